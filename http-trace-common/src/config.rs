@@ -1,0 +1,53 @@
+//! What the loader tells the program: sizes as map sizes, the rest as one read-only global.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Limits of the filter, read-only once the program is loaded. All integers in host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct FilterConfig {
+    /// Folded from the network namespace's cookie by the loader; the same at every hook of a
+    /// namespace.
+    pub netns: u32,
+    /// 1 when a frame begins with an Ethernet header, 0 when with IP.
+    pub ethernet: u8,
+    /// The [`crate::record::Hook`] as its number.
+    pub hook: u8,
+    /// 1 to leave the flow as it was (so that a benchmark can repeat one packet).
+    pub no_write_back: u8,
+    /// How many entries of `ports` count; 0 for every port.
+    pub port_ranges: u8,
+    /// Inclusive ranges of server ports to follow.
+    pub ports: [PortRange; MAX_PORT_RANGES],
+    /// Bytes an `Unsure` direction may ship before the shared budget.
+    pub unsure_flow_bytes: u32,
+    /// Steps of the framer per skb before its rest ships whole.
+    pub steps: u32,
+}
+
+/// The most port ranges a configuration holds.
+pub const MAX_PORT_RANGES: usize = 16;
+
+/// An inclusive range of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PortRange {
+    /// First port.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+}
+
+impl FilterConfig {
+    /// Every port, Ethernet frames, the budgets of the design.
+    pub const DEFAULT: FilterConfig = FilterConfig {
+        netns: 0,
+        ethernet: 1,
+        hook: 0,
+        no_write_back: 0,
+        port_ranges: 0,
+        ports: [PortRange { first: 0, last: 0 }; MAX_PORT_RANGES],
+        unsure_flow_bytes: 1 << 20,
+        steps: 3000,
+    };
+}

@@ -1,0 +1,25 @@
+//! What runs twice: once at a hook in the kernel, once on the host.
+//!
+//! Everything here is `no_std`, allocates nothing, holds no global state and performs no I/O; the
+//! kernel's program and the host's pipeline give it bytes through traits. It may not know where a
+//! packet came from, and it never panics on any input: the same code is held to the eBPF verifier.
+//!
+//! # Layout
+//! - [`walk`] finds the TCP segment in a frame.
+//! - [`flow`] names a connection and its two directions.
+//! - [`start_line`] recognises request and status lines.
+//! - [`framer`] follows HTTP/1.x message framing (RFC 9112) over one direction's bytes.
+//! - [`filter`] decides per segment what of it must be shipped.
+//! - [`record`] is the layout in which it is shipped.
+//! - [`config`] is what the loader tells the program, [`counter`] what the program tells back.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod config;
+pub mod counter;
+pub mod flow;
+pub mod record;
+pub mod walk;

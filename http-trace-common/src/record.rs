@@ -1,0 +1,193 @@
+//! The layout in which bytes travel from a hook, or from a capture, to the judge.
+//!
+//! One kind of record: a fixed header and up to [`MAX_BYTES`] bytes (more in a replay without the
+//! filter). Bytes are TCP payload of one direction, contiguous from `seq`. A record also declares
+//! what was *skipped as body* around its bytes: [`skip_from`, `seq`) before them and
+//! [`seq + len`, `skip_to`) after them. What the host lacks before `skip_from` was lost.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::flow::{Address, Direction, FlowKey};
+
+/// Version of this layout; the first thing a reader checks.
+pub const VERSION: u8 = 1;
+
+/// The most payload bytes in one record from the kernel.
+pub const MAX_BYTES: usize = 4096;
+
+/// Bits of [`RecordHeader::flags`].
+pub mod flag {
+    /// The bytes begin where a TCP segment's payload began. The judge resynchronises only there.
+    pub const SEGMENT_BEGINS: u16 = 1 << 0;
+    /// The filter saw a message head begin at the first byte.
+    pub const HEAD_BEGINS: u16 = 1 << 1;
+    /// Shipped without framing: the direction was `Unsure`, below its floor, or its claim refused.
+    pub const UNFILTERED: u16 = 1 << 2;
+    /// The first byte is the first of the direction's stream (ISN + 1 of a SYN that was seen), or,
+    /// with no bytes, `seq` is.
+    pub const STREAM_BEGINS: u16 = 1 << 3;
+    /// A SYN; `seq` is then that of the first payload byte (ISN + 1).
+    pub const SYN: u16 = 1 << 4;
+    /// The segment carried FIN, whose place is after the last byte (or skip) of this record.
+    pub const FIN: u16 = 1 << 5;
+    /// The segment carried RST.
+    pub const RST: u16 = 1 << 6;
+    /// `ack` is valid.
+    pub const ACK: u16 = 1 << 7;
+    /// Bytes that show a protocol which is not HTTP/1.x (TLS, the HTTP/2 preface); the filter has
+    /// looked away from this connection.
+    pub const OPAQUE: u16 = 1 << 8;
+    /// The hook saw the segment leaving the host (egress); otherwise entering.
+    pub const EGRESS: u16 = 1 << 9;
+    /// Comes from the filter: bytes missing between records of this direction were body where
+    /// declared and lost otherwise. Absent in a replay that ships every segment.
+    pub const FILTERED: u16 = 1 << 10;
+    /// The filter resynchronised at the first byte of this record (an unknown request method and a
+    /// start line where the body would be).
+    pub const RESYNCHRONISED: u16 = 1 << 11;
+}
+
+/// Where a record was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Hook {
+    /// A capture file.
+    Capture = 0,
+    /// TC, ingress or egress (TCX from 6.6, clsact below).
+    Tc = 1,
+    /// An AF_PACKET socket with an eBPF filter.
+    SocketFilter = 2,
+    /// cgroup_skb, ingress or egress.
+    Cgroup = 3,
+    /// XDP (ingress only).
+    Xdp = 4,
+}
+
+impl Hook {
+    /// The hook whose number is `n`.
+    pub const fn from_number(n: u8) -> Option<Self> {
+        Some(match n {
+            0 => Hook::Capture,
+            1 => Hook::Tc,
+            2 => Hook::SocketFilter,
+            3 => Hook::Cgroup,
+            4 => Hook::Xdp,
+            _ => return None,
+        })
+    }
+
+    /// The name used on the command line and in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Hook::Capture => "capture",
+            Hook::Tc => "tc",
+            Hook::SocketFilter => "socket-filter",
+            Hook::Cgroup => "cgroup",
+            Hook::Xdp => "xdp",
+        }
+    }
+}
+
+/// The fixed part of a record; `len` payload bytes follow it directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RecordHeader {
+    /// When the hook saw the segment, in ns: CLOCK_BOOTTIME from the kernel, Unix time in a replay.
+    pub time_ns: u64,
+    /// cgroup id of the socket, 0 when the hook does not know it.
+    pub cgroup_id: u64,
+    /// Socket cookie, 0 when the hook does not know it.
+    pub socket_cookie: u64,
+    /// Sender's address.
+    pub src: Address,
+    /// Receiver's address.
+    pub dst: Address,
+    /// As in [`FlowKey::netns`].
+    pub netns: u32,
+    /// Which use of the flow table's entry this is; a new connection on the same tuple has another.
+    pub generation: u32,
+    /// Sequence number of the first byte; with no bytes, of where they would be.
+    pub seq: u32,
+    /// The segment's acknowledgement number, when [`flag::ACK`] is set.
+    pub ack: u32,
+    /// [`skip_from`, `seq`) was skipped as body; equal to `seq` when nothing was.
+    pub skip_from: u32,
+    /// [`seq + len`, `skip_to`) was skipped as body; equal to `seq + len` when nothing was.
+    pub skip_to: u32,
+    /// Number of payload bytes that follow.
+    pub len: u32,
+    /// The frame's length on the wire, in bytes.
+    pub wire_len: u32,
+    /// How many records this CPU had tried to ship before: a gap is a lost record.
+    pub attempt: u32,
+    /// Sender's TCP port, host order.
+    pub src_port: u16,
+    /// Receiver's TCP port, host order.
+    pub dst_port: u16,
+    /// Bits of [`flag`].
+    pub flags: u16,
+    /// Copies (retransmissions, or the same packet at another hook) of this direction since its
+    /// last record, saturating.
+    pub retransmissions: u16,
+    /// The CPU that shipped the record.
+    pub cpu: u16,
+    /// [`VERSION`].
+    pub version: u8,
+    /// A [`Hook`] as its number.
+    pub hook: u8,
+    /// Interface indexes at which the flow was seen since its last record; 0 is none. The first is
+    /// this segment's own.
+    pub interfaces: [u32; 4],
+    /// Reserved, zero.
+    pub reserved: [u32; 2],
+}
+
+/// Size of the header in bytes.
+pub const HEADER_LEN: usize = size_of::<RecordHeader>();
+
+const _: () = assert!(HEADER_LEN == 128);
+
+impl RecordHeader {
+    /// The connection and the direction.
+    #[inline(always)]
+    pub fn key(&self) -> (FlowKey, Direction) {
+        FlowKey::new(&self.src, self.src_port, &self.dst, self.dst_port, self.netns)
+    }
+
+    /// Whether all bits of `bits` are set.
+    #[inline(always)]
+    pub const fn has(&self, bits: u16) -> bool {
+        self.flags & bits == bits
+    }
+}
+
+/// One record: its header and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The fixed part.
+    pub header: &'a RecordHeader,
+    /// The payload bytes, `header.len` of them.
+    pub bytes: &'a [u8],
+}
+
+/// Why a buffer is no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Shorter than its header, or than the header says.
+    Short,
+    /// Written by another version of the program.
+    Version(u8),
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record as the ring buffer hands it over (8-byte aligned).
+    pub fn parse(buffer: &'a [u8]) -> Result<Self, Malformed> {
+        let (head, rest) = buffer.split_at_checked(HEADER_LEN).ok_or(Malformed::Short)?;
+        let header: &RecordHeader = bytemuck::try_from_bytes(head).map_err(|_| Malformed::Short)?;
+        if header.version != VERSION {
+            return Err(Malformed::Version(header.version));
+        }
+        let bytes = rest.get(..header.len as usize).ok_or(Malformed::Short)?;
+        Ok(Record { header, bytes })
+    }
+}

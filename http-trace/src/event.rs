@@ -1,0 +1,166 @@
+//! The one internal event, of which every output format is a pure function.
+
+use std::net::IpAddr;
+
+use http_trace_common::record::Hook;
+
+use crate::http::head::{RequestHead, ResponseHead};
+
+/// An address and a TCP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// IP address; IPv4-mapped IPv6 is shown as IPv4.
+    pub ip: IpAddr,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// Why a request (or connection attempt) has no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoResponse {
+    /// The connection was reset.
+    Reset,
+    /// The connection was closed in order.
+    Closed,
+    /// Nothing came within the configured time.
+    Timeout,
+    /// The SYN was not answered.
+    Unreachable,
+    /// The SYN was answered by RST.
+    Refused,
+}
+
+/// What of a transaction was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Missing {
+    /// The request: before the start, lost, or on another path.
+    Request,
+    /// Part of the head.
+    Headers,
+    /// Part of the body whose bytes the framing needed.
+    Body,
+    /// The message's end, at the time of writing.
+    End,
+}
+
+/// How a response's body ended (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BodyEnd {
+    /// There is no body: 1xx, 204, 304, or the answer to HEAD.
+    None,
+    /// After Content-Length bytes.
+    Length,
+    /// With the last chunk and its trailers.
+    Chunked,
+    /// With the connection's orderly close.
+    Close,
+    /// By a reset, or a close before the declared length.
+    Cut,
+    /// The connection became a tunnel (CONNECT) or another protocol (101).
+    Tunnel,
+}
+
+/// One response with its request, or a request that was never answered.
+///
+/// All times are Unix ns. `None` means "not seen", never zero.
+#[derive(Clone, Debug)]
+pub struct HttpEvent {
+    /// Position in this run's stream, from 0, without gaps.
+    pub sequence: u64,
+    /// Stable for the same wire bytes: from the tuple, the sequence number of the head's first
+    /// byte, and its time rounded to the connection.
+    pub id: u64,
+    /// Who asked, as the connection's peers nearest the server.
+    pub client: Endpoint,
+    /// Who answered.
+    pub server: Endpoint,
+    /// First byte of the response (of the request when there is no response).
+    pub time_ns: u64,
+    /// First byte of the request.
+    pub request_start_ns: Option<u64>,
+    /// Last byte of the request.
+    pub request_end_ns: Option<u64>,
+    /// First byte of the final response head.
+    pub response_start_ns: Option<u64>,
+    /// Last byte of the final response head.
+    pub head_end_ns: Option<u64>,
+    /// Last byte of the response.
+    pub response_end_ns: Option<u64>,
+    /// The request, unless it is missing.
+    pub request: Option<RequestHead>,
+    /// Body bytes of the request on the wire, chunk framing not counted.
+    pub request_body_bytes: Option<u64>,
+    /// The final response head.
+    pub response: Option<ResponseHead>,
+    /// 1xx heads before it, in order.
+    pub informational: Vec<ResponseHead>,
+    /// Body bytes of the response so far, chunk framing not counted.
+    pub body_bytes: Option<u64>,
+    /// All bytes of the final response so far: head, framing and body.
+    pub response_bytes: Option<u64>,
+    /// How the body ended, when it has.
+    pub body_end: Option<BodyEnd>,
+    /// Set instead of `response` when there is none.
+    pub no_response: Option<NoResponse>,
+    /// Number of the connection in this run, from 1: the same for all its transactions.
+    pub connection: u64,
+    /// Position of the transaction within its connection, from 1.
+    pub ordinal: u32,
+    /// Whether the message's end was seen before the event was written.
+    pub complete: bool,
+    /// What was not seen, sorted.
+    pub missing: Vec<Missing>,
+    /// Leniencies and oddities by name (`bare_lf`, `obs_fold`, `length_conflict`, …), sorted.
+    pub flags: Vec<&'static str>,
+    /// Copies of this response's segments.
+    pub retransmissions: u32,
+    /// Where the response's head was taken.
+    pub hook: Hook,
+    /// Whether the response left this host (`Some(true)`) or came in; unknown in a capture.
+    pub egress: Option<bool>,
+    /// Interfaces the response was seen on, by name, in order of appearance.
+    pub interfaces: Vec<std::sync::Arc<str>>,
+    /// Length on the wire of the frame that held the response's first byte.
+    pub packet_len: u32,
+    /// Socket cookie and cgroup id of the server's end, when the hook knew them.
+    pub socket_cookie: Option<u64>,
+    /// See `socket_cookie`.
+    pub cgroup_id: Option<u64>,
+}
+
+/// Something was lost; part of the stream so that silence never hides it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// How much.
+    pub count: u64,
+    /// Of what.
+    pub unit: LossUnit,
+    /// The stage and the reason, e.g. `ring_full`, `reassembly`, `unsure_dropped`.
+    pub place: &'static str,
+    /// Start of the interval in which it happened, Unix ns.
+    pub since_ns: u64,
+    /// End of it.
+    pub until_ns: u64,
+}
+
+/// What a [`Loss`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LossUnit {
+    /// Records that did not reach the host.
+    Records,
+    /// Payload bytes.
+    Bytes,
+    /// Events that were not written.
+    Events,
+    /// Connections not followed.
+    Flows,
+}
+
+/// What the pipeline yields.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// One per response, or per request without one.
+    Http(Box<HttpEvent>),
+    /// Records, bytes, events or flows were lost.
+    Loss(Loss),
+}

@@ -1,0 +1,3 @@
+//! HTTP/1.x as the host sees it: heads and transactions.
+
+pub mod head;

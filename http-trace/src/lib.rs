@@ -1,0 +1,11 @@
+//! http-trace as a library: from records to events.
+//!
+//! # Layout
+//! Each stage imports only from those above it in this list; I/O happens only where it says so.
+//!
+//! - [`http::head`] decodes a request or response head.
+//! - [`event`] is what the pipeline yields: one [`event::HttpEvent`] per response.
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod http;

@@ -1,0 +1,4 @@
+//! The command `http-trace`.
+#![forbid(unsafe_code)]
+
+fn main() {}

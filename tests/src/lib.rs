@@ -1,0 +1,2 @@
+//! What the integration tests share: packet builders, generated conversations, real servers.
+#![forbid(unsafe_code)]
