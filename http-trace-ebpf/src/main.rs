@@ -3,3 +3,19 @@
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+#[cfg(target_arch = "bpf")]
+mod entry {
+    use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+
+    /// TC ingress and egress. Always "continue".
+    #[classifier]
+    pub fn tc(_: TcContext) -> i32 {
+        TC_ACT_UNSPEC
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        loop {}
+    }
+}

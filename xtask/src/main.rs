@@ -1,4 +1,122 @@
-//! Every chore of the project.
+//! Every chore of the project: `cargo xtask --help`.
+//!
+//! Chores run programs and install what those need; nothing here knows about HTTP.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod command;
+mod lint;
+mod privilege;
+mod run;
+mod setup;
+mod test;
+#[path = "../../http-trace/build/toolchain.rs"]
+mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use command::{cargo, workspace};
+use setup::Purpose;
+
+/// Chores of http-trace. Each sets up what it needs first.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Install what building, testing and linting need: what is there already, then Debian's
+    /// packages as root, then rustup.
+    Setup {
+        /// Only report what is there and what is missing; exits with 1 when something is.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the agent, its eBPF object included.
+    Build(Profile),
+    /// Build the agent and run it: live (asks for sudo where needed), or over captures with `-r`
+    /// (then without eBPF tools and without privilege).
+    Run {
+        /// Build without optimisation: quicker to build, slower to trace.
+        #[arg(long)]
+        debug: bool,
+        /// Arguments for http-trace.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Run every test, the privileged ones included when possible; counts and names what it
+    /// skipped. With CI=true a privileged test that was skipped is a failure.
+    Test {
+        /// Arguments for `cargo test`, for example a test's name.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// rustfmt, clippy with warnings denied (for the eBPF program on its own target too), and
+    /// cargo-deny for licences and bans.
+    Lint,
+    /// Run the benchmarks.
+    Bench {
+        /// Arguments for `cargo bench`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct Profile {
+    /// Build with optimisation, to target/release.
+    #[arg(long)]
+    release: bool,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().chore {
+        Chore::Setup { check } => setup::setup(check),
+        Chore::Build(profile) => build(profile),
+        Chore::Run { debug, args } => return exit(run::run(debug, &args)),
+        Chore::Test { args } => test::test(&args),
+        Chore::Lint => lint::lint(),
+        Chore::Bench { args } => bench(&args),
+    };
+    exit(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// A failed chore says why in one line (with its causes) and exits with 1.
+fn exit(done: Result<ExitCode>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn build(profile: Profile) -> Result<()> {
+    setup::ensure(&[Purpose::Build])?;
+    let mut cargo = cargo(&["build", "--package", "http-trace"]);
+    cargo.env("HTTP_TRACE_REQUIRE_BPF", "1");
+    if profile.release {
+        cargo.arg("--release");
+    }
+    command::run(&mut cargo)?;
+    let folder = if profile.release { "release" } else { "debug" };
+    eprintln!(
+        "xtask: built {}",
+        workspace()
+            .join("target")
+            .join(folder)
+            .join("http-trace")
+            .display()
+    );
+    Ok(())
+}
+
+fn bench(args: &[String]) -> Result<()> {
+    setup::ensure(&[Purpose::Build, Purpose::Test])?;
+    let mut cargo = cargo(&["bench", "--workspace", "--exclude", "http-trace-ebpf"]);
+    cargo.env("HTTP_TRACE_REQUIRE_BPF", "1").args(args);
+    command::run(&mut cargo)
+}

@@ -1,0 +1,82 @@
+//! `cargo xtask lint`: form, warnings, licences.
+
+use std::{env, path::Path};
+
+use anyhow::Result;
+
+use crate::{
+    command::{self, cargo, target_folder, tools, workspace},
+    setup::{self, Purpose, pinned_nightly},
+    toolchain::{TARGET, Toolchain},
+};
+
+/// Runs every check; the first that fails ends it.
+pub fn lint() -> Result<()> {
+    setup::ensure(&[Purpose::Build, Purpose::Lint])?;
+    command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    for selection in [
+        &["--workspace"] as &[&str],
+        // The reader alone: what is left when nothing of Linux may be used.
+        &["--package", "http-trace", "--no-default-features"],
+    ] {
+        let mut clippy = cargo(&["clippy", "--all-targets"]);
+        clippy.args(selection).args(["--", "-D", "warnings"]);
+        command::run(&mut clippy)?;
+    }
+    lint_bpf()?;
+    if setup::cargo_deny().is_some() {
+        let mut deny = std::process::Command::new(tools().join("bin/cargo-deny"));
+        deny.args(["check", "licenses", "bans", "sources"])
+            .current_dir(workspace());
+        command::run(&mut deny)?;
+    } else {
+        eprintln!("xtask: SKIPPED licences and bans: cargo-deny is not installed");
+    }
+    Ok(())
+}
+
+/// Clippy over the eBPF program for the target it runs on, with the compiler that builds it.
+fn lint_bpf() -> Result<()> {
+    let Some(toolchain) = Toolchain::find(Path::new("rustc"), Path::new("cargo"), pinned_nightly())
+    else {
+        anyhow::bail!("no compiler for {TARGET}: run `cargo xtask setup`");
+    };
+    let driver = toolchain.rustc.with_file_name("clippy-driver");
+    if !driver.exists() {
+        eprintln!(
+            "xtask: SKIPPED clippy for {TARGET}: {} is missing",
+            driver.display()
+        );
+        return Ok(());
+    }
+    let mut check = std::process::Command::new(&toolchain.cargo);
+    check
+        .current_dir(workspace())
+        .args([
+            "check",
+            "--release",
+            "--package",
+            "http-trace-ebpf",
+            "--target",
+            TARGET,
+        ])
+        .arg("--target-dir")
+        .arg(target_folder().join("bpf-lint"))
+        .env("RUSTC", &toolchain.rustc)
+        .env("RUSTC_WORKSPACE_WRAPPER", &driver)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env(
+            "CLIPPY_ARGS",
+            "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__",
+        )
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
+        )
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO");
+    if toolchain.build_std {
+        check.args(["-Z", "build-std=core"]);
+    }
+    command::run(&mut check)
+}

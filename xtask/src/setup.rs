@@ -1,0 +1,318 @@
+//! What the other chores need, and how it gets onto the machine: what is installed already, then
+//! Debian's packages as root, then rustup and cargo.
+//!
+//! Tools go to `target/tools`; nothing is put on the user's PATH. What is there is left alone.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::{
+    command::{self, cargo, on_path, succeeds, target_folder, tools},
+    privilege::as_root,
+    toolchain::{LINKER_LLVM, TARGET, Toolchain, find_linker, llvm_major},
+};
+
+/// A compiler for BPF with its core, and what bpf-linker needs to build.
+const BUILD_PACKAGES: &[&str] = &[
+    "rustc-web",
+    "cargo-web",
+    "libstd-rust-web-dev-bpf",
+    "rust-web-src",
+    "llvm-22-dev",
+    "clang-22",
+    "lld-22",
+    "libpolly-22-dev",
+    "libzstd-dev",
+    "zlib1g-dev",
+];
+
+/// What the tests on real servers use: the package and a program it brings.
+const TEST_PACKAGES: &[(&str, &str)] = &[
+    ("nginx", "/usr/sbin/nginx"),
+    ("wrk", "/usr/bin/wrk"),
+    ("curl", "/usr/bin/curl"),
+    ("python3", "python3"),
+    ("iproute2", "ip"),
+    ("ethtool", "ethtool"),
+];
+
+const LINKER: &str = "0.13.0";
+/// The last that reads LLVM from the compiler's own library and so needs no LLVM packages.
+const LINKER_WITHOUT_LLVM: &str = "0.10.1";
+const DENY: &str = "0.20";
+
+/// What set-up is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The eBPF object.
+    Build,
+    /// The tests on real servers.
+    Test,
+    /// `cargo xtask lint`.
+    Lint,
+}
+
+impl Purpose {
+    const ALL: &[Purpose] = &[Purpose::Build, Purpose::Test, Purpose::Lint];
+}
+
+/// The nightly that rustup fetches where neither the running toolchain nor Debian's serves.
+pub fn pinned_nightly() -> &'static str {
+    include_str!("../../http-trace/build/nightly").trim()
+}
+
+/// `cargo xtask setup`: installs everything, or with `check` only reports.
+pub fn setup(check: bool) -> Result<()> {
+    if !check {
+        ensure(Purpose::ALL)?;
+    }
+    let missing = report();
+    if missing > 0 {
+        bail!("{missing} missing; `cargo xtask setup` installs what it can");
+    }
+    Ok(())
+}
+
+/// Installs what `purposes` lack. What only some tests use may stay missing (they then skip);
+/// without a compiler or linker for BPF this fails and says why.
+pub fn ensure(purposes: &[Purpose]) -> Result<()> {
+    let mut packages: Vec<&str> = Vec::new();
+    let build = purposes.contains(&Purpose::Build) && !can_build();
+    if build {
+        packages.extend(
+            BUILD_PACKAGES
+                .iter()
+                .filter(|package| !is_installed(package)),
+        );
+    }
+    if purposes.contains(&Purpose::Test) {
+        packages.extend(
+            TEST_PACKAGES
+                .iter()
+                .filter(|(_, program)| !program_exists(program))
+                .map(|(p, _)| p),
+        );
+    }
+    if purposes.contains(&Purpose::Lint) && Path::new("/usr/bin/rustc").exists() | build {
+        let driver = Path::new("/usr/bin/clippy-driver");
+        packages.extend((!driver.exists()).then_some("rust-web-clippy"));
+    }
+    if !packages.is_empty() {
+        // Tests can do without; whether building can is decided below.
+        if let Err(error) = install_packages(&packages) {
+            eprintln!("xtask: {error:#}");
+        }
+    }
+    if build {
+        ensure_compiler()?;
+        ensure_linker()?;
+    }
+    if purposes.contains(&Purpose::Lint) {
+        ensure_lint_tools();
+    }
+    Ok(())
+}
+
+/// Prints what is there and what is not; returns how many are missing.
+fn report() -> usize {
+    let mut missing = 0;
+    let mut row = |name: &str, found: Option<String>| {
+        missing += usize::from(found.is_none());
+        eprintln!("  {name:<24} {}", found.as_deref().unwrap_or("missing"));
+    };
+    let compiler = compiler();
+    row(
+        "compiler for BPF",
+        compiler.map(|toolchain| {
+            let core = if toolchain.build_std {
+                "builds core"
+            } else {
+                "core ready-made"
+            };
+            format!("{} ({}; {core})", toolchain.rustc.display(), toolchain.name)
+        }),
+    );
+    row(
+        "bpf-linker",
+        find_linker(&tools()).map(|path| path.display().to_string()),
+    );
+    for (package, program) in TEST_PACKAGES {
+        row(
+            &format!("{package} (tests)"),
+            program_exists(program).then(|| "installed".into()),
+        );
+    }
+    for component in ["fmt", "clippy"] {
+        let there = succeeds(&mut cargo(&[component, "--version"]));
+        row(
+            &format!("cargo {component} (lint)"),
+            there.then(|| "installed".into()),
+        );
+    }
+    row(
+        "cargo-deny (lint)",
+        cargo_deny().map(|path| path.display().to_string()),
+    );
+    missing
+}
+
+fn compiler() -> Option<Toolchain> {
+    let cargo = env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
+    Toolchain::find(&running_rustc(), &cargo, pinned_nightly())
+}
+
+fn can_build() -> bool {
+    env::var_os("HTTP_TRACE_BPF_OBJECT").is_some()
+        || compiler().is_some() && find_linker(&tools()).is_some()
+}
+
+/// The compiler that cargo is using: cargo does not tell `cargo run` its name.
+fn running_rustc() -> PathBuf {
+    let beside = |cargo: &Path| Some(cargo.with_file_name("rustc")).filter(|path| path.exists());
+    env::var_os("CARGO")
+        .and_then(|cargo| beside(Path::new(&cargo)))
+        .unwrap_or_else(|| "rustc".into())
+}
+
+fn ensure_compiler() -> Result<()> {
+    if compiler().is_some() {
+        return Ok(());
+    }
+    if !on_path("rustup") || is_ci() {
+        bail!(
+            "no compiler for {TARGET}: install Debian's packages {} as root, or use rustup, then \
+             run `cargo xtask setup` again",
+            BUILD_PACKAGES.join(" ")
+        );
+    }
+    // rust-src lets the running compiler build core itself, unless its LLVM is too new to link.
+    if llvm_major(&running_rustc()).is_some_and(|llvm| llvm <= LINKER_LLVM) {
+        let _ = step(Command::new("rustup").args(["component", "add", "rust-src"]));
+    }
+    if compiler().is_none() {
+        step(Command::new("rustup").args([
+            "toolchain",
+            "install",
+            pinned_nightly(),
+            "--profile",
+            "minimal",
+            "--component",
+            "rust-src",
+        ]))?;
+    }
+    compiler()
+        .map(drop)
+        .ok_or_else(|| anyhow!("still no compiler for {TARGET}"))
+}
+
+fn ensure_linker() -> Result<()> {
+    if find_linker(&tools()).is_some() {
+        return Ok(());
+    }
+    let llvm = format!("/usr/lib/llvm-{LINKER_LLVM}");
+    let mut install = cargo(&["install", "--quiet", "--locked", "bpf-linker"]);
+    install.arg("--root").arg(tools());
+    if Path::new(&llvm).join("bin/llvm-config").exists() {
+        install
+            .args(["--version", LINKER, "--no-default-features", "--features"])
+            .arg(format!("llvm-{LINKER_LLVM}"))
+            .env("LLVM_PREFIX", &llvm);
+    } else {
+        install.args(["--version", LINKER_WITHOUT_LLVM]);
+    }
+    step(&mut install)
+}
+
+/// Lint says itself what it had to leave out, so nothing here is fatal.
+fn ensure_lint_tools() {
+    for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if !succeeds(&mut cargo(&[tool, "--version"])) && on_path("rustup") {
+            let _ = step(Command::new("rustup").args(["component", "add", component]));
+        }
+    }
+    if cargo_deny().is_none() {
+        let mut install = cargo(&[
+            "install",
+            "--quiet",
+            "--locked",
+            "cargo-deny",
+            "--version",
+            DENY,
+        ]);
+        let _ = step(install.arg("--root").arg(tools()));
+    }
+}
+
+/// cargo-deny, when it is installed.
+pub fn cargo_deny() -> Option<PathBuf> {
+    Some(tools().join("bin/cargo-deny")).filter(|path| path.is_file())
+}
+
+/// Installs Debian packages as root.
+fn install_packages(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if !on_path("apt-get") {
+        bail!("missing here, and this is no Debian: {list}");
+    }
+    let apt = || {
+        let mut apt = as_root("env")?;
+        // RUNLEVEL=1 keeps a server package from starting its service.
+        apt.args([
+            "DEBIAN_FRONTEND=noninteractive",
+            "RUNLEVEL=1",
+            "apt-get",
+            "--quiet=2",
+        ]);
+        apt.args(["--option", "DPkg::Lock::Timeout=300"]);
+        Some(apt)
+    };
+    let (Some(mut update), Some(mut install)) = (apt(), apt()) else {
+        bail!("as root, run `apt-get install {list}`");
+    };
+    step(update.arg("update"))?;
+    step(
+        install
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(packages),
+    )
+}
+
+fn is_installed(package: &str) -> bool {
+    let query = Command::new("dpkg-query")
+        .args(["--show", "--showformat=${Status}", package])
+        .output();
+    query.is_ok_and(|output| output.stdout.starts_with(b"install ok installed"))
+}
+
+fn program_exists(program: &str) -> bool {
+    if program.starts_with('/') {
+        // Without Debian's layout it may still be anywhere on the PATH.
+        let name = Path::new(program)
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        return Path::new(program).is_file() || on_path(&name);
+    }
+    on_path(program)
+}
+
+fn is_ci() -> bool {
+    env::var("CI").is_ok_and(|ci| ci == "true")
+}
+
+/// One step of the set-up: says what it does, then how long it took.
+fn step(command: &mut Command) -> Result<()> {
+    let line = command::line(command);
+    eprintln!("xtask: {line}");
+    std::fs::create_dir_all(target_folder())?;
+    let start = Instant::now();
+    command::run(command)?;
+    eprintln!("xtask: done in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
