@@ -7,7 +7,9 @@ pub type Address = [u8; 16];
 
 /// The IPv4-mapped form of an IPv4 address.
 pub const fn v4_mapped(v4: [u8; 4]) -> Address {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]]
+    [
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3],
+    ]
 }
 
 /// Which of the two endpoints of a [`FlowKey`] sent a segment. Says nothing of who is the client.
@@ -56,17 +58,35 @@ pub struct FlowKey {
 impl FlowKey {
     /// The key of a segment from `src` to `dst`, and which endpoint `src` is.
     #[inline(always)]
-    pub fn new(src: &Address, src_port: u16, dst: &Address, dst_port: u16, netns: u32) -> (Self, Direction) {
+    pub fn new(
+        src: &Address,
+        src_port: u16,
+        dst: &Address,
+        dst_port: u16,
+        netns: u32,
+    ) -> (Self, Direction) {
         let (s, d) = (halves(src), halves(dst));
         let src_first = (s.0, s.1, src_port) <= (d.0, d.1, dst_port);
         if src_first {
             (
-                FlowKey { a: *src, b: *dst, a_port: src_port, b_port: dst_port, netns },
+                FlowKey {
+                    a: *src,
+                    b: *dst,
+                    a_port: src_port,
+                    b_port: dst_port,
+                    netns,
+                },
                 Direction::FromA,
             )
         } else {
             (
-                FlowKey { a: *dst, b: *src, a_port: dst_port, b_port: src_port, netns },
+                FlowKey {
+                    a: *dst,
+                    b: *src,
+                    a_port: dst_port,
+                    b_port: src_port,
+                    netns,
+                },
                 Direction::FromB,
             )
         }
@@ -84,7 +104,24 @@ impl FlowKey {
 /// Compared as two words: a loop over sixteen bytes costs the kernel's program ten times as much.
 #[inline(always)]
 fn halves(a: &Address) -> (u64, u64) {
-    let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15] = *a;
+    let [
+        b0,
+        b1,
+        b2,
+        b3,
+        b4,
+        b5,
+        b6,
+        b7,
+        b8,
+        b9,
+        b10,
+        b11,
+        b12,
+        b13,
+        b14,
+        b15,
+    ] = *a;
     (
         u64::from_be_bytes([b0, b1, b2, b3, b4, b5, b6, b7]),
         u64::from_be_bytes([b8, b9, b10, b11, b12, b13, b14, b15]),

@@ -21,5 +21,7 @@ extern crate std;
 pub mod config;
 pub mod counter;
 pub mod flow;
+pub mod framer;
 pub mod record;
+pub mod start_line;
 pub mod walk;

@@ -151,7 +151,13 @@ impl RecordHeader {
     /// The connection and the direction.
     #[inline(always)]
     pub fn key(&self) -> (FlowKey, Direction) {
-        FlowKey::new(&self.src, self.src_port, &self.dst, self.dst_port, self.netns)
+        FlowKey::new(
+            &self.src,
+            self.src_port,
+            &self.dst,
+            self.dst_port,
+            self.netns,
+        )
     }
 
     /// Whether all bits of `bits` are set.
@@ -182,7 +188,9 @@ pub enum Malformed {
 impl<'a> Record<'a> {
     /// Reads a record as the ring buffer hands it over (8-byte aligned).
     pub fn parse(buffer: &'a [u8]) -> Result<Self, Malformed> {
-        let (head, rest) = buffer.split_at_checked(HEADER_LEN).ok_or(Malformed::Short)?;
+        let (head, rest) = buffer
+            .split_at_checked(HEADER_LEN)
+            .ok_or(Malformed::Short)?;
         let header: &RecordHeader = bytemuck::try_from_bytes(head).map_err(|_| Malformed::Short)?;
         if header.version != VERSION {
             return Err(Malformed::Version(header.version));

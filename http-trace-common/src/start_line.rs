@@ -1,0 +1,297 @@
+//! Recognises request and status lines. Looks at bytes and keeps nothing.
+//!
+//! A status line begins with thirteen bytes that decide it (RFC 9112 §4): `HTTP/1.`, a digit, SP,
+//! three digits of which the first is 1–9, then SP, HT, CR or LF (an absent reason phrase and the
+//! blank before it are tolerated). A request line is a token, SP, anything, SP, `HTTP/1.`, a digit
+//! (RFC 9112 §3); raw blanks in the target are accepted because scanners send them.
+
+/// Whether bytes are what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// They are.
+    Yes,
+    /// They are not, whatever follows.
+    No,
+    /// They are a proper prefix of one.
+    NeedMore,
+}
+
+/// Bytes that decide a status line.
+pub const STATUS_LINE_DECIDES: usize = 13;
+
+/// The longest method that is believed, in bytes. The longest registered one has 17
+/// (IANA HTTP Method Registry).
+pub const MAX_METHOD: u32 = 32;
+
+/// `HTTP/1.` read as a little-endian word whose last byte is cleared.
+const HTTP_1: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
+/// ` HTTP/1.` read as a little-endian word.
+const SP_HTTP_1: u64 = u64::from_le_bytes(*b" HTTP/1.");
+
+/// Whether `bytes` begins with a status line, strictly.
+pub fn status_line(bytes: &[u8]) -> Match {
+    let pattern = |i: usize, b: u8| match i {
+        0..7 => b == b"HTTP/1."[i],
+        7 => b.is_ascii_digit(),
+        8 => b == b' ',
+        9 => matches!(b, b'1'..=b'9'),
+        10 | 11 => b.is_ascii_digit(),
+        _ => ends_code(b),
+    };
+    for (i, &b) in bytes.iter().take(STATUS_LINE_DECIDES).enumerate() {
+        if !pattern(i, b) {
+            return Match::No;
+        }
+    }
+    if bytes.len() >= STATUS_LINE_DECIDES {
+        Match::Yes
+    } else {
+        Match::NeedMore
+    }
+}
+
+/// Whether `bytes` begins with a request line, strictly and up to its LF.
+pub fn request_line(bytes: &[u8]) -> Match {
+    let Some(sp) = bytes.iter().position(|&b| !is_token(b)) else {
+        return if bytes.len() as u32 > MAX_METHOD {
+            Match::No
+        } else {
+            Match::NeedMore
+        };
+    };
+    if sp == 0 || sp as u32 > MAX_METHOD || bytes.get(sp) != Some(&b' ') {
+        return Match::No;
+    }
+    let mut state = SUFFIX_AFTER_METHOD;
+    for &b in bytes.get(sp + 1..).unwrap_or_default() {
+        if b == b'\n' {
+            return if suffix_complete(state) {
+                Match::Yes
+            } else {
+                Match::No
+            };
+        }
+        state = suffix_next(state, b);
+    }
+    Match::NeedMore
+}
+
+/// Whether `b` may stand after the three digits of a status code.
+#[inline(always)]
+pub const fn ends_code(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// The status code of the status line that begins with the sixteen bytes in two little-endian
+/// words, or `None` when they are no (strict) status line.
+#[inline(always)]
+pub fn status_in_words(w0: u64, w1: u64) -> Option<u16> {
+    let minor = ((w0 >> 56) as u8).wrapping_sub(b'0');
+    let [d1, d2, d3] = [
+        ((w1 >> 8) as u8).wrapping_sub(b'0'),
+        ((w1 >> 16) as u8).wrapping_sub(b'0'),
+        ((w1 >> 24) as u8).wrapping_sub(b'0'),
+    ];
+    let fits = w0 & 0x00ff_ffff_ffff_ffff == HTTP_1
+        && minor <= 9
+        && w1 as u8 == b' '
+        && d1.wrapping_sub(1) <= 8
+        && d2 <= 9
+        && d3 <= 9
+        && ends_code((w1 >> 32) as u8);
+    if fits {
+        Some(d1 as u16 * 100 + d2 as u16 * 10 + d3 as u16)
+    } else {
+        None
+    }
+}
+
+/// Whether eight bytes (a little-endian word) are ` HTTP/1.`.
+#[inline(always)]
+pub const fn is_sp_http_1(word: u64) -> bool {
+    word == SP_HTTP_1
+}
+
+/// Whether `b` is a `tchar` (RFC 9110 §5.6.2).
+#[inline(always)]
+pub const fn is_token(b: u8) -> bool {
+    // Two 64-bit sets instead of a table: no memory access in the kernel.
+    const LOW: u64 = set(b"!#$%&'*+-.0123456789");
+    const HIGH: u64 = set_high(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz|~");
+    (b < 64 && (LOW >> b) & 1 == 1) || (b >= 64 && b < 128 && (HIGH >> (b - 64)) & 1 == 1)
+}
+
+const fn set(bytes: &[u8]) -> u64 {
+    let (mut i, mut out) = (0, 0);
+    while i < bytes.len() {
+        out |= 1 << bytes[i];
+        i += 1;
+    }
+    out
+}
+
+const fn set_high(bytes: &[u8]) -> u64 {
+    let (mut i, mut out) = (0, 0);
+    while i < bytes.len() {
+        out |= 1 << (bytes[i] - 64);
+        i += 1;
+    }
+    out
+}
+
+// How far the end of a request line is matched: ` HTTP/1.` digit, at most one blank, CR. The state
+// is decided by the last SUFFIX_MEMORY bytes alone, so a long target can be stepped over.
+
+/// State of [`suffix_next`] right after the method's SP: that blank may be the version's own.
+pub const SUFFIX_AFTER_METHOD: u8 = 1;
+/// State when nothing of the suffix is matched.
+pub const SUFFIX_NONE: u8 = 0;
+/// How many bytes decide the state.
+pub const SUFFIX_MEMORY: u32 = 11;
+
+const SUFFIX_VERSION: u8 = 9;
+const SUFFIX_CR: u8 = 10;
+const SUFFIX_BLANK: u8 = 11;
+
+const CLASSES: usize = 16;
+/// Byte → class: its place in the suffix, or 0.
+static CLASS: [u8; 256] = {
+    let mut t = [0u8; 256];
+    t[b' ' as usize] = 1;
+    t[b'H' as usize] = 2;
+    t[b'T' as usize] = 3;
+    t[b'P' as usize] = 4;
+    t[b'/' as usize] = 5;
+    t[b'.' as usize] = 6;
+    t[b'\r' as usize] = 8;
+    let mut d = b'0';
+    while d <= b'9' {
+        t[d as usize] = 7;
+        d += 1;
+    }
+    t[b'1' as usize] = 9;
+    t
+};
+
+/// (state, class) → state. A table instead of branches: to the verifier the result is an unknown
+/// byte, so that a loop over it converges.
+static NEXT: [u8; CLASSES * CLASSES] = {
+    let mut t = [0u8; CLASSES * CLASSES];
+    let mut state = 0;
+    while state < 12 {
+        t[state * CLASSES + 1] = 1;
+        state += 1;
+    }
+    const SEQUENCE: [(usize, usize); 8] = [
+        (1, 2),
+        (2, 3),
+        (3, 3),
+        (4, 4),
+        (5, 5),
+        (6, 9),
+        (7, 6),
+        (8, 7),
+    ];
+    let mut i = 0;
+    while i < SEQUENCE.len() {
+        let (from, class) = SEQUENCE[i];
+        t[from * CLASSES + class] = from as u8 + 1;
+        i += 1;
+    }
+    t[8 * CLASSES + 9] = SUFFIX_VERSION;
+    t[9 * CLASSES + 8] = SUFFIX_CR;
+    t[9 * CLASSES + 1] = SUFFIX_BLANK;
+    t[11 * CLASSES + 8] = SUFFIX_CR;
+    t[11 * CLASSES + 2] = 2;
+    t
+};
+
+/// The state after `b`.
+#[inline(always)]
+pub fn suffix_next(state: u8, b: u8) -> u8 {
+    let class = CLASS[b as usize];
+    NEXT[((state & 15) as usize) * CLASSES + (class & 15) as usize]
+}
+
+/// Whether an LF in this state ends a request line.
+#[inline(always)]
+pub const fn suffix_complete(state: u8) -> bool {
+    state == SUFFIX_VERSION || state == SUFFIX_CR || state == SUFFIX_BLANK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_lines() {
+        for (bytes, expected) in [
+            (&b"HTTP/1.1 200 OK\r\n"[..], Match::Yes),
+            (b"HTTP/1.0 404\r\n", Match::Yes),
+            (b"HTTP/1.1 999\n", Match::Yes),
+            (b"HTTP/1.1 200\tOK", Match::Yes),
+            (b"HTTP/1.1 200", Match::NeedMore),
+            (b"H", Match::NeedMore),
+            (b"", Match::NeedMore),
+            (b"HTTP/1.1 000 ", Match::No),
+            (b"HTTP/1.1 1000 ", Match::No),
+            (b"HTTP/1.1 99 X ", Match::No),
+            (b"HTTP/2.0 200 ", Match::No),
+            (b"http/1.1 200 ", Match::No),
+            (b"GET / HTTP/1.1", Match::No),
+        ] {
+            assert_eq!(status_line(bytes), expected, "{}", bytes.escape_ascii());
+            if let Some((head, _)) = bytes.split_first_chunk::<16>() {
+                let word =
+                    |i: usize| u64::from_le_bytes(*head[i..].first_chunk().expect("eight bytes"));
+                assert_eq!(
+                    status_in_words(word(0), word(8)).is_some(),
+                    expected == Match::Yes
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn request_lines() {
+        for (bytes, expected) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Match::Yes),
+            (b"GET / HTTP/1.0\n", Match::Yes),
+            (b"GET /a b c HTTP/1.1\r\n", Match::Yes),
+            (b"GET / HTTP/1.1 \r\n", Match::Yes),
+            (b"GET /  HTTP/1.1\r\n", Match::Yes),
+            (b"GET HTTP/1.1\r\n", Match::Yes),
+            (b"GET / HTTP/1.1 HTTP/1.0\r\n", Match::Yes),
+            (b"GET / HTTP/1.1  \r\n", Match::No),
+            (b"GET / HTTP/1.1\rX\n", Match::No),
+            (b"GET /\r\n", Match::No),
+            (b"PRI * HTTP/2.0\r\n", Match::No),
+            (b"GET / HTTP/1.", Match::NeedMore),
+            (b"GET", Match::NeedMore),
+            (b"\x16\x03\x01", Match::No),
+            (b" / HTTP/1.1\r\n", Match::No),
+            (b"OPTIONS rtsp://a RTSP/1.0\r\n", Match::No),
+        ] {
+            assert_eq!(request_line(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn suffix_state_depends_on_its_memory_alone() {
+        // Every pair of start states agrees after SUFFIX_MEMORY bytes of any kind.
+        let alphabet = b" HTP/1.2\rx";
+        let mut seed = 1u64;
+        for _ in 0..200_000 {
+            let mut bytes = [0u8; SUFFIX_MEMORY as usize];
+            for b in &mut bytes {
+                seed = seed
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                *b = alphabet[(seed >> 33) as usize % alphabet.len()];
+            }
+            let end = |start: u8| bytes.iter().fold(start, |s, &b| suffix_next(s, b));
+            let first = end(0);
+            assert!((1..12).all(|s| end(s) == first), "{}", bytes.escape_ascii());
+        }
+    }
+}
