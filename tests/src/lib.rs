@@ -8,6 +8,10 @@
 
 pub mod generate;
 pub mod mangle;
+pub mod need;
+pub mod netns;
 pub mod pcap;
+pub mod play;
 pub mod scene;
+pub mod scenes;
 pub mod tcp;

@@ -1,0 +1,254 @@
+//! Network namespaces of the test's own, and the links between them.
+//!
+//! Everything is made inside namespaces with names that hold this process's id, and goes with them:
+//! nothing that the test did not make is ever changed. Code runs in a namespace on a thread that
+//! entered it, and programs are started from such a thread; unlike with `ip netns exec`, their
+//! mounts stay the host's, so that /sys/fs/cgroup is there.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// A network namespace, deleted when dropped, with lo up.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// Makes a namespace whose name begins with `http-trace-` and ends with `label`.
+    pub fn new(label: &str) -> Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("http-trace-{}-{number}-{label}", std::process::id());
+        run(Command::new("ip").args(["netns", "add", &name]))?;
+        let namespace = Namespace { name };
+        namespace.ip("link set lo up")?;
+        Ok(namespace)
+    }
+
+    /// Its name under /run/netns.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `ip` with blank-separated arguments on this namespace.
+    pub fn ip(&self, arguments: &str) -> Result<Output> {
+        run(Command::new("ip")
+            .args(["-n", &self.name])
+            .args(arguments.split_whitespace()))
+    }
+
+    /// Runs a command in this namespace to its end; an error when it fails.
+    pub fn run(&self, command: &mut Command) -> Result<Output> {
+        self.enter(|| run(command))?
+    }
+
+    /// Starts a command in this namespace; it is killed when the value is dropped.
+    pub fn spawn(&self, command: &mut Command) -> Result<Running> {
+        self.enter(|| Running::start(command))?
+    }
+
+    /// Runs `work` on a new thread inside this namespace and waits for it. Threads that `work`
+    /// starts, and sockets that it opens, are of this namespace.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        let file = File::open(format!("/run/netns/{}", self.name))
+            .with_context(|| format!("open namespace {}", self.name))?;
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                    .context("enter a namespace")
+                    .map(|()| work())
+            });
+            match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Turns offloads of one of its interfaces on or off (`ethtool -K`): segmentation in the
+    /// device (TSO), in the stack (GSO), merging on receive (GRO) and scatter-gather.
+    pub fn offloads(&self, interface: &str, on: bool) -> Result<()> {
+        let state = if on { "on" } else { "off" };
+        let mut command = Command::new("ethtool");
+        command.args(["-K", interface]);
+        for feature in ["sg", "tso", "gso", "gro"] {
+            command.args([feature, state]);
+        }
+        self.run(&mut command).map(drop)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .output();
+    }
+}
+
+/// Runs a command to its end and keeps what it printed; an error that quotes it when it failed.
+pub fn run(command: &mut Command) -> Result<Output> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{command:?}"))?;
+    if !output.status.success() {
+        let printed = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?}: {}: {}", output.status, printed.trim());
+    }
+    Ok(output)
+}
+
+/// Two namespaces joined by a veth pair: `veth0` in each, 10.77.0.1/24 and fd77::1/64 on the
+/// client's end, 10.77.0.2/24 and fd77::2/64 on the server's.
+#[derive(Debug)]
+pub struct Pair {
+    /// Where clients run.
+    pub client: Namespace,
+    /// Where servers run.
+    pub server: Namespace,
+}
+
+/// Addresses of a [`Pair`]'s ends.
+pub mod address {
+    /// The client's IPv4 address.
+    pub const CLIENT_V4: &str = "10.77.0.1";
+    /// The server's IPv4 address.
+    pub const SERVER_V4: &str = "10.77.0.2";
+    /// The client's IPv6 address.
+    pub const CLIENT_V6: &str = "fd77::1";
+    /// The server's IPv6 address.
+    pub const SERVER_V6: &str = "fd77::2";
+}
+
+impl Pair {
+    /// Makes both namespaces and the link, with this MTU.
+    pub fn new(mtu: u32) -> Result<Self> {
+        let pair = Pair {
+            client: Namespace::new("client")?,
+            server: Namespace::new("server")?,
+        };
+        let (client, server) = (pair.client.name(), pair.server.name());
+        run(Command::new("ip").args([
+            "link",
+            "add",
+            "name",
+            "veth0",
+            "mtu",
+            &mtu.to_string(),
+            "netns",
+            client,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "veth0",
+            "mtu",
+            &mtu.to_string(),
+            "netns",
+            server,
+        ]))?;
+        pair.address(
+            &pair.client,
+            "veth0",
+            address::CLIENT_V4,
+            address::CLIENT_V6,
+        )?;
+        pair.address(
+            &pair.server,
+            "veth0",
+            address::SERVER_V4,
+            address::SERVER_V6,
+        )?;
+        Ok(pair)
+    }
+
+    /// Makes both namespaces and joins them by two tun devices (`tun0` in each), whose packets
+    /// begin with the IP header, with the addresses of [`Pair::new`].
+    pub fn tun() -> Result<(Self, Running)> {
+        let pair = Pair {
+            client: Namespace::new("client")?,
+            server: Namespace::new("server")?,
+        };
+        // Python, since the ioctl that opens a tun device is unsafe code in Rust.
+        let mut command = Command::new(crate::need::program("python3").context("python3")?);
+        command.args(["-c", include_str!("tun_pipe.py"), pair.server.name()]);
+        let mut pipe = pair.client.spawn(command.stdout(Stdio::piped()))?;
+        pipe.first_line()?;
+        pair.address(&pair.client, "tun0", address::CLIENT_V4, address::CLIENT_V6)?;
+        pair.address(&pair.server, "tun0", address::SERVER_V4, address::SERVER_V6)?;
+        Ok((pair, pipe))
+    }
+
+    fn address(&self, namespace: &Namespace, device: &str, v4: &str, v6: &str) -> Result<()> {
+        namespace.ip(&format!("address add {v4}/24 dev {device}"))?;
+        // nodad: the address serves at once instead of after duplicate detection.
+        namespace.ip(&format!("address add {v6}/64 dev {device} nodad"))?;
+        namespace.ip(&format!("link set {device} up"))?;
+        Ok(())
+    }
+}
+
+/// A program that the test started; killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    /// Starts it, in the namespace of the calling thread.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("{command:?}"))?;
+        let stdout = child.stdout.take().map(BufReader::new);
+        Ok(Running { child, stdout })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line on its stdout, which must be a pipe.
+    pub fn first_line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        let stdout = self.stdout.as_mut().context("stdout is no pipe")?;
+        if stdout.read_line(&mut line)? == 0 {
+            bail!("ended before it printed a line: {:?}", self.child.wait()?);
+        }
+        Ok(line)
+    }
+
+    /// Sends a signal to it, and to it alone.
+    pub fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .context("signal")
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Result<std::process::ExitStatus> {
+        self.child.wait().context("wait")
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn try_wait(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        self.child.try_wait().context("wait")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,123 @@
+//! Plays a scene on real sockets, both ends in lockstep: what one end writes the other has read
+//! before the next step, so that the order on the wire is the scene's.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::netns::Namespace;
+use crate::scene::{Scene, Side, Step};
+
+/// How long a step may take before the scene fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The connection a scene was played on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Played {
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The server's.
+    pub server: SocketAddr,
+}
+
+/// Where scenes are played: a listener in one namespace, clients in another (or the same).
+#[derive(Debug)]
+pub struct Stage<'a> {
+    client: &'a Namespace,
+    listener: TcpListener,
+    server: SocketAddr,
+}
+
+impl<'a> Stage<'a> {
+    /// Listens at `server` inside that namespace; clients will come from the other.
+    pub fn new(client: &'a Namespace, inside: &Namespace, server: SocketAddr) -> Result<Self> {
+        let listener = inside
+            .enter(|| TcpListener::bind(server))?
+            .context("listen")?;
+        let server = listener.local_addr()?;
+        Ok(Stage {
+            client,
+            listener,
+            server,
+        })
+    }
+
+    /// Plays `scene` on a new connection, to its last step. What was left open is closed.
+    pub fn play(&self, scene: &Scene) -> Result<Played> {
+        let connected = self.client.enter(|| TcpStream::connect(self.server))?;
+        let mut ends = [connected.context("connect")?, self.listener.accept()?.0];
+        for end in &ends {
+            end.set_nodelay(true)?;
+            end.set_read_timeout(Some(PATIENCE))?;
+            end.set_write_timeout(Some(PATIENCE))?;
+        }
+        let played = Played {
+            client: ends[0].local_addr()?,
+            server: self.server,
+        };
+        for (number, step) in scene.steps.iter().enumerate() {
+            let failed = || format!("scene {}, step {number}", scene.name);
+            match step {
+                Step::Send(side, bytes) => {
+                    hand_over(&mut ends, *side, bytes).with_context(failed)?
+                }
+                Step::Trickle(side, bytes) => {
+                    for byte in bytes.iter() {
+                        hand_over(&mut ends, *side, &[*byte]).with_context(failed)?;
+                    }
+                }
+                Step::Pause(time) => std::thread::sleep(*time),
+                Step::Close(side) => {
+                    let (from, to) = (side.index(), side.peer().index());
+                    ends[from]
+                        .shutdown(std::net::Shutdown::Write)
+                        .with_context(failed)?;
+                    let mut rest = Vec::new();
+                    ends[to].read_to_end(&mut rest).with_context(failed)?;
+                    anyhow::ensure!(rest.is_empty(), "{}: unexpected {rest:?}", failed());
+                }
+                Step::Reset(side) => {
+                    // Closing with a linger time of zero sends RST instead of FIN.
+                    let [client, server] = ends;
+                    let (resets, other) = match side {
+                        Side::Client => (client, server),
+                        Side::Server => (server, client),
+                    };
+                    rustix::net::sockopt::set_socket_linger(&resets, Some(Duration::ZERO))?;
+                    drop(resets);
+                    // The other end has seen the reset once its read fails.
+                    let _ = (&other).read(&mut [0]);
+                    return Ok(played);
+                }
+            }
+        }
+        Ok(played)
+    }
+}
+
+/// One end writes and the other reads it all, at once where it does not fit the buffers.
+fn hand_over(ends: &mut [TcpStream; 2], side: Side, bytes: &[u8]) -> Result<()> {
+    let [client, server] = ends;
+    let (from, to) = match side {
+        Side::Client => (client, server),
+        Side::Server => (server, client),
+    };
+    let mut got = vec![0; bytes.len()];
+    if bytes.len() <= 16 << 10 {
+        from.write_all(bytes)?;
+        to.read_exact(&mut got)?;
+    } else {
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| from.write_all(bytes));
+            to.read_exact(&mut got)?;
+            writer
+                .join()
+                .map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+            anyhow::Ok(())
+        })?;
+    }
+    anyhow::ensure!(got == bytes, "other bytes came out");
+    Ok(())
+}
