@@ -1,17 +1,24 @@
 //! What the integration tests share.
 //!
 //! # Layout
-//! - [`scene`]: what two ends say to each other, and the truth about it.
+//! - [`scene`]: what two ends say to each other, and the truth about it; [`scenes`] is the table.
 //! - [`generate`]: random scenes.
 //! - [`tcp`], [`mangle`], [`pcap`]: scenes as segments, what a network does to them, and files.
+//! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
+//! - [`play`], [`nginx`], [`client`]: scenes on real sockets, real servers and real clients.
+//! - [`agent`], [`seen`]: the tracer as a process, and what it reported.
 #![forbid(unsafe_code)]
 
+pub mod agent;
+pub mod client;
 pub mod generate;
 pub mod mangle;
 pub mod need;
 pub mod netns;
+pub mod nginx;
 pub mod pcap;
 pub mod play;
 pub mod scene;
 pub mod scenes;
+pub mod seen;
 pub mod tcp;

@@ -1,0 +1,219 @@
+//! The tracer itself, run as a user runs it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::netns::Namespace;
+use crate::seen::Report;
+
+/// Where the tracer's executable is: `HTTP_TRACE_BIN`, or built now, in the profile of the tests,
+/// so that it is never older than they are.
+pub fn binary() -> Result<&'static Path> {
+    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    built.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn build() -> Result<PathBuf> {
+    if let Some(ready) = std::env::var_os("HTTP_TRACE_BIN") {
+        return Ok(ready.into());
+    }
+    let exe = std::env::current_exe()?;
+    let release = exe.components().any(|part| part.as_os_str() == "release");
+    let profile = if release { "release" } else { "test" };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "build",
+        "--package",
+        "http-trace",
+        "--bin",
+        "http-trace",
+        "--profile",
+        profile,
+    ]);
+    command.args(["--message-format", "json-render-diagnostics"]);
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit());
+    let output = command.output().context("cargo build")?;
+    if !output.status.success() {
+        bail!("{command:?}: {}", output.status);
+    }
+    let lines = output.stdout.split(|b| *b == b'\n');
+    let messages = lines.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    let executable = messages
+        .filter(|message| message["target"]["name"] == "http-trace")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executable.context("cargo built no executable http-trace")
+}
+
+/// A live agent that writes json to a file; killed when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    folder: TempDir,
+    lines: Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+    said: Vec<String>,
+    start: Duration,
+}
+
+/// What a run of the agent left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The json output.
+    pub report: Report,
+    /// Lines of stderr.
+    pub said: Vec<String>,
+    /// Exit status.
+    pub status: ExitStatus,
+    /// From its start to its first line on stderr, which says that it traces.
+    pub start: Duration,
+}
+
+impl Agent {
+    /// Starts the agent inside `namespace` with these options besides `-o json:FILE`, and waits for
+    /// the line on stderr that says it traces.
+    pub fn start(namespace: &Namespace, options: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut output = std::ffi::OsString::from("json:");
+        output.push(folder.path().join("events.jsonl"));
+        let mut command = Command::new(binary()?);
+        command
+            .arg("-o")
+            .arg(output)
+            .args(options)
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null());
+        let begun = Instant::now();
+        let mut child = namespace
+            .enter(|| command.spawn())?
+            .context("start the agent")?;
+        let stderr = BufReader::new(child.stderr.take().context("stderr is a pipe")?);
+        let (send, lines) = channel();
+        let reader = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(std::io::Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut agent = Agent {
+            child,
+            folder,
+            lines,
+            reader: Some(reader),
+            said: Vec::new(),
+            start: Duration::ZERO,
+        };
+        loop {
+            let Ok(line) = agent.lines.recv_timeout(Duration::from_secs(20)) else {
+                bail!(
+                    "the agent did not start: {:?}: {:?}",
+                    agent.child.try_wait()?,
+                    agent.said
+                );
+            };
+            let ready = line.contains("tracing");
+            agent.said.push(line);
+            if ready {
+                break;
+            }
+        }
+        agent.start = begun.elapsed();
+        Ok(agent)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).context("signal the agent")
+    }
+
+    /// What it has written so far, whole lines only.
+    pub fn so_far(&self) -> Result<Report> {
+        let text = std::fs::read(self.folder.path().join("events.jsonl")).unwrap_or_default();
+        let whole = text
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |end| end + 1);
+        Report::read(&text[..whole])
+    }
+
+    /// Waits until it has written that many responses, or the time is over.
+    pub fn wait_for(&self, responses: usize, time: Duration) -> Result<Report> {
+        let end = Instant::now() + time;
+        loop {
+            let report = self.so_far()?;
+            if report.responses.len() >= responses || Instant::now() > end {
+                return Ok(report);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks it to end as Ctrl-C does and reads all it wrote.
+    pub fn stop(mut self) -> Result<Outcome> {
+        self.signal(Signal::INT)?;
+        let end = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > end {
+                bail!(
+                    "the agent did not end within a minute of SIGINT: {:?}",
+                    self.said
+                );
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        self.said.extend(self.lines.try_iter());
+        let text = std::fs::read(self.folder.path().join("events.jsonl"))?;
+        let said = std::mem::take(&mut self.said);
+        Ok(Outcome {
+            report: Report::read(&text)?,
+            said,
+            status,
+            start: self.start,
+        })
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Replays captures with these options besides `-o json` and returns what the tracer wrote.
+pub fn replay(captures: &[&Path], options: &[&str]) -> Result<(Report, std::process::Output)> {
+    let mut command = Command::new(binary()?);
+    for capture in captures {
+        command.arg("-r").arg(capture);
+    }
+    command
+        .args(["-o", "json", "--show-secrets"])
+        .args(options)
+        .stdin(Stdio::null());
+    let output = command.output().context("start http-trace")?;
+    Ok((Report::read(&output.stdout)?, output))
+}

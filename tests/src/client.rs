@@ -1,0 +1,182 @@
+//! Clients that say what they saw: curl, wrk, and raw sockets.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::need::program;
+use crate::netns::Namespace;
+
+/// What curl saw of one transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Its own port.
+    pub port: u16,
+    /// Method.
+    pub method: String,
+    /// The URL as asked for.
+    pub url: String,
+    /// Status of the final response; 0 when there was none.
+    pub status: u16,
+    /// Body bytes received.
+    pub body: u64,
+}
+
+/// Runs curl inside `namespace` with these arguments (several URLs share a connection where they
+/// can) and returns its transfers in order. curl's own exit code is not judged: some servers here
+/// break off on purpose.
+pub fn curl(namespace: &Namespace, arguments: &[&str]) -> Result<Vec<Transfer>> {
+    let mut command = Command::new(program("curl").context("curl is not installed")?);
+    command.args([
+        "--silent",
+        "--globoff",
+        "--max-time",
+        "20",
+        "--noproxy",
+        "*",
+        "--path-as-is",
+    ]);
+    let out = "%{local_port}\t%{method}\t%{url}\t%{http_code}\t%{size_download}\n";
+    // Each URL of the command line needs an --output of its own.
+    for argument in arguments {
+        if argument.starts_with("http://") {
+            command.args(["--output", "/dev/null"]);
+        }
+        command.arg(argument);
+    }
+    command.args(["--write-out", out]);
+    let output = namespace.enter(|| command.output())??;
+    let text = String::from_utf8(output.stdout)?;
+    let transfer = |line: &str| {
+        let mut fields = line.split('\t');
+        let mut next = || {
+            fields
+                .next()
+                .with_context(|| format!("curl printed {line:?}"))
+        };
+        Ok(Transfer {
+            port: next()?.parse()?,
+            method: next()?.to_owned(),
+            url: next()?.to_owned(),
+            status: next()?.parse()?,
+            body: next()?.parse()?,
+        })
+    };
+    text.lines().map(transfer).collect()
+}
+
+/// What wrk counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// Responses.
+    pub requests: u64,
+    /// Per second.
+    pub rate: f64,
+    /// All that it printed.
+    pub printed: String,
+}
+
+/// Runs wrk inside `namespace` for a number of seconds.
+pub fn wrk(
+    namespace: &Namespace,
+    url: &str,
+    threads: u32,
+    connections: u32,
+    time: Duration,
+) -> Result<Load> {
+    let mut command = Command::new(program("wrk").context("wrk is not installed")?);
+    command.args(["-t", &threads.to_string(), "-c", &connections.to_string()]);
+    command.args(["-d", &format!("{}s", time.as_secs()), url]);
+    let output = namespace.run(&mut command)?;
+    let printed = String::from_utf8(output.stdout)?;
+    let before = |what: &str| {
+        let line = printed.lines().find(|line| line.contains(what));
+        line.with_context(|| format!("wrk printed no {what:?}: {printed}"))
+    };
+    let requests = before("requests in")?
+        .split_whitespace()
+        .next()
+        .context("requests")?
+        .parse()?;
+    let rate = before("Requests/sec:")?
+        .split_whitespace()
+        .last()
+        .context("rate")?
+        .parse()?;
+    Ok(Load {
+        requests,
+        rate,
+        printed,
+    })
+}
+
+/// One head as a raw client reads it, with its body read and thrown away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Body bytes.
+    pub body: u64,
+}
+
+/// A connection of a raw client, which reads responses that have a Content-Length or none at all.
+#[derive(Debug)]
+pub struct Raw {
+    stream: BufReader<TcpStream>,
+}
+
+impl Raw {
+    /// Connects inside `namespace`.
+    pub fn connect(namespace: &Namespace, server: SocketAddr) -> Result<Self> {
+        let stream = namespace
+            .enter(|| TcpStream::connect(server))?
+            .context("connect")?;
+        Raw::over(stream)
+    }
+
+    /// Takes a connection that is open.
+    pub fn over(stream: TcpStream) -> Result<Self> {
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_nodelay(true)?;
+        Ok(Raw {
+            stream: BufReader::with_capacity(64 << 10, stream),
+        })
+    }
+
+    /// This end's address.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.stream.get_ref().local_addr()?)
+    }
+
+    /// Writes at once.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.get_mut().write_all(bytes).context("send")
+    }
+
+    /// Reads one response.
+    pub fn receive(&mut self) -> Result<Answer> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let status = line.get(9..12).and_then(|code| code.parse().ok());
+        let status = status.with_context(|| format!("no status line: {line:?}"))?;
+        let mut body = 0;
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line)?;
+            if line.trim_end().is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                body = value.trim().parse()?;
+            }
+        }
+        let got = std::io::copy(&mut self.stream.by_ref().take(body), &mut std::io::sink())?;
+        anyhow::ensure!(got == body, "a body of {body} bytes ended after {got}");
+        Ok(Answer { status, body })
+    }
+}

@@ -1,0 +1,251 @@
+//! nginx (and Python's http.server), run in a namespace with files and configuration of the test's
+//! own; nginx's access log is one of the two truths that live runs are held against.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::need::program;
+use crate::netns::{Namespace, Running};
+
+/// Bytes of `/large.bin`, which nginx sends with sendfile.
+pub const LARGE: usize = 5 << 20;
+
+/// A line of the access log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogLine {
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// Serial number of the connection.
+    pub connection: u64,
+    /// Number of the request within its connection, from 1.
+    pub number: u64,
+    /// Request method.
+    pub method: String,
+    /// Request target as sent.
+    pub target: String,
+    /// Status code.
+    pub status: u16,
+    /// Bytes handed to the socket, head included; 0 when the client had gone.
+    pub bytes: u64,
+    /// Body bytes of those.
+    pub body: u64,
+}
+
+/// A running nginx; ends when dropped.
+#[derive(Debug)]
+pub struct Nginx {
+    running: Running,
+    folder: TempDir,
+}
+
+impl Nginx {
+    /// Starts nginx on port 80, all addresses of the namespace, and waits until it listens.
+    /// `upstream` is where `/proxy/` leads, an address of the same namespace.
+    pub fn start(namespace: &Namespace, upstream: SocketAddr) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        write_files(folder.path())?;
+        let configuration = folder.path().join("nginx.conf");
+        std::fs::write(&configuration, configuration_of(folder.path(), upstream))?;
+        let mut command = Command::new(program("nginx").context("nginx is not installed")?);
+        command
+            .arg("-p")
+            .arg(folder.path())
+            .arg("-c")
+            .arg(&configuration);
+        command.stderr(std::fs::File::create(folder.path().join("stderr.log"))?);
+        let running = namespace.spawn(&mut command)?;
+        let mut nginx = Nginx { running, folder };
+        let listens = wait_for_port(namespace, ([127, 0, 0, 1], 80).into(), || {
+            nginx.running.try_wait().is_ok_and(|ended| ended.is_none())
+        });
+        if !listens {
+            let said = std::fs::read_to_string(nginx.folder.path().join("stderr.log"));
+            bail!("nginx does not listen: {}", said.unwrap_or_default());
+        }
+        Ok(nginx)
+    }
+
+    /// Ends nginx in order, so that its log is whole, and reads the access log.
+    pub fn stop(mut self) -> Result<Vec<LogLine>> {
+        self.running.signal(Signal::TERM)?;
+        self.running.wait()?;
+        let text = std::fs::read(self.folder.path().join("access.log"))?;
+        text.split(|b| *b == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(log_line)
+            .collect()
+    }
+
+    /// The contents of a file below its document root.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("www").join(name)
+    }
+}
+
+/// Waits up to ten seconds until something accepts at `address`, seen from inside `namespace`.
+pub fn wait_for_port(
+    namespace: &Namespace,
+    address: SocketAddr,
+    mut alive: impl FnMut() -> bool + Send,
+) -> bool {
+    let end = Instant::now() + Duration::from_secs(10);
+    let listens = namespace.enter(|| {
+        while alive() && Instant::now() < end {
+            if TcpStream::connect(address).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    });
+    listens.unwrap_or(false)
+}
+
+fn log_line(line: &[u8]) -> Result<LogLine> {
+    let shown = || format!("access log line {:?}", String::from_utf8_lossy(line));
+    let value: Value = serde_json::from_slice(line).with_context(shown)?;
+    let number = |name: &str| {
+        value[name]
+            .as_u64()
+            .with_context(|| format!("{name}: {}", shown()))
+    };
+    let text = |name: &str| {
+        let text = value[name]
+            .as_str()
+            .with_context(|| format!("{name}: {}", shown()));
+        text.map(str::to_owned)
+    };
+    let port = u16::try_from(number("client_port")?)?;
+    Ok(LogLine {
+        client: SocketAddr::new(text("client")?.parse()?, port),
+        connection: number("connection")?,
+        number: number("number")?,
+        method: text("method")?,
+        target: text("target")?,
+        status: u16::try_from(number("status")?)?,
+        bytes: number("bytes")?,
+        body: number("body")?,
+    })
+}
+
+fn write_files(folder: &Path) -> Result<()> {
+    let www = folder.join("www");
+    std::fs::create_dir(&www)?;
+    std::fs::write(www.join("index.html"), "<html><body>index</body></html>\n")?;
+    std::fs::write(
+        www.join("404.html"),
+        "<html><body>no such page</body></html>\n",
+    )?;
+    std::fs::write(www.join("small.txt"), "0123456789abcdef")?;
+    std::fs::write(www.join("empty.txt"), "")?;
+    std::fs::write(
+        www.join("page.shtml"),
+        "<!--#echo var=\"request_uri\" -->\n".repeat(200),
+    )?;
+    std::fs::write(
+        www.join("text.txt"),
+        "a line that compresses well\n".repeat(2000),
+    )?;
+    let large: Vec<u8> = b"HTTP/1.1 200 OK\r\n"
+        .iter()
+        .copied()
+        .cycle()
+        .take(LARGE)
+        .collect();
+    std::fs::write(www.join("large.bin"), large)?;
+    Ok(())
+}
+
+fn configuration_of(folder: &Path, upstream: SocketAddr) -> String {
+    let folder = folder.display();
+    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|what| format!("    {what}_temp_path {folder}/{what};\n"))
+        .concat();
+    format!(
+        r#"daemon off;
+user root;
+worker_processes 2;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 16384; }}
+worker_rlimit_nofile 40000;
+http {{
+{paths}
+    log_format json escape=json '{{"connection":$connection,"number":$connection_requests,'
+        '"client":"$remote_addr","client_port":$remote_port,"method":"$request_method",'
+        '"target":"$request_uri","status":$status,"bytes":$bytes_sent,"body":$body_bytes_sent}}';
+    access_log {folder}/access.log json buffer=256k;
+    types {{ text/html html shtml; text/plain txt; }}
+    default_type application/octet-stream;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 75s;
+    keepalive_requests 1000000000;
+    client_header_timeout 75s;
+    gzip_min_length 1;
+    gzip_types text/plain;
+    server {{
+        listen 0.0.0.0:80 backlog=4096;
+        listen [::]:80 backlog=4096;
+        root {folder}/www;
+        index index.html;
+        error_page 404 /404.html;
+        location = /204 {{ return 204; }}
+        location = /301 {{ return 301 /index.html; }}
+        location = /403 {{ deny all; }}
+        location = /500 {{ return 500; }}
+        location = /503 {{ return 503 "busy\n"; }}
+        location = /444 {{ return 444; }}
+        location = /502 {{ proxy_pass http://127.0.0.1:9; }}
+        location = /page.shtml {{ ssi on; }}
+        location = /text.txt {{ gzip on; }}
+        location = /limited {{ client_max_body_size 100; proxy_pass http://{upstream}; }}
+        location /proxy/ {{
+            proxy_pass http://{upstream}/;
+            proxy_http_version 1.1;
+            proxy_buffering off;
+        }}
+    }}
+}}
+"#
+    )
+}
+
+/// Python's http.server over a folder; ends when dropped.
+#[derive(Debug)]
+pub struct Python {
+    /// Kept for its end.
+    _running: Running,
+    _folder: TempDir,
+}
+
+impl Python {
+    /// Starts it on `address` and waits until it listens. Its files are those of [`Nginx`].
+    pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        write_files(folder.path())?;
+        let mut command = Command::new(program("python3").context("python3 is not installed")?);
+        command.args(["-m", "http.server", "--protocol", "HTTP/1.1", "--bind"]);
+        command
+            .arg(address.ip().to_string())
+            .arg(address.port().to_string());
+        command.current_dir(folder.path().join("www"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = namespace.spawn(&mut command)?;
+        let listens = wait_for_port(namespace, address, || {
+            running.try_wait().is_ok_and(|ended| ended.is_none())
+        });
+        anyhow::ensure!(listens, "Python's http.server does not listen at {address}");
+        Ok(Python {
+            _running: running,
+            _folder: folder,
+        })
+    }
+}
