@@ -10,8 +10,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::start_line::{
-    MAX_METHOD, SUFFIX_AFTER_METHOD, SUFFIX_MEMORY, SUFFIX_NONE, ends_code, is_sp_http_1, is_token,
-    status_in_words, suffix_complete, suffix_next,
+    MAX_METHOD, SUFFIX_AFTER_METHOD, SUFFIX_MEMORY, SUFFIX_NONE, is_sp_http_1, is_token,
+    status_byte, status_in_words, suffix_complete, suffix_next,
 };
 
 /// Leniencies and oddities of the head at hand, and what it declares.
@@ -313,6 +313,18 @@ pub struct Step {
     pub event: Option<Event>,
 }
 
+impl Step {
+    /// Bytes taken, and nothing happened.
+    #[inline(always)]
+    const fn took(taken: u32, span: Span) -> Self {
+        Step {
+            taken,
+            span,
+            event: None,
+        }
+    }
+}
+
 /// Bytes under the framer's eye. Reads outside give 0, never a panic: the kernel masks its indexes.
 pub trait Window {
     /// The byte at `at`.
@@ -545,11 +557,7 @@ impl Framer {
         end: u32,
     ) -> Step {
         if at >= end {
-            return Step {
-                taken: 0,
-                span: Span::Ignored,
-                event: None,
-            };
+            return Step::took(0, Span::Ignored);
         }
         match self.phase() {
             Phase::Head | Phase::Trailers => self.fields(queue, window, at, end),
@@ -566,11 +574,7 @@ impl Framer {
                     event: self.skip(n),
                 }
             }
-            Phase::Opaque | Phase::Unsure => Step {
-                taken: end - at,
-                span: Span::Ignored,
-                event: None,
-            },
+            Phase::Opaque | Phase::Unsure => Step::took(end - at, Span::Ignored),
         }
     }
 
@@ -583,11 +587,7 @@ impl Framer {
             while n < 4 && at + n < end && matches!(window.byte(at + n), b'\r' | b'\n') {
                 n += 1;
             }
-            return Step {
-                taken: n,
-                span: Span::Ignored,
-                event: None,
-            };
+            return Step::took(n, Span::Ignored);
         }
         self.begin_head();
         Step {
@@ -627,11 +627,7 @@ impl Framer {
                         self.status = status;
                         self.role = ROLE_RESPONSE;
                         self.line = line::REST;
-                        return Step {
-                            taken: 12,
-                            span: Span::Head,
-                            event: None,
-                        };
+                        return Step::took(12, Span::Head);
                     }
                 }
                 self.line = line::STATUS;
@@ -650,11 +646,7 @@ impl Framer {
                 if found {
                     self.enter_fields(Phase::Head);
                 }
-                Step {
-                    taken,
-                    span: Span::Head,
-                    event: None,
-                }
+                Step::took(taken, Span::Head)
             }
         }
     }
@@ -673,33 +665,25 @@ impl Framer {
         while n < BYTES_PER_STEP && at + n < end {
             let b = window.byte(at + n);
             let pos = self.pos;
-            if pos >= 9 && !code_byte(pos, b) {
+            if pos >= 9 && !status_byte(pos, b) {
                 // HTTP/1.x SP and no code: a head all the same, so that what follows is found.
                 self.role = ROLE_RESPONSE;
                 self.status = 0;
                 self.flags |= flag::BAD_STATUS;
                 self.line = line::REST;
-                return Step {
-                    taken: n,
-                    span: Span::Head,
-                    event: None,
-                };
+                return Step::took(n, Span::Head);
             }
             if pos == 12 {
                 self.role = ROLE_RESPONSE;
                 self.line = line::REST;
-                return Step {
-                    taken: n,
-                    span: Span::Head,
-                    event: None,
-                };
+                return Step::took(n, Span::Head);
             }
             if pos >= 9 {
                 self.status = self
                     .status
                     .wrapping_mul(10)
                     .wrapping_add(u16::from(b.wrapping_sub(b'0')));
-            } else if !prefix_byte(pos, b) {
+            } else if !status_byte(pos, b) {
                 if pos <= 4 && (is_token(b) || b == b' ') {
                     if self.role == ROLE_RESPONSE {
                         return self.not_http(n);
@@ -708,22 +692,14 @@ impl Framer {
                     self.value =
                         [0, 0x48, 0x4854, 0x48_5454, 0x4854_5450][(pos & 7).min(4) as usize];
                     self.line = line::METHOD;
-                    return Step {
-                        taken: n,
-                        span: Span::Head,
-                        event: None,
-                    };
+                    return Step::took(n, Span::Head);
                 }
                 return self.not_http(n);
             }
             self.pos = pos + 1;
             n += 1;
         }
-        Step {
-            taken: n,
-            span: Span::Head,
-            event: None,
-        }
+        Step::took(n, Span::Head)
     }
 
     #[inline(always)]
@@ -742,11 +718,7 @@ impl Framer {
                 self.method = kind as u8;
                 self.line = line::TARGET;
                 self.pos = SUFFIX_AFTER_METHOD;
-                return Step {
-                    taken: n + 1,
-                    span: Span::Head,
-                    event: None,
-                };
+                return Step::took(n + 1, Span::Head);
             }
             if !is_token(b) || u32::from(self.pos) >= MAX_METHOD {
                 return self.not_http(n);
@@ -757,11 +729,7 @@ impl Framer {
             self.pos += 1;
             n += 1;
         }
-        Step {
-            taken: n,
-            span: Span::Head,
-            event: None,
-        }
+        Step::took(n, Span::Head)
     }
 
     #[inline(always)]
@@ -798,11 +766,7 @@ impl Framer {
             left -= 1;
         }
         if !found {
-            return Step {
-                taken,
-                span: Span::Head,
-                event: None,
-            };
+            return Step::took(taken, Span::Head);
         }
         if suffix_complete(self.pos) {
             self.request_line_ends(taken)
@@ -815,11 +779,7 @@ impl Framer {
     fn request_line_ends(&mut self, taken: u32) -> Step {
         self.role = ROLE_REQUEST;
         self.enter_fields(Phase::Head);
-        Step {
-            taken,
-            span: Span::Head,
-            event: None,
-        }
+        Step::took(taken, Span::Head)
     }
 
     #[inline(always)]
@@ -851,11 +811,7 @@ impl Framer {
                 self.line = line::BLANK;
                 self.flags |= flag::AFTER_CR;
                 if at + 1 >= end {
-                    return Step {
-                        taken: 1,
-                        span,
-                        event: None,
-                    };
+                    return Step::took(1, span);
                 }
                 at_line = at + 1;
             } else if b == b'\n' {
@@ -897,11 +853,7 @@ impl Framer {
             }
             self.line = line::REST;
             if before > 0 {
-                return Step {
-                    taken: before,
-                    span,
-                    event: None,
-                };
+                return Step::took(before, span);
             }
         }
         if self.line == line::REST {
@@ -910,11 +862,7 @@ impl Framer {
                 self.line = line::BEGIN;
                 self.last = line::REST;
             }
-            return Step {
-                taken,
-                span,
-                event: None,
-            };
+            return Step::took(taken, span);
         }
         self.framing_field(window, at, end)
     }
@@ -948,11 +896,7 @@ impl Framer {
                 break;
             }
         }
-        Step {
-            taken: n,
-            span: Span::Head,
-            event: None,
-        }
+        Step::took(n, Span::Head)
     }
 
     #[inline(always)]
@@ -1192,12 +1136,7 @@ impl Framer {
         while n < BYTES_PER_STEP && at + n < end {
             let b = window.byte(at + n);
             let pos = self.pos;
-            let fits = if pos >= 9 {
-                code_byte(pos, b)
-            } else {
-                prefix_byte(pos, b)
-            };
-            if !fits {
+            if !status_byte(pos, b) {
                 return self.peeked_body(n, pos);
             }
             if pos == 12 {
@@ -1224,11 +1163,7 @@ impl Framer {
             self.pos = pos + 1;
             n += 1;
         }
-        Step {
-            taken: n,
-            span: Span::Undecided,
-            event: None,
-        }
+        Step::took(n, Span::Undecided)
     }
 
     #[inline(always)]
@@ -1274,11 +1209,7 @@ impl Framer {
                     }
                     self.line = line::REST;
                     self.flags &= !flag::AFTER_CR;
-                    return Step {
-                        taken: n,
-                        span: Span::ChunkFraming,
-                        event: None,
-                    };
+                    return Step::took(n, Span::ChunkFraming);
                 };
                 self.line = line::SIZE_DIGITS;
                 if self.value >= MAX_LENGTH / 16 {
@@ -1287,11 +1218,7 @@ impl Framer {
                 self.value = self.value * 16 + u64::from(digit);
                 n += 1;
             }
-            return Step {
-                taken: n,
-                span: Span::ChunkFraming,
-                event: None,
-            };
+            return Step::took(n, Span::ChunkFraming);
         }
         let bare_before = self.flags & flag::BARE_LF;
         let (taken, found) = self.to_line_end(window, at, end);
@@ -1307,11 +1234,7 @@ impl Framer {
                 self.remaining = self.value;
             }
         }
-        Step {
-            taken,
-            span: Span::ChunkFraming,
-            event: None,
-        }
+        Step::took(taken, Span::ChunkFraming)
     }
 
     /// The line end after a chunk's data.
@@ -1325,22 +1248,14 @@ impl Framer {
                 if lf {
                     self.chunk_ended();
                 }
-                Step {
-                    taken: 1 + u32::from(lf),
-                    span: Span::ChunkFraming,
-                    event: None,
-                }
+                Step::took(1 + u32::from(lf), Span::ChunkFraming)
             }
             b'\n' => {
                 if !after_cr {
                     self.flags |= flag::CHUNK_LENIENT;
                 }
                 self.chunk_ended();
-                Step {
-                    taken: 1,
-                    span: Span::ChunkFraming,
-                    event: None,
-                }
+                Step::took(1, Span::ChunkFraming)
             }
             _ => self.lost(0),
         }
@@ -1419,27 +1334,6 @@ fn line_end<W: Window + ?Sized>(window: &W, at: u32, end: u32) -> (u32, bool) {
         }
     }
     (n, false)
-}
-
-/// The byte at `pos` (0–8) of `HTTP/1.d SP`.
-#[inline(always)]
-fn prefix_byte(pos: u8, b: u8) -> bool {
-    const PREFIX: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
-    match pos {
-        7 => b.is_ascii_digit(),
-        8 => b == b' ',
-        _ => (PREFIX >> (8 * (pos as u32 & 7))) as u8 == b,
-    }
-}
-
-/// The byte at `pos` (9–12) of a status line: the code and what ends it.
-#[inline(always)]
-fn code_byte(pos: u8, b: u8) -> bool {
-    match pos {
-        9 => matches!(b, b'1'..=b'9'),
-        10 | 11 => b.is_ascii_digit(),
-        _ => ends_code(b),
-    }
 }
 
 #[inline(always)]

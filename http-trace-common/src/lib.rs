@@ -20,6 +20,7 @@ extern crate std;
 
 pub mod config;
 pub mod counter;
+pub mod filter;
 pub mod flow;
 pub mod framer;
 pub mod record;

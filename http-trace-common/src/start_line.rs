@@ -28,18 +28,22 @@ const HTTP_1: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
 /// ` HTTP/1.` read as a little-endian word.
 const SP_HTTP_1: u64 = u64::from_le_bytes(*b" HTTP/1.");
 
-/// Whether `bytes` begins with a status line, strictly.
-pub fn status_line(bytes: &[u8]) -> Match {
-    let pattern = |i: usize, b: u8| match i {
-        0..7 => b == b"HTTP/1."[i],
-        7 => b.is_ascii_digit(),
+/// Whether `b` may stand at `at` (0–12) of a status line.
+#[inline(always)]
+pub const fn status_byte(at: u8, b: u8) -> bool {
+    match at {
+        7 | 10 | 11 => b.is_ascii_digit(),
         8 => b == b' ',
         9 => matches!(b, b'1'..=b'9'),
-        10 | 11 => b.is_ascii_digit(),
-        _ => ends_code(b),
-    };
+        12 => ends_code(b),
+        _ => at < 7 && (HTTP_1 >> (8 * at as u32)) as u8 == b,
+    }
+}
+
+/// Whether `bytes` begins with a status line, strictly.
+pub fn status_line(bytes: &[u8]) -> Match {
     for (i, &b) in bytes.iter().take(STATUS_LINE_DECIDES).enumerate() {
-        if !pattern(i, b) {
+        if !status_byte(i as u8, b) {
             return Match::No;
         }
     }

@@ -1,0 +1,162 @@
+//! What the filter keeps per connection, and where it works.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{
+    flow::{Direction, FlowKey},
+    framer::{Framer, RequestQueue},
+    record::{MAX_BYTES, RecordHeader},
+};
+
+/// Bits of [`Side::flags`].
+pub mod side_flag {
+    /// `floor`, `next` and `told` are valid.
+    pub const KNOWN: u16 = 1 << 0;
+    /// Nothing of this side has been shipped, and its first byte is its stream's first.
+    pub const AT_START: u16 = 1 << 1;
+    /// FIN was seen.
+    pub const FIN: u16 = 1 << 2;
+}
+
+/// One direction of a followed connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Side {
+    /// Where in a message the side is.
+    pub framer: Framer,
+    /// The lowest sequence number from which on all has been handled without a break.
+    pub floor: u32,
+    /// The sequence number after the highest byte handled.
+    pub next: u32,
+    /// Up to here the host has been told: shipped, or declared as skipped.
+    pub told: u32,
+    /// Payload bytes shipped while `Unsure`.
+    pub unsure_bytes: u32,
+    /// Copies since the last record.
+    pub retransmissions: u16,
+    /// Bits of [`side_flag`].
+    pub flags: u16,
+    /// Reserved, zero.
+    pub reserved: u32,
+}
+
+/// A followed connection: the value in the flow table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Flow {
+    /// Who works on it: 0 nobody, otherwise the CPU's number plus one. Only the environment's
+    /// atomic operations touch it in the table.
+    pub claim: u64,
+    /// Requests without a final response.
+    pub queue: RequestQueue,
+    /// By [`Direction::index`].
+    pub sides: [Side; 2],
+    /// Tells this use of the tuple from the next.
+    pub generation: u32,
+    /// Kernel time of the last segment, in seconds, for the host that deletes idle flows.
+    pub last_seen_s: u32,
+    /// Interfaces since the last record, 0 for none.
+    pub interfaces: [u32; 4],
+    /// 1 when a SYN was seen that may begin another connection on the tuple.
+    pub syn_pending: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
+}
+
+/// What the SYNs of a tuple said: the value in the small LRU of connections that begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Syn {
+    /// Sequence number of the first payload byte (ISN + 1), by [`Direction::index`].
+    pub first: [u32; 2],
+    /// Which of `first` are valid: bit 0 and bit 1; bit 2 when a SYN-ACK acknowledged the SYN.
+    pub valid: u32,
+}
+
+impl Syn {
+    /// Set in `valid` when the SYN was acknowledged.
+    pub const ACKNOWLEDGED: u32 = 1 << 2;
+
+    /// The first payload byte's sequence number in a direction, if known.
+    #[inline(always)]
+    pub const fn first(&self, direction: Direction) -> Option<u32> {
+        match direction {
+            Direction::FromA if self.valid & 1 != 0 => Some(self.first[0]),
+            Direction::FromB if self.valid & 2 != 0 => Some(self.first[1]),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes of a [`Block`] that can be loaded at once.
+pub const BLOCK_BYTES: u32 = MAX_BYTES as u32;
+/// Room after them, so that a word read at the last byte stays inside.
+const SLACK: usize = 64;
+
+/// A record in the making: the header directly before the bytes, as the ring buffer wants them.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Block {
+    /// The record's fixed part.
+    pub header: RecordHeader,
+    /// Payload bytes.
+    pub bytes: [u8; MAX_BYTES + SLACK],
+}
+
+/// How the rest of a segment is handled.
+pub mod mode {
+    /// Framed: what is not body ships.
+    pub const FRAME: u32 = 0;
+    /// Shipped as it is.
+    pub const RAW: u32 = 1;
+    /// Searched for the end of a request line that would admit the connection.
+    pub const PROBE: u32 = 2;
+}
+
+/// The filter's working place: too large for the kernel's stack, so one of a few per CPU.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Scratch {
+    /// A copy of the connection's state, written back at the end.
+    pub flow: Flow,
+    /// The connection.
+    pub key: FlowKey,
+    /// [`Direction::index`] of the segment.
+    pub direction: u32,
+    /// One of [`mode`].
+    pub mode: u32,
+    /// Sequence number of the segment's first payload byte.
+    pub seq: u32,
+    /// The segment's TCP flags.
+    pub tcp_flags: u32,
+    /// The payload's offset in the frame.
+    pub payload_offset: u32,
+    /// The payload's length.
+    pub end: u32,
+    /// Offset in the payload of the block's first byte.
+    pub at: u32,
+    /// Bytes loaded into the block.
+    pub loaded: u32,
+    /// Bytes of the block that are framed and wait to be shipped.
+    pub cursor: u32,
+    /// In [`mode::RAW`]: payload offset at which raw shipping ends.
+    pub raw_end: u32,
+    /// In [`mode::RAW`]: payload offset at which framing goes on.
+    pub frame_from: u32,
+    /// Whether the flow in the table is claimed by us.
+    pub held: u32,
+    /// Whether to delete it at the end.
+    pub delete: u32,
+    /// Whether a message's end was skipped that no record has told.
+    pub end_untold: u32,
+    /// Flags of the record in the making.
+    pub record_flags: u32,
+    /// Heads found in this segment.
+    pub heads: u32,
+    /// Steps left for this segment.
+    pub steps: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
+    /// The record in the making.
+    pub block: Block,
+}

@@ -1,0 +1,388 @@
+//! One step over a segment: load, frame, ship. Bounded work each, so that the kernel's verifier
+//! sees one of them and not the loop.
+
+use super::{BLOCK_BYTES, Env, Scratch, View, insert, mode, other_side, side, side_flag};
+use crate::{
+    counter::Counter,
+    framer::{Body, Event, HeadFacts, Phase},
+    record::{HEADER_LEN, flag},
+};
+
+/// Takes one step; `false` when the segment is done.
+#[inline(always)]
+pub fn step<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    if s.steps == 0 {
+        return out_of_steps(s, env);
+    }
+    s.steps -= 1;
+    match s.mode {
+        mode::FRAME => frame(s, env),
+        mode::RAW => raw(s, env),
+        _ => probe(s, env),
+    }
+}
+
+/// The budget is spent: what is pending ships, the rest ships as it is.
+#[inline(always)]
+fn out_of_steps<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    if s.mode == mode::PROBE {
+        return false;
+    }
+    if s.mode == mode::FRAME {
+        env.count(Counter::StepBudget, 1);
+        lose(s, env);
+    }
+    // Each of these ships a block; a segment has at most sixteen.
+    s.steps = 64;
+    true
+}
+
+/// Loads the next block of the payload.
+#[inline(always)]
+fn load<E: Env>(s: &mut Scratch, env: &mut E, until: u32) -> bool {
+    let left = until.saturating_sub(s.at);
+    let len = if left < BLOCK_BYTES {
+        left
+    } else {
+        BLOCK_BYTES
+    };
+    if len == 0 {
+        return false;
+    }
+    // `mask(len - 1) + 1` tells the verifier that it is neither zero nor more than the block.
+    let len = E::mask(len - 1, BLOCK_BYTES - 1) + 1;
+    let offset = s.payload_offset.wrapping_add(s.at);
+    if !env.load(&mut s.block, offset, len) {
+        env.count(Counter::LoadFailed, 1);
+        return false;
+    }
+    s.loaded = len;
+    s.cursor = 0;
+    true
+}
+
+/// Frames one line, or skips one body.
+#[inline(always)]
+fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    let here = s.at.wrapping_add(s.cursor);
+    let skippable = side(s).framer.skippable();
+    if skippable > 0 {
+        return skip_body(s, env, here, skippable);
+    }
+    if s.cursor >= s.loaded {
+        ship_pending(s, env, 0);
+        s.at = here;
+        if here >= s.end {
+            return done(s);
+        }
+        let end = s.end;
+        if !load(s, env, end) {
+            // Bytes that cannot be read are lost to the host too.
+            s.at = s.end;
+            s.flow.queue.set_unknown();
+            side(s).framer.lose();
+            env.count(Counter::BecameUnsure, 1);
+            let next = s.seq.wrapping_add(s.end);
+            side(s).told = next;
+            return done(s);
+        }
+        if s.at == 0 {
+            s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
+        }
+    }
+    // The queue and the framer both live in the flow; the window is the block.
+    let (mut framer, mut queue) = (side(s).framer, s.flow.queue);
+    let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
+    side(s).framer = framer;
+    s.flow.queue = queue;
+    if s.cursor == 0 && matches!(step.event, Some(Event::HeadBegins { back: 0 })) {
+        s.record_flags |= u32::from(flag::HEAD_BEGINS);
+    }
+    s.cursor = s.cursor.wrapping_add(step.taken);
+    match step.event {
+        None => true,
+        Some(event) => happened(s, env, event),
+    }
+}
+
+#[inline(always)]
+fn happened<E: Env>(s: &mut Scratch, env: &mut E, event: Event) -> bool {
+    match event {
+        Event::HeadEnds { head, body } => {
+            s.heads += 1;
+            if let HeadFacts::Response { status: 0, .. } = head {
+                env.count(Counter::BadStatusLine, 1);
+            }
+            match body {
+                Body::Tunnel => other_side(s).framer.set_opaque(),
+                Body::Unknown => lose(s, env),
+                _ => {}
+            }
+            true
+        }
+        Event::NotHttp { after_messages } => {
+            let other_idle = other_side(s).framer.is_response().is_none();
+            if !after_messages && other_idle {
+                // Never was HTTP/1.x: nothing of it was shipped, and nothing is kept.
+                s.delete = 2;
+                env.count(Counter::NotHttp, 1);
+                return false;
+            }
+            lose(s, env);
+            true
+        }
+        Event::Lost => {
+            lose(s, env);
+            true
+        }
+        Event::HeadBegins { .. } | Event::BodyBegins { .. } | Event::MessageEnds => true,
+    }
+}
+
+/// Framing is lost here: what is pending ships as framed, the rest of the segment as it is.
+#[inline(always)]
+fn lose<E: Env>(s: &mut Scratch, env: &mut E) {
+    ship_pending(s, env, 0);
+    s.at = s.at.wrapping_add(s.cursor);
+    s.loaded = 0;
+    s.cursor = 0;
+    side(s).framer.lose();
+    s.flow.queue.set_unknown();
+    env.count(Counter::BecameUnsure, 1);
+    s.mode = mode::RAW;
+    s.raw_end = s.end;
+    s.frame_from = s.end;
+}
+
+/// `skippable` bytes from payload offset `here` are body.
+#[inline(always)]
+fn skip_body<E: Env>(s: &mut Scratch, env: &mut E, here: u32, skippable: u64) -> bool {
+    let left = s.end.saturating_sub(here);
+    let n = if skippable < u64::from(left) {
+        skippable as u32
+    } else {
+        left
+    };
+    if n == 0 {
+        ship_pending(s, env, 0);
+        s.at = s.end;
+        return done(s);
+    }
+    let in_block = s.loaded.saturating_sub(s.cursor);
+    let ended = side(s).framer.skip(u64::from(n)).is_some();
+    if n <= in_block && n < HEADER_LEN as u32 {
+        // Shorter than a record's header, and at hand: it ships along.
+        s.cursor = s.cursor.wrapping_add(n);
+        return true;
+    }
+    env.count(Counter::BodySkipped, n);
+    if ended {
+        s.end_untold = 1;
+    }
+    ship_pending(s, env, n);
+    s.at = here.wrapping_add(n);
+    s.loaded = 0;
+    s.cursor = 0;
+    if s.at >= s.end { done(s) } else { true }
+}
+
+/// Everything of the segment is handled.
+#[inline(always)]
+fn done(s: &mut Scratch) -> bool {
+    let next = s.seq.wrapping_add(s.end);
+    side(s).next = next;
+    false
+}
+
+/// Ships the framed bytes of the block, and with them that `skipped` bytes after them are body.
+#[inline(always)]
+fn ship_pending<E: Env>(s: &mut Scratch, env: &mut E, skipped: u32) {
+    if s.cursor == 0 {
+        return;
+    }
+    let seq = s.seq.wrapping_add(s.at);
+    env.count(Counter::HeadShipped, s.cursor);
+    let own = side(s);
+    let told = own.told;
+    let end = seq.wrapping_add(s.cursor);
+    ship(s, env, seq, told, end.wrapping_add(skipped), 0);
+}
+
+/// Fills in what differs from record to record, and ships `cursor` bytes.
+#[inline(always)]
+fn ship<E: Env>(s: &mut Scratch, env: &mut E, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
+    let cursor = s.cursor;
+    let own = side(s);
+    let retransmissions = own.retransmissions;
+    own.retransmissions = 0;
+    own.told = skip_to;
+    let mut flags = s.record_flags as u16 | extra;
+    let own = side(s);
+    if own.flags & side_flag::AT_START != 0 {
+        own.flags &= !side_flag::AT_START;
+        flags |= flag::STREAM_BEGINS;
+    }
+    let header = &mut s.block.header;
+    header.seq = seq;
+    header.skip_from = skip_from;
+    header.skip_to = skip_to;
+    header.len = cursor;
+    header.flags = flags;
+    header.retransmissions = retransmissions;
+    header.generation = s.flow.generation;
+    let first = header.interfaces[0];
+    header.interfaces = s.flow.interfaces;
+    if header.interfaces[0] != first && first != 0 {
+        // This segment's own interface comes first.
+        let others = s.flow.interfaces;
+        header.interfaces = [
+            first,
+            others[0],
+            if others[1] == first {
+                others[2]
+            } else {
+                others[1]
+            },
+            if others[1] == first || others[2] == first {
+                others[3]
+            } else {
+                others[2]
+            },
+        ];
+    }
+    s.flow.interfaces = [first, 0, 0, 0];
+    s.record_flags &= !u32::from(flag::SEGMENT_BEGINS | flag::HEAD_BEGINS | flag::RESYNCHRONISED);
+    s.end_untold = 0;
+    env.emit(&mut s.block);
+}
+
+/// Ships no bytes, only that all up to `next` has passed, and how the segment closes.
+#[inline(always)]
+pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
+    s.cursor = 0;
+    let mut extra = 0;
+    if s.tcp_flags as u8 & crate::walk::tcp_flag::FIN != 0 {
+        extra |= flag::FIN;
+    }
+    if s.tcp_flags as u8 & crate::walk::tcp_flag::RST != 0 {
+        extra |= flag::RST;
+    }
+    let end = s.seq.wrapping_add(s.end);
+    let own = side(s);
+    let (told, next) = (own.told, own.next);
+    // A FIN or RST stands at its own place, which need not be where we are.
+    let seq = if extra != 0 { end } else { next };
+    let in_order = seq == next && own.flags & side_flag::KNOWN != 0;
+    let skip_from = if in_order { told } else { seq };
+    ship(s, env, seq, skip_from, seq, extra);
+    if !in_order {
+        side(s).told = told;
+    }
+}
+
+/// Ships a block of the segment as it is.
+#[inline(always)]
+fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    if s.at >= s.raw_end {
+        if s.frame_from >= s.end {
+            return raw_done(s);
+        }
+        s.mode = mode::FRAME;
+        s.at = s.frame_from;
+        s.loaded = 0;
+        s.cursor = 0;
+        // Above `next` an unsure side goes on as it is.
+        if side(s).framer.phase() == Phase::Unsure {
+            s.mode = mode::RAW;
+            s.raw_end = s.end;
+            s.frame_from = s.end;
+        }
+        return true;
+    }
+    let until = s.raw_end;
+    if !load(s, env, until) {
+        s.at = s.raw_end;
+        return true;
+    }
+    let seq = s.seq.wrapping_add(s.at);
+    if s.at == 0 {
+        s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
+        if looks_like_start_line::<E>(s) {
+            s.record_flags |= u32::from(flag::HEAD_BEGINS);
+        }
+    }
+    s.cursor = s.loaded;
+    let told = side(s).told;
+    let end = seq.wrapping_add(s.loaded);
+    let at_told = s.held != 0 && told == seq;
+    ship(s, env, seq, seq, end, flag::UNFILTERED);
+    if !at_told {
+        // Below the floor, or not ours: what the flow has told stays as it was.
+        side(s).told = told;
+    }
+    s.at = s.at.wrapping_add(s.loaded);
+    s.loaded = 0;
+    s.cursor = 0;
+    true
+}
+
+#[inline(always)]
+fn raw_done(s: &mut Scratch) -> bool {
+    if s.held != 0 {
+        let end = s.seq.wrapping_add(s.end);
+        let own = side(s);
+        if crate::flow::seq_distance(own.next, end) > 0 {
+            own.next = end;
+        }
+    }
+    false
+}
+
+/// Whether an unfiltered block begins as a start line does, so that the host may look for one.
+#[inline(always)]
+fn looks_like_start_line<E: Env>(s: &Scratch) -> bool {
+    use crate::{framer::Window, start_line};
+    let view = View::<E>::new(&s.block);
+    let b = view.byte(0);
+    if s.loaded < 16 {
+        return start_line::is_token(b);
+    }
+    if b == b'H' && start_line::status_in_words(view.word(0), view.word(8)).is_some() {
+        return true;
+    }
+    start_line::is_token(b) && start_line::is_token(view.byte(1))
+}
+
+/// Looks for the end of a request line in the segment's first block; a connection that was not
+/// followed is admitted only with one.
+#[inline(always)]
+fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    if s.cursor >= s.loaded || s.loaded <= 16 && s.cursor == 0 {
+        let end = s.end;
+        if s.cursor > 0 || !load(s, env, end) {
+            env.count(Counter::NotHttp, 1);
+            return false;
+        }
+    }
+    let (mut framer, mut queue) = (side(s).framer, s.flow.queue);
+    let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
+    side(s).framer = framer;
+    s.cursor = s.cursor.wrapping_add(step.taken);
+    if let Some(Event::NotHttp { .. }) = step.event {
+        env.count(Counter::NotHttp, 1);
+        return false;
+    }
+    if framer.phase() != Phase::Head {
+        return true;
+    }
+    side(s).framer.lose();
+    env.count(Counter::BecameUnsure, 1);
+    s.record_flags |= u32::from(flag::HEAD_BEGINS);
+    s.mode = mode::RAW;
+    s.at = 0;
+    s.loaded = 0;
+    s.cursor = 0;
+    s.raw_end = s.end;
+    s.frame_from = s.end;
+    insert(s, env)
+}
