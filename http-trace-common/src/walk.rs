@@ -4,14 +4,24 @@
 //! IPv4, IPv6 with a few extension headers, TCP. They read fixed sizes only and few of them, since
 //! in the kernel each read is a bounds check or a helper call.
 
+use bytemuck::{AnyBitPattern, Pod, Zeroable};
+
 use crate::counter::Counter;
-use crate::flow::{Address, Direction, FlowKey, v4_mapped};
+use crate::flow::{Direction, FlowKey, Words};
 
 /// Random access to a frame's bytes. The kernel reads the linear part of an skb directly and the
 /// rest through a helper; on the host it is a slice.
 pub trait PacketBytes {
     /// `N` bytes at `offset` from the frame's start, or `None` past its (captured) end.
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.read_as(offset)
+    }
+    /// The bytes at `offset` as a `T`, integers in the machine's order.
+    ///
+    /// A header read as a struct of integers stays words all the way down; read as an array it
+    /// becomes twenty single bytes, which do not fit the stack of the kernel's program.
+    fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T>;
     /// How many bytes can be read.
     fn len(&self) -> u32;
     /// Whether there are none.
@@ -21,8 +31,9 @@ pub trait PacketBytes {
 }
 
 impl PacketBytes for [u8] {
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        self.get(offset as usize..)?.first_chunk().copied()
+    fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T> {
+        let bytes = self.get(offset as usize..)?.get(..size_of::<T>())?;
+        bytemuck::try_pod_read_unaligned(bytes).ok()
     }
     fn len(&self) -> u32 {
         <[u8]>::len(self) as u32
@@ -169,65 +180,116 @@ pub fn ip(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Resul
     }
 }
 
+/// An IPv4 header without options (RFC 791 §3.1); integers in network order.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Ipv4Header {
+    version_and_length: u8,
+    service: u8,
+    total_length: u16,
+    id: u16,
+    flags_and_offset: u16,
+    ttl: u8,
+    protocol: u8,
+    checksum: u16,
+    src: u32,
+    dst: u32,
+}
+
+/// An IPv6 header (RFC 8200 §3); integers in network order, addresses as they lie in memory.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Ipv6Header {
+    version_class_label: [u8; 4],
+    payload_length: u16,
+    next: u8,
+    hop_limit: u8,
+    src: Words,
+    dst: Words,
+}
+
+/// What every IPv6 extension header begins with; what a fragment header continues with.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ExtensionHeader {
+    next: u8,
+    length: u8,
+    fragment_offset: u16,
+}
+
+/// A TCP header without options (RFC 9293 §3.1); integers in network order.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct TcpHeader {
+    src_port: u16,
+    dst_port: u16,
+    seq: u32,
+    ack: u32,
+    data_offset: u8,
+    flags: u8,
+    window: u16,
+    checksum: u16,
+    urgent: u16,
+}
+
 /// IPv4 (RFC 791). A total length of 0 is what Linux leaves in the header of a super-packet whose
 /// length does not fit (BIG TCP): the packet then ends with the frame.
 #[inline(always)]
 fn ipv4(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<Segment, Skip> {
-    let h = bytes.read::<20>(offset).ok_or(Skip::Malformed)?;
-    let header_len = u32::from(h[0] & 0x0f) * 4;
-    if h[0] >> 4 != 4 || header_len < 20 {
+    let h: Ipv4Header = bytes.read_as(offset).ok_or(Skip::Malformed)?;
+    let header_len = u32::from(h.version_and_length & 0x0f) * 4;
+    if h.version_and_length >> 4 != 4 || header_len < 20 {
         return Err(Skip::Malformed);
     }
-    if h[9] != ip_proto::TCP {
+    if h.protocol != ip_proto::TCP {
         return Err(Skip::NotTcp);
     }
-    if u16::from_be_bytes([h[6], h[7]]) & 0x1fff != 0 {
+    if h.flags_and_offset & 0x1fff_u16.to_be() != 0 {
         return Err(Skip::Fragment);
     }
-    let total = u32::from(u16::from_be_bytes([h[2], h[3]]));
+    let total = u32::from(u16::from_be(h.total_length));
     let end = if total == 0 {
         bytes.len()
     } else {
         offset.wrapping_add(total)
     };
-    let src = v4_mapped([h[12], h[13], h[14], h[15]]);
-    let dst = v4_mapped([h[16], h[17], h[18], h[19]]);
-    tcp(
-        bytes,
-        offset.wrapping_add(header_len),
-        end,
-        &src,
-        &dst,
-        netns,
-    )
+    let (src, dst) = (mapped(h.src), mapped(h.dst));
+    tcp(bytes, offset.wrapping_add(header_len), end, src, dst, netns)
+}
+
+/// The IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) of one that is as it lies in memory.
+#[inline(always)]
+fn mapped(v4: u32) -> Words {
+    let [a, b, c, d] = v4.to_ne_bytes();
+    [0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])]
 }
 
 /// IPv6 (RFC 8200). A payload length of 0 means a jumbogram (RFC 2675) or a super-packet: it ends
 /// with the frame.
 #[inline(always)]
 fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<Segment, Skip> {
-    let h = bytes.read::<40>(offset).ok_or(Skip::Malformed)?;
-    if h[0] >> 4 != 6 {
+    let h: Ipv6Header = bytes.read_as(offset).ok_or(Skip::Malformed)?;
+    if h.version_class_label[0] >> 4 != 6 {
         return Err(Skip::Malformed);
     }
-    let length = u32::from(u16::from_be_bytes([h[4], h[5]]));
+    let length = u32::from(u16::from_be(h.payload_length));
     let mut at = offset.wrapping_add(40);
     let end = if length == 0 {
         bytes.len()
     } else {
         at.wrapping_add(length)
     };
-    let mut next = h[6];
+    let mut next = h.next;
     if next != ip_proto::TCP {
         for _ in 0..MAX_EXTENSIONS {
-            let e = bytes.read::<4>(at).ok_or(Skip::Malformed)?;
+            let e: ExtensionHeader = bytes.read_as(at).ok_or(Skip::Malformed)?;
             let extension_len = match next {
                 ip_proto::HOP_BY_HOP | ip_proto::ROUTING | ip_proto::DESTINATION => {
-                    u32::from(e[1]) * 8 + 8
+                    u32::from(e.length) * 8 + 8
                 }
-                ip_proto::AH => u32::from(e[1]) * 4 + 8,
+                ip_proto::AH => u32::from(e.length) * 4 + 8,
                 ip_proto::FRAGMENT => {
-                    if u16::from_be_bytes([e[2], e[3]]) & 0xfff8 != 0 {
+                    if e.fragment_offset & 0xfff8_u16.to_be() != 0 {
                         return Err(Skip::Fragment);
                     }
                     8
@@ -235,7 +297,7 @@ fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
                 _ => return Err(Skip::NotTcp),
             };
             at = at.wrapping_add(extension_len);
-            next = e[0];
+            next = e.next;
             if next == ip_proto::TCP {
                 break;
             }
@@ -244,15 +306,7 @@ fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
             return Err(Skip::NotTcp);
         }
     }
-    let src = [
-        h[8], h[9], h[10], h[11], h[12], h[13], h[14], h[15], h[16], h[17], h[18], h[19], h[20],
-        h[21], h[22], h[23],
-    ];
-    let dst = [
-        h[24], h[25], h[26], h[27], h[28], h[29], h[30], h[31], h[32], h[33], h[34], h[35], h[36],
-        h[37], h[38], h[39],
-    ];
-    tcp(bytes, at, end, &src, &dst, netns)
+    tcp(bytes, at, end, h.src, h.dst, netns)
 }
 
 /// TCP (RFC 9293 §3.1) at `offset`, in an IP packet that ends at `end`.
@@ -264,35 +318,34 @@ fn tcp(
     bytes: &(impl PacketBytes + ?Sized),
     offset: u32,
     end: u32,
-    src: &Address,
-    dst: &Address,
+    src: Words,
+    dst: Words,
     netns: u32,
 ) -> Result<Segment, Skip> {
-    let h = bytes.read::<20>(offset).ok_or(Skip::Malformed)?;
-    let header_len = u32::from(h[12] >> 4) * 4;
+    let h: TcpHeader = bytes.read_as(offset).ok_or(Skip::Malformed)?;
+    let header_len = u32::from(h.data_offset >> 4) * 4;
     let payload_offset = offset.wrapping_add(header_len);
     if header_len < 20 || payload_offset > end {
         return Err(Skip::Malformed);
     }
-    let flags = h[13];
-    let payload_len = if flags & tcp_flag::RST != 0 {
+    let payload_len = if h.flags & tcp_flag::RST != 0 {
         0
     } else {
         end - payload_offset
     };
-    let (key, direction) = FlowKey::new(
+    let (key, direction) = FlowKey::from_words(
         src,
-        u16::from_be_bytes([h[0], h[1]]),
+        u16::from_be(h.src_port),
         dst,
-        u16::from_be_bytes([h[2], h[3]]),
+        u16::from_be(h.dst_port),
         netns,
     );
     Ok(Segment {
         key,
         direction,
-        seq: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
-        ack: u32::from_be_bytes([h[8], h[9], h[10], h[11]]),
-        flags,
+        seq: u32::from_be(h.seq),
+        ack: u32::from_be(h.ack),
+        flags: h.flags,
         payload_offset,
         payload_len,
     })

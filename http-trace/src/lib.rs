@@ -9,3 +9,5 @@
 
 pub mod event;
 pub mod http;
+#[cfg(feature = "live")]
+pub mod probe;

@@ -32,15 +32,16 @@ const BUILD_PACKAGES: &[&str] = &[
     "zlib1g-dev",
 ];
 
-/// What the tests on real servers use: the package and a program it brings.
-const TEST_PACKAGES: &[(&str, &str)] = &[
-    ("nginx", "/usr/sbin/nginx"),
-    ("wrk", "/usr/bin/wrk"),
-    ("curl", "/usr/bin/curl"),
-    ("python3", "python3"),
-    ("iproute2", "ip"),
-    ("ethtool", "ethtool"),
-];
+/// What the tests on real servers use; see the file.
+const TEST_PACKAGES: &str = include_str!("../../tests/packages.txt");
+
+/// The packages of [`TEST_PACKAGES`].
+fn test_packages() -> impl Iterator<Item = &'static str> {
+    TEST_PACKAGES
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
 
 const LINKER: &str = "0.13.0";
 /// The last that reads LLVM from the compiler's own library and so needs no LLVM packages.
@@ -92,12 +93,7 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
         );
     }
     if purposes.contains(&Purpose::Test) {
-        packages.extend(
-            TEST_PACKAGES
-                .iter()
-                .filter(|(_, program)| !program_exists(program))
-                .map(|(p, _)| p),
-        );
+        packages.extend(test_packages().filter(|package| !program_exists(package)));
     }
     if purposes.contains(&Purpose::Lint) && Path::new("/usr/bin/rustc").exists() | build {
         let driver = Path::new("/usr/bin/clippy-driver");
@@ -142,10 +138,11 @@ fn report() -> usize {
         "bpf-linker",
         find_linker(&tools()).map(|path| path.display().to_string()),
     );
-    for (package, program) in TEST_PACKAGES {
+    for package in test_packages() {
+        let there = program_exists(package);
         row(
             &format!("{package} (tests)"),
-            program_exists(program).then(|| "installed".into()),
+            there.then(|| "installed".into()),
         );
     }
     for component in ["fmt", "clippy"] {
@@ -290,16 +287,18 @@ fn is_installed(package: &str) -> bool {
     query.is_ok_and(|output| output.stdout.starts_with(b"install ok installed"))
 }
 
-fn program_exists(program: &str) -> bool {
-    if program.starts_with('/') {
-        // Without Debian's layout it may still be anywhere on the PATH.
-        let name = Path::new(program)
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
-        return Path::new(program).is_file() || on_path(&name);
-    }
-    on_path(program)
+/// Whether the program that a package of the tests brings is there, from the package or not.
+fn program_exists(package: &str) -> bool {
+    let name = match package {
+        "iproute2" => "ip",
+        "nginx-light" => "nginx",
+        named_alike => named_alike,
+    };
+    // A user's PATH often lacks the administrators' folders.
+    on_path(name)
+        || ["/usr/sbin", "/sbin"]
+            .iter()
+            .any(|f| Path::new(f).join(name).is_file())
 }
 
 fn is_ci() -> bool {

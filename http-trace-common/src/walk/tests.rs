@@ -3,6 +3,7 @@
 use std::vec::Vec;
 
 use super::*;
+use crate::flow::v4_mapped;
 
 /// An IPv4 packet with `options` (a multiple of four bytes) around a TCP segment.
 fn ipv4_packet(options: &[u8], tcp: &[u8]) -> Vec<u8> {

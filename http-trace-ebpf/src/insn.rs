@@ -1,0 +1,59 @@
+//! Single instructions: clamps that the compiler cannot remove, and atomics.
+//!
+//! The verifier tracks the bounds of a register, the compiler those of a value: a clamp that the
+//! compiler proves needless, or moves to a copy, is one that the verifier never sees.
+
+use core::arch::asm;
+
+/// `value & MASK` as one instruction on the register that is used afterwards.
+#[inline(always)]
+pub fn mask<const MASK: u32>(value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: changes nothing but its operand.
+    unsafe {
+        asm!("{0} &= {1}", inout(reg) value, const MASK, options(pure, nomem, nostack));
+    }
+    value
+}
+
+/// The same pointer, of whose target the compiler knows nothing any more: a read through it is
+/// never folded with an initial value that the loader has replaced.
+#[inline(always)]
+pub fn opaque<T>(pointer: *const T) -> *const T {
+    let mut pointer = pointer;
+    // SAFETY: moves the register onto itself.
+    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(pure, nomem, nostack)) };
+    pointer
+}
+
+/// Stores `value` at `at` and returns what was there, as one atomic instruction.
+///
+/// # Safety
+/// `at` must be valid for reads and writes, and aligned.
+#[inline(always)]
+pub unsafe fn exchange(at: *mut u64, value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: `at` is valid by contract.
+    unsafe { asm!("{0} = xchg_64({1} + 0, {0})", inout(reg) value, in(reg) at, options(nostack)) };
+    value
+}
+
+/// Stores `new` at `at` if `expected` is there, and returns what was there.
+///
+/// # Safety
+/// `at` must be valid for reads and writes, and aligned.
+#[inline(always)]
+pub unsafe fn compare_exchange(at: *mut u64, expected: u64, new: u64) -> u64 {
+    let mut found = expected;
+    // SAFETY: `at` is valid by contract.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({at} + 0, r0, {new})",
+            at = in(reg) at,
+            new = in(reg) new,
+            inout("r0") found,
+            options(nostack)
+        );
+    }
+    found
+}

@@ -1,0 +1,180 @@
+//! Reading a packet, by context: the linear part directly where the hook allows it, the rest
+//! through a helper that copies. Nothing here writes to a packet or makes it linear.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
+    helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes},
+};
+use bytemuck::AnyBitPattern;
+use http_trace_common::walk::PacketBytes;
+
+use crate::insn::mask;
+
+/// Where headers can lie. Larger than any chain of them that the walk follows.
+const HEADER_SPACE: u32 = 0x3fff;
+
+/// A packet at some hook.
+pub trait Packet: PacketBytes + Copy {
+    /// Copies `len` bytes at `offset` to `to`; false when they are not all there.
+    ///
+    /// # Safety
+    /// `to` must have room for `len` bytes, and the verifier must see that, and that `len > 0`.
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool;
+    /// The interface's index.
+    fn ifindex(&self) -> u32;
+    /// Whether the payload is (at least partly) outside the linear part.
+    fn is_non_linear(&self) -> bool;
+    /// How many wire segments it holds, 0 or 1 for one.
+    fn gso_segments(&self) -> u32;
+}
+
+/// An skb whose linear part can be read directly: TC and cgroup_skb.
+#[derive(Clone, Copy)]
+pub struct Skb(pub *mut __sk_buff);
+
+impl PacketBytes for Skb {
+    #[inline(always)]
+    fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T> {
+        // SAFETY: the context is valid; the verifier turns these into packet pointers.
+        let (data, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
+        if let Some(bytes) = read_linear(data, end, offset) {
+            return Some(bytes);
+        }
+        read_by_helper(self, offset)
+    }
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { (*self.0).len }
+    }
+}
+
+impl Packet for Skb {
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool {
+        // SAFETY: by contract.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to.cast(), len) == 0 }
+    }
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { (*self.0).ifindex }
+    }
+    #[inline(always)]
+    fn is_non_linear(&self) -> bool {
+        // SAFETY: the context is valid.
+        let (data, end) = unsafe { ((*self.0).data, (*self.0).data_end) };
+        u64::from(end) - u64::from(data) < u64::from(self.len())
+    }
+    #[inline(always)]
+    fn gso_segments(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { (*self.0).gso_segs }
+    }
+}
+
+/// An skb at a socket filter, where only helpers read.
+#[derive(Clone, Copy)]
+pub struct SocketSkb(pub *mut __sk_buff);
+
+impl PacketBytes for SocketSkb {
+    #[inline(always)]
+    fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T> {
+        read_by_helper(self, offset)
+    }
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { (*self.0).len }
+    }
+}
+
+impl Packet for SocketSkb {
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool {
+        // SAFETY: by contract.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to.cast(), len) == 0 }
+    }
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { (*self.0).ifindex }
+    }
+    #[inline(always)]
+    fn is_non_linear(&self) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn gso_segments(&self) -> u32 {
+        0
+    }
+}
+
+/// An XDP buffer.
+#[derive(Clone, Copy)]
+pub struct Xdp(pub *mut xdp_md);
+
+impl PacketBytes for Xdp {
+    #[inline(always)]
+    fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T> {
+        // SAFETY: the context is valid; the verifier turns these into packet pointers.
+        let (data, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
+        if let Some(bytes) = read_linear(data, end, offset) {
+            return Some(bytes);
+        }
+        read_by_helper(self, offset)
+    }
+    /// The linear part's length: the whole is only known to a helper of 5.18, and the walk asks
+    /// only for super-packets, which XDP never sees.
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context is valid.
+        let (data, end) = unsafe { ((*self.0).data, (*self.0).data_end) };
+        (u64::from(end) - u64::from(data)) as u32
+    }
+}
+
+impl Packet for Xdp {
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool {
+        // SAFETY: by contract.
+        unsafe { bpf_xdp_load_bytes(self.0, offset, to.cast(), len) == 0 }
+    }
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { (*self.0).ingress_ifindex }
+    }
+    #[inline(always)]
+    fn is_non_linear(&self) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn gso_segments(&self) -> u32 {
+        0
+    }
+}
+
+/// A `T` of the linear part, if it is in it.
+#[inline(always)]
+fn read_linear<T: AnyBitPattern>(data: usize, end: usize, offset: u32) -> Option<T> {
+    let at = data + mask::<HEADER_SPACE>(u64::from(offset)) as usize;
+    if offset > HEADER_SPACE || at + size_of::<T>() > end {
+        return None;
+    }
+    // SAFETY: within the packet, as just compared.
+    Some(unsafe { (at as *const T).read_unaligned() })
+}
+
+#[inline(always)]
+fn read_by_helper<T: AnyBitPattern>(packet: &impl Packet, offset: u32) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: room for a `T`, all of whose bytes are written when the helper succeeds.
+    unsafe {
+        packet
+            .load(offset, value.as_mut_ptr().cast(), size_of::<T>() as u32)
+            .then(|| value.assume_init())
+    }
+}

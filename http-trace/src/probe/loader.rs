@@ -1,0 +1,268 @@
+//! Puts the programs into the kernel, with their map sizes and limits, and says in one line why
+//! that is refused. Attaches nothing.
+
+use std::{fs, io};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    programs::{CgroupSkb, ProgramError, SchedClassifier, SocketFilter, Xdp},
+    util::KernelVersion,
+};
+use http_trace_common::{config::FilterConfig, record::Hook};
+
+/// The object that the build script made; empty when there was no compiler for it.
+pub static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/http-trace.bpf.o"));
+
+/// Sizes and limits, fixed for as long as the programs are loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the programs read as their configuration.
+    pub filter: FilterConfig,
+    /// The most connections followed at once.
+    pub flows: u32,
+    /// The most handshakes remembered at once.
+    pub syns: u32,
+    /// Size of the ring buffer in bytes; rounded up to a power of two of at least 64 KiB.
+    pub ring_bytes: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            filter: FilterConfig::DEFAULT,
+            flows: 65_536,
+            syns: 16_384,
+            ring_bytes: 8 << 20,
+        }
+    }
+}
+
+/// Why the programs are not in the kernel. Each says what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Built without a compiler for BPF.
+    #[error(
+        "this binary was built without its eBPF program and only reads captures (-r FILE): build \
+         it with `cargo xtask build --release`"
+    )]
+    NoObject,
+    /// Capabilities are missing.
+    #[error(
+        "tracing live needs {missing}: run as root, or give the binary what it needs with `setcap \
+         cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep`"
+    )]
+    Capability {
+        /// Their names, joined.
+        missing: String,
+    },
+    /// The kernel cannot run a hook's program.
+    #[error("{hook} needs Linux {needs} and this is {has}: {instead}")]
+    Kernel {
+        /// The hook as on the command line.
+        hook: &'static str,
+        /// The first kernel that has it.
+        needs: &'static str,
+        /// The running kernel.
+        has: String,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// bpf(2) itself is refused although the capabilities are there.
+    #[error(
+        "the kernel refuses bpf(2) ({0}): it is disabled, or a seccomp profile or security module \
+         forbids it; allow `bpf` there"
+    )]
+    Refused(io::Error),
+    /// Anything else.
+    #[error("the {what} cannot be loaded: {source}")]
+    Load {
+        /// Which part.
+        what: String,
+        /// aya's error, with the verifier's log when there is one.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The entry points of one hook, by their names in the object.
+pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
+    match hook {
+        Hook::Capture => &[],
+        Hook::Tc => &["tc_ingress", "tc_egress", "tc_ingress_ip", "tc_egress_ip"],
+        Hook::SocketFilter => &["packet_socket"],
+        Hook::Cgroup => &["cgroup_ingress", "cgroup_egress"],
+        // XDP sees what enters only; what leaves is seen at TC egress.
+        Hook::Xdp => &["xdp", "tc_egress", "tc_egress_ip"],
+    }
+}
+
+/// Creates the maps. No program is verified yet: [`load_program`] does that as each is needed.
+///
+/// # Errors
+/// [`LoadError`], after looking for the cause the kernel does not name.
+pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NoObject);
+    }
+    for &hook in hooks {
+        check_kernel(hook)?;
+    }
+    check_capabilities(hooks)?;
+    let ring = settings
+        .ring_bytes
+        .clamp(64 << 10, 1 << 30)
+        .next_power_of_two();
+    EbpfLoader::new()
+        .override_global("CONFIG", bytemuck::bytes_of(&settings.filter), true)
+        .map_max_entries("FLOWS", settings.flows.max(1))
+        .map_max_entries("EVENTS", ring)
+        .load(OBJECT)
+        .map_err(load_error)
+}
+
+/// Verifies one program, unless that was done before.
+///
+/// # Errors
+/// [`LoadError::Load`] with the verifier's last lines.
+pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
+    let refused = |source: ProgramError| LoadError::Load {
+        what: format!("program {name}"),
+        source: source.into(),
+    };
+    let Some(program) = ebpf.program_mut(name) else {
+        return Err(refused(ProgramError::InvalidName {
+            name: name.to_owned(),
+        }));
+    };
+    let loaded = match program {
+        aya::programs::Program::SchedClassifier(p) => SchedClassifier::load(p),
+        aya::programs::Program::SocketFilter(p) => SocketFilter::load(p),
+        aya::programs::Program::CgroupSkb(p) => CgroupSkb::load(p),
+        aya::programs::Program::Xdp(p) => Xdp::load(p),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    };
+    match loaded {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Names that the kernel can tell of: what is missing in it for a hook.
+fn check_kernel(hook: Hook) -> Result<(), LoadError> {
+    let Ok(running) = KernelVersion::current() else {
+        return Ok(());
+    };
+    // bpf_loop and the ring buffer for all; bpf_xdp_load_bytes for XDP.
+    let (needs, floor, instead) = match hook {
+        Hook::Xdp => ("5.18", KernelVersion::new(5, 18, 0), "use --hook tc"),
+        _ => (
+            "5.17",
+            KernelVersion::new(5, 17, 0),
+            "trace on a newer kernel, or read captures",
+        ),
+    };
+    if running < floor {
+        let has = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let has = has.trim().to_owned();
+        return Err(LoadError::Kernel {
+            hook: hook.name(),
+            needs,
+            has,
+            instead,
+        });
+    }
+    Ok(())
+}
+
+/// Bits of capability sets (linux/capability.h).
+const CAPABILITIES: &[(&str, u32)] = &[
+    ("CAP_NET_ADMIN", 12),
+    ("CAP_NET_RAW", 13),
+    ("CAP_PERFMON", 38),
+    ("CAP_BPF", 39),
+];
+const CAP_SYS_ADMIN: u32 = 21;
+
+fn check_capabilities(hooks: &[Hook]) -> Result<(), LoadError> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let Some(effective) = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+    else {
+        return Ok(());
+    };
+    let missing = missing_capabilities(effective, hooks);
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(LoadError::Capability {
+            missing: missing.join(", "),
+        })
+    }
+}
+
+/// What a set of capabilities lacks for these hooks.
+fn missing_capabilities(effective: u64, hooks: &[Hook]) -> Vec<&'static str> {
+    let has = |bit: u32| effective >> bit & 1 == 1;
+    let needed = |name: &str| match name {
+        "CAP_NET_RAW" => hooks.contains(&Hook::SocketFilter),
+        // CAP_SYS_ADMIN includes both (linux/capability.h).
+        "CAP_BPF" | "CAP_PERFMON" => !has(CAP_SYS_ADMIN),
+        _ => true,
+    };
+    CAPABILITIES
+        .iter()
+        .filter(|(name, bit)| needed(name) && !has(*bit))
+        .map(|(name, _)| *name)
+        .collect()
+}
+
+fn load_error(error: EbpfError) -> LoadError {
+    // EPERM below a granted CAP_BPF: seccomp, lockdown or kernel.unprivileged_bpf_disabled.
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>()
+            && io.kind() == io::ErrorKind::PermissionDenied
+        {
+            return LoadError::Refused(io::Error::from(io.kind()));
+        }
+        source = cause.source();
+    }
+    LoadError::Load {
+        what: "maps".to_owned(),
+        source: error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_capabilities_are_named() {
+        const NET_ADMIN: u64 = 1 << 12;
+        const NET_RAW: u64 = 1 << 13;
+        const SYS_ADMIN: u64 = 1 << 21;
+        const PERFMON: u64 = 1 << 38;
+        const BPF: u64 = 1 << 39;
+        let table: &[(u64, &[Hook], &[&str])] = &[
+            (0, &[Hook::Tc], &["CAP_NET_ADMIN", "CAP_PERFMON", "CAP_BPF"]),
+            (NET_ADMIN | BPF, &[Hook::Tc], &["CAP_PERFMON"]),
+            (NET_ADMIN | BPF | PERFMON, &[Hook::Tc], &[]),
+            (
+                NET_ADMIN | BPF | PERFMON,
+                &[Hook::Tc, Hook::SocketFilter],
+                &["CAP_NET_RAW"],
+            ),
+            (NET_ADMIN | NET_RAW | SYS_ADMIN, &[Hook::SocketFilter], &[]),
+        ];
+        for (effective, hooks, missing) in table {
+            assert_eq!(
+                missing_capabilities(*effective, hooks),
+                *missing,
+                "{effective:#x} {hooks:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The shipped object passes the running kernel's verifier at every hook.
+
+use http_trace::probe::loader::{Settings, load, load_program, programs_of};
+use http_trace_common::record::Hook;
+use http_trace_tests::needs;
+
+const HOOKS: [Hook; 4] = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp];
+
+#[test]
+fn every_program_passes_the_verifier() {
+    needs!();
+    let mut ebpf = load(&Settings::default(), &HOOKS).expect("maps");
+    for name in HOOKS.into_iter().flat_map(programs_of) {
+        let start = std::time::Instant::now();
+        load_program(&mut ebpf, name).unwrap_or_else(|error| panic!("{error:?}"));
+        let info = ebpf
+            .program(name)
+            .expect("just loaded")
+            .info()
+            .expect("loaded");
+        println!(
+            "{name}: {:?} verified insns, {:?}",
+            info.verified_instruction_count(),
+            start.elapsed()
+        );
+    }
+}
