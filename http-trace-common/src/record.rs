@@ -138,7 +138,8 @@ pub struct RecordHeader {
     /// Interface indexes at which the flow was seen since its last record; 0 is none. The first is
     /// this segment's own.
     pub interfaces: [u32; 4],
-    /// Reserved, zero.
+    /// The first: in a replay, the number of the tags and tunnels the segment was wrapped in, in
+    /// the reader's table; 0 for none, and always from the kernel. The second is zero.
     pub reserved: [u32; 2],
 }
 

@@ -3,6 +3,20 @@
 //! [`ethernet`] and [`ip`] are the lean walk of the kernel's hooks: Ethernet, up to two VLAN tags,
 //! IPv4, IPv6 with a few extension headers, TCP. They read fixed sizes only and few of them, since
 //! in the kernel each read is a bounds check or a helper call.
+//!
+//! [`frame`] is the full walk of a replay: every link type, tag and tunnel down to the innermost
+//! TCP segment, with what it was wrapped in as an [`Encap`].
+
+mod checksum;
+mod encap;
+mod full;
+mod link;
+mod link_layer;
+mod tunnel;
+
+pub use encap::{Encap, Layer, LayerKind, MAX_LAYERS, MAX_OUTERS, Outer};
+pub use full::{Found, Fragment, FragmentId, WalkOptions, frame, resume};
+pub use link::LinkType;
 
 use bytemuck::{AnyBitPattern, Pod, Zeroable};
 
@@ -90,6 +104,16 @@ pub enum Skip {
     Fragment,
     /// Headers that are cut, or that contradict each other or the frame's length.
     Malformed,
+    /// Encrypted below TCP: ESP, or 802.11 with a key. Only the full walk says so.
+    Encrypted,
+    /// A wrong checksum, and [`WalkOptions::verify_checksums`] was set.
+    BadChecksum,
+    /// A fragment that was not captured whole, so that its packet cannot be put together.
+    Cut,
+    /// More headers than any real frame has.
+    TooDeep,
+    /// A link type that is not known.
+    LinkType,
 }
 
 impl Skip {
@@ -97,9 +121,42 @@ impl Skip {
     #[inline(always)]
     pub const fn counter(self) -> Counter {
         match self {
-            Skip::NotIp | Skip::NotTcp => Counter::NotTcp,
-            Skip::Fragment => Counter::Fragment,
-            Skip::Malformed => Counter::MalformedPacket,
+            Skip::NotIp | Skip::NotTcp | Skip::Encrypted | Skip::LinkType => Counter::NotTcp,
+            Skip::Fragment | Skip::Cut => Counter::Fragment,
+            Skip::Malformed | Skip::BadChecksum | Skip::TooDeep => Counter::MalformedPacket,
+        }
+    }
+
+    /// Every reason, in the order of [`Skip::index`].
+    pub const ALL: [Skip; 9] = [
+        Skip::NotIp,
+        Skip::NotTcp,
+        Skip::Fragment,
+        Skip::Malformed,
+        Skip::Encrypted,
+        Skip::BadChecksum,
+        Skip::Cut,
+        Skip::TooDeep,
+        Skip::LinkType,
+    ];
+
+    /// Its place in [`Skip::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name in summaries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Skip::NotIp => "not_ip",
+            Skip::NotTcp => "not_tcp",
+            Skip::Fragment => "fragment",
+            Skip::Malformed => "malformed_packet",
+            Skip::Encrypted => "encrypted",
+            Skip::BadChecksum => "bad_checksum",
+            Skip::Cut => "fragment_cut",
+            Skip::TooDeep => "too_deep",
+            Skip::LinkType => "link_type",
         }
     }
 }
@@ -116,22 +173,44 @@ pub mod ether_type {
     pub const QINQ: u16 = 0x88a8;
     /// The S-tag of equipment older than 802.1ad.
     pub const QINQ_OLD: u16 = 0x9100;
+    /// Transparent Ethernet bridging (within GRE and Geneve).
+    pub const TEB: u16 = 0x6558;
+    /// MPLS unicast.
+    pub const MPLS: u16 = 0x8847;
+    /// MPLS multicast.
+    pub const MPLS_MULTICAST: u16 = 0x8848;
+    /// PPPoE session stage.
+    pub const PPPOE_SESSION: u16 = 0x8864;
 }
 
 /// IP protocol numbers and IPv6 extension headers (IANA).
 pub mod ip_proto {
     /// IPv6 hop-by-hop options.
     pub const HOP_BY_HOP: u8 = 0;
+    /// IPv4 within IP.
+    pub const IPIP: u8 = 4;
     /// TCP.
     pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// IPv6 within IP.
+    pub const IPV6: u8 = 41;
     /// IPv6 routing header.
     pub const ROUTING: u8 = 43;
     /// IPv6 fragment header.
     pub const FRAGMENT: u8 = 44;
+    /// GRE.
+    pub const GRE: u8 = 47;
+    /// Encapsulating security payload.
+    pub const ESP: u8 = 50;
     /// Authentication header (RFC 4302).
     pub const AH: u8 = 51;
     /// IPv6 destination options.
     pub const DESTINATION: u8 = 60;
+    /// EtherIP (RFC 3378).
+    pub const ETHERIP: u8 = 97;
+    /// MPLS within IP (RFC 4023).
+    pub const MPLS: u8 = 137;
 }
 
 /// The most VLAN tags before the IP header.

@@ -3,10 +3,12 @@
 //! # Layout
 //! Each stage imports only from those above it in this list; I/O happens only where it says so.
 //!
+//! - [`capture`] reads captures and turns their frames into records.
 //! - [`http::head`] decodes a request or response head.
 //! - [`event`] is what the pipeline yields: one [`event::HttpEvent`] per response.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod event;
 pub mod http;
 #[cfg(feature = "live")]

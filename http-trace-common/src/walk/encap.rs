@@ -1,0 +1,139 @@
+//! What lay between the frame's start and the innermost IP header: tags and tunnels, in a value of
+//! fixed size.
+
+use crate::flow::Address;
+
+/// The most layers that are remembered; deeper ones are walked through unnamed.
+pub const MAX_LAYERS: usize = 12;
+
+/// The most outer IP headers that are remembered.
+pub const MAX_OUTERS: usize = 4;
+
+/// A kind of tag or tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum LayerKind {
+    /// IEEE 802.1Q or 802.1ad tag; the id is the VLAN's.
+    #[default]
+    Vlan,
+    /// IEEE 802.2 LLC, with SNAP or without.
+    Llc,
+    /// PPPoE session (RFC 2516); the id is the session's.
+    Pppoe,
+    /// PPP (RFC 1661).
+    Ppp,
+    /// MPLS (RFC 3032); the id is the label, one layer for each.
+    Mpls,
+    /// An Ethernet frame within another layer (pseudowire, TEB).
+    Ethernet,
+    /// GRE (RFC 2784, 2890, 2637); the id is the key.
+    Gre,
+    /// ERSPAN mirror; the id is the session's.
+    Erspan,
+    /// IP in IP of either version; the outer addresses tell which.
+    Ip,
+    /// Teredo (RFC 4380).
+    Teredo,
+    /// L2TP version 2 (RFC 2661); the id is tunnel << 16 | session.
+    L2tp,
+    /// VXLAN (RFC 7348), GPE too; the id is the VNI.
+    Vxlan,
+    /// Geneve (RFC 8926); the id is the VNI.
+    Geneve,
+    /// GTP-U (3GPP TS 29.281); the id is the TEID, which differs by direction.
+    Gtpu,
+    /// Linux netfilter log; the id is the group.
+    Nflog,
+}
+
+impl LayerKind {
+    /// The name in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LayerKind::Vlan => "vlan",
+            LayerKind::Llc => "llc",
+            LayerKind::Pppoe => "pppoe",
+            LayerKind::Ppp => "ppp",
+            LayerKind::Mpls => "mpls",
+            LayerKind::Ethernet => "ethernet",
+            LayerKind::Gre => "gre",
+            LayerKind::Erspan => "erspan",
+            LayerKind::Ip => "ip",
+            LayerKind::Teredo => "teredo",
+            LayerKind::L2tp => "l2tp",
+            LayerKind::Vxlan => "vxlan",
+            LayerKind::Geneve => "geneve",
+            LayerKind::Gtpu => "gtpu",
+            LayerKind::Nflog => "nflog",
+        }
+    }
+}
+
+/// One tag or tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Layer {
+    /// What it is.
+    pub kind: LayerKind,
+    /// Its number, as [`LayerKind`] says; 0 where it has none.
+    pub id: u32,
+}
+
+/// Addresses of an IP header that carries a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Outer {
+    /// Sender.
+    pub src: Address,
+    /// Receiver.
+    pub dst: Address,
+}
+
+/// The layers of a frame, outermost first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Encap {
+    layers: [Layer; MAX_LAYERS],
+    outers: [Outer; MAX_OUTERS],
+    layer_count: u8,
+    outer_count: u8,
+}
+
+impl Encap {
+    /// The layers, outermost first.
+    pub fn layers(&self) -> &[Layer] {
+        self.layers
+            .get(..usize::from(self.layer_count))
+            .unwrap_or_default()
+    }
+
+    /// The outer IP headers, outermost first.
+    pub fn outers(&self) -> &[Outer] {
+        self.outers
+            .get(..usize::from(self.outer_count))
+            .unwrap_or_default()
+    }
+
+    /// Whether there is neither tag nor tunnel.
+    pub fn is_empty(&self) -> bool {
+        self.layer_count == 0
+    }
+
+    /// What of this takes part in a connection's name ([`crate::flow::FlowKey::netns`]).
+    pub fn key_tag(&self) -> u32 {
+        0
+    }
+
+    /// Adds a layer below those that are there.
+    pub(super) fn push(&mut self, kind: LayerKind, id: u32) {
+        if let Some(slot) = self.layers.get_mut(usize::from(self.layer_count)) {
+            *slot = Layer { kind, id };
+            self.layer_count += 1;
+        }
+    }
+
+    /// Adds the addresses of an IP header that turned out to carry a tunnel.
+    pub(super) fn push_outer(&mut self, src: Address, dst: Address) {
+        if let Some(slot) = self.outers.get_mut(usize::from(self.outer_count)) {
+            *slot = Outer { src, dst };
+            self.outer_count += 1;
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The tunnels between one IP header and the next.
+
+use super::encap::LayerKind;
+use super::full::{At, Step, Walk};
+use super::{Skip, ether_type};
+
+/// UDP ports by which tunnels are guessed.
+mod port {
+    pub const L2TP: u16 = 1701;
+    pub const GTP_U: u16 = 2152;
+    pub const TEREDO: u16 = 3544;
+    pub const VXLAN: u16 = 4789;
+    pub const VXLAN_GPE: u16 = 4790;
+    pub const GENEVE: u16 = 6081;
+    pub const MPLS: u16 = 6635;
+    /// Linux' VXLAN before it had a number, and still the default of some overlays.
+    pub const VXLAN_LINUX: u16 = 8472;
+}
+
+/// PPP (RFC 1661 §2), with or without address and control, the protocol in one byte or two.
+pub(super) fn ppp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    let mut at = offset;
+    if let Ok([0xff, 0x03]) = walk.read(at) {
+        at += 2;
+    }
+    let [first] = walk.read(at)?;
+    // An odd first byte is a compressed protocol field.
+    let (protocol, after) = if first & 1 == 1 {
+        (u16::from(first), at + 1)
+    } else {
+        (walk.read_u16(at)?, at + 2)
+    };
+    walk.encap.push(LayerKind::Ppp, 0);
+    match protocol {
+        0x0021 => Ok(Step::Next(At::EtherType(ether_type::IPV4), after)),
+        0x0057 => Ok(Step::Next(At::EtherType(ether_type::IPV6), after)),
+        0x0281 => Ok(Step::Next(At::Mpls, after)),
+        0x0053 => Err(Skip::Encrypted),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+/// PPPoE session (RFC 2516 §4).
+pub(super) fn pppoe(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    let [version_type, code, s1, s2, l1, l2] = walk.read(offset)?;
+    if version_type != 0x11 || code != 0 {
+        return Err(Skip::NotIp);
+    }
+    walk.encap
+        .push(LayerKind::Pppoe, u32::from(u16::from_be_bytes([s1, s2])));
+    walk.narrow(offset + 6, u32::from(u16::from_be_bytes([l1, l2])));
+    Ok(Step::Next(At::Ppp, offset + 6))
+}
+
+/// MPLS (RFC 3032 §2.1). Nothing names what follows the bottom label: IP by its version, a
+/// pseudowire's control word (RFC 4385) by its zero, otherwise an Ethernet frame.
+pub(super) fn mpls(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    let entry = u32::from_be_bytes(walk.read(offset)?);
+    walk.encap.push(LayerKind::Mpls, entry >> 12);
+    let after = offset + 4;
+    if entry & 0x100 == 0 {
+        return Ok(Step::Next(At::Mpls, after));
+    }
+    let [first] = walk.read(after)?;
+    match first >> 4 {
+        4 | 6 => Ok(Step::Next(At::Ip, after)),
+        0 => {
+            walk.encap.push(LayerKind::Ethernet, 0);
+            Ok(Step::Next(At::Ethernet, after + 4))
+        }
+        1 => Err(Skip::NotIp),
+        _ => {
+            walk.encap.push(LayerKind::Ethernet, 0);
+            Ok(Step::Next(At::Ethernet, after))
+        }
+    }
+}
+
+/// GRE versions 0 and 1 (RFC 2784, 2890; RFC 2637).
+pub(super) fn gre(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    const CHECKSUM: u16 = 0x8000;
+    const ROUTING: u16 = 0x4000;
+    const KEY: u16 = 0x2000;
+    const SEQUENCE: u16 = 0x1000;
+    const ACKNOWLEDGEMENT: u16 = 0x0080;
+    let (flags, protocol) = (walk.read_u16(offset)?, walk.read_u16(offset + 2)?);
+    let version = flags & 7;
+    if flags & ROUTING != 0 || version > 1 {
+        return Err(Skip::NotIp);
+    }
+    let mut after = offset + 4;
+    if flags & CHECKSUM != 0 {
+        after += 4;
+    }
+    let mut id = 0;
+    if flags & KEY != 0 {
+        id = u32::from_be_bytes(walk.read(after)?);
+        after += 4;
+    }
+    if flags & SEQUENCE != 0 {
+        after += 4;
+    }
+    if version == 1 {
+        if flags & ACKNOWLEDGEMENT != 0 {
+            after += 4;
+        }
+        // The key is the payload's length and the call's number.
+        id &= 0xffff;
+    }
+    walk.encap.push(LayerKind::Gre, id);
+    Ok(Step::Next(
+        match protocol {
+            0x880b => At::Ppp,
+            // Type I has neither sequence number nor ERSPAN header.
+            0x88be if flags & SEQUENCE == 0 => At::Ethernet,
+            0x88be => At::Erspan2,
+            0x22eb => At::Erspan3,
+            // WCCP: either a redirect header of four bytes first, or IP at once.
+            0x883e => {
+                let [first] = walk.read(after)?;
+                if first >> 4 != 4 {
+                    after += 4;
+                }
+                At::Ip
+            }
+            other => At::EtherType(other),
+        },
+        after,
+    ))
+}
+
+/// ERSPAN type II (draft-foschiano-erspan §4.2): eight bytes.
+pub(super) fn erspan2(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    let word = u32::from_be_bytes(walk.read(offset)?);
+    walk.encap.push(LayerKind::Erspan, word & 0x3ff);
+    Ok(Step::Next(At::Ethernet, offset + 8))
+}
+
+/// ERSPAN type III (§4.3): twelve bytes, and eight more when its last bit says so. It may carry
+/// bare IP.
+pub(super) fn erspan3(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    let word = u32::from_be_bytes(walk.read(offset)?);
+    let flags = walk.read_u16(offset + 10)?;
+    walk.encap.push(LayerKind::Erspan, word & 0x3ff);
+    let after = offset + if flags & 1 != 0 { 20 } else { 12 };
+    // The frame type field: 0 Ethernet, 2 IP.
+    match flags >> 10 & 0x1f {
+        0 => Ok(Step::Next(At::Ethernet, after)),
+        2 => Ok(Step::Next(At::Ip, after)),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+/// UDP: a tunnel if a port, and then the contents, say so.
+pub(super) fn udp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    let [s1, s2, d1, d2, l1, l2, _, _] = walk.read(offset)?;
+    let (src, dst) = (u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2]));
+    let length = u32::from(u16::from_be_bytes([l1, l2]));
+    let after = offset + 8;
+    if length != 0 {
+        if length < 8 {
+            return Err(Skip::NotTcp);
+        }
+        walk.narrow(offset, length);
+    }
+    let either = |port| src == port || dst == port;
+    let found = if either(port::TEREDO) {
+        teredo(walk, after)
+    } else if either(port::L2TP) {
+        l2tp(walk, after)
+    } else if either(port::VXLAN) || either(port::VXLAN_LINUX) {
+        vxlan(walk, after, false)
+    } else if either(port::VXLAN_GPE) {
+        vxlan(walk, after, true)
+    } else if either(port::GENEVE) {
+        geneve(walk, after)
+    } else if either(port::GTP_U) {
+        gtp_u(walk, after)
+    } else if dst == port::MPLS {
+        Ok(Step::Next(At::Mpls, after))
+    } else {
+        // GTP-U also runs on other ports; its header and the inner one leave little to chance.
+        gtp_u(walk, after)
+    };
+    match found {
+        Ok(step) => {
+            walk.guessed = true;
+            Ok(step)
+        }
+        Err(_) => Err(Skip::NotTcp),
+    }
+}
+
+/// Teredo (RFC 4380 §5.1.1): authentication and origin indication, if any, then IPv6.
+fn teredo(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    let mut after = offset;
+    if let [0, 1] = walk.read(after)? {
+        let [client, authentication] = walk.read(after + 2)?;
+        after += 13 + u32::from(client) + u32::from(authentication);
+    }
+    if let [0, 0] = walk.read(after)? {
+        after += 8;
+    }
+    let [first] = walk.read(after)?;
+    if first >> 4 != 6 {
+        return Err(Skip::NotTcp);
+    }
+    walk.encap.push(LayerKind::Teredo, 0);
+    Ok(Step::Next(At::Ip, after))
+}
+
+/// L2TP version 2 data messages (RFC 2661 §3.1).
+fn l2tp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    const CONTROL: u16 = 0x8000;
+    const LENGTH: u16 = 0x4000;
+    const SEQUENCE: u16 = 0x0800;
+    const OFFSET: u16 = 0x0200;
+    let flags = walk.read_u16(offset)?;
+    if flags & 0x000f != 2 || flags & CONTROL != 0 {
+        return Err(Skip::NotTcp);
+    }
+    let mut after = offset + 2;
+    if flags & LENGTH != 0 {
+        walk.narrow(offset, u32::from(walk.read_u16(after)?));
+        after += 2;
+    }
+    let id = u32::from_be_bytes(walk.read(after)?);
+    after += 4;
+    if flags & SEQUENCE != 0 {
+        after += 4;
+    }
+    if flags & OFFSET != 0 {
+        after += 2 + u32::from(walk.read_u16(after)?);
+    }
+    walk.encap.push(LayerKind::L2tp, id);
+    Ok(Step::Next(At::Ppp, after))
+}
+
+/// VXLAN (RFC 7348 §5), its group-policy variant, and GPE (draft-ietf-nvo3-vxlan-gpe §3) with a
+/// next-protocol field. Reserved bits are ignored, as both demand.
+fn vxlan(walk: &mut Walk<'_>, offset: u32, gpe: bool) -> Result<Step, Skip> {
+    let [flags, _, _, next, v1, v2, v3, _] = walk.read(offset)?;
+    if flags & 0x08 == 0 {
+        return Err(Skip::NotTcp);
+    }
+    let at = match (gpe && flags & 0x04 != 0, next) {
+        (false, _) | (true, 3) => At::Ethernet,
+        (true, 1 | 2) => At::Ip,
+        (true, 5) => At::Mpls,
+        _ => return Err(Skip::NotTcp),
+    };
+    walk.encap
+        .push(LayerKind::Vxlan, u32::from_be_bytes([0, v1, v2, v3]));
+    Ok(Step::Next(at, offset + 8))
+}
+
+/// Geneve (RFC 8926 §3.4).
+fn geneve(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    let [version_len, _, p1, p2, v1, v2, v3, _] = walk.read(offset)?;
+    if version_len >> 6 != 0 {
+        return Err(Skip::NotTcp);
+    }
+    walk.encap
+        .push(LayerKind::Geneve, u32::from_be_bytes([0, v1, v2, v3]));
+    let after = offset + 8 + u32::from(version_len & 0x3f) * 4;
+    Ok(Step::Next(
+        At::EtherType(u16::from_be_bytes([p1, p2])),
+        after,
+    ))
+}
+
+/// GTP-U version 1 G-PDUs (3GPP TS 29.281 §5).
+fn gtp_u(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    /// The most extension headers that are followed.
+    const MAX_EXTENSIONS: usize = 8;
+    let [flags, kind, l1, l2, t1, t2, t3, t4] = walk.read(offset)?;
+    let length = u32::from(u16::from_be_bytes([l1, l2]));
+    let mut after = offset + 8;
+    // Version 1, protocol type GTP; message type G-PDU; and the length as UDP has it.
+    if flags >> 4 != 3 || kind != 255 || after.saturating_add(length) != walk.end {
+        return Err(Skip::NotTcp);
+    }
+    if flags & 7 != 0 {
+        let [_, _, _, mut next] = walk.read(after)?;
+        after += 4;
+        // The field is only meaningful when the E flag is set.
+        if flags & 4 == 0 {
+            next = 0;
+        }
+        for _ in 0..MAX_EXTENSIONS {
+            if next == 0 {
+                break;
+            }
+            let [units] = walk.read(after)?;
+            if units == 0 {
+                return Err(Skip::NotTcp);
+            }
+            after = after.saturating_add(u32::from(units) * 4);
+            [next] = walk.read(after - 1)?;
+        }
+    }
+    let [first] = walk.read(after)?;
+    if !matches!(first >> 4, 4 | 6) {
+        return Err(Skip::NotTcp);
+    }
+    walk.encap
+        .push(LayerKind::Gtpu, u32::from_be_bytes([t1, t2, t3, t4]));
+    Ok(Step::Next(At::Ip, after))
+}

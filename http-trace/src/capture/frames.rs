@@ -1,0 +1,494 @@
+//! The frames of one or many captures, merged in time order.
+//!
+//! One capture alone is streamed: a frame is there as soon as its last byte is. Of several, the
+//! time of the first frame of each is read first, and a file stays open only from its first frame
+//! to its last, so that a folder of a thousand rotated files does not need a thousand descriptors.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http_trace_common::walk::LinkType;
+
+use super::error::{CaptureError, Problem};
+use super::input::{self, Buffer, Input};
+use super::pcap::{Pcap, fill};
+use super::pcapng::PcapNg;
+
+/// The most distinct interface names that get a number.
+const MAX_NAMES: usize = 1 << 16;
+
+/// The most problems kept for the summary; the later ones are only counted.
+const MAX_PROBLEMS: usize = 1000;
+
+/// One captured frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// When it was captured, Unix ns. As the file says: it may go backwards. Frames without a time
+    /// (simple packet blocks) have that of the frame before them in the file.
+    pub time_ns: u64,
+    /// What its first byte belongs to.
+    pub link: LinkType,
+    /// The interface, as a number for [`Frames::interface_name`]; 0 when there were too many.
+    pub interface: u32,
+    /// The captured bytes.
+    pub data: &'a [u8],
+    /// Length on the wire in bytes, at least `data.len()`.
+    pub wire_len: u32,
+}
+
+/// Where in its buffer a packet lies, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meta {
+    pub time_ns: Option<u64>,
+    pub link: LinkType,
+    /// Number of the interface within the section (0 for classic pcap).
+    pub interface: u32,
+    pub data_offset: usize,
+    pub data_len: usize,
+    pub wire_len: u32,
+    /// Bytes to consume once the packet is done with.
+    pub block_len: usize,
+}
+
+#[derive(Debug)]
+enum Format {
+    Pcap(Pcap),
+    PcapNg(PcapNg),
+}
+
+/// One open capture, standing at a packet.
+#[derive(Debug)]
+struct Source {
+    buffer: Buffer,
+    format: Format,
+    current: Meta,
+    time_ns: u64,
+    /// The current packet's interface, as a number of [`Names`].
+    interface: u32,
+    /// The file's own number, for packets whose interface has no name.
+    file_number: u32,
+}
+
+/// A capture in the merge: opened when the merge reaches its first frame.
+#[derive(Debug)]
+struct Slot {
+    input: Input,
+    file: Arc<str>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not opened yet, or opened once to learn its first time.
+    Waiting,
+    Open(Box<Source>),
+    Done,
+}
+
+/// The frames of captures in time order. See the module.
+#[derive(Debug)]
+pub struct Frames {
+    slots: Vec<Slot>,
+    /// Next times of the slots, earliest first, then in the order they were named.
+    queue: BinaryHeap<Reverse<(u64, usize)>>,
+    /// The slot whose packet is the current frame.
+    current: Option<usize>,
+    names: Names,
+    problems: Vec<CaptureError>,
+    problems_dropped: u64,
+    skipped: Vec<PathBuf>,
+    frames: u64,
+    bytes: u64,
+}
+
+impl Frames {
+    /// Over files, folders and `-`. Nothing fails here: what cannot be read is in
+    /// [`Frames::problems`] once reading is over (or as soon as it is met).
+    pub fn open(paths: &[PathBuf]) -> Self {
+        let mut problems = Vec::new();
+        let inputs = input::expand(paths, &mut problems);
+        let mut frames = Frames::over(inputs);
+        frames.problems.extend(problems);
+        for path in paths.iter().filter(|path| path.is_dir()) {
+            let below = |slot: &Slot| match &slot.input {
+                Input::Found(found) => found.starts_with(path) && !frames.skipped.contains(found),
+                _ => false,
+            };
+            if !frames.slots.iter().any(below) {
+                frames.problems.push(CaptureError {
+                    file: path.display().to_string(),
+                    problem: Problem::EmptyFolder,
+                });
+            }
+        }
+        frames
+    }
+
+    /// Over any stream of bytes, which `name` stands for in messages.
+    pub fn from_reader(name: &str, reader: Box<dyn std::io::Read + Send>) -> Self {
+        let mut frames = Frames::over(vec![Input::Stdin]);
+        if let Some(slot) = frames.slots.first_mut() {
+            slot.file = Arc::from(name);
+        }
+        frames.queue.clear();
+        match Buffer::decompressing(reader) {
+            Ok(buffer) => frames.begin(0, buffer),
+            Err(problem) => frames.report(0, problem),
+        }
+        frames
+    }
+
+    fn over(inputs: Vec<Input>) -> Self {
+        let slots: Vec<_> = inputs
+            .into_iter()
+            .map(|input| Slot {
+                file: Arc::from(input.name()),
+                input,
+                state: State::Waiting,
+            })
+            .collect();
+        let mut frames = Frames {
+            slots,
+            queue: BinaryHeap::new(),
+            current: None,
+            names: Names::default(),
+            problems: Vec::new(),
+            problems_dropped: 0,
+            skipped: Vec::new(),
+            frames: 0,
+            bytes: 0,
+        };
+        if let [only] = frames.slots.as_slice() {
+            // Its place in the order does not matter: opened when the first frame is asked for.
+            if !matches!(only.input, Input::Found(_)) {
+                frames.queue.push(Reverse((0, 0)));
+                return frames;
+            }
+        }
+        for slot in 0..frames.slots.len() {
+            frames.peek(slot);
+        }
+        frames
+    }
+
+    /// Learns the time of a slot's first frame. What can be opened again is closed meanwhile.
+    fn peek(&mut self, slot: usize) {
+        self.open_slot(slot);
+        let Some(Slot { input, state, .. }) = self.slots.get_mut(slot) else {
+            return;
+        };
+        if input.is_regular() && matches!(state, State::Open(_)) {
+            *state = State::Waiting;
+        }
+    }
+
+    fn open_slot(&mut self, slot: usize) {
+        let Some(Slot { input, .. }) = self.slots.get(slot) else {
+            return;
+        };
+        match input.open() {
+            Ok(buffer) => self.begin(slot, buffer),
+            Err(problem) => self.finish(slot, Some(problem)),
+        }
+    }
+
+    /// Recognises the format and reads up to the first packet.
+    fn begin(&mut self, slot: usize, mut buffer: Buffer) {
+        let found = match recognise(&mut buffer) {
+            Ok(format) => first(format, &mut buffer),
+            Err(problem) => Err(problem),
+        };
+        let Some(entry) = self.slots.get_mut(slot) else {
+            return;
+        };
+        match found {
+            Ok((format, Some(current))) => {
+                let time_ns = current.time_ns.unwrap_or(0);
+                entry.state = State::Open(Box::new(Source {
+                    buffer,
+                    format,
+                    current,
+                    time_ns,
+                    interface: 0,
+                    file_number: 0,
+                }));
+                self.queue.push(Reverse((time_ns, slot)));
+            }
+            Ok((format, None)) => {
+                let problem = take_warning(&format);
+                self.finish(slot, problem);
+            }
+            Err(Problem::NotACapture(_)) if matches!(entry.input, Input::Found(_)) => {
+                if let Input::Found(path) = &entry.input {
+                    self.skipped.push(path.clone());
+                }
+                entry.state = State::Done;
+            }
+            Err(problem) => self.finish(slot, Some(problem)),
+        }
+    }
+
+    fn finish(&mut self, slot: usize, problem: Option<Problem>) {
+        if let Some(entry) = self.slots.get_mut(slot) {
+            entry.state = State::Done;
+        }
+        if let Some(problem) = problem {
+            self.report(slot, problem);
+        }
+    }
+
+    fn report(&mut self, slot: usize, problem: Problem) {
+        let file = self
+            .slots
+            .get(slot)
+            .map_or_else(String::new, |s| s.file.to_string());
+        self.add_problem(CaptureError { file, problem });
+    }
+
+    /// Adds a problem that a later stage found with the current frame's file.
+    pub(super) fn report_current(&mut self, problem: Problem) {
+        if let Some(slot) = self.current {
+            self.report(slot, problem);
+        }
+    }
+
+    fn add_problem(&mut self, error: CaptureError) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(error);
+        } else {
+            self.problems_dropped += 1;
+        }
+    }
+
+    /// Moves to the next frame; `false` at the end of all captures. Blocks on a pipe until a whole
+    /// frame has come.
+    pub fn advance(&mut self) -> bool {
+        if let Some(slot) = self.current.take() {
+            self.step(slot);
+        }
+        while let Some(Reverse((_, slot))) = self.queue.pop() {
+            if matches!(
+                self.slots.get(slot),
+                Some(Slot {
+                    state: State::Waiting,
+                    ..
+                })
+            ) {
+                // Puts itself into the queue again; its first frame has the time it was queued
+                // with, so it is the next to be popped.
+                self.open_slot(slot);
+                continue;
+            }
+            if let Some(Slot {
+                state: State::Open(source),
+                file,
+                ..
+            }) = self.slots.get_mut(slot)
+            {
+                source.number_interface(file, &mut self.names);
+                self.current = Some(slot);
+                self.frames += 1;
+                self.bytes += source.current.data_len as u64;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Leaves the packet that was the current frame and queues the one after it.
+    fn step(&mut self, slot: usize) {
+        let Some(Slot {
+            state: State::Open(source),
+            ..
+        }) = self.slots.get_mut(slot)
+        else {
+            return;
+        };
+        source.buffer.consume(source.current.block_len);
+        match source.format.next(&mut source.buffer) {
+            Ok(Some(meta)) => {
+                source.current = meta;
+                source.time_ns = meta.time_ns.unwrap_or(source.time_ns);
+                let time_ns = source.time_ns;
+                self.queue.push(Reverse((time_ns, slot)));
+            }
+            Ok(None) => {
+                let problem = take_warning(&source.format);
+                self.finish(slot, problem);
+            }
+            Err(problem) => {
+                let warning = take_warning(&source.format);
+                self.finish(slot, warning);
+                self.report(slot, problem);
+            }
+        }
+    }
+
+    /// The frame that [`Frames::advance`] moved to.
+    pub fn current(&self) -> Option<Frame<'_>> {
+        let Slot {
+            state: State::Open(source),
+            ..
+        } = self.slots.get(self.current?)?
+        else {
+            return None;
+        };
+        let meta = &source.current;
+        let data = source
+            .buffer
+            .available()
+            .get(meta.data_offset..)?
+            .get(..meta.data_len)?;
+        Some(Frame {
+            time_ns: source.time_ns,
+            link: meta.link,
+            interface: source.interface,
+            data,
+            wire_len: meta.wire_len,
+        })
+    }
+
+    /// [`Frames::advance`] and [`Frames::current`] in one.
+    pub fn next_frame(&mut self) -> Option<Frame<'_>> {
+        if self.advance() { self.current() } else { None }
+    }
+
+    /// The file that the current frame is of.
+    pub fn current_file(&self) -> Option<Arc<str>> {
+        Some(self.slots.get(self.current?)?.file.clone())
+    }
+
+    /// The name of an interface: what pcapng calls it, otherwise the file's.
+    pub fn interface_name(&self, number: u32) -> Option<&Arc<str>> {
+        self.names.by_number.get(number.checked_sub(1)? as usize)
+    }
+
+    /// What was wrong, in the order it was met. Complete once [`Frames::advance`] returned `false`.
+    pub fn problems(&self) -> &[CaptureError] {
+        &self.problems
+    }
+
+    /// Takes the problems met so far, so that they can be printed while reading goes on.
+    pub fn take_problems(&mut self) -> Vec<CaptureError> {
+        std::mem::take(&mut self.problems)
+    }
+
+    /// How many problems were met beyond those that are kept.
+    pub fn problems_dropped(&self) -> u64 {
+        self.problems_dropped
+    }
+
+    /// Files in folders that are no captures and were therefore passed over.
+    pub fn skipped(&self) -> &[PathBuf] {
+        &self.skipped
+    }
+
+    /// Frames delivered so far, and the bytes captured of them.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.frames, self.bytes)
+    }
+}
+
+impl Source {
+    /// Gives the current packet's interface its number.
+    fn number_interface(&mut self, file: &Arc<str>, names: &mut Names) {
+        if let Format::PcapNg(ng) = &mut self.format
+            && let Some(interface) = ng.interface_mut(self.current.interface)
+            && let Some(name) = &interface.name
+        {
+            if interface.number == 0 {
+                interface.number = names.number(name);
+            }
+            self.interface = interface.number;
+            return;
+        }
+        if self.file_number == 0 {
+            self.file_number = names.number(file);
+        }
+        self.interface = self.file_number;
+    }
+}
+
+impl Format {
+    fn next(&mut self, buffer: &mut Buffer) -> Result<Option<Meta>, Problem> {
+        match self {
+            Format::Pcap(pcap) => pcap.next(buffer),
+            Format::PcapNg(ng) => ng.next(buffer),
+        }
+    }
+}
+
+/// Interface names and their numbers, from 1.
+#[derive(Debug, Default)]
+struct Names {
+    by_number: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
+}
+
+impl Names {
+    fn number(&mut self, name: &Arc<str>) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        if self.by_number.len() >= MAX_NAMES {
+            return 0;
+        }
+        self.by_number.push(name.clone());
+        let number = self.by_number.len() as u32;
+        self.numbers.insert(name.clone(), number);
+        number
+    }
+}
+
+/// Which format a capture has.
+fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
+    if !fill(buffer, 4)? {
+        let what = if buffer.available().is_empty() {
+            "it is empty"
+        } else {
+            "it is too short"
+        };
+        return Err(Problem::NotACapture(what));
+    }
+    let Some(magic) = buffer.available().first_chunk::<4>().copied() else {
+        return Err(Problem::NotACapture("it is too short"));
+    };
+    if Pcap::recognises(magic) {
+        return Ok(Format::Pcap(Pcap::open(buffer)?));
+    }
+    if PcapNg::recognises(magic) {
+        return Ok(Format::PcapNg(PcapNg::default()));
+    }
+    Err(Problem::NotACapture(match &magic {
+        b"snoo" => "it is a Solaris snoop capture",
+        b"btsn" => "it is a Bluetooth snoop capture",
+        b"BZh1" | b"BZh9" => "it is compressed with bzip2",
+        [0xfd, b'7', b'z', b'X'] => "it is compressed with xz",
+        [0x04, 0x22, 0x4d, 0x18] => "it is compressed with lz4",
+        [b'P', b'K', 3, 4] => "it is a zip archive",
+        [0x7f, b'E', b'L', b'F'] => "it is a program",
+        [0xa1, 0xb2, 0xcd, 0x34] => "it is a big-endian capture in the modified format",
+        _ => "its first bytes are unknown",
+    }))
+}
+
+fn first(mut format: Format, buffer: &mut Buffer) -> Result<(Format, Option<Meta>), Problem> {
+    let meta = format.next(buffer)?;
+    Ok((format, meta))
+}
+
+/// What a format noticed without stopping.
+fn take_warning(format: &Format) -> Option<Problem> {
+    match format {
+        Format::PcapNg(PcapNg {
+            unknown_interface: Some(Problem::UnknownInterface { offset, interface }),
+            ..
+        }) => Some(Problem::UnknownInterface {
+            offset: *offset,
+            interface: *interface,
+        }),
+        _ => None,
+    }
+}

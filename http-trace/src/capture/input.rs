@@ -1,0 +1,269 @@
+//! Where captures come from: files, folders, standard input; decompression by content, not by
+//! name; and [`Buffer`], the look-ahead that both formats are parsed in.
+//!
+//! The buffer never waits for more bytes than the parser needs, so that a packet from a pipe is
+//! there as soon as it is complete, and it grows only as bytes arrive, so that a length field
+//! alone cannot make it allocate.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::error::{CaptureError, Problem};
+
+/// The most bytes one packet or block that must be held may have. Linux hands captures packets of
+/// up to 512 KiB (BIG TCP).
+pub const MAX_BLOCK: usize = 4 << 20;
+
+/// How much is asked of the reader at once.
+const CHUNK: usize = 64 << 10;
+
+/// How deep folders are followed.
+const MAX_DEPTH: usize = 64;
+
+/// What is to be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Input {
+    /// Standard input.
+    Stdin,
+    /// A file that was named: not being a capture is an error.
+    Named(PathBuf),
+    /// A file that was found in a folder: not being a capture makes it skipped.
+    Found(PathBuf),
+}
+
+impl Input {
+    /// The name in messages.
+    pub fn name(&self) -> String {
+        match self {
+            Input::Stdin => "-".to_owned(),
+            Input::Named(path) | Input::Found(path) => path.display().to_string(),
+        }
+    }
+
+    /// Opens it and sees through gzip and zstd.
+    ///
+    /// # Errors
+    /// [`Problem::Open`], or [`Problem::Read`] when its first bytes cannot be read.
+    pub fn open(&self) -> Result<Buffer, Problem> {
+        let reader: Box<dyn Read + Send> = match self {
+            Input::Stdin => Box::new(io::stdin()),
+            Input::Named(path) | Input::Found(path) => {
+                Box::new(File::open(path).map_err(Problem::Open)?)
+            }
+        };
+        Buffer::decompressing(reader)
+    }
+
+    /// Whether it can be opened a second time and yields the same bytes: a regular file.
+    pub fn is_regular(&self) -> bool {
+        match self {
+            Input::Stdin => false,
+            Input::Named(path) | Input::Found(path) => {
+                fs::metadata(path).is_ok_and(|m| m.is_file())
+            }
+        }
+    }
+}
+
+/// The inputs that `paths` name, folders expanded recursively and in order of name. `-` is
+/// standard input. What cannot be listed is reported in `errors`.
+pub fn expand(paths: &[PathBuf], errors: &mut Vec<CaptureError>) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            if !inputs.contains(&Input::Stdin) {
+                inputs.push(Input::Stdin);
+            }
+        } else if path.is_dir() {
+            walk_folder(path, 0, &mut inputs, errors);
+        } else {
+            inputs.push(Input::Named(path.clone()));
+        }
+    }
+    inputs
+}
+
+/// Adds the files below `folder`. Symbolic links to folders are not followed: they may form loops.
+fn walk_folder(
+    folder: &Path,
+    depth: usize,
+    inputs: &mut Vec<Input>,
+    errors: &mut Vec<CaptureError>,
+) {
+    let listing = fs::read_dir(folder).and_then(|entries| {
+        let mut entries = entries.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        Ok(entries)
+    });
+    let entries = match listing {
+        Ok(entries) => entries,
+        Err(source) => {
+            errors.push(CaptureError {
+                file: folder.display().to_string(),
+                problem: Problem::Open(source),
+            });
+            return;
+        }
+    };
+    for entry in entries {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => {
+                walk_folder(&path, depth + 1, inputs, errors);
+            }
+            // Pipes and devices in a folder could block for ever: only what is a file.
+            Ok(_) if fs::metadata(&path).is_ok_and(|m| m.is_file()) => {
+                inputs.push(Input::Found(path));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A reader with bounded look-ahead.
+pub struct Buffer {
+    reader: Box<dyn Read + Send>,
+    data: Vec<u8>,
+    /// The unread bytes are `data[start..end]`.
+    start: usize,
+    end: usize,
+    /// Offset in the stream of `data[start]`.
+    offset: u64,
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Buffer")
+            .field("offset", &self.offset)
+            .field("available", &(self.end - self.start))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Buffer {
+    /// Over plain bytes.
+    pub fn new(reader: Box<dyn Read + Send>) -> Self {
+        Buffer {
+            reader,
+            data: Vec::new(),
+            start: 0,
+            end: 0,
+            offset: 0,
+        }
+    }
+
+    /// Over bytes that may be compressed with gzip (also several members) or zstd.
+    ///
+    /// # Errors
+    /// [`Problem::Read`] when the first bytes cannot be read.
+    pub fn decompressing(reader: Box<dyn Read + Send>) -> Result<Self, Problem> {
+        let failed = |source| Problem::Read { offset: 0, source };
+        let mut plain = Buffer::new(reader);
+        plain.fill(4).map_err(failed)?;
+        let magic = plain.available();
+        if magic.starts_with(&[0x1f, 0x8b]) {
+            return Ok(Buffer::new(Box::new(MultiGzDecoder::new(plain))));
+        }
+        // A frame of data, or one of the sixteen kinds of skippable frame before it (RFC 8878 §3.1).
+        if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+            || matches!(magic, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+        {
+            let decoder = zstd::stream::read::Decoder::with_buffer(plain).map_err(failed)?;
+            return Ok(Buffer::new(Box::new(decoder)));
+        }
+        Ok(plain)
+    }
+
+    /// Reads until at least `n` unread bytes are there. `false` when the stream ends before that.
+    ///
+    /// # Errors
+    /// Those of the reader. What was read before stays available.
+    pub fn fill(&mut self, n: usize) -> io::Result<bool> {
+        while self.end - self.start < n {
+            if self.read_some()? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// One read into free space; 0 at the end of the stream.
+    fn read_some(&mut self) -> io::Result<usize> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.data.len() - self.end < CHUNK / 4 && self.start >= CHUNK {
+            self.data.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.data.len() - self.end < CHUNK / 4 {
+            self.data.resize(self.end + CHUNK, 0);
+        }
+        loop {
+            match self.reader.read(&mut self.data[self.end..]) {
+                Ok(n) => {
+                    self.end += n;
+                    return Ok(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// The unread bytes that are there.
+    pub fn available(&self) -> &[u8] {
+        self.data.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Drops `n` unread bytes (all that are there if fewer).
+    pub fn consume(&mut self, n: usize) {
+        let n = n.min(self.end - self.start);
+        self.start += n;
+        self.offset += n as u64;
+    }
+
+    /// Reads and drops `n` bytes without holding them. Returns how many there were.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn skip(&mut self, n: u64) -> io::Result<u64> {
+        let mut left = n;
+        while left > 0 {
+            if self.start == self.end && self.read_some()? == 0 {
+                break;
+            }
+            let step = left.min((self.end - self.start) as u64);
+            self.consume(step as usize);
+            left -= step;
+        }
+        Ok(n - left)
+    }
+
+    /// Offset in the (decompressed) stream of the first unread byte.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+/// So that a decompressor can sit on what has been looked at.
+impl Read for Buffer {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.fill_buf()?.read(out)?;
+        BufRead::consume(self, n);
+        Ok(n)
+    }
+}
+
+impl BufRead for Buffer {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.fill(1)?;
+        Ok(self.available())
+    }
+    fn consume(&mut self, n: usize) {
+        Buffer::consume(self, n);
+    }
+}

@@ -1,0 +1,27 @@
+//! From capture files to records: what the wire is to a live run, this is to a replay.
+//!
+//! [`Frames`] reads pcap and pcapng files, plain or compressed, one or many, merged in time order.
+//! [`Replay`] walks each frame and yields a [`http_trace_common::record::Record`] per TCP segment.
+//! Nothing here knows of HTTP, and no module right of the records knows of files.
+//!
+//! # Layout
+//! - [`error`]: what can be wrong with a file; each error names it and the byte.
+//! - [`input`]: paths, folders and standard input; decompression; a bounded look-ahead buffer.
+//! - [`pcap`] and [`pcapng`]: the two formats, a packet at a time.
+//! - [`frames`]: the merge in time order.
+//! - [`fragments`]: IP fragments put together.
+//! - [`link`]: link types by name.
+//! - [`replay`]: frames to records.
+
+pub mod error;
+pub mod fragments;
+pub mod frames;
+pub mod input;
+pub mod link;
+mod pcap;
+mod pcapng;
+pub mod replay;
+
+pub use error::{CaptureError, Problem};
+pub use frames::{Frame, Frames};
+pub use replay::{Replay, ReplayCounts, ReplayOptions};

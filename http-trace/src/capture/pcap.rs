@@ -1,0 +1,135 @@
+//! The classic pcap format (draft-ietf-opsawg-pcap): a header, then records of 16 bytes and a
+//! packet each. Both byte orders, µs and ns, and the "modified" format with 24-byte records.
+
+use http_trace_common::walk::LinkType;
+use pcap_parser::pcap::parse_pcap_header;
+
+use super::error::Problem;
+use super::frames::Meta;
+use super::input::{Buffer, MAX_BLOCK};
+
+/// Length of the file header.
+const HEADER_LEN: usize = 24;
+
+/// What the file header says.
+#[derive(Debug)]
+pub struct Pcap {
+    big_endian: bool,
+    nanoseconds: bool,
+    record_header_len: usize,
+    /// Writers before version 2.3 put the lengths in the other order, and some of 2.3 too.
+    lengths_swapped: Swapped,
+    link: LinkType,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Swapped {
+    Never,
+    WhenImpossible,
+    Always,
+}
+
+impl Pcap {
+    /// Whether a file that begins so is of this format.
+    pub fn recognises(magic: [u8; 4]) -> bool {
+        matches!(
+            u32::from_le_bytes(magic),
+            0xa1b2_c3d4 | 0xa1b2_3c4d | 0xa1b2_cd34 | 0xd4c3_b2a1 | 0x4d3c_b2a1
+        )
+    }
+
+    /// Reads the file header.
+    pub fn open(buffer: &mut Buffer) -> Result<Self, Problem> {
+        let offset = buffer.offset();
+        need(buffer, HEADER_LEN, "file header")?;
+        let (_, header) = parse_pcap_header(buffer.available()).map_err(|_| Problem::Damaged {
+            offset,
+            what: "a file header that cannot be parsed".to_owned(),
+        })?;
+        buffer.consume(HEADER_LEN);
+        Ok(Pcap {
+            big_endian: header.is_bigendian(),
+            nanoseconds: header.is_nanosecond_precision(),
+            record_header_len: if header.is_modified_format() { 24 } else { 16 },
+            lengths_swapped: match (header.version_major, header.version_minor) {
+                (2, 0..=2) => Swapped::Always,
+                (2, 3) => Swapped::WhenImpossible,
+                _ => Swapped::Never,
+            },
+            // The upper bits hold the length of a frame check sequence (draft §4).
+            link: LinkType(header.network.0 as u32 & 0x03ff_ffff),
+        })
+    }
+
+    /// The next packet: its data are the first unread bytes of the buffer.
+    pub fn next(&mut self, buffer: &mut Buffer) -> Result<Option<Meta>, Problem> {
+        let offset = buffer.offset();
+        if !fill(buffer, 1)? {
+            return Ok(None);
+        }
+        need(buffer, self.record_header_len, "packet header")?;
+        let Some(&[sec, frac, first, second]) =
+            words(buffer.available(), self.big_endian).first_chunk()
+        else {
+            return Ok(None);
+        };
+        let (captured, original) = match self.lengths_swapped {
+            Swapped::Always => (second, first),
+            Swapped::WhenImpossible if first > second => (second, first),
+            _ => (first, second),
+        };
+        if captured as usize > MAX_BLOCK {
+            return Err(Problem::Damaged {
+                offset,
+                what: format!("a packet that claims {captured} bytes"),
+            });
+        }
+        let whole = self.record_header_len + captured as usize;
+        need(buffer, whole, "packet")?;
+        buffer.consume(self.record_header_len);
+        let unit = if self.nanoseconds { 1 } else { 1000 };
+        Ok(Some(Meta {
+            time_ns: Some(u64::from(sec) * 1_000_000_000 + u64::from(frac) * unit),
+            link: self.link,
+            interface: 0,
+            data_offset: 0,
+            data_len: captured as usize,
+            wire_len: original.max(captured),
+            block_len: captured as usize,
+        }))
+    }
+}
+
+/// The first four 32-bit words.
+fn words(bytes: &[u8], big_endian: bool) -> [u32; 4] {
+    let mut words = [0; 4];
+    for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *word = if big_endian {
+            u32::from_be_bytes(*chunk)
+        } else {
+            u32::from_le_bytes(*chunk)
+        };
+    }
+    words
+}
+
+/// [`Buffer::fill`] with the error typed.
+pub fn fill(buffer: &mut Buffer, n: usize) -> Result<bool, Problem> {
+    buffer.fill(n).map_err(|source| Problem::Read {
+        offset: buffer.offset() + buffer.available().len() as u64,
+        source,
+    })
+}
+
+/// Makes `n` bytes available, or says that the file is cut.
+pub fn need(buffer: &mut Buffer, n: usize, what: &'static str) -> Result<(), Problem> {
+    if fill(buffer, n)? {
+        return Ok(());
+    }
+    Err(Problem::Cut {
+        offset: buffer.offset(),
+        what,
+        need: n as u64,
+        have: buffer.available().len() as u64,
+    })
+}

@@ -1,0 +1,328 @@
+//! Frames to records, without the filter: one record per TCP segment, payload or not, as the judge
+//! takes them from the wire.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytemuck::Zeroable;
+use http_trace_common::record::{Hook, Record, RecordHeader, VERSION, flag};
+use http_trace_common::walk::{self, Encap, Found, LinkType, Segment, Skip, WalkOptions, tcp_flag};
+
+use super::error::{CaptureError, Problem};
+use super::fragments::{FragmentCounts, Fragments, Whole};
+use super::frames::{Frame, Frames};
+use super::link;
+
+/// The most distinct encapsulations that get a number.
+const MAX_ENCAPS: usize = 1 << 16;
+
+/// How a replay reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayOptions {
+    /// Refuse packets whose IPv4 or TCP checksum is wrong.
+    pub verify_checksums: bool,
+}
+
+/// What frames held, for the summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayCounts {
+    /// Frames read.
+    pub frames: u64,
+    /// Bytes captured of them.
+    pub frame_bytes: u64,
+    /// TCP segments found.
+    pub segments: u64,
+    /// Segments cut by a snap length.
+    pub cut_segments: u64,
+    /// Payload bytes that the snap length cut off.
+    pub cut_bytes: u64,
+    /// Frames (or packets put together from fragments) without a segment, by [`Skip::index`].
+    pub skipped: [u64; Skip::ALL.len()],
+    /// What became of IP fragments. A frame that held one is in none of the counts above.
+    pub fragments: FragmentCounts,
+}
+
+impl ReplayCounts {
+    /// The reasons that occurred, by name.
+    pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Skip::ALL
+            .into_iter()
+            .map(|skip| {
+                (
+                    skip.name(),
+                    self.skipped.get(skip.index()).copied().unwrap_or(0),
+                )
+            })
+            .filter(|(_, count)| *count > 0)
+    }
+}
+
+/// The records of captures.
+#[derive(Debug)]
+pub struct Replay {
+    frames: Frames,
+    options: WalkOptions,
+    fragments: Fragments,
+    /// The packet that the current record's bytes are of, when it came in fragments.
+    whole: Option<Whole>,
+    header: RecordHeader,
+    /// Where the current record's bytes are in the frame, or in `whole`.
+    bytes: std::ops::Range<usize>,
+    /// Sequence number of a FIN whose place is after bytes that the snap length cut off: a record
+    /// of its own.
+    pending_fin: Option<u32>,
+    encaps: Encaps,
+    /// Link types that were told of, by file.
+    refused_links: Vec<(Arc<str>, LinkType)>,
+    counts: ReplayCounts,
+}
+
+impl Replay {
+    /// Over files, folders and `-`. What cannot be read is told by [`Replay::problems`].
+    pub fn open(paths: &[PathBuf], options: ReplayOptions) -> Self {
+        Replay::new(Frames::open(paths), options)
+    }
+
+    /// Over frames.
+    pub fn new(frames: Frames, options: ReplayOptions) -> Self {
+        Replay {
+            frames,
+            options: WalkOptions {
+                verify_checksums: options.verify_checksums,
+            },
+            fragments: Fragments::default(),
+            whole: None,
+            header: RecordHeader::zeroed(),
+            bytes: 0..0,
+            pending_fin: None,
+            encaps: Encaps::default(),
+            refused_links: Vec::new(),
+            counts: ReplayCounts::default(),
+        }
+    }
+
+    /// The next record; `None` at the end of all captures. Blocks on a pipe until a whole frame
+    /// with a TCP segment has come.
+    pub fn next_record(&mut self) -> Option<Record<'_>> {
+        if let Some(seq) = self.pending_fin.take() {
+            self.header.flags = self.header.flags & (flag::ACK | flag::RST) | flag::FIN;
+            (self.header.seq, self.header.skip_from, self.header.skip_to) = (seq, seq, seq);
+            self.header.len = 0;
+            self.bytes = 0..0;
+            return Some(Record {
+                header: &self.header,
+                bytes: &[],
+            });
+        }
+        loop {
+            if !self.frames.advance() {
+                return None;
+            }
+            if self.take_frame() {
+                break;
+            }
+        }
+        let bytes = match &self.whole {
+            Some(whole) => whole.payload.as_slice(),
+            None => self.frames.current().map_or(&[][..], |frame| frame.data),
+        };
+        let bytes = bytes.get(self.bytes.clone()).unwrap_or_default();
+        Some(Record {
+            header: &self.header,
+            bytes,
+        })
+    }
+
+    /// Walks the current frame; whether there is a record now.
+    fn take_frame(&mut self) -> bool {
+        self.whole = None;
+        let Some(frame) = self.frames.current() else {
+            return false;
+        };
+        let mut found = walk::frame(frame.data, frame.wire_len, frame.link, self.options);
+        // A packet put together from fragments may itself be a fragment of a tunnelled one.
+        while let Ok((Found::Fragment(piece), encap)) = &found {
+            let data = match &self.whole {
+                Some(whole) => whole.payload.as_slice(),
+                None => frame.data,
+            };
+            let (from, len) = (piece.data_offset as usize, piece.data_len as usize);
+            let data = data
+                .get(from..)
+                .and_then(|rest| rest.get(..len))
+                .unwrap_or_default();
+            let Some(whole) = self.fragments.add(piece, data, encap) else {
+                return false;
+            };
+            found = walk::resume(
+                &whole.payload,
+                &whole.id,
+                whole.protocol,
+                whole.encap,
+                self.options,
+            );
+            self.whole = Some(whole);
+        }
+        match found {
+            Ok((Found::Segment(segment), encap)) => {
+                let captured = self
+                    .whole
+                    .as_ref()
+                    .map_or(frame.data.len(), |w| w.payload.len());
+                self.header = header(&frame, &segment, captured);
+                self.header.reserved = [self.encaps.number(&encap), 0];
+                let begin = segment.payload_offset as usize;
+                self.bytes = begin..begin + self.header.len as usize;
+                self.counts.segments += 1;
+                let cut = segment.payload_len - self.header.len;
+                if cut > 0 {
+                    self.counts.cut_segments += 1;
+                    self.counts.cut_bytes += u64::from(cut);
+                    self.hold_back_fin(segment.payload_len);
+                }
+                true
+            }
+            Ok((Found::Fragment(_), _)) => false,
+            Err(skip) => {
+                if let Some(count) = self.counts.skipped.get_mut(skip.index()) {
+                    *count += 1;
+                }
+                if skip == Skip::LinkType {
+                    let link = frame.link;
+                    self.refuse(link);
+                }
+                false
+            }
+        }
+    }
+
+    /// A FIN belongs after all of the segment's payload, which is further than its captured bytes.
+    fn hold_back_fin(&mut self, payload_len: u32) {
+        if self.header.has(flag::FIN) {
+            self.header.flags &= !flag::FIN;
+            self.pending_fin = Some(self.header.seq.wrapping_add(payload_len));
+        }
+    }
+
+    /// Tells once per file of a link type that is not known.
+    fn refuse(&mut self, link: LinkType) {
+        let Some(file) = self.frames.current_file() else {
+            return;
+        };
+        if !self
+            .refused_links
+            .iter()
+            .any(|(f, l)| *f == file && *l == link)
+        {
+            self.refused_links.push((file, link));
+            self.frames.report_current(Problem::LinkType {
+                number: link.0,
+                name: link::name(link),
+            });
+        }
+    }
+
+    /// The name behind a number in [`RecordHeader::interfaces`].
+    pub fn interface_name(&self, number: u32) -> Option<&Arc<str>> {
+        self.frames.interface_name(number)
+    }
+
+    /// The tags and tunnels behind the first number of [`RecordHeader::reserved`].
+    pub fn encap(&self, number: u32) -> Option<&Encap> {
+        self.encaps.by_number.get(number.checked_sub(1)? as usize)
+    }
+
+    /// What was wrong with the captures, in the order it was met.
+    pub fn problems(&self) -> &[CaptureError] {
+        self.frames.problems()
+    }
+
+    /// Takes the problems met so far, so that they can be told while reading goes on.
+    pub fn take_problems(&mut self) -> Vec<CaptureError> {
+        self.frames.take_problems()
+    }
+
+    /// Files in folders that are no captures.
+    pub fn skipped_files(&self) -> &[PathBuf] {
+        self.frames.skipped()
+    }
+
+    /// What the frames held.
+    pub fn counts(&self) -> ReplayCounts {
+        let (frames, frame_bytes) = self.frames.totals();
+        ReplayCounts {
+            frames,
+            frame_bytes,
+            fragments: self.fragments.counts(),
+            ..self.counts
+        }
+    }
+}
+
+/// The record's header of a segment of which `captured` bytes of the packet are there.
+fn header(frame: &Frame<'_>, segment: &Segment, captured: usize) -> RecordHeader {
+    let (src, src_port) = segment.key.sender(segment.direction);
+    let (dst, dst_port) = segment.key.sender(segment.direction.opposite());
+    let there = captured.saturating_sub(segment.payload_offset as usize);
+    let len = (segment.payload_len as usize).min(there) as u32;
+    let seq = segment.payload_seq();
+    let mut flags = 0;
+    for (tcp, record) in [
+        (tcp_flag::SYN, flag::SYN),
+        (tcp_flag::FIN, flag::FIN),
+        (tcp_flag::RST, flag::RST),
+        (tcp_flag::ACK, flag::ACK),
+    ] {
+        if segment.flags & tcp != 0 {
+            flags |= record;
+        }
+    }
+    if len > 0 {
+        flags |= flag::SEGMENT_BEGINS;
+    }
+    RecordHeader {
+        time_ns: frame.time_ns,
+        src,
+        dst,
+        netns: segment.key.netns,
+        seq,
+        ack: segment.ack,
+        skip_from: seq,
+        skip_to: seq.wrapping_add(len),
+        len,
+        wire_len: frame.wire_len,
+        src_port,
+        dst_port,
+        flags,
+        version: VERSION,
+        hook: Hook::Capture as u8,
+        interfaces: [frame.interface, 0, 0, 0],
+        ..RecordHeader::zeroed()
+    }
+}
+
+/// Encapsulations and their numbers, from 1.
+#[derive(Debug, Default)]
+struct Encaps {
+    by_number: Vec<Encap>,
+    numbers: HashMap<Encap, u32, foldhash::quality::RandomState>,
+}
+
+impl Encaps {
+    fn number(&mut self, encap: &Encap) -> u32 {
+        if encap.is_empty() {
+            return 0;
+        }
+        if let Some(number) = self.numbers.get(encap) {
+            return *number;
+        }
+        if self.by_number.len() >= MAX_ENCAPS {
+            return 0;
+        }
+        self.by_number.push(*encap);
+        let number = self.by_number.len() as u32;
+        self.numbers.insert(*encap, number);
+        number
+    }
+}

@@ -1,0 +1,50 @@
+//! Every capture of the corpus opens and is read to its end.
+
+use std::path::PathBuf;
+
+use http_trace::capture::{Replay, ReplayOptions};
+
+/// Where captures of others are, if they are anywhere.
+fn corpus() -> Option<Vec<PathBuf>> {
+    let folder = std::env::var_os("HTTP_TRACE_CORPUS").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus")),
+        PathBuf::from,
+    );
+    let mut files: Vec<_> = std::fs::read_dir(folder.join("pcap"))
+        .ok()?
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .collect();
+    files.sort();
+    Some(files)
+}
+
+#[test]
+fn every_capture_is_read_to_its_end() {
+    let Some(files) = corpus() else {
+        println!("SKIPPED: no corpus to read (set HTTP_TRACE_CORPUS to its folder)");
+        return;
+    };
+    let mut segments = 0;
+    for file in &files {
+        let mut replay = Replay::open(std::slice::from_ref(file), ReplayOptions::default());
+        let mut records = 0u64;
+        while let Some(record) = replay.next_record() {
+            assert_eq!(record.header.len as usize, record.bytes.len());
+            records += 1;
+        }
+        let counts = replay.counts();
+        println!(
+            "{} frames={} segments={} {:?} {:?}",
+            file.display(),
+            counts.frames,
+            counts.segments,
+            counts.reasons().collect::<Vec<_>>(),
+            counts.fragments
+        );
+        for problem in replay.problems() {
+            println!("PROBLEM {problem}");
+        }
+        segments += records;
+    }
+    println!("{} captures, {segments} segments", files.len());
+}
