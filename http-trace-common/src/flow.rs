@@ -113,8 +113,9 @@ impl FlowKey {
 /// An [`Address`] as two words in the machine's order, as it lies in memory.
 pub type Words = [u64; 2];
 
+/// The two words of an address.
 #[inline(always)]
-fn words(address: &Address) -> Words {
+pub fn words(address: &Address) -> Words {
     bytemuck::cast(*address)
 }
 

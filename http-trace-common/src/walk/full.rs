@@ -10,7 +10,7 @@
 use super::encap::{Encap, LayerKind};
 use super::link::LinkType;
 use super::{PacketBytes, Segment, Skip, checksum, ether_type, ip_proto, tcp, tcp_flag, tunnel};
-use crate::flow::{Address, v4_mapped};
+use crate::flow::{Address, v4_mapped, words};
 
 /// The most headers of one frame.
 const MAX_STEPS: usize = 48;
@@ -446,14 +446,8 @@ impl Walk<'_> {
         if self.guessed {
             return Err(Skip::NotIp);
         }
-        let segment = tcp(
-            self.bytes,
-            offset,
-            self.end,
-            &src,
-            &dst,
-            self.encap.key_tag(),
-        )?;
+        let tag = self.encap.key_tag();
+        let segment = tcp(self.bytes, offset, self.end, words(&src), words(&dst), tag)?;
         if self.options.verify_checksums && self.end <= PacketBytes::len(self.bytes) {
             let len = self.end.saturating_sub(offset);
             let pseudo = checksum::pseudo_header(&src, &dst, ip_proto::TCP, len);
