@@ -42,7 +42,7 @@ pub fn curl(namespace: &Namespace, arguments: &[&str]) -> Result<Vec<Transfer>> 
     let out = "%{local_port}\t%{method}\t%{url}\t%{http_code}\t%{size_download}\n";
     // Each URL of the command line needs an --output of its own.
     for argument in arguments {
-        if argument.starts_with("http://") {
+        if argument.starts_with("http") {
             command.args(["--output", "/dev/null"]);
         }
         command.arg(argument);
@@ -178,5 +178,15 @@ impl Raw {
         let got = std::io::copy(&mut self.stream.by_ref().take(body), &mut std::io::sink())?;
         anyhow::ensure!(got == body, "a body of {body} bytes ended after {got}");
         Ok(Answer { status, body })
+    }
+    /// Reads to the end of the connection and returns how many status lines there were; for
+    /// servers whose bodies hold none.
+    pub fn drain(&mut self) -> Result<usize> {
+        let mut all = Vec::new();
+        self.stream.read_to_end(&mut all)?;
+        Ok(all
+            .windows(9)
+            .filter(|at| at.starts_with(b"HTTP/1.") && at[8] == b' ')
+            .count())
     }
 }

@@ -5,7 +5,8 @@
 //! - [`generate`]: random scenes.
 //! - [`tcp`], [`mangle`], [`pcap`]: scenes as segments, what a network does to them, and files.
 //! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
-//! - [`play`], [`nginx`], [`client`]: scenes on real sockets, real servers and real clients.
+//! - [`play`], [`nginx`], [`node`], [`client`], [`visits`]: scenes on real sockets, real servers, and what
+//!   real clients ask of them.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported.
 #![forbid(unsafe_code)]
 
@@ -16,9 +17,11 @@ pub mod mangle;
 pub mod need;
 pub mod netns;
 pub mod nginx;
+pub mod node;
 pub mod pcap;
 pub mod play;
 pub mod scene;
 pub mod scenes;
 pub mod seen;
 pub mod tcp;
+pub mod visits;

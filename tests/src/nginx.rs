@@ -73,14 +73,15 @@ impl Nginx {
     }
 
     /// Ends nginx in order, so that its log is whole, and reads the access log.
-    pub fn stop(mut self) -> Result<Vec<LogLine>> {
+    pub fn stop(self) -> Result<Vec<LogLine>> {
+        read_log(&self.stop_and_keep()?)
+    }
+
+    /// Ends nginx in order and returns the access log as it wrote it.
+    pub fn stop_and_keep(mut self) -> Result<Vec<u8>> {
         self.running.signal(Signal::TERM)?;
         self.running.wait()?;
-        let text = std::fs::read(self.folder.path().join("access.log"))?;
-        text.split(|b| *b == b'\n')
-            .filter(|line| !line.is_empty())
-            .map(log_line)
-            .collect()
+        Ok(std::fs::read(self.folder.path().join("access.log"))?)
     }
 
     /// The contents of a file below its document root.
@@ -106,6 +107,14 @@ pub fn wait_for_port(
         false
     });
     listens.unwrap_or(false)
+}
+
+/// Reads an access log.
+pub fn read_log(text: &[u8]) -> Result<Vec<LogLine>> {
+    text.split(|b| *b == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(log_line)
+        .collect()
 }
 
 fn log_line(line: &[u8]) -> Result<LogLine> {
@@ -138,6 +147,7 @@ fn log_line(line: &[u8]) -> Result<LogLine> {
 fn write_files(folder: &Path) -> Result<()> {
     let www = folder.join("www");
     std::fs::create_dir(&www)?;
+    std::fs::create_dir(www.join("dav"))?;
     std::fs::write(www.join("index.html"), "<html><body>index</body></html>\n")?;
     std::fs::write(
         www.join("404.html"),
@@ -207,6 +217,7 @@ http {{
         location = /page.shtml {{ ssi on; }}
         location = /text.txt {{ gzip on; }}
         location = /limited {{ client_max_body_size 100; proxy_pass http://{upstream}; }}
+        location /dav/ {{ dav_methods PUT DELETE; }}
         location /proxy/ {{
             proxy_pass http://{upstream}/;
             proxy_http_version 1.1;

@@ -1,0 +1,111 @@
+//! Node's http server, for what only it sends of itself, and the requests that make it do so.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::client::Raw;
+use crate::need::program;
+use crate::netns::{Namespace, Running};
+
+/// Starts the server on `address` and waits until it listens.
+pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Running> {
+    let mut command = Command::new(program("node").context("node is not installed")?);
+    command.args(["-e", include_str!("node_server.js"), "-"]);
+    command.args([address.ip().to_string(), address.port().to_string()]);
+    let mut running = namespace.spawn(command.stdout(Stdio::piped()))?;
+    running.first_line()?;
+    Ok(running)
+}
+
+/// One request of a visit and what must be reported of its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// Request method.
+    pub method: &'static str,
+    /// Request target.
+    pub target: &'static str,
+    /// Further field lines, each with its CRLF.
+    pub fields: &'static str,
+    /// Bytes after the head.
+    pub body: &'static str,
+    /// 1xx codes before the final status.
+    pub informational: &'static [u16],
+    /// Final status.
+    pub status: u16,
+}
+
+const fn get(target: &'static str, informational: &'static [u16], status: u16) -> Visit {
+    Visit {
+        method: "GET",
+        target,
+        fields: "",
+        body: "",
+        informational,
+        status,
+    }
+}
+
+/// The visits, one list a connection; the last of each ends the connection.
+pub const VISITS: &[&[Visit]] = &[
+    &[
+        get("/hints", &[103], 200),
+        get("/processing", &[102, 103], 503),
+        get("/trailers", &[], 200),
+        get("/cookies", &[], 418),
+        Visit {
+            method: "PATCH",
+            target: "/resource",
+            fields: "Content-Length: 3\r\nExpect: 100-continue\r\n",
+            body: "new",
+            informational: &[100],
+            status: 200,
+        },
+        Visit {
+            method: "HEAD",
+            fields: "Connection: close\r\n",
+            ..get("/head", &[], 200)
+        },
+    ],
+    &[get("/abort", &[], 200)],
+    &[Visit {
+        fields: "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        ..get("/socket", &[], 101)
+    }],
+    &[Visit {
+        method: "CONNECT",
+        body: "GET / HTTP/1.1\r\n\r\n",
+        ..get("db.example:5432", &[], 200)
+    }],
+];
+
+/// Makes every visit and returns the client's address of each connection.
+pub fn visit(client: &Namespace, server: SocketAddr) -> Result<Vec<SocketAddr>> {
+    let mut clients = Vec::new();
+    for visits in VISITS {
+        let mut raw = Raw::connect(client, server)?;
+        clients.push(raw.address()?);
+        for visit in *visits {
+            let Visit {
+                method,
+                target,
+                fields,
+                body,
+                ..
+            } = visit;
+            let head = format!("{method} {target} HTTP/1.1\r\nHost: node.example\r\n{fields}\r\n");
+            raw.send(head.as_bytes())?;
+            if visit.status != 101 && !body.is_empty() {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                raw.send(body.as_bytes())?;
+            }
+            // Which response came is the tracer's to say; here it must only have come.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        // A reset in the end is one of the things to see.
+        let _ = raw.drain();
+    }
+    Ok(clients)
+}
