@@ -140,9 +140,6 @@ pub fn begin<E: Env>(
     prepare(s, config, segment, context);
     if control & tcp_flag::SYN != 0 {
         note_syn(s, env, segment);
-        if s.end == 0 {
-            return false;
-        }
     }
     match env.claim(&s.key, &mut s.flow) {
         Claim::Held => {
@@ -294,6 +291,7 @@ pub(crate) fn other_side(s: &mut Scratch) -> &mut Side {
 /// The whole segment ships as it is, without the flow's knowledge.
 #[inline(always)]
 fn ship_raw(s: &mut Scratch) {
+    s.flow = Flow::zeroed();
     s.mode = mode::RAW;
     s.raw_end = s.end;
     s.frame_from = s.end;
@@ -343,6 +341,7 @@ fn admit<E: Env>(
         First::Tls | First::Http2 => {
             // Told once, at the connection's start, so that the host can say what it cannot read.
             if at_start {
+                let len = if s.end < PEEK { s.end } else { PEEK };
                 env.count(
                     if first == First::Tls {
                         Counter::Tls
@@ -355,8 +354,8 @@ fn admit<E: Env>(
                     | flag::OPAQUE
                     | flag::SEGMENT_BEGINS
                     | flag::STREAM_BEGINS;
-                s.block.header.len = s.loaded;
-                s.block.header.skip_to = s.seq.wrapping_add(s.loaded);
+                s.block.header.len = len;
+                s.block.header.skip_to = s.seq.wrapping_add(len);
                 env.emit(&mut s.block);
             } else {
                 env.count(Counter::NotHttp, 1);
@@ -467,7 +466,6 @@ fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
         env.count(Counter::LoadFailed, 1);
         return First::Other;
     }
-    s.loaded = len;
     let [w0, w1] = first_words(&s.block);
     let b0 = w0 as u8;
     if b0 == 0x16 {

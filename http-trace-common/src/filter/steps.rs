@@ -4,6 +4,7 @@
 use super::{BLOCK_BYTES, Env, Scratch, View, insert, mode, other_side, side, side_flag};
 use crate::{
     counter::Counter,
+    flow::seq_distance,
     framer::{Body, Event, HeadFacts, Phase},
     record::{HEADER_LEN, flag},
 };
@@ -312,12 +313,15 @@ fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         }
     }
     s.cursor = s.loaded;
-    let told = side(s).told;
+    let own = side(s);
+    let (told, below) = (own.told, seq_distance(seq, own.floor) > 0);
     let end = seq.wrapping_add(s.loaded);
-    let at_told = s.held != 0 && told == seq;
-    ship(s, env, seq, seq, end, flag::UNFILTERED);
-    if !at_told {
+    if s.held != 0 && !below {
+        // What was skipped between the last record and here was proven to be body.
+        ship(s, env, seq, told, end, flag::UNFILTERED);
+    } else {
         // Below the floor, or not ours: what the flow has told stays as it was.
+        ship(s, env, seq, seq, end, flag::UNFILTERED);
         side(s).told = told;
     }
     s.at = s.at.wrapping_add(s.loaded);
@@ -331,7 +335,7 @@ fn raw_done(s: &mut Scratch) -> bool {
     if s.held != 0 {
         let end = s.seq.wrapping_add(s.end);
         let own = side(s);
-        if crate::flow::seq_distance(own.next, end) > 0 {
+        if seq_distance(own.next, end) > 0 {
             own.next = end;
         }
     }
@@ -357,7 +361,7 @@ fn looks_like_start_line<E: Env>(s: &Scratch) -> bool {
 /// followed is admitted only with one.
 #[inline(always)]
 fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
-    if s.cursor >= s.loaded || s.loaded <= 16 && s.cursor == 0 {
+    if s.cursor >= s.loaded {
         let end = s.end;
         if s.cursor > 0 || !load(s, env, end) {
             env.count(Counter::NotHttp, 1);

@@ -1,0 +1,242 @@
+//! The kernel's filter, run on the host: in front of the judge in a replay that asks for it, and
+//! against the kernel's own program in tests.
+//!
+//! It is the environment of [`http_trace_common::filter`] and nothing more: a flow table, a table
+//! of SYNs, counters, all bounded as the kernel's maps are.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytemuck::Zeroable;
+use http_trace_common::{
+    config::FilterConfig,
+    counter::{self, Counter},
+    filter::{self, Block, Claim, Context, Env, Flow, Scratch, Syn},
+    flow::FlowKey,
+    record::Record,
+    walk::Segment,
+};
+
+/// Faults to make on purpose, so that tests can show that none of them makes a false event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// Every how many claims one is refused; 0 for never.
+    pub refuse_claim_every: u32,
+    /// Every how many segments the flow is forgotten before it; 0 for never.
+    pub forget_flow_every: u32,
+    /// Every how many records one is lost; 0 for never.
+    pub lose_record_every: u32,
+}
+
+/// The filter with its tables.
+#[derive(Debug)]
+pub struct HostFilter {
+    config: FilterConfig,
+    scratch: Box<Scratch>,
+    tables: Tables,
+}
+
+#[derive(Debug)]
+struct Tables {
+    flows: HashMap<FlowKey, Flow, foldhash::fast::RandomState>,
+    max_flows: usize,
+    syns: HashMap<FlowKey, Syn, foldhash::fast::RandomState>,
+    /// Keys of `syns` in the order they came, for eviction.
+    syn_order: VecDeque<FlowKey>,
+    max_syns: usize,
+    counters: [u64; counter::COUNT],
+    attempt: u32,
+    faults: Faults,
+    turn: u32,
+}
+
+impl HostFilter {
+    /// A filter with the kernel's default table sizes.
+    pub fn new(config: FilterConfig) -> Self {
+        Self::with_sizes(config, 65_536, 16_384)
+    }
+
+    /// A filter that follows at most `max_flows` connections and remembers `max_syns` SYNs.
+    pub fn with_sizes(config: FilterConfig, max_flows: usize, max_syns: usize) -> Self {
+        HostFilter {
+            config,
+            scratch: Box::new(Scratch::zeroed()),
+            tables: Tables {
+                flows: HashMap::default(),
+                max_flows,
+                syns: HashMap::default(),
+                syn_order: VecDeque::new(),
+                max_syns,
+                counters: [0; counter::COUNT],
+                attempt: 0,
+                faults: Faults::default(),
+                turn: 0,
+            },
+        }
+    }
+
+    /// Makes faults from now on.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.tables.faults = faults;
+    }
+
+    /// Hands `frame`, in which `segment` was found, to the filter; `emit` gets what it ships.
+    pub fn push(
+        &mut self,
+        frame: &[u8],
+        segment: &Segment,
+        context: &Context,
+        emit: &mut impl FnMut(Record<'_>),
+    ) {
+        let every = self.tables.faults.forget_flow_every;
+        if self.tables.turn_comes(every) {
+            self.tables.flows.remove(&segment.key);
+        }
+        self.tables.add(Counter::Packets, 1);
+        let mut env = HostEnv {
+            tables: &mut self.tables,
+            frame,
+            emit,
+        };
+        let s = &mut *self.scratch;
+        if filter::begin(s, &mut env, &self.config, segment, context) {
+            while filter::step(s, &mut env) {}
+        }
+        filter::finish(s, &mut env, &self.config);
+    }
+
+    /// The value of a counter.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.tables.counters[counter as usize]
+    }
+
+    /// How many connections are followed now.
+    pub fn flows(&self) -> usize {
+        self.tables.flows.len()
+    }
+
+    /// Forgets flows without a segment since `before_s` (seconds of the packets' clock), as the
+    /// host does for the kernel's table.
+    pub fn forget_idle(&mut self, before_s: u32) {
+        self.tables
+            .flows
+            .retain(|_, flow| flow.last_seen_s >= before_s);
+    }
+}
+
+impl Tables {
+    fn add(&mut self, counter: Counter, n: u32) {
+        self.counters[counter as usize] += u64::from(n);
+    }
+
+    /// Whether one of every `every` calls, spread evenly, is this one.
+    fn turn_comes(&mut self, every: u32) -> bool {
+        if every == 0 {
+            return false;
+        }
+        self.turn = self
+            .turn
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
+        (self.turn >> 8) % every == 0
+    }
+}
+
+struct HostEnv<'a, F> {
+    tables: &'a mut Tables,
+    frame: &'a [u8],
+    emit: &'a mut F,
+}
+
+impl<F: FnMut(Record<'_>)> Env for HostEnv<'_, F> {
+    fn mask(value: u32, bits: u32) -> u32 {
+        value & bits
+    }
+
+    fn load(&mut self, block: &mut Block, offset: u32, len: u32) -> bool {
+        let (from, len) = (offset as usize, len as usize);
+        let source = self.frame.get(from..).and_then(|f| f.get(..len));
+        let Some((into, source)) = block.bytes.get_mut(..len).zip(source) else {
+            return false;
+        };
+        into.copy_from_slice(source);
+        true
+    }
+
+    fn emit(&mut self, block: &mut Block) {
+        block.header.attempt = self.tables.attempt;
+        self.tables.attempt = self.tables.attempt.wrapping_add(1);
+        let every = self.tables.faults.lose_record_every;
+        if self.tables.turn_comes(every) {
+            self.tables.add(Counter::RingFull, 1);
+            self.tables.add(Counter::RingFullBytes, block.header.len);
+            return;
+        }
+        self.tables.add(Counter::Records, 1);
+        self.tables.add(Counter::RecordBytes, block.header.len);
+        let bytes = block
+            .bytes
+            .get(..block.header.len as usize)
+            .unwrap_or_default();
+        (self.emit)(Record {
+            header: &block.header,
+            bytes,
+        });
+    }
+
+    fn count(&mut self, counter: Counter, n: u32) {
+        self.tables.add(counter, n);
+    }
+
+    fn claim(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim {
+        let every = self.tables.faults.refuse_claim_every;
+        if self.tables.turn_comes(every) {
+            return Claim::Refused;
+        }
+        match self.tables.flows.get(key) {
+            Some(known) => {
+                *flow = *known;
+                Claim::Held
+            }
+            None => Claim::Missing,
+        }
+    }
+
+    fn insert(&mut self, key: &FlowKey, flow: &Flow) -> Claim {
+        if self.tables.flows.contains_key(key) {
+            return Claim::Refused;
+        }
+        if self.tables.flows.len() >= self.tables.max_flows {
+            return Claim::Missing;
+        }
+        self.tables.flows.insert(*key, *flow);
+        Claim::Held
+    }
+
+    fn release(&mut self, key: &FlowKey, flow: &Flow, delete: bool) {
+        if delete {
+            self.tables.flows.remove(key);
+        } else {
+            self.tables.flows.insert(*key, *flow);
+        }
+    }
+
+    fn syn(&mut self, key: &FlowKey) -> Option<Syn> {
+        self.tables.syns.get(key).copied()
+    }
+
+    fn set_syn(&mut self, key: &FlowKey, syn: &Syn) {
+        if self.tables.syns.insert(*key, *syn).is_none() {
+            self.tables.syn_order.push_back(*key);
+            if self.tables.syn_order.len() > self.tables.max_syns
+                && let Some(oldest) = self.tables.syn_order.pop_front()
+            {
+                self.tables.syns.remove(&oldest);
+            }
+        }
+    }
+
+    fn unsure_budget(&mut self, _bytes: u32) -> bool {
+        // A replay has no CPU to spare another's traffic for.
+        true
+    }
+}
