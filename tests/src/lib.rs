@@ -3,15 +3,19 @@
 //! # Layout
 //! - [`scene`]: what two ends say to each other, and the truth about it; [`scenes`] is the table.
 //! - [`generate`]: random scenes.
+//! - [`flood`]: captures that are meant to exhaust the reader.
 //! - [`tcp`], [`mangle`], [`pcap`]: scenes as segments, what a network does to them, and files.
 //! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
 //! - [`play`], [`nginx`], [`node`], [`client`], [`visits`]: scenes on real sockets, real servers, and what
 //!   real clients ask of them.
-//! - [`agent`], [`seen`]: the tracer as a process, and what it reported.
+//! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
+//!   with servers.
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod bed;
 pub mod client;
+pub mod flood;
 pub mod generate;
 pub mod mangle;
 pub mod need;

@@ -1,0 +1,192 @@
+//! A test bed for live runs: namespaces, servers and the agent, and the comparison of what the
+//! agent reported with what the servers and clients say happened.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::agent::{Agent, Outcome};
+use crate::netns::{Pair, address};
+use crate::nginx::LogLine;
+use crate::play::Played;
+use crate::scene::Scene;
+use crate::seen::{Report, Seen, differences};
+
+/// Where nginx's upstream is in every bed; nothing listens there unless the test starts something.
+pub const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
+
+/// The server's IPv4 address in a [`Pair`] with this port.
+pub fn server_v4(port: u16) -> SocketAddr {
+    SocketAddr::new(address::SERVER_V4.parse().expect("an address"), port)
+}
+
+/// The server's IPv6 address in a [`Pair`] with this port.
+pub fn server_v6(port: u16) -> SocketAddr {
+    SocketAddr::new(address::SERVER_V6.parse().expect("an address"), port)
+}
+
+/// Compares the responses reported from port 80 with nginx's access log: the same count, and on
+/// each connection the same ordinal, method, target and status in the same order, and the same
+/// number of bytes. Every difference is a line.
+pub fn log_differences(report: &Report, log: &[LogLine]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    // nginx logs when a request ends; connections in the order they were accepted, requests in the
+    // order they were read, is what the wire had.
+    let mut truth = BTreeMap::<SocketAddr, Vec<&LogLine>>::new();
+    for line in log.iter().filter(|line| line.bytes > 0) {
+        truth.entry(line.client).or_default().push(line);
+    }
+    let mut seen = BTreeMap::<SocketAddr, Vec<&Seen>>::new();
+    for response in report.responses.iter().filter(|r| r.server.port() == 80) {
+        seen.entry(response.client).or_default().push(response);
+    }
+    for (client, lines) in &mut truth {
+        lines.sort_by_key(|line| (line.connection, line.number));
+        let seen = seen.remove(client).unwrap_or_default();
+        if seen.len() != lines.len() {
+            wrong.push(format!(
+                "{client}: {} responses reported, {} in the access log: {:?} against {:?}",
+                seen.len(),
+                lines.len(),
+                head(
+                    seen.iter()
+                        .map(|s| (s.ordinal, s.status, &s.request, &s.missing))
+                ),
+                head(
+                    lines
+                        .iter()
+                        .map(|l| (l.number, l.status, &l.method, &l.target))
+                ),
+            ));
+            continue;
+        }
+        for (seen, line) in seen.iter().zip(lines.iter()) {
+            wrong.extend(line_difference(seen, line));
+        }
+    }
+    for (client, seen) in seen {
+        let list = head(
+            seen.iter()
+                .map(|s| (s.ordinal, s.status, &s.request, &s.flags)),
+        );
+        wrong.push(format!(
+            "{client}: {} responses that nginx did not log: {list:?}",
+            seen.len()
+        ));
+    }
+    wrong
+}
+
+fn head<T>(all: impl Iterator<Item = T>) -> Vec<T> {
+    all.take(12).collect()
+}
+
+fn line_difference(seen: &Seen, line: &LogLine) -> Option<String> {
+    let request = (!line.method.is_empty()).then(|| (line.method.clone(), line.target.clone()));
+    // nginx logs no request line that it could not read; the tracer may have read one.
+    let same_request = request.is_none() || seen.request == request;
+    let bytes = seen.json["http"]["response"]["bytes"].as_u64();
+    // Its count includes the 1xx heads that it sent.
+    let same_bytes = !seen.informational.is_empty() || bytes == Some(line.bytes);
+    let same = seen.status == Some(line.status)
+        && same_request
+        && same_bytes
+        && seen.ordinal == line.number
+        && seen.complete;
+    (!same).then(|| format!("reported {} against {line:?}", seen.json))
+}
+
+/// Compares what was reported of played scenes with their truth.
+pub fn scene_differences(report: &Report, played: &[(Played, Scene)]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut by = report.connections();
+    for (played, scene) in played {
+        let seen = by
+            .remove(&(played.client, played.server))
+            .unwrap_or_default();
+        let different = differences(&seen, &scene.truth);
+        wrong.extend(
+            different
+                .into_iter()
+                .map(|line| format!("{}: {line}", scene.name)),
+        );
+    }
+    for ((client, server), seen) in by {
+        let list = head(
+            seen.iter()
+                .map(|s| (s.ordinal, s.status, &s.request, &s.flags)),
+        );
+        wrong.push(format!("{client} to {server}: nobody played {list:?}"));
+    }
+    wrong
+}
+
+impl Outcome {
+    /// The value of a counter in the summary on stderr, 0 when it is not named there.
+    pub fn counter(&self, name: &str) -> u64 {
+        let value = |line: &str| -> Option<u64> {
+            let mut words = line.split(|c: char| c.is_whitespace() || "=:,".contains(c));
+            words.by_ref().find(|word| *word == name)?;
+            words.find(|word| !word.is_empty())?.parse().ok()
+        };
+        self.said
+            .iter()
+            .rev()
+            .find_map(|line| value(line))
+            .unwrap_or(0)
+    }
+
+    /// Fails when the tracer lost something, ended with an error, or its filter and its judge
+    /// disagreed.
+    pub fn check_clean(&self) {
+        assert!(
+            self.report.losses.is_empty(),
+            "lost: {:?}",
+            self.report.losses
+        );
+        assert!(self.status.success(), "{}: {:?}", self.status, self.said);
+        assert_eq!(self.counter("filter_disagrees"), 0, "{:?}", self.said);
+    }
+}
+
+/// Fails with every line of it, when there is any.
+pub fn nothing(wrong: Vec<String>) {
+    let shown: Vec<_> = wrong.iter().take(25).map(String::as_str).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} differences:\n{}",
+        wrong.len(),
+        shown.join("\n")
+    );
+}
+
+/// A pair of namespaces with the agent in the server's.
+#[derive(Debug)]
+pub struct Bed {
+    /// Both namespaces.
+    pub pair: Pair,
+    /// The running agent.
+    pub agent: Agent,
+}
+
+impl Bed {
+    /// A veth pair of this MTU with the agent on the server's end.
+    pub fn new(mtu: u32, options: &[&str]) -> Result<Self> {
+        let pair = Pair::new(mtu)?;
+        Bed::over(pair, &[&["-i", "veth0"], options].concat())
+    }
+
+    /// An agent in the server's namespace of a pair.
+    pub fn over(pair: Pair, options: &[&str]) -> Result<Self> {
+        let agent = Agent::start(&pair.server, options)?;
+        Ok(Bed { pair, agent })
+    }
+
+    /// Gives the last packets time to be seen, and ends the agent.
+    pub fn stop(self) -> Result<Outcome> {
+        std::thread::sleep(Duration::from_millis(300));
+        self.agent.stop()
+    }
+}
