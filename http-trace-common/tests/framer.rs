@@ -2,7 +2,7 @@
 //! stream anywhere changes nothing.
 
 use http_trace_common::framer::{
-    Body, Event, Framer, HeadFacts, MethodKind, Phase, RequestQueue, Span, flag,
+    Event, Framer, HeadFacts, MethodKind, Phase, RequestQueue, Span, flag,
 };
 use proptest::prelude::*;
 

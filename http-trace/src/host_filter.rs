@@ -137,7 +137,7 @@ impl Tables {
             .turn
             .wrapping_mul(1_664_525)
             .wrapping_add(1_013_904_223);
-        (self.turn >> 8) % every == 0
+        (self.turn >> 8).is_multiple_of(every)
     }
 }
 

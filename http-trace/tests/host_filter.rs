@@ -16,12 +16,15 @@ use proptest::prelude::*;
 const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 40_000);
 const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 80);
 
+/// From the client, `seq`, `skip_from`, `skip_to`, flags, bytes.
+type Shipped = (bool, u32, u32, u32, u16, Vec<u8>);
+
 /// One end's view of a connection as segments, fed to a filter; the host's side frames what comes.
 struct Wire {
     filter: HostFilter,
     seq: [u32; 2],
     time_ns: u64,
-    records: Vec<(bool, u32, u32, u32, u16, Vec<u8>)>,
+    records: Vec<Shipped>,
 }
 
 impl Wire {

@@ -1,0 +1,245 @@
+//! Field lines: Content-Length and Transfer-Encoding are read, all others stepped over.
+
+use super::{
+    BYTES_PER_STEP, Framer, MAX_LENGTH, Phase, RequestQueue, Span, Step, Window, flag, line,
+};
+
+/// `content-` and `length`, `transfer`, `-encodin`, lower case, little-endian.
+const CONTENT_: u64 = u64::from_le_bytes(*b"content-");
+const TRANSFER: u64 = u64::from_le_bytes(*b"transfer");
+
+impl Framer {
+    /// Field lines, or trailer lines: only the framing fields of a head are looked into.
+    #[inline(always)]
+    pub(super) fn fields<W: Window + ?Sized>(
+        &mut self,
+        queue: &mut RequestQueue,
+        window: &W,
+        at: u32,
+        end: u32,
+    ) -> Step {
+        let in_head = self.phase == Phase::Head as u8;
+        let span = if in_head { Span::Head } else { Span::Trailers };
+        let mut at_line = at;
+        if self.line == line::BEGIN {
+            let b = window.byte(at);
+            if b == b'\r' {
+                self.line = line::BLANK;
+                self.flags |= flag::AFTER_CR;
+                if at + 1 >= end {
+                    return Step::took(1, span);
+                }
+                at_line = at + 1;
+            } else if b == b'\n' {
+                self.flags |= flag::BARE_LF;
+                return self.blank_line(queue, 1, span);
+            } else if in_head && (b == b' ' || b == b'\t') {
+                // obs-fold: the line before goes on.
+                self.flags |= flag::OBS_FOLD;
+                self.line = self.last;
+            } else if in_head {
+                self.commit_field();
+                let lower = b | 0x20;
+                self.pos = 0;
+                self.line = line::REST;
+                if lower == b'c' || lower == b't' {
+                    // Most names that begin so are others; eight bytes tell when they are there.
+                    let name = if lower == b'c' { CONTENT_ } else { TRANSFER };
+                    let could_be = end - at < 8 || lower_word(window.word(at)) == name;
+                    if could_be {
+                        self.line = if lower == b'c' {
+                            line::NAME_LENGTH
+                        } else {
+                            line::NAME_CODING
+                        };
+                    }
+                }
+            } else {
+                self.line = line::REST;
+            }
+        }
+        let before = at_line - at;
+        if self.line == line::BLANK {
+            if window.byte(at_line) == b'\n' {
+                return self.blank_line(queue, before + 1, span);
+            }
+            // A lone CR: part of a line like any other byte (RFC 9112 §2.2).
+            if in_head {
+                self.commit_field();
+            }
+            self.line = line::REST;
+            if before > 0 {
+                return Step::took(before, span);
+            }
+        }
+        if self.line == line::REST {
+            let (taken, found) = self.line_end(window, at, end);
+            if found {
+                self.line = line::BEGIN;
+                self.last = line::REST;
+            }
+            return Step::took(taken, span);
+        }
+        self.framing_field(window, at, end)
+    }
+
+    /// Bytes of a Content-Length or Transfer-Encoding line, one at a time.
+    #[inline(always)]
+    pub(super) fn framing_field<W: Window + ?Sized>(
+        &mut self,
+        window: &W,
+        at: u32,
+        end: u32,
+    ) -> Step {
+        let mut n = 0;
+        while n < BYTES_PER_STEP && at + n < end {
+            let b = window.byte(at + n);
+            n += 1;
+            if b == b'\n' {
+                if self.flags & flag::AFTER_CR == 0 {
+                    self.flags |= flag::BARE_LF;
+                }
+                self.flags &= !flag::AFTER_CR;
+                self.last = match self.line {
+                    line::NAME_LENGTH | line::NAME_CODING => line::REST,
+                    value => value,
+                };
+                self.line = line::BEGIN;
+                break;
+            }
+            if b == b'\r' {
+                self.flags |= flag::AFTER_CR;
+            } else {
+                self.flags &= !flag::AFTER_CR;
+            }
+            self.field_byte(b);
+            if self.line == line::REST {
+                break;
+            }
+        }
+        Step::took(n, Span::Head)
+    }
+
+    #[inline(always)]
+    pub(super) fn field_byte(&mut self, b: u8) {
+        let blank = matches!(b, b' ' | b'\t' | b'\r');
+        match self.line {
+            line::NAME_LENGTH | line::NAME_CODING => {
+                const LENGTH: &[u8; 14] = b"content-length";
+                const CODING: &[u8; 17] = b"transfer-encoding";
+                let coding = self.line == line::NAME_CODING;
+                let name_len = if coding { 17 } else { 14 };
+                if self.pos < name_len {
+                    let i = self.pos as usize;
+                    let expected = if coding { CODING.get(i) } else { LENGTH.get(i) };
+                    // Folding with 0x20 would take CR for `-`; only letters fold.
+                    if expected.copied() == Some(b.to_ascii_lowercase()) {
+                        self.pos += 1;
+                    } else {
+                        self.line = line::REST;
+                    }
+                } else if b == b':' {
+                    self.line = if coding {
+                        line::CODING
+                    } else {
+                        line::LENGTH_BEFORE
+                    };
+                    self.pos = CODING_START;
+                    self.value = 0;
+                } else if blank && b != b'\r' {
+                    self.flags |= flag::SPACE_BEFORE_COLON;
+                } else {
+                    self.line = line::REST;
+                }
+            }
+            line::LENGTH_BEFORE | line::LENGTH_DIGITS | line::LENGTH_COMMA
+                if b.is_ascii_digit() =>
+            {
+                self.line = line::LENGTH_DIGITS;
+                // Beyond 2^60 the number saturates, which no stream reaches: it is no length.
+                if self.value >= MAX_LENGTH / 10 {
+                    self.value = MAX_LENGTH;
+                } else {
+                    self.value = self.value * 10 + u64::from(b - b'0');
+                }
+            }
+            line::LENGTH_BEFORE | line::LENGTH_COMMA if blank => {}
+            line::LENGTH_DIGITS | line::LENGTH_AFTER if blank => self.line = line::LENGTH_AFTER,
+            line::LENGTH_DIGITS | line::LENGTH_AFTER if b == b',' => {
+                self.commit_length();
+                self.line = line::LENGTH_COMMA;
+            }
+            line::LENGTH_COMMA if b == b',' => {}
+            line::CODING => self.pos = coding_next(self.pos, b),
+            _ => self.line = line::LENGTH_BAD,
+        }
+    }
+
+    /// The field whose line (with its folds) is over now counts.
+    #[inline(always)]
+    pub(super) fn commit_field(&mut self) {
+        match self.last {
+            line::LENGTH_DIGITS | line::LENGTH_AFTER => self.commit_length(),
+            line::LENGTH_BEFORE | line::LENGTH_BAD => self.flags |= flag::LENGTH_INVALID,
+            line::CODING => {
+                self.flags |= flag::HAS_CODING;
+                if coding_is_chunked(self.pos) {
+                    self.flags |= flag::CHUNKED_LAST;
+                } else {
+                    self.flags &= !flag::CHUNKED_LAST;
+                }
+            }
+            _ => {}
+        }
+        self.last = line::REST;
+    }
+
+    #[inline(always)]
+    pub(super) fn commit_length(&mut self) {
+        if self.value >= MAX_LENGTH {
+            self.flags |= flag::LENGTH_INVALID;
+        } else if self.flags & flag::HAS_LENGTH == 0 {
+            self.flags |= flag::HAS_LENGTH;
+            self.remaining = self.value;
+        } else if self.remaining == self.value {
+            self.flags |= flag::LENGTH_REPEATED;
+        } else {
+            self.flags |= flag::LENGTH_CONFLICT;
+        }
+        self.value = 0;
+    }
+}
+
+/// Lower case for a word compared with letters and `-`.
+#[inline(always)]
+const fn lower_word(word: u64) -> u64 {
+    word | 0x2020_2020_2020_2020
+}
+
+// The last coding of Transfer-Encoding (RFC 9112 §6.1): 0–7 bytes of `chunked` matched, or:
+/// Before a coding.
+const CODING_START: u8 = 8;
+/// `chunked`, followed by blanks or parameters.
+const CODING_CHUNKED: u8 = 9;
+/// Another coding.
+const CODING_OTHER: u8 = 10;
+
+#[inline(always)]
+fn coding_next(state: u8, b: u8) -> u8 {
+    const CHUNKED: u64 = u64::from_le_bytes(*b"chunked\0");
+    match (state, b) {
+        // An empty list element changes nothing (RFC 9110 §5.6.1).
+        (_, b',') => CODING_START,
+        (CODING_START, b' ' | b'\t' | b'\r') => CODING_START,
+        (7 | CODING_CHUNKED, b' ' | b'\t' | b'\r' | b';') => CODING_CHUNKED,
+        (CODING_CHUNKED, _) => CODING_OTHER,
+        (CODING_START, _) if b | 0x20 == b'c' => 1,
+        (0..7, _) if (CHUNKED >> (8 * (state as u32 & 7))) as u8 == b | 0x20 => state + 1,
+        _ => CODING_OTHER,
+    }
+}
+
+#[inline(always)]
+fn coding_is_chunked(state: u8) -> bool {
+    state == 7 || state == CODING_CHUNKED
+}

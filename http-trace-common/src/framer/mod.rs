@@ -1,0 +1,509 @@
+//! HTTP/1.x message framing over one direction of a connection (RFC 9112).
+//!
+//! Takes bytes in order, in pieces of any size, and says which belong to a head, which to a body,
+//! where a message begins and ends. It keeps 32 bytes of state and no copy of any byte, so it runs
+//! in the kernel (over a [`Window`] of a packet) and on the host (over slices) alike. While it is
+//! synchronised, cutting the stream anywhere gives the same spans.
+//!
+//! It must not decide what an event is, look at TCP, or hold more than one message's state.
+
+mod body;
+mod fields;
+mod queue;
+mod start;
+mod window;
+
+pub use queue::{MethodKind, RequestQueue};
+pub use window::Window;
+
+use bytemuck::{Pod, Zeroable};
+
+/// Leniencies and oddities of the head at hand, and what it declares.
+pub mod flag {
+    /// A line ended in LF without CR (RFC 9112 §2.2).
+    pub const BARE_LF: u32 = 1 << 0;
+    /// A folded field line (RFC 9112 §5.2).
+    pub const OBS_FOLD: u32 = 1 << 1;
+    /// Empty lines before the start line (RFC 9112 §2.2).
+    pub const LEADING_CRLF: u32 = 1 << 2;
+    /// Content-Length values that differ (RFC 9112 §6.3, item 5).
+    pub const LENGTH_CONFLICT: u32 = 1 << 3;
+    /// A Content-Length that is no number (RFC 9112 §6.3, item 5).
+    pub const LENGTH_INVALID: u32 = 1 << 4;
+    /// Both Transfer-Encoding and Content-Length (RFC 9112 §6.3, item 3).
+    pub const CODING_AND_LENGTH: u32 = 1 << 5;
+    /// Blanks between a framing field's name and its colon (RFC 9112 §5.1).
+    pub const SPACE_BEFORE_COLON: u32 = 1 << 6;
+    /// Found by its start line after framing had been lost, or where a body was possible.
+    pub const RESYNCHRONISED: u32 = 1 << 7;
+    /// A chunk's size line or end was not to the letter (RFC 9112 §7.1).
+    pub const CHUNK_LENIENT: u32 = 1 << 8;
+    /// `HTTP/1.` digit SP, and then no status code.
+    pub const BAD_STATUS: u32 = 1 << 9;
+    /// More than one Content-Length value, all the same (RFC 9112 §6.3, item 5).
+    pub const LENGTH_REPEATED: u32 = 1 << 10;
+    /// Transfer-Encoding whose last coding is not `chunked` (RFC 9112 §6.3, item 4).
+    pub const CODING_NOT_CHUNKED: u32 = 1 << 11;
+
+    /// Names of the bits above, as events show them.
+    pub const NAMES: [(u32, &str); 12] = [
+        (BARE_LF, "bare_lf"),
+        (OBS_FOLD, "obs_fold"),
+        (LEADING_CRLF, "leading_crlf"),
+        (LENGTH_CONFLICT, "length_conflict"),
+        (LENGTH_INVALID, "length_invalid"),
+        (CODING_AND_LENGTH, "coding_and_length"),
+        (SPACE_BEFORE_COLON, "space_before_colon"),
+        (RESYNCHRONISED, "resynchronised"),
+        (CHUNK_LENIENT, "chunk_lenient"),
+        (BAD_STATUS, "bad_status"),
+        (LENGTH_REPEATED, "length_repeated"),
+        (CODING_NOT_CHUNKED, "coding_not_chunked"),
+    ];
+
+    // What the framer remembers for itself; cleared or kept as each says.
+    /// A Content-Length was taken over into `remaining` (cleared with each head).
+    pub(super) const HAS_LENGTH: u32 = 1 << 16;
+    /// A Transfer-Encoding was seen (cleared with each head).
+    pub(super) const HAS_CODING: u32 = 1 << 17;
+    /// Its last coding so far is `chunked` (cleared with each head).
+    pub(super) const CHUNKED_LAST: u32 = 1 << 18;
+    /// The byte before this one was CR (kept).
+    pub(super) const AFTER_CR: u32 = 1 << 19;
+    /// A head has been framed in this direction (kept).
+    pub(super) const FRAMED: u32 = 1 << 20;
+    /// The next head is found by resynchronisation (kept until it begins).
+    pub(super) const RESUMING: u32 = 1 << 21;
+    /// Blank lines were skipped before the next head (kept until it begins).
+    pub(super) const BLANK_LINES: u32 = 1 << 22;
+}
+
+/// Where in a message a direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Phase {
+    /// Between messages.
+    Idle = 0,
+    /// In a start line.
+    StartLine = 1,
+    /// In field lines.
+    Head = 2,
+    /// In a body of known length.
+    Body = 3,
+    /// In a chunk's size line.
+    ChunkSize = 4,
+    /// In a chunk's data, or at its line end.
+    ChunkData = 5,
+    /// In trailer fields.
+    Trailers = 6,
+    /// In a body that the connection's close ends.
+    UntilClose = 7,
+    /// After a head whose body depends on a request that is not known: the next thirteen bytes
+    /// decide between a status line and a body.
+    Peek = 8,
+    /// Not HTTP/1.x from here on: never looked at again.
+    Opaque = 9,
+    /// Framing is lost; nothing is skipped until a caller finds a place to resume.
+    Unsure = 10,
+}
+
+impl Phase {
+    const fn from_number(n: u8) -> Self {
+        match n {
+            0 => Phase::Idle,
+            1 => Phase::StartLine,
+            2 => Phase::Head,
+            3 => Phase::Body,
+            4 => Phase::ChunkSize,
+            5 => Phase::ChunkData,
+            6 => Phase::Trailers,
+            7 => Phase::UntilClose,
+            8 => Phase::Peek,
+            9 => Phase::Opaque,
+            _ => Phase::Unsure,
+        }
+    }
+}
+
+/// What the bytes of one step are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Span {
+    /// Start line, field lines, the blank line.
+    Head,
+    /// Body, without chunk framing.
+    Body,
+    /// Chunk size lines and the line ends after chunks.
+    ChunkFraming,
+    /// Trailer fields and the blank line that ends a chunked body.
+    Trailers,
+    /// After a head whose body is in doubt; the event that follows decides.
+    Undecided,
+    /// Blank lines between messages, and everything while opaque or unsure.
+    Ignored,
+}
+
+/// How the length of a body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Body {
+    /// There is none; the message ends with its head.
+    None,
+    /// So many bytes. With 0 the message ends with its head.
+    Length(u64),
+    /// Chunked (RFC 9112 §7.1).
+    Chunked,
+    /// Until the connection closes.
+    Close,
+    /// None: the connection becomes a tunnel or another protocol.
+    Tunnel,
+    /// Its length cannot be told (conflicting or impossible declarations): framing is lost.
+    Unknown,
+}
+
+/// What a completed head was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HeadFacts {
+    /// A request.
+    Request {
+        /// What of its method matters to framing.
+        method: MethodKind,
+    },
+    /// A response.
+    Response {
+        /// Its status code; 0 for `HTTP/1.x` with an impossible one, which is no event.
+        status: u16,
+        /// Whether the request it answers was known ([`RequestQueue`]); without it the body is
+        /// decided by the bytes that follow, see [`Phase::Peek`].
+        answers: Option<MethodKind>,
+    },
+}
+
+/// What happened after the bytes of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A head begins `back` bytes before here: 0, or 12 after [`Phase::Peek`] found a status line
+    /// (then the message before it had no body).
+    HeadBegins {
+        /// Bytes of the head already taken, as [`Span::Undecided`].
+        back: u8,
+    },
+    /// A head is complete. No [`Event::MessageEnds`] follows when the body is `None`, `Length(0)`,
+    /// `Tunnel` or `Unknown`.
+    HeadEnds {
+        /// What it was.
+        head: HeadFacts,
+        /// What follows.
+        body: Body,
+    },
+    /// After [`Phase::Peek`]: it is a body, which began `back` bytes before here.
+    BodyBegins {
+        /// Bytes of the body already taken, as [`Span::Undecided`].
+        back: u8,
+    },
+    /// A body (with its trailers) is complete.
+    MessageEnds,
+    /// Bytes that are no HTTP/1.x where a start line was due; the phase is now `Unsure`.
+    NotHttp {
+        /// Whether a message had been framed in this direction before.
+        after_messages: bool,
+    },
+    /// Framing was lost inside a message (a chunk size that is none); the phase is now `Unsure`.
+    Lost,
+}
+
+/// One step of the framer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Bytes consumed.
+    pub taken: u32,
+    /// What they are.
+    pub span: Span,
+    /// What happened after them.
+    pub event: Option<Event>,
+}
+
+impl Step {
+    /// Bytes taken, and nothing happened.
+    #[inline(always)]
+    const fn took(taken: u32, span: Span) -> Self {
+        Step {
+            taken,
+            span,
+            event: None,
+        }
+    }
+}
+
+/// Bytes handled one at a time in one step, at most: the verifier walks each of them.
+const BYTES_PER_STEP: u32 = if cfg!(target_arch = "bpf") { 12 } else { 64 };
+/// Sub-states of [`Framer::line`].
+mod line {
+    /// At the beginning of a line (in a start line: of the line).
+    pub const BEGIN: u8 = 0;
+    /// A line that matters no more, up to its LF.
+    pub const REST: u8 = 1;
+    /// A CR at the beginning of a line: LF makes it the blank line.
+    pub const BLANK: u8 = 2;
+
+    // Field lines.
+    /// Matching `content-length`; `pos` bytes are matched.
+    pub const NAME_LENGTH: u8 = 3;
+    /// Matching `transfer-encoding`.
+    pub const NAME_CODING: u8 = 4;
+    /// Content-Length: before the first digit.
+    pub const LENGTH_BEFORE: u8 = 5;
+    /// Content-Length: in digits.
+    pub const LENGTH_DIGITS: u8 = 6;
+    /// Content-Length: blanks after digits.
+    pub const LENGTH_AFTER: u8 = 7;
+    /// Content-Length: after a list's comma (RFC 9110 §5.6.1 allows empty elements).
+    pub const LENGTH_COMMA: u8 = 8;
+    /// Content-Length: not a number.
+    pub const LENGTH_BAD: u8 = 9;
+    /// Transfer-Encoding: its value; `pos` as in [`super::coding_next`].
+    pub const CODING: u8 = 10;
+
+    // Start lines.
+    /// Matching `HTTP/1.x ddd`; `pos` bytes are matched.
+    pub const STATUS: u8 = 11;
+    /// In the method; `pos` is its length so far.
+    pub const METHOD: u8 = 12;
+    /// In the target; `pos` is the state of [`super::suffix_next`].
+    pub const TARGET: u8 = 13;
+
+    // Chunks.
+    /// In a chunk size's digits.
+    pub const SIZE_DIGITS: u8 = 14;
+    /// Chunk data is over; its line end is due.
+    pub const DATA_END: u8 = 15;
+}
+
+const ROLE_UNKNOWN: u8 = 0;
+const ROLE_REQUEST: u8 = 1;
+const ROLE_RESPONSE: u8 = 2;
+
+/// The greatest Content-Length that is believed: RFC 9110 §8.6 asks for no limit, TCP and time do.
+const MAX_LENGTH: u64 = 1 << 60;
+
+/// The state of one direction. All zeroes is a direction that begins with its first message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Framer {
+    phase: u8,
+    role: u8,
+    line: u8,
+    pos: u8,
+    flags: u32,
+    /// The status code so far.
+    status: u16,
+    /// The method's [`MethodKind`].
+    method: u8,
+    /// The value state at the end of the last field line, which a folded line would continue.
+    last: u8,
+    reserved: u32,
+    /// Body bytes still to come; in a head the Content-Length.
+    remaining: u64,
+    /// A number, or the method's first eight bytes, as they come in.
+    value: u64,
+}
+
+impl Default for Framer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Framer {
+    /// A direction that begins with its first message.
+    pub const fn new() -> Self {
+        Framer {
+            phase: Phase::Idle as u8,
+            role: ROLE_UNKNOWN,
+            line: line::BEGIN,
+            pos: 0,
+            flags: 0,
+            status: 0,
+            method: 0,
+            last: line::REST,
+            reserved: 0,
+            remaining: 0,
+            value: 0,
+        }
+    }
+
+    /// Where in a message the direction is.
+    #[inline(always)]
+    pub const fn phase(&self) -> Phase {
+        Phase::from_number(self.phase)
+    }
+
+    /// The [`flag`] bits of the head at hand (those with a name).
+    pub const fn flags(&self) -> u32 {
+        self.flags & 0xffff
+    }
+
+    /// Whether the direction carries responses, requests, or it is not known yet.
+    pub const fn is_response(&self) -> Option<bool> {
+        match self.role {
+            ROLE_REQUEST => Some(false),
+            ROLE_RESPONSE => Some(true),
+            _ => None,
+        }
+    }
+
+    /// How many bytes from here are body for certain: they need not be looked at. `u64::MAX` when
+    /// only the close ends them, or when nothing is looked at any more.
+    #[inline(always)]
+    pub const fn skippable(&self) -> u64 {
+        match self.phase() {
+            Phase::Body => self.remaining,
+            Phase::ChunkData if self.line != line::DATA_END => self.remaining,
+            Phase::UntilClose | Phase::Opaque => u64::MAX,
+            _ => 0,
+        }
+    }
+
+    /// Steps over `n` bytes of body, at most [`Framer::skippable`].
+    #[inline(always)]
+    pub const fn skip(&mut self, n: u64) -> Option<Event> {
+        match self.phase() {
+            Phase::Body => {
+                self.remaining = self.remaining.saturating_sub(n);
+                if self.remaining == 0 {
+                    self.phase = Phase::Idle as u8;
+                    return Some(Event::MessageEnds);
+                }
+            }
+            Phase::ChunkData => {
+                self.remaining = self.remaining.saturating_sub(n);
+                if self.remaining == 0 {
+                    self.line = line::DATA_END;
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Framing is lost: a hole that cannot be stepped over.
+    #[inline(always)]
+    pub const fn lose(&mut self) {
+        self.phase = Phase::Unsure as u8;
+    }
+
+    /// The caller found a start line where a segment begins: the next byte is its first. The role
+    /// is open again: what was taken for a direction's role may have been wrong.
+    #[inline(always)]
+    pub const fn restart(&mut self) {
+        self.phase = Phase::Idle as u8;
+        self.role = ROLE_UNKNOWN;
+        self.flags = (self.flags & flag::FRAMED) | flag::RESUMING;
+    }
+
+    /// The next bytes are `remaining` body bytes of a message that someone else framed.
+    pub const fn resume_in_body(&mut self, remaining: u64) {
+        *self = Framer {
+            phase: Phase::Body as u8,
+            flags: flag::FRAMED,
+            remaining,
+            ..Framer::new()
+        };
+    }
+
+    /// Not HTTP/1.x from here on: the peer's 101 or 2xx to CONNECT, TLS, HTTP/2.
+    #[inline(always)]
+    pub const fn set_opaque(&mut self) {
+        self.phase = Phase::Opaque as u8;
+    }
+
+    /// Consumes from `bytes` up to the next boundary. Nothing is taken, and nothing happens, when
+    /// there are no bytes. `queue` is the connection's: a request's head pushes, a final response's
+    /// takes.
+    pub fn step(&mut self, queue: &mut RequestQueue, bytes: &[u8]) -> Step {
+        let end = bytes.len().min(1 << 30) as u32;
+        loop {
+            let step = self.step_in(queue, bytes, 0, end);
+            // A change of state alone is no step to the caller.
+            if step.taken > 0 || step.event.is_some() || end == 0 {
+                return step;
+            }
+        }
+    }
+
+    /// [`Framer::step`] over `[at, end)` of a window, except that a step may change the state alone
+    /// (nothing taken, no event); never twice in a row.
+    #[inline(always)]
+    pub fn step_in<W: Window + ?Sized>(
+        &mut self,
+        queue: &mut RequestQueue,
+        window: &W,
+        at: u32,
+        end: u32,
+    ) -> Step {
+        if at >= end {
+            return Step::took(0, Span::Ignored);
+        }
+        match self.phase() {
+            Phase::Head | Phase::Trailers => self.fields(queue, window, at, end),
+            Phase::StartLine => self.start_line(window, at, end),
+            Phase::Idle => self.idle(window, at, end),
+            Phase::ChunkSize => self.chunk_size(window, at, end),
+            Phase::ChunkData if self.line == line::DATA_END => self.chunk_end(window, at, end),
+            Phase::Peek => self.peek(window, at, end),
+            Phase::Body | Phase::ChunkData | Phase::UntilClose => {
+                let n = u64::from(end - at).min(self.skippable());
+                Step {
+                    taken: n as u32,
+                    span: Span::Body,
+                    event: self.skip(n),
+                }
+            }
+            Phase::Opaque | Phase::Unsure => Step::took(end - at, Span::Ignored),
+        }
+    }
+
+    #[inline(always)]
+    fn idle<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
+        let b = window.byte(at);
+        if b == b'\r' || b == b'\n' {
+            self.flags |= flag::BLANK_LINES;
+            let mut n = 1;
+            while n < 4 && at + n < end && matches!(window.byte(at + n), b'\r' | b'\n') {
+                n += 1;
+            }
+            return Step::took(n, Span::Ignored);
+        }
+        self.begin_head();
+        Step {
+            taken: 0,
+            span: Span::Ignored,
+            event: Some(Event::HeadBegins { back: 0 }),
+        }
+    }
+
+    #[inline(always)]
+    fn begin_head(&mut self) {
+        let mut flags = self.flags & flag::FRAMED;
+        if self.flags & flag::RESUMING != 0 {
+            flags |= flag::RESYNCHRONISED;
+        }
+        if self.flags & flag::BLANK_LINES != 0 {
+            flags |= flag::LEADING_CRLF;
+        }
+        self.flags = flags;
+        self.phase = Phase::StartLine as u8;
+        self.line = line::BEGIN;
+        self.pos = 0;
+        self.status = 0;
+        self.method = MethodKind::Other as u8;
+        self.last = line::REST;
+        self.remaining = 0;
+        self.value = 0;
+    }
+
+    #[inline(always)]
+    fn enter_fields(&mut self, phase: Phase) {
+        self.phase = phase as u8;
+        self.line = line::BEGIN;
+        self.last = line::REST;
+    }
+}

@@ -1,0 +1,250 @@
+//! Start lines: of a message that is due, and of one that may stand where a body would.
+
+use super::{
+    BYTES_PER_STEP, Event, Framer, MethodKind, Phase, ROLE_REQUEST, ROLE_RESPONSE, Span, Step,
+    Window, flag, line,
+};
+use crate::start_line::{
+    MAX_METHOD, SUFFIX_AFTER_METHOD, SUFFIX_MEMORY, SUFFIX_NONE, is_sp_http_1, is_token,
+    status_byte, status_in_words, suffix_complete, suffix_next,
+};
+
+impl Framer {
+    #[inline(always)]
+    pub(super) fn start_line<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
+        if self.line == line::BEGIN {
+            let b = window.byte(at);
+            if b == b'H' && self.role != ROLE_REQUEST {
+                if end - at >= 16
+                    && let Some(status) = status_in_words(window.word(at), window.word(at + 8))
+                {
+                    self.status = status;
+                    self.role = ROLE_RESPONSE;
+                    self.line = line::REST;
+                    return Step::took(12, Span::Head);
+                }
+                self.line = line::STATUS;
+            } else if is_token(b) && self.role != ROLE_RESPONSE {
+                self.line = line::METHOD;
+            } else {
+                return self.not_http(0);
+            }
+        }
+        match self.line {
+            line::STATUS => self.status_prefix(window, at, end),
+            line::METHOD => self.method(window, at, end),
+            line::TARGET => self.target(window, at, end),
+            _ => {
+                let (taken, found) = self.line_end(window, at, end);
+                if found {
+                    self.enter_fields(Phase::Head);
+                }
+                Step::took(taken, Span::Head)
+            }
+        }
+    }
+
+    /// Matches `HTTP/1.x ddd` and the byte after it, one byte at a time.
+    #[inline(always)]
+    pub(super) fn status_prefix<W: Window + ?Sized>(
+        &mut self,
+        window: &W,
+        at: u32,
+        end: u32,
+    ) -> Step {
+        let mut n = 0;
+        while n < BYTES_PER_STEP && at + n < end {
+            let b = window.byte(at + n);
+            let pos = self.pos;
+            if pos >= 9 && !status_byte(pos, b) {
+                // HTTP/1.x SP and no code: a head all the same, so that what follows is found.
+                self.role = ROLE_RESPONSE;
+                self.status = 0;
+                self.flags |= flag::BAD_STATUS;
+                self.line = line::REST;
+                return Step::took(n, Span::Head);
+            }
+            if pos == 12 {
+                self.role = ROLE_RESPONSE;
+                self.line = line::REST;
+                return Step::took(n, Span::Head);
+            }
+            if pos >= 9 {
+                self.status = self
+                    .status
+                    .wrapping_mul(10)
+                    .wrapping_add(u16::from(b.wrapping_sub(b'0')));
+            } else if !status_byte(pos, b) {
+                if pos <= 4 && (is_token(b) || b == b' ') {
+                    if self.role == ROLE_RESPONSE {
+                        return self.not_http(n);
+                    }
+                    // A method that begins as `HTTP` does.
+                    self.value =
+                        [0, 0x48, 0x4854, 0x48_5454, 0x4854_5450][(pos & 7).min(4) as usize];
+                    self.line = line::METHOD;
+                    return Step::took(n, Span::Head);
+                }
+                return self.not_http(n);
+            }
+            self.pos = pos + 1;
+            n += 1;
+        }
+        Step::took(n, Span::Head)
+    }
+
+    #[inline(always)]
+    pub(super) fn method<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
+        const HEAD: u64 = 0x4845_4144;
+        const CONNECT: u64 = 0x43_4f4e_4e45_4354;
+        let mut n = 0;
+        while n < BYTES_PER_STEP && at + n < end {
+            let b = window.byte(at + n);
+            if b == b' ' && self.pos > 0 {
+                let kind = match (self.pos, self.value) {
+                    (4, HEAD) => MethodKind::Head,
+                    (7, CONNECT) => MethodKind::Connect,
+                    _ => MethodKind::Other,
+                };
+                self.method = kind as u8;
+                self.line = line::TARGET;
+                self.pos = SUFFIX_AFTER_METHOD;
+                return Step::took(n + 1, Span::Head);
+            }
+            if !is_token(b) || u32::from(self.pos) >= MAX_METHOD {
+                return self.not_http(n);
+            }
+            if self.pos < 8 {
+                self.value = self.value << 8 | u64::from(b);
+            }
+            self.pos += 1;
+            n += 1;
+        }
+        Step::took(n, Span::Head)
+    }
+
+    #[inline(always)]
+    pub(super) fn target<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
+        let (taken, found) = self.line_end(window, at, end);
+        // The last bytes before the LF (or of what there is) decide; see SUFFIX_MEMORY.
+        let stop = at + taken - u32::from(found);
+        let known = stop - at;
+        if found && known >= SUFFIX_MEMORY {
+            let mut e = stop;
+            if window.byte(e - 1) == b'\r' {
+                e -= 1;
+            }
+            if window.byte(e - 1) == b' ' {
+                e -= 1;
+            }
+            if is_sp_http_1(window.word(e - 9)) && window.byte(e - 1).is_ascii_digit() {
+                return self.request_line_ends(taken);
+            }
+            return self.not_http(taken);
+        }
+        let mut i = if known > SUFFIX_MEMORY {
+            stop - SUFFIX_MEMORY
+        } else {
+            at
+        };
+        if known > SUFFIX_MEMORY {
+            self.pos = SUFFIX_NONE;
+        }
+        let mut left = SUFFIX_MEMORY;
+        while i < stop && left > 0 {
+            self.pos = suffix_next(self.pos, window.byte(i));
+            i += 1;
+            left -= 1;
+        }
+        if !found {
+            return Step::took(taken, Span::Head);
+        }
+        if suffix_complete(self.pos) {
+            self.request_line_ends(taken)
+        } else {
+            self.not_http(taken)
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn request_line_ends(&mut self, taken: u32) -> Step {
+        self.role = ROLE_REQUEST;
+        self.enter_fields(Phase::Head);
+        Step::took(taken, Span::Head)
+    }
+
+    #[inline(always)]
+    pub(super) fn not_http(&mut self, taken: u32) -> Step {
+        self.phase = Phase::Unsure as u8;
+        let after_messages = self.flags & flag::FRAMED != 0;
+        Step {
+            taken,
+            span: Span::Ignored,
+            event: Some(Event::NotHttp { after_messages }),
+        }
+    }
+
+    /// A status line or a body? The status of the head before is kept by whoever got its event.
+    #[inline(always)]
+    pub(super) fn peek<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
+        let mut n = 0;
+        while n < BYTES_PER_STEP && at + n < end {
+            let b = window.byte(at + n);
+            let pos = self.pos;
+            if !status_byte(pos, b) {
+                return self.peeked_body(n, pos);
+            }
+            if pos == 12 {
+                let status = self.status;
+                let flags = self.flags & flag::FRAMED;
+                self.begin_head();
+                self.flags = flags | flag::RESYNCHRONISED;
+                self.status = status;
+                self.role = ROLE_RESPONSE;
+                self.line = line::REST;
+                // The separator stays for the rest of the line: it may be its end.
+                return Step {
+                    taken: n,
+                    span: Span::Undecided,
+                    event: Some(Event::HeadBegins { back: 12 }),
+                };
+            }
+            if pos >= 9 {
+                self.status = self
+                    .status
+                    .wrapping_mul(10)
+                    .wrapping_add(u16::from(b.wrapping_sub(b'0')));
+            }
+            self.pos = pos + 1;
+            n += 1;
+        }
+        Step::took(n, Span::Undecided)
+    }
+
+    #[inline(always)]
+    pub(super) fn peeked_body(&mut self, taken: u32, back: u8) -> Step {
+        self.phase = self.last;
+        self.last = line::REST;
+        let event = match self.phase() {
+            Phase::Body if u64::from(back) > self.remaining => {
+                self.phase = Phase::Unsure as u8;
+                Event::Lost
+            }
+            // Chunk sizes are digits; a status line's first letter is none.
+            Phase::ChunkSize if back > 0 => {
+                self.phase = Phase::Unsure as u8;
+                Event::Lost
+            }
+            Phase::Body => {
+                self.remaining -= u64::from(back);
+                Event::BodyBegins { back }
+            }
+            _ => Event::BodyBegins { back },
+        };
+        Step {
+            taken,
+            span: Span::Undecided,
+            event: Some(event),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How the framer reads bytes, and how it finds the end of a line.
+
+use super::{Framer, flag};
+
+/// Bytes under the framer's eye. Reads outside give 0, never a panic: the kernel masks its indexes.
+pub trait Window {
+    /// The byte at `at`.
+    fn byte(&self, at: u32) -> u8;
+    /// Eight bytes from `at`, little-endian.
+    fn word(&self, at: u32) -> u64;
+}
+
+impl Window for [u8] {
+    #[inline(always)]
+    fn byte(&self, at: u32) -> u8 {
+        self.get(at as usize).copied().unwrap_or(0)
+    }
+    #[inline(always)]
+    fn word(&self, at: u32) -> u64 {
+        self.get(at as usize..)
+            .and_then(<[u8]>::first_chunk::<8>)
+            .map_or(0, |w| u64::from_le_bytes(*w))
+    }
+}
+
+/// Words searched for LF in one step, at most.
+const WORDS_PER_STEP: u32 = if cfg!(target_arch = "bpf") { 16 } else { 64 };
+
+impl Framer {
+    /// Steps to just after the next LF (`true`), minding whether a CR stood before it.
+    #[inline(always)]
+    pub(super) fn line_end<W: Window + ?Sized>(
+        &mut self,
+        window: &W,
+        at: u32,
+        end: u32,
+    ) -> (u32, bool) {
+        let (taken, found) = find_lf(window, at, end);
+        let last = taken - u32::from(found);
+        // Whether CR is the byte before the LF, or the last of what there is.
+        let cr = if last > 0 {
+            window.byte(at + last - 1) == b'\r'
+        } else {
+            self.flags & flag::AFTER_CR != 0
+        };
+        self.flags &= !flag::AFTER_CR;
+        if found {
+            if !cr {
+                self.flags |= flag::BARE_LF;
+            }
+        } else if cr {
+            self.flags |= flag::AFTER_CR;
+        }
+        (taken, found)
+    }
+}
+
+/// Bytes up to and including the next LF (`true`), or as many as one step looks at.
+#[inline(always)]
+fn find_lf<W: Window + ?Sized>(window: &W, at: u32, end: u32) -> (u32, bool) {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut n = 0;
+    let mut words = 0;
+    while words < WORDS_PER_STEP && at + n + 8 <= end {
+        let x = window.word(at + n) ^ (ONES * b'\n' as u64);
+        let zero = x.wrapping_sub(ONES) & !x & (ONES << 7);
+        if zero != 0 {
+            // Which byte: the target has no count-trailing-zeros.
+            let low = zero & zero.wrapping_neg();
+            let up_to = ((low - 1) & ONES).wrapping_mul(ONES) >> 56;
+            return (n + up_to as u32, true);
+        }
+        n += 8;
+        words += 1;
+    }
+    if words == WORDS_PER_STEP {
+        return (n, false);
+    }
+    let mut left = 8;
+    while left > 0 && at + n < end {
+        n += 1;
+        left -= 1;
+        if window.byte(at + n - 1) == b'\n' {
+            return (n, true);
+        }
+    }
+    (n, false)
+}
