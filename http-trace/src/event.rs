@@ -128,6 +128,35 @@ pub struct HttpEvent {
     pub cgroup_id: Option<u64>,
 }
 
+impl HttpEvent {
+    /// From the request's last byte to the first byte of the final head, in ns.
+    pub fn ttfb_ns(&self) -> Option<u64> {
+        self.response_start_ns?.checked_sub(self.request_end_ns?)
+    }
+
+    /// From the request's first byte to the response's last, or to its head's end when the end
+    /// was not seen, in ns.
+    pub fn duration_ns(&self) -> Option<u64> {
+        self.response_end_ns
+            .or(self.head_end_ns)?
+            .checked_sub(self.request_start_ns?)
+    }
+
+    /// `1xx` to `5xx` or `other`, of the final status or, while there is none, of the last 1xx
+    /// head.
+    pub fn status_class(&self) -> Option<&'static str> {
+        let head = self.response.as_ref().or(self.informational.last())?;
+        Some(match head.status {
+            100..=199 => "1xx",
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            500..=599 => "5xx",
+            _ => "other",
+        })
+    }
+}
+
 /// Something was lost; part of the stream so that silence never hides it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {

@@ -6,12 +6,24 @@
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`host_filter`] runs the kernel's filter on the host.
 //! - [`http::head`] decodes a request or response head.
+//! - [`http::target`] takes a request's target apart.
 //! - [`event`] is what the pipeline yields: one [`event::HttpEvent`] per response.
+//! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
+//! - [`sink`] formats and writes (output files and standard output).
+//! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file).
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod cli;
+pub mod config;
 pub mod event;
 pub mod host_filter;
 pub mod http;
 #[cfg(feature = "live")]
 pub mod probe;
+pub mod redact;
+pub mod scope;
+pub mod select;
+pub mod sink;
+#[cfg(test)]
+mod testing;

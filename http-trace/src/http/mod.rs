@@ -1,3 +1,4 @@
 //! HTTP/1.x as the host sees it: heads and transactions.
 
 pub mod head;
+pub mod target;

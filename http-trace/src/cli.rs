@@ -1,0 +1,269 @@
+//! What was typed. Everything stays text here; [`crate::config`] decides what it means, so that
+//! the command line, the environment and the file are judged by the same code.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+
+/// Trace every HTTP/1.x response that crosses this host, or that is in captures.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(
+    name = "http-trace",
+    version,
+    about = "Traces every HTTP/1.x response that crosses this host, or that is in captures",
+    long_about = "Traces every HTTP/1.x response that crosses this host (needs root or the \
+                  capabilities that README.md lists), or, with -r, every one that is in captures \
+                  (no privilege). One event per response goes to standard output; what the agent \
+                  itself has to say goes to standard error.",
+    after_help = "A filter's value may begin with '!' to exclude what it matches: \
+                  --path '!/healthz'. Several values of one option: any of them. Several options: \
+                  all of them. An exclusion always wins.\n\
+                  Every option is also a key of the --config file (port = [8080]) and a variable \
+                  of the environment (HTTP_TRACE_PORT=8080). What is typed wins over the \
+                  environment, the environment over the file.\n\
+                  Exit status: 0 done; 1 something was lost, or a file was unreadable or cut; \
+                  2 wrong usage, or it cannot start.",
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Options of tracing and reading.
+    #[command(flatten)]
+    pub options: Options,
+    /// Anything else than tracing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What is done instead of tracing.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Print a completion script for a shell
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+    /// Print the JSON Schema of every record that '-o json' writes
+    Schema,
+}
+
+/// The options, as text. The name of each field is its key in the configuration file, with `-`
+/// for `_`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Read captures instead of tracing: pcap, pcapng, .gz or .zst of either, folders, - for stdin
+    #[arg(short, long, value_name = "FILE", num_args = 1.., help_heading = "Source")]
+    pub read: Vec<String>,
+    /// Trace these interfaces (globs); default: all that are up, and new ones as they appear
+    #[arg(short, long, value_name = "IF", num_args = 1.., help_heading = "Source")]
+    pub interface: Vec<String>,
+    /// Never trace these interfaces (globs)
+    #[arg(long, value_name = "IF", num_args = 1.., help_heading = "Source")]
+    pub exclude_interface: Vec<String>,
+    /// Where to look: tc (default), socket-filter, cgroup, xdp; several at once: tc,cgroup
+    #[arg(long, value_name = "LIST", help_heading = "Source")]
+    pub hook: Vec<String>,
+    /// Only these server ports; default: every port
+    #[arg(short, long, value_name = "PORT[-PORT]", num_args = 1.., help_heading = "Source")]
+    pub port: Vec<String>,
+    /// Only clients in these networks
+    #[arg(long, value_name = "CIDR", help_heading = "Source")]
+    pub client: Vec<String>,
+    /// Only servers in these networks
+    #[arg(long, value_name = "CIDR", help_heading = "Source")]
+    pub server: Vec<String>,
+    /// With -r: run the kernel's filter in front of the judge, as live tracing does
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "Source", hide_possible_values = true)]
+    pub kernel_filter: Option<String>,
+    /// Stop after this time, e.g. 30s (with -r: of capture time)
+    #[arg(long, value_name = "TIME", help_heading = "Source")]
+    pub duration: Option<String>,
+
+    /// Write only these statuses: 404, 5xx, 400-499; 1xx selects informational heads too
+    #[arg(long, value_name = "LIST", help_heading = "What is written")]
+    pub status: Vec<String>,
+    /// Write only these request methods
+    #[arg(long, value_name = "LIST", help_heading = "What is written")]
+    pub method: Vec<String>,
+    /// Write only these hosts (Host header, or the authority of the target)
+    #[arg(long, value_name = "GLOB", help_heading = "What is written")]
+    pub host: Vec<String>,
+    /// Write only these paths (without the query)
+    #[arg(long, value_name = "GLOB", help_heading = "What is written")]
+    pub path: Vec<String>,
+    /// Write only these user agents
+    #[arg(long, value_name = "GLOB", help_heading = "What is written")]
+    pub user_agent: Vec<String>,
+    /// Write only what has such a header, in the request or the response
+    #[arg(long, value_name = "NAME=GLOB", help_heading = "What is written")]
+    pub header: Vec<String>,
+    /// Write only what took at least this long, e.g. 100ms
+    #[arg(long, value_name = "TIME", help_heading = "What is written")]
+    pub min_latency: Option<String>,
+    /// Stop after N response events were written
+    #[arg(short, long, value_name = "N", help_heading = "What is written")]
+    pub count: Option<String>,
+
+    /// json or pretty, to a file with :FILE; repeatable; default: pretty on a terminal, else json
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT[:FILE]",
+        help_heading = "How it is written"
+    )]
+    pub output: Vec<String>,
+    /// Which response headers go out: all (default), none, or names
+    #[arg(
+        short = 'H',
+        long,
+        value_name = "all|none|NAME,…",
+        help_heading = "How it is written"
+    )]
+    pub headers: Vec<String>,
+    /// Which request headers go out: none (default), all, or names
+    #[arg(long, value_name = "NAME,…", help_heading = "How it is written")]
+    pub request_headers: Vec<String>,
+    /// When an event is written: auto (at the end, or 2 s after the head), head, end
+    #[arg(long, value_name = "WHEN", help_heading = "How it is written")]
+    pub emit: Option<String>,
+    /// Colours of 'pretty': auto, always, never
+    #[arg(long, value_name = "WHEN", help_heading = "How it is written")]
+    pub color: Option<String>,
+    /// Flush after every line
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "How it is written")]
+    pub line_buffered: Option<String>,
+    /// Write cookies, credentials and tokens as they were sent
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "How it is written")]
+    pub show_secrets: Option<String>,
+    /// Say nothing on standard error but errors
+    #[arg(short, long, help_heading = "How it is written")]
+    pub quiet: bool,
+    /// 'pretty' shows headers (-v), flags and interfaces (-vv)
+    #[arg(short, long, action = ArgAction::Count, help_heading = "How it is written")]
+    pub verbose: u8,
+    /// TOML file with a key for every option
+    #[arg(long, value_name = "FILE", help_heading = "How it is written")]
+    pub config: Option<PathBuf>,
+}
+
+impl Options {
+    /// What was typed, by key; an option that was not typed is absent.
+    pub fn typed(&self) -> Vec<(&'static str, Vec<String>)> {
+        let one = |v: &Option<String>| v.iter().cloned().collect::<Vec<_>>();
+        let verbose = if self.verbose > 0 {
+            vec![self.verbose.to_string()]
+        } else {
+            Vec::new()
+        };
+        let mut all = vec![
+            ("read", self.read.clone()),
+            ("interface", self.interface.clone()),
+            ("exclude-interface", self.exclude_interface.clone()),
+            ("hook", self.hook.clone()),
+            ("port", self.port.clone()),
+            ("client", self.client.clone()),
+            ("server", self.server.clone()),
+            ("kernel-filter", one(&self.kernel_filter)),
+            ("duration", one(&self.duration)),
+            ("status", self.status.clone()),
+            ("method", self.method.clone()),
+            ("host", self.host.clone()),
+            ("path", self.path.clone()),
+            ("user-agent", self.user_agent.clone()),
+            ("header", self.header.clone()),
+            ("min-latency", one(&self.min_latency)),
+            ("count", one(&self.count)),
+            ("output", self.output.clone()),
+            ("headers", self.headers.clone()),
+            ("request-headers", self.request_headers.clone()),
+            ("emit", one(&self.emit)),
+            ("color", one(&self.color)),
+            ("line-buffered", one(&self.line_buffered)),
+            ("show-secrets", one(&self.show_secrets)),
+            (
+                "quiet",
+                if self.quiet {
+                    vec!["true".to_owned()]
+                } else {
+                    Vec::new()
+                },
+            ),
+            ("verbose", verbose),
+        ];
+        all.retain(|(_, values)| !values.is_empty());
+        all
+    }
+}
+
+/// The command line's description, for completions, the manual page and the tests.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_a_key() {
+        let keys: Vec<&str> = crate::config::KEYS.iter().map(|k| k.name).collect();
+        for argument in command().get_arguments() {
+            let Some(long) = argument.get_long() else {
+                continue;
+            };
+            if !["help", "version", "config"].contains(&long) {
+                assert!(keys.contains(&long), "--{long} has no key");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_typed_arrives_under_its_key() {
+        let table: &[(&[&str], &[(&str, &[&str])])] = &[
+            (
+                &["-r", "a", "b", "-c", "3"],
+                &[("read", &["a", "b"]), ("count", &["3"])],
+            ),
+            (&["-r", "-"], &[("read", &["-"])]),
+            (
+                &["-p", "80", "443", "-i", "lo"],
+                &[("interface", &["lo"]), ("port", &["80", "443"])],
+            ),
+            (&["-q"], &[("quiet", &["true"])]),
+            (
+                &["-vv", "--line-buffered=false"],
+                &[("line-buffered", &["false"]), ("verbose", &["2"])],
+            ),
+            (
+                &["--status", "!2xx", "--status=404"],
+                &[("status", &["!2xx", "404"])],
+            ),
+            (
+                &["-o", "json:a", "-o", "pretty"],
+                &[("output", &["json:a", "pretty"])],
+            ),
+        ];
+        for (typed, expected) in table {
+            let words = std::iter::once("http-trace").chain(typed.iter().copied());
+            let cli = Cli::try_parse_from(words).expect("parses");
+            let got = cli.options.typed();
+            let got: Vec<(&str, Vec<&str>)> = got
+                .iter()
+                .map(|(k, v)| (*k, v.iter().map(String::as_str).collect()))
+                .collect();
+            let expected: Vec<(&str, Vec<&str>)> =
+                expected.iter().map(|(k, v)| (*k, v.to_vec())).collect();
+            assert_eq!(got, expected, "{typed:?}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What the text of a value means. Each parser says, on failure, only what would be right; the
+//! caller adds which option it was.
+
+use std::time::Duration;
+
+use http_trace_common::config::PortRange;
+use ipnet::IpNet;
+
+/// A value that may begin with `!`, which excludes what it matches.
+pub fn negated(text: &str) -> (bool, &str) {
+    match text.strip_prefix('!') {
+        Some(rest) => (true, rest.trim_start()),
+        None => (false, text),
+    }
+}
+
+/// `80` or `8000-8099`.
+pub fn ports(text: &str) -> Result<PortRange, &'static str> {
+    const WANT: &str = "a port from 1 to 65535, or a range such as 8000-8099";
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |t: &str| t.trim().parse::<u16>().ok().filter(|p| *p > 0).ok_or(WANT);
+    let range = PortRange {
+        first: number(first)?,
+        last: number(last)?,
+    };
+    if range.first <= range.last {
+        Ok(range)
+    } else {
+        Err("the smaller port first")
+    }
+}
+
+/// `10.0.0.0/8`, `fd00::/8`, or one address.
+pub fn network(text: &str) -> Result<IpNet, &'static str> {
+    const WANT: &str = "a network such as 10.0.0.0/8 or fd00::/8, or an address";
+    if let Ok(network) = text.parse::<IpNet>() {
+        return Ok(network.trunc());
+    }
+    text.parse::<std::net::IpAddr>()
+        .map(IpNet::from)
+        .map_err(|_| WANT)
+}
+
+/// `30s`, `100ms`, `1.5m`.
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
+    const WANT: &str = "a time with its unit, such as 100ms, 30s, 5m or 1h";
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .ok_or(WANT)?;
+    let (number, unit) = text.split_at(split);
+    let unit_ns: u64 = match unit.trim() {
+        "ns" => 1,
+        "us" | "µs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" | "min" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
+        _ => return Err(WANT),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if fraction.contains('.') || fraction.len() > 9 || (whole.is_empty() && fraction.is_empty()) {
+        return Err(WANT);
+    }
+    let part = |t: &str| {
+        if t.is_empty() {
+            Ok(0)
+        } else {
+            t.parse::<u64>().map_err(|_| WANT)
+        }
+    };
+    let scale = 10_u64.pow(fraction.len() as u32);
+    let ns = u128::from(part(whole)?) * u128::from(unit_ns)
+        + u128::from(part(fraction)?) * u128::from(unit_ns) / u128::from(scale);
+    u64::try_from(ns)
+        .map(Duration::from_nanos)
+        .map_err(|_| "at most 500 years")
+}
+
+/// `true` or `false` (or yes, no, on, off, 1, 0).
+pub fn boolean(text: &str) -> Result<bool, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("true or false"),
+    }
+}
+
+/// A whole number from 1.
+pub fn positive(text: &str) -> Result<u64, &'static str> {
+    text.parse::<u64>()
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or("a whole number from 1")
+}
+
+/// `64MiB`, `4096`.
+pub fn bytes(text: &str) -> Result<usize, &'static str> {
+    const WANT: &str = "a number of bytes, such as 65536, 512KiB or 64MiB";
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(WANT),
+    };
+    let number: usize = number.parse().map_err(|_| WANT)?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|n| *n > 0)
+        .ok_or(WANT)
+}
+
+/// A field name (RFC 9110 §5.1: a token), in lower case.
+pub fn field_name(text: &str) -> Result<String, &'static str> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if !text.is_empty() && text.bytes().all(token) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("a header name, such as Content-Type")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, ns) in [
+            ("30s", Some(30_000_000_000)),
+            ("100ms", Some(100_000_000)),
+            ("1.5m", Some(90_000_000_000)),
+            (".5s", Some(500_000_000)),
+            ("2h", Some(7_200_000_000_000)),
+            ("7ns", Some(7)),
+            ("30", None),
+            ("s", None),
+            (".s", None),
+            ("1.2.3s", None),
+            ("-1s", None),
+            ("1 fortnight", None),
+            ("99999999999999999999s", None),
+            ("999999999999d", None),
+            ("", None),
+        ] {
+            assert_eq!(duration(text).ok().map(|d| d.as_nanos()), ns, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn port_ranges() {
+        for (text, expected) in [
+            ("80", Some((80, 80))),
+            ("8000-8099", Some((8000, 8099))),
+            ("0", None),
+            ("65536", None),
+            ("90-80", None),
+            ("-80", None),
+            ("http", None),
+        ] {
+            assert_eq!(
+                ports(text).ok().map(|r| (r.first, r.last)),
+                expected,
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn networks() {
+        for (text, expected) in [
+            ("10.1.2.3/8", Some("10.0.0.0/8")),
+            ("10.1.2.3", Some("10.1.2.3/32")),
+            ("fd00::1/8", Some("fd00::/8")),
+            ("::1", Some("::1/128")),
+            ("10.0.0.0/33", None),
+            ("example", None),
+        ] {
+            assert_eq!(
+                network(text).ok().map(|n| n.to_string()).as_deref(),
+                expected,
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_and_names() {
+        for (text, expected) in [
+            ("64MiB", Some(64 << 20)),
+            ("512 KiB", Some(512 << 10)),
+            ("0", None),
+            ("1MB", None),
+        ] {
+            assert_eq!(bytes(text).ok(), expected, "{text:?}");
+        }
+        assert_eq!(field_name("X-Id").as_deref(), Ok("x-id"));
+        assert!(field_name("a b").is_err() && field_name("").is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! What is traced at all: ports and networks. Whatever lies outside is not followed, so rules and
+//! metrics do not see it either; what is merely not written is [`crate::select`]'s.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use http_trace_common::config::PortRange;
+use http_trace_common::record::RecordHeader;
+use ipnet::IpNet;
+
+use crate::event::{Endpoint, HttpEvent};
+
+/// Limits on the two ends of a connection. Empty lists limit nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Server ports.
+    pub ports: Vec<PortRange>,
+    /// Networks of clients; `true` marks one that is excluded.
+    pub clients: Vec<(bool, IpNet)>,
+    /// Networks of servers; `true` marks one that is excluded.
+    pub servers: Vec<(bool, IpNet)>,
+}
+
+impl Scope {
+    /// Whether nothing is limited.
+    pub fn is_unlimited(&self) -> bool {
+        self.ports.is_empty() && self.clients.is_empty() && self.servers.is_empty()
+    }
+
+    /// Whether a record may belong to a connection in scope, either end being the server: a
+    /// record does not tell which one is.
+    pub fn admits_record(&self, record: &RecordHeader) -> bool {
+        if self.is_unlimited() {
+            return true;
+        }
+        let source = Endpoint {
+            ip: address(record.src),
+            port: record.src_port,
+        };
+        let destination = Endpoint {
+            ip: address(record.dst),
+            port: record.dst_port,
+        };
+        self.admits(source, destination) || self.admits(destination, source)
+    }
+
+    /// Whether an event's client and server, which are known by now, are in scope.
+    pub fn admits_event(&self, event: &HttpEvent) -> bool {
+        self.is_unlimited() || self.admits(event.client, event.server)
+    }
+
+    fn admits(&self, client: Endpoint, server: Endpoint) -> bool {
+        let port = self.ports.is_empty()
+            || self
+                .ports
+                .iter()
+                .any(|r| (r.first..=r.last).contains(&server.port));
+        port && within(&self.clients, client.ip) && within(&self.servers, server.ip)
+    }
+}
+
+fn within(networks: &[(bool, IpNet)], ip: IpAddr) -> bool {
+    let mut included = networks.iter().all(|(excluded, _)| *excluded);
+    for (excluded, network) in networks {
+        if network.contains(&ip) {
+            if *excluded {
+                return false;
+            }
+            included = true;
+        }
+    }
+    included
+}
+
+fn address(bytes: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(bytes).to_canonical()
+}
+
+impl fmt::Display for Scope {
+    /// The limits as the options that set them, for the start line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if !self.ports.is_empty() {
+            let ports: Vec<String> = self
+                .ports
+                .iter()
+                .map(|r| match r.first == r.last {
+                    true => r.first.to_string(),
+                    false => format!("{}-{}", r.first, r.last),
+                })
+                .collect();
+            parts.push(format!("ports {}", ports.join(",")));
+        }
+        for (name, networks) in [("clients", &self.clients), ("servers", &self.servers)] {
+            if !networks.is_empty() {
+                let all: Vec<String> = networks
+                    .iter()
+                    .map(|(excluded, n)| format!("{}{n}", if *excluded { "!" } else { "" }))
+                    .collect();
+                parts.push(format!("{name} {}", all.join(",")));
+            }
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn scope(ports: &[(u16, u16)], clients: &[&str], servers: &[&str]) -> Scope {
+        let networks = |list: &[&str]| {
+            list.iter()
+                .map(|t| {
+                    let (not, rest) = crate::config::value::negated(t);
+                    (not, crate::config::value::network(rest).expect("a network"))
+                })
+                .collect()
+        };
+        Scope {
+            ports: ports
+                .iter()
+                .map(|(first, last)| PortRange {
+                    first: *first,
+                    last: *last,
+                })
+                .collect(),
+            clients: networks(clients),
+            servers: networks(servers),
+        }
+    }
+
+    #[test]
+    fn limits_apply_to_the_server_port_and_both_networks() {
+        // The event's client is 10.1.2.3:50000, its server 10.9.9.9:80.
+        let event = testing::event();
+        for (scope, expected) in [
+            (scope(&[], &[], &[]), true),
+            (scope(&[(80, 80)], &[], &[]), true),
+            (scope(&[(8000, 8099), (1, 100)], &[], &[]), true),
+            (scope(&[(50000, 50000)], &[], &[]), false),
+            (scope(&[], &["10.1.0.0/16"], &[]), true),
+            (scope(&[], &["10.9.0.0/16"], &[]), false),
+            (scope(&[], &["!10.1.2.3"], &[]), false),
+            (scope(&[], &["!10.1.2.4"], &[]), true),
+            (scope(&[], &["10.0.0.0/8", "!10.1.0.0/16"], &[]), false),
+            (scope(&[], &[], &["10.9.9.9"]), true),
+            (scope(&[], &[], &["fd00::/8"]), false),
+        ] {
+            assert_eq!(scope.admits_event(&event), expected, "{scope}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_admitted_in_either_direction() {
+        let mut record: RecordHeader = bytemuck::Zeroable::zeroed();
+        record.src = http_trace_common::flow::v4_mapped([10, 9, 9, 9]);
+        record.dst = http_trace_common::flow::v4_mapped([10, 1, 2, 3]);
+        (record.src_port, record.dst_port) = (80, 50000);
+        let limited = scope(&[(80, 80)], &["10.1.0.0/16"], &[]);
+        assert!(limited.admits_record(&record));
+        std::mem::swap(&mut record.src, &mut record.dst);
+        std::mem::swap(&mut record.src_port, &mut record.dst_port);
+        assert!(limited.admits_record(&record));
+        record.dst_port = 81;
+        assert!(!limited.admits_record(&record));
+    }
+}

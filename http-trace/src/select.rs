@@ -1,0 +1,331 @@
+//! Which events are written. Selection never limits what is traced: rules and metrics see every
+//! event, [`crate::scope`] apart.
+
+use globset::{Candidate, GlobBuilder, GlobMatcher};
+
+use crate::event::HttpEvent;
+use crate::http::target::Target;
+
+/// Patterns of one option: any of `include`, unless one of `exclude` matches.
+#[derive(Clone, Debug)]
+pub struct Choice<T> {
+    /// Empty: everything.
+    pub include: Vec<T>,
+    /// Always wins.
+    pub exclude: Vec<T>,
+}
+
+impl<T> Default for Choice<T> {
+    fn default() -> Self {
+        Choice {
+            include: Vec::new(),
+            exclude: Vec::new(),
+        }
+    }
+}
+
+impl<T> Choice<T> {
+    fn admits(&self, matches: impl Fn(&T) -> bool) -> bool {
+        !self.exclude.iter().any(&matches)
+            && (self.include.is_empty() || self.include.iter().any(&matches))
+    }
+
+    /// Adds a pattern.
+    pub fn push(&mut self, excluded: bool, pattern: T) {
+        if excluded {
+            &mut self.exclude
+        } else {
+            &mut self.include
+        }
+        .push(pattern);
+    }
+}
+
+/// An inclusive range of status codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statuses {
+    /// First code.
+    pub first: u16,
+    /// Last code.
+    pub last: u16,
+}
+
+impl Statuses {
+    /// `404`, `5xx` or `400-499`.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const WANT: &str =
+            "a code from 100 to 999, a class or a range, such as 404, 5xx or 400-499";
+        let code = |t: &str| {
+            let three_digits = t.len() == 3 && t.bytes().all(|b| b.is_ascii_digit());
+            let number = if three_digits {
+                t.parse::<u16>().ok()
+            } else {
+                None
+            };
+            number.filter(|n| *n >= 100).ok_or(WANT)
+        };
+        if let Some(class) = text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
+            let first = code(&format!("{class}00"))?;
+            return Ok(Statuses {
+                first,
+                last: first + 99,
+            });
+        }
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let range = Statuses {
+            first: code(first.trim())?,
+            last: code(last.trim())?,
+        };
+        if range.first <= range.last {
+            Ok(range)
+        } else {
+            Err("the smaller code first")
+        }
+    }
+
+    fn contains(self, code: u16) -> bool {
+        (self.first..=self.last).contains(&code)
+    }
+}
+
+/// A shell pattern over bytes: `*`, `?`, `[a-z]`, `{a,b}`; `*` crosses slashes.
+#[derive(Clone, Debug)]
+pub struct Pattern(GlobMatcher);
+
+impl Pattern {
+    /// Compiles a pattern.
+    pub fn parse(text: &str, ignore_case: bool) -> Result<Self, String> {
+        GlobBuilder::new(text)
+            .case_insensitive(ignore_case)
+            .literal_separator(false)
+            .backslash_escape(true)
+            .build()
+            .map(|glob| Pattern(glob.compile_matcher()))
+            .map_err(|error| format!("a pattern such as /api/* ({})", error.kind()))
+    }
+
+    /// Whether all of `bytes` matches.
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        self.0.is_match_candidate(&Candidate::from_bytes(bytes))
+    }
+}
+
+/// A header and a pattern of its value.
+#[derive(Clone, Debug)]
+pub struct HeaderPattern {
+    /// Field name in lower case.
+    pub name: String,
+    /// Of one value.
+    pub value: Pattern,
+}
+
+/// All filters of an output.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Status codes.
+    pub status: Choice<Statuses>,
+    /// Methods, in capitals unless the method is not.
+    pub method: Choice<String>,
+    /// Hosts without port.
+    pub host: Choice<Pattern>,
+    /// Paths without query.
+    pub path: Choice<Pattern>,
+    /// User-Agent.
+    pub user_agent: Choice<Pattern>,
+    /// Headers of request or response.
+    pub header: Choice<HeaderPattern>,
+    /// Least time from the request's last byte to the response's first, in ns.
+    pub min_latency_ns: Choice<u64>,
+}
+
+impl Selection {
+    /// Whether the event is to be written. What is not known matches no pattern.
+    pub fn admits(&self, event: &HttpEvent) -> bool {
+        self.status_admits(event)
+            && self.request_admits(event)
+            && self.header.admits(|wanted| has_header(event, wanted))
+            && self
+                .min_latency_ns
+                .admits(|least| event.ttfb_ns().is_some_and(|t| t >= *least))
+    }
+
+    fn status_admits(&self, event: &HttpEvent) -> bool {
+        let last = event.response.as_ref().map(|r| r.status);
+        let heads = || event.informational.iter().map(|r| r.status);
+        // An exclusion looks at the final status alone where there is one: '!1xx' must not hide
+        // a 200 because a 103 came before it.
+        let excluded = match last {
+            Some(status) => self.status.exclude.iter().any(|s| s.contains(status)),
+            None => self
+                .status
+                .exclude
+                .iter()
+                .any(|s| heads().any(|h| s.contains(h))),
+        };
+        let include = &self.status.include;
+        !excluded
+            && (include.is_empty()
+                || include
+                    .iter()
+                    .any(|s| last.into_iter().chain(heads()).any(|h| s.contains(h))))
+    }
+
+    fn request_admits(&self, event: &HttpEvent) -> bool {
+        let request = event.request.as_ref();
+        let method = |m: &String| request.is_some_and(|r| *r.method == *m.as_bytes());
+        if !self.method.admits(method) {
+            return false;
+        }
+        let agent = request.and_then(|r| r.headers.first("user-agent"));
+        if !self
+            .user_agent
+            .admits(|p| agent.is_some_and(|a| p.matches(a)))
+        {
+            return false;
+        }
+        let uses = |c: &Choice<Pattern>| !(c.include.is_empty() && c.exclude.is_empty());
+        if !uses(&self.host) && !uses(&self.path) {
+            return true;
+        }
+        let target = request.map(Target::of);
+        let host = target.as_ref().and_then(|t| t.host);
+        let path = target.as_ref().and_then(|t| t.path);
+        self.host.admits(|p| host.is_some_and(|h| p.matches(h)))
+            && self.path.admits(|q| path.is_some_and(|p| q.matches(p)))
+    }
+}
+
+fn has_header(event: &HttpEvent, wanted: &HeaderPattern) -> bool {
+    let request = event.request.as_ref().map(|r| &r.headers);
+    let response = event.response.as_ref().map(|r| &r.headers);
+    request
+        .into_iter()
+        .chain(response)
+        .chain(event.informational.iter().map(|r| &r.headers))
+        .any(|headers| headers.all(&wanted.name).any(|v| wanted.value.matches(v)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn status_lists() {
+        for (text, expected) in [
+            ("404", Some((404, 404))),
+            ("5xx", Some((500, 599))),
+            ("9XX", Some((900, 999))),
+            ("400-499", Some((400, 499))),
+            ("099", None),
+            ("0xx", None),
+            ("1000", None),
+            ("6x", None),
+            ("xx", None),
+            ("499-400", None),
+            ("+12", None),
+            ("", None),
+        ] {
+            let got = Statuses::parse(text).ok().map(|s| (s.first, s.last));
+            assert_eq!(got, expected, "{text:?}");
+        }
+    }
+
+    /// Builds a selection from options as they are typed.
+    fn selection(options: &[&str]) -> Selection {
+        let words = ["http-trace", "-r", "x"]
+            .into_iter()
+            .chain(options.iter().copied());
+        crate::config::testing::config(words).selection
+    }
+
+    #[test]
+    fn any_value_of_an_option_all_options_and_exclusions_win() {
+        // GET http://shop.example/cart/7?x=1, curl/8.5.0 → 404, text/html, after 1 ms
+        let event = testing::event();
+        for (options, expected) in [
+            (&[][..], true),
+            (&["--status", "404"], true),
+            (&["--status", "200,4xx"], true),
+            (&["--status", "5xx"], false),
+            (&["--status", "!404"], false),
+            (&["--status", "4xx,!404"], false),
+            (&["--status", "!5xx"], true),
+            (&["--status", "1xx"], false),
+            (&["--method", "get"], true),
+            (&["--method", "POST,PUT"], false),
+            (&["--method", "!GET"], false),
+            (&["--host", "*.EXAMPLE"], true),
+            (&["--host", "{a,shop}.example"], true),
+            (&["--host", "shop.example:80"], false),
+            (&["--host", "!shop.*"], false),
+            (&["--path", "/cart/*"], true),
+            (&["--path", "/cart/?"], true),
+            (&["--path", "/cart"], false),
+            (&["--path", "*x=1*"], false),
+            (&["--path", "!/healthz"], true),
+            (&["--path", "/*", "--path", "!/cart/*"], false),
+            (&["--user-agent", "curl*"], true),
+            (&["--user-agent", "!kube-probe*"], true),
+            (&["--user-agent", "!CURL*"], false),
+            (&["--header", "content-type=text/*"], true),
+            (&["--header", "Accept=*"], true),
+            (&["--header", "content-type=image/*"], false),
+            (&["--header", "!content-type=*"], false),
+            (&["--min-latency", "1ms"], true),
+            (&["--min-latency", "1.1ms"], false),
+            (&["--min-latency", "!1ms"], false),
+            (&["--status", "404", "--method", "POST"], false),
+            (
+                &[
+                    "--status",
+                    "404",
+                    "--path",
+                    "/cart/*",
+                    "--host",
+                    "shop.example",
+                ],
+                true,
+            ),
+        ] {
+            assert_eq!(selection(options).admits(&event), expected, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn informational_heads_select_and_never_hide_their_final_response() {
+        let mut event = testing::event();
+        event.informational.push(testing::response(
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        ));
+        for (options, expected) in [
+            (["--status", "1xx"], true),
+            (["--status", "103"], true),
+            (["--status", "100"], false),
+            (["--status", "!1xx"], true),
+            (["--header", "link=*"], true),
+        ] {
+            assert_eq!(selection(&options).admits(&event), expected, "{options:?}");
+        }
+        event.response = None;
+        assert!(selection(&["--status", "1xx"]).admits(&event));
+        assert!(!selection(&["--status", "!1xx"]).admits(&event));
+    }
+
+    #[test]
+    fn what_is_not_known_matches_nothing() {
+        let mut event = testing::event();
+        event.request = None;
+        event.request_end_ns = None;
+        for (options, expected) in [
+            (["--method", "GET"], false),
+            (["--method", "!GET"], true),
+            (["--path", "*"], false),
+            (["--path", "!*"], true),
+            (["--host", "*"], false),
+            (["--min-latency", "1ns"], false),
+        ] {
+            assert_eq!(selection(&options).admits(&event), expected, "{options:?}");
+        }
+    }
+}

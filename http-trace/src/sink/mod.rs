@@ -1,0 +1,26 @@
+//! Where events go: formats are pure functions of an event ([`Render`]), writers own the bytes
+//! and the clock.
+
+pub mod community;
+pub mod json;
+pub mod text;
+pub mod time;
+
+use crate::event::{HttpEvent, Loss};
+
+/// An event on its way out, redacted, with what was taken from it before.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The event.
+    pub event: &'a HttpEvent,
+    /// User of Basic authentication.
+    pub user: Option<&'a [u8]>,
+}
+
+/// A format.
+pub trait Render: Send {
+    /// Appends an event as whole lines.
+    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>);
+    /// Appends a loss as whole lines.
+    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>);
+}

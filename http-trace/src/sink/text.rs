@@ -1,0 +1,231 @@
+//! Bytes from the network as text: in JSON strings and on terminals. What is not UTF-8 is written
+//! as `\xNN` (two lower-case hexadecimal digits) and loses nothing: a backslash that would read as
+//! the beginning of such an escape is itself written `\x5c`, so that replacing each `\xNN` by its
+//! byte, from left to right, gives back what was on the wire.
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends a JSON string with its quotes (RFC 8259 §7). Control characters, C1 and DEL included,
+/// and those that reorder text are escaped. Returns whether bytes had to be written as `\xNN`.
+pub fn json_string(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    let escaped = json_content(out, bytes);
+    out.push(b'"');
+    escaped
+}
+
+fn json_content(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    let plain = plain_prefix(bytes);
+    out.extend_from_slice(&bytes[..plain]);
+    let rest = &bytes[plain..];
+    if rest.is_empty() {
+        return false;
+    }
+    let mut escaped = false;
+    for chunk in rest.utf8_chunks() {
+        json_text(out, chunk.valid());
+        for byte in chunk.invalid() {
+            escaped = true;
+            out.extend_from_slice(&[b'\\', b'\\', b'x', nibble(byte >> 4), nibble(byte & 15)]);
+        }
+    }
+    escaped
+}
+
+fn json_text(out: &mut Vec<u8>, mut text: &str) {
+    loop {
+        let plain = plain_prefix(text.as_bytes());
+        let (run, rest) = text.split_at(plain);
+        out.extend_from_slice(run.as_bytes());
+        let mut chars = rest.chars();
+        let Some(c) = chars.next() else { return };
+        text = chars.as_str();
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' if begins_escape(text.as_bytes()) => out.extend_from_slice(br"\\x5c"),
+            '\\' => out.extend_from_slice(br"\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            c if is_unsafe(c) => {
+                let code = u32::from(c);
+                out.extend_from_slice(b"\\u");
+                // None of them is beyond U+FFFF.
+                for shift in [12, 8, 4, 0] {
+                    out.push(nibble((code >> shift) as u8 & 15));
+                }
+            }
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+/// Appends text for a terminal: what could drive it (C0, DEL, C1, the characters that reorder or
+/// break lines) is written as `\xNN` or `\u{N}`, everything else as it is.
+pub fn terminal(out: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        let mut rest = chunk.valid().chars();
+        while let Some(c) = rest.next() {
+            match c {
+                '\\' if begins_escape(rest.as_str().as_bytes()) => out.push_str("\\x5c"),
+                c if is_unsafe(c) && c.is_ascii() => push_hex(out, c as u8),
+                c if is_unsafe(c) => out.extend(c.escape_unicode()),
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            push_hex(out, *byte);
+        }
+    }
+}
+
+fn push_hex(out: &mut String, byte: u8) {
+    out.push_str("\\x");
+    out.push(char::from(nibble(byte >> 4)));
+    out.push(char::from(nibble(byte & 15)));
+}
+
+/// Characters that a terminal or a viewer may act on: controls, bidirectional embeddings,
+/// overrides, isolates and marks (UAX #9), line and paragraph separators, the byte order mark.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// Whether what follows a backslash makes it read as `\xNN`.
+fn begins_escape(rest: &[u8]) -> bool {
+    let digit = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    matches!(rest, [b'x', high, low, ..] if digit(high) && digit(low))
+}
+
+fn nibble(value: u8) -> u8 {
+    HEX[usize::from(value & 15)]
+}
+
+/// How many leading bytes are ASCII and stand for themselves in a JSON string. Eight at a time:
+/// this is where a record's time goes.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        if has_special(u64::from_le_bytes(*word)) {
+            break;
+        }
+        at += 8;
+    }
+    let plain = |b: &u8| matches!(b, 0x20..=0x7e) && *b != b'"' && *b != b'\\';
+    at + bytes[at..]
+        .iter()
+        .position(|b| !plain(b))
+        .unwrap_or(bytes.len() - at)
+}
+
+/// Whether any of eight bytes is below 0x20, above 0x7e, a quote or a backslash. (The classic
+/// `(x − low) & !x & high` finds a zero byte; borrows reach only bytes above one that was found.)
+fn has_special(word: u64) -> bool {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero_in = |w: u64| w.wrapping_sub(LOW) & !w;
+    let control = word.wrapping_sub(LOW * 0x20);
+    let delete = zero_in(word ^ (LOW * 0x7f));
+    let quote = zero_in(word ^ (LOW * 0x22));
+    let backslash = zero_in(word ^ (LOW * 0x5c));
+    (word | control | delete | quote | backslash) & HIGH != 0
+}
+
+#[cfg(test)]
+pub mod testing {
+    /// Reverses the escapes of a decoded JSON string.
+    pub fn unescape(text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut rest = text.as_bytes();
+        while let Some((first, tail)) = rest.split_first() {
+            let hex = (*first == b'\\' && super::begins_escape(tail))
+                .then(|| std::str::from_utf8(&tail[1..3]).expect("ASCII"));
+            match hex {
+                Some(hex) => {
+                    out.push(u8::from_str_radix(hex, 16).expect("two digits"));
+                    rest = &tail[3..];
+                }
+                None => {
+                    out.push(*first);
+                    rest = tail;
+                }
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn json(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        json_string(&mut out, bytes);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn json_strings() {
+        for (bytes, expected) in [
+            (&b"plain"[..], r#""plain""#),
+            (b"a\"b\\c", r#""a\"b\\c""#),
+            (b"\0\n\t\x1b\x7f", r#""\u0000\n\t\u001b\u007f""#),
+            ("é–\u{85}\u{202e}".as_bytes(), "\"é–\\u0085\\u202e\""),
+            (b"caf\xe9 12345678", r#""caf\\xe9 12345678""#),
+            (br"C:\x5c \xzz \xE9", r#""C:\\x5cx5c \\xzz \\xE9""#),
+            (b"\\\xff", r#""\\\\xff""#),
+            (b"", r#""""#),
+        ] {
+            assert_eq!(json(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn terminal_text() {
+        for (bytes, expected) in [
+            (&b"GET /a"[..], "GET /a"),
+            (b"\x1b[31mred\x07\r\n", r"\x1b[31mred\x07\x0d\x0a"),
+            ("\u{9b}31m\u{202e}é".as_bytes(), r"\u{9b}31m\u{202e}é"),
+            (b"\x9b\xff", r"\x9b\xff"),
+            (br"\x1b", r"\x5cx1b"),
+        ] {
+            let mut out = String::new();
+            terminal(&mut out, bytes);
+            assert_eq!(out, expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn every_byte_at_every_place_of_a_word() {
+        for byte in 0..=255_u8 {
+            for place in 0..8 {
+                let mut word = [b'a'; 8];
+                word[place] = byte;
+                let special = !(0x20..=0x7e).contains(&byte) || byte == b'"' || byte == b'\\';
+                assert_eq!(
+                    has_special(u64::from_le_bytes(word)),
+                    special,
+                    "{byte:#x} at {place}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back(
+            bytes in prop::collection::vec(
+                prop_oneof![any::<u8>(), prop::sample::select(b"\\x5cff\"".to_vec())], 0..64)
+        ) {
+            let text = json(&bytes);
+            let decoded: String = serde_json::from_str(&text).expect("valid JSON");
+            prop_assert_eq!(testing::unescape(&decoded), bytes);
+        }
+    }
+}
