@@ -10,6 +10,7 @@
 //! - [`event`] is what the pipeline yields: one [`event::HttpEvent`] per response.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`sink`] formats and writes (output files and standard output).
+//! - [`summary`] words what standard error is told (prints nothing).
 //! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file).
 #![forbid(unsafe_code)]
 
@@ -25,5 +26,6 @@ pub mod redact;
 pub mod scope;
 pub mod select;
 pub mod sink;
+pub mod summary;
 #[cfg(test)]
 mod testing;

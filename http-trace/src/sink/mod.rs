@@ -3,8 +3,11 @@
 
 pub mod community;
 pub mod json;
+pub mod outlet;
+pub mod pretty;
 pub mod text;
 pub mod time;
+pub mod writer;
 
 use crate::event::{HttpEvent, Loss};
 
@@ -18,7 +21,7 @@ pub struct Entry<'a> {
 }
 
 /// A format.
-pub trait Render: Send {
+pub trait Render: std::fmt::Debug + Send {
     /// Appends an event as whole lines.
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>);
     /// Appends a loss as whole lines.

@@ -1,0 +1,266 @@
+//! From the pipeline's output to the outputs that were asked for: select, redact, format, write.
+//! The one place that a live run and a replay share right of the pipeline.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use super::json::Json;
+use super::pretty::Pretty;
+use super::writer::{Broken, WhenFull, Writer};
+use super::{Entry, Render};
+use crate::config::{Color, Config, Format, OutputSpec};
+use crate::event::{HttpEvent, Loss, LossUnit, Output};
+use crate::redact::{Secrets, basic_user};
+use crate::scope::Scope;
+use crate::select::Selection;
+use crate::summary::Written;
+
+/// Why an output cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to {name}: {source}")]
+pub struct OpenError {
+    name: String,
+    source: io::Error,
+}
+
+/// Whether there is any use in going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Give more.
+    Go,
+    /// As many events as were asked for are written, or nobody reads any more.
+    Stop,
+}
+
+/// All outputs of a run.
+#[derive(Debug)]
+pub struct Outlet {
+    scope: Scope,
+    selection: Selection,
+    secrets: Option<Secrets>,
+    left: Option<u64>,
+    outputs: Vec<One>,
+    written: Written,
+    now_ns: u64,
+}
+
+#[derive(Debug)]
+struct One {
+    render: Box<dyn Render>,
+    writer: Option<Writer>,
+    /// Events dropped since they were last told, and when that began (event time).
+    dropped: Option<(u64, u64)>,
+}
+
+impl Outlet {
+    /// Opens files and starts writers.
+    ///
+    /// # Errors
+    /// A file that cannot be created.
+    pub fn open(config: &Config, when_full: WhenFull) -> Result<Self, OpenError> {
+        let stdout_is_terminal = io::stdout().is_terminal();
+        let default = OutputSpec {
+            format: if stdout_is_terminal { Format::Pretty } else { Format::Json },
+            file: None,
+        };
+        let specs = match config.outputs.as_slice() {
+            [] => std::slice::from_ref(&default),
+            some => some,
+        };
+        let mut outputs = Vec::new();
+        for spec in specs {
+            let terminal = spec.file.is_none() && stdout_is_terminal;
+            let (name, destination) = destination(spec.file.as_deref())?;
+            let writer = Writer::start(
+                destination,
+                name.clone(),
+                config.output_queue,
+                when_full,
+                config.line_buffered || terminal,
+            )
+            .map_err(|source| OpenError { name, source })?;
+            let render = render(config, spec.format, terminal);
+            outputs.push(One { render, writer: Some(writer), dropped: None });
+        }
+        Ok(Outlet {
+            scope: config.scope.clone(),
+            selection: config.selection.clone(),
+            secrets: config.secrets.clone(),
+            left: config.count,
+            outputs,
+            written: Written::default(),
+            now_ns: 0,
+        })
+    }
+
+    /// Takes what the pipeline yields.
+    pub fn take(&mut self, output: Output) -> Next {
+        if self.left == Some(0) {
+            return Next::Stop;
+        }
+        match output {
+            Output::Http(mut event) => self.event(&mut event),
+            Output::Loss(loss) => self.loss(&loss),
+        }
+    }
+
+    fn event(&mut self, event: &mut HttpEvent) -> Next {
+        if !self.scope.admits_event(event) {
+            return Next::Go;
+        }
+        self.now_ns = self.now_ns.max(event.time_ns);
+        self.written.saw(event);
+        if !self.selection.admits(event) {
+            return Next::Go;
+        }
+        let user = basic_user(event);
+        if let Some(secrets) = &self.secrets {
+            secrets.redact(event);
+        }
+        let entry = Entry { event, user: user.as_deref() };
+        for one in &mut self.outputs {
+            one.event(&entry, self.now_ns, &mut self.written);
+        }
+        self.written.events += 1;
+        let is_response = event.response.is_some() || !event.informational.is_empty();
+        if let (true, Some(left)) = (is_response, &mut self.left) {
+            *left -= 1;
+        }
+        self.next()
+    }
+
+    /// Tells a loss in every output, whatever is selected, and counts it.
+    pub fn loss(&mut self, loss: &Loss) -> Next {
+        self.now_ns = self.now_ns.max(loss.until_ns);
+        self.written.lost(loss);
+        for one in &mut self.outputs {
+            one.loss(loss, self.now_ns, &mut self.written);
+        }
+        self.next()
+    }
+
+    fn next(&self) -> Next {
+        let open = self.outputs.iter().all(|o| o.writer.is_some());
+        if open && self.left != Some(0) { Next::Go } else { Next::Stop }
+    }
+
+    /// Whether [`Next::Stop`] was said.
+    pub fn is_done(&self) -> bool {
+        self.next() == Next::Stop
+    }
+
+    /// What was written and lost so far.
+    pub fn written(&self) -> &Written {
+        &self.written
+    }
+
+    /// Writes everything that waits and closes the outputs.
+    pub fn close(mut self) -> Written {
+        for one in &mut self.outputs {
+            one.tell_dropped(self.now_ns, &mut self.written);
+            let Some(writer) = one.writer.take() else { continue };
+            let name = writer.name().to_owned();
+            match writer.close() {
+                Ok(0) => {}
+                Ok(events) => self.written.lost(&queue_loss(events, self.now_ns, self.now_ns)),
+                Err(broken) => self.written.broken(&name, broken),
+            }
+        }
+        self.written
+    }
+}
+
+impl One {
+    fn event(&mut self, entry: &Entry<'_>, now_ns: u64, written: &mut Written) {
+        self.tell_dropped(now_ns, written);
+        let Some(writer) = &self.writer else { return };
+        match writer.write(|out| self.render.event(entry, out)) {
+            Ok(true) => {}
+            Ok(false) => {
+                let (count, _) = self.dropped.get_or_insert((0, now_ns));
+                *count += 1;
+            }
+            Err(broken) => self.broke(broken, written),
+        }
+    }
+
+    fn loss(&mut self, loss: &Loss, now_ns: u64, written: &mut Written) {
+        self.tell_dropped(now_ns, written);
+        let Some(writer) = &self.writer else { return };
+        // A loss that finds the queue full is still in the summary and in the exit status.
+        if let Err(broken) = writer.write(|out| self.render.loss(loss, out)) {
+            self.broke(broken, written);
+        }
+    }
+
+    /// Tells what a full queue cost, as soon as there is room for it.
+    fn tell_dropped(&mut self, now_ns: u64, written: &mut Written) {
+        let (Some((count, since_ns)), Some(writer)) = (self.dropped, &self.writer) else { return };
+        let loss = queue_loss(count, since_ns, now_ns);
+        match writer.write(|out| self.render.loss(&loss, out)) {
+            Ok(true) => {
+                self.dropped = None;
+                written.lost(&loss);
+            }
+            Ok(false) => {}
+            Err(broken) => self.broke(broken, written),
+        }
+    }
+
+    fn broke(&mut self, broken: Broken, written: &mut Written) {
+        if let Some(writer) = self.writer.take() {
+            written.broken(writer.name(), broken);
+        }
+    }
+}
+
+fn queue_loss(count: u64, since_ns: u64, until_ns: u64) -> Loss {
+    Loss { count, unit: LossUnit::Events, place: "output_queue", since_ns, until_ns }
+}
+
+fn destination(file: Option<&Path>) -> Result<(String, Box<dyn Write + Send>), OpenError> {
+    match file {
+        None => Ok(("standard output".to_owned(), Box::new(io::stdout()))),
+        Some(path) => {
+            let name = path.display().to_string();
+            match File::create(path) {
+                Ok(file) => Ok((name, Box::new(file))),
+                Err(source) => Err(OpenError { name, source }),
+            }
+        }
+    }
+}
+
+fn render(config: &Config, format: Format, terminal: bool) -> Box<dyn Render> {
+    match format {
+        Format::Json => {
+            let hostname = gethostname::gethostname();
+            Box::new(Json::new(
+                config.headers.clone(),
+                config.request_headers.clone(),
+                hostname.to_string_lossy().as_bytes(),
+            ))
+        }
+        Format::Pretty => {
+            let color = match config.color {
+                Color::Always => true,
+                Color::Never => false,
+                // Looks at NO_COLOR, CLICOLOR_FORCE and TERM too.
+                Color::Auto => {
+                    terminal
+                        && anstream::AutoStream::choice(&io::stdout())
+                            != anstream::ColorChoice::Never
+                }
+            };
+            let width = if terminal { terminal_size::terminal_size().map(|(w, _)| w.0) } else { None };
+            Box::new(Pretty::new(
+                config.headers.clone(),
+                config.request_headers.clone(),
+                config.verbose,
+                color,
+                width.map(usize::from),
+            ))
+        }
+    }
+}

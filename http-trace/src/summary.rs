@@ -1,0 +1,156 @@
+//! What a run says on standard error: how it began, how it ended. Prints nothing itself.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::event::{HttpEvent, Loss};
+use crate::sink::json::unit;
+use crate::sink::writer::Broken;
+
+/// What came out of the pipeline and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Events written.
+    pub events: u64,
+    /// Responses that came out of the pipeline, by class, 1xx heads included.
+    pub classes: BTreeMap<&'static str, u64>,
+    /// Requests without a response.
+    pub unanswered: u64,
+    /// Losses by place and unit.
+    pub lost: BTreeMap<(&'static str, &'static str), u64>,
+    /// Outputs that failed, and why.
+    pub failed: Vec<String>,
+}
+
+impl Written {
+    /// Counts an event, selected or not.
+    pub fn saw(&mut self, event: &HttpEvent) {
+        if !event.informational.is_empty() {
+            *self.classes.entry("1xx").or_default() += event.informational.len() as u64;
+        }
+        if event.response.is_some() {
+            if let Some(class) = event.status_class() {
+                *self.classes.entry(class).or_default() += 1;
+            }
+        } else if event.no_response.is_some() {
+            self.unanswered += 1;
+        }
+    }
+
+    /// Counts a loss.
+    pub fn lost(&mut self, loss: &Loss) {
+        *self.lost.entry((loss.place, unit(loss.unit))).or_default() += loss.count;
+    }
+
+    /// Notes that an output broke; a reader that went away is no failure.
+    pub fn broken(&mut self, name: &str, broken: Broken) {
+        if let Broken::Failed(why) = broken {
+            self.failed.push(format!("cannot write to {name}: {why}"));
+        }
+    }
+
+    /// Whether something was lost by us.
+    pub fn is_lossy(&self) -> bool {
+        !self.lost.is_empty() || !self.failed.is_empty()
+    }
+
+    /// The lines of the end: responses by class, then what was lost.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let total: u64 = self.classes.values().sum();
+        let mut line = format!("{total} responses");
+        let classes: Vec<String> = self.classes.iter().map(|(c, n)| format!("{c} {n}")).collect();
+        if !classes.is_empty() {
+            let _ = write!(line, " ({})", classes.join(", "));
+        }
+        if self.unanswered > 0 {
+            let _ = write!(line, ", {} requests without a response", self.unanswered);
+        }
+        let _ = write!(line, "; {} events written", self.events);
+        lines.push(line);
+        if !self.lost.is_empty() {
+            let lost: Vec<String> = self
+                .lost
+                .iter()
+                .map(|((place, unit), count)| format!("{count} {unit} ({place})"))
+                .collect();
+            lines.push(format!("lost: {}", lost.join(", ")));
+        }
+        lines
+    }
+}
+
+/// `412 connections not readable: 398 TLS (:443), 14 HTTP/2 (:8443)`; `None` when there are none.
+/// Each item is a protocol, a port and a count; at most three ports of a protocol are named.
+pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
+    let total: u64 = items.iter().map(|(_, _, count)| count).sum();
+    if total == 0 {
+        return None;
+    }
+    let mut protocols: Vec<(&str, u64, Vec<(u64, u16)>)> = Vec::new();
+    for (name, port, count) in items {
+        match protocols.iter_mut().find(|(n, _, _)| n == name) {
+            Some((_, sum, ports)) => {
+                *sum += count;
+                ports.push((*count, *port));
+            }
+            None => protocols.push((name, *count, vec![(*count, *port)])),
+        }
+    }
+    protocols.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    let parts: Vec<String> = protocols
+        .into_iter()
+        .map(|(name, count, mut ports)| {
+            ports.sort_unstable_by(|a, b| b.cmp(a));
+            let more = if ports.len() > 3 { ", …" } else { "" };
+            let named: Vec<String> =
+                ports.iter().take(3).map(|(_, port)| format!(":{port}")).collect();
+            format!("{count} {name} ({}{more})", named.join(", "))
+        })
+        .collect();
+    let s = if total == 1 { "" } else { "s" };
+    Some(format!("{total} connection{s} not readable: {}", parts.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::LossUnit;
+    use crate::testing;
+
+    #[test]
+    fn the_end_names_classes_and_losses() {
+        let mut written = Written::default();
+        written.saw(&testing::event());
+        let mut event = testing::event();
+        event.informational.push(testing::response("HTTP/1.1 100 Continue\r\n\r\n"));
+        written.saw(&event);
+        assert!(!written.is_lossy());
+        written.lost(&Loss {
+            count: 3,
+            unit: LossUnit::Records,
+            place: "ring_full",
+            since_ns: 0,
+            until_ns: 1,
+        });
+        assert!(written.is_lossy());
+        assert_eq!(
+            written.lines(),
+            ["3 responses (1xx 1, 4xx 2); 0 events written", "lost: 3 records (ring_full)"]
+        );
+    }
+
+    #[test]
+    fn unreadable_connections_by_protocol_and_port() {
+        for (items, expected) in [
+            (&[][..], None),
+            (&[("TLS", 443, 1)], Some("1 connection not readable: 1 TLS (:443)")),
+            (
+                &[("HTTP/2", 8443, 14), ("TLS", 8000, 1), ("TLS", 443, 390), ("TLS", 1, 2), ("TLS", 2, 5)],
+                Some("412 connections not readable: 398 TLS (:443, :2, :1, …), 14 HTTP/2 (:8443)"),
+            ),
+        ] {
+            assert_eq!(unreadable(items).as_deref(), expected);
+        }
+    }
+}
