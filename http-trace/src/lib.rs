@@ -11,7 +11,8 @@
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`sink`] formats and writes (output files and standard output).
 //! - [`summary`] words what standard error is told (prints nothing).
-//! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file).
+//! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file), [`run`] a
+//!   run from configuration to exit status, [`schema`] what `http-trace schema` prints.
 #![forbid(unsafe_code)]
 
 pub mod capture;
@@ -23,6 +24,8 @@ pub mod http;
 #[cfg(feature = "live")]
 pub mod probe;
 pub mod redact;
+pub mod run;
+pub mod schema;
 pub mod scope;
 pub mod select;
 pub mod sink;

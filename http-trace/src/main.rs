@@ -1,4 +1,51 @@
 //! The command `http-trace`.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use http_trace::cli::{self, Cli, Command};
+use http_trace::config::Config;
+use http_trace::run::{self, Ended, Stop};
+use http_trace::schema;
+
+fn main() -> ExitCode {
+    let mut cli = Cli::parse();
+    if let Some(command) = cli.command.take() {
+        return print(&command);
+    }
+    let config = match Config::try_from(cli) {
+        Ok(config) => config,
+        Err(error) => {
+            run::say(&error.to_string());
+            return ExitCode::from(Ended::CannotStart.status());
+        }
+    };
+    let stop = Stop::default();
+    if let Err(error) = stop.on_signals() {
+        run::say(&format!("cannot handle signals: {error}"));
+        return ExitCode::from(Ended::CannotStart.status());
+    }
+    ExitCode::from(run::run(&config, &stop).status())
+}
+
+/// Prints what a subcommand asks for; a reader that goes away is no error.
+fn print(command: &Command) -> ExitCode {
+    let mut out = Vec::new();
+    let rendered = match command {
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut cli::command(), "http-trace", &mut out);
+            Ok(())
+        }
+        Command::Man => clap_mangen::Man::new(cli::command()).render(&mut out),
+        Command::Schema => out.write_all(schema::RECORD.as_bytes()),
+    };
+    match rendered.and_then(|()| io::stdout().write_all(&out)).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            run::say(&format!("cannot write to standard output: {error}"));
+            ExitCode::from(Ended::Lossy.status())
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -59,7 +59,11 @@ impl Written {
         let mut lines = Vec::new();
         let total: u64 = self.classes.values().sum();
         let mut line = format!("{total} responses");
-        let classes: Vec<String> = self.classes.iter().map(|(c, n)| format!("{c} {n}")).collect();
+        let classes: Vec<String> = self
+            .classes
+            .iter()
+            .map(|(c, n)| format!("{c} {n}"))
+            .collect();
         if !classes.is_empty() {
             let _ = write!(line, " ({})", classes.join(", "));
         }
@@ -103,13 +107,19 @@ pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
         .map(|(name, count, mut ports)| {
             ports.sort_unstable_by(|a, b| b.cmp(a));
             let more = if ports.len() > 3 { ", …" } else { "" };
-            let named: Vec<String> =
-                ports.iter().take(3).map(|(_, port)| format!(":{port}")).collect();
+            let named: Vec<String> = ports
+                .iter()
+                .take(3)
+                .map(|(_, port)| format!(":{port}"))
+                .collect();
             format!("{count} {name} ({}{more})", named.join(", "))
         })
         .collect();
     let s = if total == 1 { "" } else { "s" };
-    Some(format!("{total} connection{s} not readable: {}", parts.join(", ")))
+    Some(format!(
+        "{total} connection{s} not readable: {}",
+        parts.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -123,7 +133,9 @@ mod tests {
         let mut written = Written::default();
         written.saw(&testing::event());
         let mut event = testing::event();
-        event.informational.push(testing::response("HTTP/1.1 100 Continue\r\n\r\n"));
+        event
+            .informational
+            .push(testing::response("HTTP/1.1 100 Continue\r\n\r\n"));
         written.saw(&event);
         assert!(!written.is_lossy());
         written.lost(&Loss {
@@ -136,7 +148,10 @@ mod tests {
         assert!(written.is_lossy());
         assert_eq!(
             written.lines(),
-            ["3 responses (1xx 1, 4xx 2); 0 events written", "lost: 3 records (ring_full)"]
+            [
+                "3 responses (1xx 1, 4xx 2); 0 events written",
+                "lost: 3 records (ring_full)"
+            ]
         );
     }
 
@@ -144,9 +159,18 @@ mod tests {
     fn unreadable_connections_by_protocol_and_port() {
         for (items, expected) in [
             (&[][..], None),
-            (&[("TLS", 443, 1)], Some("1 connection not readable: 1 TLS (:443)")),
             (
-                &[("HTTP/2", 8443, 14), ("TLS", 8000, 1), ("TLS", 443, 390), ("TLS", 1, 2), ("TLS", 2, 5)],
+                &[("TLS", 443, 1)],
+                Some("1 connection not readable: 1 TLS (:443)"),
+            ),
+            (
+                &[
+                    ("HTTP/2", 8443, 14),
+                    ("TLS", 8000, 1),
+                    ("TLS", 443, 390),
+                    ("TLS", 1, 2),
+                    ("TLS", 2, 5),
+                ],
                 Some("412 connections not readable: 398 TLS (:443, :2, :1, …), 14 HTTP/2 (:8443)"),
             ),
         ] {

@@ -61,7 +61,11 @@ impl Outlet {
     pub fn open(config: &Config, when_full: WhenFull) -> Result<Self, OpenError> {
         let stdout_is_terminal = io::stdout().is_terminal();
         let default = OutputSpec {
-            format: if stdout_is_terminal { Format::Pretty } else { Format::Json },
+            format: if stdout_is_terminal {
+                Format::Pretty
+            } else {
+                Format::Json
+            },
             file: None,
         };
         let specs = match config.outputs.as_slice() {
@@ -81,7 +85,11 @@ impl Outlet {
             )
             .map_err(|source| OpenError { name, source })?;
             let render = render(config, spec.format, terminal);
-            outputs.push(One { render, writer: Some(writer), dropped: None });
+            outputs.push(One {
+                render,
+                writer: Some(writer),
+                dropped: None,
+            });
         }
         Ok(Outlet {
             scope: config.scope.clone(),
@@ -118,7 +126,10 @@ impl Outlet {
         if let Some(secrets) = &self.secrets {
             secrets.redact(event);
         }
-        let entry = Entry { event, user: user.as_deref() };
+        let entry = Entry {
+            event,
+            user: user.as_deref(),
+        };
         for one in &mut self.outputs {
             one.event(&entry, self.now_ns, &mut self.written);
         }
@@ -142,7 +153,11 @@ impl Outlet {
 
     fn next(&self) -> Next {
         let open = self.outputs.iter().all(|o| o.writer.is_some());
-        if open && self.left != Some(0) { Next::Go } else { Next::Stop }
+        if open && self.left != Some(0) {
+            Next::Go
+        } else {
+            Next::Stop
+        }
     }
 
     /// Whether [`Next::Stop`] was said.
@@ -159,11 +174,15 @@ impl Outlet {
     pub fn close(mut self) -> Written {
         for one in &mut self.outputs {
             one.tell_dropped(self.now_ns, &mut self.written);
-            let Some(writer) = one.writer.take() else { continue };
+            let Some(writer) = one.writer.take() else {
+                continue;
+            };
             let name = writer.name().to_owned();
             match writer.close() {
                 Ok(0) => {}
-                Ok(events) => self.written.lost(&queue_loss(events, self.now_ns, self.now_ns)),
+                Ok(events) => self
+                    .written
+                    .lost(&queue_loss(events, self.now_ns, self.now_ns)),
                 Err(broken) => self.written.broken(&name, broken),
             }
         }
@@ -196,7 +215,9 @@ impl One {
 
     /// Tells what a full queue cost, as soon as there is room for it.
     fn tell_dropped(&mut self, now_ns: u64, written: &mut Written) {
-        let (Some((count, since_ns)), Some(writer)) = (self.dropped, &self.writer) else { return };
+        let (Some((count, since_ns)), Some(writer)) = (self.dropped, &self.writer) else {
+            return;
+        };
         let loss = queue_loss(count, since_ns, now_ns);
         match writer.write(|out| self.render.loss(&loss, out)) {
             Ok(true) => {
@@ -216,7 +237,13 @@ impl One {
 }
 
 fn queue_loss(count: u64, since_ns: u64, until_ns: u64) -> Loss {
-    Loss { count, unit: LossUnit::Events, place: "output_queue", since_ns, until_ns }
+    Loss {
+        count,
+        unit: LossUnit::Events,
+        place: "output_queue",
+        since_ns,
+        until_ns,
+    }
 }
 
 fn destination(file: Option<&Path>) -> Result<(String, Box<dyn Write + Send>), OpenError> {
@@ -253,7 +280,11 @@ fn render(config: &Config, format: Format, terminal: bool) -> Box<dyn Render> {
                             != anstream::ColorChoice::Never
                 }
             };
-            let width = if terminal { terminal_size::terminal_size().map(|(w, _)| w.0) } else { None };
+            let width = if terminal {
+                terminal_size::terminal_size().map(|(w, _)| w.0)
+            } else {
+                None
+            };
             Box::new(Pretty::new(
                 config.headers.clone(),
                 config.request_headers.clone(),

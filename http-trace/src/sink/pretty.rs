@@ -44,7 +44,9 @@ impl Pretty {
         width: Option<usize>,
     ) -> Self {
         // What is not the URL: time, status, method, ends, latency, size and the gaps.
-        let url_width = width.map_or(URL_WIDTH, |w| w.saturating_sub(12 + 5 + 9 + 38 + 11 + 11).clamp(20, 100));
+        let url_width = width.map_or(URL_WIDTH, |w| {
+            w.saturating_sub(12 + 5 + 9 + 38 + 11 + 11).clamp(20, 100)
+        });
         Pretty {
             headers,
             request_headers,
@@ -90,7 +92,8 @@ impl Pretty {
     fn first_line(&mut self, event: &HttpEvent) {
         let dim = Style::new().dimmed();
         self.style(dim);
-        self.line.push_str(std::str::from_utf8(&clock_ms(event.time_ns)).unwrap_or_default());
+        self.line
+            .push_str(std::str::from_utf8(&clock_ms(event.time_ns)).unwrap_or_default());
         self.plain(dim);
         self.line.push_str("  ");
 
@@ -188,7 +191,11 @@ impl Pretty {
     }
 
     fn head_lines(&mut self, head: &ResponseHead) {
-        let _ = write!(self.line, "    < HTTP/1.{} {} ", head.minor_version, head.status);
+        let _ = write!(
+            self.line,
+            "    < HTTP/1.{} {} ",
+            head.minor_version, head.status
+        );
         terminal(&mut self.line, &head.reason);
         let end = self.line.trim_end().len();
         self.line.truncate(end);
@@ -200,7 +207,13 @@ impl Pretty {
     fn detail_line(&mut self, event: &HttpEvent) {
         let style = Style::new().dimmed();
         self.style(style);
-        let _ = write!(self.line, "    # {}.{} by {}", event.connection, event.ordinal, event.hook.name());
+        let _ = write!(
+            self.line,
+            "    # {}.{} by {}",
+            event.connection,
+            event.ordinal,
+            event.hook.name()
+        );
         for name in &event.interfaces {
             self.line.push(' ');
             terminal(&mut self.line, name.as_bytes());
@@ -252,7 +265,9 @@ impl Render for Pretty {
     }
 
     fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
-        let style = Style::new().bold().fg_color(Some(Color::Ansi(AnsiColor::Black)));
+        let style = Style::new()
+            .bold()
+            .fg_color(Some(Color::Ansi(AnsiColor::Black)));
         let style = style.bg_color(Some(Color::Ansi(AnsiColor::Yellow)));
         let time = |ns| clock_ms(ns).map(char::from).iter().collect::<String>();
         let _ = write!(self.line, "{}  ", time(loss.until_ns));
@@ -278,7 +293,11 @@ fn class_style(event: &HttpEvent) -> Style {
         Some("2xx") => AnsiColor::Green,
         Some("3xx") => AnsiColor::Cyan,
         Some("4xx") => AnsiColor::Yellow,
-        Some("5xx") => return Style::new().bold().fg_color(Some(Color::Ansi(AnsiColor::Red))),
+        Some("5xx") => {
+            return Style::new()
+                .bold()
+                .fg_color(Some(Color::Ansi(AnsiColor::Red)));
+        }
         _ => AnsiColor::Magenta,
     };
     Style::new().fg_color(Some(Color::Ansi(color)))
@@ -347,7 +366,10 @@ fn columns(text: &str) -> usize {
 /// Cuts to `width` columns, with an ellipsis in place of what is cut.
 fn shorten(text: &mut String, width: usize) {
     if columns(text) > width {
-        let keep = text.char_indices().nth(width.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
+        let keep = text
+            .char_indices()
+            .nth(width.saturating_sub(1))
+            .map_or(text.len(), |(at, _)| at);
         text.truncate(keep);
         text.push('…');
     }

@@ -95,7 +95,14 @@ impl Writer {
             .spawn(move || empty(&of_thread, destination, lines))?;
         // One half may wait while the other is being written.
         let limit = (limit / 2).max(1);
-        Ok(Writer { shared, thread: Some(thread), name, limit, when_full, lines })
+        Ok(Writer {
+            shared,
+            thread: Some(thread),
+            name,
+            limit,
+            when_full,
+            lines,
+        })
     }
 
     /// Lets `render` append one event's lines. `Ok(false)`: the queue was full and it was not
@@ -109,7 +116,11 @@ impl Writer {
             if self.when_full == WhenFull::Drop {
                 return Ok(false);
             }
-            state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .shared
+                .room
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(broken) = &state.broken {
             return Err(broken.clone());
@@ -140,9 +151,11 @@ impl Writer {
         let deadline = Instant::now() + LAST_WAIT;
         while !state.ended {
             state = match self.when_full {
-                WhenFull::Wait => {
-                    self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner)
-                }
+                WhenFull::Wait => self
+                    .shared
+                    .room
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
                 WhenFull::Drop => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
@@ -170,11 +183,16 @@ fn empty(shared: &Shared, mut destination: Box<dyn Write + Send>, lines: bool) {
     loop {
         let mut state = shared.lock();
         loop {
-            if state.closing || (!state.pending.is_empty() && (lines || state.pending.len() >= BLOCK)) {
+            if state.closing
+                || (!state.pending.is_empty() && (lines || state.pending.len() >= BLOCK))
+            {
                 break;
             }
             if state.pending.is_empty() {
-                state = shared.bytes.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = shared
+                    .bytes
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             let waited = last.map_or(INTERVAL, |l| l.elapsed());
@@ -192,7 +210,11 @@ fn empty(shared: &Shared, mut destination: Box<dyn Write + Send>, lines: bool) {
         let finished = block.is_empty() && state.closing;
         drop(state);
         shared.room.notify_all();
-        let result = if finished { Ok(()) } else { write_all(&mut *destination, &block) };
+        let result = if finished {
+            Ok(())
+        } else {
+            write_all(&mut *destination, &block)
+        };
         last = Some(Instant::now());
         block.clear();
         if block.capacity() > KEEP {
@@ -253,9 +275,19 @@ mod tests {
         }
     }
 
-    fn start(when_full: WhenFull, limit: usize, lines: bool) -> (Writer, mpsc::Receiver<(Instant, Vec<u8>)>) {
+    fn start(
+        when_full: WhenFull,
+        limit: usize,
+        lines: bool,
+    ) -> (Writer, mpsc::Receiver<(Instant, Vec<u8>)>) {
         let (sender, receiver) = mpsc::channel();
-        let writer = Writer::start(Box::new(Probe(sender)), "probe".into(), limit, when_full, lines);
+        let writer = Writer::start(
+            Box::new(Probe(sender)),
+            "probe".into(),
+            limit,
+            when_full,
+            lines,
+        );
         (writer.expect("a thread"), receiver)
     }
 
@@ -265,17 +297,25 @@ mod tests {
     fn a_lone_line_leaves_at_once_and_the_next_within_the_bound() {
         let (writer, written) = start(WhenFull::Wait, 1 << 20, false);
         let begin = Instant::now();
-        writer.write(|out| out.extend_from_slice(b"one\n")).expect("written");
+        writer
+            .write(|out| out.extend_from_slice(b"one\n"))
+            .expect("written");
         let (first, bytes) = written.recv_timeout(LONG).expect("a block");
         assert_eq!(bytes, b"one\n");
         assert!(first - begin < INTERVAL, "{:?}", first - begin);
         let begin = Instant::now();
         for _ in 0..3 {
-            writer.write(|out| out.extend_from_slice(b"two\n")).expect("written");
+            writer
+                .write(|out| out.extend_from_slice(b"two\n"))
+                .expect("written");
         }
         let (second, bytes) = written.recv_timeout(LONG).expect("a block");
         assert_eq!(bytes, b"two\ntwo\ntwo\n");
-        assert!(second - begin < Duration::from_millis(200), "{:?}", second - begin);
+        assert!(
+            second - begin < Duration::from_millis(200),
+            "{:?}",
+            second - begin
+        );
         assert_eq!(writer.close(), Ok(0));
     }
 
@@ -286,7 +326,10 @@ mod tests {
         for n in 0..50_000_u32 {
             let line = format!("{n}\n");
             expected.extend_from_slice(line.as_bytes());
-            assert_eq!(writer.write(|out| out.extend_from_slice(line.as_bytes())), Ok(true));
+            assert_eq!(
+                writer.write(|out| out.extend_from_slice(line.as_bytes())),
+                Ok(true)
+            );
         }
         assert_eq!(writer.close(), Ok(0));
         let blocks: Vec<Vec<u8>> = written.iter().map(|(_, bytes)| bytes).collect();
@@ -310,18 +353,30 @@ mod tests {
     #[test]
     fn a_stuck_reader_costs_events_but_never_the_producer_and_memory_stays_bounded() {
         let (release, stuck) = mpsc::channel();
-        let writer =
-            Writer::start(Box::new(Stuck(stuck)), "stuck".into(), 64 << 10, WhenFull::Drop, false);
+        let writer = Writer::start(
+            Box::new(Stuck(stuck)),
+            "stuck".into(),
+            64 << 10,
+            WhenFull::Drop,
+            false,
+        );
         let writer = writer.expect("a thread");
         let line = [b'x'; 1000];
         let taken = (0..1000)
-            .filter(|_| writer.write(|out| out.extend_from_slice(&line)).expect("not broken"))
+            .filter(|_| {
+                writer
+                    .write(|out| out.extend_from_slice(&line))
+                    .expect("not broken")
+            })
             .count();
         assert!((30..=70).contains(&taken), "{taken} of 1000");
         // As soon as the reader goes on there is room again.
         drop(release);
         let begin = Instant::now();
-        while !writer.write(|out| out.extend_from_slice(&line)).expect("not broken") {
+        while !writer
+            .write(|out| out.extend_from_slice(&line))
+            .expect("not broken")
+        {
             assert!(begin.elapsed() < LONG);
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -339,9 +394,10 @@ mod tests {
                 Ok(())
             }
         }
-        for (kind, closed) in
-            [(io::ErrorKind::BrokenPipe, true), (io::ErrorKind::StorageFull, false)]
-        {
+        for (kind, closed) in [
+            (io::ErrorKind::BrokenPipe, true),
+            (io::ErrorKind::StorageFull, false),
+        ] {
             let writer = Writer::start(Box::new(Fails(kind)), "x".into(), 9, WhenFull::Wait, false);
             let writer = writer.expect("a thread");
             let _ = writer.write(|out| out.push(b'x'));
