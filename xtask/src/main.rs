@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod corpus;
 mod lint;
 mod privilege;
 mod run;
@@ -59,6 +60,8 @@ enum Chore {
     /// rustfmt, clippy with warnings denied (for the eBPF program on its own target too), and
     /// cargo-deny for licences and bans.
     Lint,
+    /// Replay a folder of captures and compare with what each is expected to hold.
+    Corpus(corpus::Options),
     /// Run the benchmarks.
     Bench {
         /// Arguments for `cargo bench`.
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Chore::Run { debug, args } => return exit(run::run(debug, &args)),
         Chore::Test { args } => test::test(&args),
         Chore::Lint => lint::lint(),
+        Chore::Corpus(options) => corpus::corpus(&options),
         Chore::Bench { args } => bench(&args),
     };
     exit(done.map(|()| ExitCode::SUCCESS))
