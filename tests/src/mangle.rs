@@ -39,6 +39,9 @@ pub struct Options {
     pub loss: bool,
     /// The furthest a segment moves, in segments.
     pub reach: usize,
+    /// No segment is delayed behind one of the other direction: a reordering within the network,
+    /// not a capture that shows effects before their causes.
+    pub causal: bool,
 }
 
 /// Random manglings.
@@ -62,7 +65,12 @@ pub fn mangles(options: Options) -> impl Strategy<Value = Vec<Mangle>> {
 /// Applies `mangles` to the segments of one connection. The times of the sequence stay where they
 /// were: what moves takes the time of its new place. The first `spare` segments (the handshake)
 /// stay as they are.
-pub fn apply(segments: &[Segment], mangles: &[Mangle], spare: usize) -> (Vec<Segment>, Mangled) {
+pub fn apply(
+    segments: &[Segment],
+    mangles: &[Mangle],
+    spare: usize,
+    causal: bool,
+) -> (Vec<Segment>, Mangled) {
     let mut sequence = segments.to_vec();
     let mut mangled = Mangled::default();
     for mangle in mangles {
@@ -86,6 +94,11 @@ pub fn apply(segments: &[Segment], mangles: &[Mangle], spare: usize) -> (Vec<Seg
             Mangle::Delay(index, by) => {
                 let at = place(index);
                 let late = sequence.remove(at);
+                let free = sequence[at..]
+                    .iter()
+                    .take_while(|s| s.from == late.from)
+                    .count();
+                let by = if causal { free.min(*by) } else { *by };
                 sequence.insert((at + by).min(sequence.len()), late);
             }
             Mangle::Recut(index, by) => {

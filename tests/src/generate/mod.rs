@@ -231,7 +231,20 @@ pub fn conversation(options: Options) -> impl Strategy<Value = Scene> {
         .prop_map(|(exchanges, finish)| lower(exchanges, finish))
 }
 
-fn lower(exchanges: Vec<(Exchange, usize)>, finish: Finish) -> Scene {
+/// The field that numbers the responses of a conversation, so that each can be recognised.
+pub const NUMBER: &str = "X-Nr";
+
+fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish) -> Scene {
+    for (number, (exchange, _)) in exchanges.iter_mut().enumerate() {
+        let target = &exchange.target;
+        exchange.target = match exchange.method {
+            "CONNECT" => format!("{number}.{target}"),
+            _ => format!("/{number}{target}"),
+        };
+        exchange
+            .fields
+            .push((NUMBER.into(), number.to_string().into_bytes()));
+    }
     let mut steps = Vec::new();
     let mut truth = Vec::new();
     let send = |side, bytes: Vec<u8>| Step::Send(side, Cow::Owned(bytes));
