@@ -38,7 +38,8 @@ impl Direction {
 }
 
 /// A connection: both endpoints in canonical order (the smaller `(address, port)` is `a`) and the
-/// namespace the loader assigned to the hook (or, in a capture, the tunnel or VLAN it was seen in).
+/// namespace the loader assigned to the hook (in a capture, a number that tells connections of the
+/// same tuple in different VLANs or tunnels apart).
 /// 40 bytes without padding: the kernel hashes it as such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
 #[repr(C)]

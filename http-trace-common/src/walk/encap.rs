@@ -116,11 +116,6 @@ impl Encap {
         self.layer_count == 0
     }
 
-    /// What of this takes part in a connection's name ([`crate::flow::FlowKey::netns`]).
-    pub fn key_tag(&self) -> u32 {
-        0
-    }
-
     /// Adds a layer below those that are there.
     pub(super) fn push(&mut self, kind: LayerKind, id: u32) {
         if let Some(slot) = self.layers.get_mut(usize::from(self.layer_count)) {

@@ -109,6 +109,9 @@ pub(super) enum Step {
 
 /// The innermost TCP segment of a frame, or a fragment, and what it was wrapped in.
 ///
+/// The segment's `netns` is 0: whether tags and tunnels make two connections of one tuple takes
+/// more than one frame to tell.
+///
 /// `wire_len` is the frame's length before a snap length cut it (that of `bytes` when it was not).
 ///
 /// # Errors
@@ -446,8 +449,7 @@ impl Walk<'_> {
         if self.guessed {
             return Err(Skip::NotIp);
         }
-        let tag = self.encap.key_tag();
-        let segment = tcp(self.bytes, offset, self.end, words(&src), words(&dst), tag)?;
+        let segment = tcp(self.bytes, offset, self.end, words(&src), words(&dst), 0)?;
         if self.options.verify_checksums && self.end <= PacketBytes::len(self.bytes) {
             let len = self.end.saturating_sub(offset);
             let pseudo = checksum::pseudo_header(&src, &dst, ip_proto::TCP, len);

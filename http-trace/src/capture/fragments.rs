@@ -54,11 +54,14 @@ struct Pieces {
     serial: u64,
 }
 
-/// Packets in the making. The tag tells equal names in different VLANs or tunnels apart.
+/// Names a packet in the making: equal ids in different VLANs or tunnels are different packets.
+type Name = (FragmentId, Encap);
+
+/// Packets in the making.
 #[derive(Debug, Default)]
 pub struct Fragments {
-    packets: HashMap<(FragmentId, u32), Pieces, foldhash::quality::RandomState>,
-    order: VecDeque<(FragmentId, u32, u64)>,
+    packets: HashMap<Name, Pieces, foldhash::quality::RandomState>,
+    order: VecDeque<(Name, u64)>,
     bytes: usize,
     serial: u64,
     counts: FragmentCounts,
@@ -68,12 +71,12 @@ impl Fragments {
     /// Adds a piece with its bytes; the packet, if that made it whole.
     pub fn add(&mut self, piece: &Fragment, data: &[u8], encap: &Encap) -> Option<Whole> {
         self.counts.fragments += 1;
-        let name = (piece.id, encap.key_tag());
+        let name = (piece.id, *encap);
         let (from, to) = (piece.offset, piece.offset.checked_add(data.len() as u32)?);
         if !self.packets.contains_key(&name) {
             self.make_room();
             self.serial += 1;
-            self.order.push_back((name.0, name.1, self.serial));
+            self.order.push_back((name, self.serial));
         }
         let serial = self.serial;
         let packet = self.packets.entry(name).or_insert_with(|| Pieces {
@@ -118,11 +121,8 @@ impl Fragments {
         // Names of packets that became whole stay in `order` until here.
         if self.order.len() > 2 * MAX_PACKETS {
             let packets = &self.packets;
-            self.order.retain(|(id, tag, serial)| {
-                packets
-                    .get(&(*id, *tag))
-                    .is_some_and(|p| p.serial == *serial)
-            });
+            self.order
+                .retain(|(name, serial)| packets.get(name).is_some_and(|p| p.serial == *serial));
         }
     }
 
@@ -136,13 +136,9 @@ impl Fragments {
 
     /// Gives up the oldest packet; `false` when there is none.
     fn drop_oldest(&mut self) -> bool {
-        while let Some((id, tag, serial)) = self.order.pop_front() {
-            if self
-                .packets
-                .get(&(id, tag))
-                .is_some_and(|p| p.serial == serial)
-            {
-                if let Some(packet) = self.packets.remove(&(id, tag)) {
+        while let Some((name, serial)) = self.order.pop_front() {
+            if self.packets.get(&name).is_some_and(|p| p.serial == serial) {
+                if let Some(packet) = self.packets.remove(&name) {
                     self.bytes -= packet.payload.len();
                     self.counts.given_up += 1;
                 }

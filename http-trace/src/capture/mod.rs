@@ -10,6 +10,7 @@
 //! - [`pcap`] and [`pcapng`]: the two formats, a packet at a time.
 //! - [`frames`]: the merge in time order.
 //! - [`fragments`]: IP fragments put together.
+//! - [`lanes`]: the same addresses and ports in two VLANs or tunnels.
 //! - [`link`]: link types by name.
 //! - [`replay`]: frames to records.
 
@@ -17,6 +18,7 @@ pub mod error;
 pub mod fragments;
 pub mod frames;
 pub mod input;
+pub mod lanes;
 pub mod link;
 mod pcap;
 mod pcapng;

@@ -12,6 +12,7 @@ use http_trace_common::walk::{self, Encap, Found, LinkType, Segment, Skip, WalkO
 use super::error::{CaptureError, Problem};
 use super::fragments::{FragmentCounts, Fragments, Whole};
 use super::frames::{Frame, Frames};
+use super::lanes::Lanes;
 use super::link;
 
 /// The most distinct encapsulations that get a number.
@@ -73,6 +74,7 @@ pub struct Replay {
     /// of its own.
     pending_fin: Option<u32>,
     encaps: Encaps,
+    lanes: Lanes,
     /// Link types that were told of, by file.
     refused_links: Vec<(Arc<str>, LinkType)>,
     counts: ReplayCounts,
@@ -97,6 +99,7 @@ impl Replay {
             bytes: 0..0,
             pending_fin: None,
             encaps: Encaps::default(),
+            lanes: Lanes::default(),
             refused_links: Vec::new(),
             counts: ReplayCounts::default(),
         }
@@ -166,14 +169,20 @@ impl Replay {
         }
         match found {
             Ok((Found::Segment(segment), encap)) => {
-                let captured = self
-                    .whole
-                    .as_ref()
-                    .map_or(frame.data.len(), |w| w.payload.len());
-                self.header = header(&frame, &segment, captured);
+                let packet = match &self.whole {
+                    Some(whole) => whole.payload.as_slice(),
+                    None => frame.data,
+                };
+                self.header = header(&frame, &segment, packet.len());
                 self.header.reserved = [self.encaps.number(&encap), 0];
                 let begin = segment.payload_offset as usize;
                 self.bytes = begin..begin + self.header.len as usize;
+                let payload = packet.get(self.bytes.clone()).unwrap_or_default();
+                let place = self.lanes.place(&segment, payload, &encap, frame.interface);
+                self.header.netns = place.lane;
+                if place.stream_begins {
+                    self.header.flags |= flag::STREAM_BEGINS;
+                }
                 self.counts.segments += 1;
                 let cut = segment.payload_len - self.header.len;
                 if cut > 0 {

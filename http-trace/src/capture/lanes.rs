@@ -1,0 +1,398 @@
+//! Tells connections apart that have the same addresses and ports but are not the same: in two
+//! VLANs, two tunnels, two interfaces.
+//!
+//! Tags alone cannot tell. In real captures the two directions of one connection carry different
+//! ones (a mirror port tags one direction only; the tunnel ids of GTP-U and L2TP belong to their
+//! receiver), and one packet is seen under several (a trunk to a router on a stick, a device and
+//! the VLAN device above it). So a *lane* is found by what TCP says: the sequence and
+//! acknowledgement numbers that go on from each other. Only where they do not, or where the same
+//! sequence numbers carry other bytes, do different tags mean different connections.
+//!
+//! The first lane of a tuple is 0, so that captures without such tuples are not affected, and
+//! nothing is kept until a tag or a second interface has been seen.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use http_trace_common::flow::{FlowKey, seq_distance};
+use http_trace_common::walk::{Encap, Segment, tcp_flag};
+
+/// The most tuples remembered; of those not seen for the longest time, half go at once.
+const MAX_TUPLES: usize = 1 << 16;
+/// The most lanes of one tuple; what would need another goes to the last.
+const MAX_LANES: usize = 16;
+/// How far apart sequence numbers of one connection may be: more than any window in use.
+const WINDOW: u32 = 16 << 20;
+/// How many segments of a direction are remembered to compare copies with.
+const RECENT: usize = 4;
+/// Lengths of the beginnings that are compared where two copies differ in length.
+const PREFIXES: [usize; 3] = [16, 64, 256];
+
+type State = foldhash::fast::RandomState;
+
+/// The lanes of all tuples.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    enabled: bool,
+    first_interface: Option<u32>,
+    young: HashMap<FlowKey, Vec<Lane>, State>,
+    old: HashMap<FlowKey, Vec<Lane>, State>,
+    hasher: State,
+}
+
+/// Where a segment belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the lane among those of its tuple.
+    pub lane: u32,
+    /// Its payload is the first of a stream whose SYN was seen, but taken for a copy of another
+    /// lane's.
+    pub stream_begins: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    sides: [Side; 2],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Side {
+    /// Tags and interface of this direction's first segment.
+    tag: Option<u64>,
+    /// Sequence number after the last segment.
+    next: Option<u32>,
+    /// ISN + 1 of the last SYN.
+    begin: Option<u32>,
+    recent: [Option<Sample>; RECENT],
+    turn: usize,
+}
+
+/// What is remembered of a segment with payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sample {
+    seq: u32,
+    len: u32,
+    /// Hash of all of it.
+    whole: u32,
+    /// Hashes of its beginnings, as far as it is long enough.
+    prefixes: [u32; PREFIXES.len()],
+}
+
+/// How well a segment fits a lane; the greatest wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// Not at all.
+    Not,
+    /// By its tag only: a new connection on the same tuple, or a gap.
+    Tag,
+    /// By its numbers only: a copy on another path, or a path that changed.
+    Numbers,
+    /// By its numbers; nothing was seen of its direction yet.
+    Fresh,
+    /// As before, and the other direction has the same tag.
+    FreshTag,
+    /// By both.
+    Both,
+}
+
+impl Lanes {
+    /// The lane of a segment with `payload` (as captured), wrapped in `encap`, from `interface`.
+    pub fn place(
+        &mut self,
+        segment: &Segment,
+        payload: &[u8],
+        encap: &Encap,
+        interface: u32,
+    ) -> Place {
+        let first = *self.first_interface.get_or_insert(interface);
+        self.enabled |= !encap.is_empty() || interface != first;
+        if !self.enabled {
+            return Place {
+                lane: 0,
+                stream_begins: false,
+            };
+        }
+        let tag = self.hasher.hash_one((encap, interface));
+        let sample = Sample::of(&self.hasher, segment.payload_seq(), payload);
+        let lanes = self.lanes_of(segment.key);
+        let best = lanes
+            .iter()
+            .enumerate()
+            .map(|(number, lane)| (lane.fit(segment, tag, sample.as_ref()), number))
+            .filter(|(fit, _)| *fit != Fit::Not)
+            // The earliest of equals.
+            .max_by_key(|&(fit, number)| (fit, std::cmp::Reverse(number)));
+        let mut stream_begins = false;
+        let number = match best {
+            Some((_, number)) => number,
+            None => {
+                // Its SYN may have been taken for a copy: same numbers, and no bytes to compare.
+                stream_begins = sample.is_some()
+                    && lanes.iter().any(|lane| {
+                        lane.sides[segment.direction.index()].begin == Some(segment.payload_seq())
+                    });
+                if lanes.len() < MAX_LANES {
+                    lanes.push(Lane::default());
+                }
+                lanes.len() - 1
+            }
+        };
+        if let Some(lane) = lanes.get_mut(number) {
+            lane.take(segment, tag, payload.len() as u32, sample);
+        }
+        Place {
+            lane: number as u32,
+            stream_begins,
+        }
+    }
+
+    fn lanes_of(&mut self, key: FlowKey) -> &mut Vec<Lane> {
+        if !self.young.contains_key(&key) {
+            if self.young.len() >= MAX_TUPLES / 2 {
+                self.old = std::mem::take(&mut self.young);
+            }
+            let lanes = self.old.remove(&key).unwrap_or_default();
+            self.young.insert(key, lanes);
+        }
+        self.young.entry(key).or_default()
+    }
+}
+
+impl Lane {
+    fn fit(&self, segment: &Segment, tag: u64, sample: Option<&Sample>) -> Fit {
+        let own = &self.sides[segment.direction.index()];
+        let other = &self.sides[segment.direction.opposite().index()];
+        let goes_on = goes_on(own, other, segment);
+        match own.tag {
+            Some(t) if t == tag => {
+                if goes_on {
+                    Fit::Both
+                } else {
+                    Fit::Tag
+                }
+            }
+            Some(_) if goes_on && !sample.is_some_and(|s| own.contradicts(s)) => Fit::Numbers,
+            None if goes_on && other.tag == Some(tag) => Fit::FreshTag,
+            None if goes_on => Fit::Fresh,
+            _ => Fit::Not,
+        }
+    }
+
+    fn take(&mut self, segment: &Segment, tag: u64, len: u32, sample: Option<Sample>) {
+        let side = &mut self.sides[segment.direction.index()];
+        side.tag.get_or_insert(tag);
+        // An RST says nothing of where its sender stands: it may be forged.
+        if segment.flags & tcp_flag::RST != 0 {
+            return;
+        }
+        if segment.flags & tcp_flag::SYN != 0 {
+            side.begin = Some(segment.payload_seq());
+        }
+        side.next = Some(segment.payload_seq().wrapping_add(len));
+        if let Some(sample) = sample
+            && !side.recent.contains(&Some(sample))
+        {
+            if let Some(slot) = side.recent.get_mut(side.turn) {
+                *slot = Some(sample);
+            }
+            side.turn = (side.turn + 1) % RECENT;
+        }
+    }
+}
+
+/// Whether a segment's numbers go on from what a lane has seen.
+fn goes_on(own: &Side, other: &Side, segment: &Segment) -> bool {
+    let near = |a: u32, b: u32| seq_distance(a, b).unsigned_abs() < WINDOW;
+    let acknowledges = segment.flags & tcp_flag::ACK != 0;
+    let answers = other
+        .next
+        .filter(|_| acknowledges)
+        .map(|next| near(next, segment.ack));
+    if segment.flags & tcp_flag::SYN != 0 {
+        return match own.begin {
+            Some(begin) => begin == segment.payload_seq(),
+            None => own.next.is_none() && answers == Some(true),
+        };
+    }
+    match (own.next.map(|next| near(next, segment.seq)), answers) {
+        (Some(own), _) if segment.flags & tcp_flag::RST != 0 => own,
+        (Some(false), _) | (_, Some(false)) | (None, None) => false,
+        _ => true,
+    }
+}
+
+impl Side {
+    /// Whether the same sequence number has been seen with other bytes.
+    fn contradicts(&self, sample: &Sample) -> bool {
+        self.recent
+            .iter()
+            .flatten()
+            .any(|seen| seen.seq == sample.seq && !seen.agrees(sample))
+    }
+}
+
+impl Sample {
+    fn of(hasher: &State, seq: u32, payload: &[u8]) -> Option<Self> {
+        if payload.is_empty() {
+            return None;
+        }
+        let hash = |bytes: &[u8]| hasher.hash_one(bytes) as u32;
+        Some(Sample {
+            seq,
+            len: payload.len() as u32,
+            whole: hash(payload),
+            prefixes: PREFIXES.map(|n| payload.get(..n).map_or(0, hash)),
+        })
+    }
+
+    /// Whether both may be copies of the same bytes. They may be cut differently: segments before
+    /// the network card splits them, and after.
+    fn agrees(&self, other: &Sample) -> bool {
+        if self.len == other.len {
+            return self.whole == other.whole;
+        }
+        let shorter = self.len.min(other.len) as usize;
+        PREFIXES
+            .iter()
+            .zip(self.prefixes.iter().zip(other.prefixes))
+            .filter(|(n, _)| **n <= shorter)
+            .all(|(_, (a, b))| *a == b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_trace_common::flow::v4_mapped;
+
+    use super::*;
+
+    const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 50000);
+    const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 80);
+
+    /// Sender is the client, flags, sequence and acknowledgement numbers, payload, interface
+    /// (which stands for any tag here), and the lane that is expected.
+    type Row = (bool, u8, u32, u32, &'static [u8], u32, u32);
+
+    fn run(name: &str, rows: &[Row]) {
+        let mut lanes = Lanes::default();
+        // Enabled by a second interface.
+        lanes.first_interface = Some(999);
+        for (i, (from_client, flags, seq, ack, payload, interface, expected)) in
+            rows.iter().enumerate()
+        {
+            let (src, dst) = if *from_client {
+                (CLIENT, SERVER)
+            } else {
+                (SERVER, CLIENT)
+            };
+            let (key, direction) =
+                FlowKey::new(&v4_mapped(src.0), src.1, &v4_mapped(dst.0), dst.1, 0);
+            let segment = Segment {
+                key,
+                direction,
+                seq: *seq,
+                ack: *ack,
+                flags: *flags,
+                payload_offset: 0,
+                payload_len: payload.len() as u32,
+            };
+            let place = lanes.place(&segment, payload, &Encap::default(), *interface);
+            assert_eq!(place.lane, *expected, "{name}: row {i}");
+        }
+    }
+
+    const SYN: u8 = tcp_flag::SYN;
+    const ACK: u8 = tcp_flag::ACK;
+    const SYN_ACK: u8 = SYN | ACK;
+
+    #[test]
+    fn one_connection_stays_one() {
+        run(
+            "tags differ by direction",
+            &[
+                (true, SYN, 100, 0, b"", 1, 0),
+                (false, SYN_ACK, 900, 101, b"", 2, 0),
+                (true, ACK, 101, 901, b"GET", 1, 0),
+                (false, ACK, 901, 104, b"HTTP", 2, 0),
+            ],
+        );
+        run(
+            "every packet twice, under two tags",
+            &[
+                (true, SYN, 100, 0, b"", 1, 0),
+                (true, SYN, 100, 0, b"", 2, 0),
+                (false, SYN_ACK, 900, 101, b"", 2, 0),
+                (false, SYN_ACK, 900, 101, b"", 1, 0),
+                (true, ACK, 101, 901, b"GET", 1, 0),
+                (true, ACK, 101, 901, b"GET", 2, 0),
+                (false, ACK, 901, 104, b"HTTP", 2, 0),
+                (false, ACK, 901, 104, b"HTTP", 1, 0),
+            ],
+        );
+        run(
+            "a path that changes midstream",
+            &[
+                (true, ACK, 5000, 901, b"GET", 1, 0),
+                (false, ACK, 901, 5003, b"HTTP", 1, 0),
+                (true, ACK, 5003, 905, b"GET", 3, 0),
+                (false, ACK, 905, 5006, b"HTTP", 4, 0),
+            ],
+        );
+        run(
+            "a super-packet and what the card makes of it",
+            &[
+                (false, ACK, 901, 101, b"HTTP/1.1 200 OK\r\n and more", 1, 0),
+                (false, ACK, 901, 101, b"HTTP/1.1 200 OK\r\n", 2, 0),
+                (false, ACK, 918, 101, b" and more", 2, 0),
+            ],
+        );
+        run(
+            "port reuse under the same tag",
+            &[
+                (true, SYN, 100, 0, b"", 1, 0),
+                (false, SYN_ACK, 900, 101, b"", 2, 0),
+                (true, SYN, 2_000_000_000, 0, b"", 1, 0),
+                (false, SYN_ACK, 3_000_000_000, 2_000_000_001, b"", 2, 0),
+            ],
+        );
+    }
+
+    #[test]
+    fn two_connections_are_two() {
+        run(
+            "two VLANs at once",
+            &[
+                (true, SYN, 100, 0, b"", 1, 0),
+                (true, SYN, 2_000_000_000, 0, b"", 2, 1),
+                (false, SYN_ACK, 900, 101, b"", 1, 0),
+                (false, SYN_ACK, 3_000_000_000, 2_000_000_001, b"", 2, 1),
+                (true, ACK, 101, 901, b"GET", 1, 0),
+                (true, ACK, 2_000_000_001, 3_000_000_001, b"GET", 2, 1),
+                (false, ACK, 3_000_000_001, 2_000_000_004, b"HTTP", 2, 1),
+                (false, ACK, 901, 104, b"HTTP", 1, 0),
+            ],
+        );
+        run(
+            "two VLANs at once with the same initial sequence numbers",
+            &[
+                (true, SYN, 100, 0, b"", 1, 0),
+                (true, SYN, 100, 0, b"", 2, 0),
+                (false, SYN_ACK, 900, 101, b"", 1, 0),
+                (false, SYN_ACK, 900, 101, b"", 2, 0),
+                (true, ACK, 101, 901, b"GET /one", 1, 0),
+                (true, ACK, 101, 901, b"GET /two", 2, 1),
+                (false, ACK, 901, 109, b"HTTP one", 1, 0),
+                (false, ACK, 901, 109, b"HTTP two", 2, 1),
+            ],
+        );
+        run(
+            "midstream",
+            &[
+                (true, ACK, 5000, 901, b"GET", 1, 0),
+                (true, ACK, 1_000_000_000, 77, b"GET", 2, 1),
+                (false, ACK, 901, 5003, b"HTTP", 1, 0),
+                (false, ACK, 77, 1_000_000_003, b"HTTP", 2, 1),
+            ],
+        );
+    }
+}
