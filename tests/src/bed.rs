@@ -88,8 +88,9 @@ fn line_difference(seen: &Seen, line: &LogLine) -> Option<String> {
     // nginx logs no request line that it could not read; the tracer may have read one.
     let same_request = request.is_none() || seen.request == request;
     let bytes = seen.json["http"]["response"]["bytes"].as_u64();
-    // Its count includes the 1xx heads that it sent.
-    let same_bytes = !seen.informational.is_empty() || bytes == Some(line.bytes);
+    // Its count includes the 1xx heads that it sent. 1 stands for a server that does not count.
+    let uncounted = line.bytes == 1 || !seen.informational.is_empty();
+    let same_bytes = uncounted || bytes == Some(line.bytes);
     let same = seen.status == Some(line.status)
         && same_request
         && same_bytes

@@ -179,6 +179,11 @@ impl Raw {
         anyhow::ensure!(got == body, "a body of {body} bytes ended after {got}");
         Ok(Answer { status, body })
     }
+    /// Sends nothing more.
+    pub fn finish(&mut self) -> Result<()> {
+        Ok(self.stream.get_ref().shutdown(std::net::Shutdown::Write)?)
+    }
+
     /// Reads to the end of the connection and returns how many status lines there were; for
     /// servers whose bodies hold none.
     pub fn drain(&mut self) -> Result<usize> {

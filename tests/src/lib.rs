@@ -6,7 +6,7 @@
 //! - [`flood`]: captures that are meant to exhaust the reader.
 //! - [`tcp`], [`mangle`], [`pcap`]: scenes as segments, what a network does to them, and files.
 //! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
-//! - [`play`], [`nginx`], [`node`], [`client`], [`visits`]: scenes on real sockets, real servers, and what
+//! - [`play`], [`nginx`], [`node`], [`others`], [`client`], [`visits`]: scenes on real sockets, real servers, and what
 //!   real clients ask of them.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers.
@@ -22,6 +22,7 @@ pub mod need;
 pub mod netns;
 pub mod nginx;
 pub mod node;
+pub mod others;
 pub mod pcap;
 pub mod play;
 pub mod scene;

@@ -32,7 +32,8 @@ pub struct LogLine {
     pub target: String,
     /// Status code.
     pub status: u16,
-    /// Bytes handed to the socket, head included; 0 when the client had gone.
+    /// Bytes handed to the socket, head included; 0 when the client had gone, 1 from a server that
+    /// does not count them.
     pub bytes: u64,
     /// Body bytes of those.
     pub body: u64,
@@ -144,7 +145,8 @@ fn log_line(line: &[u8]) -> Result<LogLine> {
     })
 }
 
-fn write_files(folder: &Path) -> Result<()> {
+/// Lays out the files that every server here serves, below `www`.
+pub(crate) fn write_files(folder: &Path) -> Result<()> {
     let www = folder.join("www");
     std::fs::create_dir(&www)?;
     std::fs::create_dir(www.join("dav"))?;

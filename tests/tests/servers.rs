@@ -7,6 +7,7 @@ use http_trace_tests::client::{Raw, curl, wrk};
 use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, Pair, address};
 use http_trace_tests::nginx::{LARGE, Nginx, Python};
+use http_trace_tests::others;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 
@@ -112,4 +113,33 @@ fn python_serves() {
         seen.iter().map(|t| t.status).collect::<Vec<_>>(),
         [200, 404]
     );
+}
+
+#[test]
+fn apache_and_haproxy_log_what_came_back() {
+    needs!("apache2", "haproxy", "nginx", "curl");
+    let pair = Pair::new(1500).expect("a pair");
+    let server = SocketAddr::new(address::SERVER_V4.parse().expect("an address"), 80);
+    let apache = others::apache(&pair.server).expect("apache");
+    let seen = others::visit(&pair.client, server).expect("visits");
+    let log = apache.stop().expect("a log");
+    assert_eq!(log.len(), seen, "{log:#?}");
+    for status in [200, 206, 299, 302, 304, 400, 403, 404, 416] {
+        assert!(
+            log.iter().any(|l| l.status == status),
+            "no {status}: {log:#?}"
+        );
+    }
+    let backend = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let _python = Python::start(&pair.server, backend).expect("python");
+    let haproxy = others::haproxy(&pair.server, backend).expect("haproxy");
+    let seen = others::visit(&pair.client, server).expect("visits");
+    let log = haproxy.stop().expect("a log");
+    assert_eq!(log.len(), seen, "{log:#?}");
+    for status in [200, 303, 400, 404, 408, 429, 503] {
+        assert!(
+            log.iter().any(|l| l.status == status),
+            "no {status}: {log:#?}"
+        );
+    }
 }
