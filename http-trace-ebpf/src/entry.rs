@@ -3,24 +3,23 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    EbpfContext,
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_loop, bpf_ringbuf_output},
+    helpers::{bpf_ktime_get_boot_ns, bpf_loop},
     macros::{cgroup_skb, classifier, socket_filter, xdp},
     programs::{SkBuffContext, TcContext, XdpContext},
 };
 use http_trace_common::{
     counter::Counter,
-    flow::Direction,
-    record::{HEADER_LEN, Hook, MAX_BYTES, RecordHeader, VERSION, flag},
-    walk::{self, Segment, tcp_flag},
+    filter::{self, Context, Scratch},
+    record::Hook,
+    walk::{self, tcp_flag},
 };
 
 use crate::{
-    insn::mask,
-    maps::{EVENTS, config, count},
+    env::Kernel,
+    maps::{config, count},
     packet::{Packet, Skb, SocketSkb, Xdp},
-    scratch::{Claimed, Slot},
+    scratch::Claimed,
 };
 
 /// What a packet begins with.
@@ -95,109 +94,62 @@ pub fn xdp(context: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// Finds the TCP segment and lets the filter decide what of it the host must see.
 #[inline(always)]
 fn look<P: Packet>(packet: P, link: Link, hook: Hook, egress: bool) {
     count(Counter::Packets, 1);
-    let netns = config().netns;
+    let config = config();
     let segment = match link {
-        Link::Ethernet => walk::ethernet(&packet, netns),
-        Link::Ip => walk::ip(&packet, 0, netns),
+        Link::Ethernet => walk::ethernet(&packet, config.netns),
+        Link::Ip => walk::ip(&packet, 0, config.netns),
     };
-    match segment {
-        Err(skip) => count(skip.counter(), 1),
-        Ok(segment) if segment.payload_len > 16 => ship(packet, &segment, hook, egress),
-        Ok(_) => {}
-    }
-}
-
-struct Loop<P> {
-    slot: *mut Slot,
-    packet: P,
-}
-
-#[inline(always)]
-fn ship<P: Packet>(packet: P, segment: &Segment, hook: Hook, egress: bool) {
-    let mut start = [0u64; 2];
-    // SAFETY: sixteen bytes.
-    if !unsafe { packet.load(segment.payload_offset, (&raw mut start).cast(), 16) } {
-        return count(Counter::LoadFailed, 1);
-    }
-    if start[0] & 0xff_ffff_ffff != u64::from_le_bytes(*b"HTTP/\0\0\0") {
-        return count(Counter::NotHttp, 1);
+    let segment = match segment {
+        Ok(segment) => segment,
+        Err(skip) => return count(skip.counter(), 1),
+    };
+    // A bare acknowledgement: most packets of a download, and nothing to see.
+    let control = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+    if segment.payload_len == 0 && segment.flags & control == 0 {
+        return;
     }
     let Some(slot) = Claimed::new() else {
         return count(Counter::ScratchBusy, 1);
     };
-    let len = segment.payload_len.min(MAX_BYTES as u32);
-    let (src, src_port) = segment.key.sender(segment.direction);
-    let (dst, dst_port) = segment.key.sender(segment.direction.opposite());
-    let h = unsafe { &mut (*slot.0).header };
-    h.time_ns = unsafe { bpf_ktime_get_boot_ns() };
-    h.cgroup_id = 0;
-    h.socket_cookie = 0;
-    h.src = src;
-    h.dst = dst;
-    h.netns = segment.key.netns;
-    h.generation = 0;
-    h.seq = segment.payload_seq();
-    h.ack = segment.ack;
-    h.skip_from = segment.payload_seq();
-    h.skip_to = segment.payload_seq().wrapping_add(len);
-    h.len = len;
-    h.wire_len = packet.len();
-    h.attempt = 0;
-    h.src_port = src_port;
-    h.dst_port = dst_port;
-    h.flags = flag::SEGMENT_BEGINS
-        | flag::UNFILTERED
-        | if egress { flag::EGRESS } else { 0 }
-        | if segment.flags & tcp_flag::ACK != 0 {
-            flag::ACK
-        } else {
-            0
-        };
-    h.retransmissions = 0;
-    h.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
-    h.version = VERSION;
-    h.hook = hook as u8;
-    h.interfaces = [packet.ifindex(), 0, 0, 0];
-    h.reserved = [segment.payload_offset, 0];
-    let mut state = Loop {
-        slot: slot.0,
-        packet,
+    // SAFETY: reads a clock.
+    let time_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let context = Context {
+        time_ns,
+        interface: packet.ifindex(),
+        wire_len: packet.len(),
+        egress,
+        hook,
     };
-    // SAFETY: the callback takes what it is given here.
-    unsafe { bpf_loop(1, step::<P> as *mut c_void, (&raw mut state).cast(), 0) };
+    let mut env = Kernel { packet, time_ns };
+    // SAFETY: the slot is ours until it is released, and nobody else refers to it.
+    let scratch = unsafe { &mut (*slot.0).scratch };
+    if filter::begin(scratch, &mut env, config, &segment, &context) {
+        let mut state = Steps { scratch, env };
+        // SAFETY: the callback takes what it is given here.
+        unsafe { bpf_loop(STEPS, step::<P> as *mut c_void, (&raw mut state).cast(), 0) };
+        env = state.env;
+    }
+    // SAFETY: as above.
+    filter::finish(unsafe { &mut (*slot.0).scratch }, &mut env, config);
     slot.release();
 }
 
-extern "C" fn step<P: Packet>(_: u64, state: *mut Loop<P>) -> i64 {
-    // SAFETY: `ship` passes these.
-    unsafe {
-        let slot = (*state).slot;
-        let packet = (*state).packet;
-        let len = mask::<{ MAX_BYTES as u32 - 1 }>(u64::from((*slot).header.len) - 1) + 1;
-        let to = (&raw mut (*slot).bytes).cast();
-        if !packet.load((*slot).header.reserved[0], to, len as u32) {
-            count(Counter::LoadFailed, 1);
-            return 1;
-        }
-        (*slot).header.reserved = [0, 0];
-        let record = (&raw mut (*slot).header).cast();
-        let written = bpf_ringbuf_output(
-            (&raw const EVENTS).cast_mut().cast(),
-            record,
-            HEADER_LEN as u64 + len,
-            2, // BPF_RB_NO_WAKEUP
-        );
-        count(
-            if written == 0 {
-                Counter::Records
-            } else {
-                Counter::RingFull
-            },
-            1,
-        );
-    }
-    1
+/// More than any budget of steps: the filter ends the loop itself.
+const STEPS: u32 = 1 << 16;
+
+/// What the callback of `bpf_loop` works on.
+struct Steps<P> {
+    scratch: *mut Scratch,
+    env: Kernel<P>,
+}
+
+/// One step of the filter; 1 ends the loop.
+extern "C" fn step<P: Packet>(_: u64, state: *mut Steps<P>) -> i64 {
+    // SAFETY: `look` passes these, and waits.
+    let (scratch, env) = unsafe { (&mut *(*state).scratch, &mut (*state).env) };
+    i64::from(!filter::step(scratch, env))
 }

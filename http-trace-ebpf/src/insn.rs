@@ -5,15 +5,34 @@
 
 use core::arch::asm;
 
-/// `value & MASK` as one instruction on the register that is used afterwards.
+/// `value & bits` as one instruction on the register that is used afterwards. `bits + 1` must be a
+/// power of two.
 #[inline(always)]
-pub fn mask<const MASK: u32>(value: u64) -> u64 {
-    let mut value = value;
+pub fn mask(value: u32, bits: u32) -> u32 {
+    let mut value = u64::from(value);
     // SAFETY: changes nothing but its operand.
     unsafe {
-        asm!("{0} &= {1}", inout(reg) value, const MASK, options(pure, nomem, nostack));
+        asm!(
+            "{0} &= {1}",
+            inout(reg) value,
+            in(reg) u64::from(bits),
+            options(pure, nomem, nostack)
+        );
+        // The compiler may drop bounds checks that the verifier does not need either.
+        core::hint::assert_unchecked(value <= u64::from(bits));
     }
-    value
+    value as u32
+}
+
+/// `value + n` as an instruction that the compiler does not look into.
+#[inline(always)]
+pub fn add(value: u32, n: u32) -> u32 {
+    let mut value = u64::from(value);
+    // SAFETY: changes nothing but its operand.
+    unsafe {
+        asm!("{0} += {1}", inout(reg) value, in(reg) u64::from(n), options(pure, nomem, nostack));
+    }
+    value as u32
 }
 
 /// The same pointer, of whose target the compiler knows nothing any more: a read through it is
@@ -56,4 +75,23 @@ pub unsafe fn compare_exchange(at: *mut u64, expected: u64, new: u64) -> u64 {
         );
     }
     found
+}
+
+/// Adds `n` at `at` and returns what was there, as one atomic instruction.
+///
+/// # Safety
+/// `at` must be valid for reads and writes, and aligned.
+#[inline(always)]
+pub unsafe fn fetch_add(at: *mut u64, n: u64) -> u64 {
+    let mut value = n;
+    // SAFETY: `at` is valid by contract.
+    unsafe {
+        asm!(
+            "{0} = atomic_fetch_add((u64 *)({1} + 0), {0})",
+            inout(reg) value,
+            in(reg) at,
+            options(nostack)
+        );
+    }
+    value
 }

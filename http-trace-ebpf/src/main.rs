@@ -17,6 +17,8 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 mod entry;
 #[cfg(target_arch = "bpf")]
+mod env;
+#[cfg(target_arch = "bpf")]
 mod insn;
 #[cfg(target_arch = "bpf")]
 mod maps;

@@ -3,9 +3,14 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use http_trace_common::{config::FilterConfig, counter, counter::Counter, flow::FlowKey};
+use http_trace_common::{
+    config::FilterConfig,
+    counter::{self, Counter},
+    filter::{Flow, Syn},
+    flow::{Address, FlowKey},
+};
 
 use crate::{insn::opaque, scratch::Slot};
 
@@ -21,10 +26,48 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::C
 #[map]
 pub static SCRATCH: PerCpuArray<Slot> = PerCpuArray::with_max_entries(crate::scratch::SLOTS, 0);
 
-/// Connections that are followed. Without preallocation, so that it costs what it holds.
+/// Connections that are followed. Without preallocation, so that it costs what it holds; never
+/// evicted, so that idle connections are not pushed out by short ones.
 #[map]
-pub static FLOWS: HashMap<FlowKey, [u64; 12]> =
-    HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// Handshakes. The oldest goes first, so that a SYN flood evicts nobody from [`FLOWS`].
+#[map]
+pub static SYNS: LruHashMap<FlowKey, Syn> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Endpoints of the agent's own sockets.
+#[map]
+pub static OWN: HashMap<Own, u32> = HashMap::with_max_entries(64, 0);
+
+/// An endpoint.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Own {
+    /// Its address.
+    pub address: Address,
+    /// Its port.
+    pub port: u32,
+}
+
+/// What a CPU keeps from packet to packet.
+#[repr(C)]
+pub struct CpuState {
+    /// Records tried to ship.
+    pub attempts: u64,
+    /// Kernel time at which the running second of the budget began.
+    pub unsure_since_ns: u64,
+    /// Bytes shipped in it.
+    pub unsure_bytes: u64,
+}
+
+#[map]
+static CPU: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's state.
+#[inline(always)]
+pub fn this_cpu() -> Option<*mut CpuState> {
+    CPU.get_ptr_mut(0)
+}
 
 /// The limits. The loader replaces it before the program is verified.
 #[unsafe(no_mangle)]

@@ -5,12 +5,15 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
-    helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes},
+    helpers::{
+        bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes,
+    },
 };
 use bytemuck::AnyBitPattern;
 use http_trace_common::walk::PacketBytes;
 
-use crate::insn::mask;
+use crate::insn::{mask, opaque};
 
 /// Where headers can lie. Larger than any chain of them that the walk follows.
 const HEADER_SPACE: u32 = 0x3fff;
@@ -28,6 +31,8 @@ pub trait Packet: PacketBytes + Copy {
     fn is_non_linear(&self) -> bool;
     /// How many wire segments it holds, 0 or 1 for one.
     fn gso_segments(&self) -> u32;
+    /// The socket's cookie and cgroup id, 0 when not known here.
+    fn socket(&self) -> (u64, u64);
 }
 
 /// An skb whose linear part can be read directly: TC and cgroup_skb.
@@ -73,6 +78,16 @@ impl Packet for Skb {
         // SAFETY: the context is valid.
         unsafe { (*self.0).gso_segs }
     }
+    #[inline(always)]
+    fn socket(&self) -> (u64, u64) {
+        // SAFETY: the context is valid.
+        unsafe {
+            (
+                bpf_get_socket_cookie(self.0.cast()),
+                bpf_skb_cgroup_id(self.0),
+            )
+        }
+    }
 }
 
 /// An skb at a socket filter, where only helpers read.
@@ -110,6 +125,11 @@ impl Packet for SocketSkb {
     fn gso_segments(&self) -> u32 {
         0
     }
+    #[inline(always)]
+    fn socket(&self) -> (u64, u64) {
+        // SAFETY: the context is valid.
+        (unsafe { bpf_get_socket_cookie(self.0.cast()) }, 0)
+    }
 }
 
 /// An XDP buffer.
@@ -126,13 +146,10 @@ impl PacketBytes for Xdp {
         }
         read_by_helper(self, offset)
     }
-    /// The linear part's length: the whole is only known to a helper of 5.18, and the walk asks
-    /// only for super-packets, which XDP never sees.
     #[inline(always)]
     fn len(&self) -> u32 {
         // SAFETY: the context is valid.
-        let (data, end) = unsafe { ((*self.0).data, (*self.0).data_end) };
-        (u64::from(end) - u64::from(data)) as u32
+        unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
     }
 }
 
@@ -155,13 +172,19 @@ impl Packet for Xdp {
     fn gso_segments(&self) -> u32 {
         0
     }
+    #[inline(always)]
+    fn socket(&self) -> (u64, u64) {
+        (0, 0)
+    }
 }
 
 /// A `T` of the linear part, if it is in it.
 #[inline(always)]
 fn read_linear<T: AnyBitPattern>(data: usize, end: usize, offset: u32) -> Option<T> {
-    let at = data + mask::<HEADER_SPACE>(u64::from(offset)) as usize;
-    if offset > HEADER_SPACE || at + size_of::<T>() > end {
+    let at = data + mask(offset, HEADER_SPACE) as usize;
+    // Opaque, lest the comparison becomes `at >= end`, from which the verifier learns nothing.
+    let after = opaque((at + size_of::<T>()) as *const u8) as usize;
+    if offset > HEADER_SPACE || after > end {
         return None;
     }
     // SAFETY: within the packet, as just compared.

@@ -3,7 +3,7 @@
 //! Each CPU has four slots, claimed by exchange: a program in process context (cgroup_skb egress)
 //! is interrupted by softirqs that run others on the same CPU.
 
-use http_trace_common::record::{MAX_BYTES, RecordHeader};
+use http_trace_common::filter::Scratch;
 
 use crate::{insn::exchange, maps::SCRATCH};
 
@@ -15,10 +15,8 @@ pub const SLOTS: u32 = 4;
 pub struct Slot {
     /// 1 while in use.
     claim: u64,
-    /// The record being built: header and bytes together, as the ring buffer takes them.
-    pub header: RecordHeader,
-    /// Room for more than a record, so that a length masked to twice its size stays inside.
-    pub bytes: [u8; MAX_BYTES * 2],
+    /// The filter's.
+    pub scratch: Scratch,
 }
 
 /// A slot that is ours until it is dropped.

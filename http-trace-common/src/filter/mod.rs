@@ -11,8 +11,8 @@
 mod state;
 mod steps;
 
-pub use state::{BLOCK_BYTES, Block, Flow, Scratch, Side, Syn, mode, side_flag};
-pub use steps::step;
+pub use state::{BLOCK_BYTES, Block, Flow, Scratch, Side, Syn, met, mode, side_flag};
+pub use steps::{frame_step, step};
 
 use bytemuck::Zeroable;
 
@@ -21,7 +21,7 @@ use crate::{
     counter::Counter,
     flow::{Direction, FlowKey, seq_distance},
     framer::{Framer, RequestQueue, Window},
-    record::{self, RecordHeader, flag},
+    record::{self, Hook, RecordHeader, flag},
     start_line::{self, is_token},
     walk::{Segment, tcp_flag},
 };
@@ -35,6 +35,8 @@ pub enum Claim {
     Refused,
     /// There is no such flow (or, for an insertion, no room for it).
     Missing,
+    /// An insertion of a connection of the agent's own.
+    Own,
 }
 
 /// What the filter needs of the place it runs in.
@@ -42,6 +44,18 @@ pub trait Env {
     /// `value & bits` in a form that the verifier sees and the compiler keeps. `bits + 1` is a
     /// power of two.
     fn mask(value: u32, bits: u32) -> u32;
+    /// The same number, of which the kernel's verifier knows nothing any more; see
+    /// [`Window::forget`]. The block lends a zero that the verifier does not know for one.
+    fn forget(_block: &Block, number: u32) -> u32 {
+        number
+    }
+    /// Calls [`frame_step`]; in the kernel as a function that is verified by itself.
+    fn frame_step(&mut self, s: &mut Scratch)
+    where
+        Self: Sized,
+    {
+        frame_step::<Self>(s);
+    }
     /// Copies `len` (1 to [`BLOCK_BYTES`]) bytes of the frame from `offset` to the block's start.
     fn load(&mut self, block: &mut Block, offset: u32, len: u32) -> bool;
     /// Ships the block's header and its first `header.len` bytes; fills in `attempt`, `cpu` and
@@ -52,7 +66,7 @@ pub trait Env {
     /// Looks a flow up, claims it and copies its state.
     fn claim(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim;
     /// Inserts a flow, claimed, unless there is one (`Refused`) or no room (`Missing`).
-    fn insert(&mut self, key: &FlowKey, flow: &Flow) -> Claim;
+    fn insert(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim;
     /// Writes a claimed flow back, or deletes it, and releases it.
     fn release(&mut self, key: &FlowKey, flow: &Flow, delete: bool);
     /// What the tuple's SYNs said.
@@ -74,6 +88,8 @@ pub struct Context {
     pub wire_len: u32,
     /// Whether it leaves the host.
     pub egress: bool,
+    /// Where it was seen.
+    pub hook: Hook,
 }
 
 /// A block's bytes under the framer's eye, every index masked.
@@ -110,6 +126,10 @@ impl<E: Env> Window for View<'_, E> {
             Some(word) => u64::from_le_bytes(*word),
             None => 0,
         }
+    }
+    #[inline(always)]
+    fn forget(&self, number: u32) -> u32 {
+        E::forget(self.block, number)
     }
 }
 
@@ -151,7 +171,7 @@ pub fn begin<E: Env>(
             ship_raw(s);
             true
         }
-        Claim::Missing => {
+        Claim::Missing | Claim::Own => {
             if s.end == 0 {
                 return false;
             }
@@ -245,7 +265,7 @@ fn prepare(s: &mut Scratch, config: &FilterConfig, segment: &Segment, context: &
         retransmissions: 0,
         cpu: 0,
         version: record::VERSION,
-        hook: config.hook,
+        hook: context.hook as u8,
         interfaces: [context.interface, 0, 0, 0],
         reserved: [0; 2],
     };
@@ -420,7 +440,7 @@ fn admit<E: Env>(
 
 #[inline(always)]
 pub(crate) fn insert<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
-    match env.insert(&s.key, &s.flow) {
+    match env.insert(&s.key, &mut s.flow) {
         Claim::Held => {
             s.held = 1;
             env.count(Counter::FlowsAdmitted, 1);
@@ -434,6 +454,10 @@ pub(crate) fn insert<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         }
         Claim::Missing => {
             env.count(Counter::TableFull, 1);
+            false
+        }
+        Claim::Own => {
+            env.count(Counter::OwnTraffic, 1);
             false
         }
     }

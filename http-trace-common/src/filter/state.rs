@@ -113,6 +113,24 @@ pub mod mode {
     pub const PROBE: u32 = 2;
 }
 
+/// What the framer met, as far as the filter has to act on it: bits of [`Scratch::met`].
+pub mod met {
+    /// A head begins.
+    pub const HEAD_BEGINS: u32 = 1 << 0;
+    /// A head is complete.
+    pub const HEAD_ENDS: u32 = 1 << 1;
+    /// It was a status line without a status.
+    pub const BAD_STATUS: u32 = 1 << 2;
+    /// After it the connection is a tunnel.
+    pub const TUNNEL: u32 = 1 << 3;
+    /// Framing is lost.
+    pub const LOST: u32 = 1 << 4;
+    /// Bytes that are no HTTP/1.x, in a direction that has not framed a message yet.
+    pub const NEVER_HTTP: u32 = 1 << 5;
+    /// As before, after messages.
+    pub const NOT_HTTP: u32 = 1 << 6;
+}
+
 /// The filter's working place: too large for the kernel's stack, so one of a few per CPU.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -155,8 +173,8 @@ pub struct Scratch {
     pub heads: u32,
     /// Steps left for this segment.
     pub steps: u32,
-    /// Reserved, zero.
-    pub reserved: u32,
+    /// What the framer met in its last step: bits of [`met`].
+    pub met: u32,
     /// The record in the making.
     pub block: Block,
 }

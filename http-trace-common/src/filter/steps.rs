@@ -1,7 +1,7 @@
 //! One step over a segment: load, frame, ship. Bounded work each, so that the kernel's verifier
 //! sees one of them and not the loop.
 
-use super::{BLOCK_BYTES, Env, Scratch, View, insert, mode, other_side, side, side_flag};
+use super::{BLOCK_BYTES, Env, Scratch, View, insert, met, mode, other_side, side, side_flag};
 use crate::{
     counter::Counter,
     flow::seq_distance,
@@ -91,6 +91,16 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
         }
     }
+    env.frame_step(s);
+    if s.met == 0 { true } else { happened(s, env) }
+}
+
+/// One step of the framer over the block; what it met goes to [`Scratch::met`].
+///
+/// Apart from the rest so that the kernel's verifier walks each of its paths once, and not again
+/// together with each path of what comes after.
+#[inline(always)]
+pub fn frame_step<E: Env>(s: &mut Scratch) {
     // The queue and the framer both live in the flow; the window is the block.
     let (mut framer, mut queue) = (side(s).framer, s.flow.queue);
     let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
@@ -100,44 +110,49 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         s.record_flags |= u32::from(flag::HEAD_BEGINS);
     }
     s.cursor = s.cursor.wrapping_add(step.taken);
-    match step.event {
-        None => true,
-        Some(event) => happened(s, env, event),
-    }
+    s.met = match step.event {
+        None | Some(Event::BodyBegins { .. } | Event::MessageEnds) => 0,
+        Some(Event::HeadBegins { .. }) => met::HEAD_BEGINS,
+        Some(Event::HeadEnds { head, body }) => {
+            let bad = matches!(head, HeadFacts::Response { status: 0, .. });
+            met::HEAD_ENDS
+                | if bad { met::BAD_STATUS } else { 0 }
+                | match body {
+                    Body::Tunnel => met::TUNNEL,
+                    Body::Unknown => met::LOST,
+                    _ => 0,
+                }
+        }
+        Some(Event::NotHttp {
+            after_messages: true,
+        }) => met::NOT_HTTP,
+        Some(Event::NotHttp { .. }) => met::NEVER_HTTP,
+        Some(Event::Lost) => met::LOST,
+    };
 }
 
 #[inline(always)]
-fn happened<E: Env>(s: &mut Scratch, env: &mut E, event: Event) -> bool {
-    match event {
-        Event::HeadEnds { head, body } => {
-            s.heads += 1;
-            if let HeadFacts::Response { status: 0, .. } = head {
-                env.count(Counter::BadStatusLine, 1);
-            }
-            match body {
-                Body::Tunnel => other_side(s).framer.set_opaque(),
-                Body::Unknown => lose(s, env),
-                _ => {}
-            }
-            true
-        }
-        Event::NotHttp { after_messages } => {
-            let other_idle = other_side(s).framer.is_response().is_none();
-            if !after_messages && other_idle {
-                // Never was HTTP/1.x: nothing of it was shipped, and nothing is kept.
-                s.delete = 2;
-                env.count(Counter::NotHttp, 1);
-                return false;
-            }
-            lose(s, env);
-            true
-        }
-        Event::Lost => {
-            lose(s, env);
-            true
-        }
-        Event::HeadBegins { .. } | Event::BodyBegins { .. } | Event::MessageEnds => true,
+fn happened<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    let met = s.met;
+    if met & met::HEAD_ENDS != 0 {
+        s.heads += 1;
     }
+    if met & met::BAD_STATUS != 0 {
+        env.count(Counter::BadStatusLine, 1);
+    }
+    if met & met::TUNNEL != 0 {
+        other_side(s).framer.set_opaque();
+    }
+    if met & met::NEVER_HTTP != 0 && other_side(s).framer.is_response().is_none() {
+        // Never was HTTP/1.x: nothing of it was shipped, and nothing is kept.
+        s.delete = 2;
+        env.count(Counter::NotHttp, 1);
+        return false;
+    }
+    if met & (met::LOST | met::NOT_HTTP | met::NEVER_HTTP) != 0 {
+        lose(s, env);
+    }
+    true
 }
 
 /// Framing is lost here: what is pending ships as framed, the rest of the segment as it is.
@@ -368,15 +383,12 @@ fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             return false;
         }
     }
-    let (mut framer, mut queue) = (side(s).framer, s.flow.queue);
-    let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
-    side(s).framer = framer;
-    s.cursor = s.cursor.wrapping_add(step.taken);
-    if let Some(Event::NotHttp { .. }) = step.event {
+    env.frame_step(s);
+    if s.met & (met::NOT_HTTP | met::NEVER_HTTP) != 0 {
         env.count(Counter::NotHttp, 1);
         return false;
     }
-    if framer.phase() != Phase::Head {
+    if side(s).framer.phase() != Phase::Head {
         return true;
     }
     side(s).framer.lose();

@@ -234,7 +234,7 @@ impl Step {
 }
 
 /// Bytes handled one at a time in one step, at most: the verifier walks each of them.
-const BYTES_PER_STEP: u32 = if cfg!(target_arch = "bpf") { 12 } else { 64 };
+const BYTES_PER_STEP: u32 = if cfg!(target_arch = "bpf") { 1 } else { 64 };
 /// Sub-states of [`Framer::line`].
 mod line {
     /// At the beginning of a line (in a start line: of the line).
@@ -442,6 +442,7 @@ impl Framer {
         if at >= end {
             return Step::took(0, Span::Ignored);
         }
+        let (at, end) = (window.forget(at), window.forget(end));
         match self.phase() {
             Phase::Head | Phase::Trailers => self.fields(queue, window, at, end),
             Phase::StartLine => self.start_line(window, at, end),

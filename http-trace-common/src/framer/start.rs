@@ -80,8 +80,7 @@ impl Framer {
                         return self.not_http(n);
                     }
                     // A method that begins as `HTTP` does.
-                    self.value =
-                        [0, 0x48, 0x4854, 0x48_5454, 0x4854_5450][(pos & 7).min(4) as usize];
+                    self.value = 0x4854_5450 >> (32 - 8 * u32::from(pos));
                     self.line = line::METHOD;
                     return Step::took(n, Span::Head);
                 }

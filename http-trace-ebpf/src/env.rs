@@ -1,0 +1,228 @@
+//! What the filter needs of the kernel: bytes of the packet, the flow table, the ring buffer.
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_get_smp_processor_id, bpf_ringbuf_output},
+};
+use http_trace_common::{
+    counter::Counter,
+    filter::{self, BLOCK_BYTES, Block, Claim, Env, Flow, Scratch, Syn},
+    flow::FlowKey,
+    record::HEADER_LEN,
+};
+
+use crate::{
+    insn::{add, compare_exchange, fetch_add, mask},
+    maps::{EVENTS, FLOWS, OWN, Own, SYNS, count, this_cpu},
+    packet::Packet,
+};
+
+/// How often another CPU's claim is asked for again: about a microsecond.
+const CLAIM_TRIES: u32 = 24;
+/// Bytes of `Unsure` directions that a CPU ships in a second beyond each flow's own budget.
+const UNSURE_BYTES_PER_S: u64 = 32 << 20;
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The environment of one packet.
+pub struct Kernel<P> {
+    /// The packet.
+    pub packet: P,
+    /// When it was seen.
+    pub time_ns: u64,
+}
+
+impl<P: Packet> Env for Kernel<P> {
+    #[inline(always)]
+    fn mask(value: u32, bits: u32) -> u32 {
+        mask(value, bits)
+    }
+
+    #[inline(always)]
+    fn forget(block: &Block, number: u32) -> u32 {
+        // SAFETY: a field of the block, always zero; volatile so that it is read each time.
+        let zero = unsafe { (&raw const block.header.reserved[0]).read_volatile() };
+        add(number, zero)
+    }
+
+    #[inline(always)]
+    fn frame_step(&mut self, s: &mut Scratch) {
+        verified_frame_step(s);
+    }
+
+    #[inline(always)]
+    fn load(&mut self, block: &mut Block, offset: u32, len: u32) -> bool {
+        let len = mask(len.wrapping_sub(1), BLOCK_BYTES - 1) + 1;
+        // SAFETY: 1 to BLOCK_BYTES bytes, for which the block has room.
+        unsafe { self.packet.load(offset, block.bytes.as_mut_ptr(), len) }
+    }
+
+    #[inline(always)]
+    fn emit(&mut self, block: &mut Block) {
+        // SAFETY: no arguments.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        let header = &mut block.header;
+        header.cpu = cpu as u16;
+        (header.socket_cookie, header.cgroup_id) = self.packet.socket();
+        if let Some(state) = this_cpu() {
+            // SAFETY: a per-CPU map value; atomic because a softirq may interrupt us here.
+            header.attempt = unsafe { fetch_add(&raw mut (*state).attempts, 1) } as u32;
+        }
+        let len = if header.len >= BLOCK_BYTES {
+            BLOCK_BYTES
+        } else {
+            mask(header.len, BLOCK_BYTES - 1)
+        };
+        // SAFETY: header and bytes lie together in the block, which holds that many.
+        let written = unsafe {
+            bpf_ringbuf_output(
+                (&raw const EVENTS).cast_mut().cast(),
+                (&raw mut *block).cast(),
+                HEADER_LEN as u64 + u64::from(len),
+                // The host drains by a timer: waking it for each record would cost more than all
+                // the rest.
+                u64::from(BPF_RB_NO_WAKEUP),
+            )
+        };
+        if written == 0 {
+            count(Counter::Records, 1);
+            count(Counter::RecordBytes, u64::from(len));
+        } else {
+            count(Counter::RingFull, 1);
+            count(Counter::RingFullBytes, u64::from(len));
+        }
+    }
+
+    #[inline(always)]
+    fn count(&mut self, counter: Counter, n: u32) {
+        count(counter, u64::from(n));
+    }
+
+    #[inline(always)]
+    fn claim(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim {
+        let Some(entry) = FLOWS.get_ptr_mut(key) else {
+            return Claim::Missing;
+        };
+        let ours = our_claim();
+        // SAFETY: a map value, which stays mapped until this program ends; aligned to eight.
+        unsafe {
+            let word = &raw mut (*entry).claim;
+            let mut found = compare_exchange(word, 0, ours);
+            // On our own CPU the holder is what we interrupted: waiting would not help.
+            let mut tries = 0;
+            while found != 0 && found != ours && tries < CLAIM_TRIES {
+                found = compare_exchange(word, 0, ours);
+                tries += 1;
+            }
+            if found != 0 {
+                return Claim::Refused;
+            }
+            *flow = *entry;
+        }
+        Claim::Held
+    }
+
+    #[inline(always)]
+    fn insert(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim {
+        if OWN
+            .get_ptr(Own {
+                address: key.a,
+                port: key.a_port.into(),
+            })
+            .is_some()
+            || OWN
+                .get_ptr(Own {
+                    address: key.b,
+                    port: key.b_port.into(),
+                })
+                .is_some()
+        {
+            return Claim::Own;
+        }
+        flow.claim = our_claim();
+        match FLOWS.insert(key, &*flow, u64::from(BPF_NOEXIST)) {
+            Ok(()) => Claim::Held,
+            Err(EEXIST) => Claim::Refused,
+            Err(_) => Claim::Missing,
+        }
+    }
+
+    #[inline(always)]
+    fn release(&mut self, key: &FlowKey, flow: &Flow, delete: bool) {
+        if delete {
+            // Whoever waits for the claim works on until the entry is freed, unseen by others.
+            let _ = FLOWS.remove(key);
+            return;
+        }
+        if let Some(entry) = FLOWS.get_ptr_mut(key) {
+            // SAFETY: a map value that we hold. The claim is given up last.
+            unsafe {
+                write_back(entry, flow);
+                (&raw mut (*entry).claim).write_volatile(0);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn syn(&mut self, key: &FlowKey) -> Option<Syn> {
+        // SAFETY: a map value. It may be recycled while it is read; then it says the wrong sequence
+        // number, and the connection is admitted later or not at all.
+        SYNS.get_ptr(key).map(|syn| unsafe { syn.read() })
+    }
+
+    #[inline(always)]
+    fn set_syn(&mut self, key: &FlowKey, syn: &Syn) {
+        let _ = SYNS.insert(key, syn, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn unsure_budget(&mut self, bytes: u32) -> bool {
+        let Some(state) = this_cpu() else {
+            return false;
+        };
+        // SAFETY: a per-CPU map value. A softirq between the lines can only make the budget a
+        // little larger.
+        unsafe {
+            if self.time_ns.wrapping_sub((*state).unsure_since_ns) >= SECOND_NS {
+                (*state).unsure_since_ns = self.time_ns;
+                (*state).unsure_bytes = 0;
+            }
+            (*state).unsure_bytes += u64::from(bytes);
+            (*state).unsure_bytes <= UNSURE_BYTES_PER_S
+        }
+    }
+}
+
+/// One step of the framer. Exported, which makes it a global function to the verifier: walked once,
+/// by itself, for any scratch at all.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn verified_frame_step(scratch: *mut Scratch) -> u32 {
+    // SAFETY: null or a scratch; the verifier holds callers to it.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        filter::frame_step::<Kernel<crate::packet::Skb>>(scratch);
+    }
+    0
+}
+
+/// errno of an insertion that found the key.
+const EEXIST: i32 = -17;
+
+/// This CPU's mark in a flow's claim.
+#[inline(always)]
+fn our_claim() -> u64 {
+    // SAFETY: no arguments.
+    u64::from(unsafe { bpf_get_smp_processor_id() }) + 1
+}
+
+/// Everything but the claim.
+#[inline(always)]
+unsafe fn write_back(entry: *mut Flow, flow: &Flow) {
+    const WORDS: usize = size_of::<Flow>() / 8;
+    let (to, from) = (entry.cast::<u64>(), (&raw const *flow).cast::<u64>());
+    let mut i = 1;
+    while i < WORDS {
+        // SAFETY: both are flows, which are whole words.
+        unsafe { *to.add(i) = *from.add(i) };
+        i += 1;
+    }
+}
