@@ -201,7 +201,7 @@ impl<F: FnMut(Record<'_>)> Env for HostEnv<'_, F> {
         }
     }
 
-    fn insert(&mut self, key: &FlowKey, flow: &Flow) -> Claim {
+    fn insert(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim {
         if self.tables.flows.contains_key(key) {
             return Claim::Refused;
         }

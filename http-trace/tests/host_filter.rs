@@ -65,6 +65,7 @@ impl Wire {
             interface: 1,
             wire_len: payload.len() as u32,
             egress: false,
+            hook: http_trace_common::record::Hook::Capture,
         };
         let records = &mut self.records;
         self.filter.push(payload, &segment, &context, &mut |r| {
