@@ -20,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod event;
 pub mod host_filter;
+pub mod flow;
 pub mod http;
 #[cfg(feature = "live")]
 pub mod probe;

@@ -1,0 +1,293 @@
+//! The bounded table of connections: a keyed hash over a slab, with lists in order of last use.
+//!
+//! Insertion, look-up, removal and finding the oldest of a kind are O(1). The table never decides
+//! what goes: its owner asks for the oldest of a [`List`] and removes it.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use http_trace_common::flow::FlowKey;
+
+/// In what state a connection is; each has a list of its own, oldest use first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum List {
+    /// No payload yet: under a SYN flood these go first after the closed ones.
+    Embryonic = 0,
+    /// Open, with nothing in flight.
+    Idle = 1,
+    /// Open, with bytes or messages in flight.
+    Busy = 2,
+    /// Closed; kept so that late copies make nothing twice.
+    Closed = 3,
+}
+
+const LISTS: usize = 4;
+const NONE: u32 = u32::MAX;
+
+/// Where a connection is in the table, valid until it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Id(u32);
+
+impl Id {
+    /// As an index, for tables beside this one.
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+}
+
+#[derive(Debug)]
+struct Slot<V> {
+    key: FlowKey,
+    last_ns: u64,
+    previous: u32,
+    next: u32,
+    list: List,
+    value: Option<V>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    first: u32,
+    last: u32,
+    len: usize,
+}
+
+/// The table; `V` is what is kept for each connection.
+#[derive(Debug)]
+pub struct Table<V> {
+    index: HashTable<u32>,
+    slots: Vec<Slot<V>>,
+    free: u32,
+    lists: [Ends; LISTS],
+    hasher: foldhash::fast::RandomState,
+}
+
+impl<V> Default for Table<V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<V> Table<V> {
+    /// Bytes that a connection costs in the table, the hash index not counted.
+    pub const SLOT_BYTES: usize = size_of::<Slot<V>>();
+
+    /// An empty table; it grows as connections come.
+    pub fn new() -> Self {
+        Table {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: NONE,
+            lists: [Ends { first: NONE, last: NONE, len: 0 }; LISTS],
+            // The keys are the network's to choose, so the hash is seeded at random.
+            hasher: foldhash::fast::RandomState::default(),
+        }
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// How many connections are in `list`.
+    pub fn len_of(&self, list: List) -> usize {
+        self.lists[list as usize].len
+    }
+
+    /// The connection named `key`.
+    pub fn find(&self, key: &FlowKey) -> Option<Id> {
+        let hash = self.hasher.hash_one(key);
+        let slots = &self.slots;
+        self.index
+            .find(hash, |&i| slots.get(i as usize).is_some_and(|slot| slot.key == *key))
+            .map(|&i| Id(i))
+    }
+
+    /// Adds a connection that is not there yet, as the last of `list`.
+    pub fn insert(&mut self, key: FlowKey, value: V, list: List, now_ns: u64) -> Id {
+        let slot = Slot { key, last_ns: now_ns, previous: NONE, next: NONE, list, value: Some(value) };
+        let at = if self.free == NONE {
+            self.slots.push(slot);
+            (self.slots.len() - 1) as u32
+        } else {
+            let at = self.free;
+            let place = &mut self.slots[at as usize];
+            self.free = place.next;
+            *place = slot;
+            at
+        };
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        self.index.insert_unique(hasher.hash_one(key), at, |&i| {
+            hasher.hash_one(slots[i as usize].key)
+        });
+        self.link(at, list);
+        Id(at)
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, id: Id) -> Option<(FlowKey, V)> {
+        let at = id.0;
+        let slot = self.slots.get_mut(at as usize)?;
+        let value = slot.value.take()?;
+        let key = slot.key;
+        let hash = self.hasher.hash_one(key);
+        if let Ok(entry) = self.index.find_entry(hash, |&i| i == at) {
+            entry.remove();
+        }
+        self.unlink(at);
+        self.slots[at as usize].next = self.free;
+        self.free = at;
+        Some((key, value))
+    }
+
+    /// A connection's key and value.
+    pub fn get_mut(&mut self, id: Id) -> Option<(&FlowKey, &mut V)> {
+        let slot = self.slots.get_mut(id.0 as usize)?;
+        Some((&slot.key, slot.value.as_mut()?))
+    }
+
+    /// A connection's value.
+    pub fn get(&self, id: Id) -> Option<&V> {
+        self.slots.get(id.0 as usize)?.value.as_ref()
+    }
+
+    /// When a connection was last used.
+    pub fn last_ns(&self, id: Id) -> u64 {
+        self.slots.get(id.0 as usize).map_or(0, |slot| slot.last_ns)
+    }
+
+    /// The connection of `list` whose last use is longest ago.
+    pub fn oldest(&self, list: List) -> Option<Id> {
+        let first = self.lists[list as usize].first;
+        (first != NONE).then_some(Id(first))
+    }
+
+    /// The one after `id` in its list: used later.
+    pub fn newer(&self, id: Id) -> Option<Id> {
+        let next = self.slots.get(id.0 as usize)?.next;
+        (next != NONE).then_some(Id(next))
+    }
+
+    /// Marks a use, which makes the connection the last of `list`.
+    pub fn touch(&mut self, id: Id, list: List, now_ns: u64) {
+        let at = id.0;
+        let Some(slot) = self.slots.get_mut(at as usize) else { return };
+        slot.last_ns = now_ns;
+        if slot.list == list && self.lists[list as usize].last == at {
+            return;
+        }
+        self.unlink(at);
+        self.link(at, list);
+    }
+
+    /// Every connection, in no particular order.
+    pub fn ids(&self) -> impl Iterator<Item = Id> + use<V> {
+        let ids: Vec<u32> = self.index.iter().copied().collect();
+        ids.into_iter().map(Id)
+    }
+
+    fn link(&mut self, at: u32, list: List) {
+        let ends = &mut self.lists[list as usize];
+        let previous = ends.last;
+        ends.last = at;
+        ends.len += 1;
+        if previous == NONE {
+            ends.first = at;
+        } else {
+            self.slots[previous as usize].next = at;
+        }
+        let slot = &mut self.slots[at as usize];
+        slot.list = list;
+        slot.previous = previous;
+        slot.next = NONE;
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let (previous, next, list) = {
+            let slot = &self.slots[at as usize];
+            (slot.previous, slot.next, slot.list)
+        };
+        let ends = &mut self.lists[list as usize];
+        ends.len -= 1;
+        if previous == NONE {
+            ends.first = next;
+        }
+        if next == NONE {
+            ends.last = previous;
+        }
+        if previous != NONE {
+            self.slots[previous as usize].next = next;
+        }
+        if next != NONE {
+            self.slots[next as usize].previous = previous;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_trace_common::flow::v4_mapped;
+
+    fn key(port: u16) -> FlowKey {
+        FlowKey::new(&v4_mapped([10, 0, 0, 1]), port, &v4_mapped([10, 0, 0, 2]), 80, 0).0
+    }
+
+    fn order(table: &Table<u16>, list: List) -> Vec<u16> {
+        let mut out = Vec::new();
+        let mut at = table.oldest(list);
+        while let Some(id) = at {
+            out.push(*table.get(id).expect("linked slots are in use"));
+            at = table.newer(id);
+        }
+        out
+    }
+
+    #[test]
+    fn keeps_each_list_in_order_of_last_use() {
+        let mut table = Table::new();
+        for port in 0..5 {
+            table.insert(key(port), port, List::Idle, u64::from(port));
+        }
+        let second = table.find(&key(1)).expect("inserted");
+        table.touch(second, List::Idle, 9);
+        assert_eq!(order(&table, List::Idle), [0, 2, 3, 4, 1]);
+        let fourth = table.find(&key(3)).expect("inserted");
+        table.touch(fourth, List::Closed, 10);
+        assert_eq!(order(&table, List::Idle), [0, 2, 4, 1]);
+        assert_eq!(order(&table, List::Closed), [3]);
+        assert_eq!((table.len(), table.len_of(List::Idle)), (5, 4));
+    }
+
+    #[test]
+    fn reuses_slots_and_forgets_what_is_removed() {
+        let mut table = Table::new();
+        for round in 0..1000u16 {
+            let id = table.insert(key(round), round, List::Busy, 0);
+            assert_eq!(id.index(), u32::from(round % 2));
+            if round % 2 == 1 {
+                for port in [round - 1, round] {
+                    let id = table.find(&key(port)).expect("inserted");
+                    assert_eq!(table.remove(id).map(|(_, v)| v), Some(port));
+                    assert_eq!(table.find(&key(port)), None);
+                    assert_eq!(table.remove(id), None);
+                }
+                // The free list is last in, first out: put it back into the order asserted above.
+                let (a, b) = (key(60_000), key(60_001));
+                let first = table.insert(a, 0, List::Busy, 0);
+                let second = table.insert(b, 0, List::Busy, 0);
+                assert_eq!(first.index() + second.index(), 1);
+                table.remove(if first.index() == 1 { first } else { second });
+                table.remove(if first.index() == 1 { second } else { first });
+            }
+        }
+        assert!(table.is_empty());
+        assert_eq!(table.oldest(List::Busy), None);
+    }
+}

@@ -1,0 +1,260 @@
+//! From a head's bytes to its fields.
+//!
+//! httparse reads what RFC 9112 allows. What it refuses and the framer accepted (folded lines,
+//! lines without a colon, control characters, HTTP/1.2, more headers than fit its table) is read by
+//! a decoder of our own that refuses nothing: no framed head is lost. A head may also be cut short
+//! by a hole; then the whole lines in it are decoded.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+
+use super::head::{Header, Headers, RequestHead, ResponseHead};
+
+/// A line without a colon among the field lines; it is no header.
+pub const LINE_WITHOUT_COLON: u32 = 1 << 0;
+/// Blanks between a field name and its colon (RFC 9112 §5.1).
+pub const SPACE_BEFORE_COLON: u32 = 1 << 1;
+/// A field name that is no token (RFC 9110 §5.1).
+pub const BAD_FIELD_NAME: u32 = 1 << 2;
+
+/// Field lines that httparse is given room for.
+const ROOM: usize = 64;
+
+/// Decodes a response head; `None` unless it begins with a status line that has a code. The second
+/// value holds this module's flags.
+pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
+    let (line, rest) = first_line(bytes);
+    let minor_version = *line.get(7)?;
+    let status = line.get(9..12)?;
+    if !minor_version.is_ascii_digit() || !status.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let status = status.iter().fold(0, |n, &d| n * 10 + u16::from(d - b'0'));
+    // httparse would drop a reason phrase that is not ASCII.
+    let reason = bytes.slice_ref(trim(line.get(12..).unwrap_or_default()));
+    let mut room = [const { MaybeUninit::uninit() }; ROOM];
+    let mut parsed = httparse::Response::new(&mut []);
+    let strict = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut room)
+        .is_ok_and(|status| status.is_complete());
+    let (headers, flags) = if strict { (known(bytes, parsed.headers), 0) } else { lenient(bytes, rest) };
+    let content_length = content_length(&headers);
+    let minor_version = minor_version - b'0';
+    Some((
+        ResponseHead { minor_version, status, reason, headers, content_length, wire_len, first_byte_ns },
+        flags,
+    ))
+}
+
+/// Decodes a request head; `None` unless it begins with a request line.
+pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
+    let (line, rest) = first_line(bytes);
+    let line = line.trim_ascii_end();
+    let (version_at, minor_version) = match line {
+        [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] => (line.len() - 9, *minor),
+        _ => return None,
+    };
+    let sp = line.iter().position(|&b| b == b' ')?;
+    let method = bytes.slice_ref(line.get(..sp)?);
+    let target = bytes.slice_ref(trim(line.get(sp..version_at).unwrap_or_default()));
+    let mut room = [const { MaybeUninit::uninit() }; ROOM];
+    let mut parsed = httparse::Request::new(&mut []);
+    let strict = httparse::ParserConfig::default()
+        .parse_request_with_uninit_headers(&mut parsed, bytes, &mut room)
+        .is_ok_and(|status| status.is_complete());
+    let (headers, flags) = if strict { (known(bytes, parsed.headers), 0) } else { lenient(bytes, rest) };
+    let minor_version = minor_version.wrapping_sub(b'0');
+    Some((RequestHead { method, target, minor_version, headers, wire_len }, flags))
+}
+
+/// Whether a head that was cut short holds its whole start line.
+pub fn has_start_line(bytes: &[u8]) -> bool {
+    bytes.contains(&b'\n')
+}
+
+/// The start line without its line end, and what follows it.
+fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|&b| b == b'\n').unwrap_or(bytes.len());
+    let (line, rest) = bytes.split_at(end);
+    (line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default())
+}
+
+fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
+    let mut headers = Vec::with_capacity(parsed.len());
+    for field in parsed {
+        headers.push(Header {
+            name: bytes.slice_ref(field.name.as_bytes()),
+            value: bytes.slice_ref(trim(field.value)),
+        });
+    }
+    Headers(headers)
+}
+
+/// Field lines up to the blank line or the end of what there is, whatever they are made of.
+fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
+    let mut headers: Vec<Header> = Vec::new();
+    let mut flags = 0;
+    // The last field's folded lines, joined when the next field begins.
+    let mut folds: Vec<&[u8]> = Vec::new();
+    while let Some(end) = rest.iter().position(|&b| b == b'\n') {
+        let (line, after) = rest.split_at(end);
+        rest = after.get(1..).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            break;
+        }
+        if matches!(line.first(), Some(b' ' | b'\t')) && !headers.is_empty() {
+            folds.push(trim(line));
+            continue;
+        }
+        join(&mut headers, &mut folds);
+        let Some(colon) = line.iter().position(|&b| b == b':') else {
+            flags |= LINE_WITHOUT_COLON;
+            continue;
+        };
+        let (name, value) = line.split_at(colon);
+        let trimmed = trim(name);
+        if trimmed.len() != name.len() {
+            flags |= SPACE_BEFORE_COLON;
+        }
+        if trimmed.is_empty() || !trimmed.iter().all(|&b| http_trace_common::start_line::is_token(b)) {
+            flags |= BAD_FIELD_NAME;
+        }
+        headers.push(Header {
+            name: bytes.slice_ref(trimmed),
+            value: bytes.slice_ref(trim(value.get(1..).unwrap_or_default())),
+        });
+    }
+    join(&mut headers, &mut folds);
+    (Headers(headers), flags)
+}
+
+/// Appends folded lines to the last field, each after one blank (RFC 9112 §5.2).
+fn join(headers: &mut [Header], folds: &mut Vec<&[u8]>) {
+    if folds.is_empty() {
+        return;
+    }
+    if let Some(last) = headers.last_mut() {
+        let mut value = last.value.to_vec();
+        for fold in folds.iter().filter(|fold| !fold.is_empty()) {
+            if !value.is_empty() {
+                value.push(b' ');
+            }
+            value.extend_from_slice(fold);
+        }
+        last.value = value.into();
+    }
+    folds.clear();
+}
+
+/// Without blanks at either end (OWS, RFC 9110 §5.6.3).
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The one plain number that all Content-Length values are (RFC 9110 §8.6), if they are.
+fn content_length(headers: &Headers) -> Option<u64> {
+    let mut length = None;
+    for value in headers.all("content-length") {
+        for element in value.split(|&b| b == b',') {
+            let element = trim(element);
+            if element.is_empty() || !element.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            let number: u64 = std::str::from_utf8(element).ok()?.parse().ok()?;
+            if length.is_some_and(|other| other != number) {
+                return None;
+            }
+            length = Some(number);
+        }
+    }
+    length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(bytes: &str) -> String {
+        let bytes = Bytes::copy_from_slice(bytes.as_bytes());
+        let (head, flags) = response(&bytes, bytes.len() as u64, 0).expect("a status line");
+        let mut out = format!("1.{} {} [{}]", head.minor_version, head.status, head.reason.escape_ascii());
+        for field in &head.headers.0 {
+            out += &format!(" {}=[{}]", field.name.escape_ascii(), field.value.escape_ascii());
+        }
+        if let Some(length) = head.content_length {
+            out += &format!(" length={length}");
+        }
+        for (bit, name) in [
+            (LINE_WITHOUT_COLON, " line_without_colon"),
+            (SPACE_BEFORE_COLON, " space_before_colon"),
+            (BAD_FIELD_NAME, " bad_field_name"),
+        ] {
+            if flags & bit != 0 {
+                out += name;
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn responses() {
+        let many: String = (0..200).map(|i| format!("h{i}: {i}\r\n")).collect();
+        assert_eq!(shown(&format!("HTTP/1.1 200 OK\r\n{many}\r\n")).matches("=[").count(), 200);
+        for (bytes, expected) in [
+            (
+                "HTTP/1.1 200 OK\r\nServer: x\r\ncontent-LENGTH:  12 \r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\n",
+                "1.1 200 [OK] Server=[x] content-LENGTH=[12] Set-Cookie=[a] set-cookie=[b] length=12",
+            ),
+            ("HTTP/1.0 404\r\n\r\n", "1.0 404 []"),
+            ("HTTP/1.1 404 \r\n\r\n", "1.1 404 []"),
+            ("HTTP/1.1 200 \u{e9}t\u{e9}\r\nA: \u{e9}\r\n\r\n", r"1.1 200 [\xc3\xa9t\xc3\xa9] A=[\xc3\xa9]"),
+            ("HTTP/1.2 200 OK\r\nA: b\r\n\r\n", "1.2 200 [OK] A=[b]"),
+            ("HTTP/1.1 999 Odd\nA: b\nB:c\n\n", "1.1 999 [Odd] A=[b] B=[c]"),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\td\r\nE: f\r\n\r\n", "1.1 200 [OK] A=[b c d] E=[f]"),
+            ("HTTP/1.1 200 OK\r\nA:\r\n c\r\n\r\n", "1.1 200 [OK] A=[c]"),
+            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "1.1 200 [OK] A=[b] space_before_colon"),
+            ("HTTP/1.1 200 OK\r\nnonsense\r\nA: b\r\n\r\n", "1.1 200 [OK] A=[b] line_without_colon"),
+            ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", "1.1 200 [OK] =[b] bad_field_name"),
+            ("HTTP/1.1 200 OK\r\nA: \u{0}\u{1}\r\n\r\n", r"1.1 200 [OK] A=[\x00\x01]"),
+            ("HTTP/1.1 200 OK\r\nA: b\r\nCut: off\r\nLas", "1.1 200 [OK] A=[b] Cut=[off]"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", "1.1 200 [OK] Content-Length=[5] Content-Length=[5] length=5"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n", "1.1 200 [OK] Content-Length=[5, 6]"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "1.1 200 [OK] Content-Length=[+5]"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", "1.1 200 [OK] Content-Length=[99999999999999999999]"),
+        ] {
+            assert_eq!(shown(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn requests() {
+        for (bytes, expected) in [
+            ("GET /a HTTP/1.1\r\nHost: x\r\n\r\n", Some(("GET", "/a", 1, 1))),
+            ("GET /a b  c HTTP/1.0\r\n\r\n", Some(("GET", "/a b  c", 0, 0))),
+            ("GET HTTP/1.1\r\n\r\n", Some(("GET", "", 1, 0))),
+            ("GET  / HTTP/1.1 \r\nA: b\r\n c\r\n\r\n", Some(("GET", "/", 1, 1))),
+            ("GET / HTTP/1.1 HTTP/1.0\n\n", Some(("GET", "/ HTTP/1.1", 0, 0))),
+            ("GET /\r\n\r\n", None),
+        ] {
+            let bytes = Bytes::copy_from_slice(bytes.as_bytes());
+            let head = request(&bytes, 0).map(|(head, _)| head);
+            let got = head.as_ref().map(|head| {
+                (
+                    std::str::from_utf8(&head.method).expect("ASCII"),
+                    std::str::from_utf8(&head.target).expect("ASCII"),
+                    head.minor_version,
+                    head.headers.0.len(),
+                )
+            });
+            assert_eq!(got, expected);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! From an exchange to its event. Decides nothing about what a message is.
+
+use std::net::IpAddr;
+
+use http_trace_common::flow::{Address, Direction, FlowKey};
+use http_trace_common::framer::flag;
+use http_trace_common::record;
+
+use super::connection::Facts;
+use super::context::Context;
+use super::head::{RequestHead, ResponseHead};
+use super::transaction::{Exchange, Request};
+use crate::event::{BodyEnd, Endpoint, HttpEvent, LossUnit, Missing, NoResponse, Output};
+use crate::flow::Origin;
+
+/// How far a response was followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// To its end.
+    Ended(BodyEnd),
+    /// It goes on.
+    Open,
+    /// Its end cannot be told: bytes that the framing needs are missing.
+    Lost,
+}
+
+/// The event of an exchange with a final response.
+pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, how: How) {
+    let Some(response) = exchange.response else { return };
+    let end = match how {
+        How::Ended(end) => Some(end),
+        How::Open | How::Lost => None,
+    };
+    let complete = end.is_some_and(|end| end != BodyEnd::Cut);
+    let mut missing = Vec::new();
+    if exchange.request.is_none() {
+        missing.push(Missing::Request);
+        cx.stats.without_request += 1;
+    }
+    if response.head_cut {
+        missing.push(Missing::Headers);
+    }
+    if how == How::Lost {
+        missing.push(Missing::Body);
+    }
+    if !complete {
+        missing.push(Missing::End);
+        cx.stats.incomplete += 1;
+    }
+    cx.stats.count_response(response.head.status);
+    cx.stats.informational += exchange.informational.len() as u64;
+    let head_len = response.head.wire_len;
+    let mut event = blank(facts, cx, exchange.ordinal, exchange.request.as_ref(), &response.origin);
+    event.id = identity(&cx.key, response.start, status_bytes(&response.head));
+    event.time_ns = response.head.first_byte_ns;
+    event.response_start_ns = Some(response.head.first_byte_ns);
+    if !response.head_cut {
+        event.head_end_ns = Some(response.head_end_ns);
+    }
+    if complete {
+        event.response_end_ns = Some(response.last_ns);
+    }
+    event.body_bytes = (!response.head_cut).then_some(response.body_bytes);
+    event.response_bytes = Some(head_len + response.framing_bytes + response.body_bytes);
+    event.body_end = end;
+    event.complete = complete;
+    event.missing = missing;
+    event.flags = flag_names(response.flags, response.oddities);
+    event.retransmissions = response.copies;
+    let indexes = response.interfaces;
+    event.interfaces =
+        indexes.into_iter().filter(|&index| index != 0).map(|index| cx.interfaces.name(index)).collect();
+    event.request = exchange.request.map(|request| request.head);
+    event.informational = heads(exchange.informational);
+    event.response = Some(response.head);
+    send(cx, event);
+}
+
+/// 1xx heads that no final response followed: the last of them stands for the response.
+pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut exchange: Exchange) {
+    let Some((head, origin)) = exchange.informational.pop() else { return };
+    cx.stats.informational += 1 + exchange.informational.len() as u64;
+    let mut event = blank(facts, cx, exchange.ordinal, exchange.request.as_ref(), &origin);
+    event.id = identity(&cx.key, head.first_byte_ns, status_bytes(&head));
+    event.time_ns = head.first_byte_ns;
+    event.response_start_ns = Some(head.first_byte_ns);
+    event.body_end = Some(BodyEnd::None);
+    event.response_bytes = Some(head.wire_len);
+    event.body_bytes = Some(0);
+    event.complete = true;
+    if exchange.request.is_none() {
+        event.missing.push(Missing::Request);
+    }
+    let indexes = origin.interfaces;
+    event.interfaces =
+        indexes.into_iter().filter(|&index| index != 0).map(|index| cx.interfaces.name(index)).collect();
+    event.request = exchange.request.map(|request| request.head);
+    event.informational = heads(exchange.informational);
+    event.response = Some(head);
+    send(cx, event);
+}
+
+/// A request that nothing answered.
+pub(crate) fn no_response(facts: &Facts, cx: &mut Context<'_>, request: Request, why: NoResponse) {
+    if !cx.config.no_response {
+        cx.stats.requests_unmatched += 1;
+        return;
+    }
+    cx.stats.no_response += 1;
+    let mut event = blank(facts, cx, request.ordinal, Some(&request), &request.origin);
+    event.id = identity(&cx.key, request.start, &request.head.target);
+    event.time_ns = request.start_ns;
+    event.no_response = Some(why);
+    event.request = Some(request.head);
+    send(cx, event);
+}
+
+/// A connection attempt that was refused or not answered, at a port that is of interest.
+pub(crate) fn attempt(facts: &Facts, cx: &mut Context<'_>, time_ns: u64, why: NoResponse) {
+    let client = if facts.client == Some(1) { Direction::FromB } else { Direction::FromA };
+    let port = cx.key.sender(client.opposite()).1;
+    let asked = cx.config.attempt_ports.iter().any(|ports| ports.contains(&port));
+    if !cx.config.no_response || facts.client.is_none() || !(asked || cx.ports.contains(port)) {
+        return;
+    }
+    if !cx.attempts.admit(cx.now_ns, cx.config.attempts_per_second) {
+        cx.losses.add("connection_attempts", LossUnit::Events, 1, time_ns, cx.now_ns);
+        return;
+    }
+    cx.stats.no_response += 1;
+    let origin = Origin {
+        time_ns,
+        socket_cookie: 0,
+        cgroup_id: 0,
+        interfaces: [0; 4],
+        ack: 0,
+        wire_len: 0,
+        flags: 0,
+        retransmissions: 0,
+        hook: 0,
+    };
+    let mut event = blank(facts, cx, 1, None, &origin);
+    event.id = identity(&cx.key, time_ns, b"attempt");
+    event.time_ns = time_ns;
+    event.no_response = Some(why);
+    event.missing.push(Missing::Request);
+    send(cx, event);
+}
+
+fn send(cx: &mut Context<'_>, event: HttpEvent) {
+    (cx.out)(Output::Http(Box::new(event)));
+}
+
+fn blank(
+    facts: &Facts,
+    cx: &mut Context<'_>,
+    ordinal: u32,
+    request: Option<&Request>,
+    origin: &Origin,
+) -> HttpEvent {
+    let client = match facts.client {
+        Some(1) => Direction::FromB,
+        _ => Direction::FromA,
+    };
+    let sequence = *cx.sequence;
+    *cx.sequence += 1;
+    let known = |n: u64| (n != 0).then_some(n);
+    HttpEvent {
+        sequence,
+        id: 0,
+        client: endpoint(cx.key.sender(client)),
+        server: endpoint(cx.key.sender(client.opposite())),
+        time_ns: 0,
+        request_start_ns: request.map(|request| request.start_ns),
+        request_end_ns: request.and_then(|request| request.end_ns),
+        response_start_ns: None,
+        head_end_ns: None,
+        response_end_ns: None,
+        request: None,
+        request_body_bytes: request.map(|request| request.body_bytes),
+        response: None,
+        informational: Vec::new(),
+        body_bytes: None,
+        response_bytes: None,
+        body_end: None,
+        no_response: None,
+        connection: facts.number,
+        ordinal,
+        complete: false,
+        missing: Vec::new(),
+        flags: Vec::new(),
+        retransmissions: 0,
+        hook: origin.hook(),
+        egress: (origin.hook() != record::Hook::Capture)
+            .then_some(origin.flags & record::flag::EGRESS != 0),
+        interfaces: Vec::new(),
+        packet_len: origin.wire_len,
+        socket_cookie: known(origin.socket_cookie),
+        cgroup_id: known(origin.cgroup_id),
+    }
+}
+
+fn endpoint((address, port): (Address, u16)) -> Endpoint {
+    Endpoint { ip: IpAddr::from(address).to_canonical(), port }
+}
+
+fn heads(informational: Vec<(ResponseHead, Origin)>) -> Vec<ResponseHead> {
+    informational.into_iter().map(|(head, _)| head).collect()
+}
+
+/// The names of the framer's flags, and `oddities`, sorted, each once.
+fn flag_names(flags: u32, oddities: Vec<&'static str>) -> Vec<&'static str> {
+    let mut names = oddities;
+    names.extend(flag::NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// A value that is likely to differ between two responses at the same place of two connections
+/// that share a tuple: mostly the Date field's.
+fn status_bytes(head: &ResponseHead) -> &[u8] {
+    head.headers.first("date").map_or(head.reason.as_ref(), |date| date.as_ref())
+}
+
+/// The same for the same wire bytes, whoever saw them and when: from the tuple, the sequence
+/// number of the head's first byte and a part of the head.
+fn identity(key: &FlowKey, place: u64, part: &[u8]) -> u64 {
+    const K: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |h: u64, n: u64| (h ^ n).wrapping_mul(K).rotate_left(29).wrapping_mul(K);
+    let mut h = mix(0, place & 0xffff_ffff);
+    for address in [key.a, key.b] {
+        for chunk in address.chunks_exact(8) {
+            h = mix(h, chunk.iter().fold(0, |n, &b| n << 8 | u64::from(b)));
+        }
+    }
+    h = mix(h, u64::from(key.a_port) << 16 | u64::from(key.b_port));
+    for chunk in part.chunks(8) {
+        h = mix(h, chunk.iter().fold(chunk.len() as u64, |n, &b| n << 8 | u64::from(b)));
+    }
+    h ^ h >> 32
+}

@@ -1,0 +1,331 @@
+//! Requests and responses of one connection, and which belongs to which.
+//!
+//! Pairing is by order (RFC 9112 §9.3.2). Where something of a direction was lost the order is in
+//! doubt, and then a response gets a request only if the sequence and acknowledgement numbers leave
+//! no other: rather a response without its request than one with another's.
+
+use std::collections::VecDeque;
+
+use http_trace_common::framer::{Body, MethodKind};
+
+use super::head::{RequestHead, ResponseHead};
+use crate::flow::Origin;
+
+/// Requests that may wait for their response on one connection; more lose their order.
+const MAX_WAITING: usize = 1024;
+
+/// A request as it goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub head: RequestHead,
+    pub kind: MethodKind,
+    pub ordinal: u32,
+    /// Position of its first byte.
+    pub start: u64,
+    /// Position after its last byte, or after its head while the body goes on.
+    pub end: u64,
+    /// Up to where the client had acknowledged the server's bytes when it sent this.
+    pub ack: Option<u64>,
+    pub start_ns: u64,
+    /// Time of its last byte, once seen.
+    pub end_ns: Option<u64>,
+    pub body_bytes: u64,
+    /// Requests may have been lost before this one.
+    pub after_gap: bool,
+    /// Reported as unanswered already.
+    pub reported: bool,
+    /// Where its head was seen.
+    pub origin: Origin,
+}
+
+/// A final response as it goes by.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub head: ResponseHead,
+    pub origin: Origin,
+    pub interfaces: [u32; 4],
+    /// Position of its first byte.
+    pub start: u64,
+    pub head_end_ns: u64,
+    pub last_ns: u64,
+    pub body_bytes: u64,
+    /// Chunk framing and trailers.
+    pub framing_bytes: u64,
+    /// The framer's flags, at the head's end.
+    pub flags: u32,
+    /// How the head says that its body ends.
+    pub body: Body,
+    /// Names of what the framer does not know.
+    pub oddities: Vec<&'static str>,
+    pub copies: u32,
+    /// Part of the head was not seen.
+    pub head_cut: bool,
+}
+
+/// A request and what answers it, from the first head of the answer on.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub ordinal: u32,
+    pub request: Option<Request>,
+    pub informational: Vec<(ResponseHead, Origin)>,
+    pub response: Option<Response>,
+    /// The event was written before the end.
+    pub emitted: bool,
+}
+
+/// What outlives a quiet moment of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// How many exchanges there were.
+    pub ordinal: u32,
+    /// Requests may have been lost since the last one.
+    pub gap: bool,
+    /// The gap is the time before the connection was taken up.
+    pub initial: bool,
+    /// Final responses without a request since the gap, saturating.
+    pub orphans: u8,
+    /// The client has sent a request before the answer to the one before.
+    pub pipelined: bool,
+}
+
+/// The connection's exchanges in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Exchanges {
+    /// Requests without an answer, oldest first.
+    pub waiting: VecDeque<Request>,
+    /// The exchange whose answer has begun.
+    pub current: Option<Exchange>,
+    pub order: Order,
+    /// Responses may have been lost since the last one that was matched.
+    pub responses_lost: bool,
+    /// Bytes held, in heads.
+    pub held: usize,
+    /// Requests that were dropped because their response was not seen.
+    pub unmatched: u64,
+    last_ack: Option<u64>,
+}
+
+impl Exchanges {
+    /// Nothing in flight.
+    pub fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && self.current.is_none()
+    }
+
+    /// Requests may be missing from here on.
+    pub fn requests_lost(&mut self) {
+        self.order.gap = true;
+        self.order.initial = false;
+        self.order.orphans = 0;
+    }
+
+    /// A request's head is complete. Its ordinal.
+    pub fn push(&mut self, mut request: Request) -> u32 {
+        self.order.ordinal = self.order.ordinal.saturating_add(1);
+        let ordinal = self.order.ordinal;
+        request.ordinal = ordinal;
+        request.after_gap = self.order.gap;
+        if !self.waiting.is_empty() && request.ack.is_some() && request.ack <= self.last_ack {
+            self.order.pipelined = true;
+        }
+        self.last_ack = request.ack.max(self.last_ack);
+        self.order.gap = false;
+        if self.waiting.len() >= MAX_WAITING {
+            self.drop_front();
+            if let Some(front) = self.waiting.front_mut() {
+                front.after_gap = true;
+            }
+        }
+        self.held += request_cost(&request.head);
+        self.waiting.push_back(request);
+        ordinal
+    }
+
+    fn drop_front(&mut self) -> Option<Request> {
+        let request = self.waiting.pop_front()?;
+        self.held = self.held.saturating_sub(request_cost(&request.head));
+        self.unmatched += 1;
+        Some(request)
+    }
+
+    /// A response's first head begins at `start` in a segment that acknowledged `ack` of the
+    /// client's bytes: makes the exchange that it belongs to the current one. Whether the order
+    /// is known again after it was not; the framer's queue is then to be built anew.
+    pub fn answer(&mut self, start: u64, ack: Option<u64>) -> bool {
+        if self.current.is_some() {
+            return false;
+        }
+        let doubt = self.responses_lost || self.waiting.front().is_some_and(|front| front.after_gap);
+        if !doubt {
+            self.begin();
+            return false;
+        }
+        match ack.and_then(|ack| self.certain(start, ack)) {
+            Some(index) => {
+                for _ in 0..index {
+                    self.drop_front();
+                }
+                self.responses_lost = false;
+                if let Some(front) = self.waiting.front_mut() {
+                    front.after_gap = false;
+                }
+                self.begin();
+                true
+            }
+            None => {
+                if !self.waiting.front().is_some_and(|front| front.after_gap) {
+                    // It answers the first of those that wait, or a later one: the first is over.
+                    let answerable = |front: &Request| ack.is_none_or(|ack| front.end <= ack);
+                    if self.waiting.front().is_some_and(answerable) {
+                        self.drop_front();
+                    }
+                }
+                self.begin_orphan();
+                false
+            }
+        }
+    }
+
+    /// Which waiting request a response answers for certain, order being in doubt.
+    fn certain(&self, start: u64, ack: u64) -> Option<usize> {
+        // What the server had received, and the client had sent before it saw the answer.
+        let possible = |request: &Request| request.end <= ack && request.ack.is_some_and(|a| a <= start);
+        let last = self.waiting.iter().rposition(possible)?;
+        let request = self.waiting.get(last)?;
+        let gap_before = self.waiting.iter().take(last + 1).any(|request| request.after_gap);
+        let lost_behind = |next: &Request| next.after_gap && request.end < ack && next.start <= ack;
+        if self.waiting.get(last + 1).is_some_and(lost_behind)
+            || self.waiting.len() == last + 1 && self.order.gap && request.end < ack
+        {
+            return None;
+        }
+        if self.order.pipelined {
+            // Without a gap every request is known: a single possible one is it.
+            return (!gap_before && last == 0).then_some(0);
+        }
+        if gap_before {
+            // The server had said all it had to say when this was asked, and has since the gap
+            // answered something else: a client that does not pipeline has nothing else open.
+            let drained = request.ack == Some(start);
+            return (drained && (self.order.orphans > 0 || self.order.initial)).then_some(last);
+        }
+        Some(last)
+    }
+
+    fn begin(&mut self) {
+        match self.waiting.pop_front() {
+            Some(request) => {
+                let ordinal = request.ordinal;
+                self.current = Some(Exchange {
+                    ordinal,
+                    request: Some(request),
+                    informational: Vec::new(),
+                    response: None,
+                    emitted: false,
+                });
+            }
+            None => self.begin_orphan(),
+        }
+    }
+
+    fn begin_orphan(&mut self) {
+        self.order.ordinal = self.order.ordinal.saturating_add(1);
+        self.current = Some(Exchange {
+            ordinal: self.order.ordinal,
+            request: None,
+            informational: Vec::new(),
+            response: None,
+            emitted: false,
+        });
+    }
+
+    /// The current response takes no request after all: its request waits on.
+    pub fn unanswer(&mut self) {
+        if let Some(current) = &mut self.current
+            && let Some(request) = current.request.take()
+        {
+            self.order.ordinal = self.order.ordinal.saturating_add(1);
+            current.ordinal = self.order.ordinal;
+            self.waiting.push_front(request);
+        }
+    }
+
+    /// A final head without a request went by while the order is in doubt.
+    pub fn count_orphan(&mut self) {
+        self.order.orphans = self.order.orphans.saturating_add(1);
+    }
+
+    /// A response's head came into memory.
+    pub fn hold_response(&mut self, head: &ResponseHead) {
+        self.held += response_cost(head);
+    }
+
+    /// Takes the current exchange out.
+    pub fn take_current(&mut self) -> Option<Exchange> {
+        let exchange = self.current.take()?;
+        self.release(&exchange);
+        Some(exchange)
+    }
+
+    /// Takes what the current exchange holds for its event; what is left only follows the message.
+    pub fn take_for_early_event(&mut self) -> Option<Exchange> {
+        let current = self.current.as_mut()?;
+        if current.emitted {
+            return None;
+        }
+        let rest = Exchange {
+            ordinal: current.ordinal,
+            request: None,
+            informational: Vec::new(),
+            response: None,
+            emitted: true,
+        };
+        let exchange = std::mem::replace(current, rest);
+        self.release(&exchange);
+        Some(exchange)
+    }
+
+    fn release(&mut self, exchange: &Exchange) {
+        let mut held = 0;
+        if let Some(request) = &exchange.request {
+            held += request_cost(&request.head);
+        }
+        if let Some(response) = &exchange.response {
+            held += response_cost(&response.head);
+        }
+        held += exchange.informational.iter().map(|(head, _)| response_cost(head)).sum::<usize>();
+        self.held = self.held.saturating_sub(held);
+    }
+
+    /// The request with this ordinal, wherever it is.
+    pub fn request_mut(&mut self, ordinal: u32) -> Option<&mut Request> {
+        if let Some(request) = self.current.as_mut().and_then(|current| current.request.as_mut())
+            && request.ordinal == ordinal
+        {
+            return Some(request);
+        }
+        self.waiting.back_mut().filter(|request| request.ordinal == ordinal)
+    }
+
+    /// Takes all waiting requests out, with whether each is certainly without an answer.
+    pub fn drain_waiting(&mut self) -> Vec<(Request, bool)> {
+        let mut certain = !self.responses_lost;
+        let mut out = Vec::with_capacity(self.waiting.len());
+        while let Some(request) = self.waiting.pop_front() {
+            self.held = self.held.saturating_sub(request_cost(&request.head));
+            certain &= !request.after_gap;
+            out.push((request, certain));
+        }
+        out
+    }
+}
+
+/// What a header costs in memory beside the head's bytes.
+const HEADER_COST: usize = size_of::<super::head::Header>();
+
+fn request_cost(head: &RequestHead) -> usize {
+    size_of::<Request>() + head.wire_len.min(1 << 16) as usize + head.headers.0.len() * HEADER_COST
+}
+
+fn response_cost(head: &ResponseHead) -> usize {
+    size_of::<Response>() + head.wire_len.min(1 << 16) as usize + head.headers.0.len() * HEADER_COST
+}
