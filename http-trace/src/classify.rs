@@ -65,7 +65,13 @@ mod tests {
             (999, "other", true),
             (99, "other", false),
         ] {
-            assert_eq!((StatusClass::of(status).name(), StatusClass::is_error(status)), (name, error));
+            assert_eq!(
+                (
+                    StatusClass::of(status).name(),
+                    StatusClass::is_error(status)
+                ),
+                (name, error)
+            );
         }
     }
 }

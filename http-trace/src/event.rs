@@ -173,7 +173,7 @@ pub struct Loss {
 }
 
 /// What a [`Loss`] counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LossUnit {
     /// Records that did not reach the host.
     Records,

@@ -5,8 +5,10 @@
 //!
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`host_filter`] runs the kernel's filter on the host.
+//! - [`flow`] holds connections and puts their bytes in order; [`stats`] is what was counted.
 //! - [`http::head`] decodes a request or response head.
 //! - [`http::target`] takes a request's target apart.
+//! - [`pipeline`] is the judge over all connections: records in, events and losses out.
 //! - [`event`] is what the pipeline yields: one [`event::HttpEvent`] per response.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`sink`] formats and writes (output files and standard output).
@@ -16,12 +18,14 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod event;
-pub mod host_filter;
 pub mod flow;
+pub mod host_filter;
 pub mod http;
+pub mod pipeline;
 #[cfg(feature = "live")]
 pub mod probe;
 pub mod redact;
@@ -30,6 +34,7 @@ pub mod schema;
 pub mod scope;
 pub mod select;
 pub mod sink;
+pub mod stats;
 pub mod summary;
 #[cfg(test)]
 mod testing;

@@ -117,8 +117,17 @@ impl Pipeline {
 
     /// Adds to what is told next as lost; for losses that are counted elsewhere (the kernel's
     /// counters, an output queue).
-    pub fn add_loss(&mut self, place: &'static str, unit: LossUnit, count: u64, since_ns: u64, until_ns: u64) {
-        self.shared.losses.add(place, unit, count, since_ns, until_ns);
+    pub fn add_loss(
+        &mut self,
+        place: &'static str,
+        unit: LossUnit,
+        count: u64,
+        since_ns: u64,
+        until_ns: u64,
+    ) {
+        self.shared
+            .losses
+            .add(place, unit, count, since_ns, until_ns);
     }
 
     /// What was counted so far.
@@ -150,8 +159,12 @@ impl Pipeline {
         self.count_attempt(header);
         self.clock(header.time_ns, out);
         let (key, direction) = header.key();
-        let Some(id) = self.find(key, header, out) else { return };
-        self.work(id, out, |connection, cx| connection.record(cx, direction.index(), record));
+        let Some(id) = self.find(key, header, out) else {
+            return;
+        };
+        self.work(id, out, |connection, cx| {
+            connection.record(cx, direction.index(), record)
+        });
     }
 
     /// Time goes on without records.
@@ -165,8 +178,11 @@ impl Pipeline {
     /// afterwards.
     pub fn finish(&mut self, out: &mut impl FnMut(Output)) {
         let out: &mut dyn FnMut(Output) = out;
-        let mut ids: Vec<(u64, Id)> =
-            self.table.ids().filter_map(|id| Some((self.table.get(id)?.facts.number, id))).collect();
+        let mut ids: Vec<(u64, Id)> = self
+            .table
+            .ids()
+            .filter_map(|id| Some((self.table.get(id)?.facts.number, id)))
+            .collect();
         ids.sort_unstable_by_key(|(number, _)| *number);
         for (_, id) in ids {
             self.remove(id, End::Stopped, out);
@@ -176,7 +192,12 @@ impl Pipeline {
     }
 
     /// The connection of a record; a new one if the record can begin one.
-    fn find(&mut self, key: FlowKey, header: &RecordHeader, out: &mut dyn FnMut(Output)) -> Option<Id> {
+    fn find(
+        &mut self,
+        key: FlowKey,
+        header: &RecordHeader,
+        out: &mut dyn FnMut(Output),
+    ) -> Option<Id> {
         if let Some(id) = self.table.find(&key) {
             return Some(id);
         }
@@ -192,7 +213,10 @@ impl Pipeline {
         self.shared.connections += 1;
         self.shared.stats.flows += 1;
         let connection = Connection::new(self.shared.connections);
-        Some(self.table.insert(key, connection, List::Embryonic, self.shared.now_ns))
+        Some(
+            self.table
+                .insert(key, connection, List::Embryonic, self.shared.now_ns),
+        )
     }
 
     /// Lets `work` work on a connection and minds what has become of it.
@@ -202,7 +226,9 @@ impl Pipeline {
         out: &mut dyn FnMut(Output),
         work: impl FnOnce(&mut Connection, &mut Context<'_>),
     ) {
-        let Some((&key, connection)) = self.table.get_mut(id) else { return };
+        let Some((&key, connection)) = self.table.get_mut(id) else {
+            return;
+        };
         let before = connection.memory();
         let mut cx = self.shared.context(key, out);
         work(connection, &mut cx);
@@ -237,7 +263,9 @@ impl Pipeline {
 
     /// Takes a connection out of the table; what was in flight comes out.
     fn remove(&mut self, id: Id, end: End, out: &mut dyn FnMut(Output)) {
-        let Some((key, mut connection)) = self.table.remove(id) else { return };
+        let Some((key, mut connection)) = self.table.remove(id) else {
+            return;
+        };
         let before = connection.memory();
         self.heads_bytes = self.heads_bytes.saturating_sub(before.0);
         self.reorder_bytes = self.reorder_bytes.saturating_sub(before.1);
@@ -268,7 +296,9 @@ impl Pipeline {
     /// Heads in flight take too much: the connections go whose last use is longest ago.
     fn free_heads(&mut self, out: &mut dyn FnMut(Output)) {
         while self.heads_bytes > self.shared.config.heads_bytes {
-            let Some(id) = self.table.oldest(List::Busy) else { break };
+            let Some(id) = self.table.oldest(List::Busy) else {
+                break;
+            };
             self.evicted("heads_in_flight");
             self.remove(id, End::Stopped, out);
         }
@@ -282,20 +312,28 @@ impl Pipeline {
             let mut victim = current;
             for _ in 0..LOOK_AT {
                 let Some(id) = at else { break };
-                if self.table.get(id).is_some_and(|connection| connection.memory().1 > 0) {
+                if self
+                    .table
+                    .get(id)
+                    .is_some_and(|connection| connection.memory().1 > 0)
+                {
                     victim = id;
                     break;
                 }
                 at = self.table.newer(id);
             }
-            let Some((&key, connection)) = self.table.get_mut(victim) else { break };
+            let Some((&key, connection)) = self.table.get_mut(victim) else {
+                break;
+            };
             let before = connection.memory();
             let mut cx = self.shared.context(key, out);
             connection.flush_buffers(&mut cx);
             let after = connection.memory();
             let now = self.shared.now_ns;
             let freed = (before.1 - after.1.min(before.1)) as u64;
-            self.shared.losses.add("reorder_memory", LossUnit::Bytes, freed, now, now);
+            self.shared
+                .losses
+                .add("reorder_memory", LossUnit::Bytes, freed, now, now);
             self.heads_bytes = (self.heads_bytes + after.0).saturating_sub(before.0);
             self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);
             if freed == 0 {
@@ -310,10 +348,19 @@ impl Pipeline {
             return;
         }
         let (hook, cpu, netns) = (header.hook, header.cpu, header.netns);
-        let known = self.cpus.iter_mut().find(|c| (c.hook, c.cpu, c.netns) == (hook, cpu, netns));
+        let known = self
+            .cpus
+            .iter_mut()
+            .find(|c| (c.hook, c.cpu, c.netns) == (hook, cpu, netns));
         let Some(source) = known else {
             let expected = header.attempt.wrapping_add(1);
-            self.cpus.push(Cpu { hook, cpu, netns, expected, last_ns: header.time_ns });
+            self.cpus.push(Cpu {
+                hook,
+                cpu,
+                netns,
+                expected,
+                last_ns: header.time_ns,
+            });
             return;
         };
         let gap = header.attempt.wrapping_sub(source.expected) as i32;
@@ -322,10 +369,14 @@ impl Pipeline {
         }
         if gap > 0 {
             let (since, until) = (source.last_ns, header.time_ns);
-            self.shared.losses.add("ring_buffer", LossUnit::Records, gap as u64, since, until);
+            self.shared
+                .losses
+                .add("ring_buffer", LossUnit::Records, gap as u64, since, until);
         } else if gap < 0 {
             // A record that was overtaken by one of a context that interrupted it.
-            self.shared.losses.take_back("ring_buffer", LossUnit::Records, 1);
+            self.shared
+                .losses
+                .take_back("ring_buffer", LossUnit::Records, 1);
         }
         source.last_ns = header.time_ns;
     }
@@ -374,7 +425,9 @@ impl Pipeline {
     }
 
     fn fire(&mut self, id: Id, deadline: u64, number: u64, out: &mut dyn FnMut(Output)) {
-        let Some((_, connection)) = self.table.get_mut(id) else { return };
+        let Some((_, connection)) = self.table.get_mut(id) else {
+            return;
+        };
         if connection.facts.number != number || connection.facts.timer_ns != deadline {
             return;
         }
@@ -384,7 +437,9 @@ impl Pipeline {
 
     /// As [`Pipeline::work`], for time alone: the connection's place in its list stays.
     fn work_untouched(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
-        let Some((&key, connection)) = self.table.get_mut(id) else { return };
+        let Some((&key, connection)) = self.table.get_mut(id) else {
+            return;
+        };
         let before = connection.memory();
         let was_busy = connection.active.is_some();
         let mut cx = self.shared.context(key, out);
@@ -440,7 +495,9 @@ impl Pipeline {
     /// A SYN that nothing answered, at a port that is of interest.
     fn unreachable(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
-        let Some((&key, connection)) = self.table.get_mut(id) else { return };
+        let Some((&key, connection)) = self.table.get_mut(id) else {
+            return;
+        };
         let facts: &Facts = &connection.facts;
         let mut cx = self.shared.context(key, out);
         let time_ns = now.saturating_sub(cx.config.response_timeout_ns);
@@ -452,7 +509,12 @@ impl Pipeline {
             return;
         }
         for loss in self.shared.losses.take() {
-            *self.shared.stats.lost.entry((loss.place, loss.unit)).or_default() += loss.count;
+            *self
+                .shared
+                .stats
+                .lost
+                .entry((loss.place, loss.unit))
+                .or_default() += loss.count;
             out(Output::Loss(loss));
         }
     }

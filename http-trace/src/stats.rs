@@ -84,7 +84,8 @@ pub struct Stats {
 impl Stats {
     /// A connection turned out not to be readable.
     pub fn count_unreadable(&mut self, kind: Unreadable, port: u16) {
-        let known = self.unreadable.len() < MAX_PORTS || self.unreadable.contains_key(&(kind, port));
+        let known =
+            self.unreadable.len() < MAX_PORTS || self.unreadable.contains_key(&(kind, port));
         let port = if known { port } else { 0 };
         *self.unreadable.entry((kind, port)).or_default() += 1;
     }
@@ -110,7 +111,11 @@ impl Stats {
         if class == 1 && status != 101 {
             self.informational += 1;
         } else {
-            let class = if class < self.responses.len() { class } else { 0 };
+            let class = if class < self.responses.len() {
+                class
+            } else {
+                0
+            };
             self.responses[class] += 1;
         }
     }
@@ -122,20 +127,41 @@ pub struct Losses(Vec<Loss>);
 
 impl Losses {
     /// Adds to what is told next.
-    pub fn add(&mut self, place: &'static str, unit: LossUnit, count: u64, since_ns: u64, until_ns: u64) {
-        match self.0.iter_mut().find(|loss| loss.place == place && loss.unit == unit) {
+    pub fn add(
+        &mut self,
+        place: &'static str,
+        unit: LossUnit,
+        count: u64,
+        since_ns: u64,
+        until_ns: u64,
+    ) {
+        match self
+            .0
+            .iter_mut()
+            .find(|loss| loss.place == place && loss.unit == unit)
+        {
             Some(loss) => {
                 loss.count += count;
                 loss.since_ns = loss.since_ns.min(since_ns);
                 loss.until_ns = loss.until_ns.max(until_ns);
             }
-            None => self.0.push(Loss { count, unit, place, since_ns, until_ns }),
+            None => self.0.push(Loss {
+                count,
+                unit,
+                place,
+                since_ns,
+                until_ns,
+            }),
         }
     }
 
     /// Takes back `count` of what has not been told yet; how many it could.
     pub fn take_back(&mut self, place: &'static str, unit: LossUnit, count: u64) -> u64 {
-        let Some(loss) = self.0.iter_mut().find(|loss| loss.place == place && loss.unit == unit) else {
+        let Some(loss) = self
+            .0
+            .iter_mut()
+            .find(|loss| loss.place == place && loss.unit == unit)
+        else {
             return 0;
         };
         let taken = count.min(loss.count);
@@ -150,6 +176,8 @@ impl Losses {
 
     /// Everything, once.
     pub fn take(&mut self) -> impl Iterator<Item = Loss> + use<> {
-        std::mem::take(&mut self.0).into_iter().filter(|loss| loss.count > 0)
+        std::mem::take(&mut self.0)
+            .into_iter()
+            .filter(|loss| loss.count > 0)
     }
 }

@@ -330,6 +330,24 @@ impl Framer {
         }
     }
 
+    /// A direction between two messages, of which this much is remembered: what
+    /// [`Framer::is_response`] said.
+    pub const fn between(is_response: Option<bool>) -> Self {
+        let mut framer = Framer::new();
+        match is_response {
+            Some(true) => (framer.role, framer.flags) = (ROLE_RESPONSE, flag::FRAMED),
+            Some(false) => (framer.role, framer.flags) = (ROLE_REQUEST, flag::FRAMED),
+            None => {}
+        }
+        framer
+    }
+
+    /// Whether [`Framer::between`] would restore all that matters of the state.
+    pub const fn at_rest(&self) -> bool {
+        self.phase == Phase::Idle as u8
+            && self.flags & (flag::AFTER_CR | flag::RESUMING | flag::BLANK_LINES) == 0
+    }
+
     /// Where in a message the direction is.
     #[inline(always)]
     pub const fn phase(&self) -> Phase {

@@ -4,3 +4,64 @@
 
 pub mod reassembly;
 pub mod table;
+
+use http_trace_common::record::{Hook, RecordHeader, flag};
+
+/// Where and when bytes were seen: what is kept of a record's header beside its place in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// When, Unix ns.
+    pub time_ns: u64,
+    /// Socket cookie, 0 when unknown.
+    pub socket_cookie: u64,
+    /// cgroup id, 0 when unknown.
+    pub cgroup_id: u64,
+    /// Interface indexes, 0 for none.
+    pub interfaces: [u32; 4],
+    /// Acknowledgement number, valid with [`flag::ACK`] in `flags`.
+    pub ack: u32,
+    /// The frame's length on the wire, in bytes.
+    pub wire_len: u32,
+    /// Bits of [`flag`].
+    pub flags: u16,
+    /// Copies that the filter dropped before this record.
+    pub retransmissions: u16,
+    /// A [`Hook`] as its number.
+    pub hook: u8,
+}
+
+impl Origin {
+    /// Of a record.
+    pub const fn of(header: &RecordHeader) -> Self {
+        Origin {
+            time_ns: header.time_ns,
+            socket_cookie: header.socket_cookie,
+            cgroup_id: header.cgroup_id,
+            interfaces: header.interfaces,
+            ack: header.ack,
+            wire_len: header.wire_len,
+            flags: header.flags,
+            retransmissions: header.retransmissions,
+            hook: header.hook,
+        }
+    }
+
+    /// The acknowledgement number, if there is one.
+    pub const fn ack(&self) -> Option<u32> {
+        if self.flags & flag::ACK != 0 {
+            Some(self.ack)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a filter shipped this as what it framed.
+    pub const fn framed_by_filter(&self) -> bool {
+        self.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED
+    }
+
+    /// The hook; a capture when its number is none.
+    pub fn hook(&self) -> Hook {
+        Hook::from_number(self.hook).unwrap_or(Hook::Capture)
+    }
+}

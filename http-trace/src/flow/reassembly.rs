@@ -88,7 +88,10 @@ pub struct Buffer<M> {
 
 impl<M> Default for Buffer<M> {
     fn default() -> Self {
-        Buffer { pieces: BTreeMap::new(), size: 0 }
+        Buffer {
+            pieces: BTreeMap::new(),
+            size: 0,
+        }
     }
 }
 
@@ -135,11 +138,15 @@ impl<M: Copy> Buffer<M> {
         let mut out = Inserted::default();
         let end = start + bytes.len() as u64;
         let part = |from: u64, to: u64| {
-            bytes.get((from - start) as usize..(to - start) as usize).unwrap_or_default()
+            bytes
+                .get((from - start) as usize..(to - start) as usize)
+                .unwrap_or_default()
         };
         let mut at = start;
         for key in self.overlapping(start, end) {
-            let Some(piece) = self.pieces.get(&key) else { continue };
+            let Some(piece) = self.pieces.get(&key) else {
+                continue;
+            };
             let (from, to) = (piece.start.max(start), piece.end().min(end));
             match &piece.content {
                 Content::Skip(_) => {
@@ -147,20 +154,31 @@ impl<M: Copy> Buffer<M> {
                     continue;
                 }
                 Content::Bytes(there) => {
-                    let there = there.get((from - piece.start) as usize..(to - piece.start) as usize);
+                    let there =
+                        there.get((from - piece.start) as usize..(to - piece.start) as usize);
                     out.differs |= there != Some(part(from, to));
                     out.copied += to - from;
                 }
             }
             if from > at {
                 out.stored += from - at;
-                self.put(at, Content::Bytes(Bytes::copy_from_slice(part(at, from))), begins && at == start, meta);
+                self.put(
+                    at,
+                    Content::Bytes(Bytes::copy_from_slice(part(at, from))),
+                    begins && at == start,
+                    meta,
+                );
             }
             at = to;
         }
         if at < end {
             out.stored += end - at;
-            self.put(at, Content::Bytes(Bytes::copy_from_slice(part(at, end))), begins && at == start, meta);
+            self.put(
+                at,
+                Content::Bytes(Bytes::copy_from_slice(part(at, end))),
+                begins && at == start,
+                meta,
+            );
         }
         out
     }
@@ -169,7 +187,9 @@ impl<M: Copy> Buffer<M> {
     pub fn insert_skip(&mut self, start: u64, end: u64, meta: M) {
         let mut at = start;
         for key in self.overlapping(start, end) {
-            let Some(piece) = self.pieces.get(&key) else { continue };
+            let Some(piece) = self.pieces.get(&key) else {
+                continue;
+            };
             let (from, to) = (piece.start, piece.end());
             if from > at {
                 self.put(at, Content::Skip(from - at), false, meta);
@@ -183,7 +203,15 @@ impl<M: Copy> Buffer<M> {
 
     fn put(&mut self, start: u64, content: Content, begins: bool, meta: M) {
         self.size += cost(&content);
-        self.pieces.insert(start, Piece { start, content, begins, meta });
+        self.pieces.insert(
+            start,
+            Piece {
+                start,
+                content,
+                begins,
+                meta,
+            },
+        );
     }
 
     /// Keys of the pieces that share bytes with [`start`, `end`), in order.
@@ -202,10 +230,17 @@ impl<M: Copy> Buffer<M> {
 
     /// Takes [`start`, `end`) out of a declared skip.
     fn cut_skip(&mut self, key: u64, start: u64, end: u64) {
-        let Some(piece) = self.pieces.remove(&key) else { return };
+        let Some(piece) = self.pieces.remove(&key) else {
+            return;
+        };
         self.size -= cost(&piece.content);
         if piece.start < start {
-            self.put(piece.start, Content::Skip(start - piece.start), false, piece.meta);
+            self.put(
+                piece.start,
+                Content::Skip(start - piece.start),
+                false,
+                piece.meta,
+            );
         }
         if piece.end() > end {
             self.put(end, Content::Skip(piece.end() - end), false, piece.meta);
@@ -253,7 +288,11 @@ mod tests {
             (&[B(10, "cd"), B(0, "ab")][..], 0, "0:|ab 10:|cd"),
             (&[B(2, "CD"), B(0, "abcdef")], 0, "0:|ab 2:|CD 4:ef"),
             (&[B(0, "abcdef"), B(2, "CDEFGH")], 0, "0:|abcdef 6:GH"),
-            (&[B(0, "ab"), B(4, "ef"), B(8, "ij"), B(1, "BCDEFGHIJK")], 0, "0:|ab 2:CD 4:|ef 6:GH 8:|ij 10:K"),
+            (
+                &[B(0, "ab"), B(4, "ef"), B(8, "ij"), B(1, "BCDEFGHIJK")],
+                0,
+                "0:|ab 2:CD 4:|ef 6:GH 8:|ij 10:K",
+            ),
             (&[S(0, 100), B(40, "xy")], 0, "0~40 40:|xy 42~58"),
             (&[B(40, "xy"), S(0, 100)], 0, "0~40 40:|xy 42~58"),
             (&[S(10, 20), S(0, 30)], 0, "0~10 10~10 20~10"),
@@ -277,11 +316,32 @@ mod tests {
     fn tells_copies_that_differ() {
         let mut buffer = Buffer::default();
         let first = buffer.insert_bytes(5, b"hello", true, ());
-        assert_eq!(first, Inserted { stored: 5, copied: 0, differs: false });
+        assert_eq!(
+            first,
+            Inserted {
+                stored: 5,
+                copied: 0,
+                differs: false
+            }
+        );
         let same = buffer.insert_bytes(6, b"ello!", true, ());
-        assert_eq!(same, Inserted { stored: 1, copied: 4, differs: false });
+        assert_eq!(
+            same,
+            Inserted {
+                stored: 1,
+                copied: 4,
+                differs: false
+            }
+        );
         let other = buffer.insert_bytes(4, b"xhellO", true, ());
-        assert_eq!(other, Inserted { stored: 1, copied: 5, differs: true });
+        assert_eq!(
+            other,
+            Inserted {
+                stored: 1,
+                copied: 5,
+                differs: true
+            }
+        );
     }
 
     #[test]

@@ -25,8 +25,15 @@ pub enum List {
 const LISTS: usize = 4;
 const NONE: u32 = u32::MAX;
 
+/// Times in the table are counted in units of 2^26 ns, so that half a slot's word will do.
+const COARSE: u32 = 26;
+
+const fn coarse(ns: u64) -> u32 {
+    (ns >> COARSE) as u32
+}
+
 /// Where a connection is in the table, valid until it is removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(u32);
 
 impl Id {
@@ -39,7 +46,7 @@ impl Id {
 #[derive(Debug)]
 struct Slot<V> {
     key: FlowKey,
-    last_ns: u64,
+    last: u32,
     previous: u32,
     next: u32,
     list: List,
@@ -79,7 +86,11 @@ impl<V> Table<V> {
             index: HashTable::new(),
             slots: Vec::new(),
             free: NONE,
-            lists: [Ends { first: NONE, last: NONE, len: 0 }; LISTS],
+            lists: [Ends {
+                first: NONE,
+                last: NONE,
+                len: 0,
+            }; LISTS],
             // The keys are the network's to choose, so the hash is seeded at random.
             hasher: foldhash::fast::RandomState::default(),
         }
@@ -105,13 +116,22 @@ impl<V> Table<V> {
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
         self.index
-            .find(hash, |&i| slots.get(i as usize).is_some_and(|slot| slot.key == *key))
+            .find(hash, |&i| {
+                slots.get(i as usize).is_some_and(|slot| slot.key == *key)
+            })
             .map(|&i| Id(i))
     }
 
     /// Adds a connection that is not there yet, as the last of `list`.
     pub fn insert(&mut self, key: FlowKey, value: V, list: List, now_ns: u64) -> Id {
-        let slot = Slot { key, last_ns: now_ns, previous: NONE, next: NONE, list, value: Some(value) };
+        let slot = Slot {
+            key,
+            last: coarse(now_ns),
+            previous: NONE,
+            next: NONE,
+            list,
+            value: Some(value),
+        };
         let at = if self.free == NONE {
             self.slots.push(slot);
             (self.slots.len() - 1) as u32
@@ -157,9 +177,11 @@ impl<V> Table<V> {
         self.slots.get(id.0 as usize)?.value.as_ref()
     }
 
-    /// When a connection was last used.
-    pub fn last_ns(&self, id: Id) -> u64 {
-        self.slots.get(id.0 as usize).map_or(0, |slot| slot.last_ns)
+    /// How long ago a connection was last used, in ns, to 67 ms.
+    pub fn age_ns(&self, id: Id, now_ns: u64) -> u64 {
+        let last = self.slots.get(id.0 as usize).map_or(0, |slot| slot.last);
+        let age = coarse(now_ns).wrapping_sub(last) as i32;
+        (age.max(0) as u64) << COARSE
     }
 
     /// The connection of `list` whose last use is longest ago.
@@ -177,8 +199,10 @@ impl<V> Table<V> {
     /// Marks a use, which makes the connection the last of `list`.
     pub fn touch(&mut self, id: Id, list: List, now_ns: u64) {
         let at = id.0;
-        let Some(slot) = self.slots.get_mut(at as usize) else { return };
-        slot.last_ns = now_ns;
+        let Some(slot) = self.slots.get_mut(at as usize) else {
+            return;
+        };
+        slot.last = coarse(now_ns);
         if slot.list == list && self.lists[list as usize].last == at {
             return;
         }
@@ -236,7 +260,14 @@ mod tests {
     use http_trace_common::flow::v4_mapped;
 
     fn key(port: u16) -> FlowKey {
-        FlowKey::new(&v4_mapped([10, 0, 0, 1]), port, &v4_mapped([10, 0, 0, 2]), 80, 0).0
+        FlowKey::new(
+            &v4_mapped([10, 0, 0, 1]),
+            port,
+            &v4_mapped([10, 0, 0, 2]),
+            80,
+            0,
+        )
+        .0
     }
 
     fn order(table: &Table<u16>, list: List) -> Vec<u16> {

@@ -55,13 +55,21 @@ pub(crate) struct Facts {
 
 impl Facts {
     fn direction(d: usize) -> Direction {
-        if d == 0 { Direction::FromA } else { Direction::FromB }
+        if d == 0 {
+            Direction::FromA
+        } else {
+            Direction::FromB
+        }
     }
 
     /// The server's port, as far as is known when direction `d` sends.
     fn server_port(&self, cx: &Context<'_>) -> u16 {
         match self.client {
-            Some(client) => cx.key.sender(Self::direction(1 - usize::from(client & 1))).1,
+            Some(client) => {
+                cx.key
+                    .sender(Self::direction(1 - usize::from(client & 1)))
+                    .1
+            }
             None => cx.key.a_port.min(cx.key.b_port),
         }
     }
@@ -143,7 +151,13 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub fn new(number: u64) -> Self {
-        Connection { active: None, facts: Facts { number, ..Facts::default() } }
+        Connection {
+            active: None,
+            facts: Facts {
+                number,
+                ..Facts::default()
+            },
+        }
     }
 
     /// Memory of heads and messages in flight, and of bytes out of order.
@@ -153,7 +167,14 @@ impl Connection {
             let heads = size_of::<Active>()
                 + judge.exchanges.held
                 + judge.halves.iter().map(Half::held).sum::<usize>();
-            (heads, active.streams.iter().map(|stream| stream.buffer.size()).sum())
+            (
+                heads,
+                active
+                    .streams
+                    .iter()
+                    .map(|stream| stream.buffer.size())
+                    .sum(),
+            )
         })
     }
 
@@ -176,7 +197,8 @@ impl Connection {
             self.opaque_record(cx, record);
         }
         self.confirm_syn(cx, d, header);
-        let spans = header.len > 0 || header.skip_from != header.seq || header.skip_to != header.seq;
+        let spans =
+            header.len > 0 || header.skip_from != header.seq || header.skip_to != header.seq;
         let ends = header.flags & (flag::FIN | flag::RST) != 0;
         if spans {
             self.facts.payload = true;
@@ -279,7 +301,11 @@ impl Connection {
         // Anybody can send a SYN: it is believed when what follows shows that the peer did.
         self.activate();
         if let Some(active) = &mut self.active {
-            active.syn = Some(NewSyn { d, seq: header.seq, answer: None });
+            active.syn = Some(NewSyn {
+                d,
+                seq: header.seq,
+                answer: None,
+            });
         }
     }
 
@@ -307,11 +333,16 @@ impl Connection {
 
     /// Data at a new SYN's sequence number makes it true.
     fn confirm_syn(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
-        let Some(syn) = self.active.as_ref().and_then(|active| active.syn) else { return };
+        let Some(syn) = self.active.as_ref().and_then(|active| active.syn) else {
+            return;
+        };
         if header.len == 0 || syn.d != d || header.seq != syn.seq {
             return;
         }
-        let quiet = self.active.as_ref().is_some_and(|active| active.judge.exchanges.is_quiet());
+        let quiet = self
+            .active
+            .as_ref()
+            .is_some_and(|active| active.judge.exchanges.is_quiet());
         if syn.answer.is_none() && !quiet {
             cx.stats.ignored_segments += 1;
             return;
@@ -358,7 +389,8 @@ impl Connection {
     /// A RST from an end that has sent nothing else.
     fn refused(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
         let o = 1 - d;
-        let answers = header.has(flag::ACK) && self.facts.known[o] && header.ack == self.facts.next[o];
+        let answers =
+            header.has(flag::ACK) && self.facts.known[o] && header.ack == self.facts.next[o];
         if self.facts.payload || !answers || !self.facts.start_known[o] {
             cx.stats.ignored_segments += 1;
             return;
@@ -392,7 +424,11 @@ impl Connection {
         self.active = Some(Box::new(Active {
             judge: Judge {
                 halves: [half(0), half(1)],
-                queue: if facts.queue_unknown { RequestQueue::unknown() } else { RequestQueue::new() },
+                queue: if facts.queue_unknown {
+                    RequestQueue::unknown()
+                } else {
+                    RequestQueue::new()
+                },
                 exchanges,
             },
             streams: Default::default(),
@@ -407,9 +443,10 @@ impl Connection {
         let quiet = judge.exchanges.is_quiet()
             && judge.halves.iter().all(Half::is_quiet)
             && active.syn.is_none()
-            && active.streams.iter().all(|stream| {
-                stream.buffer.is_empty() && !stream.reset
-            })
+            && active
+                .streams
+                .iter()
+                .all(|stream| stream.buffer.is_empty() && !stream.reset)
             && !active.fin_waits(&self.facts);
         if !quiet && !self.facts.closed {
             return;
@@ -433,7 +470,9 @@ impl Connection {
     /// Direction `d` acknowledges the other's bytes.
     fn acknowledge(&mut self, d: usize, origin: &Origin) {
         let o = 1 - d;
-        if let (Some(active), Some(ack), true) = (&mut self.active, origin.ack(), self.facts.known[o]) {
+        if let (Some(active), Some(ack), true) =
+            (&mut self.active, origin.ack(), self.facts.known[o])
+        {
             let ack = position(active.judge.halves[o].next, ack);
             active.streams[o].acked = active.streams[o].acked.max(ack);
         }
@@ -441,7 +480,9 @@ impl Connection {
 
     fn data(&mut self, cx: &mut Context<'_>, d: usize, record: &Record<'_>, origin: &Origin) {
         let header = record.header;
-        let Some(active) = &mut self.active else { return };
+        let Some(active) = &mut self.active else {
+            return;
+        };
         if self.facts.fin[d] {
             cx.stats.copied_bytes += u64::from(header.len);
             return;
@@ -451,13 +492,19 @@ impl Connection {
         let end = seq + record.bytes.len() as u64;
         let skip_from = position(next, header.skip_from).min(seq);
         let skip_to = position(next, header.skip_to).max(end);
-        let begins = if origin.framed_by_filter() { flag::HEAD_BEGINS } else { flag::SEGMENT_BEGINS };
+        let begins = if origin.framed_by_filter() {
+            flag::HEAD_BEGINS
+        } else {
+            flag::SEGMENT_BEGINS
+        };
         let begins = header.has(begins);
         if self.is_elsewhere(d, skip_from, record) {
             cx.stats.ignored_segments += 1;
             return;
         }
-        let Some(active) = &mut self.active else { return };
+        let Some(active) = &mut self.active else {
+            return;
+        };
         let next = active.judge.halves[d].next;
         if active.syn.is_some_and(|syn| syn.d == d) && skip_from <= next && skip_to > next {
             // The old connection goes on: the SYN was not the peer's.
@@ -475,13 +522,18 @@ impl Connection {
             if begins && seq < next && self.rewinds(d, seq, record.bytes) {
                 return self.data(cx, d, record, origin);
             }
-            let Some(active) = &mut self.active else { return };
+            let Some(active) = &mut self.active else {
+                return;
+            };
             cx.stats.copied_bytes += record.bytes.len() as u64;
             active.judge.copied(d, end, 1, &origin.interfaces);
             return;
         }
         active.streams[d].reset = false;
-        if active.streams[d].buffer.is_empty() && skip_from <= next && !active.holds(&self.facts, d, origin) {
+        if active.streams[d].buffer.is_empty()
+            && skip_from <= next
+            && !active.holds(&self.facts, d, origin)
+        {
             let facts = &mut self.facts;
             if seq > next {
                 active.judge.skip(facts, cx, d, seq - next, origin);
@@ -490,7 +542,9 @@ impl Connection {
                 let past = next.saturating_sub(seq);
                 cx.stats.copied_bytes += past;
                 let bytes = record.bytes.get(past as usize..).unwrap_or_default();
-                active.judge.feed(facts, cx, d, bytes, begins && past == 0, origin);
+                active
+                    .judge
+                    .feed(facts, cx, d, bytes, begins && past == 0, origin);
             }
             let next = active.judge.halves[d].next;
             if skip_to > next {
@@ -513,14 +567,18 @@ impl Connection {
             }
         }
         if skip_to > end.max(next) {
-            active.streams[d].buffer.insert_skip(end.max(next), skip_to, *origin);
+            active.streams[d]
+                .buffer
+                .insert_skip(end.max(next), skip_to, *origin);
         }
     }
 
     /// Whether bytes are so far from where the direction is that they cannot belong to it. Between
     /// messages a start line there begins another connection.
     fn is_elsewhere(&mut self, d: usize, start: u64, record: &Record<'_>) -> bool {
-        let Some(active) = &self.active else { return true };
+        let Some(active) = &self.active else {
+            return true;
+        };
         let distance = active.judge.halves[d].next.abs_diff(start);
         if distance <= JUMP {
             return false;
@@ -552,7 +610,9 @@ impl Connection {
         if facts.framed[d] || facts.start_known[d] || facts.opaque || !begins_message(bytes) {
             return false;
         }
-        let Some(active) = &mut self.active else { return false };
+        let Some(active) = &mut self.active else {
+            return false;
+        };
         let half = &mut active.judge.halves[d];
         if half.framer.phase() != Phase::Unsure || half.next - seq > JUMP {
             return false;
@@ -563,7 +623,9 @@ impl Connection {
 
     /// Hands on what has become next, gives up what will not come, and minds the FINs.
     fn settle(&mut self, cx: &mut Context<'_>) {
-        let Some(active) = &mut self.active else { return };
+        let Some(active) = &mut self.active else {
+            return;
+        };
         let facts = &mut self.facts;
         loop {
             active.drain(facts, cx, false);
@@ -578,7 +640,9 @@ impl Connection {
             }
         }
         for d in 0..2 {
-            let at_fin = active.streams[d].fin.is_some_and(|fin| active.judge.halves[d].next >= fin);
+            let at_fin = active.streams[d]
+                .fin
+                .is_some_and(|fin| active.judge.halves[d].next >= fin);
             if at_fin && !facts.fin[d] {
                 active.direction_ends(facts, cx, d);
             }
@@ -589,7 +653,9 @@ impl Connection {
     }
 
     fn reset(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
-        let Some(active) = &mut self.active else { return };
+        let Some(active) = &mut self.active else {
+            return;
+        };
         let next = active.judge.halves[d].next;
         let at = position(next, header.skip_to);
         // After its FIN the sender's RST is one further.
@@ -665,7 +731,10 @@ impl Connection {
             at(response.head_end_ns.saturating_add(config.emit_after_ns));
         }
         if let Some(request) = exchanges.waiting.iter().find(|request| !request.reported) {
-            at(request.end_ns.unwrap_or(cx.now_ns).saturating_add(config.response_timeout_ns));
+            at(request
+                .end_ns
+                .unwrap_or(cx.now_ns)
+                .saturating_add(config.response_timeout_ns));
         }
         deadline
     }
@@ -691,7 +760,9 @@ impl Active {
         if facts.client == Some(d as u8) || !facts.known[o] || facts.opaque || facts.fin[o] {
             return false;
         }
-        let Some(ack) = origin.ack() else { return false };
+        let Some(ack) = origin.ack() else {
+            return false;
+        };
         let half = &self.judge.halves[o];
         let stream = &self.streams[o];
         let ack = position(half.next, ack);
@@ -736,7 +807,8 @@ impl Active {
                     match &piece.content {
                         Content::Skip(n) => self.judge.skip(facts, cx, d, *n, &piece.meta),
                         Content::Bytes(bytes) => {
-                            self.judge.feed(facts, cx, d, bytes, piece.begins, &piece.meta);
+                            self.judge
+                                .feed(facts, cx, d, bytes, piece.begins, &piece.meta);
                         }
                     }
                 }
@@ -766,9 +838,13 @@ impl Active {
 
     /// How long direction `d` waits for what it waits for.
     fn patience(&self, facts: &Facts, cx: &Context<'_>, d: usize) -> u64 {
-        let Some(first) = self.streams[d].buffer.first() else { return u64::MAX };
+        let Some(first) = self.streams[d].buffer.first() else {
+            return u64::MAX;
+        };
         let stream = &self.streams[d];
-        if stream.buffer.size() > cx.config.reorder_bytes_per_direction || stream.given_up >= first.start {
+        if stream.buffer.size() > cx.config.reorder_bytes_per_direction
+            || stream.given_up >= first.start
+        {
             return 0;
         }
         if first.start <= self.judge.halves[d].next {
@@ -791,7 +867,9 @@ impl Active {
         if patience == u64::MAX || patience > 0 && cx.now_ns < since.saturating_add(patience) {
             return false;
         }
-        let Some(first) = self.streams[d].buffer.first() else { return false };
+        let Some(first) = self.streams[d].buffer.first() else {
+            return false;
+        };
         let (start, meta) = (first.start, first.meta);
         let next = self.judge.halves[d].next;
         if start > next {
@@ -829,9 +907,15 @@ impl Active {
         {
             self.judge.emit_early(facts, cx);
         }
-        let heard = facts.client.is_some_and(|client| facts.known[1 - usize::from(client & 1)]);
+        let heard = facts
+            .client
+            .is_some_and(|client| facts.known[1 - usize::from(client & 1)]);
         let reset = self.streams.iter().any(|stream| stream.reset);
-        let why = if reset { NoResponse::Reset } else { NoResponse::Timeout };
+        let why = if reset {
+            NoResponse::Reset
+        } else {
+            NoResponse::Timeout
+        };
         self.judge.overdue(facts, cx, why, heard);
     }
 }

@@ -93,7 +93,10 @@ impl Interfaces {
 
     /// The name of an index; `if7` when nobody told it.
     pub fn name(&mut self, index: u32) -> Arc<str> {
-        self.0.entry(index).or_insert_with(|| format!("if{index}").into()).clone()
+        self.0
+            .entry(index)
+            .or_insert_with(|| format!("if{index}").into())
+            .clone()
     }
 }
 
@@ -158,6 +161,7 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// Tells that `count` bytes were lost here, now.
     pub fn lose_bytes(&mut self, place: &'static str, count: u64) {
-        self.losses.add(place, LossUnit::Bytes, count, self.now_ns, self.now_ns);
+        self.losses
+            .add(place, LossUnit::Bytes, count, self.now_ns, self.now_ns);
     }
 }

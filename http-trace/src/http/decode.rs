@@ -38,11 +38,23 @@ pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(Res
     let strict = httparse::ParserConfig::default()
         .parse_response_with_uninit_headers(&mut parsed, bytes, &mut room)
         .is_ok_and(|status| status.is_complete());
-    let (headers, flags) = if strict { (known(bytes, parsed.headers), 0) } else { lenient(bytes, rest) };
+    let (headers, flags) = if strict {
+        (known(bytes, parsed.headers), 0)
+    } else {
+        lenient(bytes, rest)
+    };
     let content_length = content_length(&headers);
     let minor_version = minor_version - b'0';
     Some((
-        ResponseHead { minor_version, status, reason, headers, content_length, wire_len, first_byte_ns },
+        ResponseHead {
+            minor_version,
+            status,
+            reason,
+            headers,
+            content_length,
+            wire_len,
+            first_byte_ns,
+        },
         flags,
     ))
 }
@@ -63,9 +75,22 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
     let strict = httparse::ParserConfig::default()
         .parse_request_with_uninit_headers(&mut parsed, bytes, &mut room)
         .is_ok_and(|status| status.is_complete());
-    let (headers, flags) = if strict { (known(bytes, parsed.headers), 0) } else { lenient(bytes, rest) };
+    let (headers, flags) = if strict {
+        (known(bytes, parsed.headers), 0)
+    } else {
+        lenient(bytes, rest)
+    };
     let minor_version = minor_version.wrapping_sub(b'0');
-    Some((RequestHead { method, target, minor_version, headers, wire_len }, flags))
+    Some((
+        RequestHead {
+            method,
+            target,
+            minor_version,
+            headers,
+            wire_len,
+        },
+        flags,
+    ))
 }
 
 /// Whether a head that was cut short holds its whole start line.
@@ -75,9 +100,15 @@ pub fn has_start_line(bytes: &[u8]) -> bool {
 
 /// The start line without its line end, and what follows it.
 fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = bytes.iter().position(|&b| b == b'\n').unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|&b| b == b'\n')
+        .unwrap_or(bytes.len());
     let (line, rest) = bytes.split_at(end);
-    (line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default())
+    (
+        line.strip_suffix(b"\r").unwrap_or(line),
+        rest.get(1..).unwrap_or_default(),
+    )
 }
 
 fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
@@ -118,7 +149,11 @@ fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
         if trimmed.len() != name.len() {
             flags |= SPACE_BEFORE_COLON;
         }
-        if trimmed.is_empty() || !trimmed.iter().all(|&b| http_trace_common::start_line::is_token(b)) {
+        if trimmed.is_empty()
+            || !trimmed
+                .iter()
+                .all(|&b| http_trace_common::start_line::is_token(b))
+        {
             flags |= BAD_FIELD_NAME;
         }
         headers.push(Header {
@@ -185,9 +220,18 @@ mod tests {
     fn shown(bytes: &str) -> String {
         let bytes = Bytes::copy_from_slice(bytes.as_bytes());
         let (head, flags) = response(&bytes, bytes.len() as u64, 0).expect("a status line");
-        let mut out = format!("1.{} {} [{}]", head.minor_version, head.status, head.reason.escape_ascii());
+        let mut out = format!(
+            "1.{} {} [{}]",
+            head.minor_version,
+            head.status,
+            head.reason.escape_ascii()
+        );
         for field in &head.headers.0 {
-            out += &format!(" {}=[{}]", field.name.escape_ascii(), field.value.escape_ascii());
+            out += &format!(
+                " {}=[{}]",
+                field.name.escape_ascii(),
+                field.value.escape_ascii()
+            );
         }
         if let Some(length) = head.content_length {
             out += &format!(" length={length}");
@@ -207,7 +251,12 @@ mod tests {
     #[test]
     fn responses() {
         let many: String = (0..200).map(|i| format!("h{i}: {i}\r\n")).collect();
-        assert_eq!(shown(&format!("HTTP/1.1 200 OK\r\n{many}\r\n")).matches("=[").count(), 200);
+        assert_eq!(
+            shown(&format!("HTTP/1.1 200 OK\r\n{many}\r\n"))
+                .matches("=[")
+                .count(),
+            200
+        );
         for (bytes, expected) in [
             (
                 "HTTP/1.1 200 OK\r\nServer: x\r\ncontent-LENGTH:  12 \r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\n",
@@ -215,20 +264,56 @@ mod tests {
             ),
             ("HTTP/1.0 404\r\n\r\n", "1.0 404 []"),
             ("HTTP/1.1 404 \r\n\r\n", "1.1 404 []"),
-            ("HTTP/1.1 200 \u{e9}t\u{e9}\r\nA: \u{e9}\r\n\r\n", r"1.1 200 [\xc3\xa9t\xc3\xa9] A=[\xc3\xa9]"),
+            (
+                "HTTP/1.1 200 \u{e9}t\u{e9}\r\nA: \u{e9}\r\n\r\n",
+                r"1.1 200 [\xc3\xa9t\xc3\xa9] A=[\xc3\xa9]",
+            ),
             ("HTTP/1.2 200 OK\r\nA: b\r\n\r\n", "1.2 200 [OK] A=[b]"),
-            ("HTTP/1.1 999 Odd\nA: b\nB:c\n\n", "1.1 999 [Odd] A=[b] B=[c]"),
-            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\td\r\nE: f\r\n\r\n", "1.1 200 [OK] A=[b c d] E=[f]"),
+            (
+                "HTTP/1.1 999 Odd\nA: b\nB:c\n\n",
+                "1.1 999 [Odd] A=[b] B=[c]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\td\r\nE: f\r\n\r\n",
+                "1.1 200 [OK] A=[b c d] E=[f]",
+            ),
             ("HTTP/1.1 200 OK\r\nA:\r\n c\r\n\r\n", "1.1 200 [OK] A=[c]"),
-            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "1.1 200 [OK] A=[b] space_before_colon"),
-            ("HTTP/1.1 200 OK\r\nnonsense\r\nA: b\r\n\r\n", "1.1 200 [OK] A=[b] line_without_colon"),
-            ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", "1.1 200 [OK] =[b] bad_field_name"),
-            ("HTTP/1.1 200 OK\r\nA: \u{0}\u{1}\r\n\r\n", r"1.1 200 [OK] A=[\x00\x01]"),
-            ("HTTP/1.1 200 OK\r\nA: b\r\nCut: off\r\nLas", "1.1 200 [OK] A=[b] Cut=[off]"),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", "1.1 200 [OK] Content-Length=[5] Content-Length=[5] length=5"),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n", "1.1 200 [OK] Content-Length=[5, 6]"),
-            ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "1.1 200 [OK] Content-Length=[+5]"),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", "1.1 200 [OK] Content-Length=[99999999999999999999]"),
+            (
+                "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+                "1.1 200 [OK] A=[b] space_before_colon",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nnonsense\r\nA: b\r\n\r\n",
+                "1.1 200 [OK] A=[b] line_without_colon",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\n: b\r\n\r\n",
+                "1.1 200 [OK] =[b] bad_field_name",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nA: \u{0}\u{1}\r\n\r\n",
+                r"1.1 200 [OK] A=[\x00\x01]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nA: b\r\nCut: off\r\nLas",
+                "1.1 200 [OK] A=[b] Cut=[off]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+                "1.1 200 [OK] Content-Length=[5] Content-Length=[5] length=5",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n",
+                "1.1 200 [OK] Content-Length=[5, 6]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+                "1.1 200 [OK] Content-Length=[+5]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                "1.1 200 [OK] Content-Length=[99999999999999999999]",
+            ),
         ] {
             assert_eq!(shown(bytes), expected);
         }
@@ -237,11 +322,23 @@ mod tests {
     #[test]
     fn requests() {
         for (bytes, expected) in [
-            ("GET /a HTTP/1.1\r\nHost: x\r\n\r\n", Some(("GET", "/a", 1, 1))),
-            ("GET /a b  c HTTP/1.0\r\n\r\n", Some(("GET", "/a b  c", 0, 0))),
+            (
+                "GET /a HTTP/1.1\r\nHost: x\r\n\r\n",
+                Some(("GET", "/a", 1, 1)),
+            ),
+            (
+                "GET /a b  c HTTP/1.0\r\n\r\n",
+                Some(("GET", "/a b  c", 0, 0)),
+            ),
             ("GET HTTP/1.1\r\n\r\n", Some(("GET", "", 1, 0))),
-            ("GET  / HTTP/1.1 \r\nA: b\r\n c\r\n\r\n", Some(("GET", "/", 1, 1))),
-            ("GET / HTTP/1.1 HTTP/1.0\n\n", Some(("GET", "/ HTTP/1.1", 0, 0))),
+            (
+                "GET  / HTTP/1.1 \r\nA: b\r\n c\r\n\r\n",
+                Some(("GET", "/", 1, 1)),
+            ),
+            (
+                "GET / HTTP/1.1 HTTP/1.0\n\n",
+                Some(("GET", "/ HTTP/1.1", 0, 0)),
+            ),
             ("GET /\r\n\r\n", None),
         ] {
             let bytes = Bytes::copy_from_slice(bytes.as_bytes());

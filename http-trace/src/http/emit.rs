@@ -8,7 +8,7 @@ use http_trace_common::record;
 
 use super::connection::Facts;
 use super::context::Context;
-use super::head::{RequestHead, ResponseHead};
+use super::head::ResponseHead;
 use super::transaction::{Exchange, Request};
 use crate::event::{BodyEnd, Endpoint, HttpEvent, LossUnit, Missing, NoResponse, Output};
 use crate::flow::Origin;
@@ -26,7 +26,9 @@ pub(crate) enum How {
 
 /// The event of an exchange with a final response.
 pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, how: How) {
-    let Some(response) = exchange.response else { return };
+    let Some(response) = exchange.response else {
+        return;
+    };
     let end = match how {
         How::Ended(end) => Some(end),
         How::Open | How::Lost => None,
@@ -50,7 +52,13 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     cx.stats.count_response(response.head.status);
     cx.stats.informational += exchange.informational.len() as u64;
     let head_len = response.head.wire_len;
-    let mut event = blank(facts, cx, exchange.ordinal, exchange.request.as_ref(), &response.origin);
+    let mut event = blank(
+        facts,
+        cx,
+        exchange.ordinal,
+        exchange.request.as_ref(),
+        &response.origin,
+    );
     event.id = identity(&cx.key, response.start, status_bytes(&response.head));
     event.time_ns = response.head.first_byte_ns;
     event.response_start_ns = Some(response.head.first_byte_ns);
@@ -68,8 +76,11 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     event.flags = flag_names(response.flags, response.oddities);
     event.retransmissions = response.copies;
     let indexes = response.interfaces;
-    event.interfaces =
-        indexes.into_iter().filter(|&index| index != 0).map(|index| cx.interfaces.name(index)).collect();
+    event.interfaces = indexes
+        .into_iter()
+        .filter(|&index| index != 0)
+        .map(|index| cx.interfaces.name(index))
+        .collect();
     event.request = exchange.request.map(|request| request.head);
     event.informational = heads(exchange.informational);
     event.response = Some(response.head);
@@ -78,9 +89,17 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
 
 /// 1xx heads that no final response followed: the last of them stands for the response.
 pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut exchange: Exchange) {
-    let Some((head, origin)) = exchange.informational.pop() else { return };
+    let Some((head, origin)) = exchange.informational.pop() else {
+        return;
+    };
     cx.stats.informational += 1 + exchange.informational.len() as u64;
-    let mut event = blank(facts, cx, exchange.ordinal, exchange.request.as_ref(), &origin);
+    let mut event = blank(
+        facts,
+        cx,
+        exchange.ordinal,
+        exchange.request.as_ref(),
+        &origin,
+    );
     event.id = identity(&cx.key, head.first_byte_ns, status_bytes(&head));
     event.time_ns = head.first_byte_ns;
     event.response_start_ns = Some(head.first_byte_ns);
@@ -92,8 +111,11 @@ pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut excha
         event.missing.push(Missing::Request);
     }
     let indexes = origin.interfaces;
-    event.interfaces =
-        indexes.into_iter().filter(|&index| index != 0).map(|index| cx.interfaces.name(index)).collect();
+    event.interfaces = indexes
+        .into_iter()
+        .filter(|&index| index != 0)
+        .map(|index| cx.interfaces.name(index))
+        .collect();
     event.request = exchange.request.map(|request| request.head);
     event.informational = heads(exchange.informational);
     event.response = Some(head);
@@ -117,14 +139,28 @@ pub(crate) fn no_response(facts: &Facts, cx: &mut Context<'_>, request: Request,
 
 /// A connection attempt that was refused or not answered, at a port that is of interest.
 pub(crate) fn attempt(facts: &Facts, cx: &mut Context<'_>, time_ns: u64, why: NoResponse) {
-    let client = if facts.client == Some(1) { Direction::FromB } else { Direction::FromA };
+    let client = if facts.client == Some(1) {
+        Direction::FromB
+    } else {
+        Direction::FromA
+    };
     let port = cx.key.sender(client.opposite()).1;
-    let asked = cx.config.attempt_ports.iter().any(|ports| ports.contains(&port));
+    let asked = cx
+        .config
+        .attempt_ports
+        .iter()
+        .any(|ports| ports.contains(&port));
     if !cx.config.no_response || facts.client.is_none() || !(asked || cx.ports.contains(port)) {
         return;
     }
     if !cx.attempts.admit(cx.now_ns, cx.config.attempts_per_second) {
-        cx.losses.add("connection_attempts", LossUnit::Events, 1, time_ns, cx.now_ns);
+        cx.losses.add(
+            "connection_attempts",
+            LossUnit::Events,
+            1,
+            time_ns,
+            cx.now_ns,
+        );
         return;
     }
     cx.stats.no_response += 1;
@@ -201,7 +237,10 @@ fn blank(
 }
 
 fn endpoint((address, port): (Address, u16)) -> Endpoint {
-    Endpoint { ip: IpAddr::from(address).to_canonical(), port }
+    Endpoint {
+        ip: IpAddr::from(address).to_canonical(),
+        port,
+    }
 }
 
 fn heads(informational: Vec<(ResponseHead, Origin)>) -> Vec<ResponseHead> {
@@ -211,7 +250,12 @@ fn heads(informational: Vec<(ResponseHead, Origin)>) -> Vec<ResponseHead> {
 /// The names of the framer's flags, and `oddities`, sorted, each once.
 fn flag_names(flags: u32, oddities: Vec<&'static str>) -> Vec<&'static str> {
     let mut names = oddities;
-    names.extend(flag::NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name));
+    names.extend(
+        flag::NAMES
+            .iter()
+            .filter(|(bit, _)| flags & bit != 0)
+            .map(|(_, name)| *name),
+    );
     names.sort_unstable();
     names.dedup();
     names
@@ -220,7 +264,9 @@ fn flag_names(flags: u32, oddities: Vec<&'static str>) -> Vec<&'static str> {
 /// A value that is likely to differ between two responses at the same place of two connections
 /// that share a tuple: mostly the Date field's.
 fn status_bytes(head: &ResponseHead) -> &[u8] {
-    head.headers.first("date").map_or(head.reason.as_ref(), |date| date.as_ref())
+    head.headers
+        .first("date")
+        .map_or(head.reason.as_ref(), |date| date.as_ref())
 }
 
 /// The same for the same wire bytes, whoever saw them and when: from the tuple, the sequence
@@ -236,7 +282,12 @@ fn identity(key: &FlowKey, place: u64, part: &[u8]) -> u64 {
     }
     h = mix(h, u64::from(key.a_port) << 16 | u64::from(key.b_port));
     for chunk in part.chunks(8) {
-        h = mix(h, chunk.iter().fold(chunk.len() as u64, |n, &b| n << 8 | u64::from(b)));
+        h = mix(
+            h,
+            chunk
+                .iter()
+                .fold(chunk.len() as u64, |n, &b| n << 8 | u64::from(b)),
+        );
     }
     h ^ h >> 32
 }

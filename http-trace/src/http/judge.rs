@@ -149,7 +149,8 @@ impl Judge {
                     if half.undecided.is_empty() {
                         half.undecided_origin = Some(*origin);
                     }
-                    half.undecided.extend_from_slice(rest.get(..taken).unwrap_or_default());
+                    half.undecided
+                        .extend_from_slice(rest.get(..taken).unwrap_or_default());
                 }
                 Span::Ignored => {}
             }
@@ -181,12 +182,20 @@ impl Judge {
         if half.message == Message::Head {
             let room = cx.config.head_bytes.saturating_sub(half.head.len());
             let rest = bytes.get(head_from..).unwrap_or_default();
-            half.head.extend_from_slice(rest.get(..room).unwrap_or(rest));
+            half.head
+                .extend_from_slice(rest.get(..room).unwrap_or(rest));
         }
     }
 
     /// [next, next + n) was declared skipped as body.
-    pub fn skip(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, n: u64, origin: &Origin) {
+    pub fn skip(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        n: u64,
+        origin: &Origin,
+    ) {
         let known = n.min(self.halves[d].framer.skippable());
         self.step_over(facts, cx, d, known, origin);
         let rest = n - known;
@@ -194,14 +203,24 @@ impl Judge {
             return;
         }
         // What is in doubt here may have been certain to the filter.
-        if !matches!(self.halves[d].framer.phase(), Phase::Unsure | Phase::Opaque | Phase::Peek) {
+        if !matches!(
+            self.halves[d].framer.phase(),
+            Phase::Unsure | Phase::Opaque | Phase::Peek
+        ) {
             cx.stats.filter_disagrees += 1;
         }
         self.lose(facts, cx, d, rest);
     }
 
     /// [next, next + n) will not come.
-    pub fn hole(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, n: u64, origin: &Origin) {
+    pub fn hole(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        n: u64,
+        origin: &Origin,
+    ) {
         let known = n.min(self.halves[d].framer.skippable());
         if known > 0 && self.halves[d].framer.phase() != Phase::Opaque {
             self.halves[d].odd("body_gap");
@@ -213,7 +232,14 @@ impl Judge {
         }
     }
 
-    fn step_over(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, n: u64, origin: &Origin) {
+    fn step_over(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        n: u64,
+        origin: &Origin,
+    ) {
         if n == 0 {
             return;
         }
@@ -288,7 +314,12 @@ impl Judge {
                     (End::Closed, Phase::Peek) if undecided == 0 => How::Ended(BodyEnd::None),
                     _ => How::Ended(BodyEnd::Cut),
                 };
-                if let Some(response) = self.exchanges.current.as_mut().and_then(|c| c.response.as_mut()) {
+                if let Some(response) = self
+                    .exchanges
+                    .current
+                    .as_mut()
+                    .and_then(|c| c.response.as_mut())
+                {
                     response.body_bytes += undecided;
                 }
                 self.finish(facts, cx, how);
@@ -300,8 +331,18 @@ impl Judge {
 
     /// Requests that no response will come for are told, 1xx heads without a final one too.
     pub fn unanswered(&mut self, facts: &mut Facts, cx: &mut Context<'_>, why: Option<NoResponse>) {
-        if self.exchanges.current.as_ref().is_some_and(|c| c.response.is_none() && !c.emitted) {
-            if self.exchanges.current.as_ref().is_some_and(|c| c.informational.is_empty()) {
+        if self
+            .exchanges
+            .current
+            .as_ref()
+            .is_some_and(|c| c.response.is_none() && !c.emitted)
+        {
+            if self
+                .exchanges
+                .current
+                .as_ref()
+                .is_some_and(|c| c.informational.is_empty())
+            {
                 self.exchanges.unanswer();
                 drop(self.exchanges.take_current());
             } else if let Some(exchange) = self.exchanges.take_current() {
@@ -319,16 +360,31 @@ impl Judge {
         }
     }
 
-    fn event(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, event: Event, origin: &Origin) {
+    fn event(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        event: Event,
+        origin: &Origin,
+    ) {
         match event {
             Event::BodyBegins { back } => {
                 self.count_body(d, u64::from(back), origin);
                 self.halves[d].undecided.clear();
             }
             Event::MessageEnds => {
-                let response = self.exchanges.current.as_ref().and_then(|c| c.response.as_ref());
+                let response = self
+                    .exchanges
+                    .current
+                    .as_ref()
+                    .and_then(|c| c.response.as_ref());
                 let chunked = response.is_some_and(|r| matches!(r.body, Body::Chunked));
-                let end = if chunked { BodyEnd::Chunked } else { BodyEnd::Length };
+                let end = if chunked {
+                    BodyEnd::Chunked
+                } else {
+                    BodyEnd::Length
+                };
                 self.message_ends(facts, cx, d, end, origin);
             }
             Event::Lost => {
@@ -357,7 +413,12 @@ impl Judge {
                 }
             }
             Message::Response => {
-                if let Some(response) = self.exchanges.current.as_mut().and_then(|c| c.response.as_mut()) {
+                if let Some(response) = self
+                    .exchanges
+                    .current
+                    .as_mut()
+                    .and_then(|c| c.response.as_mut())
+                {
                     response.last_ns = origin.time_ns;
                 }
                 self.finish(facts, cx, How::Ended(end));
@@ -367,12 +428,25 @@ impl Judge {
         self.clear(d);
     }
 
-    fn head_begins(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, back: u8, origin: &Origin) {
+    fn head_begins(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        back: u8,
+        origin: &Origin,
+    ) {
         // A head where a body was possible: there was none.
         if self.halves[d].message != Message::None {
             let undecided = std::mem::take(&mut self.halves[d].undecided);
             let first = self.halves[d].undecided_origin;
-            self.message_ends(facts, cx, d, BodyEnd::None, first.as_ref().unwrap_or(origin));
+            self.message_ends(
+                facts,
+                cx,
+                d,
+                BodyEnd::None,
+                first.as_ref().unwrap_or(origin),
+            );
             self.halves[d].undecided = undecided;
             self.halves[d].undecided_origin = first;
         }
@@ -387,7 +461,9 @@ impl Judge {
             half.head_origin = half.undecided_origin.or(half.head_origin);
             half.undecided.clear();
         }
-        if facts.client != Some(d as u8) && (self.exchanges.responses_lost || self.queue.is_unknown()) {
+        if facts.client != Some(d as u8)
+            && (self.exchanges.responses_lost || self.queue.is_unknown())
+        {
             self.answer(facts, d);
         }
     }
@@ -411,7 +487,11 @@ impl Judge {
     /// The order of requests is known again: so is what the framer asks of them.
     fn requeue(&mut self) {
         self.queue = RequestQueue::new();
-        let current = self.exchanges.current.as_ref().and_then(|current| current.request.as_ref());
+        let current = self
+            .exchanges
+            .current
+            .as_ref()
+            .and_then(|current| current.request.as_ref());
         for request in current.into_iter().chain(&self.exchanges.waiting) {
             if request.after_gap {
                 self.queue.set_unknown();
@@ -430,13 +510,17 @@ impl Judge {
             return Bytes::copy_from_slice(here.get(..cx.config.head_bytes).unwrap_or(here));
         }
         let room = cx.config.head_bytes.saturating_sub(half.head.len());
-        half.head.extend_from_slice(here.get(..room).unwrap_or(here));
+        half.head
+            .extend_from_slice(here.get(..room).unwrap_or(here));
         let bytes = Bytes::copy_from_slice(&half.head);
         half.head.clear();
         bytes
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call site, all of them what a head's end is")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site, all of them what a head's end is"
+    )]
     fn head_ends(
         &mut self,
         facts: &mut Facts,
@@ -463,13 +547,17 @@ impl Judge {
             }
             HeadFacts::Response { status, .. } => {
                 self.turn(facts, cx, 1 - d);
-                self.response(facts, cx, d, &raw, status, body, origin)
+                self.response(facts, d, &raw, status, body, origin)
             }
         };
         self.halves[d].message = message;
         match body {
             Body::None | Body::Length(0) => {
-                let end = if matches!(body, Body::None) { BodyEnd::None } else { BodyEnd::Length };
+                let end = if matches!(body, Body::None) {
+                    BodyEnd::None
+                } else {
+                    BodyEnd::Length
+                };
                 self.message_ends(facts, cx, d, end, origin);
             }
             Body::Tunnel => {
@@ -507,7 +595,9 @@ impl Judge {
             return Message::Uncounted;
         };
         let server = &self.halves[1 - d];
-        let ack = first.ack().map(|ack| crate::flow::reassembly::position(server.next, ack));
+        let ack = first
+            .ack()
+            .map(|ack| crate::flow::reassembly::position(server.next, ack));
         let ordinal = self.exchanges.push(Request {
             head,
             kind: method,
@@ -526,11 +616,9 @@ impl Judge {
         Message::Request
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call site, all of them what a head's end is")]
     fn response(
         &mut self,
-        facts: &mut Facts,
-        cx: &mut Context<'_>,
+        facts: &Facts,
         d: usize,
         raw: &Bytes,
         status: u16,
@@ -589,7 +677,9 @@ impl Judge {
             self.exchanges.answer(response.start, None);
         }
         self.exchanges.hold_response(&response.head);
-        let Some(current) = &mut self.exchanges.current else { return };
+        let Some(current) = &mut self.exchanges.current else {
+            return;
+        };
         let orphan = current.request.is_none();
         current.response = Some(response);
         if orphan {
@@ -600,10 +690,17 @@ impl Judge {
     /// A 408 that came while the server waited for a request answers none (RFC 9110 §15.5.9).
     fn unsolicited(&mut self, d: usize, first: &Origin) {
         let client = &self.halves[1 - d];
-        let Some(ack) = first.ack().map(|ack| crate::flow::reassembly::position(client.next, ack)) else {
+        let Some(ack) = first
+            .ack()
+            .map(|ack| crate::flow::reassembly::position(client.next, ack))
+        else {
             return;
         };
-        let request = self.exchanges.current.as_ref().and_then(|current| current.request.as_ref());
+        let request = self
+            .exchanges
+            .current
+            .as_ref()
+            .and_then(|current| current.request.as_ref());
         if request.is_some_and(|request| ack <= request.start) {
             self.exchanges.unanswer();
             self.requeue();
@@ -622,7 +719,9 @@ impl Judge {
         };
         let raw = Bytes::copy_from_slice(&half.head);
         let (start, flags) = (half.head_start, half.framer.flags());
-        let Some((head, _)) = decode::response(&raw, half.head_len, first.time_ns) else { return };
+        let Some((head, _)) = decode::response(&raw, half.head_len, first.time_ns) else {
+            return;
+        };
         self.turn(facts, cx, 1 - d);
         facts.met_http(cx, d, true);
         self.answer(facts, d);
@@ -676,7 +775,14 @@ impl Judge {
         self.doubt(facts, d);
     }
 
-    fn classify(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, bytes: &[u8], at_start: bool) {
+    fn classify(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        bytes: &[u8],
+        at_start: bool,
+    ) {
         let kind = unreadable(bytes);
         facts.not_readable(cx, kind);
         if at_start && facts.start_known[d] && kind != Unreadable::Other {
@@ -694,7 +800,12 @@ impl Judge {
     fn count_body(&mut self, d: usize, n: u64, origin: &Origin) {
         match self.halves[d].message {
             Message::Response => {
-                if let Some(response) = self.exchanges.current.as_mut().and_then(|c| c.response.as_mut()) {
+                if let Some(response) = self
+                    .exchanges
+                    .current
+                    .as_mut()
+                    .and_then(|c| c.response.as_mut())
+                {
                     response.body_bytes += n;
                     response.last_ns = origin.time_ns;
                 }
@@ -713,7 +824,11 @@ impl Judge {
 
     fn count_framing(&mut self, d: usize, n: u64, origin: &Origin) {
         if self.halves[d].message == Message::Response
-            && let Some(response) = self.exchanges.current.as_mut().and_then(|c| c.response.as_mut())
+            && let Some(response) = self
+                .exchanges
+                .current
+                .as_mut()
+                .and_then(|c| c.response.as_mut())
         {
             response.framing_bytes += n;
             response.last_ns = origin.time_ns;
@@ -723,7 +838,11 @@ impl Judge {
     /// Names an oddity of the response that goes by in direction `d`.
     pub fn flag_response(&mut self, d: usize, name: &'static str) {
         if self.halves[d].message == Message::Response
-            && let Some(response) = self.exchanges.current.as_mut().and_then(|c| c.response.as_mut())
+            && let Some(response) = self
+                .exchanges
+                .current
+                .as_mut()
+                .and_then(|c| c.response.as_mut())
             && !response.oddities.contains(&name)
         {
             response.oddities.push(name);
@@ -743,7 +862,9 @@ impl Judge {
         let mut certain = heard && !self.exchanges.responses_lost;
         for request in &mut self.exchanges.waiting {
             certain &= !request.after_gap;
-            let due = request.end_ns.map(|end| end.saturating_add(cx.config.response_timeout_ns));
+            let due = request
+                .end_ns
+                .map(|end| end.saturating_add(cx.config.response_timeout_ns));
             if request.reported || due.is_none_or(|due| due > cx.now_ns) {
                 continue;
             }
@@ -759,7 +880,11 @@ impl Judge {
         if self.halves[d].message != Message::Response {
             return;
         }
-        if let Some(response) = self.exchanges.current.as_mut().and_then(|c| c.response.as_mut())
+        if let Some(response) = self
+            .exchanges
+            .current
+            .as_mut()
+            .and_then(|c| c.response.as_mut())
             && end > response.start
         {
             response.copies = response.copies.saturating_add(count);
@@ -776,7 +901,12 @@ impl Judge {
 
     /// The response at hand is over, or cannot be followed any further.
     fn finish(&mut self, facts: &mut Facts, cx: &mut Context<'_>, how: How) {
-        if !self.exchanges.current.as_ref().is_some_and(|c| c.response.is_some() || c.emitted) {
+        if !self
+            .exchanges
+            .current
+            .as_ref()
+            .is_some_and(|c| c.response.is_some() || c.emitted)
+        {
             return;
         }
         if let Some(exchange) = self.exchanges.take_current()

@@ -1,5 +1,18 @@
 //! HTTP/1.x as the host sees it: heads and transactions.
+//!
+//! # Layout
+//! - [`head`]: decoded heads; [`decode`] makes them, [`target`] takes a request's target apart.
+//! - [`context`]: what the modules below are given from outside.
+//! - `transaction`: which response answers which request.
+//! - `emit`: from an exchange to its event.
+//! - `judge`: framing of both directions; decides what was a message.
+//! - `connection`: TCP below the judge: order, holes, SYN, FIN, RST.
 
+pub(crate) mod connection;
+pub mod context;
 pub mod decode;
+pub(crate) mod emit;
 pub mod head;
+pub(crate) mod judge;
 pub mod target;
+pub(crate) mod transaction;

@@ -154,7 +154,8 @@ impl Exchanges {
         if self.current.is_some() {
             return false;
         }
-        let doubt = self.responses_lost || self.waiting.front().is_some_and(|front| front.after_gap);
+        let doubt =
+            self.responses_lost || self.waiting.front().is_some_and(|front| front.after_gap);
         if !doubt {
             self.begin();
             return false;
@@ -188,10 +189,15 @@ impl Exchanges {
     /// Which waiting request a response answers for certain, order being in doubt.
     fn certain(&self, start: u64, ack: u64) -> Option<usize> {
         // What the server had received, and the client had sent before it saw the answer.
-        let possible = |request: &Request| request.end <= ack && request.ack.is_some_and(|a| a <= start);
+        let possible =
+            |request: &Request| request.end <= ack && request.ack.is_some_and(|a| a <= start);
         let last = self.waiting.iter().rposition(possible)?;
         let request = self.waiting.get(last)?;
-        let gap_before = self.waiting.iter().take(last + 1).any(|request| request.after_gap);
+        let gap_before = self
+            .waiting
+            .iter()
+            .take(last + 1)
+            .any(|request| request.after_gap);
         let lost_behind = |next: &Request| next.after_gap && request.end < ack && next.start <= ack;
         if self.waiting.get(last + 1).is_some_and(lost_behind)
             || self.waiting.len() == last + 1 && self.order.gap && request.end < ack
@@ -292,18 +298,27 @@ impl Exchanges {
         if let Some(response) = &exchange.response {
             held += response_cost(&response.head);
         }
-        held += exchange.informational.iter().map(|(head, _)| response_cost(head)).sum::<usize>();
+        held += exchange
+            .informational
+            .iter()
+            .map(|(head, _)| response_cost(head))
+            .sum::<usize>();
         self.held = self.held.saturating_sub(held);
     }
 
     /// The request with this ordinal, wherever it is.
     pub fn request_mut(&mut self, ordinal: u32) -> Option<&mut Request> {
-        if let Some(request) = self.current.as_mut().and_then(|current| current.request.as_mut())
+        if let Some(request) = self
+            .current
+            .as_mut()
+            .and_then(|current| current.request.as_mut())
             && request.ordinal == ordinal
         {
             return Some(request);
         }
-        self.waiting.back_mut().filter(|request| request.ordinal == ordinal)
+        self.waiting
+            .back_mut()
+            .filter(|request| request.ordinal == ordinal)
     }
 
     /// Takes all waiting requests out, with whether each is certainly without an answer.
