@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn what_is_typed_arrives_under_its_key() {
-        let table: &[(&[&str], &[(&str, &[&str])])] = &[
+        type Typed = &'static [(&'static str, &'static [&'static str])];
+        let table: &[(&[&str], Typed)] = &[
             (
                 &["-r", "a", "b", "-c", "3"],
                 &[("read", &["a", "b"]), ("count", &["3"])],

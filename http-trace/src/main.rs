@@ -41,7 +41,10 @@ fn print(command: &Command) -> ExitCode {
         Command::Man => clap_mangen::Man::new(cli::command()).render(&mut out),
         Command::Schema => out.write_all(schema::RECORD.as_bytes()),
     };
-    match rendered.and_then(|()| io::stdout().write_all(&out)).and_then(|()| io::stdout().flush()) {
+    match rendered
+        .and_then(|()| io::stdout().write_all(&out))
+        .and_then(|()| io::stdout().flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             run::say(&format!("cannot write to standard output: {error}"));
             ExitCode::from(Ended::Lossy.status())

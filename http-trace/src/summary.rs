@@ -84,6 +84,13 @@ impl Written {
     }
 }
 
+#[derive(Default)]
+struct Protocol<'a> {
+    name: &'a str,
+    count: u64,
+    ports: Vec<(u64, u16)>,
+}
+
 /// `412 connections not readable: 398 TLS (:443), 14 HTTP/2 (:8443)`; `None` when there are none.
 /// Each item is a protocol, a port and a count; at most three ports of a protocol are named.
 pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
@@ -91,28 +98,32 @@ pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
     if total == 0 {
         return None;
     }
-    let mut protocols: Vec<(&str, u64, Vec<(u64, u16)>)> = Vec::new();
+    let mut protocols: Vec<Protocol<'_>> = Vec::new();
     for (name, port, count) in items {
-        match protocols.iter_mut().find(|(n, _, _)| n == name) {
-            Some((_, sum, ports)) => {
-                *sum += count;
-                ports.push((*count, *port));
-            }
-            None => protocols.push((name, *count, vec![(*count, *port)])),
+        if !protocols.iter().any(|p| p.name == *name) {
+            protocols.push(Protocol {
+                name,
+                ..Protocol::default()
+            });
+        }
+        if let Some(protocol) = protocols.iter_mut().find(|p| p.name == *name) {
+            protocol.count += count;
+            protocol.ports.push((*count, *port));
         }
     }
-    protocols.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    protocols.sort_by_key(|p| std::cmp::Reverse(p.count));
     let parts: Vec<String> = protocols
         .into_iter()
-        .map(|(name, count, mut ports)| {
-            ports.sort_unstable_by(|a, b| b.cmp(a));
-            let more = if ports.len() > 3 { ", …" } else { "" };
-            let named: Vec<String> = ports
+        .map(|mut p| {
+            p.ports.sort_unstable_by(|a, b| b.cmp(a));
+            let more = if p.ports.len() > 3 { ", …" } else { "" };
+            let named: Vec<String> = p
+                .ports
                 .iter()
                 .take(3)
                 .map(|(_, port)| format!(":{port}"))
                 .collect();
-            format!("{count} {name} ({}{more})", named.join(", "))
+            format!("{} {} ({}{more})", p.count, p.name, named.join(", "))
         })
         .collect();
     let s = if total == 1 { "" } else { "s" };

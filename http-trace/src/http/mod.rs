@@ -12,6 +12,7 @@ pub(crate) mod connection;
 pub mod context;
 pub mod decode;
 pub(crate) mod emit;
+pub mod fields;
 pub mod head;
 pub(crate) mod judge;
 pub mod target;

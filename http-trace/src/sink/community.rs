@@ -42,8 +42,10 @@ pub fn community_id(one: Endpoint, other: Endpoint) -> [u8; LEN] {
 /// The last connections' IDs: a keep-alive connection asks again with every response.
 #[derive(Debug)]
 pub struct Cache {
-    slots: Box<[Option<(Endpoint, Endpoint, [u8; LEN])>; SLOTS]>,
+    slots: Box<[Option<Slot>; SLOTS]>,
 }
+
+type Slot = (Endpoint, Endpoint, [u8; LEN]);
 
 const SLOTS: usize = 256;
 

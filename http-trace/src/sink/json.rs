@@ -2,16 +2,22 @@
 //! decides nothing, performs no I/O. The record is written by hand into a buffer that is used
 //! again, since a tree or a serializer per field would cost more than the rest of the pipeline.
 
-use std::collections::HashMap;
+mod headers;
+mod object;
+
 use std::io::Write as _;
-use std::net::IpAddr;
+
+use headers::headers;
+use object::{
+    Address, comma, decimal, hex_text, key, number, open, text, time, version, word, words,
+};
 
 use super::community::Cache;
 use super::text::json_string;
-use super::time::rfc3339;
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
 use crate::event::{HttpEvent, Loss, LossUnit, Missing, NoResponse};
+use crate::http::fields::{mime_type, trace_context};
 use crate::http::head::{Headers, RequestHead, ResponseHead};
 use crate::http::target::Target;
 
@@ -374,198 +380,6 @@ fn trace(out: &mut Vec<u8>, headers: &Headers) {
     }
 }
 
-fn trace_context(headers: &Headers) -> Option<(&[u8], Option<&[u8]>)> {
-    let id = |t: &[u8], lens: &[usize]| {
-        lens.contains(&t.len())
-            && t.iter().all(u8::is_ascii_hexdigit)
-            && t.iter().any(|b| *b != b'0')
-    };
-    if let Some(value) = headers.first("traceparent") {
-        let mut parts = value.split(|b| *b == b'-');
-        let version = parts.next().filter(|v| v.len() == 2 && *v != b"ff");
-        if let (Some(_), Some(trace), Some(span)) = (version, parts.next(), parts.next())
-            && id(trace, &[32])
-            && id(span, &[16])
-        {
-            return Some((trace, Some(span)));
-        }
-    }
-    if let Some(value) = headers.first("b3") {
-        let mut parts = value.split(|b| *b == b'-');
-        if let (Some(trace), Some(span)) = (parts.next(), parts.next())
-            && id(trace, &[16, 32])
-            && id(span, &[16])
-        {
-            return Some((trace, Some(span)));
-        }
-    }
-    let trace = headers.first("x-b3-traceid").filter(|t| id(t, &[16, 32]))?;
-    let span = headers.first("x-b3-spanid").filter(|s| id(s, &[16]));
-    Some((trace, span.map(|s| &s[..])))
-}
-
-/// The media type without its parameters (RFC 9110 §8.3.1), if it looks like one.
-fn mime_type(value: &[u8]) -> Option<&[u8]> {
-    let end = memchr::memchr(b';', value).unwrap_or(value.len());
-    let mime = value[..end].trim_ascii();
-    (memchr::memchr(b'/', mime).is_some() && mime.iter().all(u8::is_ascii_graphic)).then_some(mime)
-}
-
-fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
-    // Beyond this many, comparing each with each is what an attacker would have us do.
-    const FEW: usize = 48;
-    open(out, "headers");
-    let lines = &headers.0;
-    let escaped = if lines.len() <= FEW {
-        few_headers(out, headers, choice)
-    } else {
-        many_headers(out, headers, choice)
-    };
-    out.push(b'}');
-    escaped
-}
-
-fn few_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
-    let lines = &headers.0;
-    let mut escaped = false;
-    // One bit for each line whose value is out already.
-    let mut done = 0_u64;
-    for (at, line) in lines.iter().enumerate() {
-        if done & 1 << at != 0 || !choice.admits(&line.name) {
-            continue;
-        }
-        escaped |= lower_key(out, &line.name);
-        out.push(b'[');
-        escaped |= json_string(out, &line.value);
-        for (later, other) in lines.iter().enumerate().skip(at + 1) {
-            if other.name.eq_ignore_ascii_case(&line.name) {
-                done |= 1 << later;
-                out.push(b',');
-                escaped |= json_string(out, &other.value);
-            }
-        }
-        out.push(b']');
-    }
-    escaped
-}
-
-fn many_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
-    let mut escaped = false;
-    let mut groups: Vec<(Vec<u8>, Vec<usize>)> = Vec::new();
-    let mut place: HashMap<Vec<u8>, usize, foldhash::quality::RandomState> = HashMap::default();
-    for (at, line) in headers.0.iter().enumerate() {
-        if !choice.admits(&line.name) {
-            continue;
-        }
-        let name = line.name.to_ascii_lowercase();
-        match place.get(&name) {
-            Some(group) => groups[*group].1.push(at),
-            None => {
-                place.insert(name.clone(), groups.len());
-                groups.push((name, vec![at]));
-            }
-        }
-    }
-    for (name, lines) in groups {
-        escaped |= lower_key(out, &name);
-        out.push(b'[');
-        for at in lines {
-            comma(out);
-            escaped |= json_string(out, &headers.0[at].value);
-        }
-        out.push(b']');
-    }
-    escaped
-}
-
-/// A field's name in lower case as a key.
-fn lower_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
-    comma(out);
-    let start = out.len();
-    let escaped = json_string(out, name);
-    // Escapes are lower case themselves, so the text may be folded as a whole.
-    out[start..].make_ascii_lowercase();
-    out.push(b':');
-    escaped
-}
-
-/// A comma unless this is the first in its object or array.
-fn comma(out: &mut Vec<u8>) {
-    if !matches!(out.last(), Some(b'{' | b'[') | None) {
-        out.push(b',');
-    }
-}
-
-fn key(out: &mut Vec<u8>, name: &str) {
-    comma(out);
-    out.push(b'"');
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-/// `"name":{`
-fn open(out: &mut Vec<u8>, name: &str) {
-    key(out, name);
-    out.push(b'{');
-}
-
-/// A value that needs no escape.
-fn word(out: &mut Vec<u8>, name: &str, value: &str) {
-    key(out, name);
-    out.push(b'"');
-    out.extend_from_slice(value.as_bytes());
-    out.push(b'"');
-}
-
-/// An array of values that need no escape.
-fn words<'a>(out: &mut Vec<u8>, name: &str, values: impl Iterator<Item = &'a str>) {
-    key(out, name);
-    out.push(b'[');
-    for value in values {
-        comma(out);
-        out.push(b'"');
-        out.extend_from_slice(value.as_bytes());
-        out.push(b'"');
-    }
-    out.push(b']');
-}
-
-/// Bytes from the wire; returns whether some had to be written as `\xNN`.
-fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) -> bool {
-    key(out, name);
-    json_string(out, value)
-}
-
-fn hex_text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    key(out, name);
-    let start = out.len();
-    json_string(out, value);
-    out[start..].make_ascii_lowercase();
-}
-
-fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    key(out, name);
-    decimal(out, value);
-}
-
-fn decimal(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-fn time(out: &mut Vec<u8>, name: &str, ns: u64) {
-    key(out, name);
-    out.push(b'"');
-    out.extend_from_slice(&rfc3339(ns));
-    out.push(b'"');
-}
-
-fn version(out: &mut Vec<u8>, minor: u8) {
-    key(out, "version");
-    out.extend_from_slice(b"\"1.");
-    decimal(out, u64::from(minor));
-    out.push(b'"');
-}
-
 fn missing(what: Missing) -> &'static str {
     match what {
         Missing::Request => "request",
@@ -595,22 +409,168 @@ pub fn unit(unit: LossUnit) -> &'static str {
     }
 }
 
-/// An address as text without allocation; 45 bytes are the longest there is.
-struct Address {
-    bytes: [u8; 48],
-    len: usize,
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
 
-impl Address {
-    fn of(ip: IpAddr) -> Self {
-        let mut bytes = [0; 48];
-        let mut rest = &mut bytes[..];
-        let _ = write!(rest, "{ip}");
-        let len = 48 - rest.len();
-        Address { bytes, len }
+    use super::*;
+    use crate::sink::text::testing::unescape;
+    use crate::testing;
+
+    fn json() -> Json {
+        Json::new(HeaderChoice::All, HeaderChoice::All, b"host")
     }
 
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    fn line(event: &HttpEvent) -> String {
+        let mut out = Vec::new();
+        json().event(&Entry { event, user: None }, &mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn record(event: &HttpEvent) -> Value {
+        serde_json::from_str(&line(event)).expect("JSON")
+    }
+
+    #[test]
+    fn golden() {
+        let mut plain = Vec::new();
+        json().event(
+            &Entry {
+                event: &testing::event(),
+                user: Some(b"alice"),
+            },
+            &mut plain,
+        );
+        let mut event = testing::event_of(
+            testing::request(
+                "CONNECT [2001:db8::2]:443 HTTP/1.1\r\nX-Request-Id: 7\r\n\
+                 traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n",
+            ),
+            testing::response("HTTP/1.0 200 \r\n\r\n"),
+        );
+        event.client.ip = "2001:db8::1".parse().expect("an address");
+        event.informational = vec![testing::response(
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\n",
+        )];
+        (event.complete, event.missing) = (false, vec![Missing::End]);
+        (event.flags, event.egress) = (vec!["bare_lf", "obs_fold"], Some(false));
+        event.response_end_ns = None;
+        let loss = Loss {
+            count: 12,
+            unit: LossUnit::Records,
+            place: "ring_full",
+            since_ns: testing::TIME_NS - 1_000_000_000,
+            until_ns: testing::TIME_NS,
+        };
+        let mut out = plain;
+        out.extend_from_slice(line(&event).as_bytes());
+        json().loss(&loss, &mut out);
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"));
+    }
+
+    #[test]
+    fn lines_of_one_field_stay_in_order_however_many_there_are() {
+        for count in [3, 48, 49, 5000] {
+            let mut lines: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+            for n in 0..count {
+                let name = if n % 3 == 0 {
+                    "Set-Cookie"
+                } else {
+                    "set-cookie"
+                };
+                lines.push((name.into(), format!("v{n}").into_bytes()));
+                lines.push((format!("X-{n}").into_bytes(), b"x".to_vec()));
+            }
+            let fields: Vec<(&[u8], &[u8])> = lines.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+            let mut event = testing::event();
+            if let Some(response) = &mut event.response {
+                response.headers = testing::headers(&fields);
+            }
+            let record = record(&event);
+            let headers = &record["http"]["response"]["headers"];
+            let expected: Vec<Value> = (0..count).map(|n| format!("v{n}").into()).collect();
+            assert_eq!(headers["set-cookie"], Value::Array(expected), "{count}");
+            assert_eq!(
+                headers.as_object().map(|o| o.len()),
+                Some(count + 1),
+                "{count}"
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_flagged() {
+        let mut event = testing::event();
+        event.flags = vec!["bare_lf", "obs_fold"];
+        assert_eq!(
+            record(&event)["http_trace"]["flags"],
+            serde_json::json!(["bare_lf", "obs_fold"])
+        );
+        if let Some(response) = &mut event.response {
+            response.reason = bytes::Bytes::from_static(b"caf\xe9");
+        }
+        let record = record(&event);
+        assert_eq!(record["http"]["response"]["status_phrase"], "caf\\xe9");
+        assert_eq!(
+            record["http_trace"]["flags"],
+            serde_json::json!(["bare_lf", "escaped_bytes", "obs_fold"])
+        );
+    }
+
+    #[test]
+    fn outcomes() {
+        for (status, no_response, expected) in [
+            (Some(101), None, "success"),
+            (Some(399), None, "success"),
+            (Some(400), None, "failure"),
+            (Some(999), None, "failure"),
+            (None, None, "unknown"),
+            (None, Some(NoResponse::Timeout), "failure"),
+        ] {
+            let mut event = testing::event();
+            match (&mut event.response, status) {
+                (Some(response), Some(status)) => response.status = status,
+                _ => event.response = None,
+            }
+            event.no_response = no_response;
+            assert_eq!(record(&event)["event"]["outcome"], expected, "{status:?}");
+        }
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(
+            prop_oneof![any::<u8>(), prop::sample::select(b"\\x5c\"\n:;=,".to_vec())],
+            0..40,
+        )
+    }
+
+    proptest! {
+        /// Whatever the bytes are, the record is one line of JSON and gives them back.
+        #[test]
+        fn any_event_is_one_line_and_loses_nothing(
+            target in bytes(), reason in bytes(), name in bytes(), value in bytes(), second in bytes(),
+        ) {
+            let mut event = testing::event();
+            if let Some(request) = &mut event.request {
+                request.target = target.clone().into();
+            }
+            if let Some(response) = &mut event.response {
+                response.reason = reason.clone().into();
+                response.headers = testing::headers(&[(&name, &value), (&name, &second)]);
+            }
+            let line = line(&event);
+            prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
+            let record: Value = serde_json::from_str(&line).expect("JSON");
+            let back = |v: &Value| v.as_str().map(unescape);
+            prop_assert_eq!(back(&record["url"]["original"]), Some(target));
+            let response = &record["http"]["response"];
+            prop_assert_eq!(back(&response["status_phrase"]), Some(reason));
+            let headers = response["headers"].as_object().expect("an object");
+            let (key, values) = headers.iter().next().expect("one field");
+            prop_assert_eq!(unescape(key), name.to_ascii_lowercase());
+            prop_assert_eq!(back(&values[0]), Some(value));
+            prop_assert_eq!(back(&values[1]), Some(second));
+        }
     }
 }

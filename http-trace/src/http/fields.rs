@@ -1,0 +1,98 @@
+//! What single header fields say: trace context, media type. Borrows and decides nothing more.
+
+use super::head::Headers;
+
+/// Trace id and span id of a request: W3C `traceparent`, else B3 in one header or in several. Only
+/// what is well-formed and not all zeros; hexadecimal as sent.
+pub fn trace_context(headers: &Headers) -> Option<(&[u8], Option<&[u8]>)> {
+    let id = |t: &[u8], lens: &[usize]| {
+        lens.contains(&t.len())
+            && t.iter().all(u8::is_ascii_hexdigit)
+            && t.iter().any(|b| *b != b'0')
+    };
+    if let Some(value) = headers.first("traceparent") {
+        let mut parts = value.split(|b| *b == b'-');
+        let version = parts.next().filter(|v| v.len() == 2 && *v != b"ff");
+        if let (Some(_), Some(trace), Some(span)) = (version, parts.next(), parts.next())
+            && id(trace, &[32])
+            && id(span, &[16])
+        {
+            return Some((trace, Some(span)));
+        }
+    }
+    if let Some(value) = headers.first("b3") {
+        let mut parts = value.split(|b| *b == b'-');
+        if let (Some(trace), Some(span)) = (parts.next(), parts.next())
+            && id(trace, &[16, 32])
+            && id(span, &[16])
+        {
+            return Some((trace, Some(span)));
+        }
+    }
+    let trace = headers.first("x-b3-traceid").filter(|t| id(t, &[16, 32]))?;
+    let span = headers.first("x-b3-spanid").filter(|s| id(s, &[16]));
+    Some((trace, span.map(|s| &s[..])))
+}
+
+/// The media type without its parameters (RFC 9110 §8.3.1), if it looks like one.
+pub fn mime_type(value: &[u8]) -> Option<&[u8]> {
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    let mime = value[..end].trim_ascii();
+    (memchr::memchr(b'/', mime).is_some() && mime.iter().all(u8::is_ascii_graphic)).then_some(mime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn trace_contexts() {
+        const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+        const SPAN: &str = "00f067aa0ba902b7";
+        let zeros = "0".repeat(32);
+        for (lines, expected) in [
+            (
+                vec![("traceparent", format!("00-{TRACE}-{SPAN}-01"))],
+                Some((TRACE, Some(SPAN))),
+            ),
+            (vec![("traceparent", format!("ff-{TRACE}-{SPAN}-01"))], None),
+            (vec![("traceparent", format!("00-{zeros}-{SPAN}-01"))], None),
+            (vec![("traceparent", "00-x".to_owned())], None),
+            (
+                vec![("b3", format!("{TRACE}-{SPAN}-1"))],
+                Some((TRACE, Some(SPAN))),
+            ),
+            (vec![("b3", "0".to_owned())], None),
+            (vec![("X-B3-TraceId", SPAN.to_owned())], Some((SPAN, None))),
+            (
+                vec![
+                    ("X-B3-TraceId", TRACE.to_owned()),
+                    ("X-B3-SpanId", SPAN.to_owned()),
+                ],
+                Some((TRACE, Some(SPAN))),
+            ),
+        ] {
+            let fields: Vec<_> = lines
+                .iter()
+                .map(|(n, v)| (n.as_bytes(), v.as_bytes()))
+                .collect();
+            let headers = testing::headers(&fields);
+            let expected = expected.map(|(t, s)| (t.as_bytes(), s.map(str::as_bytes)));
+            assert_eq!(trace_context(&headers), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn media_types() {
+        for (value, expected) in [
+            (&b"text/html; charset=utf-8"[..], Some(&b"text/html"[..])),
+            (b" image/png ", Some(b"image/png")),
+            (b"text/html , x", None),
+            (b"nonsense", None),
+            (b"", None),
+        ] {
+            assert_eq!(mime_type(value), expected);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Field lines as an object: lower-cased name to the values in the order they were sent.
+
+use std::collections::HashMap;
+
+use super::object::{comma, open};
+use crate::config::HeaderChoice;
+use crate::http::head::Headers;
+use crate::sink::text::json_string;
+
+/// Appends `"headers":{…}` with the fields that are chosen. Returns whether bytes had to be
+/// written as `\xNN`.
+pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
+    // Beyond this many, comparing each with each is what an attacker would have us do.
+    const FEW: usize = 48;
+    open(out, "headers");
+    let lines = &headers.0;
+    let escaped = if lines.len() <= FEW {
+        few_headers(out, headers, choice)
+    } else {
+        many_headers(out, headers, choice)
+    };
+    out.push(b'}');
+    escaped
+}
+
+fn few_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
+    let lines = &headers.0;
+    let mut escaped = false;
+    // One bit for each line whose value is out already.
+    let mut done = 0_u64;
+    for (at, line) in lines.iter().enumerate() {
+        if done & 1 << at != 0 || !choice.admits(&line.name) {
+            continue;
+        }
+        escaped |= lower_key(out, &line.name);
+        out.push(b'[');
+        escaped |= json_string(out, &line.value);
+        for (later, other) in lines.iter().enumerate().skip(at + 1) {
+            if other.name.eq_ignore_ascii_case(&line.name) {
+                done |= 1 << later;
+                out.push(b',');
+                escaped |= json_string(out, &other.value);
+            }
+        }
+        out.push(b']');
+    }
+    escaped
+}
+
+fn many_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
+    let mut escaped = false;
+    let mut groups: Vec<(Vec<u8>, Vec<usize>)> = Vec::new();
+    let mut place: HashMap<Vec<u8>, usize, foldhash::quality::RandomState> = HashMap::default();
+    for (at, line) in headers.0.iter().enumerate() {
+        if !choice.admits(&line.name) {
+            continue;
+        }
+        let name = line.name.to_ascii_lowercase();
+        match place.get(&name) {
+            Some(group) => groups[*group].1.push(at),
+            None => {
+                place.insert(name.clone(), groups.len());
+                groups.push((name, vec![at]));
+            }
+        }
+    }
+    for (name, lines) in groups {
+        escaped |= lower_key(out, &name);
+        out.push(b'[');
+        for at in lines {
+            comma(out);
+            escaped |= json_string(out, &headers.0[at].value);
+        }
+        out.push(b']');
+    }
+    escaped
+}
+
+/// A field's name in lower case as a key.
+fn lower_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
+    comma(out);
+    let start = out.len();
+    let escaped = json_string(out, name);
+    // Escapes are lower case themselves, so the text may be folded as a whole.
+    out[start..].make_ascii_lowercase();
+    out.push(b':');
+    escaped
+}
