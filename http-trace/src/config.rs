@@ -110,6 +110,21 @@ pub enum Color {
     Never,
 }
 
+/// Bounds that have keys and no options; `None` is the pipeline's own default.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The most bytes that wait for a slow reader of an output.
+    pub output_queue: usize,
+    /// The most connections in the table.
+    pub flows: Option<usize>,
+    /// The most bytes of heads in flight.
+    pub heads_memory: Option<usize>,
+    /// The most bytes that wait for others before them.
+    pub reorder_memory: Option<usize>,
+    /// How long a request is waited for an answer.
+    pub response_timeout: Option<Duration>,
+}
+
 /// Everything that can be set, with defaults applied.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -149,8 +164,8 @@ pub struct Config {
     pub quiet: bool,
     /// How much `pretty` shows.
     pub verbose: u8,
-    /// The most bytes that wait for a slow reader of an output.
-    pub output_queue: usize,
+    /// Bounds on memory and time.
+    pub limits: Limits,
     /// Options that were given and have no effect in this run, for the start line.
     pub without_effect: Vec<String>,
 }
@@ -255,7 +270,13 @@ impl Config {
                     t.parse::<u8>().map_err(|_| "a number: 0, 1 or 2")
                 })?
                 .unwrap_or(0),
-            output_queue: s.one("output-queue", value::bytes)?.unwrap_or(64 << 20),
+            limits: Limits {
+                output_queue: s.one("output-queue", value::bytes)?.unwrap_or(64 << 20),
+                flows: s.one("max-flows", value::positive)?.map(|n| n as usize),
+                heads_memory: s.one("heads-memory", value::bytes)?,
+                reorder_memory: s.one("reorder-memory", value::bytes)?,
+                response_timeout: s.one("response-timeout", value::duration)?,
+            },
             without_effect: without_effect.collect(),
         })
     }

@@ -12,6 +12,7 @@
 //! - [`event`] is what the pipeline yields: one [`event::HttpEvent`] per response.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`sink`] formats and writes (output files and standard output).
+//! - [`pipeline`] judges, [`engine`] is the pipeline with its outputs.
 //! - [`summary`] words what standard error is told (prints nothing).
 //! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file), [`run`] a
 //!   run from configuration to exit status, [`schema`] what `http-trace schema` prints.
@@ -21,6 +22,7 @@ pub mod capture;
 pub mod classify;
 pub mod cli;
 pub mod config;
+pub mod engine;
 pub mod event;
 pub mod flow;
 pub mod host_filter;

@@ -1,10 +1,14 @@
 //! A run from its configuration to its exit status: opens the source and the outputs, turns one
 //! into the other, and says on standard error how it began and how it ended.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::config::Config;
+use crate::config::{Config, Source};
+use crate::engine::Engine;
+
+mod replay;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,36 +64,74 @@ impl Stop {
 
 /// Says something of the run on standard error.
 pub fn say(line: &str) {
-    eprintln!("http-trace: {line}");
-}
-
-/// What limits a run and how it writes, for the start line.
-pub fn described(config: &Config) -> String {
-    let mut parts = Vec::new();
-    if !config.scope.is_unlimited() {
-        parts.push(format!("only {}", config.scope));
-    }
-    if let Some(time) = config.duration {
-        parts.push(format!("for {time:?}"));
-    }
-    if let Some(count) = config.count {
-        parts.push(format!("until {count} are written"));
-    }
-    if config.secrets.is_none() {
-        parts.push("secrets are shown".to_owned());
-    }
-    if !config.without_effect.is_empty() {
-        parts.push(format!(
-            "without effect here: {}",
-            config.without_effect.join(", ")
-        ));
-    }
-    parts.join("; ")
+    // Nobody can be told when standard error is closed.
+    let _ = writeln!(std::io::stderr().lock(), "http-trace: {line}");
 }
 
 /// Runs until the source ends, the outputs have enough, or `stop` is requested.
 pub fn run(config: &Config, stop: &Stop) -> Ended {
-    let _ = (config, stop);
-    say("cannot start: this build has no pipeline yet");
+    match &config.source {
+        Source::Captures(paths) => replay::run(config, paths, stop),
+        Source::Live => live(config, stop),
+    }
+}
+
+#[cfg(feature = "live")]
+fn live(_: &Config, _: &Stop) -> Ended {
+    say("cannot start: the live loop is not joined yet; read captures with -r FILE");
     Ended::CannotStart
+}
+
+#[cfg(not(feature = "live"))]
+fn live(_: &Config, _: &Stop) -> Ended {
+    say(
+        "this build only reads captures: name some with -r FILE (tracing live needs Linux and a \
+         build with the feature 'live')",
+    );
+    Ended::CannotStart
+}
+
+/// The start line: where packets come from and what is limited.
+fn started(config: &Config, from: &str) {
+    if config.quiet {
+        return;
+    }
+    let mut line = from.to_owned();
+    if !config.scope.is_unlimited() {
+        line.push_str(&format!("; only {}", config.scope));
+    }
+    if let Some(time) = config.duration {
+        line.push_str(&format!("; for {time:?}"));
+    }
+    if let Some(count) = config.count {
+        line.push_str(&format!("; until {count} responses are written"));
+    }
+    say(&line);
+    if config.secrets.is_none() {
+        say("secrets are shown: cookies, credentials and tokens are written as they were sent");
+    }
+    if !config.without_effect.is_empty() {
+        say(&format!(
+            "without effect here: {}",
+            config.without_effect.join(", ")
+        ));
+    }
+}
+
+/// Closes the engine and says how the run went; `lines` are the source's own.
+fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -> Ended {
+    let finished = engine.finish();
+    for failure in &finished.written.failed {
+        say(failure);
+    }
+    if !config.quiet {
+        for line in finished.lines().iter().chain(&lines) {
+            say(line);
+        }
+    }
+    if problems || finished.written.is_lossy() {
+        Ended::Lossy
+    } else {
+        Ended::Done
+    }
 }

@@ -108,33 +108,40 @@ impl Replay {
     /// The next record; `None` at the end of all captures. Blocks on a pipe until a whole frame
     /// with a TCP segment has come.
     pub fn next_record(&mut self) -> Option<Record<'_>> {
+        if self.advance() {
+            Some(self.current())
+        } else {
+            None
+        }
+    }
+
+    /// Goes to the next record; whether there is one. Blocks as [`Replay::next_record`] does.
+    pub fn advance(&mut self) -> bool {
         if let Some(seq) = self.pending_fin.take() {
             self.header.flags = self.header.flags & (flag::ACK | flag::RST) | flag::FIN;
             (self.header.seq, self.header.skip_from, self.header.skip_to) = (seq, seq, seq);
             self.header.len = 0;
             self.bytes = 0..0;
-            return Some(Record {
-                header: &self.header,
-                bytes: &[],
-            });
+            return true;
         }
-        loop {
-            if !self.frames.advance() {
-                return None;
-            }
+        while self.frames.advance() {
             if self.take_frame() {
-                break;
+                return true;
             }
         }
+        false
+    }
+
+    /// The record that [`Replay::advance`] went to.
+    pub fn current(&self) -> Record<'_> {
         let bytes = match &self.whole {
             Some(whole) => whole.payload.as_slice(),
             None => self.frames.current().map_or(&[][..], |frame| frame.data),
         };
-        let bytes = bytes.get(self.bytes.clone()).unwrap_or_default();
-        Some(Record {
+        Record {
             header: &self.header,
-            bytes,
-        })
+            bytes: bytes.get(self.bytes.clone()).unwrap_or_default(),
+        }
     }
 
     /// Walks the current frame; whether there is a record now.

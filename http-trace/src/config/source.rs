@@ -38,6 +38,15 @@ const fn key(name: &'static str, shape: Shape) -> Key {
     }
 }
 
+/// A bound that is rarely touched: a key without an option.
+const fn bound(name: &'static str) -> Key {
+    Key {
+        name,
+        shape: Shape::One,
+        option: false,
+    }
+}
+
 /// Every setting there is.
 pub const KEYS: &[Key] = &[
     key("read", Shape::Whole),
@@ -76,11 +85,11 @@ pub const KEYS: &[Key] = &[
         shape: Shape::List,
         option: false,
     },
-    Key {
-        name: "output-queue",
-        shape: Shape::One,
-        option: false,
-    },
+    bound("output-queue"),
+    bound("max-flows"),
+    bound("heads-memory"),
+    bound("reorder-memory"),
+    bound("response-timeout"),
 ];
 
 /// Where a value was given; its `Display` is how an error names it.

@@ -79,7 +79,7 @@ impl Outlet {
             let writer = Writer::start(
                 destination,
                 name.clone(),
-                config.output_queue,
+                config.limits.output_queue,
                 when_full,
                 config.line_buffered || terminal,
             )

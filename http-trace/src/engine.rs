@@ -1,0 +1,204 @@
+//! The pipeline with its outputs: what a live run and a replay drive alike. Performs no I/O but
+//! through [`Outlet`].
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use http_trace_common::record::{Record, RecordHeader};
+
+use crate::config::{Config, Emit};
+use crate::pipeline::{self, Pipeline, PipelineConfig};
+use crate::scope::Scope;
+use crate::sink::outlet::{Next, OpenError, Outlet};
+use crate::sink::writer::WhenFull;
+use crate::stats::Stats;
+use crate::summary::{self, Written};
+
+/// How often standard error is told what cannot be read.
+const REMINDER: Duration = Duration::from_secs(30);
+
+/// A pipeline, and where its events go.
+#[derive(Debug)]
+pub struct Engine {
+    pipeline: Pipeline,
+    outlet: Outlet,
+    scope: Scope,
+    reminder: Option<Reminder>,
+}
+
+#[derive(Debug)]
+struct Reminder {
+    next: Instant,
+    last: Option<String>,
+}
+
+/// What is left of an engine at its end.
+#[derive(Debug)]
+pub struct Finished {
+    /// What became of the events.
+    pub written: Written,
+    /// What the pipeline counted.
+    pub stats: Stats,
+    /// Whether the run ended because the outputs had enough (`--count`, or nobody reads).
+    pub had_enough: bool,
+}
+
+impl Engine {
+    /// Opens the outputs.
+    ///
+    /// # Errors
+    /// An output that cannot be opened.
+    pub fn open(config: &Config, when_full: WhenFull) -> Result<Self, OpenError> {
+        let reminder = (!config.quiet && std::io::stderr().is_terminal()).then(|| Reminder {
+            next: Instant::now() + REMINDER,
+            last: None,
+        });
+        Ok(Engine {
+            pipeline: Pipeline::new(pipeline_config(config)),
+            outlet: Outlet::open(config, when_full)?,
+            scope: config.scope.clone(),
+            reminder,
+        })
+    }
+
+    /// The pipeline, to name interfaces and to add losses that were counted elsewhere.
+    pub fn pipeline(&mut self) -> &mut Pipeline {
+        &mut self.pipeline
+    }
+
+    /// What the pipeline has counted so far.
+    pub fn stats(&self) -> &Stats {
+        self.pipeline.stats()
+    }
+
+    /// Whether a record is in scope.
+    pub fn admits(&self, record: &RecordHeader) -> bool {
+        self.scope.admits_record(record)
+    }
+
+    /// Takes a record in, unless it is out of scope.
+    pub fn push(&mut self, record: &Record<'_>) -> Next {
+        if self.admits(record.header) {
+            let outlet = &mut self.outlet;
+            self.pipeline.push(record, &mut |output| {
+                outlet.take(output);
+            });
+        }
+        self.next()
+    }
+
+    /// Time goes on without records.
+    pub fn tick(&mut self, now_ns: u64) -> Next {
+        let outlet = &mut self.outlet;
+        self.pipeline.tick(now_ns, &mut |output| {
+            outlet.take(output);
+        });
+        self.next()
+    }
+
+    fn next(&self) -> Next {
+        if self.outlet.is_done() {
+            Next::Stop
+        } else {
+            Next::Go
+        }
+    }
+
+    /// What cannot be read, every 30 s on a terminal while it changes.
+    pub fn reminder(&mut self, now: Instant) -> Option<String> {
+        let reminder = self.reminder.as_mut().filter(|r| now >= r.next)?;
+        reminder.next = now + REMINDER;
+        let line = unreadable(self.pipeline.stats());
+        if line == reminder.last {
+            return None;
+        }
+        reminder.last.clone_from(&line);
+        line
+    }
+
+    /// Lets out what is in flight, writes everything and closes the outputs.
+    pub fn finish(mut self) -> Finished {
+        let had_enough = self.outlet.is_done();
+        if !had_enough {
+            let outlet = &mut self.outlet;
+            self.pipeline.finish(&mut |output| {
+                outlet.take(output);
+            });
+        }
+        let stats = self.pipeline.stats().clone();
+        Finished {
+            written: self.outlet.close(),
+            stats,
+            had_enough,
+        }
+    }
+}
+
+impl Finished {
+    /// The summary's lines: responses, unreadable connections, losses, flows.
+    pub fn lines(&self) -> Vec<String> {
+        let stats = &self.stats;
+        let mut lines = self.written.lines();
+        lines.extend(unreadable(stats));
+        let mut line = format!(
+            "{} connections, {} with HTTP",
+            stats.flows, stats.http_flows
+        );
+        for (count, what) in [
+            (stats.tunnels, "tunnels or upgrades"),
+            (
+                stats.bad_status,
+                "lines with an impossible status code skipped",
+            ),
+            (stats.holes, "gaps in the bytes seen"),
+            (stats.without_request, "responses without their request"),
+            (
+                stats.filter_disagrees,
+                "skips of the filter that the framing contradicts",
+            ),
+        ] {
+            if count > 0 {
+                line.push_str(&format!(", {count} {what}"));
+            }
+        }
+        lines.push(line);
+        lines
+    }
+}
+
+fn unreadable(stats: &Stats) -> Option<String> {
+    let items: Vec<(&str, u16, u64)> = stats
+        .unreadable
+        .iter()
+        .map(|((kind, port), count)| (kind.name(), *port, *count))
+        .collect();
+    summary::unreadable(&items)
+}
+
+fn pipeline_config(config: &Config) -> PipelineConfig {
+    let defaults = PipelineConfig::default();
+    PipelineConfig {
+        emit: match config.emit {
+            Emit::Auto => pipeline::Emit::Auto,
+            Emit::Head => pipeline::Emit::Head,
+            Emit::End => pipeline::Emit::End,
+        },
+        flows: config.limits.flows.unwrap_or(defaults.flows),
+        heads_bytes: config.limits.heads_memory.unwrap_or(defaults.heads_bytes),
+        reorder_bytes: config
+            .limits
+            .reorder_memory
+            .unwrap_or(defaults.reorder_bytes),
+        response_timeout_ns: config
+            .limits
+            .response_timeout
+            .map_or(defaults.response_timeout_ns, |t| t.as_nanos() as u64),
+        attempt_ports: config
+            .scope
+            .ports
+            .iter()
+            .map(|r| r.first..=r.last)
+            .collect(),
+        ..defaults
+    }
+}

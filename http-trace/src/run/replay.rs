@@ -1,0 +1,274 @@
+//! A run over captures. Capture time drives the pipeline; only a pipe that falls silent is helped
+//! on by the clock of this host.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Ended, Stop, finish, say, started};
+use crate::capture::{CaptureError, Replay, ReplayCounts, ReplayOptions};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::host_filter::HostFilter;
+use crate::sink::outlet::Next;
+use crate::sink::writer::WhenFull;
+use http_trace_common::config::FilterConfig;
+use http_trace_common::filter::Context;
+use http_trace_common::record::{Record, RecordHeader, flag};
+use http_trace_common::walk::{Segment, tcp_flag};
+
+/// How long a pipe may be silent before the clock of this host stands in for its packets.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// How far behind the clock event time stays then: packets may be on their way in buffers.
+const SLACK_NS: u64 = 1_000_000_000;
+
+/// How long the filter keeps a connection without a segment, in seconds.
+const FILTER_IDLE_S: u32 = 900;
+
+/// How often it looks for such, in capture time.
+const FORGET_EVERY_NS: u64 = 10_000_000_000;
+
+/// The engine, and how far the capture has come.
+struct Shared {
+    engine: Option<Engine>,
+    /// Time of the last record, and when it came by the clock of this host.
+    last: Option<(u64, Instant)>,
+}
+
+/// What the reading side has to say at the end.
+#[derive(Default)]
+struct Told {
+    problems: u64,
+    counts: ReplayCounts,
+    skipped_files: usize,
+}
+
+/// Reads captures until their end, until enough is written, or until `stop`.
+pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
+    let engine = match Engine::open(config, WhenFull::Wait) {
+        Ok(engine) => engine,
+        Err(error) => {
+            say(&error.to_string());
+            return Ended::CannotStart;
+        }
+    };
+    let files: Vec<String> = paths
+        .iter()
+        .take(3)
+        .map(|p| p.display().to_string())
+        .collect();
+    let more = if paths.len() > 3 {
+        format!(" and {} more", paths.len() - 3)
+    } else {
+        String::new()
+    };
+    started(config, &format!("reading {}{more}", files.join(", ")));
+
+    let shared = Arc::new(Mutex::new(Shared {
+        engine: Some(engine),
+        last: None,
+    }));
+    let is_pipe = paths.iter().any(|p| p == Path::new("-"));
+    let told = if is_pipe {
+        // Reading blocks, and a signal or a deadline must not wait for the next packet.
+        let (sender, finished) = mpsc::channel();
+        let (of_thread, paths) = (Arc::clone(&shared), paths.to_vec());
+        let (config, stop_too) = (config.clone(), stop.clone());
+        std::thread::spawn(move || {
+            let _ = sender.send(read(&config, &paths, &of_thread, &stop_too));
+        });
+        mind_the_clock(&shared, &finished, stop)
+    } else {
+        read(config, paths, &shared, stop)
+    };
+    let Some(engine) = lock(&shared).engine.take() else {
+        return Ended::Lossy;
+    };
+    finish(config, engine, replay_lines(&told), told.problems > 0)
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for the reading thread. While the pipe is silent, event time goes on with the clock of
+/// this host; on a signal the engine is taken from under it.
+fn mind_the_clock(shared: &Mutex<Shared>, finished: &mpsc::Receiver<Told>, stop: &Stop) -> Told {
+    loop {
+        match finished.recv_timeout(SILENCE / 2) {
+            Ok(told) => return told,
+            // The thread panicked; the panic was told.
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Told {
+                    problems: 1,
+                    ..Told::default()
+                };
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if stop.is_requested() {
+            // It ends by itself unless it is blocked in reading.
+            return finished.recv_timeout(SILENCE).unwrap_or_default();
+        }
+        let mut shared = lock(shared);
+        let Some((time_ns, came)) = shared.last else {
+            continue;
+        };
+        let silent = came.elapsed();
+        if silent < SILENCE {
+            continue;
+        }
+        let now_ns = time_ns
+            .saturating_add(silent.as_nanos() as u64)
+            .saturating_sub(SLACK_NS);
+        if let Some(engine) = shared.engine.as_mut()
+            && now_ns > time_ns
+            && engine.tick(now_ns) == Next::Stop
+        {
+            return Told::default();
+        }
+    }
+}
+
+fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Told {
+    let mut replay = Replay::open(paths, ReplayOptions::default());
+    let mut told = Told::default();
+    tell(replay.take_problems(), &mut told);
+    let mut filter = config
+        .kernel_filter
+        .then(|| HostFilter::new(FilterConfig::DEFAULT));
+    let mut named: Vec<bool> = Vec::new();
+    let mut begin_ns = None;
+    let mut last_forget_ns = 0;
+    while !stop.is_requested() && replay.advance() {
+        let record = replay.current();
+        let header = record.header;
+        let begin_ns = *begin_ns.get_or_insert(header.time_ns);
+        let run_ns = header.time_ns.saturating_sub(begin_ns);
+        if config
+            .duration
+            .is_some_and(|most| u128::from(run_ns) >= most.as_nanos())
+        {
+            break;
+        }
+        let mut shared = lock(shared);
+        shared.last = Some((header.time_ns, Instant::now()));
+        let Some(engine) = shared.engine.as_mut() else {
+            break;
+        };
+        name_interface(header.interfaces[0], &mut named, &replay, engine);
+        let next = match &mut filter {
+            None => engine.push(&record),
+            Some(filter) => {
+                if header.time_ns.saturating_sub(last_forget_ns) > FORGET_EVERY_NS {
+                    last_forget_ns = header.time_ns;
+                    let now_s = (header.time_ns / 1_000_000_000) as u32;
+                    filter.forget_idle(now_s.saturating_sub(FILTER_IDLE_S));
+                }
+                through_filter(filter, &record, engine)
+            }
+        };
+        drop(shared);
+        if !replay.problems().is_empty() {
+            tell(replay.take_problems(), &mut told);
+        }
+        if next == Next::Stop {
+            break;
+        }
+    }
+    tell(replay.take_problems(), &mut told);
+    told.counts = replay.counts();
+    told.skipped_files = replay.skipped_files().len();
+    told
+}
+
+/// Names an interface to the pipeline the first time it is met.
+fn name_interface(number: u32, named: &mut Vec<bool>, replay: &Replay, engine: &mut Engine) {
+    let at = number as usize;
+    if number == 0 || named.get(at) == Some(&true) {
+        return;
+    }
+    if named.len() <= at {
+        named.resize(at + 1, false);
+    }
+    if let (Some(known), Some(name)) = (named.get_mut(at), replay.interface_name(number)) {
+        *known = true;
+        engine.pipeline().set_interface(number, name);
+    }
+}
+
+/// What the kernel's program would have shipped of this segment goes to the engine.
+fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Engine) -> Next {
+    let header = record.header;
+    if !engine.admits(header) {
+        return Next::Go;
+    }
+    let context = Context {
+        time_ns: header.time_ns,
+        interface: header.interfaces[0],
+        wire_len: header.wire_len,
+        egress: header.has(flag::EGRESS),
+    };
+    let mut next = Next::Go;
+    filter.push(record.bytes, &segment(header), &context, &mut |shipped| {
+        next = engine.push(&shipped);
+    });
+    next
+}
+
+/// The segment that a record of a replay is, its payload at offset 0.
+fn segment(header: &RecordHeader) -> Segment {
+    let (key, direction) = header.key();
+    let mut flags = 0;
+    for (record, tcp) in [
+        (flag::SYN, tcp_flag::SYN),
+        (flag::FIN, tcp_flag::FIN),
+        (flag::RST, tcp_flag::RST),
+        (flag::ACK, tcp_flag::ACK),
+    ] {
+        if header.has(record) {
+            flags |= tcp;
+        }
+    }
+    Segment {
+        key,
+        direction,
+        // A record has the sequence number of the payload, a segment that of the SYN.
+        seq: header.seq.wrapping_sub(u32::from(header.has(flag::SYN))),
+        ack: header.ack,
+        flags,
+        payload_offset: 0,
+        payload_len: header.len,
+    }
+}
+
+fn tell(problems: Vec<CaptureError>, told: &mut Told) {
+    for problem in problems {
+        told.problems += 1;
+        say(&problem.to_string());
+    }
+}
+
+fn replay_lines(told: &Told) -> Vec<String> {
+    let counts = &told.counts;
+    let mut line = format!("{} frames, {} TCP segments", counts.frames, counts.segments);
+    for (reason, count) in counts.reasons() {
+        line.push_str(&format!(", {count} {}", reason.replace('_', " ")));
+    }
+    let mut lines = vec![line];
+    if counts.cut_segments > 0 {
+        lines.push(format!(
+            "{} segments were cut by the snap length ({} bytes are missing): capture with -s 0",
+            counts.cut_segments, counts.cut_bytes
+        ));
+    }
+    if told.skipped_files > 0 {
+        lines.push(format!(
+            "{} files in folders are no captures",
+            told.skipped_files
+        ));
+    }
+    lines
+}
