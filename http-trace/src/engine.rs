@@ -12,7 +12,7 @@ use crate::scope::Scope;
 use crate::sink::outlet::{Next, OpenError, Outlet};
 use crate::sink::writer::WhenFull;
 use crate::stats::Stats;
-use crate::summary::{self, Written};
+use crate::summary::{self, Written, counted};
 
 /// How often standard error is told what cannot be read.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -141,24 +141,25 @@ impl Finished {
         let mut lines = self.written.lines();
         lines.extend(unreadable(stats));
         let mut line = format!(
-            "{} connections, {} with HTTP",
-            stats.flows, stats.http_flows
+            "{}, {} with HTTP",
+            counted(stats.flows, "connection"),
+            stats.http_flows
         );
         for (count, what) in [
-            (stats.tunnels, "tunnels or upgrades"),
-            (
-                stats.bad_status,
-                "lines with an impossible status code skipped",
-            ),
-            (stats.holes, "gaps in the bytes seen"),
-            (stats.without_request, "responses without their request"),
+            (stats.tunnels, "tunnel"),
+            (stats.bad_status, "line with an impossible status code"),
+            (stats.holes, "gap"),
+            (stats.without_request, "response without its request"),
             (
                 stats.filter_disagrees,
-                "skips of the filter that the framing contradicts",
+                "skip of the filter that is not body",
             ),
         ] {
             if count > 0 {
-                line.push_str(&format!(", {count} {what}"));
+                line.push_str(", ");
+                // The plural is the first word's.
+                let (first, rest) = what.split_at(what.find(' ').unwrap_or(what.len()));
+                line.push_str(&format!("{}{rest}", counted(count, first)));
             }
         }
         lines.push(line);

@@ -12,8 +12,10 @@ use crate::sink::writer::Broken;
 pub struct Written {
     /// Events written.
     pub events: u64,
-    /// Responses that came out of the pipeline, by class, 1xx heads included.
+    /// Responses that came out of the pipeline, by class.
     pub classes: BTreeMap<&'static str, u64>,
+    /// 1xx heads before them, or alone.
+    pub informational: u64,
     /// Requests without a response.
     pub unanswered: u64,
     /// Losses by place and unit.
@@ -25,9 +27,7 @@ pub struct Written {
 impl Written {
     /// Counts an event, selected or not.
     pub fn saw(&mut self, event: &HttpEvent) {
-        if !event.informational.is_empty() {
-            *self.classes.entry("1xx").or_default() += event.informational.len() as u64;
-        }
+        self.informational += event.informational.len() as u64;
         if event.response.is_some() {
             if let Some(class) = event.status_class() {
                 *self.classes.entry(class).or_default() += 1;
@@ -57,20 +57,24 @@ impl Written {
     /// The lines of the end: responses by class, then what was lost.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        let total: u64 = self.classes.values().sum();
-        let mut line = format!("{total} responses");
+        let mut line = counted(self.classes.values().sum(), "response");
         let classes: Vec<String> = self
             .classes
             .iter()
-            .map(|(c, n)| format!("{c} {n}"))
+            .map(|(class, count)| format!("{class} {count}"))
             .collect();
         if !classes.is_empty() {
             let _ = write!(line, " ({})", classes.join(", "));
         }
-        if self.unanswered > 0 {
-            let _ = write!(line, ", {} requests without a response", self.unanswered);
+        for (count, what) in [
+            (self.informational, "informational head"),
+            (self.unanswered, "unanswered request"),
+        ] {
+            if count > 0 {
+                let _ = write!(line, ", {}", counted(count, what));
+            }
         }
-        let _ = write!(line, "; {} events written", self.events);
+        let _ = write!(line, "; {} written", counted(self.events, "event"));
         lines.push(line);
         if !self.lost.is_empty() {
             let lost: Vec<String> = self
@@ -126,11 +130,17 @@ pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
             format!("{} {} ({}{more})", p.count, p.name, named.join(", "))
         })
         .collect();
-    let s = if total == 1 { "" } else { "s" };
     Some(format!(
-        "{total} connection{s} not readable: {}",
+        "{} not readable: {}",
+        counted(total, "connection"),
         parts.join(", ")
     ))
+}
+
+/// `1 frame`, `2 frames`.
+pub fn counted(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
 }
 
 #[cfg(test)]

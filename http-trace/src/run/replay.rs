@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::host_filter::HostFilter;
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
+use crate::summary::counted;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Record, RecordHeader, flag};
@@ -253,21 +254,26 @@ fn tell(problems: Vec<CaptureError>, told: &mut Told) {
 
 fn replay_lines(told: &Told) -> Vec<String> {
     let counts = &told.counts;
-    let mut line = format!("{} frames, {} TCP segments", counts.frames, counts.segments);
+    let mut line = format!(
+        "{}, {}",
+        counted(counts.frames, "frame"),
+        counted(counts.segments, "TCP segment")
+    );
     for (reason, count) in counts.reasons() {
         line.push_str(&format!(", {count} {}", reason.replace('_', " ")));
     }
     let mut lines = vec![line];
     if counts.cut_segments > 0 {
         lines.push(format!(
-            "{} segments were cut by the snap length ({} bytes are missing): capture with -s 0",
-            counts.cut_segments, counts.cut_bytes
+            "{} cut by the snap length ({} bytes are missing): capture with -s 0",
+            counted(counts.cut_segments, "segment"),
+            counts.cut_bytes
         ));
     }
     if told.skipped_files > 0 {
         lines.push(format!(
-            "{} files in folders are no captures",
-            told.skipped_files
+            "{} in folders no capture",
+            counted(told.skipped_files as u64, "file")
         ));
     }
     lines
