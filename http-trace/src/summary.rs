@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(
             written.lines(),
             [
-                "3 responses (1xx 1, 4xx 2); 0 events written",
+                "2 responses (4xx 2), 1 informational head; 0 events written",
                 "lost: 3 records (ring_full)"
             ]
         );

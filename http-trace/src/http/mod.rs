@@ -1,7 +1,8 @@
 //! HTTP/1.x as the host sees it: heads and transactions.
 //!
 //! # Layout
-//! - [`head`]: decoded heads; [`decode`] makes them, [`target`] takes a request's target apart.
+//! - [`head`]: decoded heads; [`decode`] makes them, [`target`] takes a request's target apart,
+//!   [`fields`] what single fields say.
 //! - [`context`]: what the modules below are given from outside.
 //! - `transaction`: which response answers which request.
 //! - `emit`: from an exchange to its event.

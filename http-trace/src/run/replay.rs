@@ -16,7 +16,7 @@ use crate::sink::writer::WhenFull;
 use crate::summary::counted;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
-use http_trace_common::record::{Record, RecordHeader, flag};
+use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 use http_trace_common::walk::{Segment, tcp_flag};
 
 /// How long a pipe may be silent before the clock of this host stands in for its packets.
@@ -207,6 +207,7 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Eng
         return Next::Go;
     }
     let context = Context {
+        hook: Hook::Capture,
         time_ns: header.time_ns,
         interface: header.interfaces[0],
         wire_len: header.wire_len,
