@@ -39,7 +39,7 @@ fn tcp_segment(flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
     t[2..4].copy_from_slice(&50000u16.to_be_bytes());
     t[4..8].copy_from_slice(&1000u32.to_be_bytes());
     t[8..12].copy_from_slice(&2000u32.to_be_bytes());
-    t[12] = ((20 + options.len()) / 4 << 4) as u8;
+    t[12] = (((20 + options.len()) / 4) << 4) as u8;
     t[13] = flags;
     t.extend_from_slice(options);
     t.extend_from_slice(payload);
@@ -59,7 +59,10 @@ fn ethernet_frame(tags: &[(u16, u16)], ether_type: u16, packet: &[u8]) -> Vec<u8
 }
 
 /// What a test asks of a segment: flags, payload offset and length.
-fn brief(found: Result<Segment, Skip>) -> Result<(u8, u32, u32), Skip> {
+type Brief = Result<(u8, u32, u32), Skip>;
+
+/// [`Brief`] of a segment.
+fn brief(found: Result<Segment, Skip>) -> Brief {
     found.map(|s| (s.flags, s.payload_offset, s.payload_len))
 }
 
@@ -89,7 +92,7 @@ fn ethernet_frames() {
     let mut rst = v4.clone();
     rst[33] = tcp_flag::RST;
 
-    let table: &[(&str, Vec<u8>, Result<(u8, u32, u32), Skip>)] = &[
+    let table: &[(&str, Vec<u8>, Brief)] = &[
         ("plain", ethernet_frame(&[], 0x0800, &v4), Ok((0x10, 66, 4))),
         (
             "one tag",
@@ -180,7 +183,7 @@ fn ipv6_extension_headers() {
         ipv6_packet(headers[0].0, &rest)
     };
     let later_fragment = [0, 0, 0, 8, 0, 0, 0, 1];
-    let table: &[(&str, Vec<u8>, Result<(u8, u32, u32), Skip>)] = &[
+    let table: &[(&str, Vec<u8>, Brief)] = &[
         ("hop-by-hop", chain(&[(0, [0; 8])]), Ok((0x10, 68, 4))),
         (
             "all kinds",

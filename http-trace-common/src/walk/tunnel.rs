@@ -62,18 +62,30 @@ pub(super) fn mpls(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
         return Ok(Step::Next(At::Mpls, after));
     }
     let [first] = walk.read(after)?;
-    match first >> 4 {
-        4 | 6 => Ok(Step::Next(At::Ip, after)),
-        0 => {
-            walk.encap.push(LayerKind::Ethernet, 0);
-            Ok(Step::Next(At::Ethernet, after + 4))
-        }
-        1 => Err(Skip::NotIp),
-        _ => {
-            walk.encap.push(LayerKind::Ethernet, 0);
-            Ok(Step::Next(At::Ethernet, after))
-        }
+    if matches!(first >> 4, 4 | 6) {
+        return Ok(Step::Next(At::Ip, after));
     }
+    let is_ethernet = |at: u32| {
+        let kind = walk.read_u16(at + 12);
+        kind.is_ok_and(|kind| matches!(kind, ether_type::IPV4 | ether_type::IPV6) || is_tag(kind))
+    };
+    // Many MAC addresses begin with a zero too, so the control word is believed only when a type
+    // stands where it would be behind it.
+    let after = match first >> 4 {
+        0 if is_ethernet(after + 4) => after + 4,
+        _ if is_ethernet(after) => after,
+        _ => return Err(Skip::NotIp),
+    };
+    walk.encap.push(LayerKind::Ethernet, 0);
+    Ok(Step::Next(At::Ethernet, after))
+}
+
+/// Whether an EtherType is that of a VLAN tag.
+fn is_tag(kind: u16) -> bool {
+    matches!(
+        kind,
+        ether_type::VLAN | ether_type::QINQ | ether_type::QINQ_OLD
+    )
 }
 
 /// GRE versions 0 and 1 (RFC 2784, 2890; RFC 2637).

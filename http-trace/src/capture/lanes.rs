@@ -274,9 +274,11 @@ mod tests {
     type Row = (bool, u8, u32, u32, &'static [u8], u32, u32);
 
     fn run(name: &str, rows: &[Row]) {
-        let mut lanes = Lanes::default();
-        // Enabled by a second interface.
-        lanes.first_interface = Some(999);
+        // Enabled from the start, as by a second interface.
+        let mut lanes = Lanes {
+            enabled: true,
+            ..Lanes::default()
+        };
         for (i, (from_client, flags, seq, ack, payload, interface, expected)) in
             rows.iter().enumerate()
         {
