@@ -446,3 +446,34 @@ fn without_captures_a_reader_says_what_it_is() {
         ran.err
     );
 }
+
+/// The filter in front of the judge may change how records are cut, how copies are counted and
+/// when a body is known to have ended, and nothing else.
+#[test]
+fn the_kernel_filter_in_front_gives_the_same_events() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures");
+    for name in ["nginx", "nginx-v6", "node", "python"] {
+        let path = format!("{folder}/{name}.pcap");
+        let events = |more: &[&str]| {
+            let mut arguments = vec!["-r", &path, "-o", "json"];
+            arguments.extend(more);
+            let ran = run(&arguments);
+            assert_eq!(ran.status, 0, "{name}: {}", ran.err);
+            let mut records = records(&ran.out);
+            for record in &mut records {
+                for field in ["packet_len", "retransmissions"] {
+                    record["http_trace"].as_object_mut().unwrap().remove(field);
+                }
+                for field in ["end", "duration"] {
+                    record["event"].as_object_mut().unwrap().remove(field);
+                }
+            }
+            records
+        };
+        let (plain, filtered) = (events(&[]), events(&["--kernel-filter"]));
+        assert_eq!(plain.len(), filtered.len(), "{name}");
+        for (plain, filtered) in plain.iter().zip(&filtered) {
+            assert_eq!(plain, filtered, "{name}");
+        }
+    }
+}

@@ -329,6 +329,10 @@ impl Connection {
         facts.next[d] = header.seq;
         facts.start_known[d] = true;
         facts.known[d] = true;
+        // The other direction may be at work already.
+        if let Some(active) = &mut self.active {
+            active.judge.halves[d].next = first_position(header.seq);
+        }
     }
 
     /// Data at a new SYN's sequence number makes it true.
