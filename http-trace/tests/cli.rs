@@ -460,6 +460,8 @@ fn the_kernel_filter_in_front_gives_the_same_events() {
             let ran = run(&arguments);
             assert_eq!(ran.status, 0, "{name}: {}", ran.err);
             let mut records = records(&ran.out);
+            // Of a response to what is no request, the length of the body is in doubt.
+            records.retain(|r| r["http"]["request"].is_object());
             for record in &mut records {
                 for field in ["packet_len", "retransmissions"] {
                     record["http_trace"].as_object_mut().unwrap().remove(field);
