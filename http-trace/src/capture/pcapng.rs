@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use http_trace_common::walk::LinkType;
+use pcap_parser::OptionCode;
 use pcap_parser::pcapng::{parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le};
 
 use super::error::Problem;
@@ -151,7 +152,7 @@ impl PcapNg {
                 format!("more than {MAX_INTERFACES} interfaces"),
             ));
         }
-        let Some(units_per_second) = block.ts_resolution().filter(|units| *units > 0) else {
+        let Some(units_per_second) = units_per_second(block.if_tsresol) else {
             return Err(damaged(
                 offset,
                 format!("a clock resolution of {:#x}", block.if_tsresol),
@@ -161,13 +162,27 @@ impl PcapNg {
             Some(Ok(name)) => Some(name.trim_end_matches('\0')).filter(|name| !name.is_empty()),
             _ => None,
         };
+        // Not the parser crate's reading, which is little-endian whatever the section's order.
+        let offset_seconds = block
+            .options
+            .iter()
+            .find(|o| o.code == OptionCode::IfTsoffset);
+        let offset_seconds = offset_seconds
+            .and_then(|o| o.value.first_chunk::<8>())
+            .map(|bytes| {
+                if self.big_endian {
+                    i64::from_be_bytes(*bytes)
+                } else {
+                    i64::from_le_bytes(*bytes)
+                }
+            });
         self.interfaces.push(Interface {
             name: name.map(Arc::from),
             number: 0,
             link: LinkType(block.linktype.0 as u32 & 0xffff),
             snaplen: block.snaplen,
             units_per_second,
-            offset_seconds: block.if_tsoffset,
+            offset_seconds: offset_seconds.unwrap_or(0),
         });
         Ok(())
     }
@@ -258,6 +273,19 @@ impl Interface {
         let offset = i128::from(self.offset_seconds) * 1_000_000_000;
         u64::try_from(ns.saturating_add(offset).max(0)).unwrap_or(u64::MAX)
     }
+}
+
+/// What `if_tsresol` says (draft §4.2): a negative power of two with the highest bit set, of ten
+/// without. `None` when a second has more units than fit.
+///
+/// The parser crate has a function for it, which refuses every power of two.
+fn units_per_second(resolution: u8) -> Option<u64> {
+    let (base, exponent): (u64, _) = if resolution & 0x80 != 0 {
+        (2, resolution & 0x7f)
+    } else {
+        (10, resolution)
+    };
+    base.checked_pow(u32::from(exponent))
 }
 
 /// Passes over a block that carries no packet.
