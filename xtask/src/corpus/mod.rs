@@ -153,7 +153,7 @@ fn replay(reader: &Path, capture: &Path, filter: bool) -> Result<String> {
         .arg(capture)
         .args(["-o", "json", "--show-secrets", "-q"]);
     if filter {
-        command.arg("--filter");
+        command.arg("--kernel-filter");
     }
     let output = command
         .output()
