@@ -1,4 +1,5 @@
-//! One entry point per hook. Each looks and lets the packet go on.
+//! One entry point per hook. Each looks and lets the packet go on. Their names are ours wherever
+//! the kernel shows programs, which cuts names after 15 bytes.
 
 use core::ffi::c_void;
 
@@ -17,7 +18,7 @@ use http_trace_common::{
 
 use crate::{
     env::Kernel,
-    maps::{config, count},
+    maps::{config, count, is_wanted_interface},
     packet::{Packet, Skb, SocketSkb, Xdp},
     scratch::Claimed,
 };
@@ -31,42 +32,42 @@ enum Link {
 
 /// TC ingress on a device with Ethernet headers. Linux 5.17 (`bpf_loop`); TCX from 6.6.
 #[classifier]
-pub fn tc_ingress(skb: TcContext) -> i32 {
+pub fn http_trace_in(skb: TcContext) -> i32 {
     look(Skb(skb.skb.skb), Link::Ethernet, Hook::Tc, false);
     TC_ACT_UNSPEC
 }
 
-/// TC egress, as [`tc_ingress`].
+/// TC egress, as [`http_trace_in`].
 #[classifier]
-pub fn tc_egress(skb: TcContext) -> i32 {
+pub fn http_trace_out(skb: TcContext) -> i32 {
     look(Skb(skb.skb.skb), Link::Ethernet, Hook::Tc, true);
     TC_ACT_UNSPEC
 }
 
 /// TC ingress on a device without a link-layer header (tun, wireguard).
 #[classifier]
-pub fn tc_ingress_ip(skb: TcContext) -> i32 {
+pub fn http_trace_ip_in(skb: TcContext) -> i32 {
     look(Skb(skb.skb.skb), Link::Ip, Hook::Tc, false);
     TC_ACT_UNSPEC
 }
 
 /// TC egress on a device without a link-layer header.
 #[classifier]
-pub fn tc_egress_ip(skb: TcContext) -> i32 {
+pub fn http_trace_ipout(skb: TcContext) -> i32 {
     look(Skb(skb.skb.skb), Link::Ip, Hook::Tc, true);
     TC_ACT_UNSPEC
 }
 
 /// What enters sockets of a cgroup and those below it. 1 lets it go on.
 #[cgroup_skb(ingress)]
-pub fn cgroup_ingress(skb: SkBuffContext) -> i32 {
+pub fn http_trace_cg_in(skb: SkBuffContext) -> i32 {
     look(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, false);
     1
 }
 
 /// What sockets of a cgroup and those below it send.
 #[cgroup_skb(egress)]
-pub fn cgroup_egress(skb: SkBuffContext) -> i32 {
+pub fn http_trace_cgout(skb: SkBuffContext) -> i32 {
     look(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, true);
     1
 }
@@ -74,7 +75,7 @@ pub fn cgroup_egress(skb: SkBuffContext) -> i32 {
 /// The filter of an AF_PACKET socket of type SOCK_DGRAM, whose packets begin with their IP header
 /// on every device: 0 keeps every packet out of the socket's queue.
 #[socket_filter]
-pub fn packet_socket(skb: SkBuffContext) -> i64 {
+pub fn http_trace_sock(skb: SkBuffContext) -> i64 {
     // PACKET_OUTGOING (linux/if_packet.h).
     // SAFETY: the context is valid.
     let outgoing = unsafe { (*skb.skb.skb).pkt_type } == 4;
@@ -89,7 +90,7 @@ pub fn packet_socket(skb: SkBuffContext) -> i64 {
 
 /// XDP, ingress only. Linux 5.18 (`bpf_xdp_load_bytes`).
 #[xdp(frags)]
-pub fn xdp(context: XdpContext) -> u32 {
+pub fn http_trace_xdp(context: XdpContext) -> u32 {
     look(Xdp(context.ctx), Link::Ethernet, Hook::Xdp, false);
     XDP_PASS
 }
@@ -98,10 +99,19 @@ pub fn xdp(context: XdpContext) -> u32 {
 #[inline(always)]
 fn look<P: Packet>(packet: P, link: Link, hook: Hook, egress: bool) {
     count(Counter::Packets, 1);
+    let everywhere = matches!(hook, Hook::Cgroup | Hook::SocketFilter);
+    if everywhere && !is_wanted_interface(packet.ifindex()) {
+        return count(Counter::Excluded, 1);
+    }
     let config = config();
+    let netns = if hook == Hook::Cgroup {
+        packet.netns(config.netns)
+    } else {
+        config.netns
+    };
     let segment = match link {
-        Link::Ethernet => walk::ethernet(&packet, config.netns),
-        Link::Ip => walk::ip(&packet, 0, config.netns),
+        Link::Ethernet => walk::ethernet(&packet, netns),
+        Link::Ip => walk::ip(&packet, 0, netns),
     };
     let segment = match segment {
         Ok(segment) => segment,

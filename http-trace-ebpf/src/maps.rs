@@ -1,6 +1,7 @@
 //! The maps, with sizes that the loader replaces, and the globals it sets.
 
 use aya_ebpf::{
+    Global,
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
@@ -68,6 +69,29 @@ static CPU: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 pub fn this_cpu() -> Option<*mut CpuState> {
     CPU.get_ptr_mut(0)
 }
+
+/// Interfaces to trace, for hooks that see all of them.
+#[map]
+static INTERFACES: HashMap<u32, u8> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+
+/// Whether [`INTERFACES`] limits anything.
+#[unsafe(no_mangle)]
+static LIMIT_INTERFACES: Global<u8> = Global::new(0);
+
+/// Whether an interface is traced.
+#[inline(always)]
+pub fn is_wanted_interface(index: u32) -> bool {
+    LIMIT_INTERFACES.load() == 0 || INTERFACES.get_ptr(index).is_some()
+}
+
+/// Whether the kernel tells the network namespace at the cgroup hook. When not, the verifier sees
+/// that the call is never reached.
+#[unsafe(no_mangle)]
+pub static CGROUP_NETNS: Global<u8> = Global::new(0);
+
+/// The cookie of the namespace that [`FilterConfig::netns`] stands for.
+#[unsafe(no_mangle)]
+pub static OWN_NETNS_COOKIE: Global<u64> = Global::new(0);
 
 /// The limits. The loader replaces it before the program is verified.
 #[unsafe(no_mangle)]

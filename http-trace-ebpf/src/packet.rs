@@ -6,14 +6,17 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     helpers::{
-        bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes, bpf_xdp_get_buff_len,
-        bpf_xdp_load_bytes,
+        bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes,
+        bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
 };
 use bytemuck::AnyBitPattern;
 use http_trace_common::walk::PacketBytes;
 
-use crate::insn::{mask, opaque};
+use crate::{
+    insn::{mask, opaque},
+    maps::{CGROUP_NETNS, OWN_NETNS_COOKIE},
+};
 
 /// Where headers can lie. Larger than any chain of them that the walk follows.
 const HEADER_SPACE: u32 = 0x3fff;
@@ -33,6 +36,11 @@ pub trait Packet: PacketBytes + Copy {
     fn gso_segments(&self) -> u32;
     /// The socket's cookie and cgroup id, 0 when not known here.
     fn socket(&self) -> (u64, u64);
+    /// What stands for its network namespace in flow keys; `own` is the agent's.
+    #[inline(always)]
+    fn netns(&self, own: u32) -> u32 {
+        own
+    }
 }
 
 /// An skb whose linear part can be read directly: TC and cgroup_skb.

@@ -25,6 +25,13 @@ pub struct Settings {
     pub syns: u32,
     /// Size of the ring buffer in bytes; rounded up to a power of two of at least 64 KiB.
     pub ring_bytes: u32,
+    /// Whether only packets of interfaces in the map `INTERFACES` count, at hooks that are not of
+    /// one interface.
+    pub limit_interfaces: bool,
+    /// Whether the cgroup hook may ask for a packet's network namespace.
+    pub cgroup_netns_helper: bool,
+    /// The cookie that `filter.netns` stands for.
+    pub own_netns_cookie: u64,
 }
 
 impl Default for Settings {
@@ -34,6 +41,9 @@ impl Default for Settings {
             flows: 65_536,
             syns: 16_384,
             ring_bytes: 8 << 20,
+            limit_interfaces: false,
+            cgroup_netns_helper: false,
+            own_netns_cookie: 0,
         }
     }
 }
@@ -88,11 +98,21 @@ pub enum LoadError {
 pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
     match hook {
         Hook::Capture => &[],
-        Hook::Tc => &["tc_ingress", "tc_egress", "tc_ingress_ip", "tc_egress_ip"],
-        Hook::SocketFilter => &["packet_socket"],
-        Hook::Cgroup => &["cgroup_ingress", "cgroup_egress"],
+        Hook::Tc => &[
+            "http_trace_in",
+            "http_trace_out",
+            "http_trace_ip_in",
+            "http_trace_ipout",
+        ],
+        Hook::SocketFilter => &["http_trace_sock"],
+        Hook::Cgroup => &["http_trace_cg_in", "http_trace_cgout"],
         // XDP sees what enters only; what leaves is seen at TC egress.
-        Hook::Xdp => &["xdp", "tc_egress", "tc_egress_ip"],
+        Hook::Xdp => &[
+            "http_trace_xdp",
+            "http_trace_out",
+            "http_trace_ip_in",
+            "http_trace_ipout",
+        ],
     }
 }
 
@@ -114,7 +134,19 @@ pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
         .next_power_of_two();
     EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(&settings.filter), true)
+        .override_global(
+            "LIMIT_INTERFACES",
+            &u8::from(settings.limit_interfaces),
+            true,
+        )
+        .override_global(
+            "CGROUP_NETNS",
+            &u8::from(settings.cgroup_netns_helper),
+            true,
+        )
+        .override_global("OWN_NETNS_COOKIE", &settings.own_netns_cookie, true)
         .map_max_entries("FLOWS", settings.flows.max(1))
+        .map_max_entries("SYNS", settings.syns.max(1))
         .map_max_entries("EVENTS", ring)
         .load(OBJECT)
         .map_err(load_error)

@@ -6,7 +6,301 @@
 //! - [`loader`] puts the object into the kernel with its sizes and limits.
 //! - [`attach`] hangs programs onto interfaces, sockets and cgroups, and takes them off.
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
-//! - [`ring`] drains records; [`counters`] sums up what the programs counted.
+//! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
+//! - [`flows`] keeps the kernel's tables tidy.
 //! - `sys` holds the few system calls that nothing else wraps.
+//!
+//! [`Probe`] is all of it together.
 
+pub mod attach;
+pub mod clock;
+pub mod counters;
+pub mod flows;
+pub mod interfaces;
 pub mod loader;
+pub mod ring;
+mod sys;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf};
+use aya::programs::ProgramType;
+use aya::sys::{BpfHelper, is_helper_supported};
+use http_trace_common::record::{Hook, Record};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use attach::{AttachError, Attached, TcMode};
+use clock::Clock;
+use counters::Counters;
+use flows::{Flows, Own};
+use interfaces::{Interface, Interfaces, Wanted};
+use loader::{LoadError, Settings};
+use ring::Ring;
+
+/// What to trace, and with how much memory.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to look.
+    pub hooks: Vec<Hook>,
+    /// On which interfaces.
+    pub interfaces: Wanted,
+    /// How TC programs are attached.
+    pub tc_mode: TcMode,
+    /// Sizes and limits of the programs. The namespace is filled in by [`Probe::start`].
+    pub settings: Settings,
+}
+
+/// Why tracing cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The programs are not in the kernel.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// They cannot be attached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// Interfaces cannot be listed.
+    #[error("interfaces cannot be listed over rtnetlink: {0}")]
+    Netlink(io::Error),
+    /// A map of the object is not what this build expects.
+    #[error("the eBPF object and this binary do not fit together ({0}): build both again")]
+    Map(#[from] MapError),
+}
+
+/// The running programs. Dropping it takes them out of the kernel.
+#[derive(Debug)]
+pub struct Probe {
+    ebpf: Ebpf,
+    hooks: Vec<Hook>,
+    wanted: Wanted,
+    attached: Attached,
+    interfaces: Interfaces,
+    /// Names by index, also of interfaces that are gone: records may still name them.
+    names: BTreeMap<u32, Arc<str>>,
+    limit: HashMap<MapData, u32, u8>,
+    ring: Ring,
+    /// What the programs counted.
+    pub counters: Counters,
+    /// The table of connections in the kernel.
+    pub flows: Flows,
+    /// The agent's own sockets.
+    pub own: Own,
+    /// The kernel's clock.
+    pub clock: Clock,
+}
+
+/// Something that happened to an interface and that the person should be told.
+#[derive(Debug)]
+pub enum Notice {
+    /// The programs hang on it now.
+    Attached(Arc<str>),
+    /// They do not any more.
+    Detached(Arc<str>),
+    /// They cannot be attached; tracing goes on elsewhere.
+    Failed(AttachError),
+    /// Its frames begin with something that the programs do not read.
+    Unreadable(Arc<str>, interfaces::LinkLayer),
+}
+
+impl Probe {
+    /// Loads and attaches everything that is there now.
+    ///
+    /// # Errors
+    /// [`StartError`], in one line each. Interfaces that come, or fail, later are [`Notice`]s.
+    pub fn start(options: Options) -> Result<(Self, Vec<Notice>), StartError> {
+        let Options {
+            hooks,
+            interfaces: wanted,
+            tc_mode,
+            mut settings,
+        } = options;
+        settings.filter.netns = own_netns();
+        settings.cgroup_netns_helper = hooks.contains(&Hook::Cgroup)
+            && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie)
+                .unwrap_or(false);
+        settings.own_netns_cookie = netns_cookie();
+        settings.limit_interfaces = !wanted.is_everything();
+        let mut ebpf = loader::load(&settings, &hooks)?;
+
+        let ring = Ring::new(RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?);
+        let clock = Clock::new();
+        let counters = Counters::new(
+            PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
+            clock.now_ns(),
+        );
+        let flows = Flows::new(
+            HashMap::try_from(take(&mut ebpf, "FLOWS")?)?,
+            settings.flows,
+        );
+        let own = Own::new(HashMap::try_from(take(&mut ebpf, "OWN")?)?);
+        let limit = HashMap::try_from(take(&mut ebpf, "INTERFACES")?)?;
+        let interfaces = Interfaces::open().map_err(StartError::Netlink)?;
+
+        let mut probe = Probe {
+            ebpf,
+            hooks,
+            wanted,
+            attached: Attached::new(tc_mode),
+            interfaces,
+            names: BTreeMap::new(),
+            limit,
+            ring,
+            counters,
+            flows,
+            own,
+            clock,
+        };
+        probe.attached.host(&mut probe.ebpf, &probe.hooks)?;
+        let mut notices = Vec::new();
+        probe.follow_interfaces(&mut notices);
+        // What fails at the start is an error; later, interfaces come and go as they like.
+        if let Some(at) = notices.iter().position(|n| matches!(n, Notice::Failed(_)))
+            && let Notice::Failed(error) = notices.swap_remove(at)
+        {
+            return Err(error.into());
+        }
+        Ok((probe, notices))
+    }
+
+    /// Hands on the records that are there, in wall time; how many that were.
+    pub fn drain(&mut self, to: impl FnMut(Record<'_>)) -> usize {
+        self.clock.refresh();
+        self.ring.drain(&self.clock, to)
+    }
+
+    /// How long to sleep before the next [`Probe::drain`].
+    pub const fn pause(&self) -> std::time::Duration {
+        self.ring.pause()
+    }
+
+    /// Takes note of interfaces that came, went, or were renamed. Call it when
+    /// [`Probe::as_fd`] is readable.
+    ///
+    /// # Errors
+    /// When netlink fails.
+    pub fn update_interfaces(&mut self) -> io::Result<Vec<Notice>> {
+        let mut notices = Vec::new();
+        if self.interfaces.update()? {
+            self.follow_interfaces(&mut notices);
+        }
+        Ok(notices)
+    }
+
+    /// The name of an interface, also of one that is gone.
+    pub fn interface_name(&self, index: u32) -> Option<&Arc<str>> {
+        self.names.get(&index)
+    }
+
+    /// Names of the interfaces that are traced.
+    pub fn traced_interfaces(&self) -> Vec<Arc<str>> {
+        let traced = self.interfaces.known().values().filter(|i| i.up);
+        traced
+            .filter(|i| self.wanted.contains(&i.name))
+            .map(|i| i.name.clone())
+            .collect()
+    }
+
+    /// Brings what is attached in line with the interfaces there are.
+    fn follow_interfaces(&mut self, notices: &mut Vec<Notice>) {
+        for index in self.attached.indexes() {
+            let keep = self
+                .interfaces
+                .known()
+                .get(&index)
+                .is_some_and(|i| self.wanted.contains(&i.name));
+            if !keep {
+                self.attached.forget(index);
+                if let Some(name) = self.names.get(&index) {
+                    notices.push(Notice::Detached(name.clone()));
+                }
+            }
+        }
+        let mut allowed = Vec::new();
+        for (&index, interface) in self.interfaces.known() {
+            self.names.insert(index, interface.name.clone());
+            if !self.wanted.contains(&interface.name) {
+                continue;
+            }
+            allowed.push(index);
+            if !interface.up || self.attached.has_interface(index) {
+                continue;
+            }
+            attach_one(
+                &mut self.attached,
+                &mut self.ebpf,
+                &self.hooks,
+                index,
+                interface,
+                notices,
+            );
+        }
+        let stale: Vec<u32> = self
+            .limit
+            .keys()
+            .filter_map(Result::ok)
+            .filter(|i| !allowed.contains(i))
+            .collect();
+        for index in stale {
+            let _ = self.limit.remove(&index);
+        }
+        for index in allowed {
+            let _ = self.limit.insert(index, 1, 0);
+        }
+    }
+}
+
+impl AsFd for Probe {
+    /// Readable when interfaces have changed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.interfaces.as_fd()
+    }
+}
+
+fn attach_one(
+    attached: &mut Attached,
+    ebpf: &mut Ebpf,
+    hooks: &[Hook],
+    index: u32,
+    interface: &Interface,
+    notices: &mut Vec<Notice>,
+) {
+    match attached.interface(ebpf, hooks, index, interface) {
+        Ok(true) if attached.has_interface(index) => {
+            notices.push(Notice::Attached(interface.name.clone()));
+        }
+        Ok(true) => {}
+        Ok(false) => {
+            notices.push(Notice::Unreadable(interface.name.clone(), interface.link));
+        }
+        Err(error) => notices.push(Notice::Failed(error)),
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, MapError> {
+    ebpf.take_map(name).ok_or_else(|| MapError::InvalidName {
+        name: name.to_owned(),
+    })
+}
+
+/// The cookie of this process's network namespace; 0 when the kernel does not tell.
+fn netns_cookie() -> u64 {
+    socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(io::Error::from)
+    .and_then(sys::netns_cookie)
+    .unwrap_or(0)
+}
+
+/// What stands for this process's network namespace in flow keys.
+fn own_netns() -> u32 {
+    let cookie = netns_cookie();
+    (cookie ^ (cookie >> 32)) as u32
+}

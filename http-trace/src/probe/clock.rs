@@ -1,0 +1,89 @@
+//! From the kernel's clock to wall time.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// How long an offset is believed: an administrator, or NTP, may step the wall clock.
+const BELIEVED: Duration = Duration::from_secs(10);
+
+/// Turns CLOCK_BOOTTIME into Unix time.
+#[derive(Debug)]
+pub struct Clock {
+    offset_ns: i64,
+    measured: Instant,
+}
+
+impl Clock {
+    /// Measures the offset now.
+    pub fn new() -> Self {
+        Clock {
+            offset_ns: offset_ns(),
+            measured: Instant::now(),
+        }
+    }
+
+    /// Measures the offset again when the last measurement is 10 s old.
+    pub fn refresh(&mut self) {
+        if self.measured.elapsed() >= BELIEVED {
+            *self = Clock::new();
+        }
+    }
+
+    /// Unix time in ns of a kernel time in ns.
+    pub const fn unix_ns(&self, boot_ns: u64) -> u64 {
+        boot_ns.saturating_add_signed(self.offset_ns)
+    }
+
+    /// Unix time in ns, now.
+    pub fn now_ns(&self) -> u64 {
+        self.unix_ns(boot_ns())
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// CLOCK_BOOTTIME, in ns.
+pub fn boot_ns() -> u64 {
+    ns(clock_gettime(ClockId::Boottime)) as u64
+}
+
+/// Wall time minus boot time, from the closest of three pairs of readings.
+fn offset_ns() -> i64 {
+    (0..3)
+        .map(|_| {
+            let before = boot_ns() as i64;
+            let wall = ns(clock_gettime(ClockId::Realtime));
+            let after = boot_ns() as i64;
+            (after - before, wall - (before + (after - before) / 2))
+        })
+        .min()
+        .map_or(0, |(_, offset)| offset)
+}
+
+fn ns(t: Timespec) -> i64 {
+    t.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(t.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    #[test]
+    fn agrees_with_the_wall_clock() {
+        let clock = Clock::new();
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_nanos();
+        let difference = (clock.now_ns() as i128 - wall as i128).abs();
+        assert!(difference < 100_000_000, "{difference} ns apart");
+    }
+}

@@ -1,0 +1,124 @@
+//! Upkeep of the kernel's tables: deletes connections that have been idle for long (the programs
+//! delete those that close), and keeps the endpoints of the agent's own sockets.
+
+use std::net::SocketAddr;
+
+use aya::maps::{HashMap, MapData, MapError};
+use http_trace_common::filter::Flow;
+use http_trace_common::flow::{Address, v4_mapped};
+
+/// A flow table entry as words: what of it is read here is found by [`Flow`]'s layout.
+type FlowWords = [u64; size_of::<Flow>() / 8];
+/// A [`http_trace_common::flow::FlowKey`] as words.
+type KeyWords = [u32; 10];
+/// An address and a port, as the program's `Own`.
+type OwnWords = [u32; 5];
+
+/// A connection is forgotten after this long without a segment, in seconds. Longer than servers
+/// keep idle connections by default (nginx 75 s, Node 5 s, Apache 5 s, HAProxy 300 s).
+const IDLE_S: u32 = 600;
+/// The same while the table is nearly full.
+const IDLE_CROWDED_S: u32 = 60;
+/// Entries looked at in one call.
+const AT_ONCE: usize = 256;
+
+/// The flow table, walked a little at a time.
+#[derive(Debug)]
+pub struct Flows {
+    map: HashMap<MapData, KeyWords, FlowWords>,
+    capacity: usize,
+    /// Keys of the pass under way.
+    keys: Vec<KeyWords>,
+    /// How many there were at the last pass.
+    len: usize,
+}
+
+impl Flows {
+    /// From the map `FLOWS` with its size.
+    pub const fn new(map: HashMap<MapData, KeyWords, FlowWords>, capacity: u32) -> Self {
+        Flows {
+            map,
+            capacity: capacity as usize,
+            keys: Vec::new(),
+            len: 0,
+        }
+    }
+
+    /// Looks at some entries and deletes those idle for too long; how many that were. Call it a few
+    /// times a second.
+    pub fn sweep(&mut self, now_boot_ns: u64) -> usize {
+        if self.keys.is_empty() {
+            self.keys = self
+                .map
+                .keys()
+                .filter_map(Result::ok)
+                .take(self.capacity)
+                .collect();
+            self.len = self.keys.len();
+        }
+        let limit_s = if self.len * 10 > self.capacity * 9 {
+            IDLE_CROWDED_S
+        } else {
+            IDLE_S
+        };
+        let now_s = (now_boot_ns / 1_000_000_000) as u32;
+        let from = self.keys.len().saturating_sub(AT_ONCE);
+        let mut deleted = 0;
+        for key in self.keys.drain(from..) {
+            let Ok(words) = self.map.get(&key, 0) else {
+                continue;
+            };
+            let flow: &Flow = bytemuck::cast_ref(&words);
+            if now_s.saturating_sub(flow.last_seen_s) > limit_s && self.map.remove(&key).is_ok() {
+                deleted += 1;
+            }
+        }
+        deleted
+    }
+
+    /// How many connections were followed at the last full pass.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether that was none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// Endpoints of the agent's own sockets: what passes there is counted and never traced.
+#[derive(Debug)]
+pub struct Own {
+    map: HashMap<MapData, OwnWords, u32>,
+}
+
+impl Own {
+    /// From the map `OWN`.
+    pub const fn new(map: HashMap<MapData, OwnWords, u32>) -> Self {
+        Own { map }
+    }
+
+    /// Excludes the connections of a local endpoint: of a listener's, or of a client's socket once
+    /// it is bound and before it sends.
+    ///
+    /// # Errors
+    /// When the table of them is full.
+    pub fn exclude(&mut self, local: SocketAddr) -> Result<(), MapError> {
+        self.map.insert(own_words(local), 1, 0)
+    }
+
+    /// Traces them again: the socket is closed.
+    pub fn include(&mut self, local: SocketAddr) {
+        let _ = self.map.remove(&own_words(local));
+    }
+}
+
+fn own_words(local: SocketAddr) -> OwnWords {
+    let address: Address = match local {
+        SocketAddr::V4(v4) => v4_mapped(v4.ip().octets()),
+        SocketAddr::V6(v6) => v6.ip().octets(),
+    };
+    let [a, b, c, d]: [u32; 4] = bytemuck::cast(address);
+    [a, b, c, d, u32::from(local.port())]
+}

@@ -1,0 +1,362 @@
+//! Which network interfaces there are in this namespace, as they come, go, and change their name:
+//! rtnetlink (RFC 3549, linux/rtnetlink.h), read-only.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send,
+    socket_with,
+};
+
+/// What a device's frames begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkLayer {
+    /// An Ethernet header.
+    Ethernet,
+    /// The IP header (tun, wireguard, ipip).
+    Ip,
+    /// Something that no hook here reads; the number is its ARPHRD type (linux/if_arp.h).
+    Other(u16),
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name now.
+    pub name: Arc<str>,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// What its frames begin with.
+    pub link: LinkLayer,
+}
+
+/// The interfaces to trace, by name.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    include: Option<GlobSet>,
+    exclude: GlobSet,
+}
+
+impl Wanted {
+    /// Names or globs to trace (none: all) and to leave out.
+    ///
+    /// # Errors
+    /// A glob that is none, as the command line's reader would have refused it before.
+    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, globset::Error> {
+        let set = |globs: &[String]| {
+            let mut builder = GlobSetBuilder::new();
+            for glob in globs {
+                builder.add(Glob::new(glob)?);
+            }
+            builder.build()
+        };
+        let include = if include.is_empty() {
+            None
+        } else {
+            Some(set(include)?)
+        };
+        Ok(Wanted {
+            include,
+            exclude: set(exclude)?,
+        })
+    }
+
+    /// Whether every interface is traced.
+    pub fn is_everything(&self) -> bool {
+        self.include.is_none() && self.exclude.is_empty()
+    }
+
+    /// Whether an interface of this name is traced.
+    pub fn contains(&self, name: &str) -> bool {
+        self.include.as_ref().is_none_or(|set| set.is_match(name)) && !self.exclude.is_match(name)
+    }
+}
+
+/// The interfaces of this namespace, kept up to date by [`Interfaces::update`].
+#[derive(Debug)]
+pub struct Interfaces {
+    socket: OwnedFd,
+    /// By index.
+    known: BTreeMap<u32, Interface>,
+    buffer: Vec<u8>,
+}
+
+// linux/rtnetlink.h, linux/netlink.h, linux/if_link.h, linux/if.h
+const RTMGRP_LINK: u32 = 1;
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const IFLA_IFNAME: u16 = 3;
+const IFF_UP: u32 = 1;
+const NLMSG_HEADER: usize = 16;
+const IFINFO: usize = 16;
+
+impl Interfaces {
+    /// Subscribes to changes, then asks for all there are: nothing falls between.
+    ///
+    /// # Errors
+    /// When netlink is refused.
+    pub fn open() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+        bind(&socket, &netlink::SocketAddrNetlink::new(0, RTMGRP_LINK))?;
+        let mut interfaces = Interfaces {
+            socket,
+            known: BTreeMap::new(),
+            buffer: vec![0; 64 << 10],
+        };
+        interfaces.dump()?;
+        Ok(interfaces)
+    }
+
+    /// By index.
+    pub const fn known(&self) -> &BTreeMap<u32, Interface> {
+        &self.known
+    }
+
+    /// Reads what has changed; whether anything has. Never waits.
+    ///
+    /// # Errors
+    /// When netlink fails; a burst that overflowed the socket's queue is no error.
+    pub fn update(&mut self) -> io::Result<bool> {
+        let mut changed = false;
+        loop {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let received = recv(&self.socket, &mut buffer[..], RecvFlags::empty());
+            if let Ok((len, _)) = received {
+                for (kind, body) in messages(buffer.get(..len).unwrap_or_default()) {
+                    changed |= apply(&mut self.known, kind, body);
+                }
+            }
+            self.buffer = buffer;
+            match received {
+                Ok(_) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(changed),
+                Err(rustix::io::Errno::INTR) => {}
+                // Messages were dropped: what we know may be old.
+                Err(rustix::io::Errno::NOBUFS) => {
+                    self.known.clear();
+                    self.dump()?;
+                    changed = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Asks for all interfaces and waits for the whole answer.
+    fn dump(&mut self) -> io::Result<()> {
+        let mut request = Vec::with_capacity(NLMSG_HEADER + IFINFO);
+        request.extend(((NLMSG_HEADER + IFINFO) as u32).to_ne_bytes());
+        request.extend(RTM_GETLINK.to_ne_bytes());
+        request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+        request.resize(NLMSG_HEADER + IFINFO, 0);
+        send(&self.socket, &request, SendFlags::empty())?;
+        let mut done = false;
+        while !done {
+            let timeout = rustix::time::Timespec {
+                tv_sec: 5,
+                tv_nsec: 0,
+            };
+            let mut ready = [rustix::event::PollFd::new(
+                &self.socket,
+                rustix::event::PollFlags::IN,
+            )];
+            if rustix::event::poll(&mut ready, Some(&timeout))? == 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "rtnetlink does not answer",
+                ));
+            }
+            let (len, _) = recv(&self.socket, &mut self.buffer[..], RecvFlags::empty())?;
+            for (kind, body) in messages(self.buffer.get(..len).unwrap_or_default()) {
+                match kind {
+                    NLMSG_DONE => done = true,
+                    NLMSG_ERROR => {
+                        let code = body
+                            .first_chunk()
+                            .map_or(0, |code| i32::from_ne_bytes(*code));
+                        return Err(io::Error::from_raw_os_error(-code));
+                    }
+                    _ => {
+                        apply(&mut self.known, kind, body);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Interfaces {
+    /// Readable when [`Interfaces::update`] has something to read.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Takes over one message; whether it changed anything.
+fn apply(known: &mut BTreeMap<u32, Interface>, kind: u16, body: &[u8]) -> bool {
+    let Some((index, interface)) = link(body) else {
+        return false;
+    };
+    match kind {
+        RTM_NEWLINK => {
+            let new = known.get(&index) != Some(&interface);
+            known.insert(index, interface);
+            new
+        }
+        RTM_DELLINK => known.remove(&index).is_some(),
+        _ => false,
+    }
+}
+
+/// The messages in a datagram: their types and bodies. Stops at anything malformed.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
+        let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+        let body = bytes.get(NLMSG_HEADER..len)?;
+        bytes = bytes.get(align(len)..).unwrap_or_default();
+        Some((kind, body))
+    })
+}
+
+/// An `ifinfomsg` with its attributes.
+fn link(body: &[u8]) -> Option<(u32, Interface)> {
+    let hardware = u16::from_ne_bytes(*body.get(2..)?.first_chunk()?);
+    let index = u32::from_ne_bytes(*body.get(4..)?.first_chunk()?);
+    let flags = u32::from_ne_bytes(*body.get(8..)?.first_chunk()?);
+    let mut attributes = body.get(IFINFO..)?;
+    let mut name = None;
+    while let Some(len) = attributes
+        .first_chunk()
+        .map(|len| u16::from_ne_bytes(*len) as usize)
+    {
+        let Some(value) = attributes.get(4..len) else {
+            break;
+        };
+        if attributes.get(2..4) == Some(&IFLA_IFNAME.to_ne_bytes()) {
+            let text = value.split(|&b| b == 0).next().unwrap_or_default();
+            name = Some(String::from_utf8_lossy(text).into());
+        }
+        attributes = attributes.get(align(len)..).unwrap_or_default();
+    }
+    let interface = Interface {
+        name: name?,
+        up: flags & IFF_UP != 0,
+        link: link_layer(hardware),
+    };
+    Some((index, interface))
+}
+
+/// From ARPHRD types (linux/if_arp.h).
+const fn link_layer(hardware: u16) -> LinkLayer {
+    match hardware {
+        // ETHER, LOOPBACK
+        1 | 772 => LinkLayer::Ethernet,
+        // NONE (tun, wireguard), RAWIP, TUNNEL, TUNNEL6, SIT, IPGRE, IP6GRE, PPP
+        0xfffe | 519 | 768 | 769 | 776 | 778 | 823 | 512 => LinkLayer::Ip,
+        other => LinkLayer::Other(other),
+    }
+}
+
+/// Netlink lengths are rounded up to four.
+const fn align(len: usize) -> usize {
+    (len + 3) & !3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, hardware: u16, index: u32, flags: u32, name: &str) -> Vec<u8> {
+        let mut attribute = Vec::new();
+        attribute.extend((4 + name.len() as u16 + 1).to_ne_bytes());
+        attribute.extend(IFLA_IFNAME.to_ne_bytes());
+        attribute.extend(name.as_bytes());
+        attribute.resize(align(attribute.len() + 1), 0);
+        let mut m = Vec::new();
+        m.extend(((NLMSG_HEADER + IFINFO + attribute.len()) as u32).to_ne_bytes());
+        m.extend(kind.to_ne_bytes());
+        m.resize(NLMSG_HEADER, 0);
+        m.extend([0, 0]);
+        m.extend(hardware.to_ne_bytes());
+        m.extend(index.to_ne_bytes());
+        m.extend(flags.to_ne_bytes());
+        m.extend([0; 4]);
+        m.extend(attribute);
+        m
+    }
+
+    #[test]
+    fn interfaces_come_go_and_change_their_names() {
+        let datagram: Vec<u8> = [
+            message(RTM_NEWLINK, 772, 1, 1, "lo"),
+            message(RTM_NEWLINK, 1, 2, 0, "veth0"),
+            message(RTM_NEWLINK, 0xfffe, 3, 1, "tun0"),
+            message(RTM_NEWLINK, 1, 2, 1, "web"),
+            message(RTM_NEWLINK, 801, 4, 1, "wlan0"),
+            message(RTM_DELLINK, 0xfffe, 3, 1, "tun0"),
+        ]
+        .concat();
+        let mut known = BTreeMap::new();
+        for (kind, body) in messages(&datagram) {
+            assert!(apply(&mut known, kind, body));
+        }
+        let seen: Vec<_> = known
+            .iter()
+            .map(|(i, n)| (*i, &*n.name, n.up, n.link))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (1, "lo", true, LinkLayer::Ethernet),
+                (2, "web", true, LinkLayer::Ethernet),
+                (4, "wlan0", true, LinkLayer::Other(801)),
+            ]
+        );
+        // The same again changes nothing; cut messages are no messages.
+        let again = message(RTM_NEWLINK, 1, 2, 1, "web");
+        assert!(messages(&again).all(|(kind, body)| !apply(&mut known, kind, body)));
+        for cut in 0..again.len() {
+            assert_eq!(messages(&again[..cut]).count(), 0, "{cut}");
+        }
+    }
+
+    #[test]
+    fn globs_choose() {
+        let strings = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let table: &[(&[&str], &[&str], &[&str], &[&str])] = &[
+            (&[], &[], &["lo", "eth0"], &[]),
+            (&["eth*"], &[], &["eth0", "eth1"], &["lo"]),
+            (&["eth*", "lo"], &["eth1"], &["eth0", "lo"], &["eth1"]),
+            (&[], &["veth*"], &["lo"], &["veth12"]),
+        ];
+        for (include, exclude, yes, no) in table {
+            let wanted = Wanted::new(&strings(include), &strings(exclude)).expect("globs");
+            assert!(
+                yes.iter().all(|name| wanted.contains(name)),
+                "{include:?} {exclude:?}"
+            );
+            assert!(
+                !no.iter().any(|name| wanted.contains(name)),
+                "{include:?} {exclude:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn this_host_has_lo() {
+        let interfaces = Interfaces::open().expect("rtnetlink");
+        assert!(interfaces.known().values().any(|i| &*i.name == "lo"));
+    }
+}
