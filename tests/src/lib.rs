@@ -17,6 +17,7 @@ pub mod bed;
 pub mod client;
 pub mod flood;
 pub mod generate;
+pub mod judged;
 pub mod mangle;
 pub mod need;
 pub mod netns;

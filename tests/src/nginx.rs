@@ -132,12 +132,17 @@ fn log_line(line: &[u8]) -> Result<LogLine> {
             .with_context(|| format!("{name}: {}", shown()));
         text.map(str::to_owned)
     };
+    let mut method = text("method")?;
+    // An error page turns nginx's own idea of the method into GET; the request line keeps it.
+    if let Some(line) = value["line"].as_str().filter(|_| !method.is_empty()) {
+        method = line.split(' ').next().unwrap_or_default().to_owned();
+    }
     let port = u16::try_from(number("client_port")?)?;
     Ok(LogLine {
         client: SocketAddr::new(text("client")?.parse()?, port),
         connection: number("connection")?,
         number: number("number")?,
-        method: text("method")?,
+        method,
         target: text("target")?,
         status: u16::try_from(number("status")?)?,
         bytes: number("bytes")?,
@@ -192,7 +197,8 @@ http {{
 {paths}
     log_format json escape=json '{{"connection":$connection,"number":$connection_requests,'
         '"client":"$remote_addr","client_port":$remote_port,"method":"$request_method",'
-        '"target":"$request_uri","status":$status,"bytes":$bytes_sent,"body":$body_bytes_sent}}';
+        '"target":"$request_uri","line":"$request","status":$status,"bytes":$bytes_sent,'
+        '"body":$body_bytes_sent}}';
     access_log {folder}/access.log json buffer=256k;
     types {{ text/html html shtml; text/plain txt; }}
     default_type application/octet-stream;

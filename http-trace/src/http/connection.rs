@@ -286,10 +286,7 @@ impl Connection {
         }
         if header.has(flag::ACK) && facts.start_known[1 - d] && !facts.known[d] {
             // The answer to the SYN came after data that was sent with it.
-            facts.start[d] = header.seq;
-            facts.next[d] = header.seq;
-            facts.start_known[d] = true;
-            facts.known[d] = true;
+            self.begin(d, header.seq);
             return;
         }
         if facts.fin[0] && facts.fin[1] || (facts.fin[0] || facts.fin[1]) && self.active.is_none() {
@@ -324,14 +321,19 @@ impl Connection {
             self.stop(cx, End::Closed);
             self.restart(cx);
         }
+        self.begin(d, header.seq);
+    }
+
+    /// The first byte of direction `d` is at `seq`.
+    fn begin(&mut self, d: usize, seq: u32) {
         let facts = &mut self.facts;
-        facts.start[d] = header.seq;
-        facts.next[d] = header.seq;
+        facts.start[d] = seq;
+        facts.next[d] = seq;
         facts.start_known[d] = true;
         facts.known[d] = true;
-        // The other direction may be at work already.
+        // The other direction may be in flight already.
         if let Some(active) = &mut self.active {
-            active.judge.halves[d].next = first_position(header.seq);
+            active.judge.halves[d].next = first_position(seq);
         }
     }
 

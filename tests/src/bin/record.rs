@@ -33,31 +33,33 @@ fn main() -> Result<()> {
 }
 
 /// tcpdump on the server's end of a pair.
-struct Tcpdump(Running);
+struct Tcpdump {
+    running: Running,
+    said: PathBuf,
+    /// Kept until the end.
+    _folder: tempfile::TempDir,
+}
 
 impl Tcpdump {
     fn start(pair: &Pair, file: &Path) -> Result<Self> {
+        let own = tempfile::tempdir()?;
+        let said = own.path().join("stderr");
         let mut command = Command::new(program("tcpdump").context("tcpdump is not installed")?);
-        command.args([
-            "-i",
-            "veth0",
-            "-s",
-            "0",
-            "--immediate-mode",
-            "-U",
-            "-Z",
-            "root",
-        ]);
+        command.args(["-i", "veth0", "-s", "0", "-B", "65536", "-U", "-Z", "root"]);
         command
             .args(["--time-stamp-precision", "nano", "-w"])
             .arg(file)
             .arg("tcp");
-        command.stderr(Stdio::null());
+        command.stderr(std::fs::File::create(&said)?);
         let running = pair.server.spawn(&mut command)?;
         // It opens its file when it is listening.
         for _ in 0..200 {
             if std::fs::metadata(file).is_ok_and(|m| m.len() > 0) {
-                return Ok(Tcpdump(running));
+                return Ok(Tcpdump {
+                    running,
+                    said,
+                    _folder: own,
+                });
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -65,9 +67,15 @@ impl Tcpdump {
     }
 
     fn stop(mut self) -> Result<()> {
-        std::thread::sleep(Duration::from_millis(300));
-        self.0.signal(Signal::INT)?;
-        self.0.wait().map(drop)
+        std::thread::sleep(Duration::from_millis(1500));
+        self.running.signal(Signal::INT)?;
+        self.running.wait()?;
+        let said = std::fs::read_to_string(&self.said)?;
+        anyhow::ensure!(
+            said.contains("\n0 packets dropped by kernel"),
+            "not whole: {said}"
+        );
+        Ok(())
     }
 }
 

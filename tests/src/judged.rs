@@ -1,0 +1,347 @@
+//! Frames through the tracer as a library: walk, filter or not, judge; and the comparison of its
+//! events with the truth.
+
+use std::fmt::Debug;
+
+use http_trace::capture::{Frames, Replay, ReplayOptions};
+use http_trace::event::{BodyEnd, HttpEvent, Loss, Missing, Output};
+use http_trace::host_filter::{Faults, HostFilter};
+use http_trace::pipeline::{Pipeline, PipelineConfig};
+use http_trace::stats::Stats;
+use http_trace_common::config::FilterConfig;
+use http_trace_common::filter::Context;
+use http_trace_common::walk;
+
+use crate::generate::NUMBER;
+use crate::pcap::{self, LinkType};
+use crate::scene::{End, Transaction};
+use crate::tcp::{Path, Segment};
+
+/// A frame and when it was seen, Unix ns.
+pub type Timed = (u64, Vec<u8>);
+
+/// What the judge made of some frames.
+#[derive(Debug)]
+pub struct Judged {
+    /// Its events.
+    pub events: Vec<HttpEvent>,
+    /// What it told as lost.
+    pub losses: Vec<Loss>,
+    /// What it counted.
+    pub stats: Stats,
+}
+
+/// A judge that keeps its output.
+struct Bench {
+    pipeline: Pipeline,
+    events: Vec<HttpEvent>,
+    losses: Vec<Loss>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let pipeline = Pipeline::new(PipelineConfig::default());
+        Bench {
+            pipeline,
+            events: Vec::new(),
+            losses: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, record: http_trace_common::record::Record<'_>) {
+        let (events, losses) = (&mut self.events, &mut self.losses);
+        self.pipeline.push(&record, &mut |output| match output {
+            Output::Http(event) => events.push(*event),
+            Output::Loss(loss) => losses.push(loss),
+        });
+    }
+
+    fn finish(mut self) -> Judged {
+        let (events, losses) = (&mut self.events, &mut self.losses);
+        self.pipeline.finish(&mut |output| match output {
+            Output::Http(event) => events.push(*event),
+            Output::Loss(loss) => losses.push(loss),
+        });
+        Judged {
+            events: self.events,
+            losses: self.losses,
+            stats: self.pipeline.stats().clone(),
+        }
+    }
+}
+
+/// Judges every byte of Ethernet frames, by way of a capture.
+pub fn plain(frames: &[Timed]) -> Judged {
+    let borrowed = frames.iter().map(|(time, frame)| (*time, frame.as_slice()));
+    let file = pcap::file(LinkType::Ethernet, borrowed);
+    let frames = Frames::from_reader("built", Box::new(std::io::Cursor::new(file)));
+    let mut replay = Replay::new(frames, ReplayOptions::default());
+    let mut bench = Bench::new();
+    while let Some(record) = replay.next_record() {
+        bench.push(record);
+    }
+    assert!(replay.problems().is_empty(), "{:?}", replay.problems());
+    bench.finish()
+}
+
+/// Judges what the filter, with these faults, ships of Ethernet frames.
+pub fn filtered(frames: &[Timed], faults: Faults) -> (Judged, HostFilter) {
+    let mut filter = HostFilter::new(FilterConfig::DEFAULT);
+    filter.set_faults(faults);
+    let mut bench = Bench::new();
+    for (time_ns, frame) in frames {
+        let Ok(segment) = walk::ethernet(frame.as_slice(), 0) else {
+            continue;
+        };
+        let wire_len = frame.len() as u32;
+        let context = Context {
+            time_ns: *time_ns,
+            interface: 1,
+            wire_len,
+            egress: false,
+            hook: http_trace_common::record::Hook::Capture,
+        };
+        filter.push(frame, &segment, &context, &mut |record| bench.push(record));
+    }
+    (bench.finish(), filter)
+}
+
+/// An event without what may differ between a run with the filter and one without: times, counts of
+/// copies, where it was taken, and the bytes so far of a body that has not ended (the filter tells
+/// of them at its end).
+pub fn essence(event: &HttpEvent) -> impl Debug + PartialEq + use<> {
+    let heads = event.informational.iter().chain(&event.response);
+    let heads: Vec<_> = heads
+        .map(|h| {
+            (
+                h.minor_version,
+                h.status,
+                h.reason.clone(),
+                h.headers.clone(),
+                h.wire_len,
+            )
+        })
+        .collect();
+    let flags: Vec<_> = event
+        .flags
+        .iter()
+        .copied()
+        .filter(|f| !f.starts_with("overlap"))
+        .collect();
+    let bytes = event
+        .body_end
+        .map(|end| (end, event.body_bytes, event.response_bytes));
+    let asked = event.request_end_ns.map(|_| event.request_body_bytes);
+    (
+        (event.client, event.server, event.connection, event.ordinal),
+        (event.request.clone(), asked, event.no_response),
+        (heads, bytes, event.complete),
+        (event.missing.clone(), flags),
+    )
+}
+
+/// The events that tell of a response.
+pub fn responses(judged: &Judged) -> Vec<&HttpEvent> {
+    judged
+        .events
+        .iter()
+        .filter(|event| event.response.is_some())
+        .collect()
+}
+
+/// How the truth's end is called in an event.
+fn end(end: End) -> Option<BodyEnd> {
+    match end {
+        End::None => Some(BodyEnd::None),
+        End::Length => Some(BodyEnd::Length),
+        End::Chunked => Some(BodyEnd::Chunked),
+        End::Close => Some(BodyEnd::Close),
+        End::Cut => Some(BodyEnd::Cut),
+        End::Tunnel => Some(BodyEnd::Tunnel),
+        End::Open => None,
+    }
+}
+
+/// Compares an event with the truth of the same response; the difference, if there is any.
+pub fn difference(event: &HttpEvent, truth: &Transaction) -> Option<String> {
+    let differ = |what: &str, got: &dyn Debug, want: &dyn Debug| {
+        Some(format!("{what} is {got:?} instead of {want:?}"))
+    };
+    let Some(head) = &event.response else {
+        return Some("no response".into());
+    };
+    let request = event
+        .request
+        .as_ref()
+        .map(|r| (r.method.to_vec(), r.target.to_vec()));
+    let headers: Vec<_> = head
+        .headers
+        .0
+        .iter()
+        .map(|h| (h.name.to_vec(), h.value.to_vec()))
+        .collect();
+    let informational: Vec<_> = event.informational.iter().map(|h| h.status).collect();
+    let complete = !matches!(truth.end, End::Open | End::Cut);
+    if request != truth.request {
+        return differ("request", &request, &truth.request);
+    }
+    if (head.minor_version, head.status) != (truth.minor_version, truth.status) {
+        return differ("status", &head.status, &truth.status);
+    }
+    if head.reason != truth.reason {
+        return differ("reason", &head.reason, &truth.reason);
+    }
+    if headers != truth.headers {
+        return differ("headers", &headers, &truth.headers);
+    }
+    if informational != truth.informational {
+        return differ("informational", &informational, &truth.informational);
+    }
+    let ended = truth.end != End::Open;
+    if ended && truth.body_bytes.is_some() && event.body_bytes != truth.body_bytes {
+        return differ("body", &event.body_bytes, &truth.body_bytes);
+    }
+    if event.complete != complete {
+        return differ("complete", &event.complete, &complete);
+    }
+    if event.body_end != end(truth.end) {
+        return differ("end", &event.body_end, &truth.end);
+    }
+    let lacking: Vec<_> = truth
+        .flags
+        .iter()
+        .filter(|f| !event.flags.contains(f))
+        .collect();
+    (!lacking.is_empty()).then(|| format!("flags {:?} lack {lacking:?}", event.flags))
+}
+
+/// The frames of a connection's segments.
+pub fn frames(path: &Path, segments: &[Segment]) -> Vec<Timed> {
+    segments
+        .iter()
+        .map(|s| (s.time_ns, path.frame(s)))
+        .collect()
+}
+
+/// The events are the truth, all of it and in order.
+pub fn is_truth(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
+    let events = responses(judged);
+    let codes = |e: &&HttpEvent| e.response.as_ref().map(|r| r.status);
+    if events.len() != truth.len() {
+        let got: Vec<_> = events.iter().map(codes).collect();
+        let want: Vec<_> = truth.iter().map(|t| t.status).collect();
+        return Err(format!("{got:?} instead of {want:?}"));
+    }
+    for (number, (event, truth)) in events.iter().zip(truth).enumerate() {
+        if let Some(wrong) = difference(event, truth) {
+            return Err(format!("response {number}: {wrong}\n{event:#?}"));
+        }
+        // A head with an impossible status code is no event, but was a transaction.
+        if event.ordinal as usize <= number {
+            return Err(format!("response {number} has ordinal {}", event.ordinal));
+        }
+    }
+    Ok(())
+}
+
+/// The number that the generator gave a response.
+fn number(event: &HttpEvent) -> Option<usize> {
+    let value = event.response.as_ref()?.headers.first(NUMBER)?;
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Nothing among the events is false, and whatever is lacking is told somewhere.
+pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
+    let mut last = None;
+    let mut told = 0;
+    for event in responses(judged) {
+        let head = event.response.as_ref().expect("it is a response");
+        let status_known = truth
+            .iter()
+            .any(|t| t.status == head.status && t.reason == head.reason);
+        let informational = (100..200).contains(&head.status) && head.status != 101;
+        if informational {
+            continue;
+        }
+        let cut_head = event.missing.contains(&Missing::Headers);
+        if !status_known && !cut_head {
+            return Err(format!("invented: {event:#?}"));
+        }
+        let Some(number) = number(event) else {
+            if cut_head || event.request.is_none() && head.status == 408 {
+                continue;
+            }
+            return Err(format!(
+                "a head without its number, and not flagged: {event:#?}"
+            ));
+        };
+        if last.is_some_and(|last| last >= number) {
+            return Err(format!("response {number} after {last:?}"));
+        }
+        last = Some(number);
+        let truth = truth.get(number).ok_or("a number that nobody sent")?;
+        let request = event
+            .request
+            .as_ref()
+            .map(|r| (r.method.to_vec(), r.target.to_vec()));
+        if request.is_some() && request != truth.request {
+            return Err(format!("response {number} has the request {request:?}"));
+        }
+        if request.is_none() && !event.missing.contains(&Missing::Request) {
+            return Err(format!(
+                "response {number} does not say that its request is missing"
+            ));
+        }
+        let whole = event.complete && event.missing.is_empty();
+        if whole
+            && let Some(wrong) = difference(event, truth)
+            && !event
+                .flags
+                .iter()
+                .any(|f| ["resynchronised", "body_gap"].contains(f))
+        {
+            return Err(format!(
+                "response {number} claims to be whole: {wrong}\n{event:#?}"
+            ));
+        }
+        told += usize::from(whole);
+    }
+    let stats = &judged.stats;
+    let admitted = stats.holes
+        + stats.became_unsure
+        + stats.without_request
+        + stats.incomplete
+        + stats.requests_unmatched
+        + stats.ignored_segments
+        + judged.losses.len() as u64;
+    // Where no record came nobody but the one who lost it can say so.
+    if told < truth.len() && admitted == 0 && stats.records > 0 {
+        // A response nobody saw a byte of shows only as a request without an answer.
+        let unanswered = judged.events.iter().any(|e| e.response.is_none());
+        if !unanswered {
+            return Err(format!(
+                "{told} of {}, and nothing says so: {stats:?}",
+                truth.len()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The same events but for what [`essence`] leaves out.
+pub fn same(a: &Judged, b: &Judged) -> Result<(), String> {
+    let essences = |j: &Judged| j.events.iter().map(essence).collect::<Vec<_>>();
+    let (a, b) = (essences(a), essences(b));
+    for (number, (a, b)) in a.iter().zip(&b).enumerate() {
+        if a != b {
+            return Err(format!(
+                "event {number}\n  all bytes: {a:?}\n   filtered: {b:?}"
+            ));
+        }
+    }
+    if a.len() == b.len() {
+        Ok(())
+    } else {
+        Err(format!("{} and {} events", a.len(), b.len()))
+    }
+}
