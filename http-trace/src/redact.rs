@@ -75,7 +75,9 @@ const URL_HEADERS: &[(&str, &[u8])] = &[
 pub struct Secrets {
     headers: Vec<String>,
     parameters: Vec<String>,
-    jwt: memmem::Finder<'static>,
+    /// One bit for each length of a name in `headers` or in [`URL_HEADERS`]: most fields are done
+    /// with by their length.
+    lengths: u64,
 }
 
 impl Default for Secrets {
@@ -90,10 +92,13 @@ impl Secrets {
         let join = |own: &[&str], more: Vec<String>| {
             own.iter().map(|n| (*n).to_owned()).chain(more).collect()
         };
+        let headers: Vec<String> = join(HEADERS, headers);
+        let names = headers.iter().map(String::len);
+        let names = names.chain(URL_HEADERS.iter().map(|(n, _)| n.len()));
         Secrets {
-            headers: join(HEADERS, headers),
+            lengths: names.fold(0, |bits, len| bits | length_bit(len)),
+            headers,
             parameters: join(PARAMETERS, parameters),
-            jwt: memmem::Finder::new("eyJ"),
         }
     }
 
@@ -103,13 +108,12 @@ impl Secrets {
             replace(&mut request.target, |target| {
                 let connect = *request.method == *b"CONNECT";
                 let clean = self.url(target, b"", connect);
-                self.without_jwt(clean.as_deref().unwrap_or(target))
-                    .or(clean)
+                without_jwt(clean.as_deref().unwrap_or(target)).or(clean)
             });
             self.headers(&mut request.headers);
         }
         for response in event.response.iter_mut().chain(&mut event.informational) {
-            replace(&mut response.reason, |reason| self.without_jwt(reason));
+            replace(&mut response.reason, |reason| without_jwt(reason));
             self.headers(&mut response.headers);
         }
     }
@@ -126,13 +130,16 @@ impl Secrets {
         if value.is_empty() {
             return None;
         }
+        if self.lengths & length_bit(name.len()) == 0 {
+            return without_jwt(value);
+        }
         if is_one_of(&self.headers, name) {
             let cookie = name.eq_ignore_ascii_case(b"cookie");
             let set_cookie = name.eq_ignore_ascii_case(b"set-cookie");
             let mut out = Vec::with_capacity(value.len() + 32);
             if cookie || set_cookie {
                 cookies(value, cookie, &mut out);
-                return self.without_jwt(&out).or(Some(out));
+                return without_jwt(&out).or(Some(out));
             }
             put_redacted(&mut out, value.len());
             return Some(out);
@@ -141,8 +148,7 @@ impl Secrets {
             .iter()
             .find(|(n, _)| n.as_bytes().eq_ignore_ascii_case(name));
         let clean = url.and_then(|(_, ends)| self.url(value, ends, false));
-        self.without_jwt(clean.as_deref().unwrap_or(value))
-            .or(clean)
+        without_jwt(clean.as_deref().unwrap_or(value)).or(clean)
     }
 
     /// A text with URLs in it, without userinfo and secret parameters.
@@ -217,35 +223,51 @@ impl Secrets {
             .flatten()
             .any(|n| is_one_of(&self.parameters, n))
     }
+}
 
-    /// The text without what is shaped like a JWT (RFC 7519 §3): base64url of `{"`, and at least
-    /// two dots.
-    fn without_jwt(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let mut cuts = Vec::new();
-        let (mut from, mut run_end) = (0, 0);
-        while let Some(found) = text.get(from..).and_then(|rest| self.jwt.find(rest)) {
-            let start = from + found;
-            if start >= run_end {
-                let token = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-                let len = text[start..].iter().position(|b| !token(b));
-                run_end = len.map_or(text.len(), |n| start + n);
-            }
-            let mut parts = text[start..run_end].split(|b| *b == b'.');
-            let header = parts.next().map_or(0, <[u8]>::len);
-            let Some(claims) = parts.next().map(<[u8]>::len) else {
-                from = run_end;
-                continue;
-            };
-            if header >= 8 && claims >= 2 && parts.next().is_some() {
-                cuts.push((start, run_end));
-                from = run_end;
-            } else {
-                // A later beginning in this segment would be shorter still.
-                from = start + header + 1;
-            }
+/// The text without what is shaped like a JWT (RFC 7519 §3): base64url of `{"`, and at least
+/// two dots.
+fn without_jwt(text: &[u8]) -> Option<Vec<u8>> {
+    let mut cuts = Vec::new();
+    let (mut from, mut run_end) = (0, 0);
+    while let Some(start) = find_jwt(text, from) {
+        if start >= run_end {
+            let token = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+            let len = text[start..].iter().position(|b| !token(b));
+            run_end = len.map_or(text.len(), |n| start + n);
         }
-        apply(text, cuts)
+        let mut parts = text[start..run_end].split(|b| *b == b'.');
+        let header = parts.next().map_or(0, <[u8]>::len);
+        let Some(claims) = parts.next().map(<[u8]>::len) else {
+            from = run_end;
+            continue;
+        };
+        if header >= 8 && claims >= 2 && parts.next().is_some() {
+            cuts.push((start, run_end));
+            from = run_end;
+        } else {
+            // A later beginning in this segment would be shorter still.
+            from = start + header + 1;
+        }
     }
+    apply(text, cuts)
+}
+
+/// Where `eyJ` is from `from` on. The capital is rare where the others are not.
+fn find_jwt(text: &[u8], from: usize) -> Option<usize> {
+    let rest = text.get(from..)?;
+    // Shorter than any.
+    if rest.len() < 12 {
+        return None;
+    }
+    memchr::memchr_iter(b'J', rest)
+        .find(|at| at.checked_sub(2).and_then(|start| rest.get(start..*at)) == Some(b"ey"))
+        .map(|at| from + at - 2)
+}
+
+/// The bit of a name's length; all long ones share one.
+fn length_bit(len: usize) -> u64 {
+    1 << len.min(63)
 }
 
 /// The user of `Authorization: Basic` (RFC 7617 §2); the password is never looked at.

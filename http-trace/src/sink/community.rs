@@ -39,35 +39,6 @@ pub fn community_id(one: Endpoint, other: Endpoint) -> [u8; LEN] {
     text
 }
 
-/// The last connections' IDs: a keep-alive connection asks again with every response.
-#[derive(Debug)]
-pub struct Cache {
-    slots: Box<[Option<Slot>; SLOTS]>,
-}
-
-type Slot = (Endpoint, Endpoint, [u8; LEN]);
-
-const SLOTS: usize = 256;
-
-impl Default for Cache {
-    fn default() -> Self {
-        Cache {
-            slots: Box::new([None; SLOTS]),
-        }
-    }
-}
-
-impl Cache {
-    /// The ID of the connection with this number in the run.
-    pub fn get(&mut self, connection: u64, one: Endpoint, other: Endpoint) -> &[u8; LEN] {
-        let slot = &mut self.slots[(connection % SLOTS as u64) as usize];
-        let known = slot.filter(|(a, b, _)| *a == one && *b == other);
-        let (_, _, id) =
-            slot.insert(known.unwrap_or_else(|| (one, other, community_id(one, other))));
-        id
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,24 +69,6 @@ mod tests {
             let (one, other) = (end(one), end(other));
             assert_eq!(std::str::from_utf8(&community_id(one, other)), Ok(expected));
             assert_eq!(std::str::from_utf8(&community_id(other, one)), Ok(expected));
-        }
-    }
-
-    #[test]
-    fn the_cache_never_answers_for_another_connection() {
-        let mut cache = Cache::default();
-        let server = end("10.0.0.1:80");
-        for port in 1..1000_u16 {
-            let client = Endpoint {
-                port,
-                ..end("10.0.0.2:0")
-            };
-            for connection in [u64::from(port), 7] {
-                assert_eq!(
-                    *cache.get(connection, client, server),
-                    community_id(client, server)
-                );
-            }
         }
     }
 }

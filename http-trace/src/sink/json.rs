@@ -4,15 +4,13 @@
 
 mod headers;
 mod object;
-
-use std::io::Write as _;
+mod peers;
 
 use headers::headers;
 use object::{
-    Address, comma, decimal, hex_text, key, number, open, text, time, version, word, words,
+    comma, decimal, hex_string, hex16, key, number, open, text, time, version, word, words,
 };
 
-use super::community::Cache;
 use super::text::json_string;
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
@@ -34,7 +32,7 @@ pub struct Json {
     request_headers: HeaderChoice,
     /// `"hostname":…,"type":…,"version":…`, the same in every record.
     observer: Vec<u8>,
-    community: Cache,
+    peers: peers::Cache,
 }
 
 impl Json {
@@ -49,53 +47,41 @@ impl Json {
             headers,
             request_headers,
             observer,
-            community: Cache::default(),
+            peers: peers::Cache::default(),
         }
     }
 
     fn observer(&self, out: &mut Vec<u8>, event: Option<&HttpEvent>) {
-        open(out, "observer");
+        open!(out, "observer");
         out.extend_from_slice(&self.observer);
         if let Some((egress, name)) = event.and_then(|e| Some((e.egress?, e.interfaces.first()?))) {
-            open(out, if egress { "egress" } else { "ingress" });
-            open(out, "interface");
-            key(out, "name");
+            if egress {
+                open!(out, "egress");
+            } else {
+                open!(out, "ingress");
+            }
+            open!(out, "interface");
+            key!(out, "name");
             json_string(out, name.as_bytes());
             out.extend_from_slice(b"}}");
         }
         out.push(b'}');
     }
 
-    fn network(&mut self, out: &mut Vec<u8>, event: &HttpEvent) {
-        open(out, "network");
-        word(out, "transport", "tcp");
-        word(out, "protocol", "http");
-        word(
-            out,
-            "type",
-            if event.server.ip.is_ipv4() {
-                "ipv4"
-            } else {
-                "ipv6"
-            },
-        );
+    fn peers(&mut self, out: &mut Vec<u8>, event: &HttpEvent) {
+        self.peers
+            .append(out, event.connection, event.client, event.server);
         if let Some(egress) = event.egress {
-            word(out, "direction", if egress { "egress" } else { "ingress" });
+            word!(out, "direction", if egress { "egress" } else { "ingress" });
         }
-        key(out, "community_id");
-        out.push(b'"');
-        out.extend_from_slice(
-            self.community
-                .get(event.connection, event.client, event.server),
-        );
-        out.extend_from_slice(b"\"}");
+        out.push(b'}');
     }
 
     fn http(&self, out: &mut Vec<u8>, event: &HttpEvent) -> bool {
         let mut escaped = false;
         let minor = event.response.as_ref().or(event.informational.last());
         let minor = minor.map(|r| r.minor_version);
-        open(out, "http");
+        open!(out, "http");
         if let Some(minor) = minor.or(event.request.as_ref().map(|r| r.minor_version)) {
             version(out, minor);
         }
@@ -103,24 +89,24 @@ impl Json {
             escaped |= self.request(out, event, request);
         }
         if let Some(response) = &event.response {
-            open(out, "response");
+            open!(out, "response");
             escaped |= self.response_head(out, response);
             if let Some(mime) = response
                 .headers
                 .first("content-type")
                 .and_then(|v| mime_type(v))
             {
-                key(out, "mime_type");
+                key!(out, "mime_type");
                 let start = out.len();
                 escaped |= json_string(out, mime);
                 out[start..].make_ascii_lowercase();
             }
             if let Some(bytes) = event.response_bytes {
-                number(out, "bytes", bytes);
+                number!(out, "bytes", bytes);
             }
             if let Some(bytes) = event.body_bytes {
-                open(out, "body");
-                number(out, "bytes", bytes);
+                open!(out, "body");
+                number!(out, "bytes", bytes);
                 out.push(b'}');
             }
             out.push(b'}');
@@ -131,22 +117,22 @@ impl Json {
 
     fn request(&self, out: &mut Vec<u8>, event: &HttpEvent, request: &RequestHead) -> bool {
         let mut escaped = false;
-        open(out, "request");
-        escaped |= text(out, "method", &request.method);
+        open!(out, "request");
+        escaped |= text!(out, "method", &request.method);
         if let Some(id) = request.headers.first("x-request-id") {
-            escaped |= text(out, "id", id);
+            escaped |= text!(out, "id", id);
         }
         if let Some(body) = event.request_body_bytes {
             // Chunk framing is not in the body's count, so the whole is known only without it.
             if request.headers.first("transfer-encoding").is_none() {
-                number(out, "bytes", request.wire_len.saturating_add(body));
+                number!(out, "bytes", request.wire_len.saturating_add(body));
             }
-            open(out, "body");
-            number(out, "bytes", body);
+            open!(out, "body");
+            number!(out, "bytes", body);
             out.push(b'}');
         }
         if let Some(referrer) = request.headers.first("referer") {
-            escaped |= text(out, "referrer", referrer);
+            escaped |= text!(out, "referrer", referrer);
         }
         if self.request_headers != HeaderChoice::None {
             escaped |= headers(out, &request.headers, &self.request_headers);
@@ -157,8 +143,8 @@ impl Json {
 
     /// Status code, phrase and headers, into an object that is open.
     fn response_head(&self, out: &mut Vec<u8>, response: &ResponseHead) -> bool {
-        number(out, "status_code", u64::from(response.status));
-        let mut escaped = text(out, "status_phrase", &response.reason);
+        number!(out, "status_code", u64::from(response.status));
+        let mut escaped = text!(out, "status_phrase", &response.reason);
         if self.headers != HeaderChoice::None {
             escaped |= headers(out, &response.headers, &self.headers);
         }
@@ -166,15 +152,15 @@ impl Json {
     }
 
     fn own(&self, out: &mut Vec<u8>, event: &HttpEvent, mut escaped: bool) {
-        open(out, "http_trace");
+        open!(out, "http_trace");
         if let Some(class) = event.status_class() {
-            word(out, "status_class", class);
+            word!(out, "status_class", class);
         }
         if let Some(length) = event.response.as_ref().and_then(|r| r.content_length) {
-            number(out, "content_length", length);
+            number!(out, "content_length", length);
         }
         if !event.informational.is_empty() {
-            key(out, "informational");
+            key!(out, "informational");
             out.push(b'[');
             for head in &event.informational {
                 comma(out);
@@ -182,52 +168,50 @@ impl Json {
                 version(out, head.minor_version);
                 escaped |= self.response_head(out, head);
                 if let Some(length) = head.content_length {
-                    number(out, "content_length", length);
+                    number!(out, "content_length", length);
                 }
-                time(out, "at", head.first_byte_ns);
+                time!(out, "at", head.first_byte_ns);
                 out.push(b'}');
             }
             out.push(b']');
         }
         if let Some(why) = event.no_response {
-            word(out, "no_response", no_response(why));
+            word!(out, "no_response", no_response(why));
         }
         if let Some(ns) = event.ttfb_ns() {
-            number(out, "ttfb_ns", ns);
+            number!(out, "ttfb_ns", ns);
         }
-        key(out, "transaction");
+        key!(out, "transaction");
         out.push(b'"');
         decimal(out, event.connection);
         out.push(b'.');
         decimal(out, u64::from(event.ordinal));
         out.push(b'"');
-        number(out, "ordinal", u64::from(event.ordinal));
-        key(out, "complete");
+        number!(out, "ordinal", u64::from(event.ordinal));
+        key!(out, "complete");
         out.extend_from_slice(if event.complete { b"true" } else { b"false" });
-        words(out, "missing", event.missing.iter().map(|m| missing(*m)));
-        // Both lists are sorted.
-        let (before, after): (Vec<&str>, Vec<&str>) = match escaped {
-            true => event.flags.iter().partition(|f| **f < ESCAPED_BYTES),
-            false => (Vec::new(), Vec::new()),
-        };
-        match escaped {
-            true => words(
-                out,
-                "flags",
-                before.into_iter().chain([ESCAPED_BYTES]).chain(after),
-            ),
-            false => words(out, "flags", event.flags.iter().copied()),
+        key!(out, "missing");
+        words(out, event.missing.iter().map(|m| missing(*m)));
+        key!(out, "flags");
+        if escaped {
+            // The list is sorted, and stays so.
+            let at = event.flags.partition_point(|f| *f < ESCAPED_BYTES);
+            let (before, after) = event.flags.split_at(at);
+            let flags = before.iter().chain([&ESCAPED_BYTES]).chain(after);
+            words(out, flags.copied());
+        } else {
+            words(out, event.flags.iter().copied());
         }
-        number(out, "retransmissions", u64::from(event.retransmissions));
-        word(out, "hook", event.hook.name());
-        key(out, "interfaces");
+        number!(out, "retransmissions", u64::from(event.retransmissions));
+        word!(out, "hook", event.hook.name());
+        key!(out, "interfaces");
         out.push(b'[');
         for name in &event.interfaces {
             comma(out);
             json_string(out, name.as_bytes());
         }
         out.push(b']');
-        number(out, "packet_len", u64::from(event.packet_len));
+        number!(out, "packet_len", u64::from(event.packet_len));
         out.push(b'}');
     }
 }
@@ -237,7 +221,7 @@ impl Render for Json {
         let event = entry.event;
         out.push(b'{');
         header(out, event.time_ns);
-        open(out, "event");
+        open!(out, "event");
         out.extend_from_slice(
             br#""kind":"event","category":["network","web"],"type":["access","protocol""#,
         );
@@ -246,38 +230,34 @@ impl Render for Json {
             out.extend_from_slice(br#","error""#);
         }
         out.extend_from_slice(br#"],"action":"http-response","dataset":"http_trace.response""#);
-        word(out, "outcome", outcome(event));
+        word!(out, "outcome", outcome(event));
         if let Some(ns) = event.duration_ns() {
-            number(out, "duration", ns);
+            number!(out, "duration", ns);
         }
-        time(
-            out,
-            "start",
-            event.request_start_ns.unwrap_or(event.time_ns),
-        );
+        let start = event.request_start_ns.unwrap_or(event.time_ns);
+        time!(out, "start", start);
         let end = event
             .response_end_ns
             .or(event.head_end_ns)
             .unwrap_or(event.time_ns);
-        time(out, "end", end);
-        key(out, "id");
-        let _ = write!(out, "\"{:016x}\"", event.id);
-        number(out, "sequence", event.sequence);
+        time!(out, "end", end);
+        key!(out, "id");
+        hex16(out, event.id);
+        number!(out, "sequence", event.sequence);
         out.push(b'}');
 
-        endpoints(out, event);
-        self.network(out, event);
+        self.peers(out, event);
         let mut escaped = self.http(out, event);
         if let Some(request) = &event.request {
             escaped |= url(out, request);
             if let Some(agent) = request.headers.first("user-agent") {
-                open(out, "user_agent");
-                escaped |= text(out, "original", agent);
+                open!(out, "user_agent");
+                escaped |= text!(out, "original", agent);
                 out.push(b'}');
             }
             if let Some(name) = entry.user {
-                open(out, "user");
-                escaped |= text(out, "name", name);
+                open!(out, "user");
+                escaped |= text!(out, "name", name);
                 out.push(b'}');
             }
             trace(out, &request.headers);
@@ -290,20 +270,20 @@ impl Render for Json {
     fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
         out.push(b'{');
         header(out, loss.until_ns);
-        open(out, "event");
+        open!(out, "event");
         out.extend_from_slice(
             br#""kind":"pipeline_error","category":["network","web"],"type":["error"]"#,
         );
         out.extend_from_slice(br#","action":"responses-lost","dataset":"http_trace.loss"}"#);
         self.observer(out, None);
-        open(out, "http_trace");
-        open(out, "lost");
-        number(out, "count", loss.count);
-        word(out, "unit", unit(loss.unit));
-        key(out, "where");
+        open!(out, "http_trace");
+        open!(out, "lost");
+        number!(out, "count", loss.count);
+        word!(out, "unit", unit(loss.unit));
+        key!(out, "where");
         json_string(out, loss.place.as_bytes());
-        time(out, "since", loss.since_ns);
-        time(out, "until", loss.until_ns);
+        time!(out, "since", loss.since_ns);
+        time!(out, "until", loss.until_ns);
         out.extend_from_slice(b"}}}\n");
     }
 }
@@ -319,47 +299,30 @@ fn outcome(event: &HttpEvent) -> &'static str {
 }
 
 fn header(out: &mut Vec<u8>, at: u64) {
-    time(out, "@timestamp", at);
-    open(out, "ecs");
-    word(out, "version", ECS_VERSION);
+    time!(out, "@timestamp", at);
+    open!(out, "ecs");
+    word!(out, "version", ECS_VERSION);
     out.push(b'}');
-}
-
-fn endpoints(out: &mut Vec<u8>, event: &HttpEvent) {
-    for (peer, role, end) in [
-        ("source", "client", event.client),
-        ("destination", "server", event.server),
-    ] {
-        let ip = Address::of(end.ip);
-        for (name, address) in [(peer, false), (role, true)] {
-            open(out, name);
-            word(out, "ip", ip.text());
-            if address {
-                word(out, "address", ip.text());
-            }
-            number(out, "port", u64::from(end.port));
-            out.push(b'}');
-        }
-    }
 }
 
 fn url(out: &mut Vec<u8>, request: &RequestHead) -> bool {
     let target = Target::of(request);
-    open(out, "url");
-    let mut escaped = text(out, "original", &request.target);
-    let parts = [
-        ("scheme", target.scheme),
-        ("domain", target.host),
-        ("path", target.path),
-        ("query", target.query),
-    ];
-    for (name, part) in parts {
-        if let Some(part) = part {
-            escaped |= text(out, name, part);
-        }
+    open!(out, "url");
+    let mut escaped = text!(out, "original", &request.target);
+    if let Some(scheme) = target.scheme {
+        escaped |= text!(out, "scheme", scheme);
+    }
+    if let Some(host) = target.host {
+        escaped |= text!(out, "domain", host);
+    }
+    if let Some(path) = target.path {
+        escaped |= text!(out, "path", path);
+    }
+    if let Some(query) = target.query {
+        escaped |= text!(out, "query", query);
     }
     if let Some(port) = target.port {
-        number(out, "port", u64::from(port));
+        number!(out, "port", u64::from(port));
     }
     out.push(b'}');
     escaped
@@ -370,12 +333,14 @@ fn trace(out: &mut Vec<u8>, headers: &Headers) {
     let Some((trace, span)) = trace_context(headers) else {
         return;
     };
-    open(out, "trace");
-    hex_text(out, "id", trace);
+    open!(out, "trace");
+    key!(out, "id");
+    hex_string(out, trace);
     out.push(b'}');
     if let Some(span) = span {
-        open(out, "span");
-        hex_text(out, "id", span);
+        open!(out, "span");
+        key!(out, "id");
+        hex_string(out, span);
         out.push(b'}');
     }
 }

@@ -11,7 +11,12 @@ pub fn rfc3339(ns: u64) -> [u8; 30] {
     digits(&mut text[8..10], day);
     let clock = clock(seconds);
     text[11..19].copy_from_slice(&clock);
-    digits(&mut text[20..29], fraction);
+    // 32 bits are enough, and cheaper to divide.
+    let mut fraction = fraction as u32;
+    for digit in text[20..29].iter_mut().rev() {
+        *digit = b'0' + (fraction % 10) as u8;
+        fraction /= 10;
+    }
     text
 }
 

@@ -12,7 +12,7 @@ use crate::sink::text::json_string;
 pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
     // Beyond this many, comparing each with each is what an attacker would have us do.
     const FEW: usize = 48;
-    open(out, "headers");
+    open!(out, "headers");
     let lines = &headers.0;
     let escaped = if lines.len() <= FEW {
         few_headers(out, headers, choice)

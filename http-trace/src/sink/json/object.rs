@@ -1,43 +1,76 @@
 //! The pieces that a JSON record is written of, appended to a buffer: no tree, no allocation.
 
-use std::io::Write as _;
-use std::net::IpAddr;
-
 use crate::sink::text::json_string;
-use crate::sink::time::rfc3339;
 
 /// A comma unless this is the first in its object or array.
+#[inline]
 pub fn comma(out: &mut Vec<u8>) {
     if !matches!(out.last(), Some(b'{' | b'[') | None) {
         out.push(b',');
     }
 }
 
-/// `"name":`
-pub fn key(out: &mut Vec<u8>, name: &str) {
-    comma(out);
-    out.push(b'"');
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
+/// A literal `,"name":`, whose comma goes when it is the first in its object.
+#[inline(always)]
+pub fn put_key(out: &mut Vec<u8>, literal: &'static str) {
+    let literal = literal.as_bytes();
+    let first = matches!(out.last(), Some(b'{') | None);
+    out.extend_from_slice(if first { &literal[1..] } else { literal });
+}
+
+/// `"name":`; a literal of one piece, since keys are half of a record.
+macro_rules! key {
+    ($out:expr, $name:literal) => {
+        $crate::sink::json::object::put_key($out, concat!(",\"", $name, "\":"))
+    };
 }
 
 /// `"name":{`
-pub fn open(out: &mut Vec<u8>, name: &str) {
-    key(out, name);
-    out.push(b'{');
+macro_rules! open {
+    ($out:expr, $name:literal) => {
+        $crate::sink::json::object::put_key($out, concat!(",\"", $name, "\":{"))
+    };
 }
 
 /// A value that needs no escape.
-pub fn word(out: &mut Vec<u8>, name: &str, value: &str) {
-    key(out, name);
-    out.push(b'"');
-    out.extend_from_slice(value.as_bytes());
-    out.push(b'"');
+macro_rules! word {
+    ($out:expr, $name:literal, $value:expr) => {{
+        let value: &str = $value;
+        $crate::sink::json::object::put_key($out, concat!(",\"", $name, "\":\""));
+        $out.extend_from_slice(value.as_bytes());
+        $out.push(b'"');
+    }};
 }
 
-/// An array of values that need no escape.
-pub fn words<'a>(out: &mut Vec<u8>, name: &str, values: impl Iterator<Item = &'a str>) {
-    key(out, name);
+/// Bytes from the wire; whether some had to be written as `\xNN`.
+macro_rules! text {
+    ($out:expr, $name:literal, $value:expr) => {{
+        $crate::sink::json::object::key!($out, $name);
+        $crate::sink::text::json_string($out, $value)
+    }};
+}
+
+/// A number.
+macro_rules! number {
+    ($out:expr, $name:literal, $value:expr) => {{
+        $crate::sink::json::object::key!($out, $name);
+        $crate::sink::json::object::decimal($out, $value);
+    }};
+}
+
+/// A time, RFC 3339.
+macro_rules! time {
+    ($out:expr, $name:literal, $ns:expr) => {{
+        $crate::sink::json::object::put_key($out, concat!(",\"", $name, "\":\""));
+        $out.extend_from_slice(&$crate::sink::time::rfc3339($ns));
+        $out.push(b'"');
+    }};
+}
+
+pub(super) use {key, number, open, text, time, word};
+
+/// The values of an array, which need no escape, and its end.
+pub fn words<'a>(out: &mut Vec<u8>, values: impl Iterator<Item = &'a str>) {
     out.push(b'[');
     for value in values {
         comma(out);
@@ -48,24 +81,11 @@ pub fn words<'a>(out: &mut Vec<u8>, name: &str, values: impl Iterator<Item = &'a
     out.push(b']');
 }
 
-/// Bytes from the wire; returns whether some had to be written as `\xNN`.
-pub fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) -> bool {
-    key(out, name);
-    json_string(out, value)
-}
-
-/// Hexadecimal digits, in lower case.
-pub fn hex_text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    key(out, name);
+/// Hexadecimal digits as a string, in lower case.
+pub fn hex_string(out: &mut Vec<u8>, value: &[u8]) {
     let start = out.len();
     json_string(out, value);
     out[start..].make_ascii_lowercase();
-}
-
-/// A number.
-pub fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    key(out, name);
-    decimal(out, value);
 }
 
 /// Digits alone.
@@ -73,41 +93,18 @@ pub fn decimal(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// A time, RFC 3339.
-pub fn time(out: &mut Vec<u8>, name: &str, ns: u64) {
-    key(out, name);
-    out.push(b'"');
-    out.extend_from_slice(&rfc3339(ns));
-    out.push(b'"');
-}
-
 /// `"version":"1.1"`
 pub fn version(out: &mut Vec<u8>, minor: u8) {
-    key(out, "version");
-    out.extend_from_slice(b"\"1.");
+    put_key(out, ",\"version\":\"1.");
     decimal(out, u64::from(minor));
     out.push(b'"');
 }
 
-/// An address as text without allocation; 45 bytes are the longest there is.
-#[derive(Debug)]
-pub struct Address {
-    bytes: [u8; 48],
-    len: usize,
-}
-
-impl Address {
-    /// Formats it.
-    pub fn of(ip: IpAddr) -> Self {
-        let mut bytes = [0; 48];
-        let mut rest = &mut bytes[..];
-        let _ = write!(rest, "{ip}");
-        let len = 48 - rest.len();
-        Address { bytes, len }
+/// Sixteen hexadecimal digits as a string.
+pub fn hex16(out: &mut Vec<u8>, value: u64) {
+    let mut text = *b"\"0000000000000000\"";
+    for (at, digit) in text[1..17].iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(value >> (60 - 4 * at) & 15) as usize];
     }
-
-    /// The text.
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
+    out.extend_from_slice(&text);
 }
