@@ -113,7 +113,7 @@ impl Secrets {
             self.headers(&mut request.headers);
         }
         for response in event.response.iter_mut().chain(&mut event.informational) {
-            replace(&mut response.reason, |reason| without_jwt(reason));
+            replace(&mut response.reason, without_jwt);
             self.headers(&mut response.headers);
         }
     }
