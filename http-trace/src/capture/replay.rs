@@ -15,6 +15,9 @@ use super::frames::{Frame, Frames};
 use super::lanes::Lanes;
 use super::link;
 
+/// The most link types, over all files, that are told of one by one.
+const MAX_REFUSED_LINKS: usize = 1000;
+
 /// The most distinct encapsulations that get a number.
 const MAX_ENCAPS: usize = 1 << 16;
 
@@ -226,11 +229,8 @@ impl Replay {
         let Some(file) = self.frames.current_file() else {
             return;
         };
-        if !self
-            .refused_links
-            .iter()
-            .any(|(f, l)| *f == file && *l == link)
-        {
+        let told = |(f, l): &(Arc<str>, LinkType)| *f == file && *l == link;
+        if self.refused_links.len() < MAX_REFUSED_LINKS && !self.refused_links.iter().any(told) {
             self.refused_links.push((file, link));
             self.frames.report_current(Problem::LinkType {
                 number: link.0,

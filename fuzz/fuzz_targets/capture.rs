@@ -1,0 +1,29 @@
+//! Any bytes, as a capture file: it ends, without a panic and without allocating what only a length
+//! field claims, and what it says of itself adds up.
+#![no_main]
+
+use std::io::Cursor;
+
+use http_trace::capture::{Frames, Replay, ReplayOptions};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let frames = Frames::from_reader("fuzz", Box::new(Cursor::new(data.to_vec())));
+    let mut replay = Replay::new(frames, ReplayOptions::default());
+    let mut records = 0;
+    while let Some(record) = replay.next_record() {
+        assert_eq!(record.header.len as usize, record.bytes.len());
+        assert_eq!(
+            record.header.skip_to,
+            record.header.seq.wrapping_add(record.header.len)
+        );
+        records += 1;
+    }
+    let counts = replay.counts();
+    assert!(counts.segments <= records && records <= 2 * counts.segments);
+    let skipped: u64 = counts.skipped.iter().sum();
+    assert!(counts.segments + skipped + counts.fragments.fragments >= counts.frames);
+    for problem in replay.problems() {
+        assert!(problem.to_string().contains("fuzz"));
+    }
+});

@@ -1,0 +1,47 @@
+//! Any bytes, as a frame of any link type: no panic, no loop, and what is found lies where it says.
+//! The first byte picks the link type, the second the options and whether the frame was cut.
+#![no_main]
+
+use http_trace_common::walk::{self, Found, LinkType, WalkOptions};
+use libfuzzer_sys::fuzz_target;
+
+const LINKS: &[u32] = &[
+    0, 1, 9, 12, 14, 50, 51, 101, 104, 105, 108, 113, 127, 129, 228, 229, 239, 276,
+];
+
+fuzz_target!(|data: &[u8]| {
+    let [link, options, bytes @ ..] = data else {
+        return;
+    };
+    let link = LinkType(LINKS[usize::from(*link) % LINKS.len()]);
+    let verify_checksums = options & 1 != 0;
+    let wire_len = bytes.len() as u32 + u32::from(options >> 1);
+    match walk::frame(bytes, wire_len, link, WalkOptions { verify_checksums }) {
+        Ok((Found::Segment(segment), encap)) => {
+            let end = u64::from(segment.payload_offset) + u64::from(segment.payload_len);
+            assert!(end <= u64::from(wire_len) + 0xffff + 40);
+            assert!(encap.layers().len() >= encap.outers().len());
+        }
+        Ok((Found::Fragment(piece), encap)) => {
+            let data = &bytes[piece.data_offset as usize..][..piece.data_len as usize];
+            assert!(piece.offset as usize + data.len() <= 0xffff);
+            let options = WalkOptions { verify_checksums };
+            let _ = walk::resume(data, &piece.id, piece.protocol, encap, options);
+        }
+        Err(_) => {}
+    }
+    let lean = walk::ethernet(bytes, 0);
+    let _ = walk::ip(bytes, u32::from(*options), 0);
+    // Where the kernel's walk finds a whole packet's segment, the full one finds the same, unless
+    // it is a first fragment.
+    if let (Ok(lean), Ok((Found::Segment(full), encap))) = (
+        lean,
+        walk::frame(bytes, wire_len, LinkType::ETHERNET, WalkOptions::default()),
+    ) && encap.outers().is_empty()
+    {
+        assert_eq!(
+            (lean.key, lean.seq, lean.payload_offset),
+            (full.key, full.seq, full.payload_offset)
+        );
+    }
+});

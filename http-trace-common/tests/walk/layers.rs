@@ -1,0 +1,427 @@
+//! Every layer between a frame's start and its TCP segment.
+
+use http_trace_common::flow::v4_mapped;
+use http_trace_common::walk::{self, LinkType, WalkOptions};
+
+use crate::build::*;
+
+#[test]
+fn link_types() {
+    let (v4, v6) = (packet(), packet_v6());
+    let sll =
+        |protocol: [u8; 2], rest: &[u8]| cat(&[&[0, 0, 0, 1, 0, 6], &[2; 8], &protocol, rest]);
+    let snap = cat(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &v4]);
+    let wlan = cat(&[&[0x08, 0x01], &[0; 22], &snap]);
+    let wlan_qos_four = cat(&[&[0x88, 0x03], &[0; 28], &[0, 0], &snap]);
+    let amsdu_len = (snap.len() as u16).to_be_bytes();
+    let amsdu = cat(&[
+        &[0x88, 0x01],
+        &[0; 22],
+        &[0x80, 0],
+        &[2; 12],
+        &amsdu_len,
+        &snap,
+    ]);
+    let nflog = |little: bool| {
+        let number = |n: u16| {
+            if little {
+                n.to_le_bytes()
+            } else {
+                n.to_be_bytes()
+            }
+        };
+        let header = cat(&[&number(8), &number(1), &[8, 0, 1, 0]]);
+        let prefix = cat(&[&number(5), &number(10), &[0, 0, 0, 0]]);
+        cat(&[
+            &[2, 0, 0, 42],
+            &header,
+            &prefix,
+            &number(v4.len() as u16 + 4),
+            &number(9),
+            &v4,
+        ])
+    };
+    let length = (snap.len() as u16).to_be_bytes();
+    let table: &[(&str, LinkType, Vec<u8>, &str)] = &[
+        ("Ethernet", LinkType::ETHERNET, ethernet(&v4), " +0"),
+        ("Ethernet, IPv6", LinkType::ETHERNET, ethernet(&v6), " +0"),
+        (
+            "802.3 with SNAP",
+            LinkType::ETHERNET,
+            cat(&[&[2; 12], &length, &snap]),
+            "llc:0 +0",
+        ),
+        ("raw", LinkType::RAW, v4.clone(), " +0"),
+        ("raw, IPv6", LinkType::RAW, v6.clone(), " +0"),
+        ("raw as 12", LinkType::RAW_DLT, v4.clone(), " +0"),
+        ("raw as 14", LinkType::RAW_OPENBSD, v6.clone(), " +0"),
+        ("IPv4", LinkType::IPV4, v4.clone(), " +0"),
+        ("IPv6", LinkType::IPV6, v6.clone(), " +0"),
+        (
+            "null, little-endian",
+            LinkType::NULL,
+            cat(&[&[2, 0, 0, 0], &v4]),
+            " +0",
+        ),
+        (
+            "null, big-endian",
+            LinkType::NULL,
+            cat(&[&[0, 0, 0, 2], &v4]),
+            " +0",
+        ),
+        (
+            "null, Darwin's IPv6",
+            LinkType::NULL,
+            cat(&[&[30, 0, 0, 0], &v6]),
+            " +0",
+        ),
+        (
+            "loop, OpenBSD's IPv6",
+            LinkType::LOOP,
+            cat(&[&[0, 0, 0, 24], &v6]),
+            " +0",
+        ),
+        ("cooked", LinkType::LINUX_SLL, sll([8, 0], &v4), " +0"),
+        (
+            "cooked with a tag",
+            LinkType::LINUX_SLL,
+            sll([0x81, 0], &cat(&[&[0, 5, 8, 0], &v4])),
+            "vlan:5 +0",
+        ),
+        (
+            "cooked 2",
+            LinkType::LINUX_SLL2,
+            cat(&[&[0x86, 0xdd], &[0; 18], &v6]),
+            " +0",
+        ),
+        (
+            "PPP",
+            LinkType::PPP,
+            cat(&[&[0xff, 3, 0, 0x21], &v4]),
+            "ppp:0 +0",
+        ),
+        (
+            "PPP, short",
+            LinkType::PPP,
+            cat(&[&[0x57], &v6]),
+            "ppp:0 +0",
+        ),
+        (
+            "PPP in HDLC framing",
+            LinkType::PPP_HDLC,
+            cat(&[&[0xff, 3, 0, 0x57], &v6]),
+            "ppp:0 +0",
+        ),
+        (
+            "Cisco HDLC",
+            LinkType::C_HDLC,
+            cat(&[&[0x0f, 0, 8, 0], &v4]),
+            " +0",
+        ),
+        (
+            "ARCNET, RFC 1201",
+            LinkType::ARCNET_LINUX,
+            cat(&[&[1, 2, 0, 0, 0xd4, 0, 0, 7], &v4]),
+            " +0",
+        ),
+        (
+            "ARCNET, RFC 1051",
+            LinkType::ARCNET_LINUX,
+            cat(&[&[1, 2, 0, 0, 0xf0], &v4]),
+            " +0",
+        ),
+        ("netfilter log", LinkType::NFLOG, nflog(true), "nflog:2a +0"),
+        (
+            "netfilter log, big-endian",
+            LinkType::NFLOG,
+            nflog(false),
+            "nflog:2a +0",
+        ),
+        ("802.11", LinkType::IEEE802_11, wlan.clone(), "llc:0 +0"),
+        (
+            "802.11 QoS, four addresses",
+            LinkType::IEEE802_11,
+            wlan_qos_four,
+            "llc:0 +0",
+        ),
+        ("802.11 A-MSDU", LinkType::IEEE802_11, amsdu, "llc:0 +0"),
+        (
+            "radiotap",
+            LinkType::IEEE802_11_RADIOTAP,
+            cat(&[&[0, 0, 10, 0, 0, 0, 0, 0, 0, 0], &wlan]),
+            "llc:0 +0",
+        ),
+    ];
+    for (name, link, frame, expected) in table {
+        check(name, *link, frame, expected);
+    }
+}
+
+#[test]
+fn tags_and_tunnels() {
+    let (v4, v6) = (packet(), packet_v6());
+    let (eth, eth6) = (ethernet(&v4), ethernet(&v6));
+    let ppp = cat(&[&[0, 0x21], &v4]);
+    let pppoe = cat(&[&[0x11, 0, 0, 9], &(ppp.len() as u16).to_be_bytes(), &ppp]);
+    let gtp = |flags: u8, more: &[u8]| {
+        let length = ((v4.len() + more.len()) as u16).to_be_bytes();
+        cat(&[&[0x30 | flags, 255], &length, &[0, 0, 0, 7], more, &v4])
+    };
+    let l2tp_len = (ppp.len() as u16 + 12).to_be_bytes();
+    let table: &[(&str, [u8; 2], Vec<u8>, &str)] = &[
+        (
+            "802.1Q",
+            [0x81, 0],
+            cat(&[&[0xe0, 5, 8, 0], &v4]),
+            "vlan:5 +0",
+        ),
+        (
+            "QinQ",
+            [0x88, 0xa8],
+            cat(&[&[0, 5, 0x81, 0, 0, 6, 0x86, 0xdd], &v6]),
+            "vlan:5 vlan:6 +0",
+        ),
+        (
+            "three tags",
+            [0x91, 0],
+            cat(&[&[0, 5, 0x81, 0, 0, 6, 0x81, 0, 0, 7, 8, 0], &v4]),
+            "vlan:5 vlan:6 vlan:7 +0",
+        ),
+        ("PPPoE", [0x88, 0x64], pppoe, "pppoe:9 ppp:0 +0"),
+        (
+            "MPLS",
+            [0x88, 0x47],
+            cat(&[&[0, 1, 0, 64, 0, 2, 1, 64], &v4]),
+            "mpls:10 mpls:20 +0",
+        ),
+        (
+            "MPLS, IPv6",
+            [0x88, 0x47],
+            cat(&[&[0, 2, 1, 64], &v6]),
+            "mpls:20 +0",
+        ),
+        (
+            "pseudowire with control word",
+            [0x88, 0x47],
+            cat(&[&[0, 2, 1, 64, 0, 0, 0, 0], &eth]),
+            "mpls:20 ethernet:0 +0",
+        ),
+        (
+            "pseudowire without",
+            [0x88, 0x47],
+            cat(&[&[0, 2, 1, 64], &eth]),
+            "mpls:20 ethernet:0 +0",
+        ),
+        ("IP in IP", [8, 0], outer(4, &v4), "ip:0 +1"),
+        ("6in4", [8, 0], outer(41, &v6), "ip:0 +1"),
+        (
+            "EtherIP",
+            [8, 0],
+            outer(97, &cat(&[&[0x30, 0], &eth])),
+            "ethernet:0 +1",
+        ),
+        (
+            "GRE",
+            [8, 0],
+            outer(47, &cat(&[&[0, 0, 8, 0], &v4])),
+            "gre:0 +1",
+        ),
+        (
+            "GRE with everything",
+            [8, 0],
+            outer(
+                47,
+                &cat(&[
+                    &[0xb0, 0, 0x65, 0x58, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1],
+                    &eth6,
+                ]),
+            ),
+            "gre:5 ethernet:0 +1",
+        ),
+        (
+            "PPTP",
+            [8, 0],
+            outer(
+                47,
+                &cat(&[
+                    &[0x30, 0x81, 0x88, 0x0b, 0, 50, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1],
+                    &ppp,
+                ]),
+            ),
+            "gre:3 ppp:0 +1",
+        ),
+        (
+            "ERSPAN I",
+            [8, 0],
+            outer(47, &cat(&[&[0, 0, 0x88, 0xbe], &eth])),
+            "gre:0 +1",
+        ),
+        (
+            "ERSPAN II",
+            [8, 0],
+            outer(
+                47,
+                &cat(&[
+                    &[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 6, 0, 0, 0, 0],
+                    &eth,
+                ]),
+            ),
+            "gre:0 erspan:6 +1",
+        ),
+        (
+            "ERSPAN III",
+            [8, 0],
+            outer(
+                47,
+                &cat(&[
+                    &[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 0, 0, 7],
+                    &[0; 8],
+                    &eth,
+                ]),
+            ),
+            "gre:0 erspan:7 +1",
+        ),
+        (
+            "ERSPAN III, long",
+            [8, 0],
+            outer(
+                47,
+                &cat(&[
+                    &[
+                        0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1,
+                    ],
+                    &[0; 8],
+                    &eth,
+                ]),
+            ),
+            "gre:0 erspan:7 +1",
+        ),
+        (
+            "VXLAN",
+            [8, 0],
+            udp(4789, &cat(&[&[8, 0, 0, 0, 0, 0, 11, 0], &eth])),
+            "vxlan:b +1",
+        ),
+        (
+            "VXLAN, reserved bits set",
+            [8, 0],
+            udp(8472, &cat(&[&[0xff, 1, 2, 3, 0, 0, 11, 4], &eth])),
+            "vxlan:b +1",
+        ),
+        (
+            "VXLAN GPE",
+            [8, 0],
+            udp(4790, &cat(&[&[0x0c, 0, 0, 2, 0, 0, 11, 0], &v6])),
+            "vxlan:b +1",
+        ),
+        (
+            "Geneve",
+            [8, 0],
+            udp(6081, &cat(&[&[0, 0, 0x65, 0x58, 0, 0, 12, 0], &eth])),
+            "geneve:c ethernet:0 +1",
+        ),
+        (
+            "Geneve with options",
+            [8, 0],
+            udp(
+                6081,
+                &cat(&[&[2, 0, 0x86, 0xdd, 0, 0, 12, 0], &[0; 8], &v6]),
+            ),
+            "geneve:c +1",
+        ),
+        ("Teredo", [8, 0], udp(3544, &v6), "teredo:0 +1"),
+        (
+            "Teredo with all its headers",
+            [8, 0],
+            udp(3544, &cat(&[&[0, 1, 1, 2], &[0; 12], &[0; 8], &v6])),
+            "teredo:0 +1",
+        ),
+        (
+            "L2TP",
+            [8, 0],
+            udp(1701, &cat(&[&[0, 2, 0, 3, 0, 4], &ppp])),
+            "l2tp:30004 ppp:0 +1",
+        ),
+        (
+            "L2TP with everything",
+            [8, 0],
+            udp(
+                1701,
+                &cat(&[
+                    &[0x4a, 2],
+                    &(l2tp_len[1] as u16 + 4).to_be_bytes(),
+                    &[0, 3, 0, 4, 0, 1, 0, 0, 0, 2, 9, 9],
+                    &ppp,
+                ]),
+            ),
+            "l2tp:30004 ppp:0 +1",
+        ),
+        ("GTP-U", [8, 0], udp(2152, &gtp(0, &[])), "gtpu:7 +1"),
+        (
+            "GTP-U with a sequence number",
+            [8, 0],
+            udp(2152, &gtp(2, &[0, 1, 0, 0])),
+            "gtpu:7 +1",
+        ),
+        (
+            "GTP-U with an extension",
+            [8, 0],
+            udp(2152, &gtp(4, &[0, 0, 0, 0x85, 1, 0x10, 9, 0])),
+            "gtpu:7 +1",
+        ),
+        (
+            "GTP-U on another port",
+            [8, 0],
+            udp(9999, &gtp(0, &[])),
+            "gtpu:7 +1",
+        ),
+        (
+            "tunnels in tunnels",
+            [8, 0],
+            outer(
+                47,
+                &cat(&[
+                    &[0, 0, 8, 0],
+                    &udp(
+                        4789,
+                        &cat(&[
+                            &[
+                                8, 0, 0, 0, 0, 0, 1, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0x81,
+                                0, 0, 3, 8, 0,
+                            ],
+                            &outer(41, &v6),
+                        ]),
+                    ),
+                ]),
+            ),
+            "gre:0 vxlan:1 vlan:3 ip:0 +3",
+        ),
+    ];
+    for (name, kind, rest, expected) in table {
+        check(
+            name,
+            LinkType::ETHERNET,
+            &cat(&[&[2; 12], kind, rest]),
+            expected,
+        );
+    }
+}
+
+#[test]
+fn outer_addresses() {
+    let frame = outer(4, &packet());
+    let found = walk::frame(
+        &frame,
+        frame.len() as u32,
+        LinkType::RAW,
+        WalkOptions::default(),
+    );
+    let (segment, encap) = segment(found).expect("a segment");
+    assert_eq!(encap.outers().len(), 1);
+    assert_eq!(encap.outers()[0].src, v4_mapped([192, 0, 2, 1]));
+    assert_eq!(encap.outers()[0].dst, v4_mapped([192, 0, 2, 2]));
+    assert_eq!(
+        segment.key.sender(segment.direction),
+        (v4_mapped(SERVER), 80)
+    );
+}

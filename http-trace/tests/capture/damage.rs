@@ -1,0 +1,217 @@
+//! Files that are cut, damaged or no captures are read as far as they go and told of.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use http_trace::capture::{CaptureError, Frames, Problem, Replay, ReplayOptions};
+use proptest::prelude::*;
+
+use crate::build::*;
+
+/// Every whole packet of a cut file is delivered, and the cut is told of with its place.
+#[test]
+fn cut_at_every_byte() {
+    let data = frame(1, b"x");
+    let len = data.len() as u32;
+    let ng = [
+        PLAIN.section(),
+        PLAIN.interface(1, 0, &[(2, b"eth0")]),
+        PLAIN.enhanced(0, 1, &data, len),
+        PLAIN.block(4, &[0; 40]),
+        PLAIN.enhanced(0, 2, &data, len),
+    ];
+    let pcap = [
+        PLAIN.header(4, 1),
+        PLAIN.record(1, 0, &data, len),
+        PLAIN.record(2, 0, &data, len),
+    ];
+    for (parts, is_packet) in [
+        (&ng[..], [false, false, true, false, true].as_slice()),
+        (&pcap, &[false, true, true]),
+    ] {
+        let whole = parts.concat();
+        let ends: Vec<_> = parts
+            .iter()
+            .scan(0, |end, part| {
+                *end += part.len();
+                Some(*end)
+            })
+            .collect();
+        for n in 0..=whole.len() {
+            let (rows, problems) = read_bytes(&whole[..n]);
+            let packets = ends
+                .iter()
+                .zip(is_packet)
+                .filter(|(end, packet)| **packet && **end <= n)
+                .count();
+            assert_eq!(rows.len(), packets, "{n} bytes");
+            let begins = ends.iter().copied().rfind(|end| *end <= n).unwrap_or(0);
+            match problems.as_slice() {
+                [] => assert!(ends.contains(&n), "{n} bytes and no problem"),
+                [
+                    CaptureError {
+                        problem: Problem::NotACapture(_),
+                        ..
+                    },
+                ] => assert!(n < 4),
+                [
+                    error @ CaptureError {
+                        problem: Problem::Cut { offset, have, .. },
+                        file,
+                    },
+                ] => {
+                    assert_eq!(
+                        (*offset, *have),
+                        (begins as u64, (n - begins) as u64),
+                        "{n} bytes"
+                    );
+                    let text = error.to_string();
+                    assert!(
+                        text.contains(file) && text.contains(&format!("byte {offset}")),
+                        "{text}"
+                    );
+                }
+                other => panic!("{n} bytes: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_files_are_read_as_far_as_they_go() {
+    let data = frame(1, b"x");
+    let len = data.len() as u32;
+    let good = PLAIN.enhanced(0, 1, &data, len);
+    let start = [PLAIN.section(), PLAIN.interface(1, 0, &[]), good.clone()].concat();
+    let mut wrong_end = good.clone();
+    let last = wrong_end.len() - 1;
+    wrong_end[last] = 1;
+    let mut absurd = PLAIN.record(1, 0, &data, len);
+    absurd[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    let mut long_block = good.clone();
+    long_block[4..8].copy_from_slice(&0xffff_fff0_u32.to_le_bytes());
+    let mut long_packet = good.clone();
+    long_packet[20..24].copy_from_slice(&(len + 400).to_le_bytes());
+    let table: &[(&str, Vec<u8>, &str)] = &[
+        (
+            "a packet of 4 GiB",
+            [PLAIN.pcap(1, 1), absurd, vec![0; 99]].concat(),
+            "claims 4294967295 bytes",
+        ),
+        (
+            "a block of 4 GiB",
+            [start.clone(), long_block, vec![0; 99]].concat(),
+            "claims 4294967280 bytes",
+        ),
+        (
+            "a block of length 0",
+            [start.clone(), vec![0; 40]].concat(),
+            "length 0",
+        ),
+        (
+            "two lengths",
+            [start.clone(), wrong_end].concat(),
+            "at its end",
+        ),
+        (
+            "a packet larger than its block",
+            [start.clone(), long_packet].concat(),
+            "with room for",
+        ),
+        (
+            "no byte-order magic",
+            [start.clone(), PLAIN.block(0x0a0d_0d0a, &[0; 16])].concat(),
+            "byte-order magic",
+        ),
+    ];
+    for (name, bytes, what) in table {
+        let (rows, problems) = read_bytes(bytes);
+        assert_eq!(rows.len(), 1, "{name}");
+        let text = problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(
+            text.contains(what) && text.contains("byte "),
+            "{name}: {text}"
+        );
+    }
+    // An unknown interface costs its packets only.
+    let file = [start, PLAIN.enhanced(7, 1, &data, len), good].concat();
+    let (rows, problems) = read_bytes(&file);
+    assert_eq!(rows.len(), 2);
+    assert!(matches!(
+        problems[0].problem,
+        Problem::UnknownInterface { interface: 7, .. }
+    ));
+}
+
+#[test]
+fn what_is_no_capture() {
+    let scratch = Scratch::new("no-capture");
+    let missing = scratch.0.join("missing.pcap");
+    let text = scratch.file("notes/readme.txt", b"Captures of the week");
+    let table: &[(&Path, &str)] = &[
+        (&missing, "cannot be opened"),
+        (&text, "is no capture: its first bytes are unknown"),
+        (&scratch.0, "holds no capture"),
+    ];
+    for (path, what) in table {
+        let mut frames = Frames::open(&[path.to_path_buf()]);
+        assert!(frames.next_frame().is_none());
+        let errors = frames.take_problems();
+        let [error] = errors.as_slice() else {
+            panic!("{errors:?}")
+        };
+        let text = error.to_string();
+        assert!(
+            text.starts_with(&path.display().to_string()) && text.contains(what),
+            "{text}"
+        );
+    }
+    assert!(matches!(
+        read_bytes(b"").1[0].problem,
+        Problem::NotACapture("it is empty")
+    ));
+}
+
+proptest! {
+    /// Any bytes behind a good beginning end, and never panic.
+    #[test]
+    fn any_bytes(
+        which in 0usize..4,
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+    ) {
+        let data = frame(1, b"x");
+        let mut file = match which {
+            0 => Vec::new(),
+            1 => PLAIN.pcap(1, 3),
+            2 => Style { big_endian: true, nanoseconds: true }.pcap(1, 3),
+            _ => [
+                PLAIN.section(),
+                PLAIN.interface(1, 0, &[(2, b"eth0"), (9, &[9])]),
+                PLAIN.enhanced(0, 1, &data, data.len() as u32),
+                PLAIN.enhanced(0, 2, &data, data.len() as u32),
+            ].concat(),
+        };
+        file.extend_from_slice(&bytes);
+        for (at, value) in &changes {
+            if !file.is_empty() {
+                let at = at.index(file.len());
+                file[at] = *value;
+            }
+        }
+        let mut replay = Replay::new(
+            Frames::from_reader("test", Box::new(Cursor::new(file))),
+            ReplayOptions::default(),
+        );
+        while let Some(record) = replay.next_record() {
+            prop_assert_eq!(record.header.len as usize, record.bytes.len());
+        }
+        for problem in replay.problems() {
+            prop_assert!(!problem.to_string().is_empty());
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! One TCP segment, one record.
+
+use std::io::Cursor;
+
+use etherparse::PacketBuilder;
+use http_trace::capture::{Frames, Replay, ReplayOptions};
+use http_trace_common::record::flag;
+
+use crate::build::*;
+
+/// One TCP segment, one record.
+#[test]
+fn records() {
+    let tcp = |build: &dyn Fn(
+        etherparse::PacketBuilderStep<etherparse::TcpHeader>,
+    ) -> etherparse::PacketBuilderStep<etherparse::TcpHeader>,
+               payload: &[u8]| {
+        let step = PacketBuilder::ethernet2([1; 6], [2; 6])
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+            .tcp(80, 50000, 1000, 4000);
+        let mut out = Vec::new();
+        build(step).write(&mut out, payload).unwrap();
+        out
+    };
+    let fin = tcp(&|t| t.fin().ack(5), b"HTTP/1.1 200 OK");
+    let frames: &[(Vec<u8>, usize)] = &[
+        (tcp(&|t| t.syn(), b""), 0),
+        (tcp(&|t| t.syn().ack(7), b""), 0),
+        (tcp(&|t| t.syn(), b"GET"), 0),
+        (tcp(&|t| t.ack(7), b""), 0),
+        (tcp(&|t| t.ack(7), b"HTTP"), 0),
+        (fin.clone(), 0),
+        (fin, 11),
+        (tcp(&|t| t.rst().ack(7), b"goodbye"), 0),
+    ];
+    let mut file = PLAIN.header(4, 1);
+    for (data, cut) in frames {
+        file.extend(PLAIN.record(1, 0, &data[..data.len() - cut], data.len() as u32));
+    }
+    let mut replay = Replay::new(
+        Frames::from_reader("test", Box::new(Cursor::new(file))),
+        ReplayOptions::default(),
+    );
+    let mut rows = Vec::new();
+    while let Some(record) = replay.next_record() {
+        let h = *record.header;
+        assert_eq!((h.skip_from, h.skip_to), (h.seq, h.seq + h.len));
+        rows.push((h.flags, h.seq, h.ack, record.bytes.to_vec()));
+        assert_eq!(
+            replay
+                .interface_name(h.interfaces[0])
+                .map(|n| n.to_string()),
+            Some("test".to_owned())
+        );
+    }
+    const BEGINS: u16 = flag::SEGMENT_BEGINS;
+    let expected: &[(u16, u32, u32, &[u8])] = &[
+        (flag::SYN, 1001, 0, b""),
+        (flag::SYN | flag::ACK, 1001, 7, b""),
+        (flag::SYN | BEGINS, 1001, 0, b"GET"),
+        (flag::ACK, 1000, 7, b""),
+        (flag::ACK | BEGINS, 1000, 7, b"HTTP"),
+        (flag::ACK | BEGINS | flag::FIN, 1000, 5, b"HTTP/1.1 200 OK"),
+        // Cut by the snap length: the FIN is where it was, and what is missing is a hole.
+        (flag::ACK | BEGINS, 1000, 5, b"HTTP"),
+        (flag::ACK | flag::FIN, 1015, 5, b""),
+        (flag::ACK | flag::RST, 1000, 7, b""),
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(flags, seq, ack, bytes)| (*flags, *seq, *ack, bytes.to_vec()))
+        .collect();
+    assert_eq!(rows, expected);
+    let counts = replay.counts();
+    assert_eq!(
+        (
+            counts.frames,
+            counts.segments,
+            counts.cut_segments,
+            counts.cut_bytes
+        ),
+        (8, 8, 1, 11)
+    );
+}
+
+/// Link types that are not known are refused by name, once a file.
+#[test]
+fn unknown_link_type() {
+    let mut file = PLAIN.header(4, 195);
+    for _ in 0..3 {
+        file.extend(PLAIN.record(1, 0, &frame(1, b"HTTP"), 58));
+    }
+    let mut replay = Replay::new(
+        Frames::from_reader("test", Box::new(Cursor::new(file))),
+        ReplayOptions::default(),
+    );
+    assert!(replay.next_record().is_none());
+    assert_eq!(
+        replay.counts().reasons().collect::<Vec<_>>(),
+        [("link_type", 3)]
+    );
+    let [error] = replay.problems() else {
+        panic!("{:?}", replay.problems())
+    };
+    assert!(
+        error.to_string().contains("195 (IEEE802_15_4_WITHFCS)"),
+        "{error}"
+    );
+}
+
+/// A segment in fragments, in any order and with copies, is one record.
+#[test]
+fn fragments() {
+    let whole = frame(1000, &[b'x'; 100]);
+    let (head, body) = whole[14..].split_at(20);
+    let piece = |id: u8, from: usize, to: usize, fill: Option<u8>| {
+        let mut header = head.to_vec();
+        let data = match fill {
+            Some(byte) => vec![byte; to - from],
+            None => body[from..to].to_vec(),
+        };
+        let more = if to < body.len() { 0x20 } else { 0 };
+        header[2..4].copy_from_slice(&(20 + data.len() as u16).to_be_bytes());
+        header[5] = id;
+        header[6] = more;
+        header[7] = (from / 8) as u8;
+        [&whole[..14], &header, &data].concat()
+    };
+    let n = body.len();
+    let table: &[(&str, Vec<Vec<u8>>, usize, u64)] = &[
+        (
+            "in order",
+            vec![
+                piece(1, 0, 24, None),
+                piece(1, 24, 80, None),
+                piece(1, 80, n, None),
+            ],
+            1,
+            0,
+        ),
+        (
+            "backwards",
+            vec![
+                piece(1, 80, n, None),
+                piece(1, 24, 80, None),
+                piece(1, 0, 24, None),
+            ],
+            1,
+            0,
+        ),
+        (
+            "copies",
+            vec![
+                piece(1, 0, 24, None),
+                piece(1, 0, 24, None),
+                piece(1, 24, n, None),
+            ],
+            1,
+            0,
+        ),
+        (
+            "overlap, the first wins",
+            vec![
+                piece(1, 0, 48, None),
+                piece(1, 24, 80, Some(0)),
+                piece(1, 48, n, None),
+            ],
+            1,
+            1,
+        ),
+        (
+            "other ids",
+            vec![piece(1, 0, 24, None), piece(2, 24, n, None)],
+            0,
+            0,
+        ),
+        (
+            "a hole",
+            vec![piece(1, 0, 24, None), piece(1, 80, n, None)],
+            0,
+            0,
+        ),
+    ];
+    for (name, pieces, records, differing) in table {
+        let mut file = PLAIN.header(4, 1);
+        for data in pieces {
+            file.extend(PLAIN.record(1, 0, data, data.len() as u32));
+        }
+        let mut replay = Replay::new(
+            Frames::from_reader("test", Box::new(Cursor::new(file))),
+            ReplayOptions {
+                verify_checksums: false,
+            },
+        );
+        let mut found = Vec::new();
+        while let Some(record) = replay.next_record() {
+            found.push((record.header.seq, record.bytes.to_vec()));
+        }
+        // Where bytes differ, those of the first copy are there: offset 48 on came from the zeros.
+        let mut payload = vec![b'x'; 100];
+        if *differing > 0 {
+            payload[28..60].fill(0);
+        }
+        let expected = vec![(1000, payload); *records];
+        assert_eq!(found, expected, "{name}");
+        let counts = replay.counts().fragments;
+        assert_eq!(counts.reassembled as usize, *records, "{name}");
+        assert_eq!(
+            counts.differing_overlaps > 0,
+            *differing > 0,
+            "{name}: {counts:?}"
+        );
+    }
+}
