@@ -33,18 +33,26 @@ fn every_capture_is_read_to_its_end() {
             records += 1;
         }
         let counts = replay.counts();
-        println!(
-            "{} frames={} segments={} {:?} {:?}",
+        assert!(
+            replay.problems().is_empty(),
+            "{}: {:?}",
             file.display(),
-            counts.frames,
-            counts.segments,
-            counts.reasons().collect::<Vec<_>>(),
-            counts.fragments
+            replay.problems()
         );
-        for problem in replay.problems() {
-            println!("PROBLEM {problem}");
-        }
+        // Every frame is accounted for: a segment, a reason, or a fragment.
+        let skipped: u64 = counts.skipped.iter().sum();
+        assert_eq!(
+            counts.segments + skipped + counts.fragments.fragments - counts.fragments.reassembled,
+            counts.frames,
+            "{}: {counts:?}",
+            file.display()
+        );
         segments += records;
     }
-    println!("{} captures, {segments} segments", files.len());
+    println!("{} captures, {segments} records", files.len());
+    assert!(
+        files.is_empty() || segments > 0,
+        "not one TCP segment in {} captures",
+        files.len()
+    );
 }
