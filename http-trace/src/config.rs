@@ -2,6 +2,7 @@
 //! value may mean wrong ends here, with an error that names where it was given and what would be
 //! right; later stages need not check again. Opens the configuration file and nothing else.
 
+mod option;
 pub mod source;
 pub mod value;
 
@@ -15,7 +16,8 @@ use http_trace_common::record::Hook;
 use crate::cli::Cli;
 use crate::redact::Secrets;
 use crate::scope::Scope;
-use crate::select::{Choice, HeaderPattern, Pattern, Selection, Statuses};
+use crate::select::Selection;
+use option::{Reader, header_choice, hook, interface_glob, output, outputs, selection, word};
 pub use source::KEYS;
 use source::{Given, Sources};
 
@@ -279,197 +281,6 @@ impl Config {
             },
             without_effect: without_effect.collect(),
         })
-    }
-}
-
-/// Reads settings and words the errors.
-struct Reader<'a>(&'a Sources);
-
-impl Reader<'_> {
-    fn all<T, W: fmt::Display>(
-        &self,
-        key: &str,
-        parse: impl Fn(&str) -> Result<T, W>,
-    ) -> Result<Vec<T>, Error> {
-        let Some(given) = self.0.get(key) else {
-            return Ok(Vec::new());
-        };
-        given
-            .values
-            .iter()
-            .map(|v| parse(v).map_err(|want| Error::value(given, v, want)))
-            .collect()
-    }
-
-    fn negatable<T, W: fmt::Display>(
-        &self,
-        key: &str,
-        parse: impl Fn(&str) -> Result<T, W>,
-    ) -> Result<Vec<(bool, T)>, Error> {
-        self.all(key, |text| {
-            let (excluded, rest) = value::negated(text);
-            parse(rest).map(|parsed| (excluded, parsed))
-        })
-    }
-
-    fn one<T, W: fmt::Display>(
-        &self,
-        key: &str,
-        parse: impl Fn(&str) -> Result<T, W>,
-    ) -> Result<Option<T>, Error> {
-        let mut all = self.all(key, parse)?;
-        match (self.0.get(key), all.len()) {
-            (Some(given), 2..) => Err(Error::new(format!(
-                "{}: given {} times; want one",
-                given.origin,
-                all.len()
-            ))),
-            _ => Ok(all.pop()),
-        }
-    }
-
-    fn choice<T, W: fmt::Display>(
-        &self,
-        key: &str,
-        parse: impl Fn(&str) -> Result<T, W>,
-    ) -> Result<Choice<T>, Error> {
-        let mut choice = Choice::default();
-        for (excluded, pattern) in self.negatable(key, parse)? {
-            choice.push(excluded, pattern);
-        }
-        Ok(choice)
-    }
-}
-
-fn selection(s: &Reader<'_>) -> Result<Selection, Error> {
-    let latency = |t: &str| value::duration(t).map(|d| d.as_nanos() as u64);
-    Ok(Selection {
-        status: s.choice("status", Statuses::parse)?,
-        method: s.choice("method", method)?,
-        host: s.choice("host", |t| Pattern::parse(t, true))?,
-        path: s.choice("path", |t| Pattern::parse(t, false))?,
-        user_agent: s.choice("user-agent", |t| Pattern::parse(t, true))?,
-        header: s.choice("header", header_pattern)?,
-        min_latency_ns: s.choice("min-latency", latency)?,
-    })
-}
-
-fn method(text: &str) -> Result<String, &'static str> {
-    // Methods are case-sensitive (RFC 9110 §9.1) and those in use are capitals.
-    value::field_name(text)
-        .map(|m| m.to_ascii_uppercase())
-        .map_err(|_| "a method, such as GET")
-}
-
-fn header_pattern(text: &str) -> Result<HeaderPattern, String> {
-    let want = || "NAME=PATTERN, such as content-type=text/*".to_owned();
-    let (name, pattern) = text.split_once('=').ok_or_else(want)?;
-    Ok(HeaderPattern {
-        name: value::field_name(name.trim()).map_err(|_| want())?,
-        value: Pattern::parse(pattern.trim(), true)?,
-    })
-}
-
-fn hook(text: &str) -> Result<Hook, &'static str> {
-    [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp]
-        .into_iter()
-        .find(|h| h.name() == text)
-        .ok_or("tc, socket-filter, cgroup or xdp")
-}
-
-fn interface_glob(text: &str) -> Result<String, String> {
-    globset::Glob::new(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| format!("an interface such as eth0, or a pattern such as veth* ({error})"))
-}
-
-fn output(text: &str) -> Result<OutputSpec, &'static str> {
-    const WANT: &str = "json or pretty, with :FILE to write to a file";
-    let (format, file) = match text.split_once(':') {
-        Some((format, file)) => (format, Some(file)),
-        None => (text, None),
-    };
-    let format = match format {
-        "json" => Format::Json,
-        "pretty" => Format::Pretty,
-        _ => return Err(WANT),
-    };
-    match file {
-        Some("") => Err(WANT),
-        // The notation of filters of one output; refused rather than taken for a file's name.
-        Some(file)
-            if file
-                .rsplit_once(',')
-                .is_some_and(|(_, last)| last.contains('=')) =>
-        {
-            Err("a file's name; outputs have no filters of their own")
-        }
-        Some("-") | None => Ok(OutputSpec { format, file: None }),
-        Some(file) => Ok(OutputSpec {
-            format,
-            file: Some(PathBuf::from(file)),
-        }),
-    }
-}
-
-fn outputs(sources: &Sources, outputs: Vec<OutputSpec>) -> Result<Vec<OutputSpec>, Error> {
-    for (at, one) in outputs.iter().enumerate() {
-        if let (Some(given), true) = (
-            sources.get("output"),
-            outputs[..at].iter().any(|o| o.file == one.file),
-        ) {
-            let place = match &one.file {
-                Some(file) => file.display().to_string(),
-                None => "standard output".to_owned(),
-            };
-            return Err(Error::new(format!(
-                "{}: two outputs go to {place}; want a file for each (json:FILE)",
-                given.origin
-            )));
-        }
-    }
-    Ok(outputs)
-}
-
-fn header_choice(
-    sources: &Sources,
-    key: &str,
-    default: HeaderChoice,
-) -> Result<HeaderChoice, Error> {
-    let Some(given) = sources.get(key) else {
-        return Ok(default);
-    };
-    let mut names = Vec::new();
-    for v in &given.values {
-        match v.as_str() {
-            "all" if given.values.len() == 1 => return Ok(HeaderChoice::All),
-            "none" if given.values.len() == 1 => return Ok(HeaderChoice::None),
-            "all" | "none" => return Err(Error::value(given, v, "it alone, or names of headers")),
-            name => names.push(
-                value::field_name(name)
-                    .map_err(|_| Error::value(given, v, "all, none, or names of headers"))?,
-            ),
-        }
-    }
-    names.sort();
-    names.dedup();
-    Ok(HeaderChoice::Names(names))
-}
-
-/// A parser of one word out of a few.
-fn word<'a, T: Copy>(words: &'a [(&'a str, T)]) -> impl Fn(&str) -> Result<T, String> + 'a {
-    move |text| {
-        words
-            .iter()
-            .find(|(name, _)| *name == text)
-            .map(|(_, value)| *value)
-            .ok_or_else(|| {
-                words
-                    .iter()
-                    .map(|(name, _)| *name)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            })
     }
 }
 

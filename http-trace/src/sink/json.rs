@@ -8,7 +8,8 @@ mod peers;
 
 use headers::headers;
 use object::{
-    comma, decimal, hex_string, hex16, key, number, open, text, time, version, word, words,
+    comma, decimal, hex_string, hex16, key, lower_string, number, open, text, time, version, word,
+    words,
 };
 
 use super::text::json_string;
@@ -97,9 +98,7 @@ impl Json {
                 .and_then(|v| mime_type(v))
             {
                 key!(out, "mime_type");
-                let start = out.len();
-                escaped |= json_string(out, mime);
-                out[start..].make_ascii_lowercase();
+                escaped |= lower_string(out, mime);
             }
             if let Some(bytes) = event.response_bytes {
                 number!(out, "bytes", bytes);
@@ -375,167 +374,4 @@ pub fn unit(unit: LossUnit) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::Value;
-
-    use super::*;
-    use crate::sink::text::testing::unescape;
-    use crate::testing;
-
-    fn json() -> Json {
-        Json::new(HeaderChoice::All, HeaderChoice::All, b"host")
-    }
-
-    fn line(event: &HttpEvent) -> String {
-        let mut out = Vec::new();
-        json().event(&Entry { event, user: None }, &mut out);
-        String::from_utf8(out).expect("UTF-8")
-    }
-
-    fn record(event: &HttpEvent) -> Value {
-        serde_json::from_str(&line(event)).expect("JSON")
-    }
-
-    #[test]
-    fn golden() {
-        let mut plain = Vec::new();
-        json().event(
-            &Entry {
-                event: &testing::event(),
-                user: Some(b"alice"),
-            },
-            &mut plain,
-        );
-        let mut event = testing::event_of(
-            testing::request(
-                "CONNECT [2001:db8::2]:443 HTTP/1.1\r\nX-Request-Id: 7\r\n\
-                 traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n",
-            ),
-            testing::response("HTTP/1.0 200 \r\n\r\n"),
-        );
-        event.client.ip = "2001:db8::1".parse().expect("an address");
-        event.informational = vec![testing::response(
-            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\n",
-        )];
-        (event.complete, event.missing) = (false, vec![Missing::End]);
-        (event.flags, event.egress) = (vec!["bare_lf", "obs_fold"], Some(false));
-        event.response_end_ns = None;
-        let loss = Loss {
-            count: 12,
-            unit: LossUnit::Records,
-            place: "ring_full",
-            since_ns: testing::TIME_NS - 1_000_000_000,
-            until_ns: testing::TIME_NS,
-        };
-        let mut out = plain;
-        out.extend_from_slice(line(&event).as_bytes());
-        json().loss(&loss, &mut out);
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"));
-    }
-
-    #[test]
-    fn lines_of_one_field_stay_in_order_however_many_there_are() {
-        for count in [3, 48, 49, 5000] {
-            let mut lines: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-            for n in 0..count {
-                let name = if n % 3 == 0 {
-                    "Set-Cookie"
-                } else {
-                    "set-cookie"
-                };
-                lines.push((name.into(), format!("v{n}").into_bytes()));
-                lines.push((format!("X-{n}").into_bytes(), b"x".to_vec()));
-            }
-            let fields: Vec<(&[u8], &[u8])> = lines.iter().map(|(n, v)| (&n[..], &v[..])).collect();
-            let mut event = testing::event();
-            if let Some(response) = &mut event.response {
-                response.headers = testing::headers(&fields);
-            }
-            let record = record(&event);
-            let headers = &record["http"]["response"]["headers"];
-            let expected: Vec<Value> = (0..count).map(|n| format!("v{n}").into()).collect();
-            assert_eq!(headers["set-cookie"], Value::Array(expected), "{count}");
-            assert_eq!(
-                headers.as_object().map(|o| o.len()),
-                Some(count + 1),
-                "{count}"
-            );
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_no_utf8_are_flagged() {
-        let mut event = testing::event();
-        event.flags = vec!["bare_lf", "obs_fold"];
-        assert_eq!(
-            record(&event)["http_trace"]["flags"],
-            serde_json::json!(["bare_lf", "obs_fold"])
-        );
-        if let Some(response) = &mut event.response {
-            response.reason = bytes::Bytes::from_static(b"caf\xe9");
-        }
-        let record = record(&event);
-        assert_eq!(record["http"]["response"]["status_phrase"], "caf\\xe9");
-        assert_eq!(
-            record["http_trace"]["flags"],
-            serde_json::json!(["bare_lf", "escaped_bytes", "obs_fold"])
-        );
-    }
-
-    #[test]
-    fn outcomes() {
-        for (status, no_response, expected) in [
-            (Some(101), None, "success"),
-            (Some(399), None, "success"),
-            (Some(400), None, "failure"),
-            (Some(999), None, "failure"),
-            (None, None, "unknown"),
-            (None, Some(NoResponse::Timeout), "failure"),
-        ] {
-            let mut event = testing::event();
-            match (&mut event.response, status) {
-                (Some(response), Some(status)) => response.status = status,
-                _ => event.response = None,
-            }
-            event.no_response = no_response;
-            assert_eq!(record(&event)["event"]["outcome"], expected, "{status:?}");
-        }
-    }
-
-    fn bytes() -> impl Strategy<Value = Vec<u8>> {
-        prop::collection::vec(
-            prop_oneof![any::<u8>(), prop::sample::select(b"\\x5c\"\n:;=,".to_vec())],
-            0..40,
-        )
-    }
-
-    proptest! {
-        /// Whatever the bytes are, the record is one line of JSON and gives them back.
-        #[test]
-        fn any_event_is_one_line_and_loses_nothing(
-            target in bytes(), reason in bytes(), name in bytes(), value in bytes(), second in bytes(),
-        ) {
-            let mut event = testing::event();
-            if let Some(request) = &mut event.request {
-                request.target = target.clone().into();
-            }
-            if let Some(response) = &mut event.response {
-                response.reason = reason.clone().into();
-                response.headers = testing::headers(&[(&name, &value), (&name, &second)]);
-            }
-            let line = line(&event);
-            prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
-            let record: Value = serde_json::from_str(&line).expect("JSON");
-            let back = |v: &Value| v.as_str().map(unescape);
-            prop_assert_eq!(back(&record["url"]["original"]), Some(target));
-            let response = &record["http"]["response"];
-            prop_assert_eq!(back(&response["status_phrase"]), Some(reason));
-            let headers = response["headers"].as_object().expect("an object");
-            let (key, values) = headers.iter().next().expect("one field");
-            prop_assert_eq!(unescape(key), name.to_ascii_lowercase());
-            prop_assert_eq!(back(&values[0]), Some(value));
-            prop_assert_eq!(back(&values[1]), Some(second));
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::object::{comma, open};
+use super::object::{comma, lower_string, open};
 use crate::config::HeaderChoice;
 use crate::http::head::Headers;
 use crate::sink::text::json_string;
@@ -79,10 +79,7 @@ fn many_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> 
 /// A field's name in lower case as a key.
 fn lower_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
     comma(out);
-    let start = out.len();
-    let escaped = json_string(out, name);
-    // Escapes are lower case themselves, so the text may be folded as a whole.
-    out[start..].make_ascii_lowercase();
+    let escaped = lower_string(out, name);
     out.push(b':');
     escaped
 }

@@ -108,3 +108,17 @@ pub fn hex16(out: &mut Vec<u8>, value: u64) {
     }
     out.extend_from_slice(&text);
 }
+
+/// Bytes from the wire in lower case, as a string. Folded before they are escaped: `\X55` must not
+/// turn into what reads as an escaped byte.
+pub fn lower_string(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    let mut short = [0; 64];
+    match short.get_mut(..bytes.len()) {
+        Some(short) => {
+            short.copy_from_slice(bytes);
+            short.make_ascii_lowercase();
+            json_string(out, short)
+        }
+        None => json_string(out, &bytes.to_ascii_lowercase()),
+    }
+}
