@@ -56,6 +56,8 @@ counters! {
     ScratchBusy = "scratch_busy",
     /// Directions that became `Unsure`.
     BecameUnsure = "became_unsure",
+    /// Connections whose framing the host handed back.
+    HandedBack = "handed_back",
     /// Segments of an `Unsure` direction that were dropped because its budget was spent.
     UnsureDropped = "unsure_dropped",
     /// Payload bytes in those.

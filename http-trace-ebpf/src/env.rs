@@ -6,14 +6,14 @@ use aya_ebpf::{
 };
 use http_trace_common::{
     counter::Counter,
-    filter::{self, BLOCK_BYTES, Block, Claim, Env, Flow, Scratch, Syn},
+    filter::{self, BLOCK_BYTES, Block, Claim, Env, Flow, HandBack, Scratch, Syn},
     flow::FlowKey,
     record::HEADER_LEN,
 };
 
 use crate::{
     insn::{add, compare_exchange, fetch_add, mask},
-    maps::{EVENTS, FLOWS, OWN, Own, SYNS, count, this_cpu},
+    maps::{EVENTS, FLOWS, HANDED_BACK, OWN, Own, SYNS, count, this_cpu},
     packet::Packet,
 };
 
@@ -172,6 +172,19 @@ impl<P: Packet> Env for Kernel<P> {
     #[inline(always)]
     fn set_syn(&mut self, key: &FlowKey, syn: &Syn) {
         let _ = SYNS.insert(key, syn, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn hand_back(&mut self, key: &FlowKey, into: &mut HandBack) -> bool {
+        match HANDED_BACK.get_ptr(key) {
+            Some(handed) => {
+                // SAFETY: a map value. It may be recycled while it is read; then its generation or
+                // its places do not fit, or what it says is as good for the connection it is of.
+                *into = unsafe { handed.read() };
+                true
+            }
+            None => false,
+        }
     }
 
     #[inline(always)]

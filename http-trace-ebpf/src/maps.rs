@@ -9,7 +9,7 @@ use aya_ebpf::{
 use http_trace_common::{
     config::FilterConfig,
     counter::{self, Counter},
-    filter::{Flow, Syn},
+    filter::{Flow, HandBack, Syn},
     flow::{Address, FlowKey},
 };
 
@@ -35,6 +35,10 @@ pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(65_536, BPF
 /// Handshakes. The oldest goes first, so that a SYN flood evicts nobody from [`FLOWS`].
 #[map]
 pub static SYNS: LruHashMap<FlowKey, Syn> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Framing that the host hands back.
+#[map]
+pub static HANDED_BACK: LruHashMap<FlowKey, HandBack> = LruHashMap::with_max_entries(1024, 0);
 
 /// Endpoints of the agent's own sockets.
 #[map]

@@ -10,11 +10,14 @@ use bytemuck::Zeroable;
 use http_trace_common::{
     config::FilterConfig,
     counter::{self, Counter},
-    filter::{self, Block, Claim, Context, Env, Flow, Scratch, Syn},
+    filter::{self, Block, Claim, Context, Env, Flow, HandBack, Scratch, Syn},
     flow::FlowKey,
     record::Record,
     walk::Segment,
 };
+
+/// How many connections are handed back at a time.
+const MAX_HANDED_BACK: usize = 1024;
 
 /// Faults to make on purpose, so that tests can show that none of them makes a false event.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +46,7 @@ struct Tables {
     /// Keys of `syns` in the order they came, for eviction.
     syn_order: VecDeque<FlowKey>,
     max_syns: usize,
+    handed_back: HashMap<FlowKey, HandBack, foldhash::fast::RandomState>,
     counters: [u64; counter::COUNT],
     attempt: u32,
     faults: Faults,
@@ -66,6 +70,7 @@ impl HostFilter {
                 syns: HashMap::default(),
                 syn_order: VecDeque::new(),
                 max_syns,
+                handed_back: HashMap::default(),
                 counters: [0; counter::COUNT],
                 attempt: 0,
                 faults: Faults::default(),
@@ -102,6 +107,15 @@ impl HostFilter {
             while filter::step(s, &mut env) {}
         }
         filter::finish(s, &mut env, &self.config);
+    }
+
+    /// Hands a connection's framing back to the filter, as the host does for the kernel's.
+    pub fn hand_back(&mut self, key: FlowKey, handed: HandBack) {
+        // As the kernel's table, it forgets rather than grows.
+        if self.tables.handed_back.len() >= MAX_HANDED_BACK {
+            self.tables.handed_back.clear();
+        }
+        self.tables.handed_back.insert(key, handed);
     }
 
     /// The value of a counter.
@@ -232,6 +246,16 @@ impl<F: FnMut(Record<'_>)> Env for HostEnv<'_, F> {
             {
                 self.tables.syns.remove(&oldest);
             }
+        }
+    }
+
+    fn hand_back(&mut self, key: &FlowKey, into: &mut HandBack) -> bool {
+        match self.tables.handed_back.get(key) {
+            Some(handed) => {
+                *into = *handed;
+                true
+            }
+            None => false,
         }
     }
 

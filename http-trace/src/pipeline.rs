@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use http_trace_common::filter::HandBack;
 use http_trace_common::flow::FlowKey;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 
@@ -52,6 +53,7 @@ struct Shared {
     interfaces: Interfaces,
     ports: Ports,
     attempts: Attempts,
+    hand_backs: Vec<(FlowKey, HandBack)>,
     sequence: u64,
     connections: u64,
 }
@@ -67,6 +69,7 @@ impl Shared {
             interfaces: &mut self.interfaces,
             ports: &mut self.ports,
             attempts: &mut self.attempts,
+            hand_backs: &mut self.hand_backs,
             sequence: &mut self.sequence,
             connections: &mut self.connections,
             out,
@@ -97,6 +100,7 @@ impl Pipeline {
                 interfaces: Interfaces::default(),
                 ports: Ports::default(),
                 attempts: Attempts::default(),
+                hand_backs: Vec::new(),
                 sequence: 0,
                 connections: 0,
             },
@@ -128,6 +132,12 @@ impl Pipeline {
         self.shared
             .losses
             .add(place, unit, count, since_ns, until_ns);
+    }
+
+    /// Takes what filters can have back of connections whose framing they lost. To be asked after
+    /// each batch of records; what is not taken in time is forgotten, which costs bytes only.
+    pub fn take_hand_backs(&mut self) -> Vec<(FlowKey, HandBack)> {
+        std::mem::take(&mut self.shared.hand_backs)
     }
 
     /// What was counted so far.

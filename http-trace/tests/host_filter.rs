@@ -16,6 +16,37 @@ use proptest::prelude::*;
 const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 40_000);
 const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 80);
 
+#[test]
+fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
+    use http_trace::{
+        event::Output,
+        pipeline::{Pipeline, PipelineConfig},
+    };
+    let mut pipeline = Pipeline::new(PipelineConfig::default());
+    let mut events = 0;
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.seq = [5000, 6000];
+    let mut shipped = Vec::new();
+    for _ in 0..4 {
+        let before = wire.filter.counter(Counter::RecordBytes);
+        let response = ok(1 << 20);
+        let mut to_send = vec![(true, get("/"))];
+        to_send.extend(response.chunks(1448).map(|c| (false, c.to_vec())));
+        for (from_client, bytes) in to_send {
+            wire.judged(from_client, &bytes, &mut pipeline, &mut |output| {
+                if let Output::Http(event) = output {
+                    assert!(event.complete && event.body_bytes == Some(1 << 20));
+                    events += 1;
+                }
+            });
+        }
+        shipped.push(wire.filter.counter(Counter::RecordBytes) - before);
+    }
+    assert_eq!(events, 4);
+    assert!(shipped.iter().all(|n| *n < 3000), "{shipped:?}");
+    assert_eq!(wire.filter.counter(Counter::HandedBack), 1);
+}
+
 /// From the client, `seq`, `skip_from`, `skip_to`, flags, bytes.
 type Shipped = (bool, u32, u32, u32, u16, Vec<u8>);
 
@@ -41,8 +72,51 @@ impl Wire {
         wire
     }
 
+    /// Sends `payload` to the filter, what it ships to the pipeline, and hands back what that
+    /// offers.
+    fn judged(
+        &mut self,
+        from_client: bool,
+        payload: &[u8],
+        pipeline: &mut http_trace::pipeline::Pipeline,
+        out: &mut impl FnMut(http_trace::event::Output),
+    ) {
+        let (segment, context) = self.make(from_client, tcp_flag::ACK, 0, payload);
+        self.filter
+            .push(payload, &segment, &context, &mut |record| {
+                pipeline.push(&record, out)
+            });
+        for (key, handed) in pipeline.take_hand_backs() {
+            self.filter.hand_back(key, handed);
+        }
+        let seq = &mut self.seq[usize::from(!from_client)];
+        *seq = seq.wrapping_add(payload.len() as u32);
+    }
+
     /// Sends `payload`, `ahead` bytes after the next one.
     fn segment(&mut self, from_client: bool, flags: u8, ahead: i32, payload: &[u8]) {
+        let (segment, context) = self.make(from_client, flags, ahead, payload);
+        let records = &mut self.records;
+        self.filter.push(payload, &segment, &context, &mut |r| {
+            let h = r.header;
+            records.push((
+                h.src_port == CLIENT.1,
+                h.seq,
+                h.skip_from,
+                h.skip_to,
+                h.flags,
+                r.bytes.to_vec(),
+            ));
+        });
+    }
+
+    fn make(
+        &mut self,
+        from_client: bool,
+        flags: u8,
+        ahead: i32,
+        payload: &[u8],
+    ) -> (Segment, Context) {
         let (src, dst) = if from_client {
             (CLIENT, SERVER)
         } else {
@@ -67,18 +141,7 @@ impl Wire {
             egress: false,
             hook: http_trace_common::record::Hook::Capture,
         };
-        let records = &mut self.records;
-        self.filter.push(payload, &segment, &context, &mut |r| {
-            let h = r.header;
-            records.push((
-                h.src_port == CLIENT.1,
-                h.seq,
-                h.skip_from,
-                h.skip_to,
-                h.flags,
-                r.bytes.to_vec(),
-            ));
-        });
+        (segment, context)
     }
 
     fn send(&mut self, from_client: bool, payload: &[u8]) {

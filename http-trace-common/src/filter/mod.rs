@@ -11,7 +11,9 @@
 mod state;
 mod steps;
 
-pub use state::{BLOCK_BYTES, Block, Flow, Scratch, Side, Syn, met, mode, side_flag};
+pub use state::{
+    BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, met, mode, side_flag,
+};
 pub use steps::{frame_step, step};
 
 use bytemuck::Zeroable;
@@ -73,6 +75,8 @@ pub trait Env {
     fn syn(&mut self, key: &FlowKey) -> Option<Syn>;
     /// Remembers a SYN.
     fn set_syn(&mut self, key: &FlowKey, syn: &Syn);
+    /// What the host handed back of a connection whose framing was lost, if anything.
+    fn hand_back(&mut self, key: &FlowKey, into: &mut HandBack) -> bool;
     /// Whether `bytes` more of `Unsure` directions may ship within the budget all flows share.
     fn unsure_budget(&mut self, bytes: u32) -> bool;
 }
@@ -651,9 +655,43 @@ fn known_flow<E: Env>(
     true
 }
 
-/// A side whose framing is lost: everything ships, within a budget.
+/// Takes the framing over from the host, if it has handed it back and both directions stand where
+/// it says: nothing, or nothing but body, has come since.
+#[inline(always)]
+fn take_back<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    if !env.hand_back(&s.key, &mut s.hand_back) || s.hand_back.generation != s.flow.generation {
+        return false;
+    }
+    let inside = |handed: &Handed, side: &Side| {
+        side.flags & side_flag::KNOWN != 0
+            && seq_distance(handed.from, side.next) >= 0
+            && seq_distance(side.next, handed.to) >= 0
+    };
+    let [a, b] = &s.hand_back.sides;
+    if !inside(a, &s.flow.sides[0]) || !inside(b, &s.flow.sides[1]) {
+        return false;
+    }
+    take_side(&mut s.flow.sides[0], &s.hand_back.sides[0]);
+    take_side(&mut s.flow.sides[1], &s.hand_back.sides[1]);
+    s.flow.queue = s.hand_back.queue;
+    env.count(Counter::HandedBack, 1);
+    true
+}
+
+#[inline(always)]
+fn take_side(side: &mut Side, handed: &Handed) {
+    side.framer = handed.framer;
+    side.framer
+        .skip(u64::from(side.next.wrapping_sub(handed.from)));
+    side.unsure_bytes = 0;
+}
+
+/// A side whose framing is lost: everything ships, within a budget, until the host hands it back.
 #[inline(always)]
 fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) -> Continue {
+    if take_back(s, env) {
+        return true;
+    }
     let n = s.end.saturating_sub(s.at);
     let own = side(s);
     let spent = own.unsure_bytes >= config.unsure_flow_bytes;

@@ -88,6 +88,32 @@ impl Syn {
     }
 }
 
+/// Where the host stands in one direction of a connection whose framing the filter lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Handed {
+    /// The host's framer at `from`.
+    pub framer: Framer,
+    /// Sequence number up to which the host has framed.
+    pub from: u32,
+    /// Up to here all is body by the host's framing; equal to `from` when it is not in a body.
+    pub to: u32,
+}
+
+/// What the host hands back, so that the filter can skip bodies again: the value in a small LRU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct HandBack {
+    /// By [`Direction::index`].
+    pub sides: [Handed; 2],
+    /// The requests without a final response after both places.
+    pub queue: RequestQueue,
+    /// The [`Flow::generation`] it is meant for.
+    pub generation: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
+}
+
 /// Bytes of a [`Block`] that can be loaded at once.
 pub const BLOCK_BYTES: u32 = MAX_BYTES as u32;
 /// Room after them, so that a word read at the last byte stays inside.
@@ -137,6 +163,8 @@ pub mod met {
 pub struct Scratch {
     /// A copy of the connection's state, written back at the end.
     pub flow: Flow,
+    /// What the host handed back, when it is looked at.
+    pub hand_back: HandBack,
     /// The connection.
     pub key: FlowKey,
     /// [`Direction::index`] of the segment.

@@ -1,6 +1,8 @@
 //! A connection's life in TCP: where its streams begin, which bytes are next, which will not come
 //! any more, and how it ends. What the bytes say, the judge of it knows.
 
+mod hand_back;
+
 use http_trace_common::flow::Direction;
 use http_trace_common::framer::{Framer, Phase, RequestQueue};
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
@@ -140,6 +142,8 @@ pub(crate) struct Active {
     judge: Judge,
     streams: [Stream; 2],
     syn: Option<NewSyn>,
+    /// Where what was last handed back to a filter ends, by direction.
+    handed_back: [u64; 2],
 }
 
 /// A connection in the table.
@@ -239,6 +243,7 @@ impl Connection {
         if header.has(flag::RST) {
             self.reset(cx, d, header);
         }
+        self.hand_back(cx, header);
         self.deactivate();
     }
 
@@ -439,6 +444,7 @@ impl Connection {
             },
             streams: Default::default(),
             syn: None,
+            handed_back: [0; 2],
         }));
     }
 

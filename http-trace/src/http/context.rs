@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use http_trace_common::filter::HandBack;
 use http_trace_common::flow::FlowKey;
 
 use crate::event::{LossUnit, Output};
@@ -151,6 +152,8 @@ pub(crate) struct Context<'a> {
     pub interfaces: &'a mut Interfaces,
     pub ports: &'a mut Ports,
     pub attempts: &'a mut Attempts,
+    /// What filters that lost a connection's framing can have back.
+    pub hand_backs: &'a mut Vec<(FlowKey, HandBack)>,
     /// How many events there were.
     pub sequence: &'a mut u64,
     /// How many connections there were.

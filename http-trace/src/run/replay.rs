@@ -215,8 +215,13 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Eng
     };
     let mut next = Next::Go;
     filter.push(record.bytes, &segment(header), &context, &mut |shipped| {
-        next = engine.push(&shipped);
+        if engine.push(&shipped) == Next::Stop {
+            next = Next::Stop;
+        }
     });
+    for (key, handed) in engine.pipeline().take_hand_backs() {
+        filter.hand_back(key, handed);
+    }
     next
 }
 
