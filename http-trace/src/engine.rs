@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http_trace_common::record::{Record, RecordHeader};
 
-use crate::config::{Config, Emit};
+use crate::config::{Config, Emit, Source};
 use crate::pipeline::{self, Pipeline, PipelineConfig};
 use crate::scope::Scope;
 use crate::sink::outlet::{Next, OpenError, Outlet};
@@ -200,6 +200,7 @@ fn pipeline_config(config: &Config) -> PipelineConfig {
             .iter()
             .map(|r| r.first..=r.last)
             .collect(),
+        tell_gaps: config.source != Source::Live,
         ..defaults
     }
 }

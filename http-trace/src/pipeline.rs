@@ -77,12 +77,10 @@ impl Shared {
     }
 }
 
-/// A source of numbered records: one CPU at one hook.
+/// A source of numbered records: one CPU, whichever hooks run on it.
 #[derive(Debug)]
 struct Cpu {
-    hook: u8,
     cpu: u16,
-    netns: u32,
     expected: u32,
     last_ns: u64,
 }
@@ -354,20 +352,15 @@ impl Pipeline {
 
     /// A gap in a CPU's numbers is records that never came.
     fn count_attempt(&mut self, header: &RecordHeader) {
-        if header.hook == Hook::Capture as u8 {
+        if header.hook == Hook::Capture as u8 || !self.shared.config.tell_gaps {
             return;
         }
-        let (hook, cpu, netns) = (header.hook, header.cpu, header.netns);
-        let known = self
-            .cpus
-            .iter_mut()
-            .find(|c| (c.hook, c.cpu, c.netns) == (hook, cpu, netns));
+        let cpu = header.cpu;
+        let known = self.cpus.iter_mut().find(|c| c.cpu == cpu);
         let Some(source) = known else {
             let expected = header.attempt.wrapping_add(1);
             self.cpus.push(Cpu {
-                hook,
                 cpu,
-                netns,
                 expected,
                 last_ns: header.time_ns,
             });

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::config::{Config, Source};
 use crate::engine::Engine;
 
+#[cfg(feature = "live")]
+mod live;
 mod replay;
 
 /// How a run ended.
@@ -72,18 +74,15 @@ pub fn say(line: &str) {
 pub fn run(config: &Config, stop: &Stop) -> Ended {
     match &config.source {
         Source::Captures(paths) => replay::run(config, paths, stop),
-        Source::Live => live(config, stop),
+        #[cfg(feature = "live")]
+        Source::Live => live::run(config, stop),
+        #[cfg(not(feature = "live"))]
+        Source::Live => reads_captures_only(),
     }
 }
 
-#[cfg(feature = "live")]
-fn live(_: &Config, _: &Stop) -> Ended {
-    say("cannot start: the live loop is not joined yet; read captures with -r FILE");
-    Ended::CannotStart
-}
-
 #[cfg(not(feature = "live"))]
-fn live(_: &Config, _: &Stop) -> Ended {
+fn reads_captures_only() -> Ended {
     say(
         "this build only reads captures: name some with -r FILE (tracing live needs Linux and a \
          build with the feature 'live')",

@@ -404,6 +404,7 @@ fn admit<E: Env>(
     own.next = seq;
     own.told = seq;
     own.flags = side_flag::KNOWN;
+    own.place = context.interface << 1 | u32::from(context.egress);
     if at_start {
         own.flags |= side_flag::AT_START;
         let peer_first = syn.and_then(|syn| syn.first(segment.direction.opposite()));
@@ -608,8 +609,12 @@ fn known_flow<E: Env>(
         s.flow.queue.set_unknown();
         env.count(Counter::BecameUnsure, 1);
     }
+    let place = context.interface << 1 | u32::from(context.egress);
     let own = side(s);
     let ahead = seq_distance(own.next, seq);
+    if ahead >= 0 {
+        own.place = place;
+    }
     if ahead > 0 {
         let (gap, skippable) = (ahead as u64, own.framer.skippable());
         if skippable >= gap {
@@ -629,7 +634,9 @@ fn known_flow<E: Env>(
         let past = ahead.unsigned_abs();
         let below_floor = seq_distance(seq, own.floor);
         if below_floor <= 0 {
-            own.retransmissions = own.retransmissions.saturating_add(1);
+            if own.place == place {
+                own.retransmissions = own.retransmissions.saturating_add(1);
+            }
             if past >= end {
                 env.count(Counter::Copies, 1);
                 return false;

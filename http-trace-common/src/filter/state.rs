@@ -36,8 +36,9 @@ pub struct Side {
     pub retransmissions: u16,
     /// Bits of [`side_flag`].
     pub flags: u16,
-    /// Reserved, zero.
-    pub reserved: u32,
+    /// Where its bytes are seen first: the interface and whether they leave by it. A copy met
+    /// there is a retransmission; elsewhere it is the same packet on its way.
+    pub place: u32,
 }
 
 /// A followed connection: the value in the flow table.

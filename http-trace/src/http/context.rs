@@ -57,6 +57,9 @@ pub struct PipelineConfig {
     pub attempt_ports: Vec<RangeInclusive<u16>>,
     /// Most such events in a second; the rest is counted as lost.
     pub attempts_per_second: u32,
+    /// Whether gaps in the numbers of records are told as losses; not where the kernel's own
+    /// counters are, which know of the last records too.
+    pub tell_gaps: bool,
 }
 
 impl Default for PipelineConfig {
@@ -78,6 +81,7 @@ impl Default for PipelineConfig {
             response_timeout_ns: 30 * SECOND,
             attempt_ports: Vec::new(),
             attempts_per_second: 100,
+            tell_gaps: true,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -193,13 +193,6 @@ impl Interfaces {
             }
         }
         Ok(())
-    }
-}
-
-impl AsFd for Interfaces {
-    /// Readable when [`Interfaces::update`] has something to read.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 

@@ -23,7 +23,6 @@ mod sys;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use aya::Ebpf;
@@ -177,22 +176,37 @@ impl Probe {
         self.ring.pause()
     }
 
-    /// Takes note of interfaces that came, went, or were renamed. Call it when
-    /// [`Probe::as_fd`] is readable.
+    /// Takes note of interfaces that came, went, or were renamed; `None` when none did. Never waits.
     ///
     /// # Errors
     /// When netlink fails.
-    pub fn update_interfaces(&mut self) -> io::Result<Vec<Notice>> {
-        let mut notices = Vec::new();
-        if self.interfaces.update()? {
-            self.follow_interfaces(&mut notices);
+    pub fn update_interfaces(&mut self) -> io::Result<Option<Vec<Notice>>> {
+        if !self.interfaces.update()? {
+            return Ok(None);
         }
-        Ok(notices)
+        let mut notices = Vec::new();
+        self.follow_interfaces(&mut notices);
+        Ok(Some(notices))
     }
 
     /// The name of an interface, also of one that is gone.
     pub fn interface_name(&self, index: u32) -> Option<&Arc<str>> {
         self.names.get(&index)
+    }
+
+    /// Indexes and names of all interfaces met so far.
+    pub fn interface_names(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.names.iter().map(|(index, name)| (*index, &**name))
+    }
+
+    /// Takes the programs off; what is in the ring can still be drained.
+    pub fn detach(&mut self) {
+        self.attached = Attached::default();
+    }
+
+    /// Whether the last [`Probe::drain`] may have left records in the ring.
+    pub const fn has_more(&self) -> bool {
+        self.ring.has_more()
     }
 
     /// Names of the interfaces that are traced.
@@ -250,13 +264,6 @@ impl Probe {
         for index in allowed {
             let _ = self.limit.insert(index, 1, 0);
         }
-    }
-}
-
-impl AsFd for Probe {
-    /// Readable when interfaces have changed.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.interfaces.as_fd()
     }
 }
 

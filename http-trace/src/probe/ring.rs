@@ -21,6 +21,7 @@ const AT_ONCE: usize = 16_384;
 pub struct Ring {
     ring: RingBuf<MapData>,
     empty_drains: u32,
+    has_more: bool,
     malformed: u64,
 }
 
@@ -38,6 +39,7 @@ impl Ring {
         Ring {
             ring,
             empty_drains: 0,
+            has_more: false,
             malformed: 0,
         }
     }
@@ -60,12 +62,18 @@ impl Ring {
                 bytes: record.bytes,
             });
         }
+        self.has_more = n == AT_ONCE;
         self.empty_drains = if n == 0 {
             self.empty_drains.saturating_add(1)
         } else {
             0
         };
         n
+    }
+
+    /// Whether the last drain stopped before the ring was empty.
+    pub const fn has_more(&self) -> bool {
+        self.has_more
     }
 
     /// How long to sleep before the next drain.

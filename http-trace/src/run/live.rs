@@ -1,0 +1,231 @@
+//! A live run: the probe's records go through the engine, driven by timers. Kernel time is event
+//! time; the clock of this host stands in where no packets come.
+
+use std::time::{Duration, Instant};
+
+use http_trace_common::config::FilterConfig;
+use http_trace_common::counter::Counter;
+use http_trace_common::record::Hook;
+
+use super::{Ended, Stop, finish, say, started};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::probe::attach::TcMode;
+use crate::probe::interfaces::{LinkLayer, Wanted};
+use crate::probe::loader::Settings;
+use crate::probe::{Notice, Options, Probe, clock};
+use crate::sink::outlet::Next;
+use crate::sink::writer::WhenFull;
+use crate::summary::counted;
+
+/// How often counters and interfaces are looked at: a loss is told well within a second, and what
+/// comes over an interface that is new is seen from its first request on.
+const UPKEEP_EVERY: Duration = Duration::from_millis(100);
+
+/// Interfaces that the start line names; more are counted.
+const NAMED_INTERFACES: usize = 8;
+
+/// Traces until `stop`, `--duration` or until enough is written.
+pub fn run(config: &Config, stop: &Stop) -> Ended {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(trace(config, stop)),
+        Err(error) => cannot_start(&format!("no runtime: {error}")),
+    }
+}
+
+fn cannot_start(why: &str) -> Ended {
+    say(why);
+    Ended::CannotStart
+}
+
+async fn trace(config: &Config, stop: &Stop) -> Ended {
+    let mut engine = match Engine::open(config, WhenFull::Drop) {
+        Ok(engine) => engine,
+        Err(error) => return cannot_start(&error.to_string()),
+    };
+    let (mut probe, notices) = match options(config)
+        .and_then(|options| Probe::start(options).map_err(|error| error.to_string()))
+    {
+        Ok(started) => started,
+        Err(why) => return cannot_start(&why),
+    };
+    let traced = probe.traced_interfaces();
+    if traced.is_empty() {
+        say(&no_interface(config));
+        if !config
+            .interfaces
+            .iter()
+            .any(|glob| glob.contains(['*', '?', '[']))
+        {
+            return Ended::CannotStart;
+        }
+    }
+    started(config, &start_line(&config.hooks, &traced));
+    tell(config, &notices, false);
+    for (index, name) in probe.interface_names() {
+        engine.pipeline().set_interface(index, name);
+    }
+    let deadline = config.duration.map(|duration| Instant::now() + duration);
+    let mut next_upkeep = Instant::now() + UPKEEP_EVERY;
+    while !stop.is_requested() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        if work(&mut probe, &mut engine) == Next::Stop {
+            break;
+        }
+        let now = Instant::now();
+        if now >= next_upkeep {
+            next_upkeep = now + UPKEEP_EVERY;
+            add_losses(&mut probe, &mut engine);
+            probe.flows.sweep(clock::boot_ns());
+            if let Some(line) = engine.reminder(now) {
+                say(&line);
+            }
+            follow_interfaces(config, &mut probe, &mut engine);
+        }
+        tokio::time::sleep(probe.pause()).await;
+    }
+    // Nothing new comes once the programs are off; what is in the ring still counts.
+    probe.detach();
+    while work(&mut probe, &mut engine) == Next::Go && probe.has_more() {}
+    add_losses(&mut probe, &mut engine);
+    let lines = probe_lines(&probe);
+    drop(probe);
+    finish(config, engine, lines, false)
+}
+
+/// Takes what is in the ring; when that was all, time goes on to when it was looked at.
+fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
+    let now_ns = probe.clock.now_ns();
+    let mut next = Next::Go;
+    probe.drain(|record| {
+        if next == Next::Go {
+            next = engine.push(&record);
+        }
+    });
+    if next == Next::Go && !probe.has_more() {
+        next = engine.tick(now_ns);
+    }
+    next
+}
+
+fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
+    match probe.update_interfaces() {
+        Ok(None) => return,
+        Ok(Some(notices)) => tell(config, &notices, true),
+        Err(error) => say(&format!("new interfaces are not seen: {error}")),
+    }
+    for (index, name) in probe.interface_names() {
+        engine.pipeline().set_interface(index, name);
+    }
+}
+
+fn add_losses(probe: &mut Probe, engine: &mut Engine) {
+    let now_ns = probe.clock.now_ns();
+    for loss in probe.counters.losses(now_ns) {
+        engine.pipeline().add_loss(
+            loss.place,
+            loss.unit,
+            loss.count,
+            loss.since_ns,
+            loss.until_ns,
+        );
+    }
+}
+
+fn options(config: &Config) -> Result<Options, String> {
+    let wanted = Wanted::new(&config.interfaces, &config.exclude_interfaces)
+        .map_err(|error| error.to_string())?;
+    let mut filter = FilterConfig::DEFAULT;
+    for (to, from) in filter.ports.iter_mut().zip(&config.scope.ports) {
+        *to = *from;
+        filter.port_ranges += 1;
+    }
+    let mut settings = Settings {
+        filter,
+        ..Settings::default()
+    };
+    if let Some(flows) = config.limits.flows {
+        settings.flows = u32::try_from(flows).unwrap_or(u32::MAX);
+    }
+    Ok(Options {
+        hooks: config.hooks.clone(),
+        interfaces: wanted,
+        tc_mode: TcMode::Auto,
+        settings,
+    })
+}
+
+fn no_interface(config: &Config) -> String {
+    if config.interfaces.is_empty() {
+        return "no interface is up: `ip link` lists them".to_owned();
+    }
+    format!(
+        "no interface that is up matches {}: `ip link` lists them",
+        config.interfaces.join(", ")
+    )
+}
+
+/// `tracing at tc on lo, eth0`
+fn start_line(hooks: &[Hook], interfaces: &[std::sync::Arc<str>]) -> String {
+    let hooks: Vec<&str> = hooks.iter().map(|hook| hook.name()).collect();
+    let named: Vec<&str> = interfaces
+        .iter()
+        .take(NAMED_INTERFACES)
+        .map(|name| &**name)
+        .collect();
+    let more = interfaces.len().saturating_sub(NAMED_INTERFACES);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!(
+        "tracing at {} on {}{more}",
+        hooks.join(", "),
+        named.join(", ")
+    )
+}
+
+fn tell(config: &Config, notices: &[Notice], later: bool) {
+    for notice in notices {
+        match notice {
+            Notice::Attached(name) if later && !config.quiet => say(&format!("tracing {name} too")),
+            Notice::Detached(name) if !config.quiet => say(&format!("{name} is traced no more")),
+            Notice::Attached(_) | Notice::Detached(_) => {}
+            Notice::Failed(error) => say(&format!("{error}; tracing goes on elsewhere")),
+            Notice::Unreadable(name, LinkLayer::Other(kind)) => say(&format!(
+                "{name} is not traced: its frames have a link-layer header that is not read \
+                 (ARPHRD {kind})"
+            )),
+            Notice::Unreadable(name, _) => say(&format!("{name} is not traced")),
+        }
+    }
+}
+
+/// What the programs saw, for the summary.
+fn probe_lines(probe: &Probe) -> Vec<String> {
+    let count = |counter| probe.counters.get(counter);
+    let mut line = format!(
+        "{} seen, {} shipped ({} bytes)",
+        counted(count(Counter::Packets), "packet"),
+        counted(count(Counter::Records), "record"),
+        count(Counter::RecordBytes),
+    );
+    for (counter, what) in [
+        (Counter::BodySkipped, "bytes of bodies skipped"),
+        (Counter::Copies, "copies"),
+        (Counter::BecameUnsure, "times framing was lost"),
+        (Counter::OwnTraffic, "of the agent's own connections"),
+        (Counter::Excluded, "left out by the limits"),
+        (Counter::MalformedPacket, "malformed packets"),
+        (Counter::Fragment, "fragments not read"),
+    ] {
+        let n = count(counter);
+        if n > 0 {
+            line.push_str(&format!(", {n} {what}"));
+        }
+    }
+    vec![line]
+}
