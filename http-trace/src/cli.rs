@@ -107,7 +107,7 @@ pub struct Options {
     #[arg(short, long, value_name = "N", help_heading = "What is written")]
     pub count: Option<String>,
 
-    /// json or pretty, to a file with :FILE; repeatable; default: pretty on a terminal, else json
+    /// json or pretty (times in UTC), to a file with :FILE; repeatable; default: pretty on a terminal, json otherwise
     #[arg(
         short,
         long,

@@ -42,7 +42,8 @@ struct Shared {
 #[derive(Default)]
 struct Told {
     problems: u64,
-    counts: ReplayCounts,
+    /// Unknown when reading was left blocked.
+    counts: Option<ReplayCounts>,
     skipped_files: usize,
 }
 
@@ -180,7 +181,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         }
     }
     tell(replay.take_problems(), &mut told);
-    told.counts = replay.counts();
+    told.counts = Some(replay.counts());
     told.skipped_files = replay.skipped_files().len();
     told
 }
@@ -259,7 +260,9 @@ fn tell(problems: Vec<CaptureError>, told: &mut Told) {
 }
 
 fn replay_lines(told: &Told) -> Vec<String> {
-    let counts = &told.counts;
+    let Some(counts) = &told.counts else {
+        return Vec::new();
+    };
     let mut line = format!(
         "{}, {}",
         counted(counts.frames, "frame"),

@@ -295,3 +295,86 @@ fn render(config: &Config, format: Format, terminal: bool) -> Box<dyn Render> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, mpsc};
+
+    use super::*;
+    use crate::config::HeaderChoice;
+    use crate::testing;
+
+    /// A reader that takes nothing until it is released, and everything from then on.
+    struct Slow {
+        released: mpsc::Receiver<()>,
+        got: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.released.recv();
+            let mut got = self.got.lock().map_err(|_| io::ErrorKind::Other)?;
+            got.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
+        let (release, released) = mpsc::channel();
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let slow = Slow {
+            released,
+            got: Arc::clone(&got),
+        };
+        let writer = Writer::start(
+            Box::new(slow),
+            "slow".into(),
+            64 << 10,
+            WhenFull::Drop,
+            false,
+        );
+        let mut one = One {
+            render: Box::new(Json::new(HeaderChoice::All, HeaderChoice::None, b"host")),
+            writer: Some(writer.expect("a thread")),
+            dropped: None,
+        };
+        let mut written = Written::default();
+        let event = testing::event();
+        let entry = Entry {
+            event: &event,
+            user: None,
+        };
+        for now_ns in 1..=200 {
+            one.event(&entry, now_ns, &mut written);
+        }
+        let (dropped, since_ns) = one.dropped.expect("the queue is full");
+        assert!(dropped > 0 && since_ns > 1);
+        assert!(!written.is_lossy(), "told only once it is in the stream");
+        drop(release);
+        let begin = std::time::Instant::now();
+        while one.dropped.is_some() {
+            assert!(begin.elapsed() < std::time::Duration::from_secs(10));
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            one.tell_dropped(300, &mut written);
+        }
+        one.event(&entry, 301, &mut written);
+        assert_eq!(one.writer.take().expect("open").close(), Ok(0));
+        assert_eq!(
+            written.lost.get(&("output_queue", "events")),
+            Some(&dropped)
+        );
+        let text = String::from_utf8(got.lock().expect("free").clone()).expect("UTF-8");
+        let lost: Vec<&str> = text
+            .lines()
+            .filter(|l| l.contains("responses-lost"))
+            .collect();
+        let expected = format!("\"lost\":{{\"count\":{dropped},\"unit\":\"events\"");
+        assert_eq!(lost.len(), 1);
+        assert!(lost[0].contains(&expected), "{}", lost[0]);
+        assert_eq!(text.lines().count() as u64, 200 - dropped + 2);
+    }
+}
