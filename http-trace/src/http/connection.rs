@@ -265,6 +265,17 @@ impl Connection {
         self.facts.timer_ns = timer_ns;
     }
 
+    /// The stream of direction `d` begins with `seq`.
+    fn begin_stream(&mut self, d: usize, seq: u32) {
+        self.facts.start[d] = seq;
+        self.facts.next[d] = seq;
+        self.facts.start_known[d] = true;
+        self.facts.known[d] = true;
+        if let Some(active) = &mut self.active {
+            active.judge.halves[d].next = first_position(seq);
+        }
+    }
+
     fn syn(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
         let facts = &mut self.facts;
         if facts.start_known[d] && facts.start[d] == header.seq {
@@ -283,15 +294,12 @@ impl Connection {
             if facts.client.is_none() || !header.has(flag::ACK) {
                 facts.client = Some(if header.has(flag::ACK) { 1 - d } else { d } as u8);
             }
-            facts.start[d] = header.seq;
-            facts.next[d] = header.seq;
-            facts.start_known[d] = true;
-            facts.known[d] = true;
+            self.begin_stream(d, header.seq);
             return;
         }
         if header.has(flag::ACK) && facts.start_known[1 - d] && !facts.known[d] {
             // The answer to the SYN came after data that was sent with it.
-            self.begin(d, header.seq);
+            self.begin_stream(d, header.seq);
             return;
         }
         if facts.fin[0] && facts.fin[1] || (facts.fin[0] || facts.fin[1]) && self.active.is_none() {
@@ -326,20 +334,7 @@ impl Connection {
             self.stop(cx, End::Closed);
             self.restart(cx);
         }
-        self.begin(d, header.seq);
-    }
-
-    /// The first byte of direction `d` is at `seq`.
-    fn begin(&mut self, d: usize, seq: u32) {
-        let facts = &mut self.facts;
-        facts.start[d] = seq;
-        facts.next[d] = seq;
-        facts.start_known[d] = true;
-        facts.known[d] = true;
-        // The other direction may be in flight already.
-        if let Some(active) = &mut self.active {
-            active.judge.halves[d].next = first_position(seq);
-        }
+        self.begin_stream(d, header.seq);
     }
 
     /// Data at a new SYN's sequence number makes it true.
@@ -360,14 +355,10 @@ impl Connection {
         }
         self.stop(cx, End::Closed);
         self.restart(cx);
-        let facts = &mut self.facts;
-        facts.client = Some(d as u8);
+        self.facts.client = Some(d as u8);
         for (d, seq) in [(d, Some(syn.seq)), (1 - d, syn.answer)] {
             if let Some(seq) = seq {
-                facts.start[d] = seq;
-                facts.next[d] = seq;
-                facts.start_known[d] = true;
-                facts.known[d] = true;
+                self.begin_stream(d, seq);
             }
         }
     }

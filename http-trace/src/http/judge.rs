@@ -17,6 +17,7 @@ use super::emit::{self, How};
 use super::transaction::{Exchanges, Request, Response};
 use crate::event::{BodyEnd, NoResponse};
 use crate::flow::Origin;
+use crate::flow::reassembly::{first_position, position};
 use crate::stats::Unreadable;
 
 /// How a direction, or the connection, came to its end.
@@ -54,6 +55,8 @@ pub(crate) struct Half {
     head_len: u64,
     head_start: u64,
     head_origin: Option<Origin>,
+    /// What the head at hand answers has been looked for.
+    asked: bool,
     /// Bytes after a head that may be the next one ([`Phase::Peek`]).
     undecided: Vec<u8>,
     undecided_origin: Option<Origin>,
@@ -73,6 +76,7 @@ impl Half {
             head_len: 0,
             head_start: 0,
             head_origin: None,
+            asked: false,
             undecided: Vec::new(),
             undecided_origin: None,
             ordinal: 0,
@@ -91,6 +95,12 @@ impl Half {
 
     pub fn held(&self) -> usize {
         self.head.capacity() + self.undecided.capacity()
+    }
+
+    /// The position of an acknowledgement of this direction's bytes; `known` says whether any of
+    /// them, or its SYN, was seen.
+    fn position(&self, known: bool, ack: u32) -> u64 {
+        if known { position(self.next, ack) } else { first_position(ack) }
     }
 
     fn odd(&mut self, name: &'static str) {
@@ -158,6 +168,9 @@ impl Judge {
             self.halves[d].next += taken as u64;
             match step.event {
                 None => {
+                    if self.halves[d].message == Message::Head && !self.halves[d].asked {
+                        self.start_line_ends(facts, d);
+                    }
                     if taken == 0 {
                         break;
                     }
@@ -269,6 +282,9 @@ impl Judge {
     pub fn doubt(&mut self, facts: &Facts, d: usize) {
         if facts.client != Some(1 - d as u8) {
             self.exchanges.requests_lost();
+            // What came before the first request was another protocol's (SOCKS, PROXY), or from
+            // before the connection was taken up.
+            self.exchanges.order.initial = !facts.framed[d];
             self.queue.set_unknown();
         }
         if facts.client != Some(d as u8) {
@@ -461,7 +477,18 @@ impl Judge {
             half.head_origin = half.undecided_origin.or(half.head_origin);
             half.undecided.clear();
         }
-        if facts.client != Some(d as u8)
+        self.halves[d].asked = false;
+    }
+
+    /// While the order is in doubt the framer must be told what a response answers before its head
+    /// ends, since its body depends on that.
+    fn start_line_ends(&mut self, facts: &Facts, d: usize) {
+        let half = &mut self.halves[d];
+        if half.framer.phase() != Phase::Head {
+            return;
+        }
+        half.asked = true;
+        if half.framer.is_response() == Some(true)
             && (self.exchanges.responses_lost || self.queue.is_unknown())
         {
             self.answer(facts, d);
@@ -478,7 +505,7 @@ impl Judge {
         let ack = half
             .head_origin
             .and_then(|origin| origin.ack())
-            .map(|ack| crate::flow::reassembly::position(client.next, ack));
+            .map(|ack| client.position(facts.known[1 - d], ack));
         if self.exchanges.answer(half.head_start, ack) {
             self.requeue();
         }
@@ -535,7 +562,7 @@ impl Judge {
         let message = match head {
             HeadFacts::Request { method } => {
                 self.turn(facts, cx, d);
-                self.request(d, raw, method, origin, cx)
+                self.request(facts, d, raw, method, origin, cx)
             }
             HeadFacts::Response { status: 0, .. } => {
                 cx.stats.bad_status += 1;
@@ -580,6 +607,7 @@ impl Judge {
 
     fn request(
         &mut self,
+        facts: &Facts,
         d: usize,
         raw: Bytes,
         method: MethodKind,
@@ -595,9 +623,7 @@ impl Judge {
             return Message::Uncounted;
         };
         let server = &self.halves[1 - d];
-        let ack = first
-            .ack()
-            .map(|ack| crate::flow::reassembly::position(server.next, ack));
+        let ack = first.ack().map(|ack| server.position(facts.known[1 - d], ack));
         let ordinal = self.exchanges.push(Request {
             head,
             kind: method,
@@ -642,7 +668,7 @@ impl Judge {
             return Message::Uncounted;
         }
         if status == 408 {
-            self.unsolicited(d, &first);
+            self.unsolicited(facts, d, &first);
         }
         let mut oddities = std::mem::take(&mut self.halves[d].oddities);
         oddities.retain(|name| *name != "body_gap");
@@ -680,19 +706,15 @@ impl Judge {
         let Some(current) = &mut self.exchanges.current else {
             return;
         };
-        let orphan = current.request.is_none();
         current.response = Some(response);
-        if orphan {
-            self.exchanges.count_orphan();
-        }
     }
 
     /// A 408 that came while the server waited for a request answers none (RFC 9110 §15.5.9).
-    fn unsolicited(&mut self, d: usize, first: &Origin) {
+    fn unsolicited(&mut self, facts: &Facts, d: usize, first: &Origin) {
         let client = &self.halves[1 - d];
         let Some(ack) = first
             .ack()
-            .map(|ack| crate::flow::reassembly::position(client.next, ack))
+            .map(|ack| client.position(facts.known[1 - d], ack))
         else {
             return;
         };
@@ -909,6 +931,9 @@ impl Judge {
         {
             return;
         }
+        let server = 1 - usize::from(facts.client.unwrap_or(0) & 1);
+        let known = matches!(how, How::Ended(end) if end != BodyEnd::Cut);
+        self.exchanges.settle(known.then_some(self.halves[server].next));
         if let Some(exchange) = self.exchanges.take_current()
             && !exchange.emitted
         {

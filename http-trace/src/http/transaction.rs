@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use http_trace_common::flow::seq_distance;
 use http_trace_common::framer::{Body, MethodKind};
 
 use super::head::{RequestHead, ResponseHead};
@@ -71,6 +72,8 @@ pub(crate) struct Exchange {
     pub response: Option<Response>,
     /// The event was written before the end.
     pub emitted: bool,
+    /// There is, or was, a request.
+    pub matched: bool,
 }
 
 /// What outlives a quiet moment of the connection.
@@ -82,10 +85,12 @@ pub(crate) struct Order {
     pub gap: bool,
     /// The gap is the time before the connection was taken up.
     pub initial: bool,
-    /// Final responses without a request since the gap, saturating.
-    pub orphans: u8,
+    /// Sequence number after the last response that was matched.
+    pub matched_to: u32,
     /// The client has sent a request before the answer to the one before.
     pub pipelined: bool,
+    /// The end of the last response that was matched is not known; the next head is after it.
+    pub unsettled: bool,
 }
 
 /// The connection's exchanges in flight.
@@ -115,7 +120,6 @@ impl Exchanges {
     pub fn requests_lost(&mut self) {
         self.order.gap = true;
         self.order.initial = false;
-        self.order.orphans = 0;
     }
 
     /// A request's head is complete. Its ordinal.
@@ -153,6 +157,10 @@ impl Exchanges {
     pub fn answer(&mut self, start: u64, ack: Option<u64>) -> bool {
         if self.current.is_some() {
             return false;
+        }
+        if self.order.unsettled {
+            self.order.unsettled = false;
+            self.order.matched_to = start as u32;
         }
         let doubt =
             self.responses_lost || self.waiting.front().is_some_and(|front| front.after_gap);
@@ -209,10 +217,11 @@ impl Exchanges {
             return (!gap_before && last == 0).then_some(0);
         }
         if gap_before {
-            // The server had said all it had to say when this was asked, and has since the gap
-            // answered something else: a client that does not pipeline has nothing else open.
+            // The server had said all it had to say when this was asked, and has since the last
+            // match answered something else: a client that does not pipeline has nothing open.
             let drained = request.ack == Some(start);
-            return (drained && (self.order.orphans > 0 || self.order.initial)).then_some(last);
+            let answered = seq_distance(self.order.matched_to, start as u32) > 0;
+            return (drained && (answered || self.order.initial)).then_some(last);
         }
         Some(last)
     }
@@ -227,6 +236,7 @@ impl Exchanges {
                     informational: Vec::new(),
                     response: None,
                     emitted: false,
+                    matched: true,
                 });
             }
             None => self.begin_orphan(),
@@ -241,6 +251,7 @@ impl Exchanges {
             informational: Vec::new(),
             response: None,
             emitted: false,
+            matched: false,
         });
     }
 
@@ -251,13 +262,19 @@ impl Exchanges {
         {
             self.order.ordinal = self.order.ordinal.saturating_add(1);
             current.ordinal = self.order.ordinal;
+            current.matched = false;
             self.waiting.push_front(request);
         }
     }
 
-    /// A final head without a request went by while the order is in doubt.
-    pub fn count_orphan(&mut self) {
-        self.order.orphans = self.order.orphans.saturating_add(1);
+    /// The current exchange's response is over at `end`; `None` when its end is not known.
+    pub fn settle(&mut self, end: Option<u64>) {
+        if self.current.as_ref().is_some_and(|current| current.matched) {
+            match end {
+                Some(end) => self.order.matched_to = end as u32,
+                None => self.order.unsettled = true,
+            }
+        }
     }
 
     /// A response's head came into memory.
@@ -284,6 +301,7 @@ impl Exchanges {
             informational: Vec::new(),
             response: None,
             emitted: true,
+            matched: current.matched,
         };
         let exchange = std::mem::replace(current, rest);
         self.release(&exchange);
