@@ -38,7 +38,7 @@ pub struct Pipeline {
     heads_bytes: usize,
     reorder_bytes: usize,
     cpus: Vec<Cpu>,
-    leap: Option<(u64, u32)>,
+    leap: Option<Leap>,
     next_loss_ns: u64,
     next_sweep_ns: u64,
 }
@@ -75,6 +75,16 @@ impl Shared {
             out,
         }
     }
+}
+
+/// Records that are far ahead of event time, before they are believed.
+#[derive(Debug)]
+struct Leap {
+    /// The earliest of them.
+    least_ns: u64,
+    /// Their connections, which are in use now, whatever the time turns out to be.
+    used: Vec<Id>,
+    agreeing: u32,
 }
 
 /// A source of numbered records: one CPU, whichever hooks run on it.
@@ -173,6 +183,9 @@ impl Pipeline {
         self.work(id, out, |connection, cx| {
             connection.record(cx, direction.index(), record)
         });
+        if let Some(leap) = &mut self.leap {
+            leap.used.push(id);
+        }
     }
 
     /// Time goes on without records.
@@ -394,11 +407,20 @@ impl Pipeline {
             return;
         }
         if now != 0 && time_ns - now > LEAP_NS {
-            let (least, agreeing) = self.leap.unwrap_or((time_ns, 0));
-            let least = least.min(time_ns);
-            self.leap = Some((least, agreeing + 1));
-            if agreeing < AGREEING {
+            let leap = self.leap.get_or_insert(Leap {
+                least_ns: time_ns,
+                used: Vec::new(),
+                agreeing: 0,
+            });
+            leap.least_ns = leap.least_ns.min(time_ns);
+            leap.agreeing += 1;
+            if leap.agreeing <= AGREEING {
                 return;
+            }
+            // Time stands still for the connections that brought the news.
+            let (least, used) = (leap.least_ns, std::mem::take(&mut leap.used));
+            for id in used {
+                self.table.refresh(id, least);
             }
         }
         self.leap = None;

@@ -210,6 +210,13 @@ impl<V> Table<V> {
         self.link(at, list);
     }
 
+    /// Sets when a connection was last used, its place in its list unchanged.
+    pub fn refresh(&mut self, id: Id, now_ns: u64) {
+        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+            slot.last = coarse(now_ns);
+        }
+    }
+
     /// Every connection, in no particular order.
     pub fn ids(&self) -> impl Iterator<Item = Id> + use<V> {
         let ids: Vec<u32> = self.index.iter().copied().collect();

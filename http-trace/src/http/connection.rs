@@ -44,7 +44,8 @@ pub(crate) struct Facts {
     pub fin: [bool; 2],
     /// Index of the direction that the client sends in.
     pub client: Option<u8>,
-    pub opaque: bool,
+    /// What the direction carries is not HTTP/1.x, for good.
+    pub opaque: [bool; 2],
     pub closed: bool,
     /// A message was framed.
     pub http: bool,
@@ -198,7 +199,7 @@ impl Connection {
             self.stream_begins(cx, d, header);
         }
         if header.has(flag::OPAQUE) {
-            self.opaque_record(cx, record);
+            self.opaque_record(cx, d, record);
         }
         self.confirm_syn(cx, d, header);
         let spans =
@@ -210,8 +211,8 @@ impl Connection {
                 self.take_up(d, header);
             }
         }
-        if self.active.is_none() && (!spans || self.facts.opaque) && !ends {
-            if self.facts.opaque && spans {
+        if self.active.is_none() && (!spans || self.facts.opaque[d]) && !ends {
+            if spans {
                 self.facts.next[d] = header.skip_to;
             }
             return;
@@ -363,11 +364,11 @@ impl Connection {
         }
     }
 
-    fn opaque_record(&mut self, cx: &mut Context<'_>, record: &Record<'_>) {
+    fn opaque_record(&mut self, cx: &mut Context<'_>, d: usize, record: &Record<'_>) {
         let kind = super::judge::unreadable(record.bytes);
         self.facts.not_readable(cx, kind);
         if self.active.is_none() {
-            self.facts.opaque = true;
+            self.facts.opaque[d] = true;
         }
     }
 
@@ -416,7 +417,7 @@ impl Connection {
             if facts.unsure[d] {
                 framer.lose();
             }
-            if facts.opaque {
+            if facts.opaque[d] {
                 framer.set_opaque();
             }
             Half::new(framer, first_position(facts.next[d]))
@@ -610,7 +611,7 @@ impl Connection {
     /// message was framed in it.
     fn rewinds(&mut self, d: usize, seq: u64, bytes: &[u8]) -> bool {
         let facts = &self.facts;
-        if facts.framed[d] || facts.start_known[d] || facts.opaque || !begins_message(bytes) {
+        if facts.framed[d] || facts.start_known[d] || facts.opaque[d] || !begins_message(bytes) {
             return false;
         }
         let Some(active) = &mut self.active else {
@@ -663,7 +664,7 @@ impl Connection {
         let at = position(next, header.skip_to);
         // After its FIN the sender's RST is one further.
         let expected = at == next || self.facts.fin[d] && at == next + 1;
-        if expected || self.facts.opaque {
+        if expected || self.facts.opaque[d] {
             self.stop(cx, End::Reset);
         } else {
             cx.stats.ignored_segments += 1;
@@ -760,7 +761,7 @@ impl Active {
     /// Whether bytes that acknowledge `origin.ack` must wait for a request that came later.
     fn holds(&self, facts: &Facts, d: usize, origin: &Origin) -> bool {
         let o = 1 - d;
-        if facts.client == Some(d as u8) || !facts.known[o] || facts.opaque || facts.fin[o] {
+        if facts.client == Some(d as u8) || !facts.known[o] || facts.opaque[o] || facts.fin[o] {
             return false;
         }
         let Some(ack) = origin.ack() else {
@@ -822,11 +823,11 @@ impl Active {
         }
         for d in 0..2 {
             let stream = &mut self.streams[d];
-            if stream.buffer.is_empty() {
-                stream.waiting_ns = 0;
-            } else if stream.waiting_ns == 0 {
-                stream.waiting_ns = cx.now_ns.max(1);
-            }
+            stream.waiting_ns = match stream.buffer.first() {
+                None => 0,
+                Some(first) if stream.waiting_ns == 0 => first.meta.time_ns.max(1),
+                Some(_) => stream.waiting_ns,
+            };
         }
     }
 

@@ -100,7 +100,11 @@ impl Half {
     /// The position of an acknowledgement of this direction's bytes; `known` says whether any of
     /// them, or its SYN, was seen.
     fn position(&self, known: bool, ack: u32) -> u64 {
-        if known { position(self.next, ack) } else { first_position(ack) }
+        if known {
+            position(self.next, ack)
+        } else {
+            first_position(ack)
+        }
     }
 
     fn odd(&mut self, name: &'static str) {
@@ -134,7 +138,7 @@ impl Judge {
             let resumes = begins && begins_message(bytes);
             if !resumes {
                 if !facts.http && facts.protocol == 0 && !bytes.is_empty() {
-                    self.classify(facts, cx, d, bytes, false);
+                    facts.not_readable(cx, unreadable(bytes));
                 }
                 self.halves[d].next += bytes.len() as u64;
                 return;
@@ -623,7 +627,9 @@ impl Judge {
             return Message::Uncounted;
         };
         let server = &self.halves[1 - d];
-        let ack = first.ack().map(|ack| server.position(facts.known[1 - d], ack));
+        let ack = first
+            .ack()
+            .map(|ack| server.position(facts.known[1 - d], ack));
         let ordinal = self.exchanges.push(Request {
             head,
             kind: method,
@@ -789,31 +795,22 @@ impl Judge {
 
     fn not_http(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, bytes: &[u8]) {
         self.clear(d);
-        if !facts.http && facts.protocol == 0 {
-            self.classify(facts, cx, d, bytes, true);
-        } else if facts.http {
+        if facts.http {
             cx.stats.became_unsure += 1;
+        } else {
+            let kind = unreadable(bytes);
+            facts.not_readable(cx, kind);
+            if kind != Unreadable::Other && facts.start_known[d] {
+                // The peer may still answer in HTTP/1.x: a server says 400 to what it cannot read.
+                facts.opaque[d] = true;
+                self.halves[d].framer.set_opaque();
+            }
         }
         self.doubt(facts, d);
     }
 
-    fn classify(
-        &mut self,
-        facts: &mut Facts,
-        cx: &mut Context<'_>,
-        d: usize,
-        bytes: &[u8],
-        at_start: bool,
-    ) {
-        let kind = unreadable(bytes);
-        facts.not_readable(cx, kind);
-        if at_start && facts.start_known[d] && kind != Unreadable::Other {
-            self.become_opaque(facts);
-        }
-    }
-
     fn become_opaque(&mut self, facts: &mut Facts) {
-        facts.opaque = true;
+        facts.opaque = [true; 2];
         for half in &mut self.halves {
             half.framer.set_opaque();
         }
@@ -933,7 +930,8 @@ impl Judge {
         }
         let server = 1 - usize::from(facts.client.unwrap_or(0) & 1);
         let known = matches!(how, How::Ended(end) if end != BodyEnd::Cut);
-        self.exchanges.settle(known.then_some(self.halves[server].next));
+        self.exchanges
+            .settle(known.then_some(self.halves[server].next));
         if let Some(exchange) = self.exchanges.take_current()
             && !exchange.emitted
         {
