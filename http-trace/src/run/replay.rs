@@ -31,6 +31,9 @@ const FILTER_IDLE_S: u32 = 900;
 /// How often it looks for such, in capture time.
 const FORGET_EVERY_NS: u64 = 10_000_000_000;
 
+/// A step in time that a packet alone is believed.
+const MOMENT_NS: u64 = 10_000_000_000;
+
 /// The engine, and how far the capture has come.
 struct Shared {
     engine: Option<Engine>,
@@ -206,6 +209,12 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Eng
     let header = record.header;
     if !engine.admits(header) {
         return Next::Go;
+    }
+    // What the filter keeps back moves time on all the same, as the clock does live. A single time
+    // far ahead is left to the pipeline, which believes it only when others agree.
+    let now_ns = engine.pipeline().now_ns();
+    if (1..MOMENT_NS).contains(&header.time_ns.saturating_sub(now_ns)) {
+        engine.tick(header.time_ns);
     }
     let context = Context {
         hook: Hook::Capture,
