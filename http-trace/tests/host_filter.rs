@@ -36,6 +36,7 @@ fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
             wire.judged(from_client, &bytes, &mut pipeline, &mut |output| {
                 if let Output::Http(event) = output {
                     assert!(event.complete && event.body_bytes == Some(1 << 20));
+                    assert!(event.request.is_some(), "{:?}", event.missing);
                     events += 1;
                 }
             });

@@ -1,16 +1,19 @@
 //! Upkeep of the kernel's tables: deletes connections that have been idle for long (the programs
-//! delete those that close), and keeps the endpoints of the agent's own sockets.
+//! delete those that close), hands framing back, and keeps the endpoints of the agent's own
+//! sockets.
 
 use std::net::SocketAddr;
 
 use aya::maps::{HashMap, MapData, MapError};
-use http_trace_common::filter::Flow;
-use http_trace_common::flow::{Address, v4_mapped};
+use http_trace_common::filter::{Flow, HandBack};
+use http_trace_common::flow::{Address, FlowKey, v4_mapped};
 
 /// A flow table entry as words: what of it is read here is found by [`Flow`]'s layout.
 type FlowWords = [u64; size_of::<Flow>() / 8];
 /// A [`http_trace_common::flow::FlowKey`] as words.
 type KeyWords = [u32; 10];
+/// What is handed back, as words.
+type HandBackWords = [u64; size_of::<HandBack>() / 8];
 /// An address and a port, as the program's `Own`.
 type OwnWords = [u32; 5];
 
@@ -84,6 +87,30 @@ impl Flows {
     /// Whether that was none.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+}
+
+/// Where the judge's framing is handed back to the programs, for connections whose framing they
+/// lost. The programs look here only for those.
+#[derive(Debug)]
+pub struct HandedBack {
+    map: HashMap<MapData, KeyWords, HandBackWords>,
+}
+
+impl HandedBack {
+    /// From the map `HANDED_BACK`.
+    pub const fn new(map: HashMap<MapData, KeyWords, HandBackWords>) -> Self {
+        HandedBack { map }
+    }
+
+    /// Offers a connection's framing. The table is an LRU and takes it; should the kernel refuse,
+    /// the connection goes on being shipped whole within its budget, and the next offer comes.
+    pub fn offer(&mut self, key: &FlowKey, handed: &HandBack) {
+        let _ = self.map.insert(
+            bytemuck::cast_ref::<_, KeyWords>(key),
+            bytemuck::cast_ref::<_, HandBackWords>(handed),
+            0,
+        );
     }
 }
 

@@ -35,7 +35,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use attach::{AttachError, Attached, TcMode};
 use clock::Clock;
 use counters::Counters;
-use flows::{Flows, Own};
+use flows::{Flows, HandedBack, Own};
 use interfaces::{Interface, Interfaces, Wanted};
 use loader::{LoadError, Settings};
 use ring::Ring;
@@ -86,6 +86,8 @@ pub struct Probe {
     pub counters: Counters,
     /// The table of connections in the kernel.
     pub flows: Flows,
+    /// Where framing is handed back.
+    pub handed_back: HandedBack,
     /// The agent's own sockets.
     pub own: Own,
     /// The kernel's clock.
@@ -135,6 +137,7 @@ impl Probe {
             HashMap::try_from(take(&mut ebpf, "FLOWS")?)?,
             settings.flows,
         );
+        let handed_back = HandedBack::new(HashMap::try_from(take(&mut ebpf, "HANDED_BACK")?)?);
         let own = Own::new(HashMap::try_from(take(&mut ebpf, "OWN")?)?);
         let limit = HashMap::try_from(take(&mut ebpf, "INTERFACES")?)?;
         let interfaces = Interfaces::open().map_err(StartError::Netlink)?;
@@ -150,6 +153,7 @@ impl Probe {
             ring,
             counters,
             flows,
+            handed_back,
             own,
             clock,
         };

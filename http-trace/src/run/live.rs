@@ -104,6 +104,9 @@ fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
             next = engine.push(&record);
         }
     });
+    for (key, handed) in engine.pipeline().take_hand_backs() {
+        probe.handed_back.offer(&key, &handed);
+    }
     if next == Next::Go && !probe.has_more() {
         next = engine.tick(now_ns);
     }
@@ -217,6 +220,7 @@ fn probe_lines(probe: &Probe) -> Vec<String> {
         (Counter::BodySkipped, "bytes of bodies skipped"),
         (Counter::Copies, "copies"),
         (Counter::BecameUnsure, "times framing was lost"),
+        (Counter::HandedBack, "times it was handed back"),
         (Counter::OwnTraffic, "of the agent's own connections"),
         (Counter::Excluded, "left out by the limits"),
         (Counter::MalformedPacket, "malformed packets"),
