@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::error::{CaptureError, Problem};
+use super::{
+    error::{CaptureError, Problem},
+    zstd,
+};
 
 /// The most bytes one packet or block that must be held may have. Linux hands captures packets of
 /// up to 512 KiB (BIG TCP).
@@ -171,8 +174,7 @@ impl Buffer {
         if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
             || matches!(magic, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
         {
-            let decoder = zstd::stream::read::Decoder::with_buffer(plain).map_err(failed)?;
-            return Ok(Buffer::new(Box::new(decoder)));
+            return Ok(Buffer::new(Box::new(zstd::Decoder::new(plain))));
         }
         Ok(plain)
     }

@@ -7,6 +7,7 @@
 //! # Layout
 //! - [`error`]: what can be wrong with a file; each error names it and the byte.
 //! - [`input`]: paths, folders and standard input; decompression; a bounded look-ahead buffer.
+//! - `zstd`: frames of RFC 8878, skippable ones too.
 //! - [`pcap`] and [`pcapng`]: the two formats, a packet at a time.
 //! - [`frames`]: the merge in time order.
 //! - [`fragments`]: IP fragments put together.
@@ -23,6 +24,7 @@ pub mod link;
 mod pcap;
 mod pcapng;
 pub mod replay;
+mod zstd;
 
 pub use error::{CaptureError, Problem};
 pub use frames::{Frame, Frames};
