@@ -134,10 +134,15 @@ fn look<P: Packet>(packet: P, link: Link, hook: Hook, egress: bool) {
         egress,
         hook,
     };
-    let mut env = Kernel { packet, time_ns };
     // SAFETY: the slot is ours until it is released, and nobody else refers to it.
-    let scratch = unsafe { &mut (*slot.0).scratch };
-    if filter::begin(scratch, &mut env, config, &segment, &context) {
+    unsafe {
+        (*slot.0).segment = segment;
+        (*slot.0).context = context;
+    }
+    let mut env = Kernel { packet, time_ns };
+    if packet.begin(slot.0) {
+        // SAFETY: as above.
+        let scratch = unsafe { &raw mut (*slot.0).scratch };
         let mut state = Steps { scratch, env };
         // SAFETY: the callback takes what it is given here.
         unsafe { bpf_loop(STEPS, step::<P> as *mut c_void, (&raw mut state).cast(), 0) };

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use http_trace_common::{
     counter::Counter,
-    filter::{self, BLOCK_BYTES, Block, Claim, Env, Flow, HandBack, Scratch, Syn},
+    filter::{BLOCK_BYTES, Block, Claim, Env, Flow, HandBack, Scratch, Syn},
     flow::FlowKey,
     record::HEADER_LEN,
 };
@@ -15,6 +15,9 @@ use crate::{
     insn::{add, compare_exchange, fetch_add, mask},
     maps::{EVENTS, FLOWS, HANDED_BACK, OWN, Own, SYNS, count, this_cpu},
     packet::Packet,
+    verified::{
+        verified_find_lf, verified_frame_step, verified_prepare_record, verified_write_record,
+    },
 };
 
 /// How often another CPU's claim is asked for again: about a microsecond.
@@ -45,6 +48,12 @@ impl<P: Packet> Env for Kernel<P> {
     }
 
     #[inline(always)]
+    fn find_lf(block: &Block, at: u32, end: u32) -> (u32, bool) {
+        let found = verified_find_lf(block, at, end);
+        (found as u32, found >> 32 != 0)
+    }
+
+    #[inline(always)]
     fn frame_step(&mut self, s: &mut Scratch) {
         verified_frame_step(s);
     }
@@ -58,38 +67,20 @@ impl<P: Packet> Env for Kernel<P> {
 
     #[inline(always)]
     fn emit(&mut self, block: &mut Block) {
-        // SAFETY: no arguments.
-        let cpu = unsafe { bpf_get_smp_processor_id() };
-        let header = &mut block.header;
-        header.cpu = cpu as u16;
-        (header.socket_cookie, header.cgroup_id) = self.packet.socket();
-        if let Some(state) = this_cpu() {
-            // SAFETY: a per-CPU map value; atomic because a softirq may interrupt us here.
-            header.attempt = unsafe { fetch_add(&raw mut (*state).attempts, 1) } as u32;
-        }
-        let len = if header.len >= BLOCK_BYTES {
-            BLOCK_BYTES
-        } else {
-            mask(header.len, BLOCK_BYTES - 1)
-        };
-        // SAFETY: header and bytes lie together in the block, which holds that many.
-        let written = unsafe {
-            bpf_ringbuf_output(
-                (&raw const EVENTS).cast_mut().cast(),
-                (&raw mut *block).cast(),
-                HEADER_LEN as u64 + u64::from(len),
-                // The host drains by a timer: waking it for each record would cost more than all
-                // the rest.
-                u64::from(BPF_RB_NO_WAKEUP),
-            )
-        };
-        if written == 0 {
-            count(Counter::Records, 1);
-            count(Counter::RecordBytes, u64::from(len));
-        } else {
-            count(Counter::RingFull, 1);
-            count(Counter::RingFullBytes, u64::from(len));
-        }
+        (block.header.socket_cookie, block.header.cgroup_id) = self.packet.socket();
+        verified_write_record(block);
+    }
+
+    #[inline(always)]
+    fn prepare_record(
+        &mut self,
+        s: &mut Scratch,
+        seq: u32,
+        skip_from: u32,
+        skip_to: u32,
+        extra: u16,
+    ) {
+        verified_prepare_record(s, seq, skip_from, skip_to, extra.into());
     }
 
     #[inline(always)]
@@ -163,10 +154,13 @@ impl<P: Packet> Env for Kernel<P> {
     }
 
     #[inline(always)]
-    fn syn(&mut self, key: &FlowKey) -> Option<Syn> {
-        // SAFETY: a map value. It may be recycled while it is read; then it says the wrong sequence
-        // number, and the connection is admitted later or not at all.
-        SYNS.get_ptr(key).map(|syn| unsafe { syn.read() })
+    fn syn(&mut self, key: &FlowKey, into: &mut Syn) {
+        match SYNS.get_ptr(key) {
+            // SAFETY: a map value. It may be recycled while it is read; then it says the wrong
+            // sequence number, and the connection is admitted later or not at all.
+            Some(syn) => *into = unsafe { *syn },
+            None => into.valid = 0,
+        }
     }
 
     #[inline(always)]
@@ -205,16 +199,40 @@ impl<P: Packet> Env for Kernel<P> {
     }
 }
 
-/// One step of the framer. Exported, which makes it a global function to the verifier: walked once,
-/// by itself, for any scratch at all.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn verified_frame_step(scratch: *mut Scratch) -> u32 {
-    // SAFETY: null or a scratch; the verifier holds callers to it.
-    if let Some(scratch) = unsafe { scratch.as_mut() } {
-        filter::frame_step::<Kernel<crate::packet::Skb>>(scratch);
+/// Numbers a record and writes it to the ring buffer.
+#[inline(always)]
+pub fn write_record(block: &mut Block) {
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let header = &mut block.header;
+    header.cpu = cpu as u16;
+    if let Some(state) = this_cpu() {
+        // SAFETY: a per-CPU map value; atomic because a softirq may interrupt us here.
+        header.attempt = unsafe { fetch_add(&raw mut (*state).attempts, 1) } as u32;
     }
-    0
+    let len = if header.len >= BLOCK_BYTES {
+        BLOCK_BYTES
+    } else {
+        mask(header.len, BLOCK_BYTES - 1)
+    };
+    // SAFETY: header and bytes lie together in the block, which holds that many.
+    let written = unsafe {
+        bpf_ringbuf_output(
+            (&raw const EVENTS).cast_mut().cast(),
+            (&raw mut *block).cast(),
+            HEADER_LEN as u64 + u64::from(len),
+            // The host drains by a timer: waking it for each record would cost more than all
+            // the rest.
+            u64::from(BPF_RB_NO_WAKEUP),
+        )
+    };
+    if written == 0 {
+        count(Counter::Records, 1);
+        count(Counter::RecordBytes, u64::from(len));
+    } else {
+        count(Counter::RingFull, 1);
+        count(Counter::RingFullBytes, u64::from(len));
+    }
 }
 
 /// errno of an insertion that found the key.

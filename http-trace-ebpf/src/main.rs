@@ -6,6 +6,7 @@
 //! - `packet` reads an skb or an XDP buffer; `env` gives that, the flow table and the ring buffer
 //!   to `http_trace_common::filter`.
 //! - `maps` are the maps and the globals the loader sets; `scratch` is working memory.
+//! - `verified` are the parts that the verifier walks by themselves.
 //! - `insn` are single instructions that the compiler has no name for.
 //!
 //! The programs call no helper that changes a packet, a route or a socket.
@@ -26,6 +27,8 @@ mod maps;
 mod packet;
 #[cfg(target_arch = "bpf")]
 mod scratch;
+#[cfg(target_arch = "bpf")]
+mod verified;
 
 /// Never reached: nothing in the programs panics, and the verifier would refuse the loop.
 #[cfg(target_arch = "bpf")]

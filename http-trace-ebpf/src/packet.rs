@@ -16,6 +16,8 @@ use http_trace_common::walk::PacketBytes;
 use crate::{
     insn::{mask, opaque},
     maps::{CGROUP_NETNS, OWN_NETNS_COOKIE},
+    scratch::Slot,
+    verified::{verified_begin_skb, verified_begin_socket, verified_begin_xdp},
 };
 
 /// Where headers can lie. Larger than any chain of them that the walk follows.
@@ -36,6 +38,8 @@ pub trait Packet: PacketBytes + Copy {
     fn gso_segments(&self) -> u32;
     /// The socket's cookie and cgroup id, 0 when not known here.
     fn socket(&self) -> (u64, u64);
+    /// [`http_trace_common::filter::begin`] over the slot.
+    fn begin(&self, slot: *mut Slot) -> bool;
     /// What stands for its network namespace in flow keys; `own` is the agent's.
     #[inline(always)]
     fn netns(&self, own: u32) -> u32 {
@@ -65,6 +69,10 @@ impl PacketBytes for Skb {
 }
 
 impl Packet for Skb {
+    #[inline(always)]
+    fn begin(&self, slot: *mut Slot) -> bool {
+        verified_begin_skb(self.0, slot) != 0
+    }
     #[inline(always)]
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool {
         // SAFETY: by contract.
@@ -116,6 +124,10 @@ impl PacketBytes for SocketSkb {
 
 impl Packet for SocketSkb {
     #[inline(always)]
+    fn begin(&self, slot: *mut Slot) -> bool {
+        verified_begin_socket(self.0, slot) != 0
+    }
+    #[inline(always)]
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool {
         // SAFETY: by contract.
         unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to.cast(), len) == 0 }
@@ -162,6 +174,10 @@ impl PacketBytes for Xdp {
 }
 
 impl Packet for Xdp {
+    #[inline(always)]
+    fn begin(&self, slot: *mut Slot) -> bool {
+        verified_begin_xdp(self.0, slot) != 0
+    }
     #[inline(always)]
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool {
         // SAFETY: by contract.

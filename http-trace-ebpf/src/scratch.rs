@@ -3,7 +3,10 @@
 //! Each CPU has four slots, claimed by exchange: a program in process context (cgroup_skb egress)
 //! is interrupted by softirqs that run others on the same CPU.
 
-use http_trace_common::filter::Scratch;
+use http_trace_common::{
+    filter::{Context, Scratch},
+    walk::Segment,
+};
 
 use crate::{insn::exchange, maps::SCRATCH};
 
@@ -17,6 +20,10 @@ pub struct Slot {
     claim: u64,
     /// The filter's.
     pub scratch: Scratch,
+    /// The segment at hand.
+    pub segment: Segment,
+    /// Where and when it was seen.
+    pub context: Context,
 }
 
 /// A slot that is ours until it is dropped.

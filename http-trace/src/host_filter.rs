@@ -234,8 +234,8 @@ impl<F: FnMut(Record<'_>)> Env for HostEnv<'_, F> {
         }
     }
 
-    fn syn(&mut self, key: &FlowKey) -> Option<Syn> {
-        self.tables.syns.get(key).copied()
+    fn syn(&mut self, key: &FlowKey, into: &mut Syn) {
+        *into = self.tables.syns.get(key).copied().unwrap_or(Syn::zeroed());
     }
 
     fn set_syn(&mut self, key: &FlowKey, syn: &Syn) {

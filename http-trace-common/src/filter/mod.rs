@@ -14,7 +14,7 @@ mod steps;
 pub use state::{
     BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, met, mode, side_flag,
 };
-pub use steps::{frame_step, step};
+pub use steps::{frame_step, prepare_record, step};
 
 use bytemuck::Zeroable;
 
@@ -22,7 +22,7 @@ use crate::{
     config::FilterConfig,
     counter::Counter,
     flow::{Direction, FlowKey, seq_distance},
-    framer::{Framer, RequestQueue, Window},
+    framer::{self, Framer, RequestQueue, Window},
     record::{self, Hook, RecordHeader, flag},
     start_line::{self, is_token},
     walk::{Segment, tcp_flag},
@@ -58,6 +58,25 @@ pub trait Env {
     {
         frame_step::<Self>(s);
     }
+    /// Calls [`prepare_record`]; in the kernel as a function that is verified by itself.
+    fn prepare_record(
+        &mut self,
+        s: &mut Scratch,
+        seq: u32,
+        skip_from: u32,
+        skip_to: u32,
+        extra: u16,
+    ) {
+        prepare_record(s, seq, skip_from, skip_to, extra);
+    }
+    /// Calls [`find_lf`]; in the kernel as a function that is verified by itself.
+    #[inline(always)]
+    fn find_lf(block: &Block, at: u32, end: u32) -> (u32, bool)
+    where
+        Self: Sized,
+    {
+        find_lf::<Self>(block, at, end)
+    }
     /// Copies `len` (1 to [`BLOCK_BYTES`]) bytes of the frame from `offset` to the block's start.
     fn load(&mut self, block: &mut Block, offset: u32, len: u32) -> bool;
     /// Ships the block's header and its first `header.len` bytes; fills in `attempt`, `cpu` and
@@ -71,8 +90,8 @@ pub trait Env {
     fn insert(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim;
     /// Writes a claimed flow back, or deletes it, and releases it.
     fn release(&mut self, key: &FlowKey, flow: &Flow, delete: bool);
-    /// What the tuple's SYNs said.
-    fn syn(&mut self, key: &FlowKey) -> Option<Syn>;
+    /// What the tuple's SYNs said; nothing valid when none was seen.
+    fn syn(&mut self, key: &FlowKey, into: &mut Syn);
     /// Remembers a SYN.
     fn set_syn(&mut self, key: &FlowKey, syn: &Syn);
     /// What the host handed back of a connection whose framing was lost, if anything.
@@ -135,6 +154,16 @@ impl<E: Env> Window for View<'_, E> {
     fn forget(&self, number: u32) -> u32 {
         E::forget(self.block, number)
     }
+    #[inline(always)]
+    fn find_lf(&self, at: u32, end: u32) -> (u32, bool) {
+        E::find_lf(self.block, at, end)
+    }
+}
+
+/// [`framer::find_lf`] over a block.
+#[inline(always)]
+pub fn find_lf<E: Env>(block: &Block, at: u32, end: u32) -> (u32, bool) {
+    framer::find_lf(&View::<E>::new(block), at, end)
 }
 
 /// Whether any step remains to be taken.
@@ -358,9 +387,8 @@ fn admit<E: Env>(
         env.count(Counter::NotHttp, 1);
         return false;
     }
-    let syn = env.syn(&s.key);
-    let begins = syn.and_then(|syn| syn.first(segment.direction));
-    let at_start = begins == Some(s.seq);
+    env.syn(&s.key, &mut s.syn);
+    let at_start = s.syn.begins(segment.direction, s.seq);
     match first {
         First::Tls | First::Http2 => {
             // Told once, at the connection's start, so that the host can say what it cannot read.
@@ -407,23 +435,25 @@ fn admit<E: Env>(
     own.place = context.interface << 1 | u32::from(context.egress);
     if at_start {
         own.flags |= side_flag::AT_START;
-        let peer_first = syn.and_then(|syn| syn.first(segment.direction.opposite()));
-        let peer_next = peer_first.or(if acknowledges { Some(ack) } else { None });
-        if let Some(next) = peer_next {
+        let peer_known = s.syn.knows(segment.direction.opposite());
+        if peer_known || acknowledges {
+            let next = if peer_known {
+                s.syn.first(segment.direction.opposite())
+            } else {
+                ack
+            };
+            let spoken = acknowledges && ack != next;
             let other = other_side(s);
-            other.floor = next;
-            other.next = next;
-            other.told = next;
+            other.floor = if spoken { ack } else { next };
+            other.next = other.floor;
+            other.told = other.floor;
             other.flags = side_flag::KNOWN;
-            if acknowledges && ack != next {
+            if spoken {
                 // The peer has spoken and was not heard, so this is no answer to a request that
                 // would be known.
-                other.floor = ack;
-                other.next = ack;
-                other.told = ack;
                 other.framer.lose();
                 s.flow.queue = RequestQueue::unknown();
-            } else if peer_first.is_some() {
+            } else if peer_known {
                 other.flags |= side_flag::AT_START;
             }
         }
@@ -748,17 +778,20 @@ fn restart_on_new_connection<E: Env>(
     segment: &Segment,
     context: &Context,
 ) {
-    let Some(syn) = env.syn(&s.key) else {
-        return;
+    env.syn(&s.key, &mut s.syn);
+    let begins = s.syn.begins(segment.direction, s.seq);
+    let acknowledged = s.syn.valid & Syn::ACKNOWLEDGED != 0;
+    let peer_first = if s.syn.knows(segment.direction.opposite()) {
+        s.syn.first(segment.direction.opposite())
+    } else {
+        segment.ack
     };
-    let own_first = syn.first(segment.direction);
-    let peer_first = syn.first(segment.direction.opposite());
     let (seq, own) = (s.seq, side(s));
-    if own_first == Some(seq) && own.next == seq && own.flags & side_flag::AT_START != 0 {
+    if begins && own.next == seq && own.flags & side_flag::AT_START != 0 {
         s.flow.syn_pending = 0;
         return;
     }
-    if syn.valid & Syn::ACKNOWLEDGED == 0 || own_first != Some(seq) || own.floor == seq {
+    if !acknowledged || !begins || own.floor == seq {
         return;
     }
     let fresh = |first: u32| Side {
@@ -769,7 +802,7 @@ fn restart_on_new_connection<E: Env>(
         flags: side_flag::KNOWN | side_flag::AT_START,
         ..Side::zeroed()
     };
-    let peer = fresh(peer_first.unwrap_or(segment.ack));
+    let peer = fresh(peer_first);
     let own = fresh(seq);
     if s.direction == 0 {
         s.flow.sides = [own, peer];

@@ -78,14 +78,25 @@ impl Syn {
     /// Set in `valid` when the SYN was acknowledged.
     pub const ACKNOWLEDGED: u32 = 1 << 2;
 
-    /// The first payload byte's sequence number in a direction, if known.
+    /// The first payload byte's sequence number in a direction; only if [`Syn::knows`] it.
     #[inline(always)]
-    pub const fn first(&self, direction: Direction) -> Option<u32> {
+    pub const fn first(&self, direction: Direction) -> u32 {
         match direction {
-            Direction::FromA if self.valid & 1 != 0 => Some(self.first[0]),
-            Direction::FromB if self.valid & 2 != 0 => Some(self.first[1]),
-            _ => None,
+            Direction::FromA => self.first[0],
+            Direction::FromB => self.first[1],
         }
+    }
+
+    /// Whether a direction's ISN was seen.
+    #[inline(always)]
+    pub const fn knows(&self, direction: Direction) -> bool {
+        self.valid & (1 << direction.index()) != 0
+    }
+
+    /// Whether `seq` is that of a direction's first payload byte.
+    #[inline(always)]
+    pub const fn begins(&self, direction: Direction, seq: u32) -> bool {
+        self.knows(direction) && self.first(direction) == seq
     }
 }
 
@@ -168,6 +179,8 @@ pub struct Scratch {
     pub hand_back: HandBack,
     /// The connection.
     pub key: FlowKey,
+    /// What its SYNs said, when that is looked at.
+    pub syn: Syn,
     /// [`Direction::index`] of the segment.
     pub direction: u32,
     /// One of [`mode`].
@@ -204,6 +217,8 @@ pub struct Scratch {
     pub steps: u32,
     /// What the framer met in its last step: bits of [`met`].
     pub met: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
     /// The record in the making.
     pub block: Block,
 }

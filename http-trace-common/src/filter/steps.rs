@@ -224,9 +224,16 @@ fn ship_pending<E: Env>(s: &mut Scratch, env: &mut E, skipped: u32) {
     ship(s, env, seq, told, end.wrapping_add(skipped), 0);
 }
 
-/// Fills in what differs from record to record, and ships `cursor` bytes.
+/// Ships `cursor` bytes.
 #[inline(always)]
 fn ship<E: Env>(s: &mut Scratch, env: &mut E, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
+    env.prepare_record(s, seq, skip_from, skip_to, extra);
+    env.emit(&mut s.block);
+}
+
+/// Fills in what differs from record to record of a segment.
+#[inline(always)]
+pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
     let cursor = s.cursor;
     let own = side(s);
     let retransmissions = own.retransmissions;
@@ -269,7 +276,6 @@ fn ship<E: Env>(s: &mut Scratch, env: &mut E, seq: u32, skip_from: u32, skip_to:
     s.flow.interfaces = [first, 0, 0, 0];
     s.record_flags &= !u32::from(flag::SEGMENT_BEGINS | flag::HEAD_BEGINS | flag::RESYNCHRONISED);
     s.end_untold = 0;
-    env.emit(&mut s.block);
 }
 
 /// Ships no bytes, only that all up to `next` has passed, and how the segment closes.

@@ -14,7 +14,7 @@ mod start;
 mod window;
 
 pub use queue::{MethodKind, RequestQueue};
-pub use window::Window;
+pub use window::{Window, find_lf};
 
 use bytemuck::{Pod, Zeroable};
 

@@ -1,0 +1,104 @@
+//! Parts of the filter that the verifier walks once, by themselves.
+//!
+//! An exported function is a *global* one to the verifier (Linux 5.6; pointers to structs as
+//! arguments, 5.13): it is checked for any arguments of its types, and where it is called nothing is
+//! followed into it. Without this every path through one part is walked again for every path
+//! through the parts before it.
+
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use http_trace_common::filter::{self, Block, Scratch};
+
+use crate::{
+    env::{Kernel, write_record},
+    maps::config,
+    packet::{Skb, SocketSkb, Xdp},
+    scratch::Slot,
+};
+
+/// One step of the framer.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_frame_step(scratch: *mut Scratch) -> u32 {
+    // SAFETY: null or a scratch; the verifier holds callers to it. So below.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        filter::frame_step::<Kernel<Skb>>(scratch);
+    }
+    0
+}
+
+/// Where a line ends: bytes up to there, and 1 in the upper half when it does.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_find_lf(block: *const Block, at: u32, end: u32) -> u64 {
+    // SAFETY: as above.
+    let Some(block) = (unsafe { block.as_ref() }) else {
+        return 0;
+    };
+    let (taken, found) = filter::find_lf::<Kernel<Skb>>(block, at, end);
+    u64::from(taken) | u64::from(found) << 32
+}
+
+/// A record's header, as far as it differs from record to record.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_prepare_record(
+    scratch: *mut Scratch,
+    seq: u32,
+    skip_from: u32,
+    skip_to: u32,
+    extra: u32,
+) -> u32 {
+    // SAFETY: as above.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        filter::prepare_record(scratch, seq, skip_from, skip_to, extra as u16);
+    }
+    0
+}
+
+/// A record into the ring buffer.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_write_record(block: *mut Block) -> u32 {
+    // SAFETY: as above.
+    if let Some(block) = unsafe { block.as_mut() } {
+        write_record(block);
+    }
+    0
+}
+
+macro_rules! begin {
+    ($(#[$doc:meta])* $name:ident, $packet:ident, $context:ty) => {
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(context: *mut $context, slot: *mut Slot) -> u32 {
+            // SAFETY: as above.
+            let Some(slot) = (unsafe { slot.as_mut() }) else {
+                return 0;
+            };
+            let time_ns = slot.context.time_ns;
+            let mut env = Kernel { packet: $packet(context), time_ns };
+            let more = filter::begin(
+                &mut slot.scratch,
+                &mut env,
+                config(),
+                &slot.segment,
+                &slot.context,
+            );
+            u32::from(more)
+        }
+    };
+}
+
+begin!(
+    /// The first look at a segment, at TC and cgroup_skb.
+    verified_begin_skb, Skb, __sk_buff
+);
+begin!(
+    /// The first look at a segment, at a socket filter.
+    verified_begin_socket, SocketSkb, __sk_buff
+);
+begin!(
+    /// The first look at a segment, at XDP.
+    verified_begin_xdp, Xdp, xdp_md
+);
