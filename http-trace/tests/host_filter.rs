@@ -17,6 +17,57 @@ const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 40_000);
 const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 80);
 
 #[test]
+fn a_late_first_segment_does_not_hide_where_the_stream_begins() {
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.send(true, &get("/"));
+    let response = ok(9000);
+    wire.segment(false, tcp_flag::ACK, 2000, &response[2000..4000]);
+    wire.segment(false, tcp_flag::ACK, 0, &response[..2000]);
+    let begins: Vec<_> = wire
+        .records
+        .iter()
+        .filter(|r| !r.0)
+        .map(|r| (r.1, r.4 & flag::STREAM_BEGINS != 0, r.5.len()))
+        .collect();
+    assert_eq!(
+        begins,
+        [(8, true, 0), (2008, false, 2000), (8, false, 2000)]
+    );
+}
+
+#[test]
+fn only_a_syn_that_nobody_answers_or_that_is_refused_is_told() {
+    let fresh = || {
+        let mut wire = Wire::new(FilterConfig::DEFAULT);
+        wire.seq = [77, 88];
+        wire
+    };
+    let flags = |wire: &Wire| -> Vec<u16> {
+        wire.records
+            .iter()
+            .map(|r| r.4 & (flag::SYN | flag::RST | flag::ACK))
+            .collect()
+    };
+    let mut repeated = fresh();
+    repeated.segment(true, tcp_flag::SYN, 0, b"");
+    repeated.segment(true, tcp_flag::SYN, 0, b"");
+    assert_eq!(flags(&repeated), [], "a copy at another hook");
+    repeated.time_ns += 1_000_000_000;
+    repeated.segment(true, tcp_flag::SYN, 0, b"");
+    repeated.segment(true, tcp_flag::SYN, 0, b"");
+    repeated.segment(false, tcp_flag::SYN | tcp_flag::ACK, 0, b"");
+    repeated.segment(false, tcp_flag::SYN | tcp_flag::ACK, 0, b"");
+    assert_eq!(flags(&repeated), [flag::SYN, flag::SYN | flag::ACK]);
+    let mut refused = fresh();
+    refused.segment(true, tcp_flag::SYN, 0, b"");
+    refused.seq[0] += 1;
+    refused.segment(false, tcp_flag::RST | tcp_flag::ACK, 0, b"");
+    refused.segment(false, tcp_flag::RST | tcp_flag::ACK, 0, b"");
+    assert_eq!(flags(&refused), [flag::SYN, flag::RST | flag::ACK]);
+    assert_eq!(refused.records[0].1, 78);
+}
+
+#[test]
 fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
     use http_trace::{
         event::Output,

@@ -23,7 +23,7 @@ use crate::{
     counter::Counter,
     flow::{Direction, FlowKey, seq_distance},
     framer::{self, Framer, RequestQueue, Window},
-    record::{self, Hook, RecordHeader, flag},
+    record::{self, HEADER_LEN, Hook, RecordHeader, flag},
     start_line::{self, is_token},
     walk::{Segment, tcp_flag},
 };
@@ -192,7 +192,7 @@ pub fn begin<E: Env>(
     }
     prepare(s, config, segment, context);
     if control & tcp_flag::SYN != 0 {
-        note_syn(s, env, segment);
+        note_syn(s, env, segment, context);
     }
     match env.claim(&s.key, &mut s.flow) {
         Claim::Held => {
@@ -205,6 +205,9 @@ pub fn begin<E: Env>(
             true
         }
         Claim::Missing | Claim::Own => {
+            if control & tcp_flag::RST != 0 {
+                note_refusal(s, env, segment);
+            }
             if s.end == 0 {
                 return false;
             }
@@ -350,28 +353,101 @@ fn ship_raw(s: &mut Scratch) {
     s.frame_from = s.end;
 }
 
-/// Remembers a SYN's or a SYN-ACK's ISN.
+/// A SYN that comes again this much later was not answered; sooner it is the same one at another
+/// hook (RFC 6298 §2: a SYN is repeated after a second).
+const SYN_AGAIN_MS: u32 = 500;
+
+/// Remembers a SYN's or a SYN-ACK's ISN. The host hears of a SYN only when it is repeated, which
+/// says that nobody answered.
 #[inline(always)]
-fn note_syn<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment) {
-    let bit = 1u32 << (s.direction & 1);
-    let mut first = [0; 2];
-    let mut valid = bit;
-    let own = s.seq;
-    let mut peer = 0;
+fn note_syn<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment, context: &Context) {
+    let now_ms = (context.time_ns / 1_000_000) as u32;
+    env.syn(&s.key, &mut s.syn);
+    let before = s.syn.valid;
+    let again = s.syn.begins(segment.direction, s.seq);
+    let tell;
     if segment.flags & tcp_flag::ACK != 0 {
+        tell = before & (Syn::TOLD | Syn::ACKNOWLEDGED) == Syn::TOLD;
         // A SYN-ACK says both: its own ISN, and which SYN it answers.
-        peer = segment.ack;
-        valid = 3 | Syn::ACKNOWLEDGED;
-    }
-    if s.direction == 0 {
-        first[0] = own;
-        first[1] = peer;
+        s.syn.valid = 3 | Syn::ACKNOWLEDGED;
+        s.syn.first = if s.direction == 0 {
+            [s.seq, segment.ack]
+        } else {
+            [segment.ack, s.seq]
+        };
+    } else if again {
+        if before & Syn::ACKNOWLEDGED != 0 {
+            // The peer has answered: this one is late.
+            return;
+        }
+        let repeated = now_ms.wrapping_sub(s.syn.since_ms) >= SYN_AGAIN_MS;
+        tell = repeated && before & Syn::TOLD == 0;
     } else {
-        first[1] = own;
-        first[0] = peer;
+        tell = false;
+        s.syn.valid = 1 << (s.direction & 1);
+        s.syn.first = if s.direction == 0 {
+            [s.seq, 0]
+        } else {
+            [0, s.seq]
+        };
+        s.syn.since_ms = now_ms;
     }
-    env.set_syn(&s.key, &Syn { first, valid });
+    if tell {
+        s.syn.valid |= Syn::TOLD;
+    }
+    env.set_syn(&s.key, &s.syn);
+    if tell && env.unsure_budget(HEADER_LEN as u32) {
+        s.block.header.flags = s.record_flags as u16 | flag::SYN;
+        s.block.header.len = 0;
+        env.emit(&mut s.block);
+    }
 }
+
+/// A RST on a connection that is not followed: when it refuses a SYN, the host hears of both.
+#[inline(always)]
+fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment) {
+    env.syn(&s.key, &mut s.syn);
+    let refuses = segment.flags & tcp_flag::ACK != 0
+        && s.syn.begins(segment.direction.opposite(), segment.ack);
+    let told = s.syn.valid & (Syn::ACKNOWLEDGED | REFUSED) != 0;
+    if !refuses || told || !env.unsure_budget(2 * HEADER_LEN as u32) {
+        return;
+    }
+    s.syn.valid |= REFUSED;
+    env.set_syn(&s.key, &s.syn);
+    // The SYN, as the peer sent it; then the RST.
+    let (seq, flags) = (s.seq, s.record_flags as u16);
+    turn_round(&mut s.block.header);
+    place(
+        &mut s.block.header,
+        segment.ack,
+        (flags & !flag::ACK) ^ flag::EGRESS | flag::SYN,
+    );
+    env.emit(&mut s.block);
+    turn_round(&mut s.block.header);
+    place(&mut s.block.header, seq, flags | flag::RST);
+    env.emit(&mut s.block);
+}
+
+/// Swaps sender and receiver.
+#[inline(always)]
+fn turn_round(header: &mut RecordHeader) {
+    (header.src, header.dst) = (header.dst, header.src);
+    (header.src_port, header.dst_port) = (header.dst_port, header.src_port);
+}
+
+/// A record without bytes at `seq`.
+#[inline(always)]
+fn place(header: &mut RecordHeader, seq: u32, flags: u16) {
+    header.seq = seq;
+    header.skip_from = seq;
+    header.skip_to = seq;
+    header.len = 0;
+    header.flags = flags;
+}
+
+/// In [`Syn::valid`]: the refusal was told; a copy of the RST at another hook is none.
+const REFUSED: u32 = 1 << 4;
 
 /// A segment of a connection that is not followed: does it begin a message?
 #[inline(always)]
@@ -653,6 +729,11 @@ fn known_flow<E: Env>(
             }
             side(s).next = seq;
         } else {
+            if own.flags & side_flag::AT_START != 0 {
+                // The stream's first bytes are late or lost: the host must know where it begins.
+                steps::emit_start(s, env);
+            }
+            let own = side(s);
             own.framer.lose();
             own.floor = seq;
             own.next = seq;
@@ -686,7 +767,7 @@ fn known_flow<E: Env>(
         }
     }
     let phase = side(s).framer.phase();
-    if phase == crate::framer::Phase::Unsure {
+    if phase == framer::Phase::Unsure {
         return unsure(s, env, config);
     }
     true

@@ -70,13 +70,18 @@ pub struct Flow {
 pub struct Syn {
     /// Sequence number of the first payload byte (ISN + 1), by [`Direction::index`].
     pub first: [u32; 2],
-    /// Which of `first` are valid: bit 0 and bit 1; bit 2 when a SYN-ACK acknowledged the SYN.
+    /// Which of `first` are valid: bit 0 and bit 1; bit 2 when a SYN-ACK acknowledged the SYN, bit 3
+    /// when the host was told of it.
     pub valid: u32,
+    /// When the SYN was first seen, in ms of the kernel's clock (its low half).
+    pub since_ms: u32,
 }
 
 impl Syn {
     /// Set in `valid` when the SYN was acknowledged.
     pub const ACKNOWLEDGED: u32 = 1 << 2;
+    /// Set in `valid` when the SYN was shipped.
+    pub const TOLD: u32 = 1 << 3;
 
     /// The first payload byte's sequence number in a direction; only if [`Syn::knows`] it.
     #[inline(always)]
@@ -217,8 +222,6 @@ pub struct Scratch {
     pub steps: u32,
     /// What the framer met in its last step: bits of [`met`].
     pub met: u32,
-    /// Reserved, zero.
-    pub reserved: u32,
     /// The record in the making.
     pub block: Block,
 }

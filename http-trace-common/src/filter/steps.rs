@@ -278,6 +278,14 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
     s.end_untold = 0;
 }
 
+/// Ships no bytes, only where the direction's stream begins.
+#[inline(always)]
+pub(super) fn emit_start<E: Env>(s: &mut Scratch, env: &mut E) {
+    s.cursor = 0;
+    let first = side(s).next;
+    ship(s, env, first, first, first, 0);
+}
+
 /// Ships no bytes, only that all up to `next` has passed, and how the segment closes.
 #[inline(always)]
 pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {

@@ -220,6 +220,15 @@ impl Framer {
         Step::took(n, Span::Undecided)
     }
 
+    /// After [`Phase::Peek`] began: a filter has looked at the next bytes and found them to be body,
+    /// without shipping them. `None` when nothing was in doubt.
+    pub fn decide_body(&mut self) -> Option<Event> {
+        if self.phase() != Phase::Peek {
+            return None;
+        }
+        self.peeked_body(0, self.pos).event
+    }
+
     #[inline(always)]
     pub(super) fn peeked_body(&mut self, taken: u32, back: u8) -> Step {
         self.phase = self.last;

@@ -213,17 +213,19 @@ impl Judge {
         n: u64,
         origin: &Origin,
     ) {
+        // What is in doubt here was decided by the bytes that the filter saw and did not ship.
+        if n > 0
+            && let Some(event) = self.halves[d].framer.decide_body()
+        {
+            self.event(facts, cx, d, event, origin);
+        }
         let known = n.min(self.halves[d].framer.skippable());
         self.step_over(facts, cx, d, known, origin);
         let rest = n - known;
         if rest == 0 {
             return;
         }
-        // What is in doubt here may have been certain to the filter.
-        if !matches!(
-            self.halves[d].framer.phase(),
-            Phase::Unsure | Phase::Opaque | Phase::Peek
-        ) {
+        if !matches!(self.halves[d].framer.phase(), Phase::Unsure | Phase::Opaque) {
             cx.stats.filter_disagrees += 1;
         }
         self.lose(facts, cx, d, rest);
