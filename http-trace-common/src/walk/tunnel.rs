@@ -191,8 +191,8 @@ pub(super) fn udp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     } else if dst == port::MPLS {
         Ok(Step::Next(At::Mpls, after))
     } else {
-        // GTP-U also runs on other ports; its header and the inner one leave little to chance.
-        gtp_u(walk, after)
+        // Both also run on other ports; their headers and the inner one leave little to chance.
+        gtp_u(walk, after).or_else(|_| teredo_anywhere(walk, after))
     };
     match found {
         Ok(step) => {
@@ -219,6 +219,22 @@ fn teredo(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     }
     walk.encap.push(LayerKind::Teredo, 0);
     Ok(Step::Next(At::Ip, after))
+}
+
+/// Teredo on a port that a NAT or an administrator chose: an IPv6 packet that fills the datagram,
+/// with an end in the Teredo prefix 2001::/32 (RFC 4380 §2.6).
+fn teredo_anywhere(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    const HEADER: u32 = 40;
+    const PREFIX: [u8; 4] = [0x20, 0x01, 0, 0];
+    let [first] = walk.read(offset)?;
+    let length = u32::from(walk.read_u16(offset + 4)?);
+    let fills = offset.saturating_add(HEADER).saturating_add(length) == walk.end;
+    let prefixed = walk.read::<4>(offset + 8)? == PREFIX || walk.read::<4>(offset + 24)? == PREFIX;
+    if first >> 4 != 6 || !fills || !prefixed {
+        return Err(Skip::NotTcp);
+    }
+    walk.encap.push(LayerKind::Teredo, 0);
+    Ok(Step::Next(At::Ip, offset))
 }
 
 /// L2TP version 2 data messages (RFC 2661 §3.1).

@@ -331,6 +331,17 @@ fn tags_and_tunnels() {
         ),
         ("Teredo", [8, 0], udp(3544, &v6), "teredo:0 +1"),
         (
+            "Teredo on another port",
+            [8, 0],
+            udp(40_000, &{
+                let mut prefixed = v6.clone();
+                // With its complement further on, the prefix leaves the checksum as it was.
+                prefixed[8..14].copy_from_slice(&[0x20, 0x01, 0, 0, 0xdf, 0xfe]);
+                prefixed
+            }),
+            "teredo:0 +1",
+        ),
+        (
             "Teredo with all its headers",
             [8, 0],
             udp(3544, &cat(&[&[0, 1, 1, 2], &[0; 12], &[0; 8], &v6])),
