@@ -154,6 +154,14 @@ impl<P: Packet> Env for Kernel<P> {
     }
 
     #[inline(always)]
+    fn give_up(&mut self, key: &FlowKey) {
+        if let Some(entry) = FLOWS.get_ptr_mut(key) {
+            // SAFETY: a map value that we hold.
+            unsafe { (&raw mut (*entry).claim).write_volatile(0) };
+        }
+    }
+
+    #[inline(always)]
     fn syn(&mut self, key: &FlowKey, into: &mut Syn) {
         match SYNS.get_ptr(key) {
             // SAFETY: a map value. It may be recycled while it is read; then it says the wrong

@@ -90,6 +90,8 @@ pub trait Env {
     fn insert(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim;
     /// Writes a claimed flow back, or deletes it, and releases it.
     fn release(&mut self, key: &FlowKey, flow: &Flow, delete: bool);
+    /// Releases a claimed flow as it was before ([`FilterConfig::no_write_back`]).
+    fn give_up(&mut self, _key: &FlowKey) {}
     /// What the tuple's SYNs said; nothing valid when none was seen.
     fn syn(&mut self, key: &FlowKey, into: &mut Syn);
     /// Remembers a SYN.
@@ -236,8 +238,10 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     if s.delete != 0 {
         env.count(Counter::FlowsClosed, 1);
     }
-    if config.no_write_back == 0 || s.delete != 0 {
+    if config.no_write_back == 0 {
         env.release(&s.key, &s.flow, s.delete != 0);
+    } else {
+        env.give_up(&s.key);
     }
 }
 

@@ -24,6 +24,8 @@ const IDLE_S: u32 = 600;
 const IDLE_CROWDED_S: u32 = 60;
 /// Entries looked at in one call.
 const AT_ONCE: usize = 256;
+/// How often all are looked at, in seconds of kernel time: looking costs too.
+const PASS_EVERY_S: u32 = 30;
 
 /// The flow table, walked a little at a time.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Flows {
     keys: Vec<KeyWords>,
     /// How many there were at the last pass.
     len: usize,
+    /// When the next pass begins, in seconds of kernel time.
+    next_pass_s: u32,
 }
 
 impl Flows {
@@ -44,13 +48,19 @@ impl Flows {
             capacity: capacity as usize,
             keys: Vec::new(),
             len: 0,
+            next_pass_s: 0,
         }
     }
 
     /// Looks at some entries and deletes those idle for too long; how many that were. Call it a few
     /// times a second.
     pub fn sweep(&mut self, now_boot_ns: u64) -> usize {
+        let now_s = (now_boot_ns / 1_000_000_000) as u32;
         if self.keys.is_empty() {
+            if now_s < self.next_pass_s {
+                return 0;
+            }
+            self.next_pass_s = now_s + PASS_EVERY_S;
             self.keys = self
                 .map
                 .keys()
@@ -64,7 +74,6 @@ impl Flows {
         } else {
             IDLE_S
         };
-        let now_s = (now_boot_ns / 1_000_000_000) as u32;
         let from = self.keys.len().saturating_sub(AT_ONCE);
         let mut deleted = 0;
         for key in self.keys.drain(from..) {

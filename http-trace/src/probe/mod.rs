@@ -8,6 +8,7 @@
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
 //! - [`flows`] keeps the kernel's tables tidy.
+//! - [`test_run`] runs a program over frames without attaching it.
 //! - `sys` holds the few system calls that nothing else wraps.
 //!
 //! [`Probe`] is all of it together.
@@ -19,6 +20,7 @@ pub mod flows;
 pub mod interfaces;
 pub mod loader;
 pub mod ring;
+pub mod test_run;
 mod sys;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,114 @@
+//! Runs a loaded program over frames without attaching it (BPF_PROG_TEST_RUN): for the tests that
+//! hold the kernel against the host, and for benchmarks.
+//!
+//! The kernel takes frames of less than a page here and makes linear skbs of them.
+
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::{
+    CgroupSkb, ProgramError, SchedClassifier, SocketFilter, TestRun as _, TestRunOptions, Xdp,
+};
+use http_trace_common::counter::Counter;
+use http_trace_common::filter::Flow;
+use http_trace_common::record::{Hook, Record};
+
+use super::counters::Counters;
+use super::loader::{LoadError, Settings, load, load_program};
+use super::{StartError, take};
+
+type KeyWords = [u32; 10];
+type FlowWords = [u64; size_of::<Flow>() / 8];
+
+/// A program in the kernel, hanging nowhere.
+#[derive(Debug)]
+pub struct TestRun {
+    ebpf: Ebpf,
+    program: &'static str,
+    ring: RingDebug,
+    counters: Counters,
+    flows: HashMap<MapData, KeyWords, FlowWords>,
+}
+
+struct RingDebug(RingBuf<MapData>);
+
+impl std::fmt::Debug for RingDebug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RingBuf")
+    }
+}
+
+impl TestRun {
+    /// Loads one program of a hook by its name in the object.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn new(settings: &Settings, hook: Hook, program: &'static str) -> Result<Self, StartError> {
+        let mut ebpf = load(settings, &[hook])?;
+        load_program(&mut ebpf, program)?;
+        let ring = RingDebug(RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?);
+        let counters = Counters::new(PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?, 0);
+        let flows = HashMap::try_from(take(&mut ebpf, "FLOWS")?)?;
+        Ok(TestRun { ebpf, program, ring, counters, flows })
+    }
+
+    /// One frame; its records, with kernel time in them, go to `to`.
+    ///
+    /// # Errors
+    /// When the kernel does not take the frame (too short, or a page and more).
+    pub fn push(&mut self, frame: &[u8], mut to: impl FnMut(Record<'_>)) -> Result<(), LoadError> {
+        self.run(frame, 1)?;
+        while let Some(item) = self.ring.0.next() {
+            if let Ok(record) = Record::parse(&item) {
+                to(record);
+            }
+        }
+        Ok(())
+    }
+
+    /// How long one run over a frame takes, of so many.
+    ///
+    /// # Errors
+    /// As [`TestRun::push`].
+    pub fn time(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
+        self.run(frame, repeat)
+    }
+
+    /// The value of a counter.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.counters.get(counter)
+    }
+
+    /// Takes over the flows of another, so that one that does not write back finds them.
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub fn copy_flows(&mut self, from: &TestRun) -> Result<(), StartError> {
+        for entry in from.flows.iter() {
+            let (key, flow) = entry?;
+            self.flows.insert(key, flow, 0)?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
+        let options =
+            || TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        let refused = |source: ProgramError| LoadError::Load {
+            what: format!("frame of {} bytes for a test run of {}", frame.len(), self.program),
+            source: source.into(),
+        };
+        let program = self.ebpf.program(self.program).ok_or(LoadError::NoObject)?;
+        let result = if let Ok(program) = <&SchedClassifier>::try_from(program) {
+            program.test_run(options())
+        } else if let Ok(program) = <&CgroupSkb>::try_from(program) {
+            program.test_run(options())
+        } else if let Ok(program) = <&Xdp>::try_from(program) {
+            program.test_run(options())
+        } else {
+            <&SocketFilter>::try_from(program).and_then(|program| program.test_run(options()))
+        };
+        result.map(|result| result.duration).map_err(refused)
+    }
+}
