@@ -23,6 +23,9 @@ pub struct FilterConfig {
     pub unsure_flow_bytes: u32,
     /// Steps of the framer per skb before its rest ships whole.
     pub steps: u32,
+    /// 1 to count which segments came non-linear, as GSO or GRO super-packets, or without a
+    /// link-layer header; else the program saves the look-ups.
+    pub count_skbs: u32,
 }
 
 /// The most port ranges a configuration holds.
@@ -49,5 +52,6 @@ impl FilterConfig {
         ports: [PortRange { first: 0, last: 0 }; MAX_PORT_RANGES],
         unsure_flow_bytes: 1 << 20,
         steps: 3000,
+        count_skbs: 0,
     };
 }

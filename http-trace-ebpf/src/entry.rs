@@ -122,6 +122,9 @@ fn look<P: Packet>(packet: P, link: Link, hook: Hook, egress: bool) {
     if segment.payload_len == 0 && segment.flags & control == 0 {
         return;
     }
+    if config.count_skbs != 0 && segment.payload_len > 0 {
+        count_kind(&packet, link, hook);
+    }
     let Some(slot) = Claimed::new() else {
         return count(Counter::ScratchBusy, 1);
     };
@@ -151,6 +154,20 @@ fn look<P: Packet>(packet: P, link: Link, hook: Hook, egress: bool) {
     // SAFETY: as above.
     filter::finish(unsafe { &mut (*slot.0).scratch }, &mut env, config);
     slot.release();
+}
+
+/// Counts what kind of skb this is.
+#[inline(always)]
+fn count_kind<P: Packet>(packet: &P, link: Link, hook: Hook) {
+    if packet.is_non_linear() {
+        count(Counter::SkbNonLinear, 1);
+    }
+    if packet.gso_segments() > 1 {
+        count(Counter::SkbGso, 1);
+    }
+    if link == Link::Ip && hook == Hook::Tc {
+        count(Counter::SkbL3, 1);
+    }
 }
 
 /// More than any budget of steps: the filter ends the loop itself.

@@ -165,6 +165,25 @@ impl Finished {
         lines.push(line);
         lines
     }
+
+    /// What the judge counted, by name, for `-v`: `judged: filter_disagrees 0, unsure 2, …`.
+    pub fn counters(&self) -> String {
+        let stats = &self.stats;
+        let named = [
+            ("filter_disagrees", stats.filter_disagrees),
+            ("unsure", stats.became_unsure),
+            ("resynchronised", stats.resynchronised),
+            ("holes", stats.holes),
+            ("hole_bytes", stats.hole_bytes),
+            ("copied_bytes", stats.copied_bytes),
+            ("overlaps_differ", stats.overlaps_differ),
+            ("ignored_segments", stats.ignored_segments),
+            ("requests_unmatched", stats.requests_unmatched),
+            ("flows_evicted", stats.flows_evicted),
+        ];
+        let named: Vec<String> = named.map(|(name, n)| format!("{name} {n}")).into();
+        format!("judged: {}", named.join(", "))
+    }
 }
 
 fn unreadable(stats: &Stats) -> Option<String> {

@@ -127,6 +127,9 @@ fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -
         for line in finished.lines().iter().chain(&lines) {
             say(line);
         }
+        if config.verbose > 0 {
+            say(&finished.counters());
+        }
     }
     if problems || finished.written.is_lossy() {
         Ended::Lossy

@@ -82,7 +82,8 @@ pub struct Outcome {
 }
 
 impl Agent {
-    /// Starts the agent inside `namespace` with these options besides `-o json:FILE`, and waits for
+    /// Starts the agent inside `namespace` with these options besides `-o json:FILE
+    /// --show-secrets`, and waits for
     /// the line on stderr that says it traces.
     pub fn start(namespace: &Namespace, options: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
@@ -90,7 +91,7 @@ impl Agent {
         output.push(folder.path().join("events.jsonl"));
         let mut command = Command::new(binary()?);
         command
-            .arg("-o")
+            .args(["--show-secrets", "-o"])
             .arg(output)
             .args(options)
             .stderr(Stdio::piped())

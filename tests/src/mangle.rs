@@ -40,7 +40,7 @@ pub struct Options {
     /// The furthest a segment moves, in segments.
     pub reach: usize,
     /// No segment is delayed behind one of the other direction: a reordering within the network,
-    /// not a capture that shows effects before their causes.
+    /// not a capture that shows effects before their causes. Nor behind a RST, which ends all.
     pub causal: bool,
 }
 
@@ -96,7 +96,7 @@ pub fn apply(
                 let late = sequence.remove(at);
                 let free = sequence[at..]
                     .iter()
-                    .take_while(|s| s.from == late.from)
+                    .take_while(|s| s.from == late.from && !s.rst)
                     .count();
                 let by = if causal { free.min(*by) } else { *by };
                 sequence.insert((at + by).min(sequence.len()), late);

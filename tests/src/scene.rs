@@ -5,6 +5,7 @@
 //! is recorded into captures, so that one table of expectations serves replay and live runs.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 /// One of the two ends of a connection.
@@ -35,7 +36,7 @@ impl Side {
 }
 
 /// One thing an end does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Step {
     /// Writes the bytes at once.
     Send(Side, Cow<'static, [u8]>),
@@ -69,7 +70,7 @@ pub enum End {
 }
 
 /// One response as it was on the wire, with the request it answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Transaction {
     /// Method and target of the request; `None` when the response answers none (408).
     pub request: Option<(Vec<u8>, Vec<u8>)>,
@@ -100,6 +101,50 @@ pub struct Scene {
     pub steps: Vec<Step>,
     /// Every response in it, in order.
     pub truth: Vec<Transaction>,
+}
+
+/// Bytes as a failing test should print them.
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_at_checked(600) {
+            Some((start, rest)) => {
+                write!(f, "\"{}\"… and {} bytes", start.escape_ascii(), rest.len())
+            }
+            None => write!(f, "\"{}\"", self.0.escape_ascii()),
+        }
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Send(side, bytes) => write!(f, "{side:?} sends {:?}", Shown(bytes)),
+            Step::Trickle(side, bytes) => write!(f, "{side:?} trickles {:?}", Shown(bytes)),
+            Step::Pause(time) => write!(f, "Pause {time:?}"),
+            Step::Close(side) => write!(f, "{side:?} closes"),
+            Step::Reset(side) => write!(f, "{side:?} resets"),
+        }
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = self.request.as_ref().map(|(m, t)| (Shown(m), Shown(t)));
+        let headers: Vec<_> = self
+            .headers
+            .iter()
+            .map(|(n, v)| (Shown(n), Shown(v)))
+            .collect();
+        let status = (self.minor_version, self.status, Shown(&self.reason));
+        write!(
+            f,
+            "{request:?} {:?} {status:?} {headers:?} ",
+            self.informational
+        )?;
+        write!(f, "{:?} {:?} {:?}", self.body_bytes, self.end, self.flags)
+    }
 }
 
 impl Transaction {

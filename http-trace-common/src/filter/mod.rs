@@ -742,6 +742,8 @@ fn known_flow<E: Env>(
             own.floor = seq;
             own.next = seq;
             own.told = seq;
+            // The stream's first bytes were not seen; what ships next is not its beginning.
+            own.flags &= !side_flag::AT_START;
             s.flow.queue.set_unknown();
             env.count(Counter::BecameUnsure, 1);
         }

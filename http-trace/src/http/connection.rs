@@ -197,6 +197,11 @@ impl Connection {
             self.syn(cx, d, header);
         } else if header.has(flag::STREAM_BEGINS) {
             self.stream_begins(cx, d, header);
+            // The filter was there from the start: what an end acknowledges with its first bytes
+            // is where the peer's begin, whether or not those will be seen.
+            if !self.facts.known[1 - d] && header.has(flag::ACK) {
+                self.begin_stream(1 - d, header.ack);
+            }
         }
         if header.has(flag::OPAQUE) {
             self.opaque_record(cx, d, record);

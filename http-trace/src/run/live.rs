@@ -90,7 +90,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     probe.detach();
     while work(&mut probe, &mut engine) == Next::Go && probe.has_more() {}
     add_losses(&mut probe, &mut engine);
-    let lines = probe_lines(&probe);
+    let lines = probe_lines(&probe, config.verbose > 0);
     drop(probe);
     finish(config, engine, lines, false)
 }
@@ -140,7 +140,10 @@ fn add_losses(probe: &mut Probe, engine: &mut Engine) {
 fn options(config: &Config) -> Result<Options, String> {
     let wanted = Wanted::new(&config.interfaces, &config.exclude_interfaces)
         .map_err(|error| error.to_string())?;
-    let mut filter = FilterConfig::DEFAULT;
+    let mut filter = FilterConfig {
+        count_skbs: u32::from(config.verbose > 0),
+        ..FilterConfig::DEFAULT
+    };
     for (to, from) in filter.ports.iter_mut().zip(&config.scope.ports) {
         *to = *from;
         filter.port_ranges += 1;
@@ -207,8 +210,8 @@ fn tell(config: &Config, notices: &[Notice], later: bool) {
     }
 }
 
-/// What the programs saw, for the summary.
-fn probe_lines(probe: &Probe) -> Vec<String> {
+/// What the programs saw, for the summary; `all` adds every counter by its name.
+fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
     let count = |counter| probe.counters.get(counter);
     let mut line = format!(
         "{} seen, {} shipped ({} bytes)",
@@ -231,5 +234,15 @@ fn probe_lines(probe: &Probe) -> Vec<String> {
             line.push_str(&format!(", {n} {what}"));
         }
     }
-    vec![line]
+    let mut lines = vec![line];
+    if all {
+        let named: Vec<String> = Counter::ALL
+            .iter()
+            .map(|&counter| (counter.name(), count(counter)))
+            .filter(|(_, n)| *n > 0)
+            .map(|(name, n)| format!("{name} {n}"))
+            .collect();
+        lines.push(format!("counted: {}", named.join(", ")));
+    }
+    lines
 }

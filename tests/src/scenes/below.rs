@@ -12,6 +12,7 @@ pub(super) fn scenes() -> Vec<Scene> {
         cut_until_close(),
         cut_chunk_size(),
         cut_chunk(),
+        answer_to_nonsense(),
     ]
 }
 
@@ -92,6 +93,25 @@ fn cut_chunk() -> Scene {
             Transaction::new("GET", "/cut", 200, "OK")
                 .header("Transfer-Encoding", "chunked")
                 .body(9, End::Cut),
+        )
+        .server_closes()
+}
+
+/// What asks is no request, so nobody knows which request the answer is for, and its body is told
+/// from a next message by its first bytes.
+fn answer_to_nonsense() -> Scene {
+    let body = "<html>".repeat(50);
+    Script::new("answer_to_nonsense")
+        .client("NONSENSE\r\n\r\n")
+        .server(format!(
+            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 300\r\n\r\n{body}"
+        ))
+        .expect(
+            Transaction::new("", "", 400, "Bad Request")
+                .unsolicited()
+                .header("Connection", "close")
+                .header("Content-Length", "300")
+                .body(300, End::Length),
         )
         .server_closes()
 }
