@@ -20,8 +20,8 @@ pub mod flows;
 pub mod interfaces;
 pub mod loader;
 pub mod ring;
-pub mod test_run;
 mod sys;
+pub mod test_run;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -162,8 +162,11 @@ impl Probe {
         probe.attached.host(&mut probe.ebpf, &probe.hooks)?;
         let mut notices = Vec::new();
         probe.follow_interfaces(&mut notices);
-        // What fails at the start is an error; later, interfaces come and go as they like.
-        if let Some(at) = notices.iter().position(|n| matches!(n, Notice::Failed(_)))
+        // An interface that was asked for must be there; of "every interface" one odd one may fail,
+        // and is told of. Later, interfaces come and go as they like.
+        let tolerant = probe.wanted.is_everything() && !probe.attached.indexes().is_empty();
+        if !tolerant
+            && let Some(at) = notices.iter().position(|n| matches!(n, Notice::Failed(_)))
             && let Notice::Failed(error) = notices.swap_remove(at)
         {
             return Err(error.into());
@@ -217,10 +220,13 @@ impl Probe {
 
     /// Names of the interfaces that are traced.
     pub fn traced_interfaces(&self) -> Vec<Arc<str>> {
-        let traced = self.interfaces.known().values().filter(|i| i.up);
+        // At the cgroup alone nothing is attached to an interface.
+        let everywhere = self.attached.indexes().is_empty();
+        let traced = self.interfaces.known().iter();
         traced
-            .filter(|i| self.wanted.contains(&i.name))
-            .map(|i| i.name.clone())
+            .filter(|(index, i)| i.up && (everywhere || self.attached.has_interface(**index)))
+            .filter(|(_, i)| self.wanted.contains(&i.name))
+            .map(|(_, i)| i.name.clone())
             .collect()
     }
 

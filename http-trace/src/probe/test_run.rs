@@ -50,7 +50,13 @@ impl TestRun {
         let ring = RingDebug(RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?);
         let counters = Counters::new(PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?, 0);
         let flows = HashMap::try_from(take(&mut ebpf, "FLOWS")?)?;
-        Ok(TestRun { ebpf, program, ring, counters, flows })
+        Ok(TestRun {
+            ebpf,
+            program,
+            ring,
+            counters,
+            flows,
+        })
     }
 
     /// One frame; its records, with kernel time in them, go to `to`.
@@ -93,10 +99,17 @@ impl TestRun {
     }
 
     fn run(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
-        let options =
-            || TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        let options = || TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::default()
+        };
         let refused = |source: ProgramError| LoadError::Load {
-            what: format!("frame of {} bytes for a test run of {}", frame.len(), self.program),
+            what: format!(
+                "frame of {} bytes for a test run of {}",
+                frame.len(),
+                self.program
+            ),
             source: source.into(),
         };
         let program = self.ebpf.program(self.program).ok_or(LoadError::NoObject)?;
