@@ -1,0 +1,154 @@
+//! Every hook traces a keep-alive run, and leaves nothing behind, however it ends.
+
+use std::time::Duration;
+
+use http_trace_tests::agent::Agent;
+use http_trace_tests::bed::{Bed, log_differences, nothing};
+use http_trace_tests::client::{Raw, wrk};
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Namespace, Pair};
+use http_trace_tests::nginx::Nginx;
+use rustix::process::Signal;
+
+const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+
+/// A keep-alive run of wrk through these hooks against nginx's access log.
+fn keep_alive(hooks: &str) {
+    let pair = Pair::new(1500).expect("a pair");
+    let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let bed = Bed::over(pair, &["--hook", hooks, "-p", "80"]).expect("the agent");
+    let url = format!(
+        "http://{}/small.txt",
+        http_trace_tests::netns::address::SERVER_V4
+    );
+    wrk(&bed.pair.client, &url, 1, 8, Duration::from_secs(2)).expect("wrk");
+    let log = nginx.stop().expect("an access log");
+    assert!(log.len() > 500, "{} requests are no load", log.len());
+    let outcome = bed.stop().expect("the agent's end");
+    nothing(log_differences(&outcome.report, &log));
+    outcome.check_clean();
+    println!(
+        "{hooks}: {} responses, {:?}",
+        log.len(),
+        outcome.said.last()
+    );
+}
+
+#[test]
+fn tc() {
+    needs!("nginx", "wrk");
+    keep_alive("tc");
+}
+
+#[test]
+fn socket_filter() {
+    needs!("nginx", "wrk");
+    keep_alive("socket-filter");
+}
+
+#[test]
+fn cgroup() {
+    needs!("nginx", "wrk");
+    keep_alive("cgroup");
+}
+
+#[test]
+fn xdp() {
+    needs!("nginx", "wrk");
+    keep_alive("xdp");
+}
+
+#[test]
+fn tc_and_cgroup_at_once() {
+    needs!("nginx", "wrk");
+    keep_alive("tc,cgroup");
+}
+
+/// Ids of programs of ours that are in the kernel.
+fn ours() -> Vec<u32> {
+    aya::programs::loaded_programs()
+        .filter_map(Result::ok)
+        .filter(|program| {
+            program
+                .name_as_str()
+                .is_some_and(|name| name.starts_with("http_trace"))
+        })
+        .map(|program| program.id())
+        .collect()
+}
+
+#[test]
+fn nothing_stays_behind() {
+    needs!();
+    for hook in ["tc", "socket-filter", "cgroup", "xdp"] {
+        for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+            let namespace = Namespace::new("left").expect("a namespace");
+            let before = ours();
+            let agent = Agent::start(&namespace, &["--hook", hook]).expect("the agent");
+            let during: Vec<u32> = ours()
+                .into_iter()
+                .filter(|id| !before.contains(id))
+                .collect();
+            assert!(!during.is_empty(), "{hook}: nothing was loaded");
+            agent.signal(signal).expect("a signal");
+            // Links are freed after a grace period.
+            let mut left = during.clone();
+            for _ in 0..100 {
+                std::thread::sleep(Duration::from_millis(50));
+                let now = ours();
+                left.retain(|id| now.contains(id));
+                if left.is_empty() {
+                    break;
+                }
+            }
+            assert!(
+                left.is_empty(),
+                "{hook}, {signal:?}: programs {left:?} stay"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_interface_that_comes_later_is_traced() {
+    needs!("python3");
+    let namespace = Namespace::new("later").expect("a namespace");
+    let agent = Agent::start(&namespace, &["-i", "lo", "-i", "new*"]).expect("the agent");
+    namespace
+        .ip("link add old0 type veth peer name peer0")
+        .expect("a veth pair");
+    namespace.ip("link set old0 name new0").expect("a new name");
+    namespace.ip("link set new0 up").expect("up");
+    std::thread::sleep(Duration::from_millis(400));
+    namespace.ip("link del new0").expect("deleted");
+    std::thread::sleep(Duration::from_millis(300));
+    let outcome = agent.stop().expect("the agent's end");
+    let said = outcome.said.join("\n");
+    assert!(said.contains("tracing new0 too"), "{said}");
+    assert!(said.contains("new0 is traced no more"), "{said}");
+    assert!(!said.contains("peer0"), "{said}");
+}
+
+#[test]
+fn what_cannot_start_says_why() {
+    needs!();
+    let namespace = Namespace::new("why").expect("a namespace");
+    let error = Agent::start(&namespace, &["-i", "absent0"]).expect_err("no such interface");
+    assert!(format!("{error:#}").contains("absent0"), "{error:#}");
+}
+
+#[test]
+fn raw_connection_over_lo_is_reported_once() {
+    needs!("python3");
+    let namespace = Namespace::new("lo").expect("a namespace");
+    let address = ([127, 0, 0, 1], 8000).into();
+    let _server = http_trace_tests::nginx::Python::start(&namespace, address).expect("python");
+    let agent = Agent::start(&namespace, &["--hook", "tc,cgroup"]).expect("the agent");
+    let mut raw = Raw::connect(&namespace, address).expect("a connection");
+    raw.send(b"GET / HTTP/1.0\r\n\r\n").expect("sent");
+    raw.drain().expect("an answer");
+    let report = agent.wait_for(1, Duration::from_secs(5)).expect("a report");
+    assert_eq!(report.responses.len(), 1, "{report:?}");
+    let outcome = agent.stop().expect("the agent's end");
+    assert_eq!(outcome.report.responses.len(), 1, "{:?}", outcome.report);
+}
