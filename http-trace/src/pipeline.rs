@@ -7,12 +7,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use http_trace_common::filter::HandBack;
-use http_trace_common::flow::FlowKey;
+use http_trace_common::flow::{FlowKey, seq_distance};
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 
 use crate::event::{LossUnit, NoResponse, Output};
 use crate::flow::table::{Id, List, Table};
-use crate::http::connection::{Connection, Facts};
+use crate::http::connection::{Connection, Facts, timer};
 use crate::http::context::{Attempts, Context, Interfaces, Ports};
 pub use crate::http::context::{Emit, PipelineConfig};
 use crate::http::emit;
@@ -183,7 +183,9 @@ impl Pipeline {
         self.work(id, out, |connection, cx| {
             connection.record(cx, direction.index(), record)
         });
-        if let Some(leap) = &mut self.leap {
+        if let Some(leap) = &mut self.leap
+            && leap.used.len() < 4 * AGREEING as usize
+        {
             leap.used.push(id);
         }
     }
@@ -268,9 +270,10 @@ impl Pipeline {
         self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);
         let number = connection.facts.number;
         if let Some(deadline) = deadline
-            && (connection.facts.timer_ns == 0 || deadline < connection.facts.timer_ns)
+            && (connection.facts.timer == 0
+                || seq_distance(connection.facts.timer, timer(deadline)) < 0)
         {
-            connection.facts.timer_ns = deadline;
+            connection.facts.timer = timer(deadline);
             self.timers.push(Reverse((deadline, id, number)));
         }
         self.table.touch(id, list, self.shared.now_ns);
@@ -453,10 +456,10 @@ impl Pipeline {
         let Some((_, connection)) = self.table.get_mut(id) else {
             return;
         };
-        if connection.facts.number != number || connection.facts.timer_ns != deadline {
+        if connection.facts.number != number || connection.facts.timer != timer(deadline) {
             return;
         }
-        connection.facts.timer_ns = 0;
+        connection.facts.timer = 0;
         self.work_untouched(id, out);
     }
 
@@ -476,7 +479,7 @@ impl Pipeline {
         if let Some(deadline) = deadline {
             // Never at once again, whatever is due: time must pass between two looks.
             let deadline = deadline.max(self.shared.now_ns + 1);
-            connection.facts.timer_ns = deadline;
+            connection.facts.timer = timer(deadline);
             self.timers.push(Reverse((deadline, id, number)));
         }
         let (closed, busy) = (connection.facts.closed, connection.active.is_some());
@@ -511,7 +514,7 @@ impl Pipeline {
             let table = &self.table;
             self.timers.retain(|Reverse((deadline, id, number))| {
                 table.get(*id).is_some_and(|connection| {
-                    connection.facts.number == *number && connection.facts.timer_ns == *deadline
+                    connection.facts.number == *number && connection.facts.timer == timer(*deadline)
                 })
             });
         }

@@ -3,14 +3,15 @@
 
 mod hand_back;
 
-use http_trace_common::flow::Direction;
+use http_trace_common::flow::{Direction, seq_distance};
 use http_trace_common::framer::{Framer, Phase, RequestQueue};
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 
 use super::context::{Context, Emit};
 use super::emit;
 use super::judge::{End, Half, Judge, begins_message};
-use super::transaction::{Exchanges, Order};
+use super::order::Order;
+use super::transaction::Exchanges;
 use crate::event::NoResponse;
 use crate::flow::Origin;
 use crate::flow::reassembly::{Buffer, Content, Piece, first_position, position};
@@ -27,7 +28,8 @@ pub(crate) struct Facts {
     /// Number of the connection in this run, from 1.
     pub number: u64,
     /// When the pipeline will look at it again, 0 for never.
-    pub timer_ns: u64,
+    /// As [`timer`] makes it.
+    pub timer: u32,
     /// Sequence numbers of each direction's next byte.
     pub next: [u32; 2],
     /// Sequence numbers of each direction's first byte.
@@ -43,7 +45,10 @@ pub(crate) struct Facts {
     /// The direction has come to its FIN.
     pub fin: [bool; 2],
     /// Index of the direction that the client sends in.
-    pub client: Option<u8>,
+    /// plus 1; 0 while it is not known.
+    client_plus_1: u8,
+    /// Bit by direction: bytes that are missing next have been waited for.
+    impatient: u8,
     /// What the direction carries is not HTTP/1.x, for good.
     pub opaque: [bool; 2],
     pub closed: bool,
@@ -56,7 +61,22 @@ pub(crate) struct Facts {
     pub protocol: u8,
 }
 
+/// A deadline in units of 2^20 ns, never 0: two words are what a connection's place has left.
+pub(crate) const fn timer(deadline_ns: u64) -> u32 {
+    (deadline_ns >> 20) as u32 | 1
+}
+
 impl Facts {
+    /// Index of the direction that the client sends in, if it is known.
+    pub const fn client(&self) -> Option<u8> {
+        self.client_plus_1.checked_sub(1)
+    }
+
+    /// The client sends in direction `d`.
+    pub const fn set_client(&mut self, d: usize) {
+        self.client_plus_1 = (d as u8 & 1) + 1;
+    }
+
     fn direction(d: usize) -> Direction {
         if d == 0 {
             Direction::FromA
@@ -67,7 +87,7 @@ impl Facts {
 
     /// The server's port, as far as is known when direction `d` sends.
     fn server_port(&self, cx: &Context<'_>) -> u16 {
-        match self.client {
+        match self.client() {
             Some(client) => {
                 cx.key
                     .sender(Self::direction(1 - usize::from(client & 1)))
@@ -121,11 +141,24 @@ struct Stream {
     acked: u64,
     /// Position before which missing bytes are not waited for.
     given_up: u64,
+    /// Since when bytes that the peer has acknowledged are missing; 0 when none are.
+    short_ns: u64,
     /// Since when the next byte is missing, or bytes wait for the other direction; 0 for neither.
     waiting_ns: u64,
     fin: Option<u64>,
     /// A RST came that was not at the expected place.
     reset: bool,
+}
+
+impl Stream {
+    /// Whether the peer has acknowledged bytes that are missing.
+    fn is_short(&self, half: &Half) -> bool {
+        let missing = self.acked.saturating_sub(half.next);
+        self.fin.is_none()
+            && self.acked > self.given_up
+            && (2..=FAR).contains(&missing)
+            && half.framer.skippable() != u64::MAX
+    }
 }
 
 /// A SYN on a connection that is open (RFC 9293 §3.10.7.4).
@@ -216,7 +249,11 @@ impl Connection {
                 self.take_up(d, header);
             }
         }
-        if self.active.is_none() && (!spans || self.facts.opaque[d]) && !ends {
+        if self.active.is_none()
+            && (!spans || self.facts.opaque[d])
+            && !ends
+            && !self.acknowledges_unseen(d, header)
+        {
             if spans {
                 self.facts.next[d] = header.skip_to;
             }
@@ -266,9 +303,7 @@ impl Connection {
     fn restart(&mut self, cx: &mut Context<'_>) {
         *cx.connections += 1;
         cx.stats.flows += 1;
-        let timer_ns = self.facts.timer_ns;
         *self = Connection::new(*cx.connections);
-        self.facts.timer_ns = timer_ns;
     }
 
     /// The stream of direction `d` begins with `seq`.
@@ -297,8 +332,8 @@ impl Connection {
             return;
         }
         if !facts.payload {
-            if facts.client.is_none() || !header.has(flag::ACK) {
-                facts.client = Some(if header.has(flag::ACK) { 1 - d } else { d } as u8);
+            if facts.client().is_none() || !header.has(flag::ACK) {
+                facts.set_client(if header.has(flag::ACK) { 1 - d } else { d });
             }
             self.begin_stream(d, header.seq);
             return;
@@ -361,7 +396,7 @@ impl Connection {
         }
         self.stop(cx, End::Closed);
         self.restart(cx);
-        self.facts.client = Some(d as u8);
+        self.facts.set_client(d);
         for (d, seq) in [(d, Some(syn.seq)), (1 - d, syn.answer)] {
             if let Some(seq) = seq {
                 self.begin_stream(d, seq);
@@ -383,14 +418,12 @@ impl Connection {
         facts.known[d] = true;
         facts.next[d] = header.skip_from;
         facts.unsure[d] = true;
-        facts.order.gap = true;
-        facts.order.initial = true;
+        facts.order.begin_unknown();
         if let Some(active) = &mut self.active {
             let half = &mut active.judge.halves[d];
             half.next = first_position(header.skip_from);
             half.framer.lose();
-            active.judge.exchanges.order.gap = true;
-            active.judge.exchanges.order.initial = true;
+            active.judge.exchanges.order.begin_unknown();
         }
     }
 
@@ -414,7 +447,7 @@ impl Connection {
         }
         let facts = &self.facts;
         let half = |d: usize| {
-            let is_response = match facts.client {
+            let is_response = match facts.client() {
                 Some(client) if facts.framed[d] => Some(client as usize != d),
                 _ => None,
             };
@@ -429,6 +462,11 @@ impl Connection {
         };
         let mut exchanges = Exchanges::default();
         exchanges.order = facts.order;
+        let impatient = facts.impatient;
+        let stream = |d: usize| Stream {
+            given_up: if impatient & 1 << d != 0 { u64::MAX } else { 0 },
+            ..Stream::default()
+        };
         self.active = Some(Box::new(Active {
             judge: Judge {
                 halves: [half(0), half(1)],
@@ -439,7 +477,7 @@ impl Connection {
                 },
                 exchanges,
             },
-            streams: Default::default(),
+            streams: [stream(0), stream(1)],
             syn: None,
             handed_back: [0; 2],
         }));
@@ -455,7 +493,7 @@ impl Connection {
             && active
                 .streams
                 .iter()
-                .all(|stream| stream.buffer.is_empty() && !stream.reset)
+                .all(|stream| stream.buffer.is_empty() && !stream.reset && stream.short_ns == 0)
             && !active.fin_waits(&self.facts);
         if !quiet && !self.facts.closed {
             return;
@@ -472,6 +510,9 @@ impl Connection {
             facts.next[d] = half.next as u32;
             facts.unsure[d] = half.framer.phase() == Phase::Unsure;
         }
+        facts.impatient = (0..2)
+            .filter(|&d| active.streams[d].given_up > active.judge.halves[d].next)
+            .fold(0, |bits, d| bits | 1 << d);
         facts.order = active.judge.exchanges.order;
         facts.queue_unknown = active.judge.queue.is_unknown();
     }
@@ -482,9 +523,25 @@ impl Connection {
         if let (Some(active), Some(ack), true) =
             (&mut self.active, origin.ack(), self.facts.known[o])
         {
-            let ack = position(active.judge.halves[o].next, ack);
-            active.streams[o].acked = active.streams[o].acked.max(ack);
+            let half = &active.judge.halves[o];
+            let stream = &mut active.streams[o];
+            stream.acked = stream.acked.max(position(half.next, ack));
+            if stream.short_ns == 0 && stream.is_short(half) {
+                stream.short_ns = origin.time_ns.max(1);
+            }
         }
+    }
+
+    /// Whether a record of direction `d` acknowledges bytes of the other that were not seen. One
+    /// byte is a FIN's, or a probe's.
+    fn acknowledges_unseen(&self, d: usize, header: &RecordHeader) -> bool {
+        let (facts, o) = (&self.facts, 1 - d);
+        let missing = seq_distance(facts.next[o], header.ack);
+        header.has(flag::ACK)
+            && facts.known[o]
+            && !facts.opaque[o]
+            && !facts.fin[o]
+            && (2..=FAR as i32).contains(&missing)
     }
 
     fn data(&mut self, cx: &mut Context<'_>, d: usize, record: &Record<'_>, origin: &Origin) {
@@ -554,6 +611,7 @@ impl Connection {
                 active
                     .judge
                     .feed(facts, cx, d, bytes, begins && past == 0, origin);
+                active.goes_on(d);
             }
             let next = active.judge.halves[d].next;
             if skip_to > next {
@@ -604,8 +662,7 @@ impl Connection {
             half.next = start;
             half.framer.lose();
             active.judge.queue = RequestQueue::new();
-            active.judge.exchanges.order.gap = true;
-            active.judge.exchanges.order.initial = true;
+            active.judge.exchanges.order.begin_unknown();
         }
         self.facts.known[1 - d] = false;
         self.facts.start_known = [false; 2];
@@ -687,7 +744,7 @@ impl Connection {
                 end => end,
             };
             // The server's last: it may still answer what the client's close leaves.
-            let client = facts.client.map_or(0, usize::from) & 1;
+            let client = facts.client().map_or(0, usize::from) & 1;
             for d in [client, 1 - client] {
                 if !facts.fin[d] {
                     active.judge.close(facts, cx, d, end);
@@ -724,6 +781,9 @@ impl Connection {
         let mut deadline: Option<u64> = None;
         let mut at = |ns: u64| deadline = Some(deadline.map_or(ns, |other| other.min(ns)));
         for (d, stream) in active.streams.iter().enumerate() {
+            if stream.short_ns != 0 {
+                at(stream.short_ns.saturating_add(config.hole_ns));
+            }
             if stream.waiting_ns != 0 {
                 let wait = active.patience(&self.facts, cx, d);
                 if wait != u64::MAX {
@@ -766,7 +826,7 @@ impl Active {
     /// Whether bytes that acknowledge `origin.ack` must wait for a request that came later.
     fn holds(&self, facts: &Facts, d: usize, origin: &Origin) -> bool {
         let o = 1 - d;
-        if facts.client == Some(d as u8) || !facts.known[o] || facts.opaque[o] || facts.fin[o] {
+        if facts.client() == Some(d as u8) || !facts.known[o] || facts.opaque[o] || facts.fin[o] {
             return false;
         }
         let Some(ack) = origin.ack() else {
@@ -803,7 +863,7 @@ impl Active {
     /// Judges all that is next, in both directions; with `force` also across holes.
     fn drain(&mut self, facts: &mut Facts, cx: &mut Context<'_>, force: bool) {
         // Requests first, so that what answers them finds them.
-        let client = facts.client.map_or(0, usize::from) & 1;
+        let client = facts.client().map_or(0, usize::from) & 1;
         loop {
             let mut progress = false;
             for d in [client, 1 - client] {
@@ -818,6 +878,7 @@ impl Active {
                         Content::Bytes(bytes) => {
                             self.judge
                                 .feed(facts, cx, d, bytes, piece.begins, &piece.meta);
+                            self.goes_on(d);
                         }
                     }
                 }
@@ -869,8 +930,29 @@ impl Active {
         }
     }
 
+    /// Bytes of direction `d` were judged: the next hole is waited for again.
+    fn goes_on(&mut self, d: usize) {
+        let stream = &mut self.streams[d];
+        stream.given_up = stream.given_up.min(self.judge.halves[d].next);
+    }
+
+    /// Acknowledged bytes that have not come for long enough will not be waited for.
+    fn give_up_short(&mut self, cx: &Context<'_>, d: usize) {
+        let stream = &mut self.streams[d];
+        if stream.short_ns == 0 {
+            return;
+        }
+        if !stream.is_short(&self.judge.halves[d]) {
+            stream.short_ns = 0;
+        } else if cx.now_ns >= stream.short_ns.saturating_add(cx.config.hole_ns) {
+            stream.given_up = stream.acked;
+            stream.short_ns = 0;
+        }
+    }
+
     /// Whether direction `d` has waited long enough and goes on without.
     fn give_up(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) -> bool {
+        self.give_up_short(cx, d);
         let since = self.streams[d].waiting_ns;
         let patience = self.patience(facts, cx, d);
         if patience == u64::MAX || patience > 0 && cx.now_ns < since.saturating_add(patience) {
@@ -888,7 +970,7 @@ impl Active {
             if let Some(ack) = meta.ack() {
                 let ack = position(self.judge.halves[o].next, ack);
                 self.streams[o].given_up = self.streams[o].given_up.max(ack);
-                self.judge.exchanges.requests_lost();
+                self.judge.exchanges.order.requests_lost(ack);
                 self.judge.queue.set_unknown();
             }
         }
@@ -900,7 +982,7 @@ impl Active {
     fn direction_ends(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) {
         self.judge.close(facts, cx, d, End::Closed);
         facts.fin[d] = true;
-        if facts.client != Some(d as u8) {
+        if facts.client() != Some(d as u8) {
             self.judge.unanswered(facts, cx, Some(NoResponse::Closed));
         }
     }
@@ -917,7 +999,7 @@ impl Active {
             self.judge.emit_early(facts, cx);
         }
         let heard = facts
-            .client
+            .client()
             .is_some_and(|client| facts.known[1 - usize::from(client & 1)]);
         let reset = self.streams.iter().any(|stream| stream.reset);
         let why = if reset {

@@ -139,7 +139,7 @@ pub(crate) fn no_response(facts: &Facts, cx: &mut Context<'_>, request: Request,
 
 /// A connection attempt that was refused or not answered, at a port that is of interest.
 pub(crate) fn attempt(facts: &Facts, cx: &mut Context<'_>, time_ns: u64, why: NoResponse) {
-    let client = if facts.client == Some(1) {
+    let client = if facts.client() == Some(1) {
         Direction::FromB
     } else {
         Direction::FromA
@@ -150,7 +150,7 @@ pub(crate) fn attempt(facts: &Facts, cx: &mut Context<'_>, time_ns: u64, why: No
         .attempt_ports
         .iter()
         .any(|ports| ports.contains(&port));
-    if !cx.config.no_response || facts.client.is_none() || !(asked || cx.ports.contains(port)) {
+    if !cx.config.no_response || facts.client().is_none() || !(asked || cx.ports.contains(port)) {
         return;
     }
     if !cx.attempts.admit(cx.now_ns, cx.config.attempts_per_second) {
@@ -194,7 +194,7 @@ fn blank(
     request: Option<&Request>,
     origin: &Origin,
 ) -> HttpEvent {
-    let client = match facts.client {
+    let client = match facts.client() {
         Some(1) => Direction::FromB,
         _ => Direction::FromA,
     };

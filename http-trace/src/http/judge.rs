@@ -134,6 +134,11 @@ impl Judge {
         begins: bool,
         origin: &Origin,
     ) {
+        if facts.client() == Some(1 - d as u8) && !bytes.is_empty() {
+            self.exchanges
+                .order
+                .server_segment(self.halves[d].next, origin.ack());
+        }
         if self.halves[d].framer.phase() == Phase::Unsure {
             let resumes = begins && begins_message(bytes);
             if !resumes {
@@ -141,6 +146,9 @@ impl Judge {
                     facts.not_readable(cx, unreadable(bytes));
                 }
                 self.halves[d].next += bytes.len() as u64;
+                if facts.client() == Some(d as u8) {
+                    self.exchanges.order.gap_goes_on(self.halves[d].next);
+                }
                 return;
             }
             self.halves[d].framer.restart();
@@ -286,14 +294,12 @@ impl Judge {
 
     /// Messages may have gone by unseen in direction `d`.
     pub fn doubt(&mut self, facts: &Facts, d: usize) {
-        if facts.client != Some(1 - d as u8) {
-            self.exchanges.requests_lost();
-            // What came before the first request was another protocol's (SOCKS, PROXY), or from
-            // before the connection was taken up.
-            self.exchanges.order.initial = !facts.framed[d];
+        if facts.client() != Some(1 - d as u8) {
+            let end = self.halves[d].next;
+            self.exchanges.order.requests_lost(end);
             self.queue.set_unknown();
         }
-        if facts.client != Some(d as u8) {
+        if facts.client() != Some(d as u8) {
             self.exchanges.responses_lost = true;
             self.queue.set_unknown();
         }
@@ -503,7 +509,7 @@ impl Judge {
 
     /// Finds the exchange that the response head in direction `d` belongs to.
     fn answer(&mut self, facts: &Facts, d: usize) {
-        if facts.client != Some(1 - d as u8) {
+        if facts.client() != Some(1 - d as u8) {
             return;
         }
         let half = &self.halves[d];
@@ -531,7 +537,7 @@ impl Judge {
             }
             self.queue.push(request.kind);
         }
-        if self.exchanges.order.gap {
+        if self.exchanges.order.gap() {
             self.queue.set_unknown();
         }
     }
@@ -564,22 +570,23 @@ impl Judge {
         body: Body,
         origin: &Origin,
     ) {
+        let first = !facts.http;
         facts.met_http(cx, d, matches!(head, HeadFacts::Response { .. }));
         let message = match head {
             HeadFacts::Request { method } => {
-                self.turn(facts, cx, d);
+                self.turn(facts, cx, d, first);
                 self.request(facts, d, raw, method, origin, cx)
             }
             HeadFacts::Response { status: 0, .. } => {
                 cx.stats.bad_status += 1;
                 // Its request was answered, with nothing that could be an event.
-                self.turn(facts, cx, 1 - d);
+                self.turn(facts, cx, 1 - d, first);
                 self.answer(facts, d);
                 drop(self.exchanges.take_current());
                 Message::Uncounted
             }
             HeadFacts::Response { status, .. } => {
-                self.turn(facts, cx, 1 - d);
+                self.turn(facts, cx, 1 - d, first);
                 self.response(facts, d, &raw, status, body, origin)
             }
         };
@@ -624,28 +631,34 @@ impl Judge {
         let first = half.head_origin.unwrap_or(*origin);
         let Some((head, _)) = decode::request(&raw, half.head_len) else {
             // The framer saw a request line that is longer than what is kept of a head.
-            self.exchanges.requests_lost();
+            self.exchanges.order.requests_lost(half.next);
             cx.stats.requests_unmatched += 1;
             return Message::Uncounted;
         };
         let server = &self.halves[1 - d];
+        let server_next = server.next;
         let ack = first
             .ack()
             .map(|ack| server.position(facts.known[1 - d], ack));
-        let ordinal = self.exchanges.push(Request {
-            head,
-            kind: method,
-            ordinal: 0,
-            start: half.head_start,
-            end: half.next,
-            ack,
-            start_ns: first.time_ns,
-            end_ns: None,
-            body_bytes: 0,
-            after_gap: false,
-            reported: false,
-            origin: first,
-        });
+        let ordinal = self.exchanges.push(
+            Request {
+                head,
+                kind: method,
+                ordinal: 0,
+                start: half.head_start,
+                end: half.next,
+                ack,
+                start_ns: first.time_ns,
+                end_ns: None,
+                body_bytes: 0,
+                after_gap: false,
+                begins_batch: false,
+                first_known: false,
+                reported: false,
+                origin: first,
+            },
+            server_next,
+        );
         self.halves[d].ordinal = ordinal;
         Message::Request
     }
@@ -706,11 +719,12 @@ impl Judge {
     }
 
     fn put_response(&mut self, facts: &Facts, response: Response) {
-        if facts.client.is_none() || self.exchanges.current.is_none() {
+        if facts.client().is_none() || self.exchanges.current.is_none() {
             // No request was ever seen: who answers is the server.
             self.exchanges.answer(response.start, None);
         }
         self.exchanges.hold_response(&response.head);
+        self.exchanges.count_final();
         let Some(current) = &mut self.exchanges.current else {
             return;
         };
@@ -752,8 +766,9 @@ impl Judge {
         let Some((head, _)) = decode::response(&raw, half.head_len, first.time_ns) else {
             return;
         };
-        self.turn(facts, cx, 1 - d);
+        let new = !facts.http;
         facts.met_http(cx, d, true);
+        self.turn(facts, cx, 1 - d, new);
         self.answer(facts, d);
         if (100..200).contains(&head.status) {
             return;
@@ -779,20 +794,25 @@ impl Judge {
         self.finish(facts, cx, How::Lost);
     }
 
-    /// The client is the sender of direction `d`.
-    fn turn(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) {
+    /// The client is the sender of direction `d`; `first` says that this shows in the connection's
+    /// first message.
+    fn turn(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, first: bool) {
         let client = Some(d as u8);
-        if facts.client == client {
+        if facts.client() == client {
             return;
         }
-        if facts.client.is_some() {
+        if facts.client().is_some() {
             // What was taken for the client answers, or the other way round: nothing that waits
             // can be paired.
             self.finish(facts, cx, How::Lost);
             self.unanswered(facts, cx, None);
-            self.exchanges.requests_lost();
+            if first {
+                self.exchanges.order.begin_unknown();
+            } else {
+                self.exchanges.order.requests_lost(self.halves[d].next);
+            }
         }
-        facts.client = client;
+        facts.set_client(d);
     }
 
     fn not_http(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, bytes: &[u8]) {
@@ -809,6 +829,10 @@ impl Judge {
             }
         }
         self.doubt(facts, d);
+        if !facts.framed[d] && facts.client() != Some(1 - d as u8) {
+            // What came before the first request is another protocol's (SOCKS, PROXY).
+            self.exchanges.order.begin_unknown();
+        }
     }
 
     fn become_opaque(&mut self, facts: &mut Facts) {
@@ -930,10 +954,6 @@ impl Judge {
         {
             return;
         }
-        let server = 1 - usize::from(facts.client.unwrap_or(0) & 1);
-        let known = matches!(how, How::Ended(end) if end != BodyEnd::Cut);
-        self.exchanges
-            .settle(known.then_some(self.halves[server].next));
         if let Some(exchange) = self.exchanges.take_current()
             && !exchange.emitted
         {

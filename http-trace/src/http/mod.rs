@@ -4,7 +4,7 @@
 //! - [`head`]: decoded heads; [`decode`] makes them, [`target`] takes a request's target apart,
 //!   [`fields`] what single fields say.
 //! - [`context`]: what the modules below are given from outside.
-//! - `transaction`: which response answers which request.
+//! - `transaction`: exchanges in flight; `order`: which response answers which request.
 //! - `emit`: from an exchange to its event.
 //! - `judge`: framing of both directions; decides what was a message.
 //! - `connection`: TCP below the judge: order, holes, SYN, FIN, RST.
@@ -16,5 +16,6 @@ pub(crate) mod emit;
 pub mod fields;
 pub mod head;
 pub(crate) mod judge;
+pub(crate) mod order;
 pub mod target;
 pub(crate) mod transaction;

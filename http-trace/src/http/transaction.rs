@@ -6,10 +6,10 @@
 
 use std::collections::VecDeque;
 
-use http_trace_common::flow::seq_distance;
 use http_trace_common::framer::{Body, MethodKind};
 
 use super::head::{RequestHead, ResponseHead};
+use super::order::Order;
 use crate::flow::Origin;
 
 /// Requests that may wait for their response on one connection; more lose their order.
@@ -33,6 +33,10 @@ pub(crate) struct Request {
     pub body_bytes: u64,
     /// Requests may have been lost before this one.
     pub after_gap: bool,
+    /// All that was asked before had been answered when this was sent, or was lost as a whole.
+    pub begins_batch: bool,
+    /// What came before it is not known at all.
+    pub first_known: bool,
     /// Reported as unanswered already.
     pub reported: bool,
     /// Where its head was seen.
@@ -72,25 +76,6 @@ pub(crate) struct Exchange {
     pub response: Option<Response>,
     /// The event was written before the end.
     pub emitted: bool,
-    /// There is, or was, a request.
-    pub matched: bool,
-}
-
-/// What outlives a quiet moment of the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Order {
-    /// How many exchanges there were.
-    pub ordinal: u32,
-    /// Requests may have been lost since the last one.
-    pub gap: bool,
-    /// The gap is the time before the connection was taken up.
-    pub initial: bool,
-    /// Sequence number after the last response that was matched.
-    pub matched_to: u32,
-    /// The client has sent a request before the answer to the one before.
-    pub pipelined: bool,
-    /// The end of the last response that was matched is not known; the next head is after it.
-    pub unsettled: bool,
 }
 
 /// The connection's exchanges in flight.
@@ -107,7 +92,8 @@ pub(crate) struct Exchanges {
     pub held: usize,
     /// Requests that were dropped because their response was not seen.
     pub unmatched: u64,
-    last_ack: Option<u64>,
+    /// Final responses since the last request.
+    finals: u8,
 }
 
 impl Exchanges {
@@ -116,23 +102,24 @@ impl Exchanges {
         self.waiting.is_empty() && self.current.is_none()
     }
 
-    /// Requests may be missing from here on.
-    pub fn requests_lost(&mut self) {
-        self.order.gap = true;
-        self.order.initial = false;
-    }
-
-    /// A request's head is complete. Its ordinal.
-    pub fn push(&mut self, mut request: Request) -> u32 {
+    /// A request's head is complete; `server_next` is how far the server's bytes were seen. Its
+    /// ordinal.
+    pub fn push(&mut self, mut request: Request, server_next: u64) -> u32 {
         self.order.ordinal = self.order.ordinal.saturating_add(1);
         let ordinal = self.order.ordinal;
         request.ordinal = ordinal;
-        request.after_gap = self.order.gap;
-        if !self.waiting.is_empty() && request.ack.is_some() && request.ack <= self.last_ack {
-            self.order.pipelined = true;
+        if self.waiting.front().is_some_and(|front| front.after_gap) {
+            let one = self.finals == 1 && request.ack == Some(server_next);
+            self.order.alternates(one);
         }
-        self.last_ack = request.ack.max(self.last_ack);
-        self.order.gap = false;
+        self.finals = 0;
+        let open = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.response.is_some() || current.emitted);
+        let lossy = self.responses_lost;
+        self.order
+            .request(&mut request, &self.waiting, open, lossy, server_next);
         if self.waiting.len() >= MAX_WAITING {
             self.drop_front();
             if let Some(front) = self.waiting.front_mut() {
@@ -158,17 +145,13 @@ impl Exchanges {
         if self.current.is_some() {
             return false;
         }
-        if self.order.unsettled {
-            self.order.unsettled = false;
-            self.order.matched_to = start as u32;
-        }
         let doubt =
             self.responses_lost || self.waiting.front().is_some_and(|front| front.after_gap);
         if !doubt {
             self.begin();
             return false;
         }
-        match ack.and_then(|ack| self.certain(start, ack)) {
+        match ack.and_then(|ack| self.order.certain(&self.waiting, start, ack)) {
             Some(index) => {
                 for _ in 0..index {
                     self.drop_front();
@@ -194,38 +177,6 @@ impl Exchanges {
         }
     }
 
-    /// Which waiting request a response answers for certain, order being in doubt.
-    fn certain(&self, start: u64, ack: u64) -> Option<usize> {
-        // What the server had received, and the client had sent before it saw the answer.
-        let possible =
-            |request: &Request| request.end <= ack && request.ack.is_some_and(|a| a <= start);
-        let last = self.waiting.iter().rposition(possible)?;
-        let request = self.waiting.get(last)?;
-        let gap_before = self
-            .waiting
-            .iter()
-            .take(last + 1)
-            .any(|request| request.after_gap);
-        let lost_behind = |next: &Request| next.after_gap && request.end < ack && next.start <= ack;
-        if self.waiting.get(last + 1).is_some_and(lost_behind)
-            || self.waiting.len() == last + 1 && self.order.gap && request.end < ack
-        {
-            return None;
-        }
-        if self.order.pipelined {
-            // Without a gap every request is known: a single possible one is it.
-            return (!gap_before && last == 0).then_some(0);
-        }
-        if gap_before {
-            // The server had said all it had to say when this was asked, and has since the last
-            // match answered something else: a client that does not pipeline has nothing open.
-            let drained = request.ack == Some(start);
-            let answered = seq_distance(self.order.matched_to, start as u32) > 0;
-            return (drained && (answered || self.order.initial)).then_some(last);
-        }
-        Some(last)
-    }
-
     fn begin(&mut self) {
         match self.waiting.pop_front() {
             Some(request) => {
@@ -236,7 +187,6 @@ impl Exchanges {
                     informational: Vec::new(),
                     response: None,
                     emitted: false,
-                    matched: true,
                 });
             }
             None => self.begin_orphan(),
@@ -251,7 +201,6 @@ impl Exchanges {
             informational: Vec::new(),
             response: None,
             emitted: false,
-            matched: false,
         });
     }
 
@@ -262,19 +211,13 @@ impl Exchanges {
         {
             self.order.ordinal = self.order.ordinal.saturating_add(1);
             current.ordinal = self.order.ordinal;
-            current.matched = false;
             self.waiting.push_front(request);
         }
     }
 
-    /// The current exchange's response is over at `end`; `None` when its end is not known.
-    pub fn settle(&mut self, end: Option<u64>) {
-        if self.current.as_ref().is_some_and(|current| current.matched) {
-            match end {
-                Some(end) => self.order.matched_to = end as u32,
-                None => self.order.unsettled = true,
-            }
-        }
+    /// A final response's head went by.
+    pub fn count_final(&mut self) {
+        self.finals = self.finals.saturating_add(1);
     }
 
     /// A response's head came into memory.
@@ -301,7 +244,6 @@ impl Exchanges {
             informational: Vec::new(),
             response: None,
             emitted: true,
-            matched: current.matched,
         };
         let exchange = std::mem::replace(current, rest);
         self.release(&exchange);

@@ -1,0 +1,143 @@
+//! How connections end, and requests that nothing answers.
+
+use crate::talk::{Bench, Side, Talk, check, get, ok};
+use http_trace::pipeline::PipelineConfig;
+use http_trace_common::record::flag;
+
+#[test]
+fn unanswered_requests() {
+    let asked = || Talk::open().c(&get("/1"));
+    check(
+        "closed",
+        &asked().s_ack().s_fin().c_fin(),
+        &["GET /1 -> Closed"],
+    );
+    check(
+        "reset by the server",
+        &asked().s_rst(),
+        &["GET /1 -> Reset"],
+    );
+    check(
+        "reset by the client",
+        &asked().s_ack().c_rst(),
+        &["GET /1 -> Reset"],
+    );
+    let later = asked().s_ack().wait_ms(31_000).c_ack();
+    check("timeout", &later, &["GET /1 -> Timeout"]);
+    check(
+        "timeout, then an answer after all",
+        &later.s(&ok("a")),
+        &["GET /1 -> Timeout", "GET /1 -> 200 OK 1 Length"],
+    );
+    check(
+        "half-closed and answered",
+        &asked().c_fin().s(&ok("a")).s_fin(),
+        &["GET /1 -> 200 OK 1 Length"],
+    );
+    check("the capture ends", &asked(), &[]);
+    check(
+        "two of three",
+        &Talk::open()
+            .c(&get("/1"))
+            .c(&get("/2"))
+            .c(&get("/3"))
+            .s(&ok("a"))
+            .s_fin()
+            .c_fin(),
+        &[
+            "GET /1 -> 200 OK 1 Length",
+            "GET /2 -> Closed",
+            "GET /3 -> Closed",
+        ],
+    );
+    let off = PipelineConfig {
+        no_response: false,
+        ..PipelineConfig::default()
+    };
+    assert_eq!(asked().s_rst().judged_with(off), [] as [&str; 0]);
+}
+
+#[test]
+fn cut_messages() {
+    let half = || {
+        Talk::open()
+            .c(&get("/1"))
+            .s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+    };
+    let cut = ["GET /1 -> 200 OK 3 Cut missing [End]"];
+    check("RST", &half().s_rst(), &cut);
+    check("RST of the client", &half().c_ack().c_rst(), &cut);
+    check("FIN", &half().s_fin().c_fin(), &cut);
+    check(
+        "the capture ends",
+        &half(),
+        &["(finish)", "GET /1 -> 200 OK 3 missing [End]"],
+    );
+    let head = Talk::open()
+        .c(&get("/1"))
+        .s("HTTP/1.1 200 OK\r\nA: b\r\nCut");
+    check(
+        "FIN in a head",
+        &head.clone().s_fin().c_fin(),
+        &["GET /1 -> 200 OK missing [Headers, Body, End]"],
+    );
+    check(
+        "the capture ends in a head",
+        &head,
+        &["(finish)", "GET /1 -> 200 OK missing [Headers, Body, End]"],
+    );
+    let line = Talk::open().c(&get("/1")).s("HTTP/1.1 200 O");
+    check(
+        "FIN in a status line",
+        &line.s_fin().c_fin(),
+        &["GET /1 -> Closed"],
+    );
+    let open = Talk::open().c(&get("/1")).s("HTTP/1.1 200 OK\r\n\r\nabc");
+    check(
+        "RST instead of the close that ends the body",
+        &open.s_rst(),
+        &cut,
+    );
+}
+
+#[test]
+fn failed_attempts_are_told_where_http_is_spoken() {
+    let http = Talk::open().c(&get("/1")).s(&ok("a")).c_fin().s_fin();
+    let attempt = |port: u16, server_port: u16, answer: bool, now_ns: u64| {
+        let mut talk = Talk::new();
+        (talk.client_port, talk.now_ns) = (port, now_ns);
+        talk.client += 1;
+        let mut syn = talk.seg(Side::Client, b"").flag(flag::SYN);
+        syn.ack = None;
+        talk = talk.push(syn);
+        if answer {
+            let mut rst = talk.seg(Side::Server, b"").flag(flag::RST);
+            rst.seq = 0;
+            talk = talk.push(rst);
+        }
+        for seg in &mut talk.segs {
+            seg.server_port = server_port;
+        }
+        talk
+    };
+    let mut bench = Bench::new(PipelineConfig::default());
+    bench.push_all(&attempt(1, 80, true, http.now_ns).segs);
+    assert_eq!(bench.lines, [] as [&str; 0], "no HTTP was seen yet");
+    bench.push_all(&http.segs);
+    bench.push_all(&attempt(2, 80, true, http.now_ns).segs);
+    bench.push_all(&attempt(3, 81, true, http.now_ns).segs);
+    bench.push_all(&attempt(4, 80, false, http.now_ns).segs);
+    bench.tick(http.now_ns + 40_000_000_000);
+    let expected = [
+        "GET /1 -> 200 OK 1 Length",
+        "? -> Refused missing [Request]",
+        "? -> Unreachable missing [Request]",
+    ];
+    assert_eq!(bench.lines, expected);
+    let client = bench
+        .events
+        .iter()
+        .map(|event| event.client.port)
+        .collect::<Vec<_>>();
+    assert_eq!(client, [40_000, 2, 4]);
+}

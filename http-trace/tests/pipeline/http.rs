@@ -1,0 +1,410 @@
+//! Messages: what RFC 9110 and 9112 say of framing, pairing and the exchanges around a response.
+
+use crate::talk::{Bench, MS, START_NS, Talk, check, get, ok};
+use http_trace::pipeline::{Emit, PipelineConfig};
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn one_exchange_after_another() {
+    let talk = Talk::open()
+        .c(&get("/1"))
+        .s(&ok("hello"))
+        .c(&get("/2"))
+        .s(&ok(""));
+    check(
+        "keep-alive",
+        &talk,
+        &["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 0 Length"],
+    );
+    let talk = Talk::open()
+        .c(&(get("/1") + &get("/2")))
+        .s(&(ok("a") + &ok("bc")));
+    check(
+        "pipelined",
+        &talk,
+        &["GET /1 -> 200 OK 1 Length", "GET /2 -> 200 OK 2 Length"],
+    );
+    let mut talk = Talk::open();
+    for byte in get("/1").bytes() {
+        talk = talk.c(std::str::from_utf8(&[byte]).expect("ASCII"));
+    }
+    for byte in ok("hello").bytes() {
+        talk = talk.s(std::str::from_utf8(&[byte]).expect("ASCII"));
+    }
+    check("a byte a segment", &talk, &["GET /1 -> 200 OK 5 Length"]);
+}
+
+#[test]
+fn bodies_end_as_rfc_9112_says() {
+    let until_close = "HTTP/1.1 200 OK\r\n\r\nabc";
+    for (name, request, response, expected) in [
+        (
+            "chunked",
+            "GET",
+            format!("{CHUNKED}3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: v\r\n\r\n"),
+            "200 OK 5 Chunked",
+        ),
+        ("close", "GET", until_close.to_owned(), "200 OK 3 Close"),
+        (
+            "HEAD",
+            "HEAD",
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".into(),
+            "200 OK 0 None",
+        ),
+        (
+            "204",
+            "GET",
+            "HTTP/1.1 204 No\r\n\r\n".into(),
+            "204 No 0 None",
+        ),
+        (
+            "304",
+            "GET",
+            "HTTP/1.1 304 \r\nContent-Length: 9\r\n\r\n".into(),
+            "304  0 None",
+        ),
+        (
+            "CONNECT",
+            "CONNECT",
+            "HTTP/1.1 200 OK\r\n\r\n\x16\x03\x01".into(),
+            "200 OK 0 Tunnel",
+        ),
+        (
+            "CONNECT refused",
+            "CONNECT",
+            "HTTP/1.1 403 F\r\nContent-Length: 1\r\n\r\nx".into(),
+            "403 F 1 Length",
+        ),
+        (
+            "101",
+            "GET",
+            "HTTP/1.1 101 S\r\nUpgrade: w\r\n\r\n\x01\x02".into(),
+            "101 S 0 Tunnel",
+        ),
+        (
+            "repeated length",
+            "GET",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx".into(),
+            "200 OK 1 Length flags length_repeated",
+        ),
+    ] {
+        let request = format!("{request} /x HTTP/1.1\r\n\r\n");
+        let talk = Talk::open().c(&request).s(&response).s_fin().c_fin();
+        let method = request.split(' ').next().expect("a method");
+        check(name, &talk, &[&format!("{method} /x -> {expected}")]);
+    }
+}
+
+#[test]
+fn what_follows_a_tunnel_is_not_looked_at() {
+    let talk = Talk::open()
+        .c("GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")
+        .s("HTTP/1.1 101 Switching\r\n\r\n")
+        .c(&get("/inside"))
+        .s(&ok("inside"));
+    check("101", &talk, &["GET /ws -> 101 Switching 0 Tunnel"]);
+}
+
+#[test]
+fn informational_heads_ride_on_their_final_response() {
+    let talk = Talk::open()
+        .c("POST /1 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        .s("HTTP/1.1 100 Continue\r\n\r\n")
+        .c("ab")
+        .s("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+        .s(&ok("z"))
+        .c(&get("/2"))
+        .s(&ok(""));
+    check(
+        "100 and 103",
+        &talk,
+        &[
+            "POST /1 -> 100 103 200 OK 1 Length",
+            "GET /2 -> 200 OK 0 Length",
+        ],
+    );
+    let talk = Talk::open()
+        .c(&get("/1"))
+        .s("HTTP/1.1 102 Processing\r\n\r\n")
+        .s_fin()
+        .c_fin();
+    check("alone", &talk, &["GET /1 -> 102 Processing 0 None"]);
+}
+
+#[test]
+fn an_unsolicited_408_answers_nothing() {
+    let timeout = "HTTP/1.1 408 T\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let talk = Talk::open()
+        .c(&get("/1"))
+        .s(&ok("a"))
+        .wait_ms(60_000)
+        .s(timeout)
+        .s_fin()
+        .c_fin();
+    check(
+        "idle",
+        &talk,
+        &[
+            "GET /1 -> 200 OK 1 Length",
+            "? -> 408 T 0 Length missing [Request]",
+        ],
+    );
+    // The request crossed it on the way: the server had not seen it.
+    let talk = Talk::open().c(&get("/1")).s(&ok("a"));
+    let late = talk.seg(crate::talk::Side::Server, timeout.as_bytes());
+    let talk = talk.c(&get("/2")).push(late);
+    check(
+        "crossing",
+        &talk,
+        &[
+            "GET /1 -> 200 OK 1 Length",
+            "? -> 408 T 0 Length missing [Request]",
+        ],
+    );
+    // Half a request was there: it is answered, though nobody can show all of it.
+    let talk = Talk::open()
+        .c("GET /slow HTTP/1.1\r\nHo")
+        .s(timeout)
+        .s_fin()
+        .c_fin();
+    check(
+        "partial request",
+        &talk,
+        &["? -> 408 T 0 Length missing [Request]"],
+    );
+}
+
+#[test]
+fn a_response_may_come_before_its_request_has_ended() {
+    let talk = Talk::open()
+        .c("POST /1 HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")
+        .s("HTTP/1.1 413 L\r\nContent-Length: 0\r\n\r\n")
+        .c("defghij")
+        .c(&get("/2"))
+        .s(&ok("x"));
+    check(
+        "early",
+        &talk,
+        &["POST /1 -> 413 L 0 Length", "GET /2 -> 200 OK 1 Length"],
+    );
+}
+
+#[test]
+fn leniencies_are_flags() {
+    for (name, response, expected) in [
+        (
+            "bare LF",
+            "HTTP/1.1 200 OK\nContent-Length: 1\n\nx",
+            "200 OK 1 Length flags bare_lf",
+        ),
+        (
+            "fold",
+            "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 1\r\n\r\nx",
+            "200 OK 1 Length flags obs_fold",
+        ),
+        (
+            "leading",
+            "\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+            "200 OK 1 Length flags leading_crlf",
+        ),
+        (
+            "no colon",
+            "HTTP/1.1 200 OK\r\nnonsense\r\nContent-Length: 1\r\n\r\nx",
+            "200 OK 1 Length flags line_without_colon",
+        ),
+        (
+            "conflict",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+            "200 OK 0 missing [Body, End] flags length_conflict",
+        ),
+        (
+            "both",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "200 OK 0 Chunked flags coding_and_length",
+        ),
+        (
+            "no reason",
+            "HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n",
+            "404  0 Length",
+        ),
+    ] {
+        let talk = Talk::open().c(&get("/x")).s(response);
+        check(name, &talk, &[&format!("GET /x -> {expected}")]);
+    }
+}
+
+#[test]
+fn an_impossible_status_is_no_event_and_what_follows_is_found() {
+    for code in ["000", "1000", "99", "2x0"] {
+        let talk = Talk::open()
+            .c(&get("/1"))
+            .s(&format!(
+                "HTTP/1.1 {code} Odd\r\nContent-Length: 3\r\n\r\nabc"
+            ))
+            .c(&get("/2"))
+            .s(&ok("z"));
+        check(code, &talk, &["GET /2 -> 200 OK 1 Length"]);
+    }
+}
+
+#[test]
+fn a_head_longer_than_what_is_kept_is_flagged_and_followed() {
+    let long = format!(
+        "HTTP/1.1 200 OK\r\nA: b\r\nX: {}\r\nContent-Length: 3\r\n\r\nabc",
+        "x".repeat(80_000)
+    );
+    let talk = Talk::open()
+        .c(&get("/1"))
+        .s(&long)
+        .c(&get("/2"))
+        .s(&ok("z"));
+    check(
+        "80 KB",
+        &talk,
+        &[
+            "GET /1 -> 200 OK 3 Length flags headers_truncated",
+            "GET /2 -> 200 OK 1 Length",
+        ],
+    );
+}
+
+#[test]
+fn emission() {
+    let slow = || {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
+        Talk::open()
+            .c(&get("/1"))
+            .s(head)
+            .wait_ms(5_000)
+            .c_ack()
+            .s("defghij")
+            .c(&get("/2"))
+            .s(&ok("z"))
+    };
+    for (emit, expected) in [
+        (
+            Emit::Auto,
+            [
+                "GET /1 -> 200 OK 3 missing [End]",
+                "GET /2 -> 200 OK 1 Length",
+            ],
+        ),
+        (
+            Emit::End,
+            ["GET /1 -> 200 OK 10 Length", "GET /2 -> 200 OK 1 Length"],
+        ),
+        (
+            Emit::Head,
+            [
+                "GET /1 -> 200 OK 0 missing [End]",
+                "GET /2 -> 200 OK 0 missing [End]",
+            ],
+        ),
+    ] {
+        let config = PipelineConfig {
+            emit,
+            ..PipelineConfig::default()
+        };
+        assert_eq!(slow().judged_with(config), expected, "{emit:?}");
+    }
+    // Time alone does it too.
+    let mut bench = Bench::new(PipelineConfig::default());
+    let talk = Talk::open()
+        .c(&get("/1"))
+        .s("HTTP/1.1 200 OK\r\n\r\ndata: 1\n");
+    bench.push_all(&talk.segs);
+    bench.tick(START_NS + 1_900 * MS);
+    assert_eq!(bench.lines, [] as [&str; 0]);
+    bench.tick(START_NS + 2_100 * MS);
+    assert_eq!(bench.lines, ["GET /1 -> 200 OK 8 missing [End]"]);
+    assert_eq!(bench.finish().len(), 1);
+}
+
+#[test]
+fn times_and_sizes() {
+    let talk = Talk::open()
+        .c("POST /1 HTTP/1.1\r\nContent-Length: 4\r\n\r\nab")
+        .c("cd")
+        .s("HTTP/1.1 200 OK\r\nTransfer-")
+        .s("Encoding: chunked\r\n\r\n")
+        .s("3\r\nabc\r\n")
+        .s("0\r\n\r\n");
+    let mut bench = Bench::new(PipelineConfig::default());
+    bench.push_all(&talk.segs);
+    let event = &bench.events[0];
+    let at = |n: u64| Some(START_NS + n * MS);
+    assert_eq!(
+        (event.request_start_ns, event.request_end_ns),
+        (at(3), at(4))
+    );
+    assert_eq!(
+        (
+            event.response_start_ns,
+            event.head_end_ns,
+            event.response_end_ns
+        ),
+        (at(5), at(6), at(8))
+    );
+    assert_eq!(
+        (event.body_bytes, event.request_body_bytes),
+        (Some(3), Some(4))
+    );
+    let head = event.response.as_ref().expect("a response").wire_len;
+    assert_eq!(event.response_bytes, Some(head + 8 + 5));
+    assert_eq!((event.client.port, event.server.port), (40_000, 80));
+    assert_eq!((event.connection, event.ordinal, event.sequence), (1, 1, 0));
+}
+
+#[test]
+fn what_cannot_be_read_is_counted_by_protocol_and_port() {
+    let mut bench = Bench::new(PipelineConfig::default());
+    for (port, first) in [
+        (1, "\x16\x03\x01\x02\x00"),
+        (2, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        (3, "SSH-2.0-x\r\n"),
+        (4, "\x16\x03\x03\x01\x00"),
+    ] {
+        let mut talk = Talk::new();
+        talk.client_port = port;
+        bench.push_all(&talk.handshake().c(first).s("\x16\x03\x03\x00").c("xx").segs);
+    }
+    let counted: Vec<_> = bench
+        .pipeline
+        .stats()
+        .unreadable
+        .iter()
+        .map(|((kind, port), n)| (kind.name(), *port, *n))
+        .collect();
+    assert_eq!(
+        counted,
+        [("TLS", 80, 2), ("HTTP/2", 80, 1), ("other", 80, 1)]
+    );
+    assert_eq!(bench.finish(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_connection_that_begins_otherwise_may_turn_to_http() {
+    let talk = Talk::open()
+        .c("\x05\x01\x00")
+        .s("\x05\x00")
+        .c("\x05\x01\x00\x01abcd\x00\x50")
+        .s("\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00");
+    let talk = talk.c(&get("/1")).s(&ok("a")).c(&get("/2")).s(&ok("bc"));
+    check(
+        "SOCKS",
+        &talk,
+        &[
+            "GET /1 -> 200 OK 1 Length flags resynchronised",
+            "GET /2 -> 200 OK 2 Length",
+        ],
+    );
+    let talk = Talk::open()
+        .c("\x16\x03\x01\x00\x05hello")
+        .s("HTTP/1.1 400 B\r\nContent-Length: 0\r\n\r\n");
+    check(
+        "TLS to an HTTP port",
+        &talk,
+        &["? -> 400 B 0 Length missing [Request]"],
+    );
+}

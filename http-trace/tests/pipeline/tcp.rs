@@ -1,0 +1,310 @@
+//! Segments: order, copies, overlaps, holes, wrap-around, reuse of a tuple, forgeries.
+
+use crate::talk::{Side, Talk, check, get, ok};
+use http_trace_common::record::flag;
+
+const TWO: [&str; 2] = ["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 2 Length"];
+
+#[test]
+fn order_and_copies_change_nothing() {
+    let (one, two) = (get("/1"), get("/2"));
+    let answer = ok("hello");
+    let (head, body) = answer.split_at(20);
+    let talk = Talk::open()
+        .c(&one)
+        .s(head)
+        .s(body)
+        .early(1)
+        .c(&two)
+        .s(&ok("ab"));
+    check("response out of order", &talk, &TWO);
+    let talk = Talk::open()
+        .c(&one)
+        .s(&answer)
+        .early(1)
+        .c(&two)
+        .s(&ok("ab"));
+    check("request after its response", &talk, &TWO);
+    let talk = Talk::open()
+        .c(&one)
+        .s(&answer)
+        .c(&two)
+        .s(&ok("ab"))
+        .early(1);
+    check("second request after its response", &talk, &TWO);
+    let talk = Talk::open()
+        .c(&one)
+        .again()
+        .s(&answer)
+        .again()
+        .c(&two)
+        .again()
+        .s(&ok("ab"))
+        .again();
+    check("every segment twice", &talk, &TWO);
+    let (first, second) = one.split_at(9);
+    let talk = Talk::open()
+        .c(first)
+        .c(second)
+        .early(1)
+        .s(head)
+        .s(body)
+        .early(1)
+        .c(&two)
+        .s(&ok("ab"));
+    check("both out of order", &talk, &TWO);
+}
+
+#[test]
+fn sequence_numbers_wrap() {
+    for before in [1, 2, 30, 60] {
+        let talk = Talk::with_isn(0u32.wrapping_sub(before), 0u32.wrapping_sub(before)).handshake();
+        let talk = talk
+            .c(&get("/1"))
+            .s(&ok("hello"))
+            .c(&get("/2"))
+            .s(&ok("ab"));
+        check("wrap", &talk, &TWO);
+        let talk = Talk::with_isn(0u32.wrapping_sub(before), 0u32.wrapping_sub(before)).handshake();
+        let talk = talk
+            .c(&get("/1"))
+            .s(&ok("hello"))
+            .early(1)
+            .c(&get("/2"))
+            .s(&ok("ab"))
+            .early(1);
+        check("wrap, reordered", &talk, &TWO);
+    }
+}
+
+#[test]
+fn the_first_copy_of_a_byte_wins_and_a_difference_is_flagged() {
+    // Both copies wait, because the segment before them comes last.
+    let talk = Talk::open().c(&get("/1")).s("HTTP/1.1 200 OK\r\n");
+    let base = talk.server;
+    let mut first = talk.seg(Side::Server, b"X: first\r\nContent-Length: 0\r\n\r\n");
+    let mut other = talk.seg(Side::Server, b"X: other\r\nContent-Length: 0\r\n\r\n");
+    (first.seq, other.seq) = (base, base);
+    let mut talk = Talk::open().c(&get("/1"));
+    talk = talk.push(first).push(other);
+    let line = talk.seg(Side::Server, b"HTTP/1.1 200 OK\r\n");
+    let talk = talk.push(line);
+    let mut bench = crate::talk::Bench::new(http_trace::pipeline::PipelineConfig::default());
+    bench.push_all(&talk.segs);
+    assert_eq!(
+        bench.lines,
+        ["GET /1 -> 200 OK 0 Length flags overlap_differs"]
+    );
+    let value = bench.events[0]
+        .response
+        .as_ref()
+        .and_then(|head| head.headers.first("x").cloned());
+    assert_eq!(value.as_deref(), Some(&b"first"[..]));
+}
+
+#[test]
+fn partial_retransmissions_bring_what_is_new() {
+    let answer = ok("hello");
+    let talk = Talk::open().c(&get("/1")).s(&answer[..30]);
+    let mut overlapping = talk.seg(Side::Server, &answer.as_bytes()[10..]);
+    overlapping.seq = overlapping.seq.wrapping_sub(20);
+    let mut talk = talk.push(overlapping);
+    talk.server = talk.server.wrapping_add(answer.len() as u32 - 30);
+    check("overlap", &talk.c(&get("/2")).s(&ok("ab")), &TWO);
+}
+
+#[test]
+fn probes_are_not_data() {
+    let talk = Talk::open().c(&get("/1")).s(&ok("hello"));
+    let mut probe = talk.seg(Side::Client, b"\0");
+    probe.seq = probe.seq.wrapping_sub(1);
+    let mut empty = talk.seg(Side::Server, b"");
+    empty.seq = empty.seq.wrapping_sub(1);
+    let talk = talk
+        .push(probe)
+        .push(empty)
+        .wait_ms(45_000)
+        .c(&get("/2"))
+        .s(&ok("ab"));
+    check("keep-alive probes", &talk, &TWO);
+}
+
+#[test]
+fn data_with_syn_and_fin() {
+    let mut talk = Talk::new();
+    talk.client += 1;
+    let mut syn = talk.seg(Side::Client, get("/1").as_bytes()).flag(flag::SYN);
+    syn.ack = None;
+    talk = talk.push(syn);
+    talk.client += get("/1").len() as u32;
+    talk.server += 1;
+    let answer = talk.seg(Side::Server, b"").flag(flag::SYN);
+    talk = talk.push(answer).s(&ok("hello")).c(&get("/2"));
+    let talk = talk
+        .send(Side::Server, ok("ab").as_bytes(), flag::FIN)
+        .c_fin();
+    check("fast open, and FIN with data", &talk, &TWO);
+}
+
+#[test]
+fn a_tuple_is_used_again() {
+    let second = |mut talk: Talk, client, server| {
+        (talk.client, talk.server) = (client, server);
+        talk.handshake().c(&get("/2")).s(&ok("ab"))
+    };
+    let first = || Talk::open().c(&get("/1")).s(&ok("hello"));
+    check(
+        "after close",
+        &second(first().c_fin().s_fin(), 7_000_000, 9_000_000),
+        &TWO,
+    );
+    check(
+        "after reset",
+        &second(first().c_rst(), 7_000_000, 9_000_000),
+        &TWO,
+    );
+    check(
+        "close not seen",
+        &second(first(), 7_000_000, 9_000_000),
+        &TWO,
+    );
+    check(
+        "close not seen, numbers close by",
+        &second(first(), 2_000, 501_000),
+        &TWO,
+    );
+    let unfinished = Talk::open()
+        .c(&get("/0"))
+        .s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
+    let events = second(unfinished, 7_000_000, 9_000_000).judged();
+    assert_eq!(
+        events,
+        [
+            "GET /0 -> 200 OK 3 Cut missing [End]",
+            "GET /2 -> 200 OK 2 Length"
+        ]
+    );
+}
+
+#[test]
+fn forgeries_do_not_end_a_connection() {
+    let first = || Talk::open().c(&get("/1"));
+    let rest = |talk: Talk| talk.s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
+    for off in [1u32, 1000, 70_000, 0u32.wrapping_sub(5000)] {
+        let talk = first();
+        let mut forged = talk.seg(Side::Server, b"").flag(flag::RST);
+        forged.seq = forged.seq.wrapping_add(off);
+        check(
+            "RST not at the expected number",
+            &rest(talk.push(forged)),
+            &TWO,
+        );
+        let talk = first();
+        let mut forged = talk.seg(Side::Client, b"").flag(flag::RST);
+        forged.seq = forged.seq.wrapping_add(off);
+        check(
+            "RST of the client not at the expected number",
+            &rest(talk.push(forged)),
+            &TWO,
+        );
+    }
+    let talk = first();
+    let mut forged = talk.seg(Side::Client, b"").flag(flag::SYN);
+    (forged.seq, forged.ack) = (3_000_000, None);
+    check("SYN", &rest(talk.push(forged.clone())), &TWO);
+    // Data follows it, but nobody acknowledged it.
+    let talk = first().push(forged);
+    let mut data = talk.seg(Side::Client, get("/forged").as_bytes());
+    data.seq = 3_000_000;
+    check("SYN and data", &rest(talk.push(data)), &TWO);
+}
+
+#[test]
+fn late_copies_of_a_closed_connection_make_nothing() {
+    let talk = Talk::open().c(&get("/1")).s(&ok("hello")).c_fin().s_fin();
+    let copies: Vec<_> = talk
+        .segs
+        .iter()
+        .filter(|seg| !seg.bytes.is_empty())
+        .cloned()
+        .collect();
+    let talk = copies.into_iter().fold(talk, Talk::push);
+    check("copies", &talk, &TWO[..1]);
+}
+
+#[test]
+fn a_connection_is_taken_up_in_the_middle() {
+    let body = "x".repeat(40);
+    let talk = Talk::new()
+        .s("rest of a body")
+        .c(&get("/1"))
+        .s(&ok("hello"))
+        .c(&get("/2"))
+        .s(&ok("ab"));
+    check(
+        "at a request",
+        &talk,
+        &["GET /1 -> 200 OK 5 Length flags resynchronised", TWO[1]],
+    );
+    let talk = Talk::new().s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
+    check(
+        "at a response",
+        &talk,
+        &[
+            "? -> 200 OK 5 Length missing [Request] flags resynchronised",
+            TWO[1],
+        ],
+    );
+    let talk = Talk::new()
+        .c(&body)
+        .c(&body)
+        .s_ack()
+        .s(&ok("hello"))
+        .c(&get("/2"))
+        .s(&ok("ab"));
+    check(
+        "in a request's body",
+        &talk,
+        &[
+            "? -> 200 OK 5 Length missing [Request] flags resynchronised",
+            TWO[1],
+        ],
+    );
+    // A batch of two was cut by the capture's start: nobody can say which of them is answered.
+    let talk = Talk::new().c(&get("/b")).c(&get("/c"));
+    let mut talk = talk.s(&ok("1"));
+    for seg in &mut talk.segs {
+        if seg.from == Side::Client {
+            seg.ack = Some(500_000);
+        }
+    }
+    let events = talk.s(&ok("2")).s(&ok("3")).judged();
+    assert!(
+        events.iter().all(|line| line.starts_with("? ->")),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn one_direction_alone() {
+    let talk = Talk::open()
+        .c(&get("/1"))
+        .s(&ok("hello"))
+        .c(&get("/2"))
+        .s(&ok("ab"))
+        .c_fin()
+        .s_fin();
+    let mut server = talk.clone();
+    server.segs.retain(|seg| seg.from == Side::Server);
+    check(
+        "responses",
+        &server,
+        &[
+            "? -> 200 OK 5 Length missing [Request]",
+            "? -> 200 OK 2 Length missing [Request]",
+        ],
+    );
+    let mut client = talk;
+    client.segs.retain(|seg| seg.from == Side::Client);
+    check("requests", &client, &[]);
+}
