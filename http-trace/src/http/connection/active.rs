@@ -1,0 +1,252 @@
+//! Both directions of a connection at work: which pieces are next, what waits for what, and when
+//! waiting ends.
+
+use http_trace_common::framer::Phase;
+use http_trace_common::record::Hook;
+
+use super::FAR;
+use super::facts::Facts;
+use super::syn::NewSyn;
+use crate::event::NoResponse;
+use crate::flow::Origin;
+use crate::flow::reassembly::{Buffer, Content, Piece, position};
+use crate::http::context::{Context, Emit};
+use crate::http::judge::{End, Half, Judge};
+
+/// One direction's TCP state while something is in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    pub buffer: Buffer<Origin>,
+    /// Position up to which the peer has acknowledged.
+    pub acked: u64,
+    /// Position before which missing bytes are not waited for.
+    pub given_up: u64,
+    /// Since when bytes that the peer has acknowledged are missing; 0 when none are.
+    pub short_ns: u64,
+    /// Since when the next byte is missing, or bytes wait for the other direction; 0 for neither.
+    pub waiting_ns: u64,
+    pub fin: Option<u64>,
+    /// A RST came that was not at the expected place.
+    pub reset: bool,
+}
+
+impl Stream {
+    /// Whether the peer has acknowledged bytes that are missing.
+    pub fn is_short(&self, half: &Half) -> bool {
+        let missing = self.acked.saturating_sub(half.next);
+        self.fin.is_none()
+            && self.acked > self.given_up
+            && (2..=FAR).contains(&missing)
+            && half.framer.skippable() != u64::MAX
+    }
+}
+
+/// What is kept while something is in flight.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub judge: Judge,
+    pub streams: [Stream; 2],
+    pub syn: Option<NewSyn>,
+    /// Where what was last handed back to a filter ends, by direction.
+    pub handed_back: [u64; 2],
+}
+
+impl Active {
+    pub fn fin_waits(&self, facts: &Facts) -> bool {
+        (0..2).any(|d| self.streams[d].fin.is_some() && !facts.fin[d])
+    }
+
+    /// Whether bytes that acknowledge `origin.ack` must wait for a request that came later.
+    pub fn holds(&self, facts: &Facts, d: usize, origin: &Origin) -> bool {
+        let o = 1 - d;
+        if facts.client() == Some(d as u8) || !facts.known[o] || facts.opaque[o] || facts.fin[o] {
+            return false;
+        }
+        let Some(ack) = origin.ack() else {
+            return false;
+        };
+        let half = &self.judge.halves[o];
+        let stream = &self.streams[o];
+        let ack = position(half.next, ack);
+        if ack <= half.next.max(stream.given_up) || ack - half.next > FAR {
+            return false;
+        }
+        let mut missing = ack - half.next;
+        if let Some(fin) = stream.fin
+            && ack > fin
+        {
+            missing -= 1;
+        }
+        // One byte is a FIN that was not seen, or a probe's.
+        let too_short = missing <= 1 && half.framer.phase() == Phase::Idle;
+        !(missing == 0 || too_short || half.framer.skippable() >= missing)
+    }
+
+    /// The next piece of direction `d`, if it may be judged now.
+    pub fn ready(&mut self, facts: &Facts, d: usize, force: bool) -> Option<Piece<Origin>> {
+        let next = self.judge.halves[d].next;
+        let first = self.streams[d].buffer.first()?;
+        let old = first.end() <= next;
+        if !force && !old && (first.start > next || self.holds(facts, d, &first.meta)) {
+            return None;
+        }
+        self.streams[d].buffer.pop_from(next)
+    }
+
+    /// Judges all that is next, in both directions; with `force` also across holes.
+    pub fn drain(&mut self, facts: &mut Facts, cx: &mut Context<'_>, force: bool) {
+        // Requests first, so that what answers them finds them.
+        let client = facts.client().map_or(0, usize::from) & 1;
+        loop {
+            let mut progress = false;
+            for d in [client, 1 - client] {
+                while let Some(piece) = self.ready(facts, d, force) {
+                    progress = true;
+                    let next = self.judge.halves[d].next;
+                    if piece.start > next {
+                        self.hole(facts, cx, d, piece.start - next, &piece.meta);
+                    }
+                    match &piece.content {
+                        Content::Skip(n) => self.judge.skip(facts, cx, d, *n, &piece.meta),
+                        Content::Bytes(bytes) => {
+                            self.judge
+                                .feed(facts, cx, d, bytes, piece.begins, &piece.meta);
+                            self.goes_on(d);
+                        }
+                    }
+                }
+            }
+            if !progress {
+                break;
+            }
+        }
+        for d in 0..2 {
+            let stream = &mut self.streams[d];
+            stream.waiting_ns = match stream.buffer.first() {
+                None => 0,
+                Some(first) if stream.waiting_ns == 0 => first.meta.time_ns.max(1),
+                Some(_) => stream.waiting_ns,
+            };
+        }
+    }
+
+    pub fn hole(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        n: u64,
+        origin: &Origin,
+    ) {
+        cx.stats.holes += 1;
+        cx.stats.hole_bytes += n;
+        if origin.hook() != Hook::Capture {
+            cx.lose_bytes("hole", n);
+        }
+        self.judge.hole(facts, cx, d, n, origin);
+    }
+
+    /// How long direction `d` waits for what it waits for.
+    pub fn patience(&self, facts: &Facts, cx: &Context<'_>, d: usize) -> u64 {
+        let Some(first) = self.streams[d].buffer.first() else {
+            return u64::MAX;
+        };
+        let stream = &self.streams[d];
+        if stream.buffer.size() > cx.config.reorder_bytes_per_direction
+            || stream.given_up >= first.start
+        {
+            return 0;
+        }
+        if first.start <= self.judge.halves[d].next {
+            // It waits for the other direction, whose bytes it acknowledges.
+            return cx.config.hole_ns;
+        }
+        if stream.acked >= first.start || first.meta.framed_by_filter() {
+            cx.config.hole_ns
+        } else if !facts.known[1 - d] || first.meta.hook() != Hook::Capture {
+            cx.config.unseen_hole_ns
+        } else {
+            u64::MAX
+        }
+    }
+
+    /// Bytes of direction `d` were judged: the next hole is waited for again.
+    pub fn goes_on(&mut self, d: usize) {
+        let stream = &mut self.streams[d];
+        stream.given_up = stream.given_up.min(self.judge.halves[d].next);
+    }
+
+    /// Acknowledged bytes that have not come for long enough will not be waited for.
+    pub fn give_up_short(&mut self, cx: &Context<'_>, d: usize) {
+        let stream = &mut self.streams[d];
+        if stream.short_ns == 0 {
+            return;
+        }
+        if !stream.is_short(&self.judge.halves[d]) {
+            stream.short_ns = 0;
+        } else if cx.now_ns >= stream.short_ns.saturating_add(cx.config.hole_ns) {
+            stream.given_up = stream.acked;
+            stream.short_ns = 0;
+        }
+    }
+
+    /// Whether direction `d` has waited long enough and goes on without.
+    pub fn give_up(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) -> bool {
+        self.give_up_short(cx, d);
+        let since = self.streams[d].waiting_ns;
+        let patience = self.patience(facts, cx, d);
+        if patience == u64::MAX || patience > 0 && cx.now_ns < since.saturating_add(patience) {
+            return false;
+        }
+        let Some(first) = self.streams[d].buffer.first() else {
+            return false;
+        };
+        let (start, meta) = (first.start, first.meta);
+        let next = self.judge.halves[d].next;
+        if start > next {
+            self.hole(facts, cx, d, start - next, &meta);
+        } else {
+            let o = 1 - d;
+            if let Some(ack) = meta.ack() {
+                let ack = position(self.judge.halves[o].next, ack);
+                self.streams[o].given_up = self.streams[o].given_up.max(ack);
+                self.judge.exchanges.order.requests_lost(ack);
+                self.judge.queue.set_unknown();
+            }
+        }
+        self.streams[d].waiting_ns = 0;
+        true
+    }
+
+    /// Direction `d` has come to its FIN.
+    pub fn direction_ends(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) {
+        self.judge.close(facts, cx, d, End::Closed);
+        facts.fin[d] = true;
+        if facts.client() != Some(d as u8) {
+            self.judge.unanswered(facts, cx, Some(NoResponse::Closed));
+        }
+    }
+
+    /// Writes what is due by now.
+    pub fn due(&mut self, facts: &mut Facts, cx: &mut Context<'_>) {
+        let config = cx.config;
+        let exchanges = &mut self.judge.exchanges;
+        if config.emit == Emit::Auto
+            && let Some(current) = &exchanges.current
+            && let Some(response) = &current.response
+            && cx.now_ns >= response.head_end_ns.saturating_add(config.emit_after_ns)
+        {
+            self.judge.emit_early(facts, cx);
+        }
+        let heard = facts
+            .client()
+            .is_some_and(|client| facts.known[1 - usize::from(client & 1)]);
+        let reset = self.streams.iter().any(|stream| stream.reset);
+        let why = if reset {
+            NoResponse::Reset
+        } else {
+            NoResponse::Timeout
+        };
+        self.judge.overdue(facts, cx, why, heard);
+    }
+}

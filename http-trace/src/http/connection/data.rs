@@ -1,0 +1,190 @@
+//! Payload on its way to the judge: what is new of it, what is a copy, what must wait, and what
+//! cannot belong here.
+
+use http_trace_common::flow::seq_distance;
+use http_trace_common::framer::{Phase, RequestQueue};
+use http_trace_common::record::{Record, RecordHeader, flag};
+
+use super::{Connection, FAR, JUMP};
+use crate::flow::Origin;
+use crate::flow::reassembly::position;
+use crate::http::context::Context;
+use crate::http::judge::{Half, begins_message};
+
+impl Connection {
+    /// Direction `d` acknowledges the other's bytes.
+    pub(super) fn acknowledge(&mut self, d: usize, origin: &Origin) {
+        let o = 1 - d;
+        if let (Some(active), Some(ack), true) =
+            (&mut self.active, origin.ack(), self.facts.known[o])
+        {
+            let half = &active.judge.halves[o];
+            let stream = &mut active.streams[o];
+            stream.acked = stream.acked.max(position(half.next, ack));
+            if stream.short_ns == 0 && stream.is_short(half) {
+                stream.short_ns = origin.time_ns.max(1);
+            }
+        }
+    }
+
+    /// Whether a record of direction `d` acknowledges bytes of the other that were not seen. One
+    /// byte is a FIN's, or a probe's.
+    pub(super) fn acknowledges_unseen(&self, d: usize, header: &RecordHeader) -> bool {
+        let (facts, o) = (&self.facts, 1 - d);
+        let missing = seq_distance(facts.next[o], header.ack);
+        header.has(flag::ACK)
+            && facts.known[o]
+            && !facts.opaque[o]
+            && !facts.fin[o]
+            && (2..=FAR as i32).contains(&missing)
+    }
+
+    pub(super) fn data(
+        &mut self,
+        cx: &mut Context<'_>,
+        d: usize,
+        record: &Record<'_>,
+        origin: &Origin,
+    ) {
+        let header = record.header;
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        if self.facts.fin[d] {
+            cx.stats.copied_bytes += u64::from(header.len);
+            return;
+        }
+        let next = active.judge.halves[d].next;
+        let seq = position(next, header.seq);
+        let end = seq + record.bytes.len() as u64;
+        let skip_from = position(next, header.skip_from).min(seq);
+        let skip_to = position(next, header.skip_to).max(end);
+        let begins = if origin.framed_by_filter() {
+            flag::HEAD_BEGINS
+        } else {
+            flag::SEGMENT_BEGINS
+        };
+        let begins = header.has(begins);
+        if self.is_elsewhere(d, skip_from, record) {
+            cx.stats.ignored_segments += 1;
+            return;
+        }
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let next = active.judge.halves[d].next;
+        if active.syn.is_some_and(|syn| syn.d == d) && skip_from <= next && skip_to > next {
+            // The old connection goes on: the SYN was not the peer's.
+            active.syn = None;
+            cx.stats.ignored_segments += 1;
+        }
+        let copies = u32::from(header.retransmissions);
+        if copies > 0 {
+            active.judge.copied(d, seq, copies, &origin.interfaces);
+        }
+        if skip_to <= next {
+            if record.bytes.is_empty() {
+                return;
+            }
+            if begins && seq < next && self.rewinds(d, seq, record.bytes) {
+                return self.data(cx, d, record, origin);
+            }
+            let Some(active) = &mut self.active else {
+                return;
+            };
+            cx.stats.copied_bytes += record.bytes.len() as u64;
+            active.judge.copied(d, end, 1, &origin.interfaces);
+            return;
+        }
+        active.streams[d].reset = false;
+        if active.streams[d].buffer.is_empty()
+            && skip_from <= next
+            && !active.holds(&self.facts, d, origin)
+        {
+            let facts = &mut self.facts;
+            if seq > next {
+                active.judge.skip(facts, cx, d, seq - next, origin);
+            }
+            if end > next {
+                let past = next.saturating_sub(seq);
+                cx.stats.copied_bytes += past;
+                let bytes = record.bytes.get(past as usize..).unwrap_or_default();
+                active
+                    .judge
+                    .feed(facts, cx, d, bytes, begins && past == 0, origin);
+                active.goes_on(d);
+            }
+            let next = active.judge.halves[d].next;
+            if skip_to > next {
+                active.judge.skip(facts, cx, d, skip_to - next, origin);
+            }
+            return;
+        }
+        let buffer = &mut active.streams[d].buffer;
+        if seq > skip_from.max(next) {
+            buffer.insert_skip(skip_from.max(next), seq, *origin);
+        }
+        if end > next {
+            let past = next.saturating_sub(seq);
+            let bytes = record.bytes.get(past as usize..).unwrap_or_default();
+            let inserted = buffer.insert_bytes(seq + past, bytes, begins && past == 0, *origin);
+            cx.stats.copied_bytes += inserted.copied;
+            if inserted.differs {
+                cx.stats.overlaps_differ += 1;
+                active.judge.flag_next(d, "overlap_differs");
+            }
+        }
+        if skip_to > end.max(next) {
+            active.streams[d]
+                .buffer
+                .insert_skip(end.max(next), skip_to, *origin);
+        }
+    }
+
+    /// Whether bytes are so far from where the direction is that they cannot belong to it. Between
+    /// messages a start line there begins another connection.
+    pub(super) fn is_elsewhere(&mut self, d: usize, start: u64, record: &Record<'_>) -> bool {
+        let Some(active) = &self.active else {
+            return true;
+        };
+        let distance = active.judge.halves[d].next.abs_diff(start);
+        if distance <= JUMP {
+            return false;
+        }
+        let quiet = active.judge.exchanges.is_quiet()
+            && active.judge.halves.iter().all(Half::is_quiet)
+            && active.streams.iter().all(|stream| stream.buffer.is_empty());
+        let segment = record.header.has(flag::SEGMENT_BEGINS);
+        if !(quiet && segment && begins_message(record.bytes)) {
+            return distance > FAR;
+        }
+        if let Some(active) = &mut self.active {
+            let half = &mut active.judge.halves[d];
+            half.next = start;
+            half.framer.lose();
+            active.judge.queue = RequestQueue::new();
+            active.judge.exchanges.order.begin_unknown();
+        }
+        self.facts.known[1 - d] = false;
+        self.facts.start_known = [false; 2];
+        false
+    }
+
+    /// A direction that was taken up in the middle may turn out to begin earlier, as long as no
+    /// message was framed in it.
+    pub(super) fn rewinds(&mut self, d: usize, seq: u64, bytes: &[u8]) -> bool {
+        let facts = &self.facts;
+        if facts.framed[d] || facts.start_known[d] || facts.opaque[d] || !begins_message(bytes) {
+            return false;
+        }
+        let Some(active) = &mut self.active else {
+            return false;
+        };
+        let half = &mut active.judge.halves[d];
+        if half.framer.phase() != Phase::Unsure || half.next - seq > JUMP {
+            return false;
+        }
+        half.next = seq;
+        true
+    }
+}

@@ -1,0 +1,126 @@
+//! What is remembered of a connection while nothing is in flight: it must stay small.
+
+use http_trace_common::flow::Direction;
+
+use crate::http::context::Context;
+use crate::http::order::Order;
+use crate::stats::Unreadable;
+
+/// What is remembered of a connection while nothing is in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Number of the connection in this run, from 1.
+    pub number: u64,
+    /// When the pipeline will look at it again, 0 for never.
+    /// As [`timer`] makes it.
+    pub timer: u32,
+    /// Sequence numbers of each direction's next byte.
+    pub next: [u32; 2],
+    /// Sequence numbers of each direction's first byte.
+    pub start: [u32; 2],
+    pub order: Order,
+    /// Whether `next` is known.
+    pub known: [bool; 2],
+    pub start_known: [bool; 2],
+    /// Framing of the direction is lost.
+    pub unsure: [bool; 2],
+    /// A head was framed in the direction.
+    pub framed: [bool; 2],
+    /// The direction has come to its FIN.
+    pub fin: [bool; 2],
+    /// Index of the direction that the client sends in.
+    /// plus 1; 0 while it is not known.
+    client_plus_1: u8,
+    /// Bit by direction: bytes that are missing next have been waited for.
+    pub impatient: u8,
+    /// What the direction carries is not HTTP/1.x, for good.
+    pub opaque: [bool; 2],
+    pub closed: bool,
+    /// A message was framed.
+    pub http: bool,
+    /// Payload was seen.
+    pub payload: bool,
+    pub queue_unknown: bool,
+    /// An [`Unreadable`] as its number, 0 while nothing speaks against HTTP/1.x.
+    pub protocol: u8,
+}
+
+/// A deadline in units of 2^20 ns, never 0: two words are what a connection's place has left.
+pub(crate) const fn timer(deadline_ns: u64) -> u32 {
+    (deadline_ns >> 20) as u32 | 1
+}
+
+impl Facts {
+    /// Of connection `number`.
+    pub fn new(number: u64) -> Self {
+        Facts {
+            number,
+            ..Facts::default()
+        }
+    }
+
+    /// Index of the direction that the client sends in, if it is known.
+    pub const fn client(&self) -> Option<u8> {
+        self.client_plus_1.checked_sub(1)
+    }
+
+    /// The client sends in direction `d`.
+    pub const fn set_client(&mut self, d: usize) {
+        self.client_plus_1 = (d as u8 & 1) + 1;
+    }
+
+    fn direction(d: usize) -> Direction {
+        if d == 0 {
+            Direction::FromA
+        } else {
+            Direction::FromB
+        }
+    }
+
+    /// The server's port, as far as is known when direction `d` sends.
+    fn server_port(&self, cx: &Context<'_>) -> u16 {
+        match self.client() {
+            Some(client) => {
+                cx.key
+                    .sender(Self::direction(1 - usize::from(client & 1)))
+                    .1
+            }
+            None => cx.key.a_port.min(cx.key.b_port),
+        }
+    }
+
+    /// A message was framed in direction `d`.
+    pub fn met_http(&mut self, cx: &mut Context<'_>, d: usize, response: bool) {
+        self.framed[d & 1] = true;
+        if self.http {
+            return;
+        }
+        if let Some(kind) = kind_of(self.protocol) {
+            let port = self.server_port(cx);
+            cx.stats.uncount_unreadable(kind, port);
+        }
+        self.http = true;
+        cx.stats.http_flows += 1;
+        let server = if response { d } else { 1 - d };
+        cx.ports.insert(cx.key.sender(Self::direction(server)).1);
+    }
+
+    /// The connection's first bytes are of another protocol.
+    pub fn not_readable(&mut self, cx: &mut Context<'_>, kind: Unreadable) {
+        if self.http || self.protocol != 0 {
+            return;
+        }
+        self.protocol = kind as u8;
+        let port = self.server_port(cx);
+        cx.stats.count_unreadable(kind, port);
+    }
+}
+
+const fn kind_of(protocol: u8) -> Option<Unreadable> {
+    match protocol {
+        1 => Some(Unreadable::Tls),
+        2 => Some(Unreadable::Http2),
+        3 => Some(Unreadable::Other),
+        _ => None,
+    }
+}

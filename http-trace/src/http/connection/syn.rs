@@ -1,0 +1,165 @@
+//! How connections begin, begin anew on the same tuple, are refused and are reset: which SYNs and
+//! RSTs are believed (RFC 9293 §3.10.7, RFC 5961).
+
+use http_trace_common::record::{RecordHeader, flag};
+
+use super::{Connection, JUMP};
+use crate::event::NoResponse;
+use crate::flow::reassembly::{first_position, position};
+use crate::http::context::Context;
+use crate::http::emit;
+use crate::http::judge::End;
+
+/// A SYN on a connection that is open (RFC 9293 §3.10.7.4).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewSyn {
+    pub d: usize,
+    pub seq: u32,
+    /// Sequence number of the peer's first byte, from the SYN-ACK.
+    pub answer: Option<u32>,
+}
+
+impl Connection {
+    /// Whether a record on a closed connection's tuple is of a new one.
+    pub(super) fn is_reused(&self, d: usize, header: &RecordHeader) -> bool {
+        if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
+            return !self.facts.start_known[d] || self.facts.start[d] != header.seq;
+        }
+        let far = (header.seq.wrapping_sub(self.facts.next[d]) as i32).unsigned_abs();
+        header.len > 0 && (!self.facts.known[d] || u64::from(far) > JUMP)
+    }
+
+    /// From here on another connection on the same tuple. What was in flight must be out already.
+    pub(super) fn restart(&mut self, cx: &mut Context<'_>) {
+        *cx.connections += 1;
+        cx.stats.flows += 1;
+        *self = Connection::new(*cx.connections);
+    }
+
+    /// The stream of direction `d` begins with `seq`.
+    pub(super) fn begin_stream(&mut self, d: usize, seq: u32) {
+        self.facts.start[d] = seq;
+        self.facts.next[d] = seq;
+        self.facts.start_known[d] = true;
+        self.facts.known[d] = true;
+        if let Some(active) = &mut self.active {
+            active.judge.halves[d].next = first_position(seq);
+        }
+    }
+
+    pub(super) fn syn(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
+        let facts = &mut self.facts;
+        if facts.start_known[d] && facts.start[d] == header.seq {
+            return;
+        }
+        if header.has(flag::ACK)
+            && let Some(active) = &mut self.active
+            && let Some(syn) = &mut active.syn
+        {
+            if syn.d != d && header.ack == syn.seq {
+                syn.answer = Some(header.seq);
+            }
+            return;
+        }
+        if !facts.payload {
+            if facts.client().is_none() || !header.has(flag::ACK) {
+                facts.set_client(if header.has(flag::ACK) { 1 - d } else { d });
+            }
+            self.begin_stream(d, header.seq);
+            return;
+        }
+        if header.has(flag::ACK) && facts.start_known[1 - d] && !facts.known[d] {
+            // The answer to the SYN came after data that was sent with it.
+            self.begin_stream(d, header.seq);
+            return;
+        }
+        if facts.fin[0] && facts.fin[1] || (facts.fin[0] || facts.fin[1]) && self.active.is_none() {
+            self.stop(cx, End::Closed);
+            self.restart(cx);
+            self.syn(cx, d, header);
+            return;
+        }
+        // Anybody can send a SYN: it is believed when what follows shows that the peer did.
+        self.activate();
+        if let Some(active) = &mut self.active {
+            active.syn = Some(NewSyn {
+                d,
+                seq: header.seq,
+                answer: None,
+            });
+        }
+    }
+
+    /// The filter saw the SYN and its acknowledgement.
+    pub(super) fn stream_begins(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
+        let facts = &mut self.facts;
+        if facts.start_known[d] && facts.start[d] == header.seq {
+            return;
+        }
+        if facts.known[d] {
+            if facts.next[d] == header.seq && !facts.framed[d] {
+                facts.start[d] = header.seq;
+                facts.start_known[d] = true;
+                return;
+            }
+            self.stop(cx, End::Closed);
+            self.restart(cx);
+        }
+        self.begin_stream(d, header.seq);
+    }
+
+    /// Data at a new SYN's sequence number makes it true.
+    pub(super) fn confirm_syn(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
+        let Some(syn) = self.active.as_ref().and_then(|active| active.syn) else {
+            return;
+        };
+        if header.len == 0 || syn.d != d || header.seq != syn.seq {
+            return;
+        }
+        let quiet = self
+            .active
+            .as_ref()
+            .is_some_and(|active| active.judge.exchanges.is_quiet());
+        if syn.answer.is_none() && !quiet {
+            cx.stats.ignored_segments += 1;
+            return;
+        }
+        self.stop(cx, End::Closed);
+        self.restart(cx);
+        self.facts.set_client(d);
+        for (d, seq) in [(d, Some(syn.seq)), (1 - d, syn.answer)] {
+            if let Some(seq) = seq {
+                self.begin_stream(d, seq);
+            }
+        }
+    }
+
+    /// A RST from an end that has sent nothing else.
+    pub(super) fn refused(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
+        let o = 1 - d;
+        let answers =
+            header.has(flag::ACK) && self.facts.known[o] && header.ack == self.facts.next[o];
+        if self.facts.payload || !answers || !self.facts.start_known[o] {
+            cx.stats.ignored_segments += 1;
+            return;
+        }
+        self.facts.closed = true;
+        emit::attempt(&self.facts, cx, header.time_ns, NoResponse::Refused);
+    }
+
+    pub(super) fn reset(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let next = active.judge.halves[d].next;
+        let at = position(next, header.skip_to);
+        // After its FIN the sender's RST is one further.
+        let expected = at == next || self.facts.fin[d] && at == next + 1;
+        if expected || self.facts.opaque[d] {
+            self.stop(cx, End::Reset);
+        } else {
+            cx.stats.ignored_segments += 1;
+            active.streams[d].reset = true;
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! One direction's framing, and what its first bytes show.
+
+use http_trace_common::framer::{Framer, Phase};
+use http_trace_common::start_line::{Match, request_line, status_line};
+
+use crate::flow::Origin;
+use crate::flow::reassembly::{first_position, position};
+use crate::stats::Unreadable;
+
+/// What a direction is in the middle of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Message {
+    #[default]
+    None,
+    Head,
+    Request,
+    Response,
+    /// A head with an impossible status code, and its body: framed, counted, no event.
+    Uncounted,
+}
+
+/// One direction's framing.
+#[derive(Debug)]
+pub(crate) struct Half {
+    pub framer: Framer,
+    /// Position of the next byte.
+    pub next: u64,
+    pub message: Message,
+    /// The head's bytes from before the piece at hand.
+    pub head: Vec<u8>,
+    pub head_len: u64,
+    pub head_start: u64,
+    pub head_origin: Option<Origin>,
+    /// What the head at hand answers has been looked for.
+    pub asked: bool,
+    /// Bytes after a head that may be the next one ([`Phase::Peek`]).
+    pub undecided: Vec<u8>,
+    pub undecided_origin: Option<Origin>,
+    /// Ordinal of the request whose body goes by.
+    pub ordinal: u32,
+    /// Names of oddities to be put on the response at hand.
+    pub oddities: Vec<&'static str>,
+}
+
+impl Half {
+    pub fn new(framer: Framer, next: u64) -> Self {
+        Half {
+            framer,
+            next,
+            message: Message::None,
+            head: Vec::new(),
+            head_len: 0,
+            head_start: 0,
+            head_origin: None,
+            asked: false,
+            undecided: Vec::new(),
+            undecided_origin: None,
+            ordinal: 0,
+            oddities: Vec::new(),
+        }
+    }
+
+    /// Nothing of a message is held.
+    pub fn is_quiet(&self) -> bool {
+        self.message == Message::None
+            && match self.framer.phase() {
+                Phase::Idle => self.framer.at_rest(),
+                phase => matches!(phase, Phase::Unsure | Phase::Opaque),
+            }
+    }
+
+    pub fn held(&self) -> usize {
+        self.head.capacity() + self.undecided.capacity()
+    }
+
+    /// The position of an acknowledgement of this direction's bytes; `known` says whether any of
+    /// them, or its SYN, was seen.
+    pub fn position(&self, known: bool, ack: u32) -> u64 {
+        if known {
+            position(self.next, ack)
+        } else {
+            first_position(ack)
+        }
+    }
+
+    pub fn odd(&mut self, name: &'static str) {
+        if !self.oddities.contains(&name) {
+            self.oddities.push(name);
+        }
+    }
+}
+
+/// Whether a segment's bytes are, or may be, the beginning of a message.
+pub(crate) fn begins_message(bytes: &[u8]) -> bool {
+    match status_line(bytes) {
+        Match::Yes => return true,
+        Match::NeedMore if bytes.len() >= 5 => return true,
+        _ => {}
+    }
+    match request_line(bytes) {
+        Match::Yes => true,
+        // The line goes on in the next segment: believed when its method is in capitals.
+        Match::NeedMore => bytes
+            .iter()
+            .position(|&b| b == b' ')
+            .and_then(|sp| bytes.get(..sp))
+            .is_some_and(|method| method.len() >= 3 && method.iter().all(u8::is_ascii_uppercase)),
+        Match::No => false,
+    }
+}
+
+/// What protocol the first bytes of a direction show.
+pub(crate) fn unreadable(bytes: &[u8]) -> Unreadable {
+    match bytes {
+        // A TLS record: content type, then version 3.x (RFC 8446 §5.1).
+        [0x14..=0x17, 0x03, 0x00..=0x04, ..] => Unreadable::Tls,
+        _ if bytes.starts_with(b"PRI * HTTP/2.0") => Unreadable::Http2,
+        _ => Unreadable::Other,
+    }
+}

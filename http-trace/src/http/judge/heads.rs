@@ -1,0 +1,422 @@
+//! What a head makes of the messages in flight: a request that waits, a response that answers one,
+//! a tunnel, or the end of what could be followed.
+
+use bytes::Bytes;
+use http_trace_common::framer::{Body, HeadFacts, MethodKind, Phase, RequestQueue};
+use http_trace_common::start_line::{Match, status_line};
+
+use super::Judge;
+use super::half::{Message, unreadable};
+use crate::event::BodyEnd;
+use crate::flow::Origin;
+use crate::http::connection::Facts;
+use crate::http::context::{Context, Emit};
+use crate::http::decode;
+use crate::http::emit::How;
+use crate::http::transaction::{Request, Response};
+use crate::stats::Unreadable;
+
+impl Judge {
+    pub(super) fn head_begins(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        back: u8,
+        origin: &Origin,
+    ) {
+        // A head where a body was possible: there was none.
+        if self.halves[d].message != Message::None {
+            let undecided = std::mem::take(&mut self.halves[d].undecided);
+            let first = self.halves[d].undecided_origin;
+            self.message_ends(
+                facts,
+                cx,
+                d,
+                BodyEnd::None,
+                first.as_ref().unwrap_or(origin),
+            );
+            self.halves[d].undecided = undecided;
+            self.halves[d].undecided_origin = first;
+        }
+        let half = &mut self.halves[d];
+        half.message = Message::Head;
+        half.head.clear();
+        half.head_len = u64::from(back);
+        half.head_start = half.next - u64::from(back);
+        half.head_origin = Some(*origin);
+        if back > 0 {
+            half.head.extend_from_slice(&half.undecided);
+            half.head_origin = half.undecided_origin.or(half.head_origin);
+            half.undecided.clear();
+        }
+        self.halves[d].asked = false;
+    }
+
+    /// While the order is in doubt the framer must be told what a response answers before its head
+    /// ends, since its body depends on that.
+    pub(super) fn start_line_ends(&mut self, facts: &Facts, d: usize) {
+        let half = &mut self.halves[d];
+        if half.framer.phase() != Phase::Head {
+            return;
+        }
+        half.asked = true;
+        if half.framer.is_response() == Some(true)
+            && (self.exchanges.responses_lost || self.queue.is_unknown())
+        {
+            self.answer(facts, d);
+        }
+    }
+
+    /// Finds the exchange that the response head in direction `d` belongs to.
+    fn answer(&mut self, facts: &Facts, d: usize) {
+        if facts.client() != Some(1 - d as u8) {
+            return;
+        }
+        let half = &self.halves[d];
+        let client = &self.halves[1 - d];
+        let ack = half
+            .head_origin
+            .and_then(|origin| origin.ack())
+            .map(|ack| client.position(facts.known[1 - d], ack));
+        if self.exchanges.answer(half.head_start, ack) {
+            self.requeue();
+        }
+    }
+
+    /// The order of requests is known again: so is what the framer asks of them.
+    fn requeue(&mut self) {
+        self.queue = RequestQueue::new();
+        let current = self
+            .exchanges
+            .current
+            .as_ref()
+            .and_then(|current| current.request.as_ref());
+        for request in current.into_iter().chain(&self.exchanges.waiting) {
+            if request.after_gap {
+                self.queue.set_unknown();
+            }
+            self.queue.push(request.kind);
+        }
+        if self.exchanges.order.gap() {
+            self.queue.set_unknown();
+        }
+    }
+
+    /// The head's bytes, of which `here` are in the piece at hand.
+    pub(super) fn take_head(&mut self, d: usize, here: &[u8], cx: &Context<'_>) -> Bytes {
+        let half = &mut self.halves[d];
+        if half.head.is_empty() {
+            return Bytes::copy_from_slice(here.get(..cx.config.head_bytes).unwrap_or(here));
+        }
+        let room = cx.config.head_bytes.saturating_sub(half.head.len());
+        half.head
+            .extend_from_slice(here.get(..room).unwrap_or(here));
+        let bytes = Bytes::copy_from_slice(&half.head);
+        half.head.clear();
+        bytes
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site, all of them what a head's end is"
+    )]
+    pub(super) fn head_ends(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        raw: Bytes,
+        head: HeadFacts,
+        body: Body,
+        origin: &Origin,
+    ) {
+        let first = !facts.http;
+        facts.met_http(cx, d, matches!(head, HeadFacts::Response { .. }));
+        let message = match head {
+            HeadFacts::Request { method } => {
+                self.turn(facts, cx, d, first);
+                self.request(facts, d, raw, method, origin, cx)
+            }
+            HeadFacts::Response { status: 0, .. } => {
+                cx.stats.bad_status += 1;
+                // Its request was answered, with nothing that could be an event.
+                self.turn(facts, cx, 1 - d, first);
+                self.answer(facts, d);
+                drop(self.exchanges.take_current());
+                Message::Uncounted
+            }
+            HeadFacts::Response { status, .. } => {
+                self.turn(facts, cx, 1 - d, first);
+                self.response(facts, d, &raw, status, body, origin)
+            }
+        };
+        self.halves[d].message = message;
+        match body {
+            Body::None | Body::Length(0) => {
+                let end = if matches!(body, Body::None) {
+                    BodyEnd::None
+                } else {
+                    BodyEnd::Length
+                };
+                self.message_ends(facts, cx, d, end, origin);
+            }
+            Body::Tunnel => {
+                self.message_ends(facts, cx, d, BodyEnd::Tunnel, origin);
+                cx.stats.tunnels += 1;
+                self.become_opaque(facts);
+            }
+            Body::Unknown => {
+                cx.stats.became_unsure += 1;
+                self.abandon(facts, cx, d);
+                self.doubt(facts, d);
+            }
+            Body::Length(_) | Body::Chunked | Body::Close => {
+                if cx.config.emit == Emit::Head && self.halves[d].message == Message::Response {
+                    self.emit_early(facts, cx);
+                }
+            }
+        }
+    }
+
+    fn request(
+        &mut self,
+        facts: &Facts,
+        d: usize,
+        raw: Bytes,
+        method: MethodKind,
+        origin: &Origin,
+        cx: &mut Context<'_>,
+    ) -> Message {
+        let half = &self.halves[d];
+        let first = half.head_origin.unwrap_or(*origin);
+        let Some((head, _)) = decode::request(&raw, half.head_len) else {
+            // The framer saw a request line that is longer than what is kept of a head.
+            self.exchanges.order.requests_lost(half.next);
+            cx.stats.requests_unmatched += 1;
+            return Message::Uncounted;
+        };
+        let server = &self.halves[1 - d];
+        let server_next = server.next;
+        let ack = first
+            .ack()
+            .map(|ack| server.position(facts.known[1 - d], ack));
+        let ordinal = self.exchanges.push(
+            Request {
+                head,
+                kind: method,
+                ordinal: 0,
+                start: half.head_start,
+                end: half.next,
+                ack,
+                start_ns: first.time_ns,
+                end_ns: None,
+                body_bytes: 0,
+                after_gap: false,
+                begins_batch: false,
+                first_known: false,
+                reported: false,
+                origin: first,
+            },
+            server_next,
+        );
+        self.halves[d].ordinal = ordinal;
+        Message::Request
+    }
+
+    fn response(
+        &mut self,
+        facts: &Facts,
+        d: usize,
+        raw: &Bytes,
+        status: u16,
+        body: Body,
+        origin: &Origin,
+    ) -> Message {
+        let half = &self.halves[d];
+        let first = half.head_origin.unwrap_or(*origin);
+        let (start, flags) = (half.head_start, half.framer.flags());
+        let truncated = half.head_len > raw.len() as u64;
+        let Some((head, odd)) = decode::response(raw, half.head_len, first.time_ns) else {
+            return Message::Uncounted;
+        };
+        self.answer(facts, d);
+        let informational = (100..200).contains(&status) && status != 101;
+        if informational {
+            self.exchanges.hold_response(&head);
+            if let Some(current) = &mut self.exchanges.current {
+                current.informational.push((head, first));
+            }
+            return Message::Uncounted;
+        }
+        if status == 408 {
+            self.unsolicited(facts, d, &first);
+        }
+        let mut oddities = std::mem::take(&mut self.halves[d].oddities);
+        oddities.retain(|name| *name != "body_gap");
+        if truncated {
+            oddities.push("headers_truncated");
+        }
+        oddities.extend(decode_flags(odd));
+        self.put_response(
+            facts,
+            Response {
+                head,
+                origin: first,
+                interfaces: first.interfaces,
+                start,
+                head_end_ns: origin.time_ns,
+                last_ns: origin.time_ns,
+                body_bytes: 0,
+                framing_bytes: 0,
+                flags,
+                body,
+                oddities,
+                copies: 0,
+                head_cut: false,
+            },
+        );
+        Message::Response
+    }
+
+    fn put_response(&mut self, facts: &Facts, response: Response) {
+        if facts.client().is_none() || self.exchanges.current.is_none() {
+            // No request was ever seen: who answers is the server.
+            self.exchanges.answer(response.start, None);
+        }
+        self.exchanges.hold_response(&response.head);
+        self.exchanges.count_final();
+        let Some(current) = &mut self.exchanges.current else {
+            return;
+        };
+        current.response = Some(response);
+    }
+
+    /// A 408 that came while the server waited for a request answers none (RFC 9110 §15.5.9).
+    fn unsolicited(&mut self, facts: &Facts, d: usize, first: &Origin) {
+        let client = &self.halves[1 - d];
+        let Some(ack) = first
+            .ack()
+            .map(|ack| client.position(facts.known[1 - d], ack))
+        else {
+            return;
+        };
+        let request = self
+            .exchanges
+            .current
+            .as_ref()
+            .and_then(|current| current.request.as_ref());
+        if request.is_some_and(|request| ack <= request.start) {
+            self.exchanges.unanswer();
+            self.requeue();
+        }
+    }
+
+    /// A response head that was cut off after its status line is an event all the same.
+    pub(super) fn cut_head(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) {
+        let half = &self.halves[d];
+        if status_line(&half.head) != Match::Yes || !decode::has_start_line(&half.head) {
+            return;
+        }
+        let first = match half.head_origin {
+            Some(origin) => origin,
+            None => return,
+        };
+        let raw = Bytes::copy_from_slice(&half.head);
+        let (start, flags) = (half.head_start, half.framer.flags());
+        let Some((head, _)) = decode::response(&raw, half.head_len, first.time_ns) else {
+            return;
+        };
+        let new = !facts.http;
+        facts.met_http(cx, d, true);
+        self.turn(facts, cx, 1 - d, new);
+        self.answer(facts, d);
+        if (100..200).contains(&head.status) {
+            return;
+        }
+        self.put_response(
+            facts,
+            Response {
+                head,
+                origin: first,
+                interfaces: first.interfaces,
+                start,
+                head_end_ns: 0,
+                last_ns: 0,
+                body_bytes: 0,
+                framing_bytes: 0,
+                flags,
+                body: Body::Unknown,
+                oddities: Vec::new(),
+                copies: 0,
+                head_cut: true,
+            },
+        );
+        self.finish(facts, cx, How::Lost);
+    }
+
+    /// The client is the sender of direction `d`; `first` says that this shows in the connection's
+    /// first message.
+    fn turn(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, first: bool) {
+        let client = Some(d as u8);
+        if facts.client() == client {
+            return;
+        }
+        if facts.client().is_some() {
+            // What was taken for the client answers, or the other way round: nothing that waits
+            // can be paired.
+            self.finish(facts, cx, How::Lost);
+            self.unanswered(facts, cx, None);
+            if first {
+                self.exchanges.order.begin_unknown();
+            } else {
+                self.exchanges.order.requests_lost(self.halves[d].next);
+            }
+        }
+        facts.set_client(d);
+    }
+
+    pub(super) fn not_http(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        bytes: &[u8],
+    ) {
+        self.clear(d);
+        if facts.http {
+            cx.stats.became_unsure += 1;
+        } else {
+            let kind = unreadable(bytes);
+            facts.not_readable(cx, kind);
+            if kind != Unreadable::Other && facts.start_known[d] {
+                // The peer may still answer in HTTP/1.x: a server says 400 to what it cannot read.
+                facts.opaque[d] = true;
+                self.halves[d].framer.set_opaque();
+            }
+        }
+        self.doubt(facts, d);
+        if !facts.framed[d] && facts.client() != Some(1 - d as u8) {
+            // What came before the first request is another protocol's (SOCKS, PROXY).
+            self.exchanges.order.begin_unknown();
+        }
+    }
+
+    fn become_opaque(&mut self, facts: &mut Facts) {
+        facts.opaque = [true; 2];
+        for half in &mut self.halves {
+            half.framer.set_opaque();
+        }
+    }
+}
+
+fn decode_flags(odd: u32) -> impl Iterator<Item = &'static str> {
+    [
+        (decode::LINE_WITHOUT_COLON, "line_without_colon"),
+        (decode::SPACE_BEFORE_COLON, "space_before_colon"),
+        (decode::BAD_FIELD_NAME, "bad_field_name"),
+    ]
+    .into_iter()
+    .filter(move |(bit, _)| odd & bit != 0)
+    .map(|(_, name)| name)
+}
