@@ -1,0 +1,91 @@
+//! Floods end in counted skips, within the bounds of memory, and hide no honest connection.
+
+use std::io::BufWriter;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use http_trace_tests::agent::binary;
+use http_trace_tests::bed::nothing;
+use http_trace_tests::flood::{Flood, honest, honest_path};
+use http_trace_tests::seen::{Report, differences};
+
+/// The most memory that a replay may take, whatever is in the capture: the configured bounds of
+/// reassembly (64 MiB), heads in flight (64 MiB) and the flow table, and what the program itself
+/// needs.
+const BOUND_KIB: u64 = 256 << 10;
+
+fn check(flood: Flood, count: u32) {
+    let mut child = Command::new(binary().expect("the tracer"))
+        .args(["-r", "-", "-o", "json", "-q"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the tracer starts");
+    let stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    let status = format!("/proc/{}/status", child.id());
+    let peak = || -> Option<u64> {
+        let text = std::fs::read_to_string(&status).ok()?;
+        let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    let (whole, text, peak) = std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut text = Vec::new();
+            std::io::Read::read_to_end(&mut stdout, &mut text).expect("stdout");
+            text
+        });
+        let writer = scope.spawn(move || flood.write(BufWriter::new(stdin), count));
+        let mut highest = 0;
+        while !reader.is_finished() {
+            highest = highest.max(peak().unwrap_or(0));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let whole = writer
+            .join()
+            .expect("no panic")
+            .expect("the tracer reads to the end");
+        (whole, reader.join().expect("no panic"), highest)
+    });
+    let status = child.wait().expect("an end");
+    // 1: something was left out for want of room, which the losses say.
+    assert!(matches!(status.code(), Some(0 | 1)), "{flood:?}: {status}");
+    let report = Report::read(&text).expect("json");
+    println!(
+        "{flood:?}: {count}: peak {peak} KiB, {} responses",
+        report.responses.len()
+    );
+    assert!(peak > 0 && peak < BOUND_KIB, "{flood:?}: {peak} KiB");
+    nothing(differences(
+        &report.of(honest_path().client),
+        &honest().truth,
+    ));
+    let all = report.responses.len() >= whole;
+    assert!(
+        all || !report.losses.is_empty(),
+        "{flood:?}: {} of {whole}, and no loss told",
+        report.responses.len()
+    );
+}
+
+#[test]
+fn half_open_connections() {
+    check(Flood::Syns, 1_000_000);
+    check(Flood::HalfRequests, 1_000_000);
+}
+
+#[test]
+fn one_byte_segments() {
+    check(Flood::OneByteSegments, 1_000_000);
+    check(Flood::Holes, 1_000_000);
+}
+
+#[test]
+fn flows_that_never_close() {
+    check(Flood::NeverClosed, 1_000_000);
+}
+
+#[test]
+fn heads_that_never_end() {
+    check(Flood::EndlessHeads, 300_000);
+}
