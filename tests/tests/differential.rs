@@ -90,13 +90,7 @@ fn check(captures: &[PathBuf]) -> (usize, Vec<String>) {
             ));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} captures:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
-    events
+    (events, wrong)
 }
 
 fn captures(folder: &Path) -> Vec<PathBuf> {
