@@ -1,5 +1,6 @@
 //! Every hook traces a keep-alive run, and leaves nothing behind, however it ends.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_trace_tests::agent::Agent;
@@ -12,8 +13,12 @@ use rustix::process::Signal;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 
+/// The cgroup hook sees every namespace: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A keep-alive run of wrk through these hooks against nginx's access log.
 fn keep_alive(hooks: &str) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = Pair::new(1500).expect("a pair");
     let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
     let bed = Bed::over(pair, &["--hook", hooks, "-p", "80"]).expect("the agent");
@@ -80,6 +85,7 @@ fn ours() -> Vec<u32> {
 #[test]
 fn nothing_stays_behind() {
     needs!();
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for hook in ["tc", "socket-filter", "cgroup", "xdp"] {
         for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
             let namespace = Namespace::new("left").expect("a namespace");
@@ -112,6 +118,7 @@ fn nothing_stays_behind() {
 #[test]
 fn an_interface_that_comes_later_is_traced() {
     needs!("python3");
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let namespace = Namespace::new("later").expect("a namespace");
     let agent = Agent::start(&namespace, &["-i", "lo", "-i", "new*"]).expect("the agent");
     namespace
@@ -132,6 +139,7 @@ fn an_interface_that_comes_later_is_traced() {
 #[test]
 fn what_cannot_start_says_why() {
     needs!();
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let namespace = Namespace::new("why").expect("a namespace");
     let error = Agent::start(&namespace, &["-i", "absent0"]).expect_err("no such interface");
     assert!(format!("{error:#}").contains("absent0"), "{error:#}");
@@ -140,6 +148,7 @@ fn what_cannot_start_says_why() {
 #[test]
 fn raw_connection_over_lo_is_reported_once() {
     needs!("python3");
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let namespace = Namespace::new("lo").expect("a namespace");
     let address = ([127, 0, 0, 1], 8000).into();
     let _server = http_trace_tests::nginx::Python::start(&namespace, address).expect("python");

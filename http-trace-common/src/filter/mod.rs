@@ -772,6 +772,17 @@ fn known_flow<E: Env>(
             return true;
         }
     }
+    let left = s.end.saturating_sub(s.at);
+    if side(s).framer.skippable() >= u64::from(left) {
+        // Nothing but body, as most segments of a download are: nothing to load, nothing to ship.
+        if side(s).framer.skip(u64::from(left)).is_some() {
+            s.end_untold = 1;
+        }
+        env.count(Counter::BodySkipped, left);
+        let next = s.seq.wrapping_add(s.end);
+        side(s).next = next;
+        return false;
+    }
     let phase = side(s).framer.phase();
     if phase == framer::Phase::Unsure {
         return unsure(s, env, config);

@@ -91,9 +91,23 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
         }
     }
-    env.frame_step(s);
-    if s.met == 0 { true } else { happened(s, env) }
+    // Several lines of a head at once: coming back for each costs as much as the line.
+    let mut lines = 0;
+    while lines < LINES_AT_ONCE {
+        env.frame_step(s);
+        if s.met != 0 {
+            return happened(s, env);
+        }
+        if s.cursor >= s.loaded || side(s).framer.phase() != Phase::Head {
+            break;
+        }
+        lines += 1;
+    }
+    true
 }
+
+/// Lines of a head that one step frames.
+const LINES_AT_ONCE: u32 = 8;
 
 /// One step of the framer over the block; what it met goes to [`Scratch::met`].
 ///
