@@ -107,7 +107,7 @@ impl<P: Packet> Env for Kernel<P> {
             if found != 0 {
                 return Claim::Refused;
             }
-            *flow = *entry;
+            copy_flow(flow, entry);
         }
         Claim::Held
     }
@@ -147,7 +147,7 @@ impl<P: Packet> Env for Kernel<P> {
         if let Some(entry) = FLOWS.get_ptr_mut(key) {
             // SAFETY: a map value that we hold. The claim is given up last.
             unsafe {
-                write_back(entry, flow);
+                copy_flow(entry, flow);
                 (&raw mut (*entry).claim).write_volatile(0);
             }
         }
@@ -253,15 +253,19 @@ fn our_claim() -> u64 {
     u64::from(unsafe { bpf_get_smp_processor_id() }) + 1
 }
 
-/// Everything but the claim.
+/// Everything but the claim, word by word: what the compiler makes of an assignment, or of a plain
+/// loop, is a call of a loop over bytes.
+///
+/// # Safety
+/// Both must be valid and aligned.
 #[inline(always)]
-unsafe fn write_back(entry: *mut Flow, flow: &Flow) {
+unsafe fn copy_flow(to: *mut Flow, from: *const Flow) {
     const WORDS: usize = size_of::<Flow>() / 8;
-    let (to, from) = (entry.cast::<u64>(), (&raw const *flow).cast::<u64>());
+    let (to, from) = (to.cast::<u64>(), from.cast::<u64>());
     let mut i = 1;
     while i < WORDS {
         // SAFETY: both are flows, which are whole words.
-        unsafe { *to.add(i) = *from.add(i) };
+        unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) };
         i += 1;
     }
 }

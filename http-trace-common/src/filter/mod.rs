@@ -21,7 +21,7 @@ use bytemuck::Zeroable;
 use crate::{
     config::FilterConfig,
     counter::Counter,
-    flow::{Direction, FlowKey, seq_distance},
+    flow::{Address, FlowKey, seq_distance},
     framer::{self, Framer, RequestQueue, Window},
     record::{self, HEADER_LEN, Hook, RecordHeader, flag},
     start_line::{self, is_token},
@@ -192,7 +192,7 @@ pub fn begin<E: Env>(
         env.count(Counter::Excluded, 1);
         return false;
     }
-    prepare(s, config, segment, context);
+    prepare::<E>(s, config, segment, context);
     if control & tcp_flag::SYN != 0 {
         note_syn(s, env, segment, context);
     }
@@ -247,35 +247,24 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
 
 /// The fields of the scratch and of the record's header that stay the same for all of a segment.
 #[inline(always)]
-fn prepare(s: &mut Scratch, config: &FilterConfig, segment: &Segment, context: &Context) {
-    s.key = segment.key;
+fn prepare<E: Env>(s: &mut Scratch, config: &FilterConfig, segment: &Segment, context: &Context) {
+    // As words, and zeroes that the compiler does not know for such: it would make loops over bytes
+    // of both.
+    s.key = bytemuck::cast(bytemuck::cast::<_, [u64; 5]>(segment.key));
+    let zero = E::forget(&s.block, 0);
     s.direction = segment.direction as u32;
     s.mode = mode::FRAME;
     s.seq = segment.payload_seq();
     s.tcp_flags = u32::from(segment.flags);
     s.payload_offset = segment.payload_offset;
-    s.at = 0;
-    s.loaded = 0;
-    s.cursor = 0;
-    s.raw_end = 0;
-    s.frame_from = 0;
-    s.end_untold = 0;
-    s.heads = 0;
+    s.at = zero;
+    s.loaded = zero;
+    s.cursor = zero;
+    s.raw_end = zero;
+    s.frame_from = zero;
+    s.end_untold = zero;
+    s.heads = zero;
     s.steps = config.steps;
-    let (src, src_port, dst, dst_port) = match segment.direction {
-        Direction::FromA => (
-            segment.key.a,
-            segment.key.a_port,
-            segment.key.b,
-            segment.key.b_port,
-        ),
-        Direction::FromB => (
-            segment.key.b,
-            segment.key.b_port,
-            segment.key.a,
-            segment.key.a_port,
-        ),
-    };
     let mut flags = flag::FILTERED;
     if segment.flags & tcp_flag::ACK != 0 {
         flags |= flag::ACK;
@@ -284,31 +273,47 @@ fn prepare(s: &mut Scratch, config: &FilterConfig, segment: &Segment, context: &
         flags |= flag::EGRESS;
     }
     s.record_flags = u32::from(flags);
-    s.block.header = RecordHeader {
-        time_ns: context.time_ns,
-        cgroup_id: 0,
-        socket_cookie: 0,
-        src,
-        dst,
-        netns: segment.key.netns,
-        generation: 0,
-        seq: s.seq,
-        ack: segment.ack,
-        skip_from: s.seq,
-        skip_to: s.seq,
-        len: 0,
-        wire_len: context.wire_len,
-        attempt: 0,
-        src_port,
-        dst_port,
-        flags,
-        retransmissions: 0,
-        cpu: 0,
-        version: record::VERSION,
-        hook: context.hook as u8,
-        interfaces: [context.interface, 0, 0, 0],
-        reserved: [0; 2],
+    s.time_ns = context.time_ns;
+    s.ack = segment.ack;
+    s.wire_len = context.wire_len;
+    s.interface = context.interface;
+    s.hook = context.hook as u32;
+}
+
+/// The fields of a record's header that are the same for all records of a segment. Filled in only
+/// once there is a record: most segments have none.
+#[inline(always)]
+fn fill_header(s: &mut Scratch) {
+    // As words: copied as arrays they cost the kernel's program a loop over bytes.
+    let words = |address: Address| bytemuck::cast::<_, [u64; 2]>(address);
+    let (a, b, a_port, b_port) = (words(s.key.a), words(s.key.b), s.key.a_port, s.key.b_port);
+    let (src, dst, src_port, dst_port) = if s.direction == 0 {
+        (a, b, a_port, b_port)
+    } else {
+        (b, a, b_port, a_port)
     };
+    let header = &mut s.block.header;
+    header.time_ns = s.time_ns;
+    header.src = bytemuck::cast(src);
+    header.dst = bytemuck::cast(dst);
+    header.netns = s.key.netns;
+    header.generation = 0;
+    header.seq = s.seq;
+    header.ack = s.ack;
+    header.skip_from = s.seq;
+    header.skip_to = s.seq;
+    header.len = 0;
+    header.wire_len = s.wire_len;
+    header.src_port = src_port;
+    header.dst_port = dst_port;
+    header.flags = s.record_flags as u16;
+    header.retransmissions = 0;
+    header.version = record::VERSION;
+    header.hook = s.hook as u8;
+    header.interfaces[0] = s.interface;
+    header.interfaces[1] = 0;
+    header.interfaces[2] = 0;
+    header.interfaces[3] = 0;
 }
 
 /// Whether one of the ports is among those to follow. Which end is the server is not known here;
@@ -401,8 +406,8 @@ fn note_syn<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment, context: &C
     }
     env.set_syn(&s.key, &s.syn);
     if tell && env.unsure_budget(HEADER_LEN as u32) {
-        s.block.header.flags = s.record_flags as u16 | flag::SYN;
-        s.block.header.len = 0;
+        fill_header(s);
+        s.block.header.flags |= flag::SYN;
         env.emit(&mut s.block);
     }
 }
@@ -421,6 +426,7 @@ fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment) {
     env.set_syn(&s.key, &s.syn);
     // The SYN, as the peer sent it; then the RST.
     let (seq, flags) = (s.seq, s.record_flags as u16);
+    fill_header(s);
     turn_round(&mut s.block.header);
     place(
         &mut s.block.header,
@@ -482,6 +488,7 @@ fn admit<E: Env>(
                     },
                     1,
                 );
+                fill_header(s);
                 s.block.header.flags = s.record_flags as u16
                     | flag::OPAQUE
                     | flag::SEGMENT_BEGINS

@@ -182,6 +182,16 @@ pub struct Scratch {
     pub flow: Flow,
     /// What the host handed back, when it is looked at.
     pub hand_back: HandBack,
+    /// When the segment was seen; see [`crate::filter::Context`], as the four below.
+    pub time_ns: u64,
+    /// The frame's length on the wire.
+    pub wire_len: u32,
+    /// Index of the interface.
+    pub interface: u32,
+    /// The hook's number.
+    pub hook: u32,
+    /// The segment's acknowledgement number.
+    pub ack: u32,
     /// The connection.
     pub key: FlowKey,
     /// What its SYNs said, when that is looked at.

@@ -248,6 +248,7 @@ fn ship<E: Env>(s: &mut Scratch, env: &mut E, seq: u32, skip_from: u32, skip_to:
 /// Fills in what differs from record to record of a segment.
 #[inline(always)]
 pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
+    super::fill_header(s);
     let cursor = s.cursor;
     let own = side(s);
     let retransmissions = own.retransmissions;
