@@ -40,7 +40,7 @@ impl Default for Settings {
             filter: FilterConfig::DEFAULT,
             flows: 65_536,
             syns: 16_384,
-            ring_bytes: 8 << 20,
+            ring_bytes: 16 << 20,
             limit_interfaces: false,
             cgroup_netns_helper: false,
             own_netns_cookie: 0,

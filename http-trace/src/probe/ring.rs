@@ -11,7 +11,7 @@ use super::clock::Clock;
 /// While records come.
 const BUSY: Duration = Duration::from_millis(1);
 /// After a while without: a wake-up costs an idle host some 50 µs. At full speed from one moment to
-/// the next, 100 ms fill half of the ring.
+/// the next, 100 ms fill a quarter of the ring.
 const IDLE: Duration = Duration::from_millis(100);
 /// Drains without a record before the pace slackens.
 const PATIENCE: u32 = 50;
