@@ -1,169 +1,409 @@
-//! What the programs cost the kernel: nanoseconds a packet by kind, over BPF_PROG_TEST_RUN, each
-//! beside the cheapest packet of the same run. A measurement, not a test: it judges nothing.
+//! What the kernel's programs cost, in ns a packet, by kind: BPF_PROG_TEST_RUN of each kind against
+//! a program that does nothing, all interleaved in one run.
+//!
+//! ```text
+//! cargo xtask bench kernel [-- OBJECT.o …]
+//! ```
+//! Further objects are measured beside this build's, so that a change is compared within one run.
+//!
+//! A packet is repeated with its connection left as it was (`FilterConfig::no_write_back`), which
+//! leaves out the copy of 168 bytes into the table at the end. Its skbs are linear and under a page.
 
-use http_trace::probe::loader::Settings;
-use http_trace::probe::test_run::TestRun;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use aya::Ebpf;
+use aya::maps::{HashMap, Map, PerCpuArray, RingBuf};
+use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions};
+use etherparse::PacketBuilder;
+use http_trace::probe::loader::{self, Settings, load_object, load_program, programs_of};
+use http_trace_common::config::FilterConfig;
+use http_trace_common::counter::Counter;
+use http_trace_common::filter::Flow;
 use http_trace_common::record::Hook;
-use http_trace_tests::need;
-use http_trace_tests::scene::Side;
 use http_trace_tests::tcp::{Path, Segment};
+use http_trace_tests::{empty, need, scene::Side};
 
+/// The program under test.
 const PROGRAM: &str = "http_trace_in";
-const REPEAT: u32 = 200_000;
-const ROUNDS: usize = 5;
+/// Runs of a packet without a pause.
+const REPEAT: u32 = 4000;
+/// How often each kind has its turn; what is printed is the median over the turns.
+const TURNS: usize = 41;
 
-fn main() {
-    if !need::root() {
-        return need::skipped("root", "kernel ns per packet");
-    }
-    let settings = Settings::default();
-    let mut repeating = settings.clone();
-    repeating.filter.no_write_back = 1;
+/// One kind of packet.
+struct Kind {
+    name: &'static str,
+    /// Run once, in order, by a program that remembers.
+    before: Vec<Vec<u8>>,
+    /// Repeated.
+    packet: Vec<u8>,
+    /// What a run of it must count: nothing else is this kind.
+    counts: &'static [(Counter, u64)],
+}
 
-    println!("{:<34} {:>8} {:>10}", "packet", "bytes", "ns");
-    for (name, before, frame) in kinds() {
-        let mut seed = TestRun::new(&settings, Hook::Tc, PROGRAM).expect("load");
-        for frame in &before {
-            seed.push(frame, |_| {}).expect("test run");
+/// A connection whose handshake is over.
+struct Connection {
+    path: Path,
+    next: [u32; 2],
+    frames: Vec<Vec<u8>>,
+}
+
+impl Connection {
+    fn new(port: u16) -> Self {
+        let mut connection = Connection {
+            path: Path::v4(port),
+            next: [1000, 900_000],
+            frames: Vec::new(),
+        };
+        for side in [Side::Client, Side::Server] {
+            let syn = connection.frame(side, b"", true);
+            connection.frames.push(syn);
         }
-        let mut bench = TestRun::new(&repeating, Hook::Tc, PROGRAM).expect("load");
-        bench.copy_flows(&seed).expect("same table");
-        let mut best = u128::MAX;
-        for _ in 0..ROUNDS {
-            best = best.min(bench.time(&frame, REPEAT).expect("test run").as_nanos());
+        connection
+    }
+
+    fn frame(&mut self, from: Side, payload: &[u8], syn: bool) -> Vec<u8> {
+        let (own, peer) = match from {
+            Side::Client => (0, 1),
+            Side::Server => (1, 0),
+        };
+        let seq = self.next[own];
+        self.next[own] = seq + payload.len() as u32 + u32::from(syn);
+        self.path.frame(&Segment {
+            time_ns: 0,
+            from,
+            seq,
+            ack: if syn && own == 0 { 0 } else { self.next[peer] },
+            syn,
+            fin: false,
+            rst: false,
+            payload: payload.to_vec(),
+        })
+    }
+
+    /// What happened before.
+    fn then(mut self, from: Side, payload: &[u8]) -> Self {
+        let frame = self.frame(from, payload, false);
+        self.frames.push(frame);
+        self
+    }
+
+    /// What is measured.
+    fn measure(
+        mut self,
+        name: &'static str,
+        from: Side,
+        payload: &[u8],
+        counts: &'static [(Counter, u64)],
+    ) -> Kind {
+        let packet = self.frame(from, payload, false);
+        Kind {
+            name,
+            before: self.frames,
+            packet,
+            counts,
         }
-        println!("{name:<34} {:>8} {best:>10}", frame.len());
     }
 }
 
-fn segment(from: Side, seq: u32, ack: u32, payload: &[u8]) -> Vec<u8> {
-    Path::v4(40_000).frame(&Segment {
-        time_ns: 0,
-        from,
-        seq,
-        ack,
-        syn: false,
-        fin: false,
-        rst: false,
-        payload: payload.to_vec(),
-    })
-}
+const REQUEST: &[u8] = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\n\
+    User-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
 
-/// A response head of so many bytes.
-fn head(len: usize) -> Vec<u8> {
-    let mut head =
-        b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Fri, 20 Nov 2026 08:00:00 GMT\r\n\
-        Content-Type: text/html\r\nContent-Length: 612\r\nLast-Modified: Tue, 01 Jan 2026 00:00:00 \
-        GMT\r\nConnection: keep-alive\r\nETag: \"63a5c0f8-264\"\r\nAccept-Ranges: bytes\r\n"
-            .to_vec();
-    let mut n = 0;
-    while head.len() + 2 < len {
-        let left = len - 2 - head.len();
-        let line = format!("X-Header-{n}: ");
-        let fill = left.saturating_sub(line.len() + 2).min(60);
-        head.extend(line.bytes());
-        head.extend(std::iter::repeat_n(b'x', fill));
-        head.extend(b"\r\n");
-        n += 1;
+/// A response head as nginx writes it, filled up to `len` bytes.
+fn head(len: usize, content_length: u32) -> Vec<u8> {
+    let mut head = format!(
+        "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Fri, 20 Nov 2026 09:00:00 GMT\r\n\
+         Content-Type: text/html\r\nContent-Length: {content_length}\r\n\
+         Last-Modified: Mon, 02 Nov 2026 10:00:00 GMT\r\nConnection: keep-alive\r\n"
+    );
+    while head.len() + 60 < len {
+        head.push_str("Set-Cookie: session=0123456789abcdef; Path=/\r\n");
     }
-    head.extend(b"\r\n");
-    head
+    let padding = len.saturating_sub(head.len() + "ETag: \"\"\r\n\r\n".len());
+    head.push_str(&format!("ETag: \"{}\"\r\n\r\n", "e".repeat(padding)));
+    head.into_bytes()
 }
 
-/// Name, the frames that bring the flow into its state, and the frame that is repeated.
-fn kinds() -> Vec<(&'static str, Vec<Vec<u8>>, Vec<u8>)> {
-    const CLIENT: u32 = 1_000;
-    const SERVER: u32 = 5_000_000;
-    let syn = |from, ack| Segment {
-        time_ns: 0,
-        from,
-        seq: if from == Side::Client { CLIENT } else { SERVER },
-        ack,
-        syn: true,
-        fin: false,
-        rst: false,
-        payload: Vec::new(),
+fn kinds() -> Vec<Kind> {
+    use Counter::{
+        BodySkipped, HeadShipped, NotHttp, NotTcp, RecordBytes, Records, SkbSeveralHeads, Tls,
     };
-    let path = Path::v4(40_000);
-    let handshake = vec![
-        path.frame(&syn(Side::Client, 0)),
-        path.frame(&syn(Side::Server, CLIENT + 1)),
-    ];
-    let (c, s) = (CLIENT + 1, SERVER + 1);
-    let get = b"GET /index.html HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: wrk\r\n\r\n";
-    let request = segment(Side::Client, c, s, get);
-    let c2 = c + get.len() as u32;
-    let mut asked = handshake.clone();
-    asked.push(request.clone());
-    let mut download = asked.clone();
-    let large = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
-    download.push(segment(Side::Server, s, c2, large));
-
-    let mut pipelined = handshake.clone();
-    pipelined.push(segment(Side::Client, c, s, &get.repeat(10)));
-    let not_modified = b"HTTP/1.1 304 Not Modified\r\nServer: nginx\r\nETag: \"1\"\r\n\r\n";
-
-    let mut udp = segment(Side::Client, c, s, get);
-    udp[23] = 17;
-    let mut chunked = asked.clone();
-    chunked.push(segment(
-        Side::Server,
-        s,
-        c2,
+    let mut udp = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 7], [2, 0, 0, 0, 0, 8])
+        .ipv4([192, 0, 2, 7], [198, 51, 100, 80], 64)
+        .udp(5353, 53)
+        .write(&mut udp, &[0; 64])
+        .expect("a Vec takes every write");
+    let binary: Vec<u8> = (0..1400).map(|i| (i * 7 + 200) as u8 | 0x80).collect();
+    let mut hello = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+    hello.resize(517, 0x5a);
+    let ten_requests = Connection::new(4008).then(Side::Client, &REQUEST.repeat(10));
+    let chunked = [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-    ));
-    let after = |len: usize| s + len as u32;
-    let chunks = b"10\r\n0123456789abcdef\r\n".repeat(20);
-    let (head_235, head_973) = (head(235), head(973));
-    let mut tls = vec![0x17, 3, 3, 4, 0];
-    tls.resize(1_000, 0xa5);
-    vec![
-        ("UDP", vec![], udp),
-        (
-            "bare acknowledgement",
-            download.clone(),
-            segment(Side::Client, c2, s, b""),
-        ),
-        (
-            "TLS data, not followed",
-            vec![],
-            segment(Side::Server, s, c, &tls),
-        ),
-        (
-            "body, 1,000 bytes",
-            download.clone(),
-            segment(Side::Server, after(large.len()), c2, &[b'x'; 1_000]),
-        ),
-        (
-            "copy, 1,000 bytes",
-            download,
-            segment(Side::Server, s, c2, large),
-        ),
-        ("request", handshake.clone(), request),
-        (
-            "response head, 235 bytes",
-            asked.clone(),
-            segment(Side::Server, s, c2, &head_235),
-        ),
-        (
-            "response head, 973 bytes",
-            asked.clone(),
-            segment(Side::Server, s, c2, &head_973),
-        ),
-        (
-            "ten heads in one skb",
-            pipelined,
-            segment(
-                Side::Server,
-                s,
-                c2 + 9 * get.len() as u32,
-                &not_modified.repeat(10),
-            ),
-        ),
-        (
-            "twenty chunks in one skb",
-            chunked,
-            segment(Side::Server, after(47), c2, &chunks),
-        ),
+        &b"400\r\n"[..],
+        &[b'x'; 1024],
+        b"\r\n",
     ]
+    .concat();
+    let chunks = [&b"1ff\r\n"[..], &[b'y'; 511], b"\r\n"].concat().repeat(2);
+    let small_body = [head(235, 16), b"0123456789abcdef".to_vec()].concat();
+    let client = Side::Client;
+    let server = Side::Server;
+    vec![
+        Kind {
+            name: "UDP",
+            before: Vec::new(),
+            packet: udp,
+            counts: &[(NotTcp, 1)],
+        },
+        Connection::new(4001).measure("bare ACK", client, b"", &[]),
+        Connection::new(4002).measure("non-HTTP 1400 B", client, &binary, &[(NotHttp, 1)]),
+        Connection::new(4003).measure("TLS ClientHello", client, &hello, &[(Tls, 1), (Records, 1)]),
+        Connection::new(4004)
+            .then(client, REQUEST)
+            .then(server, &head(235, 1 << 20))
+            .measure("body 1400 B", server, &[b'b'; 1400], &[(BodySkipped, 1400)]),
+        Connection::new(4005).measure("request 83 B", client, REQUEST, &[(Records, 1)]),
+        Connection::new(4006).then(client, REQUEST).measure(
+            "head 235 B",
+            server,
+            &head(235, 1 << 20),
+            &[(Records, 1), (HeadShipped, 235)],
+        ),
+        Connection::new(4011).then(client, REQUEST).measure(
+            "head 235 B + body 16 B",
+            server,
+            &small_body,
+            &[(Records, 1), (HeadShipped, 251)],
+        ),
+        Connection::new(4007).then(client, REQUEST).measure(
+            "head 973 B",
+            server,
+            &head(973, 1 << 20),
+            &[(Records, 1), (HeadShipped, 973)],
+        ),
+        ten_requests.measure(
+            "ten heads of 235 B",
+            server,
+            &head(235, 0).repeat(10),
+            &[(Records, 1), (HeadShipped, 2350), (SkbSeveralHeads, 1)],
+        ),
+        Connection::new(4009)
+            .then(client, REQUEST)
+            .then(server, &chunked)
+            .measure("two chunks of 511 B", server, &chunks, &[(Records, 3)]),
+        {
+            // Nobody saw it begin: a status line in the middle of a connection.
+            let mut midstream = Connection::new(4010);
+            midstream.frames.clear();
+            midstream.then(server, &head(235, 1 << 20)).measure(
+                "unsure 1400 B",
+                server,
+                &[b'u'; 1400],
+                &[(RecordBytes, 1400)],
+            )
+        },
+    ]
+}
+
+/// A loaded object that repeats packets without remembering them.
+struct Subject {
+    name: String,
+    ebpf: Ebpf,
+    ring: RingBuf<aya::maps::MapData>,
+}
+
+type Key = [u32; 10];
+type Value = [u64; size_of::<Flow>() / 8];
+
+impl Subject {
+    /// Loads it and brings every connection to where its packet is due.
+    fn new(name: String, object: &[u8], kinds: &[Kind]) -> Result<Self> {
+        let mut settings = Settings::default();
+        let mut remembering = load_object(object, &settings, &[Hook::Tc])?;
+        settings.filter = FilterConfig {
+            no_write_back: 1,
+            ..FilterConfig::DEFAULT
+        };
+        settings.ring_bytes = 64 << 20;
+        let mut ebpf = load_object(object, &settings, &[Hook::Tc])?;
+        for ebpf in [&mut remembering, &mut ebpf] {
+            load_program(ebpf, PROGRAM)?;
+        }
+        for frame in kinds.iter().flat_map(|kind| &kind.before) {
+            run(&remembering, PROGRAM, frame, 1)?;
+        }
+        let flows: HashMap<_, Key, Value> = HashMap::try_from(map(&mut remembering, "FLOWS")?)?;
+        let mut into: HashMap<_, Key, Value> =
+            HashMap::try_from(ebpf.map_mut("FLOWS").context("FLOWS")?)?;
+        for flow in flows.iter() {
+            let (key, value) = flow?;
+            into.insert(key, value, 0)?;
+        }
+        // SYNs are remembered by all; nothing else of these frames is.
+        for frame in kinds.iter().flat_map(|kind| kind.before.iter().take(2)) {
+            run(&ebpf, PROGRAM, frame, 1)?;
+        }
+        let ring = RingBuf::try_from(map(&mut ebpf, "EVENTS")?)?;
+        Ok(Subject { name, ebpf, ring })
+    }
+
+    fn count(&self, counter: Counter) -> Result<u64> {
+        let map = self.ebpf.map("COUNTERS").context("COUNTERS")?;
+        let values: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
+        Ok(values.get(&(counter as u32), 0)?.iter().sum())
+    }
+
+    /// One turn of a kind; fails unless every run did what the kind is about.
+    fn turn(&mut self, kind: &Kind) -> Result<f64> {
+        let before: Vec<u64> = kind
+            .counts
+            .iter()
+            .map(|(counter, _)| self.count(*counter))
+            .collect::<Result<_>>()?;
+        let time = run(&self.ebpf, PROGRAM, &kind.packet, REPEAT)?;
+        while self.ring.next().is_some() {}
+        for ((counter, each), before) in kind.counts.iter().zip(before) {
+            let counted = self.count(*counter)? - before;
+            if counted != each * u64::from(REPEAT) {
+                let all: Vec<_> = Counter::ALL
+                    .iter()
+                    .map(|c| (c.name(), self.count(*c).unwrap_or(0)))
+                    .filter(|(_, n)| *n > 0)
+                    .collect();
+                bail!(
+                    "{}: {} counted {counted} instead of {each} a packet: {all:?}",
+                    kind.name,
+                    counter.name()
+                );
+            }
+        }
+        Ok(time)
+    }
+}
+
+fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).with_context(|| name.to_owned())
+}
+
+/// Runs a TC program on a packet; ns a run as the kernel measures it.
+fn run(ebpf: &Ebpf, program: &str, packet: &[u8], repeat: u32) -> Result<f64> {
+    let Some(Program::SchedClassifier(program)) = ebpf.program(program) else {
+        bail!("no TC program {program}");
+    };
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(packet),
+        repeat,
+        ..TestRunOptions::default()
+    })?;
+    Ok(result.duration.as_nanos() as f64)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Verified instructions and load times of every program.
+fn print_loads(object: &[u8]) -> Result<()> {
+    let hooks = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp];
+    println!(
+        "{:<20} {:>16} {:>9}",
+        "program", "verified insns", "load ms"
+    );
+    let names: std::collections::BTreeSet<_> =
+        hooks.iter().flat_map(|hook| programs_of(*hook)).collect();
+    let mut times = BTreeMap::<_, (u32, Vec<f64>)>::new();
+    for _ in 0..3 {
+        let mut ebpf = load_object(object, &Settings::default(), &hooks)?;
+        for name in &names {
+            let start = Instant::now();
+            load_program(&mut ebpf, name)?;
+            let time = start.elapsed();
+            let info = ebpf.program(name).context("just loaded")?.info()?;
+            let verified = info.verified_instruction_count().unwrap_or(0);
+            let entry = times.entry(*name).or_insert((verified, Vec::new()));
+            entry.1.push(time.as_secs_f64() * 1e3);
+        }
+    }
+    for (name, (verified, mut times)) in times {
+        println!("{name:<20} {verified:>16} {:>9.1}", median(&mut times));
+    }
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    // `cargo test --benches` only wants to know that it runs.
+    if std::env::args().any(|arg| arg == "--test") || !need::root() {
+        need::skipped("root", "the cost of the kernel's programs");
+        return Ok(());
+    }
+    let mut objects = vec![("this build".to_owned(), loader::OBJECT.to_vec())];
+    for path in std::env::args().skip(1).filter(|arg| !arg.starts_with('-')) {
+        let bytes = std::fs::read(&path).with_context(|| path.clone())?;
+        let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+        objects.push((name, bytes));
+    }
+    let kinds = kinds();
+    let mut nothing = Ebpf::load(&empty::object())?;
+    let program: &mut SchedClassifier = nothing
+        .program_mut(empty::NAME)
+        .context("the empty program")?
+        .try_into()?;
+    program.load()?;
+    let mut subjects = Vec::new();
+    for (name, object) in &objects {
+        println!("{name}:");
+        print_loads(object)?;
+        subjects.push(Subject::new(name.clone(), object, &kinds)?);
+    }
+
+    let mut empty_times = Vec::new();
+    let mut times = vec![vec![Vec::new(); kinds.len()]; subjects.len()];
+    let begun = Instant::now();
+    for turn in 0..=TURNS {
+        let packet = kinds.first().map_or(&[][..], |kind| &kind.packet);
+        let time = run(&nothing, empty::NAME, packet, REPEAT)?;
+        if turn > 0 {
+            empty_times.push(time);
+        }
+        for (number, kind) in kinds.iter().enumerate() {
+            for (subject, times) in subjects.iter_mut().zip(&mut times) {
+                let time = subject.turn(kind)?;
+                // The first turn warms caches up.
+                if turn > 0 {
+                    times[number].push(time);
+                }
+            }
+        }
+        // Others may want the CPU; a long run without a pause would be throttled with it.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let base = median(&mut empty_times);
+    println!(
+        "\nns a packet (median of {TURNS} turns of {REPEAT} runs in {:.0} s); the empty program's \
+         {base:.0} ns are subtracted",
+        begun.elapsed().as_secs_f64()
+    );
+    print!("{:<24}", "");
+    for subject in &subjects {
+        print!("{:>24}", subject.name);
+    }
+    println!();
+    for (number, kind) in kinds.iter().enumerate() {
+        print!("{:<24}", kind.name);
+        for times in &mut times {
+            let times = &mut times[number];
+            let middle = median(times);
+            let least = times.first().copied().unwrap_or(f64::NAN);
+            print!(
+                "{:>24}",
+                format!("{:.0} (least {:.0})", middle - base, least - base)
+            );
+        }
+        println!();
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@
 //! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
 //! - [`play`], [`nginx`], [`node`], [`others`], [`client`], [`visits`]: scenes on real sockets, real servers, and what
 //!   real clients ask of them.
+//! - [`empty`]: a program that does nothing, to measure others against.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers.
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@
 pub mod agent;
 pub mod bed;
 pub mod client;
+pub mod empty;
 pub mod flood;
 pub mod generate;
 pub mod judged;

@@ -121,7 +121,15 @@ pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
 /// # Errors
 /// [`LoadError`], after looking for the cause the kernel does not name.
 pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
-    if OBJECT.is_empty() {
+    load_object(OBJECT, settings, hooks)
+}
+
+/// [`load`] of another object than this build's, so that two can be measured in one run.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
+    if object.is_empty() {
         return Err(LoadError::NoObject);
     }
     for &hook in hooks {
@@ -148,7 +156,7 @@ pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
         .map_max_entries("FLOWS", settings.flows.max(1))
         .map_max_entries("SYNS", settings.syns.max(1))
         .map_max_entries("EVENTS", ring)
-        .load(OBJECT)
+        .load(object)
         .map_err(load_error)
 }
 
