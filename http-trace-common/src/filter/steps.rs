@@ -5,7 +5,7 @@ use super::{BLOCK_BYTES, Env, Scratch, View, insert, met, mode, other_side, side
 use crate::{
     counter::Counter,
     flow::seq_distance,
-    framer::{Body, Event, HeadFacts, Phase},
+    framer::{self, Event, Phase},
     record::{HEADER_LEN, flag},
 };
 
@@ -120,26 +120,26 @@ pub fn frame_step<E: Env>(s: &mut Scratch) {
     let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
     side(s).framer = framer;
     s.flow.queue = queue;
-    if s.cursor == 0 && matches!(step.event, Some(Event::HeadBegins { back: 0 })) {
+    if s.cursor == 0 && framer.is_at_start_line() {
         s.record_flags |= u32::from(flag::HEAD_BEGINS);
     }
     s.cursor = s.cursor.wrapping_add(step.taken);
+    // Only which event it is, and the framer's state, are looked at: what an event carries is
+    // undefined in the others, and the verifier refuses to move what is.
     s.met = match step.event {
         None | Some(Event::BodyBegins { .. } | Event::MessageEnds) => 0,
         Some(Event::HeadBegins { .. }) => met::HEAD_BEGINS,
-        Some(Event::HeadEnds { head, body }) => {
-            let bad = matches!(head, HeadFacts::Response { status: 0, .. });
+        Some(Event::HeadEnds { .. }) => {
+            let bad = framer.flags() & framer::flag::BAD_STATUS != 0;
             met::HEAD_ENDS
                 | if bad { met::BAD_STATUS } else { 0 }
-                | match body {
-                    Body::Tunnel => met::TUNNEL,
-                    Body::Unknown => met::LOST,
+                | match framer.phase() {
+                    Phase::Opaque => met::TUNNEL,
+                    Phase::Unsure => met::LOST,
                     _ => 0,
                 }
         }
-        Some(Event::NotHttp {
-            after_messages: true,
-        }) => met::NOT_HTTP,
+        Some(Event::NotHttp { .. }) if framer.has_framed() => met::NOT_HTTP,
         Some(Event::NotHttp { .. }) => met::NEVER_HTTP,
         Some(Event::Lost) => met::LOST,
     };

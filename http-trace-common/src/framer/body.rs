@@ -2,7 +2,7 @@
 
 use super::{
     BYTES_PER_STEP, Body, Event, Framer, HeadFacts, MAX_LENGTH, MethodKind, Phase, ROLE_RESPONSE,
-    RequestQueue, Span, Step, Window, flag, line,
+    RequestQueue, Span, Step, Window, flag, line, words,
 };
 
 impl Framer {
@@ -151,6 +151,15 @@ impl Framer {
     #[inline(always)]
     pub(super) fn chunk_size<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
         let mut n = 0;
+        if self.line == line::BEGIN && end - at > 8 {
+            let (digits, value) = words::hexadecimal(window.word(at));
+            if digits > 0 && window.byte(at + digits + 1) == b'\n' {
+                self.flags &= !flag::AFTER_CR;
+                self.value = value;
+                self.size_line_ends();
+                return Step::took(digits + 2, Span::ChunkFraming);
+            }
+        }
         if self.line != line::REST {
             while n < BYTES_PER_STEP && at + n < end {
                 let b = window.byte(at + n);
@@ -180,15 +189,20 @@ impl Framer {
             if self.flags & flag::BARE_LF != bare_before {
                 self.flags = (self.flags & !flag::BARE_LF) | bare_before | flag::CHUNK_LENIENT;
             }
-            if self.value == 0 {
-                self.enter_fields(Phase::Trailers);
-            } else {
-                self.phase = Phase::ChunkData as u8;
-                self.line = line::BEGIN;
-                self.remaining = self.value;
-            }
+            self.size_line_ends();
         }
         Step::took(taken, Span::ChunkFraming)
+    }
+
+    #[inline(always)]
+    fn size_line_ends(&mut self) {
+        if self.value == 0 {
+            self.enter_fields(Phase::Trailers);
+        } else {
+            self.phase = Phase::ChunkData as u8;
+            self.line = line::BEGIN;
+            self.remaining = self.value;
+        }
     }
 
     /// The line end after a chunk's data.

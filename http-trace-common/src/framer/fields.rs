@@ -1,17 +1,30 @@
 //! Field lines: Content-Length and Transfer-Encoding are read, all others stepped over.
 
 use super::{
-    BYTES_PER_STEP, Framer, MAX_LENGTH, Phase, RequestQueue, Span, Step, Window, flag, line,
+    BYTES_PER_STEP, Framer, MAX_LENGTH, Phase, RequestQueue, Span, Step, Window, flag, line, words,
 };
 
-/// `content-` and `length`, `transfer`, `-encodin`, lower case, little-endian.
-const CONTENT_: u64 = u64::from_le_bytes(*b"content-");
-const LENGTH_: u64 = u64::from_le_bytes(*b"length: ");
-/// Digits of a plain length that are read in one go.
-const LENGTH_DIGITS: u32 = 12;
-/// The longest line that is read in one go.
-const LENGTH_LINE: u32 = 16 + LENGTH_DIGITS + 2;
-const TRANSFER: u64 = u64::from_le_bytes(*b"transfer");
+/// Lines taken in one step, at most, of those that matter to no framing.
+const LINES_PER_STEP: u32 = 4;
+
+/// Whether the field line at `at`, which begins with `b`, is stepped over: it is certainly no framing
+/// field, no fold and not the blank line.
+#[inline(always)]
+fn is_plain<W: Window + ?Sized>(window: &W, at: u32, end: u32, b: u8) -> bool {
+    match b {
+        b' ' | b'\t' | b'\r' | b'\n' => false,
+        b'c' | b'C' => end - at >= 16 && !is_content_length(window.word(at), window.word(at + 8)),
+        b't' | b'T' => end - at >= 16 && !words::is_text(window.word(at), *b"transfer"),
+        _ => true,
+    }
+}
+
+/// Whether a line's first two words hold the name `Content-Length`.
+#[inline(always)]
+fn is_content_length(w0: u64, w1: u64) -> bool {
+    let rest = w1 & 0xffff_ffff_ffff | u64::from_le_bytes(*b"\0\0\0\0\0\0::");
+    words::is_text(w0, *b"content-") && words::is_text(rest, *b"length::")
+}
 
 impl Framer {
     /// Field lines, or trailer lines: only the framing fields of a head are looked into.
@@ -47,22 +60,14 @@ impl Framer {
                 let lower = b | 0x20;
                 self.pos = 0;
                 self.line = line::REST;
-                if lower == b'c'
-                    && end - at >= LENGTH_LINE
-                    && let Some(taken) = self.plain_length(window, at)
-                {
-                    return Step::took(taken, span);
-                }
                 if lower == b'c' || lower == b't' {
-                    // Most names that begin so are others; eight bytes tell when they are there.
-                    let name = if lower == b'c' { CONTENT_ } else { TRANSFER };
-                    let could_be = end - at < 8 || lower_word(window.word(at)) == name;
-                    if could_be {
-                        self.line = if lower == b'c' {
-                            line::NAME_LENGTH
-                        } else {
-                            line::NAME_CODING
-                        };
+                    let taken = if lower == b'c' {
+                        self.content_length(window, at, end)
+                    } else {
+                        self.transfer_encoding(window, at, end)
+                    };
+                    if taken > 0 {
+                        return Step::took(taken, span);
                     }
                 }
             } else {
@@ -84,7 +89,20 @@ impl Framer {
             }
         }
         if self.line == line::REST {
-            let (taken, found) = self.line_end(window, at, end);
+            let (mut taken, mut found) = self.line_end(window, at, end);
+            let mut lines = 1;
+            while found && in_head && lines < LINES_PER_STEP && at + taken < end {
+                let next = window.forget(at + taken);
+                if !is_plain(window, next, end, window.byte(next)) {
+                    break;
+                }
+                self.pos = 0;
+                self.last = line::REST;
+                let (more, ended) = self.line_end(window, next, end);
+                taken = window.forget(taken + more);
+                found = ended;
+                lines += 1;
+            }
             if found {
                 self.line = line::BEGIN;
                 self.last = line::REST;
@@ -94,37 +112,64 @@ impl Framer {
         self.framing_field(window, at, end)
     }
 
-    /// A whole `Content-Length: 123` line as nearly everybody writes it, in one go; its length.
-    /// Leaves the state as [`Framer::framing_field`] would.
+    /// At the beginning of a line whose first letter is that of Content-Length: takes the whole line
+    /// if it is written as nearly all are, and sets the state for what has to be read by bytes.
     #[inline(always)]
-    fn plain_length<W: Window + ?Sized>(&mut self, window: &W, at: u32) -> Option<u32> {
-        // All but the last byte of each word fold to lower case; that one is no letter.
-        let first = window.word(at) | 0x0020_2020_2020_2020;
-        let second = window.word(at + 8) | 0x0000_2020_2020_2020;
-        if first != CONTENT_ || second != LENGTH_ {
-            return None;
+    fn content_length<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> u32 {
+        // The name, `: `, up to seven digits and the line's end.
+        const LONGEST: u32 = 14 + 2 + 7 + 2;
+        if end - at < 16 {
+            self.line = line::NAME_LENGTH;
+            return 0;
         }
-        let mut value = 0;
-        let mut n = 16;
-        while n < 16 + LENGTH_DIGITS {
-            let b = window.byte(at + n);
-            if !b.is_ascii_digit() {
-                break;
-            }
-            value = value * 10 + u64::from(b - b'0');
-            n += 1;
+        // Most names that begin so are others (Content-Type): two words tell.
+        let (w0, w1) = (window.word(at), window.word(at + 8));
+        if !is_content_length(w0, w1) {
+            return 0;
         }
-        let digits = window.forget(n) - 16;
-        let end = at + 16 + digits;
-        if digits == 0 || window.byte(end) != b'\r' || window.byte(end + 1) != b'\n' {
-            return None;
+        self.line = line::NAME_LENGTH;
+        if end - at < LONGEST || w1 >> 48 != u64::from_le_bytes(*b": \0\0\0\0\0\0") {
+            return 0;
+        }
+        let (digits, value) = words::decimal(window.word(at + 16));
+        if digits == 0 || window.word(at + 16 + digits) as u16 != u16::from_le_bytes(*b"\r\n") {
+            return 0;
         }
         self.value = value;
         self.pos = CODING_START;
         self.last = line::LENGTH_AFTER;
         self.line = line::BEGIN;
         self.flags &= !flag::AFTER_CR;
-        Some(18 + digits)
+        16 + digits + 2
+    }
+
+    /// As [`Framer::content_length`] for `Transfer-Encoding: chunked`.
+    #[inline(always)]
+    fn transfer_encoding<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> u32 {
+        const LINE: u32 = "transfer-encoding: chunked\r\n".len() as u32;
+        if end - at < 16 {
+            self.line = line::NAME_CODING;
+            return 0;
+        }
+        if !words::is_text(window.word(at), *b"transfer")
+            || !words::is_text(window.word(at + 8), *b"-encodin")
+        {
+            return 0;
+        }
+        self.line = line::NAME_CODING;
+        let last = window.word(at + 24) & 0xffff_ffff | u64::from_le_bytes(*b"\0\0\0\0::::");
+        if end - at < LINE
+            || !words::is_text(window.word(at + 16), *b"g: chunk")
+            || !words::is_text(last, *b"ed\r\n::::")
+        {
+            return 0;
+        }
+        self.value = 0;
+        self.pos = CODING_CHUNKED;
+        self.last = line::CODING;
+        self.line = line::BEGIN;
+        self.flags &= !flag::AFTER_CR;
+        LINE
     }
 
     /// Bytes of a Content-Length or Transfer-Encoding line, one at a time.
@@ -252,12 +297,6 @@ impl Framer {
         }
         self.value = 0;
     }
-}
-
-/// Lower case for a word compared with letters and `-`.
-#[inline(always)]
-const fn lower_word(word: u64) -> u64 {
-    word | 0x2020_2020_2020_2020
 }
 
 // The last coding of Transfer-Encoding (RFC 9112 §6.1): 0–7 bytes of `chunked` matched, or:

@@ -12,6 +12,7 @@ mod fields;
 mod queue;
 mod start;
 mod window;
+mod words;
 
 pub use queue::{MethodKind, RequestQueue};
 pub use window::{Window, find_lf};
@@ -355,6 +356,7 @@ impl Framer {
     }
 
     /// The [`flag`] bits of the head at hand (those with a name).
+    #[inline(always)]
     pub const fn flags(&self) -> u32 {
         self.flags & 0xffff
     }
@@ -366,6 +368,18 @@ impl Framer {
             ROLE_RESPONSE => Some(true),
             _ => None,
         }
+    }
+
+    /// Whether the next byte is the first of a start line.
+    #[inline(always)]
+    pub const fn is_at_start_line(&self) -> bool {
+        self.phase == Phase::StartLine as u8 && self.line == line::BEGIN
+    }
+
+    /// Whether a head has been framed in this direction.
+    #[inline(always)]
+    pub const fn has_framed(&self) -> bool {
+        self.flags & flag::FRAMED != 0
     }
 
     /// How many bytes from here are body for certain: they need not be looked at. `u64::MAX` when

@@ -2,7 +2,7 @@
 
 use super::{
     BYTES_PER_STEP, Event, Framer, MethodKind, Phase, ROLE_REQUEST, ROLE_RESPONSE, Span, Step,
-    Window, flag, line,
+    Window, flag, line, words,
 };
 use crate::start_line::{
     MAX_METHOD, SUFFIX_AFTER_METHOD, SUFFIX_MEMORY, SUFFIX_NONE, is_sp_http_1, is_token,
@@ -12,30 +12,35 @@ use crate::start_line::{
 impl Framer {
     #[inline(always)]
     pub(super) fn start_line<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
+        let mut skipped = 0;
         if self.line == line::BEGIN {
             let b = window.byte(at);
             if b == b'H' && self.role != ROLE_REQUEST {
+                self.line = line::STATUS;
                 if end - at >= 16
                     && let Some(status) = status_in_words(window.word(at), window.word(at + 8))
                 {
                     self.status = status;
                     self.role = ROLE_RESPONSE;
                     self.line = line::REST;
-                    return Step::took(12, Span::Head);
+                    skipped = 12;
                 }
-                self.line = line::STATUS;
             } else if is_token(b) && self.role != ROLE_RESPONSE {
-                if end - at >= 8
-                    && let Some(taken) = self.common_method(window.word(at))
-                {
-                    return Step::took(taken, Span::Head);
-                }
                 self.line = line::METHOD;
+                if end - at > 8 {
+                    let (letters, method) = words::method(window.word(at));
+                    if letters > 0 {
+                        self.value = method;
+                        self.method_ends(letters);
+                        skipped = letters + 1;
+                    }
+                }
             } else {
                 return self.not_http(0);
             }
         }
-        match self.line {
+        let at = window.forget(at + skipped);
+        let mut step = match self.line {
             line::STATUS => self.status_prefix(window, at, end),
             line::METHOD => self.method(window, at, end),
             line::TARGET => self.target(window, at, end),
@@ -46,7 +51,9 @@ impl Framer {
                 }
                 Step::took(taken, Span::Head)
             }
-        }
+        };
+        step.taken += skipped;
+        step
     }
 
     /// Matches `HTTP/1.x ddd` and the byte after it, one byte at a time.
@@ -97,44 +104,13 @@ impl Framer {
         Step::took(n, Span::Head)
     }
 
-    /// The methods that most requests have, with the blank after them, in one go. Leaves the state
-    /// as [`Framer::method`] would.
-    #[inline(always)]
-    fn common_method(&mut self, word: u64) -> Option<u32> {
-        let (len, value, kind) = if word as u32 == u32::from_le_bytes(*b"GET ") {
-            (3, 0x47_4554, MethodKind::Other)
-        } else if word as u32 == u32::from_le_bytes(*b"PUT ") {
-            (3, 0x50_5554, MethodKind::Other)
-        } else if word & 0xff_ffff_ffff == u64::from_le_bytes(*b"POST \0\0\0") {
-            (4, 0x504f_5354, MethodKind::Other)
-        } else if word & 0xff_ffff_ffff == u64::from_le_bytes(*b"HEAD \0\0\0") {
-            (4, 0x4845_4144, MethodKind::Head)
-        } else {
-            return None;
-        };
-        self.value = value;
-        self.method = kind as u8;
-        self.line = line::TARGET;
-        self.pos = SUFFIX_AFTER_METHOD;
-        Some(len + 1)
-    }
-
     #[inline(always)]
     pub(super) fn method<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
-        const HEAD: u64 = 0x4845_4144;
-        const CONNECT: u64 = 0x43_4f4e_4e45_4354;
         let mut n = 0;
         while n < BYTES_PER_STEP && at + n < end {
             let b = window.byte(at + n);
             if b == b' ' && self.pos > 0 {
-                let kind = match (self.pos, self.value) {
-                    (4, HEAD) => MethodKind::Head,
-                    (7, CONNECT) => MethodKind::Connect,
-                    _ => MethodKind::Other,
-                };
-                self.method = kind as u8;
-                self.line = line::TARGET;
-                self.pos = SUFFIX_AFTER_METHOD;
+                self.method_ends(self.pos.into());
                 return Step::took(n + 1, Span::Head);
             }
             if !is_token(b) || u32::from(self.pos) >= MAX_METHOD {
@@ -147,6 +123,21 @@ impl Framer {
             n += 1;
         }
         Step::took(n, Span::Head)
+    }
+
+    /// The SP after a method of so many bytes; its letters are in `value`.
+    #[inline(always)]
+    fn method_ends(&mut self, letters: u32) {
+        const HEAD: u64 = 0x4845_4144;
+        const CONNECT: u64 = 0x43_4f4e_4e45_4354;
+        let kind = match (letters, self.value) {
+            (4, HEAD) => MethodKind::Head,
+            (7, CONNECT) => MethodKind::Connect,
+            _ => MethodKind::Other,
+        };
+        self.method = kind as u8;
+        self.line = line::TARGET;
+        self.pos = SUFFIX_AFTER_METHOD;
     }
 
     #[inline(always)]
