@@ -146,6 +146,7 @@ impl Finished {
             stats.http_flows
         );
         for (count, what) in [
+            (stats.aliases, "name after translation of addresses"),
             (stats.tunnels, "tunnel"),
             (stats.bad_status, "line with an impossible status code"),
             (stats.holes, "gap"),

@@ -74,6 +74,10 @@ pub struct HttpEvent {
     pub client: Endpoint,
     /// Who answered.
     pub server: Endpoint,
+    /// The client's end as seen nearest to the client, where a translation made it another.
+    pub nat_client: Option<Endpoint>,
+    /// The server's end as seen nearest to the client, where a translation made it another.
+    pub nat_server: Option<Endpoint>,
     /// First byte of the response (of the request when there is no response).
     pub time_ns: u64,
     /// First byte of the request.

@@ -7,10 +7,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use http_trace_common::filter::HandBack;
-use http_trace_common::flow::{FlowKey, seq_distance};
+use http_trace_common::flow::{Direction, FlowKey, seq_distance};
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 
 use crate::event::{LossUnit, NoResponse, Output};
+use crate::flow::alias::{Aliases, Copy, Sightings};
 use crate::flow::table::{Id, List, Table};
 use crate::http::connection::{Connection, Facts, timer};
 use crate::http::context::{Attempts, Context, Interfaces, Ports};
@@ -54,12 +55,21 @@ struct Shared {
     ports: Ports,
     attempts: Attempts,
     hand_backs: Vec<(FlowKey, HandBack)>,
+    sightings: Sightings,
+    aliases: Aliases,
+    /// Set by the judge of the connection at hand.
+    copy: Option<Copy>,
     sequence: u64,
     connections: u64,
 }
 
 impl Shared {
-    fn context<'a>(&'a mut self, key: FlowKey, out: &'a mut dyn FnMut(Output)) -> Context<'a> {
+    fn context<'a>(
+        &'a mut self,
+        id: Id,
+        key: FlowKey,
+        out: &'a mut dyn FnMut(Output),
+    ) -> Context<'a> {
         Context {
             key,
             now_ns: self.now_ns,
@@ -69,6 +79,11 @@ impl Shared {
             interfaces: &mut self.interfaces,
             ports: &mut self.ports,
             attempts: &mut self.attempts,
+            id,
+            path: 0,
+            sightings: &mut self.sightings,
+            aliases: &mut self.aliases,
+            copy: &mut self.copy,
             hand_backs: &mut self.hand_backs,
             sequence: &mut self.sequence,
             connections: &mut self.connections,
@@ -109,6 +124,9 @@ impl Pipeline {
                 ports: Ports::default(),
                 attempts: Attempts::default(),
                 hand_backs: Vec::new(),
+                sightings: Sightings::default(),
+                aliases: Aliases::default(),
+                copy: None,
                 sequence: 0,
                 connections: 0,
             },
@@ -177,11 +195,16 @@ impl Pipeline {
         self.count_attempt(header);
         self.clock(header.time_ns, out);
         let (key, direction) = header.key();
-        let Some(id) = self.find(key, header, out) else {
-            return;
+        let (id, path, d) = match self.find_alias(&key, direction, header) {
+            Some(alias) => alias,
+            None => match self.find(key, header, out) {
+                Some(id) => (id, 0, direction.index()),
+                None => return,
+            },
         };
         self.work(id, out, |connection, cx| {
-            connection.record(cx, direction.index(), record)
+            cx.path = path;
+            connection.record(cx, d, record);
         });
         if let Some(leap) = &mut self.leap
             && leap.used.len() < 4 * AGREEING as usize
@@ -212,6 +235,64 @@ impl Pipeline {
         }
         self.timers.clear();
         self.tell_losses(out);
+    }
+
+    /// The connection of a record that bears another name of it; with that name's number and the
+    /// direction as the connection has it.
+    fn find_alias(
+        &mut self,
+        key: &FlowKey,
+        direction: Direction,
+        header: &RecordHeader,
+    ) -> Option<(Id, u8, usize)> {
+        let alias = self.shared.aliases.get(key)?;
+        let d = direction.index() ^ usize::from(alias.flipped);
+        let known = self.table.get(alias.id).is_some_and(|connection| {
+            connection.facts.number == alias.number && connection.has_bytes_of(d, header)
+        });
+        if known {
+            return Some((alias.id, alias.path, d));
+        }
+        self.shared.aliases.remove(key);
+        None
+    }
+
+    /// A connection turned out to be the copy of another: its name becomes one of that one's.
+    fn merge(&mut self, id: Id, copy: &Copy) {
+        let Some((&key, connection)) = self.table.get_mut(id) else {
+            return;
+        };
+        // A new connection may have begun under its name since.
+        if !connection.facts.muted {
+            return;
+        }
+        let first = |table: &Table<Connection>| {
+            table
+                .get(copy.id)
+                .is_some_and(|first| first.facts.number == copy.number)
+        };
+        if copy.id == id || !first(&self.table) {
+            // The first was thrown out: the copy is all there is.
+            if let Some((_, connection)) = self.table.get_mut(id) {
+                connection.facts.muted = false;
+            }
+            return;
+        }
+        let Some((_, gone)) = self.table.remove(id) else {
+            return;
+        };
+        let (heads, reorder) = gone.memory();
+        self.heads_bytes = self.heads_bytes.saturating_sub(heads);
+        self.reorder_bytes = self.reorder_bytes.saturating_sub(reorder);
+        let shared = &mut self.shared;
+        shared.aliases.forget(gone.facts.number);
+        shared.stats.flows -= 1;
+        shared.stats.http_flows -= u64::from(gone.facts.http);
+        shared.stats.aliases += 1;
+        if let Some((&name, first)) = self.table.get_mut(copy.id) {
+            first.learn(&gone, copy.flipped);
+            shared.aliases.insert(key, name, copy);
+        }
     }
 
     /// The connection of a record; a new one if the record can begin one.
@@ -253,7 +334,7 @@ impl Pipeline {
             return;
         };
         let before = connection.memory();
-        let mut cx = self.shared.context(key, out);
+        let mut cx = self.shared.context(id, key, out);
         work(connection, &mut cx);
         let deadline = connection.deadline(&cx);
         let after = connection.memory();
@@ -277,6 +358,9 @@ impl Pipeline {
             self.timers.push(Reverse((deadline, id, number)));
         }
         self.table.touch(id, list, self.shared.now_ns);
+        if let Some(copy) = self.shared.copy.take() {
+            self.merge(id, &copy);
+        }
         if self.heads_bytes > self.shared.config.heads_bytes {
             self.free_heads(out);
         }
@@ -293,8 +377,11 @@ impl Pipeline {
         let before = connection.memory();
         self.heads_bytes = self.heads_bytes.saturating_sub(before.0);
         self.reorder_bytes = self.reorder_bytes.saturating_sub(before.1);
-        let mut cx = self.shared.context(key, out);
+        let number = connection.facts.number;
+        let mut cx = self.shared.context(id, key, out);
         connection.stop(&mut cx, end);
+        self.shared.aliases.forget(number);
+        self.shared.copy = None;
     }
 
     /// One connection goes: a closed one, else one without payload, else the one that has been
@@ -350,7 +437,7 @@ impl Pipeline {
                 break;
             };
             let before = connection.memory();
-            let mut cx = self.shared.context(key, out);
+            let mut cx = self.shared.context(victim, key, out);
             connection.flush_buffers(&mut cx);
             let after = connection.memory();
             let now = self.shared.now_ns;
@@ -470,7 +557,7 @@ impl Pipeline {
         };
         let before = connection.memory();
         let was_busy = connection.active.is_some();
-        let mut cx = self.shared.context(key, out);
+        let mut cx = self.shared.context(id, key, out);
         let deadline = connection.tick(&mut cx);
         let after = connection.memory();
         self.heads_bytes = (self.heads_bytes + after.0).saturating_sub(before.0);
@@ -486,6 +573,9 @@ impl Pipeline {
         if closed || busy != was_busy {
             let list = if closed { List::Closed } else { List::Idle };
             self.table.touch(id, list, self.shared.now_ns);
+        }
+        if let Some(copy) = self.shared.copy.take() {
+            self.merge(id, &copy);
         }
     }
 
@@ -527,7 +617,7 @@ impl Pipeline {
             return;
         };
         let facts: &Facts = &connection.facts;
-        let mut cx = self.shared.context(key, out);
+        let mut cx = self.shared.context(id, key, out);
         let time_ns = now.saturating_sub(cx.config.response_timeout_ns);
         emit::attempt(facts, &mut cx, time_ns, NoResponse::Unreachable);
     }

@@ -46,6 +46,7 @@ mod tests {
             "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
         )];
         full.flags = vec!["bare_lf", "obs_fold"];
+        (full.nat_client, full.nat_server) = (Some(full.server), Some(full.client));
         events.push(full);
         for event in &events {
             let mut out = Vec::new();

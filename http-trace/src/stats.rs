@@ -53,6 +53,8 @@ pub struct Stats {
     pub bad_status: u64,
     /// Connections taken into the table.
     pub flows: u64,
+    /// Further names of connections, before or after a translation of addresses; not among `flows`.
+    pub aliases: u64,
     /// Connections on which a message was framed.
     pub http_flows: u64,
     /// Connections that became tunnels or other protocols (CONNECT, 101).

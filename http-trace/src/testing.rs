@@ -35,6 +35,8 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         id: 0x0123_4567_89ab_cdef,
         client: end([10, 1, 2, 3], 50000),
         server: end([10, 9, 9, 9], 80),
+        nat_client: None,
+        nat_server: None,
         time_ns: TIME_NS,
         request_start_ns: Some(TIME_NS - 1_100_000),
         request_end_ns: Some(TIME_NS - 1_000_000),

@@ -6,6 +6,7 @@
 //! - [`flood`]: captures that are meant to exhaust the reader.
 //! - [`tcp`], [`mangle`], [`pcap`]: scenes as segments, what a network does to them, and files.
 //! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
+//! - [`routed`]: a router that translates addresses, between a client and a server.
 //! - [`play`], [`nginx`], [`node`], [`others`], [`client`], [`visits`]: scenes on real sockets, real servers, and what
 //!   real clients ask of them.
 //! - [`empty`]: a program that does nothing, to measure others against.
@@ -28,6 +29,7 @@ pub mod node;
 pub mod others;
 pub mod pcap;
 pub mod play;
+pub mod routed;
 pub mod scene;
 pub mod scenes;
 pub mod seen;

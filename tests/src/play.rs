@@ -13,13 +13,15 @@ use crate::scene::{Scene, Side, Step};
 /// How long a step may take before the scene fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The connection a scene was played on.
+/// The connection a scene was played on, as the server's side has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Played {
     /// The client's address and port.
     pub client: SocketAddr,
     /// The server's.
     pub server: SocketAddr,
+    /// Both as the client's side has them: the same, unless addresses are translated on the way.
+    pub outside: (SocketAddr, SocketAddr),
 }
 
 /// Where scenes are played: a listener in one namespace, clients in another (or the same).
@@ -28,6 +30,7 @@ pub struct Stage<'a> {
     client: &'a Namespace,
     listener: TcpListener,
     server: SocketAddr,
+    front: SocketAddr,
 }
 
 impl<'a> Stage<'a> {
@@ -41,12 +44,18 @@ impl<'a> Stage<'a> {
             client,
             listener,
             server,
+            front: server,
         })
+    }
+
+    /// Clients connect to `front`, which something on the way translates.
+    pub fn behind(self, front: SocketAddr) -> Self {
+        Stage { front, ..self }
     }
 
     /// Plays `scene` on a new connection, to its last step. What was left open is closed.
     pub fn play(&self, scene: &Scene) -> Result<Played> {
-        let connected = self.client.enter(|| TcpStream::connect(self.server))?;
+        let connected = self.client.enter(|| TcpStream::connect(self.front))?;
         let mut ends = [connected.context("connect")?, self.listener.accept()?.0];
         for end in &ends {
             end.set_nodelay(true)?;
@@ -54,8 +63,9 @@ impl<'a> Stage<'a> {
             end.set_write_timeout(Some(PATIENCE))?;
         }
         let played = Played {
-            client: ends[0].local_addr()?,
+            client: ends[1].peer_addr()?,
             server: self.server,
+            outside: (ends[0].local_addr()?, self.front),
         };
         for (number, step) in scene.steps.iter().enumerate() {
             let failed = || format!("scene {}, step {number}", scene.name);

@@ -43,7 +43,15 @@ fn scenes_as_they_were_played() {
             let (client, name) = line.split_once(' ').expect("an address and a name");
             let client: SocketAddr = client.parse().expect("an address");
             let server = SocketAddr::new("10.77.0.2".parse().expect("an address"), 8000);
-            (Played { client, server }, scenes::named(name))
+            let outside = (client, server);
+            (
+                Played {
+                    client,
+                    server,
+                    outside,
+                },
+                scenes::named(name),
+            )
         })
         .collect();
     nothing(scene_differences(&report("scenes.pcap"), &played));

@@ -2,6 +2,7 @@
 //!
 //! Knows sequence numbers and bounds; knows nothing of messages.
 
+pub mod alias;
 pub mod reassembly;
 pub mod table;
 
@@ -28,6 +29,8 @@ pub struct Origin {
     pub retransmissions: u16,
     /// A [`Hook`] as its number.
     pub hook: u8,
+    /// Under which of the connection's names, as [`alias::Alias::path`]; 0 for its own.
+    pub path: u8,
 }
 
 impl Origin {
@@ -43,6 +46,7 @@ impl Origin {
             flags: header.flags,
             retransmissions: header.retransmissions,
             hook: header.hook,
+            path: 0,
         }
     }
 

@@ -7,9 +7,11 @@
 //! - `active`: both directions at work: order and holes.
 //! - `data`: payload on its way to the judge.
 //! - `syn`: which SYNs and RSTs are believed.
+//! - `copies`: what comes under another name of it.
 //! - `hand_back`: framing for a filter that lost its own.
 
 mod active;
+mod copies;
 mod data;
 mod facts;
 mod hand_back;
@@ -119,7 +121,10 @@ impl Connection {
             self.facts.next[d] = header.seq;
             self.facts.known[d] = true;
         }
-        let origin = Origin::of(header);
+        let origin = Origin {
+            path: cx.path,
+            ..Origin::of(header)
+        };
         self.activate();
         self.acknowledge(d, &origin);
         if spans {
@@ -135,7 +140,7 @@ impl Connection {
         if header.has(flag::RST) {
             self.reset(cx, d, header);
         }
-        self.hand_back(cx, header);
+        self.hand_back(cx, d, header);
         self.deactivate();
     }
 

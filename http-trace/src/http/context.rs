@@ -9,6 +9,8 @@ use http_trace_common::filter::HandBack;
 use http_trace_common::flow::FlowKey;
 
 use crate::event::{LossUnit, Output};
+use crate::flow::alias::{Aliases, Copy, Sightings};
+use crate::flow::table::Id;
 use crate::stats::{Losses, Stats};
 
 /// When a response's event is written.
@@ -156,6 +158,16 @@ pub(crate) struct Context<'a> {
     pub interfaces: &'a mut Interfaces,
     pub ports: &'a mut Ports,
     pub attempts: &'a mut Attempts,
+    /// The connection's place in the table.
+    pub id: Id,
+    /// Under which of the connection's names the record at hand came.
+    pub path: u8,
+    /// Heads that were met, to find copies of a connection under another name.
+    pub sightings: &'a mut Sightings,
+    /// Connections with several names.
+    pub aliases: &'a mut Aliases,
+    /// Set when the connection at hand turns out to be a copy.
+    pub copy: &'a mut Option<Copy>,
     /// What filters that lost a connection's framing can have back.
     pub hand_backs: &'a mut Vec<(FlowKey, HandBack)>,
     /// How many events there were.

@@ -26,7 +26,7 @@ pub(crate) enum How {
 
 /// The event of an exchange with a final response.
 pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, how: How) {
-    let Some(response) = exchange.response else {
+    let Some(response) = exchange.response.filter(|_| !facts.muted) else {
         return;
     };
     let end = match how {
@@ -59,7 +59,11 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
         exchange.request.as_ref(),
         &response.origin,
     );
-    event.id = identity(&cx.key, response.start, status_bytes(&response.head));
+    event.id = identity(
+        &wire_key(facts, cx),
+        response.start,
+        status_bytes(&response.head),
+    );
     event.time_ns = response.head.first_byte_ns;
     event.response_start_ns = Some(response.head.first_byte_ns);
     if !response.head_cut {
@@ -89,7 +93,7 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
 
 /// 1xx heads that no final response followed: the last of them stands for the response.
 pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut exchange: Exchange) {
-    let Some((head, origin)) = exchange.informational.pop() else {
+    let Some((head, origin)) = exchange.informational.pop().filter(|_| !facts.muted) else {
         return;
     };
     cx.stats.informational += 1 + exchange.informational.len() as u64;
@@ -100,7 +104,11 @@ pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut excha
         exchange.request.as_ref(),
         &origin,
     );
-    event.id = identity(&cx.key, head.first_byte_ns, status_bytes(&head));
+    event.id = identity(
+        &wire_key(facts, cx),
+        head.first_byte_ns,
+        status_bytes(&head),
+    );
     event.time_ns = head.first_byte_ns;
     event.response_start_ns = Some(head.first_byte_ns);
     event.body_end = Some(BodyEnd::None);
@@ -124,13 +132,16 @@ pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut excha
 
 /// A request that nothing answered.
 pub(crate) fn no_response(facts: &Facts, cx: &mut Context<'_>, request: Request, why: NoResponse) {
+    if facts.muted {
+        return;
+    }
     if !cx.config.no_response {
         cx.stats.requests_unmatched += 1;
         return;
     }
     cx.stats.no_response += 1;
     let mut event = blank(facts, cx, request.ordinal, Some(&request), &request.origin);
-    event.id = identity(&cx.key, request.start, &request.head.target);
+    event.id = identity(&wire_key(facts, cx), request.start, &request.head.target);
     event.time_ns = request.start_ns;
     event.no_response = Some(why);
     event.request = Some(request.head);
@@ -174,9 +185,10 @@ pub(crate) fn attempt(facts: &Facts, cx: &mut Context<'_>, time_ns: u64, why: No
         flags: 0,
         retransmissions: 0,
         hook: 0,
+        path: 0,
     };
     let mut event = blank(facts, cx, 1, None, &origin);
-    event.id = identity(&cx.key, time_ns, b"attempt");
+    event.id = identity(&wire_key(facts, cx), time_ns, b"attempt");
     event.time_ns = time_ns;
     event.no_response = Some(why);
     event.missing.push(Missing::Request);
@@ -200,12 +212,27 @@ fn blank(
     };
     let sequence = *cx.sequence;
     *cx.sequence += 1;
+    let ends = |(key, flipped): (FlowKey, bool)| {
+        let client = if flipped { client.opposite() } else { client };
+        [client, client.opposite()].map(|end| endpoint(key.sender(end)))
+    };
+    let names = cx.aliases.names(facts.number);
+    let [of_client, of_server] = ends(names.map_or((cx.key, false), |names| names.server));
+    let [nat_client, nat_server] = names.map_or([None; 2], |names| {
+        let [client, server] = ends(names.client);
+        [
+            (client != of_client).then_some(client),
+            (server != of_server).then_some(server),
+        ]
+    });
     let known = |n: u64| (n != 0).then_some(n);
     HttpEvent {
         sequence,
         id: 0,
-        client: endpoint(cx.key.sender(client)),
-        server: endpoint(cx.key.sender(client.opposite())),
+        client: of_client,
+        server: of_server,
+        nat_client,
+        nat_server,
         time_ns: 0,
         request_start_ns: request.map(|request| request.start_ns),
         request_end_ns: request.and_then(|request| request.end_ns),
@@ -234,6 +261,13 @@ fn blank(
         socket_cookie: known(origin.socket_cookie),
         cgroup_id: known(origin.cgroup_id),
     }
+}
+
+/// The name of the connection nearest to the server.
+fn wire_key(facts: &Facts, cx: &Context<'_>) -> FlowKey {
+    cx.aliases
+        .names(facts.number)
+        .map_or(cx.key, |names| names.server.0)
 }
 
 fn endpoint((address, port): (Address, u16)) -> Endpoint {

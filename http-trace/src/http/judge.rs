@@ -6,6 +6,7 @@
 
 mod half;
 mod heads;
+mod sight;
 
 use http_trace_common::framer::{Body, Event, Phase, RequestQueue, Span};
 
@@ -450,7 +451,7 @@ impl Judge {
     }
 
     /// Bytes before `next` came again: the response's, if it goes on.
-    pub fn copied(&mut self, d: usize, end: u64, count: u32, interfaces: &[u32; 4]) {
+    pub fn copied(&mut self, d: usize, end: u64, count: u32, origin: &Origin) {
         if self.halves[d].message != Message::Response {
             return;
         }
@@ -461,8 +462,11 @@ impl Judge {
             .and_then(|c| c.response.as_mut())
             && end > response.start
         {
-            response.copies = response.copies.saturating_add(count);
-            merge_interfaces(&mut response.interfaces, interfaces);
+            // The same bytes on the other side of a translation were sent but once.
+            if response.origin.path == origin.path {
+                response.copies = response.copies.saturating_add(count);
+            }
+            merge_interfaces(&mut response.interfaces, &origin.interfaces);
         }
     }
 

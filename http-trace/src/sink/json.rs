@@ -11,6 +11,7 @@ use object::{
     comma, decimal, hex_string, hex16, key, lower_string, number, open, text, time, version, word,
     words,
 };
+use peers::Peers;
 
 use super::text::json_string;
 use super::{Entry, Render};
@@ -70,8 +71,7 @@ impl Json {
     }
 
     fn peers(&mut self, out: &mut Vec<u8>, event: &HttpEvent) {
-        self.peers
-            .append(out, event.connection, event.client, event.server);
+        self.peers.append(out, event.connection, Peers::of(event));
         if let Some(egress) = event.egress {
             word!(out, "direction", if egress { "egress" } else { "ingress" });
         }

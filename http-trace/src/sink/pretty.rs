@@ -218,6 +218,12 @@ impl Pretty {
             self.line.push(' ');
             terminal(&mut self.line, name.as_bytes());
         }
+        for (end_of, nat) in [("client", event.nat_client), ("server", event.nat_server)] {
+            if let Some(nat) = nat {
+                let _ = write!(self.line, ", {end_of} was ");
+                end(&mut self.line, nat);
+            }
+        }
         if !event.missing.is_empty() {
             self.line.push_str(", missing");
             for what in &event.missing {

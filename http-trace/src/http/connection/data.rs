@@ -80,7 +80,7 @@ impl Connection {
         }
         let copies = u32::from(header.retransmissions);
         if copies > 0 {
-            active.judge.copied(d, seq, copies, &origin.interfaces);
+            active.judge.copied(d, seq, copies, origin);
         }
         if skip_to <= next {
             if record.bytes.is_empty() {
@@ -93,7 +93,7 @@ impl Connection {
                 return;
             };
             cx.stats.copied_bytes += record.bytes.len() as u64;
-            active.judge.copied(d, end, 1, &origin.interfaces);
+            active.judge.copied(d, end, 1, origin);
             return;
         }
         active.streams[d].reset = false;

@@ -43,6 +43,8 @@ pub(crate) struct Facts {
     pub queue_unknown: bool,
     /// An [`Unreadable`] as its number, 0 while nothing speaks against HTTP/1.x.
     pub protocol: u8,
+    /// It is another connection's copy: nothing comes of it any more.
+    pub muted: bool,
 }
 
 /// A deadline in units of 2^20 ns, never 0: two words are what a connection's place has left.
@@ -69,7 +71,8 @@ impl Facts {
         self.client_plus_1 = (d as u8 & 1) + 1;
     }
 
-    fn direction(d: usize) -> Direction {
+    /// Direction number `d`.
+    pub const fn direction(d: usize) -> Direction {
         if d == 0 {
             Direction::FromA
         } else {

@@ -20,7 +20,7 @@ const MAX_WAITING: usize = 1024;
 impl Connection {
     /// After a record: hands back when the filter shipped it without framing, and the judge stands
     /// in a long body or between messages, with nothing missing.
-    pub(super) fn hand_back(&mut self, cx: &mut Context<'_>, header: &RecordHeader) {
+    pub(super) fn hand_back(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
         if !header.has(flag::FILTERED | flag::UNFILTERED) || header.generation == 0 {
             return;
         }
@@ -58,6 +58,11 @@ impl Connection {
         if !(in_body || resting) || active.handed_back == ends {
             return;
         }
+        // The record may bear another name of the connection, whose ends are in another order.
+        let (key, direction) = header.key();
+        if direction.index() != d {
+            sides.reverse();
+        }
         let [Some(a), Some(b)] = sides else {
             return;
         };
@@ -66,7 +71,7 @@ impl Connection {
             cx.hand_backs.clear();
         }
         cx.hand_backs.push((
-            cx.key,
+            key,
             HandBack {
                 sides: [a, b],
                 queue: active.judge.queue,

@@ -33,6 +33,7 @@ impl Connection {
     pub(super) fn restart(&mut self, cx: &mut Context<'_>) {
         *cx.connections += 1;
         cx.stats.flows += 1;
+        cx.aliases.forget(self.facts.number);
         *self = Connection::new(*cx.connections);
     }
 
@@ -100,6 +101,9 @@ impl Connection {
             if facts.next[d] == header.seq && !facts.framed[d] {
                 facts.start[d] = header.seq;
                 facts.start_known[d] = true;
+                return;
+            }
+            if self.was_taken_up_behind(d, header.seq) {
                 return;
             }
             self.stop(cx, End::Closed);

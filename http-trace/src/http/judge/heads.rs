@@ -136,6 +136,7 @@ impl Judge {
         let message = match head {
             HeadFacts::Request { method } => {
                 self.turn(facts, cx, d, first);
+                self.sight_request(facts, cx, d, &raw);
                 self.request(facts, d, raw, method, origin, cx)
             }
             HeadFacts::Response { status: 0, .. } => {
@@ -148,7 +149,9 @@ impl Judge {
             }
             HeadFacts::Response { status, .. } => {
                 self.turn(facts, cx, 1 - d, first);
-                self.response(facts, d, &raw, status, body, origin)
+                let message = self.response(facts, d, &raw, status, body, origin);
+                self.sight_response(facts, cx, d, &raw);
+                message
             }
         };
         self.halves[d].message = message;

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use super::object::{comma, decimal};
-use crate::event::Endpoint;
+use crate::event::{Endpoint, HttpEvent};
 use crate::sink::community::community_id;
 
 const SLOTS: usize = 256;
@@ -16,9 +16,30 @@ pub struct Cache {
     slots: Vec<Slot>,
 }
 
+/// The ends of a connection, as an event has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peers {
+    client: Endpoint,
+    server: Endpoint,
+    nat_client: Option<Endpoint>,
+    nat_server: Option<Endpoint>,
+}
+
+impl Peers {
+    /// Of an event.
+    pub const fn of(event: &HttpEvent) -> Self {
+        Peers {
+            client: event.client,
+            server: event.server,
+            nat_client: event.nat_client,
+            nat_server: event.nat_server,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    of: Option<(Endpoint, Endpoint)>,
+    of: Option<Peers>,
     text: Vec<u8>,
 }
 
@@ -32,34 +53,34 @@ impl Default for Cache {
 
 impl Cache {
     /// Appends `source`, `client`, `destination`, `server` and `network`, the last one open.
-    pub fn append(
-        &mut self,
-        out: &mut Vec<u8>,
-        connection: u64,
-        client: Endpoint,
-        server: Endpoint,
-    ) {
+    pub fn append(&mut self, out: &mut Vec<u8>, connection: u64, peers: Peers) {
         let Some(slot) = self.slots.get_mut((connection % SLOTS as u64) as usize) else {
             return;
         };
-        if slot.of != Some((client, server)) {
-            slot.of = Some((client, server));
+        if slot.of != Some(peers) {
+            slot.of = Some(peers);
             slot.text.clear();
-            render(&mut slot.text, client, server);
+            render(&mut slot.text, peers);
         }
         comma(out);
         out.extend_from_slice(&slot.text);
     }
 }
 
-fn render(text: &mut Vec<u8>, client: Endpoint, server: Endpoint) {
-    for (peer, role, end) in [
-        ("source", "client", client),
-        ("destination", "server", server),
+fn render(text: &mut Vec<u8>, peers: Peers) {
+    let Peers { client, server, .. } = peers;
+    for (peer, role, end, nat) in [
+        ("source", "client", client, peers.nat_client),
+        ("destination", "server", server, peers.nat_server),
     ] {
         // Writing to a vector cannot fail.
         let _ = write!(text, "\"{peer}\":{{\"ip\":\"{}\",\"port\":", end.ip);
         decimal(text, u64::from(end.port));
+        if let Some(nat) = nat {
+            let _ = write!(text, ",\"nat\":{{\"ip\":\"{}\",\"port\":", nat.ip);
+            decimal(text, u64::from(nat.port));
+            text.push(b'}');
+        }
         let _ = write!(
             text,
             "}},\"{role}\":{{\"ip\":\"{ip}\",\"address\":\"{ip}\",\"port\":",
@@ -99,10 +120,17 @@ mod tests {
                 port,
                 ..end("10.0.0.2:1")
             };
-            for connection in [u64::from(port), 7] {
+            for (connection, nat_client) in [(u64::from(port), None), (7, None), (7, Some(server))]
+            {
+                let peers = Peers {
+                    client,
+                    server,
+                    nat_client,
+                    nat_server: None,
+                };
                 let (mut got, mut expected) = (Vec::new(), Vec::new());
-                cache.append(&mut got, connection, client, server);
-                render(&mut expected, client, server);
+                cache.append(&mut got, connection, peers);
+                render(&mut expected, peers);
                 assert_eq!(got, expected);
             }
         }
