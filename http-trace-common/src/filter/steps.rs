@@ -1,7 +1,9 @@
 //! One step over a segment: load, frame, ship. Bounded work each, so that the kernel's verifier
 //! sees one of them and not the loop.
 
-use super::{BLOCK_BYTES, Env, Scratch, View, insert, met, mode, other_side, side, side_flag};
+use super::{
+    BLOCK_BYTES, Env, Scratch, View, admit::insert, met, mode, other_side, side, side_flag,
+};
 use crate::{
     counter::Counter,
     flow::seq_distance,

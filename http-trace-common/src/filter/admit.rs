@@ -1,0 +1,237 @@
+//! Connections that are not followed: which segment admits one.
+
+use bytemuck::Zeroable;
+
+use super::{
+    Block, Claim, Context, Continue, Env, Flow, Scratch, fill_header, known::unsure, mode,
+    other_side, ship_raw, side, side_flag,
+};
+use crate::{
+    config::FilterConfig,
+    counter::Counter,
+    framer::{Framer, RequestQueue},
+    record::flag,
+    start_line::{self, is_token},
+    walk::{Segment, tcp_flag},
+};
+
+/// A segment of a connection that is not followed: does it begin a message?
+#[inline(always)]
+pub(super) fn admit<E: Env>(
+    s: &mut Scratch,
+    env: &mut E,
+    config: &FilterConfig,
+    segment: &Segment,
+    context: &Context,
+) -> Continue {
+    let first = first_bytes::<E>(s, env);
+    if first == First::Other {
+        env.count(Counter::NotHttp, 1);
+        return false;
+    }
+    env.syn(&s.key, &mut s.syn);
+    let at_start = s.syn.begins(segment.direction, s.seq);
+    match first {
+        First::Tls | First::Http2 => {
+            // Told once, at the connection's start, so that the host can say what it cannot read.
+            if at_start {
+                let len = if s.end < PEEK { s.end } else { PEEK };
+                env.count(
+                    if first == First::Tls {
+                        Counter::Tls
+                    } else {
+                        Counter::Http2
+                    },
+                    1,
+                );
+                fill_header(s);
+                s.block.header.flags = s.record_flags as u16
+                    | flag::OPAQUE
+                    | flag::SEGMENT_BEGINS
+                    | flag::STREAM_BEGINS;
+                s.block.header.len = len;
+                s.block.header.skip_to = s.seq.wrapping_add(len);
+                env.emit(&mut s.block);
+            } else {
+                env.count(Counter::NotHttp, 1);
+            }
+            return false;
+        }
+        First::Prefix if !at_start => {
+            env.count(Counter::NotHttp, 1);
+            return false;
+        }
+        _ => {}
+    }
+    s.flow = Flow::zeroed();
+    s.flow.sides[0].framer = Framer::new();
+    s.flow.sides[1].framer = Framer::new();
+    s.flow.generation = (context.time_ns >> 16) as u32;
+    s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
+    s.flow.interfaces = [context.interface, 0, 0, 0];
+    let (seq, ack, acknowledges) = (s.seq, segment.ack, segment.flags & tcp_flag::ACK != 0);
+    let own = side(s);
+    own.floor = seq;
+    own.next = seq;
+    own.told = seq;
+    own.flags = side_flag::KNOWN;
+    own.place = context.interface << 1 | u32::from(context.egress);
+    if at_start {
+        own.flags |= side_flag::AT_START;
+        let peer_known = s.syn.knows(segment.direction.opposite());
+        if peer_known || acknowledges {
+            let next = if peer_known {
+                s.syn.first(segment.direction.opposite())
+            } else {
+                ack
+            };
+            let spoken = acknowledges && ack != next;
+            let other = other_side(s);
+            other.floor = if spoken { ack } else { next };
+            other.next = other.floor;
+            other.told = other.floor;
+            other.flags = side_flag::KNOWN;
+            if spoken {
+                // The peer has spoken and was not heard, so this is no answer to a request that
+                // would be known.
+                other.framer.lose();
+                s.flow.queue = RequestQueue::unknown();
+            } else if peer_known {
+                other.flags |= side_flag::AT_START;
+            }
+        }
+        return insert(s, env);
+    }
+    s.flow.queue = RequestQueue::unknown();
+    if first == First::Status {
+        side(s).framer.lose();
+        env.count(Counter::BecameUnsure, 1);
+        if !insert(s, env) {
+            return false;
+        }
+        s.record_flags |= u32::from(flag::HEAD_BEGINS);
+        return unsure(s, env, config);
+    }
+    s.mode = mode::PROBE;
+    true
+}
+
+#[inline(always)]
+pub(super) fn insert<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    match env.insert(&s.key, &mut s.flow) {
+        Claim::Held => {
+            s.held = 1;
+            env.count(Counter::FlowsAdmitted, 1);
+            true
+        }
+        Claim::Refused => {
+            // Another CPU was faster: it holds the state, we only ship.
+            env.count(Counter::ClaimRefused, 1);
+            ship_raw(s);
+            true
+        }
+        Claim::Missing => {
+            env.count(Counter::TableFull, 1);
+            false
+        }
+        Claim::Own => {
+            env.count(Counter::OwnTraffic, 1);
+            false
+        }
+    }
+}
+
+/// How an unknown connection's segment begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// A strict status line.
+    Status,
+    /// A method and a blank: a request line may follow.
+    Request,
+    /// A prefix of either that fills the segment.
+    Prefix,
+    /// A TLS ClientHello (RFC 8446 §5.1).
+    Tls,
+    /// The HTTP/2 preface (RFC 9113 §3.4).
+    Http2,
+    /// Anything else.
+    Other,
+}
+
+const PEEK: u32 = 16;
+
+/// Loads and looks at the first sixteen bytes.
+#[inline(always)]
+pub(super) fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
+    let len = if s.end < PEEK { s.end } else { PEEK };
+    if len == 0 || !env.load(&mut s.block, s.payload_offset, len) {
+        env.count(Counter::LoadFailed, 1);
+        return First::Other;
+    }
+    let [w0, w1] = first_words(&s.block);
+    let b0 = w0 as u8;
+    if b0 == 0x16 {
+        let hello = len >= 6 && (w0 >> 8) as u8 == 3 && (w0 >> 40) as u8 == 1;
+        return if hello { First::Tls } else { First::Other };
+    }
+    if !is_token(b0) && b0 != b'\r' && b0 != b'\n' {
+        return First::Other;
+    }
+    if len >= 13 && w0 == u64::from_le_bytes(*b"PRI * HT") {
+        let version_2 = w1 & 0xff_ffff_ffff == u64::from_le_bytes(*b"TP/2.\0\0\0");
+        return if version_2 {
+            First::Http2
+        } else {
+            First::Other
+        };
+    }
+    if len == PEEK && b0 == b'H' && start_line::status_in_words(w0, w1).is_some() {
+        return First::Status;
+    }
+    // A token, then SP; or a token (or the start of a status line) up to the segment's end.
+    let mut i = 0;
+    let mut only_token = true;
+    let mut only_status = true;
+    while i < PEEK {
+        if i >= len {
+            return if only_token || only_status {
+                First::Prefix
+            } else {
+                First::Other
+            };
+        }
+        let b = if i < 8 {
+            (w0 >> (8 * i)) as u8
+        } else {
+            (w1 >> (8 * (i - 8))) as u8
+        };
+        if only_status && !start_line::status_byte(i as u8, b) {
+            only_status = false;
+        }
+        if only_token && b == b' ' && i > 0 {
+            return First::Request;
+        }
+        if only_token && !is_token(b) && !(i < 4 && (b == b'\r' || b == b'\n')) {
+            only_token = false;
+        }
+        if !only_token && !only_status {
+            return First::Other;
+        }
+        i += 1;
+    }
+    // Sixteen bytes of token: longer than any registered method but one or two.
+    if only_token {
+        First::Request
+    } else {
+        First::Other
+    }
+}
+
+#[inline(always)]
+fn first_words(block: &Block) -> [u64; 2] {
+    let word = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |w| u64::from_le_bytes(*w));
+    [
+        word(block.bytes.first_chunk()),
+        word(block.bytes.get(8..16).and_then(<[u8]>::first_chunk)),
+    ]
+}

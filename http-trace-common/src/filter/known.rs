@@ -1,0 +1,209 @@
+//! Connections that are followed: what of a segment is new, and what becomes of a direction whose
+//! framing is lost.
+
+use super::{
+    Context, Continue, Env, Handed, Scratch, Side,
+    admit::{First, first_bytes},
+    mode, other_side, side, side_flag, steps,
+    syn::restart_on_new_connection,
+};
+use crate::{
+    config::FilterConfig,
+    counter::Counter,
+    flow::seq_distance,
+    framer,
+    walk::{Segment, tcp_flag},
+};
+
+/// A segment of a followed connection, which we hold.
+#[inline(always)]
+pub(super) fn known_flow<E: Env>(
+    s: &mut Scratch,
+    env: &mut E,
+    config: &FilterConfig,
+    segment: &Segment,
+    context: &Context,
+) -> Continue {
+    s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
+    note_interface(s, context.interface);
+    if segment.flags & tcp_flag::SYN != 0 {
+        s.flow.syn_pending = 1;
+    }
+    if s.flow.syn_pending != 0 && s.end > 0 {
+        restart_on_new_connection(s, env, segment, context);
+    }
+    if segment.flags & tcp_flag::RST != 0 {
+        let expected = {
+            let (seq, side) = (s.seq, side(s));
+            side.flags & side_flag::KNOWN == 0 || side.next == seq
+        };
+        // RFC 5961 §3: any other RST may be forged. The host judges it; the flow stays.
+        s.delete = u32::from(expected);
+    }
+    if segment.flags & tcp_flag::FIN != 0 {
+        side(s).flags |= side_flag::FIN;
+        if other_side(s).flags & side_flag::FIN != 0 {
+            s.delete = 1;
+        }
+    }
+    if s.end == 0 {
+        return false;
+    }
+    let (seq, end) = (s.seq, s.end);
+    let own = side(s);
+    if own.flags & side_flag::KNOWN == 0 {
+        // The first of this side, and nobody knows what came before.
+        own.floor = seq;
+        own.next = seq;
+        own.told = seq;
+        own.flags |= side_flag::KNOWN;
+        own.framer.lose();
+        s.flow.queue.set_unknown();
+        env.count(Counter::BecameUnsure, 1);
+    }
+    let place = context.interface << 1 | u32::from(context.egress);
+    let own = side(s);
+    let ahead = seq_distance(own.next, seq);
+    if ahead >= 0 {
+        own.place = place;
+    }
+    if ahead > 0 {
+        let (gap, skippable) = (ahead as u64, own.framer.skippable());
+        if skippable >= gap {
+            if own.framer.skip(gap).is_some() {
+                s.end_untold = 1;
+            }
+            side(s).next = seq;
+        } else {
+            if own.flags & side_flag::AT_START != 0 {
+                // The stream's first bytes are late or lost: the host must know where it begins.
+                steps::emit_start(s, env);
+            }
+            let own = side(s);
+            own.framer.lose();
+            own.floor = seq;
+            own.next = seq;
+            own.told = seq;
+            // The stream's first bytes were not seen; what ships next is not its beginning.
+            own.flags &= !side_flag::AT_START;
+            s.flow.queue.set_unknown();
+            env.count(Counter::BecameUnsure, 1);
+        }
+    } else if ahead < 0 {
+        let past = ahead.unsigned_abs();
+        let below_floor = seq_distance(seq, own.floor);
+        if below_floor <= 0 {
+            if own.place == place {
+                own.retransmissions = own.retransmissions.saturating_add(1);
+            }
+            if past >= end {
+                env.count(Counter::Copies, 1);
+                return false;
+            }
+            s.at = past;
+        } else {
+            // Bytes from before the floor were never seen: they ship as they are, what is above
+            // `next` is framed as ever.
+            s.mode = mode::RAW;
+            s.raw_end = if below_floor as u32 >= end {
+                end
+            } else {
+                below_floor as u32
+            };
+            s.frame_from = if past >= end { end } else { past };
+            return true;
+        }
+    }
+    let left = s.end.saturating_sub(s.at);
+    if side(s).framer.skippable() >= u64::from(left) {
+        // Nothing but body, as most segments of a download are: nothing to load, nothing to ship.
+        if side(s).framer.skip(u64::from(left)).is_some() {
+            s.end_untold = 1;
+        }
+        env.count(Counter::BodySkipped, left);
+        let next = s.seq.wrapping_add(s.end);
+        side(s).next = next;
+        return false;
+    }
+    let phase = side(s).framer.phase();
+    if phase == framer::Phase::Unsure {
+        return unsure(s, env, config);
+    }
+    true
+}
+
+/// Takes the framing over from the host, if it has handed it back and both directions stand where
+/// it says: nothing, or nothing but body, has come since.
+#[inline(always)]
+fn take_back<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    if !env.hand_back(&s.key, &mut s.hand_back) || s.hand_back.generation != s.flow.generation {
+        return false;
+    }
+    let inside = |handed: &Handed, side: &Side| {
+        side.flags & side_flag::KNOWN != 0
+            && seq_distance(handed.from, side.next) >= 0
+            && seq_distance(side.next, handed.to) >= 0
+    };
+    let [a, b] = &s.hand_back.sides;
+    if !inside(a, &s.flow.sides[0]) || !inside(b, &s.flow.sides[1]) {
+        return false;
+    }
+    take_side(&mut s.flow.sides[0], &s.hand_back.sides[0]);
+    take_side(&mut s.flow.sides[1], &s.hand_back.sides[1]);
+    s.flow.queue = s.hand_back.queue;
+    env.count(Counter::HandedBack, 1);
+    true
+}
+
+#[inline(always)]
+fn take_side(side: &mut Side, handed: &Handed) {
+    side.framer = handed.framer;
+    side.framer
+        .skip(u64::from(side.next.wrapping_sub(handed.from)));
+    side.unsure_bytes = 0;
+}
+
+/// A side whose framing is lost: everything ships, within a budget, until the host hands it back.
+#[inline(always)]
+pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) -> Continue {
+    if take_back(s, env) {
+        return true;
+    }
+    let n = s.end.saturating_sub(s.at);
+    let own = side(s);
+    let spent = own.unsure_bytes >= config.unsure_flow_bytes;
+    own.unsure_bytes = own.unsure_bytes.saturating_add(n);
+    if spent && !env.unsure_budget(n) {
+        let first = first_bytes::<E>(s, env);
+        if s.at != 0 || !matches!(first, First::Status | First::Request) {
+            env.count(Counter::UnsureDropped, 1);
+            env.count(Counter::UnsureDroppedBytes, n);
+            let next = s.seq.wrapping_add(s.end);
+            let own = side(s);
+            own.next = next;
+            own.told = next;
+            return false;
+        }
+    }
+    s.mode = mode::RAW;
+    s.raw_end = s.end;
+    s.frame_from = s.end;
+    true
+}
+
+#[inline(always)]
+fn note_interface(s: &mut Scratch, interface: u32) {
+    let seen = &mut s.flow.interfaces;
+    if interface == 0 || seen[0] == interface || seen[1] == interface || seen[2] == interface {
+        return;
+    }
+    if seen[0] == 0 {
+        seen[0] = interface;
+    } else if seen[1] == 0 {
+        seen[1] = interface;
+    } else if seen[2] == 0 {
+        seen[2] = interface;
+    } else {
+        seen[3] = interface;
+    }
+}
