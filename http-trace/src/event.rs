@@ -138,6 +138,11 @@ impl HttpEvent {
         self.response_start_ns?.checked_sub(self.request_end_ns?)
     }
 
+    /// From the request's last byte to the response's last, in ns.
+    pub fn ttlb_ns(&self) -> Option<u64> {
+        self.response_end_ns?.checked_sub(self.request_end_ns?)
+    }
+
     /// From the request's first byte to the response's last, or to its head's end when the end
     /// was not seen, in ns.
     pub fn duration_ns(&self) -> Option<u64> {

@@ -77,7 +77,11 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     event.body_end = end;
     event.complete = complete;
     event.missing = missing;
-    event.flags = flag_names(response.flags, response.oddities);
+    let mut oddities = response.oddities;
+    if length_differs(&response.head, end, response.body_bytes) {
+        oddities.push("length_mismatch");
+    }
+    event.flags = flag_names(response.flags, oddities);
     event.retransmissions = response.copies;
     let indexes = response.interfaces;
     event.interfaces = indexes
@@ -89,6 +93,18 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     event.informational = heads(exchange.informational);
     event.response = Some(response.head);
     send(cx, event);
+}
+
+/// Whether a body that has ended is not as long as its head declared: cut off, or chunked, which
+/// overrides the declaration (RFC 9112 §6.3). What has no body may declare the length of another.
+fn length_differs(head: &ResponseHead, end: Option<BodyEnd>, body_bytes: u64) -> bool {
+    let ends = matches!(
+        end,
+        Some(BodyEnd::Length | BodyEnd::Chunked | BodyEnd::Close | BodyEnd::Cut)
+    );
+    ends && head
+        .content_length
+        .is_some_and(|declared| declared != body_bytes)
 }
 
 /// 1xx heads that no final response followed: the last of them stands for the response.

@@ -16,7 +16,7 @@ use peers::Peers;
 use super::text::json_string;
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
-use crate::event::{HttpEvent, Loss, LossUnit, Missing, NoResponse};
+use crate::event::{BodyEnd, HttpEvent, Loss, LossUnit, Missing, NoResponse};
 use crate::http::fields::{mime_type, trace_context};
 use crate::http::head::{Headers, RequestHead, ResponseHead};
 use crate::http::target::Target;
@@ -179,6 +179,12 @@ impl Json {
         }
         if let Some(ns) = event.ttfb_ns() {
             number!(out, "ttfb_ns", ns);
+        }
+        if let Some(ns) = event.ttlb_ns() {
+            number!(out, "ttlb_ns", ns);
+        }
+        if let Some(end) = event.body_end {
+            word!(out, "body_end", body_end(end));
         }
         key!(out, "transaction");
         out.push(b'"');
@@ -350,6 +356,17 @@ fn missing(what: Missing) -> &'static str {
         Missing::Headers => "headers",
         Missing::Body => "body",
         Missing::End => "end",
+    }
+}
+
+const fn body_end(end: BodyEnd) -> &'static str {
+    match end {
+        BodyEnd::None => "none",
+        BodyEnd::Length => "length",
+        BodyEnd::Chunked => "chunked",
+        BodyEnd::Close => "close",
+        BodyEnd::Cut => "cut",
+        BodyEnd::Tunnel => "tunnel",
     }
 }
 

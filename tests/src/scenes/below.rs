@@ -54,7 +54,8 @@ fn cut_length() -> Scene {
         .expect(
             Transaction::new("GET", "/cut", 200, "OK")
                 .header("Content-Length", "1000")
-                .body(9, End::Cut),
+                .body(9, End::Cut)
+                .flag("length_mismatch"),
         )
         .server_closes()
 }
