@@ -134,7 +134,7 @@ impl Connection {
             && let Some(active) = &mut self.active
         {
             let end = position(active.judge.halves[d].next, header.skip_to);
-            active.streams[d].fin.get_or_insert(end);
+            active.streams[d].fin.get_or_insert((end, origin));
         }
         self.settle(cx);
         if header.has(flag::RST) {
@@ -263,9 +263,11 @@ impl Connection {
             }
         }
         for d in 0..2 {
-            let at_fin = active.streams[d]
-                .fin
-                .is_some_and(|fin| active.judge.halves[d].next >= fin);
+            let next = active.judge.halves[d].next;
+            // Bytes beyond it show that the FIN was not the sender's.
+            let stream = &mut active.streams[d];
+            stream.fin = stream.fin.filter(|(fin, _)| *fin >= next);
+            let at_fin = stream.fin.is_some_and(|(fin, _)| fin == next);
             if at_fin && !facts.fin[d] {
                 active.direction_ends(facts, cx, d);
             }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http_trace_common::flow::{Address, Direction, FlowKey};
-use http_trace_common::framer::flag;
+use http_trace_common::framer::{MethodKind, flag};
 use http_trace_common::record;
 
 use super::connection::Facts;
@@ -29,7 +29,15 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     let Some(response) = exchange.response.filter(|_| !facts.muted) else {
         return;
     };
+    // What follows was framed without knowing that HEAD was asked (RFC 9112 §6.3, item 1).
+    let head_asked = exchange
+        .request
+        .as_ref()
+        .is_some_and(|r| r.kind == MethodKind::Head);
     let end = match how {
+        How::Ended(BodyEnd::Length) if head_asked && response.body_bytes == 0 => {
+            Some(BodyEnd::None)
+        }
         How::Ended(end) => Some(end),
         How::Open | How::Lost => None,
     };
@@ -81,7 +89,7 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     if length_differs(&response.head, end, response.body_bytes) {
         oddities.push("length_mismatch");
     }
-    event.flags = flag_names(response.flags, oddities);
+    event.flags = flag_names(exchange.flags | response.flags, oddities);
     event.retransmissions = response.copies;
     let indexes = response.interfaces;
     event.interfaces = indexes
@@ -130,10 +138,14 @@ pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut excha
     event.body_end = Some(BodyEnd::None);
     event.response_bytes = Some(head.wire_len);
     event.body_bytes = Some(0);
-    event.complete = true;
     if exchange.request.is_none() {
         event.missing.push(Missing::Request);
+        cx.stats.without_request += 1;
     }
+    event.flags = flag_names(exchange.flags, Vec::new());
+    // What the client asked for is the final response.
+    event.missing.push(Missing::End);
+    cx.stats.incomplete += 1;
     let indexes = origin.interfaces;
     event.interfaces = indexes
         .into_iter()

@@ -205,11 +205,11 @@ impl Judge {
             cx.stats.became_unsure += 1;
         }
         self.halves[d].framer.lose();
-        self.doubt(facts, d);
+        self.doubt(facts, cx, d);
     }
 
     /// Messages may have gone by unseen in direction `d`.
-    pub fn doubt(&mut self, facts: &Facts, d: usize) {
+    pub fn doubt(&mut self, facts: &Facts, cx: &mut Context<'_>, d: usize) {
         if facts.client() != Some(1 - d as u8) {
             let end = self.halves[d].next;
             self.exchanges.order.requests_lost(end);
@@ -217,6 +217,9 @@ impl Judge {
         }
         if facts.client() != Some(d as u8) {
             self.exchanges.responses_lost = true;
+            if let Some(exchange) = self.exchanges.take_unfinished() {
+                emit::informational_alone(facts, cx, exchange);
+            }
             self.queue.set_unknown();
         }
     }
@@ -334,7 +337,7 @@ impl Judge {
             Event::Lost => {
                 cx.stats.became_unsure += 1;
                 self.abandon(facts, cx, d);
-                self.doubt(facts, d);
+                self.doubt(facts, cx, d);
             }
             Event::HeadBegins { .. } | Event::HeadEnds { .. } | Event::NotHttp { .. } => {}
         }
@@ -398,15 +401,21 @@ impl Judge {
     }
 
     fn count_framing(&mut self, d: usize, n: u64, origin: &Origin) {
-        if self.halves[d].message == Message::Response
-            && let Some(response) = self
-                .exchanges
-                .current
-                .as_mut()
-                .and_then(|c| c.response.as_mut())
-        {
-            response.framing_bytes += n;
-            response.last_ns = origin.time_ns;
+        match self.halves[d].message {
+            Message::Response => {
+                let current = self.exchanges.current.as_mut();
+                if let Some(response) = current.and_then(|current| current.response.as_mut()) {
+                    response.framing_bytes += n;
+                    response.last_ns = origin.time_ns;
+                }
+            }
+            Message::Request => {
+                let (ordinal, next) = (self.halves[d].ordinal, self.halves[d].next);
+                if let Some(request) = self.exchanges.request_mut(ordinal) {
+                    request.end = next.max(request.end);
+                }
+            }
+            Message::None | Message::Head | Message::Uncounted => {}
         }
     }
 

@@ -16,6 +16,9 @@ use super::transaction::Request;
 /// Exchanges one at a time that show, after a loss, how the client works.
 const SHOWN_BY: u8 = 3;
 
+/// So few bytes after a request are its trailing line end, or the FIN.
+const NO_REQUEST: u64 = 3;
+
 /// What is known of the order of exchanges; it outlives a quiet moment of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
@@ -144,15 +147,14 @@ impl Order {
     /// Which of `waiting` the response answers that begins at `start` in a segment which
     /// acknowledges `ack`, if only one is possible.
     pub fn certain(&self, waiting: &VecDeque<Request>, start: u64, ack: u64) -> Option<usize> {
+        // The server had received some of it, and the client had sent it before it saw the answer.
         let possible =
-            |request: &Request| request.end <= ack && request.ack.is_some_and(|a| a <= start);
+            |request: &Request| request.start < ack && request.ack.is_some_and(|a| a <= start);
         let last = waiting.iter().rposition(possible)?;
-        let newest = waiting.get(last)?;
-        // Something that was lost after it, and that the server had received as well.
-        let lost_behind = match waiting.get(last + 1) {
-            Some(next) => next.after_gap && newest.end < ack && next.start <= ack,
-            None => self.has(GAP) && newest.end < ack,
-        };
+        let newest = waiting.get(last).filter(|newest| newest.head_end <= ack)?;
+        // The server had received more than that: something that was lost, or has not all come.
+        let more = ack.saturating_sub(newest.end) > NO_REQUEST;
+        let lost_behind = more && waiting.get(last + 1).is_none_or(|next| next.after_gap);
         if lost_behind {
             return None;
         }

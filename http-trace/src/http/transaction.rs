@@ -23,6 +23,8 @@ pub(crate) struct Request {
     pub ordinal: u32,
     /// Position of its first byte.
     pub start: u64,
+    /// Position after its head.
+    pub head_end: u64,
     /// Position after its last byte, or after its head while the body goes on.
     pub end: u64,
     /// Up to where the client had acknowledged the server's bytes when it sent this.
@@ -73,9 +75,13 @@ pub(crate) struct Exchange {
     pub ordinal: u32,
     pub request: Option<Request>,
     pub informational: Vec<(ResponseHead, Origin)>,
+    /// The framer's flags of those.
+    pub flags: u32,
     pub response: Option<Response>,
     /// The event was written before the end.
     pub emitted: bool,
+    /// The request was found by numbers, the order being in doubt.
+    pub by_numbers: bool,
 }
 
 /// The connection's exchanges in flight.
@@ -161,12 +167,15 @@ impl Exchanges {
                     front.after_gap = false;
                 }
                 self.begin();
+                if let Some(current) = &mut self.current {
+                    current.by_numbers = true;
+                }
                 true
             }
             None => {
                 if !self.waiting.front().is_some_and(|front| front.after_gap) {
                     // It answers the first of those that wait, or a later one: the first is over.
-                    let answerable = |front: &Request| ack.is_none_or(|ack| front.end <= ack);
+                    let answerable = |front: &Request| ack.is_none_or(|ack| front.head_end <= ack);
                     if self.waiting.front().is_some_and(answerable) {
                         self.drop_front();
                     }
@@ -185,8 +194,10 @@ impl Exchanges {
                     ordinal,
                     request: Some(request),
                     informational: Vec::new(),
+                    flags: 0,
                     response: None,
                     emitted: false,
+                    by_numbers: false,
                 });
             }
             None => self.begin_orphan(),
@@ -199,8 +210,10 @@ impl Exchanges {
             ordinal: self.order.ordinal,
             request: None,
             informational: Vec::new(),
+            flags: 0,
             response: None,
             emitted: false,
+            by_numbers: false,
         });
     }
 
@@ -211,8 +224,27 @@ impl Exchanges {
         {
             self.order.ordinal = self.order.ordinal.saturating_add(1);
             current.ordinal = self.order.ordinal;
+            self.responses_lost |= current.by_numbers;
             self.waiting.push_front(request);
         }
+    }
+
+    /// The answer to the current exchange may have been lost after its 1xx heads: what is known of
+    /// it, for an event; its request waits on.
+    pub fn take_unfinished(&mut self) -> Option<Exchange> {
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|c| c.response.is_some() || c.emitted)
+        {
+            return None;
+        }
+        let exchange = self.take_current()?;
+        if let Some(request) = &exchange.request {
+            self.held += request_cost(&request.head);
+            self.waiting.push_front(request.clone());
+        }
+        Some(exchange)
     }
 
     /// A final response's head went by.
@@ -242,8 +274,10 @@ impl Exchanges {
             ordinal: current.ordinal,
             request: None,
             informational: Vec::new(),
+            flags: 0,
             response: None,
             emitted: true,
+            by_numbers: current.by_numbers,
         };
         let exchange = std::mem::replace(current, rest);
         self.release(&exchange);

@@ -129,7 +129,11 @@ fn informational_heads_ride_on_their_final_response() {
         .s("HTTP/1.1 102 Processing\r\n\r\n")
         .s_fin()
         .c_fin();
-    check("alone", &talk, &["GET /1 -> 102 Processing 0 None"]);
+    check(
+        "alone",
+        &talk,
+        &["GET /1 -> 102 Processing 0 None missing [End]"],
+    );
 }
 
 #[test]

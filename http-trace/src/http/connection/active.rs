@@ -25,12 +25,21 @@ pub(crate) struct Stream {
     pub short_ns: u64,
     /// Since when the next byte is missing, or bytes wait for the other direction; 0 for neither.
     pub waiting_ns: u64,
-    pub fin: Option<u64>,
+    /// Position of the FIN, and where it was seen.
+    pub fin: Option<(u64, Origin)>,
     /// A RST came that was not at the expected place.
     pub reset: bool,
 }
 
 impl Stream {
+    /// Where the next thing is that was seen, and where it came from: bytes that wait, or the FIN.
+    fn waits(&self, next: u64) -> Option<(u64, Origin)> {
+        match self.buffer.first() {
+            Some(first) => Some((first.start, first.meta)),
+            None => self.fin.filter(|(fin, _)| *fin > next),
+        }
+    }
+
     /// Whether the peer has acknowledged bytes that are missing.
     pub fn is_short(&self, half: &Half) -> bool {
         let missing = self.acked.saturating_sub(half.next);
@@ -72,7 +81,7 @@ impl Active {
             return false;
         }
         let mut missing = ack - half.next;
-        if let Some(fin) = stream.fin
+        if let Some((fin, _)) = stream.fin
             && ack > fin
         {
             missing -= 1;
@@ -121,10 +130,18 @@ impl Active {
             }
         }
         for d in 0..2 {
+            let next = self.judge.halves[d].next;
             let stream = &mut self.streams[d];
-            stream.waiting_ns = match stream.buffer.first() {
+            if force
+                && let Some((fin, origin)) = stream.fin
+                && fin > next
+            {
+                self.hole(facts, cx, d, fin - next, &origin);
+                continue;
+            }
+            stream.waiting_ns = match stream.waits(next) {
                 None => 0,
-                Some(first) if stream.waiting_ns == 0 => first.meta.time_ns.max(1),
+                Some((_, origin)) if stream.waiting_ns == 0 => origin.time_ns.max(1),
                 Some(_) => stream.waiting_ns,
             };
         }
@@ -148,22 +165,21 @@ impl Active {
 
     /// How long direction `d` waits for what it waits for.
     pub fn patience(&self, facts: &Facts, cx: &Context<'_>, d: usize) -> u64 {
-        let Some(first) = self.streams[d].buffer.first() else {
+        let (stream, next) = (&self.streams[d], self.judge.halves[d].next);
+        let Some((start, origin)) = stream.waits(next) else {
             return u64::MAX;
         };
-        let stream = &self.streams[d];
-        if stream.buffer.size() > cx.config.reorder_bytes_per_direction
-            || stream.given_up >= first.start
+        if stream.buffer.size() > cx.config.reorder_bytes_per_direction || stream.given_up >= start
         {
             return 0;
         }
-        if first.start <= self.judge.halves[d].next {
+        if start <= next {
             // It waits for the other direction, whose bytes it acknowledges.
             return cx.config.hole_ns;
         }
-        if stream.acked >= first.start || first.meta.framed_by_filter() {
+        if stream.acked >= start || origin.framed_by_filter() {
             cx.config.hole_ns
-        } else if !facts.known[1 - d] || first.meta.hook() != Hook::Capture {
+        } else if !facts.known[1 - d] || origin.hook() != Hook::Capture {
             cx.config.unseen_hole_ns
         } else {
             u64::MAX
@@ -198,11 +214,10 @@ impl Active {
         if patience == u64::MAX || patience > 0 && cx.now_ns < since.saturating_add(patience) {
             return false;
         }
-        let Some(first) = self.streams[d].buffer.first() else {
+        let next = self.judge.halves[d].next;
+        let Some((start, meta)) = self.streams[d].waits(next) else {
             return false;
         };
-        let (start, meta) = (first.start, first.meta);
-        let next = self.judge.halves[d].next;
         if start > next {
             self.hole(facts, cx, d, start - next, &meta);
         } else {

@@ -98,7 +98,7 @@ impl Judge {
             }
             self.queue.push(request.kind);
         }
-        if self.exchanges.order.gap() {
+        if self.exchanges.order.gap() || self.exchanges.responses_lost {
             self.queue.set_unknown();
         }
     }
@@ -172,7 +172,7 @@ impl Judge {
             Body::Unknown => {
                 cx.stats.became_unsure += 1;
                 self.abandon(facts, cx, d);
-                self.doubt(facts, d);
+                self.doubt(facts, cx, d);
             }
             Body::Length(_) | Body::Chunked | Body::Close => {
                 if cx.config.emit == Emit::Head && self.halves[d].message == Message::Response {
@@ -210,6 +210,7 @@ impl Judge {
                 kind: method,
                 ordinal: 0,
                 start: half.head_start,
+                head_end: half.next,
                 end: half.next,
                 ack,
                 start_ns: first.time_ns,
@@ -249,6 +250,7 @@ impl Judge {
             self.exchanges.hold_response(&head);
             if let Some(current) = &mut self.exchanges.current {
                 current.informational.push((head, first));
+                current.flags |= flags;
             }
             return Message::Uncounted;
         }
@@ -304,12 +306,10 @@ impl Judge {
         else {
             return;
         };
-        let request = self
-            .exchanges
-            .current
-            .as_ref()
-            .and_then(|current| current.request.as_ref());
-        if request.is_some_and(|request| ack <= request.start) {
+        let current = self.exchanges.current.as_ref();
+        let request = current.and_then(|current| current.request.as_ref());
+        let doubtful = current.is_some_and(|current| current.by_numbers);
+        if doubtful || request.is_some_and(|request| ack <= request.start) {
             self.exchanges.unanswer();
             self.requeue();
         }
@@ -398,7 +398,7 @@ impl Judge {
                 self.halves[d].framer.set_opaque();
             }
         }
-        self.doubt(facts, d);
+        self.doubt(facts, cx, d);
         if !facts.framed[d] && facts.client() != Some(1 - d as u8) {
             // What came before the first request is another protocol's (SOCKS, PROXY).
             self.exchanges.order.begin_unknown();
