@@ -174,11 +174,7 @@ impl Connection {
         }
         let facts = &self.facts;
         let half = |d: usize| {
-            let is_response = match facts.client() {
-                Some(client) if facts.framed[d] => Some(client as usize != d),
-                _ => None,
-            };
-            let mut framer = Framer::between(is_response);
+            let mut framer = Framer::between(facts.carries_responses(d));
             if facts.unsure[d] {
                 framer.lose();
             }

@@ -56,7 +56,7 @@ impl Judge {
                 .server_segment(self.halves[d].next, origin.ack());
         }
         if self.halves[d].framer.phase() == Phase::Unsure {
-            let resumes = begins && begins_message(bytes);
+            let resumes = begins && begins_message(bytes, facts.carries_responses(d));
             if !resumes {
                 if !facts.http && facts.protocol == 0 && !bytes.is_empty() {
                     facts.not_readable(cx, unreadable(bytes));

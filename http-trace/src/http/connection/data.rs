@@ -155,7 +155,7 @@ impl Connection {
             && active.judge.halves.iter().all(Half::is_quiet)
             && active.streams.iter().all(|stream| stream.buffer.is_empty());
         let segment = record.header.has(flag::SEGMENT_BEGINS);
-        if !(quiet && segment && begins_message(record.bytes)) {
+        if !(quiet && segment && begins_message(record.bytes, None)) {
             return distance > FAR;
         }
         if let Some(active) = &mut self.active {
@@ -174,7 +174,11 @@ impl Connection {
     /// message was framed in it.
     pub(super) fn rewinds(&mut self, d: usize, seq: u64, bytes: &[u8]) -> bool {
         let facts = &self.facts;
-        if facts.framed[d] || facts.start_known[d] || facts.opaque[d] || !begins_message(bytes) {
+        if facts.framed[d]
+            || facts.start_known[d]
+            || facts.opaque[d]
+            || !begins_message(bytes, None)
+        {
             return false;
         }
         let Some(active) = &mut self.active else {

@@ -66,6 +66,12 @@ impl Facts {
         self.client_plus_1.checked_sub(1)
     }
 
+    /// Whether direction `d` has carried responses, or requests, so far; `None` for neither.
+    pub fn carries_responses(&self, d: usize) -> Option<bool> {
+        let client = self.client().filter(|_| self.framed[d & 1])?;
+        Some(usize::from(client) != d)
+    }
+
     /// The client sends in direction `d`.
     pub const fn set_client(&mut self, d: usize) {
         self.client_plus_1 = (d as u8 & 1) + 1;

@@ -90,23 +90,78 @@ impl Half {
     }
 }
 
-/// Whether a segment's bytes are, or may be, the beginning of a message.
-pub(crate) fn begins_message(bytes: &[u8]) -> bool {
-    match status_line(bytes) {
-        Match::Yes => return true,
-        Match::NeedMore if bytes.len() >= 5 => return true,
-        _ => {}
+/// Methods that a lost direction is taken up with (IANA HTTP Method Registry, and what UPnP, caches
+/// and RPC over HTTP add): a segment may begin in the middle of one, and `ET` is no method.
+const METHODS: [&[u8]; 48] = [
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"CONNECT",
+    b"OPTIONS",
+    b"TRACE",
+    b"PATCH",
+    b"QUERY",
+    b"ACL",
+    b"BASELINE-CONTROL",
+    b"BIND",
+    b"CHECKIN",
+    b"CHECKOUT",
+    b"COPY",
+    b"LABEL",
+    b"LINK",
+    b"LOCK",
+    b"MERGE",
+    b"MKACTIVITY",
+    b"MKCALENDAR",
+    b"MKCOL",
+    b"MKREDIRECTREF",
+    b"MKWORKSPACE",
+    b"MOVE",
+    b"ORDERPATCH",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"REBIND",
+    b"REPORT",
+    b"SEARCH",
+    b"UNBIND",
+    b"UNCHECKOUT",
+    b"UNLINK",
+    b"UNLOCK",
+    b"UPDATE",
+    b"UPDATEREDIRECTREF",
+    b"VERSION-CONTROL",
+    b"M-SEARCH",
+    b"NOTIFY",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
+    b"PURGE",
+    b"BAN",
+    b"SOURCE",
+    b"RPC_IN_DATA",
+    b"RPC_OUT_DATA",
+];
+
+/// Whether a segment's bytes are, or may be, the beginning of a message: of a response, a request,
+/// or either where it is not known what the direction carries. A body may hold the other kind.
+pub(crate) fn begins_message(bytes: &[u8], is_response: Option<bool>) -> bool {
+    if is_response != Some(false) {
+        match status_line(bytes) {
+            Match::Yes => return true,
+            Match::NeedMore if bytes.len() >= 5 => return true,
+            _ => {}
+        }
     }
-    match request_line(bytes) {
-        Match::Yes => true,
-        // The line goes on in the next segment: believed when its method is in capitals.
-        Match::NeedMore => bytes
+    if is_response == Some(true) {
+        return false;
+    }
+    request_line(bytes) != Match::No
+        && bytes
             .iter()
             .position(|&b| b == b' ')
             .and_then(|sp| bytes.get(..sp))
-            .is_some_and(|method| method.len() >= 3 && method.iter().all(u8::is_ascii_uppercase)),
-        Match::No => false,
-    }
+            .is_some_and(|method| METHODS.contains(&method))
 }
 
 /// What protocol the first bytes of a direction show.

@@ -103,6 +103,20 @@ impl Judge {
         }
     }
 
+    /// Whether the response at hand answers CONNECT with 2xx (RFC 9112 §6.3, item 2): the framer
+    /// does not know when the order was in doubt.
+    fn tunnels(&self, message: Message) -> bool {
+        message == Message::Response
+            && self.exchanges.current.as_ref().is_some_and(|current| {
+                let connect = current.request.as_ref().map(|request| request.kind);
+                let status = current
+                    .response
+                    .as_ref()
+                    .map(|response| response.head.status);
+                connect == Some(MethodKind::Connect) && matches!(status, Some(200..=299))
+            })
+    }
+
     /// The head's bytes, of which `here` are in the piece at hand.
     pub(super) fn take_head(&mut self, d: usize, here: &[u8], cx: &Context<'_>) -> Bytes {
         let half = &mut self.halves[d];
@@ -155,6 +169,11 @@ impl Judge {
             }
         };
         self.halves[d].message = message;
+        let body = if self.tunnels(message) {
+            Body::Tunnel
+        } else {
+            body
+        };
         match body {
             Body::None | Body::Length(0) => {
                 let end = if matches!(body, Body::None) {
