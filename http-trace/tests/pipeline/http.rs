@@ -225,7 +225,7 @@ fn leniencies_are_flags() {
         (
             "both",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            "200 OK 0 Chunked flags coding_and_length",
+            "200 OK 0 Chunked flags coding_and_length,length_mismatch",
         ),
         (
             "no reason",

@@ -180,7 +180,7 @@ fn a_tuple_is_used_again() {
     assert_eq!(
         events,
         [
-            "GET /0 -> 200 OK 3 Cut missing [End]",
+            "GET /0 -> 200 OK 3 Cut missing [End] flags length_mismatch",
             "GET /2 -> 200 OK 2 Length"
         ]
     );
