@@ -91,6 +91,7 @@ impl Connection {
             self.opaque_record(cx, d, record);
         }
         self.confirm_syn(cx, d, header);
+        self.learn_start(d, header);
         let spans =
             header.len > 0 || header.skip_from != header.seq || header.skip_to != header.seq;
         let ends = header.flags & (flag::FIN | flag::RST) != 0;

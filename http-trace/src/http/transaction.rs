@@ -82,6 +82,8 @@ pub(crate) struct Exchange {
     pub emitted: bool,
     /// The request was found by numbers, the order being in doubt.
     pub by_numbers: bool,
+    /// It answers the first of those that wait, or a later one: once it is final, the first is over.
+    pub ends_front: bool,
 }
 
 /// The connection's exchanges in flight.
@@ -173,14 +175,12 @@ impl Exchanges {
                 true
             }
             None => {
-                if !self.waiting.front().is_some_and(|front| front.after_gap) {
-                    // It answers the first of those that wait, or a later one: the first is over.
-                    let answerable = |front: &Request| ack.is_none_or(|ack| front.head_end <= ack);
-                    if self.waiting.front().is_some_and(answerable) {
-                        self.drop_front();
-                    }
-                }
+                let front = self.waiting.front().filter(|front| !front.after_gap);
+                let over = front.is_some_and(|front| ack.is_none_or(|ack| front.head_end <= ack));
                 self.begin_orphan();
+                if let Some(current) = &mut self.current {
+                    current.ends_front = over;
+                }
                 false
             }
         }
@@ -198,6 +198,7 @@ impl Exchanges {
                     response: None,
                     emitted: false,
                     by_numbers: false,
+                    ends_front: false,
                 });
             }
             None => self.begin_orphan(),
@@ -214,6 +215,7 @@ impl Exchanges {
             response: None,
             emitted: false,
             by_numbers: false,
+            ends_front: false,
         });
     }
 
@@ -249,6 +251,10 @@ impl Exchanges {
 
     /// A final response's head went by.
     pub fn count_final(&mut self) {
+        let current = self.current.as_mut();
+        if current.is_some_and(|current| std::mem::take(&mut current.ends_front)) {
+            self.drop_front();
+        }
         self.finals = self.finals.saturating_add(1);
     }
 
@@ -278,6 +284,7 @@ impl Exchanges {
             response: None,
             emitted: true,
             by_numbers: current.by_numbers,
+            ends_front: false,
         };
         let exchange = std::mem::replace(current, rest);
         self.release(&exchange);

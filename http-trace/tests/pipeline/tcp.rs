@@ -290,6 +290,7 @@ fn one_direction_alone() {
     let talk = Talk::open()
         .c(&get("/1"))
         .s(&ok("hello"))
+        .wait_ms(200)
         .c(&get("/2"))
         .s(&ok("ab"))
         .c_fin()

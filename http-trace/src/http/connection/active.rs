@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::syn::NewSyn;
 use crate::event::NoResponse;
 use crate::flow::Origin;
-use crate::flow::reassembly::{Buffer, Content, Piece, position};
+use crate::flow::reassembly::{Buffer, Content, Piece, first_position, position};
 use crate::http::context::{Context, Emit};
 use crate::http::judge::{End, Half, Judge};
 
@@ -227,6 +227,10 @@ impl Active {
                 self.streams[o].given_up = self.streams[o].given_up.max(ack);
                 self.judge.exchanges.order.requests_lost(ack);
                 self.judge.queue.set_unknown();
+                // A direction of which nothing ever came is not there to be waited for.
+                let nothing_came = facts.start_known[o]
+                    && self.judge.halves[o].next == first_position(facts.start[o]);
+                facts.known[o] &= !nothing_came;
             }
         }
         self.streams[d].waiting_ns = 0;

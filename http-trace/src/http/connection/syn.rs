@@ -112,6 +112,16 @@ impl Connection {
         self.begin_stream(d, header.seq);
     }
 
+    /// What one end acknowledges with its first byte is where the other's stream begins: its SYN may
+    /// have been lost.
+    pub(super) fn learn_start(&mut self, d: usize, header: &RecordHeader) {
+        let (facts, o) = (&self.facts, 1 - d);
+        let first = facts.start_known[d] && facts.start[d] == header.seq;
+        if first && header.has(flag::ACK) && !facts.known[o] && !facts.payload {
+            self.begin_stream(o, header.ack);
+        }
+    }
+
     /// Data at a new SYN's sequence number makes it true.
     pub(super) fn confirm_syn(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
         let Some(syn) = self.active.as_ref().and_then(|active| active.syn) else {
