@@ -313,7 +313,17 @@ impl Judge {
         let Some(current) = &mut self.exchanges.current else {
             return;
         };
+        let unasked = current.request.is_none()
+            && response.head.status != 408
+            && self.exchanges.waiting.is_empty()
+            && !self.exchanges.responses_lost
+            && !self.exchanges.order.gap();
         current.response = Some(response);
+        if unasked && let Some(client) = facts.client() {
+            // A request was not seen: what was asked since may be another's answer.
+            let client = usize::from(client & 1);
+            self.exchanges.order.requests_lost(self.halves[client].next);
+        }
     }
 
     /// A 408 that came while the server waited for a request answers none (RFC 9110 §15.5.9).
