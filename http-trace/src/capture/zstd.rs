@@ -152,11 +152,6 @@ fn failed(error: &FrameDecoderError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    #![expect(
-        clippy::unwrap_used,
-        reason = "a test stops where something is missing"
-    )]
-
     use std::io::BufReader;
 
     use proptest::prelude::*;
