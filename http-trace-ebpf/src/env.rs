@@ -130,7 +130,9 @@ impl<P: Packet> Env for Kernel<P> {
             return Claim::Own;
         }
         flow.claim = our_claim();
-        match FLOWS.insert(key, &*flow, u64::from(BPF_NOEXIST)) {
+        // By reference: a copy on the stack would be more than the stack holds.
+        let flow: &Flow = flow;
+        match FLOWS.insert(key, flow, u64::from(BPF_NOEXIST)) {
             Ok(()) => Claim::Held,
             Err(EEXIST) => Claim::Refused,
             Err(_) => Claim::Missing,

@@ -39,10 +39,10 @@ pub fn add(value: u32, n: u32) -> u32 {
 /// never folded with an initial value that the loader has replaced.
 #[inline(always)]
 pub fn opaque<T>(pointer: *const T) -> *const T {
-    let mut pointer = pointer;
+    let mut address = pointer.expose_provenance();
     // SAFETY: moves the register onto itself.
-    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(pure, nomem, nostack)) };
-    pointer
+    unsafe { asm!("{0} = {0}", inout(reg) address, options(pure, nomem, nostack)) };
+    core::ptr::with_exposed_provenance(address)
 }
 
 /// Stores `value` at `at` and returns what was there, as one atomic instruction.

@@ -93,10 +93,6 @@ pub fn is_wanted_interface(index: u32) -> bool {
 #[unsafe(no_mangle)]
 pub static CGROUP_NETNS: Global<u8> = Global::new(0);
 
-/// The cookie of the namespace that [`FilterConfig::netns`] stands for.
-#[unsafe(no_mangle)]
-pub static OWN_NETNS_COOKIE: Global<u64> = Global::new(0);
-
 /// The limits. The loader replaces it before the program is verified.
 #[unsafe(no_mangle)]
 static CONFIG: FilterConfig = FilterConfig::DEFAULT;

@@ -15,7 +15,7 @@ use http_trace_common::walk::PacketBytes;
 
 use crate::{
     insn::{mask, opaque},
-    maps::{CGROUP_NETNS, OWN_NETNS_COOKIE},
+    maps::CGROUP_NETNS,
     scratch::Slot,
     verified::{verified_begin_skb, verified_begin_socket, verified_begin_xdp},
 };
@@ -93,6 +93,16 @@ impl Packet for Skb {
     fn gso_segments(&self) -> u32 {
         // SAFETY: the context is valid.
         unsafe { (*self.0).gso_segs }
+    }
+    #[inline(always)]
+    fn netns(&self, own: u32) -> u32 {
+        if CGROUP_NETNS.load() == 0 {
+            return own;
+        }
+        // SAFETY: the context is valid.
+        let cookie = unsafe { bpf_get_netns_cookie(self.0.cast()) };
+        // As the loader folds its own, so that every hook of a namespace says the same.
+        (cookie ^ (cookie >> 32)) as u32
     }
     #[inline(always)]
     fn socket(&self) -> (u64, u64) {

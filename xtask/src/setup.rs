@@ -46,7 +46,7 @@ fn test_packages() -> impl Iterator<Item = &'static str> {
 const LINKER: &str = "0.13.0";
 /// The last that reads LLVM from the compiler's own library and so needs no LLVM packages.
 const LINKER_WITHOUT_LLVM: &str = "0.10.1";
-const DENY: &str = "0.20";
+const DENY: &str = "0.20.2";
 
 /// What set-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,8 +30,6 @@ pub struct Settings {
     pub limit_interfaces: bool,
     /// Whether the cgroup hook may ask for a packet's network namespace.
     pub cgroup_netns_helper: bool,
-    /// The cookie that `filter.netns` stands for.
-    pub own_netns_cookie: u64,
 }
 
 impl Default for Settings {
@@ -43,7 +41,6 @@ impl Default for Settings {
             ring_bytes: 16 << 20,
             limit_interfaces: false,
             cgroup_netns_helper: false,
-            own_netns_cookie: 0,
         }
     }
 }
@@ -152,7 +149,6 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
             &u8::from(settings.cgroup_netns_helper),
             true,
         )
-        .override_global("OWN_NETNS_COOKIE", &settings.own_netns_cookie, true)
         .map_max_entries("FLOWS", settings.flows.max(1))
         .map_max_entries("SYNS", settings.syns.max(1))
         .map_max_entries("EVENTS", ring)

@@ -125,7 +125,6 @@ impl Probe {
         settings.cgroup_netns_helper = hooks.contains(&Hook::Cgroup)
             && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie)
                 .unwrap_or(false);
-        settings.own_netns_cookie = netns_cookie();
         settings.limit_interfaces = !wanted.is_everything();
         let mut ebpf = loader::load(&settings, &hooks)?;
 
