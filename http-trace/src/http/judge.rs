@@ -258,7 +258,16 @@ impl Judge {
                     (End::Stopped, _) => How::Open,
                     (End::Closed, Phase::UntilClose) => How::Ended(BodyEnd::Close),
                     // Nobody knew whether there was a body; none came.
-                    (End::Closed, Phase::Peek) if undecided == 0 => How::Ended(BodyEnd::None),
+                    (End::Closed, Phase::Peek) if undecided == 0 => {
+                        let current = self.exchanges.current.as_ref();
+                        let response = current.and_then(|current| current.response.as_ref());
+                        let until_close = response.is_some_and(|r| matches!(r.body, Body::Close));
+                        How::Ended(if until_close {
+                            BodyEnd::Close
+                        } else {
+                            BodyEnd::None
+                        })
+                    }
                     _ => How::Ended(BodyEnd::Cut),
                 };
                 if let Some(response) = self

@@ -1,6 +1,7 @@
 //! How connections begin, begin anew on the same tuple, are refused and are reset: which SYNs and
 //! RSTs are believed (RFC 9293 §3.10.7, RFC 5961).
 
+use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{RecordHeader, flag};
 
 use super::{Connection, JUMP};
@@ -51,6 +52,17 @@ impl Connection {
     pub(super) fn syn(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
         let facts = &mut self.facts;
         if facts.start_known[d] && facts.start[d] == header.seq {
+            return;
+        }
+        let next = match &self.active {
+            Some(active) => active.judge.halves[d].next as u32,
+            None => facts.next[d],
+        };
+        let since = seq_distance(header.seq, next);
+        if facts.known[d] && !facts.start_known[d] && (0..JUMP as i32).contains(&since) {
+            // The SYN of what is already at work, seen late.
+            facts.start[d] = header.seq;
+            facts.start_known[d] = true;
             return;
         }
         if header.has(flag::ACK)
