@@ -62,9 +62,11 @@ enum Chore {
     Lint,
     /// Replay a folder of captures and compare with what each is expected to hold.
     Corpus(corpus::Options),
-    /// Run the benchmarks.
+    /// Measure: what the kernel's programs cost, replays, and the tracer beside a real server.
     Bench {
-        /// Arguments for `cargo bench`.
+        /// Which benchmarks, of kernel, replay and live; all without.
+        what: Vec<String>,
+        /// Arguments for the benchmark.
         #[arg(last = true)]
         args: Vec<String>,
     },
@@ -85,7 +87,7 @@ fn main() -> ExitCode {
         Chore::Test { args } => test::test(&args),
         Chore::Lint => lint::lint(),
         Chore::Corpus(options) => corpus::corpus(&options),
-        Chore::Bench { args } => bench(&args),
+        Chore::Bench { what, args } => bench(&what, &args),
     };
     exit(done.map(|()| ExitCode::SUCCESS))
 }
@@ -118,9 +120,24 @@ fn build(profile: Profile) -> Result<()> {
     Ok(())
 }
 
-fn bench(args: &[String]) -> Result<()> {
+fn bench(what: &[String], args: &[String]) -> Result<()> {
+    const ALL: [&str; 3] = ["kernel", "replay", "live"];
     setup::ensure(&[Purpose::Build, Purpose::Test])?;
-    let mut cargo = cargo(&["bench", "--workspace", "--exclude", "http-trace-ebpf"]);
-    cargo.env("HTTP_TRACE_REQUIRE_BPF", "1").args(args);
+    let mut cargo = cargo(&["bench", "--package", "http-trace-tests"]);
+    for name in ALL {
+        if what.is_empty() || what.iter().any(|one| one == name) {
+            cargo.args(["--bench", name]);
+        }
+    }
+    if let Some(unknown) = what.iter().find(|one| !ALL.contains(&one.as_str())) {
+        anyhow::bail!(
+            "there is no benchmark {unknown}: there are {}",
+            ALL.join(", ")
+        );
+    }
+    cargo
+        .env("HTTP_TRACE_REQUIRE_BPF", "1")
+        .arg("--")
+        .args(args);
     command::run(&mut cargo)
 }
