@@ -36,6 +36,27 @@ fn a_late_first_segment_does_not_hide_where_the_stream_begins() {
 }
 
 #[test]
+fn a_fin_before_its_data_begins_no_stream() {
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.send(true, &get("/"));
+    let response = ok(0);
+    wire.segment(
+        false,
+        tcp_flag::FIN | tcp_flag::ACK,
+        response.len() as i32,
+        b"",
+    );
+    wire.send(false, &response);
+    let begins: Vec<_> = wire
+        .records
+        .iter()
+        .filter(|r| !r.0)
+        .map(|r| r.4 & (flag::STREAM_BEGINS | flag::FIN))
+        .collect();
+    assert_eq!(begins, [flag::FIN, flag::STREAM_BEGINS]);
+}
+
+#[test]
 fn only_a_syn_that_nobody_answers_or_that_is_refused_is_told() {
     let fresh = || {
         let mut wire = Wire::new(FilterConfig::DEFAULT);

@@ -60,7 +60,7 @@ proptest! {
 
     /// Copies, other cuts and reordering within a direction change nothing.
     #[test]
-    #[ignore = "the judge and the filter do not hold it yet"]
+    #[ignore = "about one reordering in a thousand leaves a request unpaired that was there"]
     fn copies_and_reordering(
         scene in conversations(),
         layout in layouts(),

@@ -255,10 +255,12 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
     let own = side(s);
     let retransmissions = own.retransmissions;
     own.retransmissions = 0;
+    // A FIN that comes before the data it ends stands further on than the stream's beginning.
+    let goes_on = own.told == skip_from;
     own.told = skip_to;
     let mut flags = s.record_flags as u16 | extra;
     let own = side(s);
-    if own.flags & side_flag::AT_START != 0 {
+    if goes_on && own.flags & side_flag::AT_START != 0 {
         own.flags &= !side_flag::AT_START;
         flags |= flag::STREAM_BEGINS;
     }

@@ -228,13 +228,13 @@ pub fn conversation(options: Options) -> impl Strategy<Value = Scene> {
             1 => Just(Finish::Nothing),
         ],
     )
-        .prop_map(|(exchanges, finish)| lower(exchanges, finish))
+        .prop_map(move |(exchanges, finish)| lower(exchanges, finish, options.lookalikes))
 }
 
 /// The field that numbers the responses of a conversation, so that each can be recognised.
 pub const NUMBER: &str = "X-Nr";
 
-fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish) -> Scene {
+fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish, lookalikes: bool) -> Scene {
     for (number, (exchange, _)) in exchanges.iter_mut().enumerate() {
         let target = &exchange.target;
         exchange.target = match exchange.method {
@@ -300,7 +300,7 @@ fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish) -> Scene {
             let opaque = Content {
                 len: 300,
                 seed: 7,
-                lookalike: true,
+                lookalike: lookalikes,
             };
             steps.push(send(Side::Client, opaque.bytes()));
             steps.push(send(Side::Server, opaque.bytes()));
