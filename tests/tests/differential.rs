@@ -24,6 +24,7 @@ fn essence(mut record: Value) -> Value {
             "/http_trace",
             &[
                 "ttfb_ns",
+                "ttlb_ns",
                 "retransmissions",
                 "packet_len",
                 "interfaces",
