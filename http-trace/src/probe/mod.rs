@@ -179,6 +179,11 @@ impl Probe {
         self.ring.drain(&self.clock, to)
     }
 
+    /// Whether nothing has come for a while.
+    pub const fn is_idle(&self) -> bool {
+        self.ring.is_idle()
+    }
+
     /// How long to sleep before the next [`Probe::drain`].
     pub const fn pause(&self) -> std::time::Duration {
         self.ring.pause()

@@ -77,13 +77,14 @@ impl Ring {
         self.has_more
     }
 
+    /// Whether nothing has come for a while.
+    pub const fn is_idle(&self) -> bool {
+        self.empty_drains >= PATIENCE
+    }
+
     /// How long to sleep before the next drain.
     pub const fn pause(&self) -> Duration {
-        if self.empty_drains < PATIENCE {
-            BUSY
-        } else {
-            IDLE
-        }
+        if self.is_idle() { IDLE } else { BUSY }
     }
 
     /// Records of another layout than ours: never, unless the object is another build's.
