@@ -74,6 +74,10 @@ pub struct Options {
     /// Only servers in these networks
     #[arg(long, value_name = "CIDR", help_heading = "Source")]
     pub server: Vec<String>,
+    /// Believe these proxies (networks) when they name the client in X-Forwarded-For, Forwarded or
+    /// X-Real-IP; loopback always is believed, unless `none` is given
+    #[arg(long, value_name = "CIDR", num_args = 1.., help_heading = "Source")]
+    pub trusted_proxies: Vec<String>,
     /// With -r: run the kernel's filter in front of the judge, as live tracing does
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", help_heading = "Source", hide_possible_values = true)]
@@ -168,6 +172,7 @@ impl Options {
             ("port", self.port.clone()),
             ("client", self.client.clone()),
             ("server", self.server.clone()),
+            ("trusted-proxies", self.trusted_proxies.clone()),
             ("kernel-filter", one(&self.kernel_filter)),
             ("duration", one(&self.duration)),
             ("status", self.status.clone()),

@@ -14,6 +14,7 @@ use http_trace_common::config::MAX_PORT_RANGES;
 use http_trace_common::record::Hook;
 
 use crate::cli::Cli;
+use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
@@ -140,6 +141,8 @@ pub struct Config {
     pub hooks: Vec<Hook>,
     /// What is traced.
     pub scope: Scope,
+    /// Proxies that are believed when they name a client.
+    pub trusted: Trusted,
     /// Whether a replay runs the kernel's filter.
     pub kernel_filter: bool,
     /// When to stop.
@@ -237,6 +240,7 @@ impl Config {
             exclude_interfaces: s.all("exclude-interface", interface_glob)?,
             hooks,
             scope,
+            trusted: option::trusted(&s)?,
             kernel_filter: s.one("kernel-filter", value::boolean)?.unwrap_or(false),
             duration: s.one("duration", value::duration)?,
             selection: selection(&s)?,

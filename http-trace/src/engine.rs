@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use http_trace_common::record::{Record, RecordHeader};
 
 use crate::config::{Config, Emit, Source};
+use crate::enrich::proxy::Trusted;
+use crate::event::Output;
 use crate::pipeline::{self, Pipeline, PipelineConfig};
 use crate::scope::Scope;
 use crate::sink::outlet::{Next, OpenError, Outlet};
@@ -23,6 +25,7 @@ pub struct Engine {
     pipeline: Pipeline,
     outlet: Outlet,
     scope: Scope,
+    trusted: Trusted,
     reminder: Option<Reminder>,
 }
 
@@ -57,6 +60,7 @@ impl Engine {
             pipeline: Pipeline::new(pipeline_config(config)),
             outlet: Outlet::open(config, when_full)?,
             scope: config.scope.clone(),
+            trusted: config.trusted.clone(),
             reminder,
         })
     }
@@ -79,20 +83,16 @@ impl Engine {
     /// Takes a record in, unless it is out of scope.
     pub fn push(&mut self, record: &Record<'_>) -> Next {
         if self.admits(record.header) {
-            let outlet = &mut self.outlet;
-            self.pipeline.push(record, &mut |output| {
-                outlet.take(output);
-            });
+            self.pipeline
+                .push(record, &mut later(&self.trusted, &mut self.outlet));
         }
         self.next()
     }
 
     /// Time goes on without records.
     pub fn tick(&mut self, now_ns: u64) -> Next {
-        let outlet = &mut self.outlet;
-        self.pipeline.tick(now_ns, &mut |output| {
-            outlet.take(output);
-        });
+        self.pipeline
+            .tick(now_ns, &mut later(&self.trusted, &mut self.outlet));
         self.next()
     }
 
@@ -120,10 +120,8 @@ impl Engine {
     pub fn finish(mut self) -> Finished {
         let had_enough = self.outlet.is_done();
         if !had_enough {
-            let outlet = &mut self.outlet;
-            self.pipeline.finish(&mut |output| {
-                outlet.take(output);
-            });
+            self.pipeline
+                .finish(&mut later(&self.trusted, &mut self.outlet));
         }
         let stats = self.pipeline.stats().clone();
         Finished {
@@ -131,6 +129,16 @@ impl Engine {
             stats,
             had_enough,
         }
+    }
+}
+
+/// The stages after pairing: enrich, then what the outlet does.
+fn later<'a>(trusted: &'a Trusted, outlet: &'a mut Outlet) -> impl FnMut(Output) + use<'a> {
+    move |mut output| {
+        if let Output::Http(event) = &mut output {
+            trusted.name_client(event);
+        }
+        outlet.take(output);
     }
 }
 

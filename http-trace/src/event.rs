@@ -15,6 +15,15 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// Who a trusted proxy asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Forwarded {
+    /// IP address; IPv4-mapped IPv6 is shown as IPv4.
+    pub ip: IpAddr,
+    /// TCP port, where the proxy said it.
+    pub port: Option<u16>,
+}
+
 /// Why a request (or connection attempt) has no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoResponse {
@@ -78,6 +87,8 @@ pub struct HttpEvent {
     pub nat_client: Option<Endpoint>,
     /// The server's end as seen nearest to the client, where a translation made it another.
     pub nat_server: Option<Endpoint>,
+    /// The real client, when `client` is a trusted proxy that names it.
+    pub forwarded: Option<Forwarded>,
     /// First byte of the response (of the request when there is no response).
     pub time_ns: u64,
     /// First byte of the request.
@@ -133,6 +144,11 @@ pub struct HttpEvent {
 }
 
 impl HttpEvent {
+    /// Address of the real client: the peer's, unless it is a trusted proxy that names another.
+    pub fn client_ip(&self) -> IpAddr {
+        self.forwarded.map_or(self.client.ip, |f| f.ip)
+    }
+
     /// From the request's last byte to the first byte of the final head, in ns.
     pub fn ttfb_ns(&self) -> Option<u64> {
         self.response_start_ns?.checked_sub(self.request_end_ns?)

@@ -24,6 +24,7 @@ pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod enrich;
 pub mod event;
 pub mod flow;
 pub mod host_filter;

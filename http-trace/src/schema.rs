@@ -47,6 +47,10 @@ mod tests {
         )];
         full.flags = vec!["bare_lf", "obs_fold"];
         (full.nat_client, full.nat_server) = (Some(full.server), Some(full.client));
+        full.forwarded = Some(crate::event::Forwarded {
+            ip: "2001:db8::9".parse().expect("an address"),
+            port: None,
+        });
         events.push(full);
         for event in &events {
             let mut out = Vec::new();

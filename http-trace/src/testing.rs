@@ -37,6 +37,7 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         server: end([10, 9, 9, 9], 80),
         nat_client: None,
         nat_server: None,
+        forwarded: None,
         time_ns: TIME_NS,
         request_start_ns: Some(TIME_NS - 1_100_000),
         request_end_ns: Some(TIME_NS - 1_000_000),

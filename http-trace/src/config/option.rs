@@ -7,6 +7,7 @@ use http_trace_common::record::Hook;
 
 use super::source::Sources;
 use super::{Error, Format, HeaderChoice, OutputSpec, value};
+use crate::enrich::proxy::Trusted;
 use crate::select::{Choice, HeaderPattern, Pattern, Selection, Statuses};
 
 /// Reads settings and words the errors.
@@ -78,6 +79,21 @@ pub(super) fn selection(s: &Reader<'_>) -> Result<Selection, Error> {
         user_agent: s.choice("user-agent", |t| Pattern::parse(t, true))?,
         header: s.choice("header", header_pattern)?,
         min_latency_ns: s.choice("min-latency", latency)?,
+    })
+}
+
+/// Loopback and the networks given; `none` takes loopback away.
+pub(super) fn trusted(s: &Reader<'_>) -> Result<Trusted, Error> {
+    let given = s.all("trusted-proxies", |text| match text {
+        "none" => Ok(None),
+        _ => value::network(text)
+            .map(Some)
+            .map_err(|want| format!("{want}, or none")),
+    })?;
+    let networks: Vec<_> = given.iter().copied().flatten().collect();
+    Ok(match given.contains(&None) {
+        true => Trusted::only(networks),
+        false => Trusted::with(networks),
     })
 }
 

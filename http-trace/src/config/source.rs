@@ -56,6 +56,7 @@ pub const KEYS: &[Key] = &[
     key("port", Shape::List),
     key("client", Shape::List),
     key("server", Shape::List),
+    key("trusted-proxies", Shape::List),
     key("kernel-filter", Shape::One),
     key("duration", Shape::One),
     key("status", Shape::List),

@@ -121,6 +121,9 @@ impl Pretty {
         self.put_cell(self.url_width);
         self.line.push_str("  ");
 
+        if let Some(forwarded) = event.forwarded {
+            let _ = write!(self.cell, "{} via ", forwarded.ip);
+        }
         let _ = write!(self.cell, "{} → ", event.client.ip);
         end(&mut self.cell, event.server);
         self.ends_width = self.ends_width.max(columns(&self.cell)).min(ENDS_WIDTH);

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use super::object::{comma, decimal};
-use crate::event::{Endpoint, HttpEvent};
+use crate::event::{Endpoint, Forwarded, HttpEvent};
 use crate::sink::community::community_id;
 
 const SLOTS: usize = 256;
@@ -23,6 +23,7 @@ pub struct Peers {
     server: Endpoint,
     nat_client: Option<Endpoint>,
     nat_server: Option<Endpoint>,
+    forwarded: Option<Forwarded>,
 }
 
 impl Peers {
@@ -33,6 +34,7 @@ impl Peers {
             server: event.server,
             nat_client: event.nat_client,
             nat_server: event.nat_server,
+            forwarded: event.forwarded,
         }
     }
 }
@@ -69,9 +71,20 @@ impl Cache {
 
 fn render(text: &mut Vec<u8>, peers: Peers) {
     let Peers { client, server, .. } = peers;
-    for (peer, role, end, nat) in [
-        ("source", "client", client, peers.nat_client),
-        ("destination", "server", server, peers.nat_server),
+    let of = |end: Endpoint| Forwarded {
+        ip: end.ip,
+        port: Some(end.port),
+    };
+    let real = peers.forwarded.unwrap_or(of(client));
+    for (peer, role, end, who, nat) in [
+        ("source", "client", client, real, peers.nat_client),
+        (
+            "destination",
+            "server",
+            server,
+            of(server),
+            peers.nat_server,
+        ),
     ] {
         // Writing to a vector cannot fail.
         let _ = write!(text, "\"{peer}\":{{\"ip\":\"{}\",\"port\":", end.ip);
@@ -83,10 +96,13 @@ fn render(text: &mut Vec<u8>, peers: Peers) {
         }
         let _ = write!(
             text,
-            "}},\"{role}\":{{\"ip\":\"{ip}\",\"address\":\"{ip}\",\"port\":",
-            ip = end.ip
+            "}},\"{role}\":{{\"ip\":\"{ip}\",\"address\":\"{ip}\"",
+            ip = who.ip
         );
-        decimal(text, u64::from(end.port));
+        if let Some(port) = who.port {
+            text.extend_from_slice(b",\"port\":");
+            decimal(text, u64::from(port));
+        }
         text.extend_from_slice(b"},");
     }
     text.extend_from_slice(br#""network":{"transport":"tcp","protocol":"http","type":""#);
@@ -98,6 +114,9 @@ fn render(text: &mut Vec<u8>, peers: Peers) {
     text.extend_from_slice(br#"","community_id":""#);
     text.extend_from_slice(&community_id(client, server));
     text.push(b'"');
+    if let Some(forwarded) = peers.forwarded {
+        let _ = write!(text, ",\"forwarded_ip\":\"{}\"", forwarded.ip);
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +146,7 @@ mod tests {
                     server,
                     nat_client,
                     nat_server: None,
+                    forwarded: None,
                 };
                 let (mut got, mut expected) = (Vec::new(), Vec::new());
                 cache.append(&mut got, connection, peers);

@@ -1,0 +1,412 @@
+//! The real client behind trusted proxies: the right-most address of the forwarding chain that no
+//! trusted proxy has. Reads request heads; believes nothing that an untrusted peer wrote.
+//!
+//! A proxy appends its own peer to the chain, so the chain is read from its right end: as long as
+//! the one who wrote an entry is trusted, the entry is true, and whatever stands left of the first
+//! untrusted address may be invented by it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::event::{Forwarded, HttpEvent};
+use crate::http::head::Headers;
+
+/// Name of the flag of a request whose forwarding fields name different clients.
+pub const CONFLICT: &str = "forwarded_conflict";
+
+/// No chain is followed further than this; a longer one is cut at its left.
+const MOST_HOPS: usize = 64;
+
+/// The proxies whose word is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    networks: Vec<IpNet>,
+}
+
+impl Default for Trusted {
+    fn default() -> Self {
+        Trusted {
+            networks: loopback().into(),
+        }
+    }
+}
+
+/// 127.0.0.0/8 (RFC 1122 §3.2.1.3) and ::1 (RFC 4291 §2.5.3).
+fn loopback() -> [IpNet; 2] {
+    [
+        IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
+        IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
+    ]
+}
+
+/// One entry of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hop {
+    Address(Forwarded),
+    /// `unknown`, an obfuscated identifier (RFC 7239 §6.2, §6.3), or what is no address.
+    Hidden,
+}
+
+impl Trusted {
+    /// Loopback and these networks.
+    pub fn with(networks: impl IntoIterator<Item = IpNet>) -> Self {
+        let mut trusted = Trusted::default();
+        trusted.networks.extend(networks);
+        trusted
+    }
+
+    /// These networks and nobody else, loopback included.
+    pub const fn only(networks: Vec<IpNet>) -> Self {
+        Trusted { networks }
+    }
+
+    /// Whether an address is a trusted proxy's.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&ip))
+    }
+
+    /// Sets [`HttpEvent::forwarded`] where the connection's peer is trusted and says for whom it
+    /// asks. Where X-Forwarded-For, Forwarded and X-Real-IP disagree, the first of them that is
+    /// there counts and the event is flagged: most proxies write only one and pass the others on
+    /// as the client sent them.
+    pub fn name_client(&self, event: &mut HttpEvent) {
+        // What PROXY protocol said of the connection holds for each of its requests.
+        let connection = event.forwarded.take();
+        let peer = match connection {
+            _ if !self.contains(event.client.ip) => return,
+            Some(from) => from,
+            None => Forwarded {
+                ip: event.client.ip,
+                port: Some(event.client.port),
+            },
+        };
+        event.forwarded = connection;
+        if !self.contains(peer.ip) {
+            return;
+        }
+        let Some(request) = &event.request else {
+            return;
+        };
+        let mut named: Option<Forwarded> = None;
+        let mut conflict = false;
+        for field in [Field::XForwardedFor, Field::Forwarded, Field::XRealIp] {
+            let Some(client) = field.client(&request.headers, self) else {
+                continue;
+            };
+            match named {
+                None => named = Some(client),
+                Some(first) => conflict |= first.ip != client.ip,
+            }
+        }
+        if let Some(named) = named {
+            event.forwarded = Some(named);
+        }
+        if conflict && let Err(at) = event.flags.binary_search(&CONFLICT) {
+            event.flags.insert(at, CONFLICT);
+        }
+    }
+}
+
+/// A request field that bears a forwarding chain.
+#[derive(Clone, Copy, Debug)]
+enum Field {
+    /// De facto; a list of addresses.
+    XForwardedFor,
+    /// RFC 7239 §4.
+    Forwarded,
+    /// De facto; one address, set by the proxy next to the server.
+    XRealIp,
+}
+
+impl Field {
+    /// The right-most untrusted address; when all are trusted, the left-most.
+    fn client(self, headers: &Headers, trusted: &Trusted) -> Option<Forwarded> {
+        let name = match self {
+            Field::XForwardedFor => "x-forwarded-for",
+            Field::Forwarded => "forwarded",
+            Field::XRealIp => "x-real-ip",
+        };
+        // Several lines are one list (RFC 9110 §5.3), so the last line holds the right end.
+        let lines: Vec<&[u8]> = headers.all(name).map(|value| &value[..]).collect();
+        let mut client = None;
+        let mut hops = 0;
+        for line in lines.into_iter().rev() {
+            let entries = match self {
+                Field::Forwarded => split(line, b','),
+                _ => line.split(|b| *b == b',').collect(),
+            };
+            for entry in entries.into_iter().rev() {
+                let entry = entry.trim_ascii();
+                if entry.is_empty() {
+                    continue;
+                }
+                hops += 1;
+                if hops > MOST_HOPS {
+                    return client;
+                }
+                let hop = match self {
+                    Field::Forwarded => element(entry),
+                    _ => node(entry),
+                };
+                // Who is behind a hidden hop cannot be known; the one before it is who asked it.
+                let Hop::Address(address) = hop else {
+                    return client;
+                };
+                client = Some(address);
+                if !trusted.contains(address.ip) {
+                    return client;
+                }
+            }
+        }
+        client
+    }
+}
+
+/// Splits at a separator outside quoted strings (RFC 9110 §5.6.4).
+fn split(text: &[u8], separator: u8) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    let (mut begin, mut quoted, mut escaped) = (0, false, false);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b if *b == separator && !quoted => {
+                parts.push(&text[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[begin..]);
+    parts
+}
+
+/// The `for` of a forwarded-element (RFC 7239 §4).
+fn element(text: &[u8]) -> Hop {
+    for pair in split(text, b';') {
+        let Some(equals) = pair.iter().position(|b| *b == b'=') else {
+            continue;
+        };
+        let (name, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"for") {
+            return match value.strip_prefix(b"\"") {
+                None => node(value),
+                // An address holds nothing that needs a quoted-pair.
+                Some(rest) => rest.strip_suffix(b"\"").map_or(Hop::Hidden, node),
+            };
+        }
+    }
+    Hop::Hidden
+}
+
+/// A node (RFC 7239 §6), and the forms that are seen in X-Forwarded-For: an IPv6 address with or
+/// without brackets, either with a port.
+fn node(text: &[u8]) -> Hop {
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| {
+        let text = text.trim_matches('"');
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Some((ip, None));
+        }
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']')?;
+                (host, rest.strip_prefix(':'))
+            }
+            None => {
+                let (host, port) = text.rsplit_once(':')?;
+                (host, Some(port))
+            }
+        };
+        // An obfuscated port (`_x`) leaves the address true.
+        Some((host.parse().ok()?, port.and_then(|port| port.parse().ok())))
+    });
+    match parsed {
+        Some((ip, port)) => Hop::Address(Forwarded {
+            ip: ip.to_canonical(),
+            port,
+        }),
+        None => Hop::Hidden,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// The client that 127.0.0.1, or `peer`, names with these fields; proxies are loopback and
+    /// 10.0.0.0/8.
+    fn client(peer: &str, fields: &[(&str, &str)]) -> (Option<String>, bool) {
+        let trusted = Trusted::with(["10.0.0.0/8".parse::<IpNet>().expect("a network")]);
+        let mut event = testing::event();
+        event.client.ip = ip(peer);
+        let lines: Vec<(&[u8], &[u8])> = fields
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect();
+        if let Some(request) = &mut event.request {
+            request.headers = testing::headers(&lines);
+        }
+        trusted.name_client(&mut event);
+        let shown = event.forwarded.map(|f| match f.port {
+            Some(port) => format!("{} {port}", f.ip),
+            None => f.ip.to_string(),
+        });
+        (shown, event.flags.contains(&CONFLICT))
+    }
+
+    #[test]
+    fn the_right_most_untrusted_address_is_the_client() {
+        const XFF: &str = "X-Forwarded-For";
+        for (peer, fields, expected) in [
+            ("127.0.0.1", &[][..], None),
+            ("127.0.0.1", &[(XFF, "203.0.113.9")], Some("203.0.113.9")),
+            // An untrusted peer may write what it likes.
+            ("198.51.100.1", &[(XFF, "203.0.113.9")], None),
+            // The client forged the left part.
+            (
+                "127.0.0.1",
+                &[(XFF, "1.1.1.1, 203.0.113.9")],
+                Some("203.0.113.9"),
+            ),
+            (
+                "::1",
+                &[(XFF, "1.1.1.1,203.0.113.9, 10.0.0.7 ,10.0.0.8")],
+                Some("203.0.113.9"),
+            ),
+            // Two lines are one list.
+            (
+                "10.2.2.2",
+                &[(XFF, "203.0.113.9"), ("x-forwarded-for", "10.0.0.1")],
+                Some("203.0.113.9"),
+            ),
+            // All trusted: a client inside.
+            (
+                "127.0.0.1",
+                &[(XFF, "10.0.0.7, 10.0.0.8")],
+                Some("10.0.0.7"),
+            ),
+            (
+                "127.0.0.1",
+                &[(XFF, "203.0.113.9:4711")],
+                Some("203.0.113.9 4711"),
+            ),
+            ("127.0.0.1", &[(XFF, "2001:db8::1")], Some("2001:db8::1")),
+            (
+                "127.0.0.1",
+                &[(XFF, "[2001:db8::1]:80")],
+                Some("2001:db8::1 80"),
+            ),
+            (
+                "127.0.0.1",
+                &[(XFF, "::ffff:203.0.113.9")],
+                Some("203.0.113.9"),
+            ),
+            ("127.0.0.1", &[(XFF, "203.0.113.9, unknown")], None),
+            (
+                "127.0.0.1",
+                &[(XFF, "203.0.113.9, unknown, 10.0.0.1")],
+                Some("10.0.0.1"),
+            ),
+            ("127.0.0.1", &[(XFF, "")], None),
+            (
+                "127.0.0.1",
+                &[(XFF, ",, 203.0.113.9,,")],
+                Some("203.0.113.9"),
+            ),
+            (
+                "127.0.0.1",
+                &[("Forwarded", "for=203.0.113.9;proto=http;by=10.0.0.1")],
+                Some("203.0.113.9"),
+            ),
+            (
+                "127.0.0.1",
+                &[(
+                    "Forwarded",
+                    "For=\"[2001:db8:cafe::17]:4711\", for=10.0.0.2",
+                )],
+                Some("2001:db8:cafe::17 4711"),
+            ),
+            // A comma inside a quoted string does not end the element.
+            (
+                "127.0.0.1",
+                &[("Forwarded", "host=\"a,b\";for=203.0.113.9")],
+                Some("203.0.113.9"),
+            ),
+            (
+                "127.0.0.1",
+                &[("Forwarded", "for=203.0.113.9, for=_hidden")],
+                None,
+            ),
+            ("127.0.0.1", &[("Forwarded", "for=\"203.0.113.9")], None),
+            (
+                "127.0.0.1",
+                &[("X-Real-IP", "203.0.113.9")],
+                Some("203.0.113.9"),
+            ),
+        ] {
+            let expected = expected.map(str::to_owned);
+            assert_eq!(client(peer, fields), (expected, false), "{peer} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_disagree_are_flagged() {
+        let real = ("X-Real-IP", "203.0.113.9");
+        let forged = ("Forwarded", "for=8.8.8.8");
+        let list = ("X-Forwarded-For", "203.0.113.9");
+        let named = Some("203.0.113.9".to_owned());
+        assert_eq!(client("127.0.0.1", &[forged, list]), (named.clone(), true));
+        assert_eq!(client("127.0.0.1", &[real, list]), (named, false));
+    }
+
+    #[test]
+    fn what_the_proxy_protocol_named_is_where_the_chain_begins() {
+        let trusted = Trusted::default();
+        let list: &[(&[u8], &[u8])] = &[(b"X-Forwarded-For", b"203.0.113.9")];
+        for (peer, from, expected) in [
+            ("127.0.0.1", "198.51.100.1", Some("198.51.100.1")),
+            ("127.0.0.1", "127.0.0.1", Some("203.0.113.9")),
+            ("198.51.100.7", "198.51.100.1", None),
+        ] {
+            let mut event = testing::event();
+            event.client.ip = ip(peer);
+            event.forwarded = Some(Forwarded {
+                ip: ip(from),
+                port: None,
+            });
+            if let Some(request) = &mut event.request {
+                request.headers = testing::headers(list);
+            }
+            trusted.name_client(&mut event);
+            assert_eq!(
+                event.forwarded.map(|f| f.ip),
+                expected.map(ip),
+                "{peer} {from}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_chain_without_end_is_cut() {
+        let trusted = "10.0.0.1, ".repeat(100_000) + "10.0.0.9";
+        let (client, _) = client("127.0.0.1", &[("X-Forwarded-For", &trusted)]);
+        assert_eq!(client.as_deref(), Some("10.0.0.1"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes(value: Vec<u8>) {
+            let headers = testing::headers(&[(b"forwarded", &value), (b"x-forwarded-for", &value)]);
+            for field in [Field::Forwarded, Field::XForwardedFor] {
+                let _ = field.client(&headers, &Trusted::default());
+            }
+        }
+    }
+}
