@@ -128,6 +128,14 @@ pub struct Limits {
     pub response_timeout: Option<Duration>,
 }
 
+/// How the kernel's programs are attached, where there is a choice: keys without options, so that
+/// what older kernels get can be had on any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// TC programs hang at clsact, as below Linux 6.6.
+    pub clsact: bool,
+}
+
 /// Everything that can be set, with defaults applied.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -171,6 +179,8 @@ pub struct Config {
     pub verbose: u8,
     /// Bounds on memory and time.
     pub limits: Limits,
+    /// How the kernel's programs are attached.
+    pub kernel: Kernel,
     /// Options that were given and have no effect in this run, for the start line.
     pub without_effect: Vec<String>,
 }
@@ -282,6 +292,11 @@ impl Config {
                 heads_memory: s.one("heads-memory", value::bytes)?,
                 reorder_memory: s.one("reorder-memory", value::bytes)?,
                 response_timeout: s.one("response-timeout", value::duration)?,
+            },
+            kernel: Kernel {
+                clsact: s
+                    .one("tc", word(&[("auto", false), ("clsact", true)]))?
+                    .unwrap_or(false),
             },
             without_effect: without_effect.collect(),
         })

@@ -86,6 +86,15 @@ impl Agent {
     /// --show-secrets`, and waits for
     /// the line on stderr that says it traces.
     pub fn start(namespace: &Namespace, options: &[&str]) -> Result<Self> {
+        Self::start_with(namespace, options, &[])
+    }
+
+    /// [`Agent::start`] with these variables in its environment: settings that are no options.
+    pub fn start_with(
+        namespace: &Namespace,
+        options: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut output = std::ffi::OsString::from("json:");
         output.push(folder.path().join("events.jsonl"));
@@ -94,6 +103,7 @@ impl Agent {
             .args(["--show-secrets", "-o"])
             .arg(output)
             .args(options)
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .stdin(Stdio::null());
         let begun = Instant::now();

@@ -1,10 +1,11 @@
 //! Every hook traces a keep-alive run, and leaves nothing behind, however it ends.
 
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_trace_tests::agent::Agent;
-use http_trace_tests::bed::{Bed, log_differences, nothing};
+use http_trace_tests::bed::{log_differences, nothing};
 use http_trace_tests::client::{Raw, wrk};
 use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, Pair};
@@ -20,16 +21,24 @@ static ALONE: Mutex<()> = Mutex::new(());
 fn keep_alive(hooks: &str) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = Pair::new(1500).expect("a pair");
+    keep_alive_over(&pair, hooks, &[]);
+}
+
+/// The same over a pair of the caller's.
+fn keep_alive_over(pair: &Pair, hooks: &str, environment: &[(&str, &str)]) {
     let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
-    let bed = Bed::over(pair, &["--hook", hooks, "-p", "80"]).expect("the agent");
+    let options = ["--hook", hooks, "-p", "80"];
+    let agent = Agent::start_with(&pair.server, &options, environment).expect("the agent");
     let url = format!(
         "http://{}/small.txt",
         http_trace_tests::netns::address::SERVER_V4
     );
-    wrk(&bed.pair.client, &url, 1, 8, Duration::from_secs(2)).expect("wrk");
+    wrk(&pair.client, &url, 1, 8, Duration::from_secs(2)).expect("wrk");
     let log = nginx.stop().expect("an access log");
     assert!(log.len() > 500, "{} requests are no load", log.len());
-    let outcome = bed.stop().expect("the agent's end");
+    // The last packets get time to be seen.
+    std::thread::sleep(Duration::from_millis(300));
+    let outcome = agent.stop().expect("the agent's end");
     // A loss that is told explains what is missing: it is looked at first.
     outcome.check_clean();
     nothing(log_differences(&outcome.report, &log));
@@ -81,6 +90,92 @@ fn ours() -> Vec<u32> {
         })
         .map(|program| program.id())
         .collect()
+}
+
+/// How TC programs hang below Linux 6.6.
+const CLSACT: &[(&str, &str)] = &[("HTTP_TRACE_TC", "clsact")];
+
+/// The filters at one side of an interface's clsact qdisc, a line of `tc` each.
+fn filters(namespace: &Namespace, interface: &str, place: &str) -> Vec<String> {
+    let mut command = Command::new("tc");
+    command.args(["filter", "show", "dev", interface, place]);
+    let output = namespace.run(&mut command).expect("tc");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The id of our program in the one line there should be of it, under its fixed handle.
+fn our_filter(namespace: &Namespace, interface: &str, place: &str, name: &str) -> u32 {
+    let all = filters(namespace, interface, place);
+    let ours: Vec<&String> = all.iter().filter(|l| l.contains("http_trace")).collect();
+    let [line] = ours[..] else {
+        panic!("{interface} {place}: {all:?}");
+    };
+    assert!(
+        line.contains(" pref 1 ") && line.contains(" handle 0x6874 ") && line.contains(name),
+        "{line}"
+    );
+    let mut words = line.split_whitespace();
+    words.find(|word| *word == "id").expect("an id");
+    words.next().and_then(|id| id.parse().ok()).expect("an id")
+}
+
+fn qdiscs(namespace: &Namespace, interface: &str) -> String {
+    let mut command = Command::new("tc");
+    command.args(["qdisc", "show", "dev", interface]);
+    let output = namespace.run(&mut command).expect("tc");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn clsact() {
+    needs!("nginx", "wrk", "tc");
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let pair = Pair::new(1500).expect("a pair");
+    keep_alive_over(&pair, "tc", CLSACT);
+}
+
+#[test]
+fn at_clsact_a_killed_agent_is_replaced_and_others_are_left_alone() {
+    needs!("nginx", "wrk", "tc");
+    const SIDES: [(&str, &str); 2] = [("ingress", "http_trace_in"), ("egress", "http_trace_out")];
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let pair = Pair::new(1500).expect("a pair");
+    let tc = |arguments: &str| {
+        let mut command = Command::new("tc");
+        command.args(arguments.split_whitespace());
+        pair.server.run(&mut command).expect("tc");
+    };
+    // Somebody else's qdisc, and a filter that lets everything pass.
+    tc("qdisc add dev veth0 clsact");
+    tc("filter add dev veth0 ingress pref 7 protocol all u32 match u32 0 0 flowid 1:1");
+    let foreign = filters(&pair.server, "veth0", "ingress");
+    assert!(!foreign.is_empty(), "the other's filter is not there");
+
+    let agent = Agent::start_with(&pair.server, &["--hook", "tc"], CLSACT).expect("the agent");
+    let first = SIDES.map(|(place, name)| our_filter(&pair.server, "veth0", place, name));
+    agent.signal(Signal::KILL).expect("a signal");
+    drop(agent);
+    let left = SIDES.map(|(place, name)| our_filter(&pair.server, "veth0", place, name));
+    assert_eq!(left, first, "what SIGKILL leaves is what was there");
+
+    let agent = Agent::start_with(&pair.server, &["--hook", "tc"], CLSACT).expect("the agent");
+    for (at, (place, name)) in SIDES.into_iter().enumerate() {
+        let second = our_filter(&pair.server, "veth0", place, name);
+        assert_ne!(second, first[at], "{place}: not replaced");
+        our_filter(&pair.server, "lo", place, name);
+    }
+    let outcome = agent.stop().expect("the agent's end");
+    assert!(outcome.status.success(), "{:?}", outcome.said);
+
+    // A third, killed while it traces nothing, and a fourth that traces: each response once.
+    drop(Agent::start_with(&pair.server, &["--hook", "tc"], CLSACT).expect("the agent"));
+    keep_alive_over(&pair, "tc", CLSACT);
+    assert_eq!(filters(&pair.server, "veth0", "ingress"), foreign);
+    for interface in ["veth0", "lo"] {
+        assert!(filters(&pair.server, interface, "egress").is_empty());
+        assert!(qdiscs(&pair.server, interface).contains("clsact"));
+    }
 }
 
 #[test]

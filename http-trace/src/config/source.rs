@@ -91,6 +91,7 @@ pub const KEYS: &[Key] = &[
     bound("heads-memory"),
     bound("reorder-memory"),
     bound("response-timeout"),
+    bound("tc"),
 ];
 
 /// Where a value was given; its `Display` is how an error names it.

@@ -25,7 +25,7 @@ use http_trace_common::record::Hook;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 
 use super::interfaces::{Interface, LinkLayer};
-use super::loader::{LoadError, load_program};
+use super::loader::{LoadError, load_program, programs_of};
 
 /// Handle of our filters at clsact.
 const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 0x6874);
@@ -192,10 +192,7 @@ impl Attached {
         } else {
             // An error says that there is one already; attaching tells whether it is of use.
             let _ = qdisc_add_clsact(&interface.name);
-            match qdisc_detach_program(&interface.name, place, name) {
-                Ok(()) | Err(TcError::IoError(_)) => {}
-                Err(error) => return Err(refused(error.into())),
-            }
+            remove_left(&interface.name, place).map_err(|error| refused(error.into()))?;
             TcAttachOptions::Netlink(NlOptions {
                 priority: CLSACT_PRIORITY,
                 handle: CLSACT_HANDLE,
@@ -207,6 +204,18 @@ impl Attached {
             .map_err(refused)?;
         program.take_link(id).map_err(refused)
     }
+}
+
+/// Takes off what an agent that was killed left at clsact, whichever of our programs it was.
+fn remove_left(interface: &str, place: TcAttachType) -> Result<(), TcError> {
+    for name in programs_of(Hook::Tc) {
+        match qdisc_detach_program(interface, place, name) {
+            // An I/O error says that there is none.
+            Ok(()) | Err(TcError::IoError(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// TCX came with Linux 6.6.

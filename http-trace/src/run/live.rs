@@ -172,7 +172,11 @@ fn options(config: &Config) -> Result<Options, String> {
     Ok(Options {
         hooks: config.hooks.clone(),
         interfaces: wanted,
-        tc_mode: TcMode::Auto,
+        tc_mode: if config.kernel.clsact {
+            TcMode::Clsact
+        } else {
+            TcMode::Auto
+        },
         settings,
     })
 }
