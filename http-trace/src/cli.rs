@@ -82,6 +82,10 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", help_heading = "Source", hide_possible_values = true)]
     pub kernel_filter: Option<String>,
+    /// With -r: pass over packets whose IP or TCP checksum is wrong
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "Source", hide_possible_values = true)]
+    pub verify_checksums: Option<String>,
     /// Stop after this time, e.g. 30s (with -r: of capture time)
     #[arg(long, value_name = "TIME", help_heading = "Source")]
     pub duration: Option<String>,
@@ -174,6 +178,7 @@ impl Options {
             ("server", self.server.clone()),
             ("trusted-proxies", self.trusted_proxies.clone()),
             ("kernel-filter", one(&self.kernel_filter)),
+            ("verify-checksums", one(&self.verify_checksums)),
             ("duration", one(&self.duration)),
             ("status", self.status.clone()),
             ("method", self.method.clone()),

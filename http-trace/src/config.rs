@@ -153,6 +153,8 @@ pub struct Config {
     pub trusted: Trusted,
     /// Whether a replay runs the kernel's filter.
     pub kernel_filter: bool,
+    /// Whether a replay passes over packets whose checksum is wrong.
+    pub verify_checksums: bool,
     /// When to stop.
     pub duration: Option<Duration>,
     /// What is written.
@@ -206,7 +208,8 @@ impl Config {
             None => Source::Live,
         };
         let live_only = ["interface", "exclude-interface", "hook"];
-        let replay_only = ["kernel-filter"];
+        // Live, the network card has verified what came in, and what goes out has no sum yet.
+        let replay_only = ["kernel-filter", "verify-checksums"];
         let without_effect = match source {
             Source::Live => &replay_only[..],
             Source::Captures(_) => &live_only[..],
@@ -252,6 +255,7 @@ impl Config {
             scope,
             trusted: option::trusted(&s)?,
             kernel_filter: s.one("kernel-filter", value::boolean)?.unwrap_or(false),
+            verify_checksums: s.one("verify-checksums", value::boolean)?.unwrap_or(false),
             duration: s.one("duration", value::duration)?,
             selection: selection(&s)?,
             count: s.one("count", value::positive)?,
@@ -419,7 +423,10 @@ mod tests {
     fn options_that_have_no_effect_are_named() {
         let config = testing::config(["http-trace", "-r", "x", "-i", "lo", "--hook", "xdp"]);
         assert_eq!(config.without_effect, ["--interface", "--hook"]);
-        let config = testing::config(["http-trace", "--kernel-filter"]);
-        assert_eq!(config.without_effect, ["--kernel-filter"]);
+        let config = testing::config(["http-trace", "--kernel-filter", "--verify-checksums"]);
+        assert_eq!(
+            config.without_effect,
+            ["--kernel-filter", "--verify-checksums"]
+        );
     }
 }

@@ -1,8 +1,10 @@
 //! The one internal event, of which every output format is a pure function.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http_trace_common::record::Hook;
+use http_trace_common::walk::{Encap, LayerKind};
 
 use crate::http::head::{RequestHead, ResponseHead};
 
@@ -134,9 +136,11 @@ pub struct HttpEvent {
     /// Whether the response left this host (`Some(true)`) or came in; unknown in a capture.
     pub egress: Option<bool>,
     /// Interfaces the response was seen on, by name, in order of appearance.
-    pub interfaces: Vec<std::sync::Arc<str>>,
+    pub interfaces: Vec<Arc<str>>,
     /// Length on the wire of the frame that held the response's first byte.
     pub packet_len: u32,
+    /// The tags and tunnels that frame was wrapped in; `None` for none, and live.
+    pub encap: Option<Arc<Encap>>,
     /// Socket cookie and cgroup id of the server's end, when the hook knew them.
     pub socket_cookie: Option<u64>,
     /// See `socket_cookie`.
@@ -165,6 +169,34 @@ impl HttpEvent {
         self.response_end_ns
             .or(self.head_end_ns)?
             .checked_sub(self.request_start_ns?)
+    }
+
+    /// The VLAN ids of the frame, outermost first.
+    pub fn vlans(&self) -> impl Iterator<Item = u32> {
+        let layers = self.encap.iter().flat_map(|encap| encap.layers());
+        layers
+            .filter(|layer| layer.kind == LayerKind::Vlan)
+            .map(|layer| layer.id)
+    }
+
+    /// The tags and tunnels of the frame, unless they are VLANs and link layers alone.
+    pub fn tunnel(&self) -> Option<&Encap> {
+        let link = |kind| matches!(kind, LayerKind::Vlan | LayerKind::Llc | LayerKind::Nflog);
+        let encap = self.encap.as_deref()?;
+        let tunnels = encap.layers().iter().any(|layer| !link(layer.kind));
+        tunnels.then_some(encap)
+    }
+
+    /// The addresses of the IP headers around the connection's own, outermost first: on the
+    /// client's side, and on the server's.
+    pub fn outer_ips(&self) -> impl Iterator<Item = [IpAddr; 2]> {
+        // The frame is the response's, or that of the request which has none.
+        let from_client = self.response.is_none() && self.informational.is_empty();
+        let outers = self.encap.iter().flat_map(|encap| encap.outers());
+        outers.map(move |outer| {
+            let [src, dst] = [outer.src, outer.dst].map(|ip| IpAddr::from(ip).to_canonical());
+            if from_client { [src, dst] } else { [dst, src] }
+        })
     }
 
     /// `1xx` to `5xx` or `other`, of the final status or, while there is none, of the last 1xx

@@ -4,11 +4,13 @@
 //! brought, so that a capture decides as a live run did.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
 
 use http_trace_common::filter::HandBack;
 use http_trace_common::flow::{Direction, FlowKey, seq_distance};
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
+use http_trace_common::walk::Encap;
 
 use crate::event::{LossUnit, NoResponse, Output};
 use crate::flow::alias::{Aliases, Copy, Sightings};
@@ -52,6 +54,7 @@ struct Shared {
     stats: Stats,
     losses: Losses,
     interfaces: Interfaces,
+    encaps: HashMap<u32, Arc<Encap>>,
     ports: Ports,
     attempts: Attempts,
     hand_backs: Vec<(FlowKey, HandBack)>,
@@ -77,6 +80,7 @@ impl Shared {
             stats: &mut self.stats,
             losses: &mut self.losses,
             interfaces: &mut self.interfaces,
+            encaps: &self.encaps,
             ports: &mut self.ports,
             attempts: &mut self.attempts,
             id,
@@ -121,6 +125,7 @@ impl Pipeline {
                 stats: Stats::default(),
                 losses: Losses::default(),
                 interfaces: Interfaces::default(),
+                encaps: HashMap::new(),
                 ports: Ports::default(),
                 attempts: Attempts::default(),
                 hand_backs: Vec::new(),
@@ -143,6 +148,11 @@ impl Pipeline {
     /// Sets the name of an interface, by the index that records bear.
     pub fn set_interface(&mut self, index: u32, name: &str) {
         self.shared.interfaces.set(index, name);
+    }
+
+    /// Sets the tags and tunnels that a number in [`RecordHeader::reserved`] stands for.
+    pub fn set_encap(&mut self, number: u32, encap: &Encap) {
+        self.shared.encaps.insert(number, Arc::new(*encap));
     }
 
     /// Adds to what is told next as lost; for losses that are counted elsewhere (the kernel's

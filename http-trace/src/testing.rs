@@ -62,6 +62,7 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         egress: Some(true),
         interfaces: vec!["eth0".into()],
         packet_len: 730,
+        encap: None,
         socket_cookie: None,
         cgroup_id: None,
     }

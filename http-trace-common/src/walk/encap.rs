@@ -78,6 +78,21 @@ pub struct Layer {
     pub id: u32,
 }
 
+impl Layer {
+    /// Its number, where layers of its kind have one; a GRE key is optional.
+    pub const fn number(&self) -> Option<u32> {
+        match self.kind {
+            LayerKind::Llc
+            | LayerKind::Ppp
+            | LayerKind::Ethernet
+            | LayerKind::Ip
+            | LayerKind::Teredo => None,
+            LayerKind::Gre if self.id == 0 => None,
+            _ => Some(self.id),
+        }
+    }
+}
+
 /// Addresses of an IP header that carries a tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Outer {

@@ -48,6 +48,13 @@ pub struct ReplayCounts {
 }
 
 impl ReplayCounts {
+    /// Packets passed over for their checksum, which [`ReplayOptions::verify_checksums`] asks for
+    /// (a tunnel that is only guessed must prove its inner header's in any case).
+    pub fn bad_checksums(&self) -> u64 {
+        let count = self.skipped.get(Skip::BadChecksum.index());
+        count.copied().unwrap_or(0)
+    }
+
     /// The reasons that occurred, by name.
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Skip::ALL

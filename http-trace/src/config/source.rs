@@ -58,6 +58,7 @@ pub const KEYS: &[Key] = &[
     key("server", Shape::List),
     key("trusted-proxies", Shape::List),
     key("kernel-filter", Shape::One),
+    key("verify-checksums", Shape::One),
     key("duration", Shape::One),
     key("status", Shape::List),
     key("method", Shape::List),

@@ -23,6 +23,8 @@ pub struct Origin {
     pub ack: u32,
     /// The frame's length on the wire, in bytes.
     pub wire_len: u32,
+    /// Number of the tags and tunnels it was wrapped in, 0 for none.
+    pub encap: u32,
     /// Bits of [`flag`].
     pub flags: u16,
     /// Copies that the filter dropped before this record.
@@ -43,6 +45,7 @@ impl Origin {
             interfaces: header.interfaces,
             ack: header.ack,
             wire_len: header.wire_len,
+            encap: header.reserved[0],
             flags: header.flags,
             retransmissions: header.retransmissions,
             hook: header.hook,

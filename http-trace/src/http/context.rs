@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http_trace_common::filter::HandBack;
 use http_trace_common::flow::FlowKey;
+use http_trace_common::walk::Encap;
 
 use crate::event::{LossUnit, Output};
 use crate::flow::alias::{Aliases, Copy, Sightings};
@@ -156,6 +157,8 @@ pub(crate) struct Context<'a> {
     pub stats: &'a mut Stats,
     pub losses: &'a mut Losses,
     pub interfaces: &'a mut Interfaces,
+    /// Tags and tunnels by the number that records bear.
+    pub encaps: &'a HashMap<u32, Arc<Encap>>,
     pub ports: &'a mut Ports,
     pub attempts: &'a mut Attempts,
     /// The connection's place in the table.

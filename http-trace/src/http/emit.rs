@@ -210,6 +210,7 @@ pub(crate) fn attempt(facts: &Facts, cx: &mut Context<'_>, time_ns: u64, why: No
         interfaces: [0; 4],
         ack: 0,
         wire_len: 0,
+        encap: 0,
         flags: 0,
         retransmissions: 0,
         hook: 0,
@@ -287,6 +288,7 @@ fn blank(
             .then_some(origin.flags & record::flag::EGRESS != 0),
         interfaces: Vec::new(),
         packet_len: origin.wire_len,
+        encap: cx.encaps.get(&origin.encap).cloned(),
         socket_cookie: known(origin.socket_cookie),
         cgroup_id: known(origin.cgroup_id),
     }

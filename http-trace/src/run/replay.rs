@@ -138,13 +138,16 @@ fn mind_the_clock(shared: &Mutex<Shared>, finished: &mpsc::Receiver<Told>, stop:
 }
 
 fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Told {
-    let mut replay = Replay::open(paths, ReplayOptions::default());
+    let options = ReplayOptions {
+        verify_checksums: config.verify_checksums,
+    };
+    let mut replay = Replay::open(paths, options);
     let mut told = Told::default();
     tell(replay.take_problems(), &mut told);
     let mut filter = config
         .kernel_filter
         .then(|| HostFilter::new(FilterConfig::DEFAULT));
-    let mut named: Vec<bool> = Vec::new();
+    let mut named = Named::default();
     let mut begin_ns = None;
     let mut last_forget_ns = 0;
     while !stop.is_requested() && replay.advance() {
@@ -163,7 +166,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         let Some(engine) = shared.engine.as_mut() else {
             break;
         };
-        name_interface(header.interfaces[0], &mut named, &replay, engine);
+        named.name(header, &replay, engine);
         let next = match &mut filter {
             None => engine.push(&record),
             Some(filter) => {
@@ -189,19 +192,43 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     told
 }
 
-/// Names an interface to the pipeline the first time it is met.
-fn name_interface(number: u32, named: &mut Vec<bool>, replay: &Replay, engine: &mut Engine) {
+/// What the pipeline has been told the names of, by number.
+#[derive(Default)]
+struct Named {
+    interfaces: Vec<bool>,
+    encaps: Vec<bool>,
+}
+
+impl Named {
+    /// Names the record's interface and its tags and tunnels the first time they are met.
+    fn name(&mut self, header: &RecordHeader, replay: &Replay, engine: &mut Engine) {
+        let interface = header.interfaces[0];
+        if is_new(&mut self.interfaces, interface)
+            && let Some(name) = replay.interface_name(interface)
+        {
+            engine.pipeline().set_interface(interface, name);
+        }
+        let encap = header.reserved[0];
+        if is_new(&mut self.encaps, encap)
+            && let Some(layers) = replay.encap(encap)
+        {
+            engine.pipeline().set_encap(encap, layers);
+        }
+    }
+}
+
+/// Whether `number` is not among `known` yet, to which it is added; 0 never is.
+fn is_new(known: &mut Vec<bool>, number: u32) -> bool {
     let at = number as usize;
-    if number == 0 || named.get(at) == Some(&true) {
-        return;
+    if number == 0 || known.get(at) == Some(&true) {
+        return false;
     }
-    if named.len() <= at {
-        named.resize(at + 1, false);
+    if known.len() <= at {
+        known.resize(at + 1, false);
     }
-    if let (Some(known), Some(name)) = (named.get_mut(at), replay.interface_name(number)) {
-        *known = true;
-        engine.pipeline().set_interface(number, name);
-    }
+    known
+        .get_mut(at)
+        .is_some_and(|k| !std::mem::replace(k, true))
 }
 
 /// What the kernel's program would have shipped of this segment goes to the engine.
@@ -225,6 +252,15 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Eng
     };
     let mut next = Next::Go;
     filter.push(record.bytes, &segment(header), &context, &mut |shipped| {
+        // The filter, which runs in the kernel, knows nothing of tunnels.
+        let shipped_header = RecordHeader {
+            reserved: header.reserved,
+            ..*shipped.header
+        };
+        let shipped = Record {
+            header: &shipped_header,
+            ..shipped
+        };
         if engine.push(&shipped) == Next::Stop {
             next = Next::Stop;
         }
@@ -281,6 +317,13 @@ fn replay_lines(told: &Told) -> Vec<String> {
         line.push_str(&format!(", {count} {}", reason.replace('_', " ")));
     }
     let mut lines = vec![line];
+    if counts.bad_checksums() > 0 {
+        lines.push(format!(
+            "{} with a wrong checksum passed over: on the sending host such are usual, since the \
+             network card fills the sums in",
+            counted(counts.bad_checksums(), "packet")
+        ));
+    }
     if counts.cut_segments > 0 {
         lines.push(format!(
             "{} cut by the snap length ({} bytes are missing): capture with -s 0",

@@ -5,6 +5,7 @@
 mod headers;
 mod object;
 mod peers;
+mod tunnel;
 
 use headers::headers;
 use object::{
@@ -75,6 +76,7 @@ impl Json {
         if let Some(egress) = event.egress {
             word!(out, "direction", if egress { "egress" } else { "ingress" });
         }
+        tunnel::vlans(out, event);
         out.push(b'}');
     }
 
@@ -217,6 +219,7 @@ impl Json {
         }
         out.push(b']');
         number!(out, "packet_len", u64::from(event.packet_len));
+        tunnel::tunnel(out, event);
         out.push(b'}');
     }
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Color, Style};
 
+use http_trace_common::walk::Encap;
+
 use super::json::unit;
 use super::text::terminal;
 use super::time::clock_ms;
@@ -170,6 +172,10 @@ impl Pretty {
         if !event.complete {
             remarks.push_str("  unfinished");
         }
+        if let Some(encap) = event.tunnel() {
+            remarks.push_str("  in");
+            layers(&mut remarks, encap);
+        }
         if !remarks.is_empty() {
             self.style(style);
             self.line.push_str(&remarks);
@@ -225,6 +231,13 @@ impl Pretty {
             if let Some(nat) = nat {
                 let _ = write!(self.line, ", {end_of} was ");
                 end(&mut self.line, nat);
+            }
+        }
+        if let Some(encap) = &event.encap {
+            self.line.push_str(", in");
+            layers(&mut self.line, encap);
+            for [client, server] in event.outer_ips() {
+                let _ = write!(self.line, " ({client} → {server})");
             }
         }
         if !event.missing.is_empty() {
@@ -331,6 +344,16 @@ fn url(cell: &mut String, event: &HttpEvent) {
         }
     }
     terminal(cell, &request.target);
+}
+
+/// ` vlan 7 vxlan 42`: outermost first.
+fn layers(text: &mut String, encap: &Encap) {
+    for layer in encap.layers() {
+        let _ = write!(text, " {}", layer.kind.name());
+        if let Some(id) = layer.number() {
+            let _ = write!(text, " {id}");
+        }
+    }
 }
 
 fn end(cell: &mut String, end: Endpoint) {

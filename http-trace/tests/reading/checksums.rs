@@ -1,0 +1,93 @@
+//! `--verify-checksums`: what is damaged is not used, and said to be.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::build::{Talk, raw};
+use crate::{command, read};
+
+/// The status lines of the records.
+fn seen(records: &[Value]) -> Vec<String> {
+    records
+        .iter()
+        .map(|record| {
+            let response = &record["http"]["response"];
+            format!("{} {}", response["status_code"], response["status_phrase"])
+        })
+        .collect()
+}
+
+#[test]
+fn damaged_packets_are_used_unless_sums_are_asked_for() {
+    let talk = || {
+        Talk::open()
+            .ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .answer(b"HTTP/1.1 200 Fine\r\nContent-Length: 0\r\n\r\n")
+    };
+    // Byte of the response's packet to change, and what it makes wrong.
+    let damages: &[(&str, Option<usize>, &str)] = &[
+        ("whole", None, "200 \"Fine\""),
+        (
+            "time to live, so the IPv4 header's",
+            Some(8),
+            "200 \"Fine\"",
+        ),
+        ("window, so TCP's", Some(34), "200 \"Fine\""),
+        ("payload, so TCP's", Some(40 + 13), "200 \"Gine\""),
+    ];
+    for (name, at, by_default) in damages {
+        let mut packets = talk().packets;
+        if let (Some(at), Some(packet)) = (at, packets.last_mut()) {
+            packet[*at] += 1;
+        }
+        let file = raw(&packets);
+        let plain = read(&file, &["-o", "json"]);
+        assert_eq!(seen(&plain.records()), [*by_default], "{name}");
+        assert!(!plain.err.contains("checksum"), "{name}: {}", plain.err);
+        for more in [&[][..], &["--kernel-filter"]] {
+            let strict = read(
+                &file,
+                &[&["-o", "json", "--verify-checksums"], more].concat(),
+            );
+            let expected = at.is_none().then_some(*by_default);
+            assert_eq!(
+                seen(&strict.records()),
+                expected.as_slice(),
+                "{name} {more:?}"
+            );
+            let told = strict
+                .err
+                .contains("1 packet with a wrong checksum passed over");
+            assert_eq!(told, at.is_some(), "{name}: {}", strict.err);
+            // Nothing was lost by us.
+            assert_eq!(strict.status, 0, "{name}");
+        }
+    }
+}
+
+/// Captures of real servers: what they hold is the same when sums are verified, or they say why
+/// not (loopback leaves the sums to the card that is not there).
+#[test]
+fn recorded_captures_say_what_they_pass_over() {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures"));
+    for name in ["nginx.pcap", "node.pcap", "python.pcap", "scenes.pcap"] {
+        let path = folder.join(name);
+        let path = path.to_str().unwrap();
+        let responses = |ran: &crate::Ran| {
+            seen(&ran.records())
+                .iter()
+                .filter(|line| !line.starts_with("null"))
+                .count()
+        };
+        let plain = command(&["-r", path, "-o", "json"]);
+        let strict = command(&["-r", path, "-o", "json", "--verify-checksums"]);
+        let told = strict.err.contains("with a wrong checksum passed over");
+        assert_eq!(
+            responses(&plain) != responses(&strict),
+            told,
+            "{name}: {}",
+            strict.err
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! An event names the tags and tunnels that its response came in.
+
+use serde_json::{Value, json};
+
+use crate::build::{Talk, capture};
+use crate::read;
+
+fn cat(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}
+
+fn ethernet(kind: u16, inner: &[u8]) -> Vec<u8> {
+    cat(&[&[2; 12], &kind.to_be_bytes(), inner])
+}
+
+/// An IPv4 packet around `inner`, between 192.0.2.2 on the client's side and 192.0.2.1.
+fn outer(protocol: u8, client: bool, inner: &[u8]) -> Vec<u8> {
+    let (mut src, mut dst) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    if client {
+        (src, dst) = (dst, src);
+    }
+    let protocol = etherparse::IpNumber(protocol);
+    let mut header =
+        etherparse::Ipv4Header::new(inner.len() as u16, 64, protocol, src, dst).unwrap();
+    header.header_checksum = header.calc_header_checksum();
+    cat(&[&header.to_bytes(), inner])
+}
+
+/// The same over IPv6, between fd00::2 on the client's side and fd00::1.
+fn outer6(protocol: u8, client: bool, inner: &[u8]) -> Vec<u8> {
+    let end = |n: u8| {
+        let mut ip = [0; 16];
+        (ip[0], ip[15]) = (0xfd, n);
+        ip
+    };
+    let (src, dst) = if client { (2, 1) } else { (1, 2) };
+    let length = (inner.len() as u16).to_be_bytes();
+    let first = [0x60, 0, 0, 0, length[0], length[1], protocol, 64];
+    cat(&[&first, &end(src), &end(dst), inner])
+}
+
+fn udp(port: u16, client: bool, inner: &[u8]) -> Vec<u8> {
+    let length = (inner.len() as u16 + 8).to_be_bytes();
+    let header = [[156, 64], port.to_be_bytes(), length, [0, 0]];
+    outer(17, client, &cat(&[&header.concat(), inner]))
+}
+
+/// How a packet of a connection is wrapped; told whether the client sent it.
+type Wrap = fn(bool, &[u8]) -> Vec<u8>;
+
+fn ppp(inner: &[u8]) -> Vec<u8> {
+    cat(&[&[0, 0x21], inner])
+}
+
+#[test]
+fn every_tag_and_tunnel_is_in_the_event() {
+    let four = json!([{"client": {"ip": "192.0.2.2"}, "server": {"ip": "192.0.2.1"}}]);
+    let none = Value::Null;
+    let table: &[(&str, Wrap, Value, Value, &str)] = &[
+        (
+            "nothing",
+            |_, p| ethernet(0x0800, p),
+            none.clone(),
+            none.clone(),
+            "",
+        ),
+        (
+            "802.1Q",
+            |_, p| ethernet(0x8100, &cat(&[&[0, 5, 8, 0], p])),
+            json!({"vlan": {"id": "5"}}),
+            none.clone(),
+            "in vlan 5",
+        ),
+        (
+            "QinQ",
+            |_, p| ethernet(0x88a8, &cat(&[&[0, 5, 0x81, 0, 0, 6, 8, 0], p])),
+            json!({"vlan": {"id": "5"}, "inner": {"vlan": {"id": "6"}}}),
+            none.clone(),
+            "in vlan 5 vlan 6",
+        ),
+        (
+            "MPLS below a tag",
+            |_, p| ethernet(0x8100, &cat(&[&[0, 5, 0x88, 0x47, 0, 1, 1, 64], p])),
+            json!({"vlan": {"id": "5"}}),
+            json!({"layers": [{"type": "vlan", "id": 5}, {"type": "mpls", "id": 16}], "outer": []}),
+            "in vlan 5 mpls 16",
+        ),
+        (
+            "PPPoE",
+            |_, p| {
+                let ppp = ppp(p);
+                let length = (ppp.len() as u16).to_be_bytes();
+                ethernet(0x8864, &cat(&[&[0x11, 0, 0, 9], &length, &ppp]))
+            },
+            none.clone(),
+            json!({"layers": [{"type": "pppoe", "id": 9}, {"type": "ppp"}], "outer": []}),
+            "in pppoe 9 ppp",
+        ),
+        (
+            "IP in IP",
+            |c, p| ethernet(0x0800, &outer(4, c, p)),
+            none.clone(),
+            json!({"layers": [{"type": "ip"}], "outer": four}),
+            "in ip (192.0.2.2 → 192.0.2.1)",
+        ),
+        (
+            "4in6",
+            |c, p| ethernet(0x86dd, &outer6(4, c, p)),
+            none.clone(),
+            json!({
+                "layers": [{"type": "ip"}],
+                "outer": [{"client": {"ip": "fd00::2"}, "server": {"ip": "fd00::1"}}],
+            }),
+            "in ip (fd00::2 → fd00::1)",
+        ),
+        (
+            "GRE without a key",
+            |c, p| ethernet(0x0800, &outer(47, c, &cat(&[&[0, 0, 8, 0], p]))),
+            none.clone(),
+            json!({"layers": [{"type": "gre"}], "outer": four}),
+            "in gre (192.0.2.2 → 192.0.2.1)",
+        ),
+        (
+            "GRE with one",
+            |c, p| {
+                let gre = cat(&[&[0x20, 0, 8, 0, 0, 0, 0, 77], p]);
+                ethernet(0x0800, &outer(47, c, &gre))
+            },
+            none.clone(),
+            json!({"layers": [{"type": "gre", "id": 77}], "outer": four}),
+            "in gre 77 (192.0.2.2 → 192.0.2.1)",
+        ),
+        (
+            "ERSPAN II",
+            |c, p| {
+                let head = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 6, 0, 0, 0, 0];
+                ethernet(0x0800, &outer(47, c, &cat(&[&head, &ethernet(0x0800, p)])))
+            },
+            none.clone(),
+            json!({"layers": [{"type": "gre"}, {"type": "erspan", "id": 6}], "outer": four}),
+            "in gre erspan 6 (192.0.2.2 → 192.0.2.1)",
+        ),
+        (
+            "VXLAN, its outer frame tagged",
+            |c, p| {
+                let vxlan = cat(&[&[8, 0, 0, 0, 0, 0, 42, 0], &ethernet(0x0800, p)]);
+                ethernet(0x8100, &cat(&[&[0, 5, 8, 0], &udp(4789, c, &vxlan)]))
+            },
+            json!({"vlan": {"id": "5"}}),
+            json!({
+                "layers": [{"type": "vlan", "id": 5}, {"type": "vxlan", "id": 42}],
+                "outer": four,
+            }),
+            "in vlan 5 vxlan 42 (192.0.2.2 → 192.0.2.1)",
+        ),
+        (
+            "Geneve",
+            |c, p| {
+                let head = [0, 0, 0x65, 0x58, 0, 0, 7, 0];
+                let geneve = cat(&[&head, &ethernet(0x0800, p)]);
+                ethernet(0x0800, &udp(6081, c, &geneve))
+            },
+            none.clone(),
+            json!({
+                "layers": [{"type": "geneve", "id": 7}, {"type": "ethernet"}],
+                "outer": four,
+            }),
+            "in geneve 7 ethernet (192.0.2.2 → 192.0.2.1)",
+        ),
+        (
+            "GTP-U, whose numbers differ by direction: the response's",
+            |c, p| {
+                let length = (p.len() as u16).to_be_bytes();
+                let gtp = cat(&[&[0x30, 255], &length, &[0, 0, 0, if c { 7 } else { 8 }], p]);
+                ethernet(0x0800, &udp(2152, c, &gtp))
+            },
+            none.clone(),
+            json!({"layers": [{"type": "gtpu", "id": 8}], "outer": four}),
+            "in gtpu 8 (192.0.2.2 → 192.0.2.1)",
+        ),
+        (
+            "L2TP",
+            |c, p| {
+                let ppp = ppp(p);
+                let head = [0, 2, 0, 3, 0, 4];
+                ethernet(0x0800, &udp(1701, c, &cat(&[&head, &[0xff, 3], &ppp])))
+            },
+            none.clone(),
+            json!({
+                "layers": [{"type": "l2tp", "id": 3 << 16 | 4}, {"type": "ppp"}],
+                "outer": four,
+            }),
+            "in l2tp 196612 ppp (192.0.2.2 → 192.0.2.1)",
+        ),
+        (
+            "IP in IP in VXLAN",
+            |c, p| {
+                let inner = ethernet(0x0800, &outer(4, c, p));
+                let vxlan = cat(&[&[8, 0, 0, 0, 0, 0, 42, 0], &inner]);
+                ethernet(
+                    0x86dd,
+                    &outer6(
+                        17,
+                        c,
+                        &cat(&[
+                            &[156, 64, 18, 181],
+                            &(vxlan.len() as u16 + 8).to_be_bytes(),
+                            &[0, 0],
+                            &vxlan,
+                        ]),
+                    ),
+                )
+            },
+            none.clone(),
+            json!({
+                "layers": [{"type": "vxlan", "id": 42}, {"type": "ip"}],
+                "outer": [
+                    {"client": {"ip": "fd00::2"}, "server": {"ip": "fd00::1"}},
+                    {"client": {"ip": "192.0.2.2"}, "server": {"ip": "192.0.2.1"}},
+                ],
+            }),
+            "in vxlan 42 ip (fd00::2 → fd00::1) (192.0.2.2 → 192.0.2.1)",
+        ),
+    ];
+    let talk = Talk::open()
+        .ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    // Never answered: what there is to say is of the request's own packet.
+    let unanswered = Talk::open()
+        .ask(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        .reset();
+    for (name, wrap, network, tunnel, words) in table {
+        for (talk, answered) in [(&talk, true), (&unanswered, false)] {
+            let frames: Vec<Vec<u8>> = talk
+                .packets
+                .iter()
+                .map(|packet| wrap(Talk::is_of_client(packet), packet))
+                .collect();
+            let file = capture(1, &frames);
+            for more in [&[][..], &["--kernel-filter"]] {
+                let ran = read(&file, &[&["-o", "json"], more].concat());
+                let records = ran.records();
+                assert_eq!(records.len(), 1, "{name}: {}", ran.err);
+                let record = &records[0];
+                let vlans = ["vlan", "inner"].map(|key| &record["network"][key]);
+                assert_eq!(vlans, [&network["vlan"], &network["inner"]], "{name}");
+                let mut tunnel = tunnel.clone();
+                if name.starts_with("GTP-U") && !answered {
+                    tunnel["layers"][0]["id"] = json!(7);
+                }
+                assert_eq!(record["http_trace"]["tunnel"], tunnel, "{name} {more:?}");
+            }
+            if answered {
+                let text = read(&file, &["-o", "pretty", "-vv"]).out;
+                assert!(text.contains(words), "{name}: {text}");
+                // One mark on the line itself, and only for what is a tunnel.
+                let first = text.lines().next().unwrap_or_default();
+                assert_eq!(
+                    first.contains("  in "),
+                    tunnel.is_object(),
+                    "{name}: {first}"
+                );
+            }
+        }
+    }
+}
