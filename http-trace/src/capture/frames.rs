@@ -6,7 +6,8 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http_trace_common::walk::LinkType;
@@ -360,7 +361,7 @@ impl Frames {
         Some(self.slots.get(self.current?)?.file.clone())
     }
 
-    /// The name of an interface: what pcapng calls it, otherwise the file's.
+    /// The name of an interface: what pcapng calls it, otherwise the file's, without its folder.
     pub fn interface_name(&self, number: u32) -> Option<&Arc<str>> {
         self.names.by_number.get(number.checked_sub(1)? as usize)
     }
@@ -399,13 +400,13 @@ impl Source {
             && let Some(name) = &interface.name
         {
             if interface.number == 0 {
-                interface.number = names.number(name);
+                interface.number = names.number(name, name);
             }
             self.interface = interface.number;
             return;
         }
         if self.file_number == 0 {
-            self.file_number = names.number(file);
+            self.file_number = names.number(file, file_name(file));
         }
         self.interface = self.file_number;
     }
@@ -420,6 +421,12 @@ impl Format {
     }
 }
 
+/// The last part of a file's path: what stands for an interface that has no name.
+fn file_name(file: &str) -> &str {
+    let name = Path::new(file).file_name().and_then(OsStr::to_str);
+    name.unwrap_or(file)
+}
+
 /// Interface names and their numbers, from 1.
 #[derive(Debug, Default)]
 struct Names {
@@ -428,16 +435,18 @@ struct Names {
 }
 
 impl Names {
-    fn number(&mut self, name: &Arc<str>) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
+    /// The number of what `key` tells from others and `name` is shown for: two files of one name
+    /// in different folders are two interfaces.
+    fn number(&mut self, key: &Arc<str>, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(key) {
             return *number;
         }
         if self.by_number.len() >= MAX_NAMES {
             return 0;
         }
-        self.by_number.push(name.clone());
+        self.by_number.push(Arc::from(name));
         let number = self.by_number.len() as u32;
-        self.numbers.insert(name.clone(), number);
+        self.numbers.insert(key.clone(), number);
         number
     }
 }

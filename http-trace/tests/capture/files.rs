@@ -27,6 +27,39 @@ fn folders_are_read_in_time_order_and_other_files_skipped() {
     assert!(problems[0].file.ends_with("cut.pcap"), "{problems:?}");
 }
 
+/// A path says where the reader keeps a capture, not where it was made.
+#[test]
+fn an_interface_without_a_name_has_that_of_its_file() {
+    let scratch = Scratch::new("names");
+    let data = frame(1, b"x");
+    let named = |name: Option<&[u8]>| {
+        let options: Vec<(u16, &[u8])> = name.into_iter().map(|name| (2, name)).collect();
+        let parts = [
+            PLAIN.section(),
+            PLAIN.interface(1, 0, &options),
+            PLAIN.enhanced(0, 0, &data, data.len() as u32),
+        ];
+        parts.concat()
+    };
+    let table: &[(&str, Vec<u8>, &str)] = &[
+        ("a/one.pcap", PLAIN.pcap(1, 1), "one.pcap"),
+        ("b/one.pcap", PLAIN.pcap(2, 1), "one.pcap"),
+        ("b/plain.pcapng", named(None), "plain.pcapng"),
+        ("b/named.pcapng", named(Some(b"eth0")), "eth0"),
+        ("b/empty.pcapng", named(Some(b"")), "empty.pcapng"),
+    ];
+    for (path, bytes, expected) in table {
+        let mut frames = Frames::open(&[scratch.file(path, bytes)]);
+        let rows = read(&mut frames);
+        assert_eq!(rows.len(), 1, "{path}: {:?}", frames.problems());
+        assert_eq!(rows[0].2, *expected, "{path}");
+    }
+    // Of one name, yet two interfaces.
+    let mut frames = Frames::open(&[scratch.0.join("a/one.pcap"), scratch.0.join("b/one.pcap")]);
+    let numbers = [(); 2].map(|()| frames.next_frame().map(|frame| frame.interface));
+    assert_eq!(numbers, [Some(1), Some(2)]);
+}
+
 /// Within a file the order is the file's, whatever its times say.
 #[test]
 fn times_may_go_backwards() {
