@@ -10,6 +10,8 @@
 //! - [`http::target`] takes a request's target apart.
 //! - [`pipeline`] is the judge over all connections: records in, events and losses out.
 //! - [`event`] is what the pipeline yields: one [`event::HttpEvent`] per response.
+//! - [`recorded`] reads events that were recorded (lines of json, Zeek's http.log, access logs).
+//! - [`enrich`] says who is behind an event: the client behind trusted proxies.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`sink`] formats and writes (output files and standard output).
 //! - [`pipeline`] judges, [`engine`] is the pipeline with its outputs.
@@ -32,6 +34,7 @@ pub mod http;
 pub mod pipeline;
 #[cfg(feature = "live")]
 pub mod probe;
+pub mod recorded;
 pub mod redact;
 pub mod run;
 pub mod schema;

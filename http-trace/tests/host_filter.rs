@@ -72,7 +72,7 @@ fn only_a_syn_that_nobody_answers_or_that_is_refused_is_told() {
     let mut repeated = fresh();
     repeated.segment(true, tcp_flag::SYN, 0, b"");
     repeated.segment(true, tcp_flag::SYN, 0, b"");
-    assert_eq!(flags(&repeated), [], "a copy at another hook");
+    assert_eq!(flags(&repeated), [0_u16; 0], "a copy at another hook");
     repeated.time_ns += 1_000_000_000;
     repeated.segment(true, tcp_flag::SYN, 0, b"");
     repeated.segment(true, tcp_flag::SYN, 0, b"");

@@ -1,0 +1,300 @@
+//! Recorded event streams: our own json, Zeek's http.log as JSON or TSV, and combined or common
+//! access logs, each back into [`HttpEvent`]s, so that rules can be tried on what there is.
+//!
+//! A line says itself what it is. What a format does not hold stays absent: an access log has no
+//! server and Zeek no latency. Reads lines and decides nothing about what they mean; a line that
+//! cannot be read is told with its number and the rest goes on.
+
+mod combined;
+mod own;
+mod zeek;
+
+use std::io::{self, BufRead};
+use std::net::{IpAddr, Ipv4Addr};
+
+use bytes::Bytes;
+use http_trace_common::record::Hook;
+use serde_json::Value;
+
+use crate::event::{Endpoint, HttpEvent};
+use crate::http::head::{Header, Headers, RequestHead, ResponseHead};
+
+/// The longest line that is kept, in bytes; a longer one is told and skipped.
+pub const MAX_LINE: usize = 1 << 20;
+
+/// Where an access log says nothing of the server.
+const NOBODY: Endpoint = Endpoint {
+    ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    port: 0,
+};
+
+/// A line that could not be read, or the input itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The line is nothing that is known, or lacks what an event needs.
+    #[error("line {line}: {why}")]
+    Line {
+        /// From 1.
+        line: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Reading failed; nothing follows.
+    #[error("line {line}: {error}")]
+    Input {
+        /// The last line that was read.
+        line: u64,
+        /// As the system told it.
+        error: io::Error,
+    },
+}
+
+/// What one line held.
+#[derive(Debug)]
+enum Line {
+    Event(Box<HttpEvent>),
+    /// An alert, a loss, a comment, another log's record: no response.
+    Other,
+}
+
+/// Events of a stream, in its order.
+#[derive(Debug)]
+pub struct Recorded<R> {
+    input: R,
+    line: u64,
+    buffer: Vec<u8>,
+    tsv: Option<zeek::Columns>,
+    events: u64,
+    others: u64,
+    over: bool,
+}
+
+impl<R: BufRead> Recorded<R> {
+    /// Reads from `input` until its end.
+    pub fn new(input: R) -> Self {
+        Recorded {
+            input,
+            line: 0,
+            buffer: Vec::new(),
+            tsv: None,
+            events: 0,
+            others: 0,
+            over: false,
+        }
+    }
+
+    /// Records that were no responses (alerts, losses, records of other logs).
+    pub fn others(&self) -> u64 {
+        self.others
+    }
+
+    /// The next line without its end; whether it was kept whole.
+    fn read_line(&mut self) -> io::Result<Option<bool>> {
+        self.buffer.clear();
+        let mut whole = true;
+        let mut any = false;
+        loop {
+            let chunk = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            if chunk.is_empty() {
+                return Ok(any.then_some(whole));
+            }
+            any = true;
+            let end = memchr::memchr(b'\n', chunk);
+            let taken = end.unwrap_or(chunk.len());
+            if self.buffer.len() + taken <= MAX_LINE {
+                self.buffer.extend_from_slice(&chunk[..taken]);
+            } else {
+                whole = false;
+            }
+            self.input.consume(taken + usize::from(end.is_some()));
+            if end.is_some() {
+                return Ok(Some(whole));
+            }
+        }
+    }
+
+    fn parse(&mut self) -> Result<Line, String> {
+        let line = self.buffer.trim_ascii_end();
+        match line.first() {
+            None => Ok(Line::Other),
+            Some(b'{') => {
+                let value: Value = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+                match () {
+                    () if zeek::is_one(&value) => zeek::json(&value),
+                    () => own::event(&value),
+                }
+            }
+            Some(b'#') => {
+                zeek::comment(line, &mut self.tsv)?;
+                Ok(Line::Other)
+            }
+            Some(_) => match &self.tsv {
+                Some(columns) => columns.event(line),
+                None => combined::event(line),
+            },
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Recorded<R> {
+    type Item = Result<HttpEvent, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.over {
+            let whole = match self.read_line() {
+                Ok(Some(whole)) => whole,
+                Ok(None) => break,
+                Err(error) => {
+                    self.over = true;
+                    let line = self.line;
+                    return Some(Err(Error::Input { line, error }));
+                }
+            };
+            self.line += 1;
+            let parsed = match whole {
+                true => self.parse(),
+                false => Err(format!("longer than {MAX_LINE} bytes")),
+            };
+            match parsed {
+                Ok(Line::Event(mut event)) => {
+                    event.sequence = self.events;
+                    self.events += 1;
+                    return Some(Ok(*event));
+                }
+                Ok(Line::Other) => self.others += u64::from(!self.buffer.is_empty()),
+                Err(why) => {
+                    let line = self.line;
+                    return Some(Err(Error::Line { line, why }));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// An event of which nothing is known but when and between whom.
+fn bare(time_ns: u64, client: Endpoint, server: Endpoint) -> HttpEvent {
+    HttpEvent {
+        sequence: 0,
+        id: 0,
+        client,
+        server,
+        nat_client: None,
+        nat_server: None,
+        forwarded: None,
+        time_ns,
+        request_start_ns: None,
+        request_end_ns: None,
+        response_start_ns: None,
+        head_end_ns: None,
+        response_end_ns: None,
+        request: None,
+        request_body_bytes: None,
+        response: None,
+        informational: Vec::new(),
+        body_bytes: None,
+        response_bytes: None,
+        body_end: None,
+        no_response: None,
+        connection: 0,
+        ordinal: 1,
+        complete: true,
+        missing: Vec::new(),
+        flags: Vec::new(),
+        retransmissions: 0,
+        hook: Hook::Capture,
+        egress: None,
+        interfaces: Vec::new(),
+        packet_len: 0,
+        socket_cookie: None,
+        cgroup_id: None,
+    }
+}
+
+/// A request head out of its parts; absent fields are left out.
+fn request(
+    method: &[u8],
+    target: &[u8],
+    version: &str,
+    fields: &[(&str, Option<&[u8]>)],
+) -> RequestHead {
+    RequestHead {
+        method: Bytes::copy_from_slice(method),
+        target: Bytes::copy_from_slice(target),
+        minor_version: minor(version),
+        headers: headers(fields),
+        wire_len: 0,
+    }
+}
+
+fn response(
+    status: u16,
+    reason: &[u8],
+    version: &str,
+    fields: &[(&str, Option<&[u8]>)],
+) -> ResponseHead {
+    ResponseHead {
+        minor_version: minor(version),
+        status,
+        reason: Bytes::copy_from_slice(reason),
+        headers: headers(fields),
+        content_length: None,
+        wire_len: 0,
+        first_byte_ns: 0,
+    }
+}
+
+fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
+    let field = |(name, value): &(&str, Option<&[u8]>)| {
+        value.map(|value| Header {
+            name: Bytes::copy_from_slice(name.as_bytes()),
+            value: Bytes::copy_from_slice(value),
+        })
+    };
+    Headers(fields.iter().filter_map(field).collect())
+}
+
+/// The digit of `1.1` or `HTTP/1.1`; 1 for what is no HTTP/1.x version.
+fn minor(version: &str) -> u8 {
+    match version
+        .strip_prefix("HTTP/")
+        .unwrap_or(version)
+        .strip_prefix("1.")
+    {
+        Some(digit) => digit.parse().unwrap_or(1),
+        None => 1,
+    }
+}
+
+/// A status code that may stand in an event.
+fn status(code: u64) -> Option<u16> {
+    u16::try_from(code)
+        .ok()
+        .filter(|code| (100..=999).contains(code))
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+}
+
+/// Nanoseconds since 1970 of a number of seconds with up to nine decimals.
+fn seconds(text: &str) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    if part.len() > 9 || !part.bytes().all(|b| b.is_ascii_digit()) {
+        // A float that was printed with more digits than it has.
+        let float: f64 = text.parse().ok()?;
+        return (0.0..1e10).contains(&float).then_some((float * 1e9) as u64);
+    }
+    let part: u64 = format!("{part:0<9}").parse().ok()?;
+    whole
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1_000_000_000)?
+        .checked_add(part)
+}
+
+#[cfg(test)]
+mod tests;

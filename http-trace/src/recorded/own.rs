@@ -1,0 +1,180 @@
+//! Our own json back into events: what it holds of them. Headers that were not written are not
+//! there, but those that have a field of their own in ECS.
+
+use base64::Engine as _;
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{Line, address, bare, headers, request, response, status};
+use crate::event::{Endpoint, Forwarded, HttpEvent, Missing, NoResponse};
+use crate::http::head::{Header, Headers};
+
+/// Nanoseconds since 1970 of an RFC 3339 time.
+pub(super) fn time(text: &str) -> Option<u64> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(at.as_nanosecond()).ok()
+}
+
+/// An event of one of our records; alerts and losses are none.
+pub(super) fn event(record: &Value) -> Result<Line, String> {
+    let at = |pointer: &str| record.pointer(pointer);
+    let text = |pointer: &str| at(pointer).and_then(Value::as_str);
+    let number = |pointer: &str| at(pointer).and_then(Value::as_u64);
+    match text("/event/kind") {
+        Some("event") => {}
+        Some(_) => return Ok(Line::Other),
+        None => return Err("neither event.kind nor Zeek's id.orig_h in it".into()),
+    }
+    let needed = |pointer: &str| format!("no {} in it", pointer[1..].replace('/', "."));
+    let stamp = |pointer: &str| text(pointer).and_then(time);
+    let time_ns = stamp("/@timestamp").ok_or_else(|| needed("/@timestamp"))?;
+    let end = |name: &str| {
+        let ip = text(&format!("/{name}/ip")).and_then(address);
+        let port = number(&format!("/{name}/port")).and_then(|port| u16::try_from(port).ok());
+        Ok::<_, String>(Endpoint {
+            ip: ip.ok_or_else(|| needed(&format!("/{name}/ip")))?,
+            port: port.unwrap_or(0),
+        })
+    };
+    let mut event = bare(time_ns, end("source")?, end("destination")?);
+    event.forwarded = text("/network/forwarded_ip")
+        .and_then(address)
+        .map(|ip| Forwarded {
+            ip,
+            port: number("/client/port").and_then(|port| u16::try_from(port).ok()),
+        });
+    times(&mut event, time_ns, &stamp, &number);
+    event.id = text("/event/id")
+        .and_then(|id| u64::from_str_radix(id, 16).ok())
+        .unwrap_or(0);
+    let transaction = text("/http_trace/transaction").and_then(|t| t.split_once('.'));
+    event.connection = transaction.and_then(|(n, _)| n.parse().ok()).unwrap_or(0);
+    event.ordinal = number("/http_trace/ordinal").map_or(1, |n| n.min(u32::MAX.into()) as u32);
+    event.complete = at("/http_trace/complete")
+        .and_then(Value::as_bool)
+        .unwrap_or(true);
+    event.missing = words(at("/http_trace/missing"))
+        .filter_map(missing)
+        .collect();
+    event.no_response = text("/http_trace/no_response").and_then(no_response);
+    event.body_bytes = number("/http/response/body/bytes");
+    event.response_bytes = number("/http/response/bytes");
+    event.request_body_bytes = number("/http/request/body/bytes");
+    event.egress = text("/network/direction").map(|direction| direction == "egress");
+
+    let version = text("/http/version").unwrap_or("1.1");
+    if let Some(method) = text("/http/request/method") {
+        let target = text("/url/original").unwrap_or_default();
+        let mut head = request(method.as_bytes(), target.as_bytes(), version, &[]);
+        head.headers = fields(at("/http/request/headers"));
+        let host = text("/url/domain").map(|domain| match number("/url/port") {
+            Some(port) if port != 80 => format!("{domain}:{port}"),
+            _ => domain.to_owned(),
+        });
+        let user = text("/user/name").map(|name| {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{name}:"));
+            format!("Basic {encoded}")
+        });
+        for (name, value) in [
+            ("host", host.as_deref()),
+            ("referer", text("/http/request/referrer")),
+            ("user-agent", text("/user_agent/original")),
+            ("x-request-id", text("/http/request/id")),
+            ("authorization", user.as_deref()),
+        ] {
+            if head.headers.first(name).is_none() {
+                head.headers
+                    .0
+                    .extend(headers(&[(name, value.map(str::as_bytes))]).0);
+            }
+        }
+        event.request = Some(head);
+    }
+    if let Some(code) = number("/http/response/status_code").and_then(status) {
+        let phrase = text("/http/response/status_phrase").unwrap_or_default();
+        let mut head = response(code, phrase.as_bytes(), version, &[]);
+        head.headers = fields(at("/http/response/headers"));
+        head.content_length = number("/http_trace/content_length");
+        head.first_byte_ns = time_ns;
+        event.response = Some(head);
+    }
+    for head in at("/http_trace/informational")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let Some(code) = head
+            .get("status_code")
+            .and_then(Value::as_u64)
+            .and_then(status)
+        else {
+            continue;
+        };
+        let phrase = head
+            .get("status_phrase")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let mut one = response(code, phrase.as_bytes(), version, &[]);
+        one.headers = fields(head.get("headers"));
+        event.informational.push(one);
+    }
+    Ok(Line::Event(Box::new(event)))
+}
+
+/// Start, end and latencies, back to the moments that they came from.
+fn times(
+    event: &mut HttpEvent,
+    time_ns: u64,
+    stamp: &dyn Fn(&str) -> Option<u64>,
+    number: &dyn Fn(&str) -> Option<u64>,
+) {
+    event.response_start_ns = Some(time_ns);
+    event.response_end_ns = stamp("/event/end").filter(|_| event.complete);
+    event.head_end_ns = stamp("/event/end");
+    event.request_end_ns = number("/http_trace/ttfb_ns").and_then(|ns| time_ns.checked_sub(ns));
+    // `event.start` is the response's own when no request was seen; only a duration tells.
+    event.request_start_ns = number("/event/duration").and_then(|_| stamp("/event/start"));
+}
+
+/// Field lines of `name → [value, …]`.
+fn fields(object: Option<&Value>) -> Headers {
+    let mut lines = Vec::new();
+    for (name, values) in object.and_then(Value::as_object).into_iter().flatten() {
+        for value in words(Some(values)) {
+            lines.push(Header {
+                name: Bytes::copy_from_slice(name.as_bytes()),
+                value: Bytes::copy_from_slice(value.as_bytes()),
+            });
+        }
+    }
+    Headers(lines)
+}
+
+fn words(array: Option<&Value>) -> impl Iterator<Item = &str> {
+    array
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+fn missing(name: &str) -> Option<Missing> {
+    Some(match name {
+        "request" => Missing::Request,
+        "headers" => Missing::Headers,
+        "body" => Missing::Body,
+        "end" => Missing::End,
+        _ => return None,
+    })
+}
+
+fn no_response(name: &str) -> Option<NoResponse> {
+    Some(match name {
+        "reset" => NoResponse::Reset,
+        "closed" => NoResponse::Closed,
+        "timeout" => NoResponse::Timeout,
+        "unreachable" => NoResponse::Unreachable,
+        "refused" => NoResponse::Refused,
+        _ => return None,
+    })
+}
