@@ -148,6 +148,46 @@ pub struct HttpEvent {
 }
 
 impl HttpEvent {
+    /// An event of which nothing is known but when and between whom.
+    pub const fn new(time_ns: u64, client: Endpoint, server: Endpoint) -> Self {
+        HttpEvent {
+            sequence: 0,
+            id: 0,
+            client,
+            server,
+            nat_client: None,
+            nat_server: None,
+            forwarded: None,
+            time_ns,
+            request_start_ns: None,
+            request_end_ns: None,
+            response_start_ns: None,
+            head_end_ns: None,
+            response_end_ns: None,
+            request: None,
+            request_body_bytes: None,
+            response: None,
+            informational: Vec::new(),
+            body_bytes: None,
+            response_bytes: None,
+            body_end: None,
+            no_response: None,
+            connection: 0,
+            ordinal: 1,
+            complete: true,
+            missing: Vec::new(),
+            flags: Vec::new(),
+            retransmissions: 0,
+            hook: Hook::Capture,
+            egress: None,
+            interfaces: Vec::new(),
+            packet_len: 0,
+            encap: None,
+            socket_cookie: None,
+            cgroup_id: None,
+        }
+    }
+
     /// Address of the real client: the peer's, unless it is a trusted proxy that names another.
     pub fn client_ip(&self) -> IpAddr {
         self.forwarded.map_or(self.client.ip, |f| f.ip)

@@ -13,7 +13,6 @@ use std::io::{self, BufRead};
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
-use http_trace_common::record::Hook;
 use serde_json::Value;
 
 use crate::event::{Endpoint, HttpEvent};
@@ -172,45 +171,6 @@ impl<R: BufRead> Iterator for Recorded<R> {
             }
         }
         None
-    }
-}
-
-/// An event of which nothing is known but when and between whom.
-fn bare(time_ns: u64, client: Endpoint, server: Endpoint) -> HttpEvent {
-    HttpEvent {
-        sequence: 0,
-        id: 0,
-        client,
-        server,
-        nat_client: None,
-        nat_server: None,
-        forwarded: None,
-        time_ns,
-        request_start_ns: None,
-        request_end_ns: None,
-        response_start_ns: None,
-        head_end_ns: None,
-        response_end_ns: None,
-        request: None,
-        request_body_bytes: None,
-        response: None,
-        informational: Vec::new(),
-        body_bytes: None,
-        response_bytes: None,
-        body_end: None,
-        no_response: None,
-        connection: 0,
-        ordinal: 1,
-        complete: true,
-        missing: Vec::new(),
-        flags: Vec::new(),
-        retransmissions: 0,
-        hook: Hook::Capture,
-        egress: None,
-        interfaces: Vec::new(),
-        packet_len: 0,
-        socket_cookie: None,
-        cgroup_id: None,
     }
 }
 

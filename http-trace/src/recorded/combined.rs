@@ -3,8 +3,8 @@
 
 use base64::Engine as _;
 
-use super::{Line, NOBODY, address, bare, request, response, status};
-use crate::event::Endpoint;
+use super::{Line, NOBODY, address, request, response, status};
+use crate::event::{Endpoint, HttpEvent};
 
 pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let wrong =
@@ -41,7 +41,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let (agent, _) = quoted(rest).unwrap_or_default();
 
     let client = Endpoint { ip, port: 0 };
-    let mut event = bare(time_ns, client, NOBODY);
+    let mut event = HttpEvent::new(time_ns, client, NOBODY);
     let given = |value: Vec<u8>| Some(value).filter(|v| !v.is_empty() && v != b"-");
     let (referer, agent) = (given(referer), given(agent));
     // The password was never in the log; the name is there because credentials were.

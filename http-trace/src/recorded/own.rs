@@ -5,7 +5,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Line, address, bare, headers, request, response, status};
+use super::{Line, address, headers, request, response, status};
 use crate::event::{Endpoint, Forwarded, HttpEvent, Missing, NoResponse};
 use crate::http::head::{Header, Headers};
 
@@ -36,7 +36,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
             port: port.unwrap_or(0),
         })
     };
-    let mut event = bare(time_ns, end("source")?, end("destination")?);
+    let mut event = HttpEvent::new(time_ns, end("source")?, end("destination")?);
     event.forwarded = text("/network/forwarded_ip")
         .and_then(address)
         .map(|ip| Forwarded {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Line, address, bare, request, response, seconds, status};
+use super::{Line, address, request, response, seconds, status};
 use crate::event::{Endpoint, HttpEvent};
 use crate::http::head::ResponseHead;
 
@@ -120,7 +120,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
         .ok_or("no ts in a record of Zeek's http.log")?;
     let client = end("id.orig_h", "id.orig_p")?;
     let server = end("id.resp_h", "id.resp_p")?;
-    let mut event: HttpEvent = bare(time_ns, client, server);
+    let mut event: HttpEvent = HttpEvent::new(time_ns, client, server);
     event.ordinal = number("trans_depth").map_or(1, |n| n.min(u32::MAX.into()) as u32);
     let version = text("version").unwrap_or_else(|| "1.1".into());
     if let Some(method) = field("method") {
