@@ -79,6 +79,8 @@ pub struct Outcome {
     pub status: ExitStatus,
     /// From its start to its first line on stderr, which says that it traces.
     pub start: Duration,
+    /// From the request to end until its end.
+    pub stop: Duration,
 }
 
 impl Agent {
@@ -180,7 +182,8 @@ impl Agent {
     /// Asks it to end as Ctrl-C does and reads all it wrote.
     pub fn stop(mut self) -> Result<Outcome> {
         self.signal(Signal::INT)?;
-        let end = Instant::now() + Duration::from_secs(60);
+        let asked = Instant::now();
+        let end = asked + Duration::from_secs(60);
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
@@ -193,6 +196,7 @@ impl Agent {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
+        let stop = asked.elapsed();
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
@@ -204,6 +208,7 @@ impl Agent {
             said,
             status,
             start: self.start,
+            stop,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -27,10 +28,23 @@ pub fn server_v6(port: u16) -> SocketAddr {
     SocketAddr::new(address::SERVER_V6.parse().expect("an address"), port)
 }
 
-/// Compares the responses reported from port 80 with nginx's access log: the same count, and on
-/// each connection the same ordinal, method, target and status in the same order, and the same
-/// number of bytes. Every difference is a line.
+/// A port that no other test uses at this time, so that a hook that sees every namespace of the
+/// machine can be limited to this test's traffic. Below the ports that clients are given.
+pub fn own_port() -> u16 {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let of_process = u16::try_from(std::process::id() % 300).expect("below 300");
+    10_000 + of_process * 64 + GIVEN.fetch_add(1, Ordering::Relaxed) % 64
+}
+
+/// [`log_differences_at`] port 80.
 pub fn log_differences(report: &Report, log: &[LogLine]) -> Vec<String> {
+    log_differences_at(80, report, log)
+}
+
+/// Compares the responses reported from a port with the access log of its server: the same count,
+/// and on each connection the same ordinal, method, target and status in the same order, and the
+/// same number of bytes. Every difference is a line.
+pub fn log_differences_at(port: u16, report: &Report, log: &[LogLine]) -> Vec<String> {
     let mut wrong = Vec::new();
     // nginx logs when a request ends; connections in the order they were accepted, requests in the
     // order they were read, is what the wire had.
@@ -39,7 +53,7 @@ pub fn log_differences(report: &Report, log: &[LogLine]) -> Vec<String> {
         truth.entry(line.client).or_default().push(line);
     }
     let mut seen = BTreeMap::<SocketAddr, Vec<&Seen>>::new();
-    for response in report.responses.iter().filter(|r| r.server.port() == 80) {
+    for response in report.responses.iter().filter(|r| r.server.port() == port) {
         seen.entry(response.client).or_default().push(response);
     }
     for (client, lines) in &mut truth {
@@ -96,7 +110,11 @@ fn line_difference(seen: &Seen, line: &LogLine) -> Option<String> {
         && same_bytes
         && seen.ordinal == line.number
         && seen.complete;
-    (!same).then(|| format!("reported {} against {line:?}", seen.json))
+    (!same).then(|| {
+        let of_seen = (&seen.request, seen.ordinal, seen.status, seen.complete);
+        let doubts = (&seen.missing, &seen.flags);
+        format!("reported {of_seen:?}, {bytes:?} bytes, {doubts:?} against {line:?}")
+    })
 }
 
 /// Compares what was reported of played scenes with their truth.

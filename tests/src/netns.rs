@@ -9,9 +9,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A network namespace, deleted when dropped, with lo up.
@@ -24,6 +26,8 @@ impl Namespace {
     /// Makes a namespace whose name begins with `http-trace-` and ends with `label`.
     pub fn new(label: &str) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("http-trace-{}-{number}-{label}", std::process::id());
         run(Command::new("ip").args(["netns", "add", &name]))?;
@@ -57,7 +61,7 @@ impl Namespace {
     /// Runs `work` on a new thread inside this namespace and waits for it. Threads that `work`
     /// starts, and sockets that it opens, are of this namespace.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let file = File::open(format!("/run/netns/{}", self.name))
+        let file = File::open(format!("{NAMED}/{}", self.name))
             .with_context(|| format!("open namespace {}", self.name))?;
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
@@ -83,6 +87,38 @@ impl Namespace {
         }
         self.run(&mut command).map(drop)
     }
+}
+
+/// Where `ip netns` keeps namespaces by name.
+const NAMED: &str = "/run/netns";
+
+/// Removes what tests that were killed have left: namespaces whose name holds the id of a process
+/// that is gone, and the programs that still run in them.
+pub fn sweep() {
+    let entries = std::fs::read_dir(NAMED).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    for name in names.filter(|name| maker(name).is_some_and(|pid| !is_running(pid))) {
+        let inside = Command::new("ip").args(["netns", "pids", &name]).output();
+        let inside = inside.map(|output| output.stdout).unwrap_or_default();
+        for pid in String::from_utf8_lossy(&inside).split_whitespace() {
+            if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        let _ = Command::new("ip").args(["netns", "del", &name]).output();
+    }
+}
+
+/// The id of the process that made the namespace of this name, if a test did.
+fn maker(name: &str) -> Option<u32> {
+    let (pid, rest) = name.strip_prefix("http-trace-")?.split_once('-')?;
+    let (number, _label) = rest.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok()
+}
+
+fn is_running(pid: u32) -> bool {
+    std::path::Path::new("/proc").join(pid.to_string()).exists()
 }
 
 impl Drop for Namespace {
@@ -230,9 +266,8 @@ impl Running {
     }
 
     /// Sends a signal to it, and to it alone.
-    pub fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
-            .context("signal")
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).context("signal")
     }
 
     /// Waits for its end.

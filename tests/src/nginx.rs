@@ -37,6 +37,8 @@ pub struct LogLine {
     pub bytes: u64,
     /// Body bytes of those.
     pub body: u64,
+    /// When it was logged, Unix milliseconds, as far as the server says.
+    pub time_ms: u64,
 }
 
 /// A running nginx; ends when dropped.
@@ -50,10 +52,18 @@ impl Nginx {
     /// Starts nginx on port 80, all addresses of the namespace, and waits until it listens.
     /// `upstream` is where `/proxy/` leads, an address of the same namespace.
     pub fn start(namespace: &Namespace, upstream: SocketAddr) -> Result<Self> {
+        Nginx::start_at(namespace, 80, upstream)
+    }
+
+    /// [`Nginx::start`] on another port.
+    pub fn start_at(namespace: &Namespace, port: u16, upstream: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         write_files(folder.path())?;
         let configuration = folder.path().join("nginx.conf");
-        std::fs::write(&configuration, configuration_of(folder.path(), upstream))?;
+        std::fs::write(
+            &configuration,
+            configuration_of(folder.path(), port, upstream),
+        )?;
         let mut command = Command::new(program("nginx").context("nginx is not installed")?);
         command
             .arg("-p")
@@ -63,7 +73,7 @@ impl Nginx {
         command.stderr(std::fs::File::create(folder.path().join("stderr.log"))?);
         let running = namespace.spawn(&mut command)?;
         let mut nginx = Nginx { running, folder };
-        let listens = wait_for_port(namespace, ([127, 0, 0, 1], 80).into(), || {
+        let listens = wait_for_port(namespace, ([127, 0, 0, 1], port).into(), || {
             nginx.running.try_wait().is_ok_and(|ended| ended.is_none())
         });
         if !listens {
@@ -147,6 +157,7 @@ fn log_line(line: &[u8]) -> Result<LogLine> {
         status: u16::try_from(number("status")?)?,
         bytes: number("bytes")?,
         body: number("body")?,
+        time_ms: (value["time"].as_f64().unwrap_or(0.0) * 1000.0) as u64,
     })
 }
 
@@ -180,7 +191,7 @@ pub(crate) fn write_files(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn configuration_of(folder: &Path, upstream: SocketAddr) -> String {
+fn configuration_of(folder: &Path, port: u16, upstream: SocketAddr) -> String {
     let folder = folder.display();
     let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|what| format!("    {what}_temp_path {folder}/{what};\n"))
@@ -198,7 +209,7 @@ http {{
     log_format json escape=json '{{"connection":$connection,"number":$connection_requests,'
         '"client":"$remote_addr","client_port":$remote_port,"method":"$request_method",'
         '"target":"$request_uri","line":"$request","status":$status,"bytes":$bytes_sent,'
-        '"body":$body_bytes_sent}}';
+        '"body":$body_bytes_sent,"time":$msec}}';
     access_log {folder}/access.log json buffer=256k;
     types {{ text/html html shtml; text/plain txt; }}
     default_type application/octet-stream;
@@ -210,10 +221,11 @@ http {{
     gzip_min_length 1;
     gzip_types text/plain;
     server {{
-        listen 0.0.0.0:80 backlog=4096;
-        listen [::]:80 backlog=4096;
+        listen 0.0.0.0:{port} backlog=4096;
+        listen [::]:{port} backlog=4096;
         root {folder}/www;
         index index.html;
+        add_header X-Target $request_uri always;
         error_page 404 /404.html;
         location = /204 {{ return 204; }}
         location = /301 {{ return 301 /index.html; }}

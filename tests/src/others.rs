@@ -23,13 +23,18 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(namespace: &Namespace, folder: TempDir, mut command: Command) -> Result<Self> {
+    fn start(
+        namespace: &Namespace,
+        port: u16,
+        folder: TempDir,
+        mut command: Command,
+    ) -> Result<Self> {
         let log = folder.path().join("access.log");
         command
             .stdout(std::fs::File::create(&log)?)
             .stderr(Stdio::null());
         let mut running = namespace.spawn(&mut command)?;
-        let listens = wait_for_port(namespace, ([127, 0, 0, 1], 80).into(), || {
+        let listens = wait_for_port(namespace, ([127, 0, 0, 1], port).into(), || {
             running.try_wait().is_ok_and(|ended| ended.is_none())
         });
         anyhow::ensure!(listens, "{command:?} does not listen");
@@ -54,6 +59,13 @@ impl Server {
             let same = before.filter(|before| before.client == lines[at].client);
             lines[at].number = same.map_or(1, |before| before.number + 1);
         }
+        // Of a request that they cannot read they log what they make of it.
+        for line in lines
+            .iter_mut()
+            .filter(|line| matches!(line.status, 400 | 408))
+        {
+            line.method.clear();
+        }
         // What waited for the server to listen came from inside.
         lines.retain(|line| !line.client.ip().is_loopback());
         drop(self.folder);
@@ -61,8 +73,8 @@ impl Server {
     }
 }
 
-/// Apache on port 80 with the files of nginx.
-pub fn apache(namespace: &Namespace) -> Result<Server> {
+/// Apache on this port with the files of nginx.
+pub fn apache(namespace: &Namespace, port: u16) -> Result<Server> {
     let folder = tempfile::tempdir()?;
     write_files(folder.path())?;
     let www = folder.path().join("www");
@@ -80,13 +92,13 @@ pub fn apache(namespace: &Namespace) -> Result<Server> {
         std::os::unix::fs::PermissionsExt::from_mode(0o777),
     )?;
     let configuration = folder.path().join("apache.conf");
-    std::fs::write(&configuration, apache_configuration(folder.path()))?;
+    std::fs::write(&configuration, apache_configuration(folder.path(), port))?;
     let mut command = Command::new(program("apache2").context("apache2 is not installed")?);
     command.arg("-X").arg("-f").arg(&configuration);
-    Server::start(namespace, folder, command)
+    Server::start(namespace, port, folder, command)
 }
 
-fn apache_configuration(folder: &Path) -> String {
+fn apache_configuration(folder: &Path, port: u16) -> String {
     let modules = [
         ("mpm_event", "mpm_event"),
         ("authz_core", "authz_core"),
@@ -115,8 +127,8 @@ PidFile {folder}/apache.pid
 ErrorLog {folder}/error.log
 User www-data
 Group www-data
-Listen 0.0.0.0:80
-Listen [::]:80
+Listen 0.0.0.0:{port}
+Listen [::]:{port}
 DocumentRoot {folder}/www
 DirectoryIndex index.html
 KeepAlive On
@@ -133,7 +145,7 @@ Header always set X-Server "apache"
 <Location /private>
     Require all denied
 </Location>
-LogFormat "{{\"connection\":0,\"number\":%k,\"client\":\"%a\",\"client_port\":%{{remote}}p,\"method\":\"%m\",\"target\":\"%U%q\",\"status\":%>s,\"bytes\":%{{bytes}}n0,\"body\":0}}" json
+LogFormat "{{\"connection\":0,\"number\":%k,\"client\":\"%a\",\"client_port\":%{{remote}}p,\"method\":\"%<m\",\"target\":\"%U%q\",\"status\":%>s,\"bytes\":%{{bytes}}n0,\"body\":0}}" json
 CustomLog /dev/stdout json
 "#
     )
@@ -141,8 +153,8 @@ CustomLog /dev/stdout json
     .replace("%{bytes}n0", "1")
 }
 
-/// HAProxy on port 80 before a server of the same namespace.
-pub fn haproxy(namespace: &Namespace, backend: SocketAddr) -> Result<Server> {
+/// HAProxy, whose count of bytes is of what it was given and not of what it sends, on this port before a server of the same namespace.
+pub fn haproxy(namespace: &Namespace, port: u16, backend: SocketAddr) -> Result<Server> {
     let folder = tempfile::tempdir()?;
     let configuration = folder.path().join("haproxy.cfg");
     std::fs::write(
@@ -158,10 +170,10 @@ defaults
     timeout server 30s
     timeout http-request 700ms
     timeout http-keep-alive 20s
-    log-format '{{"connection":0,"number":%rt,"client":"%ci","client_port":%cp,"method":"%[var(txn.method)]","target":"%[var(txn.target),json(utf8s)]","status":%ST,"bytes":%B,"body":0}}'
+    log-format '{{"connection":0,"number":%rt,"client":"%ci","client_port":%cp,"method":"%[var(txn.method)]","target":"%[var(txn.target),json(utf8s)]","status":%ST,"bytes":1,"body":0}}'
 frontend http
-    bind 0.0.0.0:80
-    bind :::80 v6only
+    bind 0.0.0.0:{port}
+    bind :::{port} v6only
     http-request set-var(txn.method) method
     http-request set-var(txn.target) url
     http-request redirect location /there code 303 if {{ path /moved }}
@@ -180,7 +192,7 @@ backend nobody
     )?;
     let mut command = Command::new(program("haproxy").context("haproxy is not installed")?);
     command.arg("-db").arg("-f").arg(&configuration);
-    Server::start(namespace, folder, command)
+    Server::start(namespace, port, folder, command)
 }
 
 /// What is asked of both; HEAD, conditional and range requests, uploads with 100-continue, errors.
@@ -204,7 +216,7 @@ const CURLS: &[&str] = &[
 pub fn visit(client: &Namespace, server: SocketAddr) -> Result<usize> {
     let mut seen = 0;
     for line in CURLS {
-        let line = line.replace('@', &format!("http://{}", server.ip()));
+        let line = line.replace('@', &format!("http://{server}"));
         let words: Vec<_> = line.split_whitespace().collect();
         seen += curl(client, &words)?
             .iter()

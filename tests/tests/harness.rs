@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 use http_trace_tests::needs;
-use http_trace_tests::netns::{Namespace, Pair, address};
+use http_trace_tests::netns::{self, Namespace, Pair, Running, address, run};
 use http_trace_tests::play::Stage;
 use http_trace_tests::scene::Step;
 use http_trace_tests::scenes;
@@ -67,6 +68,39 @@ fn a_namespace_goes_even_after_a_panic() {
     assert!(result.is_err());
     let name = receive.recv().expect("a name");
     assert!(!std::path::Path::new("/run/netns").join(name).exists());
+}
+
+/// A test that is killed cannot clean up; the next one does.
+#[test]
+fn what_a_killed_test_left_goes() {
+    needs!();
+    // A process that has ended and been waited for.
+    let mut ended = Command::new("true").spawn().expect("true");
+    let gone = ended.id();
+    ended.wait().expect("its end");
+    let left = format!("http-trace-{gone}-0-left");
+    let kept = Namespace::new("kept").expect("a namespace");
+    let other = format!("http-trace-{gone}-by-hand");
+    for name in [&left, &other] {
+        run(Command::new("ip").args(["netns", "add", name])).expect("a namespace");
+    }
+    let mut inside = Command::new("ip");
+    inside.args(["netns", "exec", &left, "sleep", "600"]);
+    let mut inside = Running::start(&mut inside).expect("a program inside");
+    let entered = || {
+        let pids = run(Command::new("ip").args(["netns", "pids", &left])).expect("ip");
+        !pids.stdout.is_empty()
+    };
+    while !entered() {
+        assert!(inside.try_wait().expect("wait").is_none(), "it ended early");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    netns::sweep();
+    let is_there = |name: &str| std::path::Path::new("/run/netns").join(name).exists();
+    let there = [left.as_str(), other.as_str(), kept.name()].map(is_there);
+    run(Command::new("ip").args(["netns", "del", &other])).expect("deleted");
+    assert_eq!(there, [false, true, true], "left, made by hand, in use");
+    assert!(!inside.wait().expect("an end").success(), "it was ended");
 }
 
 #[test]

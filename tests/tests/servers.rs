@@ -120,7 +120,7 @@ fn apache_and_haproxy_log_what_came_back() {
     needs!("apache2", "haproxy", "nginx", "curl");
     let pair = Pair::new(1500).expect("a pair");
     let server = SocketAddr::new(address::SERVER_V4.parse().expect("an address"), 80);
-    let apache = others::apache(&pair.server).expect("apache");
+    let apache = others::apache(&pair.server, 80).expect("apache");
     let seen = others::visit(&pair.client, server).expect("visits");
     let log = apache.stop().expect("a log");
     assert_eq!(log.len(), seen, "{log:#?}");
@@ -132,7 +132,7 @@ fn apache_and_haproxy_log_what_came_back() {
     }
     let backend = SocketAddr::from(([127, 0, 0, 1], 8080));
     let _python = Python::start(&pair.server, backend).expect("python");
-    let haproxy = others::haproxy(&pair.server, backend).expect("haproxy");
+    let haproxy = others::haproxy(&pair.server, 80, backend).expect("haproxy");
     let seen = others::visit(&pair.client, server).expect("visits");
     let log = haproxy.stop().expect("a log");
     assert_eq!(log.len(), seen, "{log:#?}");
