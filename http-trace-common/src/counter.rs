@@ -33,7 +33,7 @@ counters! {
     Fragment = "fragment",
     /// Left out by the port, client or server limits.
     Excluded = "excluded",
-    /// The agent's own sockets.
+    /// Segments of the agent's own connections that begin as a message does.
     OwnTraffic = "own_traffic",
     /// Payload on a connection that is not followed and does not begin a message.
     NotHttp = "not_http",

@@ -13,10 +13,11 @@ use http_trace_common::{
 
 use crate::{
     insn::{add, compare_exchange, fetch_add, mask},
-    maps::{EVENTS, FLOWS, HANDED_BACK, OWN, Own, SYNS, count, this_cpu},
+    maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, count, this_cpu},
     packet::Packet,
     verified::{
-        verified_find_lf, verified_frame_step, verified_prepare_record, verified_write_record,
+        verified_find_lf, verified_frame_step, verified_is_own, verified_prepare_record,
+        verified_write_record,
     },
 };
 
@@ -89,6 +90,11 @@ impl<P: Packet> Env for Kernel<P> {
     }
 
     #[inline(always)]
+    fn is_own(&self, key: &FlowKey) -> bool {
+        verified_is_own(key) != 0
+    }
+
+    #[inline(always)]
     fn claim(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim {
         let Some(entry) = FLOWS.get_ptr_mut(key) else {
             return Claim::Missing;
@@ -114,21 +120,6 @@ impl<P: Packet> Env for Kernel<P> {
 
     #[inline(always)]
     fn insert(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim {
-        if OWN
-            .get_ptr(Own {
-                address: key.a,
-                port: key.a_port.into(),
-            })
-            .is_some()
-            || OWN
-                .get_ptr(Own {
-                    address: key.b,
-                    port: key.b_port.into(),
-                })
-                .is_some()
-        {
-            return Claim::Own;
-        }
         flow.claim = our_claim();
         // By reference: a copy on the stack would be more than the stack holds.
         let flow: &Flow = flow;

@@ -10,7 +10,7 @@ use http_trace_common::{
     config::FilterConfig,
     counter::{self, Counter},
     filter::{Flow, HandBack, Syn},
-    flow::{Address, FlowKey},
+    flow::{Address, FlowKey, words},
 };
 
 use crate::{insn::opaque, scratch::Slot};
@@ -40,18 +40,15 @@ pub static SYNS: LruHashMap<FlowKey, Syn> = LruHashMap::with_max_entries(16_384,
 #[map]
 pub static HANDED_BACK: LruHashMap<FlowKey, HandBack> = LruHashMap::with_max_entries(1024, 0);
 
-/// Endpoints of the agent's own sockets.
+/// Endpoints of the agent's own sockets: an address as two words, and a port.
 #[map]
-pub static OWN: HashMap<Own, u32> = HashMap::with_max_entries(64, 0);
+static OWN: HashMap<[u64; 3], u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
-/// An endpoint.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Own {
-    /// Its address.
-    pub address: Address,
-    /// Its port.
-    pub port: u32,
+/// Whether an endpoint is a socket of the agent's own.
+#[inline(always)]
+pub fn is_own(address: &Address, port: u16) -> bool {
+    let [high, low] = words(address);
+    OWN.get_ptr([high, low, u64::from(port)]).is_some()
 }
 
 /// What a CPU keeps from packet to packet.

@@ -6,11 +6,14 @@
 //! through the parts before it.
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use http_trace_common::filter::{self, Block, Scratch};
+use http_trace_common::{
+    filter::{self, Block, Scratch},
+    flow::FlowKey,
+};
 
 use crate::{
     env::{Kernel, write_record},
-    maps::config,
+    maps::{config, is_own},
     packet::{Skb, SocketSkb, Xdp},
     scratch::Slot,
 };
@@ -53,6 +56,17 @@ pub extern "C" fn verified_prepare_record(
         filter::prepare_record(scratch, seq, skip_from, skip_to, extra as u16);
     }
     0
+}
+
+/// Whether one end of a connection is a socket of the agent's own.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_is_own(key: *const FlowKey) -> u32 {
+    // SAFETY: as above.
+    let Some(key) = (unsafe { key.as_ref() }) else {
+        return 0;
+    };
+    u32::from(is_own(&key.a, key.a_port) || is_own(&key.b, key.b_port))
 }
 
 /// A record into the ring buffer.

@@ -7,6 +7,7 @@ pub mod source;
 pub mod value;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -183,6 +184,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the kernel's programs are attached.
     pub kernel: Kernel,
+    /// Endpoints that count as the agent's own: of a forwarder beside it, say.
+    pub own_endpoints: Vec<SocketAddr>,
     /// Options that were given and have no effect in this run, for the start line.
     pub without_effect: Vec<String>,
 }
@@ -297,6 +300,10 @@ impl Config {
                 reorder_memory: s.one("reorder-memory", value::bytes)?,
                 response_timeout: s.one("response-timeout", value::duration)?,
             },
+            own_endpoints: s.all("own-endpoints", |t| {
+                t.parse::<SocketAddr>()
+                    .map_err(|_| "an address and a port, such as 127.0.0.1:4318 or [::1]:4318")
+            })?,
             kernel: Kernel {
                 clsact: s
                     .one("tc", word(&[("auto", false), ("clsact", true)]))?

@@ -12,6 +12,7 @@
 //! - [`event`] is what the pipeline yields: one [`event::HttpEvent`] per response.
 //! - [`recorded`] reads events that were recorded (lines of json, Zeek's http.log, access logs).
 //! - [`enrich`] says who is behind an event: the client behind trusted proxies.
+//! - [`own`] knows the agent's own sockets, which are never traced.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`sink`] formats and writes (output files and standard output).
 //! - [`pipeline`] judges, [`engine`] is the pipeline with its outputs.
@@ -31,6 +32,7 @@ pub mod event;
 pub mod flow;
 pub mod host_filter;
 pub mod http;
+pub mod own;
 pub mod pipeline;
 #[cfg(feature = "live")]
 pub mod probe;

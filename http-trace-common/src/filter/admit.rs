@@ -29,6 +29,10 @@ pub(super) fn admit<E: Env>(
         env.count(Counter::NotHttp, 1);
         return false;
     }
+    if env.is_own(&s.key) {
+        env.count(Counter::OwnTraffic, 1);
+        return false;
+    }
     env.syn(&s.key, &mut s.syn);
     let at_start = s.syn.begins(segment.direction, s.seq);
     match first {
@@ -132,10 +136,6 @@ pub(super) fn insert<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         }
         Claim::Missing => {
             env.count(Counter::TableFull, 1);
-            false
-        }
-        Claim::Own => {
-            env.count(Counter::OwnTraffic, 1);
             false
         }
     }

@@ -17,8 +17,6 @@ pub enum Claim {
     Refused,
     /// There is no such flow (or, for an insertion, no room for it).
     Missing,
-    /// An insertion of a connection of the agent's own.
-    Own,
 }
 
 /// What the filter needs of the place it runs in.
@@ -64,6 +62,11 @@ pub trait Env {
     fn emit(&mut self, block: &mut Block);
     /// Adds to a counter.
     fn count(&mut self, counter: Counter, n: u32);
+    /// Whether one end of a connection is a socket of the agent's own. Asked where something would
+    /// be told of a connection for the first time.
+    fn is_own(&self, _key: &FlowKey) -> bool {
+        false
+    }
     /// Looks a flow up, claims it and copies its state.
     fn claim(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim;
     /// Inserts a flow, claimed, unless there is one (`Refused`) or no room (`Missing`).

@@ -70,7 +70,7 @@ pub fn begin<E: Env>(
             ship_raw(s);
             true
         }
-        Claim::Missing | Claim::Own => {
+        Claim::Missing => {
             if control & tcp_flag::RST != 0 {
                 syn::note_refusal(s, env, segment);
             }

@@ -52,7 +52,7 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment, 
         s.syn.valid |= Syn::TOLD;
     }
     env.set_syn(&s.key, &s.syn);
-    if tell && env.unsure_budget(HEADER_LEN as u32) {
+    if tell && !env.is_own(&s.key) && env.unsure_budget(HEADER_LEN as u32) {
         fill_header(s);
         s.block.header.flags |= flag::SYN;
         env.emit(&mut s.block);
@@ -66,7 +66,7 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     let refuses = segment.flags & tcp_flag::ACK != 0
         && s.syn.begins(segment.direction.opposite(), segment.ack);
     let told = s.syn.valid & (Syn::ACKNOWLEDGED | REFUSED) != 0;
-    if !refuses || told || !env.unsure_budget(2 * HEADER_LEN as u32) {
+    if !refuses || told || env.is_own(&s.key) || !env.unsure_budget(2 * HEADER_LEN as u32) {
         return;
     }
     s.syn.valid |= REFUSED;

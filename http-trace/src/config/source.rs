@@ -93,6 +93,11 @@ pub const KEYS: &[Key] = &[
     bound("reorder-memory"),
     bound("response-timeout"),
     bound("tc"),
+    Key {
+        name: "own-endpoints",
+        shape: Shape::List,
+        option: false,
+    },
 ];
 
 /// Where a value was given; its `Display` is how an error names it.

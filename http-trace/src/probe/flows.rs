@@ -1,12 +1,9 @@
 //! Upkeep of the kernel's tables: deletes connections that have been idle for long (the programs
-//! delete those that close), hands framing back, and keeps the endpoints of the agent's own
-//! sockets.
+//! delete those that close), and hands framing back.
 
-use std::net::SocketAddr;
-
-use aya::maps::{HashMap, MapData, MapError};
+use aya::maps::{HashMap, MapData};
 use http_trace_common::filter::{Flow, HandBack};
-use http_trace_common::flow::{Address, FlowKey, v4_mapped};
+use http_trace_common::flow::FlowKey;
 
 /// A flow table entry as words: what of it is read here is found by [`Flow`]'s layout.
 type FlowWords = [u64; size_of::<Flow>() / 8];
@@ -14,8 +11,6 @@ type FlowWords = [u64; size_of::<Flow>() / 8];
 type KeyWords = [u32; 10];
 /// What is handed back, as words.
 type HandBackWords = [u64; size_of::<HandBack>() / 8];
-/// An address and a port, as the program's `Own`.
-type OwnWords = [u32; 5];
 
 /// A connection is forgotten after this long without a segment, in seconds. Longer than servers
 /// keep idle connections by default (nginx 75 s, Node 5 s, Apache 5 s, HAProxy 300 s).
@@ -121,40 +116,4 @@ impl HandedBack {
             0,
         );
     }
-}
-
-/// Endpoints of the agent's own sockets: what passes there is counted and never traced.
-#[derive(Debug)]
-pub struct Own {
-    map: HashMap<MapData, OwnWords, u32>,
-}
-
-impl Own {
-    /// From the map `OWN`.
-    pub const fn new(map: HashMap<MapData, OwnWords, u32>) -> Self {
-        Own { map }
-    }
-
-    /// Excludes the connections of a local endpoint: of a listener's, or of a client's socket once
-    /// it is bound and before it sends.
-    ///
-    /// # Errors
-    /// When the table of them is full.
-    pub fn exclude(&mut self, local: SocketAddr) -> Result<(), MapError> {
-        self.map.insert(own_words(local), 1, 0)
-    }
-
-    /// Traces them again: the socket is closed.
-    pub fn include(&mut self, local: SocketAddr) {
-        let _ = self.map.remove(&own_words(local));
-    }
-}
-
-fn own_words(local: SocketAddr) -> OwnWords {
-    let address: Address = match local {
-        SocketAddr::V4(v4) => v4_mapped(v4.ip().octets()),
-        SocketAddr::V6(v6) => v6.ip().octets(),
-    };
-    let [a, b, c, d]: [u32; 4] = bytemuck::cast(address);
-    [a, b, c, d, u32::from(local.port())]
 }

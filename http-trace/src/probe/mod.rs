@@ -7,7 +7,7 @@
 //! - [`attach`] hangs programs onto interfaces, sockets and cgroups, and takes them off.
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
-//! - [`flows`] keeps the kernel's tables tidy.
+//! - [`flows`] keeps the kernel's tables tidy; `own` tells it of the agent's own sockets.
 //! - [`test_run`] runs a program over frames without attaching it.
 //! - `sys` holds the few system calls that nothing else wraps.
 //!
@@ -19,6 +19,7 @@ pub mod counters;
 pub mod flows;
 pub mod interfaces;
 pub mod loader;
+mod own;
 pub mod ring;
 mod sys;
 pub mod test_run;
@@ -37,10 +38,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use attach::{AttachError, Attached, TcMode};
 use clock::Clock;
 use counters::Counters;
-use flows::{Flows, HandedBack, Own};
+use flows::{Flows, HandedBack};
 use interfaces::{Interface, Interfaces, Wanted};
 use loader::{LoadError, Settings};
+use own::OwnMap;
 use ring::Ring;
+
+use crate::own::OwnSockets;
 
 /// What to trace, and with how much memory.
 #[derive(Clone, Debug)]
@@ -53,6 +57,8 @@ pub struct Options {
     pub tc_mode: TcMode,
     /// Sizes and limits of the programs. The namespace is filled in by [`Probe::start`].
     pub settings: Settings,
+    /// What is never traced.
+    pub own: OwnSockets,
 }
 
 /// Why tracing cannot start.
@@ -67,6 +73,9 @@ pub enum StartError {
     /// Interfaces cannot be listed.
     #[error("interfaces cannot be listed over rtnetlink: {0}")]
     Netlink(io::Error),
+    /// A socket of the agent's own would be traced.
+    #[error(transparent)]
+    Own(io::Error),
     /// A map of the object is not what this build expects.
     #[error("the eBPF object and this binary do not fit together ({0}): build both again")]
     Map(#[from] MapError),
@@ -91,7 +100,7 @@ pub struct Probe {
     /// Where framing is handed back.
     pub handed_back: HandedBack,
     /// The agent's own sockets.
-    pub own: Own,
+    pub own: OwnSockets,
     /// The kernel's clock.
     pub clock: Clock,
 }
@@ -120,6 +129,7 @@ impl Probe {
             interfaces: wanted,
             tc_mode,
             mut settings,
+            own,
         } = options;
         settings.filter.netns = own_netns();
         settings.cgroup_netns_helper = hooks.contains(&Hook::Cgroup)
@@ -139,7 +149,8 @@ impl Probe {
             settings.flows,
         );
         let handed_back = HandedBack::new(HashMap::try_from(take(&mut ebpf, "HANDED_BACK")?)?);
-        let own = Own::new(HashMap::try_from(take(&mut ebpf, "OWN")?)?);
+        let table = OwnMap(HashMap::try_from(take(&mut ebpf, "OWN")?)?);
+        own.set_table(Box::new(table)).map_err(StartError::Own)?;
         let limit = HashMap::try_from(take(&mut ebpf, "INTERFACES")?)?;
         let interfaces = Interfaces::open().map_err(StartError::Netlink)?;
 

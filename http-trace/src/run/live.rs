@@ -10,6 +10,7 @@ use http_trace_common::record::Hook;
 use super::{Ended, Stop, finish, say, started};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::own::{Excluded, OwnSockets};
 use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};
 use crate::probe::loader::Settings;
@@ -48,7 +49,18 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         Ok(engine) => engine,
         Err(error) => return cannot_start(&error.to_string()),
     };
-    let (mut probe, notices) = match options(config)
+    let own = OwnSockets::default();
+    // Held until the end.
+    let excluded: Result<Vec<Excluded>, _> = config
+        .own_endpoints
+        .iter()
+        .map(|endpoint| own.exclude(*endpoint))
+        .collect();
+    let _excluded = match excluded {
+        Ok(excluded) => excluded,
+        Err(error) => return cannot_start(&error.to_string()),
+    };
+    let (mut probe, notices) = match options(config, own)
         .and_then(|options| Probe::start(options).map_err(|error| error.to_string()))
     {
         Ok(started) => started,
@@ -85,6 +97,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
                 add_losses(&mut probe, &mut engine);
             }
             probe.flows.sweep(clock::boot_ns());
+            probe.own.sweep(now);
             if let Some(line) = engine.reminder(now) {
                 say(&line);
             }
@@ -151,7 +164,7 @@ fn add_losses(probe: &mut Probe, engine: &mut Engine) {
     }
 }
 
-fn options(config: &Config) -> Result<Options, String> {
+fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
     let wanted = Wanted::new(&config.interfaces, &config.exclude_interfaces)
         .map_err(|error| error.to_string())?;
     let mut filter = FilterConfig {
@@ -178,6 +191,7 @@ fn options(config: &Config) -> Result<Options, String> {
             TcMode::Auto
         },
         settings,
+        own,
     })
 }
 
@@ -242,7 +256,7 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
         (Counter::Copies, "copies"),
         (Counter::BecameUnsure, "times framing was lost"),
         (Counter::HandedBack, "times it was handed back"),
-        (Counter::OwnTraffic, "of the agent's own connections"),
+        (Counter::OwnTraffic, "messages of the agent's own"),
         (Counter::Excluded, "left out by the limits"),
         (Counter::MalformedPacket, "malformed packets"),
         (Counter::Fragment, "fragments not read"),

@@ -1,0 +1,300 @@
+//! The agent's own sockets: what passes there is counted and never traced, or what it exports would
+//! become new events.
+//!
+//! Whatever opens a socket (a webhook, an exporter, a listener for metrics) takes an [`OwnSockets`]
+//! and connects through it, or excludes the socket before its first byte; the programs in the kernel look endpoints up
+//! when a connection would be told of for the first time. Without programs in the kernel, in a
+//! replay, all of this does nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long an endpoint stays excluded after its socket was closed: what is on its way then is
+/// still of that socket.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Where exclusions take effect.
+pub trait Table: Send {
+    /// Excludes an endpoint.
+    ///
+    /// # Errors
+    /// When there is no room, or the table is gone.
+    fn add(&mut self, local: SocketAddr) -> Result<(), String>;
+    /// Traces it again.
+    fn remove(&mut self, local: SocketAddr);
+}
+
+/// All of the agent's own sockets. A clone is of the same ones.
+#[derive(Clone, Default)]
+pub struct OwnSockets(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    table: Option<Box<dyn Table>>,
+    /// By local address: how many hold it, and when the last one let go.
+    endpoints: BTreeMap<SocketAddr, Endpoint>,
+}
+
+#[derive(Default)]
+struct Endpoint {
+    holders: usize,
+    closed: Option<Instant>,
+}
+
+impl fmt::Debug for OwnSockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.state().endpoints.keys())
+            .finish()
+    }
+}
+
+impl OwnSockets {
+    /// Excludes the connections of a local endpoint for as long as what is returned lives, and a
+    /// few seconds more: of a listener bound to one address, or of a client's socket. A client
+    /// that does not use [`OwnSockets::connect`] calls it before its first byte, with the socket's
+    /// `local_addr()`; bound to [`OwnSockets::source_of`] it can do so before it connects.
+    ///
+    /// # Errors
+    /// An unspecified address or port, which is no endpoint yet; or the kernel's table is full
+    /// (1,024 endpoints).
+    pub fn exclude(&self, local: SocketAddr) -> io::Result<Excluded> {
+        if local.ip().is_unspecified() || local.port() == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{local} names no endpoint: bind the socket to one address and port first"),
+            ));
+        }
+        let local = canonical(local);
+        let mut state = self.state();
+        state.sweep(Instant::now());
+        if !state.endpoints.contains_key(&local)
+            && let Some(table) = &mut state.table
+        {
+            table.add(local).map_err(|why| refused(local, &why))?;
+        }
+        let endpoint = state.endpoints.entry(local).or_default();
+        endpoint.holders += 1;
+        endpoint.closed = None;
+        Ok(Excluded {
+            sockets: self.clone(),
+            local,
+        })
+    }
+
+    /// A connection to `to` of which nothing is traced, not even that nobody answers.
+    ///
+    /// # Errors
+    /// As of connect(2) and [`OwnSockets::exclude`]; `TimedOut` after `timeout`.
+    pub fn connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<(TcpStream, Excluded)> {
+        let source = SocketAddr::new(Self::source_of(to)?, 0);
+        connect(to, source, timeout, |local| self.exclude(local))
+    }
+
+    /// The address that a connection to `to` would come from, to bind a socket to.
+    ///
+    /// # Errors
+    /// When there is no route.
+    pub fn source_of(to: SocketAddr) -> io::Result<IpAddr> {
+        // Connecting a datagram socket looks the route up and sends nothing.
+        let any: SocketAddr = if to.is_ipv4() {
+            ([0, 0, 0, 0], 0).into()
+        } else {
+            ([0u16; 8], 0).into()
+        };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(to)?;
+        Ok(socket.local_addr()?.ip())
+    }
+
+    /// From here on exclusions take effect in `table`, those of before included.
+    ///
+    /// # Errors
+    /// When one of those is refused.
+    pub fn set_table(&self, mut table: Box<dyn Table>) -> io::Result<()> {
+        let mut state = self.state();
+        for local in state.endpoints.keys() {
+            table.add(*local).map_err(|why| refused(*local, &why))?;
+        }
+        state.table = Some(table);
+        Ok(())
+    }
+
+    /// Forgets endpoints whose sockets were closed a while ago. Call it now and then.
+    pub fn sweep(&self, now: Instant) {
+        self.state().sweep(now);
+    }
+
+    /// How many endpoints are excluded.
+    pub fn len(&self) -> usize {
+        self.state().endpoints.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sweep(&mut self, now: Instant) {
+        let table = &mut self.table;
+        self.endpoints.retain(|local, endpoint| {
+            let keep = endpoint
+                .closed
+                .is_none_or(|closed| now.saturating_duration_since(closed) < LINGER);
+            if !keep && let Some(table) = table {
+                table.remove(*local);
+            }
+            keep
+        });
+    }
+}
+
+/// An endpoint that is excluded until this is dropped.
+#[derive(Debug)]
+pub struct Excluded {
+    sockets: OwnSockets,
+    local: SocketAddr,
+}
+
+impl Drop for Excluded {
+    fn drop(&mut self) {
+        let mut state = self.sockets.state();
+        if let Some(endpoint) = state.endpoints.get_mut(&self.local) {
+            endpoint.holders = endpoint.holders.saturating_sub(1);
+            if endpoint.holders == 0 {
+                endpoint.closed = Some(Instant::now());
+            }
+        }
+    }
+}
+
+/// Connects from `source`; `before` is told of the endpoint before anything is sent.
+#[cfg(feature = "live")]
+fn connect<T>(
+    to: SocketAddr,
+    source: SocketAddr,
+    timeout: Duration,
+    before: impl FnOnce(SocketAddr) -> io::Result<T>,
+) -> io::Result<(TcpStream, T)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+
+    let family = if to.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &source)?;
+    let stream = TcpStream::from(socket);
+    let told = before(stream.local_addr()?)?;
+    // On Linux the time to send is the time to connect too (socket(7)).
+    sockopt::set_socket_timeout(&stream, sockopt::Timeout::Send, Some(timeout))?;
+    match rustix::net::connect(&stream, &to) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::AGAIN) => {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    stream.set_write_timeout(None)?;
+    Ok((stream, told))
+}
+
+/// Where nothing is traced, the order does not matter.
+#[cfg(not(feature = "live"))]
+fn connect<T>(
+    to: SocketAddr,
+    _source: SocketAddr,
+    timeout: Duration,
+    before: impl FnOnce(SocketAddr) -> io::Result<T>,
+) -> io::Result<(TcpStream, T)> {
+    let stream = TcpStream::connect_timeout(&to, timeout)?;
+    let told = before(stream.local_addr()?)?;
+    Ok((stream, told))
+}
+
+/// The address as it is on the wire: a socket of IPv6 that speaks IPv4 sends from the latter.
+fn canonical(local: SocketAddr) -> SocketAddr {
+    SocketAddr::new(local.ip().to_canonical(), local.port())
+}
+
+fn refused(local: SocketAddr, why: &str) -> io::Error {
+    io::Error::other(format!(
+        "{local} cannot be left out of the trace ({why}): close other connections of the agent's own"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Fake(Arc<Mutex<BTreeSet<SocketAddr>>>);
+
+    impl Table for Fake {
+        fn add(&mut self, local: SocketAddr) -> Result<(), String> {
+            let mut set = self.0.lock().expect("not poisoned");
+            if set.len() >= 2 {
+                return Err("full".to_owned());
+            }
+            set.insert(local);
+            Ok(())
+        }
+        fn remove(&mut self, local: SocketAddr) {
+            self.0.lock().expect("not poisoned").remove(&local);
+        }
+    }
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().expect("an endpoint")
+    }
+
+    #[test]
+    fn an_endpoint_stays_excluded_while_held_and_a_little_longer() {
+        let (own, fake) = (OwnSockets::default(), Fake::default());
+        let has = |text: &str| fake.0.lock().expect("not poisoned").contains(&at(text));
+        let early = own.exclude(at("10.0.0.1:1000")).expect("excluded");
+        own.set_table(Box::new(fake.clone())).expect("room");
+        assert!(has("10.0.0.1:1000"), "what was excluded before the table");
+        let mapped = own.exclude(at("[::ffff:10.0.0.1]:1000")).expect("the same");
+        drop(early);
+        own.sweep(Instant::now() + LINGER);
+        assert!(has("10.0.0.1:1000"), "somebody still holds it");
+        drop(mapped);
+        own.sweep(Instant::now());
+        assert!(has("10.0.0.1:1000"), "bytes may be on their way");
+        own.sweep(Instant::now() + LINGER);
+        assert!(!has("10.0.0.1:1000") && own.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_excluded_is_refused_by_name() {
+        let own = OwnSockets::default();
+        for nowhere in ["0.0.0.0:80", "[::]:80", "127.0.0.1:0"] {
+            let error = own.exclude(at(nowhere)).expect_err("no endpoint");
+            assert!(error.to_string().contains("names no endpoint"), "{error}");
+        }
+        own.set_table(Box::new(Fake::default())).expect("empty");
+        let _held = [1, 2].map(|port| own.exclude(([127, 0, 0, 1], port).into()).expect("room"));
+        let error = own.exclude(at("127.0.0.1:3")).expect_err("full");
+        assert!(
+            error
+                .to_string()
+                .starts_with("127.0.0.1:3 cannot be left out"),
+            "{error}"
+        );
+        assert_eq!(own.len(), 2);
+    }
+}
