@@ -14,7 +14,7 @@
 //! - [`enrich`] says who is behind an event: the client behind trusted proxies.
 //! - [`own`] knows the agent's own sockets, which are never traced.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
-//! - [`sink`] formats and writes (output files and standard output).
+//! - [`sink`] formats and writes (output files, standard output, and where alerts go).
 //! - [`pipeline`] judges, [`engine`] is the pipeline with its outputs.
 //! - [`summary`] words what standard error is told (prints nothing).
 //! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file), [`run`] a

@@ -1,7 +1,8 @@
 //! Where events go: formats are pure functions of an event ([`Render`]), writers own the bytes
 //! and the clock.
 
-pub mod community;
+mod community;
+pub mod deliver;
 pub mod json;
 pub mod outlet;
 pub mod pretty;

@@ -1,0 +1,260 @@
+//! Alerts on their way to where they are asked to go beside the event stream: a file, a command,
+//! a webhook, syslog. Each destination has a thread and a bounded queue of its own, so that one
+//! that hangs delays neither events nor the others; what it does not take is counted and told.
+//! Formats nothing but the envelope that a destination wants; rules and redaction lie before it.
+
+mod command;
+mod syslog;
+mod target;
+#[cfg(feature = "webhook")]
+mod webhook;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use target::Target;
+
+/// Alerts that wait for one destination, at most.
+const QUEUE: usize = 1024;
+
+/// How long what waits is delivered after the end of a run.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// First pause after a failure that may pass; it doubles up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After so many failures an alert is given up.
+const TRIES: u32 = 6;
+
+/// One alert, rendered and redacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The record as `json` writes it, with its line's end.
+    pub line: Vec<u8>,
+    /// The summary.
+    pub message: String,
+    /// Id of the rule.
+    pub rule: String,
+    /// 0 (informational) to 10 (critical).
+    pub severity: u8,
+    /// Event time, Unix ns.
+    pub time_ns: u64,
+}
+
+/// Why a destination did not take an alert.
+#[derive(Debug)]
+struct Failure {
+    why: String,
+    /// Whether trying again may help.
+    passing: bool,
+}
+
+impl Failure {
+    fn passing(why: impl ToString) -> Self {
+        Failure {
+            why: why.to_string(),
+            passing: true,
+        }
+    }
+
+    fn lasting(why: impl ToString) -> Self {
+        Failure {
+            why: why.to_string(),
+            passing: false,
+        }
+    }
+}
+
+/// Carries alerts to one destination, one at a time.
+trait Carrier: Send {
+    fn carry(&mut self, notice: &Notice) -> Result<(), Failure>;
+}
+
+/// Told of each connection that delivering opens (`true`) and closes, by its local end, so that
+/// it can be kept out of what is traced.
+pub type Exempt = Arc<dyn Fn(SocketAddr, bool) + Send + Sync>;
+
+/// What became of the alerts for one destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Taken by the destination.
+    pub delivered: u64,
+    /// Not taken: the queue was full, the destination failed for good or the run ended.
+    pub lost: u64,
+    /// The last failure, in words.
+    pub failure: Option<String>,
+}
+
+/// A destination, its queue and its thread.
+#[derive(Debug)]
+pub struct Delivery {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Notice>,
+    /// One is on its way.
+    busy: bool,
+    closing: bool,
+    ended: bool,
+    told: Delivered,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Delivery {
+    /// Opens a destination and starts its thread.
+    ///
+    /// # Errors
+    /// A file that cannot be opened, a destination that this build does not have, or no thread.
+    pub fn start(target: &Target, exempt: &Exempt) -> io::Result<Self> {
+        let carrier: Box<dyn Carrier> = match target {
+            Target::Stdout => Box::new(Lines(io::stdout())),
+            Target::File(path) => {
+                let file = File::options().append(true).create(true).open(path);
+                Box::new(Lines(file.map_err(|error| {
+                    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+                })?))
+            }
+            Target::Command(words) => Box::new(command::Command::new(words.clone())),
+            Target::Syslog(place) => Box::new(syslog::Syslog::new(place.clone())),
+            #[cfg(feature = "webhook")]
+            Target::Webhook(url) => {
+                Box::new(webhook::Webhook::new(url.clone(), Arc::clone(exempt)))
+            }
+            #[cfg(not(feature = "webhook"))]
+            Target::Webhook(_) => {
+                let _ = exempt;
+                return Err(io::Error::other(
+                    "this build has no webhooks; build it with the feature `webhook`",
+                ));
+            }
+        };
+        Self::of(carrier, target.to_string())
+    }
+
+    fn of(carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("http-trace-alert".to_owned())
+            .spawn(move || empty(&of_thread, carrier))?;
+        Ok(Delivery { name, shared })
+    }
+
+    /// What errors call the destination.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Queues an alert; never waits.
+    pub fn send(&self, notice: Notice) {
+        let mut state = self.shared.lock();
+        if state.waiting.len() >= QUEUE || state.ended {
+            state.told.lost += 1;
+            return;
+        }
+        state.waiting.push_back(notice);
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits some seconds for what is queued, and says what became of it all.
+    pub fn close(self) -> Delivered {
+        self.close_within(LAST_WAIT)
+    }
+
+    fn close_within(self, wait: Duration) -> Delivered {
+        let deadline = Instant::now() + wait;
+        let mut state = self.shared.lock();
+        state.closing = true;
+        self.shared.changed.notify_all();
+        while !state.ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let woken = self.shared.changed.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let left = state.waiting.len() as u64 + u64::from(state.busy);
+        let mut told = std::mem::take(&mut state.told);
+        told.lost += left;
+        told
+    }
+}
+
+/// The thread: one alert after the other, a failure that may pass tried again later.
+fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
+    let mut state = shared.lock();
+    loop {
+        let Some(notice) = state.waiting.pop_front() else {
+            if state.closing {
+                break;
+            }
+            let woken = shared.changed.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        state.busy = true;
+        let mut pause = PAUSE;
+        for attempt in 1..=TRIES {
+            drop(state);
+            let result = carrier.carry(&notice);
+            state = shared.lock();
+            match result {
+                Ok(()) => {
+                    state.told.delivered += 1;
+                    break;
+                }
+                Err(failure) => {
+                    state.told.failure = Some(failure.why);
+                    if !failure.passing || attempt == TRIES || state.closing {
+                        state.told.lost += 1;
+                        break;
+                    }
+                }
+            }
+            // The end of the run cuts the pause short and leaves one more try.
+            let (woken, _) = shared
+                .changed
+                .wait_timeout_while(state, pause, |state| !state.closing)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        state.busy = false;
+    }
+    state.ended = true;
+    shared.changed.notify_all();
+}
+
+/// Records as lines.
+struct Lines<W>(W);
+
+impl<W: Write + Send> Carrier for Lines<W> {
+    fn carry(&mut self, notice: &Notice) -> Result<(), Failure> {
+        self.0
+            .write_all(&notice.line)
+            .and_then(|()| self.0.flush())
+            .map_err(Failure::lasting)
+    }
+}
+
+#[cfg(test)]
+mod tests;

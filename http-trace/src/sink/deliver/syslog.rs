@@ -1,0 +1,185 @@
+//! Alerts by syslog (RFC 5424): to the local daemon, by datagrams, or over a stream.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use std::time::Duration;
+
+use super::target::Place;
+use super::{Carrier, Failure, Notice};
+
+/// How long connecting or writing may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Facility 10: security and authorisation messages (RFC 5424 §6.2.1).
+const FACILITY: u8 = 10;
+
+/// The longest message for one datagram; receivers must take 480 bytes and should take 2,048
+/// (RFC 5424 §6.1).
+const MOST: usize = 2048;
+
+/// For structured data of our own (RFC 5424 §7.2.2: a number that is reserved for documentation).
+const DATA: &str = "httpTrace@32473";
+
+pub(super) struct Syslog {
+    place: Place,
+    host: String,
+    open: Option<Open>,
+}
+
+enum Open {
+    #[cfg(unix)]
+    Local(std::os::unix::net::UnixDatagram),
+    Udp(UdpSocket),
+    Tcp(TcpStream),
+}
+
+impl Syslog {
+    pub(super) fn new(place: Place) -> Self {
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        Syslog {
+            place,
+            host,
+            open: None,
+        }
+    }
+
+    fn connect(&self) -> std::io::Result<Open> {
+        match &self.place {
+            #[cfg(unix)]
+            Place::Local => {
+                let socket = std::os::unix::net::UnixDatagram::unbound()?;
+                socket.connect("/dev/log")?;
+                socket.set_write_timeout(Some(PATIENCE))?;
+                Ok(Open::Local(socket))
+            }
+            #[cfg(not(unix))]
+            Place::Local => Err(std::io::Error::other("there is no local syslog here")),
+            Place::Udp(to) => {
+                let address = first(to)?;
+                let any = match address.is_ipv4() {
+                    true => "0.0.0.0:0",
+                    false => "[::]:0",
+                };
+                let socket = UdpSocket::bind(any)?;
+                socket.connect(address)?;
+                Ok(Open::Udp(socket))
+            }
+            Place::Tcp(to) => {
+                let stream = TcpStream::connect_timeout(&first(to)?, PATIENCE)?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                Ok(Open::Tcp(stream))
+            }
+        }
+    }
+}
+
+fn first(to: &str) -> std::io::Result<std::net::SocketAddr> {
+    to.to_socket_addrs()?
+        .next()
+        .ok_or_else(|| std::io::Error::other("no address"))
+}
+
+impl Carrier for Syslog {
+    fn carry(&mut self, notice: &Notice) -> Result<(), Failure> {
+        let text = message(notice, &self.host);
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.connect().map_err(Failure::passing)?,
+        };
+        let cut = &text.as_bytes()[..text.floor_char_boundary(MOST)];
+        let sent = match &open {
+            #[cfg(unix)]
+            Open::Local(socket) => socket.send(cut).map(drop),
+            Open::Udp(socket) => socket.send(cut).map(drop),
+            Open::Tcp(stream) => {
+                let mut stream = stream;
+                stream.write_all(format!("{} {text}", text.len()).as_bytes())
+            }
+        };
+        // After an error the connection is opened anew: the daemon may have been restarted.
+        sent.map_err(Failure::passing)?;
+        self.open = Some(open);
+        Ok(())
+    }
+}
+
+/// `<PRI>1 TIME HOST http-trace PID alert [data] MESSAGE`.
+fn message(notice: &Notice, host: &str) -> String {
+    let level = match notice.severity {
+        9.. => 2,
+        7..=8 => 3,
+        4..=6 => 4,
+        1..=3 => 5,
+        0 => 6,
+    };
+    let time = jiff::Timestamp::from_nanosecond(notice.time_ns.into()).unwrap_or_default();
+    let mut text = String::new();
+    // Writing to a string cannot fail. Six decimals are the most (RFC 5424 §6.2.3).
+    let _ = write!(
+        text,
+        "<{}>1 {} {} http-trace {} alert [{DATA} rule=\"{}\" severity=\"{}\"] ",
+        FACILITY * 8 + level,
+        time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
+        word(host, 255),
+        std::process::id(),
+        data(&notice.rule),
+        notice.severity,
+    );
+    // Marks the text as UTF-8 (RFC 5424 §6.4).
+    text.push('\u{feff}');
+    text.extend(
+        notice
+            .message
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c }),
+    );
+    text
+}
+
+/// PRINTUSASCII of at most so many letters, or the NILVALUE.
+fn word(text: &str, most: usize) -> String {
+    let kept: String = text
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(most)
+        .collect();
+    match kept.is_empty() {
+        true => "-".into(),
+        false => kept,
+    }
+}
+
+/// A PARAM-VALUE: `"`, `\` and `]` are escaped (RFC 5424 §6.3.3).
+fn data(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\' | ']') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_as_rfc_5424_says() {
+        let mut notice = super::super::tests::notice("a \u{1b}[31m\r\n<13>1 forged");
+        notice.rule = "x\"]\\y".into();
+        let text = message(&notice, "");
+        let begin = format!(
+            "<85>1 2026-11-20T06:40:07.123456Z - http-trace {} alert \
+             [httpTrace@32473 rule=\"x\\\"\\]\\\\y\" severity=\"3\"] \u{feff}",
+            std::process::id()
+        );
+        assert_eq!(text, begin + "a  [31m  <13>1 forged");
+        for (severity, priority) in [(0, 86), (4, 84), (7, 83), (10, 82)] {
+            notice.severity = severity;
+            assert!(message(&notice, "h").starts_with(&format!("<{priority}>1 ")));
+        }
+    }
+}

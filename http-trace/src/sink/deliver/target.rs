@@ -1,0 +1,189 @@
+//! Where `--alerts-to` sends alerts, from its text. Opens nothing.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// One destination of alerts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output, as lines of json.
+    Stdout,
+    /// A file, as lines of json, appended to.
+    File(PathBuf),
+    /// A program and its arguments; it gets the record on its standard input.
+    Command(Vec<String>),
+    /// A URL, by POST.
+    Webhook(String),
+    /// RFC 5424.
+    Syslog(Place),
+}
+
+/// Where syslog listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The local daemon's socket.
+    Local,
+    /// Datagrams (RFC 5426) to `HOST:PORT`.
+    Udp(String),
+    /// A stream with octet counting (RFC 6587 §3.4.1) to `HOST:PORT`.
+    Tcp(String),
+}
+
+/// Where syslog listens unless another port is given (RFC 5426 §3.3; 601 by RFC 3195 is what is
+/// used for streams).
+const UDP_PORT: u16 = 514;
+const TCP_PORT: u16 = 601;
+
+impl FromStr for Target {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WANT: &str = "stdout, file:PATH, command:PROGRAM ARGUMENTS, http://… or https://…, \
+                            syslog, syslog:udp://HOST[:PORT] or syslog:tcp://HOST[:PORT]";
+        if text.starts_with("http://") || text.starts_with("https://") {
+            let (_, rest) = text.split_once("://").unwrap_or_default();
+            let no_host = rest.is_empty() || rest.starts_with('/');
+            return match no_host || text.contains(char::is_whitespace) {
+                true => Err("a URL with a host"),
+                false => Ok(Target::Webhook(text.to_owned())),
+            };
+        }
+        match text.split_once(':').unwrap_or((text, "")) {
+            ("stdout", "") => Ok(Target::Stdout),
+            ("file", path) if !path.is_empty() => Ok(Target::File(path.into())),
+            ("command", line) => {
+                let words = words(line).ok_or("a command whose quotes are closed")?;
+                match words.is_empty() {
+                    true => Err(WANT),
+                    false => Ok(Target::Command(words)),
+                }
+            }
+            ("syslog", "") => Ok(Target::Syslog(Place::Local)),
+            ("syslog", place) => match place.split_once("://") {
+                Some(("udp", host)) if !host.is_empty() => {
+                    Ok(Target::Syslog(Place::Udp(with_port(host, UDP_PORT))))
+                }
+                Some(("tcp", host)) if !host.is_empty() => {
+                    Ok(Target::Syslog(Place::Tcp(with_port(host, TCP_PORT))))
+                }
+                _ => Err(WANT),
+            },
+            _ => Err(WANT),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Stdout => f.write_str("stdout"),
+            Target::File(path) => write!(f, "file:{}", path.display()),
+            // Arguments may be secrets.
+            Target::Command(words) => write!(f, "command:{}", words.first().map_or("", |w| w)),
+            Target::Webhook(url) => f.write_str(shown_url(url)),
+            Target::Syslog(Place::Local) => f.write_str("syslog"),
+            Target::Syslog(Place::Udp(host)) => write!(f, "syslog:udp://{host}"),
+            Target::Syslog(Place::Tcp(host)) => write!(f, "syslog:tcp://{host}"),
+        }
+    }
+}
+
+/// Scheme and host: paths and queries of webhooks are often the secret.
+fn shown_url(url: &str) -> &str {
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    let end = url[begin..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |at| begin + at);
+    match url[begin..end].contains('@') {
+        true => &url[..begin],
+        false => &url[..end],
+    }
+}
+
+fn with_port(host: &str, port: u16) -> String {
+    let after_brackets = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
+    match after_brackets.contains(':') {
+        true => host.to_owned(),
+        false => format!("{host}:{port}"),
+    }
+}
+
+/// Words of a command line; quotes as a shell has them, nothing else of a shell.
+fn words(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (Some(q), _) if q == letter => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, _) if letter.is_whitespace() => words.extend(word.take()),
+            (None | Some('"'), '\\') => word.get_or_insert_default().push(letters.next()?),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    quote.is_none().then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_what_they_mean() {
+        let command = |words: &[&str]| Target::Command(words.iter().map(|w| (*w).into()).collect());
+        for (text, expected, shown) in [
+            ("stdout", Target::Stdout, "stdout"),
+            ("file:/a b", Target::File("/a b".into()), "file:/a b"),
+            ("command:/bin/x", command(&["/bin/x"]), "command:/bin/x"),
+            (
+                "command:x 'a b' \"c\\\"d\" '' e\\ f",
+                command(&["x", "a b", "c\"d", "", "e f"]),
+                "command:x",
+            ),
+            (
+                "https://hooks.example/services/SECRET",
+                Target::Webhook("https://hooks.example/services/SECRET".into()),
+                "https://hooks.example",
+            ),
+            (
+                "http://u:p@h/x",
+                Target::Webhook("http://u:p@h/x".into()),
+                "http://",
+            ),
+            ("syslog", Target::Syslog(Place::Local), "syslog"),
+            (
+                "syslog:udp://[::1]",
+                Target::Syslog(Place::Udp("[::1]:514".into())),
+                "syslog:udp://[::1]:514",
+            ),
+            (
+                "syslog:tcp://logs:6514",
+                Target::Syslog(Place::Tcp("logs:6514".into())),
+                "syslog:tcp://logs:6514",
+            ),
+        ] {
+            let target: Target = text.parse().expect(text);
+            assert_eq!(target, expected);
+            assert_eq!(target.to_string(), shown);
+        }
+        for text in [
+            "",
+            "file:",
+            "command:",
+            "command:'a",
+            "http://",
+            "https:///x",
+            "syslog:a",
+            "x",
+        ] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Each destination, reached and out of reach.
+
+use std::io::Read;
+#[cfg(feature = "webhook")]
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, UdpSocket};
+#[cfg(feature = "webhook")]
+use std::sync::mpsc;
+
+use super::*;
+
+pub(super) fn notice(message: &str) -> Notice {
+    Notice {
+        line: format!("{{\"message\":\"{}\"}}\n", message.escape_default()).into_bytes(),
+        message: message.to_owned(),
+        rule: "r".to_owned(),
+        severity: 3,
+        time_ns: crate::testing::TIME_NS,
+    }
+}
+
+fn nobody() -> Exempt {
+    Arc::new(|_, _| {})
+}
+
+fn start(text: &str) -> Delivery {
+    let target: Target = text.parse().expect(text);
+    Delivery::start(&target, &nobody()).expect(text)
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// All delivered, none lost.
+fn all(count: u64) -> Delivered {
+    Delivered {
+        delivered: count,
+        ..Delivered::default()
+    }
+}
+
+#[test]
+fn a_file_is_appended_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("alerts.jsonl");
+    std::fs::write(&path, "before\n").expect("written");
+    let delivery = start(&format!("file:{}", path.display()));
+    delivery.send(notice("one"));
+    delivery.send(notice("two"));
+    assert_eq!(delivery.close_within(LONG), all(2));
+    assert_eq!(
+        std::fs::read_to_string(&path).expect("read"),
+        "before\n{\"message\":\"one\"}\n{\"message\":\"two\"}\n"
+    );
+    let missing: Target = "file:/nowhere/at/all".parse().expect("a target");
+    let error = Delivery::start(&missing, &nobody()).expect_err("no such folder");
+    assert!(
+        error.to_string().starts_with("/nowhere/at/all: "),
+        "{error}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_gets_each_alert_and_only_one_runs_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (lock, out) = (folder.path().join("lock"), folder.path().join("out"));
+    let script = format!(
+        "mkdir {lock} || exit 9; cat >> {out}; echo \"$HTTP_TRACE_RULE $HTTP_TRACE_SEVERITY\" >> {out}; rmdir {lock}",
+        lock = lock.display(),
+        out = out.display()
+    );
+    let delivery = start(&format!("command:sh -c '{script}'"));
+    for n in 0..5 {
+        delivery.send(notice(&n.to_string()));
+    }
+    assert_eq!(delivery.close_within(LONG), all(5));
+    let text = std::fs::read_to_string(&out).expect("read");
+    let expected: String = (0..5)
+        .map(|n| format!("{{\"message\":\"{n}\"}}\nr 3\n"))
+        .collect();
+    assert_eq!(text, expected);
+}
+
+#[cfg(unix)]
+#[test]
+fn commands_that_fail_hang_or_are_not_there_are_counted() {
+    for (words, expected) in [
+        (vec!["sh", "-c", "exit 3"], "sh: exit status: 3"),
+        (vec!["sleep", "100"], "sleep: ended after 0 s"),
+        (vec!["/no/such/program"], "/no/such/program: No such file"),
+    ] {
+        let words = words.into_iter().map(str::to_owned).collect();
+        let carrier = command::Command::within(words, Duration::from_millis(50));
+        let delivery = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
+        delivery.send(notice("a"));
+        let told = delivery.close_within(LONG);
+        assert_eq!((told.delivered, told.lost), (0, 1));
+        let failure = told.failure.expect("why");
+        assert!(failure.starts_with(expected), "{failure}");
+    }
+}
+
+/// One HTTP request from the next connection: its first line and its body.
+#[cfg(feature = "webhook")]
+fn request(listener: &TcpListener, answer: &str) -> (String, String) {
+    let (stream, _) = listener.accept().expect("a connection");
+    let mut input = BufReader::new(stream);
+    let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+    input.read_line(&mut first).expect("a line");
+    loop {
+        line.clear();
+        input.read_line(&mut line).expect("a line");
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+    }
+    let mut body = vec![0; length];
+    input.read_exact(&mut body).expect("a body");
+    let mut stream = input.into_inner();
+    stream.write_all(answer.as_bytes()).expect("written");
+    (first, String::from_utf8(body).expect("UTF-8"))
+}
+
+#[cfg(feature = "webhook")]
+#[test]
+fn a_webhook_is_posted_to_and_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (seen, exempted) = mpsc::channel();
+    let exempt: Exempt = Arc::new(move |local: SocketAddr, begins| {
+        let _ = seen.send((local.ip(), begins));
+    });
+    let target: Target = format!("http://{address}/hook?key=1")
+        .parse()
+        .expect("a target");
+    let delivery = Delivery::start(&target, &exempt).expect("a thread");
+    delivery.send(notice("one"));
+    delivery.send(notice("two"));
+    let empty = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    for (answer, message) in [("503 No", "one"), ("204 OK", "one"), ("200 OK", "two")] {
+        let got = request(&listener, &format!("HTTP/1.1 {answer}\r\n{empty}"));
+        let body = format!("{{\"message\":\"{message}\"}}");
+        assert_eq!(got, ("POST /hook?key=1 HTTP/1.1\r\n".to_owned(), body));
+    }
+    let told = delivery.close_within(LONG);
+    assert_eq!((told.delivered, told.lost), (2, 0));
+    let seen: Vec<_> = exempted.try_iter().collect();
+    assert_eq!(seen.len(), 6, "{seen:?}");
+    assert!(seen.iter().all(|(ip, _)| *ip == address.ip()));
+}
+
+#[cfg(feature = "webhook")]
+#[test]
+fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
+    // Accepts nothing, so that the answer never comes.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let carrier = webhook::Webhook::within(url, nobody(), Duration::from_millis(100));
+    let hanging = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
+    let count = 3 * QUEUE as u64;
+    for _ in 0..count {
+        hanging.send(notice("a"));
+    }
+    let told = hanging.close_within(Duration::from_millis(10));
+    assert_eq!((told.delivered, told.lost), (0, count));
+
+    let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let refusing = start(&format!(
+        "http://{}/",
+        listener.local_addr().expect("an address")
+    ));
+    let (told, _) = std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            loop {
+                // The connections of the first half lie before it.
+                let (mut stream, _) = listener.accept().expect("a connection");
+                let mut bytes = [0; 4096];
+                let read = stream.read(&mut bytes).unwrap_or(0);
+                if stream.write_all(answer.as_bytes()).is_ok()
+                    && bytes[..read].ends_with(b"\"last\"}")
+                {
+                    break;
+                }
+            }
+        });
+        refusing.send(notice("last"));
+        let told = refusing.close_within(LONG);
+        (told, server.join())
+    });
+    assert_eq!((told.delivered, told.lost), (0, 1));
+    assert_eq!(told.failure.as_deref(), Some("answered 403 Forbidden"));
+}
+
+#[test]
+fn syslog_by_datagram_and_by_stream() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let delivery = start(&format!(
+        "syslog:udp://{}",
+        socket.local_addr().expect("an address")
+    ));
+    delivery.send(notice(&"x".repeat(5000)));
+    let mut bytes = [0; 8192];
+    let length = socket.recv(&mut bytes).expect("a datagram");
+    assert_eq!(length, 2048);
+    assert!(bytes.starts_with(b"<85>1 2026-11-20T06:40:07.123456Z "));
+    assert_eq!(delivery.close_within(LONG), all(1));
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let delivery = start(&format!(
+        "syslog:tcp://{}",
+        listener.local_addr().expect("an address")
+    ));
+    delivery.send(notice("one"));
+    delivery.send(notice("two"));
+    let (mut stream, _) = listener.accept().expect("a connection");
+    assert_eq!(delivery.close_within(LONG), all(2));
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("text");
+    for message in ["one", "two"] {
+        let (length, rest) = text.split_once(' ').expect("a length");
+        let (one, rest) = rest.split_at(length.parse().expect("a number"));
+        assert!(one.starts_with("<85>1 ") && one.ends_with(message), "{one}");
+        text = rest.to_owned();
+    }
+    assert_eq!(text, "");
+}
