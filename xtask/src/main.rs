@@ -5,6 +5,7 @@
 
 mod command;
 mod corpus;
+mod fuzz;
 mod lint;
 mod privilege;
 mod run;
@@ -57,6 +58,8 @@ enum Chore {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Run the fuzz targets for a while each, from seeds made of our own captures.
+    Fuzz(fuzz::Options),
     /// rustfmt, clippy with warnings denied (for the eBPF program on its own target too), and
     /// cargo-deny for licences and bans.
     Lint,
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Chore::Build(profile) => build(profile),
         Chore::Run { debug, args } => return exit(run::run(debug, &args)),
         Chore::Test { args } => test::test(&args),
+        Chore::Fuzz(options) => fuzz::fuzz(&options),
         Chore::Lint => lint::lint(),
         Chore::Corpus(options) => corpus::corpus(&options),
         Chore::Bench { what, args } => bench(&what, &args),

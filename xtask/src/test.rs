@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every test, with a count of those that had to be skipped.
+//! `cargo xtask test`: every test, with a count of those that had to be skipped, and then a minute
+//! of each fuzz target.
 //!
 //! A test that lacks something prints `SKIPPED (needs …): name` and passes; here those lines are
 //! gathered, so that a green run always says what it did not show.
@@ -16,7 +17,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     command::{cargo, line},
-    privilege,
+    fuzz, privilege,
     setup::{self, Purpose},
 };
 
@@ -62,7 +63,21 @@ pub fn test(args: &[String]) -> Result<()> {
     });
     let status = child.wait()?;
 
+    // A test that was asked for by name is not a fuzz target.
+    let mut fuzzed = Ok(());
+    let mut unfuzzed = None;
+    if args.is_empty() {
+        match fuzz::lacks() {
+            Some(what) => unfuzzed = Some(format!("{SKIPPED}{what}): all fuzz targets")),
+            None => {
+                eprintln!("xtask: fuzz targets, a minute each, two at a time");
+                fuzzed = fuzz::fuzz(&fuzz::Options::default());
+            }
+        }
+    }
+
     let mut skipped = skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
+    skipped.extend(unfuzzed);
     skipped.sort();
     skipped.dedup();
     eprintln!("xtask: tests ran for {} s", start.elapsed().as_secs());
@@ -77,6 +92,7 @@ pub fn test(args: &[String]) -> Result<()> {
     if !status.success() {
         bail!("tests failed: `{shown}` ({status})");
     }
+    fuzzed?;
     let privileged = skipped.iter().filter(|one| needs_privilege(one)).count();
     if privileged > 0 && env::var("CI").is_ok_and(|ci| ci == "true") {
         bail!("{privileged} privileged tests were skipped, which CI does not accept");

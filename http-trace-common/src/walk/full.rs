@@ -427,7 +427,7 @@ impl Walk<'_> {
     ) -> Result<Step, Skip> {
         let data_len = self.end.checked_sub(data_offset).ok_or(Skip::Malformed)?;
         // All but the last piece are multiples of eight bytes, and no packet exceeds 64 KiB.
-        if data_len == 0 || (more && data_len % 8 != 0) || at + data_len > 0xffff {
+        if data_len == 0 || (more && data_len % 8 != 0) || at.saturating_add(data_len) > 0xffff {
             return Err(Skip::Malformed);
         }
         if data_offset + data_len > PacketBytes::len(self.bytes) {

@@ -119,3 +119,15 @@ fn labels_without_end_are_too_deep_or_cut() {
     );
     assert_eq!(found.map(|_| ()), Err(Skip::TooDeep));
 }
+
+/// Found by fuzzing: a frame that says to have been of 4 GiB, around the last piece of a packet that
+/// says no length.
+#[test]
+fn a_fragment_as_long_as_a_number_goes_is_malformed() {
+    let mut piece = vec![0x45, 0, 0, 0, 0, 1, 0x1f, 0xff, 64, 6, 0, 0];
+    piece.extend_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2, 1, 2, 3, 4]);
+    for wire_len in [1 << 17, u32::MAX] {
+        let found = walk::frame(&piece, wire_len, LinkType::RAW, WalkOptions::default());
+        assert_eq!(found.map(|_| ()), Err(Skip::Malformed), "{wire_len}");
+    }
+}

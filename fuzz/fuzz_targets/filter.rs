@@ -1,0 +1,174 @@
+//! A connection's segments, through the judge with all bytes and with those that the filter ships.
+//! The first byte says whether segments are lost, copied or late.
+//!
+//! All seen once and in order, and nothing in it that is not HTTP/1.x: the same events.
+//! (What the filter never took for HTTP it does not follow, and takes up where a start line begins a
+//! segment, even where the judge of all bytes is in a body that only the close ends.) In any case:
+//! no skip that the judge disagrees with, no response whose status line was not sent, and every
+//! record that comes of it is a line of JSON, or for a terminal, without a control character.
+#![no_main]
+
+use std::io::Cursor;
+
+use http_trace::capture::{Frames, Replay, ReplayOptions};
+use http_trace::config::HeaderChoice;
+use http_trace::event::{HttpEvent, Missing, Output};
+use http_trace::host_filter::HostFilter;
+use http_trace::pipeline::{Emit, Pipeline, PipelineConfig};
+use http_trace::redact::Secrets;
+use http_trace::sink::json::Json;
+use http_trace::sink::pretty::Pretty;
+use http_trace::sink::{Entry, Render};
+use http_trace_common::config::FilterConfig;
+use http_trace_common::filter::Context;
+use http_trace_common::framer::{Event, Framer, RequestQueue};
+use http_trace_common::record::Hook;
+use http_trace_common::walk;
+use http_trace_fuzz::conversation::{Conversation, SERVER_PORT, capture, conversation};
+use http_trace_fuzz::essence::essence;
+use libfuzzer_sys::fuzz_target;
+
+struct Judged {
+    events: Vec<HttpEvent>,
+    disagrees: u64,
+    /// Every byte was framed, and every response paired.
+    clean: bool,
+}
+
+fn judge(feed: impl FnOnce(&mut Pipeline, &mut dyn FnMut(Output))) -> Judged {
+    let mut pipeline = Pipeline::new(PipelineConfig {
+        emit: Emit::End,
+        ..PipelineConfig::default()
+    });
+    let mut events = Vec::new();
+    let mut out = |output| {
+        if let Output::Http(event) = output {
+            events.push(*event);
+        }
+    };
+    feed(&mut pipeline, &mut out);
+    pipeline.finish(&mut out);
+    let stats = pipeline.stats();
+    let doubtful = |event: &HttpEvent| {
+        let odd = ["resynchronised", "length_conflict", "length_invalid"];
+        event.missing.iter().any(|what| *what != Missing::End)
+            || event.flags.iter().any(|flag| odd.contains(flag))
+    };
+    let clean = stats.became_unsure == 0
+        && stats.unreadable.is_empty()
+        && stats.bad_status == 0
+        && !events.iter().any(doubtful);
+    Judged {
+        disagrees: stats.filter_disagrees,
+        clean,
+        events,
+    }
+}
+
+fn all(seen: &Conversation) -> Judged {
+    judge(|pipeline, out| {
+        let file = Cursor::new(capture(&seen.frames));
+        let frames = Frames::from_reader("fuzz", Box::new(file));
+        let mut replay = Replay::new(frames, ReplayOptions::default());
+        while let Some(record) = replay.next_record() {
+            pipeline.push(&record, &mut |output| out(output));
+        }
+        assert!(replay.problems().is_empty());
+    })
+}
+
+fn filtered(seen: &Conversation, hand_back: bool) -> Judged {
+    judge(|pipeline, out| {
+        let mut filter = HostFilter::new(FilterConfig::DEFAULT);
+        for one in &seen.frames {
+            let Ok(segment) = walk::ethernet(one.frame.as_slice(), 0) else {
+                continue;
+            };
+            let context = Context {
+                time_ns: one.time_ns,
+                interface: 1,
+                wire_len: one.frame.len() as u32,
+                egress: false,
+                hook: Hook::Capture,
+            };
+            filter.push(&one.frame, &segment, &context, &mut |record| {
+                pipeline.push(&record, &mut |output| out(output));
+            });
+            for (key, handed) in pipeline.take_hand_backs() {
+                if hand_back {
+                    filter.hand_back(key, handed);
+                }
+            }
+        }
+    })
+}
+
+/// Whether both directions frame from their first byte to their last.
+fn is_http(seen: &Conversation) -> bool {
+    let mut queue = RequestQueue::new();
+    seen.streams.iter().all(|stream| {
+        let mut framer = Framer::new();
+        let mut rest = stream.as_slice();
+        while !rest.is_empty() {
+            let step = framer.step(&mut queue, rest);
+            rest = &rest[step.taken as usize..];
+            if let Some(Event::NotHttp { .. } | Event::Lost) = step.event {
+                return false;
+            }
+        }
+        true
+    })
+}
+
+/// Each response was sent: its status line is in what the server said, or the client, since
+/// nothing tells them apart but what they say.
+fn is_of_the_wire(event: &HttpEvent, seen: &Conversation) {
+    for head in event.informational.iter().chain(&event.response) {
+        let line = format!("HTTP/1.{} {}", head.minor_version, head.status);
+        let sent = seen.streams.iter().any(|stream| {
+            stream
+                .windows(line.len())
+                .any(|window| window == line.as_bytes())
+        });
+        assert!(sent, "{line} was not on the wire");
+    }
+}
+
+fn is_written(mut event: HttpEvent) {
+    Secrets::default().redact(&mut event);
+    let entry = Entry {
+        event: &event,
+        user: None,
+    };
+    let mut out = Vec::new();
+    Json::new(HeaderChoice::All, HeaderChoice::All, b"host").event(&entry, &mut out);
+    let text = std::str::from_utf8(&out).expect("UTF-8");
+    assert_eq!(text.find('\n'), Some(text.len() - 1));
+    assert!(!text.trim_end().chars().any(char::is_control));
+    out.clear();
+    Pretty::new(HeaderChoice::All, HeaderChoice::All, 2, false, None).event(&entry, &mut out);
+    let text = std::str::from_utf8(&out).expect("UTF-8");
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
+}
+
+fuzz_target!(|data: &[u8]| {
+    let [options, data @ ..] = data else {
+        return;
+    };
+    let seen = conversation(data, options & 1 != 0);
+    let (all, filtered) = (all(&seen), filtered(&seen, options & 2 != 0));
+    // Who connected is in the SYN, which the filter does not ship: a server that asks is not meant.
+    let roles = |judged: &Judged| judged.events.iter().all(|e| e.server.port == SERVER_PORT);
+    if seen.undisturbed && all.clean && is_http(&seen) && roles(&all) && roles(&filtered) {
+        let [all, filtered] = [&all, &filtered].map(|judged| {
+            let events = judged.events.iter().map(essence);
+            events.collect::<Vec<_>>()
+        });
+        assert_eq!(all, filtered);
+    }
+    assert_eq!(filtered.disagrees, 0);
+    for event in all.events.into_iter().chain(filtered.events) {
+        is_of_the_wire(&event, &seen);
+        is_written(event);
+    }
+});

@@ -1,0 +1,69 @@
+//! Any bytes, as a head: what is decoded is part of it and in its order, a target's parts are parts
+//! of it, and what a person types is understood or refused.
+#![no_main]
+
+use bytes::Bytes;
+use http_trace::config::value;
+use http_trace::http::decode;
+use http_trace::http::head::Headers;
+use http_trace::http::target::Target;
+use http_trace::select::{Pattern, Statuses};
+use libfuzzer_sys::fuzz_target;
+
+/// Names and values lie in the head, one after the other; a folded value is put together anew.
+fn are_of(head: &Bytes, headers: &Headers) {
+    let whole = head.as_ptr_range();
+    let mut last = whole.start;
+    for header in &headers.0 {
+        let name = header.name.as_ptr_range();
+        if !header.name.is_empty() {
+            assert!(last <= name.start && name.end <= whole.end);
+            last = name.end;
+        }
+        let value = header.value.as_ptr_range();
+        if whole.contains(&value.start) && !header.value.is_empty() {
+            assert!(last <= value.start && value.end <= whole.end);
+            last = value.end;
+        }
+        assert!(header.value.len() <= head.len());
+        assert!(!header.value.contains(&b'\n'));
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let head = Bytes::copy_from_slice(data);
+    if let Some((response, _)) = decode::response(&head, data.len() as u64, 0) {
+        assert!(response.status <= 999 && response.minor_version <= 9);
+        are_of(&head, &response.headers);
+        assert_eq!(
+            response.headers.all("date").next(),
+            response.headers.first("date")
+        );
+    }
+    if let Some((request, _)) = decode::request(&head, data.len() as u64) {
+        are_of(&head, &request.headers);
+        assert!(!request.target.contains(&b'\n'));
+        let target = Target::of(&request);
+        for part in [target.scheme, target.host, target.path, target.query] {
+            assert!(part.is_none_or(|part| part.len() <= data.len()));
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        for text in text.lines().take(8) {
+            let (_, rest) = value::negated(text);
+            if let Ok(ports) = value::ports(rest) {
+                assert!(ports.first <= ports.last && ports.first > 0);
+            }
+            if let Ok(statuses) = Statuses::parse(rest) {
+                assert!(statuses.first <= statuses.last && statuses.first >= 100);
+            }
+            let _ = (value::network(rest), value::duration(rest));
+            let _ = (value::bytes(rest), value::positive(rest));
+            if rest.len() < 200
+                && let Ok(pattern) = Pattern::parse(rest, true)
+            {
+                pattern.matches(data.get(..200).unwrap_or(data));
+            }
+        }
+    }
+});
