@@ -58,6 +58,7 @@ fn run(framer: &mut Framer, queue: &mut RequestQueue, pieces: &[&[u8]]) -> Vec<S
                     Event::MessageEnds => "end".into(),
                     Event::NotHttp { after_messages } => format!("not-http {after_messages}"),
                     Event::Lost => "lost".into(),
+                    Event::Preface => "preface".into(),
                 });
             }
         }
@@ -355,6 +356,43 @@ fn start_lines() {
             continue;
         }
         assert_eq!(got, *expected, "{}", stream.escape_ascii());
+    }
+}
+
+#[test]
+fn proxy_protocol_headers() {
+    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\x12\x34\0\x50";
+    const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+    for (preface, span) in [
+        (&b"PROXY TCP4 10.0.0.1 10.0.0.2 4660 80\r\n"[..], "Head 38"),
+        (b"PROXY UNKNOWN\r\n", "Head 15"),
+        (V2, "Head 24"),
+        // LOCAL, without addresses.
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "Head 12"),
+    ] {
+        let stream = [preface, GET].concat();
+        for cut in 0..=stream.len() {
+            let (first, second) = stream.split_at(cut);
+            let (mut framer, mut queue) = (Framer::new(), RequestQueue::new());
+            let mut lines = run(&mut framer, &mut queue, &[first, second]);
+            lines.retain(|line| !line.starts_with("Ignored") && *line != "begin-0");
+            let expected = [span, "preface", "Head 18", "head Other None []", "Idle"];
+            assert_eq!(lines, expected, "{} at {cut}", preface.escape_ascii());
+        }
+    }
+    for (stream, after) in [
+        // Only before the first message, and only what begins as one.
+        (
+            &b"GET / HTTP/1.1\r\n\r\nPROXY TCP4 a b 1 2\r\n"[..],
+            "not-http true",
+        ),
+        (b"PROXYTCP4 a b 1 2\r\n", "not-http false"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0", "not-http false"),
+        (b"\0\r\nQUIT\n\x21\x11\0\0", "not-http false"),
+    ] {
+        let (mut framer, mut queue) = (Framer::new(), RequestQueue::new());
+        let lines = run(&mut framer, &mut queue, &[stream]);
+        assert!(lines.iter().any(|line| line == after), "{lines:?}");
     }
 }
 

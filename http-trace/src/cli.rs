@@ -75,7 +75,7 @@ pub struct Options {
     #[arg(long, value_name = "CIDR", help_heading = "Source")]
     pub server: Vec<String>,
     /// Believe these proxies (networks) when they name the client in X-Forwarded-For, Forwarded or
-    /// X-Real-IP; loopback always is believed, unless `none` is given
+    /// X-Real-IP, or by PROXY protocol; loopback always is believed, unless `none` is given
     #[arg(long, value_name = "CIDR", num_args = 1.., help_heading = "Source")]
     pub trusted_proxies: Vec<String>,
     /// With -r: run the kernel's filter in front of the judge, as live tracing does

@@ -12,7 +12,7 @@ use http_trace_common::flow::{Direction, FlowKey, seq_distance};
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 use http_trace_common::walk::Encap;
 
-use crate::event::{LossUnit, NoResponse, Output};
+use crate::event::{Forwarded, LossUnit, NoResponse, Output};
 use crate::flow::alias::{Aliases, Copy, Sightings};
 use crate::flow::table::{Id, List, Table};
 use crate::http::connection::{Connection, Facts, timer};
@@ -55,6 +55,8 @@ struct Shared {
     losses: Losses,
     interfaces: Interfaces,
     encaps: HashMap<u32, Arc<Encap>>,
+    /// By connection: who is behind the proxy that opened it, by PROXY protocol.
+    proxied: HashMap<u64, Forwarded>,
     ports: Ports,
     attempts: Attempts,
     hand_backs: Vec<(FlowKey, HandBack)>,
@@ -81,6 +83,7 @@ impl Shared {
             losses: &mut self.losses,
             interfaces: &mut self.interfaces,
             encaps: &self.encaps,
+            proxied: &mut self.proxied,
             ports: &mut self.ports,
             attempts: &mut self.attempts,
             id,
@@ -126,6 +129,7 @@ impl Pipeline {
                 losses: Losses::default(),
                 interfaces: Interfaces::default(),
                 encaps: HashMap::new(),
+                proxied: HashMap::new(),
                 ports: Ports::default(),
                 attempts: Attempts::default(),
                 hand_backs: Vec::new(),
@@ -296,6 +300,7 @@ impl Pipeline {
         self.reorder_bytes = self.reorder_bytes.saturating_sub(reorder);
         let shared = &mut self.shared;
         shared.aliases.forget(gone.facts.number);
+        shared.proxied.remove(&gone.facts.number);
         shared.stats.flows -= 1;
         shared.stats.http_flows -= u64::from(gone.facts.http);
         shared.stats.aliases += 1;
@@ -391,6 +396,7 @@ impl Pipeline {
         let mut cx = self.shared.context(id, key, out);
         connection.stop(&mut cx, end);
         self.shared.aliases.forget(number);
+        self.shared.proxied.remove(&number);
         self.shared.copy = None;
     }
 

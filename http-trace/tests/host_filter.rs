@@ -120,6 +120,29 @@ fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
     assert_eq!(wire.filter.counter(Counter::HandedBack), 1);
 }
 
+#[test]
+fn a_connection_that_begins_with_a_proxy_protocol_header_is_followed() {
+    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x0a\0\0\x02\x12\x34\0\x50";
+    for preface in [&b"PROXY TCP4 203.0.113.9 10.0.0.2 4660 80\r\n"[..], V2] {
+        for together in [true, false] {
+            let mut wire = Wire::new(FilterConfig::DEFAULT);
+            let request = get("/");
+            if together {
+                let both = [preface, &request].concat();
+                wire.send(true, &both);
+            } else {
+                wire.send(true, preface);
+                wire.send(true, &request);
+            }
+            wire.send(false, &ok(100_000));
+            let shipped: Vec<u8> = wire.records.iter().flat_map(|r| r.5.clone()).collect();
+            assert!(shipped.starts_with(&[preface, &request].concat()));
+            assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0);
+            assert_eq!(wire.filter.counter(Counter::BodySkipped), 100_000);
+        }
+    }
+}
+
 /// From the client, `seq`, `skip_from`, `skip_to`, flags, bytes.
 type Shipped = (bool, u32, u32, u32, u16, Vec<u8>);
 

@@ -148,7 +148,7 @@ pub(super) enum First {
     Status,
     /// A method and a blank: a request line may follow.
     Request,
-    /// A prefix of either that fills the segment.
+    /// A prefix of either that fills the segment, or what may stand before one.
     Prefix,
     /// A TLS ClientHello (RFC 8446 §5.1).
     Tls,
@@ -176,6 +176,10 @@ pub(super) fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
     }
     if !is_token(b0) && b0 != b'\r' && b0 != b'\n' {
         return First::Other;
+    }
+    if w0 == u64::from_le_bytes(*b"\r\n\r\n\0\r\nQ") {
+        // PROXY protocol version 2: a message may follow.
+        return First::Prefix;
     }
     if len >= 13 && w0 == u64::from_le_bytes(*b"PRI * HT") {
         let version_2 = w1 & 0xff_ffff_ffff == u64::from_le_bytes(*b"TP/2.\0\0\0");

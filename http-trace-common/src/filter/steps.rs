@@ -129,7 +129,7 @@ pub fn frame_step<E: Env>(s: &mut Scratch) {
     // Only which event it is, and the framer's state, are looked at: what an event carries is
     // undefined in the others, and the verifier refuses to move what is.
     s.met = match step.event {
-        None | Some(Event::BodyBegins { .. } | Event::MessageEnds) => 0,
+        None | Some(Event::BodyBegins { .. } | Event::MessageEnds | Event::Preface) => 0,
         Some(Event::HeadBegins { .. }) => met::HEAD_BEGINS,
         Some(Event::HeadEnds { .. }) => {
             let bad = framer.flags() & framer::flag::BAD_STATUS != 0;

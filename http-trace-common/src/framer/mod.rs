@@ -202,6 +202,9 @@ pub enum Event {
     },
     /// A body (with its trailers) is complete.
     MessageEnds,
+    /// What was taken since the head began is a PROXY protocol header, version 1 or 2, before the
+    /// direction's first message (HAProxy, The PROXY protocol, §2).
+    Preface,
     /// Bytes that are no HTTP/1.x where a start line was due; the phase is now `Unsure`.
     NotHttp {
         /// Whether a message had been framed in this direction before.
@@ -276,6 +279,12 @@ mod line {
     pub const SIZE_DIGITS: u8 = 14;
     /// Chunk data is over; its line end is due.
     pub const DATA_END: u8 = 15;
+
+    // PROXY protocol version 2.
+    /// In its header; `pos` bytes from the fifth of the signature are matched.
+    pub const PREFACE: u8 = 16;
+    /// In its addresses, `remaining` bytes.
+    pub const PREFACE_DATA: u8 = 17;
 }
 
 const ROLE_UNKNOWN: u8 = 0;

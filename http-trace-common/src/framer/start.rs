@@ -1,8 +1,8 @@
 //! Start lines: of a message that is due, and of one that may stand where a body would.
 
 use super::{
-    BYTES_PER_STEP, Event, Framer, MethodKind, Phase, ROLE_REQUEST, ROLE_RESPONSE, Span, Step,
-    Window, flag, line, words,
+    BYTES_PER_STEP, Event, Framer, MethodKind, Phase, ROLE_REQUEST, ROLE_RESPONSE, ROLE_UNKNOWN,
+    Span, Step, Window, flag, line, words,
 };
 use crate::start_line::{
     MAX_METHOD, SUFFIX_AFTER_METHOD, SUFFIX_MEMORY, SUFFIX_NONE, is_sp_http_1, is_token,
@@ -35,6 +35,8 @@ impl Framer {
                         skipped = letters + 1;
                     }
                 }
+            } else if b == 0 && self.may_have_preface() && self.flags & flag::LEADING_CRLF != 0 {
+                self.line = line::PREFACE;
             } else {
                 return self.not_http(0);
             }
@@ -44,6 +46,8 @@ impl Framer {
             line::STATUS => self.status_prefix(window, at, end),
             line::METHOD => self.method(window, at, end),
             line::TARGET => self.target(window, at, end),
+            line::PREFACE => self.preface(window, at, end),
+            line::PREFACE_DATA => self.preface_data(at, end),
             _ => {
                 let (taken, found) = self.line_end(window, at, end);
                 if found {
@@ -157,7 +161,7 @@ impl Framer {
             if is_sp_http_1(window.word(e - 9)) && window.byte(e - 1).is_ascii_digit() {
                 return self.request_line_ends(taken);
             }
-            return self.not_http(taken);
+            return self.other_line_ends(taken);
         }
         let mut i = if known > SUFFIX_MEMORY {
             stop - SUFFIX_MEMORY
@@ -179,8 +183,79 @@ impl Framer {
         if suffix_complete(self.pos) {
             self.request_line_ends(taken)
         } else {
-            self.not_http(taken)
+            self.other_line_ends(taken)
         }
+    }
+
+    /// A line that began as a request line does and is none.
+    #[inline(always)]
+    fn other_line_ends(&mut self, taken: u32) -> Step {
+        const PROXY: u64 = 0x50_524f_5859;
+        if self.value == PROXY && self.may_have_preface() {
+            return self.preface_ends(taken);
+        }
+        self.not_http(taken)
+    }
+
+    /// Whether no message has begun yet, so that a PROXY protocol header may.
+    #[inline(always)]
+    const fn may_have_preface(&self) -> bool {
+        self.flags & flag::FRAMED == 0 && self.role == ROLE_UNKNOWN
+    }
+
+    #[inline(always)]
+    fn preface_ends(&mut self, taken: u32) -> Step {
+        self.phase = Phase::Idle as u8;
+        self.line = line::BEGIN;
+        self.flags = 0;
+        Step {
+            taken,
+            span: Span::Head,
+            event: Some(Event::Preface),
+        }
+    }
+
+    /// Version 2 from the fifth byte of its signature, whose first four are blank lines: the rest
+    /// of the signature, version and command, family, and the length of what follows.
+    #[inline(always)]
+    fn preface<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
+        /// NUL CR LF `QUIT` LF.
+        const SIGNATURE: u64 = u64::from_le_bytes(*b"\0\r\nQUIT\n");
+        let mut n = 0;
+        while n < BYTES_PER_STEP && at + n < end {
+            let b = window.byte(at + n);
+            let pos = self.pos & 15;
+            let fits = match pos {
+                0..8 => (SIGNATURE >> (8 * u32::from(pos))) as u8 == b,
+                8 => b >> 4 == 2,
+                _ => true,
+            };
+            if !fits {
+                return self.not_http(n);
+            }
+            n += 1;
+            self.pos = pos + 1;
+            self.remaining = (self.remaining << 8 | u64::from(b)) & 0xffff;
+            if pos == 11 {
+                if self.remaining == 0 {
+                    return self.preface_ends(n);
+                }
+                self.line = line::PREFACE_DATA;
+                break;
+            }
+        }
+        Step::took(n, Span::Head)
+    }
+
+    #[inline(always)]
+    fn preface_data(&mut self, at: u32, end: u32) -> Step {
+        let left = end - at;
+        if u64::from(left) < self.remaining {
+            self.remaining -= u64::from(left);
+            return Step::took(left, Span::Head);
+        }
+        let taken = self.remaining as u32;
+        self.preface_ends(taken)
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use http_trace_common::filter::HandBack;
 use http_trace_common::flow::FlowKey;
 use http_trace_common::walk::Encap;
 
-use crate::event::{LossUnit, Output};
+use crate::event::{Forwarded, LossUnit, Output};
 use crate::flow::alias::{Aliases, Copy, Sightings};
 use crate::flow::table::Id;
 use crate::stats::{Losses, Stats};
@@ -159,6 +159,8 @@ pub(crate) struct Context<'a> {
     pub interfaces: &'a mut Interfaces,
     /// Tags and tunnels by the number that records bear.
     pub encaps: &'a HashMap<u32, Arc<Encap>>,
+    /// By connection: who is behind the proxy that opened it, by PROXY protocol.
+    pub proxied: &'a mut HashMap<u64, Forwarded>,
     pub ports: &'a mut Ports,
     pub attempts: &'a mut Attempts,
     /// The connection's place in the table.

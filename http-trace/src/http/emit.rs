@@ -262,7 +262,7 @@ fn blank(
         server: of_server,
         nat_client,
         nat_server,
-        forwarded: None,
+        forwarded: cx.proxied.get(&facts.number).copied(),
         time_ns: 0,
         request_start_ns: request.map(|request| request.start_ns),
         request_end_ns: request.and_then(|request| request.end_ns),

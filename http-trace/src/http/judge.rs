@@ -15,6 +15,7 @@ pub(crate) use self::half::{Half, begins_message, unreadable};
 use super::connection::Facts;
 use super::context::Context;
 use super::emit::{self, How};
+use super::preface;
 use super::transaction::Exchanges;
 use crate::event::{BodyEnd, NoResponse};
 use crate::flow::Origin;
@@ -110,6 +111,13 @@ impl Judge {
                 Some(Event::HeadEnds { head, body }) => {
                     let raw = self.take_head(d, bytes.get(head_from..at).unwrap_or_default(), cx);
                     self.head_ends(facts, cx, d, raw, head, body, origin);
+                }
+                Some(Event::Preface) => {
+                    let raw = self.take_head(d, bytes.get(head_from..at).unwrap_or_default(), cx);
+                    if let Some(source) = preface::source(&raw) {
+                        cx.proxied.entry(facts.number).or_insert(source);
+                    }
+                    self.clear(d);
                 }
                 Some(Event::NotHttp { .. }) => {
                     let mut start = std::mem::take(&mut self.halves[d].head);
@@ -348,7 +356,10 @@ impl Judge {
                 self.abandon(facts, cx, d);
                 self.doubt(facts, cx, d);
             }
-            Event::HeadBegins { .. } | Event::HeadEnds { .. } | Event::NotHttp { .. } => {}
+            Event::HeadBegins { .. }
+            | Event::HeadEnds { .. }
+            | Event::Preface
+            | Event::NotHttp { .. } => {}
         }
     }
 

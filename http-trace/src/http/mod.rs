@@ -4,6 +4,7 @@
 //! - [`head`]: decoded heads; [`decode`] makes them, [`target`] takes a request's target apart,
 //!   [`fields`] what single fields say.
 //! - [`context`]: what the modules below are given from outside.
+//! - `preface`: PROXY protocol before the first message.
 //! - `transaction`: exchanges in flight; `order`: which response answers which request.
 //! - `emit`: from an exchange to its event.
 //! - `judge`: framing of both directions; decides what was a message.
@@ -17,5 +18,6 @@ pub mod fields;
 pub mod head;
 pub(crate) mod judge;
 pub(crate) mod order;
+mod preface;
 pub mod target;
 pub(crate) mod transaction;

@@ -1,6 +1,6 @@
 //! Messages: what RFC 9110 and 9112 say of framing, pairing and the exchanges around a response.
 
-use crate::talk::{Bench, MS, START_NS, Talk, check, get, ok};
+use crate::talk::{Bench, MS, START_NS, Side, Talk, check, get, ok};
 use http_trace::pipeline::{Emit, PipelineConfig};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -33,6 +33,40 @@ fn one_exchange_after_another() {
         talk = talk.s(std::str::from_utf8(&[byte]).expect("ASCII"));
     }
     check("a byte a segment", &talk, &["GET /1 -> 200 OK 5 Length"]);
+}
+
+#[test]
+fn a_proxy_protocol_header_is_no_message_and_names_the_client() {
+    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x0a\0\0\x02\x12\x34\0\x50";
+    for preface in [&b"PROXY TCP4 203.0.113.9 10.0.0.2 4660 80\r\n"[..], V2] {
+        // In the segment of the first request, and alone.
+        for together in [true, false] {
+            let mut first = preface.to_vec();
+            let mut talk = Talk::open();
+            if !together {
+                talk = talk.send(Side::Client, &first, 0);
+                first.clear();
+            }
+            first.extend_from_slice(get("/1").as_bytes());
+            let talk = talk
+                .send(Side::Client, &first, 0)
+                .s(&ok("hello"))
+                .c(&get("/2"))
+                .s(&ok(""));
+            check(
+                "proxied",
+                &talk,
+                &["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 0 Length"],
+            );
+            let mut bench = Bench::new(PipelineConfig::default());
+            bench.push_all(&talk.segs);
+            bench.finish();
+            for event in &bench.events {
+                let forwarded = event.forwarded.map(|f| (f.ip.to_string(), f.port));
+                assert_eq!(forwarded, Some(("203.0.113.9".to_owned(), Some(4660))));
+            }
+        }
+    }
 }
 
 #[test]
@@ -156,7 +190,7 @@ fn an_unsolicited_408_answers_nothing() {
     );
     // The request crossed it on the way: the server had not seen it.
     let talk = Talk::open().c(&get("/1")).s(&ok("a"));
-    let late = talk.seg(crate::talk::Side::Server, timeout.as_bytes());
+    let late = talk.seg(Side::Server, timeout.as_bytes());
     let talk = talk.c(&get("/2")).push(late);
     check(
         "crossing",
