@@ -35,3 +35,25 @@ pub mod scenes;
 pub mod seen;
 pub mod tcp;
 pub mod visits;
+
+use http_trace_common::record::{Record, flag};
+
+/// What of a record must be equal, whichever filter made it and wherever: all but time, CPU,
+/// interface, hook and socket.
+pub fn essence(record: &Record<'_>) -> String {
+    let h = record.header;
+    format!(
+        "{:x?}:{} > {:x?}:{} seq {} ack {} skip {}..{} copies {} flags {:x} {}",
+        h.src,
+        h.src_port,
+        h.dst,
+        h.dst_port,
+        h.seq,
+        h.ack,
+        h.skip_from,
+        h.skip_to,
+        h.retransmissions,
+        h.flags & !flag::EGRESS,
+        record.bytes.escape_ascii()
+    )
+}

@@ -1,0 +1,161 @@
+//! The filter in the kernel and on the host over frames that BPF_PROG_TEST_RUN does not take: a
+//! page and more, as offloads make them. They are sent on one end of a veth pair; the program hangs
+//! on the other. Such skbs are not linear, either.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use http_trace::capture::Frames;
+use http_trace::host_filter::HostFilter;
+use http_trace::probe::interfaces::Wanted;
+use http_trace::probe::{Options, Probe};
+use http_trace_common::config::FilterConfig;
+use http_trace_common::counter::Counter;
+use http_trace_common::filter::Context;
+use http_trace_common::record::Hook;
+use http_trace_common::walk::{self, LinkType};
+use http_trace_tests::essence;
+use http_trace_tests::need::{self, skipped};
+use http_trace_tests::netns::Namespace;
+
+/// What BPF_PROG_TEST_RUN takes; without a larger frame a capture is `kernel_host`'s.
+const TEST_RUN_TAKES: usize = 3500;
+/// The greatest MTU of a veth, and an Ethernet header.
+const LARGEST: usize = 65_535 + 14;
+
+/// Frames of a capture that has some that only a veth takes, and none that it does not.
+fn frames(capture: &Path) -> Option<Vec<Vec<u8>>> {
+    let mut frames = Frames::open(&[capture.to_owned()]);
+    let mut all = Vec::new();
+    let mut large = false;
+    while let Some(frame) = frames.next_frame() {
+        let fits =
+            (14..=LARGEST).contains(&frame.data.len()) && frame.data.len() as u32 == frame.wire_len;
+        if frame.link != LinkType::ETHERNET || !fits {
+            return None;
+        }
+        large |= frame.data.len() > TEST_RUN_TAKES;
+        all.push(frame.data.to_vec());
+    }
+    large.then_some(all)
+}
+
+/// What the host's filter makes of the frames.
+fn by_host(frames: &[Vec<u8>]) -> Vec<String> {
+    let mut filter = HostFilter::new(FilterConfig::DEFAULT);
+    let mut records = Vec::new();
+    for (i, frame) in frames.iter().enumerate() {
+        if let Ok(segment) = walk::ethernet(&frame[..], 0) {
+            // The kernel's clock hardly moves between two of these frames, so neither does this.
+            let context = Context {
+                time_ns: (1 << 40) + i as u64,
+                interface: 1,
+                wire_len: frame.len() as u32,
+                egress: false,
+                hook: Hook::Tc,
+            };
+            filter.push(frame, &segment, &context, &mut |record| {
+                records.push(essence(&record))
+            });
+        }
+    }
+    records
+}
+
+/// What the kernel's filter makes of the frames as they come in on `inject1`. Runs in the namespace.
+fn by_kernel(frames: &[Vec<u8>]) -> Vec<String> {
+    let options = Options {
+        hooks: vec![Hook::Tc],
+        interfaces: Wanted::new(&["inject1".to_owned()], &[]).expect("a name"),
+        tc_mode: Default::default(),
+        settings: Default::default(),
+        own: Default::default(),
+    };
+    let (mut probe, _) = Probe::start(options).expect("a probe");
+    let mut sender = Command::new(need::program("python3").expect("python3"))
+        .args(["-c", include_str!("../src/inject.py"), "inject0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut to = sender.stdin.take().expect("a pipe");
+    let mut records = Vec::new();
+    // The system may send something of its own on a new device, never TCP.
+    for frame in frames {
+        to.write_all(&(frame.len() as u32).to_be_bytes())
+            .expect("written");
+        to.write_all(frame).expect("written");
+        probe.drain(|record| records.push(essence(&record)));
+    }
+    drop(to);
+    let output = sender.wait_with_output().expect("python3 ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.trim(), format!("sent {}", frames.len()));
+    let patience = Instant::now() + Duration::from_secs(30);
+    while probe.counters.get(Counter::Packets) < frames.len() as u64 {
+        assert!(Instant::now() < patience, "frames did not arrive");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    while probe.drain(|record| records.push(essence(&record))) > 0 {}
+    records
+}
+
+fn check(folder: &Path, least: usize) {
+    let namespace = Namespace::new("injected").expect("a namespace");
+    namespace
+        .ip("link add inject0 mtu 65535 type veth peer name inject1 mtu 65535")
+        .expect("a pair");
+    for end in ["inject0", "inject1"] {
+        namespace.ip(&format!("link set {end} up")).expect("up");
+    }
+    let mut captures: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("captures")
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .filter(|path| path.is_file())
+        .collect();
+    captures.sort();
+    let (mut compared, mut records) = (0, 0);
+    for capture in captures {
+        let Some(frames) = frames(&capture) else {
+            continue;
+        };
+        let expected = by_host(&frames);
+        let got = namespace.enter(|| by_kernel(&frames)).expect("inside");
+        for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            assert_eq!(got, expected, "{}, record {}", capture.display(), i + 1);
+        }
+        assert_eq!(got.len(), expected.len(), "{}", capture.display());
+        compared += 1;
+        records += got.len();
+    }
+    println!("{compared} captures, {records} records: kernel and host agree");
+    assert!(
+        compared >= least,
+        "only {compared} captures could be compared"
+    );
+}
+
+#[test]
+fn on_our_own_captures() {
+    if !need::root() {
+        return skipped("root", "injected::on_our_own_captures");
+    }
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("captures"), 1);
+}
+
+#[test]
+fn on_the_public_corpus() {
+    if !need::root() {
+        return skipped("root", "injected::on_the_public_corpus");
+    }
+    let corpus = std::env::var_os("HTTP_TRACE_CORPUS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"),
+        PathBuf::from,
+    );
+    if !corpus.join("pcap").is_dir() {
+        return skipped("the public corpus", "injected::on_the_public_corpus");
+    }
+    check(&corpus.join("pcap"), 1);
+}
