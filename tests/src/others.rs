@@ -153,7 +153,8 @@ CustomLog /dev/stdout json
     .replace("%{bytes}n0", "1")
 }
 
-/// HAProxy, whose count of bytes is of what it was given and not of what it sends, on this port before a server of the same namespace.
+/// HAProxy on this port before a server of the same namespace. Its count of bytes is of what the
+/// server gave it, and is left out.
 pub fn haproxy(namespace: &Namespace, port: u16, backend: SocketAddr) -> Result<Server> {
     let folder = tempfile::tempdir()?;
     let configuration = folder.path().join("haproxy.cfg");

@@ -39,7 +39,6 @@ const BLIND: &[(&str, &str, &str)] = &[
         "skb_gso",
         "the kernel does not let a socket filter read the number of segments",
     ),
-    ("xdp", "skb_gso", "XDP comes before segments are merged"),
 ];
 
 impl Lane {
@@ -152,8 +151,11 @@ fn other(lane: Lane, bed: Bed, server: others::Server) {
     let seen = others::visit(&bed.pair.client, lane.v4()).expect("visits");
     let log = server.stop().expect("a log");
     assert_eq!(log.len(), seen, "{log:#?}");
-    let outcome = bed.stop().expect("an outcome");
+    let mut outcome = bed.stop().expect("an outcome");
     outcome.check_clean();
+    // The harness itself asked whether the server listens, where the cgroup hook sees that too.
+    let responses = &mut outcome.report.responses;
+    responses.retain(|seen| !seen.client.ip().is_loopback());
     nothing(log_differences_at(lane.port, &outcome.report, &log));
 }
 
