@@ -180,7 +180,34 @@ impl Agent {
     }
 
     /// Asks it to end as Ctrl-C does and reads all it wrote.
-    pub fn stop(mut self) -> Result<Outcome> {
+    pub fn stop(self) -> Result<Outcome> {
+        let events = self.folder.path().join("events.jsonl");
+        let mut text = Vec::new();
+        let mut outcome = self.end(|| {
+            text = std::fs::read(&events)?;
+            Ok(())
+        })?;
+        outcome.report = Report::read(&text)?;
+        Ok(outcome)
+    }
+
+    /// [`Agent::stop`] for more than memory holds: `line` is given each line that it wrote, and the
+    /// outcome's report stays empty.
+    pub fn stop_with(self, mut line: impl FnMut(&[u8])) -> Result<Outcome> {
+        let events = self.folder.path().join("events.jsonl");
+        self.end(|| {
+            let mut file = BufReader::with_capacity(1 << 20, std::fs::File::open(&events)?);
+            let mut text = Vec::new();
+            while file.read_until(b'\n', &mut text)? > 0 {
+                line(text.strip_suffix(b"\n").unwrap_or(&text));
+                text.clear();
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends it; `read` reads what it wrote.
+    fn end(mut self, read: impl FnOnce() -> Result<()>) -> Result<Outcome> {
         self.signal(Signal::INT)?;
         let asked = Instant::now();
         let end = asked + Duration::from_secs(60);
@@ -201,11 +228,10 @@ impl Agent {
             let _ = reader.join();
         }
         self.said.extend(self.lines.try_iter());
-        let text = std::fs::read(self.folder.path().join("events.jsonl"))?;
-        let said = std::mem::take(&mut self.said);
+        read()?;
         Ok(Outcome {
-            report: Report::read(&text)?,
-            said,
+            report: Report::default(),
+            said: std::mem::take(&mut self.said),
             status,
             start: self.start,
             stop,

@@ -6,9 +6,12 @@
 //! - [`flood`]: captures that are meant to exhaust the reader.
 //! - [`tcp`], [`mangle`], [`pcap`]: scenes as segments, what a network does to them, and files.
 //! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
-//! - [`routed`]: a router that translates addresses, between a client and a server.
+//! - [`routed`]: a router that translates addresses, between a client and a server; [`detour`]: a
+//!   second way between two ends, which the tracer does not see.
 //! - [`play`], [`nginx`], [`node`], [`others`], [`client`], [`visits`]: scenes on real sockets, real servers, and what
 //!   real clients ask of them.
+//! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
+//!   output.
 //! - [`empty`]: a program that does nothing, to measure others against.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers.
@@ -17,10 +20,12 @@
 pub mod agent;
 pub mod bed;
 pub mod client;
+pub mod detour;
 pub mod empty;
 pub mod flood;
 pub mod generate;
 pub mod judged;
+pub mod ledger;
 pub mod mangle;
 pub mod need;
 pub mod netns;
@@ -29,6 +34,7 @@ pub mod node;
 pub mod others;
 pub mod pcap;
 pub mod play;
+pub mod pusher;
 pub mod routed;
 pub mod scene;
 pub mod scenes;

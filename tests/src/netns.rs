@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -53,7 +54,7 @@ impl Namespace {
         self.enter(|| run(command))?
     }
 
-    /// Starts a command in this namespace; it is killed when the value is dropped.
+    /// Starts a command in this namespace; it is ended when the value is dropped.
     pub fn spawn(&self, command: &mut Command) -> Result<Running> {
         self.enter(|| Running::start(command))?
     }
@@ -232,7 +233,7 @@ impl Pair {
     }
 }
 
-/// A program that the test started; killed when dropped.
+/// A program that the test started; ended when dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -283,6 +284,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Asked first: what it has started itself ends with it, as nginx's workers do.
+        let _ = self.signal(Signal::TERM);
+        for _ in 0..100 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

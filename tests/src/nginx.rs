@@ -95,6 +95,12 @@ impl Nginx {
         Ok(std::fs::read(self.folder.path().join("access.log"))?)
     }
 
+    /// Bytes of the access log that are written out; nginx writes a quarter of a MiB at once.
+    pub fn logged(&self) -> u64 {
+        let log = std::fs::metadata(self.folder.path().join("access.log"));
+        log.map_or(0, |log| log.len())
+    }
+
     /// The contents of a file below its document root.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join("www").join(name)
@@ -122,10 +128,14 @@ pub fn wait_for_port(
 
 /// Reads an access log.
 pub fn read_log(text: &[u8]) -> Result<Vec<LogLine>> {
+    log_lines(text).collect()
+}
+
+/// The lines of an access log, one by one.
+pub fn log_lines(text: &[u8]) -> impl Iterator<Item = Result<LogLine>> {
     text.split(|b| *b == b'\n')
         .filter(|line| !line.is_empty())
         .map(log_line)
-        .collect()
 }
 
 fn log_line(line: &[u8]) -> Result<LogLine> {

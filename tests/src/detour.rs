@@ -1,0 +1,69 @@
+//! A second link between the two ends of a [`Pair`], by which chosen packets go that nobody on the
+//! first is to see.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::netns::{Namespace, Pair, address, run};
+use crate::routed::nft;
+
+/// The mark of packets that take it (`meta mark set` in a chain of type `route`).
+pub const MARK: u32 = 77;
+
+/// Adds the link `veth1` and the rule that leads marked packets over it.
+pub fn add(pair: &Pair) -> Result<()> {
+    let (client, server) = (pair.client.name(), pair.server.name());
+    let mut link = Command::new("ip");
+    link.args(["link", "add", "name", "veth1", "netns", client]);
+    link.args(["type", "veth", "peer", "name", "veth1", "netns", server]);
+    run(&mut link)?;
+    for namespace in [&pair.client, &pair.server] {
+        namespace.ip("link set veth1 up")?;
+        namespace.ip("route add 10.77.0.0/24 dev veth1 table 77")?;
+        namespace.ip(&format!("rule add fwmark {MARK} lookup 77"))?;
+        // Packets come in by another link than answers would leave by.
+        let loose = "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done";
+        namespace.run(Command::new("sh").args(["-c", loose]))?;
+    }
+    // No question who is behind the link: its answer could take the other one.
+    for (here, there, far) in [
+        (&pair.client, &pair.server, address::SERVER_V4),
+        (&pair.server, &pair.client, address::CLIENT_V4),
+    ] {
+        let mac = mac_of(there)?;
+        here.ip(&format!("neigh add {far} lladdr {mac} dev veth1"))?;
+    }
+    Ok(())
+}
+
+/// The hardware address of `veth1`, as `ip` shows it (/sys may be another namespace's).
+fn mac_of(namespace: &Namespace) -> Result<String> {
+    let shown = namespace.ip("-o link show veth1")?;
+    let shown = String::from_utf8(shown.stdout)?;
+    let mut words = shown.split_whitespace();
+    words.by_ref().find(|word| *word == "link/ether");
+    let mac = words.next().context("a hardware address")?;
+    Ok(mac.to_owned())
+}
+
+/// From here on, packets that `namespace` sends over TCP and that match `which` (nftables) take the
+/// detour.
+pub fn lead(namespace: &Namespace, which: &str) -> Result<()> {
+    nft(
+        namespace,
+        &format!(
+            "table ip detour {{
+                chain out {{
+                    type route hook output priority mangle;
+                    ip protocol tcp {which} meta mark set {MARK}
+                }}
+            }}"
+        ),
+    )
+}
+
+/// From here on none does.
+pub fn end(namespace: &Namespace) -> Result<()> {
+    nft(namespace, "delete table ip detour")
+}

@@ -1,0 +1,324 @@
+//! A busy server's access log against a busy tracer's output, event by event, without keeping
+//! either in memory as more than numbers.
+//!
+//! Every target ends in a number that is unlike all others, after a `?`, and every response names
+//! its target in a header field, so that a wrong pair shows by itself.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::nginx::log_lines;
+
+/// A line of the log.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// The number in its target.
+    id: u64,
+    /// Number of the request within its connection, from 1.
+    number: u64,
+    status: u16,
+    time_ms: u64,
+    seen: bool,
+    /// With its request.
+    paired: bool,
+}
+
+/// The connection of a client.
+#[derive(Debug, Default)]
+struct Connection {
+    lines: Vec<Line>,
+    /// Where the number is in `lines`.
+    place: HashMap<u64, usize>,
+    /// How many events there were.
+    events: usize,
+}
+
+/// The log, and what became of each of its lines.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    connections: HashMap<SocketAddr, Connection>,
+    /// Losses that were told: what, how many, from and to, Unix ms.
+    pub losses: Vec<Told>,
+    /// Events that contradict the log, or themselves.
+    pub wrong: Vec<String>,
+    /// Events whose request was not seen, as they say.
+    pub without_request: u64,
+    /// Events that are not at their line's place in the connection.
+    pub misplaced: u64,
+    lines: usize,
+}
+
+/// A loss that was told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What was counted.
+    pub unit: String,
+    /// Where it was lost.
+    pub place: String,
+    /// How many.
+    pub count: u64,
+    /// From, Unix ms.
+    pub since_ms: u64,
+    /// To, Unix ms.
+    pub until_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    event: Kind<'a>,
+    source: End,
+    #[serde(default)]
+    http: Http,
+    #[serde(default)]
+    url: Option<Url>,
+    http_trace: Ours,
+}
+
+#[derive(Deserialize)]
+struct Kind<'a> {
+    kind: &'a str,
+}
+
+#[derive(Deserialize)]
+struct End {
+    ip: IpAddr,
+    port: u16,
+}
+
+#[derive(Deserialize, Default)]
+struct Http {
+    response: Option<Response>,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    status_code: Option<u16>,
+    #[serde(default)]
+    headers: HashMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Url {
+    original: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Ours {
+    #[serde(default)]
+    ordinal: u64,
+    #[serde(default)]
+    missing: Vec<String>,
+}
+
+/// The number at a target's end.
+fn id(target: &str) -> Option<u64> {
+    target.rsplit_once('?')?.1.parse().ok()
+}
+
+impl Ledger {
+    /// From nginx's access log.
+    pub fn new(log: &[u8]) -> Result<Self> {
+        let mut ledger = Ledger::default();
+        for line in log_lines(log) {
+            let line = line?;
+            let of_client = ledger.connections.entry(line.client).or_default();
+            of_client.lines.push(Line {
+                id: id(&line.target).with_context(|| format!("no number in {line:?}"))?,
+                number: line.number,
+                status: line.status,
+                time_ms: line.time_ms,
+                seen: false,
+                paired: false,
+            });
+            ledger.lines += 1;
+        }
+        for connection in ledger.connections.values_mut() {
+            connection.lines.sort_by_key(|line| line.number);
+            let ids = connection.lines.iter().map(|line| line.id);
+            connection.place = ids.enumerate().map(|(place, id)| (id, place)).collect();
+        }
+        Ok(ledger)
+    }
+
+    /// How many lines the log has.
+    pub const fn len(&self) -> usize {
+        self.lines
+    }
+
+    /// Whether that is none.
+    pub const fn is_empty(&self) -> bool {
+        self.lines == 0
+    }
+
+    /// Takes a line of the tracer's json.
+    pub fn see(&mut self, json: &[u8]) {
+        if let Err(why) = self.look(json) {
+            let text = String::from_utf8_lossy(json);
+            self.wrong.push(format!("{why:#}: {text}"));
+        }
+    }
+
+    fn look(&mut self, json: &[u8]) -> Result<()> {
+        let value = || serde_json::from_slice::<serde_json::Value>(json);
+        let event: Event<'_> = match serde_json::from_slice(json) {
+            Ok(event) => event,
+            Err(error) => {
+                let value = value()?;
+                anyhow::ensure!(value["event"]["kind"] == "pipeline_error", "{error}");
+                self.losses.push(told(&value)?);
+                return Ok(());
+            }
+        };
+        if event.event.kind == "pipeline_error" {
+            self.losses.push(told(&value()?)?);
+            return Ok(());
+        }
+        let client = SocketAddr::new(event.source.ip, event.source.port);
+        let connection = self.connections.get_mut(&client);
+        let connection = connection.context("nobody asked from there")?;
+        let asked = event.url.and_then(|url| url.original);
+        let asked = asked.map(|target| id(&target).context("a target that nobody asked for"));
+        let asked = asked.transpose()?;
+        let Some(response) = event.http.response.filter(|r| r.status_code.is_some()) else {
+            let asked = asked.context("neither request nor response")?;
+            anyhow::ensure!(connection.place.contains_key(&asked), "nobody asked that");
+            return Ok(());
+        };
+        let named = response.headers.get("x-target").and_then(|all| all.first());
+        let named = named.and_then(|target| id(target)).context("no x-target")?;
+        match asked {
+            Some(asked) => anyhow::ensure!(asked == named, "a wrong pair"),
+            None => {
+                self.without_request += 1;
+                let told = event.http_trace.missing.iter().any(|m| m == "request");
+                anyhow::ensure!(told, "no request, and nothing said of it");
+            }
+        }
+        let place = connection.place.get(&named);
+        let place = *place.context("the server did not answer that there")?;
+        let line = connection.lines.get_mut(place).context("a line")?;
+        anyhow::ensure!(!line.seen, "told twice");
+        line.seen = true;
+        line.paired = asked.is_some();
+        anyhow::ensure!(response.status_code == Some(line.status), "another status");
+        if place != connection.events || event.http_trace.ordinal != line.number {
+            self.misplaced += 1;
+        }
+        connection.events += 1;
+        Ok(())
+    }
+
+    /// When the responses were logged of which there was no event, Unix ms, sorted.
+    pub fn missing(&self) -> Vec<u64> {
+        let lines = self.connections.values().flat_map(|c| &c.lines);
+        let mut missing: Vec<u64> = lines.filter(|l| !l.seen).map(|l| l.time_ms).collect();
+        missing.sort_unstable();
+        missing
+    }
+
+    /// Of the last `count` lines of each connection, those without an event that has its request.
+    pub fn unpaired_of_last(&self, count: usize) -> usize {
+        let last = |c: &Connection| {
+            let from = c.lines.len().saturating_sub(count);
+            let last = c.lines.iter().skip(from);
+            last.filter(|line| !line.paired).count()
+        };
+        self.connections.values().map(last).sum()
+    }
+
+    /// The times of missing responses that no told loss covers; the server's clock ticks coarsely,
+    /// so either end has `slack_ms` more.
+    pub fn uncovered(&self, slack_ms: u64) -> Vec<u64> {
+        let covered = |time: &u64| {
+            self.losses
+                .iter()
+                .any(|told| told.since_ms <= time + slack_ms && *time <= told.until_ms + slack_ms)
+        };
+        let missing = self.missing();
+        missing.into_iter().filter(|time| !covered(time)).collect()
+    }
+
+    /// Fails with the first contradictions, when there are any.
+    ///
+    /// # Panics
+    /// Then.
+    pub fn check(&self) {
+        let shown: Vec<_> = self.wrong.iter().take(10).map(String::as_str).collect();
+        assert!(
+            self.wrong.is_empty(),
+            "{} events contradict the log:\n{}",
+            self.wrong.len(),
+            shown.join("\n")
+        );
+    }
+
+    /// Fails unless there is one event for each line, in order, each with its request.
+    ///
+    /// # Panics
+    /// Then.
+    pub fn check_all(&self) {
+        self.check();
+        let missing = self.missing().len();
+        let (misplaced, without) = (self.misplaced, self.without_request);
+        assert_eq!(
+            (missing, misplaced, without),
+            (0, 0, 0),
+            "missing, out of order, without their request, of {}; losses {:?}",
+            self.lines,
+            self.losses
+        );
+    }
+}
+
+fn told(json: &serde_json::Value) -> Result<Told> {
+    let lost = &json["http_trace"]["lost"];
+    let text = |name: &str| lost[name].as_str().map(str::to_owned);
+    let told = || -> Option<Told> {
+        Some(Told {
+            unit: text("unit")?,
+            place: text("where")?,
+            count: lost["count"].as_u64()?,
+            since_ms: unix_ms(lost["since"].as_str()?)?,
+            until_ms: unix_ms(lost["until"].as_str()?)?,
+        })
+    };
+    told().with_context(|| format!("a loss that says too little: {json}"))
+}
+
+/// Unix milliseconds of `2026-11-20T06:40:07.123456789Z`.
+fn unix_ms(time: &str) -> Option<u64> {
+    let number = |at: std::ops::Range<usize>| time.get(at)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    // Days since 1 March of the year 0: the leap day is then the year's last.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    let days = year * 365 + leap_days + (153 * month + 2) / 5 + day - 1;
+    let days = days.checked_sub(719_468)?;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Some(seconds * 1000 + number(20..23).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (text, ms) in [
+            ("1970-01-01T00:00:00.000000000Z", 0),
+            ("2000-02-29T23:59:59.999000000Z", 951_868_799_999),
+            ("2026-11-20T06:40:07.123456789Z", 1_795_156_807_123),
+        ] {
+            assert_eq!(unix_ms(text), Some(ms), "{text}");
+        }
+    }
+}

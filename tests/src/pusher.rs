@@ -1,0 +1,145 @@
+//! Clients that ask as fast as a server answers: several connections, each with many requests in
+//! flight, every one with a number of its own in its target, and all answered before the end.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::netns::Namespace;
+
+/// How clients ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Push {
+    /// Connections, each with a thread of its own.
+    pub connections: u32,
+    /// Requests in one write.
+    pub depth: u32,
+    /// The next ones are sent before these are answered.
+    pub ahead: bool,
+    /// Numbers of this run's requests are unlike those of other runs with the same server.
+    pub run: u32,
+}
+
+/// Clients at work; they end on their own only by an error.
+#[derive(Debug)]
+pub struct Pushing<'a> {
+    answered: &'a AtomicU64,
+}
+
+impl Pushing<'_> {
+    /// Responses received so far.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more are answered.
+    ///
+    /// # Panics
+    /// When that takes more than a minute.
+    pub fn wait_for(&self, more: u64) {
+        let until = self.answered() + more;
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.answered() < until {
+            assert!(Instant::now() < end, "{} of {until}", self.answered());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Push {
+    /// Asks `server` from inside `namespace` while `during` runs, and a little longer, until every
+    /// request is answered. Returns how many that were.
+    pub fn run<T>(
+        self,
+        namespace: &Namespace,
+        server: SocketAddr,
+        during: impl FnOnce(&Pushing<'_>) -> T,
+    ) -> Result<(u64, T)> {
+        let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+        let ended = std::thread::scope(|scope| {
+            let clients = scope.spawn(|| {
+                namespace.enter(|| {
+                    std::thread::scope(|scope| {
+                        let client = |number| {
+                            let (stop, answered) = (&stop, &answered);
+                            move || self.client(number, server, stop, answered)
+                        };
+                        let clients: Vec<_> = (0..self.connections)
+                            .map(|number| scope.spawn(client(number)))
+                            .collect();
+                        clients
+                            .into_iter()
+                            .map(|client| client.join().expect("no panic in a client"))
+                            .collect::<Result<Vec<()>>>()
+                    })
+                })
+            });
+            let during = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                during(&Pushing {
+                    answered: &answered,
+                })
+            }));
+            stop.store(true, Ordering::Relaxed);
+            let clients = clients.join().expect("no panic among clients");
+            match during {
+                Ok(during) => clients.and_then(|clients| clients).map(|_| during),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })?;
+        Ok((answered.load(Ordering::Relaxed), ended))
+    }
+
+    fn client(
+        self,
+        number: u32,
+        server: SocketAddr,
+        stop: &AtomicBool,
+        answered: &AtomicU64,
+    ) -> Result<()> {
+        let mut stream = TcpStream::connect(server).context("connect")?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_nodelay(true)?;
+        let mut asked = 0;
+        let mut batch = |count: u32| -> String {
+            let one = |_| {
+                asked += 1;
+                let (run, number) = (self.run, number);
+                format!("GET /small.txt?{run}{number:02}{asked:08} HTTP/1.1\r\nHost: a\r\n\r\n")
+            };
+            (0..count).map(one).collect()
+        };
+        // The numbers are of one width, and so all responses of one length, which the first tells.
+        stream.write_all(batch(1).as_bytes()).context("send")?;
+        let mut first = vec![0; 64 << 10];
+        let mut length = 0;
+        let end = b"0123456789abcdef";
+        while !first.get(..length).is_some_and(|got| got.ends_with(end)) {
+            let room = first.get_mut(length..).context("a longer response")?;
+            let got = stream.read(room).context("the first answer")?;
+            anyhow::ensure!(got > 0, "the server closed");
+            length += got;
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+        let mut answers = vec![0; length * self.depth as usize];
+        if self.ahead {
+            stream.write_all(batch(self.depth).as_bytes())?;
+        }
+        loop {
+            let last = stop.load(Ordering::Relaxed);
+            if !(last && self.ahead) {
+                stream
+                    .write_all(batch(self.depth).as_bytes())
+                    .context("send")?;
+            }
+            stream.read_exact(&mut answers).context("answers")?;
+            anyhow::ensure!(answers.ends_with(end), "answers of other lengths");
+            answered.fetch_add(u64::from(self.depth), Ordering::Relaxed);
+            if last {
+                return Ok(());
+            }
+        }
+    }
+}
