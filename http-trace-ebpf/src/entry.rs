@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use http_trace_common::{
     counter::Counter,
-    filter::{self, Context, Scratch},
+    filter::{self, Context, RAW_STEPS, Scratch},
     record::Hook,
     walk::{self, tcp_flag},
 };
@@ -33,42 +33,42 @@ enum Link {
 /// TC ingress on a device with Ethernet headers. Linux 5.17 (`bpf_loop`); TCX from 6.6.
 #[classifier]
 pub fn http_trace_in(skb: TcContext) -> i32 {
-    look(Skb(skb.skb.skb), Link::Ethernet, Hook::Tc, false);
+    look::<_, true>(Skb(skb.skb.skb), Link::Ethernet, Hook::Tc, false);
     TC_ACT_UNSPEC
 }
 
 /// TC egress, as [`http_trace_in`].
 #[classifier]
 pub fn http_trace_out(skb: TcContext) -> i32 {
-    look(Skb(skb.skb.skb), Link::Ethernet, Hook::Tc, true);
+    look::<_, true>(Skb(skb.skb.skb), Link::Ethernet, Hook::Tc, true);
     TC_ACT_UNSPEC
 }
 
 /// TC ingress on a device without a link-layer header (tun, wireguard).
 #[classifier]
 pub fn http_trace_ip_in(skb: TcContext) -> i32 {
-    look(Skb(skb.skb.skb), Link::Ip, Hook::Tc, false);
+    look::<_, true>(Skb(skb.skb.skb), Link::Ip, Hook::Tc, false);
     TC_ACT_UNSPEC
 }
 
 /// TC egress on a device without a link-layer header.
 #[classifier]
 pub fn http_trace_ipout(skb: TcContext) -> i32 {
-    look(Skb(skb.skb.skb), Link::Ip, Hook::Tc, true);
+    look::<_, true>(Skb(skb.skb.skb), Link::Ip, Hook::Tc, true);
     TC_ACT_UNSPEC
 }
 
 /// What enters sockets of a cgroup and those below it. 1 lets it go on.
 #[cgroup_skb(ingress)]
 pub fn http_trace_cg_in(skb: SkBuffContext) -> i32 {
-    look(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, false);
+    look::<_, true>(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, false);
     1
 }
 
 /// What sockets of a cgroup and those below it send.
 #[cgroup_skb(egress)]
 pub fn http_trace_cgout(skb: SkBuffContext) -> i32 {
-    look(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, true);
+    look::<_, true>(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, true);
     1
 }
 
@@ -76,28 +76,80 @@ pub fn http_trace_cgout(skb: SkBuffContext) -> i32 {
 /// on every device: 0 keeps every packet out of the socket's queue.
 #[socket_filter]
 pub fn http_trace_sock(skb: SkBuffContext) -> i64 {
-    // PACKET_OUTGOING (linux/if_packet.h).
-    // SAFETY: the context is valid.
-    let outgoing = unsafe { (*skb.skb.skb).pkt_type } == 4;
-    look(
-        SocketSkb(skb.skb.skb),
-        Link::Ip,
-        Hook::SocketFilter,
-        outgoing,
-    );
-    0
+    look_at_socket::<true>(&skb)
 }
 
 /// XDP, ingress only. Linux 5.18 (`bpf_xdp_load_bytes`).
 #[xdp(frags)]
 pub fn http_trace_xdp(context: XdpContext) -> u32 {
-    look(Xdp(context.ctx), Link::Ethernet, Hook::Xdp, false);
+    look::<_, true>(Xdp(context.ctx), Link::Ethernet, Hook::Xdp, false);
     XDP_PASS
+}
+
+// The same for kernels without bpf_loop: nothing is framed in the kernel. Linux 5.8 (the ring buffer).
+
+/// [`http_trace_in`] without framing.
+#[classifier]
+pub fn http_trace_hin(skb: TcContext) -> i32 {
+    look::<_, false>(Skb(skb.skb.skb), Link::Ethernet, Hook::Tc, false);
+    TC_ACT_UNSPEC
+}
+
+/// [`http_trace_out`] without framing.
+#[classifier]
+pub fn http_trace_hout(skb: TcContext) -> i32 {
+    look::<_, false>(Skb(skb.skb.skb), Link::Ethernet, Hook::Tc, true);
+    TC_ACT_UNSPEC
+}
+
+/// [`http_trace_ip_in`] without framing.
+#[classifier]
+pub fn http_trace_hipi(skb: TcContext) -> i32 {
+    look::<_, false>(Skb(skb.skb.skb), Link::Ip, Hook::Tc, false);
+    TC_ACT_UNSPEC
+}
+
+/// [`http_trace_ipout`] without framing.
+#[classifier]
+pub fn http_trace_hipo(skb: TcContext) -> i32 {
+    look::<_, false>(Skb(skb.skb.skb), Link::Ip, Hook::Tc, true);
+    TC_ACT_UNSPEC
+}
+
+/// [`http_trace_cg_in`] without framing.
+#[cgroup_skb(ingress)]
+pub fn http_trace_hcgi(skb: SkBuffContext) -> i32 {
+    look::<_, false>(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, false);
+    1
+}
+
+/// [`http_trace_cgout`] without framing.
+#[cgroup_skb(egress)]
+pub fn http_trace_hcgo(skb: SkBuffContext) -> i32 {
+    look::<_, false>(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, true);
+    1
+}
+
+/// [`http_trace_sock`] without framing.
+#[socket_filter]
+pub fn http_trace_hsoc(skb: SkBuffContext) -> i64 {
+    look_at_socket::<false>(&skb)
+}
+
+/// 0 keeps the packet out of the socket's queue.
+#[inline(always)]
+fn look_at_socket<const FRAMES: bool>(skb: &SkBuffContext) -> i64 {
+    let skb = skb.skb.skb;
+    // PACKET_OUTGOING (linux/if_packet.h).
+    // SAFETY: the context is valid.
+    let outgoing = unsafe { (*skb).pkt_type } == 4;
+    look::<_, FRAMES>(SocketSkb(skb), Link::Ip, Hook::SocketFilter, outgoing);
+    0
 }
 
 /// Finds the TCP segment and lets the filter decide what of it the host must see.
 #[inline(always)]
-fn look<P: Packet>(packet: P, link: Link, hook: Hook, egress: bool) {
+fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress: bool) {
     count(Counter::Packets, 1);
     let everywhere = matches!(hook, Hook::Cgroup | Hook::SocketFilter);
     if everywhere && !is_wanted_interface(packet.ifindex()) {
@@ -125,7 +177,7 @@ fn look<P: Packet>(packet: P, link: Link, hook: Hook, egress: bool) {
     if config.count_skbs != 0 && segment.payload_len > 0 {
         count_kind(&packet, link, hook);
     }
-    let Some(slot) = Claimed::new() else {
+    let Some(slot) = Claimed::new::<FRAMES>() else {
         return count(Counter::ScratchBusy, 1);
     };
     // SAFETY: reads a clock.
@@ -142,7 +194,15 @@ fn look<P: Packet>(packet: P, link: Link, hook: Hook, egress: bool) {
         (*slot.0).segment = segment;
         (*slot.0).context = context;
     }
-    let mut env = Kernel { packet, time_ns };
+    if !FRAMES {
+        ship(packet, slot.1);
+        return slot.release();
+    }
+    let mut env = Kernel::<P> {
+        packet,
+        time_ns,
+        slot: slot.1,
+    };
     if packet.begin(slot.0) {
         // SAFETY: as above.
         let scratch = unsafe { &raw mut (*slot.0).scratch };
@@ -154,6 +214,22 @@ fn look<P: Packet>(packet: P, link: Link, hook: Hook, egress: bool) {
     // SAFETY: as above.
     filter::finish(unsafe { &mut (*slot.0).scratch }, &mut env, config);
     slot.release();
+}
+
+/// Ships what the filter lets through without framing it.
+#[inline(always)]
+fn ship(packet: impl Packet, index: u32) {
+    let mut all = 1;
+    if packet.plain_begin(index) {
+        let mut steps = 0;
+        while steps < RAW_STEPS && packet.plain_step(index) {
+            steps += 1;
+        }
+        if steps == RAW_STEPS {
+            all = 0;
+        }
+    }
+    packet.plain_finish(index, all);
 }
 
 /// Counts what kind of skb this is.

@@ -6,18 +6,18 @@ use aya_ebpf::{
 };
 use http_trace_common::{
     counter::Counter,
-    filter::{BLOCK_BYTES, Block, Claim, Env, Flow, HandBack, Scratch, Syn},
+    filter::{self, BLOCK_BYTES, Block, Claim, Env, Flow, HandBack, Scratch, Syn},
     flow::FlowKey,
     record::HEADER_LEN,
 };
 
 use crate::{
     insn::{add, compare_exchange, fetch_add, mask},
-    maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, count, this_cpu},
+    maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, count, is_own, this_cpu},
     packet::Packet,
     verified::{
-        verified_find_lf, verified_frame_step, verified_is_own, verified_prepare_record,
-        verified_write_record,
+        plain_ends_request_line, verified_find_lf, verified_frame_step, verified_is_own,
+        verified_prepare_record, verified_write_record,
     },
 };
 
@@ -27,15 +27,19 @@ const CLAIM_TRIES: u32 = 24;
 const UNSURE_BYTES_PER_S: u64 = 32 << 20;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// The environment of one packet.
-pub struct Kernel<P> {
+/// The environment of one packet. Without `FRAMES` it does with what Linux 5.8 has.
+pub struct Kernel<P, const FRAMES: bool = true> {
     /// The packet.
     pub packet: P,
     /// When it was seen.
     pub time_ns: u64,
+    /// Index of the scratch slot at work.
+    pub slot: u32,
 }
 
-impl<P: Packet> Env for Kernel<P> {
+impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
+    const FRAMES: bool = FRAMES;
+
     #[inline(always)]
     fn mask(value: u32, bits: u32) -> u32 {
         mask(value, bits)
@@ -69,7 +73,21 @@ impl<P: Packet> Env for Kernel<P> {
     #[inline(always)]
     fn emit(&mut self, block: &mut Block) {
         (block.header.socket_cookie, block.header.cgroup_id) = self.packet.socket();
-        verified_write_record(block);
+        if FRAMES {
+            verified_write_record(block);
+        } else {
+            write_record::<false>(block);
+        }
+    }
+
+    #[inline(always)]
+    fn ends_request_line(&self, _block: &Block, len: u32) -> bool {
+        if FRAMES {
+            // Never asked with the framer.
+            false
+        } else {
+            plain_ends_request_line(self.slot, len) != 0
+        }
     }
 
     #[inline(always)]
@@ -81,7 +99,11 @@ impl<P: Packet> Env for Kernel<P> {
         skip_to: u32,
         extra: u16,
     ) {
-        verified_prepare_record(s, seq, skip_from, skip_to, extra.into());
+        if FRAMES {
+            verified_prepare_record(s, seq, skip_from, skip_to, extra.into());
+        } else {
+            filter::prepare_record(s, seq, skip_from, skip_to, extra);
+        }
     }
 
     #[inline(always)]
@@ -91,7 +113,11 @@ impl<P: Packet> Env for Kernel<P> {
 
     #[inline(always)]
     fn is_own(&self, key: &FlowKey) -> bool {
-        verified_is_own(key) != 0
+        if FRAMES {
+            verified_is_own(key) != 0
+        } else {
+            is_own(&key.a, key.a_port) || is_own(&key.b, key.b_port)
+        }
     }
 
     #[inline(always)]
@@ -103,6 +129,17 @@ impl<P: Packet> Env for Kernel<P> {
         // SAFETY: a map value, which stays mapped until this program ends; aligned to eight.
         unsafe {
             let word = &raw mut (*entry).claim;
+            if !FRAMES {
+                // No exchange before Linux 5.12. Two CPUs at once can make each other ship a
+                // segment twice or take it for a copy, which the host sees: nothing is declared to
+                // be body here.
+                if word.read_volatile() != 0 {
+                    return Claim::Refused;
+                }
+                word.write_volatile(ours);
+                copy_flow(flow, entry);
+                return Claim::Held;
+            }
             let mut found = compare_exchange(word, 0, ours);
             // On our own CPU the holder is what we interrupted: waiting would not help.
             let mut tries = 0;
@@ -202,14 +239,24 @@ impl<P: Packet> Env for Kernel<P> {
 
 /// Numbers a record and writes it to the ring buffer.
 #[inline(always)]
-pub fn write_record(block: &mut Block) {
+pub fn write_record<const ATOMIC: bool>(block: &mut Block) {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let header = &mut block.header;
     header.cpu = cpu as u16;
     if let Some(state) = this_cpu() {
-        // SAFETY: a per-CPU map value; atomic because a softirq may interrupt us here.
-        header.attempt = unsafe { fetch_add(&raw mut (*state).attempts, 1) } as u32;
+        // SAFETY: a per-CPU map value; atomic because a softirq may interrupt us here, which
+        // otherwise gives two records one number.
+        header.attempt = unsafe {
+            let attempts = &raw mut (*state).attempts;
+            if ATOMIC {
+                fetch_add(attempts, 1) as u32
+            } else {
+                let before = attempts.read_volatile();
+                attempts.write_volatile(before + 1);
+                before as u32
+            }
+        };
     }
     let len = if header.len >= BLOCK_BYTES {
         BLOCK_BYTES

@@ -17,7 +17,10 @@ use crate::{
     insn::{mask, opaque},
     maps::CGROUP_NETNS,
     scratch::Slot,
-    verified::{verified_begin_skb, verified_begin_socket, verified_begin_xdp},
+    verified::{
+        plain_begin_skb, plain_begin_sock, plain_finish_skb, plain_finish_sock, plain_step_skb,
+        plain_step_sock, verified_begin_skb, verified_begin_socket, verified_begin_xdp,
+    },
 };
 
 /// Where headers can lie. Larger than any chain of them that the walk follows.
@@ -40,6 +43,19 @@ pub trait Packet: PacketBytes + Copy {
     fn socket(&self) -> (u64, u64);
     /// [`http_trace_common::filter::begin`] over the slot.
     fn begin(&self, slot: *mut Slot) -> bool;
+    /// The same without framing, over the slot of an index; so the two below.
+    #[inline(always)]
+    fn plain_begin(&self, _index: u32) -> bool {
+        false
+    }
+    /// [`http_trace_common::filter::raw_step`].
+    #[inline(always)]
+    fn plain_step(&self, _index: u32) -> bool {
+        false
+    }
+    /// [`http_trace_common::filter::finish`]; `all` is 0 when not all was shipped.
+    #[inline(always)]
+    fn plain_finish(&self, _index: u32, _all: u32) {}
     /// What stands for its network namespace in flow keys; `own` is the agent's.
     #[inline(always)]
     fn netns(&self, own: u32) -> u32 {
@@ -69,6 +85,18 @@ impl PacketBytes for Skb {
 }
 
 impl Packet for Skb {
+    #[inline(always)]
+    fn plain_begin(&self, index: u32) -> bool {
+        plain_begin_skb(self.0, index) != 0
+    }
+    #[inline(always)]
+    fn plain_step(&self, index: u32) -> bool {
+        plain_step_skb(self.0, index) != 0
+    }
+    #[inline(always)]
+    fn plain_finish(&self, index: u32, all: u32) {
+        plain_finish_skb(self.0, index, all);
+    }
     #[inline(always)]
     fn begin(&self, slot: *mut Slot) -> bool {
         verified_begin_skb(self.0, slot) != 0
@@ -133,6 +161,18 @@ impl PacketBytes for SocketSkb {
 }
 
 impl Packet for SocketSkb {
+    #[inline(always)]
+    fn plain_begin(&self, index: u32) -> bool {
+        plain_begin_sock(self.0, index) != 0
+    }
+    #[inline(always)]
+    fn plain_step(&self, index: u32) -> bool {
+        plain_step_sock(self.0, index) != 0
+    }
+    #[inline(always)]
+    fn plain_finish(&self, index: u32, all: u32) {
+        plain_finish_sock(self.0, index, all);
+    }
     #[inline(always)]
     fn begin(&self, slot: *mut Slot) -> bool {
         verified_begin_socket(self.0, slot) != 0

@@ -26,18 +26,29 @@ pub struct Slot {
     pub context: Context,
 }
 
-/// A slot that is ours until it is dropped.
-pub struct Claimed(pub *mut Slot);
+/// A slot that is ours until it is released, and its index.
+pub struct Claimed(pub *mut Slot, pub u32);
 
 impl Claimed {
-    /// A free slot of this CPU.
+    /// A free slot of this CPU. Without `ATOMIC`, where the kernel has no exchange (before Linux
+    /// 5.12), reading and writing must do: what interrupts us in between has given back what it
+    /// took when we go on.
     #[inline(always)]
-    pub fn new() -> Option<Self> {
+    pub fn new<const ATOMIC: bool>() -> Option<Self> {
         for index in 0..SLOTS {
             let slot = SCRATCH.get_ptr_mut(index)?;
             // SAFETY: the slot is a map value: valid and aligned to eight bytes.
-            if unsafe { exchange(&raw mut (*slot).claim, 1) } == 0 {
-                return Some(Claimed(slot));
+            unsafe {
+                let claim = &raw mut (*slot).claim;
+                let was = if ATOMIC {
+                    exchange(claim, 1)
+                } else {
+                    claim.read_volatile()
+                };
+                if was == 0 {
+                    claim.write_volatile(1);
+                    return Some(Claimed(slot, index));
+                }
             }
         }
         None

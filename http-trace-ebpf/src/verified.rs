@@ -13,7 +13,7 @@ use http_trace_common::{
 
 use crate::{
     env::{Kernel, write_record},
-    maps::{config, is_own},
+    maps::{SCRATCH, config, is_own},
     packet::{Skb, SocketSkb, Xdp},
     scratch::Slot,
 };
@@ -75,7 +75,7 @@ pub extern "C" fn verified_is_own(key: *const FlowKey) -> u32 {
 pub extern "C" fn verified_write_record(block: *mut Block) -> u32 {
     // SAFETY: as above.
     if let Some(block) = unsafe { block.as_mut() } {
-        write_record(block);
+        write_record::<true>(block);
     }
     0
 }
@@ -91,7 +91,7 @@ macro_rules! begin {
                 return 0;
             };
             let time_ns = slot.context.time_ns;
-            let mut env = Kernel { packet: $packet(context), time_ns };
+            let mut env = Kernel::<_> { packet: $packet(context), time_ns, slot: 0 };
             let more = filter::begin(
                 &mut slot.scratch,
                 &mut env,
@@ -115,4 +115,95 @@ begin!(
 begin!(
     /// The first look at a segment, at XDP.
     verified_begin_xdp, Xdp, xdp_md
+);
+
+// Without framing. Before Linux 5.13 a global function takes the context and numbers only, so these
+// find the slot by its index.
+
+/// The slot of this index.
+#[inline(always)]
+fn slot<'a>(index: u32) -> Option<&'a mut Slot> {
+    // SAFETY: the caller holds the slot, and no reference to it while it calls.
+    SCRATCH
+        .get_ptr_mut(index)
+        .and_then(|slot| unsafe { slot.as_mut() })
+}
+
+/// Whether the first line of a slot's block ends as a request line does.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn plain_ends_request_line(index: u32, len: u32) -> u32 {
+    let Some(slot) = slot(index) else {
+        return 0;
+    };
+    u32::from(filter::ends_request_line::<Kernel<Skb, false>>(
+        &slot.scratch.block,
+        len,
+    ))
+}
+
+macro_rules! plain {
+    ($packet:ident, $begin:ident, $step:ident, $finish:ident) => {
+        /// The first look at a segment.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $begin(context: *mut __sk_buff, index: u32) -> u32 {
+            let Some(slot) = slot(index) else {
+                return 0;
+            };
+            let time_ns = slot.context.time_ns;
+            let mut env = Kernel::<_, false> {
+                packet: $packet(context),
+                time_ns,
+                slot: index,
+            };
+            let s = &mut slot.scratch;
+            let more = filter::begin(s, &mut env, config(), &slot.segment, &slot.context);
+            u32::from(more)
+        }
+
+        /// One block of it.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $step(context: *mut __sk_buff, index: u32) -> u32 {
+            let Some(slot) = slot(index) else {
+                return 0;
+            };
+            let time_ns = slot.context.time_ns;
+            let mut env = Kernel::<_, false> {
+                packet: $packet(context),
+                time_ns,
+                slot: index,
+            };
+            u32::from(filter::raw_step(&mut slot.scratch, &mut env))
+        }
+
+        /// Its end; `all` is 0 when not all of it was shipped.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $finish(context: *mut __sk_buff, index: u32, all: u32) -> u32 {
+            let Some(slot) = slot(index) else {
+                return 0;
+            };
+            let time_ns = slot.context.time_ns;
+            let mut env = Kernel::<_, false> {
+                packet: $packet(context),
+                time_ns,
+                slot: index,
+            };
+            if all == 0 {
+                filter::drop_rest(&mut slot.scratch, &mut env);
+            }
+            filter::finish(&mut slot.scratch, &mut env, config());
+            0
+        }
+    };
+}
+
+plain!(Skb, plain_begin_skb, plain_step_skb, plain_finish_skb);
+plain!(
+    SocketSkb,
+    plain_begin_sock,
+    plain_step_sock,
+    plain_finish_sock
 );

@@ -135,6 +135,8 @@ pub struct Limits {
 pub struct Kernel {
     /// TC programs hang at clsact, as below Linux 6.6.
     pub clsact: bool,
+    /// The programs leave all framing to the host, as below Linux 5.17.
+    pub host_framing: bool,
 }
 
 /// Everything that can be set, with defaults applied.
@@ -307,6 +309,9 @@ impl Config {
             kernel: Kernel {
                 clsact: s
                     .one("tc", word(&[("auto", false), ("clsact", true)]))?
+                    .unwrap_or(false),
+                host_framing: s
+                    .one("framing", word(&[("auto", false), ("host", true)]))?
                     .unwrap_or(false),
             },
             without_effect: without_effect.collect(),

@@ -10,7 +10,7 @@ use bytemuck::Zeroable;
 use http_trace_common::{
     config::FilterConfig,
     counter::{self, Counter},
-    filter::{self, Block, Claim, Context, Env, Flow, HandBack, Scratch, Syn},
+    filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn},
     flow::FlowKey,
     record::Record,
     walk::Segment,
@@ -34,6 +34,7 @@ pub struct Faults {
 #[derive(Debug)]
 pub struct HostFilter {
     config: FilterConfig,
+    frames: bool,
     scratch: Box<Scratch>,
     tables: Tables,
 }
@@ -59,10 +60,19 @@ impl HostFilter {
         Self::with_sizes(config, 65_536, 16_384)
     }
 
+    /// The filter of kernels that cannot frame: whole connections ship.
+    pub fn without_framing(config: FilterConfig) -> Self {
+        HostFilter {
+            frames: false,
+            ..Self::new(config)
+        }
+    }
+
     /// A filter that follows at most `max_flows` connections and remembers `max_syns` SYNs.
     pub fn with_sizes(config: FilterConfig, max_flows: usize, max_syns: usize) -> Self {
         HostFilter {
             config,
+            frames: true,
             scratch: Box::new(Scratch::zeroed()),
             tables: Tables {
                 flows: HashMap::default(),
@@ -97,12 +107,26 @@ impl HostFilter {
             self.tables.flows.remove(&segment.key);
         }
         self.tables.add(Counter::Packets, 1);
-        let mut env = HostEnv {
+        let s = &mut *self.scratch;
+        if !self.frames {
+            let mut env = HostEnv::<_, false> {
+                tables: &mut self.tables,
+                frame,
+                emit,
+            };
+            if filter::begin(s, &mut env, &self.config, segment, context) {
+                let more = (0..RAW_STEPS).all(|_| filter::raw_step(s, &mut env));
+                if more {
+                    filter::drop_rest(s, &mut env);
+                }
+            }
+            return filter::finish(s, &mut env, &self.config);
+        }
+        let mut env = HostEnv::<_, true> {
             tables: &mut self.tables,
             frame,
             emit,
         };
-        let s = &mut *self.scratch;
         if filter::begin(s, &mut env, &self.config, segment, context) {
             while filter::step(s, &mut env) {}
         }
@@ -155,13 +179,15 @@ impl Tables {
     }
 }
 
-struct HostEnv<'a, F> {
+struct HostEnv<'a, F, const FRAMES: bool> {
     tables: &'a mut Tables,
     frame: &'a [u8],
     emit: &'a mut F,
 }
 
-impl<F: FnMut(Record<'_>)> Env for HostEnv<'_, F> {
+impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
+    const FRAMES: bool = FRAMES;
+
     fn mask(value: u32, bits: u32) -> u32 {
         value & bits
     }

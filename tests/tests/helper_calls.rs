@@ -1,9 +1,15 @@
 //! Read-only, proved on the object that is shipped: every call of every program in it is decoded
 //! and held to a list of helpers that look and never touch.
 
-use http_trace::probe::loader::OBJECT;
+use std::collections::{BTreeMap, BTreeSet};
+
+use http_trace::probe::loader::{Framing, OBJECT, programs_of};
+use http_trace_common::record::Hook;
 use http_trace_tests::need;
-use object::{Object, ObjectSection, SectionKind};
+use object::{
+    Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SectionKind, SymbolIndex,
+    SymbolKind,
+};
 
 /// Helpers by number (linux/bpf.h), and why each is harmless.
 const ALLOWED: &[(i32, &str)] = &[
@@ -76,7 +82,7 @@ fn every_call_is_of_a_helper_that_only_looks() {
         );
     }
     let object = object::File::parse(OBJECT).expect("an ELF object");
-    let mut met = std::collections::BTreeSet::new();
+    let mut met = BTreeSet::new();
     let mut programs = 0;
     for section in object
         .sections()
@@ -141,4 +147,120 @@ fn calls_are_decoded() {
             (5, Call::Foreign(0xff)),
         ]
     );
+}
+
+/// What Linux 5.8 has of [`ALLOWED`]. The namespace's cookie is asked for where the loader has found
+/// the helper; elsewhere the verifier never comes to the call.
+const IN_5_8: &[i32] = &[1, 2, 3, 8, 26, 46, 79, 122, 125, 130];
+/// BPF_STX | BPF_ATOMIC, of 8 and of 4 bytes; with an immediate of 0 it adds and tells nothing,
+/// which is all there was before Linux 5.12.
+const ATOMIC: [u8; 2] = [0xdb, 0xc3];
+
+/// A function of the object: its section, and where in it.
+type Place = (usize, u64, u64);
+
+/// Functions of the object by their place, with their names.
+fn functions(object: &object::File<'_>) -> BTreeMap<Place, String> {
+    object
+        .symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)
+        .filter_map(|symbol| {
+            let section = symbol.section_index()?.0;
+            let place = (section, symbol.address(), symbol.size());
+            Some((place, symbol.name().ok()?.to_owned()))
+        })
+        .collect()
+}
+
+/// Functions that a function calls, by the relocations of its calls.
+fn callees(object: &object::File<'_>, code: &[u8], place: Place) -> Vec<(usize, u64)> {
+    let (section, address, size) = place;
+    let section = object
+        .section_by_index(SectionIndex(section))
+        .expect("a section");
+    let relocations: BTreeMap<u64, SymbolIndex> = section
+        .relocations()
+        .filter_map(|(at, relocation)| match relocation.target() {
+            RelocationTarget::Symbol(symbol) => Some((at, symbol)),
+            _ => None,
+        })
+        .collect();
+    let own_calls = calls(code)
+        .into_iter()
+        .filter(|(_, call)| *call == Call::Own);
+    own_calls
+        .map(|(at, _)| {
+            let at = address + at as u64 * 8;
+            assert!(at < address + size);
+            let offset = (at - address) as usize;
+            let immediate = code[offset + 4..offset + 8].try_into().expect("four bytes");
+            let ahead = i64::from(i32::from_le_bytes(immediate)) + 1;
+            match relocations.get(&at) {
+                // Relative to the symbol: the section's beginning, or the function itself.
+                Some(symbol) => {
+                    let symbol = object.symbol_by_index(*symbol).expect("a symbol");
+                    let section = symbol.section_index().expect("defined here").0;
+                    (section, symbol.address().wrapping_add_signed(ahead * 8))
+                }
+                None => (place.0, at.wrapping_add_signed(ahead * 8)),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn what_leaves_framing_to_the_host_needs_linux_5_8_and_no_more() {
+    if OBJECT.is_empty() {
+        return need::skipped(
+            "a compiler for BPF",
+            "what_leaves_framing_to_the_host_needs_linux_5_8_and_no_more",
+        );
+    }
+    let object = object::File::parse(OBJECT).expect("an ELF object");
+    let functions = functions(&object);
+    let entries: Vec<&str> = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup]
+        .into_iter()
+        .flat_map(programs_of)
+        .map(|name| Framing::Host.program(name))
+        .collect();
+    for entry in entries {
+        let start = functions.iter().find(|(_, name)| *name == entry);
+        let (start, _) = start.unwrap_or_else(|| panic!("{entry} is not in the object"));
+        let (mut open, mut met) = (vec![*start], BTreeSet::new());
+        let mut helpers = BTreeSet::new();
+        while let Some(place) = open.pop() {
+            if !met.insert(place) {
+                continue;
+            }
+            let (section, address, size) = place;
+            let data = object
+                .section_by_index(SectionIndex(section))
+                .expect("a section");
+            let code = data.data().expect("code");
+            let base = (address - data.address()) as usize;
+            let code = &code[base..base + size as usize];
+            for (_, call) in calls(code) {
+                match call {
+                    Call::Helper(number) => drop(helpers.insert(number)),
+                    Call::Own => {}
+                    Call::Foreign(kind) => panic!("{entry}: a foreign call, {kind}"),
+                }
+            }
+            for instruction in code.chunks_exact(8) {
+                let plain = instruction[4..8] == [0; 4];
+                assert!(
+                    !ATOMIC.contains(&instruction[0]) || plain,
+                    "{entry}: {}: an atomic operation of Linux 5.12",
+                    functions[&place]
+                );
+            }
+            for (section, at) in callees(&object, code, place) {
+                let callee = functions.keys().find(|f| f.0 == section && f.1 == at);
+                open.push(*callee.unwrap_or_else(|| panic!("{entry}: calls {section}:{at:#x}")));
+            }
+        }
+        let newer: Vec<&i32> = helpers.iter().filter(|h| !IN_5_8.contains(h)).collect();
+        assert!(newer.is_empty(), "{entry} calls helpers {newer:?}");
+        assert!(met.len() > 3 && helpers.contains(&130), "{entry}: {met:?}");
+    }
 }

@@ -70,6 +70,7 @@ fn by_kernel(frames: &[Vec<u8>]) -> Vec<String> {
         hooks: vec![Hook::Tc],
         interfaces: Wanted::new(&["inject1".to_owned()], &[]).expect("a name"),
         tc_mode: Default::default(),
+        host_framing: false,
         settings: Default::default(),
         own: Default::default(),
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use http_trace::capture::Frames;
 use http_trace::host_filter::HostFilter;
-use http_trace::probe::loader::Settings;
+use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
@@ -54,10 +54,17 @@ fn frames(capture: &Path) -> Option<Vec<Vec<u8>>> {
 }
 
 /// Both filters over the frames; each frame's records must agree. How many records there were.
-fn compare(name: &str, frames: &[Vec<u8>]) -> usize {
+fn compare(name: &str, frames: &[Vec<u8>], framing: Framing) -> usize {
+    let settings = Settings {
+        framing,
+        ..Settings::default()
+    };
     let mut kernel =
-        TestRun::new(&Settings::default(), Hook::Tc, PROGRAM).expect("the program loads");
-    let mut host = HostFilter::new(FilterConfig::DEFAULT);
+        TestRun::new(&settings, Hook::Tc, framing.program(PROGRAM)).expect("the program loads");
+    let mut host = match framing {
+        Framing::Kernel => HostFilter::new(FilterConfig::DEFAULT),
+        Framing::Host => HostFilter::without_framing(FilterConfig::DEFAULT),
+    };
     let mut records = 0;
     for (i, frame) in frames.iter().enumerate() {
         let mut by_kernel = Vec::new();
@@ -119,7 +126,9 @@ fn check(folder: &Path, least: usize) {
         let Some(frames) = frames(&capture) else {
             continue;
         };
-        records += compare(&capture.display().to_string(), &frames);
+        for framing in [Framing::Kernel, Framing::Host] {
+            records += compare(&capture.display().to_string(), &frames, framing);
+        }
         compared += 1;
     }
     println!("{compared} captures, {records} records: kernel and host agree");

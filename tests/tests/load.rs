@@ -1,6 +1,6 @@
 //! The shipped object passes the running kernel's verifier at every hook.
 
-use http_trace::probe::loader::{Settings, load, load_program, programs_of};
+use http_trace::probe::loader::{Framing, Settings, load, load_program, programs_of};
 use http_trace_common::record::Hook;
 use http_trace_tests::needs;
 
@@ -10,7 +10,12 @@ const HOOKS: [Hook; 4] = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp]
 fn every_program_passes_the_verifier() {
     needs!();
     let mut ebpf = load(&Settings::default(), &HOOKS).expect("maps");
-    for name in HOOKS.into_iter().flat_map(programs_of) {
+    let framing = HOOKS.into_iter().flat_map(programs_of).copied();
+    let host = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup]
+        .into_iter()
+        .flat_map(programs_of)
+        .map(|name| Framing::Host.program(name));
+    for name in framing.chain(host) {
         let start = std::time::Instant::now();
         load_program(&mut ebpf, name).unwrap_or_else(|error| panic!("{error:?}"));
         let info = ebpf

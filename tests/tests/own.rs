@@ -70,6 +70,7 @@ fn a_connection_of_the_agents_own_leaves_no_record() {
                 hooks: vec![Hook::Tc],
                 interfaces: Wanted::new(&[], &[]).expect("everything"),
                 tc_mode: TcMode::Auto,
+                host_framing: false,
                 settings: Settings::default(),
                 own: own.clone(),
             })

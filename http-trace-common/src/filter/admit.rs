@@ -3,13 +3,13 @@
 use bytemuck::Zeroable;
 
 use super::{
-    Block, Claim, Context, Continue, Env, Flow, Scratch, fill_header, known::unsure, mode,
-    other_side, ship_raw, side, side_flag,
+    Block, Claim, Context, Continue, Env, Flow, Scratch, View, fill_header, known::unsure, mode,
+    new_framer, other_side, ship_all, ship_raw, side, side_flag,
 };
 use crate::{
     config::FilterConfig,
     counter::Counter,
-    framer::{Framer, RequestQueue},
+    framer::{RequestQueue, Window},
     record::flag,
     start_line::{self, is_token},
     walk::{Segment, tcp_flag},
@@ -68,8 +68,8 @@ pub(super) fn admit<E: Env>(
         _ => {}
     }
     s.flow = Flow::zeroed();
-    s.flow.sides[0].framer = Framer::new();
-    s.flow.sides[1].framer = Framer::new();
+    s.flow.sides[0].framer = new_framer::<E>();
+    s.flow.sides[1].framer = new_framer::<E>();
     s.flow.generation = (context.time_ns >> 16) as u32;
     s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
     s.flow.interfaces = [context.interface, 0, 0, 0];
@@ -104,7 +104,11 @@ pub(super) fn admit<E: Env>(
                 other.flags |= side_flag::AT_START;
             }
         }
-        return insert(s, env);
+        let goes_on = insert(s, env);
+        if !E::FRAMES {
+            ship_all(s);
+        }
+        return goes_on;
     }
     s.flow.queue = RequestQueue::unknown();
     if first == First::Status {
@@ -116,8 +120,53 @@ pub(super) fn admit<E: Env>(
         s.record_flags |= u32::from(flag::HEAD_BEGINS);
         return unsure(s, env, config);
     }
+    if !E::FRAMES {
+        if !has_request_line(s, env) {
+            env.count(Counter::NotHttp, 1);
+            return false;
+        }
+        let goes_on = insert(s, env);
+        ship_all(s);
+        return goes_on;
+    }
     s.mode = mode::PROBE;
     true
+}
+
+/// The longest request line that is looked for without the framer.
+const REQUEST_LINE: u32 = 512;
+
+/// Whether the segment, which begins with a method and a blank, begins with a whole request line:
+/// what [`mode::PROBE`] finds with the framer.
+#[inline(always)]
+fn has_request_line<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    let len = if s.end < REQUEST_LINE {
+        s.end
+    } else {
+        REQUEST_LINE
+    };
+    if !env.load(&mut s.block, s.payload_offset, len) {
+        env.count(Counter::LoadFailed, 1);
+        return false;
+    }
+    env.ends_request_line(&s.block, len)
+}
+
+/// Whether the first line of a block's `len` bytes ends as a request line does.
+#[inline(always)]
+pub fn ends_request_line<E: Env>(block: &Block, len: u32) -> bool {
+    let view = View::<E>::new(block);
+    let mut state = start_line::SUFFIX_NONE;
+    let mut i = 0;
+    while i < REQUEST_LINE && i < len {
+        let b = view.byte(i);
+        if b == b'\n' {
+            return start_line::suffix_complete(state);
+        }
+        state = start_line::suffix_next(state, b);
+        i += 1;
+    }
+    false
 }
 
 #[inline(always)]

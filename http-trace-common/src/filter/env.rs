@@ -1,6 +1,8 @@
 //! What the filter asks of the place it runs in, and how it reads a block.
 
-use super::{BLOCK_BYTES, Block, Flow, HandBack, Scratch, Syn, frame_step, prepare_record};
+use super::{
+    BLOCK_BYTES, Block, Flow, HandBack, Scratch, Syn, ends_request_line, frame_step, prepare_record,
+};
 use crate::{
     counter::Counter,
     flow::FlowKey,
@@ -21,6 +23,10 @@ pub enum Claim {
 
 /// What the filter needs of the place it runs in.
 pub trait Env {
+    /// Whether the framer runs here. Without it, in kernels that cannot loop over a segment
+    /// (before Linux 5.17), each direction is `Unsure` from its first byte on: all of it ships
+    /// within the budget of such, nothing is declared to be body, and the host does all framing.
+    const FRAMES: bool = true;
     /// `value & bits` in a form that the verifier sees and the compiler keeps. `bits + 1` is a
     /// power of two.
     fn mask(value: u32, bits: u32) -> u32;
@@ -54,6 +60,13 @@ pub trait Env {
         Self: Sized,
     {
         find_lf::<Self>(block, at, end)
+    }
+    /// Calls [`ends_request_line`]; in the kernel as a function that is verified by itself.
+    fn ends_request_line(&self, block: &Block, len: u32) -> bool
+    where
+        Self: Sized,
+    {
+        ends_request_line::<Self>(block, len)
     }
     /// Copies `len` (1 to [`BLOCK_BYTES`]) bytes of the frame from `offset` to the block's start.
     fn load(&mut self, block: &mut Block, offset: u32, len: u32) -> bool;

@@ -114,6 +114,9 @@ pub(super) fn known_flow<E: Env>(
             return true;
         }
     }
+    if !E::FRAMES {
+        return unsure(s, env, config);
+    }
     let left = s.end.saturating_sub(s.at);
     if side(s).framer.skippable() >= u64::from(left) {
         // Nothing but body, as most segments of a download are: nothing to load, nothing to ship.
@@ -166,7 +169,7 @@ fn take_side(side: &mut Side, handed: &Handed) {
 /// A side whose framing is lost: everything ships, within a budget, until the host hands it back.
 #[inline(always)]
 pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) -> Continue {
-    if take_back(s, env) {
+    if E::FRAMES && take_back(s, env) {
         return true;
     }
     let n = s.end.saturating_sub(s.at);

@@ -7,6 +7,8 @@
 //!
 //! [`begin`] looks at the segment and the flow, [`step`] is called until it says `false`, and
 //! [`finish`] writes the flow back. The kernel drives `step` with `bpf_loop`, the host with `while`.
+//! Without the framer ([`Env::FRAMES`]) [`raw_step`] takes the place of `step`: at most
+//! [`RAW_STEPS`] of them ship a segment, and [`drop_rest`] counts what a larger one has left.
 
 mod admit;
 mod env;
@@ -15,12 +17,13 @@ mod state;
 mod steps;
 mod syn;
 
+pub use admit::ends_request_line;
 pub(crate) use env::View;
 pub use env::{Claim, Context, Env, find_lf};
 pub use state::{
     BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, met, mode, side_flag,
 };
-pub use steps::{frame_step, prepare_record, step};
+pub use steps::{drop_rest, frame_step, prepare_record, raw as raw_step, step};
 
 use bytemuck::Zeroable;
 
@@ -28,12 +31,17 @@ use crate::{
     config::FilterConfig,
     counter::Counter,
     flow::{Address, FlowKey, seq_distance},
+    framer::Framer,
     record::{self, flag},
     walk::{Segment, tcp_flag},
 };
 
 /// Whether any step remains to be taken.
 pub type Continue = bool;
+
+/// Steps that ship a segment of 64 KiB as it is: its blocks, one cut in two where it is new only in
+/// part, and the ends.
+pub const RAW_STEPS: u32 = 64 / (BLOCK_BYTES >> 10) + 4;
 
 /// First look at a segment: limits, SYNs, admission, what of it is new. `true` when [`step`] is to
 /// be called; [`finish`] must be called in any case.
@@ -217,10 +225,26 @@ pub(crate) fn other_side(s: &mut Scratch) -> &mut Side {
     }
 }
 
+/// The framer of a direction that is taken up.
+#[inline(always)]
+fn new_framer<E: Env>() -> Framer {
+    let mut framer = Framer::new();
+    if !E::FRAMES {
+        framer.lose();
+    }
+    framer
+}
+
 /// The whole segment ships as it is, without the flow's knowledge.
 #[inline(always)]
 fn ship_raw(s: &mut Scratch) {
     s.flow = Flow::zeroed();
+    ship_all(s);
+}
+
+/// The whole segment ships as it is.
+#[inline(always)]
+fn ship_all(s: &mut Scratch) {
     s.mode = mode::RAW;
     s.raw_end = s.end;
     s.frame_from = s.end;

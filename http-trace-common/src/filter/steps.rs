@@ -322,16 +322,16 @@ pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
     // A FIN or RST stands at its own place, which need not be where we are.
     let seq = if extra != 0 { end } else { next };
     let in_order = seq == next && own.flags & side_flag::KNOWN != 0;
-    let skip_from = if in_order { told } else { seq };
+    let skip_from = if in_order && E::FRAMES { told } else { seq };
     ship(s, env, seq, skip_from, seq, extra);
     if !in_order {
         side(s).told = told;
     }
 }
 
-/// Ships a block of the segment as it is.
+/// Ships a block of the segment as it is; `false` when the segment is done.
 #[inline(always)]
-fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if s.at >= s.raw_end {
         if s.frame_from >= s.end {
             return raw_done(s);
@@ -341,7 +341,7 @@ fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         s.loaded = 0;
         s.cursor = 0;
         // Above `next` an unsure side goes on as it is.
-        if side(s).framer.phase() == Phase::Unsure {
+        if !E::FRAMES || side(s).framer.phase() == Phase::Unsure {
             s.mode = mode::RAW;
             s.raw_end = s.end;
             s.frame_from = s.end;
@@ -366,7 +366,8 @@ fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let end = seq.wrapping_add(s.loaded);
     if s.held != 0 && !below {
         // What was skipped between the last record and here was proven to be body.
-        ship(s, env, seq, told, end, flag::UNFILTERED);
+        let skip_from = if E::FRAMES { told } else { seq };
+        ship(s, env, seq, skip_from, end, flag::UNFILTERED);
     } else {
         // Below the floor, or not ours: what the flow has told stays as it was.
         ship(s, env, seq, seq, end, flag::UNFILTERED);
@@ -376,6 +377,16 @@ fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     s.loaded = 0;
     s.cursor = 0;
     true
+}
+
+/// What a segment has left after [`super::RAW_STEPS`] is not seen by anybody, and counted.
+#[inline(always)]
+pub fn drop_rest<E: Env>(s: &mut Scratch, env: &mut E) {
+    env.count(Counter::UnsureDropped, 1);
+    env.count(Counter::UnsureDroppedBytes, s.end.saturating_sub(s.at));
+    raw_done(s);
+    let own = side(s);
+    own.told = own.next;
 }
 
 #[inline(always)]

@@ -2,9 +2,9 @@
 
 use bytemuck::Zeroable;
 
-use super::{Context, Env, Scratch, Side, Syn, fill_header, side, side_flag};
+use super::{Context, Env, Scratch, Side, Syn, fill_header, new_framer, side, side_flag};
 use crate::{
-    framer::{Framer, RequestQueue},
+    framer::RequestQueue,
     record::{HEADER_LEN, RecordHeader, flag},
     walk::{Segment, tcp_flag},
 };
@@ -133,7 +133,7 @@ pub(super) fn restart_on_new_connection<E: Env>(
         return;
     }
     let fresh = |first: u32| Side {
-        framer: Framer::new(),
+        framer: new_framer::<E>(),
         floor: first,
         next: first,
         told: first,

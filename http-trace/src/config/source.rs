@@ -93,6 +93,7 @@ pub const KEYS: &[Key] = &[
     bound("reorder-memory"),
     bound("response-timeout"),
     bound("tc"),
+    bound("framing"),
     Key {
         name: "own-endpoints",
         shape: Shape::List,

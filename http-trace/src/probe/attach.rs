@@ -25,7 +25,7 @@ use http_trace_common::record::Hook;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 
 use super::interfaces::{Interface, LinkLayer};
-use super::loader::{LoadError, load_program, programs_of};
+use super::loader::{Framing, LoadError, load_program, programs_of};
 
 /// Handle of our filters at clsact.
 const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 0x6874);
@@ -74,6 +74,7 @@ pub enum TcMode {
 #[derive(Debug, Default)]
 pub struct Attached {
     tc_mode: TcMode,
+    framing: Framing,
     /// By interface index.
     interfaces: BTreeMap<u32, OnInterface>,
     packet_socket: Option<OwnedFd>,
@@ -89,9 +90,10 @@ struct OnInterface {
 
 impl Attached {
     /// Nothing yet.
-    pub fn new(tc_mode: TcMode) -> Self {
+    pub fn new(tc_mode: TcMode, framing: Framing) -> Self {
         Attached {
             tc_mode,
+            framing,
             ..Attached::default()
         }
     }
@@ -112,10 +114,10 @@ impl Attached {
     /// [`AttachError`]
     pub fn host(&mut self, ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), AttachError> {
         if hooks.contains(&Hook::SocketFilter) {
-            self.packet_socket = Some(packet_socket(ebpf)?);
+            self.packet_socket = Some(packet_socket(ebpf, self.framing)?);
         }
         if hooks.contains(&Hook::Cgroup) {
-            self.cgroup = cgroup(ebpf)?;
+            self.cgroup = cgroup(ebpf, self.framing)?;
         }
         Ok(())
     }
@@ -141,6 +143,7 @@ impl Attached {
             LinkLayer::Ip => ("http_trace_ip_in", "http_trace_ipout"),
             LinkLayer::Other(_) => return Ok(false),
         };
+        let (ingress, egress) = (self.framing.program(ingress), self.framing.program(egress));
         let mut on = OnInterface::default();
         // XDP reads Ethernet frames only; elsewhere TC ingress takes its part.
         let xdp = xdp && interface.link == LinkLayer::Ethernet;
@@ -208,7 +211,10 @@ impl Attached {
 
 /// Takes off what an agent that was killed left at clsact, whichever of our programs it was.
 fn remove_left(interface: &str, place: TcAttachType) -> Result<(), TcError> {
-    for name in programs_of(Hook::Tc) {
+    let names = programs_of(Hook::Tc);
+    let all = [Framing::Kernel, Framing::Host]
+        .map(|framing| names.iter().map(move |n| framing.program(n)));
+    for name in all.into_iter().flatten() {
         match qdisc_detach_program(interface, place, name) {
             // An I/O error says that there is none.
             Ok(()) | Err(TcError::IoError(_)) => {}
@@ -247,9 +253,9 @@ fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<XdpL
 
 /// A packet socket over all interfaces, whose filter looks and queues nothing. Its packets begin
 /// with the IP header (SOCK_DGRAM), whatever the device.
-fn packet_socket(ebpf: &mut Ebpf) -> Result<OwnedFd, AttachError> {
-    const NAME: &str = "http_trace_sock";
-    load_program(ebpf, NAME)?;
+fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachError> {
+    let name = framing.program("http_trace_sock");
+    load_program(ebpf, name)?;
     let refused = |source: Box<dyn std::error::Error + Send + Sync>| AttachError::Refused {
         hook: "socket-filter",
         place: "a packet socket".to_owned(),
@@ -266,7 +272,7 @@ fn packet_socket(ebpf: &mut Ebpf) -> Result<OwnedFd, AttachError> {
         )
     };
     let program: &mut SocketFilter = ebpf
-        .program_mut(NAME)
+        .program_mut(name)
         .ok_or(LoadError::NoObject)?
         .try_into()
         .map_err(|error: ProgramError| refused(error.into()))?;
@@ -279,7 +285,7 @@ fn packet_socket(ebpf: &mut Ebpf) -> Result<OwnedFd, AttachError> {
 }
 
 /// Both directions of the root cgroup, which every socket is below.
-fn cgroup(ebpf: &mut Ebpf) -> Result<Vec<CgroupSkbLink>, AttachError> {
+fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<Vec<CgroupSkbLink>, AttachError> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let root = cgroup2_mount(&mounts).ok_or(AttachError::NoCgroup2)?;
     let refused = |source: Box<dyn std::error::Error + Send + Sync>| AttachError::Refused {
@@ -295,6 +301,7 @@ fn cgroup(ebpf: &mut Ebpf) -> Result<Vec<CgroupSkbLink>, AttachError> {
         ("http_trace_cg_in", CgroupSkbAttachType::Ingress),
         ("http_trace_cgout", CgroupSkbAttachType::Egress),
     ] {
+        let name = framing.program(name);
         load_program(ebpf, name)?;
         let program: &mut CgroupSkb = ebpf
             .program_mut(name)

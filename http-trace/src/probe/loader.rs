@@ -5,7 +5,8 @@ use std::{fs, io};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    programs::{CgroupSkb, ProgramError, SchedClassifier, SocketFilter, Xdp},
+    programs::{CgroupSkb, ProgramError, ProgramType, SchedClassifier, SocketFilter, Xdp},
+    sys::{BpfHelper, is_helper_supported},
     util::KernelVersion,
 };
 use http_trace_common::{config::FilterConfig, record::Hook};
@@ -13,6 +14,46 @@ use http_trace_common::{config::FilterConfig, record::Hook};
 /// The object that the build script made; empty when there was no compiler for it.
 pub static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/http-trace.bpf.o"));
+
+/// Who follows the framing of HTTP/1.x.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// The programs, which skip bodies: Linux 5.17.
+    #[default]
+    Kernel,
+    /// The host alone: the programs ship connections that begin as HTTP/1.x does, whole, within a
+    /// budget. Linux 5.8.
+    Host,
+}
+
+impl Framing {
+    /// What the running kernel can do: framing needs `bpf_loop`.
+    pub fn of_kernel() -> Self {
+        match is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_loop) {
+            Ok(false) => Framing::Host,
+            // When it does not tell, loading will.
+            Ok(true) | Err(_) => Framing::Kernel,
+        }
+    }
+
+    /// The program that takes the place of `program`, one of [`programs_of`].
+    pub fn program(self, program: &'static str) -> &'static str {
+        if self == Framing::Kernel {
+            return program;
+        }
+        match program {
+            "http_trace_in" => "http_trace_hin",
+            "http_trace_out" => "http_trace_hout",
+            "http_trace_ip_in" => "http_trace_hipi",
+            "http_trace_ipout" => "http_trace_hipo",
+            "http_trace_sock" => "http_trace_hsoc",
+            "http_trace_cg_in" => "http_trace_hcgi",
+            "http_trace_cgout" => "http_trace_hcgo",
+            // XDP has none: what it needs is newer.
+            other => other,
+        }
+    }
+}
 
 /// Sizes and limits, fixed for as long as the programs are loaded.
 #[derive(Clone, Debug)]
@@ -28,6 +69,8 @@ pub struct Settings {
     /// Whether only packets of interfaces in the map `INTERFACES` count, at hooks that are not of
     /// one interface.
     pub limit_interfaces: bool,
+    /// Who follows the framing.
+    pub framing: Framing,
     /// Whether the cgroup hook may ask for a packet's network namespace.
     pub cgroup_netns_helper: bool,
 }
@@ -40,6 +83,7 @@ impl Default for Settings {
             syns: 16_384,
             ring_bytes: 16 << 20,
             limit_interfaces: false,
+            framing: Framing::Kernel,
             cgroup_netns_helper: false,
         }
     }
@@ -75,6 +119,12 @@ pub enum LoadError {
         /// What to do.
         instead: &'static str,
     },
+    /// The hook has no program that leaves framing to the host.
+    #[error(
+        "{0} cannot leave the framing to the host, as this kernel needs it (no bpf_loop, Linux 5.17) \
+         or the setting `framing` asks for: use --hook tc"
+    )]
+    Framing(&'static str),
     /// bpf(2) itself is refused although the capabilities are there.
     #[error(
         "the kernel refuses bpf(2) ({0}): it is disabled, or a seccomp profile or security module \
@@ -130,7 +180,7 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
         return Err(LoadError::NoObject);
     }
     for &hook in hooks {
-        check_kernel(hook)?;
+        check_kernel(hook, settings.framing)?;
     }
     check_capabilities(hooks)?;
     let ring = settings
@@ -184,13 +234,21 @@ pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
 }
 
 /// Names that the kernel can tell of: what is missing in it for a hook.
-fn check_kernel(hook: Hook) -> Result<(), LoadError> {
+fn check_kernel(hook: Hook, framing: Framing) -> Result<(), LoadError> {
+    if hook == Hook::Xdp && framing == Framing::Host {
+        return Err(LoadError::Framing(hook.name()));
+    }
     let Ok(running) = KernelVersion::current() else {
         return Ok(());
     };
-    // bpf_loop and the ring buffer for all; bpf_xdp_load_bytes for XDP.
-    let (needs, floor, instead) = match hook {
-        Hook::Xdp => ("5.18", KernelVersion::new(5, 18, 0), "use --hook tc"),
+    // The ring buffer for all, bpf_loop to frame, bpf_xdp_load_bytes for XDP.
+    let (needs, floor, instead) = match (hook, framing) {
+        (Hook::Xdp, _) => ("5.18", KernelVersion::new(5, 18, 0), "use --hook tc"),
+        (_, Framing::Host) => (
+            "5.8",
+            KernelVersion::new(5, 8, 0),
+            "trace on a newer kernel, or read captures",
+        ),
         _ => (
             "5.17",
             KernelVersion::new(5, 17, 0),

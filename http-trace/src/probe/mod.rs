@@ -40,7 +40,7 @@ use clock::Clock;
 use counters::Counters;
 use flows::{Flows, HandedBack};
 use interfaces::{Interface, Interfaces, Wanted};
-use loader::{LoadError, Settings};
+use loader::{Framing, LoadError, Settings};
 use own::OwnMap;
 use ring::Ring;
 
@@ -55,7 +55,10 @@ pub struct Options {
     pub interfaces: Wanted,
     /// How TC programs are attached.
     pub tc_mode: TcMode,
-    /// Sizes and limits of the programs. The namespace is filled in by [`Probe::start`].
+    /// Leaves the framing to the host even if the kernel can do it.
+    pub host_framing: bool,
+    /// Sizes and limits of the programs. The namespace, and who does the framing, are filled in by
+    /// [`Probe::start`].
     pub settings: Settings,
     /// What is never traced.
     pub own: OwnSockets,
@@ -86,6 +89,7 @@ pub enum StartError {
 pub struct Probe {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
+    framing: Framing,
     wanted: Wanted,
     attached: Attached,
     interfaces: Interfaces,
@@ -128,9 +132,15 @@ impl Probe {
             hooks,
             interfaces: wanted,
             tc_mode,
+            host_framing,
             mut settings,
             own,
         } = options;
+        settings.framing = if host_framing {
+            Framing::Host
+        } else {
+            Framing::of_kernel()
+        };
         settings.filter.netns = own_netns();
         settings.cgroup_netns_helper = hooks.contains(&Hook::Cgroup)
             && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie)
@@ -157,8 +167,9 @@ impl Probe {
         let mut probe = Probe {
             ebpf,
             hooks,
+            framing: settings.framing,
             wanted,
-            attached: Attached::new(tc_mode),
+            attached: Attached::new(tc_mode, settings.framing),
             interfaces,
             names: BTreeMap::new(),
             limit,
@@ -188,6 +199,11 @@ impl Probe {
     pub fn drain(&mut self, to: impl FnMut(Record<'_>)) -> usize {
         self.clock.refresh();
         self.ring.drain(&self.clock, to)
+    }
+
+    /// Who follows the framing of HTTP/1.x.
+    pub const fn framing(&self) -> Framing {
+        self.framing
     }
 
     /// Whether nothing has come for a while.

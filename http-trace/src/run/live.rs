@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::own::{Excluded, OwnSockets};
 use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};
-use crate::probe::loader::Settings;
+use crate::probe::loader::{Framing, Settings};
 use crate::probe::{Notice, Options, Probe, clock};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
@@ -24,6 +24,11 @@ const UPKEEP_EVERY: Duration = Duration::from_millis(200);
 /// How often the programs' counters are: a loss is told within a second. Each is a system call,
 /// and an idle agent should cost nothing.
 const COUNTERS_EVERY: Duration = Duration::from_millis(600);
+
+/// Said where the programs do not frame.
+const HOST_FRAMING: &str = "the host does all framing (no bpf_loop before Linux 5.17, or as set): \
+    whole connections are shipped, bodies too, up to 32 MiB a second and CPU; what is beyond that \
+    is told as lost";
 
 /// Interfaces that the start line names; more are counted.
 const NAMED_INTERFACES: usize = 8;
@@ -78,6 +83,9 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         }
     }
     started(config, &start_line(&config.hooks, &traced));
+    if probe.framing() == Framing::Host && !config.quiet {
+        say(HOST_FRAMING);
+    }
     tell(config, &notices, false);
     for (index, name) in probe.interface_names() {
         engine.pipeline().set_interface(index, name);
@@ -131,8 +139,11 @@ fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
             next = engine.push(&record);
         }
     });
-    for (key, handed) in engine.pipeline().take_hand_backs() {
-        probe.handed_back.offer(&key, &handed);
+    let handed_back = engine.pipeline().take_hand_backs();
+    if probe.framing() == Framing::Kernel {
+        for (key, handed) in handed_back {
+            probe.handed_back.offer(&key, &handed);
+        }
     }
     if next == Next::Go && !probe.has_more() {
         next = engine.tick(now_ns);
@@ -190,6 +201,7 @@ fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
         } else {
             TcMode::Auto
         },
+        host_framing: config.kernel.host_framing,
         settings,
         own,
     })

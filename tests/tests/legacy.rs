@@ -1,0 +1,169 @@
+//! The programs for kernels that cannot frame (before Linux 5.17), forced on this one: whole
+//! connections ship and the host does all framing.
+//!
+//! What they report is what the framing programs report, as long as the budget lasts: 1 MiB a
+//! direction, then 32 MiB a second and CPU. What they can miss, each told or counted:
+//! - past the budget all segments but those that begin with a start line: heads that begin inside a
+//!   segment, or whose status line is split over segments, and the rest of heads that were begun;
+//! - on connections that are older than the agent, a request whose line is longer than 512 bytes or
+//!   split over segments: its response is the first that is seen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http_trace_tests::agent::Agent;
+use http_trace_tests::bed::{
+    Bed, UPSTREAM, log_differences, nothing, scene_differences, server_v4, server_v6,
+};
+use http_trace_tests::client::{Raw, curl, wrk};
+use http_trace_tests::netns::{Pair, address};
+use http_trace_tests::nginx::{LARGE, Nginx, Python};
+use http_trace_tests::play::Stage;
+use http_trace_tests::{needs, scenes, visits};
+
+const HOST: &[(&str, &str)] = &[("HTTP_TRACE_FRAMING", "host")];
+
+fn bed(options: &[&str]) -> Bed {
+    let pair = Pair::new(1500).expect("a pair");
+    let agent = Agent::start_with(&pair.server, options, HOST).expect("the agent");
+    Bed { pair, agent }
+}
+
+/// Keep-alive, HEAD, 404 and 5xx, 204, 304, chunked, pipelining, 100-continue, IPv4 and IPv6.
+#[test]
+fn nginx_as_curl_and_raw_clients_visit_it() {
+    needs!("nginx", "curl", "python3");
+    for hook in ["tc", "socket-filter", "cgroup"] {
+        let bed = bed(&["-i", "veth0", "--hook", hook, "-vv"]);
+        let _python = Python::start(&bed.pair.server, UPSTREAM.into()).expect("python");
+        let nginx = Nginx::start(&bed.pair.server, UPSTREAM.into()).expect("nginx");
+        visits::curls(&bed.pair.client, address::SERVER_V4).expect("curl");
+        visits::curls(&bed.pair.client, &format!("[{}]", address::SERVER_V6)).expect("curl");
+        visits::raws(&bed.pair.client, server_v4(80)).expect("raw");
+        visits::raws(&bed.pair.client, server_v6(80)).expect("raw");
+        let log = nginx.stop().expect("an access log");
+        let outcome = bed.stop().expect("an outcome");
+        outcome.check_clean();
+        nothing(log_differences(&outcome.report, &log));
+        assert_eq!(outcome.counter("body_skipped"), 0, "{hook}: it frames");
+        let said = outcome.said.join("\n");
+        assert!(said.contains("the host does all framing"), "{said}");
+    }
+}
+
+/// Status lines split at every byte, heads over several segments, close-delimited bodies, several
+/// heads in a segment, 1xx, trailers, hostile heads: every scene there is.
+#[test]
+fn scenes() {
+    needs!();
+    let bed = bed(&["-i", "veth0"]);
+    let stage = Stage::new(&bed.pair.client, &bed.pair.server, server_v4(8000)).expect("a stage");
+    let mut played = Vec::new();
+    for scene in scenes::all() {
+        let what = stage.play(&scene);
+        played.push((what.unwrap_or_else(|error| panic!("{error:#}")), scene));
+    }
+    let outcome = bed.stop().expect("an outcome");
+    outcome.check_clean();
+    nothing(scene_differences(&outcome.report, &played));
+}
+
+#[test]
+fn a_keep_alive_run() {
+    needs!("nginx", "wrk");
+    let bed = bed(&["-i", "veth0", "-p", "80"]);
+    let nginx = Nginx::start(&bed.pair.server, UPSTREAM.into()).expect("nginx");
+    let url = format!("http://{}/small.txt", address::SERVER_V4);
+    wrk(&bed.pair.client, &url, 1, 8, Duration::from_secs(1)).expect("wrk");
+    let log = nginx.stop().expect("an access log");
+    assert!(log.len() > 200, "{} requests are no load", log.len());
+    let outcome = bed.stop().expect("an outcome");
+    // A slow machine stays within the budget; a fast one says what it could not ship.
+    let lost = !outcome.report.losses.is_empty();
+    let wrong = log_differences(&outcome.report, &log);
+    assert!(wrong.is_empty() || lost, "{wrong:?}");
+}
+
+/// A connection that is older than the agent, from its next message on.
+#[test]
+fn a_connection_open_before_the_start() {
+    needs!("nginx");
+    let pair = Pair::new(1500).expect("a pair");
+    let nginx = Nginx::start(&pair.server, UPSTREAM.into()).expect("nginx");
+    let mut raw = Raw::connect(&pair.client, server_v4(80)).expect("a connection");
+    let get = |raw: &mut Raw, target: &str| {
+        raw.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .expect("sent");
+        raw.receive().expect("an answer");
+    };
+    get(&mut raw, "/before");
+    let agent = Agent::start_with(&pair.server, &["-i", "veth0"], HOST).expect("the agent");
+    // A line longer than what is looked for, then one that is not.
+    get(&mut raw, &format!("/{}", "x".repeat(600)));
+    get(&mut raw, "/after");
+    drop(raw);
+    drop(nginx.stop().expect("an access log"));
+    let report = agent
+        .wait_for(2, Duration::from_secs(10))
+        .expect("a report");
+    let requests: Vec<_> = report.responses.iter().map(|r| r.request.clone()).collect();
+    let after = Some(("GET".to_owned(), "/after".to_owned()));
+    assert_eq!(
+        requests,
+        [None, after],
+        "the first response came without its request"
+    );
+    assert!(agent.stop().expect("an outcome").status.success());
+}
+
+/// More than the budget in large bodies: what is reported is true, and what is missing is told.
+#[test]
+fn past_the_budget_nothing_is_invented_and_the_loss_is_told() {
+    needs!("nginx", "curl");
+    const DOWNLOADS: usize = 120;
+    let bed = bed(&["-i", "veth0", "-v"]);
+    let nginx = Nginx::start(&bed.pair.server, UPSTREAM.into()).expect("nginx");
+    let large = format!("http://{}/large.bin", address::SERVER_V4);
+    let small = format!("http://{}/small.txt", address::SERVER_V4);
+    let urls: Vec<&str> = (0..DOWNLOADS).flat_map(|_| [&*large, &*small]).collect();
+    let seen = curl(&bed.pair.client, &urls).expect("curl");
+    assert_eq!(seen.len(), 2 * DOWNLOADS);
+    assert!(seen.iter().step_by(2).all(|t| t.body == LARGE as u64));
+    let log = nginx.stop().expect("an access log");
+    let outcome = bed.stop().expect("an outcome");
+    let mut truth = BTreeMap::new();
+    for line in &log {
+        let what = (line.client, line.target.clone(), line.status);
+        *truth.entry(what).or_insert(0usize) += 1;
+    }
+    for response in &outcome.report.responses {
+        let status = response.status.expect("a status");
+        // A response without its request says so; one with a request has the right one.
+        let Some((_, target)) = &response.request else {
+            assert!(
+                response.missing.contains(&"request".to_owned()),
+                "{}",
+                response.json
+            );
+            continue;
+        };
+        let left = truth.get_mut(&(response.client, target.clone(), status));
+        let left = left.unwrap_or_else(|| panic!("never was: {}", response.json));
+        assert!(*left > 0, "once too often: {}", response.json);
+        *left -= 1;
+    }
+    let reported = outcome.report.responses.len();
+    let dropped = outcome.counter("unsure_dropped_bytes");
+    println!(
+        "{reported} of {} reported, {dropped} bytes dropped",
+        log.len()
+    );
+    assert!(reported <= log.len());
+    if dropped > 0 {
+        assert!(!outcome.report.losses.is_empty(), "{:?}", outcome.said);
+    } else {
+        nothing(log_differences(&outcome.report, &log));
+    }
+    // Start lines at a segment's beginning are exempt from the budget.
+    assert!(reported * 2 > log.len(), "{reported} of {}", log.len());
+}
