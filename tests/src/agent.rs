@@ -32,12 +32,17 @@ fn build() -> Result<PathBuf> {
     let profile = if release { "release" } else { "test" };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
+    // The features of dependencies are those of `cargo test --workspace` only when the same packages
+    // are chosen and some test is among the targets; otherwise half of them are built once more.
     command.args([
         "build",
-        "--package",
-        "http-trace",
+        "--workspace",
+        "--exclude",
+        "http-trace-ebpf",
         "--bin",
         "http-trace",
+        "--test",
+        "framer",
         "--profile",
         profile,
     ]);
