@@ -22,7 +22,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
                   of the environment (HTTP_TRACE_PORT=8080). What is typed wins over the \
                   environment, the environment over the file.\n\
                   Exit status: 0 done; 1 something was lost, or a file was unreadable or cut; \
-                  2 wrong usage, or it cannot start.",
+                  2 wrong usage, or it cannot start; 3 an alert of the level of --fail-on-alert.",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true
 )]
@@ -108,12 +108,29 @@ pub struct Options {
     /// Write only what has such a header, in the request or the response
     #[arg(long, value_name = "NAME=GLOB", help_heading = "What is written")]
     pub header: Vec<String>,
+    /// Write only what counted for these rules, and their alerts
+    #[arg(long, value_name = "ID", help_heading = "What is written")]
+    pub rule: Vec<String>,
     /// Write only what took at least this long, e.g. 100ms
     #[arg(long, value_name = "TIME", help_heading = "What is written")]
     pub min_latency: Option<String>,
     /// Stop after N response events were written
     #[arg(short, long, value_name = "N", help_heading = "What is written")]
     pub count: Option<String>,
+
+    /// Add the Sigma rules of this file, or of all .yml and .yaml files of this folder
+    #[arg(long, value_name = "PATH", help_heading = "Detection")]
+    pub rules: Vec<String>,
+    /// Leave a rule out, by its id
+    #[arg(long, value_name = "ID", help_heading = "Detection")]
+    pub disable_rule: Vec<String>,
+    /// Leave out the rules that are built in
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "Detection", hide_possible_values = true)]
+    pub no_builtin_rules: Option<String>,
+    /// End with status 3 when there was an alert of this level or above: info, low, medium, high, critical
+    #[arg(long, value_name = "LEVEL", help_heading = "Detection")]
+    pub fail_on_alert: Option<String>,
 
     /// json or pretty (times in UTC), to a file with :FILE; repeatable; default: pretty on a terminal, json otherwise
     #[arg(
@@ -186,8 +203,13 @@ impl Options {
             ("path", self.path.clone()),
             ("user-agent", self.user_agent.clone()),
             ("header", self.header.clone()),
+            ("rule", self.rule.clone()),
             ("min-latency", one(&self.min_latency)),
             ("count", one(&self.count)),
+            ("rules", self.rules.clone()),
+            ("disable-rule", self.disable_rule.clone()),
+            ("no-builtin-rules", one(&self.no_builtin_rules)),
+            ("fail-on-alert", one(&self.fail_on_alert)),
             ("output", self.output.clone()),
             ("headers", self.headers.clone()),
             ("request-headers", self.request_headers.clone()),

@@ -15,6 +15,7 @@ use http_trace_common::config::MAX_PORT_RANGES;
 use http_trace_common::record::Hook;
 
 use crate::cli::Cli;
+use crate::detect::rule::Level;
 use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
@@ -139,6 +140,21 @@ pub struct Kernel {
     pub host_framing: bool,
 }
 
+/// Which rules are at work, and what follows from their alerts.
+#[derive(Clone, Debug)]
+pub struct Detect {
+    /// Rule files and folders of them.
+    pub rules: Vec<PathBuf>,
+    /// Ids of rules that are left out.
+    pub disabled: Vec<String>,
+    /// Whether the rules that are compiled in are at work.
+    pub built_in: bool,
+    /// From which level on an alert makes the exit status 3.
+    pub fail_on: Option<Level>,
+    /// The most bytes for what is counted.
+    pub memory: usize,
+}
+
 /// Everything that can be set, with defaults applied.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -182,6 +198,8 @@ pub struct Config {
     pub quiet: bool,
     /// How much `pretty` shows.
     pub verbose: u8,
+    /// Detection.
+    pub detect: Detect,
     /// Bounds on memory and time.
     pub limits: Limits,
     /// How the kernel's programs are attached.
@@ -295,6 +313,15 @@ impl Config {
                     t.parse::<u8>().map_err(|_| "a number: 0, 1 or 2")
                 })?
                 .unwrap_or(0),
+            detect: Detect {
+                rules: s.all("rules", |t| Ok::<_, &str>(PathBuf::from(t)))?,
+                disabled: s.all("disable-rule", |t| Ok::<_, &str>(t.to_owned()))?,
+                built_in: !s.one("no-builtin-rules", value::boolean)?.unwrap_or(false),
+                fail_on: s.one("fail-on-alert", |t| {
+                    Level::named(t).ok_or("info, low, medium, high or critical")
+                })?,
+                memory: s.one("detect-memory", value::bytes)?.unwrap_or(64 << 20),
+            },
             limits: Limits {
                 output_queue: s.one("output-queue", value::bytes)?.unwrap_or(64 << 20),
                 flows: s.one("max-flows", value::positive)?.map(|n| n as usize),

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use http_trace_common::record::{Record, RecordHeader};
 
 use crate::config::{Config, Emit, Source};
+use crate::detect::rule::RuleSet;
+use crate::detect::{DetectStats, Detected, Detector, Settings};
 use crate::enrich::proxy::Trusted;
 use crate::event::Output;
 use crate::pipeline::{self, Pipeline, PipelineConfig};
@@ -23,6 +25,7 @@ const REMINDER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Engine {
     pipeline: Pipeline,
+    detector: Detector,
     outlet: Outlet,
     scope: Scope,
     trusted: Trusted,
@@ -42,6 +45,8 @@ pub struct Finished {
     pub written: Written,
     /// What the pipeline counted.
     pub stats: Stats,
+    /// What was counted about detection.
+    pub detect: DetectStats,
     /// Whether the run ended because the outputs had enough (`--count`, or nobody reads).
     pub had_enough: bool,
 }
@@ -51,13 +56,20 @@ impl Engine {
     ///
     /// # Errors
     /// An output that cannot be opened.
-    pub fn open(config: &Config, when_full: WhenFull) -> Result<Self, OpenError> {
+    pub fn open(config: &Config, rules: RuleSet, when_full: WhenFull) -> Result<Self, OpenError> {
         let reminder = (!config.quiet && std::io::stderr().is_terminal()).then(|| Reminder {
             next: Instant::now() + REMINDER,
             last: None,
         });
         Ok(Engine {
             pipeline: Pipeline::new(pipeline_config(config)),
+            detector: Detector::new(
+                rules,
+                Settings {
+                    live: config.source == Source::Live,
+                    memory: config.detect.memory,
+                },
+            ),
             outlet: Outlet::open(config, when_full)?,
             scope: config.scope.clone(),
             trusted: config.trusted.clone(),
@@ -83,16 +95,29 @@ impl Engine {
     /// Takes a record in, unless it is out of scope.
     pub fn push(&mut self, record: &Record<'_>) -> Next {
         if self.admits(record.header) {
-            self.pipeline
-                .push(record, &mut later(&self.trusted, &mut self.outlet));
+            let mut rest = Rest {
+                scope: &self.scope,
+                trusted: &self.trusted,
+                detector: &mut self.detector,
+                outlet: &mut self.outlet,
+            };
+            self.pipeline.push(record, &mut |output| rest.take(output));
         }
         self.next()
     }
 
     /// Time goes on without records.
     pub fn tick(&mut self, now_ns: u64) -> Next {
-        self.pipeline
-            .tick(now_ns, &mut later(&self.trusted, &mut self.outlet));
+        let mut rest = Rest {
+            scope: &self.scope,
+            trusted: &self.trusted,
+            detector: &mut self.detector,
+            outlet: &mut self.outlet,
+        };
+        self.pipeline.tick(now_ns, &mut |output| rest.take(output));
+        let outlet = &mut self.outlet;
+        self.detector
+            .tick(now_ns, &mut |detected| put(outlet, detected));
         self.next()
     }
 
@@ -120,11 +145,20 @@ impl Engine {
     pub fn finish(mut self) -> Finished {
         let had_enough = self.outlet.is_done();
         if !had_enough {
-            self.pipeline
-                .finish(&mut later(&self.trusted, &mut self.outlet));
+            let mut rest = Rest {
+                scope: &self.scope,
+                trusted: &self.trusted,
+                detector: &mut self.detector,
+                outlet: &mut self.outlet,
+            };
+            self.pipeline.finish(&mut |output| rest.take(output));
+            let outlet = &mut self.outlet;
+            self.detector.finish(&mut |detected| put(outlet, detected));
         }
         let stats = self.pipeline.stats().clone();
+        let detect = self.detector.stats();
         Finished {
+            detect,
             written: self.outlet.close(),
             stats,
             had_enough,
@@ -132,14 +166,38 @@ impl Engine {
     }
 }
 
-/// The stages after pairing: enrich, then what the outlet does.
-fn later<'a>(trusted: &'a Trusted, outlet: &'a mut Outlet) -> impl FnMut(Output) + use<'a> {
-    move |mut output| {
-        if let Output::Http(event) = &mut output {
-            trusted.name_client(event);
+/// What is right of the pipeline.
+struct Rest<'a> {
+    scope: &'a Scope,
+    trusted: &'a Trusted,
+    detector: &'a mut Detector,
+    outlet: &'a mut Outlet,
+}
+
+impl Rest<'_> {
+    fn take(&mut self, output: Output) {
+        match output {
+            // Rules see what is traced, whatever of it is written.
+            Output::Http(mut event) if self.scope.admits_event(&event) => {
+                self.trusted.name_client(&mut event);
+                let outlet = &mut *self.outlet;
+                self.detector
+                    .push(event, &mut |detected| put(outlet, detected));
+            }
+            Output::Http(_) => {}
+            Output::Loss(loss) => {
+                self.detector.note_loss(loss.until_ns);
+                self.outlet.take(Output::Loss(loss));
+            }
         }
-        outlet.take(output);
     }
+}
+
+fn put(outlet: &mut Outlet, detected: Detected) {
+    match detected {
+        Detected::Event(event) => outlet.take(Output::Http(event)),
+        Detected::Alert(mut alert) => outlet.alert(&mut alert),
+    };
 }
 
 impl Finished {
@@ -191,7 +249,17 @@ impl Finished {
             ("flows_evicted", stats.flows_evicted),
         ];
         let named: Vec<String> = named.map(|(name, n)| format!("{name} {n}")).into();
-        format!("judged: {}", named.join(", "))
+        let detect = &self.detect;
+        format!(
+            "judged: {}; detection: keys {}, bytes {}, evicted {}, refused {}, late {}, clamped {}",
+            named.join(", "),
+            detect.keys,
+            detect.bytes,
+            detect.turnover.evicted,
+            detect.turnover.refused,
+            detect.late,
+            detect.clamped,
+        )
     }
 }
 

@@ -145,6 +145,8 @@ pub struct HttpEvent {
     pub socket_cookie: Option<u64>,
     /// See `socket_cookie`.
     pub cgroup_id: Option<u64>,
+    /// Ids of the rules that this response counted for; filled in by detection.
+    pub rules: Vec<Arc<str>>,
 }
 
 impl HttpEvent {
@@ -185,6 +187,7 @@ impl HttpEvent {
             encap: None,
             socket_cookie: None,
             cgroup_id: None,
+            rules: Vec::new(),
         }
     }
 

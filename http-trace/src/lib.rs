@@ -13,6 +13,7 @@
 //! - [`recorded`] reads events that were recorded (lines of json, Zeek's http.log, access logs).
 //! - [`enrich`] says who is behind an event: the client behind trusted proxies.
 //! - [`own`] knows the agent's own sockets, which are never traced.
+//! - [`detect`] raises alerts over the events (reads rule files in [`detect::load`] only).
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`sink`] formats and writes (output files, standard output, and where alerts go).
 //! - [`pipeline`] judges, [`engine`] is the pipeline with its outputs.
@@ -26,6 +27,7 @@ pub mod capture;
 pub mod classify;
 pub mod cli;
 pub mod config;
+pub mod detect;
 pub mod engine;
 pub mod enrich;
 pub mod event;

@@ -4,6 +4,8 @@
 
 mod url;
 
+use crate::detect::alert::{Alert, Piece, Shown};
+use crate::detect::field::Field;
 use crate::event::HttpEvent;
 use crate::http::head::Headers;
 use bytes::Bytes;
@@ -115,6 +117,60 @@ impl Secrets {
         for response in event.response.iter_mut().chain(&mut event.informational) {
             replace(&mut response.reason, without_jwt);
             self.headers(&mut response.headers);
+        }
+    }
+
+    /// Replaces every secret in what an alert shows.
+    pub fn redact_alert(&self, alert: &mut Alert) {
+        let url = |text: &mut Vec<u8>| {
+            let clean = self.url(text, b"", false);
+            if let Some(clean) = without_jwt(clean.as_deref().unwrap_or(text)).or(clean) {
+                *text = clean;
+            }
+        };
+        alert.samples.iter_mut().for_each(|s| url(&mut s.target));
+        alert.paths.iter_mut().for_each(|(path, _)| url(path));
+        let texts = alert.hosts.iter_mut().chain(&mut alert.user_agents);
+        for (text, _) in texts {
+            if let Some(clean) = without_jwt(text) {
+                *text = clean;
+            }
+        }
+        let of_entities = alert.entities.iter_mut().map(|e| &mut e.shown);
+        let of_summary = alert.summary.iter_mut().filter_map(|piece| match piece {
+            Piece::Value(shown) => Some(shown),
+            Piece::Text(_) => None,
+        });
+        of_entities
+            .chain(of_summary)
+            .for_each(|shown| self.shown(shown));
+    }
+
+    fn shown(&self, shown: &mut Shown) {
+        let value = &shown.value;
+        let clean = match &shown.field {
+            Field::Query => {
+                // Parameters are known by what is before them.
+                let marked = [b"?", &value[..]].concat();
+                let clean = self.url(&marked, b"", false).map(|mut clean| {
+                    clean.remove(0);
+                    clean
+                });
+                without_jwt(clean.as_deref().unwrap_or(value)).or(clean)
+            }
+            Field::Path | Field::PathTemplate | Field::Target | Field::Uri => {
+                let clean = self.url(value, b"", false);
+                without_jwt(clean.as_deref().unwrap_or(value)).or(clean)
+            }
+            Field::Cookie => self.value(b"cookie", value),
+            Field::Referrer => self.value(b"referer", value),
+            Field::RequestHeader(name) | Field::ResponseHeader(name) => {
+                self.value(name.as_bytes(), value)
+            }
+            _ => without_jwt(value),
+        };
+        if let Some(clean) = clean {
+            shown.value = clean;
         }
     }
 

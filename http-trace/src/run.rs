@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::{Config, Source};
+use crate::detect::diagnose::Fault;
+use crate::detect::rule::RuleSet;
+use crate::detect::{builtin, load, parse};
 use crate::engine::Engine;
 
 #[cfg(feature = "live")]
@@ -21,15 +24,18 @@ pub enum Ended {
     Lossy,
     /// It could not start.
     CannotStart,
+    /// There was an alert of the level that `--fail-on-alert` names.
+    Alerted,
 }
 
 impl Ended {
-    /// The exit status (3 is kept for alerts).
+    /// The exit status.
     pub const fn status(self) -> u8 {
         match self {
             Ended::Done => 0,
             Ended::Lossy => 1,
             Ended::CannotStart => 2,
+            Ended::Alerted => 3,
         }
     }
 }
@@ -90,6 +96,31 @@ fn reads_captures_only() -> Ended {
     Ended::CannotStart
 }
 
+/// The rules that a run is to work with. What is wrong with files is said; the good rules of them
+/// load.
+fn rules(config: &Config) -> RuleSet {
+    let mut sources = if config.detect.built_in {
+        builtin::sources()
+    } else {
+        Vec::new()
+    };
+    for path in &config.detect.rules {
+        let (read, unreadable) = load::read(path);
+        sources.extend(read);
+        for error in unreadable {
+            say(&error.to_string());
+        }
+    }
+    let disabled = |id: &str| config.detect.disabled.iter().any(|d| d == id);
+    let parsed = parse::parse(&sources, &disabled);
+    for diagnostic in &parsed.diagnostics {
+        if diagnostic.fault == Fault::Error || !config.quiet {
+            say(&diagnostic.to_string());
+        }
+    }
+    parsed.rules
+}
+
 /// The start line: where packets come from and what is limited.
 fn started(config: &Config, from: &str) {
     if config.quiet {
@@ -131,7 +162,14 @@ fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -
             say(&finished.counters());
         }
     }
-    if problems || finished.written.is_lossy() {
+    let worst = finished.written.worst.map(|severity| severity.level());
+    if config
+        .detect
+        .fail_on
+        .is_some_and(|level| worst >= Some(level))
+    {
+        Ended::Alerted
+    } else if problems || finished.written.is_lossy() {
         Ended::Lossy
     } else {
         Ended::Done

@@ -9,6 +9,7 @@ mod tests {
     use super::*;
     use crate::config::HeaderChoice;
     use crate::event::{Loss, LossUnit, Missing, NoResponse};
+    use crate::redact::Secrets;
     use crate::sink::json::Json;
     use crate::sink::{Entry, Render};
     use crate::testing;
@@ -45,6 +46,7 @@ mod tests {
         full.informational = vec![testing::response(
             "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
         )];
+        full.rules = vec!["http-path-scan".into()];
         full.flags = vec!["bare_lf", "obs_fold"];
         (full.nat_client, full.nat_server) = (Some(full.server), Some(full.client));
         full.forwarded = Some(crate::event::Forwarded {
@@ -75,6 +77,23 @@ mod tests {
             since_ns: 1,
             until_ns: testing::TIME_NS,
         };
+        for secrets in [None, Some(Secrets::default())] {
+            let mut alert = testing::alert();
+            if let Some(secrets) = &secrets {
+                secrets.redact_alert(&mut alert);
+            }
+            let mut out = Vec::new();
+            json.alert(&alert, &mut out);
+            let text = String::from_utf8(out).expect("UTF-8");
+            assert_eq!(text.contains("hidden"), secrets.is_none());
+            assert_eq!(text.matches(char::is_control).count(), 1, "its end of line");
+            let record = serde_json::from_str(&text).expect("JSON");
+            let errors: Vec<String> = validator
+                .iter_errors(&record)
+                .map(|e| e.to_string())
+                .collect();
+            assert!(errors.is_empty(), "{errors:#?}\n{record:#}");
+        }
         let mut out = Vec::new();
         json.loss(&loss, &mut out);
         let record = serde_json::from_slice(&out).expect("JSON");

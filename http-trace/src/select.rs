@@ -134,6 +134,8 @@ pub struct Selection {
     pub user_agent: Choice<Pattern>,
     /// Headers of request or response.
     pub header: Choice<HeaderPattern>,
+    /// Ids of rules that the response counted for.
+    pub rule: Choice<String>,
     /// Least time from the request's last byte to the response's first, in ns.
     pub min_latency_ns: Choice<u64>,
 }
@@ -143,10 +145,18 @@ impl Selection {
     pub fn admits(&self, event: &HttpEvent) -> bool {
         self.status_admits(event)
             && self.request_admits(event)
+            && self
+                .rule
+                .admits(|id| event.rules.iter().any(|rule| **rule == **id))
             && self.header.admits(|wanted| has_header(event, wanted))
             && self
                 .min_latency_ns
                 .admits(|least| event.ttfb_ns().is_some_and(|t| t >= *least))
+    }
+
+    /// Whether an alert is to be written: all are, unless rules are chosen.
+    pub fn admits_alert(&self, rule: &str) -> bool {
+        self.rule.admits(|id| id == rule)
     }
 
     fn status_admits(&self, event: &HttpEvent) -> bool {

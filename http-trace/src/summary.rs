@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use crate::detect::alert::{Alert, State};
+use crate::detect::rule::Severity;
 use crate::event::{HttpEvent, Loss};
 use crate::sink::json::unit;
 use crate::sink::writer::Broken;
@@ -20,6 +23,10 @@ pub struct Written {
     pub unanswered: u64,
     /// Losses by place and unit.
     pub lost: BTreeMap<(&'static str, &'static str), u64>,
+    /// Alerts that opened, by rule.
+    pub alerts: BTreeMap<Arc<str>, u64>,
+    /// The worst of them.
+    pub worst: Option<Severity>,
     /// Outputs that failed, and why.
     pub failed: Vec<String>,
 }
@@ -34,6 +41,14 @@ impl Written {
             }
         } else if event.no_response.is_some() {
             self.unanswered += 1;
+        }
+    }
+
+    /// Counts an alert, selected or not.
+    pub fn alerted(&mut self, alert: &Alert) {
+        if alert.state == State::Opened {
+            *self.alerts.entry(Arc::clone(&alert.rule.id)).or_default() += 1;
+            self.worst = self.worst.max(Some(alert.severity));
         }
     }
 
@@ -76,6 +91,15 @@ impl Written {
         }
         let _ = write!(line, "; {} written", counted(self.events, "event"));
         lines.push(line);
+        if !self.alerts.is_empty() {
+            let of: Vec<String> = self
+                .alerts
+                .iter()
+                .map(|(rule, count)| format!("{rule} {count}"))
+                .collect();
+            let all = counted(self.alerts.values().sum(), "alert");
+            lines.push(format!("{all}: {}", of.join(", ")));
+        }
         if !self.lost.is_empty() {
             let lost: Vec<String> = self
                 .lost

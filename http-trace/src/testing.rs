@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use http_trace_common::record::Hook;
 
+use crate::detect::alert::Alert;
+use crate::detect::{Detected, Detector, Settings, builtin, parse};
 use crate::event::{BodyEnd, Endpoint, HttpEvent};
 use crate::http::head::{Header, Headers, RequestHead, ResponseHead};
 
@@ -65,7 +67,31 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         encap: None,
         socket_cookie: None,
         cgroup_id: None,
+        rules: Vec::new(),
     }
+}
+
+/// An alert of the built-in spike rule, raised by hostile requests.
+pub fn alert() -> Alert {
+    let parsed = parse::parse(&builtin::sources(), &|_| false);
+    let mut detector = Detector::new(parsed.rules, Settings::default());
+    let mut alerts = Vec::new();
+    for n in 0..350_u64 {
+        let mut event = event_of(
+            request(
+                "GET /\u{1b}[2J\u{202e}?token=hidden HTTP/1.1\r\nHost: shop.example\r\n\
+                 User-Agent: \u{1b}]0;owned\u{7}\r\n\r\n",
+            ),
+            response("HTTP/1.1 404 Not Found\r\n\r\n"),
+        );
+        event.time_ns += n * 1_000_000;
+        detector.push(Box::new(event), &mut |detected| {
+            if let Detected::Alert(alert) = detected {
+                alerts.push(*alert);
+            }
+        });
+    }
+    alerts.pop().expect("an alert")
 }
 
 /// Field lines as they are: `(name, value)`.

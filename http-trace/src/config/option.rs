@@ -78,6 +78,7 @@ pub(super) fn selection(s: &Reader<'_>) -> Result<Selection, Error> {
         path: s.choice("path", |t| Pattern::parse(t, false))?,
         user_agent: s.choice("user-agent", |t| Pattern::parse(t, true))?,
         header: s.choice("header", header_pattern)?,
+        rule: s.choice("rule", |t| Ok::<_, &str>(t.to_owned()))?,
         min_latency_ns: s.choice("min-latency", latency)?,
     })
 }

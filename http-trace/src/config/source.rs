@@ -66,8 +66,13 @@ pub const KEYS: &[Key] = &[
     key("path", Shape::Whole),
     key("user-agent", Shape::Whole),
     key("header", Shape::Whole),
+    key("rule", Shape::List),
     key("min-latency", Shape::One),
     key("count", Shape::One),
+    key("rules", Shape::Whole),
+    key("disable-rule", Shape::List),
+    key("no-builtin-rules", Shape::One),
+    key("fail-on-alert", Shape::One),
     key("output", Shape::Whole),
     key("headers", Shape::List),
     key("request-headers", Shape::List),
@@ -99,6 +104,7 @@ pub const KEYS: &[Key] = &[
         shape: Shape::List,
         option: false,
     },
+    bound("detect-memory"),
 ];
 
 /// Where a value was given; its `Display` is how an error names it.

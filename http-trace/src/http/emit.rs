@@ -291,6 +291,7 @@ fn blank(
         encap: cx.encaps.get(&origin.encap).cloned(),
         socket_cookie: known(origin.socket_cookie),
         cgroup_id: known(origin.cgroup_id),
+        rules: Vec::new(),
     }
 }
 

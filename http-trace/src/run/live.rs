@@ -50,7 +50,7 @@ fn cannot_start(why: &str) -> Ended {
 }
 
 async fn trace(config: &Config, stop: &Stop) -> Ended {
-    let mut engine = match Engine::open(config, WhenFull::Drop) {
+    let mut engine = match Engine::open(config, super::rules(config), WhenFull::Drop) {
         Ok(engine) => engine,
         Err(error) => return cannot_start(&error.to_string()),
     };

@@ -52,7 +52,7 @@ struct Told {
 
 /// Reads captures until their end, until enough is written, or until `stop`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
-    let engine = match Engine::open(config, WhenFull::Wait) {
+    let engine = match Engine::open(config, super::rules(config), WhenFull::Wait) {
         Ok(engine) => engine,
         Err(error) => {
             say(&error.to_string());

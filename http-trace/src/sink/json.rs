@@ -2,6 +2,7 @@
 //! decides nothing, performs no I/O. The record is written by hand into a buffer that is used
 //! again, since a tree or a serializer per field would cost more than the rest of the pipeline.
 
+mod alert;
 mod headers;
 mod object;
 mod peers;
@@ -17,6 +18,7 @@ use peers::Peers;
 use super::text::json_string;
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
+use crate::detect::alert::Alert;
 use crate::event::{BodyEnd, HttpEvent, Loss, LossUnit, Missing, NoResponse};
 use crate::http::fields::{mime_type, trace_context};
 use crate::http::head::{Headers, RequestHead, ResponseHead};
@@ -209,6 +211,15 @@ impl Json {
         } else {
             words(out, event.flags.iter().copied());
         }
+        if !event.rules.is_empty() {
+            key!(out, "rules");
+            out.push(b'[');
+            for rule in &event.rules {
+                comma(out);
+                json_string(out, rule.as_bytes());
+            }
+            out.push(b']');
+        }
         number!(out, "retransmissions", u64::from(event.retransmissions));
         word!(out, "hook", event.hook.name());
         key!(out, "interfaces");
@@ -272,6 +283,14 @@ impl Render for Json {
         }
         self.observer(out, Some(event));
         self.own(out, event, escaped);
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>) {
+        out.push(b'{');
+        header(out, alert.time_ns);
+        alert::members(out, alert);
+        self.observer(out, None);
         out.extend_from_slice(b"}\n");
     }
 

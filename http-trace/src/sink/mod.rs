@@ -10,6 +10,7 @@ pub mod text;
 pub mod time;
 pub mod writer;
 
+use crate::detect::alert::Alert;
 use crate::event::{HttpEvent, Loss};
 
 /// An event on its way out, redacted, with what was taken from it before.
@@ -25,6 +26,8 @@ pub struct Entry<'a> {
 pub trait Render: std::fmt::Debug + Send {
     /// Appends an event as whole lines.
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>);
+    /// Appends an alert, redacted, as whole lines.
+    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>);
     /// Appends a loss as whole lines.
     fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>);
 }

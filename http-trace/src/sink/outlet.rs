@@ -10,6 +10,7 @@ use super::pretty::Pretty;
 use super::writer::{Broken, WhenFull, Writer};
 use super::{Entry, Render};
 use crate::config::{Color, Config, Format, OutputSpec};
+use crate::detect::alert::Alert;
 use crate::event::{HttpEvent, Loss, LossUnit, Output};
 use crate::redact::{Secrets, basic_user};
 use crate::scope::Scope;
@@ -141,6 +142,27 @@ impl Outlet {
         self.next()
     }
 
+    /// Takes an alert.
+    pub fn alert(&mut self, alert: &mut Alert) -> Next {
+        if self.left == Some(0) {
+            return Next::Stop;
+        }
+        self.now_ns = self.now_ns.max(alert.time_ns);
+        self.written.alerted(alert);
+        if !self.selection.admits_alert(&alert.rule.id) {
+            return Next::Go;
+        }
+        if let Some(secrets) = &self.secrets {
+            secrets.redact_alert(alert);
+        }
+        for one in &mut self.outputs {
+            one.write(self.now_ns, &mut self.written, |render, out| {
+                render.alert(alert, out);
+            });
+        }
+        self.next()
+    }
+
     /// Tells a loss in every output, whatever is selected, and counts it.
     pub fn loss(&mut self, loss: &Loss) -> Next {
         self.now_ns = self.now_ns.max(loss.until_ns);
@@ -192,9 +214,18 @@ impl Outlet {
 
 impl One {
     fn event(&mut self, entry: &Entry<'_>, now_ns: u64, written: &mut Written) {
+        self.write(now_ns, written, |render, out| render.event(entry, out));
+    }
+
+    fn write(
+        &mut self,
+        now_ns: u64,
+        written: &mut Written,
+        with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
+    ) {
         self.tell_dropped(now_ns, written);
         let Some(writer) = &self.writer else { return };
-        match writer.write(|out| self.render.event(entry, out)) {
+        match writer.write(|out| with(&mut *self.render, out)) {
             Ok(true) => {}
             Ok(false) => {
                 let (count, _) = self.dropped.get_or_insert((0, now_ns));

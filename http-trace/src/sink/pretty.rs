@@ -12,6 +12,8 @@ use super::text::terminal;
 use super::time::clock_ms;
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
+use crate::detect::alert::{Alert, State};
+use crate::detect::rule::Level;
 use crate::event::{Endpoint, HttpEvent, Loss, Missing, NoResponse};
 use crate::http::head::{Headers, ResponseHead};
 use crate::http::target::Target;
@@ -150,6 +152,74 @@ impl Pretty {
         self.line.push('\n');
     }
 
+    /// `12:00:01.234  !!! HIGH  summary`, and a line of what was counted.
+    fn alert_lines(&mut self, alert: &Alert) {
+        let time = clock_ms(alert.time_ns);
+        self.line
+            .push_str(std::str::from_utf8(&time).unwrap_or_default());
+        self.line.push_str("  ");
+        let level = alert.severity.level();
+        let color = match level {
+            Level::Informational => AnsiColor::Cyan,
+            Level::Low => AnsiColor::Yellow,
+            Level::Medium => AnsiColor::Magenta,
+            Level::High | Level::Critical => AnsiColor::Red,
+        };
+        let style = Style::new()
+            .bold()
+            .invert()
+            .fg_color(Some(Color::Ansi(color)));
+        self.style(style);
+        let _ = write!(self.line, "!!! {}", level.name().to_uppercase());
+        self.plain(style);
+        self.line.push_str(match alert.state {
+            State::Opened => "  ",
+            State::Updated => "  still: ",
+            State::Ended => "  ended: ",
+        });
+        let bold = Style::new().bold();
+        self.style(bold);
+        terminal(&mut self.line, &alert.message());
+        self.plain(bold);
+        self.line.push('\n');
+        let dim = Style::new().dimmed();
+        self.style(dim);
+        let _ = write!(
+            self.line,
+            "              {}: {} events",
+            alert.rule.id, alert.count
+        );
+        if let Some(distinct) = alert.distinct {
+            let _ = write!(self.line, ", {distinct} distinct");
+        }
+        // How often each came is known from half the threshold on only: that is for the record.
+        for (at, (status, _)) in alert.statuses.iter().enumerate() {
+            self.line.push_str(if at == 0 { " (" } else { ", " });
+            let _ = match status {
+                0 => write!(self.line, "no response"),
+                status => write!(self.line, "{status}"),
+            };
+        }
+        if !alert.statuses.is_empty() {
+            self.line.push(')');
+        }
+        for (at, (path, _)) in alert.paths.iter().take(3).enumerate() {
+            self.line.push_str(if at == 0 { ", paths " } else { " " });
+            terminal(&mut self.cell, path);
+            shorten(&mut self.cell, 32);
+            self.line.push_str(&self.cell);
+            self.cell.clear();
+        }
+        if alert.under_counted {
+            self.line.push_str(", at least: some were lost");
+        }
+        if alert.proxy_suspected {
+            self.line.push_str(", the client looks like a proxy");
+        }
+        self.plain(dim);
+        self.line.push('\n');
+    }
+
     /// What is not as usual: 1xx heads, no response, an end that was not seen.
     fn remarks(&mut self, event: &HttpEvent) {
         let style = Style::new().dimmed();
@@ -282,6 +352,15 @@ impl Render for Pretty {
         if self.verbose > 1 {
             self.detail_line(event);
         }
+        out.extend_from_slice(self.line.as_bytes());
+        self.line.clear();
+    }
+
+    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>) {
+        if alert.rule.quiet {
+            return;
+        }
+        self.alert_lines(alert);
         out.extend_from_slice(self.line.as_bytes());
         self.line.clear();
     }
@@ -475,6 +554,17 @@ mod tests {
             "colours",
             pretty(0, true, &some_events()).replace('\u{1b}', "ESC")
         );
+    }
+
+    #[test]
+    fn an_alert_stands_out_and_is_escaped() {
+        let mut out = Vec::new();
+        for color in [false, true] {
+            let mut pretty = Pretty::new(HeaderChoice::All, HeaderChoice::All, 0, color, None);
+            pretty.alert(&testing::alert(), &mut out);
+        }
+        let text = String::from_utf8(out).expect("UTF-8");
+        insta::assert_snapshot!("alert", text.replace('\u{1b}', "ESC"));
     }
 
     #[test]

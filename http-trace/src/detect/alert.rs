@@ -1,0 +1,166 @@
+//! Alerts: what a rule has to say. Everything in them that came from the network is bytes as they
+//! were sent, with the field it is of, so that it can be redacted and escaped on its way out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::evidence::Sample;
+use super::field::Field;
+use super::rule::{Rule, Severity};
+
+/// Where an alert is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// The condition holds for the first time.
+    Opened,
+    /// It still does, a suppression period later.
+    Updated,
+    /// The count has fallen below half the threshold.
+    Ended,
+}
+
+impl State {
+    /// `opened`, `updated`, `ended`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Opened => "opened",
+            State::Updated => "updated",
+            State::Ended => "ended",
+        }
+    }
+}
+
+/// A value of the network and what it is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The field.
+    pub field: Field,
+    /// As text.
+    pub value: Vec<u8>,
+}
+
+/// A piece of a summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Text of the rule.
+    Text(String),
+    /// A value.
+    Value(Shown),
+}
+
+/// Something that an alert is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entity {
+    /// The role that the rule gives it.
+    pub role: String,
+    /// What it is.
+    pub shown: Shown,
+}
+
+impl Entity {
+    /// `ip`, `hostname`, `user`, `url` or `value`.
+    pub const fn kind(&self) -> &'static str {
+        match self.shown.field {
+            Field::ClientIp | Field::PeerIp | Field::ServerIp | Field::ForwardedClient => "ip",
+            Field::Host => "hostname",
+            Field::UserName => "user",
+            Field::Path | Field::Query | Field::Target | Field::Uri | Field::PathTemplate => "url",
+            Field::UserAgent => "user_agent",
+            _ => "value",
+        }
+    }
+}
+
+/// An alert.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// The same for all states of one alert.
+    pub id: u64,
+    /// Where it is in its life.
+    pub state: State,
+    /// The rule that raises it.
+    pub rule: Arc<Rule>,
+    /// The rule's severity, or less.
+    pub severity: Severity,
+    /// When its state began, event time, Unix ns.
+    pub time_ns: u64,
+    /// The summary, in pieces.
+    pub summary: Vec<Piece>,
+    /// What it is about.
+    pub entities: Vec<Entity>,
+    /// Events counted.
+    pub count: u64,
+    /// Distinct values counted: exact up to the threshold, about right beyond.
+    pub distinct: Option<u64>,
+    /// From which count on the rule raises alerts.
+    pub threshold: u64,
+    /// The rule's window, in ns.
+    pub window_ns: u64,
+    /// First counted event that the evidence knows of.
+    pub first_seen_ns: u64,
+    /// Last counted event.
+    pub last_seen_ns: u64,
+    /// Statuses by number; 0 stands for no response.
+    pub statuses: Vec<(u16, u64)>,
+    /// Paths seen most often.
+    pub paths: Vec<(Vec<u8>, u64)>,
+    /// Servers by number of events.
+    pub servers: Vec<(IpAddr, u64)>,
+    /// Clients by number of events.
+    pub clients: Vec<(IpAddr, u64)>,
+    /// Hosts.
+    pub hosts: Vec<(Vec<u8>, u64)>,
+    /// User agents.
+    pub user_agents: Vec<(Vec<u8>, u64)>,
+    /// The last requests.
+    pub samples: Vec<Sample>,
+    /// Whether more may have happened than was counted.
+    pub under_counted: bool,
+    /// Whether the client looks like a proxy of many.
+    pub proxy_suspected: bool,
+}
+
+impl Alert {
+    /// The summary as one text, of bytes as they were sent.
+    pub fn message(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for piece in &self.summary {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Value(shown) => out.extend_from_slice(&shown.value),
+            }
+        }
+        out
+    }
+}
+
+/// An alert that is open.
+#[derive(Clone, Debug)]
+pub struct Active {
+    /// Its number.
+    pub id: u64,
+    /// When it opened.
+    pub opened_ns: u64,
+    /// When its next update is due.
+    pub next_update_ns: u64,
+    /// Events that were told.
+    pub told: u64,
+    /// Events counted when it opened, and those of its key then.
+    pub at_opening: (u64, u64),
+    /// What it said last of the event at hand.
+    pub summary: Vec<Piece>,
+    /// What it was about.
+    pub entities: Vec<Entity>,
+}
+
+impl Active {
+    /// Events counted up to now, given all of its key.
+    pub const fn count(&self, events: u64) -> u64 {
+        self.at_opening.0 + events.saturating_sub(self.at_opening.1)
+    }
+
+    /// About what it takes, in bytes.
+    pub const fn bytes(&self) -> usize {
+        size_of::<Active>() + (self.summary.len() + self.entities.len()) * 96
+    }
+}

@@ -1,0 +1,57 @@
+//! The rules that are compiled in: the Sigma files of `rules/`, as `http-trace rules export`
+//! writes them out.
+
+use super::parse::Source;
+use super::rule::Origin;
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        /// Name and text of each file.
+        pub const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../rules/", $name)))),*];
+    };
+}
+
+files![
+    "error-spike.yml",
+    "scanning.yml",
+    "credentials.yml",
+    "injection.yml",
+    "cloud.yml",
+    "availability.yml",
+    "proxy.yml",
+];
+
+/// The built-in rule files.
+pub fn sources() -> Vec<Source> {
+    FILES
+        .iter()
+        .map(|(name, text)| Source {
+            origin: Origin::BuiltIn(name),
+            text: (*text).to_owned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::parse;
+
+    #[test]
+    fn all_load_without_a_word() {
+        let parsed = parse::parse(&sources(), &|_| false);
+        let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        assert!(said.is_empty(), "{said:#?}");
+        for rule in &parsed.rules.rules {
+            let id = &rule.id;
+            assert!(!rule.description.is_empty(), "{id} describes nothing");
+        }
+        for correlation in parsed.rules.correlations.iter().filter(|c| c.alerts) {
+            let rule = &parsed.rules.rules[correlation.rule];
+            let id = &rule.id;
+            assert!(rule.summary.is_some(), "{id} has no summary");
+            assert!(!rule.references.is_empty(), "{id} names no source");
+            assert!(rule.category.is_some(), "{id} has no category");
+        }
+    }
+}

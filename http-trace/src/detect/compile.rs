@@ -1,0 +1,614 @@
+//! From a parsed Sigma detection to a condition over typed fields. Refuses what it cannot say
+//! exactly, with a reason; performs no I/O.
+
+use std::collections::HashMap;
+
+use aho_corasick::AhoCorasick;
+use base64::Engine as _;
+use ipnet::IpNet;
+use regex::bytes::RegexBuilder;
+use rsigma_parser::value::{SigmaString, SpecialChar, StringPart};
+use rsigma_parser::{
+    ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SelectorPattern,
+    SigmaValue,
+};
+
+use super::field::Field;
+use super::matcher::{Comparison, Expr, Glob, Literal, Many, Test, TextTest};
+
+/// The most memory that one regular expression may compile to, in bytes.
+const REGEX_BYTES: usize = 1 << 20;
+
+/// From so many texts on that a field may contain, they are looked for all at once.
+const MANY: usize = 6;
+
+/// Why a detection is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What in the text of the rule it is about.
+    pub at: String,
+    /// The reason, and what would be right.
+    pub why: String,
+}
+
+impl Refused {
+    fn new(at: &str, why: impl Into<String>) -> Self {
+        Refused {
+            at: at.to_owned(),
+            why: why.into(),
+        }
+    }
+}
+
+/// Compiles the conditions of a detection section; several conditions are alternatives.
+///
+/// # Errors
+/// Unknown fields, selections and modifiers that have no meaning here, values that do not fit.
+pub fn detections(detections: &Detections) -> Result<Expr, Refused> {
+    let mut named = Vec::new();
+    let mut names: Vec<&String> = detections.named.keys().collect();
+    names.sort();
+    for name in names {
+        // Each is compiled even if no condition names it, so that no fault stays hidden.
+        detection(&detections.named[name])?;
+        named.push(name.as_str());
+    }
+    let alternatives = detections
+        .conditions
+        .iter()
+        .map(|expr| condition(expr, &detections.named, &named))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(any(alternatives))
+}
+
+fn condition(
+    expr: &ConditionExpr,
+    detections: &HashMap<String, Detection>,
+    names: &[&str],
+) -> Result<Expr, Refused> {
+    let many = |parts: &[ConditionExpr]| {
+        parts
+            .iter()
+            .map(|part| condition(part, detections, names))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    match expr {
+        ConditionExpr::And(parts) => Ok(all(many(parts)?)),
+        ConditionExpr::Or(parts) => Ok(any(many(parts)?)),
+        ConditionExpr::Not(part) => Ok(Expr::Not(Box::new(condition(part, detections, names)?))),
+        ConditionExpr::Identifier(name) => match detections.get(name) {
+            Some(found) => detection(found),
+            None => Err(Refused::new(
+                "condition",
+                format!(
+                    "the condition names '{name}', which is not defined; there are {}",
+                    names.join(", ")
+                ),
+            )),
+        },
+        ConditionExpr::Selector {
+            quantifier,
+            pattern,
+        } => {
+            let selected: Vec<&&str> = names
+                .iter()
+                .filter(|name| match pattern {
+                    // Names with an underscore are left out of "them" (Sigma 2.0 appendix).
+                    SelectorPattern::Them => !name.starts_with('_'),
+                    SelectorPattern::Pattern(pattern) => name_matches(pattern, name),
+                })
+                .collect();
+            if selected.is_empty() {
+                return Err(Refused::new(
+                    "condition",
+                    format!(
+                        "'{pattern}' selects nothing; there are {}",
+                        names.join(", ")
+                    ),
+                ));
+            }
+            let parts = selected
+                .into_iter()
+                .map(|name| detection(&detections[*name]))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(match quantifier {
+                Quantifier::Any => any(parts),
+                Quantifier::All => all(parts),
+                Quantifier::Count(n) => at_least(usize::try_from(*n).unwrap_or(usize::MAX), parts),
+            })
+        }
+    }
+}
+
+fn name_matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((start, end)) if !end.contains('*') => {
+            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+        }
+        Some(_) => globset::Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(name)),
+        None => pattern == name,
+    }
+}
+
+fn detection(detection: &Detection) -> Result<Expr, Refused> {
+    match detection {
+        Detection::AllOf(items) => items.iter().map(item).collect::<Result<_, _>>().map(all),
+        Detection::AnyOf(parts) => {
+            let parts: Result<Vec<_>, _> = parts.iter().map(self::detection).collect();
+            parts.map(any)
+        }
+        Detection::And(parts) => {
+            let parts: Result<Vec<_>, _> = parts.iter().map(self::detection).collect();
+            parts.map(all)
+        }
+        Detection::Keywords(values) => values
+            .iter()
+            .map(keyword)
+            .collect::<Result<_, _>>()
+            .map(any),
+        Detection::ArrayMatch { field, .. } => Err(Refused::new(
+            field,
+            "events have no arrays of objects; name the field without [any] or [all]",
+        )),
+        Detection::Conditional { .. } => Err(Refused::new(
+            "condition",
+            "events have no arrays of objects",
+        )),
+    }
+}
+
+fn keyword(value: &SigmaValue) -> Result<Expr, Refused> {
+    let text = match value {
+        SigmaValue::String(text) => text.clone(),
+        other => SigmaString::from_raw(&other.to_string()),
+    };
+    // A keyword is found anywhere in a text.
+    Ok(Expr::Keyword(wildcards(&text, Place::Within, true)))
+}
+
+/// Where in a text a value has to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Whole,
+    Start,
+    End,
+    Within,
+}
+
+/// What a field's modifiers ask for.
+struct Modifiers {
+    place: Place,
+    all: bool,
+    fold: bool,
+    exists: bool,
+    regex: bool,
+    regex_flags: (bool, bool, bool),
+    networks: bool,
+    same_as: bool,
+    comparison: Option<Comparison>,
+    windash: bool,
+    encodings: Vec<Modifier>,
+}
+
+fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, Refused> {
+    let mut m = Modifiers {
+        place: Place::Whole,
+        all: false,
+        fold: true,
+        exists: false,
+        regex: false,
+        regex_flags: (false, false, false),
+        networks: false,
+        same_as: false,
+        comparison: None,
+        windash: false,
+        encodings: Vec::new(),
+    };
+    for modifier in &item.field.modifiers {
+        match modifier {
+            Modifier::Contains => m.place = Place::Within,
+            Modifier::StartsWith => m.place = Place::Start,
+            Modifier::EndsWith => m.place = Place::End,
+            Modifier::All => m.all = true,
+            Modifier::Cased => m.fold = false,
+            Modifier::Exists => m.exists = true,
+            Modifier::Re => m.regex = true,
+            Modifier::IgnoreCase => m.regex_flags.0 = true,
+            Modifier::Multiline => m.regex_flags.1 = true,
+            Modifier::DotAll => m.regex_flags.2 = true,
+            Modifier::Cidr => m.networks = true,
+            Modifier::FieldRef => m.same_as = true,
+            Modifier::Gt => m.comparison = Some(Comparison::Gt),
+            Modifier::Gte => m.comparison = Some(Comparison::Gte),
+            Modifier::Lt => m.comparison = Some(Comparison::Lt),
+            Modifier::Lte => m.comparison = Some(Comparison::Lte),
+            Modifier::Neq => m.comparison = Some(Comparison::Ne),
+            Modifier::WindAsh => m.windash = true,
+            Modifier::Base64
+            | Modifier::Base64Offset
+            | Modifier::Wide
+            | Modifier::Utf16
+            | Modifier::Utf16be => m.encodings.push(*modifier),
+            Modifier::Expand => {
+                return Err(Refused::new(
+                    name,
+                    "|expand needs a placeholder's values, which there are none of: write the values out",
+                ));
+            }
+            Modifier::Minute
+            | Modifier::Hour
+            | Modifier::Day
+            | Modifier::Week
+            | Modifier::Month
+            | Modifier::Year => {
+                return Err(Refused::new(name, "no field of an event is a date"));
+            }
+        }
+    }
+    Ok(m)
+}
+
+/// The field of a name.
+///
+/// # Errors
+/// A name that leads to none, with the nearest one that does.
+pub fn field(name: &str) -> Result<Field, Refused> {
+    Field::named(name).ok_or_else(|| {
+        let near = Field::suggestion(name)
+            .map_or_else(String::new, |known| format!("; did you mean '{known}'?"));
+        Refused::new(name, format!("unknown field '{name}'{near}"))
+    })
+}
+
+fn item(item: &DetectionItem) -> Result<Expr, Refused> {
+    let Some(name) = item.field.name.as_deref().filter(|name| !name.is_empty()) else {
+        let keywords: Result<Vec<_>, _> = item.values.iter().map(keyword).collect();
+        let parts = keywords?;
+        return Ok(if item.field.has_modifier(Modifier::All) {
+            all(parts)
+        } else {
+            any(parts)
+        });
+    };
+    let field = field(name)?;
+    let m = modifiers(item, name)?;
+    if m.networks {
+        let networks = item
+            .values
+            .iter()
+            .map(|value| network(name, value))
+            .collect::<Result<Box<[_]>, _>>()?;
+        return Ok(Expr::Item(field, Test::Networks(networks)));
+    }
+    let plain = m.place == Place::Whole && m.comparison.is_none() && !m.regex && !m.exists;
+    if plain && !m.all && item.values.len() > 1 {
+        let numbers: Option<Box<[u64]>> = item.values.iter().map(whole).collect();
+        if let Some(numbers) = numbers {
+            return Ok(Expr::Item(field, Test::Numbers(numbers)));
+        }
+    }
+    if m.place == Place::Within
+        && !m.all
+        && item.values.len() >= MANY
+        && let Some(test) = contains_any(&item.values, &m)
+    {
+        return Ok(Expr::Item(field, Test::Text(test)));
+    }
+    let parts = item
+        .values
+        .iter()
+        .map(|value| one(name, &field, value, &m))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(if m.all { all(parts) } else { any(parts) })
+}
+
+fn whole(value: &SigmaValue) -> Option<u64> {
+    match value {
+        SigmaValue::Integer(n) => u64::try_from(*n).ok(),
+        _ => None,
+    }
+}
+
+fn contains_any(values: &[SigmaValue], m: &Modifiers) -> Option<TextTest> {
+    if m.windash || !m.encodings.is_empty() || m.regex {
+        return None;
+    }
+    let literals: Vec<String> = values
+        .iter()
+        .map(|value| match value {
+            SigmaValue::String(text) => text.as_plain().filter(|t| !t.is_empty()),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    AhoCorasick::builder()
+        .ascii_case_insensitive(m.fold)
+        .build(&literals)
+        .ok()
+        .map(|automaton| {
+            TextTest::ContainsAny(Box::new(Many {
+                automaton,
+                texts: literals,
+            }))
+        })
+}
+
+fn network(name: &str, value: &SigmaValue) -> Result<IpNet, Refused> {
+    crate::config::value::network(&value.to_string())
+        .map_err(|want| Refused::new(name, format!("'{value}' is not {want}")))
+}
+
+fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<Expr, Refused> {
+    let test = |test| Ok(Expr::Item(field.clone(), test));
+    if m.exists {
+        return match value {
+            SigmaValue::Bool(true) => test(Test::Present),
+            SigmaValue::Bool(false) => test(Test::Missing),
+            other => Err(Refused::new(
+                name,
+                format!("|exists wants true or false, not '{other}'"),
+            )),
+        };
+    }
+    if m.same_as {
+        return test(Test::SameAs(self::field(&value.to_string())?, !m.fold));
+    }
+    if let Some(comparison) = m.comparison {
+        let number = match value {
+            SigmaValue::Integer(n) => Some(*n as f64),
+            SigmaValue::Float(n) => Some(*n),
+            SigmaValue::String(text) => text.original.parse().ok(),
+            _ => None,
+        };
+        return match number {
+            Some(number) => test(Test::Number(comparison, number)),
+            None if comparison == Comparison::Ne => {
+                let equal = Expr::Item(field.clone(), equals(value, m));
+                Ok(Expr::All(
+                    [
+                        Expr::Item(field.clone(), Test::Present),
+                        Expr::Not(Box::new(equal)),
+                    ]
+                    .into(),
+                ))
+            }
+            None => Err(Refused::new(
+                name,
+                format!("'{value}' is not a number to compare with"),
+            )),
+        };
+    }
+    if m.regex {
+        let (ignore_case, multi_line, dot_all) = m.regex_flags;
+        let pattern = match value {
+            SigmaValue::String(text) => text.original.clone(),
+            other => other.to_string(),
+        };
+        let regex = RegexBuilder::new(&pattern)
+            .unicode(false)
+            .case_insensitive(ignore_case)
+            .multi_line(multi_line)
+            .dot_matches_new_line(dot_all)
+            .size_limit(REGEX_BYTES)
+            .dfa_size_limit(REGEX_BYTES)
+            .build();
+        return match regex {
+            Ok(regex) => test(Test::Text(TextTest::Regex(Box::new(regex)))),
+            Err(regex::Error::CompiledTooBig(_)) => Err(Refused::new(
+                name,
+                format!(
+                    "the expression compiles to more than {REGEX_BYTES} bytes: bound its repetitions"
+                ),
+            )),
+            Err(error) => Err(Refused::new(name, last_line(&error.to_string()))),
+        };
+    }
+    match value {
+        SigmaValue::Null => test(Test::Absent),
+        SigmaValue::Integer(n) if m.place == Place::Whole => {
+            test(Test::Number(Comparison::Eq, *n as f64))
+        }
+        SigmaValue::Float(n) if m.place == Place::Whole => test(Test::Number(Comparison::Eq, *n)),
+        other => {
+            let texts = variants(name, other, m)?;
+            let parts = texts
+                .iter()
+                .map(|text| Expr::Item(field.clone(), Test::Text(wildcards(text, m.place, m.fold))))
+                .collect();
+            Ok(any(parts))
+        }
+    }
+}
+
+/// The message without the excerpt that the regex crate puts before it.
+fn last_line(error: &str) -> String {
+    let line = error.lines().last().unwrap_or(error);
+    line.trim_start_matches("error: ").to_owned()
+}
+
+fn equals(value: &SigmaValue, m: &Modifiers) -> Test {
+    let text = match value {
+        SigmaValue::String(text) => text.clone(),
+        other => SigmaString::from_raw(&other.to_string()),
+    };
+    Test::Text(wildcards(&text, Place::Whole, m.fold))
+}
+
+/// The texts that a value stands for after its encodings.
+fn variants(name: &str, value: &SigmaValue, m: &Modifiers) -> Result<Vec<SigmaString>, Refused> {
+    let text = match value {
+        SigmaValue::String(text) => text.clone(),
+        other => SigmaString::from_raw(&other.to_string()),
+    };
+    let mut texts = vec![text];
+    if m.windash {
+        texts = texts.iter().flat_map(dashes).collect();
+    }
+    if m.encodings.is_empty() {
+        return Ok(texts);
+    }
+    let mut bytes: Vec<Vec<u8>> = texts
+        .iter()
+        .map(|text| text.as_plain().map(String::into_bytes))
+        .collect::<Option<_>>()
+        .ok_or_else(|| Refused::new(name, "a value that is encoded must have no wildcards"))?;
+    for encoding in &m.encodings {
+        bytes = bytes.iter().flat_map(|b| encode(*encoding, b)).collect();
+    }
+    bytes
+        .into_iter()
+        .map(|b| {
+            String::from_utf8(b)
+                .map(|text| SigmaString::from_raw(&text))
+                .map_err(|_| {
+                    Refused::new(name, "wide text is only found encoded: add |base64offset")
+                })
+        })
+        .collect()
+}
+
+fn encode(encoding: Modifier, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let utf16 = |big: bool| {
+        let text = String::from_utf8_lossy(bytes);
+        text.encode_utf16()
+            .flat_map(|unit| {
+                if big {
+                    unit.to_be_bytes()
+                } else {
+                    unit.to_le_bytes()
+                }
+            })
+            .collect::<Vec<u8>>()
+    };
+    match encoding {
+        Modifier::Wide => vec![utf16(false)],
+        Modifier::Utf16be => vec![utf16(true)],
+        Modifier::Utf16 => vec![[&[0xff, 0xfe][..], &utf16(false)].concat()],
+        Modifier::Base64 => vec![base64.encode(bytes).into_bytes()],
+        // The three alignments that the text may have within a longer one; what depends on its
+        // neighbours is cut.
+        Modifier::Base64Offset => (0..3)
+            .map(|offset| {
+                let padded = [&b"   "[..offset], bytes].concat();
+                let encoded = base64.encode(&padded).into_bytes();
+                let start = [0, 2, 3][offset];
+                let end = encoded.len() - [0, 3, 2][padded.len() % 3];
+                encoded[start.min(end)..end].to_vec()
+            })
+            .collect(),
+        _ => vec![bytes.to_vec()],
+    }
+}
+
+/// A value with its dashes in each form that Windows programs take (`-`, `/`, en, em, bar).
+fn dashes(text: &SigmaString) -> Vec<SigmaString> {
+    ["-", "/", "–", "—", "―"]
+        .iter()
+        .map(|dash| {
+            let mut out = String::new();
+            let mut before = ' ';
+            for c in text.original.chars() {
+                if matches!(c, '-' | '/') && before.is_whitespace() {
+                    out.push_str(dash);
+                } else {
+                    out.push(c);
+                }
+                before = c;
+            }
+            SigmaString::new(&out)
+        })
+        .collect()
+}
+
+fn wildcards(text: &SigmaString, place: Place, fold: bool) -> TextTest {
+    let case = |text: &str| {
+        if fold {
+            text.to_ascii_lowercase().into_bytes()
+        } else {
+            text.as_bytes().to_vec()
+        }
+    };
+    if let Some(plain) = text.as_plain() {
+        let literal = Literal {
+            bytes: case(&plain).into(),
+            fold,
+        };
+        return match place {
+            Place::Whole => TextTest::Equals(literal),
+            Place::Start => TextTest::Starts(literal),
+            Place::End => TextTest::Ends(literal),
+            Place::Within => TextTest::Contains(literal),
+        };
+    }
+    let mut parts: Vec<Vec<Option<u8>>> = vec![Vec::new()];
+    if matches!(place, Place::Within | Place::End) {
+        parts.push(Vec::new());
+    }
+    for part in &text.parts {
+        match part {
+            StringPart::Special(SpecialChar::WildcardMulti) => parts.push(Vec::new()),
+            StringPart::Special(SpecialChar::WildcardSingle) => {
+                if let Some(last) = parts.last_mut() {
+                    last.push(None);
+                }
+            }
+            StringPart::Plain(text) => {
+                if let Some(last) = parts.last_mut() {
+                    last.extend(case(text).into_iter().map(Some));
+                }
+            }
+        }
+    }
+    if matches!(place, Place::Within | Place::Start) {
+        parts.push(Vec::new());
+    }
+    // One literal between asterisks needs no glob.
+    let literal = |part: &[Option<u8>]| {
+        let bytes: Option<Box<[u8]>> = part.iter().copied().collect();
+        bytes
+            .filter(|b| !b.is_empty())
+            .map(|bytes| Literal { bytes, fold })
+    };
+    let filled: Vec<&Vec<Option<u8>>> = parts.iter().filter(|p| !p.is_empty()).collect();
+    if let [only] = filled[..]
+        && let Some(literal) = literal(only)
+    {
+        let (starts, ends) = (parts[0].is_empty(), parts[parts.len() - 1].is_empty());
+        return match (starts, ends) {
+            (true, true) => TextTest::Contains(literal),
+            (true, false) => TextTest::Ends(literal),
+            (false, true) => TextTest::Starts(literal),
+            (false, false) => TextTest::Equals(literal),
+        };
+    }
+    TextTest::Glob(Glob {
+        parts: parts.into_iter().map(Vec::into_boxed_slice).collect(),
+        fold,
+    })
+}
+
+/// Each of the conditions.
+pub fn all(mut parts: Vec<Expr>) -> Expr {
+    match parts.len() {
+        0 => Expr::Constant(true),
+        1 => parts.remove(0),
+        _ => Expr::All(parts.into()),
+    }
+}
+
+/// One of the conditions at least.
+pub fn any(mut parts: Vec<Expr>) -> Expr {
+    match parts.len() {
+        0 => Expr::Constant(false),
+        1 => parts.remove(0),
+        _ => Expr::AtLeast(1, parts.into()),
+    }
+}
+
+fn at_least(wanted: usize, parts: Vec<Expr>) -> Expr {
+    if wanted > parts.len() {
+        Expr::Constant(false)
+    } else {
+        Expr::AtLeast(wanted, parts.into())
+    }
+}

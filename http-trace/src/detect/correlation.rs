@@ -1,0 +1,389 @@
+//! Sigma correlations: from what the file says to what is counted. Resolves the rules they name,
+//! in an order in which none comes before what it takes in.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rsigma_parser::{
+    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType,
+    Quantifier, SelectorPattern, WindowMode,
+};
+
+use super::compile::{self, Refused};
+use super::diagnose::{Diagnostic, Fault};
+use super::field::Field;
+use super::matcher::Comparison;
+use super::meta;
+use super::parse::Place;
+use super::rule::{Correlation, Group, Input, Kind, RuleSet, Seen};
+
+/// A correlation whose rules are not yet found.
+pub(super) struct Pending<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) rule: CorrelationRule,
+}
+
+impl Pending<'_> {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let rule = &self.rule;
+        [rule.name.as_deref(), rule.id.as_deref(), Some(&*rule.title)]
+            .into_iter()
+            .flatten()
+    }
+}
+
+/// Adds the correlations to `rules`; returns the detections that they take in and that raise no
+/// alerts of their own.
+pub(super) fn resolve(
+    mut pending: Vec<Pending<'_>>,
+    rules: &mut RuleSet,
+    disabled: &dyn Fn(&str) -> bool,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> HashSet<usize> {
+    let mut fed = HashSet::new();
+    let mut silent = HashSet::new();
+    loop {
+        let waits = |one: &Pending<'_>, all: &[Pending<'_>]| {
+            one.rule
+                .rules
+                .iter()
+                .any(|name| all.iter().any(|other| other.names().any(|n| n == name)))
+        };
+        let Some(at) = (0..pending.len()).find(|&at| !waits(&pending[at], &pending)) else {
+            break;
+        };
+        let one = pending.remove(at);
+        let (meta, mut faults) = meta::of_correlation(&one.place, &one.rule);
+        let generates = one.rule.generate;
+        if let Some(first) = rules.find(&meta.id) {
+            let first = &rules.rules[first];
+            let why = format!(
+                "'{}' is already at {}:{}",
+                meta.id, first.origin, first.line
+            );
+            faults.push(one.place.diagnostic(Fault::Error, &meta.id, why));
+        }
+        let made = correlation(&one, rules, &mut faults);
+        // What a disabled rule alone takes in shall raise no alerts either.
+        let inputs = made.as_ref().map(|c| c.inputs.clone()).unwrap_or_default();
+        for input in &inputs {
+            match input {
+                Input::Detection(at) if !generates => {
+                    fed.insert(*at);
+                }
+                Input::Correlation(at) if !generates => {
+                    silent.insert(*at);
+                }
+                Input::Detection(_) | Input::Correlation(_) => {}
+            }
+        }
+        let is_good = faults.iter().all(|f| f.fault != Fault::Error);
+        diagnostics.append(&mut faults);
+        if let (Some(correlation), true) = (made, is_good && !meta.is_disabled(disabled)) {
+            rules.correlations.push(correlation);
+            rules.guards.push(None);
+            rules.rules.push(Arc::new(meta));
+        }
+    }
+    for one in pending {
+        let why = "its rules take each other in, in a circle".to_owned();
+        diagnostics.push(one.place.diagnostic(Fault::Error, "rules", why));
+    }
+    for at in silent {
+        if let Some(correlation) = rules.correlations.get_mut(at) {
+            correlation.alerts = false;
+        }
+    }
+    fed
+}
+
+fn correlation(
+    one: &Pending<'_>,
+    rules: &RuleSet,
+    faults: &mut Vec<Diagnostic>,
+) -> Option<Correlation> {
+    let rule = &one.rule;
+    let place = &one.place;
+    let mut wrong = |refused: Refused| faults.push(place.refused(refused));
+    let refused = |at: &str, why: &str| Refused {
+        at: at.to_owned(),
+        why: why.to_owned(),
+    };
+    let mut inputs = Vec::new();
+    for name in &rule.rules {
+        match find_input(rules, name) {
+            Some(input) => inputs.push(input),
+            None => {
+                let near = nearest(rules, name)
+                    .map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
+                wrong(refused(
+                    name,
+                    &format!("'{name}' is no rule that is loaded{near}"),
+                ));
+            }
+        }
+    }
+    if rule.rules.is_empty() {
+        wrong(refused("rules", "a correlation takes in one rule at least"));
+    }
+    if rule.window != WindowMode::Sliding {
+        wrong(refused("window", "windows slide here: leave 'window' out"));
+    }
+    let group_by = groups(rule, &mut wrong);
+    let (predicates, fields, percentile) = match &rule.condition {
+        CorrelationCondition::Threshold {
+            predicates,
+            field,
+            percentile,
+        } => (
+            predicates.clone(),
+            field.clone().unwrap_or_default(),
+            *percentile,
+        ),
+        CorrelationCondition::Extended(_) => Default::default(),
+    };
+    let mut of = Vec::new();
+    for name in &fields {
+        match compile::field(name) {
+            Ok(field) => of.push(field),
+            Err(why) => wrong(why),
+        }
+    }
+    let mut one_field = |of: &[Field]| match of {
+        [field] => Some(field.clone()),
+        _ => {
+            faults.push(place.refused(refused("condition", "it needs 'field: NAME' of one field")));
+            None
+        }
+    };
+    let kind = match rule.correlation_type {
+        CorrelationType::EventCount => Kind::EventCount,
+        CorrelationType::ValueCount if of.is_empty() => {
+            one_field(&of)?;
+            return None;
+        }
+        CorrelationType::ValueCount => Kind::ValueCount(of),
+        CorrelationType::Temporal => {
+            Kind::Temporal(seen(&rule.condition, &rule.rules).unwrap_or_else(|why| {
+                faults.push(place.refused(why));
+                None
+            }))
+        }
+        CorrelationType::TemporalOrdered => Kind::TemporalOrdered,
+        CorrelationType::ValueSum => Kind::ValueSum(one_field(&of)?),
+        CorrelationType::ValueAvg => Kind::ValueAvg(one_field(&of)?),
+        CorrelationType::ValueMedian => Kind::ValuePercentile(one_field(&of)?, 50),
+        CorrelationType::ValuePercentile => {
+            let percentile = u8::try_from(percentile.unwrap_or(50))
+                .ok()
+                .filter(|p| *p <= 100);
+            let Some(percentile) = percentile else {
+                faults.push(place.refused(refused("percentile", "want a number from 0 to 100")));
+                return None;
+            };
+            Kind::ValuePercentile(one_field(&of)?, percentile)
+        }
+    };
+    if rule.timespan.seconds == 0 {
+        faults.push(place.refused(refused("timespan", "a window of no time holds nothing")));
+    }
+    let temporal = matches!(kind, Kind::Temporal(_) | Kind::TemporalOrdered);
+    let condition: Vec<(Comparison, u64)> = if temporal {
+        Vec::new()
+    } else {
+        predicates
+            .iter()
+            .map(|(op, n)| (comparison(*op), *n))
+            .collect()
+    };
+    let correlation = Correlation {
+        rule: rules.rules.len(),
+        kind,
+        inputs,
+        group_by,
+        window_ns: rule.timespan.seconds.saturating_mul(1_000_000_000),
+        condition,
+        alerts: true,
+    };
+    if let Some((fault, why)) = impossible(&correlation) {
+        faults.push(place.diagnostic(fault, "condition", why));
+    }
+    Some(correlation)
+}
+
+fn groups(rule: &CorrelationRule, wrong: &mut dyn FnMut(Refused)) -> Vec<Group> {
+    let mut groups = Vec::new();
+    for name in &rule.group_by {
+        let alias = rule.aliases.iter().find(|alias| alias.alias == *name);
+        let mut of = Vec::new();
+        for input in &rule.rules {
+            let named = alias
+                .and_then(|alias| alias.mapping.get(input))
+                .unwrap_or(name);
+            match compile::field(named) {
+                Ok(field) => of.push(field),
+                Err(refused) => {
+                    wrong(refused);
+                    break;
+                }
+            }
+        }
+        groups.push(Group {
+            name: name.clone(),
+            of,
+        });
+    }
+    groups
+}
+
+fn find_input(rules: &RuleSet, name: &str) -> Option<Input> {
+    let number = rules
+        .find(name)
+        .or_else(|| rules.rules.iter().position(|rule| rule.title == name))?;
+    let detection = rules.detections.iter().position(|d| d.rule == number);
+    let correlation = || rules.correlations.iter().position(|c| c.rule == number);
+    detection
+        .map(Input::Detection)
+        .or_else(|| correlation().map(Input::Correlation))
+}
+
+fn nearest<'a>(rules: &'a RuleSet, name: &str) -> Option<&'a str> {
+    rules
+        .rules
+        .iter()
+        .map(|rule| (strsim::damerau_levenshtein(name, &rule.id), &*rule.id))
+        .min()
+        .filter(|(distance, _)| *distance <= 1 + name.len() / 4)
+        .map(|(_, id)| id)
+}
+
+/// The condition of a temporal correlation; `None`: all of its rules.
+fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Seen>, Refused> {
+    let wrong = |why: String| Refused {
+        at: "condition".to_owned(),
+        why,
+    };
+    match condition {
+        CorrelationCondition::Extended(expr) => extended(expr, inputs).map(Some).map_err(wrong),
+        CorrelationCondition::Threshold { predicates, .. } => match predicates[..] {
+            // What the parser puts where the file says nothing.
+            [(ConditionOperator::Gte, 1)] | [] => Ok(None),
+            [(ConditionOperator::Gte | ConditionOperator::Eq, n)] if n as usize <= inputs.len() => {
+                let all = (0..inputs.len()).map(Seen::Input).collect();
+                Ok(Some(Seen::AtLeast(n as usize, all)))
+            }
+            _ => Err(wrong(format!(
+                "it can never hold: want 'gte' with how many of its {} rules must be seen",
+                inputs.len()
+            ))),
+        },
+    }
+}
+
+fn extended(expr: &ConditionExpr, inputs: &[String]) -> Result<Seen, String> {
+    let many = |parts: &[ConditionExpr]| {
+        parts
+            .iter()
+            .map(|p| extended(p, inputs))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    Ok(match expr {
+        ConditionExpr::And(parts) => Seen::All(many(parts)?),
+        ConditionExpr::Or(parts) => Seen::AtLeast(1, many(parts)?),
+        ConditionExpr::Not(part) => Seen::Not(Box::new(extended(part, inputs)?)),
+        ConditionExpr::Identifier(name) => {
+            let at = inputs.iter().position(|input| input == name);
+            Seen::Input(at.ok_or_else(|| format!("'{name}' is not among its rules"))?)
+        }
+        ConditionExpr::Selector {
+            quantifier,
+            pattern,
+        } => {
+            let selected: Vec<Seen> = inputs
+                .iter()
+                .enumerate()
+                .filter(|(_, name)| match pattern {
+                    SelectorPattern::Them => true,
+                    SelectorPattern::Pattern(pattern) => globset::Glob::new(pattern)
+                        .is_ok_and(|g| g.compile_matcher().is_match(name)),
+                })
+                .map(|(at, _)| Seen::Input(at))
+                .collect();
+            match quantifier {
+                Quantifier::Any => Seen::AtLeast(1, selected),
+                Quantifier::All => Seen::All(selected),
+                Quantifier::Count(n) => Seen::AtLeast(*n as usize, selected),
+            }
+        }
+    })
+}
+
+const fn comparison(operator: ConditionOperator) -> Comparison {
+    match operator {
+        ConditionOperator::Lt => Comparison::Lt,
+        ConditionOperator::Lte => Comparison::Lte,
+        ConditionOperator::Gt => Comparison::Gt,
+        ConditionOperator::Gte => Comparison::Gte,
+        ConditionOperator::Eq => Comparison::Eq,
+        ConditionOperator::Neq => Comparison::Ne,
+    }
+}
+
+/// Why a condition can never hold, or always does.
+fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
+    if matches!(correlation.kind, Kind::Temporal(_) | Kind::TemporalOrdered) {
+        return None;
+    }
+    let bounds = correlation
+        .condition
+        .iter()
+        .flat_map(|(_, n)| [n.saturating_sub(1), *n, n.saturating_add(1)]);
+    // Counts begin at 1; between its bounds a condition does not change.
+    let mut tried = bounds.chain([1, u64::MAX]).filter(|n| *n >= 1);
+    if !tried.any(|n| correlation.holds(n)) {
+        return Some((Fault::Error, "no count fulfils it".to_owned()));
+    }
+    if let Kind::ValueCount(fields) = &correlation.kind {
+        let most = fields.iter().try_fold(1_u64, |n, field| {
+            Some(n.saturating_mul(distinct_values(field)?))
+        });
+        if let Some(most) = most.filter(|most| correlation.threshold() > *most) {
+            return Some((
+                Fault::Error,
+                format!("it can never hold: there are {most} values at most"),
+            ));
+        }
+        let grouped = |field: &Field| {
+            correlation
+                .group_by
+                .iter()
+                .any(|g| g.of.iter().all(|f| f == field))
+        };
+        if fields.iter().all(grouped) && correlation.threshold() > 1 {
+            let why = "it can never hold: what is counted is the same in the whole group";
+            return Some((Fault::Error, why.to_owned()));
+        }
+    }
+    if correlation.holds(1)
+        && !matches!(
+            correlation.kind,
+            Kind::ValueSum(_) | Kind::ValueAvg(_) | Kind::ValuePercentile(..)
+        )
+    {
+        let why = "it holds at the first event: want 'gte' with a number from 2, or a rule without correlation";
+        return Some((Fault::Warning, why.to_owned()));
+    }
+    None
+}
+
+/// How many values a field can have, where that is few.
+const fn distinct_values(field: &Field) -> Option<u64> {
+    match field {
+        Field::Status => Some(900),
+        Field::StatusClass => Some(6),
+        Field::SameSite | Field::Version => Some(2),
+        Field::NoResponse => Some(5),
+        Field::ServerPort | Field::ClientPort => Some(65_535),
+        _ => None,
+    }
+}

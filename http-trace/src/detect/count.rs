@@ -1,0 +1,267 @@
+//! How one event changes one counter, and whether the rule's condition holds then. Exact in the
+//! terms of [`super::window`]; knows nothing of alerts.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::IpAddr;
+
+use super::distinct::Distinct;
+use super::field::{Field, Value, View};
+use super::rule::{Correlation, Kind};
+use super::table::{Counter, Key};
+use super::window::{TooLate, Window, bucket_ns};
+
+/// The most values that a percentile is made of: the last ones.
+const VALUES: usize = 512;
+
+/// Keyed hashes of values: an attacker must not choose what collides.
+pub type Hashes = foldhash::quality::RandomState;
+
+/// An event on its way to a counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit<'a> {
+    /// The event.
+    pub view: &'a View<'a>,
+    /// When it counts.
+    pub time_ns: u64,
+    /// Which inputs of the correlation it is, a bit each.
+    pub inputs: u64,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Whether the condition holds.
+    pub holds: bool,
+    /// What the condition was asked of.
+    pub value: u64,
+    /// The hash of the distinct value.
+    pub distinct: Option<u64>,
+}
+
+/// The key of an event under a correlation; `None` when it lacks a field to group by.
+pub fn key(
+    number: usize,
+    correlation: &Correlation,
+    ipv6_prefix: u8,
+    hit: &Hit<'_>,
+    hashes: &Hashes,
+) -> Option<Key> {
+    let mut hasher = hashes.build_hasher();
+    let input = hit.inputs.trailing_zeros() as usize;
+    for group in &correlation.group_by {
+        let field = group.of.get(input).or(group.of.first())?;
+        let value = hit.view.first(field)?;
+        hash_value(&value, field, ipv6_prefix, &mut hasher);
+    }
+    Some(Key {
+        correlation: u16::try_from(number).ok()?,
+        hash: hasher.finish(),
+    })
+}
+
+fn hash_value(value: &Value<'_>, field: &Field, ipv6_prefix: u8, hasher: &mut impl Hasher) {
+    match value {
+        Value::Ip(ip) => network(*ip, ipv6_prefix).hash(hasher),
+        Value::Text(text) if *field == Field::Host => {
+            hasher.write_usize(text.len());
+            for byte in *text {
+                hasher.write_u8(byte.to_ascii_lowercase());
+            }
+        }
+        Value::Text(text) => text.hash(hasher),
+        Value::Made(text) => text[..].hash(hasher),
+        Value::Number(n) => n.hash(hasher),
+        Value::Bool(yes) => yes.hash(hasher),
+    }
+}
+
+/// The network that an address is counted as: an IPv6 site, an IPv4 address.
+pub fn network(ip: IpAddr, ipv6_prefix: u8) -> u128 {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(ipv6_prefix))
+                .unwrap_or(0);
+            ip.to_bits() & mask
+        }
+    }
+}
+
+/// The number of a time's bucket, wrapped.
+pub const fn bucket(correlation: &Correlation, time_ns: u64) -> u32 {
+    (time_ns / bucket_ns(correlation.window_ns)) as u32
+}
+
+/// A counter for a correlation.
+pub fn make(correlation: &Correlation, time_ns: u64) -> Counter {
+    let bucket = bucket(correlation, time_ns);
+    let large = match correlation.kind {
+        Kind::ValueSum(_) | Kind::ValueAvg(_) => true,
+        _ => correlation.threshold() > u64::from(u16::MAX),
+    };
+    let mut counter = Counter::new(Window::new(bucket, large));
+    match &correlation.kind {
+        Kind::ValueCount(_) => {
+            let most = usize::try_from(correlation.threshold()).unwrap_or(usize::MAX);
+            counter.more().distinct = Some(Distinct::new(most, bucket));
+        }
+        Kind::Temporal(_) | Kind::TemporalOrdered => {
+            counter.more().seen = vec![0; correlation.inputs.len()];
+        }
+        Kind::ValueAvg(_) => counter.more().addends = Some(Window::new(bucket, false)),
+        Kind::EventCount | Kind::ValueSum(_) | Kind::ValuePercentile(..) => {}
+    }
+    counter
+}
+
+/// Counts an event.
+///
+/// # Errors
+/// When it is older than the window.
+pub fn count(
+    correlation: &Correlation,
+    hit: &Hit<'_>,
+    hashes: &Hashes,
+    counter: &mut Counter,
+) -> Result<Option<Counted>, TooLate> {
+    let bucket = bucket(correlation, hit.time_ns);
+    let was = counter.window.newest();
+    if (bucket.wrapping_sub(was) as i32) > super::window::CELLS as i32 {
+        // Nothing of before is in the window: what is counted from here on is another matter.
+        if counter.active().is_none() {
+            counter.events = 0;
+        }
+    }
+    let number = |field: &Field| match hit.view.first(field) {
+        Some(Value::Number(n)) => Some(n),
+        Some(other) => other.with_text(|text| std::str::from_utf8(text).ok()?.trim().parse().ok()),
+        None => None,
+    };
+    let mut distinct = None;
+    let value = match &correlation.kind {
+        Kind::EventCount => {
+            counter.window.add(bucket, 1)?;
+            counter.window.total()
+        }
+        Kind::ValueCount(fields) => {
+            let mut hasher = hashes.build_hasher();
+            for field in fields {
+                let Some(value) = hit.view.first(field) else {
+                    return Ok(None);
+                };
+                hash_value(&value, field, 128, &mut hasher);
+            }
+            let hash = hasher.finish();
+            distinct = Some(hash);
+            let Some(more) = &mut counter.more else {
+                return Ok(None);
+            };
+            if let Some(set) = &mut more.distinct {
+                set.see(hash, bucket, &mut counter.window)?;
+            }
+            counter.window.total()
+        }
+        Kind::ValueSum(field) => {
+            let Some(n) = number(field) else {
+                return Ok(None);
+            };
+            counter.window.add(bucket, n)?;
+            counter.window.total()
+        }
+        Kind::ValueAvg(field) => {
+            let Some(n) = number(field) else {
+                return Ok(None);
+            };
+            counter.window.add(bucket, n)?;
+            let sum = counter.window.total();
+            let Some(addends) = counter.more.as_mut().and_then(|m| m.addends.as_mut()) else {
+                return Ok(None);
+            };
+            addends.add(bucket, 1)?;
+            sum / addends.total().max(1)
+        }
+        Kind::ValuePercentile(field, percentile) => {
+            let Some(n) = number(field) else {
+                return Ok(None);
+            };
+            counter.window.add(bucket, 1)?;
+            percentile_of(counter, hit.time_ns, n, correlation.window_ns, *percentile)
+        }
+        Kind::Temporal(_) | Kind::TemporalOrdered => {
+            counter.window.add(bucket, 1)?;
+            let ordered = correlation.kind == Kind::TemporalOrdered;
+            see(counter, hit, ordered, correlation.window_ns);
+            counter.window.total()
+        }
+    };
+    counter.events += 1;
+    Ok(Some(Counted {
+        holds: holds(correlation, counter, hit, value),
+        value,
+        distinct,
+    }))
+}
+
+fn percentile_of(
+    counter: &mut Counter,
+    time_ns: u64,
+    n: u64,
+    window_ns: u64,
+    percentile: u8,
+) -> u64 {
+    let values = &mut counter.more().values;
+    if values.len() >= VALUES {
+        values.pop_front();
+    }
+    values.push_back((time_ns, n));
+    let newest = values.iter().map(|(t, _)| *t).max().unwrap_or(time_ns);
+    let mut within: Vec<u64> = values
+        .iter()
+        .filter(|(t, _)| newest - t < window_ns)
+        .map(|(_, n)| *n)
+        .collect();
+    within.sort_unstable();
+    // Nearest rank: the least value that so many percent do not exceed.
+    let rank = (within.len() * usize::from(percentile))
+        .div_ceil(100)
+        .max(1);
+    within.get(rank - 1).copied().unwrap_or(n)
+}
+
+/// Notes which inputs were seen, or how far an ordered chain has come.
+fn see(counter: &mut Counter, hit: &Hit<'_>, ordered: bool, window_ns: u64) {
+    let time = hit.time_ns.max(1);
+    let seen = &mut counter.more().seen;
+    for at in (0..seen.len()).rev().filter(|at| hit.inputs & 1 << at != 0) {
+        // From the last on: one event is not two links of a chain.
+        let begun = match (ordered, at) {
+            (false, _) | (true, 0) => time,
+            (true, _) => match seen[at - 1] {
+                0 => continue,
+                begun if time.saturating_sub(begun) > window_ns => continue,
+                begun => begun,
+            },
+        };
+        seen[at] = seen[at].max(begun);
+    }
+}
+
+fn holds(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>, value: u64) -> bool {
+    let Some(more) = &counter.more else {
+        return correlation.holds(value);
+    };
+    let within = |time: u64| time != 0 && hit.time_ns.saturating_sub(time) <= correlation.window_ns;
+    match &correlation.kind {
+        Kind::Temporal(None) => more.seen.iter().all(|t| within(*t)),
+        Kind::Temporal(Some(seen)) => {
+            seen.holds(&|at| more.seen.get(at).is_some_and(|t| within(*t)))
+        }
+        // At the event that ends the chain.
+        Kind::TemporalOrdered => {
+            let last = more.seen.len().saturating_sub(1);
+            hit.inputs & 1 << last != 0 && more.seen.last().is_some_and(|t| within(*t))
+        }
+        _ => correlation.holds(value),
+    }
+}

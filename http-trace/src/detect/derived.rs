@@ -1,0 +1,187 @@
+//! Values that are not on the wire as they are, but follow from it: identifiers in paths, the
+//! site that a link was on, the client that a proxy names. Pure functions of bytes.
+
+use std::net::IpAddr;
+
+use crate::http::head::Headers;
+
+/// What follows the last dot of the last segment, if anything does.
+pub fn extension(path: &[u8]) -> Option<&[u8]> {
+    let name = path.rsplit(|b| *b == b'/').next()?;
+    let dot = name.iter().rposition(|b| *b == b'.')?;
+    Some(&name[dot + 1..]).filter(|e| !e.is_empty())
+}
+
+/// Whether a segment is an identifier that can be counted through: decimal digits, or a UUID.
+fn is_id(segment: &[u8]) -> bool {
+    let digits = !segment.is_empty() && segment.len() <= 20;
+    (digits && segment.iter().all(u8::is_ascii_digit)) || is_uuid(segment)
+}
+
+fn is_uuid(segment: &[u8]) -> bool {
+    segment.len() == 36
+        && segment.iter().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => *b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
+/// The last segment that is an identifier.
+pub fn path_id(path: &[u8]) -> Option<&[u8]> {
+    path.rsplit(|b| *b == b'/').find(|segment| is_id(segment))
+}
+
+/// The path with `{id}` for each identifier.
+pub fn path_template(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    for (at, segment) in path.split(|b| *b == b'/').enumerate() {
+        if at > 0 {
+            out.push(b'/');
+        }
+        out.extend_from_slice(if is_id(segment) { b"{id}" } else { segment });
+    }
+    out
+}
+
+/// The first segment that is not empty.
+pub fn first_segment(path: &[u8]) -> Option<&[u8]> {
+    path.split(|b| *b == b'/')
+        .find(|segment| !segment.is_empty())
+}
+
+/// Whether `referrer` is a URL of `host`.
+pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
+    let Some(at) = referrer.windows(3).position(|w| w == b"://") else {
+        return false;
+    };
+    let rest = &referrer[at + 3..];
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
+    let authority = &rest[..end.unwrap_or(rest.len())];
+    let port = authority
+        .iter()
+        .rposition(|b| *b == b':')
+        .filter(|at| authority[at + 1..].iter().all(u8::is_ascii_digit));
+    authority[..port.unwrap_or(authority.len())].eq_ignore_ascii_case(host)
+}
+
+/// The first address of `X-Forwarded-For`, of `Forwarded` (RFC 7239 §5.2) or of `X-Real-IP`: what
+/// the sender says of itself, which proves nothing.
+pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {
+    if let Some(value) = headers.first("x-forwarded-for") {
+        return address(value.split(|b| *b == b',').next()?);
+    }
+    if let Some(value) = headers.first("forwarded") {
+        let first = value.split(|b| *b == b',').next()?;
+        return first.split(|b| *b == b';').find_map(|pair| {
+            let pair = pair.trim_ascii();
+            let (name, value) = pair.split_at_checked(4)?;
+            name.eq_ignore_ascii_case(b"for=").then(|| address(value))?
+        });
+    }
+    address(headers.first("x-real-ip")?)
+}
+
+/// An address, possibly quoted, in brackets, with a port.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim().trim_matches('"');
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(ip.to_canonical());
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        return rest.split(']').next()?.parse().ok();
+    }
+    let (ip, _) = text.rsplit_once(':')?;
+    ip.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn identifiers_in_paths() {
+        const UUID: &str = "/u/0b0e7a4e-2f0b-4f49-9b3f-6f0d6f0c9a11/x";
+        for (path, id, template) in [
+            ("/users/17/edit", Some("17"), "/users/{id}/edit"),
+            ("/a/1/b/2", Some("2"), "/a/{id}/b/{id}"),
+            (UUID, Some(&UUID[3..39]), "/u/{id}/x"),
+            ("/users/17a", None, "/users/17a"),
+            ("/", None, "/"),
+            ("//", None, "//"),
+        ] {
+            let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+            assert_eq!(path_id(path.as_bytes()).map(text).as_deref(), id, "{path}");
+            assert_eq!(text(&path_template(path.as_bytes())), template);
+        }
+    }
+
+    #[test]
+    fn extensions_and_segments() {
+        for (path, expected, first) in [
+            ("/a.b/c.tar.gz", Some("gz"), Some("a.b")),
+            ("/a.b/c", None, Some("a.b")),
+            ("/.", None, Some(".")),
+            ("/", None, None),
+        ] {
+            assert_eq!(
+                extension(path.as_bytes()),
+                expected.map(str::as_bytes),
+                "{path}"
+            );
+            assert_eq!(
+                first_segment(path.as_bytes()),
+                first.map(str::as_bytes),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn pages_of_the_same_site() {
+        for (referrer, host, expected) in [
+            ("http://shop.example/a", "shop.example", true),
+            ("https://SHOP.example:8443?x", "shop.example", true),
+            ("http://shop.example.evil/", "shop.example", false),
+            ("http://[::1]:80/", "[::1]", true),
+            ("/a", "shop.example", false),
+            ("", "", false),
+        ] {
+            assert_eq!(
+                same_site(referrer.as_bytes(), host.as_bytes()),
+                expected,
+                "{referrer}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_says() {
+        for (lines, expected) in [
+            (
+                &[("X-Forwarded-For", "1.2.3.4, 9.9.9.9")][..],
+                Some("1.2.3.4"),
+            ),
+            (&[("X-Forwarded-For", "1.2.3.4:5678")], Some("1.2.3.4")),
+            (&[("X-Forwarded-For", "unknown")], None),
+            (
+                &[("Forwarded", "proto=https;for=\"[2001:db8::1]:80\", for=x")],
+                Some("2001:db8::1"),
+            ),
+            (&[("Forwarded", "for=_hidden")], None),
+            (&[("X-Real-IP", "::ffff:1.2.3.4")], Some("1.2.3.4")),
+            (&[("Via", "1.1 x")], None),
+        ] {
+            let fields: Vec<_> = lines
+                .iter()
+                .map(|(n, v)| (n.as_bytes(), v.as_bytes()))
+                .collect();
+            let got = forwarded_client(&testing::headers(&fields));
+            assert_eq!(
+                got.map(|ip| ip.to_string()).as_deref(),
+                expected,
+                "{lines:?}"
+            );
+        }
+    }
+}

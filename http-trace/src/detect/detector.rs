@@ -1,0 +1,679 @@
+//! The detector: events in, events with the rules they counted for and alerts out. Synchronous,
+//! without I/O and without a clock but event time. An event that matches nothing costs no
+//! allocation.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use super::alert::{Active, Alert, Entity, Piece, Shown, State};
+use super::count::{self, Counted, Hashes, Hit};
+use super::evidence::Evidence;
+use super::field::{Field, View};
+use super::matcher::Expr;
+use super::prefilter::Prefilter;
+use super::rule::{Correlation, Detection, Input, Kind, Rule, RuleSet};
+use super::summary::Part;
+use super::table::{Counter, Key, Table, Turnover};
+use super::time::Clock;
+use super::window::{CELLS, bucket_ns};
+use crate::event::HttpEvent;
+
+/// Keys that are looked at for being over with each event that matches, and with each tick.
+const SWEEP_EVENT: usize = 2;
+const SWEEP_TICK: usize = 256;
+
+/// What the detector is told beside its rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Whether ticks are the time of this host.
+    pub live: bool,
+    /// About the most memory for what is counted, in bytes.
+    pub memory: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            live: false,
+            memory: 64 << 20,
+        }
+    }
+}
+
+/// What comes out.
+#[derive(Clone, Debug)]
+pub enum Detected {
+    /// An event, with the rules it counted for.
+    Event(Box<HttpEvent>),
+    /// An alert, after the event that raised it.
+    Alert(Box<Alert>),
+}
+
+/// What was counted about detection itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DetectStats {
+    /// Alerts that opened.
+    pub opened: u64,
+    /// Events that a rule was not told of since they came later than its window.
+    pub late: u64,
+    /// Events whose time was not believed.
+    pub clamped: u64,
+    /// What became of keys.
+    pub turnover: Turnover,
+    /// Keys followed now.
+    pub keys: usize,
+    /// Bytes they take.
+    pub bytes: usize,
+}
+
+/// Rules at work.
+#[derive(Debug)]
+pub struct Detector {
+    clock: Clock,
+    core: Core,
+}
+
+#[derive(Debug)]
+struct Core {
+    rules: Vec<Arc<Rule>>,
+    detections: Vec<Detection>,
+    correlations: Vec<Correlation>,
+    guards: Vec<Option<Expr>>,
+    prefilter: Prefilter,
+    /// For each detection, and for each correlation, which correlations it feeds, as which input.
+    fed_by_detection: Vec<Vec<(usize, u32)>>,
+    fed_by_correlation: Vec<Vec<(usize, u32)>>,
+    wants_uri: bool,
+    hashes: Hashes,
+    table: Table,
+    /// When open alerts may be over.
+    due: BinaryHeap<Reverse<(u64, Key)>>,
+    lossy_until_ns: u64,
+    stats: DetectStats,
+    scratch: Scratch,
+}
+
+/// Buffers that are used again.
+#[derive(Debug, Default)]
+struct Scratch {
+    uri: Vec<u8>,
+    /// For each correlation the inputs that the event at hand is.
+    inputs: Vec<u64>,
+    /// For each correlation what it counted at the event at hand.
+    values: Vec<u64>,
+    touched: Vec<u64>,
+    counted: Vec<Arc<str>>,
+    alerts: Vec<Alert>,
+}
+
+impl Detector {
+    /// Sets rules to work.
+    pub fn new(rules: RuleSet, settings: Settings) -> Self {
+        Detector {
+            clock: Clock::new(settings.live),
+            core: Core::new(rules, settings),
+        }
+    }
+
+    /// The rules at work.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.core.rules
+    }
+
+    /// Takes an event in. It comes out at once, or, when its time is far ahead of all others in a
+    /// capture, once that is clear; always in order.
+    pub fn push(&mut self, event: Box<HttpEvent>, out: &mut dyn FnMut(Detected)) {
+        let core = &mut self.core;
+        self.clock
+            .push(event, &mut |event, time_ns| core.event(event, time_ns, out));
+    }
+
+    /// Time goes on without events.
+    pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
+        let core = &mut self.core;
+        self.clock.tick(now_ns, &mut |event, time_ns| {
+            core.event(event, time_ns, out);
+        });
+        core.end_what_is_over(self.clock.now_ns(), out);
+        core.sweep(SWEEP_TICK, self.clock.now_ns());
+    }
+
+    /// Nothing more comes: alerts that are open say what they counted since they spoke last.
+    pub fn finish(&mut self, out: &mut dyn FnMut(Detected)) {
+        let core = &mut self.core;
+        self.clock
+            .finish(&mut |event, time_ns| core.event(event, time_ns, out));
+        core.tell_open(self.clock.now_ns(), out);
+    }
+
+    /// Something was lost up to this time: alerts over it say that they may count too little.
+    pub fn note_loss(&mut self, until_ns: u64) {
+        self.core.lossy_until_ns = self.core.lossy_until_ns.max(until_ns);
+    }
+
+    /// What was counted about detection itself.
+    pub fn stats(&self) -> DetectStats {
+        DetectStats {
+            clamped: self.clock.clamped(),
+            turnover: self.core.table.turnover(),
+            keys: self.core.table.len(),
+            bytes: self.core.table.bytes(),
+            ..self.core.stats
+        }
+    }
+}
+
+impl Core {
+    fn new(set: RuleSet, settings: Settings) -> Self {
+        let exprs: Vec<&Expr> = set.detections.iter().map(|d| &d.expr).collect();
+        let prefilter = Prefilter::new(&exprs);
+        let mut fed_by_detection = vec![Vec::new(); set.detections.len()];
+        let mut fed_by_correlation = vec![Vec::new(); set.correlations.len()];
+        for (number, correlation) in set.correlations.iter().enumerate() {
+            for (at, input) in correlation.inputs.iter().take(64).enumerate() {
+                match input {
+                    Input::Detection(n) => fed_by_detection[*n].push((number, at as u32)),
+                    Input::Correlation(n) => fed_by_correlation[*n].push((number, at as u32)),
+                }
+            }
+        }
+        let mut wants_uri = false;
+        for expr in exprs.into_iter().chain(set.guards.iter().flatten()) {
+            expr.fields(&mut |field| wants_uri |= *field == Field::Uri);
+        }
+        let number = set.correlations.len();
+        Core {
+            prefilter,
+            fed_by_detection,
+            fed_by_correlation,
+            wants_uri,
+            hashes: Hashes::default(),
+            table: Table::new(settings.memory),
+            due: BinaryHeap::new(),
+            lossy_until_ns: 0,
+            stats: DetectStats::default(),
+            scratch: Scratch {
+                inputs: vec![0; number],
+                values: vec![0; number],
+                touched: vec![0; number.div_ceil(64)],
+                ..Scratch::default()
+            },
+            rules: set.rules,
+            detections: set.detections,
+            correlations: set.correlations,
+            guards: set.guards,
+        }
+    }
+
+    fn event(&mut self, mut event: Box<HttpEvent>, time_ns: u64, out: &mut dyn FnMut(Detected)) {
+        self.end_what_is_over(time_ns, out);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut uri = std::mem::take(&mut scratch.uri);
+        if self.wants_uri {
+            View::write_uri(&event, &mut uri);
+        }
+        let view = View::new(&event, &uri);
+        let any = self.match_detections(&view, &mut scratch.inputs, &mut scratch.touched);
+        if any {
+            self.count_all(&view, time_ns, &mut scratch);
+            self.sweep(SWEEP_EVENT, time_ns);
+        }
+        scratch.uri = uri;
+        if !scratch.counted.is_empty() {
+            event.rules.append(&mut scratch.counted);
+        }
+        out(Detected::Event(event));
+        for alert in scratch.alerts.drain(..) {
+            out(Detected::Alert(Box::new(alert)));
+        }
+        self.scratch = scratch;
+    }
+
+    fn match_detections(
+        &mut self,
+        view: &View<'_>,
+        inputs: &mut [u64],
+        touched: &mut [u64],
+    ) -> bool {
+        let (detections, fed) = (&self.detections, &self.fed_by_detection);
+        let mut any = false;
+        self.prefilter.each(view, &mut |number| {
+            let Some(detection) = detections.get(number) else {
+                return;
+            };
+            if detection.expr.matches(view) {
+                any |= feed(fed.get(number), inputs, touched);
+            }
+        });
+        any
+    }
+
+    /// Counts the event wherever it was fed to; those that take in others come after them.
+    fn count_all(&mut self, view: &View<'_>, time_ns: u64, scratch: &mut Scratch) {
+        for word in 0..scratch.touched.len() {
+            while scratch.touched[word] != 0 {
+                let number = word * 64 + scratch.touched[word].trailing_zeros() as usize;
+                scratch.touched[word] &= scratch.touched[word] - 1;
+                let hit = Hit {
+                    view,
+                    time_ns,
+                    inputs: std::mem::take(&mut scratch.inputs[number]),
+                };
+                if self.guards[number]
+                    .as_ref()
+                    .is_some_and(|guard| !guard.matches(view))
+                {
+                    continue;
+                }
+                let of_others = self.correlations[number]
+                    .inputs
+                    .iter()
+                    .filter_map(|input| match input {
+                        Input::Correlation(n) => scratch.values.get(*n).copied(),
+                        Input::Detection(_) => None,
+                    })
+                    .max();
+                let Some(counted) = self.count(number, &hit, of_others, &mut scratch.alerts) else {
+                    continue;
+                };
+                scratch.values[number] = counted.value;
+                let correlation = &self.correlations[number];
+                if correlation.alerts {
+                    let id = &self.rules[correlation.rule].id;
+                    scratch.counted.push(Arc::clone(id));
+                }
+                if counted.holds {
+                    feed(
+                        self.fed_by_correlation.get(number),
+                        &mut scratch.inputs,
+                        &mut scratch.touched,
+                    );
+                }
+            }
+        }
+    }
+
+    fn count(
+        &mut self,
+        number: usize,
+        hit: &Hit<'_>,
+        of_others: Option<u64>,
+        alerts: &mut Vec<Alert>,
+    ) -> Option<Counted> {
+        let correlation = &self.correlations[number];
+        let rule = &self.rules[correlation.rule];
+        let hashes = &self.hashes;
+        let key = count::key(number, correlation, rule.ipv6_prefix, hit, hashes)?;
+        let lossy = self.lossy_until_ns != 0
+            && hit.time_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
+        let (due, stats) = (&mut self.due, &mut self.stats);
+        let worked = self.table.work(
+            key,
+            rule.group_limit,
+            || count::make(correlation, hit.time_ns),
+            |counter| {
+                let Ok(counted) = count::count(correlation, hit, hashes, counter) else {
+                    stats.late += 1;
+                    return None;
+                };
+                let counted = counted?;
+                if !correlation.alerts {
+                    return Some(counted);
+                }
+                let alert = Subject {
+                    rule,
+                    correlation,
+                    lossy,
+                }
+                .judge(counter, hit, &counted, of_others);
+                if let Some(alert) = alert {
+                    if alert.state == State::Opened {
+                        stats.opened += 1;
+                        due.push(Reverse((over_at(correlation, counter, hit.time_ns), key)));
+                    }
+                    alerts.push(alert);
+                }
+                Some(counted)
+            },
+        );
+        worked.flatten()
+    }
+
+    /// Ends the alerts that are below half of their threshold by now.
+    fn end_what_is_over(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
+        while let Some(Reverse((at, key))) = self.due.peek().copied() {
+            if at > now_ns {
+                break;
+            }
+            self.due.pop();
+            let Some(correlation) = self.correlations.get(usize::from(key.correlation)) else {
+                continue;
+            };
+            let Some(counter) = self.table.get_mut(key) else {
+                continue;
+            };
+            if counter.active().is_none() {
+                continue;
+            }
+            let over_ns = over_at(correlation, counter, now_ns);
+            if over_ns > now_ns {
+                self.due.push(Reverse((over_ns, key)));
+                continue;
+            }
+            let rule = &self.rules[correlation.rule];
+            let lossy = self.lossy_until_ns != 0
+                && over_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
+            let subject = Subject {
+                rule,
+                correlation,
+                lossy,
+            };
+            if let Some(alert) = subject.end(counter, over_ns) {
+                out(Detected::Alert(Box::new(alert)));
+            }
+        }
+    }
+
+    /// What open alerts have counted since they spoke last.
+    fn tell_open(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
+        let mut keys: Vec<(u64, Key)> = std::mem::take(&mut self.due)
+            .into_iter()
+            .map(|Reverse((_, key))| key)
+            .filter_map(|key| Some((self.table.get_mut(key)?.active()?.opened_ns, key)))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for (_, key) in keys {
+            let correlation = &self.correlations[usize::from(key.correlation)];
+            let rule = &self.rules[correlation.rule];
+            let lossy = self.lossy_until_ns != 0;
+            let Some(counter) = self.table.get_mut(key) else {
+                continue;
+            };
+            let Some(active) = counter.active() else {
+                continue;
+            };
+            if active.count(counter.events) > active.told {
+                let subject = Subject {
+                    rule,
+                    correlation,
+                    lossy,
+                };
+                if let Some(alert) = subject.told(counter, State::Updated, now_ns) {
+                    out(Detected::Alert(Box::new(alert)));
+                }
+            }
+        }
+    }
+
+    fn sweep(&mut self, few: usize, now_ns: u64) {
+        let correlations = &self.correlations;
+        self.table.sweep(few, |key, counter| {
+            let Some(correlation) = correlations.get(usize::from(key.correlation)) else {
+                return true;
+            };
+            let age = count::bucket(correlation, now_ns).wrapping_sub(counter.window.newest());
+            age as i32 > CELLS as i32 && counter.active().is_none()
+        });
+    }
+}
+
+fn feed(to: Option<&Vec<(usize, u32)>>, inputs: &mut [u64], touched: &mut [u64]) -> bool {
+    let mut any = false;
+    for (number, input) in to.into_iter().flatten() {
+        if let (Some(inputs), Some(word)) = (inputs.get_mut(*number), touched.get_mut(number / 64))
+        {
+            *inputs |= 1 << input;
+            *word |= 1 << (number % 64);
+            any = true;
+        }
+    }
+    any
+}
+
+/// The count below which an alert is over.
+fn end_below(correlation: &Correlation) -> u64 {
+    match correlation.kind {
+        Kind::EventCount | Kind::ValueCount(_) | Kind::ValueSum(_) => {
+            correlation.threshold().div_ceil(2)
+        }
+        // Over when nothing of it is in the window any more.
+        _ => 1,
+    }
+}
+
+/// When an alert is over if nothing more comes, in ns.
+fn over_at(correlation: &Correlation, counter: &Counter, near_ns: u64) -> u64 {
+    let part = bucket_ns(correlation.window_ns);
+    let over = counter.window.below(end_below(correlation));
+    let near = near_ns / part;
+    let distance = i64::from(over.wrapping_sub(near as u32) as i32);
+    near.saturating_add_signed(distance).saturating_mul(part)
+}
+
+/// A rule and what is being counted for it.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    rule: &'a Arc<Rule>,
+    correlation: &'a Correlation,
+    lossy: bool,
+}
+
+impl Subject<'_> {
+    /// Gathers evidence, and raises what there is to raise.
+    fn judge(
+        &self,
+        counter: &mut Counter,
+        hit: &Hit<'_>,
+        counted: &Counted,
+        of_others: Option<u64>,
+    ) -> Option<Alert> {
+        let is_open = counter.active().is_some();
+        let threshold = self.correlation.threshold();
+        if !is_open && !counted.holds && counted.value.saturating_mul(2) < threshold {
+            return None;
+        }
+        let events = counter.events;
+        let more = counter.more();
+        let evidence = more.evidence.get_or_insert_default();
+        evidence.see(hit.view.event, hit.view, hit.time_ns);
+        if let Some(hash) = counted.distinct {
+            evidence.see_distinct(hash);
+        }
+        let state = match &more.active {
+            None if counted.holds => State::Opened,
+            Some(active) if hit.time_ns >= active.next_update_ns => State::Updated,
+            _ => return None,
+        };
+        let summary = self.summary(hit.view, evidence, events, counted);
+        let entities = self.entities(hit.view, evidence);
+        let id = identity(&self.rule.id, &entities, hit.time_ns);
+        let count = match self.correlation.kind {
+            Kind::EventCount => counted.value,
+            _ => of_others.unwrap_or(events).max(events),
+        };
+        let active = more.active.get_or_insert_with(|| {
+            Box::new(Active {
+                id,
+                opened_ns: hit.time_ns,
+                next_update_ns: 0,
+                told: 0,
+                at_opening: (count, events),
+                summary: Vec::new(),
+                entities: Vec::new(),
+            })
+        });
+        active.next_update_ns = hit.time_ns.saturating_add(self.rule.suppress_ns);
+        active.summary = summary;
+        active.entities = entities;
+        self.told(counter, state, hit.time_ns)
+    }
+
+    /// The alert as it stands.
+    fn told(&self, counter: &mut Counter, state: State, time_ns: u64) -> Option<Alert> {
+        let (events, incomplete) = (counter.events, counter.incomplete);
+        let in_window = counter.window.total();
+        let more = counter.more.as_mut()?;
+        let active = more.active.as_mut()?;
+        let count = active.count(events);
+        active.told = count;
+        let empty = Evidence::default();
+        let evidence = more.evidence.as_deref().unwrap_or(&empty);
+        let distinct = matches!(self.correlation.kind, Kind::ValueCount(_)).then(|| {
+            let threshold = self.correlation.threshold();
+            match state {
+                State::Opened => in_window,
+                _ => evidence.distinct().unwrap_or(0).max(threshold),
+            }
+        });
+        Some(Alert {
+            id: active.id,
+            state,
+            rule: Arc::clone(self.rule),
+            severity: self.rule.severity,
+            time_ns,
+            summary: active.summary.clone(),
+            entities: active.entities.clone(),
+            count,
+            distinct,
+            threshold: self.correlation.threshold(),
+            window_ns: self.correlation.window_ns,
+            first_seen_ns: evidence.first_ns,
+            last_seen_ns: evidence.last_ns,
+            statuses: evidence.statuses.clone(),
+            paths: evidence.paths.sorted(),
+            servers: evidence.servers.sorted(),
+            clients: evidence.clients.sorted(),
+            hosts: evidence.hosts.sorted(),
+            user_agents: evidence.user_agents.sorted(),
+            samples: evidence.samples.iter().cloned().collect(),
+            under_counted: incomplete || self.lossy,
+            proxy_suspected: false,
+        })
+    }
+
+    fn end(&self, counter: &mut Counter, time_ns: u64) -> Option<Alert> {
+        let alert = self.told(counter, State::Ended, time_ns)?;
+        let more = counter.more();
+        (more.active, more.evidence) = (None, None);
+        counter.events = counter.window.total();
+        Some(alert)
+    }
+
+    fn summary(
+        &self,
+        view: &View<'_>,
+        evidence: &Evidence,
+        events: u64,
+        counted: &Counted,
+    ) -> Vec<Piece> {
+        let Some(template) = &self.rule.summary else {
+            return vec![Piece::Text(self.rule.title.clone())];
+        };
+        let number = |n: u64| Piece::Text(n.to_string());
+        template
+            .parts()
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => Piece::Text(text.clone()),
+                Part::Count => number(match self.correlation.kind {
+                    Kind::EventCount => counted.value,
+                    _ => events,
+                }),
+                Part::Distinct => number(counted.value),
+                Part::Window => Piece::Text(window_text(self.correlation.window_ns)),
+                Part::Field(field) => match shown(field, view, evidence) {
+                    Some(shown) => Piece::Value(shown),
+                    None => Piece::Text("unknown".to_owned()),
+                },
+            })
+            .collect()
+    }
+
+    fn entities(&self, view: &View<'_>, evidence: &Evidence) -> Vec<Entity> {
+        let mut entities = Vec::new();
+        let mut add = |role: &str, field: &Field| {
+            if let Some(shown) = shown(field, view, evidence) {
+                entities.push(Entity {
+                    role: role.to_owned(),
+                    shown,
+                });
+            }
+        };
+        if self.rule.entities.is_empty() {
+            for group in &self.correlation.group_by {
+                if let Some(field) = group.of.first() {
+                    add(role(field).unwrap_or(&group.name), field);
+                }
+            }
+        }
+        for (role_of, field) in &self.rule.entities {
+            let role = if Field::named(role_of).as_ref() == Some(field) {
+                role(field).unwrap_or(role_of)
+            } else {
+                role_of
+            };
+            add(role, field);
+        }
+        entities
+    }
+}
+
+/// The role that a field has when the rule gives it no other.
+const fn role(field: &Field) -> Option<&'static str> {
+    match field {
+        Field::ClientIp => Some("client"),
+        Field::PeerIp => Some("peer"),
+        Field::ServerIp => Some("server"),
+        Field::Host => Some("host"),
+        Field::UserName => Some("user"),
+        _ => None,
+    }
+}
+
+/// The value that an alert shows for a field: of what was seen most often where that is known.
+fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
+    let value = match field {
+        Field::ServerIp => evidence
+            .servers
+            .first()
+            .map(|ip| ip.to_string().into_bytes()),
+        Field::ClientIp => evidence
+            .clients
+            .first()
+            .map(|ip| ip.to_string().into_bytes()),
+        Field::Host => evidence.hosts.first().cloned(),
+        Field::Path => evidence.paths.first().cloned(),
+        Field::UserAgent => evidence.user_agents.first().cloned(),
+        other => view
+            .first(other)
+            .map(|value| value.with_text(|text| text[..text.len().min(256)].to_vec())),
+    };
+    Some(Shown {
+        field: field.clone(),
+        value: value?,
+    })
+}
+
+/// The same for the same alert of the same wire bytes.
+fn identity(rule: &str, entities: &[Entity], opened_ns: u64) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut h = 0xcbf2_9ce4_8422_2325_u64 ^ opened_ns.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let values = entities.iter().flat_map(|entity| &entity.shown.value);
+    for byte in rule.as_bytes().iter().chain(values) {
+        h = (h ^ u64::from(*byte)).wrapping_mul(PRIME);
+    }
+    h ^ h >> 32
+}
+
+/// `5m`, `24h`, `90s`.
+pub fn window_text(window_ns: u64) -> String {
+    let seconds = window_ns / 1_000_000_000;
+    match seconds {
+        s if s > 0 && s.is_multiple_of(86_400) && s > 86_400 => format!("{}d", s / 86_400),
+        s if s > 0 && s.is_multiple_of(3600) => format!("{}h", s / 3600),
+        s if s > 0 && s.is_multiple_of(60) => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}

@@ -1,0 +1,151 @@
+//! What is wrong with a rule file, and where: `file:line:column: error: reason`. Positions are
+//! found again in the text, since the parser keeps none for what it accepts.
+
+use std::fmt;
+
+use super::rule::Origin;
+
+/// How wrong it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The rule is loaded; it may not do what its author means.
+    Warning,
+    /// The rule is not loaded.
+    Error,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How wrong.
+    pub fault: Fault,
+    /// In which file.
+    pub origin: Origin,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+    /// What, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fault = match self.fault {
+            Fault::Warning => "warning",
+            Fault::Error => "error",
+        };
+        let Diagnostic {
+            origin,
+            line,
+            column,
+            message,
+            ..
+        } = self;
+        write!(f, "{origin}:{line}:{column}: {fault}: {message}")
+    }
+}
+
+/// A document of a file, with the line it begins at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Document<'a> {
+    /// Its text.
+    pub text: &'a str,
+    /// Lines before it in the file.
+    pub lines_before: usize,
+}
+
+impl<'a> Document<'a> {
+    /// The documents of a YAML file: between lines of `---`.
+    pub fn split(file: &'a str) -> Vec<Document<'a>> {
+        let mut documents = Vec::new();
+        let (mut start, mut first_line, mut at) = (0, 0, 0);
+        for (number, line) in file.split_inclusive('\n').enumerate() {
+            let marker = line.trim_end();
+            if marker == "---" || marker.starts_with("--- ") {
+                documents.push(Document {
+                    text: &file[start..at],
+                    lines_before: first_line,
+                });
+                (start, first_line) = (at + line.len(), number + 1);
+            }
+            at += line.len();
+        }
+        documents.push(Document {
+            text: &file[start..],
+            lines_before: first_line,
+        });
+        let blank = |text: &str| {
+            text.lines()
+                .all(|l| l.trim().is_empty() || l.trim_start().starts_with('#'))
+        };
+        documents.retain(|document| !blank(document.text));
+        documents
+    }
+
+    /// Where something that the document says is: a key (possibly with modifiers), else a value,
+    /// else any occurrence; the first line that is not blank when it is nowhere.
+    pub fn find(&self, what: &str) -> (usize, usize) {
+        type Rule = fn(&str, &str) -> bool;
+        let key: Rule = |rest, what| {
+            rest.strip_prefix(what)
+                .is_some_and(|r| r.starts_with([':', '|']))
+        };
+        let value: Rule = |rest, what| {
+            let rest = rest.trim_start_matches(['"', '\'']);
+            rest.strip_prefix(what)
+                .is_some_and(|r| r.trim_matches(['"', '\'', ' ', '\r']).is_empty())
+        };
+        for rule in [key, value] {
+            for (number, line) in self.text.lines().enumerate() {
+                let rest = line.trim_start_matches([' ', '-', '"', '\'']);
+                if rule(rest, what) {
+                    return (self.lines_before + number + 1, line.len() - rest.len() + 1);
+                }
+            }
+        }
+        for (number, line) in self.text.lines().enumerate() {
+            if let Some(at) = line.find(what).filter(|_| !what.is_empty()) {
+                return (self.lines_before + number + 1, at + 1);
+            }
+        }
+        let first = self.text.lines().position(|line| !line.trim().is_empty());
+        (self.lines_before + first.unwrap_or(0) + 1, 1)
+    }
+
+    /// Where the YAML parser says that it failed, from its message.
+    pub fn at_message(&self, message: &str) -> (usize, usize) {
+        let number = |after: &str| {
+            let (_, rest) = message.rsplit_once(after)?;
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse::<usize>().ok()
+        };
+        match (number("line "), number("column ")) {
+            (Some(line), Some(column)) => (self.lines_before + line, column),
+            _ => self.find(""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places() {
+        let file = "# head\n---\ntitle: a\ndetection:\n  sel:\n    - cs-uri|contains: x\n---\n\ntitle: b\nrules:\n  - 'other'\n";
+        let documents = Document::split(file);
+        assert_eq!(documents.len(), 2);
+        for (document, what, expected) in [
+            (0, "title", (3, 1)),
+            (0, "cs-uri", (6, 7)),
+            (0, "contains", (6, 14)),
+            (1, "other", (11, 6)),
+            (1, "nowhere", (9, 1)),
+        ] {
+            assert_eq!(documents[document].find(what), expected, "{what}");
+        }
+        let message = "did not find expected key at line 3 column 5";
+        assert_eq!(documents[1].at_message(message), (10, 5));
+    }
+}

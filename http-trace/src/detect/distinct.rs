@@ -1,0 +1,205 @@
+//! Exact distinct counts up to a threshold: the hashes seen most recently, with the bucket in
+//! which each was seen last, 8 bytes an element. More of them than the threshold needs are not
+//! kept, so that a value that is never the same costs a bound, not a history.
+
+use super::window::{CELLS, TooLate, Window};
+
+/// Low bits of an element: the bucket.
+const BUCKET_BITS: u32 = 16;
+const BUCKET_MASK: u64 = (1 << BUCKET_BITS) - 1;
+
+/// After so many buckets elements are looked through for old ones, before their 16 bits wrap.
+const PURGE_AFTER: u32 = 1 << (BUCKET_BITS - 1);
+
+/// A distinct count over a [`Window`].
+#[derive(Debug)]
+pub struct Distinct {
+    /// Open addressing, a power of two long, never more than three quarters full; 0 is empty.
+    table: Vec<u64>,
+    len: usize,
+    /// As many as the threshold needs.
+    most: usize,
+    purged: u32,
+}
+
+impl Distinct {
+    /// Counts exactly up to `most`.
+    pub fn new(most: usize, bucket: u32) -> Self {
+        Distinct {
+            table: Vec::new(),
+            len: 0,
+            most: most.max(1),
+            purged: bucket,
+        }
+    }
+
+    /// Notes that a value was seen in `bucket`; `window` counts values by the bucket in which they
+    /// were seen last. Returns whether it is new in the window.
+    ///
+    /// # Errors
+    /// When the bucket has left the window.
+    pub fn see(&mut self, hash: u64, bucket: u32, window: &mut Window) -> Result<bool, TooLate> {
+        window.advance(bucket);
+        if window.is_past(bucket) {
+            return Err(TooLate);
+        }
+        if window.newest().wrapping_sub(self.purged) >= PURGE_AFTER {
+            self.rebuild(window);
+        }
+        let key = hash & !BUCKET_MASK | 1 << BUCKET_BITS;
+        if let Some(at) = self.find(key) {
+            let seen = unwrap_bucket(self.table[at], window.newest());
+            if !window.is_past(seen) {
+                if bucket.wrapping_sub(seen) as i32 > 0 {
+                    window.remove(seen);
+                    window.add(bucket, 1)?;
+                    self.table[at] = key | u64::from(bucket) & BUCKET_MASK;
+                }
+                return Ok(false);
+            }
+            window.add(bucket, 1)?;
+            self.table[at] = key | u64::from(bucket) & BUCKET_MASK;
+            return Ok(true);
+        }
+        if self.len >= 2 * self.most || (self.len + 1) * 4 > self.table.len() * 3 {
+            self.rebuild(window);
+        }
+        window.add(bucket, 1)?;
+        self.insert(key | u64::from(bucket) & BUCKET_MASK);
+        Ok(true)
+    }
+
+    fn slot(&self, key: u64) -> usize {
+        (key >> 32) as usize & (self.table.len() - 1)
+    }
+
+    fn find(&self, key: u64) -> Option<usize> {
+        if self.table.is_empty() {
+            return None;
+        }
+        let mut at = self.slot(key);
+        loop {
+            match self.table[at] {
+                0 => return None,
+                element if element & !BUCKET_MASK == key => return Some(at),
+                _ => at = (at + 1) & (self.table.len() - 1),
+            }
+        }
+    }
+
+    fn insert(&mut self, element: u64) {
+        let mut at = self.slot(element & !BUCKET_MASK);
+        while self.table[at] != 0 {
+            at = (at + 1) & (self.table.len() - 1);
+        }
+        self.table[at] = element;
+        self.len += 1;
+    }
+
+    /// Drops what has left the window and, beyond twice what the threshold needs, the oldest; makes
+    /// room for more.
+    fn rebuild(&mut self, window: &mut Window) {
+        let newest = window.newest();
+        let mut live: Vec<(u32, u64)> = self
+            .table
+            .iter()
+            .filter(|element| **element != 0)
+            .map(|element| {
+                (
+                    newest.wrapping_sub(unwrap_bucket(*element, newest)),
+                    *element,
+                )
+            })
+            .filter(|(age, _)| (*age as usize) < CELLS)
+            .collect();
+        if live.len() >= 2 * self.most {
+            live.sort_unstable();
+            for (age, _) in live.drain(self.most..) {
+                window.remove(newest.wrapping_sub(age));
+            }
+        }
+        let wanted = ((live.len() + 1) * 2).max(4).next_power_of_two();
+        self.table = vec![0; wanted];
+        self.len = 0;
+        self.purged = newest;
+        for (_, element) in live {
+            self.insert(element);
+        }
+    }
+
+    /// Bytes beside the value itself.
+    pub fn heap_bytes(&self) -> usize {
+        self.table.capacity() * size_of::<u64>()
+    }
+}
+
+/// The bucket of an element, given that it is not newer than `newest`.
+fn unwrap_bucket(element: u64, newest: u32) -> u32 {
+    let age = (newest & BUCKET_MASK as u32).wrapping_sub(element as u32 & BUCKET_MASK as u32);
+    newest.wrapping_sub(age & BUCKET_MASK as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hash(value: u64) -> u64 {
+        let h = value.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (h ^ h >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_threshold() {
+        let mut window = Window::new(5, false);
+        let mut distinct = Distinct::new(30, 5);
+        for value in 0..100_000 {
+            distinct.see(hash(value), 5, &mut window).expect("in time");
+            assert!(window.total() >= (value + 1).min(30));
+        }
+        assert!(
+            distinct.heap_bytes() <= 128 * 8,
+            "{}",
+            distinct.heap_bytes()
+        );
+    }
+
+    #[test]
+    fn elements_do_not_come_back_when_their_bucket_wraps() {
+        let mut window = Window::new(0, false);
+        let mut distinct = Distinct::new(30, 0);
+        distinct.see(hash(1), 0, &mut window).expect("in time");
+        for bucket in (0..=65_536).step_by(16) {
+            distinct.see(hash(2), bucket, &mut window).expect("in time");
+        }
+        assert_eq!(distinct.see(hash(1), 65_536, &mut window), Ok(true));
+        assert_eq!(window.total(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn against_a_naive_exact_model(
+            most in 1_usize..20,
+            steps in prop::collection::vec((0_u64..30, 0_u32..20, 0_u32..4), 1..300),
+        ) {
+            let mut bucket = 1000_u32;
+            let mut window = Window::new(bucket, false);
+            let mut distinct = Distinct::new(most, bucket);
+            let mut last: std::collections::HashMap<u64, u32> = std::collections::HashMap::new();
+            for (value, forward, late) in steps {
+                bucket += forward / 6;
+                let at = bucket - late;
+                if distinct.see(hash(value), at, &mut window).is_err() {
+                    continue;
+                }
+                let seen = last.entry(value).or_insert(at);
+                *seen = at.max(*seen);
+                let newest = window.newest();
+                let exact = last.values().filter(|b| newest - **b < CELLS as u32).count();
+                let got = window.total() as usize;
+                prop_assert!(got <= exact);
+                prop_assert!(got >= exact.min(most), "{got} of {exact}, threshold {most}");
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What an alert shows of the events that it counted. Gathered from half the threshold on; bounded,
+//! and copied, so that it keeps no head alive.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use super::field::{Field, Value, View};
+use crate::event::HttpEvent;
+
+/// The most bytes that are kept of a text.
+const TEXT: usize = 256;
+/// The most statuses.
+const STATUSES: usize = 16;
+/// The most of each kind of text and of servers.
+const TOP: usize = 8;
+/// The most requests.
+const SAMPLES: usize = 10;
+/// Words of the bitmap that distinct values are estimated with: 8,192 bits.
+const WORDS: usize = 128;
+
+/// The values seen most often, roughly: when there is no room the rarest makes it (space-saving).
+#[derive(Clone, Debug)]
+pub struct Top<T> {
+    entries: Vec<(T, u64)>,
+}
+
+impl<T> Default for Top<T> {
+    fn default() -> Self {
+        Top {
+            entries: Vec::new(),
+        }
+    }
+}
+
+impl<T: Clone> Top<T> {
+    fn see(&mut self, is: impl Fn(&T) -> bool, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
+        if let Some((_, count)) = self.entries.iter_mut().find(|(value, _)| is(value)) {
+            *count += 1;
+            return;
+        }
+        if self.entries.len() < TOP {
+            if let Some(value) = set(None) {
+                self.entries.push((value, 1));
+            }
+            return;
+        }
+        if let Some((value, count)) = self.entries.iter_mut().min_by_key(|(_, count)| *count) {
+            *count += 1;
+            set(Some(value));
+        }
+    }
+
+    /// The values, the one seen most often first.
+    pub fn sorted(&self) -> Vec<(T, u64)> {
+        let mut entries = self.entries.clone();
+        entries.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        entries
+    }
+
+    /// The value seen most often; of equals the first.
+    pub fn first(&self) -> Option<&T> {
+        let most = self.entries.iter().map(|(_, count)| *count).max()?;
+        self.entries
+            .iter()
+            .find(|(_, count)| *count == most)
+            .map(|(value, _)| value)
+    }
+}
+
+impl Top<Vec<u8>> {
+    fn see_text(&mut self, text: &[u8]) {
+        let text = &text[..text.len().min(TEXT)];
+        self.see(
+            |value| **value == *text,
+            |place| match place {
+                Some(place) => {
+                    place.clear();
+                    place.extend_from_slice(text);
+                    None
+                }
+                None => Some(text.to_vec()),
+            },
+        );
+    }
+}
+
+/// One request that was counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Time of the response, Unix ns.
+    pub time_ns: u64,
+    /// Method.
+    pub method: Vec<u8>,
+    /// Target, cut to 256 bytes.
+    pub target: Vec<u8>,
+    /// Status; none when there is no response.
+    pub status: Option<u16>,
+    /// Who answered.
+    pub server: Option<IpAddr>,
+}
+
+/// A bitmap that tells about how many distinct hashes it has seen (linear counting, Whang et al.
+/// 1990): within 2 % up to about 10,000.
+#[derive(Clone, Debug)]
+struct Estimate(Box<[u64; WORDS]>);
+
+impl Estimate {
+    fn see(&mut self, hash: u64) {
+        let bit = (hash >> 32) as usize % (WORDS * 64);
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    fn count(&self) -> u64 {
+        let set: u32 = self.0.iter().map(|word| word.count_ones()).sum();
+        let bits = (WORDS * 64) as f64;
+        let free = (bits - f64::from(set)).max(1.0);
+        (bits * (bits / free).ln()).round() as u64
+    }
+}
+
+/// The evidence of one key.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Time of the first counted event that it knows of.
+    pub first_ns: u64,
+    /// Time of the last.
+    pub last_ns: u64,
+    /// Statuses and how often each came; 0 stands for no response.
+    pub statuses: Vec<(u16, u64)>,
+    /// Paths.
+    pub paths: Top<Vec<u8>>,
+    /// Servers.
+    pub servers: Top<IpAddr>,
+    /// Hosts asked for.
+    pub hosts: Top<Vec<u8>>,
+    /// User agents.
+    pub user_agents: Top<Vec<u8>>,
+    /// Clients, for rules that group by something else.
+    pub clients: Top<IpAddr>,
+    /// The last requests.
+    pub samples: VecDeque<Sample>,
+    distinct: Option<Estimate>,
+}
+
+impl Evidence {
+    /// Adds an event.
+    pub fn see(&mut self, event: &HttpEvent, view: &View<'_>, time_ns: u64) {
+        if self.first_ns == 0 || time_ns < self.first_ns {
+            self.first_ns = time_ns;
+        }
+        self.last_ns = self.last_ns.max(time_ns);
+        let status = event.response.as_ref().map(|r| r.status);
+        let code = status.unwrap_or(0);
+        if let Some((_, count)) = self.statuses.iter_mut().find(|(s, _)| *s == code) {
+            *count += 1;
+        } else if self.statuses.len() < STATUSES {
+            self.statuses.push((code, 1));
+        }
+        if let Some(path) = view.target.path {
+            self.paths.see_text(path);
+        }
+        if let Some(host) = view.target.host {
+            self.hosts.see_text(host);
+        }
+        if let Some(Value::Text(agent)) = view.first(&Field::UserAgent) {
+            self.user_agents.see_text(agent);
+        }
+        let server = event.server.ip;
+        self.servers
+            .see(|ip| *ip == server, |place| put(place, server));
+        let client = event.client_ip();
+        self.clients
+            .see(|ip| *ip == client, |place| put(place, client));
+        let mut sample = if self.samples.len() < SAMPLES {
+            Sample::default()
+        } else {
+            self.samples.pop_front().unwrap_or_default()
+        };
+        sample.time_ns = time_ns;
+        sample.status = status;
+        sample.server = Some(server);
+        sample.method.clear();
+        sample.target.clear();
+        if let Some(request) = &event.request {
+            sample.method.extend_from_slice(cut(&request.method));
+            sample.target.extend_from_slice(cut(&request.target));
+        }
+        self.samples.push_back(sample);
+    }
+
+    /// Notes a distinct value by its hash.
+    pub fn see_distinct(&mut self, hash: u64) {
+        self.distinct
+            .get_or_insert_with(|| Estimate(Box::new([0; WORDS])))
+            .see(hash);
+    }
+
+    /// About how many distinct values were noted.
+    pub fn distinct(&self) -> Option<u64> {
+        self.distinct.as_ref().map(Estimate::count)
+    }
+
+    /// About what it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        // Texts are bounded and mostly short; what they take on the heap is counted at half.
+        let texts = TOP * 3 + SAMPLES * 2;
+        size_of::<Evidence>()
+            + texts * (24 + TEXT / 4)
+            + self.distinct.as_ref().map_or(0, |_| WORDS * 8)
+    }
+}
+
+fn put(place: Option<&mut IpAddr>, ip: IpAddr) -> Option<IpAddr> {
+    match place {
+        Some(place) => {
+            *place = ip;
+            None
+        }
+        None => Some(ip),
+    }
+}
+
+fn cut(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(TEXT)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn it_is_bounded_and_knows_the_most_frequent() {
+        let mut evidence = Evidence::default();
+        for n in 0..1000_u32 {
+            let event = testing::event_of(
+                testing::request(&format!(
+                    "GET /{} HTTP/1.1\r\nHost: h\r\nUser-Agent: ua{n}\r\n\r\n",
+                    if n % 2 == 0 {
+                        "often".to_owned()
+                    } else {
+                        format!("{n}").repeat(200)
+                    }
+                )),
+                testing::response(&format!("HTTP/1.1 {} x\r\n\r\n", 400 + n % 30)),
+            );
+            evidence.see(&event, &View::new(&event, b""), u64::from(n) + 5);
+            let hash = u64::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            evidence.see_distinct((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        }
+        assert_eq!(evidence.paths.first().map(|p| &p[..]), Some(&b"/often"[..]));
+        assert_eq!(
+            (evidence.statuses.len(), evidence.samples.len()),
+            (STATUSES, SAMPLES)
+        );
+        assert_eq!((evidence.first_ns, evidence.last_ns), (5, 1004));
+        let distinct = evidence.distinct().expect("counted");
+        assert!((980..=1020).contains(&distinct), "{distinct}");
+        assert!(evidence.samples.iter().all(|s| s.target.len() <= TEXT));
+    }
+}

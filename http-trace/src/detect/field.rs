@@ -1,0 +1,530 @@
+//! The fields that rules may name, and what an event has under each. Sigma's webserver and proxy
+//! names, those of Zeek's http.log, those of the Elastic Common Schema and our own all lead to the
+//! same typed value. Borrows from the event; performs no I/O and decides nothing.
+
+use std::net::IpAddr;
+
+use super::derived;
+use crate::event::{HttpEvent, NoResponse};
+use crate::http::fields::mime_type;
+use crate::http::head::Headers;
+use crate::http::target::Target;
+
+/// A field of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// Who asked: behind a trusted proxy the real client, otherwise the peer.
+    ClientIp,
+    /// The peer's address, whoever it speaks for.
+    PeerIp,
+    /// The peer's port.
+    ClientPort,
+    /// Who answered.
+    ServerIp,
+    /// Its port.
+    ServerPort,
+    /// Request method.
+    Method,
+    /// Path without query.
+    Path,
+    /// Query; also, since many public rules put a path there, path and query together.
+    Query,
+    /// The request target as sent.
+    Target,
+    /// The whole URL, and the target as sent.
+    Uri,
+    /// Host without port.
+    Host,
+    /// What follows the last dot of the path's last segment.
+    Extension,
+    /// `1.1`.
+    Version,
+    /// User-Agent.
+    UserAgent,
+    /// Referer.
+    Referrer,
+    /// Cookie.
+    Cookie,
+    /// User of Basic authentication.
+    UserName,
+    /// Status code.
+    Status,
+    /// `1xx` … `5xx`.
+    StatusClass,
+    /// Reason phrase.
+    Reason,
+    /// Media type of the response without parameters.
+    MimeType,
+    /// Declared length of the response.
+    ContentLength,
+    /// Bytes of the response.
+    ResponseBytes,
+    /// Bytes of the response's body.
+    BodyBytes,
+    /// Bytes of the request.
+    RequestBytes,
+    /// Request's first byte to response's last, in ms.
+    TimeTakenMs,
+    /// Request's last byte to response's first, in ms.
+    TtfbMs,
+    /// Why there is no response.
+    NoResponse,
+    /// Names of leniencies and oddities.
+    Flags,
+    /// Interfaces that the response was seen on.
+    Interfaces,
+    /// A header of the request, by its name in lower case.
+    RequestHeader(Box<str>),
+    /// A header of the response, by its name in lower case.
+    ResponseHeader(Box<str>),
+    /// The last path segment that is a number or a UUID.
+    PathId,
+    /// The path with such segments replaced by `{id}`.
+    PathTemplate,
+    /// The first path segment.
+    FirstSegment,
+    /// Whether the referrer is a page of the same host.
+    SameSite,
+    /// The client that the peer says it forwards for.
+    ForwardedClient,
+}
+
+/// What an event has under a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// Bytes of the wire.
+    Text(&'a [u8]),
+    /// Bytes that had to be put together.
+    Made(Vec<u8>),
+    /// A number.
+    Number(u64),
+    /// An address.
+    Ip(IpAddr),
+    /// Yes or no.
+    Bool(bool),
+}
+
+/// Names that lead to a field, in every spelling there is.
+const NAMES: &[(&str, Field)] = &[
+    ("c-ip", Field::ClientIp),
+    ("src_ip", Field::ClientIp),
+    ("src-ip", Field::ClientIp),
+    ("client.ip", Field::ClientIp),
+    ("client.address", Field::ClientIp),
+    ("id.orig_h", Field::ClientIp),
+    ("source.ip", Field::PeerIp),
+    ("source.address", Field::PeerIp),
+    ("c-port", Field::ClientPort),
+    ("src_port", Field::ClientPort),
+    ("client.port", Field::ClientPort),
+    ("source.port", Field::ClientPort),
+    ("id.orig_p", Field::ClientPort),
+    ("s-ip", Field::ServerIp),
+    ("dst_ip", Field::ServerIp),
+    ("dst-ip", Field::ServerIp),
+    ("server.ip", Field::ServerIp),
+    ("server.address", Field::ServerIp),
+    ("destination.ip", Field::ServerIp),
+    ("id.resp_h", Field::ServerIp),
+    ("s-port", Field::ServerPort),
+    ("dst_port", Field::ServerPort),
+    ("server.port", Field::ServerPort),
+    ("destination.port", Field::ServerPort),
+    ("id.resp_p", Field::ServerPort),
+    ("cs-method", Field::Method),
+    ("method", Field::Method),
+    ("http.request.method", Field::Method),
+    ("cs-uri-stem", Field::Path),
+    ("c-uri-stem", Field::Path),
+    ("url.path", Field::Path),
+    ("cs-uri-query", Field::Query),
+    ("c-uri-query", Field::Query),
+    ("url.query", Field::Query),
+    ("cs-uri", Field::Target),
+    ("uri", Field::Target),
+    ("url.original", Field::Target),
+    ("c-uri", Field::Uri),
+    ("url", Field::Uri),
+    ("url.full", Field::Uri),
+    ("cs-host", Field::Host),
+    ("host", Field::Host),
+    ("r-dns", Field::Host),
+    ("url.domain", Field::Host),
+    ("c-uri-extension", Field::Extension),
+    ("cs-uri-extension", Field::Extension),
+    ("url.extension", Field::Extension),
+    ("cs-version", Field::Version),
+    ("version", Field::Version),
+    ("http.version", Field::Version),
+    ("cs-user-agent", Field::UserAgent),
+    ("c-useragent", Field::UserAgent),
+    ("cs-useragent", Field::UserAgent),
+    ("user_agent", Field::UserAgent),
+    ("useragent", Field::UserAgent),
+    ("user-agent", Field::UserAgent),
+    ("user_agent.original", Field::UserAgent),
+    ("cs-referer", Field::Referrer),
+    ("cs-referrer", Field::Referrer),
+    ("c-referer", Field::Referrer),
+    ("referrer", Field::Referrer),
+    ("referer", Field::Referrer),
+    ("http.request.referrer", Field::Referrer),
+    ("cs-cookie", Field::Cookie),
+    ("c-cookie", Field::Cookie),
+    ("cookie", Field::Cookie),
+    ("cs-username", Field::UserName),
+    ("username", Field::UserName),
+    ("user.name", Field::UserName),
+    ("sc-status", Field::Status),
+    ("status_code", Field::Status),
+    ("http.response.status_code", Field::Status),
+    ("http_trace.status_class", Field::StatusClass),
+    ("status_msg", Field::Reason),
+    ("http.response.status_phrase", Field::Reason),
+    ("sc-content-type", Field::MimeType),
+    ("http.response.mime_type", Field::MimeType),
+    ("http_trace.content_length", Field::ContentLength),
+    ("sc-bytes", Field::ResponseBytes),
+    ("http.response.bytes", Field::ResponseBytes),
+    ("response_body_len", Field::BodyBytes),
+    ("http.response.body.bytes", Field::BodyBytes),
+    ("cs-bytes", Field::RequestBytes),
+    ("http.request.bytes", Field::RequestBytes),
+    ("time-taken", Field::TimeTakenMs),
+    ("duration_ms", Field::TimeTakenMs),
+    ("ttfb_ms", Field::TtfbMs),
+    ("http_trace.ttfb_ms", Field::TtfbMs),
+    ("http_trace.no_response", Field::NoResponse),
+    ("http_trace.flags", Field::Flags),
+    ("http_trace.interfaces", Field::Interfaces),
+    ("http_trace.path_id", Field::PathId),
+    ("http_trace.path_template", Field::PathTemplate),
+    ("http_trace.first_segment", Field::FirstSegment),
+    ("http_trace.same_site", Field::SameSite),
+    ("http_trace.forwarded_client", Field::ForwardedClient),
+];
+
+/// Prefixes after which any header may be named.
+const HEADERS: &[(&str, fn(Box<str>) -> Field)] = &[
+    ("response.header.", Field::ResponseHeader),
+    ("http.response.headers.", Field::ResponseHeader),
+    ("http.response.header.", Field::ResponseHeader),
+    ("request.header.", Field::RequestHeader),
+    ("http.request.headers.", Field::RequestHeader),
+    ("http.request.header.", Field::RequestHeader),
+];
+
+impl Field {
+    /// The field of a name; names compare without case.
+    pub fn named(name: &str) -> Option<Field> {
+        let name = name.to_ascii_lowercase();
+        if let Some((_, field)) = NAMES.iter().find(|(n, _)| *n == name) {
+            return Some(field.clone());
+        }
+        HEADERS.iter().find_map(|(prefix, make)| {
+            let header = name.strip_prefix(prefix).filter(|h| !h.is_empty())?;
+            Some(make(header.into()))
+        })
+    }
+
+    /// The known name that is nearest to a wrong one, if one is near.
+    pub fn suggestion(name: &str) -> Option<&'static str> {
+        let name = name.to_ascii_lowercase();
+        NAMES
+            .iter()
+            .map(|(known, _)| (strsim::damerau_levenshtein(&name, known), *known))
+            .min()
+            .filter(|(distance, known)| *distance <= 1 + known.len().min(name.len()) / 4)
+            .map(|(_, known)| known)
+    }
+
+    /// The name that the field has in our documentation.
+    pub fn name(&self) -> String {
+        match self {
+            Field::RequestHeader(name) => format!("request.header.{name}"),
+            Field::ResponseHeader(name) => format!("response.header.{name}"),
+            field => NAMES
+                .iter()
+                .find(|(_, f)| f == field)
+                .map_or_else(String::new, |(name, _)| (*name).to_owned()),
+        }
+    }
+
+    /// Whether the field is an address, which groups and compares as a network.
+    pub const fn is_address(&self) -> bool {
+        matches!(
+            self,
+            Field::ClientIp | Field::PeerIp | Field::ServerIp | Field::ForwardedClient
+        )
+    }
+}
+
+/// An event with what takes work to find.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The event.
+    pub event: &'a HttpEvent,
+    /// Its target, taken apart.
+    pub target: Target<'a>,
+    /// The whole URL, when a rule asks for it; otherwise empty.
+    pub uri: &'a [u8],
+}
+
+impl<'a> View<'a> {
+    /// Takes the target apart; `uri` is the URL that [`View::write_uri`] made, or empty.
+    pub fn new(event: &'a HttpEvent, uri: &'a [u8]) -> Self {
+        View {
+            event,
+            target: event.request.as_ref().map(Target::of).unwrap_or_default(),
+            uri,
+        }
+    }
+
+    /// Writes the whole URL of an event.
+    pub fn write_uri(event: &HttpEvent, out: &mut Vec<u8>) {
+        out.clear();
+        let Some(request) = &event.request else {
+            return;
+        };
+        let target = Target::of(request);
+        if !request.target.starts_with(b"/") {
+            out.extend_from_slice(&request.target);
+            return;
+        }
+        out.extend_from_slice(b"http://");
+        out.extend_from_slice(target.host.unwrap_or_default());
+        if let Some(port) = target.port.filter(|port| *port != 80) {
+            out.push(b':');
+            out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
+        }
+        out.extend_from_slice(&request.target);
+    }
+
+    /// The target from its path on.
+    pub fn path_and_query(&self) -> Option<&'a [u8]> {
+        let path = self.target.path?;
+        let target: &[u8] = &self.event.request.as_ref()?.target;
+        let len = path.len() + self.target.query.map_or(0, |q| q.len() + 1);
+        // An absolute target without a path has the path "/" that nobody sent.
+        Some(
+            target
+                .len()
+                .checked_sub(len)
+                .map_or(path, |at| &target[at..]),
+        )
+    }
+
+    fn request_header(&self, name: &str) -> Option<&'a [u8]> {
+        let headers = &self.event.request.as_ref()?.headers;
+        find(headers, name)
+    }
+
+    /// Hands every value of a field to `test` until one passes; whether one did.
+    pub fn any(&self, field: &Field, test: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+        let event = self.event;
+        match field {
+            Field::RequestHeader(name) => match &event.request {
+                Some(request) => all(&request.headers, name).any(|v| test(Value::Text(v))),
+                None => false,
+            },
+            Field::ResponseHeader(name) => match &event.response {
+                Some(response) => all(&response.headers, name).any(|v| test(Value::Text(v))),
+                None => false,
+            },
+            Field::Flags => event
+                .flags
+                .iter()
+                .any(|flag| test(Value::Text(flag.as_bytes()))),
+            Field::Interfaces => event
+                .interfaces
+                .iter()
+                .any(|name| test(Value::Text(name.as_bytes()))),
+            Field::Query => {
+                self.target.query.is_some_and(|q| test(Value::Text(q)))
+                    || self.path_and_query().is_some_and(|p| test(Value::Text(p)))
+            }
+            Field::Uri => {
+                (!self.uri.is_empty() && test(Value::Text(self.uri)))
+                    || self.first(&Field::Target).is_some_and(test)
+            }
+            field => self.first(field).is_some_and(test),
+        }
+    }
+
+    /// The value of a field; of those with several, the first.
+    pub fn first(&self, field: &Field) -> Option<Value<'a>> {
+        let event = self.event;
+        let request = event.request.as_ref();
+        let response = event.response.as_ref();
+        let text = |bytes: Option<&'a [u8]>| bytes.map(Value::Text);
+        let number = |n: Option<u64>| n.map(Value::Number);
+        match field {
+            Field::ClientIp => Some(Value::Ip(event.client_ip())),
+            Field::PeerIp => Some(Value::Ip(event.client.ip)),
+            Field::ClientPort => Some(Value::Number(event.client.port.into())),
+            Field::ServerIp => Some(Value::Ip(event.server.ip)),
+            Field::ServerPort => Some(Value::Number(event.server.port.into())),
+            Field::Method => text(request.map(|r| &r.method[..])),
+            Field::Path => text(self.target.path),
+            Field::Query => text(self.target.query),
+            Field::Target => text(request.map(|r| &r.target[..])),
+            Field::Uri if !self.uri.is_empty() => Some(Value::Text(self.uri)),
+            Field::Uri => text(request.map(|r| &r.target[..])),
+            Field::Host => text(self.target.host),
+            Field::Extension => text(derived::extension(self.target.path?)),
+            Field::Version => {
+                let minor = request
+                    .map(|r| r.minor_version)
+                    .or(response.map(|r| r.minor_version))?;
+                Some(Value::Text(if minor == 0 { b"1.0" } else { b"1.1" }))
+            }
+            Field::UserAgent => text(self.request_header("user-agent")),
+            Field::Referrer => text(self.request_header("referer")),
+            Field::Cookie => text(self.request_header("cookie")),
+            Field::UserName => crate::redact::basic_user(event).map(Value::Made),
+            Field::Status => number(response.map(|r| r.status.into())),
+            Field::StatusClass => text(event.status_class().map(str::as_bytes)),
+            Field::Reason => text(response.map(|r| &r.reason[..])),
+            Field::MimeType => text(mime_type(find(&response?.headers, "content-type")?)),
+            Field::ContentLength => number(response?.content_length),
+            Field::ResponseBytes => number(event.response_bytes),
+            Field::BodyBytes => number(event.body_bytes),
+            Field::RequestBytes => number(Some(
+                request?.wire_len + event.request_body_bytes.unwrap_or(0),
+            )),
+            Field::TimeTakenMs => number(event.duration_ns().map(|ns| ns / 1_000_000)),
+            Field::TtfbMs => number(event.ttfb_ns().map(|ns| ns / 1_000_000)),
+            Field::NoResponse => text(event.no_response.map(no_response)),
+            Field::Flags => text(event.flags.first().map(|f| f.as_bytes())),
+            Field::Interfaces => text(event.interfaces.first().map(|f| f.as_bytes())),
+            Field::RequestHeader(name) => text(self.request_header(name)),
+            Field::ResponseHeader(name) => text(find(&response?.headers, name)),
+            Field::PathId => text(derived::path_id(self.target.path?)),
+            Field::PathTemplate => Some(Value::Made(derived::path_template(self.target.path?))),
+            Field::FirstSegment => text(derived::first_segment(self.target.path?)),
+            Field::SameSite => Some(Value::Bool(derived::same_site(
+                self.request_header("referer")?,
+                self.target.host?,
+            ))),
+            // Of a trusted proxy it is the client itself.
+            Field::ForwardedClient if event.forwarded.is_some() => None,
+            Field::ForwardedClient => derived::forwarded_client(&request?.headers).map(Value::Ip),
+        }
+    }
+
+    /// Every text of the event that a keyword may be in.
+    pub fn any_text(&self, test: &mut dyn FnMut(&'a [u8]) -> bool) -> bool {
+        if let Some(request) = &self.event.request {
+            let mut values = request.headers.0.iter().map(|h| &h.value[..]);
+            if test(&request.target) || test(&request.method) || values.any(&mut *test) {
+                return true;
+            }
+        }
+        self.event.response.as_ref().is_some_and(|response| {
+            test(&response.reason) || response.headers.0.iter().any(|h| test(&h.value))
+        })
+    }
+}
+
+fn find<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
+    all(headers, name).next()
+}
+
+fn all<'a>(headers: &'a Headers, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .0
+        .iter()
+        .filter(move |h| h.name.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|h| &h.value[..])
+}
+
+const fn no_response(why: NoResponse) -> &'static [u8] {
+    match why {
+        NoResponse::Reset => b"reset",
+        NoResponse::Closed => b"closed",
+        NoResponse::Timeout => b"timeout",
+        NoResponse::Unreachable => b"unreachable",
+        NoResponse::Refused => b"refused",
+    }
+}
+
+impl Value<'_> {
+    /// As text, as it is shown and compared with text.
+    pub fn with_text<T>(&self, work: impl FnOnce(&[u8]) -> T) -> T {
+        match self {
+            Value::Text(text) => work(text),
+            Value::Made(text) => work(text),
+            Value::Number(n) => work(itoa::Buffer::new().format(*n).as_bytes()),
+            Value::Ip(ip) => work(ip.to_string().as_bytes()),
+            Value::Bool(yes) => work(if *yes { b"true" } else { b"false" }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn every_name_leads_to_its_value() {
+        let mut event = testing::event();
+        event.request = Some(testing::request(
+            "POST /a/7.php?x=1 HTTP/1.1\r\nHost: shop.example:8080\r\nUser-Agent: curl\r\n\
+             Referer: http://shop.example/\r\nCookie: a=b\r\nX-Forwarded-For: 1.2.3.4, 5.6.7.8\r\n\
+             Authorization: Basic YWxpY2U6c2VjcmV0\r\n\r\n",
+        ));
+        let mut uri = Vec::new();
+        View::write_uri(&event, &mut uri);
+        let view = View::new(&event, &uri);
+        for (name, expected) in [
+            ("c-ip", "10.1.2.3"),
+            ("Source.IP", "10.1.2.3"),
+            ("id.resp_h", "10.9.9.9"),
+            ("s-port", "80"),
+            ("cs-method", "POST"),
+            ("cs-uri-stem", "/a/7.php"),
+            ("cs-uri-query", "x=1"),
+            ("url.original", "/a/7.php?x=1"),
+            ("c-uri", "http://shop.example:8080/a/7.php?x=1"),
+            ("cs-host", "shop.example"),
+            ("c-uri-extension", "php"),
+            ("cs-version", "1.1"),
+            ("c-useragent", "curl"),
+            ("cs-username", "alice"),
+            ("sc-status", "404"),
+            ("http_trace.status_class", "4xx"),
+            ("http.response.mime_type", "text/html"),
+            (
+                "sc-bytes",
+                &event.response_bytes.expect("a length").to_string(),
+            ),
+            ("time-taken", "1"),
+            ("ttfb_ms", "1"),
+            ("response.header.Server", "nginx"),
+            ("request.header.cookie", "a=b"),
+            ("http_trace.same_site", "true"),
+            ("http_trace.forwarded_client", "1.2.3.4"),
+        ] {
+            let field = Field::named(name).expect(name);
+            let value = view.first(&field).expect(name);
+            let got = value.with_text(|t| String::from_utf8_lossy(t).into_owned());
+            assert_eq!(got, expected, "{name}");
+        }
+        assert_eq!(Field::named("cs-nothing"), None);
+        assert_eq!(Field::suggestion("cs-user-agnt"), Some("cs-user-agent"));
+        assert_eq!(Field::suggestion("entirely_different_name"), None);
+    }
+
+    #[test]
+    fn a_path_in_the_query_field_is_found() {
+        let event = testing::event();
+        let view = View::new(&event, b"");
+        let mut seen = Vec::new();
+        view.any(&Field::Query, &mut |value| {
+            seen.push(value.with_text(<[u8]>::to_vec));
+            false
+        });
+        assert_eq!(seen, [b"x=1".to_vec(), b"/cart/7?x=1".to_vec()]);
+    }
+}

@@ -1,0 +1,419 @@
+//! Whether an event matches a detection: the compiled condition and its tests. Allocates nothing
+//! for fields that are on the wire as they are; never panics, whatever the bytes.
+
+use std::net::IpAddr;
+
+use aho_corasick::AhoCorasick;
+use ipnet::IpNet;
+use regex::bytes::Regex;
+
+use super::field::{Field, Value, View};
+
+/// A condition.
+#[derive(Debug)]
+pub enum Expr {
+    /// Always or never.
+    Constant(bool),
+    /// Each of them.
+    All(Box<[Expr]>),
+    /// At least so many of them.
+    AtLeast(usize, Box<[Expr]>),
+    /// Not this.
+    Not(Box<Expr>),
+    /// One test of one field.
+    Item(Field, Test),
+    /// A text anywhere in the event.
+    Keyword(TextTest),
+}
+
+/// What is asked of a field's value. A field that is absent passes only [`Test::Absent`].
+#[derive(Debug)]
+pub enum Test {
+    /// The event has the field.
+    Present,
+    /// The event does not have the field, or it is empty.
+    Absent,
+    /// The event does not have the field.
+    Missing,
+    /// Text, as it is or as the value is written.
+    Text(TextTest),
+    /// A number compared with the field's.
+    Number(Comparison, f64),
+    /// One of these numbers.
+    Numbers(Box<[u64]>),
+    /// An address in one of these networks.
+    Networks(Box<[IpNet]>),
+    /// Equal to another field of the event, without regard to case unless `cased`.
+    SameAs(Field, bool),
+}
+
+/// How numbers compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `=`
+    Eq,
+    /// `≠`
+    Ne,
+    /// `>`
+    Gt,
+    /// `≥`
+    Gte,
+    /// `<`
+    Lt,
+    /// `≤`
+    Lte,
+}
+
+impl Comparison {
+    /// Whether `left` compares so with `right`.
+    pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
+        match self {
+            Comparison::Eq => left == right,
+            Comparison::Ne => left != right,
+            Comparison::Gt => left > right,
+            Comparison::Gte => left >= right,
+            Comparison::Lt => left < right,
+            Comparison::Lte => left <= right,
+        }
+    }
+}
+
+/// What is asked of a text. Literals are in lower case where `fold` is set.
+#[derive(Debug)]
+pub enum TextTest {
+    /// All of it.
+    Equals(Literal),
+    /// Its beginning.
+    Starts(Literal),
+    /// Its end.
+    Ends(Literal),
+    /// A part of it.
+    Contains(Literal),
+    /// One of many parts.
+    ContainsAny(Box<Many>),
+    /// Literals between wildcards.
+    Glob(Glob),
+    /// A regular expression, found anywhere.
+    Regex(Box<Regex>),
+}
+
+/// Bytes to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Literal {
+    /// In lower case if `fold`.
+    pub bytes: Box<[u8]>,
+    /// Whether ASCII letters match in either case.
+    pub fold: bool,
+}
+
+/// Many texts, looked for at once.
+#[derive(Debug)]
+pub struct Many {
+    /// Finds them.
+    pub automaton: AhoCorasick,
+    /// The texts.
+    pub texts: Vec<String>,
+}
+
+/// A pattern with `*` (anything) and `?` (one byte).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob {
+    /// What is between the asterisks; `None` in a part is `?`.
+    pub parts: Box<[Box<[Option<u8>]>]>,
+    /// Whether ASCII letters match in either case.
+    pub fold: bool,
+}
+
+impl Literal {
+    fn eq(&self, text: &[u8]) -> bool {
+        if self.fold {
+            self.bytes.eq_ignore_ascii_case(text)
+        } else {
+            *self.bytes == *text
+        }
+    }
+
+    fn find(&self, text: &[u8]) -> bool {
+        let Some(&first) = self.bytes.first() else {
+            return true;
+        };
+        if !self.fold {
+            return memchr::memmem::find(text, &self.bytes).is_some();
+        }
+        let Some(last) = text.len().checked_sub(self.bytes.len()) else {
+            return false;
+        };
+        let here = |at: usize| {
+            self.bytes
+                .eq_ignore_ascii_case(&text[at..at + self.bytes.len()])
+        };
+        memchr::memchr2_iter(first, first.to_ascii_uppercase(), &text[..=last]).any(here)
+    }
+}
+
+impl Glob {
+    fn matches(&self, text: &[u8]) -> bool {
+        let Some((first, rest)) = self.parts.split_first() else {
+            return text.is_empty();
+        };
+        let Some((last, middle)) = rest.split_last() else {
+            return text.len() == first.len() && self.at(first, text, 0);
+        };
+        if text.len() < first.len() + last.len() || !self.at(first, text, 0) {
+            return false;
+        }
+        let end = text.len() - last.len();
+        if !self.at(last, text, end) {
+            return false;
+        }
+        // The leftmost place of each part leaves the most room for those after it.
+        let mut from = first.len();
+        for part in middle {
+            let Some(at) = (from..=end.saturating_sub(part.len()))
+                .find(|&at| at + part.len() <= end && self.at(part, text, at))
+            else {
+                return false;
+            };
+            from = at + part.len();
+        }
+        from <= end
+    }
+
+    fn at(&self, part: &[Option<u8>], text: &[u8], at: usize) -> bool {
+        text.get(at..at + part.len()).is_some_and(|text| {
+            part.iter().zip(text).all(|(want, got)| match want {
+                None => true,
+                Some(want) if self.fold => want.eq_ignore_ascii_case(got),
+                Some(want) => want == got,
+            })
+        })
+    }
+}
+
+impl TextTest {
+    /// Whether a text passes.
+    pub fn passes(&self, text: &[u8]) -> bool {
+        match self {
+            TextTest::Equals(literal) => literal.eq(text),
+            TextTest::Starts(literal) => text
+                .get(..literal.bytes.len())
+                .is_some_and(|start| literal.eq(start)),
+            TextTest::Ends(literal) => text
+                .len()
+                .checked_sub(literal.bytes.len())
+                .is_some_and(|at| literal.eq(&text[at..])),
+            TextTest::Contains(literal) => literal.find(text),
+            TextTest::ContainsAny(many) => many.automaton.is_match(text),
+            TextTest::Glob(glob) => glob.matches(text),
+            TextTest::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+impl Test {
+    fn passes(&self, view: &View<'_>, value: &Value<'_>) -> bool {
+        match self {
+            Test::Present => true,
+            Test::Absent => matches!(value, Value::Text(b"")),
+            Test::Missing => false,
+            Test::Text(test) => value.with_text(|text| test.passes(text)),
+            Test::Number(comparison, wanted) => {
+                number(value).is_some_and(|n| comparison.holds(n, *wanted))
+            }
+            Test::Numbers(wanted) => match value {
+                Value::Number(n) => wanted.contains(n),
+                other => number(other).is_some_and(|n| wanted.iter().any(|w| *w as f64 == n)),
+            },
+            Test::Networks(networks) => {
+                address(value).is_some_and(|ip| networks.iter().any(|n| n.contains(&ip)))
+            }
+            Test::SameAs(other, cased) => view.any(other, &mut |other| {
+                value.with_text(|a| {
+                    other.with_text(|b| {
+                        if *cased {
+                            a == b
+                        } else {
+                            a.eq_ignore_ascii_case(b)
+                        }
+                    })
+                })
+            }),
+        }
+    }
+}
+
+fn number(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::Number(n) => Some(*n as f64),
+        Value::Bool(_) | Value::Ip(_) => None,
+        Value::Text(_) | Value::Made(_) => {
+            value.with_text(|text| std::str::from_utf8(text).ok()?.trim().parse().ok())
+        }
+    }
+}
+
+fn address(value: &Value<'_>) -> Option<IpAddr> {
+    match value {
+        Value::Ip(ip) => Some(*ip),
+        other => other.with_text(|text| {
+            let text = std::str::from_utf8(text).ok()?;
+            text.trim_matches(['[', ']']).parse().ok()
+        }),
+    }
+}
+
+impl Expr {
+    /// Whether the event matches.
+    pub fn matches(&self, view: &View<'_>) -> bool {
+        match self {
+            Expr::Constant(yes) => *yes,
+            Expr::All(parts) => parts.iter().all(|part| part.matches(view)),
+            Expr::AtLeast(wanted, parts) => {
+                let matching = parts.iter().filter(|part| part.matches(view));
+                matching.take(*wanted).count() == *wanted
+            }
+            Expr::Not(part) => !part.matches(view),
+            Expr::Item(field, Test::Missing) => !view.any(field, &mut |_| true),
+            Expr::Item(field, test @ Test::Absent) => {
+                let mut any = false;
+                view.any(field, &mut |value| {
+                    any = true;
+                    test.passes(view, &value)
+                }) || !any
+            }
+            Expr::Item(field, test) => view.any(field, &mut |value| test.passes(view, &value)),
+            Expr::Keyword(test) => view.any_text(&mut |text| test.passes(text)),
+        }
+    }
+
+    /// Whether the condition can hold for a response with this status (none: no response),
+    /// whatever else the event has.
+    pub fn possible_with(&self, status: Option<u16>) -> bool {
+        self.decided(status) != Some(false)
+    }
+
+    /// What the condition is when only the status is known: `None` while it depends on more.
+    fn decided(&self, status: Option<u16>) -> Option<bool> {
+        match self {
+            Expr::Constant(yes) => Some(*yes),
+            Expr::Not(part) => part.decided(status).map(|yes| !yes),
+            Expr::All(parts) => at_least(parts.len(), parts, status),
+            Expr::AtLeast(wanted, parts) => at_least(*wanted, parts, status),
+            Expr::Item(Field::Status, test) => match (status, test) {
+                (_, Test::SameAs(..)) => None,
+                (None, Test::Absent | Test::Missing) => Some(true),
+                (None, _) => Some(false),
+                (Some(status), test) => {
+                    let value = Value::Number(status.into());
+                    Some(match test {
+                        Test::Present => true,
+                        Test::Absent | Test::Missing | Test::SameAs(..) => false,
+                        Test::Text(test) => value.with_text(|text| test.passes(text)),
+                        Test::Number(comparison, n) => comparison.holds(f64::from(status), *n),
+                        Test::Numbers(numbers) => numbers.contains(&status.into()),
+                        Test::Networks(_) => false,
+                    })
+                }
+            },
+            Expr::Item(..) | Expr::Keyword(_) => None,
+        }
+    }
+
+    /// Calls `with` for every field that is looked at.
+    pub fn fields(&self, with: &mut dyn FnMut(&Field)) {
+        match self {
+            Expr::All(parts) | Expr::AtLeast(_, parts) => {
+                parts.iter().for_each(|part| part.fields(with));
+            }
+            Expr::Not(part) => part.fields(with),
+            Expr::Item(field, test) => {
+                with(field);
+                if let Test::SameAs(other, _) = test {
+                    with(other);
+                }
+            }
+            Expr::Constant(_) | Expr::Keyword(_) => {}
+        }
+    }
+}
+
+fn at_least(wanted: usize, parts: &[Expr], status: Option<u16>) -> Option<bool> {
+    let (mut sure, mut possible) = (0, 0);
+    for part in parts {
+        match part.decided(status) {
+            Some(true) => sure += 1,
+            Some(false) => continue,
+            None => {}
+        }
+        possible += 1;
+    }
+    if sure >= wanted {
+        Some(true)
+    } else if possible < wanted {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn glob(pattern: &str) -> Glob {
+        Glob {
+            parts: pattern
+                .split('*')
+                .map(|part| part.bytes().map(|b| (b != b'?').then_some(b)).collect())
+                .collect(),
+            fold: true,
+        }
+    }
+
+    #[test]
+    fn globs() {
+        for (pattern, text, expected) in [
+            ("a*b", "ab", true),
+            ("a*b", "axxB", true),
+            ("a*b", "a", false),
+            ("aba*aba", "aba", false),
+            ("*a*", "bab", true),
+            ("*", "", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*x*y*", "yx", false),
+            ("*x*y*", "xy", true),
+            ("a*bc*bc", "abc", false),
+            ("a*bc*bc", "abcbc", true),
+        ] {
+            assert_eq!(
+                glob(pattern).matches(text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn literals_in_either_case() {
+        for (literal, text, expected) in [
+            ("ab", "xAB", true),
+            ("ab", "xA", false),
+            ("", "", true),
+            ("abc", "ab", false),
+            ("a", "A", true),
+        ] {
+            let bytes: Box<[u8]> = literal.as_bytes().into();
+            for fold in [true, false] {
+                let literal = Literal {
+                    bytes: bytes.clone(),
+                    fold,
+                };
+                let found = TextTest::Contains(literal).passes(text.as_bytes());
+                let expected =
+                    expected && (fold || text.contains(std::str::from_utf8(&bytes).expect("text")));
+                assert_eq!(found, expected, "{text} {fold}");
+            }
+        }
+    }
+}

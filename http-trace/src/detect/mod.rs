@@ -1,0 +1,42 @@
+//! Detection: rules over the stream of events, decided by event time, so that a capture raises the
+//! alerts that the live run did. Comes after pairing and before selection and redaction: rules see
+//! what was on the wire.
+//!
+//! # Layout
+//! - [`parse`] reads Sigma files ([`meta`] what they say of themselves, [`compile`] detections,
+//!   [`correlation`] what is counted) into a [`rule::RuleSet`]; [`diagnose`] says what is wrong
+//!   where; [`builtin`] holds the rules that are compiled in, [`load`] reads those of others (the
+//!   only I/O here).
+//! - [`field`] and [`derived`] give typed values of an event; [`prefilter`] finds which detections
+//!   can match at all, [`matcher`] whether they do.
+//! - [`count`] counts in a [`window`] and with [`distinct`] values, under a key of the one bounded
+//!   [`table`] ([`sketch`] decides who comes into a full one).
+//! - [`evidence`] and [`summary`] become an [`alert`]. [`Detector`] drives it all.
+
+pub mod alert;
+pub mod builtin;
+pub mod compile;
+pub mod correlation;
+pub mod count;
+pub mod derived;
+pub mod detector;
+pub mod diagnose;
+pub mod distinct;
+pub mod evidence;
+pub mod field;
+pub mod load;
+pub mod matcher;
+pub mod meta;
+pub mod parse;
+pub mod prefilter;
+pub mod rule;
+pub mod sketch;
+pub mod summary;
+pub mod table;
+pub mod time;
+pub mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use detector::{DetectStats, Detected, Detector, Settings};

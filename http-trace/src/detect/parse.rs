@@ -1,0 +1,337 @@
+//! From the text of Sigma files to a [`RuleSet`]: reads, resolves references between rules, applies
+//! filters, and says what is wrong where. A faulty rule is left out, the others load. No I/O.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rsigma_parser::{
+    ConditionExpr, FilterRule, FilterRuleTarget, LogSource, SigmaRule, parse_sigma_yaml,
+};
+
+use super::compile::{self, Refused};
+use super::correlation::{self, Pending};
+use super::diagnose::{Diagnostic, Document, Fault};
+use super::field::Field;
+use super::matcher::{Comparison, Expr};
+use super::meta;
+use super::rule::{Correlation, Detection, Group, Input, Kind, Origin, RuleSet};
+
+/// Window of a rule that no correlation counts: how long its alert stays open after the last match.
+const ALONE_WINDOW_NS: u64 = 300_000_000_000;
+
+/// The text of a rule file.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Where it is from.
+    pub origin: Origin,
+    /// YAML.
+    pub text: String,
+}
+
+/// What rule files gave.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The rules that load.
+    pub rules: RuleSet,
+    /// What is wrong, in the order of the files.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads rule files. Rules for which `disabled` says so are read and left out.
+pub fn parse(sources: &[Source], disabled: &dyn Fn(&str) -> bool) -> Parsed {
+    let mut reader = Reader::default();
+    for source in sources {
+        reader.file(source);
+    }
+    reader.resolve(disabled)
+}
+
+/// A place for diagnostics: a document of a file.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) origin: &'a Origin,
+    pub(super) document: Document<'a>,
+}
+
+impl Place<'_> {
+    pub(super) fn diagnostic(&self, fault: Fault, at: &str, message: String) -> Diagnostic {
+        let (line, column) = self.document.find(at);
+        Diagnostic {
+            fault,
+            origin: self.origin.clone(),
+            line,
+            column,
+            message,
+        }
+    }
+
+    pub(super) fn refused(&self, refused: Refused) -> Diagnostic {
+        self.diagnostic(Fault::Error, &refused.at, refused.why)
+    }
+}
+
+#[derive(Default)]
+struct Reader<'a> {
+    detections: Vec<(Place<'a>, SigmaRule)>,
+    correlations: Vec<Pending<'a>>,
+    filters: Vec<(Place<'a>, FilterRule)>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Reader<'a> {
+    fn file(&mut self, source: &'a Source) {
+        let whole = Document {
+            text: &source.text,
+            lines_before: 0,
+        };
+        // Documents that act on others cannot be read alone.
+        let acts = source.text.lines().any(|line| line.starts_with("action:"));
+        let documents = if acts {
+            vec![whole]
+        } else {
+            Document::split(&source.text)
+        };
+        for document in documents {
+            self.document(Place {
+                origin: &source.origin,
+                document,
+            });
+        }
+    }
+
+    fn document(&mut self, place: Place<'a>) {
+        let parsed = match parse_sigma_yaml(place.document.text) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let message = error.to_string();
+                self.error_at_message(place, message);
+                return;
+            }
+        };
+        for message in parsed.errors {
+            self.error_at_message(place, message);
+        }
+        let with_place = |rule| (place, rule);
+        self.detections
+            .extend(parsed.rules.into_iter().map(with_place));
+        self.filters
+            .extend(parsed.filters.into_iter().map(|filter| (place, filter)));
+        self.correlations.extend(
+            parsed
+                .correlations
+                .into_iter()
+                .map(|rule| Pending { place, rule }),
+        );
+    }
+
+    fn error_at_message(&mut self, place: Place<'a>, message: String) {
+        let (line, column) = match quoted(&message) {
+            Some(what) if !message.contains("line ") => place.document.find(what),
+            _ => place.document.at_message(&message),
+        };
+        self.diagnostics.push(Diagnostic {
+            fault: Fault::Error,
+            origin: place.origin.clone(),
+            line,
+            column,
+            message,
+        });
+    }
+
+    fn resolve(mut self, disabled: &dyn Fn(&str) -> bool) -> Parsed {
+        let mut rules = RuleSet::default();
+        self.compile_detections(&mut rules, disabled);
+        let of_detections = rules.rules.len();
+        let pending = std::mem::take(&mut self.correlations);
+        let fed = correlation::resolve(pending, &mut rules, disabled, &mut self.diagnostics);
+        self.apply_filters(&mut rules);
+        self.rules_alone(&mut rules, of_detections, &fed);
+        self.diagnostics.sort_by_key(|d| d.fault != Fault::Error);
+        Parsed {
+            rules,
+            diagnostics: self.diagnostics,
+        }
+    }
+
+    fn compile_detections(&mut self, rules: &mut RuleSet, disabled: &dyn Fn(&str) -> bool) {
+        for (place, rule) in &self.detections {
+            let (meta, mut faults) = meta::of_detection(place, rule);
+            if meta.is_disabled(disabled) {
+                continue;
+            }
+            if let Some(first) = rules.find(&meta.id) {
+                let first = &rules.rules[first];
+                faults.push(place.diagnostic(
+                    Fault::Error,
+                    &meta.id,
+                    format!(
+                        "'{}' is already at {}:{}",
+                        meta.id, first.origin, first.line
+                    ),
+                ));
+            }
+            if let Some(why) = wrong_source(&rule.logsource) {
+                faults.push(place.diagnostic(Fault::Error, "logsource", why));
+            }
+            let compiled = compile::detections(&rule.detection);
+            match compiled {
+                Ok(expr) if faults.iter().all(|f| f.fault != Fault::Error) => {
+                    rules.detections.push(Detection {
+                        rule: rules.rules.len(),
+                        expr,
+                    });
+                    rules.rules.push(Arc::new(meta));
+                }
+                Ok(_) => {}
+                Err(refused) => faults.push(place.refused(refused)),
+            }
+            self.diagnostics.append(&mut faults);
+        }
+    }
+
+    /// A filter's condition comes to the conditions of the rules it names.
+    fn apply_filters(&mut self, rules: &mut RuleSet) {
+        for (place, filter) in &self.filters {
+            if let Err(refused) = compile::detections(&filter.detection) {
+                self.diagnostics.push(place.refused(refused));
+                continue;
+            }
+            if !filter.detection.conditions.iter().any(negates) {
+                self.diagnostics.push(
+                    place.diagnostic(
+                        Fault::Warning,
+                        "condition",
+                        "a filter is ANDed with the rule, so this keeps only what it selects; an \
+                     allow list needs 'condition: not selection'"
+                            .to_owned(),
+                    ),
+                );
+            }
+            let again = || compile::detections(&filter.detection).unwrap_or(Expr::Constant(true));
+            match &filter.rules {
+                FilterRuleTarget::Any => {
+                    for detection in &mut rules.detections {
+                        and(&mut detection.expr, again());
+                    }
+                }
+                FilterRuleTarget::Specific(names) => {
+                    for name in names {
+                        let Some(number) = rules
+                            .find(name)
+                            .or_else(|| rules.rules.iter().position(|rule| rule.title == *name))
+                        else {
+                            self.diagnostics.push(place.diagnostic(
+                                Fault::Warning,
+                                name,
+                                format!(
+                                    "the filter names '{name}', which is no rule that is loaded"
+                                ),
+                            ));
+                            continue;
+                        };
+                        for detection in &mut rules.detections {
+                            if detection.rule == number {
+                                and(&mut detection.expr, again());
+                            }
+                        }
+                        for (at, correlation) in rules.correlations.iter().enumerate() {
+                            if correlation.rule == number
+                                && let Some(guard) = rules.guards.get_mut(at)
+                            {
+                                let before = guard.take().unwrap_or(Expr::Constant(true));
+                                *guard = Some(compile::all(vec![before, again()]));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rules that no correlation takes in raise alerts themselves: one per client.
+    fn rules_alone(&self, rules: &mut RuleSet, of_detections: usize, fed: &HashSet<usize>) {
+        for at in 0..rules.detections.len() {
+            let rule = rules.detections[at].rule;
+            debug_assert!(rule < of_detections);
+            if fed.contains(&at) {
+                continue;
+            }
+            rules.correlations.push(Correlation {
+                rule,
+                kind: Kind::EventCount,
+                inputs: vec![Input::Detection(at)],
+                group_by: vec![Group {
+                    name: "c-ip".to_owned(),
+                    of: vec![Field::ClientIp],
+                }],
+                window_ns: ALONE_WINDOW_NS,
+                condition: vec![(Comparison::Gte, 1)],
+                alerts: true,
+            });
+            rules.guards.push(None);
+        }
+    }
+}
+
+fn and(expr: &mut Expr, more: Expr) {
+    let before = std::mem::replace(expr, Expr::Constant(true));
+    *expr = compile::all(vec![before, more]);
+}
+
+fn negates(condition: &ConditionExpr) -> bool {
+    match condition {
+        ConditionExpr::Not(_) => true,
+        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts.iter().any(negates),
+        ConditionExpr::Identifier(_) | ConditionExpr::Selector { .. } => false,
+    }
+}
+
+/// What stands between quotes in a message of the parser.
+fn quoted(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once('\'')?;
+    rest.split('\'').next().filter(|what| !what.is_empty())
+}
+
+/// Why a rule is not about HTTP responses, if it is not.
+fn wrong_source(source: &LogSource) -> Option<String> {
+    let category = source.category.as_deref();
+    let product = source.product.as_deref();
+    let service = source.service.as_deref();
+    match (category, product, service) {
+        (Some("webserver" | "proxy"), ..) | (_, Some("http-trace"), _) => None,
+        (_, Some("zeek"), Some("http")) => None,
+        (None, None, None) => Some(
+            "the log source is missing: want category webserver or proxy, or product http-trace"
+                .to_owned(),
+        ),
+        _ => {
+            let named = |what, value: Option<&str>| value.map(|v| format!("{what} {v}"));
+            let given: Vec<String> = [
+                named("category", category),
+                named("product", product),
+                named("service", service),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            Some(format!(
+                "{} is not seen in HTTP responses: want category webserver or proxy, or product \
+                 http-trace",
+                given.join(", ")
+            ))
+        }
+    }
+}
+
+/// An id made of a title, for rules that have neither name nor id.
+pub(super) fn slug(title: &str) -> Arc<str> {
+    let mut out = String::new();
+    for c in title.chars() {
+        if c.is_ascii_alphanumeric() {
+            out.push(c.to_ascii_lowercase());
+        } else if !out.ends_with('-') && !out.is_empty() {
+            out.push('-');
+        }
+    }
+    out.trim_end_matches('-').into()
+}

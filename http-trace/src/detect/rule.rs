@@ -1,0 +1,302 @@
+//! What a rule is: its identity, what it says of itself, and what it counts. Made by [`super::parse`]
+//! from Sigma files; knows nothing of events.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::field::Field;
+use super::matcher::{Comparison, Expr};
+use super::summary::Template;
+
+/// How bad an alert is, from 0 to 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Severity(u8);
+
+/// A band of severities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// 0.
+    Informational,
+    /// 1–3.
+    Low,
+    /// 4–6.
+    Medium,
+    /// 7–8.
+    High,
+    /// 9–10.
+    Critical,
+}
+
+impl Level {
+    /// All, from the least on.
+    pub const ALL: [Level; 5] = [
+        Level::Informational,
+        Level::Low,
+        Level::Medium,
+        Level::High,
+        Level::Critical,
+    ];
+
+    /// `informational` … `critical`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Informational => "informational",
+            Level::Low => "low",
+            Level::Medium => "medium",
+            Level::High => "high",
+            Level::Critical => "critical",
+        }
+    }
+
+    /// The level of a name; `info` is one too.
+    pub fn named(name: &str) -> Option<Level> {
+        let name = if name == "info" {
+            "informational"
+        } else {
+            name
+        };
+        Level::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
+impl Severity {
+    /// The least.
+    pub const INFORMATIONAL: Severity = Severity(0);
+
+    /// From 0 to 10.
+    pub fn new(score: u64) -> Option<Self> {
+        u8::try_from(score).ok().filter(|s| *s <= 10).map(Severity)
+    }
+
+    /// That a level stands for when a rule gives no number.
+    pub const fn of(level: Level) -> Self {
+        Severity(match level {
+            Level::Informational => 0,
+            Level::Low => 2,
+            Level::Medium => 5,
+            Level::High => 7,
+            Level::Critical => 9,
+        })
+    }
+
+    /// The number.
+    pub const fn score(self) -> u8 {
+        self.0
+    }
+
+    /// The band it is in.
+    pub const fn level(self) -> Level {
+        match self.0 {
+            0 => Level::Informational,
+            1..=3 => Level::Low,
+            4..=6 => Level::Medium,
+            7 | 8 => Level::High,
+            _ => Level::Critical,
+        }
+    }
+}
+
+/// Where a rule is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Compiled in, by the name of its file.
+    BuiltIn(&'static str),
+    /// A file.
+    File(PathBuf),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::BuiltIn(name) => write!(f, "built-in/{name}"),
+            Origin::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// MITRE ATT&CK, as a rule's tags name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Threat {
+    /// `TA0007`.
+    pub tactics: Vec<String>,
+    /// `T1595`.
+    pub techniques: Vec<String>,
+    /// `T1595.001`.
+    pub subtechniques: Vec<String>,
+}
+
+/// What a rule says of itself, and how it is told.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name, or its id when it has none: unique among all rules.
+    pub id: Arc<str>,
+    /// The `id` of the file, if that is another: rules may refer to either.
+    pub uuid: Option<String>,
+    /// Title.
+    pub title: String,
+    /// Description.
+    pub description: String,
+    /// References.
+    pub references: Vec<String>,
+    /// Severity.
+    pub severity: Severity,
+    /// Category, such as `Discovery`.
+    pub category: Option<String>,
+    /// `modified`, or `date`.
+    pub version: Option<String>,
+    /// Tags of ATT&CK.
+    pub threat: Threat,
+    /// Roles and the fields whose values have them.
+    pub entities: Vec<(String, Field)>,
+    /// What an alert says.
+    pub summary: Option<Template>,
+    /// How long after an alert the next update of it comes, in ns.
+    pub suppress_ns: u64,
+    /// The most keys that are followed at once; more are not admitted, and counted.
+    pub group_limit: Option<usize>,
+    /// Prefix by which IPv6 addresses group.
+    pub ipv6_prefix: u8,
+    /// Whether alerts are left out of what is shown to a person.
+    pub quiet: bool,
+    /// Where it is from.
+    pub origin: Origin,
+    /// Its line in that file, from 1.
+    pub line: usize,
+}
+
+/// A rule that is evaluated event by event.
+#[derive(Debug)]
+pub struct Detection {
+    /// Its number in [`RuleSet::rules`].
+    pub rule: usize,
+    /// When it matches.
+    pub expr: Expr,
+}
+
+/// What a correlation counts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Events.
+    EventCount,
+    /// Distinct values of fields.
+    ValueCount(Vec<Field>),
+    /// Each of its rules within the window, or a condition over them.
+    Temporal(Option<Seen>),
+    /// Each of its rules, in their order, within the window.
+    TemporalOrdered,
+    /// The sum of a field's values.
+    ValueSum(Field),
+    /// The mean of a field's values.
+    ValueAvg(Field),
+    /// A percentile (0–100) of a field's values.
+    ValuePercentile(Field, u8),
+}
+
+/// A condition over the inputs that were seen, by their position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// This input.
+    Input(usize),
+    /// All of them.
+    All(Vec<Seen>),
+    /// At least so many.
+    AtLeast(usize, Vec<Seen>),
+    /// Not this.
+    Not(Box<Seen>),
+}
+
+impl Seen {
+    /// Whether it holds, given which inputs were seen.
+    pub fn holds(&self, seen: &dyn Fn(usize) -> bool) -> bool {
+        match self {
+            Seen::Input(at) => seen(*at),
+            Seen::All(parts) => parts.iter().all(|part| part.holds(seen)),
+            Seen::AtLeast(wanted, parts) => {
+                parts.iter().filter(|part| part.holds(seen)).count() >= *wanted
+            }
+            Seen::Not(part) => !part.holds(seen),
+        }
+    }
+}
+
+/// What a correlation takes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Events that a detection matches, by its place in [`RuleSet::detections`].
+    Detection(usize),
+    /// Events at which another correlation's condition holds, by its place.
+    Correlation(usize),
+}
+
+/// A field to group by; per input when the rule has aliases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// The name in the rule.
+    pub name: String,
+    /// The field of each input.
+    pub of: Vec<Field>,
+}
+
+/// A rule that counts what others match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Correlation {
+    /// Its number in [`RuleSet::rules`].
+    pub rule: usize,
+    /// What is counted.
+    pub kind: Kind,
+    /// Of what.
+    pub inputs: Vec<Input>,
+    /// By what.
+    pub group_by: Vec<Group>,
+    /// Window in ns.
+    pub window_ns: u64,
+    /// What the count must be.
+    pub condition: Vec<(Comparison, u64)>,
+    /// Whether it raises alerts, or only feeds others.
+    pub alerts: bool,
+}
+
+impl Correlation {
+    /// The least count that raises an alert; 1 where there is no such.
+    pub fn threshold(&self) -> u64 {
+        let least = self
+            .condition
+            .iter()
+            .map(|(comparison, n)| match comparison {
+                Comparison::Gte | Comparison::Eq => *n,
+                Comparison::Gt => n.saturating_add(1),
+                Comparison::Lt | Comparison::Lte | Comparison::Ne => 0,
+            });
+        least.max().unwrap_or(1).max(1)
+    }
+
+    /// Whether a count fulfils the condition.
+    pub fn holds(&self, count: u64) -> bool {
+        self.condition
+            .iter()
+            .all(|(comparison, n)| comparison.holds(count, *n))
+    }
+}
+
+/// Everything that is evaluated.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    /// What the rules say of themselves.
+    pub rules: Vec<Arc<Rule>>,
+    /// Detections.
+    pub detections: Vec<Detection>,
+    /// Correlations; those that take others in come after them.
+    pub correlations: Vec<Correlation>,
+    /// For each of them a condition that the event must fulfil too (filters).
+    pub guards: Vec<Option<Expr>>,
+}
+
+impl RuleSet {
+    /// The rule of an id or UUID.
+    pub fn find(&self, id: &str) -> Option<usize> {
+        self.rules
+            .iter()
+            .position(|rule| &*rule.id == id || rule.uuid.as_deref() == Some(id))
+    }
+}

@@ -1,0 +1,94 @@
+//! Summaries of alerts: text with `{{field}}` in it. What is filled in came from the network; who
+//! writes it escapes it.
+
+use super::field::Field;
+
+/// A summary with places for values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+/// A piece of a summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Text of the rule.
+    Text(String),
+    /// The value of a field; of the server, that with most of the counted events.
+    Field(Field),
+    /// The count.
+    Count,
+    /// The distinct count.
+    Distinct,
+    /// The window.
+    Window,
+}
+
+impl Template {
+    /// Reads `High number of errors from {{c-ip}}`.
+    ///
+    /// # Errors
+    /// The name of a place that is no field and none of `count`, `distinct`, `window`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let Some((name, after)) = after.split_once("}}") else {
+                return Err("a '{{' without its '}}'".to_owned());
+            };
+            if !before.is_empty() {
+                parts.push(Part::Text(before.to_owned()));
+            }
+            parts.push(match name.trim() {
+                "count" => Part::Count,
+                "distinct" => Part::Distinct,
+                "window" => Part::Window,
+                name => Part::Field(
+                    Field::named(name).ok_or_else(|| format!("unknown field '{name}'"))?,
+                ),
+            });
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Template { parts })
+    }
+
+    /// The pieces, in order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates() {
+        let text = |t: &str| Part::Text(t.to_owned());
+        for (template, expected) in [
+            ("plain", Ok(vec![text("plain")])),
+            (
+                "from {{c-ip}} to {{ s-ip }}: {{count}}",
+                Ok(vec![
+                    text("from "),
+                    Part::Field(Field::ClientIp),
+                    text(" to "),
+                    Part::Field(Field::ServerIp),
+                    text(": "),
+                    Part::Count,
+                ]),
+            ),
+            ("{{nothing}}", Err("unknown field 'nothing'".to_owned())),
+            ("{{c-ip", Err("a '{{' without its '}}'".to_owned())),
+        ] {
+            assert_eq!(
+                Template::parse(template).map(|t| t.parts),
+                expected,
+                "{template}"
+            );
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! Where correlations keep what they count, by rule and key: one table under one bound for all of
+//! them. The key used longest ago goes when the bound is reached, and a full table admits only who
+//! was seen several times lately. Every operation costs the same however many keys there are:
+//! slots are allocated by the thousand and the index is in many small parts, so that nothing large
+//! is ever moved.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashTable;
+
+use super::alert::Active;
+use super::distinct::Distinct;
+use super::evidence::Evidence;
+use super::sketch::Sketch;
+use super::window::Window;
+
+const SHARDS: usize = 1024;
+const CHUNK: usize = 1024;
+const NONE: u32 = u32::MAX;
+
+/// Sightings that a full table asks for before it admits a key.
+const ADMIT_AFTER: u8 = 16;
+
+/// About what the index takes for a key, in bytes.
+const INDEX_BYTES: usize = 6;
+
+/// What is counted for one key of one rule.
+#[derive(Debug)]
+pub struct Counter {
+    /// Events, or distinct values, or a sum.
+    pub window: Window,
+    /// Events since the counter began.
+    pub events: u64,
+    /// Whether events of the key may be missing: it was not admitted at once.
+    pub incomplete: bool,
+    /// What few counters have.
+    pub more: Option<Box<More>>,
+}
+
+/// What a counter has when its rule or its count asks for it.
+#[derive(Debug, Default)]
+pub struct More {
+    /// Distinct values.
+    pub distinct: Option<Distinct>,
+    /// For each input when it was seen last, or when the ordered chain up to it began; 0 never.
+    pub seen: Vec<u64>,
+    /// Values with their times.
+    pub values: VecDeque<(u64, u64)>,
+    /// How many values there are in a sum.
+    pub addends: Option<Window>,
+    /// What an alert will show.
+    pub evidence: Option<Box<Evidence>>,
+    /// The alert that is open.
+    pub active: Option<Box<Active>>,
+}
+
+impl Counter {
+    /// An empty one.
+    pub const fn new(window: Window) -> Self {
+        Counter {
+            window,
+            events: 0,
+            incomplete: false,
+            more: None,
+        }
+    }
+
+    /// What few counters have, made if it is not there.
+    pub fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// The open alert.
+    pub fn active(&self) -> Option<&Active> {
+        self.more.as_ref()?.active.as_deref()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let more = self.more.as_ref().map_or(0, |more| {
+            size_of::<More>()
+                + more.distinct.as_ref().map_or(0, Distinct::heap_bytes)
+                + more.seen.capacity() * size_of::<u64>()
+                + more.values.capacity() * size_of::<(u64, u64)>()
+                + more.addends.as_ref().map_or(0, Window::heap_bytes)
+                + more.evidence.as_ref().map_or(0, |e| e.bytes())
+                + more.active.as_ref().map_or(0, |a| a.bytes())
+        });
+        self.window.heap_bytes() + more
+    }
+}
+
+/// Names a key of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Place of the correlation.
+    pub correlation: u16,
+    /// Keyed hash of the group's values.
+    pub hash: u64,
+}
+
+impl Key {
+    const fn index_hash(self) -> u64 {
+        (self.hash ^ self.correlation as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: Key,
+    counter: Option<Counter>,
+    bytes: u32,
+    newer: u32,
+    older: u32,
+}
+
+/// What became of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turnover {
+    /// Keys pushed out by others.
+    pub evicted: u64,
+    /// Events whose key was not admitted.
+    pub refused: u64,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Table {
+    index: Vec<HashTable<u32>>,
+    chunks: Vec<Vec<Slot>>,
+    free: Vec<u32>,
+    newest: u32,
+    oldest: u32,
+    keys: usize,
+    of_rule: Vec<usize>,
+    bytes: usize,
+    most_bytes: usize,
+    sketch: Sketch,
+    turnover: Turnover,
+    /// Next slot to be looked at by [`Table::sweep`].
+    cursor: u32,
+}
+
+impl Table {
+    /// An empty table that takes at most about `most_bytes`.
+    pub fn new(most_bytes: usize) -> Self {
+        Table {
+            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            chunks: Vec::new(),
+            free: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            keys: 0,
+            of_rule: Vec::new(),
+            bytes: 0,
+            most_bytes,
+            sketch: Sketch::default(),
+            turnover: Turnover::default(),
+            cursor: 0,
+        }
+    }
+
+    /// Keys in the table.
+    pub const fn len(&self) -> usize {
+        self.keys
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    /// Bytes in use, as they are counted against the bound.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What became of keys.
+    pub const fn turnover(&self) -> Turnover {
+        self.turnover
+    }
+
+    fn slot(&self, at: u32) -> Option<&Slot> {
+        self.chunks
+            .get(at as usize / CHUNK)?
+            .get(at as usize % CHUNK)
+    }
+
+    fn slot_mut(&mut self, at: u32) -> Option<&mut Slot> {
+        self.chunks
+            .get_mut(at as usize / CHUNK)?
+            .get_mut(at as usize % CHUNK)
+    }
+
+    fn find(&self, key: Key) -> Option<u32> {
+        let hash = key.index_hash();
+        let shard = self.index.get((hash >> 48) as usize % SHARDS)?;
+        shard
+            .find(hash, |at| {
+                self.slot(*at).is_some_and(|slot| slot.key == key)
+            })
+            .copied()
+    }
+
+    /// The counter of a key.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Counter> {
+        let at = self.find(key)?;
+        self.slot_mut(at)?.counter.as_mut()
+    }
+
+    /// Lets `work` work on the counter of a key, as the one used last; makes it with `make` when
+    /// the key is new and admitted. `None` when it is not.
+    pub fn work<T>(
+        &mut self,
+        key: Key,
+        limit: Option<usize>,
+        make: impl FnOnce() -> Counter,
+        work: impl FnOnce(&mut Counter) -> T,
+    ) -> Option<T> {
+        let at = match self.find(key) {
+            Some(at) => at,
+            None => {
+                let late = self.admit(key, limit)?;
+                let mut counter = make();
+                counter.incomplete = late;
+                self.insert(key, counter)
+            }
+        };
+        self.touch(at);
+        let slot = self.slot_mut(at)?;
+        let counter = slot.counter.as_mut()?;
+        let result = work(counter);
+        let after = u32::try_from(counter.heap_bytes()).unwrap_or(u32::MAX);
+        let before = std::mem::replace(&mut slot.bytes, after);
+        self.bytes = self.bytes + after as usize - before as usize;
+        while self.bytes > self.most_bytes && self.keys > 1 {
+            self.evict(at);
+        }
+        Some(result)
+    }
+
+    /// Whether a new key may come in: `Some(true)` when events of it were turned away before.
+    fn admit(&mut self, key: Key, limit: Option<usize>) -> Option<bool> {
+        let number = usize::from(key.correlation);
+        if self.of_rule.len() <= number {
+            self.of_rule.resize(number + 1, 0);
+        }
+        let rule_is_full = limit.is_some_and(|limit| self.of_rule[number] >= limit);
+        if self.bytes < self.most_bytes / 2 && !rule_is_full {
+            return Some(false);
+        }
+        let seen = self.sketch.see(key.index_hash());
+        let full = rule_is_full || self.bytes >= self.most_bytes / 4 * 3;
+        if full && (seen < ADMIT_AFTER || rule_is_full) {
+            self.turnover.refused += 1;
+            return None;
+        }
+        Some(full)
+    }
+
+    fn insert(&mut self, key: Key, counter: Counter) -> u32 {
+        let bytes = u32::try_from(counter.heap_bytes()).unwrap_or(u32::MAX);
+        let slot = Slot {
+            key,
+            counter: Some(counter),
+            bytes,
+            newer: NONE,
+            older: NONE,
+        };
+        let at = match self.free.pop() {
+            Some(at) => {
+                if let Some(place) = self.slot_mut(at) {
+                    *place = slot;
+                }
+                at
+            }
+            None => {
+                if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+                    self.chunks.push(Vec::with_capacity(CHUNK));
+                }
+                let before = (self.chunks.len() - 1) * CHUNK;
+                match self.chunks.last_mut() {
+                    Some(chunk) => {
+                        chunk.push(slot);
+                        (before + chunk.len() - 1) as u32
+                    }
+                    None => return NONE,
+                }
+            }
+        };
+        let hash = key.index_hash();
+        let chunks = &self.chunks;
+        if let Some(shard) = self.index.get_mut((hash >> 48) as usize % SHARDS) {
+            shard.insert_unique(hash, at, |at| {
+                chunks
+                    .get(*at as usize / CHUNK)
+                    .and_then(|chunk| chunk.get(*at as usize % CHUNK))
+                    .map_or(0, |slot| slot.key.index_hash())
+            });
+        }
+        self.keys += 1;
+        self.bytes += size_of::<Slot>() + INDEX_BYTES + bytes as usize;
+        if let Some(count) = self.of_rule.get_mut(usize::from(key.correlation)) {
+            *count += 1;
+        }
+        self.link(at);
+        at
+    }
+
+    fn link(&mut self, at: u32) {
+        let before = self.newest;
+        if let Some(slot) = self.slot_mut(at) {
+            (slot.older, slot.newer) = (before, NONE);
+        }
+        match self.slot_mut(before) {
+            Some(slot) => slot.newer = at,
+            None => self.oldest = at,
+        }
+        self.newest = at;
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let Some(slot) = self.slot(at) else { return };
+        let (newer, older) = (slot.newer, slot.older);
+        match self.slot_mut(newer) {
+            Some(slot) => slot.older = older,
+            None => self.newest = older,
+        }
+        match self.slot_mut(older) {
+            Some(slot) => slot.newer = newer,
+            None => self.oldest = newer,
+        }
+    }
+
+    fn touch(&mut self, at: u32) {
+        if self.newest != at {
+            self.unlink(at);
+            self.link(at);
+        }
+    }
+
+    /// The key used longest ago goes; of the oldest few, one without an open alert if there is one.
+    fn evict(&mut self, keep: u32) {
+        const LOOK_AT: usize = 8;
+        let mut at = self.oldest;
+        let mut victim = NONE;
+        for _ in 0..LOOK_AT {
+            let Some(slot) = self.slot(at) else { break };
+            let open = slot.counter.as_ref().is_some_and(|c| c.active().is_some());
+            if at != keep && (victim == NONE || !open) {
+                victim = at;
+                if !open {
+                    break;
+                }
+            }
+            at = slot.newer;
+        }
+        self.turnover.evicted += 1;
+        self.remove_at(if victim == NONE { self.oldest } else { victim });
+    }
+
+    /// Forgets a key.
+    pub fn remove(&mut self, key: Key) {
+        if let Some(at) = self.find(key) {
+            self.remove_at(at);
+        }
+    }
+
+    fn remove_at(&mut self, at: u32) {
+        self.unlink(at);
+        let Some(slot) = self.slot_mut(at) else {
+            return;
+        };
+        let (key, bytes) = (slot.key, slot.bytes as usize);
+        slot.counter = None;
+        let hash = key.index_hash();
+        if let Some(shard) = self.index.get_mut((hash >> 48) as usize % SHARDS)
+            && let Ok(entry) = shard.find_entry(hash, |found| *found == at)
+        {
+            entry.remove();
+        }
+        self.free.push(at);
+        self.keys -= 1;
+        self.bytes -= size_of::<Slot>() + INDEX_BYTES + bytes;
+        if let Some(count) = self.of_rule.get_mut(usize::from(key.correlation)) {
+            *count -= 1;
+        }
+    }
+
+    /// Looks at a few keys, in turn, and forgets those of which `is_over` says that nothing of
+    /// them is in their window any more.
+    pub fn sweep(&mut self, few: usize, is_over: impl Fn(Key, &Counter) -> bool) {
+        let slots = self.chunks.iter().map(Vec::len).sum::<usize>();
+        for _ in 0..few.min(slots) {
+            let at = self.cursor;
+            self.cursor = (at + 1) % slots as u32;
+            let over = self
+                .slot(at)
+                .and_then(|slot| Some(is_over(slot.key, slot.counter.as_ref()?)));
+            if over == Some(true) {
+                self.remove_at(at);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u64) -> Key {
+        Key {
+            correlation: 3,
+            hash: n.wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ n << 40,
+        }
+    }
+
+    fn see(table: &mut Table, n: u64) -> Option<u64> {
+        table.work(
+            key(n),
+            None,
+            || Counter::new(Window::new(0, false)),
+            |counter| {
+                counter.events += 1;
+                counter.events
+            },
+        )
+    }
+
+    #[test]
+    fn a_million_strangers_do_not_push_out_one_that_is_at_work() {
+        let bound = 8 << 20;
+        let mut table = Table::new(bound);
+        let mut counted = 0;
+        for n in 0..1_000_000 {
+            see(&mut table, n);
+            if n % 1000 == 0 {
+                counted = see(&mut table, u64::MAX).unwrap_or(0).max(counted);
+            }
+            assert!(table.bytes() <= bound);
+        }
+        // It was there from the first; all of its thousand are counted.
+        assert_eq!(counted, 1000);
+        assert!(table.turnover().refused > 900_000);
+    }
+
+    #[test]
+    fn who_comes_to_a_full_table_is_admitted_when_seen_often() {
+        let mut table = Table::new(1 << 20);
+        for n in 0..100_000 {
+            see(&mut table, n);
+        }
+        let mut counted = 0;
+        for n in 0..100 {
+            see(&mut table, 200_000 + n);
+            counted = see(&mut table, u64::MAX).unwrap_or(0);
+        }
+        assert!(counted >= 100 - u64::from(ADMIT_AFTER), "{counted}");
+        assert!(table.get_mut(key(u64::MAX)).is_some_and(|c| c.incomplete));
+    }
+
+    #[test]
+    fn what_is_over_is_swept() {
+        let mut table = Table::new(1 << 20);
+        for n in 0..100 {
+            see(&mut table, n);
+        }
+        table.sweep(200, |key, _| key.hash % 2 == 0);
+        let left = table.len();
+        assert!(left > 0 && left < 100);
+        for n in 0..100 {
+            see(&mut table, n);
+        }
+        assert_eq!(table.len(), 100);
+        for n in 0..100 {
+            table.remove(key(n));
+        }
+        assert_eq!((table.len(), table.bytes()), (0, 0));
+    }
+}

@@ -1,0 +1,381 @@
+//! Rules at work, in the terms of the promises: exact thresholds, sliding windows, one alert.
+
+use std::net::IpAddr;
+
+use super::alert::{Alert, State};
+use super::builtin;
+use super::parse::{self, Source};
+use super::rule::Origin;
+use super::{Detected, Detector, Settings};
+use crate::event::HttpEvent;
+use crate::testing;
+
+const S: u64 = 1_000_000_000;
+/// A time at the beginning of a sub-bucket of every window here.
+const BEGIN: u64 = 1_795_156_800 * S;
+
+/// A response to a client at a time.
+pub(super) fn response(client: &str, status: u16, path: &str, time_ns: u64) -> HttpEvent {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    let mut event = testing::event_of(
+        testing::request(&request),
+        testing::response(&format!("HTTP/1.1 {status} x\r\n\r\n")),
+    );
+    event.client.ip = client.parse().expect("an address");
+    if event.client.ip.is_ipv6() {
+        event.server.ip = "2001:db8::80".parse().expect("an address");
+    }
+    event.time_ns = time_ns;
+    event
+}
+
+/// Runs events through a detector; returns the alerts and which rules each event counted for.
+pub(super) fn run(
+    detector: &mut Detector,
+    events: impl IntoIterator<Item = HttpEvent>,
+) -> (Vec<Alert>, Vec<Vec<String>>) {
+    let (mut alerts, mut rules) = (Vec::new(), Vec::new());
+    let mut out = |detected| match detected {
+        Detected::Event(event) => {
+            rules.push(event.rules.iter().map(ToString::to_string).collect());
+        }
+        Detected::Alert(alert) => alerts.push(*alert),
+    };
+    for event in events {
+        detector.push(Box::new(event), &mut out);
+    }
+    (alerts, rules)
+}
+
+pub(super) fn built_in() -> Detector {
+    let parsed = parse::parse(&builtin::sources(), &|_| false);
+    Detector::new(parsed.rules, Settings::default())
+}
+
+/// A detector of one file.
+pub(super) fn of(text: &str) -> Detector {
+    let source = Source {
+        origin: Origin::File("test.yml".into()),
+        text: text.to_owned(),
+    };
+    let parsed = parse::parse(&[source], &|_| false);
+    assert!(parsed.diagnostics.is_empty(), "{:#?}", parsed.diagnostics);
+    Detector::new(parsed.rules, Settings::default())
+}
+
+fn spikes(alerts: &[Alert]) -> Vec<(&str, State, u64)> {
+    alerts
+        .iter()
+        .filter(|a| a.rule.id.starts_with("http-error-spike"))
+        .map(|a| (&*a.rule.id, a.state, a.count))
+        .collect()
+}
+
+#[test]
+fn the_350th_error_within_five_minutes_raises_one_alert() {
+    for (client, rule, severity) in [
+        ("10.1.2.3", "http-error-spike-internal", 3),
+        ("fd00::17", "http-error-spike-internal", 3),
+        ("198.51.100.7", "http-error-spike-external", 2),
+        ("2001:db8::7", "http-error-spike-external", 2),
+    ] {
+        let mut detector = built_in();
+        let errors = |n: u64| (0..n).map(move |i| response(client, 500, "/", BEGIN + i * S / 2));
+        let (alerts, rules) = run(&mut detector, errors(349));
+        assert_eq!(spikes(&alerts), [], "{client}");
+        assert_eq!(rules[0], [rule]);
+        let (alerts, _) = run(&mut detector, [response(client, 404, "/", BEGIN + 175 * S)]);
+        assert_eq!(spikes(&alerts), [(rule, State::Opened, 350)]);
+        assert_eq!(alerts[0].severity.score(), severity);
+        let (alerts, _) = run(&mut detector, [response(client, 404, "/", BEGIN + 176 * S)]);
+        assert_eq!(spikes(&alerts), [], "one alert only");
+    }
+}
+
+#[test]
+fn the_summary_and_the_entities_are_as_the_seed_has_them() {
+    let mut detector = built_in();
+    let server: IpAddr = "10.8.8.8".parse().expect("an address");
+    let errors = (0..350).map(|i| {
+        let mut event = response("10.1.2.3", 404, "/", BEGIN + i * S / 10);
+        if i % 3 == 0 {
+            event.server.ip = server;
+        }
+        event
+    });
+    let (alerts, _) = run(&mut detector, errors);
+    let alert = &alerts[0];
+    let message = String::from_utf8(alert.message()).expect("text");
+    assert_eq!(
+        message,
+        "High number of internal HTTP response errors from IP: 10.1.2.3 to 10.9.9.9"
+    );
+    let entities: Vec<(&str, &str, String)> = alert
+        .entities
+        .iter()
+        .map(|e| {
+            let value = String::from_utf8_lossy(&e.shown.value).into_owned();
+            (&*e.role, e.kind(), value)
+        })
+        .collect();
+    let ip = |role, value: &str| (role, "ip", value.to_owned());
+    assert_eq!(
+        entities,
+        [
+            ip("device_ip", "10.1.2.3"),
+            ip("srcDevice_ip", "10.1.2.3"),
+            ip("dstDevice_ip", "10.9.9.9"),
+            ("dstDevice_hostname", "hostname", "shop.example".to_owned()),
+        ]
+    );
+    assert_eq!(
+        alert.rule.threat.tactics,
+        ["TA0007", "TA0011", "TA0043", "TA0009"]
+    );
+    assert_eq!(alert.rule.threat.techniques, ["T1595", "T1190", "T1213"]);
+    assert_eq!(
+        alert.rule.threat.subtechniques,
+        ["T1595.001", "T1595.002", "T1213.001"]
+    );
+    assert_eq!(alert.samples.len(), 10);
+}
+
+#[test]
+fn windows_slide() {
+    // 349 late in one stretch of five minutes and one early in the next.
+    let mut detector = built_in();
+    let late = (0..349).map(|i| response("10.1.2.3", 404, "/", BEGIN + 290 * S + i * S / 100));
+    let (alerts, _) = run(&mut detector, late);
+    assert_eq!(spikes(&alerts), []);
+    let (alerts, _) = run(
+        &mut detector,
+        [response("10.1.2.3", 404, "/", BEGIN + 301 * S)],
+    );
+    assert_eq!(spikes(&alerts).len(), 1);
+    // 350 spread over more than W·31/30 are none.
+    let mut detector = built_in();
+    let slow = (0..2000).map(|i| response("10.1.2.3", 404, "/", BEGIN + i * S * 311 / 349));
+    let (alerts, _) = run(&mut detector, slow);
+    assert_eq!(spikes(&alerts), []);
+}
+
+#[test]
+fn addresses_of_one_ipv6_site_are_one_client_and_those_of_ipv4_are_not() {
+    let mut detector = built_in();
+    let site =
+        (0..350).map(|i| response(&format!("2001:db8:0:1::{i:x}"), 404, "/", BEGIN + i * S / 2));
+    assert_eq!(spikes(&run(&mut detector, site).0).len(), 1);
+    let mut detector = built_in();
+    let many = (0..350).map(|i| {
+        response(
+            &format!("198.51.100.{}", i % 2),
+            404,
+            "/",
+            BEGIN + i * S / 2,
+        )
+    });
+    assert_eq!(spikes(&run(&mut detector, many).0).len(), 0);
+}
+
+#[test]
+fn an_alert_is_updated_and_ends_and_the_rule_is_armed_again() {
+    let mut detector = built_in();
+    // Two errors a second for two hours and four minutes.
+    let errors = (0..2 * 7440).map(|i| response("10.1.2.3", 404, "/", BEGIN + i * S / 2));
+    let (alerts, _) = run(&mut detector, errors);
+    let states: Vec<State> = alerts
+        .iter()
+        .filter(|a| &*a.rule.id == "http-error-spike-internal")
+        .map(|a| a.state)
+        .collect();
+    assert_eq!(states, [State::Opened, State::Updated, State::Updated]);
+    let mut ended = Vec::new();
+    detector.tick(BEGIN + 7450 * S, &mut |_| panic!("too early"));
+    detector.tick(BEGIN + 9000 * S, &mut |detected| {
+        if let Detected::Alert(alert) = detected {
+            ended.push(*alert);
+        }
+    });
+    let end = ended
+        .iter()
+        .find(|a| &*a.rule.id == "http-error-spike-internal")
+        .expect("ended");
+    assert_eq!((end.state, end.count), (State::Ended, 2 * 7440));
+    assert!(end.time_ns > BEGIN + 7440 * S && end.time_ns < BEGIN + 7740 * S);
+    let again = (0..350).map(|i| response("10.1.2.3", 404, "/", BEGIN + 9100 * S + i * S / 2));
+    assert_eq!(spikes(&run(&mut detector, again).0).len(), 1);
+}
+
+#[test]
+fn what_comes_later_than_the_window_is_dropped_and_counted() {
+    let mut detector = built_in();
+    run(
+        &mut detector,
+        [response("10.1.2.3", 429, "/", BEGIN + 3600 * S)],
+    );
+    run(&mut detector, [response("10.1.2.3", 429, "/", BEGIN)]);
+    assert!(detector.stats().late > 0);
+}
+
+#[test]
+fn scans_raise_what_says_what_they_do() {
+    let ids = |alerts: &[Alert]| -> Vec<String> {
+        let opened = alerts.iter().filter(|a| a.state == State::Opened);
+        opened.map(|a| a.rule.id.to_string()).collect()
+    };
+    // A wordlist.
+    let mut detector = built_in();
+    let list =
+        (0..501).map(|i| response("198.51.100.7", 404, &format!("/w{i}"), BEGIN + i * S / 50));
+    let (alerts, _) = run(&mut detector, list);
+    assert_eq!(
+        ids(&alerts),
+        [
+            "http-path-scan",
+            "http-slow-scan",
+            "http-error-spike-external",
+            "http-wordlist-fuzzing"
+        ]
+    );
+    assert_eq!(alerts[0].distinct, Some(30));
+    assert_eq!(alerts[3].count, 501);
+    // A load test on one missing path is a spike and no scan.
+    let mut detector = built_in();
+    let load = (0..2000).map(|i| response("198.51.100.7", 404, "/gone", BEGIN + i * S / 500));
+    assert_eq!(
+        ids(&run(&mut detector, load).0),
+        ["http-error-spike-external"]
+    );
+    // Ten times refused and then let in.
+    let mut detector = built_in();
+    let mut guesses: Vec<HttpEvent> = (0..10)
+        .map(|i| response("198.51.100.7", 401, "/login", BEGIN + i * S))
+        .collect();
+    guesses.push(response("198.51.100.7", 200, "/login", BEGIN + 11 * S));
+    assert_eq!(
+        ids(&run(&mut detector, guesses.clone()).0),
+        ["http-guessed-credentials"]
+    );
+    guesses.swap(9, 10);
+    guesses[9].time_ns = BEGIN + 9 * S;
+    assert_eq!(ids(&run(&mut built_in(), guesses).0), [""; 0]);
+    // Numbers that are counted through; those that are all there are no enumeration.
+    let count = |there: u16| {
+        (0..20).map(move |i| {
+            let status = if i % 2 == 0 { 200 } else { there };
+            response(
+                "198.51.100.7",
+                status,
+                &format!("/users/{i}"),
+                BEGIN + i * S,
+            )
+        })
+    };
+    assert_eq!(
+        ids(&run(&mut built_in(), count(404)).0),
+        ["http-id-enumeration"]
+    );
+    assert_eq!(ids(&run(&mut built_in(), count(200)).0), [""; 0]);
+    // Servers swept.
+    let sweep = (0..20).map(|i| {
+        let mut event = response("10.1.2.3", 403, "/", BEGIN + i * S);
+        event.server.ip = format!("10.0.0.{i}").parse().expect("an address");
+        event
+    });
+    assert_eq!(ids(&run(&mut built_in(), sweep).0), ["http-ssrf-sweep"]);
+}
+
+#[test]
+fn the_same_events_raise_the_same_alerts() {
+    let events = || (0..900).map(|i| response("10.1.2.3", 404, &format!("/{i}"), BEGIN + i * S));
+    let told = |alerts: Vec<Alert>| -> Vec<(u64, State, u64)> {
+        alerts.iter().map(|a| (a.id, a.state, a.time_ns)).collect()
+    };
+    let first = told(run(&mut built_in(), events()).0);
+    assert_eq!(first, told(run(&mut built_in(), events()).0));
+    assert!(!first.is_empty());
+}
+
+#[test]
+fn an_allow_list_is_a_filter() {
+    let filter = "title: allowed\nlogsource: {category: webserver}\nfilter:\n  rules: [http-error-spike-internal]\n  selection:\n    c-ip: 10.1.2.3\n  condition: not selection\n";
+    let mut sources = builtin::sources();
+    sources.push(Source {
+        origin: Origin::File("filter.yml".into()),
+        text: filter.to_owned(),
+    });
+    let parsed = parse::parse(&sources, &|_| false);
+    assert!(parsed.diagnostics.is_empty(), "{:#?}", parsed.diagnostics);
+    let mut detector = Detector::new(parsed.rules, Settings::default());
+    for (client, expected) in [("10.1.2.3", 0), ("10.1.2.4", 1)] {
+        let errors = (0..400).map(|i| response(client, 500, "/", BEGIN + i * S / 10));
+        assert_eq!(spikes(&run(&mut detector, errors).0).len(), expected);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_with_its_place() {
+    let rule = |fields: &str| {
+        format!(
+            "title: a\nname: a\nlogsource:\n  category: webserver\ndetection:\n  sel:\n{fields}  condition: sel\n"
+        )
+    };
+    let count = |condition: &str| {
+        format!(
+            "{}---\ntitle: b\nname: b\ncorrelation:\n  type: value_count\n  rules: a\n  group-by: c-ip\n  timespan: 1m\n  condition:\n{condition}",
+            rule("    sc-status: 404\n")
+        )
+    };
+    for (text, expected) in [
+        (rule("    cs-uri-stm: x\n"), "x.yml:7:5: error: unknown field 'cs-uri-stm'; did you mean 'cs-uri-stem'?"),
+        (rule("    cs-uri|re: 'a{1000}{1000}'\n"), "x.yml:7:5: error: the expression compiles to more than"),
+        (rule("    cs-uri|re: '('\n"), "x.yml:7:5: error: unclosed group"),
+        (rule("    c-ip|cidr: 10.0.0.0/99\n"), "x.yml:7:5: error: '10.0.0.0/99' is not a network"),
+        (rule("    cs-uri|contain: x\n"), "error: Unknown modifier 'contain'"),
+        (rule("    cs-uri: x\n").replace("webserver", "process_creation"), "x.yml:3:1: error: category process_creation is not seen"),
+        (rule("    cs-uri: x\n").replace("condition: sel", "condition: self"), "x.yml:8:3: error: the condition names 'self'"),
+        (rule("    cs-uri: x\n").replace("title: a", "title: [a"), "x.yml:"),
+        (count("    gte: 30\n    lt: 20\n    field: c-ip\n"), "x.yml:17:3: error: no count fulfils it"),
+        (count("    gte: 30\n    field: c-ip\n"), "x.yml:17:3: error: it can never hold: what is counted is the same"),
+        (count("    gte: 1000\n    field: sc-status\n"), "it can never hold: there are 900 values at most"),
+        (count("    gte: 30\n    field: cs-uri\n").replace("rules: a", "rules: http-a"), "x.yml:14:10: error: 'http-a' is no rule that is loaded"),
+        (
+            "title: f\nlogsource: {category: webserver}\nfilter:\n  rules: any\n  sel:\n    c-ip: 10.0.0.1\n  condition: sel\n".to_owned(),
+            "x.yml:7:3: warning: a filter is ANDed",
+        ),
+    ] {
+        let source = Source {
+            origin: Origin::File("x.yml".into()),
+            text: text.clone(),
+        };
+        let parsed = parse::parse(&[source], &|_| false);
+        let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|s| s.contains(expected)), "{text}\n{said:#?}");
+    }
+}
+
+#[test]
+fn a_bad_rule_does_not_keep_the_good_ones_out() {
+    let text = "title: good\nname: good\nlogsource: {category: webserver}\ndetection:\n  sel: {sc-status: 404}\n  condition: sel\n---\ntitle: bad\ndetection: 7\n---\n{{{\n";
+    let source = Source {
+        origin: Origin::File("x.yml".into()),
+        text: text.to_owned(),
+    };
+    let parsed = parse::parse(&[source], &|_| false);
+    assert_eq!(parsed.rules.rules.len(), 1);
+    assert_eq!(parsed.diagnostics.len(), 2, "{:#?}", parsed.diagnostics);
+}
+
+#[test]
+fn a_rule_without_correlation_raises_one_alert_a_client() {
+    let mut detector = of(
+        "title: t\nlogsource: {category: proxy}\ndetection:\n  sel:\n    c-uri|contains: 'example/x?'\n  condition: sel\nlevel: high\n",
+    );
+    let (alerts, rules) = run(
+        &mut detector,
+        ["/x?1", "/y?1", "/x?2"].map(|path| response("10.1.2.3", 200, path, BEGIN)),
+    );
+    assert_eq!(rules, [vec!["t"], vec![], vec!["t"]]);
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].severity.score(), 7);
+}

@@ -1,0 +1,260 @@
+//! Sliding windows in event time, in sub-buckets. A window of length W is counted in buckets of
+//! W/30 on a common grid: the newest and the thirty before it. So whatever lies within W is always
+//! counted together, and what is counted together lies within W·31/30.
+
+/// Sub-buckets of a window.
+pub const PARTS: u64 = 30;
+
+/// Buckets that are held: the window's, and the one that its beginning cuts.
+pub const CELLS: usize = PARTS as usize + 1;
+
+/// Length of a sub-bucket of a window of `window_ns`, at least 1 ns; rounded up, so that the
+/// buckets never cover less than the window.
+pub const fn bucket_ns(window_ns: u64) -> u64 {
+    let part = window_ns.div_ceil(PARTS);
+    if part == 0 { 1 } else { part }
+}
+
+/// Counts of a window's buckets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cells {
+    /// Enough for every threshold up to 65,535: a full bucket alone reaches it.
+    Small([u16; CELLS]),
+    /// For larger ones and for sums.
+    Large(Box<[u64; CELLS]>),
+}
+
+/// A sliding count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    cells: Cells,
+    total: u64,
+    /// Number of the newest bucket, wrapped: a key that is silent for 2³¹ buckets is long gone.
+    newest: u32,
+}
+
+/// Why something was not counted: its bucket has left the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLate;
+
+impl Window {
+    /// An empty window whose newest bucket is `bucket`; `large` counts beyond 65,535 a bucket.
+    pub fn new(bucket: u32, large: bool) -> Self {
+        Window {
+            cells: if large {
+                Cells::Large(Box::new([0; CELLS]))
+            } else {
+                Cells::Small([0; CELLS])
+            },
+            total: 0,
+            newest: bucket,
+        }
+    }
+
+    /// What is counted in the window.
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Number of the newest bucket.
+    pub const fn newest(&self) -> u32 {
+        self.newest
+    }
+
+    /// Whether `bucket` has left the window.
+    pub const fn is_past(&self, bucket: u32) -> bool {
+        self.newest.wrapping_sub(bucket) as i32 >= CELLS as i32
+    }
+
+    /// Lets time go on to `bucket`; an earlier one changes nothing.
+    pub fn advance(&mut self, bucket: u32) {
+        let steps = bucket.wrapping_sub(self.newest) as i32;
+        if steps <= 0 {
+            return;
+        }
+        if steps as usize >= CELLS {
+            self.clear();
+        } else {
+            for step in 1..=steps as u32 {
+                let at = index(self.newest.wrapping_add(step));
+                self.total -= self.take(at);
+            }
+        }
+        self.newest = bucket;
+    }
+
+    fn clear(&mut self) {
+        match &mut self.cells {
+            Cells::Small(cells) => *cells = [0; CELLS],
+            Cells::Large(cells) => **cells = [0; CELLS],
+        }
+        self.total = 0;
+    }
+
+    fn take(&mut self, at: usize) -> u64 {
+        match &mut self.cells {
+            Cells::Small(cells) => std::mem::take(&mut cells[at]).into(),
+            Cells::Large(cells) => std::mem::take(&mut cells[at]),
+        }
+    }
+
+    /// Adds `count` at `bucket`, moving time on if it is ahead.
+    ///
+    /// # Errors
+    /// When the bucket has left the window.
+    pub fn add(&mut self, bucket: u32, count: u64) -> Result<(), TooLate> {
+        self.advance(bucket);
+        if self.is_past(bucket) {
+            return Err(TooLate);
+        }
+        let at = index(bucket);
+        match &mut self.cells {
+            Cells::Small(cells) => {
+                let room = u64::from(u16::MAX - cells[at]).min(count);
+                cells[at] += room as u16;
+                self.total += room;
+            }
+            Cells::Large(cells) => {
+                let before = cells[at];
+                cells[at] = before.saturating_add(count);
+                self.total = self.total.saturating_add(cells[at] - before);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one away at `bucket`, if one is there.
+    pub fn remove(&mut self, bucket: u32) {
+        if self.is_past(bucket) || (bucket.wrapping_sub(self.newest) as i32) > 0 {
+            return;
+        }
+        let at = index(bucket);
+        let removed = match &mut self.cells {
+            Cells::Small(cells) => {
+                let before = cells[at];
+                cells[at] = before.saturating_sub(1);
+                u64::from(before - cells[at])
+            }
+            Cells::Large(cells) => {
+                let before = cells[at];
+                cells[at] = before.saturating_sub(1);
+                before - cells[at]
+            }
+        };
+        self.total -= removed;
+    }
+
+    /// The bucket with which fewer than `count` are left in the window if nothing comes to it.
+    pub fn below(&self, count: u64) -> u32 {
+        let mut left = self.total;
+        for step in 0..=CELLS as u32 {
+            if left < count {
+                return self.newest.wrapping_add(step);
+            }
+            let at = index(self.newest.wrapping_add(step + 1));
+            left -= match &self.cells {
+                Cells::Small(cells) => cells[at].into(),
+                Cells::Large(cells) => cells[at],
+            };
+        }
+        self.newest.wrapping_add(CELLS as u32)
+    }
+
+    /// Bytes beside the value itself.
+    pub const fn heap_bytes(&self) -> usize {
+        match &self.cells {
+            Cells::Small(_) => 0,
+            Cells::Large(_) => size_of::<[u64; CELLS]>(),
+        }
+    }
+}
+
+const fn index(bucket: u32) -> usize {
+    // The ring's length does not divide 2³²: at the wrap a window would be mixed up, once in 2³²
+    // buckets, which for the shortest window is four years.
+    (bucket % CELLS as u32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn slides_and_does_not_tumble() {
+        // Five minutes in buckets of ten seconds.
+        let bucket = |s: u32| s / 10;
+        let mut window = Window::new(bucket(1000), false);
+        for _ in 0..349 {
+            window.add(bucket(1299), 1).expect("in time");
+        }
+        window.add(bucket(1301), 1).expect("in time");
+        assert_eq!(window.total(), 350);
+        window.advance(bucket(1599));
+        assert_eq!(window.total(), 350);
+        window.advance(bucket(1600));
+        assert_eq!(window.total(), 1);
+        assert_eq!(window.below(1), bucket(1610));
+        assert_eq!(window.add(bucket(1299), 1), Err(TooLate));
+        assert_eq!(window.add(bucket(1300), 1), Ok(()));
+    }
+
+    #[test]
+    fn a_full_bucket_reaches_any_small_threshold() {
+        let mut window = Window::new(7, false);
+        window.add(7, 1 << 40).expect("in time");
+        assert_eq!(window.total(), 65_535);
+        let mut window = Window::new(7, true);
+        window.add(7, 1 << 40).expect("in time");
+        assert_eq!(window.total(), 1 << 40);
+    }
+
+    proptest! {
+        /// In the terms: always N on N within W, never N on fewer than N within W·31/30.
+        #[test]
+        fn against_a_naive_exact_model(
+            window_ns in prop::sample::select(vec![1_000_000_000_u64, 60_000_000_007, 300_000_000_000]),
+            steps in prop::collection::vec((0_u64..40, 0_u64..1000, 0_u64..6), 1..120),
+            large in any::<bool>(),
+        ) {
+            let part = bucket_ns(window_ns);
+            let mut now = 1_700_000_000_000_000_000_u64;
+            let mut times: Vec<u64> = Vec::new();
+            let mut window = Window::new((now / part) as u32, large);
+            for (buckets, thousandths, back) in steps {
+                // Mostly forward, sometimes late by up to five buckets.
+                let late = back * part;
+                now += buckets * part / 4 + part * thousandths / 1000;
+                let at = now.saturating_sub(late);
+                if window.add((at / part) as u32, 1).is_ok() {
+                    times.push(at);
+                } else {
+                    let newest = times.iter().copied().max().unwrap_or(now);
+                    prop_assert!(newest - at >= window_ns);
+                }
+                let newest = times.iter().copied().max().unwrap_or(0);
+                let within = |span: u64| times.iter().filter(|t| newest - **t < span).count() as u64;
+                prop_assert!(window.total() >= within(window_ns));
+                prop_assert!(window.total() <= within(part * 31));
+                prop_assert!(part * 30 >= window_ns && part * 30 < window_ns + 30);
+            }
+        }
+
+        #[test]
+        fn the_end_is_foreseen(adds in prop::collection::vec((0_u32..31, 1_u64..5), 1..30), count in 1_u64..20) {
+            let mut window = Window::new(100, false);
+            for (bucket, n) in adds {
+                window.add(100 + bucket, n).expect("in time");
+            }
+            let end = window.below(count);
+            let mut then = window.clone();
+            then.advance(end);
+            prop_assert!(then.total() < count);
+            if end != window.newest() {
+                let mut before = window.clone();
+                before.advance(end - 1);
+                prop_assert!(before.total() >= count);
+            }
+        }
+    }
+}
