@@ -1,0 +1,109 @@
+//! A live flood of SYNs from many addresses, beside connections that must not be lost for it.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Command;
+
+use etherparse::PacketBuilder;
+use http_trace_tests::bed::{Bed, log_differences_at, nothing, own_port, server_v4};
+use http_trace_tests::client::Raw;
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Pair, address};
+use http_trace_tests::nginx::Nginx;
+use rustix::net::{AddressFamily, Protocol, SendFlags, SocketFlags, SocketType};
+
+const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+const SYNS: u32 = 200_000;
+/// The honest client asks once in so many.
+const ASKED_EVERY: u32 = 500;
+/// And a new one comes once in so many.
+const NEW_EVERY: u32 = 5_000;
+/// The agent's own bounds (reassembly 64 MiB, heads 64 MiB) and what it needs besides.
+const BOUND_KIB: u64 = 256 << 10;
+
+/// The `n`th SYN, from an address and a port of its own.
+fn syn(n: u32, to: SocketAddrV4) -> Vec<u8> {
+    let [_, a, b, c] = (n / 7).to_be_bytes();
+    let from = [10, 100 + a, b, c];
+    let port = 1024 + u16::try_from(n % 60_000).expect("a port");
+    let seq = n.wrapping_mul(2_654_435_761);
+    let builder = PacketBuilder::ipv4(from, to.ip().octets(), 64)
+        .tcp(port, to.port(), seq, 64_000)
+        .syn();
+    let mut packet = Vec::with_capacity(builder.size(0));
+    builder.write(&mut packet, &[]).expect("a packet");
+    packet
+}
+
+#[test]
+fn an_honest_connection_is_not_lost() {
+    needs!("nginx");
+    let pair = Pair::new(1500).expect("a pair");
+    let port = own_port();
+    // SYN-ACKs leave, to nobody; cookies let honest clients in.
+    let gateway = address::CLIENT_V4;
+    pair.server
+        .ip(&format!("route add default via {gateway}"))
+        .expect("a route");
+    let loose = "echo 1 > /proc/sys/net/ipv4/tcp_syncookies
+        for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done";
+    let mut command = Command::new("sh");
+    pair.server
+        .run(command.args(["-c", loose]))
+        .expect("settings");
+    let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
+    let text = port.to_string();
+    let bed = Bed::over(pair, &["-i", "veth0", "-p", &text, "-vv"]).expect("a bed");
+    let server = server_v4(port);
+    let to = SocketAddrV4::new(address::SERVER_V4.parse::<Ipv4Addr>().expect("v4"), port);
+    let ask = |raw: &mut Raw, n: u32| {
+        let request = format!("GET /small.txt?{n} HTTP/1.1\r\nHost: a\r\n\r\n");
+        raw.send(request.as_bytes()).expect("sent");
+        assert_eq!(raw.receive().expect("an answer").status, 200);
+    };
+    let connect =
+        || Raw::over(std::net::TcpStream::connect(server).expect("connect")).expect("raw");
+    let flood = || {
+        let raw_ip = Protocol::from_raw(255.try_into().expect("IPPROTO_RAW"));
+        let socket = rustix::net::socket_with(
+            AddressFamily::INET,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            Some(raw_ip),
+        )
+        .expect("a raw socket");
+        let mut honest = connect();
+        let mut sent = 0;
+        for n in 0..SYNS {
+            // The queue of the link may be full for a moment: that SYN is not sent.
+            let went = rustix::net::sendto(&socket, &syn(n, to), SendFlags::empty(), &to);
+            sent += u32::from(went.is_ok());
+            if n % ASKED_EVERY == 0 {
+                ask(&mut honest, n);
+            }
+            if n % NEW_EVERY == 0 {
+                ask(&mut connect(), n);
+            }
+        }
+        sent
+    };
+    let sent = bed.pair.client.enter(flood).expect("enter");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bed.agent.pid()));
+    let status = status.expect("the agent's status");
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let peak = peak.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    let log = nginx.stop().expect("a log");
+    let outcome = bed.stop().expect("an outcome");
+    println!("{sent} SYNs, {peak:?} KiB\n{}", outcome.said.join("\n"));
+    assert!(sent > SYNS / 2, "{sent} SYNs went out");
+    assert_eq!(log.len() as u32, SYNS / ASKED_EVERY + SYNS / NEW_EVERY);
+    outcome.check_clean();
+    nothing(log_differences_at(port, &outcome.report, &log));
+    let told = outcome.report.unanswered.len();
+    assert!(told <= 1000, "{told} events of SYNs that nothing answered");
+    assert!(peak.is_some_and(|kib| kib < BOUND_KIB), "{peak:?} KiB");
+    assert!(
+        outcome.counter("packets") >= u64::from(sent),
+        "{:?}",
+        outcome.said
+    );
+}
