@@ -131,6 +131,10 @@ pub struct Options {
     /// End with status 3 when there was an alert of this level or above: info, low, medium, high, critical
     #[arg(long, value_name = "LEVEL", help_heading = "Detection")]
     pub fail_on_alert: Option<String>,
+    /// Send alerts here as well: stdout, file:PATH, command:PROGRAM ARGUMENTS, a URL, syslog,
+    /// syslog:udp://HOST or syslog:tcp://HOST
+    #[arg(long, value_name = "WHERE", help_heading = "Detection")]
+    pub alerts_to: Vec<String>,
 
     /// json or pretty (times in UTC), to a file with :FILE; repeatable; default: pretty on a terminal, json otherwise
     #[arg(
@@ -210,6 +214,7 @@ impl Options {
             ("disable-rule", self.disable_rule.clone()),
             ("no-builtin-rules", one(&self.no_builtin_rules)),
             ("fail-on-alert", one(&self.fail_on_alert)),
+            ("alerts-to", self.alerts_to.clone()),
             ("output", self.output.clone()),
             ("headers", self.headers.clone()),
             ("request-headers", self.request_headers.clone()),

@@ -20,6 +20,7 @@ use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
+use crate::sink::deliver::Target;
 use option::{Reader, header_choice, hook, interface_glob, output, outputs, selection, word};
 pub use source::KEYS;
 use source::{Given, Sources};
@@ -151,6 +152,8 @@ pub struct Detect {
     pub built_in: bool,
     /// From which level on an alert makes the exit status 3.
     pub fail_on: Option<Level>,
+    /// Where alerts go beside the outputs.
+    pub alerts_to: Vec<Target>,
     /// The most bytes for what is counted.
     pub memory: usize,
 }
@@ -320,6 +323,7 @@ impl Config {
                 fail_on: s.one("fail-on-alert", |t| {
                     Level::named(t).ok_or("info, low, medium, high or critical")
                 })?,
+                alerts_to: s.all("alerts-to", str::parse)?,
                 memory: s.one("detect-memory", value::bytes)?.unwrap_or(64 << 20),
             },
             limits: Limits {

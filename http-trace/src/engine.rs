@@ -11,6 +11,7 @@ use crate::detect::rule::RuleSet;
 use crate::detect::{DetectStats, Detected, Detector, Settings};
 use crate::enrich::proxy::Trusted;
 use crate::event::Output;
+use crate::own::OwnSockets;
 use crate::pipeline::{self, Pipeline, PipelineConfig};
 use crate::scope::Scope;
 use crate::sink::outlet::{Next, OpenError, Outlet};
@@ -56,7 +57,12 @@ impl Engine {
     ///
     /// # Errors
     /// An output that cannot be opened.
-    pub fn open(config: &Config, rules: RuleSet, when_full: WhenFull) -> Result<Self, OpenError> {
+    pub fn open(
+        config: &Config,
+        rules: RuleSet,
+        when_full: WhenFull,
+        own: &OwnSockets,
+    ) -> Result<Self, OpenError> {
         let reminder = (!config.quiet && std::io::stderr().is_terminal()).then(|| Reminder {
             next: Instant::now() + REMINDER,
             last: None,
@@ -70,7 +76,7 @@ impl Engine {
                     memory: config.detect.memory,
                 },
             ),
-            outlet: Outlet::open(config, when_full)?,
+            outlet: Outlet::open(config, when_full, own)?,
             scope: config.scope.clone(),
             trusted: config.trusted.clone(),
             reminder,

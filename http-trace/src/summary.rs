@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::detect::alert::{Alert, State};
 use crate::detect::rule::Severity;
 use crate::event::{HttpEvent, Loss};
+use crate::sink::deliver::Delivered;
 use crate::sink::json::unit;
 use crate::sink::writer::Broken;
 
@@ -27,6 +28,8 @@ pub struct Written {
     pub alerts: BTreeMap<Arc<str>, u64>,
     /// The worst of them.
     pub worst: Option<Severity>,
+    /// Alerts that went out beside the outputs, by destination.
+    pub delivered: BTreeMap<String, u64>,
     /// Outputs that failed, and why.
     pub failed: Vec<String>,
 }
@@ -64,6 +67,17 @@ impl Written {
         }
     }
 
+    /// Notes what became of the alerts for a destination beside the outputs.
+    pub fn delivered(&mut self, name: &str, told: Delivered) {
+        if told.lost > 0 {
+            let why = told.failure.unwrap_or_else(|| "too slow".to_owned());
+            let lost = counted(told.lost, "alert");
+            self.failed
+                .push(format!("{lost} not delivered to {name}: {why}"));
+        }
+        *self.delivered.entry(name.to_owned()).or_default() += told.delivered;
+    }
+
     /// Whether something was lost by us.
     pub fn is_lossy(&self) -> bool {
         !self.lost.is_empty() || !self.failed.is_empty()
@@ -99,6 +113,9 @@ impl Written {
                 .collect();
             let all = counted(self.alerts.values().sum(), "alert");
             lines.push(format!("{all}: {}", of.join(", ")));
+        }
+        for (name, count) in &self.delivered {
+            lines.push(format!("{} delivered to {name}", counted(*count, "alert")));
         }
         if !self.lost.is_empty() {
             let lost: Vec<String> = self

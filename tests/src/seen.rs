@@ -50,6 +50,8 @@ pub struct Report {
     pub unanswered: Vec<Seen>,
     /// Loss records.
     pub losses: Vec<Value>,
+    /// Alerts.
+    pub alerts: Vec<Value>,
 }
 
 impl Report {
@@ -61,6 +63,10 @@ impl Report {
             let json: Value = serde_json::from_slice(line).with_context(shown)?;
             if json["event"]["kind"] == "pipeline_error" {
                 report.losses.push(json);
+                continue;
+            }
+            if json["event"]["kind"] == "alert" {
+                report.alerts.push(json);
                 continue;
             }
             let seen = seen(json).with_context(shown)?;

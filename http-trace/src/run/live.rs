@@ -50,11 +50,11 @@ fn cannot_start(why: &str) -> Ended {
 }
 
 async fn trace(config: &Config, stop: &Stop) -> Ended {
-    let mut engine = match Engine::open(config, super::rules(config), WhenFull::Drop) {
+    let own = OwnSockets::default();
+    let mut engine = match Engine::open(config, super::rules(config), WhenFull::Drop, &own) {
         Ok(engine) => engine,
         Err(error) => return cannot_start(&error.to_string()),
     };
-    let own = OwnSockets::default();
     // Held until the end.
     let excluded: Result<Vec<Excluded>, _> = config
         .own_endpoints

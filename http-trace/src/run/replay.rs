@@ -11,6 +11,7 @@ use crate::capture::{CaptureError, Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::host_filter::HostFilter;
+use crate::own::OwnSockets;
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
 use crate::summary::counted;
@@ -52,7 +53,8 @@ struct Told {
 
 /// Reads captures until their end, until enough is written, or until `stop`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
-    let engine = match Engine::open(config, super::rules(config), WhenFull::Wait) {
+    let own = OwnSockets::default();
+    let engine = match Engine::open(config, super::rules(config), WhenFull::Wait, &own) {
         Ok(engine) => engine,
         Err(error) => {
             say(&error.to_string());

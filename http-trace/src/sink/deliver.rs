@@ -12,10 +12,10 @@ mod webhook;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::own::OwnSockets;
 pub use target::Target;
 
 /// Alerts that wait for one destination, at most.
@@ -74,10 +74,6 @@ trait Carrier: Send {
     fn carry(&mut self, notice: &Notice) -> Result<(), Failure>;
 }
 
-/// Told of each connection that delivering opens (`true`) and closes, by its local end, so that
-/// it can be kept out of what is traced.
-pub type Exempt = Arc<dyn Fn(SocketAddr, bool) + Send + Sync>;
-
 /// What became of the alerts for one destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
@@ -120,10 +116,11 @@ impl Shared {
 
 impl Delivery {
     /// Opens a destination and starts its thread.
+    /// `own` keeps what delivering sends out of what is traced.
     ///
     /// # Errors
     /// A file that cannot be opened, a destination that this build does not have, or no thread.
-    pub fn start(target: &Target, exempt: &Exempt) -> io::Result<Self> {
+    pub fn start(target: &Target, own: &OwnSockets) -> io::Result<Self> {
         let carrier: Box<dyn Carrier> = match target {
             Target::Stdout => Box::new(Lines(io::stdout())),
             Target::File(path) => {
@@ -135,12 +132,10 @@ impl Delivery {
             Target::Command(words) => Box::new(command::Command::new(words.clone())),
             Target::Syslog(place) => Box::new(syslog::Syslog::new(place.clone())),
             #[cfg(feature = "webhook")]
-            Target::Webhook(url) => {
-                Box::new(webhook::Webhook::new(url.clone(), Arc::clone(exempt)))
-            }
+            Target::Webhook(url) => Box::new(webhook::Webhook::new(url.clone(), own.clone())),
             #[cfg(not(feature = "webhook"))]
             Target::Webhook(_) => {
-                let _ = exempt;
+                let _ = own;
                 return Err(io::Error::other(
                     "this build has no webhooks; build it with the feature `webhook`",
                 ));

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use super::deliver::{Delivery, Notice, Target};
 use super::json::Json;
 use super::pretty::Pretty;
 use super::writer::{Broken, WhenFull, Writer};
@@ -12,6 +13,7 @@ use super::{Entry, Render};
 use crate::config::{Color, Config, Format, OutputSpec};
 use crate::detect::alert::Alert;
 use crate::event::{HttpEvent, Loss, LossUnit, Output};
+use crate::own::OwnSockets;
 use crate::redact::{Secrets, basic_user};
 use crate::scope::Scope;
 use crate::select::Selection;
@@ -42,6 +44,9 @@ pub struct Outlet {
     secrets: Option<Secrets>,
     left: Option<u64>,
     outputs: Vec<One>,
+    deliveries: Vec<Delivery>,
+    /// Renders what they carry.
+    notices: Json,
     written: Written,
     now_ns: u64,
 }
@@ -55,11 +60,11 @@ struct One {
 }
 
 impl Outlet {
-    /// Opens files and starts writers.
+    /// Opens files and starts writers. `own` keeps what the outputs send out of the trace.
     ///
     /// # Errors
     /// A file that cannot be created.
-    pub fn open(config: &Config, when_full: WhenFull) -> Result<Self, OpenError> {
+    pub fn open(config: &Config, when_full: WhenFull, own: &OwnSockets) -> Result<Self, OpenError> {
         let stdout_is_terminal = io::stdout().is_terminal();
         let default = OutputSpec {
             format: if stdout_is_terminal {
@@ -92,7 +97,16 @@ impl Outlet {
                 dropped: None,
             });
         }
+        let deliver = |target: &Target| {
+            Delivery::start(target, own).map_err(|source| OpenError {
+                name: target.to_string(),
+                source,
+            })
+        };
+        let deliveries = config.detect.alerts_to.iter().map(deliver);
         Ok(Outlet {
+            deliveries: deliveries.collect::<Result<_, _>>()?,
+            notices: json(config),
             scope: config.scope.clone(),
             selection: config.selection.clone(),
             secrets: config.secrets.clone(),
@@ -160,7 +174,25 @@ impl Outlet {
                 render.alert(alert, out);
             });
         }
+        if !self.deliveries.is_empty() {
+            self.deliver(alert);
+        }
         self.next()
+    }
+
+    fn deliver(&mut self, alert: &Alert) {
+        let mut line = Vec::new();
+        self.notices.alert(alert, &mut line);
+        let notice = Notice {
+            line,
+            message: String::from_utf8_lossy(&alert.message()).into_owned(),
+            rule: alert.rule.id.to_string(),
+            severity: alert.severity.score(),
+            time_ns: alert.time_ns,
+        };
+        for delivery in &self.deliveries {
+            delivery.send(notice.clone());
+        }
     }
 
     /// Tells a loss in every output, whatever is selected, and counts it.
@@ -207,6 +239,10 @@ impl Outlet {
                     .lost(&queue_loss(events, self.now_ns, self.now_ns)),
                 Err(broken) => self.written.broken(&name, broken),
             }
+        }
+        for delivery in self.deliveries {
+            let name = delivery.name().to_owned();
+            self.written.delivered(&name, delivery.close());
         }
         self.written
     }
@@ -290,16 +326,18 @@ fn destination(file: Option<&Path>) -> Result<(String, Box<dyn Write + Send>), O
     }
 }
 
+fn json(config: &Config) -> Json {
+    let hostname = gethostname::gethostname();
+    Json::new(
+        config.headers.clone(),
+        config.request_headers.clone(),
+        hostname.to_string_lossy().as_bytes(),
+    )
+}
+
 fn render(config: &Config, format: Format, terminal: bool) -> Box<dyn Render> {
     match format {
-        Format::Json => {
-            let hostname = gethostname::gethostname();
-            Box::new(Json::new(
-                config.headers.clone(),
-                config.request_headers.clone(),
-                hostname.to_string_lossy().as_bytes(),
-            ))
-        }
+        Format::Json => Box::new(json(config)),
         Format::Pretty => {
             let color = match config.color {
                 Color::Always => true,

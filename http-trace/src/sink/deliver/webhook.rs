@@ -2,7 +2,7 @@
 //! its local end can be kept out of what is traced.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use ureq::unversioned::resolver::DefaultResolver;
@@ -11,7 +11,8 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
-use super::{Carrier, Exempt, Failure, Notice};
+use super::{Carrier, Failure, Notice};
+use crate::own::{Excluded, OwnSockets};
 
 /// How long one delivery may take, from the name's look-up to the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,11 +23,11 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    pub(super) fn new(url: String, exempt: Exempt) -> Self {
-        Self::within(url, exempt, PATIENCE)
+    pub(super) fn new(url: String, own: OwnSockets) -> Self {
+        Self::within(url, own, PATIENCE)
     }
 
-    pub(super) fn within(url: String, exempt: Exempt, patience: Duration) -> Self {
+    pub(super) fn within(url: String, own: OwnSockets, patience: Duration) -> Self {
         let roots = ureq::tls::RootCerts::PlatformVerifier;
         let tls = ureq::tls::TlsConfig::builder().root_certs(roots).build();
         let config = Agent::config_builder()
@@ -38,7 +39,7 @@ impl Webhook {
             .user_agent(concat!("http-trace/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .build();
-        let connector = Open { exempt }.chain(RustlsConnector::default());
+        let connector = Open { own }.chain(RustlsConnector::default());
         Webhook {
             agent: Agent::with_parts(config, connector, DefaultResolver::default()),
             url,
@@ -69,14 +70,9 @@ impl Carrier for Webhook {
 }
 
 /// Opens connections.
+#[derive(Debug)]
 struct Open {
-    exempt: Exempt,
-}
-
-impl std::fmt::Debug for Open {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Open")
-    }
+    own: OwnSockets,
 }
 
 impl Connector for Open {
@@ -87,25 +83,19 @@ impl Connector for Open {
         details: &ConnectionDetails<'_>,
         _: Option<()>,
     ) -> Result<Option<Connection>, Error> {
+        let patience = details.timeout.not_zero().map_or(PATIENCE, |left| *left);
         let mut last = Error::HostNotFound;
         for address in &details.addrs {
-            let opened = match details.timeout.not_zero() {
-                Some(patience) => TcpStream::connect_timeout(address, *patience),
-                None => TcpStream::connect(address),
-            };
-            match opened {
-                Ok(stream) => {
-                    let local = stream.local_addr()?;
-                    (self.exempt)(local, true);
+            match self.own.connect(*address, patience) {
+                Ok((stream, excluded)) => {
                     let config = details.config;
                     return Ok(Some(Connection {
                         stream,
-                        local,
+                        _excluded: excluded,
                         buffers: LazyBuffers::new(
                             config.input_buffer_size(),
                             config.output_buffer_size(),
                         ),
-                        exempt: self.exempt.clone(),
                     }));
                 }
                 Err(error) => last = error.into(),
@@ -115,24 +105,12 @@ impl Connector for Open {
     }
 }
 
-/// An open connection, exempt while it lives.
+/// An open connection, excluded from the trace while it lives.
+#[derive(Debug)]
 struct Connection {
     stream: TcpStream,
-    local: SocketAddr,
+    _excluded: Excluded,
     buffers: LazyBuffers,
-    exempt: Exempt,
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Connection from {}", self.local)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        (self.exempt)(self.local, false);
-    }
 }
 
 /// The library wants to know which of its limits was reached.
