@@ -69,6 +69,13 @@ pub struct Stats {
     pub holes: u64,
     /// Bytes in them.
     pub hole_bytes: u64,
+    /// Bytes of connections with HTTP that came and were framed as no message: after a loss, before
+    /// the first start line of a connection that was open already, or no HTTP/1.x.
+    pub unframed_bytes: u64,
+    /// Connections with HTTP of which a direction's beginning was not seen.
+    pub midstream: u64,
+    /// Connections with HTTP whose end was not seen.
+    pub unended: u64,
     /// Declared skips that the framing here does not make body.
     pub filter_disagrees: u64,
     /// Bytes that came more than once.

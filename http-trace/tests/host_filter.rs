@@ -97,7 +97,8 @@ fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
     let mut pipeline = Pipeline::new(PipelineConfig::default());
     let mut events = 0;
     let mut wire = Wire::new(FilterConfig::DEFAULT);
-    wire.seq = [5000, 6000];
+    // Far from the SYN that was seen: of another connection.
+    wire.seq = [50_000_000, 60_000_000];
     let mut shipped = Vec::new();
     for _ in 0..4 {
         let before = wire.filter.counter(Counter::RecordBytes);
@@ -480,7 +481,8 @@ fn only_the_ports_asked_for() {
 #[test]
 fn a_connection_without_its_start_is_picked_up_at_a_start_line() {
     let mut wire = Wire::new(FilterConfig::DEFAULT);
-    wire.seq = [5000, 6000];
+    // Far from the SYN that was seen: of another connection.
+    wire.seq = [50_000_000, 60_000_000];
     wire.send(false, &[b'x'; 100]);
     wire.send(true, b"get key\r\n");
     assert_eq!(wire.records.len(), 0);

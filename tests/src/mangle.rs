@@ -103,8 +103,10 @@ pub fn apply(
             }
             Mangle::Recut(index, by) => {
                 let at = place(index);
-                if let Some(copy) = recut(&sequence, at) {
-                    sequence.insert((at + by).min(sequence.len()), copy);
+                if let Some((copy, next)) = recut(&sequence, at) {
+                    // Nobody sends again what was not sent yet.
+                    let sent = if causal { next + 1 } else { 0 };
+                    sequence.insert((at + by).max(sent).min(sequence.len()), copy);
                 }
             }
             Mangle::Split(index, cut) => {
@@ -147,23 +149,28 @@ fn covers(seen: &Segment, gone: &Segment) -> bool {
             .is_some_and(|rest| rest.starts_with(&gone.payload))
 }
 
-fn recut(sequence: &[Segment], at: usize) -> Option<Segment> {
+/// A copy of the second half of a segment and the first of the next of its direction, and where
+/// that one is.
+fn recut(sequence: &[Segment], at: usize) -> Option<(Segment, usize)> {
     let first = sequence.get(at).filter(|s| s.payload.len() >= 2)?;
     let end = first.payload_seq().wrapping_add(first.payload.len() as u32);
     let half = first.payload.len() / 2;
     let mut payload = first.payload[half..].to_vec();
     let next = sequence
         .iter()
-        .find(|s| s.from == first.from && s.payload_seq() == end && !s.payload.is_empty());
-    if let Some(next) = next {
-        payload.extend_from_slice(&next.payload[..next.payload.len().div_ceil(2)]);
+        .position(|s| s.from == first.from && s.payload_seq() == end && !s.payload.is_empty());
+    let next = next.unwrap_or(at);
+    if next != at {
+        let next = &sequence[next].payload;
+        payload.extend_from_slice(&next[..next.len().div_ceil(2)]);
     }
-    Some(Segment {
+    let copy = Segment {
         seq: first.payload_seq().wrapping_add(half as u32),
         syn: false,
         fin: false,
         rst: false,
         payload,
-        ..first.clone()
-    })
+        ..sequence[next].clone()
+    };
+    Some((copy, next))
 }

@@ -4,7 +4,7 @@ use bytemuck::Zeroable;
 
 use super::{
     Block, Claim, Context, Continue, Env, Flow, Scratch, View, fill_header, known::unsure, mode,
-    new_framer, other_side, ship_all, ship_raw, side, side_flag,
+    new_framer, other_side, ship_all, ship_raw, side, side_flag, steps,
 };
 use crate::{
     config::FilterConfig,
@@ -114,6 +114,7 @@ pub(super) fn admit<E: Env>(
     if first == First::Status {
         side(s).framer.lose();
         env.count(Counter::BecameUnsure, 1);
+        steps::tell_start(s, env);
         if !insert(s, env) {
             return false;
         }

@@ -78,6 +78,9 @@ pub(super) fn known_flow<E: Env>(
             if own.flags & side_flag::AT_START != 0 {
                 // The stream's first bytes are late or lost: the host must know where it begins.
                 steps::emit_start(s, env);
+            } else if E::FRAMES && own.told != own.next {
+                // What was skipped up to the hole was body all the same.
+                steps::emit_passed(s, env);
             }
             let own = side(s);
             own.framer.lose();

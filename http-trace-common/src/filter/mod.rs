@@ -76,6 +76,14 @@ pub fn begin<E: Env>(
         Claim::Refused => {
             env.count(Counter::ClaimRefused, 1);
             ship_raw(s);
+            if s.end > 0 {
+                // Whoever holds the flow may not have got to its first record yet.
+                env.syn(&s.key, &mut s.syn);
+                if s.syn.begins(segment.direction, s.seq) {
+                    s.record_flags |= u32::from(flag::STREAM_BEGINS);
+                }
+                steps::tell_start(s, env);
+            }
             true
         }
         Claim::Missing => {
@@ -97,11 +105,14 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
         return;
     }
     let closing = (s.tcp_flags as u8) & (tcp_flag::FIN | tcp_flag::RST) != 0;
+    let end_untold = s.end_untold != 0;
     let side = side(s);
     let untold = side.told != side.next;
+    // A FIN that overtook the body it ends has been told before.
+    let ended = end_untold || side.flags & side_flag::FIN != 0;
     // A long body is told of before its sequence numbers come near to wrapping.
     let long = seq_distance(side.told, side.next) > 1 << 29;
-    if s.delete < 2 && (closing || (s.end_untold != 0 && untold) || long) {
+    if s.delete < 2 && (closing || (ended && untold) || long) {
         steps::emit_position::<E>(s, env);
     }
     if s.heads > 1 {

@@ -2,7 +2,8 @@
 //! sees one of them and not the loop.
 
 use super::{
-    BLOCK_BYTES, Env, Scratch, View, admit::insert, met, mode, other_side, side, side_flag,
+    BLOCK_BYTES, Env, Scratch, View, admit::insert, fill_header, met, mode, other_side, side,
+    side_flag,
 };
 use crate::{
     counter::Counter,
@@ -130,7 +131,9 @@ pub fn frame_step<E: Env>(s: &mut Scratch) {
     // undefined in the others, and the verifier refuses to move what is.
     s.met = match step.event {
         None | Some(Event::BodyBegins { .. } | Event::MessageEnds | Event::Preface) => 0,
-        Some(Event::HeadBegins { .. }) => met::HEAD_BEGINS,
+        Some(Event::HeadBegins { .. }) if framer.is_at_start_line() => met::HEAD_BEGINS,
+        // Where a body was possible a status line may be a body's: nothing after it is proven.
+        Some(Event::HeadBegins { .. }) => met::LOST,
         Some(Event::HeadEnds { .. }) => {
             let bad = framer.flags() & framer::flag::BAD_STATUS != 0;
             met::HEAD_ENDS
@@ -250,7 +253,7 @@ fn ship<E: Env>(s: &mut Scratch, env: &mut E, seq: u32, skip_from: u32, skip_to:
 /// Fills in what differs from record to record of a segment.
 #[inline(always)]
 pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
-    super::fill_header(s);
+    fill_header(s);
     let cursor = s.cursor;
     let own = side(s);
     let retransmissions = own.retransmissions;
@@ -293,8 +296,56 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
         ];
     }
     s.flow.interfaces = [first, 0, 0, 0];
-    s.record_flags &= !u32::from(flag::SEGMENT_BEGINS | flag::HEAD_BEGINS | flag::RESYNCHRONISED);
+    s.record_flags &= !u32::from(
+        flag::SEGMENT_BEGINS | flag::HEAD_BEGINS | flag::RESYNCHRONISED | flag::STREAM_BEGINS,
+    );
     s.end_untold = 0;
+}
+
+/// How far behind its stream's beginning a segment may be that tells of it, in bytes: the SYN that
+/// is remembered may be of an older connection.
+pub(super) const NEAR_START: i32 = 1 << 20;
+
+/// Ships no bytes, only where the stream begins that this segment is not the first of, when its SYN
+/// was seen: the host must know that something is missing before it.
+#[inline(always)]
+pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
+    if !E::FRAMES {
+        // Whole connections ship; the small program's stack has no room for more.
+        return;
+    }
+    let (known, first, peer_known, peer_first) = if s.direction == 0 {
+        (
+            s.syn.valid & 1,
+            s.syn.first[0],
+            s.syn.valid & 2,
+            s.syn.first[1],
+        )
+    } else {
+        (
+            s.syn.valid & 2,
+            s.syn.first[1],
+            s.syn.valid & 1,
+            s.syn.first[0],
+        )
+    };
+    let past = seq_distance(first, s.seq);
+    if known == 0 || past <= 0 || past > NEAR_START {
+        return;
+    }
+    fill_header(s);
+    let header = &mut s.block.header;
+    header.seq = first;
+    header.skip_from = first;
+    header.skip_to = first;
+    header.flags |= flag::STREAM_BEGINS;
+    // The first bytes acknowledge the peer's SYN; what this segment does is another matter.
+    header.ack = peer_first;
+    header.flags &= !flag::ACK;
+    if peer_known != 0 {
+        header.flags |= flag::ACK;
+    }
+    env.emit(&mut s.block);
 }
 
 /// Ships no bytes, only where the direction's stream begins.
@@ -302,7 +353,20 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
 pub(super) fn emit_start<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
     let first = side(s).next;
+    // It is not the first bytes that acknowledge what this segment does.
+    let flags = s.record_flags;
+    s.record_flags &= !u32::from(flag::ACK);
     ship(s, env, first, first, first, 0);
+    s.record_flags = flags;
+}
+
+/// Ships no bytes, only that all up to `next` has passed.
+#[inline(always)]
+pub(super) fn emit_passed<E: Env>(s: &mut Scratch, env: &mut E) {
+    s.cursor = 0;
+    let own = side(s);
+    let (told, next) = (own.told, own.next);
+    ship(s, env, next, told, next, 0);
 }
 
 /// Ships no bytes, only that all up to `next` has passed, and how the segment closes.
@@ -444,5 +508,7 @@ fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     s.cursor = 0;
     s.raw_end = s.end;
     s.frame_from = s.end;
+    tell_start(s, env);
+    // The record took the block's header alone: the bytes are loaded anew.
     insert(s, env)
 }

@@ -2,8 +2,9 @@
 
 use bytemuck::Zeroable;
 
-use super::{Context, Env, Scratch, Side, Syn, fill_header, new_framer, side, side_flag};
+use super::{Context, Env, Scratch, Side, Syn, fill_header, new_framer, side, side_flag, steps};
 use crate::{
+    flow::seq_distance,
     framer::RequestQueue,
     record::{HEADER_LEN, RecordHeader, flag},
     walk::{Segment, tcp_flag},
@@ -129,7 +130,10 @@ pub(super) fn restart_on_new_connection<E: Env>(
         s.flow.syn_pending = 0;
         return;
     }
-    if !acknowledged || !begins || own.floor == seq {
+    // Behind what is at work it is a copy of its beginning, and the SYN came late: a stack gives the
+    // next use of a tuple a number ahead (RFC 9293 §3.4.1).
+    let past = seq_distance(seq, own.next);
+    if !acknowledged || !begins || own.floor == seq || (past > 0 && past < steps::NEAR_START) {
         return;
     }
     let fresh = |first: u32| Side {

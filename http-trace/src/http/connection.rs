@@ -19,11 +19,13 @@ mod syn;
 
 use http_trace_common::framer::{Framer, Phase, RequestQueue};
 use http_trace_common::record::{Record, RecordHeader, flag};
+use http_trace_common::start_line::{Match, status_line};
 
 use self::active::{Active, Stream};
 pub(crate) use self::facts::{Facts, timer};
 use super::context::{Context, Emit};
 use super::judge::{End, Half, Judge, unreadable};
+use super::order::Order;
 use super::transaction::Exchanges;
 use crate::event::NoResponse;
 use crate::flow::Origin;
@@ -70,6 +72,8 @@ impl Connection {
     /// A record of direction `d`.
     pub fn record(&mut self, cx: &mut Context<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
+        // A response acknowledges what it answers, not where the peer's stream begins.
+        let answers = !record.bytes.is_empty() && status_line(record.bytes) != Match::No;
         if self.facts.closed {
             if !self.is_reused(d, header) {
                 cx.stats.copied_bytes += u64::from(header.len);
@@ -83,7 +87,7 @@ impl Connection {
             self.stream_begins(cx, d, header);
             // The filter was there from the start: what an end acknowledges with its first bytes
             // is where the peer's begin, whether or not those will be seen.
-            if !self.facts.known[1 - d] && header.has(flag::ACK) {
+            if !answers && !self.facts.known[1 - d] && header.has(flag::ACK) {
                 self.begin_stream(1 - d, header.ack);
             }
         }
@@ -91,21 +95,24 @@ impl Connection {
             self.opaque_record(cx, d, record);
         }
         self.confirm_syn(cx, d, header);
-        self.learn_start(d, header);
+        if !answers {
+            self.learn_start(d, header);
+        }
         let spans =
             header.len > 0 || header.skip_from != header.seq || header.skip_to != header.seq;
         let ends = header.flags & (flag::FIN | flag::RST) != 0;
+        let mut taken_up = false;
         if spans {
             self.facts.payload = true;
             if !self.facts.known[d] {
                 self.take_up(d, header);
+                taken_up = true;
             }
         }
-        if self.active.is_none()
-            && (!spans || self.facts.opaque[d])
-            && !ends
-            && !self.acknowledges_unseen(d, header)
-        {
+        let unseen = self.acknowledges_unseen(d, header);
+        // Bytes went by, though none was seen.
+        self.facts.payload |= unseen;
+        if self.active.is_none() && (!spans || self.facts.opaque[d]) && !ends && !unseen {
             if spans {
                 self.facts.next[d] = header.skip_to;
             }
@@ -127,6 +134,9 @@ impl Connection {
             ..Origin::of(header)
         };
         self.activate();
+        if taken_up && let Some(active) = &mut self.active {
+            active.judge.responses_unseen(&self.facts, d);
+        }
         self.acknowledge(d, &origin);
         if spans {
             self.data(cx, d, record, &origin);
@@ -159,12 +169,22 @@ impl Connection {
         facts.known[d] = true;
         facts.next[d] = header.skip_from;
         facts.unsure[d] = true;
-        facts.order.begin_unknown();
+        // What a filter frames it was told the beginning of: the records before this one are lost.
+        let lost = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
+        let end = first_position(header.skip_from);
+        let unknown = |order: &mut Order| {
+            if lost {
+                order.requests_lost(end);
+            } else {
+                order.begin_unknown();
+            }
+        };
+        unknown(&mut facts.order);
         if let Some(active) = &mut self.active {
             let half = &mut active.judge.halves[d];
-            half.next = first_position(header.skip_from);
+            half.next = end;
             half.framer.lose();
-            active.judge.exchanges.order.begin_unknown();
+            unknown(&mut active.judge.exchanges.order);
         }
     }
 
@@ -279,6 +299,7 @@ impl Connection {
         if let Some(mut active) = self.active.take() {
             let facts = &mut self.facts;
             active.drain(facts, cx, true);
+            active.count_unseen(cx);
             let end = match end {
                 End::Stopped if active.streams.iter().any(|stream| stream.reset) => End::Reset,
                 end => end,
@@ -301,6 +322,7 @@ impl Connection {
             self.remember();
             self.active = None;
         }
+        self.facts.account(cx, end != End::Stopped);
         self.facts.closed = true;
     }
 

@@ -86,6 +86,9 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     event.complete = complete;
     event.missing = missing;
     let mut oddities = response.oddities;
+    if exchange.assumed {
+        oddities.push("request_assumed");
+    }
     if length_differs(&response.head, end, response.body_bytes) {
         oddities.push("length_mismatch");
     }

@@ -8,7 +8,9 @@ mod half;
 mod heads;
 mod sight;
 
+use http_trace_common::flow::seq_distance;
 use http_trace_common::framer::{Body, Event, Phase, RequestQueue, Span};
+use http_trace_common::record::{Hook, flag};
 
 use self::half::Message;
 pub(crate) use self::half::{Half, begins_message, unreadable};
@@ -19,6 +21,7 @@ use super::preface;
 use super::transaction::Exchanges;
 use crate::event::{BodyEnd, NoResponse};
 use crate::flow::Origin;
+use crate::flow::reassembly::first_position;
 
 /// How a direction, or the connection, came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,7 @@ impl Judge {
                 if !facts.http && facts.protocol == 0 && !bytes.is_empty() {
                     facts.not_readable(cx, unreadable(bytes));
                 }
+                facts.unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
                 self.halves[d].next += bytes.len() as u64;
                 if facts.client() == Some(d as u8) {
                     self.exchanges.order.gap_goes_on(self.halves[d].next);
@@ -69,6 +73,7 @@ impl Judge {
                 return;
             }
             self.halves[d].framer.restart();
+            self.halves[d].lost = false;
             if facts.framed[d] {
                 cx.stats.resynchronised += 1;
             }
@@ -90,6 +95,10 @@ impl Judge {
                     }
                     half.undecided
                         .extend_from_slice(rest.get(..taken).unwrap_or_default());
+                }
+                Span::Ignored if half.framer.phase() == Phase::Unsure => {
+                    let lost = half.lost;
+                    facts.unframed(cx, d, taken as u64, lost);
                 }
                 Span::Ignored => {}
             }
@@ -160,7 +169,10 @@ impl Judge {
         if !matches!(self.halves[d].framer.phase(), Phase::Unsure | Phase::Opaque) {
             cx.stats.filter_disagrees += 1;
         }
-        self.lose(facts, cx, d, rest);
+        if self.halves[d].framer.phase() != Phase::Opaque {
+            facts.unframed(cx, d, rest, origin.hook() != Hook::Capture);
+        }
+        self.lose(facts, cx, d, rest, origin);
     }
 
     /// [next, next + n) will not come.
@@ -179,7 +191,7 @@ impl Judge {
         }
         self.step_over(facts, cx, d, known, origin);
         if n > known {
-            self.lose(facts, cx, d, n - known);
+            self.lose(facts, cx, d, n - known, origin);
         }
     }
 
@@ -203,7 +215,10 @@ impl Judge {
     }
 
     /// `n` bytes are missing where messages could begin or end.
-    fn lose(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, n: u64) {
+    fn lose(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, n: u64, origin: &Origin) {
+        let begins = facts.start_known[d]
+            && !facts.framed[d]
+            && self.halves[d].next == first_position(facts.start[d]);
         self.halves[d].next += n;
         if self.halves[d].framer.phase() == Phase::Opaque {
             return;
@@ -213,7 +228,25 @@ impl Judge {
             cx.stats.became_unsure += 1;
         }
         self.halves[d].framer.lose();
+        self.halves[d].lost = origin.hook() != Hook::Capture;
         self.doubt(facts, cx, d);
+        let spoken = facts.start_known[1 - d]
+            && origin
+                .ack()
+                .is_some_and(|ack| seq_distance(facts.start[1 - d], ack) > 0);
+        let filtered = origin.flags & flag::FILTERED != 0;
+        if begins && filtered && spoken && facts.client() != Some(1 - d as u8) {
+            // The filter passes over what is no start line (SOCKS), and the peer has answered it.
+            self.exchanges.order.begin_unknown();
+        }
+    }
+
+    /// What direction `d` carried so far is not known: of responses, which they answered.
+    pub fn responses_unseen(&mut self, facts: &Facts, d: usize) {
+        if facts.client() != Some(d as u8) {
+            self.exchanges.responses_lost = true;
+            self.queue.set_unknown();
+        }
     }
 
     /// Messages may have gone by unseen in direction `d`.
@@ -235,7 +268,7 @@ impl Judge {
     /// The message at hand in direction `d` cannot be followed to its end.
     fn abandon(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) {
         match self.halves[d].message {
-            Message::Head => self.cut_head(facts, cx, d),
+            Message::Head => self.cut_head(facts, cx, d, true),
             Message::Response => self.finish(facts, cx, How::Lost),
             _ => {}
         }
@@ -258,7 +291,7 @@ impl Judge {
         let undecided = half.undecided.len() as u64;
         match half.message {
             Message::Head => {
-                self.cut_head(facts, cx, d);
+                self.cut_head(facts, cx, d, end != End::Stopped);
                 self.clear(d);
             }
             Message::Response => {

@@ -145,8 +145,14 @@ impl Order {
     }
 
     /// Which of `waiting` the response answers that begins at `start` in a segment which
-    /// acknowledges `ack`, if only one is possible.
-    pub fn certain(&self, waiting: &VecDeque<Request>, start: u64, ack: u64) -> Option<usize> {
+    /// acknowledges `ack`, if only one is possible; and whether that is only assumed, of a
+    /// connection of which nothing is known before this request.
+    pub fn certain(
+        &self,
+        waiting: &VecDeque<Request>,
+        start: u64,
+        ack: u64,
+    ) -> Option<(usize, bool)> {
         // The server had received some of it, and the client had sent it before it saw the answer.
         let possible =
             |request: &Request| request.start < ack && request.ack.is_some_and(|a| a <= start);
@@ -163,7 +169,7 @@ impl Order {
             .take(last + 1)
             .any(|request| request.after_gap);
         if !gap && last == 0 {
-            return Some(0);
+            return Some((0, false));
         }
         let first = (0..=last).rev().find(|&i| {
             waiting
@@ -177,7 +183,7 @@ impl Order {
         // Nothing is known of what came before: a client that has shown no other way is taken to
         // ask one at a time.
         if batch.first_known && first == 0 && alone && unanswered && !otherwise {
-            return Some(first);
+            return Some((first, true));
         }
         let waits = self.has(WAITS) && !self.has(WINDOW);
         let sure = if gap {
@@ -185,6 +191,6 @@ impl Order {
         } else {
             (waits || !otherwise) && (unanswered || alone)
         };
-        sure.then_some(first)
+        sure.then_some((first, false))
     }
 }

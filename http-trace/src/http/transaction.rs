@@ -82,6 +82,8 @@ pub(crate) struct Exchange {
     pub emitted: bool,
     /// The request was found by numbers, the order being in doubt.
     pub by_numbers: bool,
+    /// That it is this request is only assumed: see [`Order::certain`].
+    pub assumed: bool,
     /// It answers the first of those that wait, or a later one: once it is final, the first is over.
     pub ends_front: bool,
 }
@@ -160,7 +162,7 @@ impl Exchanges {
             return false;
         }
         match ack.and_then(|ack| self.order.certain(&self.waiting, start, ack)) {
-            Some(index) => {
+            Some((index, assumed)) => {
                 for _ in 0..index {
                     self.drop_front();
                 }
@@ -171,6 +173,7 @@ impl Exchanges {
                 self.begin();
                 if let Some(current) = &mut self.current {
                     current.by_numbers = true;
+                    current.assumed = assumed;
                 }
                 true
             }
@@ -198,6 +201,7 @@ impl Exchanges {
                     response: None,
                     emitted: false,
                     by_numbers: false,
+                    assumed: false,
                     ends_front: false,
                 });
             }
@@ -215,6 +219,7 @@ impl Exchanges {
             response: None,
             emitted: false,
             by_numbers: false,
+            assumed: false,
             ends_front: false,
         });
     }
@@ -227,6 +232,7 @@ impl Exchanges {
             self.order.ordinal = self.order.ordinal.saturating_add(1);
             current.ordinal = self.order.ordinal;
             self.responses_lost |= current.by_numbers;
+            current.assumed = false;
             self.waiting.push_front(request);
         }
     }
@@ -284,6 +290,7 @@ impl Exchanges {
             response: None,
             emitted: true,
             by_numbers: current.by_numbers,
+            assumed: false,
             ends_front: false,
         };
         let exchange = std::mem::replace(current, rest);

@@ -433,7 +433,7 @@ fn a_connection_that_begins_otherwise_may_turn_to_http() {
         "SOCKS",
         &talk,
         &[
-            "GET /1 -> 200 OK 1 Length flags resynchronised",
+            "GET /1 -> 200 OK 1 Length flags request_assumed,resynchronised",
             "GET /2 -> 200 OK 2 Length",
         ],
     );

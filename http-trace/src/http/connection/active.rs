@@ -27,6 +27,8 @@ pub(crate) struct Stream {
     pub waiting_ns: u64,
     /// Position of the FIN, and where it was seen.
     pub fin: Option<(u64, Origin)>,
+    /// The peer's segments are seen as they happen, not in a capture.
+    pub live: bool,
     /// A RST came that was not at the expected place.
     pub reset: bool,
 }
@@ -80,6 +82,14 @@ impl Active {
         if ack <= half.next.max(stream.given_up) || ack - half.next > FAR {
             return false;
         }
+        if let Some(Piece { start, content, .. }) = stream.buffer.first()
+            && *start <= half.next
+            && *start + content.len() >= ack
+            && matches!(content, Content::Skip(_))
+        {
+            // Nobody will bring what a filter has skipped.
+            return false;
+        }
         let mut missing = ack - half.next;
         if let Some((fin, _)) = stream.fin
             && ack > fin
@@ -99,7 +109,28 @@ impl Active {
         if !force && !old && (first.start > next || self.holds(facts, d, &first.meta)) {
             return None;
         }
+        if !old && self.follows_other(facts, d, first, force) {
+            return None;
+        }
         self.streams[d].buffer.pop_from(next)
+    }
+
+    /// Whether a declared skip that the framing does not make body here may become one by what the
+    /// other direction has ready and sent before: the answer that makes a tunnel.
+    fn follows_other(&self, facts: &Facts, d: usize, first: &Piece<Origin>, force: bool) -> bool {
+        let skippable = self.judge.halves[d].framer.skippable();
+        if !matches!(first.content, Content::Skip(n) if n > skippable) {
+            return false;
+        }
+        let o = 1 - d;
+        self.streams[o].buffer.first().is_some_and(|other| {
+            let ready = other.start <= self.judge.halves[o].next
+                && !self.holds(facts, o, &other.meta)
+                || force;
+            ready
+                && matches!(other.content, Content::Bytes(_))
+                && other.meta.time_ns <= first.meta.time_ns
+        })
     }
 
     /// Judges all that is next, in both directions; with `force` also across holes.
@@ -161,6 +192,25 @@ impl Active {
             cx.lose_bytes("hole", n);
         }
         self.judge.hole(facts, cx, d, n, origin);
+    }
+
+    /// The connection is over: what an end acknowledged of the other's bytes and never came is a
+    /// hole, but for what the framing says is body. One byte is a FIN's, or a probe's.
+    pub fn count_unseen(&mut self, cx: &mut Context<'_>) {
+        for (stream, half) in self.streams.iter().zip(&self.judge.halves) {
+            let missing = stream.acked.saturating_sub(half.next);
+            if stream.fin.is_some() || !(2..=FAR).contains(&missing) {
+                continue;
+            }
+            let missing = missing.saturating_sub(half.framer.skippable());
+            if missing > 1 {
+                cx.stats.holes += 1;
+                cx.stats.hole_bytes += missing;
+                if stream.live {
+                    cx.lose_bytes("hole", missing);
+                }
+            }
+        }
     }
 
     /// How long direction `d` waits for what it waits for.

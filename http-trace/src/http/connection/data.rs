@@ -3,7 +3,7 @@
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::framer::{Phase, RequestQueue};
-use http_trace_common::record::{Record, RecordHeader, flag};
+use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 
 use super::{Connection, FAR, JUMP};
 use crate::flow::Origin;
@@ -21,6 +21,7 @@ impl Connection {
             let half = &active.judge.halves[o];
             let stream = &mut active.streams[o];
             stream.acked = stream.acked.max(position(half.next, ack));
+            stream.live = origin.hook() != Hook::Capture;
             if stream.short_ns == 0 && stream.is_short(half) {
                 stream.short_ns = origin.time_ns.max(1);
             }
@@ -97,7 +98,10 @@ impl Connection {
             return;
         }
         active.streams[d].reset = false;
+        let skips = seq > skip_from.max(next) || skip_to > end;
+        let other_waits = !active.streams[1 - d].buffer.is_empty();
         if active.streams[d].buffer.is_empty()
+            && !(skips && other_waits)
             && skip_from <= next
             && !active.holds(&self.facts, d, origin)
         {

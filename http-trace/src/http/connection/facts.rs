@@ -16,7 +16,8 @@ pub(crate) struct Facts {
     pub timer: u32,
     /// Sequence numbers of each direction's next byte.
     pub next: [u32; 2],
-    /// Sequence numbers of each direction's first byte.
+    /// Sequence numbers of each direction's first byte. While that is not known: how many bytes of
+    /// it were framed as no message, until it is known whether this is HTTP.
     pub start: [u32; 2],
     pub order: Order,
     /// Whether `next` is known.
@@ -110,8 +111,46 @@ impl Facts {
         }
         self.http = true;
         cx.stats.http_flows += 1;
+        for d in (0..2).filter(|&d| !self.start_known[d]) {
+            cx.stats.unframed_bytes += u64::from(std::mem::take(&mut self.start[d]));
+        }
         let server = if response { d } else { 1 - d };
         cx.ports.insert(cx.key.sender(Self::direction(server)).1);
+    }
+
+    /// `n` bytes of direction `d` were framed as no message. They count once this is known to be HTTP: of another
+    /// protocol none would be. `lost` says that they follow
+    /// a loss that is ours.
+    pub fn unframed(&mut self, cx: &mut Context<'_>, d: usize, n: u64, lost: bool) {
+        if self.muted {
+            return;
+        }
+        if !self.http {
+            if !self.start_known[d & 1] {
+                let so_far = &mut self.start[d & 1];
+                *so_far = so_far.saturating_add(n.min(u32::MAX.into()) as u32);
+            }
+            return;
+        }
+        cx.stats.unframed_bytes += n;
+        if lost && n > 0 {
+            cx.lose_bytes("unframed", n);
+        }
+    }
+
+    /// The connection is over, or out of sight: what is not known of it is counted. `ended` says
+    /// that its end was seen.
+    pub fn account(&mut self, cx: &mut Context<'_>, ended: bool) {
+        if self.closed || self.muted {
+            return;
+        }
+        if self.http {
+            let late = (0..2).any(|d| self.known[d] && !self.start_known[d]);
+            cx.stats.midstream += u64::from(late);
+            cx.stats.unended += u64::from(!ended);
+        } else if self.payload {
+            self.not_readable(cx, Unreadable::Other);
+        }
     }
 
     /// The connection's first bytes are of another protocol.

@@ -11,6 +11,9 @@ use crate::http::context::Context;
 use crate::http::emit;
 use crate::http::judge::End;
 
+/// The beginning of a stream that is so little behind what was seen, in bytes, is that one's.
+const COPY: i32 = 1 << 20;
+
 /// A SYN on a connection that is open (RFC 9293 §3.10.7.4).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewSyn {
@@ -23,11 +26,18 @@ pub(crate) struct NewSyn {
 impl Connection {
     /// Whether a record on a closed connection's tuple is of a new one.
     pub(super) fn is_reused(&self, d: usize, header: &RecordHeader) -> bool {
-        if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
-            return !self.facts.start_known[d] || self.facts.start[d] != header.seq;
-        }
         let far = (header.seq.wrapping_sub(self.facts.next[d]) as i32).unsigned_abs();
-        header.len > 0 && (!self.facts.known[d] || u64::from(far) > JUMP)
+        let elsewhere = !self.facts.known[d] || u64::from(far) > JUMP;
+        if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
+            if self.facts.start_known[d] {
+                return self.facts.start[d] != header.seq;
+            }
+            // A copy of a beginning that was not known for one is no new connection.
+            let behind = seq_distance(header.seq, self.facts.next[d]);
+            let copy = self.facts.known[d] && (0..COPY).contains(&behind);
+            return header.has(flag::SYN) || !copy;
+        }
+        header.len > 0 && elsewhere
     }
 
     /// From here on another connection on the same tuple. What was in flight must be out already.
@@ -78,7 +88,12 @@ impl Connection {
             if facts.client().is_none() || !header.has(flag::ACK) {
                 facts.set_client(if header.has(flag::ACK) { 1 - d } else { d });
             }
+            let asker = !facts.known[1 - d] && header.has(flag::ACK);
             self.begin_stream(d, header.seq);
+            if asker {
+                // What the SYN-ACK acknowledges is the SYN, though it was not seen.
+                self.begin_stream(1 - d, header.ack);
+            }
             return;
         }
         if header.has(flag::ACK) && facts.start_known[1 - d] && !facts.known[d] {
@@ -110,6 +125,17 @@ impl Connection {
             return;
         }
         if facts.known[d] {
+            let next = match &self.active {
+                Some(active) => active.judge.halves[d].next as u32,
+                None => facts.next[d],
+            };
+            let behind = (0..COPY).contains(&seq_distance(header.seq, next));
+            if !facts.start_known[d] && facts.framed[d] && behind {
+                // Told late, or copied, of what is already at work.
+                facts.start[d] = header.seq;
+                facts.start_known[d] = true;
+                return;
+            }
             if facts.next[d] == header.seq && !facts.framed[d] {
                 facts.start[d] = header.seq;
                 facts.start_known[d] = true;

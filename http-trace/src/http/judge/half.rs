@@ -40,6 +40,8 @@ pub(crate) struct Half {
     pub ordinal: u32,
     /// Names of oddities to be put on the response at hand.
     pub oddities: Vec<&'static str>,
+    /// Framing was lost with bytes that did not come to us, live.
+    pub lost: bool,
 }
 
 impl Half {
@@ -57,6 +59,7 @@ impl Half {
             undecided_origin: None,
             ordinal: 0,
             oddities: Vec::new(),
+            lost: false,
         }
     }
 

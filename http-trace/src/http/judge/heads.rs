@@ -264,6 +264,9 @@ impl Judge {
             return Message::Uncounted;
         };
         self.answer(facts, d);
+        if self.exchanges.order.gap() {
+            self.queue.set_unknown();
+        }
         let informational = (100..200).contains(&status) && status != 101;
         if informational {
             self.exchanges.hold_response(&head);
@@ -344,10 +347,20 @@ impl Judge {
         }
     }
 
-    /// A response head that was cut off after its status line is an event all the same.
-    pub(super) fn cut_head(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) {
+    /// A response head that was cut off after its status line is an event all the same; of any
+    /// other, `for_good` says, nothing more will come.
+    pub(super) fn cut_head(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        for_good: bool,
+    ) {
         let half = &self.halves[d];
         if status_line(&half.head) != Match::Yes || !decode::has_start_line(&half.head) {
+            if for_good {
+                facts.unframed(cx, d, half.head_len, half.lost);
+            }
             return;
         }
         let first = match half.head_origin {
@@ -364,6 +377,8 @@ impl Judge {
         self.turn(facts, cx, 1 - d, new);
         self.answer(facts, d);
         if (100..200).contains(&head.status) {
+            let half = &self.halves[d];
+            facts.unframed(cx, d, half.head_len, half.lost);
             return;
         }
         self.put_response(
@@ -415,6 +430,7 @@ impl Judge {
         d: usize,
         bytes: &[u8],
     ) {
+        facts.unframed(cx, d, self.halves[d].head_len, false);
         self.clear(d);
         if facts.http {
             cx.stats.became_unsure += 1;
@@ -427,7 +443,14 @@ impl Judge {
                 self.halves[d].framer.set_opaque();
             }
         }
-        self.doubt(facts, cx, d);
+        let last = self.exchanges.waiting.back();
+        if facts.client() == Some(d as u8) && last.is_some_and(|r| r.kind == MethodKind::Connect) {
+            // The tunnel's first bytes, if the answer makes it one: that it answers CONNECT stays.
+            let end = self.halves[d].next;
+            self.exchanges.order.requests_lost(end);
+        } else {
+            self.doubt(facts, cx, d);
+        }
         if !facts.framed[d] && facts.client() != Some(1 - d as u8) {
             // What came before the first request is another protocol's (SOCKS, PROXY).
             self.exchanges.order.begin_unknown();
