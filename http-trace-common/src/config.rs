@@ -26,6 +26,16 @@ pub struct FilterConfig {
     /// 1 to count which segments came non-linear, as GSO or GRO super-packets, or without a
     /// link-layer header; else the program saves the look-ups.
     pub count_skbs: u32,
+    /// Tunnels to look into: bits of [`decap`].
+    pub decap: u32,
+}
+
+/// Bits of [`FilterConfig::decap`].
+pub mod decap {
+    /// VXLAN (RFC 7348) on UDP port 4789 or 8472, Linux's own.
+    pub const VXLAN: u32 = 1 << 0;
+    /// IPv4 and IPv6 within IPv4 and IPv6 (RFC 2003, 2473, 4213).
+    pub const IPIP: u32 = 1 << 1;
 }
 
 /// The most port ranges a configuration holds.
@@ -53,5 +63,6 @@ impl FilterConfig {
         unsure_flow_bytes: 1 << 20,
         steps: 3000,
         count_skbs: 0,
+        decap: 0,
     };
 }

@@ -29,6 +29,8 @@ counters! {
     NotTcp = "not_tcp",
     /// Headers that contradict the frame's length.
     MalformedPacket = "malformed_packet",
+    /// Packets that were looked into as a tunnel's (`--decap`).
+    Decapsulated = "decapsulated",
     /// An IP fragment other than the first.
     Fragment = "fragment",
     /// Left out by the port, client or server limits.

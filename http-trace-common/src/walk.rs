@@ -2,7 +2,8 @@
 //!
 //! [`ethernet`] and [`ip`] are the lean walk of the kernel's hooks: Ethernet, up to two VLAN tags,
 //! IPv4, IPv6 with a few extension headers, TCP. They read fixed sizes only and few of them, since
-//! in the kernel each read is a bounds check or a helper call.
+//! in the kernel each read is a bounds check or a helper call. [`decapsulated`] looks into one tunnel
+//! where the configuration asks for it.
 //!
 //! [`frame`] is the full walk of a replay: every link type, tag and tunnel down to the innermost
 //! TCP segment, with what it was wrapped in as an [`Encap`].
@@ -20,6 +21,7 @@ pub use link::LinkType;
 
 use bytemuck::{AnyBitPattern, Pod, Zeroable};
 
+use crate::config::decap;
 use crate::counter::Counter;
 use crate::flow::{Direction, FlowKey, Words};
 
@@ -226,8 +228,18 @@ const MAX_EXTENSIONS: usize = 6;
 /// A [`Skip`] that says why there is none.
 #[inline(always)]
 pub fn ethernet(bytes: &(impl PacketBytes + ?Sized), netns: u32) -> Result<Segment, Skip> {
-    let mut kind = u16::from_be_bytes(bytes.read::<2>(12).ok_or(Skip::Malformed)?);
-    let mut offset = 14;
+    match after_ethernet(bytes, 0)? {
+        (ether_type::IPV4, offset) => ipv4(bytes, offset, netns),
+        (ether_type::IPV6, offset) => ipv6(bytes, offset, netns),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+/// What follows the Ethernet header that begins at `start`, and its tags: an EtherType, and where.
+#[inline(always)]
+fn after_ethernet(bytes: &(impl PacketBytes + ?Sized), start: u32) -> Result<(u16, u32), Skip> {
+    let mut kind = u16::from_be_bytes(bytes.read::<2>(start + 12).ok_or(Skip::Malformed)?);
+    let mut offset = start + 14;
     for _ in 0..MAX_TAGS {
         if !matches!(
             kind,
@@ -238,10 +250,62 @@ pub fn ethernet(bytes: &(impl PacketBytes + ?Sized), netns: u32) -> Result<Segme
         kind = u16::from_be_bytes(bytes.read::<2>(offset + 2).ok_or(Skip::Malformed)?);
         offset += 4;
     }
-    match kind {
-        ether_type::IPV4 => ipv4(bytes, offset, netns),
-        ether_type::IPV6 => ipv6(bytes, offset, netns),
-        _ => Err(Skip::NotIp),
+    Ok((kind, offset))
+}
+
+/// UDP ports of VXLAN: IANA's, and the one that Linux used before.
+const VXLAN_PORTS: [u16; 2] = [4789, 8472];
+
+/// The TCP segment in a tunnel's packet, one tunnel deep: VXLAN over IPv4 or IPv6, or IP in IP, as
+/// `which` (bits of [`decap`]) asks for. The frame begins with an Ethernet header if `has_ethernet`,
+/// otherwise with an IP header. `netns` goes into the segment's key, as of a packet without a tunnel.
+///
+/// # Errors
+/// A [`Skip`]; [`Skip::NotTcp`] when it is no such packet.
+#[inline(always)]
+pub fn decapsulated(
+    bytes: &(impl PacketBytes + ?Sized),
+    has_ethernet: bool,
+    netns: u32,
+    which: u32,
+) -> Result<Segment, Skip> {
+    let at = if has_ethernet {
+        after_ethernet(bytes, 0)?.1
+    } else {
+        0
+    };
+    let [first] = bytes.read::<1>(at).ok_or(Skip::Malformed)?;
+    let (protocol, inner) = if first >> 4 == 4 {
+        let h: Ipv4Header = bytes.read_as(at).ok_or(Skip::Malformed)?;
+        // More fragments, or an offset.
+        if h.flags_and_offset & 0x3fff_u16.to_be() != 0 {
+            return Err(Skip::Fragment);
+        }
+        (h.protocol, at + u32::from(first & 0x0f) * 4)
+    } else if first >> 4 == 6 {
+        let h: Ipv6Header = bytes.read_as(at).ok_or(Skip::Malformed)?;
+        (h.next, at + 40)
+    } else {
+        return Err(Skip::NotIp);
+    };
+    match protocol {
+        ip_proto::IPIP | ip_proto::IPV6 if which & decap::IPIP != 0 => ip(bytes, inner, netns),
+        ip_proto::UDP if which & decap::VXLAN != 0 => {
+            let port = u16::from_be_bytes(bytes.read::<2>(inner + 2).ok_or(Skip::Malformed)?);
+            if port != VXLAN_PORTS[0] && port != VXLAN_PORTS[1] {
+                return Err(Skip::NotTcp);
+            }
+            // The I flag: the network identifier is valid, as it must be.
+            let [flags] = bytes.read::<1>(inner + 8).ok_or(Skip::Malformed)?;
+            if flags & 0x08 == 0 {
+                return Err(Skip::NotTcp);
+            }
+            match after_ethernet(bytes, inner + 16)? {
+                (ether_type::IPV4 | ether_type::IPV6, offset) => ip(bytes, offset, netns),
+                _ => Err(Skip::NotTcp),
+            }
+        }
+        _ => Err(Skip::NotTcp),
     }
 }
 

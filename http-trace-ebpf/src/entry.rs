@@ -12,12 +12,14 @@ use aya_ebpf::{
 use http_trace_common::{
     counter::Counter,
     filter::{self, Context, RAW_STEPS, Scratch},
+    flow::FlowKey,
     record::Hook,
-    walk::{self, tcp_flag},
+    walk::{self, Segment, Skip, tcp_flag},
 };
 
 use crate::{
     env::Kernel,
+    insn::mask,
     maps::{config, count, is_wanted_interface},
     packet::{Packet, Skb, SocketSkb, Xdp},
     scratch::Claimed,
@@ -165,13 +167,14 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
         Link::Ethernet => walk::ethernet(&packet, netns),
         Link::Ip => walk::ip(&packet, 0, netns),
     };
-    let segment = match segment {
-        Ok(segment) => segment,
+    let (segment, in_tunnel) = match segment {
+        Ok(segment) => (segment, false),
+        Err(Skip::NotTcp) if config.decap != 0 => (no_segment(&packet), true),
         Err(skip) => return count(skip.counter(), 1),
     };
     // A bare acknowledgement: most packets of a download, and nothing to see.
     let control = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
-    if segment.payload_len == 0 && segment.flags & control == 0 {
+    if segment.payload_len == 0 && segment.flags & control == 0 && !in_tunnel {
         return;
     }
     if config.count_skbs != 0 && segment.payload_len > 0 {
@@ -194,6 +197,14 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
         (*slot.0).segment = segment;
         (*slot.0).context = context;
     }
+    if in_tunnel {
+        if packet.decapsulate(slot.1, link == Link::Ethernet, netns) {
+            count(Counter::Decapsulated, 1);
+        } else {
+            count(Counter::NotTcp, 1);
+            return slot.release();
+        }
+    }
     if !FRAMES {
         ship(packet, slot.1);
         return slot.release();
@@ -214,6 +225,25 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
     // SAFETY: as above.
     filter::finish(unsafe { &mut (*slot.0).scratch }, &mut env, config);
     slot.release();
+}
+
+/// Stands for the segment until the tunnel has been looked into. An `Option` of a segment has bytes
+/// that were never written, which the verifier does not let be moved.
+#[inline(always)]
+fn no_segment(packet: &impl Packet) -> Segment {
+    // A zero that the compiler does not know: it would make a loop over bytes of it.
+    let zero = mask(packet.ifindex(), 0);
+    let words = [u64::from(zero); 2];
+    let (key, direction) = FlowKey::from_words(words, zero as u16, words, zero as u16, zero);
+    Segment {
+        key,
+        direction,
+        seq: zero,
+        ack: zero,
+        flags: zero as u8,
+        payload_offset: zero,
+        payload_len: zero,
+    }
 }
 
 /// Ships what the filter lets through without framing it.

@@ -18,8 +18,9 @@ use crate::{
     maps::CGROUP_NETNS,
     scratch::Slot,
     verified::{
-        plain_begin_skb, plain_begin_sock, plain_finish_skb, plain_finish_sock, plain_step_skb,
-        plain_step_sock, verified_begin_skb, verified_begin_socket, verified_begin_xdp,
+        decapsulate_skb, decapsulate_sock, decapsulate_xdp, plain_begin_skb, plain_begin_sock,
+        plain_finish_skb, plain_finish_sock, plain_step_skb, plain_step_sock, verified_begin_skb,
+        verified_begin_socket, verified_begin_xdp,
     },
 };
 
@@ -43,7 +44,9 @@ pub trait Packet: PacketBytes + Copy {
     fn socket(&self) -> (u64, u64);
     /// [`http_trace_common::filter::begin`] over the slot.
     fn begin(&self, slot: *mut Slot) -> bool;
-    /// The same without framing, over the slot of an index; so the two below.
+    /// Puts the segment in a tunnel's packet into the slot of an index; `false` when there is none.
+    fn decapsulate(&self, index: u32, has_ethernet: bool, netns: u32) -> bool;
+    /// [`Packet::begin`] without framing, over the slot of an index; so the two below.
     #[inline(always)]
     fn plain_begin(&self, _index: u32) -> bool {
         false
@@ -85,6 +88,10 @@ impl PacketBytes for Skb {
 }
 
 impl Packet for Skb {
+    #[inline(always)]
+    fn decapsulate(&self, index: u32, has_ethernet: bool, netns: u32) -> bool {
+        decapsulate_skb(self.0, index, has_ethernet.into(), netns) != 0
+    }
     #[inline(always)]
     fn plain_begin(&self, index: u32) -> bool {
         plain_begin_skb(self.0, index) != 0
@@ -162,6 +169,10 @@ impl PacketBytes for SocketSkb {
 
 impl Packet for SocketSkb {
     #[inline(always)]
+    fn decapsulate(&self, index: u32, has_ethernet: bool, netns: u32) -> bool {
+        decapsulate_sock(self.0, index, has_ethernet.into(), netns) != 0
+    }
+    #[inline(always)]
     fn plain_begin(&self, index: u32) -> bool {
         plain_begin_sock(self.0, index) != 0
     }
@@ -224,6 +235,10 @@ impl PacketBytes for Xdp {
 }
 
 impl Packet for Xdp {
+    #[inline(always)]
+    fn decapsulate(&self, index: u32, has_ethernet: bool, netns: u32) -> bool {
+        decapsulate_xdp(self.0, index, has_ethernet.into(), netns) != 0
+    }
     #[inline(always)]
     fn begin(&self, slot: *mut Slot) -> bool {
         verified_begin_xdp(self.0, slot) != 0

@@ -9,6 +9,7 @@ use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use http_trace_common::{
     filter::{self, Block, Scratch},
     flow::FlowKey,
+    walk,
 };
 
 use crate::{
@@ -117,8 +118,8 @@ begin!(
     verified_begin_xdp, Xdp, xdp_md
 );
 
-// Without framing. Before Linux 5.13 a global function takes the context and numbers only, so these
-// find the slot by its index.
+// Before Linux 5.13 a global function takes the context and numbers only: what is needed there, the
+// way without framing and all on it, finds its slot by the index.
 
 /// The slot of this index.
 #[inline(always)]
@@ -128,6 +129,45 @@ fn slot<'a>(index: u32) -> Option<&'a mut Slot> {
         .get_ptr_mut(index)
         .and_then(|slot| unsafe { slot.as_mut() })
 }
+
+macro_rules! decapsulate {
+    ($(#[$doc:meta])* $name:ident, $packet:ident, $context:ty) => {
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(
+            context: *mut $context,
+            index: u32,
+            has_ethernet: u32,
+            netns: u32,
+        ) -> u32 {
+            let Some(slot) = slot(index) else {
+                return 0;
+            };
+            let which = config().decap;
+            match walk::decapsulated(&$packet(context), has_ethernet != 0, netns, which) {
+                Ok(segment) => {
+                    slot.segment = segment;
+                    1
+                }
+                Err(_) => 0,
+            }
+        }
+    };
+}
+
+decapsulate!(
+    /// The segment in a tunnel's packet, at TC and cgroup_skb.
+    decapsulate_skb, Skb, __sk_buff
+);
+decapsulate!(
+    /// The segment in a tunnel's packet, at a socket filter.
+    decapsulate_sock, SocketSkb, __sk_buff
+);
+decapsulate!(
+    /// The segment in a tunnel's packet, at XDP.
+    decapsulate_xdp, Xdp, xdp_md
+);
 
 /// Whether the first line of a slot's block ends as a request line does.
 #[unsafe(no_mangle)]

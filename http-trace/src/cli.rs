@@ -65,6 +65,9 @@ pub struct Options {
     /// Where to look: tc (default), socket-filter, cgroup, xdp; several at once: tc,cgroup
     #[arg(long, value_name = "LIST", help_heading = "Source")]
     pub hook: Vec<String>,
+    /// Tunnels to look into, live: vxlan, ipip (captures: always all)
+    #[arg(long, value_name = "LIST", help_heading = "Source")]
+    pub decap: Vec<String>,
     /// Only these server ports; default: every port
     #[arg(short, long, value_name = "PORT[-PORT]", num_args = 1.., help_heading = "Source")]
     pub port: Vec<String>,
@@ -194,6 +197,7 @@ impl Options {
             ("interface", self.interface.clone()),
             ("exclude-interface", self.exclude_interface.clone()),
             ("hook", self.hook.clone()),
+            ("decap", self.decap.clone()),
             ("port", self.port.clone()),
             ("client", self.client.clone()),
             ("server", self.server.clone()),

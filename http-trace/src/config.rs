@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http_trace_common::config::MAX_PORT_RANGES;
+use http_trace_common::config::{MAX_PORT_RANGES, decap};
 use http_trace_common::record::Hook;
 
 use crate::cli::Cli;
@@ -139,6 +139,8 @@ pub struct Kernel {
     pub clsact: bool,
     /// The programs leave all framing to the host, as below Linux 5.17.
     pub host_framing: bool,
+    /// Tunnels that the programs look into: bits of [`decap`].
+    pub decap: u32,
 }
 
 /// Which rules are at work, and what follows from their alerts.
@@ -233,7 +235,7 @@ impl Config {
             Some(given) => Source::Captures(given.values.iter().map(PathBuf::from).collect()),
             None => Source::Live,
         };
-        let live_only = ["interface", "exclude-interface", "hook"];
+        let live_only = ["interface", "exclude-interface", "hook", "decap"];
         // Live, the network card has verified what came in, and what goes out has no sum yet.
         let replay_only = ["kernel-filter", "verify-checksums"];
         let without_effect = match source {
@@ -341,6 +343,13 @@ impl Config {
                 clsact: s
                     .one("tc", word(&[("auto", false), ("clsact", true)]))?
                     .unwrap_or(false),
+                decap: s
+                    .all(
+                        "decap",
+                        word(&[("vxlan", decap::VXLAN), ("ipip", decap::IPIP)]),
+                    )?
+                    .into_iter()
+                    .fold(0, |all, one| all | one),
                 host_framing: s
                     .one("framing", word(&[("auto", false), ("host", true)]))?
                     .unwrap_or(false),

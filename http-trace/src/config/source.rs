@@ -57,6 +57,7 @@ pub const KEYS: &[Key] = &[
     key("client", Shape::List),
     key("server", Shape::List),
     key("trusted-proxies", Shape::List),
+    key("decap", Shape::List),
     key("kernel-filter", Shape::One),
     key("verify-checksums", Shape::One),
     key("duration", Shape::One),

@@ -180,6 +180,7 @@ fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
         .map_err(|error| error.to_string())?;
     let mut filter = FilterConfig {
         count_skbs: u32::from(config.verbose > 0),
+        decap: config.kernel.decap,
         ..FilterConfig::DEFAULT
     };
     for (to, from) in filter.ports.iter_mut().zip(&config.scope.ports) {
@@ -270,6 +271,7 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
         (Counter::HandedBack, "times it was handed back"),
         (Counter::OwnTraffic, "messages of the agent's own"),
         (Counter::Excluded, "left out by the limits"),
+        (Counter::Decapsulated, "of tunnels"),
         (Counter::MalformedPacket, "malformed packets"),
         (Counter::Fragment, "fragments not read"),
     ] {
