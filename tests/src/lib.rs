@@ -15,6 +15,7 @@
 //! - [`empty`]: a program that does nothing, to measure others against.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers.
+//! - [`eval`]: detection held against real scanners and real loads.
 #![forbid(unsafe_code)]
 
 pub mod agent;
@@ -22,6 +23,7 @@ pub mod bed;
 pub mod client;
 pub mod detour;
 pub mod empty;
+pub mod eval;
 pub mod flood;
 pub mod generate;
 pub mod judged;

@@ -52,6 +52,8 @@ pub struct Report {
     pub losses: Vec<Value>,
     /// Alerts.
     pub alerts: Vec<Value>,
+    /// How many responses were written before each alert.
+    pub alerts_after: Vec<usize>,
 }
 
 impl Report {
@@ -67,6 +69,7 @@ impl Report {
             }
             if json["event"]["kind"] == "alert" {
                 report.alerts.push(json);
+                report.alerts_after.push(report.responses.len());
                 continue;
             }
             let seen = seen(json).with_context(shown)?;

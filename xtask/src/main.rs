@@ -5,6 +5,7 @@
 
 mod command;
 mod corpus;
+mod detect_eval;
 mod fuzz;
 mod lint;
 mod privilege;
@@ -65,6 +66,13 @@ enum Chore {
     Lint,
     /// Replay a folder of captures and compare with what each is expected to hold.
     Corpus(corpus::Options),
+    /// Run scanners and honest loads against a site in namespaces, through the live agent, and hold
+    /// the alerts against `tests/detect/tools.toml`. Takes a quarter of an hour.
+    DetectEval {
+        /// Arguments for the evaluation, for example `--only dirb`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Measure: what the kernel's programs cost, replays, and the tracer beside a real server.
     Bench {
         /// Which benchmarks, of kernel, replay and live; all without.
@@ -91,6 +99,7 @@ fn main() -> ExitCode {
         Chore::Fuzz(options) => fuzz::fuzz(&options),
         Chore::Lint => lint::lint(),
         Chore::Corpus(options) => corpus::corpus(&options),
+        Chore::DetectEval { args } => detect_eval::detect_eval(&args),
         Chore::Bench { what, args } => bench(&what, &args),
     };
     exit(done.map(|()| ExitCode::SUCCESS))

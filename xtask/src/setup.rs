@@ -115,6 +115,16 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
     Ok(())
 }
 
+/// Installs those of these Debian packages that are not installed.
+pub fn ensure_packages(packages: &[&str]) -> Result<()> {
+    let missing = packages.iter().copied();
+    let missing: Vec<&str> = missing.filter(|package| !is_installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install_packages(&missing)
+}
+
 /// Prints what is there and what is not; returns how many are missing.
 fn report() -> usize {
     let mut missing = 0;

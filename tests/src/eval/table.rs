@@ -1,0 +1,153 @@
+//! What is run and what the rules have to say of it: `detect/tools.toml`.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+const TEXT: &str = include_str!("../../detect/tools.toml");
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// A browser's user agent.
+    pub browser: String,
+    /// Distinct requests within which an attack is to be caught.
+    pub within_requests: usize,
+    /// Seconds within which an attack is to be caught that sends fewer.
+    pub within_seconds: f64,
+    /// Tools that attack.
+    pub attack: Vec<Attack>,
+    /// Loads that do not.
+    pub benign: Vec<Benign>,
+}
+
+/// A tool that attacks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attack {
+    /// Its name, unique.
+    pub name: String,
+    /// The Debian package that brings it.
+    pub package: Option<String>,
+    /// Others that it needs.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// What it does, where the name does not say.
+    #[serde(default)]
+    pub what: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Arguments that set the user agent.
+    #[serde(default)]
+    pub agent: Vec<String>,
+    /// The whole command with another user agent, where it is no matter of more arguments.
+    #[serde(default)]
+    pub with_agent: Vec<String>,
+    /// Arguments that come last.
+    #[serde(default)]
+    pub last: Vec<String>,
+    /// One of these has to catch it.
+    pub rules: Vec<String>,
+    /// These have to fire too.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// Whether its own user agent names it.
+    #[serde(default)]
+    pub says: bool,
+    /// Whether it may be absent.
+    #[serde(default)]
+    pub optional: bool,
+    /// Why no rule can catch it.
+    pub blind: Option<String>,
+    /// Instead of the table's.
+    pub within_requests: Option<usize>,
+    /// The longest it may run.
+    pub seconds: u64,
+}
+
+/// A load that is no attack.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Benign {
+    /// Its name, unique.
+    pub name: String,
+    /// The Debian package that brings it.
+    pub package: Option<String>,
+    /// The program, where it is not called like the package.
+    pub program: Option<String>,
+    /// What it does.
+    #[serde(default)]
+    pub what: String,
+    /// Program and arguments, or
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// the clients of this name in [`super::scenes`].
+    pub scene: Option<String>,
+    /// Options for the agent.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// Rules above informational that may fire: it is a true spike.
+    #[serde(default)]
+    pub may: Vec<String>,
+    /// Whether those have to fire.
+    #[serde(default)]
+    pub must: bool,
+    /// The longest it may run.
+    pub seconds: u64,
+}
+
+impl Table {
+    /// The table as it was compiled in.
+    pub fn read() -> Result<Self> {
+        toml::from_str(TEXT).context("tests/detect/tools.toml")
+    }
+
+    /// The Debian packages that the runs need, and the program that shows each to be there.
+    pub fn packages(&self) -> Vec<(&str, &str)> {
+        let attacks = self.attack.iter().filter_map(|attack| {
+            let program = attack.command.first()?;
+            Some((attack.package.as_deref()?, program.as_str()))
+        });
+        let benign = self.benign.iter().filter_map(|load| {
+            let package = load.package.as_deref()?;
+            Some((package, load.program.as_deref().unwrap_or(package)))
+        });
+        let mut all: Vec<_> = attacks.chain(benign).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_reads_and_names_each_run_once() {
+        let table = Table::read().expect("the table");
+        let attacks = table.attack.iter().map(|run| &run.name);
+        let mut names: Vec<_> = attacks
+            .chain(table.benign.iter().map(|run| &run.name))
+            .collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        for attack in &table.attack {
+            let caught = attack.rules.is_empty();
+            assert!(
+                !caught || attack.blind.is_some(),
+                "{}: no rule",
+                attack.name
+            );
+        }
+        for load in &table.benign {
+            assert!(
+                load.command.is_empty() != load.scene.is_none(),
+                "{}",
+                load.name
+            );
+        }
+    }
+}
