@@ -10,7 +10,7 @@ use crate::config::{Config, Emit, Source};
 use crate::detect::rule::RuleSet;
 use crate::detect::{DetectStats, Detected, Detector, Settings};
 use crate::enrich::proxy::Trusted;
-use crate::event::Output;
+use crate::event::{HttpEvent, Output};
 use crate::own::OwnSockets;
 use crate::pipeline::{self, Pipeline, PipelineConfig};
 use crate::scope::Scope;
@@ -112,6 +112,19 @@ impl Engine {
         self.next()
     }
 
+    /// Takes in an event that did not come from records but was recorded before. A client that it
+    /// names behind a proxy stays the one.
+    pub fn event(&mut self, event: Box<HttpEvent>) -> Next {
+        let mut rest = Rest {
+            scope: &self.scope,
+            trusted: &self.trusted,
+            detector: &mut self.detector,
+            outlet: &mut self.outlet,
+        };
+        rest.event(event);
+        self.next()
+    }
+
     /// Time goes on without records.
     pub fn tick(&mut self, now_ns: u64) -> Next {
         let mut rest = Rest {
@@ -181,16 +194,29 @@ struct Rest<'a> {
 }
 
 impl Rest<'_> {
+    /// Rules see what is traced, whatever of it is written.
+    fn event(&mut self, mut event: Box<HttpEvent>) {
+        if !self.scope.admits_event(&event) {
+            return;
+        }
+        if event.forwarded.is_none() {
+            self.trusted.name_client(&mut event);
+        }
+        let outlet = &mut *self.outlet;
+        self.detector
+            .push(event, &mut |detected| put(outlet, detected));
+    }
+
     fn take(&mut self, output: Output) {
         match output {
             // Rules see what is traced, whatever of it is written.
-            Output::Http(mut event) if self.scope.admits_event(&event) => {
-                self.trusted.name_client(&mut event);
-                let outlet = &mut *self.outlet;
-                self.detector
-                    .push(event, &mut |detected| put(outlet, detected));
+            Output::Http(mut event) => {
+                if event.forwarded.is_some() {
+                    // By PROXY protocol: believed of trusted proxies only.
+                    self.trusted.name_client(&mut event);
+                }
+                self.event(event);
             }
-            Output::Http(_) => {}
             Output::Loss(loss) => {
                 self.detector.note_loss(loss.until_ns);
                 self.outlet.take(Output::Loss(loss));

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 
 #[cfg(feature = "live")]
 mod live;
+pub mod recorded;
 mod replay;
 
 /// How a run ended.

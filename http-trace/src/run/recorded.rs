@@ -1,0 +1,77 @@
+//! `http-trace detect`: rules over events that were recorded, from files or standard input, through
+//! the stages that a live run has after pairing. Event time is the recording's.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
+
+use super::{Ended, Stop, finish, say};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::own::OwnSockets;
+use crate::recorded::{Error, Recorded};
+use crate::sink::outlet::Next;
+use crate::sink::writer::WhenFull;
+use crate::summary::counted;
+
+/// Lines that cannot be read and are told one by one; of more there is a count.
+const TOLD_LINES: u64 = 10;
+
+/// Reads `paths` one after the other, or standard input when there are none or for `-`.
+pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
+    let own = OwnSockets::default();
+    let mut engine = match Engine::open(config, super::rules(config), WhenFull::Wait, &own) {
+        Ok(engine) => engine,
+        Err(error) => {
+            say(&error.to_string());
+            return Ended::CannotStart;
+        }
+    };
+    let standard_input = [PathBuf::from("-")];
+    let paths = if paths.is_empty() {
+        &standard_input[..]
+    } else {
+        paths
+    };
+    let (mut bad, mut others) = (0, 0);
+    for path in paths {
+        let name = path.display();
+        let input: Box<dyn BufRead> = if path.as_os_str() == "-" {
+            Box::new(io::stdin().lock())
+        } else {
+            match File::open(path) {
+                Ok(file) => Box::new(BufReader::with_capacity(1 << 16, file)),
+                Err(error) => {
+                    say(&format!("{name}: {error}"));
+                    bad += 1;
+                    continue;
+                }
+            }
+        };
+        let mut events = Recorded::new(input);
+        for event in events.by_ref() {
+            let next = match event {
+                Ok(event) => engine.event(Box::new(event)),
+                Err(error) => {
+                    bad += 1;
+                    if bad <= TOLD_LINES || matches!(error, Error::Input { .. }) {
+                        say(&format!("{name}: {error}"));
+                    }
+                    Next::Go
+                }
+            };
+            if next == Next::Stop || stop.is_requested() {
+                break;
+            }
+        }
+        others += events.others();
+    }
+    let mut lines = Vec::new();
+    if bad > TOLD_LINES {
+        lines.push(format!("{} not read", counted(bad, "line")));
+    }
+    if others > 0 {
+        lines.push(format!("{} of no response", counted(others, "line")));
+    }
+    finish(config, engine, lines, bad > 0)
+}
