@@ -146,6 +146,12 @@ impl Raw {
         })
     }
 
+    /// Receives in a buffer of this many bytes, and so takes no more ahead of what is read.
+    pub fn receive_buffer(&self, bytes: usize) -> Result<()> {
+        let stream = self.stream.get_ref();
+        rustix::net::sockopt::set_socket_recv_buffer_size(stream, bytes).context("a buffer")
+    }
+
     /// This end's address.
     pub fn address(&self) -> Result<SocketAddr> {
         Ok(self.stream.get_ref().local_addr()?)
@@ -158,6 +164,12 @@ impl Raw {
 
     /// Reads one response.
     pub fn receive(&mut self) -> Result<Answer> {
+        self.receive_with_pause(Duration::ZERO)
+    }
+
+    /// Reads one response, with a pause in the middle of its body: what has no room in the buffers
+    /// of both ends is sent after it.
+    pub fn receive_with_pause(&mut self, pause: Duration) -> Result<Answer> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         let status = line.get(9..12).and_then(|code| code.parse().ok());
@@ -175,7 +187,13 @@ impl Raw {
                 body = value.trim().parse()?;
             }
         }
-        let got = std::io::copy(&mut self.stream.by_ref().take(body), &mut std::io::sink())?;
+        let mut got = 0;
+        for part in [body / 2, body - body / 2] {
+            got += std::io::copy(&mut self.stream.by_ref().take(part), &mut std::io::sink())?;
+            if got < body {
+                std::thread::sleep(pause);
+            }
+        }
         anyhow::ensure!(got == body, "a body of {body} bytes ended after {got}");
         Ok(Answer { status, body })
     }

@@ -189,13 +189,18 @@ impl Ledger {
             return Ok(());
         };
         let named = response.headers.get("x-target").and_then(|all| all.first());
-        let named = named.and_then(|target| id(target)).context("no x-target")?;
+        let lacks = |what: &str| event.http_trace.missing.iter().any(|m| m == what);
+        let named = match named.and_then(|target| id(target)).or(asked) {
+            Some(named) if response.headers.contains_key("x-target") || lacks("headers") => named,
+            // Of the head nothing but the status line was left, and it says so.
+            None if lacks("headers") => return Ok(()),
+            _ => anyhow::bail!("no x-target, and nothing said of it"),
+        };
         match asked {
             Some(asked) => anyhow::ensure!(asked == named, "a wrong pair"),
             None => {
                 self.without_request += 1;
-                let told = event.http_trace.missing.iter().any(|m| m == "request");
-                anyhow::ensure!(told, "no request, and nothing said of it");
+                anyhow::ensure!(lacks("request"), "no request, and nothing said of it");
             }
         }
         let place = connection.place.get(&named);

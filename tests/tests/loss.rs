@@ -164,7 +164,13 @@ fn what_only_the_tracer_misses_makes_nothing_up() {
         missing + ledger.without_request as usize > 0,
         "nothing was missed"
     );
-    assert!(missing * 10 < ledger.len(), "{missing} of {}", ledger.len());
+    // Beyond a few, only what the agent had no time for, and tells of.
+    let overrun = ledger.losses.iter().any(|told| told.place != "hole");
+    assert!(
+        overrun || missing * 10 < ledger.len(),
+        "{missing} of {}",
+        ledger.len()
+    );
     // Three messages after the last loss each connection is whole again.
     assert_eq!(ledger.unpaired_of_last(17), 0, "{:?}", outcome.said);
     assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
@@ -231,11 +237,19 @@ fn framing_is_handed_back_to_a_busy_connection() {
     let asked = AtomicUsize::new(0);
     let stop = AtomicUsize::new(0);
     let mut raw = Raw::connect(&pair.client, server_v4(port)).expect("a connection");
+    // With pauses while the agent learns of the connection: how soon it gets its turn on a busy
+    // machine is not what is tested.
+    raw.receive_buffer(32 << 10).expect("a small buffer");
+    let slow = AtomicUsize::new(1);
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| {
             while stop.load(Ordering::Relaxed) == 0 {
                 let n = asked.fetch_add(1, Ordering::Relaxed);
-                assert_eq!(get(&mut raw, &format!("/mebi.bin?{n}")).body, BODY as u64);
+                let request = format!("GET /mebi.bin?{n} HTTP/1.1\r\nHost: a\r\n\r\n");
+                raw.send(request.as_bytes()).expect("sent");
+                let pause = Duration::from_millis(500 * slow.load(Ordering::Relaxed) as u64);
+                let answer = raw.receive_with_pause(pause).expect("an answer");
+                assert_eq!(answer.body, BODY as u64);
             }
         });
         let wait_for = |more: usize| {
@@ -252,6 +266,8 @@ fn framing_is_handed_back_to_a_busy_connection() {
         let port = port.to_string();
         let options = ["-i", "veth0", "-p", &port, "-vv"];
         let agent = Agent::start(&pair.server, &options).expect("the agent");
+        wait_for(5);
+        slow.store(0, Ordering::Relaxed);
         wait_for(40);
         stop.store(1, Ordering::Relaxed);
         // The last response is whole before the agent ends.
