@@ -33,6 +33,9 @@ pub struct Cli {
     /// Anything else than tracing.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Whether alerts are written and responses are not (`rules test`).
+    #[arg(skip)]
+    pub alerts_only: bool,
 }
 
 /// What is done instead of tracing.
@@ -47,6 +50,49 @@ pub enum Command {
     Man,
     /// Print the JSON Schema of every record that '-o json' writes
     Schema,
+    /// List, check, explain, try and export detection rules
+    #[command(subcommand)]
+    Rules(Rules),
+}
+
+/// What is done with rules.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Rules {
+    /// List the rules that raise alerts: id, level, window and threshold, title
+    List {
+        /// Rule files and folders to list beside the built-in ones
+        #[arg(value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Check rule files: every fault with file, line and column; status 1 when a rule is refused
+    Check {
+        /// Rule files and folders
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Say what a rule counts, when it raises an alert, and where its numbers come from
+    Explain {
+        /// Id of the rule
+        id: String,
+        /// Rule files and folders to look in beside the built-in ones
+        #[arg(value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Run rules, and no others, over captures and write their alerts; status 3 when there is one
+    Test {
+        /// A rule file or a folder of them
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+        /// Captures
+        #[arg(short, long, value_name = "FILE", num_args = 1.., required = true)]
+        read: Vec<String>,
+    },
+    /// Write the built-in rules into a folder, to copy from
+    Export {
+        /// The folder; made if it is not there
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// The options, as text. The name of each field is its key in the configuration file, with `-`

@@ -223,7 +223,9 @@ impl TryFrom<Cli> for Config {
         let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let file = cli.options.config.as_deref();
         let sources = Sources::gather(cli.options.typed(), &environment, file)?;
-        Config::from_sources(&sources)
+        let mut config = Config::from_sources(&sources)?;
+        config.selection.alerts_only = cli.alerts_only;
+        Ok(config)
     }
 }
 

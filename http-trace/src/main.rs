@@ -5,15 +5,24 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use http_trace::cli::{self, Cli, Command};
+use http_trace::cli::{self, Cli, Command, Rules};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
 
 fn main() -> ExitCode {
     let mut cli = Cli::parse();
-    if let Some(command) = cli.command.take() {
-        return print(&command);
+    match cli.command.take() {
+        Some(Command::Rules(Rules::Test { path, read })) => {
+            cli.options.rules = vec![path.display().to_string()];
+            cli.options.read = read;
+            cli.options.no_builtin_rules = Some("true".to_owned());
+            cli.options.fail_on_alert = Some("info".to_owned());
+            cli.alerts_only = true;
+        }
+        Some(Command::Rules(command)) => return rules(&command),
+        Some(command) => return print(&command),
+        None => {}
     }
     let config = match Config::try_from(cli) {
         Ok(config) => config,
@@ -30,6 +39,18 @@ fn main() -> ExitCode {
     ExitCode::from(run::run(&config, &stop).status())
 }
 
+fn rules(command: &Rules) -> ExitCode {
+    let mut out = String::new();
+    let ended = run::rules::run(command, &mut out);
+    match io::stdout().write_all(out.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            run::say(&format!("cannot write to standard output: {error}"));
+            ExitCode::from(Ended::Lossy.status())
+        }
+        _ => ExitCode::from(ended.status()),
+    }
+}
+
 /// Prints what a subcommand asks for; a reader that goes away is no error.
 fn print(command: &Command) -> ExitCode {
     let mut out = Vec::new();
@@ -40,6 +61,7 @@ fn print(command: &Command) -> ExitCode {
         }
         Command::Man => clap_mangen::Man::new(cli::command()).render(&mut out),
         Command::Schema => out.write_all(schema::RECORD.as_bytes()),
+        Command::Rules(_) => Ok(()),
     };
     match rendered
         .and_then(|()| io::stdout().write_all(&out))

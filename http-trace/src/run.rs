@@ -15,6 +15,7 @@ use crate::engine::Engine;
 mod live;
 pub mod recorded;
 mod replay;
+pub mod rules;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +100,7 @@ fn reads_captures_only() -> Ended {
 
 /// The rules that a run is to work with. What is wrong with files is said; the good rules of them
 /// load.
-fn rules(config: &Config) -> RuleSet {
+fn rule_set(config: &Config) -> RuleSet {
     let mut sources = if config.detect.built_in {
         builtin::sources()
     } else {

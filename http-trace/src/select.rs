@@ -122,6 +122,8 @@ pub struct HeaderPattern {
 /// All filters of an output.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
+    /// Whether no response is written, whatever else is chosen.
+    pub alerts_only: bool,
     /// Status codes.
     pub status: Choice<Statuses>,
     /// Methods, in capitals unless the method is not.
@@ -143,7 +145,8 @@ pub struct Selection {
 impl Selection {
     /// Whether the event is to be written. What is not known matches no pattern.
     pub fn admits(&self, event: &HttpEvent) -> bool {
-        self.status_admits(event)
+        !self.alerts_only
+            && self.status_admits(event)
             && self.request_admits(event)
             && self
                 .rule

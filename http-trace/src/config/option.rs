@@ -72,6 +72,7 @@ impl Reader<'_> {
 pub(super) fn selection(s: &Reader<'_>) -> Result<Selection, Error> {
     let latency = |t: &str| value::duration(t).map(|d| d.as_nanos() as u64);
     Ok(Selection {
+        alerts_only: false,
         status: s.choice("status", Statuses::parse)?,
         method: s.choice("method", method)?,
         host: s.choice("host", |t| Pattern::parse(t, true))?,

@@ -19,6 +19,7 @@ files![
     "cloud.yml",
     "availability.yml",
     "proxy.yml",
+    "posture.yml",
 ];
 
 /// The built-in rule files.

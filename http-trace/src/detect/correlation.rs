@@ -156,8 +156,26 @@ fn correlation(
             None
         }
     };
+    let native = rule
+        .custom_attributes
+        .get("native")
+        .map(|v| v.as_str().unwrap_or_default());
+    let of_native = |name: &str, otherwise: u64| {
+        let given = rule.custom_attributes.get(name).and_then(|v| v.as_u64());
+        u8::try_from(given.unwrap_or(otherwise)).unwrap_or(u8::MAX)
+    };
     let kind = match rule.correlation_type {
-        CorrelationType::EventCount => Kind::EventCount,
+        CorrelationType::EventCount => match native {
+            None => Kind::EventCount,
+            Some("ratio") if rule.rules.len() == 2 => Kind::Ratio(of_native("percent", 50)),
+            Some("timing-split") => Kind::TimingSplit(of_native("factor", 5)),
+            Some("status-sequence") => Kind::StatusSequence,
+            Some(_) => {
+                let want = "want ratio (of two rules), timing-split or status-sequence";
+                faults.push(place.refused(refused("native", want)));
+                return None;
+            }
+        },
         CorrelationType::ValueCount if of.is_empty() => {
             one_field(&of)?;
             return None;
@@ -364,12 +382,10 @@ fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
             return Some((Fault::Error, why.to_owned()));
         }
     }
-    if correlation.holds(1)
-        && !matches!(
-            correlation.kind,
-            Kind::ValueSum(_) | Kind::ValueAvg(_) | Kind::ValuePercentile(..)
-        )
-    {
+    let counts = matches!(correlation.kind, Kind::EventCount | Kind::ValueCount(_));
+    // "One at least" is how a rule is written that has a window of its own.
+    let once = correlation.condition == [(Comparison::Gte, 1)];
+    if counts && !once && correlation.holds(1) {
         let why = "it holds at the first event: want 'gte' with a number from 2, or a rule without correlation";
         return Some((Fault::Warning, why.to_owned()));
     }

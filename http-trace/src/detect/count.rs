@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::distinct::Distinct;
 use super::field::{Field, Value, View};
+use super::native;
 use super::rule::{Correlation, Kind};
 use super::table::{Counter, Key};
 use super::window::{TooLate, Window, bucket_ns};
@@ -109,10 +110,27 @@ pub fn make(correlation: &Correlation, time_ns: u64) -> Counter {
         Kind::Temporal(_) | Kind::TemporalOrdered => {
             counter.more().seen = vec![0; correlation.inputs.len()];
         }
-        Kind::ValueAvg(_) => counter.more().addends = Some(Window::new(bucket, false)),
-        Kind::EventCount | Kind::ValueSum(_) | Kind::ValuePercentile(..) => {}
+        Kind::ValueAvg(_) | Kind::Ratio(_) => {
+            counter.more().addends = Some(Window::new(bucket, false));
+        }
+        Kind::StatusSequence => counter.more().seen = vec![0],
+        Kind::EventCount | Kind::TimingSplit(_) | Kind::ValueSum(_) | Kind::ValuePercentile(..) => {
+        }
     }
     counter
+}
+
+/// Whether an event can be the first of a counter: what only goes on with something else needs
+/// none of its own, so that ordinary responses leave no trace.
+pub fn begins(correlation: &Correlation, hit: &Hit<'_>) -> bool {
+    match correlation.kind {
+        Kind::TemporalOrdered => hit.inputs & 1 != 0,
+        Kind::StatusSequence => {
+            let status = hit.view.event.response.as_ref().map(|r| r.status);
+            status.is_some_and(|status| !(200..300).contains(&status))
+        }
+        _ => true,
+    }
 }
 
 /// Counts an event.
@@ -188,10 +206,47 @@ pub fn count(
             counter.window.add(bucket, 1)?;
             percentile_of(counter, hit.time_ns, n, correlation.window_ns, *percentile)
         }
-        Kind::Temporal(_) | Kind::TemporalOrdered => {
+        Kind::Ratio(_) => {
+            if hit.inputs & 2 != 0
+                && let Some(all) = counter.more.as_mut().and_then(|m| m.addends.as_mut())
+            {
+                all.add(bucket, 1)?;
+            }
+            if hit.inputs & 1 == 0 {
+                counter.window.advance(bucket);
+                return Ok(None);
+            }
             counter.window.add(bucket, 1)?;
+            counter.window.total()
+        }
+        Kind::TimingSplit(_) => {
+            let Some(ns) = hit.view.event.ttfb_ns() else {
+                return Ok(None);
+            };
+            counter.window.add(bucket, 1)?;
+            keep_value(counter, hit.time_ns, ns);
+            counter.window.total()
+        }
+        Kind::StatusSequence => {
+            let Some(status) = hit.view.event.response.as_ref().map(|r| r.status) else {
+                return Ok(None);
+            };
+            let before = match counter.more().seen.first_mut() {
+                Some(last) => std::mem::replace(last, status.into()),
+                None => 0,
+            };
+            if !native::is_odd_turn(before, status) {
+                return Ok(None);
+            }
+            counter.window.add(bucket, 1)?;
+            counter.window.total()
+        }
+        Kind::Temporal(_) | Kind::TemporalOrdered => {
             let ordered = correlation.kind == Kind::TemporalOrdered;
-            see(counter, hit, ordered, correlation.window_ns);
+            if !see(counter, hit, ordered, correlation.window_ns) {
+                return Ok(None);
+            }
+            counter.window.add(bucket, 1)?;
             counter.window.total()
         }
     };
@@ -210,11 +265,8 @@ fn percentile_of(
     window_ns: u64,
     percentile: u8,
 ) -> u64 {
-    let values = &mut counter.more().values;
-    if values.len() >= VALUES {
-        values.pop_front();
-    }
-    values.push_back((time_ns, n));
+    keep_value(counter, time_ns, n);
+    let values = &counter.more().values;
     let newest = values.iter().map(|(t, _)| *t).max().unwrap_or(time_ns);
     let mut within: Vec<u64> = values
         .iter()
@@ -229,8 +281,18 @@ fn percentile_of(
     within.get(rank - 1).copied().unwrap_or(n)
 }
 
-/// Notes which inputs were seen, or how far an ordered chain has come.
-fn see(counter: &mut Counter, hit: &Hit<'_>, ordered: bool, window_ns: u64) {
+fn keep_value(counter: &mut Counter, time_ns: u64, n: u64) {
+    let values = &mut counter.more().values;
+    if values.len() >= VALUES {
+        values.pop_front();
+    }
+    values.push_back((time_ns, n));
+}
+
+/// Notes which inputs were seen, or how far an ordered chain has come; whether that changed
+/// anything.
+fn see(counter: &mut Counter, hit: &Hit<'_>, ordered: bool, window_ns: u64) -> bool {
+    let mut any = false;
     let time = hit.time_ns.max(1);
     let seen = &mut counter.more().seen;
     for at in (0..seen.len()).rev().filter(|at| hit.inputs & 1 << at != 0) {
@@ -244,7 +306,9 @@ fn see(counter: &mut Counter, hit: &Hit<'_>, ordered: bool, window_ns: u64) {
             },
         };
         seen[at] = seen[at].max(begun);
+        any = true;
     }
+    any
 }
 
 fn holds(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>, value: u64) -> bool {
@@ -256,6 +320,15 @@ fn holds(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>, value: u64
         Kind::Temporal(None) => more.seen.iter().all(|t| within(*t)),
         Kind::Temporal(Some(seen)) => {
             seen.holds(&|at| more.seen.get(at).is_some_and(|t| within(*t)))
+        }
+        Kind::Ratio(percent) => {
+            let all = more.addends.as_ref().map_or(0, Window::total);
+            correlation.holds(value)
+                && value.saturating_mul(100) >= all.saturating_mul((*percent).into())
+        }
+        Kind::TimingSplit(factor) => {
+            correlation.holds(value)
+                && native::is_split(more.values.iter().filter(|(t, _)| within(*t)), *factor)
         }
         // At the event that ends the chain.
         Kind::TemporalOrdered => {

@@ -49,6 +49,25 @@ pub fn first_segment(path: &[u8]) -> Option<&[u8]> {
         .find(|segment| !segment.is_empty())
 }
 
+/// The protective attributes (RFC 6265 §4.1.2, SameSite of its successor) that a Set-Cookie
+/// lacks. A cookie that is being deleted needs none.
+pub fn cookie_lacks(cookie: &[u8]) -> impl Iterator<Item = &'static [u8]> {
+    let has = |wanted: &[u8]| {
+        cookie.split(|b| *b == b';').skip(1).any(|attribute| {
+            let name = attribute.split(|b| *b == b'=').next().unwrap_or_default();
+            name.trim_ascii().eq_ignore_ascii_case(wanted)
+        })
+    };
+    let value = cookie.split(|b| *b == b';').next().unwrap_or_default();
+    let deleted = value.trim_ascii().ends_with(b"=");
+    let lacks =
+        [&b"httponly"[..], b"samesite", b"secure"].map(|name| (name, !deleted && !has(name)));
+    lacks
+        .into_iter()
+        .filter(|(_, lacks)| *lacks)
+        .map(|(name, _)| name)
+}
+
 /// Whether `referrer` is a URL of `host`.
 pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
     let Some(at) = referrer.windows(3).position(|w| w == b"://") else {
@@ -152,6 +171,20 @@ mod tests {
                 expected,
                 "{referrer}"
             );
+        }
+    }
+
+    #[test]
+    fn cookies_without_protection() {
+        for (cookie, expected) in [
+            ("a=b", &["httponly", "samesite", "secure"][..]),
+            ("a=b; HttpOnly; SameSite=Lax; Secure", &[]),
+            ("a=httponly;secure ; Path=/", &["httponly", "samesite"]),
+            ("a=; Max-Age=0", &[]),
+        ] {
+            let got: Vec<_> = cookie_lacks(cookie.as_bytes()).collect();
+            let expected: Vec<_> = expected.iter().map(|l| l.as_bytes()).collect();
+            assert_eq!(got, expected, "{cookie}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::alert::{Active, Alert, Entity, Piece, Shown, State};
@@ -12,7 +13,7 @@ use super::evidence::Evidence;
 use super::field::{Field, View};
 use super::matcher::Expr;
 use super::prefilter::Prefilter;
-use super::rule::{Correlation, Detection, Input, Kind, Rule, RuleSet};
+use super::rule::{Correlation, Detection, Input, Kind, Rule, RuleSet, Severity};
 use super::summary::Part;
 use super::table::{Counter, Key, Table, Turnover};
 use super::time::Clock;
@@ -22,6 +23,10 @@ use crate::event::HttpEvent;
 /// Keys that are looked at for being over with each event that matches, and with each tick.
 const SWEEP_EVENT: usize = 2;
 const SWEEP_TICK: usize = 256;
+
+/// How many peers are kept in mind that look like proxies, and for how long, in ns.
+const SUSPECTS: usize = 1024;
+const SUSPECT_NS: u64 = 24 * 3_600_000_000_000;
 
 /// What the detector is told beside its rules.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +95,8 @@ struct Core {
     /// When open alerts may be over.
     due: BinaryHeap<Reverse<(u64, Key)>>,
     lossy_until_ns: u64,
+    /// Peers that look like proxies, and until when.
+    suspects: Vec<(IpAddr, u64)>,
     stats: DetectStats,
     scratch: Scratch,
 }
@@ -192,6 +199,7 @@ impl Core {
             table: Table::new(settings.memory),
             due: BinaryHeap::new(),
             lossy_until_ns: 0,
+            suspects: Vec::new(),
             stats: DetectStats::default(),
             scratch: Scratch {
                 inputs: vec![0; number],
@@ -224,7 +232,8 @@ impl Core {
             event.rules.append(&mut scratch.counted);
         }
         out(Detected::Event(event));
-        for alert in scratch.alerts.drain(..) {
+        for mut alert in scratch.alerts.drain(..) {
+            self.suspect(&mut alert);
             out(Detected::Alert(Box::new(alert)));
         }
         self.scratch = scratch;
@@ -311,7 +320,7 @@ impl Core {
         let worked = self.table.work(
             key,
             rule.group_limit,
-            || count::make(correlation, hit.time_ns),
+            count::begins(correlation, hit).then_some(|| count::make(correlation, hit.time_ns)),
             |counter| {
                 let Ok(counted) = count::count(correlation, hit, hashes, counter) else {
                     stats.late += 1;
@@ -369,7 +378,8 @@ impl Core {
                 correlation,
                 lossy,
             };
-            if let Some(alert) = subject.end(counter, over_ns) {
+            if let Some(mut alert) = subject.end(counter, over_ns) {
+                suspect(&self.suspects, &mut alert);
                 out(Detected::Alert(Box::new(alert)));
             }
         }
@@ -400,10 +410,29 @@ impl Core {
                     correlation,
                     lossy,
                 };
-                if let Some(alert) = subject.told(counter, State::Updated, now_ns) {
+                if let Some(mut alert) = subject.told(counter, State::Updated, now_ns) {
+                    suspect(&self.suspects, &mut alert);
                     out(Detected::Alert(Box::new(alert)));
                 }
             }
+        }
+    }
+
+    /// Learns from an alert which peer looks like a proxy; what is said about such a one counts
+    /// for less.
+    fn suspect(&mut self, alert: &mut Alert) {
+        if !alert.rule.marks_proxy {
+            suspect(&self.suspects, alert);
+            return;
+        }
+        let Some((peer, _)) = alert.clients.first() else {
+            return;
+        };
+        let until_ns = alert.time_ns.saturating_add(SUSPECT_NS);
+        self.suspects
+            .retain(|(ip, until)| ip != peer && *until > alert.time_ns);
+        if self.suspects.len() < SUSPECTS {
+            self.suspects.push((*peer, until_ns));
         }
     }
 
@@ -416,6 +445,18 @@ impl Core {
             let age = count::bucket(correlation, now_ns).wrapping_sub(counter.window.newest());
             age as i32 > CELLS as i32 && counter.active().is_none()
         });
+    }
+}
+
+/// An alert about a peer that looks like a proxy is informational: it may be about many.
+fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
+    let suspected = |ip: &IpAddr| {
+        let mut of_it = suspects.iter().filter(|(suspect, _)| suspect == ip);
+        of_it.any(|(_, until)| *until > alert.time_ns)
+    };
+    if alert.clients.len() == 1 && alert.clients.iter().any(|(ip, _)| suspected(ip)) {
+        alert.proxy_suspected = true;
+        alert.severity = Severity::INFORMATIONAL;
     }
 }
 
@@ -435,7 +476,7 @@ fn feed(to: Option<&Vec<(usize, u32)>>, inputs: &mut [u64], touched: &mut [u64])
 /// The count below which an alert is over.
 fn end_below(correlation: &Correlation) -> u64 {
     match correlation.kind {
-        Kind::EventCount | Kind::ValueCount(_) | Kind::ValueSum(_) => {
+        Kind::EventCount | Kind::ValueCount(_) | Kind::ValueSum(_) | Kind::Ratio(_) => {
             correlation.threshold().div_ceil(2)
         }
         // Over when nothing of it is in the window any more.
@@ -470,6 +511,14 @@ impl Subject<'_> {
         of_others: Option<u64>,
     ) -> Option<Alert> {
         let is_open = counter.active().is_some();
+        if is_open
+            && self.rule.quiet
+            && counter
+                .active()
+                .is_some_and(|a| hit.time_ns < a.next_update_ns)
+        {
+            return None;
+        }
         let threshold = self.correlation.threshold();
         if !is_open && !counted.holds && counted.value.saturating_mul(2) < threshold {
             return None;

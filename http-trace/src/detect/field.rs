@@ -85,6 +85,8 @@ pub enum Field {
     FirstSegment,
     /// Whether the referrer is a page of the same host.
     SameSite,
+    /// What some cookie that is set lacks: `httponly`, `samesite`, `secure`.
+    CookieLacks,
     /// The client that the peer says it forwards for.
     ForwardedClient,
 }
@@ -201,6 +203,7 @@ const NAMES: &[(&str, Field)] = &[
     ("http_trace.path_template", Field::PathTemplate),
     ("http_trace.first_segment", Field::FirstSegment),
     ("http_trace.same_site", Field::SameSite),
+    ("http_trace.cookie_lacks", Field::CookieLacks),
     ("http_trace.forwarded_client", Field::ForwardedClient),
 ];
 
@@ -339,6 +342,11 @@ impl<'a> View<'a> {
                 .interfaces
                 .iter()
                 .any(|name| test(Value::Text(name.as_bytes()))),
+            Field::CookieLacks => event.response.as_ref().is_some_and(|response| {
+                all(&response.headers, "set-cookie")
+                    .flat_map(derived::cookie_lacks)
+                    .any(|lack| test(Value::Text(lack)))
+            }),
             Field::Query => {
                 self.target.query.is_some_and(|q| test(Value::Text(q)))
                     || self.path_and_query().is_some_and(|p| test(Value::Text(p)))
@@ -402,6 +410,11 @@ impl<'a> View<'a> {
             Field::PathId => text(derived::path_id(self.target.path?)),
             Field::PathTemplate => Some(Value::Made(derived::path_template(self.target.path?))),
             Field::FirstSegment => text(derived::first_segment(self.target.path?)),
+            Field::CookieLacks => text(
+                all(&response?.headers, "set-cookie")
+                    .flat_map(derived::cookie_lacks)
+                    .next(),
+            ),
             Field::SameSite => Some(Value::Bool(derived::same_site(
                 self.request_header("referer")?,
                 self.target.host?,

@@ -1,5 +1,5 @@
 //! What a rule says of itself, from the keys of its file: those of Sigma and our own (`severity`,
-//! `category`, `entities`, `summary`, `suppress`, `group-limit`, `ipv6-prefix`, `quiet`).
+//! `category`, `entities`, `summary`, `suppress`, `group-limit`, `ipv6-prefix`, `quiet`, `marks`; `native` is read with what is counted).
 
 use rsigma_parser::{CorrelationRule, SigmaRule};
 
@@ -79,6 +79,14 @@ macro_rules! read {
                 None => wrong("quiet", "want true or false".to_owned()),
             }
         }
+        let marks_proxy = match own!(rule, "marks").map(|v| v.as_str()) {
+            None => false,
+            Some(Some("proxy")) => true,
+            Some(_) => {
+                wrong("marks", "want proxy".to_owned());
+                false
+            }
+        };
         let mut summary = None;
         if let Some(given) = own!(rule, "summary") {
             match given.as_str().map(Template::parse) {
@@ -135,6 +143,7 @@ macro_rules! read {
             suppress_ns,
             group_limit,
             ipv6_prefix,
+            marks_proxy,
             quiet,
             origin: place.origin.clone(),
             line,

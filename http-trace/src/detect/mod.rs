@@ -11,6 +11,7 @@
 //!   can match at all, [`matcher`] whether they do.
 //! - [`count`] counts in a [`window`] and with [`distinct`] values, under a key of the one bounded
 //!   [`table`] ([`sketch`] decides who comes into a full one).
+//!   [`native`] holds what Sigma cannot say.
 //! - [`evidence`] and [`summary`] become an [`alert`]. [`Detector`] drives it all.
 
 pub mod alert;
@@ -27,6 +28,7 @@ pub mod field;
 pub mod load;
 pub mod matcher;
 pub mod meta;
+pub mod native;
 pub mod parse;
 pub mod prefilter;
 pub mod rule;

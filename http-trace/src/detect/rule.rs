@@ -157,6 +157,8 @@ pub struct Rule {
     pub group_limit: Option<usize>,
     /// Prefix by which IPv6 addresses group.
     pub ipv6_prefix: u8,
+    /// Whether an alert says of its peer that it is a proxy.
+    pub marks_proxy: bool,
     /// Whether alerts are left out of what is shown to a person.
     pub quiet: bool,
     /// Where it is from.
@@ -191,6 +193,12 @@ pub enum Kind {
     ValueAvg(Field),
     /// A percentile (0–100) of a field's values.
     ValuePercentile(Field, u8),
+    /// Events of the first rule, which must be so many per cent of those of the second.
+    Ratio(u8),
+    /// Response times, which must fall into two modes so many times apart.
+    TimingSplit(u8),
+    /// Statuses that follow one another in an order that is unusual.
+    StatusSequence,
 }
 
 /// A condition over the inputs that were seen, by their position.

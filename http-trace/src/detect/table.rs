@@ -207,18 +207,19 @@ impl Table {
         self.slot_mut(at)?.counter.as_mut()
     }
 
-    /// Lets `work` work on the counter of a key, as the one used last; makes it with `make` when
-    /// the key is new and admitted. `None` when it is not.
+    /// Lets `work` work on the counter of a key, as the one used last; makes it with `make`, if
+    /// there is one, when the key is new and admitted. `None` when it is not.
     pub fn work<T>(
         &mut self,
         key: Key,
         limit: Option<usize>,
-        make: impl FnOnce() -> Counter,
+        make: Option<impl FnOnce() -> Counter>,
         work: impl FnOnce(&mut Counter) -> T,
     ) -> Option<T> {
         let at = match self.find(key) {
             Some(at) => at,
             None => {
+                let make = make?;
                 let late = self.admit(key, limit)?;
                 let mut counter = make();
                 counter.incomplete = late;
@@ -418,7 +419,7 @@ mod tests {
         table.work(
             key(n),
             None,
-            || Counter::new(Window::new(0, false)),
+            Some(|| Counter::new(Window::new(0, false))),
             |counter| {
                 counter.events += 1;
                 counter.events

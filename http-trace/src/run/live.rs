@@ -51,7 +51,7 @@ fn cannot_start(why: &str) -> Ended {
 
 async fn trace(config: &Config, stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let mut engine = match Engine::open(config, super::rules(config), WhenFull::Drop, &own) {
+    let mut engine = match Engine::open(config, super::rule_set(config), WhenFull::Drop, &own) {
         Ok(engine) => engine,
         Err(error) => return cannot_start(&error.to_string()),
     };

@@ -20,7 +20,7 @@ const TOLD_LINES: u64 = 10;
 /// Reads `paths` one after the other, or standard input when there are none or for `-`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let mut engine = match Engine::open(config, super::rules(config), WhenFull::Wait, &own) {
+    let mut engine = match Engine::open(config, super::rule_set(config), WhenFull::Wait, &own) {
         Ok(engine) => engine,
         Err(error) => {
             say(&error.to_string());

@@ -54,7 +54,7 @@ struct Told {
 /// Reads captures until their end, until enough is written, or until `stop`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let engine = match Engine::open(config, super::rules(config), WhenFull::Wait, &own) {
+    let engine = match Engine::open(config, super::rule_set(config), WhenFull::Wait, &own) {
         Ok(engine) => engine,
         Err(error) => {
             say(&error.to_string());

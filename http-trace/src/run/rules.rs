@@ -1,0 +1,222 @@
+//! `http-trace rules`: list, check, explain and export. Reads and writes rule files; what it has to
+//! print it hands back.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Ended, say};
+use crate::cli::Rules;
+use crate::detect::detector::window_text;
+use crate::detect::diagnose::Fault;
+use crate::detect::parse::{self, Parsed, Source};
+use crate::detect::rule::{Correlation, Input, Kind, Rule, RuleSet};
+use crate::detect::{builtin, load};
+
+/// Does it; text for standard output is appended to `out`.
+pub fn run(command: &Rules, out: &mut String) -> Ended {
+    match command {
+        Rules::List { paths } => {
+            let (parsed, readable) = parsed(true, paths);
+            told(&parsed);
+            list(&parsed.rules, out);
+            ended(readable && errors(&parsed) == 0)
+        }
+        Rules::Check { paths } => check(paths, out),
+        Rules::Explain { id, paths } => {
+            let (parsed, _) = parsed(true, paths);
+            match parsed.rules.find(id) {
+                Some(number) => {
+                    explain(&parsed.rules, number, out);
+                    Ended::Done
+                }
+                None => {
+                    say(&format!(
+                        "no rule has the id '{id}': 'http-trace rules list' names them"
+                    ));
+                    Ended::CannotStart
+                }
+            }
+        }
+        Rules::Export { folder } => match export(folder) {
+            Ok(()) => Ended::Done,
+            Err(why) => {
+                say(&format!(
+                    "cannot write rules to {}: {why}",
+                    folder.display()
+                ));
+                Ended::CannotStart
+            }
+        },
+        // A run like any other; see the command's main function.
+        Rules::Test { .. } => Ended::CannotStart,
+    }
+}
+
+const fn ended(well: bool) -> Ended {
+    if well { Ended::Done } else { Ended::Lossy }
+}
+
+/// The rules of files, and whether all of them could be read.
+fn parsed(with_built_in: bool, paths: &[PathBuf]) -> (Parsed, bool) {
+    let mut sources: Vec<Source> = Vec::new();
+    if with_built_in {
+        sources.extend(builtin::sources());
+    }
+    let mut readable = true;
+    for path in paths {
+        let (read, unreadable) = load::read(path);
+        sources.extend(read);
+        for error in unreadable {
+            readable = false;
+            say(&error.to_string());
+        }
+    }
+    (parse::parse(&sources, &|_| false), readable)
+}
+
+fn errors(parsed: &Parsed) -> usize {
+    let errors = parsed
+        .diagnostics
+        .iter()
+        .filter(|d| d.fault == Fault::Error);
+    errors.count()
+}
+
+fn told(parsed: &Parsed) {
+    for diagnostic in &parsed.diagnostics {
+        say(&diagnostic.to_string());
+    }
+}
+
+/// Files may refer to built-in rules, so these are there; what they say is not repeated.
+fn check(paths: &[PathBuf], out: &mut String) -> Ended {
+    let (parsed, readable) = parsed(true, paths);
+    for diagnostic in &parsed.diagnostics {
+        let _ = writeln!(out, "{diagnostic}");
+    }
+    let of_files = parsed
+        .rules
+        .rules
+        .iter()
+        .filter(|rule| matches!(rule.origin, crate::detect::rule::Origin::File(_)));
+    let errors = errors(&parsed);
+    let warnings = parsed.diagnostics.len() - errors;
+    let _ = writeln!(
+        out,
+        "{} load, {errors} refused, {warnings} with a warning",
+        crate::summary::counted(of_files.count() as u64, "rule")
+    );
+    ended(readable && errors == 0)
+}
+
+fn list(rules: &RuleSet, out: &mut String) {
+    let widest = rules.rules.iter().map(|rule| rule.id.len()).max();
+    let width = widest.unwrap_or(0).min(40);
+    for correlation in rules.correlations.iter().filter(|c| c.alerts) {
+        let rule = &rules.rules[correlation.rule];
+        let _ = writeln!(
+            out,
+            "{:width$}  {:13}  {:28}  {}",
+            rule.id,
+            rule.severity.level().name(),
+            condition(correlation),
+            rule.title
+        );
+    }
+}
+
+/// `30 distinct cs-uri-stem / 10m`
+fn condition(correlation: &Correlation) -> String {
+    let window = window_text(correlation.window_ns);
+    let least = correlation.threshold();
+    match &correlation.kind {
+        Kind::EventCount if least == 1 => "each".to_owned(),
+        Kind::EventCount => format!("{least} / {window}"),
+        Kind::ValueCount(fields) => {
+            let names: Vec<String> = fields.iter().map(|f| f.name()).collect();
+            format!("{least} distinct {} / {window}", names.join("+"))
+        }
+        Kind::Temporal(_) => format!("together / {window}"),
+        Kind::TemporalOrdered => format!("in order / {window}"),
+        Kind::ValueSum(field) => format!("sum of {} {least} / {window}", field.name()),
+        Kind::ValueAvg(field) => format!("mean of {} {least} / {window}", field.name()),
+        Kind::ValuePercentile(field, p) => {
+            format!("p{p} of {} {least} / {window}", field.name())
+        }
+        Kind::Ratio(percent) => format!("{least} and {percent} % / {window}"),
+        Kind::TimingSplit(factor) => format!("{least} in two modes {factor}× apart / {window}"),
+        Kind::StatusSequence => format!("{least} odd turns / {window}"),
+    }
+}
+
+fn explain(rules: &RuleSet, number: usize, out: &mut String) {
+    let rule = &rules.rules[number];
+    let _ = writeln!(out, "{}  ({})", rule.title, rule.id);
+    let _ = writeln!(out, "\n{}\n", rule.description);
+    let mut line = |name: &str, text: &str| {
+        if !text.is_empty() {
+            let _ = writeln!(out, "{name:12}{text}");
+        }
+    };
+    line(
+        "severity",
+        &format!(
+            "{} ({})",
+            rule.severity.score(),
+            rule.severity.level().name()
+        ),
+    );
+    line("category", rule.category.as_deref().unwrap_or_default());
+    let correlation = rules.correlations.iter().find(|c| c.rule == number);
+    if let Some(correlation) = correlation {
+        line("counts", &condition(correlation));
+        let groups: Vec<&str> = correlation.group_by.iter().map(|g| &*g.name).collect();
+        line("by", &groups.join(", "));
+        let inputs: Vec<String> = correlation
+            .inputs
+            .iter()
+            .map(|input| input_name(rules, *input))
+            .collect();
+        line("of", &inputs.join("; "));
+        let suppress = window_text(rule.suppress_ns);
+        line(
+            "updates",
+            &format!("every {suppress} while it lasts, then once when it ends"),
+        );
+    }
+    line("att&ck", &threat(rule));
+    for reference in &rule.references {
+        line("source", reference);
+    }
+    line("file", &format!("{}:{}", rule.origin, rule.line));
+}
+
+fn input_name(rules: &RuleSet, input: Input) -> String {
+    let number = match input {
+        Input::Detection(at) => rules.detections.get(at).map(|d| d.rule),
+        Input::Correlation(at) => rules.correlations.get(at).map(|c| c.rule),
+    };
+    let rule = number.and_then(|number| rules.rules.get(number));
+    rule.map_or_else(String::new, |rule| {
+        format!("{} ({})", rule.description, rule.id)
+    })
+}
+
+fn threat(rule: &Rule) -> String {
+    let threat = &rule.threat;
+    let all = threat.tactics.iter().chain(&threat.techniques);
+    let all: Vec<&str> = all
+        .chain(&threat.subtechniques)
+        .map(String::as_str)
+        .collect();
+    all.join(" ")
+}
+
+fn export(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, text) in builtin::FILES {
+        fs::write(folder.join(name), text)?;
+    }
+    Ok(())
+}
