@@ -167,14 +167,14 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
         Link::Ethernet => walk::ethernet(&packet, netns),
         Link::Ip => walk::ip(&packet, 0, netns),
     };
-    let (segment, in_tunnel) = match segment {
-        Ok(segment) => (segment, false),
-        Err(Skip::NotTcp) if config.decap != 0 => (no_segment(&packet), true),
+    let segment = match segment {
+        Ok(segment) => segment,
+        Err(Skip::NotTcp) if config.decap != 0 => no_segment(&packet),
         Err(skip) => return count(skip.counter(), 1),
     };
     // A bare acknowledgement: most packets of a download, and nothing to see.
     let control = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
-    if segment.payload_len == 0 && segment.flags & control == 0 && !in_tunnel {
+    if segment.payload_len == 0 && segment.flags & control == 0 {
         return;
     }
     if config.count_skbs != 0 && segment.payload_len > 0 {
@@ -197,8 +197,10 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
         (*slot.0).segment = segment;
         (*slot.0).context = context;
     }
-    if in_tunnel {
-        if packet.decapsulate(slot.1, link == Link::Ethernet, netns) {
+    // Read back from there, since a word more on the stack is one too many.
+    // SAFETY: as above.
+    if unsafe { (&raw const (*slot.0).segment.payload_len).read_volatile() } == IN_TUNNEL {
+        if packet.decapsulate(slot.1, link == Link::Ethernet) {
             count(Counter::Decapsulated, 1);
         } else {
             count(Counter::NotTcp, 1);
@@ -227,6 +229,9 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
     slot.release();
 }
 
+/// The payload length, longer than any, of what stands for a segment in a tunnel.
+const IN_TUNNEL: u32 = u32::MAX;
+
 /// Stands for the segment until the tunnel has been looked into. An `Option` of a segment has bytes
 /// that were never written, which the verifier does not let be moved.
 #[inline(always)]
@@ -242,7 +247,7 @@ fn no_segment(packet: &impl Packet) -> Segment {
         ack: zero,
         flags: zero as u8,
         payload_offset: zero,
-        payload_len: zero,
+        payload_len: IN_TUNNEL,
     }
 }
 

@@ -45,7 +45,7 @@ pub trait Packet: PacketBytes + Copy {
     /// [`http_trace_common::filter::begin`] over the slot.
     fn begin(&self, slot: *mut Slot) -> bool;
     /// Puts the segment in a tunnel's packet into the slot of an index; `false` when there is none.
-    fn decapsulate(&self, index: u32, has_ethernet: bool, netns: u32) -> bool;
+    fn decapsulate(&self, index: u32, has_ethernet: bool) -> bool;
     /// [`Packet::begin`] without framing, over the slot of an index; so the two below.
     #[inline(always)]
     fn plain_begin(&self, _index: u32) -> bool {
@@ -89,8 +89,8 @@ impl PacketBytes for Skb {
 
 impl Packet for Skb {
     #[inline(always)]
-    fn decapsulate(&self, index: u32, has_ethernet: bool, netns: u32) -> bool {
-        decapsulate_skb(self.0, index, has_ethernet.into(), netns) != 0
+    fn decapsulate(&self, index: u32, has_ethernet: bool) -> bool {
+        decapsulate_skb(self.0, index, has_ethernet.into()) != 0
     }
     #[inline(always)]
     fn plain_begin(&self, index: u32) -> bool {
@@ -169,8 +169,8 @@ impl PacketBytes for SocketSkb {
 
 impl Packet for SocketSkb {
     #[inline(always)]
-    fn decapsulate(&self, index: u32, has_ethernet: bool, netns: u32) -> bool {
-        decapsulate_sock(self.0, index, has_ethernet.into(), netns) != 0
+    fn decapsulate(&self, index: u32, has_ethernet: bool) -> bool {
+        decapsulate_sock(self.0, index, has_ethernet.into()) != 0
     }
     #[inline(always)]
     fn plain_begin(&self, index: u32) -> bool {
@@ -236,8 +236,8 @@ impl PacketBytes for Xdp {
 
 impl Packet for Xdp {
     #[inline(always)]
-    fn decapsulate(&self, index: u32, has_ethernet: bool, netns: u32) -> bool {
-        decapsulate_xdp(self.0, index, has_ethernet.into(), netns) != 0
+    fn decapsulate(&self, index: u32, has_ethernet: bool) -> bool {
+        decapsulate_xdp(self.0, index, has_ethernet.into()) != 0
     }
     #[inline(always)]
     fn begin(&self, slot: *mut Slot) -> bool {

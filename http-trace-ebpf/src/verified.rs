@@ -9,13 +9,14 @@ use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use http_trace_common::{
     filter::{self, Block, Scratch},
     flow::FlowKey,
+    record::Hook,
     walk,
 };
 
 use crate::{
     env::{Kernel, write_record},
     maps::{SCRATCH, config, is_own},
-    packet::{Skb, SocketSkb, Xdp},
+    packet::{Packet as _, Skb, SocketSkb, Xdp},
     scratch::Slot,
 };
 
@@ -139,13 +140,17 @@ macro_rules! decapsulate {
             context: *mut $context,
             index: u32,
             has_ethernet: u32,
-            netns: u32,
         ) -> u32 {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let which = config().decap;
-            match walk::decapsulated(&$packet(context), has_ethernet != 0, netns, which) {
+            let (packet, which) = ($packet(context), config().decap);
+            let netns = if slot.context.hook as u8 == Hook::Cgroup as u8 {
+                packet.netns(config().netns)
+            } else {
+                config().netns
+            };
+            match walk::decapsulated(&packet, has_ethernet != 0, netns, which) {
                 Ok(segment) => {
                     slot.segment = segment;
                     1
