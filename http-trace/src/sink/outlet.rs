@@ -55,7 +55,7 @@ pub struct Outlet {
 struct One {
     render: Box<dyn Render>,
     writer: Option<Writer>,
-    /// Events dropped since they were last told, and when that began (event time).
+    /// Events dropped since they were last told, and the earliest time of one of them.
     dropped: Option<(u64, u64)>,
 }
 
@@ -170,7 +170,8 @@ impl Outlet {
             secrets.redact_alert(alert);
         }
         for one in &mut self.outputs {
-            one.write(self.now_ns, &mut self.written, |render, out| {
+            let times = [alert.time_ns, self.now_ns];
+            one.write(times, &mut self.written, |render, out| {
                 render.alert(alert, out);
             });
         }
@@ -250,12 +251,19 @@ impl Outlet {
 
 impl One {
     fn event(&mut self, entry: &Entry<'_>, now_ns: u64, written: &mut Written) {
-        self.write(now_ns, written, |render, out| render.event(entry, out));
+        let event = entry.event;
+        // Whoever looks for a response that is missing knows when it came, or when it was asked for.
+        let first_ns = event
+            .request_start_ns
+            .map_or(event.time_ns, |start| start.min(event.time_ns));
+        self.write([first_ns, now_ns], written, |render, out| {
+            render.event(entry, out)
+        });
     }
 
     fn write(
         &mut self,
-        now_ns: u64,
+        [first_ns, now_ns]: [u64; 2],
         written: &mut Written,
         with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
     ) {
@@ -264,8 +272,9 @@ impl One {
         match writer.write(|out| with(&mut *self.render, out)) {
             Ok(true) => {}
             Ok(false) => {
-                let (count, _) = self.dropped.get_or_insert((0, now_ns));
+                let (count, since_ns) = self.dropped.get_or_insert((0, first_ns));
                 *count += 1;
+                *since_ns = first_ns.min(*since_ns);
             }
             Err(broken) => self.broke(broken, written),
         }
@@ -417,20 +426,23 @@ mod tests {
             event: &event,
             user: None,
         };
-        for now_ns in 1..=200 {
+        let now_ns = testing::TIME_NS + 2_000_000_000;
+        for _ in 1..=200 {
             one.event(&entry, now_ns, &mut written);
         }
         let (dropped, since_ns) = one.dropped.expect("the queue is full");
-        assert!(dropped > 0 && since_ns > 1);
+        // The loss covers the time of what is missing, not of its being dropped.
+        assert!(dropped > 0);
+        assert_eq!(Some(since_ns), event.request_start_ns);
         assert!(!written.is_lossy(), "told only once it is in the stream");
         drop(release);
         let begin = std::time::Instant::now();
         while one.dropped.is_some() {
             assert!(begin.elapsed() < std::time::Duration::from_secs(10));
             std::thread::sleep(std::time::Duration::from_millis(1));
-            one.tell_dropped(300, &mut written);
+            one.tell_dropped(now_ns, &mut written);
         }
-        one.event(&entry, 301, &mut written);
+        one.event(&entry, now_ns, &mut written);
         assert_eq!(one.writer.take().expect("open").close(), Ok(0));
         assert_eq!(
             written.lost.get(&("output_queue", "events")),

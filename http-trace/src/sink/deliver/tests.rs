@@ -154,29 +154,15 @@ fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
     let told = hanging.close_within(Duration::from_millis(10));
     assert_eq!((told.delivered, told.lost), (0, count));
 
-    let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let refusing = start(&format!(
-        "http://{}/",
-        listener.local_addr().expect("an address")
-    ));
-    let (told, _) = std::thread::scope(|scope| {
-        let server = scope.spawn(|| {
-            loop {
-                // The connections of the first half lie before it.
-                let (mut stream, _) = listener.accept().expect("a connection");
-                let mut bytes = [0; 4096];
-                let read = stream.read(&mut bytes).unwrap_or(0);
-                if stream.write_all(answer.as_bytes()).is_ok()
-                    && bytes[..read].ends_with(b"\"last\"}")
-                {
-                    break;
-                }
-            }
-        });
-        refusing.send(notice("last"));
-        let told = refusing.close_within(LONG);
-        (told, server.join())
-    });
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let refusing = start(&url);
+    refusing.send(notice("last"));
+    request(
+        &listener,
+        "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    let told = refusing.close_within(LONG);
     assert_eq!((told.delivered, told.lost), (0, 1));
     assert_eq!(told.failure.as_deref(), Some("answered 403 Forbidden"));
 }
