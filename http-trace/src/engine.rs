@@ -8,7 +8,7 @@ use http_trace_common::record::{Record, RecordHeader};
 
 use crate::config::{Config, Emit, Source};
 use crate::detect::rule::RuleSet;
-use crate::detect::{DetectStats, Detected, Detector, Settings};
+use crate::detect::{DetectStats, Detected, Detector, Reloaded, Settings};
 use crate::enrich::proxy::Trusted;
 use crate::event::{HttpEvent, Output};
 use crate::own::OwnSockets;
@@ -138,6 +138,13 @@ impl Engine {
         self.detector
             .tick(now_ns, &mut |detected| put(outlet, detected));
         self.next()
+    }
+
+    /// Sets other rules to work; what is counted under a definition that is the same goes on.
+    pub fn reload(&mut self, rules: RuleSet) -> Reloaded {
+        let outlet = &mut self.outlet;
+        self.detector
+            .reload(rules, &mut |detected| put(outlet, detected))
     }
 
     fn next(&self) -> Next {

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             return ExitCode::from(Ended::CannotStart.status());
         }
     };
-    let stop = Stop::default();
+    let mut stop = Stop::default();
     if let Err(error) = stop.on_signals() {
         run::say(&format!("cannot handle signals: {error}"));
         return ExitCode::from(Ended::CannotStart.status());

@@ -10,6 +10,7 @@ use crate::detect::diagnose::Fault;
 use crate::detect::rule::RuleSet;
 use crate::detect::{builtin, load, parse};
 use crate::engine::Engine;
+use crate::summary::counted;
 
 #[cfg(feature = "live")]
 mod live;
@@ -42,34 +43,60 @@ impl Ended {
     }
 }
 
-/// A request to stop, shared with the handler of signals.
+/// Requests to stop and to read the rules again, shared with the handler of signals.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    stop: Arc<AtomicBool>,
+    hung_up: Arc<AtomicBool>,
+    /// Whether there was a terminal at the start whose loss ends the run.
+    had_terminal: bool,
+}
 
 impl Stop {
     /// Asks to stop, writing what has been read.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
     }
 
     /// Whether that was asked.
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed)
     }
 
-    /// Stops on SIGINT and SIGTERM; the second of them ends the process at once.
+    /// Stops on SIGINT and SIGTERM; the second of them ends the process at once. SIGHUP asks for
+    /// the rules to be read again, or to stop if it comes since the terminal is gone.
     ///
     /// # Errors
     /// When a handler cannot be installed.
-    pub fn on_signals(&self) -> std::io::Result<()> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
+    pub fn on_signals(&mut self) -> std::io::Result<()> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         for signal in [SIGINT, SIGTERM] {
-            let flag = &self.0;
+            let flag = &self.stop;
             signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, flag.clone())?;
             signal_hook::flag::register(signal, flag.clone())?;
         }
+        self.had_terminal = has_terminal();
+        signal_hook::flag::register(SIGHUP, self.hung_up.clone())?;
         Ok(())
     }
+
+    /// Whether the rules are to be read again; true once for each time that was asked.
+    fn wants_reload(&self) -> bool {
+        // Mostly false: looked at without a write.
+        if !self.hung_up.load(Ordering::Relaxed) || !self.hung_up.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        if self.had_terminal && !has_terminal() {
+            self.request();
+            return false;
+        }
+        true
+    }
+}
+
+/// Whether the process has a controlling terminal that is still there (tty(4)).
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// Says something of the run on standard error.
@@ -121,6 +148,31 @@ fn rule_set(config: &Config) -> RuleSet {
         }
     }
     parsed.rules
+}
+
+/// Reads the rules again if that was asked for, and says what became of them.
+fn reload_if_asked(config: &Config, engine: &mut Engine, stop: &Stop) {
+    if !stop.wants_reload() {
+        return;
+    }
+    let reloaded = engine.reload(rule_set(config));
+    if config.quiet {
+        return;
+    }
+    let mut line = format!(
+        "rules read again: {} at work, {} of them as before, {} anew, {} gone or changed",
+        reloaded.rules,
+        reloaded.kept,
+        reloaded.rules - reloaded.kept,
+        reloaded.gone,
+    );
+    if reloaded.ended > 0 {
+        line.push_str(&format!(
+            " ({} ended)",
+            counted(reloaded.ended as u64, "alert")
+        ));
+    }
+    say(&line);
 }
 
 /// The start line: where packets come from and what is limited.

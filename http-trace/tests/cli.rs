@@ -342,7 +342,7 @@ fn completions_manual_and_schema() {
 
 /// Starts reading standard input and feeds it the beginning of a capture.
 fn reading_stdin(arguments: &[&str], bytes: &[u8]) -> (Child, std::process::ChildStdin) {
-    let mut child = http_trace(&["-r", "-", "-o", "json"])
+    let mut child = http_trace(&["-r", "-", "-o", "json", "--no-builtin-rules"])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -363,7 +363,8 @@ fn beginning_of_a_capture() -> (Vec<u8>, usize) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("beginning.pcap");
     std::fs::write(&file, &bytes).unwrap();
-    let out = run(&["-r", file.to_str().unwrap(), "-o", "json"]).out;
+    let file = file.to_str().unwrap();
+    let out = run(&["-r", file, "-o", "json", "--no-builtin-rules"]).out;
     let events = records(&out);
     let complete = |event: &Value| event["http_trace"]["complete"] == true;
     assert!(events.len() >= 2 && events.iter().all(complete), "{out}");
@@ -493,5 +494,59 @@ fn the_kernel_filter_in_front_gives_the_same_events() {
         for (plain, filtered) in plain.iter().zip(&filtered) {
             assert_eq!(plain, filtered, "{name}");
         }
+    }
+}
+
+/// Rules that raise an alert at the first response of any status, and one file that is broken.
+#[cfg(unix)]
+#[test]
+fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
+    let rule = |name: &str, status: u16| {
+        format!(
+            "title: {name}\nname: {name}\nlogsource: {{category: webserver}}\n\
+             detection: {{s: {{sc-status: {status}}}, condition: s}}\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("stays.yml", &rule("stays", 404));
+    put("goes.yml", &rule("goes", 200));
+    let (bytes, events) = beginning_of_a_capture();
+    let rules = folder.path().to_str().unwrap();
+    let arguments = ["--rules", rules];
+    let (mut child, stdin) = reading_stdin(&arguments, &bytes);
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&out.next().unwrap().unwrap()).unwrap() };
+    let mut responses = 0;
+    while responses < events {
+        responses += usize::from(next()["event"]["kind"] != "alert");
+    }
+    std::fs::remove_file(folder.path().join("goes.yml")).unwrap();
+    put("broken.yml", "title: broken\ndetection: {s: [");
+    put("new.yml", &rule("new", 500));
+    let kill = Command::new("kill")
+        .args(["-HUP", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(kill.success());
+    // While the pipe is silent: the rule that is gone ends its alert, that which stays does not.
+    let ended = loop {
+        let record = next();
+        if record["http_trace"]["alert"]["state"] == "ended" {
+            break record;
+        }
+    };
+    assert_eq!(ended["rule"]["id"], "goes");
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(1), "the pipe is cut");
+    let mut err = String::new();
+    let mut from = child.stderr.take().unwrap();
+    from.read_to_string(&mut err).unwrap();
+    let said = "rules read again: 2 at work, 1 of them as before, 1 anew, 1 gone or changed (1 alert ended)";
+    assert!(err.contains(said), "{err}");
+    assert!(err.contains("broken.yml"), "{err}");
+    for line in out {
+        let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_ne!(record["http_trace"]["alert"]["state"], "opened", "{record}");
     }
 }

@@ -328,6 +328,7 @@ fn contains_any(values: &[SigmaValue], m: &Modifiers) -> Option<TextTest> {
             TextTest::ContainsAny(Box::new(Many {
                 automaton,
                 texts: literals,
+                fold: m.fold,
             }))
         })
 }
@@ -379,15 +380,23 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
     }
     if m.regex {
         let (ignore_case, multi_line, dot_all) = m.regex_flags;
-        let pattern = match value {
-            SigmaValue::String(text) => text.original.clone(),
-            other => other.to_string(),
-        };
+        // Flags are written into the pattern, so that it alone says what it matches.
+        let mut pattern = String::new();
+        for (flag, set) in [
+            ("(?i)", ignore_case),
+            ("(?m)", multi_line),
+            ("(?s)", dot_all),
+        ] {
+            if set {
+                pattern.push_str(flag);
+            }
+        }
+        match value {
+            SigmaValue::String(text) => pattern.push_str(&text.original),
+            other => pattern.push_str(&other.to_string()),
+        }
         let regex = RegexBuilder::new(&pattern)
             .unicode(false)
-            .case_insensitive(ignore_case)
-            .multi_line(multi_line)
-            .dot_matches_new_line(dot_all)
             .size_limit(REGEX_BYTES)
             .dfa_size_limit(REGEX_BYTES)
             .build();

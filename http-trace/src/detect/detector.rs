@@ -2,6 +2,8 @@
 //! without I/O and without a clock but event time. An event that matches nothing costs no
 //! allocation.
 
+mod reload;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
@@ -11,6 +13,7 @@ use super::alert::{Active, Alert, Entity, Piece, Shown, State};
 use super::count::{self, Counted, Hashes, Hit};
 use super::evidence::Evidence;
 use super::field::{Field, View};
+use super::fingerprint::fingerprints;
 use super::matcher::Expr;
 use super::prefilter::Prefilter;
 use super::rule::{Correlation, Detection, Input, Kind, Rule, RuleSet, Severity};
@@ -19,6 +22,8 @@ use super::table::{Counter, Key, Table, Turnover};
 use super::time::Clock;
 use super::window::{CELLS, bucket_ns};
 use crate::event::HttpEvent;
+
+pub use reload::Reloaded;
 
 /// Keys that are looked at for being over with each event that matches, and with each tick.
 const SWEEP_EVENT: usize = 2;
@@ -85,11 +90,13 @@ struct Core {
     detections: Vec<Detection>,
     correlations: Vec<Correlation>,
     guards: Vec<Option<Expr>>,
+    fingerprints: Vec<u64>,
     prefilter: Prefilter,
     /// For each detection, and for each correlation, which correlations it feeds, as which input.
     fed_by_detection: Vec<Vec<(usize, u32)>>,
     fed_by_correlation: Vec<Vec<(usize, u32)>>,
     wants_uri: bool,
+    settings: Settings,
     hashes: Hashes,
     table: Table,
     /// When open alerts may be over.
@@ -191,6 +198,8 @@ impl Core {
         }
         let number = set.correlations.len();
         Core {
+            fingerprints: fingerprints(&set),
+            settings,
             prefilter,
             fed_by_detection,
             fed_by_correlation,

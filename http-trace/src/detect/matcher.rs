@@ -1,6 +1,7 @@
 //! Whether an event matches a detection: the compiled condition and its tests. Allocates nothing
 //! for fields that are on the wire as they are; never panics, whatever the bytes.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use aho_corasick::AhoCorasick;
@@ -107,12 +108,23 @@ pub struct Literal {
 }
 
 /// Many texts, looked for at once.
-#[derive(Debug)]
 pub struct Many {
     /// Finds them.
     pub automaton: AhoCorasick,
     /// The texts.
     pub texts: Vec<String>,
+    /// Whether ASCII letters match in either case.
+    pub fold: bool,
+}
+
+impl fmt::Debug for Many {
+    /// What is looked for, not how: [`super::fingerprint`] is made of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Many")
+            .field("texts", &self.texts)
+            .field("fold", &self.fold)
+            .finish()
+    }
 }
 
 /// A pattern with `*` (anything) and `?` (one byte).

@@ -12,6 +12,7 @@
 //! - [`count`] counts in a [`window`] and with [`distinct`] values, under a key of the one bounded
 //!   [`table`] ([`sketch`] decides who comes into a full one).
 //!   [`native`] holds what Sigma cannot say.
+//! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
 //! - [`evidence`] and [`summary`] become an [`alert`]. [`Detector`] drives it all.
 
 pub mod alert;
@@ -25,6 +26,7 @@ pub mod diagnose;
 pub mod distinct;
 pub mod evidence;
 pub mod field;
+pub mod fingerprint;
 pub mod load;
 pub mod matcher;
 pub mod meta;
@@ -41,4 +43,4 @@ pub mod window;
 #[cfg(test)]
 mod tests;
 
-pub use detector::{DetectStats, Detected, Detector, Settings};
+pub use detector::{DetectStats, Detected, Detector, Reloaded, Settings};

@@ -288,21 +288,9 @@ impl Table {
                 }
             }
         };
-        let hash = key.index_hash();
-        let chunks = &self.chunks;
-        if let Some(shard) = self.index.get_mut((hash >> 48) as usize % SHARDS) {
-            shard.insert_unique(hash, at, |at| {
-                chunks
-                    .get(*at as usize / CHUNK)
-                    .and_then(|chunk| chunk.get(*at as usize % CHUNK))
-                    .map_or(0, |slot| slot.key.index_hash())
-            });
-        }
+        self.index(key, at);
         self.keys += 1;
         self.bytes += size_of::<Slot>() + INDEX_BYTES + bytes as usize;
-        if let Some(count) = self.of_rule.get_mut(usize::from(key.correlation)) {
-            *count += 1;
-        }
         self.link(at);
         at
     }
@@ -387,6 +375,55 @@ impl Table {
         }
     }
 
+    /// Gives correlations other numbers; keys of those that get none are forgotten. No two may get
+    /// the same.
+    pub fn renumber(&mut self, number: impl Fn(u16) -> Option<u16>) {
+        let slots = self.chunks.iter().map(Vec::len).sum::<usize>() as u32;
+        for at in 0..slots {
+            let used = |slot: &&Slot| slot.counter.is_some();
+            let key = self.slot(at).filter(used).map(|slot| slot.key);
+            if key.is_some_and(|key| number(key.correlation).is_none()) {
+                self.remove_at(at);
+            }
+        }
+        for shard in &mut self.index {
+            shard.clear();
+        }
+        self.of_rule.clear();
+        for at in 0..slots {
+            let used = |slot: &&mut Slot| slot.counter.is_some();
+            let Some(slot) = self.slot_mut(at).filter(used) else {
+                continue;
+            };
+            if let Some(number) = number(slot.key.correlation) {
+                slot.key.correlation = number;
+                let key = slot.key;
+                self.index(key, at);
+            }
+        }
+    }
+
+    /// Makes a key findable at its slot.
+    fn index(&mut self, key: Key, at: u32) {
+        let hash = key.index_hash();
+        let chunks = &self.chunks;
+        if let Some(shard) = self.index.get_mut((hash >> 48) as usize % SHARDS) {
+            shard.insert_unique(hash, at, |at| {
+                chunks
+                    .get(*at as usize / CHUNK)
+                    .and_then(|chunk| chunk.get(*at as usize % CHUNK))
+                    .map_or(0, |slot| slot.key.index_hash())
+            });
+        }
+        let number = usize::from(key.correlation);
+        if self.of_rule.len() <= number {
+            self.of_rule.resize(number + 1, 0);
+        }
+        if let Some(count) = self.of_rule.get_mut(number) {
+            *count += 1;
+        }
+    }
+
     /// Looks at a few keys, in turn, and forgets those of which `is_over` says that nothing of
     /// them is in their window any more.
     pub fn sweep(&mut self, few: usize, is_over: impl Fn(Key, &Counter) -> bool) {
@@ -457,6 +494,34 @@ mod tests {
         }
         assert!(counted >= 100 - u64::from(ADMIT_AFTER), "{counted}");
         assert!(table.get_mut(key(u64::MAX)).is_some_and(|c| c.incomplete));
+    }
+
+    #[test]
+    fn renumbering_keeps_what_is_counted_and_forgets_the_rest() {
+        let of = |correlation: u16, n: u64| Key {
+            correlation,
+            ..key(n)
+        };
+        let mut table = Table::new(1 << 20);
+        let mut see = |key: Key, by: u64| {
+            let make = || Counter::new(Window::new(0, false));
+            table.work(key, None, Some(make), |c| c.events += by);
+        };
+        for n in 0..300 {
+            see(of((n % 3) as u16, n), n);
+        }
+        // 0 is gone, 1 and 2 change places.
+        table.renumber(|number| (number != 0).then(|| 3 - number));
+        assert_eq!(table.len(), 200);
+        for n in 0..300 {
+            let events = |t: &mut Table, number| t.get_mut(of(number, n)).map(|c| c.events);
+            for number in 0..3 {
+                let expected = (n % 3 != 0 && number == 3 - (n % 3) as u16).then_some(n);
+                assert_eq!(events(&mut table, number), expected, "{n} {number}");
+            }
+        }
+        table.renumber(|_| None);
+        assert_eq!((table.len(), table.bytes()), (0, 0));
     }
 
     #[test]

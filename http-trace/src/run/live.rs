@@ -97,6 +97,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         if work(&mut probe, &mut engine) == Next::Stop {
             break;
         }
+        super::reload_if_asked(config, &mut engine, stop);
         let now = Instant::now();
         if now >= next_upkeep {
             next_upkeep = now + UPKEEP_EVERY;

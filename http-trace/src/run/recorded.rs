@@ -50,6 +50,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         };
         let mut events = Recorded::new(input);
         for event in events.by_ref() {
+            super::reload_if_asked(config, &mut engine, stop);
             let next = match event {
                 Ok(event) => engine.event(Box::new(event)),
                 Err(error) => {

@@ -82,11 +82,11 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         // Reading blocks, and a signal or a deadline must not wait for the next packet.
         let (sender, finished) = mpsc::channel();
         let (of_thread, paths) = (Arc::clone(&shared), paths.to_vec());
-        let (config, stop_too) = (config.clone(), stop.clone());
+        let (config_too, stop_too) = (config.clone(), stop.clone());
         std::thread::spawn(move || {
-            let _ = sender.send(read(&config, &paths, &of_thread, &stop_too));
+            let _ = sender.send(read(&config_too, &paths, &of_thread, &stop_too));
         });
-        mind_the_clock(&shared, &finished, stop)
+        mind_the_clock(config, &shared, &finished, stop)
     } else {
         read(config, paths, &shared, stop)
     };
@@ -102,7 +102,12 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 
 /// Waits for the reading thread. While the pipe is silent, event time goes on with the clock of
 /// this host; on a signal the engine is taken from under it.
-fn mind_the_clock(shared: &Mutex<Shared>, finished: &mpsc::Receiver<Told>, stop: &Stop) -> Told {
+fn mind_the_clock(
+    config: &Config,
+    shared: &Mutex<Shared>,
+    finished: &mpsc::Receiver<Told>,
+    stop: &Stop,
+) -> Told {
     loop {
         match finished.recv_timeout(SILENCE / 2) {
             Ok(told) => return told,
@@ -120,6 +125,9 @@ fn mind_the_clock(shared: &Mutex<Shared>, finished: &mpsc::Receiver<Told>, stop:
             return finished.recv_timeout(SILENCE).unwrap_or_default();
         }
         let mut shared = lock(shared);
+        if let Some(engine) = shared.engine.as_mut() {
+            super::reload_if_asked(config, engine, stop);
+        }
         let Some((time_ns, came)) = shared.last else {
             continue;
         };
@@ -168,6 +176,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         let Some(engine) = shared.engine.as_mut() else {
             break;
         };
+        super::reload_if_asked(config, engine, stop);
         named.name(header, &replay, engine);
         let next = match &mut filter {
             None => engine.push(&record),
