@@ -14,9 +14,6 @@ use http_trace_tests::eval::table::{Attack, Benign, Table};
 use http_trace_tests::eval::{Load, fill, run};
 use http_trace_tests::need::{self, program};
 
-/// Frames that a recorded capture holds at most.
-const FRAMES: u32 = 1500;
-
 #[derive(Debug, Parser)]
 struct Options {
     /// Run only these (names of the table).
@@ -115,13 +112,13 @@ fn run_attack(attack: &Attack, table: &Table, record: Option<&Path>) -> Result<V
             continue;
         }
         eprintln!("{} ({agent} user agent): {name}", attack.name);
-        let file = record.filter(|_| agent == "browser" || !can_change);
+        let file = record.filter(|_| attack.frames > 0 && (agent == "browser" || !can_change));
         let file = file.map(|folder| folder.join(format!("{}.pcap.gz", attack.name)));
         let heard = run(
             Load::Command(&fill(&command, &table.browser)),
             Duration::from_secs(attack.seconds),
             &[],
-            file.as_deref().map(|file| (file, FRAMES)),
+            file.as_deref().map(|file| (file, attack.frames)),
         )?;
         rows.push(judge_attack(attack, agent, table, &heard));
     }
@@ -199,12 +196,13 @@ fn run_benign(load: &Benign, table: &Table, record: Option<&Path>) -> Result<Vec
         .scene
         .as_deref()
         .map_or(Load::Command(&command), Load::Scene);
-    let file = record.map(|folder| folder.join(format!("{}.pcap.gz", load.name)));
+    let file = record.filter(|_| load.frames > 0);
+    let file = file.map(|folder| folder.join(format!("{}.pcap.gz", load.name)));
     let heard = run(
         what,
         Duration::from_secs(load.seconds),
         &load.options,
-        file.as_deref().map(|file| (file, FRAMES)),
+        file.as_deref().map(|file| (file, load.frames)),
     )?;
     let mut wrong = Vec::new();
     for rule in heard.raised() {

@@ -195,8 +195,12 @@ fn nat(pair: &Pair) -> Result<()> {
     many_addresses(pair)?;
     nft(
         &pair.client,
-        "table ip translations { chain after { type nat hook postrouting priority srcnat; \
-         ip saddr 10.88.0.0/16 oifname veth0 masquerade } }",
+        "table ip translations {
+            chain after {
+                type nat hook postrouting priority srcnat
+                ip saddr 10.88.0.0/16 oifname veth0 masquerade
+            }
+        }",
     )?;
     people(pair, server(), 50)
 }

@@ -61,6 +61,9 @@ pub struct Attack {
     pub blind: Option<String>,
     /// Instead of the table's.
     pub within_requests: Option<usize>,
+    /// Frames to record, at most.
+    #[serde(default = "frames")]
+    pub frames: u32,
     /// The longest it may run.
     pub seconds: u64,
 }
@@ -92,30 +95,22 @@ pub struct Benign {
     /// Whether those have to fire.
     #[serde(default)]
     pub must: bool,
+    /// Frames to record, at most.
+    #[serde(default = "frames")]
+    pub frames: u32,
     /// The longest it may run.
     pub seconds: u64,
+}
+
+/// Frames that show what most rules look for.
+const fn frames() -> u32 {
+    400
 }
 
 impl Table {
     /// The table as it was compiled in.
     pub fn read() -> Result<Self> {
         toml::from_str(TEXT).context("tests/detect/tools.toml")
-    }
-
-    /// The Debian packages that the runs need, and the program that shows each to be there.
-    pub fn packages(&self) -> Vec<(&str, &str)> {
-        let attacks = self.attack.iter().filter_map(|attack| {
-            let program = attack.command.first()?;
-            Some((attack.package.as_deref()?, program.as_str()))
-        });
-        let benign = self.benign.iter().filter_map(|load| {
-            let package = load.package.as_deref()?;
-            Some((package, load.program.as_deref().unwrap_or(package)))
-        });
-        let mut all: Vec<_> = attacks.chain(benign).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
     }
 }
 

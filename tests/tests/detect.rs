@@ -1,0 +1,78 @@
+//! Captures of scanners and of honest loads, recorded by `detect_eval --record`, raise the alerts
+//! that `captures/detect/labels.toml` says and no others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use http_trace_tests::agent::replay;
+use http_trace_tests::eval::heard::Heard;
+use serde::Deserialize;
+
+/// What is said of one capture.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Label {
+    /// Rules that raise an alert above informational, all of them.
+    raises: BTreeSet<String>,
+    /// Rules that raise an informational one, at least.
+    #[serde(default)]
+    informs: BTreeSet<String>,
+    /// Where `raises` has something: distinct requests up to the first of them, at most.
+    #[serde(default)]
+    within: usize,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/detect")
+}
+
+fn labels() -> BTreeMap<String, Label> {
+    let text = std::fs::read_to_string(folder().join("labels.toml")).expect("labels.toml");
+    toml::from_str(&text).expect("labels.toml")
+}
+
+#[test]
+fn every_capture_has_a_label() {
+    let files = std::fs::read_dir(folder()).expect("the folder");
+    let names = files.map(|file| file.expect("an entry").file_name());
+    let names: BTreeSet<String> = names
+        .filter_map(|name| name.to_str()?.strip_suffix(".pcap.gz").map(str::to_owned))
+        .collect();
+    let labels: BTreeSet<String> = labels().into_keys().collect();
+    assert_eq!(names, labels);
+}
+
+#[test]
+fn labelled_captures_raise_what_they_should() {
+    hold(&[]);
+}
+
+#[test]
+fn and_so_they_do_behind_the_kernels_filter() {
+    hold(&["--kernel-filter"]);
+}
+
+fn hold(options: &[&str]) {
+    let mut wrong = Vec::new();
+    for (name, label) in labels() {
+        let file = folder().join(format!("{name}.pcap.gz"));
+        let (report, _) = replay(&[&file], options).expect("replay");
+        assert!(!report.responses.is_empty(), "{name} holds no response");
+        let heard = Heard::of(&report).expect("alerts that can be read");
+        let raised: BTreeSet<String> = heard.raised().into_iter().map(str::to_owned).collect();
+        if raised != label.raises {
+            wrong.push(format!("{name} raised {raised:?}, not {:?}", label.raises));
+        }
+        let informed = heard.alerts.iter().filter(|alert| alert.severity == 0);
+        let informed: BTreeSet<String> = informed.map(|alert| alert.rule.clone()).collect();
+        if !informed.is_superset(&label.informs) {
+            wrong.push(format!("{name} told {informed:?}, not all of {:?}", label.informs));
+        }
+        let first = heard.alerts.iter().filter(|alert| alert.severity > 0);
+        let first = first.map(|alert| alert.distinct).min().unwrap_or(0);
+        if first > label.within {
+            wrong.push(format!("{name} raised its first alert after {first} requests"));
+        }
+    }
+    assert!(wrong.is_empty(), "{options:?}:\n{}", wrong.join("\n"));
+}
