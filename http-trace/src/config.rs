@@ -2,6 +2,7 @@
 //! value may mean wrong ends here, with an error that names where it was given and what would be
 //! right; later stages need not check again. Opens the configuration file and nothing else.
 
+mod detect;
 mod option;
 pub mod source;
 pub mod value;
@@ -16,6 +17,7 @@ use http_trace_common::record::Hook;
 
 use crate::cli::Cli;
 use crate::detect::rule::Level;
+use crate::detect::tune::Tuning;
 use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
@@ -156,6 +158,8 @@ pub struct Detect {
     pub fail_on: Option<Level>,
     /// Where alerts go beside the outputs.
     pub alerts_to: Vec<Target>,
+    /// What the file changes of rules.
+    pub tuning: Tuning,
     /// The most bytes for what is counted.
     pub memory: usize,
 }
@@ -328,6 +332,7 @@ impl Config {
                     Level::named(t).ok_or("info, low, medium, high or critical")
                 })?,
                 alerts_to: s.all("alerts-to", str::parse)?,
+                tuning: sources.tuning.clone(),
                 memory: s.one("detect-memory", value::bytes)?.unwrap_or(64 << 20),
             },
             limits: Limits {

@@ -140,12 +140,20 @@ fn rule_set(config: &Config) -> RuleSet {
             say(&error.to_string());
         }
     }
+    let tuning = &config.detect.tuning;
+    tuning.extend(&mut sources);
     let disabled = |id: &str| config.detect.disabled.iter().any(|d| d == id);
-    let parsed = parse::parse(&sources, &disabled);
+    let mut parsed = parse::parse(&sources, &disabled);
     for diagnostic in &parsed.diagnostics {
         if diagnostic.fault == Fault::Error || !config.quiet {
             say(&diagnostic.to_string());
         }
+    }
+    for id in tuning.apply(&mut parsed.rules) {
+        say(&format!(
+            "the configuration changes the rule '{id}', which is not loaded: 'http-trace rules list' \
+             tells the ids"
+        ));
     }
     parsed.rules
 }

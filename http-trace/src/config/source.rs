@@ -6,7 +6,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Error;
+use super::{Error, detect};
+use crate::detect::tune::Tuning;
 
 /// How the text of a key is cut into values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +144,8 @@ pub struct Given {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     given: BTreeMap<&'static str, Given>,
+    /// What the file's table `[detect]` says.
+    pub tuning: Tuning,
 }
 
 impl Sources {
@@ -198,6 +201,10 @@ impl Sources {
         })?;
         let path: Arc<Path> = path.into();
         for (name, value) in &table {
+            if let ("detect", toml::Value::Table(table)) = (name.as_str(), value) {
+                self.tuning = detect::read(table, &path.display().to_string())?;
+                continue;
+            }
             let wanted = name.replace('_', "-");
             let Some(key) = KEYS.iter().find(|k| k.name == wanted) else {
                 let near = nearest(&wanted).map_or_else(

@@ -13,6 +13,7 @@
 //!   [`table`] ([`sketch`] decides who comes into a full one).
 //!   [`native`] holds what Sigma cannot say.
 //! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
+//! - [`tune`] is what a configuration changes of rules without copying them.
 //! - [`evidence`] and [`summary`] become an [`alert`]. [`Detector`] drives it all.
 
 pub mod alert;
@@ -38,6 +39,7 @@ pub mod sketch;
 pub mod summary;
 pub mod table;
 pub mod time;
+pub mod tune;
 pub mod window;
 
 #[cfg(test)]
