@@ -28,6 +28,8 @@ pub struct FilterConfig {
     pub count_skbs: u32,
     /// Tunnels to look into: bits of [`decap`].
     pub decap: u32,
+    /// Which responses' bodies ship how far.
+    pub snippet: Snippet,
 }
 
 /// Bits of [`FilterConfig::decap`].
@@ -36,6 +38,45 @@ pub mod decap {
     pub const VXLAN: u32 = 1 << 0;
     /// IPv4 and IPv6 within IPv4 and IPv6 (RFC 2003, 2473, 4213).
     pub const IPIP: u32 = 1 << 1;
+}
+
+/// The first bytes of bodies that are wanted, by status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Snippet {
+    /// How many, up to [`MAX_SNIPPET`]; 0 for none.
+    pub bytes: u32,
+    /// One bit for each status code of which they are wanted.
+    pub statuses: [u32; 32],
+}
+
+/// The most bytes of a body that are wanted.
+pub const MAX_SNIPPET: u32 = 4096;
+
+impl Snippet {
+    /// Of no body.
+    pub const NONE: Snippet = Snippet {
+        bytes: 0,
+        statuses: [0; 32],
+    };
+
+    /// Wants the bodies of a status code too.
+    pub fn add(&mut self, status: u16) {
+        if let Some(word) = self.statuses.get_mut(usize::from(status >> 5)) {
+            *word |= 1 << (status & 31);
+        }
+    }
+
+    /// How many bytes of the body of a response with `status` are wanted.
+    #[inline(always)]
+    pub const fn of(&self, status: u32) -> u32 {
+        let word = self.statuses[(status >> 5 & 31) as usize];
+        if word >> (status & 31) & 1 != 0 {
+            self.bytes
+        } else {
+            0
+        }
+    }
 }
 
 /// The most port ranges a configuration holds.
@@ -64,5 +105,6 @@ impl FilterConfig {
         steps: 3000,
         count_skbs: 0,
         decap: 0,
+        snippet: Snippet::NONE,
     };
 }

@@ -13,11 +13,11 @@ use http_trace_common::{
 
 use crate::{
     insn::{add, compare_exchange, fetch_add, mask},
-    maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, count, is_own, this_cpu},
+    maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, config, count, is_own, this_cpu},
     packet::Packet,
     verified::{
         plain_ends_request_line, verified_find_lf, verified_frame_step, verified_is_own,
-        verified_prepare_record, verified_write_record,
+        verified_prepare_record, verified_take_body, verified_write_record,
     },
 };
 
@@ -118,6 +118,22 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
         } else {
             is_own(&key.a, key.a_port) || is_own(&key.b, key.b_port)
         }
+    }
+
+    #[inline(always)]
+    fn take_body(&mut self, s: &mut Scratch) -> bool {
+        verified_take_body(s);
+        true
+    }
+
+    #[inline(always)]
+    fn ships_bodies(&self) -> bool {
+        config().snippet.bytes != 0
+    }
+
+    #[inline(always)]
+    fn body_bytes(&self, status: u32) -> u32 {
+        config().snippet.of(status)
     }
 
     #[inline(always)]

@@ -31,6 +31,17 @@ pub extern "C" fn verified_frame_step(scratch: *mut Scratch) -> u32 {
     0
 }
 
+/// The first bytes of a body that are wanted.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_take_body(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as above.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        filter::take_body(scratch);
+    }
+    0
+}
+
 /// Where a line ends: bytes up to there, and 1 in the upper half when it does.
 #[unsafe(no_mangle)]
 #[inline(never)]

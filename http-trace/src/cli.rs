@@ -1,6 +1,7 @@
 //! What was typed. Everything stays text here; [`crate::config`] decides what it means, so that
 //! the command line, the environment and the file are judged by the same code.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
@@ -85,7 +86,7 @@ pub enum Rules {
         path: PathBuf,
         /// Captures
         #[arg(short, long, value_name = "FILE", num_args = 1.., required = true)]
-        read: Vec<String>,
+        read: Vec<OsString>,
     },
     /// Write the built-in rules into a folder, to copy from
     Export {
@@ -101,7 +102,7 @@ pub enum Rules {
 pub struct Options {
     /// Read captures instead of tracing: pcap, pcapng, .gz or .zst of either, folders, - for stdin
     #[arg(short, long, value_name = "FILE", num_args = 1.., help_heading = "Source")]
-    pub read: Vec<String>,
+    pub read: Vec<OsString>,
     /// Trace these interfaces (globs); default: all that are up, and new ones as they appear
     #[arg(short, long, value_name = "IF", num_args = 1.., help_heading = "Source")]
     pub interface: Vec<String>,
@@ -160,7 +161,7 @@ pub struct Options {
     /// Write only what counted for these rules, and their alerts
     #[arg(long, value_name = "ID", help_heading = "What is written")]
     pub rule: Vec<String>,
-    /// Write only what took at least this long, e.g. 100ms
+    /// Write only what took at least this long to its first byte (http_trace.ttfb_ns), e.g. 100ms
     #[arg(long, value_name = "TIME", help_heading = "What is written")]
     pub min_latency: Option<String>,
     /// Stop after N response events were written
@@ -204,6 +205,9 @@ pub struct Options {
     /// Which request headers go out: none (default), all, or names
     #[arg(long, value_name = "NAME,…", help_heading = "How it is written")]
     pub request_headers: Vec<String>,
+    /// The first N bytes of bodies go out too (N up to 4096), decoded: 512:4xx,5xx; statuses as with --status
+    #[arg(long, value_name = "N[:STATUS]", help_heading = "How it is written")]
+    pub body_snippet: Option<String>,
     /// When an event is written: auto (at the end, or 2 s after the head), head, end
     #[arg(long, value_name = "WHEN", help_heading = "How it is written")]
     pub emit: Option<String>,
@@ -239,7 +243,14 @@ impl Options {
             Vec::new()
         };
         let mut all = vec![
-            ("read", self.read.clone()),
+            // As text, for messages; the names themselves need not be any.
+            (
+                "read",
+                self.read
+                    .iter()
+                    .map(|p| p.to_string_lossy().into_owned())
+                    .collect(),
+            ),
             ("interface", self.interface.clone()),
             ("exclude-interface", self.exclude_interface.clone()),
             ("hook", self.hook.clone()),
@@ -268,6 +279,7 @@ impl Options {
             ("output", self.output.clone()),
             ("headers", self.headers.clone()),
             ("request-headers", self.request_headers.clone()),
+            ("body-snippet", one(&self.body_snippet)),
             ("emit", one(&self.emit)),
             ("color", one(&self.color)),
             ("line-buffered", one(&self.line_buffered)),

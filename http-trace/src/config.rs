@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http_trace_common::config::{MAX_PORT_RANGES, decap};
+use http_trace_common::config::{MAX_PORT_RANGES, Snippet, decap};
 use http_trace_common::record::Hook;
 
 use crate::cli::Cli;
@@ -23,7 +23,9 @@ use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
 use crate::sink::deliver::Target;
-use option::{Reader, header_choice, hook, interface_glob, output, outputs, selection, word};
+use option::{
+    Reader, header_choice, hook, interface_glob, output, outputs, selection, snippet, word,
+};
 pub use source::KEYS;
 use source::{Given, Sources};
 
@@ -199,6 +201,8 @@ pub struct Config {
     pub emit: Emit,
     /// Colours.
     pub color: Color,
+    /// Which bodies' first bytes go out.
+    pub snippet: Snippet,
     /// Whether each line is flushed.
     pub line_buffered: bool,
     /// What is redacted; `None` with `--show-secrets`.
@@ -229,6 +233,11 @@ impl TryFrom<Cli> for Config {
         let sources = Sources::gather(cli.options.typed(), &environment, file)?;
         let mut config = Config::from_sources(&sources)?;
         config.selection.alerts_only = cli.alerts_only;
+        if let (Source::Captures(paths), false) = (&mut config.source, cli.options.read.is_empty())
+        {
+            // A file's name may be any bytes.
+            *paths = cli.options.read.iter().map(PathBuf::from).collect();
+        }
         Ok(config)
     }
 }
@@ -316,6 +325,7 @@ impl Config {
                     ]),
                 )?
                 .unwrap_or_default(),
+            snippet: s.one("body-snippet", snippet)?.unwrap_or(Snippet::NONE),
             line_buffered: s.one("line-buffered", value::boolean)?.unwrap_or(false),
             secrets: (!shows_secrets).then_some(secrets),
             quiet: s.one("quiet", value::boolean)?.unwrap_or(false),
@@ -438,6 +448,14 @@ mod tests {
                 "--duration 'soon': want a time with its unit",
             ),
             (["-c", "0"], "--count '0': want a whole number from 1"),
+            (
+                ["--body-snippet", "5000"],
+                "--body-snippet '5000': want a number of bytes from 1 to 4096",
+            ),
+            (
+                ["--body-snippet", "100:6"],
+                "--body-snippet '100:6': want a code from 100 to 999",
+            ),
             (["-o", "xml"], "--output 'xml': want json or pretty"),
             (["-o", "json:"], "--output 'json:': want json or pretty"),
             (
@@ -464,6 +482,31 @@ mod tests {
             let error = testing::try_config(words).expect_err("refused").to_string();
             assert!(error.contains(expected), "{typed:?}: {error}");
         }
+    }
+
+    #[test]
+    fn bodies_by_status() {
+        for (text, bytes, wanted, not) in [
+            ("512", 512, &[100, 200, 404, 999][..], &[99, 1000][..]),
+            ("1:404", 1, &[404], &[403, 405, 200]),
+            (
+                "4096:4xx,503",
+                4096,
+                &[400, 499, 503],
+                &[399, 500, 502, 504],
+            ),
+            ("64:!2xx,!404", 64, &[199, 300, 500], &[200, 299, 404]),
+            ("64:4xx, !404", 64, &[400, 405], &[404, 500]),
+        ] {
+            let snippet = testing::config(["http-trace", "--body-snippet", text]).snippet;
+            for status in wanted {
+                assert_eq!(snippet.of(*status), bytes, "{text}: {status}");
+            }
+            for status in not {
+                assert_eq!(snippet.of(*status), 0, "{text}: {status}");
+            }
+        }
+        assert_eq!(testing::config(["http-trace"]).snippet, Snippet::NONE);
     }
 
     #[test]

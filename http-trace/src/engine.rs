@@ -343,6 +343,7 @@ fn pipeline_config(config: &Config) -> PipelineConfig {
             .map(|r| r.first..=r.last)
             .collect(),
         tell_gaps: config.source != Source::Live,
+        snippet: config.snippet,
         ..defaults
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http_trace_common::record::Hook;
 use http_trace_common::walk::{Encap, LayerKind};
 
@@ -117,6 +118,8 @@ pub struct HttpEvent {
     pub response_bytes: Option<u64>,
     /// How the body ended, when it has.
     pub body_end: Option<BodyEnd>,
+    /// The first bytes of the body, decoded, where they were asked for.
+    pub body_snippet: Option<Bytes>,
     /// Set instead of `response` when there is none.
     pub no_response: Option<NoResponse>,
     /// Number of the connection in this run, from 1: the same for all its transactions.
@@ -173,6 +176,7 @@ impl HttpEvent {
             body_bytes: None,
             response_bytes: None,
             body_end: None,
+            body_snippet: None,
             no_response: None,
             connection: 0,
             ordinal: 1,

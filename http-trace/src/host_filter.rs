@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytemuck::Zeroable;
 use http_trace_common::{
-    config::FilterConfig,
+    config::{FilterConfig, Snippet},
     counter::{self, Counter},
     filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn},
     flow::FlowKey,
@@ -111,6 +111,7 @@ impl HostFilter {
         if !self.frames {
             let mut env = HostEnv::<_, false> {
                 tables: &mut self.tables,
+                snippet: &self.config.snippet,
                 frame,
                 emit,
             };
@@ -124,6 +125,7 @@ impl HostFilter {
         }
         let mut env = HostEnv::<_, true> {
             tables: &mut self.tables,
+            snippet: &self.config.snippet,
             frame,
             emit,
         };
@@ -181,6 +183,7 @@ impl Tables {
 
 struct HostEnv<'a, F, const FRAMES: bool> {
     tables: &'a mut Tables,
+    snippet: &'a Snippet,
     frame: &'a [u8],
     emit: &'a mut F,
 }
@@ -190,6 +193,14 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
 
     fn mask(value: u32, bits: u32) -> u32 {
         value & bits
+    }
+
+    fn ships_bodies(&self) -> bool {
+        self.snippet.bytes != 0
+    }
+
+    fn body_bytes(&self, status: u32) -> u32 {
+        self.snippet.of(status)
     }
 
     fn load(&mut self, block: &mut Block, offset: u32, len: u32) -> bool {

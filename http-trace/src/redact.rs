@@ -2,6 +2,7 @@
 //! credentials, JWTs anywhere, userinfo and secret parameters in URLs. Rules run before this.
 //! Copies only what it changes, and never panics whatever the bytes.
 
+mod body;
 mod url;
 
 use crate::detect::alert::{Alert, Piece, Shown};
@@ -118,6 +119,9 @@ impl Secrets {
             replace(&mut response.reason, without_jwt);
             self.headers(&mut response.headers);
         }
+        if let Some(content) = &mut event.body_snippet {
+            replace(content, |text| self.body(text));
+        }
     }
 
     /// Replaces every secret in what an alert shows.
@@ -205,6 +209,16 @@ impl Secrets {
             .find(|(n, _)| n.as_bytes().eq_ignore_ascii_case(name));
         let clean = url.and_then(|(_, ends)| self.url(value, ends, false));
         without_jwt(clean.as_deref().unwrap_or(value)).or(clean)
+    }
+
+    /// A body's text without what its names, its URLs or its shape say is a secret.
+    fn body(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut cuts = url::secrets(text, b"\"'<>\r\n\t ", false, &self.parameters);
+        cuts.extend(body::secrets(text, &|name| {
+            is_one_of(&self.parameters, name) || is_one_of(&self.headers, name)
+        }));
+        let clean = apply(text, cuts);
+        without_jwt(clean.as_deref().unwrap_or(text)).or(clean)
     }
 
     /// A text with URLs in it, without userinfo and secret parameters.

@@ -25,7 +25,8 @@ impl<T> Default for Choice<T> {
 }
 
 impl<T> Choice<T> {
-    fn admits(&self, matches: impl Fn(&T) -> bool) -> bool {
+    /// Whether something of `include` matches, or that is empty, and nothing of `exclude`.
+    pub fn admits(&self, matches: impl Fn(&T) -> bool) -> bool {
         !self.exclude.iter().any(&matches)
             && (self.include.is_empty() || self.include.iter().any(&matches))
     }
@@ -83,7 +84,8 @@ impl Statuses {
         }
     }
 
-    fn contains(self, code: u16) -> bool {
+    /// Whether a code is in it.
+    pub fn contains(self, code: u16) -> bool {
         (self.first..=self.last).contains(&code)
     }
 }

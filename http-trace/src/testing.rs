@@ -53,6 +53,7 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         response: Some(response),
         informational: Vec::new(),
         body_end: Some(BodyEnd::Length),
+        body_snippet: None,
         no_response: None,
         connection: 3,
         ordinal: 2,

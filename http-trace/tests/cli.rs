@@ -550,3 +550,21 @@ fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
         assert_ne!(record["http_trace"]["alert"]["state"], "opened", "{record}");
     }
 }
+
+/// A name that is no text was refused before it was looked at.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_captures_name_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"caf\xe9 1.pcap"));
+    std::fs::copy(NGINX, &path).unwrap();
+    let ran = ran(http_trace(&["-o", "json", "-r"]).arg(&path));
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert_eq!(
+        statuses(&ran.out),
+        statuses(&run(&["-o", "json", "-r", NGINX]).out)
+    );
+}

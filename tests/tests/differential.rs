@@ -52,12 +52,13 @@ fn essence(mut record: Value) -> Value {
 }
 
 /// Returns the number of events, and a line for each capture that differs.
-fn check(captures: &[PathBuf]) -> (usize, Vec<String>) {
+fn check(captures: &[PathBuf], more: &[&str]) -> (usize, Vec<String>) {
     let mut events = 0;
     let mut wrong = Vec::new();
     for capture in captures {
         let run = |options: &[&str]| {
-            let (report, _) = replay(&[capture], options).expect("a replay");
+            let options = [options, more].concat();
+            let (report, _) = replay(&[capture], &options).expect("a replay");
             let all = report.responses.into_iter().chain(report.unanswered);
             let mut all: Vec<_> = all.map(|seen| essence(seen.json)).collect();
             // Events of different connections may end in another order.
@@ -109,16 +110,18 @@ fn captures(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn our_own_captures() {
-    let (events, wrong) = check(&captures(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("captures"),
-    ));
-    assert!(events > 150, "{events}");
-    assert!(
-        wrong.is_empty(),
-        "{} captures:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    let captures = captures(&Path::new(env!("CARGO_MANIFEST_DIR")).join("captures"));
+    // The beginnings of bodies are the same too, where they are asked for.
+    for more in [&[][..], &["--body-snippet", "300"]] {
+        let (events, wrong) = check(&captures, more);
+        assert!(events > 150, "{events}");
+        assert!(
+            wrong.is_empty(),
+            "{} captures, {more:?}:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
+    }
 }
 
 /// How many captures of the public corpus differ today: connections whose beginning was not seen,
@@ -133,7 +136,7 @@ fn the_public_corpus() {
     if captures.is_empty() {
         return skipped("the public corpus", "differential::the_public_corpus");
     }
-    let (_, wrong) = check(&captures);
+    let (_, wrong) = check(&captures, &[]);
     println!(
         "{} of {} captures differ:\n{}",
         wrong.len(),

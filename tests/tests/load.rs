@@ -9,7 +9,16 @@ const HOOKS: [Hook; 4] = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp]
 #[test]
 fn every_program_passes_the_verifier() {
     needs!();
-    let mut ebpf = load(&Settings::default(), &HOOKS).expect("maps");
+    let mut with_bodies = Settings::default();
+    with_bodies.filter.snippet.bytes = 512;
+    with_bodies.filter.snippet.add(404);
+    for (what, settings) in [("", Settings::default()), (", with bodies", with_bodies)] {
+        let mut ebpf = load(&settings, &HOOKS).expect("maps");
+        pass(&mut ebpf, what);
+    }
+}
+
+fn pass(ebpf: &mut aya::Ebpf, what: &str) {
     let framing = HOOKS.into_iter().flat_map(programs_of).copied();
     let host = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup]
         .into_iter()
@@ -17,14 +26,14 @@ fn every_program_passes_the_verifier() {
         .map(|name| Framing::Host.program(name));
     for name in framing.chain(host) {
         let start = std::time::Instant::now();
-        load_program(&mut ebpf, name).unwrap_or_else(|error| panic!("{error:?}"));
+        load_program(ebpf, name).unwrap_or_else(|error| panic!("{error:?}"));
         let info = ebpf
             .program(name)
             .expect("just loaded")
             .info()
             .expect("loaded");
         println!(
-            "{name}: {:?} verified insns, {:?}",
+            "{name}{what}: {:?} verified insns, {:?}",
             info.verified_instruction_count(),
             start.elapsed()
         );

@@ -1,7 +1,8 @@
 //! What the filter asks of the place it runs in, and how it reads a block.
 
 use super::{
-    BLOCK_BYTES, Block, Flow, HandBack, Scratch, Syn, ends_request_line, frame_step, prepare_record,
+    BLOCK_BYTES, Block, Flow, HandBack, Scratch, Syn, ends_request_line, frame_step,
+    prepare_record, take_body,
 };
 use crate::{
     counter::Counter,
@@ -53,6 +54,10 @@ pub trait Env {
     ) {
         prepare_record(s, seq, skip_from, skip_to, extra);
     }
+    /// Calls [`take_body`]; in the kernel as a function that is verified by itself.
+    fn take_body(&mut self, s: &mut Scratch) -> bool {
+        take_body(s)
+    }
     /// Calls [`find_lf`]; in the kernel as a function that is verified by itself.
     #[inline(always)]
     fn find_lf(block: &Block, at: u32, end: u32) -> (u32, bool)
@@ -79,6 +84,14 @@ pub trait Env {
     /// be told of a connection for the first time.
     fn is_own(&self, _key: &FlowKey) -> bool {
         false
+    }
+    /// Whether any response's body ships ([`crate::config::Snippet`]).
+    fn ships_bodies(&self) -> bool {
+        false
+    }
+    /// How many bytes of the body of a response with this status code ship.
+    fn body_bytes(&self, _status: u32) -> u32 {
+        0
     }
     /// Looks a flow up, claims it and copies its state.
     fn claim(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim;

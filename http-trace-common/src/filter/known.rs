@@ -1,6 +1,7 @@
 //! Connections that are followed: what of a segment is new, and what becomes of a direction whose
 //! framing is lost.
 
+use super::steps::wanted;
 use super::{
     Context, Continue, Env, Handed, Scratch, Side,
     admit::{First, first_bytes},
@@ -121,7 +122,7 @@ pub(super) fn known_flow<E: Env>(
         return unsure(s, env, config);
     }
     let left = s.end.saturating_sub(s.at);
-    if side(s).framer.skippable() >= u64::from(left) {
+    if side(s).framer.skippable() >= u64::from(left) && wanted(s, env) == 0 {
         // Nothing but body, as most segments of a download are: nothing to load, nothing to ship.
         if side(s).framer.skip(u64::from(left)).is_some() {
             s.end_untold = 1;

@@ -23,7 +23,7 @@ pub use env::{Claim, Context, Env, find_lf};
 pub use state::{
     BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, met, mode, side_flag,
 };
-pub use steps::{drop_rest, frame_step, prepare_record, raw as raw_step, step};
+pub use steps::{drop_rest, frame_step, prepare_record, raw as raw_step, step, take_body};
 
 use bytemuck::Zeroable;
 

@@ -60,8 +60,8 @@ pub struct Flow {
     pub interfaces: [u32; 4],
     /// 1 when a SYN was seen that may begin another connection on the tuple.
     pub syn_pending: u32,
-    /// Reserved, zero.
-    pub reserved: u32,
+    /// Body bytes of the response at hand that are still to ship ([`crate::config::Snippet`]).
+    pub wanted: u32,
 }
 
 /// What the SYNs of a tuple said: the value in the small LRU of connections that begin.

@@ -71,7 +71,12 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let here = s.at.wrapping_add(s.cursor);
     let skippable = side(s).framer.skippable();
     if skippable > 0 {
-        return skip_body(s, env, here, skippable);
+        if wanted(s, env) == 0 {
+            return skip_body(s, env, here, skippable);
+        }
+        if s.cursor < s.loaded {
+            return env.take_body(s);
+        }
     }
     if s.cursor >= s.loaded {
         ship_pending(s, env, 0);
@@ -92,6 +97,10 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         }
         if s.at == 0 {
             s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
+        }
+        if env.ships_bodies() && side(s).framer.skippable() > 0 {
+            // Body that is wanted: taken in a step of its own.
+            return true;
         }
     }
     // Several lines of a head at once: coming back for each costs as much as the line.
@@ -155,6 +164,10 @@ fn happened<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let met = s.met;
     if met & met::HEAD_ENDS != 0 {
         s.heads += 1;
+        if env.ships_bodies() && is_response(s) {
+            let status = side(s).framer.status();
+            s.flow.wanted = env.body_bytes(status);
+        }
     }
     if met & met::BAD_STATUS != 0 {
         env.count(Counter::BadStatusLine, 1);
@@ -187,6 +200,41 @@ fn lose<E: Env>(s: &mut Scratch, env: &mut E) {
     s.mode = mode::RAW;
     s.raw_end = s.end;
     s.frame_from = s.end;
+}
+
+#[inline(always)]
+fn is_response(s: &mut Scratch) -> bool {
+    matches!(side(s).framer.is_response(), Some(true))
+}
+
+/// How many of the body bytes that come next are to ship.
+#[inline(always)]
+pub(super) fn wanted<E: Env>(s: &mut Scratch, env: &E) -> u32 {
+    if env.ships_bodies() && is_response(s) && side(s).framer.phase() != Phase::Opaque {
+        s.flow.wanted
+    } else {
+        0
+    }
+}
+
+/// Bytes of the block are body that is wanted: they ship as a head does.
+///
+/// Apart from the rest for the sake of the kernel's stack, as [`frame_step`] is.
+#[inline(always)]
+pub fn take_body(s: &mut Scratch) -> bool {
+    let mut n = s.loaded.saturating_sub(s.cursor);
+    let wanted = s.flow.wanted;
+    if wanted < n {
+        n = wanted;
+    }
+    let skippable = side(s).framer.skippable();
+    if skippable < u64::from(n) {
+        n = skippable as u32;
+    }
+    side(s).framer.skip(u64::from(n));
+    s.flow.wanted = wanted.saturating_sub(n);
+    s.cursor = s.cursor.wrapping_add(n);
+    true
 }
 
 /// `skippable` bytes from payload offset `here` are body.

@@ -120,7 +120,6 @@ impl Framer {
             self.last = self.phase;
             self.phase = Phase::Peek as u8;
             self.pos = 0;
-            self.status = 0;
         }
         (head, body)
     }

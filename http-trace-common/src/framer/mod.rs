@@ -379,6 +379,12 @@ impl Framer {
         }
     }
 
+    /// The status code of a response head that has just ended, 0 for an impossible one.
+    #[inline(always)]
+    pub const fn status(&self) -> u32 {
+        self.status as u32
+    }
+
     /// Whether the next byte is the first of a start line.
     #[inline(always)]
     pub const fn is_at_start_line(&self) -> bool {

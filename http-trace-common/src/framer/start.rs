@@ -302,8 +302,9 @@ impl Framer {
                 };
             }
             if pos >= 9 {
-                self.status = self
-                    .status
+                // Until its first digit it is the code of the head before.
+                let before = if pos == 9 { 0 } else { self.status };
+                self.status = before
                     .wrapping_mul(10)
                     .wrapping_add(u16::from(b.wrapping_sub(b'0')));
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use http_trace_common::config::{MAX_SNIPPET, Snippet};
 use http_trace_common::record::Hook;
 
 use super::source::Sources;
@@ -113,6 +114,34 @@ fn header_pattern(text: &str) -> Result<HeaderPattern, String> {
         name: value::field_name(name.trim()).map_err(|_| want())?,
         value: Pattern::parse(pattern.trim(), true)?,
     })
+}
+
+/// `N` or `N:STATUS`, the latter as `--status` takes it.
+pub(super) fn snippet(text: &str) -> Result<Snippet, String> {
+    let (number, statuses) = text.split_once(':').unwrap_or((text, ""));
+    let bytes = number.trim().parse().ok();
+    let bytes = bytes
+        .filter(|n| (1..=MAX_SNIPPET).contains(n))
+        .ok_or_else(|| {
+            format!(
+                "a number of bytes from 1 to {MAX_SNIPPET}, and which statuses, such as 512:4xx,5xx"
+            )
+        })?;
+    let mut choice: Choice<Statuses> = Choice::default();
+    for word in statuses.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+        let (excluded, word) = value::negated(word);
+        choice.push(excluded, Statuses::parse(word)?);
+    }
+    let mut snippet = Snippet {
+        bytes,
+        ..Snippet::NONE
+    };
+    for status in 100..=999 {
+        if choice.admits(|statuses| statuses.contains(status)) {
+            snippet.add(status);
+        }
+    }
+    Ok(snippet)
 }
 
 pub(super) fn hook(text: &str) -> Result<Hook, &'static str> {

@@ -79,6 +79,7 @@ pub const KEYS: &[Key] = &[
     key("output", Shape::Whole),
     key("headers", Shape::List),
     key("request-headers", Shape::List),
+    key("body-snippet", Shape::One),
     key("emit", Shape::One),
     key("color", Shape::One),
     key("line-buffered", Shape::One),

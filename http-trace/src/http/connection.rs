@@ -57,6 +57,7 @@ impl Connection {
             let judge = &active.judge;
             let heads = size_of::<Active>()
                 + judge.exchanges.held
+                + judge.exchanges.snippet_bytes()
                 + judge.halves.iter().map(Half::held).sum::<usize>();
             (
                 heads,

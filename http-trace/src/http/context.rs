@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use http_trace_common::config::Snippet;
 use http_trace_common::filter::HandBack;
 use http_trace_common::flow::FlowKey;
 use http_trace_common::walk::Encap;
@@ -63,6 +64,8 @@ pub struct PipelineConfig {
     /// Whether gaps in the numbers of records are told as losses; not where the kernel's own
     /// counters are, which know of the last records too.
     pub tell_gaps: bool,
+    /// Which responses' bodies are kept how far.
+    pub snippet: Snippet,
 }
 
 impl Default for PipelineConfig {
@@ -85,6 +88,7 @@ impl Default for PipelineConfig {
             attempt_ports: Vec::new(),
             attempts_per_second: 100,
             tell_gaps: true,
+            snippet: Snippet::NONE,
         }
     }
 }

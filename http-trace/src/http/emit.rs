@@ -102,6 +102,7 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
         .collect();
     event.request = exchange.request.map(|request| request.head);
     event.informational = heads(exchange.informational);
+    event.body_snippet = response.snippet.decoded(&response.head.headers);
     event.response = Some(response.head);
     send(cx, event);
 }
@@ -279,6 +280,7 @@ fn blank(
         body_bytes: None,
         response_bytes: None,
         body_end: None,
+        body_snippet: None,
         no_response: None,
         connection: facts.number,
         ordinal,

@@ -14,6 +14,7 @@ use http_trace_common::record::{Hook, flag};
 
 use self::half::Message;
 pub(crate) use self::half::{Half, begins_message, unreadable};
+use super::body::Start;
 use super::connection::Facts;
 use super::context::Context;
 use super::emit::{self, How};
@@ -87,7 +88,10 @@ impl Judge {
             let taken = step.taken as usize;
             match step.span {
                 Span::Head => half.head_len += taken as u64,
-                Span::Body => self.count_body(d, taken as u64, origin),
+                Span::Body => {
+                    self.count_body(d, taken as u64, origin);
+                    self.keep_body(d, rest.get(..taken).unwrap_or_default());
+                }
                 Span::ChunkFraming | Span::Trailers => self.count_framing(d, taken as u64, origin),
                 Span::Undecided => {
                     if half.undecided.is_empty() {
@@ -209,6 +213,9 @@ impl Judge {
         let event = self.halves[d].framer.skip(n);
         self.halves[d].next += n;
         self.count_body(d, n, origin);
+        if let Some(start) = self.start_of_body(d) {
+            start.close();
+        }
         if let Some(event) = event {
             self.event(facts, cx, d, event, origin);
         }
@@ -368,6 +375,9 @@ impl Judge {
         match event {
             Event::BodyBegins { back } => {
                 self.count_body(d, u64::from(back), origin);
+                let undecided = std::mem::take(&mut self.halves[d].undecided);
+                let from = undecided.len().saturating_sub(usize::from(back));
+                self.keep_body(d, undecided.get(from..).unwrap_or_default());
                 self.halves[d].undecided.clear();
             }
             Event::MessageEnds => {
@@ -451,6 +461,21 @@ impl Judge {
             }
             Message::None | Message::Head | Message::Uncounted => {}
         }
+    }
+
+    /// Keeps the first bytes of a response's body, if they are wanted.
+    fn keep_body(&mut self, d: usize, bytes: &[u8]) {
+        if let Some(start) = self.start_of_body(d) {
+            start.push(bytes);
+        }
+    }
+
+    fn start_of_body(&mut self, d: usize) -> Option<&mut Start> {
+        if self.halves[d].message != Message::Response {
+            return None;
+        }
+        let current = self.exchanges.current.as_mut()?;
+        Some(&mut current.response.as_mut()?.snippet)
     }
 
     fn count_framing(&mut self, d: usize, n: u64, origin: &Origin) {

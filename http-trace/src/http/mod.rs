@@ -10,6 +10,7 @@
 //! - `judge`: framing of both directions; decides what was a message.
 //! - `connection`: TCP below the judge: order, holes, SYN, FIN, RST.
 
+pub(crate) mod body;
 pub(crate) mod connection;
 pub mod context;
 pub mod decode;

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use http_trace_common::framer::{Body, MethodKind};
 
+use super::body::Start;
 use super::head::{RequestHead, ResponseHead};
 use super::order::Order;
 use crate::flow::Origin;
@@ -56,6 +57,8 @@ pub(crate) struct Response {
     pub head_end_ns: u64,
     pub last_ns: u64,
     pub body_bytes: u64,
+    /// The first bytes of the body, as far as they are wanted.
+    pub snippet: Start,
     /// Chunk framing and trailers.
     pub framing_bytes: u64,
     /// The framer's flags, at the head's end.
@@ -312,6 +315,12 @@ impl Exchanges {
             .map(|(head, _)| response_cost(head))
             .sum::<usize>();
         self.held = self.held.saturating_sub(held);
+    }
+
+    /// Bytes held of the body at hand.
+    pub fn snippet_bytes(&self) -> usize {
+        let response = self.current.as_ref().and_then(|c| c.response.as_ref());
+        response.map_or(0, |response| response.snippet.held())
     }
 
     /// The request with this ordinal, wherever it is.

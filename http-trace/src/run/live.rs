@@ -182,6 +182,7 @@ fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
     let mut filter = FilterConfig {
         count_skbs: u32::from(config.verbose > 0),
         decap: config.kernel.decap,
+        snippet: config.snippet,
         ..FilterConfig::DEFAULT
     };
     for (to, from) in filter.ports.iter_mut().zip(&config.scope.ports) {

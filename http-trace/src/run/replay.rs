@@ -154,9 +154,12 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     let mut replay = Replay::open(paths, options);
     let mut told = Told::default();
     tell(replay.take_problems(), &mut told);
-    let mut filter = config
-        .kernel_filter
-        .then(|| HostFilter::new(FilterConfig::DEFAULT));
+    let mut filter = config.kernel_filter.then(|| {
+        HostFilter::new(FilterConfig {
+            snippet: config.snippet,
+            ..FilterConfig::DEFAULT
+        })
+    });
     let mut named = Named::default();
     let mut begin_ns = None;
     let mut last_forget_ns = 0;

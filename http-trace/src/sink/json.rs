@@ -110,6 +110,9 @@ impl Json {
             if let Some(bytes) = event.body_bytes {
                 open!(out, "body");
                 number!(out, "bytes", bytes);
+                if let Some(content) = &event.body_snippet {
+                    escaped |= text!(out, "content", content);
+                }
                 out.push(b'}');
             }
             out.push(b'}');

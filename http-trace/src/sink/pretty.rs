@@ -349,6 +349,13 @@ impl Render for Pretty {
                 self.head_lines(head);
             }
         }
+        if let Some(content) = &event.body_snippet {
+            for line in content.split(|b| *b == b'\n') {
+                self.line.push_str("    | ");
+                terminal(&mut self.line, line.strip_suffix(b"\r").unwrap_or(line));
+                self.line.push('\n');
+            }
+        }
         if self.verbose > 1 {
             self.detail_line(event);
         }

@@ -6,6 +6,7 @@
 
 mod build;
 mod checksums;
+mod snippet;
 mod wrapped;
 
 use std::process::{Command, Stdio};

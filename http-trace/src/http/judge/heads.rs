@@ -9,6 +9,7 @@ use super::Judge;
 use super::half::{Message, unreadable};
 use crate::event::BodyEnd;
 use crate::flow::Origin;
+use crate::http::body::Start;
 use crate::http::connection::Facts;
 use crate::http::context::{Context, Emit};
 use crate::http::decode;
@@ -163,7 +164,7 @@ impl Judge {
             }
             HeadFacts::Response { status, .. } => {
                 self.turn(facts, cx, 1 - d, first);
-                let message = self.response(facts, d, &raw, status, body, origin);
+                let message = self.response(facts, cx, d, &raw, status, body, origin);
                 self.sight_response(facts, cx, d, &raw);
                 message
             }
@@ -250,6 +251,7 @@ impl Judge {
     fn response(
         &mut self,
         facts: &Facts,
+        cx: &Context<'_>,
         d: usize,
         raw: &Bytes,
         status: u16,
@@ -295,6 +297,7 @@ impl Judge {
                 head_end_ns: origin.time_ns,
                 last_ns: origin.time_ns,
                 body_bytes: 0,
+                snippet: Start::of_status(&cx.config.snippet, status),
                 framing_bytes: 0,
                 flags,
                 body,
@@ -391,6 +394,7 @@ impl Judge {
                 head_end_ns: 0,
                 last_ns: 0,
                 body_bytes: 0,
+                snippet: Start::default(),
                 framing_bytes: 0,
                 flags,
                 body: Body::Unknown,
