@@ -144,6 +144,34 @@ fn a_connection_that_begins_with_a_proxy_protocol_header_is_followed() {
     }
 }
 
+#[test]
+fn a_client_hello_to_a_server_without_tls_is_no_loss() {
+    use http_trace::{event::Output, pipeline::Pipeline};
+    let mut hello = vec![0x16, 3, 1, 0, 200, 1];
+    hello.resize(205, 7);
+    let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let mut pipeline = Pipeline::new(Default::default());
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    let mut statuses = Vec::new();
+    let mut take = |output: Output| match output {
+        Output::Http(event) => statuses.push(event.response.map(|r| r.status)),
+        Output::Loss(loss) => panic!("{loss:?}"),
+    };
+    wire.judged(true, &hello, &mut pipeline, &mut take);
+    wire.judged(false, refusal, &mut pipeline, &mut take);
+    for from_client in [false, true] {
+        let (segment, context) = wire.make(from_client, tcp_flag::FIN | tcp_flag::ACK, 0, b"");
+        wire.filter.push(&[], &segment, &context, &mut |record| {
+            pipeline.push(&record, &mut take);
+        });
+    }
+    pipeline.tick(1 << 41, &mut take);
+    pipeline.finish(&mut take);
+    assert_eq!(statuses, [Some(400)]);
+    let stats = pipeline.stats();
+    assert_eq!((stats.holes, stats.unframed_bytes), (0, 0));
+}
+
 /// From the client, `seq`, `skip_from`, `skip_to`, flags, bytes.
 type Shipped = (bool, u32, u32, u32, u16, Vec<u8>);
 

@@ -186,10 +186,13 @@ impl Active {
         n: u64,
         origin: &Origin,
     ) {
-        cx.stats.holes += 1;
-        cx.stats.hole_bytes += n;
-        if origin.hook() != Hook::Capture {
-            cx.lose_bytes("hole", n);
+        // What is not HTTP/1.x is not shipped, and nothing is lost with it.
+        if self.judge.halves[d].framer.phase() != Phase::Opaque {
+            cx.stats.holes += 1;
+            cx.stats.hole_bytes += n;
+            if origin.hook() != Hook::Capture {
+                cx.lose_bytes("hole", n);
+            }
         }
         self.judge.hole(facts, cx, d, n, origin);
     }
