@@ -15,9 +15,13 @@ use rsigma_parser::{
 
 use super::field::Field;
 use super::matcher::{Comparison, Expr, Glob, Literal, Many, Test, TextTest};
+use super::unseen;
 
 /// The most memory that one regular expression may compile to, in bytes.
 const REGEX_BYTES: usize = 1 << 20;
+
+/// The most conditions within conditions: each is a call when an event is matched.
+const DEEP: usize = 100;
 
 /// From so many texts on that a field may contain, they are looked for all at once.
 const MANY: usize = 6;
@@ -56,7 +60,7 @@ pub fn detections(detections: &Detections) -> Result<Expr, Refused> {
     let alternatives = detections
         .conditions
         .iter()
-        .map(|expr| condition(expr, &detections.named, &named))
+        .map(|expr| condition(expr, &detections.named, &named, DEEP))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(any(alternatives))
 }
@@ -65,17 +69,24 @@ fn condition(
     expr: &ConditionExpr,
     detections: &HashMap<String, Detection>,
     names: &[&str],
+    deep: usize,
 ) -> Result<Expr, Refused> {
+    let Some(deep) = deep.checked_sub(1) else {
+        let why = format!("the condition is nested more than {DEEP} deep");
+        return Err(Refused::new("condition", why));
+    };
     let many = |parts: &[ConditionExpr]| {
         parts
             .iter()
-            .map(|part| condition(part, detections, names))
+            .map(|part| condition(part, detections, names, deep))
             .collect::<Result<Vec<_>, _>>()
     };
     match expr {
         ConditionExpr::And(parts) => Ok(all(many(parts)?)),
         ConditionExpr::Or(parts) => Ok(any(many(parts)?)),
-        ConditionExpr::Not(part) => Ok(Expr::Not(Box::new(condition(part, detections, names)?))),
+        ConditionExpr::Not(part) => {
+            condition(part, detections, names, deep).map(|part| Expr::Not(Box::new(part)))
+        }
         ConditionExpr::Identifier(name) => match detections.get(name) {
             Some(found) => detection(found),
             None => Err(Refused::new(
@@ -254,6 +265,9 @@ fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, Refused> {
 /// A name that leads to none, with the nearest one that does.
 pub fn field(name: &str) -> Result<Field, Refused> {
     Field::named(name).ok_or_else(|| {
+        if let Some(why) = unseen::why(name) {
+            return Refused::new(name, format!("no event has '{name}': {why}"));
+        }
         let near = Field::suggestion(name)
             .map_or_else(String::new, |known| format!("; did you mean '{known}'?"));
         Refused::new(name, format!("unknown field '{name}'{near}"))
@@ -419,10 +433,15 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
         SigmaValue::Float(n) if m.place == Place::Whole => test(Test::Number(Comparison::Eq, *n)),
         other => {
             let texts = variants(name, other, m)?;
-            let parts = texts
+            let mut parts: Vec<Expr> = texts
                 .iter()
                 .map(|text| Expr::Item(field.clone(), Test::Text(wildcards(text, m.place, m.fold))))
                 .collect();
+            // Rules for logs have what a log writes where there is nothing.
+            let is_dash = |text: &SigmaString| text.as_plain().as_deref() == Some("-");
+            if m.place == Place::Whole && texts.iter().any(is_dash) && field.is_dash_in_logs() {
+                parts.push(Expr::Item(field.clone(), Test::Missing));
+            }
             Ok(any(parts))
         }
     }
@@ -515,9 +534,13 @@ fn dashes(text: &SigmaString) -> Vec<SigmaString> {
         .iter()
         .map(|dash| {
             let mut out = String::new();
+            let is_word = |c: char| c.is_alphanumeric() || c == '_';
             let mut before = ' ';
-            for c in text.original.chars() {
-                if matches!(c, '-' | '/') && before.is_whitespace() {
+            let mut chars = text.original.chars().peekable();
+            while let Some(c) = chars.next() {
+                // Of a parameter: with nothing of a word before it and a word after it.
+                let begins = !is_word(before) && chars.peek().is_some_and(|next| is_word(*next));
+                if matches!(c, '-' | '/') && begins {
                     out.push_str(dash);
                 } else {
                     out.push(c);

@@ -14,7 +14,7 @@ use super::diagnose::{Diagnostic, Fault};
 use super::field::Field;
 use super::matcher::Comparison;
 use super::meta;
-use super::parse::Place;
+use super::parse::{Place, there_already};
 use super::rule::{Correlation, Group, Input, Kind, RuleSet, Seen};
 
 /// A correlation whose rules are not yet found.
@@ -56,11 +56,7 @@ pub(super) fn resolve(
         let (meta, mut faults) = meta::of_correlation(&one.place, &one.rule);
         let generates = one.rule.generate;
         if let Some(first) = rules.find(&meta.id) {
-            let first = &rules.rules[first];
-            let why = format!(
-                "'{}' is already at {}:{}",
-                meta.id, first.origin, first.line
-            );
+            let why = there_already(&rules.rules[first]);
             faults.push(one.place.diagnostic(Fault::Error, &meta.id, why));
         }
         let made = correlation(&one, rules, &mut faults);

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::distinct::Distinct;
 use super::field::{Field, Value, View};
 use super::native;
-use super::rule::{Correlation, Kind};
+use super::rule::{Correlation, Input, Kind};
 use super::table::{Counter, Key};
 use super::window::{TooLate, Window, bucket_ns};
 
@@ -35,8 +35,9 @@ pub struct Counted {
     pub holds: bool,
     /// What the condition was asked of.
     pub value: u64,
-    /// The hash of the distinct value.
-    pub distinct: Option<u64>,
+    /// Whether the event moved the condition forward: not if its value is the first of its key or
+    /// had been seen, not if nothing of a sequence came before it.
+    pub moved: bool,
 }
 
 /// The key of an event under a correlation; `None` when it lacks a field to group by.
@@ -58,6 +59,19 @@ pub fn key(
         correlation: u16::try_from(number).ok()?,
         hash: hasher.finish(),
     })
+}
+
+/// A hash of the value that a rule counts distinct ones of, the same in every run: for numbers that
+/// are shown, not for tables that an attacker could make collide.
+pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
+    let Kind::ValueCount(fields) = &correlation.kind else {
+        return None;
+    };
+    let mut hasher = foldhash::quality::FixedState::default().build_hasher();
+    for field in fields {
+        hash_value(&hit.view.first(field)?, field, 128, &mut hasher);
+    }
+    Some(hasher.finish())
 }
 
 fn hash_value(value: &Value<'_>, field: &Field, ipv6_prefix: u8, hasher: &mut impl Hasher) {
@@ -156,7 +170,7 @@ pub fn count(
         Some(other) => other.with_text(|text| std::str::from_utf8(text).ok()?.trim().parse().ok()),
         None => None,
     };
-    let mut distinct = None;
+    let mut moved = true;
     let value = match &correlation.kind {
         Kind::EventCount => {
             counter.window.add(bucket, 1)?;
@@ -171,13 +185,14 @@ pub fn count(
                 hash_value(&value, field, 128, &mut hasher);
             }
             let hash = hasher.finish();
-            distinct = Some(hash);
             let Some(more) = &mut counter.more else {
                 return Ok(None);
             };
             if let Some(set) = &mut more.distinct {
-                set.see(hash, bucket, &mut counter.window)?;
+                moved = set.see(hash, bucket, &mut counter.window)?;
             }
+            // One value is what every client has.
+            moved &= counter.window.total() >= correlation.threshold().min(2);
             counter.window.total()
         }
         Kind::ValueSum(field) => {
@@ -243,6 +258,7 @@ pub fn count(
         }
         Kind::Temporal(_) | Kind::TemporalOrdered => {
             let ordered = correlation.kind == Kind::TemporalOrdered;
+            moved = goes_on(correlation, counter, hit);
             if !see(counter, hit, ordered, correlation.window_ns) {
                 return Ok(None);
             }
@@ -254,8 +270,32 @@ pub fn count(
     Ok(Some(Counted {
         holds: holds(correlation, counter, hit, value),
         value,
-        distinct,
+        moved,
     }))
+}
+
+/// Whether an event goes on with what was seen before it, or is itself more than one event: the
+/// threshold of another correlation.
+fn goes_on(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>) -> bool {
+    let is_threshold = |(at, input): (usize, &Input)| {
+        hit.inputs & 1 << at != 0 && matches!(input, Input::Correlation(_))
+    };
+    let within = |time: u64| time != 0 && hit.time_ns.saturating_sub(time) <= correlation.window_ns;
+    let seen = counter.more.as_ref().map_or(&[][..], |more| &more.seen);
+    // In order, a link goes on with the one before it only; `see` has the last word on that.
+    let earlier = match correlation.kind {
+        Kind::TemporalOrdered => {
+            (1..seen.len()).any(|at| hit.inputs & 1 << at != 0 && within(seen[at - 1]))
+        }
+        _ => (0..seen.len()).any(|at| hit.inputs & 1 << at == 0 && within(seen[at])),
+    };
+    earlier
+        || correlation
+            .inputs
+            .iter()
+            .take(64)
+            .enumerate()
+            .any(is_threshold)
 }
 
 fn percentile_of(

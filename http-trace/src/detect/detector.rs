@@ -297,7 +297,7 @@ impl Core {
                 };
                 scratch.values[number] = counted.value;
                 let correlation = &self.correlations[number];
-                if correlation.alerts {
+                if correlation.alerts && counted.moved {
                     let id = &self.rules[correlation.rule].id;
                     scratch.counted.push(Arc::clone(id));
                 }
@@ -536,7 +536,7 @@ impl Subject<'_> {
         let more = counter.more();
         let evidence = more.evidence.get_or_insert_default();
         evidence.see(hit.view.event, hit.view, hit.time_ns);
-        if let Some(hash) = counted.distinct {
+        if let Some(hash) = count::shown_hash(self.correlation, hit) {
             evidence.see_distinct(hash);
         }
         let state = match &more.active {

@@ -46,6 +46,10 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// Brackets within brackets in one document. The parser refuses more than 128 itself, if only after
+/// it has gone through all of them; texts without quotes may have some that do not nest.
+const DEEP: usize = 1000;
+
 /// A document of a file, with the line it begins at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Document<'a> {
@@ -111,6 +115,29 @@ impl<'a> Document<'a> {
         }
         let first = self.text.lines().position(|line| !line.trim().is_empty());
         (self.lines_before + first.unwrap_or(0) + 1, 1)
+    }
+
+    /// Where brackets are nested so deep that reading them would take long: the parser's time grows
+    /// with the square of the depth.
+    pub fn too_deep(&self) -> Option<(usize, usize)> {
+        let mut depth = 0_usize;
+        for (number, line) in self.text.lines().enumerate() {
+            let mut quote = None;
+            for (column, byte) in line.bytes().enumerate() {
+                match (quote, byte) {
+                    (Some(open), byte) if byte == open => quote = None,
+                    (Some(_), _) => {}
+                    (None, b'\'' | b'"') => quote = Some(byte),
+                    (None, b'[' | b'{') => depth += 1,
+                    (None, b']' | b'}') => depth = depth.saturating_sub(1),
+                    (None, _) => {}
+                }
+                if depth > DEEP {
+                    return Some((self.lines_before + number + 1, column + 1));
+                }
+            }
+        }
+        None
     }
 
     /// Where the YAML parser says that it failed, from its message.

@@ -111,6 +111,8 @@ const NAMES: &[(&str, Field)] = &[
     ("c-ip", Field::ClientIp),
     ("src_ip", Field::ClientIp),
     ("src-ip", Field::ClientIp),
+    ("clientip", Field::ClientIp),
+    ("client_ip", Field::ClientIp),
     ("client.ip", Field::ClientIp),
     ("client.address", Field::ClientIp),
     ("id.orig_h", Field::ClientIp),
@@ -138,9 +140,11 @@ const NAMES: &[(&str, Field)] = &[
     ("http.request.method", Field::Method),
     ("cs-uri-stem", Field::Path),
     ("c-uri-stem", Field::Path),
+    ("uri_path", Field::Path),
     ("url.path", Field::Path),
     ("cs-uri-query", Field::Query),
     ("c-uri-query", Field::Query),
+    ("uri_query", Field::Query),
     ("url.query", Field::Query),
     ("cs-uri", Field::Target),
     ("uri", Field::Target),
@@ -150,6 +154,7 @@ const NAMES: &[(&str, Field)] = &[
     ("url.full", Field::Uri),
     ("cs-host", Field::Host),
     ("host", Field::Host),
+    ("vhost", Field::Host),
     ("r-dns", Field::Host),
     ("url.domain", Field::Host),
     ("c-uri-extension", Field::Extension),
@@ -251,6 +256,14 @@ impl Field {
                 .find(|(_, f)| f == field)
                 .map_or_else(String::new, |(name, _)| (*name).to_owned()),
         }
+    }
+
+    /// Whether W3C and common logs write `-` for it when the request had none.
+    pub const fn is_dash_in_logs(&self) -> bool {
+        matches!(
+            self,
+            Field::UserAgent | Field::Referrer | Field::Cookie | Field::UserName | Field::Host
+        )
     }
 
     /// Whether the field is an address, which groups and compares as a network.

@@ -7,8 +7,8 @@
 //!   [`correlation`] what is counted) into a [`rule::RuleSet`]; [`diagnose`] says what is wrong
 //!   where; [`builtin`] holds the rules that are compiled in, [`load`] reads those of others (the
 //!   only I/O here).
-//! - [`field`] and [`derived`] give typed values of an event; [`prefilter`] finds which detections
-//!   can match at all, [`matcher`] whether they do.
+//! - [`field`] and [`derived`] give typed values of an event ([`unseen`] says what it never has);
+//!   [`prefilter`] finds which detections can match at all, [`matcher`] whether they do.
 //! - [`count`] counts in a [`window`] and with [`distinct`] values, under a key of the one bounded
 //!   [`table`] ([`sketch`] decides who comes into a full one).
 //!   [`native`] holds what Sigma cannot say.
@@ -40,6 +40,7 @@ pub mod summary;
 pub mod table;
 pub mod time;
 pub mod tune;
+pub mod unseen;
 pub mod window;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::diagnose::{Diagnostic, Document, Fault};
 use super::field::Field;
 use super::matcher::{Comparison, Expr};
 use super::meta;
-use super::rule::{Correlation, Detection, Group, Input, Kind, Origin, RuleSet};
+use super::rule::{Correlation, Detection, Group, Input, Kind, Origin, Rule, RuleSet};
 
 /// Window of a rule that no correlation counts: how long its alert stays open after the last match.
 const ALONE_WINDOW_NS: u64 = 300_000_000_000;
@@ -100,6 +100,16 @@ impl<'a> Reader<'a> {
     }
 
     fn document(&mut self, place: Place<'a>) {
+        if let Some((line, column)) = place.document.too_deep() {
+            self.diagnostics.push(Diagnostic {
+                fault: Fault::Error,
+                origin: place.origin.clone(),
+                line,
+                column,
+                message: "brackets are nested too deep: want a flat list of values".to_owned(),
+            });
+            return;
+        }
         let parsed = match parse_sigma_yaml(place.document.text) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -125,6 +135,11 @@ impl<'a> Reader<'a> {
     }
 
     fn error_at_message(&mut self, place: Place<'a>, message: String) {
+        if let Some(message) = of_condition(&message) {
+            let fault = place.diagnostic(Fault::Error, "condition", message);
+            self.diagnostics.push(fault);
+            return;
+        }
         let (line, column) = match quoted(&message) {
             Some(what) if !message.contains("line ") => place.document.find(what),
             _ => place.document.at_message(&message),
@@ -160,15 +175,8 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if let Some(first) = rules.find(&meta.id) {
-                let first = &rules.rules[first];
-                faults.push(place.diagnostic(
-                    Fault::Error,
-                    &meta.id,
-                    format!(
-                        "'{}' is already at {}:{}",
-                        meta.id, first.origin, first.line
-                    ),
-                ));
+                let why = there_already(&rules.rules[first]);
+                faults.push(place.diagnostic(Fault::Error, &meta.id, why));
             }
             if let Some(why) = wrong_source(&rule.logsource) {
                 faults.push(place.diagnostic(Fault::Error, "logsource", why));
@@ -273,6 +281,22 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Why a rule of the same id as another is refused.
+pub(super) fn there_already(first: &Rule) -> String {
+    let what = format!(
+        "'{}' is already at {}:{}",
+        first.id, first.origin, first.line
+    );
+    match first.origin {
+        Origin::BuiltIn(_) => format!(
+            "{what}: give this one another name, or leave that one out with --disable-rule {} (all \
+             of them with --no-builtin-rules)",
+            first.id
+        ),
+        Origin::File(_) => what,
+    }
+}
+
 fn and(expr: &mut Expr, more: Expr) {
     let before = std::mem::replace(expr, Expr::Constant(true));
     *expr = compile::all(vec![before, more]);
@@ -284,6 +308,35 @@ fn negates(condition: &ConditionExpr) -> bool {
         ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts.iter().any(negates),
         ConditionExpr::Identifier(_) | ConditionExpr::Selector { .. } => false,
     }
+}
+
+/// What the parser says of a condition, in one line and with what would be right.
+fn of_condition(message: &str) -> Option<String> {
+    if !message.starts_with("Condition ") {
+        return None;
+    }
+    // It shows the condition between a line with the number and one with a pointer at the fault.
+    let shown = message
+        .lines()
+        .find_map(|line| line.strip_prefix("1 | "))
+        .unwrap_or_default();
+    if shown.contains('|') {
+        let why = "'|' in a condition is of old Sigma: leave it and 'timeframe' out and add a rule with \
+                   'correlation: {type: event_count, rules: …, group-by: …, timespan: …, condition: {gte: …}}'";
+        return Some(why.to_owned());
+    }
+    let lines = message.lines().map(str::trim);
+    let expected = lines.rev().find_map(|line| line.strip_prefix("= "));
+    let short = |text: &str| text.chars().take(80).collect::<String>();
+    Some(match expected {
+        Some(expected) if !shown.is_empty() => {
+            format!(
+                "the condition '{}' is not understood: {expected}",
+                short(shown)
+            )
+        }
+        _ => short(message.lines().next().unwrap_or_default()),
+    })
 }
 
 /// What stands between quotes in a message of the parser.

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use super::alert::{Alert, State};
+mod counted;
+
 use super::builtin;
 use super::parse::{self, Source};
 use super::rule::Origin;
