@@ -34,9 +34,12 @@ pub struct Cli {
     /// Anything else than tracing.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Whether alerts are written and responses are not (`rules test`).
+    /// Whether alerts are written and responses are not (`rules test`, `detect`).
     #[arg(skip)]
     pub alerts_only: bool,
+    /// Recorded events that are read instead of tracing (`detect`).
+    #[arg(skip)]
+    pub recorded: Option<Vec<PathBuf>>,
 }
 
 /// What is done instead of tracing.
@@ -54,6 +57,23 @@ pub enum Command {
     /// List, check, explain, try and export detection rules
     #[command(subcommand)]
     Rules(Rules),
+    /// Run rules over recorded events and write their alerts: our own json, Zeek's http.log (JSON
+    /// or TSV), access logs in the common or combined format
+    Detect(Box<Detect>),
+}
+
+/// Rules over recorded events.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Detect {
+    /// Files of recorded events; default: standard input, which - is too
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write the events too, each with the rules it counted for
+    #[arg(long)]
+    pub events: bool,
+    /// Options as of a run; those of tracing have no effect.
+    #[command(flatten)]
+    pub options: Options,
 }
 
 /// What is done with rules.
@@ -70,6 +90,9 @@ pub enum Rules {
         /// Rule files and folders
         #[arg(value_name = "PATH", required = true)]
         paths: Vec<PathBuf>,
+        /// Leave out the rules that are built in: for a folder that `export` wrote
+        #[arg(long)]
+        no_builtin_rules: bool,
     },
     /// Say what a rule counts, when it raises an alert, and where its numbers come from
     Explain {

@@ -52,6 +52,30 @@ pub enum Source {
     Live,
     /// Capture files, folders of them, or `-` for standard input.
     Captures(Vec<PathBuf>),
+    /// Files of recorded events, or `-` for standard input.
+    Recorded(Vec<PathBuf>),
+}
+
+impl Source {
+    /// Options that have no effect on it.
+    const fn unaffected_by(&self) -> &'static [&'static str] {
+        match self {
+            // Live, the network card has verified what came in, and what goes out has no sum yet.
+            Source::Live => &["kernel-filter", "verify-checksums"],
+            Source::Captures(_) => &["interface", "exclude-interface", "hook", "decap"],
+            Source::Recorded(_) => &[
+                "read",
+                "interface",
+                "exclude-interface",
+                "hook",
+                "decap",
+                "kernel-filter",
+                "verify-checksums",
+                "duration",
+                "emit",
+            ],
+        }
+    }
 }
 
 /// How events are written.
@@ -169,7 +193,7 @@ pub struct Detect {
 /// Everything that can be set, with defaults applied.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Live or captures.
+    /// Live, captures or recorded events.
     pub source: Source,
     /// Globs of interfaces; empty: all.
     pub interfaces: Vec<String>,
@@ -238,8 +262,20 @@ impl TryFrom<Cli> for Config {
             // A file's name may be any bytes.
             *paths = cli.options.read.iter().map(PathBuf::from).collect();
         }
+        if let Some(paths) = cli.recorded {
+            config.source = Source::Recorded(paths);
+            config.without_effect = without_effect(&config.source, &sources);
+        }
         Ok(config)
     }
+}
+
+/// Options that were given and that the source is not affected by.
+fn without_effect(source: &Source, sources: &Sources) -> Vec<String> {
+    let given = source.unaffected_by().iter();
+    given
+        .filter_map(|k| Some(sources.get(k)?.origin.to_string()))
+        .collect()
 }
 
 impl Config {
@@ -250,16 +286,7 @@ impl Config {
             Some(given) => Source::Captures(given.values.iter().map(PathBuf::from).collect()),
             None => Source::Live,
         };
-        let live_only = ["interface", "exclude-interface", "hook", "decap"];
-        // Live, the network card has verified what came in, and what goes out has no sum yet.
-        let replay_only = ["kernel-filter", "verify-checksums"];
-        let without_effect = match source {
-            Source::Live => &replay_only[..],
-            Source::Captures(_) => &live_only[..],
-        };
-        let without_effect = without_effect
-            .iter()
-            .filter_map(|k| Some(sources.get(k)?.origin.to_string()));
+        let without_effect = without_effect(&source, sources);
         let scope = Scope {
             ports: s.all("port", value::ports)?,
             clients: s.negatable("client", value::network)?,
@@ -371,7 +398,7 @@ impl Config {
                     .one("framing", word(&[("auto", false), ("host", true)]))?
                     .unwrap_or(false),
             },
-            without_effect: without_effect.collect(),
+            without_effect,
         })
     }
 }

@@ -21,6 +21,17 @@ fn main() -> ExitCode {
             cli.alerts_only = true;
         }
         Some(Command::Rules(command)) => return rules(&command),
+        Some(Command::Detect(detect)) => {
+            if !detect.options.read.is_empty() {
+                run::say(
+                    "detect reads recorded events: name them without -r (captures: http-trace -r FILE)",
+                );
+                return ExitCode::from(Ended::CannotStart.status());
+            }
+            cli.options = detect.options;
+            cli.alerts_only = !detect.events;
+            cli.recorded = Some(detect.files);
+        }
         Some(command) => return print(&command),
         None => {}
     }
@@ -61,7 +72,7 @@ fn print(command: &Command) -> ExitCode {
         }
         Command::Man => clap_mangen::Man::new(cli::command()).render(&mut out),
         Command::Schema => out.write_all(schema::RECORD.as_bytes()),
-        Command::Rules(_) => Ok(()),
+        Command::Rules(_) | Command::Detect(_) => Ok(()),
     };
     match rendered
         .and_then(|()| io::stdout().write_all(&out))

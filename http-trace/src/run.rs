@@ -14,7 +14,7 @@ use crate::summary::counted;
 
 #[cfg(feature = "live")]
 mod live;
-pub mod recorded;
+mod recorded;
 mod replay;
 pub mod rules;
 
@@ -109,6 +109,7 @@ pub fn say(line: &str) {
 pub fn run(config: &Config, stop: &Stop) -> Ended {
     match &config.source {
         Source::Captures(paths) => replay::run(config, paths, stop),
+        Source::Recorded(paths) => recorded::run(config, paths, stop),
         #[cfg(feature = "live")]
         Source::Live => live::run(config, stop),
         #[cfg(not(feature = "live"))]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 
-use super::{Ended, Stop, finish, say};
+use super::{Ended, Stop, finish, say, started};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::own::OwnSockets;
@@ -33,6 +33,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     } else {
         paths
     };
+    started(config, &reading(paths));
     let (mut bad, mut others) = (0, 0);
     for path in paths {
         let name = path.display();
@@ -75,4 +76,17 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         lines.push(format!("{} of no response", counted(others, "line")));
     }
     finish(config, engine, lines, bad > 0)
+}
+
+fn reading(paths: &[PathBuf]) -> String {
+    let named = |path: &PathBuf| match path.as_os_str() == "-" {
+        true => "standard input".to_owned(),
+        false => path.display().to_string(),
+    };
+    let first: Vec<String> = paths.iter().take(3).map(named).collect();
+    let more = match paths.len().saturating_sub(3) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!("reading {}{more}", first.join(", "))
 }

@@ -22,7 +22,10 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             list(&parsed.rules, out);
             ended(readable && errors(&parsed) == 0)
         }
-        Rules::Check { paths } => check(paths, out),
+        Rules::Check {
+            paths,
+            no_builtin_rules,
+        } => check(!no_builtin_rules, paths, out),
         Rules::Explain { id, paths } => {
             let (parsed, _) = parsed(true, paths);
             match parsed.rules.find(id) {
@@ -90,8 +93,8 @@ fn told(parsed: &Parsed) {
 }
 
 /// Files may refer to built-in rules, so these are there; what they say is not repeated.
-fn check(paths: &[PathBuf], out: &mut String) -> Ended {
-    let (parsed, readable) = parsed(true, paths);
+fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
+    let (parsed, readable) = parsed(with_built_in, paths);
     for diagnostic in &parsed.diagnostics {
         let _ = writeln!(out, "{diagnostic}");
     }
@@ -102,10 +105,12 @@ fn check(paths: &[PathBuf], out: &mut String) -> Ended {
         .filter(|rule| matches!(rule.origin, crate::detect::rule::Origin::File(_)));
     let errors = errors(&parsed);
     let warnings = parsed.diagnostics.len() - errors;
+    let good = of_files.count() as u64;
+    let verb = if good == 1 { "loads" } else { "load" };
     let _ = writeln!(
         out,
-        "{} load, {errors} refused, {warnings} with a warning",
-        crate::summary::counted(of_files.count() as u64, "rule")
+        "{} {verb}, {errors} refused, {warnings} with a warning",
+        crate::summary::counted(good, "rule")
     );
     ended(readable && errors == 0)
 }

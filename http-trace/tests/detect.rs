@@ -1,0 +1,187 @@
+//! `http-trace detect`: rules over what was recorded, as a person types it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Stdio;
+
+use common::{alerts, capture_of_errors, records, run, run_with};
+
+const ERRORS: u32 = 350;
+
+/// Our own json of [`capture_of_errors`], as a run over the capture writes it.
+fn own_json(folder: &Path) -> String {
+    let capture = folder.join("c.pcap");
+    fs::write(&capture, capture_of_errors(ERRORS)).unwrap();
+    let ran = run(&["-r", capture.to_str().unwrap(), "-o", "json"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    ran.out
+}
+
+/// The events among its lines.
+fn events_of(json: &str) -> String {
+    let events = json
+        .lines()
+        .filter(|line| line.contains("\"kind\":\"event\""));
+    events.map(|line| format!("{line}\n")).collect()
+}
+
+fn zeek_json() -> String {
+    let mut out = String::new();
+    for n in 0..ERRORS {
+        let _ = writeln!(
+            out,
+            r#"{{"ts":{}.5,"uid":"C{n}","id.orig_h":"10.1.2.3","id.orig_p":50000,"id.resp_h":"10.9.9.9","id.resp_p":80,"method":"GET","host":"shop.example","uri":"/missing/{n}","version":"1.1","status_code":404,"status_msg":"Not Found"}}"#,
+            1_795_156_800 + n / 2
+        );
+    }
+    out
+}
+
+fn zeek_tsv() -> String {
+    let mut out = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n\
+                   #path\thttp\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\t\
+                   method\thost\turi\tstatus_code\n"
+        .to_owned();
+    for n in 0..ERRORS {
+        let _ = writeln!(
+            out,
+            "{}.25\tC{n}\t10.1.2.3\t50000\t10.9.9.9\t80\tGET\tshop.example\t/missing/{n}\t404",
+            1_795_156_800 + n / 2
+        );
+    }
+    out
+}
+
+fn access_log() -> String {
+    let mut out = String::new();
+    for n in 0..ERRORS {
+        let (minute, second) = (40 + n / 120, n / 2 % 60);
+        let _ = writeln!(
+            out,
+            "10.1.2.3 - - [20/Nov/2026:06:{minute:02}:{second:02} +0000] \
+             \"GET /missing/{n} HTTP/1.1\" 404 153 \"-\" \"test/1.0\""
+        );
+    }
+    out
+}
+
+fn spikes(out: &str) -> usize {
+    let told = alerts(out);
+    let opened = told.iter();
+    opened
+        .filter(|alert| *alert == "http-error-spike-internal opened")
+        .count()
+}
+
+#[test]
+fn the_350th_error_of_a_recording_raises_the_spike() {
+    let folder = tempfile::tempdir().unwrap();
+    let formats = [
+        ("own json", events_of(&own_json(folder.path()))),
+        ("Zeek's json", zeek_json()),
+        ("Zeek's tsv", zeek_tsv()),
+        ("access log", access_log()),
+    ];
+    for (name, text) in formats {
+        let file = folder.path().join("recorded");
+        // Without the last error there is no alert.
+        let last = text.lines().rfind(|line| line.contains("404")).unwrap();
+        for (text, expected) in [(text.clone(), 1), (text.replace(last, ""), 0)] {
+            fs::write(&file, text).unwrap();
+            let ran = run(&["detect", file.to_str().unwrap(), "-o", "json"]);
+            assert_eq!(ran.status, 0, "{name}: {}", ran.err);
+            assert_eq!(spikes(&ran.out), expected, "{name}: {}", ran.out);
+            let kinds = records(&ran.out);
+            let events = kinds.iter().filter(|r| r["event"]["kind"] == "event");
+            assert_eq!(events.count(), 0, "{name}: alerts only");
+        }
+    }
+}
+
+#[test]
+fn standard_input_is_read_and_events_are_written_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    fs::write(&file, access_log()).unwrap();
+    for arguments in [
+        &["detect", "-o", "json"][..],
+        &["detect", "-", "-o", "json", "--events"],
+    ] {
+        let ran = run_with(arguments, Stdio::from(File::open(&file).unwrap()));
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        assert_eq!(spikes(&ran.out), 1);
+        let records = records(&ran.out);
+        let events: Vec<_> = records
+            .iter()
+            .filter(|record| record["event"]["kind"] == "event")
+            .collect();
+        let expected = if arguments.len() == 3 { 0 } else { ERRORS };
+        assert_eq!(events.len(), expected as usize);
+        for event in events {
+            let rules = event["http_trace"]["rules"].as_array().unwrap();
+            assert!(
+                rules.iter().any(|id| id == "http-error-spike-internal"),
+                "{event}"
+            );
+        }
+    }
+    let ran = run(&["detect", file.to_str().unwrap(), "--fail-on-alert", "low"]);
+    assert_eq!(ran.status, 3, "{}", ran.err);
+}
+
+#[test]
+fn a_recording_of_a_capture_raises_the_alerts_of_the_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = own_json(folder.path());
+    let file = folder.path().join("events.jsonl");
+    fs::write(&file, &live).unwrap();
+    let ran = run(&["detect", file.to_str().unwrap(), "-o", "json"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let of = |out: &str| -> Vec<String> {
+        records(out)
+            .iter()
+            .filter(|record| record["event"]["kind"] == "alert")
+            .map(ToString::to_string)
+            .collect()
+    };
+    assert!(
+        spikes(&live) == 1 && of(&live).len() > 1,
+        "{:?}",
+        alerts(&live)
+    );
+    assert_eq!(of(&live), of(&ran.out));
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    fs::write(&file, format!("not a line of it\n{}", access_log())).unwrap();
+    let ran = run(&[
+        "detect",
+        "/nonexistent.log",
+        file.to_str().unwrap(),
+        "-o",
+        "json",
+    ]);
+    assert_eq!(ran.status, 1, "{}", ran.err);
+    assert_eq!(spikes(&ran.out), 1);
+    assert!(ran.err.contains("/nonexistent.log: "), "{}", ran.err);
+    assert!(ran.err.contains("access.log: line 1: "), "{}", ran.err);
+    let ran = run(&["detect", "-r", file.to_str().unwrap()]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.err.contains("without -r"), "{}", ran.err);
+    let ran = run(&["detect", file.to_str().unwrap(), "--interface", "lo"]);
+    assert!(
+        ran.err.contains("without effect here: --interface"),
+        "{}",
+        ran.err
+    );
+}

@@ -1,0 +1,308 @@
+//! `http-trace rules` as a person types it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{alerts, capture_of_errors, records, run};
+
+/// A rule that loads, of which parts are replaced.
+const GOOD: &str = "\
+title: Not found
+name: NAME
+logsource:
+  category: webserver
+detection:
+  selection:
+    sc-status: 404
+  condition: selection
+level: low
+";
+
+/// File, text, and how the line about it goes on after the folder.
+const FAULTS: &[(&str, &str, &str)] = &[
+    (
+        "aggregation.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    sc-status: 404\n  timeframe: 10m\n  condition: s | count() by c-ip > 10\n",
+        "aggregation.yml:7:3: error: '|' in a condition is of old Sigma",
+    ),
+    (
+        "body.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    cs-body|contains: x\n  condition: s\n",
+        "body.yml:5:5: error: no event has 'cs-body': bodies are not read",
+    ),
+    (
+        "brackets.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: (s\n",
+        "brackets.yml:6:3: error: the condition '(s' is not understood: expected ",
+    ),
+    (
+        "circle.yml",
+        "\
+title: One
+name: one
+correlation:
+  type: event_count
+  rules: two
+  timespan: 1m
+  condition: { gte: 2 }
+---
+title: Two
+name: two
+correlation:
+  type: event_count
+  rules: one
+  timespan: 1m
+  condition: { gte: 2 }
+",
+        "circle.yml:5:3: error: its rules take each other in, in a circle",
+    ),
+    (
+        "condition.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  selection:\n    c-uri: x\n  condition: selektion\n",
+        "condition.yml:6:3: error: the condition names 'selektion', which is not defined; there are selection",
+    ),
+    (
+        "correlation.yml",
+        "\
+title: t
+correlation:
+  type: event_count
+  rules: http-refused
+  timespan: 1m
+  condition: { gte: 2 }
+",
+        "correlation.yml:4:10: error: 'http-refused' is no rule that is loaded",
+    ),
+    (
+        "expand.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-ip|expand: '%scanners%'\n  condition: s\n",
+        "expand.yml:5:5: error: |expand needs a placeholder's values",
+    ),
+    (
+        "field.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    sc-statsu: 404\n  condition: s\n",
+        "field.yml:5:5: error: unknown field 'sc-statsu'; did you mean 'sc-status'?",
+    ),
+    (
+        "filter.yml",
+        "\
+title: Our scanner
+logsource: { category: webserver }
+filter:
+  rules: [http-path-refused]
+  selection:
+    c-ip: 10.0.0.1
+  condition: selection
+",
+        "filter.yml:7:3: warning: a filter is ANDed with the rule",
+    ),
+    (
+        "regex.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri|re: '(a'\n  condition: s\n",
+        "regex.yml:5:5: error: unclosed group",
+    ),
+    (
+        "regex-large.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri|re: '((a{100}){100}){100}'\n  condition: s\n",
+        "regex-large.yml:5:5: error: the expression compiles to more than 1048576 bytes: bound its repetitions",
+    ),
+    (
+        "source.yml",
+        "title: t\nlogsource:\n  category: process_creation\n  product: windows\ndetection:\n  s:\n    c-uri: x\n  condition: s\n",
+        "source.yml:2:1: error: category process_creation, product windows is not seen in HTTP responses",
+    ),
+    (
+        "threshold.yml",
+        "\
+title: t
+correlation:
+  type: value_count
+  rules: http-path-refused
+  group-by: c-ip
+  timespan: 1m
+  condition: { gte: 1000, field: sc-status }
+",
+        "threshold.yml:7:3: error: it can never hold: there are 900 values at most",
+    ),
+    (
+        "twice.yml",
+        "title: t\nname: good\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: s\n",
+        "twice.yml:2:7: error: 'good' is already at ",
+    ),
+    (
+        "yaml.yml",
+        "title: t\nlogsource: { category: proxy\ndetection:\n",
+        "yaml.yml:2:12: error: YAML parse error: ",
+    ),
+];
+
+fn faulty(folder: &Path) {
+    fs::write(folder.join("a-good.yml"), GOOD.replace("NAME", "good")).unwrap();
+    for (name, text, _) in FAULTS {
+        fs::write(folder.join(name), text).unwrap();
+    }
+}
+
+#[test]
+fn check_names_each_fault_with_its_place_and_loads_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    faulty(folder.path());
+    let ran = run(&["rules", "check", folder.path().to_str().unwrap()]);
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    for (name, _, expected) in FAULTS {
+        let expected = format!("{}/{expected}", folder.path().display());
+        let said = ran.out.lines().filter(|line| line.starts_with(&expected));
+        assert_eq!(said.count(), 1, "{name}: want '{expected}' in\n{}", ran.out);
+    }
+    assert!(ran.out.ends_with("1 with a warning\n"), "{}", ran.out);
+    assert!(ran.out.contains("\n1 rule load"), "{}", ran.out);
+}
+
+#[test]
+fn a_run_names_what_is_wrong_and_goes_on_with_the_good_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    faulty(folder.path());
+    let capture = folder.path().join("errors.pcap");
+    fs::write(&capture, capture_of_errors(1)).unwrap();
+    let ran = run(&[
+        "-r",
+        capture.to_str().unwrap(),
+        "-o",
+        "json",
+        "--no-builtin-rules",
+        "--rules",
+        folder.path().to_str().unwrap(),
+    ]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert_eq!(alerts(&ran.out), ["good opened"]);
+    assert!(ran.err.contains("field.yml:5:5: error: "), "{}", ran.err);
+}
+
+#[test]
+fn check_of_good_files_says_how_many_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("good.yml");
+    fs::write(&file, GOOD.replace("NAME", "good")).unwrap();
+    let path = file.to_str().unwrap();
+    let ran = run(&["rules", "check", path]);
+    assert_eq!(ran.status, 0, "{}", ran.out);
+    assert_eq!(ran.out, "1 rule loads, 0 refused, 0 with a warning\n");
+    let ran = run(&["rules", "check", path, "/nonexistent.yml"]);
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.err.contains("cannot read rules from /nonexistent.yml"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn list_and_explain_tell_what_a_rule_counts() {
+    let ran = run(&["rules", "list"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    let line = |id: &str| {
+        let mut lines = ran.out.lines();
+        let found = lines.find(|line| line.split(' ').next() == Some(id));
+        found.unwrap_or_else(|| panic!("no {id}")).to_owned()
+    };
+    for (id, level, condition) in [
+        ("http-error-spike-internal", "low", "350 / 5m"),
+        ("http-path-scan", "medium", "30 distinct cs-uri-stem / 10m"),
+        ("http-guessed-credentials", "high", "in order / 15m"),
+        ("http-metadata-service", "informational", "each"),
+    ] {
+        let line = line(id);
+        assert!(line.contains(level) && line.contains(condition), "{line}");
+    }
+    let ran = run(&["rules", "explain", "http-error-spike-internal"]);
+    assert_eq!(ran.status, 0);
+    for expected in ["350 / 5m", "TA0007", "Sumo Logic", "error-spike.yml:"] {
+        assert!(ran.out.contains(expected), "{expected}: {}", ran.out);
+    }
+    let ran = run(&["rules", "explain", "http-error-spyke"]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.err.contains("no rule has the id"), "{}", ran.err);
+}
+
+#[test]
+fn test_runs_these_rules_alone_and_ends_with_3_when_one_speaks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rule, capture) = (folder.path().join("r.yml"), folder.path().join("c.pcap"));
+    fs::write(&capture, capture_of_errors(400)).unwrap();
+    for (status, ended, expected) in [(404, 3, "mine opened"), (500, 0, "")] {
+        let text = GOOD
+            .replace("NAME", "mine")
+            .replace("404", &status.to_string());
+        fs::write(&rule, text).unwrap();
+        let ran = run(&[
+            "rules",
+            "test",
+            rule.to_str().unwrap(),
+            "-r",
+            capture.to_str().unwrap(),
+        ]);
+        assert_eq!(ran.status, ended, "{}", ran.err);
+        let told = alerts(&ran.out);
+        assert_eq!(told.first().map_or("", String::as_str), expected);
+        assert!(
+            told.iter().all(|alert| alert.starts_with("mine ")),
+            "{told:?}"
+        );
+        assert!(!ran.out.contains("\"kind\":\"event\""), "{}", ran.out);
+    }
+}
+
+#[test]
+fn what_export_writes_checks_clean_and_raises_what_the_built_in_rules_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    let rules = rules.to_str().unwrap();
+    assert_eq!(run(&["rules", "export", rules]).status, 0);
+    let ran = run(&["rules", "check", "--no-builtin-rules", rules]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.ends_with(" 0 refused, 0 with a warning\n"),
+        "{}",
+        ran.out
+    );
+    let capture = folder.path().join("c.pcap");
+    fs::write(&capture, capture_of_errors(400)).unwrap();
+    let capture = capture.to_str().unwrap();
+    let built_in = run(&["-r", capture, "-o", "json"]);
+    let exported = run(&[
+        "-r",
+        capture,
+        "-o",
+        "json",
+        "--no-builtin-rules",
+        "--rules",
+        rules,
+    ]);
+    assert!(alerts(&built_in.out).contains(&"http-error-spike-internal opened".to_owned()));
+    // All but where the rules are from, and but for the order of what one event raises, which is
+    // that of the files.
+    let of = |out: &str| {
+        let mut records = records(out);
+        for record in &mut records {
+            if let Some(rule) = record["rule"].as_object_mut() {
+                rule.remove("ruleset");
+            }
+            if let Some(rules) = record["http_trace"]["rules"].as_array_mut() {
+                rules.sort_by_key(ToString::to_string);
+            }
+        }
+        let mut lines: Vec<String> = records.iter().map(ToString::to_string).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(of(&built_in.out), of(&exported.out));
+    let nowhere = run(&["rules", "export", "/proc/nowhere"]);
+    assert_eq!(nowhere.status, 2);
+    assert!(nowhere.err.contains("cannot write rules to /proc/nowhere"));
+}
