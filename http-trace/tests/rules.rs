@@ -34,7 +34,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "body.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    cs-body|contains: x\n  condition: s\n",
-        "body.yml:5:5: error: no event has 'cs-body': bodies are not read",
+        "body.yml:5:5: error: no event has 'cs-body': rules do not look into bodies",
     ),
     (
         "brackets.yml",

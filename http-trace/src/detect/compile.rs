@@ -482,6 +482,9 @@ fn variants(name: &str, value: &SigmaValue, m: &Modifiers) -> Result<Vec<SigmaSt
     for encoding in &m.encodings {
         bytes = bytes.iter().flat_map(|b| encode(*encoding, b)).collect();
     }
+    // Of one byte or two, nothing is left in some alignments when what depends on its neighbours is
+    // cut, and nothing is found everywhere.
+    bytes.retain(|b| !b.is_empty());
     bytes
         .into_iter()
         .map(|b| {

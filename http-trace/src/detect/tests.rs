@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use super::alert::{Alert, State};
 mod counted;
+mod hostile;
+mod oracle;
 
 use super::builtin;
 use super::parse::{self, Source};

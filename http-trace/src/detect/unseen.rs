@@ -2,7 +2,7 @@
 //! refused says why it can never match here. Knows names only.
 
 /// What bodies hold.
-const BODY: &str = "bodies are not read; a rule that needs one cannot match here, remove the \
+const BODY: &str = "rules do not look into bodies; one that needs to cannot match here, remove the \
                     selection or the rule";
 
 /// What a firewall or a proxy decided.

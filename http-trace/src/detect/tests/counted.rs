@@ -19,7 +19,7 @@ correlation:
   type: value_count
   rules: missing
   group-by: c-ip
-  timespan: 5m
+  timespan: 30s
   condition: { gte: 3, field: cs-uri-stem }
 ---
 title: Errors
@@ -28,7 +28,7 @@ correlation:
   type: event_count
   rules: missing
   group-by: c-ip
-  timespan: 5m
+  timespan: 30s
   condition: { gte: 100 }
 ---
 title: Many
@@ -37,7 +37,7 @@ correlation:
   type: event_count
   rules: missing
   group-by: c-ip
-  timespan: 5m
+  timespan: 30s
   generate: true
   condition: { gte: 3 }
 ---
@@ -47,7 +47,7 @@ correlation:
   type: temporal_ordered
   rules: [missing, found]
   group-by: c-ip
-  timespan: 5m
+  timespan: 30s
 ---
 title: Many, then found
 name: after-many
@@ -55,7 +55,7 @@ correlation:
   type: temporal_ordered
   rules: [many, found]
   group-by: c-ip
-  timespan: 5m
+  timespan: 30s
 ---
 title: Both
 name: both
@@ -63,7 +63,7 @@ correlation:
   type: temporal
   rules: [missing, found]
   group-by: c-ip
-  timespan: 5m
+  timespan: 30s
 ";
 
 #[test]
@@ -80,10 +80,10 @@ fn a_response_bears_the_rules_that_it_moved_forward() {
         (4, 404, "/b", &["both", "after-many"]),
         (5, 200, "/", &["in-order", "after-many", "both"]),
         // Everything has left the windows.
-        (405, 200, "/", &[]),
-        (406, 404, "/c", &["both"]),
-        (407, 200, "/", &["in-order", "both"]),
-        (900, 404, "/c", &[]),
+        (60, 200, "/", &[]),
+        (61, 404, "/c", &["both"]),
+        (62, 200, "/", &["in-order", "both"]),
+        (110, 404, "/c", &[]),
     ];
     for (at, status, path, expected) in visits {
         let visit = response("198.51.100.7", *status, path, BEGIN + at * S);
