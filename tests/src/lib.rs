@@ -12,6 +12,7 @@
 //!   real clients ask of them.
 //! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
 //!   output.
+//! - [`visitors`]: events as a busy site has them, without a wire.
 //! - [`empty`]: a program that does nothing, to measure others against.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers.
@@ -42,6 +43,7 @@ pub mod scene;
 pub mod scenes;
 pub mod seen;
 pub mod tcp;
+pub mod visitors;
 pub mod visits;
 
 use http_trace_common::record::{Record, flag};

@@ -75,7 +75,7 @@ enum Chore {
     },
     /// Measure: what the kernel's programs cost, replays, and the tracer beside a real server.
     Bench {
-        /// Which benchmarks, of kernel, replay and live; all without.
+        /// Which benchmarks, of kernel, replay, detect and live; all without.
         what: Vec<String>,
         /// Arguments for the benchmark.
         #[arg(last = true)]
@@ -134,7 +134,7 @@ fn build(profile: Profile) -> Result<()> {
 }
 
 fn bench(what: &[String], args: &[String]) -> Result<()> {
-    const ALL: [&str; 3] = ["kernel", "replay", "live"];
+    const ALL: [&str; 4] = ["kernel", "replay", "detect", "live"];
     setup::ensure(&[Purpose::Build, Purpose::Test])?;
     let mut cargo = cargo(&["bench", "--package", "http-trace-tests"]);
     for name in ALL {
