@@ -310,9 +310,62 @@ fn start_lines() {
                 "Unsure",
             ],
         ),
+        (b"GET /\r\nxx", &["begin-0", "Head 9", "Head"]),
         (
-            b"GET /\r\nxx",
+            b"GET /\r\nxx y",
+            &["begin-0", "Ignored 11", "not-http false", "Unsure"],
+        ),
+        (
+            b"GET /\r\n\r\n",
             &["begin-0", "Ignored 9", "not-http false", "Unsure"],
+        ),
+        (
+            b"get /\r\nHost: x\r\n\r\n",
+            &["begin-0", "Ignored 18", "not-http false", "Unsure"],
+        ),
+        (
+            b"GET /HTTP/1.1\nHost: x\n\n",
+            &[
+                "begin-0",
+                "Head 23",
+                "head Other None [bare_lf,malformed_request]",
+                "Idle",
+            ],
+        ),
+        (
+            b"POST / HTTP/1.\r\nContent-Length: 2\r\n\r\nab",
+            &[
+                "begin-0",
+                "Head 37",
+                "head Other Length(2) [malformed_request]",
+                "Body 2",
+                "end",
+                "Idle",
+            ],
+        ),
+        (
+            b"PUT / HTTP/2\r\nTransfer-Encodings: x\r\nTransfer-Encoding:  chunked\r\n\r\n0\r\n\r\n",
+            &[
+                "begin-0",
+                "Head 68",
+                "head Other Chunked [malformed_request]",
+                "ChunkFraming 3",
+                "Trailers 2",
+                "end",
+                "Idle",
+            ],
+        ),
+        (
+            b"PUT / HTTP/1.1\r\n\r\nPUT /2\r\nContent-Length-: 3\r\n\r\n",
+            &[
+                "begin-0",
+                "Head 18",
+                "head Other None []",
+                "begin-0",
+                "Head 30",
+                "head Other None [malformed_request]",
+                "Idle",
+            ],
         ),
         (
             b"\x16\x03\x01",
@@ -360,6 +413,35 @@ fn start_lines() {
 }
 
 #[test]
+fn lines_of_other_protocols_are_no_malformed_requests() {
+    let fields = "CSeq: 1\r\n\r\n";
+    for line in [
+        "OPTIONS rtsp://x/ RTSP/1.0",
+        "SUBSCRIBE sip:a@x SIP/2.0",
+        "OPTIONS icap://x/ ICAP/1.0",
+        "SOURCE /live ICE/1.0 ",
+        "220 mail.example ESMTP",
+        "set key 0 0 5",
+        "* OK IMAP4rev1",
+    ] {
+        let stream = format!("{line}\r\n{fields}");
+        let (mut framer, mut queue) = (Framer::new(), RequestQueue::new());
+        let lines = run(&mut framer, &mut queue, &[stream.as_bytes()]);
+        assert!(lines.iter().any(|l| l == "not-http false"), "{lines:?}");
+    }
+    // Where a request is not due, a malformed one is none.
+    let line = "GET /\r\nHost: x\r\n\r\n";
+    for mut queue in [RequestQueue::unknown(), requests(&[OTHER])] {
+        let lines = run(&mut Framer::new(), &mut queue, &[line.as_bytes()]);
+        assert!(lines.iter().any(|l| l == "not-http false"), "{lines:?}");
+    }
+    let mut framer = Framer::new();
+    framer.restart();
+    let lines = run(&mut framer, &mut RequestQueue::new(), &[line.as_bytes()]);
+    assert!(lines.iter().any(|l| l == "not-http false"), "{lines:?}");
+}
+
+#[test]
 fn proxy_protocol_headers() {
     const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\x12\x34\0\x50";
     const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
@@ -383,10 +465,10 @@ fn proxy_protocol_headers() {
     for (stream, after) in [
         // Only before the first message, and only what begins as one.
         (
-            &b"GET / HTTP/1.1\r\n\r\nPROXY TCP4 a b 1 2\r\n"[..],
+            &b"GET / HTTP/1.1\r\n\r\nPROXY TCP4 a b 1 2\r\n\r\n"[..],
             "not-http true",
         ),
-        (b"PROXYTCP4 a b 1 2\r\n", "not-http false"),
+        (b"PROXYTCP4 a b 1 2\r\n\r\n", "not-http false"),
         (b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0", "not-http false"),
         (b"\0\r\nQUIT\n\x21\x11\0\0", "not-http false"),
     ] {
@@ -512,6 +594,13 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         Just(b"HEAD /a%20b c HTTP/1.1 \r\n".to_vec()),
         Just(b"CONNECT x:1 HTTP/1.1\r\n".to_vec()),
         Just(b"GET /0.9\r\n".to_vec()),
+        Just(b"HEAD /HTTP/1.1\nHost: x\n\n".to_vec()),
+        Just(b"OPTIONS rtsp://x RTSP/1.0\r\nCSeq: 1\r\n".to_vec()),
+        Just(b"PROXY TCP4 a b 1 2\r\n".to_vec()),
+        "[A-Z]{1,10} [A-Za-z/.0-9 ]{0,20}( [HR]?TT?S?P/[0-9][.][0-9]?)? ?\r?\n[CTHct][a-z-]{0,16}:?( 3)?\r?\n?"
+            .prop_map(String::into_bytes),
+        "(POST|HEAD) (/|/ HTTP/1[.]|HTTP/1[.]1)\r\n(Content-Length|Content-Lengt|Transfer-Encoding| X):? ?(3|chunked)\r\n"
+            .prop_map(String::into_bytes),
         Just(b"Content-Length: 3\r\n".to_vec()),
         Just(b"content-length : 30 \n".to_vec()),
         Just(b"Content-Length: 4, 4\r\n".to_vec()),

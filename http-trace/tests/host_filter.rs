@@ -172,6 +172,17 @@ fn a_client_hello_to_a_server_without_tls_is_no_loss() {
     assert_eq!((stats.holes, stats.unframed_bytes), (0, 0));
 }
 
+#[test]
+fn a_malformed_request_line_is_followed_by_its_first_field() {
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.send(true, b"GET /HTTP/1.1\nHost: x\n\n");
+    wire.send(false, &ok(100_000));
+    assert_eq!(wire.filter.counter(Counter::NotHttp), 0);
+    assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0);
+    // Its first byte shows that it is no status line.
+    assert!(wire.filter.counter(Counter::BodySkipped) >= 99_999);
+}
+
 /// From the client, `seq`, `skip_from`, `skip_to`, flags, bytes.
 type Shipped = (bool, u32, u32, u32, u16, Vec<u8>);
 
@@ -388,6 +399,8 @@ fn what_is_no_http_is_left_alone() {
         &b"\x16\x03\x01\x02\x00\x01\x00\x01"[..],
         b"SSH-2.0-x\r\n",
         b"USER me\r\nPASS you\r\n",
+        b"GET key\r\n",
+        b"OPTIONS rtsp://x/ RTSP/1.0\r\nCSeq: 1\r\n\r\n",
         b"\0\0\0\x10",
     ] {
         let mut wire = Wire::new(FilterConfig::DEFAULT);

@@ -79,6 +79,15 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         }
     }
     if s.cursor >= s.loaded {
+        if side(s).framer.awaits_first_field() {
+            // A line that many protocols have, and nothing after it: not worth following.
+            s.met = if side(s).framer.has_framed() {
+                met::NOT_HTTP
+            } else {
+                met::NEVER_HTTP
+            };
+            return happened(s, env);
+        }
         ship_pending(s, env, 0);
         s.at = here;
         if here >= s.end {

@@ -48,7 +48,13 @@ impl Framer {
             2 => MethodKind::Connect,
             _ => MethodKind::Other,
         };
-        queue.push(method);
+        if self.flags & flag::MALFORMED_REQUEST == 0 {
+            queue.push(method);
+        } else {
+            // A server that refuses the line need not have read the method, nor taken it for a
+            // request: the bytes after a response's head say whether it has a body.
+            queue.set_unknown();
+        }
         let body = if self.flags & flag::HAS_CODING != 0 {
             if self.flags & flag::CHUNKED_LAST != 0 {
                 Body::Chunked

@@ -1,8 +1,10 @@
 //! Field lines: Content-Length and Transfer-Encoding are read, all others stepped over.
 
 use super::{
-    BYTES_PER_STEP, Framer, MAX_LENGTH, Phase, RequestQueue, Span, Step, Window, flag, line, words,
+    BYTES_PER_STEP, Framer, MAX_LENGTH, Phase, ROLE_REQUEST, RequestQueue, Span, Step, Window,
+    flag, line, words,
 };
+use crate::start_line::is_token;
 
 /// Lines taken in one step, at most, of those that matter to no framing.
 const LINES_PER_STEP: u32 = 4;
@@ -41,6 +43,9 @@ impl Framer {
         let mut at_line = at;
         if self.line == line::BEGIN {
             let b = window.byte(at);
+            if self.flags & flag::FIRST_FIELD != 0 && !is_token(b) {
+                return self.not_http(0);
+            }
             if b == b'\r' {
                 self.line = line::BLANK;
                 self.flags |= flag::AFTER_CR;
@@ -67,8 +72,12 @@ impl Framer {
                         self.transfer_encoding(window, at, end)
                     };
                     if taken > 0 {
+                        self.first_field_named();
                         return Step::took(taken, span);
                     }
+                }
+                if self.line == line::REST && self.flags & flag::FIRST_FIELD != 0 {
+                    self.line = line::FIRST_NAME;
                 }
             } else {
                 self.line = line::REST;
@@ -183,6 +192,13 @@ impl Framer {
         let mut n = 0;
         while n < BYTES_PER_STEP && at + n < end {
             let b = window.byte(at + n);
+            if self.flags & flag::FIRST_FIELD != 0 {
+                if b == b':' {
+                    self.first_field_named();
+                } else if !is_token(b) {
+                    return self.not_http(n);
+                }
+            }
             n += 1;
             if b == b'\n' {
                 if self.flags & flag::AFTER_CR == 0 {
@@ -203,10 +219,22 @@ impl Framer {
             }
             self.field_byte(b);
             if self.line == line::REST {
-                break;
+                if self.flags & flag::FIRST_FIELD == 0 {
+                    break;
+                }
+                self.line = line::FIRST_NAME;
             }
         }
         Step::took(n, Span::Head)
+    }
+
+    /// The name of the first field is complete: a malformed request line before it was a request's.
+    #[inline(always)]
+    fn first_field_named(&mut self) {
+        if self.flags & flag::FIRST_FIELD != 0 {
+            self.flags &= !flag::FIRST_FIELD;
+            self.role = ROLE_REQUEST;
+        }
     }
 
     #[inline(always)]
@@ -260,6 +288,11 @@ impl Framer {
             }
             line::LENGTH_COMMA if b == b',' => {}
             line::CODING => self.pos = coding_next(self.pos, b),
+            line::FIRST_NAME => {
+                if b == b':' {
+                    self.line = line::REST;
+                }
+            }
             _ => self.line = line::LENGTH_BAD,
         }
     }

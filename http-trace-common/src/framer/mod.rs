@@ -45,9 +45,11 @@ pub mod flag {
     pub const LENGTH_REPEATED: u32 = 1 << 10;
     /// Transfer-Encoding whose last coding is not `chunked` (RFC 9112 §6.3, item 4).
     pub const CODING_NOT_CHUNKED: u32 = 1 << 11;
+    /// A request whose line has no HTTP/1.x version where one is due (RFC 9112 §3).
+    pub const MALFORMED_REQUEST: u32 = 1 << 12;
 
     /// Names of the bits above, as events show them.
-    pub const NAMES: [(u32, &str); 12] = [
+    pub const NAMES: [(u32, &str); 13] = [
         (BARE_LF, "bare_lf"),
         (OBS_FOLD, "obs_fold"),
         (LEADING_CRLF, "leading_crlf"),
@@ -60,6 +62,7 @@ pub mod flag {
         (BAD_STATUS, "bad_status"),
         (LENGTH_REPEATED, "length_repeated"),
         (CODING_NOT_CHUNKED, "coding_not_chunked"),
+        (MALFORMED_REQUEST, "malformed_request"),
     ];
 
     // What the framer remembers for itself; cleared or kept as each says.
@@ -77,6 +80,9 @@ pub mod flag {
     pub(super) const RESUMING: u32 = 1 << 21;
     /// Blank lines were skipped before the next head (kept until it begins).
     pub(super) const BLANK_LINES: u32 = 1 << 22;
+    /// A malformed request line is taken for one only if a field line follows, of which the name
+    /// and its colon are still to come (cleared with each head).
+    pub(super) const FIRST_FIELD: u32 = 1 << 23;
 }
 
 /// Where in a message a direction is.
@@ -285,7 +291,13 @@ mod line {
     pub const PREFACE: u8 = 16;
     /// In its addresses, `remaining` bytes.
     pub const PREFACE_DATA: u8 = 17;
+
+    /// In the name of the field after a malformed request line.
+    pub const FIRST_NAME: u8 = 18;
 }
+
+/// [`Framer::method`] while in the line that `PROXY` begins.
+const METHOD_PROXY: u8 = 3;
 
 const ROLE_UNKNOWN: u8 = 0;
 const ROLE_REQUEST: u8 = 1;
@@ -303,16 +315,17 @@ pub struct Framer {
     line: u8,
     pos: u8,
     flags: u32,
-    /// The status code so far.
+    /// The status code so far; in a request line its first byte.
     status: u16,
-    /// The method's [`MethodKind`].
+    /// The method's [`MethodKind`], or [`METHOD_PROXY`].
     method: u8,
     /// The value state at the end of the last field line, which a folded line would continue.
     last: u8,
     reserved: u32,
     /// Body bytes still to come; in a head the Content-Length.
     remaining: u64,
-    /// A number, or the method's first eight bytes, as they come in.
+    /// A number, the method's first eight bytes, or the last eight of a request line after its
+    /// method, as they come in.
     value: u64,
 }
 
@@ -395,6 +408,13 @@ impl Framer {
     #[inline(always)]
     pub const fn has_framed(&self) -> bool {
         self.flags & flag::FRAMED != 0
+    }
+
+    /// Whether the head at hand begins with a malformed request line, and what would make it a
+    /// request is still to come.
+    #[inline(always)]
+    pub const fn awaits_first_field(&self) -> bool {
+        self.phase == Phase::Head as u8 && self.flags & flag::FIRST_FIELD != 0
     }
 
     /// How many bytes from here are body for certain: they need not be looked at. `u64::MAX` when
@@ -492,7 +512,7 @@ impl Framer {
         let (at, end) = (window.forget(at), window.forget(end));
         match self.phase() {
             Phase::Head | Phase::Trailers => self.fields(queue, window, at, end),
-            Phase::StartLine => self.start_line(window, at, end),
+            Phase::StartLine => self.start_line(queue, window, at, end),
             Phase::Idle => self.idle(window, at, end),
             Phase::ChunkSize => self.chunk_size(window, at, end),
             Phase::ChunkData if self.line == line::DATA_END => self.chunk_end(window, at, end),

@@ -1,17 +1,39 @@
 //! Start lines: of a message that is due, and of one that may stand where a body would.
 
 use super::{
-    BYTES_PER_STEP, Event, Framer, MethodKind, Phase, ROLE_REQUEST, ROLE_RESPONSE, ROLE_UNKNOWN,
-    Span, Step, Window, flag, line, words,
+    BYTES_PER_STEP, Event, Framer, METHOD_PROXY, MethodKind, Phase, ROLE_REQUEST, ROLE_RESPONSE,
+    ROLE_UNKNOWN, RequestQueue, Span, Step, Window, flag, line, words,
 };
 use crate::start_line::{
     MAX_METHOD, SUFFIX_AFTER_METHOD, SUFFIX_MEMORY, SUFFIX_NONE, is_sp_http_1, is_token,
     status_byte, status_in_words, suffix_complete, suffix_next,
 };
 
+/// Whether a line whose last eight bytes these are (the last one lowest) ends in a version, `/` digit
+/// `.` digit, that is not HTTP's: `RTSP/1.0`, `SIP/2.0`, `ICAP/1.0`.
+#[inline(always)]
+const fn is_other_version(mut last: u64) -> bool {
+    if last as u8 == b'\r' {
+        last >>= 8;
+    }
+    if last as u8 == b' ' {
+        last >>= 8;
+    }
+    let version = last & 0xff00_ff00 == (b'/' as u64) << 24 | (b'.' as u64) << 8
+        && (last as u8).wrapping_sub(b'0') <= 9
+        && ((last >> 16) as u8).wrapping_sub(b'0') <= 9;
+    version && (last >> 32) as u16 != u16::from_be_bytes(*b"TP")
+}
+
 impl Framer {
     #[inline(always)]
-    pub(super) fn start_line<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
+    pub(super) fn start_line<W: Window + ?Sized>(
+        &mut self,
+        queue: &RequestQueue,
+        window: &W,
+        at: u32,
+        end: u32,
+    ) -> Step {
         let mut skipped = 0;
         if self.line == line::BEGIN {
             let b = window.byte(at);
@@ -27,6 +49,7 @@ impl Framer {
                 }
             } else if is_token(b) && self.role != ROLE_RESPONSE {
                 self.line = line::METHOD;
+                self.status = u16::from(b);
                 if end - at > 8 {
                     let (letters, method) = words::method(window.word(at));
                     if letters > 0 {
@@ -45,7 +68,7 @@ impl Framer {
         let mut step = match self.line {
             line::STATUS => self.status_prefix(window, at, end),
             line::METHOD => self.method(window, at, end),
-            line::TARGET => self.target(window, at, end),
+            line::TARGET => self.target(queue, window, at, end),
             line::PREFACE => self.preface(window, at, end),
             line::PREFACE_DATA => self.preface_data(at, end),
             _ => {
@@ -97,6 +120,7 @@ impl Framer {
                     }
                     // A method that begins as `HTTP` does.
                     self.value = 0x4854_5450 >> (32 - 8 * u32::from(pos));
+                    self.status = u16::from(b'H');
                     self.line = line::METHOD;
                     return Step::took(n, Span::Head);
                 }
@@ -134,18 +158,26 @@ impl Framer {
     fn method_ends(&mut self, letters: u32) {
         const HEAD: u64 = 0x4845_4144;
         const CONNECT: u64 = 0x43_4f4e_4e45_4354;
-        let kind = match (letters, self.value) {
-            (4, HEAD) => MethodKind::Head,
-            (7, CONNECT) => MethodKind::Connect,
-            _ => MethodKind::Other,
+        const PROXY: u64 = 0x50_524f_5859;
+        self.method = match (letters, self.value) {
+            (4, HEAD) => MethodKind::Head as u8,
+            (7, CONNECT) => MethodKind::Connect as u8,
+            (5, PROXY) => METHOD_PROXY,
+            _ => MethodKind::Other as u8,
         };
-        self.method = kind as u8;
+        self.value = 0;
         self.line = line::TARGET;
         self.pos = SUFFIX_AFTER_METHOD;
     }
 
     #[inline(always)]
-    pub(super) fn target<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
+    pub(super) fn target<W: Window + ?Sized>(
+        &mut self,
+        queue: &RequestQueue,
+        window: &W,
+        at: u32,
+        end: u32,
+    ) -> Step {
         let (taken, found) = self.line_end(window, at, end);
         // The last bytes before the LF (or of what there is) decide; see SUFFIX_MEMORY.
         let stop = at + taken - u32::from(found);
@@ -161,7 +193,8 @@ impl Framer {
             if is_sp_http_1(window.word(e - 9)) && window.byte(e - 1).is_ascii_digit() {
                 return self.request_line_ends(taken);
             }
-            return self.other_line_ends(taken);
+            self.value = window.word(stop - 8).swap_bytes();
+            return self.other_line_ends(queue, taken);
         }
         let mut i = if known > SUFFIX_MEMORY {
             stop - SUFFIX_MEMORY
@@ -173,7 +206,9 @@ impl Framer {
         }
         let mut left = SUFFIX_MEMORY;
         while i < stop && left > 0 {
-            self.pos = suffix_next(self.pos, window.byte(i));
+            let b = window.byte(i);
+            self.pos = suffix_next(self.pos, b);
+            self.value = self.value << 8 | u64::from(b);
             i += 1;
             left -= 1;
         }
@@ -183,18 +218,32 @@ impl Framer {
         if suffix_complete(self.pos) {
             self.request_line_ends(taken)
         } else {
-            self.other_line_ends(taken)
+            self.other_line_ends(queue, taken)
         }
     }
 
-    /// A line that began as a request line does and is none.
+    /// A line that began as a request line does and is none; its last eight bytes are in `value`.
+    ///
+    /// Servers answer such lines in HTTP/1.x, so it is a request all the same where one is due, if
+    /// no other protocol's version ends it and a field line follows: see [`flag::FIRST_FIELD`].
     #[inline(always)]
-    fn other_line_ends(&mut self, taken: u32) -> Step {
-        const PROXY: u64 = 0x50_524f_5859;
-        if self.value == PROXY && self.may_have_preface() {
+    fn other_line_ends(&mut self, queue: &RequestQueue, taken: u32) -> Step {
+        if self.method == METHOD_PROXY && self.may_have_preface() {
             return self.preface_ends(taken);
         }
-        self.not_http(taken)
+        let due = self.role == ROLE_REQUEST
+            || (self.may_have_preface() && !queue.is_unknown() && queue.is_empty());
+        let capital = self.status.wrapping_sub(u16::from(b'A')) < 26;
+        if !due
+            || !capital
+            || self.flags & flag::RESYNCHRONISED != 0
+            || is_other_version(self.value)
+        {
+            return self.not_http(taken);
+        }
+        self.flags |= flag::MALFORMED_REQUEST | flag::FIRST_FIELD;
+        self.enter_fields(Phase::Head);
+        Step::took(taken, Span::Head)
     }
 
     /// Whether no message has begun yet, so that a PROXY protocol header may.

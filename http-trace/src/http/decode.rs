@@ -17,6 +17,8 @@ pub const LINE_WITHOUT_COLON: u32 = 1 << 0;
 pub const SPACE_BEFORE_COLON: u32 = 1 << 1;
 /// A field name that is no token (RFC 9110 §5.1).
 pub const BAD_FIELD_NAME: u32 = 1 << 2;
+/// A request line without a target, or without a version where one is due (RFC 9112 §3).
+pub const MALFORMED_REQUEST: u32 = 1 << 3;
 
 /// Field lines that httparse is given room for.
 const ROOM: usize = 64;
@@ -59,17 +61,42 @@ pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(Res
     ))
 }
 
-/// Decodes a request head; `None` unless it begins with a request line.
+/// Decodes a request head; `None` unless it begins with a method, a blank and the rest of a line.
+/// Of a malformed line the target is what stands between the method and something like a version,
+/// or up to the line's end.
 pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
     let (line, rest) = first_line(bytes);
     let line = line.trim_ascii_end();
-    let (version_at, minor_version) = match line {
-        [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] => (line.len() - 9, *minor),
-        _ => return None,
-    };
     let sp = line.iter().position(|&b| b == b' ')?;
     let method = bytes.slice_ref(line.get(..sp)?);
-    let target = bytes.slice_ref(trim(line.get(sp..version_at).unwrap_or_default()));
+    let minor_version = match line {
+        [.., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] => *minor,
+        _ => b'0',
+    };
+    let mut malformed = 0;
+    let target = match line {
+        [
+            between @ ..,
+            b' ',
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            _,
+        ] if between.len() > sp => trim(between.get(sp..).unwrap_or_default()),
+        _ if !has_start_line(bytes) => return None,
+        _ => {
+            malformed = MALFORMED_REQUEST;
+            without_version(trim(line.get(sp..).unwrap_or_default()))
+        }
+    };
+    if target.is_empty() {
+        malformed = MALFORMED_REQUEST;
+    }
+    let target = bytes.slice_ref(target);
     let mut room = [const { MaybeUninit::uninit() }; ROOM];
     let mut parsed = httparse::Request::new(&mut []);
     let strict = httparse::ParserConfig::default()
@@ -89,8 +116,22 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
             headers,
             wire_len,
         },
-        flags,
+        flags | malformed,
     ))
+}
+
+/// What follows a method, without a last word that was meant for a version (`HTTP/1.`, `HTTP/2`).
+fn without_version(rest: &[u8]) -> &[u8] {
+    match rest.iter().rposition(|&b| b == b' ') {
+        Some(sp)
+            if rest
+                .get(sp + 1..)
+                .is_some_and(|word| word.starts_with(b"HTTP/")) =>
+        {
+            trim(rest.get(..sp).unwrap_or_default())
+        }
+        _ => rest,
+    }
 }
 
 /// Whether a head that was cut short holds its whole start line.
@@ -330,7 +371,8 @@ mod tests {
                 "GET /a b  c HTTP/1.0\r\n\r\n",
                 Some(("GET", "/a b  c", 0, 0)),
             ),
-            ("GET HTTP/1.1\r\n\r\n", Some(("GET", "", 1, 0))),
+            ("GET HTTP/1.1\r\n\r\n", Some(("GET", "HTTP/1.1", 1, 0))),
+            ("GET  HTTP/1.1\r\n\r\n", Some(("GET", "", 1, 0))),
             (
                 "GET  / HTTP/1.1 \r\nA: b\r\n c\r\n\r\n",
                 Some(("GET", "/", 1, 1)),
@@ -339,7 +381,13 @@ mod tests {
                 "GET / HTTP/1.1 HTTP/1.0\n\n",
                 Some(("GET", "/ HTTP/1.1", 0, 0)),
             ),
-            ("GET /\r\n\r\n", None),
+            ("GET /\nA: b\n\n", Some(("GET", "/", 0, 1))),
+            ("GET / HTTP/1.\nA: b\n\n", Some(("GET", "/", 0, 1))),
+            ("GET /a b HTTP/2\nA: b\n\n", Some(("GET", "/a b", 0, 1))),
+            ("GET /HTTP/1.1\nA: b\n\n", Some(("GET", "/HTTP/1.1", 1, 1))),
+            ("GET \nA: b\n\n", Some(("GET", "", 0, 1))),
+            ("GET\nA: b\n\n", None),
+            ("GET /cut", None),
         ] {
             let bytes = Bytes::copy_from_slice(bytes.as_bytes());
             let head = request(&bytes, 0).map(|(head, _)| head);

@@ -89,6 +89,7 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     if exchange.assumed {
         oddities.push("request_assumed");
     }
+    oddities.extend(malformed(exchange.request.as_ref()));
     if length_differs(&response.head, end, response.body_bytes) {
         oddities.push("length_mismatch");
     }
@@ -146,7 +147,8 @@ pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut excha
         event.missing.push(Missing::Request);
         cx.stats.without_request += 1;
     }
-    event.flags = flag_names(exchange.flags, Vec::new());
+    let oddities = malformed(exchange.request.as_ref()).into_iter().collect();
+    event.flags = flag_names(exchange.flags, oddities);
     // What the client asked for is the final response.
     event.missing.push(Missing::End);
     cx.stats.incomplete += 1;
@@ -176,8 +178,16 @@ pub(crate) fn no_response(facts: &Facts, cx: &mut Context<'_>, request: Request,
     event.id = identity(&wire_key(facts, cx), request.start, &request.head.target);
     event.time_ns = request.start_ns;
     event.no_response = Some(why);
+    event.flags.extend(malformed(Some(&request)));
     event.request = Some(request.head);
     send(cx, event);
+}
+
+/// The flag of a request whose line is none to the letter.
+fn malformed(request: Option<&Request>) -> Option<&'static str> {
+    request
+        .is_some_and(|request| request.malformed)
+        .then_some("malformed_request")
 }
 
 /// A connection attempt that was refused or not answered, at a port that is of interest.

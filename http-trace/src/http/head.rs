@@ -38,7 +38,7 @@ pub struct RequestHead {
     pub method: Bytes,
     /// Request target as sent (RFC 9112 §3.2), raw blanks included.
     pub target: Bytes,
-    /// The digit after `HTTP/1.`.
+    /// The digit after `HTTP/1.`; 0 where a malformed line has none.
     pub minor_version: u8,
     /// Field lines.
     pub headers: Headers,

@@ -60,6 +60,15 @@ impl Judge {
                 .order
                 .server_segment(self.halves[d].next, origin.ack());
         }
+        if self.halves[d].framer.awaits_first_field()
+            && begins
+            && begins_message(bytes, facts.carries_responses(d))
+        {
+            // No field follows the malformed line, but another message.
+            let start = std::mem::take(&mut self.halves[d].head);
+            self.halves[d].framer.lose();
+            self.not_http(facts, cx, d, &start);
+        }
         if self.halves[d].framer.phase() == Phase::Unsure {
             let resumes = begins && begins_message(bytes, facts.carries_responses(d));
             if !resumes {
@@ -357,6 +366,10 @@ impl Judge {
             if request.reported {
                 continue;
             }
+            if !facts.http {
+                // A malformed request line alone shows none.
+                continue;
+            }
             match why {
                 Some(why) if certain => emit::no_response(facts, cx, request, why),
                 _ => cx.stats.requests_unmatched += 1,
@@ -531,7 +544,7 @@ impl Judge {
                 continue;
             }
             request.reported = true;
-            if certain {
+            if certain && facts.http {
                 emit::no_response(facts, cx, request.clone(), why);
             }
         }

@@ -40,6 +40,8 @@ pub(crate) struct Request {
     pub begins_batch: bool,
     /// What came before it is not known at all.
     pub first_known: bool,
+    /// Its request line is none to the letter ([`super::decode::MALFORMED_REQUEST`]).
+    pub malformed: bool,
     /// Reported as unanswered already.
     pub reported: bool,
     /// Where its head was seen.

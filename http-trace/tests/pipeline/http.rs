@@ -395,6 +395,71 @@ fn times_and_sizes() {
 }
 
 #[test]
+fn malformed_request_lines_are_paired_and_flagged() {
+    const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
+    for (line, expected) in [
+        (
+            "GET /HTTP/1.1",
+            "GET /HTTP/1.1 -> 400 B 3 Length flags malformed_request",
+        ),
+        (
+            "GET / HTTP/1.",
+            "GET / -> 400 B 3 Length flags malformed_request",
+        ),
+        (
+            "CCM_POST /a b",
+            "CCM_POST /a b -> 400 B 3 Length flags malformed_request",
+        ),
+        (
+            "OPTIONS HTTP/1.1",
+            "OPTIONS HTTP/1.1 -> 400 B 3 Length flags malformed_request",
+        ),
+        // The server need not have read the method: the body is there.
+        (
+            "HEAD /HTTP/1.1",
+            "HEAD /HTTP/1.1 -> 400 B 3 Length flags malformed_request",
+        ),
+        // No known method, no field, another protocol's version: nothing that was asked.
+        ("FOO /", "? -> 400 B 3 Length missing [Request]"),
+        (
+            "OPTIONS rtsp://x RTSP/1.0",
+            "? -> 400 B 3 Length missing [Request]",
+        ),
+        ("GET /\r\n", "? -> 400 B 3 Length missing [Request]"),
+    ] {
+        let head = format!("{line}\r\nHost: x\r\n\r\n");
+        check(line, &Talk::open().c(&head).s(BAD), &[expected]);
+        let cut = line.len() + 4;
+        let talk = Talk::open().c(&head[..cut]).c(&head[cut..]).s(BAD);
+        check(&format!("{line}, cut"), &talk, &[expected]);
+    }
+    let talk = Talk::open()
+        .c(&(get("/1") + "POST /2\r\nContent-Length: 2\r\n\r\nab" + &get("/3")))
+        .s(&(ok("a") + BAD + &ok("bc")));
+    check(
+        "pipelined",
+        &talk,
+        &[
+            "GET /1 -> 200 OK 1 Length",
+            "POST /2 -> 400 B 3 Length flags malformed_request",
+            "GET /3 -> 200 OK 2 Length",
+        ],
+    );
+    for (name, client, server) in [
+        ("inline Redis", "GET key\r\n", "$5\r\nhello\r\n"),
+        ("fields of its own", "GET a\r\nb: c\r\n\r\n", "d\r\n"),
+        (
+            "RTSP",
+            "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+            "RTSP/1.0 200 OK\r\n\r\n",
+        ),
+    ] {
+        let talk = Talk::open().c(client).s(server).c(client).s(server);
+        check(name, &talk, &[]);
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_counted_by_protocol_and_port() {
     let mut bench = Bench::new(PipelineConfig::default());
     for (port, first) in [

@@ -93,9 +93,10 @@ impl Half {
     }
 }
 
-/// Methods that a lost direction is taken up with (IANA HTTP Method Registry, and what UPnP, caches
-/// and RPC over HTTP add): a segment may begin in the middle of one, and `ET` is no method.
-const METHODS: [&[u8]; 48] = [
+/// Methods that a lost direction is taken up with, and that a malformed request line is believed
+/// with (IANA HTTP Method Registry, and what UPnP, caches, RPC over HTTP and Configuration Manager
+/// add): a segment may begin in the middle of one, and `ET` is no method.
+const METHODS: [&[u8]; 49] = [
     b"GET",
     b"HEAD",
     b"POST",
@@ -144,6 +145,7 @@ const METHODS: [&[u8]; 48] = [
     b"SOURCE",
     b"RPC_IN_DATA",
     b"RPC_OUT_DATA",
+    b"CCM_POST",
 ];
 
 /// Whether a segment's bytes are, or may be, the beginning of a message: of a response, a request,
@@ -159,12 +161,16 @@ pub(crate) fn begins_message(bytes: &[u8], is_response: Option<bool>) -> bool {
     if is_response == Some(true) {
         return false;
     }
-    request_line(bytes) != Match::No
-        && bytes
-            .iter()
-            .position(|&b| b == b' ')
-            .and_then(|sp| bytes.get(..sp))
-            .is_some_and(|method| METHODS.contains(&method))
+    request_line(bytes) != Match::No && begins_with_method(bytes)
+}
+
+/// Whether bytes begin with a known method and a blank.
+pub(super) fn begins_with_method(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .position(|&b| b == b' ')
+        .and_then(|sp| bytes.get(..sp))
+        .is_some_and(|method| METHODS.contains(&method))
 }
 
 /// What protocol the first bytes of a direction show.

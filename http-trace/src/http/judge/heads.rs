@@ -2,11 +2,11 @@
 //! a tunnel, or the end of what could be followed.
 
 use bytes::Bytes;
-use http_trace_common::framer::{Body, HeadFacts, MethodKind, Phase, RequestQueue};
+use http_trace_common::framer::{Body, HeadFacts, MethodKind, Phase, RequestQueue, flag};
 use http_trace_common::start_line::{Match, status_line};
 
 use super::Judge;
-use super::half::{Message, unreadable};
+use super::half::{Message, begins_with_method, unreadable};
 use crate::event::BodyEnd;
 use crate::flow::Origin;
 use crate::http::body::Start;
@@ -94,7 +94,7 @@ impl Judge {
             .as_ref()
             .and_then(|current| current.request.as_ref());
         for request in current.into_iter().chain(&self.exchanges.waiting) {
-            if request.after_gap {
+            if request.after_gap || request.malformed {
                 self.queue.set_unknown();
             }
             self.queue.push(request.kind);
@@ -147,8 +147,19 @@ impl Judge {
         origin: &Origin,
     ) {
         let first = !facts.http;
-        facts.met_http(cx, d, matches!(head, HeadFacts::Response { .. }));
+        let malformed = self.halves[d].framer.flags() & flag::MALFORMED_REQUEST != 0;
+        let response = matches!(head, HeadFacts::Response { .. });
+        // Nothing comes of a malformed request before HTTP/1.x answers it.
+        let believed =
+            !malformed || (facts.client() != Some(1 - d as u8) && begins_with_method(&raw));
+        if believed && (facts.http || !malformed) {
+            facts.met_http(cx, d, response);
+        }
+        if response && self.exchanges.waiting.iter().any(|r| r.malformed) {
+            facts.framed[1 - d] = true;
+        }
         let message = match head {
+            HeadFacts::Request { .. } if !believed => self.not_a_request(facts, cx, d),
             HeadFacts::Request { method } => {
                 self.turn(facts, cx, d, first);
                 self.sight_request(facts, cx, d, &raw);
@@ -202,6 +213,14 @@ impl Judge {
         }
     }
 
+    /// What was framed as a malformed request is not believed: another may be due for an answer.
+    fn not_a_request(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) -> Message {
+        facts.unframed(cx, d, self.halves[d].head_len, false);
+        facts.not_readable(cx, Unreadable::Other);
+        self.doubt(facts, cx, d);
+        Message::Uncounted
+    }
+
     fn request(
         &mut self,
         facts: &Facts,
@@ -213,7 +232,7 @@ impl Judge {
     ) -> Message {
         let half = &self.halves[d];
         let first = half.head_origin.unwrap_or(*origin);
-        let Some((head, _)) = decode::request(&raw, half.head_len) else {
+        let Some((head, odd)) = decode::request(&raw, half.head_len) else {
             // The framer saw a request line that is longer than what is kept of a head.
             self.exchanges.order.requests_lost(half.next);
             cx.stats.requests_unmatched += 1;
@@ -239,6 +258,8 @@ impl Judge {
                 after_gap: false,
                 begins_batch: false,
                 first_known: false,
+                malformed: odd & decode::MALFORMED_REQUEST != 0
+                    || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
                 reported: false,
                 origin: first,
             },
