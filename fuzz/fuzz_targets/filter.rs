@@ -50,7 +50,13 @@ fn judge(feed: impl FnOnce(&mut Pipeline, &mut dyn FnMut(Output))) -> Judged {
     pipeline.finish(&mut out);
     let stats = pipeline.stats();
     let doubtful = |event: &HttpEvent| {
-        let odd = ["resynchronised", "length_conflict", "length_invalid"];
+        let odd = [
+            "resynchronised",
+            "length_conflict",
+            "length_invalid",
+            // The filter needs its line and its first field name in one piece.
+            "malformed_request",
+        ];
         event.missing.iter().any(|what| *what != Missing::End)
             || event.flags.iter().any(|flag| odd.contains(flag))
     };
@@ -107,6 +113,10 @@ fn filtered(seen: &Conversation, hand_back: bool) -> Judged {
 fn is_http(seen: &Conversation) -> bool {
     let mut queue = RequestQueue::new();
     seen.streams.iter().all(|stream| {
+        // Taken for HTTP/2 by the filter, whatever the rest of the line says.
+        if stream.starts_with(b"PRI * HT") {
+            return false;
+        }
         let mut framer = Framer::new();
         let mut rest = stream.as_slice();
         while !rest.is_empty() {

@@ -168,6 +168,10 @@ impl Ledger {
             Ok(event) => event,
             Err(error) => {
                 let value = value()?;
+                // Alerts are of no response.
+                if value["event"]["kind"] == "alert" {
+                    return Ok(());
+                }
                 anyhow::ensure!(value["event"]["kind"] == "pipeline_error", "{error}");
                 self.losses.push(told(&value)?);
                 return Ok(());
@@ -226,10 +230,14 @@ impl Ledger {
     }
 
     /// Of the last `count` lines of each connection, those without an event that has its request.
+    /// Lines of the time of a loss, and of a second after it, do not count: a starved tracer loses
+    /// until the end.
     pub fn unpaired_of_last(&self, count: usize) -> usize {
+        let lost_until = self.losses.iter().map(|told| told.until_ms + 1000).max();
+        let after = |line: &&Line| lost_until.is_none_or(|until| line.time_ms > until);
         let last = |c: &Connection| {
             let from = c.lines.len().saturating_sub(count);
-            let last = c.lines.iter().skip(from);
+            let last = c.lines.iter().skip(from).filter(after);
             last.filter(|line| !line.paired).count()
         };
         self.connections.values().map(last).sum()
