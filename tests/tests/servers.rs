@@ -49,17 +49,20 @@ fn nginx_logs_what_curl_saw() {
     );
     assert_eq!(seen[9].body, LARGE as u64);
     let log = nginx.stop().expect("an access log");
-    let logged: Vec<_> = log
+    let mut logged: Vec<_> = log
         .iter()
         .map(|l| (l.client.port(), l.method.as_str(), l.status))
         .collect();
-    let told: Vec<_> = seen
+    let mut told: Vec<_> = seen
         .iter()
         .map(|t| (t.port, t.method.as_str(), t.status))
         .collect();
+    // Two workers share the log: only the lines of one connection are in order.
+    logged.sort_by_key(|(port, ..)| *port);
+    told.sort_by_key(|(port, ..)| *port);
     assert_eq!(logged, told);
-    assert_eq!(log[12].target, "/a%20b?c=d");
-    assert_eq!(log[5].number, 6, "one connection");
+    assert!(log.iter().any(|l| l.target == "/a%20b?c=d"));
+    assert!(log.iter().any(|l| l.number == 6), "one connection");
 }
 
 #[test]
