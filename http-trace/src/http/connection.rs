@@ -300,7 +300,9 @@ impl Connection {
         if let Some(mut active) = self.active.take() {
             let facts = &mut self.facts;
             active.drain(facts, cx, true);
-            active.count_unseen(cx);
+            if !copied(facts, cx) {
+                active.count_unseen(cx);
+            }
             let end = match end {
                 End::Stopped if active.streams.iter().any(|stream| stream.reset) => End::Reset,
                 end => end,
@@ -379,4 +381,10 @@ impl Connection {
         self.settle(cx);
         self.deactivate();
     }
+}
+
+/// Whether the connection is seen under several names, or is a copy of another: what one name's
+/// hook missed, or acknowledged early, another's may have seen, so that nothing is known to be lost.
+pub(crate) fn copied(facts: &Facts, cx: &Context<'_>) -> bool {
+    facts.muted || cx.aliases.names(facts.number).is_some()
 }

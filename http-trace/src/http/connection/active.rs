@@ -190,7 +190,7 @@ impl Active {
         if self.judge.halves[d].framer.phase() != Phase::Opaque {
             cx.stats.holes += 1;
             cx.stats.hole_bytes += n;
-            if origin.hook() != Hook::Capture {
+            if origin.hook() != Hook::Capture && !super::copied(facts, cx) {
                 cx.lose_bytes("hole", n);
             }
         }
