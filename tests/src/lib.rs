@@ -46,6 +46,8 @@ pub mod tcp;
 pub mod visitors;
 pub mod visits;
 
+use std::path::{Path, PathBuf};
+
 use http_trace_common::record::{Record, flag};
 
 /// What of a record must be equal, whichever filter made it and wherever: all but time, CPU,
@@ -66,4 +68,19 @@ pub fn essence(record: &Record<'_>) -> String {
         h.flags & !flag::EGRESS,
         record.bytes.escape_ascii()
     )
+}
+
+/// Where our own captures are.
+pub fn own_captures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("captures")
+}
+
+/// The captures of the public corpus: below `HTTP_TRACE_CORPUS`, or beside the repository; `None`
+/// where there are none.
+pub fn public_captures() -> Option<PathBuf> {
+    let corpus = std::env::var_os("HTTP_TRACE_CORPUS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"),
+        PathBuf::from,
+    );
+    Some(corpus.join("pcap")).filter(|captures| captures.is_dir())
 }

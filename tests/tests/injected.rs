@@ -16,9 +16,9 @@ use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
 use http_trace_common::record::Hook;
 use http_trace_common::walk::{self, LinkType};
-use http_trace_tests::essence;
 use http_trace_tests::need::{self, skipped};
 use http_trace_tests::netns::Namespace;
+use http_trace_tests::{essence, own_captures, public_captures};
 
 /// What BPF_PROG_TEST_RUN takes; without a larger frame a capture is `kernel_host`'s.
 const TEST_RUN_TAKES: usize = 3500;
@@ -143,7 +143,7 @@ fn on_our_own_captures() {
     if !need::root() {
         return skipped("root", "injected::on_our_own_captures");
     }
-    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("captures"), 1);
+    check(&own_captures(), 1);
 }
 
 #[test]
@@ -151,12 +151,8 @@ fn on_the_public_corpus() {
     if !need::root() {
         return skipped("root", "injected::on_the_public_corpus");
     }
-    let corpus = std::env::var_os("HTTP_TRACE_CORPUS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"),
-        PathBuf::from,
-    );
-    if !corpus.join("pcap").is_dir() {
+    let Some(captures) = public_captures() else {
         return skipped("the public corpus", "injected::on_the_public_corpus");
-    }
-    check(&corpus.join("pcap"), 1);
+    };
+    check(&captures, 1);
 }

@@ -10,33 +10,15 @@ use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
-use http_trace_common::record::{Hook, Record, flag};
+use http_trace_common::record::Hook;
 use http_trace_common::walk::{self, LinkType};
 use http_trace_tests::need::{self, skipped};
+use http_trace_tests::{essence, own_captures, public_captures};
 
 /// The program under test: TC ingress on an interface with Ethernet headers.
 const PROGRAM: &str = "http_trace_in";
 /// What BPF_PROG_TEST_RUN takes: less than a page with its own headroom and tail.
 const LARGEST: usize = 3500;
-
-/// What of a record must be equal.
-fn essence(record: &Record<'_>) -> String {
-    let h = record.header;
-    format!(
-        "{:x?}:{} > {:x?}:{} seq {} ack {} skip {}..{} copies {} flags {:x} {}",
-        h.src,
-        h.src_port,
-        h.dst,
-        h.dst_port,
-        h.seq,
-        h.ack,
-        h.skip_from,
-        h.skip_to,
-        h.retransmissions,
-        h.flags & !flag::EGRESS,
-        record.bytes.escape_ascii()
-    )
-}
 
 /// Frames of a capture, or `None` when it has some that this test cannot push.
 fn frames(capture: &Path) -> Option<Vec<Vec<u8>>> {
@@ -144,7 +126,7 @@ fn on_our_own_captures() {
     if !need::root() {
         return skipped("root", "kernel_host::on_our_own_captures");
     }
-    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("captures"), 1);
+    check(&own_captures(), 1);
 }
 
 #[test]
@@ -152,12 +134,8 @@ fn on_the_public_corpus() {
     if !need::root() {
         return skipped("root", "kernel_host::on_the_public_corpus");
     }
-    let corpus = std::env::var_os("HTTP_TRACE_CORPUS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"),
-        PathBuf::from,
-    );
-    if !corpus.join("pcap").is_dir() {
+    let Some(captures) = public_captures() else {
         return skipped("the public corpus", "kernel_host::on_the_public_corpus");
-    }
-    check(&corpus.join("pcap"), 200);
+    };
+    check(&captures, 200);
 }

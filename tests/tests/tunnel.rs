@@ -8,10 +8,11 @@ use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
-use http_trace_common::record::{Hook, Record};
+use http_trace_common::record::Hook;
 use http_trace_tests::agent::Agent;
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
 use http_trace_tests::client::wrk;
+use http_trace_tests::essence;
 use http_trace_tests::need::{self, skipped};
 use http_trace_tests::needs;
 use http_trace_tests::netns::{Pair, address};
@@ -141,24 +142,6 @@ fn wrap(frame: &[u8], outer_v6: bool, vxlan: bool) -> Vec<u8> {
     };
     let kind = if outer_v6 { [0x86, 0xdd] } else { [8, 0] };
     [&ethernet[..12], &kind, &header, &inside].concat()
-}
-
-/// What of a record must be equal.
-fn essence(record: &Record<'_>) -> String {
-    let h = record.header;
-    format!(
-        "{:x?}:{} > {:x?}:{} seq {} ack {} skip {}..{} flags {:x} {}",
-        h.src,
-        h.src_port,
-        h.dst,
-        h.dst_port,
-        h.seq,
-        h.ack,
-        h.skip_from,
-        h.skip_to,
-        h.flags,
-        record.bytes.escape_ascii()
-    )
 }
 
 #[test]
