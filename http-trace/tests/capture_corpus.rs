@@ -21,7 +21,9 @@ fn corpus() -> Option<Vec<PathBuf>> {
 #[test]
 fn every_capture_is_read_to_its_end() {
     let Some(files) = corpus() else {
-        println!("SKIPPED: no corpus to read (set HTTP_TRACE_CORPUS to its folder)");
+        println!(
+            "SKIPPED (needs the public corpus): capture_corpus::every_capture_is_read_to_its_end"
+        );
         return;
     };
     let mut segments = 0;
