@@ -47,8 +47,17 @@ pub mod visitors;
 pub mod visits;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http_trace_common::record::{Record, flag};
+
+/// Held by a test that must not see what the other tests of its program do, and by those others:
+/// the cgroup hook sees every namespace.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing behind that the next one could trip over.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What of a record must be equal, whichever filter made it and wherever: all but time, CPU,
 /// interface, hook and socket.

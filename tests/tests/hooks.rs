@@ -1,7 +1,6 @@
 //! Every hook traces a keep-alive run, and leaves nothing behind, however it ends.
 
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_trace_tests::agent::Agent;
@@ -14,12 +13,9 @@ use rustix::process::Signal;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 
-/// The cgroup hook sees every namespace: one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// A keep-alive run of wrk through these hooks against nginx's access log.
 fn keep_alive(hooks: &str) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = http_trace_tests::alone();
     let pair = Pair::new(1500).expect("a pair");
     keep_alive_over(&pair, hooks, &[]);
 }
@@ -130,7 +126,7 @@ fn qdiscs(namespace: &Namespace, interface: &str) -> String {
 #[test]
 fn clsact() {
     needs!("nginx", "wrk", "tc");
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = http_trace_tests::alone();
     let pair = Pair::new(1500).expect("a pair");
     keep_alive_over(&pair, "tc", CLSACT);
 }
@@ -139,7 +135,7 @@ fn clsact() {
 fn at_clsact_a_killed_agent_is_replaced_and_others_are_left_alone() {
     needs!("nginx", "wrk", "tc");
     const SIDES: [(&str, &str); 2] = [("ingress", "http_trace_in"), ("egress", "http_trace_out")];
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = http_trace_tests::alone();
     let pair = Pair::new(1500).expect("a pair");
     let tc = |arguments: &str| {
         let mut command = Command::new("tc");
@@ -181,7 +177,7 @@ fn at_clsact_a_killed_agent_is_replaced_and_others_are_left_alone() {
 #[test]
 fn nothing_stays_behind() {
     needs!();
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = http_trace_tests::alone();
     for hook in ["tc", "socket-filter", "cgroup", "xdp"] {
         for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
             let namespace = Namespace::new("left").expect("a namespace");
@@ -214,7 +210,7 @@ fn nothing_stays_behind() {
 #[test]
 fn an_interface_that_comes_later_is_traced() {
     needs!("python3");
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = http_trace_tests::alone();
     let namespace = Namespace::new("later").expect("a namespace");
     let agent = Agent::start(&namespace, &["-i", "lo", "-i", "new*"]).expect("the agent");
     namespace
@@ -235,7 +231,7 @@ fn an_interface_that_comes_later_is_traced() {
 #[test]
 fn what_cannot_start_says_why() {
     needs!();
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = http_trace_tests::alone();
     let namespace = Namespace::new("why").expect("a namespace");
     let error = Agent::start(&namespace, &["-i", "absent0"]).expect_err("no such interface");
     assert!(format!("{error:#}").contains("absent0"), "{error:#}");
@@ -244,7 +240,7 @@ fn what_cannot_start_says_why() {
 #[test]
 fn raw_connection_over_lo_is_reported_once() {
     needs!("python3");
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = http_trace_tests::alone();
     let namespace = Namespace::new("lo").expect("a namespace");
     let address = ([127, 0, 0, 1], 8000).into();
     let _server = http_trace_tests::nginx::Python::start(&namespace, address).expect("python");

@@ -33,6 +33,7 @@ fn bed(options: &[&str]) -> Bed {
 #[test]
 fn nginx_as_curl_and_raw_clients_visit_it() {
     needs!("nginx", "curl", "python3");
+    let _alone = http_trace_tests::alone();
     for hook in ["tc", "socket-filter", "cgroup"] {
         let bed = bed(&["-i", "veth0", "--hook", hook, "-vv"]);
         let _python = Python::start(&bed.pair.server, UPSTREAM.into()).expect("python");
@@ -56,6 +57,7 @@ fn nginx_as_curl_and_raw_clients_visit_it() {
 #[test]
 fn scenes() {
     needs!();
+    let _alone = http_trace_tests::alone();
     let bed = bed(&["-i", "veth0"]);
     let stage = Stage::new(&bed.pair.client, &bed.pair.server, server_v4(8000)).expect("a stage");
     let mut played = Vec::new();
@@ -71,6 +73,7 @@ fn scenes() {
 #[test]
 fn a_keep_alive_run() {
     needs!("nginx", "wrk");
+    let _alone = http_trace_tests::alone();
     let bed = bed(&["-i", "veth0", "-p", "80"]);
     let nginx = Nginx::start(&bed.pair.server, UPSTREAM.into()).expect("nginx");
     let url = format!("http://{}/small.txt", address::SERVER_V4);
@@ -88,6 +91,7 @@ fn a_keep_alive_run() {
 #[test]
 fn a_connection_open_before_the_start() {
     needs!("nginx");
+    let _alone = http_trace_tests::alone();
     let pair = Pair::new(1500).expect("a pair");
     let nginx = Nginx::start(&pair.server, UPSTREAM.into()).expect("nginx");
     let mut raw = Raw::connect(&pair.client, server_v4(80)).expect("a connection");
@@ -120,6 +124,7 @@ fn a_connection_open_before_the_start() {
 #[test]
 fn past_the_budget_nothing_is_invented_and_the_loss_is_told() {
     needs!("nginx", "curl");
+    let _alone = http_trace_tests::alone();
     const DOWNLOADS: usize = 120;
     let bed = bed(&["-i", "veth0", "-v"]);
     let nginx = Nginx::start(&bed.pair.server, UPSTREAM.into()).expect("nginx");

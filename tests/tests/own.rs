@@ -25,6 +25,7 @@ const REQUESTS: usize = 5;
 #[test]
 fn own_endpoints_are_counted_and_not_reported() {
     needs!("python3");
+    let _alone = http_trace_tests::alone();
     let pair = Pair::new(1500).expect("a pair");
     let (own, other) = (server_v4(4318), server_v4(8000));
     let _servers =
@@ -59,6 +60,7 @@ fn own_endpoints_are_counted_and_not_reported() {
 #[test]
 fn a_connection_of_the_agents_own_leaves_no_record() {
     needs!("python3");
+    let _alone = http_trace_tests::alone();
     let namespace = Namespace::new("own").expect("a namespace");
     let server: SocketAddr = ([127, 0, 0, 1], 8000).into();
     let nobody: SocketAddr = ([127, 0, 0, 1], 9).into();

@@ -4,7 +4,6 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_trace_tests::agent::Agent;
@@ -16,9 +15,6 @@ use http_trace_tests::nginx::Nginx;
 /// Connections of a run, by four clients at once, with two requests each.
 const CONNECTIONS: usize = 20_000;
 const CLIENTS: usize = 4;
-
-/// The cgroup hook sees every namespace: one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// Opens the connections, two requests on each; the server closes.
 fn visit(namespace: &Namespace, server: SocketAddr) {
@@ -88,7 +84,7 @@ fn check(place: &Namespace, client: &Namespace, server: &Namespace, to: SocketAd
 
 #[test]
 fn at_tc_and_at_the_cgroup() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = http_trace_tests::alone();
     needs!("nginx");
     let pair = Pair::new(1500).expect("a pair");
     check(
@@ -102,7 +98,7 @@ fn at_tc_and_at_the_cgroup() {
 
 #[test]
 fn at_tc_on_both_sides_of_a_router() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = http_trace_tests::alone();
     needs!("nginx");
     let name = |label| Namespace::new(label).expect("a namespace");
     let (client, router, server) = (name("client"), name("router"), name("server"));
