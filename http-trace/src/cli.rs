@@ -76,6 +76,15 @@ pub struct Detect {
     pub options: Options,
 }
 
+/// How hits are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum HitsFormat {
+    /// An object a line.
+    Json,
+    /// For a person.
+    Text,
+}
+
 /// What is done with rules.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Rules {
@@ -110,6 +119,18 @@ pub enum Rules {
         /// Captures
         #[arg(short, long, value_name = "FILE", num_args = 1.., required = true)]
         read: Vec<OsString>,
+    },
+    /// What each rule has counted, of whom and on which day (UTC), from a state file
+    Hits {
+        /// The file that a run with --state keeps
+        #[arg(long, value_name = "FILE")]
+        state: PathBuf,
+        /// Only this rule
+        #[arg(long, value_name = "ID")]
+        rule: Option<String>,
+        /// How it is printed
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: HitsFormat,
     },
     /// Write the built-in rules into a folder, to copy from
     Export {
@@ -204,6 +225,9 @@ pub struct Options {
     /// End with status 3 when there was an alert of this level or above: info, low, medium, high, critical
     #[arg(long, value_name = "LEVEL", help_heading = "Detection")]
     pub fail_on_alert: Option<String>,
+    /// Keep what is counted, open alerts and hits in this file from one run to the next
+    #[arg(long, value_name = "FILE", help_heading = "Detection")]
+    pub state: Option<String>,
     /// Send alerts here as well: stdout, file:PATH, command:PROGRAM ARGUMENTS, a URL, syslog,
     /// syslog:udp://HOST or syslog:tcp://HOST
     #[arg(long, value_name = "WHERE", help_heading = "Detection")]
@@ -298,6 +322,7 @@ impl Options {
             ("disable-rule", self.disable_rule.clone()),
             ("no-builtin-rules", one(&self.no_builtin_rules)),
             ("fail-on-alert", one(&self.fail_on_alert)),
+            ("state", one(&self.state)),
             ("alerts-to", self.alerts_to.clone()),
             ("output", self.output.clone()),
             ("headers", self.headers.clone()),

@@ -188,6 +188,8 @@ pub struct Detect {
     pub tuning: Tuning,
     /// The most bytes for what is counted.
     pub memory: usize,
+    /// The file that keeps it from one run to the next.
+    pub state: Option<PathBuf>,
 }
 
 /// Everything that can be set, with defaults applied.
@@ -370,6 +372,7 @@ impl Config {
                 })?,
                 alerts_to: s.all("alerts-to", str::parse)?,
                 tuning: sources.tuning.clone(),
+                state: s.one("state", |t| Ok::<_, &str>(PathBuf::from(t)))?,
                 memory: s.one("detect-memory", value::bytes)?.unwrap_or(64 << 20),
             },
             limits: Limits {

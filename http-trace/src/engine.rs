@@ -8,7 +8,8 @@ use http_trace_common::record::{Record, RecordHeader};
 
 use crate::config::{Config, Emit, Source};
 use crate::detect::rule::RuleSet;
-use crate::detect::{DetectStats, Detected, Detector, Reloaded, Settings};
+use crate::detect::state::BadState;
+use crate::detect::{DetectStats, Detected, Detector, Reloaded, Restored, Settings};
 use crate::enrich::proxy::Trusted;
 use crate::event::{HttpEvent, Output};
 use crate::own::OwnSockets;
@@ -16,6 +17,7 @@ use crate::pipeline::{self, Pipeline, PipelineConfig};
 use crate::scope::Scope;
 use crate::sink::outlet::{Next, OpenError, Outlet};
 use crate::sink::writer::WhenFull;
+use crate::state::Keeper;
 use crate::stats::Stats;
 use crate::summary::{self, Written, counted};
 
@@ -31,6 +33,7 @@ pub struct Engine {
     scope: Scope,
     trusted: Trusted,
     reminder: Option<Reminder>,
+    keeper: Option<Keeper>,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub struct Finished {
     pub stats: Stats,
     /// What was counted about detection.
     pub detect: DetectStats,
+    /// Why the file of `--state` was not written.
+    pub state_not_kept: Option<String>,
     /// Whether the run ended because the outputs had enough (`--count`, or nobody reads).
     pub had_enough: bool,
 }
@@ -80,6 +85,7 @@ impl Engine {
             scope: config.scope.clone(),
             trusted: config.trusted.clone(),
             reminder,
+            keeper: config.detect.state.clone().map(Keeper::new),
         })
     }
 
@@ -147,6 +153,24 @@ impl Engine {
             .reload(rules, &mut |detected| put(outlet, detected))
     }
 
+    /// Goes on from what an earlier run has counted.
+    ///
+    /// # Errors
+    /// Bytes that are no state of use.
+    pub fn restore(&mut self, state: &[u8]) -> Result<Restored, BadState> {
+        self.detector.restore(state)
+    }
+
+    /// Writes what is counted to the file of `--state` when it is time; tells why the last one was
+    /// not written.
+    pub fn keep_state(&mut self) -> Option<std::io::Error> {
+        let keeper = self.keeper.as_mut()?;
+        if !keeper.is_due() {
+            return None;
+        }
+        keeper.keep(self.detector.save()).err()
+    }
+
     fn next(&self) -> Next {
         if self.outlet.is_done() {
             Next::Stop
@@ -183,9 +207,20 @@ impl Engine {
         }
         let stats = self.pipeline.stats().clone();
         let detect = self.detector.stats();
+        let written = self.outlet.close();
+        // Once all is delivered: what is said to be counted is not counted again.
+        let state_not_kept = self.keeper.as_mut().and_then(|keeper| {
+            let kept = keeper.keep(self.detector.save());
+            let error = kept.and(keeper.wait()).err()?;
+            Some(format!(
+                "cannot keep the state in {}: {error}",
+                keeper.path().display()
+            ))
+        });
         Finished {
             detect,
-            written: self.outlet.close(),
+            written,
+            state_not_kept,
             stats,
             had_enough,
         }

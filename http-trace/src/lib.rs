@@ -45,6 +45,7 @@ pub mod schema;
 pub mod scope;
 pub mod select;
 pub mod sink;
+pub mod state;
 pub mod stats;
 pub mod summary;
 #[cfg(test)]

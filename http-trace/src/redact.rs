@@ -150,7 +150,8 @@ impl Secrets {
             .for_each(|shown| self.shown(shown));
     }
 
-    fn shown(&self, shown: &mut Shown) {
+    /// Removes the secrets of a value that is shown.
+    pub fn shown(&self, shown: &mut Shown) {
         let value = &shown.value;
         let clean = match &shown.field {
             Field::Query => {

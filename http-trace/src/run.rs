@@ -10,8 +10,10 @@ use crate::detect::diagnose::Fault;
 use crate::detect::rule::RuleSet;
 use crate::detect::{builtin, load, parse};
 use crate::engine::Engine;
+use crate::state;
 use crate::summary::counted;
 
+pub mod hits;
 #[cfg(feature = "live")]
 mod live;
 mod recorded;
@@ -159,6 +161,51 @@ fn rule_set(config: &Config) -> RuleSet {
     parsed.rules
 }
 
+/// What is due from time to time beside the source's own.
+fn upkeep(config: &Config, engine: &mut Engine, stop: &Stop) {
+    reload_if_asked(config, engine, stop);
+    if let (Some(error), Some(path)) = (engine.keep_state(), &config.detect.state) {
+        say(&format!(
+            "cannot keep the state in {}: {error}",
+            path.display()
+        ));
+    }
+}
+
+/// Goes on from the file of `--state`. One that is of no use is named and moved aside.
+fn restore(config: &Config, engine: &mut Engine) {
+    let Some(path) = &config.detect.state else {
+        return;
+    };
+    let name = path.display();
+    let bytes = match state::read(path) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return,
+        Err(error) => return say(&format!("cannot read the state {name}: {error}")),
+    };
+    match engine.restore(&bytes) {
+        Ok(_) if config.quiet => {}
+        Ok(restored) => {
+            let mut line = format!(
+                "{name}: {} go on, {} open",
+                counted(restored.keys as u64, "counter"),
+                counted(restored.open as u64, "alert"),
+            );
+            if restored.dropped > 0 {
+                line.push_str(&format!(", {} of rules that changed", restored.dropped));
+            }
+            say(&line);
+        }
+        Err(why) => {
+            let aside = match state::move_aside(path) {
+                Ok(aside) => format!("it is {} now", aside.display()),
+                Err(error) => format!("it cannot be moved aside either: {error}"),
+            };
+            say(&format!("the state {name} is not used: {why}; {aside}"));
+        }
+    }
+}
+
 /// Reads the rules again if that was asked for, and says what became of them.
 fn reload_if_asked(config: &Config, engine: &mut Engine, stop: &Stop) {
     if !stop.wants_reload() {
@@ -214,7 +261,12 @@ fn started(config: &Config, from: &str) {
 /// Closes the engine and says how the run went; `lines` are the source's own.
 fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -> Ended {
     let finished = engine.finish();
-    for failure in &finished.written.failed {
+    for failure in finished
+        .written
+        .failed
+        .iter()
+        .chain(&finished.state_not_kept)
+    {
         say(failure);
     }
     if !config.quiet {
@@ -232,7 +284,7 @@ fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -
         .is_some_and(|level| worst >= Some(level))
     {
         Ended::Alerted
-    } else if problems || finished.written.is_lossy() {
+    } else if problems || finished.state_not_kept.is_some() || finished.written.is_lossy() {
         Ended::Lossy
     } else {
         Ended::Done

@@ -75,6 +75,7 @@ pub const KEYS: &[Key] = &[
     key("disable-rule", Shape::List),
     key("no-builtin-rules", Shape::One),
     key("fail-on-alert", Shape::One),
+    key("state", Shape::One),
     key("alerts-to", Shape::Whole),
     key("output", Shape::Whole),
     key("headers", Shape::List),

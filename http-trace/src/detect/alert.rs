@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::evidence::Sample;
 use super::field::Field;
 use super::rule::{Rule, Severity};
@@ -31,7 +33,7 @@ impl State {
 }
 
 /// A value of the network and what it is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// The field.
     pub field: Field,
@@ -40,7 +42,7 @@ pub struct Shown {
 }
 
 /// A piece of a summary.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Piece {
     /// Text of the rule.
     Text(String),
@@ -49,7 +51,7 @@ pub enum Piece {
 }
 
 /// Something that an alert is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entity {
     /// The role that the rule gives it.
     pub role: String,
@@ -135,7 +137,7 @@ impl Alert {
 }
 
 /// An alert that is open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Active {
     /// Its number.
     pub id: u64,

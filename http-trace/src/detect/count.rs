@@ -2,7 +2,7 @@
 //! terms of [`super::window`]; knows nothing of alerts.
 
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::distinct::Distinct;
 use super::field::{Field, Value, View};
@@ -15,7 +15,7 @@ use super::window::{TooLate, Window, bucket_ns};
 const VALUES: usize = 512;
 
 /// Keyed hashes of values: an attacker must not choose what collides.
-pub type Hashes = foldhash::quality::RandomState;
+pub use super::hashes::Hashes;
 
 /// An event on its way to a counter.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +100,17 @@ pub fn network(ip: IpAddr, ipv6_prefix: u8) -> u128 {
                 .unwrap_or(0);
             ip.to_bits() & mask
         }
+    }
+}
+
+/// That network as text; an address stays one.
+pub fn network_text(ip: IpAddr, ipv6_prefix: u8) -> String {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) if ipv6_prefix < 128 => {
+            let network = Ipv6Addr::from_bits(network(ip.into(), ipv6_prefix));
+            format!("{network}/{ipv6_prefix}")
+        }
+        ip => ip.to_string(),
     }
 }
 

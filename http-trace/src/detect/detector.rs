@@ -3,6 +3,7 @@
 //! allocation.
 
 mod reload;
+pub mod state;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,6 +15,7 @@ use super::count::{self, Counted, Hashes, Hit};
 use super::evidence::Evidence;
 use super::field::{Field, View};
 use super::fingerprint::fingerprints;
+use super::hits::{self, Hits};
 use super::matcher::Expr;
 use super::prefilter::Prefilter;
 use super::rule::{Correlation, Detection, Input, Kind, Rule, RuleSet, Severity};
@@ -24,6 +26,7 @@ use super::window::{CELLS, bucket_ns};
 use crate::event::HttpEvent;
 
 pub use reload::Reloaded;
+pub use state::Restored;
 
 /// Keys that are looked at for being over with each event that matches, and with each tick.
 const SWEEP_EVENT: usize = 2;
@@ -98,6 +101,7 @@ struct Core {
     wants_uri: bool,
     settings: Settings,
     hashes: Hashes,
+    hits: Hits,
     table: Table,
     /// When open alerts may be over.
     due: BinaryHeap<Reverse<(u64, Key)>>,
@@ -197,7 +201,7 @@ impl Core {
             expr.fields(&mut |field| wants_uri |= *field == Field::Uri);
         }
         let number = set.correlations.len();
-        Core {
+        let mut core = Core {
             fingerprints: fingerprints(&set),
             settings,
             prefilter,
@@ -205,6 +209,7 @@ impl Core {
             fed_by_correlation,
             wants_uri,
             hashes: Hashes::default(),
+            hits: Hits::default(),
             table: Table::new(settings.memory),
             due: BinaryHeap::new(),
             lossy_until_ns: 0,
@@ -220,7 +225,9 @@ impl Core {
             detections: set.detections,
             correlations: set.correlations,
             guards: set.guards,
-        }
+        };
+        core.bind_hits();
+        core
     }
 
     fn event(&mut self, mut event: Box<HttpEvent>, time_ns: u64, out: &mut dyn FnMut(Detected)) {
@@ -325,7 +332,7 @@ impl Core {
         let key = count::key(number, correlation, rule.ipv6_prefix, hit, hashes)?;
         let lossy = self.lossy_until_ns != 0
             && hit.time_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
-        let (due, stats) = (&mut self.due, &mut self.stats);
+        let (due, stats, of_rule) = (&mut self.due, &mut self.stats, &mut self.hits);
         let worked = self.table.work(
             key,
             rule.group_limit,
@@ -339,6 +346,7 @@ impl Core {
                 if !correlation.alerts {
                     return Some(counted);
                 }
+                let mut opened = false;
                 let alert = Subject {
                     rule,
                     correlation,
@@ -347,10 +355,17 @@ impl Core {
                 .judge(counter, hit, &counted, of_others);
                 if let Some(alert) = alert {
                     if alert.state == State::Opened {
+                        opened = true;
                         stats.opened += 1;
                         due.push(Reverse((over_at(correlation, counter, hit.time_ns), key)));
                     }
                     alerts.push(alert);
+                }
+                // What bears the rule's id is a hit of it.
+                if counted.moved || opened {
+                    of_rule.count(number, key.hash, hit.time_ns, opened, || {
+                        hits::values(correlation, rule, hit.inputs, hit.view)
+                    });
                 }
                 Some(counted)
             },

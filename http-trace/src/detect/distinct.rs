@@ -2,6 +2,8 @@
 //! which each was seen last, 8 bytes an element. More of them than the threshold needs are not
 //! kept, so that a value that is never the same costs a bound, not a history.
 
+use serde::{Deserialize, Serialize};
+
 use super::window::{CELLS, TooLate, Window};
 
 /// Low bits of an element: the bucket.
@@ -12,7 +14,8 @@ const BUCKET_MASK: u64 = (1 << BUCKET_BITS) - 1;
 const PURGE_AFTER: u32 = 1 << (BUCKET_BITS - 1);
 
 /// A distinct count over a [`Window`].
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Saved", from = "Saved")]
 pub struct Distinct {
     /// Open addressing, a power of two long, never more than three quarters full; 0 is empty.
     table: Vec<u64>,
@@ -22,7 +25,48 @@ pub struct Distinct {
     purged: u32,
 }
 
+/// A count in a file.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    most: u64,
+    purged: u32,
+    elements: Vec<u64>,
+}
+
+impl From<Distinct> for Saved {
+    fn from(mut distinct: Distinct) -> Saved {
+        distinct.table.retain(|element| *element != 0);
+        Saved {
+            most: distinct.most as u64,
+            purged: distinct.purged,
+            elements: distinct.table,
+        }
+    }
+}
+
+impl From<Saved> for Distinct {
+    fn from(saved: Saved) -> Distinct {
+        let most = usize::try_from(saved.most).unwrap_or(usize::MAX);
+        let mut distinct = Distinct::new(most, saved.purged);
+        let room = ((saved.elements.len() + 1) * 2).next_power_of_two();
+        distinct.table = vec![0; room];
+        for element in saved.elements {
+            // Never 0, which is empty, and none twice.
+            let element = element | 1 << BUCKET_BITS;
+            if distinct.find(element & !BUCKET_MASK).is_none() {
+                distinct.insert(element);
+            }
+        }
+        distinct
+    }
+}
+
 impl Distinct {
+    /// Whether it counts as far as another does.
+    pub const fn is_like(&self, other: &Distinct) -> bool {
+        self.most == other.most
+    }
+
     /// Counts exactly up to `most`.
     pub fn new(most: usize, bucket: u32) -> Self {
         Distinct {

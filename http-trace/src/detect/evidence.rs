@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::field::{Field, Value, View};
 use crate::event::HttpEvent;
 
@@ -19,7 +21,7 @@ const SAMPLES: usize = 10;
 const WORDS: usize = 128;
 
 /// The values seen most often, roughly: when there is no room the rarest makes it (space-saving).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Top<T> {
     entries: Vec<(T, u64)>,
 }
@@ -85,7 +87,7 @@ impl Top<Vec<u8>> {
 }
 
 /// One request that was counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Time of the response, Unix ns.
     pub time_ns: u64,
@@ -101,8 +103,26 @@ pub struct Sample {
 
 /// A bitmap that tells about how many distinct hashes it has seen (linear counting, Whang et al.
 /// 1990): within 2 % up to about 10,000.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Vec<u64>", try_from = "Vec<u64>")]
 struct Estimate(Box<[u64; WORDS]>);
+
+impl From<Estimate> for Vec<u64> {
+    fn from(estimate: Estimate) -> Vec<u64> {
+        estimate.0.to_vec()
+    }
+}
+
+impl TryFrom<Vec<u64>> for Estimate {
+    type Error = &'static str;
+
+    fn try_from(words: Vec<u64>) -> Result<Estimate, Self::Error> {
+        let words = words
+            .try_into()
+            .map_err(|_| "an estimate of another size")?;
+        Ok(Estimate(Box::new(words)))
+    }
+}
 
 impl Estimate {
     fn see(&mut self, hash: u64) {
@@ -119,7 +139,7 @@ impl Estimate {
 }
 
 /// The evidence of one key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Evidence {
     /// Time of the first counted event that it knows of.
     pub first_ns: u64,

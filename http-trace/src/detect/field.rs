@@ -11,7 +11,8 @@ use crate::http::head::Headers;
 use crate::http::target::Target;
 
 /// A field of an event.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Field {
     /// Who asked: behind a trusted proxy the real client, otherwise the peer.
     ClientIp,
@@ -221,6 +222,20 @@ const HEADERS: &[(&str, fn(Box<str>) -> Field)] = &[
     ("http.request.headers.", Field::RequestHeader),
     ("http.request.header.", Field::RequestHeader),
 ];
+
+impl From<Field> for String {
+    fn from(field: Field) -> String {
+        field.name()
+    }
+}
+
+impl TryFrom<String> for Field {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Field, Self::Error> {
+        Field::named(&name).ok_or("the name of no field")
+    }
+}
 
 impl Field {
     /// The field of a name; names compare without case.

@@ -14,6 +14,8 @@
 //!   [`native`] holds what Sigma cannot say.
 //! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
 //! - [`tune`] is what a configuration changes of rules without copying them.
+//! - [`hits`] is what each rule has counted of whom and on which day; [`state`] is how that and all
+//!   that is being counted is put into a file, [`hashes`] what keys are then still the same by.
 //! - [`evidence`] and [`summary`] become an [`alert`]. [`Detector`] drives it all.
 
 pub mod alert;
@@ -28,6 +30,8 @@ pub mod distinct;
 pub mod evidence;
 pub mod field;
 pub mod fingerprint;
+pub mod hashes;
+pub mod hits;
 pub mod load;
 pub mod matcher;
 pub mod meta;
@@ -36,6 +40,7 @@ pub mod parse;
 pub mod prefilter;
 pub mod rule;
 pub mod sketch;
+pub mod state;
 pub mod summary;
 pub mod table;
 pub mod time;
@@ -46,4 +51,4 @@ pub mod window;
 #[cfg(test)]
 mod tests;
 
-pub use detector::{DetectStats, Detected, Detector, Reloaded, Settings};
+pub use detector::{DetectStats, Detected, Detector, Reloaded, Restored, Settings};

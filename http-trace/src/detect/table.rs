@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
 
 use super::alert::Active;
 use super::distinct::Distinct;
@@ -25,7 +26,7 @@ const ADMIT_AFTER: u8 = 16;
 const INDEX_BYTES: usize = 6;
 
 /// What is counted for one key of one rule.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Counter {
     /// Events, or distinct values, or a sum.
     pub window: Window,
@@ -38,7 +39,7 @@ pub struct Counter {
 }
 
 /// What a counter has when its rule or its count asks for it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct More {
     /// Distinct values.
     pub distinct: Option<Distinct>,
@@ -73,6 +74,31 @@ impl Counter {
     /// The open alert.
     pub fn active(&self) -> Option<&Active> {
         self.more.as_ref()?.active.as_deref()
+    }
+
+    /// Whether it counts what one that was newly made would: a file may say anything.
+    pub fn is_like(&self, fresh: &Counter) -> bool {
+        fn same<T>(a: Option<&T>, b: Option<&T>, alike: impl Fn(&T, &T) -> bool) -> bool {
+            match (a, b) {
+                (Some(a), Some(b)) => alike(a, b),
+                (None, None) => true,
+                _ => false,
+            }
+        }
+        let (mine, other) = (self.more.as_deref(), fresh.more.as_deref());
+        let seen = |more: Option<&More>| more.map_or(0, |m| m.seen.len());
+        self.window.is_like(&fresh.window)
+            && seen(mine) == seen(other)
+            && same(
+                mine.and_then(|m| m.distinct.as_ref()),
+                other.and_then(|m| m.distinct.as_ref()),
+                Distinct::is_like,
+            )
+            && same(
+                mine.and_then(|m| m.addends.as_ref()),
+                other.and_then(|m| m.addends.as_ref()),
+                Window::is_like,
+            )
     }
 
     fn heap_bytes(&self) -> usize {
@@ -373,6 +399,24 @@ impl Table {
         if let Some(count) = self.of_rule.get_mut(usize::from(key.correlation)) {
             *count -= 1;
         }
+    }
+
+    /// All keys, the one used longest ago first.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Counter)> {
+        let mut at = self.oldest;
+        std::iter::from_fn(move || {
+            let slot = self.slot(at)?;
+            at = slot.newer;
+            Some((slot.key, slot.counter.as_ref()?))
+        })
+    }
+
+    /// Puts a counter back, as the one used last; `false` when there is no room for it.
+    pub fn restore(&mut self, key: Key, counter: Counter) -> bool {
+        if self.find(key).is_some() || self.bytes + counter.heap_bytes() > self.most_bytes / 4 * 3 {
+            return false;
+        }
+        self.insert(key, counter) != NONE
     }
 
     /// Gives correlations other numbers; keys of those that get none are forgotten. No two may get

@@ -2,6 +2,8 @@
 //! W/30 on a common grid: the newest and the thirty before it. So whatever lies within W is always
 //! counted together, and what is counted together lies within W·31/30.
 
+use serde::{Deserialize, Serialize};
+
 /// Sub-buckets of a window.
 pub const PARTS: u64 = 30;
 
@@ -25,12 +27,59 @@ enum Cells {
 }
 
 /// A sliding count.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Saved", try_from = "Saved")]
 pub struct Window {
     cells: Cells,
     total: u64,
     /// Number of the newest bucket, wrapped: a key that is silent for 2³¹ buckets is long gone.
     newest: u32,
+}
+
+/// A window in a file.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    newest: u32,
+    large: bool,
+    cells: Vec<u64>,
+}
+
+impl From<Window> for Saved {
+    fn from(window: Window) -> Saved {
+        let (large, cells) = match window.cells {
+            Cells::Small(cells) => (false, cells.map(u64::from).to_vec()),
+            Cells::Large(cells) => (true, cells.to_vec()),
+        };
+        Saved {
+            newest: window.newest,
+            large,
+            cells,
+        }
+    }
+}
+
+impl TryFrom<Saved> for Window {
+    type Error = &'static str;
+
+    fn try_from(saved: Saved) -> Result<Window, Self::Error> {
+        const WRONG: &str = "a window that cannot be";
+        let cells: [u64; CELLS] = saved.cells.try_into().map_err(|_| WRONG)?;
+        let total = cells.iter().try_fold(0_u64, |sum, n| sum.checked_add(*n));
+        let cells = if saved.large {
+            Cells::Large(Box::new(cells))
+        } else {
+            let mut small = [0; CELLS];
+            for (to, from) in small.iter_mut().zip(cells) {
+                *to = u16::try_from(from).map_err(|_| WRONG)?;
+            }
+            Cells::Small(small)
+        };
+        Ok(Window {
+            cells,
+            total: total.ok_or(WRONG)?,
+            newest: saved.newest,
+        })
+    }
 }
 
 /// Why something was not counted: its bucket has left the window.
@@ -77,7 +126,8 @@ impl Window {
         } else {
             for step in 1..=steps as u32 {
                 let at = index(self.newest.wrapping_add(step));
-                self.total -= self.take(at);
+                // Sums are counted up to the largest number only.
+                self.total = self.total.saturating_sub(self.take(at));
             }
         }
         self.newest = bucket;
@@ -141,7 +191,7 @@ impl Window {
                 before - cells[at]
             }
         };
-        self.total -= removed;
+        self.total = self.total.saturating_sub(removed);
     }
 
     /// The bucket with which fewer than `count` are left in the window if nothing comes to it.
@@ -152,12 +202,20 @@ impl Window {
                 return self.newest.wrapping_add(step);
             }
             let at = index(self.newest.wrapping_add(step + 1));
-            left -= match &self.cells {
+            left = left.saturating_sub(match &self.cells {
                 Cells::Small(cells) => cells[at].into(),
                 Cells::Large(cells) => cells[at],
-            };
+            });
         }
         self.newest.wrapping_add(CELLS as u32)
+    }
+
+    /// Whether it is made as another is.
+    pub const fn is_like(&self, other: &Window) -> bool {
+        matches!(
+            (&self.cells, &other.cells),
+            (Cells::Small(_), Cells::Small(_)) | (Cells::Large(_), Cells::Large(_))
+        )
     }
 
     /// Bytes beside the value itself.
@@ -197,6 +255,20 @@ mod tests {
         assert_eq!(window.below(1), bucket(1610));
         assert_eq!(window.add(bucket(1299), 1), Err(TooLate));
         assert_eq!(window.add(bucket(1300), 1), Ok(()));
+    }
+
+    #[test]
+    fn sums_beyond_the_largest_number_do_not_wrap() {
+        // Two responses that declare 2^64 - 1 bytes, in two buckets.
+        let mut window = Window::new(0, true);
+        for bucket in [0, 1] {
+            window.add(bucket, u64::MAX).expect("in time");
+        }
+        assert_eq!(window.total(), u64::MAX);
+        assert!(window.below(1) > 0);
+        window.advance(31);
+        window.advance(32);
+        assert_eq!(window.total(), 0);
     }
 
     #[test]

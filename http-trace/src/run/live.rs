@@ -61,6 +61,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         .iter()
         .map(|endpoint| own.exclude(*endpoint))
         .collect();
+    super::restore(config, &mut engine);
     let _excluded = match excluded {
         Ok(excluded) => excluded,
         Err(error) => return cannot_start(&error.to_string()),
@@ -97,7 +98,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         if work(&mut probe, &mut engine) == Next::Stop {
             break;
         }
-        super::reload_if_asked(config, &mut engine, stop);
+        super::upkeep(config, &mut engine, stop);
         let now = Instant::now();
         if now >= next_upkeep {
             next_upkeep = now + UPKEEP_EVERY;

@@ -27,6 +27,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
             return Ended::CannotStart;
         }
     };
+    super::restore(config, &mut engine);
     let standard_input = [PathBuf::from("-")];
     let paths = if paths.is_empty() {
         &standard_input[..]
@@ -51,7 +52,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         };
         let mut events = Recorded::new(input);
         for event in events.by_ref() {
-            super::reload_if_asked(config, &mut engine, stop);
+            super::upkeep(config, &mut engine, stop);
             let next = match event {
                 Ok(event) => engine.event(Box::new(event)),
                 Err(error) => {

@@ -54,13 +54,14 @@ struct Told {
 /// Reads captures until their end, until enough is written, or until `stop`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let engine = match Engine::open(config, super::rule_set(config), WhenFull::Wait, &own) {
+    let mut engine = match Engine::open(config, super::rule_set(config), WhenFull::Wait, &own) {
         Ok(engine) => engine,
         Err(error) => {
             say(&error.to_string());
             return Ended::CannotStart;
         }
     };
+    super::restore(config, &mut engine);
     let files: Vec<String> = paths
         .iter()
         .take(3)
@@ -126,7 +127,7 @@ fn mind_the_clock(
         }
         let mut shared = lock(shared);
         if let Some(engine) = shared.engine.as_mut() {
-            super::reload_if_asked(config, engine, stop);
+            super::upkeep(config, engine, stop);
         }
         let Some((time_ns, came)) = shared.last else {
             continue;
@@ -179,7 +180,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         let Some(engine) = shared.engine.as_mut() else {
             break;
         };
-        super::reload_if_asked(config, engine, stop);
+        super::upkeep(config, engine, stop);
         named.name(header, &replay, engine);
         let next = match &mut filter {
             None => engine.push(&record),

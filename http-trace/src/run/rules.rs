@@ -51,6 +51,11 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
                 Ended::CannotStart
             }
         },
+        Rules::Hits {
+            state,
+            rule,
+            output,
+        } => super::hits::run(state, rule.as_deref(), *output, out),
         // A run like any other; see the command's main function.
         Rules::Test { .. } => Ended::CannotStart,
     }

@@ -67,6 +67,8 @@ impl Core {
             })
             .collect();
         new.hashes = std::mem::take(&mut self.hashes);
+        new.hits = std::mem::take(&mut self.hits);
+        new.bind_hits();
         new.suspects = std::mem::take(&mut self.suspects);
         new.lossy_until_ns = self.lossy_until_ns;
         new.stats = self.stats;

@@ -1,0 +1,260 @@
+//! What each rule has counted: when first and last, how often, of whom, and on which day (UTC), so
+//! that a rule that falls silent shows. Bounded: the entities hit last, and about a year of days.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::count;
+use super::field::{Field, Value, View};
+use super::rule::{Correlation, Rule};
+
+/// Entities that are kept of a rule: about those hit last.
+pub const ENTITIES: usize = 100;
+/// Days that are kept.
+pub const DAYS: usize = 400;
+/// Rules that are kept.
+const RULES: usize = 10_000;
+/// The most bytes of a value.
+const TEXT: usize = 128;
+/// Of so many entities the one hit longest ago makes room for another.
+const LOOK_AT: usize = 8;
+
+const DAY_NS: u64 = 86_400_000_000_000;
+
+/// How often, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// First hit, Unix ns.
+    pub first_ns: u64,
+    /// Last hit, Unix ns.
+    pub last_ns: u64,
+    /// Responses that counted.
+    pub count: u64,
+    /// Alerts that opened.
+    pub alerts: u64,
+    /// Days since 1970 on which there were hits, in order, with their number.
+    pub days: VecDeque<(u32, u64)>,
+}
+
+impl Tally {
+    fn add(&mut self, time_ns: u64) {
+        if self.count == 0 || time_ns < self.first_ns {
+            self.first_ns = time_ns;
+        }
+        self.last_ns = self.last_ns.max(time_ns);
+        self.count = self.count.saturating_add(1);
+        let day = u32::try_from(time_ns / DAY_NS).unwrap_or(u32::MAX);
+        let after = self.days.iter().rev().take_while(|(d, _)| *d > day).count();
+        let at = self.days.len() - after;
+        match at.checked_sub(1).and_then(|at| self.days.get_mut(at)) {
+            Some((d, count)) if *d == day => *count = count.saturating_add(1),
+            _ => {
+                self.days.insert(at, (day, 1));
+                if self.days.len() > DAYS {
+                    self.days.pop_front();
+                }
+            }
+        }
+    }
+}
+
+/// Whom a rule has counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfEntity {
+    hash: u64,
+    /// The values of the fields that the rule groups by, cut; as they were sent.
+    pub values: Vec<Vec<u8>>,
+    /// How often.
+    pub tally: Tally,
+}
+
+/// The hits of a rule.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct OfRule {
+    /// Its id.
+    pub id: String,
+    /// The fields that it groups by.
+    pub fields: Vec<Field>,
+    /// All of them.
+    pub tally: Tally,
+    /// Of whom.
+    pub entities: Vec<OfEntity>,
+    #[serde(skip)]
+    index: HashMap<u64, usize, foldhash::fast::RandomState>,
+    #[serde(skip)]
+    hand: usize,
+}
+
+/// The hits of all rules.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Hits {
+    rules: Vec<OfRule>,
+    /// For each correlation the place of its rule.
+    #[serde(skip)]
+    places: Vec<Option<usize>>,
+}
+
+impl Hits {
+    /// The rules that were hit, by their ids.
+    pub fn rules(&self) -> Vec<&OfRule> {
+        let mut hit: Vec<&OfRule> = self.rules.iter().filter(|r| r.tally.count > 0).collect();
+        hit.sort_by(|a, b| a.id.cmp(&b.id));
+        hit
+    }
+
+    /// Counts for these correlations from now on; what is known of their rules stays.
+    pub fn bind(&mut self, correlations: &[Correlation], rule: impl Fn(usize) -> Option<String>) {
+        self.rules.truncate(RULES);
+        for of in &mut self.rules {
+            of.entities.truncate(ENTITIES);
+            of.index = (0..).zip(&of.entities).map(|(n, e)| (e.hash, n)).collect();
+            of.hand = 0;
+        }
+        self.places.clear();
+        for correlation in correlations {
+            let id = rule(correlation.rule).filter(|_| correlation.alerts);
+            self.places.push(id.and_then(|id| {
+                let fields: Vec<Field> = correlation
+                    .group_by
+                    .iter()
+                    .filter_map(|group| group.of.first().cloned())
+                    .collect();
+                let at = match self.rules.iter().position(|of| of.id == id) {
+                    Some(at) => at,
+                    None if self.rules.len() < RULES => {
+                        self.rules.push(OfRule {
+                            id,
+                            ..OfRule::default()
+                        });
+                        self.rules.len() - 1
+                    }
+                    None => return None,
+                };
+                let of = self.rules.get_mut(at)?;
+                if of.fields != fields {
+                    // Entities of another kind.
+                    of.entities.clear();
+                    of.index.clear();
+                    of.fields = fields;
+                }
+                Some(at)
+            }));
+        }
+    }
+
+    /// A response counted for a correlation, under the key of this hash.
+    pub fn count(
+        &mut self,
+        number: usize,
+        hash: u64,
+        time_ns: u64,
+        opened: bool,
+        values: impl FnOnce() -> Vec<Vec<u8>>,
+    ) {
+        let Some(of) = self.places.get(number).copied().flatten() else {
+            return;
+        };
+        let Some(of) = self.rules.get_mut(of) else {
+            return;
+        };
+        of.tally.add(time_ns);
+        of.tally.alerts += u64::from(opened);
+        let tally = of.entity(hash, values);
+        tally.add(time_ns);
+        tally.alerts += u64::from(opened);
+    }
+}
+
+impl OfRule {
+    fn entity(&mut self, hash: u64, values: impl FnOnce() -> Vec<Vec<u8>>) -> &mut Tally {
+        let at = match self.index.get(&hash) {
+            Some(at) => *at,
+            None => {
+                let at = self.make_room();
+                let entity = OfEntity {
+                    hash,
+                    values: values(),
+                    tally: Tally::default(),
+                };
+                if at == self.entities.len() {
+                    self.entities.push(entity);
+                } else {
+                    self.index.remove(&self.entities[at].hash);
+                    self.entities[at] = entity;
+                }
+                self.index.insert(hash, at);
+                at
+            }
+        };
+        &mut self.entities[at].tally
+    }
+
+    fn make_room(&mut self) -> usize {
+        if self.entities.len() < ENTITIES {
+            return self.entities.len();
+        }
+        let from = self.hand;
+        self.hand = (from + LOOK_AT) % ENTITIES;
+        (from..from + LOOK_AT)
+            .map(|at| at % ENTITIES)
+            .min_by_key(|at| self.entities[*at].tally.last_ns)
+            .unwrap_or(from)
+    }
+}
+
+/// What an event has under the fields that a correlation groups by.
+pub fn values(
+    correlation: &Correlation,
+    rule: &Rule,
+    inputs: u64,
+    view: &View<'_>,
+) -> Vec<Vec<u8>> {
+    let input = inputs.trailing_zeros() as usize;
+    let mut values = Vec::with_capacity(correlation.group_by.len());
+    for group in &correlation.group_by {
+        let field = group.of.get(input).or(group.of.first());
+        values.push(match field.and_then(|field| view.first(field)) {
+            Some(Value::Ip(ip)) => count::network_text(ip, rule.ipv6_prefix).into_bytes(),
+            Some(value) => value.with_text(|text| text[..text.len().min(TEXT)].to_vec()),
+            None => Vec::new(),
+        });
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_in_order_and_bounded() {
+        let mut tally = Tally::default();
+        for (day, hits) in [(5, 3), (7, 1), (6, 2), (4, 1), (7, 1)] {
+            (0..hits).for_each(|n| tally.add(day * DAY_NS + n));
+        }
+        assert_eq!(tally.days, [(4, 1), (5, 3), (6, 2), (7, 2)]);
+        assert_eq!((tally.first_ns, tally.count), (4 * DAY_NS, 8));
+        for day in 0..1000 {
+            tally.add(day * DAY_NS);
+        }
+        assert_eq!(tally.days.len(), DAYS);
+        assert_eq!(tally.days.back(), Some(&(999, 1)));
+    }
+
+    #[test]
+    fn of_many_entities_those_hit_last_are_kept() {
+        let mut rule = OfRule::default();
+        for n in 0..10_000_u64 {
+            rule.entity(n, Vec::new).add(n + 1);
+            rule.entity(u64::MAX, Vec::new).add(n + 1);
+        }
+        assert_eq!(
+            (rule.entities.len(), rule.index.len()),
+            (ENTITIES, ENTITIES)
+        );
+        // The one hit all the time was never pushed out.
+        assert_eq!(rule.entity(u64::MAX, Vec::new).count, 10_000);
+        assert!(rule.entities.iter().all(|e| e.tally.last_ns > 8_000));
+    }
+}
