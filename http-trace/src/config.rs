@@ -171,6 +171,9 @@ pub struct Kernel {
     pub decap: u32,
 }
 
+/// Less than this would keep next to nothing of a state.
+const LEAST_STATE: usize = 64 << 10;
+
 /// Which rules are at work, and what follows from their alerts.
 #[derive(Clone, Debug)]
 pub struct Detect {
@@ -190,6 +193,10 @@ pub struct Detect {
     pub memory: usize,
     /// The file that keeps it from one run to the next.
     pub state: Option<PathBuf>,
+    /// How often it is written.
+    pub state_interval: Duration,
+    /// The most bytes it takes.
+    pub state_size: usize,
 }
 
 /// Everything that can be set, with defaults applied.
@@ -373,6 +380,18 @@ impl Config {
                 alerts_to: s.all("alerts-to", str::parse)?,
                 tuning: sources.tuning.clone(),
                 state: s.one("state", |t| Ok::<_, &str>(PathBuf::from(t)))?,
+                state_interval: s
+                    .one("state-interval", |t| match value::duration(t)? {
+                        time if time.is_zero() => Err("a time of more than nothing, such as 60s"),
+                        time => Ok(time),
+                    })?
+                    .unwrap_or(Duration::from_secs(60)),
+                state_size: s
+                    .one("state-size", |t| match value::bytes(t)? {
+                        bytes if bytes < LEAST_STATE => Err("at least 64KiB"),
+                        bytes => Ok(bytes),
+                    })?
+                    .unwrap_or(64 << 20),
                 memory: s.one("detect-memory", value::bytes)?.unwrap_or(64 << 20),
             },
             limits: Limits {

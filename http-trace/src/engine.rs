@@ -17,7 +17,7 @@ use crate::pipeline::{self, Pipeline, PipelineConfig};
 use crate::scope::Scope;
 use crate::sink::outlet::{Next, OpenError, Outlet};
 use crate::sink::writer::WhenFull;
-use crate::state::Keeper;
+use crate::state::{Keeper, Kept};
 use crate::stats::Stats;
 use crate::summary::{self, Written, counted};
 
@@ -51,8 +51,8 @@ pub struct Finished {
     pub stats: Stats,
     /// What was counted about detection.
     pub detect: DetectStats,
-    /// Why the file of `--state` was not written.
-    pub state_not_kept: Option<String>,
+    /// How the last writing of the file of `--state` went.
+    pub kept: Kept,
     /// Whether the run ended because the outputs had enough (`--count`, or nobody reads).
     pub had_enough: bool,
 }
@@ -85,7 +85,7 @@ impl Engine {
             scope: config.scope.clone(),
             trusted: config.trusted.clone(),
             reminder,
-            keeper: config.detect.state.clone().map(Keeper::new),
+            keeper: None,
         })
     }
 
@@ -161,14 +161,16 @@ impl Engine {
         self.detector.restore(state)
     }
 
-    /// Writes what is counted to the file of `--state` when it is time; tells why the last one was
-    /// not written.
-    pub fn keep_state(&mut self) -> Option<std::io::Error> {
+    /// Keeps what is counted from now on.
+    pub fn keep(&mut self, keeper: Keeper) {
+        self.keeper = Some(keeper);
+    }
+
+    /// A bit of keeping it, when it is time; returns what is to be said of that.
+    pub fn keep_state(&mut self) -> Option<String> {
+        let detector = &self.detector;
         let keeper = self.keeper.as_mut()?;
-        if !keeper.is_due() {
-            return None;
-        }
-        keeper.keep(self.detector.save()).err()
+        keeper.work(detector.changes(), |saving| detector.save_some(saving))
     }
 
     fn next(&self) -> Next {
@@ -209,18 +211,12 @@ impl Engine {
         let detect = self.detector.stats();
         let written = self.outlet.close();
         // Once all is delivered: what is said to be counted is not counted again.
-        let state_not_kept = self.keeper.as_mut().and_then(|keeper| {
-            let kept = keeper.keep(self.detector.save());
-            let error = kept.and(keeper.wait()).err()?;
-            Some(format!(
-                "cannot keep the state in {}: {error}",
-                keeper.path().display()
-            ))
-        });
+        let keeper = self.keeper.take();
+        let kept = keeper.map(|keeper| keeper.finish(self.detector.save()));
         Finished {
             detect,
             written,
-            state_not_kept,
+            kept: kept.unwrap_or_default(),
             stats,
             had_enough,
         }

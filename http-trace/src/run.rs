@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::config::{Config, Source};
 use crate::detect::diagnose::Fault;
 use crate::detect::rule::RuleSet;
-use crate::detect::{builtin, load, parse};
+use crate::detect::{Restored, builtin, load, parse};
 use crate::engine::Engine;
-use crate::state;
+use crate::state::Keeper;
+use crate::state::file::Taken;
 use crate::summary::counted;
 
 pub mod hits;
@@ -164,46 +165,63 @@ fn rule_set(config: &Config) -> RuleSet {
 /// What is due from time to time beside the source's own.
 fn upkeep(config: &Config, engine: &mut Engine, stop: &Stop) {
     reload_if_asked(config, engine, stop);
-    if let (Some(error), Some(path)) = (engine.keep_state(), &config.detect.state) {
-        say(&format!(
-            "cannot keep the state in {}: {error}",
-            path.display()
-        ));
+    if let Some(line) = engine.keep_state() {
+        say(&line);
     }
 }
 
-/// Goes on from the file of `--state`. One that is of no use is named and moved aside.
+/// Goes on from the file of `--state` and keeps it from now on. A file that is of no use is named
+/// and moved aside; one that cannot be moved is left alone, and nothing is kept then.
 fn restore(config: &Config, engine: &mut Engine) {
     let Some(path) = &config.detect.state else {
         return;
     };
     let name = path.display();
-    let bytes = match state::read(path) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return,
-        Err(error) => return say(&format!("cannot read the state {name}: {error}")),
+    let (taken, read) = Taken::take(path);
+    let read = match read {
+        Ok(None) => None,
+        Ok(Some(bytes)) => Some(engine.restore(&bytes).map_err(|why| why.to_string())),
+        Err(why) => Some(Err(why.to_string())),
     };
-    match engine.restore(&bytes) {
-        Ok(_) if config.quiet => {}
-        Ok(restored) => {
-            let mut line = format!(
-                "{name}: {} go on, {} open",
-                counted(restored.keys as u64, "counter"),
-                counted(restored.open as u64, "alert"),
-            );
-            if restored.dropped > 0 {
-                line.push_str(&format!(", {} of rules that changed", restored.dropped));
+    let Some(mut taken) = taken else {
+        let why = read.and_then(Result::err).unwrap_or_default();
+        return say(&format!("no state is kept in {name}: {why}"));
+    };
+    match read {
+        Some(Ok(restored)) if !config.quiet => say(&went_on(&name.to_string(), restored)),
+        None | Some(Ok(_)) => {}
+        Some(Err(why)) => match taken.move_aside() {
+            Ok(aside) => say(&format!(
+                "the state {name} is not used: {why}; it is {} now",
+                aside.display()
+            )),
+            Err(error) => {
+                return say(&format!(
+                    "the state {name} is not used: {why}; none is kept, since it cannot be moved \
+                     aside: {error}"
+                ));
             }
-            say(&line);
-        }
-        Err(why) => {
-            let aside = match state::move_aside(path) {
-                Ok(aside) => format!("it is {} now", aside.display()),
-                Err(error) => format!("it cannot be moved aside either: {error}"),
-            };
-            say(&format!("the state {name} is not used: {why}; {aside}"));
+        },
+    }
+    let limits = &config.detect;
+    engine.keep(Keeper::new(taken, limits.state_interval, limits.state_size));
+}
+
+fn went_on(name: &str, restored: Restored) -> String {
+    let mut line = format!(
+        "{name}: {} go on, {} open",
+        counted(restored.keys as u64, "counter"),
+        counted(restored.open as u64, "alert"),
+    );
+    for (count, what) in [
+        (restored.changed, "of rules that are gone or changed"),
+        (restored.no_room, "beyond detect-memory"),
+    ] {
+        if count > 0 {
+            line.push_str(&format!(", {count} {what} left out"));
         }
     }
+    line
 }
 
 /// Reads the rules again if that was asked for, and says what became of them.
@@ -261,16 +279,17 @@ fn started(config: &Config, from: &str) {
 /// Closes the engine and says how the run went; `lines` are the source's own.
 fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -> Ended {
     let finished = engine.finish();
-    for failure in finished
-        .written
-        .failed
-        .iter()
-        .chain(&finished.state_not_kept)
-    {
+    for failure in finished.written.failed.iter().chain(&finished.kept.failure) {
         say(failure);
     }
     if !config.quiet {
-        for line in finished.lines().iter().chain(&lines) {
+        for line in finished
+            .kept
+            .said
+            .iter()
+            .chain(&finished.lines())
+            .chain(&lines)
+        {
             say(line);
         }
         if config.verbose > 0 {
@@ -284,7 +303,7 @@ fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -
         .is_some_and(|level| worst >= Some(level))
     {
         Ended::Alerted
-    } else if problems || finished.state_not_kept.is_some() || finished.written.is_lossy() {
+    } else if problems || finished.kept.failure.is_some() || finished.written.is_lossy() {
         Ended::Lossy
     } else {
         Ended::Done

@@ -1,165 +1,210 @@
-//! The file of `--state`: read at the start, written at the end and every minute. Written beside
-//! and renamed, so that it is always whole, and for the agent's user alone, since it holds what was
-//! on the wire. What is in it is [`crate::detect`]'s matter.
+//! The file of `--state`: read at the start, written from time to time and at the end, by a thread
+//! of its own. What is in it is [`crate::detect`]'s matter.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+pub mod file;
+
+use std::io;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often it is written.
-const EVERY: Duration = Duration::from_secs(60);
+use crate::detect::saving::{LeftOut, Saving};
+use crate::summary::counted;
+use file::Taken;
 
-/// The largest file that is read, in bytes.
-const MOST_BYTES: u64 = 1 << 30;
-
-/// Reads a state file; `None` when there is none.
-///
-/// # Errors
-/// A file that cannot be read, or is too large to be one.
-pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(io::Error::other("it is larger than 1 GiB"));
-    }
-    Ok(Some(bytes))
-}
-
-/// Moves a file that is of no use out of the way; returns where it is then.
-///
-/// # Errors
-/// A folder that cannot be written to.
-pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = with_suffix(path, ".bad");
-    fs::rename(path, &aside)?;
-    Ok(aside)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Puts `bytes` in the place of the file: whole or not at all, for its owner alone.
-///
-/// # Errors
-/// What the file system says.
-pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = with_suffix(path, ".new");
-    // Of a run that was killed; never followed if it is a link.
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(&beside, path)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    if cfg!(unix) {
-        // The rename lasts when the folder does.
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// Writes the file while the run goes on.
+/// Keeps the file while the run goes on.
 #[derive(Debug)]
 pub struct Keeper {
-    path: PathBuf,
+    every: Duration,
+    most_bytes: usize,
     next: Instant,
-    writing: Option<JoinHandle<io::Result<()>>>,
+    /// `None` while it is being written.
+    taken: Option<Taken>,
+    writing: Option<JoinHandle<(Taken, io::Result<LeftOut>)>>,
+    saving: Option<Saving>,
+    /// Changes that the file holds.
+    kept_changes: Option<u64>,
+    /// What was said, not to say it each time.
+    said_failure: Option<String>,
+    said_too_large: bool,
+}
+
+/// How the last writing went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Something to say.
+    pub said: Option<String>,
+    /// Why the file does not hold what there is.
+    pub failure: Option<String>,
 }
 
 impl Keeper {
-    /// For this file.
-    pub fn new(path: PathBuf) -> Self {
+    /// Keeps it in this file, this often, in at most so many bytes. First at once, so that what
+    /// hinders it is said at the start.
+    pub fn new(taken: Taken, every: Duration, most_bytes: usize) -> Self {
         Keeper {
-            path,
-            next: Instant::now() + EVERY,
+            every,
+            most_bytes,
+            next: Instant::now(),
+            taken: Some(taken),
             writing: None,
+            saving: None,
+            kept_changes: None,
+            said_failure: None,
+            said_too_large: false,
         }
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether it is time; not while the last one is being written.
-    pub fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        if now < self.next || self.writing.as_ref().is_some_and(|w| !w.is_finished()) {
-            return false;
+    /// A bit of the work, if it is time: `some` encodes a part and says whether that was the last;
+    /// `changes` counts what there is to keep. Returns what is to be said.
+    pub fn work(&mut self, changes: u64, some: impl FnOnce(&mut Saving) -> bool) -> Option<String> {
+        if let Some(saving) = &mut self.saving {
+            if some(saving)
+                && let Some(saving) = self.saving.take()
+            {
+                self.kept_changes = Some(saving.changes);
+                self.begin(saving);
+            }
+            return None;
         }
-        self.next = now + EVERY;
-        true
+        if self.writing.as_ref().is_some_and(JoinHandle::is_finished) {
+            return self.wait();
+        }
+        if self.writing.is_none() && Instant::now() >= self.next {
+            self.next = Instant::now() + self.every;
+            if self.kept_changes != Some(changes) {
+                self.saving = Some(Saving::default());
+            }
+        }
+        None
     }
 
-    /// Writes it on another thread: a disk may be slow. Returns how the last one went.
-    ///
-    /// # Errors
-    /// What the file system said of the last one.
-    pub fn keep(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        let last = self.wait();
-        let path = self.path.clone();
-        self.writing = Some(std::thread::spawn(move || write(&path, &bytes)));
-        last
+    /// Writes on another thread: a disk may be slow, and to put much together takes a while.
+    fn begin(&mut self, saving: Saving) {
+        let Some(mut taken) = self.taken.take() else {
+            return;
+        };
+        let most_bytes = self.most_bytes;
+        self.writing = Some(std::thread::spawn(move || {
+            let (content, left_out) = saving.into_file(most_bytes);
+            let written = taken.replace(content.slices());
+            (taken, written.map(|()| left_out))
+        }));
     }
 
-    /// Waits for what is being written.
-    ///
-    /// # Errors
-    /// What the file system said.
-    pub fn wait(&mut self) -> io::Result<()> {
-        match self.writing.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(io::Error::other("the thread that writes it panicked")),
-            None => Ok(()),
+    /// Waits for what is being written; returns what is to be said and was not yet.
+    fn wait(&mut self) -> Option<String> {
+        let failure = match self.writing.take()?.join() {
+            Ok((taken, result)) => {
+                let name = taken.path().display().to_string();
+                self.taken = Some(taken);
+                match result {
+                    Ok(left_out) => {
+                        self.said_failure = None;
+                        let new = left_out.is_any() && !self.said_too_large;
+                        self.said_too_large |= new;
+                        return new.then(|| too_large(&name, &left_out, self.most_bytes));
+                    }
+                    Err(error) => format!("cannot keep the state in {name}: {error}"),
+                }
+            }
+            Err(_) => "the state is not kept any more: what writes it failed".to_owned(),
+        };
+        self.kept_changes = None;
+        let new = self.said_failure.as_ref() != Some(&failure);
+        self.said_failure = Some(failure.clone());
+        new.then_some(failure)
+    }
+
+    /// Writes the last one and waits for it.
+    pub fn finish(mut self, saving: Saving) -> Kept {
+        self.wait();
+        self.begin(saving);
+        let said = self.wait();
+        let failure = self.said_failure;
+        Kept {
+            said: said.filter(|_| failure.is_none()),
+            failure,
         }
     }
+}
+
+fn too_large(name: &str, left_out: &LeftOut, most_bytes: usize) -> String {
+    let mut line =
+        format!("the state is larger than state-size ({most_bytes} bytes); {name} holds");
+    if left_out.left_out > 0 {
+        line.push_str(&format!(
+            " {} and not the {} that are worth least",
+            counted(left_out.counters as u64, "counter"),
+            left_out.left_out
+        ));
+    } else {
+        line.push_str(" all counters");
+    }
+    if let Some((entities, days)) = left_out.hits {
+        line.push_str(&format!(
+            ", and of each rule's hits {entities} entities and {}",
+            counted(days as u64, "day")
+        ));
+    }
+    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Works until something was written; returns what was said.
+    fn written(keeper: &mut Keeper, changes: u64) -> Option<String> {
+        let mut steps = 0;
+        loop {
+            let said = keeper.work(changes, |_| {
+                steps += 1;
+                steps == 3
+            });
+            if steps == 3 && keeper.writing.is_none() {
+                return said;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
-    fn the_file_is_whole_and_private_and_what_is_bad_is_kept_beside() {
+    fn it_writes_in_steps_and_only_what_changed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state");
-        assert!(read(&path).expect("none").is_none());
-        for bytes in [&b"one"[..], b"two two"] {
-            fs::write(with_suffix(&path, ".new"), b"left behind").expect("written");
-            write(&path, bytes).expect("written");
-            assert_eq!(read(&path).expect("read").as_deref(), Some(bytes));
+        let taken = Taken::take(&path).0.expect("taken");
+        let mut keeper = Keeper::new(taken, Duration::ZERO, 1 << 20);
+        assert_eq!(written(&mut keeper, 7), None);
+        let first = std::fs::metadata(&path).expect("written").modified();
+        keeper.kept_changes = Some(7);
+        for _ in 0..10 {
+            let said = keeper.work(7, |_| panic!("nothing changed"));
+            assert_eq!(said, None);
         }
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = fs::metadata(&path).expect("there").permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-        }
-        let aside = move_aside(&path).expect("moved");
-        assert_eq!(fs::read(aside).expect("read"), b"two two");
-        assert!(read(&path).expect("none").is_none());
-        let mut keeper = Keeper::new(path.clone());
-        assert!(!keeper.is_due());
-        keeper.keep(b"three".to_vec()).expect("begun");
-        keeper.wait().expect("written");
-        assert_eq!(read(&path).expect("read").as_deref(), Some(&b"three"[..]));
+        drop(first);
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(written(&mut keeper, 8), None);
+        assert!(path.exists(), "something changed");
+        assert_eq!(keeper.finish(Saving::default()), Kept::default());
+    }
+
+    #[test]
+    fn what_hinders_it_is_said_once_until_it_changes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let below = folder.path().join("below");
+        std::fs::create_dir(&below).expect("made");
+        let taken = Taken::take(&below.join("state")).0.expect("taken");
+        let mut keeper = Keeper::new(taken, Duration::ZERO, 1 << 20);
+        std::fs::remove_dir(&below).expect("removed");
+        let said = written(&mut keeper, 1).expect("said");
+        assert!(said.contains("cannot keep the state in"), "{said}");
+        assert_eq!(written(&mut keeper, 1), None, "said before");
+        std::fs::create_dir(&below).expect("made");
+        assert_eq!(written(&mut keeper, 1), None);
+        assert!(below.join("state").exists(), "tried again");
+        std::fs::remove_dir_all(&below).expect("removed");
+        assert!(written(&mut keeper, 2).is_some(), "again");
+        let kept = keeper.finish(Saving::default());
+        assert!(kept.failure.is_some(), "{kept:?}");
     }
 }

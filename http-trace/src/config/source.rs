@@ -110,6 +110,8 @@ pub const KEYS: &[Key] = &[
         option: false,
     },
     bound("detect-memory"),
+    bound("state-interval"),
+    bound("state-size"),
 ];
 
 /// Where a value was given; its `Display` is how an error names it.

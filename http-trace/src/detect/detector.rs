@@ -109,6 +109,8 @@ struct Core {
     /// Peers that look like proxies, and until when.
     suspects: Vec<(IpAddr, u64)>,
     stats: DetectStats,
+    /// How often something changed that a state holds.
+    changes: u64,
     scratch: Scratch,
 }
 
@@ -167,6 +169,7 @@ impl Detector {
 
     /// Something was lost up to this time: alerts over it say that they may count too little.
     pub fn note_loss(&mut self, until_ns: u64) {
+        self.core.changes += 1;
         self.core.lossy_until_ns = self.core.lossy_until_ns.max(until_ns);
     }
 
@@ -215,6 +218,7 @@ impl Core {
             lossy_until_ns: 0,
             suspects: Vec::new(),
             stats: DetectStats::default(),
+            changes: 0,
             scratch: Scratch {
                 inputs: vec![0; number],
                 values: vec![0; number],
@@ -240,6 +244,7 @@ impl Core {
         let view = View::new(&event, &uri);
         let any = self.match_detections(&view, &mut scratch.inputs, &mut scratch.touched);
         if any {
+            self.changes += 1;
             self.count_all(&view, time_ns, &mut scratch);
             self.sweep(SWEEP_EVENT, time_ns);
         }
@@ -403,6 +408,7 @@ impl Core {
                 lossy,
             };
             if let Some(mut alert) = subject.end(counter, over_ns) {
+                self.changes += 1;
                 suspect(&self.suspects, &mut alert);
                 out(Detected::Alert(Box::new(alert)));
             }
@@ -515,6 +521,15 @@ fn over_at(correlation: &Correlation, counter: &Counter, near_ns: u64) -> u64 {
     let near = near_ns / part;
     let distance = i64::from(over.wrapping_sub(near as u32) as i32);
     near.saturating_add_signed(distance).saturating_mul(part)
+}
+
+/// About when it counted last, in ns: where its newest bucket ends.
+fn newest_ns(correlation: &Correlation, counter: &Counter, now_ns: u64) -> u64 {
+    let part = bucket_ns(correlation.window_ns);
+    let now = now_ns / part;
+    let ago = (now as u32).wrapping_sub(counter.window.newest()) as i32;
+    let newest = now.saturating_add_signed(-i64::from(ago));
+    newest.saturating_add(1).saturating_mul(part).min(now_ns)
 }
 
 /// A rule and what is being counted for it.

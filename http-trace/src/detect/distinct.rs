@@ -2,7 +2,8 @@
 //! which each was seen last, 8 bytes an element. More of them than the threshold needs are not
 //! kept, so that a value that is never the same costs a bound, not a history.
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::window::{CELLS, TooLate, Window};
 
@@ -14,8 +15,8 @@ const BUCKET_MASK: u64 = (1 << BUCKET_BITS) - 1;
 const PURGE_AFTER: u32 = 1 << (BUCKET_BITS - 1);
 
 /// A distinct count over a [`Window`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(into = "Saved", from = "Saved")]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Saved")]
 pub struct Distinct {
     /// Open addressing, a power of two long, never more than three quarters full; 0 is empty.
     table: Vec<u64>,
@@ -25,22 +26,43 @@ pub struct Distinct {
     purged: u32,
 }
 
-/// A count in a file.
-#[derive(Serialize, Deserialize)]
+/// A count out of a file.
+#[derive(Deserialize)]
 struct Saved {
     most: u64,
     purged: u32,
     elements: Vec<u64>,
 }
 
-impl From<Distinct> for Saved {
-    fn from(mut distinct: Distinct) -> Saved {
-        distinct.table.retain(|element| *element != 0);
-        Saved {
-            most: distinct.most as u64,
-            purged: distinct.purged,
-            elements: distinct.table,
+/// One on its way into a file: [`Saved`] without a copy.
+#[derive(Serialize)]
+struct Saving<'a> {
+    most: u64,
+    purged: u32,
+    elements: Elements<'a>,
+}
+
+struct Elements<'a>(&'a [u64]);
+
+impl Serialize for Elements<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let used = || self.0.iter().filter(|element| **element != 0);
+        let mut sequence = to.serialize_seq(Some(used().count()))?;
+        for element in used() {
+            sequence.serialize_element(element)?;
         }
+        sequence.end()
+    }
+}
+
+impl Serialize for Distinct {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let saving = Saving {
+            most: self.most as u64,
+            purged: self.purged,
+            elements: Elements(&self.table),
+        };
+        saving.serialize(to)
     }
 }
 

@@ -96,6 +96,11 @@ pub struct Hits {
 }
 
 impl Hits {
+    /// All rules, hit or not, in their order here.
+    pub fn all(&self) -> &[OfRule] {
+        &self.rules
+    }
+
     /// The rules that were hit, by their ids.
     pub fn rules(&self) -> Vec<&OfRule> {
         let mut hit: Vec<&OfRule> = self.rules.iter().filter(|r| r.tally.count > 0).collect();
@@ -167,6 +172,19 @@ impl Hits {
 }
 
 impl OfRule {
+    /// Keeps only so many entities, those hit most, and so many days, the last.
+    pub fn keep(&mut self, entities: usize, days: usize) {
+        let cut = |tally: &mut Tally| {
+            let over = tally.days.len().saturating_sub(days);
+            tally.days.drain(..over);
+        };
+        cut(&mut self.tally);
+        self.entities
+            .sort_by_key(|e| std::cmp::Reverse(e.tally.count));
+        self.entities.truncate(entities);
+        self.entities.iter_mut().for_each(|e| cut(&mut e.tally));
+    }
+
     fn entity(&mut self, hash: u64, values: impl FnOnce() -> Vec<Vec<u8>>) -> &mut Tally {
         let at = match self.index.get(&hash) {
             Some(at) => *at,

@@ -14,8 +14,9 @@
 //!   [`native`] holds what Sigma cannot say.
 //! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
 //! - [`tune`] is what a configuration changes of rules without copying them.
-//! - [`hits`] is what each rule has counted of whom and on which day; [`state`] is how that and all
-//!   that is being counted is put into a file, [`hashes`] what keys are then still the same by.
+//! - [`hits`] is what each rule has counted of whom and on which day; [`saving`] takes that and all
+//!   that is being counted into a file, [`state`] tells whether one is whole, [`hashes`] is what
+//!   keys are still the same by afterwards.
 //! - [`evidence`] and [`summary`] become an [`alert`]. [`Detector`] drives it all.
 
 pub mod alert;
@@ -39,6 +40,7 @@ pub mod native;
 pub mod parse;
 pub mod prefilter;
 pub mod rule;
+pub mod saving;
 pub mod sketch;
 pub mod state;
 pub mod summary;

@@ -9,7 +9,7 @@ const MAGIC: [u8; 8] = *b"httptrst";
 pub const VERSION: u32 = 1;
 
 /// Magic, version, length of the payload, checksum of the payload.
-const HEADER: usize = 8 + 4 + 8 + 20;
+pub const HEADER: usize = 8 + 4 + 8 + 20;
 
 /// Why bytes are no state of use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,15 +25,25 @@ pub enum BadState {
     Damaged(String),
 }
 
-/// The payload with its header.
-pub fn seal(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(HEADER + payload.len());
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-    out.extend_from_slice(&Sha1::digest(payload));
-    out.extend_from_slice(payload);
+/// What stands before a payload, which may come in parts.
+pub fn header<'a>(payload: impl Iterator<Item = &'a [u8]>) -> [u8; HEADER] {
+    let (mut checksum, mut len) = (Sha1::new(), 0);
+    for part in payload {
+        checksum.update(part);
+        len += part.len() as u64;
+    }
+    let mut out = [0; HEADER];
+    out[..8].copy_from_slice(&MAGIC);
+    out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    out[12..20].copy_from_slice(&len.to_le_bytes());
+    out[20..].copy_from_slice(&checksum.finalize());
     out
+}
+
+/// The payload with its header.
+#[cfg(test)]
+pub fn seal(payload: &[u8]) -> Vec<u8> {
+    [&header([payload].into_iter()), payload].concat()
 }
 
 /// The payload of a whole state of this version.

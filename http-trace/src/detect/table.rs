@@ -401,28 +401,41 @@ impl Table {
         }
     }
 
-    /// All keys, the one used longest ago first.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &Counter)> {
-        let mut at = self.oldest;
-        std::iter::from_fn(move || {
-            let slot = self.slot(at)?;
-            at = slot.newer;
-            Some((slot.key, slot.counter.as_ref()?))
-        })
+    /// How many places for keys there are.
+    pub fn slots(&self) -> usize {
+        self.chunks.iter().map(Vec::len).sum()
     }
 
-    /// Puts a counter back, as the one used last; `false` when there is no room for it.
+    /// What is in a place.
+    pub fn at(&self, slot: usize) -> Option<(Key, &Counter)> {
+        let slot = self.slot(u32::try_from(slot).ok()?)?;
+        Some((slot.key, slot.counter.as_ref()?))
+    }
+
+    /// Puts a counter back, as the one used longest ago; `false` when there is no room for it.
+    /// That its key is not there is for the caller to know.
     pub fn restore(&mut self, key: Key, counter: Counter) -> bool {
-        if self.find(key).is_some() || self.bytes + counter.heap_bytes() > self.most_bytes / 4 * 3 {
+        if self.bytes + counter.heap_bytes() > self.most_bytes / 4 * 3 {
             return false;
         }
-        self.insert(key, counter) != NONE
+        let at = self.insert(key, counter);
+        if self.oldest != at {
+            self.unlink(at);
+            let before = std::mem::replace(&mut self.oldest, at);
+            if let Some(slot) = self.slot_mut(at) {
+                (slot.older, slot.newer) = (NONE, before);
+            }
+            if let Some(slot) = self.slot_mut(before) {
+                slot.older = at;
+            }
+        }
+        at != NONE
     }
 
     /// Gives correlations other numbers; keys of those that get none are forgotten. No two may get
     /// the same.
     pub fn renumber(&mut self, number: impl Fn(u16) -> Option<u16>) {
-        let slots = self.chunks.iter().map(Vec::len).sum::<usize>() as u32;
+        let slots = self.slots() as u32;
         for at in 0..slots {
             let used = |slot: &&Slot| slot.counter.is_some();
             let key = self.slot(at).filter(used).map(|slot| slot.key);
@@ -471,7 +484,7 @@ impl Table {
     /// Looks at a few keys, in turn, and forgets those of which `is_over` says that nothing of
     /// them is in their window any more.
     pub fn sweep(&mut self, few: usize, is_over: impl Fn(Key, &Counter) -> bool) {
-        let slots = self.chunks.iter().map(Vec::len).sum::<usize>();
+        let slots = self.slots();
         for _ in 0..few.min(slots) {
             let at = self.cursor;
             self.cursor = (at + 1) % slots as u32;
@@ -566,6 +579,22 @@ mod tests {
         }
         table.renumber(|_| None);
         assert_eq!((table.len(), table.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_put_back_goes_in_the_order_of_its_worth() {
+        let mut table = Table::new(1 << 20);
+        let counter = || Counter::new(Window::new(0, false));
+        // The first is worth most.
+        let restored = (0..100_000).take_while(|n| table.restore(key(*n), counter()));
+        let restored = restored.count() as u64;
+        assert!((1000..100_000).contains(&restored), "{restored}");
+        assert!(see(&mut table, 5).is_some(), "used now");
+        for _ in 0..restored - 2 {
+            table.evict(NONE);
+        }
+        assert_eq!(table.len(), 2);
+        assert!(table.get_mut(key(0)).is_some() && table.get_mut(key(5)).is_some());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! W/30 on a common grid: the newest and the thirty before it. So whatever lies within W is always
 //! counted together, and what is counted together lies within W·31/30.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Sub-buckets of a window.
 pub const PARTS: u64 = 30;
@@ -27,8 +27,8 @@ enum Cells {
 }
 
 /// A sliding count.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Saved", try_from = "Saved")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Saved")]
 pub struct Window {
     cells: Cells,
     total: u64,
@@ -36,25 +36,39 @@ pub struct Window {
     newest: u32,
 }
 
-/// A window in a file.
-#[derive(Serialize, Deserialize)]
+/// A window out of a file.
+#[derive(Deserialize)]
 struct Saved {
     newest: u32,
     large: bool,
     cells: Vec<u64>,
 }
 
-impl From<Window> for Saved {
-    fn from(window: Window) -> Saved {
-        let (large, cells) = match window.cells {
-            Cells::Small(cells) => (false, cells.map(u64::from).to_vec()),
-            Cells::Large(cells) => (true, cells.to_vec()),
-        };
-        Saved {
-            newest: window.newest,
-            large,
-            cells,
+/// One on its way into a file: [`Saved`] without a copy.
+#[derive(Serialize)]
+struct Saving<'a> {
+    newest: u32,
+    large: bool,
+    cells: &'a Cells,
+}
+
+impl Serialize for Cells {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Cells::Small(cells) => to.collect_seq(cells.iter().map(|n| u64::from(*n))),
+            Cells::Large(cells) => to.collect_seq(cells.iter()),
         }
+    }
+}
+
+impl Serialize for Window {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let saving = Saving {
+            newest: self.newest,
+            large: matches!(self.cells, Cells::Large(_)),
+            cells: &self.cells,
+        };
+        saving.serialize(to)
     }
 }
 

@@ -14,15 +14,15 @@ use crate::detect::hits::{OfRule, Tally};
 use crate::redact::Secrets;
 use crate::sink::text::terminal;
 use crate::sink::time::rfc3339;
-use crate::state;
+use crate::state::file;
 use crate::summary::counted;
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
-/// Prints the hits in `file`, of one rule or of all, into `out`.
-pub fn run(file: &Path, rule: Option<&str>, format: HitsFormat, out: &mut String) -> Ended {
-    let name = file.display();
-    let bytes = match state::read(file) {
+/// Prints the hits in the state `path`, of one rule or of all, into `out`.
+pub fn run(path: &Path, rule: Option<&str>, format: HitsFormat, out: &mut String) -> Ended {
+    let name = path.display();
+    let bytes = match file::read(path) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
             say(&format!(
@@ -31,7 +31,7 @@ pub fn run(file: &Path, rule: Option<&str>, format: HitsFormat, out: &mut String
             return Ended::CannotStart;
         }
         Err(error) => {
-            say(&format!("cannot read the state {name}: {error}"));
+            say(&format!("the state {name} cannot be used: {error}"));
             return Ended::CannotStart;
         }
     };

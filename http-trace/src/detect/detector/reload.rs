@@ -72,6 +72,7 @@ impl Core {
         new.suspects = std::mem::take(&mut self.suspects);
         new.lossy_until_ns = self.lossy_until_ns;
         new.stats = self.stats;
+        new.changes = self.changes + 1;
         *self = new;
         reloaded
     }

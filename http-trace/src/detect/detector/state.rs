@@ -8,21 +8,32 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::super::hits::Hits;
+use super::super::saving::{STEP_BYTES, Saving, Worth};
 use super::super::state::{self, BadState};
-use super::{Core, Counter, Detector, Hashes, Key, SUSPECTS, count, over_at};
+use super::{Core, Counter, Detector, Hashes, Key, SUSPECTS, count, newest_ns, over_at};
+
+/// Slots that a step looks at, used or not.
+const STEP_SLOTS: usize = 4096;
 
 /// What is in the file. Whoever changes it, or anything in it, raises [`state::VERSION`].
+#[derive(Deserialize)]
+struct Saved {
+    hits: Hits,
+    middle: Middle,
+    /// Place of the fingerprint, hash of the group's values, and what is counted; the ones worth
+    /// most first.
+    counters: Vec<(u16, u64, Counter)>,
+}
+
+/// What is no list of many.
 #[derive(Serialize, Deserialize)]
-struct Saved<H, C> {
-    hits: H,
+struct Middle {
     key: [u64; 2],
     probe: u64,
     now_ns: u64,
     lossy_until_ns: u64,
     suspects: Vec<(IpAddr, u64)>,
     fingerprints: Vec<u64>,
-    /// Place of the fingerprint, hash of the group's values.
-    counters: Vec<(u16, u64, C)>,
 }
 
 /// What came back.
@@ -32,8 +43,10 @@ pub struct Restored {
     pub keys: usize,
     /// Of them, those with an open alert.
     pub open: usize,
-    /// Keys whose correlation is gone or changed, or that there is no room for.
-    pub dropped: usize,
+    /// Keys whose correlation is gone or changed.
+    pub changed: usize,
+    /// Keys that there is no room for.
+    pub no_room: usize,
 }
 
 /// Only the hits of a state.
@@ -51,22 +64,71 @@ fn damaged(error: postcard::Error) -> BadState {
 }
 
 impl Detector {
-    /// Everything that is to survive a restart.
-    pub fn save(&self) -> Vec<u8> {
+    /// How often something changed that is saved.
+    pub const fn changes(&self) -> u64 {
+        self.core.changes
+    }
+
+    /// Encodes a bit of what is to survive a restart; returns whether that was the last of it.
+    /// Each counter is whole and as it is now; between two steps the others may change.
+    pub fn save_some(&self, saving: &mut Saving) -> bool {
         let core = &self.core;
-        let counters = core.table.iter();
-        let saved = Saved {
-            hits: &core.hits,
-            key: core.hashes.key(),
-            probe: core.hashes.probe(),
-            now_ns: self.clock.now_ns(),
-            lossy_until_ns: core.lossy_until_ns,
-            suspects: core.suspects.clone(),
-            fingerprints: core.fingerprints.clone(),
-            counters: counters.map(|(k, c)| (k.correlation, k.hash, c)).collect(),
-        };
-        // Into memory, of types that all have a form: it does not fail.
-        state::seal(&postcard::to_allocvec(&saved).unwrap_or_default())
+        if saving.fingerprints != core.fingerprints {
+            // The first step, or other rules since: places are others then.
+            *saving = Saving::new(core.fingerprints.clone(), core.changes);
+        }
+        let mut bytes = 0;
+        while let Some(of) = core.hits.all().get(saving.next_rule) {
+            saving.next_rule += 1;
+            bytes += saving.add_hits(of);
+            if bytes >= STEP_BYTES {
+                return false;
+            }
+        }
+        saving.begin_chunk();
+        let last = core.table.slots().min(saving.next_slot + STEP_SLOTS);
+        while saving.next_slot < last {
+            let slot = core.table.at(saving.next_slot);
+            saving.next_slot += 1;
+            let Some((key, counter)) = slot else {
+                continue;
+            };
+            let worth = self.worth(key, counter);
+            if saving.add(worth, &(key.correlation, key.hash, counter)) >= STEP_BYTES {
+                break;
+            }
+        }
+        let done = saving.next_slot >= core.table.slots();
+        if done {
+            saving.set_middle(&Middle {
+                key: core.hashes.key(),
+                probe: core.hashes.probe(),
+                now_ns: self.clock.now_ns(),
+                lossy_until_ns: core.lossy_until_ns,
+                suspects: core.suspects.clone(),
+                fingerprints: core.fingerprints.clone(),
+            });
+        }
+        done
+    }
+
+    /// All of it at once.
+    pub fn save(&self) -> Saving {
+        let mut saving = Saving::default();
+        while !self.save_some(&mut saving) {}
+        saving
+    }
+
+    fn worth(&self, key: Key, counter: &Counter) -> Worth {
+        let more = counter.more.as_deref();
+        let correlation = self.core.correlations.get(usize::from(key.correlation));
+        let now_ns = self.clock.now_ns();
+        Worth {
+            open: more.is_some_and(|more| more.active.is_some()),
+            halfway: more.is_some_and(|more| more.evidence.is_some()),
+            last_ns: correlation.map_or(0, |c| newest_ns(c, counter, now_ns)),
+            count: counter.window.total(),
+        }
     }
 
     /// Goes on from what was saved. To be called before the first event.
@@ -80,49 +142,67 @@ impl Detector {
 
 impl Core {
     fn restore(&mut self, payload: &[u8]) -> Result<Restored, BadState> {
-        let saved: Saved<Hits, Counter> = postcard::from_bytes(payload).map_err(damaged)?;
-        let hashes = Hashes::with_key(saved.key);
-        if hashes.probe() != saved.probe {
+        let saved: Saved = postcard::from_bytes(payload).map_err(damaged)?;
+        let Saved {
+            hits,
+            middle,
+            counters,
+        } = saved;
+        let hashes = Hashes::with_key(middle.key);
+        if hashes.probe() != middle.probe {
             let why = "its keys were hashed otherwise than this version does";
             return Err(BadState::Damaged(why.to_owned()));
         }
         self.hashes = hashes;
-        self.lossy_until_ns = saved.lossy_until_ns;
-        self.suspects = saved.suspects;
+        self.lossy_until_ns = middle.lossy_until_ns;
+        self.suspects = middle.suspects;
         self.suspects.truncate(SUSPECTS);
-        self.hits = saved.hits;
+        self.hits = hits;
         self.bind_hits();
         let places: HashMap<u64, u16> = self.fingerprints.iter().copied().zip(0..).collect();
         let mut restored = Restored::default();
-        for (place, hash, counter) in saved.counters {
-            let fingerprint = saved.fingerprints.get(usize::from(place));
+        for (place, hash, counter) in counters {
+            let fingerprint = middle.fingerprints.get(usize::from(place));
             let number = fingerprint.and_then(|fingerprint| places.get(fingerprint));
-            let key = number.map(|&correlation| Key { correlation, hash });
-            let open = counter.active().is_some();
-            if key.is_some_and(|key| self.put_back(key, counter, saved.now_ns)) {
-                restored.keys += 1;
-                restored.open += usize::from(open);
-            } else {
-                restored.dropped += 1;
+            match number {
+                Some(&correlation) => {
+                    self.put_back(
+                        Key { correlation, hash },
+                        counter,
+                        middle.now_ns,
+                        &mut restored,
+                    );
+                }
+                None => restored.changed += 1,
             }
         }
         Ok(restored)
     }
 
-    fn put_back(&mut self, key: Key, counter: Counter, saved_ns: u64) -> bool {
-        let Some(correlation) = self.correlations.get(usize::from(key.correlation)) else {
-            return false;
+    fn put_back(&mut self, key: Key, mut counter: Counter, saved_ns: u64, restored: &mut Restored) {
+        let correlation = self.correlations.get(usize::from(key.correlation));
+        let like = |c| counter.is_like(&count::make(c, saved_ns));
+        let Some(correlation) = correlation.filter(|c| like(*c)) else {
+            restored.changed += 1;
+            return;
         };
-        if !counter.is_like(&count::make(correlation, saved_ns)) {
-            return false;
+        if self.table.get_mut(key).is_some() {
+            // It went and came again while it was saved, and the one worth more is there.
+            return;
         }
+        // Nobody saw what came between the two runs.
+        counter.incomplete |= self.settings.live;
         let over_ns = over_at(correlation, &counter, saved_ns);
         let open = counter.active().is_some();
-        let restored = self.table.restore(key, counter);
-        if restored && open {
+        if !self.table.restore(key, counter) {
+            restored.no_room += 1;
+            return;
+        }
+        restored.keys += 1;
+        if open {
+            restored.open += 1;
             self.due.push(Reverse((over_ns, key)));
         }
-        restored
     }
 
     /// Hits are counted for the correlations of now.
@@ -153,10 +233,16 @@ mod tests {
         Detector::new(rules, Settings::default())
     }
 
+    fn saved(detector: &Detector) -> Vec<u8> {
+        let (content, left_out) = detector.save().into_file(usize::MAX);
+        assert!(!left_out.is_any());
+        content.to_vec()
+    }
+
     fn restarted(before: &Detector) -> Detector {
         let mut after = fresh();
-        let restored = after.restore(&before.save()).expect("a state");
-        assert_eq!(restored.dropped, 0);
+        let restored = after.restore(&saved(before)).expect("a state");
+        assert_eq!((restored.changed, restored.no_room), (0, 0));
         assert_eq!(after.stats().keys, before.stats().keys);
         after
     }
@@ -222,7 +308,7 @@ mod tests {
         run(&mut detector, errors(0, 350));
         let mut detector = restarted(&detector);
         run(&mut detector, errors(1, 7));
-        let hits = hits(&detector.save()).expect("a state");
+        let hits = hits(&saved(&detector)).expect("a state");
         let rules = hits.rules();
         let rule = rules.iter().find(|r| r.id == "http-error-spike-internal");
         let rule = rule.expect("was hit");
@@ -232,6 +318,145 @@ mod tests {
         assert_eq!(rule.entities.len(), 1);
         assert_eq!(rule.entities[0].values, [b"10.1.2.3".to_vec()]);
         assert_eq!(rule.entities[0].tally, rule.tally);
+    }
+
+    #[test]
+    fn what_changes_between_steps_is_whole() {
+        let mut detector = fresh();
+        let from = |n: u64| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
+        run(
+            &mut detector,
+            (0..3000).map(|n| response(&from(n), 404, "/", BEGIN + n)),
+        );
+        run(
+            &mut detector,
+            (0..349).map(|i| response("10.200.0.1", 500, "/", BEGIN + i * S / 2)),
+        );
+        let (mut saving, mut steps) = (Saving::default(), 0);
+        while !detector.save_some(&mut saving) {
+            steps += 1;
+            // New keys, and one that goes on.
+            let n = 10_000 + steps;
+            run(
+                &mut detector,
+                [response(&from(n), 404, "/", BEGIN + 180 * S)],
+            );
+        }
+        assert!(steps > 5, "{steps}");
+        let (content, left_out) = saving.into_file(usize::MAX);
+        assert!(!left_out.is_any());
+        let mut after = fresh();
+        let restored = after.restore(&content.to_vec()).expect("a state");
+        assert!(restored.keys >= 3000 && restored.keys <= detector.stats().keys);
+        let (alerts, _) = run(
+            &mut after,
+            [response("10.200.0.1", 500, "/", BEGIN + 181 * S)],
+        );
+        let opened = alerts
+            .iter()
+            .filter(|a| &*a.rule.id == "http-error-spike-internal");
+        assert_eq!(opened.map(|a| a.count).collect::<Vec<_>>(), [350]);
+    }
+
+    #[test]
+    fn other_rules_between_steps_begin_it_anew() {
+        let mut detector = fresh();
+        run(
+            &mut detector,
+            (0..9000)
+                .map(|n| response(&format!("10.0.{}.{}", n >> 8, n & 255), 404, "/", BEGIN + n)),
+        );
+        let mut saving = Saving::default();
+        for _ in 0..3 {
+            assert!(!detector.save_some(&mut saving));
+        }
+        let spared = |id: &str| id == "http-path-scan";
+        detector.reload(parse(&builtin::sources(), &spared).rules, &mut |_| {});
+        while !detector.save_some(&mut saving) {}
+        let bytes = saving.into_file(usize::MAX).0.to_vec();
+        let mut after = Detector::new(
+            parse(&builtin::sources(), &spared).rules,
+            Settings::default(),
+        );
+        let restored = after.restore(&bytes).expect("a state");
+        assert_eq!(
+            (restored.keys, restored.changed),
+            (detector.stats().keys, 0)
+        );
+    }
+
+    #[test]
+    fn within_a_limit_what_is_worth_most_is_kept() {
+        let mut detector = fresh();
+        // An open alert and one nearly so, of long ago; then many clients, one after the other.
+        let many = |client: &'static str, n: u64| {
+            (0..n).map(move |i| response(client, 500, "/", BEGIN + i * S / 2))
+        };
+        run(&mut detector, many("10.1.2.3", 350));
+        run(&mut detector, many("10.1.2.4", 349));
+        let from = |n: u64| format!("10.2.{}.{}", n >> 8, n & 255);
+        run(
+            &mut detector,
+            (0..5000).map(|n| response(&from(n), 500, "/", BEGIN + 200 * S + n * S / 100)),
+        );
+        let all = saved(&detector).len();
+        let most = all / 4;
+        let (content, left_out) = detector.save().into_file(most);
+        let bytes = content.to_vec();
+        assert!(
+            bytes.len() <= most && bytes.len() > most / 2,
+            "{} of {most}",
+            bytes.len()
+        );
+        assert!(
+            left_out.left_out > left_out.counters && left_out.counters > 100,
+            "{left_out:?}"
+        );
+        let mut after = fresh();
+        let restored = after.restore(&bytes).expect("a state");
+        // That of the server is open too.
+        let expected = (left_out.counters, detector.stats().opened as usize);
+        assert_eq!((restored.keys, restored.open), expected);
+        let mut error = |client: &str| {
+            let (alerts, _) = run(&mut after, [response(client, 500, "/", BEGIN + 255 * S)]);
+            let mut of_rule = alerts
+                .iter()
+                .filter(|a| &*a.rule.id == "http-error-spike-internal");
+            of_rule.any(|a| a.state == State::Opened)
+        };
+        assert!(!error("10.1.2.3"), "open still");
+        assert!(error("10.1.2.4"), "the 350th");
+        let count = |hits: &Hits| hits.all().iter().map(|of| of.tally.count).max();
+        assert_eq!(
+            count(&hits(&bytes).expect("hits")),
+            count(&detector.core.hits)
+        );
+    }
+
+    #[test]
+    fn hits_fit_into_half_of_the_limit() {
+        let mut detector = fresh();
+        for day in 0..40 {
+            run(
+                &mut detector,
+                (0..120).map(|n| {
+                    response(
+                        &format!("10.0.0.{n}"),
+                        500,
+                        "/",
+                        BEGIN + (day * 86_400 + n) * S,
+                    )
+                }),
+            );
+        }
+        let all = saved(&detector).len();
+        for most in [all / 2, all / 8, 4000, 300] {
+            let (content, left_out) = detector.save().into_file(most);
+            let bytes = content.to_vec();
+            assert!(bytes.len() <= most.max(900), "{} of {most}", bytes.len());
+            assert!(left_out.hits.is_some(), "{left_out:?}");
+            assert!(fresh().restore(&bytes).is_ok());
+        }
     }
 
     proptest! {
@@ -247,7 +472,7 @@ mod tests {
         fn no_damage_panics(at in any::<prop::sample::Index>(), to in any::<u8>()) {
             let mut detector = fresh_small();
             run(&mut detector, (0..4).map(|i| response("10.1.2.3", 404, "/", BEGIN + i)));
-            let mut bytes = detector.save().split_off(40);
+            let mut bytes = saved(&detector).split_off(state::HEADER);
             let at = at.index(bytes.len());
             bytes[at] = to;
             let mut detector = fresh_small();

@@ -1,0 +1,345 @@
+//! The file itself: taken by one run at a time, read once, replaced whole. What is in it is not
+//! known here.
+
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// The largest file that is read, in bytes.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// How many files of no use are kept beside.
+const ASIDE: usize = 9;
+
+/// Why a file is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// A folder, a device, a pipe.
+    #[error("it is no regular file")]
+    NotAFile,
+    /// Another run has taken it.
+    #[error("another http-trace keeps its state there")]
+    InUse,
+    /// Nothing can be put beside it.
+    #[error("nothing can be written beside it: {0}")]
+    Folder(io::Error),
+    /// Someone else may have written it.
+    #[error("it is not trusted: it belongs to the user with the id {0}")]
+    Foreign(u32),
+    /// Others may write to it.
+    #[error("it is not trusted: others may write to it (mode {0:o})")]
+    Open(u32),
+    /// No state is as large.
+    #[error("it is larger than 1 GiB")]
+    TooLarge,
+    /// What the file system says.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::Error),
+}
+
+impl Unusable {
+    /// Whether the file can be moved aside for another: it is nobody's at work, and a file.
+    pub const fn is_movable(&self) -> bool {
+        !matches!(
+            self,
+            Unusable::NotAFile | Unusable::InUse | Unusable::Folder(_)
+        )
+    }
+}
+
+/// Reads a file, whoever it belongs to; `None` when there is none.
+///
+/// # Errors
+/// What is no regular file, cannot be read, or is too large.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
+    match open(path)? {
+        Some((mut file, _)) => content(&mut file).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Opens a regular file.
+fn open(path: &Path) -> Result<Option<(File, Metadata)>, Unusable> {
+    let is_file = |metadata: Metadata| match metadata.is_file() {
+        true => Ok(metadata),
+        false => Err(Unusable::NotAFile),
+    };
+    // Before it is opened too: to open a pipe waits for its other end.
+    match fs::metadata(path) {
+        Ok(metadata) => is_file(metadata)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Unusable::Unreadable(error)),
+    };
+    let file = File::open(path).map_err(Unusable::Unreadable)?;
+    let metadata = is_file(file.metadata().map_err(Unusable::Unreadable)?)?;
+    Ok(Some((file, metadata)))
+}
+
+fn content(file: &mut File) -> Result<Vec<u8>, Unusable> {
+    let mut bytes = Vec::new();
+    let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(Unusable::Unreadable)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(Unusable::TooLarge);
+    }
+    Ok(bytes)
+}
+
+/// A file that this run alone replaces.
+#[derive(Debug)]
+pub struct Taken {
+    path: PathBuf,
+    /// Locked as long as it is open.
+    lock: Option<File>,
+}
+
+impl Taken {
+    /// Takes the file, if it is there, and reads it. When it is of no use the error says why, and
+    /// if it can be moved aside what is returned with it does so.
+    ///
+    /// # Errors
+    /// What is of no use.
+    pub fn take(path: &Path) -> (Option<Taken>, Result<Option<Vec<u8>>, Unusable>) {
+        // What a link names is replaced, not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut taken = Taken { path, lock: None };
+        let read = taken.lock_and_read();
+        match read {
+            Err(why) if !why.is_movable() => (None, Err(why)),
+            read => (Some(taken), read),
+        }
+    }
+
+    fn lock_and_read(&mut self) -> Result<Option<Vec<u8>>, Unusable> {
+        let opened = loop {
+            let Some((file, metadata)) = open(&self.path)? else {
+                break None;
+            };
+            // File systems without locks are used without.
+            if let Err(TryLockError::WouldBlock) = file.try_lock() {
+                return Err(Unusable::InUse);
+            }
+            // Replaced between the opening and the lock: the other one is at work still.
+            if is_same(&fs::metadata(&self.path), &metadata) {
+                break Some((file, metadata));
+            }
+        };
+        let made = create(&self.beside()).map_err(Unusable::Folder)?;
+        let ours = made.metadata().map_err(Unusable::Folder)?;
+        let _ = fs::remove_file(self.beside());
+        let Some((mut file, metadata)) = opened else {
+            return Ok(None);
+        };
+        is_trusted(&metadata, &ours)?;
+        let bytes = content(&mut file)?;
+        self.lock = Some(file);
+        Ok(Some(bytes))
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn beside(&self) -> PathBuf {
+        with_suffix(&self.path, ".new")
+    }
+
+    /// Moves the file out of the way, never onto another; returns where it is then.
+    ///
+    /// # Errors
+    /// What the file system says, or that there are too many of them.
+    pub fn move_aside(&mut self) -> io::Result<PathBuf> {
+        for number in 1..=ASIDE {
+            let suffix = match number {
+                1 => ".bad".to_owned(),
+                n => format!(".bad{n}"),
+            };
+            let aside = with_suffix(&self.path, &suffix);
+            if fs::symlink_metadata(&aside).is_err() {
+                fs::rename(&self.path, &aside)?;
+                self.lock = None;
+                return Ok(aside);
+            }
+        }
+        let names = with_suffix(&self.path, ".bad*");
+        Err(io::Error::other(format!(
+            "there are {ASIDE} of {} already",
+            names.display()
+        )))
+    }
+
+    /// Puts this content in the place of the file: whole or not at all, for its owner alone.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn replace<'a>(&mut self, content: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        let beside = self.beside();
+        let file = create(&beside)?;
+        // Whoever finds it under its name finds it taken.
+        let _ = file.try_lock();
+        let mut writer = io::BufWriter::with_capacity(1 << 18, &file);
+        for part in content {
+            writer.write_all(part)?;
+        }
+        writer.flush()?;
+        drop(writer);
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        self.lock = Some(file);
+        if cfg!(unix) {
+            // The rename lasts when the folder does.
+            let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+/// A new file for its owner alone, in the place of one that a killed run left. Never follows a
+/// link.
+fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn is_same(found: &io::Result<Metadata>, opened: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+    found.as_ref().is_ok_and(|found| id(found) == id(opened))
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &io::Result<Metadata>, _: &Metadata) -> bool {
+    true
+}
+
+/// Whether nobody else can have written a file, but root: it has the owner of what we make.
+#[cfg(unix)]
+fn is_trusted(file: &Metadata, ours: &Metadata) -> Result<(), Unusable> {
+    use std::os::unix::fs::MetadataExt;
+    if file.uid() != ours.uid() && file.uid() != 0 {
+        return Err(Unusable::Foreign(file.uid()));
+    }
+    match file.mode() & 0o7777 {
+        mode if mode & 0o022 != 0 => Err(Unusable::Open(mode)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_trusted(_: &Metadata, _: &Metadata) -> Result<(), Unusable> {
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(taken: &mut Taken, bytes: &[u8]) {
+        taken.replace(bytes.chunks(3)).expect("written");
+    }
+
+    #[test]
+    fn it_is_whole_and_private_and_taken_by_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state");
+        let (taken, read_) = Taken::take(&path);
+        let mut taken = taken.expect("taken");
+        assert!(read_.expect("none").is_none());
+        for bytes in [&b"one"[..], b"two two"] {
+            fs::write(taken.beside(), b"left behind").expect("written");
+            put(&mut taken, bytes);
+            assert_eq!(read(&path).expect("read").as_deref(), Some(bytes));
+            let (other, why) = Taken::take(&path);
+            assert!(other.is_none());
+            assert!(matches!(why, Err(Unusable::InUse)), "{why:?}");
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(&path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        drop(taken);
+        let (taken, bytes) = Taken::take(&path);
+        assert_eq!(bytes.expect("read").as_deref(), Some(&b"two two"[..]));
+        drop(taken);
+        let left = fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 1, "nothing else is left");
+    }
+
+    #[test]
+    fn what_is_moved_aside_is_never_written_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state");
+        for number in 0..ASIDE {
+            let (taken, _) = Taken::take(&path);
+            let mut taken = taken.expect("taken");
+            put(&mut taken, &[number as u8]);
+            let aside = taken.move_aside().expect("moved");
+            assert!(!path.exists());
+            assert_eq!(fs::read(aside).expect("read"), [number as u8]);
+        }
+        let (taken, _) = Taken::take(&path);
+        let mut taken = taken.expect("taken");
+        put(&mut taken, b"one more");
+        let why = taken.move_aside().expect_err("too many").to_string();
+        assert!(why.contains("state.bad*"), "{why}");
+        let first = fs::read(with_suffix(&path, ".bad")).expect("read");
+        assert_eq!(first, [0], "the first is as it was");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_or_not_trusted_is_refused() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let why = |name: &str| match Taken::take(&path(name)) {
+            (taken, Err(why)) => (taken.is_some(), why.to_string()),
+            (_, Ok(_)) => panic!("{name} is used"),
+        };
+        fs::create_dir(path("folder")).expect("made");
+        let no_file = (false, "it is no regular file".to_owned());
+        assert_eq!(why("folder"), no_file);
+        symlink("/dev/null", path("null")).expect("linked");
+        assert_eq!(why("null"), no_file);
+        let (taken, beside) = why("nowhere/state");
+        assert!(!taken && beside.contains("beside it"), "{beside}");
+        fs::write(path("open"), b"x").expect("written");
+        let mode = |name, mode| {
+            fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("set");
+        };
+        mode("open", 0o622);
+        let (taken, open) = why("open");
+        assert!(taken && open.contains("others may write to it (mode 622)"));
+        mode("open", 0o644);
+        symlink(path("open"), path("link")).expect("linked");
+        let (taken, read) = Taken::take(&path("link"));
+        assert_eq!(read.expect("read").as_deref(), Some(&b"x"[..]));
+        put(&mut taken.expect("taken"), b"y");
+        assert_eq!(fs::read(path("open")).expect("read"), b"y");
+        assert!(path("link").is_symlink());
+        // Only root gives files away; others cannot try this.
+        fs::write(path("foreign"), b"x").expect("written");
+        if std::os::unix::fs::chown(path("foreign"), Some(12_345), None).is_ok() {
+            let (taken, foreign) = why("foreign");
+            assert!(taken && foreign.contains("id 12345"), "{foreign}");
+        }
+    }
+}
