@@ -1,14 +1,14 @@
 //! How one event changes one counter, and whether the rule's condition holds then. Exact in the
 //! terms of [`super::window`]; knows nothing of alerts.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::distinct::Distinct;
 use super::field::{Field, Value, View};
 use super::native;
 use super::rule::{Correlation, Input, Kind};
-use super::table::{Counter, Key};
+use super::table::Counter;
 use super::window::{TooLate, Window, bucket_ns};
 
 /// The most values that a percentile is made of: the last ones.
@@ -26,6 +26,8 @@ pub struct Hit<'a> {
     pub time_ns: u64,
     /// Which inputs of the correlation it is, a bit each.
     pub inputs: u64,
+    /// The keyed hash of the value of which the correlation counts distinct ones.
+    pub distinct: Option<u64>,
 }
 
 /// What became of it.
@@ -38,27 +40,6 @@ pub struct Counted {
     /// Whether the event moved the condition forward: not if its value is the first of its key or
     /// had been seen, not if nothing of a sequence came before it.
     pub moved: bool,
-}
-
-/// The key of an event under a correlation; `None` when it lacks a field to group by.
-pub fn key(
-    number: usize,
-    correlation: &Correlation,
-    ipv6_prefix: u8,
-    hit: &Hit<'_>,
-    hashes: &Hashes,
-) -> Option<Key> {
-    let mut hasher = hashes.build_hasher();
-    let input = hit.inputs.trailing_zeros() as usize;
-    for group in &correlation.group_by {
-        let field = group.of.get(input).or(group.of.first())?;
-        let value = hit.view.first(field)?;
-        hash_value(&value, field, ipv6_prefix, &mut hasher);
-    }
-    Some(Key {
-        correlation: u16::try_from(number).ok()?,
-        hash: hasher.finish(),
-    })
 }
 
 /// A hash of the value that a rule counts distinct ones of, the same in every run: for numbers that
@@ -74,13 +55,18 @@ pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
     Some(hasher.finish())
 }
 
-fn hash_value(value: &Value<'_>, field: &Field, ipv6_prefix: u8, hasher: &mut impl Hasher) {
+/// Feeds a value to a hasher, as it is counted: an address as its network, a host without case.
+pub fn hash_value(value: &Value<'_>, field: &Field, ipv6_prefix: u8, hasher: &mut impl Hasher) {
     match value {
         Value::Ip(ip) => network(*ip, ipv6_prefix).hash(hasher),
         Value::Text(text) if *field == Field::Host => {
             hasher.write_usize(text.len());
-            for byte in *text {
-                hasher.write_u8(byte.to_ascii_lowercase());
+            let mut lower = [0; 64];
+            for part in text.chunks(lower.len()) {
+                let lower = &mut lower[..part.len()];
+                lower.copy_from_slice(part);
+                lower.make_ascii_lowercase();
+                hasher.write(lower);
             }
         }
         Value::Text(text) => text.hash(hasher),
@@ -165,7 +151,6 @@ pub fn begins(correlation: &Correlation, hit: &Hit<'_>) -> bool {
 pub fn count(
     correlation: &Correlation,
     hit: &Hit<'_>,
-    hashes: &Hashes,
     counter: &mut Counter,
 ) -> Result<Option<Counted>, TooLate> {
     let bucket = bucket(correlation, hit.time_ns);
@@ -187,15 +172,10 @@ pub fn count(
             counter.window.add(bucket, 1)?;
             counter.window.total()
         }
-        Kind::ValueCount(fields) => {
-            let mut hasher = hashes.build_hasher();
-            for field in fields {
-                let Some(value) = hit.view.first(field) else {
-                    return Ok(None);
-                };
-                hash_value(&value, field, 128, &mut hasher);
-            }
-            let hash = hasher.finish();
+        Kind::ValueCount(_) => {
+            let Some(hash) = hit.distinct else {
+                return Ok(None);
+            };
             let Some(more) = &mut counter.more else {
                 return Ok(None);
             };

@@ -11,7 +11,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::alert::{Active, Alert, Entity, Piece, Shown, State};
-use super::count::{self, Counted, Hashes, Hit};
+use super::count::{self, Counted, Hit};
+use super::entity::Entities;
 use super::evidence::Evidence;
 use super::field::{Field, View};
 use super::fingerprint::fingerprints;
@@ -100,7 +101,7 @@ struct Core {
     fed_by_correlation: Vec<Vec<(usize, u32)>>,
     wants_uri: bool,
     settings: Settings,
-    hashes: Hashes,
+    entities: Entities,
     hits: Hits,
     table: Table,
     /// When open alerts may be over.
@@ -211,7 +212,7 @@ impl Core {
             fed_by_detection,
             fed_by_correlation,
             wants_uri,
-            hashes: Hashes::default(),
+            entities: Entities::new(&set.rules, &set.correlations),
             hits: Hits::default(),
             table: Table::new(settings.memory),
             due: BinaryHeap::new(),
@@ -245,6 +246,7 @@ impl Core {
         let any = self.match_detections(&view, &mut scratch.inputs, &mut scratch.touched);
         if any {
             self.changes += 1;
+            self.entities.begin();
             self.count_all(&view, time_ns, &mut scratch);
             self.sweep(SWEEP_EVENT, time_ns);
         }
@@ -268,11 +270,11 @@ impl Core {
     ) -> bool {
         let (detections, fed) = (&self.detections, &self.fed_by_detection);
         let mut any = false;
-        self.prefilter.each(view, &mut |number| {
+        self.prefilter.each(view, &mut |number, sure| {
             let Some(detection) = detections.get(number) else {
                 return;
             };
-            if detection.expr.matches(view) {
+            if sure || detection.expr.matches(view) {
                 any |= feed(fed.get(number), inputs, touched);
             }
         });
@@ -289,6 +291,7 @@ impl Core {
                     view,
                     time_ns,
                     inputs: std::mem::take(&mut scratch.inputs[number]),
+                    distinct: self.entities.value(number, view),
                 };
                 if self.guards[number]
                     .as_ref()
@@ -333,17 +336,25 @@ impl Core {
     ) -> Option<Counted> {
         let correlation = &self.correlations[number];
         let rule = &self.rules[correlation.rule];
-        let hashes = &self.hashes;
-        let key = count::key(number, correlation, rule.ipv6_prefix, hit, hashes)?;
+        let begins = count::begins(correlation, hit);
+        let place = u16::try_from(number).ok()?;
+        if !begins && self.table.keys_of(place) == 0 {
+            return None;
+        }
+        let input = hit.inputs.trailing_zeros() as usize;
+        let key = Key {
+            correlation: place,
+            hash: self.entities.key(number, input, hit.view)?,
+        };
         let lossy = self.lossy_until_ns != 0
             && hit.time_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
         let (due, stats, of_rule) = (&mut self.due, &mut self.stats, &mut self.hits);
         let worked = self.table.work(
             key,
             rule.group_limit,
-            count::begins(correlation, hit).then_some(|| count::make(correlation, hit.time_ns)),
+            begins.then_some(|| count::make(correlation, hit.time_ns)),
             |counter| {
-                let Ok(counted) = count::count(correlation, hit, hashes, counter) else {
+                let Ok(counted) = count::count(correlation, hit, counter) else {
                     stats.late += 1;
                     return None;
                 };

@@ -298,14 +298,9 @@ impl Expr {
         }
     }
 
-    /// Whether the condition can hold for a response with this status (none: no response),
-    /// whatever else the event has.
-    pub fn possible_with(&self, status: Option<u16>) -> bool {
-        self.decided(status) != Some(false)
-    }
-
-    /// What the condition is when only the status is known: `None` while it depends on more.
-    fn decided(&self, status: Option<u16>) -> Option<bool> {
+    /// What the condition is for a response with this status (none: no response) whatever else the
+    /// event has: `None` while it depends on more.
+    pub fn decided(&self, status: Option<u16>) -> Option<bool> {
         match self {
             Expr::Constant(yes) => Some(*yes),
             Expr::Not(part) => part.decided(status).map(|yes| !yes),

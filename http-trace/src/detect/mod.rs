@@ -8,9 +8,11 @@
 //!   where; [`builtin`] holds the rules that are compiled in, [`load`] reads those of others (the
 //!   only I/O here).
 //! - [`field`] and [`derived`] give typed values of an event ([`unseen`] says what it never has);
-//!   [`prefilter`] finds which detections can match at all, [`matcher`] whether they do.
-//! - [`count`] counts in a [`window`] and with [`distinct`] values, under a key of the one bounded
-//!   [`table`] ([`sketch`] decides who comes into a full one).
+//!   [`prefilter`] (with [`lines`]) finds which detections can match at all, [`matcher`] whether
+//!   they do.
+//! - [`entity`] says whom an event is counted for; [`count`] counts in a [`window`] and with
+//!   [`distinct`] values, under a key of the one bounded [`table`] ([`sketch`] decides who comes
+//!   into a full one).
 //!   [`native`] holds what Sigma cannot say.
 //! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
 //! - [`tune`] is what a configuration changes of rules without copying them.
@@ -28,11 +30,13 @@ pub mod derived;
 pub mod detector;
 pub mod diagnose;
 pub mod distinct;
+pub mod entity;
 pub mod evidence;
 pub mod field;
 pub mod fingerprint;
 pub mod hashes;
 pub mod hits;
+pub mod lines;
 pub mod load;
 pub mod matcher;
 pub mod meta;

@@ -1,11 +1,13 @@
-//! Which detections an event can match at all, found without evaluating them: by its status, and
-//! by one pass over each text that literals are looked for in. Leaves nothing out that matches.
+//! Which detections an event can match at all, found without evaluating them: by its status, by the
+//! names of its field lines, and by one pass over each text that literals are looked for in. Leaves
+//! nothing out that matches.
 
 use aho_corasick::automaton::{Automaton, OverlappingState};
 use aho_corasick::dfa::DFA;
 use aho_corasick::{Anchored, MatchKind, StartKind};
 
 use super::field::{Field, View};
+use super::lines::Lines;
 use super::matcher::{Expr, Test, TextTest};
 
 /// Statuses from 0 (no response) to 999.
@@ -15,7 +17,7 @@ const STATUSES: usize = 1000;
 const LITERALS: usize = 512;
 
 /// A set of detections by their number.
-type Bits = Box<[u64]>;
+pub type Bits = Box<[u64]>;
 
 /// The prefilter of a list of detections.
 #[derive(Debug)]
@@ -23,22 +25,45 @@ pub struct Prefilter {
     words: usize,
     /// For each status the detections that it leaves possible.
     by_status: Vec<u64>,
-    /// Detections that no literal stands for.
+    /// For each status the detections that match whatever else the event has.
+    sure: Vec<u64>,
+    /// Detections that nothing stands for.
     always: Bits,
-    texts: Vec<Text>,
-    /// Detections that literals were found for, of the event at hand.
+    texts: Vec<(Field, Literals)>,
+    request: Lines,
+    response: Lines,
+    /// Detections for which an identifier in the path stands.
+    path_id: Bits,
+    /// Detections that something was found for, of the event at hand.
     found: Bits,
 }
 
-/// One field that literals are looked for in.
+/// Literals that are looked for in a text.
 #[derive(Debug)]
-struct Text {
-    field: Field,
+pub struct Literals {
     automaton: Box<DFA>,
     /// For each literal the detections it stands for.
     of: Vec<Box<[u32]>>,
     /// Detections that have a literal here.
-    mask: Bits,
+    pub mask: Bits,
+}
+
+/// Something that an event has when a detection matches it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sign {
+    /// A literal in a line of the request (`false`) or of the response, in lower case.
+    InLine(bool, Box<str>, Vec<u8>),
+    /// Such a line.
+    Line(bool, Box<str>),
+    /// An identifier in the path.
+    PathId,
+}
+
+/// A sign, or a literal in a field that is no line of a head.
+#[derive(Clone, Debug)]
+enum Witness {
+    Sign(Sign),
+    Text(Field, Vec<u8>),
 }
 
 impl Prefilter {
@@ -47,104 +72,193 @@ impl Prefilter {
         let words = detections.len().div_ceil(64).max(1);
         let zero = || vec![0_u64; words].into_boxed_slice();
         let mut by_status = vec![0; STATUSES * words];
+        let mut sure = vec![0; STATUSES * words];
         let mut always = zero();
-        let mut wanted: Vec<(Field, Vec<(Vec<u8>, u32)>)> = Vec::new();
+        let mut path_id = zero();
+        let mut texts: Vec<(Field, Vec<(Vec<u8>, u32)>)> = Vec::new();
+        let mut lines: Vec<(bool, Box<str>, Bits, Vec<(Vec<u8>, u32)>)> = Vec::new();
         for (number, expr) in detections.iter().enumerate() {
+            let (word, bit) = (number / 64, 1 << (number % 64));
             for status in 0..STATUSES {
-                let code = (status > 0).then_some(status as u16);
-                if expr.possible_with(code) {
-                    by_status[status * words + number / 64] |= 1 << (number % 64);
+                let decided = expr.decided((status > 0).then_some(status as u16));
+                if decided != Some(false) {
+                    by_status[status * words + word] |= bit;
+                }
+                if decided == Some(true) {
+                    sure[status * words + word] |= bit;
                 }
             }
-            match literals(expr).filter(|l| l.len() <= LITERALS) {
-                Some(literals) => {
-                    for (field, literal) in literals {
-                        let at = match wanted.iter().position(|(f, _)| *f == field) {
-                            Some(at) => at,
-                            None => {
-                                wanted.push((field, Vec::new()));
-                                wanted.len() - 1
+            let Some(found) = witnesses(expr).filter(|set| set.len() <= LITERALS) else {
+                always[word] |= bit;
+                continue;
+            };
+            for witness in found {
+                match witness {
+                    Witness::Text(field, literal) => {
+                        let at = texts.iter().position(|(f, _)| *f == field);
+                        let at = at.unwrap_or_else(|| {
+                            texts.push((field, Vec::new()));
+                            texts.len() - 1
+                        });
+                        texts[at].1.push((literal, number as u32));
+                    }
+                    Witness::Sign(Sign::PathId) => path_id[word] |= bit,
+                    Witness::Sign(Sign::Line(response, ref name))
+                    | Witness::Sign(Sign::InLine(response, ref name, _)) => {
+                        let at = lines
+                            .iter()
+                            .position(|(r, n, ..)| *r == response && n == name);
+                        let at = at.unwrap_or_else(|| {
+                            lines.push((response, name.clone(), zero(), Vec::new()));
+                            lines.len() - 1
+                        });
+                        match witness {
+                            Witness::Sign(Sign::InLine(_, _, literal)) => {
+                                lines[at].3.push((literal, number as u32));
                             }
-                        };
-                        wanted[at].1.push((literal, number as u32));
+                            _ => lines[at].2[word] |= bit,
+                        }
                     }
                 }
-                None => always[number / 64] |= 1 << (number % 64),
             }
         }
-        let mut texts = Vec::new();
-        for (field, mut entries) in wanted {
-            entries.sort();
-            entries.dedup();
-            let mut patterns: Vec<Vec<u8>> = Vec::new();
-            let mut of: Vec<Vec<u32>> = Vec::new();
-            let mut mask = zero();
-            for (literal, number) in entries {
-                if patterns.last() != Some(&literal) {
-                    patterns.push(literal);
-                    of.push(Vec::new());
-                }
-                if let Some(last) = of.last_mut() {
-                    last.push(number);
-                }
-                mask[number as usize / 64] |= 1 << (number % 64);
+        // Too many literals for an automaton: their detections are evaluated always, or whenever
+        // the line is there.
+        let mut built = Vec::new();
+        for (field, entries) in texts {
+            match Literals::new(entries, words) {
+                Ok(literals) => built.push((field, literals)),
+                Err(mask) => merge(&mut always, &mask),
             }
-            let automaton = DFA::builder()
-                .ascii_case_insensitive(true)
-                .match_kind(MatchKind::Standard)
-                .start_kind(StartKind::Unanchored)
-                .build(&patterns);
-            match automaton {
-                Ok(automaton) => texts.push(Text {
-                    field,
-                    automaton: Box::new(automaton),
-                    of: of.into_iter().map(Vec::into_boxed_slice).collect(),
-                    mask,
-                }),
-                // Too many literals for an automaton: their detections are evaluated always.
-                Err(_) => merge(&mut always, &mask),
-            }
+        }
+        let mut of_request = Vec::new();
+        let mut of_response = Vec::new();
+        for (response, name, mut present, entries) in lines {
+            let literals = match Literals::new(entries, words) {
+                Ok(literals) => Some(literals).filter(|l| !l.of.is_empty()),
+                Err(mask) => {
+                    merge(&mut present, &mask);
+                    None
+                }
+            };
+            let side = if response {
+                &mut of_response
+            } else {
+                &mut of_request
+            };
+            side.push((name, present, literals));
         }
         Prefilter {
             words,
             by_status,
+            sure,
             always,
-            texts,
+            texts: built,
+            request: Lines::new(of_request, words),
+            response: Lines::new(of_response, words),
+            path_id,
             found: zero(),
         }
     }
 
-    /// Hands the numbers of the detections that may match to `with`, in order.
-    pub fn each(&mut self, view: &View<'_>, with: &mut dyn FnMut(usize)) {
-        let status = view.event.response.as_ref().map_or(0, |r| r.status);
+    /// Hands the numbers of the detections that may match to `with`, in order, and whether each is
+    /// known to match.
+    pub fn each(&mut self, view: &View<'_>, with: &mut dyn FnMut(usize, bool)) {
+        let response = view.event.response.as_ref();
+        let status = response.map_or(0, |r| r.status);
         let at = usize::from(status).min(STATUSES - 1) * self.words;
         let possible = &self.by_status[at..at + self.words];
+        let sure = &self.sure[at..at + self.words];
         if possible.iter().all(|word| *word == 0) {
             return;
         }
+        let asked = |mask: &Bits| mask.iter().zip(possible).any(|(a, b)| a & b != 0);
         self.found.copy_from_slice(&self.always);
-        for text in &self.texts {
-            let asked = text.mask.iter().zip(possible).any(|(a, b)| a & b != 0);
-            if asked {
-                let found = &mut self.found;
-                let _ = view.any(&text.field, &mut |value| {
-                    value.with_text(|bytes| text.search(bytes, found));
-                    false
-                });
+        let found = &mut self.found;
+        if let Some(request) = &view.event.request
+            && asked(&self.request.mask)
+        {
+            self.request.search(&request.headers, found);
+        }
+        if let Some(response) = response
+            && asked(&self.response.mask)
+        {
+            self.response.search(&response.headers, found);
+        }
+        if asked(&self.path_id) && view.first(&Field::PathId).is_some() {
+            merge(found, &self.path_id);
+        }
+        for (field, literals) in &self.texts {
+            if asked(&literals.mask) {
+                literals.search_field(field, view, found);
             }
         }
         for (word, (possible, found)) in possible.iter().zip(&self.found).enumerate() {
-            let mut left = possible & found;
+            let mut left = possible & (found | sure[word]);
             while left != 0 {
-                with(word * 64 + left.trailing_zeros() as usize);
+                let bit = left.trailing_zeros();
+                with(word * 64 + bit as usize, sure[word] & 1 << bit != 0);
                 left &= left - 1;
             }
         }
     }
 }
 
-impl Text {
-    fn search(&self, bytes: &[u8], found: &mut Bits) {
+impl Literals {
+    /// Over literals and the detection that each stands for; `words` is the length of the sets.
+    ///
+    /// # Errors
+    /// With all the detections when there are too many literals for an automaton.
+    pub fn new(mut entries: Vec<(Vec<u8>, u32)>, words: usize) -> Result<Self, Bits> {
+        entries.sort();
+        entries.dedup();
+        let mut patterns: Vec<Vec<u8>> = Vec::new();
+        let mut of: Vec<Vec<u32>> = Vec::new();
+        let mut mask = vec![0_u64; words].into_boxed_slice();
+        for (literal, number) in entries {
+            if patterns.last() != Some(&literal) {
+                patterns.push(literal);
+                of.push(Vec::new());
+            }
+            if let Some(last) = of.last_mut() {
+                last.push(number);
+            }
+            mask[number as usize / 64] |= 1 << (number % 64);
+        }
+        let automaton = DFA::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .start_kind(StartKind::Unanchored)
+            .build(&patterns);
+        match automaton {
+            Ok(automaton) => Ok(Literals {
+                automaton: Box::new(automaton),
+                of: of.into_iter().map(Vec::into_boxed_slice).collect(),
+                mask,
+            }),
+            Err(_) => Err(mask),
+        }
+    }
+
+    fn search_field(&self, field: &Field, view: &View<'_>, found: &mut Bits) {
+        // Of these the longer value contains the other, and with it every literal in it.
+        let longest = match field {
+            Field::Uri if !view.uri.is_empty() => Some(view.uri),
+            Field::Query => view.path_and_query(),
+            _ => None,
+        };
+        if let Some(text) = longest {
+            self.search(text, found);
+            return;
+        }
+        let _ = view.any(field, &mut |value| {
+            value.with_text(|bytes| self.search(bytes, found));
+            false
+        });
+    }
+
+    /// Adds the detections of the literals that are in a text.
+    pub fn search(&self, bytes: &[u8], found: &mut Bits) {
         let input = aho_corasick::Input::new(bytes).anchored(Anchored::No);
         let mut state = OverlappingState::start();
         loop {
@@ -163,22 +277,97 @@ impl Text {
     }
 }
 
-fn merge(into: &mut Bits, other: &Bits) {
+/// Adds one set to another.
+pub fn merge(into: &mut Bits, other: &Bits) {
     for (into, other) in into.iter_mut().zip(other) {
         *into |= other;
     }
 }
 
-/// Literals of which at least one is in its field whenever the condition holds; `None` when there
-/// is no such set. In lower case.
-fn literals(expr: &Expr) -> Option<Vec<(Field, Vec<u8>)>> {
+/// Lines that nearly every head has: that they are there tells little.
+const COMMON: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "host",
+    "referer",
+    "server",
+    "user-agent",
+];
+
+impl Witness {
+    /// How rare it is taken to be.
+    fn rarity(&self) -> usize {
+        match self {
+            Witness::Text(_, literal) | Witness::Sign(Sign::InLine(_, _, literal)) => literal.len(),
+            Witness::Sign(Sign::Line(_, name)) if COMMON.contains(&&**name) => 0,
+            Witness::Sign(Sign::Line(..)) => 8,
+            Witness::Sign(Sign::PathId) => 2,
+        }
+    }
+
+    /// A literal in a field.
+    fn literal(field: &Field, bytes: &[u8]) -> Witness {
+        let literal = bytes.to_ascii_lowercase();
+        match line_of(field) {
+            Some((response, name)) => Witness::Sign(Sign::InLine(response, name.into(), literal)),
+            None => Witness::Text(field.clone(), literal),
+        }
+    }
+}
+
+/// The line whose value a field is, or is a part of: whether of the response, and its name.
+fn line_of(field: &Field) -> Option<(bool, &str)> {
+    Some(match field {
+        Field::RequestHeader(name) => (false, name),
+        Field::ResponseHeader(name) => (true, name),
+        Field::UserAgent => (false, "user-agent"),
+        Field::Referrer => (false, "referer"),
+        Field::Cookie => (false, "cookie"),
+        Field::MimeType => (true, "content-type"),
+        _ => return None,
+    })
+}
+
+/// What an event has one of when it has a field at all; `None` when nothing is known.
+fn signs_of(field: &Field) -> Option<Vec<Witness>> {
+    let lines = |response, names: &[&str]| {
+        let line = |name: &&str| Witness::Sign(Sign::Line(response, (*name).into()));
+        Some(names.iter().map(line).collect())
+    };
+    if let Some((response, name)) = line_of(field) {
+        return lines(response, &[name]);
+    }
+    match field {
+        Field::PathId => Some(vec![Witness::Sign(Sign::PathId)]),
+        Field::CookieLacks => lines(true, &["set-cookie"]),
+        Field::UserName => lines(false, &["authorization"]),
+        Field::SameSite => lines(false, &["referer"]),
+        Field::ForwardedClient => lines(false, &["x-forwarded-for", "forwarded", "x-real-ip"]),
+        _ => None,
+    }
+}
+
+/// Witnesses of which an event has at least one whenever the condition holds; `None` when there is
+/// no such set.
+fn witnesses(expr: &Expr) -> Option<Vec<Witness>> {
     match expr {
         Expr::Constant(_) | Expr::Not(_) | Expr::Keyword(_) => None,
+        Expr::Item(_, Test::Absent | Test::Missing) => None,
+        // What follows from a line is there only with it.
+        Expr::Item(field, _) if line_of(field).is_none() && signs_of(field).is_some() => {
+            signs_of(field)
+        }
         Expr::Item(field, Test::Text(test)) => {
-            let one = |bytes: &[u8]| {
-                (!bytes.is_empty()).then(|| vec![(field.clone(), bytes.to_ascii_lowercase())])
-            };
-            match test {
+            let one =
+                |bytes: &[u8]| (!bytes.is_empty()).then(|| vec![Witness::literal(field, bytes)]);
+            let literals = match test {
                 TextTest::Equals(l)
                 | TextTest::Starts(l)
                 | TextTest::Ends(l)
@@ -193,22 +382,23 @@ fn literals(expr: &Expr) -> Option<Vec<(Field, Vec<u8>)>> {
                 TextTest::ContainsAny(many) => Some(
                     many.texts
                         .iter()
-                        .map(|text| (field.clone(), text.to_ascii_lowercase().into_bytes()))
+                        .map(|text| Witness::literal(field, text.as_bytes()))
                         .collect(),
                 ),
                 TextTest::Regex(_) => None,
-            }
+            };
+            literals.or_else(|| signs_of(field))
         }
-        Expr::Item(..) => None,
-        // The part that is the rarest, taken to be the one whose shortest literal is the longest.
+        Expr::Item(field, _) => signs_of(field),
+        // The part that is the rarest.
         Expr::All(parts) => parts
             .iter()
-            .filter_map(literals)
-            .max_by_key(|set| set.iter().map(|(_, l)| l.len()).min()),
+            .filter_map(witnesses)
+            .max_by_key(|set| set.iter().map(Witness::rarity).min()),
         Expr::AtLeast(_, parts) => {
             let mut set = Vec::new();
             for part in parts {
-                set.extend(literals(part)?);
+                set.extend(witnesses(part)?);
             }
             Some(set)
         }

@@ -190,6 +190,12 @@ impl Table {
         self.keys
     }
 
+    /// Keys of one correlation.
+    pub fn keys_of(&self, correlation: u16) -> usize {
+        let of_rule = self.of_rule.get(usize::from(correlation));
+        of_rule.copied().unwrap_or(0)
+    }
+
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
         self.keys == 0

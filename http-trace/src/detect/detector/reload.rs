@@ -66,7 +66,7 @@ impl Core {
                 Some(Reverse((at, Key { correlation, ..key })))
             })
             .collect();
-        new.hashes = std::mem::take(&mut self.hashes);
+        new.entities.hash_as(self.entities.hashes().clone());
         new.hits = std::mem::take(&mut self.hits);
         new.bind_hits();
         new.suspects = std::mem::take(&mut self.suspects);

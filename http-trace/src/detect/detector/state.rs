@@ -7,10 +7,11 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::hashes::Hashes;
 use super::super::hits::Hits;
 use super::super::saving::{STEP_BYTES, Saving, Worth};
 use super::super::state::{self, BadState};
-use super::{Core, Counter, Detector, Hashes, Key, SUSPECTS, count, newest_ns, over_at};
+use super::{Core, Counter, Detector, Key, SUSPECTS, count, newest_ns, over_at};
 
 /// Slots that a step looks at, used or not.
 const STEP_SLOTS: usize = 4096;
@@ -101,8 +102,8 @@ impl Detector {
         let done = saving.next_slot >= core.table.slots();
         if done {
             saving.set_middle(&Middle {
-                key: core.hashes.key(),
-                probe: core.hashes.probe(),
+                key: core.entities.hashes().key(),
+                probe: core.entities.hashes().probe(),
                 now_ns: self.clock.now_ns(),
                 lossy_until_ns: core.lossy_until_ns,
                 suspects: core.suspects.clone(),
@@ -153,7 +154,7 @@ impl Core {
             let why = "its keys were hashed otherwise than this version does";
             return Err(BadState::Damaged(why.to_owned()));
         }
-        self.hashes = hashes;
+        self.entities.hash_as(hashes);
         self.lossy_until_ns = middle.lossy_until_ns;
         self.suspects = middle.suspects;
         self.suspects.truncate(SUSPECTS);

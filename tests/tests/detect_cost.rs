@@ -1,0 +1,127 @@
+//! What detection may take, in terms that do not depend on the machine: allocations and bytes. The
+//! allocator counts for each thread by itself. What it costs in time is `cargo xtask bench detect`.
+
+use std::net::IpAddr;
+
+use http_trace::detect::alert::{Alert, State};
+use http_trace::detect::{Detected, Detector, Settings, builtin, parse};
+use http_trace::event::HttpEvent;
+use http_trace_tests::visitors::{Visitors, ip_of};
+
+fn detector(memory: usize) -> Detector {
+    let parsed = parse::parse(&builtin::sources(), &|_| false);
+    let settings = Settings {
+        memory,
+        ..Settings::default()
+    };
+    Detector::new(parsed.rules, settings)
+}
+
+fn with_status(visitors: &mut Visitors, status: u16) -> HttpEvent {
+    let mut event = visitors.event(false);
+    if let Some(response) = &mut event.response {
+        response.status = status;
+    }
+    event
+}
+
+#[test]
+fn an_event_that_matches_nothing_allocates_nothing() {
+    let mut detector = detector(64 << 20);
+    let mut visitors = Visitors::new(11);
+    // Statuses that no rule counts against a client; each server's responses are numbered once
+    // its first was seen, that is what the warm-up is for.
+    let mut push = |number: u32, status| {
+        let mut event = Box::new(with_status(&mut visitors, status));
+        event.client.ip = ip_of(number);
+        event.time_ns += u64::from(number) * 1_000_000;
+        let mut back = None;
+        let counted = allocation_counter::measure(|| {
+            detector.push(event, &mut |detected| {
+                if let Detected::Event(event) = detected {
+                    back = Some(event);
+                }
+            });
+        });
+        let event = back.expect("an event comes out at once");
+        let target = event.request.as_ref().map(|r| r.target.clone());
+        (counted.count_total, event.rules.clone(), target)
+    };
+    for number in 0..1000 {
+        push(number, 304);
+    }
+    for status in [302, 304, 307] {
+        for number in 1000..2000 {
+            let (allocations, rules, target) = push(number, status);
+            if rules.is_empty() {
+                assert_eq!(allocations, 0, "{status}, event {number}: {target:?}");
+            } else {
+                // A version in Server: the site's own finding, not the client's.
+                assert!(
+                    rules.iter().all(|id| id.starts_with("http-posture-")),
+                    "{rules:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_million_spoofed_clients_stay_within_the_bound_and_hide_no_scanner() {
+    const SPOOFED: u32 = 1_000_000;
+    const BOUND: usize = 16 << 20;
+    /// What does not grow with clients: rules, automata, the sketch, the index's empty parts, and
+    /// a chunk of slots that is being begun.
+    const FIXED: usize = 24 << 20;
+    let scanner: IpAddr = "203.0.113.9".parse().expect("an address");
+    let mut alerts: Vec<Alert> = Vec::new();
+    let mut most_bytes = 0;
+    let mut turnover = None;
+    let counted = allocation_counter::measure(|| {
+        let mut detector = detector(BOUND);
+        let mut visitors = Visitors::new(13);
+        let template: Vec<HttpEvent> = (0..256).map(|_| visitors.event(true)).collect();
+        let mut push = |event: HttpEvent| {
+            detector.push(Box::new(event), &mut |detected| {
+                if let Detected::Alert(alert) = detected {
+                    alerts.push(*alert);
+                }
+            });
+            most_bytes = most_bytes.max(detector.stats().bytes);
+        };
+        for number in 0..SPOOFED {
+            // 10,000 a second, each from an address of its own.
+            let time_ns = Visitors::TIME_NS + u64::from(number) * 100_000;
+            let mut event = template[number as usize % template.len()].clone();
+            event.client.ip = ip_of(number);
+            event.time_ns = time_ns;
+            push(event);
+            // The scanner begins when the table has long been full: ten paths a second.
+            if number > SPOOFED / 2 && number.is_multiple_of(1000) {
+                let mut event = template[0].clone();
+                event.client.ip = scanner;
+                event.time_ns = time_ns;
+                if let Some(request) = &mut event.request {
+                    request.target = format!("/backup/{number}.zip").into();
+                }
+                if let Some(response) = &mut event.response {
+                    response.status = 404;
+                }
+                push(event);
+            }
+        }
+        turnover = Some(detector.stats().turnover);
+    });
+    let found: Vec<&Alert> = alerts
+        .iter()
+        .filter(|alert| &*alert.rule.id == "http-path-scan")
+        .collect();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].state == State::Opened && found[0].clients[0].0 == scanner);
+    assert!(found[0].under_counted, "it was not admitted at once");
+    assert!(most_bytes <= BOUND, "{most_bytes}");
+    let peak = counted.bytes_max as usize;
+    assert!(peak <= BOUND + BOUND / 4 + FIXED, "{peak}");
+    let turnover = turnover.expect("counted");
+    assert!(turnover.refused > 0, "{turnover:?}");
+}
