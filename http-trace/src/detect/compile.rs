@@ -2,6 +2,7 @@
 //! exactly, with a reason; performs no I/O.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use aho_corasick::AhoCorasick;
 use base64::Engine as _;
@@ -301,6 +302,13 @@ fn item(item: &DetectionItem) -> Result<Expr, Refused> {
             return Ok(Expr::Item(field, Test::Numbers(numbers)));
         }
     }
+    if plain
+        && !m.all
+        && field.is_address()
+        && let Some(networks) = item.values.iter().map(|v| address(v, &m)).collect()
+    {
+        return Ok(Expr::Item(field, Test::Networks(networks)));
+    }
     if m.place == Place::Within
         && !m.all
         && item.values.len() >= MANY
@@ -313,7 +321,25 @@ fn item(item: &DetectionItem) -> Result<Expr, Refused> {
         .iter()
         .map(|value| one(name, &field, value, &m))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(if m.all { all(parts) } else { any(parts) })
+    Ok(if m.all {
+        all(parts)
+    } else {
+        any_of_texts(field, parts)
+    })
+}
+
+/// One of the conditions at least; those that are all tests of this field's text are one test, so
+/// that the field is looked for once.
+fn any_of_texts(field: Field, parts: Vec<Expr>) -> Expr {
+    let is_text = |part: &Expr| matches!(part, Expr::Item(of, Test::Text(_)) if *of == field);
+    if parts.len() < 2 || !parts.iter().all(is_text) {
+        return any(parts);
+    }
+    let tests = parts.into_iter().filter_map(|part| match part {
+        Expr::Item(_, Test::Text(test)) => Some(test),
+        _ => None,
+    });
+    Expr::Item(field, Test::Text(TextTest::AnyOf(tests.collect())))
 }
 
 fn whole(value: &SigmaValue) -> Option<u64> {
@@ -321,6 +347,19 @@ fn whole(value: &SigmaValue) -> Option<u64> {
         SigmaValue::Integer(n) => u64::try_from(*n).ok(),
         _ => None,
     }
+}
+
+/// An address that a value is, written as addresses are: then it need not be compared as text.
+fn address(value: &SigmaValue, m: &Modifiers) -> Option<IpNet> {
+    if m.windash || m.same_as || !m.encodings.is_empty() {
+        return None;
+    }
+    let SigmaValue::String(text) = value else {
+        return None;
+    };
+    let text = text.as_plain()?;
+    let ip: IpAddr = text.parse().ok()?;
+    (ip.to_string() == text).then(|| ip.into())
 }
 
 fn contains_any(values: &[SigmaValue], m: &Modifiers) -> Option<TextTest> {

@@ -1,6 +1,7 @@
 //! Values that are not on the wire as they are, but follow from it: identifiers in paths, the
 //! site that a link was on, the client that a proxy names. Pure functions of bytes.
 
+use std::hash::Hasher;
 use std::net::IpAddr;
 
 use crate::http::head::Headers;
@@ -41,6 +42,18 @@ pub fn path_template(path: &[u8]) -> Vec<u8> {
         out.extend_from_slice(if is_id(segment) { b"{id}" } else { segment });
     }
     out
+}
+
+/// Feeds a hasher so that paths of the same template, and only they, are fed the same.
+pub fn hash_template(path: &[u8], hasher: &mut impl Hasher) {
+    for segment in path.split(|b| *b == b'/') {
+        if is_id(segment) {
+            hasher.write_usize(usize::MAX);
+        } else {
+            hasher.write_usize(segment.len());
+            hasher.write(segment);
+        }
+    }
 }
 
 /// The first segment that is not empty.

@@ -247,6 +247,7 @@ impl Core {
         if any {
             self.changes += 1;
             self.entities.begin();
+            self.table.begin();
             self.count_all(&view, time_ns, &mut scratch);
             self.sweep(SWEEP_EVENT, time_ns);
         }

@@ -5,6 +5,7 @@
 use std::hash::Hasher as _;
 
 use super::count::{Hashes, hash_value};
+use super::derived;
 use super::field::{Field, View};
 use super::rule::{Correlation, Kind, Rule};
 
@@ -125,6 +126,12 @@ impl Entities {
         let mut hasher = self.hashes.build_hasher();
         let mut complete = true;
         for field in &shape.fields {
+            if *field == Field::PathTemplate
+                && let Some(path) = view.target.path
+            {
+                derived::hash_template(path, &mut hasher);
+                continue;
+            }
             match view.first(field) {
                 Some(value) => hash_value(&value, field, shape.ipv6_prefix, &mut hasher),
                 None => {

@@ -2,6 +2,7 @@
 //! names, those of Zeek's http.log, those of the Elastic Common Schema and our own all lead to the
 //! same typed value. Borrows from the event; performs no I/O and decides nothing.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::derived;
@@ -496,7 +497,16 @@ impl Value<'_> {
             Value::Text(text) => work(text),
             Value::Made(text) => work(text),
             Value::Number(n) => work(itoa::Buffer::new().format(*n).as_bytes()),
-            Value::Ip(ip) => work(ip.to_string().as_bytes()),
+            Value::Ip(ip) => {
+                // The longest is an IPv4-mapped address in full, 45 bytes.
+                let mut text = [0; 48];
+                let mut rest = &mut text[..];
+                let left = match write!(rest, "{ip}") {
+                    Ok(()) => rest.len(),
+                    Err(_) => text.len(),
+                };
+                work(&text[..text.len() - left])
+            }
             Value::Bool(yes) => work(if *yes { b"true" } else { b"false" }),
         }
     }

@@ -92,6 +92,8 @@ pub enum TextTest {
     Contains(Literal),
     /// One of many parts.
     ContainsAny(Box<Many>),
+    /// Any of these.
+    AnyOf(Box<[TextTest]>),
     /// Literals between wildcards.
     Glob(Glob),
     /// A regular expression, found anywhere.
@@ -216,6 +218,7 @@ impl TextTest {
                 .is_some_and(|at| literal.eq(&text[at..])),
             TextTest::Contains(literal) => literal.find(text),
             TextTest::ContainsAny(many) => many.automaton.is_match(text),
+            TextTest::AnyOf(tests) => tests.iter().any(|test| test.passes(text)),
             TextTest::Glob(glob) => glob.matches(text),
             TextTest::Regex(regex) => regex.is_match(text),
         }

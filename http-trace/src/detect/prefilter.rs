@@ -364,31 +364,7 @@ fn witnesses(expr: &Expr) -> Option<Vec<Witness>> {
         Expr::Item(field, _) if line_of(field).is_none() && signs_of(field).is_some() => {
             signs_of(field)
         }
-        Expr::Item(field, Test::Text(test)) => {
-            let one =
-                |bytes: &[u8]| (!bytes.is_empty()).then(|| vec![Witness::literal(field, bytes)]);
-            let literals = match test {
-                TextTest::Equals(l)
-                | TextTest::Starts(l)
-                | TextTest::Ends(l)
-                | TextTest::Contains(l) => one(&l.bytes),
-                TextTest::Glob(glob) => glob
-                    .parts
-                    .iter()
-                    .flat_map(|part| part.split(Option::is_none))
-                    .map(|run| run.iter().copied().flatten().collect::<Vec<u8>>())
-                    .max_by_key(Vec::len)
-                    .and_then(|longest| one(&longest)),
-                TextTest::ContainsAny(many) => Some(
-                    many.texts
-                        .iter()
-                        .map(|text| Witness::literal(field, text.as_bytes()))
-                        .collect(),
-                ),
-                TextTest::Regex(_) => None,
-            };
-            literals.or_else(|| signs_of(field))
-        }
+        Expr::Item(field, Test::Text(test)) => literals_of(field, test).or_else(|| signs_of(field)),
         Expr::Item(field, _) => signs_of(field),
         // The part that is the rarest.
         Expr::All(parts) => parts
@@ -402,5 +378,33 @@ fn witnesses(expr: &Expr) -> Option<Vec<Witness>> {
             }
             Some(set)
         }
+    }
+}
+
+/// Literals of which a text that passes has at least one.
+fn literals_of(field: &Field, test: &TextTest) -> Option<Vec<Witness>> {
+    let one = |bytes: &[u8]| (!bytes.is_empty()).then(|| vec![Witness::literal(field, bytes)]);
+    match test {
+        TextTest::Equals(l) | TextTest::Starts(l) | TextTest::Ends(l) | TextTest::Contains(l) => {
+            one(&l.bytes)
+        }
+        TextTest::Glob(glob) => glob
+            .parts
+            .iter()
+            .flat_map(|part| part.split(Option::is_none))
+            .map(|run| run.iter().copied().flatten().collect::<Vec<u8>>())
+            .max_by_key(Vec::len)
+            .and_then(|longest| one(&longest)),
+        TextTest::ContainsAny(many) => Some(
+            many.texts
+                .iter()
+                .map(|text| Witness::literal(field, text.as_bytes()))
+                .collect(),
+        ),
+        TextTest::AnyOf(tests) => {
+            let each = tests.iter().map(|test| literals_of(field, test));
+            Some(each.collect::<Option<Vec<_>>>()?.concat())
+        }
+        TextTest::Regex(_) => None,
     }
 }

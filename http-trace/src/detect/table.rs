@@ -1,6 +1,6 @@
 //! Where correlations keep what they count, by rule and key: one table under one bound for all of
-//! them. The key used longest ago goes when the bound is reached, and a full table admits only who
-//! was seen several times lately. Every operation costs the same however many keys there are:
+//! them. The key used about longest ago goes when the bound is reached, and a full table admits only
+//! who was seen at several events lately. Every operation costs the same however many keys there are:
 //! slots are allocated by the thousand and the index is in many small parts, so that nothing large
 //! is ever moved.
 
@@ -125,9 +125,15 @@ pub struct Key {
 }
 
 impl Key {
+    /// The keys of one group of values lie together, each with its own tag (the seven bits that the
+    /// index looks at first): an event that counts for ten rules costs one place in memory, not ten.
     const fn index_hash(self) -> u64 {
-        (self.hash ^ self.correlation as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        self.hash ^ (self.correlation as u64) << 57
     }
+}
+
+const fn shard_of(hash: u64) -> usize {
+    (hash >> 44) as usize % SHARDS
 }
 
 #[derive(Debug)]
@@ -137,6 +143,8 @@ struct Slot {
     bytes: u32,
     newer: u32,
     older: u32,
+    /// When it was made the newest, in uses of the table, wrapped.
+    linked: u32,
 }
 
 /// What became of keys.
@@ -160,7 +168,11 @@ pub struct Table {
     of_rule: Vec<usize>,
     bytes: usize,
     most_bytes: usize,
+    /// Uses of the table, wrapped.
+    uses: u32,
     sketch: Sketch,
+    /// What the sketch said of groups of values at the event at hand.
+    seen: Vec<(u64, u8)>,
     turnover: Turnover,
     /// Next slot to be looked at by [`Table::sweep`].
     cursor: u32,
@@ -179,10 +191,17 @@ impl Table {
             of_rule: Vec::new(),
             bytes: 0,
             most_bytes,
+            uses: 0,
             sketch: Sketch::default(),
+            seen: Vec::with_capacity(16),
             turnover: Turnover::default(),
             cursor: 0,
         }
+    }
+
+    /// The next event: whoever asks to be admitted is sighted once more.
+    pub fn begin(&mut self) {
+        self.seen.clear();
     }
 
     /// Keys in the table.
@@ -225,7 +244,7 @@ impl Table {
 
     fn find(&self, key: Key) -> Option<u32> {
         let hash = key.index_hash();
-        let shard = self.index.get((hash >> 48) as usize % SHARDS)?;
+        let shard = self.index.get(shard_of(hash))?;
         shard
             .find(hash, |at| {
                 self.slot(*at).is_some_and(|slot| slot.key == key)
@@ -281,7 +300,14 @@ impl Table {
         if self.bytes < self.most_bytes / 2 && !rule_is_full {
             return Some(false);
         }
-        let seen = self.sketch.see(key.index_hash());
+        let seen = match self.seen.iter().find(|(hash, _)| *hash == key.hash) {
+            Some((_, seen)) => *seen,
+            None => {
+                let seen = self.sketch.see(key.hash);
+                self.seen.push((key.hash, seen));
+                seen
+            }
+        };
         let full = rule_is_full || self.bytes >= self.most_bytes / 4 * 3;
         if full && (seen < ADMIT_AFTER || rule_is_full) {
             self.turnover.refused += 1;
@@ -298,6 +324,7 @@ impl Table {
             bytes,
             newer: NONE,
             older: NONE,
+            linked: 0,
         };
         let at = match self.free.pop() {
             Some(at) => {
@@ -328,9 +355,9 @@ impl Table {
     }
 
     fn link(&mut self, at: u32) {
-        let before = self.newest;
+        let (before, uses) = (self.newest, self.uses);
         if let Some(slot) = self.slot_mut(at) {
-            (slot.older, slot.newer) = (before, NONE);
+            (slot.older, slot.newer, slot.linked) = (before, NONE, uses);
         }
         match self.slot_mut(before) {
             Some(slot) => slot.newer = at,
@@ -352,8 +379,14 @@ impl Table {
         }
     }
 
+    /// Makes a key the newest, unless it was among the newest anyway: its neighbours in the list are
+    /// anywhere in memory. Nothing goes that was used within the last three quarters of a table's
+    /// worth of uses.
     fn touch(&mut self, at: u32) {
-        if self.newest != at {
+        self.uses = self.uses.wrapping_add(1);
+        let Some(slot) = self.slot(at) else { return };
+        let since = self.uses.wrapping_sub(slot.linked) as usize;
+        if self.newest != at && since > self.keys / 4 {
             self.unlink(at);
             self.link(at);
         }
@@ -394,7 +427,7 @@ impl Table {
         let (key, bytes) = (slot.key, slot.bytes as usize);
         slot.counter = None;
         let hash = key.index_hash();
-        if let Some(shard) = self.index.get_mut((hash >> 48) as usize % SHARDS)
+        if let Some(shard) = self.index.get_mut(shard_of(hash))
             && let Ok(entry) = shard.find_entry(hash, |found| *found == at)
         {
             entry.remove();
@@ -470,7 +503,7 @@ impl Table {
     fn index(&mut self, key: Key, at: u32) {
         let hash = key.index_hash();
         let chunks = &self.chunks;
-        if let Some(shard) = self.index.get_mut((hash >> 48) as usize % SHARDS) {
+        if let Some(shard) = self.index.get_mut(shard_of(hash)) {
             shard.insert_unique(hash, at, |at| {
                 chunks
                     .get(*at as usize / CHUNK)
@@ -516,6 +549,7 @@ mod tests {
     }
 
     fn see(table: &mut Table, n: u64) -> Option<u64> {
+        table.begin();
         table.work(
             key(n),
             None,
