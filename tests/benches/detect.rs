@@ -6,6 +6,7 @@
 //! cargo xtask bench detect
 //! cargo xtask bench detect -- FOLDER     # also the rules of a folder alone
 //! cargo xtask bench detect -- --each     # also each built-in detection's share
+//! cargo xtask bench detect -- --case=5,10 # 5 % errors, 10 clients, no clock: for a profiler
 //! ```
 
 use std::path::Path;
@@ -142,6 +143,20 @@ fn main() -> Result<()> {
         .skip(1)
         .filter(|arg| arg != "--bench")
         .collect();
+    if let Some(case) = args.iter().find_map(|arg| arg.strip_prefix("--case=")) {
+        let (errors, clients) = case.split_once(',').context("--case=ERRORS,CLIENTS")?;
+        let mut case = Case::new(
+            case,
+            builtins(&|_| false),
+            errors.parse()?,
+            clients.parse()?,
+        );
+        for _ in 0..TURN {
+            case.one(&mut |work| work());
+        }
+        println!("{TURN} events, {:?}", case.detector.stats());
+        return Ok(());
+    }
     println!(
         "{TURNS} turns of {TURN} events; ns an event of this thread's CPU time, medians; \"net\" is \
          less the same events without rules"

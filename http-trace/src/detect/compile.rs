@@ -8,6 +8,7 @@ use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use ipnet::IpNet;
 use regex::bytes::RegexBuilder;
+use regex_syntax::hir::literal::Extractor;
 use rsigma_parser::value::{SigmaString, SpecialChar, StringPart};
 use rsigma_parser::{
     ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SelectorPattern,
@@ -20,6 +21,9 @@ use super::unseen;
 
 /// The most memory that one regular expression may compile to, in bytes.
 const REGEX_BYTES: usize = 1 << 20;
+
+/// The most texts that are looked for instead of an expression.
+const LITERALS: usize = 32;
 
 /// The most conditions within conditions: each is a call when an event is matched.
 const DEEP: usize = 100;
@@ -454,7 +458,9 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
             .dfa_size_limit(REGEX_BYTES)
             .build();
         return match regex {
-            Ok(regex) => test(Test::Text(TextTest::Regex(Box::new(regex)))),
+            Ok(regex) => test(Test::Text(
+                only_literals(&pattern).unwrap_or_else(|| TextTest::Regex(Box::new(regex))),
+            )),
             Err(regex::Error::CompiledTooBig(_)) => Err(Refused::new(
                 name,
                 format!(
@@ -484,6 +490,36 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
             Ok(any(parts))
         }
     }
+}
+
+/// The texts that an expression stands for, when they are few and it asks for nothing else.
+fn only_literals(pattern: &str) -> Option<TextTest> {
+    let hir = regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .build()
+        .parse(pattern)
+        .ok()?;
+    // Extraction passes over anchors and word boundaries.
+    if !hir.properties().look_set().is_empty() {
+        return None;
+    }
+    let found = Extractor::new().limit_total(LITERALS).extract(&hir);
+    let texts: Vec<String> = found
+        .literals()
+        .filter(|literals| found.is_exact() && (1..=LITERALS).contains(&literals.len()))?
+        .iter()
+        .map(|literal| String::from_utf8(literal.as_bytes().to_vec()).ok())
+        .collect::<Option<_>>()?;
+    if texts.iter().any(String::is_empty) {
+        return None;
+    }
+    let automaton = AhoCorasick::new(&texts).ok()?;
+    Some(TextTest::ContainsAny(Box::new(Many {
+        automaton,
+        texts,
+        fold: false,
+    })))
 }
 
 /// The message without the excerpt that the regex crate puts before it.

@@ -20,7 +20,17 @@ const APART_NS: u64 = 5_000_000;
 
 /// Whether times fall into two modes whose medians are `factor` apart, with a gap between them
 /// that no value is in: what is found only for accounts that exist takes longer, for example.
-pub fn is_split<'a>(values: impl Iterator<Item = &'a (u64, u64)>, factor: u8) -> bool {
+pub fn is_split<'a>(values: impl Iterator<Item = &'a (u64, u64)> + Clone, factor: u8) -> bool {
+    // Nearly always all are too near one another, and need not be sorted to see that.
+    let (least, most) = values
+        .clone()
+        .map(|(_, ns)| (*ns).max(1))
+        .fold((u64::MAX, 0), |(least, most), ns| {
+            (least.min(ns), most.max(ns))
+        });
+    if most < least.saturating_mul(factor.into()) || most.saturating_sub(least) < APART_NS {
+        return false;
+    }
     let mut times: Vec<u64> = values.map(|(_, ns)| (*ns).max(1)).collect();
     times.sort_unstable();
     let least = (times.len() * SHARE).div_ceil(100).max(1);
