@@ -461,8 +461,10 @@ impl Table {
         if self.oldest != at {
             self.unlink(at);
             let before = std::mem::replace(&mut self.oldest, at);
+            // Long ago, so that the first use makes it the newest.
+            let linked = self.uses.wrapping_sub(u32::MAX / 2);
             if let Some(slot) = self.slot_mut(at) {
-                (slot.older, slot.newer) = (NONE, before);
+                (slot.older, slot.newer, slot.linked) = (NONE, before, linked);
             }
             if let Some(slot) = self.slot_mut(before) {
                 slot.older = at;

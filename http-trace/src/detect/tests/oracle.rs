@@ -191,7 +191,7 @@ fn item() -> impl Strategy<Value = String> {
             let wild = texts.iter().any(|t| t.contains(['*', '?', '\\']));
             let whole = ["", "|cased"].contains(&modifiers);
             let lone_dash = whole && texts.contains(&"-");
-            (!(encoded && wild) && !lone_dash).then(|| {
+            (!(lone_dash || encoded && wild)).then(|| {
                 let listed: Vec<String> = texts.iter().map(|t| format!("'{t}'")).collect();
                 format!("{field}{modifiers}: [{}]", listed.join(", "))
             })
