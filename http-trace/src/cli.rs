@@ -125,9 +125,13 @@ pub enum Rules {
         /// The file that a run with --state keeps
         #[arg(long, value_name = "FILE")]
         state: PathBuf,
-        /// Only this rule
+        /// Only this rule, with all of its entities
         #[arg(long, value_name = "ID")]
         rule: Option<String>,
+        /// How many days the text shows; json has all that are kept
+        #[arg(long, value_name = "N", default_value = "7",
+              value_parser = clap::value_parser!(u32).range(1..=400))]
+        days: u32,
         /// How it is printed
         #[arg(short, long, value_enum, default_value = "text")]
         output: HitsFormat,

@@ -34,6 +34,7 @@ pub struct Engine {
     trusted: Trusted,
     reminder: Option<Reminder>,
     keeper: Option<Keeper>,
+    keeps_nothing: bool,
 }
 
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Finished {
     pub detect: DetectStats,
     /// How the last writing of the file of `--state` went.
     pub kept: Kept,
+    /// Whether there was no file of `--state` to write although it was asked for.
+    pub keeps_nothing: bool,
     /// Whether the run ended because the outputs had enough (`--count`, or nobody reads).
     pub had_enough: bool,
 }
@@ -86,6 +89,7 @@ impl Engine {
             trusted: config.trusted.clone(),
             reminder,
             keeper: None,
+            keeps_nothing: false,
         })
     }
 
@@ -166,6 +170,11 @@ impl Engine {
         self.keeper = Some(keeper);
     }
 
+    /// Nothing is kept although it was asked for; that was said.
+    pub const fn keep_nothing(&mut self) {
+        self.keeps_nothing = true;
+    }
+
     /// A bit of keeping it, when it is time; returns what is to be said of that.
     pub fn keep_state(&mut self) -> Option<String> {
         let detector = &self.detector;
@@ -217,6 +226,7 @@ impl Engine {
             detect,
             written,
             kept: kept.unwrap_or_default(),
+            keeps_nothing: self.keeps_nothing,
             stats,
             had_enough,
         }
@@ -271,10 +281,23 @@ fn put(outlet: &mut Outlet, detected: Detected) {
 }
 
 impl Finished {
-    /// The summary's lines: responses, unreadable connections, losses, flows.
-    pub fn lines(&self) -> Vec<String> {
+    /// The summary's lines: responses, alerts, losses, and what there was of connections if any were
+    /// looked at.
+    pub fn lines(&self, connections: bool) -> Vec<String> {
         let stats = &self.stats;
         let mut lines = self.written.lines();
+        if self.detect.open > 0 {
+            lines.push(format!(
+                "{} still open at the end",
+                counted(self.detect.open, "alert")
+            ));
+        }
+        if !connections {
+            if self.written.alerts.is_empty() {
+                lines.push("no alert opened".to_owned());
+            }
+            return lines;
+        }
         lines.extend(unreadable(stats));
         let mut line = format!(
             "{}, {} with HTTP",

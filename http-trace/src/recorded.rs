@@ -82,6 +82,16 @@ impl<R: BufRead> Recorded<R> {
         }
     }
 
+    /// Lines that were read.
+    pub const fn lines(&self) -> u64 {
+        self.line
+    }
+
+    /// Events that came out.
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
     /// Records that were no responses (alerts, losses, records of other logs).
     pub fn others(&self) -> u64 {
         self.others

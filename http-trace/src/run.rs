@@ -185,7 +185,8 @@ fn restore(config: &Config, engine: &mut Engine) {
     };
     let Some(mut taken) = taken else {
         let why = read.and_then(Result::err).unwrap_or_default();
-        return say(&format!("no state is kept in {name}: {why}"));
+        say(&format!("no state is kept in {name}: {why}"));
+        return engine.keep_nothing();
     };
     match read {
         Some(Ok(restored)) if !config.quiet => say(&went_on(&name.to_string(), restored)),
@@ -196,10 +197,11 @@ fn restore(config: &Config, engine: &mut Engine) {
                 aside.display()
             )),
             Err(error) => {
-                return say(&format!(
+                say(&format!(
                     "the state {name} is not used: {why}; none is kept, since it cannot be moved \
                      aside: {error}"
                 ));
+                return engine.keep_nothing();
             }
         },
     }
@@ -287,7 +289,7 @@ fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -
             .kept
             .said
             .iter()
-            .chain(&finished.lines())
+            .chain(&finished.lines(!matches!(config.source, Source::Recorded(_))))
             .chain(&lines)
         {
             say(line);
@@ -296,6 +298,7 @@ fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -
             say(&finished.counters());
         }
     }
+    let not_kept = finished.keeps_nothing || finished.kept.failure.is_some();
     let worst = finished.written.worst.map(|severity| severity.level());
     if config
         .detect
@@ -303,7 +306,7 @@ fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -
         .is_some_and(|level| worst >= Some(level))
     {
         Ended::Alerted
-    } else if problems || finished.kept.failure.is_some() || finished.written.is_lossy() {
+    } else if problems || not_kept || finished.written.is_lossy() {
         Ended::Lossy
     } else {
         Ended::Done

@@ -117,13 +117,13 @@ impl Keeper {
 
     /// Writes the last one and waits for it.
     pub fn finish(mut self, saving: Saving) -> Kept {
-        self.wait();
+        // That it is too large is said once, by whichever writing is the first.
+        let before = self.wait().filter(|_| self.said_failure.is_none());
         self.begin(saving);
-        let said = self.wait();
-        let failure = self.said_failure;
+        let last = self.wait().filter(|_| self.said_failure.is_none());
         Kept {
-            said: said.filter(|_| failure.is_none()),
-            failure,
+            said: last.or(before),
+            failure: self.said_failure,
         }
     }
 }

@@ -321,6 +321,8 @@ fn completions_manual_and_schema() {
         (&["completions", "bash"][..], "complete -F"),
         (&["completions", "zsh"], "#compdef http-trace"),
         (&["man"], ".TH http-trace 1"),
+        (&["man"], "\\-\\-state"),
+        (&["completions", "fish"], "-l state"),
         (&["schema"], "https://json-schema.org/draft/2020-12/schema"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
@@ -569,66 +571,4 @@ fn a_captures_name_may_be_any_bytes() {
         statuses(&ran.out),
         statuses(&run(&["-o", "json", "-r", NGINX]).out)
     );
-}
-
-/// What is counted goes on over a restart, and a state of no use is moved aside.
-#[test]
-fn state_survives_a_restart_and_a_damaged_one_stops_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (state, rules) = (path("state"), path("r.yml"));
-    // nginx.pcap has fewer responses than this; two readings of it have more.
-    let rule = "title: many\nname: one\nlogsource: {category: webserver}\n\
-                detection: {s: {sc-status|gte: 200}, condition: s}\n---\n\
-                title: many\nname: many\ncorrelation:\n  type: event_count\n  rules: [one]\n  \
-                group-by: [s-port]\n  timespan: 1h\n  condition: {gte: 60}\n";
-    std::fs::write(&rules, rule).unwrap();
-    let arguments = [
-        "-r",
-        NGINX,
-        "-o",
-        "json",
-        "--no-builtin-rules",
-        "--rules",
-        &rules,
-        "--state",
-        &state,
-    ];
-    let opened = |ran: &Ran| {
-        let alerts = records(&ran.out).into_iter();
-        alerts
-            .filter(|r| r["http_trace"]["alert"]["state"] == "opened")
-            .count()
-    };
-    for (time, expected) in [0, 1, 0].into_iter().enumerate() {
-        let ran = run(&arguments);
-        assert_eq!(ran.status, 0, "{}", ran.err);
-        assert_eq!(opened(&ran), expected, "{time}: {}", ran.err);
-        assert_eq!(ran.err.contains("1 counter go on"), time > 0, "{}", ran.err);
-    }
-    let hits = run(&["rules", "hits", "--state", &state, "-o", "json"]);
-    let hits = records(&hits.out);
-    assert_eq!(hits.len(), 2, "the rule, and its one entity");
-    for record in &hits {
-        assert_eq!(record["rule"], "many");
-        assert_eq!(
-            (&record["count"], &record["alerts"]),
-            (&144.into(), &1.into())
-        );
-        assert_eq!(record["days"].as_object().unwrap().len(), 1);
-    }
-    let text = run(&["rules", "hits", "--state", &state]).out;
-    assert!(text.contains("many: 144 hits, 1 alert,"), "{text}");
-    // Damaged in its middle.
-    let mut bytes = std::fs::read(&state).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x55;
-    std::fs::write(&state, &bytes).unwrap();
-    let wrong = run(&["rules", "hits", "--state", &state]);
-    assert_eq!(wrong.status, 2, "{}", wrong.err);
-    let ran = run(&arguments);
-    assert_eq!((ran.status, opened(&ran)), (0, 0), "{}", ran.err);
-    assert!(ran.err.contains("its checksum is wrong"), "{}", ran.err);
-    assert_eq!(std::fs::read(path("state.bad")).unwrap(), bytes);
-    assert_eq!(opened(&run(&arguments)), 1, "the new one is good");
 }

@@ -18,7 +18,7 @@ const ERRORS: u32 = 350;
 /// Our own json of [`capture_of_errors`], as a run over the capture writes it.
 fn own_json(folder: &Path) -> String {
     let capture = folder.join("c.pcap");
-    fs::write(&capture, capture_of_errors(ERRORS)).unwrap();
+    fs::write(&capture, capture_of_errors(0..ERRORS)).unwrap();
     let ran = run(&["-r", capture.to_str().unwrap(), "-o", "json"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     ran.out
@@ -175,6 +175,19 @@ fn what_cannot_be_read_is_named_and_the_rest_counts() {
     assert_eq!(spikes(&ran.out), 1);
     assert!(ran.err.contains("/nonexistent.log: "), "{}", ran.err);
     assert!(ran.err.contains("access.log: line 1: "), "{}", ran.err);
+    for said in [
+        "351 lines read: 350 events, 1 not understood\n",
+        "http-error-spike-internal 1",
+        "still open at the end\n",
+    ] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+    assert!(!ran.err.contains("connection"), "{}", ran.err);
+    let quiet = folder.path().join("quiet.log");
+    fs::write(&quiet, "").unwrap();
+    let ran = run(&["detect", quiet.to_str().unwrap()]);
+    assert!(ran.err.contains("no alert opened\n"), "{}", ran.err);
+    assert!(ran.err.contains("0 lines read: 0 events\n"), "{}", ran.err);
     let ran = run(&["detect", "-r", file.to_str().unwrap()]);
     assert_eq!(ran.status, 2);
     assert!(ran.err.contains("without -r"), "{}", ran.err);

@@ -169,7 +169,7 @@ fn a_run_names_what_is_wrong_and_goes_on_with_the_good_rules() {
     let folder = tempfile::tempdir().unwrap();
     faulty(folder.path());
     let capture = folder.path().join("errors.pcap");
-    fs::write(&capture, capture_of_errors(1)).unwrap();
+    fs::write(&capture, capture_of_errors(0..1)).unwrap();
     let ran = run(&[
         "-r",
         capture.to_str().unwrap(),
@@ -234,7 +234,7 @@ fn list_and_explain_tell_what_a_rule_counts() {
 fn test_runs_these_rules_alone_and_ends_with_3_when_one_speaks() {
     let folder = tempfile::tempdir().unwrap();
     let (rule, capture) = (folder.path().join("r.yml"), folder.path().join("c.pcap"));
-    fs::write(&capture, capture_of_errors(400)).unwrap();
+    fs::write(&capture, capture_of_errors(0..400)).unwrap();
     for (status, ended, expected) in [(404, 3, "mine opened"), (500, 0, "")] {
         let text = GOOD
             .replace("NAME", "mine")
@@ -272,7 +272,7 @@ fn what_export_writes_checks_clean_and_raises_what_the_built_in_rules_do() {
         ran.out
     );
     let capture = folder.path().join("c.pcap");
-    fs::write(&capture, capture_of_errors(400)).unwrap();
+    fs::write(&capture, capture_of_errors(0..400)).unwrap();
     let capture = capture.to_str().unwrap();
     let built_in = run(&["-r", capture, "-o", "json"]);
     let exported = run(&[

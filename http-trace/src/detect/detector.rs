@@ -69,6 +69,8 @@ pub enum Detected {
 pub struct DetectStats {
     /// Alerts that opened.
     pub opened: u64,
+    /// Alerts that were open when nothing more came.
+    pub open: u64,
     /// Events that a rule was not told of since they came later than its window.
     pub late: u64,
     /// Events whose time was not believed.
@@ -160,7 +162,8 @@ impl Detector {
         core.sweep(SWEEP_TICK, self.clock.now_ns());
     }
 
-    /// Nothing more comes: alerts that are open say what they counted since they spoke last.
+    /// Nothing more comes: alerts that are open say what they counted since they spoke last. They
+    /// do not end, for nobody knows whether what they are about is over; with a state they go on.
     pub fn finish(&mut self, out: &mut dyn FnMut(Detected)) {
         let core = &mut self.core;
         self.clock
@@ -436,6 +439,7 @@ impl Core {
             .collect();
         keys.sort_unstable();
         keys.dedup();
+        self.stats.open = keys.len() as u64;
         for (_, key) in keys {
             let correlation = &self.correlations[usize::from(key.correlation)];
             let rule = &self.rules[correlation.rule];

@@ -101,13 +101,6 @@ impl Hits {
         &self.rules
     }
 
-    /// The rules that were hit, by their ids.
-    pub fn rules(&self) -> Vec<&OfRule> {
-        let mut hit: Vec<&OfRule> = self.rules.iter().filter(|r| r.tally.count > 0).collect();
-        hit.sort_by(|a, b| a.id.cmp(&b.id));
-        hit
-    }
-
     /// Counts for these correlations from now on; what is known of their rules stays.
     pub fn bind(&mut self, correlations: &[Correlation], rule: impl Fn(usize) -> Option<String>) {
         self.rules.truncate(RULES);

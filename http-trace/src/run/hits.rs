@@ -1,7 +1,6 @@
 //! `http-trace rules hits`: what each rule has counted, from a state file. Redacted and escaped as
 //! everything that goes out.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -9,18 +8,35 @@ use serde_json::{Map, Value, json};
 use super::{Ended, say};
 use crate::cli::HitsFormat;
 use crate::detect::alert::Shown;
-use crate::detect::detector::state::hits;
+use crate::detect::detector::state::{Seen, hits};
+use crate::detect::field::Field;
 use crate::detect::hits::{OfRule, Tally};
 use crate::redact::Secrets;
 use crate::sink::text::terminal;
 use crate::sink::time::rfc3339;
 use crate::state::file;
-use crate::summary::counted;
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
+/// Entities of each rule that a person is shown, unless one rule is asked for.
+const ENTITIES: usize = 5;
+
+/// The most characters of a name in the table.
+const NAME: usize = 48;
+
+/// What is to be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Only this rule.
+    pub rule: Option<&'a str>,
+    /// Days in the table.
+    pub days: u32,
+    /// For whom.
+    pub format: HitsFormat,
+}
+
 /// Prints the hits in the state `path`, of one rule or of all, into `out`.
-pub fn run(path: &Path, rule: Option<&str>, format: HitsFormat, out: &mut String) -> Ended {
+pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Ended {
     let name = path.display();
     let bytes = match file::read(path) {
         Ok(Some(bytes)) => bytes,
@@ -35,28 +51,34 @@ pub fn run(path: &Path, rule: Option<&str>, format: HitsFormat, out: &mut String
             return Ended::CannotStart;
         }
     };
-    let hits = match hits(&bytes) {
-        Ok(hits) => hits,
+    let seen = match hits(&bytes) {
+        Ok(seen) => seen,
         Err(why) => {
             say(&format!("the state {name} cannot be used: {why}"));
             return Ended::CannotStart;
         }
     };
+    let mut rules: Vec<&OfRule> = seen.hits.all().iter().collect();
+    rules.sort_by(|a, b| a.id.cmp(&b.id));
+    if let Some(id) = asked.rule {
+        rules.retain(|of| of.id == id);
+        if rules.is_empty() {
+            say(&format!(
+                "{name} knows no rule '{id}': 'http-trace rules hits --state {name}' lists them"
+            ));
+            return Ended::CannotStart;
+        }
+    }
     let secrets = Secrets::default();
-    for of in hits.rules() {
-        if rule.is_some_and(|rule| rule != of.id) {
-            continue;
-        }
-        match format {
-            HitsFormat::Json => json_lines(of, &secrets, out),
-            HitsFormat::Text => text(of, &secrets, out),
-        }
+    match asked.format {
+        HitsFormat::Json => rules.iter().for_each(|of| json_lines(of, &secrets, out)),
+        HitsFormat::Text => table(&rules, &seen, asked, &secrets, out),
     }
     Ended::Done
 }
 
 /// The entities, the one hit most first: what it is by field, and its hits.
-fn entities<'a>(of: &'a OfRule, secrets: &Secrets) -> Vec<(Vec<(String, Vec<u8>)>, &'a Tally)> {
+fn entities<'a>(of: &'a OfRule, secrets: &Secrets) -> Vec<(Vec<(Field, Vec<u8>)>, &'a Tally)> {
     let mut entities: Vec<_> = of.entities.iter().collect();
     entities.sort_by_key(|e| std::cmp::Reverse(e.tally.count));
     let named = entities.into_iter().map(|entity| {
@@ -66,7 +88,7 @@ fn entities<'a>(of: &'a OfRule, secrets: &Secrets) -> Vec<(Vec<(String, Vec<u8>)
                 value: value.clone(),
             };
             secrets.shown(&mut shown);
-            (field.name(), shown.value)
+            (shown.field, shown.value)
         });
         (values.collect(), &entity.tally)
     });
@@ -77,9 +99,17 @@ fn time(ns: u64) -> String {
     String::from_utf8_lossy(&rfc3339(ns)).into_owned()
 }
 
+/// `2026-11-20`.
 fn day(day: u32) -> String {
     let mut text = time(u64::from(day).saturating_mul(DAY_NS));
     text.truncate(10);
+    text
+}
+
+/// `2026-11-20 18:04`.
+fn minute(ns: u64) -> String {
+    let mut text = time(ns).replace('T', " ");
+    text.truncate(16);
     text
 }
 
@@ -92,14 +122,18 @@ fn json_lines(of: &OfRule, secrets: &Secrets, out: &mut String) {
             .collect();
         let mut record = json!({
             "rule": of.id,
-            "first_seen": time(tally.first_ns),
-            "last_seen": time(tally.last_ns),
             "count": tally.count,
             "alerts": tally.alerts,
             "days": days,
         });
-        if let (Some(entity), Some(members)) = (entity, record.as_object_mut()) {
-            members.insert("entity".to_owned(), entity);
+        if let Some(members) = record.as_object_mut() {
+            if tally.count > 0 {
+                members.insert("first_seen".to_owned(), time(tally.first_ns).into());
+                members.insert("last_seen".to_owned(), time(tally.last_ns).into());
+            }
+            if let Some(entity) = entity {
+                members.insert("entity".to_owned(), entity);
+            }
         }
         record.to_string()
     };
@@ -108,43 +142,134 @@ fn json_lines(of: &OfRule, secrets: &Secrets, out: &mut String) {
     for (values, tally) in entities(of, secrets) {
         let entity: Map<String, Value> = values
             .into_iter()
-            .map(|(name, value)| (name, String::from_utf8_lossy(&value).into()))
+            .map(|(field, value)| (field.name(), String::from_utf8_lossy(&value).into()))
             .collect();
         out.push_str(&record(Some(entity.into()), tally));
         out.push('\n');
     }
 }
 
-fn text(of: &OfRule, secrets: &Secrets, out: &mut String) {
-    terminal(out, of.id.as_bytes());
-    tally(&of.tally, out);
-    for (values, of_entity) in entities(of, secrets) {
-        out.push_str("  ");
-        for (at, (_, value)) in values.iter().enumerate() {
-            if at > 0 {
-                out.push(' ');
-            }
-            terminal(out, value);
+/// The days as columns, so that a rise and a decline show; rules without hits by name alone.
+fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, secrets: &Secrets, out: &mut String) {
+    let (hit, silent): (Vec<&OfRule>, Vec<&OfRule>) =
+        rules.iter().partition(|of| of.tally.count > 0);
+    let last_hit = hit.iter().map(|of| of.tally.last_ns).max().unwrap_or(0);
+    let now_ns = seen.now_ns.max(last_hit);
+    if now_ns == 0 {
+        out.push_str("nothing was counted yet\n");
+        return;
+    }
+    let today = u32::try_from(now_ns / DAY_NS).unwrap_or(u32::MAX);
+    let days: Vec<u32> = (0..asked.days)
+        .rev()
+        .map(|back| today.saturating_sub(back))
+        .collect();
+    let mut rows = vec![header(&days)];
+    let mut more = Vec::new();
+    for of in &hit {
+        let mut name = String::new();
+        terminal(&mut name, of.id.as_bytes());
+        rows.push(row(name, &of.tally, &days));
+        let most = asked.rule.map_or(ENTITIES, |_| usize::MAX);
+        for (values, tally) in entities(of, secrets).into_iter().take(most) {
+            rows.push(row(format!("  {}", entity(&values)), tally, &days));
         }
-        tally(of_entity, out);
+        more.push((rows.len(), of.entities.len().saturating_sub(most)));
+    }
+    out.push_str(&format!("hits by day (UTC) up to {}\n\n", minute(now_ns)));
+    if !hit.is_empty() {
+        write_rows(&rows, &more, out);
+    }
+    if !silent.is_empty() {
+        if !hit.is_empty() {
+            out.push('\n');
+        }
+        out.push_str("no hits:");
+        write_wrapped(&silent, out);
     }
 }
 
-/// `: 7 hits, 1 alert, first …, last …; 2026-11-19 5, 2026-11-20 2`.
-fn tally(tally: &Tally, out: &mut String) {
-    let days: Vec<String> = tally
-        .days
-        .iter()
-        .map(|(d, count)| format!("{} {count}", day(*d)))
-        .collect();
-    // Into memory: it does not fail.
-    let _ = writeln!(
-        out,
-        ": {}, {}, first {}, last {}; {}",
-        counted(tally.count, "hit"),
-        counted(tally.alerts, "alert"),
-        time(tally.first_ns),
-        time(tally.last_ns),
-        days.join(", ")
-    );
+/// Ids, as many to a line as a terminal of 80 columns takes.
+fn write_wrapped(rules: &[&OfRule], out: &mut String) {
+    let mut column = usize::MAX;
+    for of in rules {
+        let mut id = String::new();
+        terminal(&mut id, of.id.as_bytes());
+        let width = id.chars().count() + 1;
+        if column.saturating_add(width) > 80 {
+            out.push_str("\n ");
+            column = 1;
+        }
+        out.push(' ');
+        out.push_str(&id);
+        column += width;
+    }
+    out.push('\n');
+}
+
+fn header(days: &[u32]) -> Vec<String> {
+    let mut cells = vec!["rule and entity".to_owned()];
+    cells.extend(days.iter().map(|d| day(*d).split_off(5)));
+    cells.extend(["all", "alerts", "last"].map(str::to_owned));
+    cells
+}
+
+fn row(mut name: String, tally: &Tally, days: &[u32]) -> Vec<String> {
+    if name.chars().count() > NAME {
+        name = name.chars().take(NAME - 1).chain(['…']).collect();
+    }
+    let mut cells = vec![name];
+    for day in days {
+        let hits = tally.days.iter().find(|(d, _)| d == day);
+        cells.push(hits.map_or_else(|| "·".to_owned(), |(_, count)| count.to_string()));
+    }
+    cells.push(tally.count.to_string());
+    cells.push(match tally.alerts {
+        0 => "·".to_owned(),
+        n => n.to_string(),
+    });
+    cells.push(minute(tally.last_ns));
+    cells
+}
+
+/// `10.1.2.3`, and what is no client with its field: `url.path=/login`.
+fn entity(values: &[(Field, Vec<u8>)]) -> String {
+    let mut text = String::new();
+    for (field, value) in values {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        if *field != Field::ClientIp {
+            text.push_str(&field.name());
+            text.push('=');
+        }
+        terminal(&mut text, value);
+    }
+    text
+}
+
+/// The first column to the left, numbers to the right, the last as it is.
+fn write_rows(rows: &[Vec<String>], more: &[(usize, usize)], out: &mut String) {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for (number, row) in (1..).zip(rows) {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            match column {
+                0 => out.push_str(&format!("{cell:<width$}")),
+                last if last + 1 == columns => out.push_str(&format!("  {cell}")),
+                _ => out.push_str(&format!("  {cell:>width$}")),
+            }
+        }
+        out.push('\n');
+        for (_, more) in more
+            .iter()
+            .filter(|(after, more)| *after == number && *more > 0)
+        {
+            out.push_str(&format!("  … {more} more: --rule ID shows all of a rule\n"));
+        }
+    }
 }

@@ -35,7 +35,8 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         paths
     };
     started(config, &reading(paths));
-    let (mut bad, mut others) = (0, 0);
+    let mut read = Read::default();
+    let mut bad = 0;
     for path in paths {
         let name = path.display();
         let input: Box<dyn BufRead> = if path.as_os_str() == "-" {
@@ -57,6 +58,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
                 Ok(event) => engine.event(Box::new(event)),
                 Err(error) => {
                     bad += 1;
+                    read.not_understood += u64::from(matches!(error, Error::Line { .. }));
                     if bad <= TOLD_LINES || matches!(error, Error::Input { .. }) {
                         say(&format!("{name}: {error}"));
                     }
@@ -67,16 +69,40 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
                 break;
             }
         }
-        others += events.others();
+        read.lines += events.lines();
+        read.events += events.events();
+        read.others += events.others();
     }
-    let mut lines = Vec::new();
-    if bad > TOLD_LINES {
-        lines.push(format!("{} not read", counted(bad, "line")));
+    finish(config, engine, vec![read.line()], bad > 0)
+}
+
+/// What was in the lines.
+#[derive(Default)]
+struct Read {
+    lines: u64,
+    events: u64,
+    others: u64,
+    not_understood: u64,
+}
+
+impl Read {
+    /// `12 lines read: 9 events, 2 of other records, 1 not understood`.
+    fn line(&self) -> String {
+        let mut line = format!(
+            "{} read: {}",
+            counted(self.lines, "line"),
+            counted(self.events, "event")
+        );
+        for (count, what) in [
+            (self.others, "of other records"),
+            (self.not_understood, "not understood"),
+        ] {
+            if count > 0 {
+                line.push_str(&format!(", {count} {what}"));
+            }
+        }
+        line
     }
-    if others > 0 {
-        lines.push(format!("{} of no response", counted(others, "line")));
-    }
-    finish(config, engine, lines, bad > 0)
 }
 
 fn reading(paths: &[PathBuf]) -> String {

@@ -54,8 +54,16 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
         Rules::Hits {
             state,
             rule,
+            days,
             output,
-        } => super::hits::run(state, rule.as_deref(), *output, out),
+        } => {
+            let asked = super::hits::Asked {
+                rule: rule.as_deref(),
+                days: *days,
+                format: *output,
+            };
+            super::hits::run(state, asked, out)
+        }
         // A run like any other; see the command's main function.
         Rules::Test { .. } => Ended::CannotStart,
     }

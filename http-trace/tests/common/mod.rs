@@ -1,5 +1,6 @@
 //! Running the command, and a capture of errors for it to read.
 
+use std::ops::Range;
 use std::process::{Command, Stdio};
 
 use etherparse::PacketBuilder;
@@ -59,8 +60,9 @@ pub fn alerts(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A capture of one connection with so many requests for missing paths, a tenth of a second apart.
-pub fn capture_of_errors(errors: u32) -> Vec<u8> {
+/// A capture of one connection with requests for missing paths, a tenth of a second apart: those
+/// with these numbers.
+pub fn capture_of_errors(errors: Range<u32>) -> Vec<u8> {
     let header = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 262_144, 101];
     let mut file = header.map(u32::to_le_bytes).concat();
     let mut next = [1000_u32, 5000];
@@ -84,9 +86,10 @@ pub fn capture_of_errors(errors: u32) -> Vec<u8> {
         file.extend(record.map(u32::to_le_bytes).concat());
         file.extend(packet);
     };
-    add(true, 0, true, b"");
-    add(false, 1, true, b"");
-    for n in 0..errors {
+    let begin_ms = errors.start * 100;
+    add(true, begin_ms, true, b"");
+    add(false, begin_ms + 1, true, b"");
+    for n in errors.clone() {
         let at_ms = 10 + n * 100;
         let request = format!(
             "GET /missing/{n}?q={n} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: test/1.0\r\n\r\n"

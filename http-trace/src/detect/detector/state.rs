@@ -50,14 +50,27 @@ pub struct Restored {
     pub no_room: usize,
 }
 
+/// The hits of a state, and how late it was, event time, Unix ns.
+#[derive(Debug)]
+pub struct Seen {
+    /// What was hit.
+    pub hits: Hits,
+    /// The time of the last event or tick.
+    pub now_ns: u64,
+}
+
 /// Only the hits of a state.
 ///
 /// # Errors
 /// What is no state, or damaged.
-pub fn hits(bytes: &[u8]) -> Result<Hits, BadState> {
+pub fn hits(bytes: &[u8]) -> Result<Seen, BadState> {
     let payload = state::open(bytes)?;
-    let taken: Result<(Hits, _), _> = postcard::take_from_bytes(payload);
-    taken.map(|(hits, _)| hits).map_err(damaged)
+    let taken: Result<((Hits, Middle), _), _> = postcard::take_from_bytes(payload);
+    let ((hits, middle), _) = taken.map_err(damaged)?;
+    Ok(Seen {
+        hits,
+        now_ns: middle.now_ns,
+    })
 }
 
 fn damaged(error: postcard::Error) -> BadState {
@@ -309,9 +322,13 @@ mod tests {
         run(&mut detector, errors(0, 350));
         let mut detector = restarted(&detector);
         run(&mut detector, errors(1, 7));
-        let hits = hits(&saved(&detector)).expect("a state");
-        let rules = hits.rules();
-        let rule = rules.iter().find(|r| r.id == "http-error-spike-internal");
+        let seen = hits(&saved(&detector)).expect("a state");
+        assert_eq!(seen.now_ns, BEGIN + DAY * S + 3 * S);
+        let rule = seen
+            .hits
+            .all()
+            .iter()
+            .find(|r| r.id == "http-error-spike-internal");
         let rule = rule.expect("was hit");
         let day = (BEGIN / S / DAY) as u32;
         assert_eq!(rule.tally.days, [(day, 350), (day + 1, 7)]);
@@ -429,7 +446,7 @@ mod tests {
         assert!(error("10.1.2.4"), "the 350th");
         let count = |hits: &Hits| hits.all().iter().map(|of| of.tally.count).max();
         assert_eq!(
-            count(&hits(&bytes).expect("hits")),
+            count(&hits(&bytes).expect("hits").hits),
             count(&detector.core.hits)
         );
     }
