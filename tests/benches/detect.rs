@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use http_trace::detect::rule::RuleSet;
+use http_trace::detect::saving::Saving;
 use http_trace::detect::{Detected, Detector, Settings, builtin, load, parse};
 use http_trace::event::HttpEvent;
 use http_trace_tests::visitors::{Visitors, ip_of};
@@ -255,5 +256,36 @@ fn longest() {
         case.detector.stats().keys,
         case.detector.stats().bytes as f64 / f64::from(1 << 20),
         case.detector.stats().turnover,
+    );
+    kept(&case.detector);
+}
+
+/// What it takes to keep all of that in the file of `--state`: each step delays one event, the rest
+/// is another thread's.
+fn kept(detector: &Detector) {
+    let mut saving = Saving::default();
+    let mut times: Vec<Duration> = Vec::new();
+    loop {
+        let begun = cpu();
+        let done = detector.save_some(&mut saving);
+        times.push(cpu() - begun);
+        if done {
+            break;
+        }
+    }
+    let all: Duration = times.iter().sum();
+    times.sort_unstable();
+    let begun = cpu();
+    let (content, _) = saving.into_file(64 << 20);
+    let bytes: usize = content.slices().map(<[u8]>::len).sum();
+    println!(
+        "kept by --state: {:.1} MiB in {} steps, us: median {:.1}, longest {:.1}, all {:.0}; \
+         another thread puts it together in {:.0}",
+        bytes as f64 / f64::from(1 << 20),
+        times.len(),
+        times[times.len() / 2].as_nanos() as f64 / 1e3,
+        times[times.len() - 1].as_nanos() as f64 / 1e3,
+        all.as_nanos() as f64 / 1e3,
+        (cpu() - begun).as_nanos() as f64 / 1e3,
     );
 }

@@ -186,9 +186,14 @@ impl Agent {
 
     /// Asks it to end as Ctrl-C does and reads all it wrote.
     pub fn stop(self) -> Result<Outcome> {
+        self.stop_by(Signal::INT)
+    }
+
+    /// [`Agent::stop`] with another signal that asks.
+    pub fn stop_by(self, signal: Signal) -> Result<Outcome> {
         let events = self.folder.path().join("events.jsonl");
         let mut text = Vec::new();
-        let mut outcome = self.end(|| {
+        let mut outcome = self.end(signal, || {
             text = std::fs::read(&events)?;
             Ok(())
         })?;
@@ -196,11 +201,18 @@ impl Agent {
         Ok(outcome)
     }
 
+    /// Ends it without asking, as a crash would, and reads the whole lines that it wrote.
+    pub fn kill(mut self) -> Result<Report> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.so_far()
+    }
+
     /// [`Agent::stop`] for more than memory holds: `line` is given each line that it wrote, and the
     /// outcome's report stays empty.
     pub fn stop_with(self, mut line: impl FnMut(&[u8])) -> Result<Outcome> {
         let events = self.folder.path().join("events.jsonl");
-        self.end(|| {
+        self.end(Signal::INT, || {
             let mut file = BufReader::with_capacity(1 << 20, std::fs::File::open(&events)?);
             let mut text = Vec::new();
             while file.read_until(b'\n', &mut text)? > 0 {
@@ -212,8 +224,8 @@ impl Agent {
     }
 
     /// Ends it; `read` reads what it wrote.
-    fn end(mut self, read: impl FnOnce() -> Result<()>) -> Result<Outcome> {
-        self.signal(Signal::INT)?;
+    fn end(mut self, signal: Signal, read: impl FnOnce() -> Result<()>) -> Result<Outcome> {
+        self.signal(signal)?;
         let asked = Instant::now();
         let end = asked + Duration::from_secs(60);
         let status = loop {
@@ -222,7 +234,7 @@ impl Agent {
             }
             if Instant::now() > end {
                 bail!(
-                    "the agent did not end within a minute of SIGINT: {:?}",
+                    "the agent did not end within a minute of {signal:?}: {:?}",
                     self.said
                 );
             }
