@@ -133,7 +133,7 @@ impl Visitors {
             ("Vary", "Accept-Encoding"),
         ];
         // Every other host is set up well, the others are as their packages made them.
-        if host.len() % 2 == 0 {
+        if host.len().is_multiple_of(2) {
             response.push(("Server", "nginx"));
             response.push(("X-Content-Type-Options", "nosniff"));
             response.push(("Content-Security-Policy", "default-src 'self'"));

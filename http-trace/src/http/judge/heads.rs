@@ -173,9 +173,9 @@ impl Judge {
                 drop(self.exchanges.take_current());
                 Message::Uncounted
             }
-            HeadFacts::Response { status, .. } => {
+            HeadFacts::Response { .. } => {
                 self.turn(facts, cx, 1 - d, first);
-                let message = self.response(facts, cx, d, &raw, status, body, origin);
+                let message = self.response(facts, cx, d, &raw, body, origin);
                 self.sight_response(facts, cx, d, &raw);
                 message
             }
@@ -275,7 +275,6 @@ impl Judge {
         cx: &Context<'_>,
         d: usize,
         raw: &Bytes,
-        status: u16,
         body: Body,
         origin: &Origin,
     ) -> Message {
@@ -286,6 +285,7 @@ impl Judge {
         let Some((head, odd)) = decode::response(raw, half.head_len, first.time_ns) else {
             return Message::Uncounted;
         };
+        let status = head.status;
         self.answer(facts, d);
         if self.exchanges.order.gap() {
             self.queue.set_unknown();
