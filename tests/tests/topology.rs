@@ -128,12 +128,7 @@ fn one_event_per_response_wherever_it_is_looked_at() {
     let mut wrong = Vec::new();
     for (view, agent) in views.iter().zip(agents) {
         let outcome = agent.stop().expect("an outcome");
-        // Of a connection that is seen under several names some bytes are told as lost though each
-        // response is there: too much is said, which is a fault of its own, and nothing is missing.
-        let bytes = |loss: &Value| loss["http_trace"]["lost"]["unit"] == "bytes";
-        let losses = &outcome.report.losses;
-        assert!(losses.iter().all(bytes), "lost: {losses:?}");
-        assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
+        outcome.check_clean();
         let mut played = routed.clone();
         if view.lo {
             played.extend(local.iter().cloned());

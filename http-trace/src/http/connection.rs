@@ -153,7 +153,7 @@ impl Connection {
             self.reset(cx, d, header);
         }
         self.hand_back(cx, d, header);
-        self.deactivate();
+        self.deactivate(cx);
     }
 
     fn opaque_record(&mut self, cx: &mut Context<'_>, d: usize, record: &Record<'_>) {
@@ -225,12 +225,15 @@ impl Connection {
             streams: [stream(0), stream(1)],
             syn: None,
             handed_back: [0; 2],
+            untold: 0,
         }));
     }
 
     /// Lets go of what is only needed while something is in flight.
-    fn deactivate(&mut self) {
-        let Some(active) = &self.active else { return };
+    fn deactivate(&mut self, cx: &mut Context<'_>) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
         let judge = &active.judge;
         let quiet = judge.exchanges.is_quiet()
             && judge.halves.iter().all(Half::is_quiet)
@@ -243,6 +246,7 @@ impl Connection {
         if !quiet && !self.facts.closed {
             return;
         }
+        active.tell_holes(&self.facts, cx);
         self.remember();
         self.active = None;
     }
@@ -280,6 +284,9 @@ impl Connection {
                 break;
             }
         }
+        if facts.http {
+            active.tell_holes(facts, cx);
+        }
         for d in 0..2 {
             let next = active.judge.halves[d].next;
             // Bytes beyond it show that the FIN was not the sender's.
@@ -300,6 +307,7 @@ impl Connection {
         if let Some(mut active) = self.active.take() {
             let facts = &mut self.facts;
             active.drain(facts, cx, true);
+            active.tell_holes(facts, cx);
             if !copied(facts, cx) {
                 active.count_unseen(cx);
             }
@@ -335,7 +343,7 @@ impl Connection {
         if let Some(active) = &mut self.active {
             active.due(&mut self.facts, cx);
         }
-        self.deactivate();
+        self.deactivate(cx);
         self.deadline(cx)
     }
 
@@ -379,7 +387,7 @@ impl Connection {
             active.drain(&mut self.facts, cx, true);
         }
         self.settle(cx);
-        self.deactivate();
+        self.deactivate(cx);
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Active {
     pub syn: Option<NewSyn>,
     /// Where what was last handed back to a filter ends, by direction.
     pub handed_back: [u64; 2],
+    /// Bytes of holes before the first head, which are not told as lost yet.
+    pub untold: u64,
 }
 
 impl Active {
@@ -190,11 +192,23 @@ impl Active {
         if self.judge.halves[d].framer.phase() != Phase::Opaque {
             cx.stats.holes += 1;
             cx.stats.hole_bytes += n;
-            if origin.hook() != Hook::Capture && !super::copied(facts, cx) {
-                cx.lose_bytes("hole", n);
+            if origin.hook() != Hook::Capture {
+                self.untold += n;
+                if facts.http {
+                    self.tell_holes(facts, cx);
+                }
             }
         }
         self.judge.hole(facts, cx, d, n, origin);
+    }
+
+    /// Tells what is missing as lost, but for a connection that is known under another name as
+    /// well. Its first head shows whether it is, so nothing is told before that or its end.
+    pub fn tell_holes(&mut self, facts: &Facts, cx: &mut Context<'_>) {
+        let n = std::mem::take(&mut self.untold);
+        if n > 0 && !super::copied(facts, cx) {
+            cx.lose_bytes("hole", n);
+        }
     }
 
     /// The connection is over: what an end acknowledged of the other's bytes and never came is a
