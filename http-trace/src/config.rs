@@ -169,6 +169,8 @@ pub struct Kernel {
     pub host_framing: bool,
     /// Tunnels that the programs look into: bits of [`decap`].
     pub decap: u32,
+    /// Size in bytes of the ring buffer between kernel and agent, where it is not the usual one.
+    pub ring: Option<usize>,
 }
 
 /// Less than this would keep next to nothing of a state.
@@ -419,6 +421,7 @@ impl Config {
                 host_framing: s
                     .one("framing", word(&[("auto", false), ("host", true)]))?
                     .unwrap_or(false),
+                ring: s.one("ring-size", value::bytes)?,
             },
             without_effect,
         })

@@ -124,10 +124,17 @@ impl Written {
                 .map(|((place, unit), count)| format!("{count} {unit} ({place})"))
                 .collect();
             lines.push(format!("lost: {}", lost.join(", ")));
+            if self.lost.keys().any(|(place, _)| *place == "ring_full") {
+                lines.push(RING_FULL.to_owned());
+            }
         }
         lines
     }
 }
+
+/// What to do about the loss that says the machine's CPUs were busy with other things.
+const RING_FULL: &str = "the agent could not keep up with the kernel: trace less (-i, -p), give it more \
+                         CPU, or a larger ring (HTTP_TRACE_RING_SIZE=64MiB)";
 
 #[derive(Default)]
 struct Protocol<'a> {
@@ -212,7 +219,8 @@ mod tests {
             written.lines(),
             [
                 "2 responses (4xx 2), 1 informational head; 0 events written",
-                "lost: 3 records (ring_full)"
+                "lost: 3 records (ring_full)",
+                super::RING_FULL,
             ]
         );
     }

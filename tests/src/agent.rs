@@ -62,6 +62,10 @@ fn build() -> Result<PathBuf> {
     executable.context("cargo built no executable http-trace")
 }
 
+/// Room in the ring for all that clients at full speed make in some seconds: where what is tested is
+/// not what happens when the agent gets no CPU, other work on the machine changes nothing.
+pub const ROOMY: (&str, &str) = ("HTTP_TRACE_RING_SIZE", "128MiB");
+
 /// A live agent that writes json to a file; killed when dropped.
 #[derive(Debug)]
 pub struct Agent {
@@ -90,13 +94,13 @@ pub struct Outcome {
 
 impl Agent {
     /// Starts the agent inside `namespace` with these options besides `-o json:FILE
-    /// --show-secrets`, and waits for
-    /// the line on stderr that says it traces.
+    /// --show-secrets`, with [`ROOMY`], and waits for the line on stderr that says it traces.
     pub fn start(namespace: &Namespace, options: &[&str]) -> Result<Self> {
-        Self::start_with(namespace, options, &[])
+        Self::start_with(namespace, options, &[ROOMY])
     }
 
-    /// [`Agent::start`] with these variables in its environment: settings that are no options.
+    /// [`Agent::start`] with these variables in its environment instead: settings that are no
+    /// options.
     pub fn start_with(
         namespace: &Namespace,
         options: &[&str],

@@ -31,7 +31,8 @@ impl Busy {
         let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
         let port_text = port.to_string();
         let all = ["-i", "veth0", "-p", &port_text, "-H", "x-target", "-vv"];
-        let agent = Agent::start(&pair.server, &[&all, options].concat()).expect("the agent");
+        let agent =
+            Agent::start_with(&pair.server, &[&all, options].concat(), &[]).expect("the agent");
         Busy {
             pair,
             port,

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use http_trace_tests::agent::Agent;
+use http_trace_tests::agent::{Agent, ROOMY};
 use http_trace_tests::bed::{log_differences, nothing};
 use http_trace_tests::client::{Raw, wrk};
 use http_trace_tests::needs;
@@ -24,7 +24,8 @@ fn keep_alive(hooks: &str) {
 fn keep_alive_over(pair: &Pair, hooks: &str, environment: &[(&str, &str)]) {
     let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
     let options = ["--hook", hooks, "-p", "80"];
-    let agent = Agent::start_with(&pair.server, &options, environment).expect("the agent");
+    let environment = [environment, &[ROOMY]].concat();
+    let agent = Agent::start_with(&pair.server, &options, &environment).expect("the agent");
     let url = format!(
         "http://{}/small.txt",
         http_trace_tests::netns::address::SERVER_V4

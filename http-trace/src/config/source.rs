@@ -98,6 +98,7 @@ pub const KEYS: &[Key] = &[
         option: false,
     },
     bound("output-queue"),
+    bound("ring-size"),
     bound("max-flows"),
     bound("heads-memory"),
     bound("reorder-memory"),

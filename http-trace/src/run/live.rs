@@ -197,6 +197,9 @@ fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
     if let Some(flows) = config.limits.flows {
         settings.flows = u32::try_from(flows).unwrap_or(u32::MAX);
     }
+    if let Some(bytes) = config.kernel.ring {
+        settings.ring_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
     Ok(Options {
         hooks: config.hooks.clone(),
         interfaces: wanted,
