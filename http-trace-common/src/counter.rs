@@ -31,8 +31,12 @@ counters! {
     MalformedPacket = "malformed_packet",
     /// Packets that were looked into as a tunnel's (`--decap`).
     Decapsulated = "decapsulated",
-    /// An IP fragment other than the first.
+    /// IP fragments shipped, for the host to put together.
     Fragment = "fragment",
+    /// IP fragments that were dropped because the budget for them was spent.
+    FragmentDropped = "fragment_dropped",
+    /// Bytes of IP payload in those.
+    FragmentDroppedBytes = "fragment_dropped_bytes",
     /// Left out by the port, client or server limits.
     Excluded = "excluded",
     /// Segments of the agent's own connections that begin as a message does.

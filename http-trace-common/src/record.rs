@@ -8,6 +8,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::flow::{Address, Direction, FlowKey};
+use crate::walk::{Fragment, FragmentId};
 
 /// Version of this layout; the first thing a reader checks.
 pub const VERSION: u8 = 1;
@@ -45,6 +46,9 @@ pub mod flag {
     /// The filter resynchronised at the first byte of this record (an unknown request method and a
     /// start line where the body would be).
     pub const RESYNCHRONISED: u16 = 1 << 11;
+    /// The bytes are a piece of an IP packet's payload, not of a stream: see
+    /// [`super::RecordHeader::fragment`].
+    pub const FRAGMENT: u16 = 1 << 12;
 }
 
 /// Where a record was taken.
@@ -159,6 +163,29 @@ impl RecordHeader {
             self.dst_port,
             self.netns,
         )
+    }
+
+    /// What a record with [`flag::FRAGMENT`] holds. Of such a record the ports are 0, `seq` is the
+    /// packet's identification, `skip_from` the place of its bytes in the packet's payload, and
+    /// `ack` has the payload's protocol in bits 0 to 7, in bit 8 whether pieces follow, in bit 9
+    /// whether it is of IPv6. [`flag::STREAM_BEGINS`] is meant for the segment in the packet.
+    pub fn fragment(&self) -> Fragment {
+        let v6 = self.ack >> 9 & 1 != 0;
+        let protocol = self.ack as u8;
+        Fragment {
+            id: FragmentId {
+                src: self.src,
+                dst: self.dst,
+                identification: self.seq,
+                protocol: if v6 { 0 } else { protocol },
+                version: if v6 { 6 } else { 4 },
+            },
+            protocol,
+            offset: self.skip_from,
+            data_offset: 0,
+            data_len: self.len,
+            more: self.ack >> 8 & 1 != 0,
+        }
     }
 
     /// Whether all bits of `bits` are set.

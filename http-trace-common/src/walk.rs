@@ -102,7 +102,7 @@ pub enum Skip {
     NotIp,
     /// IP, but another protocol than TCP.
     NotTcp,
-    /// An IP fragment other than the first: it has no TCP header.
+    /// A piece of an IP packet, whose segment is not all there: see [`piece`].
     Fragment,
     /// Headers that are cut, or that contradict each other or the frame's length.
     Malformed,
@@ -253,6 +253,9 @@ fn after_ethernet(bytes: &(impl PacketBytes + ?Sized), start: u32) -> Result<(u1
     Ok((kind, offset))
 }
 
+/// In an IPv4 header's flags and offset: more fragments follow, or this one is not the first.
+const MORE_OR_OFFSET: u16 = 0x3fff;
+
 /// UDP ports of VXLAN: IANA's, and the one that Linux used before.
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 
@@ -269,16 +272,39 @@ pub fn decapsulated(
     netns: u32,
     which: u32,
 ) -> Result<Segment, Skip> {
-    let at = if has_ethernet {
-        after_ethernet(bytes, 0)?.1
+    ip(bytes, inner_ip(bytes, has_ethernet, which)?, netns)
+}
+
+/// Where the IP header of a packet's payload begins: after its Ethernet header and tags, if it has
+/// them.
+///
+/// # Errors
+/// [`Skip::Malformed`] when they are cut.
+#[inline(always)]
+pub fn outer_ip(bytes: &(impl PacketBytes + ?Sized), has_ethernet: bool) -> Result<u32, Skip> {
+    if has_ethernet {
+        Ok(after_ethernet(bytes, 0)?.1)
     } else {
-        0
-    };
+        Ok(0)
+    }
+}
+
+/// Where the IP header in a tunnel's packet begins; see [`decapsulated`].
+///
+/// # Errors
+/// A [`Skip`]; [`Skip::NotTcp`] when it is no such packet, [`Skip::Fragment`] when it may be a piece
+/// of one.
+#[inline(always)]
+pub fn inner_ip(
+    bytes: &(impl PacketBytes + ?Sized),
+    has_ethernet: bool,
+    which: u32,
+) -> Result<u32, Skip> {
+    let at = outer_ip(bytes, has_ethernet)?;
     let [first] = bytes.read::<1>(at).ok_or(Skip::Malformed)?;
     let (protocol, inner) = if first >> 4 == 4 {
         let h: Ipv4Header = bytes.read_as(at).ok_or(Skip::Malformed)?;
-        // More fragments, or an offset.
-        if h.flags_and_offset & 0x3fff_u16.to_be() != 0 {
+        if h.flags_and_offset & MORE_OR_OFFSET.to_be() != 0 {
             return Err(Skip::Fragment);
         }
         (h.protocol, at + u32::from(first & 0x0f) * 4)
@@ -289,7 +315,8 @@ pub fn decapsulated(
         return Err(Skip::NotIp);
     };
     match protocol {
-        ip_proto::IPIP | ip_proto::IPV6 if which & decap::IPIP != 0 => ip(bytes, inner, netns),
+        ip_proto::FRAGMENT => Err(Skip::Fragment),
+        ip_proto::IPIP | ip_proto::IPV6 if which & decap::IPIP != 0 => Ok(inner),
         ip_proto::UDP if which & decap::VXLAN != 0 => {
             let port = u16::from_be_bytes(bytes.read::<2>(inner + 2).ok_or(Skip::Malformed)?);
             if port != VXLAN_PORTS[0] && port != VXLAN_PORTS[1] {
@@ -301,7 +328,7 @@ pub fn decapsulated(
                 return Err(Skip::NotTcp);
             }
             match after_ethernet(bytes, inner + 16)? {
-                (ether_type::IPV4 | ether_type::IPV6, offset) => ip(bytes, offset, netns),
+                (ether_type::IPV4 | ether_type::IPV6, offset) => Ok(offset),
                 _ => Err(Skip::NotTcp),
             }
         }
@@ -387,7 +414,7 @@ fn ipv4(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
     if h.protocol != ip_proto::TCP {
         return Err(Skip::NotTcp);
     }
-    if h.flags_and_offset & 0x1fff_u16.to_be() != 0 {
+    if h.flags_and_offset & MORE_OR_OFFSET.to_be() != 0 {
         return Err(Skip::Fragment);
     }
     let total = u32::from(u16::from_be(h.total_length));
@@ -432,7 +459,8 @@ fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
                 }
                 ip_proto::AH => u32::from(e.length) * 4 + 8,
                 ip_proto::FRAGMENT => {
-                    if e.fragment_offset & 0xfff8_u16.to_be() != 0 {
+                    // An offset, or more fragments; neither is an atomic fragment (RFC 6946).
+                    if e.fragment_offset & 0xfff9_u16.to_be() != 0 {
                         return Err(Skip::Fragment);
                     }
                     8
@@ -450,6 +478,123 @@ fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
         }
     }
     tcp(bytes, at, end, h.src, h.dst, netns)
+}
+
+/// A piece of an IP packet, as the kernel's hooks hand it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Sender.
+    pub src: Words,
+    /// Receiver.
+    pub dst: Words,
+    /// The identification field.
+    pub identification: u32,
+    /// Protocol of the payload, as this piece says.
+    pub protocol: u8,
+    /// 1 when pieces follow it, 0 when it is the last.
+    pub more: u32,
+    /// 1 of an IPv6 packet, 0 of an IPv4 one.
+    pub v6: u32,
+    /// Where its first byte belongs in the packet's payload.
+    pub offset: u32,
+    /// Where its bytes begin in the frame.
+    pub data_offset: u32,
+    /// How many they are, 1 to 65,535.
+    pub data_len: u32,
+}
+
+/// An IPv6 fragment header (RFC 8200 §4.5); integers in network order.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct FragmentHeader {
+    next: u8,
+    reserved: u8,
+    offset: u16,
+    identification: u32,
+}
+
+/// The piece in the IP packet that begins at `at`, of which the walk said [`Skip::Fragment`].
+///
+/// # Errors
+/// [`Skip::Malformed`] when it cannot be one.
+#[inline(always)]
+pub fn piece(bytes: &(impl PacketBytes + ?Sized), at: u32) -> Result<Piece, Skip> {
+    let [first] = bytes.read::<1>(at).ok_or(Skip::Malformed)?;
+    let piece = if first >> 4 == 4 {
+        let h: Ipv4Header = bytes.read_as(at).ok_or(Skip::Malformed)?;
+        let header_len = u32::from(first & 0x0f) * 4;
+        let total = u32::from(u16::from_be(h.total_length));
+        let field = u32::from(u16::from_be(h.flags_and_offset));
+        Piece {
+            src: mapped(h.src),
+            dst: mapped(h.dst),
+            identification: u32::from(u16::from_be(h.id)),
+            protocol: h.protocol,
+            more: field >> 13 & 1,
+            v6: 0,
+            offset: (field & 0x1fff) * 8,
+            data_offset: at.wrapping_add(header_len),
+            data_len: total.wrapping_sub(header_len),
+        }
+    } else {
+        let h: Ipv6Header = bytes.read_as(at).ok_or(Skip::Malformed)?;
+        let mut to = at.wrapping_add(40);
+        let end = to.wrapping_add(u32::from(u16::from_be(h.payload_length)));
+        let mut next = h.next;
+        for _ in 0..MAX_EXTENSIONS {
+            if next == ip_proto::FRAGMENT {
+                break;
+            }
+            let e: ExtensionHeader = bytes.read_as(to).ok_or(Skip::Malformed)?;
+            to = to.wrapping_add(if next == ip_proto::AH {
+                u32::from(e.length) * 4 + 8
+            } else {
+                u32::from(e.length) * 8 + 8
+            });
+            next = e.next;
+        }
+        if next != ip_proto::FRAGMENT {
+            return Err(Skip::Malformed);
+        }
+        let f: FragmentHeader = bytes.read_as(to).ok_or(Skip::Malformed)?;
+        let field = u32::from(u16::from_be(f.offset));
+        Piece {
+            src: h.src,
+            dst: h.dst,
+            identification: u32::from_be(f.identification),
+            protocol: f.next,
+            more: field & 1,
+            v6: 1,
+            offset: field & 0xfff8,
+            data_offset: to.wrapping_add(8),
+            data_len: end.wrapping_sub(to.wrapping_add(8)),
+        }
+    };
+    // All but the last piece are multiples of eight bytes, and no packet exceeds 64 KiB.
+    let cut_badly = piece.more != 0 && piece.data_len % 8 != 0;
+    if piece.data_len == 0
+        || piece.data_len > 0xffff
+        || piece.offset + piece.data_len > 0xffff
+        || cut_badly
+    {
+        return Err(Skip::Malformed);
+    }
+    Ok(piece)
+}
+
+/// The segment whose first bytes a packet's first piece has: its payload length is that of the
+/// piece.
+///
+/// # Errors
+/// [`Skip::Malformed`] when the TCP header is not all in the piece.
+#[inline(always)]
+pub fn first_piece(
+    bytes: &(impl PacketBytes + ?Sized),
+    piece: &Piece,
+    netns: u32,
+) -> Result<Segment, Skip> {
+    let end = piece.data_offset.wrapping_add(piece.data_len);
+    tcp(bytes, piece.data_offset, end, piece.src, piece.dst, netns)
 }
 
 /// TCP (RFC 9293 §3.1) at `offset`, in an IP packet that ends at `end`.

@@ -11,17 +11,15 @@ use aya_ebpf::{
 };
 use http_trace_common::{
     counter::Counter,
-    filter::{self, Context, RAW_STEPS, Scratch},
-    flow::FlowKey,
+    filter::{self, RAW_STEPS, Scratch},
     record::Hook,
-    walk::{self, Segment, Skip, tcp_flag},
+    walk::{self, Skip, tcp_flag},
 };
 
 use crate::{
     env::Kernel,
-    insn::mask,
     maps::{config, count, is_wanted_interface},
-    packet::{Packet, Skb, SocketSkb, Xdp},
+    packet::{Packet, Skb, SocketSkb, Xdp, inside},
     scratch::Claimed,
 };
 
@@ -167,46 +165,46 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
         Link::Ethernet => walk::ethernet(&packet, netns),
         Link::Ip => walk::ip(&packet, 0, netns),
     };
-    let segment = match segment {
-        Ok(segment) => segment,
-        Err(Skip::NotTcp) if config.decap != 0 => no_segment(&packet),
+    // Each way with a slot of its own claiming: what stands for a segment that is yet to be found
+    // would have no room on the stack.
+    let slot = match segment {
+        Ok(segment) => {
+            // A bare acknowledgement: most packets of a download, and nothing to see.
+            let control = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+            if segment.payload_len == 0 && segment.flags & control == 0 {
+                return;
+            }
+            if config.count_skbs != 0 && segment.payload_len > 0 {
+                count_kind(&packet, link, hook);
+            }
+            let Some(slot) = Claimed::new::<FRAMES>() else {
+                return count(Counter::ScratchBusy, 1);
+            };
+            // SAFETY: the slot is ours until it is released, and nobody else refers to it.
+            unsafe { (*slot.0).segment = segment };
+            note(&slot, &packet, hook, egress);
+            slot
+        }
+        Err(skip) if skip == Skip::Fragment || skip == Skip::NotTcp && config.decap != 0 => {
+            let Some(slot) = Claimed::new::<FRAMES>() else {
+                return count(Counter::ScratchBusy, 1);
+            };
+            note(&slot, &packet, hook, egress);
+            let what = u32::from(link == Link::Ethernet) * inside::HAS_ETHERNET
+                | u32::from(skip == Skip::Fragment) * inside::FRAGMENT;
+            let found = packet.look_inside(slot.1, what);
+            if found & inside::FRAGMENT != 0 {
+                packet.fragment::<FRAMES>(slot.1, found);
+            }
+            if found & inside::SEGMENT == 0 {
+                return slot.release();
+            }
+            slot
+        }
         Err(skip) => return count(skip.counter(), 1),
     };
-    // A bare acknowledgement: most packets of a download, and nothing to see.
-    let control = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
-    if segment.payload_len == 0 && segment.flags & control == 0 {
-        return;
-    }
-    if config.count_skbs != 0 && segment.payload_len > 0 {
-        count_kind(&packet, link, hook);
-    }
-    let Some(slot) = Claimed::new::<FRAMES>() else {
-        return count(Counter::ScratchBusy, 1);
-    };
-    // SAFETY: reads a clock.
-    let time_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let context = Context {
-        time_ns,
-        interface: packet.ifindex(),
-        wire_len: packet.len(),
-        egress,
-        hook,
-    };
-    // SAFETY: the slot is ours until it is released, and nobody else refers to it.
-    unsafe {
-        (*slot.0).segment = segment;
-        (*slot.0).context = context;
-    }
-    // Read back from there, since a word more on the stack is one too many.
     // SAFETY: as above.
-    if unsafe { (&raw const (*slot.0).segment.payload_len).read_volatile() } == IN_TUNNEL {
-        if packet.decapsulate(slot.1, link == Link::Ethernet) {
-            count(Counter::Decapsulated, 1);
-        } else {
-            count(Counter::NotTcp, 1);
-            return slot.release();
-        }
-    }
+    let time_ns = unsafe { (*slot.0).context.time_ns };
     if !FRAMES {
         ship(packet, slot.1);
         return slot.release();
@@ -229,25 +227,18 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
     slot.release();
 }
 
-/// The payload length, longer than any, of what stands for a segment in a tunnel.
-const IN_TUNNEL: u32 = u32::MAX;
-
-/// Stands for the segment until the tunnel has been looked into. An `Option` of a segment has bytes
-/// that were never written, which the verifier does not let be moved.
+/// Writes down where and when the packet is seen.
 #[inline(always)]
-fn no_segment(packet: &impl Packet) -> Segment {
-    // A zero that the compiler does not know: it would make a loop over bytes of it.
-    let zero = mask(packet.ifindex(), 0);
-    let words = [u64::from(zero); 2];
-    let (key, direction) = FlowKey::from_words(words, zero as u16, words, zero as u16, zero);
-    Segment {
-        key,
-        direction,
-        seq: zero,
-        ack: zero,
-        flags: zero as u8,
-        payload_offset: zero,
-        payload_len: IN_TUNNEL,
+fn note(slot: &Claimed, packet: &impl Packet, hook: Hook, egress: bool) {
+    // SAFETY: the slot is ours until it is released, and nobody else refers to it; and the clock is
+    // only read.
+    unsafe {
+        let context = &raw mut (*slot.0).context;
+        (*context).time_ns = bpf_ktime_get_boot_ns();
+        (*context).interface = packet.ifindex();
+        (*context).wire_len = packet.len();
+        (*context).egress = egress;
+        (*context).hook = hook;
     }
 }
 

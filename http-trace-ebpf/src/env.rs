@@ -25,6 +25,9 @@ use crate::{
 const CLAIM_TRIES: u32 = 24;
 /// Bytes of `Unsure` directions that a CPU ships in a second beyond each flow's own budget.
 const UNSURE_BYTES_PER_S: u64 = 32 << 20;
+/// Bytes of records of IP fragments that a CPU ships in a second: a flood of them must not fill the
+/// ring buffer, where they would displace what they are not.
+const FRAGMENT_BYTES_PER_S: u64 = 16 << 20;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// The environment of one packet. Without `FRAMES` it does with what Linux 5.8 has.
@@ -249,6 +252,22 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
             }
             (*state).unsure_bytes += u64::from(bytes);
             (*state).unsure_bytes <= UNSURE_BYTES_PER_S
+        }
+    }
+
+    #[inline(always)]
+    fn fragment_budget(&mut self, bytes: u32) -> bool {
+        let Some(state) = this_cpu() else {
+            return false;
+        };
+        // SAFETY: as above.
+        unsafe {
+            if self.time_ns.wrapping_sub((*state).fragments_since_ns) >= SECOND_NS {
+                (*state).fragments_since_ns = self.time_ns;
+                (*state).fragment_bytes = 0;
+            }
+            (*state).fragment_bytes += u64::from(bytes);
+            (*state).fragment_bytes <= FRAGMENT_BYTES_PER_S
         }
     }
 }

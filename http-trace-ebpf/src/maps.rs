@@ -60,6 +60,10 @@ pub struct CpuState {
     pub unsure_since_ns: u64,
     /// Bytes shipped in it.
     pub unsure_bytes: u64,
+    /// The same of the budget for IP fragments.
+    pub fragments_since_ns: u64,
+    /// Bytes shipped in it.
+    pub fragment_bytes: u64,
 }
 
 #[map]

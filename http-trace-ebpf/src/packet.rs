@@ -18,14 +18,27 @@ use crate::{
     maps::CGROUP_NETNS,
     scratch::Slot,
     verified::{
-        decapsulate_skb, decapsulate_sock, decapsulate_xdp, plain_begin_skb, plain_begin_sock,
-        plain_finish_skb, plain_finish_sock, plain_step_skb, plain_step_sock, verified_begin_skb,
+        fragment_skb, fragment_sock, fragment_xdp, inside_skb, inside_sock, inside_xdp,
+        plain_begin_skb, plain_begin_sock, plain_finish_skb, plain_finish_sock, plain_fragment_skb,
+        plain_fragment_sock, plain_step_skb, plain_step_sock, verified_begin_skb,
         verified_begin_socket, verified_begin_xdp,
     },
 };
 
 /// Where headers can lie. Larger than any chain of them that the walk follows.
 const HEADER_SPACE: u32 = 0x3fff;
+
+/// What is known of a packet to look into, and what it turned out to be.
+pub mod inside {
+    /// Where a piece's IP header begins.
+    pub const OFFSET: u32 = 0xffff;
+    /// It begins with an Ethernet header.
+    pub const HAS_ETHERNET: u32 = 1 << 16;
+    /// It is a piece of another packet.
+    pub const FRAGMENT: u32 = 1 << 17;
+    /// The slot holds its segment.
+    pub const SEGMENT: u32 = 1 << 18;
+}
 
 /// A packet at some hook.
 pub trait Packet: PacketBytes + Copy {
@@ -44,8 +57,12 @@ pub trait Packet: PacketBytes + Copy {
     fn socket(&self) -> (u64, u64);
     /// [`http_trace_common::filter::begin`] over the slot.
     fn begin(&self, slot: *mut Slot) -> bool;
-    /// Puts the segment in a tunnel's packet into the slot of an index; `false` when there is none.
-    fn decapsulate(&self, index: u32, has_ethernet: bool) -> bool;
+    /// Looks into a packet that is a tunnel's or a piece of one, by the slot of an index. `what` and
+    /// what is returned are bits of [`inside`].
+    fn look_inside(&self, index: u32, what: u32) -> u32;
+    /// Ships a piece of a packet by the slot of an index; `found` is what [`Packet::look_inside`]
+    /// returned.
+    fn fragment<const FRAMES: bool>(&self, index: u32, found: u32);
     /// [`Packet::begin`] without framing, over the slot of an index; so the two below.
     #[inline(always)]
     fn plain_begin(&self, _index: u32) -> bool {
@@ -89,8 +106,16 @@ impl PacketBytes for Skb {
 
 impl Packet for Skb {
     #[inline(always)]
-    fn decapsulate(&self, index: u32, has_ethernet: bool) -> bool {
-        decapsulate_skb(self.0, index, has_ethernet.into()) != 0
+    fn look_inside(&self, index: u32, what: u32) -> u32 {
+        inside_skb(self.0, index, what)
+    }
+    #[inline(always)]
+    fn fragment<const FRAMES: bool>(&self, index: u32, found: u32) {
+        if FRAMES {
+            fragment_skb(self.0, index, found);
+        } else {
+            plain_fragment_skb(self.0, index, found);
+        }
     }
     #[inline(always)]
     fn plain_begin(&self, index: u32) -> bool {
@@ -169,8 +194,16 @@ impl PacketBytes for SocketSkb {
 
 impl Packet for SocketSkb {
     #[inline(always)]
-    fn decapsulate(&self, index: u32, has_ethernet: bool) -> bool {
-        decapsulate_sock(self.0, index, has_ethernet.into()) != 0
+    fn look_inside(&self, index: u32, what: u32) -> u32 {
+        inside_sock(self.0, index, what)
+    }
+    #[inline(always)]
+    fn fragment<const FRAMES: bool>(&self, index: u32, found: u32) {
+        if FRAMES {
+            fragment_sock(self.0, index, found);
+        } else {
+            plain_fragment_sock(self.0, index, found);
+        }
     }
     #[inline(always)]
     fn plain_begin(&self, index: u32) -> bool {
@@ -236,8 +269,12 @@ impl PacketBytes for Xdp {
 
 impl Packet for Xdp {
     #[inline(always)]
-    fn decapsulate(&self, index: u32, has_ethernet: bool) -> bool {
-        decapsulate_xdp(self.0, index, has_ethernet.into()) != 0
+    fn look_inside(&self, index: u32, what: u32) -> u32 {
+        inside_xdp(self.0, index, what)
+    }
+    #[inline(always)]
+    fn fragment<const FRAMES: bool>(&self, index: u32, found: u32) {
+        fragment_xdp(self.0, index, found);
     }
     #[inline(always)]
     fn begin(&self, slot: *mut Slot) -> bool {
@@ -264,6 +301,21 @@ impl Packet for Xdp {
     #[inline(always)]
     fn socket(&self) -> (u64, u64) {
         (0, 0)
+    }
+}
+
+/// A packet read through the helper alone, where speed does not matter: many direct reads in one
+/// function have the compiler copy packet pointers in ways that the verifier refuses.
+pub struct ByHelper<P>(pub P);
+
+impl<P: Packet> PacketBytes for ByHelper<P> {
+    #[inline(always)]
+    fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T> {
+        read_by_helper(&self.0, offset)
+    }
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.0.len()
     }
 }
 

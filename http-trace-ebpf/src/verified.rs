@@ -7,16 +7,17 @@
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use http_trace_common::{
-    filter::{self, Block, Scratch},
+    counter::Counter,
+    filter::{self, Block, FRAGMENT_STEPS, Scratch},
     flow::FlowKey,
     record::Hook,
-    walk,
+    walk::{self, Skip},
 };
 
 use crate::{
     env::{Kernel, write_record},
-    maps::{SCRATCH, config, is_own},
-    packet::{Packet as _, Skb, SocketSkb, Xdp},
+    maps::{SCRATCH, config, count, is_own},
+    packet::{ByHelper, Packet, Skb, SocketSkb, Xdp, inside},
     scratch::Slot,
 };
 
@@ -142,48 +143,94 @@ fn slot<'a>(index: u32) -> Option<&'a mut Slot> {
         .and_then(|slot| unsafe { slot.as_mut() })
 }
 
-macro_rules! decapsulate {
-    ($(#[$doc:meta])* $name:ident, $packet:ident, $context:ty) => {
-        $(#[$doc])*
+/// What stands for the packet's network namespace in flow keys.
+#[inline(always)]
+fn netns(packet: &impl Packet, slot: &Slot) -> u32 {
+    let own = config().netns;
+    if slot.context.hook as u8 == Hook::Cgroup as u8 {
+        packet.netns(own)
+    } else {
+        own
+    }
+}
+
+macro_rules! inside {
+    ($name:ident, $packet:ident, $context:ty) => {
+        /// Looks into a tunnel's packet, or a piece of one; takes and returns bits of [`inside`].
         #[unsafe(no_mangle)]
         #[inline(never)]
-        pub extern "C" fn $name(
-            context: *mut $context,
-            index: u32,
-            has_ethernet: u32,
-        ) -> u32 {
+        pub extern "C" fn $name(context: *mut $context, index: u32, what: u32) -> u32 {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let (packet, which) = ($packet(context), config().decap);
-            let netns = if slot.context.hook as u8 == Hook::Cgroup as u8 {
-                packet.netns(config().netns)
+            let packet = ByHelper($packet(context));
+            let has_ethernet = what & inside::HAS_ETHERNET != 0;
+            let piece_at = if what & inside::FRAGMENT != 0 {
+                walk::outer_ip(&packet, has_ethernet)
             } else {
-                config().netns
-            };
-            match walk::decapsulated(&packet, has_ethernet != 0, netns, which) {
-                Ok(segment) => {
-                    slot.segment = segment;
-                    1
+                match walk::inner_ip(&packet, has_ethernet, config().decap) {
+                    Ok(at) => match walk::ip(&packet, at, netns(&packet.0, slot)) {
+                        Ok(segment) => {
+                            slot.segment = segment;
+                            count(Counter::Decapsulated, 1);
+                            return inside::SEGMENT;
+                        }
+                        Err(Skip::Fragment) => Ok(at),
+                        Err(skip) => Err(skip),
+                    },
+                    Err(Skip::Fragment) => walk::outer_ip(&packet, has_ethernet),
+                    Err(skip) => Err(skip),
                 }
-                Err(_) => 0,
+            };
+            match piece_at {
+                Ok(at) => inside::FRAGMENT | at & inside::OFFSET,
+                Err(_) => {
+                    count(Counter::NotTcp, 1);
+                    0
+                }
             }
         }
     };
 }
 
-decapsulate!(
-    /// The segment in a tunnel's packet, at TC and cgroup_skb.
-    decapsulate_skb, Skb, __sk_buff
-);
-decapsulate!(
-    /// The segment in a tunnel's packet, at a socket filter.
-    decapsulate_sock, SocketSkb, __sk_buff
-);
-decapsulate!(
-    /// The segment in a tunnel's packet, at XDP.
-    decapsulate_xdp, Xdp, xdp_md
-);
+inside!(inside_skb, Skb, __sk_buff);
+inside!(inside_sock, SocketSkb, __sk_buff);
+inside!(inside_xdp, Xdp, xdp_md);
+
+macro_rules! fragment {
+    ($name:ident, $packet:ident, $context:ty, $frames:literal) => {
+        /// Ships the piece of an IP packet that was found by looking inside.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(context: *mut $context, index: u32, found: u32) -> u32 {
+            let Some(slot) = slot(index) else {
+                return 0;
+            };
+            let packet = $packet(context);
+            let (time_ns, netns) = (slot.context.time_ns, netns(&packet, slot));
+            let mut env = Kernel::<_, $frames> {
+                packet,
+                time_ns,
+                slot: index,
+            };
+            let (bytes, at) = (ByHelper(packet), found & inside::OFFSET);
+            let (s, context) = (&mut slot.scratch, &slot.context);
+            if filter::begin_fragment(s, &mut env, config(), &bytes, at, netns, context) {
+                let mut steps = 0;
+                while steps < FRAGMENT_STEPS && filter::fragment_step(s, &mut env) {
+                    steps += 1;
+                }
+            }
+            0
+        }
+    };
+}
+
+fragment!(fragment_skb, Skb, __sk_buff, true);
+fragment!(fragment_sock, SocketSkb, __sk_buff, true);
+fragment!(fragment_xdp, Xdp, xdp_md, true);
+fragment!(plain_fragment_skb, Skb, __sk_buff, false);
+fragment!(plain_fragment_sock, SocketSkb, __sk_buff, false);
 
 /// Whether the first line of a slot's block ends as a request line does.
 #[unsafe(no_mangle)]

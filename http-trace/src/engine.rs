@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use http_trace_common::record::{Record, RecordHeader};
+use http_trace_common::record::{Record, RecordHeader, flag};
 
 use crate::config::{Config, Emit, Source};
 use crate::detect::rule::RuleSet;
@@ -12,6 +12,8 @@ use crate::detect::state::BadState;
 use crate::detect::{DetectStats, Detected, Detector, Reloaded, Restored, Settings};
 use crate::enrich::proxy::Trusted;
 use crate::event::{HttpEvent, Output};
+use crate::fragments::FragmentCounts;
+use crate::fragments::shipped::Shipped;
 use crate::own::OwnSockets;
 use crate::pipeline::{self, Pipeline, PipelineConfig};
 use crate::scope::Scope;
@@ -32,6 +34,7 @@ pub struct Engine {
     outlet: Outlet,
     scope: Scope,
     trusted: Trusted,
+    shipped: Shipped,
     reminder: Option<Reminder>,
     keeper: Option<Keeper>,
     keeps_nothing: bool,
@@ -56,6 +59,10 @@ pub struct Finished {
     pub kept: Kept,
     /// Whether there was no file of `--state` to write although it was asked for.
     pub keeps_nothing: bool,
+    /// What became of IP fragments that the programs shipped.
+    pub fragments: FragmentCounts,
+    /// Packets of fragments that were not of one packet.
+    pub bad_fragments: u64,
     /// Whether the run ended because the outputs had enough (`--count`, or nobody reads).
     pub had_enough: bool,
 }
@@ -87,6 +94,7 @@ impl Engine {
             outlet: Outlet::open(config, when_full, own)?,
             scope: config.scope.clone(),
             trusted: config.trusted.clone(),
+            shipped: Shipped::default(),
             reminder,
             keeper: None,
             keeps_nothing: false,
@@ -110,13 +118,21 @@ impl Engine {
 
     /// Takes a record in, unless it is out of scope.
     pub fn push(&mut self, record: &Record<'_>) -> Next {
-        if self.admits(record.header) {
-            let mut rest = Rest {
-                scope: &self.scope,
-                trusted: &self.trusted,
-                detector: &mut self.detector,
-                outlet: &mut self.outlet,
-            };
+        let mut rest = Rest {
+            scope: &self.scope,
+            trusted: &self.trusted,
+            detector: &mut self.detector,
+            outlet: &mut self.outlet,
+        };
+        if record.header.has(flag::FRAGMENT) {
+            self.pipeline.note(record, &mut |output| rest.take(output));
+            if let Some(record) = self.shipped.push(record)
+                && self.scope.admits_record(record.header)
+            {
+                self.pipeline
+                    .judge(&record, &mut |output| rest.take(output));
+            }
+        } else if self.scope.admits_record(record.header) {
             self.pipeline.push(record, &mut |output| rest.take(output));
         }
         self.next()
@@ -217,6 +233,8 @@ impl Engine {
             self.detector.finish(&mut |detected| put(outlet, detected));
         }
         let stats = self.pipeline.stats().clone();
+        let fragments = self.shipped.counts();
+        let bad_fragments = self.shipped.bad_checksums();
         let detect = self.detector.stats();
         let written = self.outlet.close();
         // Once all is delivered: what is said to be counted is not counted again.
@@ -227,6 +245,8 @@ impl Engine {
             written,
             kept: kept.unwrap_or_default(),
             keeps_nothing: self.keeps_nothing,
+            fragments,
+            bad_fragments,
             stats,
             had_enough,
         }
@@ -329,6 +349,24 @@ impl Finished {
             }
         }
         lines.push(line);
+        let fragments = &self.fragments;
+        if fragments.fragments > 0 {
+            let mut line = format!(
+                "{} put together to {}",
+                counted(fragments.fragments, "IP fragment"),
+                counted(fragments.reassembled, "packet"),
+            );
+            for (count, what) in [
+                (fragments.given_up, "incomplete"),
+                (fragments.contradicting, "fragments contradicting others"),
+                (self.bad_fragments, "with a wrong checksum"),
+            ] {
+                if count > 0 {
+                    line.push_str(&format!(", {count} {what}"));
+                }
+            }
+            lines.push(line);
+        }
         lines
     }
 

@@ -135,6 +135,27 @@ impl HostFilter {
         filter::finish(s, &mut env, &self.config);
     }
 
+    /// Hands a frame to the filter whose IP packet, which begins at `at`, is a piece of another.
+    pub fn push_fragment(
+        &mut self,
+        frame: &[u8],
+        at: u32,
+        context: &Context,
+        emit: &mut impl FnMut(Record<'_>),
+    ) {
+        self.tables.add(Counter::Packets, 1);
+        let s = &mut *self.scratch;
+        let mut env = HostEnv::<_, true> {
+            tables: &mut self.tables,
+            snippet: &self.config.snippet,
+            frame,
+            emit,
+        };
+        if filter::begin_fragment(s, &mut env, &self.config, frame, at, 0, context) {
+            while filter::fragment_step(s, &mut env) {}
+        }
+    }
+
     /// Hands a connection's framing back to the filter, as the host does for the kernel's.
     pub fn hand_back(&mut self, key: FlowKey, handed: HandBack) {
         // As the kernel's table, it forgets rather than grows.
@@ -294,6 +315,10 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
             }
             None => false,
         }
+    }
+
+    fn fragment_budget(&mut self, _bytes: u32) -> bool {
+        true
     }
 
     fn unsure_budget(&mut self, _bytes: u32) -> bool {

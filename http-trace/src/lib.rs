@@ -3,6 +3,7 @@
 //! # Layout
 //! Each stage imports only from those above it in this list; I/O happens only where it says so.
 //!
+//! - [`fragments`] puts IP packets together that came in pieces.
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`host_filter`] runs the kernel's filter on the host.
 //! - [`flow`] holds connections and puts their bytes in order; [`stats`] is what was counted.
@@ -32,6 +33,7 @@ pub mod engine;
 pub mod enrich;
 pub mod event;
 pub mod flow;
+pub mod fragments;
 pub mod host_filter;
 pub mod http;
 pub mod own;

@@ -200,14 +200,26 @@ impl Pipeline {
         self.shared.now_ns
     }
 
-    /// Takes a record in.
+    /// Takes a record in: [`Pipeline::note`] and [`Pipeline::judge`].
     pub fn push(&mut self, record: &Record<'_>, out: &mut impl FnMut(Output)) {
-        let out: &mut dyn FnMut(Output) = out;
+        self.note(record, out);
+        self.judge(record, out);
+    }
+
+    /// Takes note of a record that came, whose bytes may be for somebody else: its number, its time
+    /// and its length.
+    pub fn note(&mut self, record: &Record<'_>, out: &mut impl FnMut(Output)) {
         let header = record.header;
         self.shared.stats.records += 1;
         self.shared.stats.bytes += record.bytes.len() as u64;
         self.count_attempt(header);
         self.clock(header.time_ns, out);
+    }
+
+    /// Takes in what a record, of which note was taken, says of its connection.
+    pub fn judge(&mut self, record: &Record<'_>, out: &mut impl FnMut(Output)) {
+        let out: &mut dyn FnMut(Output) = out;
+        let header = record.header;
         let (key, direction) = header.key();
         let (id, path, d) = match self.find_alias(&key, direction, header) {
             Some(alias) => alias,

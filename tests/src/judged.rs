@@ -6,13 +6,15 @@ use std::fmt::Debug;
 
 use http_trace::capture::{Frames, Replay, ReplayOptions};
 use http_trace::event::{BodyEnd, HttpEvent, Loss, LossUnit, Missing, Output};
+use http_trace::fragments::shipped::Shipped;
 use http_trace::host_filter::{Faults, HostFilter};
 use http_trace::pipeline::{Emit, Pipeline, PipelineConfig};
 use http_trace::stats::Stats;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
-use http_trace_common::walk;
+use http_trace_common::record::{Record, flag};
+use http_trace_common::walk::{self, Skip};
 
 use crate::generate::NUMBER;
 use crate::pcap::{self, LinkType};
@@ -36,6 +38,7 @@ pub struct Judged {
 /// A judge that keeps its output.
 struct Bench {
     pipeline: Pipeline,
+    shipped: Shipped,
     events: Vec<HttpEvent>,
     losses: Vec<Loss>,
 }
@@ -49,17 +52,25 @@ impl Bench {
         });
         Bench {
             pipeline,
+            shipped: Shipped::default(),
             events: Vec::new(),
             losses: Vec::new(),
         }
     }
 
-    fn push(&mut self, record: http_trace_common::record::Record<'_>) {
+    fn push(&mut self, record: Record<'_>) {
         let (events, losses) = (&mut self.events, &mut self.losses);
-        self.pipeline.push(&record, &mut |output| match output {
+        let mut out = |output| match output {
             Output::Http(event) => events.push(*event),
             Output::Loss(loss) => losses.push(loss),
-        });
+        };
+        if !record.header.has(flag::FRAGMENT) {
+            return self.pipeline.push(&record, &mut out);
+        }
+        self.pipeline.note(&record, &mut out);
+        if let Some(whole) = self.shipped.push(&record) {
+            self.pipeline.judge(&whole, &mut out);
+        }
     }
 
     /// The clock goes on whether or not anything is shipped.
@@ -105,9 +116,7 @@ pub fn filtered(frames: &[Timed], faults: Faults) -> (Judged, HostFilter) {
     filter.set_faults(faults);
     let mut bench = Bench::new();
     for (time_ns, frame) in frames {
-        let Ok(segment) = walk::ethernet(frame.as_slice(), 0) else {
-            continue;
-        };
+        let found = walk::ethernet(frame.as_slice(), 0);
         let wire_len = frame.len() as u32;
         let context = Context {
             time_ns: *time_ns,
@@ -116,8 +125,17 @@ pub fn filtered(frames: &[Timed], faults: Faults) -> (Judged, HostFilter) {
             egress: false,
             hook: http_trace_common::record::Hook::Capture,
         };
-        bench.tick(*time_ns);
-        filter.push(frame, &segment, &context, &mut |record| bench.push(record));
+        match found {
+            Ok(segment) => {
+                bench.tick(*time_ns);
+                filter.push(frame, &segment, &context, &mut |record| bench.push(record));
+            }
+            Err(Skip::Fragment) => {
+                bench.tick(*time_ns);
+                filter.push_fragment(frame, 14, &context, &mut |record| bench.push(record));
+            }
+            Err(_) => continue,
+        }
         for (key, handed) in bench.pipeline.take_hand_backs() {
             filter.hand_back(key, handed);
         }

@@ -4,7 +4,8 @@
 //! - [`scene`]: what two ends say to each other, and the truth about it; [`scenes`] is the table.
 //! - [`generate`]: random scenes.
 //! - [`flood`]: captures that are meant to exhaust the reader.
-//! - [`tcp`], [`mangle`], [`pcap`]: scenes as segments, what a network does to them, and files.
+//! - [`tcp`], [`mangle`], [`pieces`], [`pcap`]: scenes as segments, what a network does to them, and
+//!   files.
 //! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
 //! - [`routed`]: a router that translates addresses, between a client and a server; [`detour`]: a
 //!   second way between two ends, which the tracer does not see.
@@ -36,6 +37,7 @@ pub mod nginx;
 pub mod node;
 pub mod others;
 pub mod pcap;
+pub mod pieces;
 pub mod play;
 pub mod pusher;
 pub mod routed;

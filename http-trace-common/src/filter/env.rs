@@ -109,6 +109,9 @@ pub trait Env {
     fn hand_back(&mut self, key: &FlowKey, into: &mut HandBack) -> bool;
     /// Whether `bytes` more of `Unsure` directions may ship within the budget all flows share.
     fn unsure_budget(&mut self, bytes: u32) -> bool;
+    /// Whether `bytes` more of IP fragments, records' headers included, may ship within the budget
+    /// for them.
+    fn fragment_budget(&mut self, bytes: u32) -> bool;
 }
 
 /// What a hook knows of a segment besides its bytes.

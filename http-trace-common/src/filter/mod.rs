@@ -9,9 +9,12 @@
 //! [`finish`] writes the flow back. The kernel drives `step` with `bpf_loop`, the host with `while`.
 //! Without the framer ([`Env::FRAMES`]) [`raw_step`] takes the place of `step`: at most
 //! [`RAW_STEPS`] of them ship a segment, and [`drop_rest`] counts what a larger one has left.
+//!
+//! Pieces of IP packets go another way: [`begin_fragment`] and [`fragment_step`].
 
 mod admit;
 mod env;
+mod fragment;
 mod known;
 mod state;
 mod steps;
@@ -20,6 +23,7 @@ mod syn;
 pub use admit::ends_request_line;
 pub(crate) use env::View;
 pub use env::{Claim, Context, Env, find_lf};
+pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
 pub use state::{
     BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, met, mode, side_flag,
 };

@@ -10,13 +10,11 @@
 //! - `zstd`: frames of RFC 8878, skippable ones too.
 //! - [`pcap`] and [`pcapng`]: the two formats, a packet at a time.
 //! - [`frames`]: the merge in time order.
-//! - [`fragments`]: IP fragments put together.
 //! - [`lanes`]: the same addresses and ports in two VLANs or tunnels.
 //! - [`link`]: link types by name.
 //! - [`replay`]: frames to records.
 
 pub mod error;
-pub mod fragments;
 pub mod frames;
 pub mod input;
 pub mod lanes;

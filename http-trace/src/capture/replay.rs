@@ -10,10 +10,10 @@ use http_trace_common::record::{Hook, Record, RecordHeader, VERSION, flag};
 use http_trace_common::walk::{self, Encap, Found, LinkType, Segment, Skip, WalkOptions, tcp_flag};
 
 use super::error::{CaptureError, Problem};
-use super::fragments::{FragmentCounts, Fragments, Whole};
 use super::frames::{Frame, Frames};
 use super::lanes::Lanes;
 use super::link;
+use crate::fragments::{FragmentCounts, Fragments, Place, Seen, Whole};
 
 /// The most link types, over all files, that are told of one by one.
 const MAX_REFUSED_LINKS: usize = 1000;
@@ -160,32 +160,26 @@ impl Replay {
         let Some(frame) = self.frames.current() else {
             return false;
         };
-        let mut found = walk::frame(frame.data, frame.wire_len, frame.link, self.options);
-        // A packet put together from fragments may itself be a fragment of a tunnelled one.
-        while let Ok((Found::Fragment(piece), encap)) = &found {
-            let data = match &self.whole {
-                Some(whole) => whole.payload.as_slice(),
-                None => frame.data,
-            };
-            let (from, len) = (piece.data_offset as usize, piece.data_len as usize);
-            let data = data
-                .get(from..)
-                .and_then(|rest| rest.get(..len))
-                .unwrap_or_default();
-            let Some(whole) = self.fragments.add(piece, data, encap) else {
-                return false;
-            };
-            found = walk::resume(
-                &whole.payload,
-                &whole.id,
-                whole.protocol,
-                whole.encap,
-                self.options,
-            );
-            self.whole = Some(whole);
-        }
+        let found = match walk::frame(frame.data, frame.wire_len, frame.link, self.options) {
+            Ok((Found::Segment(segment), encap)) => Ok((segment, encap)),
+            Ok((Found::Fragment(piece), encap)) => {
+                let seen = Seen {
+                    encap: &encap,
+                    time_ns: frame.time_ns,
+                    place: Place::default(),
+                    stream_begins: false,
+                };
+                let walked = self.fragments.walk(&piece, frame.data, &seen, self.options);
+                let Some((whole, found)) = walked else {
+                    return false;
+                };
+                self.whole = Some(whole);
+                found
+            }
+            Err(skip) => Err(skip),
+        };
         match found {
-            Ok((Found::Segment(segment), encap)) => {
+            Ok((segment, encap)) => {
                 let packet = match &self.whole {
                     Some(whole) => whole.payload.as_slice(),
                     None => frame.data,
@@ -209,7 +203,6 @@ impl Replay {
                 }
                 true
             }
-            Ok((Found::Fragment(_), _)) => false,
             Err(skip) => {
                 if let Some(count) = self.counts.skipped.get_mut(skip.index()) {
                     *count += 1;

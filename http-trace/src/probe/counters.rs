@@ -10,6 +10,7 @@ const LOSSES: &[(Counter, LossUnit)] = &[
     (Counter::RingFull, LossUnit::Records),
     (Counter::RingFullBytes, LossUnit::Bytes),
     (Counter::UnsureDroppedBytes, LossUnit::Bytes),
+    (Counter::FragmentDroppedBytes, LossUnit::Bytes),
     (Counter::TableFull, LossUnit::Flows),
     (Counter::ScratchBusy, LossUnit::Records),
     (Counter::LoadFailed, LossUnit::Records),

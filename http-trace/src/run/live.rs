@@ -279,7 +279,8 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
         (Counter::Excluded, "left out by the limits"),
         (Counter::Decapsulated, "of tunnels"),
         (Counter::MalformedPacket, "malformed packets"),
-        (Counter::Fragment, "fragments not read"),
+        (Counter::Fragment, "IP fragments"),
+        (Counter::FragmentDropped, "IP fragments dropped"),
     ] {
         let n = count(counter);
         if n > 0 {

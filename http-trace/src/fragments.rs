@@ -1,11 +1,19 @@
 //! IP fragments put together (RFC 791 §3.2, RFC 815, RFC 8200 §4.5), within fixed bounds.
 //!
-//! The first copy of a byte wins. Packets that do not become whole go when the bounds are reached,
-//! oldest first, and are counted; so are those that could never become whole.
+//! The first copy of a byte wins. Packets that do not become whole go after half a minute, as Linux
+//! has it, or when the bounds are reached, oldest first, and are counted; so are those that could
+//! never become whole.
+//!
+//! [`shipped`] does it for pieces that came from the programs in the kernel.
+
+pub mod shipped;
 
 use std::collections::{HashMap, VecDeque};
 
-use http_trace_common::walk::{Encap, Fragment, FragmentId};
+use http_trace_common::record::RecordHeader;
+use http_trace_common::walk::{
+    self, Encap, Found, Fragment, FragmentId, Segment, Skip, WalkOptions,
+};
 
 /// The most packets in the making.
 const MAX_PACKETS: usize = 4096;
@@ -13,6 +21,8 @@ const MAX_PACKETS: usize = 4096;
 const MAX_BYTES: usize = 16 << 20;
 /// The most pieces of one packet that leave gaps between them.
 const MAX_RANGES: usize = 256;
+/// How long a packet waits for its pieces: Linux's `ipfrag_time`. Identifications come around.
+const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// What became of fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +39,40 @@ pub struct FragmentCounts {
     pub differing_overlaps: u64,
 }
 
+/// Where a piece was seen, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// What it was wrapped in.
+    pub encap: &'a Encap,
+    /// When, ns.
+    pub time_ns: u64,
+    /// Copies that were seen elsewhere are put together by themselves.
+    pub place: Place,
+    /// Whether its segment is known to be the first of its stream.
+    pub stream_begins: bool,
+}
+
+/// A hook at an interface of a network namespace; the same for all of a capture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Place {
+    netns: u32,
+    interface: u32,
+    hook: u8,
+    flags: u16,
+}
+
+impl Place {
+    /// Where a record was taken.
+    pub fn of(header: &RecordHeader) -> Self {
+        Place {
+            netns: header.netns,
+            interface: header.interfaces[0],
+            hook: header.hook,
+            flags: header.flags & http_trace_common::record::flag::EGRESS,
+        }
+    }
+}
+
 /// A packet that became whole.
 #[derive(Debug)]
 pub struct Whole {
@@ -38,6 +82,8 @@ pub struct Whole {
     pub protocol: u8,
     /// What that piece was wrapped in.
     pub encap: Encap,
+    /// Whether one of its pieces was known to begin a stream.
+    pub stream_begins: bool,
     /// The payload.
     pub payload: Vec<u8>,
 }
@@ -50,12 +96,15 @@ struct Pieces {
     /// Length of the payload, once the last piece is there.
     total: Option<u32>,
     first: Option<(u8, Encap)>,
+    stream_begins: bool,
+    /// When its first piece came.
+    since_ns: u64,
     /// Tells a packet from a later one with the same name in `order`.
     serial: u64,
 }
 
 /// Names a packet in the making: equal ids in different VLANs or tunnels are different packets.
-type Name = (FragmentId, Encap);
+type Name = (FragmentId, Encap, Place);
 
 /// Packets in the making.
 #[derive(Debug, Default)]
@@ -68,11 +117,50 @@ pub struct Fragments {
 }
 
 impl Fragments {
+    /// Adds a piece found in `bytes`; what is in the packet, if that made it whole. A packet in a
+    /// tunnel may itself be a piece of one.
+    pub fn walk(
+        &mut self,
+        piece: &Fragment,
+        bytes: &[u8],
+        seen: &Seen<'_>,
+        options: WalkOptions,
+    ) -> Option<(Whole, Result<(Segment, Encap), Skip>)> {
+        let mut whole = self.add(piece, data(piece, bytes), seen)?;
+        loop {
+            let found = walk::resume(
+                &whole.payload,
+                &whole.id,
+                whole.protocol,
+                whole.encap,
+                options,
+            );
+            match found {
+                Ok((Found::Segment(segment), encap)) => return Some((whole, Ok((segment, encap)))),
+                Err(skip) => return Some((whole, Err(skip))),
+                Ok((Found::Fragment(piece), encap)) => {
+                    let seen = Seen {
+                        encap: &encap,
+                        ..*seen
+                    };
+                    whole = self.add(&piece, data(&piece, &whole.payload), &seen)?;
+                }
+            }
+        }
+    }
+
     /// Adds a piece with its bytes; the packet, if that made it whole.
-    pub fn add(&mut self, piece: &Fragment, data: &[u8], encap: &Encap) -> Option<Whole> {
+    pub fn add(&mut self, piece: &Fragment, data: &[u8], seen: &Seen<'_>) -> Option<Whole> {
         self.counts.fragments += 1;
-        let name = (piece.id, *encap);
+        let name = (piece.id, *seen.encap, seen.place);
         let (from, to) = (piece.offset, piece.offset.checked_add(data.len() as u32)?);
+        if let Some(packet) = self.packets.get(&name)
+            && seen.time_ns.saturating_sub(packet.since_ns) > PATIENCE_NS
+        {
+            self.bytes -= packet.payload.len();
+            self.packets.remove(&name);
+            self.counts.given_up += 1;
+        }
         if !self.packets.contains_key(&name) {
             self.make_room();
             self.serial += 1;
@@ -81,10 +169,12 @@ impl Fragments {
         let serial = self.serial;
         let packet = self.packets.entry(name).or_insert_with(|| Pieces {
             serial,
+            since_ns: seen.time_ns,
             ..Pieces::default()
         });
+        packet.stream_begins |= seen.stream_begins;
         let had = packet.payload.len();
-        match packet.add(piece, data, from, to, encap) {
+        match packet.add(piece, data, from, to, seen.encap) {
             Added::Yes { differing } => self.counts.differing_overlaps += u64::from(differing),
             Added::Contradicts => self.counts.contradicting += 1,
         }
@@ -101,6 +191,7 @@ impl Fragments {
             id: piece.id,
             protocol,
             encap,
+            stream_begins: packet.stream_begins,
             payload: packet.payload,
         })
     }
@@ -147,6 +238,13 @@ impl Fragments {
         }
         false
     }
+}
+
+/// The bytes of a piece that was found in `bytes`.
+fn data<'a>(piece: &Fragment, bytes: &'a [u8]) -> &'a [u8] {
+    let (from, len) = (piece.data_offset as usize, piece.data_len as usize);
+    let rest = bytes.get(from..).unwrap_or_default();
+    rest.get(..len).unwrap_or_default()
 }
 
 enum Added {

@@ -1,0 +1,213 @@
+//! Pieces of IP packets: what TCP segment they are of is known only when all of them are there, so
+//! they ship as they are, within a budget of their own, and the host puts them together.
+//!
+//! To the flow such a segment is a hole: where that is not provably body the direction becomes
+//! `Unsure`, as after any other, until the host hands its framing back.
+
+use bytemuck::Zeroable;
+
+use super::admit::{First, first_bytes};
+use super::{Claim, Context, Continue, Env, Flow, Scratch, followed, new_framer, side};
+use crate::{
+    config::{FilterConfig, decap},
+    counter::Counter,
+    flow::Words,
+    framer::RequestQueue,
+    record::{self, HEADER_LEN, flag},
+    walk::{self, PacketBytes, Piece, ip_proto},
+};
+
+/// Calls of [`fragment_step`] that ship a piece of 64 KiB.
+pub const FRAGMENT_STEPS: u32 = 64 / (super::BLOCK_BYTES >> 10);
+
+/// Looks at the piece in the IP packet that begins at `at` of a frame. `true` when
+/// [`fragment_step`] is to be called until it says `false`.
+#[inline(always)]
+pub fn begin_fragment<E: Env>(
+    s: &mut Scratch,
+    env: &mut E,
+    config: &FilterConfig,
+    frame: &(impl PacketBytes + ?Sized),
+    at: u32,
+    netns: u32,
+    context: &Context,
+) -> Continue {
+    let piece = match walk::piece(frame, at) {
+        Ok(piece) => piece,
+        Err(skip) => {
+            env.count(skip.counter(), 1);
+            return false;
+        }
+    };
+    if !may_hold_tcp(piece.protocol, config.decap) {
+        env.count(Counter::NotTcp, 1);
+        return false;
+    }
+    s.record_flags = u32::from(flag::FILTERED | flag::UNFILTERED | flag::FRAGMENT);
+    if context.egress {
+        s.record_flags |= u32::from(flag::EGRESS);
+    }
+    s.payload_offset = piece.data_offset;
+    s.end = piece.data_len;
+    s.at = 0;
+    let known = piece.offset == 0 && piece.protocol == ip_proto::TCP;
+    if known && !first_of_segment(s, env, config, frame, &piece, netns, context) {
+        return false;
+    }
+    let blocks = (s.end >> 12) + 1;
+    if !env.fragment_budget(s.end + blocks * HEADER_LEN as u32) {
+        env.count(Counter::FragmentDropped, 1);
+        env.count(Counter::FragmentDroppedBytes, s.end);
+        return false;
+    }
+    env.count(Counter::Fragment, 1);
+    fill_header(s, &piece, netns, context);
+    true
+}
+
+/// Ships a block of the piece; whether there is more of it.
+#[inline(always)]
+pub fn fragment_step<E: Env>(s: &mut Scratch, env: &mut E) -> Continue {
+    let left = s.end.saturating_sub(s.at);
+    let block = super::BLOCK_BYTES;
+    let len = if left < block { left } else { block };
+    if len == 0 {
+        return false;
+    }
+    let len = E::mask(len - 1, block - 1) + 1;
+    let offset = s.payload_offset.wrapping_add(s.at);
+    if !env.load(&mut s.block, offset, len) {
+        env.count(Counter::LoadFailed, 1);
+        return false;
+    }
+    let (place, last) = (s.frame_from.wrapping_add(s.at), len == left);
+    let header = &mut s.block.header;
+    header.skip_from = place;
+    header.skip_to = place.wrapping_add(len);
+    header.len = len;
+    header.ack = s.ack | if last { 0 } else { MORE };
+    env.emit(&mut s.block);
+    s.at = s.at.wrapping_add(len);
+    !last
+}
+
+/// In [`record::RecordHeader::ack`]: pieces follow.
+const MORE: u32 = 1 << 8;
+
+/// Whether such a payload is TCP, may turn out to be, or is what a tunnel that is looked into has.
+#[inline(always)]
+fn may_hold_tcp(protocol: u8, which: u32) -> bool {
+    match protocol {
+        ip_proto::TCP
+        | ip_proto::HOP_BY_HOP
+        | ip_proto::ROUTING
+        | ip_proto::DESTINATION
+        | ip_proto::AH => true,
+        ip_proto::UDP => which & decap::VXLAN != 0,
+        ip_proto::IPIP | ip_proto::IPV6 => which & decap::IPIP != 0,
+        _ => false,
+    }
+}
+
+/// The packet's first piece, with the TCP header: whose segment it is, and what it means to that
+/// connection. `false` when it does not ship.
+#[inline(always)]
+fn first_of_segment<E: Env>(
+    s: &mut Scratch,
+    env: &mut E,
+    config: &FilterConfig,
+    frame: &(impl PacketBytes + ?Sized),
+    piece: &Piece,
+    netns: u32,
+    context: &Context,
+) -> bool {
+    let Ok(segment) = walk::first_piece(frame, piece, netns) else {
+        return true;
+    };
+    if !followed(config, &segment.key) {
+        env.count(Counter::Excluded, 1);
+        return false;
+    }
+    s.key = bytemuck::cast(bytemuck::cast::<_, [u64; 5]>(segment.key));
+    s.direction = segment.direction as u32;
+    env.syn(&s.key, &mut s.syn);
+    let at_start = s.syn.begins(segment.direction, segment.payload_seq());
+    if at_start {
+        s.record_flags |= u32::from(flag::STREAM_BEGINS);
+    }
+    match env.claim(&s.key, &mut s.flow) {
+        Claim::Held => {
+            if side(s).framer.is_response() != Some(true) {
+                // A request that is not seen here may be one that changes what its answer's length
+                // means (HEAD, CONNECT).
+                s.flow.queue.set_unknown();
+            }
+        }
+        Claim::Refused => return true,
+        Claim::Missing => {
+            let (offset, end) = (s.payload_offset, s.end);
+            s.payload_offset = segment.payload_offset;
+            s.end = segment.payload_len;
+            let first = first_bytes(s, env);
+            s.payload_offset = offset;
+            s.end = end;
+            let begins = match first {
+                First::Status | First::Request => true,
+                First::Prefix => at_start,
+                _ => false,
+            };
+            if !begins {
+                env.count(Counter::NotHttp, 1);
+                return false;
+            }
+            if env.is_own(&s.key) {
+                env.count(Counter::OwnTraffic, 1);
+                return false;
+            }
+            // Followed from here on, though nobody here knows where either side stands: the rest of
+            // the message may come in whole packets.
+            s.flow = Flow::zeroed();
+            s.flow.queue = RequestQueue::unknown();
+            s.flow.generation = (context.time_ns >> 16) as u32;
+            s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
+            s.flow.interfaces = [context.interface, 0, 0, 0];
+            s.flow.sides[0].framer = new_framer::<E>();
+            s.flow.sides[1].framer = new_framer::<E>();
+            match env.insert(&s.key, &mut s.flow) {
+                Claim::Held => env.count(Counter::FlowsAdmitted, 1),
+                Claim::Refused => return true,
+                Claim::Missing => {
+                    env.count(Counter::TableFull, 1);
+                    return true;
+                }
+            }
+        }
+    }
+    env.release(&s.key, &s.flow, false);
+    true
+}
+
+/// The fields of the records' headers that are the same for all of the piece.
+#[inline(always)]
+fn fill_header(s: &mut Scratch, piece: &Piece, netns: u32, context: &Context) {
+    s.frame_from = piece.offset;
+    s.ack = u32::from(piece.protocol) | piece.more << 8 | piece.v6 << 9;
+    let header = &mut s.block.header;
+    header.time_ns = context.time_ns;
+    header.src = bytemuck::cast::<Words, _>(piece.src);
+    header.dst = bytemuck::cast::<Words, _>(piece.dst);
+    header.netns = netns;
+    header.generation = 0;
+    header.seq = piece.identification;
+    header.wire_len = context.wire_len;
+    header.src_port = 0;
+    header.dst_port = 0;
+    header.flags = s.record_flags as u16;
+    header.retransmissions = 0;
+    header.version = record::VERSION;
+    header.hook = context.hook as u8;
+    header.interfaces[0] = context.interface;
+    header.interfaces[1] = 0;
+    header.interfaces[2] = 0;
+    header.interfaces[3] = 0;
+}

@@ -1,0 +1,53 @@
+//! IP packets cut into pieces, as a router with a small MTU does (RFC 791 §3.2), or a sender of IPv6
+//! (RFC 8200 §4.5).
+
+/// The pieces of the IP packet in an Ethernet frame without tags, of at most `mtu` bytes each, in
+/// order; the frame itself when it is small enough. `identification` names the packet.
+pub fn pieces(frame: &[u8], mtu: usize, identification: u16) -> Vec<Vec<u8>> {
+    let packet = &frame[14..];
+    if packet.len() <= mtu {
+        return vec![frame.to_vec()];
+    }
+    let v6 = packet[0] >> 4 == 6;
+    let header_len = if v6 {
+        40
+    } else {
+        usize::from(packet[0] & 15) * 4
+    };
+    let (header, payload) = packet.split_at(header_len);
+    let room = (mtu - header_len - if v6 { 8 } else { 0 }) / 8 * 8;
+    let mut all = Vec::new();
+    for (i, data) in payload.chunks(room).enumerate() {
+        let offset = u16::try_from(i * room).expect("a packet");
+        let more = usize::from(offset) + data.len() < payload.len();
+        let mut piece = frame[..14].to_vec();
+        if v6 {
+            let length = u16::try_from(8 + data.len()).expect("a packet");
+            piece.extend(header);
+            piece[18..20].copy_from_slice(&length.to_be_bytes());
+            piece[20] = 44;
+            piece.extend([header[6], 0]);
+            piece.extend((offset | u16::from(more)).to_be_bytes());
+            piece.extend([0, 1]);
+            piece.extend(identification.to_be_bytes());
+        } else {
+            let length = u16::try_from(header_len + data.len()).expect("a packet");
+            piece.extend(header);
+            piece[16..18].copy_from_slice(&length.to_be_bytes());
+            piece[18..20].copy_from_slice(&identification.to_be_bytes());
+            let field = offset / 8 | if more { 0x2000 } else { 0 };
+            piece[20..22].copy_from_slice(&field.to_be_bytes());
+            piece[24..26].copy_from_slice(&[0, 0]);
+            let sum = piece[14..14 + header_len]
+                .chunks(2)
+                .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+                .sum::<u32>();
+            let folded = (sum & 0xffff) + (sum >> 16);
+            let sum = !((folded & 0xffff) + (folded >> 16)) as u16;
+            piece[24..26].copy_from_slice(&sum.to_be_bytes());
+        }
+        piece.extend(data);
+        all.push(piece);
+    }
+    all
+}
