@@ -6,6 +6,7 @@
 //! cargo xtask bench detect
 //! cargo xtask bench detect -- FOLDER     # also the rules of a folder alone
 //! cargo xtask bench detect -- --each     # also each built-in detection's share
+//! cargo xtask bench detect -- --longest  # only the longest times: of an event, and of keeping state
 //! cargo xtask bench detect -- --case=5,10 # 5 % errors, 10 clients, no clock: for a profiler
 //! ```
 
@@ -156,6 +157,10 @@ fn main() -> Result<()> {
             case.one(&mut |work| work());
         }
         println!("{TURN} events, {:?}", case.detector.stats());
+        return Ok(());
+    }
+    if args.iter().any(|arg| arg == "--longest") {
+        longest();
         return Ok(());
     }
     println!(

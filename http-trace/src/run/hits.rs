@@ -232,14 +232,16 @@ fn row(mut name: String, tally: &Tally, days: &[u32]) -> Vec<String> {
     cells
 }
 
-/// `10.1.2.3`, and what is no client with its field: `url.path=/login`.
+/// `10.1.2.3 /login`; what does not say itself what it is comes with its field: `s-ip=10.9.9.9`.
 fn entity(values: &[(Field, Vec<u8>)]) -> String {
     let mut text = String::new();
     for (field, value) in values {
         if !text.is_empty() {
             text.push(' ');
         }
-        if *field != Field::ClientIp {
+        // A host may be an address too.
+        let plain = matches!(field, Field::ClientIp | Field::Path | Field::PathTemplate);
+        if !plain {
             text.push_str(&field.name());
             text.push('=');
         }
