@@ -174,6 +174,10 @@ impl Taken {
     /// # Errors
     /// What the file system says.
     pub fn replace<'a>(&mut self, content: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        if self.lock.is_none() && fs::symlink_metadata(&self.path).is_ok() {
+            // It was not there when this run began.
+            return Err(io::Error::other(Unusable::InUse));
+        }
         let beside = self.beside();
         let file = create(&beside)?;
         // Whoever finds it under its name finds it taken.
@@ -281,6 +285,21 @@ mod tests {
         drop(taken);
         let left = fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(left, 1, "nothing else is left");
+    }
+
+    #[test]
+    fn of_two_that_begin_without_a_file_one_keeps_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state");
+        let take = || Taken::take(&path).0.expect("taken");
+        let (mut one, mut two) = (take(), take());
+        put(&mut one, b"one");
+        let why = two.replace([&b"two"[..]].into_iter());
+        let why = why.expect_err("it is there").to_string();
+        assert!(why.contains("another http-trace"), "{why}");
+        put(&mut one, b"one again");
+        let read = read(&path).expect("read");
+        assert_eq!(read.as_deref(), Some(&b"one again"[..]));
     }
 
     #[test]
