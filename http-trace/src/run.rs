@@ -10,6 +10,8 @@ use crate::detect::diagnose::Fault;
 use crate::detect::rule::RuleSet;
 use crate::detect::{Restored, builtin, load, parse};
 use crate::engine::Engine;
+use crate::own::OwnSockets;
+use crate::sink::writer::WhenFull;
 use crate::state::Keeper;
 use crate::state::file::Taken;
 use crate::summary::counted;
@@ -167,6 +169,20 @@ fn upkeep(config: &Config, engine: &mut Engine, stop: &Stop) {
     reload_if_asked(config, engine, stop);
     if let Some(line) = engine.keep_state() {
         say(&line);
+    }
+}
+
+/// What a run's records go through, with the state that `--state` kept.
+fn open(config: &Config, when_full: WhenFull, own: &OwnSockets) -> Result<Engine, Ended> {
+    match Engine::open(config, rule_set(config), when_full, own) {
+        Ok(mut engine) => {
+            restore(config, &mut engine);
+            Ok(engine)
+        }
+        Err(error) => {
+            say(&error.to_string());
+            Err(Ended::CannotStart)
+        }
     }
 }
 

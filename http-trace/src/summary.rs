@@ -220,7 +220,7 @@ mod tests {
             [
                 "2 responses (4xx 2), 1 informational head; 0 events written",
                 "lost: 3 records (ring_full)",
-                super::RING_FULL,
+                RING_FULL,
             ]
         );
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::netns::{Namespace, Pair, address, run};
+use crate::netns::{Namespace, Pair, address};
 use crate::routed::nft;
 
 /// The mark of packets that take it (`meta mark set` in a chain of type `route`).
@@ -13,11 +13,7 @@ pub const MARK: u32 = 77;
 
 /// Adds the link `veth1` and the rule that leads marked packets over it.
 pub fn add(pair: &Pair) -> Result<()> {
-    let (client, server) = (pair.client.name(), pair.server.name());
-    let mut link = Command::new("ip");
-    link.args(["link", "add", "name", "veth1", "netns", client]);
-    link.args(["type", "veth", "peer", "name", "veth1", "netns", server]);
-    run(&mut link)?;
+    pair.client.link("veth1", &pair.server, "veth1", 1500)?;
     for namespace in [&pair.client, &pair.server] {
         namespace.ip("link set veth1 up")?;
         namespace.ip("route add 10.77.0.0/24 dev veth1 table 77")?;

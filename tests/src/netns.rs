@@ -49,6 +49,19 @@ impl Namespace {
             .args(arguments.split_whitespace()))
     }
 
+    /// Joins it to another namespace by a veth pair with these names and this MTU; both ends are
+    /// down and without an address.
+    pub fn link(&self, name: &str, other: &Namespace, name_there: &str, mtu: u32) -> Result<()> {
+        let (there, mtu) = (other.name(), mtu.to_string());
+        let mut command = Command::new("ip");
+        command.args([
+            "link", "add", "name", name, "mtu", &mtu, "netns", &self.name,
+        ]);
+        command.args(["type", "veth", "peer", "name", name_there, "mtu", &mtu]);
+        run(command.args(["netns", there]))?;
+        Ok(())
+    }
+
     /// Runs a command in this namespace to its end; an error when it fails.
     pub fn run(&self, command: &mut Command) -> Result<Output> {
         self.enter(|| run(command))?
@@ -172,26 +185,7 @@ impl Pair {
             client: Namespace::new("client")?,
             server: Namespace::new("server")?,
         };
-        let (client, server) = (pair.client.name(), pair.server.name());
-        run(Command::new("ip").args([
-            "link",
-            "add",
-            "name",
-            "veth0",
-            "mtu",
-            &mtu.to_string(),
-            "netns",
-            client,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "veth0",
-            "mtu",
-            &mtu.to_string(),
-            "netns",
-            server,
-        ]))?;
+        pair.client.link("veth0", &pair.server, "veth0", mtu)?;
         pair.address(
             &pair.client,
             "veth0",

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::need::program;
-use crate::netns::{Namespace, run};
+use crate::netns::Namespace;
 
 /// Port at which the router is asked, and which leads to [`SERVED`].
 pub const ASKED: u16 = 18_080;
@@ -40,21 +40,7 @@ impl Routed {
             server: Namespace::new("server")?,
         };
         for (end, name) in [(&net.client, "wan"), (&net.server, "lan")] {
-            run(Command::new("ip").args([
-                "link",
-                "add",
-                "name",
-                "eth0",
-                "netns",
-                end.name(),
-                "type",
-                "veth",
-                "peer",
-                "name",
-                name,
-                "netns",
-                net.router.name(),
-            ]))?;
+            end.link("eth0", &net.router, name, 1500)?;
         }
         for (namespace, commands) in [
             (

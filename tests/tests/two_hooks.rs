@@ -9,7 +9,7 @@ use std::time::Duration;
 use http_trace_tests::agent::Agent;
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing, server_v4};
 use http_trace_tests::needs;
-use http_trace_tests::netns::{Namespace, Pair, run};
+use http_trace_tests::netns::{Namespace, Pair};
 use http_trace_tests::nginx::Nginx;
 
 /// Connections of a run, by four clients at once, with two requests each.
@@ -103,22 +103,7 @@ fn at_tc_on_both_sides_of_a_router() {
     let name = |label| Namespace::new(label).expect("a namespace");
     let (client, router, server) = (name("client"), name("router"), name("server"));
     for (end, side, net) in [(&client, "left", 1), (&server, "right", 2)] {
-        run(Command::new("ip").args([
-            "link",
-            "add",
-            "name",
-            "eth0",
-            "netns",
-            end.name(),
-            "type",
-            "veth",
-            "peer",
-            "name",
-            side,
-            "netns",
-            router.name(),
-        ]))
-        .expect("a veth pair");
+        end.link("eth0", &router, side, 1500).expect("a veth pair");
         for (namespace, command) in [
             (end, format!("address add 10.78.{net}.2/24 dev eth0")),
             (end, "link set eth0 up".into()),

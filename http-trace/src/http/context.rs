@@ -110,6 +110,12 @@ impl Interfaces {
             .or_insert_with(|| format!("if{index}").into())
             .clone()
     }
+
+    /// The names of those indexes that are not 0.
+    pub fn names(&mut self, indexes: [u32; 4]) -> Vec<Arc<str>> {
+        let known = indexes.into_iter().filter(|&index| index != 0);
+        known.map(|index| self.name(index)).collect()
+    }
 }
 
 /// A set of ports.

@@ -95,12 +95,7 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     }
     event.flags = flag_names(exchange.flags | response.flags, oddities);
     event.retransmissions = response.copies;
-    let indexes = response.interfaces;
-    event.interfaces = indexes
-        .into_iter()
-        .filter(|&index| index != 0)
-        .map(|index| cx.interfaces.name(index))
-        .collect();
+    event.interfaces = cx.interfaces.names(response.interfaces);
     event.request = exchange.request.map(|request| request.head);
     event.informational = heads(exchange.informational);
     event.body_snippet = response.snippet.decoded(&response.head.headers);
@@ -152,12 +147,7 @@ pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut excha
     // What the client asked for is the final response.
     event.missing.push(Missing::End);
     cx.stats.incomplete += 1;
-    let indexes = origin.interfaces;
-    event.interfaces = indexes
-        .into_iter()
-        .filter(|&index| index != 0)
-        .map(|index| cx.interfaces.name(index))
-        .collect();
+    event.interfaces = cx.interfaces.names(origin.interfaces);
     event.request = exchange.request.map(|request| request.head);
     event.informational = heads(exchange.informational);
     event.response = Some(head);

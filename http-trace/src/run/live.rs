@@ -51,9 +51,9 @@ fn cannot_start(why: &str) -> Ended {
 
 async fn trace(config: &Config, stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let mut engine = match Engine::open(config, super::rule_set(config), WhenFull::Drop, &own) {
+    let mut engine = match super::open(config, WhenFull::Drop, &own) {
         Ok(engine) => engine,
-        Err(error) => return cannot_start(&error.to_string()),
+        Err(ended) => return ended,
     };
     // Held until the end.
     let excluded: Result<Vec<Excluded>, _> = config
@@ -61,7 +61,6 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         .iter()
         .map(|endpoint| own.exclude(*endpoint))
         .collect();
-    super::restore(config, &mut engine);
     let _excluded = match excluded {
         Ok(excluded) => excluded,
         Err(error) => return cannot_start(&error.to_string()),

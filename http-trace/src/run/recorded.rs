@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use super::{Ended, Stop, finish, say, started};
 use crate::config::Config;
-use crate::engine::Engine;
 use crate::own::OwnSockets;
 use crate::recorded::{Error, Recorded};
 use crate::sink::outlet::Next;
@@ -20,14 +19,10 @@ const TOLD_LINES: u64 = 10;
 /// Reads `paths` one after the other, or standard input when there are none or for `-`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let mut engine = match Engine::open(config, super::rule_set(config), WhenFull::Wait, &own) {
+    let mut engine = match super::open(config, WhenFull::Wait, &own) {
         Ok(engine) => engine,
-        Err(error) => {
-            say(&error.to_string());
-            return Ended::CannotStart;
-        }
+        Err(ended) => return ended,
     };
-    super::restore(config, &mut engine);
     let standard_input = [PathBuf::from("-")];
     let paths = if paths.is_empty() {
         &standard_input[..]

@@ -54,14 +54,10 @@ struct Told {
 /// Reads captures until their end, until enough is written, or until `stop`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let mut engine = match Engine::open(config, super::rule_set(config), WhenFull::Wait, &own) {
+    let engine = match super::open(config, WhenFull::Wait, &own) {
         Ok(engine) => engine,
-        Err(error) => {
-            say(&error.to_string());
-            return Ended::CannotStart;
-        }
+        Err(ended) => return ended,
     };
-    super::restore(config, &mut engine);
     let files: Vec<String> = paths
         .iter()
         .take(3)
