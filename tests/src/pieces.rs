@@ -4,11 +4,14 @@
 /// The pieces of the IP packet in an Ethernet frame without tags, of at most `mtu` bytes each, in
 /// order; the frame itself when it is small enough. `identification` names the packet.
 pub fn pieces(frame: &[u8], mtu: usize, identification: u16) -> Vec<Vec<u8>> {
-    let packet = &frame[14..];
+    let v6 = frame[14] >> 4 == 6;
+    // Without what fills a frame up, or checks it.
+    let length = |at: usize| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+    let packet_len = if v6 { 40 + length(18) } else { length(16) };
+    let packet = &frame[14..frame.len().min(14 + packet_len)];
     if packet.len() <= mtu {
         return vec![frame.to_vec()];
     }
-    let v6 = packet[0] >> 4 == 6;
     let header_len = if v6 {
         40
     } else {
@@ -35,7 +38,7 @@ pub fn pieces(frame: &[u8], mtu: usize, identification: u16) -> Vec<Vec<u8>> {
             piece.extend(header);
             piece[16..18].copy_from_slice(&length.to_be_bytes());
             piece[18..20].copy_from_slice(&identification.to_be_bytes());
-            let field = offset / 8 | if more { 0x2000 } else { 0 };
+            let field = (offset / 8) | if more { 0x2000 } else { 0 };
             piece[20..22].copy_from_slice(&field.to_be_bytes());
             piece[24..26].copy_from_slice(&[0, 0]);
             let sum = piece[14..14 + header_len]

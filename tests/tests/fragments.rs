@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use http_trace::capture::Frames;
 use http_trace::host_filter::{Faults, HostFilter};
 use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
@@ -12,12 +13,11 @@ use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, flag};
-use http_trace_common::walk::{self, Skip};
+use http_trace_common::walk::{self, Found, LinkType, Skip, WalkOptions};
 use http_trace_tests::agent::Agent;
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
 use http_trace_tests::client::{curl, wrk};
-use http_trace_tests::essence;
-use http_trace_tests::judged::{Timed, filtered, frames, is_truth};
+use http_trace_tests::judged::{Judged, Timed, filtered, frames, is_truth, responses};
 use http_trace_tests::need::{self, skipped};
 use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, run};
@@ -26,6 +26,7 @@ use http_trace_tests::pieces::pieces;
 use http_trace_tests::scene::Scene;
 use http_trace_tests::scenes;
 use http_trace_tests::tcp::{Layout, Path, segments};
+use http_trace_tests::{essence, public_captures};
 
 /// A scene's frames, packets of more than `mtu` bytes in pieces; of every other packet the last piece
 /// comes first, as Linux once sent them, and every third packet comes twice.
@@ -79,6 +80,116 @@ fn every_scene_in_pieces_is_judged_by_its_truth() {
         .collect();
     assert!(wrong.is_empty(), "{}: {}", wrong.len(), shown.join("\n\n"));
     assert!(cut_up > 1000, "{cut_up} pieces are no test");
+}
+
+/// Frames of a capture on Ethernet; none where there are others.
+fn captured(capture: &std::path::Path) -> Vec<Timed> {
+    let mut frames = Frames::open(&[capture.to_owned()]);
+    let mut all = Vec::new();
+    while let Some(frame) = frames.next_frame() {
+        if frame.link != LinkType::ETHERNET || frame.data.len() as u32 != frame.wire_len {
+            return Vec::new();
+        }
+        all.push((frame.time_ns, frame.data.to_vec()));
+    }
+    all
+}
+
+/// Whether a frame is a whole packet of TCP directly on Ethernet, as it left its sender.
+fn is_whole(frame: &[u8]) -> bool {
+    let options = WalkOptions {
+        verify_checksums: true,
+    };
+    let found = walk::frame(frame, frame.len() as u32, LinkType::ETHERNET, options);
+    let plain = matches!(found, Ok((Found::Segment(_), encap)) if encap.is_empty());
+    let direct = match frame.get(12..24) {
+        Some([8, 0, rest @ ..]) => rest.get(9) == Some(&6),
+        Some([0x86, 0xdd, rest @ ..]) => rest.get(6) == Some(&6),
+        _ => false,
+    };
+    // What a small frame is filled up with is not of the packet.
+    plain && direct && frame.len() > 100
+}
+
+/// What is told of each response, in an order of its own: which of two connections ends first is
+/// another matter in pieces. What is told of the end of one that has none in the capture is, too.
+fn told(judged: &Judged) -> Vec<String> {
+    let mut all: Vec<_> = responses(judged)
+        .into_iter()
+        .map(|event| {
+            let heads: Vec<_> = event
+                .informational
+                .iter()
+                .chain(&event.response)
+                .map(|head| (head.status, &head.reason, &head.headers))
+                .collect();
+            let body = event.complete.then_some((event.body_end, event.body_bytes));
+            let ends = (event.client, event.server);
+            format!(
+                "{ends:?} {} {:?} {heads:?} {body:?}",
+                event.ordinal, event.request
+            )
+        })
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// Captures, and what becomes of them in pieces of `mtu` bytes.
+fn check_captures(folder: &std::path::Path, mtu: usize, least: u64) {
+    let mut captures: Vec<_> = std::fs::read_dir(folder)
+        .expect("captures")
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .filter(|path| path.is_file())
+        .collect();
+    captures.sort();
+    let (mut cut_up, mut wrong) = (0, Vec::new());
+    for capture in captures {
+        let whole = captured(&capture);
+        let mut cut = Vec::new();
+        for (i, (time, frame)) in whole.iter().enumerate() {
+            if is_whole(frame) {
+                let all = pieces(frame, mtu, i as u16);
+                cut.extend(all.into_iter().map(|piece| (*time, piece)));
+            } else {
+                cut.push((*time, frame.clone()));
+            }
+        }
+        let (expected, _) = filtered(&whole, Faults::default());
+        let (got, filter) = filtered(&cut, Faults::default());
+        cut_up += filter.counter(Counter::Fragment);
+        let (expected, got) = (told(&expected), told(&got));
+        for (expected, got) in expected.iter().zip(&got) {
+            if expected != got {
+                wrong.push(format!(
+                    "{}: {got} instead of {expected}",
+                    capture.display()
+                ));
+            }
+        }
+        if expected.len() != got.len() {
+            let (a, b) = (expected.len(), got.len());
+            wrong.push(format!("{}: {b} events instead of {a}", capture.display()));
+        }
+    }
+    println!("{cut_up} pieces");
+    let shown: Vec<_> = wrong
+        .iter()
+        .map(|w| w.chars().take(3000).collect::<String>())
+        .collect();
+    assert!(wrong.is_empty(), "{}: {}", wrong.len(), shown.join("\n\n"));
+    assert!(cut_up >= least, "{cut_up} pieces");
+}
+
+#[test]
+fn the_public_corpus_in_pieces() {
+    let Some(captures) = public_captures() else {
+        return skipped(
+            "the public corpus",
+            "fragments::the_public_corpus_in_pieces",
+        );
+    };
+    check_captures(&captures, 576, 10_000);
 }
 
 #[test]
