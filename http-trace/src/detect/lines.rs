@@ -21,6 +21,8 @@ pub struct Lines {
     names: Vec<Name>,
     /// Names by length and first letter.
     buckets: Vec<Vec<usize>>,
+    /// The lengths of names, a bit each; longer than 63 is 63.
+    lengths: u64,
     /// Detections that a line here may stand for.
     pub mask: Bits,
 }
@@ -61,6 +63,7 @@ impl Lines {
         let mut lines = Lines {
             names: Vec::new(),
             buckets: vec![Vec::new(); BUCKETS],
+            lengths: 0,
             mask: zero(),
         };
         for (name, present, literals) in names {
@@ -69,6 +72,7 @@ impl Lines {
                 merge(&mut lines.mask, &literals.mask);
             }
             lines.buckets[bucket(name.as_bytes())].push(lines.names.len());
+            lines.lengths |= 1 << name.len().min(63);
             lines.names.push(Name {
                 name,
                 present,
@@ -81,6 +85,9 @@ impl Lines {
     /// Adds the detections that the lines of a head stand for.
     pub fn search(&mut self, headers: &Headers, found: &mut Bits) {
         for line in &headers.0 {
+            if self.lengths >> line.name.len().min(63) & 1 == 0 {
+                continue;
+            }
             for at in &self.buckets[bucket(&line.name)] {
                 let Some(name) = self.names.get_mut(*at) else {
                     continue;

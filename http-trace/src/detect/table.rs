@@ -132,6 +132,17 @@ impl Key {
     }
 }
 
+/// A key that no correlation has.
+const NO_KEY: Key = Key {
+    correlation: u16::MAX,
+    hash: 0,
+};
+
+/// Where a key is among those used lately.
+const fn recent_at(key: Key) -> usize {
+    (key.hash as usize).wrapping_add((key.correlation as usize).wrapping_mul(37)) % RECENT
+}
+
 const fn shard_of(hash: u64) -> usize {
     (hash >> 44) as usize % SHARDS
 }
@@ -176,7 +187,17 @@ pub struct Table {
     turnover: Turnover,
     /// Next slot to be looked at by [`Table::sweep`].
     cursor: u32,
+    /// Keys used lately and their slots, each where its hash says: a few clients make most events.
+    recent: Box<[Recent; RECENT]>,
 }
+
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    key: Key,
+    at: u32,
+}
+
+const RECENT: usize = 512;
 
 impl Table {
     /// An empty table that takes at most about `most_bytes`.
@@ -196,6 +217,12 @@ impl Table {
             seen: Vec::with_capacity(16),
             turnover: Turnover::default(),
             cursor: 0,
+            recent: Box::new(
+                [Recent {
+                    key: NO_KEY,
+                    at: NONE,
+                }; RECENT],
+            ),
         }
     }
 
@@ -267,15 +294,22 @@ impl Table {
         make: Option<impl FnOnce() -> Counter>,
         work: impl FnOnce(&mut Counter) -> T,
     ) -> Option<T> {
-        let at = match self.find(key) {
-            Some(at) => at,
-            None => {
-                let make = make?;
-                let late = self.admit(key, limit)?;
-                let mut counter = make();
-                counter.incomplete = late;
-                self.insert(key, counter)
-            }
+        let recent = self.recent[recent_at(key)];
+        let at = if recent.key == key {
+            recent.at
+        } else {
+            let at = match self.find(key) {
+                Some(at) => at,
+                None => {
+                    let make = make?;
+                    let late = self.admit(key, limit)?;
+                    let mut counter = make();
+                    counter.incomplete = late;
+                    self.insert(key, counter)
+                }
+            };
+            self.recent[recent_at(key)] = Recent { key, at };
+            at
         };
         self.touch(at);
         let slot = self.slot_mut(at)?;
@@ -426,6 +460,9 @@ impl Table {
         };
         let (key, bytes) = (slot.key, slot.bytes as usize);
         slot.counter = None;
+        if self.recent[recent_at(key)].key == key {
+            self.recent[recent_at(key)].key = NO_KEY;
+        }
         let hash = key.index_hash();
         if let Some(shard) = self.index.get_mut(shard_of(hash))
             && let Ok(entry) = shard.find_entry(hash, |found| *found == at)
@@ -488,6 +525,9 @@ impl Table {
             shard.clear();
         }
         self.of_rule.clear();
+        for recent in self.recent.iter_mut() {
+            recent.key = NO_KEY;
+        }
         for at in 0..slots {
             let used = |slot: &&mut Slot| slot.counter.is_some();
             let Some(slot) = self.slot_mut(at).filter(used) else {

@@ -269,6 +269,10 @@ impl Judge {
         Message::Request
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what was framed, and where it was"
+    )]
     fn response(
         &mut self,
         facts: &Facts,
