@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::distinct::Distinct;
 use super::field::{Field, Value, View};
+use super::lines::to_lower;
 use super::native;
 use super::rule::{Correlation, Input, Kind};
 use super::table::Counter;
@@ -61,12 +62,11 @@ pub fn hash_value(value: &Value<'_>, field: &Field, ipv6_prefix: u8, hasher: &mu
         Value::Ip(ip) => network(*ip, ipv6_prefix).hash(hasher),
         Value::Text(text) if *field == Field::Host => {
             hasher.write_usize(text.len());
-            let mut lower = [0; 64];
-            for part in text.chunks(lower.len()) {
-                let lower = &mut lower[..part.len()];
-                lower.copy_from_slice(part);
-                lower.make_ascii_lowercase();
-                hasher.write(lower);
+            let (words, rest) = text.as_chunks::<8>();
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            for word in words.iter().chain([&last]) {
+                hasher.write_u64(to_lower(u64::from_le_bytes(*word)));
             }
         }
         Value::Text(text) => text.hash(hasher),

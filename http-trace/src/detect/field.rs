@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::derived;
+use super::lines::is_name;
 use crate::event::{HttpEvent, NoResponse};
 use crate::http::fields::mime_type;
 use crate::http::head::Headers;
@@ -476,7 +477,7 @@ fn all<'a>(headers: &'a Headers, name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers
         .0
         .iter()
-        .filter(move |h| h.name.eq_ignore_ascii_case(name.as_bytes()))
+        .filter(move |h| is_name(&h.name, name.as_bytes()))
         .map(|h| &h.value[..])
 }
 

@@ -55,6 +55,37 @@ fn bucket(name: &[u8]) -> usize {
     (usize::from(first) ^ name.len() << 1) % BUCKETS
 }
 
+/// Whether a field's name is `lower`, which is in lower case; names compare without case (RFC 9110
+/// §5.1). Eight bytes at a time: this is asked of every line of every head.
+pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
+    if name.len() != lower.len() {
+        return false;
+    }
+    let word = |bytes: &[u8]| match bytes.first_chunk() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => 0,
+    };
+    match name.len().checked_sub(8) {
+        None => name.eq_ignore_ascii_case(lower),
+        Some(last) => {
+            let same = |at: usize| to_lower(word(&name[at..])) == word(&lower[at..]);
+            // The last eight may overlap those before.
+            same(last) && (0..last).step_by(8).all(same)
+        }
+    }
+}
+
+/// Eight bytes with their ASCII letters in lower case.
+pub const fn to_lower(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let low = word & (ONES * 0x7f);
+    // The highest bit of a byte is set from 'A' on, and from after 'Z' on.
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let after_z = low + ONES * (0x80 - b'Z' as u64 - 1);
+    let upper = (from_a ^ after_z) & !word & (ONES * 0x80);
+    word | upper >> 2
+}
+
 impl Lines {
     /// Over `(name, detections that its presence stands for, literals in its values)`; `words` is
     /// the length of the sets.
@@ -92,7 +123,7 @@ impl Lines {
                 let Some(name) = self.names.get_mut(*at) else {
                     continue;
                 };
-                if !line.name.eq_ignore_ascii_case(name.name.as_bytes()) {
+                if !is_name(&line.name, name.name.as_bytes()) {
                     continue;
                 }
                 merge(found, &name.present);
@@ -140,6 +171,31 @@ impl Kept {
 mod tests {
     use super::*;
     use crate::testing;
+
+    #[test]
+    fn names_compare_without_case_and_only_so() {
+        for name in [
+            "te",
+            "server",
+            "location",
+            "user-agent",
+            "x-forwarded-for",
+            "content-security-policy",
+        ] {
+            let title = name.to_ascii_uppercase();
+            assert!(is_name(title.as_bytes(), name.as_bytes()), "{name}");
+            assert!(is_name(name.as_bytes(), name.as_bytes()), "{name}");
+            for at in 0..name.len() {
+                for byte in 0..=u8::MAX {
+                    let mut other = name.as_bytes().to_vec();
+                    other[at] = byte;
+                    let expected = other.eq_ignore_ascii_case(name.as_bytes());
+                    assert_eq!(is_name(&other, name.as_bytes()), expected, "{other:?}");
+                }
+            }
+            assert!(!is_name(&name.as_bytes()[1..], name.as_bytes()));
+        }
+    }
 
     #[test]
     fn values_that_come_again_are_found_as_the_first_time() {

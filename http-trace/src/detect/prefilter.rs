@@ -2,7 +2,7 @@
 //! names of its field lines, and by one pass over each text that literals are looked for in. Leaves
 //! nothing out that matches.
 
-use aho_corasick::automaton::{Automaton, OverlappingState};
+use aho_corasick::automaton::Automaton as _;
 use aho_corasick::dfa::DFA;
 use aho_corasick::{Anchored, MatchKind, StartKind};
 
@@ -259,19 +259,20 @@ impl Literals {
 
     /// Adds the detections of the literals that are in a text.
     pub fn search(&self, bytes: &[u8], found: &mut Bits) {
-        let input = aho_corasick::Input::new(bytes).anchored(Anchored::No);
-        let mut state = OverlappingState::start();
-        loop {
-            if self
-                .automaton
-                .try_find_overlapping(&input, &mut state)
-                .is_err()
-            {
-                return;
+        let dfa = &*self.automaton;
+        let Ok(mut state) = dfa.start_state(Anchored::No) else {
+            return;
+        };
+        for byte in bytes {
+            state = dfa.next_state(Anchored::No, state, *byte);
+            if !dfa.is_special(state) || !dfa.is_match(state) {
+                continue;
             }
-            let Some(hit) = state.get_match() else { return };
-            for number in self.of.get(hit.pattern().as_usize()).into_iter().flatten() {
-                found[*number as usize / 64] |= 1 << (number % 64);
+            for at in 0..dfa.match_len(state) {
+                let pattern = dfa.match_pattern(state, at).as_usize();
+                for number in self.of.get(pattern).into_iter().flatten() {
+                    found[*number as usize / 64] |= 1 << (number % 64);
+                }
             }
         }
     }
