@@ -30,6 +30,8 @@ pub struct Prefilter {
     /// Detections that nothing stands for.
     always: Bits,
     texts: Vec<(Field, Literals)>,
+    /// Literals that may be anywhere.
+    keywords: Option<Literals>,
     request: Lines,
     response: Lines,
     /// Detections for which an identifier in the path stands.
@@ -64,6 +66,8 @@ enum Sign {
 enum Witness {
     Sign(Sign),
     Text(Field, Vec<u8>),
+    /// A literal anywhere in the event.
+    Keyword(Vec<u8>),
 }
 
 impl Prefilter {
@@ -77,6 +81,7 @@ impl Prefilter {
         let mut path_id = zero();
         let mut texts: Vec<(Field, Vec<(Vec<u8>, u32)>)> = Vec::new();
         let mut lines: Vec<(bool, Box<str>, Bits, Vec<(Vec<u8>, u32)>)> = Vec::new();
+        let mut keywords: Vec<(Vec<u8>, u32)> = Vec::new();
         for (number, expr) in detections.iter().enumerate() {
             let (word, bit) = (number / 64, 1 << (number % 64));
             for status in 0..STATUSES {
@@ -102,6 +107,7 @@ impl Prefilter {
                         });
                         texts[at].1.push((literal, number as u32));
                     }
+                    Witness::Keyword(literal) => keywords.push((literal, number as u32)),
                     Witness::Sign(Sign::PathId) => path_id[word] |= bit,
                     Witness::Sign(Sign::Line(response, ref name))
                     | Witness::Sign(Sign::InLine(response, ref name, _)) => {
@@ -131,6 +137,13 @@ impl Prefilter {
                 Err(mask) => merge(&mut always, &mask),
             }
         }
+        let keywords = match Literals::new(keywords, words) {
+            Ok(literals) => Some(literals).filter(|l| !l.of.is_empty()),
+            Err(mask) => {
+                merge(&mut always, &mask);
+                None
+            }
+        };
         let mut of_request = Vec::new();
         let mut of_response = Vec::new();
         for (response, name, mut present, entries) in lines {
@@ -154,6 +167,7 @@ impl Prefilter {
             sure,
             always,
             texts: built,
+            keywords,
             request: Lines::new(of_request, words),
             response: Lines::new(of_response, words),
             path_id,
@@ -192,6 +206,14 @@ impl Prefilter {
             if asked(&literals.mask) {
                 literals.search_field(field, view, found);
             }
+        }
+        if let Some(literals) = &self.keywords
+            && asked(&literals.mask)
+        {
+            let _ = view.any_text(&mut |text| {
+                literals.search(text, found);
+                false
+            });
         }
         for (word, (possible, found)) in possible.iter().zip(&self.found).enumerate() {
             let mut left = possible & (found | sure[word]);
@@ -310,6 +332,8 @@ impl Witness {
             Witness::Sign(Sign::Line(_, name)) if COMMON.contains(&&**name) => 0,
             Witness::Sign(Sign::Line(..)) => 8,
             Witness::Sign(Sign::PathId) => 2,
+            // Looked for in everything, so anything else is better.
+            Witness::Keyword(_) => 1,
         }
     }
 
@@ -359,13 +383,19 @@ fn signs_of(field: &Field) -> Option<Vec<Witness>> {
 /// no such set.
 fn witnesses(expr: &Expr) -> Option<Vec<Witness>> {
     match expr {
-        Expr::Constant(_) | Expr::Not(_) | Expr::Keyword(_) => None,
+        Expr::Constant(_) | Expr::Not(_) => None,
+        Expr::Keyword(test) => literals_of(test, &|literal| {
+            Witness::Keyword(literal.to_ascii_lowercase())
+        }),
         Expr::Item(_, Test::Absent | Test::Missing) => None,
         // What follows from a line is there only with it.
         Expr::Item(field, _) if line_of(field).is_none() && signs_of(field).is_some() => {
             signs_of(field)
         }
-        Expr::Item(field, Test::Text(test)) => literals_of(field, test).or_else(|| signs_of(field)),
+        Expr::Item(field, Test::Text(test)) => {
+            literals_of(test, &|literal| Witness::literal(field, literal))
+                .or_else(|| signs_of(field))
+        }
         Expr::Item(field, _) => signs_of(field),
         // The part that is the rarest.
         Expr::All(parts) => parts
@@ -382,9 +412,9 @@ fn witnesses(expr: &Expr) -> Option<Vec<Witness>> {
     }
 }
 
-/// Literals of which a text that passes has at least one.
-fn literals_of(field: &Field, test: &TextTest) -> Option<Vec<Witness>> {
-    let one = |bytes: &[u8]| (!bytes.is_empty()).then(|| vec![Witness::literal(field, bytes)]);
+/// Literals of which a text that passes has at least one, as `with` says where they are.
+fn literals_of(test: &TextTest, with: &dyn Fn(&[u8]) -> Witness) -> Option<Vec<Witness>> {
+    let one = |bytes: &[u8]| (!bytes.is_empty()).then(|| vec![with(bytes)]);
     match test {
         TextTest::Equals(l) | TextTest::Starts(l) | TextTest::Ends(l) | TextTest::Contains(l) => {
             one(&l.bytes)
@@ -399,13 +429,52 @@ fn literals_of(field: &Field, test: &TextTest) -> Option<Vec<Witness>> {
         TextTest::ContainsAny(many) => Some(
             many.texts
                 .iter()
-                .map(|text| Witness::literal(field, text.as_bytes()))
+                .map(|text| with(text.as_bytes()))
                 .collect(),
         ),
         TextTest::AnyOf(tests) => {
-            let each = tests.iter().map(|test| literals_of(field, test));
+            let each = tests.iter().map(|test| literals_of(test, with));
             Some(each.collect::<Option<Vec<_>>>()?.concat())
         }
         TextTest::Regex(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::tests::{of, response, run};
+
+    /// What is left out unevaluated is what does not match: each is also asked with a condition
+    /// that nothing stands for, which is evaluated always.
+    #[test]
+    fn nothing_that_matches_is_left_out() {
+        for (detection, path, expected) in [
+            ("['/${jndi:', Absent-Word]", "/a?x=/${JNDI:ldap", true),
+            ("['/${jndi:', Absent-Word]", "/a?x=jndi", false),
+            ("[shop.EXAMPLE]", "/", true),
+            ("[sh?p*ample]", "/", true),
+            ("['*']", "/", true),
+            ("{cs-uri-stem: [/a, /B]}", "/b", true),
+            ("{cs-uri-stem: [/a, /B]}", "/c", false),
+            ("{cs-uri-stem|re: '/[0-9]'}", "/x/7", true),
+            ("{cs-uri-stem|re: '/[0-9]$'}", "/x/77", false),
+            ("{cs-uri-stem|re: '^/[ab]'}", "/x/a", false),
+            ("{cs-uri-stem|re: '(?i)/(one|two)'}", "/TWO", true),
+            ("{cs-host|contains: [SHOP, none]}", "/", true),
+            ("{s-ip: [169.254.169.254, 192.0.2.10]}", "/", true),
+            ("{s-ip: [169.254.169.254, '192.0.2.1']}", "/", false),
+        ] {
+            for condition in ["s", "not (not s)"] {
+                let rule = format!(
+                    "title: one\nname: one\nlogsource: {{category: webserver}}\n\
+                     detection: {{s: {detection}, condition: {condition}}}\nlevel: low\n"
+                );
+                let mut event = response("198.51.100.7", 404, path, 1_795_156_800_000_000_000);
+                event.server.ip = "192.0.2.10".parse().expect("an address");
+                let (_, rules) = run(&mut of(&rule), [event]);
+                let counted = rules.first().is_some_and(|rules| !rules.is_empty());
+                assert_eq!(counted, expected, "{detection} {condition} {path}");
+            }
+        }
     }
 }
