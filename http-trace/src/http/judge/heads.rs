@@ -269,10 +269,6 @@ impl Judge {
         Message::Request
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what was framed, and where it was"
-    )]
     fn response(
         &mut self,
         facts: &Facts,
