@@ -23,7 +23,7 @@ use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, run};
 use http_trace_tests::nginx::Nginx;
 use http_trace_tests::pieces::pieces;
-use http_trace_tests::scene::Scene;
+use http_trace_tests::scene::{End, Scene, Side, Step, Transaction};
 use http_trace_tests::scenes;
 use http_trace_tests::tcp::{Layout, Path, segments};
 use http_trace_tests::{essence, public_captures};
@@ -80,6 +80,46 @@ fn every_scene_in_pieces_is_judged_by_its_truth() {
         .collect();
     assert!(wrong.is_empty(), "{}: {}", wrong.len(), shown.join("\n\n"));
     assert!(cut_up > 1000, "{cut_up} pieces are no test");
+}
+
+/// Whole packets that are skipped as body between others that come in pieces: what was skipped is
+/// told before the host has more bytes after it than it keeps in wait (1 MiB a direction).
+#[test]
+fn body_skipped_between_pieces_is_no_hole() {
+    const BODY: usize = 4 << 20;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n");
+    let length = BODY.to_string();
+    let scene = Scene {
+        name: "body_between_pieces",
+        steps: vec![
+            Step::client(&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..]),
+            Step::server([head.into_bytes(), vec![b'x'; BODY]].concat()),
+            Step::Close(Side::Client),
+            Step::Close(Side::Server),
+        ],
+        truth: vec![
+            Transaction::new("GET", "/", 200, "OK")
+                .header("Content-Length", length)
+                .body(BODY as u64, End::Length),
+        ],
+    };
+    let layout = Layout {
+        cuts: vec![300, 1448, 1448, 16],
+        ..Layout::default()
+    };
+    let mut cut = Vec::new();
+    for (i, (time, frame)) in frames(&Path::v4(40_000), &segments(&scene, &layout))
+        .iter()
+        .enumerate()
+    {
+        let all = pieces(frame, 576, i as u16);
+        cut.extend(all.into_iter().map(|piece| (*time, piece)));
+    }
+    let (judged, filter) = filtered(&cut, Faults::default());
+    is_truth(&judged, &scene.truth).expect("the truth");
+    assert!(filter.counter(Counter::BodySkipped) > 300_000);
+    assert_eq!(judged.stats.hole_bytes, 0);
+    assert!(judged.losses.is_empty(), "{:?}", judged.losses);
 }
 
 /// Frames of a capture on Ethernet; none where there are others.

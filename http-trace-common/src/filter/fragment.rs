@@ -7,7 +7,9 @@
 use bytemuck::Zeroable;
 
 use super::admit::{First, first_bytes};
-use super::{Claim, Context, Continue, Env, Flow, Scratch, followed, new_framer, side};
+use super::{
+    Claim, Context, Continue, Env, Flow, Scratch, followed, new_framer, prepare, side, steps,
+};
 use crate::{
     config::{FilterConfig, decap},
     counter::Counter,
@@ -43,17 +45,21 @@ pub fn begin_fragment<E: Env>(
         env.count(Counter::NotTcp, 1);
         return false;
     }
-    s.record_flags = u32::from(flag::FILTERED | flag::UNFILTERED | flag::FRAGMENT);
-    if context.egress {
-        s.record_flags |= u32::from(flag::EGRESS);
+    let mut flags = flag::FRAGMENT;
+    if piece.offset == 0 && piece.protocol == ip_proto::TCP {
+        flags = first_of_segment(s, env, config, frame, &piece, netns, context);
+        if flags == 0 {
+            return false;
+        }
     }
+    flags |= flag::FILTERED | flag::UNFILTERED;
+    if context.egress {
+        flags |= flag::EGRESS;
+    }
+    s.record_flags = u32::from(flags);
     s.payload_offset = piece.data_offset;
     s.end = piece.data_len;
     s.at = 0;
-    let known = piece.offset == 0 && piece.protocol == ip_proto::TCP;
-    if known && !first_of_segment(s, env, config, frame, &piece, netns, context) {
-        return false;
-    }
     let blocks = (s.end >> 12) + 1;
     if !env.fragment_budget(s.end + blocks * HEADER_LEN as u32) {
         env.count(Counter::FragmentDropped, 1);
@@ -110,7 +116,7 @@ fn may_hold_tcp(protocol: u8, which: u32) -> bool {
 }
 
 /// The packet's first piece, with the TCP header: whose segment it is, and what it means to that
-/// connection. `false` when it does not ship.
+/// connection. The flags of its record, 0 when it does not ship.
 #[inline(always)]
 fn first_of_segment<E: Env>(
     s: &mut Scratch,
@@ -120,21 +126,23 @@ fn first_of_segment<E: Env>(
     piece: &Piece,
     netns: u32,
     context: &Context,
-) -> bool {
+) -> u16 {
     let Ok(segment) = walk::first_piece(frame, piece, netns) else {
-        return true;
+        return flag::FRAGMENT;
     };
     if !followed(config, &segment.key) {
         env.count(Counter::Excluded, 1);
-        return false;
+        return 0;
     }
-    s.key = bytemuck::cast(bytemuck::cast::<_, [u64; 5]>(segment.key));
-    s.direction = segment.direction as u32;
+    prepare::<E>(s, config, &segment, context);
+    s.end = segment.payload_len;
     env.syn(&s.key, &mut s.syn);
-    let at_start = s.syn.begins(segment.direction, segment.payload_seq());
-    if at_start {
-        s.record_flags |= u32::from(flag::STREAM_BEGINS);
-    }
+    let at_start = s.syn.begins(segment.direction, s.seq);
+    let flags = if at_start {
+        flag::FRAGMENT | flag::STREAM_BEGINS
+    } else {
+        flag::FRAGMENT
+    };
     match env.claim(&s.key, &mut s.flow) {
         Claim::Held => {
             if side(s).framer.is_response() != Some(true) {
@@ -142,27 +150,26 @@ fn first_of_segment<E: Env>(
                 // means (HEAD, CONNECT).
                 s.flow.queue.set_unknown();
             }
+            let own = side(s);
+            if E::FRAMES && own.told != own.next {
+                // The host will have bytes on both sides of what was skipped since.
+                steps::emit_passed(s, env);
+            }
         }
-        Claim::Refused => return true,
+        Claim::Refused => return flags,
         Claim::Missing => {
-            let (offset, end) = (s.payload_offset, s.end);
-            s.payload_offset = segment.payload_offset;
-            s.end = segment.payload_len;
-            let first = first_bytes(s, env);
-            s.payload_offset = offset;
-            s.end = end;
-            let begins = match first {
+            let begins = match first_bytes(s, env) {
                 First::Status | First::Request => true,
                 First::Prefix => at_start,
                 _ => false,
             };
             if !begins {
                 env.count(Counter::NotHttp, 1);
-                return false;
+                return 0;
             }
             if env.is_own(&s.key) {
                 env.count(Counter::OwnTraffic, 1);
-                return false;
+                return 0;
             }
             // Followed from here on, though nobody here knows where either side stands: the rest of
             // the message may come in whole packets.
@@ -175,16 +182,16 @@ fn first_of_segment<E: Env>(
             s.flow.sides[1].framer = new_framer::<E>();
             match env.insert(&s.key, &mut s.flow) {
                 Claim::Held => env.count(Counter::FlowsAdmitted, 1),
-                Claim::Refused => return true,
+                Claim::Refused => return flags,
                 Claim::Missing => {
                     env.count(Counter::TableFull, 1);
-                    return true;
+                    return flags;
                 }
             }
         }
     }
     env.release(&s.key, &s.flow, false);
-    true
+    flags
 }
 
 /// The fields of the records' headers that are the same for all of the piece.
