@@ -122,6 +122,8 @@ pub struct HttpEvent {
     pub body_snippet: Option<Bytes>,
     /// Set instead of `response` when there is none.
     pub no_response: Option<NoResponse>,
+    /// When nobody waited for a response any more: the connection's end, or the time-out; Unix ns.
+    pub given_up_ns: Option<u64>,
     /// Number of the connection in this run, from 1: the same for all its transactions.
     pub connection: u64,
     /// Position of the transaction within its connection, from 1.
@@ -178,6 +180,7 @@ impl HttpEvent {
             body_end: None,
             body_snippet: None,
             no_response: None,
+            given_up_ns: None,
             connection: 0,
             ordinal: 1,
             complete: true,
@@ -210,12 +213,17 @@ impl HttpEvent {
         self.response_end_ns?.checked_sub(self.request_end_ns?)
     }
 
-    /// From the request's first byte to the response's last, or to its head's end when the end
-    /// was not seen, in ns.
-    pub fn duration_ns(&self) -> Option<u64> {
+    /// When it was over: the response's last byte, its head's end when that was not seen, or when
+    /// nobody waited for a response any more; Unix ns.
+    pub fn end_ns(&self) -> Option<u64> {
         self.response_end_ns
-            .or(self.head_end_ns)?
-            .checked_sub(self.request_start_ns?)
+            .or(self.head_end_ns)
+            .or(self.given_up_ns)
+    }
+
+    /// From the request's first byte to the end, in ns.
+    pub fn duration_ns(&self) -> Option<u64> {
+        self.end_ns()?.checked_sub(self.request_start_ns?)
     }
 
     /// The VLAN ids of the frame, outermost first.

@@ -55,6 +55,7 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         body_end: Some(BodyEnd::Length),
         body_snippet: None,
         no_response: None,
+        given_up_ns: None,
         connection: 3,
         ordinal: 2,
         complete: true,

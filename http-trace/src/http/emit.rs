@@ -168,7 +168,11 @@ pub(crate) fn no_response(facts: &Facts, cx: &mut Context<'_>, request: Request,
     event.id = identity(&wire_key(facts, cx), request.start, &request.head.target);
     event.time_ns = request.start_ns;
     event.no_response = Some(why);
+    event.given_up_ns = Some(cx.now_ns);
     event.flags.extend(malformed(Some(&request)));
+    if request.end_ns.is_none() {
+        event.flags.push("request_unfinished");
+    }
     event.request = Some(request.head);
     send(cx, event);
 }
@@ -282,6 +286,7 @@ fn blank(
         body_end: None,
         body_snippet: None,
         no_response: None,
+        given_up_ns: None,
         connection: facts.number,
         ordinal,
         complete: false,

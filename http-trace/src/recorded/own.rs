@@ -43,7 +43,6 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
             ip,
             port: number("/client/port").and_then(|port| u16::try_from(port).ok()),
         });
-    times(&mut event, time_ns, &stamp, &number);
     event.id = text("/event/id")
         .and_then(|id| u64::from_str_radix(id, 16).ok())
         .unwrap_or(0);
@@ -57,6 +56,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         .filter_map(missing)
         .collect();
     event.no_response = text("/http_trace/no_response").and_then(no_response);
+    times(&mut event, time_ns, &stamp, &number);
     event.body_bytes = number("/http/response/body/bytes");
     event.response_bytes = number("/http/response/bytes");
     event.request_body_bytes = number("/http/request/body/bytes");
@@ -128,12 +128,16 @@ fn times(
     stamp: &dyn Fn(&str) -> Option<u64>,
     number: &dyn Fn(&str) -> Option<u64>,
 ) {
+    // `event.start` is the response's own when no request was seen; only a duration tells.
+    event.request_start_ns = number("/event/duration").and_then(|_| stamp("/event/start"));
+    if event.no_response.is_some() {
+        event.given_up_ns = stamp("/event/end");
+        return;
+    }
     event.response_start_ns = Some(time_ns);
     event.response_end_ns = stamp("/event/end").filter(|_| event.complete);
     event.head_end_ns = stamp("/event/end");
     event.request_end_ns = number("/http_trace/ttfb_ns").and_then(|ns| time_ns.checked_sub(ns));
-    // `event.start` is the response's own when no request was seen; only a duration tells.
-    event.request_start_ns = number("/event/duration").and_then(|_| stamp("/event/start"));
 }
 
 /// Field lines of `name → [value, …]`.

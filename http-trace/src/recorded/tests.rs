@@ -56,6 +56,10 @@ fn our_own_json_comes_back() {
     let mut unanswered = testing::event();
     (unanswered.response, unanswered.no_response) = (None, Some(NoResponse::Timeout));
     (unanswered.body_bytes, unanswered.response_bytes) = (None, None);
+    unanswered.given_up_ns = unanswered.response_end_ns;
+    unanswered.response_start_ns = None;
+    unanswered.head_end_ns = None;
+    unanswered.response_end_ns = None;
     for event in [testing::event(), proxied, unanswered] {
         let mut line = Vec::new();
         json.event(
@@ -69,6 +73,7 @@ fn our_own_json_comes_back() {
         assert_eq!(shown(&back), shown(&event));
         assert_eq!(back.id, event.id);
         assert_eq!(back.ttfb_ns(), event.ttfb_ns());
+        assert!(event.duration_ns().is_some());
         assert_eq!(back.duration_ns(), event.duration_ns());
         assert_eq!(back.no_response, event.no_response);
         assert_eq!(back.missing, event.missing);

@@ -258,10 +258,7 @@ impl Render for Json {
         }
         let start = event.request_start_ns.unwrap_or(event.time_ns);
         time!(out, "start", start);
-        let end = event
-            .response_end_ns
-            .or(event.head_end_ns)
-            .unwrap_or(event.time_ns);
+        let end = event.end_ns().unwrap_or(event.time_ns);
         time!(out, "end", end);
         key!(out, "id");
         hex16(out, event.id);

@@ -34,6 +34,12 @@ fn unanswered_requests() {
         &asked().c_fin().s(&ok("a")).s_fin(),
         &["GET /1 -> 200 OK 1 Length"],
     );
+    let dragged = Talk::open().c("POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
+    check(
+        "not even asked to the end",
+        &dragged.s_ack().wait_ms(8_000).c_rst(),
+        &["POST /1 -> Reset flags request_unfinished"],
+    );
     check("the capture ends", &asked(), &[]);
     check(
         "two of three",
