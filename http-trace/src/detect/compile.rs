@@ -1,29 +1,27 @@
 //! From a parsed Sigma detection to a condition over typed fields. Refuses what it cannot say
 //! exactly, with a reason; performs no I/O.
 
+mod texts;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use aho_corasick::AhoCorasick;
-use base64::Engine as _;
 use ipnet::IpNet;
 use regex::bytes::RegexBuilder;
-use regex_syntax::hir::literal::Extractor;
-use rsigma_parser::value::{SigmaString, SpecialChar, StringPart};
+use rsigma_parser::value::SigmaString;
 use rsigma_parser::{
     ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SelectorPattern,
     SigmaValue,
 };
 
+use self::texts::{Place, only_literals, variants, wildcards};
 use super::field::Field;
-use super::matcher::{Comparison, Expr, Glob, Literal, Many, Test, TextTest};
+use super::matcher::{Comparison, Expr, Many, Test, TextTest};
 use super::unseen;
 
 /// The most memory that one regular expression may compile to, in bytes.
 const REGEX_BYTES: usize = 1 << 20;
-
-/// The most texts that are looked for instead of an expression.
-const LITERALS: usize = 32;
 
 /// The most conditions within conditions: each is a call when an event is matched.
 const DEEP: usize = 100;
@@ -180,15 +178,6 @@ fn keyword(value: &SigmaValue) -> Result<Expr, Refused> {
     };
     // A keyword is found anywhere in a text.
     Ok(Expr::Keyword(wildcards(&text, Place::Within, true)))
-}
-
-/// Where in a text a value has to be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Whole,
-    Start,
-    End,
-    Within,
 }
 
 /// What a field's modifiers ask for.
@@ -492,36 +481,6 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
     }
 }
 
-/// The texts that an expression stands for, when they are few and it asks for nothing else.
-fn only_literals(pattern: &str) -> Option<TextTest> {
-    let hir = regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .build()
-        .parse(pattern)
-        .ok()?;
-    // Extraction passes over anchors and word boundaries.
-    if !hir.properties().look_set().is_empty() {
-        return None;
-    }
-    let found = Extractor::new().limit_total(LITERALS).extract(&hir);
-    let texts: Vec<String> = found
-        .literals()
-        .filter(|literals| found.is_exact() && (1..=LITERALS).contains(&literals.len()))?
-        .iter()
-        .map(|literal| String::from_utf8(literal.as_bytes().to_vec()).ok())
-        .collect::<Option<_>>()?;
-    if texts.iter().any(String::is_empty) {
-        return None;
-    }
-    let automaton = AhoCorasick::new(&texts).ok()?;
-    Some(TextTest::ContainsAny(Box::new(Many {
-        automaton,
-        texts,
-        fold: false,
-    })))
-}
-
 /// The message without the excerpt that the regex crate puts before it.
 fn last_line(error: &str) -> String {
     let line = error.lines().last().unwrap_or(error);
@@ -534,167 +493,6 @@ fn equals(value: &SigmaValue, m: &Modifiers) -> Test {
         other => SigmaString::from_raw(&other.to_string()),
     };
     Test::Text(wildcards(&text, Place::Whole, m.fold))
-}
-
-/// The texts that a value stands for after its encodings.
-fn variants(name: &str, value: &SigmaValue, m: &Modifiers) -> Result<Vec<SigmaString>, Refused> {
-    let text = match value {
-        SigmaValue::String(text) => text.clone(),
-        other => SigmaString::from_raw(&other.to_string()),
-    };
-    let mut texts = vec![text];
-    if m.windash {
-        texts = texts.iter().flat_map(dashes).collect();
-    }
-    if m.encodings.is_empty() {
-        return Ok(texts);
-    }
-    let mut bytes: Vec<Vec<u8>> = texts
-        .iter()
-        .map(|text| text.as_plain().map(String::into_bytes))
-        .collect::<Option<_>>()
-        .ok_or_else(|| Refused::new(name, "a value that is encoded must have no wildcards"))?;
-    for encoding in &m.encodings {
-        bytes = bytes.iter().flat_map(|b| encode(*encoding, b)).collect();
-    }
-    // Of one byte or two, nothing is left in some alignments when what depends on its neighbours is
-    // cut, and nothing is found everywhere.
-    bytes.retain(|b| !b.is_empty());
-    bytes
-        .into_iter()
-        .map(|b| {
-            String::from_utf8(b)
-                .map(|text| SigmaString::from_raw(&text))
-                .map_err(|_| {
-                    Refused::new(name, "wide text is only found encoded: add |base64offset")
-                })
-        })
-        .collect()
-}
-
-fn encode(encoding: Modifier, bytes: &[u8]) -> Vec<Vec<u8>> {
-    let base64 = base64::engine::general_purpose::STANDARD;
-    let utf16 = |big: bool| {
-        let text = String::from_utf8_lossy(bytes);
-        text.encode_utf16()
-            .flat_map(|unit| {
-                if big {
-                    unit.to_be_bytes()
-                } else {
-                    unit.to_le_bytes()
-                }
-            })
-            .collect::<Vec<u8>>()
-    };
-    match encoding {
-        Modifier::Wide => vec![utf16(false)],
-        Modifier::Utf16be => vec![utf16(true)],
-        Modifier::Utf16 => vec![[&[0xff, 0xfe][..], &utf16(false)].concat()],
-        Modifier::Base64 => vec![base64.encode(bytes).into_bytes()],
-        // The three alignments that the text may have within a longer one; what depends on its
-        // neighbours is cut.
-        Modifier::Base64Offset => (0..3)
-            .map(|offset| {
-                let padded = [&b"   "[..offset], bytes].concat();
-                let encoded = base64.encode(&padded).into_bytes();
-                let start = [0, 2, 3][offset];
-                let end = encoded.len() - [0, 3, 2][padded.len() % 3];
-                encoded[start.min(end)..end].to_vec()
-            })
-            .collect(),
-        _ => vec![bytes.to_vec()],
-    }
-}
-
-/// A value with its dashes in each form that Windows programs take (`-`, `/`, en, em, bar).
-fn dashes(text: &SigmaString) -> Vec<SigmaString> {
-    ["-", "/", "–", "—", "―"]
-        .iter()
-        .map(|dash| {
-            let mut out = String::new();
-            let is_word = |c: char| c.is_alphanumeric() || c == '_';
-            let mut before = ' ';
-            let mut chars = text.original.chars().peekable();
-            while let Some(c) = chars.next() {
-                // Of a parameter: with nothing of a word before it and a word after it.
-                let begins = !is_word(before) && chars.peek().is_some_and(|next| is_word(*next));
-                if matches!(c, '-' | '/') && begins {
-                    out.push_str(dash);
-                } else {
-                    out.push(c);
-                }
-                before = c;
-            }
-            SigmaString::new(&out)
-        })
-        .collect()
-}
-
-fn wildcards(text: &SigmaString, place: Place, fold: bool) -> TextTest {
-    let case = |text: &str| {
-        if fold {
-            text.to_ascii_lowercase().into_bytes()
-        } else {
-            text.as_bytes().to_vec()
-        }
-    };
-    if let Some(plain) = text.as_plain() {
-        let literal = Literal {
-            bytes: case(&plain).into(),
-            fold,
-        };
-        return match place {
-            Place::Whole => TextTest::Equals(literal),
-            Place::Start => TextTest::Starts(literal),
-            Place::End => TextTest::Ends(literal),
-            Place::Within => TextTest::Contains(literal),
-        };
-    }
-    let mut parts: Vec<Vec<Option<u8>>> = vec![Vec::new()];
-    if matches!(place, Place::Within | Place::End) {
-        parts.push(Vec::new());
-    }
-    for part in &text.parts {
-        match part {
-            StringPart::Special(SpecialChar::WildcardMulti) => parts.push(Vec::new()),
-            StringPart::Special(SpecialChar::WildcardSingle) => {
-                if let Some(last) = parts.last_mut() {
-                    last.push(None);
-                }
-            }
-            StringPart::Plain(text) => {
-                if let Some(last) = parts.last_mut() {
-                    last.extend(case(text).into_iter().map(Some));
-                }
-            }
-        }
-    }
-    if matches!(place, Place::Within | Place::Start) {
-        parts.push(Vec::new());
-    }
-    // One literal between asterisks needs no glob.
-    let literal = |part: &[Option<u8>]| {
-        let bytes: Option<Box<[u8]>> = part.iter().copied().collect();
-        bytes
-            .filter(|b| !b.is_empty())
-            .map(|bytes| Literal { bytes, fold })
-    };
-    let filled: Vec<&Vec<Option<u8>>> = parts.iter().filter(|p| !p.is_empty()).collect();
-    if let [only] = filled[..]
-        && let Some(literal) = literal(only)
-    {
-        let (starts, ends) = (parts[0].is_empty(), parts[parts.len() - 1].is_empty());
-        return match (starts, ends) {
-            (true, true) => TextTest::Contains(literal),
-            (true, false) => TextTest::Ends(literal),
-            (false, true) => TextTest::Starts(literal),
-            (false, false) => TextTest::Equals(literal),
-        };
-    }
-    TextTest::Glob(Glob {
-        parts: parts.into_iter().map(Vec::into_boxed_slice).collect(),
-        fold,
-    })
 }
 
 /// Each of the conditions.

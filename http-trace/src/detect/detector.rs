@@ -4,28 +4,29 @@
 
 mod reload;
 pub mod state;
+mod subject;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::alert::{Active, Alert, Entity, Piece, Shown, State};
+use super::alert::{Alert, State};
 use super::count::{self, Counted, Hit};
 use super::entity::Entities;
-use super::evidence::Evidence;
 use super::field::{Field, View};
 use super::fingerprint::fingerprints;
 use super::hits::{self, Hits};
 use super::matcher::Expr;
 use super::prefilter::Prefilter;
 use super::rule::{Correlation, Detection, Input, Kind, Rule, RuleSet, Severity};
-use super::summary::Part;
 use super::table::{Counter, Key, Table, Turnover};
 use super::time::Clock;
 use super::window::{CELLS, bucket_ns};
 use crate::event::HttpEvent;
 
+use self::subject::Subject;
+pub use self::subject::window_text;
 pub use reload::Reloaded;
 pub use state::Restored;
 
@@ -546,238 +547,4 @@ fn newest_ns(correlation: &Correlation, counter: &Counter, now_ns: u64) -> u64 {
     let ago = (now as u32).wrapping_sub(counter.window.newest()) as i32;
     let newest = now.saturating_add_signed(-i64::from(ago));
     newest.saturating_add(1).saturating_mul(part).min(now_ns)
-}
-
-/// A rule and what is being counted for it.
-#[derive(Clone, Copy)]
-struct Subject<'a> {
-    rule: &'a Arc<Rule>,
-    correlation: &'a Correlation,
-    lossy: bool,
-}
-
-impl Subject<'_> {
-    /// Gathers evidence, and raises what there is to raise.
-    fn judge(
-        &self,
-        counter: &mut Counter,
-        hit: &Hit<'_>,
-        counted: &Counted,
-        of_others: Option<u64>,
-    ) -> Option<Alert> {
-        let is_open = counter.active().is_some();
-        if is_open
-            && self.rule.quiet
-            && counter
-                .active()
-                .is_some_and(|a| hit.time_ns < a.next_update_ns)
-        {
-            return None;
-        }
-        let threshold = self.correlation.threshold();
-        if !is_open && !counted.holds && counted.value.saturating_mul(2) < threshold {
-            return None;
-        }
-        let events = counter.events;
-        let more = counter.more();
-        let evidence = more.evidence.get_or_insert_default();
-        evidence.see(hit.view.event, hit.view, hit.time_ns);
-        if let Some(hash) = count::shown_hash(self.correlation, hit) {
-            evidence.see_distinct(hash);
-        }
-        let state = match &more.active {
-            None if counted.holds => State::Opened,
-            Some(active) if hit.time_ns >= active.next_update_ns => State::Updated,
-            _ => return None,
-        };
-        let summary = self.summary(hit.view, evidence, events, counted);
-        let entities = self.entities(hit.view, evidence);
-        let id = identity(&self.rule.id, &entities, hit.time_ns);
-        let count = match self.correlation.kind {
-            Kind::EventCount => counted.value,
-            _ => of_others.unwrap_or(events).max(events),
-        };
-        let active = more.active.get_or_insert_with(|| {
-            Box::new(Active {
-                id,
-                opened_ns: hit.time_ns,
-                next_update_ns: 0,
-                told: 0,
-                at_opening: (count, events),
-                summary: Vec::new(),
-                entities: Vec::new(),
-            })
-        });
-        active.next_update_ns = hit.time_ns.saturating_add(self.rule.suppress_ns);
-        active.summary = summary;
-        active.entities = entities;
-        self.told(counter, state, hit.time_ns)
-    }
-
-    /// The alert as it stands.
-    fn told(&self, counter: &mut Counter, state: State, time_ns: u64) -> Option<Alert> {
-        let (events, incomplete) = (counter.events, counter.incomplete);
-        let in_window = counter.window.total();
-        let more = counter.more.as_mut()?;
-        let active = more.active.as_mut()?;
-        let count = active.count(events);
-        active.told = count;
-        let empty = Evidence::default();
-        let evidence = more.evidence.as_deref().unwrap_or(&empty);
-        let distinct = matches!(self.correlation.kind, Kind::ValueCount(_)).then(|| {
-            let threshold = self.correlation.threshold();
-            match state {
-                State::Opened => in_window,
-                _ => evidence.distinct().unwrap_or(0).max(threshold),
-            }
-        });
-        Some(Alert {
-            id: active.id,
-            state,
-            rule: Arc::clone(self.rule),
-            severity: self.rule.severity,
-            time_ns,
-            summary: active.summary.clone(),
-            entities: active.entities.clone(),
-            count,
-            distinct,
-            threshold: self.correlation.threshold(),
-            window_ns: self.correlation.window_ns,
-            first_seen_ns: evidence.first_ns,
-            last_seen_ns: evidence.last_ns,
-            statuses: evidence.statuses.clone(),
-            paths: evidence.paths.sorted(),
-            servers: evidence.servers.sorted(),
-            clients: evidence.clients.sorted(),
-            hosts: evidence.hosts.sorted(),
-            user_agents: evidence.user_agents.sorted(),
-            samples: evidence.samples.iter().cloned().collect(),
-            under_counted: incomplete || self.lossy,
-            proxy_suspected: false,
-        })
-    }
-
-    fn end(&self, counter: &mut Counter, time_ns: u64) -> Option<Alert> {
-        let alert = self.told(counter, State::Ended, time_ns)?;
-        let more = counter.more();
-        (more.active, more.evidence) = (None, None);
-        counter.events = counter.window.total();
-        Some(alert)
-    }
-
-    fn summary(
-        &self,
-        view: &View<'_>,
-        evidence: &Evidence,
-        events: u64,
-        counted: &Counted,
-    ) -> Vec<Piece> {
-        let Some(template) = &self.rule.summary else {
-            return vec![Piece::Text(self.rule.title.clone())];
-        };
-        let number = |n: u64| Piece::Text(n.to_string());
-        template
-            .parts()
-            .iter()
-            .map(|part| match part {
-                Part::Text(text) => Piece::Text(text.clone()),
-                Part::Count => number(match self.correlation.kind {
-                    Kind::EventCount => counted.value,
-                    _ => events,
-                }),
-                Part::Distinct => number(counted.value),
-                Part::Window => Piece::Text(window_text(self.correlation.window_ns)),
-                Part::Field(field) => match shown(field, view, evidence) {
-                    Some(shown) => Piece::Value(shown),
-                    None => Piece::Text("unknown".to_owned()),
-                },
-            })
-            .collect()
-    }
-
-    fn entities(&self, view: &View<'_>, evidence: &Evidence) -> Vec<Entity> {
-        let mut entities = Vec::new();
-        let mut add = |role: &str, field: &Field| {
-            if let Some(shown) = shown(field, view, evidence) {
-                entities.push(Entity {
-                    role: role.to_owned(),
-                    shown,
-                });
-            }
-        };
-        if self.rule.entities.is_empty() {
-            for group in &self.correlation.group_by {
-                if let Some(field) = group.of.first() {
-                    add(role(field).unwrap_or(&group.name), field);
-                }
-            }
-        }
-        for (role_of, field) in &self.rule.entities {
-            let role = if Field::named(role_of).as_ref() == Some(field) {
-                role(field).unwrap_or(role_of)
-            } else {
-                role_of
-            };
-            add(role, field);
-        }
-        entities
-    }
-}
-
-/// The role that a field has when the rule gives it no other.
-const fn role(field: &Field) -> Option<&'static str> {
-    match field {
-        Field::ClientIp => Some("client"),
-        Field::PeerIp => Some("peer"),
-        Field::ServerIp => Some("server"),
-        Field::Host => Some("host"),
-        Field::UserName => Some("user"),
-        _ => None,
-    }
-}
-
-/// The value that an alert shows for a field: of what was seen most often where that is known.
-fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
-    let value = match field {
-        Field::ServerIp => evidence
-            .servers
-            .first()
-            .map(|ip| ip.to_string().into_bytes()),
-        Field::ClientIp => evidence
-            .clients
-            .first()
-            .map(|ip| ip.to_string().into_bytes()),
-        Field::Host => evidence.hosts.first().cloned(),
-        Field::Path => evidence.paths.first().cloned(),
-        Field::UserAgent => evidence.user_agents.first().cloned(),
-        other => view
-            .first(other)
-            .map(|value| value.with_text(|text| text[..text.len().min(256)].to_vec())),
-    };
-    Some(Shown {
-        field: field.clone(),
-        value: value?,
-    })
-}
-
-/// The same for the same alert of the same wire bytes.
-fn identity(rule: &str, entities: &[Entity], opened_ns: u64) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let mut h = 0xcbf2_9ce4_8422_2325_u64 ^ opened_ns.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let values = entities.iter().flat_map(|entity| &entity.shown.value);
-    for byte in rule.as_bytes().iter().chain(values) {
-        h = (h ^ u64::from(*byte)).wrapping_mul(PRIME);
-    }
-    h ^ h >> 32
-}
-
-/// `5m`, `24h`, `90s`.
-pub fn window_text(window_ns: u64) -> String {
-    let seconds = window_ns / 1_000_000_000;
-    match seconds {
-        s if s > 0 && s.is_multiple_of(86_400) && s > 86_400 => format!("{}d", s / 86_400),
-        s if s > 0 && s.is_multiple_of(3600) => format!("{}h", s / 3600),
-        s if s > 0 && s.is_multiple_of(60) => format!("{}m", s / 60),
-        s => format!("{s}s"),
-    }
 }
