@@ -109,7 +109,7 @@ fn line_difference(seen: &Seen, line: &LogLine) -> Option<String> {
         && same_request
         && same_bytes
         && seen.ordinal == line.number
-        && seen.complete;
+        && (seen.complete || line.cut);
     (!same).then(|| {
         let of_seen = (&seen.request, seen.ordinal, seen.status, seen.complete);
         let doubts = (&seen.missing, &seen.flags);

@@ -39,6 +39,8 @@ pub struct LogLine {
     pub body: u64,
     /// When it was logged, Unix milliseconds, as far as the server says.
     pub time_ms: u64,
+    /// The server says that the response was cut off.
+    pub cut: bool,
 }
 
 /// A running nginx; ends when dropped.
@@ -168,6 +170,8 @@ fn log_line(line: &[u8]) -> Result<LogLine> {
         bytes: number("bytes")?,
         body: number("body")?,
         time_ms: (value["time"].as_f64().unwrap_or(0.0) * 1000.0) as u64,
+        // HAProxy's session state at disconnection: the second letter is D while data flows.
+        cut: value["ends"].as_str().is_some_and(|ends| ends.ends_with('D')),
     })
 }
 

@@ -171,7 +171,7 @@ defaults
     timeout server 30s
     timeout http-request 700ms
     timeout http-keep-alive 20s
-    log-format '{{"connection":0,"number":%rt,"client":"%ci","client_port":%cp,"method":"%[var(txn.method)]","target":"%[var(txn.target),json(utf8s)]","status":%ST,"bytes":1,"body":0}}'
+    log-format '{{"connection":0,"number":%rt,"client":"%ci","client_port":%cp,"method":"%[var(txn.method)]","target":"%[var(txn.target),json(utf8s)]","status":%ST,"bytes":1,"body":0,"ends":"%ts"}}'
 frontend http
     bind 0.0.0.0:{port}
     bind :::{port} v6only

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 
 use etherparse::PacketBuilder;
+use http_trace_tests::agent::Agent;
 use http_trace_tests::bed::{Bed, log_differences_at, nothing, own_port, server_v4};
 use http_trace_tests::client::Raw;
 use http_trace_tests::needs;
@@ -52,7 +53,10 @@ fn an_honest_connection_is_not_lost() {
         .expect("settings");
     let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
     let text = port.to_string();
-    let bed = Bed::over(pair, &["-i", "veth0", "-p", &text, "-vv"]).expect("a bed");
+    // With the usual ring: its memory is looked at.
+    let options = ["-i", "veth0", "-p", &text, "-vv"];
+    let agent = Agent::start_with(&pair.server, &options, &[]).expect("the agent");
+    let bed = Bed { pair, agent };
     let server = server_v4(port);
     let to = SocketAddrV4::new(address::SERVER_V4.parse::<Ipv4Addr>().expect("v4"), port);
     let ask = |raw: &mut Raw, n: u32| {
