@@ -25,8 +25,9 @@ use crate::{
 const CLAIM_TRIES: u32 = 24;
 /// Bytes of `Unsure` directions that a CPU ships in a second beyond each flow's own budget.
 const UNSURE_BYTES_PER_S: u64 = 32 << 20;
-/// Bytes of records of IP fragments that a CPU ships in a second: a flood of them must not fill the
-/// ring buffer, where they would displace what they are not.
+/// Bytes of records of IP fragments that a CPU ships in a second: a flood of them must not displace
+/// what they are not for longer than it takes to read a ring buffer once. Within the second they may
+/// come all at once, as a download in pieces does.
 const FRAGMENT_BYTES_PER_S: u64 = 16 << 20;
 const SECOND_NS: u64 = 1_000_000_000;
 

@@ -21,8 +21,9 @@ const MAX_PACKETS: usize = 4096;
 const MAX_BYTES: usize = 16 << 20;
 /// The most pieces of one packet that leave gaps between them.
 const MAX_RANGES: usize = 256;
-/// How long a packet waits for its pieces: Linux's `ipfrag_time`. Identifications come around.
-const PATIENCE_NS: u64 = 30_000_000_000;
+/// How long a packet of a capture waits for its pieces: Linux's `ipfrag_time`. Identifications come
+/// around.
+pub const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// What became of fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Seen<'a> {
     pub place: Place,
     /// Whether its segment is known to be the first of its stream.
     pub stream_begins: bool,
+    /// How long its packet waits for the others, ns.
+    pub patience_ns: u64,
 }
 
 /// A hook at an interface of a network namespace; the same for all of a capture.
@@ -155,7 +158,7 @@ impl Fragments {
         let name = (piece.id, *seen.encap, seen.place);
         let (from, to) = (piece.offset, piece.offset.checked_add(data.len() as u32)?);
         if let Some(packet) = self.packets.get(&name)
-            && seen.time_ns.saturating_sub(packet.since_ns) > PATIENCE_NS
+            && seen.time_ns.saturating_sub(packet.since_ns) > seen.patience_ns
         {
             self.bytes -= packet.payload.len();
             self.packets.remove(&name);

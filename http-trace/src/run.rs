@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::config::{Config, Source};
 use crate::detect::diagnose::Fault;
 use crate::detect::rule::RuleSet;
+use crate::detect::state::BadState;
 use crate::detect::{Restored, builtin, load, parse};
 use crate::engine::Engine;
 use crate::own::OwnSockets;
@@ -196,7 +197,18 @@ fn restore(config: &Config, engine: &mut Engine) {
     let (taken, read) = Taken::take(path);
     let read = match read {
         Ok(None) => None,
-        Ok(Some(bytes)) => Some(engine.restore(&bytes).map_err(|why| why.to_string())),
+        // Made for it, and never written.
+        Ok(Some(bytes)) if bytes.is_empty() => None,
+        Ok(Some(bytes)) => match engine.restore(&bytes) {
+            Err(BadState::NotOurs) => {
+                say(&format!(
+                    "no state is kept in {name}: {}; name another file, or remove this one",
+                    BadState::NotOurs
+                ));
+                return engine.keep_nothing();
+            }
+            restored => Some(restored.map_err(|why| why.to_string())),
+        },
         Err(why) => Some(Err(why.to_string())),
     };
     let Some(mut taken) = taken else {

@@ -84,11 +84,23 @@ impl Keeper {
             return;
         };
         let most_bytes = self.most_bytes;
-        self.writing = Some(std::thread::spawn(move || {
+        let write = move || {
             let (content, left_out) = saving.into_file(most_bytes);
             let written = taken.replace(content.slices());
             (taken, written.map(|()| left_out))
-        }));
+        };
+        match std::thread::Builder::new()
+            .name("state".into())
+            .spawn(write)
+        {
+            Ok(thread) => self.writing = Some(thread),
+            // The end of the run says so.
+            Err(error) => {
+                self.said_failure = Some(format!(
+                    "the state is not kept any more: no thread to write it: {error}"
+                ));
+            }
+        }
     }
 
     /// Waits for what is being written; returns what is to be said and was not yet.

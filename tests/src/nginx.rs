@@ -171,7 +171,9 @@ fn log_line(line: &[u8]) -> Result<LogLine> {
         body: number("body")?,
         time_ms: (value["time"].as_f64().unwrap_or(0.0) * 1000.0) as u64,
         // HAProxy's session state at disconnection: the second letter is D while data flows.
-        cut: value["ends"].as_str().is_some_and(|ends| ends.ends_with('D')),
+        cut: value["ends"]
+            .as_str()
+            .is_some_and(|ends| ends.ends_with('D')),
     })
 }
 

@@ -14,7 +14,7 @@ use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, flag};
 use http_trace_common::walk::{self, Found, LinkType, Skip, WalkOptions};
-use http_trace_tests::agent::Agent;
+use http_trace_tests::agent::{Agent, ROOMY};
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
 use http_trace_tests::client::{curl, wrk};
 use http_trace_tests::judged::{Judged, Timed, filtered, frames, is_truth, responses};
@@ -407,7 +407,8 @@ fn behind_a_narrow_link() {
             let framing: &[_] = if host_framing { HOST } else { &[] };
             let agents = [(&net.client, "net1"), (&net.server, "net3")].map(|(at, device)| {
                 let options = ["--hook", hook, "-v", "-i", device];
-                Agent::start_with(at, &options, framing).expect("an agent")
+                let environment = [framing, &[ROOMY]].concat();
+                Agent::start_with(at, &options, &environment).expect("an agent")
             });
             ask(&net);
             let log = nginx.stop().expect("an access log");

@@ -150,6 +150,7 @@ fn first_of_segment<E: Env>(
                 // means (HEAD, CONNECT).
                 s.flow.queue.set_unknown();
             }
+            s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
             let own = side(s);
             if E::FRAMES && own.told != own.next {
                 // The host will have bytes on both sides of what was skipped since.
@@ -157,6 +158,8 @@ fn first_of_segment<E: Env>(
             }
         }
         Claim::Refused => return flags,
+        // Nothing of a message yet: whether one begins, the next piece would show.
+        Claim::Missing if s.end == 0 => return flags,
         Claim::Missing => {
             let begins = match first_bytes(s, env) {
                 First::Status | First::Request => true,

@@ -13,7 +13,7 @@ use super::error::{CaptureError, Problem};
 use super::frames::{Frame, Frames};
 use super::lanes::Lanes;
 use super::link;
-use crate::fragments::{FragmentCounts, Fragments, Place, Seen, Whole};
+use crate::fragments::{FragmentCounts, Fragments, PATIENCE_NS, Place, Seen, Whole};
 
 /// The most link types, over all files, that are told of one by one.
 const MAX_REFUSED_LINKS: usize = 1000;
@@ -168,6 +168,7 @@ impl Replay {
                     time_ns: frame.time_ns,
                     place: Place::default(),
                     stream_begins: false,
+                    patience_ns: PATIENCE_NS,
                 };
                 let walked = self.fragments.walk(&piece, frame.data, &seen, self.options);
                 let Some((whole, found)) = walked else {

@@ -124,8 +124,6 @@ struct Scratch {
     uri: Vec<u8>,
     /// For each correlation the inputs that the event at hand is.
     inputs: Vec<u64>,
-    /// For each correlation what it counted at the event at hand.
-    values: Vec<u64>,
     touched: Vec<u64>,
     counted: Vec<Arc<str>>,
     alerts: Vec<Alert>,
@@ -226,7 +224,6 @@ impl Core {
             changes: 0,
             scratch: Scratch {
                 inputs: vec![0; number],
-                values: vec![0; number],
                 touched: vec![0; number.div_ceil(64)],
                 ..Scratch::default()
             },
@@ -304,18 +301,15 @@ impl Core {
                 {
                     continue;
                 }
-                let of_others = self.correlations[number]
-                    .inputs
-                    .iter()
-                    .filter_map(|input| match input {
-                        Input::Correlation(n) => scratch.values.get(*n).copied(),
-                        Input::Detection(_) => None,
-                    })
-                    .max();
+                let mut of_others = None;
+                for at in 0..self.correlations[number].inputs.len() {
+                    if let Input::Correlation(n) = self.correlations[number].inputs[at] {
+                        of_others = of_others.max(self.counted_by(n, view));
+                    }
+                }
                 let Some(counted) = self.count(number, &hit, of_others, &mut scratch.alerts) else {
                     continue;
                 };
-                scratch.values[number] = counted.value;
                 let correlation = &self.correlations[number];
                 if correlation.alerts && counted.moved {
                     let id = &self.rules[correlation.rule].id;
@@ -330,6 +324,15 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// What a correlation has counted of the one that the event is of.
+    fn counted_by(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
+        let key = Key {
+            correlation: u16::try_from(number).ok()?,
+            hash: self.entities.key(number, 0, view)?,
+        };
+        Some(self.table.get_mut(key)?.window.total())
     }
 
     fn count(

@@ -261,6 +261,18 @@ fn scans_raise_what_says_what_they_do() {
         ids(&run(&mut detector, guesses.clone()).0),
         ["http-guessed-credentials"]
     );
+    // What another client was refused in between is not counted for this one.
+    let other = (0..100).map(|i| response("198.51.100.9", 401, "/login", BEGIN + 10 * S + i));
+    let mixed = guesses[..10]
+        .iter()
+        .cloned()
+        .chain(other)
+        .chain(guesses.last().cloned());
+    let (alerts, _) = run(&mut built_in(), mixed);
+    let guessed = alerts
+        .iter()
+        .find(|a| &*a.rule.id == "http-guessed-credentials");
+    assert_eq!(guessed.map(|alert| alert.count), Some(10));
     guesses.swap(9, 10);
     guesses[9].time_ns = BEGIN + 9 * S;
     assert_eq!(ids(&run(&mut built_in(), guesses).0), [""; 0]);

@@ -47,7 +47,7 @@ impl Clock {
 
     /// Takes an event; hands on what is decided, each with the time at which it counts.
     pub fn push(&mut self, event: Box<HttpEvent>, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
-        let ahead = self.is_ahead(event.time_ns);
+        let ahead = self.is_ahead(counts_at(&event));
         if self.live || (!ahead && self.held.is_empty()) {
             self.let_through(event, with);
             return;
@@ -57,14 +57,14 @@ impl Clock {
             let ahead = self
                 .held
                 .iter()
-                .filter(|e| self.is_ahead(e.time_ns))
+                .filter(|e| self.is_ahead(counts_at(e)))
                 .count();
             self.release(ahead * 2 > self.held.len(), with);
         }
     }
 
     fn let_through(&mut self, event: Box<HttpEvent>, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
-        let mut time_ns = event.time_ns;
+        let mut time_ns = counts_at(&event);
         if self.is_ahead(time_ns) {
             self.clamped += 1;
             time_ns = self.now_ns;
@@ -76,7 +76,11 @@ impl Clock {
     fn release(&mut self, believe: bool, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
         if believe {
             let now_ns = self.now_ns;
-            let ahead = self.held.iter().map(|e| e.time_ns).filter(|t| *t > now_ns);
+            let ahead = self
+                .held
+                .iter()
+                .map(|e| counts_at(e))
+                .filter(|t| *t > now_ns);
             self.now_ns = ahead.min().unwrap_or(now_ns);
         }
         for event in std::mem::take(&mut self.held) {
@@ -86,7 +90,7 @@ impl Clock {
 
     /// Time went on without events.
     pub fn tick(&mut self, now_ns: u64, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
-        let least = self.held.iter().map(|event| event.time_ns).max();
+        let least = self.held.iter().map(|event| counts_at(event)).max();
         if least.is_some_and(|t| t <= now_ns.saturating_add(AHEAD_NS)) {
             self.release(true, with);
         }
@@ -99,12 +103,28 @@ impl Clock {
     }
 }
 
+/// A request that nobody answered counts when nobody waited any more: it may have begun long before.
+fn counts_at(event: &HttpEvent) -> u64 {
+    event.given_up_ns.unwrap_or(event.time_ns)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing;
 
     const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn what_was_given_up_counts_then() {
+        let mut clock = Clock::new(true);
+        clock.tick(1_000 * S, &mut |_, _| {});
+        let mut event = testing::event();
+        (event.time_ns, event.given_up_ns) = (500 * S, Some(999 * S));
+        let mut got = Vec::new();
+        clock.push(Box::new(event), &mut |_, t| got.push(t / S));
+        assert_eq!(got, [999]);
+    }
 
     /// Pushes events at these seconds; returns the seconds at which they count.
     fn run(live: bool, seconds: &[u64]) -> Vec<u64> {

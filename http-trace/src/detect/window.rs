@@ -78,7 +78,8 @@ impl TryFrom<Saved> for Window {
     fn try_from(saved: Saved) -> Result<Window, Self::Error> {
         const WRONG: &str = "a window that cannot be";
         let cells: [u64; CELLS] = saved.cells.try_into().map_err(|_| WRONG)?;
-        let total = cells.iter().try_fold(0_u64, |sum, n| sum.checked_add(*n));
+        // As they were added: at most the largest number there is.
+        let total = cells.iter().fold(0_u64, |sum, n| sum.saturating_add(*n));
         let cells = if saved.large {
             Cells::Large(Box::new(cells))
         } else {
@@ -90,7 +91,7 @@ impl TryFrom<Saved> for Window {
         };
         Ok(Window {
             cells,
-            total: total.ok_or(WRONG)?,
+            total,
             newest: saved.newest,
         })
     }
@@ -279,6 +280,9 @@ mod tests {
             window.add(bucket, u64::MAX).expect("in time");
         }
         assert_eq!(window.total(), u64::MAX);
+        let bytes = postcard::to_allocvec(&window).expect("encoded");
+        let back: Window = postcard::from_bytes(&bytes).expect("it was written so");
+        assert_eq!(back.total(), u64::MAX);
         assert!(window.below(1) > 0);
         window.advance(31);
         window.advance(32);

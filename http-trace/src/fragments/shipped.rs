@@ -13,6 +13,10 @@ const OPTIONS: WalkOptions = WalkOptions {
     verify_checksums: true,
 };
 
+/// How long a packet waits for its pieces, ns. The programs keep back the first pieces of what is no
+/// HTTP, and what is left of those packets must not meet the next of the same identification.
+const PATIENCE_NS: u64 = 1_000_000_000;
+
 /// Packets in the making, by where their pieces were seen.
 #[derive(Debug, Default)]
 pub struct Shipped {
@@ -34,6 +38,7 @@ impl Shipped {
             time_ns: header.time_ns,
             place: Place::of(header),
             stream_begins: header.has(flag::STREAM_BEGINS),
+            patience_ns: PATIENCE_NS,
         };
         let (whole, found) =
             self.fragments

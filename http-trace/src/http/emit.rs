@@ -170,7 +170,7 @@ pub(crate) fn no_response(facts: &Facts, cx: &mut Context<'_>, request: Request,
     event.no_response = Some(why);
     event.given_up_ns = Some(cx.now_ns);
     event.flags.extend(malformed(Some(&request)));
-    if request.end_ns.is_none() {
+    if request.end_ns.is_none() && !request.end_lost {
         event.flags.push("request_unfinished");
     }
     event.request = Some(request.head);

@@ -286,6 +286,12 @@ impl Judge {
         match self.halves[d].message {
             Message::Head => self.cut_head(facts, cx, d, true),
             Message::Response => self.finish(facts, cx, How::Lost),
+            Message::Request => {
+                // Where it ends cannot be told any more; it may have ended.
+                if let Some(request) = self.exchanges.waiting.back_mut() {
+                    request.end_lost = true;
+                }
+            }
             _ => {}
         }
         self.clear(d);

@@ -33,6 +33,8 @@ pub(crate) struct Request {
     pub start_ns: u64,
     /// Time of its last byte, once seen.
     pub end_ns: Option<u64>,
+    /// Its last byte will not be known for what it is.
+    pub end_lost: bool,
     pub body_bytes: u64,
     /// Requests may have been lost before this one.
     pub after_gap: bool,

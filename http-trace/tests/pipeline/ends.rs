@@ -40,6 +40,18 @@ fn unanswered_requests() {
         &dragged.s_ack().wait_ms(8_000).c_rst(),
         &["POST /1 -> Reset flags request_unfinished"],
     );
+    let doubtful = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na";
+    let ended = Talk::open()
+        .c(&get("/0"))
+        .s(&ok("a"))
+        .c(doubtful)
+        .s_ack()
+        .c_rst();
+    check(
+        "whose end nobody can tell",
+        &ended,
+        &["GET /0 -> 200 OK 1 Length", "POST /1 -> Reset"],
+    );
     check("the capture ends", &asked(), &[]);
     check(
         "two of three",

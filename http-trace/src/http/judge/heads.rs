@@ -254,6 +254,7 @@ impl Judge {
                 ack,
                 start_ns: first.time_ns,
                 end_ns: None,
+                end_lost: false,
                 body_bytes: 0,
                 after_gap: false,
                 begins_batch: false,
