@@ -2,7 +2,7 @@
 //!
 //! [`ethernet`] and [`ip`] are the lean walk of the kernel's hooks: Ethernet, up to two VLAN tags,
 //! IPv4, IPv6 with a few extension headers, TCP. They read fixed sizes only and few of them, since
-//! in the kernel each read is a bounds check or a helper call. [`decapsulated`] looks into one tunnel
+//! in the kernel each read is a bounds check or a helper call. [`inner_ip`] looks into one tunnel
 //! where the configuration asks for it.
 //!
 //! [`frame`] is the full walk of a replay: every link type, tag and tunnel down to the innermost
@@ -259,22 +259,6 @@ const MORE_OR_OFFSET: u16 = 0x3fff;
 /// UDP ports of VXLAN: IANA's, and the one that Linux used before.
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 
-/// The TCP segment in a tunnel's packet, one tunnel deep: VXLAN over IPv4 or IPv6, or IP in IP, as
-/// `which` (bits of [`decap`]) asks for. The frame begins with an Ethernet header if `has_ethernet`,
-/// otherwise with an IP header. `netns` goes into the segment's key, as of a packet without a tunnel.
-///
-/// # Errors
-/// A [`Skip`]; [`Skip::NotTcp`] when it is no such packet.
-#[inline(always)]
-pub fn decapsulated(
-    bytes: &(impl PacketBytes + ?Sized),
-    has_ethernet: bool,
-    netns: u32,
-    which: u32,
-) -> Result<Segment, Skip> {
-    ip(bytes, inner_ip(bytes, has_ethernet, which)?, netns)
-}
-
 /// Where the IP header of a packet's payload begins: after its Ethernet header and tags, if it has
 /// them.
 ///
@@ -289,7 +273,9 @@ pub fn outer_ip(bytes: &(impl PacketBytes + ?Sized), has_ethernet: bool) -> Resu
     }
 }
 
-/// Where the IP header in a tunnel's packet begins; see [`decapsulated`].
+/// Where the IP header in a tunnel's packet begins, one tunnel deep: VXLAN over IPv4 or IPv6, or IP in
+/// IP, as `which` (bits of [`decap`]) asks for. The frame begins with an Ethernet header if
+/// `has_ethernet`, otherwise with an IP header.
 ///
 /// # Errors
 /// A [`Skip`]; [`Skip::NotTcp`] when it is no such packet, [`Skip::Fragment`] when it may be a piece

@@ -13,7 +13,7 @@ use http_trace_common::{
     filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn},
     flow::FlowKey,
     record::Record,
-    walk::Segment,
+    walk::{self, Segment, Skip},
 };
 
 /// How many connections are handed back at a time.
@@ -144,8 +144,22 @@ impl HostFilter {
         emit: &mut impl FnMut(Record<'_>),
     ) {
         self.tables.add(Counter::Packets, 1);
+        if self.frames {
+            self.ship_fragment::<true>(frame, at, context, emit);
+        } else {
+            self.ship_fragment::<false>(frame, at, context, emit);
+        }
+    }
+
+    fn ship_fragment<const FRAMES: bool>(
+        &mut self,
+        frame: &[u8],
+        at: u32,
+        context: &Context,
+        emit: &mut impl FnMut(Record<'_>),
+    ) {
         let s = &mut *self.scratch;
-        let mut env = HostEnv::<_, true> {
+        let mut env = HostEnv::<_, FRAMES> {
             tables: &mut self.tables,
             snippet: &self.config.snippet,
             frame,
@@ -153,6 +167,25 @@ impl HostFilter {
         };
         if filter::begin_fragment(s, &mut env, &self.config, frame, at, 0, context) {
             while filter::fragment_step(s, &mut env) {}
+        }
+    }
+
+    /// Hands an Ethernet frame to the filter as the kernel's entry does: a segment or a piece of an
+    /// IP packet; what is neither is passed over.
+    pub fn push_ethernet(
+        &mut self,
+        frame: &[u8],
+        context: &Context,
+        emit: &mut impl FnMut(Record<'_>),
+    ) {
+        match walk::ethernet(frame, 0) {
+            Ok(segment) => self.push(frame, &segment, context, emit),
+            Err(Skip::Fragment) => {
+                if let Ok(at) = walk::outer_ip(frame, true) {
+                    self.push_fragment(frame, at, context, emit);
+                }
+            }
+            Err(_) => {}
         }
     }
 

@@ -51,7 +51,8 @@ pub mod visits;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use http_trace_common::record::{Record, flag};
+use http_trace_common::filter::Context;
+use http_trace_common::record::{Hook, Record, flag};
 
 /// Held by a test that must not see what the other tests of its program do, and by those others:
 /// the cgroup hook sees every namespace.
@@ -59,6 +60,18 @@ pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     // A test that failed leaves nothing behind that the next one could trip over.
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where a filter sees frame number `i` of a test. The kernel's clock hardly moves between two of
+/// them, so neither does this.
+pub fn at_tc(i: usize, frame: &[u8]) -> Context {
+    Context {
+        time_ns: (1 << 40) + i as u64,
+        interface: 1,
+        wire_len: frame.len() as u32,
+        egress: false,
+        hook: Hook::Tc,
+    }
 }
 
 /// What of a record must be equal, whichever filter made it and wherever: all but time, CPU,

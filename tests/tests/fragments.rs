@@ -11,7 +11,6 @@ use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
-use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, flag};
 use http_trace_common::walk::{self, Found, LinkType, Skip, WalkOptions};
 use http_trace_tests::agent::{Agent, ROOMY};
@@ -26,7 +25,7 @@ use http_trace_tests::pieces::pieces;
 use http_trace_tests::scene::{End, Scene, Side, Step, Transaction};
 use http_trace_tests::scenes;
 use http_trace_tests::tcp::{Layout, Path, segments};
-use http_trace_tests::{essence, public_captures};
+use http_trace_tests::{at_tc, essence, public_captures};
 
 /// A scene's frames, packets of more than `mtu` bytes in pieces; of every other packet the last piece
 /// comes first, as Linux once sent them, and every third packet comes twice.
@@ -251,25 +250,13 @@ fn kernel_and_host_ship_the_same_pieces() {
             };
             let mut shipped = 0;
             for (i, (_, frame)) in in_pieces(&scene, &path, 1448, 576).iter().enumerate() {
-                let context = Context {
-                    time_ns: (1 << 40) + i as u64,
-                    interface: 1,
-                    wire_len: frame.len() as u32,
-                    egress: false,
-                    hook: Hook::Tc,
-                };
+                let context = at_tc(i, frame);
                 let (mut by_host, mut by_kernel) = (Vec::new(), Vec::new());
                 let mut keep = |record: Record<'_>| {
                     shipped += usize::from(record.header.has(flag::FRAGMENT));
                     by_host.push(essence(&record));
                 };
-                match walk::ethernet(&frame[..], 0) {
-                    Ok(segment) => host.push(frame, &segment, &context, &mut keep),
-                    Err(skip) => {
-                        assert_eq!(skip, Skip::Fragment);
-                        host.push_fragment(frame, 14, &context, &mut keep);
-                    }
-                }
+                host.push_ethernet(frame, &context, &mut keep);
                 kernel
                     .push(frame, |record| by_kernel.push(essence(&record)))
                     .expect("a test run");

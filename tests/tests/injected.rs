@@ -13,12 +13,11 @@ use http_trace::probe::interfaces::Wanted;
 use http_trace::probe::{Options, Probe};
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
-use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record};
-use http_trace_common::walk::{self, LinkType, Skip};
+use http_trace_common::walk::LinkType;
 use http_trace_tests::need::{self, skipped};
 use http_trace_tests::netns::Namespace;
-use http_trace_tests::{essence, own_captures, public_captures};
+use http_trace_tests::{at_tc, essence, own_captures, public_captures};
 
 /// What BPF_PROG_TEST_RUN takes; without a larger frame a capture is `kernel_host`'s.
 const TEST_RUN_TAKES: usize = 3500;
@@ -47,23 +46,9 @@ fn by_host(frames: &[Vec<u8>]) -> Vec<String> {
     let mut filter = HostFilter::new(FilterConfig::DEFAULT);
     let mut records = Vec::new();
     for (i, frame) in frames.iter().enumerate() {
-        // The kernel's clock hardly moves between two of these frames, so neither does this.
-        let context = Context {
-            time_ns: (1 << 40) + i as u64,
-            interface: 1,
-            wire_len: frame.len() as u32,
-            egress: false,
-            hook: Hook::Tc,
-        };
+        let context = at_tc(i, frame);
         let mut keep = |record: Record<'_>| records.push(essence(&record));
-        match walk::ethernet(&frame[..], 0) {
-            Ok(segment) => filter.push(frame, &segment, &context, &mut keep),
-            Err(Skip::Fragment) => {
-                let at = walk::outer_ip(&frame[..], true).expect("walked before");
-                filter.push_fragment(frame, at, &context, &mut keep);
-            }
-            Err(_) => {}
-        }
+        filter.push_ethernet(frame, &context, &mut keep);
     }
     records
 }

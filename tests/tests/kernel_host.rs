@@ -9,11 +9,10 @@ use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
-use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record};
-use http_trace_common::walk::{self, LinkType, Skip};
+use http_trace_common::walk::LinkType;
 use http_trace_tests::need::{self, skipped};
-use http_trace_tests::{essence, own_captures, public_captures};
+use http_trace_tests::{at_tc, essence, own_captures, public_captures};
 
 /// The program under test: TC ingress on an interface with Ethernet headers.
 const PROGRAM: &str = "http_trace_in";
@@ -54,23 +53,9 @@ fn compare(name: &str, frames: &[Vec<u8>], framing: Framing) -> usize {
             .push(frame, |record| by_kernel.push(essence(&record)))
             .expect("a test run");
         let mut by_host = Vec::new();
-        // The kernel's clock hardly moves between two of these frames, so neither does this.
-        let context = Context {
-            time_ns: (1 << 40) + i as u64,
-            interface: 1,
-            wire_len: frame.len() as u32,
-            egress: false,
-            hook: Hook::Tc,
-        };
+        let context = at_tc(i, frame);
         let mut keep = |record: Record<'_>| by_host.push(essence(&record));
-        match walk::ethernet(&frame[..], 0) {
-            Ok(segment) => host.push(frame, &segment, &context, &mut keep),
-            Err(Skip::Fragment) => {
-                let at = walk::outer_ip(&frame[..], true).expect("walked before");
-                host.push_fragment(frame, at, &context, &mut keep);
-            }
-            Err(_) => {}
-        }
+        host.push_ethernet(frame, &context, &mut keep);
         assert_eq!(by_kernel, by_host, "{name}, frame {}", i + 1);
         records += by_host.len();
     }
