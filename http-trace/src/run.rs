@@ -292,7 +292,11 @@ fn started(config: &Config, from: &str) {
         line.push_str(&format!("; for {time:?}"));
     }
     if let Some(count) = config.count {
-        line.push_str(&format!("; until {count} responses are written"));
+        let are = if count == 1 { "is" } else { "are" };
+        line.push_str(&format!(
+            "; until {} {are} written",
+            counted(count, "response")
+        ));
     }
     say(&line);
     if config.secrets.is_none() {

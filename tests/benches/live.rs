@@ -85,7 +85,8 @@ impl<'a> Tracer<'a> {
         Ok(Duration::from_nanos(total))
     }
 
-    /// Proportional set size and the memory of its kernel maps, in KiB.
+    /// Proportional set size without the pages of kernel maps, and the memory of those, in KiB: the
+    /// ring buffer is mapped into the process, and its pages are the map's.
     fn memory(&self) -> Result<(u64, u64)> {
         let number = |text: &str, name: &str| -> u64 {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -93,7 +94,15 @@ impl<'a> Tracer<'a> {
             word.and_then(|word| word.parse().ok()).unwrap_or(0)
         };
         let proc = format!("/proc/{}", self.running.pid());
-        let pss = number(&fs::read_to_string(format!("{proc}/smaps_rollup"))?, "Pss:");
+        let (mut pss, mut in_map) = (0, false);
+        for line in fs::read_to_string(format!("{proc}/smaps"))?.lines() {
+            match line.split_once(':') {
+                Some(("Pss", _)) if !in_map => pss += number(line, "Pss:"),
+                Some((_, value)) if value.starts_with(' ') => {}
+                // The line that opens a mapping: its addresses, device (`fd:00`) and name.
+                _ => in_map = line.ends_with("anon_inode:bpf-map"),
+            }
+        }
         let mut maps = std::collections::BTreeMap::new();
         for entry in fs::read_dir(format!("{proc}/fdinfo"))? {
             let text = fs::read_to_string(entry?.path()).unwrap_or_default();
@@ -304,8 +313,7 @@ fn memory(pair: &Pair, folder: &Path) -> Result<()> {
     let (pss, maps) = tracer.memory()?;
     println!(
         "memory at {} open connections: PSS {:.1} MiB + kernel maps {:.1} MiB = {:.1} MiB (at the \
-         start {:.1} + {:.1}); the ring buffer counts once in the maps and, as far as it was \
-         touched, in the PSS",
+         start {:.1} + {:.1}); the ring buffer, mapped into the process, counts among the maps",
         open.len(),
         pss as f64 / 1024.0,
         maps as f64 / 1024.0,
