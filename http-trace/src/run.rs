@@ -20,6 +20,7 @@ use crate::summary::counted;
 pub mod hits;
 #[cfg(feature = "live")]
 mod live;
+mod pipe;
 mod recorded;
 mod replay;
 pub mod rules;

@@ -8,8 +8,10 @@ mod common;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{alerts, capture_of_errors, records, run, run_with};
 
@@ -197,4 +199,41 @@ fn what_cannot_be_read_is_named_and_the_rest_counts() {
         "{}",
         ran.err
     );
+}
+
+/// A log that is being written, and falls silent.
+#[cfg(unix)]
+#[test]
+fn what_a_silent_pipe_brought_is_kept_and_a_signal_ends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let state = state.to_str().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_http-trace"))
+        .args(["detect", "-o", "json", "--state", state])
+        .env("HTTP_TRACE_STATE_INTERVAL", "20ms")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(access_log().as_bytes()).unwrap();
+    let kept = || {
+        let ran = run(&["rules", "hits", "--state", state, "-o", "json"]);
+        ran.out.contains("http-error-spike-internal")
+    };
+    let begin = Instant::now();
+    while !kept() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "never kept");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let kill = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    // Standard input is open still.
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(err.contains("350 lines read: 350 events\n"), "{err}");
+    assert_eq!(spikes(&String::from_utf8(output.stdout).unwrap()), 1);
 }

@@ -4,7 +4,10 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
 
+use super::pipe::{self, Left, Shared};
 use super::{Ended, Stop, finish, say, started};
 use crate::config::Config;
 use crate::own::OwnSockets;
@@ -16,10 +19,13 @@ use crate::summary::counted;
 /// Lines that cannot be read and are told one by one; of more there is a count.
 const TOLD_LINES: u64 = 10;
 
+/// How far a line's time may be from this host's clock for the log to be one that is being written.
+const NOW_NS: u64 = 60_000_000_000;
+
 /// Reads `paths` one after the other, or standard input when there are none or for `-`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let mut engine = match super::open(config, WhenFull::Wait, &own) {
+    let engine = match super::open(config, WhenFull::Wait, &own) {
         Ok(engine) => engine,
         Err(ended) => return ended,
     };
@@ -30,8 +36,33 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         paths
     };
     started(config, &reading(paths));
-    let mut read = Read::default();
-    let mut bad = 0;
+    let blocks = paths.iter().any(|path| pipe::may_block(path));
+    // What was read is told even when reading is left blocked.
+    let told = Arc::new(Mutex::new(Read::default()));
+    let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
+    let of_reader = Arc::clone(&told);
+    let (engine, ended) = pipe::drive(config, engine, stop, blocks, move |shared| {
+        read(&config_too, &paths, shared, &stop_too, &of_reader);
+    });
+    let Some(engine) = engine else {
+        return Ended::Lossy;
+    };
+    let told = lock(&told);
+    let failed = told.bad > 0 || ended == Err(Left::Failed);
+    finish(config, engine, vec![told.line()], failed)
+}
+
+fn lock(told: &Mutex<Read>) -> MutexGuard<'_, Read> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(
+    config: &Config,
+    paths: &[PathBuf],
+    shared: &Mutex<Shared>,
+    stop: &Stop,
+    told: &Mutex<Read>,
+) {
     for path in paths {
         let name = path.display();
         let input: Box<dyn BufRead> = if path.as_os_str() == "-" {
@@ -41,46 +72,71 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
                 Ok(file) => Box::new(BufReader::with_capacity(1 << 16, file)),
                 Err(error) => {
                     say(&format!("{name}: {error}"));
-                    bad += 1;
+                    lock(told).bad += 1;
                     continue;
                 }
             }
         };
+        let before = lock(told).clone();
         let mut events = Recorded::new(input);
-        for event in events.by_ref() {
-            super::upkeep(config, &mut engine, stop);
+        while let Some(event) = events.next() {
+            let mut shared = pipe::lock(shared);
+            if let Ok(event) = &event {
+                shared.last = is_now(event.time_ns).then(|| (event.time_ns, Instant::now()));
+            }
+            let Some(engine) = shared.engine.as_mut() else {
+                return;
+            };
+            super::upkeep(config, engine, stop);
+            let mut told = lock(told);
+            told.count(&before, &events);
             let next = match event {
                 Ok(event) => engine.event(Box::new(event)),
                 Err(error) => {
-                    bad += 1;
-                    read.not_understood += u64::from(matches!(error, Error::Line { .. }));
-                    if bad <= TOLD_LINES || matches!(error, Error::Input { .. }) {
+                    told.bad += 1;
+                    told.not_understood += u64::from(matches!(error, Error::Line { .. }));
+                    if told.bad <= TOLD_LINES || matches!(error, Error::Input { .. }) {
                         say(&format!("{name}: {error}"));
                     }
                     Next::Go
                 }
             };
             if next == Next::Stop || stop.is_requested() {
-                break;
+                return;
             }
         }
-        read.lines += events.lines();
-        read.events += events.events();
-        read.others += events.others();
+        // The lines after the last event too.
+        lock(told).count(&before, &events);
     }
-    finish(config, engine, vec![read.line()], bad > 0)
+}
+
+/// Whether this time (Unix ns) is about that of this host's clock: the log is being written, and
+/// while nothing comes its time goes on.
+fn is_now(time_ns: u64) -> bool {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now_ns = since.map_or(0, |since| since.as_nanos() as u64);
+    time_ns.abs_diff(now_ns) <= NOW_NS
 }
 
 /// What was in the lines.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Read {
     lines: u64,
     events: u64,
     others: u64,
     not_understood: u64,
+    /// Those, and files that cannot be read.
+    bad: u64,
 }
 
 impl Read {
+    /// What this file held so far, beside what the files before it did.
+    fn count(&mut self, before: &Read, events: &Recorded<impl BufRead>) {
+        self.lines = before.lines + events.lines();
+        self.events = before.events + events.events();
+        self.others = before.others + events.others();
+    }
+
     /// `12 lines read: 9 events, 2 of other records, 1 not understood`.
     fn line(&self) -> String {
         let mut line = format!(

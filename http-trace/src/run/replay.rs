@@ -1,11 +1,11 @@
 //! A run over captures. Capture time drives the pipeline; only a pipe that falls silent is helped
 //! on by the clock of this host.
 
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Instant;
 
+use super::pipe::{self, Left, Shared};
 use super::{Ended, Stop, finish, say, started};
 use crate::capture::{CaptureError, Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
@@ -20,12 +20,6 @@ use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 use http_trace_common::walk::{Segment, tcp_flag};
 
-/// How long a pipe may be silent before the clock of this host stands in for its packets.
-const SILENCE: Duration = Duration::from_millis(100);
-
-/// How far behind the clock event time stays then: packets may be on their way in buffers.
-const SLACK_NS: u64 = 1_000_000_000;
-
 /// How long the filter keeps a connection without a segment, in seconds.
 const FILTER_IDLE_S: u32 = 900;
 
@@ -34,13 +28,6 @@ const FORGET_EVERY_NS: u64 = 10_000_000_000;
 
 /// A step in time that a packet alone is believed.
 const MOMENT_NS: u64 = 10_000_000_000;
-
-/// The engine, and how far the capture has come.
-struct Shared {
-    engine: Option<Engine>,
-    /// Time of the last record, and when it came by the clock of this host.
-    last: Option<(u64, Instant)>,
-}
 
 /// What the reading side has to say at the end.
 #[derive(Default)]
@@ -70,78 +57,19 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     };
     started(config, &format!("reading {}{more}", files.join(", ")));
 
-    let shared = Arc::new(Mutex::new(Shared {
-        engine: Some(engine),
-        last: None,
-    }));
-    let is_pipe = paths.iter().any(|p| p == Path::new("-"));
-    let told = if is_pipe {
-        // Reading blocks, and a signal or a deadline must not wait for the next packet.
-        let (sender, finished) = mpsc::channel();
-        let (of_thread, paths) = (Arc::clone(&shared), paths.to_vec());
-        let (config_too, stop_too) = (config.clone(), stop.clone());
-        std::thread::spawn(move || {
-            let _ = sender.send(read(&config_too, &paths, &of_thread, &stop_too));
-        });
-        mind_the_clock(config, &shared, &finished, stop)
-    } else {
-        read(config, paths, &shared, stop)
-    };
-    let Some(engine) = lock(&shared).engine.take() else {
+    let blocks = paths.iter().any(|path| pipe::may_block(path));
+    let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
+    let (engine, told) = pipe::drive(config, engine, stop, blocks, move |shared| {
+        read(&config_too, &paths, shared, &stop_too)
+    });
+    let told = told.unwrap_or_else(|left| Told {
+        problems: u64::from(left == Left::Failed),
+        ..Told::default()
+    });
+    let Some(engine) = engine else {
         return Ended::Lossy;
     };
     finish(config, engine, replay_lines(&told), told.problems > 0)
-}
-
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits for the reading thread. While the pipe is silent, event time goes on with the clock of
-/// this host; on a signal the engine is taken from under it.
-fn mind_the_clock(
-    config: &Config,
-    shared: &Mutex<Shared>,
-    finished: &mpsc::Receiver<Told>,
-    stop: &Stop,
-) -> Told {
-    loop {
-        match finished.recv_timeout(SILENCE / 2) {
-            Ok(told) => return told,
-            // The thread panicked; the panic was told.
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Told {
-                    problems: 1,
-                    ..Told::default()
-                };
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-        }
-        if stop.is_requested() {
-            // It ends by itself unless it is blocked in reading.
-            return finished.recv_timeout(SILENCE).unwrap_or_default();
-        }
-        let mut shared = lock(shared);
-        if let Some(engine) = shared.engine.as_mut() {
-            super::upkeep(config, engine, stop);
-        }
-        let Some((time_ns, came)) = shared.last else {
-            continue;
-        };
-        let silent = came.elapsed();
-        if silent < SILENCE {
-            continue;
-        }
-        let now_ns = time_ns
-            .saturating_add(silent.as_nanos() as u64)
-            .saturating_sub(SLACK_NS);
-        if let Some(engine) = shared.engine.as_mut()
-            && now_ns > time_ns
-            && engine.tick(now_ns) == Next::Stop
-        {
-            return Told::default();
-        }
-    }
 }
 
 fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Told {
@@ -171,7 +99,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         {
             break;
         }
-        let mut shared = lock(shared);
+        let mut shared = pipe::lock(shared);
         shared.last = Some((header.time_ns, Instant::now()));
         let Some(engine) = shared.engine.as_mut() else {
             break;

@@ -1,0 +1,111 @@
+//! Sources whose reading may block: they are read on a thread of their own, so that a signal, the
+//! upkeep and the clock do not wait for the next byte. What is read, and how, is not known here.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use super::Stop;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::sink::outlet::Next;
+
+/// How long a pipe may be silent before the clock of this host stands in for what it brings.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// How far behind the clock event time stays then: more may be on its way in buffers.
+const SLACK_NS: u64 = 1_000_000_000;
+
+/// The engine, and how far the source has come.
+pub struct Shared {
+    /// `None` once it was taken from under the reading thread.
+    pub engine: Option<Engine>,
+    /// Time of what was read last (Unix ns), and when it came by the clock of this host; `None`
+    /// while that clock says nothing of the source's time.
+    pub last: Option<(u64, Instant)>,
+}
+
+/// Why reading did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It waits for input still, and it was time to stop.
+    Blocked,
+    /// The thread panicked; the panic was told.
+    Failed,
+}
+
+/// Whether to read this waits for somebody else: standard input, a FIFO, a device.
+pub fn may_block(path: &Path) -> bool {
+    path.as_os_str() == "-" || path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
+/// The engine, for a moment.
+pub fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has `read` read all that there is, on a thread of its own when that `blocks`; returns the engine
+/// and what `read` has to say.
+pub fn drive<T: Send + 'static>(
+    config: &Config,
+    engine: Engine,
+    stop: &Stop,
+    blocks: bool,
+    read: impl FnOnce(&Mutex<Shared>) -> T + Send + 'static,
+) -> (Option<Engine>, Result<T, Left>) {
+    let shared = Arc::new(Mutex::new(Shared {
+        engine: Some(engine),
+        last: None,
+    }));
+    let told = if blocks {
+        let (sender, finished) = mpsc::channel();
+        let of_thread = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            let _ = sender.send(read(&of_thread));
+        });
+        mind_the_clock(config, &shared, &finished, stop)
+    } else {
+        Ok(read(&shared))
+    };
+    (lock(&shared).engine.take(), told)
+}
+
+/// Waits for the reading thread. While the source is silent, event time goes on with the clock of
+/// this host; on a signal the thread is left where it is.
+fn mind_the_clock<T>(
+    config: &Config,
+    shared: &Mutex<Shared>,
+    finished: &mpsc::Receiver<T>,
+    stop: &Stop,
+) -> Result<T, Left> {
+    loop {
+        match finished.recv_timeout(SILENCE / 2) {
+            Ok(told) => return Ok(told),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Left::Failed),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if stop.is_requested() {
+            // It ends by itself unless it is blocked in reading.
+            return finished.recv_timeout(SILENCE).map_err(|_| Left::Blocked);
+        }
+        let mut shared = lock(shared);
+        let last = shared.last;
+        let Some(engine) = shared.engine.as_mut() else {
+            continue;
+        };
+        super::upkeep(config, engine, stop);
+        let Some((time_ns, came)) = last else {
+            continue;
+        };
+        let silent = came.elapsed();
+        if silent < SILENCE {
+            continue;
+        }
+        let now_ns = time_ns
+            .saturating_add(silent.as_nanos() as u64)
+            .saturating_sub(SLACK_NS);
+        if now_ns > time_ns && engine.tick(now_ns) == Next::Stop {
+            return Err(Left::Blocked);
+        }
+    }
+}
