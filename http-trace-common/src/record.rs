@@ -4,11 +4,13 @@
 //! filter). Bytes are TCP payload of one direction, contiguous from `seq`. A record also declares
 //! what was *skipped as body* around its bytes: [`skip_from`, `seq`) before them and
 //! [`seq + len`, `skip_to`) after them. What the host lacks before `skip_from` was lost.
+//!
+//! Where the hook looked into a tunnel, the [`Tunnel`] stands before the header.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::flow::{Address, Direction, FlowKey};
-use crate::walk::{Fragment, FragmentId};
+use crate::walk::{Fragment, FragmentId, TUNNEL_LEN, Tunnel};
 
 /// Version of this layout; the first thing a reader checks.
 pub const VERSION: u8 = 1;
@@ -142,8 +144,9 @@ pub struct RecordHeader {
     /// Interface indexes at which the flow was seen since its last record; 0 is none. The first is
     /// this segment's own.
     pub interfaces: [u32; 4],
-    /// The first: in a replay, the number of the tags and tunnels the segment was wrapped in, in
-    /// the reader's table; 0 for none, and always from the kernel. The second is zero.
+    /// The first: on the host, the number of the tags and tunnels the segment was wrapped in, 0 for
+    /// none; always 0 from the kernel, which puts a [`Tunnel`] before the header. The second is
+    /// zero.
     pub reserved: [u32; 2],
 }
 
@@ -198,6 +201,9 @@ impl RecordHeader {
 /// One record: its header and its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    /// The tunnel that a hook found the segment in. A replay numbers what it finds, see
+    /// [`RecordHeader::reserved`].
+    pub tunnel: Option<&'a Tunnel>,
     /// The fixed part.
     pub header: &'a RecordHeader,
     /// The payload bytes, `header.len` of them.
@@ -216,6 +222,13 @@ pub enum Malformed {
 impl<'a> Record<'a> {
     /// Reads a record as the ring buffer hands it over (8-byte aligned).
     pub fn parse(buffer: &'a [u8]) -> Result<Self, Malformed> {
+        let (tunnel, buffer) = match buffer.split_at_checked(TUNNEL_LEN) {
+            Some((tunnel, rest)) if buffer.first_chunk().is_some_and(begins_with_tunnel) => {
+                let tunnel = bytemuck::try_from_bytes(tunnel).map_err(|_| Malformed::Short)?;
+                (Some(tunnel), rest)
+            }
+            _ => (None, buffer),
+        };
         let (head, rest) = buffer
             .split_at_checked(HEADER_LEN)
             .ok_or(Malformed::Short)?;
@@ -224,6 +237,15 @@ impl<'a> Record<'a> {
             return Err(Malformed::Version(header.version));
         }
         let bytes = rest.get(..header.len as usize).ok_or(Malformed::Short)?;
-        Ok(Record { header, bytes })
+        Ok(Record {
+            tunnel,
+            header,
+            bytes,
+        })
     }
+}
+
+/// Whether what begins with this word is a tunnel, and not a header with its time.
+fn begins_with_tunnel(word: &[u8; 8]) -> bool {
+    u64::from_ne_bytes(*word) & Tunnel::MARK != 0
 }

@@ -15,7 +15,7 @@ mod link;
 mod link_layer;
 mod tunnel;
 
-pub use encap::{Encap, Layer, LayerKind, MAX_LAYERS, MAX_OUTERS, Outer};
+pub use encap::{Encap, Layer, LayerKind, MAX_LAYERS, MAX_OUTERS, Outer, TUNNEL_LEN, Tunnel};
 pub use full::{Found, Fragment, FragmentId, WalkOptions, frame, resume};
 pub use link::LinkType;
 
@@ -275,7 +275,8 @@ pub fn outer_ip(bytes: &(impl PacketBytes + ?Sized), has_ethernet: bool) -> Resu
 
 /// Where the IP header in a tunnel's packet begins, one tunnel deep: VXLAN over IPv4 or IPv6, or IP in
 /// IP, as `which` (bits of [`decap`]) asks for. The frame begins with an Ethernet header if
-/// `has_ethernet`, otherwise with an IP header.
+/// `has_ethernet`, otherwise with an IP header. What tunnel it is goes to `tunnel`, which otherwise
+/// says none.
 ///
 /// # Errors
 /// A [`Skip`]; [`Skip::NotTcp`] when it is no such packet, [`Skip::Fragment`] when it may be a piece
@@ -285,6 +286,7 @@ pub fn inner_ip(
     bytes: &(impl PacketBytes + ?Sized),
     has_ethernet: bool,
     which: u32,
+    tunnel: &mut Tunnel,
 ) -> Result<u32, Skip> {
     let at = outer_ip(bytes, has_ethernet)?;
     let [first] = bytes.read::<1>(at).ok_or(Skip::Malformed)?;
@@ -293,33 +295,52 @@ pub fn inner_ip(
         if h.flags_and_offset & MORE_OR_OFFSET.to_be() != 0 {
             return Err(Skip::Fragment);
         }
+        (tunnel.src, tunnel.dst) = (mapped(h.src), mapped(h.dst));
         (h.protocol, at + u32::from(first & 0x0f) * 4)
     } else if first >> 4 == 6 {
         let h: Ipv6Header = bytes.read_as(at).ok_or(Skip::Malformed)?;
+        (tunnel.src, tunnel.dst) = (h.src, h.dst);
         (h.next, at + 40)
     } else {
         return Err(Skip::NotIp);
     };
     match protocol {
         ip_proto::FRAGMENT => Err(Skip::Fragment),
-        ip_proto::IPIP | ip_proto::IPV6 if which & decap::IPIP != 0 => Ok(inner),
+        ip_proto::IPIP | ip_proto::IPV6 if which & decap::IPIP != 0 => {
+            tunnel.what = Tunnel::MARK | Tunnel::IP;
+            Ok(inner)
+        }
         ip_proto::UDP if which & decap::VXLAN != 0 => {
             let port = u16::from_be_bytes(bytes.read::<2>(inner + 2).ok_or(Skip::Malformed)?);
             if port != VXLAN_PORTS[0] && port != VXLAN_PORTS[1] {
                 return Err(Skip::NotTcp);
             }
+            let h: VxlanHeader = bytes.read_as(inner + 8).ok_or(Skip::Malformed)?;
             // The I flag: the network identifier is valid, as it must be.
-            let [flags] = bytes.read::<1>(inner + 8).ok_or(Skip::Malformed)?;
-            if flags & 0x08 == 0 {
+            if h.flags & 0x08 == 0 {
                 return Err(Skip::NotTcp);
             }
             match after_ethernet(bytes, inner + 16)? {
-                (ether_type::IPV4 | ether_type::IPV6, offset) => Ok(offset),
+                (ether_type::IPV4 | ether_type::IPV6, offset) => {
+                    let number = u64::from(u32::from_be(h.number) >> 8);
+                    tunnel.what = Tunnel::MARK | Tunnel::VXLAN | number;
+                    Ok(offset)
+                }
                 _ => Err(Skip::NotTcp),
             }
         }
         _ => Err(Skip::NotTcp),
     }
+}
+
+/// A VXLAN header (RFC 7348 §5); integers in network order.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct VxlanHeader {
+    flags: u8,
+    reserved: [u8; 3],
+    /// The network identifier, and a reserved byte after it.
+    number: u32,
 }
 
 /// The TCP segment in the IPv4 or IPv6 packet that begins at `offset`.

@@ -239,6 +239,10 @@ fn note(slot: &Claimed, packet: &impl Packet, hook: Hook, egress: bool) {
         (*context).wire_len = packet.len();
         (*context).egress = egress;
         (*context).hook = hook;
+        if config().decap != 0 {
+            // What the last packet of this slot came in.
+            (*slot.0).scratch.block.tunnel.what = 0;
+        }
     }
 }
 

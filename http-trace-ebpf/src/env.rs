@@ -9,6 +9,7 @@ use http_trace_common::{
     filter::{self, BLOCK_BYTES, Block, Claim, Env, Flow, HandBack, Scratch, Syn},
     flow::FlowKey,
     record::HEADER_LEN,
+    walk::TUNNEL_LEN,
 };
 
 use crate::{
@@ -299,12 +300,15 @@ pub fn write_record<const ATOMIC: bool>(block: &mut Block) {
     } else {
         mask(header.len, BLOCK_BYTES - 1)
     };
-    // SAFETY: header and bytes lie together in the block, which holds that many.
+    // Without the option the verifier sees a constant: the ordinary record costs nothing more.
+    let in_tunnel = config().decap != 0 && block.tunnel.what != 0;
+    let before = if in_tunnel { 0 } else { TUNNEL_LEN };
+    // SAFETY: tunnel, header and bytes lie together in the block, which holds that many.
     let written = unsafe {
         bpf_ringbuf_output(
             (&raw const EVENTS).cast_mut().cast(),
-            (&raw mut *block).cast(),
-            HEADER_LEN as u64 + u64::from(len),
+            (&raw mut *block).cast::<u8>().add(before).cast(),
+            (TUNNEL_LEN - before + HEADER_LEN) as u64 + u64::from(len),
             // The host drains by a timer: waking it for each record would cost more than all
             // the rest.
             u64::from(BPF_RB_NO_WAKEUP),

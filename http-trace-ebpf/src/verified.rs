@@ -168,7 +168,12 @@ macro_rules! inside {
             let piece_at = if what & inside::FRAGMENT != 0 {
                 walk::outer_ip(&packet, has_ethernet)
             } else {
-                match walk::inner_ip(&packet, has_ethernet, config().decap) {
+                match walk::inner_ip(
+                    &packet,
+                    has_ethernet,
+                    config().decap,
+                    &mut slot.scratch.block.tunnel,
+                ) {
                     Ok(at) => match walk::ip(&packet, at, netns(&packet.0, slot)) {
                         Ok(segment) => {
                             slot.segment = segment;

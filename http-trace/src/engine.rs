@@ -126,7 +126,9 @@ impl Engine {
         };
         if record.header.has(flag::FRAGMENT) {
             self.pipeline.note(record, &mut |output| rest.take(output));
-            if let Some(record) = self.shipped.push(record)
+            let pipeline = &mut self.pipeline;
+            let number = |encap: &_| pipeline.encap_number(encap);
+            if let Some(record) = self.shipped.push(record, number)
                 && self.scope.admits_record(record.header)
             {
                 self.pipeline

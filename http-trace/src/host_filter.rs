@@ -13,7 +13,7 @@ use http_trace_common::{
     filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn},
     flow::FlowKey,
     record::Record,
-    walk::{self, Segment, Skip},
+    walk::{self, Segment, Skip, Tunnel},
 };
 
 /// How many connections are handed back at a time.
@@ -102,6 +102,18 @@ impl HostFilter {
         context: &Context,
         emit: &mut impl FnMut(Record<'_>),
     ) {
+        self.scratch.block.tunnel = Tunnel::default();
+        self.push_found(frame, segment, context, emit);
+    }
+
+    /// [`HostFilter::push`], whatever it was found in.
+    fn push_found(
+        &mut self,
+        frame: &[u8],
+        segment: &Segment,
+        context: &Context,
+        emit: &mut impl FnMut(Record<'_>),
+    ) {
         let every = self.tables.faults.forget_flow_every;
         if self.tables.turn_comes(every) {
             self.tables.flows.remove(&segment.key);
@@ -143,6 +155,17 @@ impl HostFilter {
         context: &Context,
         emit: &mut impl FnMut(Record<'_>),
     ) {
+        self.scratch.block.tunnel = Tunnel::default();
+        self.push_piece(frame, at, context, emit);
+    }
+
+    fn push_piece(
+        &mut self,
+        frame: &[u8],
+        at: u32,
+        context: &Context,
+        emit: &mut impl FnMut(Record<'_>),
+    ) {
         self.tables.add(Counter::Packets, 1);
         if self.frames {
             self.ship_fragment::<true>(frame, at, context, emit);
@@ -171,7 +194,8 @@ impl HostFilter {
     }
 
     /// Hands an Ethernet frame to the filter as the kernel's entry does: a segment or a piece of an
-    /// IP packet; what is neither is passed over.
+    /// IP packet, or either in a tunnel that the configuration asks for; what is neither is passed
+    /// over.
     pub fn push_ethernet(
         &mut self,
         frame: &[u8],
@@ -183,6 +207,31 @@ impl HostFilter {
             Err(Skip::Fragment) => {
                 if let Ok(at) = walk::outer_ip(frame, true) {
                     self.push_fragment(frame, at, context, emit);
+                }
+            }
+            Err(Skip::NotTcp) if self.config.decap != 0 => {
+                self.look_inside(frame, context, emit);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// What may be a tunnel's packet.
+    fn look_inside(&mut self, frame: &[u8], context: &Context, emit: &mut impl FnMut(Record<'_>)) {
+        let tunnel = &mut self.scratch.block.tunnel;
+        *tunnel = Tunnel::default();
+        match walk::inner_ip(frame, true, self.config.decap, tunnel) {
+            Ok(at) => match walk::ip(frame, at, 0) {
+                Ok(segment) => {
+                    self.tables.add(Counter::Decapsulated, 1);
+                    self.push_found(frame, &segment, context, emit);
+                }
+                Err(Skip::Fragment) => self.push_piece(frame, at, context, emit),
+                Err(_) => {}
+            },
+            Err(Skip::Fragment) => {
+                if let Ok(at) = walk::outer_ip(frame, true) {
+                    self.push_piece(frame, at, context, emit);
                 }
             }
             Err(_) => {}
@@ -283,6 +332,7 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
             .get(..block.header.len as usize)
             .unwrap_or_default();
         (self.emit)(Record {
+            tunnel: (block.tunnel.what != 0).then_some(&block.tunnel),
             header: &block.header,
             bytes,
         });

@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::sync::Arc;
 
 use http_trace_common::filter::HandBack;
 use http_trace_common::flow::{Direction, FlowKey, seq_distance};
@@ -14,6 +13,7 @@ use http_trace_common::walk::Encap;
 
 use crate::event::{Forwarded, LossUnit, NoResponse, Output};
 use crate::flow::alias::{Aliases, Copy, Sightings};
+use crate::flow::encaps::Encaps;
 use crate::flow::table::{Id, List, Table};
 use crate::http::connection::{Connection, Facts, timer};
 use crate::http::context::{Attempts, Context, Interfaces, Ports};
@@ -54,7 +54,7 @@ struct Shared {
     stats: Stats,
     losses: Losses,
     interfaces: Interfaces,
-    encaps: HashMap<u32, Arc<Encap>>,
+    encaps: Encaps,
     /// By connection: who is behind the proxy that opened it, by PROXY protocol.
     proxied: HashMap<u64, Forwarded>,
     ports: Ports,
@@ -128,7 +128,7 @@ impl Pipeline {
                 stats: Stats::default(),
                 losses: Losses::default(),
                 interfaces: Interfaces::default(),
-                encaps: HashMap::new(),
+                encaps: Encaps::default(),
                 proxied: HashMap::new(),
                 ports: Ports::default(),
                 attempts: Attempts::default(),
@@ -156,7 +156,13 @@ impl Pipeline {
 
     /// Sets the tags and tunnels that a number in [`RecordHeader::reserved`] stands for.
     pub fn set_encap(&mut self, number: u32, encap: &Encap) {
-        self.shared.encaps.insert(number, Arc::new(*encap));
+        self.shared.encaps.set(number, encap);
+    }
+
+    /// The number that stands for these tags and tunnels in [`RecordHeader::reserved`], for records
+    /// whose source does not number them itself.
+    pub fn encap_number(&mut self, encap: &Encap) -> u32 {
+        self.shared.encaps.number(encap)
     }
 
     /// Adds to what is told next as lost; for losses that are counted elsewhere (the kernel's
@@ -219,6 +225,21 @@ impl Pipeline {
     /// Takes in what a record, of which note was taken, says of its connection.
     pub fn judge(&mut self, record: &Record<'_>, out: &mut impl FnMut(Output)) {
         let out: &mut dyn FnMut(Output) = out;
+        if let Some(tunnel) = record.tunnel {
+            let mut header = *record.header;
+            header.reserved[0] = self.encap_number(&tunnel.encap());
+            let record = Record {
+                tunnel: None,
+                header: &header,
+                bytes: record.bytes,
+            };
+            return self.judge_numbered(&record, out);
+        }
+        self.judge_numbered(record, out);
+    }
+
+    /// [`Pipeline::judge`] of a record whose header names its tunnel.
+    fn judge_numbered(&mut self, record: &Record<'_>, out: &mut dyn FnMut(Output)) {
         let header = record.header;
         let (key, direction) = header.key();
         let (id, path, d) = match self.find_alias(&key, direction, header) {

@@ -4,7 +4,9 @@
 //! ```text
 //! cargo xtask bench kernel [-- OBJECT.o …]
 //! ```
-//! Further objects are measured beside this build's, so that a change is compared within one run.
+//! Further objects are measured beside this build's, so that a change is compared within one run; and
+//! this build's a second time with `--decap vxlan,ipip`, which is what that costs packets that are of
+//! no tunnel.
 //!
 //! A packet is repeated with its connection left as it was (`FilterConfig::no_write_back`), which
 //! leaves out the copy of 168 bytes into the table at the end. Its skbs are linear and under a page.
@@ -18,7 +20,7 @@ use aya::maps::{HashMap, Map, PerCpuArray, RingBuf};
 use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions};
 use etherparse::PacketBuilder;
 use http_trace::probe::loader::{self, Settings, load_object, load_program, programs_of};
-use http_trace_common::config::FilterConfig;
+use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Flow;
 use http_trace_common::record::Hook;
@@ -220,11 +222,13 @@ type Value = [u64; size_of::<Flow>() / 8];
 
 impl Subject {
     /// Loads it and brings every connection to where its packet is due.
-    fn new(name: String, object: &[u8], kinds: &[Kind]) -> Result<Self> {
+    fn new(name: String, object: &[u8], decap: u32, kinds: &[Kind]) -> Result<Self> {
         let mut settings = Settings::default();
+        settings.filter.decap = decap;
         let mut remembering = load_object(object, &settings, &[Hook::Tc])?;
         settings.filter = FilterConfig {
             no_write_back: 1,
+            decap,
             ..FilterConfig::DEFAULT
         };
         settings.ring_bytes = 64 << 20;
@@ -357,8 +361,15 @@ fn main() -> Result<()> {
     for (name, object) in &objects {
         println!("{name}:");
         print_loads(object)?;
-        subjects.push(Subject::new(name.clone(), object, &kinds)?);
+        subjects.push(Subject::new(name.clone(), object, 0, &kinds)?);
     }
+    let with_decap = Subject::new(
+        "this build, --decap".to_owned(),
+        loader::OBJECT,
+        decap::VXLAN | decap::IPIP,
+        &kinds,
+    )?;
+    subjects.insert(1, with_decap);
 
     let mut empty_times = Vec::new();
     let mut times = vec![vec![Vec::new(); kinds.len()]; subjects.len()];

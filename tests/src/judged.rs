@@ -68,7 +68,8 @@ impl Bench {
             return self.pipeline.push(&record, &mut out);
         }
         self.pipeline.note(&record, &mut out);
-        if let Some(whole) = self.shipped.push(&record) {
+        let number = |encap: &_| self.pipeline.encap_number(encap);
+        if let Some(whole) = self.shipped.push(&record, number) {
             self.pipeline.judge(&whole, &mut out);
         }
     }

@@ -28,6 +28,7 @@ pub mod empty;
 pub mod eval;
 pub mod flood;
 pub mod generate;
+pub mod inject;
 pub mod judged;
 pub mod ledger;
 pub mod mangle;
@@ -79,7 +80,7 @@ pub fn at_tc(i: usize, frame: &[u8]) -> Context {
 pub fn essence(record: &Record<'_>) -> String {
     let h = record.header;
     format!(
-        "{:x?}:{} > {:x?}:{} seq {} ack {} skip {}..{} copies {} flags {:x} {}",
+        "{:x?}:{} > {:x?}:{} seq {} ack {} skip {}..{} copies {} flags {:x} {} {:x?}",
         h.src,
         h.src_port,
         h.dst,
@@ -90,7 +91,8 @@ pub fn essence(record: &Record<'_>) -> String {
         h.skip_to,
         h.retransmissions,
         h.flags & !flag::EGRESS,
-        record.bytes.escape_ascii()
+        record.bytes.escape_ascii(),
+        record.tunnel,
     )
 }
 

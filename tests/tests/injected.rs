@@ -2,9 +2,7 @@
 //! page and more, as offloads make them. They are sent on one end of a veth pair; the program hangs
 //! on the other. Such skbs are not linear, either.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use http_trace::capture::Frames;
@@ -15,6 +13,7 @@ use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::record::{Hook, Record};
 use http_trace_common::walk::LinkType;
+use http_trace_tests::inject::inject;
 use http_trace_tests::need::{self, skipped};
 use http_trace_tests::netns::Namespace;
 use http_trace_tests::{at_tc, essence, own_captures, public_captures};
@@ -64,25 +63,12 @@ fn by_kernel(frames: &[Vec<u8>]) -> Vec<String> {
         own: Default::default(),
     };
     let (mut probe, _) = Probe::start(options).expect("a probe");
-    let mut sender = Command::new(need::program("python3").expect("python3"))
-        .args(["-c", include_str!("../src/inject.py"), "inject0"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3");
-    let mut to = sender.stdin.take().expect("a pipe");
     let mut records = Vec::new();
     // The system may send something of its own on a new device, never TCP.
-    for frame in frames {
-        to.write_all(&(frame.len() as u32).to_be_bytes())
-            .expect("written");
-        to.write_all(frame).expect("written");
+    inject("inject0", frames, || {
         probe.drain(|record| records.push(essence(&record)));
-    }
-    drop(to);
-    let output = sender.wait_with_output().expect("python3 ends");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(text.trim(), format!("sent {}", frames.len()));
+    })
+    .expect("sent");
     let patience = Instant::now() + Duration::from_secs(30);
     while probe.counters.get(Counter::Packets) < frames.len() as u64 {
         assert!(Instant::now() < patience, "frames did not arrive");

@@ -1,6 +1,7 @@
 //! The shipped object passes the running kernel's verifier at every hook.
 
 use http_trace::probe::loader::{Framing, Settings, load, load_program, programs_of};
+use http_trace_common::config::decap;
 use http_trace_common::record::Hook;
 use http_trace_tests::needs;
 
@@ -12,7 +13,13 @@ fn every_program_passes_the_verifier() {
     let mut with_bodies = Settings::default();
     with_bodies.filter.snippet.bytes = 512;
     with_bodies.filter.snippet.add(404);
-    for (what, settings) in [("", Settings::default()), (", with bodies", with_bodies)] {
+    let mut with_tunnels = Settings::default();
+    with_tunnels.filter.decap = decap::VXLAN | decap::IPIP;
+    for (what, settings) in [
+        ("", Settings::default()),
+        (", with bodies", with_bodies),
+        (", with tunnels", with_tunnels),
+    ] {
         let mut ebpf = load(&settings, &HOOKS).expect("maps");
         pass(&mut ebpf, what);
     }

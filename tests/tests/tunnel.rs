@@ -1,24 +1,29 @@
 //! Tunnels that the programs look into (`--decap`): an agent on the underlay reports what is inside
 //! under the inner addresses, and without the option nothing.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http_trace::host_filter::HostFilter;
 use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
-use http_trace_common::record::Hook;
-use http_trace_tests::agent::Agent;
+use http_trace_common::record::{Hook, Record};
+use http_trace_common::walk::{self, Encap, LinkType, Tunnel, WalkOptions};
+use http_trace_tests::agent::{Agent, replay};
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
 use http_trace_tests::client::wrk;
-use http_trace_tests::essence;
+use http_trace_tests::inject::inject;
 use http_trace_tests::need::{self, skipped};
-use http_trace_tests::needs;
-use http_trace_tests::netns::{Pair, address};
+use http_trace_tests::netns::{Namespace, Pair, address};
 use http_trace_tests::nginx::Nginx;
-use http_trace_tests::scenes;
+use http_trace_tests::pieces::pieces;
+use http_trace_tests::seen::Report;
 use http_trace_tests::tcp::{Layout, Path, segments};
+use http_trace_tests::{at_tc, essence, needs, pcap, scenes};
+use serde_json::{Value, json};
 
 const INNER: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
 
@@ -50,8 +55,19 @@ fn tunnel(pair: &Pair, kind: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What an event says of one tunnel between the ends of a pair.
+fn told(layer: &Value) -> Value {
+    json!({
+        "layers": [layer],
+        "outer": [{
+            "client": {"ip": address::CLIENT_V4},
+            "server": {"ip": address::SERVER_V4},
+        }],
+    })
+}
+
 /// wrk through the tunnel, seen by an agent on the underlay.
-fn on_the_underlay(kind: &str, option: &str, hooks: &[&str]) -> bool {
+fn on_the_underlay(kind: &str, option: &str, layer: Value, hooks: &[&str]) -> bool {
     for hook in hooks {
         let pair = Pair::new(1500).expect("a pair");
         if tunnel(&pair, kind).is_err() {
@@ -75,6 +91,13 @@ fn on_the_underlay(kind: &str, option: &str, hooks: &[&str]) -> bool {
         let inner: SocketAddr = format!("{}:80", INNER[1]).parse().expect("an address");
         assert!(outcome.report.responses.iter().all(|r| r.server == inner));
         assert!(outcome.counter("decapsulated") > 0, "{:?}", outcome.said);
+        for response in &outcome.report.responses {
+            assert_eq!(
+                response.json["http_trace"]["tunnel"],
+                told(&layer),
+                "{hook}"
+            );
+        }
         if let Some(blind) = blind {
             let blind = blind.stop().expect("the agent's end");
             assert!(blind.report.responses.is_empty(), "{hook}: not asked for");
@@ -88,7 +111,11 @@ fn vxlan() {
     needs!("nginx", "wrk");
     // At the cgroup a tunnel's outer packets are not seen: they are no socket's.
     let hooks = ["tc", "socket-filter", "xdp"];
-    if !on_the_underlay("vxlan id 42 dstport 4789 dev veth0", "vxlan", &hooks) {
+    let (device, layer) = (
+        "vxlan id 42 dstport 4789 dev veth0",
+        json!({"type": "vxlan", "id": 42}),
+    );
+    if !on_the_underlay(device, "vxlan", layer, &hooks) {
         skipped("a VXLAN device", "tunnel::vxlan");
     }
 }
@@ -96,7 +123,8 @@ fn vxlan() {
 #[test]
 fn ipip() {
     needs!("nginx", "wrk");
-    if !on_the_underlay("ipip", "ipip", &["tc", "socket-filter", "xdp"]) {
+    let (layer, hooks) = (json!({"type": "ip"}), ["tc", "socket-filter", "xdp"]);
+    if !on_the_underlay("ipip", "ipip", layer, &hooks) {
         // Not skipped: what the programs make of IP in IP is tested below, where no device is needed.
         println!("this kernel has no IPIP device");
     }
@@ -144,59 +172,199 @@ fn wrap(frame: &[u8], outer_v6: bool, vxlan: bool) -> Vec<u8> {
     [&ethernet[..12], &kind, &header, &inside].concat()
 }
 
+/// A scene's frames and the same wrapped in each of the tunnels, the option that has them looked into
+/// first.
+fn wrapped(plain: &[Vec<u8>]) -> impl Iterator<Item = (bool, bool, Vec<Vec<u8>>)> {
+    let tunnels = [(false, false), (true, false), (false, true), (true, true)];
+    tunnels.into_iter().map(move |(outer_v6, vxlan)| {
+        let frames = plain.iter().map(|frame| wrap(frame, outer_v6, vxlan));
+        (outer_v6, vxlan, frames.collect())
+    })
+}
+
+/// The frames of a connection.
+fn plain(path: &Path) -> Vec<Vec<u8>> {
+    segments(&scenes::named("keep_alive"), &Layout::default())
+        .iter()
+        .map(|segment| path.frame(segment))
+        .collect()
+}
+
+/// The tunnel that the full walk finds a frame in.
+fn walked(frame: &[u8]) -> Encap {
+    let options = WalkOptions::default();
+    let found = walk::frame(frame, frame.len() as u32, LinkType::ETHERNET, options);
+    found.expect("a segment").1
+}
+
+/// A record without its tunnel, and that.
+fn apart(record: &Record<'_>) -> (String, Option<Encap>) {
+    let tunnel = record.tunnel.map(Tunnel::encap);
+    let record = Record {
+        tunnel: None,
+        ..*record
+    };
+    (essence(&record), tunnel)
+}
+
 #[test]
-fn every_tunnel_gives_the_records_of_what_is_inside() {
+fn every_tunnel_gives_the_records_of_what_is_inside_and_names_it() {
     if !need::root() {
         return skipped(
             "root",
-            "tunnel::every_tunnel_gives_the_records_of_what_is_inside",
+            "tunnel::every_tunnel_gives_the_records_of_what_is_inside_and_names_it",
         );
     }
     let records = |frames: &[Vec<u8>], framing: Framing, which: u32| {
+        let filter = FilterConfig {
+            decap: which,
+            ..FilterConfig::DEFAULT
+        };
         let settings = Settings {
             framing,
-            filter: FilterConfig {
-                decap: which,
-                ..FilterConfig::DEFAULT
-            },
+            filter,
             ..Settings::default()
         };
         let program = framing.program("http_trace_in");
         let mut kernel = TestRun::new(&settings, Hook::Tc, program).expect("the program loads");
-        let mut records = Vec::new();
-        for frame in frames {
+        let mut host = match framing {
+            Framing::Kernel => HostFilter::new(filter),
+            Framing::Host => HostFilter::without_framing(filter),
+        };
+        let (mut records, mut by_host) = (Vec::new(), Vec::new());
+        for (i, frame) in frames.iter().enumerate() {
             kernel
-                .push(frame, |record| records.push(essence(&record)))
+                .push(frame, |record| records.push((i, apart(&record))))
                 .expect("a test run");
+            let mut keep = |record: Record<'_>| by_host.push((i, apart(&record)));
+            host.push_ethernet(frame, &at_tc(i, frame), &mut keep);
         }
+        assert_eq!(records, by_host, "{framing:?}");
         (records, kernel.counter(Counter::Decapsulated))
     };
-    let scene = scenes::named("keep_alive");
+    const BOTH: u32 = decap::VXLAN | decap::IPIP;
     for framing in [Framing::Kernel, Framing::Host] {
-        for path in [Path::v4(40_000), Path::v6(40_000)] {
-            let plain: Vec<Vec<u8>> = segments(&scene, &Layout::default())
-                .iter()
-                .map(|segment| path.frame(segment))
-                .collect();
-            let (expected, none) = records(&plain, framing, decap::VXLAN | decap::IPIP);
+        for path in [Path::v4, Path::v6] {
+            let (plain, other) = (plain(&path(40_000)), plain(&path(40_001)));
+            let (expected, none) = records(&[&plain[..], &other].concat(), framing, BOTH);
             assert!(expected.len() > 3 && none == 0, "{expected:?}");
-            for (outer_v6, vxlan) in [(false, false), (true, false), (false, true), (true, true)] {
-                let wrapped: Vec<Vec<u8>> = plain
-                    .iter()
-                    .map(|frame| wrap(frame, outer_v6, vxlan))
-                    .collect();
+            assert!(expected.iter().all(|(_, (_, tunnel))| tunnel.is_none()));
+            for (outer_v6, vxlan, wrapped) in wrapped(&plain) {
+                let what = format!("{framing:?}, outer v6 {outer_v6}, vxlan {vxlan}");
                 let bit = if vxlan { decap::VXLAN } else { decap::IPIP };
-                let (inside, count) = records(&wrapped, framing, bit);
-                assert_eq!(
-                    inside, expected,
-                    "{framing:?}, outer v6 {outer_v6}, vxlan {vxlan}"
-                );
+                // What comes after a tunnel's packets is not of that tunnel.
+                let mixed = [&wrapped[..], &other].concat();
+                let (inside, count) = records(&mixed, framing, bit);
+                let tunnel = |i: usize| (i < wrapped.len()).then(|| walked(&wrapped[i]));
+                let expected: Vec<_> = expected
+                    .iter()
+                    .map(|(i, (record, _))| (*i, (record.clone(), tunnel(*i))))
+                    .collect();
+                assert_eq!(inside, expected, "{what}");
                 assert_eq!(count, wrapped.len() as u64);
-                for which in [0, bit ^ (decap::VXLAN | decap::IPIP)] {
+                for which in [0, bit ^ BOTH] {
                     let (nothing, count) = records(&wrapped, framing, which);
                     assert!(nothing.is_empty() && count == 0, "not asked for");
                 }
             }
         }
     }
+}
+
+/// What is told of each response and of where it was.
+fn seen(report: &Report) -> Vec<(SocketAddr, u64, Option<u16>, Value)> {
+    let responses = report.responses.iter();
+    let mut all: Vec<_> = responses
+        .map(|r| {
+            (
+                r.client,
+                r.ordinal,
+                r.status,
+                r.json["http_trace"]["tunnel"].clone(),
+            )
+        })
+        .collect();
+    all.sort_by_key(|(client, ordinal, ..)| (*client, *ordinal));
+    all
+}
+
+/// Every tunnel, in whole packets and in pieces, the same from the wire as from a capture.
+#[test]
+fn the_event_names_the_tunnel_as_that_of_a_capture_does() {
+    needs!("python3");
+    let mut frames = Vec::new();
+    let mut port = 40_000;
+    for path in [Path::v4, Path::v6] {
+        for kind in 0..4 {
+            // Whole; the outer packets in pieces; the inner ones.
+            for cut in 0..3 {
+                port += 1;
+                let mut inside = plain(&path(port));
+                if cut == 2 {
+                    inside = in_pieces(&inside, 96, port);
+                }
+                let (_, _, outside) = wrapped(&inside).nth(kind).expect("a kind");
+                frames.extend(match cut {
+                    1 => in_pieces(&outside, 160, port),
+                    _ => outside,
+                });
+            }
+        }
+    }
+    let start = 1_700_000_000_000_000_000;
+    let timed = frames.iter().enumerate();
+    let timed = timed.map(|(i, frame)| (start + i as u64 * 1_000_000, &frame[..]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let capture = folder.path().join("tunnels.pcap");
+    std::fs::write(&capture, pcap::file(pcap::LinkType::Ethernet, timed)).expect("written");
+    let (replayed, output) = replay(&[&capture], &[]).expect("a replay");
+    let expected = seen(&replayed);
+    println!("{}", String::from_utf8_lossy(&output.stderr));
+    let distinct: BTreeSet<_> = expected.iter().map(|e| e.3.to_string()).collect();
+    assert_eq!(distinct.len(), 4, "{distinct:?}");
+    assert!(expected.len() >= 24, "{}", expected.len());
+    for hook in ["tc", "socket-filter", "xdp"] {
+        let namespace = Namespace::new("tunnels").expect("a namespace");
+        namespace
+            .ip("link add inject0 type veth peer name inject1")
+            .expect("a pair");
+        for end in ["inject0", "inject1"] {
+            namespace.ip(&format!("link set {end} up")).expect("up");
+        }
+        let options = [
+            "-i",
+            "inject1",
+            "--hook",
+            hook,
+            "--decap",
+            "vxlan,ipip",
+            "-v",
+        ];
+        let agent = Agent::start(&namespace, &options).expect("an agent");
+        namespace
+            .enter(|| inject("inject0", &frames, || ()))
+            .expect("inside")
+            .expect("sent");
+        agent
+            .wait_for(expected.len(), Duration::from_secs(20))
+            .expect("events");
+        let outcome = agent.stop().expect("the agent's end");
+        assert_eq!(
+            seen(&outcome.report),
+            expected,
+            "{hook}: {:?}",
+            outcome.said
+        );
+        assert!(outcome.counter("fragment") > 50, "{:?}", outcome.said);
+    }
+}
+
+/// Frames, those of more than `mtu` bytes in pieces.
+fn in_pieces(frames: &[Vec<u8>], mtu: usize, number: u16) -> Vec<Vec<u8>> {
+    let numbers = (number % 100 * 256)..;
+    frames
+        .iter()
+        .zip(numbers)
+        .flat_map(|(frame, number)| pieces(frame, mtu, number))
+        .collect()
 }

@@ -6,6 +6,7 @@ use crate::{
     flow::{Direction, FlowKey},
     framer::{Framer, RequestQueue},
     record::{MAX_BYTES, RecordHeader},
+    walk::Tunnel,
 };
 
 /// Bits of [`Side::flags`].
@@ -136,10 +137,13 @@ pub const BLOCK_BYTES: u32 = MAX_BYTES as u32;
 /// Room after them, so that a word read at the last byte stays inside.
 const SLACK: usize = 64;
 
-/// A record in the making: the header directly before the bytes, as the ring buffer wants them.
+/// A record in the making: the header directly before the bytes, as the ring buffer wants them, and
+/// before it the tunnel that the packet at hand came in, which ships if there is one.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct Block {
+    /// The tunnel; whoever begins with a packet sets it.
+    pub tunnel: Tunnel,
     /// The record's fixed part.
     pub header: RecordHeader,
     /// Payload bytes.

@@ -1,7 +1,9 @@
 //! What lay between the frame's start and the innermost IP header: tags and tunnels, in a value of
 //! fixed size.
 
-use crate::flow::Address;
+use bytemuck::{Pod, Zeroable};
+
+use crate::flow::{Address, Words};
 
 /// The most layers that are remembered; deeper ones are walked through unnamed.
 pub const MAX_LAYERS: usize = 12;
@@ -145,5 +147,44 @@ impl Encap {
             *slot = Outer { src, dst };
             self.outer_count += 1;
         }
+    }
+}
+
+/// The one tunnel that the lean walk looks into, as a record from the kernel bears it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Tunnel {
+    /// 0 for none. Otherwise [`Tunnel::MARK`], one of [`Tunnel::VXLAN`] and [`Tunnel::IP`], and in
+    /// bits 0 to 23 the tunnel's number where its kind has one.
+    pub what: u64,
+    /// Sender of the outer packet.
+    pub src: Words,
+    /// Its receiver.
+    pub dst: Words,
+}
+
+/// Size of a [`Tunnel`] in bytes.
+pub const TUNNEL_LEN: usize = size_of::<Tunnel>();
+
+impl Tunnel {
+    /// Set in [`Tunnel::what`] of every tunnel, and in no time: by it a record that begins with a
+    /// tunnel is told from one that begins with its header.
+    pub const MARK: u64 = 1 << 63;
+    /// VXLAN; the number is the VNI.
+    pub const VXLAN: u64 = 1 << 24;
+    /// IP in IP; no number.
+    pub const IP: u64 = 2 << 24;
+
+    /// The same as the full walk has it of such a frame.
+    pub fn encap(&self) -> Encap {
+        let mut encap = Encap::default();
+        let kind = match self.what & (0xff << 24) {
+            Tunnel::VXLAN => LayerKind::Vxlan,
+            Tunnel::IP => LayerKind::Ip,
+            _ => return encap,
+        };
+        encap.push(kind, self.what as u32 & 0xff_ffff);
+        encap.push_outer(bytemuck::cast(self.src), bytemuck::cast(self.dst));
+        encap
     }
 }

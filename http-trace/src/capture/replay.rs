@@ -149,6 +149,7 @@ impl Replay {
             None => self.frames.current().map_or(&[][..], |frame| frame.data),
         };
         Record {
+            tunnel: None,
             header: &self.header,
             bytes: bytes.get(self.bytes.clone()).unwrap_or_default(),
         }

@@ -3,6 +3,7 @@
 //! Knows sequence numbers and bounds; knows nothing of messages.
 
 pub mod alias;
+pub mod encaps;
 pub mod reassembly;
 pub mod table;
 

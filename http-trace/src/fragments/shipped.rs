@@ -3,7 +3,7 @@
 
 use bytemuck::Zeroable;
 use http_trace_common::record::{Record, RecordHeader, flag};
-use http_trace_common::walk::{Encap, Segment, Skip, WalkOptions, tcp_flag};
+use http_trace_common::walk::{Encap, Segment, Skip, Tunnel, WalkOptions, tcp_flag};
 
 use super::{FragmentCounts, Fragments, Place, Seen, Whole};
 
@@ -30,11 +30,16 @@ pub struct Shipped {
 
 impl Shipped {
     /// Takes a record with [`flag::FRAGMENT`]; the record of the segment in the packet that it made
-    /// whole, as it would have shipped from a connection that is not framed.
-    pub fn push(&mut self, record: &Record<'_>) -> Option<Record<'_>> {
+    /// whole, as it would have shipped from a connection that is not framed. `number` numbers the
+    /// tunnels that the segment was in.
+    pub fn push(
+        &mut self,
+        record: &Record<'_>,
+        number: impl FnOnce(&Encap) -> u32,
+    ) -> Option<Record<'_>> {
         let header = record.header;
         let seen = Seen {
-            encap: &Encap::default(),
+            encap: &record.tunnel.map(Tunnel::encap).unwrap_or_default(),
             time_ns: header.time_ns,
             place: Place::of(header),
             stream_begins: header.has(flag::STREAM_BEGINS),
@@ -43,8 +48,8 @@ impl Shipped {
         let (whole, found) =
             self.fragments
                 .walk(&header.fragment(), record.bytes, &seen, OPTIONS)?;
-        let segment = match found {
-            Ok((segment, _)) => segment,
+        let (segment, encap) = match found {
+            Ok(found) => found,
             Err(skip) => {
                 self.bad_checksums += u64::from(skip == Skip::BadChecksum);
                 return None;
@@ -62,8 +67,10 @@ impl Shipped {
             bytes.len() as u32,
             whole.stream_begins,
         ));
+        header.reserved[0] = number(&encap);
         let whole = self.whole.insert(whole);
         Some(Record {
+            tunnel: None,
             header,
             bytes: whole.payload.get(self.bytes.clone())?,
         })

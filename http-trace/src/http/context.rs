@@ -8,10 +8,10 @@ use std::sync::Arc;
 use http_trace_common::config::Snippet;
 use http_trace_common::filter::HandBack;
 use http_trace_common::flow::FlowKey;
-use http_trace_common::walk::Encap;
 
 use crate::event::{Forwarded, LossUnit, Output};
 use crate::flow::alias::{Aliases, Copy, Sightings};
+use crate::flow::encaps::Encaps;
 use crate::flow::table::Id;
 use crate::stats::{Losses, Stats};
 
@@ -168,7 +168,7 @@ pub(crate) struct Context<'a> {
     pub losses: &'a mut Losses,
     pub interfaces: &'a mut Interfaces,
     /// Tags and tunnels by the number that records bear.
-    pub encaps: &'a HashMap<u32, Arc<Encap>>,
+    pub encaps: &'a Encaps,
     /// By connection: who is behind the proxy that opened it, by PROXY protocol.
     pub proxied: &'a mut HashMap<u64, Forwarded>,
     pub ports: &'a mut Ports,

@@ -298,7 +298,7 @@ fn blank(
             .then_some(origin.flags & record::flag::EGRESS != 0),
         interfaces: Vec::new(),
         packet_len: origin.wire_len,
-        encap: cx.encaps.get(&origin.encap).cloned(),
+        encap: cx.encaps.get(origin.encap).cloned(),
         socket_cookie: known(origin.socket_cookie),
         cgroup_id: known(origin.cgroup_id),
         rules: Vec::new(),

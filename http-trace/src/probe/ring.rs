@@ -60,7 +60,7 @@ impl Ring {
             header.time_ns = clock.unix_ns(header.time_ns);
             to(Record {
                 header: &header,
-                bytes: record.bytes,
+                ..record
             });
         }
         self.has_more = n == AT_ONCE;

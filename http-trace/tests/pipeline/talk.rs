@@ -265,6 +265,7 @@ impl Bench {
     pub fn push(&mut self, seg: &Seg) {
         let header = seg.header();
         let record = Record {
+            tunnel: None,
             header: &header,
             bytes: &seg.bytes,
         };
