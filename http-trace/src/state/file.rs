@@ -179,18 +179,24 @@ impl Taken {
             return Err(io::Error::other(Unusable::InUse));
         }
         let beside = self.beside();
-        let file = create(&beside)?;
-        // Whoever finds it under its name finds it taken.
-        let _ = file.try_lock();
-        let mut writer = io::BufWriter::with_capacity(1 << 18, &file);
-        for part in content {
-            writer.write_all(part)?;
+        let written = create(&beside).and_then(|file| {
+            // Whoever finds it under its name finds it taken.
+            let _ = file.try_lock();
+            let mut writer = io::BufWriter::with_capacity(1 << 18, &file);
+            for part in content {
+                writer.write_all(part)?;
+            }
+            writer.flush()?;
+            drop(writer);
+            file.sync_all()?;
+            fs::rename(&beside, &self.path)?;
+            Ok(file)
+        });
+        if written.is_err() {
+            // Half of it is of no use, and on a full disk takes what others need.
+            let _ = fs::remove_file(&beside);
         }
-        writer.flush()?;
-        drop(writer);
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        self.lock = Some(file);
+        self.lock = Some(written?);
         if cfg!(unix) {
             // The rename lasts when the folder does.
             let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
@@ -300,6 +306,21 @@ mod tests {
         put(&mut one, b"one again");
         let read = read(&path).expect("read");
         assert_eq!(read.as_deref(), Some(&b"one again"[..]));
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_place_leaves_nothing_beside() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state");
+        let mut taken = Taken::take(&path).0.expect("taken");
+        put(&mut taken, b"one");
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("made");
+        assert!(taken.replace([&b"two"[..]].into_iter()).is_err());
+        assert!(!taken.beside().exists());
+        fs::remove_dir(&path).expect("removed");
+        put(&mut taken, b"three");
+        assert_eq!(fs::read(&path).expect("read"), b"three");
     }
 
     #[test]
