@@ -1,11 +1,16 @@
 //! Any bytes, as a head: what is decoded is part of it and in its order, a target's parts are parts
-//! of it, and what a person types is understood or refused.
+//! of it, who it says asked is nobody's invention, and what a person types is understood or refused.
 #![no_main]
+
+use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use http_trace::config::value;
+use http_trace::enrich::proxy::Trusted;
+use http_trace::event::{Endpoint, HttpEvent};
 use http_trace::http::decode;
-use http_trace::http::head::Headers;
+use http_trace::http::head::{Headers, RequestHead};
+use http_trace::http::preface;
 use http_trace::http::target::Target;
 use http_trace::select::{Pattern, Statuses};
 use libfuzzer_sys::fuzz_target;
@@ -30,8 +35,25 @@ fn are_of(head: &Bytes, headers: &Headers) {
     }
 }
 
+/// Behind a trusted proxy the client that a request names is one that it holds the address of.
+fn names_a_client(request: &RequestHead) {
+    let local = |port| Endpoint {
+        ip: Ipv4Addr::LOCALHOST.into(),
+        port,
+    };
+    let mut event = HttpEvent::new(0, local(50_000), local(80));
+    event.request = Some(request.clone());
+    Trusted::default().name_client(&mut event);
+    let fields = ["x-forwarded-for", "forwarded", "x-real-ip"];
+    let has_any = fields
+        .iter()
+        .any(|name| request.headers.first(name).is_some());
+    assert!(has_any || (event.forwarded.is_none() && event.flags.is_empty()));
+}
+
 fuzz_target!(|data: &[u8]| {
     let head = Bytes::copy_from_slice(data);
+    let _ = preface::source(data);
     if let Some((response, _)) = decode::response(&head, data.len() as u64, 0) {
         assert!(response.status <= 999 && response.minor_version <= 9);
         are_of(&head, &response.headers);
@@ -42,6 +64,7 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Some((request, _)) = decode::request(&head, data.len() as u64) {
         are_of(&head, &request.headers);
+        names_a_client(&request);
         assert!(!request.target.contains(&b'\n'));
         let target = Target::of(&request);
         for part in [target.scheme, target.host, target.path, target.query] {

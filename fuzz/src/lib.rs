@@ -4,3 +4,4 @@
 
 pub mod conversation;
 pub mod essence;
+pub mod events;

@@ -19,6 +19,6 @@ pub mod fields;
 pub mod head;
 pub(crate) mod judge;
 pub(crate) mod order;
-mod preface;
+pub mod preface;
 pub mod target;
 pub(crate) mod transaction;

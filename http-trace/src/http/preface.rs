@@ -10,7 +10,7 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The source that the header names; `None` where it names none (`UNKNOWN`, `LOCAL`, a family
 /// without IP addresses) or is malformed. `header` may lack version 2's leading blank lines.
-pub(crate) fn source(header: &[u8]) -> Option<Forwarded> {
+pub fn source(header: &[u8]) -> Option<Forwarded> {
     match header.strip_prefix(b"PROXY ") {
         Some(line) => version_1(line),
         None => {

@@ -1,18 +1,50 @@
 //! Writes seeds for the fuzz targets: `seeds FOLDER [CAPTURE…]`, a folder in it for each target,
-//! made of this package's own captures or of those named. `fuzz/fuzz_targets` and
-//! `fuzz/src/conversation.rs` say what the inputs mean.
+//! made of this package's own captures or of those named, of the built-in rules, and of the lines
+//! below. `fuzz/fuzz_targets` and `fuzz/src/conversation.rs` say what the inputs mean.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use http_trace::capture::{Frames, Replay, ReplayOptions};
+use http_trace::config::HeaderChoice;
+use http_trace::detect::builtin;
+use http_trace::detect::detector::{Detector, Settings};
+use http_trace::detect::parse::{Source, parse};
+use http_trace::detect::rule::Origin;
+use http_trace::detect::state::HEADER;
+use http_trace::recorded::Recorded;
+use http_trace::sink::json::Json;
+use http_trace::sink::{Entry, Render};
 
 /// The most of a kind from one capture.
 const FRAMES: usize = 60;
 const CONNECTIONS: usize = 40;
 /// The longest input, in bytes: what is longer is fuzzed too slowly.
 const LONGEST: usize = 6000;
+
+/// Who asked the proxy, in each of the ways that proxies say it.
+const PROXIED: [&str; 6] = [
+    "PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n",
+    "PROXY TCP6 2001:db8::7 2001:db8::1 50000 443\r\n",
+    "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x0a\x09\x09\x09\x23\x28\x01\x23",
+    "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7, [2001:db8::7]:80, 10.0.0.1:5\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nForwarded: for=\"[2001:db8::7]:4711\";by=_x, for=192.0.2.7\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nX-Real-IP: 192.0.2.7\r\nForwarded: for=unknown\r\n\r\n",
+];
+
+/// What is recorded elsewhere: access logs, Zeek's http.log as JSON and as TSV.
+const LOGS: [&str; 3] = [
+    "192.0.2.7 - frank [20/Nov/2026:10:00:00 +0100] \"GET /a?b=%20c HTTP/1.1\" 404 12 \"-\" \"curl/8\"\n\
+     2001:db8::7 - - [20/Nov/2026:10:00:01 +0100] \"\\x16\\x03\" 400 0\n\
+     192.0.2.7 - - [20/Nov/2026:10:00:02 +0100] \"POST /login HTTP/1.0\" 401 -\n",
+    "{\"ts\":1795156800.5,\"uid\":\"C1\",\"id.orig_h\":\"10.1.2.3\",\"id.orig_p\":50000,\
+     \"id.resp_h\":\"10.9.9.9\",\"id.resp_p\":80,\"method\":\"GET\",\"host\":\"a\",\"uri\":\"/b\",\
+     \"version\":\"1.1\",\"status_code\":404,\"status_msg\":\"Not Found\"}\n",
+    "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\thttp\n\
+     #fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tmethod\thost\turi\tstatus_code\n\
+     1795156800.25\tC1\t10.1.2.3\t50000\t10.9.9.9\t80\tGET\ta\t/b\t404\n",
+];
 
 /// One connection: its segments as the target `filter` reads them, and each direction's bytes.
 #[derive(Default)]
@@ -90,12 +122,50 @@ fn main() -> Result<()> {
             }
         }
     }
+    for (nth, line) in PROXIED.iter().enumerate() {
+        seed("head", format!("proxied-{nth}"), line.as_bytes())?;
+    }
+    for (name, text) in builtin::FILES {
+        // A document each: what is longer is fuzzed too slowly.
+        for (nth, rule) in text.split("\n---\n").enumerate() {
+            seed("rules", format!("{name}-{nth}"), rule.as_bytes())?;
+        }
+    }
+    for (nth, log) in LOGS.iter().enumerate() {
+        seed("recorded", format!("{nth}"), log.as_bytes())?;
+        let (own, state) = of_log(log)?;
+        seed("recorded", format!("own-{nth}"), &own)?;
+        let payload = state.get(HEADER..).unwrap_or_default();
+        seed("state", format!("{nth}"), payload)?;
+    }
     println!(
         "{written} seeds from {} captures in {}",
         captures.len(),
         folder.display()
     );
     Ok(())
+}
+
+/// Our own json of what is in a log, and what the rules of the target `state` count of it.
+fn of_log(log: &str) -> Result<(Vec<u8>, Vec<u8>)> {
+    let rules = Source {
+        origin: Origin::BuiltIn("state.yml"),
+        text: include_str!("../../../fuzz/state.yml").to_owned(),
+    };
+    let rules = parse(&[rules], &|_| false).rules;
+    let mut detector = Detector::new(rules, Settings::default());
+    let mut json = Json::new(HeaderChoice::All, HeaderChoice::All, b"host");
+    let mut own = Vec::new();
+    for event in Recorded::new(log.as_bytes()) {
+        let event = event?;
+        let entry = Entry {
+            event: &event,
+            user: None,
+        };
+        json.event(&entry, &mut own);
+        detector.push(Box::new(event), &mut |_| {});
+    }
+    Ok((own, detector.save().into_file(usize::MAX).0.to_vec()))
 }
 
 /// The first connections of a capture that carry payload, in a stable order.

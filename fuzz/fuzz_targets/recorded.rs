@@ -1,0 +1,59 @@
+//! Any bytes, as recorded events: each line is an event, another record or an error with its number,
+//! and what became an event is one again when our own json of it is read.
+#![no_main]
+
+use http_trace::config::HeaderChoice;
+use http_trace::event::HttpEvent;
+use http_trace::recorded::{Error, Recorded};
+use http_trace::sink::json::Json;
+use http_trace::sink::{Entry, Render};
+use libfuzzer_sys::fuzz_target;
+
+/// The most events whose json is read again.
+const AGAIN: usize = 16;
+
+/// What is in every format.
+fn essence(event: &HttpEvent) -> impl PartialEq + std::fmt::Debug {
+    (
+        event.client.ip,
+        event.response.as_ref().map(|response| response.status),
+        event.request.as_ref().map(|request| request.method.clone()),
+    )
+}
+
+/// Bytes that are no text go out escaped, and stay so when they are read.
+fn is_text(event: &HttpEvent) -> bool {
+    let request = event.request.as_ref();
+    request.is_none_or(|request| std::str::from_utf8(&request.method).is_ok())
+}
+
+fuzz_target!(|data: &[u8]| {
+    let lines = data.split(|b| *b == b'\n').count() as u64;
+    let mut recorded = Recorded::new(data);
+    let (mut events, mut errors) = (Vec::new(), 0);
+    while let Some(event) = recorded.next() {
+        match event {
+            Ok(event) => events.push(event),
+            Err(Error::Line { line, why }) => {
+                assert!(line >= 1 && line <= lines && !why.is_empty());
+                errors += 1;
+            }
+            Err(Error::Input { error, .. }) => panic!("memory is read: {error}"),
+        }
+    }
+    assert!(recorded.lines() <= lines);
+    assert!(recorded.events() + recorded.others() + errors <= recorded.lines());
+    let mut json = Json::new(HeaderChoice::All, HeaderChoice::All, b"host");
+    let mut out = Vec::new();
+    for event in events.iter().take(AGAIN) {
+        json.event(&Entry { event, user: None }, &mut out);
+    }
+    let mut again = Recorded::new(&out[..]);
+    for event in events.iter().take(AGAIN) {
+        let read = again.next().expect("a line").expect("our own json");
+        if is_text(event) {
+            assert_eq!(essence(event), essence(&read));
+        }
+    }
+    assert!(again.next().is_none(), "a line each");
+});

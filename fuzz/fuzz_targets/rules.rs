@@ -1,0 +1,50 @@
+//! Any text, as a file of rules: what is wrong is said with a place that is in the file, and what
+//! loads works: over events, and read again.
+#![no_main]
+
+use std::path::PathBuf;
+
+use http_trace::detect::detector::{Detector, Settings};
+use http_trace::detect::parse::{Source, parse};
+use http_trace::detect::rule::Origin;
+use http_trace_fuzz::events::events;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let source = [Source {
+        origin: Origin::File(PathBuf::from("fuzzed.yml")),
+        text: text.to_owned(),
+    }];
+    let parsed = parse(&source, &|_| false);
+    // YAML 1.1 has more line ends than one.
+    let lines = text
+        .split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
+        .count();
+    for diagnostic in &parsed.diagnostics {
+        assert!(
+            (1..=lines + 1).contains(&diagnostic.line) && diagnostic.column >= 1,
+            "{diagnostic}"
+        );
+        assert!(!diagnostic.message.is_empty());
+    }
+    if parsed.rules.rules.is_empty() {
+        return;
+    }
+    let settings = Settings {
+        live: false,
+        memory: 1 << 20,
+    };
+    let mut detector = Detector::new(parsed.rules, settings);
+    let events = events();
+    let mut out = 0;
+    for event in &events {
+        detector.push(Box::new(event.clone()), &mut |_| out += 1);
+    }
+    assert!(out >= events.len(), "each event comes out");
+    let reloaded = detector.reload(parse(&source, &|_| false).rules, &mut |_| {});
+    assert_eq!((reloaded.kept, reloaded.gone), (reloaded.rules, 0));
+    detector.finish(&mut |_| {});
+});
