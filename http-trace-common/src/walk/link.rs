@@ -9,8 +9,16 @@ impl LinkType {
     pub const NULL: LinkType = LinkType(0);
     /// Ethernet (EN10MB).
     pub const ETHERNET: LinkType = LinkType(1);
+    /// IEEE 802.5 (Token Ring).
+    pub const IEEE802_5: LinkType = LinkType(6);
+    /// ARCNET as BSDs hand it over.
+    pub const ARCNET_BSD: LinkType = LinkType(7);
+    /// SLIP after a header of 16 bytes.
+    pub const SLIP: LinkType = LinkType(8);
     /// PPP, with or without its HDLC-like address and control bytes.
     pub const PPP: LinkType = LinkType(9);
+    /// FDDI.
+    pub const FDDI: LinkType = LinkType(10);
     /// DLT_RAW as most systems number it; files should say 101 but some say this.
     pub const RAW_DLT: LinkType = LinkType(12);
     /// DLT_RAW as OpenBSD numbers it.
@@ -19,18 +27,48 @@ impl LinkType {
     pub const PPP_HDLC: LinkType = LinkType(50);
     /// A PPPoE header, then PPP.
     pub const PPP_ETHER: LinkType = LinkType(51);
+    /// LLC on ATM (RFC 2684).
+    pub const ATM_RFC1483: LinkType = LinkType(100);
     /// An IPv4 or IPv6 packet.
     pub const RAW: LinkType = LinkType(101);
     /// Cisco HDLC.
     pub const C_HDLC: LinkType = LinkType(104);
     /// IEEE 802.11.
     pub const IEEE802_11: LinkType = LinkType(105);
+    /// Frame Relay (RFC 2427, or Cisco's).
+    pub const FRELAY: LinkType = LinkType(107);
     /// OpenBSD loopback: the address family as 32 bits in network byte order.
     pub const LOOP: LinkType = LinkType(108);
+    /// OpenBSD's IPsec interface: family, SPI and flags, then the IP packet.
+    pub const ENC: LinkType = LinkType(109);
     /// Linux "cooked" capture.
     pub const LINUX_SLL: LinkType = LinkType(113);
+    /// OpenBSD's packet filter log.
+    pub const PFLOG: LinkType = LinkType(117);
+    /// IEEE 802.11 after a Prism header, or one of AVS.
+    pub const IEEE802_11_PRISM: LinkType = LinkType(119);
+    /// IP over Fibre Channel (RFC 2625).
+    pub const IP_OVER_FC: LinkType = LinkType(122);
+    /// ATM as SunATM devices hand it over.
+    pub const SUNATM: LinkType = LinkType(123);
     /// Linux ARCNET.
     pub const ARCNET_LINUX: LinkType = LinkType(129);
+    /// IEEE 802.11 after an AVS header.
+    pub const IEEE802_11_AVS: LinkType = LinkType(163);
+    /// PPP whose address byte says the direction.
+    pub const PPP_PPPD: LinkType = LinkType(166);
+    /// Per-packet information, then a frame of the type it names.
+    pub const PPI: LinkType = LinkType(192);
+    /// Endace's extensible record format.
+    pub const ERF: LinkType = LinkType(197);
+    /// PPP after a byte for the direction.
+    pub const PPP_WITH_DIR: LinkType = LinkType(204);
+    /// Cisco HDLC after a byte for the direction.
+    pub const C_HDLC_WITH_DIR: LinkType = LinkType(205);
+    /// Frame Relay after a byte for the direction.
+    pub const FRELAY_WITH_DIR: LinkType = LinkType(206);
+    /// Solaris' IP observability: a header of 24 bytes, then the packet.
+    pub const IPNET: LinkType = LinkType(226);
     /// IEEE 802.11 after a radiotap header.
     pub const IEEE802_11_RADIOTAP: LinkType = LinkType(127);
     /// An IPv4 packet.
@@ -39,6 +77,26 @@ impl LinkType {
     pub const IPV6: LinkType = LinkType(229);
     /// Linux netfilter log messages.
     pub const NFLOG: LinkType = LinkType(239);
+    /// Hilscher netANALYZER: four bytes, then Ethernet.
+    pub const NETANALYZER: LinkType = LinkType(240);
+    /// Hilscher netANALYZER: four bytes, the preamble, then Ethernet.
+    pub const NETANALYZER_TRANSPARENT: LinkType = LinkType(241);
+    /// IP over InfiniBand (RFC 4391) after a global route header.
+    pub const IPOIB: LinkType = LinkType(242);
+    /// Apple's PKTAP: a header that names the type of the frame after it.
+    pub const PKTAP: LinkType = LinkType(258);
+    /// Ethernet after EPON's preamble of eight bytes.
+    pub const EPON: LinkType = LinkType(259);
+    /// Ethernet with its preamble (IEEE 802.3br).
+    pub const ETHERNET_MPACKET: LinkType = LinkType(274);
     /// Linux "cooked" capture, version 2.
     pub const LINUX_SLL2: LinkType = LinkType(276);
+    /// Ethernet with a switch's tag of four bytes before the type (Broadcom).
+    pub const DSA_TAG_BRCM: LinkType = LinkType(281);
+    /// Ethernet with a switch's tag of four bytes before the addresses (Broadcom).
+    pub const DSA_TAG_BRCM_PREPEND: LinkType = LinkType(282);
+    /// Ethernet with a switch's tag of four bytes before the type (Marvell).
+    pub const DSA_TAG_DSA: LinkType = LinkType(284);
+    /// Ethernet with a switch's tag of eight bytes before the type (Marvell).
+    pub const DSA_TAG_EDSA: LinkType = LinkType(285);
 }

@@ -12,25 +12,76 @@ pub(super) fn begin(walk: &mut Walk<'_>, link: LinkType) -> Result<(At, u32), Sk
         LinkType::RAW | LinkType::RAW_DLT | LinkType::RAW_OPENBSD => (At::Ip, 0),
         LinkType::IPV4 => (At::EtherType(ether_type::IPV4), 0),
         LinkType::IPV6 => (At::EtherType(ether_type::IPV6), 0),
-        LinkType::NULL | LinkType::LOOP => loopback(walk, link)?,
+        LinkType::NULL | LinkType::LOOP => loopback(walk, link, 0)?,
         LinkType::LINUX_SLL => cooked(walk, 14, 2, 16)?,
         LinkType::LINUX_SLL2 => cooked(walk, 0, 8, 20)?,
         LinkType::PPP => (At::Ppp, 0),
         LinkType::PPP_HDLC => ppp_hdlc(walk)?,
+        LinkType::PPP_PPPD => (At::Ppp, 2),
+        LinkType::PPP_WITH_DIR => (At::Ppp, 1),
         LinkType::PPP_ETHER => (At::Pppoe, 0),
         LinkType::C_HDLC => (At::EtherType(walk.read_u16(2)?), 4),
+        LinkType::C_HDLC_WITH_DIR => (At::EtherType(walk.read_u16(3)?), 5),
+        LinkType::FRELAY => frame_relay(walk, 0)?,
+        LinkType::FRELAY_WITH_DIR => frame_relay(walk, 1)?,
+        LinkType::SLIP => (At::Ip, 16),
+        LinkType::ENC => (At::Ip, 12),
+        LinkType::IPNET => (At::Ip, 24),
+        LinkType::PFLOG => pflog(walk)?,
         LinkType::NFLOG => nflog(walk)?,
-        LinkType::ARCNET_LINUX => arcnet(walk)?,
+        LinkType::IPOIB => (At::EtherType(walk.read_u16(40)?), 44),
+        LinkType::ARCNET_BSD => arcnet(walk, 2)?,
+        LinkType::ARCNET_LINUX => arcnet(walk, 4)?,
+        LinkType::IEEE802_5 => token_ring(walk)?,
+        LinkType::FDDI => fddi(walk)?,
+        LinkType::ATM_RFC1483 => (At::Llc, 0),
+        LinkType::SUNATM => sunatm(walk)?,
+        LinkType::IP_OVER_FC => (At::Llc, 16),
+        LinkType::NETANALYZER | LinkType::DSA_TAG_BRCM_PREPEND => (At::Ethernet, 4),
+        LinkType::EPON => (At::Ethernet, 8),
+        LinkType::NETANALYZER_TRANSPARENT => (At::Ethernet, 12),
+        LinkType::ETHERNET_MPACKET => mpacket(walk)?,
+        LinkType::DSA_TAG_BRCM | LinkType::DSA_TAG_DSA => switch_tag(walk, 4)?,
+        LinkType::DSA_TAG_EDSA => switch_tag(walk, 8)?,
+        LinkType::ERF => erf(walk)?,
         LinkType::IEEE802_11 => (At::Ieee80211, 0),
         LinkType::IEEE802_11_RADIOTAP => radiotap(walk)?,
+        LinkType::IEEE802_11_PRISM | LinkType::IEEE802_11_AVS => prism(walk)?,
+        LinkType::PPI => {
+            let [_, _, l1, l2, link @ ..] = walk.read::<8>(0)?;
+            let length = u32::from(u16::from_le_bytes([l1, l2]));
+            named(walk, u32::from_le_bytes(link), 8, length)?
+        }
+        LinkType::PKTAP => {
+            let length = u32::from_le_bytes(walk.read(0)?);
+            named(walk, u32::from_le_bytes(walk.read(8)?), 12, length)?
+        }
         _ => return Err(Skip::LinkType),
     })
 }
 
+/// The frame after a header of `length` bytes, at least `least`, that names its link type: those
+/// that such headers stand before.
+fn named(walk: &Walk<'_>, link: u32, least: u32, length: u32) -> Result<(At, u32), Skip> {
+    if length < least {
+        return Err(Skip::Malformed);
+    }
+    // All of the header is there, so that offsets stay within what was captured.
+    walk.read::<1>(length - 1)?;
+    match LinkType(link) {
+        LinkType::ETHERNET => Ok((At::Ethernet, length)),
+        LinkType::RAW | LinkType::RAW_DLT | LinkType::RAW_OPENBSD => Ok((At::Ip, length)),
+        link @ (LinkType::NULL | LinkType::LOOP) => loopback(walk, link, length),
+        LinkType::PPP => Ok((At::Ppp, length)),
+        LinkType::IEEE802_11 => Ok((At::Ieee80211, length)),
+        _ => Err(Skip::LinkType),
+    }
+}
+
 /// BSD loopback. The family's byte order is the capturing host's (NULL) or the network's (LOOP);
 /// a family is a small number, so either way is told by where its byte stands.
-fn loopback(walk: &Walk<'_>, link: LinkType) -> Result<(At, u32), Skip> {
-    let bytes = walk.read::<4>(0)?;
+fn loopback(walk: &Walk<'_>, link: LinkType, offset: u32) -> Result<(At, u32), Skip> {
+    let bytes = walk.read::<4>(offset)?;
     let big = u32::from_be_bytes(bytes);
     let family = if link == LinkType::LOOP || big <= 0xffff {
         big
@@ -38,9 +89,9 @@ fn loopback(walk: &Walk<'_>, link: LinkType) -> Result<(At, u32), Skip> {
         u32::from_le_bytes(bytes)
     };
     match family {
-        2 => Ok((At::EtherType(ether_type::IPV4), 4)),
+        2 => Ok((At::EtherType(ether_type::IPV4), offset + 4)),
         // Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin each have their own AF_INET6.
-        10 | 23 | 24 | 28 | 30 => Ok((At::EtherType(ether_type::IPV6), 4)),
+        10 | 23 | 24 | 28 | 30 => Ok((At::EtherType(ether_type::IPV6), offset + 4)),
         _ => Err(Skip::NotIp),
     }
 }
@@ -117,23 +168,152 @@ fn nflog(walk: &mut Walk<'_>) -> Result<(At, u32), Skip> {
     Err(Skip::Malformed)
 }
 
-/// ARCNET as Linux hands it over: source, destination, two bytes of offset, the protocol, and for
-/// RFC 1201 a split flag and a sequence number.
-fn arcnet(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
-    let [protocol, split] = walk.read(4)?;
+/// ARCNET: source and destination, on Linux two bytes of offset, the protocol, and for RFC 1201 a
+/// split flag and a sequence number.
+fn arcnet(walk: &Walk<'_>, offset: u32) -> Result<(At, u32), Skip> {
+    let [protocol, split] = walk.read(offset)?;
     match protocol {
         // RFC 1051: no more header.
-        0xf0 => Ok((At::EtherType(ether_type::IPV4), 5)),
+        0xf0 => Ok((At::EtherType(ether_type::IPV4), offset + 1)),
         // RFC 1201: IPv4, and IPv6 by RFC 2497.
         0xd4 | 0xc4 if split != 0 => Err(Skip::Fragment),
-        0xd4 => Ok((At::EtherType(ether_type::IPV4), 8)),
-        0xc4 => Ok((At::EtherType(ether_type::IPV6), 8)),
+        0xd4 => Ok((At::EtherType(ether_type::IPV4), offset + 4)),
+        0xc4 => Ok((At::EtherType(ether_type::IPV6), offset + 4)),
         _ => Err(Skip::NotIp),
     }
 }
 
-/// Radiotap (radiotap.org): a little-endian length, then the 802.11 frame. Of its fields only the
-/// flags matter: whether the frame ends with a check sequence, and whether its header is padded.
+/// Frame Relay: an address of two to four bytes whose last has its lowest bit set, then the header
+/// of RFC 2427 §3, or an EtherType as Cisco's encapsulation has it.
+fn frame_relay(walk: &Walk<'_>, offset: u32) -> Result<(At, u32), Skip> {
+    let mut at = offset;
+    while walk.read::<1>(at)?[0] & 1 == 0 {
+        at += 1;
+        if at == offset + 4 {
+            return Err(Skip::Malformed);
+        }
+    }
+    at += 1;
+    let [control, id] = walk.read(at)?;
+    match (control, id) {
+        (0x03, 0xcc) => Ok((At::EtherType(ether_type::IPV4), at + 2)),
+        (0x03, 0x8e) => Ok((At::EtherType(ether_type::IPV6), at + 2)),
+        // SNAP, which a byte of padding makes even.
+        (0x03, 0x00 | 0x80) => {
+            let oui = at + if id == 0 { 3 } else { 2 };
+            match walk.read(oui)? {
+                [0, 0, 0, t1, t2] => Ok((At::EtherType(u16::from_be_bytes([t1, t2])), oui + 5)),
+                _ => Err(Skip::NotIp),
+            }
+        }
+        (0x03, _) => Err(Skip::NotIp),
+        _ => Ok((At::EtherType(u16::from_be_bytes([control, id])), at + 2)),
+    }
+}
+
+/// The log of OpenBSD's packet filter: a header that says how long it is, without its padding.
+fn pflog(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
+    let [length] = walk.read(0)?;
+    Ok((At::Ip, u32::from(length).next_multiple_of(4)))
+}
+
+/// IEEE 802.5 §3.2: access and frame control, addresses, routing information if the source says so.
+fn token_ring(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
+    let [frame_control] = walk.read(1)?;
+    if frame_control >> 6 != 1 {
+        return Err(Skip::NotIp);
+    }
+    let [source] = walk.read(8)?;
+    if source & 0x80 == 0 {
+        return Ok((At::Llc, 14));
+    }
+    let [routing] = walk.read(14)?;
+    Ok((At::Llc, 14 + u32::from(routing & 0x1f)))
+}
+
+/// FDDI: frame control and addresses; only LLC frames carry packets.
+fn fddi(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
+    match walk.read::<1>(0)?[0] & 0x70 {
+        0x50 => Ok((At::Llc, 13)),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+/// SunATM: flags whose lower half says what follows, and the circuit.
+fn sunatm(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
+    match walk.read::<1>(0)?[0] & 0x0f {
+        2 => Ok((At::Llc, 4)),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+/// IEEE 802.3br: a preamble, then what begins a whole frame. Pieces of preempted ones are no packets.
+fn mpacket(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
+    const PREAMBLE: u8 = 0x55;
+    const BEGINS_EXPRESS: u8 = 0xd5;
+    for at in 0..8 {
+        match walk.read::<1>(at)? {
+            [PREAMBLE] => {}
+            [BEGINS_EXPRESS] => return Ok((At::Ethernet, at + 1)),
+            _ => break,
+        }
+    }
+    Err(Skip::NotIp)
+}
+
+/// Ethernet with a switch's tag between the addresses and the type.
+fn switch_tag(walk: &Walk<'_>, tag: u32) -> Result<(At, u32), Skip> {
+    let kind = walk.read_u16(12 + tag)?;
+    match kind {
+        0..0x0600 => Ok((At::Llc, 14 + tag)),
+        _ => Ok((At::EtherType(kind), 14 + tag)),
+    }
+}
+
+/// Endace's records: a header of 16 bytes, then extensions while a bit says so, then what the type
+/// says; Ethernet is aligned by two bytes.
+fn erf(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
+    /// The most extensions of a record; there are some ten kinds.
+    const MAX_EXTENSIONS: u32 = 16;
+    let [kind] = walk.read(8)?;
+    let mut offset = 16;
+    let mut more = kind & 0x80 != 0;
+    while more {
+        more = walk.read::<1>(offset)?[0] & 0x80 != 0;
+        offset += 8;
+        if offset > 16 + 8 * MAX_EXTENSIONS {
+            return Err(Skip::Malformed);
+        }
+    }
+    match kind & 0x7f {
+        // TYPE_ETH and its coloured, flow-hashed and DSM forms.
+        2 | 11 | 16 | 20 => Ok((At::Ethernet, offset + 2)),
+        // TYPE_IPV4, TYPE_IPV6.
+        22 | 23 => Ok((At::Ip, offset)),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+/// A Prism header, in the capturing host's byte order, or one of AVS, which drivers put in its place.
+fn prism(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
+    /// The AVS header's magic, its lowest bits the version.
+    const AVS: u32 = 0x8021_1000;
+    let magic = walk.read::<4>(0)?;
+    let length = walk.read::<4>(4)?;
+    let length = if u32::from_be_bytes(magic) & 0xffff_f000 == AVS {
+        u32::from_be_bytes(length)
+    } else {
+        // Of two readings of a small number, the smaller.
+        u32::from_be_bytes(length).min(u32::from_le_bytes(length))
+    };
+    if !(8..=1024).contains(&length) {
+        return Err(Skip::Malformed);
+    }
+    Ok((At::Ieee80211, length))
+}
+
+/// Radiotap (radiotap.org): a little-endian length, then the 802.11 frame. A check sequence at its
+/// end lies behind the packet's length, and padding shows by itself.
 fn radiotap(walk: &mut Walk<'_>) -> Result<(At, u32), Skip> {
     let [version, _, l1, l2] = walk.read(0)?;
     let length = u32::from(u16::from_le_bytes([l1, l2]));
@@ -153,9 +333,6 @@ pub(super) fn ieee80211(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> 
     }
     let (to_ds, from_ds, protected, order) =
         (fc1 & 1 != 0, fc1 & 2 != 0, fc1 & 0x40 != 0, fc1 & 0x80 != 0);
-    if protected {
-        return Err(Skip::Encrypted);
-    }
     let mut after = offset + 24;
     if to_ds && from_ds {
         after += 6;
@@ -169,6 +346,14 @@ pub(super) fn ieee80211(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> 
             after += 4;
         }
     }
+    // Some hardware pads the header to four bytes.
+    if (after - offset) % 4 != 0 && !is_snap(walk, after) && is_snap(walk, after + 2) {
+        after += 2;
+    }
+    // Tools that decrypt may leave the bit as it was.
+    if protected && !is_snap(walk, after) {
+        return Err(Skip::Encrypted);
+    }
     if aggregate {
         // An A-MSDU's first subframe: destination, source and length, as in Ethernet.
         let length = u32::from(walk.read_u16(after + 12)?);
@@ -176,4 +361,9 @@ pub(super) fn ieee80211(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> 
         walk.narrow(after, length);
     }
     Ok(Step::Next(At::Llc, after))
+}
+
+/// Whether LLC with SNAP begins here (RFC 1042).
+fn is_snap(walk: &Walk<'_>, offset: u32) -> bool {
+    walk.read(offset) == Ok([0xaa, 0xaa, 0x03, 0, 0])
 }

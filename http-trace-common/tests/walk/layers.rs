@@ -8,11 +8,13 @@ use crate::build::*;
 #[test]
 fn link_types() {
     let (v4, v6) = (packet(), packet_v6());
+    let eth = ethernet(&v4);
     let sll =
         |protocol: [u8; 2], rest: &[u8]| cat(&[&[0, 0, 0, 1, 0, 6], &[2; 8], &protocol, rest]);
     let snap = cat(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &v4]);
     let wlan = cat(&[&[0x08, 0x01], &[0; 22], &snap]);
     let wlan_qos_four = cat(&[&[0x88, 0x03], &[0; 28], &[0, 0], &snap]);
+    let wlan_padded = cat(&[&[0x88, 0x01], &[0; 24], &[0, 0], &snap]);
     let amsdu_len = (snap.len() as u16).to_be_bytes();
     let amsdu = cat(&[
         &[0x88, 0x01],
@@ -150,6 +152,164 @@ fn link_types() {
             LinkType::IEEE802_11_RADIOTAP,
             cat(&[&[0, 0, 10, 0, 0, 0, 0, 0, 0, 0], &wlan]),
             "llc:0 +0",
+        ),
+        (
+            "radiotap, padded header",
+            LinkType::IEEE802_11_RADIOTAP,
+            cat(&[&[0, 0, 8, 0, 0, 0, 0, 0], &wlan_padded]),
+            "llc:0 +0",
+        ),
+        (
+            "802.11, decrypted by a tool",
+            LinkType::IEEE802_11,
+            cat(&[&[0x08, 0x41], &[0; 22], &snap]),
+            "llc:0 +0",
+        ),
+        (
+            "Prism, little-endian",
+            LinkType::IEEE802_11_PRISM,
+            cat(&[&[0x44, 0, 0, 0, 144, 0, 0, 0], &[0; 136], &wlan]),
+            "llc:0 +0",
+        ),
+        (
+            "AVS in the place of Prism",
+            LinkType::IEEE802_11_PRISM,
+            cat(&[&[0x80, 0x21, 0x10, 1, 0, 0, 0, 64], &[0; 56], &wlan]),
+            "llc:0 +0",
+        ),
+        (
+            "PPI and 802.11",
+            LinkType::PPI,
+            cat(&[&[0, 0, 12, 0, 105, 0, 0, 0], &[0; 4], &wlan]),
+            "llc:0 +0",
+        ),
+        (
+            "PKTAP and Ethernet",
+            LinkType::PKTAP,
+            cat(&[&[16, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0], &[0; 4], &eth]),
+            " +0",
+        ),
+        (
+            "PKTAP and loopback",
+            LinkType::PKTAP,
+            cat(&[&[12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], &[30, 0, 0, 0], &v6]),
+            " +0",
+        ),
+        (
+            "Token Ring, source-routed",
+            LinkType::IEEE802_5,
+            cat(&[&[0x10, 0x40], &[2; 6], &[0x82; 6], &[0x02, 0], &snap]),
+            "llc:0 +0",
+        ),
+        (
+            "FDDI",
+            LinkType::FDDI,
+            cat(&[&[0x51], &[2; 12], &snap]),
+            "llc:0 +0",
+        ),
+        (
+            "ARCNET of a BSD",
+            LinkType::ARCNET_BSD,
+            cat(&[&[1, 2, 0xd4, 0, 0, 7], &v4]),
+            " +0",
+        ),
+        ("SLIP", LinkType::SLIP, cat(&[&[0; 16], &v4]), " +0"),
+        ("ATM", LinkType::ATM_RFC1483, snap.clone(), "llc:0 +0"),
+        (
+            "SunATM",
+            LinkType::SUNATM,
+            cat(&[&[0x82, 0, 0, 5], &snap]),
+            "llc:0 +0",
+        ),
+        (
+            "Frame Relay",
+            LinkType::FRELAY,
+            cat(&[&[0x18, 0x41, 0x03, 0xcc], &v4]),
+            " +0",
+        ),
+        (
+            "Frame Relay with SNAP",
+            LinkType::FRELAY_WITH_DIR,
+            cat(&[&[1, 0x18, 0x41, 0x03, 0, 0x80, 0, 0, 0, 0x86, 0xdd], &v6]),
+            " +0",
+        ),
+        (
+            "Frame Relay, Cisco's",
+            LinkType::FRELAY,
+            cat(&[&[0x18, 0x41, 8, 0], &v4]),
+            " +0",
+        ),
+        (
+            "Cisco HDLC with direction",
+            LinkType::C_HDLC_WITH_DIR,
+            cat(&[&[1, 0x0f, 0, 8, 0], &v4]),
+            " +0",
+        ),
+        (
+            "PPP of pppd",
+            LinkType::PPP_PPPD,
+            cat(&[&[0, 3, 0, 0x21], &v4]),
+            "ppp:0 +0",
+        ),
+        (
+            "PPP with direction",
+            LinkType::PPP_WITH_DIR,
+            cat(&[&[1, 0xff, 3, 0, 0x21], &v4]),
+            "ppp:0 +0",
+        ),
+        (
+            "packet filter log",
+            LinkType::PFLOG,
+            cat(&[&[61, 2], &[0; 62], &v4]),
+            " +0",
+        ),
+        (
+            "IPsec interface",
+            LinkType::ENC,
+            cat(&[&[2, 0, 0, 0], &[0; 8], &v4]),
+            " +0",
+        ),
+        (
+            "Solaris' observability",
+            LinkType::IPNET,
+            cat(&[&[1, 1, 0, 2], &[0; 20], &v4]),
+            " +0",
+        ),
+        (
+            "InfiniBand",
+            LinkType::IPOIB,
+            cat(&[&[0; 40], &[0x86, 0xdd, 0, 0], &v6]),
+            " +0",
+        ),
+        (
+            "Fibre Channel",
+            LinkType::IP_OVER_FC,
+            cat(&[&[0; 16], &snap]),
+            "llc:0 +0",
+        ),
+        (
+            "netANALYZER",
+            LinkType::NETANALYZER,
+            cat(&[&[0; 4], &eth]),
+            " +0",
+        ),
+        (
+            "preamble",
+            LinkType::ETHERNET_MPACKET,
+            cat(&[&[0x55; 7], &[0xd5], &eth]),
+            " +0",
+        ),
+        (
+            "a switch's tag",
+            LinkType::DSA_TAG_DSA,
+            cat(&[&[2; 12], &[0xc0, 0, 0, 1], &[8, 0], &v4]),
+            " +0",
+        ),
+        (
+            "Endace, an extension",
+            LinkType::ERF,
+            cat(&[&[0; 8], &[0x82], &[0; 7], &[0; 8], &[0; 2], &eth]),
+            " +0",
         ),
     ];
     for (name, link, frame, expected) in table {
