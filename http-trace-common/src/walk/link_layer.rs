@@ -347,7 +347,7 @@ pub(super) fn ieee80211(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> 
         }
     }
     // Some hardware pads the header to four bytes.
-    if (after - offset) % 4 != 0 && !is_snap(walk, after) && is_snap(walk, after + 2) {
+    if !(after - offset).is_multiple_of(4) && !is_snap(walk, after) && is_snap(walk, after + 2) {
         after += 2;
     }
     // Tools that decrypt may leave the bit as it was.
