@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 
 use super::{Error, value};
+use crate::detect::builtin::FILTERS;
 use crate::detect::rule::Severity;
 use crate::detect::tune::{Allow, Override, Tuning};
 
@@ -15,6 +16,7 @@ pub(super) fn read(table: &Table, file: &str) -> Result<Tuning, Error> {
         match name.as_str() {
             "internal" => tuning.internal = Some(at.each(value, network)?),
             "allow" => tuning.allow = allow(at.table(value)?, &at)?,
+            "filters" => tuning.filters = filters(value, &at)?,
             "rules" => {
                 for (id, value) in at.table(value)? {
                     let at = At(file, format!("detect.rules.{id}"));
@@ -22,7 +24,7 @@ pub(super) fn read(table: &Table, file: &str) -> Result<Tuning, Error> {
                     tuning.rules.insert(id.clone(), change);
                 }
             }
-            _ => return Err(at.unknown(&["internal", "allow", "rules"])),
+            _ => return Err(at.unknown(&["internal", "allow", "filters", "rules"])),
         }
     }
     Ok(tuning)
@@ -61,6 +63,20 @@ fn allow(table: &Table, of: &At<'_>) -> Result<Allow, Error> {
         }
     }
     Ok(allow)
+}
+
+/// Names of built-in filters.
+fn filters(value: &Value, at: &At<'_>) -> Result<Vec<&'static str>, Error> {
+    let mut names = Vec::new();
+    for wanted in at.each(value, text)? {
+        let known = FILTERS.iter().find(|(name, ..)| *name == wanted);
+        let Some((name, ..)) = known else {
+            let all: Vec<&str> = FILTERS.iter().map(|(name, ..)| *name).collect();
+            return Err(at.error(&format!("some of {}, not '{wanted}'", all.join(", "))));
+        };
+        names.push(*name);
+    }
+    Ok(names)
 }
 
 fn network(text: &str) -> Result<IpNet, &'static str> {
@@ -156,13 +172,14 @@ mod tests {
     #[test]
     fn a_table_and_what_it_means() {
         let tuning = parse(
-            "internal = '10.0.0.0/8'\n[allow]\nclients = ['192.0.2.1', 'fd00::/8']\n\
+            "internal = '10.0.0.0/8'\nfilters = 'health-probes'\n[allow]\nclients = ['192.0.2.1', 'fd00::/8']\n\
              user_agents = 'kube-probe*'\n[rules.http-path-scan]\nthreshold = 50\nwindow = '5m'\n\
              severity = 7\nsuppress = '30m'\nallow = { paths = ['/old/*'] }\n",
         )
         .expect("good");
         assert_eq!(tuning.internal.map(|all| all.len()), Some(1));
         assert_eq!(tuning.allow.clients.len(), 2);
+        assert_eq!(tuning.filters, ["health-probes"]);
         assert_eq!(tuning.allow.user_agents, ["kube-probe*"]);
         let change = &tuning.rules["http-path-scan"];
         assert_eq!(change.threshold, Some(50));
@@ -184,6 +201,11 @@ mod tests {
                 "f.toml: detect.internal: want a network such as",
             ),
             ("allow = 1", "f.toml: detect.allow: want a table"),
+            (
+                "filters = ['probes']",
+                "f.toml: detect.filters: want some of health-probes, private-ranges, static-assets, \
+                 verified-crawlers, not 'probes'",
+            ),
             (
                 "[allow]\nagents = 'x'",
                 "unknown key 'detect.allow.agents'; there are clients",

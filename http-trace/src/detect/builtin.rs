@@ -22,6 +22,33 @@ files![
     "posture.yml",
 ];
 
+macro_rules! filters {
+    ($($name:literal),* $(,)?) => {
+        /// Filters that a configuration turns on: name, name of the file, and its text.
+        pub const FILTERS: &[(&str, &str, &str)] = &[$((
+            $name,
+            concat!("filters/", $name, ".yml"),
+            include_str!(concat!("../../rules/filters/", $name, ".yml")),
+        )),*];
+    };
+}
+
+filters![
+    "health-probes",
+    "private-ranges",
+    "static-assets",
+    "verified-crawlers",
+];
+
+/// The filter with this name.
+pub fn filter(name: &str) -> Option<Source> {
+    let (_, file, text) = FILTERS.iter().find(|(known, ..)| *known == name)?;
+    Some(Source {
+        origin: Origin::BuiltIn(file),
+        text: (*text).to_owned(),
+    })
+}
+
 /// The built-in rule files.
 pub fn sources() -> Vec<Source> {
     FILES

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::builtin;
 use super::matcher::Comparison;
 use super::parse::Source;
 use super::rule::{Origin, RuleSet, Severity};
@@ -47,6 +48,8 @@ pub struct Tuning {
     pub internal: Option<Vec<IpNet>>,
     /// Left alone by every rule.
     pub allow: Allow,
+    /// Built-in filters, by name, that are turned on ([`builtin::FILTERS`]).
+    pub filters: Vec<&'static str>,
     /// By id of the rule.
     pub rules: BTreeMap<String, Override>,
 }
@@ -62,6 +65,7 @@ impl Tuning {
             }
         }
         sources.extend(self.allow.filter("any"));
+        sources.extend(self.filters.iter().filter_map(|name| builtin::filter(name)));
         for (id, change) in &self.rules {
             sources.extend(change.allow.filter(&format!("[{}]", quoted(id))));
         }
@@ -155,7 +159,9 @@ fn with_networks(text: &str, networks: &[IpNet]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::{builtin, parse};
+    use crate::detect::tests::run;
+    use crate::detect::{Detector, Settings, parse};
+    use crate::testing;
 
     fn tuned(tuning: &Tuning) -> (RuleSet, Vec<String>) {
         let mut sources = builtin::sources();
@@ -201,6 +207,76 @@ mod tests {
     }
 
     #[test]
+    fn filters_hide_what_they_say_and_nothing_else() {
+        let google = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+        let table = [
+            (
+                "health-probes",
+                "10.1.2.3",
+                "kube-probe/1.30",
+                "/ready?n=",
+                true,
+            ),
+            (
+                "health-probes",
+                "10.1.2.3",
+                "Mozilla/5.0",
+                "/ready?n=",
+                false,
+            ),
+            ("private-ranges", "10.1.2.3", "Mozilla/5.0", "/a", true),
+            ("private-ranges", "fd00::7", "Mozilla/5.0", "/a", true),
+            ("private-ranges", "203.0.113.9", "Mozilla/5.0", "/a", false),
+            (
+                "static-assets",
+                "10.1.2.3",
+                "Mozilla/5.0",
+                "/a.png?n=",
+                true,
+            ),
+            (
+                "static-assets",
+                "10.1.2.3",
+                "Mozilla/5.0",
+                "/a.php?n=",
+                false,
+            ),
+            ("verified-crawlers", "66.249.66.1", google, "/a", true),
+            ("verified-crawlers", "203.0.113.9", google, "/a", false),
+            (
+                "verified-crawlers",
+                "66.249.66.1",
+                "Mozilla/5.0",
+                "/a",
+                false,
+            ),
+        ];
+        for (filter, client, agent, path, hidden) in table {
+            let tuning = Tuning {
+                filters: vec![filter],
+                ..Tuning::default()
+            };
+            let (rules, said) = tuned(&tuning);
+            assert!(said.is_empty(), "{said:#?}");
+            let mut detector = Detector::new(rules, Settings::default());
+            let errors = (0..400).map(|n| {
+                let head =
+                    format!("GET {path}{n} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n");
+                let mut event = testing::event_of(
+                    testing::request(&head),
+                    testing::response("HTTP/1.1 404 x\r\n\r\n"),
+                );
+                event.client.ip = client.parse().expect("an address");
+                event.time_ns = testing::TIME_NS + n * 100_000_000;
+                event
+            });
+            let (alerts, _) = run(&mut detector, errors);
+            let about = format!("{filter}: {client} {agent} {path}");
+            assert_eq!(alerts.is_empty(), hidden, "{about}: {alerts:?}");
+        }
+    }
+
+    #[test]
     fn allow_lists_and_networks_load_whatever_is_in_them() {
         let net = |text: &str| text.parse::<IpNet>().expect("a network");
         let allow = Allow {
@@ -212,6 +288,7 @@ mod tests {
         let tuning = Tuning {
             internal: Some(vec![net("198.51.100.0/24"), net("fd00::/8")]),
             allow: allow.clone(),
+            filters: vec!["health-probes", "static-assets", "verified-crawlers"],
             rules: [(
                 "http-path-scan".to_owned(),
                 Override {

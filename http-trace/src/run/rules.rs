@@ -33,12 +33,18 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
                     explain(&parsed.rules, number, out);
                     Ended::Done
                 }
-                None => {
-                    say(&format!(
-                        "no rule has the id '{id}': 'http-trace rules list' names them"
-                    ));
-                    Ended::CannotStart
-                }
+                None => match builtin::filter(id) {
+                    Some(filter) => {
+                        out.push_str(&filter.text);
+                        Ended::Done
+                    }
+                    None => {
+                        say(&format!(
+                            "no rule has the id '{id}': 'http-trace rules list' names them"
+                        ));
+                        Ended::CannotStart
+                    }
+                },
             }
         }
         Rules::Export { folder } => match export(folder) {
@@ -235,6 +241,11 @@ fn export(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder)?;
     for (name, text) in builtin::FILES {
         fs::write(folder.join(name), text)?;
+    }
+    // Not by the name of a rule file: who loads the folder again does not turn them on.
+    fs::create_dir_all(folder.join("filters"))?;
+    for (_, file, text) in builtin::FILTERS {
+        fs::write(folder.join(format!("{file}.off")), text)?;
     }
     Ok(())
 }
