@@ -8,15 +8,18 @@ use crate::http::head::Headers;
 
 /// What follows the last dot of the last segment, if anything does.
 pub fn extension(path: &[u8]) -> Option<&[u8]> {
-    let name = path.rsplit(|b| *b == b'/').next()?;
-    let dot = name.iter().rposition(|b| *b == b'.')?;
+    let name = &path[memchr::memrchr(b'/', path).map_or(0, |at| at + 1)..];
+    let dot = memchr::memrchr(b'.', name)?;
     Some(&name[dot + 1..]).filter(|e| !e.is_empty())
 }
 
 /// Whether a segment is an identifier that can be counted through: decimal digits, or a UUID.
 fn is_id(segment: &[u8]) -> bool {
-    let digits = !segment.is_empty() && segment.len() <= 20;
-    (digits && segment.iter().all(u8::is_ascii_digit)) || is_uuid(segment)
+    match segment.first() {
+        Some(first) if first.is_ascii_hexdigit() => {}
+        _ => return false,
+    }
+    (segment.len() <= 20 && segment.iter().all(u8::is_ascii_digit)) || is_uuid(segment)
 }
 
 fn is_uuid(segment: &[u8]) -> bool {
@@ -29,7 +32,14 @@ fn is_uuid(segment: &[u8]) -> bool {
 
 /// The last segment that is an identifier.
 pub fn path_id(path: &[u8]) -> Option<&[u8]> {
-    path.rsplit(|b| *b == b'/').find(|segment| is_id(segment))
+    let mut end = path.len();
+    for at in memchr::memrchr_iter(b'/', path) {
+        if is_id(&path[at + 1..end]) {
+            return Some(&path[at + 1..end]);
+        }
+        end = at;
+    }
+    Some(&path[..end]).filter(|segment| is_id(segment))
 }
 
 /// The path with `{id}` for each identifier.
@@ -46,13 +56,16 @@ pub fn path_template(path: &[u8]) -> Vec<u8> {
 
 /// Feeds a hasher so that paths of the same template, and only they, are fed the same.
 pub fn hash_template(path: &[u8], hasher: &mut impl Hasher) {
-    for segment in path.split(|b| *b == b'/') {
+    let mut begin = 0;
+    for end in memchr::memchr_iter(b'/', path).chain([path.len()]) {
+        let segment = &path[begin..end];
         if is_id(segment) {
             hasher.write_usize(usize::MAX);
         } else {
             hasher.write_usize(segment.len());
             hasher.write(segment);
         }
+        begin = end + 1;
     }
 }
 
@@ -141,10 +154,22 @@ mod tests {
             ("/users/17a", None, "/users/17a"),
             ("/", None, "/"),
             ("//", None, "//"),
+            ("", None, ""),
+            ("7", Some("7"), "{id}"),
+            ("/7/", Some("7"), "/{id}/"),
+            ("/a7", None, "/a7"),
         ] {
             let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
             assert_eq!(path_id(path.as_bytes()).map(text).as_deref(), id, "{path}");
             assert_eq!(text(&path_template(path.as_bytes())), template);
+            let hash = |path: &str| {
+                let mut hasher = std::hash::DefaultHasher::new();
+                hash_template(path.as_bytes(), &mut hasher);
+                hasher.finish()
+            };
+            let other = path.replace(id.unwrap_or("no id"), "1");
+            assert_eq!(hash(path), hash(&other), "{path} {other}");
+            assert_ne!(hash(path), hash(&format!("{path}x")), "{path}");
         }
     }
 
