@@ -151,7 +151,26 @@ pub struct HttpEvent {
     /// See `socket_cookie`.
     pub cgroup_id: Option<u64>,
     /// Ids of the rules that this response counted for; filled in by detection.
-    pub rules: Vec<Arc<str>>,
+    pub rules: RuleIds,
+}
+
+/// Ids of rules, in the order in which they counted. Cheap to copy: events that counted for the
+/// same rules share one list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleIds(Option<Arc<[Arc<str>]>>);
+
+impl From<Vec<Arc<str>>> for RuleIds {
+    fn from(ids: Vec<Arc<str>>) -> Self {
+        RuleIds((!ids.is_empty()).then(|| ids.into()))
+    }
+}
+
+impl std::ops::Deref for RuleIds {
+    type Target = [Arc<str>];
+
+    fn deref(&self) -> &[Arc<str>] {
+        self.0.as_deref().unwrap_or_default()
+    }
 }
 
 impl HttpEvent {
@@ -194,7 +213,7 @@ impl HttpEvent {
             encap: None,
             socket_cookie: None,
             cgroup_id: None,
-            rules: Vec::new(),
+            rules: RuleIds(None),
         }
     }
 

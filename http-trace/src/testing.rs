@@ -69,7 +69,7 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         encap: None,
         socket_cookie: None,
         cgroup_id: None,
-        rules: Vec::new(),
+        rules: crate::event::RuleIds::default(),
     }
 }
 

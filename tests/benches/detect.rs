@@ -85,7 +85,7 @@ impl Case {
         self.number = self.number.wrapping_add(1);
         self.time_ns += STEP_NS;
         event.time_ns = self.time_ns;
-        event.rules = Vec::new();
+        event.rules = Default::default();
         let mut event = Some(event);
         let (detector, slot) = (&mut self.detector, &mut self.pool[at]);
         let (alerts, matched) = (&mut self.alerts, &mut self.matched);

@@ -4,12 +4,12 @@
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::counter::Counter;
 use super::distinct::Distinct;
 use super::field::{Field, Value, View};
 use super::lines::to_lower;
 use super::native;
 use super::rule::{Correlation, Input, Kind};
-use super::table::Counter;
 use super::window::{TooLate, Window, bucket_ns};
 
 /// The most values that a percentile is made of: the last ones.
@@ -25,6 +25,10 @@ pub struct Hit<'a> {
     pub view: &'a View<'a>,
     /// When it counts.
     pub time_ns: u64,
+    /// The number of the bucket that this is in, wrapped.
+    pub bucket: u32,
+    /// The correlation's threshold.
+    pub threshold: u64,
     /// Which inputs of the correlation it is, a bit each.
     pub inputs: u64,
     /// The keyed hash of the value of which the correlation counts distinct ones.
@@ -153,7 +157,7 @@ pub fn count(
     hit: &Hit<'_>,
     counter: &mut Counter,
 ) -> Result<Option<Counted>, TooLate> {
-    let bucket = bucket(correlation, hit.time_ns);
+    let bucket = hit.bucket;
     let was = counter.window.newest();
     if (bucket.wrapping_sub(was) as i32) > super::window::CELLS as i32 {
         // Nothing of before is in the window: what is counted from here on is another matter.
@@ -183,7 +187,7 @@ pub fn count(
                 moved = set.see(hash, bucket, &mut counter.window)?;
             }
             // One value is what every client has.
-            moved &= counter.window.total() >= correlation.threshold().min(2);
+            moved &= counter.window.total() >= hit.threshold.min(2);
             counter.window.total()
         }
         Kind::ValueSum(field) => {
@@ -313,11 +317,14 @@ fn percentile_of(
 }
 
 fn keep_value(counter: &mut Counter, time_ns: u64, n: u64) {
-    let values = &mut counter.more().values;
-    if values.len() >= VALUES {
-        values.pop_front();
+    let more = counter.more();
+    if more.values.len() >= VALUES {
+        more.values.pop_front();
     }
-    values.push_back((time_ns, n));
+    more.values.push_back((time_ns, n));
+    if let Some((least, most)) = &mut more.extremes {
+        (*least, *most) = ((*least).min(n), (*most).max(n));
+    }
 }
 
 /// Notes which inputs were seen, or how far an ordered chain has come; whether that changed
@@ -342,8 +349,8 @@ fn see(counter: &mut Counter, hit: &Hit<'_>, ordered: bool, window_ns: u64) -> b
     any
 }
 
-fn holds(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>, value: u64) -> bool {
-    let Some(more) = &counter.more else {
+fn holds(correlation: &Correlation, counter: &mut Counter, hit: &Hit<'_>, value: u64) -> bool {
+    let Some(more) = &mut counter.more else {
         return correlation.holds(value);
     };
     let within = |time: u64| time != 0 && hit.time_ns.saturating_sub(time) <= correlation.window_ns;
@@ -358,8 +365,12 @@ fn holds(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>, value: u64
                 && value.saturating_mul(100) >= all.saturating_mul((*percent).into())
         }
         Kind::TimingSplit(factor) => {
-            correlation.holds(value)
-                && native::is_split(more.values.iter().filter(|(t, _)| within(*t)), *factor)
+            if !correlation.holds(value) || !native::are_apart(more.extremes(), *factor) {
+                // Nearly always all are too near one another, also those that are past.
+                return false;
+            }
+            more.extremes = None;
+            native::is_split(more.values.iter().filter(|(t, _)| within(*t)), *factor)
         }
         // At the event that ends the chain.
         Kind::TemporalOrdered => {

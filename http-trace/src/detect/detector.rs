@@ -2,6 +2,7 @@
 //! without I/O and without a clock but event time. An event that matches nothing costs no
 //! allocation.
 
+mod counting;
 mod reload;
 pub mod state;
 mod subject;
@@ -12,17 +13,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::alert::{Alert, State};
-use super::count::{self, Counted, Hit};
+use super::conditions::Conditions;
+use super::count;
+use super::counter::Counter;
 use super::entity::Entities;
 use super::field::{Field, View};
 use super::fingerprint::fingerprints;
-use super::hits::{self, Hits};
+use super::hits::Hits;
+use super::lines::Noted;
 use super::matcher::Expr;
-use super::prefilter::Prefilter;
-use super::rule::{Correlation, Detection, Input, Kind, Rule, RuleSet, Severity};
-use super::table::{Counter, Key, Table, Turnover};
+use super::rule::{Correlation, Input, Kind, Rule, RuleSet, Severity};
+use super::table::{Key, Table, Turnover};
+use super::tags::Tags;
 use super::time::Clock;
-use super::window::{CELLS, bucket_ns};
+use super::window::{Buckets, CELLS, bucket_ns};
 use crate::event::HttpEvent;
 
 use self::subject::Subject;
@@ -94,11 +98,13 @@ pub struct Detector {
 #[derive(Debug)]
 struct Core {
     rules: Vec<Arc<Rule>>,
-    detections: Vec<Detection>,
     correlations: Vec<Correlation>,
+    /// The thresholds of the correlations.
+    thresholds: Vec<u64>,
+    buckets: Buckets,
     guards: Vec<Option<Expr>>,
     fingerprints: Vec<u64>,
-    prefilter: Prefilter,
+    conditions: Conditions,
     /// For each detection, and for each correlation, which correlations it feeds, as which input.
     fed_by_detection: Vec<Vec<(usize, u32)>>,
     fed_by_correlation: Vec<Vec<(usize, u32)>>,
@@ -107,6 +113,7 @@ struct Core {
     entities: Entities,
     hits: Hits,
     table: Table,
+    tags: Tags,
     /// When open alerts may be over.
     due: BinaryHeap<Reverse<(u64, Key)>>,
     lossy_until_ns: u64,
@@ -115,18 +122,26 @@ struct Core {
     stats: DetectStats,
     /// How often something changed that a state holds.
     changes: u64,
-    scratch: Scratch,
+    /// Absent only while an event is at hand.
+    scratch: Option<Box<Scratch>>,
 }
 
 /// Buffers that are used again.
 #[derive(Debug, Default)]
 struct Scratch {
     uri: Vec<u8>,
-    /// For each correlation the inputs that the event at hand is.
-    inputs: Vec<u64>,
-    touched: Vec<u64>,
-    counted: Vec<Arc<str>>,
+    noted: Noted,
+    fed: Fed,
     alerts: Vec<Alert>,
+}
+
+/// What the event at hand is fed to.
+#[derive(Debug, Default)]
+struct Fed {
+    /// For each correlation the inputs that the event is.
+    inputs: Vec<u64>,
+    /// Correlations that have any, a bit each.
+    touched: Vec<u64>,
 }
 
 impl Detector {
@@ -190,9 +205,9 @@ impl Detector {
 
 impl Core {
     fn new(set: RuleSet, settings: Settings) -> Self {
-        let exprs: Vec<&Expr> = set.detections.iter().map(|d| &d.expr).collect();
-        let prefilter = Prefilter::new(&exprs);
-        let mut fed_by_detection = vec![Vec::new(); set.detections.len()];
+        let fingerprints = fingerprints(&set);
+        let exprs: Vec<Expr> = set.detections.into_iter().map(|d| d.expr).collect();
+        let mut fed_by_detection = vec![Vec::new(); exprs.len()];
         let mut fed_by_correlation = vec![Vec::new(); set.correlations.len()];
         for (number, correlation) in set.correlations.iter().enumerate() {
             for (at, input) in correlation.inputs.iter().take(64).enumerate() {
@@ -203,32 +218,40 @@ impl Core {
             }
         }
         let mut wants_uri = false;
-        for expr in exprs.into_iter().chain(set.guards.iter().flatten()) {
+        for expr in exprs.iter().chain(set.guards.iter().flatten()) {
             expr.fields(&mut |field| wants_uri |= *field == Field::Uri);
         }
         let number = set.correlations.len();
         let mut core = Core {
-            fingerprints: fingerprints(&set),
+            fingerprints,
             settings,
-            prefilter,
+            conditions: Conditions::new(exprs),
             fed_by_detection,
             fed_by_correlation,
             wants_uri,
             entities: Entities::new(&set.rules, &set.correlations),
             hits: Hits::default(),
             table: Table::new(settings.memory),
+            tags: Tags::new(number),
             due: BinaryHeap::new(),
             lossy_until_ns: 0,
             suspects: Vec::new(),
             stats: DetectStats::default(),
             changes: 0,
-            scratch: Scratch {
-                inputs: vec![0; number],
-                touched: vec![0; number.div_ceil(64)],
+            scratch: Some(Box::new(Scratch {
+                fed: Fed {
+                    inputs: vec![0; number],
+                    touched: vec![0; number.div_ceil(64)],
+                },
                 ..Scratch::default()
-            },
+            })),
+            thresholds: set
+                .correlations
+                .iter()
+                .map(Correlation::threshold)
+                .collect(),
+            buckets: Buckets::new(set.correlations.iter().map(|c| c.window_ns)),
             rules: set.rules,
-            detections: set.detections,
             correlations: set.correlations,
             guards: set.guards,
         };
@@ -238,163 +261,50 @@ impl Core {
 
     fn event(&mut self, mut event: Box<HttpEvent>, time_ns: u64, out: &mut dyn FnMut(Detected)) {
         self.end_what_is_over(time_ns, out);
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut uri = std::mem::take(&mut scratch.uri);
-        if self.wants_uri {
-            View::write_uri(&event, &mut uri);
+        if !self.conditions.are_possible(&event) {
+            out(Detected::Event(event));
+            return;
         }
-        let view = View::new(&event, &uri);
-        let any = self.match_detections(&view, &mut scratch.inputs, &mut scratch.touched);
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        let Scratch {
+            uri,
+            noted,
+            fed,
+            alerts,
+        } = &mut *scratch;
+        if self.wants_uri {
+            View::write_uri(&event, uri);
+        }
+        self.conditions.note(&event, noted);
+        let view = View::new(&event, noted, uri);
+        let any = self.match_detections(&view, fed);
         if any {
             self.changes += 1;
             self.entities.begin();
             self.table.begin();
-            self.count_all(&view, time_ns, &mut scratch);
+            self.count_all(&view, time_ns, fed, alerts);
             self.sweep(SWEEP_EVENT, time_ns);
         }
-        scratch.uri = uri;
-        if !scratch.counted.is_empty() {
-            event.rules.append(&mut scratch.counted);
+        if any {
+            let (rules, correlations) = (&self.rules, &self.correlations);
+            let id = |number: usize| Arc::clone(&rules[correlations[number].rule].id);
+            event.rules = self.tags.take(id);
         }
         out(Detected::Event(event));
-        for mut alert in scratch.alerts.drain(..) {
+        for mut alert in alerts.drain(..) {
             self.suspect(&mut alert);
             out(Detected::Alert(Box::new(alert)));
         }
-        self.scratch = scratch;
+        self.scratch = Some(scratch);
     }
 
-    fn match_detections(
-        &mut self,
-        view: &View<'_>,
-        inputs: &mut [u64],
-        touched: &mut [u64],
-    ) -> bool {
-        let (detections, fed) = (&self.detections, &self.fed_by_detection);
+    fn match_detections(&mut self, view: &View<'_>, fed: &mut Fed) -> bool {
+        let to = &self.fed_by_detection;
         let mut any = false;
-        self.prefilter.each(view, &mut |number, sure| {
-            let Some(detection) = detections.get(number) else {
-                return;
-            };
-            if sure || detection.expr.matches(view) {
-                any |= feed(fed.get(number), inputs, touched);
-            }
+        self.conditions.matching(view, &mut |number| {
+            any |= to.get(number).is_some_and(|to| fed.feed(to));
         });
         any
-    }
-
-    /// Counts the event wherever it was fed to; those that take in others come after them.
-    fn count_all(&mut self, view: &View<'_>, time_ns: u64, scratch: &mut Scratch) {
-        for word in 0..scratch.touched.len() {
-            while scratch.touched[word] != 0 {
-                let number = word * 64 + scratch.touched[word].trailing_zeros() as usize;
-                scratch.touched[word] &= scratch.touched[word] - 1;
-                let hit = Hit {
-                    view,
-                    time_ns,
-                    inputs: std::mem::take(&mut scratch.inputs[number]),
-                    distinct: self.entities.value(number, view),
-                };
-                if self.guards[number]
-                    .as_ref()
-                    .is_some_and(|guard| !guard.matches(view))
-                {
-                    continue;
-                }
-                let mut of_others = None;
-                for at in 0..self.correlations[number].inputs.len() {
-                    if let Input::Correlation(n) = self.correlations[number].inputs[at] {
-                        of_others = of_others.max(self.counted_by(n, view));
-                    }
-                }
-                let Some(counted) = self.count(number, &hit, of_others, &mut scratch.alerts) else {
-                    continue;
-                };
-                let correlation = &self.correlations[number];
-                if correlation.alerts && counted.moved {
-                    let id = &self.rules[correlation.rule].id;
-                    scratch.counted.push(Arc::clone(id));
-                }
-                if counted.holds {
-                    feed(
-                        self.fed_by_correlation.get(number),
-                        &mut scratch.inputs,
-                        &mut scratch.touched,
-                    );
-                }
-            }
-        }
-    }
-
-    /// What a correlation has counted of the one that the event is of.
-    fn counted_by(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
-        let key = Key {
-            correlation: u16::try_from(number).ok()?,
-            hash: self.entities.key(number, 0, view)?,
-        };
-        Some(self.table.get_mut(key)?.window.total())
-    }
-
-    fn count(
-        &mut self,
-        number: usize,
-        hit: &Hit<'_>,
-        of_others: Option<u64>,
-        alerts: &mut Vec<Alert>,
-    ) -> Option<Counted> {
-        let correlation = &self.correlations[number];
-        let rule = &self.rules[correlation.rule];
-        let begins = count::begins(correlation, hit);
-        let place = u16::try_from(number).ok()?;
-        if !begins && self.table.keys_of(place) == 0 {
-            return None;
-        }
-        let input = hit.inputs.trailing_zeros() as usize;
-        let key = Key {
-            correlation: place,
-            hash: self.entities.key(number, input, hit.view)?,
-        };
-        let lossy = self.lossy_until_ns != 0
-            && hit.time_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
-        let (due, stats, of_rule) = (&mut self.due, &mut self.stats, &mut self.hits);
-        let worked = self.table.work(
-            key,
-            rule.group_limit,
-            begins.then_some(|| count::make(correlation, hit.time_ns)),
-            |counter| {
-                let Ok(counted) = count::count(correlation, hit, counter) else {
-                    stats.late += 1;
-                    return None;
-                };
-                let counted = counted?;
-                if !correlation.alerts {
-                    return Some(counted);
-                }
-                let mut opened = false;
-                let alert = Subject {
-                    rule,
-                    correlation,
-                    lossy,
-                }
-                .judge(counter, hit, &counted, of_others);
-                if let Some(alert) = alert {
-                    if alert.state == State::Opened {
-                        opened = true;
-                        stats.opened += 1;
-                        due.push(Reverse((over_at(correlation, counter, hit.time_ns), key)));
-                    }
-                    alerts.push(alert);
-                }
-                // What bears the rule's id is a hit of it.
-                if counted.moved || opened {
-                    of_rule.count(number, key.hash, hit.time_ns, opened, || {
-                        hits::values(correlation, rule, hit.inputs, hit.view)
-                    });
-                }
-                Some(counted)
-            },
-        );
-        worked.flatten()
     }
 
     /// Ends the alerts that are below half of their threshold by now.
@@ -487,12 +397,15 @@ impl Core {
     }
 
     fn sweep(&mut self, few: usize, now_ns: u64) {
-        let correlations = &self.correlations;
+        let (correlations, buckets) = (self.correlations.len(), &mut self.buckets);
         self.table.sweep(few, |key, counter| {
-            let Some(correlation) = correlations.get(usize::from(key.correlation)) else {
+            let number = usize::from(key.correlation);
+            if number >= correlations {
                 return true;
-            };
-            let age = count::bucket(correlation, now_ns).wrapping_sub(counter.window.newest());
+            }
+            let age = buckets
+                .number(number, now_ns)
+                .wrapping_sub(counter.window.newest());
             age as i32 > CELLS as i32 && counter.active().is_none()
         });
     }
@@ -510,17 +423,30 @@ fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
     }
 }
 
-fn feed(to: Option<&Vec<(usize, u32)>>, inputs: &mut [u64], touched: &mut [u64]) -> bool {
-    let mut any = false;
-    for (number, input) in to.into_iter().flatten() {
-        if let (Some(inputs), Some(word)) = (inputs.get_mut(*number), touched.get_mut(number / 64))
-        {
-            *inputs |= 1 << input;
-            *word |= 1 << (number % 64);
-            any = true;
+impl Fed {
+    /// The event is these inputs of these correlations; whether there are any.
+    fn feed(&mut self, to: &[(usize, u32)]) -> bool {
+        for (number, input) in to {
+            if let (Some(inputs), Some(word)) = (
+                self.inputs.get_mut(*number),
+                self.touched.get_mut(number / 64),
+            ) {
+                *inputs |= 1 << input;
+                *word |= 1 << (number % 64);
+            }
         }
+        !to.is_empty()
     }
-    any
+
+    /// The correlation of the least number that the event is still to be counted for, and which
+    /// inputs of it the event is.
+    fn next(&mut self) -> Option<(usize, u64)> {
+        let word = self.touched.iter().position(|word| *word != 0)?;
+        let touched = &mut self.touched[word];
+        let number = word * 64 + touched.trailing_zeros() as usize;
+        *touched &= *touched - 1;
+        Some((number, std::mem::take(&mut self.inputs[number])))
+    }
 }
 
 /// The count below which an alert is over.

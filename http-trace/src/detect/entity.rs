@@ -1,18 +1,19 @@
 //! Whom an event is counted for: the keyed hash of the fields that a correlation groups by, and of
-//! those whose distinct values it counts. Each is made once an event, however many correlations
-//! ask for it.
+//! those whose distinct values it counts. Each field is hashed once an event, and each group of them
+//! put together once, however many correlations ask for it.
 
-use std::hash::Hasher as _;
+use std::hash::{Hash as _, Hasher};
 
-use super::count::{Hashes, hash_value};
+use super::count::{Hashes, hash_value, network};
 use super::derived;
 use super::field::{Field, View};
 use super::rule::{Correlation, Kind, Rule};
 
-/// Fields that are hashed together.
+/// A field that is hashed.
 #[derive(Debug, PartialEq)]
-struct Shape {
-    fields: Vec<Field>,
+struct Part {
+    field: Field,
+    /// Of addresses.
     ipv6_prefix: u8,
 }
 
@@ -28,7 +29,10 @@ struct Known {
 #[derive(Debug)]
 pub struct Entities {
     hashes: Hashes,
-    shapes: Vec<Shape>,
+    parts: Vec<Part>,
+    known_parts: Vec<Known>,
+    /// Groups of fields, by the places of their parts.
+    shapes: Vec<Box<[usize]>>,
     known: Vec<Known>,
     /// For each correlation its key's shape by input, all the same when there is one.
     keys: Vec<Box<[usize]>>,
@@ -40,45 +44,41 @@ pub struct Entities {
 impl Entities {
     /// For these correlations, in order.
     pub fn new(rules: &[std::sync::Arc<Rule>], correlations: &[Correlation]) -> Self {
-        let mut shapes: Vec<Shape> = Vec::new();
-        let mut place = |shape: Shape| {
-            shapes.iter().position(|s| *s == shape).unwrap_or_else(|| {
-                shapes.push(shape);
-                shapes.len() - 1
-            })
+        let mut parts: Vec<Part> = Vec::new();
+        let mut shapes: Vec<Box<[usize]>> = Vec::new();
+        let mut place = |fields: Vec<Field>, ipv6_prefix: u8| {
+            let fields = fields.into_iter().map(|field| {
+                let ipv6_prefix = if field.is_address() { ipv6_prefix } else { 0 };
+                place_of(&mut parts, Part { field, ipv6_prefix })
+            });
+            let shape = fields.collect();
+            place_of(&mut shapes, shape)
         };
         let mut keys = Vec::new();
         let mut values = Vec::new();
         for correlation in correlations {
             let ipv6_prefix = rules.get(correlation.rule).map_or(128, |r| r.ipv6_prefix);
-            let of_input = |input: usize| Shape {
-                fields: correlation
-                    .group_by
-                    .iter()
-                    .filter_map(|group| group.of.get(input).or(group.of.first()).cloned())
-                    .collect(),
-                ipv6_prefix,
+            let mut of_input = |input: usize| {
+                let fields = correlation.group_by.iter();
+                let fields =
+                    fields.filter_map(|group| group.of.get(input).or(group.of.first()).cloned());
+                place(fields.collect(), ipv6_prefix)
             };
-            let mut of: Vec<usize> = (0..correlation.inputs.len().clamp(1, 64))
-                .map(|input| place(of_input(input)))
-                .collect();
-            of.dedup();
-            if of.len() > 1 {
-                of = (0..correlation.inputs.len().clamp(1, 64))
-                    .map(|input| place(of_input(input)))
-                    .collect();
+            let inputs = 0..correlation.inputs.len().clamp(1, 64);
+            let mut of: Vec<usize> = inputs.map(&mut of_input).collect();
+            if of.iter().all(|shape| Some(shape) == of.first()) {
+                of.truncate(1);
             }
             keys.push(of.into_boxed_slice());
             values.push(match &correlation.kind {
-                Kind::ValueCount(fields) => Some(place(Shape {
-                    fields: fields.clone(),
-                    ipv6_prefix: 128,
-                })),
+                Kind::ValueCount(fields) => Some(place(fields.clone(), 128)),
                 _ => None,
             });
         }
         Entities {
             hashes: Hashes::default(),
+            known_parts: vec![Known::default(); parts.len()],
+            parts,
             known: vec![Known::default(); shapes.len()],
             shapes,
             keys,
@@ -122,28 +122,71 @@ impl Entities {
         if known.event == self.event {
             return known.hash;
         }
-        let shape = self.shapes.get(number)?;
-        let mut hasher = self.hashes.build_hasher();
-        let mut complete = true;
-        for field in &shape.fields {
-            if *field == Field::PathTemplate
-                && let Some(path) = view.target.path
-            {
-                derived::hash_template(path, &mut hasher);
-                continue;
-            }
-            match view.first(field) {
-                Some(value) => hash_value(&value, field, shape.ipv6_prefix, &mut hasher),
-                None => {
-                    complete = false;
-                    break;
-                }
-            }
+        let parts = self.shapes.get(number)?;
+        let mut hash = None;
+        for part in parts {
+            let of_part = of_part(
+                &self.hashes,
+                self.parts.get(*part)?,
+                self.known_parts.get_mut(*part)?,
+                self.event,
+                view,
+            );
+            let Some(of_part) = of_part else {
+                *known = Known {
+                    event: self.event,
+                    hash: None,
+                };
+                return None;
+            };
+            hash = Some(hash.map_or(of_part, |hash| self.hashes.mix(hash, of_part)));
         }
         *known = Known {
             event: self.event,
-            hash: complete.then(|| hasher.finish()),
+            hash: Some(hash.unwrap_or_default()),
         };
         known.hash
     }
+}
+
+/// The hash of one field of the event of this number.
+fn of_part(
+    hashes: &Hashes,
+    part: &Part,
+    known: &mut Known,
+    event: u64,
+    view: &View<'_>,
+) -> Option<u64> {
+    if known.event != event {
+        let mut hasher = hashes.build_hasher();
+        let complete = hash_field(part, view, &mut hasher).is_some();
+        *known = Known {
+            event,
+            hash: complete.then(|| hasher.finish()),
+        };
+    }
+    known.hash
+}
+
+/// Feeds what an event has under a field to a hasher; what most correlations ask for first.
+fn hash_field(part: &Part, view: &View<'_>, hasher: &mut impl Hasher) -> Option<()> {
+    let mut address = |ip| hasher.write_u128(network(ip, part.ipv6_prefix));
+    match &part.field {
+        Field::ClientIp => address(view.event.client_ip()),
+        Field::ServerIp => address(view.event.server.ip),
+        Field::Path => view.target.path?.hash(hasher),
+        Field::PathId => view.path_id?.hash(hasher),
+        Field::PathTemplate => derived::hash_template(view.target.path?, hasher),
+        field => hash_value(&view.first(field)?, field, part.ipv6_prefix, hasher),
+    }
+    Some(())
+}
+
+/// The place of an item in a list, which it is added to if it is not there.
+fn place_of<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
+    let there = list.iter().position(|other| *other == item);
+    there.unwrap_or_else(|| {
+        list.push(item);
+        list.len() - 1
+    })
 }

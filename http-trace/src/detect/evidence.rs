@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::field::{Field, Value, View};
-use crate::event::HttpEvent;
+use super::field::View;
+use super::lines::Name;
 
 /// The most bytes that are kept of a text.
 const TEXT: usize = 256;
@@ -36,8 +36,8 @@ impl<T> Default for Top<T> {
 
 impl<T: Clone> Top<T> {
     fn see(&mut self, is: impl Fn(&T) -> bool, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
-        if let Some((_, count)) = self.entries.iter_mut().find(|(value, _)| is(value)) {
-            *count += 1;
+        if let Some(at) = self.entries.iter().position(|(value, _)| is(value)) {
+            self.entries[at].1 += 1;
             return;
         }
         if self.entries.len() < TOP {
@@ -70,10 +70,11 @@ impl<T: Clone> Top<T> {
 }
 
 impl Top<Vec<u8>> {
+    /// Of texts that differ most differ in their last bytes too, which is quicker to see.
     fn see_text(&mut self, text: &[u8]) {
-        let text = &text[..text.len().min(TEXT)];
+        let end = text.last_chunk::<8>();
         self.see(
-            |value| **value == *text,
+            |value| value.len() == text.len() && value.last_chunk::<8>() == end && **value == *text,
             |place| match place {
                 Some(place) => {
                     place.clear();
@@ -162,49 +163,80 @@ pub struct Evidence {
     distinct: Option<Estimate>,
 }
 
+/// What evidence takes of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting<'a> {
+    time_ns: u64,
+    status: Option<u16>,
+    path: Option<&'a [u8]>,
+    host: Option<&'a [u8]>,
+    user_agent: Option<&'a [u8]>,
+    server: IpAddr,
+    client: IpAddr,
+    method: &'a [u8],
+    target: &'a [u8],
+}
+
+impl<'a> Sighting<'a> {
+    /// Of an event that counts at this time.
+    pub fn of(view: &View<'a>, time_ns: u64) -> Self {
+        let event = view.event;
+        let request = event.request.as_ref();
+        Sighting {
+            time_ns,
+            status: event.response.as_ref().map(|r| r.status),
+            path: view.target.path.map(cut),
+            host: view.target.host.map(cut),
+            user_agent: view.line(Name::USER_AGENT).map(cut),
+            server: event.server.ip,
+            client: event.client_ip(),
+            method: request.map_or(b"", |r| cut(&r.method)),
+            target: request.map_or(b"", |r| cut(&r.target)),
+        }
+    }
+}
+
 impl Evidence {
     /// Adds an event.
-    pub fn see(&mut self, event: &HttpEvent, view: &View<'_>, time_ns: u64) {
-        if self.first_ns == 0 || time_ns < self.first_ns {
-            self.first_ns = time_ns;
+    pub fn see(&mut self, event: &Sighting<'_>) {
+        if self.first_ns == 0 || event.time_ns < self.first_ns {
+            self.first_ns = event.time_ns;
         }
-        self.last_ns = self.last_ns.max(time_ns);
-        let status = event.response.as_ref().map(|r| r.status);
-        let code = status.unwrap_or(0);
+        self.last_ns = self.last_ns.max(event.time_ns);
+        let code = event.status.unwrap_or(0);
         if let Some((_, count)) = self.statuses.iter_mut().find(|(s, _)| *s == code) {
             *count += 1;
         } else if self.statuses.len() < STATUSES {
             self.statuses.push((code, 1));
         }
-        if let Some(path) = view.target.path {
-            self.paths.see_text(path);
+        let texts = [
+            (&mut self.paths, event.path),
+            (&mut self.hosts, event.host),
+            (&mut self.user_agents, event.user_agent),
+        ];
+        for (top, text) in texts {
+            if let Some(text) = text {
+                top.see_text(text);
+            }
         }
-        if let Some(host) = view.target.host {
-            self.hosts.see_text(host);
+        for (top, ip) in [
+            (&mut self.servers, event.server),
+            (&mut self.clients, event.client),
+        ] {
+            top.see(|other| *other == ip, |place| put(place, ip));
         }
-        if let Some(Value::Text(agent)) = view.first(&Field::UserAgent) {
-            self.user_agents.see_text(agent);
-        }
-        let server = event.server.ip;
-        self.servers
-            .see(|ip| *ip == server, |place| put(place, server));
-        let client = event.client_ip();
-        self.clients
-            .see(|ip| *ip == client, |place| put(place, client));
         let mut sample = if self.samples.len() < SAMPLES {
             Sample::default()
         } else {
             self.samples.pop_front().unwrap_or_default()
         };
-        sample.time_ns = time_ns;
-        sample.status = status;
-        sample.server = Some(server);
+        sample.time_ns = event.time_ns;
+        sample.status = event.status;
+        sample.server = Some(event.server);
         sample.method.clear();
+        sample.method.extend_from_slice(event.method);
         sample.target.clear();
-        if let Some(request) = &event.request {
-            sample.method.extend_from_slice(cut(&request.method));
-            sample.target.extend_from_slice(cut(&request.target));
-        }
+        sample.target.extend_from_slice(event.target);
         self.samples.push_back(sample);
     }
 
@@ -247,6 +279,7 @@ fn cut(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::lines::Noted;
     use crate::testing;
 
     #[test]
@@ -264,7 +297,9 @@ mod tests {
                 )),
                 testing::response(&format!("HTTP/1.1 {} x\r\n\r\n", 400 + n % 30)),
             );
-            evidence.see(&event, &View::new(&event, b""), u64::from(n) + 5);
+            let noted = Noted::of(&event);
+            let view = View::new(&event, &noted, b"");
+            evidence.see(&Sighting::of(&view, u64::from(n) + 5));
             let hash = u64::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             evidence.see_distinct((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         }

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::derived;
-use super::lines::is_name;
+use super::lines::{Name, Noted, is_name};
 use crate::event::{HttpEvent, NoResponse};
 use crate::http::fields::mime_type;
 use crate::http::head::Headers;
@@ -299,16 +299,23 @@ pub struct View<'a> {
     pub event: &'a HttpEvent,
     /// Its target, taken apart.
     pub target: Target<'a>,
+    /// Where the field lines are that matter.
+    pub noted: &'a Noted,
+    /// The last path segment that is a number or a UUID.
+    pub path_id: Option<&'a [u8]>,
     /// The whole URL, when a rule asks for it; otherwise empty.
     pub uri: &'a [u8],
 }
 
 impl<'a> View<'a> {
     /// Takes the target apart; `uri` is the URL that [`View::write_uri`] made, or empty.
-    pub fn new(event: &'a HttpEvent, uri: &'a [u8]) -> Self {
+    pub fn new(event: &'a HttpEvent, noted: &'a Noted, uri: &'a [u8]) -> Self {
+        let target: Target<'_> = event.request.as_ref().map(Target::of).unwrap_or_default();
         View {
             event,
-            target: event.request.as_ref().map(Target::of).unwrap_or_default(),
+            target,
+            noted,
+            path_id: target.path.and_then(derived::path_id),
             uri,
         }
     }
@@ -347,9 +354,9 @@ impl<'a> View<'a> {
         )
     }
 
-    fn request_header(&self, name: &str) -> Option<&'a [u8]> {
-        let headers = &self.event.request.as_ref()?.headers;
-        find(headers, name)
+    /// The value of the first line of a name.
+    pub fn line(&self, name: Name) -> Option<&'a [u8]> {
+        self.noted.first(name, self.event)
     }
 
     /// Hands every value of a field to `test` until one passes; whether one did.
@@ -372,11 +379,11 @@ impl<'a> View<'a> {
                 .interfaces
                 .iter()
                 .any(|name| test(Value::Text(name.as_bytes()))),
-            Field::CookieLacks => event.response.as_ref().is_some_and(|response| {
-                all(&response.headers, "set-cookie")
-                    .flat_map(derived::cookie_lacks)
-                    .any(|lack| test(Value::Text(lack)))
-            }),
+            Field::CookieLacks => self
+                .noted
+                .all(Name::SET_COOKIE, event)
+                .flat_map(derived::cookie_lacks)
+                .any(|lack| test(Value::Text(lack))),
             Field::Query => {
                 self.target.query.is_some_and(|q| test(Value::Text(q)))
                     || self.path_and_query().is_some_and(|p| test(Value::Text(p)))
@@ -416,14 +423,14 @@ impl<'a> View<'a> {
                     .or(response.map(|r| r.minor_version))?;
                 Some(Value::Text(if minor == 0 { b"1.0" } else { b"1.1" }))
             }
-            Field::UserAgent => text(self.request_header("user-agent")),
-            Field::Referrer => text(self.request_header("referer")),
-            Field::Cookie => text(self.request_header("cookie")),
+            Field::UserAgent => text(self.line(Name::USER_AGENT)),
+            Field::Referrer => text(self.line(Name::REFERRER)),
+            Field::Cookie => text(self.line(Name::COOKIE)),
             Field::UserName => crate::redact::basic_user(event).map(Value::Made),
             Field::Status => number(response.map(|r| r.status.into())),
             Field::StatusClass => text(event.status_class().map(str::as_bytes)),
             Field::Reason => text(response.map(|r| &r.reason[..])),
-            Field::MimeType => text(mime_type(find(&response?.headers, "content-type")?)),
+            Field::MimeType => text(self.line(Name::CONTENT_TYPE).and_then(mime_type)),
             Field::ContentLength => number(response?.content_length),
             Field::ResponseBytes => number(event.response_bytes),
             Field::BodyBytes => number(event.body_bytes),
@@ -435,18 +442,19 @@ impl<'a> View<'a> {
             Field::NoResponse => text(event.no_response.map(no_response)),
             Field::Flags => text(event.flags.first().map(|f| f.as_bytes())),
             Field::Interfaces => text(event.interfaces.first().map(|f| f.as_bytes())),
-            Field::RequestHeader(name) => text(self.request_header(name)),
+            Field::RequestHeader(name) => text(find(&request?.headers, name)),
             Field::ResponseHeader(name) => text(find(&response?.headers, name)),
-            Field::PathId => text(derived::path_id(self.target.path?)),
+            Field::PathId => text(self.path_id),
             Field::PathTemplate => Some(Value::Made(derived::path_template(self.target.path?))),
             Field::FirstSegment => text(derived::first_segment(self.target.path?)),
             Field::CookieLacks => text(
-                all(&response?.headers, "set-cookie")
+                self.noted
+                    .all(Name::SET_COOKIE, event)
                     .flat_map(derived::cookie_lacks)
                     .next(),
             ),
             Field::SameSite => Some(Value::Bool(derived::same_site(
-                self.request_header("referer")?,
+                self.line(Name::REFERRER)?,
                 self.target.host?,
             ))),
             // Of a trusted proxy it is the client itself.
@@ -528,7 +536,8 @@ mod tests {
         ));
         let mut uri = Vec::new();
         View::write_uri(&event, &mut uri);
-        let view = View::new(&event, &uri);
+        let noted = Noted::of(&event);
+        let view = View::new(&event, &noted, &uri);
         for (name, expected) in [
             ("c-ip", "10.1.2.3"),
             ("Source.IP", "10.1.2.3"),
@@ -571,7 +580,8 @@ mod tests {
     #[test]
     fn a_path_in_the_query_field_is_found() {
         let event = testing::event();
-        let view = View::new(&event, b"");
+        let noted = Noted::of(&event);
+        let view = View::new(&event, &noted, b"");
         let mut seen = Vec::new();
         view.any(&Field::Query, &mut |value| {
             seen.push(value.with_text(<[u8]>::to_vec));

@@ -42,11 +42,17 @@ impl Hashes {
         FoldHasher::with_seed(self.key[0], &self.shared)
     }
 
+    /// A hash of two hashes of this key, in their order.
+    pub const fn mix(&self, one: u64, other: u64) -> u64 {
+        let full = (one ^ self.key[0]) as u128 * (other ^ self.key[1].rotate_left(32)) as u128;
+        full as u64 ^ (full >> 64) as u64
+    }
+
     /// Differs when values are hashed otherwise than when a state was saved.
     pub fn probe(&self) -> u64 {
         let mut hasher = self.build_hasher();
         hasher.write(b"what hashes otherwise finds no counter again");
         hasher.write_u128(u128::from(self.key[0]));
-        hasher.finish()
+        self.mix(hasher.finish(), self.key[1])
     }
 }

@@ -1,78 +1,274 @@
-//! Field lines of a head, looked through once for all detections: which of the names that matter
-//! are there, and which literals are in their values. Values that come again and again, such as
-//! user agents, are searched once. Part of [`super::prefilter`]; leaves nothing out.
+//! Field lines of a head, looked through once an event: where those are whose names matter to some
+//! rule. Whoever asks for one later finds it by its number, and compares no names.
 
-use std::hash::BuildHasher as _;
-
-use super::prefilter::{Bits, Literals, merge};
+use crate::event::HttpEvent;
 use crate::http::head::Headers;
 
-/// Values that are kept in mind for each name, and the longest of them.
-const KEPT: usize = 64;
-const LONGEST: usize = 192;
-/// Shorter ones are searched faster than they are recognised.
-const SHORTEST: usize = 16;
+/// Names that values of events are made of; they are noted whatever the rules are.
+const ALWAYS: [(bool, &str); 5] = [
+    (false, "user-agent"),
+    (false, "referer"),
+    (false, "cookie"),
+    (true, "content-type"),
+    (true, "set-cookie"),
+];
 
-const BUCKETS: usize = 64;
+/// A name of field lines that matters: of which direction, and its number among all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    response: bool,
+    number: u16,
+}
 
-/// The names that matter in one direction.
+impl Name {
+    /// `User-Agent`
+    pub const USER_AGENT: Name = Name::always(0);
+    /// `Referer`
+    pub const REFERRER: Name = Name::always(1);
+    /// `Cookie`
+    pub const COOKIE: Name = Name::always(2);
+    /// `Content-Type` of the response
+    pub const CONTENT_TYPE: Name = Name::always(3);
+    /// `Set-Cookie`
+    pub const SET_COOKIE: Name = Name::always(4);
+
+    /// Its number among the names of both directions.
+    pub const fn number(self) -> usize {
+        self.number as usize
+    }
+
+    const fn always(number: u16) -> Name {
+        Name {
+            response: ALWAYS[number as usize].0,
+            number,
+        }
+    }
+}
+
+/// The names that matter.
 #[derive(Debug)]
-pub struct Lines {
-    names: Vec<Name>,
-    /// Names by length and first letter.
-    buckets: Vec<Vec<usize>>,
-    /// The lengths of names, a bit each; longer than 63 is 63.
-    lengths: u64,
-    /// Detections that a line here may stand for.
-    pub mask: Bits,
+pub struct Names {
+    all: Vec<Named>,
+    /// Of requests and of responses, the first name of each shape, plus one; 0 is none.
+    shapes: [Box<[u16; SHAPES]>; 2],
 }
 
 #[derive(Debug)]
-struct Name {
+struct Named {
+    response: bool,
     name: Box<str>,
-    /// Detections for which its being there is enough.
-    present: Bits,
-    literals: Option<(Literals, Kept)>,
+    start: u64,
+    /// The next one of the same shape, plus one; 0 is none.
+    next: u16,
 }
 
-/// Values seen last, with what was found in them. Compared whole, so that nobody can choose one
-/// that is taken for another.
-#[derive(Debug)]
-struct Kept {
-    hashes: foldhash::fast::RandomState,
-    entries: Vec<Entry>,
+const SHAPES: usize = 512;
+
+/// Eight bytes of a name that, with its length, are all of it or as much as fits.
+const fn start(name: &[u8]) -> u64 {
+    if let Some(start) = name.first_chunk::<8>() {
+        return u64::from_le_bytes(*start);
+    }
+    match (name.first_chunk::<4>(), name.last_chunk::<4>(), name) {
+        (Some(first), Some(last), _) => {
+            u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32
+        }
+        (.., [a, b, c]) => u64::from_le_bytes([*a, *b, *c, 0, 0, 0, 0, 0]),
+        (.., [a, b]) => u64::from_le_bytes([*a, *b, 0, 0, 0, 0, 0, 0]),
+        (.., [a]) => *a as u64,
+        _ => 0,
+    }
 }
 
-#[derive(Debug)]
-struct Entry {
-    len: usize,
-    value: [u8; LONGEST],
-    found: Bits,
+/// What names differ by that is quickly seen, without case: their length and how they start.
+const fn shape(len: usize, start: u64) -> usize {
+    let folded = (start | 0x2020_2020_2020_2020) ^ (len as u64) << 40;
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize % SHAPES
 }
 
-fn bucket(name: &[u8]) -> usize {
-    let first = name.first().map_or(0, u8::to_ascii_lowercase);
-    (usize::from(first) ^ name.len() << 1) % BUCKETS
+impl Default for Names {
+    /// Those that matter whatever the rules are.
+    fn default() -> Self {
+        let mut names = Names {
+            all: Vec::new(),
+            shapes: [Box::new([0; SHAPES]), Box::new([0; SHAPES])],
+        };
+        for (response, name) in ALWAYS {
+            let _ = names.add(response, name);
+        }
+        names
+    }
+}
+
+impl Names {
+    /// The number of a name in lower case, which matters from now on; `None` when there are too many.
+    pub fn add(&mut self, response: bool, name: &str) -> Option<Name> {
+        let is_it = |named: &Named| named.response == response && *named.name == *name;
+        let there = self.all.iter().position(is_it);
+        let number = u16::try_from(there.unwrap_or(self.all.len())).ok()?;
+        if there.is_none() {
+            let start = start(name.as_bytes());
+            let first = &mut self.shapes[usize::from(response)][shape(name.len(), start)];
+            let next = std::mem::replace(first, number.checked_add(1)?);
+            self.all.push(Named {
+                response,
+                name: name.into(),
+                start,
+                next,
+            });
+        }
+        Some(Name { response, number })
+    }
+
+    /// Notes where the lines of an event's heads are.
+    pub fn note(&self, event: &HttpEvent, noted: &mut Noted) {
+        for number in noted.seen.drain(..) {
+            if let Some(place) = noted.places.get_mut(usize::from(number)) {
+                *place = Place::NOWHERE;
+            }
+        }
+        noted.places.resize(self.all.len(), Place::NOWHERE);
+        if let Some(request) = &event.request {
+            self.note_head(false, &request.headers, noted);
+        }
+        if let Some(response) = &event.response {
+            self.note_head(true, &response.headers, noted);
+        }
+    }
+
+    fn note_head(&self, response: bool, headers: &Headers, noted: &mut Noted) {
+        let shapes = &self.shapes[usize::from(response)];
+        for (at, line) in headers.0.iter().enumerate() {
+            let name: &[u8] = &line.name;
+            let begins = start(name);
+            let mut next = shapes[shape(name.len(), begins)];
+            while let Some(named) = self.all.get(usize::from(next).wrapping_sub(1)) {
+                if named.name.len() == name.len()
+                    && named.start == to_lower(begins)
+                    && goes_on_as(name, named.name.as_bytes())
+                {
+                    noted.add(next - 1, at as u32);
+                    break;
+                }
+                next = named.next;
+            }
+        }
+    }
+}
+
+/// Where the lines of one name are: the first and the last of them.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    first: u32,
+    last: u32,
+}
+
+impl Place {
+    const NOWHERE: Place = Place {
+        first: u32::MAX,
+        last: 0,
+    };
+}
+
+/// Where the lines of an event's heads are, by the numbers of their names.
+#[derive(Clone, Debug, Default)]
+pub struct Noted {
+    places: Vec<Place>,
+    /// The names of which there are lines.
+    seen: Vec<u16>,
+}
+
+impl Noted {
+    /// Of the names that always matter.
+    #[cfg(test)]
+    pub fn of(event: &HttpEvent) -> Noted {
+        let mut noted = Noted::default();
+        Names::default().note(event, &mut noted);
+        noted
+    }
+
+    fn add(&mut self, number: u16, at: u32) {
+        let Some(place) = self.places.get_mut(usize::from(number)) else {
+            return;
+        };
+        if place.first == u32::MAX {
+            place.first = at;
+            self.seen.push(number);
+        }
+        place.last = at;
+    }
+
+    /// The numbers of the names of which there are lines, of both directions.
+    pub fn seen(&self) -> impl Iterator<Item = usize> {
+        self.seen.iter().copied().map(usize::from)
+    }
+
+    fn place(&self, name: Name) -> Place {
+        let place = self.places.get(usize::from(name.number));
+        place.copied().unwrap_or(Place::NOWHERE)
+    }
+
+    /// Whether there is such a line.
+    pub fn has(&self, name: Name) -> bool {
+        self.place(name).first != u32::MAX
+    }
+
+    /// Whether there are several such lines.
+    pub fn has_several(&self, name: Name) -> bool {
+        let place = self.place(name);
+        place.first < place.last
+    }
+
+    /// The value of the first such line.
+    pub fn first<'a>(&self, name: Name, event: &'a HttpEvent) -> Option<&'a [u8]> {
+        let line = headers(name, event)?
+            .0
+            .get(self.place(name).first as usize)?;
+        Some(&line.value)
+    }
+
+    /// The values of all such lines, in order.
+    pub fn all<'a>(&self, name: Name, event: &'a HttpEvent) -> impl Iterator<Item = &'a [u8]> {
+        let place = self.place(name);
+        let lines = headers(name, event)
+            .and_then(|headers| headers.0.get(place.first as usize..=place.last as usize));
+        let lines = lines.unwrap_or_default();
+        let wanted = lines.first().map_or(&b""[..], |line| &line.name);
+        lines
+            .iter()
+            .filter(move |line| line.name.eq_ignore_ascii_case(wanted))
+            .map(|line| &line.value[..])
+    }
+}
+
+fn headers(name: Name, event: &HttpEvent) -> Option<&Headers> {
+    if name.response {
+        Some(&event.response.as_ref()?.headers)
+    } else {
+        Some(&event.request.as_ref()?.headers)
+    }
 }
 
 /// Whether a field's name is `lower`, which is in lower case; names compare without case (RFC 9110
-/// §5.1). Eight bytes at a time: this is asked of every line of every head.
+/// §5.1).
 pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
-    if name.len() != lower.len() {
-        return false;
-    }
-    let word = |bytes: &[u8]| match bytes.first_chunk() {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => 0,
+    name.len() == lower.len() && to_lower(start(name)) == start(lower) && goes_on_as(name, lower)
+}
+
+/// Whether a name goes on after its start as another of the same length does that is in lower case.
+/// Eight bytes at a time: this is asked of many lines of every head.
+fn goes_on_as(name: &[u8], lower: &[u8]) -> bool {
+    let word = |bytes: &[u8]| {
+        bytes
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
     };
-    match name.len().checked_sub(8) {
-        None => name.eq_ignore_ascii_case(lower),
-        Some(last) => {
-            let same = |at: usize| to_lower(word(&name[at..])) == word(&lower[at..]);
-            // The last eight may overlap those before.
-            same(last) && (0..last).step_by(8).all(same)
-        }
-    }
+    let Some(last) = name.len().checked_sub(8) else {
+        return true;
+    };
+    let same = |at: usize| to_lower(word(&name[at..])) == word(&lower[at..]);
+    // The last eight may overlap those before.
+    last == 0 || same(last) && (8..last).step_by(8).all(same)
 }
 
 /// Eight bytes with their ASCII letters in lower case.
@@ -84,87 +280,6 @@ pub const fn to_lower(word: u64) -> u64 {
     let after_z = low + ONES * (0x80 - b'Z' as u64 - 1);
     let upper = (from_a ^ after_z) & !word & (ONES * 0x80);
     word | upper >> 2
-}
-
-impl Lines {
-    /// Over `(name, detections that its presence stands for, literals in its values)`; `words` is
-    /// the length of the sets.
-    pub fn new(names: Vec<(Box<str>, Bits, Option<Literals>)>, words: usize) -> Self {
-        let zero = || vec![0_u64; words].into_boxed_slice();
-        let mut lines = Lines {
-            names: Vec::new(),
-            buckets: vec![Vec::new(); BUCKETS],
-            lengths: 0,
-            mask: zero(),
-        };
-        for (name, present, literals) in names {
-            merge(&mut lines.mask, &present);
-            if let Some(literals) = &literals {
-                merge(&mut lines.mask, &literals.mask);
-            }
-            lines.buckets[bucket(name.as_bytes())].push(lines.names.len());
-            lines.lengths |= 1 << name.len().min(63);
-            lines.names.push(Name {
-                name,
-                present,
-                literals: literals.map(|literals| (literals, Kept::new(words))),
-            });
-        }
-        lines
-    }
-
-    /// Adds the detections that the lines of a head stand for.
-    pub fn search(&mut self, headers: &Headers, found: &mut Bits) {
-        for line in &headers.0 {
-            if self.lengths >> line.name.len().min(63) & 1 == 0 {
-                continue;
-            }
-            for at in &self.buckets[bucket(&line.name)] {
-                let Some(name) = self.names.get_mut(*at) else {
-                    continue;
-                };
-                if !is_name(&line.name, name.name.as_bytes()) {
-                    continue;
-                }
-                merge(found, &name.present);
-                if let Some((literals, kept)) = &mut name.literals {
-                    kept.search(literals, &line.value, found);
-                }
-            }
-        }
-    }
-}
-
-impl Kept {
-    fn new(words: usize) -> Self {
-        let entry = || Entry {
-            len: usize::MAX,
-            value: [0; LONGEST],
-            found: vec![0; words].into_boxed_slice(),
-        };
-        Kept {
-            hashes: foldhash::fast::RandomState::default(),
-            entries: (0..KEPT).map(|_| entry()).collect(),
-        }
-    }
-
-    fn search(&mut self, literals: &Literals, value: &[u8], found: &mut Bits) {
-        if !(SHORTEST..=LONGEST).contains(&value.len()) {
-            literals.search(value, found);
-            return;
-        }
-        let at = self.hashes.hash_one(value) as usize % KEPT;
-        let Some(entry) = self.entries.get_mut(at) else {
-            return;
-        };
-        if entry.len != value.len() || entry.value[..value.len()] != *value {
-            entry.len = value.len();
-            entry.value[..value.len()].copy_from_slice(value);
-            entry.found.fill(0);
-            literals.search(value, &mut entry.found);
-        }
-        merge(found, &entry.found);
-    }
 }
 
 #[cfg(test)]
@@ -198,37 +313,36 @@ mod tests {
     }
 
     #[test]
-    fn values_that_come_again_are_found_as_the_first_time() {
-        let bits = |n: u64| vec![n].into_boxed_slice();
-        let literals =
-            Literals::new(vec![(b"sqlmap".to_vec(), 3), (b"nikto".to_vec(), 4)], 1).expect("small");
-        let mut lines = Lines::new(
-            vec![
-                ("user-agent".into(), bits(1), Some(literals)),
-                ("x-real-ip".into(), bits(2), None),
-            ],
-            1,
+    fn lines_are_found_where_they_are() {
+        let mut names = Names::default();
+        let tag = names.add(true, "x-tag").expect("few");
+        assert_eq!(names.add(true, "x-tag"), Some(tag));
+        assert_eq!(names.add(false, "user-agent"), Some(Name::USER_AGENT));
+        // Of the same shape.
+        let gat = names.add(true, "xt-ag").expect("few");
+        let absent = names.add(true, "x-absent").expect("few");
+        let event = testing::event_of(
+            testing::request("GET / HTTP/1.1\r\nhOST: a\r\nX-Tag: no\r\nUser-Agent: u\r\n\r\n"),
+            testing::response(
+                "HTTP/1.1 200 x\r\nX-TAG: 1\r\nXt-Ag: 2\r\nHost: no\r\nx-tag: 3\r\nX-Ta\r\n\r\n",
+            ),
         );
-        assert_eq!(*lines.mask, [0b1_1011]);
-        let long = format!("{}sqlmap", "x".repeat(300));
-        for _ in 0..3 {
-            for (name, value, expected) in [
-                ("User-Agent", "Mozilla/5.0 (compatible; SQLmap/1.9)", 0b1001),
-                (
-                    "user-agent",
-                    "Mozilla/5.0 (compatible; Nikto/2.5.)",
-                    0b1_0001,
-                ),
-                ("USER-AGENT", "Mozilla/5.0 (compatible; none/0.0.0)", 1),
-                ("User-Agent", "nikto", 0b1_0001),
-                ("User-Agent", &long, 0b1001),
-                ("X-Real-IP", "sqlmap", 2),
-                ("User-Agents", "sqlmap", 0),
+        let mut noted = Noted::default();
+        // The second time over what is there of the first.
+        for _ in 0..2 {
+            names.note(&event, &mut noted);
+            for (name, expected) in [
+                (Name::USER_AGENT, &[&b"u"[..]][..]),
+                (Name::COOKIE, &[]),
+                (tag, &[b"1", b"3"]),
+                (gat, &[b"2"]),
+                (absent, &[]),
             ] {
-                let mut found = bits(0);
-                let headers = testing::headers(&[(name.as_bytes(), value.as_bytes())]);
-                lines.search(&headers, &mut found);
-                assert_eq!(*found, [expected], "{name}: {value}");
+                let all: Vec<&[u8]> = noted.all(name, &event).collect();
+                assert_eq!(all, expected, "{name:?}");
+                assert_eq!(noted.first(name, &event), expected.first().copied());
+                assert_eq!(noted.has(name), !expected.is_empty());
+                assert_eq!(noted.has_several(name), expected.len() > 1);
             }
         }
     }

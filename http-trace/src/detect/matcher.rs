@@ -226,7 +226,18 @@ impl TextTest {
 }
 
 impl Test {
-    fn passes(&self, view: &View<'_>, value: &Value<'_>) -> bool {
+    /// Whether an event passes by what it has under a field.
+    pub fn holds(&self, field: &Field, view: &View<'_>) -> bool {
+        let mut any = false;
+        let passes = view.any(field, &mut |value| {
+            any = true;
+            self.passes(view, &value)
+        });
+        passes || !any && matches!(self, Test::Absent | Test::Missing)
+    }
+
+    /// Whether an event's value passes.
+    pub fn passes(&self, view: &View<'_>, value: &Value<'_>) -> bool {
         match self {
             Test::Present => true,
             Test::Absent => matches!(value, Value::Text(b"")),
@@ -288,15 +299,7 @@ impl Expr {
                 matching.take(*wanted).count() == *wanted
             }
             Expr::Not(part) => !part.matches(view),
-            Expr::Item(field, Test::Missing) => !view.any(field, &mut |_| true),
-            Expr::Item(field, test @ Test::Absent) => {
-                let mut any = false;
-                view.any(field, &mut |value| {
-                    any = true;
-                    test.passes(view, &value)
-                }) || !any
-            }
-            Expr::Item(field, test) => view.any(field, &mut |value| test.passes(view, &value)),
+            Expr::Item(field, test) => test.holds(field, view),
             Expr::Keyword(test) => view.any_text(&mut |text| test.passes(text)),
         }
     }

@@ -7,13 +7,14 @@
 //!   [`correlation`] what is counted) into a [`rule::RuleSet`]; [`diagnose`] says what is wrong
 //!   where; [`builtin`] holds the rules that are compiled in, [`load`] reads those of others (the
 //!   only I/O here).
-//! - [`field`] and [`derived`] give typed values of an event ([`unseen`] says what it never has);
-//!   [`prefilter`] (with [`lines`]) finds which detections can match at all, [`matcher`] whether
-//!   they do.
+//! - [`field`] and [`derived`] give typed values of an event ([`unseen`] says what it never has).
+//! - [`matcher`] holds conditions as they were compiled; [`conditions`] says which of all of them an
+//!   event fulfils. [`lines`] notes where an event's header lines are, [`watched`] what is known of
+//!   their values ([`kept`] keeps that of those that come again), [`literals`] are looked for all
+//!   at once, and [`prefilter`] puts together which detections can match at all.
 //! - [`entity`] says whom an event is counted for; [`count`] counts in a [`window`] and with
-//!   [`distinct`] values, under a key of the one bounded [`table`] ([`sketch`] decides who comes
-//!   into a full one).
-//!   [`native`] holds what Sigma cannot say.
+//!   [`distinct`] values, into the [`counter`] of a key of the one bounded [`table`] ([`sketch`]
+//!   decides who comes into a full one). [`native`] holds what Sigma cannot say, [`tags`] the ids that an event bears afterwards.
 //! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
 //! - [`tune`] is what a configuration changes of rules without copying them.
 //! - [`hits`] is what each rule has counted of whom and on which day; [`saving`] takes that and all
@@ -24,8 +25,10 @@
 pub mod alert;
 pub mod builtin;
 pub mod compile;
+pub mod conditions;
 pub mod correlation;
 pub mod count;
+pub mod counter;
 pub mod derived;
 pub mod detector;
 pub mod diagnose;
@@ -36,7 +39,9 @@ pub mod field;
 pub mod fingerprint;
 pub mod hashes;
 pub mod hits;
+pub mod kept;
 pub mod lines;
+pub mod literals;
 pub mod load;
 pub mod matcher;
 pub mod meta;
@@ -49,9 +54,11 @@ pub mod sketch;
 pub mod state;
 pub mod summary;
 pub mod table;
+pub mod tags;
 pub mod time;
 pub mod tune;
 pub mod unseen;
+pub mod watched;
 pub mod window;
 
 #[cfg(test)]

@@ -18,17 +18,21 @@ const SHARE: usize = 20;
 /// tell it from chance; what is meant by the rule is 10 ms against 100.
 const APART_NS: u64 = 5_000_000;
 
+/// Whether the least and the greatest of times are as far apart as the medians of two modes are.
+pub const fn are_apart((least, most): (u64, u64), factor: u8) -> bool {
+    let least = if least == 0 { 1 } else { least };
+    most >= least.saturating_mul(factor as u64) && most.saturating_sub(least) >= APART_NS
+}
+
 /// Whether times fall into two modes whose medians are `factor` apart, with a gap between them
 /// that no value is in: what is found only for accounts that exist takes longer, for example.
 pub fn is_split<'a>(values: impl Iterator<Item = &'a (u64, u64)> + Clone, factor: u8) -> bool {
-    // Nearly always all are too near one another, and need not be sorted to see that.
-    let (least, most) = values
-        .clone()
-        .map(|(_, ns)| (*ns).max(1))
-        .fold((u64::MAX, 0), |(least, most), ns| {
-            (least.min(ns), most.max(ns))
-        });
-    if most < least.saturating_mul(factor.into()) || most.saturating_sub(least) < APART_NS {
+    // They need not be sorted to see that all are near one another.
+    let all = values.clone().map(|(_, ns)| *ns);
+    let extremes = all.fold((u64::MAX, 0), |(least, most), ns| {
+        (least.min(ns), most.max(ns))
+    });
+    if !are_apart(extremes, factor) {
         return false;
     }
     let mut times: Vec<u64> = values.map(|(_, ns)| (*ns).max(1)).collect();

@@ -2,16 +2,15 @@
 //! names of its field lines, and by one pass over each text that literals are looked for in. Leaves
 //! nothing out that matches.
 
-use aho_corasick::automaton::Automaton as _;
-use aho_corasick::dfa::DFA;
-use aho_corasick::{Anchored, MatchKind, StartKind};
-
 use super::field::{Field, View};
-use super::lines::Lines;
+use super::lines::Names;
+use super::literals::Literals;
 use super::matcher::{Expr, Test, TextTest};
+use super::watched::AllWatched;
+use crate::event::HttpEvent;
 
 /// Statuses from 0 (no response) to 999.
-const STATUSES: usize = 1000;
+pub const STATUSES: usize = 1000;
 
 /// The most literals of one detection; with more it is always evaluated.
 const LITERALS: usize = 512;
@@ -32,22 +31,10 @@ pub struct Prefilter {
     texts: Vec<(Field, Literals)>,
     /// Literals that may be anywhere.
     keywords: Option<Literals>,
-    request: Lines,
-    response: Lines,
     /// Detections for which an identifier in the path stands.
     path_id: Bits,
     /// Detections that something was found for, of the event at hand.
     found: Bits,
-}
-
-/// Literals that are looked for in a text.
-#[derive(Debug)]
-pub struct Literals {
-    automaton: Box<DFA>,
-    /// For each literal the detections it stands for.
-    of: Vec<Box<[u32]>>,
-    /// Detections that have a literal here.
-    pub mask: Bits,
 }
 
 /// Something that an event has when a detection matches it.
@@ -71,8 +58,9 @@ enum Witness {
 }
 
 impl Prefilter {
-    /// Over detections in the order of their numbers.
-    pub fn new(detections: &[&Expr]) -> Self {
+    /// Over detections in the order of their numbers; also the lines that are to be watched, whose
+    /// names are noted from now on.
+    pub fn new(detections: &[Expr], names: &mut Names) -> (Self, AllWatched) {
         let words = detections.len().div_ceil(64).max(1);
         let zero = || vec![0_u64; words].into_boxed_slice();
         let mut by_status = vec![0; STATUSES * words];
@@ -138,73 +126,81 @@ impl Prefilter {
             }
         }
         let keywords = match Literals::new(keywords, words) {
-            Ok(literals) => Some(literals).filter(|l| !l.of.is_empty()),
+            Ok(literals) => Some(literals).filter(|l| !l.is_empty()),
             Err(mask) => {
                 merge(&mut always, &mask);
                 None
             }
         };
-        let mut of_request = Vec::new();
-        let mut of_response = Vec::new();
+        let mut watched = AllWatched::new(words);
         for (response, name, mut present, entries) in lines {
             let literals = match Literals::new(entries, words) {
-                Ok(literals) => Some(literals).filter(|l| !l.of.is_empty()),
+                Ok(literals) => Some(literals).filter(|l| !l.is_empty()),
                 Err(mask) => {
                     merge(&mut present, &mask);
                     None
                 }
             };
-            let side = if response {
-                &mut of_response
-            } else {
-                &mut of_request
+            let Some(name) = names.add(response, &name) else {
+                // Too many names to be noted: their detections are evaluated always.
+                merge(&mut always, &present);
+                if let Some(literals) = &literals {
+                    merge(&mut always, &literals.mask);
+                }
+                continue;
             };
-            side.push((name, present, literals));
+            watched.add(name).stands_for(present, literals);
         }
-        Prefilter {
+        let prefilter = Prefilter {
             words,
             by_status,
             sure,
             always,
             texts: built,
             keywords,
-            request: Lines::new(of_request, words),
-            response: Lines::new(of_response, words),
             path_id,
             found: zero(),
-        }
+        };
+        (prefilter, watched)
     }
 
-    /// Hands the numbers of the detections that may match to `with`, in order, and whether each is
-    /// known to match.
-    pub fn each(&mut self, view: &View<'_>, with: &mut dyn FnMut(usize, bool)) {
-        let response = view.event.response.as_ref();
-        let status = response.map_or(0, |r| r.status);
-        let at = usize::from(status).min(STATUSES - 1) * self.words;
+    /// How many words a set of detections has.
+    pub const fn words(&self) -> usize {
+        self.words
+    }
+
+    /// Where the sets of an event's status begin.
+    fn of_status(&self, event: &HttpEvent) -> usize {
+        let status = event.response.as_ref().map_or(0, |r| r.status);
+        usize::from(status).min(STATUSES - 1) * self.words
+    }
+
+    /// Whether the status of an event leaves any detection possible.
+    pub fn is_any_possible(&self, event: &HttpEvent) -> bool {
+        let at = self.of_status(event);
+        self.by_status[at..at + self.words]
+            .iter()
+            .any(|word| *word != 0)
+    }
+
+    /// Finds the detections that an event may match.
+    pub fn find(&mut self, view: &View<'_>, watched: &mut AllWatched) {
+        let at = self.of_status(view.event);
         let possible = &self.by_status[at..at + self.words];
-        let sure = &self.sure[at..at + self.words];
-        if possible.iter().all(|word| *word == 0) {
-            return;
-        }
-        let asked = |mask: &Bits| mask.iter().zip(possible).any(|(a, b)| a & b != 0);
+        let asked = |mask: &Bits| is_any_of(mask, possible);
         self.found.copy_from_slice(&self.always);
         let found = &mut self.found;
-        if let Some(request) = &view.event.request
-            && asked(&self.request.mask)
-        {
-            self.request.search(&request.headers, found);
+        for name in view.noted.seen() {
+            if let Some(lines) = watched.of_name(name) {
+                lines.find(view, possible, found);
+            }
         }
-        if let Some(response) = response
-            && asked(&self.response.mask)
-        {
-            self.response.search(&response.headers, found);
-        }
-        if asked(&self.path_id) && view.first(&Field::PathId).is_some() {
+        if asked(&self.path_id) && view.path_id.is_some() {
             merge(found, &self.path_id);
         }
         for (field, literals) in &self.texts {
             if asked(&literals.mask) {
-                literals.search_field(field, view, found);
+                search_field(literals, field, view, found);
             }
         }
         if let Some(literals) = &self.keywords
@@ -215,93 +211,42 @@ impl Prefilter {
                 false
             });
         }
-        for (word, (possible, found)) in possible.iter().zip(&self.found).enumerate() {
-            let mut left = possible & (found | sure[word]);
-            while left != 0 {
-                let bit = left.trailing_zeros();
-                with(word * 64 + bit as usize, sure[word] & 1 << bit != 0);
-                left &= left - 1;
-            }
+        let sure = &self.sure[at..at + self.words];
+        for ((found, possible), sure) in found.iter_mut().zip(possible).zip(sure) {
+            *found = possible & (*found | sure);
         }
+    }
+
+    /// A word of what was found, and of what is known to match an event with the status of this one.
+    pub fn found(&self, word: usize, event: &HttpEvent) -> (u64, u64) {
+        (self.found[word], self.sure[self.of_status(event) + word])
     }
 }
 
-impl Literals {
-    /// Over literals and the detection that each stands for; `words` is the length of the sets.
-    ///
-    /// # Errors
-    /// With all the detections when there are too many literals for an automaton.
-    pub fn new(mut entries: Vec<(Vec<u8>, u32)>, words: usize) -> Result<Self, Bits> {
-        entries.sort();
-        entries.dedup();
-        let mut patterns: Vec<Vec<u8>> = Vec::new();
-        let mut of: Vec<Vec<u32>> = Vec::new();
-        let mut mask = vec![0_u64; words].into_boxed_slice();
-        for (literal, number) in entries {
-            if patterns.last() != Some(&literal) {
-                patterns.push(literal);
-                of.push(Vec::new());
-            }
-            if let Some(last) = of.last_mut() {
-                last.push(number);
-            }
-            mask[number as usize / 64] |= 1 << (number % 64);
-        }
-        let automaton = DFA::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .start_kind(StartKind::Unanchored)
-            .build(&patterns);
-        match automaton {
-            Ok(automaton) => Ok(Literals {
-                automaton: Box::new(automaton),
-                of: of.into_iter().map(Vec::into_boxed_slice).collect(),
-                mask,
-            }),
-            Err(_) => Err(mask),
-        }
+fn search_field(literals: &Literals, field: &Field, view: &View<'_>, found: &mut [u64]) {
+    // Of these the longer value contains the other, and with it every literal in it.
+    let longest = match field {
+        Field::Uri if !view.uri.is_empty() => Some(view.uri),
+        Field::Query => view.path_and_query(),
+        _ => None,
+    };
+    if let Some(text) = longest {
+        literals.search(text, found);
+        return;
     }
+    let _ = view.any(field, &mut |value| {
+        value.with_text(|bytes| literals.search(bytes, found));
+        false
+    });
+}
 
-    fn search_field(&self, field: &Field, view: &View<'_>, found: &mut Bits) {
-        // Of these the longer value contains the other, and with it every literal in it.
-        let longest = match field {
-            Field::Uri if !view.uri.is_empty() => Some(view.uri),
-            Field::Query => view.path_and_query(),
-            _ => None,
-        };
-        if let Some(text) = longest {
-            self.search(text, found);
-            return;
-        }
-        let _ = view.any(field, &mut |value| {
-            value.with_text(|bytes| self.search(bytes, found));
-            false
-        });
-    }
-
-    /// Adds the detections of the literals that are in a text.
-    pub fn search(&self, bytes: &[u8], found: &mut Bits) {
-        let dfa = &*self.automaton;
-        let Ok(mut state) = dfa.start_state(Anchored::No) else {
-            return;
-        };
-        for byte in bytes {
-            state = dfa.next_state(Anchored::No, state, *byte);
-            if !dfa.is_special(state) || !dfa.is_match(state) {
-                continue;
-            }
-            for at in 0..dfa.match_len(state) {
-                let pattern = dfa.match_pattern(state, at).as_usize();
-                for number in self.of.get(pattern).into_iter().flatten() {
-                    found[*number as usize / 64] |= 1 << (number % 64);
-                }
-            }
-        }
-    }
+/// Whether any of some detections is among others.
+pub fn is_any_of(mask: &[u64], others: &[u64]) -> bool {
+    mask.iter().zip(others).any(|(a, b)| a & b != 0)
 }
 
 /// Adds one set to another.
-pub fn merge(into: &mut Bits, other: &Bits) {
+pub fn merge(into: &mut [u64], other: &[u64]) {
     for (into, other) in into.iter_mut().zip(other) {
         *into |= other;
     }
@@ -348,7 +293,7 @@ impl Witness {
 }
 
 /// The line whose value a field is, or is a part of: whether of the response, and its name.
-fn line_of(field: &Field) -> Option<(bool, &str)> {
+pub fn line_of(field: &Field) -> Option<(bool, &str)> {
     Some(match field {
         Field::RequestHeader(name) => (false, name),
         Field::ResponseHeader(name) => (true, name),

@@ -4,16 +4,10 @@
 //! slots are allocated by the thousand and the index is in many small parts, so that nothing large
 //! is ever moved.
 
-use std::collections::VecDeque;
-
 use hashbrown::HashTable;
-use serde::{Deserialize, Serialize};
 
-use super::alert::Active;
-use super::distinct::Distinct;
-use super::evidence::Evidence;
+use super::counter::Counter;
 use super::sketch::Sketch;
-use super::window::Window;
 
 const SHARDS: usize = 1024;
 const CHUNK: usize = 1024;
@@ -24,96 +18,6 @@ const ADMIT_AFTER: u8 = 16;
 
 /// About what the index takes for a key, in bytes.
 const INDEX_BYTES: usize = 6;
-
-/// What is counted for one key of one rule.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Counter {
-    /// Events, or distinct values, or a sum.
-    pub window: Window,
-    /// Events since the counter began.
-    pub events: u64,
-    /// Whether events of the key may be missing: it was not admitted at once.
-    pub incomplete: bool,
-    /// What few counters have.
-    pub more: Option<Box<More>>,
-}
-
-/// What a counter has when its rule or its count asks for it.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct More {
-    /// Distinct values.
-    pub distinct: Option<Distinct>,
-    /// For each input when it was seen last, or when the ordered chain up to it began; 0 never.
-    pub seen: Vec<u64>,
-    /// Values with their times.
-    pub values: VecDeque<(u64, u64)>,
-    /// How many values there are in a sum.
-    pub addends: Option<Window>,
-    /// What an alert will show.
-    pub evidence: Option<Box<Evidence>>,
-    /// The alert that is open.
-    pub active: Option<Box<Active>>,
-}
-
-impl Counter {
-    /// An empty one.
-    pub const fn new(window: Window) -> Self {
-        Counter {
-            window,
-            events: 0,
-            incomplete: false,
-            more: None,
-        }
-    }
-
-    /// What few counters have, made if it is not there.
-    pub fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
-    }
-
-    /// The open alert.
-    pub fn active(&self) -> Option<&Active> {
-        self.more.as_ref()?.active.as_deref()
-    }
-
-    /// Whether it counts what one that was newly made would: a file may say anything.
-    pub fn is_like(&self, fresh: &Counter) -> bool {
-        fn same<T>(a: Option<&T>, b: Option<&T>, alike: impl Fn(&T, &T) -> bool) -> bool {
-            match (a, b) {
-                (Some(a), Some(b)) => alike(a, b),
-                (None, None) => true,
-                _ => false,
-            }
-        }
-        let (mine, other) = (self.more.as_deref(), fresh.more.as_deref());
-        let seen = |more: Option<&More>| more.map_or(0, |m| m.seen.len());
-        self.window.is_like(&fresh.window)
-            && seen(mine) == seen(other)
-            && same(
-                mine.and_then(|m| m.distinct.as_ref()),
-                other.and_then(|m| m.distinct.as_ref()),
-                Distinct::is_like,
-            )
-            && same(
-                mine.and_then(|m| m.addends.as_ref()),
-                other.and_then(|m| m.addends.as_ref()),
-                Window::is_like,
-            )
-    }
-
-    fn heap_bytes(&self) -> usize {
-        let more = self.more.as_ref().map_or(0, |more| {
-            size_of::<More>()
-                + more.distinct.as_ref().map_or(0, Distinct::heap_bytes)
-                + more.seen.capacity() * size_of::<u64>()
-                + more.values.capacity() * size_of::<(u64, u64)>()
-                + more.addends.as_ref().map_or(0, Window::heap_bytes)
-                + more.evidence.as_ref().map_or(0, |e| e.bytes())
-                + more.active.as_ref().map_or(0, |a| a.bytes())
-        });
-        self.window.heap_bytes() + more
-    }
-}
 
 /// Names a key of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -311,13 +215,18 @@ impl Table {
             self.recent[recent_at(key)] = Recent { key, at };
             at
         };
-        self.touch(at);
+        self.uses = self.uses.wrapping_add(1);
+        let uses = self.uses;
         let slot = self.slot_mut(at)?;
+        let since = uses.wrapping_sub(slot.linked) as usize;
         let counter = slot.counter.as_mut()?;
         let result = work(counter);
         let after = u32::try_from(counter.heap_bytes()).unwrap_or(u32::MAX);
         let before = std::mem::replace(&mut slot.bytes, after);
         self.bytes = self.bytes + after as usize - before as usize;
+        if since > self.fresh() {
+            self.renew(at);
+        }
         while self.bytes > self.most_bytes && self.keys > 1 {
             self.evict(at);
         }
@@ -413,14 +322,21 @@ impl Table {
         }
     }
 
-    /// Makes a key the newest, unless it was among the newest anyway: its neighbours in the list are
-    /// anywhere in memory. Nothing goes that was used within the last three quarters of a table's
-    /// worth of uses.
-    fn touch(&mut self, at: u32) {
-        self.uses = self.uses.wrapping_add(1);
-        let Some(slot) = self.slot(at) else { return };
-        let since = self.uses.wrapping_sub(slot.linked) as usize;
-        if self.newest != at && since > self.keys / 4 {
+    /// For how many uses a key counts as among the newest, which it need not be made then: its
+    /// neighbours in the list are anywhere in memory. Nothing goes that was used within the last
+    /// three quarters of a table's worth of uses; while half of the room is free, nothing goes soon.
+    const fn fresh(&self) -> usize {
+        let soon = if self.bytes < self.most_bytes / 2 {
+            4096
+        } else {
+            0
+        };
+        self.keys / 4 + soon
+    }
+
+    /// Makes a key the newest.
+    fn renew(&mut self, at: u32) {
+        if self.newest != at {
             self.unlink(at);
             self.link(at);
         }
@@ -564,7 +480,7 @@ impl Table {
 
     /// Looks at a few keys, in turn, and forgets those of which `is_over` says that nothing of
     /// them is in their window any more.
-    pub fn sweep(&mut self, few: usize, is_over: impl Fn(Key, &Counter) -> bool) {
+    pub fn sweep(&mut self, few: usize, mut is_over: impl FnMut(Key, &Counter) -> bool) {
         let slots = self.slots();
         for _ in 0..few.min(slots) {
             let at = self.cursor;
@@ -581,6 +497,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use super::super::window::Window;
     use super::*;
 
     fn key(n: u64) -> Key {

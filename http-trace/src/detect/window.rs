@@ -17,6 +17,57 @@ pub const fn bucket_ns(window_ns: u64) -> u64 {
     if part == 0 { 1 } else { part }
 }
 
+/// The numbers of the buckets that a time lies in, for windows of several lengths. Times come mostly
+/// in order: what was found for one holds for the next until its bucket is over.
+#[derive(Debug, Default)]
+pub struct Buckets {
+    lengths: Vec<Bucket>,
+    /// For each window the place of its length.
+    places: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    ns: u64,
+    begins_ns: u64,
+    number: u32,
+}
+
+impl Buckets {
+    /// Of these windows, in ns.
+    pub fn new(windows_ns: impl Iterator<Item = u64>) -> Self {
+        let mut lengths: Vec<Bucket> = Vec::new();
+        let places = windows_ns.map(|window_ns| {
+            let ns = bucket_ns(window_ns);
+            let there = lengths.iter().position(|length| length.ns == ns);
+            there.unwrap_or_else(|| {
+                lengths.push(Bucket {
+                    ns,
+                    begins_ns: 0,
+                    number: 0,
+                });
+                lengths.len() - 1
+            })
+        });
+        let places = places.collect();
+        Buckets { lengths, places }
+    }
+
+    /// The number, wrapped, of the bucket of a time for the window at this place.
+    pub fn number(&mut self, window: usize, time_ns: u64) -> u32 {
+        let place = self.places.get(window).copied();
+        let Some(bucket) = place.and_then(|place| self.lengths.get_mut(place)) else {
+            return 0;
+        };
+        if time_ns.wrapping_sub(bucket.begins_ns) >= bucket.ns {
+            let number = time_ns / bucket.ns;
+            bucket.begins_ns = number * bucket.ns;
+            bucket.number = number as u32;
+        }
+        bucket.number
+    }
+}
+
 /// Counts of a window's buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cells {
@@ -252,6 +303,25 @@ const fn index(bucket: u32) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn buckets_have_the_numbers_of_their_times() {
+        let windows = [60, 300, 60, 1, 86_400].map(|s| s * 1_000_000_000 + s % 7);
+        let mut buckets = Buckets::new(windows.into_iter());
+        let mut time_ns = 1_795_156_800_000_000_000_u64;
+        for step in 0..20_000_u64 {
+            // Now and then back, and far ahead.
+            time_ns = match step % 50 {
+                7 => time_ns - 3_000_000_000,
+                9 => time_ns + 400_000_000_000,
+                _ => time_ns + step * 997,
+            };
+            for (place, window_ns) in windows.into_iter().enumerate() {
+                let expected = (time_ns / bucket_ns(window_ns)) as u32;
+                assert_eq!(buckets.number(place, time_ns), expected, "{step}");
+            }
+        }
+    }
 
     #[test]
     fn slides_and_does_not_tumble() {

@@ -10,7 +10,7 @@ use super::connection::Facts;
 use super::context::Context;
 use super::head::ResponseHead;
 use super::transaction::{Exchange, Request};
-use crate::event::{BodyEnd, Endpoint, HttpEvent, LossUnit, Missing, NoResponse, Output};
+use crate::event::{BodyEnd, Endpoint, HttpEvent, LossUnit, Missing, NoResponse, Output, RuleIds};
 use crate::flow::Origin;
 
 /// How far a response was followed.
@@ -301,7 +301,7 @@ fn blank(
         encap: cx.encaps.get(origin.encap).cloned(),
         socket_cookie: known(origin.socket_cookie),
         cgroup_id: known(origin.cgroup_id),
-        rules: Vec::new(),
+        rules: RuleIds::default(),
     }
 }
 

@@ -71,6 +71,9 @@ fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Host and port of `[userinfo@]host[:port]`.
 fn authority(text: &[u8]) -> (Option<&[u8]>, Option<u16>) {
+    if memchr::memchr2(b'@', b':', text).is_none() {
+        return ((!text.is_empty()).then_some(text), None);
+    }
     let text = match text.iter().rposition(|b| *b == b'@') {
         Some(at) => &text[at + 1..],
         None => text,

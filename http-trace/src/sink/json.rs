@@ -217,7 +217,7 @@ impl Json {
         if !event.rules.is_empty() {
             key!(out, "rules");
             out.push(b'[');
-            for rule in &event.rules {
+            for rule in &*event.rules {
                 comma(out);
                 json_string(out, rule.as_bytes());
             }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::detect::alert::{Active, Alert, Entity, Piece, Shown, State};
 use crate::detect::count::{self, Counted, Hit};
-use crate::detect::evidence::Evidence;
+use crate::detect::counter::Counter;
+use crate::detect::evidence::{Evidence, Sighting};
 use crate::detect::field::{Field, View};
 use crate::detect::rule::{Correlation, Kind, Rule};
 use crate::detect::summary::Part;
-use crate::detect::table::Counter;
 
 /// A rule and what is being counted for it.
 #[derive(Clone, Copy)]
@@ -19,40 +19,58 @@ pub(super) struct Subject<'a> {
     pub lossy: bool,
 }
 
-impl Subject<'_> {
-    /// Gathers evidence, and raises what there is to raise.
-    pub fn judge(
+impl<'a> Subject<'a> {
+    pub const fn new(rule: &'a Arc<Rule>, correlation: &'a Correlation, lossy: bool) -> Self {
+        Subject {
+            rule,
+            correlation,
+            lossy,
+        }
+    }
+
+    /// Gathers evidence; returns what there is to be raised, if anything. What the evidence takes of
+    /// the event is found for the first who gathers, and serves the others.
+    pub fn judge<'e>(
+        &self,
+        counter: &mut Counter,
+        hit: &Hit<'e>,
+        counted: &Counted,
+        sighting: &mut Option<Sighting<'e>>,
+    ) -> Option<State> {
+        let active = counter.active();
+        let is_open = active.is_some();
+        if self.rule.quiet && active.is_some_and(|active| hit.time_ns < active.next_update_ns) {
+            return None;
+        }
+        if !is_open && !counted.holds && counted.value.saturating_mul(2) < hit.threshold {
+            return None;
+        }
+        let more = counter.more();
+        let evidence = more.evidence.get_or_insert_default();
+        let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns));
+        evidence.see(sighting);
+        if let Some(hash) = count::shown_hash(self.correlation, hit) {
+            evidence.see_distinct(hash);
+        }
+        match &more.active {
+            None if counted.holds => Some(State::Opened),
+            Some(active) if hit.time_ns >= active.next_update_ns => Some(State::Updated),
+            _ => None,
+        }
+    }
+
+    /// The alert that opens or goes on with an event.
+    pub fn raise(
         &self,
         counter: &mut Counter,
         hit: &Hit<'_>,
         counted: &Counted,
+        state: State,
         of_others: Option<u64>,
     ) -> Option<Alert> {
-        let is_open = counter.active().is_some();
-        if is_open
-            && self.rule.quiet
-            && counter
-                .active()
-                .is_some_and(|a| hit.time_ns < a.next_update_ns)
-        {
-            return None;
-        }
-        let threshold = self.correlation.threshold();
-        if !is_open && !counted.holds && counted.value.saturating_mul(2) < threshold {
-            return None;
-        }
         let events = counter.events;
         let more = counter.more();
         let evidence = more.evidence.get_or_insert_default();
-        evidence.see(hit.view.event, hit.view, hit.time_ns);
-        if let Some(hash) = count::shown_hash(self.correlation, hit) {
-            evidence.see_distinct(hash);
-        }
-        let state = match &more.active {
-            None if counted.holds => State::Opened,
-            Some(active) if hit.time_ns >= active.next_update_ns => State::Updated,
-            _ => return None,
-        };
         let summary = self.summary(hit.view, evidence, events, counted);
         let entities = self.entities(hit.view, evidence);
         let id = identity(&self.rule.id, &entities, hit.time_ns);

@@ -1,0 +1,115 @@
+//! What is counted for one key of one rule: the state that [`super::count`] moves on, that an alert is
+//! told from, and that is kept across a restart.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::alert::Active;
+use super::distinct::Distinct;
+use super::evidence::Evidence;
+use super::window::Window;
+
+/// What is counted for one key of one rule.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Counter {
+    /// Events, or distinct values, or a sum.
+    pub window: Window,
+    /// Events since the counter began.
+    pub events: u64,
+    /// Whether events of the key may be missing: it was not admitted at once.
+    pub incomplete: bool,
+    /// What few counters have.
+    pub more: Option<Box<More>>,
+}
+
+/// What a counter has when its rule or its count asks for it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct More {
+    /// Distinct values.
+    pub distinct: Option<Distinct>,
+    /// For each input when it was seen last, or when the ordered chain up to it began; 0 never.
+    pub seen: Vec<u64>,
+    /// Values with their times.
+    pub values: VecDeque<(u64, u64)>,
+    /// The least and the greatest of the values, and of some that were there before; not kept.
+    #[serde(skip)]
+    pub extremes: Option<(u64, u64)>,
+    /// How many values there are in a sum.
+    pub addends: Option<Window>,
+    /// What an alert will show.
+    pub evidence: Option<Box<Evidence>>,
+    /// The alert that is open.
+    pub active: Option<Box<Active>>,
+}
+
+impl More {
+    /// Bounds of all values: after some of these have gone not always the narrowest.
+    pub fn extremes(&mut self) -> (u64, u64) {
+        let all = || self.values.iter().map(|(_, value)| *value);
+        *self
+            .extremes
+            .get_or_insert_with(|| (all().min().unwrap_or(u64::MAX), all().max().unwrap_or(0)))
+    }
+}
+
+impl Counter {
+    /// An empty one.
+    pub const fn new(window: Window) -> Self {
+        Counter {
+            window,
+            events: 0,
+            incomplete: false,
+            more: None,
+        }
+    }
+
+    /// What few counters have, made if it is not there.
+    pub fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// The open alert.
+    pub fn active(&self) -> Option<&Active> {
+        self.more.as_ref()?.active.as_deref()
+    }
+
+    /// Whether it counts what one that was newly made would: a file may say anything.
+    pub fn is_like(&self, fresh: &Counter) -> bool {
+        fn same<T>(a: Option<&T>, b: Option<&T>, alike: impl Fn(&T, &T) -> bool) -> bool {
+            match (a, b) {
+                (Some(a), Some(b)) => alike(a, b),
+                (None, None) => true,
+                _ => false,
+            }
+        }
+        let (mine, other) = (self.more.as_deref(), fresh.more.as_deref());
+        let seen = |more: Option<&More>| more.map_or(0, |m| m.seen.len());
+        self.window.is_like(&fresh.window)
+            && seen(mine) == seen(other)
+            && same(
+                mine.and_then(|m| m.distinct.as_ref()),
+                other.and_then(|m| m.distinct.as_ref()),
+                Distinct::is_like,
+            )
+            && same(
+                mine.and_then(|m| m.addends.as_ref()),
+                other.and_then(|m| m.addends.as_ref()),
+                Window::is_like,
+            )
+    }
+
+    /// Bytes beside the value itself.
+    pub fn heap_bytes(&self) -> usize {
+        let more = self.more.as_ref().map_or(0, |more| {
+            size_of::<More>()
+                + more.distinct.as_ref().map_or(0, Distinct::heap_bytes)
+                + more.seen.capacity() * size_of::<u64>()
+                + more.values.capacity() * size_of::<(u64, u64)>()
+                + more.addends.as_ref().map_or(0, Window::heap_bytes)
+                + more.evidence.as_ref().map_or(0, |e| e.bytes())
+                + more.active.as_ref().map_or(0, |a| a.bytes())
+        });
+        self.window.heap_bytes() + more
+    }
+}

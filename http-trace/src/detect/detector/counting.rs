@@ -1,0 +1,145 @@
+//! An event on its way to the counters of all correlations that it is fed to, and what they have to
+//! say at it.
+
+use std::cmp::Reverse;
+
+use super::super::alert::{Alert, State};
+use super::super::count::{self, Counted, Hit};
+use super::super::counter::Counter;
+use super::super::evidence::Sighting;
+use super::super::field::View;
+use super::super::hits;
+use super::super::rule::Input;
+use super::super::table::Key;
+use super::subject::Subject;
+use super::{Core, Fed, over_at};
+
+impl Core {
+    /// Counts the event wherever it was fed to; those that take in others come after them.
+    pub(super) fn count_all(
+        &mut self,
+        view: &View<'_>,
+        time_ns: u64,
+        fed: &mut Fed,
+        alerts: &mut Vec<Alert>,
+    ) {
+        let mut sighting = None;
+        while let Some((number, inputs)) = fed.next() {
+            let guard = self.guards[number].as_ref();
+            if guard.is_some_and(|guard| !guard.matches(view)) {
+                continue;
+            }
+            let hit = Hit {
+                view,
+                time_ns,
+                bucket: self.buckets.number(number, time_ns),
+                threshold: self.thresholds[number],
+                inputs,
+                distinct: self.entities.value(number, view),
+            };
+            let Some(counted) = self.count(number, &hit, &mut sighting, alerts) else {
+                continue;
+            };
+            if counted.moved && self.correlations[number].alerts {
+                self.tags.add(number);
+            }
+            if counted.holds {
+                fed.feed(&self.fed_by_correlation[number]);
+            }
+        }
+    }
+
+    /// The most that the correlations that one takes in have counted of whom the event is of.
+    fn counted_by_inputs(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
+        let mut most = None;
+        for at in 0..self.correlations[number].inputs.len() {
+            let Input::Correlation(other) = self.correlations[number].inputs[at] else {
+                continue;
+            };
+            let Some(hash) = self.entities.key(other, 0, view) else {
+                continue;
+            };
+            let key = Key {
+                correlation: u16::try_from(other).ok()?,
+                hash,
+            };
+            let counter = self.table.get_mut(key);
+            most = most.max(counter.map(|counter| counter.window.total()));
+        }
+        most
+    }
+
+    fn count<'e>(
+        &mut self,
+        number: usize,
+        hit: &Hit<'e>,
+        sighting: &mut Option<Sighting<'e>>,
+        alerts: &mut Vec<Alert>,
+    ) -> Option<Counted> {
+        let correlation = &self.correlations[number];
+        let rule = &self.rules[correlation.rule];
+        let begins = count::begins(correlation, hit);
+        let place = u16::try_from(number).ok()?;
+        if !begins && self.table.keys_of(place) == 0 {
+            return None;
+        }
+        let input = hit.inputs.trailing_zeros() as usize;
+        let key = Key {
+            correlation: place,
+            hash: self.entities.key(number, input, hit.view)?,
+        };
+        let (stats, of_rule) = (&mut self.stats, &mut self.hits);
+        let worked = self.table.work(
+            key,
+            rule.group_limit,
+            begins.then_some(|| count::make(correlation, hit.time_ns)),
+            |counter| {
+                let Ok(counted) = count::count(correlation, hit, counter) else {
+                    stats.late += 1;
+                    return None;
+                };
+                let counted = counted?;
+                if !correlation.alerts {
+                    return Some((counted, None));
+                }
+                let of_event = Subject::new(rule, correlation, false);
+                let due = of_event.judge(counter, hit, &counted, sighting);
+                let opened = due == Some(State::Opened);
+                // What bears the rule's id is a hit of it.
+                if counted.moved || opened {
+                    of_rule.count(number, key.hash, hit.time_ns, opened, || {
+                        hits::values(correlation, rule, hit.inputs, hit.view)
+                    });
+                }
+                Some((counted, due))
+            },
+        );
+        let (counted, due) = worked.flatten()?;
+        if let Some(state) = due {
+            alerts.extend(self.raise(key, hit, &counted, state));
+        }
+        Some(counted)
+    }
+
+    /// What a key has to say at an event.
+    fn raise(&mut self, key: Key, hit: &Hit<'_>, counted: &Counted, state: State) -> Option<Alert> {
+        let number = usize::from(key.correlation);
+        let of_others = self.counted_by_inputs(number, hit.view);
+        let correlation = &self.correlations[number];
+        let rule = &self.rules[correlation.rule];
+        let lossy = self.lossy_until_ns != 0
+            && hit.time_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
+        let (due, stats) = (&mut self.due, &mut self.stats);
+        let there = None::<fn() -> Counter>;
+        let raised = self.table.work(key, None, there, |counter| {
+            let subject = Subject::new(rule, correlation, lossy);
+            let alert = subject.raise(counter, hit, counted, state, of_others)?;
+            if state == State::Opened {
+                stats.opened += 1;
+                due.push(Reverse((over_at(correlation, counter, hit.time_ns), key)));
+            }
+            Some(alert)
+        });
+        raised.flatten()
+    }
+}

@@ -1,0 +1,77 @@
+//! The ids that events bear of the rules that they counted for. Most events count for the same few
+//! sets of rules: each set's list of ids is made once and shared.
+
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+
+use crate::event::RuleIds;
+
+/// Lists that are kept in mind.
+const KEPT: usize = 64;
+
+/// Lists of ids by the correlations that an event counted for.
+#[derive(Debug)]
+pub struct Tags {
+    hashes: foldhash::fast::RandomState,
+    kept: Vec<(Box<[u64]>, RuleIds)>,
+    /// The correlations that the event at hand counted for.
+    counted: Box<[u64]>,
+}
+
+impl Tags {
+    /// For so many correlations.
+    pub fn new(correlations: usize) -> Self {
+        let counted = vec![0; correlations.div_ceil(64)].into_boxed_slice();
+        Tags {
+            hashes: foldhash::fast::RandomState::default(),
+            kept: vec![(counted.clone(), RuleIds::default()); KEPT],
+            counted,
+        }
+    }
+
+    /// The event at hand counts for a correlation.
+    pub fn add(&mut self, correlation: usize) {
+        self.counted[correlation / 64] |= 1 << (correlation % 64);
+    }
+
+    /// The ids of what the event at hand counted for, in the order of the correlations' numbers;
+    /// for the next one, nothing is.
+    pub fn take(&mut self, id: impl Fn(usize) -> Arc<str>) -> RuleIds {
+        if self.counted.iter().all(|word| *word == 0) {
+            return RuleIds::default();
+        }
+        let at = self.hashes.hash_one(&self.counted) as usize % KEPT;
+        let (of, ids) = &mut self.kept[at];
+        if *of != self.counted {
+            of.copy_from_slice(&self.counted);
+            let is_in = |number: &usize| self.counted[number / 64] >> (number % 64) & 1 != 0;
+            let numbers = (0..self.counted.len() * 64).filter(is_in);
+            *ids = numbers.map(id).collect::<Vec<_>>().into();
+        }
+        self.counted.fill(0);
+        ids.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_set_has_its_ids() {
+        let mut tags = Tags::new(70);
+        let id = |number: usize| Arc::from(number.to_string());
+        for turn in 0..3 {
+            for number in 0..70 {
+                assert!(tags.take(id).is_empty(), "{turn}");
+                tags.add(number);
+                tags.add(69);
+                let ids = tags.take(id);
+                let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+                let expected = [number.to_string(), "69".to_owned()];
+                let expected = &expected[..if number == 69 { 1 } else { 2 }];
+                assert_eq!(ids, expected);
+            }
+        }
+    }
+}
