@@ -400,7 +400,7 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
     let by_bytes = (stats.hole_bytes + stats.unframed_bytes).div_ceil(SHORTEST_HEAD);
     let never_http = seen.is_empty() && !stats.unreadable.is_empty();
     let paid = unanswered + stats.requests_unmatched + stats.bad_status + by_bytes;
-    // Of a connection of which only closing segments were seen nobody knows that it spoke.
+    // The filter ships nothing of a connection of which no payload was seen.
     if owed > paid && !never_http && !records_lost && stats.flows > 0 {
         return Err(format!(
             "{owed} of {} responses are missing, {paid} are told of: {:?}\n{stats:?}\n{:?}",

@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use crate::scene::Side;
 use crate::tcp::Segment;
 
 /// One thing that happens to the segments. Positions are of the sequence as it then is.
@@ -134,6 +135,29 @@ pub fn apply(
         segment.time_ns = time + position.saturating_sub(segments.len()) as u64 * 100_000;
     }
     (sequence, mangled)
+}
+
+/// Whether anything that was seen of a connection shows that an end spoke: payload, or places in a
+/// stream, of its sender or as the peer acknowledges them, that are further apart than by a FIN. What
+/// came before the first SYN or payload is of no connection yet.
+pub fn shows_speech(seen: &[Segment]) -> bool {
+    let begins = |segment: &Segment| segment.syn || !segment.payload.is_empty();
+    let first = seen.iter().position(begins).unwrap_or(seen.len());
+    let seen = seen.get(first..).unwrap_or_default();
+    let apart = |side: Side| {
+        let places = seen.iter().filter_map(|segment| {
+            if segment.from == side {
+                return Some(segment.payload_seq());
+            }
+            let acknowledges = !segment.syn || segment.from == Side::Server;
+            acknowledges.then_some(segment.ack)
+        });
+        let mut places = places.peekable();
+        let first = places.peek().copied().unwrap_or(0);
+        places.any(|place| (place.wrapping_sub(first) as i32).unsigned_abs() > 1)
+    };
+    let payload = seen.iter().any(|segment| !segment.payload.is_empty());
+    payload || apart(Side::Client) || apart(Side::Server)
 }
 
 /// Whether `seen` shows all that `gone` did.

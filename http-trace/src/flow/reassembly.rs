@@ -111,6 +111,11 @@ impl<M: Copy> Buffer<M> {
         self.pieces.first_key_value().map(|(_, piece)| piece)
     }
 
+    /// All pieces, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &Piece<M>> {
+        self.pieces.values()
+    }
+
     /// Takes the first piece, without what of it lies before `from`; pieces that lie wholly before
     /// it are dropped. `None` when nothing is left.
     pub fn pop_from(&mut self, from: u64) -> Option<Piece<M>> {

@@ -17,6 +17,7 @@ mod facts;
 mod hand_back;
 mod syn;
 
+use http_trace_common::flow::seq_distance;
 use http_trace_common::framer::{Framer, Phase, RequestQueue};
 use http_trace_common::record::{Record, RecordHeader, flag};
 use http_trace_common::start_line::{Match, status_line};
@@ -113,6 +114,7 @@ impl Connection {
         let unseen = self.acknowledges_unseen(d, header);
         // Bytes went by, though none was seen.
         self.facts.payload |= unseen;
+        self.note_places(d, header);
         if self.active.is_none() && (!spans || self.facts.opaque[d]) && !ends && !unseen {
             if spans {
                 self.facts.next[d] = header.skip_to;
@@ -136,7 +138,7 @@ impl Connection {
         };
         self.activate();
         if taken_up && let Some(active) = &mut self.active {
-            active.judge.responses_unseen(&self.facts, d);
+            active.judge.taken_up(&self.facts, d);
         }
         self.acknowledge(d, &origin);
         if spans {
@@ -167,11 +169,15 @@ impl Connection {
     /// The first bytes of a direction whose beginning was not seen.
     fn take_up(&mut self, d: usize, header: &RecordHeader) {
         let facts = &mut self.facts;
+        // Bytes that the peer had not acknowledged yet are missing before these: sent, and not seen.
+        let missing = seq_distance(facts.next[d], header.skip_from);
+        let passed = facts.next[d] != 0 && (2..=FAR as i32).contains(&missing);
         facts.known[d] = true;
         facts.next[d] = header.skip_from;
         facts.unsure[d] = true;
         // What a filter frames it was told the beginning of: the records before this one are lost.
-        let lost = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
+        let framed = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
+        let lost = framed || passed;
         let end = first_position(header.skip_from);
         let unknown = |order: &mut Order| {
             if lost {
@@ -259,9 +265,10 @@ impl Connection {
             facts.next[d] = half.next as u32;
             facts.unsure[d] = half.framer.phase() == Phase::Unsure;
         }
-        facts.impatient = (0..2)
+        let impatient = (0..2)
             .filter(|&d| active.streams[d].given_up > active.judge.halves[d].next)
             .fold(0, |bits, d| bits | 1 << d);
+        facts.set_impatient(impatient);
         facts.order = active.judge.exchanges.order;
         facts.queue_unknown = active.judge.queue.is_unknown();
     }
@@ -363,6 +370,9 @@ impl Connection {
                     at(stream.waiting_ns.saturating_add(wait));
                 }
             }
+        }
+        if let Some(begun_ns) = active.judge.awaits_first_field_since() {
+            at(begun_ns.saturating_add(config.response_timeout_ns));
         }
         let exchanges = &active.judge.exchanges;
         if let Some(current) = &exchanges.current

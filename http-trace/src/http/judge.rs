@@ -78,7 +78,12 @@ impl Judge {
                 facts.unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
                 self.halves[d].next += bytes.len() as u64;
                 if facts.client() == Some(d as u8) {
-                    self.exchanges.order.gap_goes_on(self.halves[d].next);
+                    let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
+                    if order.begins_unknown() && facts.framed[1 - d] {
+                        // The server had answered before: what is not understood may be a request.
+                        order.requests_lost(next);
+                    }
+                    order.gap_goes_on(next);
                 }
                 return;
             }
@@ -257,12 +262,10 @@ impl Judge {
         }
     }
 
-    /// What direction `d` carried so far is not known: of responses, which they answered.
-    pub fn responses_unseen(&mut self, facts: &Facts, d: usize) {
-        if facts.client() != Some(d as u8) {
-            self.exchanges.responses_lost = true;
-            self.queue.set_unknown();
-        }
+    /// What direction `d` carried so far is not known: which requests, or which of them are answered.
+    pub fn taken_up(&mut self, facts: &Facts, d: usize) {
+        self.exchanges.responses_lost |= facts.client() != Some(d as u8);
+        self.queue.set_unknown();
     }
 
     /// Messages may have gone by unseen in direction `d`.
@@ -552,6 +555,27 @@ impl Judge {
             request.reported = true;
             if certain && facts.http {
                 emit::no_response(facts, cx, request.clone(), why);
+            }
+        }
+    }
+
+    /// When the first line began, of those that are a malformed request's if a field follows.
+    pub fn awaits_first_field_since(&self) -> Option<u64> {
+        let awaiting = self.halves.iter().filter(|h| h.framer.awaits_first_field());
+        awaiting.filter_map(|h| Some(h.head_origin?.time_ns)).min()
+    }
+
+    /// Lines that no field follows for long are no requests: protocols of lines have such, and
+    /// would be held as long as their connections last.
+    pub fn first_fields_overdue(&mut self, facts: &mut Facts, cx: &mut Context<'_>) {
+        let since = cx.now_ns.saturating_sub(cx.config.response_timeout_ns);
+        for d in 0..2 {
+            let half = &mut self.halves[d];
+            let begun_ns = half.head_origin.map_or(0, |origin| origin.time_ns);
+            if half.framer.awaits_first_field() && begun_ns <= since {
+                let line = std::mem::take(&mut half.head);
+                half.framer.lose();
+                self.not_http(facts, cx, d, &line);
             }
         }
     }

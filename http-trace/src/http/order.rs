@@ -56,6 +56,11 @@ impl Order {
         self.has(GAP)
     }
 
+    /// Whether nothing is known of what came before the next request, which will be the first.
+    pub const fn begins_unknown(&self) -> bool {
+        self.has(GAP) && self.has(INITIAL)
+    }
+
     /// Requests may be missing before `end` (a position of the client's stream).
     pub fn requests_lost(&mut self, end: u64) {
         let known = self.has(GAP) && self.has(PAST_GAP);

@@ -3,6 +3,7 @@
 
 use http_trace_common::framer::Phase;
 use http_trace_common::record::Hook;
+use http_trace_common::start_line::{Match, status_line};
 
 use super::FAR;
 use super::facts::Facts;
@@ -86,10 +87,11 @@ impl Active {
         }
         if let Some(Piece { start, content, .. }) = stream.buffer.first()
             && *start <= half.next
-            && *start + content.len() >= ack
-            && matches!(content, Content::Skip(_))
+            && let Content::Skip(n) = *content
+            && (*start + n >= ack || n > half.framer.skippable())
         {
-            // Nobody will bring what a filter has skipped.
+            // Nobody will bring what a filter has skipped; where that is no body, these bytes are
+            // what made it a tunnel.
             return false;
         }
         let mut missing = ack - half.next;
@@ -125,14 +127,21 @@ impl Active {
             return false;
         }
         let o = 1 - d;
-        self.streams[o].buffer.first().is_some_and(|other| {
-            let ready = other.start <= self.judge.halves[o].next
-                && !self.holds(facts, o, &other.meta)
-                || force;
-            ready
-                && matches!(other.content, Content::Bytes(_))
-                && other.meta.time_ns <= first.meta.time_ns
-        })
+        let (half, waiting) = (&self.judge.halves[o], &self.streams[o].buffer);
+        let ready = waiting.first().is_some_and(|next| {
+            // What waits in turn for this direction is not waited for.
+            let judged = match next.content {
+                Content::Bytes(_) => true,
+                Content::Skip(n) => n <= half.framer.skippable(),
+            };
+            let in_order = next.start <= half.next && !self.holds(facts, o, &next.meta);
+            judged && (in_order || force)
+        });
+        ready
+            && waiting.pieces().any(|piece| {
+                matches!(piece.content, Content::Bytes(_))
+                    && piece.meta.time_ns <= first.meta.time_ns
+            })
     }
 
     /// Judges all that is next, in both directions; with `force` also across holes.
@@ -200,6 +209,31 @@ impl Active {
             }
         }
         self.judge.hole(facts, cx, d, n, origin);
+        if self.judge.exchanges.order.begins_unknown() && self.has_answered(facts, 1 - d, origin) {
+            // What was there before was no other protocol's.
+            let end = self.judge.halves[d].next;
+            self.judge.exchanges.order.requests_lost(end);
+        }
+    }
+
+    /// Whether direction `o` had sent a response when the other one acknowledged it with `origin`,
+    /// be it judged or not yet.
+    fn has_answered(&self, facts: &Facts, o: usize, origin: &Origin) -> bool {
+        let Some(ack) = origin.ack().filter(|_| facts.client() != Some(o as u8)) else {
+            return false;
+        };
+        let half = &self.judge.halves[o];
+        let ack = half.position(facts.known[o], ack);
+        let answers = |piece: &Piece<Origin>| match &piece.content {
+            Content::Bytes(bytes) => piece.begins && status_line(bytes) == Match::Yes,
+            Content::Skip(_) => false,
+        };
+        facts.framed[o]
+            || self.streams[o]
+                .buffer
+                .pieces()
+                .take_while(|piece| piece.start < ack)
+                .any(answers)
     }
 
     /// Tells what is missing as lost, but for a connection that is known under another name as
@@ -334,5 +368,6 @@ impl Active {
             NoResponse::Timeout
         };
         self.judge.overdue(facts, cx, why, heard);
+        self.judge.first_fields_overdue(facts, cx);
     }
 }

@@ -40,6 +40,30 @@ impl Connection {
             && (2..=FAR as i32).contains(&missing)
     }
 
+    /// A record says where its receiver's stream stands, and without payload where its sender's
+    /// does: further on than what was seen only once bytes went by. Where those do not come after
+    /// all, the end knows of them by this; where the direction is taken up, its first bytes do.
+    pub(super) fn note_places(&mut self, d: usize, header: &RecordHeader) {
+        if header.has(flag::SYN) {
+            return;
+        }
+        let empty = header.len == 0 && header.skip_from == header.seq;
+        let sent = empty.then_some((d, header.seq));
+        let acknowledged = header.has(flag::ACK).then_some((1 - d, header.ack));
+        for (d, place) in [sent, acknowledged].into_iter().flatten() {
+            let facts = &mut self.facts;
+            let ahead = seq_distance(facts.next[d], place);
+            let noted = facts.known[d] || facts.next[d] != 0;
+            let apart = (2..=FAR as u32).contains(&ahead.unsigned_abs());
+            if noted && apart && !facts.opaque[d] && !facts.fin[d] {
+                facts.pass_unseen();
+            }
+            if !facts.known[d] && (!noted || ahead > 0) {
+                facts.next[d] = place;
+            }
+        }
+    }
+
     pub(super) fn data(
         &mut self,
         cx: &mut Context<'_>,

@@ -14,7 +14,8 @@ pub(crate) struct Facts {
     /// When the pipeline will look at it again, 0 for never.
     /// As [`timer`] makes it.
     pub timer: u32,
-    /// Sequence numbers of each direction's next byte.
+    /// Sequence numbers of each direction's next byte; until that is known, the furthest
+    /// place that either end said it stands at, or 0.
     pub next: [u32; 2],
     /// Sequence numbers of each direction's first byte. While that is not known: how many bytes of
     /// it were framed as no message, until it is known whether this is HTTP.
@@ -32,7 +33,7 @@ pub(crate) struct Facts {
     /// Index of the direction that the client sends in.
     /// plus 1; 0 while it is not known.
     client_plus_1: u8,
-    /// Bit by direction: bytes that are missing next have been waited for.
+    /// Bit by direction: bytes that are missing next have been waited for. And [`PASSED_UNSEEN`].
     pub impatient: u8,
     /// What the direction carries is not HTTP/1.x, for good.
     pub opaque: [bool; 2],
@@ -47,6 +48,10 @@ pub(crate) struct Facts {
     /// It is another connection's copy: nothing comes of it any more.
     pub muted: bool,
 }
+
+/// In [`Facts::impatient`], which has the room: a segment without payload stood further on than what
+/// was seen, so that bytes went by before it.
+const PASSED_UNSEEN: u8 = 1 << 2;
 
 /// A deadline in units of 2^20 ns, never 0: two words are what a connection's place has left.
 pub(crate) const fn timer(deadline_ns: u64) -> u32 {
@@ -76,6 +81,16 @@ impl Facts {
     /// The client sends in direction `d`.
     pub const fn set_client(&mut self, d: usize) {
         self.client_plus_1 = (d as u8 & 1) + 1;
+    }
+
+    /// Bytes that nobody saw went by before a segment without payload.
+    pub const fn pass_unseen(&mut self) {
+        self.impatient |= PASSED_UNSEEN;
+    }
+
+    /// Bit by direction: see [`Facts::impatient`].
+    pub const fn set_impatient(&mut self, directions: u8) {
+        self.impatient = self.impatient & PASSED_UNSEEN | directions;
     }
 
     /// Direction number `d`.
@@ -148,7 +163,7 @@ impl Facts {
             let late = (0..2).any(|d| self.known[d] && !self.start_known[d]);
             cx.stats.midstream += u64::from(late);
             cx.stats.unended += u64::from(!ended);
-        } else if self.payload {
+        } else if self.payload || self.impatient & PASSED_UNSEEN != 0 {
             self.not_readable(cx, Unreadable::Other);
         }
     }

@@ -32,10 +32,19 @@ impl Connection {
             if self.facts.start_known[d] {
                 return self.facts.start[d] != header.seq;
             }
-            // A copy of a beginning that was not known for one is no new connection.
+            let o = 1 - d;
+            if header.has(flag::ACK)
+                && self.facts.start_known[o]
+                && self.facts.start[o] == header.ack
+            {
+                // It acknowledges the beginning of the connection that there was.
+                return false;
+            }
+            // A copy of a beginning that was not known for one is no new connection, nor is its SYN
+            // that is seen late: the next one's is ahead (RFC 9293 §3.4.1). Were it not, the answer
+            // to it would show.
             let behind = seq_distance(header.seq, self.facts.next[d]);
-            let copy = self.facts.known[d] && (0..COPY).contains(&behind);
-            return header.has(flag::SYN) || !copy;
+            return !(self.facts.known[d] && (0..COPY).contains(&behind));
         }
         header.len > 0 && elsewhere
     }
@@ -142,6 +151,13 @@ impl Connection {
                 return;
             }
             if self.was_taken_up_behind(d, header.seq) {
+                return;
+            }
+            let facts = &mut self.facts;
+            if !facts.start_known[d] && behind {
+                // A copy of what went by unseen: another connection would begin ahead.
+                facts.start[d] = header.seq;
+                facts.start_known[d] = true;
                 return;
             }
             self.stop(cx, End::Closed);

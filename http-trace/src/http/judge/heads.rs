@@ -65,12 +65,13 @@ impl Judge {
         if half.framer.is_response() == Some(true)
             && (self.exchanges.responses_lost || self.queue.is_unknown())
         {
-            self.answer(facts, d);
+            self.answer(facts, d, false);
         }
     }
 
-    /// Finds the exchange that the response head in direction `d` belongs to.
-    fn answer(&mut self, facts: &Facts, d: usize) {
+    /// Finds the exchange that the response head in direction `d` belongs to; `taken` says that the
+    /// framer has taken its request from the queue.
+    fn answer(&mut self, facts: &Facts, d: usize, taken: bool) {
         if facts.client() != Some(1 - d as u8) {
             return;
         }
@@ -81,18 +82,20 @@ impl Judge {
             .and_then(|origin| origin.ack())
             .map(|ack| client.position(facts.known[1 - d], ack));
         if self.exchanges.answer(half.head_start, ack) {
-            self.requeue();
+            self.requeue(taken);
         }
     }
 
-    /// The order of requests is known again: so is what the framer asks of them.
-    fn requeue(&mut self) {
+    /// The order of requests is known again: so is what the framer asks of them. It has no more to
+    /// ask of the current one if it has `taken` it.
+    fn requeue(&mut self, taken: bool) {
         self.queue = RequestQueue::new();
         let current = self
             .exchanges
             .current
             .as_ref()
-            .and_then(|current| current.request.as_ref());
+            .and_then(|current| current.request.as_ref())
+            .filter(|_| !taken);
         for request in current.into_iter().chain(&self.exchanges.waiting) {
             if request.after_gap || request.malformed {
                 self.queue.set_unknown();
@@ -169,7 +172,7 @@ impl Judge {
                 cx.stats.bad_status += 1;
                 // Its request was answered, with nothing that could be an event.
                 self.turn(facts, cx, 1 - d, first);
-                self.answer(facts, d);
+                self.answer(facts, d, true);
                 drop(self.exchanges.take_current());
                 Message::Uncounted
             }
@@ -287,11 +290,11 @@ impl Judge {
             return Message::Uncounted;
         };
         let status = head.status;
-        self.answer(facts, d);
+        let informational = (100..200).contains(&status) && status != 101;
+        self.answer(facts, d, !informational);
         if self.exchanges.order.gap() {
             self.queue.set_unknown();
         }
-        let informational = (100..200).contains(&status) && status != 101;
         if informational {
             self.exchanges.hold_response(&head);
             if let Some(current) = &mut self.exchanges.current {
@@ -368,7 +371,7 @@ impl Judge {
         let doubtful = current.is_some_and(|current| current.by_numbers);
         if doubtful || request.is_some_and(|request| ack <= request.start) {
             self.exchanges.unanswer();
-            self.requeue();
+            self.requeue(true);
         }
     }
 
@@ -400,7 +403,7 @@ impl Judge {
         let new = !facts.http;
         facts.met_http(cx, d, true);
         self.turn(facts, cx, 1 - d, new);
-        self.answer(facts, d);
+        self.answer(facts, d, false);
         if (100..200).contains(&head.status) {
             let half = &self.halves[d];
             facts.unframed(cx, d, half.head_len, half.lost);
