@@ -54,8 +54,6 @@ fn judge(feed: impl FnOnce(&mut Pipeline, &mut dyn FnMut(Output))) -> Judged {
             "resynchronised",
             "length_conflict",
             "length_invalid",
-            // The filter needs its line and its first field name in one piece.
-            "malformed_request",
         ];
         event.missing.iter().any(|what| *what != Missing::End)
             || event.flags.iter().any(|flag| odd.contains(flag))

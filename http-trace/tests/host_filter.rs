@@ -183,6 +183,56 @@ fn a_malformed_request_line_is_followed_by_its_first_field() {
     assert!(wire.filter.counter(Counter::BodySkipped) >= 99_999);
 }
 
+#[test]
+fn a_malformed_request_may_be_cut_after_its_line() {
+    use http_trace::{
+        event::Output,
+        pipeline::{Pipeline, PipelineConfig},
+    };
+    let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    for (sent, target) in [
+        // Its first field is in a segment of its own, or comes byte by byte.
+        (vec![&b"GET /a\r\n"[..], b"Host: x\r\n\r\n"], "/a"),
+        (vec![b"GET /a\r\n", b"H", b"o", b"st: x\r\n\r\n"], "/a"),
+        // No field follows, but a request.
+        (
+            vec![b"GET /a\r\n", b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"],
+            "/b",
+        ),
+    ] {
+        let mut pipeline = Pipeline::new(PipelineConfig::default());
+        let mut wire = Wire::new(FilterConfig::DEFAULT);
+        let mut targets = Vec::new();
+        let mut out = |output| {
+            if let Output::Http(event) = output {
+                targets.extend(event.request.map(|request| request.target.to_vec()));
+            }
+        };
+        for bytes in &sent {
+            wire.judged(true, bytes, &mut pipeline, &mut out);
+        }
+        wire.judged(false, refusal, &mut pipeline, &mut out);
+        pipeline.finish(&mut out);
+        assert_eq!(targets, [target.as_bytes()], "{sent:?}");
+    }
+}
+
+#[test]
+fn a_line_that_no_field_follows_is_not_held_for_long() {
+    use http_trace::pipeline::{Pipeline, PipelineConfig};
+    let config = PipelineConfig::default();
+    let patience = config.response_timeout_ns;
+    let mut pipeline = Pipeline::new(config);
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.judged(true, b"EHLO mail.example\r\n", &mut pipeline, &mut |_| {});
+    let held = pipeline.memory().0;
+    assert!(held > 0);
+    pipeline.tick(wire.time_ns + patience / 2, &mut |_| {});
+    assert_eq!(pipeline.memory().0, held);
+    pipeline.tick(wire.time_ns + 2 * patience, &mut |_| {});
+    assert_eq!(pipeline.memory().0, 0);
+}
+
 /// From the client, `seq`, `skip_from`, `skip_to`, flags, bytes.
 type Shipped = (bool, u32, u32, u32, u16, Vec<u8>);
 
@@ -408,9 +458,11 @@ fn what_is_no_http_is_left_alone() {
         wire.send(false, b"220 hello\r\n");
         wire.send(true, &[b'x'; 1000]);
         let opaque = payload[0] == 0x16;
+        // A line that a field may follow.
+        let line = payload == b"GET key\r\n";
         assert_eq!(
             wire.records.len(),
-            usize::from(opaque),
+            usize::from(opaque || line),
             "{}",
             payload.escape_ascii()
         );

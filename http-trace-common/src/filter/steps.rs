@@ -30,6 +30,7 @@ pub fn step<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
 #[inline(always)]
 fn out_of_steps<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if s.mode == mode::PROBE {
+        s.delete = 2;
         return false;
     }
     if s.mode == mode::FRAME {
@@ -79,15 +80,6 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         }
     }
     if s.cursor >= s.loaded {
-        if side(s).framer.awaits_first_field() {
-            // A line that many protocols have, and nothing after it: not worth following.
-            s.met = if side(s).framer.has_framed() {
-                met::NOT_HTTP
-            } else {
-                met::NEVER_HTTP
-            };
-            return happened(s, env);
-        }
         ship_pending(s, env, 0);
         s.at = here;
         if here >= s.end {
@@ -185,7 +177,10 @@ fn happened<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         other_side(s).framer.set_opaque();
     }
     if met & met::NEVER_HTTP != 0 && other_side(s).framer.is_response().is_none() {
-        // Never was HTTP/1.x: nothing of it was shipped, and nothing is kept.
+        // Never was HTTP/1.x: nothing more of it ships, and nothing is kept.
+        if s.at == 0 && side(s).flags & side_flag::AT_START == 0 {
+            return look_again(s);
+        }
         s.delete = 2;
         env.count(Counter::NotHttp, 1);
         return false;
@@ -193,6 +188,17 @@ fn happened<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if met & (met::LOST | met::NOT_HTTP | met::NEVER_HTTP) != 0 {
         lose(s, env);
     }
+    true
+}
+
+/// What a segment before this one began does not go on with it. It may begin a message itself, as
+/// any segment of a connection that is not followed may.
+#[inline(always)]
+fn look_again(s: &mut Scratch) -> bool {
+    side(s).framer.restart();
+    s.flow.queue.set_unknown();
+    s.cursor = 0;
+    s.mode = mode::PROBE;
     true
 }
 
@@ -538,18 +544,20 @@ fn looks_like_start_line<E: Env>(s: &Scratch) -> bool {
 }
 
 /// Looks for the end of a request line in the segment's first block; a connection that was not
-/// followed is admitted only with one.
+/// followed is admitted only with one, and one of which nothing was HTTP/1.x goes on only with one.
 #[inline(always)]
 fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if s.cursor >= s.loaded {
         let end = s.end;
         if s.cursor > 0 || !load(s, env, end) {
+            s.delete = 2;
             env.count(Counter::NotHttp, 1);
             return false;
         }
     }
     env.frame_step(s);
     if s.met & (met::NOT_HTTP | met::NEVER_HTTP) != 0 {
+        s.delete = 2;
         env.count(Counter::NotHttp, 1);
         return false;
     }
@@ -565,6 +573,9 @@ fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     s.cursor = 0;
     s.raw_end = s.end;
     s.frame_from = s.end;
+    if s.held != 0 {
+        return true;
+    }
     tell_start(s, env);
     // The record took the block's header alone: the bytes are loaded anew.
     insert(s, env)
