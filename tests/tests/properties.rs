@@ -602,6 +602,58 @@ mod found {
                 acks: false,
                 whole: false,
             },
+            Found {
+                name: "an answer that had not received what seemed to be its turn",
+                steps: [
+                    get(0),
+                    ok(0, b""),
+                    get(1),
+                    get(2),
+                    ok(1, &[b'x'; 3000]),
+                    ok(2, b""),
+                    Step::client(b"CONNECT db.example:443 HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
+                    Step::server(b"HTTP/1.1 200 OK\r\nX-Nr: 3\r\n\r\n".to_vec()),
+                ]
+                .into_iter()
+                .chain(close())
+                .collect(),
+                truth: vec![
+                    answered("GET", 0, 0),
+                    answered("GET", 1, 3000),
+                    answered("GET", 2, 0),
+                    Transaction::new("CONNECT", "db.example:443", 200, "OK")
+                        .header(NUMBER, "3")
+                        .body(0, End::Tunnel),
+                ],
+                cuts: &[1448],
+                seen: &[0, 1, 2, 6],
+                acks: false,
+                whole: false,
+            },
+            Found {
+                name: "no handshake, and requests cut in their lines",
+                steps: [
+                    get(0),
+                    get(1),
+                    get(2),
+                    wait(),
+                    ok(0, b""),
+                    ok(1, b""),
+                    ok(2, b""),
+                ]
+                .into_iter()
+                .chain(close())
+                .collect(),
+                truth: vec![
+                    answered("GET", 0, 0).after(&[100]),
+                    answered("GET", 1, 0),
+                    answered("GET", 2, 0),
+                ],
+                cuts: &[14, 26, 14, 26, 40, 1448, 1448],
+                seen: &[3, 4, 5, 6, 7],
+                acks: false,
+                whole: false,
+            },
         ];
         for found in all {
             let scene = Scene {

@@ -11,6 +11,7 @@ mod sight;
 use http_trace_common::flow::seq_distance;
 use http_trace_common::framer::{Body, Event, Phase, RequestQueue, Span};
 use http_trace_common::record::{Hook, flag};
+use http_trace_common::start_line::{Match, status_line};
 
 use self::half::Message;
 pub(crate) use self::half::{Half, begins_message, unreadable};
@@ -77,6 +78,7 @@ impl Judge {
                 }
                 facts.unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
                 self.halves[d].next += bytes.len() as u64;
+                self.halves[d].passed_head = half::end_as_heads_do(bytes);
                 if facts.client() == Some(d as u8) {
                     let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
                     if order.begins_unknown() && facts.framed[1 - d] {
@@ -89,6 +91,11 @@ impl Judge {
             }
             self.halves[d].framer.restart();
             self.halves[d].lost = false;
+            let passed_head = std::mem::take(&mut self.halves[d].passed_head);
+            if passed_head && self.exchanges.order.begins_unknown() && !is_response(bytes) {
+                // The rest of a request's head: this is not the first.
+                self.exchanges.order.requests_lost(self.halves[d].next);
+            }
             if facts.framed[d] {
                 cx.stats.resynchronised += 1;
             }
@@ -623,6 +630,11 @@ impl Judge {
             emit::response(facts, cx, exchange, how);
         }
     }
+}
+
+/// Whether a message that begins with these bytes is a response.
+fn is_response(bytes: &[u8]) -> bool {
+    status_line(bytes) != Match::No
 }
 
 /// Adds interfaces that are not there yet, while there is room.

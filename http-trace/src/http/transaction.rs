@@ -105,6 +105,8 @@ pub(crate) struct Exchanges {
     pub order: Order,
     /// Responses may have been lost since the last one that was matched.
     pub responses_lost: bool,
+    /// A pair was only assumed: those after it rest on it.
+    assumed: bool,
     /// Bytes held, in heads.
     pub held: usize,
     /// Requests that were dropped because their response was not seen.
@@ -155,6 +157,24 @@ impl Exchanges {
         Some(request)
     }
 
+    /// Whether a response that acknowledges `ack` began before its sender had any of the request
+    /// whose turn it is, if that turn rests on an assumption: it does not answer that one. (Where it
+    /// rests on nothing that was lost, the client takes it for the answer, forged as it may be.)
+    pub fn is_too_early(&self, ack: Option<u64>) -> bool {
+        let free = self.current.is_none() && self.assumed;
+        let next = self.waiting.front().filter(|_| free);
+        next.zip(ack).is_some_and(|(next, ack)| ack <= next.start)
+    }
+
+    /// A response begins that [`Exchanges::is_too_early`]: it answers what was not seen, or what came
+    /// before it answered that.
+    pub fn answer_early(&mut self) {
+        if let Some(next) = self.waiting.front_mut() {
+            next.after_gap = true;
+        }
+        self.begin_orphan();
+    }
+
     /// A response's first head begins at `start` in a segment that acknowledged `ack` of the
     /// client's bytes: makes the exchange that it belongs to the current one. Whether the order
     /// is known again after it was not; the framer's queue is then to be built anew.
@@ -174,6 +194,7 @@ impl Exchanges {
                     self.drop_front();
                 }
                 self.responses_lost = false;
+                self.assumed |= assumed;
                 if let Some(front) = self.waiting.front_mut() {
                     front.after_gap = false;
                 }

@@ -118,6 +118,28 @@ fn cut_messages() {
     );
 }
 
+/// As `suri__bug-3286-02` and `-03` of the public captures have it.
+#[test]
+fn a_forged_refusal_does_not_hide_the_connection() {
+    let mut talk = Talk::new();
+    talk.client += 1;
+    let mut syn = talk.seg(Side::Client, b"").flag(flag::SYN);
+    syn.ack = None;
+    talk = talk.push(syn);
+    for forged in [flag::RST, flag::FIN] {
+        let mut seg = talk.seg(Side::Server, b"").flag(forged);
+        seg.seq = 0;
+        talk = talk.push(seg);
+    }
+    talk.server += 1;
+    let answer = talk.seg(Side::Server, b"").flag(flag::SYN);
+    check(
+        "a RST and a FIN between SYN and SYN-ACK",
+        &talk.push(answer).c(&get("/1")).s(&ok("a")),
+        &["GET /1 -> 200 OK 1 Length"],
+    );
+}
+
 #[test]
 fn failed_attempts_are_told_where_http_is_spoken() {
     let http = Talk::open().c(&get("/1")).s(&ok("a")).c_fin().s_fin();

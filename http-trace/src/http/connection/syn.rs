@@ -34,10 +34,12 @@ impl Connection {
             }
             let o = 1 - d;
             if header.has(flag::ACK)
+                && self.facts.payload
                 && self.facts.start_known[o]
                 && self.facts.start[o] == header.ack
             {
-                // It acknowledges the beginning of the connection that there was.
+                // It acknowledges the beginning of the connection that there was. One that was
+                // refused before it began may have been so by a forged RST.
                 return false;
             }
             // A copy of a beginning that was not known for one is no new connection, nor is its SYN

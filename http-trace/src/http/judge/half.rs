@@ -42,6 +42,8 @@ pub(crate) struct Half {
     pub oddities: Vec<&'static str>,
     /// Framing was lost with bytes that did not come to us, live.
     pub lost: bool,
+    /// The bytes before the next one were passed over, and end as a head does.
+    pub passed_head: bool,
 }
 
 impl Half {
@@ -60,6 +62,7 @@ impl Half {
             ordinal: 0,
             oddities: Vec::new(),
             lost: false,
+            passed_head: false,
         }
     }
 
@@ -162,6 +165,12 @@ pub(crate) fn begins_message(bytes: &[u8], is_response: Option<bool>) -> bool {
         return false;
     }
     request_line(bytes) != Match::No && begins_with_method(bytes)
+}
+
+/// Whether bytes end with a blank line, or are what is left of one.
+pub(super) fn end_as_heads_do(bytes: &[u8]) -> bool {
+    let blank = bytes.iter().all(|b| matches!(b, b'\r' | b'\n'));
+    blank || bytes.ends_with(b"\n\r\n") || bytes.ends_with(b"\n\n")
 }
 
 /// Whether bytes begin with a known method and a blank.

@@ -62,11 +62,26 @@ impl Judge {
             return;
         }
         half.asked = true;
-        if half.framer.is_response() == Some(true)
-            && (self.exchanges.responses_lost || self.queue.is_unknown())
-        {
+        if half.framer.is_response() != Some(true) {
+            return;
+        }
+        let ack = self.acknowledged(facts, d);
+        let doubt = self.exchanges.responses_lost || self.queue.is_unknown();
+        if doubt || self.is_too_early(d, ack) {
             self.answer(facts, d, false);
         }
+    }
+
+    /// Whether the response at hand cannot answer the request whose turn it is. One that answers
+    /// none ([`Judge::unsolicited`]) changes nothing.
+    fn is_too_early(&self, d: usize, ack: Option<u64>) -> bool {
+        self.halves[d].framer.status() != 408 && self.exchanges.is_too_early(ack)
+    }
+
+    /// Up to where the head at hand in direction `d` acknowledges the other.
+    fn acknowledged(&self, facts: &Facts, d: usize) -> Option<u64> {
+        let ack = self.halves[d].head_origin?.ack()?;
+        Some(self.halves[1 - d].position(facts.known[1 - d], ack))
     }
 
     /// Finds the exchange that the response head in direction `d` belongs to; `taken` says that the
@@ -75,13 +90,13 @@ impl Judge {
         if facts.client() != Some(1 - d as u8) {
             return;
         }
-        let half = &self.halves[d];
-        let client = &self.halves[1 - d];
-        let ack = half
-            .head_origin
-            .and_then(|origin| origin.ack())
-            .map(|ack| client.position(facts.known[1 - d], ack));
-        if self.exchanges.answer(half.head_start, ack) {
+        let ack = self.acknowledged(facts, d);
+        let start = self.halves[d].head_start;
+        if self.is_too_early(d, ack) {
+            self.exchanges.answer_early();
+            return self.requeue(taken);
+        }
+        if self.exchanges.answer(start, ack) {
             self.requeue(taken);
         }
     }
