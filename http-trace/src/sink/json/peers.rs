@@ -8,7 +8,8 @@ use super::object::{comma, decimal};
 use crate::event::{Endpoint, Forwarded, HttpEvent};
 use crate::sink::community::community_id;
 
-const SLOTS: usize = 256;
+/// Of some 450 bytes each.
+const SLOTS: usize = 1024;
 
 /// The last connections' fields.
 #[derive(Debug)]
