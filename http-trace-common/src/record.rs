@@ -10,7 +10,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::flow::{Address, Direction, FlowKey};
-use crate::walk::{Fragment, FragmentId, TUNNEL_LEN, Tunnel};
+use crate::walk::{Fragment, FragmentId, Segment, TUNNEL_LEN, Tunnel, tcp_flag};
 
 /// Version of this layout; the first thing a reader checks.
 pub const VERSION: u8 = 1;
@@ -51,6 +51,9 @@ pub mod flag {
     /// The bytes are a piece of an IP packet's payload, not of a stream: see
     /// [`super::RecordHeader::fragment`].
     pub const FRAGMENT: u16 = 1 << 12;
+    /// The same packet was seen at another place before, so that this is no retransmission. Set on the
+    /// host.
+    pub const SEEN_ELSEWHERE: u16 = 1 << 13;
 }
 
 /// Where a record was taken.
@@ -156,6 +159,43 @@ pub const HEADER_LEN: usize = size_of::<RecordHeader>();
 const _: () = assert!(HEADER_LEN == 128);
 
 impl RecordHeader {
+    /// Of a segment of whose payload `len` bytes are there, from its first on; what is not in the
+    /// segment is zero.
+    pub fn of_segment(segment: &Segment, len: u32) -> Self {
+        let (src, src_port) = segment.key.sender(segment.direction);
+        let (dst, dst_port) = segment.key.sender(segment.direction.opposite());
+        let seq = segment.payload_seq();
+        let mut flags = 0;
+        for (tcp, record) in [
+            (tcp_flag::SYN, flag::SYN),
+            (tcp_flag::FIN, flag::FIN),
+            (tcp_flag::RST, flag::RST),
+            (tcp_flag::ACK, flag::ACK),
+        ] {
+            if segment.flags & tcp != 0 {
+                flags |= record;
+            }
+        }
+        if len > 0 {
+            flags |= flag::SEGMENT_BEGINS;
+        }
+        RecordHeader {
+            src,
+            dst,
+            netns: segment.key.netns,
+            seq,
+            ack: segment.ack,
+            skip_from: seq,
+            skip_to: seq.wrapping_add(len),
+            len,
+            src_port,
+            dst_port,
+            flags,
+            version: VERSION,
+            ..RecordHeader::zeroed()
+        }
+    }
+
     /// The connection and the direction.
     #[inline(always)]
     pub fn key(&self) -> (FlowKey, Direction) {
@@ -171,7 +211,9 @@ impl RecordHeader {
     /// What a record with [`flag::FRAGMENT`] holds. Of such a record the ports are 0, `seq` is the
     /// packet's identification, `skip_from` the place of its bytes in the packet's payload, and
     /// `ack` has the payload's protocol in bits 0 to 7, in bit 8 whether pieces follow, in bit 9
-    /// whether it is of IPv6. [`flag::STREAM_BEGINS`] is meant for the segment in the packet.
+    /// whether it is of IPv6. [`flag::SEGMENT_BEGINS`] means that a piece begins, which may be several
+    /// records; [`flag::STREAM_BEGINS`] is meant for the segment in the packet. A record without bytes
+    /// says that nobody wants the packet of which this is the first piece.
     pub fn fragment(&self) -> Fragment {
         let v6 = self.ack >> 9 & 1 != 0;
         let protocol = self.ack as u8;

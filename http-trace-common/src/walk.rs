@@ -295,6 +295,9 @@ pub fn inner_ip(
         if h.flags_and_offset & MORE_OR_OFFSET.to_be() != 0 {
             return Err(Skip::Fragment);
         }
+        if first & 0x0f < 5 {
+            return Err(Skip::Malformed);
+        }
         (tunnel.src, tunnel.dst) = (mapped(h.src), mapped(h.dst));
         (h.protocol, at + u32::from(first & 0x0f) * 4)
     } else if first >> 4 == 6 {
@@ -530,6 +533,9 @@ pub fn piece(bytes: &(impl PacketBytes + ?Sized), at: u32) -> Result<Piece, Skip
     let piece = if first >> 4 == 4 {
         let h: Ipv4Header = bytes.read_as(at).ok_or(Skip::Malformed)?;
         let header_len = u32::from(first & 0x0f) * 4;
+        if header_len < 20 {
+            return Err(Skip::Malformed);
+        }
         let total = u32::from(u16::from_be(h.total_length));
         let field = u32::from(u16::from_be(h.flags_and_offset));
         Piece {
@@ -602,6 +608,18 @@ pub fn first_piece(
 ) -> Result<Segment, Skip> {
     let end = piece.data_offset.wrapping_add(piece.data_len);
     tcp(bytes, piece.data_offset, end, piece.src, piece.dst, netns)
+}
+
+/// The connection of a packet's first piece, by the ports that its TCP header begins with.
+#[inline(always)]
+pub fn piece_key(
+    bytes: &(impl PacketBytes + ?Sized),
+    piece: &Piece,
+    netns: u32,
+) -> Option<FlowKey> {
+    let [src_port, dst_port]: [u16; 2] = bytes.read_as(piece.data_offset)?;
+    let (src_port, dst_port) = (u16::from_be(src_port), u16::from_be(dst_port));
+    Some(FlowKey::from_words(piece.src, src_port, piece.dst, dst_port, netns).0)
 }
 
 /// TCP (RFC 9293 §3.1) at `offset`, in an IP packet that ends at `end`.

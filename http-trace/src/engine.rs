@@ -11,9 +11,9 @@ use crate::detect::rule::RuleSet;
 use crate::detect::state::BadState;
 use crate::detect::{DetectStats, Detected, Detector, Reloaded, Restored, Settings};
 use crate::enrich::proxy::Trusted;
-use crate::event::{HttpEvent, Output};
+use crate::event::{HttpEvent, LossUnit, Output};
 use crate::fragments::FragmentCounts;
-use crate::fragments::shipped::Shipped;
+use crate::fragments::shipped::{self, Shipped};
 use crate::own::OwnSockets;
 use crate::pipeline::{self, Pipeline, PipelineConfig};
 use crate::scope::Scope;
@@ -94,7 +94,7 @@ impl Engine {
             outlet: Outlet::open(config, when_full, own)?,
             scope: config.scope.clone(),
             trusted: config.trusted.clone(),
-            shipped: Shipped::default(),
+            shipped: Shipped::new(config.kernel.decap),
             reminder,
             keeper: None,
             keeps_nothing: false,
@@ -126,6 +126,7 @@ impl Engine {
         };
         if record.header.has(flag::FRAGMENT) {
             self.pipeline.note(record, &mut |output| rest.take(output));
+            add_fragment_losses(&mut self.pipeline, &mut self.shipped);
             let pipeline = &mut self.pipeline;
             let number = |encap: &_| pipeline.encap_number(encap);
             if let Some(record) = self.shipped.push(record, number)
@@ -161,6 +162,8 @@ impl Engine {
             detector: &mut self.detector,
             outlet: &mut self.outlet,
         };
+        self.shipped.expire(now_ns);
+        add_fragment_losses(&mut self.pipeline, &mut self.shipped);
         self.pipeline.tick(now_ns, &mut |output| rest.take(output));
         let outlet = &mut self.outlet;
         self.detector
@@ -230,6 +233,7 @@ impl Engine {
                 detector: &mut self.detector,
                 outlet: &mut self.outlet,
             };
+            add_fragment_losses(&mut self.pipeline, &mut self.shipped);
             self.pipeline.finish(&mut |output| rest.take(output));
             let outlet = &mut self.outlet;
             self.detector.finish(&mut |detected| put(outlet, detected));
@@ -291,6 +295,17 @@ impl Rest<'_> {
                 self.detector.note_loss(loss.until_ns);
                 self.outlet.take(Output::Loss(loss));
             }
+        }
+    }
+}
+
+/// What of fragments could not be put together becomes a loss in the stream.
+fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
+    let now_ns = pipeline.now_ns();
+    for (reason, count) in shipped.losses() {
+        if count > 0 {
+            let since_ns = now_ns.saturating_sub(shipped::PATIENCE_NS);
+            pipeline.add_loss(reason, LossUnit::Packets, count, since_ns, now_ns);
         }
     }
 }
@@ -360,7 +375,9 @@ impl Finished {
             );
             for (count, what) in [
                 (fragments.given_up, "incomplete"),
-                (fragments.contradicting, "fragments contradicting others"),
+                (fragments.displaced, "given up for want of memory"),
+                (fragments.contradicting, "with contradicting fragments"),
+                (fragments.overlapping, "with overlapping fragments"),
                 (self.bad_fragments, "with a wrong checksum"),
             ] {
                 if count > 0 {

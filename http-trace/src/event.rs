@@ -314,6 +314,8 @@ pub enum LossUnit {
     Events,
     /// Connections not followed.
     Flows,
+    /// IP packets that came in fragments and were not put together.
+    Packets,
 }
 
 /// What the pipeline yields.

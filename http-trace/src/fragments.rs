@@ -1,8 +1,9 @@
 //! IP fragments put together (RFC 791 §3.2, RFC 815, RFC 8200 §4.5), within fixed bounds.
 //!
-//! The first copy of a byte wins. Packets that do not become whole go after half a minute, as Linux
-//! has it, or when the bounds are reached, oldest first, and are counted; so are those that could
-//! never become whole.
+//! As Linux does it (`ip_fragment.c`, `inet_fragment.c`, since 4.19; RFC 5722 for IPv6): a piece that
+//! is all there already is a copy; one that overlaps others in part, or contradicts them, has its whole
+//! packet dropped. Packets that do not become whole go after half a minute, or when the bounds are
+//! reached, oldest first. All of it is counted.
 //!
 //! [`shipped`] does it for pieces that came from the programs in the kernel.
 
@@ -20,7 +21,9 @@ const MAX_PACKETS: usize = 4096;
 /// The most bytes in them.
 const MAX_BYTES: usize = 16 << 20;
 /// The most pieces of one packet that leave gaps between them.
-const MAX_RANGES: usize = 256;
+const MAX_RUNS: usize = 256;
+/// What a run of bytes costs beside them.
+const RUN_BYTES: usize = 64;
 /// How long a packet of a capture waits for its pieces: Linux's `ipfrag_time`. Identifications come
 /// around.
 pub const PATIENCE_NS: u64 = 30_000_000_000;
@@ -32,12 +35,15 @@ pub struct FragmentCounts {
     pub fragments: u64,
     /// Packets that became whole.
     pub reassembled: u64,
-    /// Packets given up to stay within the bounds, or incomplete at the end of the captures.
+    /// Packets whose pieces did not all come in time, or were not all there at the end.
     pub given_up: u64,
-    /// Fragments that contradict others of their packet, and were left out.
+    /// Packets given up to stay within the bounds.
+    pub displaced: u64,
+    /// Packets dropped because a piece contradicts others in where the packet ends, or leaves too many
+    /// gaps.
     pub contradicting: u64,
-    /// Fragments some of whose bytes had come before and differed.
-    pub differing_overlaps: u64,
+    /// Packets dropped because a piece overlaps others in part.
+    pub overlapping: u64,
 }
 
 /// Where a piece was seen, and when.
@@ -53,6 +59,8 @@ pub struct Seen<'a> {
     pub stream_begins: bool,
     /// How long its packet waits for the others, ns.
     pub patience_ns: u64,
+    /// Whether these are further bytes of a piece that was counted.
+    pub goes_on: bool,
 }
 
 /// A hook at an interface of a network namespace; the same for all of a capture.
@@ -93,17 +101,31 @@ pub struct Whole {
 
 #[derive(Debug, Default)]
 struct Pieces {
-    payload: Vec<u8>,
-    /// Ranges that are there, sorted, neither touching nor overlapping.
-    ranges: Vec<(u32, u32)>,
+    /// What is there, in order; no two touch or overlap.
+    runs: Vec<Run>,
     /// Length of the payload, once the last piece is there.
     total: Option<u32>,
     first: Option<(u8, Encap)>,
     stream_begins: bool,
+    /// Whether what else comes of it is dropped: it cannot become whole, or nobody wants it.
+    dropped: bool,
     /// When its first piece came.
     since_ns: u64,
     /// Tells a packet from a later one with the same name in `order`.
     serial: u64,
+}
+
+/// Bytes of a payload.
+#[derive(Debug)]
+struct Run {
+    start: u32,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    fn end(&self) -> u32 {
+        self.start.saturating_add(self.bytes.len() as u32)
+    }
 }
 
 /// Names a packet in the making: equal ids in different VLANs or tunnels are different packets.
@@ -154,56 +176,116 @@ impl Fragments {
 
     /// Adds a piece with its bytes; the packet, if that made it whole.
     pub fn add(&mut self, piece: &Fragment, data: &[u8], seen: &Seen<'_>) -> Option<Whole> {
-        self.counts.fragments += 1;
+        self.counts.fragments += u64::from(!seen.goes_on);
         let name = (piece.id, *seen.encap, seen.place);
         let (from, to) = (piece.offset, piece.offset.checked_add(data.len() as u32)?);
-        if let Some(packet) = self.packets.get(&name)
-            && seen.time_ns.saturating_sub(packet.since_ns) > seen.patience_ns
-        {
-            self.bytes -= packet.payload.len();
-            self.packets.remove(&name);
-            self.counts.given_up += 1;
+        let is_another = |packet: &Pieces| {
+            let waited = seen.time_ns.saturating_sub(packet.since_ns);
+            // The first piece of a packet of which nothing more is expected is another packet's.
+            waited > seen.patience_ns || packet.dropped && from == 0 && !seen.goes_on
+        };
+        if self.packets.get(&name).is_none_or(is_another) {
+            self.begin(name, seen.time_ns);
         }
-        if !self.packets.contains_key(&name) {
-            self.make_room();
-            self.serial += 1;
-            self.order.push_back((name, self.serial));
+        let packet = self.packets.get_mut(&name)?;
+        if packet.dropped {
+            return None;
         }
-        let serial = self.serial;
-        let packet = self.packets.entry(name).or_insert_with(|| Pieces {
-            serial,
-            since_ns: seen.time_ns,
-            ..Pieces::default()
-        });
         packet.stream_begins |= seen.stream_begins;
-        let had = packet.payload.len();
-        match packet.add(piece, data, from, to, seen.encap) {
-            Added::Yes { differing } => self.counts.differing_overlaps += u64::from(differing),
-            Added::Contradicts => self.counts.contradicting += 1,
+        let had = packet.cost();
+        let wrong = match packet.add(piece, data, from, to, seen.encap) {
+            Added::Yes => None,
+            Added::Contradicts => Some(&mut self.counts.contradicting),
+            Added::Overlaps => Some(&mut self.counts.overlapping),
+        };
+        if let Some(count) = wrong {
+            *count += 1;
+            packet.drop_all();
         }
-        self.bytes += packet.payload.len() - had;
+        self.bytes = (self.bytes + packet.cost()).saturating_sub(had);
         if !packet.is_whole() {
             self.keep_bounds();
             return None;
         }
         let packet = self.packets.remove(&name)?;
-        self.bytes -= packet.payload.len();
+        self.bytes = self.bytes.saturating_sub(packet.cost());
         self.counts.reassembled += 1;
         let (protocol, encap) = packet.first?;
+        let payload = packet.runs.into_iter().next()?.bytes;
         Some(Whole {
             id: piece.id,
             protocol,
             encap,
             stream_begins: packet.stream_begins,
-            payload: packet.payload,
+            payload,
         })
+    }
+
+    /// Nobody wants the packet of which this is the first piece: the others are dropped as they come,
+    /// and are not waited for.
+    pub fn refuse(&mut self, id: FragmentId, seen: &Seen<'_>) {
+        self.counts.fragments += 1;
+        let name = (id, *seen.encap, seen.place);
+        // What is there was of this packet.
+        if let Some(packet) = self.packets.get_mut(&name) {
+            packet.dropped = true;
+        }
+        self.begin(name, seen.time_ns);
+        if let Some(packet) = self.packets.get_mut(&name) {
+            packet.dropped = true;
+        }
+    }
+
+    /// Gives up what has waited for longer than this.
+    pub fn expire(&mut self, now_ns: u64, patience_ns: u64) {
+        while let Some((name, serial)) = self.order.front() {
+            if let Some(packet) = self.packets.get(name)
+                && packet.serial == *serial
+            {
+                if now_ns.saturating_sub(packet.since_ns) <= patience_ns {
+                    return;
+                }
+                let name = *name;
+                self.counts.given_up += self.remove(&name);
+            }
+            self.order.pop_front();
+        }
     }
 
     /// What became of all fragments so far; packets still in the making count as given up.
     pub fn counts(&self) -> FragmentCounts {
         let mut counts = self.counts;
-        counts.given_up += self.packets.len() as u64;
+        let waiting = self.packets.values().filter(|packet| !packet.dropped);
+        counts.given_up += waiting.count() as u64;
         counts
+    }
+
+    /// [`Fragments::counts`] without the packets in the making, of which nothing is decided.
+    pub const fn decided(&self) -> FragmentCounts {
+        self.counts
+    }
+
+    /// A packet without pieces yet, in place of what has its name.
+    fn begin(&mut self, name: Name, time_ns: u64) {
+        self.counts.given_up += self.remove(&name);
+        self.make_room();
+        self.serial += 1;
+        self.order.push_back((name, self.serial));
+        let packet = Pieces {
+            serial: self.serial,
+            since_ns: time_ns,
+            ..Pieces::default()
+        };
+        self.packets.insert(name, packet);
+    }
+
+    /// Takes a packet out; 1 if it was waiting for more, otherwise 0.
+    fn remove(&mut self, name: &Name) -> u64 {
+        let Some(packet) = self.packets.remove(name) else {
+            return 0;
+        };
+        self.bytes = self.bytes.saturating_sub(packet.cost());
+        u64::from(!packet.dropped)
     }
 
     fn make_room(&mut self) {
@@ -232,10 +314,7 @@ impl Fragments {
     fn drop_oldest(&mut self) -> bool {
         while let Some((name, serial)) = self.order.pop_front() {
             if self.packets.get(&name).is_some_and(|p| p.serial == serial) {
-                if let Some(packet) = self.packets.remove(&name) {
-                    self.bytes -= packet.payload.len();
-                    self.counts.given_up += 1;
-                }
+                self.counts.displaced += self.remove(&name);
                 return true;
             }
         }
@@ -251,18 +330,29 @@ fn data<'a>(piece: &Fragment, bytes: &'a [u8]) -> &'a [u8] {
 }
 
 enum Added {
-    Yes { differing: bool },
+    Yes,
     Contradicts,
+    Overlaps,
 }
 
 impl Pieces {
     fn add(&mut self, piece: &Fragment, data: &[u8], from: u32, to: u32, encap: &Encap) -> Added {
-        let furthest = self.payload.len() as u32;
+        let furthest = self.runs.last().map_or(0, Run::end);
         let contradicts = match self.total {
             Some(total) => to > total || (!piece.more && to != total),
             None => !piece.more && to < furthest,
         };
-        if contradicts || self.ranges.len() >= MAX_RANGES {
+        if contradicts {
+            return Added::Contradicts;
+        }
+        let at = self.runs.partition_point(|run| run.end() <= from);
+        if let Some(run) = self.runs.get(at)
+            && run.start < to
+        {
+            if from < run.start || run.end() < to {
+                return Added::Overlaps;
+            }
+        } else if !self.put(at, data, from) {
             return Added::Contradicts;
         }
         if !piece.more {
@@ -271,63 +361,56 @@ impl Pieces {
         if from == 0 && self.first.is_none() {
             self.first = Some((piece.protocol, *encap));
         }
-        if furthest < to {
-            self.payload.resize(to as usize, 0);
-        }
-        let differing = self.copy_missing(data, from, to);
-        self.note(from, to);
-        Added::Yes { differing }
+        Added::Yes
     }
 
-    /// Copies what is not there yet; whether what is there differs.
-    fn copy_missing(&mut self, data: &[u8], from: u32, to: u32) -> bool {
-        let mut differing = false;
-        let mut at = from;
-        for &(start, end) in &self.ranges {
-            if end <= at || start >= to {
-                continue;
-            }
-            if start > at {
-                copy(&mut self.payload, data, from, at, start);
-            }
-            let (start, end) = (start.max(at), end.min(to));
-            let old = self.payload.get(start as usize..end as usize);
-            differing |= old != data.get((start - from) as usize..(end - from) as usize);
-            at = end;
-        }
-        if at < to {
-            copy(&mut self.payload, data, from, at, to);
-        }
-        differing
-    }
-
-    /// Adds a range to those that are there.
-    fn note(&mut self, mut from: u32, mut to: u32) {
-        self.ranges.retain(|&(start, end)| {
-            let apart = end < from || start > to;
-            if !apart {
-                from = from.min(start);
-                to = to.max(end);
-            }
-            apart
+    /// Puts bytes in that overlap no others, before the run at `at`; `false` when there would be too
+    /// many runs.
+    fn put(&mut self, at: usize, data: &[u8], from: u32) -> bool {
+        let before = at.checked_sub(1).filter(|&i| {
+            let run = self.runs.get(i);
+            run.is_some_and(|run| run.end() == from)
         });
-        let at = self.ranges.partition_point(|&(start, _)| start < from);
-        self.ranges.insert(at, (from, to));
+        let at = match before.and_then(|i| Some((i, self.runs.get_mut(i)?))) {
+            Some((i, run)) => {
+                run.bytes.extend_from_slice(data);
+                i
+            }
+            None => {
+                if self.runs.len() >= MAX_RUNS {
+                    return false;
+                }
+                let bytes = data.to_vec();
+                self.runs.insert(at, Run { start: from, bytes });
+                at
+            }
+        };
+        let end = self.runs.get(at).map(Run::end);
+        if self.runs.get(at + 1).map(|next| next.start) == end && end.is_some() {
+            let next = self.runs.remove(at + 1);
+            if let Some(run) = self.runs.get_mut(at) {
+                run.bytes.extend_from_slice(&next.bytes);
+            }
+        }
+        true
+    }
+
+    /// Memory of what is there.
+    fn cost(&self) -> usize {
+        let of = |run: &Run| run.bytes.capacity() + RUN_BYTES;
+        self.runs.iter().map(of).sum()
+    }
+
+    /// Lets go of what is there; what else comes is dropped.
+    fn drop_all(&mut self) {
+        self.dropped = true;
+        self.runs = Vec::new();
     }
 
     fn is_whole(&self) -> bool {
-        match (self.total, self.ranges.as_slice()) {
-            (Some(total), &[(0, end)]) => end == total && self.first.is_some(),
+        match (self.total, self.runs.as_slice()) {
+            (Some(total), [run]) => run.start == 0 && run.end() == total && self.first.is_some(),
             _ => false,
         }
-    }
-}
-
-/// Copies the bytes [`at`, `to`) of a payload from `data`, which begins at `from`.
-fn copy(payload: &mut [u8], data: &[u8], from: u32, at: u32, to: u32) {
-    let target = payload.get_mut(at as usize..to as usize);
-    let source = data.get((at - from) as usize..(to - from) as usize);
-    if let (Some(target), Some(source)) = (target, source) {
-        target.copy_from_slice(source);
     }
 }

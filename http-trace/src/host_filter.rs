@@ -4,14 +4,14 @@
 //! It is the environment of [`http_trace_common::filter`] and nothing more: a flow table, a table
 //! of SYNs, counters, all bounded as the kernel's maps are.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytemuck::Zeroable;
 use http_trace_common::{
     config::{FilterConfig, Snippet},
     counter::{self, Counter},
     filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn},
-    flow::FlowKey,
+    flow::{Address, FlowKey},
     record::Record,
     walk::{self, Segment, Skip, Tunnel},
 };
@@ -52,6 +52,7 @@ struct Tables {
     attempt: u32,
     faults: Faults,
     turn: u32,
+    own: HashSet<(Address, u16), foldhash::fast::RandomState>,
 }
 
 impl HostFilter {
@@ -85,8 +86,14 @@ impl HostFilter {
                 attempt: 0,
                 faults: Faults::default(),
                 turn: 0,
+                own: HashSet::default(),
             },
         }
+    }
+
+    /// An endpoint of the agent's own, as the kernel's table of them has it.
+    pub fn exclude(&mut self, address: Address, port: u16) {
+        self.tables.own.insert((address, port));
     }
 
     /// Makes faults from now on.
@@ -340,6 +347,11 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
 
     fn count(&mut self, counter: Counter, n: u32) {
         self.tables.add(counter, n);
+    }
+
+    fn is_own(&self, key: &FlowKey) -> bool {
+        let own = &self.tables.own;
+        own.contains(&(key.a, key.a_port)) || own.contains(&(key.b, key.b_port))
     }
 
     fn claim(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim {

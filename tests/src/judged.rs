@@ -14,7 +14,6 @@ use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Record, flag};
-use http_trace_common::walk::{self, Skip};
 
 use crate::generate::NUMBER;
 use crate::pcap::{self, LinkType};
@@ -76,6 +75,14 @@ impl Bench {
 
     /// The clock goes on whether or not anything is shipped.
     fn tick(&mut self, now_ns: u64) {
+        self.shipped.expire(now_ns);
+        // As the engine tells of them.
+        for (reason, count) in self.shipped.losses() {
+            if count > 0 {
+                let unit = LossUnit::Packets;
+                self.pipeline.add_loss(reason, unit, count, now_ns, now_ns);
+            }
+        }
         let (events, losses) = (&mut self.events, &mut self.losses);
         self.pipeline.tick(now_ns, &mut |output| match output {
             Output::Http(event) => events.push(*event),
@@ -115,28 +122,31 @@ pub fn plain(frames: &[Timed]) -> Judged {
 pub fn filtered(frames: &[Timed], faults: Faults) -> (Judged, HostFilter) {
     let mut filter = HostFilter::new(FilterConfig::DEFAULT);
     filter.set_faults(faults);
+    let frames = frames
+        .iter()
+        .map(|(time_ns, frame)| (*time_ns, 1, frame.as_slice()));
+    filtered_by(filter, Shipped::default(), frames)
+}
+
+/// Judges what this filter ships of Ethernet frames: when each was seen, on which interface, and its
+/// bytes.
+pub fn filtered_by<'a>(
+    mut filter: HostFilter,
+    shipped: Shipped,
+    frames: impl IntoIterator<Item = (u64, u32, &'a [u8])>,
+) -> (Judged, HostFilter) {
     let mut bench = Bench::new();
-    for (time_ns, frame) in frames {
-        let found = walk::ethernet(frame.as_slice(), 0);
-        let wire_len = frame.len() as u32;
+    bench.shipped = shipped;
+    for (time_ns, interface, frame) in frames {
         let context = Context {
-            time_ns: *time_ns,
-            interface: 1,
-            wire_len,
+            time_ns,
+            interface,
+            wire_len: frame.len() as u32,
             egress: false,
             hook: http_trace_common::record::Hook::Capture,
         };
-        match found {
-            Ok(segment) => {
-                bench.tick(*time_ns);
-                filter.push(frame, &segment, &context, &mut |record| bench.push(record));
-            }
-            Err(Skip::Fragment) => {
-                bench.tick(*time_ns);
-                filter.push_fragment(frame, 14, &context, &mut |record| bench.push(record));
-            }
-            Err(_) => continue,
-        }
+        bench.tick(time_ns);
+        filter.push_ethernet(frame, &context, &mut |record| bench.push(record));
         for (key, handed) in bench.pipeline.take_hand_backs() {
             filter.hand_back(key, handed);
         }

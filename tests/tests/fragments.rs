@@ -138,6 +138,7 @@ fn captured(capture: &std::path::Path) -> Vec<Timed> {
 fn is_whole(frame: &[u8]) -> bool {
     let options = WalkOptions {
         verify_checksums: true,
+        ..WalkOptions::default()
     };
     let found = walk::frame(frame, frame.len() as u32, LinkType::ETHERNET, options);
     let plain = matches!(found, Ok((Found::Segment(_), encap)) if encap.is_empty());

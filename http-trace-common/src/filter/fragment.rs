@@ -48,46 +48,52 @@ pub fn begin_fragment<E: Env>(
     let mut flags = flag::FRAGMENT;
     if piece.offset == 0 && piece.protocol == ip_proto::TCP {
         flags = first_of_segment(s, env, config, frame, &piece, netns, context);
-        if flags == 0 {
-            return false;
-        }
     }
-    flags |= flag::FILTERED | flag::UNFILTERED;
+    // A packet's other pieces do not say whose they are and ship: without a word on one that is not
+    // wanted they would wait for a first piece, and meet the next of the same identification.
+    let wanted = flags != 0;
+    flags |= flag::FRAGMENT | flag::FILTERED | flag::UNFILTERED | flag::SEGMENT_BEGINS;
     if context.egress {
         flags |= flag::EGRESS;
     }
     s.record_flags = u32::from(flags);
     s.payload_offset = piece.data_offset;
-    s.end = piece.data_len;
+    s.end = if wanted { piece.data_len } else { 0 };
     s.at = 0;
     let blocks = (s.end >> 12) + 1;
     if !env.fragment_budget(s.end + blocks * HEADER_LEN as u32) {
-        env.count(Counter::FragmentDropped, 1);
-        env.count(Counter::FragmentDroppedBytes, s.end);
+        if wanted {
+            env.count(Counter::FragmentDropped, 1);
+            env.count(Counter::FragmentDroppedBytes, s.end);
+        }
         return false;
     }
-    env.count(Counter::Fragment, 1);
+    if wanted {
+        env.count(Counter::Fragment, 1);
+    }
     fill_header(s, &piece, netns, context);
     true
 }
 
-/// Ships a block of the piece; whether there is more of it.
+/// Ships a block of the piece, or the word that it is not wanted; whether there is more of it.
 #[inline(always)]
 pub fn fragment_step<E: Env>(s: &mut Scratch, env: &mut E) -> Continue {
     let left = s.end.saturating_sub(s.at);
     let block = super::BLOCK_BYTES;
     let len = if left < block { left } else { block };
-    if len == 0 {
-        return false;
-    }
-    let len = E::mask(len - 1, block - 1) + 1;
-    let offset = s.payload_offset.wrapping_add(s.at);
-    if !env.load(&mut s.block, offset, len) {
-        env.count(Counter::LoadFailed, 1);
-        return false;
+    if len != 0 {
+        let len = E::mask(len - 1, block - 1) + 1;
+        let offset = s.payload_offset.wrapping_add(s.at);
+        if !env.load(&mut s.block, offset, len) {
+            env.count(Counter::LoadFailed, 1);
+            return false;
+        }
     }
     let (place, last) = (s.frame_from.wrapping_add(s.at), len == left);
     let header = &mut s.block.header;
+    if s.at != 0 {
+        header.flags = s.record_flags as u16 & !flag::SEGMENT_BEGINS;
+    }
     header.skip_from = place;
     header.skip_to = place.wrapping_add(len);
     header.len = len;
@@ -128,7 +134,16 @@ fn first_of_segment<E: Env>(
     context: &Context,
 ) -> u16 {
     let Ok(segment) = walk::first_piece(frame, piece, netns) else {
-        return flag::FRAGMENT;
+        // The rest of its TCP header is in another piece; the ports are here.
+        let Some(key) = walk::piece_key(frame, piece, netns) else {
+            return flag::FRAGMENT;
+        };
+        s.key = bytemuck::cast(bytemuck::cast::<_, [u64; 5]>(key));
+        if !followed(config, &s.key) {
+            env.count(Counter::Excluded, 1);
+            return 0;
+        }
+        return if is_own(s, env) { 0 } else { flag::FRAGMENT };
     };
     if !followed(config, &segment.key) {
         env.count(Counter::Excluded, 1);
@@ -159,7 +174,7 @@ fn first_of_segment<E: Env>(
         }
         Claim::Refused => return flags,
         // Nothing of a message yet: whether one begins, the next piece would show.
-        Claim::Missing if s.end == 0 => return flags,
+        Claim::Missing if s.end == 0 => return if is_own(s, env) { 0 } else { flags },
         Claim::Missing => {
             let begins = match first_bytes(s, env) {
                 First::Status | First::Request => true,
@@ -170,8 +185,7 @@ fn first_of_segment<E: Env>(
                 env.count(Counter::NotHttp, 1);
                 return 0;
             }
-            if env.is_own(&s.key) {
-                env.count(Counter::OwnTraffic, 1);
+            if is_own(s, env) {
                 return 0;
             }
             // Followed from here on, though nobody here knows where either side stands: the rest of
@@ -195,6 +209,16 @@ fn first_of_segment<E: Env>(
     }
     env.release(&s.key, &s.flow, false);
     flags
+}
+
+/// Whether the segment is of the agent's own connections, which is counted.
+#[inline(always)]
+fn is_own<E: Env>(s: &Scratch, env: &mut E) -> bool {
+    let own = env.is_own(&s.key);
+    if own {
+        env.count(Counter::OwnTraffic, 1);
+    }
+    own
 }
 
 /// The fields of the records' headers that are the same for all of the piece.

@@ -10,6 +10,7 @@
 use super::encap::{Encap, LayerKind};
 use super::link::LinkType;
 use super::{PacketBytes, Segment, Skip, checksum, ether_type, ip_proto, tcp, tcp_flag, tunnel};
+use crate::config::decap;
 use crate::flow::{Address, v4_mapped, words};
 
 /// The most headers of one frame.
@@ -21,6 +22,9 @@ pub struct WalkOptions {
     /// Refuse IPv4 headers and TCP segments whose checksum is wrong. Off by default: checksum
     /// offload makes wrong ones common in captures on the sending host.
     pub verify_checksums: bool,
+    /// Look into these tunnels only (bits of [`decap`]), one deep, and no rarer layer, as the lean walk
+    /// of the kernel's hooks does. `None` for everything, however deep.
+    pub tunnels: Option<u32>,
 }
 
 /// What a frame held.
@@ -172,6 +176,11 @@ impl Walk<'_> {
     }
 
     fn step(&mut self, at: At, offset: u32) -> Result<Step, Skip> {
+        if let Some(tunnels) = self.options.tunnels
+            && !self.lean_walk_knows(at, tunnels)
+        {
+            return Err(Skip::NotTcp);
+        }
         match at {
             At::Ethernet => self.ethernet(offset),
             At::EtherType(kind) => self.ether_type(kind, offset),
@@ -186,6 +195,43 @@ impl Walk<'_> {
             At::Erspan2 => tunnel::erspan2(self, offset),
             At::Erspan3 => tunnel::erspan3(self, offset),
             At::Ieee80211 => super::link_layer::ieee80211(self, offset),
+        }
+    }
+
+    /// Whether the lean walk, looking into these tunnels, goes on here.
+    fn lean_walk_knows(&self, at: At, tunnels: u32) -> bool {
+        let outside = self.encap.is_empty();
+        match at {
+            At::Ethernet | At::Ip => true,
+            At::EtherType(kind) => matches!(
+                kind,
+                ether_type::IPV4
+                    | ether_type::IPV6
+                    | ether_type::VLAN
+                    | ether_type::QINQ
+                    | ether_type::QINQ_OLD
+            ),
+            At::IpProtocol(ip_proto::IPIP | ip_proto::IPV6) => {
+                outside && tunnels & decap::IPIP != 0
+            }
+            At::IpProtocol(ip_proto::UDP) | At::Udp => outside && tunnels & decap::VXLAN != 0,
+            At::IpProtocol(protocol) => matches!(
+                protocol,
+                ip_proto::TCP
+                    | ip_proto::HOP_BY_HOP
+                    | ip_proto::ROUTING
+                    | ip_proto::DESTINATION
+                    | ip_proto::AH
+                    | ip_proto::FRAGMENT
+            ),
+            At::Llc
+            | At::Ppp
+            | At::Pppoe
+            | At::Mpls
+            | At::Gre
+            | At::Erspan2
+            | At::Erspan3
+            | At::Ieee80211 => false,
         }
     }
 

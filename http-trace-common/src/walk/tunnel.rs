@@ -176,7 +176,13 @@ pub(super) fn udp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
         walk.narrow(offset, length);
     }
     let either = |port| src == port || dst == port;
-    let found = if either(port::TEREDO) {
+    let found = if walk.options.tunnels.is_some() {
+        // Of UDP the lean walk knows VXLAN alone, by its destination.
+        if dst != port::VXLAN && dst != port::VXLAN_LINUX {
+            return Err(Skip::NotTcp);
+        }
+        vxlan(walk, after, false)
+    } else if either(port::TEREDO) {
         teredo(walk, after)
     } else if either(port::L2TP) {
         l2tp(walk, after)

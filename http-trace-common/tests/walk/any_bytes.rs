@@ -95,7 +95,15 @@ fn seeds() -> Vec<(LinkType, Vec<u8>)> {
 /// Whatever is found lies within the frame.
 fn holds_together(bytes: &[u8], wire_len: u32, link: LinkType) {
     for verify_checksums in [false, true] {
-        match walk::frame(bytes, wire_len, link, WalkOptions { verify_checksums }) {
+        match walk::frame(
+            bytes,
+            wire_len,
+            link,
+            WalkOptions {
+                verify_checksums,
+                ..WalkOptions::default()
+            },
+        ) {
             Ok((Found::Segment(s), _)) => {
                 assert!(s.payload_offset as usize <= bytes.len() + 40);
                 assert!(s.flags & tcp_flag::RST == 0 || s.payload_len == 0);

@@ -107,6 +107,7 @@ pub fn check(name: &str, link: LinkType, frame: &[u8], expected: &str) {
     // Checksums are right, so asking for them changes nothing.
     let strict = WalkOptions {
         verify_checksums: true,
+        ..WalkOptions::default()
     };
     let verified = walk::frame(frame, frame.len() as u32, link, strict);
     assert_eq!(

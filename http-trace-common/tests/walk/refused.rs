@@ -101,6 +101,7 @@ fn refused() {
     for (name, link, frame, verify_checksums, expected) in table {
         let options = WalkOptions {
             verify_checksums: *verify_checksums,
+            ..WalkOptions::default()
         };
         let found = walk::frame(frame, frame.len() as u32, *link, options);
         assert_eq!(found.map(|_| ()), Err(*expected), "{name}");

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytemuck::Zeroable;
-use http_trace_common::record::{Hook, Record, RecordHeader, VERSION, flag};
-use http_trace_common::walk::{self, Encap, Found, LinkType, Segment, Skip, WalkOptions, tcp_flag};
+use http_trace_common::record::{Hook, Record, RecordHeader, flag};
+use http_trace_common::walk::{self, Encap, Found, LinkType, Segment, Skip, WalkOptions};
 
 use super::error::{CaptureError, Problem};
 use super::frames::{Frame, Frames};
@@ -102,6 +102,7 @@ impl Replay {
             frames,
             options: WalkOptions {
                 verify_checksums: options.verify_checksums,
+                tunnels: None,
             },
             fragments: Fragments::default(),
             whole: None,
@@ -170,6 +171,7 @@ impl Replay {
                     place: Place::default(),
                     stream_begins: false,
                     patience_ns: PATIENCE_NS,
+                    goes_on: false,
                 };
                 let walked = self.fragments.walk(&piece, frame.data, &seen, self.options);
                 let Some((whole, found)) = walked else {
@@ -280,43 +282,14 @@ impl Replay {
 
 /// The record's header of a segment of which `captured` bytes of the packet are there.
 fn header(frame: &Frame<'_>, segment: &Segment, captured: usize) -> RecordHeader {
-    let (src, src_port) = segment.key.sender(segment.direction);
-    let (dst, dst_port) = segment.key.sender(segment.direction.opposite());
     let there = captured.saturating_sub(segment.payload_offset as usize);
     let len = (segment.payload_len as usize).min(there) as u32;
-    let seq = segment.payload_seq();
-    let mut flags = 0;
-    for (tcp, record) in [
-        (tcp_flag::SYN, flag::SYN),
-        (tcp_flag::FIN, flag::FIN),
-        (tcp_flag::RST, flag::RST),
-        (tcp_flag::ACK, flag::ACK),
-    ] {
-        if segment.flags & tcp != 0 {
-            flags |= record;
-        }
-    }
-    if len > 0 {
-        flags |= flag::SEGMENT_BEGINS;
-    }
     RecordHeader {
         time_ns: frame.time_ns,
-        src,
-        dst,
-        netns: segment.key.netns,
-        seq,
-        ack: segment.ack,
-        skip_from: seq,
-        skip_to: seq.wrapping_add(len),
-        len,
         wire_len: frame.wire_len,
-        src_port,
-        dst_port,
-        flags,
-        version: VERSION,
         hook: Hook::Capture as u8,
         interfaces: [frame.interface, 0, 0, 0],
-        ..RecordHeader::zeroed()
+        ..RecordHeader::of_segment(segment, len)
     }
 }
 

@@ -1,34 +1,62 @@
 //! Pieces of IP packets that the programs in the kernel shipped, put together to what they would
 //! have shipped of the whole packet.
 
-use bytemuck::Zeroable;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+
 use http_trace_common::record::{Record, RecordHeader, flag};
-use http_trace_common::walk::{Encap, Segment, Skip, Tunnel, WalkOptions, tcp_flag};
+use http_trace_common::walk::{Encap, FragmentId, Segment, Skip, Tunnel, WalkOptions, tcp_flag};
 
 use super::{FragmentCounts, Fragments, Place, Seen, Whole};
 
-/// Checksums are verified here and not elsewhere: who cuts a packet into pieces, or sends the
-/// pieces, has computed them, and two packets of one identification must not become one (RFC 4963).
-const OPTIONS: WalkOptions = WalkOptions {
-    verify_checksums: true,
-};
+/// How long a packet waits for its pieces, ns. Identifications come around, and the sooner the faster
+/// their sender is.
+pub const PATIENCE_NS: u64 = 1_000_000_000;
 
-/// How long a packet waits for its pieces, ns. The programs keep back the first pieces of what is no
-/// HTTP, and what is left of those packets must not meet the next of the same identification.
-const PATIENCE_NS: u64 = 1_000_000_000;
+/// Packets that are remembered to know their copies at other places by.
+const MOST_MET: usize = 4096;
 
 /// Packets in the making, by where their pieces were seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shipped {
     fragments: Fragments,
+    options: WalkOptions,
     /// The packet of the record at hand.
     whole: Option<Whole>,
     header: Option<RecordHeader>,
     bytes: std::ops::Range<usize>,
     bad_checksums: u64,
+    met: Met,
+    told: Told,
+}
+
+impl Default for Shipped {
+    fn default() -> Self {
+        Shipped::new(0)
+    }
 }
 
 impl Shipped {
+    /// With the tunnels that the programs look into, bits of [`http_trace_common::config::decap`].
+    pub fn new(decap: u32) -> Self {
+        Shipped {
+            fragments: Fragments::default(),
+            options: WalkOptions {
+                // Verified here and not elsewhere: who cuts a packet into pieces, or sends the
+                // pieces, has computed them, and two packets of one identification must not become
+                // one (RFC 4963).
+                verify_checksums: true,
+                tunnels: Some(decap),
+            },
+            whole: None,
+            header: None,
+            bytes: 0..0,
+            bad_checksums: 0,
+            met: Met::default(),
+            told: Told::default(),
+        }
+    }
+
     /// Takes a record with [`flag::FRAGMENT`]; the record of the segment in the packet that it made
     /// whole, as it would have shipped from a connection that is not framed. `number` numbers the
     /// tunnels that the segment was in.
@@ -38,16 +66,23 @@ impl Shipped {
         number: impl FnOnce(&Encap) -> u32,
     ) -> Option<Record<'_>> {
         let header = record.header;
+        let piece = header.fragment();
         let seen = Seen {
             encap: &record.tunnel.map(Tunnel::encap).unwrap_or_default(),
             time_ns: header.time_ns,
             place: Place::of(header),
             stream_begins: header.has(flag::STREAM_BEGINS),
             patience_ns: PATIENCE_NS,
+            goes_on: !header.has(flag::SEGMENT_BEGINS),
         };
-        let (whole, found) =
-            self.fragments
-                .walk(&header.fragment(), record.bytes, &seen, OPTIONS)?;
+        self.expire(header.time_ns);
+        if record.bytes.is_empty() {
+            self.fragments.refuse(piece.id, &seen);
+            return None;
+        }
+        let (whole, found) = self
+            .fragments
+            .walk(&piece, record.bytes, &seen, self.options)?;
         let (segment, encap) = match found {
             Ok(found) => found,
             Err(skip) => {
@@ -56,24 +91,46 @@ impl Shipped {
             }
         };
         let begin = segment.payload_offset as usize;
-        let bytes = whole
-            .payload
-            .get(begin..)
-            .and_then(|rest| rest.get(..segment.payload_len as usize))?;
-        self.bytes = begin..begin + bytes.len();
-        let header = self.header.insert(of_segment(
-            header,
-            &segment,
-            bytes.len() as u32,
-            whole.stream_begins,
-        ));
-        header.reserved[0] = number(&encap);
+        let end = begin.checked_add(segment.payload_len as usize)?;
+        let len = whole.payload.get(begin..end)?.len() as u32;
+        let mut of_segment = of_segment(header, &segment, len, whole.stream_begins);
+        of_segment.reserved[0] = number(&encap);
+        if self.met.elsewhere(&whole, seen.place, header.time_ns) {
+            of_segment.flags |= flag::SEEN_ELSEWHERE;
+        }
+        self.bytes = begin..end;
+        let header = self.header.insert(of_segment);
         let whole = self.whole.insert(whole);
         Some(Record {
             tunnel: None,
             header,
             bytes: whole.payload.get(self.bytes.clone())?,
         })
+    }
+
+    /// Gives up packets that have waited for too long.
+    pub fn expire(&mut self, now_ns: u64) {
+        self.fragments.expire(now_ns, PATIENCE_NS);
+    }
+
+    /// Packets lost since the last call, by reason: those that nobody put together although they may
+    /// have held a message.
+    pub fn losses(&mut self) -> [(&'static str, u64); 3] {
+        let counts = self.fragments.decided();
+        let now = Told {
+            given_up: counts.given_up,
+            displaced: counts.displaced,
+            bad_checksums: self.bad_checksums,
+        };
+        let told = std::mem::replace(&mut self.told, now);
+        [
+            ("fragments_incomplete", now.given_up - told.given_up),
+            ("fragments_displaced", now.displaced - told.displaced),
+            (
+                "fragments_bad_checksum",
+                now.bad_checksums - told.bad_checksums,
+            ),
+        ]
     }
 
     /// What became of the pieces.
@@ -87,6 +144,57 @@ impl Shipped {
     }
 }
 
+/// What was told as lost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    given_up: u64,
+    displaced: u64,
+    bad_checksums: u64,
+}
+
+/// Packets that became whole: one that does at another place too, shortly after, was sent but once.
+#[derive(Debug, Default)]
+struct Met {
+    packets: HashMap<FragmentId, Meeting, foldhash::quality::RandomState>,
+    order: VecDeque<FragmentId>,
+    hasher: foldhash::quality::RandomState,
+}
+
+/// Where a packet became whole first, and what it held.
+#[derive(Debug)]
+struct Meeting {
+    place: Place,
+    payload: u64,
+    time_ns: u64,
+}
+
+impl Met {
+    /// Whether the packet was met at another place; if not at all, it is from now on.
+    fn elsewhere(&mut self, whole: &Whole, place: Place, time_ns: u64) -> bool {
+        let payload = self.hasher.hash_one(&whole.payload);
+        if let Some(met) = self.packets.get(&whole.id)
+            && met.payload == payload
+            && time_ns.saturating_sub(met.time_ns) <= PATIENCE_NS
+        {
+            return met.place != place;
+        }
+        let meeting = Meeting {
+            place,
+            payload,
+            time_ns,
+        };
+        if self.packets.insert(whole.id, meeting).is_none() {
+            self.order.push_back(whole.id);
+            if self.order.len() > MOST_MET
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.packets.remove(&oldest);
+            }
+        }
+        false
+    }
+}
+
 /// The header of the segment in a packet whose last piece to come was that of `header`.
 fn of_segment(
     header: &RecordHeader,
@@ -94,46 +202,25 @@ fn of_segment(
     len: u32,
     stream_begins: bool,
 ) -> RecordHeader {
-    let (src, src_port) = segment.key.sender(segment.direction);
-    let (dst, dst_port) = segment.key.sender(segment.direction.opposite());
-    let seq = segment.payload_seq();
+    let of_segment = RecordHeader::of_segment(segment, len);
     let mut flags = flag::FILTERED | flag::UNFILTERED | header.flags & flag::EGRESS;
-    for (tcp, record) in [
-        (tcp_flag::FIN, flag::FIN),
-        (tcp_flag::RST, flag::RST),
-        (tcp_flag::ACK, flag::ACK),
-    ] {
-        if segment.flags & tcp != 0 {
-            flags |= record;
-        }
-    }
-    if len > 0 {
-        flags |= flag::SEGMENT_BEGINS;
-        if stream_begins || segment.flags & tcp_flag::SYN != 0 {
-            flags |= flag::STREAM_BEGINS;
-        }
+    // A SYN is told otherwise, and bytes that came with one are the stream's first.
+    flags |= of_segment.flags & !flag::SYN;
+    if len > 0 && (stream_begins || segment.flags & tcp_flag::SYN != 0) {
+        flags |= flag::STREAM_BEGINS;
     }
     RecordHeader {
         time_ns: header.time_ns,
         cgroup_id: header.cgroup_id,
         socket_cookie: header.socket_cookie,
-        src,
-        dst,
         netns: header.netns,
-        seq,
-        ack: segment.ack,
-        skip_from: seq,
-        skip_to: seq.wrapping_add(len),
-        len,
         wire_len: header.wire_len,
         attempt: header.attempt,
-        src_port,
-        dst_port,
         flags,
         cpu: header.cpu,
         version: header.version,
         hook: header.hook,
         interfaces: header.interfaces,
-        ..RecordHeader::zeroed()
+        ..of_segment
     }
 }

@@ -409,6 +409,7 @@ pub fn unit(unit: LossUnit) -> &'static str {
         LossUnit::Bytes => "bytes",
         LossUnit::Events => "events",
         LossUnit::Flows => "flows",
+        LossUnit::Packets => "packets",
     }
 }
 

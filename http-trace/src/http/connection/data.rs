@@ -118,7 +118,8 @@ impl Connection {
                 return;
             };
             cx.stats.copied_bytes += record.bytes.len() as u64;
-            active.judge.copied(d, end, 1, origin);
+            let sent_again = u32::from(!header.has(flag::SEEN_ELSEWHERE));
+            active.judge.copied(d, end, sent_again, origin);
             return;
         }
         active.streams[d].reset = false;
