@@ -37,6 +37,9 @@ const FAR: u64 = 1 << 30;
 /// A jump that, between messages, looks like another connection on the same tuple.
 const JUMP: u64 = 16 << 20;
 
+/// How long a server's segments may cross the client's RST: a round trip, and some patience.
+const CROSSING_NS: u64 = 1_000_000_000;
+
 /// A connection in the table.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
@@ -232,6 +235,7 @@ impl Connection {
             syn: None,
             handed_back: [0; 2],
             untold: 0,
+            reset_ns: 0,
         }));
     }
 
@@ -319,6 +323,7 @@ impl Connection {
                 active.count_unseen(cx);
             }
             let end = match end {
+                _ if active.reset_ns != 0 => End::Reset,
                 End::Stopped if active.streams.iter().any(|stream| stream.reset) => End::Reset,
                 end => end,
             };
@@ -349,6 +354,9 @@ impl Connection {
         self.settle(cx);
         if let Some(active) = &mut self.active {
             active.due(&mut self.facts, cx);
+            if active.reset_ns != 0 && cx.now_ns >= active.reset_ns.saturating_add(CROSSING_NS) {
+                self.stop(cx, End::Reset);
+            }
         }
         self.deactivate(cx);
         self.deadline(cx)
@@ -370,6 +378,9 @@ impl Connection {
                     at(stream.waiting_ns.saturating_add(wait));
                 }
             }
+        }
+        if active.reset_ns != 0 {
+            at(active.reset_ns.saturating_add(CROSSING_NS));
         }
         if let Some(begun_ns) = active.judge.awaits_first_field_since() {
             at(begun_ns.saturating_add(config.response_timeout_ns));

@@ -19,8 +19,39 @@ fn unanswered_requests() {
     );
     check(
         "reset by the client",
-        &asked().s_ack().c_rst(),
+        &asked().s_ack().c_rst().wait_ms(1_100).c_ack(),
         &["GET /1 -> Reset"],
+    );
+    check(
+        "reset by the client, the capture ends",
+        &asked().s_ack().c_rst(),
+        &["(finish)", "GET /1 -> Reset"],
+    );
+    check(
+        "answered by what crosses the client's reset",
+        &asked().c_rst().s(&ok("a")),
+        &["GET /1 -> 200 OK 1 Length"],
+    );
+    check(
+        "one of two answered by what crosses the client's reset",
+        &asked()
+            .c(&get("/2"))
+            .c_rst()
+            .s(&ok("a"))
+            .c_rst()
+            .wait_ms(1_100)
+            .c_ack(),
+        &["GET /1 -> 200 OK 1 Length", "GET /2 -> Reset"],
+    );
+    check("both reset", &asked().c_rst().s_rst(), &["GET /1 -> Reset"]);
+    check(
+        "the end of a body crosses the client's reset",
+        &asked()
+            .s("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+            .c_rst()
+            .s("b")
+            .s_fin(),
+        &["GET /1 -> 200 OK 2 Length"],
     );
     let later = asked().s_ack().wait_ms(31_000).c_ack();
     check("timeout", &later, &["GET /1 -> Timeout"]);
@@ -37,7 +68,7 @@ fn unanswered_requests() {
     let dragged = Talk::open().c("POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
     check(
         "not even asked to the end",
-        &dragged.s_ack().wait_ms(8_000).c_rst(),
+        &dragged.s_ack().wait_ms(8_000).c_rst().s_rst(),
         &["POST /1 -> Reset flags request_unfinished"],
     );
     let doubtful = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na";
@@ -46,7 +77,8 @@ fn unanswered_requests() {
         .s(&ok("a"))
         .c(doubtful)
         .s_ack()
-        .c_rst();
+        .c_rst()
+        .s_rst();
     check(
         "whose end nobody can tell",
         &ended,
@@ -84,7 +116,7 @@ fn cut_messages() {
     };
     let cut = ["GET /1 -> 200 OK 3 Cut missing [End] flags length_mismatch"];
     check("RST", &half().s_rst(), &cut);
-    check("RST of the client", &half().c_ack().c_rst(), &cut);
+    check("RST of the client", &half().c_ack().c_rst().s_rst(), &cut);
     check("FIN", &half().s_fin().c_fin(), &cut);
     check(
         "the capture ends",

@@ -63,6 +63,9 @@ pub(crate) struct Active {
     pub handed_back: [u64; 2],
     /// Bytes of holes before the first head, which are not told as lost yet.
     pub untold: u64,
+    /// When the client reset the connection while answers were due; 0 when it did not. What the
+    /// server had sent before it heard of that is still to come by.
+    pub reset_ns: u64,
 }
 
 impl Active {
@@ -343,7 +346,11 @@ impl Active {
         self.judge.close(facts, cx, d, End::Closed);
         facts.fin[d] = true;
         if facts.client() != Some(d as u8) {
-            self.judge.unanswered(facts, cx, Some(NoResponse::Closed));
+            let why = match self.reset_ns {
+                0 => NoResponse::Closed,
+                _ => NoResponse::Reset,
+            };
+            self.judge.unanswered(facts, cx, Some(why));
         }
     }
 

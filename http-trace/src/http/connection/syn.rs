@@ -112,7 +112,9 @@ impl Connection {
             self.begin_stream(d, header.seq);
             return;
         }
-        if facts.fin[0] && facts.fin[1] || (facts.fin[0] || facts.fin[1]) && self.active.is_none() {
+        let is_reset = self.active.as_ref().is_some_and(|a| a.reset_ns != 0);
+        let ends = facts.fin[0] || facts.fin[1];
+        if facts.fin[0] && facts.fin[1] || ends && self.active.is_none() || is_reset {
             self.stop(cx, End::Closed);
             self.restart(cx);
             self.syn(cx, d, header);
@@ -217,19 +219,38 @@ impl Connection {
         emit::attempt(&self.facts, cx, header.time_ns, NoResponse::Refused);
     }
 
+    /// A RST. That of a client whose requests are not all answered does not end the connection at
+    /// once: what the server sends until it hears of it crosses the wire, and is what it answered.
     pub(super) fn reset(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
+        let facts = &mut self.facts;
         let Some(active) = &mut self.active else {
             return;
         };
         let next = active.judge.halves[d].next;
         let at = position(next, header.skip_to);
         // After its FIN the sender's RST is one further.
-        let expected = at == next || self.facts.fin[d] && at == next + 1;
-        if expected || self.facts.opaque[d] {
-            self.stop(cx, End::Reset);
-        } else {
+        let expected = at == next || facts.fin[d] && at == next + 1;
+        if !expected && !facts.opaque[d] {
             cx.stats.ignored_segments += 1;
             active.streams[d].reset = true;
+            return;
+        }
+        let o = 1 - d;
+        let due = facts.client() == Some(d as u8)
+            && facts.known[o]
+            && !facts.fin[o]
+            && !facts.opaque[d]
+            && !active.judge.exchanges.is_quiet();
+        if !due {
+            self.stop(cx, End::Reset);
+            return;
+        }
+        if active.reset_ns == 0 {
+            active.reset_ns = header.time_ns.max(1);
+            if !facts.fin[d] {
+                active.judge.close(facts, cx, d, End::Reset);
+                facts.fin[d] = true;
+            }
         }
     }
 }
