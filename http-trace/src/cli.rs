@@ -141,6 +141,9 @@ pub enum Rules {
         /// The folder; made if it is not there
         #[arg(value_name = "DIR")]
         folder: PathBuf,
+        /// Replace files that are there and say something else
+        #[arg(long)]
+        force: bool,
     },
 }
 

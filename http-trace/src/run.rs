@@ -17,6 +17,7 @@ use crate::state::Keeper;
 use crate::state::file::Taken;
 use crate::summary::counted;
 
+mod clash;
 pub mod hits;
 #[cfg(feature = "live")]
 mod live;
@@ -176,6 +177,10 @@ fn upkeep(config: &Config, engine: &mut Engine, stop: &Stop) {
 
 /// What a run's records go through, with the state that `--state` kept.
 fn open(config: &Config, when_full: WhenFull, own: &OwnSockets) -> Result<Engine, Ended> {
+    if let Some(why) = clash::find(config) {
+        say(&why);
+        return Err(Ended::CannotStart);
+    }
     match Engine::open(config, rule_set(config), when_full, own) {
         Ok(mut engine) => {
             restore(config, &mut engine);

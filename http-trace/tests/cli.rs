@@ -89,6 +89,15 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
             "cannot write to /nonexistent/x",
         ),
         (&["completions", "tcsh"], "invalid value 'tcsh'"),
+        (&["-r", ""], "--read '': the value is empty"),
+        (
+            &["-r", NGINX, "--client", ""],
+            "--client '': the value is empty",
+        ),
+        (
+            &["-r", NGINX, "--alerts-to", "http://127.0.0.1:65536/x"],
+            "want a URL with a host, and a port from 1 to 65535",
+        ),
     ];
     for (arguments, expected) in table {
         let ran = run(arguments);

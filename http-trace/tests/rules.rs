@@ -306,3 +306,32 @@ fn what_export_writes_checks_clean_and_raises_what_the_built_in_rules_do() {
     assert_eq!(nowhere.status, 2);
     assert!(nowhere.err.contains("cannot write rules to /proc/nowhere"));
 }
+
+#[cfg(unix)]
+#[test]
+fn export_leaves_edited_copies_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    let export =
+        |more: &[&str]| run(&[&["rules", "export", rules.to_str().unwrap()], more].concat());
+    assert_eq!(export(&[]).status, 0);
+    assert_eq!(export(&[]).status, 0, "the same again");
+    let (edited, linked) = (rules.join("cloud.yml"), rules.join("proxy.yml"));
+    let elsewhere = folder.path().join("mine.yml");
+    fs::write(&edited, "# mine\n").unwrap();
+    fs::write(&elsewhere, "# mine too\n").unwrap();
+    fs::remove_file(&linked).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &linked).unwrap();
+    let ran = export(&[]);
+    assert_eq!(ran.status, 1, "{}", ran.err);
+    for path in [&edited, &linked] {
+        let said = format!("{} is left as it is", path.display());
+        assert!(ran.err.contains(&said), "{}", ran.err);
+    }
+    assert_eq!(ran.err.lines().count(), 2, "{}", ran.err);
+    assert_eq!(fs::read_to_string(&edited).unwrap(), "# mine\n");
+    assert_eq!(export(&["--force"]).status, 0);
+    assert_ne!(fs::read_to_string(&edited).unwrap(), "# mine\n");
+    assert!(!fs::symlink_metadata(&linked).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "# mine too\n");
+}

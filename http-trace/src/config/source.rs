@@ -157,16 +157,27 @@ impl Sources {
     /// Gathers what was typed, what `environment` holds (name and value) and what the file says.
     ///
     /// # Errors
-    /// A file that cannot be read or is not TOML, an unknown key, a value that is not text, a
-    /// number or a list of them.
+    /// A typed value that is empty, a file that cannot be read or is not TOML, an unknown key, a
+    /// value that is not text, a number or a list of them.
     pub fn gather(
         typed: Vec<(&'static str, Vec<String>)>,
         environment: &dyn Fn(&str) -> Option<String>,
         file: Option<&Path>,
     ) -> Result<Self, Error> {
         let mut sources = Sources::default();
-        for (name, values) in typed {
-            let values = values.iter().flat_map(|v| cut(shape(name), v)).collect();
+        for (name, typed) in typed {
+            let mut values = Vec::new();
+            for text in typed {
+                let cut = cut(shape(name), &text);
+                // Left out, it would mean everything, or this host instead of a capture.
+                if cut.is_empty() {
+                    return Err(Error::new(format!(
+                        "--{name} '{text}': the value is empty (a shell variable that is not \
+                         set?); give one, or leave the option out"
+                    )));
+                }
+                values.extend(cut);
+            }
             sources.add(name, Origin::Option(name), values);
         }
         for key in KEYS {
@@ -332,6 +343,22 @@ mod tests {
         assert_eq!(values("port").as_deref(), Some("80|443-445"));
         assert_eq!(values("quiet").as_deref(), Some("true"));
         assert_eq!(values("host"), None);
+    }
+
+    #[test]
+    fn what_is_typed_and_empty_is_refused() {
+        for (name, typed) in [
+            ("read", vec![""]),
+            ("client", vec![" "]),
+            ("port", vec!["80", ""]),
+            ("hook", vec![","]),
+        ] {
+            let typed = typed.into_iter().map(str::to_owned).collect();
+            let error = Sources::gather(vec![(name, typed)], &|_| None, None).expect_err(name);
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("--{name} '")), "{error}");
+            assert!(error.contains("the value is empty"), "{error}");
+        }
     }
 
     #[test]

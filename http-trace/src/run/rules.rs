@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::{Ended, say};
@@ -47,8 +48,17 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
                 },
             }
         }
-        Rules::Export { folder } => match export(folder) {
-            Ok(()) => Ended::Done,
+        Rules::Export { folder, force } => match export(folder, *force) {
+            Ok(left) => {
+                for path in &left {
+                    say(&format!(
+                        "{} is left as it is: it is there and says something else (--force \
+                         replaces it)",
+                        path.display()
+                    ));
+                }
+                ended(left.is_empty())
+            }
             Err(why) => {
                 say(&format!(
                     "cannot write rules to {}: {why}",
@@ -237,15 +247,47 @@ fn threat(rule: &Rule) -> String {
     all.join(" ")
 }
 
-fn export(folder: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(folder)?;
-    for (name, text) in builtin::FILES {
-        fs::write(folder.join(name), text)?;
-    }
-    // Not by the name of a rule file: who loads the folder again does not turn them on.
+/// Writes the files; returns those that are there with other content, which are left alone unless
+/// `force` is set.
+fn export(folder: &Path, force: bool) -> std::io::Result<Vec<PathBuf>> {
+    // Filters not by the name of a rule file: who loads the folder again does not turn them on.
     fs::create_dir_all(folder.join("filters"))?;
-    for (_, file, text) in builtin::FILTERS {
-        fs::write(folder.join(format!("{file}.off")), text)?;
+    let rules = builtin::FILES
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), *text));
+    let filters = builtin::FILTERS
+        .iter()
+        .map(|(_, file, text)| (format!("{file}.off"), *text));
+    let mut left = Vec::new();
+    for (name, text) in rules.chain(filters) {
+        let path = folder.join(name);
+        if !export_file(&path, text, force)? {
+            left.push(path);
+        }
     }
-    Ok(())
+    Ok(left)
+}
+
+/// Whether the file says this now. Made anew in any case: what is there may be a link to elsewhere.
+fn export_file(path: &Path, text: &str, force: bool) -> std::io::Result<bool> {
+    let create = || {
+        let mut file = fs::File::options()
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        file.write_all(text.as_bytes())
+    };
+    match create() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        done => return done.map(|()| true),
+    }
+    let is_file = fs::metadata(path).is_ok_and(|about| about.is_file());
+    if is_file && fs::read(path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(true);
+    }
+    if force {
+        fs::remove_file(path)?;
+        create()?;
+    }
+    Ok(force)
 }

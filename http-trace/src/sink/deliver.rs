@@ -21,8 +21,10 @@ pub use target::Target;
 /// Alerts that wait for one destination, at most.
 const QUEUE: usize = 1024;
 
-/// How long what waits is delivered after the end of a run.
+/// How long what waits is delivered after the end of a run. Programs have as long as one of them
+/// may take; a second signal cuts it short.
 const LAST_WAIT: Duration = Duration::from_secs(5);
+const LAST_WAIT_COMMAND: Duration = command::PATIENCE;
 
 /// First pause after a failure that may pass; it doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
@@ -89,6 +91,7 @@ pub struct Delivered {
 #[derive(Debug)]
 pub struct Delivery {
     name: String,
+    last_wait: Duration,
     shared: Arc<Shared>,
 }
 
@@ -141,7 +144,11 @@ impl Delivery {
                 ));
             }
         };
-        Self::of(carrier, target.to_string())
+        let mut delivery = Self::of(carrier, target.to_string())?;
+        if matches!(target, Target::Command(_)) {
+            delivery.last_wait = LAST_WAIT_COMMAND;
+        }
+        Ok(delivery)
     }
 
     fn of(carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
@@ -150,7 +157,11 @@ impl Delivery {
         std::thread::Builder::new()
             .name("http-trace-alert".to_owned())
             .spawn(move || empty(&of_thread, carrier))?;
-        Ok(Delivery { name, shared })
+        Ok(Delivery {
+            name,
+            last_wait: LAST_WAIT,
+            shared,
+        })
     }
 
     /// What errors call the destination.
@@ -169,9 +180,10 @@ impl Delivery {
         self.shared.changed.notify_all();
     }
 
-    /// Waits some seconds for what is queued, and says what became of it all.
+    /// Waits for what is queued, 30 s for programs and 5 s for all else; says what became of it all.
     pub fn close(self) -> Delivered {
-        self.close_within(LAST_WAIT)
+        let wait = self.last_wait;
+        self.close_within(wait)
     }
 
     fn close_within(self, wait: Duration) -> Delivered {

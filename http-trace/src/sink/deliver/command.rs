@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Carrier, Failure, Notice};
 
 /// A process that takes longer is ended.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Command {
     words: Vec<String>,

@@ -42,11 +42,10 @@ impl FromStr for Target {
         const WANT: &str = "stdout, file:PATH, command:PROGRAM ARGUMENTS, http://… or https://…, \
                             syslog, syslog:udp://HOST[:PORT] or syslog:tcp://HOST[:PORT]";
         if text.starts_with("http://") || text.starts_with("https://") {
-            let (_, rest) = text.split_once("://").unwrap_or_default();
-            let no_host = rest.is_empty() || rest.starts_with('/');
-            return match no_host || text.contains(char::is_whitespace) {
-                true => Err("a URL with a host"),
-                false => Ok(Target::Webhook(text.to_owned())),
+            let good = has_host_and_port(authority(text).1) && !text.contains(char::is_whitespace);
+            return match good {
+                true => Ok(Target::Webhook(text.to_owned())),
+                false => Err("a URL with a host, and a port from 1 to 65535 if it has one"),
             };
         }
         match text.split_once(':').unwrap_or((text, "")) {
@@ -61,12 +60,9 @@ impl FromStr for Target {
             }
             ("syslog", "") => Ok(Target::Syslog(Place::Local)),
             ("syslog", place) => match place.split_once("://") {
-                Some(("udp", host)) if !host.is_empty() => {
-                    Ok(Target::Syslog(Place::Udp(with_port(host, UDP_PORT))))
-                }
-                Some(("tcp", host)) if !host.is_empty() => {
-                    Ok(Target::Syslog(Place::Tcp(with_port(host, TCP_PORT))))
-                }
+                Some((_, host)) if !has_host_and_port(host) => Err(WANT),
+                Some(("udp", host)) => Ok(Target::Syslog(Place::Udp(with_port(host, UDP_PORT)))),
+                Some(("tcp", host)) => Ok(Target::Syslog(Place::Tcp(with_port(host, TCP_PORT)))),
                 _ => Err(WANT),
             },
             _ => Err(WANT),
@@ -81,7 +77,11 @@ impl fmt::Display for Target {
             Target::File(path) => write!(f, "file:{}", path.display()),
             // Arguments may be secrets.
             Target::Command(words) => write!(f, "command:{}", words.first().map_or("", |w| w)),
-            Target::Webhook(url) => f.write_str(shown_url(url)),
+            // Paths and queries of webhooks are often the secret, user and password always are.
+            Target::Webhook(url) => {
+                let (scheme, place) = authority(url);
+                write!(f, "{scheme}{place}")
+            }
             Target::Syslog(Place::Local) => f.write_str("syslog"),
             Target::Syslog(Place::Udp(host)) => write!(f, "syslog:udp://{host}"),
             Target::Syslog(Place::Tcp(host)) => write!(f, "syslog:tcp://{host}"),
@@ -89,16 +89,28 @@ impl fmt::Display for Target {
     }
 }
 
-/// Scheme and host: paths and queries of webhooks are often the secret.
-fn shown_url(url: &str) -> &str {
+/// Scheme with `://`, and host and port, of a URL (RFC 3986 §3.2), without user and password.
+fn authority(url: &str) -> (&str, &str) {
     let begin = url.find("://").map_or(0, |at| at + 3);
-    let end = url[begin..]
-        .find(['/', '?', '#'])
-        .map_or(url.len(), |at| begin + at);
-    match url[begin..end].contains('@') {
-        true => &url[..begin],
-        false => &url[..end],
-    }
+    let (scheme, rest) = url.split_at(begin);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let place = rest[..end].rsplit_once('@');
+    (scheme, place.map_or(&rest[..end], |(_, place)| place))
+}
+
+/// Whether it is `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets. What connects
+/// takes the scheme's own port for one that it cannot read, which is that of somebody else.
+fn has_host_and_port(place: &str) -> bool {
+    let (host, port) = match place.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((host, port))) if port.is_empty() || port.starts_with(':') => (host, port),
+        Some(_) => return false,
+        None => place.split_at(place.find(':').unwrap_or(place.len())),
+    };
+    let number = |port: &str| {
+        let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+        digits && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    !host.is_empty() && port.strip_prefix(':').is_none_or(number)
 }
 
 fn with_port(host: &str, port: u16) -> String {
@@ -155,7 +167,12 @@ mod tests {
             (
                 "http://u:p@h/x",
                 Target::Webhook("http://u:p@h/x".into()),
-                "http://",
+                "http://h",
+            ),
+            (
+                "http://u:p@[::1]:8080?k=v",
+                Target::Webhook("http://u:p@[::1]:8080?k=v".into()),
+                "http://[::1]:8080",
             ),
             ("syslog", Target::Syslog(Place::Local), "syslog"),
             (
@@ -180,6 +197,16 @@ mod tests {
             "command:'a",
             "http://",
             "https:///x",
+            "http://u:p@/x",
+            "http://127.0.0.1:65536/x",
+            "http://127.0.0.1:0/x",
+            "http://127.0.0.1:/x",
+            "http://127.0.0.1:abc/x",
+            "http://127.0.0.1:-1/x",
+            "http://[::1/x",
+            "http://[::1]8080/x",
+            "syslog:udp://logs:99999",
+            "syslog:tcp://",
             "syslog:a",
             "x",
         ] {

@@ -200,3 +200,17 @@ fn syslog_by_datagram_and_by_stream() {
     }
     assert_eq!(text, "");
 }
+
+#[test]
+fn what_waits_at_the_end_has_the_time_that_is_promised() {
+    for (target, expected) in [("command:/bin/true", 30), ("syslog", 5)] {
+        let target: Target = target.parse().expect("good");
+        let delivery = Delivery::start(&target, &OwnSockets::default()).expect("a thread");
+        assert_eq!(
+            delivery.last_wait,
+            Duration::from_secs(expected),
+            "{target}"
+        );
+        delivery.close();
+    }
+}

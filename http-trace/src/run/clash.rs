@@ -1,0 +1,190 @@
+//! Outputs that would be written over what is to be read, or over each other: refused before
+//! anything is opened for writing. Looks at files, whatever their names, and changes nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, Source};
+use crate::sink::deliver::Target;
+
+/// A file, however it is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Identity {
+    /// Device and inode.
+    #[cfg(unix)]
+    Inode(u64, u64),
+    /// Where it is, or where it will be.
+    Path(PathBuf),
+}
+
+/// A file of the run.
+struct Used {
+    /// As messages name it: `--output json:x`.
+    named: String,
+    path: PathBuf,
+    identity: Identity,
+}
+
+/// The first output that would destroy something, in words.
+pub fn find(config: &Config) -> Option<String> {
+    let read = inputs(config);
+    let mut written: Vec<Used> = Vec::new();
+    for output in outputs(config) {
+        if let Some(input) = read.iter().find(|input| input.identity == output.identity) {
+            return Some(format!(
+                "{} would be written over {}, which is read ({}): name another file",
+                output.named,
+                input.path.display(),
+                input.named
+            ));
+        }
+        if let Some(folder) = folder_of(config, &output) {
+            return Some(format!(
+                "{} would be written over a capture in {}, which is read: name another file",
+                output.named,
+                folder.display()
+            ));
+        }
+        if let Some(other) = written.iter().find(|w| w.identity == output.identity) {
+            return Some(format!(
+                "{} and {} are the same file: name a file for each",
+                other.named, output.named
+            ));
+        }
+        written.push(output);
+    }
+    None
+}
+
+fn inputs(config: &Config) -> Vec<Used> {
+    let standard_input = [PathBuf::from("-")];
+    let (paths, option) = match &config.source {
+        Source::Live => (&[][..], ""),
+        Source::Captures(paths) => (paths.as_slice(), "-r "),
+        Source::Recorded(paths) if paths.is_empty() => (&standard_input[..], ""),
+        Source::Recorded(paths) => (paths.as_slice(), ""),
+    };
+    let source = paths.iter().map(|path| (option, path.as_path()));
+    let rules = config
+        .detect
+        .rules
+        .iter()
+        .map(|path| ("--rules ", path.as_path()));
+    source
+        .chain(rules)
+        .filter_map(|(option, path)| {
+            let file = match path.as_os_str() == "-" {
+                true => Path::new("/dev/stdin"),
+                false => path,
+            };
+            Some(Used {
+                named: format!("{option}{}", path.display()),
+                path: path.to_owned(),
+                identity: of_existing(file)?,
+            })
+        })
+        .collect()
+}
+
+fn outputs(config: &Config) -> Vec<Used> {
+    let mut all: Vec<(String, &Path)> = Vec::new();
+    let mut to_stdout = config.outputs.is_empty();
+    for output in &config.outputs {
+        match &output.file {
+            Some(path) => all.push((format!("--output {}", path.display()), path)),
+            None => to_stdout = true,
+        }
+    }
+    for target in &config.detect.alerts_to {
+        match target {
+            Target::File(path) => all.push((format!("--alerts-to {target}"), path)),
+            Target::Stdout => to_stdout = true,
+            Target::Command(_) | Target::Webhook(_) | Target::Syslog(_) => {}
+        }
+    }
+    if let Some(path) = &config.detect.state {
+        all.push((format!("--state {}", path.display()), path));
+    }
+    let stdout = Path::new("/dev/stdout");
+    if to_stdout {
+        all.push(("standard output".to_owned(), stdout));
+    }
+    all.into_iter()
+        .filter_map(|(named, path)| {
+            let identity = match of_existing(path) {
+                Some(identity) => identity,
+                // A terminal, a pipe: nothing is lost there.
+                None if path.exists() || path == stdout => return None,
+                None => to_be_made(path)?,
+            };
+            Some(Used {
+                named,
+                path: path.to_owned(),
+                identity,
+            })
+        })
+        .collect()
+}
+
+/// A regular file that is there.
+fn of_existing(path: &Path) -> Option<Identity> {
+    let about = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        Some(Identity::Inode(about.dev(), about.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = about;
+        path.canonicalize().ok().map(Identity::Path)
+    }
+}
+
+/// Where a file will be that is not there yet.
+fn to_be_made(path: &Path) -> Option<Identity> {
+    // A link that leads nowhere yet is followed when the file is made.
+    let path = match fs::read_link(path) {
+        Ok(target) => path.parent()?.join(target),
+        Err(_) => path.to_owned(),
+    };
+    let folder = match path.parent()? {
+        here if here.as_os_str().is_empty() => Path::new("."),
+        folder => folder,
+    };
+    Some(Identity::Path(
+        folder.canonicalize().ok()?.join(path.file_name()?),
+    ))
+}
+
+/// The folder that is read, if the output is a capture in it. Other files there are passed over, so
+/// that an output of an earlier run may be.
+fn folder_of<'a>(config: &'a Config, output: &Used) -> Option<&'a Path> {
+    let Source::Captures(paths) = &config.source else {
+        return None;
+    };
+    let file = output.path.canonicalize().ok()?;
+    let folder = paths.iter().find(|path| {
+        path.is_dir()
+            && path
+                .canonicalize()
+                .is_ok_and(|folder| file.starts_with(folder))
+    })?;
+    begins_as_capture(&file).then_some(folder)
+}
+
+/// Whether it begins as pcap, pcapng, gzip or zstd do.
+fn begins_as_capture(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut magic = [0; 4];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    let known: &[[u8; 4]] = &[
+        [0xd4, 0xc3, 0xb2, 0xa1],
+        [0xa1, 0xb2, 0xc3, 0xd4],
+        [0x4d, 0x3c, 0xb2, 0xa1],
+        [0xa1, 0xb2, 0x3c, 0x4d],
+        [0x0a, 0x0d, 0x0d, 0x0a],
+        [0x28, 0xb5, 0x2f, 0xfd],
+    ];
+    read.is_ok() && (known.contains(&magic) || magic.starts_with(&[0x1f, 0x8b]))
+}

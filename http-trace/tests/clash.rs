@@ -1,0 +1,110 @@
+//! Outputs that would be written over what is read, or over each other.
+#![cfg(unix)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+#[expect(dead_code, reason = "what is written is not looked into here")]
+mod common;
+
+use std::fs;
+use std::process::Stdio;
+
+use common::{capture_of_errors, run, run_with};
+
+#[test]
+fn nothing_is_written_over_what_is_read_or_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let capture = capture_of_errors(0..3);
+    for name in ["t.pcap", "folder/in.pcap"] {
+        fs::create_dir_all(folder.path().join("folder")).unwrap();
+        fs::write(at(name), &capture).unwrap();
+    }
+    fs::write(at("r.yml"), "title: t\n").unwrap();
+    std::os::unix::fs::symlink(at("t.pcap"), at("link")).unwrap();
+    std::os::unix::fs::symlink(at("later"), at("dangling")).unwrap();
+    fs::hard_link(at("t.pcap"), at("hard")).unwrap();
+    let (t, over_t) = (at("t.pcap"), format!("json:{}", at("t.pcap")));
+    let to = |name: &str| format!("json:{}", at(name));
+    let table: &[(&[&str], &str)] = &[
+        (&["-r", &t, "-o", &over_t], "would be written over"),
+        (
+            &["-r", &t, "-o", &to("folder/../link")],
+            "would be written over",
+        ),
+        (&["-r", &t, "-o", &to("hard")], "would be written over"),
+        (&["-r", &at("hard"), "--state", &t], "would be written over"),
+        (
+            &["-r", &t, "--alerts-to", &format!("file:{t}")],
+            "would be written over",
+        ),
+        (
+            &["-r", &at("folder"), "-o", &to("folder/in.pcap")],
+            "over a capture in",
+        ),
+        (&["detect", &t, "-o", &over_t], "would be written over"),
+        (
+            &["-r", &t, "--rules", &at("r.yml"), "-o", &to("r.yml")],
+            "would be written over",
+        ),
+        (
+            &[
+                "-r",
+                &t,
+                "-o",
+                &to("new"),
+                "-o",
+                &format!("pretty:{}", at("folder/../new")),
+            ],
+            "are the same file",
+        ),
+        (
+            &[
+                "-r",
+                &t,
+                "-o",
+                &to("later"),
+                "-o",
+                &format!("pretty:{}", at("dangling")),
+            ],
+            "are the same file",
+        ),
+        (
+            &["-r", &t, "-o", &to("new"), "--state", &at("new")],
+            "are the same file",
+        ),
+        (
+            &[
+                "-r",
+                &t,
+                "-o",
+                &to("new"),
+                "--alerts-to",
+                &format!("file:{}", at("new")),
+            ],
+            "are the same file",
+        ),
+    ];
+    for (arguments, expected) in table {
+        let ran = run(arguments);
+        assert_eq!(ran.status, 2, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+        assert!(!folder.path().join("new").exists(), "{arguments:?}");
+    }
+    let ran = run_with(
+        &["-r", "-", "-o", &over_t],
+        Stdio::from(fs::File::open(&t).unwrap()),
+    );
+    assert_eq!(ran.status, 2, "{}", ran.err);
+    for name in ["t.pcap", "folder/in.pcap"] {
+        assert_eq!(fs::read(at(name)).unwrap(), capture, "{name}");
+    }
+    // What an earlier run wrote into the folder is no capture, and devices are nobody's.
+    for _ in 0..2 {
+        let again = to("folder/out.json");
+        let ran = run(&["-r", &at("folder"), "-o", &again, "-o", "pretty:/dev/null"]);
+        assert_eq!(ran.status, 0, "{}", ran.err);
+    }
+}
