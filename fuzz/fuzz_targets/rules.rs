@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use http_trace::detect::detector::{Detector, Settings};
+use http_trace::detect::detector::{Detector, Prepared, Settings};
 use http_trace::detect::parse::{Source, parse};
 use http_trace::detect::rule::Origin;
 use http_trace_fuzz::events::events;
@@ -44,7 +44,8 @@ fuzz_target!(|data: &[u8]| {
         detector.push(Box::new(event.clone()), &mut |_| out += 1);
     }
     assert!(out >= events.len(), "each event comes out");
-    let reloaded = detector.reload(parse(&source, &|_| false).rules, &mut |_| {});
+    let prepared = Prepared::new(parse(&source, &|_| false).rules, Settings::default());
+    let reloaded = detector.reload(prepared, &mut |_| {});
     assert_eq!((reloaded.kept, reloaded.gone), (reloaded.rules, 0));
     detector.finish(&mut |_| {});
 });

@@ -37,6 +37,10 @@ pub struct Cli {
     /// Whether alerts are written and responses are not (`rules test`, `detect`).
     #[arg(skip)]
     pub alerts_only: bool,
+    /// Whether the rules are what is tried: a run without all of them says nothing of them
+    /// (`rules test`).
+    #[arg(skip)]
+    pub tries_rules: bool,
     /// Recorded events that are read instead of tracing (`detect`).
     #[arg(skip)]
     pub recorded: Option<Vec<PathBuf>>,

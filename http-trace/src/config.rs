@@ -181,6 +181,8 @@ const LEAST_STATE: usize = 64 << 10;
 pub struct Detect {
     /// Rule files and folders of them.
     pub rules: Vec<PathBuf>,
+    /// Whether the run is to try them, and means nothing without them.
+    pub on_trial: bool,
     /// Ids of rules that are left out.
     pub disabled: Vec<String>,
     /// Whether the rules that are compiled in are at work.
@@ -268,6 +270,7 @@ impl TryFrom<Cli> for Config {
         let sources = Sources::gather(cli.options.typed(), &environment, file)?;
         let mut config = Config::from_sources(&sources)?;
         config.selection.alerts_only = cli.alerts_only;
+        config.detect.on_trial = cli.tries_rules;
         if let (Source::Captures(paths), false) = (&mut config.source, cli.options.read.is_empty())
         {
             // A file's name may be any bytes.
@@ -374,6 +377,7 @@ impl Config {
                 .unwrap_or(0),
             detect: Detect {
                 rules: s.all("rules", |t| Ok::<_, &str>(PathBuf::from(t)))?,
+                on_trial: false,
                 disabled: s.all("disable-rule", |t| Ok::<_, &str>(t.to_owned()))?,
                 built_in: !s.one("no-builtin-rules", value::boolean)?.unwrap_or(false),
                 fail_on: s.one("fail-on-alert", |t| {

@@ -9,7 +9,7 @@ use http_trace_common::record::{Record, RecordHeader, flag};
 use crate::config::{Config, Emit, Source};
 use crate::detect::rule::RuleSet;
 use crate::detect::state::BadState;
-use crate::detect::{DetectStats, Detected, Detector, Reloaded, Restored, Settings};
+use crate::detect::{DetectStats, Detected, Detector, Prepared, Reloaded, Restored, Settings};
 use crate::enrich::proxy::Trusted;
 use crate::event::{HttpEvent, LossUnit, Output};
 use crate::fragments::FragmentCounts;
@@ -44,6 +44,14 @@ pub struct Engine {
 struct Reminder {
     next: Instant,
     last: Option<String>,
+}
+
+/// What a detector is told beside its rules.
+pub fn detection(config: &Config) -> Settings {
+    Settings {
+        live: config.source == Source::Live,
+        memory: config.detect.memory,
+    }
 }
 
 /// What is left of an engine at its end.
@@ -84,13 +92,7 @@ impl Engine {
         });
         Ok(Engine {
             pipeline: Pipeline::new(pipeline_config(config)),
-            detector: Detector::new(
-                rules,
-                Settings {
-                    live: config.source == Source::Live,
-                    memory: config.detect.memory,
-                },
-            ),
+            detector: Detector::new(rules, detection(config)),
             outlet: Outlet::open(config, when_full, own)?,
             scope: config.scope.clone(),
             trusted: config.trusted.clone(),
@@ -172,7 +174,7 @@ impl Engine {
     }
 
     /// Sets other rules to work; what is counted under a definition that is the same goes on.
-    pub fn reload(&mut self, rules: RuleSet) -> Reloaded {
+    pub fn reload(&mut self, rules: Prepared) -> Reloaded {
         let outlet = &mut self.outlet;
         self.detector
             .reload(rules, &mut |detected| put(outlet, detected))

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             cli.options.no_builtin_rules = Some("true".to_owned());
             cli.options.fail_on_alert = Some("info".to_owned());
             cli.alerts_only = true;
+            cli.tries_rules = true;
         }
         Some(Command::Rules(command)) => return rules(&command),
         Some(Command::Detect(detect)) => {

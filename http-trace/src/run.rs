@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::{Config, Source};
-use crate::detect::diagnose::Fault;
-use crate::detect::rule::RuleSet;
+use crate::detect::Restored;
 use crate::detect::state::BadState;
-use crate::detect::{Restored, builtin, load, parse};
 use crate::engine::Engine;
 use crate::own::OwnSockets;
 use crate::sink::writer::WhenFull;
@@ -21,6 +19,7 @@ mod clash;
 pub mod hits;
 #[cfg(feature = "live")]
 mod live;
+mod loading;
 mod pipe;
 mod recorded;
 mod replay;
@@ -56,6 +55,7 @@ impl Ended {
 pub struct Stop {
     stop: Arc<AtomicBool>,
     hung_up: Arc<AtomicBool>,
+    rules: Arc<loading::Rules>,
     /// Whether there was a terminal at the start whose loss ends the run.
     had_terminal: bool,
 }
@@ -134,54 +134,27 @@ fn reads_captures_only() -> Ended {
     Ended::CannotStart
 }
 
-/// The rules that a run is to work with. What is wrong with files is said; the good rules of them
-/// load.
-fn rule_set(config: &Config) -> RuleSet {
-    let mut sources = if config.detect.built_in {
-        builtin::sources()
-    } else {
-        Vec::new()
-    };
-    for path in &config.detect.rules {
-        let (read, unreadable) = load::read(path);
-        sources.extend(read);
-        for error in unreadable {
-            say(&error.to_string());
-        }
-    }
-    let tuning = &config.detect.tuning;
-    tuning.extend(&mut sources);
-    let disabled = |id: &str| config.detect.disabled.iter().any(|d| d == id);
-    let mut parsed = parse::parse(&sources, &disabled);
-    for diagnostic in &parsed.diagnostics {
-        if diagnostic.fault == Fault::Error || !config.quiet {
-            say(&diagnostic.to_string());
-        }
-    }
-    for id in tuning.apply(&mut parsed.rules) {
-        say(&format!(
-            "the configuration changes the rule '{id}', which is not loaded: 'http-trace rules list' \
-             tells the ids"
-        ));
-    }
-    parsed.rules
-}
-
 /// What is due from time to time beside the source's own.
 fn upkeep(config: &Config, engine: &mut Engine, stop: &Stop) {
-    reload_if_asked(config, engine, stop);
+    loading::work(config, engine, stop);
     if let Some(line) = engine.keep_state() {
         say(&line);
     }
 }
 
 /// What a run's records go through, with the state that `--state` kept.
-fn open(config: &Config, when_full: WhenFull, own: &OwnSockets) -> Result<Engine, Ended> {
+fn open(
+    config: &Config,
+    stop: &Stop,
+    when_full: WhenFull,
+    own: &OwnSockets,
+) -> Result<Engine, Ended> {
     if let Some(why) = clash::find(config) {
         say(&why);
         return Err(Ended::CannotStart);
     }
-    match Engine::open(config, rule_set(config), when_full, own) {
+    let rules = loading::begin(config, stop)?;
+    match Engine::open(config, rules, when_full, own) {
         Ok(mut engine) => {
             restore(config, &mut engine);
             Ok(engine)
@@ -260,31 +233,6 @@ fn went_on(name: &str, restored: Restored) -> String {
     line
 }
 
-/// Reads the rules again if that was asked for, and says what became of them.
-fn reload_if_asked(config: &Config, engine: &mut Engine, stop: &Stop) {
-    if !stop.wants_reload() {
-        return;
-    }
-    let reloaded = engine.reload(rule_set(config));
-    if config.quiet {
-        return;
-    }
-    let mut line = format!(
-        "rules read again: {} at work, {} of them as before, {} anew, {} gone or changed",
-        reloaded.rules,
-        reloaded.kept,
-        reloaded.rules - reloaded.kept,
-        reloaded.gone,
-    );
-    if reloaded.ended > 0 {
-        line.push_str(&format!(
-            " ({} ended)",
-            counted(reloaded.ended as u64, "alert")
-        ));
-    }
-    say(&line);
-}
-
 /// The start line: where packets come from and what is limited.
 fn started(config: &Config, from: &str) {
     if config.quiet {
@@ -317,7 +265,14 @@ fn started(config: &Config, from: &str) {
 }
 
 /// Closes the engine and says how the run went; `lines` are the source's own.
-fn finish(config: &Config, engine: Engine, lines: Vec<String>, problems: bool) -> Ended {
+fn finish(
+    config: &Config,
+    stop: &Stop,
+    engine: Engine,
+    lines: Vec<String>,
+    problems: bool,
+) -> Ended {
+    let problems = problems || loading::was_faulty(stop);
     let finished = engine.finish();
     for failure in finished.written.failed.iter().chain(&finished.kept.failure) {
         say(failure);

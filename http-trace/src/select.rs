@@ -25,6 +25,11 @@ impl<T> Default for Choice<T> {
 }
 
 impl<T> Choice<T> {
+    /// All that are named, to be written or not.
+    pub fn named(&self) -> impl Iterator<Item = &T> {
+        self.include.iter().chain(&self.exclude)
+    }
+
     /// Whether something of `include` matches, or that is empty, and nothing of `exclude`.
     pub fn admits(&self, matches: impl Fn(&T) -> bool) -> bool {
         !self.exclude.iter().any(&matches)

@@ -524,6 +524,7 @@ fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
     let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     put("stays.yml", &rule("stays", 404));
     put("goes.yml", &rule("goes", 200));
+    put("breaks.yml", &rule("breaks", 404));
     let (bytes, events) = beginning_of_a_capture();
     let rules = folder.path().to_str().unwrap();
     let arguments = ["--rules", rules];
@@ -536,6 +537,10 @@ fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
     }
     std::fs::remove_file(folder.path().join("goes.yml")).unwrap();
     put("broken.yml", "title: broken\ndetection: {s: [");
+    put("breaks.yml", "title: broken\ndetection: {s: [");
+    let fifo = folder.path().join("fifo.yml");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
     put("new.yml", &rule("new", 500));
     let kill = Command::new("kill")
         .args(["-HUP", &child.id().to_string()])
@@ -550,17 +555,24 @@ fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
         }
     };
     assert_eq!(ended["rule"]["id"], "goes");
+    assert!(child.try_wait().unwrap().is_none(), "it goes on");
     drop(stdin);
     assert_eq!(child.wait().unwrap().code(), Some(1), "the pipe is cut");
     let mut err = String::new();
     let mut from = child.stderr.take().unwrap();
     from.read_to_string(&mut err).unwrap();
-    let said = "rules read again: 2 at work, 1 of them as before, 1 anew, 1 gone or changed (1 alert ended)";
+    let said = "rules read again: 3 at work, 2 of them as before, 1 anew, 1 gone or changed (1 alert ended)";
     assert!(err.contains(said), "{err}");
-    assert!(err.contains("broken.yml"), "{err}");
+    assert!(err.contains("broken.yml:3"), "{err}");
+    assert!(err.contains("fifo.yml: it is no regular file"), "{err}");
+    let stays = "breaks.yml: the rules last loaded from it stay at work";
+    assert!(err.contains("breaks.yml:3") && err.contains(stays), "{err}");
+    assert!(!err.contains("broken.yml: the rules"), "{err}");
     for line in out {
         let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        assert_ne!(record["http_trace"]["alert"]["state"], "opened", "{record}");
+        for state in ["opened", "ended"] {
+            assert_ne!(record["http_trace"]["alert"]["state"], state, "{record}");
+        }
     }
 }
 

@@ -335,3 +335,70 @@ fn export_leaves_edited_copies_alone() {
     assert!(!fs::symlink_metadata(&linked).unwrap().is_symlink());
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "# mine too\n");
 }
+
+#[test]
+fn test_without_all_of_its_rules_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(at("c.pcap"), capture_of_errors(0..3)).unwrap();
+    fs::create_dir(at("some")).unwrap();
+    fs::create_dir(at("none")).unwrap();
+    let good = GOOD.replace("NAME", "good").replace("404", "500");
+    fs::write(at("some/good.yml"), &good).unwrap();
+    fs::write(
+        at("some/broken.yml"),
+        good.replace("sc-status", "sc-statsu"),
+    )
+    .unwrap();
+    for (path, status, expected) in [
+        ("missing.yml", 2, "there is no rule to test in "),
+        ("none", 2, "there is no rule to test in "),
+        ("some/broken.yml", 2, "there is no rule to test in "),
+        ("some", 1, "unknown field 'sc-statsu'"),
+        ("some/good.yml", 0, ""),
+    ] {
+        let ran = run(&["rules", "test", &at(path), "-r", &at("c.pcap")]);
+        assert_eq!(ran.status, status, "{path}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{path}: {}", ran.err);
+    }
+}
+
+#[test]
+fn rules_that_are_not_there_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("c.pcap");
+    fs::write(&capture, capture_of_errors(0..400)).unwrap();
+    let capture = capture.to_str().unwrap();
+    let spike = "http-error-spike-internal opened".to_owned();
+    let ran = run(&["-r", capture, "-o", "json", "--rules", "/nonexistent.yml"]);
+    assert_eq!(ran.status, 1, "{}", ran.err);
+    assert!(
+        ran.err.contains("rules from /nonexistent.yml"),
+        "{}",
+        ran.err
+    );
+    assert!(alerts(&ran.out).contains(&spike));
+    for option in ["--disable-rule", "--rule"] {
+        let ran = run(&[
+            "-r",
+            capture,
+            "-o",
+            "json",
+            option,
+            "http-error-spike-internl",
+        ]);
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        let said = "rule 'http-error-spike-internl': no rule that is loaded has this id; did you \
+                    mean 'http-error-spike-internal'?";
+        assert!(ran.err.contains(said), "{}", ran.err);
+        let ran = run(&[
+            "-r",
+            capture,
+            "-o",
+            "json",
+            option,
+            "http-error-spike-internal",
+        ]);
+        assert!(!ran.err.contains("has this id"), "{}", ran.err);
+    }
+}

@@ -31,7 +31,7 @@ use crate::event::HttpEvent;
 
 use self::subject::Subject;
 pub use self::subject::window_text;
-pub use reload::Reloaded;
+pub use reload::{Prepared, Reloaded};
 pub use state::Restored;
 
 /// Keys that are looked at for being over with each event that matches, and with each tick.

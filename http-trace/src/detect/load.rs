@@ -21,6 +21,13 @@ pub struct Unreadable {
     why: io::Error,
 }
 
+impl Unreadable {
+    /// Which one.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// Reads a rule file, or every `.yml` and `.yaml` in a folder and those in it, in the order of
 /// their names.
 ///
@@ -38,6 +45,10 @@ pub fn read(path: &Path) -> (Vec<Source>, Vec<Unreadable>) {
 
 fn file(path: &Path, found: &mut (Vec<Source>, Vec<Unreadable>)) {
     let text = fs::metadata(path).and_then(|about| {
+        // Who opens a pipe waits for somebody to write into it.
+        if !about.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
         if about.len() > MOST_BYTES {
             return Err(io::Error::other("it is larger than 4 MiB"));
         }

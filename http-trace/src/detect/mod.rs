@@ -64,4 +64,4 @@ pub mod window;
 #[cfg(test)]
 mod tests;
 
-pub use detector::{DetectStats, Detected, Detector, Reloaded, Restored, Settings};
+pub use detector::{DetectStats, Detected, Detector, Prepared, Reloaded, Restored, Settings};

@@ -51,7 +51,7 @@ fn cannot_start(why: &str) -> Ended {
 
 async fn trace(config: &Config, stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let mut engine = match super::open(config, WhenFull::Drop, &own) {
+    let mut engine = match super::open(config, stop, WhenFull::Drop, &own) {
         Ok(engine) => engine,
         Err(ended) => return ended,
     };
@@ -128,7 +128,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     add_losses(&mut probe, &mut engine);
     let lines = probe_lines(&probe, config.verbose > 0);
     drop(probe);
-    finish(config, engine, lines, false)
+    finish(config, stop, engine, lines, false)
 }
 
 /// Takes what is in the ring; when that was all, time goes on to when it was looked at.

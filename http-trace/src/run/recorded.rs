@@ -25,7 +25,7 @@ const NOW_NS: u64 = 60_000_000_000;
 /// Reads `paths` one after the other, or standard input when there are none or for `-`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let engine = match super::open(config, WhenFull::Wait, &own) {
+    let engine = match super::open(config, stop, WhenFull::Wait, &own) {
         Ok(engine) => engine,
         Err(ended) => return ended,
     };
@@ -49,7 +49,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     };
     let told = lock(&told);
     let failed = told.bad > 0 || ended == Err(Left::Failed);
-    finish(config, engine, vec![told.line()], failed)
+    finish(config, stop, engine, vec![told.line()], failed)
 }
 
 fn lock(told: &Mutex<Read>) -> MutexGuard<'_, Read> {

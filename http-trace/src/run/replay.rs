@@ -41,7 +41,7 @@ struct Told {
 /// Reads captures until their end, until enough is written, or until `stop`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let engine = match super::open(config, WhenFull::Wait, &own) {
+    let engine = match super::open(config, stop, WhenFull::Wait, &own) {
         Ok(engine) => engine,
         Err(ended) => return ended,
     };
@@ -69,7 +69,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let Some(engine) = engine else {
         return Ended::Lossy;
     };
-    finish(config, engine, replay_lines(&told), told.problems > 0)
+    finish(config, stop, engine, replay_lines(&told), told.problems > 0)
 }
 
 fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Told {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::super::rule::RuleSet;
-use super::{Core, Detected, Detector, Key, Subject, suspect};
+use super::{Core, Detected, Detector, Key, Settings, Subject, suspect};
 
 /// What became of rules that were read again; rules are those that raise alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,19 +20,30 @@ pub struct Reloaded {
     pub ended: usize,
 }
 
+/// Rules made ready to be set to work. To make many ready takes seconds, so it is done on another
+/// thread than that of the events.
+#[derive(Debug)]
+pub struct Prepared(Core);
+
+impl Prepared {
+    /// Makes rules ready for a detector that has these settings.
+    pub fn new(rules: RuleSet, settings: Settings) -> Self {
+        Prepared(Core::new(rules, settings))
+    }
+}
+
 impl Detector {
     /// Sets other rules to work. What a correlation has counted goes on if its fingerprint is the
     /// same; open alerts of those that are gone or changed end.
-    pub fn reload(&mut self, rules: RuleSet, out: &mut dyn FnMut(Detected)) -> Reloaded {
+    pub fn reload(&mut self, rules: Prepared, out: &mut dyn FnMut(Detected)) -> Reloaded {
         let now_ns = self.clock.now_ns();
         self.core.end_what_is_over(now_ns, out);
-        self.core.reload(rules, now_ns, out)
+        self.core.reload(rules.0, now_ns, out)
     }
 }
 
 impl Core {
-    fn reload(&mut self, set: RuleSet, now_ns: u64, out: &mut dyn FnMut(Detected)) -> Reloaded {
-        let mut new = Core::new(set, self.settings);
+    fn reload(&mut self, mut new: Core, now_ns: u64, out: &mut dyn FnMut(Detected)) -> Reloaded {
         let mut of_new: HashMap<u64, u16> = new
             .fingerprints
             .iter()
@@ -119,7 +130,6 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Settings;
     use super::*;
     use crate::detect::alert::{Alert, State};
     use crate::detect::parse::{self, Source};
@@ -169,7 +179,8 @@ correlation:
 
     fn reload(detector: &mut Detector, texts: &[String]) -> (Reloaded, Vec<(String, State)>) {
         let mut alerts = Vec::new();
-        let reloaded = detector.reload(set(texts), &mut |detected| {
+        let prepared = Prepared::new(set(texts), Settings::default());
+        let reloaded = detector.reload(prepared, &mut |detected| {
             if let Detected::Alert(alert) = detected {
                 alerts.push((alert.rule.id.to_string(), alert.state));
             }
@@ -253,7 +264,8 @@ correlation:
         let mut detector = Detector::new(parsed(), Settings::default());
         run(&mut detector, events(404, 349, 0));
         let before = detector.stats();
-        let reloaded = detector.reload(parsed(), &mut |_| panic!("nothing to say"));
+        let prepared = Prepared::new(parsed(), Settings::default());
+        let reloaded = detector.reload(prepared, &mut |_| panic!("nothing to say"));
         assert_eq!(reloaded.kept, reloaded.rules);
         assert_eq!((reloaded.gone, reloaded.ended), (0, 0));
         assert_eq!(detector.stats(), before);

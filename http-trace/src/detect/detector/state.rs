@@ -230,6 +230,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Prepared;
     use proptest::prelude::*;
 
     use super::super::super::alert::State;
@@ -389,7 +390,8 @@ mod tests {
             assert!(!detector.save_some(&mut saving));
         }
         let spared = |id: &str| id == "http-path-scan";
-        detector.reload(parse(&builtin::sources(), &spared).rules, &mut |_| {});
+        let rules = parse(&builtin::sources(), &spared).rules;
+        detector.reload(Prepared::new(rules, Settings::default()), &mut |_| {});
         while !detector.save_some(&mut saving) {}
         let bytes = saving.into_file(usize::MAX).0.to_vec();
         let mut after = Detector::new(

@@ -1,0 +1,324 @@
+//! The rules of a run: loaded at the start, and again when that is asked for, by a thread of its own,
+//! so that neither a slow disk nor many rules hold up the events. What loaded before stays at work
+//! where a file is broken now. Decides nothing about what rules mean.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::{Ended, Stop, say};
+use crate::config::Config;
+use crate::detect::diagnose::{Diagnostic, Fault};
+use crate::detect::parse::{self, Parsed, Source};
+use crate::detect::rule::{Origin, RuleSet};
+use crate::detect::{Prepared, Reloaded, builtin, load};
+use crate::engine::{self, Engine};
+use crate::summary::counted;
+
+/// How far an id may be from one that there is to be taken for it.
+const NEAR: usize = 5;
+
+/// What a run knows of its rules.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Whether a thread reads them; looked at with every record.
+    reading: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Known,
+    /// Whether some could not be read at the start.
+    faulty: bool,
+    thread: Option<JoinHandle<(Prepared, Loaded)>>,
+    /// Whether it was asked for since the thread began.
+    asked: bool,
+}
+
+/// Rule files as they were when their rules loaded, by their path.
+type Known = BTreeMap<PathBuf, File>;
+
+#[derive(Clone, Debug)]
+struct File {
+    text: String,
+    /// Ids of the rules that loaded.
+    ids: Vec<Arc<str>>,
+    /// Faults that kept others from it.
+    errors: usize,
+}
+
+/// What came of reading.
+#[derive(Debug, Default)]
+struct Loaded {
+    known: Known,
+    /// What is to be said.
+    said: Vec<String>,
+    /// Files and folders that cannot be read.
+    unreadable: usize,
+    /// Faults that keep rules from being loaded.
+    errors: usize,
+}
+
+impl Rules {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether something of the rules could not be read at the start, or not loaded although it is what
+/// the run is about.
+pub fn was_faulty(stop: &Stop) -> bool {
+    stop.rules.lock().faulty
+}
+
+/// The rules that a run begins with. What is wrong with files is said; the good rules of them load.
+///
+/// # Errors
+/// When the run is to try rules and there is none.
+pub fn begin(config: &Config, stop: &Stop) -> Result<RuleSet, Ended> {
+    let (rules, loaded) = load(config, &Known::new());
+    loaded.said.iter().for_each(|line| say(line));
+    if config.detect.on_trial && !rules.correlations.iter().any(|c| c.alerts) {
+        let of: Vec<String> = config.detect.rules.iter().map(shown).collect();
+        say(&format!("there is no rule to test in {}", of.join(", ")));
+        return Err(Ended::CannotStart);
+    }
+    let mut state = stop.rules.lock();
+    state.known = loaded.known;
+    state.faulty = loaded.unreadable > 0 || config.detect.on_trial && loaded.errors > 0;
+    Ok(rules)
+}
+
+fn shown(path: &PathBuf) -> String {
+    path.display().to_string()
+}
+
+/// Reads the rules again if that was asked for, without waiting for it, and sets to work what was
+/// read.
+pub fn work(config: &Config, engine: &mut Engine, stop: &Stop) {
+    let asked = stop.wants_reload();
+    if !asked && !stop.rules.reading.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut state = stop.rules.lock();
+    state.asked |= asked;
+    if let Some(thread) = state.thread.take_if(|thread| thread.is_finished()) {
+        match thread.join() {
+            Ok((prepared, loaded)) => {
+                loaded.said.iter().for_each(|line| say(line));
+                state.known = loaded.known;
+                let reloaded = engine.reload(prepared);
+                if !config.quiet {
+                    say(&told(reloaded));
+                }
+            }
+            Err(_) => say("the rules stay as they are: reading them again failed"),
+        }
+    }
+    // What was asked for while they were being read may be about what had been read by then.
+    if state.thread.is_none() && std::mem::take(&mut state.asked) {
+        let (config, known) = (config.clone(), state.known.clone());
+        let read = move || {
+            let (rules, loaded) = load(&config, &known);
+            (Prepared::new(rules, engine::detection(&config)), loaded)
+        };
+        match std::thread::Builder::new().name("rules".into()).spawn(read) {
+            Ok(thread) => state.thread = Some(thread),
+            Err(error) => say(&format!(
+                "the rules stay as they are: no thread to read them: {error}"
+            )),
+        }
+    }
+    let reading = state.thread.is_some();
+    stop.rules.reading.store(reading, Ordering::Relaxed);
+}
+
+fn told(reloaded: Reloaded) -> String {
+    let mut line = format!(
+        "rules read again: {} at work, {} of them as before, {} anew, {} gone or changed",
+        reloaded.rules,
+        reloaded.kept,
+        reloaded.rules - reloaded.kept,
+        reloaded.gone,
+    );
+    if reloaded.ended > 0 {
+        line.push_str(&format!(
+            " ({} ended)",
+            counted(reloaded.ended as u64, "alert")
+        ));
+    }
+    line
+}
+
+/// Reads files and what is in them. A file that was `known` and cannot be read now, or has faults
+/// that it did not have, is taken as it was.
+fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
+    let mut loaded = Loaded::default();
+    let mut files = Vec::new();
+    for path in &config.detect.rules {
+        let (read, unreadable) = load::read(path);
+        files.extend(read);
+        for error in unreadable {
+            loaded.unreadable += 1;
+            let before: Vec<Source> = known
+                .iter()
+                .filter(|(path, _)| path.starts_with(error.path()))
+                .map(|(path, file)| source(path, file))
+                .collect();
+            loaded.said.push(match before.is_empty() {
+                true => error.to_string(),
+                false => format!("{error}; the rules last loaded from it stay at work"),
+            });
+            files.extend(before);
+        }
+    }
+    let (mut parsed, mut unknown) = parse(config, &files);
+    let found = parsed.diagnostics.clone();
+    let mut stay = Vec::new();
+    loop {
+        let before = stay.len();
+        for file in &mut files {
+            if let Origin::File(path) = &file.origin
+                && let Some(last) = known.get(path)
+                && last.text != file.text
+                && is_worse(last, &file.origin, &parsed)
+            {
+                stay.push(shown(path));
+                file.text.clone_from(&last.text);
+            }
+        }
+        if stay.len() == before {
+            break;
+        }
+        (parsed, unknown) = parse(config, &files);
+    }
+    let new = parsed.diagnostics.iter().filter(|d| !found.contains(d));
+    for diagnostic in found.iter().chain(new) {
+        let is_error = diagnostic.fault == Fault::Error;
+        loaded.errors += usize::from(is_error);
+        if is_error || !config.quiet {
+            loaded.said.push(diagnostic.to_string());
+        }
+    }
+    loaded.said.extend(
+        stay.iter()
+            .map(|path| format!("{path}: the rules last loaded from it stay at work")),
+    );
+    loaded.said.extend(unknown);
+    loaded.known = known_now(files, &parsed);
+    (parsed.rules, loaded)
+}
+
+fn source(path: &Path, file: &File) -> Source {
+    Source {
+        origin: Origin::File(path.to_owned()),
+        text: file.text.clone(),
+    }
+}
+
+fn is_error_of(diagnostic: &Diagnostic, origin: &Origin) -> bool {
+    diagnostic.fault == Fault::Error && diagnostic.origin == *origin
+}
+
+/// Whether a file has more faults than it had, or any and lacks a rule that it had.
+fn is_worse(last: &File, origin: &Origin, parsed: &Parsed) -> bool {
+    let errors = parsed.diagnostics.iter();
+    let errors = errors.filter(|d| is_error_of(d, origin)).count();
+    let has = |id: &Arc<str>| {
+        let mut rules = parsed.rules.rules.iter();
+        rules.any(|rule| rule.id == *id && rule.origin == *origin)
+    };
+    errors > last.errors || errors > 0 && !last.ids.iter().all(has)
+}
+
+fn known_now(files: Vec<Source>, parsed: &Parsed) -> Known {
+    let mut known = Known::new();
+    for file in files {
+        if let Origin::File(path) = file.origin {
+            let (text, ids) = (file.text, Vec::new());
+            known.insert(
+                path,
+                File {
+                    text,
+                    ids,
+                    errors: 0,
+                },
+            );
+        }
+    }
+    for rule in &parsed.rules.rules {
+        if let Origin::File(path) = &rule.origin
+            && let Some(file) = known.get_mut(path)
+        {
+            file.ids.push(Arc::clone(&rule.id));
+        }
+    }
+    for diagnostic in &parsed.diagnostics {
+        if let Origin::File(path) = &diagnostic.origin
+            && diagnostic.fault == Fault::Error
+            && let Some(file) = known.get_mut(path)
+        {
+            file.errors += 1;
+        }
+    }
+    known
+}
+
+/// The rules of files with those that are built in, as the configuration changes them; and what the
+/// configuration says of rules that are not there.
+fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
+    let detect = &config.detect;
+    let mut sources = match detect.built_in {
+        true => builtin::sources(),
+        false => Vec::new(),
+    };
+    sources.extend_from_slice(files);
+    detect.tuning.extend(&mut sources);
+    let left_out = RefCell::new(BTreeSet::new());
+    let disabled = |id: &str| {
+        let is = detect.disabled.iter().any(|d| d == id);
+        if is {
+            left_out.borrow_mut().insert(id.to_owned());
+        }
+        is
+    };
+    let mut parsed = parse::parse(&sources, &disabled);
+    let mut unknown: Vec<String> = detect
+        .tuning
+        .apply(&mut parsed.rules)
+        .into_iter()
+        .map(|id| {
+            format!(
+                "the configuration changes the rule '{id}', which is not loaded: 'http-trace rules \
+                 list' tells the ids"
+            )
+        })
+        .collect();
+    let left_out = left_out.into_inner();
+    let rules = &parsed.rules;
+    let disabled = detect.disabled.iter();
+    let disabled = disabled.filter(|id| !left_out.contains(*id));
+    unknown.extend(disabled.map(|id| no_such("disable-rule", id, rules)));
+    let selected = config.selection.rule.named();
+    let selected = selected.filter(|id| rules.find(id).is_none());
+    unknown.extend(selected.map(|id| no_such("rule", id, rules)));
+    (parsed, unknown)
+}
+
+fn no_such(option: &str, id: &str, rules: &RuleSet) -> String {
+    let near = rules
+        .rules
+        .iter()
+        .map(|rule| (strsim::damerau_levenshtein(id, &rule.id), &rule.id))
+        .min()
+        .filter(|(distance, _)| *distance <= NEAR);
+    let hint = match near {
+        Some((_, near)) => format!("did you mean '{near}'?"),
+        None => "'http-trace rules list' tells the ids".to_owned(),
+    };
+    format!("{option} '{id}': no rule that is loaded has this id; {hint}")
+}
