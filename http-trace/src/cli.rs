@@ -2,7 +2,7 @@
 //! the command line, the environment and the file are judged by the same code.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
@@ -355,6 +355,24 @@ impl Options {
         ];
         all.retain(|(_, values)| !values.is_empty());
         all
+    }
+}
+
+impl Options {
+    /// A file among the values of an option that takes all words up to the next option: it was meant
+    /// to stand for itself.
+    pub fn file_among_values(&self) -> Option<(&'static str, &str)> {
+        let greedy = [
+            ("interface", &self.interface),
+            ("exclude-interface", &self.exclude_interface),
+            ("port", &self.port),
+            ("trusted-proxies", &self.trusted_proxies),
+        ];
+        greedy.into_iter().find_map(|(option, values)| {
+            let later = values.iter().skip(1);
+            let file = later.map(String::as_str).find(|v| Path::new(v).is_file())?;
+            Some((option, file))
+        })
     }
 }
 

@@ -258,6 +258,8 @@ pub struct Config {
     pub own_endpoints: Vec<SocketAddr>,
     /// Options that were given and have no effect in this run, for the start line.
     pub without_effect: Vec<String>,
+    /// What is odd about how it was given, and no error.
+    pub warnings: Vec<String>,
 }
 
 impl TryFrom<Cli> for Config {
@@ -265,10 +267,12 @@ impl TryFrom<Cli> for Config {
 
     /// Reads the environment and the file too.
     fn try_from(cli: Cli) -> Result<Self, Error> {
-        let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let (variables, warnings) = source::environment(std::env::vars_os());
+        let environment = |name: &str| variables.get(name).cloned();
         let file = cli.options.config.as_deref();
         let sources = Sources::gather(cli.options.typed(), &environment, file)?;
         let mut config = Config::from_sources(&sources)?;
+        config.warnings = warnings;
         config.selection.alerts_only = cli.alerts_only;
         config.detect.on_trial = cli.tries_rules;
         if let (Source::Captures(paths), false) = (&mut config.source, cli.options.read.is_empty())
@@ -428,6 +432,7 @@ impl Config {
                 ring: s.one("ring-size", value::bytes)?,
             },
             without_effect,
+            warnings: Vec::new(),
         })
     }
 }

@@ -352,7 +352,7 @@ impl Finished {
             (stats.holes, "gap"),
             (stats.hole_bytes, "byte in gaps"),
             (stats.unframed_bytes, "byte of no message"),
-            (stats.without_request, "response without its request"),
+            (stats.without_request, "response without a request"),
             (stats.requests_unmatched, "request without a known answer"),
             (stats.ignored_segments, "segment not believed"),
             (

@@ -29,6 +29,15 @@ fn main() -> ExitCode {
                 );
                 return ExitCode::from(Ended::CannotStart.status());
             }
+            if let (Some((option, word)), true) =
+                (detect.options.file_among_values(), detect.files.is_empty())
+            {
+                run::say(&format!(
+                    "--{option} takes all the words that follow it, '{word}' too, which is a file: \
+                     name files before options"
+                ));
+                return ExitCode::from(Ended::CannotStart.status());
+            }
             cli.options = detect.options;
             cli.alerts_only = !detect.events;
             cli.recorded = Some(detect.files);

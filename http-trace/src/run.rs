@@ -115,6 +115,7 @@ pub fn say(line: &str) {
 
 /// Runs until the source ends, the outputs have enough, or `stop` is requested.
 pub fn run(config: &Config, stop: &Stop) -> Ended {
+    config.warnings.iter().for_each(|line| say(line));
     match &config.source {
         Source::Captures(paths) => replay::run(config, paths, stop),
         Source::Recorded(paths) => recorded::run(config, paths, stop),

@@ -193,6 +193,13 @@ fn what_cannot_be_read_is_named_and_the_rest_counts() {
     let ran = run(&["detect", "-r", file.to_str().unwrap()]);
     assert_eq!(ran.status, 2);
     assert!(ran.err.contains("without -r"), "{}", ran.err);
+    let ran = run(&["detect", folder.path().to_str().unwrap()]);
+    assert_eq!(ran.status, 1);
+    let said = format!("{}: it is a folder", folder.path().display());
+    assert!(ran.err.contains(&said), "{}", ran.err);
+    let ran = run(&["detect", "--interface", "lo", file.to_str().unwrap()]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.err.contains("name files before options"), "{}", ran.err);
     let ran = run(&["detect", file.to_str().unwrap(), "--interface", "lo"]);
     assert!(
         ran.err.contains("without effect here: --interface"),

@@ -278,3 +278,25 @@ http-error-spike-internal    350     90      ·      7  447       1  2026-11-23 
         (0, None)
     );
 }
+
+/// A link to where the file is to be was taken for another run's.
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_yet_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("c.pcap");
+    fs::write(&capture, capture_of_errors(0..3)).unwrap();
+    let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+    std::os::unix::fs::symlink("target", &link).unwrap();
+    for _ in 0..2 {
+        let ran = run(&[
+            "-r",
+            capture.to_str().unwrap(),
+            "--state",
+            link.to_str().unwrap(),
+        ]);
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        assert!(!ran.err.contains("another http-trace"), "{}", ran.err);
+        assert!(target.is_file() && fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+}

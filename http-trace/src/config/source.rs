@@ -2,6 +2,7 @@
 //! precedence. Knows the keys, not what their values mean.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -274,6 +275,45 @@ fn shape(name: &str) -> Shape {
         .map_or(Shape::One, |k| k.shape)
 }
 
+/// Variables that are not read here and are no mistake: what a program for alerts is told, which may
+/// run this command in its turn.
+const OTHERS: &[&str] = &["HTTP_TRACE_SEVERITY", "HTTP_TRACE_MESSAGE"];
+
+/// The variables that are settings, those that are empty left out; and what is to be said of others
+/// that look as if they were meant to be.
+pub fn environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> (BTreeMap<String, String>, Vec<String>) {
+    let (mut settings, mut said) = (BTreeMap::new(), Vec::new());
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|n| n.starts_with("HTTP_TRACE_")) else {
+            continue;
+        };
+        let key = name["HTTP_TRACE_".len()..].to_ascii_lowercase();
+        let key = key.replace('_', "-");
+        let known = KEYS.iter().any(|k| variable(k.name) == name);
+        if !known && name != "HTTP_TRACE_CONFIG" {
+            if !OTHERS.contains(&name) {
+                let near = nearest(&key).map_or_else(String::new, |near| {
+                    format!("; did you mean {}?", variable(near))
+                });
+                said.push(format!("{name} is no setting and is ignored{near}"));
+            }
+            continue;
+        }
+        match value.into_string() {
+            Ok(value) if value.is_empty() => {}
+            Ok(value) => {
+                settings.insert(name.to_owned(), value);
+            }
+            Err(_) => said.push(format!(
+                "{name} is ignored: its value is not UTF-8; type it as --{key}"
+            )),
+        }
+    }
+    (settings, said)
+}
+
 /// Name of the variable in the environment.
 pub fn variable(key: &str) -> String {
     format!("HTTP_TRACE_{}", key.to_ascii_uppercase().replace('-', "_"))
@@ -343,6 +383,38 @@ mod tests {
         assert_eq!(values("port").as_deref(), Some("80|443-445"));
         assert_eq!(values("quiet").as_deref(), Some("true"));
         assert_eq!(values("host"), None);
+    }
+
+    #[test]
+    fn variables_that_are_no_settings_are_named() {
+        let given = [
+            ("HTTP_TRACE_STATUS", "404"),
+            ("HTTP_TRACE_CONFIG", "x"),
+            ("HTTP_TRACE_PORT", ""),
+            ("HTTP_TRACE_MESSAGE", "x"),
+            ("HTTP_TRACE_STAUTS", "500"),
+            ("HTTP_TRACE_SOMETHING_ELSE", "500"),
+            ("PATH", "x"),
+        ];
+        let given = given.map(|(name, value)| (name.into(), value.into()));
+        let (settings, said) = environment(given.into_iter());
+        let names: Vec<&String> = settings.keys().collect();
+        assert_eq!(names, ["HTTP_TRACE_CONFIG", "HTTP_TRACE_STATUS"]);
+        assert_eq!(
+            said,
+            [
+                "HTTP_TRACE_STAUTS is no setting and is ignored; did you mean HTTP_TRACE_STATUS?",
+                "HTTP_TRACE_SOMETHING_ELSE is no setting and is ignored",
+            ]
+        );
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStringExt as _;
+            let odd = OsString::from_vec(b"caf\xe9".to_vec());
+            let (settings, said) = environment([("HTTP_TRACE_HOST".into(), odd)].into_iter());
+            assert!(settings.is_empty());
+            assert!(said[0].starts_with("HTTP_TRACE_HOST is ignored: its value is not UTF-8"));
+        }
     }
 
     #[test]

@@ -214,13 +214,18 @@ fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
 }
 
 fn no_interface(config: &Config) -> String {
-    if config.interfaces.is_empty() {
-        return "no interface is up: `ip link` lists them".to_owned();
-    }
-    format!(
-        "no interface that is up matches {}: `ip link` lists them",
-        config.interfaces.join(", ")
-    )
+    let what = match config.interfaces.as_slice() {
+        [] => "no interface is up".to_owned(),
+        globs => format!("no interface that is up matches {}", globs.join(", ")),
+    };
+    let but = match config.exclude_interfaces.as_slice() {
+        [] => String::new(),
+        globs => format!(
+            ", but for those that --exclude-interface {} leaves out",
+            globs.join(",")
+        ),
+    };
+    format!("{what}{but}: `ip link` lists them")
 }
 
 /// `tracing at tc on lo, eth0`
@@ -237,11 +242,11 @@ fn start_line(hooks: &[Hook], interfaces: &[std::sync::Arc<str>]) -> String {
     } else {
         String::new()
     };
-    format!(
-        "tracing at {} on {}{more}",
-        hooks.join(", "),
-        named.join(", ")
-    )
+    let on = match named.as_slice() {
+        [] => "no interface yet".to_owned(),
+        some => some.join(", "),
+    };
+    format!("tracing at {} on {on}{more}", hooks.join(", "))
 }
 
 fn tell(config: &Config, notices: &[Notice], later: bool) {
@@ -297,4 +302,38 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
         lines.push(format!("counted: {}", named.join(", ")));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source::Sources;
+
+    #[test]
+    fn where_nothing_is_traced_that_is_said_in_words() {
+        assert_eq!(
+            start_line(&[Hook::Tc], &[]),
+            "tracing at tc on no interface yet"
+        );
+        let lo = ["lo".into()];
+        assert_eq!(start_line(&[Hook::Tc], &lo), "tracing at tc on lo");
+        for (typed, expected) in [
+            (vec![], "no interface is up: "),
+            (
+                vec![("exclude-interface", "*")],
+                "no interface is up, but for those that --exclude-interface * leaves out: ",
+            ),
+            (
+                vec![("interface", "lo"), ("exclude-interface", "l*")],
+                "no interface that is up matches lo, but for those that --exclude-interface l* \
+                 leaves out: ",
+            ),
+        ] {
+            let typed = typed.into_iter().map(|(k, v)| (k, vec![v.to_owned()]));
+            let sources = Sources::gather(typed.collect(), &|_| None, None).expect("good");
+            let config = Config::from_sources(&sources).expect("good");
+            let said = no_interface(&config);
+            assert!(said.starts_with(expected), "{said}");
+        }
+    }
 }

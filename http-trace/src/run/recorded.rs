@@ -68,7 +68,11 @@ fn read(
         let input: Box<dyn BufRead> = if path.as_os_str() == "-" {
             Box::new(io::stdin().lock())
         } else {
-            match File::open(path) {
+            let opened = match path.is_dir() {
+                true => Err(io::Error::other("it is a folder: name the files in it")),
+                false => File::open(path),
+            };
+            match opened {
                 Ok(file) => Box::new(BufReader::with_capacity(1 << 16, file)),
                 Err(error) => {
                     say(&format!("{name}: {error}"));

@@ -253,7 +253,14 @@ fn replay_lines(told: &Told) -> Vec<String> {
         counted(counts.segments, "TCP segment")
     );
     for (reason, count) in counts.reasons() {
-        line.push_str(&format!(", {count} {}", reason.replace('_', " ")));
+        let reason = reason.replace('_', " ");
+        // Of the names, those that are of things that are counted.
+        line.push_str(
+            &match reason.ends_with("packet") || reason.ends_with("fragment") {
+                true => format!(", {}", counted(count, &reason)),
+                false => format!(", {count} {reason}"),
+            },
+        );
     }
     let mut lines = vec![line];
     if counts.bad_checksums() > 0 {
@@ -272,8 +279,13 @@ fn replay_lines(told: &Told) -> Vec<String> {
     }
     if told.skipped_files > 0 {
         lines.push(format!(
-            "{} in folders no capture",
-            counted(told.skipped_files as u64, "file")
+            "{} in folders passed over: no {}",
+            counted(told.skipped_files as u64, "file"),
+            if told.skipped_files == 1 {
+                "capture"
+            } else {
+                "captures"
+            },
         ));
     }
     lines

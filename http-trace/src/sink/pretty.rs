@@ -239,7 +239,9 @@ impl Pretty {
                 NoResponse::Refused => "refused",
             });
         }
-        if !event.complete {
+        if event.flags.contains(&"request_unfinished") {
+            remarks.push_str("  request unfinished");
+        } else if !event.complete && event.no_response.is_none() {
             remarks.push_str("  unfinished");
         }
         if let Some(encap) = event.tunnel() {

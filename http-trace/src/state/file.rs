@@ -58,6 +58,9 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
     }
 }
 
+/// The most links in a row that are followed, as in path_resolution(7).
+const LINKS: usize = 40;
+
 /// Opens a regular file.
 fn open(path: &Path) -> Result<Option<(File, Metadata)>, Unusable> {
     let is_file = |metadata: Metadata| match metadata.is_file() {
@@ -85,6 +88,18 @@ fn content(file: &mut File) -> Result<Vec<u8>, Unusable> {
     Ok(bytes)
 }
 
+/// Where a file will be that is not there: at the end of links that lead nowhere yet.
+fn to_be_made(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(target) = fs::read_link(&path) else {
+            break;
+        };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    path
+}
+
 /// A file that this run alone replaces.
 #[derive(Debug)]
 pub struct Taken {
@@ -101,7 +116,7 @@ impl Taken {
     /// What is of no use.
     pub fn take(path: &Path) -> (Option<Taken>, Result<Option<Vec<u8>>, Unusable>) {
         // What a link names is replaced, not the link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = fs::canonicalize(path).unwrap_or_else(|_| to_be_made(path));
         let mut taken = Taken { path, lock: None };
         let read = taken.lock_and_read();
         match read {
