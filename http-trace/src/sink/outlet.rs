@@ -57,6 +57,8 @@ struct One {
     writer: Option<Writer>,
     /// Events dropped since they were last told, and the earliest time of one of them.
     dropped: Option<(u64, u64)>,
+    /// All that were dropped.
+    lost: u64,
 }
 
 impl Outlet {
@@ -95,6 +97,7 @@ impl Outlet {
                 render,
                 writer: Some(writer),
                 dropped: None,
+                lost: 0,
             });
         }
         let deliver = |target: &Target| {
@@ -227,20 +230,13 @@ impl Outlet {
 
     /// Writes everything that waits and closes the outputs.
     pub fn close(mut self) -> Written {
+        let mut most_lost = 0;
         for one in &mut self.outputs {
-            one.tell_dropped(self.now_ns, &mut self.written);
-            let Some(writer) = one.writer.take() else {
-                continue;
-            };
-            let name = writer.name().to_owned();
-            match writer.close() {
-                Ok(0) => {}
-                Ok(events) => self
-                    .written
-                    .lost(&queue_loss(events, self.now_ns, self.now_ns)),
-                Err(broken) => self.written.broken(&name, broken),
-            }
+            one.close(self.now_ns, &mut self.written);
+            most_lost = one.lost.max(most_lost);
         }
+        // Written is what every output has.
+        self.written.events = self.written.events.saturating_sub(most_lost);
         for delivery in self.deliveries {
             let name = delivery.name().to_owned();
             self.written.delivered(&name, delivery.close());
@@ -275,6 +271,7 @@ impl One {
                 let (count, since_ns) = self.dropped.get_or_insert((0, first_ns));
                 *count += 1;
                 *since_ns = first_ns.min(*since_ns);
+                self.lost += 1;
             }
             Err(broken) => self.broke(broken, written),
         }
@@ -302,6 +299,24 @@ impl One {
             }
             Ok(false) => {}
             Err(broken) => self.broke(broken, written),
+        }
+    }
+
+    /// Writes what waits. What found no place in the stream, not even now, is counted all the same.
+    fn close(&mut self, now_ns: u64, written: &mut Written) {
+        self.tell_dropped(now_ns, written);
+        let Some(writer) = self.writer.take() else {
+            return;
+        };
+        let (untold, since_ns) = self.dropped.take().unwrap_or((0, now_ns));
+        let name = writer.name().to_owned();
+        let left = writer.close().unwrap_or_else(|broken| {
+            written.broken(&name, broken);
+            0
+        });
+        self.lost += left;
+        if untold + left > 0 {
+            written.lost(&queue_loss(untold + left, since_ns, now_ns));
         }
     }
 
@@ -419,6 +434,7 @@ mod tests {
             render: Box::new(Json::new(HeaderChoice::All, HeaderChoice::None, b"host")),
             writer: Some(writer.expect("a thread")),
             dropped: None,
+            lost: 0,
         };
         let mut written = Written::default();
         let event = testing::event();
@@ -457,5 +473,34 @@ mod tests {
         assert_eq!(lost.len(), 1);
         assert!(lost[0].contains(&expected), "{}", lost[0]);
         assert_eq!(text.lines().count() as u64, 200 - dropped + 2);
+    }
+    #[test]
+    fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
+        let (release, released) = mpsc::channel();
+        let slow = Slow {
+            released,
+            got: Arc::default(),
+        };
+        let limit = 64 << 10;
+        let writer = Writer::start(Box::new(slow), "stuck".into(), limit, WhenFull::Drop, false);
+        let mut one = One {
+            render: Box::new(Json::new(HeaderChoice::All, HeaderChoice::None, b"host")),
+            writer: Some(writer.expect("a thread")),
+            dropped: None,
+            lost: 0,
+        };
+        let mut written = Written::default();
+        let event = testing::event();
+        let entry = Entry {
+            event: &event,
+            user: None,
+        };
+        for _ in 1..=200 {
+            one.event(&entry, testing::TIME_NS, &mut written);
+        }
+        one.close(testing::TIME_NS, &mut written);
+        drop(release);
+        assert_eq!(one.lost, 200);
+        assert_eq!(written.lost.get(&("output_queue", "events")), Some(&200));
     }
 }
