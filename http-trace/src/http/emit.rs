@@ -80,7 +80,9 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     if complete {
         event.response_end_ns = Some(response.last_ns);
     }
-    event.body_bytes = (!response.head_cut).then_some(response.body_bytes);
+    // Before the first byte of a body nobody knows that there will be none.
+    let unknown = response.head_cut || how == How::Open && response.body_bytes == 0;
+    event.body_bytes = (!unknown).then_some(response.body_bytes);
     event.response_bytes = Some(head_len + response.framing_bytes + response.body_bytes);
     event.body_end = end;
     event.complete = complete;

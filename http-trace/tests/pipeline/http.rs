@@ -335,8 +335,8 @@ fn emission() {
         (
             Emit::Head,
             [
-                "GET /1 -> 200 OK 0 missing [End]",
-                "GET /2 -> 200 OK 0 missing [End]",
+                "GET /1 -> 200 OK missing [End]",
+                "GET /2 -> 200 OK missing [End]",
             ],
         ),
     ] {
