@@ -3,7 +3,8 @@
 
 mod texts;
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use aho_corasick::AhoCorasick;
@@ -52,26 +53,47 @@ impl Refused {
 /// # Errors
 /// Unknown fields, selections and modifiers that have no meaning here, values that do not fit.
 pub fn detections(detections: &Detections) -> Result<Expr, Refused> {
-    let mut named = Vec::new();
-    let mut names: Vec<&String> = detections.named.keys().collect();
-    names.sort();
-    for name in names {
-        // Each is compiled even if no condition names it, so that no fault stays hidden.
-        detection(&detections.named[name])?;
-        named.push(name.as_str());
-    }
+    let mut names: Vec<&str> = detections.named.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let selections = Selections {
+        detections: &detections.named,
+        names,
+        used: RefCell::default(),
+    };
     let alternatives = detections
         .conditions
         .iter()
-        .map(|expr| condition(expr, &detections.named, &named, DEEP))
+        .map(|expr| condition(expr, &selections, DEEP))
         .collect::<Result<Vec<_>, _>>()?;
+    // Those that no condition names too, so that no fault stays hidden; many texts take long, so
+    // none of the others a second time.
+    let used = selections.used.into_inner();
+    for name in selections.names.iter().filter(|name| !used.contains(*name)) {
+        detection(&detections.named[*name])?;
+    }
     Ok(any(alternatives))
+}
+
+/// The selections of a rule, by name.
+struct Selections<'a> {
+    detections: &'a HashMap<String, Detection>,
+    /// Sorted.
+    names: Vec<&'a str>,
+    /// Those that were compiled.
+    used: RefCell<HashSet<&'a str>>,
+}
+
+impl<'a> Selections<'a> {
+    fn compile(&self, name: &str) -> Option<Result<Expr, Refused>> {
+        let (name, found) = self.detections.get_key_value(name)?;
+        self.used.borrow_mut().insert(name);
+        Some(detection(found))
+    }
 }
 
 fn condition(
     expr: &ConditionExpr,
-    detections: &HashMap<String, Detection>,
-    names: &[&str],
+    selections: &Selections<'_>,
     deep: usize,
 ) -> Result<Expr, Refused> {
     let Some(deep) = deep.checked_sub(1) else {
@@ -81,22 +103,22 @@ fn condition(
     let many = |parts: &[ConditionExpr]| {
         parts
             .iter()
-            .map(|part| condition(part, detections, names, deep))
+            .map(|part| condition(part, selections, deep))
             .collect::<Result<Vec<_>, _>>()
     };
     match expr {
         ConditionExpr::And(parts) => Ok(all(many(parts)?)),
         ConditionExpr::Or(parts) => Ok(any(many(parts)?)),
         ConditionExpr::Not(part) => {
-            condition(part, detections, names, deep).map(|part| Expr::Not(Box::new(part)))
+            condition(part, selections, deep).map(|part| Expr::Not(Box::new(part)))
         }
-        ConditionExpr::Identifier(name) => match detections.get(name) {
-            Some(found) => detection(found),
+        ConditionExpr::Identifier(name) => match selections.compile(name) {
+            Some(compiled) => compiled,
             None => Err(Refused::new(
                 "condition",
                 format!(
                     "the condition names '{name}', which is not defined; there are {}",
-                    names.join(", ")
+                    selections.names.join(", ")
                 ),
             )),
         },
@@ -104,7 +126,8 @@ fn condition(
             quantifier,
             pattern,
         } => {
-            let selected: Vec<&&str> = names
+            let selected: Vec<&&str> = selections
+                .names
                 .iter()
                 .filter(|name| match pattern {
                     // Names with an underscore are left out of "them" (Sigma 2.0 appendix).
@@ -117,13 +140,13 @@ fn condition(
                     "condition",
                     format!(
                         "'{pattern}' selects nothing; there are {}",
-                        names.join(", ")
+                        selections.names.join(", ")
                     ),
                 ));
             }
             let parts = selected
                 .into_iter()
-                .map(|name| detection(&detections[*name]))
+                .filter_map(|name| selections.compile(name))
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(match quantifier {
                 Quantifier::Any => any(parts),

@@ -116,6 +116,10 @@ impl Hits {
             of.hand = 0;
         }
         self.places.clear();
+        let mut known: HashMap<String, usize> = HashMap::new();
+        for (at, of) in self.rules.iter().enumerate() {
+            known.entry(of.id.clone()).or_insert(at);
+        }
         for correlation in correlations {
             let id = rule(correlation.rule).filter(|_| correlation.alerts);
             self.places.push(id.and_then(|id| {
@@ -124,9 +128,10 @@ impl Hits {
                     .iter()
                     .filter_map(|group| group.of.first().cloned())
                     .collect();
-                let at = match self.rules.iter().position(|of| of.id == id) {
-                    Some(at) => at,
+                let at = match known.get(&id) {
+                    Some(at) => *at,
                     None if self.rules.len() < RULES => {
+                        known.insert(id.clone(), self.rules.len());
                         self.rules.push(OfRule {
                             id,
                             ..OfRule::default()

@@ -1,7 +1,7 @@
 //! From the text of Sigma files to a [`RuleSet`]: reads, resolves references between rules, applies
 //! filters, and says what is wrong where. A faulty rule is left out, the others load. No I/O.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rsigma_parser::{
@@ -169,13 +169,15 @@ impl<'a> Reader<'a> {
     }
 
     fn compile_detections(&mut self, rules: &mut RuleSet, disabled: &dyn Fn(&str) -> bool) {
+        // The first rule of each id and UUID.
+        let mut known: HashMap<String, usize> = HashMap::new();
         for (place, rule) in &self.detections {
             let (meta, mut faults) = meta::of_detection(place, rule);
             if meta.is_disabled(disabled) {
                 continue;
             }
-            if let Some(first) = rules.find(&meta.id) {
-                let why = there_already(&rules.rules[first]);
+            if let Some(first) = known.get(&*meta.id) {
+                let why = there_already(&rules.rules[*first]);
                 faults.push(place.diagnostic(Fault::Error, &meta.id, why));
             }
             if let Some(why) = wrong_source(&rule.logsource) {
@@ -188,6 +190,9 @@ impl<'a> Reader<'a> {
                         rule: rules.rules.len(),
                         expr,
                     });
+                    for id in [Some(meta.id.to_string()), meta.uuid.clone()] {
+                        id.map(|id| known.entry(id).or_insert(rules.rules.len()));
+                    }
                     rules.rules.push(Arc::new(meta));
                 }
                 Ok(_) => {}

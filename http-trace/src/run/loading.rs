@@ -83,7 +83,7 @@ pub fn begin(config: &Config, stop: &Stop) -> Result<RuleSet, Ended> {
     let (rules, loaded) = load(config, &Known::new());
     loaded.said.iter().for_each(|line| say(line));
     if config.detect.on_trial && !rules.correlations.iter().any(|c| c.alerts) {
-        let of: Vec<String> = config.detect.rules.iter().map(shown).collect();
+        let of: Vec<String> = config.detect.rules.iter().map(|path| shown(path)).collect();
         say(&format!("there is no rule to test in {}", of.join(", ")));
         return Err(Ended::CannotStart);
     }
@@ -93,7 +93,7 @@ pub fn begin(config: &Config, stop: &Stop) -> Result<RuleSet, Ended> {
     Ok(rules)
 }
 
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 

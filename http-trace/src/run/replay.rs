@@ -253,14 +253,8 @@ fn replay_lines(told: &Told) -> Vec<String> {
         counted(counts.segments, "TCP segment")
     );
     for (reason, count) in counts.reasons() {
-        let reason = reason.replace('_', " ");
-        // Of the names, those that are of things that are counted.
-        line.push_str(
-            &match reason.ends_with("packet") || reason.ends_with("fragment") {
-                true => format!(", {}", counted(count, &reason)),
-                false => format!(", {count} {reason}"),
-            },
-        );
+        line.push_str(", ");
+        line.push_str(&passed_over(reason, count));
     }
     let mut lines = vec![line];
     if counts.bad_checksums() > 0 {
@@ -289,4 +283,44 @@ fn replay_lines(told: &Told) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// `2 malformed packets`, `2 not tcp`: of the names of reasons some are of things that are counted.
+fn passed_over(reason: &str, count: u64) -> String {
+    let reason = reason.replace('_', " ");
+    match reason.ends_with("packet") || reason.ends_with("fragment") {
+        true => counted(count, &reason),
+        false => format!("{count} {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_counts_in_whole_words() {
+        for (reason, count, expected) in [
+            ("malformed_packet", 1, "1 malformed packet"),
+            ("malformed_packet", 50, "50 malformed packets"),
+            ("fragment", 2, "2 fragments"),
+            ("not_tcp", 2, "2 not tcp"),
+        ] {
+            assert_eq!(passed_over(reason, count), expected);
+        }
+        for (skipped_files, expected) in [
+            (1, "1 file in folders passed over: no capture"),
+            (3, "3 files in folders passed over: no captures"),
+        ] {
+            let told = Told {
+                counts: Some(ReplayCounts::default()),
+                skipped_files,
+                ..Told::default()
+            };
+            assert_eq!(
+                replay_lines(&told).last().map(String::as_str),
+                Some(expected)
+            );
+        }
+    }
 }

@@ -577,6 +577,22 @@ mod tests {
     }
 
     #[test]
+    fn an_unanswered_request_is_unfinished_when_it_was_not_sent_whole() {
+        let mut event = testing::event();
+        event.complete = false;
+        let cut = event.clone();
+        (event.response, event.no_response) = (None, Some(NoResponse::Timeout));
+        let whole = event.clone();
+        event.flags.push("request_unfinished");
+        for (event, expected) in [(cut, 1), (whole, 0), (event, 1)] {
+            let is_request = event.response.is_none() && expected > 0;
+            let text = pretty(0, false, &[event]);
+            assert_eq!(text.matches("unfinished").count(), expected, "{text}");
+            assert_eq!(text.contains("request unfinished"), is_request, "{text}");
+        }
+    }
+
+    #[test]
     fn nothing_from_the_network_drives_the_terminal() {
         let text = pretty(2, false, &some_events());
         let control = text.chars().find(|c| c.is_control() && *c != '\n');
