@@ -1,8 +1,7 @@
 //! Sigma correlations: from what the file says to what is counted. Resolves the rules they name,
 //! in an order in which none comes before what it takes in.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rsigma_parser::{
     ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType,
@@ -32,27 +31,85 @@ impl Pending<'_> {
     }
 }
 
+/// The order in which correlations are resolved: that of the files, but none before those that it
+/// names.
+struct Order {
+    /// Those that wait for no other.
+    ready: BTreeSet<usize>,
+    /// How many others each waits for, by name.
+    waits_for: Vec<usize>,
+    /// By name: how many that are not yet resolved have it, and who waits for it.
+    names: HashMap<String, (usize, Vec<usize>)>,
+    names_of: Vec<Vec<String>>,
+}
+
+impl Order {
+    fn new(pending: &[Pending<'_>]) -> Self {
+        let mut names: HashMap<String, (usize, Vec<usize>)> = HashMap::new();
+        let mut names_of = Vec::with_capacity(pending.len());
+        for one in pending {
+            let of: Vec<String> = one.names().map(str::to_owned).collect();
+            for name in &of {
+                names.entry(name.clone()).or_default().0 += 1;
+            }
+            names_of.push(of);
+        }
+        let mut waits_for = vec![0; pending.len()];
+        for (at, one) in pending.iter().enumerate() {
+            for name in &one.rule.rules {
+                if let Some((_, waiting)) = names.get_mut(name) {
+                    waiting.push(at);
+                    waits_for[at] += 1;
+                }
+            }
+        }
+        let ready = (0..pending.len()).filter(|at| waits_for[*at] == 0);
+        Order {
+            ready: ready.collect(),
+            waits_for,
+            names,
+            names_of,
+        }
+    }
+
+    /// The next one; what is left when there is none waits for itself.
+    fn next(&mut self) -> Option<usize> {
+        let at = self.ready.pop_first()?;
+        for name in std::mem::take(&mut self.names_of[at]) {
+            let Some((left, waiting)) = self.names.get_mut(&name) else {
+                continue;
+            };
+            *left -= 1;
+            if *left > 0 {
+                continue;
+            }
+            for other in std::mem::take(waiting) {
+                self.waits_for[other] -= 1;
+                if self.waits_for[other] == 0 {
+                    self.ready.insert(other);
+                }
+            }
+        }
+        Some(at)
+    }
+}
+
 /// Adds the correlations to `rules`; returns the detections that they take in and that raise no
 /// alerts of their own.
 pub(super) fn resolve(
-    mut pending: Vec<Pending<'_>>,
+    pending: Vec<Pending<'_>>,
     rules: &mut RuleSet,
     disabled: &dyn Fn(&str) -> bool,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> HashSet<usize> {
     let mut fed = HashSet::new();
     let mut silent = HashSet::new();
-    loop {
-        let waits = |one: &Pending<'_>, all: &[Pending<'_>]| {
-            one.rule
-                .rules
-                .iter()
-                .any(|name| all.iter().any(|other| other.names().any(|n| n == name)))
+    let mut order = Order::new(&pending);
+    let mut pending: Vec<Option<Pending<'_>>> = pending.into_iter().map(Some).collect();
+    while let Some(at) = order.next() {
+        let Some(one) = pending[at].take() else {
+            continue;
         };
-        let Some(at) = (0..pending.len()).find(|&at| !waits(&pending[at], &pending)) else {
-            break;
-        };
-        let one = pending.remove(at);
         let (meta, mut faults) = meta::of_correlation(&one.place, &one.rule);
         let generates = one.rule.generate;
         if let Some(first) = rules.find(&meta.id) {
@@ -78,10 +135,10 @@ pub(super) fn resolve(
         if let (Some(correlation), true) = (made, is_good && !meta.is_disabled(disabled)) {
             rules.correlations.push(correlation);
             rules.guards.push(None);
-            rules.rules.push(Arc::new(meta));
+            rules.add(meta);
         }
     }
-    for one in pending {
+    for one in pending.into_iter().flatten() {
         let why = "its rules take each other in, in a circle".to_owned();
         diagnostics.push(one.place.diagnostic(Fault::Error, "rules", why));
     }
@@ -254,11 +311,11 @@ fn find_input(rules: &RuleSet, name: &str) -> Option<Input> {
     let number = rules
         .find(name)
         .or_else(|| rules.rules.iter().position(|rule| rule.title == name))?;
-    let detection = rules.detections.iter().position(|d| d.rule == number);
-    let correlation = || rules.correlations.iter().position(|c| c.rule == number);
-    detection
-        .map(Input::Detection)
-        .or_else(|| correlation().map(Input::Correlation))
+    // Both are in the order of the rules as long as correlations are resolved.
+    let detection = rules.detections.binary_search_by_key(&number, |d| d.rule);
+    let correlation = || rules.correlations.binary_search_by_key(&number, |c| c.rule);
+    let detection = detection.ok().map(Input::Detection);
+    detection.or_else(|| correlation().ok().map(Input::Correlation))
 }
 
 fn nearest<'a>(rules: &'a RuleSet, name: &str) -> Option<&'a str> {

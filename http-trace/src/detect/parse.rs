@@ -1,7 +1,7 @@
 //! From the text of Sigma files to a [`RuleSet`]: reads, resolves references between rules, applies
 //! filters, and says what is wrong where. A faulty rule is left out, the others load. No I/O.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rsigma_parser::{
@@ -14,7 +14,9 @@ use super::diagnose::{Diagnostic, Document, Fault};
 use super::field::Field;
 use super::matcher::{Comparison, Expr};
 use super::meta;
-use super::rule::{Correlation, Detection, Group, Input, Kind, Origin, Rule, RuleSet};
+use super::rule::{
+    Correlation, Detection, Group, Input, Kind, MOST_CORRELATIONS, Origin, Rule, RuleSet,
+};
 
 /// Window of a rule that no correlation counts: how long its alert stays open after the last match.
 const ALONE_WINDOW_NS: u64 = 300_000_000_000;
@@ -161,6 +163,7 @@ impl<'a> Reader<'a> {
         let fed = correlation::resolve(pending, &mut rules, disabled, &mut self.diagnostics);
         self.apply_filters(&mut rules);
         self.rules_alone(&mut rules, of_detections, &fed);
+        self.leave_out_beyond(MOST_CORRELATIONS, &mut rules);
         self.diagnostics.sort_by_key(|d| d.fault != Fault::Error);
         Parsed {
             rules,
@@ -169,15 +172,13 @@ impl<'a> Reader<'a> {
     }
 
     fn compile_detections(&mut self, rules: &mut RuleSet, disabled: &dyn Fn(&str) -> bool) {
-        // The first rule of each id and UUID.
-        let mut known: HashMap<String, usize> = HashMap::new();
         for (place, rule) in &self.detections {
             let (meta, mut faults) = meta::of_detection(place, rule);
             if meta.is_disabled(disabled) {
                 continue;
             }
-            if let Some(first) = known.get(&*meta.id) {
-                let why = there_already(&rules.rules[*first]);
+            if let Some(first) = rules.find(&meta.id) {
+                let why = there_already(&rules.rules[first]);
                 faults.push(place.diagnostic(Fault::Error, &meta.id, why));
             }
             if let Some(why) = wrong_source(&rule.logsource) {
@@ -190,10 +191,7 @@ impl<'a> Reader<'a> {
                         rule: rules.rules.len(),
                         expr,
                     });
-                    for id in [Some(meta.id.to_string()), meta.uuid.clone()] {
-                        id.map(|id| known.entry(id).or_insert(rules.rules.len()));
-                    }
-                    rules.rules.push(Arc::new(meta));
+                    rules.add(meta);
                 }
                 Ok(_) => {}
                 Err(refused) => faults.push(place.refused(refused)),
@@ -259,6 +257,28 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+    }
+
+    /// There are numbers for so many correlations and no more.
+    fn leave_out_beyond(&mut self, most: usize, rules: &mut RuleSet) {
+        let more = rules.correlations.len().saturating_sub(most);
+        let Some(first) = rules.correlations.get(most) else {
+            return;
+        };
+        let first = &rules.rules[first.rule];
+        self.diagnostics.push(Diagnostic {
+            fault: Fault::Error,
+            origin: first.origin.clone(),
+            line: first.line,
+            column: 1,
+            message: format!(
+                "there are more than {most} rules: {more} of them, from '{}' on, are not at work",
+                first.id
+            ),
+        });
+        // None before them takes them in.
+        rules.correlations.truncate(most);
+        rules.guards.truncate(most);
     }
 
     /// Rules that no correlation takes in raise alerts themselves: one per client.
@@ -392,4 +412,67 @@ pub(super) fn slug(title: &str) -> Arc<str> {
         }
     }
     out.trim_end_matches('-').into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_beyond_what_there_are_numbers_for_are_named() {
+        let rules: Vec<String> = (0..5)
+            .map(|n| {
+                format!(
+                    "title: t{n}\nname: n{n}\nlogsource: {{category: webserver}}\n\
+                     detection: {{s: {{sc-status: 404}}, condition: s}}\n"
+                )
+            })
+            .collect();
+        let source = Source {
+            origin: Origin::File("r.yml".into()),
+            text: rules.join("---\n"),
+        };
+        let mut set = parse(std::slice::from_ref(&source), &|_| false).rules;
+        let mut reader = Reader::default();
+        reader.leave_out_beyond(5, &mut set);
+        assert_eq!((set.correlations.len(), reader.diagnostics.len()), (5, 0));
+        reader.leave_out_beyond(3, &mut set);
+        assert_eq!((set.correlations.len(), set.guards.len()), (3, 3));
+        let said: Vec<String> = reader.diagnostics.iter().map(ToString::to_string).collect();
+        let expected = "r.yml:16:1: error: there are more than 3 rules: 2 of them, from 'n3' on, are \
+                        not at work";
+        assert_eq!(said, [expected]);
+    }
+
+    #[test]
+    fn correlations_come_after_what_they_take_in_in_whatever_order_files_have_them() {
+        let one = |name: &str, takes: &str| {
+            format!(
+                "title: {name}\nname: {name}\ncorrelation: {{type: temporal, rules: [{takes}], \
+                 group-by: [c-ip], timespan: 5m}}\n"
+            )
+        };
+        let base = "title: base\nname: base\nlogsource: {category: webserver}\n\
+                    detection: {s: {sc-status: 404}, condition: s}\n";
+        let text = [
+            one("c", "a, b"),
+            one("b", "a, base"),
+            one("circle", "circle, base"),
+            base.to_owned(),
+            one("a", "base, base"),
+        ];
+        let source = Source {
+            origin: Origin::File("r.yml".into()),
+            text: text.join("---\n"),
+        };
+        let parsed = parse(&[source], &|_| false);
+        let ids: Vec<&str> = parsed.rules.rules.iter().map(|rule| &*rule.id).collect();
+        assert_eq!(ids, ["base", "a", "b", "c"]);
+        let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].contains("take each other in, in a circle"),
+            "{said:?}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! What a rule is: its identity, what it says of itself, and what it counts. Made by [`super::parse`]
 //! from Sigma files; knows nothing of events.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -298,13 +299,27 @@ pub struct RuleSet {
     pub correlations: Vec<Correlation>,
     /// For each of them a condition that the event must fulfil too (filters).
     pub guards: Vec<Option<Expr>>,
+    /// The first rule of each id and UUID.
+    by_id: HashMap<String, usize>,
 }
+
+/// The most correlations: counters know theirs by a number of 16 bits.
+pub const MOST_CORRELATIONS: usize = u16::MAX as usize;
 
 impl RuleSet {
     /// The rule of an id or UUID.
     pub fn find(&self, id: &str) -> Option<usize> {
-        self.rules
-            .iter()
-            .position(|rule| &*rule.id == id || rule.uuid.as_deref() == Some(id))
+        self.by_id.get(id).copied()
+    }
+
+    /// Adds what a rule says of itself.
+    pub(super) fn add(&mut self, rule: Rule) {
+        for id in [Some(rule.id.to_string()), rule.uuid.clone()]
+            .into_iter()
+            .flatten()
+        {
+            self.by_id.entry(id).or_insert(self.rules.len());
+        }
+        self.rules.push(Arc::new(rule));
     }
 }
