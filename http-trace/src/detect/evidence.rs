@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::field::View;
 use super::lines::Name;
 
-/// The most bytes that are kept of a text.
-const TEXT: usize = 256;
+/// The most bytes that are kept of a text: one of that length may have been cut.
+pub const TEXT: usize = 256;
 /// The most statuses.
 const STATUSES: usize = 16;
 /// The most of each kind of text and of servers.

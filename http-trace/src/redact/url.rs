@@ -3,49 +3,58 @@
 
 use memchr::memmem;
 
-use super::is_one_of;
+use super::Context;
 
-/// Ranges of secrets in a text with URLs, in no order; they may overlap. `ends` are bytes that end
-/// a URL there; `authority_form` is the target of CONNECT.
-pub fn secrets(
+/// Adds the ranges of secrets in a text with URLs, in no order; they may overlap.
+pub(super) fn secrets(
     text: &[u8],
-    ends: &[u8],
-    authority_form: bool,
-    parameters: &[String],
-) -> Vec<(usize, usize)> {
-    let mut cuts = userinfos(text, ends, authority_form);
-    parameter_values(text, ends, parameters, &mut cuts);
-    cuts
+    cx: &Context,
+    is_secret: &dyn Fn(&[u8]) -> bool,
+    cuts: &mut Vec<(usize, usize)>,
+) {
+    userinfos(text, cx, cuts);
+    parameter_values(text, cx, is_secret, cuts);
 }
 
 /// Ranges of the values of secret parameters: in the query and the fragment they end at `&`
 /// or `#`, as path parameters (`;jsessionid=…`) at the next `/`, `?`, `;` or `#` too.
-fn parameter_values(text: &[u8], ends: &[u8], secret: &[String], cuts: &mut Vec<(usize, usize)>) {
+fn parameter_values(
+    text: &[u8],
+    cx: &Context,
+    is_secret: &dyn Fn(&[u8]) -> bool,
+    cuts: &mut Vec<(usize, usize)>,
+) {
     // Without any '=' there is no parameter; most targets end here.
     if memchr::memchr(b'=', text).is_none() {
         return;
     }
-    let mut in_query = false;
+    let mut in_query = cx.query;
+    let mut begins = cx.query;
     let mut beside_state = None;
     let mut at = 0;
-    while at < text.len() {
-        let byte = text[at];
-        at += 1;
-        if ends.contains(&byte) {
-            in_query = false;
+    loop {
+        if !begins {
+            let Some(byte) = text.get(at) else { break };
+            at += 1;
+            if cx.ends.contains(byte) {
+                in_query = false;
+            }
+            match byte {
+                b'?' | b'#' => in_query = true,
+                b'&' | b';' => {}
+                _ => continue,
+            }
         }
-        match byte {
-            b'?' | b'#' => in_query = true,
-            b'&' | b';' => {}
-            _ => continue,
-        }
+        begins = false;
         let rest = &text[at..];
-        let stop = |b: &u8| matches!(b, b'=' | b'&' | b';' | b'?' | b'#') || ends.contains(b);
+        let stop = |b: &u8| matches!(b, b'=' | b'&' | b';' | b'?' | b'#') || cx.ends.contains(b);
         let Some(name_len) = rest.iter().position(stop).filter(|n| rest[*n] == b'=') else {
             continue;
         };
         let name = &rest[..name_len];
-        let secret = is_secret_parameter(name, secret)
+        // `code` is a secret only beside `state` (RFC 6749 §4.1.2): alone it is more often a
+        // product's.
+        let secret = is_secret(name)
             || (name.eq_ignore_ascii_case(b"code")
                 && *beside_state.get_or_insert_with(|| has_state(text)));
         if !secret {
@@ -54,7 +63,7 @@ fn parameter_values(text: &[u8], ends: &[u8], secret: &[String], cuts: &mut Vec<
         let from = at + name_len + 1;
         let is_end = |b: &u8| {
             matches!(b, b'&' | b'#')
-                || ends.contains(b)
+                || cx.ends.contains(b)
                 || (!in_query && matches!(b, b'/' | b'?' | b';'))
         };
         let to = text[from..]
@@ -68,80 +77,42 @@ fn parameter_values(text: &[u8], ends: &[u8], secret: &[String], cuts: &mut Vec<
     }
 }
 
-fn is_secret_parameter(name: &[u8], secret: &[String]) -> bool {
-    let mut buffer = [0_u8; 64];
-    let Some(name) = plain_name(name, &mut buffer) else {
-        return false;
-    };
-    // user[password]=, token[]=
-    let bracket = name.iter().position(|b| *b == b'[').unwrap_or(name.len());
-    let inner = name
-        .strip_suffix(b"]")
-        .and_then(|n| n.rsplit(|b| *b == b'[').next());
-    [Some(name), Some(&name[..bracket]), inner]
-        .into_iter()
-        .flatten()
-        .any(|n| is_one_of(secret, n))
-}
-
 /// Whether there is a parameter `state`.
 fn has_state(text: &[u8]) -> bool {
-    memmem::find_iter(text, b"state=").any(|at| {
-        at.checked_sub(1)
-            .is_some_and(|before| matches!(text[before], b'?' | b'&' | b'#' | b';'))
+    memmem::find_iter(text, b"state=").any(|at| match at.checked_sub(1) {
+        Some(before) => matches!(text[before], b'?' | b'&' | b'#' | b';'),
+        None => true,
     })
 }
 
-/// Ranges of userinfo: after each `://` (and, for CONNECT, at the beginning) up to the last `@`
-/// of the authority (RFC 3986 §3.2.1).
-fn userinfos(text: &[u8], ends: &[u8], authority_form: bool) -> Vec<(usize, usize)> {
-    let mut cuts = Vec::new();
-    if memchr::memchr(b'@', text).is_none() {
-        return cuts;
+/// Ranges of userinfo: after each `//` that begins an authority (and at the beginning of what is
+/// one) up to the last `@` of the authority (RFC 3986 §3.2.1).
+fn userinfos(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
+    let any = memchr::memchr(b'@', text).is_some();
+    if !any && !cx.cut {
+        return;
     }
     let mut add = |from: usize| {
-        let is_end =
-            |b: &u8| matches!(b, b'/' | b'?' | b'#' | b' ' | b'<' | b'>') || ends.contains(b);
-        let end = text[from..]
-            .iter()
-            .position(is_end)
-            .map_or(text.len(), |n| from + n);
-        let at = memchr::memrchr(b'@', &text[from..end]);
-        if let Some(len) = at.filter(|n| *n > 0) {
+        let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#' | b'<' | b'>') || cx.ends.contains(b);
+        let end = text[from..].iter().position(is_end);
+        let authority = &text[from..end.map_or(text.len(), |n| from + n)];
+        let len = memchr::memrchr(b'@', authority).or_else(|| {
+            // Cut before its '@': a password rather than a port.
+            let colon = memchr::memchr(b':', authority).filter(|_| cx.cut && end.is_none())?;
+            let digits = authority[colon + 1..].iter().all(u8::is_ascii_digit);
+            (!digits && !authority.starts_with(b"[")).then_some(authority.len())
+        });
+        if let Some(len) = len.filter(|n| *n > 0) {
             cuts.push((from, from + len));
         }
     };
-    if authority_form {
+    if cx.authority {
         add(0);
     }
-    for slashes in memmem::find_iter(text, b"://") {
-        add(slashes + 3);
+    for slashes in memmem::find_iter(text, b"//") {
+        let before = slashes.checked_sub(1).map(|at| text[at]);
+        if before.is_none_or(|b| !b.is_ascii_alphanumeric() && !matches!(b, b'/' | b'.' | b'-')) {
+            add(slashes + 2);
+        }
     }
-    cuts
-}
-
-/// A parameter's name, percent-decoded and in lower case; `None` when it is longer than any that
-/// matters.
-fn plain_name<'a>(name: &[u8], buffer: &'a mut [u8; 64]) -> Option<&'a [u8]> {
-    let mut len = 0;
-    let mut rest = name;
-    while let [first, tail @ ..] = rest {
-        let (byte, tail) = match (first, tail) {
-            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(h), Some(l)) => (h << 4 | l, after),
-                _ => (b'%', tail),
-            },
-            _ => (*first, tail),
-        };
-        *buffer.get_mut(len)? = byte.to_ascii_lowercase();
-        len += 1;
-        rest = tail;
-    }
-    buffer.get(..len)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|d| u8::try_from(d).ok())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::detect::alert::{Active, Alert, Entity, Piece, Shown, State};
 use crate::detect::count::{self, Counted, Hit};
 use crate::detect::counter::Counter;
-use crate::detect::evidence::{Evidence, Sighting};
+use crate::detect::evidence::{Evidence, Sighting, TEXT};
 use crate::detect::field::{Field, View};
 use crate::detect::rule::{Correlation, Kind, Rule};
 use crate::detect::summary::Part;
@@ -233,7 +233,7 @@ fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
         Field::UserAgent => evidence.user_agents.first().cloned(),
         other => view
             .first(other)
-            .map(|value| value.with_text(|text| text[..text.len().min(256)].to_vec())),
+            .map(|value| value.with_text(|text| text[..text.len().min(TEXT)].to_vec())),
     };
     Some(Shown {
         field: field.clone(),

@@ -1,0 +1,193 @@
+//! Secrets in a text: a value that stands behind a name that says so, as JSON, forms, settings,
+//! source and dumps of headers write it. Knows no format, since a body's beginning need not be
+//! whole and an error message need not be any.
+
+use super::Context;
+
+/// The longest name that matters.
+const LONGEST_NAME: usize = 64;
+
+/// What stands around names and values, as written where a quote is not itself.
+const QUOTES: &[&[u8]] = &[
+    b"\\\"", b"\\'", b"\"", b"'", b"`", b"&quot;", b"&#34;", b"&#39;", b"&apos;",
+];
+
+/// Authentication schemes (RFC 9110 §11.1): what comes after their blank is of the value.
+const SCHEMES: &[&[u8]] = &[b"basic", b"bearer", b"digest", b"negotiate", b"token"];
+
+/// Adds ranges of values whose name `is_secret`, behind `=` and, where colons count, behind `:`.
+pub(super) fn secrets(
+    text: &[u8],
+    cx: &Context,
+    is_secret: &dyn Fn(&[u8]) -> bool,
+    cuts: &mut Vec<(usize, usize)>,
+) {
+    let mut done = 0;
+    for pair in pairs(text) {
+        if pair.at < done || (pair.by == b':' && !cx.colons) || !is_secret(pair.name) {
+            continue;
+        }
+        let (from, mut to) = pair.value(text);
+        if !cx.colons {
+            // Of a URL's path or what stands loose in its query; parameters are seen as such.
+            let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#') || cx.ends.contains(b);
+            let end = text[from..to].iter().position(is_end);
+            to = end.map_or(to, |n| from + n);
+        }
+        if to > from {
+            cuts.push((from, to));
+            done = to;
+        }
+    }
+}
+
+/// A name and where its value is announced.
+pub(super) struct Pair<'a> {
+    pub(super) name: &'a [u8],
+    /// Where the `:` or `=` is.
+    pub(super) at: usize,
+    by: u8,
+    /// Whether the name is in quotes.
+    quoted: bool,
+}
+
+/// Everything that looks like a name with a value.
+pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = Pair<'_>> {
+    memchr::memchr2_iter(b':', b'=', text).map(move |at| {
+        let (name, quoted) = name_before(&text[..at]);
+        Pair {
+            name,
+            at,
+            by: text[at],
+            quoted,
+        }
+    })
+}
+
+/// The name that a text ends with, and whether it is in quotes: these and blanks are not of it.
+fn name_before(text: &[u8]) -> (&[u8], bool) {
+    let mut before = text;
+    let mut quoted = false;
+    loop {
+        before = before.trim_ascii_end();
+        let Some(quote) = QUOTES.iter().find(|quote| before.ends_with(quote)) else {
+            break;
+        };
+        before = &before[..before.len() - quote.len()];
+        quoted = true;
+    }
+    let before = &before[before.len().saturating_sub(LONGEST_NAME)..];
+    let of_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    let start = before.iter().rposition(|b| !of_name(b));
+    (&before[start.map_or(0, |at| at + 1)..], quoted)
+}
+
+impl Pair<'_> {
+    /// Where the value begins and ends: within its quotes or brackets, or at what ends it without
+    /// any. After a colon that may be a line's end, since values of headers hold blanks; in JSON it
+    /// is what ends a number.
+    pub(super) fn value(&self, text: &[u8]) -> (usize, usize) {
+        let mut at = self.at + 1;
+        let arrow = self.by == b'=' && text.get(at) == Some(&b'>');
+        at += usize::from(arrow);
+        let form = self.by == b'=' && !arrow;
+        let like_json = self.quoted || arrow;
+        let from = self.value_start(text, at, form);
+        let rest = &text[from..];
+        // Python's b'…' and u'…'.
+        let prefix = match rest {
+            [b'b' | b'B' | b'r' | b'u' | b'U', b'"' | b'\'', ..] => 1,
+            _ => 0,
+        };
+        if let Some(quote) = QUOTES.iter().find(|q| rest[prefix..].starts_with(q)) {
+            let inside = from + prefix + quote.len();
+            return (inside, end_of_quoted(text, inside, quote));
+        }
+        if matches!(rest.first(), Some(b'[' | b'{')) {
+            return (from, end_of_group(text, from));
+        }
+        if let Some(end) = end_of_block(rest).filter(|_| !form) {
+            return (from, from + end);
+        }
+        let ends = |b: &u8| match b {
+            b'\r' | b'\n' | b'"' | b'<' | b'>' => true,
+            b'&' | b';' | b' ' | b'\t' => form,
+            b',' | b'}' | b']' => like_json && !form,
+            _ => false,
+        };
+        let end = |from: usize| {
+            text[from..]
+                .iter()
+                .position(ends)
+                .unwrap_or(text.len() - from)
+        };
+        let mut len = end(from);
+        if rest.get(len) == Some(&b' ')
+            && SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(&rest[..len]))
+        {
+            len += 1 + end(from + len + 1);
+        }
+        (from, from + len)
+    }
+
+    /// Behind blanks and, where a value may stand on the next line, lines' ends: behind a name in
+    /// quotes, and where that line is indented.
+    fn value_start(&self, text: &[u8], at: usize, form: bool) -> usize {
+        let count = |is: fn(&u8) -> bool| text[at..].iter().take_while(|b| is(b)).count();
+        let blanks = at + count(|b| matches!(b, b' ' | b'\t'));
+        let lines = at + count(u8::is_ascii_whitespace);
+        let indented = matches!(text[lines - 1], b' ' | b'\t');
+        match !form && lines > blanks && (self.quoted || indented) {
+            true => lines,
+            false => blanks,
+        }
+    }
+}
+
+/// The closing quote, or the end of what there is. Quotes that are escaped themselves, as in JSON
+/// within a string of JSON, end with such.
+fn end_of_quoted(text: &[u8], inside: usize, quote: &[u8]) -> usize {
+    let mut at = inside;
+    while let Some(byte) = text.get(at) {
+        if text[at..].starts_with(quote) {
+            return at;
+        }
+        at += if *byte == b'\\' { 2 } else { 1 };
+    }
+    text.len()
+}
+
+/// Behind the bracket that closes the one at `from`, or the end of what there is.
+fn end_of_group(text: &[u8], from: usize) -> usize {
+    let (mut depth, mut quoted, mut at) = (0_usize, false, from);
+    while let Some(byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'\\' => at += 1,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => depth += 1,
+            b']' | b'}' if !quoted => {
+                depth -= 1;
+                if depth == 0 {
+                    return at;
+                }
+            }
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The length of a YAML block scalar: `|` or `>` and the indented lines behind it.
+fn end_of_block(rest: &[u8]) -> Option<usize> {
+    rest.first().filter(|b| matches!(b, b'|' | b'>'))?;
+    let mut end = memchr::memchr(b'\n', rest)?;
+    let head = rest[1..end].trim_ascii();
+    if head.len() > 2 {
+        return None;
+    }
+    while matches!(rest.get(end + 1), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+        end = memchr::memchr(b'\n', &rest[end + 1..]).map_or(rest.len(), |n| end + 1 + n);
+    }
+    Some(end)
+}
