@@ -20,10 +20,21 @@ const SAMPLES: usize = 10;
 /// Words of the bitmap that distinct values are estimated with: 8,192 bits.
 const WORDS: usize = 128;
 
-/// The values seen most often, roughly: when there is no room the rarest makes it (space-saving).
+/// The values seen most often, roughly: when there is no room the rarest makes it (space-saving,
+/// Metwally et al. 2005). A count is of what was surely seen, never more than there was.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Top<T> {
-    entries: Vec<(T, u64)>,
+    entries: Vec<Counted<T>>,
+}
+
+/// A value, and how often it came.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Counted<T> {
+    value: T,
+    /// At least so often: since it has its place.
+    sure: u64,
+    /// And so often at most before, when the place was another's.
+    perhaps: u64,
 }
 
 impl<T> Default for Top<T> {
@@ -36,36 +47,41 @@ impl<T> Default for Top<T> {
 
 impl<T: Clone> Top<T> {
     fn see(&mut self, is: impl Fn(&T) -> bool, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
-        if let Some(at) = self.entries.iter().position(|(value, _)| is(value)) {
-            self.entries[at].1 += 1;
+        if let Some(entry) = self.entries.iter_mut().find(|entry| is(&entry.value)) {
+            entry.sure += 1;
             return;
         }
         if self.entries.len() < TOP {
             if let Some(value) = set(None) {
-                self.entries.push((value, 1));
+                self.entries.push(Counted {
+                    value,
+                    sure: 1,
+                    perhaps: 0,
+                });
             }
             return;
         }
-        if let Some((value, count)) = self.entries.iter_mut().min_by_key(|(_, count)| *count) {
-            *count += 1;
-            set(Some(value));
+        let most = |entry: &Counted<T>| entry.sure + entry.perhaps;
+        if let Some(rarest) = self.entries.iter_mut().min_by_key(|entry| most(entry)) {
+            rarest.perhaps = most(rarest);
+            rarest.sure = 1;
+            set(Some(&mut rarest.value));
         }
     }
 
-    /// The values, the one seen most often first.
+    /// The values and how often each came at least, the one seen most often first.
     pub fn sorted(&self) -> Vec<(T, u64)> {
-        let mut entries = self.entries.clone();
+        let entries = self.entries.iter();
+        let mut entries: Vec<_> = entries.map(|e| (e.value.clone(), e.sure)).collect();
         entries.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         entries
     }
 
     /// The value seen most often; of equals the first.
     pub fn first(&self) -> Option<&T> {
-        let most = self.entries.iter().map(|(_, count)| *count).max()?;
-        self.entries
-            .iter()
-            .find(|(_, count)| *count == most)
-            .map(|(value, _)| value)
+        let most = self.entries.iter().map(|entry| entry.sure).max()?;
+        let entry = self.entries.iter().find(|entry| entry.sure == most)?;
+        Some(&entry.value)
     }
 }
 
@@ -281,6 +297,47 @@ mod tests {
     use super::*;
     use crate::detect::lines::Noted;
     use crate::testing;
+
+    #[test]
+    fn no_count_is_more_than_there_was() {
+        for (name, values, expected) in [
+            ("few", vec![1, 2, 1], vec![(1, 2), (2, 1)]),
+            (
+                "a scan",
+                (0..60).collect(),
+                (52..60).map(|n| (n, 1)).collect(),
+            ),
+        ] {
+            let mut top = Top::<u32>::default();
+            for value in &values {
+                let put = |place: Option<&mut u32>| match place {
+                    Some(place) => {
+                        *place = *value;
+                        None
+                    }
+                    None => Some(*value),
+                };
+                top.see(|other| other == value, put);
+            }
+            let mut sorted = top.sorted();
+            sorted.sort_by_key(|(value, count)| (std::cmp::Reverse(*count), *value));
+            assert_eq!(sorted, expected, "{name}");
+        }
+        let mut top = Top::default();
+        for n in 0..10_000_u32 {
+            let text = format!("{}", n.wrapping_mul(2_654_435_761) % (1 + n % 40));
+            top.see_text(text.as_bytes());
+            for (value, count) in top.sorted() {
+                let is = |n: &u32| {
+                    format!("{}", n.wrapping_mul(2_654_435_761) % (1 + n % 40)).as_bytes() == value
+                };
+                if n.is_multiple_of(997) {
+                    let exact = (0..=n).filter(is).count() as u64;
+                    assert!((1..=exact).contains(&count), "{count} of {exact}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn it_is_bounded_and_knows_the_most_frequent() {
