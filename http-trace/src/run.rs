@@ -10,6 +10,7 @@ use crate::detect::Restored;
 use crate::detect::state::BadState;
 use crate::engine::Engine;
 use crate::own::OwnSockets;
+use crate::sink::text::lines_for_terminal;
 use crate::sink::writer::WhenFull;
 use crate::state::Keeper;
 use crate::state::file::Taken;
@@ -109,6 +110,8 @@ fn has_terminal() -> bool {
 
 /// Says something of the run on standard error.
 pub fn say(line: &str) {
+    // Names of files, interfaces and rules are in it, which others may have given.
+    let line = lines_for_terminal(line);
     // Nobody can be told when standard error is closed.
     let _ = writeln!(std::io::stderr().lock(), "http-trace: {line}");
 }

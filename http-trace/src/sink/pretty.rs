@@ -17,6 +17,7 @@ use crate::detect::rule::Level;
 use crate::event::{Endpoint, HttpEvent, Loss, Missing, NoResponse};
 use crate::http::head::{Headers, ResponseHead};
 use crate::http::target::Target;
+use crate::summary::counted;
 
 /// Columns of the URL when the width of the terminal is not known.
 const URL_WIDTH: usize = 40;
@@ -184,11 +185,10 @@ impl Pretty {
         self.line.push('\n');
         let dim = Style::new().dimmed();
         self.style(dim);
-        let _ = write!(
-            self.line,
-            "              {}: {} events",
-            alert.rule.id, alert.count
-        );
+        self.line.push_str("              ");
+        terminal(&mut self.line, alert.rule.id.as_bytes());
+        self.line.push_str(": ");
+        self.line.push_str(&counted(alert.count, "event"));
         if let Some(distinct) = alert.distinct {
             let _ = write!(self.line, ", {distinct} distinct");
         }
@@ -590,6 +590,19 @@ mod tests {
             assert_eq!(text.matches("unfinished").count(), expected, "{text}");
             assert_eq!(text.contains("request unfinished"), is_request, "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_rule_is_called_is_escaped_and_one_event_is_one() {
+        let mut alert = testing::alert();
+        let mut rule = (*alert.rule).clone();
+        rule.id = "a\u{1b}[31mb".into();
+        (alert.rule, alert.count) = (std::sync::Arc::new(rule), 1);
+        let mut out = Vec::new();
+        let mut pretty = Pretty::new(HeaderChoice::All, HeaderChoice::All, 0, false, None);
+        pretty.alert(&alert, &mut out);
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert!(text.contains(r"a\x1b[31mb: 1 event (404)"), "{text}");
     }
 
     #[test]

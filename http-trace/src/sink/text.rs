@@ -80,6 +80,21 @@ pub fn terminal(out: &mut String, bytes: &[u8]) {
     }
 }
 
+/// The text with what could drive a terminal escaped as [`terminal`] does, but for the ends of its
+/// lines. What is escaped already stays as it is.
+pub fn lines_for_terminal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push(c),
+            c if is_unsafe(c) && c.is_ascii() => push_hex(&mut out, c as u8),
+            c if is_unsafe(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 fn push_hex(out: &mut String, byte: u8) {
     out.push_str("\\x");
     out.push(char::from(nibble(byte >> 4)));
@@ -198,6 +213,18 @@ mod tests {
             let mut out = String::new();
             terminal(&mut out, bytes);
             assert_eq!(out, expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn lines_of_our_own_for_a_terminal() {
+        for (text, expected) in [
+            ("reading a.pcap", "reading a.pcap"),
+            ("reading \u{1b}[31m.pcap\nx", "reading \\x1b[31m.pcap\nx"),
+            ("\u{202e}\r", r"\u{202e}\x0d"),
+            (r"\x1b", r"\x1b"),
+        ] {
+            assert_eq!(lines_for_terminal(text), expected, "{text:?}");
         }
     }
 
