@@ -21,6 +21,9 @@ use crate::http::head::{Header, Headers, RequestHead, ResponseHead};
 /// The longest line that is kept, in bytes; a longer one is told and skipped.
 pub const MAX_LINE: usize = 1 << 20;
 
+/// What some editors and shells put before a file's first line.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Where an access log says nothing of the server.
 const NOBODY: Endpoint = Endpoint {
     ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -163,6 +166,9 @@ impl<R: BufRead> Iterator for Recorded<R> {
                 }
             };
             self.line += 1;
+            if self.line == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
+                self.buffer.drain(..BYTE_ORDER_MARK.len());
+            }
             let parsed = match whole {
                 true => self.parse(),
                 false => Err(format!("longer than {MAX_LINE} bytes")),

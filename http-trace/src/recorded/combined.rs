@@ -6,6 +6,9 @@ use base64::Engine as _;
 use super::{Line, NOBODY, address, request, response, status};
 use crate::event::{Endpoint, HttpEvent};
 
+/// The longest time between brackets.
+const LONGEST_TIME: usize = 32;
+
 pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let wrong =
         |what: &str| format!("{what}; want a line of json, Zeek's http.log or an access log");
@@ -16,15 +19,14 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
         rest = after.strip_prefix(b" ").unwrap_or(after);
         word
     };
-    let (host, _, user) = (word(), word(), word());
+    let (host, _) = (word(), word());
     // Some logs put the virtual host in front.
     let host = std::str::from_utf8(host).map_err(|_| wrong("no address"))?;
     let Some(ip) = address(host) else {
         return Err(wrong("no client address at its beginning"));
     };
-    let (time, rest) = bracketed(rest).ok_or_else(|| wrong("no [time]"))?;
-    let time_ns =
-        time_ns(time).ok_or_else(|| wrong("no time such as 10/Oct/2000:13:55:36 -0700"))?;
+    let (user, time_ns, rest) =
+        before_time(rest).ok_or_else(|| wrong("no [10/Oct/2000:13:55:36 -0700]"))?;
     let (first, rest) = quoted(rest).ok_or_else(|| wrong("no \"request\""))?;
     let mut words = rest.trim_ascii_start().splitn(3, |b| *b == b' ');
     let number = |text: Option<&[u8]>| {
@@ -46,7 +48,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let (referer, agent) = (given(referer), given(agent));
     // The password was never in the log; the name is there because credentials were.
     let authorization = (user != b"-" && !user.is_empty()).then(|| {
-        let pair = [user, b":"].concat();
+        let pair = [&unescaped(user), &b":"[..]].concat();
         let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
         format!("Basic {encoded}").into_bytes()
     });
@@ -72,14 +74,48 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     Ok(Line::Event(Box::new(event)))
 }
 
-/// `[…] rest`.
-fn bracketed(text: &[u8]) -> Option<(&str, &[u8])> {
-    let text = text.strip_prefix(b"[")?;
-    let end = text.iter().position(|b| *b == b']')?;
-    Some((
-        std::str::from_utf8(&text[..end]).ok()?,
-        text[end + 1..].trim_ascii_start(),
-    ))
+/// `USER [TIME] rest`. The client chooses the name, blanks and brackets in it too: where it ends is
+/// seen by the time behind it and the quote behind that, which the servers escape in a name.
+fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
+    let mut unquoted = None;
+    for open in memchr::memchr_iter(b'[', text) {
+        let inside = &text[open + 1..text.len().min(open + 1 + LONGEST_TIME)];
+        if !inside.first().is_some_and(u8::is_ascii_digit) {
+            continue;
+        }
+        let Some(len) = memchr::memchr(b']', inside) else {
+            continue;
+        };
+        let time = std::str::from_utf8(&inside[..len]).ok().and_then(time_ns);
+        let Some(time) = time else {
+            continue;
+        };
+        let rest = text[open + 1 + len + 1..].trim_ascii_start();
+        let found = (text[..open].trim_ascii_end(), time, rest);
+        if rest.first() == Some(&b'"') {
+            return Some(found);
+        }
+        unquoted.get_or_insert(found);
+    }
+    unquoted
+}
+
+/// A name as it was before the server escaped it.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match (byte, escaped(after)) {
+            (b'\\', Some((byte, after))) => {
+                out.push(byte);
+                after
+            }
+            _ => {
+                out.push(byte);
+                after
+            }
+        };
+    }
+    out
 }
 
 /// `"…" rest`, with `\"`, `\\` and `\xHH` undone, as both servers write them.
@@ -92,26 +128,29 @@ fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
         match byte {
             b'"' => return Some((out, text.trim_ascii_start())),
             b'\\' => {
-                let (&next, after) = text.split_first()?;
+                let (byte, after) = escaped(text)?;
+                out.push(byte);
                 text = after;
-                let hex = (next == b'x')
-                    .then(|| std::str::from_utf8(text.get(..2)?).ok())
-                    .flatten()
-                    .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                match (hex, next) {
-                    (Some(byte), _) => {
-                        out.push(byte);
-                        text = &text[2..];
-                    }
-                    (None, b'n') => out.push(b'\n'),
-                    (None, b't') => out.push(b'\t'),
-                    (None, b'r') => out.push(b'\r'),
-                    (None, other) => out.push(other),
-                }
             }
             _ => out.push(byte),
         }
     }
+}
+
+/// The byte that stands behind a backslash, and what is left.
+fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
+    let (&next, after) = text.split_first()?;
+    let hex = (next == b'x')
+        .then(|| std::str::from_utf8(after.get(..2)?).ok())
+        .flatten()
+        .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    Some(match (hex, next) {
+        (Some(byte), _) => (byte, &after[2..]),
+        (None, b'n') => (b'\n', after),
+        (None, b't') => (b'\t', after),
+        (None, b'r') => (b'\r', after),
+        (None, other) => (other, after),
+    })
 }
 
 fn time_ns(text: &str) -> Option<u64> {

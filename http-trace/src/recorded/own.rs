@@ -25,7 +25,11 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         Some(_) => return Ok(Line::Other),
         None => return Err("neither event.kind nor Zeek's id.orig_h in it".into()),
     }
-    let needed = |pointer: &str| format!("no {} in it", pointer[1..].replace('/', "."));
+    let name = |pointer: &str| pointer[1..].replace('/', ".");
+    let needed = |pointer: &str| match at(pointer) {
+        Some(_) => format!("malformed {} in it", name(pointer)),
+        None => format!("no {} in it", name(pointer)),
+    };
     let stamp = |pointer: &str| text(pointer).and_then(time);
     let time_ns = stamp("/@timestamp").ok_or_else(|| needed("/@timestamp"))?;
     let end = |name: &str| {
@@ -90,7 +94,9 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         }
         event.request = Some(head);
     }
-    if let Some(code) = number("/http/response/status_code").and_then(status) {
+    let code = "/http/response/status_code";
+    if at(code).is_some() {
+        let code = number(code).and_then(status).ok_or_else(|| needed(code))?;
         let phrase = text("/http/response/status_phrase").unwrap_or_default();
         let mut head = response(code, phrase.as_bytes(), version, &[]);
         head.headers = fields(at("/http/response/headers"));
@@ -103,13 +109,10 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         .into_iter()
         .flatten()
     {
-        let Some(code) = head
-            .get("status_code")
-            .and_then(Value::as_u64)
+        let code = head.get("status_code").and_then(Value::as_u64);
+        let code = code
             .and_then(status)
-        else {
-            continue;
-        };
+            .ok_or("malformed http_trace.informational in it")?;
         let phrase = head
             .get("status_phrase")
             .and_then(Value::as_str)

@@ -160,6 +160,87 @@ fn access_logs() {
 }
 
 #[test]
+fn a_name_that_the_client_chose_hides_no_line() {
+    use base64::Engine as _;
+    let forged = r#"x [20/Nov/2020:06:40:07 +0000] \"GET /forged HTTP/1.1\" 200"#;
+    for (name, expected) in [
+        ("-", None),
+        ("bob smith", Some("bob smith")),
+        ("a [b] c", Some("a [b] c")),
+        ("[", Some("[")),
+        ("a]", Some("a]")),
+        (r#"a\"b"#, Some("a\"b")),
+        (r"a\x22b", Some("a\"b")),
+        (r"a\\", Some("a\\")),
+        (
+            "[20/Nov/2020:06:40:07 +0000]",
+            Some("[20/Nov/2020:06:40:07 +0000]"),
+        ),
+        (
+            forged,
+            Some("x [20/Nov/2020:06:40:07 +0000] \"GET /forged HTTP/1.1\" 200"),
+        ),
+    ] {
+        let line =
+            format!("10.0.0.1 - {name} [20/Nov/2020:06:20:07 +0000] \"GET /a HTTP/1.1\" 404 162");
+        let event = one(line.as_bytes());
+        assert_eq!(event.time_ns, 1_605_853_207_000_000_000, "{name}");
+        let request = event.request.expect("a request");
+        assert_eq!(&request.target[..], b"/a", "{name}");
+        let user = request.headers.first("authorization").map(|value| {
+            let pair = base64::engine::general_purpose::STANDARD.decode(&value[6..]);
+            let pair = String::from_utf8(pair.expect("base64")).expect("UTF-8");
+            pair.strip_suffix(':').expect("a colon").to_owned()
+        });
+        assert_eq!(user.as_deref(), expected, "{name}");
+    }
+}
+
+#[test]
+fn our_own_json_that_is_malformed_says_what() {
+    let record = |stamp: &str, ip: &str, status: &str| {
+        format!(
+            r#"{{"@timestamp":{stamp},"event":{{"kind":"event"}},"source":{{"ip":{ip}}},"destination":{{"ip":"10.0.0.2"}},"http":{{"response":{{"status_code":{status}}}}}}}"#
+        )
+    };
+    let (stamp, ip) = (r#""2020-11-20T06:20:07Z""#, r#""10.0.0.1""#);
+    for (line, expected) in [
+        (record(stamp, ip, "200"), None),
+        (format!("\u{feff}{}", record(stamp, ip, "200")), None),
+        (
+            record(stamp, ip, "99999"),
+            Some("malformed http.response.status_code in it"),
+        ),
+        (
+            record(stamp, ip, "99"),
+            Some("malformed http.response.status_code in it"),
+        ),
+        (
+            record(stamp, ip, "\"200\""),
+            Some("malformed http.response.status_code in it"),
+        ),
+        (
+            record("\"yesterday\"", ip, "200"),
+            Some("malformed @timestamp in it"),
+        ),
+        (record("5", ip, "200"), Some("malformed @timestamp in it")),
+        (
+            record(stamp, "\"10.0.0.300\"", "200"),
+            Some("malformed source.ip in it"),
+        ),
+        (record(stamp, "7", "200"), Some("malformed source.ip in it")),
+    ] {
+        let mut all = read(line.as_bytes());
+        let got = all.remove(0).map(|e| e.response.map(|r| r.status));
+        let expected = match expected {
+            Some(why) => Err(format!("line 1: {why}")),
+            None => Ok(Some(200)),
+        };
+        assert_eq!(got, expected, "{line}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_told_and_the_rest_goes_on() {
     let good = "10.0.0.1 - - [20/Nov/2020:06:40:07 +0000] \"GET / HTTP/1.1\" 200 1";
     let long = "x".repeat(MAX_LINE + 1);
