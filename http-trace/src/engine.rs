@@ -180,12 +180,13 @@ impl Engine {
             .reload(rules, &mut |detected| put(outlet, detected))
     }
 
-    /// Goes on from what an earlier run has counted.
+    /// Goes on from what an earlier run has counted until `now_ns` (Unix ns; the highest number for
+    /// recordings, whose times are their own).
     ///
     /// # Errors
     /// Bytes that are no state of use.
-    pub fn restore(&mut self, state: &[u8]) -> Result<Restored, BadState> {
-        self.detector.restore(state)
+    pub fn restore(&mut self, state: &[u8], now_ns: u64) -> Result<Restored, BadState> {
+        self.detector.restore_at(state, now_ns)
     }
 
     /// Keeps what is counted from now on.

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use crate::config::{Config, Source};
 use crate::detect::Restored;
@@ -182,7 +183,7 @@ fn restore(config: &Config, engine: &mut Engine) {
         Ok(None) => None,
         // Made for it, and never written.
         Ok(Some(bytes)) if bytes.is_empty() => None,
-        Ok(Some(bytes)) => match engine.restore(&bytes) {
+        Ok(Some(bytes)) => match engine.restore(&bytes, now_ns(config)) {
             Err(BadState::NotOurs) => {
                 say(&format!(
                     "no state is kept in {name}: {}; name another file, or remove this one",
@@ -220,6 +221,15 @@ fn restore(config: &Config, engine: &mut Engine) {
     engine.keep(Keeper::new(taken, limits.state_interval, limits.state_size));
 }
 
+/// The time by the clock of this host (Unix ns), where event time is that.
+fn now_ns(config: &Config) -> u64 {
+    if !matches!(config.source, Source::Live) {
+        return u64::MAX;
+    }
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(u64::MAX, |since| since.as_nanos() as u64)
+}
+
 fn went_on(name: &str, restored: Restored) -> String {
     let mut line = format!(
         "{name}: {} go on, {} open",
@@ -229,6 +239,7 @@ fn went_on(name: &str, restored: Restored) -> String {
     for (count, what) in [
         (restored.changed, "of rules that are gone or changed"),
         (restored.no_room, "beyond detect-memory"),
+        (restored.future, "that counted later than it is now"),
     ] {
         if count > 0 {
             line.push_str(&format!(", {count} {what} left out"));

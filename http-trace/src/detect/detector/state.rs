@@ -16,6 +16,10 @@ use super::{Core, Counter, Detector, Key, SUSPECTS, count, newest_ns, over_at};
 /// Slots that a step looks at, used or not.
 const STEP_SLOTS: usize = 4096;
 
+/// How much later than now a counter may have counted: its bucket ends after the event, and clocks
+/// are set right by little.
+const CLOCKS_DIFFER_NS: u64 = 60_000_000_000;
+
 /// What is in the file. Whoever changes it, or anything in it, raises [`state::VERSION`].
 #[derive(Deserialize)]
 struct Saved {
@@ -48,6 +52,8 @@ pub struct Restored {
     pub changed: usize,
     /// Keys that there is no room for.
     pub no_room: usize,
+    /// Keys that counted later than it is now.
+    pub future: usize,
 }
 
 /// The hits of a state, and how late it was, event time, Unix ns.
@@ -150,12 +156,21 @@ impl Detector {
     /// # Errors
     /// What is no state of this version, or damaged; nothing of it is used then.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<Restored, BadState> {
-        self.core.restore(state::open(bytes)?)
+        self.restore_at(bytes, u64::MAX)
+    }
+
+    /// [`Detector::restore`] at a known time (Unix ns). What counted later, before a clock was set
+    /// back, is left out: it would take nothing in until that time comes again.
+    ///
+    /// # Errors
+    /// As [`Detector::restore`].
+    pub fn restore_at(&mut self, bytes: &[u8], now_ns: u64) -> Result<Restored, BadState> {
+        self.core.restore(state::open(bytes)?, now_ns)
     }
 }
 
 impl Core {
-    fn restore(&mut self, payload: &[u8]) -> Result<Restored, BadState> {
+    fn restore(&mut self, payload: &[u8], now_ns: u64) -> Result<Restored, BadState> {
         let saved: Saved = postcard::from_bytes(payload).map_err(damaged)?;
         let Saved {
             hits,
@@ -173,6 +188,7 @@ impl Core {
         self.suspects.truncate(SUSPECTS);
         self.hits = hits;
         self.bind_hits();
+        let latest_ns = now_ns.saturating_add(CLOCKS_DIFFER_NS);
         let places: HashMap<u64, u16> = self.fingerprints.iter().copied().zip(0..).collect();
         let mut restored = Restored::default();
         for (place, hash, counter) in counters {
@@ -180,12 +196,8 @@ impl Core {
             let number = fingerprint.and_then(|fingerprint| places.get(fingerprint));
             match number {
                 Some(&correlation) => {
-                    self.put_back(
-                        Key { correlation, hash },
-                        counter,
-                        middle.now_ns,
-                        &mut restored,
-                    );
+                    let times = [middle.now_ns, latest_ns];
+                    self.put_back(Key { correlation, hash }, counter, times, &mut restored);
                 }
                 None => restored.changed += 1,
             }
@@ -193,7 +205,13 @@ impl Core {
         Ok(restored)
     }
 
-    fn put_back(&mut self, key: Key, mut counter: Counter, saved_ns: u64, restored: &mut Restored) {
+    fn put_back(
+        &mut self,
+        key: Key,
+        mut counter: Counter,
+        [saved_ns, latest_ns]: [u64; 2],
+        restored: &mut Restored,
+    ) {
         let correlation = self.correlations.get(usize::from(key.correlation));
         let like = |c| counter.is_like(&count::make(c, saved_ns));
         let Some(correlation) = correlation.filter(|c| like(*c)) else {
@@ -202,6 +220,10 @@ impl Core {
         };
         if self.table.get_mut(key).is_some() {
             // It went and came again while it was saved, and the one worth more is there.
+            return;
+        }
+        if newest_ns(correlation, &counter, saved_ns) > latest_ns {
+            restored.future += 1;
             return;
         }
         // Nobody saw what came between the two runs.
@@ -311,6 +333,31 @@ mod tests {
         let mut detector = restarted(&detector);
         assert!(!opens(&run(&mut detector, scan(0, 29)).0), "seen before");
         assert!(opens(&run(&mut detector, scan(29, 1)).0));
+    }
+
+    #[test]
+    fn what_counted_later_than_it_is_now_is_left_out() {
+        let error = |at_ns| response("10.1.2.3", 500, "/", at_ns);
+        let mut before = fresh();
+        run(&mut before, (0..349).map(|i| error(BEGIN + i * S / 2)));
+        let bytes = saved(&before);
+        for (now_ns, goes_on) in [
+            (BEGIN + 180 * S, true),
+            (BEGIN + 150 * S, true),
+            (BEGIN - 3600 * S, false),
+        ] {
+            let mut after = fresh();
+            let restored = after.restore_at(&bytes, now_ns).expect("a state");
+            assert_eq!(restored.future == 0, goes_on, "{restored:?}");
+            assert_eq!(restored.keys > 0, goes_on, "{restored:?}");
+            // Neither deaf nor early.
+            let (alerts, _) = run(&mut after, (0..350).map(|i| error(now_ns + i * S / 2)));
+            let spike = |a: &&crate::detect::alert::Alert| {
+                &*a.rule.id == "http-error-spike-internal" && a.state == State::Opened
+            };
+            let counts: Vec<u64> = alerts.iter().filter(spike).map(|a| a.count).collect();
+            assert_eq!(counts, [350], "{now_ns}");
+        }
     }
 
     #[test]
@@ -484,7 +531,7 @@ mod tests {
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             let mut detector = fresh_small();
             let _ = detector.restore(&bytes);
-            let _ = detector.core.restore(&bytes);
+            let _ = detector.core.restore(&bytes, u64::MAX);
             let _ = detector.restore(&state::seal(&bytes));
         }
 
@@ -496,7 +543,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = to;
             let mut detector = fresh_small();
-            if detector.core.restore(&bytes).is_ok() {
+            if detector.core.restore(&bytes, u64::MAX).is_ok() {
                 run(&mut detector, (0..9).map(|i| response("10.1.2.3", 404, "/", BEGIN + i)));
             }
         }
