@@ -44,6 +44,8 @@ pub(super) struct Names {
     /// A bit for every pair of letters that such a name may end with: most names are done with by
     /// a look at it.
     last_two: [u32; 26],
+    /// The length of the shortest.
+    shortest: usize,
 }
 
 impl Names {
@@ -63,11 +65,20 @@ impl Names {
                 last_two[row] |= bit;
             }
         }
-        Names { own, last_two }
+        let words = WORDS.iter().map(|word| word.len());
+        let lengths = words.chain(own.iter().map(|(raw, folded)| raw.len().min(folded.len())));
+        Names {
+            shortest: lengths.min().unwrap_or(0),
+            own,
+            last_two,
+        }
     }
 
     /// Whether what has this name is a secret. Percent-encoding must have been undone.
     pub(super) fn mean_secret(&self, name: &[u8]) -> bool {
+        if name.len() < self.shortest {
+            return false;
+        }
         if let Some((row, bit)) = last_letters(name)
             && self.last_two[row] & bit == 0
         {

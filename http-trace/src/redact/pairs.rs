@@ -70,6 +70,10 @@ fn name_before(text: &[u8]) -> (&[u8], bool) {
     let mut quoted = false;
     loop {
         before = before.trim_ascii_end();
+        // Most names are in no quotes.
+        if before.last().is_some_and(u8::is_ascii_alphanumeric) {
+            break;
+        }
         let Some(quote) = QUOTES.iter().find(|quote| before.ends_with(quote)) else {
             break;
         };
