@@ -11,8 +11,8 @@ mod pairs;
 mod url;
 
 use crate::detect::alert::{Alert, Piece, Shown};
-use crate::detect::evidence::TEXT;
 use crate::detect::field::Field;
+use crate::detect::{evidence, hits};
 use crate::event::HttpEvent;
 use crate::http::head::Headers;
 use bytes::Bytes;
@@ -96,10 +96,10 @@ impl Context {
         }
     }
 
-    /// Of a text that evidence keeps [`TEXT`] bytes of at most.
+    /// Of a text of which evidence, or a rule's hits, keep so many bytes at most.
     const fn kept(self, text: &[u8]) -> Context {
         Context {
-            cut: text.len() >= TEXT,
+            cut: text.len() == hits::TEXT || text.len() >= evidence::TEXT,
             ..self
         }
     }

@@ -15,8 +15,8 @@ pub const ENTITIES: usize = 100;
 pub const DAYS: usize = 400;
 /// Rules that are kept.
 const RULES: usize = 10_000;
-/// The most bytes of a value.
-const TEXT: usize = 128;
+/// The most bytes of a value: one of that length may have been cut.
+pub const TEXT: usize = 128;
 /// Of so many entities the one hit longest ago makes room for another.
 const LOOK_AT: usize = 8;
 

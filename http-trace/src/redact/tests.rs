@@ -430,14 +430,14 @@ fn values_behind_names_that_say_so() {
 fn alerts_are_redacted_though_their_texts_were_cut() {
     let jwt = format!("eyJhbGciOiJIUzI1NiJ9.{}", "a".repeat(400));
     let mut alert = testing::alert();
-    let target = format!("/verify?t={jwt}").as_bytes()[..TEXT].to_vec();
+    let target = format!("/verify?t={jwt}").as_bytes()[..evidence::TEXT].to_vec();
     alert.samples[0].target.clone_from(&target);
     alert.paths = vec![(target.clone(), 1)];
     alert.hosts = vec![(b"u:HIDDEN@h".to_vec(), 1)];
     let long = format!("{} http://u:HIDDEN{}", "x".repeat(100), "y".repeat(400));
     alert.user_agents = vec![
         (b"x http://u:HIDDEN@h/?token=HIDDEN".to_vec(), 1),
-        (long.as_bytes()[..TEXT].to_vec(), 1),
+        (long.as_bytes()[..evidence::TEXT].to_vec(), 1),
     ];
     let shown = |field| Shown {
         field,
@@ -477,6 +477,20 @@ fn reasons_of_responses() {
     assert_eq!(
         String::from_utf8_lossy(&reason),
         "token=‹redacted:3 bytes› http://‹redacted:4 bytes›@h/"
+    );
+}
+
+#[test]
+fn what_hits_keep_is_redacted_though_it_was_cut() {
+    let query = format!("t=eyJhbGciOiJIUzI1NiJ9{}", "a".repeat(400));
+    let mut shown = Shown {
+        field: Field::Query,
+        value: query.as_bytes()[..hits::TEXT].to_vec(),
+    };
+    Secrets::default().shown(&mut shown);
+    assert_eq!(
+        String::from_utf8_lossy(&shown.value),
+        "t=‹redacted:126 bytes›"
     );
 }
 
