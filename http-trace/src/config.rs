@@ -7,6 +7,7 @@ mod option;
 pub mod source;
 pub mod value;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,8 +42,20 @@ impl Error {
 
     /// `--status '6': want …`.
     fn value(given: &Given, value: &str, want: impl fmt::Display) -> Self {
+        let value = without_password(value);
         Error(format!("{} '{value}': want {want}", given.origin))
     }
+}
+
+/// A value as a message may show it: without user and password, if it is a URL (RFC 3986 §3.2.1).
+fn without_password(value: &str) -> Cow<'_, str> {
+    let shown = || {
+        let (scheme, rest) = value.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (_, place) = rest[..end].rsplit_once('@')?;
+        Some(format!("{scheme}://{place}{}", &rest[end..]))
+    };
+    shown().map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
 /// Where packets come from.

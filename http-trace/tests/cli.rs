@@ -95,8 +95,13 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
             "--client '': the value is empty",
         ),
         (
-            &["-r", NGINX, "--alerts-to", "http://127.0.0.1:65536/x"],
-            "want a URL with a host, and a port from 1 to 65535",
+            &[
+                "-r",
+                NGINX,
+                "--alerts-to",
+                "http://me:secret@127.0.0.1:65536/x",
+            ],
+            "--alerts-to 'http://127.0.0.1:65536/x': want a URL with a host, and a port from 1",
         ),
     ];
     for (arguments, expected) in table {

@@ -322,3 +322,100 @@ fn no_such(option: &str, id: &str, rules: &RuleSet) -> String {
     };
     format!("{option} '{id}': no rule that is loaded has this id; {hint}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::source::Sources;
+
+    fn rule(name: &str, status: &str) -> String {
+        format!(
+            "title: {name}\nname: {name}\nlogsource: {{category: webserver}}\n\
+             detection: {{s: {{sc-status: {status}}}, condition: s}}\n"
+        )
+    }
+
+    /// What the file says now, the rules that are at work then, and whether it stays as it was.
+    #[test]
+    fn a_file_with_new_faults_stays_as_it_was_last_loaded() {
+        let two = format!("{}---\n{}", rule("a", "404"), rule("b", "500"));
+        let one_bad = two.replace("sc-status: 500", "sc-statsu: 500");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("r.yml");
+        let other = folder.path().join("other.yml");
+        fs::write(&other, rule("other", "403")).expect("written");
+        let named = [&path, &other].map(|path| path.to_str().expect("UTF-8").to_owned());
+        let typed = vec![
+            ("rules", named.to_vec()),
+            ("no-builtin-rules", vec!["true".to_owned()]),
+        ];
+        let sources = Sources::gather(typed, &|_| None, None).expect("good");
+        let config = Config::from_sources(&sources).expect("good");
+        for (first, now, expected, stays) in [
+            (&two, Some("title: [".to_owned()), vec!["a", "b"], true),
+            (&two, Some(one_bad.clone()), vec!["a", "b"], true),
+            (&two, None, vec!["a", "b"], true),
+            (&two, Some(rule("b", "500")), vec!["b"], false),
+            (&two, Some(rule("c", "500")), vec!["c"], false),
+            (&two, Some(String::new()), vec![], false),
+            // Faults that it had are no reason to take no notice of the rest.
+            (
+                &one_bad,
+                Some(format!("{one_bad}---\n{}", rule("c", "1"))),
+                vec!["a", "c"],
+                false,
+            ),
+            (&one_bad, Some(two.clone()), vec!["a", "b"], false),
+            (
+                &one_bad,
+                Some(one_bad.replace("404", "x|y: [")),
+                vec!["a"],
+                true,
+            ),
+        ] {
+            fs::write(&path, first).expect("written");
+            let (_, loaded) = load(&config, &Known::new());
+            match &now {
+                Some(text) => fs::write(&path, text).expect("written"),
+                None => fs::remove_file(&path).expect("removed"),
+            }
+            let (rules, again) = load(&config, &loaded.known);
+            let mut ids: Vec<&str> = rules.rules.iter().map(|rule| &*rule.id).collect();
+            ids.retain(|id| *id != "other");
+            ids.sort_unstable();
+            assert_eq!(ids, expected, "{now:?}");
+            assert!(rules.find("other").is_some());
+            let said = again.said.join("\n");
+            let told = said.contains("the rules last loaded from it stay at work");
+            assert_eq!(told, stays, "{now:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_gone_from_its_folder_is_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rules");
+        fs::create_dir(&path).expect("made");
+        for name in ["a", "b"] {
+            fs::write(path.join(format!("{name}.yml")), rule(name, "404")).expect("written");
+        }
+        let named = path.to_str().expect("UTF-8").to_owned();
+        let typed = vec![
+            ("rules", vec![named]),
+            ("no-builtin-rules", vec!["true".to_owned()]),
+        ];
+        let sources = Sources::gather(typed, &|_| None, None).expect("good");
+        let config = Config::from_sources(&sources).expect("good");
+        let (_, loaded) = load(&config, &Known::new());
+        fs::remove_file(path.join("b.yml")).expect("removed");
+        let (rules, loaded) = load(&config, &loaded.known);
+        assert!(rules.find("a").is_some() && rules.find("b").is_none());
+        // The folder itself is what cannot be read then.
+        fs::remove_dir_all(&path).expect("removed");
+        let (rules, loaded) = load(&config, &loaded.known);
+        assert!(rules.find("a").is_some() && rules.find("b").is_none());
+        assert_eq!(loaded.unreadable, 1);
+    }
+}
