@@ -50,11 +50,7 @@ fn judge(feed: impl FnOnce(&mut Pipeline, &mut dyn FnMut(Output))) -> Judged {
     pipeline.finish(&mut out);
     let stats = pipeline.stats();
     let doubtful = |event: &HttpEvent| {
-        let odd = [
-            "resynchronised",
-            "length_conflict",
-            "length_invalid",
-        ];
+        let odd = ["resynchronised", "length_conflict", "length_invalid"];
         event.missing.iter().any(|what| *what != Missing::End)
             || event.flags.iter().any(|flag| odd.contains(flag))
     };

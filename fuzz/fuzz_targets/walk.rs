@@ -12,13 +12,17 @@ const LINKS: &[u32] = &[
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let [link, options, bytes @ ..] = data else {
+    let [link, byte, bytes @ ..] = data else {
         return;
     };
     let link = LinkType(LINKS[usize::from(*link) % LINKS.len()]);
-    let verify_checksums = options & 1 != 0;
-    let wire_len = bytes.len() as u32 + u32::from(options >> 1);
-    match walk::frame(bytes, wire_len, link, WalkOptions { verify_checksums }) {
+    let verify_checksums = byte & 1 != 0;
+    let wire_len = bytes.len() as u32 + u32::from(byte >> 1);
+    let options = WalkOptions {
+        verify_checksums,
+        ..WalkOptions::default()
+    };
+    match walk::frame(bytes, wire_len, link, options) {
         Ok((Found::Segment(segment), encap)) => {
             let end = u64::from(segment.payload_offset) + u64::from(segment.payload_len);
             assert!(end <= u64::from(wire_len) + 0xffff + 40);
@@ -27,13 +31,12 @@ fuzz_target!(|data: &[u8]| {
         Ok((Found::Fragment(piece), encap)) => {
             let data = &bytes[piece.data_offset as usize..][..piece.data_len as usize];
             assert!(piece.offset as usize + data.len() <= 0xffff);
-            let options = WalkOptions { verify_checksums };
             let _ = walk::resume(data, &piece.id, piece.protocol, encap, options);
         }
         Err(_) => {}
     }
     let lean = walk::ethernet(bytes, 0);
-    let _ = walk::ip(bytes, u32::from(*options), 0);
+    let _ = walk::ip(bytes, u32::from(*byte), 0);
     // Where the kernel's walk finds a whole packet's segment, the full one finds the same, unless
     // it is a first fragment.
     if let (Ok(lean), Ok((Found::Segment(full), encap))) = (
