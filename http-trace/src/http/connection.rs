@@ -256,6 +256,10 @@ impl Connection {
         if !quiet && !self.facts.closed {
             return;
         }
+        if active.reset_ns != 0 && !self.facts.closed {
+            // All that was due has come.
+            return self.stop(cx, End::Reset);
+        }
         active.tell_holes(&self.facts, cx);
         self.remember();
         self.active = None;
@@ -315,6 +319,8 @@ impl Connection {
 
     /// The connection is over: everything in flight comes out.
     pub fn stop(&mut self, cx: &mut Context<'_>, end: End) {
+        let reset_ns = self.active.as_ref().map_or(0, |active| active.reset_ns);
+        let end = if reset_ns == 0 { end } else { End::Reset };
         if let Some(mut active) = self.active.take() {
             let facts = &mut self.facts;
             active.drain(facts, cx, true);
@@ -323,7 +329,6 @@ impl Connection {
                 active.count_unseen(cx);
             }
             let end = match end {
-                _ if active.reset_ns != 0 => End::Reset,
                 End::Stopped if active.streams.iter().any(|stream| stream.reset) => End::Reset,
                 end => end,
             };
@@ -340,7 +345,9 @@ impl Connection {
                 End::Stopped => None,
             };
             let heard = facts.known[1 - client];
-            active.judge.unanswered(facts, cx, why.filter(|_| heard));
+            let since_ns = if reset_ns == 0 { cx.now_ns } else { reset_ns };
+            let why = why.filter(|_| heard).map(|why| (why, since_ns));
+            active.judge.unanswered(facts, cx, why);
             self.active = Some(active);
             self.remember();
             self.active = None;
@@ -353,9 +360,10 @@ impl Connection {
     pub fn tick(&mut self, cx: &mut Context<'_>) -> Option<u64> {
         self.settle(cx);
         if let Some(active) = &mut self.active {
-            active.due(&mut self.facts, cx);
             if active.reset_ns != 0 && cx.now_ns >= active.reset_ns.saturating_add(CROSSING_NS) {
                 self.stop(cx, End::Reset);
+            } else {
+                active.due(&mut self.facts, cx);
             }
         }
         self.deactivate(cx);

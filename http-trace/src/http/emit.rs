@@ -156,8 +156,13 @@ pub(crate) fn informational_alone(facts: &Facts, cx: &mut Context<'_>, mut excha
     send(cx, event);
 }
 
-/// A request that nothing answered.
-pub(crate) fn no_response(facts: &Facts, cx: &mut Context<'_>, request: Request, why: NoResponse) {
+/// A request that nothing answered, and since when nobody waited for that any more (Unix ns).
+pub(crate) fn no_response(
+    facts: &Facts,
+    cx: &mut Context<'_>,
+    request: Request,
+    (why, since_ns): (NoResponse, u64),
+) {
     if facts.muted {
         return;
     }
@@ -170,7 +175,7 @@ pub(crate) fn no_response(facts: &Facts, cx: &mut Context<'_>, request: Request,
     event.id = identity(&wire_key(facts, cx), request.start, &request.head.target);
     event.time_ns = request.start_ns;
     event.no_response = Some(why);
-    event.given_up_ns = Some(cx.now_ns);
+    event.given_up_ns = Some(since_ns);
     event.flags.extend(malformed(Some(&request)));
     if request.end_ns.is_none() && !request.end_lost {
         event.flags.push("request_unfinished");

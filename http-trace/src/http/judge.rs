@@ -358,8 +358,14 @@ impl Judge {
         }
     }
 
-    /// Requests that no response will come for are told, 1xx heads without a final one too.
-    pub fn unanswered(&mut self, facts: &mut Facts, cx: &mut Context<'_>, why: Option<NoResponse>) {
+    /// Requests that no response will come for are told, 1xx heads without a final one too; with why,
+    /// and since when.
+    pub fn unanswered(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        why: Option<(NoResponse, u64)>,
+    ) {
         if self
             .exchanges
             .current
@@ -561,7 +567,7 @@ impl Judge {
             }
             request.reported = true;
             if certain && facts.http {
-                emit::no_response(facts, cx, request.clone(), why);
+                emit::no_response(facts, cx, request.clone(), (why, cx.now_ns));
             }
         }
     }

@@ -105,6 +105,10 @@ fn read(
                     Next::Go
                 }
             };
+            if let Some((_, came)) = &mut shared.last {
+                // An output may have made it wait: that is no silence of the source.
+                *came = Instant::now();
+            }
             if next == Next::Stop || stop.is_requested() {
                 return;
             }

@@ -117,6 +117,8 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
                 through_filter(filter, &record, engine)
             }
         };
+        // An output may have made it wait: that is no silence of the source.
+        shared.last = Some((header.time_ns, Instant::now()));
         drop(shared);
         if !replay.problems().is_empty() {
             tell(replay.take_problems(), &mut told);

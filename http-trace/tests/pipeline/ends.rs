@@ -23,6 +23,11 @@ fn unanswered_requests() {
         &["GET /1 -> Reset"],
     );
     check(
+        "reset by the client, then silence",
+        &asked().s_ack().c_rst().wait_ms(31_000).c_ack(),
+        &["GET /1 -> Reset"],
+    );
+    check(
         "reset by the client, the capture ends",
         &asked().s_ack().c_rst(),
         &["(finish)", "GET /1 -> Reset"],
@@ -42,6 +47,17 @@ fn unanswered_requests() {
             .wait_ms(1_100)
             .c_ack(),
         &["GET /1 -> 200 OK 1 Length", "GET /2 -> Reset"],
+    );
+    let mut unseen = asked().c_rst().s(&ok("a"));
+    unseen.client = unseen.client.wrapping_add(50_000_000);
+    unseen.server = unseen.server.wrapping_add(70_000_000);
+    check(
+        "another connection of the tuple whose handshake was not seen",
+        &unseen.c(&get("/2")).s(&ok("a")),
+        &[
+            "GET /1 -> 200 OK 1 Length",
+            "GET /2 -> 200 OK 1 Length flags request_assumed,resynchronised",
+        ],
     );
     check("both reset", &asked().c_rst().s_rst(), &["GET /1 -> Reset"]);
     check(

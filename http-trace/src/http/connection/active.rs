@@ -347,8 +347,8 @@ impl Active {
         facts.fin[d] = true;
         if facts.client() != Some(d as u8) {
             let why = match self.reset_ns {
-                0 => NoResponse::Closed,
-                _ => NoResponse::Reset,
+                0 => (NoResponse::Closed, cx.now_ns),
+                at_ns => (NoResponse::Reset, at_ns),
             };
             self.judge.unanswered(facts, cx, Some(why));
         }
@@ -368,7 +368,7 @@ impl Active {
         let heard = facts
             .client()
             .is_some_and(|client| facts.known[1 - usize::from(client & 1)]);
-        let reset = self.streams.iter().any(|stream| stream.reset);
+        let reset = self.reset_ns != 0 || self.streams.iter().any(|stream| stream.reset);
         let why = if reset {
             NoResponse::Reset
         } else {

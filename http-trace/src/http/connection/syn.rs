@@ -246,7 +246,7 @@ impl Connection {
             return;
         }
         if active.reset_ns == 0 {
-            active.reset_ns = header.time_ns.max(1);
+            active.reset_ns = cx.now_ns.max(1);
             if !facts.fin[d] {
                 active.judge.close(facts, cx, d, End::Reset);
                 facts.fin[d] = true;
