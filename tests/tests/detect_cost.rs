@@ -4,8 +4,10 @@
 use std::net::IpAddr;
 
 use http_trace::detect::alert::{Alert, State};
+use http_trace::detect::rule::Origin;
 use http_trace::detect::{Detected, Detector, Settings, builtin, parse};
 use http_trace::event::HttpEvent;
+use http_trace::http::head::Header;
 use http_trace_tests::visitors::{Visitors, ip_of};
 
 fn detector(memory: usize) -> Detector {
@@ -124,4 +126,61 @@ fn a_million_spoofed_clients_stay_within_the_bound_and_hide_no_scanner() {
     assert!(peak <= BOUND + BOUND / 4 + FIXED, "{peak}");
     let turnover = turnover.expect("counted");
     assert!(turnover.refused > 0, "{turnover:?}");
+}
+
+/// What is kept of the lines of a name grows with what is asked of that name, not with all rules.
+#[test]
+fn many_rules_over_many_names_take_no_more_than_their_share() {
+    const NAMES: usize = 1_000;
+    const RULES: usize = 10_000;
+    const BOUND: u64 = 64 << 20;
+    let name = |number: usize| format!("x-name-{}", number % NAMES);
+    let text: Vec<String> = (0..RULES)
+        .map(|n| {
+            let name = name(n);
+            format!(
+                "title: r{n}\nname: r{n}\nlogsource: {{category: webserver}}\ndetection: \
+                 {{s: {{request.header.{name}|contains: value-{n}-}}, condition: s}}\nlevel: low\n"
+            )
+        })
+        .collect();
+    let source = parse::Source {
+        origin: Origin::File("many.yml".into()),
+        text: text.join("---\n"),
+    };
+    let parsed = parse::parse(&[source], &|_| false);
+    assert_eq!(parsed.rules.rules.len(), RULES, "{:?}", parsed.diagnostics);
+    let mut visitors = Visitors::new(17);
+    let template = visitors.event(false);
+    let events: Vec<Box<HttpEvent>> = (0..40_usize)
+        .map(|n| {
+            let mut event = Box::new(template.clone());
+            if let Some(request) = &mut event.request {
+                request.headers.0 = (0..NAMES)
+                    .map(|at| Header {
+                        name: name(at).into(),
+                        // Never the same text; the last event matches one rule.
+                        value: match (at, n) {
+                            (7, 39) => format!("a value-{}-", 3 * NAMES + at).into(),
+                            _ => format!("nothing {n}").into(),
+                        },
+                    })
+                    .collect();
+            }
+            event
+        })
+        .collect();
+    let mut counted_for = Vec::new();
+    let counted = allocation_counter::measure(|| {
+        let mut detector = Detector::new(parsed.rules, Settings::default());
+        for event in events {
+            detector.push(event, &mut |detected| {
+                if let Detected::Event(event) = detected {
+                    counted_for.push(event.rules.len());
+                }
+            });
+        }
+    });
+    assert_eq!((counted_for.iter().sum::<usize>(), counted_for[39]), (1, 1));
+    assert!(counted.bytes_max <= BOUND, "{}", counted.bytes_max);
 }

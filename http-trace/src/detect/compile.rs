@@ -308,8 +308,8 @@ fn item(item: &DetectionItem) -> Result<Expr, Refused> {
             .values
             .iter()
             .map(|value| network(name, value))
-            .collect::<Result<Box<[_]>, _>>()?;
-        return Ok(Expr::Item(field, Test::Networks(networks)));
+            .collect::<Result<Vec<_>, _>>()?;
+        return Ok(Expr::Item(field, Test::Networks(networks.into())));
     }
     let plain = m.place == Place::Whole && m.comparison.is_none() && !m.regex && !m.exists;
     if plain && !m.all && item.values.len() > 1 {
@@ -321,9 +321,13 @@ fn item(item: &DetectionItem) -> Result<Expr, Refused> {
     if plain
         && !m.all
         && field.is_address()
-        && let Some(networks) = item.values.iter().map(|v| address(v, &m)).collect()
+        && let Some(networks) = item
+            .values
+            .iter()
+            .map(|v| address(v, &m))
+            .collect::<Option<Vec<_>>>()
     {
-        return Ok(Expr::Item(field, Test::Networks(networks)));
+        return Ok(Expr::Item(field, Test::Networks(networks.into())));
     }
     if m.place == Place::Within
         && !m.all

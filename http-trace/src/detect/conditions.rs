@@ -1,16 +1,17 @@
-//! The conditions of all detections, made ready to be asked of many events: whatever several of them
-//! ask of an event is asked once, and whatever was asked of a field line's value before is not asked
-//! again of the same value. Says which detections an event matches; decides nothing else.
+//! The conditions of all detections, made ready to be asked of many events. What follows from an
+//! event's status and from the classes of its header lines ([`super::watched`]) is worked out once for
+//! all events of the same kind ([`super::plans`]); what is left is asked once, however many detections
+//! ask it. Says which detections an event matches; decides nothing else.
 
 use std::collections::HashMap;
 
-use super::field::{Field, Value, View};
+use super::field::{Field, View};
 use super::lines::{Name, Names, Noted};
-use super::matcher::{Expr, Test, TextTest};
-use super::prefilter::{Prefilter, STATUSES, line_of};
-use super::watched::AllWatched;
+use super::matcher::{Expr, Literal, Test, TextTest, at_least};
+use super::plans::{Draft, Kind, Plans, is_in, put};
+use super::prefilter::{Prefilter, STATUSES, Sign, Signs, is_any_of, line_of, status_of};
+use super::watched::{AllWatched, LineTest, Read};
 use crate::event::HttpEvent;
-use crate::http::fields::mime_type;
 
 /// The conditions of a list of detections.
 #[derive(Debug)]
@@ -18,14 +19,26 @@ pub struct Conditions {
     names: Names,
     prefilter: Prefilter,
     conditions: Vec<Cond>,
+    /// What stands for each of them.
+    stands: Vec<Stands>,
+    plans: Plans,
     facts: Facts,
+    /// Detections for which a text is there, of the event at hand.
+    found: Vec<u64>,
+}
+
+/// What stands for a condition, see [`Signs`].
+#[derive(Debug)]
+struct Stands {
+    always: bool,
+    texts: bool,
+    lines: Box<[Cond]>,
 }
 
 /// What is asked of events, each thing by its number.
 #[derive(Debug)]
 struct Facts {
     watched: AllWatched,
-    lines: Vec<LineTest>,
     tests: Vec<(Field, Test)>,
     /// Which tests were asked of the event at hand, and which it passed.
     asked: Vec<u64>,
@@ -40,35 +53,16 @@ enum Cond {
     Status(Box<[u64]>),
     /// There is such a line, or there is none.
     HasLine(Name, bool),
-    /// A test of a line, by its number.
-    Line(usize),
+    /// A test of the lines that are watched at a place, by its number there.
+    Line(usize, usize),
+    /// There is an identifier in the path.
+    PathId,
     /// Another test, by its number.
     Test(usize),
     Keyword(TextTest),
     Not(Box<Cond>),
     All(Box<[Cond]>),
     AtLeast(usize, Box<[Cond]>),
-}
-
-/// A test whose outcome follows from the value of a field line.
-#[derive(Debug)]
-struct LineTest {
-    read: Read,
-    test: Test,
-    name: Name,
-    /// Among the tests of that name.
-    number: usize,
-}
-
-/// What is read of field lines of one name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
-    /// Each of them.
-    All,
-    /// The first.
-    First,
-    /// The media type in the first.
-    MediaType,
 }
 
 /// Numbers things that are asked, the same for the same.
@@ -84,13 +78,12 @@ struct Numbering {
 impl Conditions {
     /// Of detections in the order of their numbers.
     pub fn new(detections: Vec<Expr>) -> Self {
-        let mut names = Names::default();
-        let (prefilter, watched) = Prefilter::new(&detections, &mut names);
+        let (prefilter, signs) = Prefilter::new(&detections);
+        let words = prefilter.words();
         let mut numbering = Numbering {
-            names,
+            names: Names::default(),
             facts: Facts {
-                watched,
-                lines: Vec::new(),
+                watched: AllWatched::new(words),
                 tests: Vec::new(),
                 asked: Vec::new(),
                 passed: Vec::new(),
@@ -98,13 +91,13 @@ impl Conditions {
             known: HashMap::new(),
             number: 0,
         };
-        let conditions = (0..)
-            .zip(detections)
-            .map(|(number, expr)| {
-                numbering.number = number;
-                numbering.cond(expr)
-            })
-            .collect();
+        let mut conditions = Vec::with_capacity(detections.len());
+        let mut stands = Vec::with_capacity(detections.len());
+        for (number, (expr, signs)) in detections.into_iter().zip(signs).enumerate() {
+            numbering.number = number;
+            conditions.push(numbering.cond(expr));
+            stands.push(numbering.stands(signs));
+        }
         let mut facts = numbering.facts;
         facts.watched.finish();
         facts.asked = vec![0; facts.tests.len().div_ceil(64)];
@@ -113,13 +106,17 @@ impl Conditions {
             names: numbering.names,
             prefilter,
             conditions,
+            stands,
+            plans: Plans::new(words),
             facts,
+            found: vec![0; words],
         }
     }
 
     /// Whether an event with the status of this one can match any detection.
     pub fn are_possible(&self, event: &HttpEvent) -> bool {
-        self.prefilter.is_any_possible(event)
+        let possible = self.prefilter.possible(status_of(event));
+        possible.iter().any(|word| *word != 0)
     }
 
     /// Notes where the lines are that conditions ask for.
@@ -128,23 +125,85 @@ impl Conditions {
     }
 
     /// Hands the numbers of the detections that an event matches to `with`, in order.
-    pub fn matching(&mut self, view: &View<'_>, with: &mut dyn FnMut(usize)) {
-        let facts = &mut self.facts;
+    pub fn matching(&mut self, view: &View<'_>, mut with: impl FnMut(usize)) {
+        let kind = self.kind(view);
+        let (facts, conditions) = (&mut self.facts, &self.conditions);
+        let (prefilter, stands) = (&self.prefilter, &self.stands);
+        let place = self.plans.find(&kind, |draft| {
+            plan(view, prefilter, conditions, stands, facts, draft);
+        });
+        let plan = self.plans.at(place);
+        let found = &mut self.found[..];
+        found.fill(0);
+        if plan.by_text.iter().any(|word| *word != 0) {
+            prefilter.find(view, plan.by_text, found);
+        }
         facts.asked.fill(0);
-        self.prefilter.find(view, &mut facts.watched);
-        for word in 0..self.prefilter.words() {
-            let (mut left, sure) = self.prefilter.found(word, view.event);
+        for (word, sure) in plan.sure.iter().enumerate() {
+            let mut left = sure | plan.open[word] | plan.by_text[word] & found[word];
             while left != 0 {
                 let bit = left.trailing_zeros();
                 left &= left - 1;
                 let number = word * 64 + bit as usize;
-                let Some(condition) = self.conditions.get(number) else {
-                    continue;
-                };
-                if sure >> bit & 1 != 0 || condition.holds(view, facts) {
+                if sure >> bit & 1 != 0 || conditions[number].holds(view, facts) {
                     with(number);
                 }
             }
+        }
+    }
+
+    /// Of what kind an event is. Only lines count that are asked for under its status.
+    fn kind(&mut self, view: &View<'_>) -> Kind {
+        let status = status_of(view.event);
+        let possible = self.prefilter.possible(status);
+        let mut kind = Kind::new(status);
+        for name in view.noted.seen() {
+            let Some(place) = self.facts.watched.of_name(name) else {
+                continue;
+            };
+            let lines = self.facts.watched.at(place);
+            if !is_any_of(&lines.mask, possible) {
+                continue;
+            }
+            let (class, void) = lines.classify(view);
+            if void {
+                self.plans.forget();
+            }
+            kind.add(name, class);
+        }
+        kind
+    }
+}
+
+/// Works out what follows for the kind of an event.
+fn plan(
+    view: &View<'_>,
+    prefilter: &Prefilter,
+    conditions: &[Cond],
+    stands: &[Stands],
+    facts: &Facts,
+    draft: Draft<'_>,
+) {
+    let status = status_of(view.event);
+    let (possible, sure) = (prefilter.possible(status), prefilter.sure(status));
+    for (number, (condition, stands)) in conditions.iter().zip(stands).enumerate() {
+        if !is_in(possible, number) {
+            continue;
+        }
+        let decided = match is_in(sure, number) {
+            true => Some(true),
+            false => condition.decided(view, facts),
+        };
+        let has_line = || {
+            let mut lines = stands.lines.iter();
+            lines.any(|line| line.decided(view, facts) != Some(false))
+        };
+        match decided {
+            Some(true) => put(draft.sure, number),
+            Some(false) => {}
+            None if stands.always || has_line() => put(draft.open, number),
+            None if stands.texts => put(draft.by_text, number),
+            None => {}
         }
     }
 }
@@ -153,12 +212,10 @@ impl Cond {
     fn holds(&self, view: &View<'_>, facts: &mut Facts) -> bool {
         match self {
             Cond::Constant(yes) => *yes,
-            Cond::Status(statuses) => {
-                let status = status_of(view.event);
-                statuses[status / 64] >> (status % 64) & 1 != 0
-            }
+            Cond::Status(statuses) => is_in(statuses, status_of(view.event)),
             Cond::HasLine(name, yes) => view.noted.has(*name) == *yes,
-            Cond::Line(number) => facts.line(*number, view),
+            Cond::Line(place, test) => facts.watched.get(*place).passes(*test, view),
+            Cond::PathId => view.path_id.is_some(),
             Cond::Test(number) => facts.test(*number, view),
             Cond::Keyword(test) => view.any_text(&mut |text| test.passes(text)),
             Cond::Not(part) => !part.holds(view, facts),
@@ -170,12 +227,28 @@ impl Cond {
         }
     }
 
+    /// What it is for all events of the same kind as this one; `None` when that depends on more.
+    fn decided(&self, view: &View<'_>, facts: &Facts) -> Option<bool> {
+        match self {
+            Cond::Constant(yes) => Some(*yes),
+            Cond::Status(statuses) => Some(is_in(statuses, status_of(view.event))),
+            Cond::HasLine(name, yes) => Some(view.noted.has(*name) == *yes),
+            Cond::Line(place, test) => Some(facts.watched.get(*place).passes(*test, view)),
+            Cond::PathId | Cond::Test(_) | Cond::Keyword(_) => None,
+            Cond::Not(part) => part.decided(view, facts).map(|yes| !yes),
+            Cond::All(parts) => at_least(parts.len(), parts, |part| part.decided(view, facts)),
+            Cond::AtLeast(wanted, parts) => {
+                at_least(*wanted, parts, |part| part.decided(view, facts))
+            }
+        }
+    }
+
     /// What is asked first of several.
     fn cost(&self) -> usize {
         match self {
             Cond::Constant(_) | Cond::Status(_) => 0,
-            Cond::HasLine(..) => 1,
-            Cond::Line(_) => 2,
+            Cond::HasLine(..) | Cond::PathId => 1,
+            Cond::Line(..) => 2,
             Cond::Test(_) => 3,
             Cond::Keyword(_) => 4,
             Cond::Not(part) => part.cost(),
@@ -184,12 +257,6 @@ impl Cond {
             }
         }
     }
-}
-
-/// The status of an event, 0 without a response, as it is looked up.
-fn status_of(event: &HttpEvent) -> usize {
-    let status = event.response.as_ref().map_or(0, |r| r.status);
-    usize::from(status).min(STATUSES - 1)
 }
 
 impl Facts {
@@ -202,35 +269,6 @@ impl Facts {
             self.passed[word] = self.passed[word] & !bit | if passes { bit } else { 0 };
         }
         self.passed[word] & bit != 0
-    }
-
-    fn line(&mut self, number: usize, view: &View<'_>) -> bool {
-        let line = &self.lines[number];
-        let Some(value) = view.noted.first(line.name, view.event) else {
-            return line.passes(None, view);
-        };
-        if line.read == Read::All && view.noted.has_several(line.name) {
-            let mut values = view.noted.all(line.name, view.event);
-            return values.any(|value| line.passes(Some(value), view));
-        }
-        let passes = || line.passes(Some(value), view);
-        match self.watched.of_name(line.name.number()) {
-            Some(lines) => lines.known(line.number, passes),
-            None => passes(),
-        }
-    }
-}
-
-impl LineTest {
-    fn passes(&self, value: Option<&[u8]>, view: &View<'_>) -> bool {
-        let value = match self.read {
-            Read::All | Read::First => value,
-            Read::MediaType => value.and_then(mime_type),
-        };
-        match value {
-            Some(value) => self.test.passes(view, &Value::Text(value)),
-            None => matches!(self.test, Test::Absent | Test::Missing),
-        }
     }
 }
 
@@ -261,6 +299,9 @@ impl Numbering {
         let Expr::Item(field, test) = item else {
             return Cond::Constant(false);
         };
+        if field == Field::PathId && matches!(test, Test::Present) {
+            return Cond::PathId;
+        }
         let line = line_of(&field)
             .filter(|_| !matches!(test, Test::SameAs(..)))
             .and_then(|(response, name)| self.names.add(response, name));
@@ -284,25 +325,55 @@ impl Numbering {
             Field::MimeType => Read::MediaType,
             _ => Read::First,
         };
+        let watched = &mut self.facts.watched;
+        let place = watched.add(name);
+        let lines = watched.at(place);
+        lines.ask_for(self.number);
         match test {
             Test::Present if read != Read::MediaType => return Cond::HasLine(name, true),
             Test::Missing if read != Read::MediaType => return Cond::HasLine(name, false),
             _ => {}
         }
-        let watched = self.facts.watched.add(name);
-        watched.ask_for(self.number);
         let key = format!("{name:?} {read:?} {test:?}");
-        let next = self.facts.lines.len();
-        let at = *self.known.entry(key).or_insert(next);
-        if at == next {
-            self.facts.lines.push(LineTest {
-                read,
-                test,
-                name,
-                number: watched.add_test(),
+        let number = *self
+            .known
+            .entry(key)
+            .or_insert_with(|| lines.add_test(LineTest { read, test }));
+        Cond::Line(place, number)
+    }
+
+    /// Makes ready what stands for a condition.
+    fn stands(&mut self, signs: Signs) -> Stands {
+        let mut always = signs.always;
+        let mut lines = Vec::with_capacity(signs.lines.len());
+        for Sign {
+            response,
+            name,
+            literal,
+        } in signs.lines
+        {
+            let Some(number) = self.names.add(response, &name) else {
+                // Too many names to be noted.
+                always = true;
+                continue;
+            };
+            let field = match response {
+                true => Field::ResponseHeader(name),
+                false => Field::RequestHeader(name),
+            };
+            let test = literal.map_or(Test::Present, |bytes| {
+                Test::Text(TextTest::Contains(Literal {
+                    bytes: bytes.into(),
+                    fold: true,
+                }))
             });
+            lines.push(self.line(number, &field, test));
         }
-        Cond::Line(at)
+        Stands {
+            always,
+            texts: signs.texts,
+            lines: lines.into(),
+        }
     }
 
     fn conds(&mut self, parts: Box<[Expr]>) -> Box<[Cond]> {
@@ -398,7 +469,7 @@ mod tests {
                         conditions.note(&event, &mut noted);
                         let view = View::new(&event, &noted, b"");
                         let mut got = Vec::new();
-                        conditions.matching(&view, &mut |number| got.push(number));
+                        conditions.matching(&view, |number| got.push(number));
                         let expected: Vec<usize> = (0..alone.len())
                             .filter(|number| alone[*number].matches(&view))
                             .collect();

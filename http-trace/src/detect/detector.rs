@@ -106,8 +106,8 @@ struct Core {
     fingerprints: Vec<u64>,
     conditions: Conditions,
     /// For each detection, and for each correlation, which correlations it feeds, as which input.
-    fed_by_detection: Vec<Vec<(usize, u32)>>,
-    fed_by_correlation: Vec<Vec<(usize, u32)>>,
+    fed_by_detection: Vec<Vec<Feed>>,
+    fed_by_correlation: Vec<Vec<Feed>>,
     wants_uri: bool,
     settings: Settings,
     entities: Entities,
@@ -133,6 +133,13 @@ struct Scratch {
     noted: Noted,
     fed: Fed,
     alerts: Vec<Alert>,
+}
+
+/// A correlation that is fed, and as which input, a bit.
+#[derive(Clone, Copy, Debug)]
+struct Feed {
+    number: usize,
+    input: u64,
 }
 
 /// What the event at hand is fed to.
@@ -211,9 +218,13 @@ impl Core {
         let mut fed_by_correlation = vec![Vec::new(); set.correlations.len()];
         for (number, correlation) in set.correlations.iter().enumerate() {
             for (at, input) in correlation.inputs.iter().take(64).enumerate() {
+                let feed = Feed {
+                    number,
+                    input: 1 << at,
+                };
                 match input {
-                    Input::Detection(n) => fed_by_detection[*n].push((number, at as u32)),
-                    Input::Correlation(n) => fed_by_correlation[*n].push((number, at as u32)),
+                    Input::Detection(n) => fed_by_detection[*n].push(feed),
+                    Input::Correlation(n) => fed_by_correlation[*n].push(feed),
                 }
             }
         }
@@ -301,8 +312,8 @@ impl Core {
     fn match_detections(&mut self, view: &View<'_>, fed: &mut Fed) -> bool {
         let to = &self.fed_by_detection;
         let mut any = false;
-        self.conditions.matching(view, &mut |number| {
-            any |= to.get(number).is_some_and(|to| fed.feed(to));
+        self.conditions.matching(view, |number| {
+            any |= fed.feed(&to[number]);
         });
         any
     }
@@ -338,6 +349,7 @@ impl Core {
             };
             if let Some(mut alert) = subject.end(counter, over_ns) {
                 self.changes += 1;
+                self.table.measure(key);
                 suspect(&self.suspects, &mut alert);
                 out(Detected::Alert(Box::new(alert)));
             }
@@ -425,15 +437,10 @@ fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
 
 impl Fed {
     /// The event is these inputs of these correlations; whether there are any.
-    fn feed(&mut self, to: &[(usize, u32)]) -> bool {
-        for (number, input) in to {
-            if let (Some(inputs), Some(word)) = (
-                self.inputs.get_mut(*number),
-                self.touched.get_mut(number / 64),
-            ) {
-                *inputs |= 1 << input;
-                *word |= 1 << (number % 64);
-            }
+    fn feed(&mut self, to: &[Feed]) -> bool {
+        for Feed { number, input } in to {
+            self.inputs[*number] |= input;
+            self.touched[number / 64] |= 1 << (number % 64);
         }
         !to.is_empty()
     }

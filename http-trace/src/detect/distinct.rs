@@ -135,6 +135,13 @@ impl Distinct {
         Ok(true)
     }
 
+    /// Whether a value was seen last in this bucket, which is the newest of its window.
+    pub fn has_in(&self, hash: u64, bucket: u32) -> bool {
+        let key = hash & !BUCKET_MASK | 1 << BUCKET_BITS;
+        let element = self.find(key).map(|at| self.table[at]);
+        element == Some(key | u64::from(bucket) & BUCKET_MASK)
+    }
+
     fn slot(&self, key: u64) -> usize {
         (key >> 32) as usize & (self.table.len() - 1)
     }

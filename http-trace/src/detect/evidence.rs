@@ -17,7 +17,7 @@ const STATUSES: usize = 16;
 const TOP: usize = 8;
 /// The most requests.
 const SAMPLES: usize = 10;
-/// Words of the bitmap that distinct values are estimated with: 8,192 bits.
+/// Words of the bitmap by which distinct values are counted: 8,192 bits.
 const WORDS: usize = 128;
 
 /// The values seen most often, roughly: when there is no room the rarest makes it (space-saving,
@@ -118,40 +118,35 @@ pub struct Sample {
     pub server: Option<IpAddr>,
 }
 
-/// A bitmap that tells about how many distinct hashes it has seen (linear counting, Whang et al.
-/// 1990): within 2 % up to about 10,000.
+/// A bitmap that tells how many distinct hashes it has seen at least: two that share a bit are one. Of
+/// 1,000 it tells about 940, of 10,000 about 5,800.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(into = "Vec<u64>", try_from = "Vec<u64>")]
-struct Estimate(Box<[u64; WORDS]>);
+struct Marks(Box<[u64; WORDS]>);
 
-impl From<Estimate> for Vec<u64> {
-    fn from(estimate: Estimate) -> Vec<u64> {
-        estimate.0.to_vec()
+impl From<Marks> for Vec<u64> {
+    fn from(marks: Marks) -> Vec<u64> {
+        marks.0.to_vec()
     }
 }
 
-impl TryFrom<Vec<u64>> for Estimate {
+impl TryFrom<Vec<u64>> for Marks {
     type Error = &'static str;
 
-    fn try_from(words: Vec<u64>) -> Result<Estimate, Self::Error> {
-        let words = words
-            .try_into()
-            .map_err(|_| "an estimate of another size")?;
-        Ok(Estimate(Box::new(words)))
+    fn try_from(words: Vec<u64>) -> Result<Marks, Self::Error> {
+        let words = words.try_into().map_err(|_| "marks of another number")?;
+        Ok(Marks(Box::new(words)))
     }
 }
 
-impl Estimate {
+impl Marks {
     fn see(&mut self, hash: u64) {
         let bit = (hash >> 32) as usize % (WORDS * 64);
         self.0[bit / 64] |= 1 << (bit % 64);
     }
 
     fn count(&self) -> u64 {
-        let set: u32 = self.0.iter().map(|word| word.count_ones()).sum();
-        let bits = (WORDS * 64) as f64;
-        let free = (bits - f64::from(set)).max(1.0);
-        (bits * (bits / free).ln()).round() as u64
+        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 }
 
@@ -176,7 +171,7 @@ pub struct Evidence {
     pub clients: Top<IpAddr>,
     /// The last requests.
     pub samples: VecDeque<Sample>,
-    distinct: Option<Estimate>,
+    distinct: Option<Marks>,
 }
 
 /// What evidence takes of an event.
@@ -259,13 +254,13 @@ impl Evidence {
     /// Notes a distinct value by its hash.
     pub fn see_distinct(&mut self, hash: u64) {
         self.distinct
-            .get_or_insert_with(|| Estimate(Box::new([0; WORDS])))
+            .get_or_insert_with(|| Marks(Box::new([0; WORDS])))
             .see(hash);
     }
 
-    /// About how many distinct values were noted.
+    /// How many distinct values were noted, at least.
     pub fn distinct(&self) -> Option<u64> {
-        self.distinct.as_ref().map(Estimate::count)
+        self.distinct.as_ref().map(Marks::count)
     }
 
     /// About what it takes, in bytes.
@@ -367,7 +362,7 @@ mod tests {
         );
         assert_eq!((evidence.first_ns, evidence.last_ns), (5, 1004));
         let distinct = evidence.distinct().expect("counted");
-        assert!((980..=1020).contains(&distinct), "{distinct}");
+        assert!((900..=1000).contains(&distinct), "{distinct}");
         assert!(evidence.samples.iter().all(|s| s.target.len() <= TEXT));
     }
 }

@@ -90,7 +90,13 @@ pub struct OfRule {
     index: HashMap<u64, usize, foldhash::fast::RandomState>,
     #[serde(skip)]
     hand: usize,
+    /// Entities hit lately, each where its hash says: mostly they are hit again.
+    #[serde(skip)]
+    recent: Vec<u8>,
 }
+
+/// Places of entities hit lately.
+const RECENT: usize = 64;
 
 /// The hits of all rules.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -190,8 +196,20 @@ impl OfRule {
     }
 
     fn entity(&mut self, hash: u64, values: impl FnOnce() -> Vec<Vec<u8>>) -> &mut Tally {
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, 0);
+        }
+        let recent = &mut self.recent[hash as usize % RECENT];
+        if let Some(entity) = self.entities.get(usize::from(*recent))
+            && entity.hash == hash
+        {
+            return &mut self.entities[usize::from(*recent)].tally;
+        }
         let at = match self.index.get(&hash) {
-            Some(at) => *at,
+            Some(at) => {
+                *recent = *at as u8;
+                *at
+            }
             None => {
                 let at = self.make_room();
                 let entity = OfEntity {

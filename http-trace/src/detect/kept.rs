@@ -1,65 +1,99 @@
-//! Values that come again and again, such as user agents and media types, and what was found out
-//! about each: a bit for each thing that may be asked. Bounded; compared whole, so that nobody can
-//! choose a value that is taken for another.
+//! Values that come again and again, such as user agents and media types, and a number that was found
+//! for each. Bounded; compared whole, so that nobody can choose a value that is taken for another.
 
-use std::hash::BuildHasher as _;
-
-/// Values that are kept in mind, and the longest of them.
-const KEPT: usize = 64;
+/// The most values of one kind that are kept in mind, and the longest of them.
+const MOST: usize = 64;
+const LEAST: usize = 8;
 const LONGEST: usize = 192;
 
-/// Values of one kind.
+/// As many values of all kinds.
+const ALL: usize = 2048;
+
+/// Values of one kind. Takes no room before the first of them is there.
 #[derive(Debug)]
 pub struct Kept {
-    hashes: foldhash::fast::RandomState,
+    /// A power of two.
+    places: usize,
     values: Vec<Value>,
-    /// What is known of each, `words` words a value.
-    bits: Vec<u64>,
-    words: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Value {
     len: usize,
+    number: u16,
     bytes: [u8; LONGEST],
 }
 
 impl Kept {
-    /// With so many words of bits for each value.
-    pub fn new(words: usize) -> Self {
-        let value = || Value {
-            len: usize::MAX,
-            bytes: [0; LONGEST],
-        };
+    /// As one of so many kinds.
+    pub fn new(kinds: usize) -> Self {
+        let share = ALL / kinds.max(1);
         Kept {
-            hashes: foldhash::fast::RandomState::default(),
-            values: (0..KEPT).map(|_| value()).collect(),
-            bits: vec![0; KEPT * words],
-            words,
+            places: share.clamp(LEAST, MOST).next_power_of_two(),
+            values: Vec::new(),
         }
     }
 
-    /// The place of a value, and whether it is new there: its bits are all zero then. `None` when it
-    /// is too long to be kept.
-    pub fn place(&mut self, value: &[u8]) -> Option<(usize, bool)> {
+    /// The place of a value, and its number if it is there. `None` when it is too long to be kept.
+    pub fn place(&self, value: &[u8]) -> Option<(usize, Option<u16>)> {
         if value.len() > LONGEST {
             return None;
         }
-        let at = self.hashes.hash_one(value) as usize % KEPT;
-        let kept = self.values.get_mut(at)?;
-        let new = kept.len != value.len() || kept.bytes[..value.len()] != *value;
-        if new {
-            kept.len = value.len();
-            kept.bytes[..value.len()].copy_from_slice(value);
-            self.bits(at).fill(0);
-        }
-        Some((at, new))
+        let at = mixed(value) & (self.places - 1);
+        let kept = self.values.get(at);
+        let same = |kept: &&Value| kept.len == value.len() && kept.bytes[..value.len()] == *value;
+        Some((at, kept.filter(same).map(|kept| kept.number)))
     }
 
-    /// What is known of the value at a place.
-    pub fn bits(&mut self, at: usize) -> &mut [u64] {
-        &mut self.bits[at * self.words..][..self.words]
+    /// Keeps a value and its number at the place that it has.
+    pub fn put(&mut self, at: usize, value: &[u8], number: u16) {
+        if self.values.is_empty() {
+            let none = Value {
+                len: usize::MAX,
+                number: 0,
+                bytes: [0; LONGEST],
+            };
+            self.values.resize(self.places, none);
+        }
+        if let Some(kept) = self.values.get_mut(at)
+            && let Some(bytes) = kept.bytes.get_mut(..value.len())
+        {
+            bytes.copy_from_slice(value);
+            (kept.len, kept.number) = (value.len(), number);
+        }
     }
+
+    /// Forgets all numbers.
+    pub fn forget(&mut self) {
+        self.values
+            .iter_mut()
+            .for_each(|kept| kept.len = usize::MAX);
+    }
+}
+
+/// Tells most values apart that differ: by their length and 24 bytes of them. No hash: who makes
+/// values collide only has them looked through again.
+fn mixed(value: &[u8]) -> usize {
+    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+    let word = |bytes: &[u8]| {
+        let mut word = [0; 8];
+        let len = bytes.len().min(8);
+        word[..len].copy_from_slice(&bytes[..len]);
+        u64::from_le_bytes(word)
+    };
+    let (first, middle, last) = match (value.first_chunk::<8>(), value.last_chunk::<8>()) {
+        (Some(first), Some(last)) => {
+            let middle = value[value.len() / 2..].first_chunk::<8>().unwrap_or(last);
+            (
+                u64::from_le_bytes(*first),
+                u64::from_le_bytes(*middle),
+                u64::from_le_bytes(*last),
+            )
+        }
+        _ => (word(value), 0, 0),
+    };
+    let all = first ^ middle.rotate_left(21) ^ last.rotate_left(42) ^ (value.len() as u64) << 32;
+    (all.wrapping_mul(PRIME) >> 40) as usize
 }
 
 #[cfg(test)]
@@ -67,22 +101,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_are_of_the_value_that_they_were_noted_for() {
-        let mut kept = Kept::new(2);
+    fn a_number_is_of_the_value_that_it_was_found_for() {
+        let mut kept = Kept::new(1);
         let mut again = 0;
         for turn in 0..3_u64 {
-            for n in 0..200_u64 {
-                let value = format!("value {n}");
-                let (at, new) = kept.place(value.as_bytes()).expect("short");
-                let expected = if new { [0, 0] } else { [n, n * 3] };
-                assert_eq!(kept.bits(at), expected, "{turn} {n}");
-                kept.bits(at).copy_from_slice(&[n, n * 3]);
-                assert_eq!(kept.place(value.as_bytes()), Some((at, false)));
-                again += u64::from(!new);
+            for n in 0..200_u16 {
+                let value = format!("value {n}{}", "x".repeat(usize::from(n) % 3 * 60));
+                let (at, number) = kept.place(value.as_bytes()).expect("short");
+                assert!(number.is_none_or(|number| number == n), "{turn} {n}");
+                again += usize::from(number.is_some());
+                kept.put(at, value.as_bytes(), n);
+                assert_eq!(kept.place(value.as_bytes()), Some((at, Some(n))));
             }
         }
-        assert!(again < 3 * KEPT as u64, "{again}");
+        assert!(again < 3 * MOST, "{again}");
         assert_eq!(kept.place(&[b'x'; LONGEST + 1]), None);
-        assert!(kept.place(b"").is_some_and(|(_, new)| new));
+        assert!(kept.place(b"").is_some_and(|(_, number)| number.is_none()));
+        kept.forget();
+        assert!((kept.values.iter()).all(|kept| kept.len == usize::MAX));
+    }
+
+    #[test]
+    fn many_kinds_have_few_places_each() {
+        for (kinds, places) in [(0, 64), (1, 64), (32, 64), (100, 32), (1000, 8)] {
+            assert_eq!(Kept::new(kinds).places, places, "{kinds}");
+        }
     }
 }

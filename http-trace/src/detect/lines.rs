@@ -49,7 +49,8 @@ impl Name {
 #[derive(Debug)]
 pub struct Names {
     all: Vec<Named>,
-    /// Of requests and of responses, the first name of each shape, plus one; 0 is none.
+    /// Of requests and of responses, the first name of each shape, plus one; 0 is none. Most lines of
+    /// a head have the shape of no name that matters, and are done with after one look here.
     shapes: [Box<[u16; SHAPES]>; 2],
 }
 
@@ -62,7 +63,15 @@ struct Named {
     next: u16,
 }
 
-const SHAPES: usize = 512;
+/// Lengths that are told apart; longer ones are one.
+const LENGTHS: usize = 32;
+const SHAPES: usize = LENGTHS * 32;
+
+/// What names differ by that is seen at once, without case: their length and how they begin.
+fn shape(name: &[u8]) -> usize {
+    let first = name.first().copied().unwrap_or_default();
+    name.len().min(LENGTHS - 1) * 32 + usize::from(first % 32)
+}
 
 /// Eight bytes of a name that, with its length, are all of it or as much as fits.
 const fn start(name: &[u8]) -> u64 {
@@ -78,12 +87,6 @@ const fn start(name: &[u8]) -> u64 {
         (.., [a]) => *a as u64,
         _ => 0,
     }
-}
-
-/// What names differ by that is quickly seen, without case: their length and how they start.
-const fn shape(len: usize, start: u64) -> usize {
-    let folded = (start | 0x2020_2020_2020_2020) ^ (len as u64) << 40;
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize % SHAPES
 }
 
 impl Default for Names {
@@ -107,13 +110,12 @@ impl Names {
         let there = self.all.iter().position(is_it);
         let number = u16::try_from(there.unwrap_or(self.all.len())).ok()?;
         if there.is_none() {
-            let start = start(name.as_bytes());
-            let first = &mut self.shapes[usize::from(response)][shape(name.len(), start)];
+            let first = &mut self.shapes[usize::from(response)][shape(name.as_bytes())];
             let next = std::mem::replace(first, number.checked_add(1)?);
             self.all.push(Named {
                 response,
                 name: name.into(),
-                start,
+                start: start(name.as_bytes()),
                 next,
             });
         }
@@ -140,11 +142,14 @@ impl Names {
         let shapes = &self.shapes[usize::from(response)];
         for (at, line) in headers.0.iter().enumerate() {
             let name: &[u8] = &line.name;
-            let begins = start(name);
-            let mut next = shapes[shape(name.len(), begins)];
+            let mut next = shapes[shape(name)];
+            if next == 0 {
+                continue;
+            }
+            let begins = to_lower(start(name));
             while let Some(named) = self.all.get(usize::from(next).wrapping_sub(1)) {
-                if named.name.len() == name.len()
-                    && named.start == to_lower(begins)
+                if named.start == begins
+                    && named.name.len() == name.len()
                     && goes_on_as(name, named.name.as_bytes())
                 {
                     noted.add(next - 1, at as u32);
@@ -267,8 +272,8 @@ fn goes_on_as(name: &[u8], lower: &[u8]) -> bool {
         return true;
     };
     let same = |at: usize| to_lower(word(&name[at..])) == word(&lower[at..]);
-    // The last eight may overlap those before.
-    last == 0 || same(last) && (8..last).step_by(8).all(same)
+    // The last eight may overlap those before; few names are longer than sixteen bytes.
+    last == 0 || same(last) && (last <= 8 || (8..last).step_by(8).all(same))
 }
 
 /// Eight bytes with their ASCII letters in lower case.

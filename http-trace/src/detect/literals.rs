@@ -32,8 +32,8 @@ impl Sieve {
                 let common: usize = run.iter().map(|byte| commonness(*byte)).sum();
                 (common, *run)
             })?;
-            let run = rarest.iter().fold(0, |run, byte| next(run, *byte));
-            let (word, bit) = sieve.place(run);
+            let [a, b, c] = *rarest.first_chunk()?;
+            let (word, bit) = sieve.place(run_of([a, b, c, 0]));
             sieve.noted[word] |= 1 << bit;
         }
         Some(sieve)
@@ -44,22 +44,31 @@ impl Sieve {
         (hash as usize / 64, hash % 64)
     }
 
+    fn has(&self, run: u32) -> bool {
+        let (word, bit) = self.place(run);
+        self.noted
+            .get(word)
+            .is_some_and(|word| word >> bit & 1 != 0)
+    }
+
     fn may_hold(&self, text: &[u8]) -> bool {
-        let Some((start, rest)) = text.split_at_checked(RUN - 1) else {
+        let Some([a, b, c]) = text.last_chunk::<RUN>() else {
             return false;
         };
-        let mut run = start.iter().fold(0, |run, byte| next(run, *byte));
-        rest.iter().any(|byte| {
-            run = next(run, *byte);
-            let (word, bit) = self.place(run);
-            self.noted[word] >> bit & 1 != 0
-        })
+        // Four bytes are read at once, and one of them dropped: half the work of byte by byte.
+        let mut fours = text.windows(4);
+        self.has(run_of([*a, *b, *c, 0]))
+            || fours.any(|four| {
+                four.first_chunk()
+                    .is_some_and(|four| self.has(run_of(*four)))
+            })
     }
 }
 
-/// The run that ends with a byte; letters in either case are the same, some other bytes too.
-const fn next(run: u32, byte: u8) -> u32 {
-    (run << 8 | (byte | 0x20) as u32) & 0xff_ffff
+/// The run that the first three of four bytes are; letters in either case are the same, some other
+/// bytes too.
+const fn run_of(four: [u8; 4]) -> u32 {
+    (u32::from_le_bytes(four) | 0x20_2020) << 8
 }
 
 /// How common a byte is in URLs, roughly.

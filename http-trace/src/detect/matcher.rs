@@ -43,7 +43,7 @@ pub enum Test {
     /// One of these numbers.
     Numbers(Box<[u64]>),
     /// An address in one of these networks.
-    Networks(Box<[IpNet]>),
+    Networks(Networks),
     /// Equal to another field of the event, without regard to case unless `cased`.
     SameAs(Field, bool),
 }
@@ -117,6 +117,54 @@ pub struct Many {
     pub texts: Vec<String>,
     /// Whether ASCII letters match in either case.
     pub fold: bool,
+}
+
+/// Networks that an address may be in, as bits to be compared: rules ask this of every error.
+pub struct Networks {
+    all: Box<[IpNet]>,
+    /// Mask and what is left under it.
+    v4: Box<[(u32, u32)]>,
+    v6: Box<[(u128, u128)]>,
+}
+
+impl fmt::Debug for Networks {
+    /// What they are: [`super::fingerprint`] is made of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all.fmt(f)
+    }
+}
+
+impl From<Vec<IpNet>> for Networks {
+    fn from(all: Vec<IpNet>) -> Self {
+        let v4 = all.iter().filter_map(|net| match net {
+            IpNet::V4(net) => Some((net.netmask().to_bits(), net.network().to_bits())),
+            IpNet::V6(_) => None,
+        });
+        let v6 = all.iter().filter_map(|net| match net {
+            IpNet::V4(_) => None,
+            IpNet::V6(net) => Some((net.netmask().to_bits(), net.network().to_bits())),
+        });
+        Networks {
+            v4: v4.collect(),
+            v6: v6.collect(),
+            all: all.into(),
+        }
+    }
+}
+
+impl Networks {
+    fn contain(&self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(ip) => self
+                .v4
+                .iter()
+                .any(|(mask, net)| ip.to_bits() & mask == *net),
+            IpAddr::V6(ip) => self
+                .v6
+                .iter()
+                .any(|(mask, net)| ip.to_bits() & mask == *net),
+        }
+    }
 }
 
 impl fmt::Debug for Many {
@@ -228,6 +276,12 @@ impl TextTest {
 impl Test {
     /// Whether an event passes by what it has under a field.
     pub fn holds(&self, field: &Field, view: &View<'_>) -> bool {
+        // Asked of every event by some rule, and there without a search.
+        match (field, self) {
+            (Field::ClientIp, Test::Networks(of)) => return of.contain(view.event.client_ip()),
+            (Field::ServerIp, Test::Networks(of)) => return of.contain(view.event.server.ip),
+            _ => {}
+        }
         let mut any = false;
         let passes = view.any(field, &mut |value| {
             any = true;
@@ -250,9 +304,7 @@ impl Test {
                 Value::Number(n) => wanted.contains(n),
                 other => number(other).is_some_and(|n| wanted.iter().any(|w| *w as f64 == n)),
             },
-            Test::Networks(networks) => {
-                address(value).is_some_and(|ip| networks.iter().any(|n| n.contains(&ip)))
-            }
+            Test::Networks(networks) => address(value).is_some_and(|ip| networks.contain(ip)),
             Test::SameAs(other, cased) => view.any(other, &mut |other| {
                 value.with_text(|a| {
                     other.with_text(|b| {
@@ -310,8 +362,8 @@ impl Expr {
         match self {
             Expr::Constant(yes) => Some(*yes),
             Expr::Not(part) => part.decided(status).map(|yes| !yes),
-            Expr::All(parts) => at_least(parts.len(), parts, status),
-            Expr::AtLeast(wanted, parts) => at_least(*wanted, parts, status),
+            Expr::All(parts) => at_least(parts.len(), parts, |part| part.decided(status)),
+            Expr::AtLeast(wanted, parts) => at_least(*wanted, parts, |part| part.decided(status)),
             Expr::Item(Field::Status, test) => match (status, test) {
                 (_, Test::SameAs(..)) => None,
                 (None, Test::Absent | Test::Missing) => Some(true),
@@ -350,10 +402,15 @@ impl Expr {
     }
 }
 
-fn at_least(wanted: usize, parts: &[Expr], status: Option<u16>) -> Option<bool> {
+/// Whether at least so many parts hold, as far as that is known.
+pub fn at_least<T>(
+    wanted: usize,
+    parts: &[T],
+    decided: impl Fn(&T) -> Option<bool>,
+) -> Option<bool> {
     let (mut sure, mut possible) = (0, 0);
     for part in parts {
-        match part.decided(status) {
+        match decided(part) {
             Some(true) => sure += 1,
             Some(false) => continue,
             None => {}
@@ -366,6 +423,35 @@ fn at_least(wanted: usize, parts: &[Expr], status: Option<u16>) -> Option<bool> 
         Some(false)
     } else {
         None
+    }
+}
+
+/// Literals, in lower case, of which a text that passes has at least one.
+pub fn literals_of(test: &TextTest) -> Option<Vec<Vec<u8>>> {
+    let one = |bytes: &[u8]| (!bytes.is_empty()).then(|| vec![bytes.to_ascii_lowercase()]);
+    match test {
+        TextTest::Equals(l) | TextTest::Starts(l) | TextTest::Ends(l) | TextTest::Contains(l) => {
+            one(&l.bytes)
+        }
+        TextTest::Glob(glob) => glob
+            .parts
+            .iter()
+            .flat_map(|part| part.split(Option::is_none))
+            .map(|run| run.iter().copied().flatten().collect::<Vec<u8>>())
+            .max_by_key(Vec::len)
+            .and_then(|longest| one(&longest)),
+        TextTest::ContainsAny(many) => {
+            let each = many.texts.iter().map(|text| one(text.as_bytes()));
+            Some(each.collect::<Option<Vec<_>>>()?.concat())
+        }
+        TextTest::AnyOf(tests) => Some(
+            tests
+                .iter()
+                .map(literals_of)
+                .collect::<Option<Vec<_>>>()?
+                .concat(),
+        ),
+        TextTest::Regex(_) => None,
     }
 }
 
@@ -404,6 +490,41 @@ mod tests {
                 expected,
                 "{pattern} {text}"
             );
+        }
+    }
+
+    #[test]
+    fn addresses_are_in_the_networks_that_they_are_in() {
+        let texts = [
+            "10.0.0.0/8",
+            "192.0.2.7/32",
+            "fe80::/10",
+            "::1/128",
+            "0.0.0.0/1",
+        ];
+        let all: Vec<IpNet> = texts.map(|net| net.parse().expect("a network")).into();
+        for from in 0..=all.len() {
+            let some = all[from..].to_vec();
+            let networks = Networks::from(some.clone());
+            for ip in [
+                "10.255.0.1",
+                "11.0.0.1",
+                "192.0.2.7",
+                "192.0.2.6",
+                "fe80::1",
+                "febf::",
+                "fec0::",
+                "::1",
+                "::2",
+                "::ffff:10.0.0.1",
+                "127.0.0.1",
+                "128.0.0.1",
+                "0.0.0.0",
+            ] {
+                let ip: IpAddr = ip.parse().expect("an address");
+                let expected = some.iter().any(|net| net.contains(&ip));
+                assert_eq!(networks.contain(ip), expected, "{ip} in {some:?}");
+            }
         }
     }
 

@@ -10,8 +10,9 @@
 //! - [`field`] and [`derived`] give typed values of an event ([`unseen`] says what it never has).
 //! - [`matcher`] holds conditions as they were compiled; [`conditions`] says which of all of them an
 //!   event fulfils. [`lines`] notes where an event's header lines are, [`watched`] what is known of
-//!   their values ([`kept`] keeps that of those that come again), [`literals`] are looked for all
-//!   at once, and [`prefilter`] puts together which detections can match at all.
+//!   their values ([`kept`] keeps that of those that come again), [`plans`] what follows for all
+//!   events that are alike in these and in their status; [`literals`] are looked for all at once, and
+//!   [`prefilter`] says which detections can match at all.
 //! - [`entity`] says whom an event is counted for; [`count`] counts in a [`window`] and with
 //!   [`distinct`] values, into the [`counter`] of a key of the one bounded [`table`] ([`sketch`]
 //!   decides who comes into a full one). [`native`] holds what Sigma cannot say, [`tags`] the ids that an event bears afterwards.
@@ -47,6 +48,7 @@ pub mod matcher;
 pub mod meta;
 pub mod native;
 pub mod parse;
+pub mod plans;
 pub mod prefilter;
 pub mod rule;
 pub mod saving;

@@ -1,12 +1,9 @@
-//! Which detections an event can match at all, found without evaluating them: by its status, by the
-//! names of its field lines, and by one pass over each text that literals are looked for in. Leaves
-//! nothing out that matches.
+//! Which detections an event can match at all, found without evaluating them: by its status, and by
+//! one pass over each text that literals are looked for in. Leaves nothing out that matches.
 
 use super::field::{Field, View};
-use super::lines::Names;
 use super::literals::Literals;
-use super::matcher::{Expr, Test, TextTest};
-use super::watched::AllWatched;
+use super::matcher::{Expr, Test, literals_of};
 use crate::event::HttpEvent;
 
 /// Statuses from 0 (no response) to 999.
@@ -26,50 +23,56 @@ pub struct Prefilter {
     by_status: Vec<u64>,
     /// For each status the detections that match whatever else the event has.
     sure: Vec<u64>,
-    /// Detections that nothing stands for.
-    always: Bits,
     texts: Vec<(Field, Literals)>,
     /// Literals that may be anywhere.
     keywords: Option<Literals>,
     /// Detections for which an identifier in the path stands.
     path_id: Bits,
-    /// Detections that something was found for, of the event at hand.
-    found: Bits,
 }
 
-/// Something that an event has when a detection matches it.
+/// What stands for a detection: an event that matches has one of these, at least.
+#[derive(Debug, Default)]
+pub struct Signs {
+    /// Anything at all: it must be evaluated whenever it is possible.
+    pub always: bool,
+    /// A text that [`Prefilter::find`] finds.
+    pub texts: bool,
+    /// Lines of the heads.
+    pub lines: Vec<Sign>,
+}
+
+/// A line that an event has when a detection matches it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Sign {
-    /// A literal in a line of the request (`false`) or of the response, in lower case.
-    InLine(bool, Box<str>, Vec<u8>),
-    /// Such a line.
-    Line(bool, Box<str>),
-    /// An identifier in the path.
-    PathId,
+pub struct Sign {
+    /// Of the response.
+    pub response: bool,
+    /// Its name.
+    pub name: Box<str>,
+    /// A literal in it, in lower case, if it takes one.
+    pub literal: Option<Vec<u8>>,
 }
 
-/// A sign, or a literal in a field that is no line of a head.
+/// A sign, or something that is in no line of a head.
 #[derive(Clone, Debug)]
 enum Witness {
-    Sign(Sign),
+    Line(Sign),
+    /// An identifier in the path.
+    PathId,
     Text(Field, Vec<u8>),
     /// A literal anywhere in the event.
     Keyword(Vec<u8>),
 }
 
 impl Prefilter {
-    /// Over detections in the order of their numbers; also the lines that are to be watched, whose
-    /// names are noted from now on.
-    pub fn new(detections: &[Expr], names: &mut Names) -> (Self, AllWatched) {
+    /// Over detections in the order of their numbers; also what stands for each.
+    pub fn new(detections: &[Expr]) -> (Self, Vec<Signs>) {
         let words = detections.len().div_ceil(64).max(1);
-        let zero = || vec![0_u64; words].into_boxed_slice();
         let mut by_status = vec![0; STATUSES * words];
         let mut sure = vec![0; STATUSES * words];
-        let mut always = zero();
-        let mut path_id = zero();
+        let mut path_id = vec![0_u64; words].into_boxed_slice();
         let mut texts: Vec<(Field, Vec<(Vec<u8>, u32)>)> = Vec::new();
-        let mut lines: Vec<(bool, Box<str>, Bits, Vec<(Vec<u8>, u32)>)> = Vec::new();
         let mut keywords: Vec<(Vec<u8>, u32)> = Vec::new();
+        let mut signs: Vec<Signs> = Vec::with_capacity(detections.len());
         for (number, expr) in detections.iter().enumerate() {
             let (word, bit) = (number / 64, 1 << (number % 64));
             for status in 0..STATUSES {
@@ -81,87 +84,62 @@ impl Prefilter {
                     sure[status * words + word] |= bit;
                 }
             }
-            let Some(found) = witnesses(expr).filter(|set| set.len() <= LITERALS) else {
-                always[word] |= bit;
-                continue;
-            };
-            for witness in found {
-                match witness {
-                    Witness::Text(field, literal) => {
-                        let at = texts.iter().position(|(f, _)| *f == field);
-                        let at = at.unwrap_or_else(|| {
-                            texts.push((field, Vec::new()));
-                            texts.len() - 1
-                        });
-                        texts[at].1.push((literal, number as u32));
-                    }
-                    Witness::Keyword(literal) => keywords.push((literal, number as u32)),
-                    Witness::Sign(Sign::PathId) => path_id[word] |= bit,
-                    Witness::Sign(Sign::Line(response, ref name))
-                    | Witness::Sign(Sign::InLine(response, ref name, _)) => {
-                        let at = lines
-                            .iter()
-                            .position(|(r, n, ..)| *r == response && n == name);
-                        let at = at.unwrap_or_else(|| {
-                            lines.push((response, name.clone(), zero(), Vec::new()));
-                            lines.len() - 1
-                        });
+            let mut of = Signs::default();
+            let in_line =
+                |witness: &Witness| matches!(witness, Witness::Line(s) if s.literal.is_some());
+            match witnesses(expr).filter(|set| set.len() <= LITERALS) {
+                // Tests of lines are known before it is asked what stands for them.
+                Some(found) if !found.iter().all(in_line) => {
+                    for witness in found {
+                        of.texts |= !matches!(witness, Witness::Line(_));
                         match witness {
-                            Witness::Sign(Sign::InLine(_, _, literal)) => {
-                                lines[at].3.push((literal, number as u32));
+                            Witness::Line(sign) => of.lines.push(sign),
+                            Witness::PathId => path_id[word] |= bit,
+                            Witness::Keyword(literal) => keywords.push((literal, number as u32)),
+                            Witness::Text(field, literal) => {
+                                let at = texts.iter().position(|(f, _)| *f == field);
+                                let at = at.unwrap_or_else(|| {
+                                    texts.push((field, Vec::new()));
+                                    texts.len() - 1
+                                });
+                                texts[at].1.push((literal, number as u32));
                             }
-                            _ => lines[at].2[word] |= bit,
                         }
                     }
                 }
+                _ => of.always = true,
             }
+            signs.push(of);
         }
-        // Too many literals for an automaton: their detections are evaluated always, or whenever
-        // the line is there.
+        // Too many literals for an automaton: their detections are evaluated always.
+        let mut too_many = |mask: &Bits| {
+            for (number, of) in signs.iter_mut().enumerate() {
+                of.always |= mask[number / 64] >> (number % 64) & 1 != 0;
+            }
+        };
         let mut built = Vec::new();
         for (field, entries) in texts {
             match Literals::new(entries, words) {
                 Ok(literals) => built.push((field, literals)),
-                Err(mask) => merge(&mut always, &mask),
+                Err(mask) => too_many(&mask),
             }
         }
         let keywords = match Literals::new(keywords, words) {
             Ok(literals) => Some(literals).filter(|l| !l.is_empty()),
             Err(mask) => {
-                merge(&mut always, &mask);
+                too_many(&mask);
                 None
             }
         };
-        let mut watched = AllWatched::new(words);
-        for (response, name, mut present, entries) in lines {
-            let literals = match Literals::new(entries, words) {
-                Ok(literals) => Some(literals).filter(|l| !l.is_empty()),
-                Err(mask) => {
-                    merge(&mut present, &mask);
-                    None
-                }
-            };
-            let Some(name) = names.add(response, &name) else {
-                // Too many names to be noted: their detections are evaluated always.
-                merge(&mut always, &present);
-                if let Some(literals) = &literals {
-                    merge(&mut always, &literals.mask);
-                }
-                continue;
-            };
-            watched.add(name).stands_for(present, literals);
-        }
         let prefilter = Prefilter {
             words,
             by_status,
             sure,
-            always,
             texts: built,
             keywords,
             path_id,
-            found: zero(),
         };
-        (prefilter, watched)
+        (prefilter, signs)
     }
 
     /// How many words a set of detections has.
@@ -169,34 +147,21 @@ impl Prefilter {
         self.words
     }
 
-    /// Where the sets of an event's status begin.
-    fn of_status(&self, event: &HttpEvent) -> usize {
-        let status = event.response.as_ref().map_or(0, |r| r.status);
-        usize::from(status).min(STATUSES - 1) * self.words
+    /// The detections that a status leaves possible.
+    pub fn possible(&self, status: usize) -> &[u64] {
+        &self.by_status[status * self.words..][..self.words]
     }
 
-    /// Whether the status of an event leaves any detection possible.
-    pub fn is_any_possible(&self, event: &HttpEvent) -> bool {
-        let at = self.of_status(event);
-        self.by_status[at..at + self.words]
-            .iter()
-            .any(|word| *word != 0)
+    /// The detections that match whatever else an event with this status has.
+    pub fn sure(&self, status: usize) -> &[u64] {
+        &self.sure[status * self.words..][..self.words]
     }
 
-    /// Finds the detections that an event may match.
-    pub fn find(&mut self, view: &View<'_>, watched: &mut AllWatched) {
-        let at = self.of_status(view.event);
-        let possible = &self.by_status[at..at + self.words];
-        let asked = |mask: &Bits| is_any_of(mask, possible);
-        self.found.copy_from_slice(&self.always);
-        let found = &mut self.found;
-        for name in view.noted.seen() {
-            if let Some(lines) = watched.of_name(name) {
-                lines.find(view, possible, found);
-            }
-        }
-        if asked(&self.path_id) && view.path_id.is_some() {
-            merge(found, &self.path_id);
+    /// Adds detections for which a text is there; only what some wanted ones ask for is looked for.
+    pub fn find(&self, view: &View<'_>, wanted: &[u64], found: &mut [u64]) {
+        let asked = |mask: &Bits| is_any_of(mask, wanted);
+        if view.path_id.is_some() {
+            (found.iter_mut().zip(&self.path_id)).for_each(|(found, id)| *found |= id);
         }
         for (field, literals) in &self.texts {
             if asked(&literals.mask) {
@@ -211,23 +176,23 @@ impl Prefilter {
                 false
             });
         }
-        let sure = &self.sure[at..at + self.words];
-        for ((found, possible), sure) in found.iter_mut().zip(possible).zip(sure) {
-            *found = possible & (*found | sure);
-        }
-    }
-
-    /// A word of what was found, and of what is known to match an event with the status of this one.
-    pub fn found(&self, word: usize, event: &HttpEvent) -> (u64, u64) {
-        (self.found[word], self.sure[self.of_status(event) + word])
     }
 }
 
+/// The status of an event, 0 without a response, as it is looked up.
+pub fn status_of(event: &HttpEvent) -> usize {
+    let status = event.response.as_ref().map_or(0, |r| r.status);
+    usize::from(status).min(STATUSES - 1)
+}
+
 fn search_field(literals: &Literals, field: &Field, view: &View<'_>, found: &mut [u64]) {
-    // Of these the longer value contains the other, and with it every literal in it.
+    // Of values of these, where there are two, the longer one contains the other, and with it every
+    // literal in it.
     let longest = match field {
         Field::Uri if !view.uri.is_empty() => Some(view.uri),
         Field::Query => view.path_and_query(),
+        Field::Target => view.event.request.as_ref().map(|r| &r.target[..]),
+        Field::Path => view.target.path,
         _ => None,
     };
     if let Some(text) = longest {
@@ -243,13 +208,6 @@ fn search_field(literals: &Literals, field: &Field, view: &View<'_>, found: &mut
 /// Whether any of some detections is among others.
 pub fn is_any_of(mask: &[u64], others: &[u64]) -> bool {
     mask.iter().zip(others).any(|(a, b)| a & b != 0)
-}
-
-/// Adds one set to another.
-pub fn merge(into: &mut [u64], other: &[u64]) {
-    for (into, other) in into.iter_mut().zip(other) {
-        *into |= other;
-    }
 }
 
 /// Lines that nearly every head has: that they are there tells little.
@@ -273,20 +231,26 @@ impl Witness {
     /// How rare it is taken to be.
     fn rarity(&self) -> usize {
         match self {
-            Witness::Text(_, literal) | Witness::Sign(Sign::InLine(_, _, literal)) => literal.len(),
-            Witness::Sign(Sign::Line(_, name)) if COMMON.contains(&&**name) => 0,
-            Witness::Sign(Sign::Line(..)) => 8,
-            Witness::Sign(Sign::PathId) => 2,
+            Witness::Text(_, literal) => literal.len(),
+            Witness::Line(Sign { name, literal, .. }) => match literal {
+                Some(literal) => literal.len(),
+                None if COMMON.contains(&&**name) => 0,
+                None => 8,
+            },
+            Witness::PathId => 2,
             // Looked for in everything, so anything else is better.
             Witness::Keyword(_) => 1,
         }
     }
 
     /// A literal in a field.
-    fn literal(field: &Field, bytes: &[u8]) -> Witness {
-        let literal = bytes.to_ascii_lowercase();
+    fn literal(field: &Field, literal: Vec<u8>) -> Witness {
         match line_of(field) {
-            Some((response, name)) => Witness::Sign(Sign::InLine(response, name.into(), literal)),
+            Some((response, name)) => Witness::Line(Sign {
+                response,
+                name: name.into(),
+                literal: Some(literal),
+            }),
             None => Witness::Text(field.clone(), literal),
         }
     }
@@ -308,14 +272,20 @@ pub fn line_of(field: &Field) -> Option<(bool, &str)> {
 /// What an event has one of when it has a field at all; `None` when nothing is known.
 fn signs_of(field: &Field) -> Option<Vec<Witness>> {
     let lines = |response, names: &[&str]| {
-        let line = |name: &&str| Witness::Sign(Sign::Line(response, (*name).into()));
+        let line = |name: &&str| {
+            Witness::Line(Sign {
+                response,
+                name: (*name).into(),
+                literal: None,
+            })
+        };
         Some(names.iter().map(line).collect())
     };
     if let Some((response, name)) = line_of(field) {
         return lines(response, &[name]);
     }
     match field {
-        Field::PathId => Some(vec![Witness::Sign(Sign::PathId)]),
+        Field::PathId => Some(vec![Witness::PathId]),
         Field::CookieLacks => lines(true, &["set-cookie"]),
         Field::UserName => lines(false, &["authorization"]),
         Field::SameSite => lines(false, &["referer"]),
@@ -329,18 +299,26 @@ fn signs_of(field: &Field) -> Option<Vec<Witness>> {
 fn witnesses(expr: &Expr) -> Option<Vec<Witness>> {
     match expr {
         Expr::Constant(_) | Expr::Not(_) => None,
-        Expr::Keyword(test) => literals_of(test, &|literal| {
-            Witness::Keyword(literal.to_ascii_lowercase())
-        }),
+        Expr::Keyword(test) => {
+            let literals = literals_of(test)?;
+            Some(literals.into_iter().map(Witness::Keyword).collect())
+        }
         Expr::Item(_, Test::Absent | Test::Missing) => None,
         // What follows from a line is there only with it.
         Expr::Item(field, _) if line_of(field).is_none() && signs_of(field).is_some() => {
             signs_of(field)
         }
-        Expr::Item(field, Test::Text(test)) => {
-            literals_of(test, &|literal| Witness::literal(field, literal))
-                .or_else(|| signs_of(field))
-        }
+        Expr::Item(field, Test::Text(test)) => match literals_of(test) {
+            Some(literals) => {
+                let literals = literals.into_iter();
+                Some(
+                    literals
+                        .map(|literal| Witness::literal(field, literal))
+                        .collect(),
+                )
+            }
+            None => signs_of(field),
+        },
         Expr::Item(field, _) => signs_of(field),
         // The part that is the rarest.
         Expr::All(parts) => parts
@@ -354,34 +332,6 @@ fn witnesses(expr: &Expr) -> Option<Vec<Witness>> {
             }
             Some(set)
         }
-    }
-}
-
-/// Literals of which a text that passes has at least one, as `with` says where they are.
-fn literals_of(test: &TextTest, with: &dyn Fn(&[u8]) -> Witness) -> Option<Vec<Witness>> {
-    let one = |bytes: &[u8]| (!bytes.is_empty()).then(|| vec![with(bytes)]);
-    match test {
-        TextTest::Equals(l) | TextTest::Starts(l) | TextTest::Ends(l) | TextTest::Contains(l) => {
-            one(&l.bytes)
-        }
-        TextTest::Glob(glob) => glob
-            .parts
-            .iter()
-            .flat_map(|part| part.split(Option::is_none))
-            .map(|run| run.iter().copied().flatten().collect::<Vec<u8>>())
-            .max_by_key(Vec::len)
-            .and_then(|longest| one(&longest)),
-        TextTest::ContainsAny(many) => Some(
-            many.texts
-                .iter()
-                .map(|text| with(text.as_bytes()))
-                .collect(),
-        ),
-        TextTest::AnyOf(tests) => {
-            let each = tests.iter().map(|test| literals_of(test, with));
-            Some(each.collect::<Option<Vec<_>>>()?.concat())
-        }
-        TextTest::Regex(_) => None,
     }
 }
 

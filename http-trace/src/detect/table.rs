@@ -189,41 +189,67 @@ impl Table {
         self.slot_mut(at)?.counter.as_mut()
     }
 
+    /// Where a key is, kept in mind for the next time.
+    fn place(&mut self, key: Key) -> Option<u32> {
+        let recent = self.recent[recent_at(key)];
+        if recent.key == key {
+            return Some(recent.at);
+        }
+        let at = self.find(key)?;
+        self.recent[recent_at(key)] = Recent { key, at };
+        Some(at)
+    }
+
+    /// Whether `work` was all that was to be done to the counter of a key; `None` when the key is not
+    /// there. As [`Table::work`], for what never changes how much room a counter takes.
+    pub fn glance(&mut self, key: Key, work: impl FnOnce(&mut Counter) -> bool) -> Option<bool> {
+        let at = self.place(key)?;
+        let uses = self.uses.wrapping_add(1);
+        let slot = self.slot_mut(at)?;
+        let done = work(slot.counter.as_mut()?);
+        if done {
+            let since = uses.wrapping_sub(slot.linked) as usize;
+            self.uses = uses;
+            if since > self.fresh() {
+                self.renew(at);
+            }
+        }
+        Some(done)
+    }
+
     /// Lets `work` work on the counter of a key, as the one used last; makes it with `make`, if
-    /// there is one, when the key is new and admitted. `None` when it is not.
+    /// there is one, when the key is new and admitted. `None` when it is not. `work` also says
+    /// whether the counter may take more room or less than before.
     pub fn work<T>(
         &mut self,
         key: Key,
         limit: Option<usize>,
         make: Option<impl FnOnce() -> Counter>,
-        work: impl FnOnce(&mut Counter) -> T,
+        work: impl FnOnce(&mut Counter) -> (T, bool),
     ) -> Option<T> {
-        let recent = self.recent[recent_at(key)];
-        let at = if recent.key == key {
-            recent.at
-        } else {
-            let at = match self.find(key) {
-                Some(at) => at,
-                None => {
-                    let make = make?;
-                    let late = self.admit(key, limit)?;
-                    let mut counter = make();
-                    counter.incomplete = late;
-                    self.insert(key, counter)
-                }
-            };
-            self.recent[recent_at(key)] = Recent { key, at };
-            at
+        let at = match self.place(key) {
+            Some(at) => at,
+            None => {
+                let make = make?;
+                let late = self.admit(key, limit)?;
+                let mut counter = make();
+                counter.incomplete = late;
+                let at = self.insert(key, counter);
+                self.recent[recent_at(key)] = Recent { key, at };
+                at
+            }
         };
         self.uses = self.uses.wrapping_add(1);
         let uses = self.uses;
         let slot = self.slot_mut(at)?;
         let since = uses.wrapping_sub(slot.linked) as usize;
         let counter = slot.counter.as_mut()?;
-        let result = work(counter);
-        let after = u32::try_from(counter.heap_bytes()).unwrap_or(u32::MAX);
-        let before = std::mem::replace(&mut slot.bytes, after);
-        self.bytes = self.bytes + after as usize - before as usize;
+        let (result, resized) = work(counter);
+        if resized {
+            let after = u32::try_from(counter.heap_bytes()).unwrap_or(u32::MAX);
+            let before = std::mem::replace(&mut slot.bytes, after);
+            self.bytes = self.bytes + after as usize - before as usize;
+        }
         if since > self.fresh() {
             self.renew(at);
         }
@@ -231,6 +257,17 @@ impl Table {
             self.evict(at);
         }
         Some(result)
+    }
+
+    /// Measures again how much room the counter of a key takes.
+    pub fn measure(&mut self, key: Key) {
+        let Some(at) = self.find(key) else { return };
+        if let Some(slot) = self.slot_mut(at) {
+            let after = slot.counter.as_ref().map_or(0, Counter::heap_bytes);
+            let after = u32::try_from(after).unwrap_or(u32::MAX);
+            let before = std::mem::replace(&mut slot.bytes, after);
+            self.bytes = self.bytes + after as usize - before as usize;
+        }
     }
 
     /// Whether a new key may come in: `Some(true)` when events of it were turned away before.
@@ -515,7 +552,7 @@ mod tests {
             Some(|| Counter::new(Window::new(0, false))),
             |counter| {
                 counter.events += 1;
-                counter.events
+                (counter.events, true)
             },
         )
     }
@@ -561,7 +598,10 @@ mod tests {
         let mut table = Table::new(1 << 20);
         let mut see = |key: Key, by: u64| {
             let make = || Counter::new(Window::new(0, false));
-            table.work(key, None, Some(make), |c| c.events += by);
+            table.work(key, None, Some(make), |c| {
+                c.events += by;
+                ((), true)
+            });
         };
         for n in 0..300 {
             see(of((n % 3) as u16, n), n);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::alert::{Alert, State};
 mod counted;
+mod evidence;
 mod hostile;
 mod oracle;
 

@@ -1,11 +1,55 @@
-//! Lines of one name, and what is known of their values: which detections they stand for, and which
-//! tests they pass. Each value is searched and tested once for as long as it is kept in mind.
+//! Lines of one name, and into which class a value falls: values of one class pass the same tests.
+//! What a value's class is, is found once for as long as the value is kept in mind; what detections
+//! make of classes is for [`super::conditions`].
 
-use super::field::View;
+use super::field::{Value, View};
 use super::kept::Kept;
 use super::lines::Name;
 use super::literals::Literals;
-use super::prefilter::{Bits, is_any_of, merge};
+use super::matcher::{Test, literals_of};
+use super::prefilter::Bits;
+use crate::http::fields::mime_type;
+
+/// The most classes of one name; with more of them, all are found anew.
+const CLASSES: usize = 256;
+
+/// What is read of field lines of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Each of them.
+    All,
+    /// The first.
+    First,
+    /// The media type in the first.
+    MediaType,
+}
+
+/// A test whose outcome follows from the values of field lines.
+#[derive(Debug)]
+pub struct LineTest {
+    /// What it reads of them.
+    pub read: Read,
+    /// What it asks.
+    pub test: Test,
+}
+
+impl LineTest {
+    /// Whether an event without such a line passes.
+    pub const fn passes_without(&self) -> bool {
+        matches!(self.test, Test::Absent | Test::Missing)
+    }
+
+    fn passes(&self, value: &[u8], view: &View<'_>) -> bool {
+        let value = match self.read {
+            Read::All | Read::First => Some(value),
+            Read::MediaType => mime_type(value),
+        };
+        match value {
+            Some(value) => self.test.passes(view, &Value::Text(value)),
+            None => self.passes_without(),
+        }
+    }
+}
 
 /// The lines of all names that are asked for.
 #[derive(Debug)]
@@ -13,6 +57,7 @@ pub struct AllWatched {
     all: Vec<Watched>,
     /// By the number of the name, the place.
     places: Vec<Option<usize>>,
+    /// The length of sets of detections, in words.
     words: usize,
 }
 
@@ -26,8 +71,8 @@ impl AllWatched {
         }
     }
 
-    /// The lines of a name, watched from now on.
-    pub fn add(&mut self, name: Name) -> &mut Watched {
+    /// The place of the lines of a name, watched from now on.
+    pub fn add(&mut self, name: Name) -> usize {
         if self.places.len() <= name.number() {
             self.places.resize(name.number() + 1, None);
         }
@@ -36,58 +81,67 @@ impl AllWatched {
         if at == self.all.len() {
             self.all.push(Watched::new(name, self.words));
         }
-        &mut self.all[at]
+        at
     }
 
-    /// The lines of the name of this number, if anything is asked of them.
-    pub fn of_name(&mut self, number: usize) -> Option<&mut Watched> {
-        self.all.get_mut((*self.places.get(number)?)?)
+    /// The lines at a place.
+    pub fn at(&mut self, place: usize) -> &mut Watched {
+        &mut self.all[place]
+    }
+
+    /// The lines at a place, which are not to be changed.
+    pub fn get(&self, place: usize) -> &Watched {
+        &self.all[place]
+    }
+
+    /// The place of the lines of the name of this number, if anything is asked of them.
+    pub fn of_name(&self, number: usize) -> Option<usize> {
+        *self.places.get(number)?
     }
 
     /// To be called when all is known that will be asked.
     pub fn finish(&mut self) {
-        self.all.iter_mut().for_each(Watched::finish);
+        let kinds = self.all.len();
+        self.all.iter_mut().for_each(|lines| lines.finish(kinds));
     }
 }
 
 /// The lines of a name.
 #[derive(Debug)]
 pub struct Watched {
-    name: Name,
-    /// Detections for which a line's being there is enough.
-    present: Bits,
-    literals: Option<Literals>,
+    /// The name.
+    pub name: Name,
     /// Detections that ask for these lines.
-    mask: Bits,
-    tests: usize,
-    /// Of each value the detections that its literals stand for; the tests that it was asked; those
-    /// that it passed.
+    pub mask: Bits,
+    tests: Vec<LineTest>,
+    /// Tests for which no literal stands: each value is asked them.
+    always: Bits,
+    /// Literals that stand for the other tests.
+    literals: Option<Literals>,
+    /// Of each class the tests that its values pass, a bit each.
+    classes: Vec<u64>,
     kept: Kept,
-    /// The place of the value at hand.
-    now: Option<usize>,
+    /// The class of the event at hand.
+    now: usize,
+    /// Tests to be asked of the lines at hand, and those passed.
+    asked: Bits,
+    passed: Bits,
 }
 
 impl Watched {
     fn new(name: Name, words: usize) -> Self {
-        let zero = || vec![0_u64; words].into_boxed_slice();
         Watched {
             name,
-            present: zero(),
+            mask: vec![0; words].into(),
+            tests: Vec::new(),
+            always: Bits::default(),
             literals: None,
-            mask: zero(),
-            tests: 0,
-            kept: Kept::new(0),
-            now: None,
+            classes: Vec::new(),
+            kept: Kept::new(1),
+            now: 0,
+            asked: Bits::default(),
+            passed: Bits::default(),
         }
-    }
-
-    /// What literals in the value, or its being there, stand for.
-    pub fn stands_for(&mut self, present: Bits, literals: Option<Literals>) {
-        merge(&mut self.mask, &present);
-        if let Some(literals) = &literals {
-            merge(&mut self.mask, &literals.mask);
-        }
-        (self.present, self.literals) = (present, literals);
     }
 
     /// A detection asks for the lines.
@@ -96,66 +150,109 @@ impl Watched {
     }
 
     /// The number of one more test of values.
-    pub const fn add_test(&mut self) -> usize {
-        self.tests += 1;
-        self.tests - 1
+    pub fn add_test(&mut self, test: LineTest) -> usize {
+        self.tests.push(test);
+        self.tests.len() - 1
     }
 
-    fn finish(&mut self) {
-        self.kept = Kept::new(self.present.len() + 2 * self.tests.div_ceil(64));
+    fn words(&self) -> usize {
+        self.always.len()
     }
 
-    /// Adds the detections that the lines of an event stand for; only `possible` ones matter.
-    pub fn find(&mut self, view: &View<'_>, possible: &[u64], found: &mut Bits) {
-        self.now = None;
+    fn finish(&mut self, kinds: usize) {
+        let words = self.tests.len().div_ceil(64);
+        let mut always = vec![0; words];
+        let mut entries = Vec::new();
+        for (number, LineTest { test, .. }) in self.tests.iter().enumerate() {
+            match test {
+                Test::Text(text) if let Some(literals) = literals_of(text) => {
+                    entries.extend(literals.into_iter().map(|l| (l, number as u32)));
+                }
+                _ => always[number / 64] |= 1 << (number % 64),
+            }
+        }
+        match Literals::new(entries, words) {
+            Ok(literals) => self.literals = Some(literals).filter(|l| !l.is_empty()),
+            // Too many for an automaton.
+            Err(mask) => (always.iter_mut().zip(&mask)).for_each(|(all, mask)| *all |= mask),
+        }
+        (self.asked, self.passed) = (vec![0; words].into(), vec![0; words].into());
+        self.always = always.into();
+        self.kept = Kept::new(kinds);
+    }
+
+    /// Finds the class of the lines of an event that has some; what classes there were before is
+    /// void when the second value is set.
+    pub fn classify(&mut self, view: &View<'_>) -> (usize, bool) {
         let Some(first) = view.noted.first(self.name, view.event) else {
-            return;
+            return (0, false);
         };
-        if !is_any_of(&self.mask, possible) {
-            return;
+        if self.tests.is_empty() {
+            // That there is one is all that is asked.
+            return (0, false);
         }
-        merge(found, &self.present);
-        if view.noted.has_several(self.name) {
+        let several = view.noted.has_several(self.name);
+        let place = if several {
+            None
+        } else {
+            self.kept.place(first)
+        };
+        if let Some((_, Some(class))) = place {
+            self.now = class.into();
+            return (self.now, false);
+        }
+        self.asked.copy_from_slice(&self.always);
+        self.passed.fill(0);
+        if let Some(literals) = &self.literals {
             for value in view.noted.all(self.name, view.event) {
-                if let Some(literals) = &self.literals {
-                    literals.search(value, found);
-                }
+                literals.search(value, &mut self.asked);
             }
-            return;
         }
-        let place = self.kept.place(first);
-        self.now = place.map(|(at, _)| at);
-        let Some(literals) = &self.literals else {
-            return;
-        };
-        match place {
-            Some((at, new)) => {
-                let words = self.present.len();
-                let known = &mut self.kept.bits(at)[..words];
-                if new {
-                    literals.search(first, known);
-                }
-                merge(found, known);
+        for word in 0..self.asked.len() {
+            let mut left = self.asked[word];
+            while left != 0 {
+                let bit = left.trailing_zeros() as usize;
+                left &= left - 1;
+                let test = &self.tests[word * 64 + bit];
+                let passes = if test.read == Read::All && several {
+                    let mut values = view.noted.all(self.name, view.event);
+                    values.any(|value| test.passes(value, view))
+                } else {
+                    test.passes(first, view)
+                };
+                self.passed[word] |= u64::from(passes) << bit;
             }
-            None => literals.search(first, found),
         }
+        let (class, void) = self.class_of_passed();
+        if let Some((at, _)) = place {
+            self.kept.put(at, first, class as u16);
+        }
+        self.now = class;
+        (class, void)
     }
 
-    /// Whether the value at hand passes the test of this number: as it is known, or as `ask` says.
-    pub fn known(&mut self, number: usize, ask: impl FnOnce() -> bool) -> bool {
-        let Some(at) = self.now else {
-            return ask();
-        };
-        let (word, bit) = (number / 64, 1 << (number % 64));
-        let asked = self.present.len() + word;
-        let passed = asked + self.tests.div_ceil(64);
-        let bits = self.kept.bits(at);
-        if bits[asked] & bit == 0 {
-            bits[asked] |= bit;
-            if ask() {
-                bits[passed] |= bit;
-            }
+    /// The number of the class of what passes the tests at hand; a new one if need be.
+    fn class_of_passed(&mut self) -> (usize, bool) {
+        let words = self.words();
+        let mut classes = self.classes.chunks_exact(words);
+        if let Some(class) = classes.position(|class| *class == *self.passed) {
+            return (class, false);
         }
-        bits[passed] & bit != 0
+        let void = self.classes.len() >= CLASSES * words;
+        if void {
+            self.classes.clear();
+            self.kept.forget();
+        }
+        self.classes.extend_from_slice(&self.passed);
+        (self.classes.len() / words - 1, void)
+    }
+
+    /// Whether the lines of the event at hand pass a test, which its class must be known for.
+    pub fn passes(&self, test: usize, view: &View<'_>) -> bool {
+        if !view.noted.has(self.name) {
+            return self.tests[test].passes_without();
+        }
+        let word = self.classes.get(self.now * self.words() + test / 64);
+        word.is_some_and(|word| word >> (test % 64) & 1 != 0)
     }
 }

@@ -77,7 +77,6 @@ impl Core {
         alerts: &mut Vec<Alert>,
     ) -> Option<Counted> {
         let correlation = &self.correlations[number];
-        let rule = &self.rules[correlation.rule];
         let begins = count::begins(correlation, hit);
         let place = u16::try_from(number).ok()?;
         if !begins && self.table.keys_of(place) == 0 {
@@ -88,22 +87,34 @@ impl Core {
             correlation: place,
             hash: self.entities.key(number, input, hit.view)?,
         };
+        let quickly = |counter: &mut Counter| count::is_quickly_counted(correlation, hit, counter);
+        match self.table.glance(key, quickly) {
+            Some(false) => {}
+            None if begins => {}
+            Some(true) | None => return None,
+        }
+        let rule = &self.rules[correlation.rule];
         let (stats, of_rule) = (&mut self.stats, &mut self.hits);
+        let may_grow = count::may_grow(&correlation.kind);
         let worked = self.table.work(
             key,
             rule.group_limit,
             begins.then_some(|| count::make(correlation, hit.time_ns)),
             |counter| {
-                let Ok(counted) = count::count(correlation, hit, counter) else {
-                    stats.late += 1;
-                    return None;
+                let had_evidence = counter.has_evidence();
+                let counted = match count::count(correlation, hit, counter) {
+                    Ok(Some(counted)) => counted,
+                    other => {
+                        stats.late += u64::from(other.is_err());
+                        return (None, true);
+                    }
                 };
-                let counted = counted?;
                 if !correlation.alerts {
-                    return Some((counted, None));
+                    return (Some((counted, None)), may_grow);
                 }
                 let of_event = Subject::new(rule, correlation, false);
                 let due = of_event.judge(counter, hit, &counted, sighting);
+                let resized = may_grow || had_evidence != counter.has_evidence();
                 let opened = due == Some(State::Opened);
                 // What bears the rule's id is a hit of it.
                 if counted.moved || opened {
@@ -111,7 +122,7 @@ impl Core {
                         hits::values(correlation, rule, hit.inputs, hit.view)
                     });
                 }
-                Some((counted, due))
+                (Some((counted, due)), resized)
             },
         );
         let (counted, due) = worked.flatten()?;
@@ -133,12 +144,12 @@ impl Core {
         let there = None::<fn() -> Counter>;
         let raised = self.table.work(key, None, there, |counter| {
             let subject = Subject::new(rule, correlation, lossy);
-            let alert = subject.raise(counter, hit, counted, state, of_others)?;
-            if state == State::Opened {
+            let alert = subject.raise(counter, hit, counted, state, of_others);
+            if alert.is_some() && state == State::Opened {
                 stats.opened += 1;
                 due.push(Reverse((over_at(correlation, counter, hit.time_ns), key)));
             }
-            Some(alert)
+            (alert, true)
         });
         raised.flatten()
     }

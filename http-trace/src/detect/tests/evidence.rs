@@ -1,0 +1,74 @@
+//! What alerts tell of the events that they counted: of those alone, and never more than there were.
+
+use super::{BEGIN, S, of, response, run};
+use crate::detect::alert::State;
+
+const RULES: &str = "
+title: Missing
+name: missing
+logsource: { category: webserver }
+detection: { s: { sc-status: 404 }, condition: s }
+---
+title: Errors
+name: errors
+correlation:
+  type: event_count
+  rules: missing
+  group-by: c-ip
+  timespan: 30s
+  condition: { gte: 10 }
+---
+title: Paths
+name: paths
+correlation:
+  type: value_count
+  rules: missing
+  group-by: c-ip
+  timespan: 24h
+  condition: { gte: 3, field: cs-uri-stem }
+suppress: 1s
+";
+
+#[test]
+fn what_left_the_window_before_an_alert_is_no_evidence_of_it() {
+    let mut detector = of(RULES);
+    // Nine gather evidence and raise nothing; an hour later there are ten.
+    let early = (0..9).map(|i| response("198.51.100.7", 404, "/early", BEGIN + i * S));
+    let late = BEGIN + 3600 * S;
+    // As many as it takes to believe that time went on.
+    let ten = (0..20).map(|i| response("198.51.100.7", 404, "/late", late + i * S));
+    let (alerts, _) = run(&mut detector, early.chain(ten));
+    let alert = alerts.iter().find(|alert| &*alert.rule.id == "errors");
+    let alert = alert.expect("ten within the window");
+    assert!(alert.first_seen_ns >= late, "{}", alert.first_seen_ns);
+    assert!(
+        alert.paths.iter().all(|(path, _)| path == b"/late"),
+        "{:?}",
+        alert.paths
+    );
+    assert!(alert.samples.iter().all(|sample| sample.time_ns >= late));
+    assert!(
+        alert.statuses.iter().all(|(_, count)| *count <= 10),
+        "{:?}",
+        alert.statuses
+    );
+}
+
+#[test]
+fn no_update_tells_of_more_distinct_values_than_there_were() {
+    let mut detector = of(RULES);
+    let paths = (0..3000).map(|i| response("198.51.100.7", 404, &format!("/{i}"), BEGIN + i * S));
+    let (alerts, _) = run(&mut detector, paths);
+    let mut told = 0;
+    for alert in alerts.iter().filter(|alert| &*alert.rule.id == "paths") {
+        let exact = (alert.time_ns - BEGIN) / S + 1;
+        let distinct = alert.distinct.expect("of values");
+        assert!(distinct <= exact, "{distinct} of {exact}");
+        assert!(
+            alert.state == State::Opened || (distinct + 2) * 5 >= exact * 4,
+            "{distinct} of {exact}"
+        );
+        told += 1;
+    }
+    assert!(told > 1000, "{told}");
+}
