@@ -64,6 +64,10 @@ counters! {
     BecameUnsure = "became_unsure",
     /// Connections whose framing the host handed back.
     HandedBack = "handed_back",
+    /// Directions whose framing on trial the host found right.
+    TrialRight = "trial_right",
+    /// Directions whose framing on trial the host found wrong.
+    TrialWrong = "trial_wrong",
     /// Segments of an `Unsure` direction that were dropped because its budget was spent.
     UnsureDropped = "unsure_dropped",
     /// Payload bytes in those.

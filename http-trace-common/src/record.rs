@@ -54,6 +54,9 @@ pub mod flag {
     /// The same packet was seen at another place before, so that this is no retransmission. Set on the
     /// host.
     pub const SEEN_ELSEWHERE: u16 = 1 << 13;
+    /// Framing was lost and is on trial, of which [`HEAD_BEGINS`] says whether by it a head begins
+    /// with this segment. Nothing was skipped by it.
+    pub const TRIAL: u16 = 1 << 14;
 }
 
 /// Where a record was taken.
@@ -147,10 +150,11 @@ pub struct RecordHeader {
     /// Interface indexes at which the flow was seen since its last record; 0 is none. The first is
     /// this segment's own.
     pub interfaces: [u32; 4],
-    /// The first: on the host, the number of the tags and tunnels the segment was wrapped in, 0 for
-    /// none; always 0 from the kernel, which puts a [`Tunnel`] before the header. The second is
-    /// zero.
-    pub reserved: [u32; 2],
+    /// With [`flag::TRIAL`]: the sequence number where the trial began.
+    pub trial_from: u32,
+    /// On the host, the number of the tags and tunnels the segment was wrapped in, 0 for none; always
+    /// 0 from the kernel, which puts a [`Tunnel`] before the header.
+    pub reserved: u32,
 }
 
 /// Size of the header in bytes.

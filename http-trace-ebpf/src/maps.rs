@@ -64,6 +64,8 @@ pub struct CpuState {
     pub fragments_since_ns: u64,
     /// Bytes shipped in it.
     pub fragment_bytes: u64,
+    /// Kernel time at which the host was woken last.
+    pub woken_ns: u64,
 }
 
 #[map]

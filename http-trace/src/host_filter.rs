@@ -28,6 +28,8 @@ pub struct Faults {
     pub forget_flow_every: u32,
     /// Every how many records one is lost; 0 for never.
     pub lose_record_every: u32,
+    /// Every how many times the budget of `Unsure` directions is found spent; 0 for never.
+    pub spend_budget_every: u32,
 }
 
 /// The filter with its tables.
@@ -418,6 +420,7 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
 
     fn unsure_budget(&mut self, _bytes: u32) -> bool {
         // A replay has no CPU to spare another's traffic for.
-        true
+        let every = self.tables.faults.spend_budget_every;
+        !self.tables.turn_comes(every)
     }
 }

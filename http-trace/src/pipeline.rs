@@ -227,7 +227,7 @@ impl Pipeline {
         let out: &mut dyn FnMut(Output) = out;
         if let Some(tunnel) = record.tunnel {
             let mut header = *record.header;
-            header.reserved[0] = self.encap_number(&tunnel.encap());
+            header.reserved = self.encap_number(&tunnel.encap());
             let record = Record {
                 tunnel: None,
                 header: &header,

@@ -14,6 +14,7 @@ use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Record, flag};
+use proptest::prelude::*;
 
 use crate::generate::NUMBER;
 use crate::pcap::{self, LinkType};
@@ -120,24 +121,82 @@ pub fn plain(frames: &[Timed]) -> Judged {
 
 /// Judges what the filter, with these faults, ships of Ethernet frames.
 pub fn filtered(frames: &[Timed], faults: Faults) -> (Judged, HostFilter) {
+    filtered_late(frames, faults, &[Return::AT_ONCE])
+}
+
+/// As [`filtered`], with this happening to what is handed back, in turn.
+pub fn filtered_late(frames: &[Timed], faults: Faults, returns: &[Return]) -> (Judged, HostFilter) {
     let mut filter = HostFilter::new(FilterConfig::DEFAULT);
     filter.set_faults(faults);
     let frames = frames
         .iter()
         .map(|(time_ns, frame)| (*time_ns, 1, frame.as_slice()));
-    filtered_by(filter, Shipped::default(), frames)
+    handed_back_late(filter, Shipped::default(), frames, returns)
+}
+
+/// What becomes of something that the judge hands back.
+#[derive(Clone, Copy, Debug)]
+pub struct Return {
+    /// So many frames later the filter has it; `None` when it never does.
+    pub after: Option<usize>,
+    /// And once more, so many frames later, whatever it has got since.
+    pub again: Option<usize>,
+    /// It is of another use of the table's entry.
+    pub stale: bool,
+}
+
+impl Return {
+    /// At once, as in a replay.
+    pub const AT_ONCE: Return = Return {
+        after: Some(0),
+        again: None,
+        stale: false,
+    };
+    /// Never.
+    pub const NEVER: Return = Return {
+        after: None,
+        again: None,
+        stale: false,
+    };
+}
+
+/// Any of that.
+pub fn returns() -> impl Strategy<Value = Return> {
+    let later = prop_oneof![3 => 0usize..3, 2 => 3usize..40];
+    (
+        prop::option::weighted(0.8, later),
+        prop::option::weighted(0.2, 1usize..40),
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(after, again, stale)| Return {
+            after,
+            again,
+            stale,
+        })
 }
 
 /// Judges what this filter ships of Ethernet frames: when each was seen, on which interface, and its
 /// bytes.
 pub fn filtered_by<'a>(
-    mut filter: HostFilter,
+    filter: HostFilter,
     shipped: Shipped,
     frames: impl IntoIterator<Item = (u64, u32, &'a [u8])>,
 ) -> (Judged, HostFilter) {
+    handed_back_late(filter, shipped, frames, &[Return::AT_ONCE])
+}
+
+/// As [`filtered_by`], with this happening to what is handed back, in turn.
+pub fn handed_back_late<'a>(
+    mut filter: HostFilter,
+    shipped: Shipped,
+    frames: impl IntoIterator<Item = (u64, u32, &'a [u8])>,
+    returns: &[Return],
+) -> (Judged, HostFilter) {
     let mut bench = Bench::new();
     bench.shipped = shipped;
-    for (time_ns, interface, frame) in frames {
+    let mut returns = returns.iter().cycle();
+    let mut on_their_way = Vec::new();
+    for (number, (time_ns, interface, frame)) in frames.into_iter().enumerate() {
         let context = Context {
             time_ns,
             interface,
@@ -147,9 +206,21 @@ pub fn filtered_by<'a>(
         };
         bench.tick(time_ns);
         filter.push_ethernet(frame, &context, &mut |record| bench.push(record));
-        for (key, handed) in bench.pipeline.take_hand_backs() {
-            filter.hand_back(key, handed);
+        for (key, mut handed) in bench.pipeline.take_hand_backs() {
+            let Some(becomes) = returns.next() else {
+                continue;
+            };
+            handed.generation ^= u32::from(becomes.stale) << 7;
+            for later in [becomes.after, becomes.again].into_iter().flatten() {
+                on_their_way.push((number + later, key, handed));
+            }
         }
+        on_their_way.retain(|(due, key, handed)| {
+            if *due <= number {
+                filter.hand_back(*key, *handed);
+            }
+            *due > number
+        });
     }
     // As the agent tells of what the kernel's counters say.
     for (counter, unit) in [

@@ -80,7 +80,7 @@ pub fn at_tc(i: usize, frame: &[u8]) -> Context {
 pub fn essence(record: &Record<'_>) -> String {
     let h = record.header;
     format!(
-        "{:x?}:{} > {:x?}:{} seq {} ack {} skip {}..{} copies {} flags {:x} {} {:x?}",
+        "{:x?}:{} > {:x?}:{} seq {} ack {} skip {}..{} copies {} flags {:x} trial {:?} {} {:x?}",
         h.src,
         h.src_port,
         h.dst,
@@ -91,6 +91,7 @@ pub fn essence(record: &Record<'_>) -> String {
         h.skip_to,
         h.retransmissions,
         h.flags & !flag::EGRESS,
+        h.has(flag::TRIAL).then_some(h.trial_from),
         record.bytes.escape_ascii(),
         record.tunnel,
     )

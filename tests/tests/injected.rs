@@ -66,7 +66,7 @@ fn by_kernel(frames: &[Vec<u8>]) -> Vec<String> {
     let mut records = Vec::new();
     // The system may send something of its own on a new device, never TCP.
     inject("inject0", frames, || {
-        probe.drain(|record| records.push(essence(&record)));
+        probe.drain(|record, _| records.push(essence(&record)));
     })
     .expect("sent");
     let patience = Instant::now() + Duration::from_secs(30);
@@ -74,7 +74,7 @@ fn by_kernel(frames: &[Vec<u8>]) -> Vec<String> {
         assert!(Instant::now() < patience, "frames did not arrive");
         std::thread::sleep(Duration::from_millis(5));
     }
-    while probe.drain(|record| records.push(essence(&record))) > 0 {}
+    while probe.drain(|record, _| records.push(essence(&record))) > 0 {}
     records
 }
 

@@ -225,76 +225,125 @@ fn loss_inside_bodies_ships_next_to_nothing() {
     }
 }
 
-/// A connection that was open, and busy, before the agent came is soon skipped as any other.
-#[test]
-fn framing_is_handed_back_to_a_busy_connection() {
-    needs!("nginx");
-    const BODY: usize = 1 << 20;
-    let pair = Pair::new(1500).expect("a pair");
-    let port = own_port();
-    let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
-    std::fs::write(nginx.file("mebi.bin"), vec![b'x'; BODY]).expect("a file");
-    let asked = AtomicUsize::new(0);
-    let stop = AtomicUsize::new(0);
-    let mut raw = Raw::connect(&pair.client, server_v4(port)).expect("a connection");
-    // With pauses while the agent learns of the connection: how soon it gets its turn on a busy
-    // machine is not what is tested.
-    raw.receive_buffer(32 << 10).expect("a small buffer");
-    let slow = AtomicUsize::new(1);
-    let outcome = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while stop.load(Ordering::Relaxed) == 0 {
-                let n = asked.fetch_add(1, Ordering::Relaxed);
-                let request = format!("GET /mebi.bin?{n} HTTP/1.1\r\nHost: a\r\n\r\n");
-                raw.send(request.as_bytes()).expect("sent");
-                let pause = Duration::from_millis(500 * slow.load(Ordering::Relaxed) as u64);
-                let answer = raw.receive_with_pause(pause).expect("an answer");
-                assert_eq!(answer.body, BODY as u64);
-            }
-        });
+/// A keep-alive connection whose client asks for the next body as soon as it has one.
+struct Busy {
+    port: u16,
+    pair: Pair,
+    nginx: Nginx,
+}
+
+const MEBI: u64 = 1 << 20;
+
+impl Busy {
+    fn new() -> Self {
+        let pair = Pair::new(1500).expect("a pair");
+        let port = own_port();
+        let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
+        std::fs::write(nginx.file("mebi.bin"), vec![b'x'; MEBI as usize]).expect("a file");
+        Busy { port, pair, nginx }
+    }
+
+    /// Opens a connection and is at full speed when the agent comes; `then` gets to do what it does
+    /// meanwhile, and a way to wait for so many messages more.
+    fn trace(&self, then: impl Fn(&dyn Fn(usize))) -> Outcome {
+        let asked = AtomicUsize::new(0);
+        let stop = AtomicUsize::new(0);
+        let mut raw = Raw::connect(&self.pair.client, server_v4(self.port)).expect("a connection");
         let wait_for = |more: usize| {
             let until = asked.load(Ordering::Relaxed) + more;
-            for _ in 0..3000 {
+            for _ in 0..30_000 {
                 if asked.load(Ordering::Relaxed) >= until {
                     return;
                 }
-                std::thread::sleep(Duration::from_millis(10));
+                std::thread::sleep(Duration::from_millis(1));
             }
             panic!("the client is stuck");
         };
-        wait_for(3);
-        let port = port.to_string();
-        let options = ["-i", "veth0", "-p", &port, "-vv"];
-        let agent = Agent::start(&pair.server, &options).expect("the agent");
-        wait_for(5);
-        slow.store(0, Ordering::Relaxed);
-        wait_for(40);
-        stop.store(1, Ordering::Relaxed);
-        // The last response is whole before the agent ends.
-        std::thread::sleep(Duration::from_millis(500));
-        agent.stop().expect("an outcome")
-    });
-    println!("{}", outcome.said.join("\n"));
-    let shipped = outcome.counter("record_bytes");
-    let heads = 1000 * (outcome.report.responses.len() as u64 + 1);
-    assert!(outcome.counter("handed_back") > 0, "{:?}", outcome.said);
-    assert!(
-        shipped < 3 * BODY as u64 + heads,
-        "{shipped} bytes shipped of {} responses: {:?}",
-        outcome.report.responses.len(),
-        outcome.said
-    );
-    assert!(outcome.report.responses.len() >= 38, "{:?}", outcome.said);
-    let log = read_log(&nginx.stop_and_keep().expect("a log")).expect("a log");
-    for seen in &outcome.report.responses {
-        let line = log.iter().find(|line| {
-            seen.headers
-                .get("x-target")
-                .is_some_and(|named| named.contains(&line.target))
-        });
-        let line = line.unwrap_or_else(|| panic!("nginx sent no {}", seen.json));
-        if let Some((_, target)) = &seen.request {
-            assert_eq!(*target, line.target, "a wrong pair");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while stop.load(Ordering::Relaxed) == 0 {
+                    let n = asked.fetch_add(1, Ordering::Relaxed);
+                    let answer = get(&mut raw, &format!("/mebi.bin?{n}"));
+                    assert_eq!(answer.body, MEBI);
+                }
+            });
+            wait_for(3);
+            let port = self.port.to_string();
+            let options = ["-i", "veth0", "-p", &port, "-vv"];
+            let agent = Agent::start(&self.pair.server, &options).expect("the agent");
+            wait_for(40);
+            then(&wait_for);
+            stop.store(1, Ordering::Relaxed);
+            // The last response is whole before the agent ends.
+            std::thread::sleep(Duration::from_millis(300));
+            agent.stop().expect("an outcome")
+        })
+    }
+
+    fn check(self, outcomes: &[Outcome]) {
+        let log = read_log(&self.nginx.stop_and_keep().expect("a log")).expect("a log");
+        for outcome in outcomes {
+            assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
+            for seen in &outcome.report.responses {
+                let named = seen.headers.get("x-target");
+                let line = log
+                    .iter()
+                    .find(|line| named.is_some_and(|named| named.contains(&line.target)));
+                let line = line.unwrap_or_else(|| panic!("nginx sent no {}", seen.json));
+                if let Some((_, target)) = &seen.request {
+                    assert_eq!(*target, line.target, "a wrong pair");
+                }
+            }
         }
     }
+}
+
+/// How many bodies' worth of bytes were not skipped: shipped, or dropped since they would have been.
+fn unskipped(outcome: &Outcome) -> f64 {
+    let heads = 600 * outcome.report.responses.len() as u64;
+    let shipped = outcome.counter("record_bytes").saturating_sub(heads);
+    (shipped + outcome.counter("unsure_dropped_bytes")) as f64 / MEBI as f64
+}
+
+/// A connection that was open, and at full speed, before the agent came is skipped as any other
+/// within three messages.
+#[test]
+fn framing_is_handed_back_to_a_busy_connection() {
+    needs!("nginx");
+    let busy = Busy::new();
+    let outcomes: Vec<_> = (0..10).map(|_| busy.trace(|_| ())).collect();
+    let mut messages: Vec<_> = outcomes.iter().map(unskipped).collect();
+    println!("messages until bodies are skipped: {messages:.2?}");
+    messages.sort_by(f64::total_cmp);
+    // The agent answers at once when it gets a CPU; where others keep it from one, messages pass.
+    assert!(messages[messages.len() / 2] <= 3.0, "{messages:.2?}");
+    for outcome in &outcomes {
+        let taken = outcome.counter("trial_right") + outcome.counter("handed_back");
+        assert!(taken > 0, "{:?}", outcome.said);
+        assert!(outcome.report.responses.len() >= 38, "{:?}", outcome.said);
+    }
+    busy.check(&outcomes);
+}
+
+/// And so is one of whose responses the tracer misses some heads: within three messages of each.
+#[test]
+fn framing_is_handed_back_after_heads_that_were_missed() {
+    needs!("nginx", "nft");
+    let busy = Busy::new();
+    detour::add(&busy.pair).expect("a detour");
+    let outcome = busy.trace(|wait_for| {
+        // The first segment of a response, behind the TCP header and its timestamps.
+        let heads = "@th,256,32 0x48545450 numgen inc mod 20 == 7";
+        detour::lead(&busy.pair.server, heads).expect("a detour");
+        wait_for(100);
+        detour::end(&busy.pair.server).expect("its end");
+        wait_for(20);
+    });
+    let lost = outcome.counter("became_unsure");
+    println!("{} messages for {lost} times lost", unskipped(&outcome));
+    // The two directions of a connection that was open before, and the heads.
+    assert!(lost >= 2 + 4, "{:?}", outcome.said);
+    let most = 3.0 * (lost as f64 - 1.0);
+    assert!(unskipped(&outcome) <= most, "{:?}", outcome.said);
+    busy.check(&[outcome]);
 }

@@ -90,7 +90,7 @@ fn a_connection_of_the_agents_own_leaves_no_record() {
             let mut refused_port = 0;
             let end = Instant::now() + wait;
             while !told.contains(&other_port) && Instant::now() < end {
-                probe.drain(|record| {
+                probe.drain(|record, _| {
                     let h = record.header;
                     if h.dst_port == nobody.port() {
                         refused_port += 1;

@@ -6,7 +6,8 @@ use http_trace_common::counter::Counter;
 use http_trace_tests::flood;
 use http_trace_tests::generate::{self, conversation};
 use http_trace_tests::judged::{
-    Judged, difference, filtered, frames, is_honest, is_truth, plain, responses, same,
+    Judged, Return, difference, filtered, filtered_late, frames, is_honest, is_truth, plain,
+    responses, returns, same,
 };
 use http_trace_tests::mangle::{self, mangles};
 use http_trace_tests::scene::Scene;
@@ -133,8 +134,60 @@ proptest! {
             refuse_claim_every: refuse,
             forget_flow_every: forget,
             lose_record_every: lose,
+            spend_budget_every: 0,
         };
         filter_ok(is_honest(&filtered(&frames, faults).0, &scene.truth))?;
+    }
+
+    /// Of a connection that was open before, or of which segments are late: what the judge hands back,
+    /// whenever it comes, skips bodies and changes nothing else. Without it every byte ships. (Of one
+    /// that was open before nobody can tell a body that is like a message from one.)
+    #[test]
+    fn what_is_handed_back_changes_nothing(
+        (scene, open_before) in prop_oneof![
+            (conversations(), Just(None)),
+            (
+                conversation(generate::Options { lookalikes: false, ..Default::default() }),
+                any::<prop::sample::Index>().prop_map(Some),
+            ),
+        ],
+        layout in layouts(),
+        mangles in mangles(mangle::Options { count: 4, loss: false, reach: 9, causal: true }),
+        returns in prop::collection::vec(returns(), 1..6),
+    ) {
+        let mut seen = segments(&scene, &layout);
+        let from = open_before.map_or(0, |index| index.index(seen.len()));
+        let spare = if from == 0 { 4 } else { 0 };
+        let (seen, _) = mangle::apply(&seen.split_off(from), &mangles, spare, true);
+        let frames = frames(&Path::v4(40_000), &seen);
+        let (all, _) = filtered_late(&frames, Faults::default(), &[Return::NEVER]);
+        let (some, _) = filtered_late(&frames, Faults::default(), &returns);
+        filter_ok(same(&all, &some))?;
+        prop_assert_eq!(some.stats.filter_disagrees, 0);
+    }
+
+    /// Losses, a spent budget and a filter that loses what it knows, with what the judge hands back
+    /// coming late, never, twice, or for another connection: nothing false, and nothing silent.
+    #[test]
+    fn losses_and_late_hand_backs(
+        scene in conversation(generate::Options { lookalikes: false, ..Default::default() }),
+        layout in layouts(),
+        mangles in mangles(mangle::Options { count: 8, loss: true, reach: 9, causal: false }),
+        returns in prop::collection::vec(returns(), 1..6),
+        (refuse, lose, spend) in
+            (prop_oneof![Just(0), 2u32..20], prop_oneof![Just(0), 2u32..20], 0u32..4),
+    ) {
+        let (seen, _) = mangle::apply(&segments(&scene, &layout), &mangles, 0, false);
+        let truth = if mangle::shows_speech(&seen) { &scene.truth[..] } else { &[] };
+        let frames = frames(&Path::v4(40_000), &seen);
+        let faults = Faults {
+            refuse_claim_every: refuse,
+            forget_flow_every: 0,
+            lose_record_every: lose,
+            spend_budget_every: spend,
+        };
+        let (some, _) = filtered_late(&frames, faults, &returns);
+        filter_ok(is_honest(&some, truth))?;
     }
 
     /// A second connection on the ports of the first, which may not even have been closed.

@@ -5,7 +5,7 @@ use super::steps::wanted;
 use super::{
     Context, Continue, Env, Handed, Scratch, Side,
     admit::{First, first_bytes},
-    mode, other_side, side, side_flag, steps,
+    handed, mode, other_side, side, side_flag, steps,
     syn::restart_on_new_connection,
 };
 use crate::{
@@ -84,7 +84,9 @@ pub(super) fn known_flow<E: Env>(
                 steps::emit_passed(s, env);
             }
             let own = side(s);
-            own.framer.lose();
+            if !own.framer.pass_on_trial(gap) {
+                own.framer.lose();
+            }
             own.floor = seq;
             own.next = seq;
             own.told = seq;
@@ -139,27 +141,37 @@ pub(super) fn known_flow<E: Env>(
     true
 }
 
-/// Takes the framing over from the host, if it has handed it back and both directions stand where
-/// it says: nothing, or nothing but body, has come since.
+/// Takes the framing over from the host: all of it, if both directions stand where it says, since
+/// nothing, or nothing but body, has come since; otherwise what it says of their trials.
 #[inline(always)]
-fn take_back<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+fn take_back<E: Env>(s: &mut Scratch, env: &mut E) {
     if !env.hand_back(&s.key, &mut s.hand_back) || s.hand_back.generation != s.flow.generation {
-        return false;
+        return;
     }
     let inside = |handed: &Handed, side: &Side| {
         side.flags & side_flag::KNOWN != 0
             && seq_distance(handed.from, side.next) >= 0
             && seq_distance(side.next, handed.to) >= 0
     };
+    let what = s.hand_back.what;
     let [a, b] = &s.hand_back.sides;
-    if !inside(a, &s.flow.sides[0]) || !inside(b, &s.flow.sides[1]) {
-        return false;
+    if what & handed::PLACES != 0 && inside(a, &s.flow.sides[0]) && inside(b, &s.flow.sides[1]) {
+        take_side(&mut s.flow.sides[0], &s.hand_back.sides[0]);
+        take_side(&mut s.flow.sides[1], &s.hand_back.sides[1]);
+        s.flow.queue = s.hand_back.queue;
+        env.count(Counter::HandedBack, 1);
+        return;
     }
-    take_side(&mut s.flow.sides[0], &s.hand_back.sides[0]);
-    take_side(&mut s.flow.sides[1], &s.hand_back.sides[1]);
-    s.flow.queue = s.hand_back.queue;
-    env.count(Counter::HandedBack, 1);
-    true
+    let [a, b] = s.hand_back.trials;
+    end_trial(&mut s.flow.sides[0], a, what, env);
+    end_trial(&mut s.flow.sides[1], b, what >> 1, env);
+    // A trial that was right may have met what makes the connection a tunnel.
+    let [a, b] = &mut s.flow.sides;
+    if a.framer.phase() == framer::Phase::Opaque {
+        b.framer.set_opaque();
+    } else if b.framer.phase() == framer::Phase::Opaque {
+        a.framer.set_opaque();
+    }
 }
 
 #[inline(always)]
@@ -170,11 +182,33 @@ fn take_side(side: &mut Side, handed: &Handed) {
     side.unsure_bytes = 0;
 }
 
+/// The host has looked at the trial that began at `from`. However far it has come since, it is right
+/// or wrong as a whole: the same code over the same bytes.
+#[inline(always)]
+fn end_trial<E: Env>(side: &mut Side, from: u32, what: u32, env: &mut E) {
+    if !side.framer.is_on_trial() || side.framer.trial_from() != from {
+        return;
+    }
+    if what & handed::RIGHT != 0 {
+        side.framer.trust();
+        side.unsure_bytes = 0;
+        env.count(Counter::TrialRight, 1);
+    } else if what & handed::WRONG != 0 {
+        side.framer.lose();
+        env.count(Counter::TrialWrong, 1);
+    }
+}
+
 /// A side whose framing is lost: everything ships, within a budget, until the host hands it back.
+/// Meanwhile it is framed on trial.
 #[inline(always)]
 pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) -> Continue {
-    if E::FRAMES && take_back(s, env) {
-        return true;
+    if E::FRAMES {
+        take_back(s, env);
+        if side(s).framer.phase() != framer::Phase::Unsure {
+            return true;
+        }
+        s.in_order = 1;
     }
     let n = s.end.saturating_sub(s.at);
     let own = side(s);
@@ -185,11 +219,15 @@ pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig
         if s.at != 0 || !matches!(first, First::Status | First::Request) {
             env.count(Counter::UnsureDropped, 1);
             env.count(Counter::UnsureDroppedBytes, n);
-            let next = s.seq.wrapping_add(s.end);
             let own = side(s);
-            own.next = next;
-            own.told = next;
-            return false;
+            if !own.framer.is_on_trial() || own.framer.pass_on_trial(u64::from(n)) {
+                let next = s.seq.wrapping_add(s.end);
+                let own = side(s);
+                own.next = next;
+                own.told = next;
+                return false;
+            }
+            s.dropped = 1;
         }
     }
     s.mode = mode::RAW;

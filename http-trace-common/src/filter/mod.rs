@@ -25,7 +25,7 @@ pub(crate) use env::View;
 pub use env::{Claim, Context, Env, find_lf};
 pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
 pub use state::{
-    BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, met, mode, side_flag,
+    BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, handed, met, mode, side_flag,
 };
 pub use steps::{drop_rest, frame_step, prepare_record, raw as raw_step, step, take_body};
 
@@ -149,6 +149,8 @@ fn prepare<E: Env>(s: &mut Scratch, config: &FilterConfig, segment: &Segment, co
     s.cursor = zero;
     s.raw_end = zero;
     s.frame_from = zero;
+    s.in_order = zero;
+    s.dropped = zero;
     s.end_untold = zero;
     s.heads = zero;
     s.steps = config.steps;
@@ -254,6 +256,7 @@ fn new_framer<E: Env>() -> Framer {
 #[inline(always)]
 fn ship_raw(s: &mut Scratch) {
     s.flow = Flow::zeroed();
+    s.in_order = 0;
     ship_all(s);
 }
 

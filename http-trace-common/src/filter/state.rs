@@ -122,14 +122,26 @@ pub struct Handed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct HandBack {
-    /// By [`Direction::index`].
+    /// By [`Direction::index`]; with [`handed::PLACES`].
     pub sides: [Handed; 2],
     /// The requests without a final response after both places.
     pub queue: RequestQueue,
     /// The [`Flow::generation`] it is meant for.
     pub generation: u32,
-    /// Reserved, zero.
-    pub reserved: u32,
+    /// Bits of [`handed`].
+    pub what: u32,
+    /// Where the trials began that the host has looked at, by [`Direction::index`].
+    pub trials: [u32; 2],
+}
+
+/// Bits of [`HandBack::what`].
+pub mod handed {
+    /// Where the host stands in both directions.
+    pub const PLACES: u32 = 1 << 0;
+    /// The trial of the first direction is right; shifted by one, of the second.
+    pub const RIGHT: u32 = 1 << 1;
+    /// The trial of the first direction is wrong; shifted by one, of the second.
+    pub const WRONG: u32 = 1 << 3;
 }
 
 /// Bytes of a [`Block`] that can be loaded at once.
@@ -222,6 +234,11 @@ pub struct Scratch {
     pub raw_end: u32,
     /// In [`mode::RAW`]: payload offset at which framing goes on.
     pub frame_from: u32,
+    /// In [`mode::RAW`]: whether the bytes at hand are the next of their direction, so that it may be
+    /// framed on trial.
+    pub in_order: u32,
+    /// In [`mode::RAW`]: whether they are dropped, and only framed on trial.
+    pub dropped: u32,
     /// Whether the flow in the table is claimed by us.
     pub held: u32,
     /// Whether to delete it at the end.

@@ -36,6 +36,8 @@ fn out_of_steps<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if s.mode == mode::FRAME {
         env.count(Counter::StepBudget, 1);
         lose(s, env);
+    } else if s.in_order != 0 {
+        fail_trial(s);
     }
     // Each of these ships a block; a segment has at most sixteen.
     s.steps = 64;
@@ -129,9 +131,9 @@ const LINES_AT_ONCE: u32 = 8;
 #[inline(always)]
 pub fn frame_step<E: Env>(s: &mut Scratch) {
     // The queue and the framer both live in the flow; the window is the block.
-    let (mut framer, mut queue) = (side(s).framer, s.flow.queue);
+    let (mut framer, mut queue) = (side(s).framer.on_its_word(), s.flow.queue);
     let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
-    side(s).framer = framer;
+    side(s).framer.go_on(framer);
     s.flow.queue = queue;
     if s.cursor == 0 && framer.is_at_start_line() {
         s.record_flags |= u32::from(flag::HEAD_BEGINS);
@@ -186,10 +188,20 @@ fn happened<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         return false;
     }
     if met & (met::LOST | met::NOT_HTTP | met::NEVER_HTTP) != 0 {
+        let at_status = s.at == 0 && s.cursor == PEEKED;
+        if at_status && side(s).framer.phase() == Phase::StartLine {
+            // A segment begins with the status line: nothing of it has shipped, and it may begin a
+            // trial.
+            s.cursor = 0;
+            s.in_order = 1;
+        }
         lose(s, env);
     }
     true
 }
+
+/// Bytes of a status line after which [`Phase::Peek`] knows it for one.
+const PEEKED: u32 = 12;
 
 /// What a segment before this one began does not go on with it. It may begin a message itself, as
 /// any segment of a connection that is not followed may.
@@ -360,7 +372,11 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
     }
     s.flow.interfaces = [first, 0, 0, 0];
     s.record_flags &= !u32::from(
-        flag::SEGMENT_BEGINS | flag::HEAD_BEGINS | flag::RESYNCHRONISED | flag::STREAM_BEGINS,
+        flag::SEGMENT_BEGINS
+            | flag::HEAD_BEGINS
+            | flag::RESYNCHRONISED
+            | flag::STREAM_BEGINS
+            | flag::TRIAL,
     );
     s.end_untold = 0;
 }
@@ -472,22 +488,37 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             s.mode = mode::RAW;
             s.raw_end = s.end;
             s.frame_from = s.end;
+            s.in_order = 1;
         }
         return true;
     }
-    let until = s.raw_end;
-    if !load(s, env, until) {
-        s.at = s.raw_end;
+    if !E::FRAMES || s.loaded == 0 {
+        let until = s.raw_end;
+        if !load(s, env, until) {
+            s.at = s.raw_end;
+            fail_trial(s);
+            return true;
+        }
+        if s.at == 0 {
+            begin_raw::<E>(s);
+        }
+    }
+    if E::FRAMES && s.in_order != 0 && try_out(s, env) {
         return true;
     }
     let seq = s.seq.wrapping_add(s.at);
-    if s.at == 0 {
-        s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
-        if looks_like_start_line::<E>(s) {
-            s.record_flags |= u32::from(flag::HEAD_BEGINS);
-        }
-    }
     s.cursor = s.loaded;
+    if E::FRAMES && s.at == 0 {
+        tell_trial(s);
+    }
+    if E::FRAMES && s.dropped != 0 {
+        let end = seq.wrapping_add(s.loaded);
+        side(s).told = end;
+        s.at = s.at.wrapping_add(s.loaded);
+        s.loaded = 0;
+        s.cursor = 0;
+        return true;
+    }
     let own = side(s);
     let (told, below) = (own.told, seq_distance(seq, own.floor) > 0);
     let end = seq.wrapping_add(s.loaded);
@@ -528,19 +559,120 @@ fn raw_done(s: &mut Scratch) -> bool {
     false
 }
 
+/// The first bytes of a segment that ships as it is. Where they look like a start line a trial may
+/// begin; whether it is one, the framer says.
+#[inline(always)]
+fn begin_raw<E: Env>(s: &mut Scratch) {
+    s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
+    let like = looks_like_start_line::<E>(s);
+    let (seq, in_order) = (s.seq, s.in_order != 0);
+    let own = side(s);
+    if E::FRAMES
+        && in_order
+        && like != Like::Nothing
+        && own.framer.may_begin_trial(like == Like::Status)
+    {
+        own.framer.begin_trial(seq);
+        s.flow.queue.set_unknown();
+    } else if like != Like::Nothing && !own.framer.is_on_trial() {
+        s.record_flags |= u32::from(flag::HEAD_BEGINS);
+    }
+}
+
+/// A direction on trial: frames some of the block, of which all ships or drops whatever comes of it;
+/// `false` when there is nothing left of it.
+#[inline(always)]
+fn try_out<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
+    let left = s.loaded.saturating_sub(s.cursor);
+    let own = side(s);
+    if left == 0 || !own.framer.is_on_trial() {
+        return false;
+    }
+    let skippable = own.framer.on_its_word().skippable();
+    if skippable > 0 {
+        let n = if skippable < u64::from(left) {
+            skippable as u32
+        } else {
+            left
+        };
+        own.framer.pass_on_trial(u64::from(n));
+        if env.ships_bodies() {
+            s.flow.wanted = s.flow.wanted.saturating_sub(n);
+        }
+        s.cursor = s.cursor.wrapping_add(n);
+        return true;
+    }
+    let mut lines = 0;
+    while lines < LINES_AT_ONCE {
+        env.frame_step(s);
+        let framer = side(s).framer.on_its_word();
+        if s.met & (met::LOST | met::NOT_HTTP | met::NEVER_HTTP) != 0 {
+            fail_trial(s);
+            break;
+        }
+        if s.met & met::HEAD_ENDS != 0
+            && env.ships_bodies()
+            && matches!(framer.is_response(), Some(true))
+        {
+            s.flow.wanted = env.body_bytes(framer.status());
+        }
+        if s.cursor >= s.loaded || framer.phase() != Phase::Head {
+            break;
+        }
+        lines += 1;
+    }
+    true
+}
+
+/// What the host must know of a trial to confirm it. A start line that is not whole where the trial
+/// began was none: a long line of text is not waited for.
+#[inline(always)]
+fn tell_trial(s: &mut Scratch) {
+    let (seq, in_order) = (s.seq, s.in_order != 0);
+    let own = side(s);
+    let from = own.framer.trial_from();
+    if !in_order || !own.framer.is_on_trial() {
+        return;
+    }
+    if from == seq && own.framer.on_its_word().phase() == Phase::StartLine {
+        own.framer.lose();
+        return;
+    }
+    s.block.header.trial_from = from;
+    s.record_flags |= u32::from(flag::TRIAL);
+}
+
+/// The trial at hand has met what it cannot have followed to here.
+#[inline(always)]
+fn fail_trial(s: &mut Scratch) {
+    let own = side(s);
+    if own.framer.is_on_trial() {
+        own.framer.lose();
+    }
+}
+
+/// How an unfiltered block begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Like {
+    Status,
+    Other,
+    Nothing,
+}
+
 /// Whether an unfiltered block begins as a start line does, so that the host may look for one.
 #[inline(always)]
-fn looks_like_start_line<E: Env>(s: &Scratch) -> bool {
+fn looks_like_start_line<E: Env>(s: &Scratch) -> Like {
     use crate::{framer::Window, start_line};
     let view = View::<E>::new(&s.block);
     let b = view.byte(0);
+    let other = |yes| if yes { Like::Other } else { Like::Nothing };
     if s.loaded < 16 {
-        return start_line::is_token(b);
+        return other(start_line::is_token(b));
     }
     if b == b'H' && start_line::status_in_words(view.word(0), view.word(8)).is_some() {
-        return true;
+        return Like::Status;
     }
-    start_line::is_token(b) && start_line::is_token(view.byte(1))
+    other(start_line::is_token(b) && start_line::is_token(view.byte(1)))
 }
 
 /// Looks for the end of a request line in the segment's first block; a connection that was not
@@ -568,6 +700,7 @@ fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     env.count(Counter::BecameUnsure, 1);
     s.record_flags |= u32::from(flag::HEAD_BEGINS);
     s.mode = mode::RAW;
+    s.in_order = 1;
     s.at = 0;
     s.loaded = 0;
     s.cursor = 0;

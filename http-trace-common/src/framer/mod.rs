@@ -11,6 +11,7 @@ mod body;
 mod fields;
 mod queue;
 mod start;
+mod trial;
 mod window;
 mod words;
 
@@ -321,7 +322,8 @@ pub struct Framer {
     method: u8,
     /// The value state at the end of the last field line, which a folded line would continue.
     last: u8,
-    reserved: u32,
+    /// Sequence number at which the trial began, of a framer on one (see `trial`).
+    trial_from: u32,
     /// Body bytes still to come; in a head the Content-Length.
     remaining: u64,
     /// A number, the method's first eight bytes, or the last eight of a request line after its
@@ -347,7 +349,7 @@ impl Framer {
             status: 0,
             method: 0,
             last: line::REST,
-            reserved: 0,
+            trial_from: 0,
             remaining: 0,
             value: 0,
         }

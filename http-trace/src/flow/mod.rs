@@ -46,7 +46,7 @@ impl Origin {
             interfaces: header.interfaces,
             ack: header.ack,
             wire_len: header.wire_len,
-            encap: header.reserved[0],
+            encap: header.reserved,
             flags: header.flags,
             retransmissions: header.retransmissions,
             hook: header.hook,

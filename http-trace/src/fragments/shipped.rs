@@ -94,7 +94,7 @@ impl Shipped {
         let end = begin.checked_add(segment.payload_len as usize)?;
         let len = whole.payload.get(begin..end)?.len() as u32;
         let mut of_segment = of_segment(header, &segment, len, whole.stream_begins);
-        of_segment.reserved[0] = number(&encap);
+        of_segment.reserved = number(&encap);
         if self.met.elsewhere(&whole, seen.place, header.time_ns) {
             of_segment.flags |= flag::SEEN_ELSEWHERE;
         }

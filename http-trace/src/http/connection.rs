@@ -24,6 +24,8 @@ use http_trace_common::start_line::{Match, status_line};
 
 use self::active::{Active, Stream};
 pub(crate) use self::facts::{Facts, timer};
+pub(crate) use self::hand_back::Trial;
+use self::hand_back::Verdicts;
 use super::context::{Context, Emit};
 use super::judge::{End, Half, Judge, unreadable};
 use super::order::Order;
@@ -145,6 +147,7 @@ impl Connection {
         }
         self.acknowledge(d, &origin);
         if spans {
+            self.note_trial(d, header);
             self.data(cx, d, record, &origin);
         }
         if header.has(flag::FIN)
@@ -234,6 +237,7 @@ impl Connection {
             streams: [stream(0), stream(1)],
             syn: None,
             handed_back: [0; 2],
+            verdicts: Verdicts::default(),
             untold: 0,
             reset_ns: 0,
         }));

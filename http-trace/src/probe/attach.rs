@@ -144,6 +144,11 @@ impl Attached {
             LinkLayer::Other(_) => return Ok(false),
         };
         let (ingress, egress) = (self.framing.program(ingress), self.framing.program(egress));
+        // Before either is attached: the verifier takes as long as a thousand messages may, of which
+        // the host would hear one side.
+        for name in [ingress, egress] {
+            load_program(ebpf, name)?;
+        }
         let mut on = OnInterface::default();
         // XDP reads Ethernet frames only; elsewhere TC ingress takes its part.
         let xdp = xdp && interface.link == LinkLayer::Ethernet;

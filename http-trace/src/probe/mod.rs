@@ -102,7 +102,7 @@ pub struct Probe {
     /// The table of connections in the kernel.
     pub flows: Flows,
     /// Where framing is handed back.
-    pub handed_back: HandedBack,
+    handed_back: HandedBack,
     /// The agent's own sockets.
     pub own: OwnSockets,
     /// The kernel's clock.
@@ -195,10 +195,14 @@ impl Probe {
         Ok((probe, notices))
     }
 
-    /// Hands on the records that are there, in wall time; how many that were.
-    pub fn drain(&mut self, to: impl FnMut(Record<'_>)) -> usize {
+    /// Hands on the records that are there, in wall time, with where framing is handed back: while
+    /// records come as fast as they are read, what waits for the last of them comes too late. How
+    /// many that were.
+    pub fn drain(&mut self, mut to: impl FnMut(Record<'_>, &mut HandedBack)) -> usize {
         self.clock.refresh();
-        self.ring.drain(&self.clock, to)
+        let handed_back = &mut self.handed_back;
+        self.ring
+            .drain(&self.clock, |record| to(record, handed_back))
     }
 
     /// Who follows the framing of HTTP/1.x.
@@ -206,14 +210,10 @@ impl Probe {
         self.framing
     }
 
-    /// Whether nothing has come for a while.
-    pub const fn is_idle(&self) -> bool {
-        self.ring.is_idle()
-    }
-
-    /// How long to sleep before the next [`Probe::drain`].
-    pub const fn pause(&self) -> std::time::Duration {
-        self.ring.pause()
+    /// Sleeps until the next [`Probe::drain`] is due, without the runtime, whose timers are coarse:
+    /// in a sleep of 100 ms it wakes two or three times, which is most of what an idle agent costs.
+    pub fn sleep(&self) {
+        self.ring.sleep();
     }
 
     /// Takes note of interfaces that came, went, or were renamed; `None` when none did. Never waits.

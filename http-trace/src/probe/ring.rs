@@ -1,15 +1,17 @@
-//! Drains the ring buffer. No wake-ups: the programs never ask for one, the caller comes back by a
-//! timer, often while records come and seldom while none do.
+//! Drains the ring buffer. Nearly no wake-ups: the caller comes back by a timer, often while records
+//! come and seldom while none do. The programs ask for one where a connection ships all of its bytes
+//! until the host has answered.
 
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
 use http_trace_common::record::Record;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clock::Clock;
 
 /// While records come.
-const BUSY: Duration = Duration::from_millis(1);
+const BUSY: Duration = Duration::from_millis(2);
 /// After a while without: a wake-up costs an idle host some 50 µs. At full speed from one moment to
 /// the next, 100 ms fill a quarter of the ring.
 const IDLE: Duration = Duration::from_millis(100);
@@ -82,9 +84,18 @@ impl Ring {
         self.empty_drains >= PATIENCE
     }
 
-    /// How long to sleep before the next drain.
-    pub const fn pause(&self) -> Duration {
-        if self.is_idle() { IDLE } else { BUSY }
+    /// Sleeps until the next drain is due, or the programs ask for one.
+    pub fn sleep(&self) {
+        let pause = if self.is_idle() { IDLE } else { BUSY };
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: pause.as_nanos() as i64,
+        };
+        // Whatever ends it, the next drain is due.
+        let _ = poll(
+            &mut [PollFd::new(&self.ring, PollFlags::IN)],
+            Some(&timeout),
+        );
     }
 
     /// Records of another layout than ours: never, unless the object is another build's.

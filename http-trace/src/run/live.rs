@@ -112,15 +112,11 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             }
             follow_interfaces(config, &mut probe, &mut engine);
         }
-        if probe.has_more() {
-            tokio::task::yield_now().await;
-        } else if probe.is_idle() {
-            // tokio's timer wakes two or three times in a sleep this long (its wheel turns every
-            // 64 ms), which is most of what an idle agent costs; nothing else runs here meanwhile.
-            std::thread::sleep(probe.pause());
-        } else {
-            tokio::time::sleep(probe.pause()).await;
+        if !probe.has_more() {
+            probe.sleep();
         }
+        // What else the runtime has to do is little and waits for this.
+        tokio::task::yield_now().await;
     }
     // Nothing new comes once the programs are off; what is in the ring still counts.
     probe.detach();
@@ -135,17 +131,17 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
 fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
     let now_ns = probe.clock.now_ns();
     let mut next = Next::Go;
-    probe.drain(|record| {
+    let frames = probe.framing() == Framing::Kernel;
+    probe.drain(|record, filter| {
         if next == Next::Go {
             next = engine.push(&record);
         }
-    });
-    let handed_back = engine.pipeline().take_hand_backs();
-    if probe.framing() == Framing::Kernel {
-        for (key, handed) in handed_back {
-            probe.handed_back.offer(&key, &handed);
+        for (key, handed) in engine.pipeline().take_hand_backs() {
+            if frames {
+                filter.offer(&key, &handed);
+            }
         }
-    }
+    });
     if next == Next::Go && !probe.has_more() {
         next = engine.tick(now_ns);
     }

@@ -149,7 +149,7 @@ impl Named {
         {
             engine.pipeline().set_interface(interface, name);
         }
-        let encap = header.reserved[0];
+        let encap = header.reserved;
         if is_new(&mut self.encaps, encap)
             && let Some(layers) = replay.encap(encap)
         {

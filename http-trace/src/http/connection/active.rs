@@ -7,6 +7,7 @@ use http_trace_common::start_line::{Match, status_line};
 
 use super::FAR;
 use super::facts::Facts;
+use super::hand_back::Verdicts;
 use super::syn::NewSyn;
 use crate::event::NoResponse;
 use crate::flow::Origin;
@@ -61,6 +62,8 @@ pub(crate) struct Active {
     pub syn: Option<NewSyn>,
     /// Where what was last handed back to a filter ends, by direction.
     pub handed_back: [u64; 2],
+    /// What was found of filters' framing on trial.
+    pub verdicts: Verdicts,
     /// Bytes of holes before the first head, which are not told as lost yet.
     pub untold: u64,
     /// When the client reset the connection while answers were due; 0 when it did not. What the

@@ -1,13 +1,15 @@
 //! What the judge hands back to a filter that has lost a connection's framing, so that bodies are
-//! skipped again. It only says where the judge stands; whether that still fits, the filter checks.
+//! skipped again: where it stands itself, and whether what the filter frames on trial begins where a
+//! message does. Whether that still fits, the filter checks.
 
 use http_trace_common::{
-    filter::{HandBack, Handed},
-    framer::Phase,
+    filter::{HandBack, Handed, handed},
+    framer::{Framer, Phase, RequestQueue},
     record::{RecordHeader, flag},
 };
 
-use super::{Connection, Context};
+use super::{Active, Connection, Context};
+use crate::flow::reassembly::position;
 
 /// Bodies shorter than this are past before the filter could hear of them.
 const WORTH_BYTES: u64 = 16 << 10;
@@ -17,67 +19,174 @@ const FAR_BYTES: u64 = 1 << 30;
 /// How many wait to be taken; more are for connections that have gone on since.
 const MAX_WAITING: usize = 1024;
 
+/// What a record says of a filter's framing on trial.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trial {
+    /// The use of the filter's table that it is of.
+    generation: u32,
+    /// Where it began.
+    from: u32,
+    /// Position of the record's first byte.
+    at: u64,
+    /// Whether, by it, a head begins there.
+    begins: bool,
+    /// Whether one does.
+    met: bool,
+}
+
+impl Trial {
+    /// A head begins at `start`.
+    pub fn meet(&mut self, start: u64) {
+        self.met |= self.at == start;
+    }
+}
+
+/// Trials that were looked at last, with the generation that they are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdicts {
+    generation: u32,
+    /// Bits of [`handed`], by direction of the connection.
+    what: [u32; 2],
+    from: [u32; 2],
+}
+
+/// Nothing of either direction.
+const NOWHERE: Handed = Handed {
+    framer: Framer::new(),
+    from: 0,
+    to: 0,
+};
+
 impl Connection {
-    /// After a record: hands back when the filter shipped it without framing, and the judge stands
-    /// in a long body or between messages, with nothing missing.
-    pub(super) fn hand_back(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
-        if !header.has(flag::FILTERED | flag::UNFILTERED) || header.generation == 0 {
-            return;
-        }
+    /// Before a record's bytes are judged.
+    pub(super) fn note_trial(&mut self, d: usize, header: &RecordHeader) {
         let Some(active) = &mut self.active else {
             return;
         };
-        if !self.facts.known.iter().all(|known| *known)
-            || active
-                .streams
-                .iter()
-                .any(|stream| !stream.buffer.is_empty())
-        {
+        let half = &mut active.judge.halves[d];
+        let at = position(half.next, header.seq);
+        if !header.has(flag::TRIAL) || header.generation == 0 || at < half.next {
             return;
+        }
+        half.trial = Some(Trial {
+            generation: header.generation,
+            from: header.trial_from,
+            at,
+            begins: header.has(flag::HEAD_BEGINS),
+            met: false,
+        });
+    }
+
+    /// After a record: hands back when the filter shipped it without framing, and the judge stands
+    /// in a long body or between messages, with nothing missing, or has judged what a trial rests
+    /// on.
+    pub(super) fn hand_back(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
+        if header.generation == 0 {
+            return;
+        }
+        let facts = &self.facts;
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let judged = active.judge_trials(header.generation);
+        let unfiltered = header.has(flag::FILTERED | flag::UNFILTERED);
+        let known = facts.known.iter().all(|known| *known);
+        let places = (unfiltered && known).then(|| active.places()).flatten();
+        let new = judged || places.is_some_and(|(_, _, ends)| active.handed_back != ends);
+        if !new {
+            return;
+        }
+        let mut offer = HandBack {
+            sides: [NOWHERE; 2],
+            queue: RequestQueue::unknown(),
+            generation: header.generation,
+            what: 0,
+            trials: [0; 2],
+        };
+        if let Some((sides, queue, ends)) = places {
+            active.handed_back = ends;
+            offer.what = handed::PLACES;
+            offer.sides = sides;
+            offer.queue = queue;
+        }
+        // The record may bear another name of the connection, whose ends are in another order.
+        let (key, direction) = header.key();
+        let turned = direction.index() != d;
+        if turned {
+            offer.sides.reverse();
+        }
+        for d in 0..2 {
+            let i = if turned { 1 - d } else { d };
+            offer.what |= active.verdicts.what[d] << i;
+            offer.trials[i] = active.verdicts.from[d];
+        }
+        if cx.hand_backs.len() >= MAX_WAITING {
+            cx.hand_backs.clear();
+        }
+        cx.hand_backs.push((key, offer));
+    }
+}
+
+impl Active {
+    /// Where both directions stand, if both are in a body or between messages, and the end of that;
+    /// if it is worth telling.
+    fn places(&self) -> Option<([Handed; 2], RequestQueue, [u64; 2])> {
+        if self.streams.iter().any(|stream| !stream.buffer.is_empty()) {
+            return None;
         }
         let mut ends = [0; 2];
         let mut in_body = false;
-        let mut sides = [None; 2];
-        for ((half, end), side) in active.judge.halves.iter().zip(&mut ends).zip(&mut sides) {
+        let mut sides = [NOWHERE; 2];
+        for ((half, end), side) in self.judge.halves.iter().zip(&mut ends).zip(&mut sides) {
             let body = half.framer.skippable().min(FAR_BYTES);
             let at_rest = half.framer.phase() == Phase::Idle && half.framer.at_rest();
             if !at_rest && body == 0 {
-                return;
+                return None;
             }
             in_body |= body >= WORTH_BYTES;
             *end = half.next + body;
             let from = half.next as u32;
-            *side = Some(Handed {
+            *side = Handed {
                 framer: half.framer,
                 from,
                 to: from.wrapping_add(body as u32),
-            });
+            };
         }
-        let resting = active.judge.exchanges.is_quiet();
         // One message in, the other end's framer says no more than that a role is known.
-        if !(in_body || resting) || active.handed_back == ends {
-            return;
+        let resting = self.judge.exchanges.is_quiet();
+        (in_body || resting).then_some((sides, self.judge.queue, ends))
+    }
+
+    /// Whether anything new can be said of trials of this generation. Where the judge too has found a
+    /// head at the place of one that the trial framed, both go on alike from there; the judge, which
+    /// gets all bytes, knows what is a body's imitation of one.
+    fn judge_trials(&mut self, generation: u32) -> bool {
+        let before = self.verdicts;
+        if before.generation != generation {
+            self.verdicts = Verdicts {
+                generation,
+                ..Verdicts::default()
+            };
         }
-        // The record may bear another name of the connection, whose ends are in another order.
-        let (key, direction) = header.key();
-        if direction.index() != d {
-            sides.reverse();
+        let mut judged = false;
+        for (d, half) in self.judge.halves.iter_mut().enumerate() {
+            // What is still undecided may turn out to be a head.
+            let decided = half.undecided.is_empty();
+            let Some(trial) = half.trial.filter(|trial| half.next > trial.at && decided) else {
+                continue;
+            };
+            half.trial = None;
+            if trial.generation != generation || !(trial.begins || trial.met) {
+                continue;
+            }
+            let same = trial.begins && trial.met;
+            if same && half.framer.phase() == Phase::Unsure {
+                continue;
+            }
+            self.verdicts.what[d] = if same { handed::RIGHT } else { handed::WRONG };
+            self.verdicts.from[d] = trial.from;
+            judged = true;
         }
-        let [Some(a), Some(b)] = sides else {
-            return;
-        };
-        active.handed_back = ends;
-        if cx.hand_backs.len() >= MAX_WAITING {
-            cx.hand_backs.clear();
-        }
-        cx.hand_backs.push((
-            key,
-            HandBack {
-                sides: [a, b],
-                queue: active.judge.queue,
-                generation: header.generation,
-                reserved: 0,
-            },
-        ));
+        judged
     }
 }

@@ -5,6 +5,7 @@ use http_trace_common::start_line::{Match, request_line, status_line};
 
 use crate::flow::Origin;
 use crate::flow::reassembly::{first_position, position};
+use crate::http::connection::Trial;
 use crate::stats::Unreadable;
 
 /// What a direction is in the middle of.
@@ -44,6 +45,8 @@ pub(crate) struct Half {
     pub lost: bool,
     /// The bytes before the next one were passed over, and end as a head does.
     pub passed_head: bool,
+    /// What a filter's framing on trial says of a place further on.
+    pub trial: Option<Trial>,
 }
 
 impl Half {
@@ -63,6 +66,7 @@ impl Half {
             oddities: Vec::new(),
             lost: false,
             passed_head: false,
+            trial: None,
         }
     }
 

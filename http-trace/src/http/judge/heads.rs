@@ -46,6 +46,10 @@ impl Judge {
         half.head_len = u64::from(back);
         half.head_start = half.next - u64::from(back);
         half.head_origin = Some(*origin);
+        let start = half.head_start;
+        if let Some(trial) = &mut half.trial {
+            trial.meet(start);
+        }
         if back > 0 {
             half.head.extend_from_slice(&half.undecided);
             half.head_origin = half.undecided_origin.or(half.head_origin);
