@@ -144,7 +144,8 @@ pub struct HttpEvent {
     pub interfaces: Vec<Arc<str>>,
     /// Length on the wire of the frame that held the response's first byte.
     pub packet_len: u32,
-    /// The tags and tunnels that frame was wrapped in; `None` for none, and live.
+    /// The tags and tunnels that frame was wrapped in; live only the tunnel that `--decap` found.
+    /// `None` for none.
     pub encap: Option<Arc<Encap>>,
     /// Socket cookie and cgroup id of the server's end, when the hook knew them.
     pub socket_cookie: Option<u64>,

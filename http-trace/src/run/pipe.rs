@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Stop;
 use crate::config::Config;
@@ -16,13 +16,32 @@ const SILENCE: Duration = Duration::from_millis(100);
 /// How far behind the clock event time stays then: more may be on its way in buffers.
 const SLACK_NS: u64 = 1_000_000_000;
 
+/// How far the time of what comes may be from this host's clock to be written just now.
+const NOW_NS: u64 = 60_000_000_000;
+
 /// The engine, and how far the source has come.
 pub struct Shared {
     /// `None` once it was taken from under the reading thread.
     pub engine: Option<Engine>,
-    /// Time of what was read last (Unix ns), and when it came by the clock of this host; `None`
-    /// while that clock says nothing of the source's time.
-    pub last: Option<(u64, Instant)>,
+    /// Whether reading may wait for somebody else.
+    blocks: bool,
+    /// Time of what was read last (Unix ns), and when it was done with by the clock of this host;
+    /// `None` while that clock says nothing of the source's time.
+    last: Option<(u64, Instant)>,
+}
+
+impl Shared {
+    /// What bears this time (Unix ns) was read and is done with: that an output made it wait is no
+    /// silence of the source. Only the time of what is written just now goes on with this host's
+    /// clock while nothing comes: an old capture whose sender pauses stands still.
+    pub fn came(&mut self, time_ns: u64) {
+        if !self.blocks {
+            return;
+        }
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now_ns = since.map_or(0, |since| since.as_nanos() as u64);
+        self.last = (time_ns.abs_diff(now_ns) <= NOW_NS).then(|| (time_ns, Instant::now()));
+    }
 }
 
 /// Why reading did not come to its end.
@@ -55,6 +74,7 @@ pub fn drive<T: Send + 'static>(
 ) -> (Option<Engine>, Result<T, Left>) {
     let shared = Arc::new(Mutex::new(Shared {
         engine: Some(engine),
+        blocks,
         last: None,
     }));
     let told = if blocks {
@@ -107,5 +127,33 @@ fn mind_the_clock<T>(
         if now_ns > time_ns && engine.tick(now_ns) == Next::Stop {
             return Err(Left::Blocked);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_written_now_goes_on_with_the_clock() {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now_ns = since.map_or(0, |since| since.as_nanos()) as u64;
+        let goes_on = |blocks, time_ns| {
+            let mut shared = Shared {
+                engine: None,
+                blocks,
+                last: None,
+            };
+            shared.came(now_ns);
+            shared.came(time_ns);
+            shared.last.map(|(time_ns, _)| time_ns)
+        };
+        assert_eq!(
+            goes_on(true, now_ns - NOW_NS / 2),
+            Some(now_ns - NOW_NS / 2)
+        );
+        assert_eq!(goes_on(true, now_ns - 2 * NOW_NS), None);
+        assert_eq!(goes_on(true, now_ns + 2 * NOW_NS), None);
+        assert_eq!(goes_on(false, now_ns), None, "a file does not wait");
     }
 }

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
 
 use super::pipe::{self, Left, Shared};
 use super::{Ended, Stop, finish, say, started};
@@ -18,9 +17,6 @@ use crate::summary::counted;
 
 /// Lines that cannot be read and are told one by one; of more there is a count.
 const TOLD_LINES: u64 = 10;
-
-/// How far a line's time may be from this host's clock for the log to be one that is being written.
-const NOW_NS: u64 = 60_000_000_000;
 
 /// Reads `paths` one after the other, or standard input when there are none or for `-`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
@@ -85,9 +81,7 @@ fn read(
         let mut events = Recorded::new(input);
         while let Some(event) = events.next() {
             let mut shared = pipe::lock(shared);
-            if let Ok(event) = &event {
-                shared.last = is_now(event.time_ns).then(|| (event.time_ns, Instant::now()));
-            }
+            let time_ns = event.as_ref().ok().map(|event| event.time_ns);
             let Some(engine) = shared.engine.as_mut() else {
                 return;
             };
@@ -105,9 +99,8 @@ fn read(
                     Next::Go
                 }
             };
-            if let Some((_, came)) = &mut shared.last {
-                // An output may have made it wait: that is no silence of the source.
-                *came = Instant::now();
+            if let Some(time_ns) = time_ns {
+                shared.came(time_ns);
             }
             if next == Next::Stop || stop.is_requested() {
                 return;
@@ -116,14 +109,6 @@ fn read(
         // The lines after the last event too.
         lock(told).count(&before, &events);
     }
-}
-
-/// Whether this time (Unix ns) is about that of this host's clock: the log is being written, and
-/// while nothing comes its time goes on.
-fn is_now(time_ns: u64) -> bool {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now_ns = since.map_or(0, |since| since.as_nanos() as u64);
-    time_ns.abs_diff(now_ns) <= NOW_NS
 }
 
 /// What was in the lines.

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Instant;
 
 use super::pipe::{self, Left, Shared};
 use super::{Ended, Stop, finish, say, started};
@@ -100,7 +99,6 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             break;
         }
         let mut shared = pipe::lock(shared);
-        shared.last = Some((header.time_ns, Instant::now()));
         let Some(engine) = shared.engine.as_mut() else {
             break;
         };
@@ -117,8 +115,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
                 through_filter(filter, &record, engine)
             }
         };
-        // An output may have made it wait: that is no silence of the source.
-        shared.last = Some((header.time_ns, Instant::now()));
+        shared.came(header.time_ns);
         drop(shared);
         if !replay.problems().is_empty() {
             tell(replay.take_problems(), &mut told);

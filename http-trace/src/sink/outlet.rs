@@ -415,27 +415,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
-        let (release, released) = mpsc::channel();
-        let got = Arc::new(Mutex::new(Vec::new()));
-        let slow = Slow {
-            released,
-            got: Arc::clone(&got),
-        };
-        let writer = Writer::start(
-            Box::new(slow),
-            "slow".into(),
-            64 << 10,
-            WhenFull::Drop,
-            false,
-        );
-        let mut one = One {
+    /// JSON to a reader that is slow, with 64 KiB of queue, which drops when full.
+    fn output(slow: Slow) -> One {
+        let limit = 64 << 10;
+        let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, false);
+        One {
             render: Box::new(Json::new(HeaderChoice::All, HeaderChoice::None, b"host")),
             writer: Some(writer.expect("a thread")),
             dropped: None,
             lost: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
+        let (release, released) = mpsc::channel();
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let mut one = output(Slow {
+            released,
+            got: Arc::clone(&got),
+        });
         let mut written = Written::default();
         let event = testing::event();
         let entry = Entry {
@@ -474,21 +473,14 @@ mod tests {
         assert!(lost[0].contains(&expected), "{}", lost[0]);
         assert_eq!(text.lines().count() as u64, 200 - dropped + 2);
     }
+
     #[test]
     fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
         let (release, released) = mpsc::channel();
-        let slow = Slow {
+        let mut one = output(Slow {
             released,
             got: Arc::default(),
-        };
-        let limit = 64 << 10;
-        let writer = Writer::start(Box::new(slow), "stuck".into(), limit, WhenFull::Drop, false);
-        let mut one = One {
-            render: Box::new(Json::new(HeaderChoice::All, HeaderChoice::None, b"host")),
-            writer: Some(writer.expect("a thread")),
-            dropped: None,
-            lost: 0,
-        };
+        });
         let mut written = Written::default();
         let event = testing::event();
         let entry = Entry {
