@@ -18,6 +18,7 @@ use http_trace_common::{
 
 use crate::{
     env::Kernel,
+    log,
     maps::{config, count, is_wanted_interface},
     packet::{Packet, Skb, SocketSkb, Xdp, inside},
     scratch::Claimed,
@@ -147,9 +148,16 @@ fn look_at_socket<const FRAMES: bool>(skb: &SkBuffContext) -> i64 {
     0
 }
 
-/// Finds the TCP segment and lets the filter decide what of it the host must see.
+/// Looks at a packet, and says what there is to say then.
 #[inline(always)]
 fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress: bool) {
+    follow::<P, FRAMES>(packet, link, hook, egress);
+    log::tell::<FRAMES>(packet.ifindex());
+}
+
+/// Finds the TCP segment and lets the filter decide what of it the host must see.
+#[inline(always)]
+fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress: bool) {
     count(Counter::Packets, 1);
     let everywhere = matches!(hook, Hook::Cgroup | Hook::SocketFilter);
     if everywhere && !is_wanted_interface(packet.ifindex()) {
@@ -190,8 +198,8 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
                 return count(Counter::ScratchBusy, 1);
             };
             note(&slot, &packet, hook, egress);
-            let what = u32::from(link == Link::Ethernet) * inside::HAS_ETHERNET
-                | u32::from(skip == Skip::Fragment) * inside::FRAGMENT;
+            let what = (u32::from(link == Link::Ethernet) * inside::HAS_ETHERNET)
+                | (u32::from(skip == Skip::Fragment) * inside::FRAGMENT);
             let found = packet.look_inside(slot.1, what);
             if found & inside::FRAGMENT != 0 {
                 packet.fragment::<FRAMES>(slot.1, found);

@@ -6,6 +6,7 @@
 //! - `packet` reads an skb or an XDP buffer; `env` gives that, the flow table and the ring buffer
 //!   to `http_trace_common::filter`.
 //! - `maps` are the maps and the globals the loader sets; `scratch` is working memory.
+//! - `log` is what they say in words, when they are asked to.
 //! - `verified` are the parts that the verifier walks by themselves.
 //! - `insn` are single instructions that the compiler has no name for.
 //!
@@ -27,6 +28,8 @@ mod entry;
 mod env;
 #[cfg(target_arch = "bpf")]
 mod insn;
+#[cfg(target_arch = "bpf")]
+mod log;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -13,7 +13,7 @@ use http_trace_common::{
     flow::{Address, FlowKey, words},
 };
 
-use crate::{insn::opaque, scratch::Slot};
+use crate::{insn::opaque, log, scratch::Slot};
 
 /// Records for the host. The loader sets the size.
 #[map]
@@ -66,6 +66,10 @@ pub struct CpuState {
     pub fragment_bytes: u64,
     /// Kernel time at which the host was woken last.
     pub woken_ns: u64,
+    /// Kernel time at which something was said last; 0 before.
+    pub told_ns: u64,
+    /// What is to be said since: a bit for each of the texts.
+    pub to_tell: u64,
 }
 
 #[map]
@@ -110,6 +114,7 @@ pub fn config() -> &'static FilterConfig {
 /// Adds to a counter of this CPU.
 #[inline(always)]
 pub fn count(counter: Counter, n: u64) {
+    log::remember(counter);
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
         // SAFETY: a per-CPU value. Another program that interrupts this one may lose an increment
         // of ours, never corrupt it.

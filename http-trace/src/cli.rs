@@ -283,7 +283,8 @@ pub struct Options {
     /// Say nothing on standard error but errors
     #[arg(short, long, help_heading = "How it is written")]
     pub quiet: bool,
-    /// 'pretty' shows headers (-v), flags and interfaces (-vv)
+    /// 'pretty' shows headers (-v), flags and interfaces (-vv); the summary shows every counter (-v),
+    /// and the programs in the kernel say what they are and which errors they meet (-vv)
     #[arg(short, long, action = ArgAction::Count, help_heading = "How it is written")]
     pub verbose: u8,
     /// TOML file with a key for every option

@@ -26,6 +26,12 @@ const ALLOWED: &[(i32, &str)] = &[
     (122, "get_netns_cookie"),
     (125, "ktime_get_boot_ns"),
     (130, "ringbuf_output: our own ring buffer"),
+    (
+        131,
+        "ringbuf_reserve: of the buffer of what is said in words",
+    ),
+    (132, "ringbuf_submit"),
+    (133, "ringbuf_discard"),
     (160, "ktime_get_coarse_ns"),
     (181, "bpf_loop"),
     (188, "xdp_get_buff_len"),
@@ -151,7 +157,7 @@ fn calls_are_decoded() {
 
 /// What Linux 5.8 has of [`ALLOWED`]. The namespace's cookie is asked for where the loader has found
 /// the helper; elsewhere the verifier never comes to the call.
-const IN_5_8: &[i32] = &[1, 2, 3, 8, 26, 46, 79, 122, 125, 130];
+const IN_5_8: &[i32] = &[1, 2, 3, 8, 26, 46, 79, 122, 125, 130, 131, 132, 133];
 /// BPF_STX | BPF_ATOMIC, of 8 and of 4 bytes; with an immediate of 0 it adds and tells nothing,
 /// which is all there was before Linux 5.12.
 const ATOMIC: [u8; 2] = [0xdb, 0xc3];

@@ -254,3 +254,88 @@ fn raw_connection_over_lo_is_reported_once() {
     let outcome = agent.stop().expect("the agent's end");
     assert_eq!(outcome.report.responses.len(), 1, "{:?}", outcome.report);
 }
+
+#[test]
+fn the_programs_say_what_they_are_and_which_errors_they_meet_when_asked() {
+    needs!("nginx", "wrk");
+    let _alone = http_trace_tests::alone();
+    let pair = Pair::new(1500).expect("a pair");
+    let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let url = format!(
+        "http://{}/small.txt",
+        http_trace_tests::netns::address::SERVER_V4
+    );
+    let framing = "first packet; framing HTTP/1.x here";
+    let host = "first packet; the host does all framing";
+    for (hook, variables, options, expected) in [
+        ("tc", &[][..], &["-vv"][..], Some(framing)),
+        ("socket-filter", &[], &["-vv"], Some(framing)),
+        ("cgroup", &[], &["-vv"], Some(framing)),
+        ("xdp", &[], &["-vv"], Some(framing)),
+        (
+            "tc",
+            &[("HTTP_TRACE_FRAMING", "host")],
+            &["-vv"],
+            Some(host),
+        ),
+        ("tc", &[], &["-v"], None),
+    ] {
+        // Room for a moment's records only, and nobody who reads them for a second.
+        let environment = [variables, &[("HTTP_TRACE_RING_SIZE", "64KiB")]].concat();
+        let options = [&["--hook", hook, "-p", "80"], options].concat();
+        let agent = Agent::start_with(&pair.server, &options, &environment).expect("the agent");
+        agent.signal(Signal::STOP).expect("stopped");
+        wrk(&pair.client, &url, 1, 8, Duration::from_secs(1)).expect("wrk");
+        agent.signal(Signal::CONT).expect("goes on");
+        let outcome = agent.stop().expect("the agent's end");
+        assert!(
+            outcome.counter("ring_full") > 0,
+            "{hook}: {:?}",
+            outcome.said
+        );
+        let said: Vec<&String> = outcome
+            .said
+            .iter()
+            .filter(|line| line.contains("kernel: CPU "))
+            .collect();
+        let says = |what: &str| said.iter().any(|line| line.contains(what));
+        match expected {
+            Some(what) => assert!(
+                says(what) && says("a record is lost: the ring buffer is full"),
+                "{hook}: {:?}",
+                outcome.said
+            ),
+            None => assert!(said.is_empty(), "{said:?}"),
+        }
+        // A line or two for each of the CPUs, and nothing per packet.
+        assert!(said.len() < 100, "{hook}: {} lines", said.len());
+    }
+    drop(nginx);
+}
+
+#[test]
+fn a_socket_that_may_not_hold_the_program_is_an_error_that_says_what_to_do() {
+    needs!();
+    let _alone = http_trace_tests::alone();
+    let namespace = Namespace::new("optmem").expect("a namespace");
+    let allow = |bytes: &str| {
+        namespace
+            .enter(|| std::fs::write("/proc/sys/net/core/optmem_max", bytes))
+            .expect("in the namespace")
+            .expect("a setting of the namespace");
+    };
+    // What older kernels allow.
+    allow("20480");
+    let start = || Agent::start(&namespace, &["--hook", "socket-filter", "-i", "lo"]);
+    let Err(error) = start() else {
+        panic!("it starts");
+    };
+    let said = error.to_string();
+    assert!(
+        said.contains("`sysctl -w net.core.optmem_max=262144`"),
+        "{said}"
+    );
+    // And that is enough.
+    allow("262144");
+    start().expect("allowed").stop().expect("the end");
+}

@@ -61,6 +61,7 @@ fn by_kernel(frames: &[Vec<u8>]) -> Vec<String> {
         host_framing: false,
         settings: Default::default(),
         own: Default::default(),
+        say: None,
     };
     let (mut probe, _) = Probe::start(options).expect("a probe");
     let mut records = Vec::new();

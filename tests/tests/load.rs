@@ -15,10 +15,15 @@ fn every_program_passes_the_verifier() {
     with_bodies.filter.snippet.add(404);
     let mut with_tunnels = Settings::default();
     with_tunnels.filter.decap = decap::VXLAN | decap::IPIP;
+    let with_words = Settings {
+        log: true,
+        ..with_tunnels.clone()
+    };
     for (what, settings) in [
         ("", Settings::default()),
         (", with bodies", with_bodies),
         (", with tunnels", with_tunnels),
+        (", with tunnels and words", with_words),
     ] {
         let mut ebpf = load(&settings, &HOOKS).expect("maps");
         pass(&mut ebpf, what);
@@ -40,8 +45,9 @@ fn pass(ebpf: &mut aya::Ebpf, what: &str) {
             .info()
             .expect("loaded");
         println!(
-            "{name}{what}: {:?} verified insns, {:?}",
+            "{name}{what}: {:?} verified insns, {:?} bytes, {:?}",
             info.verified_instruction_count(),
+            info.size_translated(),
             start.elapsed()
         );
     }

@@ -75,6 +75,7 @@ fn a_connection_of_the_agents_own_leaves_no_record() {
                 host_framing: false,
                 settings: Settings::default(),
                 own: own.clone(),
+                say: None,
             })
             .expect("the probe");
             let wait = Duration::from_secs(10);

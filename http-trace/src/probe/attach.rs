@@ -19,7 +19,7 @@ use aya::programs::tc::{
     TcHandle, qdisc_add_clsact, qdisc_detach_program,
 };
 use aya::programs::xdp::{Xdp, XdpLink, XdpMode};
-use aya::programs::{LinkOrder, ProgramError, SocketFilter};
+use aya::programs::{LinkOrder, ProgramError, SocketFilter, SocketFilterError};
 use aya::util::KernelVersion;
 use http_trace_common::record::Hook;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
@@ -41,7 +41,7 @@ pub enum AttachError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The kernel refuses it there.
-    #[error("{hook} cannot be attached to {place}: {source}; {instead}")]
+    #[error("{hook} cannot be attached to {place}: {}; {instead}", causes(source.as_ref()))]
     Refused {
         /// The hook as on the command line.
         hook: &'static str,
@@ -58,6 +58,20 @@ pub enum AttachError {
          cgroup2 none /sys/fs/cgroup/unified` (or any other folder), or use --hook tc"
     )]
     NoCgroup2,
+}
+
+/// What the kernel said, with the reasons below it, which the errors of aya keep to themselves.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        below = cause.source();
+    }
+    text
 }
 
 /// How TC programs are attached.
@@ -283,10 +297,21 @@ fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachErr
         .map_err(|error: ProgramError| refused(error.into()))?;
     let all = NonZeroU32::new(u32::from(ETH_P_ALL.to_be())).map(Protocol::from_raw);
     let socket = socket(all).map_err(|error| refused(error.into()))?;
-    program
-        .attach(&socket)
-        .map_err(|error| refused(error.into()))?;
-    Ok(socket)
+    match program.attach(&socket) {
+        Ok(_) => Ok(socket),
+        Err(ProgramError::SocketFilterError(SocketFilterError::SetsockoptError {
+            io_error,
+            ..
+        })) if io_error.raw_os_error() == Some(libc::ENOMEM) => Err(AttachError::Refused {
+            hook: "socket-filter",
+            place: "a packet socket".to_owned(),
+            source: "the program is larger than what a socket may hold (net.core.optmem_max)"
+                .into(),
+            instead: "run `sysctl -w net.core.optmem_max=262144` (on old kernels it is 20480), or \
+                      use --hook tc",
+        }),
+        Err(error) => Err(refused(error.into())),
+    }
 }
 
 /// Both directions of the root cgroup, which every socket is below.

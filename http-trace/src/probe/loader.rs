@@ -73,6 +73,8 @@ pub struct Settings {
     pub framing: Framing,
     /// Whether the cgroup hook may ask for a packet's network namespace.
     pub cgroup_netns_helper: bool,
+    /// Whether the programs say in words what they are and which errors they meet.
+    pub log: bool,
 }
 
 impl Default for Settings {
@@ -85,6 +87,7 @@ impl Default for Settings {
             limit_interfaces: false,
             framing: Framing::Kernel,
             cgroup_netns_helper: false,
+            log: false,
         }
     }
 }
@@ -199,11 +202,20 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
             &u8::from(settings.cgroup_netns_helper),
             true,
         )
+        .override_global(aya_log::LEVEL, &log_level(settings), true)
         .map_max_entries("FLOWS", settings.flows.max(1))
         .map_max_entries("SYNS", settings.syns.max(1))
         .map_max_entries("EVENTS", ring)
         .load(object)
         .map_err(load_error)
+}
+
+/// What aya-log is at most to say; at 0 the verifier drops all of it.
+fn log_level(settings: &Settings) -> u8 {
+    match settings.log {
+        true => aya_log::Level::Info as u8,
+        false => 0,
+    }
 }
 
 /// Verifies one program, unless that was done before.

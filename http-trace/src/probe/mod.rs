@@ -7,6 +7,7 @@
 //! - [`attach`] hangs programs onto interfaces, sockets and cgroups, and takes them off.
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
+//! - [`log`] hands on what the programs say in words.
 //! - [`flows`] keeps the kernel's tables tidy; `own` tells it of the agent's own sockets.
 //! - [`test_run`] runs a program over frames without attaching it.
 //! - `sys` holds the few system calls that nothing else wraps.
@@ -19,6 +20,7 @@ pub mod counters;
 pub mod flows;
 pub mod interfaces;
 pub mod loader;
+pub mod log;
 mod own;
 pub mod ring;
 mod sys;
@@ -41,6 +43,7 @@ use counters::Counters;
 use flows::{Flows, HandedBack};
 use interfaces::{Interface, Interfaces, Wanted};
 use loader::{Framing, LoadError, Settings};
+use log::ProgramLog;
 use own::OwnMap;
 use ring::Ring;
 
@@ -62,6 +65,8 @@ pub struct Options {
     pub settings: Settings,
     /// What is never traced.
     pub own: OwnSockets,
+    /// Who hears what the programs say in words.
+    pub say: Option<log::Say>,
 }
 
 /// Why tracing cannot start.
@@ -82,6 +87,9 @@ pub enum StartError {
     /// A map of the object is not what this build expects.
     #[error("the eBPF object and this binary do not fit together ({0}): build both again")]
     Map(#[from] MapError),
+    /// Nor is its log.
+    #[error("what the eBPF object says cannot be read ({0}): build it and this binary again")]
+    Log(#[from] aya_log::Error),
 }
 
 /// The running programs. Dropping it takes them out of the kernel.
@@ -97,6 +105,7 @@ pub struct Probe {
     names: BTreeMap<u32, Arc<str>>,
     limit: HashMap<MapData, u32, u8>,
     ring: Ring,
+    log: Option<ProgramLog>,
     /// What the programs counted.
     pub counters: Counters,
     /// The table of connections in the kernel.
@@ -135,6 +144,7 @@ impl Probe {
             host_framing,
             mut settings,
             own,
+            say,
         } = options;
         settings.framing = if host_framing {
             Framing::Host
@@ -146,7 +156,9 @@ impl Probe {
             && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie)
                 .unwrap_or(false);
         settings.limit_interfaces = !wanted.is_everything();
+        settings.log = say.is_some();
         let mut ebpf = loader::load(&settings, &hooks)?;
+        let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose()?;
 
         let ring = Ring::new(RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?);
         let clock = Clock::new();
@@ -174,6 +186,7 @@ impl Probe {
             names: BTreeMap::new(),
             limit,
             ring,
+            log,
             counters,
             flows,
             handed_back,
@@ -203,6 +216,13 @@ impl Probe {
         let handed_back = &mut self.handed_back;
         self.ring
             .drain(&self.clock, |record| to(record, handed_back))
+    }
+
+    /// Hands on what the programs have said in words.
+    pub fn hand_on_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.hand_on();
+        }
     }
 
     /// Who follows the framing of HTTP/1.x.

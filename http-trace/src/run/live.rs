@@ -14,6 +14,7 @@ use crate::own::{Excluded, OwnSockets};
 use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};
 use crate::probe::loader::{Framing, Settings};
+use crate::probe::log::Say;
 use crate::probe::{Notice, Options, Probe, clock};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
@@ -110,6 +111,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             if let Some(line) = engine.reminder(now) {
                 say(&line);
             }
+            probe.hand_on_log();
             follow_interfaces(config, &mut probe, &mut engine);
         }
         if !probe.has_more() {
@@ -120,6 +122,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     }
     // Nothing new comes once the programs are off; what is in the ring still counts.
     probe.detach();
+    probe.hand_on_log();
     while work(&mut probe, &mut engine) == Next::Go && probe.has_more() {}
     add_losses(&mut probe, &mut engine);
     let lines = probe_lines(&probe, config.verbose > 0);
@@ -206,6 +209,7 @@ fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
         host_framing: config.kernel.host_framing,
         settings,
         own,
+        say: (config.verbose > 1).then_some(say as Say),
     })
 }
 

@@ -399,12 +399,14 @@ mod tests {
 
     /// A reader that takes nothing until it is released, and everything from then on.
     struct Slow {
+        asked: mpsc::Sender<()>,
         released: mpsc::Receiver<()>,
         got: Arc<Mutex<Vec<u8>>>,
     }
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.asked.send(());
             let _ = self.released.recv();
             let mut got = self.got.lock().map_err(|_| io::ErrorKind::Other)?;
             got.extend_from_slice(bytes);
@@ -415,34 +417,49 @@ mod tests {
         }
     }
 
-    /// JSON to a reader that is slow, with 64 KiB of queue, which drops when full.
-    fn output(slow: Slow) -> One {
+    /// JSON to a reader that is slow, with 64 KiB of queue, which drops when full; the first event
+    /// is in the reader's hands, and nothing leaves the queue any more.
+    fn stuck(
+        released: mpsc::Receiver<()>,
+        got: &Arc<Mutex<Vec<u8>>>,
+        first: &Entry<'_>,
+        written: &mut Written,
+    ) -> One {
+        let (asked, stuck) = mpsc::channel();
+        let got = Arc::clone(got);
+        let slow = Slow {
+            asked,
+            released,
+            got,
+        };
         let limit = 64 << 10;
         let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, false);
-        One {
+        let mut one = One {
             render: Box::new(Json::new(HeaderChoice::All, HeaderChoice::None, b"host")),
             writer: Some(writer.expect("a thread")),
             dropped: None,
             lost: 0,
-        }
+        };
+        one.event(first, testing::TIME_NS, written);
+        stuck
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .expect("the reader is asked");
+        one
     }
 
     #[test]
     fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
         let (release, released) = mpsc::channel();
         let got = Arc::new(Mutex::new(Vec::new()));
-        let mut one = output(Slow {
-            released,
-            got: Arc::clone(&got),
-        });
         let mut written = Written::default();
         let event = testing::event();
         let entry = Entry {
             event: &event,
             user: None,
         };
+        let mut one = stuck(released, &got, &entry, &mut written);
         let now_ns = testing::TIME_NS + 2_000_000_000;
-        for _ in 1..=200 {
+        for _ in 2..=200 {
             one.event(&entry, now_ns, &mut written);
         }
         let (dropped, since_ns) = one.dropped.expect("the queue is full");
@@ -477,17 +494,14 @@ mod tests {
     #[test]
     fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
         let (release, released) = mpsc::channel();
-        let mut one = output(Slow {
-            released,
-            got: Arc::default(),
-        });
         let mut written = Written::default();
         let event = testing::event();
         let entry = Entry {
             event: &event,
             user: None,
         };
-        for _ in 1..=200 {
+        let mut one = stuck(released, &Arc::default(), &entry, &mut written);
+        for _ in 2..=200 {
             one.event(&entry, testing::TIME_NS, &mut written);
         }
         one.close(testing::TIME_NS, &mut written);
