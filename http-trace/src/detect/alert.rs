@@ -92,7 +92,7 @@ pub struct Alert {
     pub entities: Vec<Entity>,
     /// Events counted.
     pub count: u64,
-    /// Distinct values counted: exact up to the threshold, about right beyond.
+    /// Distinct values counted: exact up to the threshold, at least so many beyond.
     pub distinct: Option<u64>,
     /// From which count on the rule raises alerts.
     pub threshold: u64,

@@ -1,5 +1,5 @@
 //! The conditions of all detections, made ready to be asked of many events. What follows from an
-//! event's status and from the classes of its header lines ([`super::watched`]) is worked out once for
+//! event's status, its server ([`super::servers`]) and its header lines ([`super::watched`]) is worked out once for
 //! all events of the same kind ([`super::plans`]); what is left is asked once, however many detections
 //! ask it. Says which detections an event matches; decides nothing else.
 
@@ -10,6 +10,7 @@ use super::lines::{Name, Names, Noted};
 use super::matcher::{Expr, Literal, Test, TextTest, at_least};
 use super::plans::{Draft, Kind, Plans, is_in, put};
 use super::prefilter::{Prefilter, STATUSES, Sign, Signs, is_any_of, line_of, status_of};
+use super::servers::Servers;
 use super::watched::{AllWatched, LineTest, Read};
 use crate::event::HttpEvent;
 
@@ -39,6 +40,7 @@ struct Stands {
 #[derive(Debug)]
 struct Facts {
     watched: AllWatched,
+    servers: Servers,
     tests: Vec<(Field, Test)>,
     /// Which tests were asked of the event at hand, and which it passed.
     asked: Vec<u64>,
@@ -55,6 +57,8 @@ enum Cond {
     HasLine(Name, bool),
     /// A test of the lines that are watched at a place, by its number there.
     Line(usize, usize),
+    /// A test of the server's address, by its number.
+    Server(usize),
     /// There is an identifier in the path.
     PathId,
     /// Another test, by its number.
@@ -84,6 +88,7 @@ impl Conditions {
             names: Names::default(),
             facts: Facts {
                 watched: AllWatched::new(words),
+                servers: Servers::default(),
                 tests: Vec::new(),
                 asked: Vec::new(),
                 passed: Vec::new(),
@@ -156,7 +161,11 @@ impl Conditions {
     fn kind(&mut self, view: &View<'_>) -> Kind {
         let status = status_of(view.event);
         let possible = self.prefilter.possible(status);
-        let mut kind = Kind::new(status);
+        let (server, void) = self.facts.servers.classify(view);
+        if void {
+            self.plans.forget();
+        }
+        let mut kind = Kind::new(status, server);
         for name in view.noted.seen() {
             let Some(place) = self.facts.watched.of_name(name) else {
                 continue;
@@ -215,6 +224,7 @@ impl Cond {
             Cond::Status(statuses) => is_in(statuses, status_of(view.event)),
             Cond::HasLine(name, yes) => view.noted.has(*name) == *yes,
             Cond::Line(place, test) => facts.watched.get(*place).passes(*test, view),
+            Cond::Server(test) => facts.servers.passes(*test),
             Cond::PathId => view.path_id.is_some(),
             Cond::Test(number) => facts.test(*number, view),
             Cond::Keyword(test) => view.any_text(&mut |text| test.passes(text)),
@@ -234,6 +244,7 @@ impl Cond {
             Cond::Status(statuses) => Some(is_in(statuses, status_of(view.event))),
             Cond::HasLine(name, yes) => Some(view.noted.has(*name) == *yes),
             Cond::Line(place, test) => Some(facts.watched.get(*place).passes(*test, view)),
+            Cond::Server(test) => Some(facts.servers.passes(*test)),
             Cond::PathId | Cond::Test(_) | Cond::Keyword(_) => None,
             Cond::Not(part) => part.decided(view, facts).map(|yes| !yes),
             Cond::All(parts) => at_least(parts.len(), parts, |part| part.decided(view, facts)),
@@ -247,7 +258,7 @@ impl Cond {
     fn cost(&self) -> usize {
         match self {
             Cond::Constant(_) | Cond::Status(_) => 0,
-            Cond::HasLine(..) | Cond::PathId => 1,
+            Cond::HasLine(..) | Cond::Server(_) | Cond::PathId => 1,
             Cond::Line(..) => 2,
             Cond::Test(_) => 3,
             Cond::Keyword(_) => 4,
@@ -302,21 +313,29 @@ impl Numbering {
         if field == Field::PathId && matches!(test, Test::Present) {
             return Cond::PathId;
         }
+        if field == Field::ServerIp && !matches!(test, Test::SameAs(..)) {
+            return match self.facts.servers.add(test) {
+                Ok(number) => Cond::Server(number),
+                Err(test) => self.test(field, test),
+            };
+        }
         let line = line_of(&field)
             .filter(|_| !matches!(test, Test::SameAs(..)))
             .and_then(|(response, name)| self.names.add(response, name));
         match line {
             Some(name) => self.line(name, &field, test),
-            None => {
-                let key = format!("{field:?} {test:?}");
-                let next = self.facts.tests.len();
-                let number = *self.known.entry(key).or_insert(next);
-                if number == next {
-                    self.facts.tests.push((field, test));
-                }
-                Cond::Test(number)
-            }
+            None => self.test(field, test),
         }
+    }
+
+    fn test(&mut self, field: Field, test: Test) -> Cond {
+        let key = format!("{field:?} {test:?}");
+        let next = self.facts.tests.len();
+        let number = *self.known.entry(key).or_insert(next);
+        if number == next {
+            self.facts.tests.push((field, test));
+        }
+        Cond::Test(number)
     }
 
     fn line(&mut self, name: Name, field: &Field, test: Test) -> Cond {

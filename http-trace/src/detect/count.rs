@@ -137,11 +137,11 @@ pub fn make(correlation: &Correlation, time_ns: u64) -> Counter {
 
 /// Whether an event can be the first of a counter: what only goes on with something else needs
 /// none of its own, so that ordinary responses leave no trace.
-pub fn begins(correlation: &Correlation, hit: &Hit<'_>) -> bool {
+pub fn begins(correlation: &Correlation, inputs: u64, view: &View<'_>) -> bool {
     match correlation.kind {
-        Kind::TemporalOrdered => hit.inputs & 1 != 0,
+        Kind::TemporalOrdered => inputs & 1 != 0,
         Kind::StatusSequence => {
-            let status = hit.view.event.response.as_ref().map(|r| r.status);
+            let status = view.event.response.as_ref().map(|r| r.status);
             status.is_some_and(|status| !(200..300).contains(&status))
         }
         _ => true,
@@ -195,6 +195,14 @@ pub fn is_quickly_counted(correlation: &Correlation, hit: &Hit<'_>, counter: &mu
         }
         _ => false,
     }
+}
+
+/// Whether [`is_quickly_counted`] is worth asking.
+pub const fn has_quick_way(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::ValueCount(_) | Kind::Ratio(_) | Kind::StatusSequence
+    )
 }
 
 /// Whether counting an event of this kind may make a counter larger.

@@ -34,8 +34,15 @@ fn is_uuid(segment: &[u8]) -> bool {
 
 /// The last segment that is an identifier.
 pub fn path_id(path: &[u8]) -> Option<&[u8]> {
+    let mut end = path.len();
     // Segments are short, see `extension`.
-    path.rsplit(|b| *b == b'/').find(|segment| is_id(segment))
+    while let Some(at) = path[..end].iter().rposition(|b| *b == b'/') {
+        if is_id(&path[at + 1..end]) {
+            return Some(&path[at + 1..end]);
+        }
+        end = at;
+    }
+    Some(&path[..end]).filter(|segment| is_id(segment))
 }
 
 /// The path with `{id}` for each identifier.

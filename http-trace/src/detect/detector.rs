@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::alert::{Alert, State};
+use super::begun::Begun;
 use super::conditions::Conditions;
 use super::count;
 use super::counter::Counter;
@@ -105,6 +106,7 @@ struct Core {
     guards: Vec<Option<Expr>>,
     fingerprints: Vec<u64>,
     conditions: Conditions,
+    begun: Vec<Option<Begun>>,
     /// For each detection, and for each correlation, which correlations it feeds, as which input.
     fed_by_detection: Vec<Vec<Feed>>,
     fed_by_correlation: Vec<Vec<Feed>>,
@@ -237,6 +239,7 @@ impl Core {
             fingerprints,
             settings,
             conditions: Conditions::new(exprs),
+            begun: Begun::of(&set.correlations),
             fed_by_detection,
             fed_by_correlation,
             wants_uri,

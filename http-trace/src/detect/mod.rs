@@ -8,14 +8,16 @@
 //!   where; [`builtin`] holds the rules that are compiled in, [`load`] reads those of others (the
 //!   only I/O here).
 //! - [`field`] and [`derived`] give typed values of an event ([`unseen`] says what it never has).
-//! - [`matcher`] holds conditions as they were compiled; [`conditions`] says which of all of them an
-//!   event fulfils. [`lines`] notes where an event's header lines are, [`watched`] what is known of
-//!   their values ([`kept`] keeps that of those that come again), [`plans`] what follows for all
-//!   events that are alike in these and in their status; [`literals`] are looked for all at once, and
-//!   [`prefilter`] says which detections can match at all.
+//! - [`matcher`] holds conditions as they were compiled ([`networks`] those of addresses);
+//!   [`conditions`] says which of all of them an event fulfils. [`lines`] notes where an event's header
+//!   lines are, [`watched`] what is known of their values ([`kept`] keeps that of those that come
+//!   again) and [`servers`] of a server's address, [`plans`] what follows for all events that are
+//!   alike in these and in their status; [`literals`] are looked for all at once, and [`prefilter`]
+//!   says which detections can match at all.
 //! - [`entity`] says whom an event is counted for; [`count`] counts in a [`window`] and with
 //!   [`distinct`] values, into the [`counter`] of a key of the one bounded [`table`] ([`sketch`]
-//!   decides who comes into a full one). [`native`] holds what Sigma cannot say, [`tags`] the ids that an event bears afterwards.
+//!   decides who comes into a full one). [`begun`] spares events that go on with nothing the search
+//!   for it. [`native`] holds what Sigma cannot say, [`tags`] the ids that an event bears afterwards.
 //! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
 //! - [`tune`] is what a configuration changes of rules without copying them.
 //! - [`hits`] is what each rule has counted of whom and on which day; [`saving`] takes that and all
@@ -24,6 +26,7 @@
 //! - [`evidence`] and [`summary`] become an [`alert`]. [`Detector`] drives it all.
 
 pub mod alert;
+pub mod begun;
 pub mod builtin;
 pub mod compile;
 pub mod conditions;
@@ -47,11 +50,13 @@ pub mod load;
 pub mod matcher;
 pub mod meta;
 pub mod native;
+pub mod networks;
 pub mod parse;
 pub mod plans;
 pub mod prefilter;
 pub mod rule;
 pub mod saving;
+pub mod servers;
 pub mod sketch;
 pub mod state;
 pub mod summary;

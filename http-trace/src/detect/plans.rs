@@ -1,4 +1,5 @@
-//! What is known of an event by its status and the classes of its header lines alone: which detections
+//! What is known of an event by its status, its server's address and the classes of its header lines
+//! alone: which detections
 //! match it and which it must still be asked. Most events of a site are of a few kinds; what was
 //! worked out for one of a kind holds for all of them. Bounded; kinds are compared whole. Allocates
 //! nothing after it was made.
@@ -14,16 +15,18 @@ const MOST: usize = 14;
 pub struct Kind {
     /// One more than the status, so that the default is no kind.
     status: u16,
+    server: u16,
     len: u16,
     /// Numbers of names with the classes of their values, in the order of the lines.
     lines: [u32; MOST],
 }
 
 impl Kind {
-    /// Of events with this status and none of the lines.
-    pub const fn new(status: usize) -> Self {
+    /// Of events with this status, a server of this class and none of the lines.
+    pub const fn new(status: usize, server: usize) -> Self {
         Kind {
             status: status as u16 + 1,
+            server: server as u16,
             len: 0,
             lines: [0; MOST],
         }
@@ -46,7 +49,8 @@ impl Kind {
     fn place(&self) -> usize {
         const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
         let lines = self.lines.get(..usize::from(self.len)).unwrap_or_default();
-        let all = lines.iter().fold(u64::from(self.status), |all, line| {
+        let begin = u64::from(self.status) << 16 | u64::from(self.server);
+        let all = lines.iter().fold(begin, |all, line| {
             (all.rotate_left(23) ^ u64::from(*line)).wrapping_mul(PRIME)
         });
         (all.wrapping_mul(PRIME) >> 32) as usize % PLANS
@@ -162,7 +166,7 @@ mod tests {
         for turn in 0..2_usize {
             for status in [0, 200, 404, 999] {
                 for (lines, class) in (1..20).flat_map(|lines| [(lines, 0), (lines, 7)]) {
-                    let mut kind = Kind::new(status);
+                    let mut kind = Kind::new(status, lines % 2);
                     (0..lines).for_each(|name| kind.add(name, class));
                     let mark = (status * 100 + lines * 10 + class + 1) as u64;
                     let at = plans.find(&kind, |draft| {
@@ -182,7 +186,7 @@ mod tests {
         // Not all are made twice.
         assert!(made < 2 * 4 * 38, "{made}");
         plans.forget();
-        let (kind, mut again) = (Kind::new(200), false);
+        let (kind, mut again) = (Kind::new(200, 0), false);
         plans.find(&kind, |_| again = true);
         assert!(again);
     }

@@ -184,13 +184,13 @@ impl Watched {
     /// Finds the class of the lines of an event that has some; what classes there were before is
     /// void when the second value is set.
     pub fn classify(&mut self, view: &View<'_>) -> (usize, bool) {
-        let Some(first) = view.noted.first(self.name, view.event) else {
-            return (0, false);
-        };
         if self.tests.is_empty() {
             // That there is one is all that is asked.
             return (0, false);
         }
+        let Some(first) = view.noted.first(self.name, view.event) else {
+            return (0, false);
+        };
         let several = view.noted.has_several(self.name);
         let place = if several {
             None

@@ -25,6 +25,14 @@ impl Core {
     ) {
         let mut sighting = None;
         while let Some((number, inputs)) = fed.next() {
+            let begins = count::begins(&self.correlations[number], inputs, view);
+            if let (Some(begun), Some(path)) = (&mut self.begun[number], view.target.path) {
+                if begins {
+                    begun.note(path);
+                } else if !begun.may_have(path) {
+                    continue;
+                }
+            }
             let guard = self.guards[number].as_ref();
             if guard.is_some_and(|guard| !guard.matches(view)) {
                 continue;
@@ -37,7 +45,7 @@ impl Core {
                 inputs,
                 distinct: self.entities.value(number, view),
             };
-            let Some(counted) = self.count(number, &hit, &mut sighting, alerts) else {
+            let Some(counted) = self.count(number, begins, &hit, &mut sighting, alerts) else {
                 continue;
             };
             if counted.moved && self.correlations[number].alerts {
@@ -72,14 +80,17 @@ impl Core {
     fn count<'e>(
         &mut self,
         number: usize,
+        begins: bool,
         hit: &Hit<'e>,
         sighting: &mut Option<Sighting<'e>>,
         alerts: &mut Vec<Alert>,
     ) -> Option<Counted> {
         let correlation = &self.correlations[number];
-        let begins = count::begins(correlation, hit);
         let place = u16::try_from(number).ok()?;
         if !begins && self.table.keys_of(place) == 0 {
+            if let Some(begun) = &mut self.begun[number] {
+                begun.forget();
+            }
             return None;
         }
         let input = hit.inputs.trailing_zeros() as usize;
@@ -87,11 +98,14 @@ impl Core {
             correlation: place,
             hash: self.entities.key(number, input, hit.view)?,
         };
-        let quickly = |counter: &mut Counter| count::is_quickly_counted(correlation, hit, counter);
-        match self.table.glance(key, quickly) {
-            Some(false) => {}
-            None if begins => {}
-            Some(true) | None => return None,
+        if count::has_quick_way(&correlation.kind) {
+            let quickly =
+                |counter: &mut Counter| count::is_quickly_counted(correlation, hit, counter);
+            match self.table.glance(key, quickly) {
+                Some(false) => {}
+                None if begins => {}
+                Some(true) | None => return None,
+            }
         }
         let rule = &self.rules[correlation.rule];
         let (stats, of_rule) = (&mut self.stats, &mut self.hits);
