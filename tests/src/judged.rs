@@ -12,7 +12,7 @@ use http_trace::pipeline::{Emit, Pipeline, PipelineConfig};
 use http_trace::stats::Stats;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
-use http_trace_common::filter::Context;
+use http_trace_common::filter::{Context, handed};
 use http_trace_common::record::{Record, flag};
 use proptest::prelude::*;
 
@@ -143,6 +143,8 @@ pub struct Return {
     pub again: Option<usize>,
     /// It is of another use of the table's entry.
     pub stale: bool,
+    /// It says of each trial that it is right, so that a test can show that it would notice.
+    pub lie: bool,
 }
 
 impl Return {
@@ -151,12 +153,14 @@ impl Return {
         after: Some(0),
         again: None,
         stale: false,
+        lie: false,
     };
     /// Never.
     pub const NEVER: Return = Return {
         after: None,
         again: None,
         stale: false,
+        lie: false,
     };
 }
 
@@ -172,6 +176,7 @@ pub fn returns() -> impl Strategy<Value = Return> {
             after,
             again,
             stale,
+            lie: false,
         })
 }
 
@@ -206,18 +211,21 @@ pub fn handed_back_late<'a>(
         };
         bench.tick(time_ns);
         filter.push_ethernet(frame, &context, &mut |record| bench.push(record));
-        for (key, mut handed) in bench.pipeline.take_hand_backs() {
+        for (key, mut returned) in bench.pipeline.take_hand_backs() {
             let Some(becomes) = returns.next() else {
                 continue;
             };
-            handed.generation ^= u32::from(becomes.stale) << 7;
+            returned.generation ^= u32::from(becomes.stale) << 7;
+            if becomes.lie {
+                returned.what |= handed::RIGHT | handed::RIGHT << 1;
+            }
             for later in [becomes.after, becomes.again].into_iter().flatten() {
-                on_their_way.push((number + later, key, handed));
+                on_their_way.push((number + later, key, returned));
             }
         }
-        on_their_way.retain(|(due, key, handed)| {
+        on_their_way.retain(|(due, key, returned)| {
             if *due <= number {
-                filter.hand_back(*key, *handed);
+                filter.hand_back(*key, *returned);
             }
             *due > number
         });

@@ -10,7 +10,7 @@ use http_trace_tests::judged::{
     responses, returns, same,
 };
 use http_trace_tests::mangle::{self, mangles};
-use http_trace_tests::scene::Scene;
+use http_trace_tests::scene::{Scene, Step};
 use http_trace_tests::tcp::{Layout, Path, Segment, segments};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -166,6 +166,16 @@ proptest! {
         prop_assert_eq!(some.stats.filter_disagrees, 0);
     }
 
+    /// Bodies that imitate messages where segments begin, while the filter has lost their direction
+    /// and the judge has not: as above.
+    #[test]
+    fn an_imitation_is_not_taken_for_a_message(
+        imitated in imitations(),
+        returns in prop::collection::vec(returns(), 1..6),
+    ) {
+        ok(changes_nothing(&imitated, &returns))?;
+    }
+
     /// Losses, a spent budget and a filter that loses what it knows, with what the judge hands back
     /// coming late, never, twice, or for another connection: nothing false, and nothing silent.
     #[test]
@@ -245,6 +255,81 @@ proptest! {
     }
 }
 
+/// Bodies of these many segments, of which one begins as a message does; and every how many segments
+/// the filter cannot have the flow.
+type Imitated = (Vec<(usize, usize)>, u32);
+
+fn imitations() -> impl Strategy<Value = Imitated> {
+    (
+        prop::collection::vec((1usize..12, 0usize..12), 2..8),
+        4u32..20,
+    )
+}
+
+/// All bytes are seen, but not by the filter's framing: what is handed back changes nothing.
+fn changes_nothing((bodies, refuse): &Imitated, returns: &[Return]) -> Result<(), String> {
+    const SEGMENT: usize = 1448;
+    const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\nX-Nr: 99\r\nContent-Length: 9999999\r\n\r\n";
+    let mut steps = Vec::new();
+    // What was skipped last is told with what follows, of which the filter may not have the flow.
+    let all_bodies = bodies.iter().chain(&[(0, 0); 6]);
+    for (n, (count, at)) in all_bodies.enumerate() {
+        let len = count * SEGMENT;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\n{}: {n}\r\nContent-Length: {len}\r\n\r\n",
+            generate::NUMBER
+        );
+        let mut body = vec![b'x'; len];
+        if let Some(from) = body.get_mut(at * SEGMENT..) {
+            for (into, byte) in from.iter_mut().zip(ENDLESS) {
+                *into = *byte;
+            }
+        }
+        steps.extend([
+            Step::client(format!("GET /{n}/ HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()),
+            Step::server(head.into_bytes()),
+            Step::server(body),
+        ]);
+    }
+    let scene = Scene {
+        name: "imitated",
+        steps,
+        truth: Vec::new(),
+    };
+    let layout = Layout {
+        cuts: vec![SEGMENT],
+        coalesce: false,
+        ..Layout::default()
+    };
+    let frames = frames(&Path::v4(40_000), &segments(&scene, &layout));
+    let faults = Faults {
+        refuse_claim_every: *refuse,
+        ..Faults::default()
+    };
+    let (all, _) = filtered_late(&frames, faults, &[Return::NEVER]);
+    let (some, _) = filtered_late(&frames, faults, returns);
+    same(&all, &some)?;
+    match some.stats.filter_disagrees {
+        0 => Ok(()),
+        n => Err(format!("{n} times the judge disagrees")),
+    }
+}
+
+/// Were trials confirmed that are wrong, it would be noticed.
+#[test]
+fn a_lie_about_trials_is_noticed() {
+    let lie = Return {
+        after: Some(2),
+        lie: true,
+        ..Return::AT_ONCE
+    };
+    let mut runner = proptest::test_runner::TestRunner::new(config());
+    let outcome = runner.run(&imitations(), |imitated| {
+        ok(changes_nothing(&imitated, &[lie]))
+    });
+    assert!(outcome.is_err());
+}
+
 /// The filter's table is bounded, whatever comes.
 #[test]
 fn the_filter_is_bounded() {
@@ -272,7 +357,7 @@ fn the_filter_is_bounded() {
 mod found {
     use super::*;
     use http_trace_tests::generate::NUMBER;
-    use http_trace_tests::scene::{End, Side, Step, Transaction};
+    use http_trace_tests::scene::{End, Side, Transaction};
 
     fn get(n: usize) -> Step {
         Step::client(format!("GET /{n}/ HTTP/1.1\r\nHost: shop.example\r\n\r\n").into_bytes())
