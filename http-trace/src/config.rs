@@ -267,6 +267,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the kernel's programs are attached.
     pub kernel: Kernel,
+    /// The file that settings were read from, if any.
+    pub file: Option<PathBuf>,
     /// Endpoints that count as the agent's own: of a forwarder beside it, say.
     pub own_endpoints: Vec<SocketAddr>,
     /// Options that were given and have no effect in this run, for the start line.
@@ -285,7 +287,7 @@ impl TryFrom<Cli> for Config {
         let file = cli.options.config.as_deref();
         let sources = Sources::gather(cli.options.typed(), &environment, file)?;
         let mut config = Config::from_sources(&sources)?;
-        config.warnings = warnings;
+        config.warnings.extend(warnings);
         config.selection.alerts_only = cli.alerts_only;
         config.detect.on_trial = cli.tries_rules;
         if let (Source::Captures(paths), false) = (&mut config.source, cli.options.read.is_empty())
@@ -348,6 +350,25 @@ impl Config {
                 Ok::<_, &str>(t.to_ascii_lowercase())
             })?,
         );
+        let emit = s
+            .one(
+                "emit",
+                word(&[
+                    ("auto", Emit::Auto),
+                    ("head", Emit::Head),
+                    ("end", Emit::End),
+                ]),
+            )?
+            .unwrap_or_default();
+        let snippet = s.one("body-snippet", snippet)?.unwrap_or(Snippet::NONE);
+        let mut warnings = Vec::new();
+        if snippet != Snippet::NONE && emit == Emit::Head {
+            warnings.push(
+                "--body-snippet shows nothing with --emit head: the event is written before the \
+                 body comes; use --emit auto or end"
+                    .to_owned(),
+            );
+        }
         Ok(Config {
             source,
             interfaces: s.all("interface", interface_glob)?,
@@ -363,16 +384,7 @@ impl Config {
             outputs: outputs(sources, s.all("output", output)?)?,
             headers: header_choice(sources, "headers", HeaderChoice::All)?,
             request_headers: header_choice(sources, "request-headers", HeaderChoice::None)?,
-            emit: s
-                .one(
-                    "emit",
-                    word(&[
-                        ("auto", Emit::Auto),
-                        ("head", Emit::Head),
-                        ("end", Emit::End),
-                    ]),
-                )?
-                .unwrap_or_default(),
+            emit,
             color: s
                 .one(
                     "color",
@@ -383,7 +395,7 @@ impl Config {
                     ]),
                 )?
                 .unwrap_or_default(),
-            snippet: s.one("body-snippet", snippet)?.unwrap_or(Snippet::NONE),
+            snippet,
             line_buffered: s.one("line-buffered", value::boolean)?.unwrap_or(false),
             secrets: (!shows_secrets).then_some(secrets),
             quiet: s.one("quiet", value::boolean)?.unwrap_or(false),
@@ -445,7 +457,8 @@ impl Config {
                 ring: s.one("ring-size", value::bytes)?,
             },
             without_effect,
-            warnings: Vec::new(),
+            file: sources.file.clone(),
+            warnings,
         })
     }
 }
@@ -581,6 +594,19 @@ mod tests {
             }
         }
         assert_eq!(testing::config(["http-trace"]).snippet, Snippet::NONE);
+    }
+
+    #[test]
+    fn a_body_that_no_event_can_show_is_warned_of() {
+        for (emit, warned) in [("head", true), ("auto", false), ("end", false)] {
+            let config = testing::config(["http-trace", "--body-snippet", "9", "--emit", emit]);
+            assert_eq!(!config.warnings.is_empty(), warned, "{emit}");
+        }
+        assert!(
+            testing::config(["http-trace", "--emit", "head"])
+                .warnings
+                .is_empty()
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The command `http-trace`.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,6 +9,7 @@ use http_trace::cli::{self, Cli, Command, Rules};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
+use http_trace::sink::text::lines_for_terminal;
 
 fn main() -> ExitCode {
     let mut cli = Cli::parse();
@@ -63,6 +64,10 @@ fn main() -> ExitCode {
 fn rules(command: &Rules) -> ExitCode {
     let mut out = String::new();
     let ended = run::rules::run(command, &mut out);
+    if io::stdout().is_terminal() {
+        // Rules of others, and clients that the state names, are in it.
+        out = lines_for_terminal(&out);
+    }
     match io::stdout().write_all(out.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             run::say(&format!("cannot write to standard output: {error}"));

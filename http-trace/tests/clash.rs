@@ -23,6 +23,7 @@ fn nothing_is_written_over_what_is_read_or_written() {
         fs::write(at(name), &capture).unwrap();
     }
     fs::write(at("r.yml"), "title: t\n").unwrap();
+    fs::write(at("c.toml"), "quiet = true\n").unwrap();
     std::os::unix::fs::symlink(at("t.pcap"), at("link")).unwrap();
     std::os::unix::fs::symlink(at("later"), at("dangling")).unwrap();
     fs::hard_link(at("t.pcap"), at("hard")).unwrap();
@@ -47,6 +48,10 @@ fn nothing_is_written_over_what_is_read_or_written() {
         (&["detect", &t, "-o", &over_t], "would be written over"),
         (
             &["-r", &t, "--rules", &at("r.yml"), "-o", &to("r.yml")],
+            "would be written over",
+        ),
+        (
+            &["-r", &t, "--config", &at("c.toml"), "-o", &to("c.toml")],
             "would be written over",
         ),
         (

@@ -152,6 +152,8 @@ pub struct Sources {
     given: BTreeMap<&'static str, Given>,
     /// What the file's table `[detect]` says.
     pub tuning: Tuning,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
 }
 
 impl Sources {
@@ -196,6 +198,7 @@ impl Sources {
             .or_else(|| environment("HTTP_TRACE_CONFIG").map(PathBuf::from));
         if let Some(path) = file {
             sources.add_file(&path)?;
+            sources.file = Some(path);
         }
         Ok(sources)
     }

@@ -70,8 +70,10 @@ fn inputs(config: &Config) -> Vec<Used> {
         .rules
         .iter()
         .map(|path| ("--rules ", path.as_path()));
+    let settings = config.file.iter().map(|path| ("--config ", path.as_path()));
     source
         .chain(rules)
+        .chain(settings)
         .filter_map(|(option, path)| {
             let file = match path.as_os_str() == "-" {
                 true => Path::new("/dev/stdin"),
