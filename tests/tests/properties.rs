@@ -375,6 +375,12 @@ mod found {
         Step::server(b"HTTP/1.1 100 Wait\r\n\r\n".to_vec())
     }
 
+    /// A 1xx head of so many bytes.
+    fn long_wait(len: usize) -> Step {
+        let filler = "v".repeat(len - 31);
+        Step::server(format!("HTTP/1.1 100 Wait\r\nServer: {filler}\r\n\r\n").into_bytes())
+    }
+
     fn answered(method: &str, n: usize, body: usize) -> Transaction {
         Transaction::new(method, &format!("/{n}/"), 200, "OK")
             .header(NUMBER, n.to_string())
@@ -386,6 +392,8 @@ mod found {
         name: &'static str,
         steps: Vec<Step>,
         truth: Vec<Transaction>,
+        /// Initial sequence numbers of client and server.
+        isn: [u32; 2],
         cuts: &'static [usize],
         /// Numbers of the segments, in the order in which they are seen; then all that follow.
         seen: &'static [usize],
@@ -410,6 +418,7 @@ mod found {
                     .chain(close())
                     .collect(),
                 truth: vec![answered("POST", 0, 0)],
+                isn: [0, 0],
                 cuts: &[300],
                 seen: &[0, 1, 2, 3, 4, 5, 7, 6],
                 acks: false,
@@ -431,6 +440,7 @@ mod found {
                 .chain(close())
                 .collect(),
                 truth: vec![until_close.body(74, End::Close)],
+                isn: [0, 0],
                 cuts: &[40, 28, 74],
                 seen: &[0, 1, 2, 3, 6, 4, 5],
                 acks: false,
@@ -454,6 +464,7 @@ mod found {
                     answered("GET", 1, 0),
                     answered("GET", 2, 0),
                 ],
+                isn: [0, 0],
                 cuts: &[24, 4],
                 seen: &[0, 1, 2, 3, 4, 5, 7, 6],
                 acks: false,
@@ -466,6 +477,7 @@ mod found {
                     .chain(close())
                     .collect(),
                 truth: vec![answered("GET", 0, 0), answered("GET", 1, 0)],
+                isn: [0, 0],
                 cuts: &[1448],
                 seen: &[1, 2, 4],
                 acks: false,
@@ -486,6 +498,7 @@ mod found {
                     answered("GET", 1, 0),
                     answered("GET", 2, 0),
                 ],
+                isn: [0, 0],
                 cuts: &[40, 18, 578, 1645],
                 seen: &[1, 2, 5, 6, 7, 8, 3, 9],
                 acks: false,
@@ -495,6 +508,7 @@ mod found {
                 name: "a copy after the close of a connection whose SYN-ACK came late",
                 steps: [get(0), ok(0, b"")].into_iter().chain(close()).collect(),
                 truth: vec![answered("GET", 0, 0)],
+                isn: [0, 0],
                 cuts: &[1448],
                 seen: &[0, 2, 1, 3, 4, 5, 6, 7, 4],
                 acks: false,
@@ -507,6 +521,7 @@ mod found {
                     .chain(close())
                     .collect(),
                 truth: vec![answered("GET", 0, 0), answered("GET", 1, 0)],
+                isn: [0, 0],
                 cuts: &[40, 47, 20],
                 seen: &[2, 3, 4, 1, 6, 4],
                 acks: false,
@@ -516,6 +531,7 @@ mod found {
                 name: "no payload was seen at all",
                 steps: vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
                 truth: vec![answered("GET", 0, 0)],
+                isn: [0, 0],
                 cuts: &[1448],
                 seen: &[2, 0, 4],
                 acks: true,
@@ -525,6 +541,7 @@ mod found {
                 name: "of a request no more was seen than the place after it",
                 steps: vec![get(0), ok(0, b"")],
                 truth: vec![answered("GET", 0, 0)],
+                isn: [0, 0],
                 cuts: &[1448],
                 seen: &[4, 0, 6],
                 acks: true,
@@ -555,6 +572,7 @@ mod found {
                 truth: (0..5)
                     .map(|n| answered("GET", n, if n == 2 { 15000 } else { 0 }).after(&[100]))
                     .collect(),
+                isn: [0, 0],
                 cuts: &[21, 7838],
                 seen: &[0, 1, 2, 4, 5, 7],
                 acks: true,
@@ -575,6 +593,7 @@ mod found {
                     answered("GET", 1, 500),
                     answered("HEAD", 2, 0),
                 ],
+                isn: [0, 0],
                 cuts: &[1448],
                 seen: &[0, 1, 2, 4, 5, 6, 8, 9],
                 acks: true,
@@ -584,6 +603,7 @@ mod found {
                 name: "a SYN is seen after its connection, and then a copy of the response",
                 steps: vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
                 truth: vec![answered("GET", 0, 0)],
+                isn: [0, 0],
                 cuts: &[40, 26],
                 seen: &[3, 4, 5, 6, 0, 4],
                 acks: false,
@@ -609,6 +629,7 @@ mod found {
                     answered("GET", 1, 0).after(&[100]),
                     answered("HEAD", 2, 0),
                 ],
+                isn: [0, 0],
                 cuts: &[40, 21, 47, 1, 39, 41, 10, 11, 47, 47],
                 seen: &[
                     2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 15,
@@ -632,6 +653,7 @@ mod found {
                         .header(NUMBER, "0")
                         .body(0, End::Tunnel),
                 ],
+                isn: [0, 0],
                 cuts: &[300],
                 seen: &[1, 2, 4, 6, 7, 8, 3, 4],
                 acks: false,
@@ -644,6 +666,7 @@ mod found {
                     .chain(close())
                     .collect(),
                 truth: vec![answered("GET", 0, 0), answered("GET", 1, 0)],
+                isn: [0, 0],
                 cuts: &[40],
                 seen: &[1, 2, 4, 5, 6, 7, 11, 12, 13, 14, 8, 5],
                 acks: true,
@@ -674,6 +697,7 @@ mod found {
                         .header(NUMBER, "1")
                         .body(0, End::Tunnel),
                 ],
+                isn: [0, 0],
                 cuts: &[40, 47, 566, 1500, 1500, 4000],
                 seen: &[0, 1, 2, 3, 4, 5, 6, 9, 7],
                 acks: false,
@@ -683,6 +707,7 @@ mod found {
                 name: "the request is seen after the RST, and then the response again",
                 steps: vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
                 truth: vec![answered("GET", 0, 0)],
+                isn: [0, 0],
                 cuts: &[47],
                 seen: &[0, 1, 2, 4, 5, 3, 4],
                 acks: false,
@@ -707,6 +732,7 @@ mod found {
                         .header(NUMBER, "1")
                         .body(0, End::Tunnel),
                 ],
+                isn: [0, 0],
                 cuts: &[1000],
                 seen: &[0, 1, 2, 3, 4, 5, 6, 9],
                 acks: false,
@@ -735,6 +761,7 @@ mod found {
                         .body(0, End::Length),
                     answered("GET", 2, 0).after(&[100]),
                 ],
+                isn: [0, 0],
                 cuts: &[1448],
                 seen: &[0, 1, 2, 4, 6, 7, 8, 5],
                 acks: false,
@@ -763,6 +790,7 @@ mod found {
                         .header(NUMBER, "3")
                         .body(0, End::Tunnel),
                 ],
+                isn: [0, 0],
                 cuts: &[1448],
                 seen: &[0, 1, 2, 6],
                 acks: false,
@@ -787,8 +815,183 @@ mod found {
                     answered("GET", 1, 0),
                     answered("GET", 2, 0),
                 ],
+                isn: [0, 0],
                 cuts: &[14, 26, 14, 26, 40, 1448, 1448],
                 seen: &[3, 4, 5, 6, 7],
+                acks: false,
+                whole: false,
+            },
+            Found {
+                name: "no handshake: a first request cut after a byte, and part of a 1xx lost",
+                steps: [
+                    get(0),
+                    get(1),
+                    long_wait(783),
+                    ok(0, b""),
+                    wait(),
+                    ok(1, b""),
+                    get(2),
+                    wait(),
+                    ok(2, b""),
+                ]
+                .into_iter()
+                .chain(close())
+                .collect(),
+                truth: vec![
+                    answered("GET", 0, 0).after(&[100]),
+                    answered("GET", 1, 0).after(&[100]),
+                    answered("GET", 2, 0).after(&[100]),
+                ],
+                isn: [0, 0],
+                cuts: &[1, 45, 223, 781],
+                seen: &[2, 3, 4, 5, 6],
+                acks: false,
+                whole: false,
+            },
+            Found {
+                name: "no handshake: the second of three requests at once begins with a blank line",
+                steps: [
+                    get(0),
+                    Step::client(b"\r\nGET /1/ HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec()),
+                    get(2),
+                    long_wait(131),
+                    ok(0, b""),
+                    ok(1, b""),
+                    ok(2, b""),
+                ]
+                .into_iter()
+                .chain([Step::Close(Side::Client), Step::Close(Side::Server)])
+                .collect(),
+                truth: vec![
+                    answered("GET", 0, 0).after(&[100]),
+                    answered("GET", 1, 0),
+                    answered("GET", 2, 0),
+                ],
+                isn: [0, 0],
+                cuts: &[19, 24, 40, 28],
+                seen: &[3, 4, 5, 6, 7, 8, 9],
+                acks: false,
+                whole: false,
+            },
+            Found {
+                name: "no handshake's answer: a tunnel's request cut after a byte",
+                steps: [
+                    Step::client(b"HEAD /0/ HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec()),
+                    ok(0, b""),
+                    Step::client(b"CONNECT 1.db.example:443 HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
+                    ok(1, b""),
+                    Step::client([0xc3; 300].to_vec()),
+                    Step::server([0xc3; 300].to_vec()),
+                ]
+                .into_iter()
+                .chain(close())
+                .collect(),
+                truth: vec![
+                    Transaction::new("HEAD", "/0/", 200, "OK")
+                        .header(NUMBER, "0")
+                        .header("Content-Length", "0")
+                        .body(0, End::None),
+                    Transaction::new("CONNECT", "1.db.example:443", 200, "OK")
+                        .header(NUMBER, "1")
+                        .header("Content-Length", "0")
+                        .body(0, End::Tunnel),
+                ],
+                isn: [2_857_746_428, 0],
+                cuts: &[1, 99],
+                seen: &[0, 2],
+                acks: false,
+                whole: false,
+            },
+            Found {
+                name: "no handshake: the first request was not seen, and part of a 1xx is lost",
+                steps: [get(0), get(1), long_wait(808), ok(0, b""), ok(1, b"")]
+                    .into_iter()
+                    .chain(close())
+                    .collect(),
+                truth: vec![answered("GET", 0, 0).after(&[100]), answered("GET", 1, 0)],
+                isn: [0, 0],
+                cuts: &[19, 789, 40],
+                seen: &[5, 6, 8],
+                acks: false,
+                whole: false,
+            },
+            Found {
+                name: "a whole exchange is seen the wrong way round after its RST",
+                steps: vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
+                truth: vec![answered("GET", 0, 0)],
+                isn: [0, 0],
+                cuts: &[4097],
+                seen: &[0, 1, 2, 4, 5, 6, 7, 3, 5],
+                acks: true,
+                whole: false,
+            },
+            Found {
+                name: "the tail of a request is seen after the RST, and then the response again",
+                steps: vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
+                truth: vec![answered("GET", 0, 0)],
+                isn: [0, 0],
+                cuts: &[1, 48],
+                seen: &[5, 6, 4, 5],
+                acks: false,
+                whole: false,
+            },
+            Found {
+                name: "the beginning is seen after what it begins, and its first response too",
+                steps: [get(0), ok(0, b""), get(1), ok(1, b"")]
+                    .into_iter()
+                    .chain(close())
+                    .collect(),
+                truth: vec![answered("GET", 0, 0), answered("GET", 1, 0)],
+                isn: [0, 0],
+                cuts: &[1448],
+                seen: &[2, 6, 1, 4],
+                acks: false,
+                whole: false,
+            },
+            Found {
+                name: "the second request, then the SYN-ACK and the first",
+                steps: [
+                    get(0),
+                    get(1),
+                    wait(),
+                    ok(0, b""),
+                    ok(1, b""),
+                    get(2),
+                    ok(2, b""),
+                ]
+                .into_iter()
+                .chain(close())
+                .collect(),
+                truth: vec![
+                    answered("GET", 0, 0).after(&[100]),
+                    answered("GET", 1, 0),
+                    answered("GET", 2, 0),
+                ],
+                isn: [0, 0],
+                cuts: &[3007, 948, 2, 2, 36, 22],
+                seen: &[2, 4, 1, 3],
+                acks: false,
+                whole: false,
+            },
+            Found {
+                name: "a tunnel's request is seen after its FIN",
+                steps: [
+                    get(0),
+                    Step::server(b"HTTP/1.1 101 OK\r\nX-Nr: 0\r\n\r\n".to_vec()),
+                    Step::client([0xc3; 300].to_vec()),
+                    Step::server([0xc3; 300].to_vec()),
+                ]
+                .into_iter()
+                .chain(close())
+                .collect(),
+                truth: vec![
+                    Transaction::new("GET", "/0/", 101, "OK")
+                        .header(NUMBER, "0")
+                        .body(0, End::Tunnel),
+                ],
+                isn: [0, 0],
+                cuts: &[300],
+                seen: &[1, 2, 4, 5, 7, 3, 8],
                 acks: false,
                 whole: false,
             },
@@ -801,7 +1004,7 @@ mod found {
             };
             let layout = Layout {
                 cuts: found.cuts.to_vec(),
-                isn: [0, 0],
+                isn: found.isn,
                 acks: found.acks,
                 ..Layout::default()
             };

@@ -184,19 +184,30 @@ impl Connection {
         // What a filter frames it was told the beginning of: the records before this one are lost.
         let framed = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
         let lost = framed || passed;
-        let end = first_position(header.skip_from);
+        let start = first_position(header.skip_from);
+        // The order is that of requests: of the server's bytes only responses are missing, and no
+        // request where the client is followed from its first byte.
+        let client = facts.client().map_or(d, usize::from) & 1;
+        let end = match &self.active {
+            _ if client == d => start,
+            Some(active) => active.judge.halves[client].next,
+            None => facts.next[client].into(),
+        };
+        let followed = client != d && facts.start_known[client];
         let unknown = |order: &mut Order| {
-            if lost {
+            if lost && !followed {
                 order.requests_lost(end);
-            } else {
-                order.begin_unknown();
+            } else if !followed {
+                order.begin_unknown(end);
             }
         };
         unknown(&mut facts.order);
         if let Some(active) = &mut self.active {
             let half = &mut active.judge.halves[d];
-            half.next = end;
-            half.framer.lose();
+            half.next = start;
+            if !facts.opaque[d] {
+                half.framer.lose();
+            }
             unknown(&mut active.judge.exchanges.order);
         }
     }
@@ -215,7 +226,10 @@ impl Connection {
             if facts.opaque[d] {
                 framer.set_opaque();
             }
-            Half::new(framer, first_position(facts.next[d]))
+            Half {
+                passed_head: facts.passed_head(d),
+                ..Half::new(framer, first_position(facts.next[d]))
+            }
         };
         let mut exchanges = Exchanges::default();
         exchanges.order = facts.order;
@@ -281,6 +295,7 @@ impl Connection {
             .filter(|&d| active.streams[d].given_up > active.judge.halves[d].next)
             .fold(0, |bits, d| bits | 1 << d);
         facts.set_impatient(impatient);
+        facts.set_passed_head([0, 1].map(|d| active.judge.halves[d].passed_head));
         facts.order = active.judge.exchanges.order;
         facts.queue_unknown = active.judge.queue.is_unknown();
     }

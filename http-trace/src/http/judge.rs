@@ -9,7 +9,7 @@ mod heads;
 mod sight;
 
 use http_trace_common::flow::seq_distance;
-use http_trace_common::framer::{Body, Event, Phase, RequestQueue, Span};
+use http_trace_common::framer::{Body, Event, MethodKind, Phase, RequestQueue, Span};
 use http_trace_common::record::{Hook, flag};
 use http_trace_common::start_line::{Match, status_line};
 
@@ -71,14 +71,15 @@ impl Judge {
             self.not_http(facts, cx, d, &start);
         }
         if self.halves[d].framer.phase() == Phase::Unsure {
-            let resumes = begins && begins_message(bytes, facts.carries_responses(d));
+            let whole = begins_message(bytes, facts.carries_responses(d));
+            let resumes = begins && (whole || origin.framed_by_filter() && half::may_begin(bytes));
             if !resumes {
                 if !facts.http && facts.protocol == 0 && !bytes.is_empty() {
                     facts.not_readable(cx, unreadable(bytes));
                 }
                 facts.unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
                 self.halves[d].next += bytes.len() as u64;
-                self.halves[d].passed_head = half::end_as_heads_do(bytes);
+                self.halves[d].passed_head |= half::end_as_heads_do(bytes);
                 if facts.client() == Some(d as u8) {
                     let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
                     if order.begins_unknown() && facts.framed[1 - d] {
@@ -265,7 +266,7 @@ impl Judge {
         let filtered = origin.flags & flag::FILTERED != 0;
         if begins && filtered && spoken && facts.client() != Some(1 - d as u8) {
             // The filter passes over what is no start line (SOCKS), and the peer has answered it.
-            self.exchanges.order.begin_unknown();
+            self.exchanges.order.begin_unknown(self.halves[d].next);
         }
     }
 
@@ -559,6 +560,9 @@ impl Judge {
         let mut certain = heard && !self.exchanges.responses_lost;
         for request in &mut self.exchanges.waiting {
             certain &= !request.after_gap;
+            let sure = certain;
+            // What follows may be the tunnel's.
+            certain &= request.kind != MethodKind::Connect;
             let due = request
                 .end_ns
                 .map(|end| end.saturating_add(cx.config.response_timeout_ns));
@@ -566,7 +570,7 @@ impl Judge {
                 continue;
             }
             request.reported = true;
-            if certain && facts.http {
+            if sure && facts.http {
                 emit::no_response(facts, cx, request.clone(), (why, cx.now_ns));
             }
         }

@@ -72,10 +72,12 @@ impl Order {
         self.streak = 0;
     }
 
-    /// What came before the first request is not known, and was no request as far as it was seen.
-    pub fn begin_unknown(&mut self) {
+    /// What came before the first request, which is at `end` or later, is not known, and was no
+    /// request as far as it was seen.
+    pub fn begin_unknown(&mut self, end: u64) {
         self.bits |= GAP | INITIAL;
         self.bits &= !PAST_GAP;
+        self.gap_end = end as u32;
     }
 
     /// Bytes up to `end` that are not understood belong to the gap.

@@ -260,8 +260,8 @@ impl Exchanges {
             self.order.ordinal = self.order.ordinal.saturating_add(1);
             current.ordinal = self.order.ordinal;
             self.responses_lost |= current.by_numbers;
-            current.assumed = false;
-            self.waiting.push_front(request);
+            let assumed = std::mem::take(&mut current.assumed);
+            self.wait_on(request, assumed);
         }
     }
 
@@ -278,9 +278,15 @@ impl Exchanges {
         let exchange = self.take_current()?;
         if let Some(request) = &exchange.request {
             self.held += request_cost(&request.head);
-            self.waiting.push_front(request.clone());
+            self.wait_on(request.clone(), exchange.assumed);
         }
         Some(exchange)
+    }
+
+    /// A request had begun to be answered, and is not; what was only `assumed` of it is not known.
+    fn wait_on(&mut self, mut request: Request, assumed: bool) {
+        request.after_gap |= assumed;
+        self.waiting.push_front(request);
     }
 
     /// A final response's head went by.
@@ -363,14 +369,30 @@ impl Exchanges {
             .filter(|request| request.ordinal == ordinal)
     }
 
-    /// Takes all waiting requests out, with whether each is certainly without an answer.
+    /// The current response makes the connection a tunnel: what its client sent after the request
+    /// was the tunnel's, whatever it looked like (RFC 9110 §9.3.6, §7.8). Where it is not certain
+    /// which request that is, those that wait may be it.
+    pub fn tunnel_begins(&mut self) {
+        let known = self.current.as_ref().is_some_and(|c| c.request.is_some());
+        if !known || self.responses_lost {
+            return;
+        }
+        for request in self.waiting.drain(..) {
+            self.held = self.held.saturating_sub(request_cost(&request.head));
+        }
+    }
+
+    /// Takes all waiting requests out, with whether each is certainly without an answer. What
+    /// follows CONNECT may be the tunnel's, for all that is known without its answer.
     pub fn drain_waiting(&mut self) -> Vec<(Request, bool)> {
         let mut certain = !self.responses_lost;
         let mut out = Vec::with_capacity(self.waiting.len());
         while let Some(request) = self.waiting.pop_front() {
             self.held = self.held.saturating_sub(request_cost(&request.head));
             certain &= !request.after_gap;
+            let connects = request.kind == MethodKind::Connect;
             out.push((request, certain));
+            certain &= !connects;
         }
         out
     }

@@ -141,6 +141,72 @@ fn what_follows_a_tunnel_is_not_looked_at() {
 }
 
 #[test]
+fn what_is_sent_after_connect_is_the_tunnels_if_there_is_one() {
+    let connect = "CONNECT db:443 HTTP/1.1\r\nHost: db\r\n\r\n";
+    let inside = get("/inside");
+    let tunnel = "HTTP/1.1 200 OK\r\n\r\n";
+    let refused = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
+    let upgrade = "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
+    let early = |first: &str, answer: &str| Talk::open().c(first).c(&inside).s(answer);
+    let closed = |talk: Talk| talk.s_fin().c_fin();
+    for (name, talk, expected) in [
+        (
+            "a request",
+            closed(early(connect, tunnel).s(&ok("inside"))),
+            &["CONNECT db:443 -> 200 OK 0 Tunnel"][..],
+        ),
+        (
+            "a request, and no more",
+            closed(early(connect, tunnel)),
+            &["CONNECT db:443 -> 200 OK 0 Tunnel"],
+        ),
+        (
+            "in one segment",
+            closed(Talk::open().c(&[connect, &inside].concat()).s(tunnel)),
+            &["CONNECT db:443 -> 200 OK 0 Tunnel"],
+        ),
+        (
+            "half of one",
+            closed(Talk::open().c(connect).c(&inside[..20]).s(tunnel)),
+            &["CONNECT db:443 -> 200 OK 0 Tunnel"],
+        ),
+        (
+            "before 101",
+            closed(early(upgrade, "HTTP/1.1 101 S\r\n\r\n")),
+            &["GET /ws -> 101 S 0 Tunnel"],
+        ),
+        (
+            "refused",
+            closed(early(connect, refused).s(&ok("ab"))),
+            &[
+                "CONNECT db:443 -> 403 No 0 Length",
+                "GET /inside -> 200 OK 2 Length",
+            ],
+        ),
+        (
+            "refused, and closed then",
+            closed(early(connect, refused)),
+            &["CONNECT db:443 -> 403 No 0 Length", "GET /inside -> Closed"],
+        ),
+        (
+            "not answered",
+            closed(Talk::open().c(&get("/1")).s(&ok("")).c(connect).c(&inside)),
+            &["GET /1 -> 200 OK 0 Length", "CONNECT db:443 -> Closed"],
+        ),
+    ] {
+        check(name, &talk, expected);
+    }
+    let waits = Talk::open().c(&get("/1")).s(&ok("")).c(connect).c(&inside);
+    let mut bench = Bench::new(PipelineConfig::default());
+    bench.push_all(&waits.segs);
+    bench.tick(waits.now_ns + 31_000 * MS);
+    assert_eq!(
+        bench.lines,
+        ["GET /1 -> 200 OK 0 Length", "CONNECT db:443 -> Timeout"]
+    );
+}
+
+#[test]
 fn informational_heads_ride_on_their_final_response() {
     let talk = Talk::open()
         .c("POST /1 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")

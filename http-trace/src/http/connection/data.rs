@@ -192,7 +192,7 @@ impl Connection {
             half.next = start;
             half.framer.lose();
             active.judge.queue = RequestQueue::new();
-            active.judge.exchanges.order.begin_unknown();
+            active.judge.exchanges.order.begin_unknown(start);
         }
         self.facts.known[1 - d] = false;
         self.facts.start_known = [false; 2];

@@ -33,7 +33,9 @@ pub(crate) struct Facts {
     /// Index of the direction that the client sends in.
     /// plus 1; 0 while it is not known.
     client_plus_1: u8,
-    /// Bit by direction: bytes that are missing next have been waited for. And [`PASSED_UNSEEN`].
+    /// Bit by direction: bytes that are missing next have been waited for. And [`PASSED_UNSEEN`]
+    /// and
+    /// [`PASSED_HEAD`] and [`BEGUN_LATE`].
     pub impatient: u8,
     /// What the direction carries is not HTTP/1.x, for good.
     pub opaque: [bool; 2],
@@ -52,6 +54,10 @@ pub(crate) struct Facts {
 /// In [`Facts::impatient`], which has the room: a segment without payload stood further on than what
 /// was seen, so that bytes went by before it.
 const PASSED_UNSEEN: u8 = 1 << 2;
+/// As that one, shifted by the direction: what was passed over in it ended as a head does.
+const PASSED_HEAD: u8 = 1 << 3;
+/// As those: where a direction begins was told only after bytes from behind it had been framed.
+const BEGUN_LATE: u8 = 1 << 5;
 
 /// A deadline in units of 2^20 ns, never 0: two words are what a connection's place has left.
 pub(crate) const fn timer(deadline_ns: u64) -> u32 {
@@ -88,9 +94,30 @@ impl Facts {
         self.impatient |= PASSED_UNSEEN;
     }
 
+    /// The stream of direction `d`, which is at work, begins with `seq`: its SYN was seen late, or
+    /// its first bytes were not. What lies between was framed as far as it was seen.
+    pub fn begins_behind(&mut self, d: usize, seq: u32) {
+        self.start[d] = seq;
+        self.start_known[d] = true;
+        self.impatient |= BEGUN_LATE;
+    }
+
     /// Bit by direction: see [`Facts::impatient`].
     pub const fn set_impatient(&mut self, directions: u8) {
-        self.impatient = self.impatient & PASSED_UNSEEN | directions;
+        self.impatient = self.impatient & !3 | directions & 3;
+    }
+
+    /// Whether what was passed over in direction `d` ended as a head does.
+    pub const fn passed_head(&self, d: usize) -> bool {
+        self.impatient & PASSED_HEAD << (d & 1) != 0
+    }
+
+    /// See [`Facts::passed_head`].
+    pub fn set_passed_head(&mut self, passed: [bool; 2]) {
+        for (d, passed) in passed.into_iter().enumerate() {
+            let bit = PASSED_HEAD << d;
+            self.impatient = self.impatient & !bit | if passed { bit } else { 0 };
+        }
     }
 
     /// Direction number `d`.
@@ -160,7 +187,8 @@ impl Facts {
             return;
         }
         if self.http {
-            let late = (0..2).any(|d| self.known[d] && !self.start_known[d]);
+            let late = (0..2).any(|d| self.known[d] && !self.start_known[d])
+                || self.impatient & BEGUN_LATE != 0;
             cx.stats.midstream += u64::from(late);
             cx.stats.unended += u64::from(!ended);
         } else if self.payload || self.impatient & PASSED_UNSEEN != 0 {

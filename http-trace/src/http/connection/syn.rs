@@ -27,7 +27,9 @@ impl Connection {
     /// Whether a record on a closed connection's tuple is of a new one.
     pub(super) fn is_reused(&self, d: usize, header: &RecordHeader) -> bool {
         let far = (header.seq.wrapping_sub(self.facts.next[d]) as i32).unsigned_abs();
-        let elsewhere = !self.facts.known[d] || u64::from(far) > JUMP;
+        // Where an end stood shows in what the other acknowledged, too.
+        let placed = self.facts.known[d] || self.facts.next[d] != 0;
+        let elsewhere = !placed || u64::from(far) > JUMP;
         if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
             if self.facts.start_known[d] {
                 return self.facts.start[d] != header.seq;
@@ -46,7 +48,7 @@ impl Connection {
             // that is seen late: the next one's is ahead (RFC 9293 §3.4.1). Were it not, the answer
             // to it would show.
             let behind = seq_distance(header.seq, self.facts.next[d]);
-            return !(self.facts.known[d] && (0..COPY).contains(&behind));
+            return !(placed && (0..COPY).contains(&behind));
         }
         header.len > 0 && elsewhere
     }
@@ -82,8 +84,7 @@ impl Connection {
         let since = seq_distance(header.seq, next);
         if facts.known[d] && !facts.start_known[d] && (0..JUMP as i32).contains(&since) {
             // The SYN of what is already at work, seen late.
-            facts.start[d] = header.seq;
-            facts.start_known[d] = true;
+            facts.begins_behind(d, header.seq);
             return;
         }
         if header.has(flag::ACK)
@@ -145,8 +146,7 @@ impl Connection {
             let behind = (0..COPY).contains(&seq_distance(header.seq, next));
             if !facts.start_known[d] && facts.framed[d] && behind {
                 // Told late, or copied, of what is already at work.
-                facts.start[d] = header.seq;
-                facts.start_known[d] = true;
+                facts.begins_behind(d, header.seq);
                 return;
             }
             if facts.next[d] == header.seq && !facts.framed[d] {
@@ -160,8 +160,7 @@ impl Connection {
             let facts = &mut self.facts;
             if !facts.start_known[d] && behind {
                 // A copy of what went by unseen: another connection would begin ahead.
-                facts.start[d] = header.seq;
-                facts.start_known[d] = true;
+                facts.begins_behind(d, header.seq);
                 return;
             }
             self.stop(cx, End::Closed);

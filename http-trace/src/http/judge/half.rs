@@ -43,7 +43,7 @@ pub(crate) struct Half {
     pub oddities: Vec<&'static str>,
     /// Framing was lost with bytes that did not come to us, live.
     pub lost: bool,
-    /// The bytes before the next one were passed over, and end as a head does.
+    /// Bytes before the next one were passed over, and ended as a head does.
     pub passed_head: bool,
     /// What a filter's framing on trial says of a place further on.
     pub trial: Option<Trial>,
@@ -169,6 +169,12 @@ pub(crate) fn begins_message(bytes: &[u8], is_response: Option<bool>) -> bool {
         return false;
     }
     request_line(bytes) != Match::No && begins_with_method(bytes)
+}
+
+/// Whether bytes may be the first of a message: for a filter, which says that one begins there, it
+/// is enough that they do not show otherwise.
+pub(super) fn may_begin(bytes: &[u8]) -> bool {
+    status_line(bytes) == Match::NeedMore || request_line(bytes) == Match::NeedMore
 }
 
 /// Whether bytes end with a blank line, or are what is left of one.

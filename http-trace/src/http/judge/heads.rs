@@ -218,8 +218,10 @@ impl Judge {
                 self.message_ends(facts, cx, d, end, origin);
             }
             Body::Tunnel => {
+                self.exchanges.tunnel_begins();
                 self.message_ends(facts, cx, d, BodyEnd::Tunnel, origin);
                 cx.stats.tunnels += 1;
+                self.clear(1 - d);
                 self.become_opaque(facts);
             }
             Body::Unknown => {
@@ -463,10 +465,16 @@ impl Judge {
             self.finish(facts, cx, How::Lost);
             self.unanswered(facts, cx, None);
             if first {
-                self.exchanges.order.begin_unknown();
+                self.exchanges.order.begin_unknown(self.halves[d].next);
             } else {
                 self.exchanges.order.requests_lost(self.halves[d].next);
             }
+        } else {
+            // What was noted of either direction's places was a guess at whose they are.
+            let half = &self.halves[d];
+            let in_head = half.message == Message::Head;
+            let end = if in_head { half.head_start } else { half.next };
+            self.exchanges.order.gap_goes_on(end);
         }
         facts.set_client(d);
     }
@@ -501,7 +509,7 @@ impl Judge {
         }
         if !facts.framed[d] && facts.client() != Some(1 - d as u8) {
             // What came before the first request is another protocol's (SOCKS, PROXY).
-            self.exchanges.order.begin_unknown();
+            self.exchanges.order.begin_unknown(self.halves[d].next);
         }
     }
 
