@@ -353,6 +353,78 @@ fn the_filter_is_bounded() {
     assert!(!judged.losses.is_empty() || judged.stats.flows_evicted == 0);
 }
 
+/// A forged segment from far beyond any window makes no event, and the filter goes on to ship what
+/// is true.
+#[test]
+fn a_segment_from_far_off_changes_nothing() {
+    use http_trace_tests::generate::NUMBER;
+    use http_trace_tests::scene::{End, Side, Step, Transaction};
+
+    let get = |n| Step::client(format!("GET /{n}/ HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes());
+    let ok = |n, body: usize| {
+        let head = format!("HTTP/1.1 200 OK\r\n{NUMBER}: {n}\r\nContent-Length: {body}\r\n\r\n");
+        Step::server([head.into_bytes(), vec![b'x'; body]].concat())
+    };
+    let answered = |n: usize, body: usize| {
+        Transaction::new("GET", &format!("/{n}/"), 200, "OK")
+            .header(NUMBER, n.to_string())
+            .header("Content-Length", body.to_string())
+            .body(body as u64, End::Length)
+    };
+    let scene = Scene {
+        name: "forged",
+        steps: vec![
+            get(0),
+            ok(0, 0),
+            get(1),
+            ok(1, 5000),
+            get(2),
+            ok(2, 700),
+            Step::Close(Side::Server),
+            Step::Close(Side::Client),
+        ],
+        truth: vec![answered(0, 0), answered(1, 5000), answered(2, 700)],
+    };
+    let sent = segments(
+        &scene,
+        &Layout {
+            acks: false,
+            ..Layout::default()
+        },
+    );
+    let forged = b"HTTP/1.1 404 Forged\r\nContent-Length: 0\r\n\r\n";
+    // Before any other payload, and after the close, it is taken for a connection that is open.
+    for at in 4..sent.len() - 1 {
+        for far in [20 << 20, 100 << 20, 1 << 30, 3 << 30] {
+            let mut seen = sent.clone();
+            let last = seen[..at]
+                .iter()
+                .rfind(|s| s.from == Side::Server)
+                .expect("a SYN-ACK");
+            let end = last.payload_seq().wrapping_add(last.payload.len() as u32);
+            let segment = Segment {
+                time_ns: seen[at].time_ns - 1,
+                seq: end.wrapping_add(far),
+                payload: forged.to_vec(),
+                syn: false,
+                fin: false,
+                ..last.clone()
+            };
+            seen.insert(at, segment);
+            let frames = frames(&Path::v4(40_000), &seen);
+            let (some, _) = filtered(&frames, Faults::default());
+            for (judged, how) in [(plain(&frames), "all bytes"), (some, "filtered")] {
+                let result = is_truth(&judged, &scene.truth);
+                assert_eq!(result, Ok(()), "before {at}, {far} ahead: {how}");
+                assert_eq!(
+                    judged.stats.filter_disagrees, 0,
+                    "before {at}, {far} ahead: {how}"
+                );
+            }
+        }
+    }
+}
+
 /// What the properties have found: segments of a conversation in the order in which they are seen.
 mod found {
     use super::*;

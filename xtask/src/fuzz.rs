@@ -42,18 +42,6 @@ impl Default for Options {
     }
 }
 
-impl Options {
-    /// The smoke at the end of the tests. It leaves out the comparison of two judges (`filter`),
-    /// which still finds differences on streams that are hardly HTTP: those are to be looked for,
-    /// and not met by chance.
-    pub fn smoke() -> Result<Self> {
-        let options = Options::default();
-        let mut targets = chosen(&options)?;
-        targets.retain(|target| target != "filter");
-        Ok(Options { targets, ..options })
-    }
-}
-
 /// What the targets cannot be built without, if it is missing.
 pub fn lacks() -> Option<&'static str> {
     let compilers = ["c++", "g++", "clang++"];

@@ -111,6 +111,11 @@ impl<M: Copy> Buffer<M> {
         self.pieces.first_key_value().map(|(_, piece)| piece)
     }
 
+    /// Position after the last piece.
+    pub fn end(&self) -> Option<u64> {
+        self.pieces.last_key_value().map(|(_, piece)| piece.end())
+    }
+
     /// All pieces, in order.
     pub fn pieces(&self) -> impl Iterator<Item = &Piece<M>> {
         self.pieces.values()

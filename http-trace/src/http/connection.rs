@@ -6,6 +6,7 @@
 //! - `facts`: what is remembered while nothing is in flight.
 //! - `active`: both directions at work: order and holes.
 //! - `data`: payload on its way to the judge.
+//! - `far`: payload from where TCP would hardly have let it be.
 //! - `syn`: which SYNs and RSTs are believed.
 //! - `copies`: what comes under another name of it.
 //! - `hand_back`: framing for a filter that lost its own.
@@ -14,6 +15,7 @@ mod active;
 mod copies;
 mod data;
 mod facts;
+mod far;
 mod hand_back;
 mod syn;
 
@@ -64,7 +66,13 @@ impl Connection {
             let heads = size_of::<Active>()
                 + judge.exchanges.held
                 + judge.exchanges.snippet_bytes()
-                + judge.halves.iter().map(Half::held).sum::<usize>();
+                + judge.halves.iter().map(Half::held).sum::<usize>()
+                + active
+                    .far
+                    .iter()
+                    .flatten()
+                    .map(|far| far.held())
+                    .sum::<usize>();
             (
                 heads,
                 active
@@ -88,6 +96,7 @@ impl Connection {
             }
             self.restart(cx);
         }
+        self.confirm_far(cx, d, record);
         if header.has(flag::SYN) {
             self.syn(cx, d, header);
         } else if header.has(flag::STREAM_BEGINS) {
@@ -250,6 +259,7 @@ impl Connection {
             },
             streams: [stream(0), stream(1)],
             syn: None,
+            far: [None, None],
             handed_back: [0; 2],
             verdicts: Verdicts::default(),
             untold: 0,
@@ -266,6 +276,7 @@ impl Connection {
         let quiet = judge.exchanges.is_quiet()
             && judge.halves.iter().all(Half::is_quiet)
             && active.syn.is_none()
+            && active.far.iter().all(Option::is_none)
             && active
                 .streams
                 .iter()
@@ -340,6 +351,7 @@ impl Connection {
     pub fn stop(&mut self, cx: &mut Context<'_>, end: End) {
         let reset_ns = self.active.as_ref().map_or(0, |active| active.reset_ns);
         let end = if reset_ns == 0 { end } else { End::Reset };
+        self.drop_far(cx, u64::MAX);
         if let Some(mut active) = self.active.take() {
             let facts = &mut self.facts;
             active.drain(facts, cx, true);
@@ -377,6 +389,7 @@ impl Connection {
 
     /// Time has passed: whether anything in flight is due, and when the next thing will be.
     pub fn tick(&mut self, cx: &mut Context<'_>) -> Option<u64> {
+        self.drop_far(cx, cx.now_ns);
         self.settle(cx);
         if let Some(active) = &mut self.active {
             if active.reset_ns != 0 && cx.now_ns >= active.reset_ns.saturating_add(CROSSING_NS) {
@@ -409,6 +422,9 @@ impl Connection {
         if active.reset_ns != 0 {
             at(active.reset_ns.saturating_add(CROSSING_NS));
         }
+        for far in active.far.iter().flatten() {
+            at(far.until_ns(config));
+        }
         if let Some(begun_ns) = active.judge.awaits_first_field_since() {
             at(begun_ns.saturating_add(config.response_timeout_ns));
         }
@@ -431,6 +447,7 @@ impl Connection {
 
     /// Throws out bytes that wait for missing ones; what of them is next is judged.
     pub fn flush_buffers(&mut self, cx: &mut Context<'_>) {
+        self.drop_far(cx, u64::MAX);
         if let Some(active) = &mut self.active {
             active.drain(&mut self.facts, cx, true);
         }

@@ -270,6 +270,19 @@ impl Judge {
         }
     }
 
+    /// Direction `d` goes on at `to`, so far off that nobody knows what is missing before it.
+    pub fn lose_track(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        to: u64,
+        origin: &Origin,
+    ) {
+        self.halves[d].next = to;
+        self.lose(facts, cx, d, 0, origin);
+    }
+
     /// What direction `d` carried so far is not known: which requests, or which of them are answered.
     pub fn taken_up(&mut self, facts: &Facts, d: usize) {
         self.exchanges.responses_lost |= facts.client() != Some(d as u8);

@@ -7,6 +7,7 @@ use http_trace_common::start_line::{Match, status_line};
 
 use super::FAR;
 use super::facts::Facts;
+use super::far::Far;
 use super::hand_back::Verdicts;
 use super::syn::NewSyn;
 use crate::event::NoResponse;
@@ -60,6 +61,8 @@ pub(crate) struct Active {
     pub judge: Judge,
     pub streams: [Stream; 2],
     pub syn: Option<NewSyn>,
+    /// By direction: what came from far off and is not believed yet.
+    pub far: [Option<Box<Far>>; 2],
     /// Where what was last handed back to a filter ends, by direction.
     pub handed_back: [u64; 2],
     /// What was found of filters' framing on trial.

@@ -2,14 +2,14 @@
 //! cannot belong here.
 
 use http_trace_common::flow::seq_distance;
-use http_trace_common::framer::{Phase, RequestQueue};
+use http_trace_common::framer::Phase;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 
 use super::{Connection, FAR, JUMP};
 use crate::flow::Origin;
 use crate::flow::reassembly::position;
 use crate::http::context::Context;
-use crate::http::judge::{Half, begins_message};
+use crate::http::judge::begins_message;
 
 impl Connection {
     /// Direction `d` acknowledges the other's bytes.
@@ -71,14 +71,29 @@ impl Connection {
         record: &Record<'_>,
         origin: &Origin,
     ) {
+        let Some(active) = &self.active else {
+            return;
+        };
+        let start = position(active.judge.halves[d].next, record.header.skip_from);
+        if self.facts.fin[d] {
+            cx.stats.copied_bytes += u64::from(record.header.len);
+        } else if !self.is_elsewhere(cx, d, start, record, origin) {
+            self.place(cx, d, record, origin);
+        }
+    }
+
+    /// Puts a record's payload where it belongs in the stream.
+    pub(super) fn place(
+        &mut self,
+        cx: &mut Context<'_>,
+        d: usize,
+        record: &Record<'_>,
+        origin: &Origin,
+    ) {
         let header = record.header;
         let Some(active) = &mut self.active else {
             return;
         };
-        if self.facts.fin[d] {
-            cx.stats.copied_bytes += u64::from(header.len);
-            return;
-        }
         let next = active.judge.halves[d].next;
         let seq = position(next, header.seq);
         let end = seq + record.bytes.len() as u64;
@@ -90,14 +105,6 @@ impl Connection {
             flag::SEGMENT_BEGINS
         };
         let begins = header.has(begins);
-        if self.is_elsewhere(d, skip_from, record) {
-            cx.stats.ignored_segments += 1;
-            return;
-        }
-        let Some(active) = &mut self.active else {
-            return;
-        };
-        let next = active.judge.halves[d].next;
         if active.syn.is_some_and(|syn| syn.d == d) && skip_from <= next && skip_to > next {
             // The old connection goes on: the SYN was not the peer's.
             active.syn = None;
@@ -112,7 +119,7 @@ impl Connection {
                 return;
             }
             if begins && seq < next && self.rewinds(d, seq, record.bytes) {
-                return self.data(cx, d, record, origin);
+                return self.place(cx, d, record, origin);
             }
             let Some(active) = &mut self.active else {
                 return;
@@ -168,35 +175,6 @@ impl Connection {
                 .buffer
                 .insert_skip(end.max(next), skip_to, *origin);
         }
-    }
-
-    /// Whether bytes are so far from where the direction is that they cannot belong to it. Between
-    /// messages a start line there begins another connection.
-    pub(super) fn is_elsewhere(&mut self, d: usize, start: u64, record: &Record<'_>) -> bool {
-        let Some(active) = &self.active else {
-            return true;
-        };
-        let distance = active.judge.halves[d].next.abs_diff(start);
-        if distance <= JUMP {
-            return false;
-        }
-        let quiet = active.judge.exchanges.is_quiet()
-            && active.judge.halves.iter().all(Half::is_quiet)
-            && active.streams.iter().all(|stream| stream.buffer.is_empty());
-        let segment = record.header.has(flag::SEGMENT_BEGINS);
-        if !(quiet && segment && begins_message(record.bytes, None)) {
-            return distance > FAR;
-        }
-        if let Some(active) = &mut self.active {
-            let half = &mut active.judge.halves[d];
-            half.next = start;
-            half.framer.lose();
-            active.judge.queue = RequestQueue::new();
-            active.judge.exchanges.order.begin_unknown(start);
-        }
-        self.facts.known[1 - d] = false;
-        self.facts.start_known = [false; 2];
-        false
     }
 
     /// A direction that was taken up in the middle may turn out to begin earlier, as long as no
