@@ -57,6 +57,9 @@ pub mod flag {
     /// Framing was lost and is on trial, of which [`HEAD_BEGINS`] says whether by it a head begins
     /// with this segment. Nothing was skipped by it.
     pub const TRIAL: u16 = 1 << 14;
+    /// The filter does not know which requests are outstanding: whether a body follows a head of this
+    /// direction it took from the bytes after it ([`crate::framer::Phase::Peek`]).
+    pub const ORDER_UNKNOWN: u16 = 1 << 15;
 }
 
 /// Where a record was taken.

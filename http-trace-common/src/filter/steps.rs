@@ -342,6 +342,9 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
         own.flags &= !side_flag::AT_START;
         flags |= flag::STREAM_BEGINS;
     }
+    if s.flow.queue.is_unknown() {
+        flags |= flag::ORDER_UNKNOWN;
+    }
     let header = &mut s.block.header;
     header.seq = seq;
     header.skip_from = skip_from;
