@@ -25,12 +25,14 @@ use http_trace_common::record::Hook;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 
 use super::interfaces::{Interface, LinkLayer};
-use super::loader::{Framing, LoadError, load_program, programs_of};
+use super::loader::{Framing, LoadError, load_program, load_programs, programs_of};
 
 /// Handle of our filters at clsact.
 const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 0x6874);
 /// Priority of our filters at clsact: before those that were given none (49152).
 const CLSACT_PRIORITY: u16 = 1;
+/// The program at XDP.
+const XDP_PROGRAM: &str = "http_trace_xdp";
 /// ETH_P_ALL (linux/if_ether.h).
 const ETH_P_ALL: u16 = 3;
 
@@ -160,12 +162,13 @@ impl Attached {
         let (ingress, egress) = (self.framing.program(ingress), self.framing.program(egress));
         // Before either is attached: the verifier takes as long as a thousand messages may, of which
         // the host would hear one side.
-        for name in [ingress, egress] {
-            load_program(ebpf, name)?;
-        }
-        let mut on = OnInterface::default();
         // XDP reads Ethernet frames only; elsewhere TC ingress takes its part.
         let xdp = xdp && interface.link == LinkLayer::Ethernet;
+        let mut needed = vec![egress];
+        needed.extend(xdp.then_some(XDP_PROGRAM));
+        needed.extend((tc || !xdp).then_some(ingress));
+        load_programs(ebpf, &needed)?;
+        let mut on = OnInterface::default();
         if xdp {
             on.xdp = Some(attach_xdp(ebpf, index, interface)?);
         }
@@ -250,8 +253,7 @@ fn has_tcx() -> bool {
 
 /// In the driver where it can, otherwise in the stack's generic hook.
 fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<XdpLink, AttachError> {
-    const NAME: &str = "http_trace_xdp";
-    load_program(ebpf, NAME)?;
+    load_program(ebpf, XDP_PROGRAM)?;
     let refused = |source: ProgramError| AttachError::Refused {
         hook: "xdp",
         place: interface.name.to_string(),
@@ -259,7 +261,7 @@ fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<XdpL
         instead: "another XDP program may hold it (`ip link` shows it); use --hook tc",
     };
     let program: &mut Xdp = ebpf
-        .program_mut(NAME)
+        .program_mut(XDP_PROGRAM)
         .ok_or(LoadError::NoObject)?
         .try_into()
         .map_err(refused)?;

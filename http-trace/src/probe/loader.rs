@@ -1,11 +1,11 @@
 //! Puts the programs into the kernel, with their map sizes and limits, and says in one line why
 //! that is refused. Attaches nothing.
 
-use std::{fs, io};
+use std::{fs, io, panic::resume_unwind};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    programs::{CgroupSkb, ProgramError, ProgramType, SchedClassifier, SocketFilter, Xdp},
+    programs::{CgroupSkb, Program, ProgramError, ProgramType, SchedClassifier, SocketFilter, Xdp},
     sys::{BpfHelper, is_helper_supported},
     util::KernelVersion,
 };
@@ -223,25 +223,52 @@ fn log_level(settings: &Settings) -> u8 {
 /// # Errors
 /// [`LoadError::Load`] with the verifier's last lines.
 pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
-    let refused = |source: ProgramError| LoadError::Load {
-        what: format!("program {name}"),
-        source: source.into(),
-    };
-    let Some(program) = ebpf.program_mut(name) else {
-        return Err(refused(ProgramError::InvalidName {
-            name: name.to_owned(),
-        }));
-    };
+    match ebpf.program_mut(name) {
+        Some(program) => verify(name, program),
+        None => Err(refused(
+            name,
+            ProgramError::InvalidName {
+                name: name.to_owned(),
+            },
+        )),
+    }
+}
+
+/// [`load_program`] of several at once, each on a thread of its own: one takes the verifier a fifth of
+/// a second.
+///
+/// # Errors
+/// As [`load_program`], of the first that is refused.
+pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), LoadError> {
+    let wanted = ebpf.programs_mut().filter(|(name, _)| names.contains(name));
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = wanted
+            .map(|(name, program)| scope.spawn(move || verify(name, program)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn verify(name: &str, program: &mut Program) -> Result<(), LoadError> {
     let loaded = match program {
-        aya::programs::Program::SchedClassifier(p) => SchedClassifier::load(p),
-        aya::programs::Program::SocketFilter(p) => SocketFilter::load(p),
-        aya::programs::Program::CgroupSkb(p) => CgroupSkb::load(p),
-        aya::programs::Program::Xdp(p) => Xdp::load(p),
+        Program::SchedClassifier(p) => SchedClassifier::load(p),
+        Program::SocketFilter(p) => SocketFilter::load(p),
+        Program::CgroupSkb(p) => CgroupSkb::load(p),
+        Program::Xdp(p) => Xdp::load(p),
         _ => Err(ProgramError::UnexpectedProgramType),
     };
     match loaded {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(error) => Err(refused(error)),
+        Err(error) => Err(refused(name, error)),
+    }
+}
+
+fn refused(name: &str, source: ProgramError) -> LoadError {
+    LoadError::Load {
+        what: format!("program {name}"),
+        source: source.into(),
     }
 }
 

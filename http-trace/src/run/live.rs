@@ -113,12 +113,12 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             }
             probe.hand_on_log();
             follow_interfaces(config, &mut probe, &mut engine);
+            // What else the runtime has to do is little and waits for this.
+            tokio::task::yield_now().await;
         }
         if !probe.has_more() {
             probe.sleep();
         }
-        // What else the runtime has to do is little and waits for this.
-        tokio::task::yield_now().await;
     }
     // Nothing new comes once the programs are off; what is in the ring still counts.
     probe.detach();
