@@ -16,6 +16,7 @@ mod admit;
 mod env;
 mod fragment;
 mod known;
+mod raw;
 mod state;
 mod steps;
 mod syn;
@@ -24,10 +25,11 @@ pub use admit::ends_request_line;
 pub(crate) use env::View;
 pub use env::{Claim, Context, Env, find_lf};
 pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
+pub use raw::{drop_rest, raw as raw_step};
 pub use state::{
     BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, handed, met, mode, side_flag,
 };
-pub use steps::{drop_rest, frame_step, prepare_record, raw as raw_step, step, take_body};
+pub use steps::{frame_step, prepare_record, step, take_body};
 
 use bytemuck::Zeroable;
 
