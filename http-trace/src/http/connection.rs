@@ -363,22 +363,26 @@ impl Connection {
                 End::Stopped if active.streams.iter().any(|stream| stream.reset) => End::Reset,
                 end => end,
             };
-            // The server's last: it may still answer what the client's close leaves.
-            let client = facts.client().map_or(0, usize::from) & 1;
-            for d in [client, 1 - client] {
-                if !facts.fin[d] {
-                    active.judge.close(facts, cx, d, end);
-                }
-            }
             let why = match end {
                 End::Closed => Some(NoResponse::Closed),
                 End::Reset => Some(NoResponse::Reset),
                 End::Stopped => None,
             };
+            let begun = why.and_then(|_| active.take_begun(facts, cx, u64::MAX));
+            // The server's last: it may still answer what the client's close leaves.
+            let client = facts.client().map_or(0, usize::from) & 1;
+            for d in [client, 1 - client] {
+                if !facts.fin[d] || active.judge.is_in_request_head(d) {
+                    active.judge.close(facts, cx, d, end);
+                }
+            }
             let heard = facts.known[1 - client];
             let since_ns = if reset_ns == 0 { cx.now_ns } else { reset_ns };
             let why = why.filter(|_| heard).map(|why| (why, since_ns));
             active.judge.unanswered(facts, cx, why);
+            if let Some(why) = why {
+                active.judge.unfinished(facts, cx, begun, why);
+            }
             self.active = Some(active);
             self.remember();
             self.active = None;
@@ -426,6 +430,9 @@ impl Connection {
             at(far.until_ns(config));
         }
         if let Some(begun_ns) = active.judge.awaits_first_field_since() {
+            at(begun_ns.saturating_add(config.response_timeout_ns));
+        }
+        if let Some(begun_ns) = active.judge.begun_since() {
             at(begun_ns.saturating_add(config.response_timeout_ns));
         }
         let exchanges = &active.judge.exchanges;

@@ -307,7 +307,9 @@ fn blank(
         packet_len: origin.wire_len,
         encap: cx.encaps.get(origin.encap).cloned(),
         socket_cookie: known(origin.socket_cookie),
-        cgroup_id: known(origin.cgroup_id),
+        // What comes from elsewhere has passed no socket yet; what answers it, or asked, has.
+        cgroup_id: known(origin.cgroup_id)
+            .or_else(|| known(request.map_or(0, |request| request.origin.cgroup_id))),
         rules: RuleIds::default(),
     }
 }

@@ -4,6 +4,7 @@
 //! close. Knows nothing of segments but where one begins, since only there a direction whose
 //! framing was lost is taken up again.
 
+mod begun;
 mod half;
 mod heads;
 mod sight;

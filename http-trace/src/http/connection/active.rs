@@ -15,6 +15,7 @@ use crate::flow::Origin;
 use crate::flow::reassembly::{Buffer, Content, Piece, first_position, position};
 use crate::http::context::{Context, Emit};
 use crate::http::judge::{End, Half, Judge};
+use crate::http::transaction::Request;
 
 /// One direction's TCP state while something is in flight.
 #[derive(Debug, Default)]
@@ -349,15 +350,41 @@ impl Active {
 
     /// Direction `d` has come to its FIN.
     pub fn direction_ends(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) {
-        self.judge.close(facts, cx, d, End::Closed);
+        // A head that its client does not finish may still be answered, as a whole one may.
+        let begun = self.judge.is_in_request_head(d);
+        if !begun {
+            self.judge.close(facts, cx, d, End::Closed);
+        }
         facts.fin[d] = true;
-        if facts.client() != Some(d as u8) {
+        if facts.client() != Some(d as u8) && !begun {
             let why = match self.reset_ns {
                 0 => (NoResponse::Closed, cx.now_ns),
                 at_ns => (NoResponse::Reset, at_ns),
             };
+            let begun = self.take_begun(facts, cx, u64::MAX);
             self.judge.unanswered(facts, cx, Some(why));
+            self.judge.unfinished(facts, cx, begun, why);
         }
+    }
+
+    /// The request that its client began at `since_ns` or before and did not finish, if all that it
+    /// sent was seen, and the server was heard.
+    pub fn take_begun(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        since_ns: u64,
+    ) -> Option<Request> {
+        let mut begun = None;
+        for d in 0..2 {
+            let (stream, next) = (&self.streams[d], self.judge.halves[d].next);
+            // A FIN is acknowledged as one byte more.
+            let all_seen =
+                stream.acked <= next + 1 && stream.waits(next).is_none() && facts.known[1 - d];
+            let taken = self.judge.take_begun(facts, cx, d, since_ns, all_seen);
+            begun = begun.or(taken);
+        }
+        begun
     }
 
     /// Writes what is due by now.
@@ -382,5 +409,8 @@ impl Active {
         };
         self.judge.overdue(facts, cx, why, heard);
         self.judge.first_fields_overdue(facts, cx);
+        let since_ns = cx.now_ns.saturating_sub(config.response_timeout_ns);
+        let begun = self.take_begun(facts, cx, since_ns);
+        self.judge.unfinished(facts, cx, begun, (why, cx.now_ns));
     }
 }

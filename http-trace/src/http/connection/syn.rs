@@ -247,7 +247,9 @@ impl Connection {
         if active.reset_ns == 0 {
             active.reset_ns = cx.now_ns.max(1);
             if !facts.fin[d] {
-                active.judge.close(facts, cx, d, End::Reset);
+                if !active.judge.is_in_request_head(d) {
+                    active.judge.close(facts, cx, d, End::Reset);
+                }
                 facts.fin[d] = true;
             }
         }

@@ -34,6 +34,10 @@ pub(crate) struct Half {
     pub head_origin: Option<Origin>,
     /// What the head at hand answers has been looked for.
     pub asked: bool,
+    /// The request whose head goes by was told as unanswered.
+    pub told: bool,
+    /// A response that is no other request's came while the head went by.
+    pub answered: bool,
     /// Bytes after a head that may be the next one ([`Phase::Peek`]).
     pub undecided: Vec<u8>,
     pub undecided_origin: Option<Origin>,
@@ -60,6 +64,8 @@ impl Half {
             head_start: 0,
             head_origin: None,
             asked: false,
+            told: false,
+            answered: false,
             undecided: Vec::new(),
             undecided_origin: None,
             ordinal: 0,

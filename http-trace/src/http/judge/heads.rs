@@ -55,7 +55,8 @@ impl Judge {
             half.head_origin = half.undecided_origin.or(half.head_origin);
             half.undecided.clear();
         }
-        self.halves[d].asked = false;
+        let half = &mut self.halves[d];
+        (half.asked, half.told, half.answered) = (false, false, false);
     }
 
     /// While the order is in doubt the framer must be told what a response answers before its head
@@ -285,7 +286,7 @@ impl Judge {
                 first_known: false,
                 malformed: odd & decode::MALFORMED_REQUEST != 0
                     || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
-                reported: false,
+                reported: half.told,
                 origin: first,
             },
             server_next,
@@ -332,6 +333,9 @@ impl Judge {
         if truncated {
             oddities.push("headers_truncated");
         }
+        if status == 408 && self.cuts_short(facts, d, &first) {
+            oddities.push("request_unfinished");
+        }
         oddities.extend(decode_flags(odd));
         self.put_response(
             facts,
@@ -370,10 +374,14 @@ impl Judge {
             && self.exchanges.waiting.is_empty()
             && !self.exchanges.responses_lost
             && !self.exchanges.order.gap();
+        let without_request = current.request.is_none();
         current.response = Some(response);
-        if unasked && let Some(client) = facts.client() {
+        let client = facts.client().map(|client| usize::from(client & 1));
+        if without_request && let Some(client) = client {
+            self.answer_begun(client);
+        }
+        if unasked && let Some(client) = client {
             // A request was not seen: what was asked since may be another's answer.
-            let client = usize::from(client & 1);
             self.exchanges.order.requests_lost(self.halves[client].next);
         }
     }
@@ -407,7 +415,7 @@ impl Judge {
     ) {
         let half = &self.halves[d];
         if status_line(&half.head) != Match::Yes || !decode::has_start_line(&half.head) {
-            if for_good {
+            if for_good && !half.told {
                 facts.unframed(cx, d, half.head_len, half.lost);
             }
             return;
@@ -454,7 +462,7 @@ impl Judge {
 
     /// The client is the sender of direction `d`; `first` says that this shows in the connection's
     /// first message.
-    fn turn(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, first: bool) {
+    pub(super) fn turn(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, first: bool) {
         let client = Some(d as u8);
         if facts.client() == client {
             return;

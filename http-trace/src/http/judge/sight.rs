@@ -20,6 +20,22 @@ impl Judge {
         }
     }
 
+    /// As for a request, for one of whose head no more than its first line may have come by everywhere.
+    pub(super) fn sight_begun(
+        &self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        line: &[u8],
+    ) {
+        if let Some(sighting) = self.sighting(facts, cx, d, Head::Request)
+            && let Some(copy) = cx.sightings.meet(sighting, line, line.len() as u64)
+        {
+            *cx.copy = Some(copy);
+            facts.muted = true;
+        }
+    }
+
     /// As for a request, for the head of a response whose request was not seen. Those of a
     /// connection that has several names are noted.
     pub(super) fn sight_response(
