@@ -135,17 +135,43 @@ impl Pair<'_> {
     }
 
     /// Behind blanks and, where a value may stand on the next line, lines' ends: behind a name in
-    /// quotes, and where that line is indented.
+    /// quotes, where that line is indented, and where a single word is all of it.
     fn value_start(&self, text: &[u8], at: usize, form: bool) -> usize {
-        let count = |is: fn(&u8) -> bool| text[at..].iter().take_while(|b| is(b)).count();
-        let blanks = at + count(|b| matches!(b, b' ' | b'\t'));
-        let lines = at + count(u8::is_ascii_whitespace);
+        let blanks = at + (text[at..].iter().take_while(|b| matches!(b, b' ' | b'\t'))).count();
+        let lines = at + blanks_and_lines(&text[at..]);
+        if lines == blanks {
+            return blanks;
+        }
         let indented = matches!(text[lines - 1], b' ' | b'\t');
-        match !form && lines > blanks && (self.quoted || indented) {
+        match self.quoted || indented && !form || is_lone_word(&text[lines..]) {
             true => lines,
             false => blanks,
         }
     }
+}
+
+/// How many blanks and ends of lines a text begins with, these too as they are written in strings.
+fn blanks_and_lines(text: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += match &text[at..] {
+            [byte, ..] if byte.is_ascii_whitespace() => 1,
+            [b'\\', b'n' | b'r' | b't', ..] => 2,
+            _ => return at,
+        };
+    }
+}
+
+/// Whether a line is one word, perhaps in quotes, and no name with a value of its own: who leaves a
+/// value out goes on with the next name.
+fn is_lone_word(line: &[u8]) -> bool {
+    let end = line.iter().position(|b| matches!(b, b'\r' | b'\n'));
+    let line = line[..end.unwrap_or(line.len())].trim_ascii();
+    let first = line.first().copied().unwrap_or(b'<');
+    let in_quotes = matches!(first, b'"' | b'\'' | b'`');
+    let more = |b: &u8| matches!(b, b' ' | b'\t' | b'<' | b'>');
+    let named = pairs(line).any(|pair| !pair.name.is_empty() && pair.at + 1 < line.len());
+    in_quotes || !(named || matches!(first, b'<' | b'-' | b'[' | b'{') || line.iter().any(more))
 }
 
 /// The closing quote, or the end of what there is. Quotes that are escaped themselves, as in JSON

@@ -419,6 +419,33 @@ fn values_behind_names_that_say_so() {
         (jwt, Some("‹redacted:49 bytes›")),
         ("the password is wrong", None),
         ("password=", None),
+        // The value on the next line.
+        (
+            "password=\r\nhunter2\r\nuser=me",
+            Some("password=\r\n‹redacted:7 bytes›\r\nuser=me"),
+        ),
+        ("Password:\nhunter2", Some("Password:\n‹redacted:7 bytes›")),
+        (
+            "api_key =\n    'a b'\n",
+            Some("api_key =\n    '‹redacted:3 bytes›'\n"),
+        ),
+        (
+            "{\n  \"password\"\n  :\n  \"ab\",\n  \"x\": 1\n}",
+            Some("{\n  \"password\"\n  :\n  \"‹redacted:2 bytes›\",\n  \"x\": 1\n}"),
+        ),
+        (
+            "{\n  \"token\": [\n    \"ab\",\n    \"cd\"\n  ],\n  \"x\": 1",
+            Some("{\n  \"token\": ‹redacted:24 bytes›,\n  \"x\": 1"),
+        ),
+        (
+            r#"{"log":"{\n  \"password\":\n    \"ab\",\n  \"x\": 1"}"#,
+            Some(r#"{"log":"{\n  \"password\":\n    \"‹redacted:2 bytes›\",\n  \"x\": 1"}"#),
+        ),
+        // None on the next line.
+        ("DB_PASSWORD=\nX=y\n", None),
+        ("password:\nuser: me\n", None),
+        ("Password:\nmay have any letters", None),
+        ("<label>Password:\n<input>", None),
     ] {
         let got = Secrets::default().clean(text.as_bytes(), &Context::BODY);
         let got = got.map(|clean| String::from_utf8(clean).expect("UTF-8"));
