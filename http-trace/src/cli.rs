@@ -139,6 +139,9 @@ pub enum Rules {
         /// How it is printed
         #[arg(short, long, value_enum, default_value = "text")]
         output: HitsFormat,
+        /// The configuration file of that run: what it has redacted is redacted here too
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Write the built-in rules into a folder, to copy from
     Export {

@@ -10,7 +10,7 @@ pub mod value;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_trace_common::config::{MAX_PORT_RANGES, Snippet, decap};
@@ -303,6 +303,28 @@ impl TryFrom<Cli> for Config {
     }
 }
 
+/// What is redacted, as the environment and a configuration file have it; for what is no run.
+///
+/// # Errors
+/// When the file cannot be read, or one of these settings is wrong.
+pub fn redaction(file: Option<&Path>) -> Result<Option<Secrets>, Error> {
+    let (variables, _) = source::environment(std::env::vars_os());
+    let environment = |name: &str| variables.get(name).cloned();
+    secrets(&Reader(&Sources::gather(Vec::new(), &environment, file)?))
+}
+
+/// `None` with `--show-secrets`.
+fn secrets(s: &Reader<'_>) -> Result<Option<Secrets>, Error> {
+    let shows_secrets = s.one("show-secrets", value::boolean)?.unwrap_or(false);
+    let secrets = Secrets::with(
+        s.all("redact-headers", value::field_name)?,
+        s.all("redact-parameters", |t| {
+            Ok::<_, &str>(t.to_ascii_lowercase())
+        })?,
+    );
+    Ok((!shows_secrets).then_some(secrets))
+}
+
 /// Options that were given and that the source is not affected by.
 fn without_effect(source: &Source, sources: &Sources) -> Vec<String> {
     let given = source.unaffected_by().iter();
@@ -343,13 +365,7 @@ impl Config {
                 true
             }
         });
-        let shows_secrets = s.one("show-secrets", value::boolean)?.unwrap_or(false);
-        let secrets = Secrets::with(
-            s.all("redact-headers", value::field_name)?,
-            s.all("redact-parameters", |t| {
-                Ok::<_, &str>(t.to_ascii_lowercase())
-            })?,
-        );
+        let secrets = secrets(&s)?;
         let emit = s
             .one(
                 "emit",
@@ -397,7 +413,7 @@ impl Config {
                 .unwrap_or_default(),
             snippet,
             line_buffered: s.one("line-buffered", value::boolean)?.unwrap_or(false),
-            secrets: (!shows_secrets).then_some(secrets),
+            secrets,
             quiet: s.one("quiet", value::boolean)?.unwrap_or(false),
             verbose: s
                 .one("verbose", |t| {

@@ -195,6 +195,7 @@ impl Secrets {
             Field::Host => of(Context::AUTHORITY),
             Field::Cookie => self.value(b"cookie", value),
             Field::Referrer => of(Context::URL),
+            Field::BodyContent => of(Context::BODY),
             Field::RequestHeader(name) | Field::ResponseHeader(name) => {
                 match self.headers.mean_secret(name.as_bytes()) {
                     true => self.value(name.as_bytes(), value),

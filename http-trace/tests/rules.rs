@@ -11,6 +11,70 @@ use std::path::Path;
 
 use common::{alerts, capture_of_errors, records, run};
 
+#[test]
+fn the_rules_that_the_documentation_shows_load() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/RULES.md"));
+    let text = text.unwrap();
+    let (_, rest) = text.split_once("```yaml\n").unwrap();
+    let (shown, _) = rest.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.yml");
+    fs::write(&file, shown).unwrap();
+    let ran = run(&["rules", "check", file.to_str().unwrap()]);
+    assert_eq!(ran.out, "2 rules load, 0 refused, 0 with a warning\n");
+    assert_eq!(ran.status, 0);
+    // Every field that it names is one.
+    let fields = text.split("| field | what |").nth(1).unwrap();
+    let (fields, _) = fields.split_once("\n\n").unwrap();
+    let names = fields.lines().filter_map(|line| line.split('|').nth(1));
+    let names: Vec<&str> = names
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    let all = names
+        .iter()
+        .map(|name| format!("    {name}|exists: true\n"));
+    let rule = GOOD.replace("    sc-status: 404\n", &all.collect::<String>());
+    fs::write(&file, rule).unwrap();
+    let ran = run(&["rules", "check", file.to_str().unwrap()]);
+    assert_eq!(ran.status, 0, "{}", ran.out);
+}
+
+/// What a shell makes of `<(command)`: refused before.
+#[test]
+fn rules_come_from_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rule.yml");
+    fs::write(&file, GOOD.replace("NAME", "piped")).unwrap();
+    let ran = |command: &str| {
+        let out = std::process::Command::new("bash")
+            .args(["-c", command])
+            .env("AGENT", env!("CARGO_BIN_EXE_http-trace"))
+            .env("FILE", &file)
+            .env("FOLDER", folder.path())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    let (status, out, err) = ran("\"$AGENT\" rules check <(cat \"$FILE\")");
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    assert_eq!(out, "1 rule loads, 0 refused, 0 with a warning\n");
+    let (status, out, err) = ran("\"$AGENT\" rules list <(cat \"$FILE\")");
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("\npiped "), "{out}");
+    let named = "mkfifo \"$FOLDER/p\"; cat \"$FILE\" > \"$FOLDER/p\" & \"$AGENT\" rules check \"$FOLDER/p\"";
+    let (status, out, err) = ran(named);
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    // Its faults have a place too.
+    let (status, out, _) = ran("\"$AGENT\" rules check <(sed s/sc-status/sc-statsu/ \"$FILE\")");
+    assert_eq!(status, Some(1));
+    assert!(
+        out.contains(":7:5: error: unknown field 'sc-statsu'"),
+        "{out}"
+    );
+}
+
 /// A rule that loads, of which parts are replaced.
 const GOOD: &str = "\
 title: Not found
@@ -401,4 +465,118 @@ fn rules_that_are_not_there_are_named() {
         ]);
         assert!(!ran.err.contains("has this id"), "{}", ran.err);
     }
+}
+
+/// What loaded and never matched, or was told in a way that nobody could act on.
+#[test]
+fn faults_say_what_would_be_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("r.yml");
+    let detection = |selection: &str| {
+        format!(
+            "title: t\nlogsource: {{ category: webserver }}\ndetection:\n  s:\n    {selection}\n  \
+             condition: s\n"
+        )
+    };
+    let correlation = |rest: &str| {
+        format!(
+            "title: t\ncorrelation:\n  rules: http-path-refused\n  group-by: c-ip\n  timespan: 5m\n  \
+             {rest}\n"
+        )
+    };
+    let good = detection("sc-status: 404");
+    for (text, expected) in [
+        (
+            detection("c-ip: 10.0.0.0/8"),
+            &["5:5: error: '10.0.0.0/8' is a network: want 'c-ip|cidr'"][..],
+        ),
+        (
+            detection("sc-status: not found"),
+            &["5:5: error: 'not found' is no number, and 'sc-status' always is"],
+        ),
+        (detection("sc-status: ['404', '4*', '-']"), &[]),
+        (
+            detection("cs-foo: x\n    sc-statsu: 404"),
+            &[
+                "5:5: error: unknown field 'cs-foo'",
+                "6:5: error: unknown field 'sc-statsu'; did you mean 'sc-status'?",
+            ],
+        ),
+        (
+            detection("cs-uri|startwith: /x"),
+            &["5:12: error: there is no modifier 'startwith'; did you mean 'startswith'?"],
+        ),
+        (
+            good.clone() + "level: hgih\n",
+            &[
+                "7:8: warning: 'hgih' is no level: want informational, low, medium, high or critical",
+            ],
+        ),
+        (
+            good.clone() + "sevrity: 3\n",
+            &["7:1: warning: 'sevrity' means nothing here; did you mean 'severity'?"],
+        ),
+        (
+            good.clone() + "yields_to: good\n",
+            &["7:1: warning: 'yields_to' means nothing here; did you mean 'yields-to'?"],
+        ),
+        (good.clone() + "owner: me\n", &[]),
+        (
+            correlation("type: event_cont\n  condition: {gte: 3}"),
+            &[
+                "6:9: error: there is no correlation 'event_cont': want event_count, value_count, temporal, \
+               temporal_ordered, value_sum, value_avg, value_median, value_percentile",
+            ],
+        ),
+        (
+            correlation("type: event_count"),
+            &["2:1: error: it needs a condition, such as 'condition: {gte: 10}'"],
+        ),
+        (
+            correlation("type: event_count\n  condition:\n    gte: many"),
+            &["8:5: error: 'gte' wants a number"],
+        ),
+        (
+            correlation("type: event_count\n  condition: {gte: 3}").replace("5m", "5 minutes"),
+            &["5:13: error: '5 minutes' is no time: want a number and s, m, h or d, such as 5m"],
+        ),
+        (
+            "title: t\n".to_owned(),
+            &["1:1: error: it is no rule: want 'detection', 'correlation' or 'filter'"],
+        ),
+        (String::new(), &["1:1: warning: there is nothing in it"]),
+    ] {
+        fs::write(&file, &text).unwrap();
+        let ran = run(&["rules", "check", file.to_str().unwrap()]);
+        let mut said: Vec<&str> = ran.out.lines().collect();
+        said.pop();
+        let at = format!("{}:", file.display());
+        let said: Vec<&str> = said
+            .iter()
+            .filter_map(|line| line.strip_prefix(&at))
+            .collect();
+        assert_eq!(said, expected, "{text}");
+    }
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let ran = run(&["rules", "check", empty.to_str().unwrap()]);
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.err.contains("their names end in .yml or .yaml"),
+        "{}",
+        ran.err
+    );
+    let ran = run(&["rules", "explain", "http-path-scn"]);
+    assert!(
+        ran.err.contains("did you mean 'http-path-scan'?"),
+        "{}",
+        ran.err
+    );
+    let ran = run(&["rules", "explain", "http-path-refused"]);
+    let line = ran.out.lines().find(|line| line.starts_with("counted by"));
+    assert!(
+        line.is_some_and(|line| line.contains("http-slow-scan")),
+        "{}",
+        ran.out
+    );
 }

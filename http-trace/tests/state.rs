@@ -300,3 +300,54 @@ fn a_link_that_leads_nowhere_yet_is_followed() {
         assert!(target.is_file() && fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 }
+
+/// What the run's configuration named was shown.
+#[test]
+fn hits_are_redacted_as_the_run_is() {
+    let bench = Bench::new();
+    let put = |name: &str, content: &str| {
+        fs::write(bench.path(name), content).unwrap();
+        text(&bench.path(name))
+    };
+    let log = put(
+        "access.log",
+        "10.1.2.3 - - [20/Nov/2026:06:40:00 +0000] \"GET /x?pin=1234&token=abcd HTTP/1.1\" 404 9 \
+         \"-\" \"-\"\n",
+    );
+    let rules = put(
+        "rules.yml",
+        "title: a\nname: one\nlogsource: {category: webserver}\n\
+         detection: {s: {sc-status: 404}, condition: s}\n---\n\
+         title: b\nname: targets\ncorrelation:\n  type: event_count\n  rules: one\n  \
+         group-by: cs-uri\n  timespan: 5m\n  condition: {gte: 1}\n",
+    );
+    let state = text(&bench.path("state"));
+    let ran = run(&[
+        "detect",
+        &log,
+        "--no-builtin-rules",
+        "--rules",
+        &rules,
+        "--state",
+        &state,
+    ]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let pins = put("pins.toml", "redact-parameters = [\"pin\"]\n");
+    let all = put("all.toml", "show-secrets = true\n");
+    let wrong = put("wrong.toml", "redact-parameter = [\"pin\"]\n");
+    for (options, pin, token) in [
+        (&[][..], true, false),
+        (&["--config", &pins], false, false),
+        (&["--config", &all], true, true),
+    ] {
+        for format in ["json", "text"] {
+            let hits = bench.hits(&[options, &["-o", format]].concat());
+            assert_eq!(hits.status, 0, "{}", hits.err);
+            let shown = (hits.out.contains("1234"), hits.out.contains("abcd"));
+            assert_eq!(shown, (pin, token), "{options:?} {}", hits.out);
+        }
+    }
+    let hits = bench.hits(&["--config", &wrong]);
+    assert_eq!(hits.status, 2, "{}", hits.out);
+    assert!(hits.err.contains("redact-parameters"), "{}", hits.err);
+}

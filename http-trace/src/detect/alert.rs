@@ -156,6 +156,20 @@ pub struct Active {
 }
 
 impl Active {
+    /// What [`Active::told`] is of one that is never told: another rule's alert says it already.
+    const SILENT: u64 = u64::MAX;
+
+    /// Nothing is ever told of it, but that it is there.
+    pub const fn silence(&mut self) {
+        self.told = Self::SILENT;
+        self.next_update_ns = u64::MAX;
+    }
+
+    /// Whether nothing is told of it.
+    pub const fn is_silent(&self) -> bool {
+        self.told == Self::SILENT
+    }
+
     /// Events counted up to now, given all of its key.
     pub const fn count(&self, events: u64) -> u64 {
         self.at_opening.0 + events.saturating_sub(self.at_opening.1)

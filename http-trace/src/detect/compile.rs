@@ -194,6 +194,27 @@ fn detection(detection: &Detection) -> Result<Expr, Refused> {
     }
 }
 
+/// Every field of a detection section that no event has.
+pub fn unknown_fields(detections: &Detections) -> Vec<Refused> {
+    fn of(detection: &Detection, out: &mut Vec<Refused>) {
+        match detection {
+            Detection::AllOf(items) => {
+                let names = items.iter().filter_map(|item| item.field.name.as_deref());
+                out.extend(names.filter_map(|name| field(name).err()));
+            }
+            Detection::AnyOf(parts) | Detection::And(parts) => {
+                parts.iter().for_each(|part| of(part, out));
+            }
+            _ => {}
+        }
+    }
+    let mut out = Vec::new();
+    detections.named.values().for_each(|one| of(one, &mut out));
+    out.sort_by(|a, b| a.at.cmp(&b.at));
+    out.dedup();
+    out
+}
+
 fn keyword(value: &SigmaValue) -> Result<Expr, Refused> {
     let text = match value {
         SigmaValue::String(text) => text.clone(),
@@ -493,6 +514,12 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
         }
         SigmaValue::Float(n) if m.place == Place::Whole => test(Test::Number(Comparison::Eq, *n)),
         other => {
+            if m.place == Place::Whole
+                && m.encodings.is_empty()
+                && let Some(why) = never(name, field, other)
+            {
+                return Err(Refused::new(name, why));
+            }
             let texts = variants(name, other, m)?;
             let mut parts: Vec<Expr> = texts
                 .iter()
@@ -506,6 +533,20 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
             Ok(any(parts))
         }
     }
+}
+
+/// Why no event has this text under a field, whatever is on the wire.
+fn never(name: &str, field: &Field, value: &SigmaValue) -> Option<String> {
+    let SigmaValue::String(text) = value else {
+        return None;
+    };
+    let text = text.as_plain().filter(|text| text != "-")?;
+    if field.is_number() && text.parse::<f64>().is_err() {
+        return Some(format!("'{text}' is no number, and '{name}' always is"));
+    }
+    let network = field.is_address() && text.contains('/');
+    (network && crate::config::value::network(&text).is_ok())
+        .then(|| format!("'{text}' is a network: want '{name}|cidr'"))
 }
 
 /// The message without the excerpt that the regex crate puts before it.

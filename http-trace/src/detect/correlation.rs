@@ -15,6 +15,7 @@ use super::matcher::Comparison;
 use super::meta;
 use super::parse::{Place, there_already};
 use super::rule::{Correlation, Group, Input, Kind, RuleSet, Seen};
+use super::worded;
 
 /// A correlation whose rules are not yet found.
 pub(super) struct Pending<'a> {
@@ -112,6 +113,9 @@ pub(super) fn resolve(
         };
         let (meta, mut faults) = meta::of_correlation(&one.place, &one.rule);
         let generates = one.rule.generate;
+        for (key, why) in worded::unknown_keys(one.rule.custom_attributes.keys()) {
+            faults.push(one.place.diagnostic(Fault::Warning, &key, why));
+        }
         if let Some(first) = rules.find(&meta.id) {
             let why = there_already(&rules.rules[first]);
             faults.push(one.place.diagnostic(Fault::Error, &meta.id, why));
@@ -167,7 +171,8 @@ fn correlation(
         match find_input(rules, name) {
             Some(input) => inputs.push(input),
             None => {
-                let near = nearest(rules, name)
+                let near = rules
+                    .nearest(name)
                     .map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
                 wrong(refused(
                     name,
@@ -316,16 +321,6 @@ fn find_input(rules: &RuleSet, name: &str) -> Option<Input> {
     let correlation = || rules.correlations.binary_search_by_key(&number, |c| c.rule);
     let detection = detection.ok().map(Input::Detection);
     detection.or_else(|| correlation().ok().map(Input::Correlation))
-}
-
-fn nearest<'a>(rules: &'a RuleSet, name: &str) -> Option<&'a str> {
-    rules
-        .rules
-        .iter()
-        .map(|rule| (strsim::damerau_levenshtein(name, &rule.id), &*rule.id))
-        .min()
-        .filter(|(distance, _)| *distance <= 1 + name.len() / 4)
-        .map(|(_, id)| id)
 }
 
 /// The condition of a temporal correlation; `None`: all of its rules.

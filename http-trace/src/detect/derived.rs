@@ -72,6 +72,29 @@ pub fn hash_template(path: &[u8], hasher: &mut impl Hasher) {
     }
 }
 
+/// Beginnings of what is told by them, and its media type. Letters compare without case.
+const SNIFFED: &[(&[u8], &[u8])] = &[
+    (b"<!doctype html", b"text/html"),
+    (b"<html", b"text/html"),
+    (b"\x89PNG\r\n\x1a\n", b"image/png"),
+    (b"\xff\xd8\xff", b"image/jpeg"),
+    (b"GIF87a", b"image/gif"),
+    (b"GIF89a", b"image/gif"),
+    (b"%PDF-", b"application/pdf"),
+];
+
+/// The media type that a body's first bytes are of, if they tell.
+pub fn sniffed_type(body: &[u8]) -> Option<&'static [u8]> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let body = body.trim_ascii_start();
+    let begins = |with: &[u8]| {
+        let begin = body.get(..with.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(with))
+    };
+    let found = SNIFFED.iter().find(|(with, _)| begins(with));
+    found.map(|(_, media_type)| *media_type)
+}
+
 /// The first segment that is not empty.
 pub fn first_segment(path: &[u8]) -> Option<&[u8]> {
     path.split(|b| *b == b'/')
@@ -256,6 +279,22 @@ mod tests {
                 expected,
                 "{lines:?}"
             );
+        }
+    }
+
+    #[test]
+    fn media_types_by_first_bytes() {
+        for (body, expected) in [
+            (&b"<!DOCTYPE html><title>"[..], Some(&b"text/html"[..])),
+            (b"\xef\xbb\xbf\r\n <HTML lang=", Some(b"text/html")),
+            (b"\x89PNG\r\n\x1a\n\0", Some(b"image/png")),
+            (b"gif89a", Some(b"image/gif")),
+            (b"%PDF-1.7", Some(b"application/pdf")),
+            (b"%PD", None),
+            (b"{\"a\":\"<html>\"}", None),
+            (b"", None),
+        ] {
+            assert_eq!(sniffed_type(body), expected, "{body:?}");
         }
     }
 }

@@ -104,6 +104,8 @@ struct Core {
     thresholds: Vec<u64>,
     buckets: Buckets,
     guards: Vec<Option<Expr>>,
+    /// For each correlation those whose open alerts about the same make it silent.
+    yields: Vec<Vec<usize>>,
     fingerprints: Vec<u64>,
     conditions: Conditions,
     begun: Vec<Option<Begun>>,
@@ -200,6 +202,13 @@ impl Detector {
         self.core.lossy_until_ns = self.core.lossy_until_ns.max(until_ns);
     }
 
+    /// What a rule has counted, by its id.
+    #[cfg(test)]
+    pub(super) fn hits_of(&self, id: &str) -> Option<&super::hits::Tally> {
+        let mut all = self.core.hits.all().iter();
+        all.find(|of| of.id == id).map(|of| &of.tally)
+    }
+
     /// What was counted about detection itself.
     pub fn stats(&self) -> DetectStats {
         DetectStats {
@@ -215,6 +224,7 @@ impl Detector {
 impl Core {
     fn new(set: RuleSet, settings: Settings) -> Self {
         let fingerprints = fingerprints(&set);
+        let yields = set.correlations.iter().map(|of| yields(&set, of)).collect();
         let exprs: Vec<Expr> = set.detections.into_iter().map(|d| d.expr).collect();
         let mut fed_by_detection = vec![Vec::new(); exprs.len()];
         let mut fed_by_correlation = vec![Vec::new(); set.correlations.len()];
@@ -243,6 +253,7 @@ impl Core {
             fed_by_detection,
             fed_by_correlation,
             wants_uri,
+            yields,
             entities: Entities::new(&set.rules, &set.correlations),
             hits: Hits::default(),
             table: Table::new(settings.memory),
@@ -350,9 +361,10 @@ impl Core {
                 correlation,
                 lossy,
             };
-            if let Some(mut alert) = subject.end(counter, over_ns) {
-                self.changes += 1;
-                self.table.measure(key);
+            let ended = subject.end(counter, over_ns);
+            self.changes += 1;
+            self.table.measure(key);
+            if let Some(mut alert) = ended {
                 suspect(&self.suspects, &mut alert);
                 out(Detected::Alert(Box::new(alert)));
             }
@@ -364,7 +376,10 @@ impl Core {
         let mut keys: Vec<(u64, Key)> = std::mem::take(&mut self.due)
             .into_iter()
             .map(|Reverse((_, key))| key)
-            .filter_map(|key| Some((self.table.get_mut(key)?.active()?.opened_ns, key)))
+            .filter_map(|key| {
+                let active = self.table.get_mut(key)?.active()?;
+                (!active.is_silent()).then_some((active.opened_ns, key))
+            })
             .collect();
         keys.sort_unstable();
         keys.dedup();
@@ -456,6 +471,18 @@ impl Fed {
         let number = word * 64 + touched.trailing_zeros() as usize;
         *touched &= *touched - 1;
         Some((number, std::mem::take(&mut self.inputs[number])))
+    }
+}
+
+/// The correlations that raise the alerts of the rules that one yields to.
+fn yields(set: &RuleSet, to: &Correlation) -> Vec<usize> {
+    let rule = set.rules.get(to.rule);
+    let names = rule.into_iter().flat_map(|rule| &rule.yields_to);
+    let rules: Vec<usize> = names.filter_map(|name| set.find(name)).collect();
+    let theirs = |at: &usize| rules.contains(&set.correlations[*at].rule);
+    match rules.is_empty() {
+        true => Vec::new(),
+        false => (0..set.correlations.len()).filter(theirs).collect(),
     }
 }
 

@@ -243,7 +243,7 @@ impl Evidence {
         };
         sample.time_ns = event.time_ns;
         sample.status = event.status;
-        sample.server = Some(event.server);
+        sample.server = Some(event.server).filter(|ip| !ip.is_unspecified());
         sample.method.clear();
         sample.method.extend_from_slice(event.method);
         sample.target.clear();

@@ -92,6 +92,14 @@ pub enum Field {
     CookieLacks,
     /// The client that the peer says it forwards for.
     ForwardedClient,
+    /// Number of the cgroup that asked, where that is on this host.
+    ClientCgroup,
+    /// Number of the cgroup that answered, where that is on this host.
+    ServerCgroup,
+    /// The first bytes of the body, where they were asked for (`--body-snippet`).
+    BodyContent,
+    /// The media type that these look like.
+    SniffedType,
 }
 
 /// What an event has under a field.
@@ -213,6 +221,10 @@ const NAMES: &[(&str, Field)] = &[
     ("http_trace.same_site", Field::SameSite),
     ("http_trace.cookie_lacks", Field::CookieLacks),
     ("http_trace.forwarded_client", Field::ForwardedClient),
+    ("http_trace.client_cgroup", Field::ClientCgroup),
+    ("http_trace.server_cgroup", Field::ServerCgroup),
+    ("http.response.body.content", Field::BodyContent),
+    ("http_trace.sniffed_type", Field::SniffedType),
 ];
 
 /// Prefixes after which any header may be named.
@@ -280,6 +292,24 @@ impl Field {
         matches!(
             self,
             Field::UserAgent | Field::Referrer | Field::Cookie | Field::UserName | Field::Host
+        )
+    }
+
+    /// Whether the field is a number.
+    pub const fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Field::Status
+                | Field::ClientPort
+                | Field::ServerPort
+                | Field::ContentLength
+                | Field::ResponseBytes
+                | Field::BodyBytes
+                | Field::RequestBytes
+                | Field::TimeTakenMs
+                | Field::TtfbMs
+                | Field::ClientCgroup
+                | Field::ServerCgroup
         )
     }
 
@@ -460,6 +490,10 @@ impl<'a> View<'a> {
             // Of a trusted proxy it is the client itself.
             Field::ForwardedClient if event.forwarded.is_some() => None,
             Field::ForwardedClient => derived::forwarded_client(&request?.headers).map(Value::Ip),
+            Field::ClientCgroup => number(cgroup(event, false)),
+            Field::ServerCgroup => number(cgroup(event, true)),
+            Field::BodyContent => text(event.body_snippet.as_deref()),
+            Field::SniffedType => text(derived::sniffed_type(event.body_snippet.as_deref()?)),
         }
     }
 
@@ -475,6 +509,15 @@ impl<'a> View<'a> {
             test(&response.reason) || response.headers.0.iter().any(|h| test(&h.value))
         })
     }
+}
+
+/// The root of all cgroups: everything is in it where nothing sorts processes into cgroups.
+const ROOT_CGROUP: u64 = 1;
+
+/// The cgroup of this host that the response went to, or came from.
+fn cgroup(event: &HttpEvent, came_from: bool) -> Option<u64> {
+    let of_end = |id: &u64| *id != ROOT_CGROUP && event.egress == Some(came_from);
+    event.cgroup_id.filter(of_end)
 }
 
 fn find<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {

@@ -181,6 +181,17 @@ impl Hits {
     }
 }
 
+impl Hits {
+    /// An alert opened at a response that counted.
+    pub fn opened(&mut self, number: usize, hash: u64) {
+        let place = self.places.get(number).copied().flatten();
+        if let Some(of) = place.and_then(|at| self.rules.get_mut(at)) {
+            of.tally.alerts += 1;
+            of.entity(hash, Vec::new).alerts += 1;
+        }
+    }
+}
+
 impl OfRule {
     /// Keeps only so many entities, those hit most, and so many days, the last.
     pub fn keep(&mut self, entities: usize, days: usize) {

@@ -1,5 +1,6 @@
 //! What a rule says of itself, from the keys of its file: those of Sigma and our own (`severity`,
-//! `category`, `entities`, `summary`, `suppress`, `group-limit`, `ipv6-prefix`, `quiet`, `marks`; `native` is read with what is counted).
+//! `category`, `entities`, `summary`, `suppress`, `group-limit`, `ipv6-prefix`, `quiet`, `marks`,
+//! `yields-to`; `native` is read with what is counted).
 
 use rsigma_parser::{CorrelationRule, SigmaRule};
 
@@ -79,6 +80,18 @@ macro_rules! read {
                 None => wrong("quiet", "want true or false".to_owned()),
             }
         }
+        let mut yields_to = Vec::new();
+        if let Some(given) = own!(rule, "yields-to") {
+            let one = given.as_str().map(|name| vec![name.to_owned()]);
+            let all = given.as_sequence().and_then(|names| {
+                let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+                names.collect::<Option<Vec<_>>>()
+            });
+            match one.or(all).filter(|names| !names.is_empty()) {
+                Some(names) => yields_to = names,
+                None => wrong("yields-to", "want ids of rules".to_owned()),
+            }
+        }
         let marks_proxy = match own!(rule, "marks").map(|v| v.as_str()) {
             None => false,
             Some(Some("proxy")) => true,
@@ -145,6 +158,7 @@ macro_rules! read {
             ipv6_prefix,
             marks_proxy,
             quiet,
+            yields_to,
             origin: place.origin.clone(),
             line,
         };

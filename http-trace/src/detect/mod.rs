@@ -67,6 +67,7 @@ pub mod tune;
 pub mod unseen;
 pub mod watched;
 pub mod window;
+mod worded;
 
 #[cfg(test)]
 mod tests;

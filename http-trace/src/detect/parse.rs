@@ -17,6 +17,7 @@ use super::meta;
 use super::rule::{
     Correlation, Detection, Group, Input, Kind, MOST_CORRELATIONS, Origin, Rule, RuleSet,
 };
+use super::worded;
 
 /// Window of a rule that no correlation counts: how long its alert stays open after the last match.
 const ALONE_WINDOW_NS: u64 = 300_000_000_000;
@@ -76,6 +77,8 @@ impl Place<'_> {
 struct Reader<'a> {
     detections: Vec<(Place<'a>, SigmaRule)>,
     correlations: Vec<Pending<'a>>,
+    /// Where the correlations are.
+    places: Vec<Place<'a>>,
     filters: Vec<(Place<'a>, FilterRule)>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -86,6 +89,15 @@ impl<'a> Reader<'a> {
             text: &source.text,
             lines_before: 0,
         };
+        if whole.text.trim().is_empty() {
+            self.diagnostics.push(Diagnostic {
+                fault: Fault::Warning,
+                origin: source.origin.clone(),
+                line: 1,
+                column: 1,
+                message: "there is nothing in it".to_owned(),
+            });
+        }
         // Documents that act on others cannot be read alone.
         let acts = source.text.lines().any(|line| line.starts_with("action:"));
         let documents = if acts {
@@ -128,6 +140,8 @@ impl<'a> Reader<'a> {
             .extend(parsed.rules.into_iter().map(with_place));
         self.filters
             .extend(parsed.filters.into_iter().map(|filter| (place, filter)));
+        self.places
+            .extend(parsed.correlations.iter().map(|_| place));
         self.correlations.extend(
             parsed
                 .correlations
@@ -142,6 +156,19 @@ impl<'a> Reader<'a> {
             self.diagnostics.push(fault);
             return;
         }
+        if let Some((at, why)) = worded::of_parser(&message) {
+            // A rule without a level loads, as one that is low.
+            let fault = match message.contains("invalid level") {
+                true => Fault::Warning,
+                false => Fault::Error,
+            };
+            self.diagnostics.push(place.diagnostic(fault, &at, why));
+            return;
+        }
+        let message = match message.contains("cannot start any token") {
+            true => format!("{message} (a tab? YAML takes blanks)"),
+            false => message,
+        };
         let (line, column) = match quoted(&message) {
             Some(what) if !message.contains("line ") => place.document.find(what),
             _ => place.document.at_message(&message),
@@ -163,6 +190,7 @@ impl<'a> Reader<'a> {
         let fed = correlation::resolve(pending, &mut rules, disabled, &mut self.diagnostics);
         self.apply_filters(&mut rules);
         self.rules_alone(&mut rules, of_detections, &fed);
+        self.name_unknown(&rules, disabled);
         self.leave_out_beyond(MOST_CORRELATIONS, &mut rules);
         self.diagnostics.sort_by_key(|d| d.fault != Fault::Error);
         Parsed {
@@ -184,6 +212,9 @@ impl<'a> Reader<'a> {
             if let Some(why) = wrong_source(&rule.logsource) {
                 faults.push(place.diagnostic(Fault::Error, "logsource", why));
             }
+            for (key, why) in worded::unknown_keys_of(rule) {
+                faults.push(place.diagnostic(Fault::Warning, &key, why));
+            }
             let compiled = compile::detections(&rule.detection);
             match compiled {
                 Ok(expr) if faults.iter().all(|f| f.fault != Fault::Error) => {
@@ -194,7 +225,13 @@ impl<'a> Reader<'a> {
                     rules.add(meta);
                 }
                 Ok(_) => {}
-                Err(refused) => faults.push(place.refused(refused)),
+                Err(refused) => {
+                    let more = compile::unknown_fields(&rule.detection);
+                    let more = more.into_iter().filter(|other| *other != refused);
+                    let more: Vec<Refused> = more.collect();
+                    faults.push(place.refused(refused));
+                    faults.extend(more.into_iter().map(|other| place.refused(other)));
+                }
             }
             self.diagnostics.append(&mut faults);
         }
@@ -257,6 +294,31 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+    }
+
+    /// Names after `yields-to` that are nobody's: such a rule raises its alerts beside all others.
+    fn name_unknown(&mut self, rules: &RuleSet, disabled: &dyn Fn(&str) -> bool) {
+        let places = self.detections.iter().map(|(place, _)| *place);
+        let places = places.chain(self.places.iter().copied());
+        let mut said = Vec::new();
+        for rule in &rules.rules {
+            for name in &rule.yields_to {
+                if rules.find(name).is_some() || disabled(name) {
+                    continue;
+                }
+                let near = rules
+                    .nearest(name)
+                    .map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
+                let why = format!("'{name}' is no rule that is loaded{near}");
+                let of_rule = |place: &Place<'_>| {
+                    *place.origin == rule.origin && place.document.find("title").0 == rule.line
+                };
+                if let Some(place) = places.clone().find(of_rule) {
+                    said.push(place.diagnostic(Fault::Warning, name, why));
+                }
+            }
+        }
+        self.diagnostics.append(&mut said);
     }
 
     /// There are numbers for so many correlations and no more.

@@ -162,6 +162,8 @@ pub struct Rule {
     pub marks_proxy: bool,
     /// Whether alerts are left out of what is shown to a person.
     pub quiet: bool,
+    /// Ids of rules whose open alerts about the same say what an alert of this one would.
+    pub yields_to: Vec<String>,
     /// Where it is from.
     pub origin: Origin,
     /// Its line in that file, from 1.
@@ -310,6 +312,16 @@ impl RuleSet {
     /// The rule of an id or UUID.
     pub fn find(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).copied()
+    }
+
+    /// The id that is nearest to a wrong one, if one is near.
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        self.rules
+            .iter()
+            .map(|rule| (strsim::damerau_levenshtein(name, &rule.id), &*rule.id))
+            .min()
+            .filter(|(distance, _)| *distance <= 1 + name.len() / 4)
+            .map(|(_, id)| id)
     }
 
     /// Adds what a rule says of itself.

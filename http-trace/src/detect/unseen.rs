@@ -2,8 +2,8 @@
 //! refused says why it can never match here. Knows names only.
 
 /// What bodies hold.
-const BODY: &str = "rules do not look into bodies; one that needs to cannot match here, remove the \
-                    selection or the rule";
+const BODY: &str = "rules do not look into bodies but at the first bytes of responses', with --body-snippet, as \
+                    http.response.body.content; use that, or remove the selection or the rule";
 
 /// What a firewall or a proxy decided.
 const VERDICT: &str = "it is what a firewall or a proxy decided, which is not on the wire; match \
@@ -22,7 +22,6 @@ const UNSEEN: &[(&str, &str)] = &[
     ("post_body", BODY),
     ("page_title", BODY),
     ("http.request.body.content", BODY),
-    ("http.response.body.content", BODY),
     ("action", VERDICT),
     ("sc-action", VERDICT),
     ("s-action", VERDICT),

@@ -65,6 +65,9 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     event.response_bytes = number("/http/response/bytes");
     event.request_body_bytes = number("/http/request/body/bytes");
     event.egress = text("/network/direction").map(|direction| direction == "egress");
+    event.cgroup_id = number("/http_trace/cgroup_id");
+    event.body_snippet = text("/http/response/body/content")
+        .map(|content| Bytes::copy_from_slice(content.as_bytes()));
 
     let version = text("/http/version").unwrap_or("1.1");
     if let Some(method) = text("/http/request/method") {

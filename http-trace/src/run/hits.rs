@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub days: u32,
     /// For whom.
     pub format: HitsFormat,
+    /// What is taken out; nothing for who asked to see it.
+    pub secrets: Option<&'a Secrets>,
 }
 
 /// Prints the hits in the state `path`, of one rule or of all, into `out`.
@@ -69,16 +71,20 @@ pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Ended {
             return Ended::CannotStart;
         }
     }
-    let secrets = Secrets::default();
     match asked.format {
-        HitsFormat::Json => rules.iter().for_each(|of| json_lines(of, &secrets, out)),
-        HitsFormat::Text => table(&rules, &seen, asked, &secrets, out),
+        HitsFormat::Json => rules
+            .iter()
+            .for_each(|of| json_lines(of, asked.secrets, out)),
+        HitsFormat::Text => table(&rules, &seen, asked, asked.secrets, out),
     }
     Ended::Done
 }
 
 /// The entities, the one hit most first: what it is by field, and its hits.
-fn entities<'a>(of: &'a OfRule, secrets: &Secrets) -> Vec<(Vec<(Field, Vec<u8>)>, &'a Tally)> {
+fn entities<'a>(
+    of: &'a OfRule,
+    secrets: Option<&Secrets>,
+) -> Vec<(Vec<(Field, Vec<u8>)>, &'a Tally)> {
     let mut entities: Vec<_> = of.entities.iter().collect();
     entities.sort_by_key(|e| std::cmp::Reverse(e.tally.count));
     let named = entities.into_iter().map(|entity| {
@@ -87,7 +93,9 @@ fn entities<'a>(of: &'a OfRule, secrets: &Secrets) -> Vec<(Vec<(Field, Vec<u8>)>
                 field: field.clone(),
                 value: value.clone(),
             };
-            secrets.shown(&mut shown);
+            if let Some(secrets) = secrets {
+                secrets.shown(&mut shown);
+            }
             (shown.field, shown.value)
         });
         (values.collect(), &entity.tally)
@@ -113,7 +121,7 @@ fn minute(ns: u64) -> String {
     text
 }
 
-fn json_lines(of: &OfRule, secrets: &Secrets, out: &mut String) {
+fn json_lines(of: &OfRule, secrets: Option<&Secrets>, out: &mut String) {
     let record = |entity: Option<Value>, tally: &Tally| {
         let days: Map<String, Value> = tally
             .days
@@ -150,7 +158,13 @@ fn json_lines(of: &OfRule, secrets: &Secrets, out: &mut String) {
 }
 
 /// The days as columns, so that a rise and a decline show; rules without hits by name alone.
-fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, secrets: &Secrets, out: &mut String) {
+fn table(
+    rules: &[&OfRule],
+    seen: &Seen,
+    asked: Asked<'_>,
+    secrets: Option<&Secrets>,
+    out: &mut String,
+) {
     let (hit, silent): (Vec<&OfRule>, Vec<&OfRule>) =
         rules.iter().partition(|of| of.tally.count > 0);
     let last_hit = hit.iter().map(|of| of.tally.last_ns).max().unwrap_or(0);

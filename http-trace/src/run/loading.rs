@@ -154,12 +154,17 @@ fn told(reloaded: Reloaded) -> String {
     line
 }
 
-/// Reads files and what is in them. A file that was `known` and cannot be read now, or has faults
+/// Reads files and what is in them; of a pipe what was in it the first time. A file that was `known` and cannot be read now, or has faults
 /// that it did not have, is taken as it was.
 fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
     let mut loaded = Loaded::default();
     let mut files = Vec::new();
     for path in &config.detect.rules {
+        if let Some(file) = known.get(path).filter(|_| load::is_pipe(path)) {
+            // There is no more in it.
+            files.push(source(path, file));
+            continue;
+        }
         let (read, unreadable) = load::read(path);
         files.extend(read);
         for error in unreadable {

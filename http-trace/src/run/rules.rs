@@ -40,8 +40,11 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
                         Ended::Done
                     }
                     None => {
+                        let near = parsed.rules.nearest(id);
+                        let near =
+                            near.map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
                         say(&format!(
-                            "no rule has the id '{id}': 'http-trace rules list' names them"
+                            "no rule has the id '{id}': 'http-trace rules list' names them{near}"
                         ));
                         Ended::CannotStart
                     }
@@ -72,11 +75,20 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             rule,
             days,
             output,
+            config,
         } => {
+            let secrets = match crate::config::redaction(config.as_deref()) {
+                Ok(secrets) => secrets,
+                Err(error) => {
+                    say(&error.to_string());
+                    return Ended::CannotStart;
+                }
+            };
             let asked = super::hits::Asked {
                 rule: rule.as_deref(),
                 days: *days,
                 format: *output,
+                secrets: secrets.as_ref(),
             };
             super::hits::run(state, asked, out)
         }
@@ -127,6 +139,16 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
     for diagnostic in &parsed.diagnostics {
         let _ = writeln!(out, "{diagnostic}");
     }
+    let empty = paths
+        .iter()
+        .filter(|path| path.is_dir() && !load::has_any(path));
+    let empty: Vec<&PathBuf> = empty.collect();
+    for folder in &empty {
+        say(&format!(
+            "no file in {} is a rule's: their names end in .yml or .yaml",
+            folder.display()
+        ));
+    }
     let of_files = parsed
         .rules
         .rules
@@ -141,17 +163,20 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
         "{} {verb}, {errors} refused, {warnings} with a warning",
         crate::summary::counted(good, "rule")
     );
-    ended(readable && errors == 0)
+    ended(readable && errors == 0 && empty.is_empty())
 }
 
 fn list(rules: &RuleSet, out: &mut String) {
     let widest = rules.rules.iter().map(|rule| rule.id.len()).max();
     let width = widest.unwrap_or(0).min(40);
+    let alerting = rules.correlations.iter().filter(|c| c.alerts);
+    let widest = alerting.map(|c| condition(c).chars().count()).max();
+    let of_condition = widest.unwrap_or(0).min(60);
     for correlation in rules.correlations.iter().filter(|c| c.alerts) {
         let rule = &rules.rules[correlation.rule];
         let _ = writeln!(
             out,
-            "{:width$}  {:13}  {:28}  {}",
+            "{:width$}  {:13}  {:of_condition$}  {}",
             rule.id,
             rule.severity.level().name(),
             condition(correlation),
@@ -214,11 +239,23 @@ fn explain(rules: &RuleSet, number: usize, out: &mut String) {
             .collect();
         line("of", &inputs.join("; "));
         let suppress = window_text(rule.suppress_ns);
+        line("yields to", &rule.yields_to.join(", "));
         line(
             "updates",
             &format!("every {suppress} while it lasts, then once when it ends"),
         );
     }
+    let takes_it_in = |of: &&Correlation| {
+        let of = of.inputs.iter();
+        of.filter_map(|input| number_of(rules, *input))
+            .any(|at| at == number)
+    };
+    let by = rules.correlations.iter().filter(takes_it_in);
+    let by: Vec<&str> = by
+        .filter(|of| of.rule != number)
+        .map(|of| &*rules.rules[of.rule].id)
+        .collect();
+    line("counted by", &by.join(", "));
     line("att&ck", &threat(rule));
     for reference in &rule.references {
         line("source", reference);
@@ -226,12 +263,15 @@ fn explain(rules: &RuleSet, number: usize, out: &mut String) {
     line("file", &format!("{}:{}", rule.origin, rule.line));
 }
 
-fn input_name(rules: &RuleSet, input: Input) -> String {
-    let number = match input {
+fn number_of(rules: &RuleSet, input: Input) -> Option<usize> {
+    match input {
         Input::Detection(at) => rules.detections.get(at).map(|d| d.rule),
         Input::Correlation(at) => rules.correlations.get(at).map(|c| c.rule),
-    };
-    let rule = number.and_then(|number| rules.rules.get(number));
+    }
+}
+
+fn input_name(rules: &RuleSet, input: Input) -> String {
+    let rule = number_of(rules, input).and_then(|number| rules.rules.get(number));
     rule.map_or_else(String::new, |rule| {
         format!("{} ({})", rule.description, rule.id)
     })

@@ -233,6 +233,9 @@ impl Json {
         }
         out.push(b']');
         number!(out, "packet_len", u64::from(event.packet_len));
+        if let Some(cgroup) = event.cgroup_id {
+            number!(out, "cgroup_id", cgroup);
+        }
         tunnel::tunnel(out, event);
         out.push(b'}');
     }

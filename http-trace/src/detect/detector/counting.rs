@@ -77,6 +77,23 @@ impl Core {
         most
     }
 
+    /// Whether an alert is open, of a rule that the correlation yields to, about whom the event is of.
+    fn is_told_already(&mut self, number: usize, view: &View<'_>) -> bool {
+        for at in 0..self.yields[number].len() {
+            let other = self.yields[number][at];
+            let (Ok(correlation), Some(hash)) =
+                (u16::try_from(other), self.entities.key(other, 0, view))
+            else {
+                continue;
+            };
+            let counter = self.table.get_mut(Key { correlation, hash });
+            if counter.is_some_and(|counter| counter.active().is_some()) {
+                return true;
+            }
+        }
+        false
+    }
+
     fn count<'e>(
         &mut self,
         number: usize,
@@ -109,6 +126,8 @@ impl Core {
         }
         let rule = &self.rules[correlation.rule];
         let (stats, of_rule) = (&mut self.stats, &mut self.hits);
+        // Whether it will be told is not known yet.
+        let yields = !self.yields[number].is_empty();
         let may_grow = count::may_grow(&correlation.kind);
         let worked = self.table.work(
             key,
@@ -132,7 +151,7 @@ impl Core {
                 let opened = due == Some(State::Opened);
                 // What bears the rule's id is a hit of it.
                 if counted.moved || opened {
-                    of_rule.count(number, key.hash, hit.time_ns, opened, || {
+                    of_rule.count(number, key.hash, hit.time_ns, opened && !yields, || {
                         hits::values(correlation, rule, hit.inputs, hit.view)
                     });
                 }
@@ -150,6 +169,11 @@ impl Core {
     fn raise(&mut self, key: Key, hit: &Hit<'_>, counted: &Counted, state: State) -> Option<Alert> {
         let number = usize::from(key.correlation);
         let of_others = self.counted_by_inputs(number, hit.view);
+        let yields = state == State::Opened && !self.yields[number].is_empty();
+        let silent = yields && self.is_told_already(number, hit.view);
+        if yields && !silent {
+            self.hits.opened(number, key.hash);
+        }
         let correlation = &self.correlations[number];
         let rule = &self.rules[correlation.rule];
         let lossy = self.lossy_until_ns != 0
@@ -158,10 +182,14 @@ impl Core {
         let there = None::<fn() -> Counter>;
         let raised = self.table.work(key, None, there, |counter| {
             let subject = Subject::new(rule, correlation, lossy);
-            let alert = subject.raise(counter, hit, counted, state, of_others);
+            let mut alert = subject.raise(counter, hit, counted, state, of_others);
             if alert.is_some() && state == State::Opened {
-                stats.opened += 1;
+                stats.opened += u64::from(!silent);
                 due.push(Reverse((over_at(correlation, counter, hit.time_ns), key)));
+            }
+            if silent {
+                subject.silence(counter);
+                alert = None;
             }
             (alert, true)
         });

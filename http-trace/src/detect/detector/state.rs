@@ -232,13 +232,14 @@ impl Core {
         counter.incomplete |= self.settings.live;
         let over_ns = over_at(correlation, &counter, saved_ns);
         let open = counter.active().is_some();
+        let told = counter.active().is_some_and(|active| !active.is_silent());
         if !self.table.restore(key, counter) {
             restored.no_room += 1;
             return;
         }
         restored.keys += 1;
         if open {
-            restored.open += 1;
+            restored.open += usize::from(told);
             self.due.push(Reverse((over_ns, key)));
         }
     }

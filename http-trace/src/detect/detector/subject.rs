@@ -100,7 +100,7 @@ impl<'a> Subject<'a> {
         let (events, incomplete) = (counter.events, counter.incomplete);
         let in_window = counter.window.total();
         let more = counter.more.as_mut()?;
-        let active = more.active.as_mut()?;
+        let active = more.active.as_mut().filter(|active| !active.is_silent())?;
         let count = active.count(events);
         active.told = count;
         let empty = Evidence::default();
@@ -112,6 +112,8 @@ impl<'a> Subject<'a> {
                 _ => evidence.distinct().unwrap_or(0).max(threshold),
             }
         });
+        let mut servers = evidence.servers.sorted();
+        servers.retain(|(ip, _)| !ip.is_unspecified());
         Some(Alert {
             id: active.id,
             state,
@@ -128,7 +130,7 @@ impl<'a> Subject<'a> {
             last_seen_ns: evidence.last_ns,
             statuses: evidence.statuses.clone(),
             paths: evidence.paths.sorted(),
-            servers: evidence.servers.sorted(),
+            servers,
             clients: evidence.clients.sorted(),
             hosts: evidence.hosts.sorted(),
             user_agents: evidence.user_agents.sorted(),
@@ -138,12 +140,19 @@ impl<'a> Subject<'a> {
         })
     }
 
+    /// The alert that has just opened is never told of.
+    pub fn silence(&self, counter: &mut Counter) {
+        if let Some(active) = &mut counter.more().active {
+            active.silence();
+        }
+    }
+
     pub fn end(&self, counter: &mut Counter, time_ns: u64) -> Option<Alert> {
-        let alert = self.told(counter, State::Ended, time_ns)?;
+        let alert = self.told(counter, State::Ended, time_ns);
         let more = counter.more();
         (more.active, more.evidence) = (None, None);
         counter.events = counter.window.total();
-        Some(alert)
+        alert
     }
 
     fn summary(
@@ -170,6 +179,8 @@ impl<'a> Subject<'a> {
                 Part::Window => Piece::Text(window_text(self.correlation.window_ns)),
                 Part::Field(field) => match shown(field, view, evidence) {
                     Some(shown) => Piece::Value(shown),
+                    // An access log does not say which.
+                    None if *field == Field::ServerIp => Piece::Text("the server".to_owned()),
                     None => Piece::Text("unknown".to_owned()),
                 },
             })
@@ -223,6 +234,7 @@ fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
         Field::ServerIp => evidence
             .servers
             .first()
+            .filter(|ip| !ip.is_unspecified())
             .map(|ip| ip.to_string().into_bytes()),
         Field::ClientIp => evidence
             .clients
