@@ -582,6 +582,7 @@ fn a_rule_without_correlation_raises_one_alert_a_client() {
     assert_eq!(rules, [vec!["t"], vec![], vec!["t"]]);
     assert_eq!(alerts.len(), 1);
     assert_eq!(alerts[0].severity.score(), 7);
+    assert_eq!(alerts[0].message(), b"t: 10.1.2.3");
 }
 
 fn opened(alerts: &[Alert]) -> Vec<&str> {

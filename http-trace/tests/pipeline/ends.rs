@@ -2,7 +2,7 @@
 
 use crate::talk::{Bench, Side, Talk, check, get, ok};
 use http_trace::pipeline::PipelineConfig;
-use http_trace_common::record::flag;
+use http_trace_common::record::{Hook, flag};
 
 #[test]
 fn unanswered_requests() {
@@ -221,6 +221,34 @@ fn heads_that_never_end() {
             "? -> 408 Request Timeout 0 Length missing [Request]",
         ],
     );
+}
+
+/// A pod's side of a connection and its host's, whose port is another.
+#[test]
+fn a_head_that_never_ends_is_told_once_whatever_its_names() {
+    let inside = |talk: Talk| talk.c("GET /1 HTTP/1.1\r\nHost: h\r\n").s_ack();
+    let ways: [(&str, fn(Talk) -> Talk, &str); 2] = [
+        ("closed", |talk| talk.s_fin().c_fin(), "Closed"),
+        (
+            "dragged out",
+            |talk| talk.wait_ms(31_000).c("A: b\r\n"),
+            "Timeout",
+        ),
+    ];
+    for (name, end, why) in ways {
+        let mut near = end(inside(Talk::open()));
+        let mut far = near.clone();
+        let mut bench = Bench::new(PipelineConfig::default());
+        for (a, b) in near.segs.iter_mut().zip(&mut far.segs) {
+            (a.hook, b.hook) = (Hook::Tc, Hook::Tc);
+            b.client_port = 50_000;
+            *b = b.clone().flag(flag::EGRESS);
+            bench.push(a);
+            bench.push(b);
+        }
+        let expected = [format!("GET /1 -> {why} flags request_unfinished")];
+        assert_eq!(bench.lines, expected, "{name}");
+    }
 }
 
 /// What is not certain is not told.

@@ -163,7 +163,7 @@ impl<'a> Subject<'a> {
         counted: &Counted,
     ) -> Vec<Piece> {
         let Some(template) = &self.rule.summary else {
-            return vec![Piece::Text(self.rule.title.clone())];
+            return self.title(view, evidence);
         };
         let number = |n: u64| Piece::Text(n.to_string());
         template
@@ -185,6 +185,19 @@ impl<'a> Subject<'a> {
                 },
             })
             .collect()
+    }
+
+    /// What a rule without a summary says: its title, and about whom.
+    fn title(&self, view: &View<'_>, evidence: &Evidence) -> Vec<Piece> {
+        let mut pieces = vec![Piece::Text(self.rule.title.clone())];
+        let groups = self.correlation.group_by.iter();
+        let fields = groups.filter_map(|group| group.of.first());
+        for shown in fields.filter_map(|field| shown(field, view, evidence)) {
+            let between = if pieces.len() == 1 { ": " } else { ", " };
+            pieces.push(Piece::Text(between.to_owned()));
+            pieces.push(Piece::Value(shown));
+        }
+        pieces
     }
 
     fn entities(&self, view: &View<'_>, evidence: &Evidence) -> Vec<Entity> {
