@@ -225,10 +225,8 @@ fn response(
 
 fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
     let field = |(name, value): &(&str, Option<&[u8]>)| {
-        value.map(|value| Header {
-            name: Bytes::copy_from_slice(name.as_bytes()),
-            value: Bytes::copy_from_slice(value),
-        })
+        let name = Bytes::copy_from_slice(name.as_bytes());
+        value.map(|value| Header::new(name, Bytes::copy_from_slice(value)))
     };
     Headers(fields.iter().filter_map(field).collect())
 }

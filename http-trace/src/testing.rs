@@ -98,9 +98,8 @@ pub fn alert() -> Alert {
 
 /// Field lines as they are: `(name, value)`.
 pub fn headers(lines: &[(&[u8], &[u8])]) -> Headers {
-    let line = |(name, value): &(&[u8], &[u8])| Header {
-        name: Bytes::copy_from_slice(name),
-        value: Bytes::copy_from_slice(value),
+    let line = |(name, value): &(&[u8], &[u8])| {
+        Header::new(Bytes::copy_from_slice(name), Bytes::copy_from_slice(value))
     };
     Headers(lines.iter().map(line).collect())
 }

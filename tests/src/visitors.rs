@@ -196,10 +196,10 @@ fn headers(lines: &[(&str, &str)]) -> Headers {
     let mut at = 0;
     let line = |(name, value): &(&str, &str)| {
         let value_at = at + name.len() + 2;
-        let header = Header {
-            name: text.slice(at..at + name.len()),
-            value: text.slice(value_at..value_at + value.len()),
-        };
+        let header = Header::new(
+            text.slice(at..at + name.len()),
+            text.slice(value_at..value_at + value.len()),
+        );
         at = value_at + value.len() + 2;
         header
     };

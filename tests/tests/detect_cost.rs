@@ -157,13 +157,13 @@ fn many_rules_over_many_names_take_no_more_than_their_share() {
             let mut event = Box::new(template.clone());
             if let Some(request) = &mut event.request {
                 request.headers.0 = (0..NAMES)
-                    .map(|at| Header {
-                        name: name(at).into(),
+                    .map(|at| {
                         // Never the same text; the last event matches one rule.
-                        value: match (at, n) {
-                            (7, 39) => format!("a value-{}-", 3 * NAMES + at).into(),
-                            _ => format!("nothing {n}").into(),
-                        },
+                        let value = match (at, n) {
+                            (7, 39) => format!("a value-{}-", 3 * NAMES + at),
+                            _ => format!("nothing {n}"),
+                        };
+                        Header::new(name(at).into(), value.into())
                     })
                     .collect();
             }

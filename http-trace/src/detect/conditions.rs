@@ -9,7 +9,7 @@ use super::field::{Field, View};
 use super::lines::{Name, Names, Noted};
 use super::matcher::{Expr, Literal, Test, TextTest, at_least};
 use super::plans::{Draft, Kind, Plans, is_in, put};
-use super::prefilter::{Prefilter, STATUSES, Sign, Signs, is_any_of, line_of, status_of};
+use super::prefilter::{Hosts, Prefilter, STATUSES, Sign, Signs, is_any_of, line_of, status_of};
 use super::servers::Servers;
 use super::watched::{AllWatched, LineTest, Read};
 use crate::event::HttpEvent;
@@ -24,6 +24,7 @@ pub struct Conditions {
     stands: Vec<Stands>,
     plans: Plans,
     facts: Facts,
+    hosts: Hosts,
     /// Detections for which a text is there, of the event at hand.
     found: Vec<u64>,
 }
@@ -114,6 +115,7 @@ impl Conditions {
             stands,
             plans: Plans::new(words),
             facts,
+            hosts: Hosts::default(),
             found: vec![0; words],
         }
     }
@@ -141,7 +143,7 @@ impl Conditions {
         let found = &mut self.found[..];
         found.fill(0);
         if plan.by_text.iter().any(|word| *word != 0) {
-            prefilter.find(view, plan.by_text, found);
+            prefilter.find(view, &mut self.hosts, plan.by_text, found);
         }
         facts.asked.fill(0);
         for (word, sure) in plan.sure.iter().enumerate() {
@@ -405,6 +407,7 @@ impl Numbering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::uri::Uri;
     use crate::detect::{builtin, parse};
     use crate::testing;
 
@@ -486,7 +489,8 @@ mod tests {
                             testing::response(&response),
                         );
                         conditions.note(&event, &mut noted);
-                        let view = View::new(&event, &noted, b"");
+                        let uri = Uri::default();
+                        let view = View::new(&event, &noted, &uri);
                         let mut got = Vec::new();
                         conditions.matching(&view, |number| got.push(number));
                         let expected: Vec<usize> = (0..alone.len())

@@ -7,16 +7,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::counter::Counter;
 use super::distinct::Distinct;
 use super::field::{Field, Value, View};
-use super::lines::to_lower;
+
 use super::native;
 use super::rule::{Correlation, Input, Kind};
 use super::window::{CELLS, TooLate, Window, bucket_ns};
+use crate::http::known::to_lower;
 
 /// The most values that a percentile is made of: the last ones.
 const VALUES: usize = 512;
-
-/// Keyed hashes of values: an attacker must not choose what collides.
-pub use super::hashes::Hashes;
 
 /// An event on its way to a counter.
 #[derive(Clone, Copy, Debug)]
@@ -55,15 +53,15 @@ pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
     };
     let mut hasher = foldhash::quality::FixedState::default().build_hasher();
     for field in fields {
-        hash_value(&hit.view.first(field)?, field, 128, &mut hasher);
+        hash_value(&hit.view.first(field)?, field, &mut hasher);
     }
     Some(hasher.finish())
 }
 
-/// Feeds a value to a hasher, as it is counted: an address as its network, a host without case.
-pub fn hash_value(value: &Value<'_>, field: &Field, ipv6_prefix: u8, hasher: &mut impl Hasher) {
+/// Feeds a value to a hasher, as it is counted: a host without case.
+fn hash_value(value: &Value<'_>, field: &Field, hasher: &mut impl Hasher) {
     match value {
-        Value::Ip(ip) => network(*ip, ipv6_prefix).hash(hasher),
+        Value::Ip(ip) => network(*ip, 128).hash(hasher),
         Value::Text(text) if *field == Field::Host => {
             hasher.write_usize(text.len());
             let (words, rest) = text.as_chunks::<8>();
@@ -83,7 +81,7 @@ pub fn hash_value(value: &Value<'_>, field: &Field, ipv6_prefix: u8, hasher: &mu
 /// The network that an address is counted as: an IPv6 site, an IPv4 address.
 pub fn network(ip: IpAddr, ipv6_prefix: u8) -> u128 {
     match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V4(ip) => 0xffff << 32 | u128::from(ip.to_bits()),
         IpAddr::V6(ip) => {
             let mask = u128::MAX
                 .checked_shl(128 - u32::from(ipv6_prefix))
@@ -118,64 +116,59 @@ pub fn make(correlation: &Correlation, time_ns: u64) -> Counter {
     };
     let mut counter = Counter::new(Window::new(bucket, large));
     match &correlation.kind {
-        Kind::ValueCount(_) => {
-            let most = usize::try_from(correlation.threshold()).unwrap_or(usize::MAX);
-            counter.more().distinct = Some(Distinct::new(most, bucket));
-        }
         Kind::Temporal(_) | Kind::TemporalOrdered => {
             counter.more().seen = vec![0; correlation.inputs.len()];
         }
         Kind::ValueAvg(_) | Kind::Ratio(_) => {
             counter.more().addends = Some(Window::new(bucket, false));
         }
-        Kind::StatusSequence => counter.more().seen = vec![0],
-        Kind::EventCount | Kind::TimingSplit(_) | Kind::ValueSum(_) | Kind::ValuePercentile(..) => {
-        }
+        Kind::ValueCount(_)
+        | Kind::StatusSequence
+        | Kind::EventCount
+        | Kind::TimingSplit(_)
+        | Kind::ValueSum(_)
+        | Kind::ValuePercentile(..) => {}
     }
     counter
 }
 
-/// Whether an event can be the first of a counter: what only goes on with something else needs
-/// none of its own, so that ordinary responses leave no trace.
-pub fn begins(correlation: &Correlation, inputs: u64, view: &View<'_>) -> bool {
-    match correlation.kind {
-        Kind::TemporalOrdered => inputs & 1 != 0,
-        Kind::StatusSequence => {
-            let status = view.event.response.as_ref().map(|r| r.status);
-            status.is_some_and(|status| !(200..300).contains(&status))
-        }
-        _ => true,
-    }
+/// How far a correlation counts distinct values, if it does.
+pub fn distinct_up_to(correlation: &Correlation) -> Option<usize> {
+    let most = usize::try_from(correlation.threshold()).unwrap_or(usize::MAX);
+    matches!(correlation.kind, Kind::ValueCount(_)).then_some(most.max(1))
+}
+
+/// Whether a response with this status, 0 for none, begins a sequence of statuses: what is as it
+/// should be does not.
+pub const fn begins_sequence(status: u16) -> bool {
+    status != 0 && !matches!(status, 200..=299)
 }
 
 /// Whether an event that changes nothing but a number or two of a counter that is there has been
 /// counted: what ordinary responses are to most counters, such as one more of a server, one more
 /// to the client of the same server. Otherwise nothing has happened, and [`count`] does it. The
 /// counter takes no more room afterwards.
-pub fn is_quickly_counted(correlation: &Correlation, hit: &Hit<'_>, counter: &mut Counter) -> bool {
+pub fn is_quickly_counted(kind: &Kind, hit: &Hit<'_>, counter: &mut Counter) -> bool {
     let ahead = hit.bucket.wrapping_sub(counter.window.newest()) as i32;
     if ahead > CELLS as i32 {
         return false;
     }
-    let Some(more) = counter.more.as_deref_mut() else {
-        return false;
-    };
-    match &correlation.kind {
+    match kind {
         // Far from the threshold, with a value that this bucket has.
         Kind::ValueCount(_) => {
-            let same = |hash| {
-                let set = more.distinct.as_ref();
-                set.is_some_and(|set| set.has_in(hash, hit.bucket))
+            let same = |hash| match counter.distinct() {
+                Some(set) => set.has_in(hash, hit.bucket),
+                None => counter.one.has_in(hash, hit.bucket),
             };
             let done = ahead == 0
-                && more.active.is_none()
+                && counter.active().is_none()
                 && counter.window.total().saturating_mul(2) < hit.threshold
                 && hit.distinct.is_some_and(same);
             counter.events += u64::from(done);
             done
         }
         Kind::Ratio(_) if hit.inputs == 2 => {
-            let all = more.addends.as_mut();
+            let all = counter.more.as_mut().and_then(|more| more.addends.as_mut());
             let done = all.is_some_and(|all| all.add(hit.bucket, 1).is_ok());
             if done {
                 counter.window.advance(hit.bucket);
@@ -184,12 +177,12 @@ pub fn is_quickly_counted(correlation: &Correlation, hit: &Hit<'_>, counter: &mu
         }
         Kind::StatusSequence => {
             let status = hit.view.event.response.as_ref().map(|r| r.status);
-            let (Some(status), Some(last)) = (status, more.seen.first_mut()) else {
+            let Some(status) = status else {
                 return false;
             };
-            let done = !native::is_odd_turn(*last, status);
+            let done = !native::is_odd_turn(counter.status.into(), status);
             if done {
-                *last = status.into();
+                counter.status = status;
             }
             done
         }
@@ -250,12 +243,7 @@ pub fn count(
             let Some(hash) = hit.distinct else {
                 return Ok(None);
             };
-            let Some(more) = &mut counter.more else {
-                return Ok(None);
-            };
-            if let Some(set) = &mut more.distinct {
-                moved = set.see(hash, bucket, &mut counter.window)?;
-            }
+            moved = see_distinct(correlation, counter, hash, bucket)?;
             // One value is what every client has.
             moved &= counter.window.total() >= hit.threshold.min(2);
             counter.window.total()
@@ -311,11 +299,8 @@ pub fn count(
             let Some(status) = hit.view.event.response.as_ref().map(|r| r.status) else {
                 return Ok(None);
             };
-            let before = match counter.more().seen.first_mut() {
-                Some(last) => std::mem::replace(last, status.into()),
-                None => 0,
-            };
-            if !native::is_odd_turn(before, status) {
+            let before = std::mem::replace(&mut counter.status, status);
+            if !native::is_odd_turn(before.into(), status) {
                 return Ok(None);
             }
             counter.window.add(bucket, 1)?;
@@ -337,6 +322,26 @@ pub fn count(
         value,
         moved,
     }))
+}
+
+/// Notes a distinct value; whether it is new in the window.
+fn see_distinct(
+    correlation: &Correlation,
+    counter: &mut Counter,
+    hash: u64,
+    bucket: u32,
+) -> Result<bool, TooLate> {
+    if counter.distinct().is_none() {
+        if let Some(is_new) = counter.one.see(hash, bucket, &mut counter.window)? {
+            return Ok(is_new);
+        }
+        let most = distinct_up_to(correlation).unwrap_or(1);
+        let one = std::mem::take(&mut counter.one);
+        let distinct = Distinct::after(one, most, &counter.window);
+        counter.more().distinct = Some(distinct);
+    }
+    let set = counter.more.as_mut().and_then(|m| m.distinct.as_mut());
+    set.map_or(Ok(false), |set| set.see(hash, bucket, &mut counter.window))
 }
 
 /// Whether an event goes on with what was seen before it, or is itself more than one event: the

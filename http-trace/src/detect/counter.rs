@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Active;
-use super::distinct::Distinct;
+use super::distinct::{Distinct, One};
 use super::evidence::Evidence;
 use super::window::Window;
 
@@ -19,6 +19,10 @@ pub struct Counter {
     pub events: u64,
     /// Whether events of the key may be missing: it was not admitted at once.
     pub incomplete: bool,
+    /// The only distinct value, as long as there is no other in the window.
+    pub one: One,
+    /// The last status, of a sequence of them; 0 when there is none.
+    pub status: u16,
     /// What few counters have.
     pub more: Option<Box<More>>,
 }
@@ -26,7 +30,7 @@ pub struct Counter {
 /// What a counter has when its rule or its count asks for it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct More {
-    /// Distinct values.
+    /// Distinct values, from the second on.
     pub distinct: Option<Distinct>,
     /// For each input when it was seen last, or when the ordered chain up to it began; 0 never.
     pub seen: Vec<u64>,
@@ -60,6 +64,8 @@ impl Counter {
             window,
             events: 0,
             incomplete: false,
+            one: One::NONE,
+            status: 0,
             more: None,
         }
     }
@@ -74,6 +80,11 @@ impl Counter {
         self.more.as_ref()?.active.as_deref()
     }
 
+    /// The distinct values, when there is more than one.
+    pub fn distinct(&self) -> Option<&Distinct> {
+        self.more.as_ref()?.distinct.as_ref()
+    }
+
     /// Whether evidence is being gathered.
     pub fn has_evidence(&self) -> bool {
         self.more
@@ -81,8 +92,9 @@ impl Counter {
             .is_some_and(|more| more.evidence.is_some())
     }
 
-    /// Whether it counts what one that was newly made would: a file may say anything.
-    pub fn is_like(&self, fresh: &Counter) -> bool {
+    /// Whether it counts what one that was newly made would, which counts distinct values up to
+    /// `most` if it does: a file may say anything.
+    pub fn is_like(&self, fresh: &Counter, most: Option<usize>) -> bool {
         fn same<T>(a: Option<&T>, b: Option<&T>, alike: impl Fn(&T, &T) -> bool) -> bool {
             match (a, b) {
                 (Some(a), Some(b)) => alike(a, b),
@@ -94,11 +106,9 @@ impl Counter {
         let seen = |more: Option<&More>| more.map_or(0, |m| m.seen.len());
         self.window.is_like(&fresh.window)
             && seen(mine) == seen(other)
-            && same(
-                mine.and_then(|m| m.distinct.as_ref()),
-                other.and_then(|m| m.distinct.as_ref()),
-                Distinct::is_like,
-            )
+            && mine
+                .and_then(|m| m.distinct.as_ref())
+                .is_none_or(|distinct| most.is_some_and(|most| distinct.counts_to(most)))
             && same(
                 mine.and_then(|m| m.addends.as_ref()),
                 other.and_then(|m| m.addends.as_ref()),

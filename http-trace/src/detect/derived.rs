@@ -32,8 +32,49 @@ fn is_uuid(segment: &[u8]) -> bool {
         })
 }
 
+/// Whether a segment begins as an identifier does, a digit or what may be a UUID: most paths have
+/// none that does, and are looked at eight bytes at a time.
+fn may_have_id(path: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const SEVENS: u64 = ONES * 0x7f;
+    const UUID: usize = 36;
+    let begins = |at: usize| match path.get(at) {
+        Some(b'0'..=b'9') => true,
+        Some(b'a'..=b'f' | b'A'..=b'F') => path.len() - at >= UUID,
+        _ => false,
+    };
+    let begins_after = |mut slashes: u64, begin: usize| {
+        while slashes != 0 {
+            let at = begin + slashes.trailing_zeros() as usize / 8;
+            slashes &= slashes - 1;
+            if begins(at + 1) {
+                return true;
+            }
+        }
+        false
+    };
+    // The highest bit of each byte that is a slash.
+    let slashes = |word: [u8; 8]| {
+        let other = u64::from_le_bytes(word) ^ (ONES * b'/' as u64);
+        !(((other & SEVENS) + SEVENS) | other | SEVENS)
+    };
+    let Some(last) = path.last_chunk::<8>() else {
+        let mut short = path.iter().enumerate();
+        return begins(0) || short.any(|(at, byte)| *byte == b'/' && begins(at + 1));
+    };
+    // The last eight overlap those before.
+    let (words, _) = path.as_chunks::<8>();
+    let mut words = words.iter().enumerate();
+    begins(0)
+        || words.any(|(number, word)| begins_after(slashes(*word), number * 8))
+        || begins_after(slashes(*last), path.len() - 8)
+}
+
 /// The last segment that is an identifier.
 pub fn path_id(path: &[u8]) -> Option<&[u8]> {
+    if !may_have_id(path) {
+        return None;
+    }
     let mut end = path.len();
     // Segments are short, see `extension`.
     while let Some(at) = path[..end].iter().rposition(|b| *b == b'/') {
@@ -184,6 +225,12 @@ mod tests {
             ("7", Some("7"), "{id}"),
             ("/7/", Some("7"), "/{id}/"),
             ("/a7", None, "/a7"),
+            ("/articles/x/7", Some("7"), "/articles/x/{id}"),
+            (
+                "/articles/long/19/winter",
+                Some("19"),
+                "/articles/long/{id}/winter",
+            ),
         ] {
             let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
             assert_eq!(path_id(path.as_bytes()).map(text).as_deref(), id, "{path}");

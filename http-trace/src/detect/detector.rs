@@ -18,7 +18,7 @@ use super::conditions::Conditions;
 use super::count;
 use super::counter::Counter;
 use super::entity::Entities;
-use super::field::{Field, View};
+use super::field::View;
 use super::fingerprint::fingerprints;
 use super::hits::Hits;
 use super::lines::Noted;
@@ -27,17 +27,21 @@ use super::rule::{Correlation, Input, Kind, Rule, RuleSet, Severity};
 use super::table::{Key, Table, Turnover};
 use super::tags::Tags;
 use super::time::Clock;
+use super::uri::Uri;
 use super::window::{Buckets, CELLS, bucket_ns};
 use crate::event::HttpEvent;
 
+use self::counting::Ready;
 use self::subject::Subject;
 pub use self::subject::window_text;
 pub use reload::{Prepared, Reloaded};
 pub use state::Restored;
 
-/// Keys that are looked at for being over with each event that matches, and with each tick.
-const SWEEP_EVENT: usize = 2;
+/// Keys that are looked at for being over with each tick, and once for so many events that match:
+/// two an event, looked at together since that is cheaper.
 const SWEEP_TICK: usize = 256;
+const SWEEP_EVENTS: u64 = 16;
+const SWEEP_AFTER_EVENTS: usize = 32;
 
 /// How many peers are kept in mind that look like proxies, and for how long, in ns.
 const SUSPECTS: usize = 1024;
@@ -100,8 +104,8 @@ pub struct Detector {
 struct Core {
     rules: Vec<Arc<Rule>>,
     correlations: Vec<Correlation>,
-    /// The thresholds of the correlations.
-    thresholds: Vec<u64>,
+    /// What is asked of each correlation with every event.
+    ready: Vec<Ready>,
     buckets: Buckets,
     guards: Vec<Option<Expr>>,
     /// For each correlation those whose open alerts about the same make it silent.
@@ -112,7 +116,6 @@ struct Core {
     /// For each detection, and for each correlation, which correlations it feeds, as which input.
     fed_by_detection: Vec<Vec<Feed>>,
     fed_by_correlation: Vec<Vec<Feed>>,
-    wants_uri: bool,
     settings: Settings,
     entities: Entities,
     hits: Hits,
@@ -133,7 +136,7 @@ struct Core {
 /// Buffers that are used again.
 #[derive(Debug, Default)]
 struct Scratch {
-    uri: Vec<u8>,
+    uri: Uri,
     noted: Noted,
     fed: Fed,
     alerts: Vec<Alert>,
@@ -240,10 +243,6 @@ impl Core {
                 }
             }
         }
-        let mut wants_uri = false;
-        for expr in exprs.iter().chain(set.guards.iter().flatten()) {
-            expr.fields(&mut |field| wants_uri |= *field == Field::Uri);
-        }
         let number = set.correlations.len();
         let mut core = Core {
             fingerprints,
@@ -252,7 +251,6 @@ impl Core {
             begun: Begun::of(&set.correlations),
             fed_by_detection,
             fed_by_correlation,
-            wants_uri,
             yields,
             entities: Entities::new(&set.rules, &set.correlations),
             hits: Hits::default(),
@@ -270,11 +268,7 @@ impl Core {
                 },
                 ..Scratch::default()
             })),
-            thresholds: set
-                .correlations
-                .iter()
-                .map(Correlation::threshold)
-                .collect(),
+            ready: Ready::of(&set.correlations, &set.guards),
             buckets: Buckets::new(set.correlations.iter().map(|c| c.window_ns)),
             rules: set.rules,
             correlations: set.correlations,
@@ -297,9 +291,7 @@ impl Core {
             fed,
             alerts,
         } = &mut *scratch;
-        if self.wants_uri {
-            View::write_uri(&event, uri);
-        }
+        uri.clear();
         self.conditions.note(&event, noted);
         let view = View::new(&event, noted, uri);
         let any = self.match_detections(&view, fed);
@@ -308,7 +300,9 @@ impl Core {
             self.entities.begin();
             self.table.begin();
             self.count_all(&view, time_ns, fed, alerts);
-            self.sweep(SWEEP_EVENT, time_ns);
+            if self.changes.is_multiple_of(SWEEP_EVENTS) {
+                self.sweep(SWEEP_AFTER_EVENTS, time_ns);
+            }
         }
         if any {
             let (rules, correlations) = (&self.rules, &self.correlations);

@@ -14,6 +14,58 @@ const BUCKET_MASK: u64 = (1 << BUCKET_BITS) - 1;
 /// After so many buckets elements are looked through for old ones, before their 16 bits wrap.
 const PURGE_AFTER: u32 = 1 << (BUCKET_BITS - 1);
 
+/// A distinct count of one at most: most clients have one value only, and need no table for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct One(u64);
+
+impl One {
+    /// No value.
+    pub const NONE: One = One(0);
+
+    /// As [`Distinct::see`]; `None` when another value is in the window, and nothing is noted.
+    ///
+    /// # Errors
+    /// When the bucket has left the window.
+    pub fn see(
+        &mut self,
+        hash: u64,
+        bucket: u32,
+        window: &mut Window,
+    ) -> Result<Option<bool>, TooLate> {
+        window.advance(bucket);
+        if window.is_past(bucket) {
+            return Err(TooLate);
+        }
+        let element = element(hash, bucket);
+        // Whether it has left the window cannot be told from it alone: its bucket is cut.
+        if self.0 == 0 || window.total() == 0 {
+            window.add(bucket, 1)?;
+            self.0 = element;
+            return Ok(Some(true));
+        }
+        if (self.0 ^ element) & !BUCKET_MASK != 0 {
+            return Ok(None);
+        }
+        let seen = unwrap_bucket(self.0, window.newest());
+        if bucket.wrapping_sub(seen) as i32 > 0 {
+            window.remove(seen);
+            window.add(bucket, 1)?;
+            self.0 = element;
+        }
+        Ok(Some(false))
+    }
+
+    /// As [`Distinct::has_in`].
+    pub const fn has_in(self, hash: u64, bucket: u32) -> bool {
+        self.0 == element(hash, bucket)
+    }
+}
+
+/// A value as it is kept: never 0.
+const fn element(hash: u64, bucket: u32) -> u64 {
+    hash & !BUCKET_MASK | 1 << BUCKET_BITS | bucket as u64 & BUCKET_MASK
+}
+
 /// A distinct count over a [`Window`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Saved")]
@@ -84,9 +136,19 @@ impl From<Saved> for Distinct {
 }
 
 impl Distinct {
-    /// Whether it counts as far as another does.
-    pub const fn is_like(&self, other: &Distinct) -> bool {
-        self.most == other.most
+    /// Whether it counts exactly up to `most`.
+    pub const fn counts_to(&self, most: usize) -> bool {
+        self.most == most
+    }
+
+    /// Goes on from the one value of a window.
+    pub fn after(one: One, most: usize, window: &Window) -> Self {
+        let mut distinct = Distinct::new(most, window.newest());
+        if one.0 != 0 && window.total() != 0 {
+            distinct.table = vec![0; 4];
+            distinct.insert(one.0);
+        }
+        distinct
     }
 
     /// Counts exactly up to `most`.
@@ -258,6 +320,9 @@ mod tests {
             let mut bucket = 1000_u32;
             let mut window = Window::new(bucket, false);
             let mut distinct = Distinct::new(most, bucket);
+            // The same, with no table until there is a second value.
+            let mut of_one = window.clone();
+            let (mut one, mut after) = (Some(One::default()), None);
             let mut last: std::collections::HashMap<u64, u32> = std::collections::HashMap::new();
             for (value, forward, late) in steps {
                 bucket += forward / 6;
@@ -265,6 +330,21 @@ mod tests {
                 if distinct.see(hash(value), at, &mut window).is_err() {
                     continue;
                 }
+                let with_one = match one {
+                    Some(mut first) => {
+                        let seen = first.see(hash(value), at, &mut of_one).expect("in time");
+                        one = Some(first);
+                        seen
+                    }
+                    None => None,
+                };
+                if with_one.is_none() {
+                    let set = after.get_or_insert_with(|| {
+                        Distinct::after(one.take().expect("the first"), most, &of_one)
+                    });
+                    set.see(hash(value), at, &mut of_one).expect("in time");
+                }
+                prop_assert_eq!(of_one.total(), window.total());
                 let seen = last.entry(value).or_insert(at);
                 *seen = at.max(*seen);
                 let newest = window.newest();

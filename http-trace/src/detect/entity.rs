@@ -2,12 +2,14 @@
 //! those whose distinct values it counts. Each field is hashed once an event, and each group of them
 //! put together once, however many correlations ask for it.
 
-use std::hash::{Hash as _, Hasher};
+use std::hash::Hasher as _;
 
-use super::count::{Hashes, hash_value, network};
+use super::count::network;
 use super::derived;
-use super::field::{Field, View};
+use super::field::{Field, Value, View};
+use super::hashes::Hashes;
 use super::rule::{Correlation, Kind, Rule};
+use crate::http::known::to_lower;
 
 /// A field that is hashed.
 #[derive(Debug, PartialEq)]
@@ -22,7 +24,9 @@ struct Part {
 struct Known {
     /// The event for which it is known.
     event: u64,
-    hash: Option<u64>,
+    hash: u64,
+    /// Whether there is one.
+    has: bool,
 }
 
 /// The entities of the event at hand, for a list of correlations.
@@ -117,69 +121,67 @@ impl Entities {
         self.hash(shape, view)
     }
 
+    #[inline]
     fn hash(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
-        let known = self.known.get_mut(number)?;
+        let known = self.known.get(number)?;
         if known.event == self.event {
-            return known.hash;
+            return known.has.then_some(known.hash);
         }
-        let parts = self.shapes.get(number)?;
-        let mut hash = None;
-        for part in parts {
-            let of_part = of_part(
-                &self.hashes,
-                self.parts.get(*part)?,
-                self.known_parts.get_mut(*part)?,
-                self.event,
-                view,
-            );
-            let Some(of_part) = of_part else {
-                *known = Known {
-                    event: self.event,
-                    hash: None,
-                };
-                return None;
+        self.put_together(number, view)
+    }
+
+    fn put_together(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
+        let (mut hash, mut has) = (0, true);
+        for (at, part) in self.shapes.get(number)?.iter().enumerate() {
+            let known = self.known_parts.get_mut(*part)?;
+            if known.event != self.event {
+                known.event = self.event;
+                (known.has, known.hash) =
+                    match hash_part(&self.hashes, self.parts.get(*part)?, view) {
+                        Some(hash) => (true, hash),
+                        None => (false, 0),
+                    };
+            }
+            has &= known.has;
+            hash = match at {
+                0 => known.hash,
+                _ => self.hashes.mix(hash, known.hash),
             };
-            hash = Some(hash.map_or(of_part, |hash| self.hashes.mix(hash, of_part)));
+            if !has {
+                break;
+            }
         }
-        *known = Known {
-            event: self.event,
-            hash: Some(hash.unwrap_or_default()),
-        };
-        known.hash
+        let event = self.event;
+        *self.known.get_mut(number)? = Known { event, hash, has };
+        has.then_some(hash)
     }
 }
 
-/// The hash of one field of the event of this number.
-fn of_part(
-    hashes: &Hashes,
-    part: &Part,
-    known: &mut Known,
-    event: u64,
-    view: &View<'_>,
-) -> Option<u64> {
-    if known.event != event {
-        let mut hasher = hashes.build_hasher();
-        let complete = hash_field(part, view, &mut hasher).is_some();
-        *known = Known {
-            event,
-            hash: complete.then(|| hasher.finish()),
-        };
-    }
-    known.hash
-}
-
-/// Feeds what an event has under a field to a hasher; what most correlations ask for first.
-fn hash_field(part: &Part, view: &View<'_>, hasher: &mut impl Hasher) -> Option<()> {
-    let mut address = |ip| hasher.write_u128(network(ip, part.ipv6_prefix));
-    match &part.field {
+/// The hash of what an event has under a field; what most correlations ask for first.
+#[inline(never)]
+fn hash_part(hashes: &Hashes, part: &Part, view: &View<'_>) -> Option<u64> {
+    let address = |ip| hashes.number(network(ip, part.ipv6_prefix));
+    Some(match &part.field {
         Field::ClientIp => address(view.event.client_ip()),
         Field::ServerIp => address(view.event.server.ip),
-        Field::Path => view.target.path?.hash(hasher),
-        Field::PathId => view.path_id?.hash(hasher),
-        Field::PathTemplate => derived::hash_template(view.target.path?, hasher),
-        field => hash_value(&view.first(field)?, field, part.ipv6_prefix, hasher),
-    }
-    Some(())
+        Field::ServerPort => hashes.number(view.event.server.port.into()),
+        Field::Path => hashes.text(view.target.path?, |word| word),
+        Field::PathId => hashes.text(view.path_id?, |word| word),
+        Field::Host => hashes.text(view.target.host?, to_lower),
+        Field::PathTemplate => {
+            let mut hasher = hashes.build_hasher();
+            derived::hash_template(view.target.path?, &mut hasher);
+            hasher.finish()
+        }
+        // The same value is hashed alike whatever field it is of: inputs may group by different ones.
+        field => match view.first(field)? {
+            Value::Ip(ip) => address(ip),
+            Value::Text(text) => hashes.text(text, |word| word),
+            Value::Made(text) => hashes.text(&text, |word| word),
+            Value::Number(n) => hashes.number(n.into()),
+            Value::Bool(yes) => hashes.number(yes.into()),
+        },
+    })
 }
 
 /// The place of an item in a list, which it is added to if it is not there.

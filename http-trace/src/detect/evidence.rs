@@ -291,6 +291,7 @@ fn cut(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::detect::lines::Noted;
+    use crate::detect::uri::Uri;
     use crate::testing;
 
     #[test]
@@ -349,8 +350,8 @@ mod tests {
                 )),
                 testing::response(&format!("HTTP/1.1 {} x\r\n\r\n", 400 + n % 30)),
             );
-            let noted = Noted::of(&event);
-            let view = View::new(&event, &noted, b"");
+            let (noted, uri) = (Noted::of(&event), Uri::default());
+            let view = View::new(&event, &noted, &uri);
             evidence.see(&Sighting::of(&view, u64::from(n) + 5));
             let hash = u64::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             evidence.see_distinct((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9));

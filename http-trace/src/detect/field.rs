@@ -6,10 +6,12 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::derived;
-use super::lines::{Name, Noted, is_name};
+use super::lines::{Name, Noted};
+use super::uri::Uri;
 use crate::event::{HttpEvent, NoResponse};
 use crate::http::fields::mime_type;
 use crate::http::head::Headers;
+use crate::http::known::is_name;
 use crate::http::target::Target;
 
 /// A field of an event.
@@ -333,13 +335,12 @@ pub struct View<'a> {
     pub noted: &'a Noted,
     /// The last path segment that is a number or a UUID.
     pub path_id: Option<&'a [u8]>,
-    /// The whole URL, when a rule asks for it; otherwise empty.
-    pub uri: &'a [u8],
+    uri: &'a Uri,
 }
 
 impl<'a> View<'a> {
-    /// Takes the target apart; `uri` is the URL that [`View::write_uri`] made, or empty.
-    pub fn new(event: &'a HttpEvent, noted: &'a Noted, uri: &'a [u8]) -> Self {
+    /// Takes the target apart; `uri` is where the whole URL is kept when it is asked for.
+    pub fn new(event: &'a HttpEvent, noted: &'a Noted, uri: &'a Uri) -> Self {
         let target: Target<'_> = event.request.as_ref().map(Target::of).unwrap_or_default();
         View {
             event,
@@ -350,24 +351,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Writes the whole URL of an event.
-    pub fn write_uri(event: &HttpEvent, out: &mut Vec<u8>) {
-        out.clear();
-        let Some(request) = &event.request else {
-            return;
-        };
-        let target = Target::of(request);
-        if !request.target.starts_with(b"/") {
-            out.extend_from_slice(&request.target);
-            return;
-        }
-        out.extend_from_slice(b"http://");
-        out.extend_from_slice(target.host.unwrap_or_default());
-        if let Some(port) = target.port.filter(|port| *port != 80) {
-            out.push(b':');
-            out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
-        }
-        out.extend_from_slice(&request.target);
+    /// The whole URL; empty without a request.
+    pub fn uri(&self) -> &'a [u8] {
+        self.uri.of(self.event, &self.target)
     }
 
     /// The target from its path on.
@@ -419,7 +405,7 @@ impl<'a> View<'a> {
                     || self.path_and_query().is_some_and(|p| test(Value::Text(p)))
             }
             Field::Uri => {
-                (!self.uri.is_empty() && test(Value::Text(self.uri)))
+                (!self.uri().is_empty() && test(Value::Text(self.uri())))
                     || self.first(&Field::Target).is_some_and(test)
             }
             field => self.first(field).is_some_and(test),
@@ -443,8 +429,7 @@ impl<'a> View<'a> {
             Field::Path => text(self.target.path),
             Field::Query => text(self.target.query),
             Field::Target => text(request.map(|r| &r.target[..])),
-            Field::Uri if !self.uri.is_empty() => Some(Value::Text(self.uri)),
-            Field::Uri => text(request.map(|r| &r.target[..])),
+            Field::Uri => Some(Value::Text(self.uri())).filter(|_| request.is_some()),
             Field::Host => text(self.target.host),
             Field::Extension => text(derived::extension(self.target.path?)),
             Field::Version => {
@@ -577,8 +562,7 @@ mod tests {
              Referer: http://shop.example/\r\nCookie: a=b\r\nX-Forwarded-For: 1.2.3.4, 5.6.7.8\r\n\
              Authorization: Basic YWxpY2U6c2VjcmV0\r\n\r\n",
         ));
-        let mut uri = Vec::new();
-        View::write_uri(&event, &mut uri);
+        let uri = Uri::default();
         let noted = Noted::of(&event);
         let view = View::new(&event, &noted, &uri);
         for (name, expected) in [
@@ -623,8 +607,8 @@ mod tests {
     #[test]
     fn a_path_in_the_query_field_is_found() {
         let event = testing::event();
-        let noted = Noted::of(&event);
-        let view = View::new(&event, &noted, b"");
+        let (noted, uri) = (Noted::of(&event), Uri::default());
+        let view = View::new(&event, &noted, &uri);
         let mut seen = Vec::new();
         view.any(&Field::Query, &mut |value| {
             seen.push(value.with_text(<[u8]>::to_vec));

@@ -6,6 +6,9 @@ const MOST: usize = 64;
 const LEAST: usize = 8;
 const LONGEST: usize = 192;
 
+/// Places that a value may have: with one, two that come in turns would drive each other out.
+const WAYS: usize = 4;
+
 /// As many values of all kinds.
 const ALL: usize = 2048;
 
@@ -39,10 +42,22 @@ impl Kept {
         if value.len() > LONGEST {
             return None;
         }
-        let at = mixed(value) & (self.places - 1);
-        let kept = self.values.get(at);
-        let same = |kept: &&Value| kept.len == value.len() && kept.bytes[..value.len()] == *value;
-        Some((at, kept.filter(same).map(|kept| kept.number)))
+        let mixed = mixed(value);
+        let first = mixed & (self.places - WAYS);
+        let same = |kept: &Value| kept.len == value.len() && kept.bytes[..value.len()] == *value;
+        for way in 0..WAYS {
+            let kept = self.values.get(first + way);
+            if let Some(kept) = kept.filter(|kept| same(kept)) {
+                return Some((first + way, Some(kept.number)));
+            }
+        }
+        // One that is empty, or any of them: which one differs from value to value.
+        let is_empty = |way: &usize| {
+            let kept = self.values.get(first + way);
+            kept.is_none_or(|kept| kept.len == usize::MAX)
+        };
+        let way = (0..WAYS).find(is_empty).unwrap_or(mixed >> 20 & (WAYS - 1));
+        Some((first + way, None))
     }
 
     /// Keeps a value and its number at the place that it has.

@@ -1,16 +1,19 @@
 //! Field lines of a head, looked through once an event: where those are whose names matter to some
-//! rule. Whoever asks for one later finds it by its number, and compares no names.
+//! rule. Whoever asks for one later finds it by its number, and compares no names; what is asked for
+//! everywhere was numbered when the head was decoded ([`Known`]).
 
 use crate::event::HttpEvent;
-use crate::http::head::Headers;
+use crate::http::head::{Header, Headers};
+use crate::http::known::{Known, goes_on_as, start, to_lower};
 
 /// Names that values of events are made of; they are noted whatever the rules are.
-const ALWAYS: [(bool, &str); 5] = [
+const ALWAYS: [(bool, &str); 6] = [
     (false, "user-agent"),
     (false, "referer"),
     (false, "cookie"),
     (true, "content-type"),
     (true, "set-cookie"),
+    (false, "host"),
 ];
 
 /// A name of field lines that matters: of which direction, and its number among all of them.
@@ -32,6 +35,9 @@ impl Name {
     /// `Set-Cookie`
     pub const SET_COOKIE: Name = Name::always(4);
 
+    /// `Host`
+    pub const HOST: Name = Name::always(5);
+
     /// Its number among the names of both directions.
     pub const fn number(self) -> usize {
         self.number as usize
@@ -49,9 +55,17 @@ impl Name {
 #[derive(Debug)]
 pub struct Names {
     all: Vec<Named>,
-    /// Of requests and of responses, the first name of each shape, plus one; 0 is none. Most lines of
-    /// a head have the shape of no name that matters, and are done with after one look here.
-    shapes: [Box<[u16; SHAPES]>; 2],
+    of: [OfHead; 2],
+}
+
+/// The names that matter in one direction, by their numbers plus one; 0 is none.
+#[derive(Debug)]
+struct OfHead {
+    /// Of those whose number was found when the head was decoded.
+    known: Box<[u16; Known::COUNT]>,
+    /// Of the others the first one of each shape: most lines have the shape of no name that matters,
+    /// and are done with after one look here.
+    shapes: Box<[u16; SHAPES]>,
 }
 
 #[derive(Debug)]
@@ -73,28 +87,15 @@ fn shape(name: &[u8]) -> usize {
     name.len().min(LENGTHS - 1) * 32 + usize::from(first % 32)
 }
 
-/// Eight bytes of a name that, with its length, are all of it or as much as fits.
-const fn start(name: &[u8]) -> u64 {
-    if let Some(start) = name.first_chunk::<8>() {
-        return u64::from_le_bytes(*start);
-    }
-    match (name.first_chunk::<4>(), name.last_chunk::<4>(), name) {
-        (Some(first), Some(last), _) => {
-            u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32
-        }
-        (.., [a, b, c]) => u64::from_le_bytes([*a, *b, *c, 0, 0, 0, 0, 0]),
-        (.., [a, b]) => u64::from_le_bytes([*a, *b, 0, 0, 0, 0, 0, 0]),
-        (.., [a]) => *a as u64,
-        _ => 0,
-    }
-}
-
 impl Default for Names {
     /// Those that matter whatever the rules are.
     fn default() -> Self {
         let mut names = Names {
             all: Vec::new(),
-            shapes: [Box::new([0; SHAPES]), Box::new([0; SHAPES])],
+            of: [(); 2].map(|()| OfHead {
+                known: Box::new([0; Known::COUNT]),
+                shapes: Box::new([0; SHAPES]),
+            }),
         };
         for (response, name) in ALWAYS {
             let _ = names.add(response, name);
@@ -110,7 +111,11 @@ impl Names {
         let there = self.all.iter().position(is_it);
         let number = u16::try_from(there.unwrap_or(self.all.len())).ok()?;
         if there.is_none() {
-            let first = &mut self.shapes[usize::from(response)][shape(name.as_bytes())];
+            let of = &mut self.of[usize::from(response)];
+            let first = match Known::of(name.as_bytes()) {
+                Known::NONE => &mut of.shapes[shape(name.as_bytes())],
+                known => &mut of.known[known.number()],
+            };
             let next = std::mem::replace(first, number.checked_add(1)?);
             self.all.push(Named {
                 response,
@@ -139,10 +144,17 @@ impl Names {
     }
 
     fn note_head(&self, response: bool, headers: &Headers, noted: &mut Noted) {
-        let shapes = &self.shapes[usize::from(response)];
+        let of = &self.of[usize::from(response)];
         for (at, line) in headers.0.iter().enumerate() {
+            let known = line.known();
+            if known != Known::NONE {
+                if let Some(number) = of.known[known.number()].checked_sub(1) {
+                    noted.add(number, at as u32);
+                }
+                continue;
+            }
             let name: &[u8] = &line.name;
-            let mut next = shapes[shape(name)];
+            let mut next = of.shapes[shape(name)];
             if next == 0 {
                 continue;
             }
@@ -238,11 +250,13 @@ impl Noted {
         let lines = headers(name, event)
             .and_then(|headers| headers.0.get(place.first as usize..=place.last as usize));
         let lines = lines.unwrap_or_default();
-        let wanted = lines.first().map_or(&b""[..], |line| &line.name);
-        lines
-            .iter()
-            .filter(move |line| line.name.eq_ignore_ascii_case(wanted))
-            .map(|line| &line.value[..])
+        let first = lines.first();
+        let is_it = move |line: &&Header| match first {
+            Some(first) if first.known() != Known::NONE => line.known() == first.known(),
+            Some(first) => line.name.eq_ignore_ascii_case(&first.name),
+            None => false,
+        };
+        lines.iter().filter(is_it).map(|line| &line.value[..])
     }
 }
 
@@ -254,68 +268,10 @@ fn headers(name: Name, event: &HttpEvent) -> Option<&Headers> {
     }
 }
 
-/// Whether a field's name is `lower`, which is in lower case; names compare without case (RFC 9110
-/// §5.1).
-pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
-    name.len() == lower.len() && to_lower(start(name)) == start(lower) && goes_on_as(name, lower)
-}
-
-/// Whether a name goes on after its start as another of the same length does that is in lower case.
-/// Eight bytes at a time: this is asked of many lines of every head.
-fn goes_on_as(name: &[u8], lower: &[u8]) -> bool {
-    let word = |bytes: &[u8]| {
-        bytes
-            .first_chunk()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
-    };
-    let Some(last) = name.len().checked_sub(8) else {
-        return true;
-    };
-    let same = |at: usize| to_lower(word(&name[at..])) == word(&lower[at..]);
-    // The last eight may overlap those before; few names are longer than sixteen bytes.
-    last == 0 || same(last) && (last <= 8 || (8..last).step_by(8).all(same))
-}
-
-/// Eight bytes with their ASCII letters in lower case.
-pub const fn to_lower(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let low = word & (ONES * 0x7f);
-    // The highest bit of a byte is set from 'A' on, and from after 'Z' on.
-    let from_a = low + ONES * (0x80 - b'A' as u64);
-    let after_z = low + ONES * (0x80 - b'Z' as u64 - 1);
-    let upper = (from_a ^ after_z) & !word & (ONES * 0x80);
-    word | upper >> 2
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing;
-
-    #[test]
-    fn names_compare_without_case_and_only_so() {
-        for name in [
-            "te",
-            "server",
-            "location",
-            "user-agent",
-            "x-forwarded-for",
-            "content-security-policy",
-        ] {
-            let title = name.to_ascii_uppercase();
-            assert!(is_name(title.as_bytes(), name.as_bytes()), "{name}");
-            assert!(is_name(name.as_bytes(), name.as_bytes()), "{name}");
-            for at in 0..name.len() {
-                for byte in 0..=u8::MAX {
-                    let mut other = name.as_bytes().to_vec();
-                    other[at] = byte;
-                    let expected = other.eq_ignore_ascii_case(name.as_bytes());
-                    assert_eq!(is_name(&other, name.as_bytes()), expected, "{other:?}");
-                }
-            }
-            assert!(!is_name(&name.as_bytes()[1..], name.as_bytes()));
-        }
-    }
 
     #[test]
     fn lines_are_found_where_they_are() {

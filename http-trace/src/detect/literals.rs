@@ -51,6 +51,7 @@ impl Sieve {
             .is_some_and(|word| word >> bit & 1 != 0)
     }
 
+    /// Whether a text of which this is a part has one of the runs in it.
     fn may_hold(&self, text: &[u8]) -> bool {
         let Some([a, b, c]) = text.last_chunk::<RUN>() else {
             return false;
@@ -136,15 +137,22 @@ impl Literals {
         }
     }
 
+    /// Whether a literal may be in a text of which this is a part; when it is not, of a text of
+    /// several parts, none of its parts may hold one, each with two bytes of its neighbour.
+    pub fn may_hold(&self, part: &[u8]) -> bool {
+        let sieve = self.sieve.as_ref();
+        sieve.is_none_or(|sieve| sieve.may_hold(part))
+    }
+
     /// Adds the detections of the literals that are in a text.
     pub fn search(&self, bytes: &[u8], found: &mut [u64]) {
-        if self
-            .sieve
-            .as_ref()
-            .is_some_and(|sieve| !sieve.may_hold(bytes))
-        {
-            return;
+        if self.may_hold(bytes) {
+            self.find(bytes, found);
         }
+    }
+
+    /// [`Literals::search`] for a text that may hold one.
+    pub fn find(&self, bytes: &[u8], found: &mut [u64]) {
         let dfa = &*self.automaton;
         let Ok(mut state) = dfa.start_state(Anchored::No) else {
             return;

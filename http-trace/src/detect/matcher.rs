@@ -335,23 +335,6 @@ impl Expr {
             Expr::Item(..) | Expr::Keyword(_) => None,
         }
     }
-
-    /// Calls `with` for every field that is looked at.
-    pub fn fields(&self, with: &mut dyn FnMut(&Field)) {
-        match self {
-            Expr::All(parts) | Expr::AtLeast(_, parts) => {
-                parts.iter().for_each(|part| part.fields(with));
-            }
-            Expr::Not(part) => part.fields(with),
-            Expr::Item(field, test) => {
-                with(field);
-                if let Test::SameAs(other, _) = test {
-                    with(other);
-                }
-            }
-            Expr::Constant(_) | Expr::Keyword(_) => {}
-        }
-    }
 }
 
 /// Whether at least so many parts hold, as far as that is known.

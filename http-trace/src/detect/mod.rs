@@ -7,7 +7,8 @@
 //!   [`correlation`] what is counted) into a [`rule::RuleSet`]; [`diagnose`] says what is wrong
 //!   where; [`builtin`] holds the rules that are compiled in, [`load`] reads those of others (the
 //!   only I/O here).
-//! - [`field`] and [`derived`] give typed values of an event ([`unseen`] says what it never has).
+//! - [`field`] and [`derived`] give typed values of an event ([`unseen`] says what it never has, [`uri`]
+//!   writes what nobody sent in one piece).
 //! - [`matcher`] holds conditions as they were compiled ([`networks`] those of addresses);
 //!   [`conditions`] says which of all of them an event fulfils. [`lines`] notes where an event's header
 //!   lines are, [`watched`] what is known of their values ([`kept`] keeps that of those that come
@@ -65,6 +66,7 @@ pub mod tags;
 pub mod time;
 pub mod tune;
 pub mod unseen;
+pub mod uri;
 pub mod watched;
 pub mod window;
 mod worded;

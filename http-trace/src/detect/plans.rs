@@ -103,10 +103,16 @@ impl Plans {
         let at = if kind.is_too_long() {
             PLANS
         } else {
-            let at = kind.place();
-            if self.kinds[at] == *kind {
-                return at;
+            // Two places: two kinds that come in turns do not drive each other out.
+            let (one, other) = (kind.place(), kind.place() ^ 1);
+            if self.kinds[one] == *kind {
+                return one;
             }
+            if self.kinds[other] == *kind {
+                return other;
+            }
+            let is_free = self.kinds[other] == Kind::default();
+            let at = if is_free { other } else { one };
             self.kinds[at] = *kind;
             at
         };

@@ -2,6 +2,8 @@
 //! one pass over each text that literals are looked for in. Leaves nothing out that matches.
 
 use super::field::{Field, View};
+use super::kept::Kept;
+use super::lines::Name;
 use super::literals::Literals;
 use super::matcher::{Expr, Test, literals_of};
 use crate::event::HttpEvent;
@@ -158,14 +160,14 @@ impl Prefilter {
     }
 
     /// Adds detections for which a text is there; only what some wanted ones ask for is looked for.
-    pub fn find(&self, view: &View<'_>, wanted: &[u64], found: &mut [u64]) {
+    pub fn find(&self, view: &View<'_>, hosts: &mut Hosts, wanted: &[u64], found: &mut [u64]) {
         let asked = |mask: &Bits| is_any_of(mask, wanted);
         if view.path_id.is_some() {
             (found.iter_mut().zip(&self.path_id)).for_each(|(found, id)| *found |= id);
         }
         for (field, literals) in &self.texts {
             if asked(&literals.mask) {
-                search_field(literals, field, view, found);
+                search_field(literals, field, view, hosts, found);
             }
         }
         if let Some(literals) = &self.keywords
@@ -185,11 +187,23 @@ pub fn status_of(event: &HttpEvent) -> usize {
     usize::from(status).min(STATUSES - 1)
 }
 
-fn search_field(literals: &Literals, field: &Field, view: &View<'_>, found: &mut [u64]) {
+fn search_field(
+    literals: &Literals,
+    field: &Field,
+    view: &View<'_>,
+    hosts: &mut Hosts,
+    found: &mut [u64],
+) {
+    if *field == Field::Uri && !hosts.may_hold(literals, view) {
+        return;
+    }
     // Of values of these, where there are two, the longer one contains the other, and with it every
     // literal in it.
     let longest = match field {
-        Field::Uri if !view.uri.is_empty() => Some(view.uri),
+        Field::Uri => {
+            literals.find(view.uri(), found);
+            return;
+        }
         Field::Query => view.path_and_query(),
         Field::Target => view.event.request.as_ref().map(|r| &r.target[..]),
         Field::Path => view.target.path,
@@ -203,6 +217,53 @@ fn search_field(literals: &Literals, field: &Field, view: &View<'_>, found: &mut
         value.with_text(|bytes| literals.search(bytes, found));
         false
     });
+}
+
+/// Hosts whose URLs have no literal in them up to their path: of most URLs only the path and what
+/// follows is looked through.
+#[derive(Debug)]
+pub struct Hosts(Kept);
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Hosts(Kept::new(1))
+    }
+}
+
+impl Hosts {
+    /// Whether a literal may be in the URL of an event.
+    fn may_hold(&mut self, literals: &Literals, view: &View<'_>) -> bool {
+        let Some(request) = &view.event.request else {
+            return false;
+        };
+        let target = &request.target[..];
+        let Some((b'/', rest)) = target.split_first() else {
+            return literals.may_hold(target);
+        };
+        if view.target.path.is_none() {
+            // Of CONNECT the host is not that of the line.
+            return literals.may_hold(view.uri());
+        }
+        let host = view.line(Name::HOST).unwrap_or_default();
+        // Whether one may be in what is before the path, with its first byte, and the last byte there.
+        let begin = || {
+            let uri = view.uri();
+            let begin = &uri[..uri.len() - rest.len()];
+            let last = begin.iter().rev().nth(1).copied().unwrap_or_default();
+            u16::from(last) << 1 | u16::from(literals.may_hold(begin))
+        };
+        let begin = match self.0.place(host) {
+            Some((_, Some(known))) => known,
+            Some((at, None)) => {
+                let begin = begin();
+                self.0.put(at, host, begin);
+                begin
+            }
+            None => begin(),
+        };
+        let over_seam = |next: &u8| literals.may_hold(&[(begin >> 1) as u8, b'/', *next]);
+        begin & 1 != 0 || literals.may_hold(target) || rest.first().is_some_and(over_seam)
+    }
 }
 
 /// Whether any of some detections is among others.

@@ -94,6 +94,7 @@ mod tests {
 
     use crate::detect::lines::Noted;
     use crate::detect::matcher::{Literal, TextTest};
+    use crate::detect::uri::Uri;
     use crate::testing;
 
     #[test]
@@ -121,8 +122,8 @@ mod tests {
         for turn in 0..2 {
             for n in 0..1000_u32 {
                 event.server.ip = Ipv4Addr::from(0x0a00_0000 + n * 77).into();
-                let noted = Noted::of(&event);
-                let view = View::new(&event, &noted, b"");
+                let (noted, uri) = (Noted::of(&event), Uri::default());
+                let view = View::new(&event, &noted, &uri);
                 let text = event.server.ip.to_string();
                 servers.classify(&view);
                 for digit in 0..10 {

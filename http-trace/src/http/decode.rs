@@ -155,10 +155,10 @@ fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
 fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
     let mut headers = Vec::with_capacity(parsed.len());
     for field in parsed {
-        headers.push(Header {
-            name: bytes.slice_ref(field.name.as_bytes()),
-            value: bytes.slice_ref(trim(field.value)),
-        });
+        headers.push(Header::new(
+            bytes.slice_ref(field.name.as_bytes()),
+            bytes.slice_ref(trim(field.value)),
+        ));
     }
     Headers(headers)
 }
@@ -197,10 +197,10 @@ fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
         {
             flags |= BAD_FIELD_NAME;
         }
-        headers.push(Header {
-            name: bytes.slice_ref(trimmed),
-            value: bytes.slice_ref(trim(value.get(1..).unwrap_or_default())),
-        });
+        headers.push(Header::new(
+            bytes.slice_ref(trimmed),
+            bytes.slice_ref(trim(value.get(1..).unwrap_or_default())),
+        ));
     }
     join(&mut headers, &mut folds);
     (Headers(headers), flags)

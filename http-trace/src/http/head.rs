@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::known::Known;
+
 /// One field line (RFC 9112 §5): name in the case it was sent, value without surrounding blanks,
 /// folded lines joined by one blank.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +12,21 @@ pub struct Header {
     pub name: Bytes,
     /// Field value, any bytes.
     pub value: Bytes,
+    /// The name's number; see [`Header::new`].
+    known: Known,
+}
+
+impl Header {
+    /// A line; the name is not to be changed afterwards.
+    pub fn new(name: Bytes, value: Bytes) -> Self {
+        let known = Known::of(&name);
+        Header { name, value, known }
+    }
+
+    /// The number of the name.
+    pub const fn known(&self) -> Known {
+        self.known
+    }
 }
 
 /// Field lines in the order they were sent.
@@ -28,6 +45,12 @@ impl Headers {
     /// The first value of a field.
     pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a Bytes> {
         self.all(name).next()
+    }
+
+    /// The first value of a field whose name has this number.
+    pub fn first_known(&self, name: Known) -> Option<&Bytes> {
+        let line = self.0.iter().find(|line| line.known == name);
+        line.map(|line| &line.value)
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP/1.x as the host sees it: heads and transactions.
 //!
 //! # Layout
-//! - [`head`]: decoded heads; [`decode`] makes them, [`target`] takes a request's target apart,
+//! - [`head`]: decoded heads ([`known`] their names by numbers); [`decode`] makes them, [`target`] takes a request's target apart,
 //!   [`fields`] what single fields say.
 //! - [`context`]: what the modules below are given from outside.
 //! - `preface`: PROXY protocol before the first message.
@@ -18,6 +18,7 @@ pub(crate) mod emit;
 pub mod fields;
 pub mod head;
 pub(crate) mod judge;
+pub mod known;
 pub(crate) mod order;
 pub mod preface;
 pub mod target;

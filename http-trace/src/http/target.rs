@@ -2,6 +2,7 @@
 //! Borrows from the head; decodes nothing and invents nothing.
 
 use super::head::RequestHead;
+use super::known::Known;
 
 /// The parts of the URL that a request names. Absent is what was not sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl<'a> Target<'a> {
                 ..Target::default()
             };
         }
-        let host_header = || request.headers.first("host").map(|v| &v[..]);
+        let host_header = || request.headers.first_known(Known::HOST).map(|v| &v[..]);
         if let Some((scheme, rest)) = absolute(target) {
             let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
             let (named, rest) = rest.split_at(end.unwrap_or(rest.len()));

@@ -151,10 +151,10 @@ fn fields(object: Option<&Value>) -> Headers {
     let mut lines = Vec::new();
     for (name, values) in object.and_then(Value::as_object).into_iter().flatten() {
         for value in words(Some(values)) {
-            lines.push(Header {
-                name: Bytes::copy_from_slice(name.as_bytes()),
-                value: Bytes::copy_from_slice(value.as_bytes()),
-            });
+            lines.push(Header::new(
+                Bytes::copy_from_slice(name.as_bytes()),
+                Bytes::copy_from_slice(value.as_bytes()),
+            ));
         }
     }
     Headers(lines)

@@ -9,10 +9,54 @@ use super::super::counter::Counter;
 use super::super::evidence::Sighting;
 use super::super::field::View;
 use super::super::hits;
-use super::super::rule::Input;
+use super::super::matcher::Expr;
+use super::super::rule::{Correlation, Input, Kind};
 use super::super::table::Key;
 use super::subject::Subject;
 use super::{Core, Fed, over_at};
+
+/// What is known of a correlation before there is any event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ready {
+    begins: Begins,
+    has_quick_way: bool,
+    counts_values: bool,
+    is_guarded: bool,
+    alerts: bool,
+    threshold: u64,
+}
+
+/// Which events can be the first of a counter: what only goes on with something else needs none of
+/// its own, so that ordinary responses leave no trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    /// All.
+    Always,
+    /// The first input.
+    WithFirst,
+    /// Those whose status begins a sequence.
+    WithStatus,
+}
+
+impl Ready {
+    /// Of each of some correlations, with their guards.
+    pub(super) fn of(correlations: &[Correlation], guards: &[Option<Expr>]) -> Vec<Ready> {
+        let each = correlations.iter().enumerate();
+        let ready = |(number, correlation): (usize, &Correlation)| Ready {
+            begins: match correlation.kind {
+                Kind::TemporalOrdered => Begins::WithFirst,
+                Kind::StatusSequence => Begins::WithStatus,
+                _ => Begins::Always,
+            },
+            has_quick_way: count::has_quick_way(&correlation.kind),
+            counts_values: matches!(correlation.kind, Kind::ValueCount(_)),
+            is_guarded: guards.get(number).is_some_and(Option::is_some),
+            alerts: correlation.alerts,
+            threshold: correlation.threshold(),
+        };
+        each.map(ready).collect()
+    }
+}
 
 impl Core {
     /// Counts the event wherever it was fed to; those that take in others come after them.
@@ -24,37 +68,88 @@ impl Core {
         alerts: &mut Vec<Alert>,
     ) {
         let mut sighting = None;
+        let status = view.event.response.as_ref().map_or(0, |r| r.status);
         while let Some((number, inputs)) = fed.next() {
-            let begins = count::begins(&self.correlations[number], inputs, view);
-            if let (Some(begun), Some(path)) = (&mut self.begun[number], view.target.path) {
-                if begins {
-                    begun.note(path);
-                } else if !begun.may_have(path) {
+            let Some(&ready) = self.ready.get(number) else {
+                continue;
+            };
+            let begins = match ready.begins {
+                Begins::Always => true,
+                Begins::WithFirst => inputs & 1 != 0,
+                Begins::WithStatus => count::begins_sequence(status),
+            };
+            if !self.may_go_on(number, ready, begins, view) {
+                continue;
+            }
+            if ready.is_guarded {
+                let guard = self.guards.get(number).and_then(Option::as_ref);
+                if guard.is_some_and(|guard| !guard.matches(view)) {
                     continue;
                 }
             }
-            let guard = self.guards[number].as_ref();
-            if guard.is_some_and(|guard| !guard.matches(view)) {
+            let input = inputs.trailing_zeros() as usize;
+            let Some(hash) = self.entities.key(number, input, view) else {
                 continue;
-            }
+            };
+            let distinct = match ready.counts_values {
+                true => self.entities.value(number, view),
+                false => None,
+            };
             let hit = Hit {
                 view,
                 time_ns,
                 bucket: self.buckets.number(number, time_ns),
-                threshold: self.thresholds[number],
+                threshold: ready.threshold,
                 inputs,
-                distinct: self.entities.value(number, view),
+                distinct,
             };
-            let Some(counted) = self.count(number, begins, &hit, &mut sighting, alerts) else {
+            let key = Key {
+                correlation: number as u16,
+                hash,
+            };
+            if ready.has_quick_way {
+                let kind = &self.correlations[number].kind;
+                let quickly =
+                    |counter: &mut Counter| count::is_quickly_counted(kind, &hit, counter);
+                match self.table.glance(key, quickly) {
+                    Some(false) => {}
+                    None if begins => {}
+                    Some(true) | None => continue,
+                }
+            }
+            let Some(counted) = self.count(key, begins, &hit, &mut sighting, alerts) else {
                 continue;
             };
-            if counted.moved && self.correlations[number].alerts {
+            if counted.moved && ready.alerts {
                 self.tags.add(number);
             }
             if counted.holds {
                 fed.feed(&self.fed_by_correlation[number]);
             }
         }
+    }
+
+    /// Whether the event may change a counter that is there, or begin one; notes that it does.
+    fn may_go_on(&mut self, number: usize, ready: Ready, begins: bool, view: &View<'_>) -> bool {
+        if ready.begins == Begins::Always {
+            return true;
+        }
+        let begun = self.begun.get_mut(number).and_then(Option::as_mut);
+        let (Some(begun), Some(path)) = (begun, view.target.path) else {
+            return begins || self.table.keys_of(number as u16) != 0;
+        };
+        if begins {
+            begun.note(path);
+            return true;
+        }
+        if !begun.may_have(path) {
+            return false;
+        }
+        let is_there = self.table.keys_of(number as u16) != 0;
+        if !is_there {
+            begun.forget();
+        }
+        is_there
     }
 
     /// The most that the correlations that one takes in have counted of whom the event is of.
@@ -94,36 +189,17 @@ impl Core {
         false
     }
 
+    #[inline(never)]
     fn count<'e>(
         &mut self,
-        number: usize,
+        key: Key,
         begins: bool,
         hit: &Hit<'e>,
         sighting: &mut Option<Sighting<'e>>,
         alerts: &mut Vec<Alert>,
     ) -> Option<Counted> {
+        let number = usize::from(key.correlation);
         let correlation = &self.correlations[number];
-        let place = u16::try_from(number).ok()?;
-        if !begins && self.table.keys_of(place) == 0 {
-            if let Some(begun) = &mut self.begun[number] {
-                begun.forget();
-            }
-            return None;
-        }
-        let input = hit.inputs.trailing_zeros() as usize;
-        let key = Key {
-            correlation: place,
-            hash: self.entities.key(number, input, hit.view)?,
-        };
-        if count::has_quick_way(&correlation.kind) {
-            let quickly =
-                |counter: &mut Counter| count::is_quickly_counted(correlation, hit, counter);
-            match self.table.glance(key, quickly) {
-                Some(false) => {}
-                None if begins => {}
-                Some(true) | None => return None,
-            }
-        }
         let rule = &self.rules[correlation.rule];
         let (stats, of_rule) = (&mut self.stats, &mut self.hits);
         // Whether it will be told is not known yet.

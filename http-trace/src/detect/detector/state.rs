@@ -215,7 +215,7 @@ impl Core {
         restored: &mut Restored,
     ) {
         let correlation = self.correlations.get(usize::from(key.correlation));
-        let like = |c| counter.is_like(&count::make(c, saved_ns));
+        let like = |c| counter.is_like(&count::make(c, saved_ns), count::distinct_up_to(c));
         let Some(correlation) = correlation.filter(|c| like(*c)) else {
             restored.changed += 1;
             return;

@@ -1,0 +1,207 @@
+//! Names of field lines: compared without case, eight bytes at a time, and those that are asked for
+//! again and again by a number, found once when a head is decoded. Knows nothing of values.
+
+/// The names that have a number, in lower case.
+const NAMES: [&str; 49] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "age",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-security-policy",
+    "content-type",
+    "cookie",
+    "date",
+    "etag",
+    "expires",
+    "forwarded",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "last-modified",
+    "location",
+    "origin",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "traceparent",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "vary",
+    "via",
+    "www-authenticate",
+    "x-amz-request-id",
+    "x-content-type-options",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-frame-options",
+    "x-guploader-uploadid",
+    "x-ms-request-id",
+    "x-ms-version",
+    "x-powered-by",
+    "x-real-ip",
+    "x-requested-with",
+];
+
+/// Places that names are found at: no two of [`NAMES`] have the same.
+const PLACES: usize = 512;
+const NUMBERS: [u8; PLACES] = numbers();
+
+/// The number of a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known(u8);
+
+impl Known {
+    /// What has no number.
+    pub const NONE: Known = Known(0);
+    /// `Host`
+    pub const HOST: Known = Known(19);
+    /// How many numbers there are, with that of none.
+    pub const COUNT: usize = NAMES.len() + 1;
+
+    /// Of a name in any case.
+    pub fn of(name: &[u8]) -> Known {
+        let Some(place) = place(name) else {
+            return Known::NONE;
+        };
+        let number = NUMBERS[place];
+        if number != 0 && is_name(name, NAMES[number as usize - 1].as_bytes()) {
+            Known(number)
+        } else {
+            Known::NONE
+        }
+    }
+
+    /// From 0 to less than [`Known::COUNT`].
+    pub const fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where a name is looked for: by its length and how it begins and ends, without case.
+const fn place(name: &[u8]) -> Option<usize> {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else {
+        return None;
+    };
+    let (first, last) = ((*first % 32) as usize, (*last % 32) as usize);
+    Some((name.len() * 8 + first * 136 + last * 57) % PLACES)
+}
+
+const fn numbers() -> [u8; PLACES] {
+    let mut numbers = [0; PLACES];
+    let mut at = 0;
+    while at < NAMES.len() {
+        if let Some(place) = place(NAMES[at].as_bytes()) {
+            assert!(numbers[place] == 0, "two names at one place");
+            numbers[place] = at as u8 + 1;
+        }
+        at += 1;
+    }
+    numbers
+}
+
+/// Eight bytes of a name that, with its length, are all of it or as much as fits.
+pub const fn start(name: &[u8]) -> u64 {
+    if let Some(start) = name.first_chunk::<8>() {
+        return u64::from_le_bytes(*start);
+    }
+    match (name.first_chunk::<4>(), name.last_chunk::<4>(), name) {
+        (Some(first), Some(last), _) => {
+            u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32
+        }
+        (.., [a, b, c]) => u64::from_le_bytes([*a, *b, *c, 0, 0, 0, 0, 0]),
+        (.., [a, b]) => u64::from_le_bytes([*a, *b, 0, 0, 0, 0, 0, 0]),
+        (.., [a]) => *a as u64,
+        _ => 0,
+    }
+}
+
+/// Whether a field's name is `lower`, which is in lower case; names compare without case (RFC 9110
+/// §5.1).
+pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
+    name.len() == lower.len() && to_lower(start(name)) == start(lower) && goes_on_as(name, lower)
+}
+
+/// Whether a name goes on after its start as another of the same length does that is in lower case.
+/// Eight bytes at a time: this is asked of many lines of every head.
+pub fn goes_on_as(name: &[u8], lower: &[u8]) -> bool {
+    let word = |bytes: &[u8]| {
+        bytes
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    };
+    let Some(last) = name.len().checked_sub(8) else {
+        return true;
+    };
+    let same = |at: usize| to_lower(word(&name[at..])) == word(&lower[at..]);
+    // The last eight may overlap those before; few names are longer than sixteen bytes.
+    last == 0 || same(last) && (last <= 8 || (8..last).step_by(8).all(same))
+}
+
+/// Eight bytes with their ASCII letters in lower case.
+pub const fn to_lower(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let low = word & (ONES * 0x7f);
+    // The highest bit of a byte is set from 'A' on, and from after 'Z' on.
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let after_z = low + ONES * (0x80 - b'Z' as u64 - 1);
+    let upper = (from_a ^ after_z) & !word & (ONES * 0x80);
+    word | upper >> 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_has_its_number_in_any_case() {
+        for (number, name) in (1..).zip(NAMES) {
+            assert_eq!(Known::of(name.as_bytes()).number(), number, "{name}");
+            let upper = name.to_ascii_uppercase();
+            assert_eq!(Known::of(upper.as_bytes()).number(), number, "{upper}");
+            for other in [format!("{name}s"), format!("x{name}"), name[1..].to_owned()] {
+                let listed = NAMES.iter().position(|n| **n == *other);
+                let expected = listed.map_or(0, |at| at + 1);
+                assert_eq!(Known::of(other.as_bytes()).number(), expected, "{other}");
+            }
+        }
+        assert_eq!(Known::of(b"host"), Known::HOST);
+        assert_eq!(Known::of(b""), Known::NONE);
+    }
+
+    #[test]
+    fn names_compare_without_case_and_only_so() {
+        for name in [
+            "te",
+            "server",
+            "location",
+            "user-agent",
+            "x-forwarded-for",
+            "content-security-policy",
+        ] {
+            let title = name.to_ascii_uppercase();
+            assert!(is_name(title.as_bytes(), name.as_bytes()), "{name}");
+            assert!(is_name(name.as_bytes(), name.as_bytes()), "{name}");
+            for at in 0..name.len() {
+                for byte in 0..=u8::MAX {
+                    let mut other = name.as_bytes().to_vec();
+                    other[at] = byte;
+                    let expected = other.eq_ignore_ascii_case(name.as_bytes());
+                    assert_eq!(is_name(&other, name.as_bytes()), expected, "{other:?}");
+                }
+            }
+            assert!(!is_name(&name.as_bytes()[1..], name.as_bytes()));
+        }
+    }
+}
