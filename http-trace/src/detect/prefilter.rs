@@ -398,7 +398,61 @@ fn witnesses(expr: &Expr) -> Option<Vec<Witness>> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::detect::lines::Noted;
     use crate::detect::tests::{of, response, run};
+    use crate::detect::uri::Uri;
+    use crate::testing;
+
+    /// Wherever in a URL a literal is: in its host, over the end of that, in what follows; also when
+    /// the host is known from before.
+    #[test]
+    fn a_literal_is_found_in_every_part_of_a_url() {
+        let mut found_any = 0;
+        for literal in [
+            "shop", "p/a", "80/", "://s", "le:8", "/..", "../", "b?x", "b:4", "e/?",
+        ] {
+            let entries = vec![(literal.as_bytes().to_vec(), 0)];
+            let literals = Literals::new(entries, 1).expect("few");
+            let mut hosts = Hosts::default();
+            for _ in 0..2 {
+                for host in [
+                    "Host: shop.example\r\n",
+                    "Host: SHOP.example:8080\r\n",
+                    "Host: u@sh.op:80\r\n",
+                    "Host: sh.op\r\nHost: shop\r\n",
+                    "Host: \r\n",
+                    "",
+                ] {
+                    for line in [
+                        "GET /",
+                        "GET /a",
+                        "GET /../b?x",
+                        "GET /?",
+                        "GET /x/a",
+                        "OPTIONS *",
+                        "GET http://a.shop/b",
+                        "CONNECT b:443",
+                        "CONNECT /a",
+                        "GET a",
+                    ] {
+                        let event = testing::event_of(
+                            testing::request(&format!("{line} HTTP/1.1\r\n{host}\r\n")),
+                            testing::response("HTTP/1.1 200 OK\r\n\r\n"),
+                        );
+                        let (noted, uri) = (Noted::of(&event), Uri::default());
+                        let view = View::new(&event, &noted, &uri);
+                        let (mut found, mut expected) = ([0], [0]);
+                        search_field(&literals, &Field::Uri, &view, &mut hosts, &mut found);
+                        literals.find(view.uri(), &mut expected);
+                        assert_eq!(found, expected, "{literal} {line} {host}");
+                        found_any += found[0];
+                    }
+                }
+            }
+        }
+        assert!(found_any > 100, "{found_any}");
+    }
 
     /// What is left out unevaluated is what does not match: each is also asked with a condition
     /// that nothing stands for, which is evaluated always.
