@@ -13,10 +13,11 @@ mod encap;
 mod full;
 mod link;
 mod link_layer;
+mod tag;
 mod tunnel;
 
 pub use encap::{Encap, Layer, LayerKind, MAX_LAYERS, MAX_OUTERS, Outer, TUNNEL_LEN, Tunnel};
-pub use full::{Found, Fragment, FragmentId, WalkOptions, frame, resume};
+pub use full::{Found, Fragment, FragmentId, More, WalkOptions, frame, packet, resume};
 pub use link::LinkType;
 
 use bytemuck::{AnyBitPattern, Pod, Zeroable};
@@ -183,6 +184,26 @@ pub mod ether_type {
     pub const MPLS_MULTICAST: u16 = 0x8848;
     /// PPPoE session stage.
     pub const PPPOE_SESSION: u16 = 0x8864;
+    /// TRILL (RFC 6325).
+    pub const TRILL: u16 = 0x22f3;
+    /// LLC in a frame longer than its length field could say.
+    pub const JUMBO_LLC: u16 = 0x8870;
+    /// MACsec (IEEE 802.1AE).
+    pub const MACSEC: u16 = 0x88e5;
+    /// Provider backbone bridges' I-tag (IEEE 802.1ah).
+    pub const PBB: u16 = 0x88e7;
+    /// Cisco FabricPath.
+    pub const FABRIC_PATH: u16 = 0x8903;
+    /// Cisco metadata: security groups.
+    pub const CISCO_METADATA: u16 = 0x8909;
+    /// Cisco's VN-Tag.
+    pub const VN_TAG: u16 = 0x8926;
+    /// HSR (IEC 62439-3).
+    pub const HSR: u16 = 0x892f;
+    /// The E-tag of IEEE 802.1BR.
+    pub const E_TAG: u16 = 0x893f;
+    /// Network service header (RFC 8300).
+    pub const NSH: u16 = 0x894f;
 }
 
 /// IP protocol numbers and IPv6 extension headers (IANA).
@@ -211,6 +232,8 @@ pub mod ip_proto {
     pub const DESTINATION: u8 = 60;
     /// EtherIP (RFC 3378).
     pub const ETHERIP: u8 = 97;
+    /// L2TP version 3 (RFC 3931).
+    pub const L2TP: u8 = 115;
     /// MPLS within IP (RFC 4023).
     pub const MPLS: u8 = 137;
 }

@@ -36,7 +36,8 @@ pub enum LayerKind {
     Ip,
     /// Teredo (RFC 4380).
     Teredo,
-    /// L2TP version 2 (RFC 2661); the id is tunnel << 16 | session.
+    /// L2TP version 2 (RFC 2661), the id is tunnel << 16 | session; or version 3 (RFC 3931), the id is
+    /// the session's.
     L2tp,
     /// VXLAN (RFC 7348), GPE too; the id is the VNI.
     Vxlan,
@@ -46,6 +47,26 @@ pub enum LayerKind {
     Gtpu,
     /// Linux netfilter log; the id is the group.
     Nflog,
+    /// Cisco's VN-Tag; the id is the destination's interface.
+    VnTag,
+    /// The E-tag of IEEE 802.1BR; the id is the channel's.
+    ETag,
+    /// Provider backbone bridging (IEEE 802.1ah); the id is the service's.
+    Pbb,
+    /// Cisco FabricPath; the id is the tree's.
+    FabricPath,
+    /// TRILL (RFC 6325).
+    Trill,
+    /// Network service header (RFC 8300); the id is the path's.
+    Nsh,
+    /// AYIYA (draft-massar-v6ops-ayiya).
+    Ayiya,
+    /// LISP (RFC 9300); the id is the instance's.
+    Lisp,
+    /// CAPWAP (RFC 5415).
+    Capwap,
+    /// TaZmen sniffer protocol.
+    Tzsp,
 }
 
 impl LayerKind {
@@ -67,6 +88,16 @@ impl LayerKind {
             LayerKind::Geneve => "geneve",
             LayerKind::Gtpu => "gtpu",
             LayerKind::Nflog => "nflog",
+            LayerKind::VnTag => "vntag",
+            LayerKind::ETag => "etag",
+            LayerKind::Pbb => "pbb",
+            LayerKind::FabricPath => "fabricpath",
+            LayerKind::Trill => "trill",
+            LayerKind::Nsh => "nsh",
+            LayerKind::Ayiya => "ayiya",
+            LayerKind::Lisp => "lisp",
+            LayerKind::Capwap => "capwap",
+            LayerKind::Tzsp => "tzsp",
         }
     }
 }
@@ -88,8 +119,12 @@ impl Layer {
             | LayerKind::Ppp
             | LayerKind::Ethernet
             | LayerKind::Ip
-            | LayerKind::Teredo => None,
-            LayerKind::Gre if self.id == 0 => None,
+            | LayerKind::Teredo
+            | LayerKind::Trill
+            | LayerKind::Ayiya
+            | LayerKind::Capwap
+            | LayerKind::Tzsp => None,
+            LayerKind::Lisp | LayerKind::Gre if self.id == 0 => None,
             _ => Some(self.id),
         }
     }

@@ -84,6 +84,18 @@ pub(super) struct Walk<'a> {
     /// Whether the layer was guessed by a port and has yet to prove itself.
     pub guessed: bool,
     pub options: WalkOptions,
+    /// The packet after this one in an aggregate.
+    pub more: Option<More>,
+}
+
+/// The next packet of a frame that aggregates several (an A-MSDU of 802.11): where it begins, and
+/// what stands before all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct More {
+    offset: u32,
+    end: u32,
+    encap: Encap,
+    ip: Option<(Address, Address)>,
 }
 
 /// What is at an offset.
@@ -103,6 +115,8 @@ pub(super) enum At {
     Erspan2,
     Erspan3,
     Ieee80211,
+    /// A subframe of an A-MSDU.
+    Subframe,
 }
 
 /// One step: what comes next and where, or the end of the walk.
@@ -126,6 +140,21 @@ pub fn frame(
     link: LinkType,
     options: WalkOptions,
 ) -> Result<(Found, Encap), Skip> {
+    packet(bytes, wire_len, link, options, &mut None)
+}
+
+/// [`frame`] of a frame that may aggregate several packets: the first one, or that which `more` says,
+/// where the one after it is left.
+///
+/// # Errors
+/// As [`frame`]; of this packet alone.
+pub fn packet(
+    bytes: &[u8],
+    wire_len: u32,
+    link: LinkType,
+    options: WalkOptions,
+    more: &mut Option<More>,
+) -> Result<(Found, Encap), Skip> {
     let wire_end = wire_len.max(PacketBytes::len(bytes));
     let mut walk = Walk {
         bytes,
@@ -135,9 +164,19 @@ pub fn frame(
         ip: None,
         guessed: false,
         options,
+        more: None,
     };
-    let (at, offset) = super::link_layer::begin(&mut walk, link)?;
-    walk.run(at, offset)
+    let found = match more.take() {
+        Some(this) => {
+            (walk.end, walk.encap, walk.ip) = (this.end, this.encap, this.ip);
+            walk.run(At::Subframe, this.offset)
+        }
+        None => {
+            super::link_layer::begin(&mut walk, link).and_then(|(at, offset)| walk.run(at, offset))
+        }
+    };
+    *more = walk.more;
+    found
 }
 
 /// Goes on within the payload of an IP packet that was put together from `fragments` with `id`,
@@ -160,6 +199,7 @@ pub fn resume(
         ip: Some((id.src, id.dst)),
         guessed: false,
         options,
+        more: None,
     };
     walk.run(At::IpProtocol(protocol), 0)
 }
@@ -195,6 +235,7 @@ impl Walk<'_> {
             At::Erspan2 => tunnel::erspan2(self, offset),
             At::Erspan3 => tunnel::erspan3(self, offset),
             At::Ieee80211 => super::link_layer::ieee80211(self, offset),
+            At::Subframe => self.subframe(offset),
         }
     }
 
@@ -231,7 +272,8 @@ impl Walk<'_> {
             | At::Gre
             | At::Erspan2
             | At::Erspan3
-            | At::Ieee80211 => false,
+            | At::Ieee80211
+            | At::Subframe => false,
         }
     }
 
@@ -251,6 +293,25 @@ impl Walk<'_> {
     /// Narrows the enclosing layer to `len` bytes from `offset`.
     pub(super) fn narrow(&mut self, offset: u32, len: u32) {
         self.end = self.end.min(offset.saturating_add(len));
+    }
+
+    /// A subframe of an A-MSDU (IEEE 802.11 §9.3.2.2.2): destination, source and length as in
+    /// Ethernet, and padding to four bytes behind all but the last.
+    fn subframe(&mut self, offset: u32) -> Result<Step, Skip> {
+        const HEADER: u32 = 14;
+        let length = u32::from(self.read_u16(offset + 12)?);
+        let next = offset.saturating_add((HEADER + length).next_multiple_of(4));
+        // A check sequence, and padding before it, are shorter than a subframe's header.
+        if next.saturating_add(HEADER) <= self.end {
+            self.more = Some(More {
+                offset: next,
+                end: self.end,
+                encap: self.encap,
+                ip: self.ip,
+            });
+        }
+        self.narrow(offset + HEADER, length);
+        Ok(Step::Next(At::Llc, offset + HEADER))
     }
 
     fn ethernet(&mut self, offset: u32) -> Result<Step, Skip> {
@@ -292,7 +353,8 @@ impl Walk<'_> {
                 self.encap.push(LayerKind::Ethernet, 0);
                 Step::Next(At::Ethernet, offset)
             }
-            _ => return Err(Skip::NotIp),
+            ether_type::JUMBO_LLC => Step::Next(At::Llc, offset),
+            _ => return super::tag::walk(self, kind, offset),
         })
     }
 
@@ -434,6 +496,7 @@ impl Walk<'_> {
                 Ok(Step::Next(At::Ethernet, offset.saturating_add(2)))
             }
             ip_proto::MPLS => Ok(Step::Next(At::Mpls, offset)),
+            ip_proto::L2TP => tunnel::l2tp3(self, offset),
             ip_proto::ESP => Err(Skip::Encrypted),
             _ => Err(Skip::NotTcp),
         }

@@ -53,6 +53,12 @@ impl LinkType {
     pub const SUNATM: LinkType = LinkType(123);
     /// Linux ARCNET.
     pub const ARCNET_LINUX: LinkType = LinkType(129);
+    /// Apple's IP over IEEE 1394: two addresses of eight bytes and an EtherType.
+    pub const IP_OVER_1394: LinkType = LinkType(138);
+    /// DOCSIS MAC frames.
+    pub const DOCSIS: LinkType = LinkType(143);
+    /// MPLS labels first.
+    pub const MPLS: LinkType = LinkType(219);
     /// IEEE 802.11 after an AVS header.
     pub const IEEE802_11_AVS: LinkType = LinkType(163);
     /// PPP whose address byte says the direction.

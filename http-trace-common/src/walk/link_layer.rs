@@ -44,6 +44,9 @@ pub(super) fn begin(walk: &mut Walk<'_>, link: LinkType) -> Result<(At, u32), Sk
         LinkType::DSA_TAG_BRCM | LinkType::DSA_TAG_DSA => switch_tag(walk, 4)?,
         LinkType::DSA_TAG_EDSA => switch_tag(walk, 8)?,
         LinkType::ERF => erf(walk)?,
+        LinkType::MPLS => (At::Mpls, 0),
+        LinkType::DOCSIS => docsis(walk)?,
+        LinkType::IP_OVER_1394 => (At::EtherType(walk.read_u16(16)?), 18),
         LinkType::IEEE802_11 => (At::Ieee80211, 0),
         LinkType::IEEE802_11_RADIOTAP => radiotap(walk)?,
         LinkType::IEEE802_11_PRISM | LinkType::IEEE802_11_AVS => prism(walk)?,
@@ -247,6 +250,22 @@ fn sunatm(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     }
 }
 
+/// DOCSIS (SCTE 79-1 §6): control, a parameter, a length, an extended header if the control says so,
+/// and a check value; only packets are followed, and those in the clear.
+fn docsis(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
+    let [control, parameter] = walk.read(0)?;
+    // Of the packet's type; ATM and management have others.
+    if control >> 6 != 0 {
+        return Err(Skip::NotIp);
+    }
+    let extended = if control & 1 != 0 {
+        u32::from(parameter)
+    } else {
+        0
+    };
+    Ok((At::Ethernet, 6 + extended))
+}
+
 /// IEEE 802.3br: a preamble, then what begins a whole frame. Pieces of preempted ones are no packets.
 fn mpacket(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     const PREAMBLE: u8 = 0x55;
@@ -354,13 +373,8 @@ pub(super) fn ieee80211(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> 
     if protected && !is_snap(walk, after) {
         return Err(Skip::Encrypted);
     }
-    if aggregate {
-        // An A-MSDU's first subframe: destination, source and length, as in Ethernet.
-        let length = u32::from(walk.read_u16(after + 12)?);
-        after += 14;
-        walk.narrow(after, length);
-    }
-    Ok(Step::Next(At::Llc, after))
+    let at = if aggregate { At::Subframe } else { At::Llc };
+    Ok(Step::Next(at, after))
 }
 
 /// Whether LLC with SNAP begins here (RFC 1042).

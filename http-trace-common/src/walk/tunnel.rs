@@ -13,6 +13,11 @@ mod port {
     pub const VXLAN_GPE: u16 = 4790;
     pub const GENEVE: u16 = 6081;
     pub const MPLS: u16 = 6635;
+    pub const LISP: u16 = 4341;
+    pub const GRE: u16 = 4754;
+    pub const AYIYA: u16 = 5072;
+    pub const CAPWAP: u16 = 5247;
+    pub const TZSP: u16 = 37008;
     /// Linux' VXLAN before it had a number, and still the default of some overlays.
     pub const VXLAN_LINUX: u16 = 8472;
 }
@@ -196,6 +201,16 @@ pub(super) fn udp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
         gtp_u(walk, after)
     } else if dst == port::MPLS {
         Ok(Step::Next(At::Mpls, after))
+    } else if dst == port::GRE {
+        Ok(Step::Next(At::Gre, after))
+    } else if either(port::AYIYA) {
+        ayiya(walk, after)
+    } else if either(port::LISP) {
+        lisp(walk, after)
+    } else if either(port::CAPWAP) {
+        capwap(walk, after)
+    } else if either(port::TZSP) {
+        tzsp(walk, after)
     } else {
         // Both also run on other ports; their headers and the inner one leave little to chance.
         gtp_u(walk, after).or_else(|_| teredo_anywhere(walk, after))
@@ -250,6 +265,9 @@ fn l2tp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     const SEQUENCE: u16 = 0x0800;
     const OFFSET: u16 = 0x0200;
     let flags = walk.read_u16(offset)?;
+    if flags & (CONTROL | 0x000f) == 3 {
+        return l2tp3(walk, offset + 4);
+    }
     if flags & 0x000f != 2 || flags & CONTROL != 0 {
         return Err(Skip::NotTcp);
     }
@@ -270,6 +288,109 @@ fn l2tp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     Ok(Step::Next(At::Ppp, after))
 }
 
+/// L2TP version 3 data (RFC 3931 §4.1): the session, then a cookie and a sublayer whose lengths the
+/// ends agreed on before. An Ethernet frame is looked for behind any of them.
+pub(super) fn l2tp3(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    let session = u32::from_be_bytes(walk.read(offset)?);
+    if session == 0 {
+        // A control message.
+        return Err(Skip::NotTcp);
+    }
+    for between in [0, 4, 8, 12] {
+        let at = offset + 4 + between;
+        let (Ok(kind), Ok([first])) = (walk.read_u16(at + 12), walk.read(at + 14)) else {
+            break;
+        };
+        let version = match kind {
+            ether_type::IPV4 => 4,
+            ether_type::IPV6 => 6,
+            _ if is_tag(kind) => first >> 4,
+            _ => continue,
+        };
+        if first >> 4 == version {
+            walk.encap.push(LayerKind::L2tp, session);
+            walk.guessed = true;
+            return Ok(Step::Next(At::Ethernet, at));
+        }
+    }
+    Err(Skip::NotTcp)
+}
+
+/// AYIYA (draft-massar-v6ops-ayiya §3): lengths of identity and signature, what is next.
+fn ayiya(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    const FORWARD: u8 = 1;
+    let [identity, signature, operation, next] = walk.read(offset)?;
+    if operation & 0x0f != FORWARD || !matches!(next, 4 | 41) {
+        return Err(Skip::NotTcp);
+    }
+    let identity = 1u32 << (identity >> 4);
+    let signature = u32::from(signature >> 4) * 4;
+    walk.encap.push(LayerKind::Ayiya, 0);
+    Ok(Step::Next(At::Ip, offset + 8 + identity + signature))
+}
+
+/// LISP data (RFC 9300 §5.3): flags and a nonce, and the instance if they say so.
+fn lisp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    const INSTANCE: u8 = 0x08;
+    let [flags, _, _, _, i1, i2, i3, _] = walk.read(offset)?;
+    let id = match flags & INSTANCE {
+        0 => 0,
+        _ => u32::from_be_bytes([0, i1, i2, i3]),
+    };
+    walk.encap.push(LayerKind::Lisp, id);
+    Ok(Step::Next(At::Ip, offset + 8))
+}
+
+/// CAPWAP data (RFC 5415 §4.3) that is neither encrypted nor a fragment: its header's length in words,
+/// then a frame of 802.11 or of Ethernet.
+fn capwap(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    const NATIVE: u8 = 0x01;
+    const FRAGMENT: u8 = 0x80;
+    let [preamble, length, binding, flags] = walk.read(offset)?;
+    let words = u32::from(length >> 3);
+    if preamble != 0 || words < 2 || flags & FRAGMENT != 0 {
+        return Err(Skip::NotTcp);
+    }
+    // The wireless binding: 1 for 802.11.
+    let at = match (binding & NATIVE, binding >> 1 & 0x1f) {
+        (0, _) => At::Ethernet,
+        (_, 1) => At::Ieee80211,
+        _ => return Err(Skip::NotTcp),
+    };
+    walk.encap.push(LayerKind::Capwap, 0);
+    Ok(Step::Next(at, offset + words * 4))
+}
+
+/// TZSP: what is captured, then tagged fields up to one that ends them.
+fn tzsp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
+    /// The most fields; some twenty are known.
+    const MAX_FIELDS: usize = 32;
+    let [version, kind, p1, p2] = walk.read(offset)?;
+    if version != 1 || kind > 1 {
+        return Err(Skip::NotTcp);
+    }
+    let at = match u16::from_be_bytes([p1, p2]) {
+        1 => At::Ethernet,
+        18 => At::Ieee80211,
+        _ => return Err(Skip::NotTcp),
+    };
+    let mut after = offset + 4;
+    for _ in 0..MAX_FIELDS {
+        match walk.read(after)? {
+            [0] => after += 1,
+            [1] => {
+                walk.encap.push(LayerKind::Tzsp, 0);
+                return Ok(Step::Next(at, after + 1));
+            }
+            _ => {
+                let [length] = walk.read(after + 1)?;
+                after += 2 + u32::from(length);
+            }
+        }
+    }
+    Err(Skip::NotTcp)
+}
+
 /// VXLAN (RFC 7348 §5), its group-policy variant, and GPE (draft-ietf-nvo3-vxlan-gpe §3) with a
 /// next-protocol field. Reserved bits are ignored, as both demand.
 fn vxlan(walk: &mut Walk<'_>, offset: u32, gpe: bool) -> Result<Step, Skip> {
@@ -280,6 +401,7 @@ fn vxlan(walk: &mut Walk<'_>, offset: u32, gpe: bool) -> Result<Step, Skip> {
     let at = match (gpe && flags & 0x04 != 0, next) {
         (false, _) | (true, 3) => At::Ethernet,
         (true, 1 | 2) => At::Ip,
+        (true, 4) => At::EtherType(ether_type::NSH),
         (true, 5) => At::Mpls,
         _ => return Err(Skip::NotTcp),
     };

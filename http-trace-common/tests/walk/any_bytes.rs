@@ -86,6 +86,22 @@ fn seeds() -> Vec<(LinkType, Vec<u8>)> {
             outer(47, &cat(&[&[0xb0, 0, 0x65, 0x58], &[0; 12], &eth])),
         ),
         (
+            LinkType::IEEE802_11,
+            cat(&[
+                &[0x88, 1],
+                &[0; 22],
+                &[0x80, 0],
+                &[2; 12],
+                &[0, 8],
+                &[0xaa, 0xaa, 3, 0, 0, 0, 8, 6],
+                &[0, 0],
+                &[2; 12],
+                &[0, v4.len() as u8 + 8],
+                &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0],
+                &v4,
+            ]),
+        ),
+        (
             LinkType::NFLOG,
             cat(&[&[2, 0, 0, 42, 8, 0, 1, 0, 8, 0, 1, 0], &[88, 0, 9, 0], &v4]),
         ),
@@ -95,15 +111,19 @@ fn seeds() -> Vec<(LinkType, Vec<u8>)> {
 /// Whatever is found lies within the frame.
 fn holds_together(bytes: &[u8], wire_len: u32, link: LinkType) {
     for verify_checksums in [false, true] {
-        match walk::frame(
-            bytes,
-            wire_len,
-            link,
-            WalkOptions {
-                verify_checksums,
-                ..WalkOptions::default()
-            },
-        ) {
+        let options = WalkOptions {
+            verify_checksums,
+            ..WalkOptions::default()
+        };
+        all_hold_together(bytes, wire_len, link, options);
+    }
+}
+
+fn all_hold_together(bytes: &[u8], wire_len: u32, link: LinkType, options: WalkOptions) {
+    let mut more = None;
+    // Each packet of an aggregate takes its header at least.
+    for _ in 0..=1 + bytes.len() / 14 {
+        match walk::packet(bytes, wire_len, link, options, &mut more) {
             Ok((Found::Segment(s), _)) => {
                 assert!(s.payload_offset as usize <= bytes.len() + 40);
                 assert!(s.flags & tcp_flag::RST == 0 || s.payload_len == 0);
@@ -114,7 +134,11 @@ fn holds_together(bytes: &[u8], wire_len: u32, link: LinkType) {
             }
             Err(_) => {}
         }
+        if more.is_none() {
+            return;
+        }
     }
+    panic!("packets without end");
 }
 
 proptest! {

@@ -579,6 +579,174 @@ fn tags_and_tunnels() {
 }
 
 #[test]
+fn rarer_tags_and_tunnels() {
+    let (v4, v6) = (packet(), packet_v6());
+    let (eth, eth6) = (ethernet(&v4), ethernet(&v6));
+    let snap = cat(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &v4]);
+    let wlan = cat(&[&[0x08, 0x01], &[0; 22], &snap]);
+    let table: &[(&str, [u8; 2], Vec<u8>, &str)] = &[
+        (
+            "VN-Tag",
+            [0x89, 0x26],
+            cat(&[&[0x80, 5, 0, 9, 8, 0], &v4]),
+            "vntag:5 +0",
+        ),
+        (
+            "E-tag below a VLAN",
+            [0x81, 0],
+            cat(&[&[0, 5, 0x89, 0x3f], &[0xe0, 1, 0x10, 7, 0, 0, 8, 0], &v4]),
+            "vlan:5 etag:7 +0",
+        ),
+        (
+            "HSR",
+            [0x89, 0x2f],
+            cat(&[&[0, 64, 0, 1, 0x86, 0xdd], &v6]),
+            " +0",
+        ),
+        (
+            "Cisco metadata",
+            [0x89, 0x09],
+            cat(&[&[1, 1, 0, 1, 0, 9, 8, 0], &v4]),
+            " +0",
+        ),
+        (
+            "MACsec without encryption",
+            [0x88, 0xe5],
+            cat(&[&[0x20, 0, 0, 0, 0, 1], &[7; 8], &[8, 0], &v4, &[9; 16]]),
+            " +0",
+        ),
+        (
+            "MACsec, short",
+            [0x88, 0xe5],
+            cat(&[&[0, 0, 0, 0, 0, 1], &[8, 0], &v4, &[9; 16]]),
+            " +0",
+        ),
+        (
+            "provider backbone bridging below its B-tag",
+            [0x88, 0xa8],
+            cat(&[&[0, 5, 0x88, 0xe7], &[0, 0, 1, 2], &eth]),
+            "vlan:5 pbb:102 +0",
+        ),
+        (
+            "FabricPath",
+            [0x89, 0x03],
+            cat(&[&[0, 0x60], &eth6]),
+            "fabricpath:1 +0",
+        ),
+        (
+            "TRILL",
+            [0x22, 0xf3],
+            cat(&[&[0, 0x41, 0, 1, 0, 2, 0, 0, 0, 0], &eth]),
+            "trill:0 +0",
+        ),
+        (
+            "NSH",
+            [0x89, 0x4f],
+            cat(&[&[0x0f, 0xc6, 1, 3, 0, 0, 7, 255], &[0; 16], &eth]),
+            "nsh:7 +0",
+        ),
+        (
+            "NSH, short, in NSH",
+            [0x89, 0x4f],
+            cat(&[&[0, 2, 2, 4, 0, 0, 7, 1], &[0, 2, 2, 2, 0, 0, 8, 1], &v6]),
+            "nsh:7 nsh:8 +0",
+        ),
+        (
+            "NSH in VXLAN GPE",
+            [8, 0],
+            udp(
+                4790,
+                &cat(&[
+                    &[0x0c, 0, 0, 4, 0, 0, 11, 0],
+                    &[0, 2, 2, 1, 0, 0, 7, 1],
+                    &v4,
+                ]),
+            ),
+            "vxlan:b nsh:7 +1",
+        ),
+        ("long LLC", [0x88, 0x70], snap.clone(), "llc:0 +0"),
+        (
+            "GRE in UDP",
+            [8, 0],
+            udp(4754, &cat(&[&[0x20, 0, 8, 0, 0, 0, 0, 5], &v4])),
+            "gre:5 +1",
+        ),
+        (
+            "AYIYA",
+            [8, 0],
+            udp(
+                5072,
+                &cat(&[&[0x41, 0x52, 0x11, 41], &[1; 4], &[2; 16], &[3; 20], &v6]),
+            ),
+            "ayiya:0 +1",
+        ),
+        (
+            "LISP",
+            [8, 0],
+            udp(4341, &cat(&[&[0x88, 1, 2, 3, 0, 0, 9, 0], &v4])),
+            "lisp:9 +1",
+        ),
+        (
+            "CAPWAP with 802.11",
+            [8, 0],
+            udp(5247, &cat(&[&[0, 0x10, 0x43, 0], &[0; 4], &wlan])),
+            "capwap:0 llc:0 +1",
+        ),
+        (
+            "CAPWAP with Ethernet",
+            [8, 0],
+            udp(5247, &cat(&[&[0, 0x18, 0x42, 0x10], &[0; 8], &eth])),
+            "capwap:0 +1",
+        ),
+        (
+            "TZSP",
+            [8, 0],
+            udp(
+                37008,
+                &cat(&[&[1, 0, 0, 1], &[0], &[10, 1, 200], &[1], &eth]),
+            ),
+            "tzsp:0 +1",
+        ),
+        (
+            "TZSP with 802.11",
+            [8, 0],
+            udp(37008, &cat(&[&[1, 0, 0, 18, 1], &wlan])),
+            "tzsp:0 llc:0 +1",
+        ),
+        (
+            "L2TP version 3",
+            [8, 0],
+            outer(115, &cat(&[&[0, 0, 0, 9], &eth])),
+            "l2tp:9 +1",
+        ),
+        (
+            "L2TP version 3 with cookie and sublayer",
+            [8, 0],
+            outer(115, &cat(&[&[0, 0, 0, 9], &[7; 8], &[0x40, 0, 0, 1], &eth])),
+            "l2tp:9 +1",
+        ),
+        (
+            "L2TP version 3 in UDP",
+            [8, 0],
+            udp(1701, &cat(&[&[0, 3, 0, 0, 0, 0, 0, 9], &[7; 4], &eth6])),
+            "l2tp:9 +1",
+        ),
+    ];
+    for (name, kind, inner, expected) in table {
+        let frame = cat(&[&[2; 12], kind, inner]);
+        check(name, LinkType::ETHERNET, &frame, expected);
+    }
+    let mpls = cat(&[&[0, 2, 1, 64], &v4]);
+    check("MPLS as a link type", LinkType::MPLS, &mpls, "mpls:20 +0");
+    let firewire = cat(&[&[7; 16], &[8, 0], &v4]);
+    check("IEEE 1394", LinkType::IP_OVER_1394, &firewire, " +0");
+    let docsis = cat(&[&[0, 0, 0, 0, 0, 0], &eth]);
+    check("DOCSIS", LinkType::DOCSIS, &docsis, " +0");
+    let docsis = cat(&[&[1, 3, 0, 0, 1, 2, 3, 0, 0], &eth]);
+    check("DOCSIS, long", LinkType::DOCSIS, &docsis, " +0");
+}
+
+#[test]
 fn outer_addresses() {
     let frame = outer(4, &packet());
     let found = walk::frame(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytemuck::Zeroable;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
-use http_trace_common::walk::{self, Encap, Found, LinkType, Segment, Skip, WalkOptions};
+use http_trace_common::walk::{self, Encap, Found, LinkType, More, Segment, Skip, WalkOptions};
 
 use super::error::{CaptureError, Problem};
 use super::frames::{Frame, Frames};
@@ -41,7 +41,7 @@ pub struct ReplayCounts {
     pub cut_segments: u64,
     /// Payload bytes that the snap length cut off.
     pub cut_bytes: u64,
-    /// Frames (or packets put together from fragments) without a segment, by [`Skip::index`].
+    /// Frames (or packets of an aggregate, or put together from fragments) without a segment, by [`Skip::index`].
     pub skipped: [u64; Skip::ALL.len()],
     /// What became of IP fragments. A frame that held one is in none of the counts above.
     pub fragments: FragmentCounts,
@@ -75,6 +75,8 @@ pub struct Replay {
     frames: Frames,
     options: WalkOptions,
     fragments: Fragments,
+    /// The next packet of the current frame, when it aggregates several.
+    more: Option<More>,
     /// The packet that the current record's bytes are of, when it came in fragments.
     whole: Option<Whole>,
     header: RecordHeader,
@@ -105,6 +107,7 @@ impl Replay {
                 tunnels: None,
             },
             fragments: Fragments::default(),
+            more: None,
             whole: None,
             header: RecordHeader::zeroed(),
             bytes: 0..0,
@@ -135,8 +138,8 @@ impl Replay {
             self.bytes = 0..0;
             return true;
         }
-        while self.frames.advance() {
-            if self.take_frame() {
+        while self.more.is_some() || self.frames.advance() {
+            if self.take_packet() {
                 return true;
             }
         }
@@ -156,13 +159,20 @@ impl Replay {
         }
     }
 
-    /// Walks the current frame; whether there is a record now.
-    fn take_frame(&mut self) -> bool {
+    /// Walks the current frame, or its next packet; whether there is a record now.
+    fn take_packet(&mut self) -> bool {
         self.whole = None;
         let Some(frame) = self.frames.current() else {
+            self.more = None;
             return false;
         };
-        let found = match walk::frame(frame.data, frame.wire_len, frame.link, self.options) {
+        let found = match walk::packet(
+            frame.data,
+            frame.wire_len,
+            frame.link,
+            self.options,
+            &mut self.more,
+        ) {
             Ok((Found::Segment(segment), encap)) => Ok((segment, encap)),
             Ok((Found::Fragment(piece), encap)) => {
                 let seen = Seen {

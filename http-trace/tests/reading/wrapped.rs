@@ -264,3 +264,86 @@ fn every_tag_and_tunnel_is_in_the_event() {
         }
     }
 }
+
+/// Frames of 802.11 that aggregate MSDUs: all are read, whatever the ones before them hold.
+#[test]
+fn every_subframe_of_an_aggregate_is_read() {
+    /// A frame of an access point: QoS data with the A-MSDU bit, and these subframes.
+    fn aggregate(radiotap: bool, subframes: &[Vec<u8>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        if radiotap {
+            out.extend([0, 0, 9, 0, 2, 0, 0, 0, 0x10]);
+        }
+        out.extend([0x88, 2, 0, 0]);
+        out.extend([[2; 6], [4; 6], [4; 6]].concat());
+        out.extend([0, 0, 0x80, 0]);
+        for (i, subframe) in subframes.iter().enumerate() {
+            out.extend([[2_u8; 6], [6; 6]].concat());
+            out.extend((subframe.len() as u16).to_be_bytes());
+            out.extend(subframe);
+            if i + 1 < subframes.len() {
+                out.extend(vec![
+                    0;
+                    (14 + subframe.len()).next_multiple_of(4)
+                        - 14
+                        - subframe.len()
+                ]);
+            }
+        }
+        if radiotap {
+            out.extend([1, 2, 3, 4]);
+        }
+        out
+    }
+    let snap = |kind: [u8; 2], inner: &[u8]| cat(&[&[0xaa, 0xaa, 3, 0, 0, 0], &kind, inner]);
+    let answer = |length: usize| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        [head.into_bytes(), vec![b'x'; length]].concat()
+    };
+    let mut talk = Talk::open();
+    for i in 0..7 {
+        let ask = format!("GET /{i} HTTP/1.1\r\nHost: a\r\n\r\n");
+        talk = talk.ask(ask.as_bytes());
+    }
+    // Of every length, so that there is padding of every size.
+    for length in 0..7 {
+        talk = talk.answer(&answer(length));
+    }
+    let frames = |radiotap: bool| {
+        let all: Vec<_> = talk.packets.iter().map(|p| snap([8, 0], p)).collect();
+        let (before, answers) = all.split_at(all.len() - 7);
+        let mut frames: Vec<_> = before
+            .iter()
+            .map(|one| aggregate(radiotap, std::slice::from_ref(one)))
+            .collect();
+        let no_ip = snap([8, 6], &[0; 28]);
+        let with = |some: &[Vec<u8>]| [&[no_ip.clone()], some, &[no_ip.clone()]].concat();
+        frames.push(aggregate(radiotap, &with(&answers[..3])));
+        frames.push(aggregate(radiotap, &answers[3..]));
+        frames
+    };
+    for (link, radiotap) in [(105, false), (127, true)] {
+        let file = capture(link, &frames(radiotap));
+        for more in [&[][..], &["--kernel-filter"]] {
+            let ran = read(&file, &[&["-o", "json"], more].concat());
+            let paths: Vec<_> = ran
+                .records()
+                .iter()
+                .map(|record| record["url"]["path"].as_str().unwrap_or("none").to_owned())
+                .collect();
+            let expected: Vec<_> = (0..7).map(|i| format!("/{i}")).collect();
+            assert_eq!(paths, expected, "{link} {more:?}: {}", ran.err);
+        }
+        // As many as another dissector finds, where it is installed.
+        let found = std::process::Command::new("tshark")
+            .args(["-T", "fields", "-Y", "http.response"])
+            .args(["-e", "http.content_length", "-r"])
+            .arg(file.path())
+            .output();
+        if let Ok(found) = found {
+            let found = String::from_utf8_lossy(&found.stdout);
+            let found: Vec<_> = found.split([',', '\n']).filter(|n| !n.is_empty()).collect();
+            assert_eq!(found, ["0", "1", "2", "3", "4", "5", "6"], "{link}");
+        }
+    }
+}
