@@ -87,16 +87,32 @@ impl Connection {
     /// A record of direction `d`.
     pub fn record(&mut self, cx: &mut Context<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
-        // A response acknowledges what it answers, not where the peer's stream begins.
-        let answers = !record.bytes.is_empty() && status_line(record.bytes) != Match::No;
-        if self.facts.closed {
+        let closed = self.facts.closed;
+        if closed {
             if !self.is_reused(d, header) {
                 cx.stats.copied_bytes += u64::from(header.len);
                 return;
             }
+            // Where the one before stood tells what is far off.
+            let place = self.facts.next[d];
             self.restart(cx);
+            self.facts.next[d] = place;
         }
         self.confirm_far(cx, d, record);
+        if self.begins_far(d, header) {
+            return self.hold_first(cx, d, record, closed);
+        }
+        if closed {
+            self.facts.next[d] = 0;
+        }
+        self.take(cx, d, record);
+    }
+
+    /// A record that is believed to be of the connection.
+    fn take(&mut self, cx: &mut Context<'_>, d: usize, record: &Record<'_>) {
+        let header = record.header;
+        // A response acknowledges what it answers, not where the peer's stream begins.
+        let answers = !record.bytes.is_empty() && status_line(record.bytes) != Match::No;
         if header.has(flag::SYN) {
             self.syn(cx, d, header);
         } else if header.has(flag::STREAM_BEGINS) {
@@ -351,6 +367,7 @@ impl Connection {
     pub fn stop(&mut self, cx: &mut Context<'_>, end: End) {
         let reset_ns = self.active.as_ref().map_or(0, |active| active.reset_ns);
         let end = if reset_ns == 0 { end } else { End::Reset };
+        self.believe_first(cx);
         self.drop_far(cx, u64::MAX);
         if let Some(mut active) = self.active.take() {
             let facts = &mut self.facts;
@@ -426,8 +443,12 @@ impl Connection {
         if active.reset_ns != 0 {
             at(active.reset_ns.saturating_add(CROSSING_NS));
         }
-        for far in active.far.iter().flatten() {
-            at(far.until_ns(config));
+        for (d, far) in active.far.iter().enumerate() {
+            if let Some(far) = far
+                && far.is_dropped(self.facts.known[d])
+            {
+                at(far.until_ns(config));
+            }
         }
         if let Some(begun_ns) = active.judge.awaits_first_field_since() {
             at(begun_ns.saturating_add(config.response_timeout_ns));

@@ -364,6 +364,58 @@ fn a_segment_from_far_off_that_nothing_confirms_is_nothing() {
 }
 
 #[test]
+fn the_first_segment_from_far_off_is_nothing_when_others_say_so() {
+    let forged = ok("forged");
+    let told = |talk: Talk| -> Vec<String> {
+        let lines = talk.judged().into_iter();
+        lines.filter(|line| line.contains(" -> ")).collect()
+    };
+    for far in FAR {
+        for hook in [Hook::Capture, Hook::Tc] {
+            let forge = |talk: Talk, from: Side, bytes: &str| {
+                let mut seg = talk.seg(from, bytes.as_bytes());
+                seg.seq = seg.seq.wrapping_add(far);
+                seg.hook = hook;
+                talk.push(seg)
+            };
+            let name = |what: &str| format!("{what}, {far} {hook:?}");
+            // The handshake was not seen: where the server stands, the client says.
+            let asked = || Talk::new().c(&get("/1"));
+            let rest = |talk: Talk| talk.s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
+            let expected = told(rest(asked()));
+            assert_eq!(expected.len(), 2);
+            let got = told(rest(forge(asked(), Side::Server, &forged)));
+            assert_eq!(got, expected, "{}", name("before the answer"));
+            let twice = forge(forge(asked(), Side::Server, &forged), Side::Server, &forged);
+            assert_eq!(told(rest(twice)), expected, "{}", name("twice"));
+            // Nothing speaks against it: it is what there is.
+            let alone = told(forge(asked(), Side::Server, &forged));
+            assert_eq!(alone.len(), 1, "{}: {alone:#?}", name("alone"));
+            assert!(alone[0].contains("200 OK 6 Length"), "{alone:#?}");
+            // After the end, of whichever side.
+            for closed in [
+                Talk::open().c(&get("/1")).s(&ok("hello")).s_fin().c_fin(),
+                Talk::open().c(&get("/1")).s(&ok("hello")).s_rst(),
+            ] {
+                let got = forge(closed.clone(), Side::Server, &forged);
+                check(&name("after the end"), &got, &TWO[..1]);
+                let got = forge(closed.clone(), Side::Client, &get("/forged"));
+                check(&name("a request after the end"), &got, &TWO[..1]);
+                // The next connection, whose handshake was not seen, goes on.
+                let mut next = closed;
+                next.client = next.client.wrapping_add(far);
+                next.server = next.server.wrapping_add(far);
+                let got = told(next.clone().c(&get("/2")).s(&ok("ab")));
+                assert_eq!(got.len(), 2, "{}: {got:#?}", name("the next"));
+                assert!(got[1].starts_with("GET /2 -> 200 OK 2 Length"), "{got:#?}");
+                let got = told(next.s(&ok("ab")).s_fin());
+                assert_eq!(got.len(), 2, "{}: {got:#?}", name("one side of the next"));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_stream_that_really_is_far_on_is_followed() {
     // A body of which all but its ends was lost; its last segment is acknowledged.
     let length = 100 << 20;

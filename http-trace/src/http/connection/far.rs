@@ -7,6 +7,11 @@
 //! So such a segment waits, and nothing is made of it, until a second one follows it, or the peer
 //! acknowledges it; and it is dropped when the stream goes on where it was, or in the end. What a
 //! filter has framed it was there for without a break, and is believed at once.
+//!
+//! So it is with the first segment of a direction whose place the other one has acknowledged, but that
+//! in the end, when nothing has spoken against it, it is what was on the wire; and with one that comes
+//! after the connection's close, from where that did not stand. Of a direction of which nothing at all
+//! is known the first segment says where it is.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::framer::RequestQueue;
@@ -14,7 +19,7 @@ use http_trace_common::record::{Record, RecordHeader, flag};
 
 use super::{Connection, FAR, JUMP};
 use crate::flow::Origin;
-use crate::flow::reassembly::{Buffer, position};
+use crate::flow::reassembly::{Buffer, first_position, position};
 use crate::http::context::{Context, PipelineConfig};
 use crate::http::judge::{Half, begins_message};
 
@@ -24,6 +29,8 @@ pub(crate) struct Far {
     header: RecordHeader,
     bytes: Vec<u8>,
     origin: Origin,
+    /// It came after the close of the connection that was there before.
+    after_close: bool,
 }
 
 impl Far {
@@ -37,10 +44,16 @@ impl Far {
         self.header.time_ns.saturating_add(config.unseen_hole_ns)
     }
 
-    /// Whether a record of the same direction goes on where this one ends.
+    /// Whether it is dropped when nothing confirms it; `known` is whether other bytes of the direction
+    /// were seen.
+    pub const fn is_dropped(&self, known: bool) -> bool {
+        known || self.after_close
+    }
+
+    /// Whether a record of the same direction goes on where this one ends, or ends the stream there.
     fn is_followed(&self, header: &RecordHeader) -> bool {
         let ahead = seq_distance(self.header.skip_to, header.seq);
-        header.len > 0 && (0..=JUMP as i32).contains(&ahead)
+        header.len > 0 && (0..=JUMP as i32).contains(&ahead) || header.has(flag::FIN) && ahead == 0
     }
 
     /// Whether a record of the other direction acknowledges some of this one, or what follows it.
@@ -77,6 +90,7 @@ impl Connection {
                 header: *record.header,
                 bytes: record.bytes.to_vec(),
                 origin: *origin,
+                after_close: false,
             };
             if active.far[d].replace(Box::new(far)).is_some() {
                 cx.stats.ignored_segments += 1;
@@ -126,6 +140,60 @@ impl Connection {
         false
     }
 
+    /// Whether a record with the first bytes of a direction is far from where the peer, or the
+    /// connection that was there before, says that the direction stands.
+    pub(super) fn begins_far(&self, d: usize, header: &RecordHeader) -> bool {
+        let facts = &self.facts;
+        let off = seq_distance(facts.next[d], header.skip_from).unsigned_abs();
+        let framed = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
+        !facts.known[d]
+            && facts.next[d] != 0
+            && !facts.opaque[d]
+            && u64::from(off) > JUMP
+            && header.len > 0
+            && header.flags & (flag::SYN | flag::STREAM_BEGINS) == 0
+            && !framed
+    }
+
+    /// Keeps such a record until something confirms it.
+    pub(super) fn hold_first(
+        &mut self,
+        cx: &mut Context<'_>,
+        d: usize,
+        record: &Record<'_>,
+        after_close: bool,
+    ) {
+        self.activate();
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let far = Far {
+            header: *record.header,
+            bytes: record.bytes.to_vec(),
+            origin: Origin {
+                path: cx.path,
+                ..Origin::of(record.header)
+            },
+            after_close: after_close || active.far[d].as_ref().is_some_and(|far| far.after_close),
+        };
+        if active.far[d].replace(Box::new(far)).is_some() {
+            cx.stats.ignored_segments += 1;
+        }
+    }
+
+    /// The connection ends: the only bytes of a direction, which nothing speaks against, are what was
+    /// on the wire.
+    pub(super) fn believe_first(&mut self, cx: &mut Context<'_>) {
+        for d in 0..2 {
+            if let Some(active) = &mut self.active
+                && !self.facts.known[d]
+                && let Some(far) = active.far[d].take_if(|far| !far.after_close)
+            {
+                self.believe(cx, d, &far);
+            }
+        }
+    }
+
     /// A record shows that what came from far off is the stream's, or that it is not.
     pub(super) fn confirm_far(&mut self, cx: &mut Context<'_>, d: usize, record: &Record<'_>) {
         for e in [1 - d, d] {
@@ -133,7 +201,11 @@ impl Connection {
                 return;
             };
             let header = record.header;
-            let next = active.judge.halves[e].next;
+            let next = if self.facts.known[e] {
+                active.judge.halves[e].next
+            } else {
+                first_position(self.facts.next[e])
+            };
             let ends = position(next, header.skip_to);
             let Some(far) = &active.far[e] else {
                 continue;
@@ -154,13 +226,22 @@ impl Connection {
     }
 
     fn believe(&mut self, cx: &mut Context<'_>, d: usize, far: &Far) {
-        let Some(active) = &self.active else {
-            return;
-        };
         let record = Record {
             tunnel: None,
             header: &far.header,
             bytes: &far.bytes,
+        };
+        if !self.facts.known[d] {
+            if far.after_close {
+                self.facts.next[d] = 0;
+            }
+            let path = std::mem::replace(&mut cx.path, far.origin.path);
+            self.take(cx, d, &record);
+            cx.path = path;
+            return;
+        }
+        let Some(active) = &self.active else {
+            return;
         };
         let start = position(active.judge.halves[d].next, far.header.skip_from);
         if !self.go_far(cx, d, start, &record, &far.origin) {
@@ -173,10 +254,11 @@ impl Connection {
         let Some(active) = &mut self.active else {
             return;
         };
-        for far in &mut active.far {
+        for (d, far) in active.far.iter_mut().enumerate() {
+            let known = self.facts.known[d] || now_ns == u64::MAX;
             if far
                 .as_ref()
-                .is_some_and(|far| far.until_ns(cx.config) <= now_ns)
+                .is_some_and(|far| far.is_dropped(known) && far.until_ns(cx.config) <= now_ns)
             {
                 *far = None;
                 cx.stats.ignored_segments += 1;
