@@ -38,6 +38,10 @@ pub mod decap {
     pub const VXLAN: u32 = 1 << 0;
     /// IPv4 and IPv6 within IPv4 and IPv6 (RFC 2003, 2473, 4213).
     pub const IPIP: u32 = 1 << 1;
+    /// What is in VXLAN networks of different numbers may be one connection, as where each direction
+    /// is routed into the network of its receiver; and equal tuples in two networks are not told
+    /// apart.
+    pub const JOINED: u32 = 1 << 2;
 }
 
 /// The first bytes of bodies that are wanted, by status code.

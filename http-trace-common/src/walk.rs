@@ -326,12 +326,11 @@ pub fn inner_ip(
     } else if first >> 4 == 6 {
         let h: Ipv6Header = bytes.read_as(at).ok_or(Skip::Malformed)?;
         (tunnel.src, tunnel.dst) = (h.src, h.dst);
-        (h.next, at + 40)
+        extensions(bytes, h.next, at + 40)?
     } else {
         return Err(Skip::NotIp);
     };
     match protocol {
-        ip_proto::FRAGMENT => Err(Skip::Fragment),
         ip_proto::IPIP | ip_proto::IPV6 if which & decap::IPIP != 0 => {
             tunnel.what = Tunnel::MARK | Tunnel::IP;
             Ok(inner)
@@ -357,6 +356,45 @@ pub fn inner_ip(
         }
         _ => Err(Skip::NotTcp),
     }
+}
+
+/// What follows the IPv6 extension headers that begin at `at`, of which `next` is the first, and
+/// where.
+///
+/// # Errors
+/// [`Skip::Fragment`] of a piece, [`Skip::Malformed`] when they are cut.
+#[inline(always)]
+fn extensions(
+    bytes: &(impl PacketBytes + ?Sized),
+    mut next: u8,
+    mut at: u32,
+) -> Result<(u8, u32), Skip> {
+    for _ in 0..MAX_EXTENSIONS {
+        if !matches!(
+            next,
+            ip_proto::HOP_BY_HOP
+                | ip_proto::ROUTING
+                | ip_proto::DESTINATION
+                | ip_proto::AH
+                | ip_proto::FRAGMENT
+        ) {
+            break;
+        }
+        let e: ExtensionHeader = bytes.read_as(at).ok_or(Skip::Malformed)?;
+        at = at.wrapping_add(match next {
+            ip_proto::AH => u32::from(e.length) * 4 + 8,
+            ip_proto::FRAGMENT => {
+                // Neither an offset nor more fragments: an atomic fragment (RFC 6946).
+                if e.fragment_offset & 0xfff9_u16.to_be() != 0 {
+                    return Err(Skip::Fragment);
+                }
+                8
+            }
+            _ => u32::from(e.length) * 8 + 8,
+        });
+        next = e.next;
+    }
+    Ok((next, at))
 }
 
 /// A VXLAN header (RFC 7348 §5); integers in network order.

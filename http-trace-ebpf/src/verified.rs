@@ -11,7 +11,7 @@ use http_trace_common::{
     filter::{self, Block, FRAGMENT_STEPS, Scratch},
     flow::FlowKey,
     record::Hook,
-    walk::{self, Skip},
+    walk::{self, Skip, Tunnel},
 };
 
 use crate::{
@@ -154,6 +154,16 @@ fn netns(packet: &impl Packet, slot: &Slot) -> u32 {
     }
 }
 
+/// [`netns`] of what is in the slot's tunnel, if it has one.
+#[inline(always)]
+fn netns_inside(packet: &impl Packet, slot: &Slot) -> u32 {
+    let (own, which) = (netns(packet, slot), config().decap);
+    if which == 0 {
+        return own;
+    }
+    Tunnel::netns(slot.scratch.block.tunnel.what, own, which)
+}
+
 macro_rules! inside {
     ($name:ident, $packet:ident, $context:ty) => {
         /// Looks into a tunnel's packet, or a piece of one; takes and returns bits of [`inside`].
@@ -174,7 +184,7 @@ macro_rules! inside {
                     config().decap,
                     &mut slot.scratch.block.tunnel,
                 ) {
-                    Ok(at) => match walk::ip(&packet, at, netns(&packet.0, slot)) {
+                    Ok(at) => match walk::ip(&packet, at, netns_inside(&packet.0, slot)) {
                         Ok(segment) => {
                             slot.segment = segment;
                             count(Counter::Decapsulated, 1);
@@ -212,7 +222,7 @@ macro_rules! fragment {
                 return 0;
             };
             let packet = $packet(context);
-            let (time_ns, netns) = (slot.context.time_ns, netns(&packet, slot));
+            let (time_ns, netns) = (slot.context.time_ns, netns_inside(&packet, slot));
             let mut env = Kernel::<_, $frames> {
                 packet,
                 time_ns,

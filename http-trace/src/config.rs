@@ -463,7 +463,11 @@ impl Config {
                 decap: s
                     .all(
                         "decap",
-                        word(&[("vxlan", decap::VXLAN), ("ipip", decap::IPIP)]),
+                        word(&[
+                            ("vxlan", decap::VXLAN),
+                            ("vxlan-joined", decap::VXLAN | decap::JOINED),
+                            ("ipip", decap::IPIP),
+                        ]),
                     )?
                     .into_iter()
                     .fold(0, |all, one| all | one),

@@ -191,13 +191,14 @@ impl HostFilter {
         emit: &mut impl FnMut(Record<'_>),
     ) {
         let s = &mut *self.scratch;
+        let netns = Tunnel::netns(s.block.tunnel.what, 0, self.config.decap);
         let mut env = HostEnv::<_, FRAMES> {
             tables: &mut self.tables,
             snippet: &self.config.snippet,
             frame,
             emit,
         };
-        if filter::begin_fragment(s, &mut env, &self.config, frame, at, 0, context) {
+        if filter::begin_fragment(s, &mut env, &self.config, frame, at, netns, context) {
             while filter::fragment_step(s, &mut env) {}
         }
     }
@@ -230,7 +231,7 @@ impl HostFilter {
         let tunnel = &mut self.scratch.block.tunnel;
         *tunnel = Tunnel::default();
         match walk::inner_ip(frame, true, self.config.decap, tunnel) {
-            Ok(at) => match walk::ip(frame, at, 0) {
+            Ok(at) => match walk::ip(frame, at, Tunnel::netns(tunnel.what, 0, self.config.decap)) {
                 Ok(segment) => {
                     self.tables.add(Counter::Decapsulated, 1);
                     self.push_found(frame, &segment, context, emit);

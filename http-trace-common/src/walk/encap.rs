@@ -3,6 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::config::decap;
 use crate::flow::{Address, Words};
 
 /// The most layers that are remembered; deeper ones are walked through unnamed.
@@ -209,6 +210,19 @@ impl Tunnel {
     pub const VXLAN: u64 = 1 << 24;
     /// IP in IP; no number.
     pub const IP: u64 = 2 << 24;
+
+    /// What stands for the network namespace `own` in the keys of connections in a tunnel with this
+    /// [`Tunnel::what`]: connections of one tuple in two VXLAN networks are two, unless `which` (bits
+    /// of [`decap`]) says that a network's number may differ by direction. No two numbers give the
+    /// same.
+    #[inline(always)]
+    pub const fn netns(what: u64, own: u32, which: u32) -> u32 {
+        if what & Tunnel::VXLAN == 0 || which & decap::JOINED != 0 {
+            return own;
+        }
+        let number = (what & 0xff_ffff) as u32 + 1;
+        own.wrapping_add(number.wrapping_mul(0x9e37_79b1))
+    }
 
     /// The same as the full walk has it of such a frame.
     pub fn encap(&self) -> Encap {

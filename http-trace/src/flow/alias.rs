@@ -113,18 +113,24 @@ pub struct Place {
     pub interface: u32,
     /// It left the host.
     pub egress: bool,
-    /// The namespace, as in the key.
+    /// The namespace, as in the key, where the hook sees several.
     pub netns: u32,
 }
 
 impl Place {
     /// Of a segment of a connection named `key`.
     pub fn of(key: &FlowKey, origin: &Origin) -> Self {
+        let hook = origin.hook();
         Place {
-            hook: origin.hook(),
+            hook,
             interface: origin.interfaces[0],
             egress: origin.flags & flag::EGRESS != 0,
-            netns: key.netns,
+            // The other hooks are in one namespace; what tells keys apart there is a tunnel's number,
+            // and two tunnels pass one point.
+            netns: match hook {
+                Hook::Tc | Hook::SocketFilter | Hook::Xdp => 0,
+                Hook::Cgroup | Hook::Capture => key.netns,
+            },
         }
     }
 }

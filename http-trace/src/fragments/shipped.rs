@@ -5,7 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 
 use http_trace_common::record::{Record, RecordHeader, flag};
-use http_trace_common::walk::{Encap, FragmentId, Segment, Skip, Tunnel, WalkOptions, tcp_flag};
+use http_trace_common::walk::{
+    Encap, FragmentId, LayerKind, Segment, Skip, Tunnel, WalkOptions, tcp_flag,
+};
 
 use super::{FragmentCounts, Fragments, Place, Seen, Whole};
 
@@ -95,6 +97,14 @@ impl Shipped {
         let len = whole.payload.get(begin..end)?.len() as u32;
         let mut of_segment = of_segment(header, &segment, len, whole.stream_begins);
         of_segment.reserved = number(&encap);
+        if record.tunnel.is_none()
+            && let Some(which) = self.options.tunnels
+            && let Some(vxlan) = encap.layers().iter().find(|l| l.kind == LayerKind::Vxlan)
+        {
+            // Its pieces were of the outer packet: only now the network's number is known.
+            let what = Tunnel::VXLAN | u64::from(vxlan.id);
+            of_segment.netns = Tunnel::netns(what, header.netns, which);
+        }
         if self.met.elsewhere(&whole, seen.place, header.time_ns) {
             of_segment.flags |= flag::SEEN_ELSEWHERE;
         }

@@ -1,5 +1,7 @@
 //! An event names the tags and tunnels that its response came in.
 
+use std::slice;
+
 use serde_json::{Value, json};
 
 use crate::build::{Talk, capture};
@@ -314,10 +316,11 @@ fn every_subframe_of_an_aggregate_is_read() {
         let (before, answers) = all.split_at(all.len() - 7);
         let mut frames: Vec<_> = before
             .iter()
-            .map(|one| aggregate(radiotap, std::slice::from_ref(one)))
+            .map(|one| aggregate(radiotap, slice::from_ref(one)))
             .collect();
         let no_ip = snap([8, 6], &[0; 28]);
-        let with = |some: &[Vec<u8>]| [&[no_ip.clone()], some, &[no_ip.clone()]].concat();
+        let with =
+            |some: &[Vec<u8>]| [slice::from_ref(&no_ip), some, slice::from_ref(&no_ip)].concat();
         frames.push(aggregate(radiotap, &with(&answers[..3])));
         frames.push(aggregate(radiotap, &answers[3..]));
         frames
