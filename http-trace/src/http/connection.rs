@@ -144,6 +144,7 @@ impl Connection {
         let unseen = self.acknowledges_unseen(d, header);
         // Bytes went by, though none was seen.
         self.facts.payload |= unseen;
+        let stood = self.facts.next[d];
         self.note_places(d, header);
         if self.active.is_none() && (!spans || self.facts.opaque[d]) && !ends && !unseen {
             if spans {
@@ -159,6 +160,8 @@ impl Connection {
             if !ends {
                 return;
             }
+            // Bytes went by unseen before the end, unless it always stood there.
+            taken_up = stood != header.seq || self.facts.passed_unseen();
             self.facts.next[d] = header.seq;
             self.facts.known[d] = true;
         }

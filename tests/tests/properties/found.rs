@@ -33,6 +33,15 @@ fn answered(method: &str, n: usize, body: usize) -> Transaction {
         .body(body as u64, End::Length)
 }
 
+fn pipelined(count: usize) -> Vec<u8> {
+    let get = |n| format!("GET /{n}/ HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    (0..count).map(get).collect::<String>().into_bytes()
+}
+
+fn head(n: usize) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\n{NUMBER}: {n}\r\nContent-Length: 0\r\n\r\n").into_bytes()
+}
+
 struct Found {
     name: &'static str,
     steps: Vec<Step>,
@@ -638,6 +647,36 @@ fn holds_now() {
             acks: false,
             whole: false,
         },
+        Found {
+            name: "the handshake comes after the response that it precedes, and a copy of that",
+            steps: [get(0), ok(0, b"")]
+                .into_iter()
+                .chain([Step::Close(Side::Client), Step::Close(Side::Server)])
+                .collect(),
+            truth: vec![answered("GET", 0, 0)],
+            isn: [0, 0],
+            cuts: &[40, 47],
+            seen: &[2, 4, 1, 0, 3, 6, 4, 7],
+            acks: false,
+            whole: false,
+        },
+        Found {
+            name: "a server's FIN is the first that a filter tells of its stream",
+            steps: vec![
+                Step::client(pipelined(3)),
+                Step::server([0, 1, 2].map(head).concat()),
+                get(3),
+                ok(3, b""),
+                Step::Close(Side::Client),
+                Step::Close(Side::Server),
+            ],
+            truth: (0..4).map(|n| answered("GET", n, 0)).collect(),
+            isn: [0, 0],
+            cuts: &[120, 1, 140, 40],
+            seen: &[0, 2, 4, 5, 6, 7, 8, 3, 9, 11, 12, 13, 10, 14],
+            acks: true,
+            whole: false,
+        },
     ];
     for found in all {
         let scene = Scene {
@@ -674,5 +713,41 @@ fn holds_now() {
             assert_eq!(result, Ok(()), "{}: {how}", found.name);
             assert_eq!(judged.stats.filter_disagrees, 0, "{}: {how}", found.name);
         }
+    }
+}
+
+/// The filter cannot have the flow for one segment, and a 1xx head is seen before its request: that
+/// one is not the next response's.
+#[test]
+fn a_request_that_comes_after_its_first_head_is_not_the_next_ones() {
+    let scene = Scene {
+        name: "a 1xx head before its request",
+        steps: vec![
+            get(0),
+            wait(),
+            ok(0, b""),
+            get(1),
+            ok(1, b""),
+            Step::Close(Side::Client),
+            Step::Close(Side::Server),
+        ],
+        truth: vec![answered("GET", 0, 0).after(&[100]), answered("GET", 1, 0)],
+    };
+    let layout = Layout {
+        cuts: vec![40],
+        ..Layout::default()
+    };
+    let mut seen = segments(&scene, &layout);
+    let request = seen.remove(3);
+    seen.insert(5, request);
+    let frames = frames(&Path::v4(40_000), &seen);
+    for refuse_claim_every in 1..20 {
+        let faults = Faults {
+            refuse_claim_every,
+            ..Faults::default()
+        };
+        let (some, _) = filtered_late(&frames, faults, &[Return::NEVER]);
+        let honest = is_honest(&some, &scene.truth);
+        assert_eq!(honest, Ok(()), "every {refuse_claim_every}");
     }
 }

@@ -94,6 +94,11 @@ impl Facts {
         self.impatient |= PASSED_UNSEEN;
     }
 
+    /// Whether bytes of either direction went by unseen: see [`Facts::pass_unseen`].
+    pub const fn passed_unseen(&self) -> bool {
+        self.impatient & PASSED_UNSEEN != 0
+    }
+
     /// The stream of direction `d`, which is at work, begins with `seq`: its SYN was seen late, or
     /// its first bytes were not. What lies between was framed as far as it was seen.
     pub fn begins_behind(&mut self, d: usize, seq: u32) {
@@ -191,7 +196,7 @@ impl Facts {
                 || self.impatient & BEGUN_LATE != 0;
             cx.stats.midstream += u64::from(late);
             cx.stats.unended += u64::from(!ended);
-        } else if self.payload || self.impatient & PASSED_UNSEEN != 0 {
+        } else if self.payload || self.passed_unseen() {
             self.not_readable(cx, Unreadable::Other);
         }
     }

@@ -78,13 +78,18 @@ impl Connection {
             return;
         }
         let next = match &self.active {
-            Some(active) => active.judge.halves[d].next as u32,
-            None => facts.next[d],
+            Some(active) if facts.known[d] => active.judge.halves[d].next as u32,
+            _ => facts.next[d],
         };
+        let placed = facts.known[d] || facts.payload && facts.next[d] != 0;
         let since = seq_distance(header.seq, next);
-        if facts.known[d] && !facts.start_known[d] && (0..JUMP as i32).contains(&since) {
+        if placed && !facts.start_known[d] && (0..JUMP as i32).contains(&since) {
             // The SYN of what is already at work, seen late.
-            facts.begins_behind(d, header.seq);
+            if facts.known[d] {
+                facts.begins_behind(d, header.seq);
+            } else {
+                self.begin_stream(d, header.seq);
+            }
             return;
         }
         if header.has(flag::ACK)

@@ -318,6 +318,7 @@ impl Judge {
             self.queue.set_unknown();
         }
         if informational {
+            self.note_unasked(facts);
             self.exchanges.hold_response(&head);
             if let Some(current) = &mut self.exchanges.current {
                 current.informational.push((head, first));
@@ -369,20 +370,31 @@ impl Judge {
         let Some(current) = &mut self.exchanges.current else {
             return;
         };
-        let unasked = current.request.is_none()
-            && response.head.status != 408
-            && self.exchanges.waiting.is_empty()
-            && !self.exchanges.responses_lost
-            && !self.exchanges.order.gap();
+        let status = response.head.status;
         let without_request = current.request.is_none();
         current.response = Some(response);
-        let client = facts.client().map(|client| usize::from(client & 1));
-        if without_request && let Some(client) = client {
-            self.answer_begun(client);
+        if without_request && let Some(client) = facts.client() {
+            self.answer_begun(usize::from(client & 1));
         }
-        if unasked && let Some(client) = client {
-            // A request was not seen: what was asked since may be another's answer.
-            self.exchanges.order.requests_lost(self.halves[client].next);
+        if status != 408 {
+            self.note_unasked(facts);
+        }
+    }
+
+    /// What the head at hand answers may not have been seen: what is asked since may then be
+    /// another's answer.
+    fn note_unasked(&mut self, facts: &Facts) {
+        let exchanges = &mut self.exchanges;
+        let unasked = exchanges
+            .current
+            .as_ref()
+            .is_some_and(|c| c.request.is_none())
+            && exchanges.waiting.is_empty()
+            && !exchanges.responses_lost
+            && !exchanges.order.gap();
+        if unasked && let Some(client) = facts.client() {
+            let client = usize::from(client & 1);
+            exchanges.order.requests_lost(self.halves[client].next);
         }
     }
 
