@@ -102,11 +102,20 @@ pub fn remember(counter: Counter) {
     if bit == 0 || !is_enabled() {
         return;
     }
+    verified_remember(bit);
+}
+
+/// [`remember`], once for all places that count an error: with it written out at each, a program with
+/// words would be larger than what a socket may hold.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_remember(bit: u64) -> u32 {
     if let Some(state) = this_cpu() {
         // SAFETY: a per-CPU map value. A softirq between reading and writing can lose one of two
         // errors, which is counted all the same.
         unsafe { (*state).to_tell |= bit };
     }
+    0
 }
 
 /// Says what there is to say, after a packet on this interface.
