@@ -71,7 +71,11 @@ impl Judge {
         let raw = Bytes::copy_from_slice(half.head.get(..whole)?);
         let line = raw.iter().position(|&b| b == b'\n')? + 1;
         let (head, odd) = decode::request(&raw, half.head_len)?;
-        if odd & decode::MALFORMED_REQUEST != 0 {
+        // Without an answer nothing else shows that this is a request: its line must be one to the
+        // letter (RFC 9112 §3.2).
+        let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
+        let method = head.method.first().is_some_and(u8::is_ascii_alphabetic);
+        if odd & decode::MALFORMED_REQUEST != 0 || !method || !visible(&head.target) {
             return None;
         }
         let new = !facts.http;
