@@ -50,6 +50,37 @@ pub(crate) struct Request {
     pub origin: Origin,
 }
 
+impl Request {
+    /// A request whose head begins at `start` and was seen up to `head_end`.
+    pub fn new(
+        head: RequestHead,
+        kind: MethodKind,
+        start: u64,
+        head_end: u64,
+        origin: Origin,
+    ) -> Self {
+        Request {
+            head,
+            kind,
+            ordinal: 0,
+            start,
+            head_end,
+            end: head_end,
+            ack: None,
+            start_ns: origin.time_ns,
+            end_ns: None,
+            end_lost: false,
+            body_bytes: 0,
+            after_gap: false,
+            begins_batch: false,
+            first_known: false,
+            malformed: false,
+            reported: false,
+            origin,
+        }
+    }
+}
+
 /// A final response as it goes by.
 #[derive(Debug)]
 pub(crate) struct Response {

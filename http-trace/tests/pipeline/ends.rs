@@ -276,6 +276,24 @@ fn heads_of_which_nobody_knows_that_they_never_ended() {
         &Talk::open().c("GET /1\r\n").s_ack().s_fin().c_fin(),
         &[],
     );
+    for line in [
+        ".1 /2 HTTP/1.1\r\n",
+        "GET F\x06 HTTP/1.1\r\n",
+        "GET /1\t GET /2 HTTP/1.1\r\n",
+    ] {
+        check(
+            "a request line that is none to the letter",
+            &Talk::open()
+                .c("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n")
+                .s("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .c(line)
+                .c("Ho: \r\n")
+                .s_ack()
+                .s_fin()
+                .c_fin(),
+            &["GET /1 -> 200 OK 0 Length"],
+        );
+    }
     check(
         "the rest of the head was not seen",
         &begun().c("\r\n").lost().s_ack().s_fin().c_fin(),

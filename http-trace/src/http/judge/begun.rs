@@ -84,27 +84,10 @@ impl Judge {
         // Lines that came since may not have come by under the other names yet.
         self.sight_begun(facts, cx, d, raw.get(..line)?);
         let half = &self.halves[d];
-        let server = &self.halves[1 - d];
         Some(Request {
-            head,
-            kind: MethodKind::Other,
             ordinal: self.exchanges.order.ordinal.saturating_add(1),
-            start: half.head_start,
-            head_end: half.next,
-            end: half.next,
-            ack: first
-                .ack()
-                .map(|ack| server.position(facts.known[1 - d], ack)),
-            start_ns: first.time_ns,
-            end_ns: None,
-            end_lost: false,
-            body_bytes: 0,
-            after_gap: false,
-            begins_batch: false,
-            first_known: false,
-            malformed: false,
             reported: true,
-            origin: first,
+            ..Request::new(head, MethodKind::Other, half.head_start, half.next, first)
         })
     }
 

@@ -270,24 +270,11 @@ impl Judge {
             .map(|ack| server.position(facts.known[1 - d], ack));
         let ordinal = self.exchanges.push(
             Request {
-                head,
-                kind: method,
-                ordinal: 0,
-                start: half.head_start,
-                head_end: half.next,
-                end: half.next,
                 ack,
-                start_ns: first.time_ns,
-                end_ns: None,
-                end_lost: false,
-                body_bytes: 0,
-                after_gap: false,
-                begins_batch: false,
-                first_known: false,
                 malformed: odd & decode::MALFORMED_REQUEST != 0
                     || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
                 reported: half.told,
-                origin: first,
+                ..Request::new(head, method, half.head_start, half.next, first)
             },
             server_next,
         );
