@@ -39,7 +39,7 @@ pub struct Conversation {
 }
 
 /// Where the server listens.
-pub const SERVER_PORT: u16 = 80;
+const SERVER_PORT: u16 = 80;
 
 /// The most segments of one input.
 const MAX_SEGMENTS: usize = 200;
