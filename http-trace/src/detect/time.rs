@@ -1,6 +1,8 @@
 //! When an event counts. Its own time, unless that is far ahead of all others: live such a time is
 //! taken to be the clock's, in a capture the events wait until it is clear whether time went on
-//! (ten idle minutes are no fault) or one packet was wrongly stamped.
+//! (ten idle minutes are no fault, be it before each event) or one packet was wrongly stamped.
+
+use std::collections::VecDeque;
 
 use crate::event::HttpEvent;
 
@@ -15,8 +17,7 @@ const DECIDE: usize = 16;
 pub struct Clock {
     live: bool,
     now_ns: u64,
-    #[expect(clippy::vec_box, reason = "they come and go boxed")]
-    held: Vec<Box<HttpEvent>>,
+    held: VecDeque<Box<HttpEvent>>,
     clamped: u64,
 }
 
@@ -26,7 +27,7 @@ impl Clock {
         Clock {
             live,
             now_ns: 0,
-            held: Vec::new(),
+            held: VecDeque::new(),
             clamped: 0,
         }
     }
@@ -52,15 +53,8 @@ impl Clock {
             self.let_through(event, with);
             return;
         }
-        self.held.push(event);
-        if self.held.len() > DECIDE {
-            let ahead = self
-                .held
-                .iter()
-                .filter(|e| self.is_ahead(counts_at(e)))
-                .count();
-            self.release(ahead * 2 > self.held.len(), with);
-        }
+        self.held.push_back(event);
+        self.release(DECIDE, 0, with);
     }
 
     fn let_through(&mut self, event: Box<HttpEvent>, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
@@ -73,33 +67,39 @@ impl Clock {
         with(event, time_ns);
     }
 
-    fn release(&mut self, believe: bool, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
-        if believe {
-            let now_ns = self.now_ns;
-            let ahead = self
-                .held
-                .iter()
-                .map(|e| counts_at(e))
-                .filter(|t| *t > now_ns);
-            self.now_ns = ahead.min().unwrap_or(now_ns);
-        }
-        for event in std::mem::take(&mut self.held) {
-            self.let_through(event, with);
+    /// Hands on what was held, from the first on, as far as that is decided: by so many events after
+    /// it, or since the time of this host is near.
+    fn release(&mut self, after: usize, host_ns: u64, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
+        while let Some(first) = self.held.front() {
+            let time_ns = counts_at(first);
+            if self.is_ahead(time_ns) {
+                let near = time_ns <= host_ns.saturating_add(AHEAD_NS);
+                if !near && self.held.len() <= after {
+                    return;
+                }
+                // Those after it say whether time has come as far.
+                let others = self.held.len() - 1;
+                let later = self.held.iter().skip(1).map(|event| counts_at(event));
+                let agree = later.filter(|t| t.saturating_add(AHEAD_NS) >= time_ns);
+                if near || others == 0 || agree.count() * 2 > others {
+                    self.now_ns = time_ns;
+                }
+            }
+            if let Some(event) = self.held.pop_front() {
+                self.let_through(event, with);
+            }
         }
     }
 
     /// Time went on without events.
     pub fn tick(&mut self, now_ns: u64, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
-        let least = self.held.iter().map(|event| counts_at(event)).max();
-        if least.is_some_and(|t| t <= now_ns.saturating_add(AHEAD_NS)) {
-            self.release(true, with);
-        }
+        self.release(DECIDE, now_ns, with);
         self.now_ns = self.now_ns.max(now_ns);
     }
 
-    /// Nothing more comes: what was held counts at its own time.
+    /// Nothing more comes: what is held is decided by what there is.
     pub fn finish(&mut self, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
-        self.release(true, with);
+        self.release(0, 0, with);
     }
 }
 
@@ -152,5 +152,31 @@ mod tests {
         assert_eq!(run(false, &idle), idle);
         assert_eq!(run(false, &[1000, 1600]), [1000, 1600]);
         assert_eq!(run(true, &[1000, 1600, 1001]), [1000, 1000, 1001]);
+    }
+
+    /// Seventeen events at a time counted at the time of their first.
+    #[test]
+    fn events_far_apart_count_each_at_its_own_time() {
+        let apart: Vec<u64> = (1..100).map(|i| i * 1600).collect();
+        assert_eq!(run(false, &apart), apart);
+        // One of them from the future.
+        let mut future = apart.clone();
+        future.insert(40, 9_000_000);
+        let mut expected = future.clone();
+        expected[40] = 40 * 1600;
+        assert_eq!(run(false, &future), expected);
+        // The host's time does for what others do.
+        let mut clock = Clock::new(false);
+        let mut got = Vec::new();
+        for at in [1000, 1600, 2600] {
+            let mut event = testing::event();
+            event.time_ns = at * S;
+            clock.push(Box::new(event), &mut |_, t| got.push(t / S));
+        }
+        assert_eq!(got, [1000]);
+        clock.tick(1700 * S, &mut |_, t| got.push(t / S));
+        assert_eq!(got, [1000, 1600]);
+        clock.tick(2700 * S, &mut |_, t| got.push(t / S));
+        assert_eq!(got, [1000, 1600, 2600]);
     }
 }
