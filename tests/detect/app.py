@@ -1,5 +1,5 @@
-"""The application behind the site's nginx: records by number, a search, two login forms, a file
-viewer. It validates what it is given, as applications do; its statuses are what the rules see.
+"""The application behind the site's nginx: records by number, a search, login forms of each kind, a
+file viewer, what pages report to. It validates what it is given, as applications do; its statuses are what the rules see.
 
 Usage: app.py ADDRESS PORT
 """
@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 # Records that were deleted leave holes.
 ITEMS = {n for n in range(1, 101) if n % 7 != 5}
 PASSWORD = "temp123"
+# How each form tells a wrong password: by a status, by the form again, or by a way back to itself.
+FORMS = {"/login": 401, "/signin": 200, "/wp-login.php": 200, "/account/login": 302}
 FORM = '<form method="post" action="{}"><input name="user"><input name="pass" type="password"></form>'
 
 
@@ -49,8 +51,9 @@ class App(BaseHTTPRequestHandler):
         if url.path == "/view":
             known = first("file") in ("readme.txt", "terms.txt")
             return self.answer(200 if known else 404, "a file\n" if known else "no such file\n")
-        if url.path in ("/login", "/signin"):
-            return self.answer(200, FORM.format(url.path))
+        if url.path in FORMS:
+            again = "incorrect\n" if "error" in query else ""
+            return self.answer(200, again + FORM.format(url.path))
         if url.path == "/health":
             return self.answer(200, "ok\n", "text/plain")
         return self.answer(404, "not found\n")
@@ -60,11 +63,18 @@ class App(BaseHTTPRequestHandler):
     def do_POST(self):
         length = int(self.headers.get("Content-Length") or 0)
         form = parse_qs(self.rfile.read(length).decode("latin-1"))
-        if self.path not in ("/login", "/signin"):
+        if self.path in ("/session", "/telemetry"):
+            return self.answer(200, "ok\n")
+        if self.path == "/graphql":
+            return self.answer(200, '{"data":{}}\n', "application/json")
+        if self.path not in FORMS:
             return self.answer(405, "GET only\n")
-        if form.get("user") == ["admin"] and form.get("pass") == [PASSWORD]:
+        first = lambda *names: next((form[name] for name in names if name in form), None)
+        if first("user", "log") == ["admin"] and first("pass", "pwd") == [PASSWORD]:
             return self.answer(303, "welcome\n", Location="/")
-        wrong = 401 if self.path == "/login" else 200
+        wrong = FORMS[self.path]
+        if wrong == 302:
+            return self.answer(302, "", Location=self.path + "?error=1")
         return self.answer(wrong, "incorrect\n" + FORM.format(self.path))
 
     def log_message(self, *_):

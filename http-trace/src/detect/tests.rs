@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::alert::{Alert, State};
 mod counted;
 mod evidence;
+mod guessing;
 mod hostile;
 mod oracle;
 
@@ -604,7 +605,7 @@ fn a_rule_without_correlation_raises_one_alert_a_client() {
     assert_eq!(alerts[0].message(), b"t: 10.1.2.3");
 }
 
-fn opened(alerts: &[Alert]) -> Vec<&str> {
+pub(super) fn opened(alerts: &[Alert]) -> Vec<&str> {
     let opened = alerts.iter().filter(|a| a.state == State::Opened);
     opened.map(|a| &*a.rule.id).collect()
 }

@@ -12,6 +12,8 @@ use crate::client::{Answer, Raw};
 use crate::netns::{Pair, address};
 use crate::routed::nft;
 
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
 const BROWSER: &str =
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:139.0) Gecko/20100101 Firefox/139.0";
 
@@ -20,6 +22,8 @@ pub fn run(name: &str, pair: &Pair, site: &mut Site) -> Result<()> {
     match name {
         "browser" => browser(pair),
         "login" => login(pair),
+        "sign-ins" => sign_ins(pair),
+        "polling" => polling(pair),
         "deployment" => deployment(pair, site),
         "monitoring" => monitoring(pair, site),
         "reverse-proxy" => reverse_proxy(pair),
@@ -52,12 +56,24 @@ impl Visitor {
 
     fn ask(&mut self, line: &str, more: &str) -> Result<Answer> {
         let host = address::SERVER_V4;
+        // Unless a body follows.
+        let end = if more.contains("\r\n\r\n") {
+            ""
+        } else {
+            "\r\n"
+        };
         let text = format!(
             "{line} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {BROWSER}\r\nAccept: */*\r\n\
-             Accept-Encoding: identity\r\n{more}\r\n"
+             Accept-Encoding: identity\r\n{more}{end}"
         );
         self.raw.send(text.as_bytes())?;
         self.raw.receive()
+    }
+
+    fn post(&mut self, path: &str, kind: &str, body: &str) -> Result<Answer> {
+        let length = body.len();
+        let fields = format!("Content-Type: {kind}\r\nContent-Length: {length}\r\n");
+        self.ask(&format!("POST {path}"), &format!("{fields}\r\n{body}"))
     }
 
     fn get(&mut self, path: &str, page: &str) -> Result<Answer> {
@@ -91,26 +107,64 @@ fn login(pair: &Pair) -> Result<()> {
         let mut visitor = Visitor::connect(None, server())?;
         visitor.get("/login", "/")?;
         for word in ["one", "two", "three", "four", "five", "six", "temp123"] {
-            let form = format!("user=admin&pass={word}");
-            let fields = format!(
-                "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-                form.len()
-            );
-            visitor.raw.send(
-                format!(
-                    "POST /login HTTP/1.1\r\nHost: {}\r\nUser-Agent: {BROWSER}\r\n{fields}",
-                    address::SERVER_V4
-                )
-                .as_bytes(),
-            )?;
-            visitor.raw.receive()?;
+            visitor.post("/login", FORM, &format!("user=admin&pass={word}"))?;
             std::thread::sleep(Duration::from_millis(300));
         }
         visitor.ask("GET /admin/", "")?;
         // admin:wrong, then admin:temp123
-        for credentials in ["YWRtaW46d3Jvbmc=", "YWRtaW46d3Jvbmc=", "YWRtaW46dGVtcDEyMw=="] {
+        for credentials in [
+            "YWRtaW46d3Jvbmc=",
+            "YWRtaW46d3Jvbmc=",
+            "YWRtaW46dGVtcDEyMw==",
+        ] {
             let field = format!("Authorization: Basic {credentials}\r\n");
             visitor.ask("GET /admin/", &field)?;
+        }
+        Ok(())
+    })?
+}
+
+/// A thousand people behind one address log in within ten seconds, at forms that tell a wrong password
+/// by the form itself; one in six mistypes it first, one in fifty five times.
+fn sign_ins(pair: &Pair) -> Result<()> {
+    const PEOPLE: u32 = 1000;
+    const FORMS: &[&str] = &["/signin", "/wp-login.php", "/account/login"];
+    many_addresses(pair)?;
+    translate(pair)?;
+    pair.client.enter(|| {
+        let begun = Instant::now();
+        for number in 0..PEOPLE {
+            let mut visitor = Visitor::connect(Some(client_address(number)), server())?;
+            let form = FORMS[number as usize / 6 % FORMS.len()];
+            visitor.get(form, "/")?;
+            let wrong = match number {
+                n if n % 50 == 7 => 5,
+                n if n % 6 == 0 => 1,
+                _ => 0,
+            };
+            for attempt in 0..wrong {
+                let word = "x".repeat(5 + (number as usize * 7 + attempt) % 9);
+                visitor.post(form, FORM, &format!("user=admin&pass={word}"))?;
+            }
+            visitor.post(form, FORM, "user=admin&pass=temp123")?;
+            let due = begun + Duration::from_millis(10) * number;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        Ok(())
+    })?
+}
+
+/// A page that stays open: it keeps its session alive, reports what is done on it and asks GraphQL.
+fn polling(pair: &Pair) -> Result<()> {
+    pair.client.enter(|| {
+        let mut visitor = Visitor::connect(None, server())?;
+        for n in 0..150_usize {
+            let clicks = "{\"click\":1},".repeat(n % 9);
+            visitor.post("/session", FORM, "alive=1")?;
+            visitor.post("/session", JSON, &format!("{{\"seen\":[{clicks}0]}}"))?;
+            visitor.post("/telemetry", JSON, &format!("{{\"events\":[{clicks}0]}}"))?;
+            visitor.post("/graphql", JSON, &format!("{{\"query\":\"{clicks}\"}}"))?;
+            std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     })?
@@ -193,6 +247,12 @@ fn reverse_proxy(pair: &Pair) -> Result<()> {
 /// Clients behind one translated address.
 fn nat(pair: &Pair) -> Result<()> {
     many_addresses(pair)?;
+    translate(pair)?;
+    people(pair, server(), 50)
+}
+
+/// Gives the clients of [`many_addresses`] one address towards the server.
+fn translate(pair: &Pair) -> Result<()> {
     nft(
         &pair.client,
         "table ip translations {
@@ -201,8 +261,7 @@ fn nat(pair: &Pair) -> Result<()> {
                 ip saddr 10.88.0.0/16 oifname veth0 masquerade
             }
         }",
-    )?;
-    people(pair, server(), 50)
+    )
 }
 
 /// A thousand people, each with an address of their own, look at some pages; one request in `one_in`

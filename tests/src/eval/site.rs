@@ -154,7 +154,7 @@ fn server(folder: &Path) -> String {
             limit_req_status 429;
             try_files $uri/index.html =404;
         }}
-        location ~ ^/(api|item|search|view|login|signin|health) {{
+        location ~ ^/(api|item|search|view|login|signin|wp-login|account/|session$|telemetry$|graphql$|health) {{
             proxy_pass http://{app};
             proxy_connect_timeout 2s;
         }}
@@ -216,6 +216,8 @@ fn write_pages(www: &Path) -> Result<()> {
     write("limited/index.html", &page("not too often\n"))?;
     write("css/site.css", "body { margin: 0 }\n")?;
     write("js/app.js", "document.title;\n")?;
+    // What is large enough to be read slowly; no page leads there.
+    write("archive.txt", &"all of it, line by line\n".repeat(100_000))?;
     write("img/logo.png", "not really a picture\n")?;
     write("favicon.ico", "nor this\n")?;
     write("robots.txt", "User-agent: *\nAllow: /\n")

@@ -71,13 +71,13 @@ impl<'a> Subject<'a> {
         let events = counter.events;
         let more = counter.more();
         let evidence = more.evidence.get_or_insert_default();
-        let summary = self.summary(hit.view, evidence, events, counted);
-        let entities = self.entities(hit.view, evidence);
-        let id = identity(&self.rule.id, &entities, hit.time_ns);
         let count = match self.correlation.kind {
             Kind::EventCount => counted.value,
             _ => of_others.unwrap_or(events).max(events),
         };
+        let summary = self.summary(hit.view, evidence, count, counted);
+        let entities = self.entities(hit.view, evidence);
+        let id = identity(&self.rule.id, &entities, hit.time_ns);
         let active = more.active.get_or_insert_with(|| {
             Box::new(Active {
                 id,
@@ -159,7 +159,7 @@ impl<'a> Subject<'a> {
         &self,
         view: &View<'_>,
         evidence: &Evidence,
-        events: u64,
+        count: u64,
         counted: &Counted,
     ) -> Vec<Piece> {
         let Some(template) = &self.rule.summary else {
@@ -171,10 +171,7 @@ impl<'a> Subject<'a> {
             .iter()
             .map(|part| match part {
                 Part::Text(text) => Piece::Text(text.clone()),
-                Part::Count => number(match self.correlation.kind {
-                    Kind::EventCount => counted.value,
-                    _ => events,
-                }),
+                Part::Count => number(count),
                 Part::Distinct => number(counted.value),
                 Part::Window => Piece::Text(window_text(self.correlation.window_ns)),
                 Part::Field(field) => match shown(field, view, evidence) {
