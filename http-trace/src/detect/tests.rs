@@ -7,6 +7,7 @@ mod counted;
 mod evidence;
 mod guessing;
 mod hostile;
+mod injection;
 mod oracle;
 
 use super::builtin;
