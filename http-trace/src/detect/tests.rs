@@ -8,6 +8,7 @@ mod evidence;
 mod guessing;
 mod hostile;
 mod injection;
+mod lines;
 mod oracle;
 
 use super::builtin;
