@@ -14,6 +14,7 @@
 //! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
 //!   output.
 //! - [`visitors`]: events as a busy site has them, without a wire.
+//! - [`both`]: the kernel's filter beside the host's.
 //! - [`empty`]: a program that does nothing, to measure others against.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers.
@@ -22,6 +23,7 @@
 
 pub mod agent;
 pub mod bed;
+pub mod both;
 pub mod client;
 pub mod detour;
 pub mod empty;

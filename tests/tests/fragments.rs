@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use http_trace::capture::Frames;
-use http_trace::host_filter::{Faults, HostFilter};
+use http_trace::host_filter::Faults;
 use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
@@ -15,6 +15,7 @@ use http_trace_common::record::{Hook, Record, flag};
 use http_trace_common::walk::{self, Found, LinkType, Skip, WalkOptions};
 use http_trace_tests::agent::{Agent, ROOMY};
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
+use http_trace_tests::both::both;
 use http_trace_tests::client::{curl, wrk};
 use http_trace_tests::judged::{Judged, Timed, filtered, frames, is_truth, responses};
 use http_trace_tests::need::{self, skipped};
@@ -238,17 +239,9 @@ fn kernel_and_host_ship_the_same_pieces() {
         return skipped("root", "fragments::kernel_and_host_ship_the_same_pieces");
     }
     let scene = scenes::named("lookalike_body");
-    for (framing, program) in [
-        (Framing::Kernel, "http_trace_in"),
-        (Framing::Host, "http_trace_in"),
-    ] {
+    for framing in [Framing::Kernel, Framing::Host] {
         for path in [Path::v4(40_000), Path::v6(40_000)] {
-            let mut kernel = TestRun::new(&Settings::default(), Hook::Tc, framing.program(program))
-                .expect("the program loads");
-            let mut host = match framing {
-                Framing::Kernel => HostFilter::new(FilterConfig::DEFAULT),
-                Framing::Host => HostFilter::without_framing(FilterConfig::DEFAULT),
-            };
+            let (mut kernel, mut host) = both(framing, FilterConfig::DEFAULT);
             let mut shipped = 0;
             for (i, (_, frame)) in in_pieces(&scene, &path, 1448, 576).iter().enumerate() {
                 let context = at_tc(i, frame);

@@ -4,13 +4,13 @@
 use http_trace::event::LossUnit;
 use http_trace::fragments::shipped::Shipped;
 use http_trace::host_filter::{Faults, HostFilter};
-use http_trace::probe::loader::{Framing, Settings};
-use http_trace::probe::test_run::TestRun;
+use http_trace::probe::loader::Framing;
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
 use http_trace_common::flow::v4_mapped;
-use http_trace_common::record::{Hook, Record, flag};
+use http_trace_common::record::{Record, flag};
 use http_trace_tests::agent::Agent;
+use http_trace_tests::both::both;
 use http_trace_tests::inject::inject;
 use http_trace_tests::judged::{Timed, filtered, filtered_by, frames, is_truth, responses};
 use http_trace_tests::need::{self, skipped};
@@ -332,17 +332,7 @@ fn kernel_and_host_agree_on_hostile_pieces() {
             decap: which,
             ..FilterConfig::DEFAULT
         };
-        let settings = Settings {
-            framing,
-            filter,
-            ..Settings::default()
-        };
-        let program = framing.program("http_trace_in");
-        let mut kernel = TestRun::new(&settings, Hook::Tc, program).expect("the program loads");
-        let mut host = match framing {
-            Framing::Kernel => HostFilter::new(filter),
-            Framing::Host => HostFilter::without_framing(filter),
-        };
+        let (mut kernel, mut host) = both(framing, filter);
         let (mut shipped, mut records) = (Shipped::new(which), 0);
         for (i, frame) in frames.iter().enumerate() {
             let (mut by_host, mut by_kernel) = (Vec::new(), Vec::new());

@@ -4,18 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use http_trace::capture::Frames;
-use http_trace::host_filter::HostFilter;
-use http_trace::probe::loader::{Framing, Settings};
-use http_trace::probe::test_run::TestRun;
+use http_trace::probe::loader::Framing;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
-use http_trace_common::record::{Hook, Record};
+use http_trace_common::record::Record;
 use http_trace_common::walk::LinkType;
+use http_trace_tests::both::both;
 use http_trace_tests::need::{self, skipped};
 use http_trace_tests::{at_tc, essence, own_captures, public_captures};
 
-/// The program under test: TC ingress on an interface with Ethernet headers.
-const PROGRAM: &str = "http_trace_in";
 /// What BPF_PROG_TEST_RUN takes: less than a page with its own headroom and tail.
 const LARGEST: usize = 3500;
 
@@ -36,16 +33,7 @@ fn frames(capture: &Path) -> Option<Vec<Vec<u8>>> {
 
 /// Both filters over the frames; each frame's records must agree. How many records there were.
 fn compare(name: &str, frames: &[Vec<u8>], framing: Framing) -> usize {
-    let settings = Settings {
-        framing,
-        ..Settings::default()
-    };
-    let mut kernel =
-        TestRun::new(&settings, Hook::Tc, framing.program(PROGRAM)).expect("the program loads");
-    let mut host = match framing {
-        Framing::Kernel => HostFilter::new(FilterConfig::DEFAULT),
-        Framing::Host => HostFilter::without_framing(FilterConfig::DEFAULT),
-    };
+    let (mut kernel, mut host) = both(framing, FilterConfig::DEFAULT);
     let mut records = 0;
     for (i, frame) in frames.iter().enumerate() {
         let mut by_kernel = Vec::new();

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_trace::host_filter::HostFilter;
-use http_trace::probe::loader::{Framing, Settings};
-use http_trace::probe::test_run::TestRun;
+use http_trace::probe::loader::Framing;
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
-use http_trace_common::record::{Hook, Record};
+use http_trace_common::record::Record;
 use http_trace_common::walk::{self, Encap, LinkType, Tunnel, WalkOptions};
 use http_trace_tests::agent::{Agent, replay};
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
+use http_trace_tests::both::both;
 use http_trace_tests::client::wrk;
 use http_trace_tests::inject::inject;
 use http_trace_tests::need::{self, skipped};
@@ -255,17 +255,7 @@ fn every_tunnel_gives_the_records_of_what_is_inside_and_names_it() {
             decap: which,
             ..FilterConfig::DEFAULT
         };
-        let settings = Settings {
-            framing,
-            filter,
-            ..Settings::default()
-        };
-        let program = framing.program("http_trace_in");
-        let mut kernel = TestRun::new(&settings, Hook::Tc, program).expect("the program loads");
-        let mut host = match framing {
-            Framing::Kernel => HostFilter::new(filter),
-            Framing::Host => HostFilter::without_framing(filter),
-        };
+        let (mut kernel, mut host) = both(framing, filter);
         let (mut records, mut by_host) = (Vec::new(), Vec::new());
         let mut networks = [Vec::new(), Vec::new()];
         for (i, frame) in frames.iter().enumerate() {
