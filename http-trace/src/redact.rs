@@ -5,6 +5,7 @@
 
 mod jwt;
 mod layers;
+mod marks;
 mod markup;
 mod names;
 mod pairs;
@@ -15,9 +16,11 @@ use crate::detect::field::Field;
 use crate::detect::{evidence, hits};
 use crate::event::HttpEvent;
 use crate::http::head::Headers;
+use crate::http::known::Known;
 use bytes::Bytes;
 
 use layers::Layer;
+use marks::Marks;
 use names::Names;
 
 /// Fields that are a URL or hold some, and the bytes that end one there. Elsewhere text is around.
@@ -105,6 +108,14 @@ impl Context {
     }
 }
 
+/// What a field's name says of its value.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    secret: bool,
+    /// If it is none as a whole.
+    cx: Context,
+}
+
 /// What counts as a secret.
 #[derive(Clone, Debug)]
 pub struct Secrets {
@@ -112,6 +123,8 @@ pub struct Secrets {
     headers: Names,
     /// Of what stands in a text, wherever.
     within: Names,
+    /// Of the names that have a number, by it; no other is looked up.
+    lines: [Line; Known::COUNT],
 }
 
 impl Default for Secrets {
@@ -123,9 +136,13 @@ impl Default for Secrets {
 impl Secrets {
     /// What is known and these names.
     pub fn with(headers: Vec<String>, parameters: Vec<String>) -> Self {
+        let within = Names::with(&[&headers[..], &parameters].concat());
+        let headers = Names::with(&headers);
+        let lines = std::array::from_fn(|number| line(&headers, Known::name(number)));
         Secrets {
-            headers: Names::with(&headers),
-            within: Names::with(&[headers, parameters].concat()),
+            headers,
+            within,
+            lines,
         }
     }
 
@@ -212,16 +229,25 @@ impl Secrets {
     fn headers(&self, headers: &mut Headers) {
         for header in &mut headers.0 {
             let name = &header.name;
-            replace(&mut header.value, |value| self.value(name, value));
+            let line = match header.known() {
+                Known::NONE => line(&self.headers, name),
+                known => self.lines[known.number()],
+            };
+            replace(&mut header.value, |value| self.value_of(name, line, value));
         }
     }
 
     /// The value without its secrets, if it has any.
     fn value(&self, name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+        self.value_of(name, line(&self.headers, name), value)
+    }
+
+    /// [`Secrets::value`] once it is known what the name says.
+    fn value_of(&self, name: &[u8], line: Line, value: &[u8]) -> Option<Vec<u8>> {
         if value.is_empty() {
             return None;
         }
-        if self.headers.mean_secret(name) {
+        if line.secret {
             let cookie = name.eq_ignore_ascii_case(b"cookie");
             let set_cookie = name.eq_ignore_ascii_case(b"set-cookie");
             let mut out = Vec::with_capacity(value.len() + 32);
@@ -235,32 +261,26 @@ impl Secrets {
             put_redacted(&mut out, value.len());
             return Some(out);
         }
-        self.clean_if_any(value, || Context::of_header(name))
+        self.clean(value, &line.cx)
     }
 
     /// The text without its secrets, if it has any.
     fn clean(&self, text: &[u8], cx: &Context) -> Option<Vec<u8>> {
-        self.clean_if_any(text, || *cx)
-    }
-
-    fn clean_if_any(&self, text: &[u8], cx: impl FnOnce() -> Context) -> Option<Vec<u8>> {
-        // One of these is in whatever can be told to be a secret; most values have none.
-        let may = memchr::memchr3(b'=', b':', b'J', text).is_some()
-            || memchr::memchr3(b'@', b'%', b'<', text).is_some();
-        if !may {
+        let marks = Marks::of(text);
+        if !marks.tell() {
             return None;
         }
-        let cx = cx();
         let mut cuts = Vec::new();
-        self.find(text, &cx, &mut cuts);
+        self.find(text, marks, cx, &mut cuts);
+        let encoded = marks.any(Marks::PERCENT.or(Marks::NUL));
         let mut layer: Option<Layer> = None;
-        for _ in 0..layers::MOST {
+        for _ in 0..if encoded { layers::MOST } else { 0 } {
             let outer = layer.as_ref().map_or(text, |layer| &layer.text);
             let Some(inner) = Layer::of(outer, layer.as_ref()) else {
                 break;
             };
             let mut found = Vec::new();
-            self.find(&inner.text, &cx, &mut found);
+            self.find(&inner.text, Marks::of(&inner.text), cx, &mut found);
             let sent = |(from, to)| (inner.sent(from), inner.sent(to));
             cuts.extend(found.into_iter().map(sent));
             layer = Some(inner);
@@ -268,15 +288,32 @@ impl Secrets {
         apply(text, cuts)
     }
 
-    /// Where secrets are in a text, as it is.
-    fn find(&self, text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
+    /// Where secrets are in a text that has these marks, as it is.
+    fn find(&self, text: &[u8], marks: Marks, cx: &Context, cuts: &mut Vec<(usize, usize)>) {
         let is_secret = |name: &[u8]| self.within.mean_secret(name);
-        jwt::secrets(text, cx.cut, cuts);
-        url::secrets(text, cx, &is_secret, cuts);
-        pairs::secrets(text, cx, &is_secret, cuts);
+        if marks.any(Marks::J) {
+            jwt::secrets(text, cx.cut, cuts);
+        }
+        if cx.cut || marks.any(Marks::AT) {
+            url::userinfos(text, cx, cuts);
+        }
+        if marks.any(Marks::EQUALS) {
+            url::parameter_values(text, cx, &is_secret, cuts);
+        }
+        if marks.any(Marks::EQUALS) || (cx.colons && marks.any(Marks::COLON)) {
+            pairs::secrets(text, cx, &is_secret, cuts);
+        }
         if cx.body {
             markup::secrets(text, &is_secret, cuts);
         }
+    }
+}
+
+/// What a field's name says, of which these are secret.
+fn line(secret: &Names, name: &[u8]) -> Line {
+    Line {
+        secret: secret.mean_secret(name),
+        cx: Context::of_header(name),
     }
 }
 

@@ -83,6 +83,14 @@ impl Known {
         }
     }
 
+    /// The name of a number in lower case; empty for that of none and for one that nothing has.
+    pub const fn name(number: usize) -> &'static [u8] {
+        match number {
+            1..Known::COUNT => NAMES[number - 1].as_bytes(),
+            _ => b"",
+        }
+    }
+
     /// From 0 to less than [`Known::COUNT`].
     pub const fn number(self) -> usize {
         self.0 as usize
@@ -168,6 +176,7 @@ mod tests {
     fn each_name_has_its_number_in_any_case() {
         for (number, name) in (1..).zip(NAMES) {
             assert_eq!(Known::of(name.as_bytes()).number(), number, "{name}");
+            assert_eq!(Known::name(number), name.as_bytes());
             let upper = name.to_ascii_uppercase();
             assert_eq!(Known::of(upper.as_bytes()).number(), number, "{upper}");
             for other in [format!("{name}s"), format!("x{name}"), name[1..].to_owned()] {
@@ -178,6 +187,7 @@ mod tests {
         }
         assert_eq!(Known::of(b"host"), Known::HOST);
         assert_eq!(Known::of(b""), Known::NONE);
+        assert_eq!([Known::name(0), Known::name(Known::COUNT)], [b"", b""]);
     }
 
     #[test]

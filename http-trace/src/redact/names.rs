@@ -84,6 +84,10 @@ impl Names {
         {
             return false;
         }
+        // 09:00:00 in a date.
+        if self.own.is_empty() && name.iter().all(u8::is_ascii_digit) {
+            return false;
+        }
         // token[value], user[password]: the latter folds to a name that ends so.
         let outer = memchr::memchr(b'[', name).map(|at| &name[..at]);
         [Some(name), outer]

@@ -5,29 +5,14 @@ use memchr::memmem;
 
 use super::Context;
 
-/// Adds the ranges of secrets in a text with URLs, in no order; they may overlap.
-pub(super) fn secrets(
-    text: &[u8],
-    cx: &Context,
-    is_secret: &dyn Fn(&[u8]) -> bool,
-    cuts: &mut Vec<(usize, usize)>,
-) {
-    userinfos(text, cx, cuts);
-    parameter_values(text, cx, is_secret, cuts);
-}
-
-/// Ranges of the values of secret parameters: in the query and the fragment they end at `&`
+/// Adds the ranges of the values of secret parameters: in the query and the fragment they end at `&`
 /// or `#`, as path parameters (`;jsessionid=…`) at the next `/`, `?`, `;` or `#` too.
-fn parameter_values(
+pub(super) fn parameter_values(
     text: &[u8],
     cx: &Context,
     is_secret: &dyn Fn(&[u8]) -> bool,
     cuts: &mut Vec<(usize, usize)>,
 ) {
-    // Without any '=' there is no parameter; most targets end here.
-    if memchr::memchr(b'=', text).is_none() {
-        return;
-    }
     let mut in_query = cx.query;
     let mut begins = cx.query;
     let mut beside_state = None;
@@ -85,13 +70,9 @@ fn has_state(text: &[u8]) -> bool {
     })
 }
 
-/// Ranges of userinfo: after each `//` that begins an authority (and at the beginning of what is
+/// Adds the ranges of userinfo: after each `//` that begins an authority (and at the beginning of what is
 /// one) up to the last `@` of the authority (RFC 3986 §3.2.1).
-fn userinfos(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
-    let any = memchr::memchr(b'@', text).is_some();
-    if !any && !cx.cut {
-        return;
-    }
+pub(super) fn userinfos(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
     let mut add = |from: usize| {
         let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#' | b'<' | b'>') || cx.ends.contains(b);
         let end = text[from..].iter().position(is_end);
