@@ -112,6 +112,11 @@ fn is_http(seen: &Conversation) -> bool {
         if stream.starts_with(b"PRI * HT") {
             return false;
         }
+        // The filter looks past two empty lines before the first message, the framer past any.
+        let before = stream.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
+        if before.count() > 4 {
+            return false;
+        }
         let mut framer = Framer::new();
         let mut rest = stream.as_slice();
         while !rest.is_empty() {
