@@ -97,6 +97,12 @@ pub enum Rules {
         /// Rule files and folders to list beside the built-in ones
         #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
+        /// The same, as a run takes them
+        #[arg(long, value_name = "PATH")]
+        rules: Vec<PathBuf>,
+        /// Leave out the rules that are built in
+        #[arg(long)]
+        no_builtin_rules: bool,
     },
     /// Check rule files: every fault with file, line and column; status 1 when a rule is refused
     Check {

@@ -218,6 +218,15 @@ impl HttpEvent {
         }
     }
 
+    /// Bytes of the whole request; `None` where they are not known: while its body goes on, with
+    /// chunks, whose framing the count of the body does not have, and where only a log is left.
+    pub fn request_bytes(&self) -> Option<u64> {
+        let request = self.request.as_ref().filter(|r| r.wire_len > 0)?;
+        let body = self.request_body_bytes?;
+        let chunked = request.headers.first("transfer-encoding").is_some();
+        (!chunked).then(|| request.wire_len.saturating_add(body))
+    }
+
     /// Address of the real client: the peer's, unless it is a trusted proxy that names another.
     pub fn client_ip(&self) -> IpAddr {
         self.forwarded.map_or(self.client.ip, |f| f.ip)

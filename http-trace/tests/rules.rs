@@ -169,12 +169,12 @@ filter:
     (
         "regex.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri|re: '(a'\n  condition: s\n",
-        "regex.yml:5:5: error: unclosed group",
+        "regex.yml:5:16: error: the expression '(a' is none: unclosed group",
     ),
     (
         "regex-large.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri|re: '((a{100}){100}){100}'\n  condition: s\n",
-        "regex-large.yml:5:5: error: the expression compiles to more than 1048576 bytes: bound its repetitions",
+        "regex-large.yml:5:16: error: the expression '((a{100}){100}){100}' compiles to more than 1048576 bytes: bound its repetitions",
     ),
     (
         "source.yml",
@@ -467,6 +467,48 @@ fn rules_that_are_not_there_are_named() {
     }
 }
 
+/// Several faults of one rule are one rule that is refused, and one with warnings loads.
+#[test]
+fn rules_are_counted_and_not_what_is_said_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("r.yml");
+    let bad = GOOD.replace("sc-status: 404", "cs-foo: x\n    cs-bar: y");
+    let odd = GOOD.replace("level: low", "level: low\nstatus: wip\nsevrity: 3");
+    let text = [
+        bad.replace("NAME", "bad"),
+        odd.replace("NAME", "odd"),
+        GOOD.to_owned(),
+    ];
+    fs::write(&file, text.join("---\n")).unwrap();
+    let ran = run(&["rules", "check", file.to_str().unwrap()]);
+    assert!(
+        ran.out
+            .ends_with("\n2 rules load, 1 refused, 1 with a warning\n"),
+        "{}",
+        ran.out
+    );
+    fs::write(&file, text[1..].join("---\n")).unwrap();
+    let ran = run(&["rules", "check", file.to_str().unwrap()]);
+    assert_eq!(ran.status, 0, "{}", ran.out);
+}
+
+#[test]
+fn list_takes_rules_as_a_run_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("r.yml");
+    fs::write(&file, GOOD.replace("NAME", "mine")).unwrap();
+    let ran = run(&[
+        "rules",
+        "list",
+        "--no-builtin-rules",
+        "--rules",
+        file.to_str().unwrap(),
+    ]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    assert_eq!(ran.out.lines().count(), 1, "{}", ran.out);
+    assert!(ran.out.starts_with("mine "), "{}", ran.out);
+}
+
 /// What loaded and never matched, or was told in a way that nobody could act on.
 #[test]
 fn faults_say_what_would_be_right() {
@@ -545,6 +587,97 @@ fn faults_say_what_would_be_right() {
             &["1:1: error: it is no rule: want 'detection', 'correlation' or 'filter'"],
         ),
         (String::new(), &["1:1: warning: there is nothing in it"]),
+        (
+            good.clone() + "status: wip\n",
+            &[
+                "7:9: warning: 'wip' is no status: want stable, test, experimental, deprecated or \
+                 unsupported",
+            ],
+        ),
+        (
+            good.clone()
+                + "related:\n  - id: one\n    type: derived\n  - type: obsoletes\n    id: two\n",
+            &[
+                "10:5: warning: 'obsoletes' is nothing that rules are to each other: want derived, \
+                 obsolete, merged, renamed or similar",
+            ],
+        ),
+        (
+            detection("cs-port: 80"),
+            &["5:5: error: unknown field 'cs-port'; did you mean 's-port'?"],
+        ),
+        (
+            detection("cs-body: x"),
+            &[
+                "5:5: error: no event has 'cs-body': rules do not look into bodies of requests; remove \
+                 the selection or the rule",
+            ],
+        ),
+        (
+            detection("cs-uri-query|re:\n      - 'a'\n      - '(b'"),
+            &["7:10: error: the expression '(b' is none: unclosed group"],
+        ),
+        (
+            detection("c-ip|cidr:\n      - 10.0.0.0/8\n      - 10.0.0.0/33"),
+            &[
+                "7:9: error: '10.0.0.0/33' is not a network such as 10.0.0.0/8 or fd00::/8, or an address",
+            ],
+        ),
+        (
+            detection("cs-host: a\n    c-uri: b\n    cs-host: c"),
+            &[
+                "7:5: error: 'cs-host' is there already: a key stands in a mapping once; for several \
+                 values want a list",
+            ],
+        ),
+        (
+            good.clone() + "title: u\n",
+            &[
+                "7:1: error: 'title' is there already: a key stands in a mapping once; for several \
+                 values want a list",
+            ],
+        ),
+        (
+            detection("cs-uri-query: []"),
+            &["5:5: warning: 'cs-uri-query' has no value, so no event matches it"],
+        ),
+        (
+            detection("sc-status: 404\n  other:\n    c-uri: x"),
+            &["6:3: warning: the condition does not use 'other'"],
+        ),
+        (
+            detection("c-uri|re|base64: x"),
+            &["5:5: error: 'c-uri': |re and an encoding do not go together; leave one of them"],
+        ),
+        (
+            detection("cs-host|fieldref|gt: cs-referer"),
+            &["5:5: error: 'cs-host' is no number, so it is neither more nor less"],
+        ),
+        (
+            detection("cs-host|fieldref|re: cs-referer"),
+            &["5:5: error: 'cs-host': |fieldref and |re do not go together; leave one of them"],
+        ),
+        (
+            detection("'|re': x"),
+            &[
+                "5:5: error: keywords are texts that are anywhere in an event: of modifiers they take \
+                 |all, |contains and |cased; name a field for others",
+            ],
+        ),
+        (good.replace("category: webserver", "service: apache"), &[]),
+        (good.replace("category: webserver", "service: nginx"), &[]),
+        (
+            good.replace("category: webserver", "product: windows, service: iis"),
+            &[],
+        ),
+        (
+            good.replace("category: webserver", "service: nginx")
+                .replace("s:\n    sc-status: 404", "s:\n    - exited on signal"),
+            &[
+                "2:1: error: service nginx is not seen in HTTP responses: want category webserver or \
+                 proxy, or product http-trace",
+            ],
+        ),
     ] {
         fs::write(&file, &text).unwrap();
         let ran = run(&["rules", "check", file.to_str().unwrap()]);

@@ -18,7 +18,7 @@ use rsigma_parser::{
 
 use self::texts::{Place, only_literals, variants, wildcards};
 use super::field::Field;
-use super::matcher::{Comparison, Expr, Many, Test, TextTest};
+use super::matcher::{Comparison, Expr, Literal, Many, Relation, Test, TextTest};
 use super::unseen;
 
 /// The most memory that one regular expression may compile to, in bytes.
@@ -37,14 +37,23 @@ pub struct Refused {
     pub at: String,
     /// The reason, and what would be right.
     pub why: String,
+    /// The value that it is about, if it is one: its place is more exact.
+    pub value: Option<String>,
 }
 
 impl Refused {
-    fn new(at: &str, why: impl Into<String>) -> Self {
+    /// Of something in the text of the rule.
+    pub fn new(at: &str, why: impl Into<String>) -> Self {
         Refused {
             at: at.to_owned(),
             why: why.into(),
+            value: None,
         }
+    }
+
+    fn of_value(mut self, value: impl Into<String>) -> Self {
+        self.value = Some(value.into());
+        self
     }
 }
 
@@ -71,7 +80,45 @@ pub fn detections(detections: &Detections) -> Result<Expr, Refused> {
     for name in selections.names.iter().filter(|name| !used.contains(*name)) {
         detection(&detections.named[*name])?;
     }
-    Ok(any(alternatives))
+    Ok(as_sent(any(alternatives), false))
+}
+
+/// What a URL begins with that nobody sent, where the target has no scheme itself.
+const SCHEME: &[u8] = b"http://";
+
+/// A URL passes a test when it does as a whole or as it was sent. Where passing counts against the
+/// rule, a test that the scheme passes by itself would leave nothing: it asks whether a scheme was
+/// sent, so it is asked of what was.
+fn as_sent(expr: Expr, negated: bool) -> Expr {
+    let each = |parts: Box<[Expr]>| parts.into_iter().map(|part| as_sent(part, negated));
+    match expr {
+        Expr::Not(part) => Expr::Not(Box::new(as_sent(*part, !negated))),
+        Expr::All(parts) => Expr::All(each(parts).collect()),
+        Expr::AtLeast(wanted, parts) => Expr::AtLeast(wanted, each(parts).collect()),
+        Expr::Item(Field::Uri, Test::Text(test)) if negated && test.passes(SCHEME) => {
+            let tests = match test {
+                TextTest::AnyOf(tests) => tests.into_vec(),
+                TextTest::ContainsAny(many) => {
+                    let fold = many.fold;
+                    let texts = many.texts.into_iter().map(|text| Literal {
+                        bytes: match fold {
+                            true => text.to_ascii_lowercase().into_bytes().into(),
+                            false => text.into_bytes().into(),
+                        },
+                        fold,
+                    });
+                    texts.map(TextTest::Contains).collect()
+                }
+                one => vec![one],
+            };
+            let part = |test: TextTest| match test.passes(SCHEME) {
+                true => Expr::Item(Field::Target, Test::Text(test)),
+                false => Expr::Item(Field::Uri, Test::Text(test)),
+            };
+            any(tests.into_iter().map(part).collect())
+        }
+        other => other,
+    }
 }
 
 /// The selections of a rule, by name.
@@ -178,11 +225,7 @@ fn detection(detection: &Detection) -> Result<Expr, Refused> {
             let parts: Result<Vec<_>, _> = parts.iter().map(self::detection).collect();
             parts.map(all)
         }
-        Detection::Keywords(values) => values
-            .iter()
-            .map(keyword)
-            .collect::<Result<_, _>>()
-            .map(any),
+        Detection::Keywords(values) => Ok(any_keyword(values, true)),
         Detection::ArrayMatch { field, .. } => Err(Refused::new(
             field,
             "events have no arrays of objects; name the field without [any] or [all]",
@@ -192,6 +235,60 @@ fn detection(detection: &Detection) -> Result<Expr, Refused> {
             "events have no arrays of objects",
         )),
     }
+}
+
+/// Whether any selection asks for a field.
+pub fn has_field(detections: &Detections) -> bool {
+    fn of(detection: &Detection) -> bool {
+        match detection {
+            Detection::AllOf(items) => items.iter().any(|item| item.field.name.is_some()),
+            Detection::AnyOf(parts) | Detection::And(parts) => parts.iter().any(of),
+            _ => false,
+        }
+    }
+    detections.named.values().any(of)
+}
+
+/// What loads and is hardly meant: selections that no condition takes in, fields without a value.
+pub fn oddities(detections: &Detections) -> Vec<Refused> {
+    fn takes(expr: &ConditionExpr, name: &str) -> bool {
+        match expr {
+            ConditionExpr::And(parts) | ConditionExpr::Or(parts) => {
+                parts.iter().any(|part| takes(part, name))
+            }
+            ConditionExpr::Not(part) => takes(part, name),
+            ConditionExpr::Identifier(of) => of == name,
+            ConditionExpr::Selector { pattern, .. } => match pattern {
+                SelectorPattern::Them => !name.starts_with('_'),
+                SelectorPattern::Pattern(pattern) => name_matches(pattern, name),
+            },
+        }
+    }
+    fn empty(detection: &Detection, out: &mut Vec<Refused>) {
+        match detection {
+            Detection::AllOf(items) => {
+                for item in items.iter().filter(|item| item.values.is_empty()) {
+                    let name = item.field.name.as_deref().unwrap_or_default();
+                    let why = format!("'{name}' has no value, so no event matches it");
+                    out.push(Refused::new(name, why));
+                }
+            }
+            Detection::AnyOf(parts) | Detection::And(parts) => {
+                parts.iter().for_each(|part| empty(part, out));
+            }
+            _ => {}
+        }
+    }
+    let mut out = Vec::new();
+    for (name, detection) in &detections.named {
+        if !detections.conditions.iter().any(|expr| takes(expr, name)) {
+            let why = format!("the condition does not use '{name}'");
+            out.push(Refused::new(name, why));
+        }
+        empty(detection, &mut out);
+    }
+    out.sort_by(|a, b| a.at.cmp(&b.at));
+    out
 }
 
 /// Every field of a detection section that no event has.
@@ -215,16 +312,40 @@ pub fn unknown_fields(detections: &Detections) -> Vec<Refused> {
     out
 }
 
-fn keyword(value: &SigmaValue) -> Result<Expr, Refused> {
+/// A keyword is found anywhere in a text.
+fn keyword(value: &SigmaValue, fold: bool) -> TextTest {
     let text = match value {
         SigmaValue::String(text) => text.clone(),
         other => SigmaString::from_raw(&other.to_string()),
     };
-    // A keyword is found anywhere in a text.
-    Ok(Expr::Keyword(wildcards(&text, Place::Within, true)))
+    wildcards(&text, Place::Within, fold)
+}
+
+/// One of the keywords at least: asked together, so that each text of an event is gone through once.
+fn any_keyword(values: &[SigmaValue], fold: bool) -> Expr {
+    let mut tests: Vec<TextTest> = values.iter().map(|value| keyword(value, fold)).collect();
+    let plain = |test: &TextTest| match test {
+        TextTest::Contains(literal) if !literal.bytes.is_empty() => {
+            String::from_utf8(literal.bytes.to_vec()).ok()
+        }
+        _ => None,
+    };
+    let texts: Option<Vec<String>> = tests.iter().map(plain).collect();
+    if let Some(many) = texts
+        .filter(|texts| texts.len() >= MANY)
+        .and_then(|texts| many(texts, fold))
+    {
+        return Expr::Keyword(many);
+    }
+    match tests.len() {
+        0 => Expr::Constant(false),
+        1 => Expr::Keyword(tests.remove(0)),
+        _ => Expr::Keyword(TextTest::AnyOf(tests.into())),
+    }
 }
 
 /// What a field's modifiers ask for.
+#[derive(Clone)]
 struct Modifiers {
     place: Place,
     all: bool,
@@ -253,11 +374,46 @@ fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, Refused> {
         windash: false,
         encodings: Vec::new(),
     };
+    let two = |what: &str| {
+        let why = format!("'{name}' has more than one {what}: leave one, or write two selections");
+        Refused::new(name, why)
+    };
     for modifier in &item.field.modifiers {
+        let place = match modifier {
+            Modifier::Contains => Place::Within,
+            Modifier::StartsWith => Place::Start,
+            Modifier::EndsWith => Place::End,
+            _ => Place::Whole,
+        };
+        if place != Place::Whole {
+            if m.place != Place::Whole && m.place != place {
+                return Err(two("of |contains, |startswith and |endswith"));
+            }
+            m.place = place;
+        }
+        let comparison = match modifier {
+            Modifier::Gt => Some(Comparison::Gt),
+            Modifier::Gte => Some(Comparison::Gte),
+            Modifier::Lt => Some(Comparison::Lt),
+            Modifier::Lte => Some(Comparison::Lte),
+            Modifier::Neq => Some(Comparison::Ne),
+            _ => None,
+        };
+        if comparison.is_some() {
+            if m.comparison.is_some() && m.comparison != comparison {
+                return Err(two("comparison"));
+            }
+            m.comparison = comparison;
+        }
         match modifier {
-            Modifier::Contains => m.place = Place::Within,
-            Modifier::StartsWith => m.place = Place::Start,
-            Modifier::EndsWith => m.place = Place::End,
+            Modifier::Contains
+            | Modifier::StartsWith
+            | Modifier::EndsWith
+            | Modifier::Gt
+            | Modifier::Gte
+            | Modifier::Lt
+            | Modifier::Lte
+            | Modifier::Neq => {}
             Modifier::All => m.all = true,
             Modifier::Cased => m.fold = false,
             Modifier::Exists => m.exists = true,
@@ -267,11 +423,6 @@ fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, Refused> {
             Modifier::DotAll => m.regex_flags.2 = true,
             Modifier::Cidr => m.networks = true,
             Modifier::FieldRef => m.same_as = true,
-            Modifier::Gt => m.comparison = Some(Comparison::Gt),
-            Modifier::Gte => m.comparison = Some(Comparison::Gte),
-            Modifier::Lt => m.comparison = Some(Comparison::Lt),
-            Modifier::Lte => m.comparison = Some(Comparison::Lte),
-            Modifier::Neq => m.comparison = Some(Comparison::Ne),
             Modifier::WindAsh => m.windash = true,
             Modifier::Base64
             | Modifier::Base64Offset
@@ -294,7 +445,52 @@ fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, Refused> {
             }
         }
     }
+    m.go_together(name)?;
     Ok(m)
+}
+
+impl Modifiers {
+    /// Refuses modifiers of which one would be passed over.
+    fn go_together(&self, name: &str) -> Result<(), Refused> {
+        let is_order = self.comparison.is_some_and(|c| c != Comparison::Ne);
+        let given = [
+            ("|exists", self.exists),
+            ("|cidr", self.networks),
+            ("|fieldref", self.same_as),
+            ("|re", self.regex),
+            ("|gt, |gte, |lt or |lte", is_order),
+            (
+                "|contains, |startswith or |endswith",
+                self.place != Place::Whole,
+            ),
+            ("an encoding", !self.encodings.is_empty()),
+            ("|windash", self.windash),
+            ("|neq", self.comparison == Some(Comparison::Ne)),
+        ];
+        let may = |a: &str, b: &str| {
+            matches!(
+                (a, b),
+                (
+                    "|fieldref",
+                    "|gt, |gte, |lt or |lte" | "|contains, |startswith or |endswith"
+                ) | ("|re", "|contains, |startswith or |endswith")
+                    | (
+                        "|contains, |startswith or |endswith",
+                        "an encoding" | "|windash"
+                    )
+                    | ("an encoding", "|windash")
+            ) || b == "|neq" && a != "|exists"
+        };
+        let given: Vec<&str> = given.iter().filter(|g| g.1).map(|g| g.0).collect();
+        for (at, one) in given.iter().enumerate() {
+            if let Some(other) = given[at + 1..].iter().find(|other| !may(one, other)) {
+                let why =
+                    format!("'{name}': {one} and {other} do not go together; leave one of them");
+                return Err(Refused::new(name, why));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The field of a name.
@@ -314,12 +510,18 @@ pub fn field(name: &str) -> Result<Field, Refused> {
 
 fn item(item: &DetectionItem) -> Result<Expr, Refused> {
     let Some(name) = item.field.name.as_deref().filter(|name| !name.is_empty()) else {
-        let keywords: Result<Vec<_>, _> = item.values.iter().map(keyword).collect();
-        let parts = keywords?;
+        let known = [Modifier::All, Modifier::Contains, Modifier::Cased];
+        if item.field.modifiers.iter().any(|m| !known.contains(m)) {
+            let why = "keywords are texts that are anywhere in an event: of modifiers they take |all, \
+                       |contains and |cased; name a field for others";
+            return Err(Refused::new("'|", why));
+        }
+        let fold = !item.field.has_modifier(Modifier::Cased);
         return Ok(if item.field.has_modifier(Modifier::All) {
-            all(parts)
+            let each = item.values.iter();
+            all(each.map(|v| Expr::Keyword(keyword(v, fold))).collect())
         } else {
-            any(parts)
+            any_keyword(&item.values, fold)
         });
     };
     let field = field(name)?;
@@ -330,9 +532,18 @@ fn item(item: &DetectionItem) -> Result<Expr, Refused> {
             .iter()
             .map(|value| network(name, value))
             .collect::<Result<Vec<_>, _>>()?;
-        return Ok(Expr::Item(field, Test::Networks(networks.into())));
+        if m.all {
+            let each = networks.into_iter();
+            let one = |net| Expr::Item(field.clone(), Test::Networks(vec![net].into()));
+            return Ok(unless(&field, &m, all(each.map(one).collect())));
+        }
+        let of_any = Expr::Item(field.clone(), Test::Networks(networks.into()));
+        return Ok(unless(&field, &m, of_any));
     }
-    let plain = m.place == Place::Whole && m.comparison.is_none() && !m.regex && !m.exists;
+    let plain = m.place == Place::Whole
+        && m.comparison.is_none()
+        && m.encodings.is_empty()
+        && !(m.regex || m.exists || m.same_as || m.windash);
     if plain && !m.all && item.values.len() > 1 {
         let numbers: Option<Box<[u64]>> = item.values.iter().map(whole).collect();
         if let Some(numbers) = numbers {
@@ -392,7 +603,7 @@ fn whole(value: &SigmaValue) -> Option<u64> {
 
 /// An address that a value is, written as addresses are: then it need not be compared as text.
 fn address(value: &SigmaValue, m: &Modifiers) -> Option<IpNet> {
-    if m.windash || m.same_as || !m.encodings.is_empty() {
+    if m.windash || !m.encodings.is_empty() {
         return None;
     }
     let SigmaValue::String(text) = value else {
@@ -404,7 +615,7 @@ fn address(value: &SigmaValue, m: &Modifiers) -> Option<IpNet> {
 }
 
 fn contains_any(values: &[SigmaValue], m: &Modifiers) -> Option<TextTest> {
-    if m.windash || !m.encodings.is_empty() || m.regex {
+    if m.windash || !m.encodings.is_empty() || m.regex || m.same_as || m.comparison.is_some() {
         return None;
     }
     let literals: Vec<String> = values
@@ -414,22 +625,40 @@ fn contains_any(values: &[SigmaValue], m: &Modifiers) -> Option<TextTest> {
             _ => None,
         })
         .collect::<Option<_>>()?;
-    AhoCorasick::builder()
-        .ascii_case_insensitive(m.fold)
-        .build(&literals)
-        .ok()
-        .map(|automaton| {
-            TextTest::ContainsAny(Box::new(Many {
-                automaton,
-                texts: literals,
-                fold: m.fold,
-            }))
-        })
+    many(literals, m.fold)
+}
+
+fn many(texts: Vec<String>, fold: bool) -> Option<TextTest> {
+    let automaton = AhoCorasick::builder()
+        .ascii_case_insensitive(fold)
+        .build(&texts)
+        .ok()?;
+    Some(TextTest::ContainsAny(Box::new(Many {
+        automaton,
+        texts,
+        fold,
+    })))
+}
+
+/// With `|neq` the field is there and the condition does not hold.
+fn unless(field: &Field, m: &Modifiers, condition: Expr) -> Expr {
+    match m.comparison {
+        Some(Comparison::Ne) => Expr::All(
+            [
+                Expr::Item(field.clone(), Test::Present),
+                Expr::Not(Box::new(condition)),
+            ]
+            .into(),
+        ),
+        _ => condition,
+    }
 }
 
 fn network(name: &str, value: &SigmaValue) -> Result<IpNet, Refused> {
-    crate::config::value::network(&value.to_string())
-        .map_err(|want| Refused::new(name, format!("'{value}' is not {want}")))
+    crate::config::value::network(&value.to_string()).map_err(|want| {
+        let why = format!("'{value}' is not {want}");
+        Refused::new(name, why).of_value(value.to_string())
+    })
 }
 
 fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<Expr, Refused> {
@@ -445,9 +674,15 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
         };
     }
     if m.same_as {
-        return test(Test::SameAs(self::field(&value.to_string())?, !m.fold));
+        return related(name, field, value, m);
     }
     if let Some(comparison) = m.comparison {
+        let is_text = m.regex || m.place != Place::Whole || !m.encodings.is_empty() || m.windash;
+        if is_text {
+            let mut positive = m.clone();
+            positive.comparison = None;
+            return one(name, field, value, &positive).map(|part| unless(field, m, part));
+        }
         let number = match value {
             SigmaValue::Integer(n) => Some(*n as f64),
             SigmaValue::Float(n) => Some(*n),
@@ -474,6 +709,12 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
     }
     if m.regex {
         let (ignore_case, multi_line, dot_all) = m.regex_flags;
+        // With the others it is found anywhere in a text already.
+        let (before, after) = match m.place {
+            Place::Start => (r"\A(?:", ")"),
+            Place::End => ("(?:", r")\z"),
+            Place::Whole | Place::Within => ("", ""),
+        };
         // Flags are written into the pattern, so that it alone says what it matches.
         let mut pattern = String::new();
         for (flag, set) in [
@@ -485,10 +726,19 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
                 pattern.push_str(flag);
             }
         }
-        match value {
-            SigmaValue::String(text) => pattern.push_str(&text.original),
-            other => pattern.push_str(&other.to_string()),
-        }
+        let given = match value {
+            SigmaValue::String(text) => text.original.clone(),
+            other => other.to_string(),
+        };
+        pattern.push_str(before);
+        pattern.push_str(&given);
+        pattern.push_str(after);
+        let wrong = |why: String| {
+            let short: String = given.chars().take(80).collect();
+            let more = if short == given { "" } else { "…" };
+            let why = format!("the expression '{short}{more}' {why}");
+            Err(Refused::new(name, why).of_value(given.as_str()))
+        };
         let regex = RegexBuilder::new(&pattern)
             .unicode(false)
             .size_limit(REGEX_BYTES)
@@ -498,13 +748,10 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
             Ok(regex) => test(Test::Text(
                 only_literals(&pattern).unwrap_or_else(|| TextTest::Regex(Box::new(regex))),
             )),
-            Err(regex::Error::CompiledTooBig(_)) => Err(Refused::new(
-                name,
-                format!(
-                    "the expression compiles to more than {REGEX_BYTES} bytes: bound its repetitions"
-                ),
+            Err(regex::Error::CompiledTooBig(_)) => wrong(format!(
+                "compiles to more than {REGEX_BYTES} bytes: bound its repetitions"
             )),
-            Err(error) => Err(Refused::new(name, last_line(&error.to_string()))),
+            Err(error) => wrong(format!("is none: {}", last_line(&error.to_string()))),
         };
     }
     match value {
@@ -526,13 +773,49 @@ fn one(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<E
                 .map(|text| Expr::Item(field.clone(), Test::Text(wildcards(text, m.place, m.fold))))
                 .collect();
             // Rules for logs have what a log writes where there is nothing.
-            let is_dash = |text: &SigmaString| text.as_plain().as_deref() == Some("-");
-            if m.place == Place::Whole && texts.iter().any(is_dash) && field.is_dash_in_logs() {
-                parts.push(Expr::Item(field.clone(), Test::Missing));
+            let is_none = |text: &SigmaString| matches!(text.as_plain().as_deref(), Some("-" | ""));
+            if m.place == Place::Whole && texts.iter().any(is_none) && field.is_dash_in_logs() {
+                let test = match field {
+                    // A `?` that nothing follows asks for nothing.
+                    Field::Query => Test::Absent,
+                    _ => Test::Missing,
+                };
+                parts.push(Expr::Item(field.clone(), test));
             }
             Ok(any(parts))
         }
     }
+}
+
+/// A field that is in a relation to another one, whose name the value is.
+fn related(name: &str, field: &Field, value: &SigmaValue, m: &Modifiers) -> Result<Expr, Refused> {
+    let named = value.to_string();
+    let other = self::field(&named)?;
+    let cased = !m.fold;
+    let relation = match (m.comparison, m.place) {
+        (None | Some(Comparison::Ne), Place::Whole) => Relation::Equals(cased),
+        (None | Some(Comparison::Ne), Place::Start) => Relation::Starts(cased),
+        (None | Some(Comparison::Ne), Place::End) => Relation::Ends(cased),
+        (None | Some(Comparison::Ne), Place::Within) => Relation::Contains(cased),
+        (Some(order), _) => {
+            for (name, field) in [(name, field), (&*named, &other)] {
+                if !field.may_be_number() {
+                    let why = format!("'{name}' is no number, so it is neither more nor less");
+                    return Err(Refused::new(name, why));
+                }
+            }
+            Relation::Number(order)
+        }
+    };
+    let holds = Expr::Item(field.clone(), Test::SameAs(other.clone(), relation));
+    Ok(match m.comparison {
+        // Of two that are there.
+        Some(Comparison::Ne) => all(vec![
+            Expr::Item(other, Test::Present),
+            unless(field, m, holds),
+        ]),
+        _ => holds,
+    })
 }
 
 /// Why no event has this text under a field, whatever is on the wire.

@@ -162,10 +162,7 @@ fn correlation(
     let rule = &one.rule;
     let place = &one.place;
     let mut wrong = |refused: Refused| faults.push(place.refused(refused));
-    let refused = |at: &str, why: &str| Refused {
-        at: at.to_owned(),
-        why: why.to_owned(),
-    };
+    let refused = |at: &str, why: &str| Refused::new(at, why);
     let mut inputs = Vec::new();
     for name in &rule.rules {
         match find_input(rules, name) {
@@ -325,10 +322,7 @@ fn find_input(rules: &RuleSet, name: &str) -> Option<Input> {
 
 /// The condition of a temporal correlation; `None`: all of its rules.
 fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Seen>, Refused> {
-    let wrong = |why: String| Refused {
-        at: "condition".to_owned(),
-        why,
-    };
+    let wrong = |why: String| Refused::new("condition", why);
     match condition {
         CorrelationCondition::Extended(expr) => extended(expr, inputs).map(Some).map_err(wrong),
         CorrelationCondition::Threshold { predicates, .. } => match predicates[..] {

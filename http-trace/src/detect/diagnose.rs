@@ -117,6 +117,69 @@ impl<'a> Document<'a> {
         (self.lines_before + first.unwrap_or(0) + 1, 1)
     }
 
+    /// Where the key of a number is among those of its name below another key that is not indented.
+    pub fn nth_within(&self, block: &str, key: &str, number: usize) -> Option<(usize, usize)> {
+        let is_block = |line: &str| {
+            line.strip_prefix(block)
+                .is_some_and(|rest| rest.starts_with(':'))
+        };
+        let lines = self.text.lines().enumerate();
+        let mut lines = lines.skip_while(|(_, line)| !is_block(line));
+        lines.next();
+        lines
+            .take_while(|(_, line)| line.is_empty() || line.starts_with([' ', '-', '#']))
+            .filter_map(|(at, line)| {
+                let rest = line.trim_start_matches([' ', '-']);
+                let column = line.len() - rest.len() + 1;
+                rest.strip_prefix(key)?
+                    .starts_with(':')
+                    .then_some((self.lines_before + at + 1, column))
+            })
+            .nth(number)
+    }
+
+    /// Where a key stands for the second time in a mapping whose first key is at a place.
+    pub fn again(&self, key: &str, first: (usize, usize)) -> Option<(usize, usize)> {
+        let (line, column) = (first.0.checked_sub(self.lines_before + 1)?, first.1);
+        let of_mapping = |line: &'a str| {
+            let rest = line.trim_start_matches([' ', '-']);
+            (rest, line.len() - rest.len() + 1)
+        };
+        let is_key = |rest: &str| {
+            let rest = rest.trim_start_matches(['"', '\'']);
+            rest.strip_prefix(key).is_some_and(|rest| {
+                rest.trim_start_matches(['"', '\''])
+                    .trim_start()
+                    .starts_with(':')
+            })
+        };
+        let inside = self.text.lines().enumerate().skip(line);
+        let inside = inside.take_while(|(_, line)| {
+            let (rest, here) = of_mapping(line);
+            rest.is_empty() || rest.starts_with('#') || here >= column
+        });
+        let mut found = inside.filter(|(_, line)| {
+            let (rest, here) = of_mapping(line);
+            here == column && is_key(rest)
+        });
+        let (at, _) = found.nth(1)?;
+        Some((self.lines_before + at + 1, column))
+    }
+
+    /// Where a text is that is a value, as it is written, or in single quotes.
+    pub fn find_value(&self, what: &str) -> Option<(usize, usize)> {
+        let quoted = what.replace('\'', "''");
+        self.text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim_start().starts_with('#'))
+            .find_map(|(number, line)| {
+                let at = line.find(what).or_else(|| line.find(&quoted))?;
+                Some((self.lines_before + number + 1, at + 1))
+            })
+            .filter(|_| !what.is_empty())
+    }
+
     /// Where brackets are nested so deep that reading them would take long: the parser's time grows
     /// with the square of the depth.
     pub fn too_deep(&self) -> Option<(usize, usize)> {

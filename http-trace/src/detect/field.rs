@@ -42,7 +42,7 @@ pub enum Field {
     Host,
     /// What follows the last dot of the path's last segment.
     Extension,
-    /// `1.1`.
+    /// `1.1`, and `HTTP/1.1` as W3C logs write it.
     Version,
     /// User-Agent.
     UserAgent,
@@ -66,7 +66,9 @@ pub enum Field {
     ResponseBytes,
     /// Bytes of the response's body.
     BodyBytes,
-    /// Bytes of the request.
+    /// Bytes of the request's body.
+    RequestBodyBytes,
+    /// Bytes of the request, where they are known.
     RequestBytes,
     /// Request's first byte to response's last, in ms.
     TimeTakenMs,
@@ -159,10 +161,10 @@ const NAMES: &[(&str, Field)] = &[
     ("c-uri-query", Field::Query),
     ("uri_query", Field::Query),
     ("url.query", Field::Query),
-    ("cs-uri", Field::Target),
-    ("uri", Field::Target),
     ("url.original", Field::Target),
+    ("uri", Field::Target),
     ("c-uri", Field::Uri),
+    ("cs-uri", Field::Uri),
     ("url", Field::Uri),
     ("url.full", Field::Uri),
     ("cs-host", Field::Host),
@@ -206,6 +208,8 @@ const NAMES: &[(&str, Field)] = &[
     ("http_trace.content_length", Field::ContentLength),
     ("sc-bytes", Field::ResponseBytes),
     ("http.response.bytes", Field::ResponseBytes),
+    ("request_body_len", Field::RequestBodyBytes),
+    ("http.request.body.bytes", Field::RequestBodyBytes),
     ("response_body_len", Field::BodyBytes),
     ("http.response.body.bytes", Field::BodyBytes),
     ("cs-bytes", Field::RequestBytes),
@@ -228,6 +232,9 @@ const NAMES: &[(&str, Field)] = &[
     ("http.response.body.content", Field::BodyContent),
     ("http_trace.sniffed_type", Field::SniffedType),
 ];
+
+/// Names that look more like another field than like the one that is meant.
+const MEANT: &[(&str, &str)] = &[("cs-port", "s-port"), ("sc-port", "s-port")];
 
 /// Prefixes after which any header may be named.
 const HEADERS: &[(&str, fn(Box<str>) -> Field)] = &[
@@ -269,6 +276,10 @@ impl Field {
     /// The known name that is nearest to a wrong one, if one is near.
     pub fn suggestion(name: &str) -> Option<&'static str> {
         let name = name.to_ascii_lowercase();
+        let dashed = name.replace('_', "-");
+        if let Some((_, meant)) = MEANT.iter().find(|(wrong, _)| *wrong == dashed) {
+            return Some(meant);
+        }
         NAMES
             .iter()
             .map(|(known, _)| (strsim::damerau_levenshtein(&name, known), *known))
@@ -289,12 +300,22 @@ impl Field {
         }
     }
 
-    /// Whether W3C and common logs write `-` for it when the request had none.
+    /// Whether logs write `-` or nothing for it when the request had none.
     pub const fn is_dash_in_logs(&self) -> bool {
         matches!(
             self,
-            Field::UserAgent | Field::Referrer | Field::Cookie | Field::UserName | Field::Host
+            Field::UserAgent
+                | Field::Referrer
+                | Field::Cookie
+                | Field::UserName
+                | Field::Host
+                | Field::Query
         )
+    }
+
+    /// Whether values compare as numbers: always, or where they are some.
+    pub const fn may_be_number(&self) -> bool {
+        self.is_number() || matches!(self, Field::RequestHeader(_) | Field::ResponseHeader(_))
     }
 
     /// Whether the field is a number.
@@ -307,6 +328,7 @@ impl Field {
                 | Field::ContentLength
                 | Field::ResponseBytes
                 | Field::BodyBytes
+                | Field::RequestBodyBytes
                 | Field::RequestBytes
                 | Field::TimeTakenMs
                 | Field::TtfbMs
@@ -404,6 +426,12 @@ impl<'a> View<'a> {
                 self.target.query.is_some_and(|q| test(Value::Text(q)))
                     || self.path_and_query().is_some_and(|p| test(Value::Text(p)))
             }
+            Field::Version => {
+                self.first(field).is_some_and(&mut *test)
+                    || self
+                        .version_line()
+                        .is_some_and(|line| test(Value::Text(line)))
+            }
             Field::Uri => {
                 (!self.uri().is_empty() && test(Value::Text(self.uri())))
                     || self.first(&Field::Target).is_some_and(test)
@@ -449,9 +477,8 @@ impl<'a> View<'a> {
             Field::ContentLength => number(response?.content_length),
             Field::ResponseBytes => number(event.response_bytes),
             Field::BodyBytes => number(event.body_bytes),
-            Field::RequestBytes => number(Some(
-                request?.wire_len + event.request_body_bytes.unwrap_or(0),
-            )),
+            Field::RequestBodyBytes => number(event.request_body_bytes),
+            Field::RequestBytes => number(event.request_bytes()),
             Field::TimeTakenMs => number(event.duration_ns().map(|ns| ns / 1_000_000)),
             Field::TtfbMs => number(event.ttfb_ns().map(|ns| ns / 1_000_000)),
             Field::NoResponse => text(event.no_response.map(no_response)),
@@ -483,16 +510,65 @@ impl<'a> View<'a> {
     }
 
     /// Every text of the event that a keyword may be in.
-    pub fn any_text(&self, test: &mut dyn FnMut(&'a [u8]) -> bool) -> bool {
+    pub fn any_text(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.any_line(test)
+            || test(self.host_and_target())
+            || self.version_line().is_some_and(&mut *test)
+            || self.status_text(test)
+            || self.client_text(test)
+    }
+
+    /// What a keyword may be in that is in the heads as it is: method, reason and header values, and
+    /// the user's name.
+    pub fn any_line(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         if let Some(request) = &self.event.request {
-            let mut values = request.headers.0.iter().map(|h| &h.value[..]);
-            if test(&request.target) || test(&request.method) || values.any(&mut *test) {
+            if test(&request.method) {
                 return true;
+            }
+            for header in &request.headers.0 {
+                if test(&header.value) {
+                    return true;
+                }
+                if is_name(&header.name, b"authorization")
+                    && crate::redact::basic_user(self.event).is_some_and(|user| test(&user))
+                {
+                    return true;
+                }
             }
         }
         self.event.response.as_ref().is_some_and(|response| {
             test(&response.reason) || response.headers.0.iter().any(|h| test(&h.value))
         })
+    }
+
+    /// The target as sent, after the host where it has none itself: as logs of proxies write it, but
+    /// without a scheme that nobody sent.
+    pub fn host_and_target(&self) -> &'a [u8] {
+        const SCHEME: &[u8] = b"http://";
+        let target = self.event.request.as_ref().map(|r| &r.target[..]);
+        match target {
+            Some([b'/', ..]) => self.uri().strip_prefix(SCHEME).unwrap_or(self.uri()),
+            target => target.unwrap_or_default(),
+        }
+    }
+
+    /// The version as it is in the request's line.
+    pub fn version_line(&self) -> Option<&'static [u8]> {
+        match self.first(&Field::Version)? {
+            Value::Text(b"1.0") => Some(b"HTTP/1.0"),
+            _ => Some(b"HTTP/1.1"),
+        }
+    }
+
+    /// Asks of the status as it is written.
+    pub fn status_text(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let status = self.first(&Field::Status);
+        status.is_some_and(|status| status.with_text(test))
+    }
+
+    /// Asks of the client's address as it is written.
+    pub fn client_text(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        Value::Ip(self.event.client_ip()).with_text(test)
     }
 }
 
@@ -602,6 +678,9 @@ mod tests {
         assert_eq!(Field::named("cs-nothing"), None);
         assert_eq!(Field::suggestion("cs-user-agnt"), Some("cs-user-agent"));
         assert_eq!(Field::suggestion("entirely_different_name"), None);
+        for name in ["cs-port", "cs_port", "CS_Port"] {
+            assert_eq!(Field::suggestion(name), Some("s-port"));
+        }
     }
 
     #[test]

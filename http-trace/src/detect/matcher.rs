@@ -44,8 +44,50 @@ pub enum Test {
     Numbers(Box<[u64]>),
     /// An address in one of these networks.
     Networks(Networks),
-    /// Equal to another field of the event, without regard to case unless `cased`.
-    SameAs(Field, bool),
+    /// In a relation to another field of the event.
+    SameAs(Field, Relation),
+}
+
+/// What a field's value is to another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// The same text; `true`: in the same case.
+    Equals(bool),
+    /// Begins with it.
+    Starts(bool),
+    /// Ends with it.
+    Ends(bool),
+    /// Has it in it.
+    Contains(bool),
+    /// A number that compares so with the other.
+    Number(Comparison),
+}
+
+impl Relation {
+    fn holds(self, value: &Value<'_>, other: &Value<'_>) -> bool {
+        let texts = |cased: bool, test: fn(&[u8], &[u8]) -> bool| {
+            value.with_text(|a| {
+                other.with_text(|b| match cased {
+                    true => test(a, b),
+                    false => test(&a.to_ascii_lowercase(), &b.to_ascii_lowercase()),
+                })
+            })
+        };
+        match self {
+            Relation::Equals(true) => value.with_text(|a| other.with_text(|b| a == b)),
+            Relation::Equals(false) => {
+                value.with_text(|a| other.with_text(|b| a.eq_ignore_ascii_case(b)))
+            }
+            Relation::Starts(cased) => texts(cased, |a, b| a.starts_with(b)),
+            Relation::Ends(cased) => texts(cased, |a, b| a.ends_with(b)),
+            // Both are the client's: in time that grows with their lengths, not with the product.
+            Relation::Contains(cased) => texts(cased, |a, b| memchr::memmem::find(a, b).is_some()),
+            Relation::Number(comparison) => match (number(value), number(other)) {
+                (Some(a), Some(b)) => comparison.holds(a, b),
+                _ => false,
+            },
+        }
+    }
 }
 
 /// How numbers compare.
@@ -232,6 +274,10 @@ impl Test {
         match (field, self) {
             (Field::ClientIp, Test::Networks(of)) => return of.contain(view.event.client_ip()),
             (Field::ServerIp, Test::Networks(of)) => return of.contain(view.event.server.ip),
+            // That there is a path says nothing of whether there is a query.
+            (Field::Query, Test::Present) => return view.target.query.is_some(),
+            (Field::Query, Test::Missing) => return view.target.query.is_none(),
+            (Field::Query, Test::Absent) => return view.target.query.is_none_or(<[u8]>::is_empty),
             _ => {}
         }
         let mut any = false;
@@ -257,17 +303,9 @@ impl Test {
                 other => number(other).is_some_and(|n| wanted.iter().any(|w| *w as f64 == n)),
             },
             Test::Networks(networks) => address(value).is_some_and(|ip| networks.contain(ip)),
-            Test::SameAs(other, cased) => view.any(other, &mut |other| {
-                value.with_text(|a| {
-                    other.with_text(|b| {
-                        if *cased {
-                            a == b
-                        } else {
-                            a.eq_ignore_ascii_case(b)
-                        }
-                    })
-                })
-            }),
+            Test::SameAs(other, relation) => {
+                view.any(other, &mut |other| relation.holds(value, &other))
+            }
         }
     }
 }

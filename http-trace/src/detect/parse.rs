@@ -40,6 +40,22 @@ pub struct Parsed {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+impl Parsed {
+    /// How many rules have such a fault. Several of one rule are told, each in its place.
+    pub fn with(&self, fault: Fault, sources: &[Source]) -> usize {
+        let of = |d: &Diagnostic| {
+            let source = sources
+                .iter()
+                .position(|source| source.origin == d.origin)?;
+            let documents = Document::split(&sources[source].text);
+            let before = documents.iter().rposition(|doc| doc.lines_before < d.line);
+            Some((source, before.unwrap_or(0)))
+        };
+        let faults = self.diagnostics.iter().filter(|d| d.fault == fault);
+        faults.filter_map(of).collect::<HashSet<_>>().len()
+    }
+}
+
 /// Reads rule files. Rules for which `disabled` says so are read and left out.
 pub fn parse(sources: &[Source], disabled: &dyn Fn(&str) -> bool) -> Parsed {
     let mut reader = Reader::default();
@@ -69,7 +85,12 @@ impl Place<'_> {
     }
 
     pub(super) fn refused(&self, refused: Refused) -> Diagnostic {
-        self.diagnostic(Fault::Error, &refused.at, refused.why)
+        let mut said = self.diagnostic(Fault::Error, &refused.at, refused.why);
+        let value = refused.value.as_deref();
+        if let Some(place) = value.and_then(|value| self.document.find_value(value)) {
+            (said.line, said.column) = place;
+        }
+        said
     }
 }
 
@@ -156,14 +177,38 @@ impl<'a> Reader<'a> {
             self.diagnostics.push(fault);
             return;
         }
+        // A rule without a level loads, as one that is low.
+        let fault = match worded::is_harmless(&message) {
+            true => Fault::Warning,
+            false => Fault::Error,
+        };
+        if let Some((number, why)) = worded::of_related(&message) {
+            let mut said = place.diagnostic(fault, "related", why);
+            if let Some(at) = place.document.nth_within("related", "type", number) {
+                (said.line, said.column) = at;
+            }
+            self.diagnostics.push(said);
+            return;
+        }
         if let Some((at, why)) = worded::of_parser(&message) {
-            // A rule without a level loads, as one that is low.
-            let fault = match message.contains("invalid level") {
-                true => Fault::Warning,
-                false => Fault::Error,
-            };
             self.diagnostics.push(place.diagnostic(fault, &at, why));
             return;
+        }
+        if let Some(key) = worded::twice(&message) {
+            let first = place.document.at_message(&message);
+            if let Some((line, column)) = place.document.again(key, first) {
+                self.diagnostics.push(Diagnostic {
+                    fault,
+                    origin: place.origin.clone(),
+                    line,
+                    column,
+                    message: format!(
+                        "'{key}' is there already: a key stands in a mapping once; for several \
+                         values want a list"
+                    ),
+                });
+                return;
+            }
         }
         let message = match message.contains("cannot start any token") {
             true => format!("{message} (a tab? YAML takes blanks)"),
@@ -209,7 +254,7 @@ impl<'a> Reader<'a> {
                 let why = there_already(&rules.rules[first]);
                 faults.push(place.diagnostic(Fault::Error, &meta.id, why));
             }
-            if let Some(why) = wrong_source(&rule.logsource) {
+            if let Some(why) = wrong_source(&rule.logsource, compile::has_field(&rule.detection)) {
                 faults.push(place.diagnostic(Fault::Error, "logsource", why));
             }
             for (key, why) in worded::unknown_keys_of(rule) {
@@ -218,6 +263,9 @@ impl<'a> Reader<'a> {
             let compiled = compile::detections(&rule.detection);
             match compiled {
                 Ok(expr) if faults.iter().all(|f| f.fault != Fault::Error) => {
+                    for odd in compile::oddities(&rule.detection) {
+                        faults.push(place.diagnostic(Fault::Warning, &odd.at, odd.why));
+                    }
                     rules.detections.push(Detection {
                         rule: rules.rules.len(),
                         expr,
@@ -432,14 +480,18 @@ fn quoted(message: &str) -> Option<&str> {
     rest.split('\'').next().filter(|what| !what.is_empty())
 }
 
-/// Why a rule is not about HTTP responses, if it is not.
-fn wrong_source(source: &LogSource) -> Option<String> {
+/// Why a rule is not about HTTP responses, if it is not. Servers write of requests and of errors
+/// under one name: what asks for a field is about requests.
+fn wrong_source(source: &LogSource, has_field: bool) -> Option<String> {
     let category = source.category.as_deref();
     let product = source.product.as_deref();
     let service = source.service.as_deref();
     match (category, product, service) {
         (Some("webserver" | "proxy"), ..) | (_, Some("http-trace"), _) => None,
         (_, Some("zeek"), Some("http")) => None,
+        // Its W3C logs are of requests only.
+        (None, None | Some("windows"), Some("iis")) => None,
+        (None, _, Some("apache" | "nginx")) if has_field => None,
         (None, None, None) => Some(
             "the log source is missing: want category webserver or proxy, or product http-trace"
                 .to_owned(),

@@ -28,8 +28,29 @@ pub struct Prefilter {
     texts: Vec<(Field, Literals)>,
     /// Literals that may be anywhere.
     keywords: Option<Literals>,
+    /// Whether some may be in what is written for the purpose only.
+    seldom: Seldom,
     /// Detections for which an identifier in the path stands.
     path_id: Bits,
+}
+
+/// Where a keyword is looked for only if one can be there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seldom {
+    status: bool,
+    version: bool,
+    address: bool,
+}
+
+impl Seldom {
+    fn add(&mut self, literal: &[u8]) {
+        let is_in = |text: &[u8]| memchr::memmem::find(text, literal).is_some();
+        // The longest is an IPv4-mapped address in full.
+        let of_address = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
+        self.status |= literal.len() <= 3 && literal.iter().all(u8::is_ascii_digit);
+        self.version |= is_in(b"http/1.0") || is_in(b"http/1.1");
+        self.address |= literal.len() <= 45 && literal.iter().all(of_address);
+    }
 }
 
 /// What stands for a detection: an event that matches has one of these, at least.
@@ -126,6 +147,8 @@ impl Prefilter {
                 Err(mask) => too_many(&mask),
             }
         }
+        let mut seldom = Seldom::default();
+        keywords.iter().for_each(|(literal, _)| seldom.add(literal));
         let keywords = match Literals::new(keywords, words) {
             Ok(literals) => Some(literals).filter(|l| !l.is_empty()),
             Err(mask) => {
@@ -139,6 +162,7 @@ impl Prefilter {
             sure,
             texts: built,
             keywords,
+            seldom,
             path_id,
         };
         (prefilter, signs)
@@ -173,10 +197,25 @@ impl Prefilter {
         if let Some(literals) = &self.keywords
             && asked(&literals.mask)
         {
-            let _ = view.any_text(&mut |text| {
+            let mut search = |text: &[u8]| {
                 literals.search(text, found);
                 false
-            });
+            };
+            view.any_line(&mut search);
+            if self.seldom.version
+                && let Some(version) = view.version_line()
+            {
+                search(version);
+            }
+            if self.seldom.status {
+                view.status_text(&mut search);
+            }
+            if self.seldom.address {
+                view.client_text(&mut search);
+            }
+            if hosts.of_keywords.may_hold(literals, view) {
+                literals.search(view.host_and_target(), found);
+            }
         }
     }
 }
@@ -194,7 +233,7 @@ fn search_field(
     hosts: &mut Hosts,
     found: &mut [u64],
 ) {
-    if *field == Field::Uri && !hosts.may_hold(literals, view) {
+    if *field == Field::Uri && !hosts.of_urls.may_hold(literals, view) {
         return;
     }
     // Of values of these, where there are two, the longer one contains the other, and with it every
@@ -222,15 +261,22 @@ fn search_field(
 /// Hosts whose URLs have no literal in them up to their path: of most URLs only the path and what
 /// follows is looked through.
 #[derive(Debug)]
-pub struct Hosts(Kept);
+struct OfLiterals(Kept);
 
-impl Default for Hosts {
+/// Of the literals that are looked for in URLs, and of keywords.
+#[derive(Debug, Default)]
+pub struct Hosts {
+    of_urls: OfLiterals,
+    of_keywords: OfLiterals,
+}
+
+impl Default for OfLiterals {
     fn default() -> Self {
-        Hosts(Kept::new(1))
+        OfLiterals(Kept::new(1))
     }
 }
 
-impl Hosts {
+impl OfLiterals {
     /// Whether a literal may be in the URL of an event.
     fn may_hold(&mut self, literals: &Literals, view: &View<'_>) -> bool {
         let Some(request) = &view.event.request else {
@@ -292,6 +338,7 @@ impl Witness {
     /// How rare it is taken to be.
     fn rarity(&self) -> usize {
         match self {
+            Witness::Text(field, literal) if is_common(field, literal) => 0,
             Witness::Text(_, literal) => literal.len(),
             Witness::Line(Sign { name, literal, .. }) => match literal {
                 Some(literal) => literal.len(),
@@ -328,6 +375,21 @@ pub fn line_of(field: &Field) -> Option<(bool, &str)> {
         Field::MimeType => (true, "content-type"),
         _ => return None,
     })
+}
+
+/// Values that nearly every event has, in lower case.
+const COMMON_METHODS: &[&[u8]] = &[b"get", b"post", b"head"];
+
+/// Whether a literal is in a field of nearly every event: it tells less than any keyword does, which
+/// is looked for in everything, but seldom found.
+fn is_common(field: &Field, literal: &[u8]) -> bool {
+    match field {
+        Field::Method => COMMON_METHODS
+            .iter()
+            .any(|method| memchr::memmem::find(method, literal).is_some()),
+        Field::Version | Field::StatusClass | Field::Reason | Field::Interfaces => true,
+        _ => false,
+    }
 }
 
 /// What an event has one of when it has a field at all; `None` when nothing is known.
@@ -452,6 +514,39 @@ mod tests {
             }
         }
         assert!(found_any > 100, "{found_any}");
+    }
+
+    /// Of a method that nearly every request has, nothing follows: with a keyword beside it, that
+    /// stands for the rule. A rare method stands for itself.
+    #[test]
+    fn a_common_value_stands_for_nothing_that_has_a_keyword() {
+        let stands_for = |detection: &str| {
+            let rule = format!(
+                "title: one\nname: one\nlogsource: {{category: webserver}}\n\
+                 detection: {{s: {detection}, k: ['union select', 'x9'], condition: s and k}}\n\
+                 level: low\n"
+            );
+            let sources = [crate::detect::parse::Source {
+                origin: crate::detect::rule::Origin::File("one.yml".into()),
+                text: rule,
+            }];
+            let parsed = crate::detect::parse::parse(&sources, &|_| false);
+            let detections = parsed.rules.detections.into_iter();
+            let exprs: Vec<Expr> = detections.map(|d| d.expr).collect();
+            let (prefilter, _) = Prefilter::new(&exprs);
+            (prefilter.keywords.is_some(), prefilter.texts.len())
+        };
+        for detection in [
+            "{cs-method: GET}",
+            "{cs-method: [POST, HEAD]}",
+            "{cs-version: '1.1'}",
+            "{http_trace.status_class: 2xx, cs-method: GET}",
+        ] {
+            assert_eq!(stands_for(detection), (true, 0), "{detection}");
+        }
+        for detection in ["{cs-method: PROPFIND}", "{cs-uri-stem: /admin}"] {
+            assert_eq!(stands_for(detection), (false, 1), "{detection}");
+        }
     }
 
     /// What is left out unevaluated is what does not match: each is also asked with a condition

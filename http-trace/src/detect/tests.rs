@@ -9,6 +9,7 @@ mod guessing;
 mod hostile;
 mod injection;
 mod lines;
+mod logged;
 mod oracle;
 
 use super::builtin;
@@ -554,9 +555,9 @@ fn what_is_wrong_with_a_file_is_said_with_its_place() {
     };
     for (text, expected) in [
         (rule("    cs-uri-stm: x\n"), "x.yml:7:5: error: unknown field 'cs-uri-stm'; did you mean 'cs-uri-stem'?"),
-        (rule("    cs-uri|re: 'a{1000}{1000}'\n"), "x.yml:7:5: error: the expression compiles to more than"),
-        (rule("    cs-uri|re: '('\n"), "x.yml:7:5: error: unclosed group"),
-        (rule("    c-ip|cidr: 10.0.0.0/99\n"), "x.yml:7:5: error: '10.0.0.0/99' is not a network"),
+        (rule("    cs-uri|re: 'a{1000}{1000}'\n"), "x.yml:7:17: error: the expression 'a{1000}{1000}' compiles to more than"),
+        (rule("    cs-uri|re: '('\n"), "x.yml:7:17: error: the expression '(' is none: unclosed group"),
+        (rule("    c-ip|cidr: 10.0.0.0/99\n"), "x.yml:7:16: error: '10.0.0.0/99' is not a network"),
         (rule("    cs-uri|contain: x\n"), "x.yml:7:12: error: there is no modifier 'contain'; did you mean 'contains'?"),
         (rule("    cs-uri: x\n").replace("webserver", "process_creation"), "x.yml:3:1: error: category process_creation is not seen"),
         (rule("    cs-uri: x\n").replace("condition: sel", "condition: self"), "x.yml:8:3: error: the condition names 'self'"),

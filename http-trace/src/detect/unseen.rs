@@ -5,6 +5,10 @@
 const BODY: &str = "rules do not look into bodies but at the first bytes of responses', with --body-snippet, as \
                     http.response.body.content; use that, or remove the selection or the rule";
 
+/// What bodies of requests hold.
+const REQUEST_BODY: &str =
+    "rules do not look into bodies of requests; remove the selection or the rule";
+
 /// What a firewall or a proxy decided.
 const VERDICT: &str = "it is what a firewall or a proxy decided, which is not on the wire; match \
                        sc-status, or remove the rule";
@@ -13,15 +17,15 @@ const VERDICT: &str = "it is what a firewall or a proxy decided, which is not on
 const CLIENT: &str = "it is known on the client's own host only; remove the selection or the rule";
 
 const UNSEEN: &[(&str, &str)] = &[
-    ("cs-body", BODY),
+    ("cs-body", REQUEST_BODY),
     ("sc-body", BODY),
     ("body", BODY),
-    ("request_body", BODY),
+    ("request_body", REQUEST_BODY),
     ("response_body", BODY),
     ("response", BODY),
-    ("post_body", BODY),
+    ("post_body", REQUEST_BODY),
     ("page_title", BODY),
-    ("http.request.body.content", BODY),
+    ("http.request.body.content", REQUEST_BODY),
     ("action", VERDICT),
     ("sc-action", VERDICT),
     ("s-action", VERDICT),

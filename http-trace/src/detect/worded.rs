@@ -68,6 +68,12 @@ pub(super) fn of_parser(message: &str) -> Option<(String, String)> {
             format!("'{level}' is no level: want informational, low, medium, high or critical");
         return Some((level.to_owned(), why));
     }
+    if let Some(status) = between(message, "invalid status: '", "'") {
+        let why = format!(
+            "'{status}' is no status: want stable, test, experimental, deprecated or unsupported"
+        );
+        return Some((status.to_owned(), why));
+    }
     if let Some(time) = between(message, "Invalid timespan '", "'") {
         let why = format!("'{time}' is no time: want a number and s, m, h or d, such as 5m");
         return Some((time.to_owned(), why));
@@ -105,6 +111,32 @@ pub(super) fn of_parser(message: &str) -> Option<(String, String)> {
         "title"
     };
     Some((at.to_owned(), why))
+}
+
+/// Whether a rule that the parser says this of loads all the same: it is of what the rule says of
+/// itself, not of what it does.
+pub(super) fn is_harmless(message: &str) -> bool {
+    ["invalid level", "invalid status"]
+        .iter()
+        .any(|begin| message.contains(begin))
+        || of_related(message).is_some()
+}
+
+/// Which of the related rules something is wrong with, and what is to be said of it.
+pub(super) fn of_related(message: &str) -> Option<(usize, String)> {
+    let (_, rest) = message.split_once("related[")?;
+    let (number, what) = rest.split_once(']')?;
+    let want = "want derived, obsolete, merged, renamed or similar";
+    let why = match between(what, "invalid type '", "'") {
+        Some(kind) => format!("'{kind}' is nothing that rules are to each other: {want}"),
+        None => format!("of a related rule: {}", what.trim()),
+    };
+    Some((number.parse().ok()?, why))
+}
+
+/// The key that a mapping has twice.
+pub(super) fn twice(message: &str) -> Option<&str> {
+    between(message, "duplicate entry with key \"", "\"")
 }
 
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {

@@ -74,6 +74,9 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         let target = text("/url/original").unwrap_or_default();
         let mut head = request(method.as_bytes(), target.as_bytes(), version, &[]);
         head.headers = fields(at("/http/request/headers"));
+        let body = event.request_body_bytes.unwrap_or(0);
+        let whole = number("/http/request/bytes");
+        head.wire_len = whole.map_or(0, |whole| whole.saturating_sub(body));
         let host = text("/url/domain").map(|domain| match number("/url/port") {
             Some(port) if port != 80 => format!("{domain}:{port}"),
             _ => domain.to_owned(),

@@ -53,6 +53,8 @@ fn our_own_json_comes_back() {
         ip: "203.0.113.9".parse().expect("an address"),
         port: None,
     });
+    let mut posted = testing::event();
+    posted.request_body_bytes = Some(30);
     let mut unanswered = testing::event();
     (unanswered.response, unanswered.no_response) = (None, Some(NoResponse::Timeout));
     (unanswered.body_bytes, unanswered.response_bytes) = (None, None);
@@ -60,7 +62,7 @@ fn our_own_json_comes_back() {
     unanswered.response_start_ns = None;
     unanswered.head_end_ns = None;
     unanswered.response_end_ns = None;
-    for event in [testing::event(), proxied, unanswered] {
+    for event in [testing::event(), proxied, posted, unanswered] {
         let mut line = Vec::new();
         json.event(
             &Entry {
@@ -72,6 +74,7 @@ fn our_own_json_comes_back() {
         let back = one(&line);
         assert_eq!(shown(&back), shown(&event));
         assert_eq!(back.id, event.id);
+        assert_eq!(back.request_bytes(), event.request_bytes());
         assert_eq!(back.ttfb_ns(), event.ttfb_ns());
         assert!(event.duration_ns().is_some());
         assert_eq!(back.duration_ns(), event.duration_ns());

@@ -17,8 +17,13 @@ use crate::detect::{builtin, load};
 /// Does it; text for standard output is appended to `out`.
 pub fn run(command: &Rules, out: &mut String) -> Ended {
     match command {
-        Rules::List { paths } => {
-            let (parsed, readable) = parsed(true, paths);
+        Rules::List {
+            paths,
+            rules,
+            no_builtin_rules,
+        } => {
+            let paths: Vec<PathBuf> = paths.iter().chain(rules).cloned().collect();
+            let (parsed, _, readable) = parsed(!no_builtin_rules, &paths);
             told(&parsed);
             list(&parsed.rules, out);
             ended(readable && errors(&parsed) == 0)
@@ -28,7 +33,7 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             no_builtin_rules,
         } => check(!no_builtin_rules, paths, out),
         Rules::Explain { id, paths } => {
-            let (parsed, _) = parsed(true, paths);
+            let (parsed, _, _) = parsed(true, paths);
             match parsed.rules.find(id) {
                 Some(number) => {
                     explain(&parsed.rules, number, out);
@@ -101,8 +106,8 @@ const fn ended(well: bool) -> Ended {
     if well { Ended::Done } else { Ended::Lossy }
 }
 
-/// The rules of files, and whether all of them could be read.
-fn parsed(with_built_in: bool, paths: &[PathBuf]) -> (Parsed, bool) {
+/// The rules of files, the files, and whether all of them could be read.
+fn parsed(with_built_in: bool, paths: &[PathBuf]) -> (Parsed, Vec<Source>, bool) {
     let mut sources: Vec<Source> = Vec::new();
     if with_built_in {
         sources.extend(builtin::sources());
@@ -116,7 +121,7 @@ fn parsed(with_built_in: bool, paths: &[PathBuf]) -> (Parsed, bool) {
             say(&error.to_string());
         }
     }
-    (parse::parse(&sources, &|_| false), readable)
+    (parse::parse(&sources, &|_| false), sources, readable)
 }
 
 fn errors(parsed: &Parsed) -> usize {
@@ -135,7 +140,7 @@ fn told(parsed: &Parsed) {
 
 /// Files may refer to built-in rules, so these are there; what they say is not repeated.
 fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
-    let (parsed, readable) = parsed(with_built_in, paths);
+    let (parsed, sources, readable) = parsed(with_built_in, paths);
     for diagnostic in &parsed.diagnostics {
         let _ = writeln!(out, "{diagnostic}");
     }
@@ -154,16 +159,16 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
         .rules
         .iter()
         .filter(|rule| matches!(rule.origin, crate::detect::rule::Origin::File(_)));
-    let errors = errors(&parsed);
-    let warnings = parsed.diagnostics.len() - errors;
+    let refused = parsed.with(Fault::Error, &sources);
+    let warnings = parsed.with(Fault::Warning, &sources);
     let good = of_files.count() as u64;
     let verb = if good == 1 { "loads" } else { "load" };
     let _ = writeln!(
         out,
-        "{} {verb}, {errors} refused, {warnings} with a warning",
+        "{} {verb}, {refused} refused, {warnings} with a warning",
         crate::summary::counted(good, "rule")
     );
-    ended(readable && errors == 0 && empty.is_empty())
+    ended(readable && errors(&parsed) == 0 && empty.is_empty())
 }
 
 fn list(rules: &RuleSet, out: &mut String) {

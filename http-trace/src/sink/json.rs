@@ -128,11 +128,10 @@ impl Json {
         if let Some(id) = request.headers.first("x-request-id") {
             escaped |= text!(out, "id", id);
         }
+        if let Some(whole) = event.request_bytes() {
+            number!(out, "bytes", whole);
+        }
         if let Some(body) = event.request_body_bytes {
-            // Chunk framing is not in the body's count, so the whole is known only without it.
-            if request.headers.first("transfer-encoding").is_none() {
-                number!(out, "bytes", request.wire_len.saturating_add(body));
-            }
             open!(out, "body");
             number!(out, "bytes", body);
             out.push(b'}');

@@ -64,7 +64,8 @@ impl Visit {
             "c-ip": self.client,
             "cs-method": self.method,
             "cs-uri-stem": self.path,
-            "cs-uri": self.target(),
+            // As a whole, and as it was sent.
+            "cs-uri": [format!("http://{}{}", self.host, self.target()), self.target()],
             "cs-host": self.host,
             "sc-status": self.status,
         });
@@ -199,11 +200,22 @@ fn item() -> impl Strategy<Value = String> {
     );
     let regex = (select(TEXT_FIELDS), select(REGEXES))
         .prop_map(|(field, regex)| format!("{field}|re: '{regex}'"));
-    let present = (select(TEXT_FIELDS), any::<bool>())
+    // Of a query see the exceptions.
+    let others: Vec<&str> = TEXT_FIELDS
+        .iter()
+        .copied()
+        .filter(|field| *field != "cs-uri-query")
+        .collect();
+    let present = (select(others), any::<bool>())
         .prop_map(|(field, there)| format!("{field}|exists: {there}"));
-    let nothing = select(vec!["cs-user-agent", "cs-referer"]).prop_flat_map(|field| {
-        select(vec!["null", "''"]).prop_map(move |v| format!("{field}: {v}"))
-    });
+    // Of an empty text for what the request had not see the exceptions.
+    let nothing = select(vec![
+        "cs-user-agent: null",
+        "cs-referer: null",
+        "cs-uri-stem: ''",
+        "cs-host: null",
+    ])
+    .prop_map(str::to_owned);
     let number = (
         select(vec!["", "|gt", "|gte", "|lt", "|lte"]),
         select(vec!["200", "401", "404", "500", "'404'"]),
@@ -431,6 +443,18 @@ const EXCEPTIONS: &[(&str, bool, bool, &str)] = &[
         true,
         false,
         "logs write '-' for a field that the request had not, and rules are written for logs",
+    ),
+    (
+        "cs-referer: ''",
+        true,
+        false,
+        "other logs write nothing for it, and so do rules",
+    ),
+    (
+        "cs-uri-query|exists: false",
+        true,
+        false,
+        "a path is looked through as a query is, but is none",
     ),
     (
         "cs-uri-stem|startswith: '/a*m'",
