@@ -18,6 +18,9 @@ pub enum Flood {
     HalfRequests,
     /// Connections that answered one request and stay open.
     NeverClosed,
+    /// Connections that answered one request and were closed, all within a few seconds, so that of
+    /// each something is still remembered when the last comes.
+    Closed,
     /// One-byte segments of one response, in order.
     OneByteSegments,
     /// One-byte segments with a hole before each, none of which is ever filled, on a thousand
@@ -29,10 +32,11 @@ pub enum Flood {
 
 impl Flood {
     /// Every kind.
-    pub const ALL: [Flood; 6] = [
+    pub const ALL: [Flood; 7] = [
         Flood::Syns,
         Flood::HalfRequests,
         Flood::NeverClosed,
+        Flood::Closed,
         Flood::OneByteSegments,
         Flood::Holes,
         Flood::EndlessHeads,
@@ -63,6 +67,15 @@ impl Flood {
                     flood.open(&path(n))?;
                     flood.data(&path(n), Side::Client, 0, REQUEST)?;
                     flood.data(&path(n), Side::Server, 0, RESPONSE)?;
+                    responses += 1;
+                }
+            }
+            Flood::Closed => {
+                for n in 0..count {
+                    flood.open(&path(n))?;
+                    flood.data(&path(n), Side::Client, 0, REQUEST)?;
+                    flood.data(&path(n), Side::Server, 0, RESPONSE)?;
+                    flood.close(&path(n))?;
                     responses += 1;
                 }
             }
@@ -185,6 +198,25 @@ impl<W: Write> Writer<W> {
                 ..self.bare(Side::Server)
             },
         )
+    }
+
+    /// Both ends of a connection that answered [`REQUEST`] with [`RESPONSE`].
+    fn close(&mut self, path: &Path) -> io::Result<()> {
+        let asked = ISN + 1 + REQUEST.len() as u32;
+        let answered = ISN + 1 + RESPONSE.len() as u32;
+        for (from, seq, ack) in [
+            (Side::Server, answered, asked),
+            (Side::Client, asked, answered + 1),
+        ] {
+            let fin = Segment {
+                seq,
+                ack,
+                fin: true,
+                ..self.bare(from)
+            };
+            self.segment(path, fin)?;
+        }
+        Ok(())
     }
 
     /// Payload at `offset` of the stream; the other side's bytes count as acknowledged to REQUEST's

@@ -15,8 +15,13 @@ use http_trace_tests::seen::{Report, differences};
 const BOUND_KIB: u64 = 256 << 10;
 
 fn check(flood: Flood, count: u32) {
+    check_with(flood, count, &[]);
+}
+
+fn check_with(flood: Flood, count: u32, more: &[&str]) {
     let mut child = Command::new(binary().expect("the tracer"))
         .args(["-r", "-", "-o", "json", "-q"])
+        .args(more)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -48,7 +53,7 @@ fn check(flood: Flood, count: u32) {
     assert!(matches!(status.code(), Some(0 | 1)), "{flood:?}: {status}");
     let report = Report::read(&seen.kept).expect("json");
     println!(
-        "{flood:?}: {count}: peak {peak} KiB, {} responses",
+        "{flood:?} {more:?}: {count}: peak {peak} KiB, {} responses",
         seen.responses
     );
     assert!(peak > 0 && peak < BOUND_KIB, "{flood:?}: {peak} KiB");
@@ -110,6 +115,13 @@ fn one_byte_segments() {
 #[test]
 fn flows_that_never_close() {
     check(Flood::NeverClosed, 1_000_000);
+}
+
+/// What is remembered of closed connections is bounded too.
+#[test]
+fn connections_that_close_at_once() {
+    check(Flood::Closed, 1_000_000);
+    check_with(Flood::Closed, 1_000_000, &["--kernel-filter"]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! A live flood of SYNs from many addresses, beside connections that must not be lost for it.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use etherparse::PacketBuilder;
 use http_trace_tests::agent::Agent;
@@ -35,12 +37,9 @@ fn syn(n: u32, to: SocketAddrV4) -> Vec<u8> {
     packet
 }
 
-#[test]
-fn an_honest_connection_is_not_lost() {
-    needs!("nginx");
+/// A pair whose server answers addresses that lead nowhere; cookies let honest clients in.
+fn open_to_all() -> Pair {
     let pair = Pair::new(1500).expect("a pair");
-    let port = own_port();
-    // SYN-ACKs leave, to nobody; cookies let honest clients in.
     let gateway = address::CLIENT_V4;
     pair.server
         .ip(&format!("route add default via {gateway}"))
@@ -51,6 +50,37 @@ fn an_honest_connection_is_not_lost() {
     pair.server
         .run(command.args(["-c", loose]))
         .expect("settings");
+    pair
+}
+
+/// A socket that sends packets as they are, headers and all.
+fn raw_socket() -> OwnedFd {
+    let raw_ip = Protocol::from_raw(255.try_into().expect("IPPROTO_RAW"));
+    rustix::net::socket_with(
+        AddressFamily::INET,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(raw_ip),
+    )
+    .expect("a raw socket")
+}
+
+/// A keep-alive connection's next request, which is answered.
+fn ask(raw: &mut Raw, n: u32) {
+    let request = format!("GET /small.txt?{n} HTTP/1.1\r\nHost: a\r\n\r\n");
+    raw.send(request.as_bytes()).expect("sent");
+    assert_eq!(raw.receive().expect("an answer").status, 200);
+}
+
+fn connect(server: SocketAddr) -> Raw {
+    Raw::over(TcpStream::connect(server).expect("connect")).expect("raw")
+}
+
+#[test]
+fn an_honest_connection_is_not_lost() {
+    needs!("nginx");
+    let pair = open_to_all();
+    let port = own_port();
     let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
     let text = port.to_string();
     // With the usual ring: its memory is looked at.
@@ -59,23 +89,9 @@ fn an_honest_connection_is_not_lost() {
     let bed = Bed { pair, agent };
     let server = server_v4(port);
     let to = SocketAddrV4::new(address::SERVER_V4.parse::<Ipv4Addr>().expect("v4"), port);
-    let ask = |raw: &mut Raw, n: u32| {
-        let request = format!("GET /small.txt?{n} HTTP/1.1\r\nHost: a\r\n\r\n");
-        raw.send(request.as_bytes()).expect("sent");
-        assert_eq!(raw.receive().expect("an answer").status, 200);
-    };
-    let connect =
-        || Raw::over(std::net::TcpStream::connect(server).expect("connect")).expect("raw");
     let flood = || {
-        let raw_ip = Protocol::from_raw(255.try_into().expect("IPPROTO_RAW"));
-        let socket = rustix::net::socket_with(
-            AddressFamily::INET,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            Some(raw_ip),
-        )
-        .expect("a raw socket");
-        let mut honest = connect();
+        let socket = raw_socket();
+        let mut honest = connect(server);
         let mut sent = 0;
         for n in 0..SYNS {
             // The queue of the link may be full for a moment: that SYN is not sent.
@@ -85,7 +101,7 @@ fn an_honest_connection_is_not_lost() {
                 ask(&mut honest, n);
             }
             if n % NEW_EVERY == 0 {
-                ask(&mut connect(), n);
+                ask(&mut connect(server), n);
             }
         }
         sent
@@ -110,4 +126,61 @@ fn an_honest_connection_is_not_lost() {
         "{:?}",
         outcome.said
     );
+}
+
+/// SYNs to a port that `-p` names and where nobody listens are refused, each of them: of so many a
+/// second there are events, of the others it is told how many they were.
+#[test]
+fn refused_syns_make_no_flood_of_events() {
+    needs!("nginx");
+    const REFUSED: u32 = 50_000;
+    const EVENTS_A_SECOND: usize = 100;
+    let pair = open_to_all();
+    let (port, closed) = (own_port(), own_port());
+    let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
+    let (port_text, closed_text) = (port.to_string(), closed.to_string());
+    let options = ["-i", "veth0", "-p", &port_text, "-p", &closed_text, "-vv"];
+    let agent = Agent::start_with(&pair.server, &options, &[]).expect("the agent");
+    let bed = Bed { pair, agent };
+    let server = server_v4(port);
+    let to = SocketAddrV4::new(address::SERVER_V4.parse::<Ipv4Addr>().expect("v4"), closed);
+    let began = Instant::now();
+    let flood = || {
+        let socket = raw_socket();
+        let mut honest = connect(server);
+        let mut sent = 0;
+        for n in 0..REFUSED {
+            let went = rustix::net::sendto(&socket, &syn(n, to), SendFlags::empty(), &to);
+            sent += u32::from(went.is_ok());
+            if n % ASKED_EVERY == 0 {
+                ask(&mut honest, n);
+            }
+        }
+        sent
+    };
+    let sent = bed.pair.client.enter(flood).expect("enter");
+    std::thread::sleep(Duration::from_millis(500));
+    let seconds = began.elapsed().as_secs() as usize + 2;
+    let log = nginx.stop().expect("a log");
+    let outcome = bed.stop().expect("an outcome");
+    let refused = outcome.report.unanswered.iter();
+    let told = refused
+        .filter(|seen| seen.json["http_trace"]["no_response"] == "refused")
+        .count();
+    let counted: u64 = outcome
+        .report
+        .losses
+        .iter()
+        .map(|loss| &loss["http_trace"]["lost"])
+        .filter(|lost| lost["where"] == "connection_attempts")
+        .filter_map(|lost| lost["count"].as_u64())
+        .sum();
+    println!("{sent} SYNs, {told} events, {counted} only counted, {seconds} s");
+    assert!(sent > REFUSED / 2, "{sent} SYNs went out");
+    assert!(
+        (1..=EVENTS_A_SECOND * seconds).contains(&told),
+        "{told} events in {seconds} s"
+    );
+    assert!(counted > 0, "{:?}", outcome.said);
+    nothing(log_differences_at(port, &outcome.report, &log));
 }

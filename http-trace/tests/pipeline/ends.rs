@@ -429,3 +429,53 @@ fn failed_attempts_are_told_where_http_is_spoken() {
         .collect::<Vec<_>>();
     assert_eq!(client, [40_000, 2, 4]);
 }
+
+/// However many SYNs are refused or unanswered, only so many events a second come of them; of the
+/// others it is told how many there were.
+#[test]
+fn a_flood_of_failed_attempts_is_bounded_and_told() {
+    const FLOOD: u16 = 5_000;
+    const BOUND: usize = 30;
+    for answer in [true, false] {
+        let config = PipelineConfig {
+            attempt_ports: vec![80..=80],
+            attempts_per_second: BOUND as u32,
+            ..PipelineConfig::default()
+        };
+        let mut bench = Bench::new(config);
+        let (mut now_ns, timeout_ns) = (Talk::new().now_ns, 31_000_000_000);
+        for port in 0..FLOOD {
+            let mut talk = Talk::new();
+            // All within half a second.
+            (talk.client_port, talk.now_ns) = (1024 + port, now_ns);
+            now_ns += 100_000;
+            talk.client += 1;
+            let mut syn = talk.seg(Side::Client, b"").flag(flag::SYN);
+            syn.ack = None;
+            talk = talk.push(syn);
+            if answer {
+                let mut rst = talk.seg(Side::Server, b"").flag(flag::RST);
+                rst.seq = 0;
+                talk = talk.push(rst);
+            }
+            bench.push_all(&talk.segs);
+        }
+        bench.tick(now_ns + timeout_ns);
+        bench.finish();
+        let why = if answer { "Refused" } else { "Unreachable" };
+        let event = format!("? -> {why} missing [Request]");
+        let events = bench.lines.iter().filter(|line| **line == event).count();
+        // The half second may lie in two.
+        assert!((BOUND..=2 * BOUND).contains(&events), "{why}: {events}");
+        let told: usize = bench
+            .lines
+            .iter()
+            .filter_map(|line| {
+                let count = line.strip_prefix("lost ")?;
+                let count = count.strip_suffix(" Events connection_attempts")?;
+                count.parse::<usize>().ok()
+            })
+            .sum();
+        assert_eq!(events + told, usize::from(FLOOD), "{why}");
+    }
+}

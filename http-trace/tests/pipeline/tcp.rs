@@ -129,6 +129,43 @@ fn probes_are_not_data() {
     check("keep-alive probes", &talk, &TWO);
 }
 
+/// Who meets a zero window sends the next byte again and again (RFC 9293 §3.8.6.1), and the receiver
+/// takes it or does not; Linux repeats the last one instead.
+#[test]
+fn a_window_of_zero_costs_nothing() {
+    let answer = ok("hello");
+    for at in [0, 10, answer.len() - 3] {
+        for taken in [false, true] {
+            let (before, after) = answer.split_at(at);
+            let mut talk = Talk::open().c(&get("/1"));
+            if at > 0 {
+                talk = talk.s(before);
+            }
+            talk = talk.c_ack();
+            for wait_ms in [200, 400, 800] {
+                let probe = talk.seg(Side::Server, &after.as_bytes()[..1]);
+                let mut old = talk.seg(Side::Server, b"");
+                old.seq = old.seq.wrapping_sub(1);
+                talk = talk.wait_ms(wait_ms).push(probe).c_ack().push(old).c_ack();
+            }
+            // What was taken is not sent again.
+            let rest = if taken {
+                talk.server += 1;
+                &after[1..]
+            } else {
+                after
+            };
+            let talk = talk.c_ack().s(rest).c(&get("/2")).s(&ok("ab"));
+            let lines: Vec<String> = talk
+                .judged()
+                .into_iter()
+                .map(|line| line.split(" copies ").next().unwrap_or_default().to_owned())
+                .collect();
+            assert_eq!(lines, TWO, "at byte {at}, taken: {taken}");
+        }
+    }
+}
+
 #[test]
 fn data_with_syn_and_fin() {
     let mut talk = Talk::new();

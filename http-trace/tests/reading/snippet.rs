@@ -47,6 +47,8 @@ fn bodies_of_chosen_statuses_are_in_the_event() {
     let alphabet = String::from_utf8(long[..100].to_vec()).unwrap();
     let packed = gzip(b"{\"error\":\"out of stock\"}");
     let (first, second) = packed.split_at(11);
+    let hidden = gzip(b"{\"user\":\"a\",\"password\":\"hunter2\"}");
+    let (hidden_first, hidden_second) = hidden.split_at(20);
     let table: &[(&str, Vec<u8>, &str, Value)] = &[
         (
             "not asked for",
@@ -99,6 +101,16 @@ fn bodies_of_chosen_statuses_are_in_the_event() {
             length("500 E", b"{\"user\":\"a\",\"password\":\"b\"}"),
             "100",
             json!("{\"user\":\"a\",\"password\":\"‹redacted:1 bytes›\"}"),
+        ),
+        (
+            "a secret in gzip in chunks",
+            chunked(
+                "500 E",
+                "\r\nContent-Encoding: gzip",
+                &[hidden_first, hidden_second],
+            ),
+            "4096",
+            json!("{\"user\":\"a\",\"password\":\"‹redacted:7 bytes›\"}"),
         ),
         (
             "1xx before it",

@@ -20,6 +20,7 @@ pub(super) fn scenes() -> Vec<Scene> {
         connect_tunnel(),
         connect_refused(),
         websocket(),
+        h2c(),
         large_body(),
         lookalike_body(),
         too_large_413(),
@@ -289,6 +290,28 @@ fn websocket() -> Scene {
         )
         .client(&b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"[..])
         .server(&b"\x81\x1bHTTP/1.1 200 OK\r\nServer: x"[..])
+        .server(&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..])
+        .close()
+}
+
+/// HTTP/2 after an upgrade (RFC 7540 §3.2): nothing that follows is HTTP/1.x, whatever it holds.
+fn h2c() -> Scene {
+    Script::new("h2c")
+        .plain("/before")
+        .client(
+            "GET /page HTTP/1.1\r\nHost: scene.example\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+             Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n",
+        )
+        .server("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        .expect(
+            Transaction::new("GET", "/page", 101, "Switching Protocols")
+                .header("Connection", "Upgrade")
+                .header("Upgrade", "h2c")
+                .body(0, End::Tunnel),
+        )
+        .server(&b"\0\0\0\x04\0\0\0\0\0\0\0\x1a\0\0\0\0\0\x01"[..])
+        .client(&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..])
+        .client(&b"GET /inside HTTP/1.1\r\nHost: a\r\n\r\n"[..])
         .server(&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..])
         .close()
 }
