@@ -147,6 +147,8 @@ pub struct Layout {
     pub coalesce: bool,
     /// Begin with the three-way handshake.
     pub handshake: bool,
+    /// What the client sends first comes with its SYN (RFC 7413), if it speaks first.
+    pub fast_open: bool,
     /// The receiver acknowledges each run with an empty segment.
     pub acks: bool,
 }
@@ -160,6 +162,7 @@ impl Default for Layout {
             cuts: vec![1448],
             coalesce: false,
             handshake: true,
+            fast_open: false,
             acks: true,
         }
     }
@@ -279,5 +282,23 @@ pub fn segments(scene: &Scene, layout: &Layout) -> Vec<Segment> {
     if let Some((from, bytes)) = run.take() {
         wire.data(from, &bytes, false);
     }
+    if layout.handshake && layout.fast_open {
+        open_fast(&mut wire.segments);
+    }
     wire.segments
+}
+
+/// Moves the first data into the SYN; the SYN-ACK and the ACK after it are of both.
+fn open_fast(segments: &mut Vec<Segment>) {
+    let [_, _, _, first, ..] = segments.as_slice() else {
+        return;
+    };
+    if first.from != Side::Client || first.payload.is_empty() {
+        return;
+    }
+    let payload = segments.remove(3).payload;
+    let len = payload.len() as u32;
+    segments[0].payload = payload;
+    segments[1].ack = segments[1].ack.wrapping_add(len);
+    segments[2].seq = segments[2].seq.wrapping_add(len);
 }

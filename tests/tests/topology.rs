@@ -24,6 +24,8 @@ struct View<'a> {
     both_sides: bool,
     /// It sees what stays on the server's lo.
     lo: bool,
+    /// The namespace's interfaces that the responses to the client cross.
+    interfaces: &'static [&'static str],
 }
 
 fn nat(end: &Value) -> Option<SocketAddr> {
@@ -49,6 +51,23 @@ fn names_differ(seen: &Seen, played: &Played, view: &View<'_>) -> Option<String>
     (got != want).then(|| format!("nat {got:?} instead of {want:?}: {}", seen.json))
 }
 
+/// Interfaces of the view's namespace have their names; those of others, which the cgroup hook sees,
+/// are told by their numbers, of which some are numbers here too.
+fn interfaces_differ(seen: &Seen, view: &View<'_>) -> Option<String> {
+    let names = seen.json["http_trace"]["interfaces"].as_array()?;
+    let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+    let numbered = |name: &str| {
+        let number = name.strip_prefix("if");
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let allowed = names.iter().all(|name| {
+        view.interfaces.contains(name) || view.hooks.contains("cgroup") && numbered(name)
+    });
+    // What the outer side of a router sees comes after what is nearer to the server.
+    let outer_alone = names == ["wan"];
+    (names.is_empty() || !allowed || outer_alone).then(|| format!("interfaces {names:?}"))
+}
+
 #[test]
 fn one_event_per_response_wherever_it_is_looked_at() {
     needs!("nft");
@@ -60,6 +79,7 @@ fn one_event_per_response_wherever_it_is_looked_at() {
             hooks: "tc",
             both_sides: true,
             lo: false,
+            interfaces: &["lan", "br0", "wan"],
         },
         View {
             name: "tc on the server",
@@ -67,6 +87,7 @@ fn one_event_per_response_wherever_it_is_looked_at() {
             hooks: "tc",
             both_sides: false,
             lo: true,
+            interfaces: &["eth0"],
         },
         View {
             name: "cgroup over all",
@@ -74,6 +95,7 @@ fn one_event_per_response_wherever_it_is_looked_at() {
             hooks: "cgroup",
             both_sides: true,
             lo: true,
+            interfaces: &["eth0"],
         },
         View {
             name: "tc and cgroup on the router",
@@ -81,6 +103,7 @@ fn one_event_per_response_wherever_it_is_looked_at() {
             hooks: "tc,cgroup",
             both_sides: true,
             lo: true,
+            interfaces: &["lan", "br0", "wan"],
         },
         View {
             name: "tc and cgroup on the server",
@@ -88,6 +111,7 @@ fn one_event_per_response_wherever_it_is_looked_at() {
             hooks: "tc,cgroup",
             both_sides: true,
             lo: true,
+            interfaces: &["eth0"],
         },
     ];
     // Other programs of this machine are in the same cgroup: these ports are the test's.
@@ -137,6 +161,10 @@ fn one_event_per_response_wherever_it_is_looked_at() {
         for (played, _) in &played {
             let seen = outcome.report.of(played.client);
             differences.extend(seen.iter().filter_map(|s| names_differ(s, played, view)));
+        }
+        for (played, _) in &routed {
+            let seen = outcome.report.of(played.client);
+            differences.extend(seen.iter().filter_map(|s| interfaces_differ(s, view)));
         }
         let responses = outcome.report.responses.len();
         println!("{}: {responses} responses, {:?}", view.name, outcome.said);

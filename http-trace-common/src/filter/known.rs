@@ -6,7 +6,7 @@ use super::{
     Context, Continue, Env, Handed, Scratch, Side,
     admit::{First, first_bytes},
     handed, mode, other_side, side, side_flag, steps,
-    syn::restart_on_new_connection,
+    syn::{note_peer_start, restart_on_new_connection},
 };
 use crate::{
     config::FilterConfig,
@@ -29,6 +29,7 @@ pub(super) fn known_flow<E: Env>(
     note_interface(s, context.interface);
     if segment.flags & tcp_flag::SYN != 0 {
         s.flow.syn_pending = 1;
+        note_peer_start(s, segment);
     }
     if s.flow.syn_pending != 0 && s.end > 0 {
         restart_on_new_connection(s, env, segment, context);

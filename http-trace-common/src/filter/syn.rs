@@ -2,7 +2,9 @@
 
 use bytemuck::Zeroable;
 
-use super::{Context, Env, Scratch, Side, Syn, fill_header, new_framer, side, side_flag, steps};
+use super::{
+    Context, Env, Scratch, Side, Syn, fill_header, new_framer, other_side, side, side_flag, steps,
+};
 use crate::{
     flow::seq_distance,
     framer::RequestQueue,
@@ -13,6 +15,9 @@ use crate::{
 /// A SYN that comes again this much later was not answered; sooner it is the same one at another
 /// hook (RFC 6298 §2: a SYN is repeated after a second).
 const SYN_AGAIN_MS: u32 = 500;
+
+/// The most bytes that come with a SYN: a packet's.
+const SYN_DATA: u32 = 0xffff;
 
 /// Remembers a SYN's or a SYN-ACK's ISN. The host hears of a SYN only when it is repeated, which
 /// says that nobody answered.
@@ -25,12 +30,20 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment, 
     let tell;
     if segment.flags & tcp_flag::ACK != 0 {
         tell = before & (Syn::TOLD | Syn::ACKNOWLEDGED) == Syn::TOLD;
-        // A SYN-ACK says both: its own ISN, and which SYN it answers.
+        // A SYN-ACK says both: its own ISN, and which SYN it answers. It may acknowledge data that
+        // came with the SYN as well (RFC 7413 §4.1.2): the stream begins where the SYN says.
+        let peer = segment.direction.opposite();
+        let said = s.syn.first(peer);
+        let first = if s.syn.knows(peer) && segment.ack.wrapping_sub(said) <= SYN_DATA {
+            said
+        } else {
+            segment.ack
+        };
         s.syn.valid = 3 | Syn::ACKNOWLEDGED;
         s.syn.first = if s.direction == 0 {
-            [s.seq, segment.ack]
+            [s.seq, first]
         } else {
-            [segment.ack, s.seq]
+            [first, s.seq]
         };
     } else if again {
         if before & Syn::ACKNOWLEDGED != 0 {
@@ -107,6 +120,24 @@ fn place(header: &mut RecordHeader, seq: u32, flags: u16) {
 /// In [`Syn::valid`]: the refusal was told; a copy of the RST at another hook is none.
 const REFUSED: u32 = 1 << 4;
 
+/// The SYN-ACK of a connection that is followed since its SYN, with which its first request came
+/// (RFC 7413): says where the answers begin.
+#[inline(always)]
+pub(super) fn note_peer_start(s: &mut Scratch, segment: &Segment) {
+    // Its SYN's entry is at hand, of `note_syn`.
+    let (seq, first) = (s.seq, s.syn.first(segment.direction.opposite()));
+    let peer = other_side(s);
+    let since_syn = peer.flags & side_flag::KNOWN != 0 && peer.floor == first;
+    let own = side(s);
+    if segment.flags & tcp_flag::ACK == 0 || own.flags & side_flag::KNOWN != 0 || !since_syn {
+        return;
+    }
+    own.floor = seq;
+    own.next = seq;
+    own.told = seq;
+    own.flags |= side_flag::KNOWN | side_flag::AT_START;
+}
+
 /// A SYN was seen on the tuple of a followed connection. Payload at its ISN + 1, once a SYN-ACK
 /// acknowledged it, begins another connection; anything else leaves the flow as it is, since the
 /// SYN may be a retransmission or forged.
@@ -126,8 +157,11 @@ pub(super) fn restart_on_new_connection<E: Env>(
         segment.ack
     };
     let (seq, own) = (s.seq, side(s));
-    if begins && own.next == seq && own.flags & side_flag::AT_START != 0 {
-        s.flow.syn_pending = 0;
+    if own.next == seq {
+        // It goes on where it stood, whatever number a SYN-ACK acknowledged.
+        if begins && own.flags & side_flag::AT_START != 0 {
+            s.flow.syn_pending = 0;
+        }
         return;
     }
     // Behind what is at work it is a copy of its beginning, and the SYN came late: a stack gives the

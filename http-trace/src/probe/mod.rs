@@ -160,7 +160,8 @@ impl Probe {
         let mut ebpf = loader::load(&settings, &hooks)?;
         let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose()?;
 
-        let ring = Ring::new(RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?);
+        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?;
+        let ring = Ring::new(events, settings.filter.netns);
         let clock = Clock::new();
         let counters = Counters::new(
             PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,

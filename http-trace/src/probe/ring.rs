@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
-use http_trace_common::record::Record;
+use http_trace_common::record::{Hook, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clock::Clock;
+use crate::http::context::Interfaces;
 
 /// While records come.
 const BUSY: Duration = Duration::from_millis(2);
@@ -23,6 +24,8 @@ const AT_ONCE: usize = 16_384;
 /// The ring buffer's host side.
 pub struct Ring {
     ring: RingBuf<MapData>,
+    /// What stands for the agent's network namespace in records.
+    own_netns: u32,
     empty_drains: u32,
     has_more: bool,
     malformed: u64,
@@ -37,10 +40,11 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// From the map `EVENTS`.
-    pub const fn new(ring: RingBuf<MapData>) -> Self {
+    /// From the map `EVENTS`; `own_netns` stands for the agent's network namespace in records.
+    pub const fn new(ring: RingBuf<MapData>, own_netns: u32) -> Self {
         Ring {
             ring,
+            own_netns,
             empty_drains: 0,
             has_more: false,
             malformed: 0,
@@ -60,6 +64,10 @@ impl Ring {
             };
             let mut header = *record.header;
             header.time_ns = clock.unix_ns(header.time_ns);
+            // The cgroup hook sees every namespace; elsewhere a tunnel is part of what stands there.
+            if header.hook == Hook::Cgroup as u8 && header.netns != self.own_netns {
+                header.interfaces = header.interfaces.map(Interfaces::of_another_namespace);
+            }
             to(Record {
                 header: &header,
                 ..record

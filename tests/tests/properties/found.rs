@@ -213,3 +213,51 @@ fn a_request_that_comes_after_its_first_head_is_not_the_next_ones() {
         assert_eq!(honest, Ok(()), "every {refuse_claim_every}");
     }
 }
+
+/// What comes with a SYN (RFC 7413), and a SYN-ACK that somebody else sends with the number at which
+/// the client goes on: neither begins another connection.
+#[test]
+fn a_syn_ack_that_acknowledges_more_than_the_syn_begins_nothing() {
+    let scene = Scene {
+        name: "pipelined",
+        steps: closed(vec![
+            get(0),
+            get(1),
+            ok(0, b""),
+            ok(1, b""),
+            get(2),
+            ok(2, b""),
+        ]),
+        truth: (0..3).map(|n| answered("GET", n, 0)).collect(),
+    };
+    let layout = |cut: usize, fast_open| Layout {
+        cuts: vec![cut],
+        acks: false,
+        fast_open,
+        ..Layout::default()
+    };
+    let mut forged = segments(&scene, &layout(1448, false));
+    let second = forged
+        .iter()
+        .rposition(|s| s.ack == forged[3].ack && !s.payload.is_empty());
+    let second = second.expect("a second request");
+    forged.insert(
+        second,
+        Segment {
+            from: Side::Server,
+            seq: 123_456,
+            ack: forged[second].seq,
+            syn: true,
+            payload: Vec::new(),
+            ..forged[second].clone()
+        },
+    );
+    let whole = segments(&scene, &layout(1448, true));
+    let half = segments(&scene, &layout(20, true));
+    for (name, sent) in [("forged", forged), ("whole", whole), ("half", half)] {
+        let frames = frames(&Path::v4(40_000), &sent);
+        for judged in [plain(&frames), filtered(&frames, Faults::default()).0] {
+            assert_eq!(is_truth(&judged, &scene.truth), Ok(()), "{name}");
+        }
+    }
+}
