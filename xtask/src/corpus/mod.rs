@@ -42,10 +42,11 @@ pub struct Options {
     keep: Option<PathBuf>,
 }
 
-/// Replays, compares, prints. Differences are figures, not failures.
+/// Replays, compares, prints. A difference is a figure and no failure while the sums reach the goals
+/// of [`Score::misses`].
 ///
 /// # Errors
-/// When the reader cannot be built or the corpus cannot be read.
+/// When the reader cannot be built, the corpus cannot be read, or a sum misses its goal.
 pub fn corpus(options: &Options) -> Result<()> {
     let dir = options
         .dir
@@ -105,6 +106,10 @@ pub fn corpus(options: &Options) -> Result<()> {
         println!("{tag:>20}: {score}");
     }
     println!("\nTOTAL {captures} captures, {clean} without any difference: {total}");
+    let misses = total.misses();
+    if !misses.is_empty() {
+        bail!("below the goal: {}", misses.join(", "));
+    }
     Ok(())
 }
 

@@ -45,6 +45,20 @@ impl Score {
             *sum += n;
         }
     }
+
+    /// Which goals the sum of a corpus misses: 99.9 % of the responses, none invented, every header,
+    /// 99.5 % of the requests.
+    pub fn misses(&self) -> Vec<&'static str> {
+        let below = |part: u64, whole: u64, permille: u64| part * 1000 < whole * permille;
+        let goals = [
+            ("recall", below(self.found, self.expected, 999)),
+            ("invented responses", self.extra > 0),
+            ("headers", below(self.headers, self.headers_judged, 1000)),
+            ("pairing", below(self.request, self.request_judged, 995)),
+        ];
+        let missed = goals.into_iter().filter(|(_, missed)| *missed);
+        missed.map(|(name, _)| name).collect()
+    }
 }
 
 impl fmt::Display for Score {
@@ -463,6 +477,29 @@ mod tests {
                         "response": {"status_code": 200, "status_phrase": "OK",
                                      "headers": {"a": ["1", "2"], "content-length": ["5"]}}},
                "http_trace": {"content_length": 5}})
+    }
+
+    #[test]
+    fn a_sum_below_its_goal_is_named() {
+        let good = Score {
+            expected: 1000,
+            found: 999,
+            headers: 5,
+            headers_judged: 5,
+            request: 995,
+            request_judged: 1000,
+            ..Score::default()
+        };
+        assert_eq!(good.misses(), [""; 0]);
+        let bad = Score {
+            found: 998,
+            extra: 1,
+            headers: 4,
+            request: 994,
+            ..good
+        };
+        let all = ["recall", "invented responses", "headers", "pairing"];
+        assert_eq!(bad.misses(), all);
     }
 
     #[test]
