@@ -114,7 +114,13 @@ fn is_http(seen: &Conversation) -> bool {
         }
         // The filter looks past two empty lines before the first message, the framer past any.
         let before = stream.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
-        if before.count() > 4 {
+        let before = before.count();
+        if before > 4 {
+            return false;
+        }
+        // Nor does it take a code that goes on after its third digit for a status line.
+        let after_code = stream.get(before + 12);
+        if from == 1 && !matches!(after_code, None | Some(b' ' | b'\r' | b'\n')) {
             return false;
         }
         let mut framer = Framer::new();
