@@ -62,6 +62,10 @@ pub mod flag {
     pub const ORDER_UNKNOWN: u16 = 1 << 15;
 }
 
+/// Set by the host in an interface's index that is another network namespace's: it must not get the
+/// name of one here that has the same. The kernel's are positive as C's `int`.
+pub const ELSEWHERE: u32 = 1 << 31;
+
 /// Where a record was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

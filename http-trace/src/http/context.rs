@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http_trace_common::config::Snippet;
 use http_trace_common::filter::HandBack;
 use http_trace_common::flow::FlowKey;
+use http_trace_common::record::ELSEWHERE;
 
 use crate::event::{Forwarded, LossUnit, Output};
 use crate::flow::alias::{Aliases, Copy, Sightings};
@@ -97,27 +98,19 @@ impl Default for PipelineConfig {
 #[derive(Debug, Default)]
 pub struct Interfaces(HashMap<u32, Arc<str>>);
 
-/// Set in an index of another namespace; the kernel's are positive as C's `int`.
-const ELSEWHERE: u32 = 1 << 31;
-
 impl Interfaces {
     /// Sets the name of an index.
     pub fn set(&mut self, index: u32, name: &str) {
         self.0.insert(index, name.into());
     }
 
-    /// The name of an index; `if7` when nobody told it.
+    /// The name of an index; `if7` when nobody told it, or it is another
+    /// namespace's.
     pub fn name(&mut self, index: u32) -> Arc<str> {
         self.0
             .entry(index)
             .or_insert_with(|| format!("if{}", index & !ELSEWHERE).into())
             .clone()
-    }
-
-    /// An index that is another network namespace's: it must not get the name of an interface here
-    /// that has the same. It is told as `if7`, as one whose name nobody told.
-    pub const fn of_another_namespace(index: u32) -> u32 {
-        if index == 0 { 0 } else { index | ELSEWHERE }
     }
 
     /// The names of those indexes that are not 0.
@@ -217,8 +210,7 @@ mod tests {
     fn an_index_of_another_namespace_has_no_name_from_here() {
         let mut interfaces = Interfaces::default();
         interfaces.set(2, "wan");
-        let elsewhere = Interfaces::of_another_namespace;
-        let names = interfaces.names([2, elsewhere(2), elsewhere(0), elsewhere(7)]);
+        let names = interfaces.names([2, 2 | ELSEWHERE, 0, 7 | ELSEWHERE]);
         assert_eq!(names, ["wan", "if2", "if7"].map(Arc::from));
     }
 }

@@ -5,11 +5,10 @@
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
-use http_trace_common::record::{Hook, Record};
+use http_trace_common::record::{ELSEWHERE, Hook, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clock::Clock;
-use crate::http::context::Interfaces;
 
 /// While records come.
 const BUSY: Duration = Duration::from_millis(2);
@@ -66,7 +65,8 @@ impl Ring {
             header.time_ns = clock.unix_ns(header.time_ns);
             // The cgroup hook sees every namespace; elsewhere a tunnel is part of what stands there.
             if header.hook == Hook::Cgroup as u8 && header.netns != self.own_netns {
-                header.interfaces = header.interfaces.map(Interfaces::of_another_namespace);
+                let used = header.interfaces.iter_mut().filter(|index| **index != 0);
+                used.for_each(|index| *index |= ELSEWHERE);
             }
             to(Record {
                 header: &header,
