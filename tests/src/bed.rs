@@ -162,8 +162,9 @@ impl Outcome {
     pub fn check_clean(&self) {
         assert!(
             self.report.losses.is_empty(),
-            "lost: {:?}",
-            self.report.losses
+            "lost: {:?}, {:?}",
+            self.report.losses,
+            self.said
         );
         assert!(self.status.success(), "{}: {:?}", self.status, self.said);
         assert_eq!(self.counter("filter_disagrees"), 0, "{:?}", self.said);

@@ -17,7 +17,7 @@
 //! - [`both`]: the kernel's filter beside the host's.
 //! - [`empty`]: a program that does nothing, to measure others against.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
-//!   with servers.
+//!   with servers, and [`matrix`] every server with every hook.
 //! - [`eval`]: detection held against real scanners and real loads.
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,7 @@ pub mod inject;
 pub mod judged;
 pub mod ledger;
 pub mod mangle;
+pub mod matrix;
 pub mod need;
 pub mod netns;
 pub mod nginx;

@@ -18,6 +18,7 @@ use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
 use http_trace_tests::both::both;
 use http_trace_tests::client::{curl, wrk};
 use http_trace_tests::judged::{Judged, Timed, filtered, frames, is_truth, responses};
+use http_trace_tests::matrix::HOST;
 use http_trace_tests::need::{self, skipped};
 use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, run};
@@ -290,8 +291,6 @@ fn a_flood_of_pieces_stays_within_its_budget() {
     assert!(kernel.counter(Counter::FragmentDroppedBytes) > dropped * 8);
 }
 
-const HOST: &[(&str, &str)] = &[("HTTP_TRACE_FRAMING", "host")];
-
 /// A client and a server with usual links, and two routers that are joined by a narrow one.
 struct Narrow {
     client: Namespace,
@@ -385,7 +384,7 @@ fn behind_a_narrow_link() {
         for host_framing in [false, true] {
             let net = Narrow::new().expect("namespaces");
             let nginx = Nginx::start(&net.server, UPSTREAM.into()).expect("nginx");
-            let framing: &[_] = if host_framing { HOST } else { &[] };
+            let framing: &[_] = if host_framing { &[HOST] } else { &[] };
             let agents = [(&net.client, "net1"), (&net.server, "net3")].map(|(at, device)| {
                 let options = ["--hook", hook, "-v", "-i", device];
                 let environment = [framing, &[ROOMY]].concat();

@@ -2,89 +2,35 @@
 //! connections ship and the host does all framing.
 //!
 //! What they report is what the framing programs report, as long as the budget lasts: 1 MiB a
-//! direction, then 32 MiB a second and CPU. What they can miss, each told or counted:
+//! direction, then 32 MiB a second and CPU. XDP has no such program. What they can miss, each told or
+//! counted:
 //! - past the budget all segments but those that begin with a start line: heads that begin inside a
 //!   segment, or whose status line is split over segments, and the rest of heads that were begun;
+//! - of a super-packet of more than 128 KiB what is beyond that;
 //! - on connections that are older than the agent, a request whose line is longer than 512 bytes or
 //!   split over segments: its response is the first that is seen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http_trace_tests::agent::Agent;
-use http_trace_tests::bed::{
-    Bed, UPSTREAM, log_differences, nothing, scene_differences, server_v4, server_v6,
-};
-use http_trace_tests::client::{Raw, curl, wrk};
-use http_trace_tests::netns::{Pair, address};
-use http_trace_tests::nginx::{LARGE, Nginx, Python};
-use http_trace_tests::play::Stage;
-use http_trace_tests::{needs, scenes, visits};
+use http_trace_tests::agent::{Agent, ROOMY};
+use http_trace_tests::bed::{Bed, UPSTREAM, log_differences, nothing, server_v4};
+use http_trace_tests::client::{Raw, curl};
+use http_trace_tests::matrix::HOST;
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Namespace, Pair, address};
+use http_trace_tests::nginx::{LARGE, Nginx};
 
-const HOST: &[(&str, &str)] = &[("HTTP_TRACE_FRAMING", "host")];
+http_trace_tests::live_matrix!(Host);
 
-fn bed(options: &[&str]) -> Bed {
-    let pair = Pair::new(1500).expect("a pair");
-    let agent = Agent::start_with(&pair.server, options, HOST).expect("the agent");
-    Bed { pair, agent }
-}
-
-/// Keep-alive, HEAD, 404 and 5xx, 204, 304, chunked, pipelining, 100-continue, IPv4 and IPv6.
+/// XDP needs newer kernels (5.18) than those that cannot frame.
 #[test]
-fn nginx_as_curl_and_raw_clients_visit_it() {
-    needs!("nginx", "curl", "python3");
-    let _alone = http_trace_tests::alone();
-    for hook in ["tc", "socket-filter", "cgroup"] {
-        let bed = bed(&["-i", "veth0", "--hook", hook, "-vv"]);
-        let _python = Python::start(&bed.pair.server, UPSTREAM.into()).expect("python");
-        let nginx = Nginx::start(&bed.pair.server, UPSTREAM.into()).expect("nginx");
-        visits::curls(&bed.pair.client, address::SERVER_V4).expect("curl");
-        visits::curls(&bed.pair.client, &format!("[{}]", address::SERVER_V6)).expect("curl");
-        visits::raws(&bed.pair.client, server_v4(80)).expect("raw");
-        visits::raws(&bed.pair.client, server_v6(80)).expect("raw");
-        let log = nginx.stop().expect("an access log");
-        let outcome = bed.stop().expect("an outcome");
-        outcome.check_clean();
-        nothing(log_differences(&outcome.report, &log));
-        assert_eq!(outcome.counter("body_skipped"), 0, "{hook}: it frames");
-        let said = outcome.said.join("\n");
-        assert!(said.contains("the host does all framing"), "{said}");
-    }
-}
-
-/// Status lines split at every byte, heads over several segments, close-delimited bodies, several
-/// heads in a segment, 1xx, trailers, hostile heads: every scene there is.
-#[test]
-fn scenes() {
+fn xdp_says_that_it_cannot() {
     needs!();
-    let _alone = http_trace_tests::alone();
-    let bed = bed(&["-i", "veth0"]);
-    let stage = Stage::new(&bed.pair.client, &bed.pair.server, server_v4(8000)).expect("a stage");
-    let mut played = Vec::new();
-    for scene in scenes::all() {
-        let what = stage.play(&scene);
-        played.push((what.unwrap_or_else(|error| panic!("{error:#}")), scene));
-    }
-    let outcome = bed.stop().expect("an outcome");
-    outcome.check_clean();
-    nothing(scene_differences(&outcome.report, &played));
-}
-
-#[test]
-fn a_keep_alive_run() {
-    needs!("nginx", "wrk");
-    let _alone = http_trace_tests::alone();
-    let bed = bed(&["-i", "veth0", "-p", "80"]);
-    let nginx = Nginx::start(&bed.pair.server, UPSTREAM.into()).expect("nginx");
-    let url = format!("http://{}/small.txt", address::SERVER_V4);
-    wrk(&bed.pair.client, &url, 1, 8, Duration::from_secs(1)).expect("wrk");
-    let log = nginx.stop().expect("an access log");
-    assert!(log.len() > 200, "{} requests are no load", log.len());
-    let outcome = bed.stop().expect("an outcome");
-    // A slow machine stays within the budget; a fast one says what it could not ship.
-    let lost = !outcome.report.losses.is_empty();
-    let wrong = log_differences(&outcome.report, &log);
-    assert!(wrong.is_empty() || lost, "{wrong:?}");
+    let namespace = Namespace::new("xdp").expect("a namespace");
+    let agent = Agent::start_with(&namespace, &["--hook", "xdp"], &[HOST]);
+    let error = format!("{:#}", agent.expect_err("it starts"));
+    assert!(error.contains("use --hook tc"), "{error}");
 }
 
 /// A connection that is older than the agent, from its next message on.
@@ -101,7 +47,8 @@ fn a_connection_open_before_the_start() {
         raw.receive().expect("an answer");
     };
     get(&mut raw, "/before");
-    let agent = Agent::start_with(&pair.server, &["-i", "veth0"], HOST).expect("the agent");
+    let agent =
+        Agent::start_with(&pair.server, &["-i", "veth0"], &[ROOMY, HOST]).expect("the agent");
     // A line longer than what is looked for, then one that is not.
     get(&mut raw, &format!("/{}", "x".repeat(600)));
     get(&mut raw, "/after");
@@ -126,7 +73,10 @@ fn past_the_budget_nothing_is_invented_and_the_loss_is_told() {
     needs!("nginx", "curl");
     let _alone = http_trace_tests::alone();
     const DOWNLOADS: usize = 120;
-    let bed = bed(&["-i", "veth0", "-v"]);
+    let pair = Pair::new(1500).expect("a pair");
+    let agent = Agent::start_with(&pair.server, &["-i", "veth0", "-v"], &[ROOMY, HOST]);
+    let agent = agent.expect("the agent");
+    let bed = Bed { pair, agent };
     let nginx = Nginx::start(&bed.pair.server, UPSTREAM.into()).expect("nginx");
     let large = format!("http://{}/large.bin", address::SERVER_V4);
     let small = format!("http://{}/small.txt", address::SERVER_V4);
