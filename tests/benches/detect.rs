@@ -8,6 +8,7 @@
 //! cargo xtask bench detect -- --each     # also each built-in detection's share
 //! cargo xtask bench detect -- --longest  # only the longest times: of an event, and of keeping state
 //! cargo xtask bench detect -- --case=5,10 # 5 % errors, 10 clients, no clock: for a profiler
+//! cargo xtask bench detect -- --fresh    # also with any of these: no target comes twice
 //! ```
 
 use std::path::Path;
@@ -52,6 +53,8 @@ struct Case {
     alerts: u64,
     matched: u64,
     ns: Vec<f64>,
+    /// Whether each event has a target that none before it had.
+    fresh: bool,
 }
 
 impl Case {
@@ -71,6 +74,7 @@ impl Case {
             alerts: 0,
             matched: 0,
             ns: Vec::new(),
+            fresh: std::env::args().any(|arg| arg == "--fresh"),
         }
     }
 
@@ -82,6 +86,12 @@ impl Case {
         };
         // Odd, so that every client is met with every event.
         event.client.ip = ip_of(self.number.wrapping_mul(7_919) % self.clients);
+        if self.fresh
+            && let Some(request) = &mut event.request
+        {
+            let number = self.number.wrapping_mul(0x9e37_79b1);
+            request.target = format!("/articles/2026/a-quiet-launch-{number:x}.html").into();
+        }
         self.number = self.number.wrapping_add(1);
         self.time_ns += STEP_NS;
         event.time_ns = self.time_ns;

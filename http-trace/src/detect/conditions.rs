@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use super::field::{Field, View};
 use super::lines::{Name, Names, Noted};
 use super::matcher::{Expr, Literal, Test, TextTest, at_least};
-use super::plans::{Draft, Kind, Plans, is_in, put};
-use super::prefilter::{Hosts, Prefilter, STATUSES, Sign, Signs, is_any_of, line_of, status_of};
+use super::plans::{Draft, Kind, OfTargets, Plan, Plans, is_in, put};
+use super::prefilter::{Hosts, Prefilter, STATUSES, Sign, Signs, line_of, status_of};
 use super::servers::Servers;
+use super::targets::Place;
 use super::watched::{AllWatched, LineTest, Read};
 use crate::event::HttpEvent;
 
@@ -23,6 +24,7 @@ pub struct Conditions {
     /// What stands for each of them.
     stands: Vec<Stands>,
     plans: Plans,
+    of_targets: OfTargets,
     facts: Facts,
     hosts: Hosts,
     /// Detections for which a text is there, of the event at hand.
@@ -105,7 +107,8 @@ impl Conditions {
             stands.push(numbering.stands(signs));
         }
         let mut facts = numbering.facts;
-        facts.watched.finish();
+        let possible = (0..STATUSES).map(|status| prefilter.possible(status));
+        facts.watched.finish(possible);
         facts.asked = vec![0; facts.tests.len().div_ceil(64)];
         facts.passed = facts.asked.clone();
         Conditions {
@@ -114,6 +117,7 @@ impl Conditions {
             conditions,
             stands,
             plans: Plans::new(words),
+            of_targets: OfTargets::new(words),
             facts,
             hosts: Hosts::default(),
             found: vec![0; words],
@@ -131,21 +135,35 @@ impl Conditions {
         self.names.note(event, noted);
     }
 
-    /// Hands the numbers of the detections that an event matches to `with`, in order.
-    pub fn matching(&mut self, view: &View<'_>, mut with: impl FnMut(usize)) {
+    /// Hands the numbers of the detections that an event matches to `with`, in order. `target` is where
+    /// its target is kept.
+    pub fn matching(
+        &mut self,
+        view: &View<'_>,
+        target: Option<Place>,
+        mut with: impl FnMut(usize),
+    ) {
         let kind = self.kind(view);
         let (facts, conditions) = (&mut self.facts, &self.conditions);
         let (prefilter, stands) = (&self.prefilter, &self.stands);
         let place = self.plans.find(&kind, |draft| {
             plan(view, prefilter, conditions, stands, facts, draft);
         });
-        let plan = self.plans.at(place);
-        let found = &mut self.found[..];
+        let mut plan = self.plans.at(place);
+        let (found, hosts) = (&mut self.found[..], &mut self.hosts);
         found.fill(0);
-        if plan.by_text.iter().any(|word| *word != 0) {
-            prefilter.find(view, &mut self.hosts, plan.by_text, found);
-        }
         facts.asked.fill(0);
+        match target.filter(|_| plan.number != 0) {
+            Some(target) => {
+                plan = self.of_targets.find(plan.number, target, |draft| {
+                    prefilter.find_in_target(view, hosts, plan.by_text, found);
+                    plan_of_target(view, prefilter, conditions, facts, plan, found, draft);
+                    found.fill(0);
+                });
+            }
+            None => prefilter.find_in_target(view, hosts, plan.by_text, found),
+        }
+        prefilter.find_elsewhere(view, plan.by_text, found);
         for (word, sure) in plan.sure.iter().enumerate() {
             let mut left = sure | plan.open[word] | plan.by_text[word] & found[word];
             while left != 0 {
@@ -169,13 +187,9 @@ impl Conditions {
         }
         let mut kind = Kind::new(status, server);
         for name in view.noted.seen() {
-            let Some(place) = self.facts.watched.of_name(name) else {
+            let Some(lines) = self.facts.watched.asked_for(name, status, possible) else {
                 continue;
             };
-            let lines = self.facts.watched.at(place);
-            if !is_any_of(&lines.mask, possible) {
-                continue;
-            }
             let (class, void) = lines.classify(view);
             if void {
                 self.plans.forget();
@@ -203,11 +217,11 @@ fn plan(
         }
         let decided = match is_in(sure, number) {
             true => Some(true),
-            false => condition.decided(view, facts),
+            false => condition.decided(view, facts, false),
         };
         let has_line = || {
             let mut lines = stands.lines.iter();
-            lines.any(|line| line.decided(view, facts) != Some(false))
+            lines.any(|line| line.decided(view, facts, false) != Some(false))
         };
         match decided {
             Some(true) => put(draft.sure, number),
@@ -217,6 +231,34 @@ fn plan(
             None => {}
         }
     }
+}
+
+/// Works out what follows from the target for the kind of an event: `plan` is of the kind alone, `found`
+/// are detections for which a text is in the target.
+fn plan_of_target(
+    view: &View<'_>,
+    prefilter: &Prefilter,
+    conditions: &[Cond],
+    facts: &Facts,
+    plan: Plan<'_>,
+    found: &[u64],
+    draft: Draft<'_>,
+) {
+    for (number, condition) in conditions.iter().enumerate() {
+        let by_text = is_in(plan.by_text, number);
+        let is_open = is_in(plan.open, number) || by_text && is_in(found, number);
+        let may_be = is_open || by_text && is_in(&prefilter.by_others, number);
+        if !may_be {
+            continue;
+        }
+        match condition.decided(view, facts, true) {
+            Some(true) => put(draft.sure, number),
+            Some(false) => {}
+            None if is_open => put(draft.open, number),
+            None => put(draft.by_text, number),
+        }
+    }
+    (draft.sure.iter_mut().zip(plan.sure)).for_each(|(all, sure)| *all |= sure);
 }
 
 impl Cond {
@@ -239,20 +281,26 @@ impl Cond {
         }
     }
 
-    /// What it is for all events of the same kind as this one; `None` when that depends on more.
-    fn decided(&self, view: &View<'_>, facts: &Facts) -> Option<bool> {
+    /// What it is for all events of the same kind as this one, or for those of them that ask for the
+    /// same target; `None` when that depends on more.
+    fn decided(&self, view: &View<'_>, facts: &Facts, same_target: bool) -> Option<bool> {
+        let of_part = |part: &Cond| part.decided(view, facts, same_target);
         match self {
             Cond::Constant(yes) => Some(*yes),
             Cond::Status(statuses) => Some(is_in(statuses, status_of(view.event))),
             Cond::HasLine(name, yes) => Some(view.noted.has(*name) == *yes),
             Cond::Line(place, test) => Some(facts.watched.get(*place).passes(*test, view)),
             Cond::Server(test) => Some(facts.servers.passes(*test)),
-            Cond::PathId | Cond::Test(_) | Cond::Keyword(_) => None,
-            Cond::Not(part) => part.decided(view, facts).map(|yes| !yes),
-            Cond::All(parts) => at_least(parts.len(), parts, |part| part.decided(view, facts)),
-            Cond::AtLeast(wanted, parts) => {
-                at_least(*wanted, parts, |part| part.decided(view, facts))
+            Cond::PathId => same_target.then(|| view.path_id.is_some()),
+            Cond::Test(number) => {
+                let (field, test) = facts.tests.get(*number)?;
+                let follows = field.is_of_target() && !matches!(test, Test::SameAs(..));
+                (same_target && follows).then(|| test.holds(field, view))
             }
+            Cond::Keyword(_) => None,
+            Cond::Not(part) => of_part(part).map(|yes| !yes),
+            Cond::All(parts) => at_least(parts.len(), parts, of_part),
+            Cond::AtLeast(wanted, parts) => at_least(*wanted, parts, of_part),
         }
     }
 
@@ -407,6 +455,7 @@ impl Numbering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::targets::Targets;
     use crate::detect::uri::Uri;
     use crate::detect::{builtin, parse};
     use crate::testing;
@@ -455,6 +504,7 @@ mod tests {
         let mut conditions = Conditions::new(exprs());
         let long = "x".repeat(400);
         let (mut noted, mut matched) = (Noted::default(), 0);
+        let mut targets = Targets::default();
         let lines_of_request = [
             "",
             "User-Agent: sqlmap/1\r\n",
@@ -490,9 +540,9 @@ mod tests {
                         );
                         conditions.note(&event, &mut noted);
                         let uri = Uri::default();
-                        let view = View::new(&event, &noted, &uri);
+                        let (view, place) = targets.view(&event, &noted, &uri);
                         let mut got = Vec::new();
-                        conditions.matching(&view, |number| got.push(number));
+                        conditions.matching(&view, place, |number| got.push(number));
                         let expected: Vec<usize> = (0..alone.len())
                             .filter(|number| alone[*number].matches(&view))
                             .collect();

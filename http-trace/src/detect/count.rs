@@ -146,14 +146,30 @@ pub const fn begins_sequence(status: u16) -> bool {
 
 /// Whether an event that changes nothing but a number or two of a counter that is there has been
 /// counted: what ordinary responses are to most counters, such as one more of a server, one more
-/// to the client of the same server. Otherwise nothing has happened, and [`count`] does it. The
-/// counter takes no more room afterwards.
-pub fn is_quickly_counted(kind: &Kind, hit: &Hit<'_>, counter: &mut Counter) -> bool {
+/// to the client of the same server, one more header that a host lacks. Otherwise nothing has happened,
+/// and [`count`] does it. The counter takes no more room afterwards. `is_quiet` is set when nobody is
+/// to know of each event whether the condition holds once an alert is open.
+pub fn is_quickly_counted(
+    kind: &Kind,
+    is_quiet: bool,
+    hit: &Hit<'_>,
+    counter: &mut Counter,
+) -> bool {
     let ahead = hit.bucket.wrapping_sub(counter.window.newest()) as i32;
     if ahead > CELLS as i32 {
         return false;
     }
     match kind {
+        // Far from the threshold, or beyond it and told of.
+        Kind::EventCount => {
+            let says_nothing = match counter.active() {
+                Some(active) => is_quiet && hit.time_ns < active.next_update_ns,
+                None => (counter.window.total() + 1).saturating_mul(2) < hit.threshold,
+            };
+            let done = says_nothing && counter.window.add(hit.bucket, 1).is_ok();
+            counter.events += u64::from(done);
+            done
+        }
         // Far from the threshold, with a value that this bucket has.
         Kind::ValueCount(_) => {
             let same = |hash| match counter.distinct() {
@@ -194,7 +210,7 @@ pub fn is_quickly_counted(kind: &Kind, hit: &Hit<'_>, counter: &mut Counter) -> 
 pub const fn has_quick_way(kind: &Kind) -> bool {
     matches!(
         kind,
-        Kind::ValueCount(_) | Kind::Ratio(_) | Kind::StatusSequence
+        Kind::EventCount | Kind::ValueCount(_) | Kind::Ratio(_) | Kind::StatusSequence
     )
 }
 

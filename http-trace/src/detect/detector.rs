@@ -26,6 +26,7 @@ use super::matcher::Expr;
 use super::rule::{Correlation, Input, Kind, Rule, RuleSet, Severity};
 use super::table::{Key, Table, Turnover};
 use super::tags::Tags;
+use super::targets::{Place, Targets};
 use super::time::Clock;
 use super::uri::Uri;
 use super::window::{Buckets, CELLS, bucket_ns};
@@ -111,6 +112,7 @@ struct Core {
     /// For each correlation those whose open alerts about the same make it silent.
     yields: Vec<Vec<usize>>,
     fingerprints: Vec<u64>,
+    targets: Targets,
     conditions: Conditions,
     begun: Vec<Option<Begun>>,
     /// For each detection, and for each correlation, which correlations it feeds, as which input.
@@ -247,8 +249,15 @@ impl Core {
         let mut core = Core {
             fingerprints,
             settings,
+            targets: Targets::default(),
             conditions: Conditions::new(exprs),
             begun: Begun::of(&set.correlations),
+            ready: Ready::of(
+                &set.rules,
+                &set.correlations,
+                &set.guards,
+                &fed_by_correlation,
+            ),
             fed_by_detection,
             fed_by_correlation,
             yields,
@@ -268,7 +277,6 @@ impl Core {
                 },
                 ..Scratch::default()
             })),
-            ready: Ready::of(&set.correlations, &set.guards),
             buckets: Buckets::new(set.correlations.iter().map(|c| c.window_ns)),
             rules: set.rules,
             correlations: set.correlations,
@@ -293,11 +301,11 @@ impl Core {
         } = &mut *scratch;
         uri.clear();
         self.conditions.note(&event, noted);
-        let view = View::new(&event, noted, uri);
-        let any = self.match_detections(&view, fed);
+        let (view, target) = self.targets.view(&event, noted, uri);
+        let any = self.match_detections(&view, target, fed);
         if any {
             self.changes += 1;
-            self.entities.begin();
+            self.entities.begin(target);
             self.table.begin();
             self.count_all(&view, time_ns, fed, alerts);
             if self.changes.is_multiple_of(SWEEP_EVENTS) {
@@ -317,10 +325,10 @@ impl Core {
         self.scratch = Some(scratch);
     }
 
-    fn match_detections(&mut self, view: &View<'_>, fed: &mut Fed) -> bool {
+    fn match_detections(&mut self, view: &View<'_>, target: Option<Place>, fed: &mut Fed) -> bool {
         let to = &self.fed_by_detection;
         let mut any = false;
-        self.conditions.matching(view, |number| {
+        self.conditions.matching(view, target, |number| {
             any |= fed.feed(&to[number]);
         });
         any

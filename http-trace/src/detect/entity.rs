@@ -9,24 +9,57 @@ use super::derived;
 use super::field::{Field, Value, View};
 use super::hashes::Hashes;
 use super::rule::{Correlation, Kind, Rule};
+use super::targets::{MOST, Place};
 use crate::http::known::to_lower;
 
 /// A field that is hashed.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Part {
     field: Field,
     /// Of addresses.
     ipv6_prefix: u8,
+    /// Its number among those that follow from the target.
+    of_target: Option<usize>,
+    known: Known,
+}
+
+/// A group of fields, by the places of their parts.
+#[derive(Debug)]
+struct Shape {
+    parts: Box<[usize]>,
+    known: Known,
 }
 
 /// What is known of the event at hand.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    /// The event for which it is known.
-    event: u64,
+    /// The event, or the target, for which it is known.
+    since: u64,
     hash: u64,
     /// Whether there is one.
     has: bool,
+}
+
+impl Known {
+    fn of(since: u64, hash: Option<u64>) -> Known {
+        Known {
+            since,
+            hash: hash.unwrap_or_default(),
+            has: hash.is_some(),
+        }
+    }
+
+    fn get(self) -> Option<u64> {
+        self.has.then_some(self.hash)
+    }
+}
+
+/// The shapes of a correlation's keys.
+#[derive(Debug)]
+struct Keys {
+    of_first: usize,
+    /// Of each input, when they differ.
+    by_input: Box<[usize]>,
 }
 
 /// The entities of the event at hand, for a list of correlations.
@@ -34,29 +67,52 @@ struct Known {
 pub struct Entities {
     hashes: Hashes,
     parts: Vec<Part>,
-    known_parts: Vec<Known>,
-    /// Groups of fields, by the places of their parts.
-    shapes: Vec<Box<[usize]>>,
-    known: Vec<Known>,
-    /// For each correlation its key's shape by input, all the same when there is one.
-    keys: Vec<Box<[usize]>>,
+    shapes: Vec<Shape>,
+    /// By correlation.
+    keys: Vec<Keys>,
     /// For each correlation the shape of its distinct values.
     values: Vec<Option<usize>>,
     event: u64,
+    /// Where the target of the event at hand is kept, and of each that is the parts that follow from it.
+    target: Option<Place>,
+    of_targets: Vec<Known>,
+    parts_of_target: usize,
 }
 
 impl Entities {
     /// For these correlations, in order.
     pub fn new(rules: &[std::sync::Arc<Rule>], correlations: &[Correlation]) -> Self {
         let mut parts: Vec<Part> = Vec::new();
-        let mut shapes: Vec<Box<[usize]>> = Vec::new();
+        let mut shapes: Vec<Shape> = Vec::new();
+        let mut parts_of_target = 0;
+        let mut part_of = |field: Field, ipv6_prefix: u8| {
+            let is_it = |part: &Part| part.field == field && part.ipv6_prefix == ipv6_prefix;
+            parts.iter().position(is_it).unwrap_or_else(|| {
+                let of_target = field.is_of_target().then_some(parts_of_target);
+                parts_of_target += usize::from(of_target.is_some());
+                parts.push(Part {
+                    field,
+                    ipv6_prefix,
+                    of_target,
+                    known: Known::default(),
+                });
+                parts.len() - 1
+            })
+        };
         let mut place = |fields: Vec<Field>, ipv6_prefix: u8| {
             let fields = fields.into_iter().map(|field| {
                 let ipv6_prefix = if field.is_address() { ipv6_prefix } else { 0 };
-                place_of(&mut parts, Part { field, ipv6_prefix })
+                part_of(field, ipv6_prefix)
             });
-            let shape = fields.collect();
-            place_of(&mut shapes, shape)
+            let parts: Box<[usize]> = fields.collect();
+            let there = shapes.iter().position(|shape| shape.parts == parts);
+            there.unwrap_or_else(|| {
+                shapes.push(Shape {
+                    parts,
+                    known: Known::default(),
+                });
+                shapes.len() - 1
+            })
         };
         let mut keys = Vec::new();
         let mut values = Vec::new();
@@ -70,10 +126,14 @@ impl Entities {
             };
             let inputs = 0..correlation.inputs.len().clamp(1, 64);
             let mut of: Vec<usize> = inputs.map(&mut of_input).collect();
-            if of.iter().all(|shape| Some(shape) == of.first()) {
-                of.truncate(1);
+            let of_first = of.first().copied().unwrap_or_default();
+            if of.iter().all(|shape| *shape == of_first) {
+                of.clear();
             }
-            keys.push(of.into_boxed_slice());
+            keys.push(Keys {
+                of_first,
+                by_input: of.into(),
+            });
             values.push(match &correlation.kind {
                 Kind::ValueCount(fields) => Some(place(fields.clone(), 128)),
                 _ => None,
@@ -81,19 +141,21 @@ impl Entities {
         }
         Entities {
             hashes: Hashes::default(),
-            known_parts: vec![Known::default(); parts.len()],
             parts,
-            known: vec![Known::default(); shapes.len()],
             shapes,
             keys,
             values,
             event: 0,
+            target: None,
+            of_targets: vec![Known::default(); MOST * parts_of_target],
+            parts_of_target,
         }
     }
 
     /// Hashes like these from now on, so that what was counted under their keys goes on.
     pub fn hash_as(&mut self, hashes: Hashes) {
         self.hashes = hashes;
+        self.of_targets.fill(Known::default());
     }
 
     /// What is hashed with.
@@ -101,16 +163,17 @@ impl Entities {
         &self.hashes
     }
 
-    /// The next event: nothing is known of it.
-    pub fn begin(&mut self) {
+    /// The next event: nothing is known of it but what follows from its target, if that is kept.
+    pub const fn begin(&mut self, target: Option<Place>) {
         self.event += 1;
+        self.target = target;
     }
 
     /// The hash of the event's group under a correlation to which it is the input of that number;
     /// `None` when the event lacks a field to group by.
     pub fn key(&mut self, correlation: usize, input: usize, view: &View<'_>) -> Option<u64> {
         let of = self.keys.get(correlation)?;
-        let shape = *of.get(input).or(of.first())?;
+        let shape = of.by_input.get(input).copied().unwrap_or(of.of_first);
         self.hash(shape, view)
     }
 
@@ -123,37 +186,47 @@ impl Entities {
 
     #[inline]
     fn hash(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
-        let known = self.known.get(number)?;
-        if known.event == self.event {
-            return known.has.then_some(known.hash);
+        let known = self.shapes.get(number)?.known;
+        if known.since == self.event {
+            return known.get();
         }
         self.put_together(number, view)
     }
 
     fn put_together(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
-        let (mut hash, mut has) = (0, true);
-        for (at, part) in self.shapes.get(number)?.iter().enumerate() {
-            let known = self.known_parts.get_mut(*part)?;
-            if known.event != self.event {
-                known.event = self.event;
-                (known.has, known.hash) =
-                    match hash_part(&self.hashes, self.parts.get(*part)?, view) {
-                        Some(hash) => (true, hash),
-                        None => (false, 0),
-                    };
+        let shape = self.shapes.get_mut(number)?;
+        let mut hash = None;
+        for part in &shape.parts {
+            let part = self.parts.get_mut(*part)?;
+            if part.known.since != self.event {
+                let known = match (self.target, part.of_target) {
+                    (Some(place), Some(at)) => {
+                        let at = place.at * self.parts_of_target + at;
+                        let kept = self.of_targets.get_mut(at)?;
+                        if kept.since != place.since {
+                            *kept = Known::of(place.since, hash_part(&self.hashes, part, view));
+                        }
+                        kept.get()
+                    }
+                    _ => hash_part(&self.hashes, part, view),
+                };
+                part.known = Known::of(self.event, known);
             }
-            has &= known.has;
-            hash = match at {
-                0 => known.hash,
-                _ => self.hashes.mix(hash, known.hash),
+            let of_part = part.known.get();
+            hash = match (hash, of_part) {
+                (Some(hash), Some(of_part)) => Some(self.hashes.mix(hash, of_part)),
+                _ => of_part,
             };
-            if !has {
+            if of_part.is_none() {
                 break;
             }
         }
-        let event = self.event;
-        *self.known.get_mut(number)? = Known { event, hash, has };
-        has.then_some(hash)
+        // A group of no fields is one and the same for all.
+        if shape.parts.is_empty() {
+            hash = Some(0);
+        }
+        shape.known = Known::of(self.event, hash);
+        hash
     }
 }
 
@@ -181,14 +254,5 @@ fn hash_part(hashes: &Hashes, part: &Part, view: &View<'_>) -> Option<u64> {
             Value::Number(n) => hashes.number(n.into()),
             Value::Bool(yes) => hashes.number(yes.into()),
         },
-    })
-}
-
-/// The place of an item in a list, which it is added to if it is not there.
-fn place_of<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
-    let there = list.iter().position(|other| *other == item);
-    there.unwrap_or_else(|| {
-        list.push(item);
-        list.len() - 1
     })
 }

@@ -337,6 +337,22 @@ impl Field {
         )
     }
 
+    /// Whether the field follows from a request's target and its `Host` alone, unless it is CONNECT.
+    pub const fn is_of_target(&self) -> bool {
+        matches!(
+            self,
+            Field::Path
+                | Field::Query
+                | Field::Target
+                | Field::Uri
+                | Field::Host
+                | Field::Extension
+                | Field::PathId
+                | Field::PathTemplate
+                | Field::FirstSegment
+        )
+    }
+
     /// Whether the field is an address, which groups and compares as a network.
     pub const fn is_address(&self) -> bool {
         matches!(
@@ -364,11 +380,23 @@ impl<'a> View<'a> {
     /// Takes the target apart; `uri` is where the whole URL is kept when it is asked for.
     pub fn new(event: &'a HttpEvent, noted: &'a Noted, uri: &'a Uri) -> Self {
         let target: Target<'_> = event.request.as_ref().map(Target::of).unwrap_or_default();
+        let path_id = target.path.and_then(derived::path_id);
+        View::of_parts(event, noted, uri, target, path_id)
+    }
+
+    /// With the target as it was taken apart, and the identifier that was found in it.
+    pub const fn of_parts(
+        event: &'a HttpEvent,
+        noted: &'a Noted,
+        uri: &'a Uri,
+        target: Target<'a>,
+        path_id: Option<&'a [u8]>,
+    ) -> Self {
         View {
             event,
             target,
             noted,
-            path_id: target.path.and_then(derived::path_id),
+            path_id,
             uri,
         }
     }

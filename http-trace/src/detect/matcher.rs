@@ -381,14 +381,16 @@ pub fn at_least<T>(
     parts: &[T],
     decided: impl Fn(&T) -> Option<bool>,
 ) -> Option<bool> {
-    let (mut sure, mut possible) = (0, 0);
+    let (mut sure, mut possible) = (0, parts.len());
     for part in parts {
+        if sure >= wanted || possible < wanted {
+            break;
+        }
         match decided(part) {
             Some(true) => sure += 1,
-            Some(false) => continue,
+            Some(false) => possible -= 1,
             None => {}
         }
-        possible += 1;
     }
     if sure >= wanted {
         Some(true)

@@ -15,6 +15,7 @@
 //!   again) and [`servers`] of a server's address, [`plans`] what follows for all events that are
 //!   alike in these and in their status; [`literals`] are looked for all at once, and [`prefilter`]
 //!   says which detections can match at all.
+//! - [`targets`] keeps targets that come again, taken apart, so that what follows from one is kept too.
 //! - [`entity`] says whom an event is counted for; [`count`] counts in a [`window`] and with
 //!   [`distinct`] values, into the [`counter`] of a key of the one bounded [`table`] ([`sketch`]
 //!   decides who comes into a full one). [`begun`] spares events that go on with nothing the search
@@ -63,6 +64,7 @@ pub mod state;
 pub mod summary;
 pub mod table;
 pub mod tags;
+pub mod targets;
 pub mod time;
 pub mod tune;
 pub mod unseen;

@@ -5,10 +5,13 @@
 //! nothing after it was made.
 
 use super::prefilter::Bits;
+use super::targets::Place;
 
 /// Plans that are kept, and the most classes that one depends on.
 const PLANS: usize = 256;
 const MOST: usize = 14;
+
+const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What events have in common that a plan is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Kind {
     len: u16,
     /// Numbers of names with the classes of their values, in the order of the lines.
     lines: [u32; MOST],
+    /// Of all of it, mixed.
+    mixed: u64,
 }
 
 impl Kind {
@@ -29,14 +34,17 @@ impl Kind {
             server: server as u16,
             len: 0,
             lines: [0; MOST],
+            mixed: (status as u64 + 1) << 16 | server as u64,
         }
     }
 
     /// With a line whose value is of this class.
     pub fn add(&mut self, name: usize, class: usize) {
+        let added = (name as u32) << 16 | class as u32;
         if let Some(line) = self.lines.get_mut(usize::from(self.len)) {
-            *line = (name as u32) << 16 | class as u32;
+            *line = added;
         }
+        self.mixed = (self.mixed.rotate_left(23) ^ u64::from(added)).wrapping_mul(PRIME);
         self.len = self.len.saturating_add(1);
     }
 
@@ -46,14 +54,8 @@ impl Kind {
     }
 
     /// The place of its plan.
-    fn place(&self) -> usize {
-        const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
-        let lines = self.lines.get(..usize::from(self.len)).unwrap_or_default();
-        let begin = u64::from(self.status) << 16 | u64::from(self.server);
-        let all = lines.iter().fold(begin, |all, line| {
-            (all.rotate_left(23) ^ u64::from(*line)).wrapping_mul(PRIME)
-        });
-        (all.wrapping_mul(PRIME) >> 32) as usize % PLANS
+    const fn place(&self) -> usize {
+        (self.mixed.wrapping_mul(PRIME) >> 32) as usize % PLANS
     }
 }
 
@@ -61,14 +63,19 @@ impl Kind {
 #[derive(Debug)]
 pub struct Plans {
     kinds: Vec<Kind>,
+    /// The number of each plan among all that were ever made; of what is not kept 0.
+    numbers: Vec<u64>,
+    made: u64,
     /// For each of them three sets of detections, and one plan more for what is not kept.
     sets: Vec<u64>,
     words: usize,
 }
 
 /// What is to be done with an event.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
+    /// No other plan that was ever kept has it; 0 for one that is not kept.
+    pub number: u64,
     /// Detections that match.
     pub sure: &'a [u64],
     /// Those that must be asked.
@@ -88,11 +95,40 @@ pub struct Draft<'a> {
     pub by_text: &'a mut [u64],
 }
 
+impl<'a> Plan<'a> {
+    fn of(number: u64, sets: &'a [u64]) -> Self {
+        let words = sets.len() / 3;
+        Plan {
+            number,
+            sure: &sets[..words],
+            open: &sets[words..2 * words],
+            by_text: &sets[2 * words..],
+        }
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// An empty one.
+    fn new(sets: &'a mut [u64]) -> Self {
+        sets.fill(0);
+        let words = sets.len() / 3;
+        let (sure, rest) = sets.split_at_mut(words);
+        let (open, by_text) = rest.split_at_mut(words);
+        Draft {
+            sure,
+            open,
+            by_text,
+        }
+    }
+}
+
 impl Plans {
     /// Over sets of detections of so many words.
     pub fn new(words: usize) -> Self {
         Plans {
             kinds: vec![Kind::default(); PLANS],
+            numbers: vec![0; PLANS + 1],
+            made: 0,
             sets: vec![0; (PLANS + 1) * 3 * words],
             words,
         }
@@ -114,18 +150,12 @@ impl Plans {
             let is_free = self.kinds[other] == Kind::default();
             let at = if is_free { other } else { one };
             self.kinds[at] = *kind;
+            self.made += 1;
+            self.numbers[at] = self.made;
             at
         };
         let words = self.words;
-        let sets: &mut [u64] = &mut self.sets[at * 3 * words..][..3 * words];
-        sets.fill(0);
-        let (sure, rest) = sets.split_at_mut(words);
-        let (open, by_text) = rest.split_at_mut(words);
-        make(Draft {
-            sure,
-            open,
-            by_text,
-        });
+        make(Draft::new(&mut self.sets[at * 3 * words..][..3 * words]));
         at
     }
 
@@ -133,16 +163,57 @@ impl Plans {
     pub fn at(&self, place: usize) -> Plan<'_> {
         let words = self.words;
         let sets = &self.sets[place * 3 * words..][..3 * words];
-        Plan {
-            sure: &sets[..words],
-            open: &sets[words..2 * words],
-            by_text: &sets[2 * words..],
-        }
+        Plan::of(self.numbers[place], sets)
     }
 
     /// Forgets all of them: classes have other numbers.
     pub fn forget(&mut self) {
         self.kinds.fill(Kind::default());
+    }
+}
+
+/// What is left of plans once the target is known too, of targets that are kept
+/// ([`super::targets`]): most events ask for what an event of their kind has asked for before.
+#[derive(Debug)]
+pub struct OfTargets {
+    /// The number of a plan, and the target for which it is ([`Place::since`]).
+    of: Vec<(u64, u64)>,
+    /// As in [`Plans`].
+    sets: Vec<u64>,
+    words: usize,
+}
+
+/// Plans of targets that are kept, a power of two.
+const OF_TARGETS: usize = 2048;
+/// Places that each may have.
+const WAYS: usize = 4;
+
+impl OfTargets {
+    /// Over sets of detections of so many words.
+    pub fn new(words: usize) -> Self {
+        OfTargets {
+            of: vec![(0, 0); OF_TARGETS],
+            sets: vec![0; OF_TARGETS * 3 * words],
+            words,
+        }
+    }
+
+    /// The plan for a target that is kept, made with `make` if it is not there. The plan without it must
+    /// be one that is kept.
+    pub fn find(&mut self, plan: u64, target: Place, make: impl FnOnce(Draft<'_>)) -> Plan<'_> {
+        let mixed = (plan.rotate_left(32) ^ target.since).wrapping_mul(PRIME);
+        let first = (mixed >> 40) as usize % (OF_TARGETS / WAYS) * WAYS;
+        let of = (plan, target.since);
+        let place = |of| (first..first + WAYS).find(|at| self.of[*at] == of);
+        // One that is empty, or any: which one goes differs from pair to pair.
+        let any = || first + (mixed >> 30) as usize % WAYS;
+        let at = place(of).or_else(|| place((0, 0))).unwrap_or_else(any);
+        let sets = &mut self.sets[at * 3 * self.words..][..3 * self.words];
+        if self.of[at] != of {
+            self.of[at] = of;
+            make(Draft::new(sets));
+        }
+        Plan::of(plan, sets)
     }
 }
 
@@ -195,5 +266,28 @@ mod tests {
         let (kind, mut again) = (Kind::new(200, 0), false);
         plans.find(&kind, |_| again = true);
         assert!(again);
+    }
+
+    #[test]
+    fn a_plan_of_a_target_is_of_both_alone() {
+        let mut plans = OfTargets::new(2);
+        let mut made = 0;
+        for turn in 0..3 {
+            for plan in 1..30_u64 {
+                for since in 1..100_u64 {
+                    let mark = plan << 32 | since;
+                    let target = Place { at: 7, since };
+                    let plan = plans.find(plan, target, |draft| {
+                        made += 1;
+                        (draft.sure[0], draft.open[1], draft.by_text[1]) =
+                            (mark, mark * 2, mark * 3);
+                    });
+                    assert_eq!((plan.sure, plan.open), (&[mark, 0][..], &[0, mark * 2][..]));
+                    assert_eq!(plan.by_text, [0, mark * 3], "{turn}");
+                }
+            }
+        }
+        // Some of more than there is room for are still there.
+        assert!(made < 3 * 29 * 99, "{made}");
     }
 }

@@ -25,13 +25,17 @@ pub struct Prefilter {
     by_status: Vec<u64>,
     /// For each status the detections that match whatever else the event has.
     sure: Vec<u64>,
-    texts: Vec<(Field, Literals)>,
+    /// Texts that literals are looked for in: what follows from the target, and others.
+    in_target: Vec<(Field, Literals)>,
+    elsewhere: Vec<(Field, Literals)>,
     /// Literals that may be anywhere.
     keywords: Option<Literals>,
     /// Whether some may be in what is written for the purpose only.
     seldom: Seldom,
     /// Detections for which an identifier in the path stands.
     path_id: Bits,
+    /// Those for which a text that does not follow from the target alone stands.
+    pub by_others: Bits,
 }
 
 /// Where a keyword is looked for only if one can be there.
@@ -58,7 +62,7 @@ impl Seldom {
 pub struct Signs {
     /// Anything at all: it must be evaluated whenever it is possible.
     pub always: bool,
-    /// A text that [`Prefilter::find`] finds.
+    /// A text that [`Prefilter::find_in_target`] or [`Prefilter::find_elsewhere`] finds.
     pub texts: bool,
     /// Lines of the heads.
     pub lines: Vec<Sign>,
@@ -156,14 +160,25 @@ impl Prefilter {
                 None
             }
         };
+        let (in_target, elsewhere): (Vec<_>, Vec<_>) = built
+            .into_iter()
+            .partition(|(field, _): &(Field, Literals)| field.is_of_target());
+        let masks = elsewhere.iter().map(|(_, literals)| literals);
+        let mut by_others = vec![0; words].into_boxed_slice();
+        for literals in masks.chain(&keywords) {
+            let all = by_others.iter_mut().zip(&literals.mask);
+            all.for_each(|(all, mask)| *all |= mask);
+        }
         let prefilter = Prefilter {
             words,
             by_status,
             sure,
-            texts: built,
+            in_target,
+            elsewhere,
             keywords,
             seldom,
             path_id,
+            by_others,
         };
         (prefilter, signs)
     }
@@ -183,15 +198,39 @@ impl Prefilter {
         &self.sure[status * self.words..][..self.words]
     }
 
-    /// Adds detections for which a text is there; only what some wanted ones ask for is looked for.
-    pub fn find(&self, view: &View<'_>, hosts: &mut Hosts, wanted: &[u64], found: &mut [u64]) {
+    /// Adds detections for which a text is there that follows from the target; only what some wanted
+    /// ones ask for is looked for.
+    pub fn find_in_target(
+        &self,
+        view: &View<'_>,
+        hosts: &mut Hosts,
+        wanted: &[u64],
+        found: &mut [u64],
+    ) {
         let asked = |mask: &Bits| is_any_of(mask, wanted);
         if view.path_id.is_some() {
             (found.iter_mut().zip(&self.path_id)).for_each(|(found, id)| *found |= id);
         }
-        for (field, literals) in &self.texts {
+        for (field, literals) in &self.in_target {
             if asked(&literals.mask) {
                 search_field(literals, field, view, hosts, found);
+            }
+        }
+        if let Some(literals) = &self.keywords
+            && asked(&literals.mask)
+            && hosts.of_keywords.may_hold(literals, view)
+        {
+            literals.search(view.host_and_target(), found);
+        }
+    }
+
+    /// Adds detections for which a text is anywhere else; only what some wanted ones ask for is looked
+    /// for.
+    pub fn find_elsewhere(&self, view: &View<'_>, wanted: &[u64], found: &mut [u64]) {
+        let asked = |mask: &Bits| is_any_of(mask, wanted);
+        for (field, literals) in &self.elsewhere {
+            if may_have(view.event, field) && asked(&literals.mask) {
+                search(literals, field, view, found);
             }
         }
         if let Some(literals) = &self.keywords
@@ -212,9 +251,6 @@ impl Prefilter {
             }
             if self.seldom.address {
                 view.client_text(&mut search);
-            }
-            if hosts.of_keywords.may_hold(literals, view) {
-                literals.search(view.host_and_target(), found);
             }
         }
     }
@@ -252,6 +288,21 @@ fn search_field(
         literals.search(text, found);
         return;
     }
+    search(literals, field, view, found);
+}
+
+/// Whether an event may have a field at all; nearly none has those that are asked for here.
+fn may_have(event: &HttpEvent, field: &Field) -> bool {
+    match field {
+        Field::BodyContent | Field::SniffedType => event.body_snippet.is_some(),
+        Field::Flags => !event.flags.is_empty(),
+        Field::NoResponse => event.no_response.is_some(),
+        _ => true,
+    }
+}
+
+/// Looks through each value of a field.
+fn search(literals: &Literals, field: &Field, view: &View<'_>, found: &mut [u64]) {
     let _ = view.any(field, &mut |value| {
         value.with_text(|bytes| literals.search(bytes, found));
         false
@@ -534,7 +585,10 @@ mod tests {
             let detections = parsed.rules.detections.into_iter();
             let exprs: Vec<Expr> = detections.map(|d| d.expr).collect();
             let (prefilter, _) = Prefilter::new(&exprs);
-            (prefilter.keywords.is_some(), prefilter.texts.len())
+            (
+                prefilter.keywords.is_some(),
+                prefilter.in_target.len() + prefilter.elsewhere.len(),
+            )
         };
         for detection in [
             "{cs-method: GET}",

@@ -1,7 +1,6 @@
 //! The ids that events bear of the rules that they counted for. Most events count for the same few
 //! sets of rules: each set's list of ids is made once and shared.
 
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use crate::event::RuleIds;
@@ -12,7 +11,6 @@ const KEPT: usize = 64;
 /// Lists of ids by the correlations that an event counted for.
 #[derive(Debug)]
 pub struct Tags {
-    hashes: foldhash::fast::RandomState,
     kept: Vec<(Box<[u64]>, RuleIds)>,
     /// The correlations that the event at hand counted for.
     counted: Box<[u64]>,
@@ -23,7 +21,6 @@ impl Tags {
     pub fn new(correlations: usize) -> Self {
         let counted = vec![0; correlations.div_ceil(64)].into_boxed_slice();
         Tags {
-            hashes: foldhash::fast::RandomState::default(),
             kept: vec![(counted.clone(), RuleIds::default()); KEPT],
             counted,
         }
@@ -41,7 +38,9 @@ impl Tags {
             return RuleIds::default();
         }
         // Two places each: two sets that come in turns do not drive each other out.
-        let one = self.hashes.hash_one(&self.counted) as usize % KEPT;
+        const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mixed = |all: u64, word: &u64| (all.rotate_left(23) ^ word).wrapping_mul(PRIME);
+        let one = (self.counted.iter().fold(0, mixed) >> 32) as usize % KEPT;
         let other = one ^ 1;
         let is_there = |at: usize| self.kept[at].0 == self.counted;
         let at = match (is_there(one), is_there(other)) {

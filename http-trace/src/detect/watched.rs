@@ -7,7 +7,7 @@ use super::kept::Kept;
 use super::lines::Name;
 use super::literals::Literals;
 use super::matcher::{Test, literals_of};
-use super::prefilter::Bits;
+use super::prefilter::{Bits, is_any_of};
 use crate::http::fields::mime_type;
 
 /// The most classes of one name; with more of them, all are found anew.
@@ -59,6 +59,8 @@ pub struct AllWatched {
     places: Vec<Option<usize>>,
     /// The length of sets of detections, in words.
     words: usize,
+    /// For each status the names of the least numbers that are asked for under it, a bit each.
+    asked: Vec<u64>,
 }
 
 impl AllWatched {
@@ -68,6 +70,7 @@ impl AllWatched {
             all: Vec::new(),
             places: Vec::new(),
             words,
+            asked: Vec::new(),
         }
     }
 
@@ -94,15 +97,39 @@ impl AllWatched {
         &self.all[place]
     }
 
-    /// The place of the lines of the name of this number, if anything is asked of them.
-    pub fn of_name(&self, number: usize) -> Option<usize> {
-        *self.places.get(number)?
+    /// The lines of the name of this number, if anything is asked of them under a status that leaves
+    /// some detections possible.
+    pub fn asked_for(
+        &mut self,
+        number: usize,
+        status: usize,
+        possible: &[u64],
+    ) -> Option<&mut Watched> {
+        if number < 64
+            && self
+                .asked
+                .get(status)
+                .is_some_and(|names| names >> number & 1 == 0)
+        {
+            return None;
+        }
+        let lines = self.all.get_mut((*self.places.get(number)?)?)?;
+        is_any_of(&lines.mask, possible).then_some(lines)
     }
 
-    /// To be called when all is known that will be asked.
-    pub fn finish(&mut self) {
+    /// To be called when all is known that will be asked, with the detections that each status leaves
+    /// possible.
+    pub fn finish<'a>(&mut self, possible: impl Iterator<Item = &'a [u64]>) {
         let kinds = self.all.len();
         self.all.iter_mut().for_each(|lines| lines.finish(kinds));
+        let asked = |possible: &'a [u64]| {
+            let names = self.places.iter().take(64).enumerate();
+            let names =
+                names.filter_map(|(number, place)| Some((number, self.all.get((*place)?)?)));
+            let asked = names.filter(|(_, lines)| is_any_of(&lines.mask, possible));
+            asked.fold(0, |all, (number, _)| all | 1 << number)
+        };
+        self.asked = possible.map(asked).collect();
     }
 }
 

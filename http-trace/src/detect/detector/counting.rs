@@ -2,6 +2,7 @@
 //! say at it.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use super::super::alert::{Alert, State};
 use super::super::count::{self, Counted, Hit};
@@ -10,10 +11,10 @@ use super::super::evidence::Sighting;
 use super::super::field::View;
 use super::super::hits;
 use super::super::matcher::Expr;
-use super::super::rule::{Correlation, Input, Kind};
+use super::super::rule::{Correlation, Input, Kind, Rule};
 use super::super::table::Key;
 use super::subject::Subject;
-use super::{Core, Fed, over_at};
+use super::{Core, Fed, Feed, over_at};
 
 /// What is known of a correlation before there is any event.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,10 @@ pub(super) struct Ready {
     begins: Begins,
     has_quick_way: bool,
     counts_values: bool,
+    /// Each event moves the condition forward, also one that is counted quickly.
+    counts_events: bool,
+    /// The rule is quiet, and no other correlation asks when the condition holds.
+    is_quiet: bool,
     is_guarded: bool,
     alerts: bool,
     threshold: u64,
@@ -39,8 +44,13 @@ enum Begins {
 }
 
 impl Ready {
-    /// Of each of some correlations, with their guards.
-    pub(super) fn of(correlations: &[Correlation], guards: &[Option<Expr>]) -> Vec<Ready> {
+    /// Of each of some correlations, with their guards and what they feed.
+    pub(super) fn of(
+        rules: &[Arc<Rule>],
+        correlations: &[Correlation],
+        guards: &[Option<Expr>],
+        feeds: &[Vec<Feed>],
+    ) -> Vec<Ready> {
         let each = correlations.iter().enumerate();
         let ready = |(number, correlation): (usize, &Correlation)| Ready {
             begins: match correlation.kind {
@@ -50,6 +60,9 @@ impl Ready {
             },
             has_quick_way: count::has_quick_way(&correlation.kind),
             counts_values: matches!(correlation.kind, Kind::ValueCount(_)),
+            counts_events: correlation.kind == Kind::EventCount,
+            is_quiet: rules.get(correlation.rule).is_some_and(|rule| rule.quiet)
+                && feeds.get(number).is_some_and(Vec::is_empty),
             is_guarded: guards.get(number).is_some_and(Option::is_some),
             alerts: correlation.alerts,
             threshold: correlation.threshold(),
@@ -108,12 +121,21 @@ impl Core {
                 hash,
             };
             if ready.has_quick_way {
-                let kind = &self.correlations[number].kind;
-                let quickly =
-                    |counter: &mut Counter| count::is_quickly_counted(kind, &hit, counter);
+                let correlation = &self.correlations[number];
+                let quickly = |counter: &mut Counter| {
+                    count::is_quickly_counted(&correlation.kind, ready.is_quiet, &hit, counter)
+                };
                 match self.table.glance(key, quickly) {
                     Some(false) => {}
                     None if begins => {}
+                    Some(true) if ready.counts_events && ready.alerts => {
+                        let rule = &self.rules[correlation.rule];
+                        self.hits.count(number, hash, time_ns, false, || {
+                            hits::values(correlation, rule, inputs, view)
+                        });
+                        self.tags.add(number);
+                        continue;
+                    }
                     Some(true) | None => continue,
                 }
             }

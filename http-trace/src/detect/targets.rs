@@ -1,0 +1,285 @@
+//! Targets that are asked for again and again, as most of a site's are, and what follows from a target
+//! and its `Host` alone: where its parts are. Others keep what they found in it by its [`Place`]. A
+//! target that comes once leaves a mark only; the second time it is kept. Bounded; compared whole, so
+//! that nobody can choose a target that is taken for another. Allocates nothing after it was made.
+
+use super::field::View;
+use super::kept::mixed;
+use super::lines::{Name, Noted};
+use crate::event::HttpEvent;
+use crate::http::target::Target;
+
+/// Targets that are kept, a power of two, and the longest, together with its host.
+pub const MOST: usize = 512;
+const LONGEST: usize = 192;
+
+/// Places that each may have: with two, one in ten of a hundred targets was always gone.
+const WAYS: usize = 4;
+
+/// Marks of targets that came once.
+const MARKS: usize = 2048;
+
+/// Where a target is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Less than [`MOST`].
+    pub at: usize,
+    /// Differs for each target that was ever kept there; never 0.
+    pub since: u64,
+}
+
+/// The targets.
+#[derive(Debug)]
+pub struct Targets {
+    kept: Vec<Kept>,
+    /// Parts of the hashes of targets that came once, each where the rest of its hash says.
+    marks: Vec<u16>,
+    admitted: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    since: u64,
+    target_len: u16,
+    host_len: u16,
+    parts: Parts,
+    /// The target, then the value of `Host`.
+    bytes: [u8; LONGEST],
+}
+
+/// Where the parts of a target in origin form are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Parts {
+    path_len: u16,
+    has_query: bool,
+    port: Option<u16>,
+    /// Of the host, in the value of `Host`.
+    host: Option<Range>,
+    /// Of the identifier, in the path.
+    path_id: Option<Range>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    at: u16,
+    len: u16,
+}
+
+impl Range {
+    /// Of a part in the whole that it was cut out of.
+    fn of(part: &[u8], whole: &[u8]) -> Option<Range> {
+        let at = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+        let range = Range {
+            at: u16::try_from(at).ok()?,
+            len: u16::try_from(part.len()).ok()?,
+        };
+        (range.cut(whole)? == part).then_some(range)
+    }
+
+    fn cut(self, whole: &[u8]) -> Option<&[u8]> {
+        whole.get(usize::from(self.at)..)?.get(..self.len.into())
+    }
+}
+
+impl Parts {
+    /// Of a target that was taken apart; `None` for what is not simply a path of a host.
+    fn of(view: &View<'_>, host: &[u8]) -> Option<Parts> {
+        let Target {
+            host: named,
+            port,
+            path,
+            query,
+            ..
+        } = view.target;
+        let path = path?;
+        let range = |part: Option<&[u8]>, whole: &[u8]| match part {
+            Some(part) => Range::of(part, whole).map(Some),
+            None => Some(None),
+        };
+        Some(Parts {
+            path_len: u16::try_from(path.len()).ok()?,
+            has_query: query.is_some(),
+            port,
+            host: range(named, host)?,
+            path_id: range(view.path_id, path)?,
+        })
+    }
+
+    /// What [`Target::of`] and [`super::derived::path_id`] would say.
+    fn apply<'a>(
+        &self,
+        target: &'a [u8],
+        host: &'a [u8],
+    ) -> Option<(Target<'a>, Option<&'a [u8]>)> {
+        let (path, rest) = target.split_at_checked(self.path_len.into())?;
+        let taken_apart = Target {
+            scheme: Some(b"http"),
+            host: self.host.and_then(|range| range.cut(host)),
+            port: self.port,
+            path: Some(path),
+            query: self.has_query.then(|| rest.get(1..)).flatten(),
+        };
+        Some((taken_apart, self.path_id.and_then(|range| range.cut(path))))
+    }
+}
+
+impl Default for Targets {
+    fn default() -> Self {
+        let none = Kept {
+            since: 0,
+            target_len: 0,
+            host_len: 0,
+            parts: Parts::default(),
+            bytes: [0; LONGEST],
+        };
+        Targets {
+            kept: vec![none; MOST],
+            marks: vec![0; MARKS],
+            admitted: 0,
+        }
+    }
+}
+
+/// Where a target may be kept.
+const fn places(hash: usize) -> std::ops::Range<usize> {
+    let first = hash % (MOST / WAYS) * WAYS;
+    first..first + WAYS
+}
+
+/// The target of an event and its `Host`, if it is one that may be kept.
+fn key<'a>(event: &'a HttpEvent, noted: &Noted) -> Option<(&'a [u8], &'a [u8])> {
+    let request = event.request.as_ref()?;
+    let target: &[u8] = &request.target;
+    let host = noted.first(Name::HOST, event).unwrap_or_default();
+    let may = target.first() == Some(&b'/')
+        && target.len() + host.len() <= LONGEST
+        && *request.method != *b"CONNECT";
+    may.then_some((target, host))
+}
+
+impl Targets {
+    /// Takes the target of an event apart, and says where it is kept if it is.
+    pub fn view<'a>(
+        &mut self,
+        event: &'a HttpEvent,
+        noted: &'a Noted,
+        uri: &'a super::uri::Uri,
+    ) -> (View<'a>, Option<Place>) {
+        let Some((target, host)) = key(event, noted) else {
+            return (View::new(event, noted, uri), None);
+        };
+        let hash = mixed(target).wrapping_mul(31) ^ mixed(host);
+        for at in places(hash) {
+            let Some(kept) = self.kept.get(at).filter(|kept| kept.is(target, host)) else {
+                continue;
+            };
+            if let Some((target, path_id)) = kept.parts.apply(target, host) {
+                let place = Place {
+                    at,
+                    since: kept.since,
+                };
+                return (
+                    View::of_parts(event, noted, uri, target, path_id),
+                    Some(place),
+                );
+            }
+        }
+        let view = View::new(event, noted, uri);
+        let place = self.admit(&view, hash, target, host);
+        (view, place)
+    }
+
+    /// Keeps a target that came before, and marks one that did not.
+    fn admit(&mut self, view: &View<'_>, hash: usize, target: &[u8], host: &[u8]) -> Option<Place> {
+        let place = self.marks.get_mut(hash % MARKS)?;
+        let mark = (hash >> 8) as u16 | 1;
+        if std::mem::replace(place, mark) != mark {
+            return None;
+        }
+        let parts = Parts::of(view, host)?;
+        self.admitted += 1;
+        // One that is empty, or any: which one goes differs from target to target.
+        let is_empty = |at: &usize| self.kept.get(*at).is_none_or(|kept| kept.since == 0);
+        let any = || places(hash).start + (hash >> 20) % WAYS;
+        let at = places(hash).find(is_empty).unwrap_or_else(any);
+        let kept = self.kept.get_mut(at)?;
+        let bytes = kept.bytes.get_mut(..target.len() + host.len())?;
+        let (of_target, of_host) = bytes.split_at_mut(target.len());
+        of_target.copy_from_slice(target);
+        of_host.copy_from_slice(host);
+        kept.target_len = target.len() as u16;
+        kept.host_len = host.len() as u16;
+        (kept.parts, kept.since) = (parts, self.admitted);
+        Some(Place {
+            at,
+            since: self.admitted,
+        })
+    }
+}
+
+impl Kept {
+    fn is(&self, target: &[u8], host: &[u8]) -> bool {
+        let (target_len, host_len) = (usize::from(self.target_len), usize::from(self.host_len));
+        self.since != 0
+            && target_len == target.len()
+            && host_len == host.len()
+            && self.bytes.get(..target_len) == Some(target)
+            && self.bytes.get(target_len..target_len + host_len) == Some(host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::uri::Uri;
+    use crate::testing;
+
+    /// Each target again and again among others, more than are kept: its parts are those that it has
+    /// when nothing is kept, and no two targets are told to be in one place at one time.
+    #[test]
+    fn a_target_that_comes_again_has_the_parts_that_it_had() {
+        let mut targets = Targets::default();
+        let mut known = std::collections::HashMap::new();
+        let mut kept = 0;
+        for turn in 0..4 {
+            for n in 0..900_usize {
+                let path = match n % 9 {
+                    0 => format!("/{n}/orders"),
+                    1 => format!("/a/{n}?x={n}?y"),
+                    2 => format!("/{}/{n}", "long".repeat(n % 60)),
+                    3 => "/".to_owned(),
+                    4 => format!("http://h{n}/x"),
+                    5 => format!("/x{n}?"),
+                    6 => "*".to_owned(),
+                    7 => format!("//{n}//?"),
+                    _ => format!("/id/0123abcd-0000-1111-2222-{n:012}/x"),
+                };
+                let host = match n / 9 % 7 {
+                    0 => "",
+                    1 => "Host: \r\n",
+                    2 => "Host: h:8080\r\n",
+                    3 => "Host: [::1]:80\r\n",
+                    4 => "Host: u@h\r\nHost: second\r\n",
+                    5 => "Host: h\r\n",
+                    _ => "Host: h:\r\n",
+                };
+                let method = if n / 63 % 5 == 0 { "CONNECT" } else { "GET" };
+                let event = testing::event_of(
+                    testing::request(&format!("{method} {path} HTTP/1.1\r\n{host}\r\n")),
+                    testing::response("HTTP/1.1 200 OK\r\n\r\n"),
+                );
+                let (noted, uri) = (Noted::of(&event), Uri::default());
+                let plain = View::new(&event, &noted, &uri);
+                let (view, place) = targets.view(&event, &noted, &uri);
+                assert_eq!((view.target, view.path_id), (plain.target, plain.path_id));
+                assert_eq!(view.uri(), plain.uri(), "{turn}");
+                let Some(place) = place else { continue };
+                kept += 1;
+                let of = (path, view.line(Name::HOST).unwrap_or_default().to_vec());
+                let there = known.entry((place.at, place.since)).or_insert(of.clone());
+                assert_eq!(*there, of);
+            }
+        }
+        assert!(kept > 500, "{kept}");
+    }
+}
