@@ -13,7 +13,7 @@ use http_trace_common::{
     filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn},
     flow::{Address, FlowKey},
     record::Record,
-    walk::{self, Segment, Skip, Tunnel},
+    walk::{self, Segment, Skip, Tunnel, tcp_flag},
 };
 
 /// How many connections are handed back at a time.
@@ -30,6 +30,9 @@ pub struct Faults {
     pub lose_record_every: u32,
     /// Every how many times the budget of `Unsure` directions is found spent; 0 for never.
     pub spend_budget_every: u32,
+    /// Every how many segments the CPU's scratch is in use, so that the segment is not looked at; 0 for
+    /// never.
+    pub scratch_busy_every: u32,
 }
 
 /// The filter with its tables.
@@ -128,6 +131,13 @@ impl HostFilter {
             self.tables.flows.remove(&segment.key);
         }
         self.tables.add(Counter::Packets, 1);
+        // The programs take no scratch for a bare acknowledgement.
+        let control = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+        let every = self.tables.faults.scratch_busy_every;
+        let looks = segment.payload_len > 0 || segment.flags & control != 0;
+        if looks && self.tables.turn_comes(every) {
+            return self.tables.add(Counter::ScratchBusy, 1);
+        }
         let s = &mut *self.scratch;
         if !self.frames {
             let mut env = HostEnv::<_, false> {

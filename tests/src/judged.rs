@@ -236,6 +236,7 @@ pub fn handed_back_late<'a>(
         (Counter::UnsureDroppedBytes, LossUnit::Bytes),
         (Counter::TableFull, LossUnit::Flows),
         (Counter::LoadFailed, LossUnit::Records),
+        (Counter::ScratchBusy, LossUnit::Records),
     ] {
         let (count, now) = (filter.counter(counter), bench.pipeline.now_ns());
         if count > 0 {
