@@ -11,7 +11,7 @@ use aya::programs::{
     CgroupSkb, ProgramError, SchedClassifier, SocketFilter, TestRun as _, TestRunOptions, Xdp,
 };
 use http_trace_common::counter::Counter;
-use http_trace_common::filter::Flow;
+use http_trace_common::filter::{Flow, Syn};
 use http_trace_common::record::{Hook, Record};
 
 use super::counters::Counters;
@@ -20,6 +20,7 @@ use super::{StartError, take};
 
 type KeyWords = [u32; 10];
 type FlowWords = [u64; size_of::<Flow>() / 8];
+type SynWords = [u32; size_of::<Syn>() / 4];
 
 /// A program in the kernel, hanging nowhere.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct TestRun {
     ring: RingDebug,
     counters: Counters,
     flows: HashMap<MapData, KeyWords, FlowWords>,
+    syns: HashMap<MapData, KeyWords, SynWords>,
 }
 
 struct RingDebug(RingBuf<MapData>);
@@ -50,12 +52,14 @@ impl TestRun {
         let ring = RingDebug(RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?);
         let counters = Counters::new(PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?, 0);
         let flows = HashMap::try_from(take(&mut ebpf, "FLOWS")?)?;
+        let syns = HashMap::try_from(take(&mut ebpf, "SYNS")?)?;
         Ok(TestRun {
             ebpf,
             program,
             ring,
             counters,
             flows,
+            syns,
         })
     }
 
@@ -94,6 +98,22 @@ impl TestRun {
         for entry in from.flows.iter() {
             let (key, flow) = entry?;
             self.flows.insert(key, flow, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets every connection and handshake, as a program that was just loaded knows none.
+    ///
+    /// # Errors
+    /// When the kernel does not let a table be read.
+    pub fn forget(&mut self) -> Result<(), StartError> {
+        let keys: Vec<KeyWords> = self.flows.keys().collect::<Result<_, _>>()?;
+        for key in keys {
+            self.flows.remove(&key)?;
+        }
+        let keys: Vec<KeyWords> = self.syns.keys().collect::<Result<_, _>>()?;
+        for key in keys {
+            self.syns.remove(&key)?;
         }
         Ok(())
     }
