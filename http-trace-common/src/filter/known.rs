@@ -7,6 +7,7 @@ use super::{
     admit::{First, first_bytes},
     handed, mode, other_side, side, side_flag, steps,
     syn::{note_peer_start, restart_on_new_connection},
+    untold,
 };
 use crate::{
     config::FilterConfig,
@@ -29,7 +30,7 @@ pub(super) fn known_flow<E: Env>(
     note_interface(s, context.interface);
     if segment.flags & tcp_flag::SYN != 0 {
         s.flow.syn_pending = 1;
-        note_peer_start(s, segment);
+        note_peer_start::<E>(s, segment);
     }
     if s.flow.syn_pending != 0 && s.end > 0 {
         restart_on_new_connection(s, env, segment, context);
@@ -73,7 +74,7 @@ pub(super) fn known_flow<E: Env>(
         let (gap, skippable) = (ahead as u64, own.framer.skippable());
         if skippable >= gap {
             if own.framer.skip(gap).is_some() {
-                s.end_untold = 1;
+                s.untold = untold::END;
             }
             side(s).next = seq;
         } else {
@@ -128,7 +129,7 @@ pub(super) fn known_flow<E: Env>(
     if side(s).framer.skippable() >= u64::from(left) && wanted(s, env) == 0 {
         // Nothing but body, as most segments of a download are: nothing to load, nothing to ship.
         if side(s).framer.skip(u64::from(left)).is_some() {
-            s.end_untold = 1;
+            s.untold = untold::END;
         }
         env.count(Counter::BodySkipped, left);
         let next = s.seq.wrapping_add(s.end);

@@ -28,6 +28,7 @@ pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
 pub use raw::{drop_rest, raw as raw_step};
 pub use state::{
     BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, handed, met, mode, side_flag,
+    untold,
 };
 pub use steps::{frame_step, prepare_record, step, take_body};
 
@@ -111,14 +112,14 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
         return;
     }
     let closing = (s.tcp_flags as u8) & (tcp_flag::FIN | tcp_flag::RST) != 0;
-    let end_untold = s.end_untold != 0;
+    let (end_untold, begins) = (s.untold == untold::END, s.untold == untold::BEGINNING);
     let side = side(s);
     let untold = side.told != side.next;
     // A FIN that overtook the body it ends has been told before.
     let ended = end_untold || side.flags & side_flag::FIN != 0;
     // A long body is told of before its sequence numbers come near to wrapping.
     let long = seq_distance(side.told, side.next) > 1 << 29;
-    if s.delete < 2 && (closing || (ended && untold) || long) {
+    if s.delete < 2 && (closing || (ended && untold) || long || begins) {
         steps::emit_position::<E>(s, env);
     }
     if s.heads > 1 {
@@ -153,7 +154,7 @@ fn prepare<E: Env>(s: &mut Scratch, config: &FilterConfig, segment: &Segment, co
     s.frame_from = zero;
     s.in_order = zero;
     s.dropped = zero;
-    s.end_untold = zero;
+    s.untold = zero;
     s.heads = zero;
     s.steps = config.steps;
     let mut flags = flag::FILTERED;

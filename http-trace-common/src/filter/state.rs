@@ -84,12 +84,22 @@ impl Syn {
     /// Set in `valid` when the SYN was shipped.
     pub const TOLD: u32 = 1 << 3;
 
-    /// The first payload byte's sequence number in a direction; only if [`Syn::knows`] it.
+    /// The first payload byte's sequence number in a direction; only if [`Syn::knows`] it, else what a
+    /// SYN-ACK acknowledged.
     #[inline(always)]
     pub const fn first(&self, direction: Direction) -> u32 {
         match direction {
             Direction::FromA => self.first[0],
             Direction::FromB => self.first[1],
+        }
+    }
+
+    /// Sets [`Syn::first`].
+    #[inline(always)]
+    pub const fn set_first(&mut self, direction: Direction, seq: u32) {
+        match direction {
+            Direction::FromA => self.first[0] = seq,
+            Direction::FromB => self.first[1] = seq,
         }
     }
 
@@ -160,6 +170,16 @@ pub struct Block {
     pub header: RecordHeader,
     /// Payload bytes.
     pub bytes: [u8; MAX_BYTES + SLACK],
+}
+
+/// What of a segment is still to be told when it is done.
+pub mod untold {
+    /// Nothing.
+    pub const NOTHING: u32 = 0;
+    /// That a message's end was skipped.
+    pub const END: u32 = 1;
+    /// Where the direction begins.
+    pub const BEGINNING: u32 = 2;
 }
 
 /// How the rest of a segment is handled.
@@ -243,8 +263,8 @@ pub struct Scratch {
     pub held: u32,
     /// Whether to delete it at the end.
     pub delete: u32,
-    /// Whether a message's end was skipped that no record has told.
-    pub end_untold: u32,
+    /// What no record has told: one of [`untold`].
+    pub untold: u32,
     /// Flags of the record in the making.
     pub record_flags: u32,
     /// Heads found in this segment.

@@ -6,7 +6,7 @@ use super::{
     admit::insert,
     fill_header, met, mode, other_side,
     raw::{fail_trial, raw},
-    side, side_flag,
+    side, side_flag, untold,
 };
 use crate::{
     counter::Counter,
@@ -290,7 +290,7 @@ fn skip_body<E: Env>(s: &mut Scratch, env: &mut E, here: u32, skippable: u64) ->
     }
     env.count(Counter::BodySkipped, n);
     if ended {
-        s.end_untold = 1;
+        s.untold = untold::END;
     }
     ship_pending(s, env, n);
     s.at = here.wrapping_add(n);
@@ -391,7 +391,7 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
             | flag::STREAM_BEGINS
             | flag::TRIAL,
     );
-    s.end_untold = 0;
+    s.untold = untold::NOTHING;
 }
 
 /// How far behind its stream's beginning a segment may be that tells of it, in bytes: the SYN that

@@ -4,6 +4,7 @@ use bytemuck::Zeroable;
 
 use super::{
     Context, Env, Scratch, Side, Syn, fill_header, new_framer, other_side, side, side_flag, steps,
+    untold,
 };
 use crate::{
     flow::seq_distance,
@@ -27,24 +28,22 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment, 
     env.syn(&s.key, &mut s.syn);
     let before = s.syn.valid;
     let again = s.syn.begins(segment.direction, s.seq);
+    let answered = s.syn.first(segment.direction).wrapping_sub(s.seq);
+    let own = 1 << (s.direction & 1);
+    s.syn.set_first(segment.direction, s.seq);
     let tell;
     if segment.flags & tcp_flag::ACK != 0 {
         tell = before & (Syn::TOLD | Syn::ACKNOWLEDGED) == Syn::TOLD;
         // A SYN-ACK says both: its own ISN, and which SYN it answers. It may acknowledge data that
-        // came with the SYN as well (RFC 7413 §4.1.2): the stream begins where the SYN says.
+        // came with the SYN as well (RFC 7413 §4.1.2): the stream begins where the SYN says, and
+        // nobody knows where without it.
         let peer = segment.direction.opposite();
-        let said = s.syn.first(peer);
-        let first = if s.syn.knows(peer) && segment.ack.wrapping_sub(said) <= SYN_DATA {
-            said
-        } else {
-            segment.ack
-        };
-        s.syn.valid = 3 | Syn::ACKNOWLEDGED;
-        s.syn.first = if s.direction == 0 {
-            [s.seq, first]
-        } else {
-            [first, s.seq]
-        };
+        let past = segment.ack.wrapping_sub(s.syn.first(peer));
+        s.syn.valid = Syn::ACKNOWLEDGED | 3;
+        if before & (own ^ 3) == 0 || past > SYN_DATA {
+            s.syn.set_first(peer, segment.ack);
+            s.syn.valid = Syn::ACKNOWLEDGED | own;
+        }
     } else if again {
         if before & Syn::ACKNOWLEDGED != 0 {
             // The peer has answered: this one is late.
@@ -54,13 +53,12 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment, 
         tell = repeated && before & Syn::TOLD == 0;
     } else {
         tell = false;
-        s.syn.valid = 1 << (s.direction & 1);
-        s.syn.first = if s.direction == 0 {
-            [s.seq, 0]
-        } else {
-            [0, s.seq]
-        };
         s.syn.since_ms = now_ms;
+        s.syn.valid = own;
+        if before & Syn::ACKNOWLEDGED != 0 && answered <= SYN_DATA {
+            // Seen after its SYN-ACK, it says where the stream begins, and no more.
+            s.syn.valid |= before;
+        }
     }
     if tell {
         s.syn.valid |= Syn::TOLD;
@@ -123,7 +121,7 @@ const REFUSED: u32 = 1 << 4;
 /// The SYN-ACK of a connection that is followed since its SYN, with which its first request came
 /// (RFC 7413): says where the answers begin.
 #[inline(always)]
-pub(super) fn note_peer_start(s: &mut Scratch, segment: &Segment) {
+pub(super) fn note_peer_start<E: Env>(s: &mut Scratch, segment: &Segment) {
     // Its SYN's entry is at hand, of `note_syn`.
     let (seq, first) = (s.seq, s.syn.first(segment.direction.opposite()));
     let peer = other_side(s);
@@ -136,6 +134,12 @@ pub(super) fn note_peer_start(s: &mut Scratch, segment: &Segment) {
     own.next = seq;
     own.told = seq;
     own.flags |= side_flag::KNOWN | side_flag::AT_START;
+    if E::FRAMES {
+        // No other record says it before the first answer, which may be lost. What this segment
+        // acknowledges is another matter.
+        s.untold = untold::BEGINNING;
+        s.record_flags &= !u32::from(flag::ACK);
+    }
 }
 
 /// A SYN was seen on the tuple of a followed connection. Payload at its ISN + 1, once a SYN-ACK
@@ -159,7 +163,7 @@ pub(super) fn restart_on_new_connection<E: Env>(
     let (seq, own) = (s.seq, side(s));
     if own.next == seq {
         // It goes on where it stood, whatever number a SYN-ACK acknowledged.
-        if begins && own.flags & side_flag::AT_START != 0 {
+        if begins {
             s.flow.syn_pending = 0;
         }
         return;

@@ -119,7 +119,8 @@ impl Connection {
             self.stream_begins(cx, d, header);
             // The filter was there from the start: what an end acknowledges with its first bytes
             // is where the peer's begin, whether or not those will be seen.
-            if !answers && !self.facts.known[1 - d] && header.has(flag::ACK) {
+            let asks = self.facts.client() != Some(1 - d as u8);
+            if asks && !answers && !self.facts.known[1 - d] && header.has(flag::ACK) {
                 self.begin_stream(1 - d, header.ack);
             }
         }

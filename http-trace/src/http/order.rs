@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use http_trace_common::flow::seq_distance;
 
-use super::transaction::Request;
+use super::transaction::{BEFORE_ALL, Request};
 
 /// Exchanges one at a time that show, after a loss, how the client works.
 const SHOWN_BY: u8 = 3;
@@ -111,26 +111,25 @@ impl Order {
         lossy: bool,
         server_next: u64,
     ) {
-        let last_ack = waiting.back().and_then(|last| last.ack);
-        let advanced = request.ack.is_some() && request.ack > last_ack;
+        // What came with the SYN acknowledges nothing that could have grown since.
+        let advanced = waiting
+            .back()
+            .is_none_or(|last| last.ack != BEFORE_ALL && request.ack > last.ack);
         let quiet = waiting.is_empty() && !open;
         request.after_gap = self.has(GAP);
         request.first_known = self.has(GAP) && self.has(INITIAL) && waiting.is_empty();
         request.begins_batch = if self.has(GAP) {
             // The gap's bytes had been received when the server sent what this acknowledges.
-            self.has(PAST_GAP)
-                && request
-                    .ack
-                    .is_some_and(|ack| seq_distance(self.past_gap, ack as u32) > 0)
+            self.has(PAST_GAP) && seq_distance(self.past_gap, request.ack as u32) > 0
         } else {
             quiet || advanced
         };
         let doubt = lossy || request.after_gap || waiting.iter().any(|waiting| waiting.after_gap);
         if !doubt && quiet && self.ordinal > 1 {
             self.bits |= WAITS;
-        } else if !doubt && !quiet && !advanced && request.ack.is_some() {
+        } else if !doubt && !quiet && !advanced {
             self.bits |= BATCHES;
-        } else if !doubt && !quiet && request.ack.is_some_and(|ack| ack <= server_next) {
+        } else if !doubt && !quiet && request.ack <= server_next {
             self.bits |= WINDOW;
         }
         if doubt && !advanced && !waiting.is_empty() {
@@ -161,8 +160,7 @@ impl Order {
         ack: u64,
     ) -> Option<(usize, bool)> {
         // The server had received some of it, and the client had sent it before it saw the answer.
-        let possible =
-            |request: &Request| request.start < ack && request.ack.is_some_and(|a| a <= start);
+        let possible = |request: &Request| request.start < ack && request.ack <= start;
         let last = waiting.iter().rposition(possible)?;
         let newest = waiting.get(last).filter(|newest| newest.head_end <= ack)?;
         // The server had received more than that: something that was lost, or has not all come.
@@ -185,7 +183,7 @@ impl Order {
         })?;
         let batch = waiting.get(first)?;
         let alone = first == last;
-        let unanswered = batch.ack == Some(start);
+        let unanswered = batch.ack == start;
         let otherwise = self.has(BATCHES | WINDOW);
         // Nothing is known of what came before: a client that has shown no other way is taken to
         // ask one at a time.

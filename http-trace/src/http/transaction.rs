@@ -16,6 +16,10 @@ use crate::flow::Origin;
 /// Requests that may wait for their response on one connection; more lose their order.
 const MAX_WAITING: usize = 1024;
 
+/// In [`Request::ack`]: it came with the client's SYN (RFC 7413), and where the server's bytes begin
+/// is not known.
+pub(crate) const BEFORE_ALL: u64 = 0;
+
 /// A request as it goes by.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -29,7 +33,7 @@ pub(crate) struct Request {
     /// Position after its last byte, or after its head while the body goes on.
     pub end: u64,
     /// Up to where the client had acknowledged the server's bytes when it sent this.
-    pub ack: Option<u64>,
+    pub ack: u64,
     pub start_ns: u64,
     /// Time of its last byte, once seen.
     pub end_ns: Option<u64>,
@@ -66,7 +70,7 @@ impl Request {
             start,
             head_end,
             end: head_end,
-            ack: None,
+            ack: BEFORE_ALL,
             start_ns: origin.time_ns,
             end_ns: None,
             end_lost: false,
@@ -159,7 +163,7 @@ impl Exchanges {
         let ordinal = self.order.ordinal;
         request.ordinal = ordinal;
         if self.waiting.front().is_some_and(|front| front.after_gap) {
-            let one = self.finals == 1 && request.ack == Some(server_next);
+            let one = self.finals == 1 && request.ack == server_next;
             self.order.alternates(one);
         }
         self.finals = 0;
@@ -179,6 +183,12 @@ impl Exchanges {
         self.held += request_cost(&request.head);
         self.waiting.push_back(request);
         ordinal
+    }
+
+    /// The server's stream begins at `first`.
+    pub fn server_begins(&mut self, first: u64) {
+        let early = self.waiting.iter_mut().filter(|r| r.ack == BEFORE_ALL);
+        early.for_each(|request| request.ack = first);
     }
 
     fn drop_front(&mut self) -> Option<Request> {

@@ -59,6 +59,8 @@ struct Found {
     seen: &'static [usize],
     /// The receiver acknowledges each run with an empty segment.
     acks: bool,
+    /// The first data comes with the SYN.
+    fast_open: bool,
 }
 
 impl Found {
@@ -70,6 +72,7 @@ impl Found {
             cuts: &[1448],
             seen: &[],
             acks: false,
+            fast_open: false,
         }
     }
 
@@ -89,6 +92,13 @@ impl Found {
         Found { acks: true, ..self }
     }
 
+    fn fast_open(self) -> Self {
+        Found {
+            fast_open: true,
+            ..self
+        }
+    }
+
     /// Holds what comes of all bytes, and of what the filter ships, against the scene's truth.
     fn check(self, holds: impl Fn(&Judged, &[Transaction]) -> Result<(), String>) {
         let Scene { name, truth, .. } = &self.scene;
@@ -96,6 +106,7 @@ impl Found {
             cuts: self.cuts.to_vec(),
             isn: self.isn,
             acks: self.acks,
+            fast_open: self.fast_open,
             ..Layout::default()
         };
         let sent = segments(&self.scene, &layout);
@@ -122,6 +133,14 @@ fn what_is_late_or_copied_is_told_as_it_was() {
     let until_close = Transaction::new("GET", "/0/", 200, "OK").header(NUMBER, "0");
     let lookalike = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nh";
     let all = [
+        Found::new(
+            "a FIN overtakes the answer to what came with the SYN",
+            closed(vec![get(0), ok(0, b"")]),
+            vec![answered("GET", 0, 0)],
+        )
+        .fast_open()
+        .cuts(&[1, 40, 61])
+        .seen(&[0, 1, 2, 3, 5, 4]),
         Found::new(
             "a body that was skipped before a hole is told",
             closed(vec![

@@ -69,6 +69,9 @@ impl Connection {
         self.facts.known[d] = true;
         if let Some(active) = &mut self.active {
             active.judge.halves[d].next = first_position(seq);
+            if self.facts.client() != Some(d as u8) {
+                active.judge.exchanges.server_begins(first_position(seq));
+            }
         }
     }
 
@@ -108,8 +111,9 @@ impl Connection {
             let asker = !facts.known[1 - d] && header.has(flag::ACK);
             self.begin_stream(d, header.seq);
             if asker {
-                // What the SYN-ACK acknowledges is the SYN, though it was not seen.
-                self.begin_stream(1 - d, header.ack);
+                // It acknowledges the SYN, which was not seen, and may acknowledge data that came
+                // with it (RFC 7413 §4.1.2): the client's stream begins here or before.
+                self.facts.next[1 - d] = header.ack;
             }
             return;
         }
@@ -174,12 +178,13 @@ impl Connection {
         self.begin_stream(d, header.seq);
     }
 
-    /// What one end acknowledges with its first byte is where the other's stream begins: its SYN may
-    /// have been lost.
+    /// What the client acknowledges with its first byte is where the server's stream begins: the
+    /// SYN-ACK may have been lost. The server's may acknowledge what came with the SYN.
     pub(super) fn learn_start(&mut self, d: usize, header: &RecordHeader) {
         let (facts, o) = (&self.facts, 1 - d);
         let first = facts.start_known[d] && facts.start[d] == header.seq;
-        if first && header.has(flag::ACK) && !facts.known[o] && !facts.payload {
+        let asks = facts.client() != Some(o as u8);
+        if first && asks && header.has(flag::ACK) && !facts.known[o] && !facts.payload {
             self.begin_stream(o, header.ack);
         }
     }

@@ -9,12 +9,13 @@ use super::Judge;
 use super::half::{Message, begins_with_method, unreadable};
 use crate::event::BodyEnd;
 use crate::flow::Origin;
+use crate::flow::reassembly::first_position;
 use crate::http::body::Start;
 use crate::http::connection::Facts;
 use crate::http::context::{Context, Emit};
 use crate::http::decode;
 use crate::http::emit::How;
-use crate::http::transaction::{Request, Response};
+use crate::http::transaction::{BEFORE_ALL, Request, Response};
 use crate::stats::Unreadable;
 
 impl Judge {
@@ -265,9 +266,12 @@ impl Judge {
         };
         let server = &self.halves[1 - d];
         let server_next = server.next;
-        let ack = first
-            .ack()
-            .map(|ack| server.position(facts.known[1 - d], ack));
+        // Without an acknowledgement it came with the SYN: before all that the server sent.
+        let ack = match first.ack() {
+            Some(ack) => server.position(facts.known[1 - d], ack),
+            None if facts.start_known[1 - d] => first_position(facts.start[1 - d]),
+            None => BEFORE_ALL,
+        };
         let ordinal = self.exchanges.push(
             Request {
                 ack,

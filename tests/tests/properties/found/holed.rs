@@ -328,6 +328,22 @@ fn nothing_false_is_told() {
         .cuts(&[1, 99])
         .seen(&[0, 2]),
         Found::new(
+            "the SYN was not seen, with which the first of two requests came",
+            closed(vec![get(0), get(1), ok(0, b""), ok(1, b"")]),
+            vec![answered("GET", 0, 0), answered("GET", 1, 0)],
+        )
+        .fast_open()
+        .cuts(&[40])
+        .seen(&[1, 2]),
+        Found::new(
+            "no SYN-ACK was seen, and the first of two requests came with the SYN",
+            closed(vec![get(0), get(1), ok(0, b""), ok(1, b"")]),
+            vec![answered("GET", 0, 0), answered("GET", 1, 0)],
+        )
+        .fast_open()
+        .cuts(&[40])
+        .seen(&[0, 2]),
+        Found::new(
             "no handshake: the first request was not seen, and part of a 1xx is lost",
             closed(vec![get(0), get(1), long_wait(808), ok(0, b""), ok(1, b"")]),
             vec![answered("GET", 0, 0).after(&[100]), answered("GET", 1, 0)],
