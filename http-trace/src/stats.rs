@@ -3,6 +3,19 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Loss, LossUnit};
+use http_trace_common::counter::Counter;
+
+/// Counters of a filter, in the kernel or on the host, that mean that something is missing from the
+/// output, with what they count.
+pub const FILTER_LOSSES: &[(Counter, LossUnit)] = &[
+    (Counter::RingFull, LossUnit::Records),
+    (Counter::RingFullBytes, LossUnit::Bytes),
+    (Counter::UnsureDroppedBytes, LossUnit::Bytes),
+    (Counter::FragmentDroppedBytes, LossUnit::Bytes),
+    (Counter::TableFull, LossUnit::Flows),
+    (Counter::ScratchBusy, LossUnit::Records),
+    (Counter::LoadFailed, LossUnit::Records),
+];
 
 /// Protocols that are met and not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

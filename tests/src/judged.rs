@@ -9,9 +9,8 @@ use http_trace::event::{BodyEnd, HttpEvent, Loss, LossUnit, Missing, Output};
 use http_trace::fragments::shipped::Shipped;
 use http_trace::host_filter::{Faults, HostFilter};
 use http_trace::pipeline::{Emit, Pipeline, PipelineConfig};
-use http_trace::stats::Stats;
+use http_trace::stats::{FILTER_LOSSES, Stats};
 use http_trace_common::config::FilterConfig;
-use http_trace_common::counter::Counter;
 use http_trace_common::filter::{Context, handed};
 use http_trace_common::record::{Record, flag};
 use proptest::prelude::*;
@@ -231,13 +230,7 @@ pub fn handed_back_late<'a>(
         });
     }
     // As the agent tells of what the kernel's counters say.
-    for (counter, unit) in [
-        (Counter::RingFull, LossUnit::Records),
-        (Counter::UnsureDroppedBytes, LossUnit::Bytes),
-        (Counter::TableFull, LossUnit::Flows),
-        (Counter::LoadFailed, LossUnit::Records),
-        (Counter::ScratchBusy, LossUnit::Records),
-    ] {
+    for &(counter, unit) in FILTER_LOSSES {
         let (count, now) = (filter.counter(counter), bench.pipeline.now_ns());
         if count > 0 {
             let place = counter.name();

@@ -14,8 +14,10 @@ use http_trace_tests::seen::{Report, differences};
 /// needs.
 const BOUND_KIB: u64 = 256 << 10;
 
+/// With every byte judged, and with the kernel's filter in front.
 fn check(flood: Flood, count: u32) {
     check_with(flood, count, &[]);
+    check_with(flood, count, &["--kernel-filter"]);
 }
 
 fn check_with(flood: Flood, count: u32, more: &[&str]) {
@@ -57,10 +59,15 @@ fn check_with(flood: Flood, count: u32, more: &[&str]) {
         seen.responses
     );
     assert!(peak > 0 && peak < BOUND_KIB, "{flood:?}: {peak} KiB");
-    nothing(differences(
-        &report.of(honest_path().client),
-        &honest().truth,
-    ));
+    let honest = differences(&report.of(honest_path().client), &honest().truth);
+    // The kernel's table of connections has room for 65,536 that stay open, and then says so.
+    let fills_table = matches!(flood, Flood::NeverClosed | Flood::HalfRequests) && !more.is_empty();
+    if fills_table {
+        let full = |loss: &serde_json::Value| loss["http_trace"]["lost"]["where"] == "table_full";
+        assert!(report.losses.iter().any(full), "{:?}", report.losses);
+    } else {
+        nothing(honest);
+    }
     let all = seen.responses >= whole;
     assert!(
         all || !report.losses.is_empty(),
@@ -121,7 +128,6 @@ fn flows_that_never_close() {
 #[test]
 fn connections_that_close_at_once() {
     check(Flood::Closed, 1_000_000);
-    check_with(Flood::Closed, 1_000_000, &["--kernel-filter"]);
 }
 
 #[test]

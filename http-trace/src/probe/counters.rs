@@ -3,18 +3,8 @@
 use aya::maps::{MapData, PerCpuArray};
 use http_trace_common::counter::Counter;
 
-use crate::event::{Loss, LossUnit};
-
-/// Counters that mean that something is missing from the output, with what they count.
-const LOSSES: &[(Counter, LossUnit)] = &[
-    (Counter::RingFull, LossUnit::Records),
-    (Counter::RingFullBytes, LossUnit::Bytes),
-    (Counter::UnsureDroppedBytes, LossUnit::Bytes),
-    (Counter::FragmentDroppedBytes, LossUnit::Bytes),
-    (Counter::TableFull, LossUnit::Flows),
-    (Counter::ScratchBusy, LossUnit::Records),
-    (Counter::LoadFailed, LossUnit::Records),
-];
+use crate::event::Loss;
+use crate::stats::FILTER_LOSSES;
 
 /// The per-CPU counters of the programs.
 pub struct Counters {
@@ -58,7 +48,7 @@ impl Counters {
     pub fn losses(&mut self, now_ns: u64) -> Vec<Loss> {
         let since_ns = std::mem::replace(&mut self.since_ns, now_ns);
         let mut losses = Vec::new();
-        for &(counter, unit) in LOSSES {
+        for &(counter, unit) in FILTER_LOSSES {
             let sum = self.get(counter);
             let Some(told) = self.told.get_mut(counter as usize) else {
                 continue;
