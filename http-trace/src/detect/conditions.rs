@@ -12,7 +12,7 @@ use super::plans::{Draft, Kind, OfTargets, Plan, Plans, is_in, put};
 use super::prefilter::{Hosts, Prefilter, STATUSES, Sign, Signs, line_of, status_of};
 use super::servers::Servers;
 use super::targets::Place;
-use super::watched::{AllWatched, LineTest, Read};
+use super::watched::{AllWatched, LineTest, Read, Watched};
 use crate::event::HttpEvent;
 
 /// The conditions of a list of detections.
@@ -186,15 +186,25 @@ impl Conditions {
             self.plans.forget();
         }
         let mut kind = Kind::new(status, server);
-        for name in view.noted.seen() {
-            let Some(lines) = self.facts.watched.asked_for(name, status, possible) else {
-                continue;
-            };
-            let (class, void) = lines.classify(view);
-            if void {
-                self.plans.forget();
+        let (watched, mut void) = (&mut self.facts.watched, false);
+        let mut add = |number: usize, lines: Option<&mut Watched>| {
+            if let Some(lines) = lines {
+                let (class, now_void) = lines.classify(view);
+                void |= now_void;
+                kind.add(number, class);
             }
-            kind.add(name, class);
+        };
+        let mut few = view.noted.few() & watched.few(status);
+        while few != 0 {
+            let number = few.trailing_zeros() as usize;
+            few &= few - 1;
+            add(number, watched.named(number));
+        }
+        for number in view.noted.others() {
+            add(number, watched.asked_for(number, possible));
+        }
+        if void {
+            self.plans.forget();
         }
         kind
     }

@@ -246,6 +246,7 @@ impl Core {
             }
         }
         let number = set.correlations.len();
+        let entities = Entities::new(&set.rules, &set.correlations);
         let mut core = Core {
             fingerprints,
             settings,
@@ -255,13 +256,14 @@ impl Core {
             ready: Ready::of(
                 &set.rules,
                 &set.correlations,
+                &entities,
                 &set.guards,
                 &fed_by_correlation,
             ),
             fed_by_detection,
             fed_by_correlation,
             yields,
-            entities: Entities::new(&set.rules, &set.correlations),
+            entities,
             hits: Hits::default(),
             table: Table::new(settings.memory),
             tags: Tags::new(number),

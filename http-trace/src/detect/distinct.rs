@@ -1,8 +1,9 @@
 //! Exact distinct counts up to a threshold: the hashes seen most recently, with the bucket in
 //! which each was seen last, 8 bytes an element. More of them than the threshold needs are not
-//! kept, so that a value that is never the same costs a bound, not a history.
+//! kept, so that a value that is never the same costs a bound, not a history. Which of them go
+//! follows from when they came, never from the hashes: their key differs from run to run, and what
+//! is said of events must not.
 
-use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::window::{CELLS, TooLate, Window};
@@ -70,9 +71,11 @@ const fn element(hash: u64, bucket: u32) -> u64 {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Saved")]
 pub struct Distinct {
-    /// Open addressing, a power of two long, never more than three quarters full; 0 is empty.
-    table: Vec<u64>,
-    len: usize,
+    /// In the order in which they came.
+    elements: Vec<u64>,
+    /// Where they are, plus one: open addressing, a power of two long, never more than three quarters
+    /// full; 0 is empty.
+    index: Vec<u32>,
     /// As many as the threshold needs.
     most: usize,
     purged: u32,
@@ -91,20 +94,7 @@ struct Saved {
 struct Saving<'a> {
     most: u64,
     purged: u32,
-    elements: Elements<'a>,
-}
-
-struct Elements<'a>(&'a [u64]);
-
-impl Serialize for Elements<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let used = || self.0.iter().filter(|element| **element != 0);
-        let mut sequence = to.serialize_seq(Some(used().count()))?;
-        for element in used() {
-            sequence.serialize_element(element)?;
-        }
-        sequence.end()
-    }
+    elements: &'a [u64],
 }
 
 impl Serialize for Distinct {
@@ -112,7 +102,7 @@ impl Serialize for Distinct {
         let saving = Saving {
             most: self.most as u64,
             purged: self.purged,
-            elements: Elements(&self.table),
+            elements: &self.elements,
         };
         saving.serialize(to)
     }
@@ -122,10 +112,9 @@ impl From<Saved> for Distinct {
     fn from(saved: Saved) -> Distinct {
         let most = usize::try_from(saved.most).unwrap_or(usize::MAX);
         let mut distinct = Distinct::new(most, saved.purged);
-        let room = ((saved.elements.len() + 1) * 2).next_power_of_two();
-        distinct.table = vec![0; room];
+        distinct.make_room(saved.elements.len());
         for element in saved.elements {
-            // Never 0, which is empty, and none twice.
+            // Never 0, and none twice.
             let element = element | 1 << BUCKET_BITS;
             if distinct.find(element & !BUCKET_MASK).is_none() {
                 distinct.insert(element);
@@ -145,7 +134,7 @@ impl Distinct {
     pub fn after(one: One, most: usize, window: &Window) -> Self {
         let mut distinct = Distinct::new(most, window.newest());
         if one.0 != 0 && window.total() != 0 {
-            distinct.table = vec![0; 4];
+            distinct.make_room(1);
             distinct.insert(one.0);
         }
         distinct
@@ -154,8 +143,8 @@ impl Distinct {
     /// Counts exactly up to `most`.
     pub fn new(most: usize, bucket: u32) -> Self {
         Distinct {
-            table: Vec::new(),
-            len: 0,
+            elements: Vec::new(),
+            index: Vec::new(),
             most: most.max(1),
             purged: bucket,
         }
@@ -176,20 +165,21 @@ impl Distinct {
         }
         let key = hash & !BUCKET_MASK | 1 << BUCKET_BITS;
         if let Some(at) = self.find(key) {
-            let seen = unwrap_bucket(self.table[at], window.newest());
+            let seen = unwrap_bucket(self.elements[at], window.newest());
             if !window.is_past(seen) {
                 if bucket.wrapping_sub(seen) as i32 > 0 {
                     window.remove(seen);
                     window.add(bucket, 1)?;
-                    self.table[at] = key | u64::from(bucket) & BUCKET_MASK;
+                    self.elements[at] = key | u64::from(bucket) & BUCKET_MASK;
                 }
                 return Ok(false);
             }
             window.add(bucket, 1)?;
-            self.table[at] = key | u64::from(bucket) & BUCKET_MASK;
+            self.elements[at] = key | u64::from(bucket) & BUCKET_MASK;
             return Ok(true);
         }
-        if self.len >= 2 * self.most || (self.len + 1) * 4 > self.table.len() * 3 {
+        let len = self.elements.len();
+        if len >= 2 * self.most || (len + 1) * 4 > self.index.len() * 3 {
             self.rebuild(window);
         }
         window.add(bucket, 1)?;
@@ -200,71 +190,80 @@ impl Distinct {
     /// Whether a value was seen last in this bucket, which is the newest of its window.
     pub fn has_in(&self, hash: u64, bucket: u32) -> bool {
         let key = hash & !BUCKET_MASK | 1 << BUCKET_BITS;
-        let element = self.find(key).map(|at| self.table[at]);
+        let element = self.find(key).map(|at| self.elements[at]);
         element == Some(key | u64::from(bucket) & BUCKET_MASK)
     }
 
+    /// Where in the index an element is, or would be.
     fn slot(&self, key: u64) -> usize {
-        (key >> 32) as usize & (self.table.len() - 1)
+        let mut slot = (key >> 32) as usize & (self.index.len() - 1);
+        while let Some(at) = self.index[slot].checked_sub(1)
+            && self.elements[at as usize] & !BUCKET_MASK != key
+        {
+            slot = (slot + 1) & (self.index.len() - 1);
+        }
+        slot
     }
 
     fn find(&self, key: u64) -> Option<usize> {
-        if self.table.is_empty() {
+        if self.index.is_empty() {
             return None;
         }
-        let mut at = self.slot(key);
-        loop {
-            match self.table[at] {
-                0 => return None,
-                element if element & !BUCKET_MASK == key => return Some(at),
-                _ => at = (at + 1) & (self.table.len() - 1),
-            }
-        }
+        let at = self.index[self.slot(key)].checked_sub(1)?;
+        Some(at as usize)
     }
 
+    /// Adds an element that is not there.
     fn insert(&mut self, element: u64) {
-        let mut at = self.slot(element & !BUCKET_MASK);
-        while self.table[at] != 0 {
-            at = (at + 1) & (self.table.len() - 1);
-        }
-        self.table[at] = element;
-        self.len += 1;
+        let slot = self.slot(element & !BUCKET_MASK);
+        self.elements.push(element);
+        self.index[slot] = self.elements.len() as u32;
     }
 
-    /// Drops what has left the window and, beyond twice what the threshold needs, the oldest; makes
-    /// room for more.
+    /// Empties it; there is room for so many and at least one more then.
+    fn make_room(&mut self, len: usize) {
+        let slots = ((len + 1) * 2).max(4).next_power_of_two();
+        let most = (slots / 4 * 3).min(self.most.saturating_mul(2).max(len + 1));
+        self.index = vec![0; slots];
+        self.elements = Vec::with_capacity(most);
+    }
+
+    /// Drops what has left the window and, beyond twice what the threshold needs, the oldest, of one
+    /// bucket those that came first; makes room for more.
     fn rebuild(&mut self, window: &mut Window) {
         let newest = window.newest();
-        let mut live: Vec<(u32, u64)> = self
-            .table
-            .iter()
-            .filter(|element| **element != 0)
-            .map(|element| {
-                (
-                    newest.wrapping_sub(unwrap_bucket(*element, newest)),
-                    *element,
-                )
-            })
-            .filter(|(age, _)| (*age as usize) < CELLS)
-            .collect();
+        let age = |element: u64| newest.wrapping_sub(unwrap_bucket(element, newest));
+        let mut live = std::mem::take(&mut self.elements);
+        live.retain(|element| (age(*element) as usize) < CELLS);
         if live.len() >= 2 * self.most {
-            live.sort_unstable();
-            for (age, _) in live.drain(self.most..) {
-                window.remove(newest.wrapping_sub(age));
+            let mut ages = [0_usize; CELLS];
+            live.iter().for_each(|e| ages[age(*e) as usize] += 1);
+            let mut left = live.len() - self.most;
+            // How many of each age go.
+            for of_age in ages.iter_mut().rev() {
+                *of_age = left.min(*of_age);
+                left -= *of_age;
             }
+            live.retain(|element| {
+                let of_age = &mut ages[age(*element) as usize];
+                let goes = *of_age > 0;
+                if goes {
+                    *of_age -= 1;
+                    window.remove(unwrap_bucket(*element, newest));
+                }
+                !goes
+            });
         }
-        let wanted = ((live.len() + 1) * 2).max(4).next_power_of_two();
-        self.table = vec![0; wanted];
-        self.len = 0;
+        self.make_room(live.len());
         self.purged = newest;
-        for (_, element) in live {
+        for element in live {
             self.insert(element);
         }
     }
 
     /// Bytes beside the value itself.
     pub fn heap_bytes(&self) -> usize {
-        self.table.capacity() * size_of::<u64>()
+        self.elements.capacity() * size_of::<u64>() + self.index.capacity() * size_of::<u32>()
     }
 }
 
@@ -297,6 +296,27 @@ mod tests {
             "{}",
             distinct.heap_bytes()
         );
+    }
+
+    /// The same values again and again, more of them than are kept: what is new does not depend on the
+    /// key that they were hashed with.
+    #[test]
+    fn what_is_new_does_not_depend_on_the_hashes() {
+        let run = |key: u64| {
+            let mut window = Window::new(5, false);
+            let mut distinct = Distinct::new(30, 5);
+            let seen = (0..5000_u32).map(|n| {
+                let value = u64::from(n * n % 331);
+                let is_new = distinct.see(hash(value ^ key), 5 + n / 100, &mut window);
+                (is_new.expect("in time"), window.total())
+            });
+            seen.collect::<Vec<_>>()
+        };
+        let first = run(0);
+        assert!(first.iter().filter(|(is_new, _)| !is_new).count() > 100);
+        for key in 1..20 {
+            assert!(run(key << 40) == first, "{key}");
+        }
     }
 
     #[test]

@@ -177,20 +177,25 @@ impl Entities {
         self.hash(shape, view)
     }
 
-    /// The hash of the value of which a correlation counts distinct ones; `None` when it counts
-    /// none or the event has none.
-    pub fn value(&mut self, correlation: usize, view: &View<'_>) -> Option<u64> {
-        let shape = (*self.values.get(correlation)?)?;
-        self.hash(shape, view)
+    /// The shape of a correlation's keys, if it is one for all inputs.
+    pub fn shape_of_keys(&self, correlation: usize) -> Option<usize> {
+        let of = self.keys.get(correlation)?;
+        of.by_input.is_empty().then_some(of.of_first)
     }
 
+    /// The shape of the values of which a correlation counts distinct ones, if it does.
+    pub fn shape_of_values(&self, correlation: usize) -> Option<usize> {
+        *self.values.get(correlation)?
+    }
+
+    /// The hash of what the event has of a shape; `None` when it lacks a field of it.
     #[inline]
-    fn hash(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
-        let known = self.shapes.get(number)?.known;
+    pub fn hash(&mut self, shape: usize, view: &View<'_>) -> Option<u64> {
+        let known = self.shapes.get(shape)?.known;
         if known.since == self.event {
             return known.get();
         }
-        self.put_together(number, view)
+        self.put_together(shape, view)
     }
 
     fn put_together(&mut self, number: usize, view: &View<'_>) -> Option<u64> {

@@ -129,11 +129,13 @@ impl Names {
 
     /// Notes where the lines of an event's heads are.
     pub fn note(&self, event: &HttpEvent, noted: &mut Noted) {
-        for number in noted.seen.drain(..) {
+        noted.few = 0;
+        for number in noted.others.drain(..) {
             if let Some(place) = noted.places.get_mut(usize::from(number)) {
                 *place = Place::NOWHERE;
             }
         }
+        // What is there of the event before is void without its bit.
         noted.places.resize(self.all.len(), Place::NOWHERE);
         if let Some(request) = &event.request {
             self.note_head(false, &request.headers, noted);
@@ -191,9 +193,14 @@ impl Place {
 #[derive(Clone, Debug, Default)]
 pub struct Noted {
     places: Vec<Place>,
-    /// The names of which there are lines.
-    seen: Vec<u16>,
+    /// The names of the least numbers of which there are lines, a bit each.
+    few: u64,
+    /// The others of which there are lines.
+    others: Vec<u16>,
 }
+
+/// How many names have a bit.
+pub const FEW: usize = u64::BITS as usize;
 
 impl Noted {
     /// Of the names that always matter.
@@ -208,21 +215,41 @@ impl Noted {
         let Some(place) = self.places.get_mut(usize::from(number)) else {
             return;
         };
-        if place.first == u32::MAX {
+        let is_first = match usize::from(number) {
+            number @ ..FEW => {
+                let before = self.few;
+                self.few |= 1 << number;
+                before != self.few
+            }
+            _ => {
+                let is_first = place.first == u32::MAX;
+                if is_first {
+                    self.others.push(number);
+                }
+                is_first
+            }
+        };
+        if is_first {
             place.first = at;
-            self.seen.push(number);
         }
         place.last = at;
     }
 
-    /// The numbers of the names of which there are lines, of both directions.
-    pub fn seen(&self) -> impl Iterator<Item = usize> {
-        self.seen.iter().copied().map(usize::from)
+    /// The names of the least numbers of which there are lines, of both directions, a bit each.
+    pub const fn few(&self) -> u64 {
+        self.few
+    }
+
+    /// The numbers of the others.
+    pub fn others(&self) -> impl Iterator<Item = usize> {
+        self.others.iter().copied().map(usize::from)
     }
 
     fn place(&self, name: Name) -> Place {
-        let place = self.places.get(usize::from(name.number));
-        place.copied().unwrap_or(Place::NOWHERE)
+        match self.places.get(usize::from(name.number)) {
+            Some(place) if name.number() >= FEW || self.few >> name.number & 1 != 0 => *place,
+            _ => Place::NOWHERE,
+        }
     }
 
     /// Whether there is such a line.

@@ -4,7 +4,7 @@
 
 use super::field::{Value, View};
 use super::kept::Kept;
-use super::lines::Name;
+use super::lines::{FEW, Name};
 use super::literals::Literals;
 use super::matcher::{Test, literals_of};
 use super::prefilter::{Bits, is_any_of};
@@ -60,7 +60,7 @@ pub struct AllWatched {
     /// The length of sets of detections, in words.
     words: usize,
     /// For each status the names of the least numbers that are asked for under it, a bit each.
-    asked: Vec<u64>,
+    few: Vec<u64>,
 }
 
 impl AllWatched {
@@ -70,7 +70,7 @@ impl AllWatched {
             all: Vec::new(),
             places: Vec::new(),
             words,
-            asked: Vec::new(),
+            few: Vec::new(),
         }
     }
 
@@ -97,24 +97,21 @@ impl AllWatched {
         &self.all[place]
     }
 
-    /// The lines of the name of this number, if anything is asked of them under a status that leaves
-    /// some detections possible.
-    pub fn asked_for(
-        &mut self,
-        number: usize,
-        status: usize,
-        possible: &[u64],
-    ) -> Option<&mut Watched> {
-        if number < 64
-            && self
-                .asked
-                .get(status)
-                .is_some_and(|names| names >> number & 1 == 0)
-        {
-            return None;
-        }
-        let lines = self.all.get_mut((*self.places.get(number)?)?)?;
+    /// The names of the least numbers ([`Noted::few`](super::lines::Noted::few)) that are asked for
+    /// under a status.
+    pub fn few(&self, status: usize) -> u64 {
+        self.few.get(status).copied().unwrap_or(u64::MAX)
+    }
+
+    /// The lines of the name of this number, if any of some detections asks for them.
+    pub fn asked_for(&mut self, number: usize, possible: &[u64]) -> Option<&mut Watched> {
+        let lines = self.named(number)?;
         is_any_of(&lines.mask, possible).then_some(lines)
+    }
+
+    /// The lines of the name of this number, if anything is asked of them.
+    pub fn named(&mut self, number: usize) -> Option<&mut Watched> {
+        self.all.get_mut((*self.places.get(number)?)?)
     }
 
     /// To be called when all is known that will be asked, with the detections that each status leaves
@@ -122,14 +119,14 @@ impl AllWatched {
     pub fn finish<'a>(&mut self, possible: impl Iterator<Item = &'a [u64]>) {
         let kinds = self.all.len();
         self.all.iter_mut().for_each(|lines| lines.finish(kinds));
-        let asked = |possible: &'a [u64]| {
-            let names = self.places.iter().take(64).enumerate();
+        let few = |possible: &'a [u64]| {
+            let names = self.places.iter().take(FEW).enumerate();
             let names =
                 names.filter_map(|(number, place)| Some((number, self.all.get((*place)?)?)));
             let asked = names.filter(|(_, lines)| is_any_of(&lines.mask, possible));
             asked.fold(0, |all, (number, _)| all | 1 << number)
         };
-        self.asked = possible.map(asked).collect();
+        self.few = possible.map(few).collect();
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::super::alert::{Alert, State};
 use super::super::count::{self, Counted, Hit};
 use super::super::counter::Counter;
+use super::super::entity::Entities;
 use super::super::evidence::Sighting;
 use super::super::field::View;
 use super::super::hits;
@@ -21,7 +22,10 @@ use super::{Core, Fed, Feed, over_at};
 pub(super) struct Ready {
     begins: Begins,
     has_quick_way: bool,
-    counts_values: bool,
+    /// The shape of its keys ([`Entities::hash`]), if it is one for all inputs; and of the values of
+    /// which it counts distinct ones.
+    keys: Option<usize>,
+    values: Option<usize>,
     /// Each event moves the condition forward, also one that is counted quickly.
     counts_events: bool,
     /// The rule is quiet, and no other correlation asks when the condition holds.
@@ -48,6 +52,7 @@ impl Ready {
     pub(super) fn of(
         rules: &[Arc<Rule>],
         correlations: &[Correlation],
+        entities: &Entities,
         guards: &[Option<Expr>],
         feeds: &[Vec<Feed>],
     ) -> Vec<Ready> {
@@ -59,7 +64,8 @@ impl Ready {
                 _ => Begins::Always,
             },
             has_quick_way: count::has_quick_way(&correlation.kind),
-            counts_values: matches!(correlation.kind, Kind::ValueCount(_)),
+            keys: entities.shape_of_keys(number),
+            values: entities.shape_of_values(number),
             counts_events: correlation.kind == Kind::EventCount,
             is_quiet: rules.get(correlation.rule).is_some_and(|rule| rule.quiet)
                 && feeds.get(number).is_some_and(Vec::is_empty),
@@ -100,14 +106,18 @@ impl Core {
                     continue;
                 }
             }
-            let input = inputs.trailing_zeros() as usize;
-            let Some(hash) = self.entities.key(number, input, view) else {
+            let hash = match ready.keys {
+                Some(shape) => self.entities.hash(shape, view),
+                None => {
+                    let input = inputs.trailing_zeros() as usize;
+                    self.entities.key(number, input, view)
+                }
+            };
+            let Some(hash) = hash else {
                 continue;
             };
-            let distinct = match ready.counts_values {
-                true => self.entities.value(number, view),
-                false => None,
-            };
+            let values = ready.values;
+            let distinct = values.and_then(|shape| self.entities.hash(shape, view));
             let hit = Hit {
                 view,
                 time_ns,

@@ -115,3 +115,20 @@ fn an_ordinary_response_bears_no_built_in_rule() {
     assert!(has(1, "http-error-spike-external") && has(1, "http-path-scan"));
     assert!(!has(0, "http-ssrf-sweep") && !has(1, "http-ssrf-sweep"));
 }
+
+/// A capture says the same whenever it is read: more values than a count keeps, which come again.
+#[test]
+fn what_a_response_bears_is_the_same_in_every_run() {
+    let visits = (0..2000_u64).map(|n| {
+        let path = format!("/{}", n * n % 17);
+        response("198.51.100.7", 404, &path, BEGIN + n * S / 40)
+    });
+    let visits: Vec<_> = visits.collect();
+    // Each detector hashes with a key of its own.
+    let rules = || run(&mut of(PATHS), visits.clone()).1;
+    let first = rules();
+    let paths = |of: &Vec<String>| of.iter().any(|id| id == "paths");
+    let counted = first.iter().filter(|of| paths(of)).count();
+    assert!((100..1900).contains(&counted), "{counted}");
+    assert!((0..10).all(|_| rules() == first));
+}
