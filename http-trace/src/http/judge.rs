@@ -361,12 +361,7 @@ impl Judge {
                     }
                     _ => How::Ended(BodyEnd::Cut),
                 };
-                if let Some(response) = self
-                    .exchanges
-                    .current
-                    .as_mut()
-                    .and_then(|c| c.response.as_mut())
-                {
+                if let Some(response) = self.exchanges.response_mut() {
                     response.body_bytes += undecided;
                 }
                 self.finish(facts, cx, how);
@@ -476,12 +471,7 @@ impl Judge {
                 }
             }
             Message::Response => {
-                if let Some(response) = self
-                    .exchanges
-                    .current
-                    .as_mut()
-                    .and_then(|c| c.response.as_mut())
-                {
+                if let Some(response) = self.exchanges.response_mut() {
                     response.last_ns = origin.time_ns;
                 }
                 self.finish(facts, cx, How::Ended(end));
@@ -494,12 +484,7 @@ impl Judge {
     fn count_body(&mut self, d: usize, n: u64, origin: &Origin) {
         match self.halves[d].message {
             Message::Response => {
-                if let Some(response) = self
-                    .exchanges
-                    .current
-                    .as_mut()
-                    .and_then(|c| c.response.as_mut())
-                {
+                if let Some(response) = self.exchanges.response_mut() {
                     response.body_bytes += n;
                     response.last_ns = origin.time_ns;
                 }
@@ -534,8 +519,7 @@ impl Judge {
     fn count_framing(&mut self, d: usize, n: u64, origin: &Origin) {
         match self.halves[d].message {
             Message::Response => {
-                let current = self.exchanges.current.as_mut();
-                if let Some(response) = current.and_then(|current| current.response.as_mut()) {
+                if let Some(response) = self.exchanges.response_mut() {
                     response.framing_bytes += n;
                     response.last_ns = origin.time_ns;
                 }
@@ -553,11 +537,7 @@ impl Judge {
     /// Names an oddity of the response that goes by in direction `d`.
     pub fn flag_response(&mut self, d: usize, name: &'static str) {
         if self.halves[d].message == Message::Response
-            && let Some(response) = self
-                .exchanges
-                .current
-                .as_mut()
-                .and_then(|c| c.response.as_mut())
+            && let Some(response) = self.exchanges.response_mut()
             && !response.oddities.contains(&name)
         {
             response.oddities.push(name);
@@ -619,11 +599,7 @@ impl Judge {
         if self.halves[d].message != Message::Response {
             return;
         }
-        if let Some(response) = self
-            .exchanges
-            .current
-            .as_mut()
-            .and_then(|c| c.response.as_mut())
+        if let Some(response) = self.exchanges.response_mut()
             && end > response.start
         {
             // The same bytes on the other side of a translation were sent but once.

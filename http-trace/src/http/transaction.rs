@@ -111,6 +111,28 @@ pub(crate) struct Response {
     pub head_cut: bool,
 }
 
+impl Response {
+    /// One whose head begins at `start`, of which no body has come.
+    pub fn new(head: ResponseHead, origin: Origin, start: u64, flags: u32, body: Body) -> Self {
+        Response {
+            head,
+            interfaces: origin.interfaces,
+            origin,
+            start,
+            head_end_ns: 0,
+            last_ns: 0,
+            body_bytes: 0,
+            snippet: Start::default(),
+            framing_bytes: 0,
+            flags,
+            body,
+            oddities: Vec::new(),
+            copies: 0,
+            head_cut: false,
+        }
+    }
+}
+
 /// A request and what answers it, from the first head of the answer on.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -128,6 +150,23 @@ pub(crate) struct Exchange {
     pub assumed: bool,
     /// It answers the first of those that wait, or a later one: once it is final, the first is over.
     pub ends_front: bool,
+}
+
+impl Exchange {
+    /// One of which nothing but its request is known, if that.
+    const fn new(ordinal: u32, request: Option<Request>) -> Self {
+        Exchange {
+            ordinal,
+            request,
+            informational: Vec::new(),
+            flags: 0,
+            response: None,
+            emitted: false,
+            by_numbers: false,
+            assumed: false,
+            ends_front: false,
+        }
+    }
 }
 
 /// The connection's exchanges in flight.
@@ -261,18 +300,7 @@ impl Exchanges {
     fn begin(&mut self) {
         match self.waiting.pop_front() {
             Some(request) => {
-                let ordinal = request.ordinal;
-                self.current = Some(Exchange {
-                    ordinal,
-                    request: Some(request),
-                    informational: Vec::new(),
-                    flags: 0,
-                    response: None,
-                    emitted: false,
-                    by_numbers: false,
-                    assumed: false,
-                    ends_front: false,
-                });
+                self.current = Some(Exchange::new(request.ordinal, Some(request)));
             }
             None => self.begin_orphan(),
         }
@@ -280,17 +308,7 @@ impl Exchanges {
 
     fn begin_orphan(&mut self) {
         self.order.ordinal = self.order.ordinal.saturating_add(1);
-        self.current = Some(Exchange {
-            ordinal: self.order.ordinal,
-            request: None,
-            informational: Vec::new(),
-            flags: 0,
-            response: None,
-            emitted: false,
-            by_numbers: false,
-            assumed: false,
-            ends_front: false,
-        });
+        self.current = Some(Exchange::new(self.order.ordinal, None));
     }
 
     /// The current response takes no request after all: its request waits on.
@@ -358,15 +376,9 @@ impl Exchanges {
             return None;
         }
         let rest = Exchange {
-            ordinal: current.ordinal,
-            request: None,
-            informational: Vec::new(),
-            flags: 0,
-            response: None,
             emitted: true,
             by_numbers: current.by_numbers,
-            assumed: false,
-            ends_front: false,
+            ..Exchange::new(current.ordinal, None)
         };
         let exchange = std::mem::replace(current, rest);
         self.release(&exchange);
@@ -387,6 +399,11 @@ impl Exchanges {
             .map(|(head, _)| response_cost(head))
             .sum::<usize>();
         self.held = self.held.saturating_sub(held);
+    }
+
+    /// The response at hand.
+    pub fn response_mut(&mut self) -> Option<&mut Response> {
+        self.current.as_mut()?.response.as_mut()
     }
 
     /// Bytes held of the body at hand.

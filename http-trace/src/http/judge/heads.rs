@@ -332,20 +332,11 @@ impl Judge {
         self.put_response(
             facts,
             Response {
-                head,
-                origin: first,
-                interfaces: first.interfaces,
-                start,
                 head_end_ns: origin.time_ns,
                 last_ns: origin.time_ns,
-                body_bytes: 0,
                 snippet: Start::of_status(&cx.config.snippet, status),
-                framing_bytes: 0,
-                flags,
-                body,
                 oddities,
-                copies: 0,
-                head_cut: false,
+                ..Response::new(head, first, start, flags, body)
             },
         );
         Message::Response
@@ -444,20 +435,8 @@ impl Judge {
         self.put_response(
             facts,
             Response {
-                head,
-                origin: first,
-                interfaces: first.interfaces,
-                start,
-                head_end_ns: 0,
-                last_ns: 0,
-                body_bytes: 0,
-                snippet: Start::default(),
-                framing_bytes: 0,
-                flags,
-                body: Body::Unknown,
-                oddities: Vec::new(),
-                copies: 0,
                 head_cut: true,
+                ..Response::new(head, first, start, flags, Body::Unknown)
             },
         );
         self.finish(facts, cx, How::Lost);
