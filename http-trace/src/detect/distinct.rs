@@ -67,6 +67,9 @@ const fn element(hash: u64, bucket: u32) -> u64 {
     hash & !BUCKET_MASK | 1 << BUCKET_BITS | bucket as u64 & BUCKET_MASK
 }
 
+/// The most elements that have no index: most clients that have several values have a few.
+const FEW: usize = 16;
+
 /// A distinct count over a [`Window`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Saved")]
@@ -74,7 +77,7 @@ pub struct Distinct {
     /// In the order in which they came.
     elements: Vec<u64>,
     /// Where they are, plus one: open addressing, a power of two long, never more than three quarters
-    /// full; 0 is empty.
+    /// full; 0 is empty. A few are looked through without one.
     index: Vec<u32>,
     /// As many as the threshold needs.
     most: usize,
@@ -178,8 +181,7 @@ impl Distinct {
             self.elements[at] = key | u64::from(bucket) & BUCKET_MASK;
             return Ok(true);
         }
-        let len = self.elements.len();
-        if len >= 2 * self.most || (len + 1) * 4 > self.index.len() * 3 {
+        if self.is_full() {
             self.rebuild(window);
         }
         window.add(bucket, 1)?;
@@ -207,7 +209,8 @@ impl Distinct {
 
     fn find(&self, key: u64) -> Option<usize> {
         if self.index.is_empty() {
-            return None;
+            let mut elements = self.elements.iter();
+            return elements.position(|element| element & !BUCKET_MASK == key);
         }
         let at = self.index[self.slot(key)].checked_sub(1)?;
         Some(at as usize)
@@ -215,17 +218,33 @@ impl Distinct {
 
     /// Adds an element that is not there.
     fn insert(&mut self, element: u64) {
-        let slot = self.slot(element & !BUCKET_MASK);
+        if !self.index.is_empty() {
+            let slot = self.slot(element & !BUCKET_MASK);
+            self.index[slot] = self.elements.len() as u32 + 1;
+        }
         self.elements.push(element);
-        self.index[slot] = self.elements.len() as u32;
+    }
+
+    /// Whether one more needs more room, or is more than is kept.
+    const fn is_full(&self) -> bool {
+        let len = self.elements.len();
+        len >= self.most.saturating_mul(2)
+            || len == self.elements.capacity()
+            || !self.index.is_empty() && (len + 1) * 4 > self.index.len() * 3
     }
 
     /// Empties it; there is room for so many and at least one more then.
     fn make_room(&mut self, len: usize) {
-        let slots = ((len + 1) * 2).max(4).next_power_of_two();
-        let most = (slots / 4 * 3).min(self.most.saturating_mul(2).max(len + 1));
+        let most = self.most.saturating_mul(2).max(len + 1);
+        let (slots, room) = match len + 1 {
+            few @ ..=FEW => (0, few.next_power_of_two()),
+            many => {
+                let slots = (many * 2).next_power_of_two();
+                (slots, slots / 4 * 3)
+            }
+        };
         self.index = vec![0; slots];
-        self.elements = Vec::with_capacity(most);
+        self.elements = Vec::with_capacity(room.min(most));
     }
 
     /// Drops what has left the window and, beyond twice what the threshold needs, the oldest, of one
