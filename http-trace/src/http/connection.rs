@@ -93,10 +93,19 @@ impl Connection {
                 cx.stats.copied_bytes += u64::from(header.len);
                 return;
             }
-            // Where the one before stood tells what is far off.
-            let place = self.facts.next[d];
+            // Where the one before stood tells what is far off; and a SYN that was refused, by a RST
+            // that may be forged, is what a SYN-ACK answers.
+            let (o, place) = (1 - d, self.facts.next[d]);
+            let asked = header.has(flag::SYN)
+                && header.has(flag::ACK)
+                && self.facts.start_known[o]
+                && self.facts.start[o] == header.ack;
             self.restart(cx);
             self.facts.next[d] = place;
+            if asked {
+                self.facts.set_client(o);
+                self.begin_stream(o, header.ack);
+            }
         }
         self.confirm_far(cx, d, record);
         if self.begins_far(d, header) {
