@@ -306,6 +306,7 @@ pub fn node_sends_what_others_do_not(lane: Lane) {
     let clients = node::visit(&bed.pair.client, lane.v4()).expect("visits");
     let outcome = bed.stop().expect("an outcome");
     outcome.check_clean();
+    node::check_fields(&outcome.report.responses);
     for (client, visits) in clients.iter().zip(node::VISITS) {
         let seen: Vec<_> = outcome
             .report

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use crate::client::Raw;
 use crate::need::program;
 use crate::netns::{Namespace, Running};
+use crate::seen::Seen;
 
 /// Starts the server on `address` and waits until it listens.
 pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Running> {
@@ -108,4 +110,29 @@ pub fn visit(client: &Namespace, server: SocketAddr) -> Result<Vec<SocketAddr>> 
         let _ = raw.drain();
     }
     Ok(clients)
+}
+
+/// Fails unless the field values that only Node sends are those of `node_server.js`.
+///
+/// # Panics
+/// Then.
+pub fn check_fields(seen: &[Seen]) {
+    let of = |target: &str| {
+        let asked = |s: &&Seen| s.request.as_ref().is_some_and(|(_, t)| t == target);
+        seen.iter().find(asked).expect("its response")
+    };
+    let links = |target: &str| -> Vec<Value> {
+        let heads = of(target).json["http_trace"]["informational"].as_array();
+        let heads = heads.into_iter().flatten();
+        heads.map(|head| head["headers"]["link"].clone()).collect()
+    };
+    let both = "</a.css>; rel=preload; as=style, </b.js>; rel=preload";
+    assert_eq!(links("/hints"), [json!([both])]);
+    let of_103 = json!(["</c.css>; rel=preload"]);
+    assert_eq!(links("/processing"), [Value::Null, of_103]);
+    let trailed = &of("/trailers").headers;
+    assert_eq!(trailed["trailer"], ["Server-Timing, X-Digest"]);
+    // Trailers are framing: their fields are none of the head's (RFC 9110 section 6.5).
+    assert!(!trailed.contains_key("server-timing") && !trailed.contains_key("x-digest"));
+    assert_eq!(of("/cookies").headers["set-cookie"], ["a=1", "b=2; Path=/"]);
 }

@@ -59,8 +59,9 @@ fn scenes_as_they_were_played() {
 
 #[test]
 fn node_and_python() {
-    let seen: Vec<_> = report("node.pcap")
-        .responses
+    let node = report("node.pcap").responses;
+    node::check_fields(&node);
+    let seen: Vec<_> = node
         .into_iter()
         .map(|s| (s.request, s.informational, s.status))
         .collect();
