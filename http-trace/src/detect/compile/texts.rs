@@ -1,55 +1,24 @@
-//! The texts that a rule's value stands for, and how each is looked for: encodings, dashes, wildcards,
-//! and expressions that are no more than some texts. Knows nothing of fields and conditions.
+//! The texts that a rule's value stands for, and how they are looked for: encodings, dashes, wildcards,
+//! many at once. Knows nothing of fields, conditions and regular expressions.
 
 use aho_corasick::AhoCorasick;
 use base64::Engine as _;
-use regex_syntax::hir::literal::Extractor;
 use rsigma_parser::value::{SigmaString, SpecialChar, StringPart};
 use rsigma_parser::{Modifier, SigmaValue};
 
-use super::{Modifiers, Refused};
+use super::Refused;
+use super::modifiers::{Modifiers, Place};
 use crate::detect::matcher::{Glob, Literal, Many, TextTest};
 
-/// The most texts that are looked for instead of an expression.
-const LITERALS: usize = 32;
+/// From so many texts on that a field may contain, they are looked for all at once.
+pub(super) const MANY: usize = 6;
 
-/// Where in a text a value has to be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    Whole,
-    Start,
-    End,
-    Within,
-}
-
-/// The texts that an expression stands for, when they are few and it asks for nothing else.
-pub(super) fn only_literals(pattern: &str) -> Option<TextTest> {
-    let hir = regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .build()
-        .parse(pattern)
-        .ok()?;
-    // Extraction passes over anchors and word boundaries.
-    if !hir.properties().look_set().is_empty() {
-        return None;
+/// A value as the text that it is written as.
+pub(super) fn written(value: &SigmaValue) -> SigmaString {
+    match value {
+        SigmaValue::String(text) => text.clone(),
+        other => SigmaString::from_raw(&other.to_string()),
     }
-    let found = Extractor::new().limit_total(LITERALS).extract(&hir);
-    let texts: Vec<String> = found
-        .literals()
-        .filter(|literals| found.is_exact() && (1..=LITERALS).contains(&literals.len()))?
-        .iter()
-        .map(|literal| String::from_utf8(literal.as_bytes().to_vec()).ok())
-        .collect::<Option<_>>()?;
-    if texts.iter().any(String::is_empty) {
-        return None;
-    }
-    let automaton = AhoCorasick::new(&texts).ok()?;
-    Some(TextTest::ContainsAny(Box::new(Many {
-        automaton,
-        texts,
-        fold: false,
-    })))
 }
 
 /// The texts that a value stands for after its encodings.
@@ -58,11 +27,7 @@ pub(super) fn variants(
     value: &SigmaValue,
     m: &Modifiers,
 ) -> Result<Vec<SigmaString>, Refused> {
-    let text = match value {
-        SigmaValue::String(text) => text.clone(),
-        other => SigmaString::from_raw(&other.to_string()),
-    };
-    let mut texts = vec![text];
+    let mut texts = vec![written(value)];
     if m.windash {
         texts = texts.iter().flat_map(dashes).collect();
     }
@@ -216,4 +181,17 @@ pub(super) fn wildcards(text: &SigmaString, place: Place, fold: bool) -> TextTes
         parts: parts.into_iter().map(Vec::into_boxed_slice).collect(),
         fold,
     })
+}
+
+/// Texts of which one at least is looked for, all at once; none if they are too many for that.
+pub(super) fn many(texts: Vec<String>, fold: bool) -> Option<TextTest> {
+    let automaton = AhoCorasick::builder()
+        .ascii_case_insensitive(fold)
+        .build(&texts)
+        .ok()?;
+    Some(TextTest::ContainsAny(Box::new(Many {
+        automaton,
+        texts,
+        fold,
+    })))
 }
