@@ -4,8 +4,9 @@
 //! All seen once and in order, and nothing in it that is not HTTP/1.x: the same events.
 //! (What the filter never took for HTTP it does not follow, and takes up where a start line begins a
 //! segment, even where the judge of all bytes is in a body that only the close ends.) In any case:
-//! no skip that the judge disagrees with (but of tunnels), no response whose status line was not sent, and every
-//! record that comes of it is a line of JSON, or for a terminal, without a control character.
+//! no skip that the judge disagrees with (but of tunnels), no response whose status line was not
+//! sent, and every record that comes of it is a line of JSON, or for a terminal, without a control
+//! character.
 #![no_main]
 
 use std::io::Cursor;
