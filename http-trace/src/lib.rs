@@ -38,6 +38,7 @@ pub mod host_filter;
 pub mod http;
 pub mod own;
 pub mod pipeline;
+pub mod priority;
 #[cfg(feature = "live")]
 pub mod probe;
 pub mod recorded;

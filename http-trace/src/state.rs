@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::detect::saving::{LeftOut, Saving};
+use crate::priority;
 use crate::summary::counted;
 use file::Taken;
 
@@ -85,6 +86,7 @@ impl Keeper {
         };
         let most_bytes = self.most_bytes;
         let write = move || {
+            priority::ordinary();
             let (content, left_out) = saving.into_file(most_bytes);
             let written = taken.replace(content.slices());
             (taken, written.map(|()| left_out))

@@ -157,3 +157,26 @@ fn a_stopped_agent_tells_what_it_lost() {
     assert_eq!(outcome.status.code(), Some(1), "{:?}", outcome.said);
     assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
 }
+
+/// What reads and what writes goes before others, or falls behind in bursts; nothing else does.
+#[test]
+fn reading_and_writing_go_first() {
+    needs!("nginx");
+    let busy = Busy::new(&[]);
+    let pid = busy.agent.pid();
+    let mut first = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads") {
+        let of = task.expect("a thread").path();
+        let stat = std::fs::read_to_string(of.join("stat")).expect("its state");
+        let (name, rest) = stat.rsplit_once(')').expect("a name");
+        // proc_pid_stat(5): the name is field 2, the nice value field 19.
+        let nice = rest.split_whitespace().nth(16).expect("a nice value");
+        let name = name.split_once('(').expect("a name").1.to_owned();
+        first.push((of.ends_with(pid.to_string()), name, nice.to_owned()));
+    }
+    busy.stop();
+    for (main, name, nice) in first {
+        let goes_first = main || name == "http-trace-out";
+        assert_eq!(nice, if goes_first { "-10" } else { "0" }, "{name}");
+    }
+}

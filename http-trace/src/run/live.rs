@@ -11,6 +11,7 @@ use super::{Ended, Stop, finish, say, started};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::own::{Excluded, OwnSockets};
+use crate::priority;
 use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};
 use crate::probe::loader::{Framing, Settings};
@@ -90,6 +91,11 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     tell(config, &notices, false);
     for (index, name) in probe.interface_names() {
         engine.pipeline().set_interface(index, name);
+    }
+    if !priority::raise() && config.verbose > 0 {
+        say(
+            "reading goes no further than its fair share of the processor: CAP_SYS_NICE is missing",
+        );
     }
     let deadline = config.duration.map(|duration| Instant::now() + duration);
     let mut next_upkeep = Instant::now() + UPKEEP_EVERY;

@@ -16,6 +16,7 @@ use crate::detect::parse::{self, Parsed, Source};
 use crate::detect::rule::{Origin, RuleSet};
 use crate::detect::{Prepared, Reloaded, builtin, load};
 use crate::engine::{self, Engine};
+use crate::priority;
 use crate::summary::counted;
 
 /// How far an id may be from one that there is to be taken for it.
@@ -123,6 +124,7 @@ pub fn work(config: &Config, engine: &mut Engine, stop: &Stop) {
     if state.thread.is_none() && std::mem::take(&mut state.asked) {
         let (config, known) = (config.clone(), state.known.clone());
         let read = move || {
+            priority::ordinary();
             let (rules, loaded) = load(&config, &known);
             (Prepared::new(rules, engine::detection(&config)), loaded)
         };

@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::priority;
+
 /// Bytes that are written without waiting for more, unless the queue is shorter.
 pub const BLOCK: usize = 256 << 10;
 
@@ -112,7 +114,12 @@ impl Writer {
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("http-trace-out".to_owned())
-            .spawn(move || empty(&of_thread, destination, block, lines))?;
+            .spawn(move || {
+                if when_full == WhenFull::Drop {
+                    priority::raise();
+                }
+                empty(&of_thread, destination, block, lines);
+            })?;
         Ok(Writer {
             shared,
             thread: Some(thread),
