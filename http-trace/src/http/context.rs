@@ -78,7 +78,8 @@ impl Default for PipelineConfig {
             flows: 65_536,
             heads_bytes: 64 << 20,
             reorder_bytes: 64 << 20,
-            reorder_bytes_per_direction: 1 << 20,
+            // 1 MiB of payload in segments of Ethernet's size, with what each takes beside it.
+            reorder_bytes_per_direction: 5 << 18,
             head_bytes: 64 << 10,
             hole_ns: SECOND / 10,
             unseen_hole_ns: 10 * SECOND,

@@ -55,6 +55,26 @@ fn order_and_copies_change_nothing() {
     check("both out of order", &talk, &TWO);
 }
 
+/// A megabyte of a body is there before the head that it follows.
+#[test]
+fn a_mebibyte_waits_for_the_segment_before_it() {
+    let body = vec![b'x'; 1 << 20];
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let mut talk = Talk::open().c(&get("/1")).s(&head);
+    let late = talk.segs.len() - 1;
+    for piece in body.chunks(1448) {
+        talk = talk.send(Side::Server, piece, 0);
+    }
+    let mut head = talk.segs.remove(late);
+    head.time_ns = talk.now_ns;
+    talk.segs.push(head);
+    check(
+        "the head comes last",
+        &talk,
+        &["GET /1 -> 200 OK 1048576 Length"],
+    );
+}
+
 #[test]
 fn sequence_numbers_wrap() {
     for before in [1, 2, 30, 60] {
