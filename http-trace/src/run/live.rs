@@ -84,6 +84,11 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             return Ended::CannotStart;
         }
     }
+    if !priority::raise() && config.verbose > 0 {
+        say(
+            "reading goes no further than its fair share of the processor: CAP_SYS_NICE is missing",
+        );
+    }
     started(config, &start_line(&config.hooks, &traced));
     if probe.framing() == Framing::Host && !config.quiet {
         say(HOST_FRAMING);
@@ -91,11 +96,6 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     tell(config, &notices, false);
     for (index, name) in probe.interface_names() {
         engine.pipeline().set_interface(index, name);
-    }
-    if !priority::raise() && config.verbose > 0 {
-        say(
-            "reading goes no further than its fair share of the processor: CAP_SYS_NICE is missing",
-        );
     }
     let deadline = config.duration.map(|duration| Instant::now() + duration);
     let mut next_upkeep = Instant::now() + UPKEEP_EVERY;
