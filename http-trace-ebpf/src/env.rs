@@ -17,8 +17,9 @@ use crate::{
     maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, config, count, is_own, this_cpu},
     packet::Packet,
     verified::{
-        plain_ends_request_line, verified_find_lf, verified_frame_step, verified_is_own,
-        verified_prepare_record, verified_take_body, verified_write_record,
+        plain_ends_request_line, verified_after_syn, verified_fill_header, verified_find_lf,
+        verified_frame_step, verified_is_own, verified_learn_syn, verified_prepare_record,
+        verified_take_body, verified_write_record,
     },
 };
 
@@ -96,6 +97,15 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     }
 
     #[inline(always)]
+    fn fill_header(&mut self, s: &mut Scratch) {
+        if FRAMES {
+            verified_fill_header(s);
+        } else {
+            filter::fill_header(s);
+        }
+    }
+
+    #[inline(always)]
     fn prepare_record(
         &mut self,
         s: &mut Scratch,
@@ -129,6 +139,24 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     fn take_body(&mut self, s: &mut Scratch) -> bool {
         verified_take_body(s);
         true
+    }
+
+    #[inline(always)]
+    fn learn_syn(&mut self, s: &mut Scratch) -> bool {
+        if FRAMES {
+            verified_learn_syn(s) != 0
+        } else {
+            filter::learn_syn(s)
+        }
+    }
+
+    #[inline(always)]
+    fn after_syn(&mut self, s: &mut Scratch) -> bool {
+        if FRAMES {
+            verified_after_syn(s) != 0
+        } else {
+            filter::after_syn::<Self>(s)
+        }
     }
 
     #[inline(always)]

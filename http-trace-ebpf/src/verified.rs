@@ -43,6 +43,28 @@ pub extern "C" fn verified_take_body(scratch: *mut Scratch) -> u32 {
     0
 }
 
+/// What a SYN says beside what is known of its tuple.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_learn_syn(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as above.
+    match unsafe { scratch.as_mut() } {
+        Some(scratch) => filter::learn_syn(scratch).into(),
+        None => 0,
+    }
+}
+
+/// What becomes of a connection on whose tuple a SYN was seen.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_after_syn(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as above.
+    match unsafe { scratch.as_mut() } {
+        Some(scratch) => filter::after_syn::<Kernel<Skb>>(scratch).into(),
+        None => 0,
+    }
+}
+
 /// Where a line ends: bytes up to there, and 1 in the upper half when it does.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -53,6 +75,17 @@ pub extern "C" fn verified_find_lf(block: *const Block, at: u32, end: u32) -> u6
     };
     let (taken, found) = filter::find_lf::<Kernel<Skb>>(block, at, end);
     u64::from(taken) | u64::from(found) << 32
+}
+
+/// A record's header, as far as it is the same for all of a segment.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_fill_header(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as above.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        filter::fill_header(scratch);
+    }
+    0
 }
 
 /// A record's header, as far as it differs from record to record.

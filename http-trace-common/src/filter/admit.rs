@@ -3,7 +3,7 @@
 use bytemuck::Zeroable;
 
 use super::{
-    Block, Claim, Context, Continue, Env, Flow, Scratch, View, fill_header, known::unsure, mode,
+    Block, Claim, Context, Continue, Env, Flow, Scratch, View, held, known::unsure, mode,
     new_framer, other_side, ship_all, ship_raw, side, side_flag, steps,
 };
 use crate::{
@@ -48,7 +48,7 @@ pub(super) fn admit<E: Env>(
                     },
                     1,
                 );
-                fill_header(s);
+                env.fill_header(s);
                 s.block.header.flags = s.record_flags as u16
                     | flag::OPAQUE
                     | flag::SEGMENT_BEGINS
@@ -174,7 +174,7 @@ pub fn ends_request_line<E: Env>(block: &Block, len: u32) -> bool {
 pub(super) fn insert<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     match env.insert(&s.key, &mut s.flow) {
         Claim::Held => {
-            s.held = 1;
+            s.held = held::FLOW;
             env.count(Counter::FlowsAdmitted, 1);
             true
         }

@@ -1,8 +1,8 @@
 //! What the filter asks of the place it runs in, and how it reads a block.
 
 use super::{
-    BLOCK_BYTES, Block, Flow, HandBack, Scratch, Syn, ends_request_line, frame_step,
-    prepare_record, take_body,
+    BLOCK_BYTES, Block, Flow, HandBack, Scratch, Syn, after_syn, ends_request_line, fill_header,
+    frame_step, learn_syn, prepare_record, take_body,
 };
 use crate::{
     counter::Counter,
@@ -43,6 +43,10 @@ pub trait Env {
     {
         frame_step::<Self>(s);
     }
+    /// Calls [`fill_header`]; in the kernel as a function that is verified by itself.
+    fn fill_header(&mut self, s: &mut Scratch) {
+        fill_header(s);
+    }
     /// Calls [`prepare_record`]; in the kernel as a function that is verified by itself.
     fn prepare_record(
         &mut self,
@@ -57,6 +61,17 @@ pub trait Env {
     /// Calls [`take_body`]; in the kernel as a function that is verified by itself.
     fn take_body(&mut self, s: &mut Scratch) -> bool {
         take_body(s)
+    }
+    /// Calls [`learn_syn`]; in the kernel as a function that is verified by itself.
+    fn learn_syn(&mut self, s: &mut Scratch) -> bool {
+        learn_syn(s)
+    }
+    /// Calls [`after_syn`]; in the kernel as a function that is verified by itself.
+    fn after_syn(&mut self, s: &mut Scratch) -> bool
+    where
+        Self: Sized,
+    {
+        after_syn::<Self>(s)
     }
     /// Calls [`find_lf`]; in the kernel as a function that is verified by itself.
     #[inline(always)]

@@ -5,9 +5,7 @@ use super::steps::wanted;
 use super::{
     Context, Continue, Env, Handed, Scratch, Side,
     admit::{First, first_bytes},
-    handed, mode, other_side, side, side_flag, steps,
-    syn::{note_peer_start, restart_on_new_connection},
-    untold,
+    handed, held, mode, other_side, ship_all, side, side_flag, steps, untold,
 };
 use crate::{
     config::FilterConfig,
@@ -30,10 +28,14 @@ pub(super) fn known_flow<E: Env>(
     note_interface(s, context.interface);
     if segment.flags & tcp_flag::SYN != 0 {
         s.flow.syn_pending = 1;
-        note_peer_start::<E>(s, segment);
     }
-    if s.flow.syn_pending != 0 && s.end > 0 {
-        restart_on_new_connection(s, env, segment, context);
+    if s.flow.syn_pending != 0 {
+        env.syn(&s.key, &mut s.syn);
+        if env.after_syn(s) {
+            s.held = held::FOR_ANOTHER;
+            ship_all(s);
+            return true;
+        }
     }
     if segment.flags & tcp_flag::RST != 0 {
         let expected = {

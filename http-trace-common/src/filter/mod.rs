@@ -27,10 +27,11 @@ pub use env::{Claim, Context, Env, find_lf};
 pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
 pub use raw::{drop_rest, raw as raw_step};
 pub use state::{
-    BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, handed, met, mode, side_flag,
-    untold,
+    BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, handed, held, met, mode,
+    side_flag, untold,
 };
 pub use steps::{frame_step, prepare_record, step, take_body};
+pub use syn::{after_syn, learn_syn};
 
 use bytemuck::Zeroable;
 
@@ -60,7 +61,7 @@ pub fn begin<E: Env>(
     segment: &Segment,
     context: &Context,
 ) -> Continue {
-    s.held = 0;
+    s.held = held::NOT;
     s.delete = 0;
     s.end = segment.payload_len;
     let control = segment.flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST);
@@ -73,11 +74,11 @@ pub fn begin<E: Env>(
     }
     prepare::<E>(s, config, segment, context);
     if control & tcp_flag::SYN != 0 {
-        syn::note_syn(s, env, segment, context);
+        syn::note_syn(s, env);
     }
     match env.claim(&s.key, &mut s.flow) {
         Claim::Held => {
-            s.held = 1;
+            s.held = held::FLOW;
             known::known_flow(s, env, config, segment, context)
         }
         Claim::Refused => {
@@ -108,7 +109,7 @@ pub fn begin<E: Env>(
 /// Writes the flow back and ships what is still to be told.
 #[inline(always)]
 pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
-    if s.held == 0 {
+    if s.held == held::NOT {
         return;
     }
     let closing = (s.tcp_flags as u8) & (tcp_flag::FIN | tcp_flag::RST) != 0;
@@ -119,7 +120,11 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     let ended = end_untold || side.flags & side_flag::FIN != 0;
     // A long body is told of before its sequence numbers come near to wrapping.
     let long = seq_distance(side.told, side.next) > 1 << 29;
-    if s.delete < 2 && (closing || (ended && untold) || long || begins) {
+    if s.held == held::FLOW && s.delete < 2 && (closing || (ended && untold) || long || begins) {
+        if !begins {
+            // The place is not the SYN's.
+            s.record_flags &= !u32::from(flag::SYN);
+        }
         steps::emit_position::<E>(s, env);
     }
     if s.heads > 1 {
@@ -161,6 +166,9 @@ fn prepare<E: Env>(s: &mut Scratch, config: &FilterConfig, segment: &Segment, co
     if segment.flags & tcp_flag::ACK != 0 {
         flags |= flag::ACK;
     }
+    if segment.flags & tcp_flag::SYN != 0 {
+        flags |= flag::SYN;
+    }
     if context.egress {
         flags |= flag::EGRESS;
     }
@@ -175,7 +183,7 @@ fn prepare<E: Env>(s: &mut Scratch, config: &FilterConfig, segment: &Segment, co
 /// The fields of a record's header that are the same for all records of a segment. Filled in only
 /// once there is a record: most segments have none.
 #[inline(always)]
-fn fill_header(s: &mut Scratch) {
+pub fn fill_header(s: &mut Scratch) {
     // As words: copied as arrays they cost the kernel's program a loop over bytes.
     let words = |address: Address| bytemuck::cast::<_, [u64; 2]>(address);
     let (a, b, a_port, b_port) = (words(s.key.a), words(s.key.b), s.key.a_port, s.key.b_port);

@@ -3,7 +3,7 @@
 //! comes of it. Nothing is skipped here.
 
 use super::{
-    Env, Scratch, View, met, mode, side,
+    Env, Scratch, View, held, met, mode, side,
     steps::{LINES_AT_ONCE, load, ship},
 };
 use crate::{counter::Counter, flow::seq_distance, framer::Phase, record::flag};
@@ -58,7 +58,7 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let own = side(s);
     let (told, below) = (own.told, seq_distance(seq, own.floor) > 0);
     let end = seq.wrapping_add(s.loaded);
-    if s.held != 0 && !below {
+    if s.held == held::FLOW && !below {
         // What was skipped between the last record and here was proven to be body.
         let skip_from = if E::FRAMES { told } else { seq };
         ship(s, env, seq, skip_from, end, flag::UNFILTERED);
@@ -85,7 +85,7 @@ pub fn drop_rest<E: Env>(s: &mut Scratch, env: &mut E) {
 
 #[inline(always)]
 fn raw_done(s: &mut Scratch) -> bool {
-    if s.held != 0 {
+    if s.held == held::FLOW {
         let end = s.seq.wrapping_add(s.end);
         let own = side(s);
         if seq_distance(own.next, end) > 0 {

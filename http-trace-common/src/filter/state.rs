@@ -182,6 +182,16 @@ pub mod untold {
     pub const BEGINNING: u32 = 2;
 }
 
+/// Whether the flow in the table is claimed by us, in [`Scratch::held`].
+pub mod held {
+    /// It is not, or there is none.
+    pub const NOT: u32 = 0;
+    /// It is, and the segment is of it.
+    pub const FLOW: u32 = 1;
+    /// It is, but the segment may be of another connection: the flow stays as it is.
+    pub const FOR_ANOTHER: u32 = 2;
+}
+
 /// How the rest of a segment is handled.
 pub mod mode {
     /// Framed: what is not body ships.
@@ -259,7 +269,7 @@ pub struct Scratch {
     pub in_order: u32,
     /// In [`mode::RAW`]: whether they are dropped, and only framed on trial.
     pub dropped: u32,
-    /// Whether the flow in the table is claimed by us.
+    /// One of [`held`].
     pub held: u32,
     /// Whether to delete it at the end.
     pub delete: u32,

@@ -4,9 +4,11 @@
 use super::{
     BLOCK_BYTES, Env, Scratch, View,
     admit::insert,
-    fill_header, met, mode, other_side,
+    fill_header, held, met, mode, other_side,
     raw::{fail_trial, raw},
-    side, side_flag, untold,
+    side, side_flag,
+    syn::both,
+    untold,
 };
 use crate::{
     counter::Counter,
@@ -406,26 +408,12 @@ pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
         // Whole connections ship; the small program's stack has no room for more.
         return;
     }
-    let (known, first, peer_known, peer_first) = if s.direction == 0 {
-        (
-            s.syn.valid & 1,
-            s.syn.first[0],
-            s.syn.valid & 2,
-            s.syn.first[1],
-        )
-    } else {
-        (
-            s.syn.valid & 2,
-            s.syn.first[1],
-            s.syn.valid & 1,
-            s.syn.first[0],
-        )
-    };
+    let (known, first, peer_known, peer_first) = both(s);
     let past = seq_distance(first, s.seq);
-    if known == 0 || past <= 0 || past > NEAR_START {
+    if !known || past <= 0 || past > NEAR_START {
         return;
     }
-    fill_header(s);
+    env.fill_header(s);
     let header = &mut s.block.header;
     header.seq = first;
     header.skip_from = first;
@@ -434,7 +422,7 @@ pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
     // The first bytes acknowledge the peer's SYN; what this segment does is another matter.
     header.ack = peer_first;
     header.flags &= !flag::ACK;
-    if peer_known != 0 {
+    if peer_known {
         header.flags |= flag::ACK;
     }
     env.emit(&mut s.block);
@@ -516,7 +504,7 @@ fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     s.cursor = 0;
     s.raw_end = s.end;
     s.frame_from = s.end;
-    if s.held != 0 {
+    if s.held != held::NOT {
         return true;
     }
     tell_start(s, env);

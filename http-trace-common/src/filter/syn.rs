@@ -2,12 +2,8 @@
 
 use bytemuck::Zeroable;
 
-use super::{
-    Context, Env, Scratch, Side, Syn, fill_header, new_framer, other_side, side, side_flag, steps,
-    untold,
-};
+use super::{Env, Scratch, Side, Syn, new_framer, other_side, side, side_flag, steps, untold};
 use crate::{
-    flow::seq_distance,
     framer::RequestQueue,
     record::{HEADER_LEN, RecordHeader, flag},
     walk::{Segment, tcp_flag},
@@ -23,31 +19,53 @@ const SYN_DATA: u32 = 0xffff;
 /// Remembers a SYN's or a SYN-ACK's ISN. The host hears of a SYN only when it is repeated, which
 /// says that nobody answered.
 #[inline(always)]
-pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment, context: &Context) {
-    let now_ms = (context.time_ns / 1_000_000) as u32;
+pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
     env.syn(&s.key, &mut s.syn);
-    let before = s.syn.valid;
-    let again = s.syn.begins(segment.direction, s.seq);
-    let answered = s.syn.first(segment.direction).wrapping_sub(s.seq);
+    let tell = env.learn_syn(s);
+    env.set_syn(&s.key, &s.syn);
+    if tell && !env.is_own(&s.key) && env.unsure_budget(HEADER_LEN as u32) {
+        env.fill_header(s);
+        env.emit(&mut s.block);
+    }
+}
+
+/// What the SYN, or SYN-ACK, at hand says beside what is known of its tuple; whether the host is to
+/// hear of it.
+///
+/// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
+#[inline(always)]
+pub fn learn_syn(s: &mut Scratch) -> bool {
+    let now_ms = (s.time_ns / 1_000_000) as u32;
     let own = 1 << (s.direction & 1);
-    s.syn.set_first(segment.direction, s.seq);
+    let before = s.syn.valid;
+    let (known, first, _, peer_first) = both(s);
+    let again = known && first == s.seq;
+    let answered = first.wrapping_sub(s.seq);
+    if s.direction == 0 {
+        s.syn.first[0] = s.seq;
+    } else {
+        s.syn.first[1] = s.seq;
+    }
     let tell;
-    if segment.flags & tcp_flag::ACK != 0 {
+    if s.tcp_flags as u8 & tcp_flag::ACK != 0 {
         tell = before & (Syn::TOLD | Syn::ACKNOWLEDGED) == Syn::TOLD;
         // A SYN-ACK says both: its own ISN, and which SYN it answers. It may acknowledge data that
         // came with the SYN as well (RFC 7413 §4.1.2): the stream begins where the SYN says, and
         // nobody knows where without it.
-        let peer = segment.direction.opposite();
-        let past = segment.ack.wrapping_sub(s.syn.first(peer));
+        let past = s.ack.wrapping_sub(peer_first);
         s.syn.valid = Syn::ACKNOWLEDGED | 3;
         if before & (own ^ 3) == 0 || past > SYN_DATA {
-            s.syn.set_first(peer, segment.ack);
+            if s.direction == 0 {
+                s.syn.first[1] = s.ack;
+            } else {
+                s.syn.first[0] = s.ack;
+            }
             s.syn.valid = Syn::ACKNOWLEDGED | own;
         }
     } else if again {
         if before & Syn::ACKNOWLEDGED != 0 {
             // The peer has answered: this one is late.
-            return;
+            return false;
         }
         let repeated = now_ms.wrapping_sub(s.syn.since_ms) >= SYN_AGAIN_MS;
         tell = repeated && before & Syn::TOLD == 0;
@@ -63,12 +81,7 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment, 
     if tell {
         s.syn.valid |= Syn::TOLD;
     }
-    env.set_syn(&s.key, &s.syn);
-    if tell && !env.is_own(&s.key) && env.unsure_budget(HEADER_LEN as u32) {
-        fill_header(s);
-        s.block.header.flags |= flag::SYN;
-        env.emit(&mut s.block);
-    }
+    tell
 }
 
 /// A RST on a connection that is not followed: when it refuses a SYN, the host hears of both.
@@ -85,7 +98,7 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     env.set_syn(&s.key, &s.syn);
     // The SYN, as the peer sent it; then the RST.
     let (seq, flags) = (s.seq, s.record_flags as u16);
-    fill_header(s);
+    env.fill_header(s);
     turn_round(&mut s.block.header);
     place(
         &mut s.block.header,
@@ -118,62 +131,113 @@ fn place(header: &mut RecordHeader, seq: u32, flags: u16) {
 /// In [`Syn::valid`]: the refusal was told; a copy of the RST at another hook is none.
 const REFUSED: u32 = 1 << 4;
 
-/// The SYN-ACK of a connection that is followed since its SYN, with which its first request came
-/// (RFC 7413): says where the answers begin.
+/// A SYN was seen on the tuple of a followed connection, whose entry of SYNs is at hand. It may be a
+/// retransmission or forged, so the flow stays as it is, until payload at its ISN + 1 comes that a
+/// SYN-ACK acknowledged, or a SYN-ACK that acknowledges what came with it: that begins another
+/// connection. Whether the segment is such a SYN, with data: it ships as it is, and the host makes
+/// nothing of it until it hears of the SYN-ACK.
+///
+/// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
 #[inline(always)]
-pub(super) fn note_peer_start<E: Env>(s: &mut Scratch, segment: &Segment) {
-    // Its SYN's entry is at hand, of `note_syn`.
-    let (seq, first) = (s.seq, s.syn.first(segment.direction.opposite()));
+pub fn after_syn<E: Env>(s: &mut Scratch) -> bool {
+    let flags = s.tcp_flags as u8;
+    let is_syn = flags & tcp_flag::SYN != 0;
+    let answers = is_syn && flags & tcp_flag::ACK != 0;
+    if answers {
+        note_peer_start::<E>(s);
+    }
+    restart_on_new_connection::<E>(s, answers);
+    is_syn && is_data_of_another(s)
+}
+
+/// A SYN-ACK says where the answers begin, if the connection's first request came with the SYN
+/// (RFC 7413).
+#[inline(always)]
+fn note_peer_start<E: Env>(s: &mut Scratch) {
+    let (seq, (_, _, _, first)) = (s.seq, both(s));
     let peer = other_side(s);
     let since_syn = peer.flags & side_flag::KNOWN != 0 && peer.floor == first;
     let own = side(s);
-    if segment.flags & tcp_flag::ACK == 0 || own.flags & side_flag::KNOWN != 0 || !since_syn {
+    if own.flags & side_flag::KNOWN != 0 || !since_syn {
         return;
     }
     own.floor = seq;
     own.next = seq;
     own.told = seq;
     own.flags |= side_flag::KNOWN | side_flag::AT_START;
+    tell_peer_start::<E>(s);
+}
+
+/// The host hears of the SYN-ACK at hand: no other record says where the direction begins before the
+/// first answer, which may be lost.
+#[inline(always)]
+fn tell_peer_start<E: Env>(s: &mut Scratch) {
     if E::FRAMES {
-        // No other record says it before the first answer, which may be lost. What this segment
-        // acknowledges is another matter.
         s.untold = untold::BEGINNING;
-        s.record_flags &= !u32::from(flag::ACK);
     }
 }
 
-/// A SYN was seen on the tuple of a followed connection. Payload at its ISN + 1, once a SYN-ACK
-/// acknowledged it, begins another connection; anything else leaves the flow as it is, since the
-/// SYN may be a retransmission or forged.
+/// Of the segment's direction, then of the other: whether a SYN was seen, and where the stream begins.
 #[inline(always)]
-pub(super) fn restart_on_new_connection<E: Env>(
-    s: &mut Scratch,
-    env: &mut E,
-    segment: &Segment,
-    context: &Context,
-) {
-    env.syn(&s.key, &mut s.syn);
-    let begins = s.syn.begins(segment.direction, s.seq);
-    let acknowledged = s.syn.valid & Syn::ACKNOWLEDGED != 0;
-    let peer_first = if s.syn.knows(segment.direction.opposite()) {
-        s.syn.first(segment.direction.opposite())
+pub(super) fn both(s: &Scratch) -> (bool, u32, bool, u32) {
+    let [a, b] = s.syn.first;
+    let (knows_a, knows_b) = (s.syn.valid & 1 != 0, s.syn.valid & 2 != 0);
+    if s.direction == 0 {
+        (knows_a, a, knows_b, b)
     } else {
-        segment.ack
-    };
-    let (seq, own) = (s.seq, side(s));
-    if own.next == seq {
-        // It goes on where it stood, whatever number a SYN-ACK acknowledged.
-        if begins {
-            s.flow.syn_pending = 0;
+        (knows_b, b, knows_a, a)
+    }
+}
+
+/// Whether a number is that of a direction's beginning, or a copy's, behind `next`, where it stands: a
+/// stack gives the next use of a tuple a number ahead (RFC 9293 §3.4.1).
+#[inline(always)]
+const fn is_behind(first: u32, next: u32) -> bool {
+    next.wrapping_sub(first) < steps::NEAR_START as u32
+}
+
+/// Whether the data of a SYN is not the followed connection's.
+#[inline(always)]
+fn is_data_of_another(s: &mut Scratch) -> bool {
+    let (seq, end) = (s.seq, s.end);
+    let own = side(s);
+    end > 0
+        && own.flags & side_flag::KNOWN != 0
+        && !(own.next == seq && own.flags & side_flag::AT_START != 0)
+        && !is_behind(seq.wrapping_add(end), own.next)
+}
+
+#[inline(always)]
+fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
+    let (seq, ack) = (s.seq, s.ack);
+    let (knows, first, peer_knows, peer_first) = both(s);
+    let peer_next = if answers {
+        let peer = other_side(s);
+        let taken = peer_knows && ack != peer_first;
+        if !taken || peer.flags & side_flag::KNOWN == 0 || is_behind(peer_first, peer.next) {
+            return;
         }
-        return;
-    }
-    // Behind what is at work it is a copy of its beginning, and the SYN came late: a stack gives the
-    // next use of a tuple a number ahead (RFC 9293 §3.4.1).
-    let past = seq_distance(seq, own.next);
-    if !acknowledged || !begins || own.floor == seq || (past > 0 && past < steps::NEAR_START) {
-        return;
-    }
+        ack
+    } else {
+        let begins = knows && first == seq;
+        let acknowledged = s.syn.valid & Syn::ACKNOWLEDGED != 0;
+        if s.end == 0 {
+            return;
+        }
+        let own = side(s);
+        if own.next == seq {
+            // It goes on where it stood, whatever number a SYN-ACK acknowledged.
+            if begins {
+                s.flow.syn_pending = 0;
+            }
+            return;
+        }
+        // Behind what is at work it is a copy of its beginning, and the SYN came late.
+        if !acknowledged || !begins || own.floor == seq || is_behind(seq, own.next) {
+            return;
+        }
+        if peer_knows { peer_first } else { ack }
+    };
     let fresh = |first: u32| Side {
         framer: new_framer::<E>(),
         floor: first,
@@ -182,7 +246,7 @@ pub(super) fn restart_on_new_connection<E: Env>(
         flags: side_flag::KNOWN | side_flag::AT_START,
         ..Side::zeroed()
     };
-    let peer = fresh(peer_first);
+    let peer = fresh(peer_next);
     let own = fresh(seq);
     if s.direction == 0 {
         s.flow.sides = [own, peer];
@@ -190,6 +254,14 @@ pub(super) fn restart_on_new_connection<E: Env>(
         s.flow.sides = [peer, own];
     }
     s.flow.queue = RequestQueue::new();
-    s.flow.generation = (context.time_ns >> 16) as u32;
+    s.flow.generation = (s.time_ns >> 16) as u32;
     s.flow.syn_pending = 0;
+    if answers {
+        // What came with the SYN was not framed.
+        let peer = other_side(s);
+        peer.flags = side_flag::KNOWN;
+        peer.framer.lose();
+        s.flow.queue.set_unknown();
+        tell_peer_start::<E>(s);
+    }
 }

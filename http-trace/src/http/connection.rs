@@ -8,6 +8,7 @@
 //! - `data`: payload on its way to the judge.
 //! - `far`: payload from where TCP would hardly have let it be.
 //! - `syn`: which SYNs and RSTs are believed.
+//! - `new_syn`: a SYN that is not believed yet, and the data that came with it.
 //! - `copies`: what comes under another name of it.
 //! - `hand_back`: framing for a filter that lost its own.
 
@@ -17,6 +18,7 @@ mod data;
 mod facts;
 mod far;
 mod hand_back;
+mod new_syn;
 mod syn;
 
 use http_trace_common::flow::seq_distance;
@@ -72,7 +74,8 @@ impl Connection {
                     .iter()
                     .flatten()
                     .map(|far| far.held())
-                    .sum::<usize>();
+                    .sum::<usize>()
+                + active.syn.as_ref().map_or(0, |syn| syn.held());
             (
                 heads,
                 active
@@ -107,7 +110,10 @@ impl Connection {
                 self.begin_stream(o, header.ack);
             }
         }
-        self.confirm_far(cx, d, record);
+        self.confirm_syn_data(cx, d, header);
+        if !(header.has(flag::SYN) && header.len > 0) {
+            self.confirm_far(cx, d, record);
+        }
         if self.begins_far(d, header) {
             return self.hold_first(cx, d, record, closed);
         }
@@ -123,7 +129,9 @@ impl Connection {
         // A response acknowledges what it answers, not where the peer's stream begins.
         let answers = !record.bytes.is_empty() && status_line(record.bytes) != Match::No;
         if header.has(flag::SYN) {
-            self.syn(cx, d, header);
+            if self.syn(cx, d, record) {
+                return;
+            }
         } else if header.has(flag::STREAM_BEGINS) {
             self.stream_begins(cx, d, header);
             // The filter was there from the start: what an end acknowledges with its first bytes
@@ -382,6 +390,7 @@ impl Connection {
         let end = if reset_ns == 0 { end } else { End::Reset };
         self.believe_first(cx);
         self.drop_far(cx, u64::MAX);
+        self.drop_syn_data(cx, u64::MAX);
         if let Some(mut active) = self.active.take() {
             let facts = &mut self.facts;
             active.drain(facts, cx, true);
@@ -424,6 +433,7 @@ impl Connection {
     /// Time has passed: whether anything in flight is due, and when the next thing will be.
     pub fn tick(&mut self, cx: &mut Context<'_>) -> Option<u64> {
         self.drop_far(cx, cx.now_ns);
+        self.drop_syn_data(cx, cx.now_ns);
         self.settle(cx);
         if let Some(active) = &mut self.active {
             if active.reset_ns != 0 && cx.now_ns >= active.reset_ns.saturating_add(CROSSING_NS) {
@@ -463,6 +473,9 @@ impl Connection {
                 at(far.until_ns(config));
             }
         }
+        if let Some(until_ns) = active.syn.as_ref().and_then(|syn| syn.until_ns(config)) {
+            at(until_ns);
+        }
         if let Some(begun_ns) = active.judge.awaits_first_field_since() {
             at(begun_ns.saturating_add(config.response_timeout_ns));
         }
@@ -489,6 +502,7 @@ impl Connection {
     /// Throws out bytes that wait for missing ones; what of them is next is judged.
     pub fn flush_buffers(&mut self, cx: &mut Context<'_>) {
         self.drop_far(cx, u64::MAX);
+        self.drop_syn_data(cx, u64::MAX);
         if let Some(active) = &mut self.active {
             active.drain(&mut self.facts, cx, true);
         }

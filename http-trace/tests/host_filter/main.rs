@@ -526,6 +526,67 @@ fn another_connection_on_the_same_ports_begins_anew() {
     assert_eq!(begins, [true, true]);
 }
 
+/// Data in a SYN (RFC 7413) on the ports of a connection that was not closed ships as it is, and only
+/// the SYN-ACK that acknowledges it begins another one.
+#[test]
+fn data_in_a_syn_ships_and_waits_for_the_syn_ack() {
+    const OF_SYN: u16 =
+        flag::SYN | flag::ACK | flag::UNFILTERED | flag::SEGMENT_BEGINS | flag::STREAM_BEGINS;
+    let request = [get("/2"), vec![b'x'; 5000]].concat();
+    let told = |wire: &Wire, from: usize| -> Vec<(u32, u16, usize)> {
+        let records = wire.records[from..].iter();
+        records.map(|r| (r.1, r.4 & OF_SYN, r.5.len())).collect()
+    };
+    for answered in [false, true] {
+        let mut wire = Wire::new(FilterConfig::DEFAULT);
+        wire.send(true, &get("/1"));
+        wire.send(false, &ok(5)[..40]);
+        let (before, was) = (wire.records.len(), wire.seq);
+        wire.seq = [1 << 24, 1 << 25];
+        wire.segment(true, tcp_flag::SYN, 0, &request);
+        let (first, len) = ((1 << 24) + 1, request.len());
+        assert_eq!(
+            told(&wire, before),
+            [
+                (
+                    first,
+                    flag::SYN | flag::UNFILTERED | flag::SEGMENT_BEGINS,
+                    4096
+                ),
+                (first + 4096, flag::SYN | flag::UNFILTERED, len - 4096),
+            ]
+        );
+        let before = wire.records.len();
+        if !answered {
+            // The connection that was there goes on as if nothing had been.
+            wire.seq = was;
+            wire.send(false, &ok(5)[40..]);
+            wire.send(true, &get("/3"));
+            let after = &wire.records[before..];
+            assert!(
+                after
+                    .iter()
+                    .all(|r| r.4 & OF_SYN & !(flag::ACK | flag::SEGMENT_BEGINS) == 0)
+            );
+            assert_eq!(after.last().map(|r| r.5.clone()), Some(get("/3")));
+            continue;
+        }
+        wire.seq[0] += len as u32;
+        wire.segment(false, tcp_flag::SYN | tcp_flag::ACK, 0, b"");
+        let syn_ack = flag::SYN | flag::ACK | flag::STREAM_BEGINS;
+        assert_eq!(told(&wire, before), [((1 << 25) + 1, syn_ack, 0)]);
+        let before = wire.records.len();
+        wire.seq = wire.seq.map(|s| s + 1);
+        let answer = ok(130_000);
+        let (now, later) = answer.split_at(65_000);
+        wire.send(false, now);
+        wire.send(false, later);
+        let after = &wire.records[before..];
+        let shipped: usize = after.iter().map(|r| r.5.len()).sum();
+        assert!(shipped < 5_200, "{shipped}: it frames the answers");
+    }
+}
+
 #[test]
 fn only_the_ports_asked_for() {
     let mut config = FilterConfig::DEFAULT;

@@ -243,6 +243,90 @@ fn a_tuple_is_used_again() {
     );
 }
 
+/// A SYN with a request in it (RFC 7413), where the client then stands at `client`.
+fn syn_with(mut talk: Talk, client: u32, bytes: &str) -> Talk {
+    talk.client = client;
+    let mut syn = talk.seg(Side::Client, bytes.as_bytes()).flag(flag::SYN);
+    syn.ack = None;
+    talk.push(syn)
+}
+
+/// The SYN-ACK, which acknowledges so many bytes of what came with the SYN.
+fn syn_ack(mut talk: Talk, server: u32, taken: usize) -> Talk {
+    talk.server = server;
+    talk.client = talk.client.wrapping_add(taken as u32);
+    let answer = talk.seg(Side::Server, b"").flag(flag::SYN);
+    talk.push(answer)
+}
+
+#[test]
+fn a_tuple_is_used_again_with_data_in_the_syn() {
+    let first = || Talk::open().c(&get("/1")).s(&ok("hello"));
+    let two = get("/2");
+    let places = [
+        (7_000_000, 9_000_000),
+        (900_000_000, 2_000_000_000),
+        (2_000, 501_000),
+    ];
+    for (client, server) in places {
+        let name = |what: &str| format!("{what}, at {client}");
+        let whole = syn_ack(syn_with(first(), client, &two), server, two.len());
+        check(&name("whole"), &whole.s(&ok("ab")), &TWO);
+        let copied = syn_with(first(), client, &two).again();
+        let copied = syn_ack(copied, server, two.len()).again().c_ack();
+        check(&name("copied"), &copied.s(&ok("ab")), &TWO);
+        // What the server did not take comes again.
+        for taken in [0, 7] {
+            let part = syn_ack(syn_with(first(), client, &two), server, taken);
+            check(&name("not all"), &part.c(&two[taken..]).s(&ok("ab")), &TWO);
+        }
+        // It may also go on before the answer.
+        let (head, tail) = two.split_at(11);
+        let more = syn_ack(syn_with(first(), client, head), server, head.len());
+        check(&name("first part"), &more.c(tail).s(&ok("ab")), &TWO);
+        let unanswered = Talk::open().c(&get("/0"));
+        let talk = syn_ack(syn_with(unanswered, client, &two), server, two.len());
+        check(
+            &name("one before without an answer"),
+            &talk.s(&ok("ab")),
+            &["GET /0 -> Closed", TWO[1]],
+        );
+    }
+    // Its SYN-ACK is not seen: nobody acknowledges what is so far off, but for one that has taken it.
+    let mut lost = syn_with(first(), 900_000_000, &two);
+    (lost.client, lost.server) = (900_000_000 + two.len() as u32, 2_000_000_000);
+    let events = lost.s(&ok("ab")).judged();
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert!(events[1].starts_with("GET /2 -> 200 OK 2"), "{events:?}");
+}
+
+/// Nobody takes what comes with a SYN that is forged, wherever it would begin.
+#[test]
+fn data_in_a_forged_syn_makes_nothing() {
+    let rest = |talk: Talk| talk.s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
+    for off in [1u32, 30, 3_000, 3 << 20, 900 << 20] {
+        for quiet in [false, true] {
+            let talk = Talk::open().c(&get("/1"));
+            let talk = if quiet { talk.s(&ok("hello")) } else { talk };
+            let (client, server) = (talk.client, talk.server);
+            let mut talk = syn_with(talk, client.wrapping_add(off), &get("/forged")).again();
+            (talk.client, talk.server) = (client, server);
+            let name = format!("{off} ahead, quiet: {quiet}");
+            if quiet {
+                check(&name, &talk.c(&get("/2")).s(&ok("ab")), &TWO);
+                continue;
+            }
+            check(&name, &rest(talk.clone()), &TWO);
+            // A SYN-ACK of another SYN, or of more than came with this one.
+            for ack in [client, client.wrapping_add(off + 40_000)] {
+                let mut answer = talk.seg(Side::Server, b"").flag(flag::SYN);
+                (answer.seq, answer.ack) = (77_000_000, Some(ack));
+                check(&name, &rest(talk.clone().push(answer)), &TWO);
+            }
+        }
+    }
+}
+
 #[test]
 fn forgeries_do_not_end_a_connection() {
     let first = || Talk::open().c(&get("/1"));

@@ -4,7 +4,7 @@ mod holed;
 
 use super::*;
 use http_trace_tests::generate::NUMBER;
-use http_trace_tests::scene::{End, Side, Transaction};
+use http_trace_tests::scene::{End, Transaction};
 
 fn get(n: usize) -> Step {
     Step::client(format!("GET /{n}/ HTTP/1.1\r\nHost: shop.example\r\n\r\n").into_bytes())
@@ -278,5 +278,38 @@ fn a_syn_ack_that_acknowledges_more_than_the_syn_begins_nothing() {
         for judged in [plain(&frames), filtered(&frames, Faults::default()).0] {
             assert_eq!(is_truth(&judged, &scene.truth), Ok(()), "{name}");
         }
+    }
+}
+
+/// A SYN-ACK that acknowledges nothing of the client's, before it is known where the answers begin:
+/// the first byte of `HTTP` and `HEAD` says neither who asks nor what it acknowledges.
+#[test]
+fn a_forged_syn_ack_does_not_say_where_the_answers_begin() {
+    let scene = Scene {
+        name: "forged",
+        steps: closed(vec![
+            Step::client(b"HEAD /0/ HTTP/1.1\r\n\r\n".to_vec()),
+            Step::server(head(0)),
+        ]),
+        truth: vec![answered("HEAD", 0, 0).body(0, End::None)],
+    };
+    let layout = Layout {
+        cuts: vec![1],
+        acks: false,
+        ..Layout::default()
+    };
+    let mut seen = segments(&scene, &layout);
+    let forged = Segment {
+        from: Side::Server,
+        seq: layout.isn[1] + (1 << 24),
+        ack: 0,
+        syn: true,
+        payload: vec![b'x'; 40],
+        ..seen[3].clone()
+    };
+    seen.insert(4, forged);
+    let frames = frames(&Path::v4(40_000), &seen);
+    for judged in [plain(&frames), filtered(&frames, Faults::default()).0] {
+        assert_eq!(is_truth(&judged, &scene.truth), Ok(()));
     }
 }

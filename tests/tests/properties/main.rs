@@ -12,7 +12,7 @@ use http_trace_tests::judged::{
     responses, returns, same,
 };
 use http_trace_tests::mangle::{self, mangles};
-use http_trace_tests::scene::{Scene, Step};
+use http_trace_tests::scene::{Scene, Side, Step};
 use http_trace_tests::tcp::{Layout, Path, Segment, segments};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -219,6 +219,52 @@ proptest! {
         }
     }
 
+    /// A SYN with data that nobody answers, or only with what answers another, changes nothing, from
+    /// wherever it comes and wherever it would begin.
+    #[test]
+    fn a_forged_syn_with_data_changes_nothing(
+        scene in conversations(),
+        layout in layouts(),
+        place in any::<prop::sample::Index>(),
+        (isn, ahead) in (any::<u32>(), prop::option::of(0u32..100_000)),
+        (len, twice, by_client) in (40usize..9000, any::<bool>(), any::<bool>()),
+    ) {
+        let mut seen = segments(&scene, &layout);
+        // Before any payload it may be the SYN of a client that tries again.
+        let first = seen.iter().position(|s| !s.payload.is_empty()).unwrap_or(0).max(2);
+        let at = first + 1 + place.index(seen.len() - first);
+        let from = if by_client { Side::Client } else { Side::Server };
+        let stands = seen[..at].iter().rfind(|s| s.from == from).expect("it has opened");
+        let next = stands.payload_seq().wrapping_add(stands.payload.len() as u32);
+        // Behind where it stands it would be a copy, and there the next in order.
+        let isn = ahead.map_or_else(
+            || if isn.wrapping_sub(next) > 1 << 31 { next.wrapping_add(1 << 24) } else { isn },
+            |ahead| next.wrapping_add(ahead),
+        );
+        let mut payload = b"GET /forged/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n".to_vec();
+        payload.resize(len, b'x');
+        let forged = Segment {
+            time_ns: seen[at - 1].time_ns + 1,
+            from,
+            seq: isn,
+            ack: 0,
+            syn: true,
+            fin: false,
+            rst: false,
+            payload,
+        };
+        let again = Segment { time_ns: forged.time_ns + 1, ..forged.clone() };
+        seen.insert(at, forged);
+        if twice {
+            seen.insert(at + 1, again);
+        }
+        let frames = frames(&Path::v4(40_000), &seen);
+        ok(is_truth(&plain(&frames), &scene.truth))?;
+        let (some, _) = filtered(&frames, Faults::default());
+        filter_ok(is_truth(&some, &scene.truth))?;
+        prop_assert_eq!(some.stats.filter_disagrees, 0);
+    }
+
     /// A second connection on the ports of the first, which may not even have been closed.
     #[test]
     fn port_reuse(
@@ -228,9 +274,6 @@ proptest! {
         layout in layouts(),
         isn in any::<[u32; 2]>(),
     ) {
-        // Data in the SYN of a connection whose predecessor was not closed is not kept until the
-        // SYN is believed.
-        let layout = Layout { fast_open: false, ..layout };
         // Ahead of the first's, as a stack chooses it (RFC 9293 §3.4.1): a little behind it looks
         // like a copy of what went by.
         let isn = [0, 1].map(|n| {
@@ -380,7 +423,7 @@ fn the_filter_is_bounded() {
 #[test]
 fn a_segment_from_far_off_changes_nothing() {
     use http_trace_tests::generate::NUMBER;
-    use http_trace_tests::scene::{End, Side, Step, Transaction};
+    use http_trace_tests::scene::{End, Transaction};
 
     let get = |n| Step::client(format!("GET /{n}/ HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes());
     let ok = |n, body: usize| {

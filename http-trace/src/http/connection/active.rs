@@ -9,7 +9,7 @@ use super::FAR;
 use super::facts::Facts;
 use super::far::Far;
 use super::hand_back::Verdicts;
-use super::syn::NewSyn;
+use super::new_syn::NewSyn;
 use crate::event::NoResponse;
 use crate::flow::Origin;
 use crate::flow::reassembly::{Buffer, Content, Piece, first_position, position};

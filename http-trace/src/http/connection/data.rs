@@ -105,11 +105,13 @@ impl Connection {
             flag::SEGMENT_BEGINS
         };
         let begins = header.has(begins);
-        if active.syn.is_some_and(|syn| syn.d == d) && skip_from <= next && skip_to > next {
-            // The old connection goes on: the SYN was not the peer's.
-            active.syn = None;
-            cx.stats.ignored_segments += 1;
+        if active.syn.as_ref().is_some_and(|syn| syn.d == d) && skip_from <= next && skip_to > next
+        {
+            self.forget_syn(cx);
         }
+        let Some(active) = &mut self.active else {
+            return;
+        };
         let copies = u32::from(header.retransmissions);
         if copies > 0 {
             active.judge.copied(d, seq, copies, origin);

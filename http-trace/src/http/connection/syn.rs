@@ -2,8 +2,9 @@
 //! RSTs are believed (RFC 9293 §3.10.7, RFC 5961).
 
 use http_trace_common::flow::seq_distance;
-use http_trace_common::record::{RecordHeader, flag};
+use http_trace_common::record::{Record, RecordHeader, flag};
 
+use super::new_syn::SYN_DATA;
 use super::{Connection, JUMP};
 use crate::event::NoResponse;
 use crate::flow::reassembly::{first_position, position};
@@ -13,15 +14,6 @@ use crate::http::judge::End;
 
 /// The beginning of a stream that is so little behind what was seen, in bytes, is that one's.
 const COPY: i32 = 1 << 20;
-
-/// A SYN on a connection that is open (RFC 9293 §3.10.7.4).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewSyn {
-    pub d: usize,
-    pub seq: u32,
-    /// Sequence number of the peer's first byte, from the SYN-ACK.
-    pub answer: Option<u32>,
-}
 
 impl Connection {
     /// Whether a record on a closed connection's tuple is of a new one.
@@ -75,10 +67,15 @@ impl Connection {
         }
     }
 
-    pub(super) fn syn(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
+    /// A SYN, or what a filter ships of one. Whether the record waits until the SYN is believed.
+    pub(super) fn syn(&mut self, cx: &mut Context<'_>, d: usize, record: &Record<'_>) -> bool {
+        let header = record.header;
+        if header.len > 0 && !header.has(flag::SEGMENT_BEGINS) {
+            return self.more_of_syn(cx, d, record);
+        }
         let facts = &mut self.facts;
         if facts.start_known[d] && facts.start[d] == header.seq {
-            return;
+            return false;
         }
         let next = match &self.active {
             Some(active) if facts.known[d] => active.judge.halves[d].next as u32,
@@ -93,16 +90,17 @@ impl Connection {
             } else {
                 self.begin_stream(d, header.seq);
             }
-            return;
+            return false;
         }
         if header.has(flag::ACK)
             && let Some(active) = &mut self.active
             && let Some(syn) = &mut active.syn
         {
-            if syn.d != d && header.ack == syn.seq {
+            if syn.d != d && syn.is_answered_by(header.ack) {
                 syn.answer = Some(header.seq);
             }
-            return;
+            // What came with it is sent again.
+            return header.len > 0;
         }
         if !facts.payload {
             if facts.client().is_none() || !header.has(flag::ACK) {
@@ -115,30 +113,23 @@ impl Connection {
                 // with it (RFC 7413 §4.1.2): the client's stream begins here or before.
                 self.facts.next[1 - d] = header.ack;
             }
-            return;
+            return false;
         }
-        if header.has(flag::ACK) && facts.start_known[1 - d] && !facts.known[d] {
+        let answered = header.ack.wrapping_sub(facts.start[1 - d]) <= SYN_DATA;
+        if header.has(flag::ACK) && facts.start_known[1 - d] && answered && !facts.known[d] {
             // The answer to the SYN came after data that was sent with it.
             self.begin_stream(d, header.seq);
-            return;
+            return false;
         }
         let is_reset = self.active.as_ref().is_some_and(|a| a.reset_ns != 0);
         let ends = facts.fin[0] || facts.fin[1];
         if facts.fin[0] && facts.fin[1] || ends && self.active.is_none() || is_reset {
             self.stop(cx, End::Closed);
             self.restart(cx);
-            self.syn(cx, d, header);
-            return;
+            return self.syn(cx, d, record);
         }
         // Anybody can send a SYN: it is believed when what follows shows that the peer did.
-        self.activate();
-        if let Some(active) = &mut self.active {
-            active.syn = Some(NewSyn {
-                d,
-                seq: header.seq,
-                answer: None,
-            });
-        }
+        self.note_new_syn(cx, d, record)
     }
 
     /// The filter saw the SYN and its acknowledgement.
@@ -186,32 +177,6 @@ impl Connection {
         let asks = facts.client() != Some(o as u8);
         if first && asks && header.has(flag::ACK) && !facts.known[o] && !facts.payload {
             self.begin_stream(o, header.ack);
-        }
-    }
-
-    /// Data at a new SYN's sequence number makes it true.
-    pub(super) fn confirm_syn(&mut self, cx: &mut Context<'_>, d: usize, header: &RecordHeader) {
-        let Some(syn) = self.active.as_ref().and_then(|active| active.syn) else {
-            return;
-        };
-        if header.len == 0 || syn.d != d || header.seq != syn.seq {
-            return;
-        }
-        let quiet = self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.judge.exchanges.is_quiet());
-        if syn.answer.is_none() && !quiet {
-            cx.stats.ignored_segments += 1;
-            return;
-        }
-        self.stop(cx, End::Closed);
-        self.restart(cx);
-        self.facts.set_client(d);
-        for (d, seq) in [(d, Some(syn.seq)), (1 - d, syn.answer)] {
-            if let Some(seq) = seq {
-                self.begin_stream(d, seq);
-            }
         }
     }
 
