@@ -281,6 +281,38 @@ fn a_syn_ack_that_acknowledges_more_than_the_syn_begins_nothing() {
     }
 }
 
+/// Of a connection that was open before: what the judge hands back changes nothing, whichever segment is
+/// the first that is seen.
+#[test]
+fn what_is_handed_back_of_a_connection_open_before_changes_nothing() {
+    let get_late = Step::client(b"\r\nGET /0/ HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec());
+    let scene = Scene {
+        name: "a request cut after its empty line",
+        steps: closed(vec![
+            get_late,
+            long_wait(2200),
+            ok(0, &[b'x'; 535]),
+            get(1),
+            ok(1, b""),
+        ]),
+        truth: Vec::new(),
+    };
+    let layout = Layout {
+        cuts: vec![20, 40, 855, 4, 24],
+        coalesce: true,
+        acks: false,
+        ..Layout::default()
+    };
+    let sent = segments(&scene, &layout);
+    for from in 0..sent.len() {
+        let frames = frames(&Path::v4(40_000), &sent[from..]);
+        let (all, _) = filtered_late(&frames, Faults::default(), &[Return::NEVER]);
+        let (some, _) = filtered_late(&frames, Faults::default(), &[Return::AT_ONCE]);
+        assert_eq!(same(&all, &some), Ok(()), "from {from}");
+        assert_eq!(some.stats.filter_disagrees, 0, "from {from}");
+    }
+}
+
 /// A SYN-ACK that acknowledges nothing of the client's, before it is known where the answers begin:
 /// the first byte of `HTTP` and `HEAD` says neither who asks nor what it acknowledges.
 #[test]

@@ -465,6 +465,13 @@ impl Judge {
             let in_head = half.message == Message::Head;
             let end = if in_head { half.head_start } else { half.next };
             self.exchanges.order.gap_goes_on(end);
+            // Nor was it known that the head at hand is a server's, whose segments tell what was
+            // received; what comes of its body may be skipped.
+            let server = &self.halves[1 - d];
+            if let (Message::Head, Some(origin)) = (server.message, server.head_origin) {
+                let order = &mut self.exchanges.order;
+                order.server_segment(server.head_start, origin.ack());
+            }
         }
         facts.set_client(d);
     }
