@@ -26,7 +26,7 @@ pub struct FilterConfig {
     /// 1 to count which segments came non-linear, as GSO or GRO super-packets, or without a
     /// link-layer header; else the program saves the look-ups.
     pub count_skbs: u32,
-    /// Tunnels to look into: bits of [`decap`].
+    /// Tunnels to look into, and whether tags are told: bits of [`decap`].
     pub decap: u32,
     /// Which responses' bodies ship how far.
     pub snippet: Snippet,
@@ -42,6 +42,8 @@ pub mod decap {
     /// is routed into the network of its receiver; and equal tuples in two networks are not told
     /// apart.
     pub const JOINED: u32 = 1 << 2;
+    /// VLAN tags (IEEE 802.1Q, 802.1ad) are told, and equal tuples in two VLANs told apart.
+    pub const VLAN: u32 = 1 << 3;
 }
 
 /// The first bytes of bodies that are wanted, by status code.

@@ -3,7 +3,7 @@
 //! [`ethernet`] and [`ip`] are the lean walk of the kernel's hooks: Ethernet, up to two VLAN tags,
 //! IPv4, IPv6 with a few extension headers, TCP. They read fixed sizes only and few of them, since
 //! in the kernel each read is a bounds check or a helper call. [`inner_ip`] looks into one tunnel
-//! where the configuration asks for it.
+//! where the configuration asks for it, and [`tags`] names the VLANs.
 //!
 //! [`frame`] is the full walk of a replay: every link type, tag and tunnel down to the innermost
 //! TCP segment, with what it was wrapped in as an [`Encap`].
@@ -238,6 +238,18 @@ pub mod ip_proto {
     pub const MPLS: u8 = 137;
 }
 
+/// Whether an EtherType is that of a VLAN tag.
+#[inline(always)]
+pub const fn is_tag(kind: u16) -> bool {
+    matches!(
+        kind,
+        ether_type::VLAN | ether_type::QINQ | ether_type::QINQ_OLD
+    )
+}
+
+/// Bytes of a VLAN tag.
+pub const TAG_LEN: u32 = 4;
+
 /// The most VLAN tags before the IP header.
 const MAX_TAGS: usize = 2;
 /// The most IPv6 extension headers before TCP: one of each kind, and one more.
@@ -264,17 +276,45 @@ fn after_ethernet(bytes: &(impl PacketBytes + ?Sized), start: u32) -> Result<(u1
     let mut kind = u16::from_be_bytes(bytes.read::<2>(start + 12).ok_or(Skip::Malformed)?);
     let mut offset = start + 14;
     for _ in 0..MAX_TAGS {
-        if !matches!(
-            kind,
-            ether_type::VLAN | ether_type::QINQ | ether_type::QINQ_OLD
-        ) {
+        if !is_tag(kind) {
             break;
         }
         kind = u16::from_be_bytes(bytes.read::<2>(offset + 2).ok_or(Skip::Malformed)?);
-        offset += 4;
+        offset += TAG_LEN;
     }
     Ok((kind, offset))
 }
+
+/// The VLANs of a frame, the outermost two of those that have a number: 12 bits each, the inner one in
+/// bits 0 to 11; 0 for none. `outer` is that of a tag which the kernel keeps beside the frame, 0
+/// without.
+#[inline(always)]
+pub fn tags(bytes: &(impl PacketBytes + ?Sized), has_ethernet: bool, outer: u32) -> u32 {
+    let mut tags = outer;
+    if !has_ethernet {
+        return tags;
+    }
+    // The EtherType, and behind that of a tag the tag.
+    let mut at = 12;
+    for _ in 0..MAX_TAGS {
+        let Some([kind, tag]) = bytes.read_as::<[u16; 2]>(at) else {
+            break;
+        };
+        if tags > VLAN_NUMBER || !is_tag(u16::from_be(kind)) {
+            break;
+        }
+        // Number 0 is a priority without a VLAN.
+        let number = u32::from(u16::from_be(tag)) & VLAN_NUMBER;
+        if number != 0 {
+            tags = tags << VLAN_NUMBER.count_ones() | number;
+        }
+        at += TAG_LEN;
+    }
+    tags
+}
+
+/// The bits of a tag that are its VLAN's number (IEEE 802.1Q).
+pub const VLAN_NUMBER: u32 = 0x0fff;
 
 /// In an IPv4 header's flags and offset: more fragments follow, or this one is not the first.
 const MORE_OR_OFFSET: u16 = 0x3fff;
@@ -282,24 +322,18 @@ const MORE_OR_OFFSET: u16 = 0x3fff;
 /// UDP ports of VXLAN: IANA's, and the one that Linux used before.
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 
-/// Where the IP header of a packet's payload begins: after its Ethernet header and tags, if it has
-/// them.
+/// Where the IP header of an Ethernet frame begins: after its header and tags.
 ///
 /// # Errors
 /// [`Skip::Malformed`] when they are cut.
 #[inline(always)]
-pub fn outer_ip(bytes: &(impl PacketBytes + ?Sized), has_ethernet: bool) -> Result<u32, Skip> {
-    if has_ethernet {
-        Ok(after_ethernet(bytes, 0)?.1)
-    } else {
-        Ok(0)
-    }
+pub fn ip_of_ethernet(bytes: &(impl PacketBytes + ?Sized)) -> Result<u32, Skip> {
+    Ok(after_ethernet(bytes, 0)?.1)
 }
 
 /// Where the IP header in a tunnel's packet begins, one tunnel deep: VXLAN over IPv4 or IPv6, or IP in
-/// IP, as `which` (bits of [`decap`]) asks for. The frame begins with an Ethernet header if
-/// `has_ethernet`, otherwise with an IP header. What tunnel it is goes to `tunnel`, which otherwise
-/// says none.
+/// IP, as `which` (bits of [`decap`]) asks for. The outer IP header begins at `at`. What tunnel it is
+/// goes to `tunnel`, whose kind otherwise stays.
 ///
 /// # Errors
 /// A [`Skip`]; [`Skip::NotTcp`] when it is no such packet, [`Skip::Fragment`] when it may be a piece
@@ -307,11 +341,10 @@ pub fn outer_ip(bytes: &(impl PacketBytes + ?Sized), has_ethernet: bool) -> Resu
 #[inline(always)]
 pub fn inner_ip(
     bytes: &(impl PacketBytes + ?Sized),
-    has_ethernet: bool,
+    at: u32,
     which: u32,
     tunnel: &mut Tunnel,
 ) -> Result<u32, Skip> {
-    let at = outer_ip(bytes, has_ethernet)?;
     let [first] = bytes.read::<1>(at).ok_or(Skip::Malformed)?;
     let (protocol, inner) = if first >> 4 == 4 {
         let h: Ipv4Header = bytes.read_as(at).ok_or(Skip::Malformed)?;

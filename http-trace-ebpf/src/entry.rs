@@ -10,6 +10,7 @@ use aya_ebpf::{
     programs::{SkBuffContext, TcContext, XdpContext},
 };
 use http_trace_common::{
+    config::decap,
     counter::Counter,
     filter::{self, RAW_STEPS, Scratch},
     record::Hook,
@@ -140,11 +141,9 @@ pub fn http_trace_hsoc(skb: SkBuffContext) -> i64 {
 /// 0 keeps the packet out of the socket's queue.
 #[inline(always)]
 fn look_at_socket<const FRAMES: bool>(skb: &SkBuffContext) -> i64 {
-    let skb = skb.skb.skb;
-    // PACKET_OUTGOING (linux/if_packet.h).
-    // SAFETY: the context is valid.
-    let outgoing = unsafe { (*skb).pkt_type } == 4;
-    look::<_, FRAMES>(SocketSkb(skb), Link::Ip, Hook::SocketFilter, outgoing);
+    let packet = SocketSkb::begin(skb.skb.skb);
+    let outgoing = packet.is_outgoing();
+    look::<_, FRAMES>(packet, Link::Ip, Hook::SocketFilter, outgoing);
     0
 }
 
@@ -171,7 +170,7 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
     };
     let segment = match link {
         Link::Ethernet => walk::ethernet(&packet, netns),
-        Link::Ip => walk::ip(&packet, 0, netns),
+        Link::Ip => walk::ip(&packet, packet.before(), netns),
     };
     // Each way with a slot of its own claiming: what stands for a segment that is yet to be found
     // would have no room on the stack.
@@ -190,14 +189,14 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
             };
             // SAFETY: the slot is ours until it is released, and nobody else refers to it.
             unsafe { (*slot.0).segment = segment };
-            note(&slot, &packet, hook, egress);
+            note(&slot, &packet, link, hook, egress);
             slot
         }
         Err(skip) if skip == Skip::Fragment || skip == Skip::NotTcp && config.decap != 0 => {
             let Some(slot) = Claimed::new::<FRAMES>() else {
                 return count(Counter::ScratchBusy, 1);
             };
-            note(&slot, &packet, hook, egress);
+            note(&slot, &packet, link, hook, egress);
             let what = (u32::from(link == Link::Ethernet) * inside::HAS_ETHERNET)
                 | (u32::from(skip == Skip::Fragment) * inside::FRAGMENT);
             let found = packet.look_inside(slot.1, what);
@@ -235,9 +234,9 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
     slot.release();
 }
 
-/// Writes down where and when the packet is seen.
+/// Writes down where and when the packet is seen. Of one with a segment, after that.
 #[inline(always)]
-fn note(slot: &Claimed, packet: &impl Packet, hook: Hook, egress: bool) {
+fn note(slot: &Claimed, packet: &impl Packet, link: Link, hook: Hook, egress: bool) {
     // SAFETY: the slot is ours until it is released, and nobody else refers to it; and the clock is
     // only read.
     unsafe {
@@ -251,6 +250,10 @@ fn note(slot: &Claimed, packet: &impl Packet, hook: Hook, egress: bool) {
             // What the last packet of this slot came in.
             (*slot.0).scratch.block.tunnel.what = 0;
         }
+    }
+    // A socket's packets have none.
+    if config().decap & decap::VLAN != 0 && hook != Hook::Cgroup {
+        packet.tell_tags(slot.1, link == Link::Ethernet);
     }
 }
 

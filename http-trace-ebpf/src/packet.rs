@@ -7,11 +7,11 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     helpers::{
         bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes,
-        bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+        bpf_skb_load_bytes_relative, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
 };
 use bytemuck::AnyBitPattern;
-use http_trace_common::walk::PacketBytes;
+use http_trace_common::walk::{self, PacketBytes, VLAN_NUMBER};
 
 use crate::{
     insn::{mask, opaque},
@@ -20,8 +20,8 @@ use crate::{
     verified::{
         fragment_skb, fragment_sock, fragment_xdp, inside_skb, inside_sock, inside_xdp,
         plain_begin_skb, plain_begin_sock, plain_finish_skb, plain_finish_sock, plain_fragment_skb,
-        plain_fragment_sock, plain_step_skb, plain_step_sock, verified_begin_skb,
-        verified_begin_socket, verified_begin_xdp,
+        plain_fragment_sock, plain_step_skb, plain_step_sock, tags_skb, tags_sock, tags_xdp,
+        verified_begin_skb, verified_begin_socket, verified_begin_xdp,
     },
 };
 
@@ -42,11 +42,18 @@ pub mod inside {
 
 /// A packet at some hook.
 pub trait Packet: PacketBytes + Copy {
+    /// Whether it can begin with an Ethernet header.
+    const ETHERNET: bool = true;
     /// Copies `len` bytes at `offset` to `to`; false when they are not all there.
     ///
     /// # Safety
     /// `to` must have room for `len` bytes, and the verifier must see that, and that `len > 0`.
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool;
+    /// How many bytes there are before the IP header of one without an Ethernet header.
+    #[inline(always)]
+    fn before(&self) -> u32 {
+        0
+    }
     /// The interface's index.
     fn ifindex(&self) -> u32;
     /// Whether the payload is (at least partly) outside the linear part.
@@ -76,6 +83,13 @@ pub trait Packet: PacketBytes + Copy {
     /// [`http_trace_common::filter::finish`]; `all` is 0 when not all was shipped.
     #[inline(always)]
     fn plain_finish(&self, _index: u32, _all: u32) {}
+    /// Puts its VLANs into the slot of an index, and into the key of the segment there.
+    fn tell_tags(&self, index: u32, has_ethernet: bool);
+    /// The VLAN of the tag that the kernel keeps beside the frame, 0 without one.
+    #[inline(always)]
+    fn tag_beside(&self) -> u32 {
+        0
+    }
     /// What stands for its network namespace in flow keys; `own` is the agent's.
     #[inline(always)]
     fn netns(&self, own: u32) -> u32 {
@@ -108,6 +122,14 @@ impl Packet for Skb {
     #[inline(always)]
     fn look_inside(&self, index: u32, what: u32) -> u32 {
         inside_skb(self.0, index, what)
+    }
+    #[inline(always)]
+    fn tell_tags(&self, index: u32, has_ethernet: bool) {
+        tags_skb(self.0, index, u32::from(has_ethernet));
+    }
+    #[inline(always)]
+    fn tag_beside(&self) -> u32 {
+        tag_beside(self.0)
     }
     #[inline(always)]
     fn fragment<const FRAMES: bool>(&self, index: u32, found: u32) {
@@ -176,9 +198,69 @@ impl Packet for Skb {
     }
 }
 
-/// An skb at a socket filter, where only helpers read.
+/// An skb at a socket filter, where only helpers read. [`SocketSkb::begin`] comes before any other use.
 #[derive(Clone, Copy)]
 pub struct SocketSkb(pub *mut __sk_buff);
+
+impl SocketSkb {
+    /// The packet as the program is given it; finds where its IP header begins.
+    #[inline(always)]
+    pub fn begin(skb: *mut __sk_buff) -> Self {
+        let packet = SocketSkb(skb);
+        // Of a received packet the kernel has taken the outer tag into its own keeping. Where there
+        // is another, the network header begins with it (`skb_vlan_untag`).
+        let before = match packet.has_tag_in_bytes() && !packet.is_outgoing() {
+            true => walk::TAG_LEN,
+            false => 0,
+        };
+        // SAFETY: the context is valid, and its `cb` the program's own. The stack has no room for it.
+        unsafe { (&raw mut (*skb).cb[0]).write_volatile(before) };
+        packet
+    }
+
+    /// Whether a tag stands in the frame itself.
+    #[inline(always)]
+    fn has_tag_in_bytes(&self) -> bool {
+        // SAFETY: the context is valid.
+        walk::is_tag(u16::from_be(unsafe { (*self.0).protocol } as u16))
+    }
+
+    /// The whole frame, and whether it has an Ethernet header with a tag.
+    #[inline(always)]
+    pub fn frame(&self) -> (FrameOf, bool) {
+        (FrameOf(*self), self.has_tag_in_bytes())
+    }
+
+    /// Whether the host itself sends it: PACKET_OUTGOING (linux/if_packet.h).
+    #[inline(always)]
+    pub fn is_outgoing(&self) -> bool {
+        // SAFETY: the context is valid.
+        unsafe { (*self.0).pkt_type == 4 }
+    }
+}
+
+/// The frame of an skb at a socket filter, from its MAC header on.
+pub struct FrameOf(SocketSkb);
+
+impl PacketBytes for FrameOf {
+    #[inline(always)]
+    fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T> {
+        /// BPF_HDR_START_MAC (linux/bpf.h).
+        const MAC: u32 = 0;
+        let mut value = MaybeUninit::<T>::uninit();
+        let (skb, len) = (self.0.0.cast(), size_of::<T>() as u32);
+        // SAFETY: room for a `T`, all of whose bytes are written when the helper succeeds.
+        unsafe {
+            let to = value.as_mut_ptr().cast();
+            let failed = bpf_skb_load_bytes_relative(skb, offset, to, len, MAC);
+            (failed == 0).then(|| value.assume_init())
+        }
+    }
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.0.len()
+    }
+}
 
 impl PacketBytes for SocketSkb {
     #[inline(always)]
@@ -193,9 +275,24 @@ impl PacketBytes for SocketSkb {
 }
 
 impl Packet for SocketSkb {
+    // A socket of type SOCK_DGRAM; and a socket has little room for code that is never run.
+    const ETHERNET: bool = false;
+    #[inline(always)]
+    fn before(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { (&raw const (*self.0).cb[0]).read_volatile() }
+    }
     #[inline(always)]
     fn look_inside(&self, index: u32, what: u32) -> u32 {
         inside_sock(self.0, index, what)
+    }
+    #[inline(always)]
+    fn tell_tags(&self, index: u32, _has_ethernet: bool) {
+        tags_sock(self.0, index);
+    }
+    #[inline(always)]
+    fn tag_beside(&self) -> u32 {
+        tag_beside(self.0)
     }
     #[inline(always)]
     fn fragment<const FRAMES: bool>(&self, index: u32, found: u32) {
@@ -273,6 +370,10 @@ impl Packet for Xdp {
         inside_xdp(self.0, index, what)
     }
     #[inline(always)]
+    fn tell_tags(&self, index: u32, _has_ethernet: bool) {
+        tags_xdp(self.0, index);
+    }
+    #[inline(always)]
     fn fragment<const FRAMES: bool>(&self, index: u32, found: u32) {
         fragment_xdp(self.0, index, found);
     }
@@ -316,6 +417,18 @@ impl<P: Packet> PacketBytes for ByHelper<P> {
     #[inline(always)]
     fn len(&self) -> u32 {
         self.0.len()
+    }
+}
+
+/// [`Packet::tag_beside`] of an skb.
+#[inline(always)]
+fn tag_beside(skb: *mut __sk_buff) -> u32 {
+    // SAFETY: the context is valid.
+    unsafe {
+        match (*skb).vlan_present {
+            0 => 0,
+            _ => (*skb).vlan_tci & VLAN_NUMBER,
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Slot {
     pub segment: Segment,
     /// Where and when it was seen.
     pub context: Context,
+    /// Its VLANs, where they are told.
+    pub tags: u32,
 }
 
 /// A slot that is ours until it is released, and its index.

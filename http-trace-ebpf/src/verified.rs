@@ -7,11 +7,12 @@
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use http_trace_common::{
+    config::decap,
     counter::Counter,
     filter::{self, Block, FRAGMENT_STEPS, Scratch},
     flow::FlowKey,
     record::Hook,
-    walk::{self, Skip, Tunnel},
+    walk::{self, PacketBytes, Skip, Tunnel},
 };
 
 use crate::{
@@ -176,15 +177,19 @@ fn slot<'a>(index: u32) -> Option<&'a mut Slot> {
         .and_then(|slot| unsafe { slot.as_mut() })
 }
 
-/// What stands for the packet's network namespace in flow keys.
+/// What stands for the packet's network namespace, and for its VLANs, in flow keys.
 #[inline(always)]
 fn netns(packet: &impl Packet, slot: &Slot) -> u32 {
-    let own = config().netns;
-    if slot.context.hook as u8 == Hook::Cgroup as u8 {
-        packet.netns(own)
+    let config = config();
+    let own = if slot.context.hook as u8 == Hook::Cgroup as u8 {
+        packet.netns(config.netns)
     } else {
-        own
+        config.netns
+    };
+    if config.decap & decap::VLAN == 0 {
+        return own;
     }
+    Tunnel::netns_tagged(slot.tags, own)
 }
 
 /// [`netns`] of what is in the slot's tunnel, if it has one.
@@ -197,6 +202,46 @@ fn netns_inside(packet: &impl Packet, slot: &Slot) -> u32 {
     Tunnel::netns(slot.scratch.block.tunnel.what, own, which)
 }
 
+/// The VLANs of a packet: into its slot, and into the key of the segment in it if that is of this
+/// packet.
+#[inline(always)]
+fn put_tags(frame: &impl PacketBytes, has_ethernet: bool, beside: u32, index: u32) -> u32 {
+    let Some(slot) = slot(index) else {
+        return 0;
+    };
+    let tags = walk::tags(frame, has_ethernet, beside);
+    slot.tags = tags;
+    slot.scratch.block.tunnel = Tunnel::of_tags(tags);
+    let key = &mut slot.segment.key;
+    key.netns = Tunnel::netns_tagged(tags, key.netns);
+    0
+}
+
+/// [`put_tags`] of an skb, which begins with an Ethernet header unless that is 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tags_skb(context: *mut __sk_buff, index: u32, has_ethernet: u32) -> u32 {
+    let packet = Skb(context);
+    let (has_ethernet, beside) = (has_ethernet != 0, packet.tag_beside());
+    put_tags(&ByHelper(packet), has_ethernet, beside, index)
+}
+
+/// [`put_tags`] at a socket filter.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tags_sock(context: *mut __sk_buff, index: u32) -> u32 {
+    let packet = SocketSkb(context);
+    let (frame, has_ethernet) = packet.frame();
+    put_tags(&frame, has_ethernet, packet.tag_beside(), index)
+}
+
+/// [`put_tags`] at XDP.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tags_xdp(context: *mut xdp_md, index: u32) -> u32 {
+    put_tags(&ByHelper(Xdp(context)), true, 0, index)
+}
+
 macro_rules! inside {
     ($name:ident, $packet:ident, $context:ty) => {
         /// Looks into a tunnel's packet, or a piece of one; takes and returns bits of [`inside`].
@@ -207,16 +252,17 @@ macro_rules! inside {
                 return 0;
             };
             let packet = ByHelper($packet(context));
-            let has_ethernet = what & inside::HAS_ETHERNET != 0;
+            let has_ethernet = $packet::ETHERNET && what & inside::HAS_ETHERNET != 0;
+            let outer = match has_ethernet {
+                true => walk::ip_of_ethernet(&packet),
+                false => Ok(packet.0.before()),
+            };
             let piece_at = if what & inside::FRAGMENT != 0 {
-                walk::outer_ip(&packet, has_ethernet)
+                outer
             } else {
-                match walk::inner_ip(
-                    &packet,
-                    has_ethernet,
-                    config().decap,
-                    &mut slot.scratch.block.tunnel,
-                ) {
+                let tunnel = &mut slot.scratch.block.tunnel;
+                let inner = |at| walk::inner_ip(&packet, at, config().decap, tunnel);
+                match outer.and_then(inner) {
                     Ok(at) => match walk::ip(&packet, at, netns_inside(&packet.0, slot)) {
                         Ok(segment) => {
                             slot.segment = segment;
@@ -226,7 +272,7 @@ macro_rules! inside {
                         Err(Skip::Fragment) => Ok(at),
                         Err(skip) => Err(skip),
                     },
-                    Err(Skip::Fragment) => walk::outer_ip(&packet, has_ethernet),
+                    Err(Skip::Fragment) => outer,
                     Err(skip) => Err(skip),
                 }
             };

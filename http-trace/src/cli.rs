@@ -176,7 +176,8 @@ pub struct Options {
     /// Where to look: tc (default), socket-filter, cgroup, xdp; several at once: tc,cgroup
     #[arg(long, value_name = "LIST", help_heading = "Source")]
     pub hook: Vec<String>,
-    /// Tunnels to look into, live: vxlan, vxlan-joined, ipip (captures: always all)
+    /// Tunnels to look into, live: vxlan, vxlan-joined, ipip; and vlan, to tell VLANs apart (captures:
+    /// always all)
     #[arg(long, value_name = "LIST", help_heading = "Source")]
     pub decap: Vec<String>,
     /// Only these server ports; default: every port

@@ -467,6 +467,7 @@ impl Config {
                             ("vxlan", decap::VXLAN),
                             ("vxlan-joined", decap::VXLAN | decap::JOINED),
                             ("ipip", decap::IPIP),
+                            ("vlan", decap::VLAN),
                         ]),
                     )?
                     .into_iter()

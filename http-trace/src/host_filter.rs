@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytemuck::Zeroable;
 use http_trace_common::{
-    config::{FilterConfig, Snippet},
+    config::{FilterConfig, Snippet, decap},
     counter::{self, Counter},
     filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn},
     flow::{Address, FlowKey},
@@ -41,6 +41,8 @@ pub struct HostFilter {
     config: FilterConfig,
     frames: bool,
     scratch: Box<Scratch>,
+    /// What stands for the namespace in the keys of the frame at hand: 0, or its VLANs.
+    netns: u32,
     tables: Tables,
 }
 
@@ -80,6 +82,7 @@ impl HostFilter {
             config,
             frames: true,
             scratch: Box::new(Scratch::zeroed()),
+            netns: 0,
             tables: Tables {
                 flows: HashMap::default(),
                 max_flows,
@@ -201,7 +204,7 @@ impl HostFilter {
         emit: &mut impl FnMut(Record<'_>),
     ) {
         let s = &mut *self.scratch;
-        let netns = Tunnel::netns(s.block.tunnel.what, 0, self.config.decap);
+        let netns = Tunnel::netns(s.block.tunnel.what, self.netns, self.config.decap);
         let mut env = HostEnv::<_, FRAMES> {
             tables: &mut self.tables,
             snippet: &self.config.snippet,
@@ -222,11 +225,17 @@ impl HostFilter {
         context: &Context,
         emit: &mut impl FnMut(Record<'_>),
     ) {
-        match walk::ethernet(frame, 0) {
-            Ok(segment) => self.push(frame, &segment, context, emit),
+        let tags = match self.config.decap & decap::VLAN {
+            0 => 0,
+            _ => walk::tags(frame, true, 0),
+        };
+        self.netns = Tunnel::netns_tagged(tags, 0);
+        self.scratch.block.tunnel = Tunnel::of_tags(tags);
+        match walk::ethernet(frame, self.netns) {
+            Ok(segment) => self.push_found(frame, &segment, context, emit),
             Err(Skip::Fragment) => {
-                if let Ok(at) = walk::outer_ip(frame, true) {
-                    self.push_fragment(frame, at, context, emit);
+                if let Ok(at) = walk::ip_of_ethernet(frame) {
+                    self.push_piece(frame, at, context, emit);
                 }
             }
             Err(Skip::NotTcp) if self.config.decap != 0 => {
@@ -234,14 +243,18 @@ impl HostFilter {
             }
             Err(_) => {}
         }
+        self.netns = 0;
     }
 
     /// What may be a tunnel's packet.
     fn look_inside(&mut self, frame: &[u8], context: &Context, emit: &mut impl FnMut(Record<'_>)) {
+        let Ok(outer) = walk::ip_of_ethernet(frame) else {
+            return;
+        };
+        let (which, own) = (self.config.decap, self.netns);
         let tunnel = &mut self.scratch.block.tunnel;
-        *tunnel = Tunnel::default();
-        match walk::inner_ip(frame, true, self.config.decap, tunnel) {
-            Ok(at) => match walk::ip(frame, at, Tunnel::netns(tunnel.what, 0, self.config.decap)) {
+        match walk::inner_ip(frame, outer, which, tunnel) {
+            Ok(at) => match walk::ip(frame, at, Tunnel::netns(tunnel.what, own, which)) {
                 Ok(segment) => {
                     self.tables.add(Counter::Decapsulated, 1);
                     self.push_found(frame, &segment, context, emit);
@@ -249,11 +262,7 @@ impl HostFilter {
                 Err(Skip::Fragment) => self.push_piece(frame, at, context, emit),
                 Err(_) => {}
             },
-            Err(Skip::Fragment) => {
-                if let Ok(at) = walk::outer_ip(frame, true) {
-                    self.push_piece(frame, at, context, emit);
-                }
-            }
+            Err(Skip::Fragment) => self.push_piece(frame, outer, context, emit),
             Err(_) => {}
         }
     }

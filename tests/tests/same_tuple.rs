@@ -10,14 +10,16 @@ use std::time::Duration;
 use http_trace::event::{HttpEvent, Missing};
 use http_trace::fragments::shipped::Shipped;
 use http_trace::host_filter::HostFilter;
-use http_trace_common::config::FilterConfig;
-use http_trace_tests::agent::Agent;
+use http_trace_common::config::{FilterConfig, decap};
+use http_trace_tests::agent::{Agent, Outcome};
 use http_trace_tests::bed::{own_port, server_v4};
+use http_trace_tests::inject::inject;
 use http_trace_tests::judged::{Judged, Timed, filtered_by, frames, is_truth, plain};
 use http_trace_tests::needs;
 use http_trace_tests::netns::Pair;
 use http_trace_tests::scene::{End, Scene, Side, Step, Transaction};
 use http_trace_tests::tcp::{Layout, Path, Segment, segments};
+use serde_json::{Value, json};
 
 /// Requests of a connection.
 const REQUESTS: usize = 40;
@@ -49,9 +51,8 @@ fn response(connection: usize, number: usize) -> String {
     )
 }
 
-/// Where both ends of one of the connections are.
-fn pair(port: u16) -> (Pair, TcpListener) {
-    let pair = Pair::new(1500).expect("a pair");
+/// Where both ends of one of the connections are: its client uses one port, its server listens.
+fn place(pair: Pair, port: u16) -> (Pair, TcpListener) {
     let only = format!("{FROM} {FROM}");
     let set = |path| std::fs::write(path, &only);
     let set = || set("/proc/sys/net/ipv4/ip_local_port_range");
@@ -70,12 +71,9 @@ fn say(from: &mut TcpStream, to: &mut TcpStream, bytes: &str) {
     to.read_exact(&mut got).expect("received");
 }
 
-fn in_two_namespaces(hooks: &str) {
-    let port = own_port();
-    let places = [pair(port), pair(port)];
-    let ports = port.to_string();
-    let options = ["--hook", hooks, "-p", &ports, "-vv"];
-    let agent = Agent::start(&places[0].0.server, &options).expect("the agent");
+/// Talks on both connections, each of which always has requests open, and answers them in the other
+/// order.
+fn talk(places: &[(Pair, TcpListener); 2], port: u16) {
     let mut ends = places.each_ref().map(|(pair, listener)| {
         let connect = || TcpStream::connect(server_v4(port));
         let client = pair.client.enter(connect).expect("in the namespace");
@@ -84,7 +82,6 @@ fn in_two_namespaces(hooks: &str) {
         assert_eq!(from.port(), FROM);
         (client, server)
     });
-    // Both connections always have requests open, and answer in the other order.
     for first in (0..REQUESTS).step_by(AT_ONCE) {
         let batch = first..first + AT_ONCE;
         for (connection, (client, server)) in ends.iter_mut().enumerate() {
@@ -97,16 +94,20 @@ fn in_two_namespaces(hooks: &str) {
             }
         }
     }
-    drop(ends);
-    std::thread::sleep(Duration::from_millis(300));
-    let outcome = agent.stop().expect("an outcome");
+}
+
+/// Each connection's responses are told, once and with their own requests; returned with an event of
+/// each.
+fn told_apart(outcome: &Outcome) -> [Value; 2] {
     outcome.check_clean();
+    let mut events = [Value::Null, Value::Null];
     let mut by = BTreeMap::<String, Vec<(u64, String, String)>>::new();
     for seen in &outcome.report.responses {
         let transaction = seen.json["http_trace"]["transaction"].as_str();
         let (connection, _) = transaction.and_then(|t| t.split_once('.')).expect("a name");
         let (_, target) = seen.request.clone().expect("a request");
         let of = seen.headers["x-of"][0].clone();
+        events[usize::from(of.starts_with('1'))] = seen.json.clone();
         assert!(seen.complete, "{}", seen.json);
         assert_eq!(seen.json["http_trace"]["retransmissions"].as_u64(), Some(0));
         let of_connection = by.entry(connection.to_owned()).or_default();
@@ -125,7 +126,19 @@ fn in_two_namespaces(hooks: &str) {
     };
     let mut told: Vec<_> = by.into_values().collect();
     told.sort_by_key(|all| all[0].2.clone());
-    assert_eq!(told, [truth(0), truth(1)], "{hooks}: {:?}", outcome.said);
+    assert_eq!(told, [truth(0), truth(1)], "{:?}", outcome.said);
+    events
+}
+
+fn in_two_namespaces(hooks: &str) {
+    let port = own_port();
+    let places = [(); 2].map(|()| place(Pair::new(1500).expect("a pair"), port));
+    let ports = port.to_string();
+    let options = ["--hook", hooks, "-p", &ports, "-vv"];
+    let agent = Agent::start(&places[0].0.server, &options).expect("the agent");
+    talk(&places, port);
+    std::thread::sleep(Duration::from_millis(300));
+    told_apart(&agent.stop().expect("an outcome"));
 }
 
 /// Each is seen at its client's and at its server's, which are namespaces of their own: real copies.
@@ -140,6 +153,88 @@ fn in_two_namespaces_by_the_cgroup_hook() {
 fn in_two_namespaces_by_the_cgroup_hook_and_tc() {
     needs!();
     in_two_namespaces("tc,cgroup");
+}
+
+/// Frames with tags: the kernel keeps a received one beside the frame, but not from XDP; in one that is
+/// sent it is where it was written.
+#[test]
+fn in_two_vlans_by_their_frames() {
+    needs!("python3");
+    for (interface, hook) in [
+        ("veth0", "tc"),
+        ("veth0", "socket-filter"),
+        ("veth0", "xdp"),
+        ("sent", "tc"),
+        ("sent", "socket-filter"),
+    ] {
+        for isn in [DRAWN, EQUAL] {
+            let frames: Vec<_> = in_two_vlans(isn, None).into_iter().map(|f| f.1).collect();
+            let pair = Pair::new(1500).expect("a pair");
+            let watched = match interface {
+                "sent" => &pair.client,
+                _ => &pair.server,
+            };
+            let options = ["-i", "veth0", "--hook", hook, "--decap", "vlan", "-v"];
+            let agent = Agent::start(watched, &options).expect("an agent");
+            let sent = pair.client.enter(|| inject("veth0", &frames, || ()));
+            sent.expect("inside").expect("sent");
+            let waited = agent.wait_for(2 * REQUESTS, Duration::from_secs(20));
+            waited.expect("events");
+            let events = told_apart(&agent.stop().expect("an outcome"));
+            let vlans = events.map(|e| e["network"]["vlan"].clone());
+            assert_eq!(vlans, VLANS.map(told), "{interface} {hook} {isn:x?}");
+        }
+    }
+}
+
+/// What an event says of its VLAN.
+fn told(id: u16) -> Value {
+    json!({"id": id.to_string()})
+}
+
+/// One connection, with its tag on a trunk and without beside it, as at the device of its VLAN: two keys
+/// and one event each.
+#[test]
+fn on_a_trunk_and_above_it() {
+    needs!("python3");
+    let pair = Pair::new(1500).expect("a pair");
+    let link = pair.client.link("above0", &pair.server, "above0", 1500);
+    link.expect("a second link");
+    for end in [&pair.client, &pair.server] {
+        end.ip("link set above0 up").expect("up");
+    }
+    for hook in ["tc", "socket-filter", "xdp"] {
+        let options = ["-i", "veth0", "above0", "--hook", hook];
+        let options = [&options[..], &["--decap", "vlan", "-v"]].concat();
+        let agent = Agent::start(&pair.server, &options).expect("an agent");
+        let [tagged, plain] = [Some(VLANS[0]), None].map(|vlan| {
+            let path = Path {
+                vlan,
+                ..Path::v4(FROM)
+            };
+            let segments = segments(&scene(0), &Layout::default());
+            segments.iter().map(|s| path.frame(s)).collect::<Vec<_>>()
+        });
+        let send = |interface, frames: &[Vec<u8>]| {
+            let pace = || std::thread::sleep(Duration::from_millis(2));
+            let sent = pair.client.enter(|| inject(interface, frames, pace));
+            sent.expect("inside").expect("sent");
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| send("veth0", &tagged));
+            send("above0", &plain);
+        });
+        let waited = agent.wait_for(REQUESTS, Duration::from_secs(20));
+        waited.expect("events");
+        std::thread::sleep(Duration::from_millis(300));
+        let outcome = agent.stop().expect("an outcome");
+        let told = outcome.report.responses.iter();
+        let mut told: Vec<_> = told.map(|r| r.request.clone().map(|r| r.1)).collect();
+        let mut truth: Vec<_> = (0..REQUESTS).map(|n| Some(target(0, n))).collect();
+        told.sort();
+        truth.sort();
+        assert_eq!(told, truth, "{hook}: {:?}", outcome.said);
+    }
 }
 
 fn scene(connection: usize) -> Scene {
@@ -171,33 +266,41 @@ fn scene(connection: usize) -> Scene {
     }
 }
 
-/// Frames of both connections, in VLANs 10 and 20 of one trunk, with these initial sequence numbers;
+/// The VLAN of each connection.
+const VLANS: [u16; 2] = [10, 20];
+
+/// Frames of both connections, in VLANs of one trunk, with these initial sequence numbers;
 /// `copy` says how a frame is seen once more.
 fn in_two_vlans(isn: [[u32; 2]; 2], copy: Option<Copied>) -> Vec<Timed> {
-    let mut all = Vec::new();
-    for (connection, isn) in isn.into_iter().enumerate() {
-        let layout = Layout {
-            isn,
-            start_ns: Layout::default().start_ns + connection as u64 * 50_000,
-            cuts: vec![700, 1448, 90],
-            ..Layout::default()
-        };
-        let segments = segments(&scene(connection), &layout);
-        let tagged = Path {
-            vlan: Some(10 * (connection as u16 + 1)),
-            ..Path::v4(FROM)
-        };
-        all.extend(frames(&tagged, &segments));
-        let later = |s: &Segment| Segment {
-            time_ns: s.time_ns + 1_000,
-            ..s.clone()
-        };
-        let later: Vec<_> = segments.iter().map(later).collect();
-        match copy {
-            Some(Copied::AtBothPorts) => all.extend(frames(&tagged, &later)),
-            Some(Copied::AboveTheTrunk) => all.extend(frames(&Path::v4(FROM), &later)),
-            None => {}
-        }
+    let each = [0, 1].map(|connection| in_its_vlan(connection, isn[connection], copy));
+    let mut all = each.concat();
+    all.sort_by_key(|(time, _)| *time);
+    all
+}
+
+/// The frames of one of them.
+fn in_its_vlan(connection: usize, isn: [u32; 2], copy: Option<Copied>) -> Vec<Timed> {
+    let layout = Layout {
+        isn,
+        start_ns: Layout::default().start_ns + connection as u64 * 50_000,
+        cuts: vec![700, 1448, 90],
+        ..Layout::default()
+    };
+    let segments = segments(&scene(connection), &layout);
+    let tagged = Path {
+        vlan: Some(VLANS[connection]),
+        ..Path::v4(FROM)
+    };
+    let mut all = frames(&tagged, &segments);
+    let later = |s: &Segment| Segment {
+        time_ns: s.time_ns + 1_000,
+        ..s.clone()
+    };
+    let later: Vec<_> = segments.iter().map(later).collect();
+    match copy {
+        Some(Copied::AtBothPorts) => all.extend(frames(&tagged, &later)),
+        Some(Copied::AboveTheTrunk) => all.extend(frames(&Path::v4(FROM), &later)),
+        None => {}
     }
     all.sort_by_key(|(time, _)| *time);
     all
@@ -248,10 +351,41 @@ fn in_two_vlans_of_a_capture() {
     }
 }
 
-/// A hook at a trunk has one key for both: they are not told apart. Nothing is false all the same,
-/// and that something is missing is told.
+/// The same behind the filter, where the option is on.
 #[test]
-fn in_two_vlans_of_a_trunk_that_is_traced() {
+fn in_two_vlans_of_a_trunk_that_are_told_apart() {
+    for (isn, copy) in [
+        (DRAWN, None),
+        (DRAWN, Some(Copied::AtBothPorts)),
+        (EQUAL, None),
+        (EQUAL, Some(Copied::AtBothPorts)),
+    ] {
+        let told = by_connection(filtered(&in_two_vlans(isn, copy)));
+        let what = format!("{isn:x?} {copy:?}");
+        assert_eq!(told.len(), 2, "{what}");
+        for (connection, judged) in told.iter().enumerate() {
+            is_truth(judged, &scene(connection).truth)
+                .unwrap_or_else(|wrong| panic!("{what}, {connection}: {wrong}"));
+            let vlan = u32::from(VLANS[connection]);
+            assert!(judged.events.iter().all(|e| e.vlans().eq([vlan])), "{what}");
+        }
+    }
+}
+
+/// What a filter with the option lets through.
+fn filtered(frames: &[Timed]) -> Judged {
+    let frames = frames.iter().map(|(time, frame)| (*time, 1, &frame[..]));
+    let filter = HostFilter::new(FilterConfig {
+        decap: decap::VLAN,
+        ..FilterConfig::DEFAULT
+    });
+    filtered_by(filter, Shipped::new(decap::VLAN), frames).0
+}
+
+/// Without the option a hook at a trunk has one key for both: they are not told apart. Nothing is
+/// false all the same, and that something is missing is told.
+#[test]
+fn in_two_vlans_of_a_trunk_without_the_option() {
     for isn in [DRAWN, EQUAL] {
         let frames = in_two_vlans(isn, None);
         let frames = frames.iter().map(|(time, frame)| (*time, 1, &frame[..]));

@@ -3,6 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::VLAN_NUMBER;
 use crate::config::decap;
 use crate::flow::{Address, Words};
 
@@ -186,16 +187,17 @@ impl Encap {
     }
 }
 
-/// The one tunnel that the lean walk looks into, as a record from the kernel bears it.
+/// The one tunnel that the lean walk looks into, or else the VLANs that a packet was in, as a record
+/// from the kernel bears them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Tunnel {
-    /// 0 for none. Otherwise [`Tunnel::MARK`], one of [`Tunnel::VXLAN`] and [`Tunnel::IP`], and in
-    /// bits 0 to 23 the tunnel's number where its kind has one.
+    /// 0 for none. Otherwise [`Tunnel::MARK`], one of [`Tunnel::VXLAN`], [`Tunnel::IP`] and
+    /// [`Tunnel::VLAN`], and in bits 0 to 23 the number that its kind has.
     pub what: u64,
-    /// Sender of the outer packet.
+    /// Sender of the outer packet; zeros of a VLAN.
     pub src: Words,
-    /// Its receiver.
+    /// Its receiver, likewise.
     pub dst: Words,
 }
 
@@ -210,6 +212,29 @@ impl Tunnel {
     pub const VXLAN: u64 = 1 << 24;
     /// IP in IP; no number.
     pub const IP: u64 = 2 << 24;
+    /// One or two VLAN tags; the number is as [`super::tags`] returns it.
+    pub const VLAN: u64 = 4 << 24;
+
+    /// The VLANs of a packet with these tags; none without.
+    #[inline(always)]
+    pub const fn of_tags(tags: u32) -> Tunnel {
+        let what = match tags {
+            0 => 0,
+            _ => Tunnel::MARK | Tunnel::VLAN | tags as u64,
+        };
+        Tunnel {
+            what,
+            src: [0; 2],
+            dst: [0; 2],
+        }
+    }
+
+    /// What stands for the network namespace `own` in the keys of connections with these tags:
+    /// connections of one tuple in two VLANs are two. No two numbers give the same.
+    #[inline(always)]
+    pub const fn netns_tagged(tags: u32, own: u32) -> u32 {
+        own.wrapping_add(tags.wrapping_mul(0x85eb_ca6b))
+    }
 
     /// What stands for the network namespace `own` in the keys of connections in a tunnel with this
     /// [`Tunnel::what`]: connections of one tuple in two VXLAN networks are two, unless `which` (bits
@@ -230,6 +255,14 @@ impl Tunnel {
         let kind = match self.what & (0xff << 24) {
             Tunnel::VXLAN => LayerKind::Vxlan,
             Tunnel::IP => LayerKind::Ip,
+            Tunnel::VLAN => {
+                let tags = self.what as u32;
+                let numbers = [tags >> VLAN_NUMBER.count_ones(), tags].map(|n| n & VLAN_NUMBER);
+                for number in numbers.into_iter().filter(|number| *number != 0) {
+                    encap.push(LayerKind::Vlan, number);
+                }
+                return encap;
+            }
             _ => return encap,
         };
         encap.push(kind, self.what as u32 & 0xff_ffff);

@@ -7,9 +7,11 @@
 //! A tunnel that is known by its UDP port alone is believed only when what it carries holds
 //! together: the inner IP header's version, lengths and (IPv4) checksum.
 
-use super::encap::{Encap, LayerKind};
+use super::encap::{Encap, Layer, LayerKind};
 use super::link::LinkType;
-use super::{PacketBytes, Segment, Skip, checksum, ether_type, ip_proto, tcp, tcp_flag, tunnel};
+use super::{
+    PacketBytes, Segment, Skip, VLAN_NUMBER, checksum, ether_type, ip_proto, tcp, tcp_flag, tunnel,
+};
 use crate::config::decap;
 use crate::flow::{Address, v4_mapped, words};
 
@@ -241,7 +243,8 @@ impl Walk<'_> {
 
     /// Whether the lean walk, looking into these tunnels, goes on here.
     fn lean_walk_knows(&self, at: At, tunnels: u32) -> bool {
-        let outside = self.encap.is_empty();
+        let is_tag = |layer: &Layer| layer.kind == LayerKind::Vlan;
+        let outside = self.encap.layers().iter().all(is_tag);
         match at {
             At::Ethernet | At::Ip => true,
             At::EtherType(kind) => matches!(
@@ -339,7 +342,11 @@ impl Walk<'_> {
             }
             ether_type::VLAN | ether_type::QINQ | ether_type::QINQ_OLD => {
                 let [tci, kind] = [self.read_u16(offset)?, self.read_u16(offset + 2)?];
-                self.encap.push(LayerKind::Vlan, u32::from(tci & 0x0fff));
+                // Number 0 is a priority without a VLAN.
+                let number = u32::from(tci) & VLAN_NUMBER;
+                if number != 0 {
+                    self.encap.push(LayerKind::Vlan, number);
+                }
                 // A tag may also precede a length and LLC.
                 if kind < 0x0600 {
                     Step::Next(At::Llc, offset + 4)

@@ -2,7 +2,7 @@
 
 use super::encap::LayerKind;
 use super::full::{At, Step, Walk};
-use super::{Skip, ether_type};
+use super::{Skip, ether_type, is_tag};
 
 /// UDP ports by which tunnels are guessed.
 mod port {
@@ -83,14 +83,6 @@ pub(super) fn mpls(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     };
     walk.encap.push(LayerKind::Ethernet, 0);
     Ok(Step::Next(At::Ethernet, after))
-}
-
-/// Whether an EtherType is that of a VLAN tag.
-fn is_tag(kind: u16) -> bool {
-    matches!(
-        kind,
-        ether_type::VLAN | ether_type::QINQ | ether_type::QINQ_OLD
-    )
 }
 
 /// GRE versions 0 and 1 (RFC 2784, 2890; RFC 2637).

@@ -97,7 +97,9 @@ impl Shipped {
         let len = whole.payload.get(begin..end)?.len() as u32;
         let mut of_segment = of_segment(header, &segment, len, whole.stream_begins);
         of_segment.reserved = number(&encap);
-        if record.tunnel.is_none()
+        if record
+            .tunnel
+            .is_none_or(|tunnel| tunnel.what & Tunnel::VLAN != 0)
             && let Some(which) = self.options.tunnels
             && let Some(vxlan) = encap.layers().iter().find(|l| l.kind == LayerKind::Vxlan)
         {
