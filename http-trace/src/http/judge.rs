@@ -109,6 +109,8 @@ impl Judge {
             let half = &mut self.halves[d];
             let step = half.framer.step(&mut self.queue, rest);
             let taken = step.taken as usize;
+            // Before the request's end is noted, which is after these.
+            half.next += taken as u64;
             match step.span {
                 Span::Head => half.head_len += taken as u64,
                 Span::Body => {
@@ -130,7 +132,6 @@ impl Judge {
                 Span::Ignored => {}
             }
             at += taken;
-            self.halves[d].next += taken as u64;
             match step.event {
                 None => {
                     if self.halves[d].message == Message::Head && !self.halves[d].asked {

@@ -313,6 +313,49 @@ fn what_is_handed_back_of_a_connection_open_before_changes_nothing() {
     }
 }
 
+/// Of a connection that was open before: a request that is answered before its body ends has that
+/// answer, however much of the body is in the segments that were seen till then.
+#[test]
+fn a_request_of_a_connection_open_before_is_answered_before_its_body_ends() {
+    let length = b"POST /0/ HTTP/1.1\r\nContent-Length: 300\r\n\r\n".as_slice();
+    let chunked = b"POST /0/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n12c\r\n";
+    for head in [length, chunked] {
+        let post = [head, &[b'x'; 300]].concat();
+        let (now, later) = post.split_at(200);
+        let later = [
+            later,
+            if head == length {
+                b""
+            } else {
+                b"\r\n0\r\n\r\n"
+            },
+        ]
+        .concat();
+        let scene = Scene {
+            name: "answered early",
+            steps: closed(vec![
+                Step::client(now.to_vec()),
+                ok(0, b""),
+                Step::client(later),
+            ]),
+            truth: vec![answered("POST", 0, 0)],
+        };
+        for cut in [30, 100, 1448] {
+            let layout = Layout {
+                cuts: vec![cut],
+                acks: false,
+                ..Layout::default()
+            };
+            let frames = frames(&Path::v4(40_000), &segments(&scene, &layout)[3..]);
+            let (all, _) = filtered_late(&frames, Faults::default(), &[Return::NEVER]);
+            let (some, _) = filtered_late(&frames, Faults::default(), &[Return::AT_ONCE]);
+            for judged in [plain(&frames), all, some] {
+                assert_eq!(is_truth(&judged, &scene.truth), Ok(()), "segments of {cut}");
+            }
+        }
+    }
+}
+
 /// A SYN-ACK that acknowledges nothing of the client's, before it is known where the answers begin:
 /// the first byte of `HTTP` and `HEAD` says neither who asks nor what it acknowledges.
 #[test]

@@ -98,12 +98,25 @@ impl Judge {
         }
         let ack = self.acknowledged(facts, d);
         let start = self.halves[d].head_start;
+        self.reach(1 - d, ack);
         if self.is_too_early(d, ack) {
             self.exchanges.answer_early();
             return self.requeue(taken);
         }
         if self.exchanges.answer(start, ack) {
             self.requeue(taken);
+        }
+    }
+
+    /// What was acknowledged up to `ack` of a body that goes by in direction `d` is its request's, though
+    /// a filter tells of it only with what follows.
+    fn reach(&mut self, d: usize, ack: Option<u64>) {
+        let half = &self.halves[d];
+        if let (Message::Request, Some(ack)) = (half.message, ack) {
+            let body_end = half.next.saturating_add(half.framer.skippable());
+            if let Some(request) = self.exchanges.request_mut(half.ordinal) {
+                request.end = request.end.max(body_end.min(ack));
+            }
         }
     }
 
