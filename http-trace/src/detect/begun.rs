@@ -45,13 +45,13 @@ impl Begun {
             .collect()
     }
 
-    fn place(&self, path: &[u8]) -> (usize, u32) {
-        let at = mark(path) >> 40 & (self.number - 1);
+    fn place(&self, path: Mark) -> (usize, u32) {
+        let at = path.0 >> 40 & (self.number - 1);
         (at / 64, at as u32 % 64)
     }
 
     /// Something begins on a path.
-    pub fn note(&mut self, path: &[u8]) {
+    pub fn note(&mut self, path: Mark) {
         if self.marks.is_empty() {
             self.marks.resize(self.number / 64, 0);
         }
@@ -60,7 +60,7 @@ impl Begun {
     }
 
     /// Whether something may have begun on a path.
-    pub fn may_have(&self, path: &[u8]) -> bool {
+    pub fn may_have(&self, path: Mark) -> bool {
         let (word, bit) = self.place(path);
         self.any
             || self
@@ -83,17 +83,23 @@ impl Begun {
 
 /// Tells most paths apart, by their length and sixteen bytes of them. No keyed hash: who makes paths
 /// share a mark has them looked for as if there were none of this.
-fn mark(path: &[u8]) -> usize {
-    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (first, last) = match (path.first_chunk::<8>(), path.last_chunk::<8>()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => (
-            path.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
-            0,
-        ),
-    };
-    let all = first.rotate_left(17) ^ last ^ (path.len() as u64) << 32;
-    (all ^ all >> 29).wrapping_mul(PRIME) as usize
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(usize);
+
+impl Mark {
+    /// Of a path.
+    pub fn of(path: &[u8]) -> Mark {
+        const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+        let (first, last) = match (path.first_chunk::<8>(), path.last_chunk::<8>()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => (
+                path.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
+                0,
+            ),
+        };
+        let all = first.rotate_left(17) ^ last ^ (path.len() as u64) << 32;
+        Mark((all ^ all >> 29).wrapping_mul(PRIME) as usize)
+    }
 }
 
 #[cfg(test)]
@@ -107,15 +113,15 @@ mod tests {
             number: MOST,
             any: false,
         };
-        let path = |n: usize| format!("{}/{n}/edit", "/users".repeat(n % 3)).into_bytes();
-        assert!((0..3000).all(|n| !begun.may_have(&path(n))));
-        (0..1000).for_each(|n| begun.note(&path(n)));
-        assert!((0..1000).all(|n| begun.may_have(&path(n))));
-        let others = (1000..3000).filter(|n| begun.may_have(&path(*n))).count();
+        let path = |n: usize| Mark::of(format!("{}/{n}/edit", "/users".repeat(n % 3)).as_bytes());
+        assert!((0..3000).all(|n| !begun.may_have(path(n))));
+        (0..1000).for_each(|n| begun.note(path(n)));
+        assert!((0..1000).all(|n| begun.may_have(path(n))));
+        let others = (1000..3000).filter(|n| begun.may_have(path(*n))).count();
         assert!(others < 200, "{others}");
         begun.on_any();
-        assert!(begun.may_have(b"/"));
+        assert!(begun.may_have(Mark::of(b"/")));
         begun.forget();
-        assert!((0..3000).all(|n| !begun.may_have(&path(n))));
+        assert!((0..3000).all(|n| !begun.may_have(path(n))));
     }
 }

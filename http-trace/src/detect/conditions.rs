@@ -1,16 +1,16 @@
 //! The conditions of all detections, made ready to be asked of many events. What follows from an
-//! event's status, its server ([`super::servers`]) and its header lines ([`super::watched`]) is worked out once for
+//! event's status, its addresses ([`super::addresses`]) and its header lines ([`super::watched`]) is worked out once for
 //! all events of the same kind ([`super::plans`]); what is left is asked once, however many detections
 //! ask it. Says which detections an event matches; decides nothing else.
 
 use std::collections::HashMap;
 
+use super::addresses::{Addresses, Whose};
 use super::field::{Field, View};
 use super::lines::{Name, Names, Noted};
 use super::matcher::{Expr, Literal, Test, TextTest, at_least};
-use super::plans::{Draft, Kind, OfTargets, Plan, Plans, is_in, put};
+use super::plans::{Draft, Kind, Lengths, OfTargets, Plan, Plans, is_in, put};
 use super::prefilter::{Hosts, Prefilter, STATUSES, Sign, Signs, line_of, status_of};
-use super::servers::Servers;
 use super::targets::Place;
 use super::watched::{AllWatched, LineTest, Read, Watched};
 use crate::event::HttpEvent;
@@ -27,8 +27,30 @@ pub struct Conditions {
     of_targets: OfTargets,
     facts: Facts,
     hosts: Hosts,
+    /// Of each detection the numbers of what it feeds.
+    feeds: Vec<Vec<usize>>,
     /// Detections for which a text is there, of the event at hand.
     found: Vec<u64>,
+}
+
+/// What follows of an event.
+#[derive(Debug, Default)]
+pub struct Matched {
+    /// The detections that it matches.
+    pub detections: Vec<u64>,
+    /// What those feed.
+    pub feeds: Vec<u64>,
+}
+
+impl Matched {
+    fn set(&mut self, plan: Plan<'_>) {
+        let set = |to: &mut Vec<u64>, from: &[u64]| {
+            to.resize(from.len(), 0);
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        };
+        set(&mut self.detections, plan.sure);
+        set(&mut self.feeds, plan.feeds);
+    }
 }
 
 /// What stands for a condition, see [`Signs`].
@@ -43,7 +65,8 @@ struct Stands {
 #[derive(Debug)]
 struct Facts {
     watched: AllWatched,
-    servers: Servers,
+    servers: Addresses,
+    clients: Addresses,
     tests: Vec<(Field, Test)>,
     /// Which tests were asked of the event at hand, and which it passed.
     asked: Vec<u64>,
@@ -60,8 +83,8 @@ enum Cond {
     HasLine(Name, bool),
     /// A test of the lines that are watched at a place, by its number there.
     Line(usize, usize),
-    /// A test of the server's address, by its number.
-    Server(usize),
+    /// A test of an address, by its number.
+    Address(Whose, usize),
     /// There is an identifier in the path.
     PathId,
     /// Another test, by its number.
@@ -83,15 +106,21 @@ struct Numbering {
 }
 
 impl Conditions {
-    /// Of detections in the order of their numbers.
-    pub fn new(detections: Vec<Expr>) -> Self {
+    /// Of detections in the order of their numbers, each of which feeds what `feeds` says: numbers less
+    /// than `fed`.
+    pub fn new(detections: Vec<Expr>, feeds: Vec<Vec<usize>>, fed: usize) -> Self {
         let (prefilter, signs) = Prefilter::new(&detections);
         let words = prefilter.words();
+        let len = Lengths {
+            detections: words,
+            feeds: fed.div_ceil(64),
+        };
         let mut numbering = Numbering {
             names: Names::default(),
             facts: Facts {
                 watched: AllWatched::new(words),
-                servers: Servers::default(),
+                servers: Addresses::new(Whose::Server, words),
+                clients: Addresses::new(Whose::Client, words),
                 tests: Vec::new(),
                 asked: Vec::new(),
                 passed: Vec::new(),
@@ -116,10 +145,11 @@ impl Conditions {
             prefilter,
             conditions,
             stands,
-            plans: Plans::new(words),
-            of_targets: OfTargets::new(words),
+            plans: Plans::new(len),
+            of_targets: OfTargets::new(len),
             facts,
             hosts: Hosts::default(),
+            feeds,
             found: vec![0; words],
         }
     }
@@ -135,43 +165,50 @@ impl Conditions {
         self.names.note(event, noted);
     }
 
-    /// Hands the numbers of the detections that an event matches to `with`, in order. `target` is where
-    /// its target is kept.
-    pub fn matching(
-        &mut self,
-        view: &View<'_>,
-        target: Option<Place>,
-        mut with: impl FnMut(usize),
-    ) {
+    /// Finds the detections that an event matches, and what they feed. `target` is where its target is
+    /// kept.
+    pub fn matching(&mut self, view: &View<'_>, target: Option<Place>, matched: &mut Matched) {
         let kind = self.kind(view);
         let (facts, conditions) = (&mut self.facts, &self.conditions);
-        let (prefilter, stands) = (&self.prefilter, &self.stands);
-        let place = self.plans.find(&kind, |draft| {
-            plan(view, prefilter, conditions, stands, facts, draft);
+        let (prefilter, stands, feeds) = (&self.prefilter, &self.stands, &self.feeds);
+        let place = self.plans.find(&kind, |mut draft| {
+            plan(view, prefilter, conditions, stands, facts, &mut draft);
+            draft.feed(feeds);
         });
-        let mut plan = self.plans.at(place);
+        let (plans, number) = (&self.plans, self.plans.number(place));
         let (found, hosts) = (&mut self.found[..], &mut self.hosts);
         found.fill(0);
-        facts.asked.fill(0);
-        match target.filter(|_| plan.number != 0) {
-            Some(target) => {
-                plan = self.of_targets.find(plan.number, target, |draft| {
-                    prefilter.find_in_target(view, hosts, plan.by_text, found);
-                    plan_of_target(view, prefilter, conditions, facts, plan, found, draft);
-                    found.fill(0);
-                });
+        let plan = match target.filter(|_| number != 0) {
+            Some(target) => self.of_targets.find(number, target, |mut draft| {
+                let plan = plans.at(place);
+                prefilter.find_in_target(view, hosts, plan.by_text, found);
+                plan_of_target(view, prefilter, conditions, facts, plan, found, &mut draft);
+                draft.feed(feeds);
+                found.fill(0);
+            }),
+            None => {
+                let plan = plans.at(place);
+                prefilter.find_in_target(view, hosts, plan.by_text, found);
+                plan
             }
-            None => prefilter.find_in_target(view, hosts, plan.by_text, found),
-        }
+        };
         prefilter.find_elsewhere(view, plan.by_text, found);
-        for (word, sure) in plan.sure.iter().enumerate() {
-            let mut left = sure | plan.open[word] | plan.by_text[word] & found[word];
+        matched.set(plan);
+        let mut is_first = true;
+        for (word, open) in plan.open.iter().enumerate() {
+            let mut left = open | plan.by_text[word] & found[word];
             while left != 0 {
                 let bit = left.trailing_zeros();
                 left &= left - 1;
                 let number = word * 64 + bit as usize;
-                if sure >> bit & 1 != 0 || conditions[number].holds(view, facts) {
-                    with(number);
+                if std::mem::take(&mut is_first) {
+                    facts.asked.fill(0);
+                }
+                if conditions[number].holds(view, facts) {
+                    put(&mut matched.detections, number);
+                    for fed in &feeds[number] {
+                        put(&mut matched.feeds, *fed);
+                    }
                 }
             }
         }
@@ -181,12 +218,11 @@ impl Conditions {
     fn kind(&mut self, view: &View<'_>) -> Kind {
         let status = status_of(view.event);
         let possible = self.prefilter.possible(status);
-        let (server, void) = self.facts.servers.classify(view);
-        if void {
-            self.plans.forget();
-        }
-        let mut kind = Kind::new(status, server);
-        let (watched, mut void) = (&mut self.facts.watched, false);
+        let (server, void_by_server) = self.facts.servers.classify(view, possible);
+        let (client, void_by_client) = self.facts.clients.classify(view, possible);
+        let mut void = void_by_server || void_by_client;
+        let mut kind = Kind::new(status, server, client);
+        let watched = &mut self.facts.watched;
         let mut add = |number: usize, lines: Option<&mut Watched>| {
             if let Some(lines) = lines {
                 let (class, now_void) = lines.classify(view);
@@ -217,7 +253,7 @@ fn plan(
     conditions: &[Cond],
     stands: &[Stands],
     facts: &Facts,
-    draft: Draft<'_>,
+    draft: &mut Draft<'_>,
 ) {
     let status = status_of(view.event);
     let (possible, sure) = (prefilter.possible(status), prefilter.sure(status));
@@ -252,7 +288,7 @@ fn plan_of_target(
     facts: &Facts,
     plan: Plan<'_>,
     found: &[u64],
-    draft: Draft<'_>,
+    draft: &mut Draft<'_>,
 ) {
     for (number, condition) in conditions.iter().enumerate() {
         let by_text = is_in(plan.by_text, number);
@@ -278,7 +314,7 @@ impl Cond {
             Cond::Status(statuses) => is_in(statuses, status_of(view.event)),
             Cond::HasLine(name, yes) => view.noted.has(*name) == *yes,
             Cond::Line(place, test) => facts.watched.get(*place).passes(*test, view),
-            Cond::Server(test) => facts.servers.passes(*test),
+            Cond::Address(whose, test) => facts.addresses(*whose).passes(*test),
             Cond::PathId => view.path_id.is_some(),
             Cond::Test(number) => facts.test(*number, view),
             Cond::Keyword(test) => view.any_text(&mut |text| test.passes(text)),
@@ -300,7 +336,7 @@ impl Cond {
             Cond::Status(statuses) => Some(is_in(statuses, status_of(view.event))),
             Cond::HasLine(name, yes) => Some(view.noted.has(*name) == *yes),
             Cond::Line(place, test) => Some(facts.watched.get(*place).passes(*test, view)),
-            Cond::Server(test) => Some(facts.servers.passes(*test)),
+            Cond::Address(whose, test) => Some(facts.addresses(*whose).passes(*test)),
             Cond::PathId => same_target.then(|| view.path_id.is_some()),
             Cond::Test(number) => {
                 let (field, test) = facts.tests.get(*number)?;
@@ -318,7 +354,7 @@ impl Cond {
     fn cost(&self) -> usize {
         match self {
             Cond::Constant(_) | Cond::Status(_) => 0,
-            Cond::HasLine(..) | Cond::Server(_) | Cond::PathId => 1,
+            Cond::HasLine(..) | Cond::Address(..) | Cond::PathId => 1,
             Cond::Line(..) => 2,
             Cond::Test(_) => 3,
             Cond::Keyword(_) => 4,
@@ -331,6 +367,13 @@ impl Cond {
 }
 
 impl Facts {
+    const fn addresses(&self, whose: Whose) -> &Addresses {
+        match whose {
+            Whose::Server => &self.servers,
+            Whose::Client => &self.clients,
+        }
+    }
+
     fn test(&mut self, number: usize, view: &View<'_>) -> bool {
         let (word, bit) = (number / 64, 1 << (number % 64));
         if self.asked[word] & bit == 0 {
@@ -373,11 +416,8 @@ impl Numbering {
         if field == Field::PathId && matches!(test, Test::Present) {
             return Cond::PathId;
         }
-        if field == Field::ServerIp && !matches!(test, Test::SameAs(..)) {
-            return match self.facts.servers.add(test) {
-                Ok(number) => Cond::Server(number),
-                Err(test) => self.test(field, test),
-            };
+        if let Some(whose) = Whose::asked(&field, &test) {
+            return self.address(whose, field, test);
         }
         let line = line_of(&field)
             .filter(|_| !matches!(test, Test::SameAs(..)))
@@ -386,6 +426,23 @@ impl Numbering {
             Some(name) => self.line(name, &field, test),
             None => self.test(field, test),
         }
+    }
+
+    fn address(&mut self, whose: Whose, field: Field, test: Test) -> Cond {
+        let addresses = match whose {
+            Whose::Server => &mut self.facts.servers,
+            Whose::Client => &mut self.facts.clients,
+        };
+        let key = format!("{whose:?} {test:?}");
+        let number = match self.known.get(&key) {
+            Some(number) => *number,
+            None => match addresses.add(test) {
+                Ok(number) => *self.known.entry(key).or_insert(number),
+                Err(test) => return self.test(field, test),
+            },
+        };
+        addresses.ask_for(self.number);
+        Cond::Address(whose, number)
     }
 
     fn test(&mut self, field: Field, test: Test) -> Cond {
@@ -463,105 +520,4 @@ impl Numbering {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::detect::targets::Targets;
-    use crate::detect::uri::Uri;
-    use crate::detect::{builtin, parse};
-    use crate::testing;
-
-    /// What is asked once, remembered and asked in another order has the same answer: the built-in
-    /// detections and some with several lines of a name, over events whose values come again.
-    #[test]
-    fn an_event_matches_what_each_condition_says_by_itself() {
-        let mut sources = builtin::sources();
-        let more = |number: usize, detection: &str| parse::Source {
-            origin: crate::detect::rule::Origin::File("more.yml".into()),
-            text: format!(
-                "title: more {number}\nname: more-{number}\nlogsource: {{category: webserver}}\n\
-                 detection: {{s: {detection}, condition: s}}\nlevel: low\n"
-            ),
-        };
-        let detections = [
-            "{response.header.set-cookie: null}",
-            "{response.header.set-cookie|endswith: Secure}",
-            "{request.header.x-tag|contains: [one, two], cs-method: GET}",
-            "{request.header.x-tag|exists: false}",
-            "{cs-user-agent: ''}",
-            "{cs-user-agent|re: '[0-9]$', request.header.x-tag: Three}",
-            "{http.response.mime_type|exists: true}",
-            "{http.response.mime_type: null}",
-            "[two, '*gone*']",
-        ];
-        sources.extend(
-            detections
-                .iter()
-                .enumerate()
-                .map(|(at, text)| more(at, text)),
-        );
-        let exprs = || -> Vec<Expr> {
-            let parsed = parse::parse(&sources, &|_| false);
-            let errors = parsed.diagnostics.iter().map(ToString::to_string);
-            assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
-            parsed
-                .rules
-                .detections
-                .into_iter()
-                .map(|d| d.expr)
-                .collect()
-        };
-        let alone = exprs();
-        let mut conditions = Conditions::new(exprs());
-        let long = "x".repeat(400);
-        let (mut noted, mut matched) = (Noted::default(), 0);
-        let mut targets = Targets::default();
-        let lines_of_request = [
-            "",
-            "User-Agent: sqlmap/1\r\n",
-            "user-agent: curl/8.1\r\nX-Tag: three\r\n",
-            "User-Agent: curl/8.1\r\nX-TAG: none\r\nx-tag: Two\r\n",
-            "User-Agent: \r\nX-Tag: one\r\nReferer: http://h/a\r\nAuthorization: Basic YTpi\r\n",
-            &format!("User-Agent: nikto {long}\r\nX-Tag: {long}\r\nX-Forwarded-Proto: https\r\n"),
-        ];
-        let lines_of_response = [
-            "",
-            "Content-Type: text/html; charset=utf-8\r\nServer: nginx/1.2\r\n",
-            "content-type: none\r\nSet-Cookie: a=b; Secure\r\nSet-Cookie: c=d\r\n",
-            "Set-Cookie: c=d\r\nX-Content-Type-Options: nosniff\r\nServer: AmazonS3\r\n",
-        ];
-        for turn in 0..2 {
-            for path in [
-                "/",
-                "/users/17",
-                "/a.js?x=1",
-                "/../etc/passwd",
-                "/?q=1+union+select+2",
-            ] {
-                for status in [200, 302, 401, 404, 500] {
-                    for (of_request, of_response) in lines_of_request
-                        .iter()
-                        .flat_map(|a| lines_of_response.iter().map(move |b| (a, b)))
-                    {
-                        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n{of_request}\r\n");
-                        let response = format!("HTTP/1.1 {status} gone\r\n{of_response}\r\n");
-                        let event = testing::event_of(
-                            testing::request(&request),
-                            testing::response(&response),
-                        );
-                        conditions.note(&event, &mut noted);
-                        let uri = Uri::default();
-                        let (view, place) = targets.view(&event, &noted, &uri);
-                        let mut got = Vec::new();
-                        conditions.matching(&view, place, |number| got.push(number));
-                        let expected: Vec<usize> = (0..alone.len())
-                            .filter(|number| alone[*number].matches(&view))
-                            .collect();
-                        assert_eq!(got, expected, "turn {turn}:\n{request}{response}");
-                        matched += got.len();
-                    }
-                }
-            }
-        }
-        assert!(matched > 1000, "{matched}");
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! allocation.
 
 mod counting;
+mod fed;
 mod reload;
 pub mod state;
 mod subject;
@@ -18,21 +19,21 @@ use super::conditions::Conditions;
 use super::count;
 use super::counter::Counter;
 use super::entity::Entities;
-use super::field::View;
 use super::fingerprint::fingerprints;
 use super::hits::Hits;
 use super::lines::Noted;
 use super::matcher::Expr;
-use super::rule::{Correlation, Input, Kind, Rule, RuleSet, Severity};
+use super::rule::{Correlation, Kind, Rule, RuleSet, Severity};
 use super::table::{Key, Table, Turnover};
 use super::tags::Tags;
-use super::targets::{Place, Targets};
+use super::targets::Targets;
 use super::time::Clock;
 use super::uri::Uri;
 use super::window::{Buckets, CELLS, bucket_ns};
 use crate::event::HttpEvent;
 
 use self::counting::Ready;
+use self::fed::{Fed, Feeds};
 use self::subject::Subject;
 pub use self::subject::window_text;
 pub use reload::{Prepared, Reloaded};
@@ -115,9 +116,8 @@ struct Core {
     targets: Targets,
     conditions: Conditions,
     begun: Vec<Option<Begun>>,
-    /// For each detection, and for each correlation, which correlations it feeds, as which input.
-    fed_by_detection: Vec<Vec<Feed>>,
-    fed_by_correlation: Vec<Vec<Feed>>,
+    /// For each correlation which others it feeds.
+    fed_by: Vec<Vec<usize>>,
     settings: Settings,
     entities: Entities,
     hits: Hits,
@@ -142,22 +142,6 @@ struct Scratch {
     noted: Noted,
     fed: Fed,
     alerts: Vec<Alert>,
-}
-
-/// A correlation that is fed, and as which input, a bit.
-#[derive(Clone, Copy, Debug)]
-struct Feed {
-    number: usize,
-    input: u64,
-}
-
-/// What the event at hand is fed to.
-#[derive(Debug, Default)]
-struct Fed {
-    /// For each correlation the inputs that the event is.
-    inputs: Vec<u64>,
-    /// Correlations that have any, a bit each.
-    touched: Vec<u64>,
 }
 
 impl Detector {
@@ -231,37 +215,23 @@ impl Core {
         let fingerprints = fingerprints(&set);
         let yields = set.correlations.iter().map(|of| yields(&set, of)).collect();
         let exprs: Vec<Expr> = set.detections.into_iter().map(|d| d.expr).collect();
-        let mut fed_by_detection = vec![Vec::new(); exprs.len()];
-        let mut fed_by_correlation = vec![Vec::new(); set.correlations.len()];
-        for (number, correlation) in set.correlations.iter().enumerate() {
-            for (at, input) in correlation.inputs.iter().take(64).enumerate() {
-                let feed = Feed {
-                    number,
-                    input: 1 << at,
-                };
-                match input {
-                    Input::Detection(n) => fed_by_detection[*n].push(feed),
-                    Input::Correlation(n) => fed_by_correlation[*n].push(feed),
-                }
-            }
-        }
+        let feeds = Feeds::new(exprs.len(), &set.correlations);
         let number = set.correlations.len();
         let entities = Entities::new(&set.rules, &set.correlations);
         let mut core = Core {
             fingerprints,
             settings,
             targets: Targets::default(),
-            conditions: Conditions::new(exprs),
+            conditions: Conditions::new(exprs, feeds.by_detection, number),
             begun: Begun::of(&set.correlations),
             ready: Ready::of(
                 &set.rules,
                 &set.correlations,
                 &entities,
                 &set.guards,
-                &fed_by_correlation,
+                &feeds.by_correlation,
             ),
-            fed_by_detection,
-            fed_by_correlation,
+            fed_by: feeds.by_correlation,
             yields,
             entities,
             hits: Hits::default(),
@@ -273,10 +243,7 @@ impl Core {
             stats: DetectStats::default(),
             changes: 0,
             scratch: Some(Box::new(Scratch {
-                fed: Fed {
-                    inputs: vec![0; number],
-                    touched: vec![0; number.div_ceil(64)],
-                },
+                fed: Fed::new(number),
                 ..Scratch::default()
             })),
             buckets: Buckets::new(set.correlations.iter().map(|c| c.window_ns)),
@@ -304,7 +271,8 @@ impl Core {
         uri.clear();
         self.conditions.note(&event, noted);
         let (view, target) = self.targets.view(&event, noted, uri);
-        let any = self.match_detections(&view, target, fed);
+        self.conditions.matching(&view, target, fed.begin());
+        let any = fed.is_any();
         if any {
             self.changes += 1;
             self.entities.begin(target);
@@ -325,15 +293,6 @@ impl Core {
             out(Detected::Alert(Box::new(alert)));
         }
         self.scratch = Some(scratch);
-    }
-
-    fn match_detections(&mut self, view: &View<'_>, target: Option<Place>, fed: &mut Fed) -> bool {
-        let to = &self.fed_by_detection;
-        let mut any = false;
-        self.conditions.matching(view, target, |number| {
-            any |= fed.feed(&to[number]);
-        });
-        any
     }
 
     /// Ends the alerts that are below half of their threshold by now.
@@ -454,27 +413,6 @@ fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
     if alert.clients.len() == 1 && alert.clients.iter().any(|(ip, _)| suspected(ip)) {
         alert.proxy_suspected = true;
         alert.severity = Severity::INFORMATIONAL;
-    }
-}
-
-impl Fed {
-    /// The event is these inputs of these correlations; whether there are any.
-    fn feed(&mut self, to: &[Feed]) -> bool {
-        for Feed { number, input } in to {
-            self.inputs[*number] |= input;
-            self.touched[number / 64] |= 1 << (number % 64);
-        }
-        !to.is_empty()
-    }
-
-    /// The correlation of the least number that the event is still to be counted for, and which
-    /// inputs of it the event is.
-    fn next(&mut self) -> Option<(usize, u64)> {
-        let word = self.touched.iter().position(|word| *word != 0)?;
-        let touched = &mut self.touched[word];
-        let number = word * 64 + touched.trailing_zeros() as usize;
-        *touched &= *touched - 1;
-        Some((number, std::mem::take(&mut self.inputs[number])))
     }
 }
 

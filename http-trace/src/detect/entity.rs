@@ -18,16 +18,28 @@ struct Part {
     field: Field,
     /// Of addresses.
     ipv6_prefix: u8,
+}
+
+/// What is hashed: a field or a group of them, and what is known of it. Groups that begin alike share
+/// their beginning.
+#[derive(Debug)]
+struct Shape {
+    made: Made,
     /// Its number among those that follow from the target.
     of_target: Option<usize>,
+    /// Of the event at hand, when its target is not kept or does not say.
     known: Known,
 }
 
-/// A group of fields, by the places of their parts.
-#[derive(Debug)]
-struct Shape {
-    parts: Box<[usize]>,
-    known: Known,
+/// Of what a shape is put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    /// Of no field: one and the same for all.
+    Nothing,
+    /// Of a part, by its place.
+    Part(usize),
+    /// Of a shorter group and one field more, which are shapes themselves.
+    Both(usize, usize),
 }
 
 /// What is known of the event at hand.
@@ -66,54 +78,21 @@ struct Keys {
 #[derive(Debug)]
 pub struct Entities {
     hashes: Hashes,
-    parts: Vec<Part>,
-    shapes: Vec<Shape>,
+    shapes: Shapes,
     /// By correlation.
     keys: Vec<Keys>,
     /// For each correlation the shape of its distinct values.
     values: Vec<Option<usize>>,
     event: u64,
-    /// Where the target of the event at hand is kept, and of each that is the parts that follow from it.
+    /// Where the target of the event at hand is kept, and of each that is the shapes that follow from it.
     target: Option<Place>,
     of_targets: Vec<Known>,
-    parts_of_target: usize,
 }
 
 impl Entities {
     /// For these correlations, in order.
     pub fn new(rules: &[std::sync::Arc<Rule>], correlations: &[Correlation]) -> Self {
-        let mut parts: Vec<Part> = Vec::new();
-        let mut shapes: Vec<Shape> = Vec::new();
-        let mut parts_of_target = 0;
-        let mut part_of = |field: Field, ipv6_prefix: u8| {
-            let is_it = |part: &Part| part.field == field && part.ipv6_prefix == ipv6_prefix;
-            parts.iter().position(is_it).unwrap_or_else(|| {
-                let of_target = field.is_of_target().then_some(parts_of_target);
-                parts_of_target += usize::from(of_target.is_some());
-                parts.push(Part {
-                    field,
-                    ipv6_prefix,
-                    of_target,
-                    known: Known::default(),
-                });
-                parts.len() - 1
-            })
-        };
-        let mut place = |fields: Vec<Field>, ipv6_prefix: u8| {
-            let fields = fields.into_iter().map(|field| {
-                let ipv6_prefix = if field.is_address() { ipv6_prefix } else { 0 };
-                part_of(field, ipv6_prefix)
-            });
-            let parts: Box<[usize]> = fields.collect();
-            let there = shapes.iter().position(|shape| shape.parts == parts);
-            there.unwrap_or_else(|| {
-                shapes.push(Shape {
-                    parts,
-                    known: Known::default(),
-                });
-                shapes.len() - 1
-            })
-        };
+        let mut shapes = Shapes::default();
         let mut keys = Vec::new();
         let mut values = Vec::new();
         for correlation in correlations {
@@ -122,7 +101,7 @@ impl Entities {
                 let fields = correlation.group_by.iter();
                 let fields =
                     fields.filter_map(|group| group.of.get(input).or(group.of.first()).cloned());
-                place(fields.collect(), ipv6_prefix)
+                shapes.group(fields, ipv6_prefix)
             };
             let inputs = 0..correlation.inputs.len().clamp(1, 64);
             let mut of: Vec<usize> = inputs.map(&mut of_input).collect();
@@ -135,20 +114,18 @@ impl Entities {
                 by_input: of.into(),
             });
             values.push(match &correlation.kind {
-                Kind::ValueCount(fields) => Some(place(fields.clone(), 128)),
+                Kind::ValueCount(fields) => Some(shapes.group(fields.iter().cloned(), 128)),
                 _ => None,
             });
         }
         Entities {
             hashes: Hashes::default(),
-            parts,
+            of_targets: vec![Known::default(); MOST * shapes.of_target],
             shapes,
             keys,
             values,
             event: 0,
             target: None,
-            of_targets: vec![Known::default(); MOST * parts_of_target],
-            parts_of_target,
         }
     }
 
@@ -191,47 +168,106 @@ impl Entities {
     /// The hash of what the event has of a shape; `None` when it lacks a field of it.
     #[inline]
     pub fn hash(&mut self, shape: usize, view: &View<'_>) -> Option<u64> {
-        let known = self.shapes.get(shape)?.known;
-        if known.since == self.event {
+        let since = match self.target {
+            Some(place) if self.shapes.all.get(shape)?.of_target.is_some() => place.since,
+            _ => self.event,
+        };
+        let known = *self.known(shape)?;
+        if known.since == since {
             return known.get();
         }
-        self.put_together(shape, view)
+        let hash = self.put_together(shape, view);
+        *self.known(shape)? = Known::of(since, hash);
+        hash
     }
 
-    fn put_together(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
-        let shape = self.shapes.get_mut(number)?;
-        let mut hash = None;
-        for part in &shape.parts {
-            let part = self.parts.get_mut(*part)?;
-            if part.known.since != self.event {
-                let known = match (self.target, part.of_target) {
-                    (Some(place), Some(at)) => {
-                        let at = place.at * self.parts_of_target + at;
-                        let kept = self.of_targets.get_mut(at)?;
-                        if kept.since != place.since {
-                            *kept = Known::of(place.since, hash_part(&self.hashes, part, view));
-                        }
-                        kept.get()
-                    }
-                    _ => hash_part(&self.hashes, part, view),
-                };
-                part.known = Known::of(self.event, known);
+    /// Where it is kept what is known of a shape.
+    fn known(&mut self, shape: usize) -> Option<&mut Known> {
+        let Shape {
+            of_target, known, ..
+        } = self.shapes.all.get_mut(shape)?;
+        match (self.target, *of_target) {
+            (Some(place), Some(at)) => {
+                let at = place.at * self.shapes.of_target + at;
+                self.of_targets.get_mut(at)
             }
-            let of_part = part.known.get();
-            hash = match (hash, of_part) {
-                (Some(hash), Some(of_part)) => Some(self.hashes.mix(hash, of_part)),
-                _ => of_part,
-            };
-            if of_part.is_none() {
-                break;
+            _ => Some(known),
+        }
+    }
+
+    #[inline(never)]
+    fn put_together(&mut self, shape: usize, view: &View<'_>) -> Option<u64> {
+        match self.shapes.all.get(shape)?.made {
+            Made::Nothing => Some(0),
+            Made::Part(part) => hash_part(&self.hashes, self.shapes.parts.get(part)?, view),
+            Made::Both(group, field) => {
+                let (group, field) = (self.hash(group, view)?, self.hash(field, view)?);
+                Some(self.hashes.mix(group, field))
             }
         }
-        // A group of no fields is one and the same for all.
-        if shape.parts.is_empty() {
-            hash = Some(0);
+    }
+}
+
+/// All shapes, each once, and what they are made of.
+#[derive(Debug, Default)]
+struct Shapes {
+    parts: Vec<Part>,
+    all: Vec<Shape>,
+    /// How many follow from the target.
+    of_target: usize,
+}
+
+impl Shapes {
+    /// The place of the shape of some fields.
+    fn group(&mut self, fields: impl Iterator<Item = Field>, ipv6_prefix: u8) -> usize {
+        let mut group = None;
+        for field in fields {
+            let field = self.field(field, ipv6_prefix);
+            group = Some(match group {
+                Some(group) => self.place(Made::Both(group, field)),
+                None => field,
+            });
         }
-        shape.known = Known::of(self.event, hash);
-        hash
+        group.unwrap_or_else(|| self.place(Made::Nothing))
+    }
+
+    fn field(&mut self, field: Field, ipv6_prefix: u8) -> usize {
+        let ipv6_prefix = if field.is_address() { ipv6_prefix } else { 0 };
+        let is_it = |part: &Part| part.field == field && part.ipv6_prefix == ipv6_prefix;
+        let at = self.parts.iter().position(is_it).unwrap_or_else(|| {
+            self.parts.push(Part { field, ipv6_prefix });
+            self.parts.len() - 1
+        });
+        self.place(Made::Part(at))
+    }
+
+    fn place(&mut self, made: Made) -> usize {
+        let there = self.all.iter().position(|shape| shape.made == made);
+        there.unwrap_or_else(|| {
+            let follows = self.follows_from_target(made);
+            self.all.push(Shape {
+                made,
+                of_target: follows.then_some(self.of_target),
+                known: Known::default(),
+            });
+            self.of_target += usize::from(follows);
+            self.all.len() - 1
+        })
+    }
+
+    fn follows_from_target(&self, made: Made) -> bool {
+        let of_shape = |shape: usize| {
+            let shape = self.all.get(shape);
+            shape.is_some_and(|shape| shape.of_target.is_some())
+        };
+        match made {
+            Made::Nothing => false,
+            Made::Part(part) => {
+                let part = self.parts.get(part);
+                part.is_some_and(|part| part.field.is_of_target())
+            }
+            Made::Both(group, field) => of_shape(group) && of_shape(field),
+        }
     }
 }
 

@@ -337,11 +337,15 @@ impl Field {
         )
     }
 
-    /// Whether the field follows from a request's target and its `Host` alone, unless it is CONNECT.
+    /// Whether the field follows from what is asked of whom alone: from a request's method, its target
+    /// and its `Host`, unless it is CONNECT, and from the server ([`super::targets`]).
     pub const fn is_of_target(&self) -> bool {
         matches!(
             self,
-            Field::Path
+            Field::Method
+                | Field::ServerIp
+                | Field::ServerPort
+                | Field::Path
                 | Field::Query
                 | Field::Target
                 | Field::Uri

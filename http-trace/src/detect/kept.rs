@@ -37,31 +37,21 @@ impl Kept {
         }
     }
 
-    /// The place of a value, and its number if it is there. `None` when it is too long to be kept.
-    pub fn place(&self, value: &[u8]) -> Option<(usize, Option<u16>)> {
-        if value.len() > LONGEST {
-            return None;
-        }
-        let mixed = mixed(value);
-        let first = mixed & (self.places - WAYS);
-        let same = |kept: &Value| kept.len == value.len() && kept.bytes[..value.len()] == *value;
-        for way in 0..WAYS {
-            let kept = self.values.get(first + way);
-            if let Some(kept) = kept.filter(|kept| same(kept)) {
-                return Some((first + way, Some(kept.number)));
-            }
-        }
-        // One that is empty, or any of them: which one differs from value to value.
-        let is_empty = |way: &usize| {
-            let kept = self.values.get(first + way);
-            kept.is_none_or(|kept| kept.len == usize::MAX)
-        };
-        let way = (0..WAYS).find(is_empty).unwrap_or(mixed >> 20 & (WAYS - 1));
-        Some((first + way, None))
+    /// The number of a value, if it is kept.
+    #[inline]
+    pub fn number(&self, value: &[u8]) -> Option<u16> {
+        let first = mixed(value) & (self.places - WAYS);
+        let same =
+            |kept: &&Value| kept.len == value.len() && kept.bytes.get(..value.len()) == Some(value);
+        let kept = self.values.get(first..first + WAYS)?.iter().find(same)?;
+        Some(kept.number)
     }
 
-    /// Keeps a value and its number at the place that it has.
-    pub fn put(&mut self, at: usize, value: &[u8], number: u16) {
+    /// Keeps a value that is not kept, and its number; not what is too long.
+    pub fn put(&mut self, value: &[u8], number: u16) {
+        if value.len() > LONGEST {
+            return;
+        }
         if self.values.is_empty() {
             let none = Value {
                 len: usize::MAX,
@@ -70,9 +60,15 @@ impl Kept {
             };
             self.values.resize(self.places, none);
         }
-        if let Some(kept) = self.values.get_mut(at)
-            && let Some(bytes) = kept.bytes.get_mut(..value.len())
-        {
+        let mixed = mixed(value);
+        let first = mixed & (self.places - WAYS);
+        let Some(ways) = self.values.get_mut(first..first + WAYS) else {
+            return;
+        };
+        // One that is empty, or any of them: which one differs from value to value.
+        let empty = ways.iter().position(|kept| kept.len == usize::MAX);
+        let kept = &mut ways[empty.unwrap_or(mixed >> 20 & (WAYS - 1))];
+        if let Some(bytes) = kept.bytes.get_mut(..value.len()) {
             bytes.copy_from_slice(value);
             (kept.len, kept.number) = (value.len(), number);
         }
@@ -122,16 +118,19 @@ mod tests {
         for turn in 0..3_u64 {
             for n in 0..200_u16 {
                 let value = format!("value {n}{}", "x".repeat(usize::from(n) % 3 * 60));
-                let (at, number) = kept.place(value.as_bytes()).expect("short");
+                let number = kept.number(value.as_bytes());
                 assert!(number.is_none_or(|number| number == n), "{turn} {n}");
                 again += usize::from(number.is_some());
-                kept.put(at, value.as_bytes(), n);
-                assert_eq!(kept.place(value.as_bytes()), Some((at, Some(n))));
+                if number.is_none() {
+                    kept.put(value.as_bytes(), n);
+                }
+                assert_eq!(kept.number(value.as_bytes()), Some(n));
             }
         }
         assert!(again < 3 * MOST, "{again}");
-        assert_eq!(kept.place(&[b'x'; LONGEST + 1]), None);
-        assert!(kept.place(b"").is_some_and(|(_, number)| number.is_none()));
+        kept.put(&[b'x'; LONGEST + 1], 7);
+        assert_eq!(kept.number(&[b'x'; LONGEST + 1]), None);
+        assert_eq!(kept.number(b""), None);
         kept.forget();
         assert!((kept.values.iter()).all(|kept| kept.len == usize::MAX));
     }

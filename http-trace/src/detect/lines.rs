@@ -62,7 +62,7 @@ pub struct Names {
 #[derive(Debug)]
 struct OfHead {
     /// Of those whose number was found when the head was decoded.
-    known: Box<[u16; Known::COUNT]>,
+    known: Box<[u16; KNOWN]>,
     /// Of the others the first one of each shape: most lines have the shape of no name that matters,
     /// and are done with after one look here.
     shapes: Box<[u16; SHAPES]>,
@@ -76,6 +76,10 @@ struct Named {
     /// The next one of the same shape, plus one; 0 is none.
     next: u16,
 }
+
+/// One for each number that a name may be known by.
+const KNOWN: usize = 1 << u8::BITS;
+const _: () = assert!(Known::COUNT <= KNOWN);
 
 /// Lengths that are told apart; longer ones are one.
 const LENGTHS: usize = 32;
@@ -93,7 +97,7 @@ impl Default for Names {
         let mut names = Names {
             all: Vec::new(),
             of: [(); 2].map(|()| OfHead {
-                known: Box::new([0; Known::COUNT]),
+                known: Box::new([0; KNOWN]),
                 shapes: Box::new([0; SHAPES]),
             }),
         };
@@ -129,14 +133,7 @@ impl Names {
 
     /// Notes where the lines of an event's heads are.
     pub fn note(&self, event: &HttpEvent, noted: &mut Noted) {
-        noted.few = 0;
-        for number in noted.others.drain(..) {
-            if let Some(place) = noted.places.get_mut(usize::from(number)) {
-                *place = Place::NOWHERE;
-            }
-        }
-        // What is there of the event before is void without its bit.
-        noted.places.resize(self.all.len(), Place::NOWHERE);
+        noted.clear(self.all.len());
         if let Some(request) = &event.request {
             self.note_head(false, &request.headers, noted);
         }
@@ -145,62 +142,100 @@ impl Names {
         }
     }
 
+    /// From the last line to the first, so that the place of a name is the one noted last.
     fn note_head(&self, response: bool, headers: &Headers, noted: &mut Noted) {
         let of = &self.of[usize::from(response)];
-        for (at, line) in headers.0.iter().enumerate() {
-            let known = line.known();
-            if known != Known::NONE {
-                if let Some(number) = of.known[known.number()].checked_sub(1) {
-                    noted.add(number, at as u32);
-                }
-                continue;
-            }
-            let name: &[u8] = &line.name;
-            let mut next = of.shapes[shape(name)];
-            if next == 0 {
-                continue;
-            }
-            let begins = to_lower(start(name));
-            while let Some(named) = self.all.get(usize::from(next).wrapping_sub(1)) {
-                if named.start == begins
-                    && named.name.len() == name.len()
-                    && goes_on_as(name, named.name.as_bytes())
-                {
-                    noted.add(next - 1, at as u32);
-                    break;
-                }
-                next = named.next;
+        let mut at = headers.0.len();
+        for line in headers.0.iter().rev() {
+            at -= 1;
+            let number = match line.known() {
+                Known::NONE => self.find(of, &line.name),
+                known => of.known[known.number()],
+            };
+            if let Some(number) = number.checked_sub(1) {
+                noted.add(number.into(), at as u32);
             }
         }
     }
+
+    /// One more than the number of a name that was not known when the head was decoded, 0 if it does
+    /// not matter.
+    fn find(&self, of: &OfHead, name: &[u8]) -> u16 {
+        match of.shapes[shape(name)] {
+            0 => 0,
+            first => self.find_from(first, name),
+        }
+    }
+
+    /// The same among the names from the first of a shape on.
+    #[inline(never)]
+    fn find_from(&self, mut next: u16, name: &[u8]) -> u16 {
+        let begins = to_lower(start(name));
+        while let Some(named) = self.all.get(usize::from(next).wrapping_sub(1)) {
+            if named.start == begins
+                && named.name.len() == name.len()
+                && goes_on_as(name, named.name.as_bytes())
+            {
+                return next;
+            }
+            next = named.next;
+        }
+        0
+    }
 }
 
-/// Where the lines of one name are: the first and the last of them.
+/// Where the lines of an event's heads are, by the numbers of their names.
+#[derive(Clone, Debug)]
+pub struct Noted {
+    /// The names of the least numbers of which there are lines, a bit each, and of which several.
+    few: u64,
+    several: u64,
+    /// The first line of each of those; void without the bit.
+    of_few: [u32; FEW],
+    /// The lines of the others.
+    of_others: Vec<Place>,
+    /// The others of which there are lines.
+    others: Vec<u16>,
+}
+
+/// The lines of one name.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     first: u32,
-    last: u32,
+    has_more: bool,
 }
 
 impl Place {
     const NOWHERE: Place = Place {
         first: u32::MAX,
-        last: 0,
+        has_more: false,
     };
-}
-
-/// Where the lines of an event's heads are, by the numbers of their names.
-#[derive(Clone, Debug, Default)]
-pub struct Noted {
-    places: Vec<Place>,
-    /// The names of the least numbers of which there are lines, a bit each.
-    few: u64,
-    /// The others of which there are lines.
-    others: Vec<u16>,
 }
 
 /// How many names have a bit.
 pub const FEW: usize = u64::BITS as usize;
+
+impl Default for Noted {
+    /// No lines.
+    fn default() -> Self {
+        Noted {
+            few: 0,
+            several: 0,
+            of_few: [0; FEW],
+            of_others: Vec::new(),
+            others: Vec::new(),
+        }
+    }
+}
+
+/// The lines of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The value of the first.
+    pub first: &'a [u8],
+    /// Whether there are more.
+    pub has_more: bool,
+}
 
 impl Noted {
     /// Of the names that always matter.
@@ -211,28 +246,41 @@ impl Noted {
         noted
     }
 
-    fn add(&mut self, number: u16, at: u32) {
-        let Some(place) = self.places.get_mut(usize::from(number)) else {
+    /// For the next event, of whose lines so many names matter.
+    fn clear(&mut self, names: usize) {
+        (self.few, self.several) = (0, 0);
+        for number in self.others.drain(..) {
+            if let Some(place) = self.of_others.get_mut(usize::from(number) - FEW) {
+                *place = Place::NOWHERE;
+            }
+        }
+        let others = names.saturating_sub(FEW);
+        self.of_others.resize(others, Place::NOWHERE);
+    }
+
+    /// Notes a line before all that were noted.
+    #[inline]
+    fn add(&mut self, number: usize, at: u32) {
+        if let Some(first) = self.of_few.get_mut(number) {
+            let bit = 1 << number;
+            *first = at;
+            self.several |= self.few & bit;
+            self.few |= bit;
+        } else {
+            self.add_other(number, at);
+        }
+    }
+
+    #[inline(never)]
+    fn add_other(&mut self, number: usize, at: u32) {
+        let Some(place) = self.of_others.get_mut(number - FEW) else {
             return;
         };
-        let is_first = match usize::from(number) {
-            number @ ..FEW => {
-                let before = self.few;
-                self.few |= 1 << number;
-                before != self.few
-            }
-            _ => {
-                let is_first = place.first == u32::MAX;
-                if is_first {
-                    self.others.push(number);
-                }
-                is_first
-            }
-        };
-        if is_first {
-            place.first = at;
+        place.has_more = place.first != u32::MAX;
+        if !place.has_more {
+            self.others.push(number as u16);
         }
-        place.last = at;
+        place.first = at;
     }
 
     /// The names of the least numbers of which there are lines, of both directions, a bit each.
@@ -246,9 +294,17 @@ impl Noted {
     }
 
     fn place(&self, name: Name) -> Place {
-        match self.places.get(usize::from(name.number)) {
-            Some(place) if name.number() >= FEW || self.few >> name.number & 1 != 0 => *place,
-            _ => Place::NOWHERE,
+        let number = name.number();
+        match self.of_few.get(number) {
+            Some(first) if self.few >> number & 1 != 0 => Place {
+                first: *first,
+                has_more: self.several >> number & 1 != 0,
+            },
+            Some(_) => Place::NOWHERE,
+            None => {
+                let place = self.of_others.get(number - FEW);
+                place.copied().unwrap_or(Place::NOWHERE)
+            }
         }
     }
 
@@ -257,26 +313,32 @@ impl Noted {
         self.place(name).first != u32::MAX
     }
 
-    /// Whether there are several such lines.
-    pub fn has_several(&self, name: Name) -> bool {
+    /// Such lines.
+    #[inline]
+    pub fn lines<'a>(&self, name: Name, event: &'a HttpEvent) -> Option<Line<'a>> {
         let place = self.place(name);
-        place.first < place.last
+        let line = headers(name, event)?.0.get(place.first as usize)?;
+        Some(Line {
+            first: &line.value,
+            has_more: place.has_more,
+        })
     }
 
     /// The value of the first such line.
     pub fn first<'a>(&self, name: Name, event: &'a HttpEvent) -> Option<&'a [u8]> {
-        let line = headers(name, event)?
-            .0
-            .get(self.place(name).first as usize)?;
-        Some(&line.value)
+        Some(self.lines(name, event)?.first)
     }
 
     /// The values of all such lines, in order.
     pub fn all<'a>(&self, name: Name, event: &'a HttpEvent) -> impl Iterator<Item = &'a [u8]> {
         let place = self.place(name);
-        let lines = headers(name, event)
-            .and_then(|headers| headers.0.get(place.first as usize..=place.last as usize));
+        let lines = headers(name, event).and_then(|headers| headers.0.get(place.first as usize..));
         let lines = lines.unwrap_or_default();
+        let lines = if place.has_more {
+            lines
+        } else {
+            &lines[..lines.len().min(1)]
+        };
         let first = lines.first();
         let is_it = move |line: &&Header| match first {
             Some(first) if first.known() != Known::NONE => line.known() == first.known(),
@@ -330,7 +392,8 @@ mod tests {
                 assert_eq!(all, expected, "{name:?}");
                 assert_eq!(noted.first(name, &event), expected.first().copied());
                 assert_eq!(noted.has(name), !expected.is_empty());
-                assert_eq!(noted.has_several(name), expected.len() > 1);
+                let several = noted.lines(name, &event).is_some_and(|line| line.has_more);
+                assert_eq!(several, expected.len() > 1);
             }
         }
     }

@@ -270,7 +270,7 @@ impl TextTest {
 impl Test {
     /// Whether an event passes by what it has under a field.
     pub fn holds(&self, field: &Field, view: &View<'_>) -> bool {
-        // Asked of every event by some rule, and there without a search.
+        // Asked by filters of every event, and there without a search.
         match (field, self) {
             (Field::ClientIp, Test::Networks(of)) => return of.contain(view.event.client_ip()),
             (Field::ServerIp, Test::Networks(of)) => return of.contain(view.event.server.ip),

@@ -12,7 +12,7 @@
 //! - [`matcher`] holds conditions as they were compiled ([`networks`] those of addresses);
 //!   [`conditions`] says which of all of them an event fulfils. [`lines`] notes where an event's header
 //!   lines are, [`watched`] what is known of their values ([`kept`] keeps that of those that come
-//!   again) and [`servers`] of a server's address, [`plans`] what follows for all events that are
+//!   again) and [`addresses`] of a client's and a server's address, [`plans`] what follows for all events that are
 //!   alike in these and in their status; [`literals`] are looked for all at once, and [`prefilter`]
 //!   says which detections can match at all.
 //! - [`targets`] keeps targets that come again, taken apart, so that what follows from one is kept too.
@@ -27,6 +27,7 @@
 //!   keys are still the same by afterwards.
 //! - [`evidence`] and [`summary`] become an [`alert`]. [`Detector`] drives it all.
 
+pub mod addresses;
 pub mod alert;
 pub mod begun;
 pub mod builtin;
@@ -58,7 +59,6 @@ pub mod plans;
 pub mod prefilter;
 pub mod rule;
 pub mod saving;
-pub mod servers;
 pub mod sketch;
 pub mod state;
 pub mod summary;

@@ -1,4 +1,4 @@
-//! What is known of an event by its status, its server's address and the classes of its header lines
+//! What is known of an event by its status and the classes of its addresses and of its header lines
 //! alone: which detections
 //! match it and which it must still be asked. Most events of a site are of a few kinds; what was
 //! worked out for one of a kind holds for all of them. Bounded; kinds are compared whole. Allocates
@@ -19,6 +19,7 @@ pub struct Kind {
     /// One more than the status, so that the default is no kind.
     status: u16,
     server: u16,
+    client: u16,
     len: u16,
     /// Numbers of names with the classes of their values, in the order of the lines.
     lines: [u32; MOST],
@@ -27,14 +28,15 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// Of events with this status, a server of this class and none of the lines.
-    pub const fn new(status: usize, server: usize) -> Self {
+    /// Of events with this status, a server and a client of these classes and none of the lines.
+    pub const fn new(status: usize, server: usize, client: usize) -> Self {
         Kind {
             status: status as u16 + 1,
             server: server as u16,
+            client: client as u16,
             len: 0,
             lines: [0; MOST],
-            mixed: (status as u64 + 1) << 16 | server as u64,
+            mixed: (status as u64 + 1) << 32 | (client as u64) << 16 | server as u64,
         }
     }
 
@@ -66,22 +68,43 @@ pub struct Plans {
     /// The number of each plan among all that were ever made; of what is not kept 0.
     numbers: Vec<u64>,
     made: u64,
-    /// For each of them three sets of detections, and one plan more for what is not kept.
-    sets: Vec<u64>,
-    words: usize,
+    /// Of each of them, and of one plan more for what is not kept.
+    sets: Sets,
+}
+
+/// The sets of plans: of each three sets of detections, and one of what they feed.
+#[derive(Debug)]
+struct Sets {
+    words: Vec<u64>,
+    len: Lengths,
+}
+
+/// How long sets are, in words.
+#[derive(Clone, Copy, Debug)]
+pub struct Lengths {
+    /// Of detections.
+    pub detections: usize,
+    /// Of what detections feed.
+    pub feeds: usize,
+}
+
+impl Lengths {
+    const fn of_plan(self) -> usize {
+        3 * self.detections + self.feeds
+    }
 }
 
 /// What is to be done with an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// No other plan that was ever kept has it; 0 for one that is not kept.
-    pub number: u64,
     /// Detections that match.
     pub sure: &'a [u64],
     /// Those that must be asked.
     pub open: &'a [u64],
     /// Those that need be asked only when a text of theirs is found.
     pub by_text: &'a [u64],
+    /// What the detections that match feed.
+    pub feeds: &'a [u64],
 }
 
 /// A plan that is being made.
@@ -93,44 +116,67 @@ pub struct Draft<'a> {
     pub open: &'a mut [u64],
     /// See [`Plan::by_text`].
     pub by_text: &'a mut [u64],
+    /// See [`Plan::feeds`].
+    pub feeds: &'a mut [u64],
 }
 
-impl<'a> Plan<'a> {
-    fn of(number: u64, sets: &'a [u64]) -> Self {
-        let words = sets.len() / 3;
-        Plan {
-            number,
-            sure: &sets[..words],
-            open: &sets[words..2 * words],
-            by_text: &sets[2 * words..],
+impl Draft<'_> {
+    /// Adds what the detections that match feed, which `feeds` says of each.
+    pub fn feed(&mut self, feeds: &[Vec<usize>]) {
+        for number in numbers(self.sure) {
+            for fed in &feeds[number] {
+                put(self.feeds, *fed);
+            }
         }
     }
 }
 
-impl<'a> Draft<'a> {
-    /// An empty one.
-    fn new(sets: &'a mut [u64]) -> Self {
-        sets.fill(0);
-        let words = sets.len() / 3;
-        let (sure, rest) = sets.split_at_mut(words);
-        let (open, by_text) = rest.split_at_mut(words);
+impl Sets {
+    fn new(plans: usize, len: Lengths) -> Self {
+        Sets {
+            words: vec![0; plans * len.of_plan()],
+            len,
+        }
+    }
+
+    /// The plan at a place.
+    fn plan(&self, place: usize) -> Plan<'_> {
+        let all = &self.words[place * self.len.of_plan()..][..self.len.of_plan()];
+        let (sure, rest) = all.split_at(self.len.detections);
+        let (open, rest) = rest.split_at(self.len.detections);
+        let (by_text, feeds) = rest.split_at(self.len.detections);
+        Plan {
+            sure,
+            open,
+            by_text,
+            feeds,
+        }
+    }
+
+    /// An empty one at a place.
+    fn draft(&mut self, place: usize) -> Draft<'_> {
+        let all = &mut self.words[place * self.len.of_plan()..][..self.len.of_plan()];
+        all.fill(0);
+        let (sure, rest) = all.split_at_mut(self.len.detections);
+        let (open, rest) = rest.split_at_mut(self.len.detections);
+        let (by_text, feeds) = rest.split_at_mut(self.len.detections);
         Draft {
             sure,
             open,
             by_text,
+            feeds,
         }
     }
 }
 
 impl Plans {
-    /// Over sets of detections of so many words.
-    pub fn new(words: usize) -> Self {
+    /// Over sets of these lengths.
+    pub fn new(len: Lengths) -> Self {
         Plans {
             kinds: vec![Kind::default(); PLANS],
             numbers: vec![0; PLANS + 1],
             made: 0,
-            sets: vec![0; (PLANS + 1) * 3 * words],
-            words,
+            sets: Sets::new(PLANS + 1, len),
         }
     }
 
@@ -154,16 +200,19 @@ impl Plans {
             self.numbers[at] = self.made;
             at
         };
-        let words = self.words;
-        make(Draft::new(&mut self.sets[at * 3 * words..][..3 * words]));
+        make(self.sets.draft(at));
         at
     }
 
     /// The plan at a place.
     pub fn at(&self, place: usize) -> Plan<'_> {
-        let words = self.words;
-        let sets = &self.sets[place * 3 * words..][..3 * words];
-        Plan::of(self.numbers[place], sets)
+        self.sets.plan(place)
+    }
+
+    /// The number of the plan at a place: no other plan that was ever kept has it; 0 is that of one that
+    /// is not kept.
+    pub fn number(&self, place: usize) -> u64 {
+        self.numbers[place]
     }
 
     /// Forgets all of them: classes have other numbers.
@@ -178,9 +227,8 @@ impl Plans {
 pub struct OfTargets {
     /// The number of a plan, and the target for which it is ([`Place::since`]).
     of: Vec<(u64, u64)>,
-    /// As in [`Plans`].
-    sets: Vec<u64>,
-    words: usize,
+    /// Of each of them.
+    sets: Sets,
 }
 
 /// Plans of targets that are kept, a power of two.
@@ -189,12 +237,11 @@ const OF_TARGETS: usize = 2048;
 const WAYS: usize = 4;
 
 impl OfTargets {
-    /// Over sets of detections of so many words.
-    pub fn new(words: usize) -> Self {
+    /// Over sets of these lengths.
+    pub fn new(len: Lengths) -> Self {
         OfTargets {
             of: vec![(0, 0); OF_TARGETS],
-            sets: vec![0; OF_TARGETS * 3 * words],
-            words,
+            sets: Sets::new(OF_TARGETS, len),
         }
     }
 
@@ -208,23 +255,27 @@ impl OfTargets {
         // One that is empty, or any: which one goes differs from pair to pair.
         let any = || first + (mixed >> 30) as usize % WAYS;
         let at = place(of).or_else(|| place((0, 0))).unwrap_or_else(any);
-        let sets = &mut self.sets[at * 3 * self.words..][..3 * self.words];
         if self.of[at] != of {
             self.of[at] = of;
-            make(Draft::new(sets));
+            make(self.sets.draft(at));
         }
-        Plan::of(plan, sets)
+        self.sets.plan(at)
     }
 }
 
-/// Puts a detection into a set.
-pub const fn put(set: &mut [u64], detection: usize) {
-    set[detection / 64] |= 1 << (detection % 64);
+/// Puts a number into a set.
+pub const fn put(set: &mut [u64], number: usize) {
+    set[number / 64] |= 1 << (number % 64);
 }
 
 /// Whether it is in one.
-pub const fn is_in(set: &[u64], detection: usize) -> bool {
-    set[detection / 64] >> (detection % 64) & 1 != 0
+pub const fn is_in(set: &[u64], number: usize) -> bool {
+    set[number / 64] >> (number % 64) & 1 != 0
+}
+
+/// The numbers in a set, in order.
+pub fn numbers(set: &[u64]) -> impl Iterator<Item = usize> {
+    (0..set.len() * 64).filter(|number| is_in(set, *number))
 }
 
 /// An empty set.
@@ -236,19 +287,25 @@ pub fn none(words: usize) -> Bits {
 mod tests {
     use super::*;
 
+    const LEN: Lengths = Lengths {
+        detections: 2,
+        feeds: 1,
+    };
+
     #[test]
     fn a_plan_is_of_its_kind_alone() {
-        let mut plans = Plans::new(2);
+        let mut plans = Plans::new(LEN);
         let mut made = 0;
         for turn in 0..2_usize {
             for status in [0, 200, 404, 999] {
                 for (lines, class) in (1..20).flat_map(|lines| [(lines, 0), (lines, 7)]) {
-                    let mut kind = Kind::new(status, lines % 2);
+                    let mut kind = Kind::new(status, lines % 2, lines % 3);
                     (0..lines).for_each(|name| kind.add(name, class));
                     let mark = (status * 100 + lines * 10 + class + 1) as u64;
                     let at = plans.find(&kind, |draft| {
                         made += 1;
                         (draft.sure[1], draft.by_text[0]) = (mark, mark * 2);
+                        draft.feeds[0] = mark * 3;
                     });
                     let plan = plans.at(at);
                     assert_eq!(
@@ -256,21 +313,24 @@ mod tests {
                         (&[0, mark][..], &[0, 0][..]),
                         "{turn}"
                     );
-                    assert_eq!(plan.by_text, [mark * 2, 0]);
+                    assert_eq!(
+                        (plan.by_text, plan.feeds),
+                        (&[mark * 2, 0][..], &[mark * 3][..])
+                    );
                 }
             }
         }
         // Not all are made twice.
         assert!(made < 2 * 4 * 38, "{made}");
         plans.forget();
-        let (kind, mut again) = (Kind::new(200, 0), false);
+        let (kind, mut again) = (Kind::new(200, 0, 0), false);
         plans.find(&kind, |_| again = true);
         assert!(again);
     }
 
     #[test]
     fn a_plan_of_a_target_is_of_both_alone() {
-        let mut plans = OfTargets::new(2);
+        let mut plans = OfTargets::new(LEN);
         let mut made = 0;
         for turn in 0..3 {
             for plan in 1..30_u64 {
@@ -281,9 +341,14 @@ mod tests {
                         made += 1;
                         (draft.sure[0], draft.open[1], draft.by_text[1]) =
                             (mark, mark * 2, mark * 3);
+                        draft.feeds[0] = mark * 4;
                     });
                     assert_eq!((plan.sure, plan.open), (&[mark, 0][..], &[0, mark * 2][..]));
-                    assert_eq!(plan.by_text, [0, mark * 3], "{turn}");
+                    assert_eq!(
+                        (plan.by_text, plan.feeds),
+                        (&[0, mark * 3][..], &[mark * 4][..]),
+                        "{turn}"
+                    );
                 }
             }
         }

@@ -349,15 +349,11 @@ impl OfLiterals {
             let last = begin.iter().rev().nth(1).copied().unwrap_or_default();
             u16::from(last) << 1 | u16::from(literals.may_hold(begin))
         };
-        let begin = match self.0.place(host) {
-            Some((_, Some(known))) => known,
-            Some((at, None)) => {
-                let begin = begin();
-                self.0.put(at, host, begin);
-                begin
-            }
-            None => begin(),
-        };
+        let begin = self.0.number(host).unwrap_or_else(|| {
+            let begin = begin();
+            self.0.put(host, begin);
+            begin
+        });
         let over_seam = |next: &u8| literals.may_hold(&[(begin >> 1) as u8, b'/', *next]);
         begin & 1 != 0 || literals.may_hold(target) || rest.first().is_some_and(over_seam)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::event::RuleIds;
 
 /// Lists that are kept in mind.
-const KEPT: usize = 64;
+const KEPT: usize = 512;
 
 /// Lists of ids by the correlations that an event counted for.
 #[derive(Debug)]
@@ -43,9 +43,8 @@ impl Tags {
         let one = (self.counted.iter().fold(0, mixed) >> 32) as usize % KEPT;
         let other = one ^ 1;
         let is_there = |at: usize| self.kept[at].0 == self.counted;
-        let at = match (is_there(one), is_there(other)) {
-            (false, false) if self.kept[other].1.is_empty() => other,
-            (false, true) => other,
+        let at = match is_there(one) {
+            false if is_there(other) || self.kept[other].1.is_empty() => other,
             _ => one,
         };
         let (of, ids) = &mut self.kept[at];

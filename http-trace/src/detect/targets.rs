@@ -1,12 +1,15 @@
-//! Targets that are asked for again and again, as most of a site's are, and what follows from a target
-//! and its `Host` alone: where its parts are. Others keep what they found in it by its [`Place`]. A
-//! target that comes once leaves a mark only; the second time it is kept. Bounded; compared whole, so
-//! that nobody can choose a target that is taken for another. Allocates nothing after it was made.
+//! Targets that are asked for again and again, as most of a site's are: of a method, with a `Host`, of a
+//! server. Where the parts of such a target are is kept; others keep what they found in it by its
+//! [`Place`]. A target that comes once leaves a mark only; the second time it is kept. Bounded;
+//! compared whole, so that nobody can choose a target that is taken for another. Allocates nothing after
+//! it was made.
+
+use std::net::Ipv4Addr;
 
 use super::field::View;
 use super::kept::mixed;
 use super::lines::{Name, Noted};
-use crate::event::HttpEvent;
+use crate::event::{Endpoint, HttpEvent};
 use crate::http::target::Target;
 
 /// Targets that are kept, a power of two, and the longest, together with its host.
@@ -37,9 +40,32 @@ pub struct Targets {
     admitted: u64,
 }
 
+/// What is asked of whom: what a target is kept by.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    method: Method,
+    server: Endpoint,
+    target: &'a [u8],
+    host: &'a [u8],
+}
+
+/// Methods of targets that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Options,
+    Patch,
+}
+
 #[derive(Clone, Debug)]
 struct Kept {
     since: u64,
+    method: Method,
+    server: Endpoint,
     target_len: u16,
     host_len: u16,
     parts: Parts,
@@ -127,6 +153,11 @@ impl Default for Targets {
     fn default() -> Self {
         let none = Kept {
             since: 0,
+            method: Method::Get,
+            server: Endpoint {
+                ip: Ipv4Addr::UNSPECIFIED.into(),
+                port: 0,
+            },
             target_len: 0,
             host_len: 0,
             parts: Parts::default(),
@@ -146,15 +177,41 @@ const fn places(hash: usize) -> std::ops::Range<usize> {
     first..first + WAYS
 }
 
-/// The target of an event and its `Host`, if it is one that may be kept.
-fn key<'a>(event: &'a HttpEvent, noted: &Noted) -> Option<(&'a [u8], &'a [u8])> {
-    let request = event.request.as_ref()?;
-    let target: &[u8] = &request.target;
-    let host = noted.first(Name::HOST, event).unwrap_or_default();
-    let may = target.first() == Some(&b'/')
-        && target.len() + host.len() <= LONGEST
-        && *request.method != *b"CONNECT";
-    may.then_some((target, host))
+impl Method {
+    const fn of(method: &[u8]) -> Option<Method> {
+        Some(match method {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"POST" => Method::Post,
+            b"PUT" => Method::Put,
+            b"DELETE" => Method::Delete,
+            b"OPTIONS" => Method::Options,
+            b"PATCH" => Method::Patch,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// What an event asks, if that may be kept.
+    fn of(event: &'a HttpEvent, noted: &Noted) -> Option<Asked<'a>> {
+        let request = event.request.as_ref()?;
+        let asked = Asked {
+            method: Method::of(&request.method)?,
+            server: event.server,
+            target: &request.target,
+            host: noted.first(Name::HOST, event).unwrap_or_default(),
+        };
+        let may =
+            asked.target.first() == Some(&b'/') && asked.target.len() + asked.host.len() <= LONGEST;
+        may.then_some(asked)
+    }
+
+    /// Tells most of them apart: nearly always the target and the host do.
+    fn mixed(&self) -> usize {
+        let target = mixed(self.target).wrapping_mul(31) ^ mixed(self.host);
+        target ^ self.method as usize ^ usize::from(self.server.port) << 3
+    }
 }
 
 impl Targets {
@@ -165,15 +222,15 @@ impl Targets {
         noted: &'a Noted,
         uri: &'a super::uri::Uri,
     ) -> (View<'a>, Option<Place>) {
-        let Some((target, host)) = key(event, noted) else {
+        let Some(asked) = Asked::of(event, noted) else {
             return (View::new(event, noted, uri), None);
         };
-        let hash = mixed(target).wrapping_mul(31) ^ mixed(host);
+        let hash = asked.mixed();
         for at in places(hash) {
-            let Some(kept) = self.kept.get(at).filter(|kept| kept.is(target, host)) else {
+            let Some(kept) = self.kept.get(at).filter(|kept| kept.is(&asked)) else {
                 continue;
             };
-            if let Some((target, path_id)) = kept.parts.apply(target, host) {
+            if let Some((target, path_id)) = kept.parts.apply(asked.target, asked.host) {
                 let place = Place {
                     at,
                     since: kept.since,
@@ -185,12 +242,13 @@ impl Targets {
             }
         }
         let view = View::new(event, noted, uri);
-        let place = self.admit(&view, hash, target, host);
+        let place = self.admit(&view, hash, &asked);
         (view, place)
     }
 
     /// Keeps a target that came before, and marks one that did not.
-    fn admit(&mut self, view: &View<'_>, hash: usize, target: &[u8], host: &[u8]) -> Option<Place> {
+    fn admit(&mut self, view: &View<'_>, hash: usize, asked: &Asked<'_>) -> Option<Place> {
+        let Asked { target, host, .. } = *asked;
         let place = self.marks.get_mut(hash % MARKS)?;
         let mark = (hash >> 8) as u16 | 1;
         if std::mem::replace(place, mark) != mark {
@@ -207,6 +265,7 @@ impl Targets {
         let (of_target, of_host) = bytes.split_at_mut(target.len());
         of_target.copy_from_slice(target);
         of_host.copy_from_slice(host);
+        (kept.method, kept.server) = (asked.method, asked.server);
         kept.target_len = target.len() as u16;
         kept.host_len = host.len() as u16;
         (kept.parts, kept.since) = (parts, self.admitted);
@@ -218,13 +277,15 @@ impl Targets {
 }
 
 impl Kept {
-    fn is(&self, target: &[u8], host: &[u8]) -> bool {
+    fn is(&self, asked: &Asked<'_>) -> bool {
         let (target_len, host_len) = (usize::from(self.target_len), usize::from(self.host_len));
         self.since != 0
-            && target_len == target.len()
-            && host_len == host.len()
-            && self.bytes.get(..target_len) == Some(target)
-            && self.bytes.get(target_len..target_len + host_len) == Some(host)
+            && target_len == asked.target.len()
+            && host_len == asked.host.len()
+            && self.method == asked.method
+            && self.server == asked.server
+            && self.bytes.get(..target_len) == Some(asked.target)
+            && self.bytes.get(target_len..target_len + host_len) == Some(asked.host)
     }
 }
 
@@ -263,11 +324,12 @@ mod tests {
                     5 => "Host: h\r\n",
                     _ => "Host: h:\r\n",
                 };
-                let method = if n / 63 % 5 == 0 { "CONNECT" } else { "GET" };
-                let event = testing::event_of(
+                let method = ["CONNECT", "GET", "HEAD", "PROPFIND", "GET"][n / 63 % 5];
+                let mut event = testing::event_of(
                     testing::request(&format!("{method} {path} HTTP/1.1\r\n{host}\r\n")),
                     testing::response("HTTP/1.1 200 OK\r\n\r\n"),
                 );
+                event.server.port = 80 + (n / 3 % 3) as u16;
                 let (noted, uri) = (Noted::of(&event), Uri::default());
                 let plain = View::new(&event, &noted, &uri);
                 let (view, place) = targets.view(&event, &noted, &uri);
@@ -275,7 +337,8 @@ mod tests {
                 assert_eq!(view.uri(), plain.uri(), "{turn}");
                 let Some(place) = place else { continue };
                 kept += 1;
-                let of = (path, view.line(Name::HOST).unwrap_or_default().to_vec());
+                let host = view.line(Name::HOST).unwrap_or_default().to_vec();
+                let of = (path, host, method, event.server);
                 let there = known.entry((place.at, place.since)).or_insert(of.clone());
                 assert_eq!(*there, of);
             }

@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use super::alert::{Alert, State};
 mod counted;
 mod evidence;
+mod files;
 mod guessing;
 mod hostile;
 mod injection;
 mod lines;
 mod logged;
 mod oracle;
+mod spikes;
 
 use super::builtin;
 use super::parse::{self, Source};
@@ -89,161 +91,6 @@ pub(super) fn of(text: &str) -> Detector {
     let parsed = parse::parse(&[source], &|_| false);
     assert!(parsed.diagnostics.is_empty(), "{:#?}", parsed.diagnostics);
     Detector::new(parsed.rules, Settings::default())
-}
-
-fn spikes(alerts: &[Alert]) -> Vec<(&str, State, u64)> {
-    alerts
-        .iter()
-        .filter(|a| a.rule.id.starts_with("http-error-spike"))
-        .map(|a| (&*a.rule.id, a.state, a.count))
-        .collect()
-}
-
-#[test]
-fn the_350th_error_within_five_minutes_raises_one_alert() {
-    for (client, rule, severity) in [
-        ("10.1.2.3", "http-error-spike-internal", 3),
-        ("fd00::17", "http-error-spike-internal", 3),
-        ("198.51.100.7", "http-error-spike-external", 2),
-        ("2001:db8::7", "http-error-spike-external", 2),
-    ] {
-        let mut detector = built_in();
-        let errors = |n: u64| (0..n).map(move |i| response(client, 500, "/", BEGIN + i * S / 2));
-        let (alerts, rules) = run(&mut detector, errors(349));
-        assert_eq!(spikes(&alerts), [], "{client}");
-        assert!(rules[0].iter().any(|id| id == rule), "{rules:?}");
-        let (alerts, _) = run(&mut detector, [response(client, 404, "/", BEGIN + 175 * S)]);
-        assert_eq!(spikes(&alerts), [(rule, State::Opened, 350)]);
-        let spike = alerts.iter().find(|a| &*a.rule.id == rule);
-        assert_eq!(spike.map(|a| a.severity.score()), Some(severity));
-        let (alerts, _) = run(&mut detector, [response(client, 404, "/", BEGIN + 176 * S)]);
-        assert_eq!(spikes(&alerts), [], "one alert only");
-    }
-}
-
-#[test]
-fn the_summary_and_the_entities_are_as_the_seed_has_them() {
-    let mut detector = built_in();
-    let server: IpAddr = "10.8.8.8".parse().expect("an address");
-    let errors = (0..350).map(|i| {
-        let mut event = response("10.1.2.3", 404, "/", BEGIN + i * S / 10);
-        if i % 3 == 0 {
-            event.server.ip = server;
-        }
-        event
-    });
-    let (alerts, _) = run(&mut detector, errors);
-    let alert = &alerts[0];
-    let message = String::from_utf8(alert.message()).expect("text");
-    assert_eq!(
-        message,
-        "High number of internal HTTP response errors from IP: 10.1.2.3 to 10.9.9.9"
-    );
-    let entities: Vec<(&str, &str, String)> = alert
-        .entities
-        .iter()
-        .map(|e| {
-            let value = String::from_utf8_lossy(&e.shown.value).into_owned();
-            (&*e.role, e.kind(), value)
-        })
-        .collect();
-    let ip = |role, value: &str| (role, "ip", value.to_owned());
-    assert_eq!(
-        entities,
-        [
-            ip("device_ip", "10.1.2.3"),
-            ip("srcDevice_ip", "10.1.2.3"),
-            ip("dstDevice_ip", "10.9.9.9"),
-            ("dstDevice_hostname", "hostname", "shop.example".to_owned()),
-        ]
-    );
-    assert_eq!(
-        alert.rule.threat.tactics,
-        ["TA0007", "TA0011", "TA0043", "TA0009"]
-    );
-    assert_eq!(alert.rule.threat.techniques, ["T1595", "T1190", "T1213"]);
-    assert_eq!(
-        alert.rule.threat.subtechniques,
-        ["T1595.001", "T1595.002", "T1213.001"]
-    );
-    assert_eq!(alert.samples.len(), 10);
-}
-
-#[test]
-fn windows_slide() {
-    // 349 late in one stretch of five minutes and one early in the next.
-    let mut detector = built_in();
-    let late = (0..349).map(|i| response("10.1.2.3", 404, "/", BEGIN + 290 * S + i * S / 100));
-    let (alerts, _) = run(&mut detector, late);
-    assert_eq!(spikes(&alerts), []);
-    let (alerts, _) = run(
-        &mut detector,
-        [response("10.1.2.3", 404, "/", BEGIN + 301 * S)],
-    );
-    assert_eq!(spikes(&alerts).len(), 1);
-    // 350 spread over more than W·31/30 are none.
-    let mut detector = built_in();
-    let slow = (0..2000).map(|i| response("10.1.2.3", 404, "/", BEGIN + i * S * 311 / 349));
-    let (alerts, _) = run(&mut detector, slow);
-    assert_eq!(spikes(&alerts), []);
-}
-
-#[test]
-fn addresses_of_one_ipv6_site_are_one_client_and_those_of_ipv4_are_not() {
-    let mut detector = built_in();
-    let site =
-        (0..350).map(|i| response(&format!("2001:db8:0:1::{i:x}"), 404, "/", BEGIN + i * S / 2));
-    assert_eq!(spikes(&run(&mut detector, site).0).len(), 1);
-    let mut detector = built_in();
-    let many = (0..350).map(|i| {
-        response(
-            &format!("198.51.100.{}", i % 2),
-            404,
-            "/",
-            BEGIN + i * S / 2,
-        )
-    });
-    assert_eq!(spikes(&run(&mut detector, many).0).len(), 0);
-}
-
-#[test]
-fn an_alert_is_updated_and_ends_and_the_rule_is_armed_again() {
-    let mut detector = built_in();
-    // Two errors a second for two hours and four minutes.
-    let errors = (0..2 * 7440).map(|i| response("10.1.2.3", 404, "/", BEGIN + i * S / 2));
-    let (alerts, _) = run(&mut detector, errors);
-    let states: Vec<State> = alerts
-        .iter()
-        .filter(|a| &*a.rule.id == "http-error-spike-internal")
-        .map(|a| a.state)
-        .collect();
-    assert_eq!(states, [State::Opened, State::Updated, State::Updated]);
-    let mut ended = Vec::new();
-    detector.tick(BEGIN + 7450 * S, &mut |_| panic!("too early"));
-    detector.tick(BEGIN + 9000 * S, &mut |detected| {
-        if let Detected::Alert(alert) = detected {
-            ended.push(*alert);
-        }
-    });
-    let end = ended
-        .iter()
-        .find(|a| &*a.rule.id == "http-error-spike-internal")
-        .expect("ended");
-    assert_eq!((end.state, end.count), (State::Ended, 2 * 7440));
-    assert!(end.time_ns > BEGIN + 7440 * S && end.time_ns < BEGIN + 7740 * S);
-    let again = (0..350).map(|i| response("10.1.2.3", 404, "/", BEGIN + 9100 * S + i * S / 2));
-    assert_eq!(spikes(&run(&mut detector, again).0).len(), 1);
-}
-
-#[test]
-fn what_comes_later_than_the_window_is_dropped_and_counted() {
-    let mut detector = built_in();
-    run(
-        &mut detector,
-        [response("10.1.2.3", 429, "/", BEGIN + 3600 * S)],
-    );
-    run(&mut detector, [response("10.1.2.3", 429, "/", BEGIN)]);
-    assert!(detector.stats().late > 0);
 }
 
 #[test]
@@ -486,33 +333,6 @@ fn bodies_that_were_asked_for_have_a_posture_too() {
 }
 
 #[test]
-fn a_rule_that_is_yielded_to_must_be_there() {
-    let text = "title: a\nname: one\nlogsource: {category: webserver}\ndetection: {s: {sc-status: 404}, condition: s}\n\
-                yields-to: [http-path-scam]\n";
-    let source = |text: &str| Source {
-        origin: Origin::File("r.yml".into()),
-        text: text.to_owned(),
-    };
-    let said = |text: &str, disabled: &dyn Fn(&str) -> bool| -> Vec<String> {
-        let mut sources = builtin::sources();
-        sources.push(source(text));
-        let parsed = parse::parse(&sources, disabled);
-        assert!(parsed.rules.find("one").is_some());
-        parsed.diagnostics.iter().map(ToString::to_string).collect()
-    };
-    let expected = "r.yml:5:13: warning: 'http-path-scam' is no rule that is loaded; did you mean \
-                    'http-path-scan'?";
-    assert_eq!(said(text, &|_| false), [expected]);
-    let right = text.replace("scam", "scan");
-    assert_eq!(said(&right, &|_| false), [""; 0]);
-    assert_eq!(said(&right, &|id| id == "http-path-scan"), [""; 0]);
-    let wrong = text.replace("[http-path-scam]", "3");
-    let parsed = parse::parse(&[source(&wrong)], &|_| false);
-    let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["r.yml:5:1: error: want ids of rules"]);
-}
-
-#[test]
 fn the_same_events_raise_the_same_alerts() {
     let events = || (0..900).map(|i| response("10.1.2.3", 404, &format!("/{i}"), BEGIN + i * S));
     let told = |alerts: Vec<Alert>| -> Vec<(u64, State, u64)> {
@@ -523,89 +343,12 @@ fn the_same_events_raise_the_same_alerts() {
     assert!(!first.is_empty());
 }
 
-#[test]
-fn an_allow_list_is_a_filter() {
-    let filter = "title: allowed\nlogsource: {category: webserver}\nfilter:\n  rules: [http-error-spike-internal]\n  selection:\n    c-ip: 10.1.2.3\n  condition: not selection\n";
-    let mut sources = builtin::sources();
-    sources.push(Source {
-        origin: Origin::File("filter.yml".into()),
-        text: filter.to_owned(),
-    });
-    let parsed = parse::parse(&sources, &|_| false);
-    assert!(parsed.diagnostics.is_empty(), "{:#?}", parsed.diagnostics);
-    let mut detector = Detector::new(parsed.rules, Settings::default());
-    for (client, expected) in [("10.1.2.3", 0), ("10.1.2.4", 1)] {
-        let errors = (0..400).map(|i| response(client, 500, "/", BEGIN + i * S / 10));
-        assert_eq!(spikes(&run(&mut detector, errors).0).len(), expected);
-    }
-}
-
-#[test]
-fn what_is_wrong_with_a_file_is_said_with_its_place() {
-    let rule = |fields: &str| {
-        format!(
-            "title: a\nname: a\nlogsource:\n  category: webserver\ndetection:\n  sel:\n{fields}  condition: sel\n"
-        )
-    };
-    let count = |condition: &str| {
-        format!(
-            "{}---\ntitle: b\nname: b\ncorrelation:\n  type: value_count\n  rules: a\n  group-by: c-ip\n  timespan: 1m\n  condition:\n{condition}",
-            rule("    sc-status: 404\n")
-        )
-    };
-    for (text, expected) in [
-        (rule("    cs-uri-stm: x\n"), "x.yml:7:5: error: unknown field 'cs-uri-stm'; did you mean 'cs-uri-stem'?"),
-        (rule("    cs-uri|re: 'a{1000}{1000}'\n"), "x.yml:7:17: error: the expression 'a{1000}{1000}' compiles to more than"),
-        (rule("    cs-uri|re: '('\n"), "x.yml:7:17: error: the expression '(' is none: unclosed group"),
-        (rule("    c-ip|cidr: 10.0.0.0/99\n"), "x.yml:7:16: error: '10.0.0.0/99' is not a network"),
-        (rule("    cs-uri|contain: x\n"), "x.yml:7:12: error: there is no modifier 'contain'; did you mean 'contains'?"),
-        (rule("    cs-uri: x\n").replace("webserver", "process_creation"), "x.yml:3:1: error: category process_creation is not seen"),
-        (rule("    cs-uri: x\n").replace("condition: sel", "condition: self"), "x.yml:8:3: error: the condition names 'self'"),
-        (rule("    cs-uri: x\n").replace("title: a", "title: [a"), "x.yml:"),
-        (count("    gte: 30\n    lt: 20\n    field: c-ip\n"), "x.yml:17:3: error: no count fulfils it"),
-        (count("    gte: 30\n    field: c-ip\n"), "x.yml:17:3: error: it can never hold: what is counted is the same"),
-        (count("    gte: 1000\n    field: sc-status\n"), "it can never hold: there are 900 values at most"),
-        (count("    gte: 30\n    field: cs-uri\n").replace("rules: a", "rules: http-a"), "x.yml:14:10: error: 'http-a' is no rule that is loaded"),
-        (
-            "title: f\nlogsource: {category: webserver}\nfilter:\n  rules: any\n  sel:\n    c-ip: 10.0.0.1\n  condition: sel\n".to_owned(),
-            "x.yml:7:3: warning: a filter is ANDed",
-        ),
-    ] {
-        let source = Source {
-            origin: Origin::File("x.yml".into()),
-            text: text.clone(),
-        };
-        let parsed = parse::parse(&[source], &|_| false);
-        let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
-        assert!(said.iter().any(|s| s.contains(expected)), "{text}\n{said:#?}");
-    }
-}
-
-#[test]
-fn a_bad_rule_does_not_keep_the_good_ones_out() {
-    let text = "title: good\nname: good\nlogsource: {category: webserver}\ndetection:\n  sel: {sc-status: 404}\n  condition: sel\n---\ntitle: bad\ndetection: 7\n---\n{{{\n";
-    let source = Source {
-        origin: Origin::File("x.yml".into()),
-        text: text.to_owned(),
-    };
-    let parsed = parse::parse(&[source], &|_| false);
-    assert_eq!(parsed.rules.rules.len(), 1);
-    assert_eq!(parsed.diagnostics.len(), 2, "{:#?}", parsed.diagnostics);
-}
-
-#[test]
-fn a_rule_without_correlation_raises_one_alert_a_client() {
-    let mut detector = of(
-        "title: t\nlogsource: {category: proxy}\ndetection:\n  sel:\n    c-uri|contains: 'example/x?'\n  condition: sel\nlevel: high\n",
-    );
-    let (alerts, rules) = run(
-        &mut detector,
-        ["/x?1", "/y?1", "/x?2"].map(|path| response("10.1.2.3", 200, path, BEGIN)),
-    );
-    assert_eq!(rules, [vec!["t"], vec![], vec!["t"]]);
-    assert_eq!(alerts.len(), 1);
-    assert_eq!(alerts[0].severity.score(), 7);
-    assert_eq!(alerts[0].message(), b"t: 10.1.2.3");
+fn spikes(alerts: &[Alert]) -> Vec<(&str, State, u64)> {
+    alerts
+        .iter()
+        .filter(|a| a.rule.id.starts_with("http-error-spike"))
+        .map(|a| (&*a.rule.id, a.state, a.count))
+        .collect()
 }
 
 pub(super) fn opened(alerts: &[Alert]) -> Vec<&str> {

@@ -4,7 +4,7 @@
 
 use super::field::{Value, View};
 use super::kept::Kept;
-use super::lines::{FEW, Name};
+use super::lines::{FEW, Line, Name};
 use super::literals::Literals;
 use super::matcher::{Test, literals_of};
 use super::prefilter::{Bits, is_any_of};
@@ -212,19 +212,24 @@ impl Watched {
             // That there is one is all that is asked.
             return (0, false);
         }
-        let Some(first) = view.noted.first(self.name, view.event) else {
+        let Some(lines) = view.noted.lines(self.name, view.event) else {
             return (0, false);
         };
-        let several = view.noted.has_several(self.name);
-        let place = if several {
-            None
-        } else {
-            self.kept.place(first)
-        };
-        if let Some((_, Some(class))) = place {
+        if !lines.has_more
+            && let Some(class) = self.kept.number(lines.first)
+        {
             self.now = class.into();
             return (self.now, false);
         }
+        let (class, void) = self.class_of(lines, view);
+        self.now = class;
+        (class, void)
+    }
+
+    /// Finds the class of lines, and keeps it if there is one line.
+    #[inline(never)]
+    fn class_of(&mut self, lines: Line<'_>, view: &View<'_>) -> (usize, bool) {
+        let Line { first, has_more } = lines;
         self.asked.copy_from_slice(&self.always);
         self.passed.fill(0);
         if let Some(literals) = &self.literals {
@@ -238,7 +243,7 @@ impl Watched {
                 let bit = left.trailing_zeros() as usize;
                 left &= left - 1;
                 let test = &self.tests[word * 64 + bit];
-                let passes = if test.read == Read::All && several {
+                let passes = if test.read == Read::All && has_more {
                     let mut values = view.noted.all(self.name, view.event);
                     values.any(|value| test.passes(value, view))
                 } else {
@@ -248,10 +253,9 @@ impl Watched {
             }
         }
         let (class, void) = self.class_of_passed();
-        if let Some((at, _)) = place {
-            self.kept.put(at, first, class as u16);
+        if !has_more {
+            self.kept.put(first, class as u16);
         }
-        self.now = class;
         (class, void)
     }
 

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::super::alert::{Alert, State};
+use super::super::begun::{Begun, Mark};
 use super::super::count::{self, Counted, Hit};
 use super::super::counter::Counter;
 use super::super::entity::Entities;
@@ -14,12 +15,15 @@ use super::super::hits;
 use super::super::matcher::Expr;
 use super::super::rule::{Correlation, Input, Kind, Rule};
 use super::super::table::Key;
+use super::fed::Fed;
 use super::subject::Subject;
-use super::{Core, Fed, Feed, over_at};
+use super::{Core, over_at};
 
 /// What is known of a correlation before there is any event.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Ready {
+    /// What it takes in; nothing when that is one thing.
+    inputs: Box<[Input]>,
     begins: Begins,
     has_quick_way: bool,
     /// The shape of its keys ([`Entities::hash`]), if it is one for all inputs; and of the values of
@@ -54,10 +58,14 @@ impl Ready {
         correlations: &[Correlation],
         entities: &Entities,
         guards: &[Option<Expr>],
-        feeds: &[Vec<Feed>],
+        feeds: &[Vec<usize>],
     ) -> Vec<Ready> {
         let each = correlations.iter().enumerate();
         let ready = |(number, correlation): (usize, &Correlation)| Ready {
+            inputs: match &correlation.inputs[..] {
+                [_] => Box::default(),
+                several => several.into(),
+            },
             begins: match correlation.kind {
                 Kind::TemporalOrdered => Begins::WithFirst,
                 Kind::StatusSequence => Begins::WithStatus,
@@ -79,6 +87,7 @@ impl Ready {
 
 impl Core {
     /// Counts the event wherever it was fed to; those that take in others come after them.
+    #[inline(never)]
     pub(super) fn count_all(
         &mut self,
         view: &View<'_>,
@@ -86,20 +95,30 @@ impl Core {
         fed: &mut Fed,
         alerts: &mut Vec<Alert>,
     ) {
-        let mut sighting = None;
+        let (mut sighting, mut path) = (None, None);
         let status = view.event.response.as_ref().map_or(0, |r| r.status);
-        while let Some((number, inputs)) = fed.next() {
-            let Some(&ready) = self.ready.get(number) else {
+        while let Some(number) = fed.next() {
+            let Some(ready) = self.ready.get(number) else {
                 continue;
             };
             let begins = match ready.begins {
                 Begins::Always => true,
-                Begins::WithFirst => inputs & 1 != 0,
+                Begins::WithFirst => ready.inputs.first().is_none_or(|first| fed.is(first)),
                 Begins::WithStatus => count::begins_sequence(status),
             };
-            if !self.may_go_on(number, ready, begins, view) {
-                continue;
+            if ready.begins != Begins::Always {
+                let begun = self.begun.get_mut(number).and_then(Option::as_mut);
+                let path = *path.get_or_insert_with(|| view.target.path.map(Mark::of));
+                if !may_go_on(begun, begins, path, || {
+                    self.table.keys_of(number as u16) != 0
+                }) {
+                    continue;
+                }
             }
+            let inputs = match &ready.inputs[..] {
+                [] => 1,
+                several => fed.inputs(several),
+            };
             if ready.is_guarded {
                 let guard = self.guards.get(number).and_then(Option::as_ref);
                 if guard.is_some_and(|guard| !guard.matches(view)) {
@@ -149,39 +168,17 @@ impl Core {
                     Some(true) | None => continue,
                 }
             }
+            let alerts_itself = ready.alerts;
             let Some(counted) = self.count(key, begins, &hit, &mut sighting, alerts) else {
                 continue;
             };
-            if counted.moved && ready.alerts {
+            if counted.moved && alerts_itself {
                 self.tags.add(number);
             }
             if counted.holds {
-                fed.feed(&self.fed_by_correlation[number]);
+                fed.hold(number, &self.fed_by[number]);
             }
         }
-    }
-
-    /// Whether the event may change a counter that is there, or begin one; notes that it does.
-    fn may_go_on(&mut self, number: usize, ready: Ready, begins: bool, view: &View<'_>) -> bool {
-        if ready.begins == Begins::Always {
-            return true;
-        }
-        let begun = self.begun.get_mut(number).and_then(Option::as_mut);
-        let (Some(begun), Some(path)) = (begun, view.target.path) else {
-            return begins || self.table.keys_of(number as u16) != 0;
-        };
-        if begins {
-            begun.note(path);
-            return true;
-        }
-        if !begun.may_have(path) {
-            return false;
-        }
-        let is_there = self.table.keys_of(number as u16) != 0;
-        if !is_there {
-            begun.forget();
-        }
-        is_there
     }
 
     /// The most that the correlations that one takes in have counted of whom the event is of.
@@ -303,4 +300,29 @@ impl Core {
         });
         raised.flatten()
     }
+}
+
+/// Whether an event may change a counter that is there, or begin one, of a correlation that not every
+/// event begins; notes that it does. `is_any` says whether there is any counter.
+fn may_go_on(
+    begun: Option<&mut Begun>,
+    begins: bool,
+    path: Option<Mark>,
+    is_any: impl FnOnce() -> bool,
+) -> bool {
+    let (Some(begun), Some(path)) = (begun, path) else {
+        return begins || is_any();
+    };
+    if begins {
+        begun.note(path);
+        return true;
+    }
+    if !begun.may_have(path) {
+        return false;
+    }
+    let is_any = is_any();
+    if !is_any {
+        begun.forget();
+    }
+    is_any
 }

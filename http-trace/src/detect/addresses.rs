@@ -1,10 +1,12 @@
-//! What is asked of the server's address. There are few servers: what each passes is found once and
-//! kept, so that it is one of the things that a [`super::plans::Kind`] is made of.
+//! What is asked of the addresses of clients and servers. There are few servers, and of most clients only
+//! networks are asked: what each passes is found once and kept, so that it is one of the things that a
+//! [`super::plans::Kind`] is made of.
 
 use std::net::IpAddr;
 
-use super::field::{Value, View};
+use super::field::{Field, Value, View};
 use super::matcher::Test;
+use super::prefilter::is_any_of;
 
 /// The most tests, a bit each; and how many sets of those that are passed are told apart.
 const TESTS: usize = 64;
@@ -13,30 +15,56 @@ const CLASSES: usize = 64;
 /// Addresses that are kept.
 const KEPT: usize = 64;
 
-/// Tests of the server's address.
+/// Whose address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The client's.
+    Client,
+    /// The server's.
+    Server,
+}
+
+impl Whose {
+    /// Whose address a test of a field asks of, if that can be kept: of a client's nothing that would
+    /// have to be written out for each of a million.
+    pub const fn asked(field: &Field, test: &Test) -> Option<Whose> {
+        match (field, test) {
+            (_, Test::SameAs(..)) => None,
+            (Field::ServerIp, _) => Some(Whose::Server),
+            (Field::ClientIp, Test::Networks(_)) => Some(Whose::Client),
+            _ => None,
+        }
+    }
+}
+
+/// Tests of addresses.
 #[derive(Debug)]
-pub struct Servers {
+pub struct Addresses {
+    whose: Whose,
     tests: Vec<Test>,
+    /// Detections that ask.
+    mask: Vec<u64>,
     /// Of each class the tests that its addresses pass.
     classes: Vec<u64>,
     /// Addresses, each where its last bytes say, and their classes.
     kept: Vec<Option<(IpAddr, u16)>>,
-    /// What the server of the event at hand passes.
+    /// What the address of the event at hand passes.
     passed: u64,
 }
 
-impl Default for Servers {
-    fn default() -> Self {
-        Servers {
+impl Addresses {
+    /// No tests; `words` is the length of sets of detections.
+    pub fn new(whose: Whose, words: usize) -> Self {
+        Addresses {
+            whose,
             tests: Vec::new(),
+            mask: vec![0; words],
             classes: Vec::new(),
             kept: vec![None; KEPT],
             passed: 0,
         }
     }
-}
 
-impl Servers {
     /// The number of one more test; it comes back when there are too many.
     pub fn add(&mut self, test: Test) -> Result<usize, Test> {
         if self.tests.len() == TESTS {
@@ -46,13 +74,21 @@ impl Servers {
         Ok(self.tests.len() - 1)
     }
 
-    /// Finds the class of an event's server; what classes there were before is void when the second
-    /// value is set.
-    pub fn classify(&mut self, view: &View<'_>) -> (usize, bool) {
-        if self.tests.is_empty() {
+    /// A detection asks.
+    pub fn ask_for(&mut self, detection: usize) {
+        self.mask[detection / 64] |= 1 << (detection % 64);
+    }
+
+    /// Finds the class of an event's address, if any of the detections that are possible asks for it;
+    /// what classes there were before is void when the second value is set.
+    pub fn classify(&mut self, view: &View<'_>, possible: &[u64]) -> (usize, bool) {
+        if !is_any_of(&self.mask, possible) {
             return (0, false);
         }
-        let ip = view.event.server.ip;
+        let ip = match self.whose {
+            Whose::Client => view.event.client_ip(),
+            Whose::Server => view.event.server.ip,
+        };
         let place = match ip {
             IpAddr::V4(ip) => ip.to_bits() as usize,
             IpAddr::V6(ip) => ip.to_bits() as usize,
@@ -81,7 +117,7 @@ impl Servers {
         (class, void)
     }
 
-    /// Whether the server of the event at hand, which was classified, passes a test.
+    /// Whether the address of the event at hand, which was classified, passes a test.
     pub const fn passes(&self, test: usize) -> bool {
         self.passed >> test & 1 != 0
     }
@@ -98,14 +134,15 @@ mod tests {
     use crate::testing;
 
     #[test]
-    fn each_server_passes_what_it_passes_alone() {
+    fn each_address_passes_what_it_passes_alone() {
         let ends = |digit: u8| {
             Test::Text(TextTest::Ends(Literal {
                 bytes: vec![digit].into(),
                 fold: true,
             }))
         };
-        let mut servers = Servers::default();
+        let mut servers = Addresses::new(Whose::Server, 1);
+        servers.ask_for(3);
         for digit in b'0'..=b'9' {
             assert_eq!(
                 servers.add(ends(digit)).expect("few"),
@@ -125,7 +162,7 @@ mod tests {
                 let (noted, uri) = (Noted::of(&event), Uri::default());
                 let view = View::new(&event, &noted, &uri);
                 let text = event.server.ip.to_string();
-                servers.classify(&view);
+                servers.classify(&view, &[1 << 3]);
                 for digit in 0..10 {
                     let expected = text.ends_with(&digit.to_string());
                     assert_eq!(servers.passes(digit), expected, "{turn} {text}");
@@ -135,5 +172,33 @@ mod tests {
         }
         while servers.add(Test::Present).is_ok() {}
         assert_eq!(servers.tests.len(), TESTS);
+    }
+
+    #[test]
+    fn a_client_is_in_the_networks_that_it_is_in_and_asked_only_when_it_matters() {
+        let nets = ["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"];
+        let mut clients = Addresses::new(Whose::Client, 1);
+        for net in nets {
+            let net = vec![net.parse().expect("a network")];
+            clients.add(Test::Networks(net.into())).expect("few");
+        }
+        clients.ask_for(2);
+        let mut event = testing::event();
+        for turn in 0..2 {
+            for (ip, expected) in [
+                ("10.1.2.3", [true, true, false]),
+                ("10.2.2.3", [true, false, false]),
+                ("2001:db8::3", [false, false, true]),
+                ("192.0.2.3", [false; 3]),
+            ] {
+                event.client.ip = ip.parse().expect("an address");
+                let (noted, uri) = (Noted::of(&event), Uri::default());
+                let view = View::new(&event, &noted, &uri);
+                assert_eq!(clients.classify(&view, &[1 << 3]), (0, false));
+                clients.classify(&view, &[1 << 2]);
+                let got = [0, 1, 2].map(|test| clients.passes(test));
+                assert_eq!(got, expected, "{turn} {ip}");
+            }
+        }
     }
 }

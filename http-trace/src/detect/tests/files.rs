@@ -1,0 +1,115 @@
+//! What files of rules say: allow lists, what is wrong with them, and rules that yield.
+
+use super::*;
+
+#[test]
+fn a_rule_that_is_yielded_to_must_be_there() {
+    let text = "title: a\nname: one\nlogsource: {category: webserver}\ndetection: {s: {sc-status: 404}, condition: s}\n\
+                yields-to: [http-path-scam]\n";
+    let source = |text: &str| Source {
+        origin: Origin::File("r.yml".into()),
+        text: text.to_owned(),
+    };
+    let said = |text: &str, disabled: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let mut sources = builtin::sources();
+        sources.push(source(text));
+        let parsed = parse::parse(&sources, disabled);
+        assert!(parsed.rules.find("one").is_some());
+        parsed.diagnostics.iter().map(ToString::to_string).collect()
+    };
+    let expected = "r.yml:5:13: warning: 'http-path-scam' is no rule that is loaded; did you mean \
+                    'http-path-scan'?";
+    assert_eq!(said(text, &|_| false), [expected]);
+    let right = text.replace("scam", "scan");
+    assert_eq!(said(&right, &|_| false), [""; 0]);
+    assert_eq!(said(&right, &|id| id == "http-path-scan"), [""; 0]);
+    let wrong = text.replace("[http-path-scam]", "3");
+    let parsed = parse::parse(&[source(&wrong)], &|_| false);
+    let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["r.yml:5:1: error: want ids of rules"]);
+}
+
+#[test]
+fn an_allow_list_is_a_filter() {
+    let filter = "title: allowed\nlogsource: {category: webserver}\nfilter:\n  rules: [http-error-spike-internal]\n  selection:\n    c-ip: 10.1.2.3\n  condition: not selection\n";
+    let mut sources = builtin::sources();
+    sources.push(Source {
+        origin: Origin::File("filter.yml".into()),
+        text: filter.to_owned(),
+    });
+    let parsed = parse::parse(&sources, &|_| false);
+    assert!(parsed.diagnostics.is_empty(), "{:#?}", parsed.diagnostics);
+    let mut detector = Detector::new(parsed.rules, Settings::default());
+    for (client, expected) in [("10.1.2.3", 0), ("10.1.2.4", 1)] {
+        let errors = (0..400).map(|i| response(client, 500, "/", BEGIN + i * S / 10));
+        assert_eq!(spikes(&run(&mut detector, errors).0).len(), expected);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_with_its_place() {
+    let rule = |fields: &str| {
+        format!(
+            "title: a\nname: a\nlogsource:\n  category: webserver\ndetection:\n  sel:\n{fields}  condition: sel\n"
+        )
+    };
+    let count = |condition: &str| {
+        format!(
+            "{}---\ntitle: b\nname: b\ncorrelation:\n  type: value_count\n  rules: a\n  group-by: c-ip\n  timespan: 1m\n  condition:\n{condition}",
+            rule("    sc-status: 404\n")
+        )
+    };
+    for (text, expected) in [
+        (rule("    cs-uri-stm: x\n"), "x.yml:7:5: error: unknown field 'cs-uri-stm'; did you mean 'cs-uri-stem'?"),
+        (rule("    cs-uri|re: 'a{1000}{1000}'\n"), "x.yml:7:17: error: the expression 'a{1000}{1000}' compiles to more than"),
+        (rule("    cs-uri|re: '('\n"), "x.yml:7:17: error: the expression '(' is none: unclosed group"),
+        (rule("    c-ip|cidr: 10.0.0.0/99\n"), "x.yml:7:16: error: '10.0.0.0/99' is not a network"),
+        (rule("    cs-uri|contain: x\n"), "x.yml:7:12: error: there is no modifier 'contain'; did you mean 'contains'?"),
+        (rule("    cs-uri: x\n").replace("webserver", "process_creation"), "x.yml:3:1: error: category process_creation is not seen"),
+        (rule("    cs-uri: x\n").replace("condition: sel", "condition: self"), "x.yml:8:3: error: the condition names 'self'"),
+        (rule("    cs-uri: x\n").replace("title: a", "title: [a"), "x.yml:"),
+        (count("    gte: 30\n    lt: 20\n    field: c-ip\n"), "x.yml:17:3: error: no count fulfils it"),
+        (count("    gte: 30\n    field: c-ip\n"), "x.yml:17:3: error: it can never hold: what is counted is the same"),
+        (count("    gte: 1000\n    field: sc-status\n"), "it can never hold: there are 900 values at most"),
+        (count("    gte: 30\n    field: cs-uri\n").replace("rules: a", "rules: http-a"), "x.yml:14:10: error: 'http-a' is no rule that is loaded"),
+        (
+            "title: f\nlogsource: {category: webserver}\nfilter:\n  rules: any\n  sel:\n    c-ip: 10.0.0.1\n  condition: sel\n".to_owned(),
+            "x.yml:7:3: warning: a filter is ANDed",
+        ),
+    ] {
+        let source = Source {
+            origin: Origin::File("x.yml".into()),
+            text: text.clone(),
+        };
+        let parsed = parse::parse(&[source], &|_| false);
+        let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|s| s.contains(expected)), "{text}\n{said:#?}");
+    }
+}
+
+#[test]
+fn a_bad_rule_does_not_keep_the_good_ones_out() {
+    let text = "title: good\nname: good\nlogsource: {category: webserver}\ndetection:\n  sel: {sc-status: 404}\n  condition: sel\n---\ntitle: bad\ndetection: 7\n---\n{{{\n";
+    let source = Source {
+        origin: Origin::File("x.yml".into()),
+        text: text.to_owned(),
+    };
+    let parsed = parse::parse(&[source], &|_| false);
+    assert_eq!(parsed.rules.rules.len(), 1);
+    assert_eq!(parsed.diagnostics.len(), 2, "{:#?}", parsed.diagnostics);
+}
+
+#[test]
+fn a_rule_without_correlation_raises_one_alert_a_client() {
+    let mut detector = of(
+        "title: t\nlogsource: {category: proxy}\ndetection:\n  sel:\n    c-uri|contains: 'example/x?'\n  condition: sel\nlevel: high\n",
+    );
+    let (alerts, rules) = run(
+        &mut detector,
+        ["/x?1", "/y?1", "/x?2"].map(|path| response("10.1.2.3", 200, path, BEGIN)),
+    );
+    assert_eq!(rules, [vec!["t"], vec![], vec!["t"]]);
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].severity.score(), 7);
+    assert_eq!(alerts[0].message(), b"t: 10.1.2.3");
+}
