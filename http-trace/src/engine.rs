@@ -11,7 +11,7 @@ use crate::detect::rule::RuleSet;
 use crate::detect::state::BadState;
 use crate::detect::{DetectStats, Detected, Detector, Prepared, Reloaded, Restored, Settings};
 use crate::enrich::proxy::Trusted;
-use crate::event::{HttpEvent, LossUnit, Output};
+use crate::event::{HttpEvent, Loss, LossUnit, Output};
 use crate::fragments::FragmentCounts;
 use crate::fragments::shipped::{self, Shipped};
 use crate::own::OwnSockets;
@@ -307,8 +307,13 @@ fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
     let now_ns = pipeline.now_ns();
     for (reason, count) in shipped.losses() {
         if count > 0 {
-            let since_ns = now_ns.saturating_sub(shipped::PATIENCE_NS);
-            pipeline.add_loss(reason, LossUnit::Packets, count, since_ns, now_ns);
+            pipeline.add_loss(&Loss {
+                count,
+                unit: LossUnit::Packets,
+                place: reason,
+                since_ns: now_ns.saturating_sub(shipped::PATIENCE_NS),
+                until_ns: now_ns,
+            });
         }
     }
 }

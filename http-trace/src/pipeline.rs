@@ -11,7 +11,7 @@ use http_trace_common::flow::{Direction, FlowKey, seq_distance};
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 use http_trace_common::walk::Encap;
 
-use crate::event::{Forwarded, LossUnit, NoResponse, Output};
+use crate::event::{Forwarded, Loss, LossUnit, NoResponse, Output};
 use crate::flow::alias::{Aliases, Copy, Sightings};
 use crate::flow::encaps::Encaps;
 use crate::flow::table::{Id, List, Table};
@@ -167,17 +167,11 @@ impl Pipeline {
 
     /// Adds to what is told next as lost; for losses that are counted elsewhere (the kernel's
     /// counters, an output queue).
-    pub fn add_loss(
-        &mut self,
-        place: &'static str,
-        unit: LossUnit,
-        count: u64,
-        since_ns: u64,
-        until_ns: u64,
-    ) {
+    pub fn add_loss(&mut self, loss: &Loss) {
+        let (since_ns, until_ns) = (loss.since_ns, loss.until_ns);
         self.shared
             .losses
-            .add(place, unit, count, since_ns, until_ns);
+            .add(loss.place, loss.unit, loss.count, since_ns, until_ns);
     }
 
     /// Takes what filters can have back of connections whose framing they lost. To be asked after

@@ -7,7 +7,7 @@ use http_trace_common::counter::Counter;
 
 /// Counters of a filter, in the kernel or on the host, that mean that something is missing from the
 /// output, with what they count.
-pub const FILTER_LOSSES: &[(Counter, LossUnit)] = &[
+const FILTER_LOSSES: &[(Counter, LossUnit)] = &[
     (Counter::RingFull, LossUnit::Records),
     (Counter::RingFullBytes, LossUnit::Bytes),
     (Counter::UnsureDroppedBytes, LossUnit::Bytes),
@@ -16,6 +16,45 @@ pub const FILTER_LOSSES: &[(Counter, LossUnit)] = &[
     (Counter::ScratchBusy, LossUnit::Records),
     (Counter::LoadFailed, LossUnit::Records),
 ];
+
+/// What of a filter's losses has been told.
+#[derive(Clone, Debug)]
+pub struct FilterLosses {
+    /// By their place in [`FILTER_LOSSES`].
+    told: [u64; FILTER_LOSSES.len()],
+    since_ns: u64,
+}
+
+impl FilterLosses {
+    /// Nothing yet; what is lost is lost from here on (Unix ns).
+    pub const fn since(since_ns: u64) -> Self {
+        FilterLosses {
+            told: [0; FILTER_LOSSES.len()],
+            since_ns,
+        }
+    }
+
+    /// What was lost since the last call; `sum` gives a counter's value as it is now.
+    pub fn take(
+        &mut self,
+        now_ns: u64,
+        sum: impl Fn(Counter) -> u64,
+    ) -> impl Iterator<Item = Loss> {
+        let since_ns = std::mem::replace(&mut self.since_ns, now_ns);
+        let counters = FILTER_LOSSES.iter().zip(&mut self.told);
+        counters.filter_map(move |(&(counter, unit), told)| {
+            let sum = sum(counter);
+            let count = sum.wrapping_sub(std::mem::replace(told, sum));
+            (count > 0).then_some(Loss {
+                count,
+                unit,
+                place: counter.name(),
+                since_ns,
+                until_ns: now_ns,
+            })
+        })
+    }
+}
 
 /// Protocols that are met and not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,7 +9,7 @@ use http_trace::event::{BodyEnd, HttpEvent, Loss, LossUnit, Missing, Output};
 use http_trace::fragments::shipped::Shipped;
 use http_trace::host_filter::{Faults, HostFilter};
 use http_trace::pipeline::{Emit, Pipeline, PipelineConfig};
-use http_trace::stats::{FILTER_LOSSES, Stats};
+use http_trace::stats::{FilterLosses, Stats};
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::{Context, handed};
 use http_trace_common::record::{Record, flag};
@@ -79,8 +79,13 @@ impl Bench {
         // As the engine tells of them.
         for (reason, count) in self.shipped.losses() {
             if count > 0 {
-                let unit = LossUnit::Packets;
-                self.pipeline.add_loss(reason, unit, count, now_ns, now_ns);
+                self.pipeline.add_loss(&Loss {
+                    count,
+                    unit: LossUnit::Packets,
+                    place: reason,
+                    since_ns: now_ns,
+                    until_ns: now_ns,
+                });
             }
         }
         let (events, losses) = (&mut self.events, &mut self.losses);
@@ -230,12 +235,9 @@ pub fn handed_back_late<'a>(
         });
     }
     // As the agent tells of what the kernel's counters say.
-    for &(counter, unit) in FILTER_LOSSES {
-        let (count, now) = (filter.counter(counter), bench.pipeline.now_ns());
-        if count > 0 {
-            let place = counter.name();
-            bench.pipeline.add_loss(place, unit, count, now, now);
-        }
+    let now_ns = bench.pipeline.now_ns();
+    for loss in FilterLosses::since(now_ns).take(now_ns, |counter| filter.counter(counter)) {
+        bench.pipeline.add_loss(&loss);
     }
     (bench.finish(), filter)
 }

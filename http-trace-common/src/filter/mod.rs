@@ -115,12 +115,12 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     let closing = (s.tcp_flags as u8) & (tcp_flag::FIN | tcp_flag::RST) != 0;
     let (end_untold, begins) = (s.untold == untold::END, s.untold == untold::BEGINNING);
     let side = side(s);
-    let untold = side.told != side.next;
+    let is_behind = side.told != side.next;
     // A FIN that overtook the body it ends has been told before.
     let ended = end_untold || side.flags & side_flag::FIN != 0;
     // A long body is told of before its sequence numbers come near to wrapping.
     let long = seq_distance(side.told, side.next) > 1 << 29;
-    if s.held == held::FLOW && s.delete < 2 && (closing || (ended && untold) || long || begins) {
+    if s.held == held::FLOW && s.delete < 2 && (closing || (ended && is_behind) || long || begins) {
         if !begins {
             // The place is not the SYN's.
             s.record_flags &= !u32::from(flag::SYN);

@@ -171,13 +171,7 @@ fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
 fn add_losses(probe: &mut Probe, engine: &mut Engine) {
     let now_ns = probe.clock.now_ns();
     for loss in probe.counters.losses(now_ns) {
-        engine.pipeline().add_loss(
-            loss.place,
-            loss.unit,
-            loss.count,
-            loss.since_ns,
-            loss.until_ns,
-        );
+        engine.pipeline().add_loss(&loss);
     }
 }
 

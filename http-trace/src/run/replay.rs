@@ -13,7 +13,7 @@ use crate::host_filter::HostFilter;
 use crate::own::OwnSockets;
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
-use crate::stats::FILTER_LOSSES;
+use crate::stats::FilterLosses;
 use crate::summary::counted;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
@@ -88,7 +88,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     let mut named = Named::default();
     let mut begin_ns = None;
     let mut last_forget_ns = 0;
-    let mut lost: Option<Lost> = None;
+    let mut lost: Option<FilterLosses> = None;
     while !stop.is_requested() && replay.advance() {
         let record = replay.current();
         let header = record.header;
@@ -113,8 +113,8 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
                     last_forget_ns = header.time_ns;
                     let now_s = (header.time_ns / 1_000_000_000) as u32;
                     filter.forget_idle(now_s.saturating_sub(FILTER_IDLE_S));
-                    lost.get_or_insert(Lost::since(begin_ns))
-                        .tell(filter, engine);
+                    let lost = lost.get_or_insert(FilterLosses::since(begin_ns));
+                    tell_losses(lost, filter, engine);
                 }
                 through_filter(filter, &record, engine)
             }
@@ -131,7 +131,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     if let (Some(filter), Some(lost), Some(engine)) =
         (&filter, &mut lost, pipe::lock(shared).engine.as_mut())
     {
-        lost.tell(filter, engine);
+        tell_losses(lost, filter, engine);
     }
     tell(replay.take_problems(), &mut told);
     told.counts = Some(replay.counts());
@@ -139,34 +139,11 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     told
 }
 
-/// What of the filter's losses has been told, by their place in [`FILTER_LOSSES`].
-struct Lost {
-    told: [u64; FILTER_LOSSES.len()],
-    since_ns: u64,
-}
-
-impl Lost {
-    fn since(since_ns: u64) -> Self {
-        Lost {
-            told: [0; FILTER_LOSSES.len()],
-            since_ns,
-        }
-    }
-
-    /// As the agent tells of what the kernel's programs counted.
-    fn tell(&mut self, filter: &HostFilter, engine: &mut Engine) {
-        let now_ns = engine.pipeline().now_ns();
-        let since_ns = std::mem::replace(&mut self.since_ns, now_ns);
-        for (&(counter, unit), told) in FILTER_LOSSES.iter().zip(&mut self.told) {
-            let sum = filter.counter(counter);
-            let count = sum - std::mem::replace(told, sum);
-            if count > 0 {
-                let place = counter.name();
-                engine
-                    .pipeline()
-                    .add_loss(place, unit, count, since_ns, now_ns);
-            }
-        }
+/// As the agent tells of what the kernel's programs counted.
+fn tell_losses(losses: &mut FilterLosses, filter: &HostFilter, engine: &mut Engine) {
+    let now_ns = engine.pipeline().now_ns();
+    for loss in losses.take(now_ns, |counter| filter.counter(counter)) {
+        engine.pipeline().add_loss(&loss);
     }
 }
 

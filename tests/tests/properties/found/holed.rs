@@ -14,15 +14,19 @@ fn switched(n: usize) -> Transaction {
         .body(0, End::Tunnel)
 }
 
+/// Two requests, and their answers when both are there.
+fn two_at_once(what: &'static str) -> Found {
+    Found::new(
+        what,
+        closed(vec![get(0), get(1), ok(0, b""), ok(1, b"")]),
+        vec![answered("GET", 0, 0), answered("GET", 1, 0)],
+    )
+}
+
 #[test]
 fn nothing_false_is_told() {
     let all = [
-        Found::new(
-            "neither the SYN nor the first of two requests was seen",
-            closed(vec![get(0), get(1), ok(0, b""), ok(1, b"")]),
-            vec![answered("GET", 0, 0), answered("GET", 1, 0)],
-        )
-        .seen(&[1, 2, 4]),
+        two_at_once("neither the SYN nor the first of two requests was seen").seen(&[1, 2, 4]),
         Found::new(
             "a late first request, and a response whose beginning is lost",
             vec![
@@ -327,22 +331,14 @@ fn nothing_false_is_told() {
         .isn([2_857_746_428, 0])
         .cuts(&[1, 99])
         .seen(&[0, 2]),
-        Found::new(
-            "the SYN was not seen, with which the first of two requests came",
-            closed(vec![get(0), get(1), ok(0, b""), ok(1, b"")]),
-            vec![answered("GET", 0, 0), answered("GET", 1, 0)],
-        )
-        .fast_open()
-        .cuts(&[40])
-        .seen(&[1, 2]),
-        Found::new(
-            "no SYN-ACK was seen, and the first of two requests came with the SYN",
-            closed(vec![get(0), get(1), ok(0, b""), ok(1, b"")]),
-            vec![answered("GET", 0, 0), answered("GET", 1, 0)],
-        )
-        .fast_open()
-        .cuts(&[40])
-        .seen(&[0, 2]),
+        two_at_once("the SYN was not seen, with which the first of two requests came")
+            .fast_open()
+            .cuts(&[40])
+            .seen(&[1, 2]),
+        two_at_once("no SYN-ACK was seen, and the first of two requests came with the SYN")
+            .fast_open()
+            .cuts(&[40])
+            .seen(&[0, 2]),
         Found::new(
             "no handshake: the first request was not seen, and part of a 1xx is lost",
             closed(vec![get(0), get(1), long_wait(808), ok(0, b""), ok(1, b"")]),
