@@ -320,6 +320,15 @@ fn start_lines() {
             &["begin-0", "Ignored 9", "not-http false", "Unsure"],
         ),
         (
+            b"GET / http/1.1\r\nHost: x\r\n\r\n",
+            &[
+                "begin-0",
+                "Head 27",
+                "head Other None [malformed_request]",
+                "Idle",
+            ],
+        ),
+        (
             b"get /\r\nHost: x\r\n\r\n",
             &["begin-0", "Ignored 18", "not-http false", "Unsure"],
         ),
@@ -410,6 +419,33 @@ fn start_lines() {
         }
         assert_eq!(got, *expected, "{}", stream.escape_ascii());
     }
+}
+
+#[test]
+fn a_body_is_unbegun_until_its_first_byte() {
+    let post = b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n";
+    let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (head, begun) in [(&post[..], &b"a"[..]), (chunked, b"2")] {
+        let (mut framer, mut queue) = (Framer::new(), RequestQueue::new());
+        run(&mut framer, &mut queue, &[head]);
+        assert!(framer.is_body_unbegun());
+        let mut refused = framer;
+        refused.leave_out_body();
+        let lines = run(&mut refused, &mut queue, &[b"GET / HTTP/1.1\r\n\r\n"]);
+        assert_eq!(lines.last().map(String::as_str), Some("Idle"), "{lines:?}");
+        assert!(!refused.is_body_unbegun());
+        run(&mut framer, &mut queue, &[begun]);
+        assert!(!framer.is_body_unbegun());
+    }
+    // Stepped over, it has begun as well; and a response's is never left out.
+    let (mut framer, mut queue) = (Framer::new(), RequestQueue::new());
+    run(&mut framer, &mut queue, &[post]);
+    framer.skip(2);
+    assert!(!framer.is_body_unbegun());
+    let mut framer = Framer::new();
+    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    run(&mut framer, &mut requests(&[OTHER]), &[ok]);
+    assert!(!framer.is_body_unbegun());
 }
 
 #[test]

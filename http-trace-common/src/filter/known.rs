@@ -127,6 +127,11 @@ pub(super) fn known_flow<E: Env>(
     if !E::FRAMES {
         return unsure(s, env, config);
     }
+    if side(s).framer.is_length_unbegun() && s.flow.queue.has_none() {
+        // The client was answered before it sent any of the body: another request may come instead.
+        // The host sees it, and hands back what goes on.
+        side(s).framer.lose();
+    }
     let left = s.end.saturating_sub(s.at);
     if side(s).framer.skippable() >= u64::from(left) && wanted(s, env) == 0 {
         // Nothing but body, as most segments of a download are: nothing to load, nothing to ship.

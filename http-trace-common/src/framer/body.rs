@@ -1,8 +1,8 @@
 //! What follows a head, by RFC 9112 §6.3, and chunked bodies.
 
 use super::{
-    BYTES_PER_STEP, Body, Event, Framer, HeadFacts, MAX_LENGTH, MethodKind, Phase, ROLE_RESPONSE,
-    RequestQueue, Span, Step, Window, flag, line, words,
+    BYTES_PER_STEP, Body, Event, Framer, HeadFacts, MAX_LENGTH, MethodKind, Phase, ROLE_REQUEST,
+    ROLE_RESPONSE, RequestQueue, Span, Step, Window, flag, line, words,
 };
 
 impl Framer {
@@ -48,6 +48,7 @@ impl Framer {
             2 => MethodKind::Connect,
             _ => MethodKind::Other,
         };
+        self.role = ROLE_REQUEST;
         if self.flags & flag::MALFORMED_REQUEST == 0 {
             queue.push(method);
         } else {
@@ -69,6 +70,7 @@ impl Framer {
             Body::None
         };
         self.enter_body(body);
+        self.flags |= flag::UNBEGUN;
         (HeadFacts::Request { method }, body)
     }
 
@@ -156,6 +158,7 @@ impl Framer {
     #[inline(always)]
     pub(super) fn chunk_size<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
         let mut n = 0;
+        self.flags &= !flag::UNBEGUN;
         if self.line == line::BEGIN && end - at > 8 {
             let (digits, value) = words::hexadecimal(window.word(at));
             if digits > 0 && window.byte(at + digits + 1) == b'\n' {

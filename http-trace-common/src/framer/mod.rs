@@ -84,6 +84,8 @@ pub mod flag {
     /// A malformed request line is taken for one only if a field line follows, of which the name
     /// and its colon are still to come (cleared with each head).
     pub(super) const FIRST_FIELD: u32 = 1 << 23;
+    /// A request's head has ended, and nothing of a body has come (cleared with its first byte).
+    pub(super) const UNBEGUN: u32 = 1 << 24;
 }
 
 /// Where in a message a direction is.
@@ -419,6 +421,27 @@ impl Framer {
         self.phase == Phase::Head as u8 && self.flags & flag::FIRST_FIELD != 0
     }
 
+    /// Whether a request's body is due of which nothing has come. A client that was refused before it
+    /// sent any may leave it out (RFC 9110 §10.1.1), and ask for something else instead.
+    #[inline(always)]
+    pub const fn is_body_unbegun(&self) -> bool {
+        self.phase == Phase::ChunkSize as u8 && self.flags & flag::UNBEGUN != 0
+            || self.is_length_unbegun()
+    }
+
+    /// The same of a body of known length alone. A filter need ask for no more: where a chunk is due
+    /// it sees that none begins.
+    #[inline(always)]
+    pub const fn is_length_unbegun(&self) -> bool {
+        self.phase == Phase::Body as u8 && self.flags & flag::UNBEGUN != 0
+    }
+
+    /// The body that is due will not come: the next bytes begin another request.
+    pub const fn leave_out_body(&mut self) {
+        self.phase = Phase::Idle as u8;
+        self.flags &= flag::FRAMED;
+    }
+
     /// How many bytes from here are body for certain: they need not be looked at. `u64::MAX` when
     /// only the close ends them, or when nothing is looked at any more.
     #[inline(always)]
@@ -434,6 +457,7 @@ impl Framer {
     /// Steps over `n` bytes of body, at most [`Framer::skippable`].
     #[inline(always)]
     pub const fn skip(&mut self, n: u64) -> Option<Event> {
+        self.flags &= !flag::UNBEGUN;
         match self.phase() {
             Phase::Body => {
                 self.remaining = self.remaining.saturating_sub(n);

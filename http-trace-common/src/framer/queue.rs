@@ -50,6 +50,12 @@ impl RequestQueue {
         self.len() == 0
     }
 
+    /// Whether none is outstanding for certain.
+    #[inline(always)]
+    pub const fn has_none(&self) -> bool {
+        self.0 >> Self::COUNT_SHIFT == 0
+    }
+
     /// Whether it is unknown which requests are outstanding.
     #[inline(always)]
     pub const fn is_unknown(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::start_line::{
 };
 
 /// Whether a line whose last eight bytes these are (the last one lowest) ends in a version, `/` digit
-/// `.` digit, that is not HTTP's: `RTSP/1.0`, `SIP/2.0`, `ICAP/1.0`.
+/// `.` digit, that is not HTTP's in any case: `RTSP/1.0`, `SIP/2.0`, `ICAP/1.0`.
 #[inline(always)]
 const fn is_other_version(mut last: u64) -> bool {
     if last as u8 == b'\r' {
@@ -22,7 +22,7 @@ const fn is_other_version(mut last: u64) -> bool {
     let version = last & 0xff00_ff00 == (b'/' as u64) << 24 | (b'.' as u64) << 8
         && (last as u8).wrapping_sub(b'0') <= 9
         && ((last >> 16) as u8).wrapping_sub(b'0') <= 9;
-    version && (last >> 32) as u16 != u16::from_be_bytes(*b"TP")
+    version && (last >> 32) as u16 | 0x2020 != u16::from_be_bytes(*b"tp")
 }
 
 impl Framer {

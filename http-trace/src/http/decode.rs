@@ -126,7 +126,8 @@ fn without_version(rest: &[u8]) -> &[u8] {
         Some(sp)
             if rest
                 .get(sp + 1..)
-                .is_some_and(|word| word.starts_with(b"HTTP/")) =>
+                .and_then(|word| word.first_chunk::<5>())
+                .is_some_and(|word| word.eq_ignore_ascii_case(b"HTTP/")) =>
         {
             trim(rest.get(..sp).unwrap_or_default())
         }
@@ -146,10 +147,15 @@ fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
         .position(|&b| b == b'\n')
         .unwrap_or(bytes.len());
     let (line, rest) = bytes.split_at(end);
-    (
-        line.strip_suffix(b"\r").unwrap_or(line),
-        rest.get(1..).unwrap_or_default(),
-    )
+    (without_cr(line), rest.get(1..).unwrap_or_default())
+}
+
+/// A line without the CRs before its LF: text mode makes two of one.
+fn without_cr(mut line: &[u8]) -> &[u8] {
+    while let [rest @ .., b'\r'] = line {
+        line = rest;
+    }
+    line
 }
 
 fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
@@ -172,7 +178,7 @@ fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
     while let Some(end) = rest.iter().position(|&b| b == b'\n') {
         let (line, after) = rest.split_at(end);
         rest = after.get(1..).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = without_cr(line);
         if line.is_empty() {
             break;
         }
@@ -320,6 +326,10 @@ mod tests {
             ),
             ("HTTP/1.1 200 OK\r\nA:\r\n c\r\n\r\n", "1.1 200 [OK] A=[c]"),
             (
+                "HTTP/1.1 200 OK\r\r\nA: b\r\r\nContent-Length: 5\r\r\n\r\r\n",
+                "1.1 200 [OK] A=[b] Content-Length=[5] length=5",
+            ),
+            (
                 "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
                 "1.1 200 [OK] A=[b] space_before_colon",
             ),
@@ -383,6 +393,7 @@ mod tests {
             ),
             ("GET /\nA: b\n\n", Some(("GET", "/", 0, 1))),
             ("GET / HTTP/1.\nA: b\n\n", Some(("GET", "/", 0, 1))),
+            ("GET / http/1.1\nA: b\n\n", Some(("GET", "/", 0, 1))),
             ("GET /a b HTTP/2\nA: b\n\n", Some(("GET", "/a b", 0, 1))),
             ("GET /HTTP/1.1\nA: b\n\n", Some(("GET", "/HTTP/1.1", 1, 1))),
             // A method alone asks for nothing.

@@ -71,6 +71,10 @@ impl Judge {
             self.halves[d].framer.lose();
             self.not_http(facts, cx, d, &start);
         }
+        if begins && self.is_refused(d) && half::begins_request(bytes) {
+            self.message_ends(facts, cx, d, BodyEnd::None, origin);
+            self.halves[d].framer.leave_out_body();
+        }
         if self.halves[d].framer.phase() == Phase::Unsure {
             let whole = begins_message(bytes, facts.carries_responses(d));
             let resumes = begins && (whole || origin.framed_by_filter() && half::may_begin(bytes));
@@ -171,6 +175,13 @@ impl Judge {
             half.head
                 .extend_from_slice(rest.get(..room).unwrap_or(rest));
         }
+    }
+
+    /// Whether direction `d` owes the body of a request that was answered before any of it came.
+    fn is_refused(&self, d: usize) -> bool {
+        self.halves[d].message == Message::Request
+            && self.halves[d].framer.is_body_unbegun()
+            && self.queue.has_none()
     }
 
     /// [next, next + n) was declared skipped as body.

@@ -35,6 +35,45 @@ fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
     assert_eq!(wire.filter.counter(Counter::HandedBack), 1);
 }
 
+#[test]
+fn a_body_that_was_refused_before_it_began_ships_until_the_judge_has_met_it() {
+    use http_trace::{event::Output, pipeline::Pipeline};
+    let post = format!("POST /1 HTTP/1.1\r\nContent-Length: {MIB}\r\n\r\n");
+    let refused = b"HTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n";
+    // It is left out, or comes all the same.
+    for comes in [false, true] {
+        let mut pipeline = Pipeline::new(Default::default());
+        let mut wire = Wire::new(FilterConfig::DEFAULT);
+        let mut told = Vec::new();
+        let mut out = |output| {
+            if let Output::Http(event) = output {
+                let target = event.request.map(|request| request.target.to_vec());
+                told.push((event.response.map(|r| r.status), target, event.body_bytes));
+            }
+        };
+        wire.judged(true, post.as_bytes(), &mut pipeline, &mut out);
+        wire.judged(false, refused, &mut pipeline, &mut out);
+        if comes {
+            for body in vec![b'x'; MIB].chunks(1448) {
+                wire.judged(true, body, &mut pipeline, &mut out);
+            }
+        }
+        for _ in 0..3 {
+            wire.judged(true, &get("/2"), &mut pipeline, &mut out);
+            for response in ok(MIB).chunks(1448) {
+                wire.judged(false, response, &mut pipeline, &mut out);
+            }
+        }
+        let next = (Some(200), Some(b"/2".to_vec()), Some(MIB as u64));
+        let mut expected = vec![(Some(401), Some(b"/1".to_vec()), Some(0))];
+        expected.extend([next.clone(), next.clone(), next]);
+        assert_eq!(told, expected, "comes: {comes}");
+        let shipped = wire.filter.counter(Counter::RecordBytes);
+        assert!(shipped < 8 * 1448, "{shipped}, comes: {comes}");
+        assert_eq!(pipeline.stats().filter_disagrees, 0);
+    }
+}
+
 /// Bodies at full speed: what the judge hands back is there so many segments later.
 struct Late {
     wire: Wire,

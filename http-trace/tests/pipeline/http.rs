@@ -294,6 +294,52 @@ fn a_response_may_come_before_its_request_has_ended() {
     );
 }
 
+/// RFC 9110 §10.1.1: who asked `Expect: 100-continue` and is refused need not send the body. Clients
+/// authenticate so (NTLM), on one connection.
+#[test]
+fn a_client_that_was_refused_may_leave_the_body_out() {
+    const REFUSED: &str = "HTTP/1.1 401 U\r\nContent-Length: 2\r\n\r\nno";
+    let post =
+        |fields: &str| format!("POST /1 HTTP/1.1\r\nExpect: 100-continue\r\n{fields}\r\n\r\n");
+    for fields in ["Content-Length: 50000", "Transfer-Encoding: chunked"] {
+        let talk = Talk::open()
+            .c(&post(fields))
+            .s(REFUSED)
+            .c("POST /1 HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            .s(REFUSED)
+            .c("POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc")
+            .s(&ok("x"))
+            .c(&get("/2"))
+            .s(&ok(""));
+        let expected = [
+            "POST /1 -> 401 U 2 Length",
+            "POST /1 -> 401 U 2 Length",
+            "POST /1 -> 200 OK 1 Length",
+            "GET /2 -> 200 OK 0 Length",
+        ];
+        check(fields, &talk, &expected);
+    }
+    // Where it comes all the same it is body: whatever is no request of a known method, and a
+    // request in what has begun already, or that nobody has answered.
+    let like = get("/no");
+    let post = format!("POST /1 HTTP/1.1\r\nContent-Length: {}\r\n\r\n", like.len());
+    let words = "PUT it there".repeat(like.len()).split_off(11 * like.len());
+    let (begun, rest) = like.split_at(4);
+    let answered = || Talk::open().c(&post).s(REFUSED);
+    let unanswered = Talk::open().c(&post).c(&like).s(REFUSED);
+    for (name, talk) in [
+        ("words", answered().c(&words)),
+        ("begun", Talk::open().c(&post).c(begun).s(REFUSED).c(rest)),
+        ("unanswered", unanswered),
+    ] {
+        check(
+            name,
+            &talk.c(&get("/2")).s(&ok("")),
+            &["POST /1 -> 401 U 2 Length", "GET /2 -> 200 OK 0 Length"],
+        );
+    }
+}
+
 #[test]
 fn leniencies_are_flags() {
     for (name, response, expected) in [
@@ -479,6 +525,10 @@ fn malformed_request_lines_are_paired_and_flagged() {
         (
             "OPTIONS HTTP/1.1",
             "OPTIONS HTTP/1.1 -> 400 B 3 Length flags malformed_request",
+        ),
+        (
+            "GET /a http/1.1",
+            "GET /a -> 400 B 3 Length flags malformed_request",
         ),
         // The server need not have read the method: the body is there.
         (

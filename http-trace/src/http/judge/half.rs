@@ -177,6 +177,11 @@ pub(crate) fn begins_message(bytes: &[u8], is_response: Option<bool>) -> bool {
     request_line(bytes) != Match::No && begins_with_method(bytes)
 }
 
+/// Whether a request's whole line, of a known method, stands at the beginning of these bytes.
+pub(super) fn begins_request(bytes: &[u8]) -> bool {
+    request_line(bytes) == Match::Yes && begins_with_method(bytes)
+}
+
 /// Whether bytes may be the first of a message: for a filter, which says that one begins there, it
 /// is enough that they do not show otherwise.
 pub(super) fn may_begin(bytes: &[u8]) -> bool {
