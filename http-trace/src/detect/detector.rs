@@ -124,7 +124,7 @@ struct Core {
     table: Table,
     tags: Tags,
     /// When open alerts may be over.
-    due: BinaryHeap<Reverse<(u64, Key)>>,
+    due: BinaryHeap<Reverse<Due>>,
     lossy_until_ns: u64,
     /// Peers that look like proxies, and until when.
     suspects: Vec<(IpAddr, u64)>,
@@ -133,6 +133,28 @@ struct Core {
     changes: u64,
     /// Absent only while an event is at hand.
     scratch: Option<Box<Scratch>>,
+}
+
+/// An open alert and when something is to be said of it. At one moment the order is that of rules and
+/// ids, in which keys, which are hashed otherwise in every run, have no part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at_ns: u64,
+    correlation: u16,
+    id: u64,
+    key: Key,
+}
+
+impl Due {
+    /// Of the alert of this id, which a key has.
+    const fn new(at_ns: u64, id: u64, key: Key) -> Self {
+        Due {
+            at_ns,
+            correlation: key.correlation,
+            id,
+            key,
+        }
+    }
 }
 
 /// Buffers that are used again.
@@ -297,10 +319,11 @@ impl Core {
 
     /// Ends the alerts that are below half of their threshold by now.
     fn end_what_is_over(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
-        while let Some(Reverse((at, key))) = self.due.peek().copied() {
-            if at > now_ns {
+        while let Some(Reverse(due)) = self.due.peek().copied() {
+            if due.at_ns > now_ns {
                 break;
             }
+            let key = due.key;
             self.due.pop();
             let Some(correlation) = self.correlations.get(usize::from(key.correlation)) else {
                 continue;
@@ -313,7 +336,7 @@ impl Core {
             }
             let over_ns = over_at(correlation, counter, now_ns);
             if over_ns > now_ns {
-                self.due.push(Reverse((over_ns, key)));
+                self.due.push(Reverse(Due::new(over_ns, due.id, key)));
                 continue;
             }
             let rule = &self.rules[correlation.rule];
@@ -336,18 +359,17 @@ impl Core {
 
     /// What open alerts have counted since they spoke last.
     fn tell_open(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
-        let mut keys: Vec<(u64, Key)> = std::mem::take(&mut self.due)
+        let mut open: Vec<Due> = std::mem::take(&mut self.due)
             .into_iter()
-            .map(|Reverse((_, key))| key)
-            .filter_map(|key| {
+            .filter_map(|Reverse(Due { key, .. })| {
                 let active = self.table.get_mut(key)?.active()?;
-                (!active.is_silent()).then_some((active.opened_ns, key))
+                (!active.is_silent()).then_some(Due::new(active.opened_ns, active.id, key))
             })
             .collect();
-        keys.sort_unstable();
-        keys.dedup();
-        self.stats.open = keys.len() as u64;
-        for (_, key) in keys {
+        open.sort_unstable();
+        open.dedup();
+        self.stats.open = open.len() as u64;
+        for Due { key, .. } in open {
             let correlation = &self.correlations[usize::from(key.correlation)];
             let rule = &self.rules[correlation.rule];
             let lossy = self.lossy_until_ns != 0;

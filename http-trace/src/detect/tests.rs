@@ -343,6 +343,33 @@ fn the_same_events_raise_the_same_alerts() {
     assert!(!first.is_empty());
 }
 
+/// Alerts that end, or are told of, at one moment come in the same order whatever their keys are hashed to.
+#[test]
+fn the_same_events_raise_the_same_alerts_in_the_same_order() {
+    let told = || {
+        let mut detector = built_in();
+        let errors = (0..350).flat_map(|i| {
+            let response = move |n| response(&format!("10.1.2.{n}"), 404, "/", BEGIN + i * S / 2);
+            (0..12).map(response)
+        });
+        let (mut alerts, _) = run(&mut detector, errors);
+        let more = (0..12).map(|n| response(&format!("10.1.3.{n}"), 404, "/", BEGIN + 2000 * S));
+        alerts.extend(run_to_end(&mut detector, more));
+        alerts.iter().map(|a| (a.id, a.state)).collect::<Vec<_>>()
+    };
+    let first = told();
+    assert!(
+        first
+            .iter()
+            .filter(|(_, state)| *state == State::Ended)
+            .count()
+            >= 12
+    );
+    for _ in 0..4 {
+        assert_eq!(told(), first);
+    }
+}
+
 fn spikes(alerts: &[Alert]) -> Vec<(&str, State, u64)> {
     alerts
         .iter()

@@ -17,7 +17,7 @@ use super::super::rule::{Correlation, Input, Kind, Rule};
 use super::super::table::Key;
 use super::fed::Fed;
 use super::subject::Subject;
-use super::{Core, over_at};
+use super::{Core, Due, over_at};
 
 /// What is known of a correlation before there is any event.
 #[derive(Debug)]
@@ -288,9 +288,12 @@ impl Core {
         let raised = self.table.work(key, None, there, |counter| {
             let subject = Subject::new(rule, correlation, lossy);
             let mut alert = subject.raise(counter, hit, counted, state, of_others);
-            if alert.is_some() && state == State::Opened {
+            if let Some(alert) = &alert
+                && state == State::Opened
+            {
                 stats.opened += u64::from(!silent);
-                due.push(Reverse((over_at(correlation, counter, hit.time_ns), key)));
+                let over_ns = over_at(correlation, counter, hit.time_ns);
+                due.push(Reverse(Due::new(over_ns, alert.id, key)));
             }
             if silent {
                 subject.silence(counter);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::super::begun::Begun;
 use super::super::rule::RuleSet;
-use super::{Core, Detected, Detector, Key, Settings, Subject, suspect};
+use super::{Core, Detected, Detector, Due, Key, Settings, Subject, suspect};
 
 /// What became of rules that were read again; rules are those that raise alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,9 +74,9 @@ impl Core {
         new.begun.iter_mut().flatten().for_each(Begun::on_any);
         new.due = std::mem::take(&mut self.due)
             .into_iter()
-            .filter_map(|Reverse((at, key))| {
+            .filter_map(|Reverse(Due { at_ns, id, key, .. })| {
                 let correlation = number(key.correlation)?;
-                Some(Reverse((at, Key { correlation, ..key })))
+                Some(Reverse(Due::new(at_ns, id, Key { correlation, ..key })))
             })
             .collect();
         new.entities.hash_as(self.entities.hashes().clone());
@@ -97,19 +97,19 @@ impl Core {
         which: &dyn Fn(Key) -> bool,
         out: &mut dyn FnMut(Detected),
     ) -> usize {
-        let mut open: Vec<(u64, Key)> = self
+        let mut open: Vec<Due> = self
             .due
             .iter()
-            .filter(|Reverse((_, key))| which(*key))
-            .filter_map(|Reverse((_, key))| {
-                let opened_ns = self.table.get_mut(*key)?.active()?.opened_ns;
-                Some((opened_ns, *key))
+            .filter(|Reverse(due)| which(due.key))
+            .filter_map(|Reverse(Due { key, .. })| {
+                let active = self.table.get_mut(*key)?.active()?;
+                Some(Due::new(active.opened_ns, active.id, *key))
             })
             .collect();
         open.sort_unstable();
         open.dedup();
         let mut ended = 0;
-        for (_, key) in open {
+        for Due { key, .. } in open {
             let Some(correlation) = self.correlations.get(usize::from(key.correlation)) else {
                 continue;
             };

@@ -12,7 +12,7 @@ use super::super::hashes::Hashes;
 use super::super::hits::Hits;
 use super::super::saving::{STEP_BYTES, Saving, Worth};
 use super::super::state::{self, BadState};
-use super::{Core, Counter, Detector, Key, SUSPECTS, count, newest_ns, over_at};
+use super::{Core, Counter, Detector, Due, Key, SUSPECTS, count, newest_ns, over_at};
 
 /// Slots that a step looks at, used or not.
 const STEP_SLOTS: usize = 4096;
@@ -231,16 +231,16 @@ impl Core {
         // Nobody saw what came between the two runs.
         counter.incomplete |= self.settings.live;
         let over_ns = over_at(correlation, &counter, saved_ns);
-        let open = counter.active().is_some();
+        let open = counter.active().map(|active| active.id);
         let told = counter.active().is_some_and(|active| !active.is_silent());
         if !self.table.restore(key, counter) {
             restored.no_room += 1;
             return;
         }
         restored.keys += 1;
-        if open {
+        if let Some(id) = open {
             restored.open += usize::from(told);
-            self.due.push(Reverse((over_ns, key)));
+            self.due.push(Reverse(Due::new(over_ns, id, key)));
         }
     }
 
