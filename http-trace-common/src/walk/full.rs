@@ -8,9 +8,10 @@
 //! together: the inner IP header's version, lengths and (IPv4) checksum.
 
 use super::encap::{Encap, Layer, LayerKind};
+use super::lean::tcp;
 use super::link::LinkType;
 use super::{
-    PacketBytes, Segment, Skip, VLAN_NUMBER, checksum, ether_type, ip_proto, tcp, tcp_flag, tunnel,
+    PacketBytes, Segment, Skip, VLAN_NUMBER, checksum, ether_type, ip_proto, tcp_flag, tunnel,
 };
 use crate::config::decap;
 use crate::flow::{Address, v4_mapped, words};
