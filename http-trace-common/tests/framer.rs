@@ -229,7 +229,36 @@ fn lengths() {
         ("Transfer-Encoding: chunkedx", "Close [coding_not_chunked]"),
         ("Transfer-Encoding: xchunked", "Close [coding_not_chunked]"),
         ("Transfer-Encoding: gzip,\r\n chunked", "Chunked [obs_fold]"),
-        ("Transfer-Encoding: identity", "Close [coding_not_chunked]"),
+        ("Transfer-Encoding: identity", "Close []"),
+        (
+            "Transfer-Encoding: Identity \r\nContent-Length: 3",
+            "Length(3) []",
+        ),
+        (
+            "Content-Length: 3\r\nTransfer-Encoding:\r\n identity",
+            "Length(3) [obs_fold]",
+        ),
+        ("Transfer-Encoding: identity, chunked", "Chunked []"),
+        (
+            "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+            "Chunked []",
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+            "Chunked []",
+        ),
+        (
+            "Transfer-Encoding: chunked, identity",
+            "Close [coding_not_chunked]",
+        ),
+        (
+            "Transfer-Encoding: identityx\r\nContent-Length: 3",
+            "Close [coding_and_length,coding_not_chunked]",
+        ),
+        (
+            "Transfer-Encoding: identit\r\nContent-Length: 3",
+            "Close [coding_and_length,coding_not_chunked]",
+        ),
         (
             "Transfer-Encoding: chunked\r\nContent-Length: 3",
             "Chunked [coding_and_length]",

@@ -303,6 +303,9 @@ impl Framer {
         match self.last {
             line::LENGTH_DIGITS | line::LENGTH_AFTER => self.commit_length(),
             line::LENGTH_BEFORE | line::LENGTH_BAD => self.flags |= flag::LENGTH_INVALID,
+            // `identity` alone is the absence of a coding (RFC 2616 §4.4, and what servers that still
+            // send it mean by it; RFC 9112 has no such coding).
+            line::CODING if self.pos == CODING_IDENTITY => {}
             line::CODING => {
                 self.flags |= flag::HAS_CODING;
                 if coding_is_chunked(self.pos) {
@@ -332,25 +335,34 @@ impl Framer {
     }
 }
 
-// The last coding of Transfer-Encoding (RFC 9112 §6.1): 0–7 bytes of `chunked` matched, or:
-/// Before a coding.
+// The last coding of Transfer-Encoding (RFC 9112 §6.1): 0–7 bytes of `chunked` matched, 10 and that
+// many of `identity`, or:
+/// Before the first coding.
 const CODING_START: u8 = 8;
 /// `chunked`, followed by blanks or parameters.
 const CODING_CHUNKED: u8 = 9;
 /// Another coding.
 const CODING_OTHER: u8 = 10;
+/// All of `identity`, and nothing before it.
+const CODING_IDENTITY: u8 = 18;
+/// Before a further coding.
+const CODING_NEXT: u8 = 19;
 
 #[inline(always)]
 fn coding_next(state: u8, b: u8) -> u8 {
     const CHUNKED: u64 = u64::from_le_bytes(*b"chunked\0");
+    const IDENTITY: u64 = u64::from_le_bytes(*b"identity");
+    let expects = |word: u64, at: u8| (word >> (8 * (u32::from(at) & 7))) as u8 == b | 0x20;
     match (state, b) {
         // An empty list element changes nothing (RFC 9110 §5.6.1).
-        (_, b',') => CODING_START,
-        (CODING_START, b' ' | b'\t' | b'\r') => CODING_START,
+        (_, b',') => CODING_NEXT,
+        (CODING_START | CODING_NEXT | CODING_IDENTITY, b' ' | b'\t' | b'\r') => state,
         (7 | CODING_CHUNKED, b' ' | b'\t' | b'\r' | b';') => CODING_CHUNKED,
         (CODING_CHUNKED, _) => CODING_OTHER,
-        (CODING_START, _) if b | 0x20 == b'c' => 1,
-        (0..7, _) if (CHUNKED >> (8 * (state as u32 & 7))) as u8 == b | 0x20 => state + 1,
+        (CODING_START | CODING_NEXT, _) if b | 0x20 == b'c' => 1,
+        (CODING_START, _) if b | 0x20 == b'i' => CODING_OTHER + 1,
+        (0..7, _) if expects(CHUNKED, state) => state + 1,
+        (11..CODING_IDENTITY, _) if expects(IDENTITY, state - CODING_OTHER) => state + 1,
         _ => CODING_OTHER,
     }
 }
