@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 use http_trace::cli::{self, Cli, Command, Rules};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
@@ -12,7 +14,10 @@ use http_trace::schema;
 use http_trace::sink::text::lines_for_terminal;
 
 fn main() -> ExitCode {
-    let mut cli = Cli::parse();
+    let mut cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error),
+    };
     match cli.command.take() {
         Some(Command::Rules(Rules::Test { path, read })) => {
             cli.options.rules = vec![path.display().to_string()];
@@ -59,6 +64,20 @@ fn main() -> ExitCode {
         return ExitCode::from(Ended::CannotStart.status());
     }
     ExitCode::from(run::run(&config, &stop).status())
+}
+
+/// What is wrong with the command line. A file that is there is no misspelt command.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && Path::new(word).exists()
+    {
+        run::say(&format!(
+            "'{word}' is no command: captures are read by `http-trace -r FILE`, logs and our own \
+             json by `http-trace detect FILE`"
+        ));
+        return ExitCode::from(Ended::CannotStart.status());
+    }
+    error.exit()
 }
 
 fn rules(command: &Rules) -> ExitCode {

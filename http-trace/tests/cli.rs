@@ -91,6 +91,11 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
         (&["completions", "tcsh"], "invalid value 'tcsh'"),
         (&["-r", ""], "--read '': the value is empty"),
         (
+            &[NGINX],
+            "is no command: captures are read by `http-trace -r FILE`",
+        ),
+        (&["/nonexistent.pcap"], "unrecognized subcommand"),
+        (
             &["-r", NGINX, "--client", ""],
             "--client '': the value is empty",
         ),
@@ -466,6 +471,7 @@ fn a_full_disk_is_named_and_ends_with_1() {
         "{}",
         ran.err
     );
+    assert!(ran.err.contains("; 0 events written\n"), "{}", ran.err);
 }
 
 #[test]

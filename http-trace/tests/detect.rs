@@ -210,6 +210,35 @@ fn what_cannot_be_read_is_named_and_the_rest_counts() {
     );
 }
 
+#[test]
+fn what_does_not_begin_with_lines_is_named_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, begin, expected) in [
+        (
+            "day.pcap",
+            &b"\xd4\xc3\xb2\xa1\n\n\nx"[..],
+            "day.pcap is a capture: `http-trace -r",
+        ),
+        (
+            "day.pcapng",
+            b"\n\r\r\n\0\0\n",
+            "day.pcapng is a capture: `http-trace -r",
+        ),
+        (
+            "access.log.gz",
+            b"\x1f\x8b\x08\0\n\n",
+            "access.log.gz is compressed with gzip: `zcat",
+        ),
+    ] {
+        let file = folder.path().join(name);
+        fs::write(&file, begin).unwrap();
+        let ran = run(&["detect", file.to_str().unwrap()]);
+        assert_eq!(ran.status, 1, "{}", ran.err);
+        assert!(ran.err.contains(expected), "{}", ran.err);
+        assert!(!ran.err.contains("line 1"), "{}", ran.err);
+    }
+}
+
 /// A log that is being written, and falls silent.
 #[cfg(unix)]
 #[test]

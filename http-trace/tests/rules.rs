@@ -434,6 +434,11 @@ fn rules_that_are_not_there_are_named() {
     fs::write(&capture, capture_of_errors(0..400)).unwrap();
     let capture = capture.to_str().unwrap();
     let spike = "http-error-spike-internal opened".to_owned();
+    let empty = tempfile::tempdir().unwrap();
+    let ran = run(&["-r", capture, "--rules", empty.path().to_str().unwrap()]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let said = "holds no rules: no .yml or .yaml file is in it\n";
+    assert!(ran.err.contains(said), "{}", ran.err);
     let ran = run(&["-r", capture, "-o", "json", "--rules", "/nonexistent.yml"]);
     assert_eq!(ran.status, 1, "{}", ran.err);
     assert!(

@@ -71,11 +71,19 @@ pub enum Problem {
 
 /// A [`Problem`] and the file it is with.
 #[derive(Debug, thiserror::Error)]
-#[error("{file} {problem}")]
+#[error("{} {problem}", shown(file))]
 pub struct CaptureError {
     /// The path as it was given or found; `-` for standard input.
     pub file: String,
     /// What is wrong.
     #[source]
     pub problem: Problem,
+}
+
+/// What a capture is called in messages.
+pub fn shown(file: &str) -> &str {
+    match file {
+        "-" => "standard input",
+        file => file,
+    }
 }

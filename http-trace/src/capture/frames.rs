@@ -113,6 +113,14 @@ impl Frames {
         let mut frames = Frames::over(inputs);
         frames.problems.extend(problems);
         for path in paths.iter().filter(|path| path.is_dir()) {
+            // What is in a folder that cannot be listed nobody knows.
+            let unknown = |problem: &CaptureError| {
+                matches!(problem.problem, Problem::Open(_))
+                    && Path::new(&problem.file).starts_with(path)
+            };
+            if frames.problems.iter().any(unknown) {
+                continue;
+            }
             let below = |slot: &Slot| match &slot.input {
                 Input::Found(found) => found.starts_with(path) && !frames.skipped.contains(found),
                 _ => false,
@@ -471,15 +479,27 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
         return Ok(Format::PcapNg(PcapNg::default()));
     }
     Err(Problem::NotACapture(match &magic {
-        b"snoo" => "it is a Solaris snoop capture",
+        b"snoo" => "it is a Solaris snoop capture, which `editcap -F pcap` converts",
         b"btsn" => "it is a Bluetooth snoop capture",
-        b"BZh1" | b"BZh9" => "it is compressed with bzip2",
-        [0xfd, b'7', b'z', b'X'] => "it is compressed with xz",
-        [0x04, 0x22, 0x4d, 0x18] => "it is compressed with lz4",
+        [b'B', b'Z', b'h', b'1'..=b'9'] => {
+            "it is compressed with bzip2: try `bzip2 -dc FILE | http-trace -r -`"
+        }
+        [0xfd, b'7', b'z', b'X'] => "it is compressed with xz: try `xz -dc FILE | http-trace -r -`",
+        [0x04, 0x22, 0x4d, 0x18] => {
+            "it is compressed with lz4: try `lz4 -dc FILE | http-trace -r -`"
+        }
         [b'P', b'K', 3, 4] => "it is a zip archive",
         [0x7f, b'E', b'L', b'F'] => "it is a program",
-        [0xa1, 0xb2, 0xcd, 0x34] => "it is a big-endian capture in the modified format",
-        _ => "its first bytes are unknown",
+        [0xa1, 0xb2, 0xcd, 0x34] => {
+            "it is a big-endian capture in the modified format, which `editcap -F pcap` converts"
+        }
+        text if text
+            .iter()
+            .all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) =>
+        {
+            "it begins like text; logs and our own json are for `http-trace detect`"
+        }
+        _ => "its first bytes are unknown; `editcap -F pcap` converts what Wireshark can read",
     }))
 }
 

@@ -1,5 +1,8 @@
 //! The classic pcap format (draft-ietf-opsawg-pcap): a header, then records of 16 bytes and a
 //! packet each. Both byte orders, µs and ns, and the "modified" format with 24-byte records.
+//!
+//! Some old systems wrote records with longer headers under the same magic numbers. Which they are
+//! shows where the second record begins; see [`Pcap::next`].
 
 use http_trace_common::walk::LinkType;
 use pcap_parser::pcap::parse_pcap_header;
@@ -11,6 +14,16 @@ use super::input::{Buffer, MAX_BLOCK};
 /// Length of the file header.
 const HEADER_LEN: usize = 24;
 
+/// By how much the record headers of variants are longer than the magic number says: Nokia's 4
+/// (SuSE 6.3 4 beyond the modified format's), Red Hat 6.1's 8.
+const VARIANTS: [usize; 2] = [4, 8];
+
+/// How far from the first packet's time the second's may be for a variant to be believed.
+const YEAR_S: u32 = 366 * 24 * 3600;
+
+/// Before this second (1978) times are no dates, and any small number would pass for one.
+const FIRST_DATE_S: u32 = 1 << 28;
+
 /// What the file header says.
 #[derive(Debug)]
 pub struct Pcap {
@@ -20,6 +33,11 @@ pub struct Pcap {
     /// Writers before version 2.3 put the lengths in the other order, and some of 2.3 too.
     lengths_swapped: Swapped,
     link: LinkType,
+    /// The second of the packet before the next one, when that was the file's first and its record
+    /// header's length is not settled.
+    after_first: Option<u32>,
+    /// Whether a packet was read.
+    begun: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,12 +76,33 @@ impl Pcap {
             },
             // The upper bits hold the length of a frame check sequence (draft §4).
             link: LinkType(header.network.0 as u32 & 0x03ff_ffff),
+            after_first: None,
+            begun: false,
         })
     }
 
     /// The next packet: its data are the first unread bytes of the buffer.
+    ///
+    /// A variant with longer record headers is read as such if the second record's is there with
+    /// the first packet, as it is in any file. From a pipe the first packet is not held back to
+    /// wait for it; then the variant is only told of.
     pub fn next(&mut self, buffer: &mut Buffer) -> Result<Option<Meta>, Problem> {
         let offset = buffer.offset();
+        if let Some(first_s) = self.after_first.take()
+            && fill(buffer, 16)?
+            && !self.is_header(buffer.available())
+            && fill(buffer, 16 + VARIANTS[1])?
+            && let Some(longer) = self.longer_headers(buffer.available(), first_s)
+        {
+            return Err(Problem::Damaged {
+                offset,
+                what: format!(
+                    "no packet header, which is {longer} bytes further on, as an old variant of \
+                     pcap has it (Red Hat 6.1, SuSE 6.3, Nokia): name the file instead of piping \
+                     it, or convert it with `editcap -F pcap`"
+                ),
+            });
+        }
         if !fill(buffer, 1)? {
             return Ok(None);
         }
@@ -84,6 +123,19 @@ impl Pcap {
                 what: format!("a packet that claims {captured} bytes"),
             });
         }
+        if !self.begun {
+            self.begun = true;
+            let next = buffer
+                .available()
+                .get(self.record_header_len + captured as usize..);
+            match next.filter(|next| next.len() >= 16 + VARIANTS[1]) {
+                Some(next) => {
+                    let longer = self.longer_headers(next, sec);
+                    self.record_header_len += longer.unwrap_or(0);
+                }
+                None => self.after_first = Some(sec),
+            }
+        }
         let whole = self.record_header_len + captured as usize;
         need(buffer, whole, "packet")?;
         buffer.consume(self.record_header_len);
@@ -97,6 +149,38 @@ impl Pcap {
             wire_len: original.max(captured),
             block_len: captured as usize,
         }))
+    }
+
+    /// Whether a record header may be that, whatever its time.
+    fn is_header(&self, bytes: &[u8]) -> bool {
+        let [_, frac, captured, _] = words(bytes, self.big_endian);
+        frac <= self.most_frac() && captured as usize <= MAX_BLOCK
+    }
+
+    fn most_frac(&self) -> u32 {
+        if self.nanoseconds {
+            999_999_999
+        } else {
+            999_999
+        }
+    }
+
+    /// By how much record headers are longer than the magic number says, judged by the bytes where
+    /// the second record would begin. Nothing unless they cannot be a record header, and those a
+    /// variant's distance further on look like one: a damaged file stays one.
+    fn longer_headers(&self, next: &[u8], first_s: u32) -> Option<usize> {
+        if self.is_header(next) {
+            return None;
+        }
+        VARIANTS.into_iter().find(|&longer| {
+            let [sec, frac, captured, original] =
+                words(next.get(longer..).unwrap_or_default(), self.big_endian);
+            sec >= FIRST_DATE_S
+                && sec.abs_diff(first_s) <= YEAR_S
+                && frac <= self.most_frac()
+                && (1..=original).contains(&captured)
+                && original as usize <= MAX_BLOCK
+        })
     }
 }
 

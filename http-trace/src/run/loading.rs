@@ -168,6 +168,12 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
             continue;
         }
         let (read, unreadable) = load::read(path);
+        if read.is_empty() && unreadable.is_empty() {
+            loaded.said.push(format!(
+                "{} holds no rules: no .yml or .yaml file is in it",
+                path.display()
+            ));
+        }
         files.extend(read);
         for error in unreadable {
             loaded.unreadable += 1;

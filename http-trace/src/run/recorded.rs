@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::pipe::{self, Left, Shared};
 use super::{Ended, Stop, finish, say, started};
+use crate::capture::error::shown;
 use crate::config::Config;
 use crate::own::OwnSockets;
 use crate::recorded::{Error, Recorded};
@@ -61,7 +62,7 @@ fn read(
 ) {
     for path in paths {
         let name = path.display();
-        let input: Box<dyn BufRead> = if path.as_os_str() == "-" {
+        let mut input: Box<dyn BufRead> = if path.as_os_str() == "-" {
             Box::new(io::stdin().lock())
         } else {
             let opened = match path.is_dir() {
@@ -77,6 +78,11 @@ fn read(
                 }
             }
         };
+        if let Some(what) = no_lines(&mut *input) {
+            say(&format!("{} {what}", shown(&name.to_string())));
+            lock(told).bad += 1;
+            continue;
+        }
         let before = lock(told).clone();
         let mut events = Recorded::new(input);
         while let Some(event) = events.next() {
@@ -108,6 +114,28 @@ fn read(
         }
         // The lines after the last event too.
         lock(told).count(&before, &events);
+    }
+}
+
+/// What a file that does not begin with lines is, and what to do with it: every line of it would be
+/// a complaint. Waits for its first bytes, as reading a line does; an error is left to that.
+fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
+    let first = input.fill_buf().ok()?.first_chunk::<4>()?;
+    match *first {
+        [0xd4, 0xc3, 0xb2, 0xa1]
+        | [0x4d, 0x3c, 0xb2, 0xa1]
+        | [0xa1, 0xb2, 0xc3, 0xd4]
+        | [0xa1, 0xb2, 0x3c, 0x4d]
+        | [0x0a, 0x0d, 0x0d, 0x0a] => Some("is a capture: `http-trace -r FILE` reads it"),
+        [0x1f, 0x8b, ..] => Some("is compressed with gzip: `zcat FILE | http-trace detect`"),
+        [0x28, 0xb5, 0x2f, 0xfd] => {
+            Some("is compressed with zstd: `zstdcat FILE | http-trace detect`")
+        }
+        [b'B', b'Z', b'h', b'1'..=b'9'] => {
+            Some("is compressed with bzip2: `bzcat FILE | http-trace detect`")
+        }
+        [0xfd, b'7', b'z', b'X'] => Some("is compressed with xz: `xzcat FILE | http-trace detect`"),
+        _ => None,
     }
 }
 

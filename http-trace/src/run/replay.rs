@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use super::pipe::{self, Left, Shared};
 use super::{Ended, Stop, finish, say, started};
+use crate::capture::error::shown;
 use crate::capture::{CaptureError, Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
 use crate::engine::Engine;
@@ -48,7 +49,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let files: Vec<String> = paths
         .iter()
         .take(3)
-        .map(|p| p.display().to_string())
+        .map(|p| shown(&p.display().to_string()).to_owned())
         .collect();
     let more = if paths.len() > 3 {
         format!(" and {} more", paths.len() - 3)

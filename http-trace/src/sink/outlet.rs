@@ -57,8 +57,10 @@ struct One {
     writer: Option<Writer>,
     /// Events dropped since they were last told, and the earliest time of one of them.
     dropped: Option<(u64, u64)>,
-    /// All that were dropped.
+    /// All that were dropped, and those that a failure cost.
     lost: u64,
+    /// Whether it broke otherwise than by its reader's going.
+    failed: bool,
 }
 
 impl Outlet {
@@ -98,6 +100,7 @@ impl Outlet {
                 writer: Some(writer),
                 dropped: None,
                 lost: 0,
+                failed: false,
             });
         }
         let deliver = |target: &Target| {
@@ -255,6 +258,8 @@ impl One {
         self.write([first_ns, now_ns], written, |render, out| {
             render.event(entry, out)
         });
+        // The one that finds it broken, too.
+        self.lost += u64::from(self.failed);
     }
 
     fn write(
@@ -310,7 +315,8 @@ impl One {
         };
         let (untold, since_ns) = self.dropped.take().unwrap_or((0, now_ns));
         let name = writer.name().to_owned();
-        let left = writer.close().unwrap_or_else(|broken| {
+        let left = writer.close().unwrap_or_else(|(broken, unwritten)| {
+            self.lost += of_failure(&broken, unwritten);
             written.broken(&name, broken);
             0
         });
@@ -322,8 +328,18 @@ impl One {
 
     fn broke(&mut self, broken: Broken, written: &mut Written) {
         if let Some(writer) = self.writer.take() {
+            self.lost += of_failure(&broken, writer.unwritten());
+            self.failed = matches!(broken, Broken::Failed(_));
             written.broken(writer.name(), broken);
         }
+    }
+}
+
+/// Events that a failure cost: all that were in the queue. A reader that went away wanted no more.
+fn of_failure(broken: &Broken, unwritten: u64) -> u64 {
+    match broken {
+        Broken::Failed(_) => unwritten,
+        Broken::Closed => 0,
     }
 }
 
@@ -439,6 +455,7 @@ mod tests {
             writer: Some(writer.expect("a thread")),
             dropped: None,
             lost: 0,
+            failed: false,
         };
         one.event(first, testing::TIME_NS, written);
         stuck

@@ -173,12 +173,17 @@ impl Writer {
         &self.name
     }
 
+    /// Events that were taken and are not known to be written.
+    pub fn unwritten(&self) -> u64 {
+        self.shared.lock().events.iter().sum()
+    }
+
     /// Writes what is left. Returns how many events were not written: a reader that is stuck at
     /// the end of a live run is given up after five seconds.
     ///
     /// # Errors
-    /// As [`Writer::write`].
-    pub fn close(mut self) -> Result<u64, Broken> {
+    /// As [`Writer::write`], with the events that were taken and not written.
+    pub fn close(mut self) -> Result<u64, (Broken, u64)> {
         let mut state = self.shared.lock();
         state.closing = true;
         self.shared.bytes.notify_one();
@@ -201,12 +206,13 @@ impl Writer {
             };
         }
         let broken = state.broken.take();
+        let unwritten = state.events.iter().sum();
         drop(state);
         if let Some(thread) = self.thread.take() {
             // It has ended; a panic of it would have been told by the panic hook.
             let _ = thread.join();
         }
-        broken.map_or(Ok(0), Err)
+        broken.map_or(Ok(0), |broken| Err((broken, unwritten)))
     }
 }
 
@@ -439,7 +445,8 @@ mod tests {
             let writer = Writer::start(Box::new(Fails(kind)), "x".into(), 9, WhenFull::Wait, false);
             let writer = writer.expect("a thread");
             let _ = writer.write(|out| out.push(b'x'));
-            let broken = writer.close().expect_err("broken");
+            let (broken, unwritten) = writer.close().expect_err("broken");
+            assert_eq!(unwritten, 1);
             assert_eq!(broken == Broken::Closed, closed, "{broken:?}");
         }
     }

@@ -154,7 +154,7 @@ fn what_is_no_capture() {
     let text = scratch.file("notes/readme.txt", b"Captures of the week");
     let table: &[(&Path, &str)] = &[
         (&missing, "cannot be opened"),
-        (&text, "is no capture: its first bytes are unknown"),
+        (&text, "is no capture: it begins like text"),
         (&scratch.0, "holds no capture"),
     ];
     for (path, what) in table {
@@ -170,10 +170,41 @@ fn what_is_no_capture() {
             "{text}"
         );
     }
+    for (begin, expected) in [
+        (&b"snoop\0\0\0"[..], "`editcap -F pcap` converts"),
+        (b"BZh5....", "`bzip2 -dc FILE | http-trace -r -`"),
+        (b"\xfd7zXZ\0..", "`xz -dc FILE | http-trace -r -`"),
+        (b"\x01\x02\x03\x04\x05", "its first bytes are unknown"),
+    ] {
+        let text = read_bytes(begin).1[0].to_string();
+        assert!(text.contains(expected), "{text}");
+    }
     assert!(matches!(
         read_bytes(b"").1[0].problem,
         Problem::NotACapture("it is empty")
     ));
+}
+
+/// Of a folder that cannot be listed nobody knows that it holds no capture.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_listed_is_not_called_empty() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new("locked");
+    let inner = scratch.0.join("locked");
+    std::fs::create_dir_all(&inner).unwrap();
+    std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o000)).unwrap();
+    if std::fs::read_dir(&inner).is_ok() {
+        return; // root, to whom nothing is locked
+    }
+    for folder in [&inner, &scratch.0] {
+        let errors = Frames::open(std::slice::from_ref(folder)).take_problems();
+        let [error] = errors.as_slice() else {
+            panic!("{errors:?}")
+        };
+        assert!(matches!(error.problem, Problem::Open(_)), "{error}");
+    }
+    std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 proptest! {

@@ -74,6 +74,73 @@ fn classic_oddities() {
     assert_eq!(read_bytes(&file).0[0].1, 1);
 }
 
+/// Old systems wrote longer record headers under the same magic numbers.
+#[test]
+fn classic_variants_with_longer_record_headers() {
+    const DATE: u32 = 940_000_000;
+    let data = frame(1, b"x");
+    let len = data.len() as u32;
+    for (magic, header_len, big_endian) in [
+        (0xa1b2_c3d4_u32, 24, false), // Red Hat 6.1
+        (0xa1b2_c3d4, 20, false),     // Nokia
+        (0xa1b2_c3d4, 20, true),
+        (0xa1b2_cd34, 28, false), // SuSE 6.3
+    ] {
+        let style = Style {
+            big_endian,
+            nanoseconds: false,
+        };
+        let mut file = style.header(4, 1);
+        file[..4].copy_from_slice(&style.u32(magic));
+        let begin = file.len();
+        for i in 0..3 {
+            let record = style.record(DATE + i, 400_000, &data, len);
+            file.extend_from_slice(&record[..16]);
+            file.extend(std::iter::repeat_n(3, header_len - 16));
+            file.extend_from_slice(&record[16..]);
+        }
+        let (rows, problems) = read_bytes(&file);
+        assert!(problems.is_empty(), "{header_len}: {problems:?}");
+        assert_eq!(rows.len(), 3, "{header_len}");
+        assert!(rows.iter().all(|row| row.3 == data), "{header_len}");
+        // From a pipe the first packet does not wait for the second: the variant is told of.
+        let pipe = std::io::Cursor::new(file[..begin + header_len + data.len()].to_vec());
+        let pipe = std::io::Read::chain(
+            pipe,
+            std::io::Cursor::new(file[begin + header_len + data.len()..].to_vec()),
+        );
+        let mut frames = http_trace::capture::Frames::from_reader("-", Box::new(pipe));
+        while frames.advance() {}
+        let text = frames
+            .take_problems()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<String>();
+        assert!(
+            text.starts_with("standard input is damaged at byte ")
+                && text.contains("editcap -F pcap"),
+            "{header_len}: {text}"
+        );
+    }
+    // What is damaged stays that, and is told where it is.
+    let mut file = PLAIN.header(4, 1);
+    file.extend(PLAIN.record(DATE, 0, &data, len));
+    file.extend([0xff; 40]);
+    let (rows, problems) = read_bytes(&file);
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0].3 == data);
+    let text = problems[0].to_string();
+    assert!(text.contains("claims 4294967295 bytes"), "{text}");
+    // No date is no ground for a variant: times of a simulator, fractions beyond a second.
+    let mut file = PLAIN.header(4, 1);
+    for i in 0..3 {
+        file.extend(PLAIN.record(i, 2_000_000, &data, len));
+    }
+    let (rows, problems) = read_bytes(&file);
+    assert_eq!((rows.len(), problems.len()), (3, 0));
+    assert!(rows.iter().all(|row| row.3 == data));
+}
+
 #[test]
 fn pcapng_with_several_interfaces_sections_and_clocks() {
     for big_endian in [false, true] {
