@@ -36,7 +36,7 @@ struct Told {
     problems: u64,
     /// Unknown when reading was left blocked.
     counts: Option<ReplayCounts>,
-    skipped_files: usize,
+    skipped_files: Vec<PathBuf>,
 }
 
 /// Reads captures until their end, until enough is written, or until `stop`.
@@ -136,7 +136,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     }
     tell(replay.take_problems(), &mut told);
     told.counts = Some(replay.counts());
-    told.skipped_files = replay.skipped_files().len();
+    told.skipped_files = replay.skipped_files().to_vec();
     told
 }
 
@@ -288,14 +288,22 @@ fn replay_lines(told: &Told) -> Vec<String> {
             counts.cut_bytes
         ));
     }
-    if told.skipped_files > 0 {
+    if !told.skipped_files.is_empty() {
+        let names = told.skipped_files.iter().take(3);
+        let names: Vec<String> = names.map(|path| path.display().to_string()).collect();
         lines.push(format!(
-            "{} in folders passed over: no {}",
-            counted(told.skipped_files as u64, "file"),
-            if told.skipped_files == 1 {
+            "{} in folders passed over: no {} ({}{})",
+            counted(told.skipped_files.len() as u64, "file"),
+            if told.skipped_files.len() == 1 {
                 "capture"
             } else {
                 "captures"
+            },
+            names.join(", "),
+            if told.skipped_files.len() > 3 {
+                " …"
+            } else {
+                ""
             },
         ));
     }
@@ -326,12 +334,17 @@ mod tests {
             assert_eq!(passed_over(reason, count), expected);
         }
         for (skipped_files, expected) in [
-            (1, "1 file in folders passed over: no capture"),
-            (3, "3 files in folders passed over: no captures"),
+            (1, "1 file in folders passed over: no capture (d/1)"),
+            (
+                4,
+                "4 files in folders passed over: no captures (d/1, d/2, d/3 …)",
+            ),
         ] {
             let told = Told {
                 counts: Some(ReplayCounts::default()),
-                skipped_files,
+                skipped_files: (1..=skipped_files)
+                    .map(|n| PathBuf::from(format!("d/{n}")))
+                    .collect(),
                 ..Told::default()
             };
             assert_eq!(
