@@ -1,8 +1,7 @@
 //! What is known of an event by its status and the classes of its addresses and of its header lines
-//! alone: which detections
-//! match it and which it must still be asked. Most events of a site are of a few kinds; what was
-//! worked out for one of a kind holds for all of them. Bounded; kinds are compared whole. Allocates
-//! nothing after it was made.
+//! alone: which detections match it and which it must still be asked. Most events of a site are of
+//! a few kinds; what was worked out for one of a kind holds for all of them. Bounded; kinds are
+//! compared whole. Allocates nothing after it was made.
 
 use super::prefilter::Bits;
 use super::targets::Place;
