@@ -170,6 +170,38 @@ fn ethernet_frames() {
 }
 
 #[test]
+fn vlans_by_number() {
+    let v4 = ipv4_packet(&[], &tcp_segment(0x10, &[], b""));
+    // The tags in the frame, the number of one beside it, what is found.
+    let cases: &[(&[(u16, u16)], u32, u32)] = &[
+        (&[], 0, 0),
+        (&[], 7, 7),
+        (&[(0x8100, 0xe00a)], 0, 10),
+        (&[(0x88a8, 100), (0x8100, 10)], 0, 100 << 12 | 10),
+        (&[(0x9100, 0xfff), (0x8100, 0xffff)], 0, 0xfff_fff),
+        (&[(0x8100, 10)], 100, 100 << 12 | 10),
+        // A priority alone, outside and inside.
+        (&[(0x8100, 0xe000), (0x8100, 30)], 0, 30),
+        (&[(0x88a8, 100), (0x8100, 0xe000)], 0, 100),
+        // A third one is not looked at.
+        (&[(0x88a8, 1), (0x8100, 2), (0x8100, 3)], 0, 1 << 12 | 2),
+        (&[(0x8100, 2), (0x8100, 3)], 1, 1 << 12 | 2),
+    ];
+    for (tagged, beside, expected) in cases {
+        let frame = ethernet_frame(tagged, 0x0800, &v4);
+        let found = tags(frame.as_slice(), true, *beside);
+        assert_eq!(found, *expected, "{tagged:x?} {beside}");
+        let layers = |tunnel: Tunnel| tunnel.encap().layers().iter().map(|l| l.id).collect();
+        let numbers: Vec<u32> = layers(Tunnel::of_tags(found));
+        let kept = [found >> 12, found & 0xfff].into_iter().filter(|n| *n != 0);
+        assert_eq!(numbers, kept.collect::<Vec<_>>(), "{tagged:x?} {beside}");
+    }
+    // Cut off, and without an Ethernet header.
+    assert_eq!(tags(&[0; 13][..], true, 5), 5);
+    assert_eq!(tags(v4.as_slice(), false, 5), 5);
+}
+
+#[test]
 fn ipv6_extension_headers() {
     let tcp = tcp_segment(tcp_flag::ACK, &[], b"HTTP");
     let chain = |headers: &[(u8, [u8; 8])]| {
