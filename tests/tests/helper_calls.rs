@@ -22,6 +22,10 @@ const ALLOWED: &[(i32, &str)] = &[
         46,
         "get_socket_cookie: reads, or numbers a socket that has none",
     ),
+    (
+        68,
+        "skb_load_bytes_relative: copies out of the packet, from its MAC header on",
+    ),
     (79, "skb_cgroup_id"),
     (122, "get_netns_cookie"),
     (125, "ktime_get_boot_ns"),
@@ -157,7 +161,7 @@ fn calls_are_decoded() {
 
 /// What Linux 5.8 has of [`ALLOWED`]. The namespace's cookie is asked for where the loader has found
 /// the helper; elsewhere the verifier never comes to the call.
-const IN_5_8: &[i32] = &[1, 2, 3, 8, 26, 46, 79, 122, 125, 130, 131, 132, 133];
+const IN_5_8: &[i32] = &[1, 2, 3, 8, 26, 46, 68, 79, 122, 125, 130, 131, 132, 133];
 /// BPF_STX | BPF_ATOMIC, of 8 and of 4 bytes; with an immediate of 0 it adds and tells nothing,
 /// which is all there was before Linux 5.12.
 const ATOMIC: [u8; 2] = [0xdb, 0xc3];
