@@ -42,6 +42,8 @@ pub mod decap {
     /// is routed into the network of its receiver; and equal tuples in two networks are not told
     /// apart.
     pub const JOINED: u32 = 1 << 2;
+    /// Any tunnel: what is no TCP is looked into.
+    pub const TUNNELS: u32 = VXLAN | IPIP;
     /// VLAN tags (IEEE 802.1Q, 802.1ad) are told, and equal tuples in two VLANs told apart.
     pub const VLAN: u32 = 1 << 3;
 }

@@ -192,7 +192,10 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
             note(&slot, &packet, link, hook, egress);
             slot
         }
-        Err(skip) if skip == Skip::Fragment || skip == Skip::NotTcp && config.decap != 0 => {
+        Err(skip)
+            if skip == Skip::Fragment
+                || skip == Skip::NotTcp && config.decap & decap::TUNNELS != 0 =>
+        {
             let Some(slot) = Claimed::new::<FRAMES>() else {
                 return count(Counter::ScratchBusy, 1);
             };

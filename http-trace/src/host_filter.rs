@@ -238,7 +238,7 @@ impl HostFilter {
                     self.push_piece(frame, at, context, emit);
                 }
             }
-            Err(Skip::NotTcp) if self.config.decap != 0 => {
+            Err(Skip::NotTcp) if self.config.decap & decap::TUNNELS != 0 => {
                 self.look_inside(frame, context, emit);
             }
             Err(_) => {}
