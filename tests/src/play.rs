@@ -1,8 +1,10 @@
 //! Plays a scene on real sockets, both ends in lockstep: what one end writes the other has read
 //! before the next step, so that the order on the wire is the scene's.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -31,6 +33,8 @@ pub struct Stage<'a> {
     listener: TcpListener,
     server: SocketAddr,
     front: SocketAddr,
+    /// Clients that scenes were played with, as the server's side has them.
+    clients: Mutex<HashSet<SocketAddr>>,
 }
 
 impl<'a> Stage<'a> {
@@ -45,6 +49,7 @@ impl<'a> Stage<'a> {
             listener,
             server,
             front: server,
+            clients: Mutex::default(),
         })
     }
 
@@ -55,8 +60,7 @@ impl<'a> Stage<'a> {
 
     /// Plays `scene` on a new connection, to its last step. What was left open is closed.
     pub fn play(&self, scene: &Scene) -> Result<Played> {
-        let connected = self.client.enter(|| TcpStream::connect(self.front))?;
-        let mut ends = [connected.context("connect")?, self.listener.accept()?.0];
+        let mut ends = self.connect()?;
         for end in &ends {
             end.set_nodelay(true)?;
             end.set_read_timeout(Some(PATIENCE))?;
@@ -104,6 +108,23 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(played)
+    }
+
+    /// A connection from a port that no scene was played on: what is told of two connections of one
+    /// name could not be told apart. A port whose connection the server closed is free at once, and
+    /// Linux begins to look for one somewhere else every ten seconds.
+    fn connect(&self) -> Result<[TcpStream; 2]> {
+        // Held until another port was found.
+        let mut taken = Vec::new();
+        loop {
+            let connected = self.client.enter(|| TcpStream::connect(self.front))?;
+            let ends = [connected.context("connect")?, self.listener.accept()?.0];
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            if clients.insert(ends[1].peer_addr()?) {
+                return Ok(ends);
+            }
+            taken.push(ends);
+        }
     }
 }
 

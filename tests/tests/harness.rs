@@ -126,3 +126,19 @@ fn every_scene_plays_on_real_sockets() {
         }
     }
 }
+
+#[test]
+fn no_two_scenes_are_played_on_one_port() {
+    needs!();
+    let namespace = Namespace::new("ports").expect("a namespace");
+    let ports = || std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40005");
+    namespace.enter(ports).expect("enter").expect("few ports");
+    let server = "127.0.0.1:8000".parse().expect("an address");
+    let stage = Stage::new(&namespace, &namespace, server).expect("a listener");
+    // The server closes, so that the client's port is free as soon as the scene is over.
+    let scene = scenes::named("unsolicited_408");
+    let clients: std::collections::HashSet<_> = (0..6)
+        .map(|_| stage.play(&scene).expect("played").client)
+        .collect();
+    assert_eq!(clients.len(), 6);
+}
