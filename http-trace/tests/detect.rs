@@ -229,6 +229,11 @@ fn what_does_not_begin_with_lines_is_named_once() {
             b"\x1f\x8b\x08\0\n\n",
             "access.log.gz is compressed with gzip: `zcat",
         ),
+        (
+            "access.log.lz4",
+            b"\x04\x22\x4d\x18\n\n\n",
+            "access.log.lz4 is compressed with lz4: `lz4cat",
+        ),
     ] {
         let file = folder.path().join(name);
         fs::write(&file, begin).unwrap();

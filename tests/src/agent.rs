@@ -1,6 +1,6 @@
 //! The tracer itself, run as a user runs it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::netns::Namespace;
+use crate::pcap;
 use crate::seen::Report;
 
 /// Where the tracer's executable is: `HTTP_TRACE_BIN`, or built now, in the profile of the tests,
@@ -279,4 +280,14 @@ pub fn replay(captures: &[&Path], options: &[&str]) -> Result<(Report, std::proc
         .stdin(Stdio::null());
     let output = command.output().context("start http-trace")?;
     Ok((Report::read(&output.stdout)?, output))
+}
+
+/// As [`replay`], of Ethernet frames that come a millisecond after one another.
+pub fn replay_frames(frames: &[Vec<u8>]) -> Result<(Report, std::process::Output)> {
+    const START_NS: u64 = 1_700_000_000_000_000_000;
+    let timed = (START_NS..).step_by(1_000_000).zip(frames);
+    let timed = timed.map(|(time_ns, frame)| (time_ns, &frame[..]));
+    let mut capture = tempfile::NamedTempFile::with_suffix(".pcap")?;
+    capture.write_all(&pcap::file(pcap::LinkType::Ethernet, timed))?;
+    replay(&[capture.path()], &[])
 }

@@ -328,6 +328,17 @@ fn by_connection(judged: Judged) -> Vec<Judged> {
     by.into_values().map(of_one).collect()
 }
 
+/// Fails unless both connections are told, each as it was played; gives what was told of each.
+fn are_both(judged: Judged, what: &str) -> Vec<Judged> {
+    let told = by_connection(judged);
+    assert_eq!(told.len(), 2, "{what}");
+    for (connection, of_one) in told.iter().enumerate() {
+        is_truth(of_one, &scene(connection).truth)
+            .unwrap_or_else(|wrong| panic!("{what}, {connection}: {wrong}"));
+    }
+    told
+}
+
 /// Drawn by hosts, and the same in both.
 const DRAWN: [[u32; 2]; 2] = [[0x1234_5678, 0x9abc_def0], [0x2468_ace0, 0x1357_9bdf]];
 const EQUAL: [[u32; 2]; 2] = [[0x1234_5678, 0x9abc_def0]; 2];
@@ -341,13 +352,8 @@ fn in_two_vlans_of_a_capture() {
         (EQUAL, None),
         (EQUAL, Some(Copied::AtBothPorts)),
     ] {
-        let told = by_connection(plain(&in_two_vlans(isn, copy)));
-        let what = format!("{isn:x?} {copy:?}");
-        assert_eq!(told.len(), 2, "{what}");
-        for (connection, judged) in told.iter().enumerate() {
-            is_truth(judged, &scene(connection).truth)
-                .unwrap_or_else(|wrong| panic!("{what}, {connection}: {wrong}"));
-        }
+        let judged = plain(&in_two_vlans(isn, copy));
+        are_both(judged, &format!("{isn:x?} {copy:?}"));
     }
 }
 
@@ -360,14 +366,11 @@ fn in_two_vlans_of_a_trunk_that_are_told_apart() {
         (EQUAL, None),
         (EQUAL, Some(Copied::AtBothPorts)),
     ] {
-        let told = by_connection(filtered(&in_two_vlans(isn, copy)));
+        let judged = filtered(&in_two_vlans(isn, copy));
         let what = format!("{isn:x?} {copy:?}");
-        assert_eq!(told.len(), 2, "{what}");
-        for (connection, judged) in told.iter().enumerate() {
-            is_truth(judged, &scene(connection).truth)
-                .unwrap_or_else(|wrong| panic!("{what}, {connection}: {wrong}"));
-            let vlan = u32::from(VLANS[connection]);
-            assert!(judged.events.iter().all(|e| e.vlans().eq([vlan])), "{what}");
+        for (vlan, of_one) in VLANS.into_iter().zip(are_both(judged, &what)) {
+            let vlan = u32::from(vlan);
+            assert!(of_one.events.iter().all(|e| e.vlans().eq([vlan])), "{what}");
         }
     }
 }

@@ -11,7 +11,7 @@ use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
 use http_trace_common::record::Record;
 use http_trace_common::walk::{self, Encap, LinkType, Tunnel, WalkOptions};
-use http_trace_tests::agent::{Agent, replay};
+use http_trace_tests::agent::{Agent, replay_frames};
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
 use http_trace_tests::both::both;
 use http_trace_tests::client::wrk;
@@ -22,7 +22,7 @@ use http_trace_tests::nginx::Nginx;
 use http_trace_tests::pieces::pieces;
 use http_trace_tests::seen::Report;
 use http_trace_tests::tcp::{Layout, Path, segments};
-use http_trace_tests::{at_tc, essence, needs, pcap, scenes};
+use http_trace_tests::{at_tc, essence, needs, scenes};
 use serde_json::{Value, json};
 
 const INNER: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
@@ -343,13 +343,7 @@ fn the_event_names_the_tunnel_as_that_of_a_capture_does() {
             }
         }
     }
-    let start = 1_700_000_000_000_000_000;
-    let timed = frames.iter().enumerate();
-    let timed = timed.map(|(i, frame)| (start + i as u64 * 1_000_000, &frame[..]));
-    let folder = tempfile::tempdir().expect("a folder");
-    let capture = folder.path().join("tunnels.pcap");
-    std::fs::write(&capture, pcap::file(pcap::LinkType::Ethernet, timed)).expect("written");
-    let (replayed, output) = replay(&[&capture], &[]).expect("a replay");
+    let (replayed, output) = replay_frames(&frames).expect("a replay");
     let expected = seen(&replayed);
     println!("{}", String::from_utf8_lossy(&output.stderr));
     let distinct: BTreeSet<_> = expected.iter().map(|e| e.3.to_string()).collect();

@@ -8,14 +8,14 @@ use http_trace::probe::loader::Framing;
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::record::Record;
 use http_trace_common::walk::Tunnel;
-use http_trace_tests::agent::{Agent, replay};
+use http_trace_tests::agent::{Agent, replay_frames};
 use http_trace_tests::both::both;
 use http_trace_tests::inject::inject;
 use http_trace_tests::netns::Pair;
 use http_trace_tests::pieces::pieces;
 use http_trace_tests::seen::Report;
 use http_trace_tests::tcp::{Layout, Path, segments};
-use http_trace_tests::{at_tc, essence, needs, pcap, scenes};
+use http_trace_tests::{at_tc, essence, needs, scenes};
 use serde_json::Value;
 
 /// Tags before a packet: the EtherType and the 16 bits of each.
@@ -81,13 +81,7 @@ fn seen(report: &Report, named: bool) -> Vec<(u16, u64, Option<u16>, [Value; 2])
 fn every_arrangement_of_tags_at_every_hook() {
     needs!("python3");
     let frames = all_frames();
-    let start = 1_700_000_000_000_000_000;
-    let timed = frames.iter().enumerate();
-    let timed = timed.map(|(i, frame)| (start + i as u64 * 1_000_000, &frame[..]));
-    let folder = tempfile::tempdir().expect("a folder");
-    let capture = folder.path().join("tags.pcap");
-    std::fs::write(&capture, pcap::file(pcap::LinkType::Ethernet, timed)).expect("written");
-    let (replayed, _) = replay(&[&capture], &[]).expect("a replay");
+    let (replayed, _) = replay_frames(&frames).expect("a replay");
     assert!(seen(&replayed, false).len() >= 3 * 4 * ARRANGEMENTS.len());
     for (sent, hook) in [
         (false, "tc"),

@@ -14,6 +14,7 @@ use http_trace_common::walk::LinkType;
 
 use super::error::{CaptureError, Problem};
 use super::input::{self, Buffer, Input};
+use super::magic::{self, Kind};
 use super::pcap::{Pcap, fill};
 use super::pcapng::PcapNg;
 
@@ -461,7 +462,7 @@ impl Names {
 
 /// Which format a capture has.
 fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
-    if !fill(buffer, 4)? {
+    if !fill(buffer, magic::LEN)? {
         let what = if buffer.available().is_empty() {
             "it is empty"
         } else {
@@ -469,38 +470,30 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
         };
         return Err(Problem::NotACapture(what));
     }
-    let Some(magic) = buffer.available().first_chunk::<4>().copied() else {
+    let Some(first) = buffer.available().first_chunk().copied() else {
         return Err(Problem::NotACapture("it is too short"));
     };
-    if Pcap::recognises(magic) {
-        return Ok(Format::Pcap(Pcap::open(buffer)?));
-    }
-    if PcapNg::recognises(magic) {
-        return Ok(Format::PcapNg(PcapNg::default()));
-    }
-    Err(Problem::NotACapture(match &magic {
-        b"snoo" => "it is a Solaris snoop capture, which `editcap -F pcap` converts",
-        b"btsn" => "it is a Bluetooth snoop capture",
-        [b'B', b'Z', b'h', b'1'..=b'9'] => {
-            "it is compressed with bzip2: try `bzip2 -dc FILE | http-trace -r -`"
-        }
-        [0xfd, b'7', b'z', b'X'] => "it is compressed with xz: try `xz -dc FILE | http-trace -r -`",
-        [0x04, 0x22, 0x4d, 0x18] => {
-            "it is compressed with lz4: try `lz4 -dc FILE | http-trace -r -`"
-        }
-        [b'P', b'K', 3, 4] => "it is a zip archive",
-        [0x7f, b'E', b'L', b'F'] => "it is a program",
-        [0xa1, 0xb2, 0xcd, 0x34] => {
+    let what = match Kind::of(first) {
+        Kind::Pcap => return Ok(Format::Pcap(Pcap::open(buffer)?)),
+        Kind::PcapNg => return Ok(Format::PcapNg(PcapNg::default())),
+        Kind::Snoop => "it is a Solaris snoop capture, which `editcap -F pcap` converts",
+        Kind::BluetoothSnoop => "it is a Bluetooth snoop capture",
+        Kind::Gzip => "it is compressed with gzip twice: try `gzip -dc FILE | http-trace -r -`",
+        Kind::Zstd => "it is compressed with zstd twice: try `zstd -dc FILE | http-trace -r -`",
+        Kind::Bzip2 => "it is compressed with bzip2: try `bzip2 -dc FILE | http-trace -r -`",
+        Kind::Xz => "it is compressed with xz: try `xz -dc FILE | http-trace -r -`",
+        Kind::Lz4 => "it is compressed with lz4: try `lz4 -dc FILE | http-trace -r -`",
+        Kind::Zip => "it is a zip archive",
+        Kind::Elf => "it is a program",
+        Kind::ModifiedPcapBigEndian => {
             "it is a big-endian capture in the modified format, which `editcap -F pcap` converts"
         }
-        text if text
-            .iter()
-            .all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) =>
-        {
-            "it begins like text; logs and our own json are for `http-trace detect`"
+        Kind::Text => "it begins like text; logs and our own json are for `http-trace detect`",
+        Kind::Unknown => {
+            "its first bytes are unknown; `editcap -F pcap` converts what Wireshark can read"
         }
-        _ => "its first bytes are unknown; `editcap -F pcap` converts what Wireshark can read",
-    }))
+    };
+    Err(Problem::NotACapture(what))
 }
 
 fn first(mut format: Format, buffer: &mut Buffer) -> Result<(Format, Option<Meta>), Problem> {

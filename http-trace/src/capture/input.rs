@@ -13,6 +13,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::{
     error::{CaptureError, Problem},
+    magic::{self, Kind},
     zstd,
 };
 
@@ -165,18 +166,14 @@ impl Buffer {
     pub fn decompressing(reader: Box<dyn Read + Send>) -> Result<Self, Problem> {
         let failed = |source| Problem::Read { offset: 0, source };
         let mut plain = Buffer::new(reader);
-        plain.fill(4).map_err(failed)?;
-        let magic = plain.available();
-        if magic.starts_with(&[0x1f, 0x8b]) {
-            return Ok(Buffer::new(Box::new(MultiGzDecoder::new(plain))));
-        }
-        // A frame of data, or one of the sixteen kinds of skippable frame before it (RFC 8878 §3.1).
-        if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
-            || matches!(magic, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
-        {
-            return Ok(Buffer::new(Box::new(zstd::Decoder::new(plain))));
-        }
-        Ok(plain)
+        plain.fill(magic::LEN).map_err(failed)?;
+        Ok(
+            match plain.available().first_chunk().copied().map(Kind::of) {
+                Some(Kind::Gzip) => Buffer::new(Box::new(MultiGzDecoder::new(plain))),
+                Some(Kind::Zstd) => Buffer::new(Box::new(zstd::Decoder::new(plain))),
+                _ => plain,
+            },
+        )
     }
 
     /// Reads until at least `n` unread bytes are there. `false` when the stream ends before that.

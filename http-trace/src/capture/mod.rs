@@ -6,6 +6,7 @@
 //!
 //! # Layout
 //! - [`error`]: what can be wrong with a file; each error names it and the byte.
+//! - [`magic`]: what a file is by its first bytes.
 //! - [`input`]: paths, folders and standard input; decompression; a bounded look-ahead buffer.
 //! - `zstd`: frames of RFC 8878, skippable ones too.
 //! - [`pcap`] and [`pcapng`]: the two formats, a packet at a time.
@@ -19,6 +20,7 @@ pub mod frames;
 pub mod input;
 pub mod lanes;
 pub mod link;
+pub mod magic;
 mod pcap;
 mod pcapng;
 pub mod replay;

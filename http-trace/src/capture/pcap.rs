@@ -48,14 +48,6 @@ enum Swapped {
 }
 
 impl Pcap {
-    /// Whether a file that begins so is of this format.
-    pub fn recognises(magic: [u8; 4]) -> bool {
-        matches!(
-            u32::from_le_bytes(magic),
-            0xa1b2_c3d4 | 0xa1b2_3c4d | 0xa1b2_cd34 | 0xd4c3_b2a1 | 0x4d3c_b2a1
-        )
-    }
-
     /// Reads the file header.
     pub fn open(buffer: &mut Buffer) -> Result<Self, Problem> {
         let offset = buffer.offset();

@@ -48,11 +48,6 @@ pub struct Interface {
 }
 
 impl PcapNg {
-    /// Whether a file that begins so is of this format.
-    pub fn recognises(magic: [u8; 4]) -> bool {
-        u32::from_le_bytes(magic) == SECTION_HEADER
-    }
-
     /// An interface of the current section, by the number in [`Meta::interface`].
     pub fn interface_mut(&mut self, number: u32) -> Option<&mut Interface> {
         self.interfaces.get_mut(number as usize)

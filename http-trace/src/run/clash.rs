@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::capture::magic::{self, Kind};
 use crate::config::{Config, Source};
 use crate::sink::deliver::Target;
 
@@ -175,18 +176,10 @@ fn folder_of<'a>(config: &'a Config, output: &Used) -> Option<&'a Path> {
     begins_as_capture(&file).then_some(folder)
 }
 
-/// Whether it begins as pcap, pcapng, gzip or zstd do.
+/// Whether it begins as what is read from captures does.
 fn begins_as_capture(path: &Path) -> bool {
     use std::io::Read as _;
-    let mut magic = [0; 4];
-    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
-    let known: &[[u8; 4]] = &[
-        [0xd4, 0xc3, 0xb2, 0xa1],
-        [0xa1, 0xb2, 0xc3, 0xd4],
-        [0x4d, 0x3c, 0xb2, 0xa1],
-        [0xa1, 0xb2, 0x3c, 0x4d],
-        [0x0a, 0x0d, 0x0d, 0x0a],
-        [0x28, 0xb5, 0x2f, 0xfd],
-    ];
-    read.is_ok() && (known.contains(&magic) || magic.starts_with(&[0x1f, 0x8b]))
+    let mut first = [0; magic::LEN];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && Kind::of(first).is_read()
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::pipe::{self, Left, Shared};
 use super::{Ended, Stop, finish, say, started};
 use crate::capture::error::shown;
+use crate::capture::magic::Kind;
 use crate::config::Config;
 use crate::own::OwnSockets;
 use crate::recorded::{Error, Recorded};
@@ -120,22 +121,19 @@ fn read(
 /// What a file that does not begin with lines is, and what to do with it: every line of it would be
 /// a complaint. Waits for its first bytes, as reading a line does; an error is left to that.
 fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
-    let first = input.fill_buf().ok()?.first_chunk::<4>()?;
-    match *first {
-        [0xd4, 0xc3, 0xb2, 0xa1]
-        | [0x4d, 0x3c, 0xb2, 0xa1]
-        | [0xa1, 0xb2, 0xc3, 0xd4]
-        | [0xa1, 0xb2, 0x3c, 0x4d]
-        | [0x0a, 0x0d, 0x0d, 0x0a] => Some("is a capture: `http-trace -r FILE` reads it"),
-        [0x1f, 0x8b, ..] => Some("is compressed with gzip: `zcat FILE | http-trace detect`"),
-        [0x28, 0xb5, 0x2f, 0xfd] => {
-            Some("is compressed with zstd: `zstdcat FILE | http-trace detect`")
+    let first = input.fill_buf().ok()?.first_chunk()?;
+    match Kind::of(*first) {
+        Kind::Pcap | Kind::ModifiedPcapBigEndian | Kind::PcapNg => {
+            Some("is a capture: `http-trace -r FILE` reads it")
         }
-        [b'B', b'Z', b'h', b'1'..=b'9'] => {
-            Some("is compressed with bzip2: `bzcat FILE | http-trace detect`")
-        }
-        [0xfd, b'7', b'z', b'X'] => Some("is compressed with xz: `xzcat FILE | http-trace detect`"),
-        _ => None,
+        Kind::Gzip => Some("is compressed with gzip: `zcat FILE | http-trace detect`"),
+        Kind::Zstd => Some("is compressed with zstd: `zstdcat FILE | http-trace detect`"),
+        Kind::Bzip2 => Some("is compressed with bzip2: `bzcat FILE | http-trace detect`"),
+        Kind::Xz => Some("is compressed with xz: `xzcat FILE | http-trace detect`"),
+        Kind::Lz4 => Some("is compressed with lz4: `lz4cat FILE | http-trace detect`"),
+        Kind::Zip => Some("is a zip archive: `unzip -p FILE | http-trace detect`"),
+        Kind::Elf => Some("is a program"),
+        Kind::Snoop | Kind::BluetoothSnoop | Kind::Text | Kind::Unknown => None,
     }
 }
 

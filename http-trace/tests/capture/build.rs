@@ -1,6 +1,6 @@
 //! Captures to read, and how they are read.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::PathBuf;
 
 use etherparse::PacketBuilder;
@@ -175,4 +175,11 @@ pub fn read_bytes(bytes: &[u8]) -> (Vec<Row>, Vec<CaptureError>) {
 
 pub fn times(rows: &[Row]) -> Vec<u64> {
     rows.iter().map(|row| row.0).collect()
+}
+
+/// Bytes as gzip leaves them.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
 }

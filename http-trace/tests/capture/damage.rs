@@ -179,6 +179,9 @@ fn what_is_no_capture() {
         let text = read_bytes(begin).1[0].to_string();
         assert!(text.contains(expected), "{text}");
     }
+    let twice = gzip(&gzip(&PLAIN.pcap(100, 3)));
+    let text = read_bytes(&twice).1[0].to_string();
+    assert!(text.contains("gzip twice: try `gzip -dc FILE |"), "{text}");
     assert!(matches!(
         read_bytes(b"").1[0].problem,
         Problem::NotACapture("it is empty")

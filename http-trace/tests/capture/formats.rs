@@ -1,7 +1,5 @@
 //! Both formats in all their variants, and compression.
 
-use std::io::Write;
-
 use http_trace::capture::Problem;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
@@ -214,11 +212,6 @@ fn pcapng_with_several_interfaces_sections_and_clocks() {
 #[test]
 fn compressed_by_content_not_by_name() {
     let plain = PLAIN.pcap(5, 4);
-    let gzip = |bytes: &[u8]| {
-        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        out.write_all(bytes).unwrap();
-        out.finish().unwrap()
-    };
     let (a, b) = plain.split_at(100);
     let zstd = |bytes: &[u8]| compress_to_vec(bytes, CompressionLevel::Fastest);
     let skippable = [

@@ -1,0 +1,74 @@
+//! What a file is by its first bytes: captures, what they are compressed with, and what people give
+//! for one by mistake.
+//!
+//! Says what it is and nothing else; who asks knows what to do with it. Reads nothing.
+
+/// How many bytes tell.
+pub const LEN: usize = 4;
+
+/// Kinds of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Classic pcap in either byte order, in µs or ns, and its modified variant in the byte order of
+    /// the machines it was written on.
+    Pcap,
+    /// The modified variant of pcap, big-endian.
+    ModifiedPcapBigEndian,
+    /// pcapng, by its section header block.
+    PcapNg,
+    /// gzip (RFC 1952 §2.3.1).
+    Gzip,
+    /// Zstandard: a frame, or one of the sixteen kinds of skippable frame before it (RFC 8878 §3.1).
+    Zstd,
+    /// bzip2.
+    Bzip2,
+    /// xz.
+    Xz,
+    /// LZ4's frame format.
+    Lz4,
+    /// Solaris snoop (RFC 1761).
+    Snoop,
+    /// Bluetooth's snoop.
+    BluetoothSnoop,
+    /// A zip archive.
+    Zip,
+    /// An executable of Linux.
+    Elf,
+    /// Printable ASCII.
+    Text,
+    /// None of these.
+    Unknown,
+}
+
+impl Kind {
+    /// The kind of a file that begins so.
+    pub fn of(first: [u8; LEN]) -> Self {
+        match first {
+            [0xa1, 0xb2, 0xc3, 0xd4] | [0xd4, 0xc3, 0xb2, 0xa1] => Kind::Pcap,
+            [0xa1, 0xb2, 0x3c, 0x4d] | [0x4d, 0x3c, 0xb2, 0xa1] => Kind::Pcap,
+            [0x34, 0xcd, 0xb2, 0xa1] => Kind::Pcap,
+            [0xa1, 0xb2, 0xcd, 0x34] => Kind::ModifiedPcapBigEndian,
+            [0x0a, 0x0d, 0x0d, 0x0a] => Kind::PcapNg,
+            [0x1f, 0x8b, ..] => Kind::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Kind::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9'] => Kind::Bzip2,
+            [0xfd, b'7', b'z', b'X'] => Kind::Xz,
+            [0x04, 0x22, 0x4d, 0x18] => Kind::Lz4,
+            [b's', b'n', b'o', b'o'] => Kind::Snoop,
+            [b'b', b't', b's', b'n'] => Kind::BluetoothSnoop,
+            [b'P', b'K', 3, 4] => Kind::Zip,
+            [0x7f, b'E', b'L', b'F'] => Kind::Elf,
+            text if text.iter().all(printable) => Kind::Text,
+            _ => Kind::Unknown,
+        }
+    }
+
+    /// Whether [`super::Frames`] reads it, decompressed where it must be.
+    pub fn is_read(self) -> bool {
+        matches!(self, Kind::Pcap | Kind::PcapNg | Kind::Gzip | Kind::Zstd)
+    }
+}
+
+fn printable(byte: &u8) -> bool {
+    byte.is_ascii_graphic() || byte.is_ascii_whitespace()
+}
