@@ -4,5 +4,6 @@
 mod any_bytes;
 mod build;
 mod fragments;
-mod layers;
+mod link_types;
 mod refused;
+mod tunnels;
