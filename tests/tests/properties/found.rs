@@ -356,6 +356,58 @@ fn a_request_of_a_connection_open_before_is_answered_before_its_body_ends() {
     }
 }
 
+/// Of a connection that was open before: a request's head comes behind its body, which is not shipped
+/// then. What steps over that, the judge or what it hands back, changes nothing.
+#[test]
+fn segments_of_a_connection_open_before_overtake_each_other() {
+    let head = b"POST /0/ HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 11725\r\n\r\n";
+    let scene = Scene {
+        name: "overtaken",
+        steps: vec![
+            Step::client(head.to_vec()),
+            Step::client(vec![b'@'; 11725]),
+            long_wait(1226),
+            ok(0, b""),
+            get(1),
+            long_wait(1846),
+            Step::server(b"HTTP/1.1 101 OK\r\nX-Nr: 1\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            Step::client(vec![0xc3; 300]),
+            Step::server(vec![0xc3; 300]),
+            Step::Close(Side::Client),
+            Step::Close(Side::Server),
+        ],
+        truth: Vec::new(),
+    };
+    for coalesce in [false, true] {
+        let layout = Layout {
+            cuts: vec![64, 1, 40, 11684],
+            coalesce,
+            isn: [0, 0],
+            acks: false,
+            ..Layout::default()
+        };
+        let sent = segments(&scene, &layout);
+        for from in 1..sent.len() {
+            let run = sent[from..]
+                .iter()
+                .take_while(|s| s.from == sent[from].from);
+            for late in 0..run.count() {
+                let mut seen = sent[from..].to_vec();
+                seen[..=late].rotate_left(1);
+                for (segment, sent) in seen.iter_mut().zip(&sent[from..]) {
+                    segment.time_ns = sent.time_ns;
+                }
+                let frames = frames(&Path::v4(40_000), &seen);
+                let (all, _) = filtered_late(&frames, Faults::default(), &[Return::NEVER]);
+                let (some, _) = filtered_late(&frames, Faults::default(), &[Return::AT_ONCE]);
+                let name = format!("from {from}, {late} later");
+                assert_eq!(same(&all, &some), Ok(()), "{name}");
+                assert_eq!(some.stats.filter_disagrees, 0, "{name}");
+            }
+        }
+    }
+}
+
 /// A SYN-ACK that acknowledges nothing of the client's, before it is known where the answers begin:
 /// the first byte of `HTTP` and `HEAD` says neither who asks nor what it acknowledges.
 #[test]

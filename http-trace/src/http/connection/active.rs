@@ -218,8 +218,11 @@ impl Active {
                 }
             }
         }
+        // No request is missing with a body, whoever steps over it, the filter or we.
+        let is_body = n <= self.judge.halves[d].framer.skippable();
         self.judge.hole(facts, cx, d, n, origin);
-        if self.judge.exchanges.order.begins_unknown() && self.has_answered(facts, 1 - d, origin) {
+        let begins_unknown = self.judge.exchanges.order.begins_unknown();
+        if !is_body && begins_unknown && self.has_answered(facts, 1 - d, origin) {
             // What was there before was no other protocol's.
             let end = self.judge.halves[d].next;
             self.judge.exchanges.order.requests_lost(end);
