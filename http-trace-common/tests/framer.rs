@@ -339,6 +339,22 @@ fn start_lines() {
                 "Unsure",
             ],
         ),
+        (
+            b"HTTP/1.1 200 OK\r\r\nContent-Length: 2\r\r\n\r\r\nab",
+            &[
+                "begin-0",
+                "Head 41",
+                "head 200 Length(2) []",
+                "body-0",
+                "Body 2",
+                "end",
+                "Idle",
+            ],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nA: b\r\n\r\rC: d\r\n\r\n",
+            &["begin-0", "Head 32", "head Other None []", "Idle"],
+        ),
         (b"GET /\r\nxx", &["begin-0", "Head 9", "Head"]),
         (
             b"GET /\r\nxx y",

@@ -85,8 +85,14 @@ impl Framer {
         }
         let before = at_line - at;
         if self.line == line::BLANK {
-            if window.byte(at_line) == b'\n' {
+            let b = window.byte(at_line);
+            if b == b'\n' {
                 return self.blank_line(queue, before + 1, span);
+            }
+            if b == b'\r' {
+                // What ends a line is its LF, and any CR before it may be ignored (RFC 9112 §2.2):
+                // text mode makes two of one.
+                return Step::took(before + 1, span);
             }
             // A lone CR: part of a line like any other byte (RFC 9112 §2.2).
             if in_head {

@@ -191,7 +191,8 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
 /// Whether bytes end with a blank line, or are what is left of one.
 pub(super) fn end_as_heads_do(bytes: &[u8]) -> bool {
     let blank = bytes.iter().all(|b| matches!(b, b'\r' | b'\n'));
-    blank || bytes.ends_with(b"\n\r\n") || bytes.ends_with(b"\n\n")
+    let text_mode = bytes.ends_with(b"\n\r\r\n");
+    blank || text_mode || bytes.ends_with(b"\n\r\n") || bytes.ends_with(b"\n\n")
 }
 
 /// Whether bytes begin with a known method and a blank.
