@@ -122,7 +122,8 @@ impl Delivery {
     /// `own` keeps what delivering sends out of what is traced.
     ///
     /// # Errors
-    /// A file that cannot be opened, a destination that this build does not have, or no thread.
+    /// A file that cannot be opened, a program that cannot be run, a destination that this build does
+    /// not have, or no thread.
     pub fn start(target: &Target, own: &OwnSockets) -> io::Result<Self> {
         let carrier: Box<dyn Carrier> = match target {
             Target::Stdout => Box::new(Lines(io::stdout())),
@@ -132,7 +133,7 @@ impl Delivery {
                     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
                 })?))
             }
-            Target::Command(words) => Box::new(command::Command::new(words.clone())),
+            Target::Command(words) => Box::new(command::Command::new(words.clone())?),
             Target::Syslog(place) => Box::new(syslog::Syslog::new(place.clone())),
             #[cfg(feature = "webhook")]
             Target::Webhook(url) => Box::new(webhook::Webhook::new(url.clone(), own.clone())),

@@ -1,6 +1,11 @@
-//! A program for each alert: the record on its standard input, one process at a time.
+//! A program for each alert: the record on its standard input, one process at a time. That there is
+//! such a program is asked at the start, since the first alert may be days away.
 
-use std::io::Write;
+use std::io::{self, Write};
+#[cfg(unix)]
+use std::io::{BufRead, Read};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,11 +20,17 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) const fn new(words: Vec<String>) -> Self {
-        Command {
+    /// # Errors
+    /// A program that is not there, or that nobody may run.
+    pub(super) fn new(words: Vec<String>) -> io::Result<Self> {
+        #[cfg(unix)]
+        if let Some(program) = words.first() {
+            look_for(program)?;
+        }
+        Ok(Command {
             words,
             patience: PATIENCE,
-        }
+        })
     }
 
     #[cfg(test)]
@@ -64,16 +75,91 @@ impl Carrier for Command {
     }
 }
 
+/// Looks where the program will be looked for when it is started: at its path, or in the folders of
+/// PATH if it has none.
+#[cfg(unix)]
+fn look_for(program: &str) -> io::Result<()> {
+    if program.contains('/') {
+        let path = Path::new(program);
+        return is_runnable(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::new(
+                error.kind(),
+                format!("there is no program {program}; give the path of one that is there"),
+            ),
+            _ => error,
+        });
+    }
+    // What a C library searches without PATH differs; these two are in all.
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let mut not = None;
+    for folder in std::env::split_paths(&path) {
+        match is_runnable(&folder.join(program)) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => not = not.or(Some(error)),
+        }
+    }
+    Err(not.unwrap_or_else(|| {
+        let why = format!(
+            "no folder of PATH ({}) has a program '{program}'; give its whole path, as in \
+             'command:/usr/local/bin/{program}'",
+            path.display()
+        );
+        io::Error::new(io::ErrorKind::NotFound, why)
+    }))
+}
+
+/// Whether there is a file at `path` that can be started. That its path was found is all that is
+/// asked of what is no script: what the kernel makes of a file shows when it runs.
+#[cfg(unix)]
+fn is_runnable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let refused = |why: &str| {
+        let why = format!("{} {why}", path.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+    };
+    let of_path = |error: io::Error| {
+        // A file where a folder is due is as good as none.
+        let kind = match error.kind() {
+            io::ErrorKind::NotADirectory => io::ErrorKind::NotFound,
+            kind => kind,
+        };
+        io::Error::new(kind, format!("{}: {error}", path.display()))
+    };
+    let what = std::fs::metadata(path).map_err(of_path)?;
+    if !what.is_file() {
+        return refused("is no file, so no program; give the program's path");
+    }
+    if what.permissions().mode() & 0o111 == 0 {
+        return refused("is not executable: chmod +x it, or give another program");
+    }
+    match interpreter(path) {
+        Some(with) if !with.is_file() => refused(&format!(
+            "is to be run by {}, which is not there; correct its first line",
+            with.display()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What a script's first line says is to run it; `None` of what is none, or cannot be read.
+#[cfg(unix)]
+fn interpreter(path: &Path) -> Option<PathBuf> {
+    let mut line = Vec::new();
+    let file = std::fs::File::open(path).ok()?.take(256);
+    io::BufReader::new(file).read_until(b'\n', &mut line).ok()?;
+    let line = String::from_utf8(line).ok()?;
+    let mut words = line.strip_prefix("#!")?.split_whitespace();
+    words.next().map(PathBuf::from)
+}
+
 /// An environment variable cannot hold NUL.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
 /// Waits for the process; one that is not done in time is ended.
-fn wait(
-    child: &mut Child,
-    patience: Duration,
-) -> std::io::Result<Option<std::process::ExitStatus>> {
+fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<std::process::ExitStatus>> {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(1);
     loop {

@@ -94,6 +94,44 @@ fn commands_that_fail_hang_or_are_not_there_are_counted() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_program_that_cannot_be_run_is_told_at_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+        path.display().to_string()
+    };
+    let plain = file("plain", "#!/bin/sh\n", 0o644);
+    let orphan = file("orphan", "#! /no/such/shell -e\n", 0o755);
+    let here = folder.path().display().to_string();
+    for (program, expected) in [
+        ("/no/such/program", "there is no program /no/such/program; "),
+        (
+            &format!("{plain}/x"),
+            &*format!("there is no program {plain}/x; "),
+        ),
+        ("no-such-program", "no folder of PATH ("),
+        (&plain, &format!("{plain} is not executable: chmod +x it")),
+        (&here, &format!("{here} is no file, so no program")),
+        (
+            &orphan,
+            &format!("{orphan} is to be run by /no/such/shell,"),
+        ),
+    ] {
+        let target: Target = format!("command:{program} argument").parse().expect("good");
+        let error = Delivery::start(&target, &OwnSockets::default()).expect_err(program);
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+    let script = file("script", "#!/bin/sh\n", 0o755);
+    for program in ["sh", "/bin/sh", &script] {
+        start(&format!("command:{program}")).close();
+    }
+}
+
 /// One HTTP request from the next connection: its first line and its body.
 #[cfg(feature = "webhook")]
 fn request(listener: &TcpListener, answer: &str) -> (String, String) {
