@@ -650,6 +650,8 @@ fn faults_say_what_would_be_right() {
             detection("sc-status: 404\n  other:\n    c-uri: x"),
             &["6:3: warning: the condition does not use 'other'"],
         ),
+        // Such a name leaves it out of "them", and may be an anchor's: it is meant.
+        (detection("sc-status: 404\n  _other:\n    c-uri: []"), &[]),
         (
             detection("c-uri|re|base64: x"),
             &["5:5: error: 'c-uri': |re and an encoding do not go together; leave one of them"],
