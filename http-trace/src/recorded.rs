@@ -201,6 +201,7 @@ fn request(
         method: Bytes::copy_from_slice(method),
         target: Bytes::copy_from_slice(target),
         minor_version: minor(version),
+        version: None,
         headers: headers(fields),
         wire_len: 0,
     }

@@ -122,6 +122,7 @@ pub fn request(text: &str) -> RequestHead {
         method: Bytes::copy_from_slice(method.as_bytes()),
         target: Bytes::copy_from_slice(target.as_bytes()),
         minor_version: u8::from(version.ends_with('1')),
+        version: None,
         headers: fields(rest),
         wire_len: text.len() as u64,
     }

@@ -166,6 +166,7 @@ impl Visitors {
             }),
             target: path.replace('#', &number).into(),
             minor_version: 1,
+            version: None,
             headers: headers(&request),
             wire_len: 420,
         });

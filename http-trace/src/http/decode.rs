@@ -74,6 +74,7 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
         _ => b'0',
     };
     let mut malformed = 0;
+    let mut version = None;
     let target = match line {
         [
             between @ ..,
@@ -90,7 +91,9 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
         _ if !has_start_line(bytes) => return None,
         _ => {
             malformed = MALFORMED_REQUEST;
-            without_version(trim(line.get(sp..).unwrap_or_default()))
+            let (target, other) = without_version(trim(line.get(sp..).unwrap_or_default()));
+            version = other.map(|other| bytes.slice_ref(other));
+            target
         }
     };
     if target.is_empty() {
@@ -113,6 +116,7 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
             method,
             target,
             minor_version,
+            version,
             headers,
             wire_len,
         },
@@ -120,18 +124,51 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
     ))
 }
 
-/// What follows a method, without a last word that was meant for a version (`HTTP/1.`, `HTTP/2`).
-fn without_version(rest: &[u8]) -> &[u8] {
-    match rest.iter().rposition(|&b| b == b' ') {
-        Some(sp)
-            if rest
-                .get(sp + 1..)
-                .and_then(|word| word.first_chunk::<5>())
-                .is_some_and(|word| word.eq_ignore_ascii_case(b"HTTP/")) =>
-        {
-            trim(rest.get(..sp).unwrap_or_default())
+/// Decodes a head that begins with a line which is no HTTP/1.x request's, and was answered all the
+/// same: a word, then perhaps a target, then perhaps a version of any protocol.
+pub fn other_request(bytes: &Bytes) -> RequestHead {
+    let (line, rest) = first_line(bytes);
+    let line = line.trim_ascii_end();
+    let end = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
+    let (method, after) = line.split_at(end);
+    let (target, version) = without_version(trim(after));
+    RequestHead {
+        method: bytes.slice_ref(method),
+        target: bytes.slice_ref(target),
+        minor_version: 0,
+        version: version.map(|version| bytes.slice_ref(version)),
+        headers: lenient(bytes, rest).0,
+        wire_len: bytes.len() as u64,
+    }
+}
+
+/// What follows a method, without a last word that was meant for a version (`HTTP/1.`, `HTTP/2`,
+/// `RTSP/1.0`), and that word.
+fn without_version(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let sp = rest.iter().rposition(|&b| b == b' ');
+    let (target, word) = rest.split_at(sp.unwrap_or(0));
+    let word = trim(word);
+    let http = word
+        .first_chunk::<5>()
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"HTTP/"));
+    if sp.is_some() && (http || is_version(word)) {
+        (trim(target), Some(word))
+    } else {
+        (rest, None)
+    }
+}
+
+/// Whether a word is a version as HTTP and what was modelled on it write them: letters, `/`, digit,
+/// `.`, digit.
+pub fn is_version(word: &[u8]) -> bool {
+    match word {
+        [name @ .., b'/', major, b'.', minor] => {
+            !name.is_empty()
+                && name.iter().all(u8::is_ascii_alphabetic)
+                && major.is_ascii_digit()
+                && minor.is_ascii_digit()
         }
-        _ => rest,
+        _ => false,
     }
 }
 
@@ -412,6 +449,39 @@ mod tests {
                 )
             });
             assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_request_of_http_1() {
+        for (bytes, expected) in [
+            ("GET /\r\n\r\n", ("GET", "/", None, 0)),
+            ("GET /a b\n\n", ("GET", "/a b", None, 0)),
+            ("GET / HTTP/2.0\r\n\r\n", ("GET", "/", Some("HTTP/2.0"), 0)),
+            (
+                "OPTIONS / RTSP/1.0\r\n\r\n",
+                ("OPTIONS", "/", Some("RTSP/1.0"), 0),
+            ),
+            (
+                "OPTIONS sip:nm SIP/2.0\r\nVia: a\r\nTo: b\r\n\r\n",
+                ("OPTIONS", "sip:nm", Some("SIP/2.0"), 2),
+            ),
+            ("OPTIONS RTSP/1.0\r\n", ("OPTIONS", "RTSP/1.0", None, 0)),
+            ("GET /a RTSP/1\r\n", ("GET", "/a RTSP/1", None, 0)),
+            ("HELP\r\n", ("HELP", "", None, 0)),
+        ] {
+            let head = other_request(&Bytes::copy_from_slice(bytes.as_bytes()));
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("ASCII");
+            let version = head.version.as_deref().map(text);
+            assert_eq!(
+                (
+                    &*text(&head.method),
+                    &*text(&head.target),
+                    version.as_deref(),
+                    head.headers.0.len()
+                ),
+                expected
+            );
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct RequestHead {
     pub target: Bytes,
     /// The digit after `HTTP/1.`; 0 where a malformed line has none.
     pub minor_version: u8,
+    /// What stands for a version, as sent, where it is none of HTTP/1.x.
+    pub version: Option<Bytes>,
     /// Field lines.
     pub headers: Headers,
     /// Length of the head on the wire, blank line included, in bytes.

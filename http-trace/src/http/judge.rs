@@ -7,6 +7,7 @@
 mod begun;
 mod half;
 mod heads;
+mod lines;
 mod sight;
 
 use http_trace_common::flow::seq_distance;
@@ -163,6 +164,7 @@ impl Judge {
                 Some(Event::NotHttp { .. }) => {
                     let mut start = std::mem::take(&mut self.halves[d].head);
                     start.extend_from_slice(bytes.get(head_from..).unwrap_or_default());
+                    self.other_request(facts, cx, d, &start, false);
                     self.not_http(facts, cx, d, &start);
                 }
                 Some(event) => self.event(facts, cx, d, event, origin),

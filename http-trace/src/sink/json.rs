@@ -180,6 +180,9 @@ impl Json {
             }
             out.push(b']');
         }
+        if let Some(version) = event.request.as_ref().and_then(|r| r.version.as_ref()) {
+            escaped |= text!(out, "request_version", version);
+        }
         if let Some(why) = event.no_response {
             word!(out, "no_response", no_response(why));
         }

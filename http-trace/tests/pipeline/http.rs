@@ -535,13 +535,12 @@ fn malformed_request_lines_are_paired_and_flagged() {
             "HEAD /HTTP/1.1",
             "HEAD /HTTP/1.1 -> 400 B 3 Length flags malformed_request",
         ),
-        // No known method, no field, another protocol's version: nothing that was asked.
-        ("FOO /", "? -> 400 B 3 Length missing [Request]"),
         (
             "OPTIONS rtsp://x RTSP/1.0",
-            "? -> 400 B 3 Length missing [Request]",
+            "OPTIONS rtsp://x -> 400 B 3 Length flags malformed_request",
         ),
-        ("GET /\r\n", "? -> 400 B 3 Length missing [Request]"),
+        // No known method: nothing that was asked.
+        ("FOO /", "? -> 400 B 3 Length missing [Request]"),
     ] {
         let head = format!("{line}\r\nHost: x\r\n\r\n");
         check(line, &Talk::open().c(&head).s(BAD), &[expected]);
@@ -573,6 +572,98 @@ fn malformed_request_lines_are_paired_and_flagged() {
         let talk = Talk::open().c(client).s(server).c(client).s(server);
         check(name, &talk, &[]);
     }
+}
+
+/// Lines of HTTP/0.9, of other protocols and words alone, as nmap's service probes send them.
+#[test]
+fn lines_that_are_no_http_1_are_paired_where_http_1_answers() {
+    const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
+    for (sent, expected) in [
+        ("GET /\r\n\r\n", "GET /"),
+        ("GET /a b\n\n", "GET /a b"),
+        ("GET / HTTP/2.0\r\n\r\n", "GET /"),
+        ("OPTIONS / RTSP/1.0\r\n\r\n", "OPTIONS /"),
+        (
+            "OPTIONS sip:nm SIP/2.0\r\nVia: SIP/2.0/TCP nm;branch=foo\r\nContent-Length: 0\r\n\r\n",
+            "OPTIONS sip:nm",
+        ),
+        ("HELP\r\n\r\n", "HELP "),
+        ("HELP\r\n", "HELP "),
+        // The server does not wait for a blank line.
+        ("GET /\r\n", "GET /"),
+    ] {
+        let expected = format!("{expected} -> 400 B 3 Length flags malformed_request");
+        check(sent, &Talk::open().c(sent).s(BAD), &[&expected]);
+    }
+    let talk = Talk::open().c("GET /\r\n").c("\r\n").s(BAD);
+    let expected = "GET / -> 400 B 3 Length flags malformed_request";
+    check("cut before the blank line", &talk, &[expected]);
+    let talk = Talk::open()
+        .c(&get("/1"))
+        .s(&ok("a"))
+        .c("GET /2\r\n\r\n")
+        .s(BAD)
+        .c(&get("/3"))
+        .s(&ok("bc"));
+    check(
+        "behind a request",
+        &talk,
+        &[
+            "GET /1 -> 200 OK 1 Length",
+            "GET /2 -> 400 B 3 Length flags malformed_request",
+            "GET /3 -> 200 OK 2 Length",
+        ],
+    );
+}
+
+/// What is no request, though HTTP/1.x follows it, or is one of another protocol.
+#[test]
+fn lines_that_http_1_does_not_answer_are_no_requests() {
+    const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
+    const ORPHAN: &str = "? -> 400 B 3 Length missing [Request]";
+    for sent in [
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\x16\x03\x01\x00\x05hello",
+        "help\r\n\r\n",
+        "HELP me\r\n\r\n",
+        "\r\n\r\n",
+        // STOMP's, with fields of its own.
+        "CONNECT\naccept-version:1.2\n\n",
+        "get / RTSP/1.0\r\n\r\n",
+    ] {
+        check(sent, &Talk::open().c(sent).s(BAD), &[ORPHAN]);
+    }
+    let rtsp = "RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n";
+    for sent in ["OPTIONS / RTSP/1.0\r\n\r\n", "HELP\r\n", "GET /\r\n\r\n"] {
+        // Its own server answers, or closes, or nobody does.
+        check(sent, &Talk::open().c(sent).s(rtsp).c(sent).s(rtsp), &[]);
+        check(sent, &Talk::open().c(sent).c_fin().s_fin(), &[]);
+        check(sent, &Talk::open().c(sent), &[]);
+        let orphan = format!("{ORPHAN} flags resynchronised");
+        // HTTP/1.x that is said later answers something else.
+        check(sent, &Talk::open().c(sent).s(rtsp).s(BAD), &[&orphan]);
+        // Who speaks first is no web server.
+        let talk = Talk::open().s("220 ready\r\n").c(sent).s(BAD);
+        check(sent, &talk, &[&orphan]);
+        // In a body it is body.
+        let post = format!(
+            "POST /1 HTTP/1.1\r\nContent-Length: {}\r\n\r\n{sent}",
+            sent.len()
+        );
+        let talk = Talk::open().c(&post).s(&ok("a")).c(&get("/2")).s(&ok("b"));
+        check(
+            sent,
+            &talk,
+            &["POST /1 -> 200 OK 1 Length", "GET /2 -> 200 OK 1 Length"],
+        );
+    }
+    // Not answered, it is not told of, though the connection is HTTP's.
+    let talk = Talk::open().c(&get("/1")).s(&ok("a")).c("GET /2\r\n\r\n");
+    check(
+        "closed",
+        &talk.c_fin().s_fin(),
+        &["GET /1 -> 200 OK 1 Length"],
+    );
 }
 
 #[test]

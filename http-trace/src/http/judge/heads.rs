@@ -85,7 +85,7 @@ impl Judge {
     }
 
     /// Up to where the head at hand in direction `d` acknowledges the other.
-    fn acknowledged(&self, facts: &Facts, d: usize) -> Option<u64> {
+    pub(super) fn acknowledged(&self, facts: &Facts, d: usize) -> Option<u64> {
         let ack = self.halves[d].head_origin?.ack()?;
         Some(self.halves[1 - d].position(facts.known[1 - d], ack))
     }
@@ -186,6 +186,9 @@ impl Judge {
         let first = !facts.http;
         let malformed = self.halves[d].framer.flags() & flag::MALFORMED_REQUEST != 0;
         let response = matches!(head, HeadFacts::Response { .. });
+        if response {
+            self.answered_early(facts, cx, 1 - d);
+        }
         // Nothing comes of a malformed request before HTTP/1.x answers it.
         let believed =
             !malformed || (facts.client() != Some(1 - d as u8) && begins_with_method(&raw));
@@ -277,17 +280,10 @@ impl Judge {
             cx.stats.requests_unmatched += 1;
             return Message::Uncounted;
         };
-        let server = &self.halves[1 - d];
-        let server_next = server.next;
-        // Without an acknowledgement it came with the SYN: before all that the server sent.
-        let ack = match first.ack() {
-            Some(ack) => server.position(facts.known[1 - d], ack),
-            None if facts.start_known[1 - d] => first_position(facts.start[1 - d]),
-            None => BEFORE_ALL,
-        };
+        let server_next = self.halves[1 - d].next;
         let ordinal = self.exchanges.push(
             Request {
-                ack,
+                ack: self.received(facts, d, &first),
                 malformed: odd & decode::MALFORMED_REQUEST != 0
                     || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
                 reported: half.told,
@@ -297,6 +293,16 @@ impl Judge {
         );
         self.halves[d].ordinal = ordinal;
         Message::Request
+    }
+
+    /// How far the server's bytes had come to the client when it sent `first` in direction `d`.
+    pub(super) fn received(&self, facts: &Facts, d: usize, first: &Origin) -> u64 {
+        match first.ack() {
+            Some(ack) => self.halves[1 - d].position(facts.known[1 - d], ack),
+            // Without an acknowledgement it came with the SYN: before all that the server sent.
+            None if facts.start_known[1 - d] => first_position(facts.start[1 - d]),
+            None => BEFORE_ALL,
+        }
     }
 
     fn response(
@@ -498,6 +504,10 @@ impl Judge {
     ) {
         facts.unframed(cx, d, self.halves[d].head_len, false);
         self.clear(d);
+        if !facts.http && facts.client() == Some(1 - d as u8) {
+            // What answers is no HTTP: nor was what it answers a request.
+            drop(self.exchanges.drain_waiting());
+        }
         if facts.http {
             cx.stats.became_unsure += 1;
         } else {

@@ -1,0 +1,156 @@
+//! Lines that are no HTTP/1.x request's and that servers answer in HTTP/1.x: HTTP/0.9's (`GET /`),
+//! other protocols' (`OPTIONS / RTSP/1.0`), a word alone (`HELP`). Old clients send them, and scanners.
+//!
+//! What follows such a line is not framed: its direction is lost behind it as it would be otherwise,
+//! and nothing comes of it unless the other direction answers with an HTTP/1.x head.
+
+use bytes::Bytes;
+use http_trace_common::framer::{MethodKind, flag};
+
+use super::Judge;
+use super::half::begins_with_method;
+use crate::flow::reassembly::first_position;
+use crate::http::connection::Facts;
+use crate::http::context::Context;
+use crate::http::decode;
+use crate::http::transaction::Request;
+
+/// The longest word that is one alone.
+const LONGEST_WORD: usize = 32;
+
+impl Judge {
+    /// Direction `d`, in which a message was due, goes on with `start`, which the framer refused. It is
+    /// kept as what was asked if it looks like that; `answered` says that the answer is there, so that
+    /// no more of it need come.
+    pub(super) fn other_request(
+        &mut self,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+        d: usize,
+        start: &[u8],
+        answered: bool,
+    ) {
+        let Some(place) = self.due(facts, d, answered) else {
+            return;
+        };
+        let Some(len) = asks(start, place, answered) else {
+            return;
+        };
+        let Some(first) = self.halves[d].head_origin else {
+            return;
+        };
+        let raw = Bytes::copy_from_slice(start.get(..len).unwrap_or(start));
+        let first_message = !facts.http;
+        self.turn(facts, cx, d, first_message);
+        self.sight_begun(facts, cx, d, &raw);
+        let half = &self.halves[d];
+        let (from, server_next) = (half.head_start, self.halves[1 - d].next);
+        let end = from + len as u64;
+        self.exchanges.push(
+            Request {
+                ack: self.received(facts, d, &first),
+                end_ns: Some(first.time_ns),
+                malformed: true,
+                // Without an answer in HTTP/1.x nothing shows that it was asked of a web server.
+                reported: true,
+                ..Request::new(
+                    decode::other_request(&raw),
+                    MethodKind::Other,
+                    from,
+                    end,
+                    first,
+                )
+            },
+            server_next,
+        );
+        // It is accounted for.
+        self.halves[d].head_len = 0;
+    }
+
+    /// A response is there while direction `d` waits for what follows a line without a version: none
+    /// need follow (HTTP/0.9).
+    pub(super) fn answered_early(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize) {
+        let from = self.halves[d].head_start;
+        let received = self
+            .acknowledged(facts, 1 - d)
+            .is_some_and(|ack| ack > from);
+        if !self.halves[d].framer.awaits_first_field() || !self.exchanges.is_quiet() || !received {
+            return;
+        }
+        let line = std::mem::take(&mut self.halves[d].head);
+        self.other_request(facts, cx, d, &line, true);
+        self.halves[d].framer.lose();
+        self.not_http(facts, cx, d, &line);
+    }
+
+    /// Whether what was refused in direction `d` stands where a request was due for certain.
+    fn due(&self, facts: &Facts, d: usize, answered: bool) -> Option<Place> {
+        let half = &self.halves[d];
+        if facts.client() == Some(1 - d as u8)
+            || half.framer.flags() & flag::RESYNCHRONISED != 0
+            || self.exchanges.responses_lost
+        {
+            return None;
+        }
+        if half.framer.has_framed() {
+            let followed = half.framer.is_response() == Some(false) && !self.exchanges.order.gap();
+            return followed.then_some(Place::AfterRequest);
+        }
+        let first = facts.start_known[d] && half.head_start == first_position(facts.start[d]);
+        // Who speaks first where a server is known to is no client.
+        // The framer has asked the queue for what an answer that is there answers.
+        let silent = (answered || self.queue.has_none()) && !facts.framed[1 - d];
+        (first && silent).then_some(Place::First)
+    }
+}
+
+/// Where a line stands that may ask for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// At its stream's first byte.
+    First,
+    /// Behind a request.
+    AfterRequest,
+}
+
+/// How much of `start` asks for something, if any of it does: its line, and the fields and the blank
+/// line behind it as far as they are there.
+fn asks(start: &[u8], place: Place, answered: bool) -> Option<usize> {
+    let end = start.iter().position(|&b| b == b'\n')? + 1;
+    let (line, rest) = start.split_at(end);
+    let line = line.trim_ascii_end();
+    let blank = blank_line(rest);
+    let alone = || (rest.is_empty() || blank > 0).then_some(end + blank);
+    if !line.contains(&b' ') {
+        let word =
+            (1..=LONGEST_WORD).contains(&line.len()) && line.iter().all(u8::is_ascii_uppercase);
+        return alone().filter(|_| word && place == Place::First);
+    }
+    if !begins_with_method(line) {
+        return None;
+    }
+    let last = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
+    if !decode::is_version(last) {
+        return (answered || blank > 0).then_some(end + blank);
+    }
+    let mut at = end;
+    while let Some(more) = start
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|&b| b == b'\n'))
+    {
+        let line_end = at + more + 1;
+        let is_blank = blank_line(start.get(at..line_end).unwrap_or_default()) > 0;
+        at = line_end;
+        if is_blank {
+            break;
+        }
+    }
+    Some(at)
+}
+
+/// How long the blank line is that bytes begin with, 0 if they begin with none.
+fn blank_line(bytes: &[u8]) -> usize {
+    let end = bytes.iter().position(|&b| b != b'\r');
+    end.filter(|&end| bytes.get(end) == Some(&b'\n'))
+        .map_or(0, |end| end + 1)
+}
