@@ -55,6 +55,26 @@ pub enum Missing {
     End,
 }
 
+impl Missing {
+    /// All there are.
+    pub const ALL: [Missing; 4] = [
+        Missing::Request,
+        Missing::Headers,
+        Missing::Body,
+        Missing::End,
+    ];
+
+    /// Its name in events and rules.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Missing::Request => "request",
+            Missing::Headers => "headers",
+            Missing::Body => "body",
+            Missing::End => "end",
+        }
+    }
+}
+
 /// How a response's body ended (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyEnd {

@@ -172,13 +172,7 @@ fn words(array: Option<&Value>) -> impl Iterator<Item = &str> {
 }
 
 fn missing(name: &str) -> Option<Missing> {
-    Some(match name {
-        "request" => Missing::Request,
-        "headers" => Missing::Headers,
-        "body" => Missing::Body,
-        "end" => Missing::End,
-        _ => return None,
-    })
+    Missing::ALL.into_iter().find(|what| what.name() == name)
 }
 
 fn no_response(name: &str) -> Option<NoResponse> {

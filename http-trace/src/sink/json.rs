@@ -205,7 +205,7 @@ impl Json {
         key!(out, "complete");
         out.extend_from_slice(if event.complete { b"true" } else { b"false" });
         key!(out, "missing");
-        words(out, event.missing.iter().map(|m| missing(*m)));
+        words(out, event.missing.iter().map(|m| m.name()));
         key!(out, "flags");
         if escaped {
             // The list is sorted, and stays so.
@@ -374,15 +374,6 @@ fn trace(out: &mut Vec<u8>, headers: &Headers) {
         key!(out, "id");
         hex_string(out, span);
         out.push(b'}');
-    }
-}
-
-fn missing(what: Missing) -> &'static str {
-    match what {
-        Missing::Request => "request",
-        Missing::Headers => "headers",
-        Missing::Body => "body",
-        Missing::End => "end",
     }
 }
 

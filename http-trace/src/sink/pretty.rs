@@ -315,12 +315,8 @@ impl Pretty {
         if !event.missing.is_empty() {
             self.line.push_str(", missing");
             for what in &event.missing {
-                self.line.push_str(match what {
-                    Missing::Request => " request",
-                    Missing::Headers => " headers",
-                    Missing::Body => " body",
-                    Missing::End => " end",
-                });
+                self.line.push(' ');
+                self.line.push_str(what.name());
             }
         }
         if !event.flags.is_empty() {

@@ -2,7 +2,7 @@
 //! not count.
 
 use super::{BEGIN, S, built_in, opened, response, run, run_to_end};
-use crate::event::{HttpEvent, NoResponse};
+use crate::event::{HttpEvent, Missing, NoResponse};
 use crate::testing;
 
 /// One visit to a server.
@@ -211,6 +211,37 @@ fn servers_that_do_not_answer_are_swept_too() {
         assert!(sweep(20, why), "{why:?}");
         assert!(!sweep(19, why), "{why:?}");
     }
+}
+
+#[test]
+fn responses_that_are_held_open() {
+    let told = |number: u16, missing: &[Missing], said: &str, port: fn(u16) -> u16| {
+        let events = (0..number).map(|i| {
+            let visit = Visit {
+                said: said.into(),
+                ..Visit::new(200, "/archive")
+            };
+            let mut event = visit.event(BEGIN + u64::from(i) * S);
+            event.client.port = port(i);
+            event.missing = missing.to_vec();
+            event
+        });
+        let alerts = run_to_end(&mut built_in(), events);
+        opened(&alerts).contains(&"http-held-responses")
+    };
+    let own = |i| 40_000 + i;
+    assert!(told(50, &[Missing::End], "", own));
+    assert!(!told(49, &[Missing::End], "", own));
+    // One file after the other, as who mirrors them reads.
+    assert!(!told(58, &[Missing::End], "", |i| 40_000 + i % 16));
+    assert!(!told(
+        58,
+        &[Missing::End],
+        "Content-Type: text/event-stream\r\n",
+        own
+    ));
+    assert!(!told(58, &[Missing::Body, Missing::End], "", own));
+    assert!(!told(58, &[], "", own));
 }
 
 /// Those of containers and of two clouds were not known.
