@@ -19,7 +19,7 @@ use super::text::json_string;
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
 use crate::detect::alert::Alert;
-use crate::event::{BodyEnd, HttpEvent, Loss, LossUnit, Missing, NoResponse};
+use crate::event::{BodyEnd, HttpEvent, Loss, LossUnit, NoResponse};
 use crate::http::fields::{mime_type, trace_context};
 use crate::http::head::{Headers, RequestHead, ResponseHead};
 use crate::http::target::Target;

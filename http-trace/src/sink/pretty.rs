@@ -14,7 +14,7 @@ use super::{Entry, Render};
 use crate::config::HeaderChoice;
 use crate::detect::alert::{Alert, State};
 use crate::detect::rule::Level;
-use crate::event::{Endpoint, HttpEvent, Loss, Missing, NoResponse};
+use crate::event::{Endpoint, HttpEvent, Loss, NoResponse};
 use crate::http::head::{Headers, ResponseHead};
 use crate::http::target::Target;
 use crate::summary::counted;
@@ -494,7 +494,7 @@ fn shorten(text: &mut String, width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::LossUnit;
+    use crate::event::{LossUnit, Missing};
     use crate::testing;
 
     fn pretty(verbose: u8, color: bool, events: &[HttpEvent]) -> String {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::event::Missing;
 use crate::sink::text::testing::unescape;
 use crate::testing;
 
