@@ -1,29 +1,34 @@
 //! Paths on which something has begun that other events only go on with: a chain, a sequence of
-//! statuses. Most responses are of other paths, which is seen here without hashing whom they are for
-//! and looking for what is not there (a tenth of what an event takes). Says no only when nothing has
-//! begun; forgets when nothing of the correlation is counted any more.
+//! statuses. Most responses are of other paths, which is seen here for all correlations at once, without
+//! hashing whom they are for and looking for what is not there. Says no only when nothing has begun;
+//! forgets a correlation of which nothing is counted any more.
 
 use super::field::Field;
+use super::plans::{is_in, put};
 use super::rule::{Correlation, Kind};
 
-/// Marks of one correlation, and of all of them.
-const MOST: usize = 1 << 16;
-const LEAST: usize = 1 << 12;
-const ALL: usize = 1 << 20;
+/// Bits of all marks, and the fewest marks.
+const BITS: usize = 1 << 21;
+const LEAST: usize = 1 << 11;
 
-/// The paths of one correlation, by marks that several may share.
+/// Of each of some correlations the paths on which it has begun, by marks that several paths may share.
 #[derive(Debug)]
 pub struct Begun {
-    /// A power of two of marks, a bit each; empty when none is set.
+    /// The correlations that begin on a path, and not with any event.
+    of_path: Vec<u64>,
+    /// Those of them that may have begun on any path.
+    on_any: Vec<u64>,
+    /// For each mark those that have begun; empty when none has.
     marks: Vec<u64>,
+    /// How many marks there are, a power of two.
     number: usize,
-    /// Set when it is not known which paths there are.
-    any: bool,
+    /// How many marks each correlation has set since it was forgotten.
+    set: Vec<usize>,
 }
 
 impl Begun {
-    /// For each of some correlations; `None` for what may begin with any event or is not of a path.
-    pub fn of(correlations: &[Correlation]) -> Vec<Option<Begun>> {
+    /// Of these correlations none has begun.
+    pub fn new(correlations: &[Correlation]) -> Self {
         let goes_on = |correlation: &Correlation| {
             let kind = matches!(
                 correlation.kind,
@@ -33,95 +38,161 @@ impl Begun {
             let mut groups = correlation.group_by.iter();
             kind && groups.any(|group| !group.of.is_empty() && group.of.iter().all(of_path))
         };
-        let share = ALL / correlations.iter().filter(|c| goes_on(c)).count().max(1);
-        let number = share.clamp(LEAST, MOST).next_power_of_two();
-        let begun = || Begun {
-            marks: Vec::new(),
-            number,
-            any: false,
-        };
-        let each = correlations.iter();
-        each.map(|correlation| goes_on(correlation).then(begun))
-            .collect()
-    }
-
-    fn place(&self, path: Mark) -> (usize, u32) {
-        let at = path.0 >> 40 & (self.number - 1);
-        (at / 64, at as u32 % 64)
-    }
-
-    /// Something begins on a path.
-    pub fn note(&mut self, path: Mark) {
-        if self.marks.is_empty() {
-            self.marks.resize(self.number / 64, 0);
+        let words = correlations.len().div_ceil(64);
+        let mut of_path = vec![0; words];
+        for (number, correlation) in correlations.iter().enumerate() {
+            if goes_on(correlation) {
+                put(&mut of_path, number);
+            }
         }
-        let (word, bit) = self.place(path);
-        self.marks[word] |= 1 << bit;
+        Begun {
+            of_path,
+            on_any: vec![0; words],
+            marks: Vec::new(),
+            number: (BITS / 64 / words.max(1)).max(LEAST).next_power_of_two(),
+            set: vec![0; correlations.len()],
+        }
     }
 
-    /// Whether something may have begun on a path.
-    pub fn may_have(&self, path: Mark) -> bool {
-        let (word, bit) = self.place(path);
-        self.any
-            || self
-                .marks
-                .get(word)
-                .is_some_and(|word| word >> bit & 1 != 0)
+    /// Leaves in `fed` what an event on this path can count for: what begins with it, which is noted,
+    /// and what may have begun before. Of an event without a path nothing is known.
+    pub fn sift(&mut self, path: Option<&[u8]>, fed: &mut [u64], begins: &[u64]) {
+        let is_any = fed.iter().zip(&self.of_path).any(|(fed, of)| fed & of != 0);
+        let Some(path) = path.filter(|_| is_any) else {
+            return;
+        };
+        let words = self.of_path.len();
+        let at = (mark(path) & (self.number - 1)) * words;
+        for (word, (fed, begins)) in fed.iter_mut().zip(begins).enumerate() {
+            let of_path = self.of_path[word];
+            let here = self.marks.get(at + word).copied().unwrap_or_default();
+            let new = *fed & begins & of_path & !here;
+            if new != 0 {
+                self.note(at, word, new);
+            }
+            *fed &= !of_path | begins | here | self.on_any[word];
+        }
     }
 
-    /// Something may have begun on any path.
-    pub const fn on_any(&mut self) {
-        self.any = true;
+    /// Notes that correlations, bits of one word, begin at a mark.
+    #[inline(never)]
+    fn note(&mut self, at: usize, word: usize, mut new: u64) {
+        self.marks.resize(self.number * self.of_path.len(), 0);
+        self.marks[at + word] |= new;
+        while new != 0 {
+            self.set[word * 64 + new.trailing_zeros() as usize] += 1;
+            new &= new - 1;
+        }
     }
 
-    /// Nothing has begun.
-    pub fn forget(&mut self) {
-        self.any = false;
-        self.marks.clear();
+    /// All correlations may have begun on any path.
+    pub fn on_any(&mut self) {
+        self.on_any.copy_from_slice(&self.of_path);
+    }
+
+    /// Nothing of a correlation is counted any more.
+    pub fn forget(&mut self, correlation: usize) {
+        let (word, others) = (correlation / 64, !(1 << (correlation % 64)));
+        self.on_any[word] &= others;
+        // A few marks cost less than going through all of them.
+        if is_in(&self.of_path, correlation) && self.set[correlation] > self.number / 16 {
+            self.set[correlation] = 0;
+            let marks = self.marks.iter_mut().skip(word);
+            let marks = marks.step_by(self.of_path.len());
+            marks.for_each(|mark| *mark &= others);
+        }
     }
 }
 
 /// Tells most paths apart, by their length and sixteen bytes of them. No keyed hash: who makes paths
 /// share a mark has them looked for as if there were none of this.
-#[derive(Clone, Copy, Debug)]
-pub struct Mark(usize);
-
-impl Mark {
-    /// Of a path.
-    pub fn of(path: &[u8]) -> Mark {
-        const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
-        let (first, last) = match (path.first_chunk::<8>(), path.last_chunk::<8>()) {
-            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-            _ => (
-                path.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
-                0,
-            ),
-        };
-        let all = first.rotate_left(17) ^ last ^ (path.len() as u64) << 32;
-        Mark((all ^ all >> 29).wrapping_mul(PRIME) as usize)
-    }
+fn mark(path: &[u8]) -> usize {
+    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (first, last) = match (path.first_chunk::<8>(), path.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (
+            path.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
+            0,
+        ),
+    };
+    let all = first.rotate_left(17) ^ last ^ (path.len() as u64) << 32;
+    ((all ^ all >> 29).wrapping_mul(PRIME) >> 40) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::rule::Group;
+
+    /// The second and the last of seventy go on, on a path.
+    fn begun() -> Begun {
+        let of = |number: usize| Correlation {
+            rule: 0,
+            kind: match number {
+                1 | 69 => Kind::TemporalOrdered,
+                _ => Kind::EventCount,
+            },
+            inputs: Vec::new(),
+            group_by: vec![Group {
+                name: "path".to_owned(),
+                of: vec![Field::Path],
+            }],
+            window_ns: 1,
+            condition: Vec::new(),
+            alerts: true,
+        };
+        Begun::new(&(0..70).map(of).collect::<Vec<_>>())
+    }
+
+    /// What is left of all that can be fed when these begin.
+    fn left(begun: &mut Begun, path: usize, begin: &[usize]) -> [bool; 3] {
+        let path = format!("{}/{path}/edit", "/users".repeat(path % 3));
+        let (mut fed, mut begins) = ([u64::MAX; 2], [0; 2]);
+        begin.iter().for_each(|number| put(&mut begins, *number));
+        begun.sift(Some(path.as_bytes()), &mut fed, &begins);
+        [0, 1, 69].map(|number| is_in(&fed, number))
+    }
 
     #[test]
     fn what_has_begun_is_known_and_most_else_is_not() {
-        let mut begun = Begun {
-            marks: Vec::new(),
-            number: MOST,
-            any: false,
-        };
-        let path = |n: usize| Mark::of(format!("{}/{n}/edit", "/users".repeat(n % 3)).as_bytes());
-        assert!((0..3000).all(|n| !begun.may_have(path(n))));
-        (0..1000).for_each(|n| begun.note(path(n)));
-        assert!((0..1000).all(|n| begun.may_have(path(n))));
-        let others = (1000..3000).filter(|n| begun.may_have(path(*n))).count();
-        assert!(others < 200, "{others}");
+        let mut begun = begun();
+        for path in 0..3000 {
+            assert_eq!(left(&mut begun, path, &[]), [true, false, false]);
+        }
+        for path in 0..1000 {
+            assert!(left(&mut begun, path, &[0, 1])[1]);
+        }
+        for path in 0..1000 {
+            assert!(left(&mut begun, path, &[])[1]);
+        }
+        let others: Vec<_> = (1000..3000).map(|n| left(&mut begun, n, &[])).collect();
+        assert!(others.iter().all(|left| left[0] && !left[2]));
+        let falsely = others.iter().filter(|left| left[1]).count();
+        assert!(falsely < 200, "{falsely}");
+        assert!(left(&mut begun, 1, &[69])[2]);
+    }
+
+    #[test]
+    fn without_a_path_nothing_is_known_and_after_a_reload_all_may_have_begun() {
+        let mut begun = begun();
+        let mut fed = [u64::MAX; 2];
+        begun.sift(None, &mut fed, &[0; 2]);
+        assert_eq!(fed, [u64::MAX; 2]);
         begun.on_any();
-        assert!(begun.may_have(Mark::of(b"/")));
-        begun.forget();
-        assert!((0..3000).all(|n| !begun.may_have(path(n))));
+        assert_eq!(left(&mut begun, 5, &[]), [true, true, true]);
+        begun.forget(1);
+        assert_eq!(left(&mut begun, 5, &[]), [true, false, true]);
+    }
+
+    #[test]
+    fn many_marks_are_forgotten_of_one_alone() {
+        let mut begun = begun();
+        for path in 0..6000 {
+            left(&mut begun, path, &[1, 69]);
+        }
+        begun.forget(1);
+        for path in 0..6000 {
+            assert_eq!(left(&mut begun, path, &[]), [true, false, true]);
+        }
     }
 }

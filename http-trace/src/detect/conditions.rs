@@ -9,7 +9,7 @@ use super::addresses::{Addresses, Whose};
 use super::field::{Field, View};
 use super::lines::{Name, Names, Noted};
 use super::matcher::{Expr, Literal, Test, TextTest, at_least};
-use super::plans::{Draft, Kind, Lengths, OfTargets, Plan, Plans, is_in, put};
+use super::plans::{Draft, Feed, Kind, Lengths, OfTargets, Plan, Plans, is_in, put};
 use super::prefilter::{Hosts, Prefilter, STATUSES, Sign, Signs, line_of, status_of};
 use super::targets::Place;
 use super::watched::{AllWatched, LineTest, Read, Watched};
@@ -27,8 +27,8 @@ pub struct Conditions {
     of_targets: OfTargets,
     facts: Facts,
     hosts: Hosts,
-    /// Of each detection the numbers of what it feeds.
-    feeds: Vec<Vec<usize>>,
+    /// Of each detection what it feeds.
+    feeds: Vec<Vec<Feed>>,
     /// Detections for which a text is there, of the event at hand.
     found: Vec<u64>,
 }
@@ -40,6 +40,8 @@ pub struct Matched {
     pub detections: Vec<u64>,
     /// What those feed.
     pub feeds: Vec<u64>,
+    /// What of that can begin with the event.
+    pub begins: Vec<u64>,
 }
 
 impl Matched {
@@ -50,6 +52,7 @@ impl Matched {
         };
         set(&mut self.detections, plan.sure);
         set(&mut self.feeds, plan.feeds);
+        set(&mut self.begins, plan.begins);
     }
 }
 
@@ -108,7 +111,7 @@ struct Numbering {
 impl Conditions {
     /// Of detections in the order of their numbers, each of which feeds what `feeds` says: numbers less
     /// than `fed`.
-    pub fn new(detections: Vec<Expr>, feeds: Vec<Vec<usize>>, fed: usize) -> Self {
+    pub fn new(detections: Vec<Expr>, feeds: Vec<Vec<Feed>>, fed: usize) -> Self {
         let (prefilter, signs) = Prefilter::new(&detections);
         let words = prefilter.words();
         let len = Lengths {
@@ -169,11 +172,12 @@ impl Conditions {
     /// kept.
     pub fn matching(&mut self, view: &View<'_>, target: Option<Place>, matched: &mut Matched) {
         let kind = self.kind(view);
+        let status = status_of(view.event);
         let (facts, conditions) = (&mut self.facts, &self.conditions);
         let (prefilter, stands, feeds) = (&self.prefilter, &self.stands, &self.feeds);
         let place = self.plans.find(&kind, |mut draft| {
             plan(view, prefilter, conditions, stands, facts, &mut draft);
-            draft.feed(feeds);
+            draft.feed(feeds, status);
         });
         let (plans, number) = (&self.plans, self.plans.number(place));
         let (found, hosts) = (&mut self.found[..], &mut self.hosts);
@@ -183,7 +187,7 @@ impl Conditions {
                 let plan = plans.at(place);
                 prefilter.find_in_target(view, hosts, plan.by_text, found);
                 plan_of_target(view, prefilter, conditions, facts, plan, found, &mut draft);
-                draft.feed(feeds);
+                draft.feed(feeds, status);
                 found.fill(0);
             }),
             None => {
@@ -206,8 +210,8 @@ impl Conditions {
                 }
                 if conditions[number].holds(view, facts) {
                     put(&mut matched.detections, number);
-                    for fed in &feeds[number] {
-                        put(&mut matched.feeds, *fed);
+                    for feed in &feeds[number] {
+                        feed.put(status, &mut matched.feeds, &mut matched.begins);
                     }
                 }
             }

@@ -23,6 +23,7 @@ use super::fingerprint::fingerprints;
 use super::hits::Hits;
 use super::lines::Noted;
 use super::matcher::Expr;
+use super::plans::Feed;
 use super::rule::{Correlation, Kind, Rule, RuleSet, Severity};
 use super::table::{Key, Table, Turnover};
 use super::tags::Tags;
@@ -115,9 +116,9 @@ struct Core {
     fingerprints: Vec<u64>,
     targets: Targets,
     conditions: Conditions,
-    begun: Vec<Option<Begun>>,
+    begun: Begun,
     /// For each correlation which others it feeds.
-    fed_by: Vec<Vec<usize>>,
+    fed_by: Vec<Vec<Feed>>,
     settings: Settings,
     entities: Entities,
     hits: Hits,
@@ -245,7 +246,7 @@ impl Core {
             settings,
             targets: Targets::default(),
             conditions: Conditions::new(exprs, feeds.by_detection, number),
-            begun: Begun::of(&set.correlations),
+            begun: Begun::new(&set.correlations),
             ready: Ready::of(
                 &set.rules,
                 &set.correlations,
@@ -412,15 +413,14 @@ impl Core {
     }
 
     fn sweep(&mut self, few: usize, now_ns: u64) {
-        let (correlations, buckets) = (self.correlations.len(), &mut self.buckets);
+        self.buckets.turn_to(now_ns);
+        let (correlations, buckets) = (self.correlations.len(), &self.buckets);
         self.table.sweep(few, |key, counter| {
             let number = usize::from(key.correlation);
             if number >= correlations {
                 return true;
             }
-            let age = buckets
-                .number(number, now_ns)
-                .wrapping_sub(counter.window.newest());
+            let age = buckets.number(number).wrapping_sub(counter.window.newest());
             age as i32 > CELLS as i32 && counter.active().is_none()
         });
     }

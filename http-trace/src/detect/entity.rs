@@ -27,8 +27,6 @@ struct Shape {
     made: Made,
     /// Its number among those that follow from the target.
     of_target: Option<usize>,
-    /// Of the event at hand, when its target is not kept or does not say.
-    known: Known,
 }
 
 /// Of what a shape is put together.
@@ -84,9 +82,11 @@ pub struct Entities {
     /// For each correlation the shape of its distinct values.
     values: Vec<Option<usize>>,
     event: u64,
-    /// Where the target of the event at hand is kept, and of each that is the shapes that follow from it.
+    /// Where the target of the event at hand is kept.
     target: Option<Place>,
-    of_targets: Vec<Known>,
+    /// What is known of each shape of the event at hand, then of each target that is kept the shapes that
+    /// follow from it.
+    known: Vec<Known>,
 }
 
 impl Entities {
@@ -120,7 +120,7 @@ impl Entities {
         }
         Entities {
             hashes: Hashes::default(),
-            of_targets: vec![Known::default(); MOST * shapes.of_target],
+            known: vec![Known::default(); shapes.all.len() + MOST * shapes.of_target],
             shapes,
             keys,
             values,
@@ -132,7 +132,7 @@ impl Entities {
     /// Hashes like these from now on, so that what was counted under their keys goes on.
     pub fn hash_as(&mut self, hashes: Hashes) {
         self.hashes = hashes;
-        self.of_targets.fill(Known::default());
+        self.known.fill(Known::default());
     }
 
     /// What is hashed with.
@@ -168,31 +168,20 @@ impl Entities {
     /// The hash of what the event has of a shape; `None` when it lacks a field of it.
     #[inline]
     pub fn hash(&mut self, shape: usize, view: &View<'_>) -> Option<u64> {
-        let since = match self.target {
-            Some(place) if self.shapes.all.get(shape)?.of_target.is_some() => place.since,
-            _ => self.event,
+        let (at, since) = match (self.shapes.all.get(shape)?.of_target, self.target) {
+            (Some(number), Some(place)) => {
+                let first = self.shapes.all.len() + place.at * self.shapes.of_target;
+                (first + number, place.since)
+            }
+            _ => (shape, self.event),
         };
-        let known = *self.known(shape)?;
+        let known = self.known.get(at)?;
         if known.since == since {
             return known.get();
         }
         let hash = self.put_together(shape, view);
-        *self.known(shape)? = Known::of(since, hash);
+        *self.known.get_mut(at)? = Known::of(since, hash);
         hash
-    }
-
-    /// Where it is kept what is known of a shape.
-    fn known(&mut self, shape: usize) -> Option<&mut Known> {
-        let Shape {
-            of_target, known, ..
-        } = self.shapes.all.get_mut(shape)?;
-        match (self.target, *of_target) {
-            (Some(place), Some(at)) => {
-                let at = place.at * self.shapes.of_target + at;
-                self.of_targets.get_mut(at)
-            }
-            _ => Some(known),
-        }
     }
 
     #[inline(never)]
@@ -248,7 +237,6 @@ impl Shapes {
             self.all.push(Shape {
                 made,
                 of_target: follows.then_some(self.of_target),
-                known: Known::default(),
             });
             self.of_target += usize::from(follows);
             self.all.len() - 1

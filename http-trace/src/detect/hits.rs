@@ -38,6 +38,7 @@ pub struct Tally {
 }
 
 impl Tally {
+    #[inline]
     fn add(&mut self, time_ns: u64) {
         if self.count == 0 || time_ns < self.first_ns {
             self.first_ns = time_ns;
@@ -49,8 +50,14 @@ impl Tally {
             && *last == day
         {
             *count = count.saturating_add(1);
-            return;
+        } else {
+            self.add_to_day(day);
         }
+    }
+
+    /// Adds a hit on a day that is not the last of those with hits.
+    #[inline(never)]
+    fn add_to_day(&mut self, day: u32) {
         let after = self.days.iter().rev().take_while(|(d, _)| *d > day).count();
         let at = self.days.len() - after;
         match at.checked_sub(1).and_then(|at| self.days.get_mut(at)) {

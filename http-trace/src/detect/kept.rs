@@ -84,6 +84,7 @@ impl Kept {
 
 /// Tells most values apart that differ: by their length and 24 bytes of them. No hash: who makes
 /// values collide only has them looked through again.
+#[inline]
 pub fn mixed(value: &[u8]) -> usize {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
     let word = |bytes: &[u8]| {

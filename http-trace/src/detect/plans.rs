@@ -3,6 +3,7 @@
 //! a few kinds; what was worked out for one of a kind holds for all of them. Bounded; kinds are
 //! compared whole. Allocates nothing after it was made.
 
+use super::count;
 use super::prefilter::Bits;
 use super::targets::Place;
 
@@ -71,7 +72,7 @@ pub struct Plans {
     sets: Sets,
 }
 
-/// The sets of plans: of each three sets of detections, and one of what they feed.
+/// The sets of plans: of each three sets of detections, and two of what they feed.
 #[derive(Debug)]
 struct Sets {
     words: Vec<u64>,
@@ -89,7 +90,7 @@ pub struct Lengths {
 
 impl Lengths {
     const fn of_plan(self) -> usize {
-        3 * self.detections + self.feeds
+        3 * self.detections + 2 * self.feeds
     }
 }
 
@@ -104,6 +105,44 @@ pub struct Plan<'a> {
     pub by_text: &'a [u64],
     /// What the detections that match feed.
     pub feeds: &'a [u64],
+    /// What of that can begin with the event.
+    pub begins: &'a [u64],
+}
+
+/// Something that a detection feeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Feed {
+    /// Its number.
+    pub number: usize,
+    /// Which events it can begin with.
+    pub begins: Begins,
+}
+
+/// Which events that feed a counter can be the first of it: what only goes on with something else needs
+/// none of its own, so that ordinary responses leave no trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// All.
+    Always,
+    /// Those whose status begins a sequence.
+    WithStatus,
+    /// None.
+    Never,
+}
+
+impl Feed {
+    /// Adds it to what an event with this status feeds, and, if it can, begins.
+    pub fn put(self, status: usize, feeds: &mut [u64], begins: &mut [u64]) {
+        put(feeds, self.number);
+        let can_begin = match self.begins {
+            Begins::Always => true,
+            Begins::WithStatus => count::begins_sequence(status as u16),
+            Begins::Never => false,
+        };
+        if can_begin {
+            put(begins, self.number);
+        }
+    }
 }
 
 /// A plan that is being made.
@@ -117,14 +156,16 @@ pub struct Draft<'a> {
     pub by_text: &'a mut [u64],
     /// See [`Plan::feeds`].
     pub feeds: &'a mut [u64],
+    /// See [`Plan::begins`].
+    pub begins: &'a mut [u64],
 }
 
 impl Draft<'_> {
-    /// Adds what the detections that match feed, which `feeds` says of each.
-    pub fn feed(&mut self, feeds: &[Vec<usize>]) {
+    /// Adds what the detections that match feed, which `feeds` says of each, with this status.
+    pub fn feed(&mut self, feeds: &[Vec<Feed>], status: usize) {
         for number in numbers(self.sure) {
-            for fed in &feeds[number] {
-                put(self.feeds, *fed);
+            for feed in &feeds[number] {
+                feed.put(status, self.feeds, self.begins);
             }
         }
     }
@@ -143,12 +184,14 @@ impl Sets {
         let all = &self.words[place * self.len.of_plan()..][..self.len.of_plan()];
         let (sure, rest) = all.split_at(self.len.detections);
         let (open, rest) = rest.split_at(self.len.detections);
-        let (by_text, feeds) = rest.split_at(self.len.detections);
+        let (by_text, rest) = rest.split_at(self.len.detections);
+        let (feeds, begins) = rest.split_at(self.len.feeds);
         Plan {
             sure,
             open,
             by_text,
             feeds,
+            begins,
         }
     }
 
@@ -158,12 +201,14 @@ impl Sets {
         all.fill(0);
         let (sure, rest) = all.split_at_mut(self.len.detections);
         let (open, rest) = rest.split_at_mut(self.len.detections);
-        let (by_text, feeds) = rest.split_at_mut(self.len.detections);
+        let (by_text, rest) = rest.split_at_mut(self.len.detections);
+        let (feeds, begins) = rest.split_at_mut(self.len.feeds);
         Draft {
             sure,
             open,
             by_text,
             feeds,
+            begins,
         }
     }
 }
@@ -304,7 +349,7 @@ mod tests {
                     let at = plans.find(&kind, |draft| {
                         made += 1;
                         (draft.sure[1], draft.by_text[0]) = (mark, mark * 2);
-                        draft.feeds[0] = mark * 3;
+                        (draft.feeds[0], draft.begins[0]) = (mark * 3, mark * 5);
                     });
                     let plan = plans.at(at);
                     assert_eq!(
@@ -313,8 +358,8 @@ mod tests {
                         "{turn}"
                     );
                     assert_eq!(
-                        (plan.by_text, plan.feeds),
-                        (&[mark * 2, 0][..], &[mark * 3][..])
+                        (plan.by_text, plan.feeds, plan.begins),
+                        (&[mark * 2, 0][..], &[mark * 3][..], &[mark * 5][..])
                     );
                 }
             }

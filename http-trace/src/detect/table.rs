@@ -190,11 +190,17 @@ impl Table {
     }
 
     /// Where a key is, kept in mind for the next time.
+    #[inline]
     fn place(&mut self, key: Key) -> Option<u32> {
         let recent = self.recent[recent_at(key)];
         if recent.key == key {
             return Some(recent.at);
         }
+        self.find_and_remember(key)
+    }
+
+    #[inline(never)]
+    fn find_and_remember(&mut self, key: Key) -> Option<u32> {
         let at = self.find(key)?;
         self.recent[recent_at(key)] = Recent { key, at };
         Some(at)

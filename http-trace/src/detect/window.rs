@@ -18,53 +18,67 @@ pub const fn bucket_ns(window_ns: u64) -> u64 {
 }
 
 /// The numbers of the buckets that a time lies in, for windows of several lengths. Times come mostly
-/// in order: what was found for one holds for the next until its bucket is over.
+/// in order: what was found for one holds for the next until the first of the buckets is over.
 #[derive(Debug, Default)]
 pub struct Buckets {
-    lengths: Vec<Bucket>,
-    /// For each window the place of its length.
+    /// Lengths of buckets, in ns, each once, with the number that is in `numbers`; and for each window
+    /// the place of its own.
+    lengths: Vec<(u64, u32)>,
     places: Vec<usize>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    ns: u64,
-    begins_ns: u64,
-    number: u32,
+    /// For each window the number of its bucket, for times from the one on and before the other.
+    numbers: Vec<u32>,
+    from_ns: u64,
+    until_ns: u64,
 }
 
 impl Buckets {
     /// Of these windows, in ns.
     pub fn new(windows_ns: impl Iterator<Item = u64>) -> Self {
-        let mut lengths: Vec<Bucket> = Vec::new();
+        let mut lengths: Vec<(u64, u32)> = Vec::new();
         let places = windows_ns.map(|window_ns| {
             let ns = bucket_ns(window_ns);
-            let there = lengths.iter().position(|length| length.ns == ns);
+            let there = lengths.iter().position(|(length, _)| *length == ns);
             there.unwrap_or_else(|| {
-                lengths.push(Bucket {
-                    ns,
-                    begins_ns: 0,
-                    number: 0,
-                });
+                lengths.push((ns, 0));
                 lengths.len() - 1
             })
         });
-        let places = places.collect();
-        Buckets { lengths, places }
+        let places: Vec<usize> = places.collect();
+        Buckets {
+            numbers: vec![0; places.len()],
+            lengths,
+            places,
+            from_ns: 0,
+            until_ns: 0,
+        }
     }
 
-    /// The number, wrapped, of the bucket of a time for the window at this place.
-    pub fn number(&mut self, window: usize, time_ns: u64) -> u32 {
-        let place = self.places.get(window).copied();
-        let Some(bucket) = place.and_then(|place| self.lengths.get_mut(place)) else {
-            return 0;
-        };
-        if time_ns.wrapping_sub(bucket.begins_ns) >= bucket.ns {
-            let number = time_ns / bucket.ns;
-            bucket.begins_ns = number * bucket.ns;
-            bucket.number = number as u32;
+    /// From now on the numbers are those of this time.
+    #[inline]
+    pub fn turn_to(&mut self, time_ns: u64) {
+        if time_ns < self.from_ns || time_ns >= self.until_ns {
+            self.find(time_ns);
         }
-        bucket.number
+    }
+
+    #[inline(never)]
+    fn find(&mut self, time_ns: u64) {
+        (self.from_ns, self.until_ns) = (0, u64::MAX);
+        for (ns, number) in &mut self.lengths {
+            let begins_ns = time_ns - time_ns % *ns;
+            self.from_ns = self.from_ns.max(begins_ns);
+            self.until_ns = self.until_ns.min(begins_ns.saturating_add(*ns));
+            *number = (time_ns / *ns) as u32;
+        }
+        for (number, place) in self.numbers.iter_mut().zip(&self.places) {
+            *number = self.lengths[*place].1;
+        }
+    }
+
+    /// The number, wrapped, of the bucket for the window at this place.
+    #[inline]
+    pub fn number(&self, window: usize) -> u32 {
+        self.numbers.get(window).copied().unwrap_or_default()
     }
 }
 
@@ -182,21 +196,26 @@ impl Window {
     }
 
     /// Lets time go on to `bucket`; an earlier one changes nothing.
+    #[inline]
     pub fn advance(&mut self, bucket: u32) {
         let steps = bucket.wrapping_sub(self.newest) as i32;
-        if steps <= 0 {
-            return;
+        if steps > 0 {
+            self.advance_by(steps as u32);
+            self.newest = bucket;
         }
+    }
+
+    #[inline(never)]
+    fn advance_by(&mut self, steps: u32) {
         if steps as usize >= CELLS {
             self.clear();
         } else {
-            for step in 1..=steps as u32 {
+            for step in 1..=steps {
                 let at = index(self.newest.wrapping_add(step));
                 // Sums are counted up to the largest number only.
                 self.total = self.total.saturating_sub(self.take(at));
             }
         }
-        self.newest = bucket;
     }
 
     fn clear(&mut self) {
@@ -316,9 +335,10 @@ mod tests {
                 9 => time_ns + 400_000_000_000,
                 _ => time_ns + step * 997,
             };
+            buckets.turn_to(time_ns);
             for (place, window_ns) in windows.into_iter().enumerate() {
                 let expected = (time_ns / bucket_ns(window_ns)) as u32;
-                assert_eq!(buckets.number(place, time_ns), expected, "{step}");
+                assert_eq!(buckets.number(place), expected, "{step}");
             }
         }
     }

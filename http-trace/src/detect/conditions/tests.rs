@@ -1,7 +1,7 @@
 //! What is asked once, remembered and asked in another order has the same answer.
 
 use super::*;
-use crate::detect::plans::numbers;
+use crate::detect::plans::{Begins, numbers};
 use crate::detect::targets::Targets;
 use crate::detect::uri::Uri;
 use crate::detect::{builtin, parse};
@@ -48,7 +48,12 @@ fn an_event_matches_what_each_condition_says_by_itself() {
             .collect()
     };
     let alone = exprs();
-    let feeds = (0..alone.len()).map(|number| vec![number, number / 3]);
+    // Some of what is fed begins with any event, some with none.
+    let feeds = (0..alone.len()).map(|number| {
+        let feed = |number, begins| Feed { number, begins };
+        let begins = [Begins::Always, Begins::Never][number % 2];
+        vec![feed(number, Begins::WithStatus), feed(number / 3, begins)]
+    });
     let mut conditions = Conditions::new(exprs(), feeds.collect(), alone.len());
     let mut matched_now = Matched::default();
     let long = "x".repeat(400);
@@ -101,6 +106,13 @@ fn an_event_matches_what_each_condition_says_by_itself() {
                     fed.sort_unstable();
                     fed.dedup();
                     assert_eq!(numbers(&matched_now.feeds).collect::<Vec<_>>(), fed);
+                    let with_status = |number: usize| status != 200 && got.contains(&number);
+                    let begins = |number: &usize| {
+                        let mut of = [3 * number, 3 * number + 1, 3 * number + 2].into_iter();
+                        with_status(*number) || of.any(|n| n % 2 == 0 && got.contains(&n))
+                    };
+                    fed.retain(begins);
+                    assert_eq!(numbers(&matched_now.begins).collect::<Vec<_>>(), fed);
                     matched += got.len();
                 }
             }

@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::super::alert::{Alert, State};
-use super::super::begun::{Begun, Mark};
 use super::super::count::{self, Counted, Hit};
 use super::super::counter::Counter;
 use super::super::entity::Entities;
@@ -13,6 +12,8 @@ use super::super::evidence::Sighting;
 use super::super::field::View;
 use super::super::hits;
 use super::super::matcher::Expr;
+use super::super::plans::Feed;
+use super::super::prefilter::status_of;
 use super::super::rule::{Correlation, Input, Kind, Rule};
 use super::super::table::Key;
 use super::fed::Fed;
@@ -24,7 +25,6 @@ use super::{Core, Due, over_at};
 pub(super) struct Ready {
     /// What it takes in; nothing when that is one thing.
     inputs: Box<[Input]>,
-    begins: Begins,
     has_quick_way: bool,
     /// The shape of its keys ([`Entities::hash`]), if it is one for all inputs; and of the values of
     /// which it counts distinct ones.
@@ -39,18 +39,6 @@ pub(super) struct Ready {
     threshold: u64,
 }
 
-/// Which events can be the first of a counter: what only goes on with something else needs none of
-/// its own, so that ordinary responses leave no trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begins {
-    /// All.
-    Always,
-    /// The first input.
-    WithFirst,
-    /// Those whose status begins a sequence.
-    WithStatus,
-}
-
 impl Ready {
     /// Of each of some correlations, with their guards and what they feed.
     pub(super) fn of(
@@ -58,18 +46,13 @@ impl Ready {
         correlations: &[Correlation],
         entities: &Entities,
         guards: &[Option<Expr>],
-        feeds: &[Vec<usize>],
+        feeds: &[Vec<Feed>],
     ) -> Vec<Ready> {
         let each = correlations.iter().enumerate();
         let ready = |(number, correlation): (usize, &Correlation)| Ready {
             inputs: match &correlation.inputs[..] {
                 [_] => Box::default(),
                 several => several.into(),
-            },
-            begins: match correlation.kind {
-                Kind::TemporalOrdered => Begins::WithFirst,
-                Kind::StatusSequence => Begins::WithStatus,
-                _ => Begins::Always,
             },
             has_quick_way: count::has_quick_way(&correlation.kind),
             keys: entities.shape_of_keys(number),
@@ -95,25 +78,17 @@ impl Core {
         fed: &mut Fed,
         alerts: &mut Vec<Alert>,
     ) {
-        let (mut sighting, mut path) = (None, None);
-        let status = view.event.response.as_ref().map_or(0, |r| r.status);
+        let mut sighting = None;
+        self.buckets.turn_to(time_ns);
+        fed.sift(&mut self.begun, view);
         while let Some(number) = fed.next() {
             let Some(ready) = self.ready.get(number) else {
                 continue;
             };
-            let begins = match ready.begins {
-                Begins::Always => true,
-                Begins::WithFirst => ready.inputs.first().is_none_or(|first| fed.is(first)),
-                Begins::WithStatus => count::begins_sequence(status),
-            };
-            if ready.begins != Begins::Always {
-                let begun = self.begun.get_mut(number).and_then(Option::as_mut);
-                let path = *path.get_or_insert_with(|| view.target.path.map(Mark::of));
-                if !may_go_on(begun, begins, path, || {
-                    self.table.keys_of(number as u16) != 0
-                }) {
-                    continue;
-                }
+            let begins = fed.begins(number);
+            if !begins && self.table.keys_of(number as u16) == 0 {
+                self.begun.forget(number);
+                continue;
             }
             let inputs = match &ready.inputs[..] {
                 [] => 1,
@@ -140,7 +115,7 @@ impl Core {
             let hit = Hit {
                 view,
                 time_ns,
-                bucket: self.buckets.number(number, time_ns),
+                bucket: self.buckets.number(number),
                 threshold: ready.threshold,
                 inputs,
                 distinct,
@@ -176,7 +151,11 @@ impl Core {
                 self.tags.add(number);
             }
             if counted.holds {
-                fed.hold(number, &self.fed_by[number]);
+                let feeds = &self.fed_by[number];
+                if !feeds.is_empty() {
+                    fed.hold(number, feeds, status_of(view.event));
+                    fed.sift(&mut self.begun, view);
+                }
             }
         }
     }
@@ -303,29 +282,4 @@ impl Core {
         });
         raised.flatten()
     }
-}
-
-/// Whether an event may change a counter that is there, or begin one, of a correlation that not every
-/// event begins; notes that it does. `is_any` says whether there is any counter.
-fn may_go_on(
-    begun: Option<&mut Begun>,
-    begins: bool,
-    path: Option<Mark>,
-    is_any: impl FnOnce() -> bool,
-) -> bool {
-    let (Some(begun), Some(path)) = (begun, path) else {
-        return begins || is_any();
-    };
-    if begins {
-        begun.note(path);
-        return true;
-    }
-    if !begun.may_have(path) {
-        return false;
-    }
-    let is_any = is_any();
-    if !is_any {
-        begun.forget();
-    }
-    is_any
 }

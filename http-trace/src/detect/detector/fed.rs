@@ -1,19 +1,20 @@
 //! Which correlations an event is fed to, and as which of their inputs. Knows nothing of what they
 //! count.
 
+use super::super::begun::Begun;
 use super::super::conditions::Matched;
-use super::super::plans::{is_in, put};
-use super::super::rule::{Correlation, Input};
+use super::super::field::View;
+use super::super::plans::{Begins, Feed, is_in, put};
+use super::super::rule::{Correlation, Input, Kind};
 
 /// The most inputs of a correlation, a bit each.
 const MOST: usize = 64;
 
-/// Who feeds whom: for each detection, and for each correlation, the numbers of the correlations that
-/// take it in.
+/// Who feeds whom: for each detection, and for each correlation, the correlations that take it in.
 #[derive(Debug)]
 pub(super) struct Feeds {
-    pub by_detection: Vec<Vec<usize>>,
-    pub by_correlation: Vec<Vec<usize>>,
+    pub by_detection: Vec<Vec<Feed>>,
+    pub by_correlation: Vec<Vec<Feed>>,
 }
 
 impl Feeds {
@@ -24,10 +25,16 @@ impl Feeds {
             by_correlation: vec![Vec::new(); correlations.len()],
         };
         for (number, correlation) in correlations.iter().enumerate() {
-            for input in correlation.inputs.iter().take(MOST) {
+            for (at, input) in correlation.inputs.iter().take(MOST).enumerate() {
+                let begins = match correlation.kind {
+                    Kind::TemporalOrdered if at > 0 => Begins::Never,
+                    Kind::StatusSequence => Begins::WithStatus,
+                    _ => Begins::Always,
+                };
+                let feed = Feed { number, begins };
                 match input {
-                    Input::Detection(at) => feeds.by_detection[*at].push(number),
-                    Input::Correlation(at) => feeds.by_correlation[*at].push(number),
+                    Input::Detection(at) => feeds.by_detection[*at].push(feed),
+                    Input::Correlation(at) => feeds.by_correlation[*at].push(feed),
                 }
             }
         }
@@ -70,11 +77,22 @@ impl Fed {
     }
 
     /// The condition of a correlation holds at the event, which is fed to those that take it in.
-    pub fn hold(&mut self, number: usize, feeds: &[usize]) {
+    pub fn hold(&mut self, number: usize, feeds: &[Feed], status: usize) {
         put(&mut self.held, number);
-        for number in feeds {
-            put(&mut self.matched.feeds, *number);
+        for feed in feeds {
+            feed.put(status, &mut self.matched.feeds, &mut self.matched.begins);
         }
+    }
+
+    /// Leaves out what only goes on with what has not begun.
+    pub fn sift(&mut self, begun: &mut Begun, view: &View<'_>) {
+        let Matched { feeds, begins, .. } = &mut self.matched;
+        begun.sift(view.target.path, feeds, begins);
+    }
+
+    /// Whether a correlation can begin with the event.
+    pub fn begins(&self, number: usize) -> bool {
+        is_in(&self.matched.begins, number)
     }
 
     /// The correlation of the least number that the event is still to be counted for.
@@ -108,7 +126,6 @@ impl Fed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::rule::Kind;
 
     #[test]
     fn an_event_is_counted_once_for_each_that_takes_in_what_it_is() {
@@ -136,10 +153,11 @@ mod tests {
             let matched = fed.begin();
             matched.detections = vec![0];
             matched.feeds = vec![0; correlations.len().div_ceil(64)];
+            matched.begins = matched.feeds.clone();
             for detection in matches {
                 put(&mut matched.detections, detection);
-                for number in &feeds.by_detection[detection] {
-                    put(&mut matched.feeds, *number);
+                for feed in &feeds.by_detection[detection] {
+                    feed.put(200, &mut matched.feeds, &mut matched.begins);
                 }
             }
             assert_eq!(fed.is_any(), !expected.is_empty());
@@ -147,7 +165,7 @@ mod tests {
             while let Some(number) = fed.next() {
                 counted.push((number, fed.inputs(&correlations[number].inputs)));
                 if holds && number == 1 {
-                    fed.hold(number, &feeds.by_correlation[number]);
+                    fed.hold(number, &feeds.by_correlation[number], 200);
                 }
             }
             assert_eq!(counted, expected);

@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::super::begun::Begun;
 use super::super::rule::RuleSet;
 use super::{Core, Detected, Detector, Due, Key, Settings, Subject, suspect};
 
@@ -71,7 +70,7 @@ impl Core {
 
         std::mem::swap(&mut new.table, &mut self.table);
         new.table.renumber(number);
-        new.begun.iter_mut().flatten().for_each(Begun::on_any);
+        new.begun.on_any();
         new.due = std::mem::take(&mut self.due)
             .into_iter()
             .filter_map(|Reverse(Due { at_ns, id, key, .. })| {

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::begun::Begun;
 use super::super::hashes::Hashes;
 use super::super::hits::Hits;
 use super::super::saving::{STEP_BYTES, Saving, Worth};
@@ -184,7 +183,7 @@ impl Core {
             return Err(BadState::Damaged(why.to_owned()));
         }
         self.entities.hash_as(hashes);
-        self.begun.iter_mut().flatten().for_each(Begun::on_any);
+        self.begun.on_any();
         self.lossy_until_ns = middle.lossy_until_ns;
         self.suspects = middle.suspects;
         self.suspects.truncate(SUSPECTS);
