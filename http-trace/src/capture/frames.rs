@@ -478,13 +478,14 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
         Kind::PcapNg => return Ok(Format::PcapNg(PcapNg::default())),
         Kind::Snoop => "it is a Solaris snoop capture, which `editcap -F pcap` converts",
         Kind::BluetoothSnoop => "it is a Bluetooth snoop capture",
-        Kind::Gzip => "it is compressed with gzip twice: try `gzip -dc FILE | http-trace -r -`",
-        Kind::Zstd => "it is compressed with zstd twice: try `zstd -dc FILE | http-trace -r -`",
+        Kind::Gzip | Kind::Zstd => {
+            "it is compressed twice: undo the outer compression first, as with `gzip -d` or `zstd -d`"
+        }
         Kind::Bzip2 => "it is compressed with bzip2: try `bzip2 -dc FILE | http-trace -r -`",
         Kind::Xz => "it is compressed with xz: try `xz -dc FILE | http-trace -r -`",
         Kind::Lz4 => "it is compressed with lz4: try `lz4 -dc FILE | http-trace -r -`",
-        Kind::Zip => "it is a zip archive",
-        Kind::Elf => "it is a program",
+        Kind::Zip => "it is a zip archive: try `unzip -p FILE | http-trace -r -`",
+        Kind::Elf => "it is a program; name a capture (pcap or pcapng)",
         Kind::ModifiedPcapBigEndian => {
             "it is a big-endian capture in the modified format, which `editcap -F pcap` converts"
         }

@@ -132,7 +132,9 @@ fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
         Kind::Xz => Some("is compressed with xz: `xzcat FILE | http-trace detect`"),
         Kind::Lz4 => Some("is compressed with lz4: `lz4cat FILE | http-trace detect`"),
         Kind::Zip => Some("is a zip archive: `unzip -p FILE | http-trace detect`"),
-        Kind::Elf => Some("is a program"),
+        Kind::Elf => {
+            Some("is a program; name a file of lines (our json, Zeek's http.log, an access log)")
+        }
         Kind::Snoop | Kind::BluetoothSnoop | Kind::Text | Kind::Unknown => None,
     }
 }

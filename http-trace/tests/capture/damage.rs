@@ -181,7 +181,7 @@ fn what_is_no_capture() {
     }
     let twice = gzip(&gzip(&PLAIN.pcap(100, 3)));
     let text = read_bytes(&twice).1[0].to_string();
-    assert!(text.contains("gzip twice: try `gzip -dc FILE |"), "{text}");
+    assert!(text.contains("compressed twice: undo the outer"), "{text}");
     assert!(matches!(
         read_bytes(b"").1[0].problem,
         Problem::NotACapture("it is empty")

@@ -135,8 +135,7 @@ fn is_runnable(path: &Path) -> io::Result<()> {
     }
     match interpreter(path) {
         Some(with) if !with.is_file() => refused(&format!(
-            "is to be run by {}, which is not there; correct its first line",
-            with.display()
+            "is to be run by {with:?}, which is not there; correct its first line (CR LF at its end?)"
         )),
         _ => Ok(()),
     }
@@ -149,7 +148,9 @@ fn interpreter(path: &Path) -> Option<PathBuf> {
     let file = std::fs::File::open(path).ok()?.take(256);
     io::BufReader::new(file).read_until(b'\n', &mut line).ok()?;
     let line = String::from_utf8(line).ok()?;
-    let mut words = line.strip_prefix("#!")?.split_whitespace();
+    // What the kernel takes for the end of a word; the CR of a line that ends with CR LF is of it.
+    let line = line.strip_prefix("#!")?.trim_end_matches('\n');
+    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     words.next().map(PathBuf::from)
 }
 

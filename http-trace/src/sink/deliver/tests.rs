@@ -107,6 +107,7 @@ fn a_program_that_cannot_be_run_is_told_at_the_start() {
     };
     let plain = file("plain", "#!/bin/sh\n", 0o644);
     let orphan = file("orphan", "#! /no/such/shell -e\n", 0o755);
+    let windows = file("windows", "#!/bin/sh\r\n", 0o755);
     let here = folder.path().display().to_string();
     for (program, expected) in [
         ("/no/such/program", "there is no program /no/such/program; "),
@@ -119,7 +120,11 @@ fn a_program_that_cannot_be_run_is_told_at_the_start() {
         (&here, &format!("{here} is no file, so no program")),
         (
             &orphan,
-            &format!("{orphan} is to be run by /no/such/shell,"),
+            &format!("{orphan} is to be run by \"/no/such/shell\","),
+        ),
+        (
+            &windows,
+            &format!("{windows} is to be run by \"/bin/sh\\r\","),
         ),
     ] {
         let target: Target = format!("command:{program} argument").parse().expect("good");
