@@ -1,13 +1,14 @@
 //! Paths on which something has begun that other events only go on with: a chain, a sequence of
 //! statuses. Most responses are of other paths, which is seen here for all correlations at once, without
 //! hashing whom they are for and looking for what is not there. Says no only when nothing has begun;
-//! forgets a correlation of which nothing is counted any more.
+//! forgets what has begun for a correlation of which nothing is counted any more, once that is enough to
+//! be worth it.
 
 use super::field::Field;
 use super::plans::{is_in, put};
 use super::rule::{Correlation, Kind};
 
-/// Bits of all marks, and the fewest marks.
+/// About how many bits all marks have (at most twice that), and the fewest marks.
 const BITS: usize = 1 << 21;
 const LEAST: usize = 1 << 11;
 

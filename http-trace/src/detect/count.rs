@@ -138,12 +138,6 @@ pub fn distinct_up_to(correlation: &Correlation) -> Option<usize> {
     matches!(correlation.kind, Kind::ValueCount(_)).then_some(most.max(1))
 }
 
-/// Whether a response with this status, 0 for none, begins a sequence of statuses: what is as it
-/// should be does not.
-pub const fn begins_sequence(status: u16) -> bool {
-    status != 0 && !matches!(status, 200..=299)
-}
-
 /// Whether an event that changes nothing but a number or two of a counter that is there has been
 /// counted: what ordinary responses are to most counters, such as one more of a server, one more
 /// to the client of the same server, one more header that a host lacks. Otherwise nothing has happened,

@@ -3,7 +3,6 @@
 //! a few kinds; what was worked out for one of a kind holds for all of them. Bounded; kinds are
 //! compared whole. Allocates nothing after it was made.
 
-use super::count;
 use super::prefilter::Bits;
 use super::targets::Place;
 
@@ -136,13 +135,19 @@ impl Feed {
         put(feeds, self.number);
         let can_begin = match self.begins {
             Begins::Always => true,
-            Begins::WithStatus => count::begins_sequence(status as u16),
+            Begins::WithStatus => begins_sequence(status),
             Begins::Never => false,
         };
         if can_begin {
             put(begins, self.number);
         }
     }
+}
+
+/// Whether a response with this status, 0 for none, begins a sequence of statuses: what is as it
+/// should be does not.
+const fn begins_sequence(status: usize) -> bool {
+    status != 0 && !matches!(status, 200..=299)
 }
 
 /// A plan that is being made.

@@ -1,5 +1,5 @@
-//! Which correlations an event is fed to, and as which of their inputs. Knows nothing of what they
-//! count.
+//! Which correlations an event is fed to, as which of their inputs, and which of them can begin with it.
+//! Does not count.
 
 use super::super::begun::Begun;
 use super::super::conditions::Matched;
