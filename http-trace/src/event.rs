@@ -75,6 +75,56 @@ impl Missing {
     }
 }
 
+/// Names of what is odd about a transaction, beside those that the framer gives to its flags
+/// ([`http_trace_common::framer::flag::NAMES`]).
+pub mod oddity {
+    /// A field name with a byte that is none of a token's (RFC 9110 §5.6.2).
+    pub const BAD_FIELD_NAME: &str = "bad_field_name";
+    /// Bytes of the body were not seen.
+    pub const BODY_GAP: &str = "body_gap";
+    /// The head was longer than what is kept of one.
+    pub const HEADERS_TRUNCATED: &str = "headers_truncated";
+    /// The body was not as long as its head declared.
+    pub const LENGTH_MISMATCH: &str = "length_mismatch";
+    /// A line of the head had no colon.
+    pub const LINE_WITHOUT_COLON: &str = "line_without_colon";
+    /// The request's line was not as RFC 9112 §3 has it.
+    pub const MALFORMED_REQUEST: &str = "malformed_request";
+    /// Bytes came a second time and were others.
+    pub const OVERLAP_DIFFERS: &str = "overlap_differs";
+    /// The pair is the likely one and not proven.
+    pub const REQUEST_ASSUMED: &str = "request_assumed";
+    /// The request was not whole.
+    pub const REQUEST_UNFINISHED: &str = "request_unfinished";
+    /// Blanks between a field's name and its colon (RFC 9112 §5.1).
+    pub const SPACE_BEFORE_COLON: &str = "space_before_colon";
+    /// The response went on when it was told, longer after its head than events wait.
+    pub const STILL_OPEN: &str = "still_open";
+
+    const ALL: [&str; 11] = [
+        BAD_FIELD_NAME,
+        BODY_GAP,
+        HEADERS_TRUNCATED,
+        LENGTH_MISMATCH,
+        LINE_WITHOUT_COLON,
+        MALFORMED_REQUEST,
+        OVERLAP_DIFFERS,
+        REQUEST_ASSUMED,
+        REQUEST_UNFINISHED,
+        SPACE_BEFORE_COLON,
+        STILL_OPEN,
+    ];
+
+    /// The name of an event's flag, if there is one of that name.
+    pub fn named(name: &str) -> Option<&'static str> {
+        let of_framer = http_trace_common::framer::flag::NAMES;
+        let of_framer = of_framer.into_iter().map(|(_, name)| name);
+        ALL.into_iter()
+            .chain(of_framer)
+            .find(|known| *known == name)
+    }
+}
+
 /// How a response's body ended (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyEnd {

@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use http_trace_tests::agent::replay;
+use http_trace_tests::agent::{binary, replay};
 use http_trace_tests::eval::heard::Heard;
+use http_trace_tests::seen::Report;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// What is said of one capture.
 #[derive(Debug, Deserialize)]
@@ -80,4 +83,28 @@ fn hold(options: &[&str]) {
         }
     }
     assert!(wrong.is_empty(), "{options:?}:\n{}", wrong.join("\n"));
+}
+
+/// What is written down of a run raises the alerts of that run.
+#[test]
+fn and_so_do_their_recorded_events() {
+    for name in labels().into_keys() {
+        let file = folder().join(format!("{name}.pcap.gz"));
+        let options = ["--request-headers", "all"];
+        let (report, output) = replay(&[&file], &options).expect("replay");
+        let recording = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(recording.path(), &output.stdout).expect("written");
+        let mut detect = Command::new(binary().expect("a binary"));
+        detect.arg("detect").arg(recording.path());
+        let again = detect.args(["-o", "json"]).output().expect("detect");
+        let again = Report::read(&again.stdout).expect("alerts");
+        assert_eq!(alerts(&again), alerts(&report), "{name}");
+    }
+}
+
+/// Of each alert when it was told, by which rule, why and of whom.
+fn alerts(report: &Report) -> Vec<[&Value; 4]> {
+    const PARTS: [&str; 4] = ["@timestamp", "rule", "event", "source"];
+    let alerts = report.alerts.iter();
+    alerts.map(|alert| PARTS.map(|part| &alert[part])).collect()
 }

@@ -16,7 +16,6 @@ use super::meta;
 use super::parse::{Place, there_already};
 use super::rule::{Correlation, Group, Input, Kind, RuleSet, Seen};
 use super::worded;
-use crate::event::Missing;
 
 /// A correlation whose rules are not yet found.
 pub(super) struct Pending<'a> {
@@ -442,7 +441,6 @@ const fn distinct_values(field: &Field) -> Option<u64> {
         Field::StatusClass => Some(6),
         Field::SameSite | Field::Version => Some(2),
         Field::NoResponse => Some(5),
-        Field::Missing => Some(Missing::ALL.len() as u64),
         Field::ServerPort | Field::ClientPort => Some(65_535),
         _ => None,
     }

@@ -76,8 +76,6 @@ pub enum Field {
     TtfbMs,
     /// Why there is no response.
     NoResponse,
-    /// What of the response or its request was not seen.
-    Missing,
     /// Names of leniencies and oddities.
     Flags,
     /// Interfaces that the response was seen on.
@@ -221,7 +219,6 @@ const NAMES: &[(&str, Field)] = &[
     ("ttfb_ms", Field::TtfbMs),
     ("http_trace.ttfb_ms", Field::TtfbMs),
     ("http_trace.no_response", Field::NoResponse),
-    ("http_trace.missing", Field::Missing),
     ("http_trace.flags", Field::Flags),
     ("http_trace.interfaces", Field::Interfaces),
     ("http_trace.path_id", Field::PathId),
@@ -444,10 +441,6 @@ impl<'a> View<'a> {
                 Some(response) => all(&response.headers, name).any(|v| test(Value::Text(v))),
                 None => false,
             },
-            Field::Missing => event
-                .missing
-                .iter()
-                .any(|what| test(Value::Text(what.name().as_bytes()))),
             Field::Flags => event
                 .flags
                 .iter()
@@ -521,7 +514,6 @@ impl<'a> View<'a> {
             Field::TimeTakenMs => number(event.duration_ns().map(|ns| ns / 1_000_000)),
             Field::TtfbMs => number(event.ttfb_ns().map(|ns| ns / 1_000_000)),
             Field::NoResponse => text(event.no_response.map(no_response)),
-            Field::Missing => text(event.missing.first().map(|what| what.name().as_bytes())),
             Field::Flags => text(event.flags.first().map(|f| f.as_bytes())),
             Field::Interfaces => text(event.interfaces.first().map(|f| f.as_bytes())),
             Field::RequestHeader(name) => text(find(&request?.headers, name)),

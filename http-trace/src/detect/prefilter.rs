@@ -296,7 +296,6 @@ fn may_have(event: &HttpEvent, field: &Field) -> bool {
     match field {
         Field::BodyContent | Field::SniffedType => event.body_snippet.is_some(),
         Field::Flags => !event.flags.is_empty(),
-        Field::Missing => !event.missing.is_empty(),
         Field::NoResponse => event.no_response.is_some(),
         _ => true,
     }

@@ -10,7 +10,9 @@ use super::connection::Facts;
 use super::context::Context;
 use super::head::ResponseHead;
 use super::transaction::{Exchange, Request};
-use crate::event::{BodyEnd, Endpoint, HttpEvent, LossUnit, Missing, NoResponse, Output, RuleIds};
+use crate::event::{
+    BodyEnd, Endpoint, HttpEvent, LossUnit, Missing, NoResponse, Output, RuleIds, oddity,
+};
 use crate::flow::Origin;
 
 /// How far a response was followed.
@@ -18,7 +20,9 @@ use crate::flow::Origin;
 pub(crate) enum How {
     /// To its end.
     Ended(BodyEnd),
-    /// It goes on.
+    /// It goes on, longer than an event waits for its end.
+    StillOpen,
+    /// Its end was not waited for.
     Open,
     /// Its end cannot be told: bytes that the framing needs are missing.
     Lost,
@@ -39,7 +43,7 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
             Some(BodyEnd::None)
         }
         How::Ended(end) => Some(end),
-        How::Open | How::Lost => None,
+        How::StillOpen | How::Open | How::Lost => None,
     };
     let complete = end.is_some_and(|end| end != BodyEnd::Cut);
     let mut missing = Vec::new();
@@ -81,7 +85,8 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
         event.response_end_ns = Some(response.last_ns);
     }
     // Before the first byte of a body nobody knows that there will be none.
-    let unknown = response.head_cut || how == How::Open && response.body_bytes == 0;
+    let unknown =
+        response.head_cut || matches!(how, How::StillOpen | How::Open) && response.body_bytes == 0;
     event.body_bytes = (!unknown).then_some(response.body_bytes);
     event.response_bytes = Some(head_len + response.framing_bytes + response.body_bytes);
     event.body_end = end;
@@ -89,11 +94,14 @@ pub(crate) fn response(facts: &Facts, cx: &mut Context<'_>, exchange: Exchange, 
     event.missing = missing;
     let mut oddities = response.oddities;
     if exchange.assumed {
-        oddities.push("request_assumed");
+        oddities.push(oddity::REQUEST_ASSUMED);
+    }
+    if how == How::StillOpen {
+        oddities.push(oddity::STILL_OPEN);
     }
     oddities.extend(malformed(exchange.request.as_ref()));
     if length_differs(&response.head, end, response.body_bytes) {
-        oddities.push("length_mismatch");
+        oddities.push(oddity::LENGTH_MISMATCH);
     }
     event.flags = flag_names(exchange.flags | response.flags, oddities);
     event.retransmissions = response.copies;
@@ -178,7 +186,7 @@ pub(crate) fn no_response(
     event.given_up_ns = Some(since_ns);
     event.flags.extend(malformed(Some(&request)));
     if request.end_ns.is_none() && !request.end_lost {
-        event.flags.push("request_unfinished");
+        event.flags.push(oddity::REQUEST_UNFINISHED);
     }
     event.request = Some(request.head);
     send(cx, event);
@@ -188,7 +196,7 @@ pub(crate) fn no_response(
 fn malformed(request: Option<&Request>) -> Option<&'static str> {
     request
         .is_some_and(|request| request.malformed)
-        .then_some("malformed_request")
+        .then_some(oddity::MALFORMED_REQUEST)
 }
 
 /// A connection attempt that was refused or not answered, at a port that is of interest.

@@ -23,7 +23,7 @@ use super::context::Context;
 use super::emit::{self, How};
 use super::preface;
 use super::transaction::Exchanges;
-use crate::event::{BodyEnd, NoResponse};
+use crate::event::{BodyEnd, NoResponse, oddity};
 use crate::flow::Origin;
 use crate::flow::reassembly::first_position;
 
@@ -230,8 +230,8 @@ impl Judge {
     ) {
         let known = n.min(self.halves[d].framer.skippable());
         if known > 0 && self.halves[d].framer.phase() != Phase::Opaque {
-            self.halves[d].odd("body_gap");
-            self.flag_response(d, "body_gap");
+            self.halves[d].odd(oddity::BODY_GAP);
+            self.flag_response(d, oddity::BODY_GAP);
         }
         self.step_over(facts, cx, d, known, origin);
         if n > known {
@@ -625,9 +625,9 @@ impl Judge {
     }
 
     /// Writes the event of the response at hand before its end.
-    pub fn emit_early(&mut self, facts: &mut Facts, cx: &mut Context<'_>) {
+    pub fn emit_early(&mut self, facts: &mut Facts, cx: &mut Context<'_>, how: How) {
         if let Some(exchange) = self.exchanges.take_for_early_event() {
-            emit::response(facts, cx, exchange, How::Open);
+            emit::response(facts, cx, exchange, how);
         }
     }
 

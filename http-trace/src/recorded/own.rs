@@ -1,12 +1,14 @@
 //! Our own json back into events: what it holds of them. Headers that were not written are not
 //! there, but those that have a field of their own in ECS.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Line, address, headers, request, response, status};
-use crate::event::{Endpoint, Forwarded, HttpEvent, Missing, NoResponse};
+use crate::event::{Endpoint, Forwarded, HttpEvent, Missing, NoResponse, oddity};
 use crate::http::head::{Header, Headers};
 
 /// Nanoseconds since 1970 of an RFC 3339 time.
@@ -59,6 +61,10 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     event.missing = words(at("/http_trace/missing"))
         .filter_map(missing)
         .collect();
+    event.flags = words(at("/http_trace/flags"))
+        .filter_map(oddity::named)
+        .collect();
+    event.interfaces = words(at("/http_trace/interfaces")).map(Arc::from).collect();
     event.no_response = text("/http_trace/no_response").and_then(no_response);
     times(&mut event, time_ns, &stamp, &number);
     event.body_bytes = number("/http/response/body/bytes");

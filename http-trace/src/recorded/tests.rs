@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::HeaderChoice;
-use crate::event::NoResponse;
+use crate::event::{Missing, NoResponse};
 use crate::sink::json::Json;
 use crate::sink::{Entry, Render};
 use crate::testing;
@@ -62,7 +62,12 @@ fn our_own_json_comes_back() {
     unanswered.response_start_ns = None;
     unanswered.head_end_ns = None;
     unanswered.response_end_ns = None;
-    for event in [testing::event(), proxied, posted, unanswered] {
+    let mut open = testing::event();
+    (open.complete, open.missing) = (false, vec![Missing::Request, Missing::End]);
+    (open.request, open.request_body_bytes) = (None, None);
+    open.flags = vec!["bare_lf", "still_open"];
+    open.interfaces = vec!["eth0".into(), "eth1".into()];
+    for event in [testing::event(), proxied, posted, unanswered, open] {
         let mut line = Vec::new();
         json.event(
             &Entry {
@@ -80,6 +85,8 @@ fn our_own_json_comes_back() {
         assert_eq!(back.duration_ns(), event.duration_ns());
         assert_eq!(back.no_response, event.no_response);
         assert_eq!(back.missing, event.missing);
+        assert_eq!(back.flags, event.flags);
+        assert_eq!(back.interfaces, event.interfaces);
         let count = |e: &HttpEvent| e.response.as_ref().map(|r| r.headers.0.len());
         assert_eq!(count(&back), count(&event));
     }

@@ -436,7 +436,7 @@ fn emission() {
         (
             Emit::Auto,
             [
-                "GET /1 -> 200 OK 3 missing [End]",
+                "GET /1 -> 200 OK 3 missing [End] flags still_open",
                 "GET /2 -> 200 OK 1 Length",
             ],
         ),
@@ -467,7 +467,10 @@ fn emission() {
     bench.tick(START_NS + 1_900 * MS);
     assert_eq!(bench.lines, [] as [&str; 0]);
     bench.tick(START_NS + 2_100 * MS);
-    assert_eq!(bench.lines, ["GET /1 -> 200 OK 8 missing [End]"]);
+    assert_eq!(
+        bench.lines,
+        ["GET /1 -> 200 OK 8 missing [End] flags still_open"]
+    );
     assert_eq!(bench.finish().len(), 1);
 }
 

@@ -14,6 +14,7 @@ use crate::event::NoResponse;
 use crate::flow::Origin;
 use crate::flow::reassembly::{Buffer, Content, Piece, first_position, position};
 use crate::http::context::{Context, Emit};
+use crate::http::emit::How;
 use crate::http::judge::{End, Half, Judge};
 use crate::http::transaction::Request;
 
@@ -399,7 +400,7 @@ impl Active {
             && let Some(response) = &current.response
             && cx.now_ns >= response.head_end_ns.saturating_add(config.emit_after_ns)
         {
-            self.judge.emit_early(facts, cx);
+            self.judge.emit_early(facts, cx, How::StillOpen);
         }
         let heard = facts
             .client()

@@ -6,6 +6,7 @@ use http_trace_common::framer::Phase;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 
 use super::{Connection, FAR, JUMP};
+use crate::event::oddity;
 use crate::flow::Origin;
 use crate::flow::reassembly::position;
 use crate::http::context::Context;
@@ -169,7 +170,7 @@ impl Connection {
             cx.stats.copied_bytes += inserted.copied;
             if inserted.differs {
                 cx.stats.overlaps_differ += 1;
-                active.judge.flag_next(d, "overlap_differs");
+                active.judge.flag_next(d, oddity::OVERLAP_DIFFERS);
             }
         }
         if skip_to > end.max(next) {

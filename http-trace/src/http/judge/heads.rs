@@ -7,7 +7,7 @@ use http_trace_common::start_line::{Match, status_line};
 
 use super::Judge;
 use super::half::{Message, begins_with_method, unreadable};
-use crate::event::BodyEnd;
+use crate::event::{BodyEnd, oddity};
 use crate::flow::Origin;
 use crate::flow::reassembly::first_position;
 use crate::http::body::Start;
@@ -249,7 +249,7 @@ impl Judge {
             }
             Body::Length(_) | Body::Chunked | Body::Close => {
                 if cx.config.emit == Emit::Head && self.halves[d].message == Message::Response {
-                    self.emit_early(facts, cx);
+                    self.emit_early(facts, cx, How::Open);
                 }
             }
         }
@@ -340,12 +340,12 @@ impl Judge {
             self.unsolicited(facts, d, &first);
         }
         let mut oddities = std::mem::take(&mut self.halves[d].oddities);
-        oddities.retain(|name| *name != "body_gap");
+        oddities.retain(|name| *name != oddity::BODY_GAP);
         if truncated {
-            oddities.push("headers_truncated");
+            oddities.push(oddity::HEADERS_TRUNCATED);
         }
         if status == 408 && self.cuts_short(facts, d, &first) {
-            oddities.push("request_unfinished");
+            oddities.push(oddity::REQUEST_UNFINISHED);
         }
         oddities.extend(decode_flags(odd));
         self.put_response(
@@ -543,9 +543,9 @@ impl Judge {
 
 fn decode_flags(odd: u32) -> impl Iterator<Item = &'static str> {
     [
-        (decode::LINE_WITHOUT_COLON, "line_without_colon"),
-        (decode::SPACE_BEFORE_COLON, "space_before_colon"),
-        (decode::BAD_FIELD_NAME, "bad_field_name"),
+        (decode::LINE_WITHOUT_COLON, oddity::LINE_WITHOUT_COLON),
+        (decode::SPACE_BEFORE_COLON, oddity::SPACE_BEFORE_COLON),
+        (decode::BAD_FIELD_NAME, oddity::BAD_FIELD_NAME),
     ]
     .into_iter()
     .filter(move |(bit, _)| odd & bit != 0)
