@@ -154,6 +154,9 @@ impl Secrets {
                 false => Context::URL,
             };
             replace(&mut request.target, |target| self.clean(target, &cx));
+            if let Some(version) = &mut request.version {
+                replace(version, |version| self.clean(version, &cx));
+            }
             self.headers(&mut request.headers);
         }
         for response in event.response.iter_mut().chain(&mut event.informational) {

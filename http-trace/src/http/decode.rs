@@ -142,16 +142,21 @@ pub fn other_request(bytes: &Bytes) -> RequestHead {
     }
 }
 
+/// The longest word that is taken for a version.
+const LONGEST_VERSION: usize = 32;
+
 /// What follows a method, without a last word that was meant for a version (`HTTP/1.`, `HTTP/2`,
-/// `RTSP/1.0`), and that word.
+/// `RTSP/1.0`), and that word. Anything but letters, digits and dots in it belongs to a target.
 fn without_version(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
     let sp = rest.iter().rposition(|&b| b == b' ');
     let (target, word) = rest.split_at(sp.unwrap_or(0));
     let word = trim(word);
-    let http = word
-        .first_chunk::<5>()
-        .is_some_and(|word| word.eq_ignore_ascii_case(b"HTTP/"));
-    if sp.is_some() && (http || is_version(word)) {
+    let http = word.split_first_chunk::<5>().is_some_and(|(name, number)| {
+        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'.';
+        name.eq_ignore_ascii_case(b"HTTP/") && number.iter().all(is_plain)
+    });
+    let short = word.len() <= LONGEST_VERSION;
+    if sp.is_some() && short && (http || is_version(word)) {
         (trim(target), Some(word))
     } else {
         (rest, None)
@@ -468,6 +473,15 @@ mod tests {
             ),
             ("OPTIONS RTSP/1.0\r\n", ("OPTIONS", "RTSP/1.0", None, 0)),
             ("GET /a RTSP/1\r\n", ("GET", "/a RTSP/1", None, 0)),
+            ("GET /a HTTP/\r\n", ("GET", "/a", Some("HTTP/"), 0)),
+            (
+                "GET /a HTTP/1.1?access_token=S\r\n",
+                ("GET", "/a HTTP/1.1?access_token=S", None, 0),
+            ),
+            (
+                "GET /a HTTP/1.00000000000000000000000000\r\n",
+                ("GET", "/a HTTP/1.00000000000000000000000000", None, 0),
+            ),
             ("HELP\r\n", ("HELP", "", None, 0)),
         ] {
             let head = other_request(&Bytes::copy_from_slice(bytes.as_bytes()));

@@ -225,6 +225,26 @@ fn targets_of_requests() {
     }
 }
 
+/// What stands for a version is what the client sent, whatever it is.
+#[test]
+fn versions_of_requests() {
+    for (version, expected) in [
+        ("RTSP/1.0", "RTSP/1.0"),
+        (
+            "HTTP/1.1?access_token=SECRET",
+            "HTTP/1.1?access_token=‹redacted:6 bytes›",
+        ),
+        (&*format!("HTTP/{JWT}"), "HTTP/‹redacted:49 bytes›"),
+    ] {
+        let mut event = testing::event();
+        let request = event.request.as_mut().expect("a request");
+        request.version = Some(Bytes::copy_from_slice(version.as_bytes()));
+        Secrets::default().redact(&mut event);
+        let clean = event.request.and_then(|request| request.version);
+        assert_eq!(clean.as_deref(), Some(expected.as_bytes()), "{version}");
+    }
+}
+
 #[test]
 fn a_list_of_ones_own_extends_it() {
     let secrets = Secrets::with(vec!["x-mine".into()], vec!["pin".into()]);

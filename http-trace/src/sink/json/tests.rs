@@ -1,5 +1,6 @@
 //! Records against golden files and arbitrary bytes.
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -59,6 +60,27 @@ fn golden() {
     insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"));
 }
 
+/// Through the decoder, and as if it kept more of the word than it does.
+#[test]
+fn what_stands_for_a_version_holds_no_secret() {
+    let sent = b"GET /a HTTP/1.1?access_token=SECRET\r\nHost: x\r\n\r\n";
+    let (decoded, _) = crate::http::decode::request(&Bytes::from_static(sent), 0).expect("a head");
+    let mut kept = decoded.clone();
+    kept.target = Bytes::from_static(b"/a");
+    kept.version = Some(Bytes::from_static(b"HTTP/1.1?access_token=SECRET"));
+    for request in [decoded, kept] {
+        let mut event = testing::event();
+        event.request = Some(request);
+        crate::redact::Secrets::default().redact(&mut event);
+        let line = line(&event);
+        assert!(!line.contains("SECRET"), "{line}");
+        assert!(
+            line.contains("HTTP/1.1?access_token=‹redacted:6 bytes›"),
+            "{line}"
+        );
+    }
+}
+
 #[test]
 fn lines_of_one_field_stay_in_order_however_many_there_are() {
     for count in [3, 48, 49, 5000] {
@@ -98,7 +120,7 @@ fn bytes_that_are_no_utf8_are_flagged() {
         serde_json::json!(["bare_lf", "obs_fold"])
     );
     if let Some(response) = &mut event.response {
-        response.reason = bytes::Bytes::from_static(b"caf\xe9");
+        response.reason = Bytes::from_static(b"caf\xe9");
     }
     let record = record(&event);
     assert_eq!(record["http"]["response"]["status_phrase"], "caf\\xe9");
