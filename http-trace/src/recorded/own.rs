@@ -79,6 +79,8 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     if let Some(method) = text("/http/request/method") {
         let target = text("/url/original").unwrap_or_default();
         let mut head = request(method.as_bytes(), target.as_bytes(), version, &[]);
+        head.version = text("/http_trace/request_version")
+            .map(|version| Bytes::copy_from_slice(version.as_bytes()));
         head.headers = fields(at("/http/request/headers"));
         let body = event.request_body_bytes.unwrap_or(0);
         let whole = number("/http/request/bytes");

@@ -67,7 +67,18 @@ fn our_own_json_comes_back() {
     (open.request, open.request_body_bytes) = (None, None);
     open.flags = vec!["bare_lf", "still_open"];
     open.interfaces = vec!["eth0".into(), "eth1".into()];
-    for event in [testing::event(), proxied, posted, unanswered, open] {
+    let mut other_version = testing::event();
+    if let Some(request) = &mut other_version.request {
+        request.version = Some(Bytes::from_static(b"RTSP/1.0"));
+    }
+    for event in [
+        testing::event(),
+        proxied,
+        posted,
+        unanswered,
+        open,
+        other_version,
+    ] {
         let mut line = Vec::new();
         json.event(
             &Entry {
@@ -87,6 +98,8 @@ fn our_own_json_comes_back() {
         assert_eq!(back.missing, event.missing);
         assert_eq!(back.flags, event.flags);
         assert_eq!(back.interfaces, event.interfaces);
+        let version = |e: &HttpEvent| e.request.as_ref().and_then(|r| r.version.clone());
+        assert_eq!(version(&back), version(&event));
         let count = |e: &HttpEvent| e.response.as_ref().map(|r| r.headers.0.len());
         assert_eq!(count(&back), count(&event));
     }
