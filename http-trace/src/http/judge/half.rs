@@ -190,9 +190,14 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
 
 /// Whether bytes end with a blank line, or are what is left of one.
 pub(super) fn end_as_heads_do(bytes: &[u8]) -> bool {
-    let blank = bytes.iter().all(|b| matches!(b, b'\r' | b'\n'));
-    let text_mode = bytes.ends_with(b"\n\r\r\n");
-    blank || text_mode || bytes.ends_with(b"\n\r\n") || bytes.ends_with(b"\n\n")
+    if bytes.iter().all(|b| matches!(b, b'\r' | b'\n')) {
+        return true;
+    }
+    // As for the framer, what ends the line is its LF, and any CR before it may be ignored.
+    let Some((b'\n', before)) = bytes.split_last() else {
+        return false;
+    };
+    before.iter().rev().find(|&&b| b != b'\r') == Some(&b'\n')
 }
 
 /// Whether bytes begin with a known method and a blank.
@@ -211,5 +216,42 @@ pub(crate) fn unreadable(bytes: &[u8]) -> Unreadable {
         [0x14..=0x17, 0x03, 0x00..=0x04, ..] => Unreadable::Tls,
         _ if bytes.starts_with(b"PRI * HTTP/2.0") => Unreadable::Http2,
         _ => Unreadable::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_trace_common::framer::{Event, Framer, RequestQueue};
+
+    use super::end_as_heads_do;
+
+    fn framer_ends(bytes: &[u8]) -> bool {
+        let (mut framer, mut queue) = (Framer::new(), RequestQueue::new());
+        let (mut at, mut ended) = (0, false);
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let step = framer.step(&mut queue, rest);
+            at += step.taken as usize;
+            ended = matches!(step.event, Some(Event::HeadEnds { .. }));
+        }
+        ended
+    }
+
+    #[test]
+    fn a_head_ends_where_the_framer_ends_it() {
+        for crs in 0..6 {
+            let crs = "\r".repeat(crs);
+            for (line, ends) in [
+                ("Host: x\n", true),
+                ("Host: x\r\n", true),
+                ("Host: x", false),
+            ] {
+                let rest = format!("{line}{crs}\n");
+                let head = format!("GET / HTTP/1.1\r\n{rest}");
+                assert_eq!(framer_ends(head.as_bytes()), ends, "{head:?}");
+                assert_eq!(end_as_heads_do(rest.as_bytes()), ends, "{rest:?}");
+            }
+            assert!(end_as_heads_do(format!("{crs}\n").as_bytes()));
+        }
+        assert!(!end_as_heads_do(b"Host: x\n\r"));
     }
 }
