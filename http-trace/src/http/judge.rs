@@ -162,8 +162,9 @@ impl Judge {
                     self.clear(d);
                 }
                 Some(Event::NotHttp { .. }) => {
-                    let mut start = std::mem::take(&mut self.halves[d].head);
-                    start.extend_from_slice(bytes.get(head_from..).unwrap_or_default());
+                    let start = self.take_head(d, bytes.get(head_from..).unwrap_or_default(), cx);
+                    // No other head may come for long.
+                    self.halves[d].head = Vec::new();
                     self.other_request(facts, cx, d, &start, false);
                     self.not_http(facts, cx, d, &start);
                 }

@@ -619,6 +619,118 @@ fn lines_that_are_no_http_1_are_paired_where_http_1_answers() {
     );
 }
 
+/// Wherever a segment ends, the same comes of it: the framer refuses a line at its first byte that
+/// cannot be, whatever follows.
+#[test]
+fn such_lines_may_be_cut_anywhere() {
+    const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
+    for (sent, expected) in [
+        ("GET /\r\n\r\n", "GET /"),
+        ("GET /\r\r\n\r\r\n", "GET /"),
+        ("GET /a b\n\n", "GET /a b"),
+        ("GET / HTTP/2.0\r\n\r\n", "GET /"),
+        ("OPTIONS / RTSP/1.0\r\n\r\n", "OPTIONS /"),
+        ("OPTIONS sip:nm SIP/2.0\r\nVia: a\r\n\r\n", "OPTIONS sip:nm"),
+        ("HELP\r\n\r\n", "HELP "),
+        ("HELP\r\r\n\r\r\n", "HELP "),
+        ("HELP\r\n", "HELP "),
+        ("GET /\r\n", "GET /"),
+    ] {
+        let expected = format!("{expected} -> 400 B 3 Length flags malformed_request");
+        for cut in 1..sent.len() {
+            let (first, second) = sent.split_at(cut);
+            let talk = Talk::open().c(first).c(second).s(BAD);
+            check(&format!("{first:?} {second:?}"), &talk, &[&expected]);
+        }
+        if !expected.starts_with("HELP") {
+            let expected = ["GET /1 -> 200 OK 1 Length", &expected];
+            for cut in 1..sent.len() {
+                let (first, second) = sent.split_at(cut);
+                let talk = Talk::open().c(&get("/1")).s(&ok("a"));
+                let talk = talk.c(first).c(second).s(BAD);
+                check(&format!("second {first:?} {second:?}"), &talk, &expected);
+            }
+        }
+    }
+    const ORPHAN: &str = "? -> 400 B 3 Length missing [Request]";
+    for sent in ["help\r\n\r\n", "HELP me\r\n\r\n", "get / RTSP/1.0\r\n\r\n"] {
+        for cut in 1..sent.len() {
+            let (first, second) = sent.split_at(cut);
+            let talk = Talk::open().c(first).c(second).s(BAD);
+            check(&format!("{first:?} {second:?}"), &talk, &[ORPHAN]);
+        }
+    }
+}
+
+/// An answer that comes before a line's first field loses nothing where it answers another: the field
+/// may still come.
+#[test]
+fn an_answer_before_the_first_field_loses_only_a_line_that_it_answers() {
+    const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
+    const LATE: &str = "HTTP/1.1 408 L\r\nContent-Length: 0\r\n\r\n";
+    // Not at the stream's first byte, so that no answer alone makes it a request.
+    let talk = Talk::open()
+        .c("\r\nGET /a\r\n")
+        .s(LATE)
+        .c("Host: x\r\n\r\n")
+        .s(BAD)
+        .c(&get("/b"))
+        .s(&ok("c"));
+    let mut bench = Bench::new(PipelineConfig::default());
+    bench.push_all(&talk.segs);
+    assert_eq!(
+        bench.finish(),
+        [
+            "? -> 408 L 0 Length missing [Request] flags request_unfinished",
+            "GET /a -> 400 B 3 Length flags malformed_request",
+            "GET /b -> 200 OK 1 Length",
+        ]
+    );
+    assert_eq!(bench.pipeline.stats().unframed_bytes, 0);
+    assert_eq!(bench.pipeline.stats().became_unsure, 0);
+}
+
+/// What is kept of a line has the bound of a head: no target is made of pieces that are not next to
+/// each other.
+#[test]
+fn a_line_longer_than_a_head_may_be_is_no_request() {
+    const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
+    let piece = "a".repeat(1000);
+    for (pieces, paired) in [(60, true), (70, false)] {
+        let mut talk = Talk::open().c("OPTIONS /");
+        for _ in 0..pieces {
+            talk = talk.c(&piece);
+        }
+        let lines = talk.c(" RTSP/1.0\r\n\r\n").s(BAD).judged();
+        let begins = if paired { "OPTIONS /aaa" } else { "? -> 400" };
+        assert!(lines[0].starts_with(begins), "{pieces}: {lines:?}");
+    }
+}
+
+#[test]
+fn what_follows_a_line_that_was_answered_is_counted_as_not_framed() {
+    const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
+    for (behind, unframed) in [("", 0), ("Hos", 3)] {
+        let mut bench = Bench::new(PipelineConfig::default());
+        let talk = Talk::open().c(&get("/1")).s(&ok("a"));
+        let talk = talk.c("GET /2\r\n").c(behind).s(BAD);
+        bench.push_all(&talk.segs);
+        let lines = bench.finish();
+        assert_eq!(
+            lines,
+            [
+                "GET /1 -> 200 OK 1 Length",
+                "GET /2 -> 400 B 3 Length flags malformed_request"
+            ]
+        );
+        assert_eq!(
+            bench.pipeline.stats().unframed_bytes,
+            unframed,
+            "{behind:?}"
+        );
+    }
+}
+
 /// What is no request, though HTTP/1.x follows it, or is one of another protocol.
 #[test]
 fn lines_that_http_1_does_not_answer_are_no_requests() {

@@ -20,8 +20,8 @@ const LONGEST_WORD: usize = 32;
 
 impl Judge {
     /// Direction `d`, in which a message was due, goes on with `start`, which the framer refused. It is
-    /// kept as what was asked if it looks like that; `answered` says that the answer is there, so that
-    /// no more of it need come.
+    /// kept as what was asked if it looks like that, and then this returns true; `answered` says that
+    /// the answer is there, so that no more of it need come.
     pub(super) fn other_request(
         &mut self,
         facts: &mut Facts,
@@ -29,15 +29,15 @@ impl Judge {
         d: usize,
         start: &[u8],
         answered: bool,
-    ) {
+    ) -> bool {
         let Some(place) = self.due(facts, d, answered) else {
-            return;
+            return false;
         };
         let Some(len) = asks(start, place, answered) else {
-            return;
+            return false;
         };
         let Some(first) = self.halves[d].head_origin else {
-            return;
+            return false;
         };
         let raw = Bytes::copy_from_slice(start.get(..len).unwrap_or(start));
         let first_message = !facts.http;
@@ -63,8 +63,10 @@ impl Judge {
             },
             server_next,
         );
-        // It is accounted for.
-        self.halves[d].head_len = 0;
+        // It is accounted for; what the framer took behind it is not.
+        let half = &mut self.halves[d];
+        half.head_len = half.head_len.saturating_sub(len as u64);
+        true
     }
 
     /// A response is there while direction `d` waits for what follows a line without a version: none
@@ -78,7 +80,11 @@ impl Judge {
             return;
         }
         let line = std::mem::take(&mut self.halves[d].head);
-        self.other_request(facts, cx, d, &line, true);
+        if !self.other_request(facts, cx, d, &line, true) {
+            // Its first field may still come.
+            self.halves[d].head = line;
+            return;
+        }
         self.halves[d].framer.lose();
         self.not_http(facts, cx, d, &line);
     }
@@ -115,8 +121,15 @@ enum Place {
 
 /// How much of `start` asks for something, if any of it does: its line, and the fields and the blank
 /// line behind it as far as they are there.
+///
+/// The framer refuses it at its first byte that cannot be, which may be a segment's last: the CR behind
+/// a word, or that of the blank line.
 fn asks(start: &[u8], place: Place, answered: bool) -> Option<usize> {
-    let end = start.iter().position(|&b| b == b'\n')? + 1;
+    let end = match start.iter().position(|&b| b == b'\n') {
+        Some(lf) => lf + 1,
+        None if start.ends_with(b"\r") && !start.contains(&b' ') => start.len(),
+        None => return None,
+    };
     let (line, rest) = start.split_at(end);
     let line = line.trim_ascii_end();
     let blank = blank_line(rest);
@@ -148,9 +161,12 @@ fn asks(start: &[u8], place: Place, answered: bool) -> Option<usize> {
     Some(at)
 }
 
-/// How long the blank line is that bytes begin with, 0 if they begin with none.
+/// How long the blank line is that bytes begin with, 0 if they begin with none. Its LF may be still to
+/// come.
 fn blank_line(bytes: &[u8]) -> usize {
-    let end = bytes.iter().position(|&b| b != b'\r');
-    end.filter(|&end| bytes.get(end) == Some(&b'\n'))
-        .map_or(0, |end| end + 1)
+    match bytes.iter().position(|&b| b != b'\r') {
+        Some(end) if bytes.get(end) == Some(&b'\n') => end + 1,
+        Some(_) => 0,
+        None => bytes.len(),
+    }
 }
