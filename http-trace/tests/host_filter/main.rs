@@ -186,6 +186,60 @@ fn a_malformed_request_may_be_cut_after_its_line() {
     }
 }
 
+/// Lines that are no HTTP/1.x, and the HTTP/1.x that answers them: behind a request that was framed the
+/// filter ships what it cannot frame, at a stream's first byte it does not, but what it has shipped
+/// before it knew.
+#[test]
+fn a_line_that_is_none_is_shipped_behind_a_request() {
+    use http_trace::{
+        event::{Missing, Output},
+        pipeline::{Pipeline, PipelineConfig},
+    };
+    let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    for (lines, shipped) in [
+        // A line, whether it is shipped at a stream's first byte.
+        (vec![&b"GET /2\r\n\r\n"[..]], false),
+        (vec![b"OPTIONS /2 RTSP/1.0\r\n\r\n"], false),
+        (vec![b"OPTIONS /2 SIP/2.0\r\nVia: a\r\n\r\n"], false),
+        (vec![b"GET /2\r\n", b"\r\n"], true),
+        (vec![b"GET /2\r\n"], true),
+    ] {
+        for behind in [true, false] {
+            let mut pipeline = Pipeline::new(PipelineConfig::default());
+            let mut wire = Wire::new(FilterConfig::DEFAULT);
+            let mut events = Vec::new();
+            let mut out = |output| {
+                if let Output::Http(event) = output {
+                    events.push(*event);
+                }
+            };
+            if behind {
+                wire.judged(true, &get("/1"), &mut pipeline, &mut out);
+                wire.judged(false, &ok(1), &mut pipeline, &mut out);
+            }
+            for line in &lines {
+                wire.judged(true, line, &mut pipeline, &mut out);
+            }
+            wire.judged(false, refusal, &mut pipeline, &mut out);
+            pipeline.finish(&mut out);
+            let last = events.pop().expect("an event");
+            let target = last.request.as_ref().map(|request| &request.target[..]);
+            assert_eq!(last.response.map(|r| r.status), Some(400));
+            if behind || shipped {
+                assert_eq!(target, Some(&b"/2"[..]), "{lines:?} {behind}");
+                assert_eq!(last.flags, ["malformed_request"], "{lines:?} {behind}");
+            } else {
+                assert_eq!(
+                    (target, &last.missing[..]),
+                    (None, &[Missing::Request][..]),
+                    "{lines:?}"
+                );
+            }
+            assert_eq!(events.len(), usize::from(behind), "{lines:?} {behind}");
+        }
+    }
+}
+
 #[test]
 fn a_line_that_no_field_follows_is_not_held_for_long() {
     use http_trace::pipeline::{Pipeline, PipelineConfig};
