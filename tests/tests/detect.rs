@@ -97,6 +97,7 @@ fn and_so_do_their_recorded_events() {
         let mut detect = Command::new(binary().expect("a binary"));
         detect.arg("detect").arg(recording.path());
         let again = detect.args(["-o", "json"]).output().expect("detect");
+        assert!(again.status.success(), "{name}");
         let again = Report::read(&again.stdout).expect("alerts");
         assert_eq!(alerts(&again), alerts(&report), "{name}");
     }

@@ -70,9 +70,11 @@ fn is_line_unshipped(without: &Value, with: &Value) -> bool {
     };
     let told = has(without, "flags", "malformed_request") && !has(without, "missing", "request");
     let untold = !has(with, "flags", "malformed_request") && has(with, "missing", "request");
-    // A malformed request that fields follow is shipped, and has a Host.
+    // A malformed request of HTTP that fields follow is shipped; nearly all have a Host.
     let version = &without["http_trace"]["request_version"];
-    let other = version.as_str().is_some_and(|v| !v.starts_with("HTTP/"));
+    let other = version
+        .as_str()
+        .is_some_and(|v| !v.to_ascii_uppercase().starts_with("HTTP/"));
     let line = without["http_trace"]["ordinal"] == 1
         && (other || without["url"]["domain"].is_null())
         && with["http"]["request"].is_null();
@@ -247,6 +249,13 @@ fn nothing_else_may_differ() {
         ("-/url/domain", json!("x")),
     ] {
         assert!(differ(pointer, value.clone()), "{pointer} {value}");
+    }
+    // Of HTTP in lower case it is shipped as other requests of HTTP are.
+    let mut framed = without.clone();
+    framed["url"]["domain"] = json!("x");
+    for (version, is_other) in [("http/1.1", false), ("HTTP/1.", false), ("RTSP/1.0", true)] {
+        framed["http_trace"]["request_version"] = json!(version);
+        assert_eq!(is_line_unshipped(&framed, &with), is_other, "{version}");
     }
 }
 

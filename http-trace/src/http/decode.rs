@@ -146,14 +146,15 @@ pub fn other_request(bytes: &Bytes) -> RequestHead {
 const LONGEST_VERSION: usize = 32;
 
 /// What follows a method, without a last word that was meant for a version (`HTTP/1.`, `HTTP/2`,
-/// `RTSP/1.0`), and that word. Anything but letters, digits and dots in it belongs to a target.
+/// `RTSP/1.0`), and that word. What is no number behind `HTTP/` may be anything, a secret of the query
+/// before it too, and belongs to the target.
 fn without_version(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
     let sp = rest.iter().rposition(|&b| b == b' ');
     let (target, word) = rest.split_at(sp.unwrap_or(0));
     let word = trim(word);
     let http = word.split_first_chunk::<5>().is_some_and(|(name, number)| {
-        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'.';
-        name.eq_ignore_ascii_case(b"HTTP/") && number.iter().all(is_plain)
+        let of_number = |b: &u8| b.is_ascii_digit() || *b == b'.';
+        name.eq_ignore_ascii_case(b"HTTP/") && number.iter().all(of_number)
     });
     let short = word.len() <= LONGEST_VERSION;
     if sp.is_some() && short && (http || is_version(word)) {

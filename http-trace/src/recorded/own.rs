@@ -61,6 +61,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     event.missing = words(at("/http_trace/missing"))
         .filter_map(missing)
         .collect();
+    // All but `escaped_bytes`, which is said of the text of a record and not of its event.
     event.flags = words(at("/http_trace/flags"))
         .filter_map(oddity::named)
         .collect();

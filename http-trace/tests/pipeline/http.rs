@@ -472,6 +472,20 @@ fn emission() {
         ["GET /1 -> 200 OK 8 missing [End] flags still_open"]
     );
     assert_eq!(bench.finish().len(), 1);
+    // Whether the answer to what may have been HEAD goes on, nobody knows before a byte of it came.
+    for (body, expected) in [
+        ("", "? -> 200 OK missing [Request, End]"),
+        (
+            "abc",
+            "? -> 200 OK 3 missing [Request, End] flags still_open",
+        ),
+    ] {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&Talk::open().s(&format!("{head}{body}")).segs);
+        bench.tick(START_NS + 2_100 * MS);
+        assert_eq!(bench.lines, [expected]);
+    }
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn cut_chunk() -> Scene {
 fn answer_to_nonsense() -> Scene {
     let body = "<html>".repeat(50);
     Script::new("answer_to_nonsense")
-        .client("NONSENSE\r\n\r\n")
+        .client("nonsense\r\n\r\n")
         .server(format!(
             "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 300\r\n\r\n{body}"
         ))

@@ -400,7 +400,15 @@ impl Active {
             && let Some(response) = &current.response
             && cx.now_ns >= response.head_end_ns.saturating_add(config.emit_after_ns)
         {
-            self.judge.emit_early(facts, cx, How::StillOpen);
+            // Before its first byte nobody knows of some responses whether there is a body.
+            let mut halves = self.judge.halves.iter();
+            let is_undecided = halves.any(|half| half.framer.phase() == Phase::Peek);
+            let how = if is_undecided {
+                How::Open
+            } else {
+                How::StillOpen
+            };
+            self.judge.emit_early(facts, cx, how);
         }
         let heard = facts
             .client()

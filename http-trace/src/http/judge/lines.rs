@@ -63,7 +63,7 @@ impl Judge {
             },
             server_next,
         );
-        // It is accounted for; what the framer took behind it is not.
+        // Of the head that the framer was at it is accounted for; what was taken behind it is not.
         let half = &mut self.halves[d];
         half.head_len = half.head_len.saturating_sub(len as u64);
         true
