@@ -485,7 +485,7 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
         Kind::Xz => "it is compressed with xz: try `xz -dc FILE | http-trace -r -`",
         Kind::Lz4 => "it is compressed with lz4: try `lz4 -dc FILE | http-trace -r -`",
         Kind::Zip => "it is a zip archive: try `unzip -p FILE | http-trace -r -`",
-        Kind::Elf => "it is a program; name a capture (pcap or pcapng)",
+        Kind::Elf => "it is a program",
         Kind::ModifiedPcapBigEndian => {
             "it is a big-endian capture in the modified format, which `editcap -F pcap` converts"
         }

@@ -2,6 +2,7 @@
 
 mod ends;
 mod http;
+mod lines;
 mod loss;
 mod tcp;
 

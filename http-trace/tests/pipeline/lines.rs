@@ -1,0 +1,205 @@
+//! Lines that are no HTTP/1.x request's and are answered in HTTP/1.x: what is paired, and what is not.
+
+use crate::talk::{Bench, Talk, check, get, ok};
+use http_trace::pipeline::PipelineConfig;
+
+/// What a web server says to what it cannot read.
+const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
+
+/// Lines of HTTP/0.9, of other protocols and words alone, as nmap's service probes send them.
+#[test]
+fn lines_that_are_no_http_1_are_paired_where_http_1_answers() {
+    for (sent, expected) in [
+        ("GET /\r\n\r\n", "GET /"),
+        ("GET /a b\n\n", "GET /a b"),
+        ("GET / HTTP/2.0\r\n\r\n", "GET /"),
+        ("OPTIONS / RTSP/1.0\r\n\r\n", "OPTIONS /"),
+        (
+            "OPTIONS sip:nm SIP/2.0\r\nVia: SIP/2.0/TCP nm;branch=foo\r\nContent-Length: 0\r\n\r\n",
+            "OPTIONS sip:nm",
+        ),
+        ("HELP\r\n\r\n", "HELP "),
+        ("HELP\r\n", "HELP "),
+        // The server does not wait for a blank line.
+        ("GET /\r\n", "GET /"),
+    ] {
+        let expected = format!("{expected} -> 400 B 3 Length flags malformed_request");
+        check(sent, &Talk::open().c(sent).s(BAD), &[&expected]);
+    }
+    let talk = Talk::open().c("GET /\r\n").c("\r\n").s(BAD);
+    let expected = "GET / -> 400 B 3 Length flags malformed_request";
+    check("cut before the blank line", &talk, &[expected]);
+    let talk = Talk::open()
+        .c(&get("/1"))
+        .s(&ok("a"))
+        .c("GET /2\r\n\r\n")
+        .s(BAD)
+        .c(&get("/3"))
+        .s(&ok("bc"));
+    check(
+        "behind a request",
+        &talk,
+        &[
+            "GET /1 -> 200 OK 1 Length",
+            "GET /2 -> 400 B 3 Length flags malformed_request",
+            "GET /3 -> 200 OK 2 Length",
+        ],
+    );
+}
+
+/// Wherever a segment ends, the same comes of it: the framer refuses a line at its first byte that
+/// cannot be, whatever follows.
+#[test]
+fn such_lines_may_be_cut_anywhere() {
+    for (sent, expected) in [
+        ("GET /\r\n\r\n", "GET /"),
+        ("GET /\r\r\n\r\r\n", "GET /"),
+        ("GET /a b\n\n", "GET /a b"),
+        ("GET / HTTP/2.0\r\n\r\n", "GET /"),
+        ("OPTIONS / RTSP/1.0\r\n\r\n", "OPTIONS /"),
+        ("OPTIONS sip:nm SIP/2.0\r\nVia: a\r\n\r\n", "OPTIONS sip:nm"),
+        ("HELP\r\n\r\n", "HELP "),
+        ("HELP\r\r\n\r\r\n", "HELP "),
+        ("HELP\r\n", "HELP "),
+        ("GET /\r\n", "GET /"),
+    ] {
+        let expected = format!("{expected} -> 400 B 3 Length flags malformed_request");
+        for cut in 1..sent.len() {
+            let (first, second) = sent.split_at(cut);
+            let talk = Talk::open().c(first).c(second).s(BAD);
+            check(&format!("{first:?} {second:?}"), &talk, &[&expected]);
+        }
+        if !expected.starts_with("HELP") {
+            let expected = ["GET /1 -> 200 OK 1 Length", &expected];
+            for cut in 1..sent.len() {
+                let (first, second) = sent.split_at(cut);
+                let talk = Talk::open().c(&get("/1")).s(&ok("a"));
+                let talk = talk.c(first).c(second).s(BAD);
+                check(&format!("second {first:?} {second:?}"), &talk, &expected);
+            }
+        }
+    }
+    const ORPHAN: &str = "? -> 400 B 3 Length missing [Request]";
+    for sent in ["help\r\n\r\n", "HELP me\r\n\r\n", "get / RTSP/1.0\r\n\r\n"] {
+        for cut in 1..sent.len() {
+            let (first, second) = sent.split_at(cut);
+            let talk = Talk::open().c(first).c(second).s(BAD);
+            check(&format!("{first:?} {second:?}"), &talk, &[ORPHAN]);
+        }
+    }
+}
+
+/// An answer that comes before a line's first field loses nothing where it answers another: the field
+/// may still come.
+#[test]
+fn an_answer_before_the_first_field_loses_only_a_line_that_it_answers() {
+    const LATE: &str = "HTTP/1.1 408 L\r\nContent-Length: 0\r\n\r\n";
+    // Not at the stream's first byte, so that no answer alone makes it a request.
+    let talk = Talk::open()
+        .c("\r\nGET /a\r\n")
+        .s(LATE)
+        .c("Host: x\r\n\r\n")
+        .s(BAD)
+        .c(&get("/b"))
+        .s(&ok("c"));
+    let mut bench = Bench::new(PipelineConfig::default());
+    bench.push_all(&talk.segs);
+    assert_eq!(
+        bench.finish(),
+        [
+            "? -> 408 L 0 Length missing [Request] flags request_unfinished",
+            "GET /a -> 400 B 3 Length flags malformed_request",
+            "GET /b -> 200 OK 1 Length",
+        ]
+    );
+    assert_eq!(bench.pipeline.stats().unframed_bytes, 0);
+    assert_eq!(bench.pipeline.stats().became_unsure, 0);
+}
+
+/// What is kept of a line has the bound of a head: no target is made of pieces that are not next to
+/// each other.
+#[test]
+fn a_line_longer_than_a_head_may_be_is_no_request() {
+    let piece = "a".repeat(1000);
+    for (pieces, paired) in [(60, true), (70, false)] {
+        let mut talk = Talk::open().c("OPTIONS /");
+        for _ in 0..pieces {
+            talk = talk.c(&piece);
+        }
+        let lines = talk.c(" RTSP/1.0\r\n\r\n").s(BAD).judged();
+        let begins = if paired { "OPTIONS /aaa" } else { "? -> 400" };
+        assert!(lines[0].starts_with(begins), "{pieces}: {lines:?}");
+    }
+}
+
+#[test]
+fn what_follows_a_line_that_was_answered_is_counted_as_not_framed() {
+    for (behind, unframed) in [("", 0), ("Hos", 3)] {
+        let mut bench = Bench::new(PipelineConfig::default());
+        let talk = Talk::open().c(&get("/1")).s(&ok("a"));
+        let talk = talk.c("GET /2\r\n").c(behind).s(BAD);
+        bench.push_all(&talk.segs);
+        let lines = bench.finish();
+        assert_eq!(
+            lines,
+            [
+                "GET /1 -> 200 OK 1 Length",
+                "GET /2 -> 400 B 3 Length flags malformed_request"
+            ]
+        );
+        assert_eq!(
+            bench.pipeline.stats().unframed_bytes,
+            unframed,
+            "{behind:?}"
+        );
+    }
+}
+
+/// What is no request, though HTTP/1.x follows it, or is one of another protocol.
+#[test]
+fn lines_that_http_1_does_not_answer_are_no_requests() {
+    const ORPHAN: &str = "? -> 400 B 3 Length missing [Request]";
+    for sent in [
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\x16\x03\x01\x00\x05hello",
+        "help\r\n\r\n",
+        "HELP me\r\n\r\n",
+        "\r\n\r\n",
+        // STOMP's, with fields of its own.
+        "CONNECT\naccept-version:1.2\n\n",
+        "get / RTSP/1.0\r\n\r\n",
+    ] {
+        check(sent, &Talk::open().c(sent).s(BAD), &[ORPHAN]);
+    }
+    let rtsp = "RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n";
+    for sent in ["OPTIONS / RTSP/1.0\r\n\r\n", "HELP\r\n", "GET /\r\n\r\n"] {
+        // Its own server answers, or closes, or nobody does.
+        check(sent, &Talk::open().c(sent).s(rtsp).c(sent).s(rtsp), &[]);
+        check(sent, &Talk::open().c(sent).c_fin().s_fin(), &[]);
+        check(sent, &Talk::open().c(sent), &[]);
+        let orphan = format!("{ORPHAN} flags resynchronised");
+        // HTTP/1.x that is said later answers something else.
+        check(sent, &Talk::open().c(sent).s(rtsp).s(BAD), &[&orphan]);
+        // Who speaks first is no web server.
+        let talk = Talk::open().s("220 ready\r\n").c(sent).s(BAD);
+        check(sent, &talk, &[&orphan]);
+        // In a body it is body.
+        let post = format!(
+            "POST /1 HTTP/1.1\r\nContent-Length: {}\r\n\r\n{sent}",
+            sent.len()
+        );
+        let talk = Talk::open().c(&post).s(&ok("a")).c(&get("/2")).s(&ok("b"));
+        check(
+            sent,
+            &talk,
+            &["POST /1 -> 200 OK 1 Length", "GET /2 -> 200 OK 1 Length"],
+        );
+    }
+    // Not answered, it is not told of, though the connection is HTTP's.
+    let talk = Talk::open().c(&get("/1")).s(&ok("a")).c("GET /2\r\n\r\n");
+    check(
+        "closed",
+        &talk.c_fin().s_fin(),
+        &["GET /1 -> 200 OK 1 Length"],
+    );
+}
