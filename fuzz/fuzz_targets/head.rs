@@ -19,7 +19,7 @@ use libfuzzer_sys::fuzz_target;
 fn are_of(head: &Bytes, headers: &Headers) {
     let whole = head.as_ptr_range();
     let mut last = whole.start;
-    for header in &headers.0 {
+    for header in headers.iter() {
         let name = header.name.as_ptr_range();
         if !header.name.is_empty() {
             assert!(last <= name.start && name.end <= whole.end);

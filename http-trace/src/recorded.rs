@@ -225,11 +225,14 @@ fn response(
 }
 
 fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
-    let field = |(name, value): &(&str, Option<&[u8]>)| {
-        let name = Bytes::copy_from_slice(name.as_bytes());
-        value.map(|value| Header::new(name, Bytes::copy_from_slice(value)))
-    };
-    Headers(fields.iter().filter_map(field).collect())
+    let fields = fields.iter();
+    let lines = fields.filter_map(|(name, value)| Some(field_line(name, (*value)?)));
+    lines.collect::<Vec<_>>().into()
+}
+
+fn field_line(name: &str, value: &[u8]) -> Header {
+    let name = Bytes::copy_from_slice(name.as_bytes());
+    Header::new(name, Bytes::copy_from_slice(value))
 }
 
 /// The digit of `1.1` or `HTTP/1.1`; 1 for what is no HTTP/1.x version.

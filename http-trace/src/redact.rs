@@ -230,7 +230,7 @@ impl Secrets {
     }
 
     fn headers(&self, headers: &mut Headers) {
-        for header in &mut headers.0 {
+        for header in headers.iter_mut() {
             let name = &header.name;
             let line = match header.known() {
                 Known::NONE => line(&self.headers, name),

@@ -101,7 +101,7 @@ pub fn headers(lines: &[(&[u8], &[u8])]) -> Headers {
     let line = |(name, value): &(&[u8], &[u8])| {
         Header::new(Bytes::copy_from_slice(name), Bytes::copy_from_slice(value))
     };
-    Headers(lines.iter().map(line).collect())
+    lines.iter().map(line).collect::<Vec<_>>().into()
 }
 
 fn fields(text: &str) -> Headers {

@@ -312,7 +312,6 @@ pub fn difference(event: &HttpEvent, truth: &Transaction) -> Option<String> {
         .map(|r| (r.method.to_vec(), r.target.to_vec()));
     let headers: Vec<_> = head
         .headers
-        .0
         .iter()
         .map(|h| (h.name.to_vec(), h.value.to_vec()))
         .collect();

@@ -204,5 +204,5 @@ fn headers(lines: &[(&str, &str)]) -> Headers {
         at = value_at + value.len() + 2;
         header
     };
-    Headers(lines.iter().map(line).collect())
+    lines.iter().map(line).collect::<Vec<_>>().into()
 }

@@ -158,7 +158,7 @@ fn many_rules_over_many_names_take_no_more_than_their_share() {
         .map(|n| {
             let mut event = Box::new(template.clone());
             if let Some(request) = &mut event.request {
-                request.headers.0 = (0..NAMES)
+                let lines: Vec<Header> = (0..NAMES)
                     .map(|at| {
                         // Never the same text; the last event matches one rule.
                         let value = match (at, n) {
@@ -168,6 +168,7 @@ fn many_rules_over_many_names_take_no_more_than_their_share() {
                         Header::new(name(at).into(), value.into())
                     })
                     .collect();
+                request.headers = lines.into();
             }
             event
         })

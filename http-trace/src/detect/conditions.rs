@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::addresses::{Addresses, Whose};
 use super::field::{Field, View};
-use super::lines::{Name, Names, Noted};
+use super::lines::{self, Name, Names, Noted};
 use super::matcher::{Expr, Literal, Test, TextTest, at_least};
 use super::plans::{Draft, Feed, Kind, Lengths, OfTargets, Plan, Plans, is_in, put};
 use super::prefilter::{Hosts, Prefilter, STATUSES, Sign, Signs, line_of, status_of};
@@ -234,10 +234,8 @@ impl Conditions {
                 kind.add(number, class);
             }
         };
-        let mut few = view.noted.few() & watched.few(status);
-        while few != 0 {
-            let number = few.trailing_zeros() as usize;
-            few &= few - 1;
+        let (there, asked) = (lines::known(view.event), watched.known(status));
+        for number in lines::numbers([there[0] & asked[0], there[1] & asked[1]]) {
             add(number, watched.named(number));
         }
         for number in view.noted.others() {
@@ -316,7 +314,7 @@ impl Cond {
         match self {
             Cond::Constant(yes) => *yes,
             Cond::Status(statuses) => is_in(statuses, status_of(view.event)),
-            Cond::HasLine(name, yes) => view.noted.has(*name) == *yes,
+            Cond::HasLine(name, yes) => view.noted.has(*name, view.event) == *yes,
             Cond::Line(place, test) => facts.watched.get(*place).passes(*test, view),
             Cond::Address(whose, test) => facts.addresses(*whose).passes(*test),
             Cond::PathId => view.path_id.is_some(),
@@ -338,7 +336,7 @@ impl Cond {
         match self {
             Cond::Constant(yes) => Some(*yes),
             Cond::Status(statuses) => Some(is_in(statuses, status_of(view.event))),
-            Cond::HasLine(name, yes) => Some(view.noted.has(*name) == *yes),
+            Cond::HasLine(name, yes) => Some(view.noted.has(*name, view.event) == *yes),
             Cond::Line(place, test) => Some(facts.watched.get(*place).passes(*test, view)),
             Cond::Address(whose, test) => Some(facts.addresses(*whose).passes(*test)),
             Cond::PathId => same_target.then(|| view.path_id.is_some()),

@@ -557,7 +557,7 @@ impl<'a> View<'a> {
             if test(&request.method) {
                 return true;
             }
-            for header in &request.headers.0 {
+            for header in request.headers.iter() {
                 if test(&header.value) {
                     return true;
                 }
@@ -569,7 +569,7 @@ impl<'a> View<'a> {
             }
         }
         self.event.response.as_ref().is_some_and(|response| {
-            test(&response.reason) || response.headers.0.iter().any(|h| test(&h.value))
+            test(&response.reason) || response.headers.iter().any(|h| test(&h.value))
         })
     }
 
@@ -619,7 +619,6 @@ fn find<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
 
 fn all<'a>(headers: &'a Headers, name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers
-        .0
         .iter()
         .filter(move |h| is_name(&h.name, name.as_bytes()))
         .map(|h| &h.value[..])

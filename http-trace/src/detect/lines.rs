@@ -1,71 +1,67 @@
-//! Field lines of a head, looked through once an event: where those are whose names matter to some
-//! rule. Whoever asks for one later finds it by its number, and compares no names; what is asked for
-//! everywhere was numbered when the head was decoded ([`Known`]).
+//! Where the field lines of an event are whose names matter to some rule. Whoever asks for one finds it by
+//! its number, and compares no names. What is asked for everywhere was numbered when the head was decoded
+//! ([`Known`]), and is found where the head says; for other names heads are looked through once an event.
 
 use crate::event::HttpEvent;
 use crate::http::head::{Header, Headers};
 use crate::http::known::{Known, goes_on_as, start, to_lower};
 
-/// Names that values of events are made of; they are noted whatever the rules are.
-const ALWAYS: [(bool, &str); 6] = [
-    (false, "user-agent"),
-    (false, "referer"),
-    (false, "cookie"),
-    (true, "content-type"),
-    (true, "set-cookie"),
-    (false, "host"),
-];
-
-/// A name of field lines that matters: of which direction, and its number among all of them.
+/// A name of field lines that matters: of which direction, and its number among all of them. Those that
+/// have a number of their own ([`Known`]) have it here, those of responses after those of requests;
+/// others come after both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name {
     response: bool,
     number: u16,
 }
 
+/// From which number on names are of responses, and from which on they have none of their own.
+const OF_RESPONSES: usize = u64::BITS as usize;
+const OTHERS: usize = 2 * OF_RESPONSES;
+
 impl Name {
     /// `User-Agent`
-    pub const USER_AGENT: Name = Name::always(0);
+    pub const USER_AGENT: Name = Name::of(false, Known::USER_AGENT);
     /// `Referer`
-    pub const REFERRER: Name = Name::always(1);
+    pub const REFERRER: Name = Name::of(false, Known::REFERER);
     /// `Cookie`
-    pub const COOKIE: Name = Name::always(2);
+    pub const COOKIE: Name = Name::of(false, Known::COOKIE);
     /// `Content-Type` of the response
-    pub const CONTENT_TYPE: Name = Name::always(3);
+    pub const CONTENT_TYPE: Name = Name::of(true, Known::CONTENT_TYPE);
     /// `Set-Cookie`
-    pub const SET_COOKIE: Name = Name::always(4);
-
+    pub const SET_COOKIE: Name = Name::of(true, Known::SET_COOKIE);
     /// `Host`
-    pub const HOST: Name = Name::always(5);
+    pub const HOST: Name = Name::of(false, Known::HOST);
 
     /// Its number among the names of both directions.
     pub const fn number(self) -> usize {
         self.number as usize
     }
 
-    const fn always(number: u16) -> Name {
+    const fn of(response: bool, known: Known) -> Name {
+        let first = if response { OF_RESPONSES } else { 0 };
         Name {
-            response: ALWAYS[number as usize].0,
-            number,
+            response,
+            number: (first + known.number()) as u16,
+        }
+    }
+
+    /// The number that the name has of its own.
+    const fn known(self) -> Option<Known> {
+        match self.number as usize {
+            OTHERS.. => None,
+            number => Some(Known::numbered(number % OF_RESPONSES)),
         }
     }
 }
 
-/// The names that matter.
+/// The names that matter and have no number of their own.
 #[derive(Debug)]
 pub struct Names {
-    all: Vec<Named>,
-    of: [OfHead; 2],
-}
-
-/// The names that matter in one direction, by their numbers plus one; 0 is none.
-#[derive(Debug)]
-struct OfHead {
-    /// Of those whose number was found when the head was decoded.
-    known: Box<[u16; KNOWN]>,
-    /// Of the others the first one of each shape: most lines have the shape of no name that matters,
-    /// and are done with after one look here.
-    shapes: Box<[u16; SHAPES]>,
+    others: Vec<Named>,
+    /// For each direction the first one of each shape, plus one; 0 is none. Most lines have the shape of
+    /// no name that matters, and are done with after one look here.
+    shapes: [Option<Box<[u16; SHAPES]>>; 2],
 }
 
 #[derive(Debug)]
@@ -76,10 +72,6 @@ struct Named {
     /// The next one of the same shape, plus one; 0 is none.
     next: u16,
 }
-
-/// One for each number that a name may be known by.
-const KNOWN: usize = 1 << u8::BITS;
-const _: () = assert!(Known::COUNT <= KNOWN);
 
 /// Lengths that are told apart; longer ones are one.
 const LENGTHS: usize = 32;
@@ -92,36 +84,31 @@ fn shape(name: &[u8]) -> usize {
 }
 
 impl Default for Names {
-    /// Those that matter whatever the rules are.
+    /// None.
     fn default() -> Self {
-        let mut names = Names {
-            all: Vec::new(),
-            of: [(); 2].map(|()| OfHead {
-                known: Box::new([0; KNOWN]),
-                shapes: Box::new([0; SHAPES]),
-            }),
-        };
-        for (response, name) in ALWAYS {
-            let _ = names.add(response, name);
+        Names {
+            others: Vec::new(),
+            shapes: [None, None],
         }
-        names
     }
 }
 
 impl Names {
     /// The number of a name in lower case, which matters from now on; `None` when there are too many.
     pub fn add(&mut self, response: bool, name: &str) -> Option<Name> {
+        let known = Known::of(name.as_bytes());
+        if known != Known::NONE {
+            return Some(Name::of(response, known));
+        }
         let is_it = |named: &Named| named.response == response && *named.name == *name;
-        let there = self.all.iter().position(is_it);
-        let number = u16::try_from(there.unwrap_or(self.all.len())).ok()?;
+        let there = self.others.iter().position(is_it);
+        let at = there.unwrap_or(self.others.len());
+        let number = u16::try_from(OTHERS + at).ok()?;
         if there.is_none() {
-            let of = &mut self.of[usize::from(response)];
-            let first = match Known::of(name.as_bytes()) {
-                Known::NONE => &mut of.shapes[shape(name.as_bytes())],
-                known => &mut of.known[known.number()],
-            };
-            let next = std::mem::replace(first, number.checked_add(1)?);
-            self.all.push(Named {
+            let shapes = self.shapes[usize::from(response)].get_or_insert(Box::new([0; SHAPES]));
+            let first = &mut shapes[shape(name.as_bytes())];
+            let next = std::mem::replace(first, at as u16 + 1);
+            self.others.push(Named {
                 response,
                 name: name.into(),
                 start: start(name.as_bytes()),
@@ -131,39 +118,33 @@ impl Names {
         Some(Name { response, number })
     }
 
-    /// Notes where the lines of an event's heads are.
+    /// Notes where the lines of an event's heads are whose names have no number of their own.
     pub fn note(&self, event: &HttpEvent, noted: &mut Noted) {
-        noted.clear(self.all.len());
-        if let Some(request) = &event.request {
-            self.note_head(false, &request.headers, noted);
-        }
-        if let Some(response) = &event.response {
-            self.note_head(true, &response.headers, noted);
-        }
-    }
-
-    /// From the last line to the first, so that the place of a name is the one noted last.
-    fn note_head(&self, response: bool, headers: &Headers, noted: &mut Noted) {
-        let of = &self.of[usize::from(response)];
-        let mut at = headers.0.len();
-        for line in headers.0.iter().rev() {
-            at -= 1;
-            let number = match line.known() {
-                Known::NONE => self.find(of, &line.name),
-                known => of.known[known.number()],
-            };
-            if let Some(number) = number.checked_sub(1) {
-                noted.add(number.into(), at as u32);
+        noted.clear(self.others.len());
+        let request = event.request.as_ref().map(|request| &request.headers);
+        let response = event.response.as_ref().map(|response| &response.headers);
+        for (headers, shapes) in [request, response].into_iter().zip(&self.shapes) {
+            if let (Some(headers), Some(shapes)) = (headers, shapes)
+                && headers.known() >> Known::NONE.number() & 1 != 0
+            {
+                self.note_head(shapes, headers, noted);
             }
         }
     }
 
-    /// One more than the number of a name that was not known when the head was decoded, 0 if it does
-    /// not matter.
-    fn find(&self, of: &OfHead, name: &[u8]) -> u16 {
-        match of.shapes[shape(name)] {
-            0 => 0,
-            first => self.find_from(first, name),
+    /// From the last line to the first, so that the place of a name is the one noted last.
+    #[inline(never)]
+    fn note_head(&self, shapes: &[u16; SHAPES], headers: &Headers, noted: &mut Noted) {
+        for (at, line) in headers.iter().enumerate().rev() {
+            if line.known() != Known::NONE {
+                continue;
+            }
+            let first = shapes[shape(&line.name)];
+            if first != 0
+                && let Some(number) = self.find_from(first, &line.name).checked_sub(1)
+            {
+                noted.add(number.into(), at as u32);
+            }
         }
     }
 
@@ -171,7 +152,7 @@ impl Names {
     #[inline(never)]
     fn find_from(&self, mut next: u16, name: &[u8]) -> u16 {
         let begins = to_lower(start(name));
-        while let Some(named) = self.all.get(usize::from(next).wrapping_sub(1)) {
+        while let Some(named) = self.others.get(usize::from(next).wrapping_sub(1)) {
             if named.start == begins
                 && named.name.len() == name.len()
                 && goes_on_as(name, named.name.as_bytes())
@@ -184,18 +165,14 @@ impl Names {
     }
 }
 
-/// Where the lines of an event's heads are, by the numbers of their names.
-#[derive(Clone, Debug)]
+/// Where the lines of an event's heads are whose names have no number of their own; [`Headers`] know
+/// where the others are.
+#[derive(Clone, Debug, Default)]
 pub struct Noted {
-    /// The names of the least numbers of which there are lines, a bit each, and of which several.
-    few: u64,
-    several: u64,
-    /// The first line of each of those; void without the bit.
-    of_few: [u32; FEW],
-    /// The lines of the others.
-    of_others: Vec<Place>,
-    /// The others of which there are lines.
-    others: Vec<u16>,
+    /// The lines of each of these names.
+    places: Vec<Place>,
+    /// Those of which there are lines.
+    there: Vec<u16>,
 }
 
 /// The lines of one name.
@@ -212,22 +189,6 @@ impl Place {
     };
 }
 
-/// How many names have a bit.
-pub const FEW: usize = u64::BITS as usize;
-
-impl Default for Noted {
-    /// No lines.
-    fn default() -> Self {
-        Noted {
-            few: 0,
-            several: 0,
-            of_few: [0; FEW],
-            of_others: Vec::new(),
-            others: Vec::new(),
-        }
-    }
-}
-
 /// The lines of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -237,8 +198,30 @@ pub struct Line<'a> {
     pub has_more: bool,
 }
 
+/// The names with a number of their own of which an event has lines: of requests, then of responses, a
+/// bit each.
+pub fn known(event: &HttpEvent) -> [u64; 2] {
+    let request = event.request.as_ref().map_or(0, |r| r.headers.known());
+    let response = event.response.as_ref().map_or(0, |r| r.headers.known());
+    [request, response]
+}
+
+/// The numbers of names with these bits.
+pub fn numbers(known: [u64; 2]) -> impl Iterator<Item = usize> {
+    let [mut requests, mut responses] = known;
+    std::iter::from_fn(move || {
+        let (left, first) = match requests {
+            0 => (&mut responses, OF_RESPONSES),
+            _ => (&mut requests, 0),
+        };
+        let number = (*left != 0).then(|| first + left.trailing_zeros() as usize);
+        *left &= left.wrapping_sub(1);
+        number
+    })
+}
+
 impl Noted {
-    /// Of the names that always matter.
+    /// Of no names.
     #[cfg(test)]
     pub fn of(event: &HttpEvent) -> Noted {
         let mut noted = Noted::default();
@@ -248,80 +231,53 @@ impl Noted {
 
     /// For the next event, of whose lines so many names matter.
     fn clear(&mut self, names: usize) {
-        (self.few, self.several) = (0, 0);
-        for number in self.others.drain(..) {
-            if let Some(place) = self.of_others.get_mut(usize::from(number) - FEW) {
+        for number in self.there.drain(..) {
+            if let Some(place) = self.places.get_mut(usize::from(number)) {
                 *place = Place::NOWHERE;
             }
         }
-        let others = names.saturating_sub(FEW);
-        self.of_others.resize(others, Place::NOWHERE);
+        self.places.resize(names, Place::NOWHERE);
     }
 
     /// Notes a line before all that were noted.
-    #[inline]
     fn add(&mut self, number: usize, at: u32) {
-        if let Some(first) = self.of_few.get_mut(number) {
-            let bit = 1 << number;
-            *first = at;
-            self.several |= self.few & bit;
-            self.few |= bit;
-        } else {
-            self.add_other(number, at);
-        }
-    }
-
-    #[inline(never)]
-    fn add_other(&mut self, number: usize, at: u32) {
-        let Some(place) = self.of_others.get_mut(number - FEW) else {
+        let Some(place) = self.places.get_mut(number) else {
             return;
         };
         place.has_more = place.first != u32::MAX;
         if !place.has_more {
-            self.others.push(number as u16);
+            self.there.push(number as u16);
         }
         place.first = at;
     }
 
-    /// The names of the least numbers of which there are lines, of both directions, a bit each.
-    pub const fn few(&self) -> u64 {
-        self.few
-    }
-
-    /// The numbers of the others.
+    /// The numbers of the names of which there are lines.
     pub fn others(&self) -> impl Iterator<Item = usize> {
-        self.others.iter().copied().map(usize::from)
+        self.there.iter().map(|at| OTHERS + usize::from(*at))
     }
 
-    fn place(&self, name: Name) -> Place {
-        let number = name.number();
-        match self.of_few.get(number) {
-            Some(first) if self.few >> number & 1 != 0 => Place {
-                first: *first,
-                has_more: self.several >> number & 1 != 0,
-            },
-            Some(_) => Place::NOWHERE,
-            None => {
-                let place = self.of_others.get(number - FEW);
-                place.copied().unwrap_or(Place::NOWHERE)
-            }
+    /// Where the first line of a name is, and whether there are more.
+    #[inline]
+    fn place(&self, name: Name, headers: &Headers) -> Option<(usize, bool)> {
+        if let Some(known) = name.known() {
+            return headers.place(known);
         }
+        let place = self.places.get(name.number() - OTHERS)?;
+        (place.first != u32::MAX).then_some((place.first as usize, place.has_more))
     }
 
     /// Whether there is such a line.
-    pub fn has(&self, name: Name) -> bool {
-        self.place(name).first != u32::MAX
+    pub fn has(&self, name: Name, event: &HttpEvent) -> bool {
+        headers(name, event).is_some_and(|headers| self.place(name, headers).is_some())
     }
 
     /// Such lines.
     #[inline]
     pub fn lines<'a>(&self, name: Name, event: &'a HttpEvent) -> Option<Line<'a>> {
-        let place = self.place(name);
-        let line = headers(name, event)?.0.get(place.first as usize)?;
-        Some(Line {
-            first: &line.value,
-            has_more: place.has_more,
-        })
+        let headers = headers(name, event)?;
+        let (first, has_more) = self.place(name, headers)?;
+        let first = &headers.get(first)?.value;
+        Some(Line { first, has_more })
     }
 
     /// The value of the first such line.
@@ -331,14 +287,12 @@ impl Noted {
 
     /// The values of all such lines, in order.
     pub fn all<'a>(&self, name: Name, event: &'a HttpEvent) -> impl Iterator<Item = &'a [u8]> {
-        let place = self.place(name);
-        let lines = headers(name, event).and_then(|headers| headers.0.get(place.first as usize..));
+        let lines = headers(name, event).and_then(|headers| {
+            let (first, has_more) = self.place(name, headers)?;
+            let lines = headers.get(first..)?;
+            lines.get(..if has_more { lines.len() } else { 1 })
+        });
         let lines = lines.unwrap_or_default();
-        let lines = if place.has_more {
-            lines
-        } else {
-            &lines[..lines.len().min(1)]
-        };
         let first = lines.first();
         let is_it = move |line: &&Header| match first {
             Some(first) if first.known() != Known::NONE => line.known() == first.known(),
@@ -391,7 +345,7 @@ mod tests {
                 let all: Vec<&[u8]> = noted.all(name, &event).collect();
                 assert_eq!(all, expected, "{name:?}");
                 assert_eq!(noted.first(name, &event), expected.first().copied());
-                assert_eq!(noted.has(name), !expected.is_empty());
+                assert_eq!(noted.has(name, &event), !expected.is_empty());
                 let several = noted.lines(name, &event).is_some_and(|line| line.has_more);
                 assert_eq!(several, expected.len() > 1);
             }

@@ -4,7 +4,7 @@
 
 use super::field::{Value, View};
 use super::kept::Kept;
-use super::lines::{FEW, Line, Name};
+use super::lines::{self, Line, Name};
 use super::literals::Literals;
 use super::matcher::{Test, literals_of};
 use super::prefilter::{Bits, is_any_of};
@@ -59,8 +59,9 @@ pub struct AllWatched {
     places: Vec<Option<usize>>,
     /// The length of sets of detections, in words.
     words: usize,
-    /// For each status the names of the least numbers that are asked for under it, a bit each.
-    few: Vec<u64>,
+    /// For each status the names with a number of their own that are asked for under it
+    /// ([`super::lines::known`]).
+    known: Vec<[u64; 2]>,
 }
 
 impl AllWatched {
@@ -70,7 +71,7 @@ impl AllWatched {
             all: Vec::new(),
             places: Vec::new(),
             words,
-            few: Vec::new(),
+            known: Vec::new(),
         }
     }
 
@@ -97,10 +98,9 @@ impl AllWatched {
         &self.all[place]
     }
 
-    /// The names of the least numbers ([`Noted::few`](super::lines::Noted::few)) that are asked for
-    /// under a status.
-    pub fn few(&self, status: usize) -> u64 {
-        self.few.get(status).copied().unwrap_or(u64::MAX)
+    /// The names with a number of their own that are asked for under a status.
+    pub fn known(&self, status: usize) -> [u64; 2] {
+        self.known.get(status).copied().unwrap_or([u64::MAX; 2])
     }
 
     /// The lines of the name of this number, if any of some detections asks for them.
@@ -119,14 +119,18 @@ impl AllWatched {
     pub fn finish<'a>(&mut self, possible: impl Iterator<Item = &'a [u64]>) {
         let kinds = self.all.len();
         self.all.iter_mut().for_each(|lines| lines.finish(kinds));
-        let few = |possible: &'a [u64]| {
-            let names = self.places.iter().take(FEW).enumerate();
-            let names =
-                names.filter_map(|(number, place)| Some((number, self.all.get((*place)?)?)));
-            let asked = names.filter(|(_, lines)| is_any_of(&lines.mask, possible));
-            asked.fold(0, |all, (number, _)| all | 1 << number)
+        let known = |possible: &'a [u64]| {
+            let mut known = [0; 2];
+            for number in lines::numbers([u64::MAX; 2]) {
+                let place = self.places.get(number).copied().flatten();
+                let lines = place.and_then(|place| self.all.get(place));
+                if lines.is_some_and(|lines| is_any_of(&lines.mask, possible)) {
+                    known[number / 64] |= 1 << (number % 64);
+                }
+            }
+            known
         };
-        self.few = possible.map(few).collect();
+        self.known = possible.map(known).collect();
     }
 }
 
@@ -277,7 +281,7 @@ impl Watched {
 
     /// Whether the lines of the event at hand pass a test, which its class must be known for.
     pub fn passes(&self, test: usize, view: &View<'_>) -> bool {
-        if !view.noted.has(self.name) {
+        if !view.noted.has(self.name, view.event) {
             return self.tests[test].passes_without();
         }
         let word = self.classes.get(self.now * self.words() + test / 64);

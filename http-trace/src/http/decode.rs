@@ -209,7 +209,7 @@ fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
             bytes.slice_ref(trim(field.value)),
         ));
     }
-    Headers(headers)
+    headers.into()
 }
 
 /// Field lines up to the blank line or the end of what there is, whatever they are made of.
@@ -252,7 +252,7 @@ fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
         ));
     }
     join(&mut headers, &mut folds);
-    (Headers(headers), flags)
+    (headers.into(), flags)
 }
 
 /// Appends folded lines to the last field, each after one blank (RFC 9112 §5.2).
@@ -316,7 +316,7 @@ mod tests {
             head.status,
             head.reason.escape_ascii()
         );
-        for field in &head.headers.0 {
+        for field in head.headers.iter() {
             out += &format!(
                 " {}=[{}]",
                 field.name.escape_ascii(),
@@ -451,7 +451,7 @@ mod tests {
                     std::str::from_utf8(&head.method).expect("ASCII"),
                     std::str::from_utf8(&head.target).expect("ASCII"),
                     head.minor_version,
-                    head.headers.0.len(),
+                    head.headers.len(),
                 )
             });
             assert_eq!(got, expected);
@@ -493,7 +493,7 @@ mod tests {
                     &*text(&head.method),
                     &*text(&head.target),
                     version.as_deref(),
-                    head.headers.0.len()
+                    head.headers.len()
                 ),
                 expected
             );

@@ -29,14 +29,79 @@ impl Header {
     }
 }
 
-/// Field lines in the order they were sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Headers(pub Vec<Header>);
+/// Field lines in the order they were sent, and where those are whose names have a number.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    lines: Vec<Header>,
+    index: Index,
+}
+
+/// Where lines are by the numbers of their names.
+#[derive(Clone, Copy, Debug)]
+struct Index {
+    /// The names of which there are lines, and of which several, a bit each.
+    there: u64,
+    several: u64,
+    /// The first line of each of those; void without the bit. A head may have more lines than this can
+    /// say: [`FAR`] is that one or one after it.
+    first: [u8; Known::COUNT],
+}
+
+const FAR: u8 = u8::MAX;
+const _: () = assert!(Known::COUNT <= u64::BITS as usize);
+
+impl Default for Index {
+    fn default() -> Self {
+        Index {
+            there: 0,
+            several: 0,
+            first: [0; Known::COUNT],
+        }
+    }
+}
+
+impl From<Vec<Header>> for Headers {
+    fn from(lines: Vec<Header>) -> Self {
+        let mut index = Index::default();
+        for (at, line) in lines.iter().enumerate() {
+            let number = line.known.number();
+            let bit = 1 << number;
+            if index.there & bit != 0 {
+                index.several |= bit;
+            } else if let Some(first) = index.first.get_mut(number) {
+                index.there |= bit;
+                *first = u8::try_from(at).unwrap_or(FAR);
+            }
+        }
+        Headers { lines, index }
+    }
+}
+
+impl std::ops::Deref for Headers {
+    type Target = [Header];
+
+    fn deref(&self) -> &[Header] {
+        &self.lines
+    }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Headers) -> bool {
+        self.lines == other.lines
+    }
+}
+
+impl Eq for Headers {}
 
 impl Headers {
+    /// The lines; only their values may be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Header> {
+        self.lines.iter_mut()
+    }
+
     /// The values of a field, in order; names compare without case (RFC 9110 §5.1).
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Bytes> {
-        self.0
+        self.lines
             .iter()
             .filter(move |h| h.name.eq_ignore_ascii_case(name.as_bytes()))
             .map(|h| &h.value)
@@ -47,10 +112,36 @@ impl Headers {
         self.all(name).next()
     }
 
+    /// The numbers of the names of which there are lines, a bit each; that of [`Known::NONE`] is for all
+    /// that have none.
+    pub const fn known(&self) -> u64 {
+        self.index.there
+    }
+
+    /// Where the first line is whose name has this number, and whether there are more.
+    #[inline]
+    pub fn place(&self, name: Known) -> Option<(usize, bool)> {
+        let (number, index) = (name.number(), &self.index);
+        if index.there >> number & 1 == 0 {
+            return None;
+        }
+        let has_more = index.several >> number & 1 != 0;
+        match *index.first.get(number)? {
+            FAR => Some((self.place_from(FAR.into(), name)?, has_more)),
+            at => Some((at.into(), has_more)),
+        }
+    }
+
+    #[inline(never)]
+    fn place_from(&self, from: usize, name: Known) -> Option<usize> {
+        let mut lines = self.lines.iter().enumerate().skip(from);
+        Some(lines.find(|(_, line)| line.known == name)?.0)
+    }
+
     /// The first value of a field whose name has this number.
     pub fn first_known(&self, name: Known) -> Option<&Bytes> {
-        let line = self.0.iter().find(|line| line.known == name);
-        line.map(|line| &line.value)
+        let (at, _) = self.place(name)?;
+        Some(&self.lines.get(at)?.value)
     }
 }
 

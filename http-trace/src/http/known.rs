@@ -65,10 +65,41 @@ pub struct Known(u8);
 impl Known {
     /// What has no number.
     pub const NONE: Known = Known(0);
+    /// `Content-Type`
+    pub const CONTENT_TYPE: Known = Known::named("content-type");
+    /// `Cookie`
+    pub const COOKIE: Known = Known::named("cookie");
     /// `Host`
-    pub const HOST: Known = Known(19);
+    pub const HOST: Known = Known::named("host");
+    /// `Referer`
+    pub const REFERER: Known = Known::named("referer");
+    /// `Set-Cookie`
+    pub const SET_COOKIE: Known = Known::named("set-cookie");
+    /// `User-Agent`
+    pub const USER_AGENT: Known = Known::named("user-agent");
     /// How many numbers there are, with that of none.
     pub const COUNT: usize = NAMES.len() + 1;
+
+    /// Of a name that has one, in lower case.
+    const fn named(name: &str) -> Known {
+        let mut number = 1;
+        while number < Known::COUNT {
+            if is_same(NAMES[number - 1].as_bytes(), name.as_bytes()) {
+                return Known(number as u8);
+            }
+            number += 1;
+        }
+        panic!("a name without a number")
+    }
+
+    /// The one of this number, less than [`Known::COUNT`]; otherwise none.
+    pub const fn numbered(number: usize) -> Known {
+        if number < Known::COUNT {
+            Known(number as u8)
+        } else {
+            Known::NONE
+        }
+    }
 
     /// Of a name in any case.
     pub fn of(name: &[u8]) -> Known {
@@ -95,6 +126,14 @@ impl Known {
     pub const fn number(self) -> usize {
         self.0 as usize
     }
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 /// Where a name is looked for: by its length and how it begins and ends, without case.

@@ -460,9 +460,9 @@ impl Exchanges {
 const HEADER_COST: usize = size_of::<super::head::Header>();
 
 fn request_cost(head: &RequestHead) -> usize {
-    size_of::<Request>() + head.wire_len.min(1 << 16) as usize + head.headers.0.len() * HEADER_COST
+    size_of::<Request>() + head.wire_len.min(1 << 16) as usize + head.headers.len() * HEADER_COST
 }
 
 fn response_cost(head: &ResponseHead) -> usize {
-    size_of::<Response>() + head.wire_len.min(1 << 16) as usize + head.headers.0.len() * HEADER_COST
+    size_of::<Response>() + head.wire_len.min(1 << 16) as usize + head.headers.len() * HEADER_COST
 }

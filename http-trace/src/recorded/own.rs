@@ -7,9 +7,9 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Line, address, headers, request, response, status};
+use super::{Line, address, field_line, request, response, status};
 use crate::event::{Endpoint, Forwarded, HttpEvent, Missing, NoResponse, oddity};
-use crate::http::head::{Header, Headers};
+use crate::http::head::Header;
 
 /// Nanoseconds since 1970 of an RFC 3339 time.
 pub(super) fn time(text: &str) -> Option<u64> {
@@ -82,7 +82,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         let mut head = request(method.as_bytes(), target.as_bytes(), version, &[]);
         head.version = text("/http_trace/request_version")
             .map(|version| Bytes::copy_from_slice(version.as_bytes()));
-        head.headers = fields(at("/http/request/headers"));
+        let mut lines = fields(at("/http/request/headers"));
         let body = event.request_body_bytes.unwrap_or(0);
         let whole = number("/http/request/bytes");
         head.wire_len = whole.map_or(0, |whole| whole.saturating_sub(body));
@@ -101,12 +101,14 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
             ("x-request-id", text("/http/request/id")),
             ("authorization", user.as_deref()),
         ] {
-            if head.headers.first(name).is_none() {
-                head.headers
-                    .0
-                    .extend(headers(&[(name, value.map(str::as_bytes))]).0);
+            let is_it = |line: &Header| line.name.eq_ignore_ascii_case(name.as_bytes());
+            if let Some(value) = value
+                && !lines.iter().any(is_it)
+            {
+                lines.push(field_line(name, value.as_bytes()));
             }
         }
+        head.headers = lines.into();
         event.request = Some(head);
     }
     let code = "/http/response/status_code";
@@ -114,7 +116,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         let code = number(code).and_then(status).ok_or_else(|| needed(code))?;
         let phrase = text("/http/response/status_phrase").unwrap_or_default();
         let mut head = response(code, phrase.as_bytes(), version, &[]);
-        head.headers = fields(at("/http/response/headers"));
+        head.headers = fields(at("/http/response/headers")).into();
         head.content_length = number("/http_trace/content_length");
         head.first_byte_ns = time_ns;
         event.response = Some(head);
@@ -133,7 +135,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
             .and_then(Value::as_str)
             .unwrap_or_default();
         let mut one = response(code, phrase.as_bytes(), version, &[]);
-        one.headers = fields(head.get("headers"));
+        one.headers = fields(head.get("headers")).into();
         event.informational.push(one);
     }
     Ok(Line::Event(Box::new(event)))
@@ -159,17 +161,14 @@ fn times(
 }
 
 /// Field lines of `name → [value, …]`.
-fn fields(object: Option<&Value>) -> Headers {
+fn fields(object: Option<&Value>) -> Vec<Header> {
     let mut lines = Vec::new();
     for (name, values) in object.and_then(Value::as_object).into_iter().flatten() {
         for value in words(Some(values)) {
-            lines.push(Header::new(
-                Bytes::copy_from_slice(name.as_bytes()),
-                Bytes::copy_from_slice(value.as_bytes()),
-            ));
+            lines.push(field_line(name, value.as_bytes()));
         }
     }
-    Headers(lines)
+    lines
 }
 
 fn words(array: Option<&Value>) -> impl Iterator<Item = &str> {

@@ -100,7 +100,7 @@ fn our_own_json_comes_back() {
         assert_eq!(back.interfaces, event.interfaces);
         let version = |e: &HttpEvent| e.request.as_ref().and_then(|r| r.version.clone());
         assert_eq!(version(&back), version(&event));
-        let count = |e: &HttpEvent| e.response.as_ref().map(|r| r.headers.0.len());
+        let count = |e: &HttpEvent| e.response.as_ref().map(|r| r.headers.len());
         assert_eq!(count(&back), count(&event));
     }
 }

@@ -259,14 +259,14 @@ fn nothing_is_copied_where_nothing_is_secret() {
     let before: Vec<*const u8> = event
         .response
         .iter()
-        .flat_map(|r| &r.headers.0)
+        .flat_map(|r| r.headers.iter())
         .map(|h| h.value.as_ptr())
         .collect();
     Secrets::default().redact(&mut event);
     let after: Vec<*const u8> = event
         .response
         .iter()
-        .flat_map(|r| &r.headers.0)
+        .flat_map(|r| r.headers.iter())
         .map(|h| h.value.as_ptr())
         .collect();
     assert_eq!(before, after);

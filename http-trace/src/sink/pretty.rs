@@ -257,7 +257,7 @@ impl Pretty {
 
     fn header_lines(&mut self, mark: char, headers: &Headers, choice: &HeaderChoice) {
         let style = Style::new().dimmed();
-        for header in headers.0.iter().filter(|h| choice.admits(&h.name)) {
+        for header in headers.iter().filter(|h| choice.admits(&h.name)) {
             self.line.push_str("    ");
             self.line.push(mark);
             self.line.push(' ');

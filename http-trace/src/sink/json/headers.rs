@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::object::{comma, lower_string, open};
 use crate::config::HeaderChoice;
-use crate::http::head::Headers;
+use crate::http::head::{Header, Headers};
 use crate::sink::text::json_string;
 
 /// Appends `"headers":{…}` with the fields that are chosen. Returns whether bytes had to be
@@ -13,7 +13,7 @@ pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> b
     // Beyond this many, comparing each with each is what an attacker would have us do.
     const FEW: usize = 48;
     open!(out, "headers");
-    let lines = &headers.0;
+    let lines: &[Header] = headers;
     let escaped = if lines.len() <= FEW {
         few_headers(out, headers, choice)
     } else {
@@ -24,7 +24,7 @@ pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> b
 }
 
 fn few_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
-    let lines = &headers.0;
+    let lines: &[Header] = headers;
     let mut escaped = false;
     // One bit for each line whose value is out already.
     let mut done = 0_u64;
@@ -51,7 +51,7 @@ fn many_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> 
     let mut escaped = false;
     let mut groups: Vec<(Vec<u8>, Vec<usize>)> = Vec::new();
     let mut place: HashMap<Vec<u8>, usize, foldhash::quality::RandomState> = HashMap::default();
-    for (at, line) in headers.0.iter().enumerate() {
+    for (at, line) in headers.iter().enumerate() {
         if !choice.admits(&line.name) {
             continue;
         }
@@ -69,7 +69,7 @@ fn many_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> 
         out.push(b'[');
         for at in lines {
             comma(out);
-            escaped |= json_string(out, &headers.0[at].value);
+            escaped |= json_string(out, &headers[at].value);
         }
         out.push(b']');
     }
