@@ -56,9 +56,25 @@ impl Begun {
     }
 
     /// Leaves in `fed` what an event on this path can count for: what begins with it, which is noted,
-    /// and what may have begun before. Of an event without a path nothing is known.
-    pub fn sift(&mut self, path: Option<&[u8]>, fed: &mut [u64], begins: &[u64]) {
-        let is_any = fed.iter().zip(&self.of_path).any(|(fed, of)| fed & of != 0);
+    /// and what may have begun before: something of it is counted, as `with_keys` says, and on this
+    /// path, if it is one of a path. Of an event without a path nothing else is known.
+    pub fn sift(
+        &mut self,
+        path: Option<&[u8]>,
+        fed: &mut [u64],
+        begins: &[u64],
+        with_keys: &[u64],
+    ) {
+        let mut is_any = false;
+        for (word, (fed, begins)) in fed.iter_mut().zip(begins).enumerate() {
+            let with_keys = with_keys.get(word).copied().unwrap_or_default();
+            let gone = *fed & !begins & !with_keys;
+            if gone & self.of_path[word] != 0 {
+                self.forget_all(word, gone & self.of_path[word]);
+            }
+            *fed &= !gone;
+            is_any |= *fed & self.of_path[word] != 0;
+        }
         let Some(path) = path.filter(|_| is_any) else {
             return;
         };
@@ -91,8 +107,17 @@ impl Begun {
         self.on_any.copy_from_slice(&self.of_path);
     }
 
+    /// Nothing is counted any more of correlations, bits of one word.
+    #[inline(never)]
+    fn forget_all(&mut self, word: usize, mut correlations: u64) {
+        while correlations != 0 {
+            self.forget(word * 64 + correlations.trailing_zeros() as usize);
+            correlations &= correlations - 1;
+        }
+    }
+
     /// Nothing of a correlation is counted any more.
-    pub fn forget(&mut self, correlation: usize) {
+    fn forget(&mut self, correlation: usize) {
         let (word, others) = (correlation / 64, !(1 << (correlation % 64)));
         self.on_any[word] &= others;
         // A few marks cost less than going through all of them.
@@ -150,7 +175,7 @@ mod tests {
         let path = format!("{}/{path}/edit", "/users".repeat(path % 3));
         let (mut fed, mut begins) = ([u64::MAX; 2], [0; 2]);
         begin.iter().for_each(|number| put(&mut begins, *number));
-        begun.sift(Some(path.as_bytes()), &mut fed, &begins);
+        begun.sift(Some(path.as_bytes()), &mut fed, &begins, &[u64::MAX; 2]);
         [0, 1, 69].map(|number| is_in(&fed, number))
     }
 
@@ -177,7 +202,7 @@ mod tests {
     fn without_a_path_nothing_is_known_and_after_a_reload_all_may_have_begun() {
         let mut begun = begun();
         let mut fed = [u64::MAX; 2];
-        begun.sift(None, &mut fed, &[0; 2]);
+        begun.sift(None, &mut fed, &[0; 2], &[u64::MAX; 2]);
         assert_eq!(fed, [u64::MAX; 2]);
         begun.on_any();
         assert_eq!(left(&mut begun, 5, &[]), [true, true, true]);

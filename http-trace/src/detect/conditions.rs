@@ -23,6 +23,8 @@ pub struct Conditions {
     conditions: Vec<Cond>,
     /// What stands for each of them.
     stands: Vec<Stands>,
+    /// Of what kind the event at hand is.
+    kind: Kind,
     plans: Plans,
     of_targets: OfTargets,
     facts: Facts,
@@ -148,6 +150,7 @@ impl Conditions {
             prefilter,
             conditions,
             stands,
+            kind: Kind::default(),
             plans: Plans::new(len),
             of_targets: OfTargets::new(len),
             facts,
@@ -171,11 +174,11 @@ impl Conditions {
     /// Finds the detections that an event matches, and what they feed. `target` is where its target is
     /// kept.
     pub fn matching(&mut self, view: &View<'_>, target: Option<Place>, matched: &mut Matched) {
-        let kind = self.kind(view);
+        self.find_kind(view);
         let status = status_of(view.event);
         let (facts, conditions) = (&mut self.facts, &self.conditions);
         let (prefilter, stands, feeds) = (&self.prefilter, &self.stands, &self.feeds);
-        let place = self.plans.find(&kind, |mut draft| {
+        let place = self.plans.find(&self.kind, |mut draft| {
             plan(view, prefilter, conditions, stands, facts, &mut draft);
             draft.feed(feeds, status);
         });
@@ -218,15 +221,15 @@ impl Conditions {
         }
     }
 
-    /// Of what kind an event is. Only lines count that are asked for under its status.
-    fn kind(&mut self, view: &View<'_>) -> Kind {
+    /// Finds of what kind an event is. Only lines count that are asked for under its status.
+    fn find_kind(&mut self, view: &View<'_>) {
         let status = status_of(view.event);
         let possible = self.prefilter.possible(status);
         let (server, void_by_server) = self.facts.servers.classify(view, possible);
         let (client, void_by_client) = self.facts.clients.classify(view, possible);
         let mut void = void_by_server || void_by_client;
-        let mut kind = Kind::new(status, server, client);
-        let watched = &mut self.facts.watched;
+        let (kind, watched) = (&mut self.kind, &mut self.facts.watched);
+        kind.begin(status, server, client);
         let mut add = |number: usize, lines: Option<&mut Watched>| {
             if let Some(lines) = lines {
                 let (class, now_void) = lines.classify(view);
@@ -244,7 +247,6 @@ impl Conditions {
         if void {
             self.plans.forget();
         }
-        kind
     }
 }
 

@@ -293,14 +293,16 @@ impl Core {
         } = &mut *scratch;
         uri.clear();
         self.conditions.note(&event, noted);
-        let (view, target) = self.targets.view(&event, noted, uri);
-        self.conditions.matching(&view, target, fed.begin());
+        // Not taken apart, which would copy it.
+        let seen = self.targets.view(&event, noted, uri);
+        let (view, target) = (&seen.0, seen.1);
+        self.conditions.matching(view, target, fed.begin());
         let any = fed.is_any();
         if any {
             self.changes += 1;
             self.entities.begin(target);
             self.table.begin();
-            self.count_all(&view, time_ns, fed, alerts);
+            self.count_all(view, time_ns, fed, alerts);
             if self.changes.is_multiple_of(SWEEP_EVENTS) {
                 self.sweep(SWEEP_AFTER_EVENTS, time_ns);
             }

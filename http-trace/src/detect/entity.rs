@@ -170,8 +170,8 @@ impl Entities {
     pub fn hash(&mut self, shape: usize, view: &View<'_>) -> Option<u64> {
         let (at, since) = match (self.shapes.all.get(shape)?.of_target, self.target) {
             (Some(number), Some(place)) => {
-                let first = self.shapes.all.len() + place.at * self.shapes.of_target;
-                (first + number, place.since)
+                let first = self.shapes.all.len() + place.at() * self.shapes.of_target;
+                (first + number, place.since())
             }
             _ => (shape, self.event),
         };

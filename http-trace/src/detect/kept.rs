@@ -1,6 +1,8 @@
 //! Values that come again and again, such as user agents and media types, and a number that was found
 //! for each. Bounded; compared whole, so that nobody can choose a value that is taken for another.
 
+use crate::http::known::start;
+
 /// The most values of one kind that are kept in mind, and the longest of them.
 const MOST: usize = 64;
 const LEAST: usize = 8;
@@ -87,12 +89,6 @@ impl Kept {
 #[inline]
 pub fn mixed(value: &[u8]) -> usize {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
-    let word = |bytes: &[u8]| {
-        let mut word = [0; 8];
-        let len = bytes.len().min(8);
-        word[..len].copy_from_slice(&bytes[..len]);
-        u64::from_le_bytes(word)
-    };
     let (first, middle, last) = match (value.first_chunk::<8>(), value.last_chunk::<8>()) {
         (Some(first), Some(last)) => {
             let middle = value[value.len() / 2..].first_chunk::<8>().unwrap_or(last);
@@ -102,7 +98,7 @@ pub fn mixed(value: &[u8]) -> usize {
                 u64::from_le_bytes(*last),
             )
         }
-        _ => (word(value), 0, 0),
+        _ => (start(value), 0, 0),
     };
     let all = first ^ middle.rotate_left(21) ^ last.rotate_left(42) ^ (value.len() as u64) << 32;
     (all.wrapping_mul(PRIME) >> 40) as usize

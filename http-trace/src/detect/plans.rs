@@ -13,45 +13,53 @@ const MOST: usize = 14;
 const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What events have in common that a plan is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Kind {
-    /// One more than the status, so that the default is no kind.
-    status: u16,
-    server: u16,
-    client: u16,
-    len: u16,
-    /// Numbers of names with the classes of their values, in the order of the lines.
+    /// One more than the status, so that the default is no kind, and the classes of the addresses.
+    of_event: u64,
+    len: usize,
+    /// Numbers of names with the classes of their values, in the order of the lines; what is after the
+    /// last is of another kind.
     lines: [u32; MOST],
     /// Of all of it, mixed.
     mixed: u64,
 }
 
+impl PartialEq for Kind {
+    /// Line by line: they were written so just before, and what is read in one piece that was written
+    /// in several has to wait for all of them.
+    fn eq(&self, other: &Kind) -> bool {
+        self.mixed == other.mixed
+            && self.of_event == other.of_event
+            && self.len == other.len
+            && (self.lines.iter().zip(&other.lines).take(self.len)).all(|(one, other)| one == other)
+    }
+}
+
+impl Eq for Kind {}
+
 impl Kind {
-    /// Of events with this status, a server and a client of these classes and none of the lines.
-    pub const fn new(status: usize, server: usize, client: usize) -> Self {
-        Kind {
-            status: status as u16 + 1,
-            server: server as u16,
-            client: client as u16,
-            len: 0,
-            lines: [0; MOST],
-            mixed: (status as u64 + 1) << 32 | (client as u64) << 16 | server as u64,
-        }
+    /// From now on of events with this status, a server and a client of these classes and none of the
+    /// lines.
+    pub const fn begin(&mut self, status: usize, server: usize, client: usize) {
+        self.of_event = (status as u64 + 1) << 32 | (client as u64) << 16 | server as u64;
+        self.len = 0;
+        self.mixed = self.of_event;
     }
 
     /// With a line whose value is of this class.
     pub fn add(&mut self, name: usize, class: usize) {
         let added = (name as u32) << 16 | class as u32;
-        if let Some(line) = self.lines.get_mut(usize::from(self.len)) {
+        if let Some(line) = self.lines.get_mut(self.len) {
             *line = added;
         }
         self.mixed = (self.mixed.rotate_left(23) ^ u64::from(added)).wrapping_mul(PRIME);
-        self.len = self.len.saturating_add(1);
+        self.len += 1;
     }
 
     /// Whether it is more than can be told apart.
     const fn is_too_long(&self) -> bool {
-        self.len as usize > MOST
+        self.len > MOST
     }
 
     /// The place of its plan.
@@ -297,9 +305,9 @@ impl OfTargets {
     /// The plan for a target that is kept, made with `make` if it is not there. The plan without it must
     /// be one that is kept.
     pub fn find(&mut self, plan: u64, target: Place, make: impl FnOnce(Draft<'_>)) -> Plan<'_> {
-        let mixed = (plan.rotate_left(32) ^ target.since).wrapping_mul(PRIME);
+        let mixed = (plan.rotate_left(32) ^ target.since()).wrapping_mul(PRIME);
         let first = (mixed >> 40) as usize % (OF_TARGETS / WAYS) * WAYS;
-        let of = (plan, target.since);
+        let of = (plan, target.since());
         let place = |of| (first..first + WAYS).find(|at| self.of[*at] == of);
         // One that is empty, or any: which one goes differs from pair to pair.
         let any = || first + (mixed >> 30) as usize % WAYS;
@@ -348,7 +356,8 @@ mod tests {
         for turn in 0..2_usize {
             for status in [0, 200, 404, 999] {
                 for (lines, class) in (1..20).flat_map(|lines| [(lines, 0), (lines, 7)]) {
-                    let mut kind = Kind::new(status, lines % 2, lines % 3);
+                    let mut kind = Kind::default();
+                    kind.begin(status, lines % 2, lines % 3);
                     (0..lines).for_each(|name| kind.add(name, class));
                     let mark = (status * 100 + lines * 10 + class + 1) as u64;
                     let at = plans.find(&kind, |draft| {
@@ -372,7 +381,8 @@ mod tests {
         // Not all are made twice.
         assert!(made < 2 * 4 * 38, "{made}");
         plans.forget();
-        let (kind, mut again) = (Kind::new(200, 0, 0), false);
+        let (mut kind, mut again) = (Kind::default(), false);
+        kind.begin(200, 0, 0);
         plans.find(&kind, |_| again = true);
         assert!(again);
     }
@@ -385,7 +395,7 @@ mod tests {
             for plan in 1..30_u64 {
                 for since in 1..100_u64 {
                     let mark = plan << 32 | since;
-                    let target = Place { at: 7, since };
+                    let target = Place::new(7, since).expect("a place");
                     let plan = plans.find(plan, target, |draft| {
                         made += 1;
                         (draft.sure[0], draft.open[1], draft.by_text[1]) =

@@ -81,6 +81,8 @@ pub struct Table {
     oldest: u32,
     keys: usize,
     of_rule: Vec<usize>,
+    /// The correlations that have keys, a bit each.
+    with_keys: Vec<u64>,
     bytes: usize,
     most_bytes: usize,
     /// Uses of the table, wrapped.
@@ -114,6 +116,7 @@ impl Table {
             oldest: NONE,
             keys: 0,
             of_rule: Vec::new(),
+            with_keys: Vec::new(),
             bytes: 0,
             most_bytes,
             uses: 0,
@@ -140,10 +143,9 @@ impl Table {
         self.keys
     }
 
-    /// Keys of one correlation.
-    pub fn keys_of(&self, correlation: u16) -> usize {
-        let of_rule = self.of_rule.get(usize::from(correlation));
-        of_rule.copied().unwrap_or(0)
+    /// The correlations that have keys, a bit each.
+    pub fn with_keys(&self) -> &[u64] {
+        &self.with_keys
     }
 
     /// Whether there is none.
@@ -431,8 +433,14 @@ impl Table {
         self.free.push(at);
         self.keys -= 1;
         self.bytes -= size_of::<Slot>() + INDEX_BYTES + bytes;
-        if let Some(count) = self.of_rule.get_mut(usize::from(key.correlation)) {
+        let number = usize::from(key.correlation);
+        if let Some(count) = self.of_rule.get_mut(number) {
             *count -= 1;
+            if *count == 0
+                && let Some(word) = self.with_keys.get_mut(number / 64)
+            {
+                *word &= !(1 << (number % 64));
+            }
         }
     }
 
@@ -484,6 +492,7 @@ impl Table {
             shard.clear();
         }
         self.of_rule.clear();
+        self.with_keys.clear();
         for recent in self.recent.iter_mut() {
             recent.key = NO_KEY;
         }
@@ -518,6 +527,12 @@ impl Table {
         }
         if let Some(count) = self.of_rule.get_mut(number) {
             *count += 1;
+        }
+        if self.with_keys.len() <= number / 64 {
+            self.with_keys.resize(number / 64 + 1, 0);
+        }
+        if let Some(word) = self.with_keys.get_mut(number / 64) {
+            *word |= 1 << (number % 64);
         }
     }
 

@@ -5,6 +5,7 @@
 //! it was made.
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU64;
 
 use super::field::View;
 use super::kept::mixed;
@@ -22,13 +23,28 @@ const WAYS: usize = 4;
 /// Marks of targets that came once.
 const MARKS: usize = 2048;
 
-/// Where a target is kept.
+/// Where a target is kept: how many were kept before it, and the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Place(NonZeroU64);
+
+impl Place {
+    /// For the target that is kept as the one of this number, from 1 on.
+    pub const fn new(at: usize, kept: u64) -> Option<Place> {
+        match NonZeroU64::new(kept.wrapping_mul(MOST as u64).wrapping_add((at % MOST) as u64)) {
+            Some(place) => Some(Place(place)),
+            None => None,
+        }
+    }
+
     /// Less than [`MOST`].
-    pub at: usize,
-    /// Differs for each target that was ever kept there; never 0.
-    pub since: u64,
+    pub const fn at(self) -> usize {
+        self.0.get() as usize % MOST
+    }
+
+    /// Differs for each target that was ever kept; never 0.
+    pub const fn since(self) -> u64 {
+        self.0.get()
+    }
 }
 
 /// The targets.
@@ -63,7 +79,8 @@ enum Method {
 
 #[derive(Clone, Debug)]
 struct Kept {
-    since: u64,
+    /// None while nothing is kept here.
+    place: Option<Place>,
     method: Method,
     server: Endpoint,
     target_len: u16,
@@ -152,7 +169,7 @@ impl Parts {
 impl Default for Targets {
     fn default() -> Self {
         let none = Kept {
-            since: 0,
+            place: None,
             method: Method::Get,
             server: Endpoint {
                 ip: Ipv4Addr::UNSPECIFIED.into(),
@@ -231,13 +248,9 @@ impl Targets {
                 continue;
             };
             if let Some((target, path_id)) = kept.parts.apply(asked.target, asked.host) {
-                let place = Place {
-                    at,
-                    since: kept.since,
-                };
                 return (
                     View::of_parts(event, noted, uri, target, path_id),
-                    Some(place),
+                    kept.place,
                 );
             }
         }
@@ -257,7 +270,7 @@ impl Targets {
         let parts = Parts::of(view, host)?;
         self.admitted += 1;
         // One that is empty, or any: which one goes differs from target to target.
-        let is_empty = |at: &usize| self.kept.get(*at).is_none_or(|kept| kept.since == 0);
+        let is_empty = |at: &usize| self.kept.get(*at).is_none_or(|kept| kept.place.is_none());
         let any = || places(hash).start + (hash >> 20) % WAYS;
         let at = places(hash).find(is_empty).unwrap_or_else(any);
         let kept = self.kept.get_mut(at)?;
@@ -268,18 +281,15 @@ impl Targets {
         (kept.method, kept.server) = (asked.method, asked.server);
         kept.target_len = target.len() as u16;
         kept.host_len = host.len() as u16;
-        (kept.parts, kept.since) = (parts, self.admitted);
-        Some(Place {
-            at,
-            since: self.admitted,
-        })
+        (kept.parts, kept.place) = (parts, Place::new(at, self.admitted));
+        kept.place
     }
 }
 
 impl Kept {
     fn is(&self, asked: &Asked<'_>) -> bool {
         let (target_len, host_len) = (usize::from(self.target_len), usize::from(self.host_len));
-        self.since != 0
+        self.place.is_some()
             && target_len == asked.target.len()
             && host_len == asked.host.len()
             && self.method == asked.method
@@ -339,7 +349,7 @@ mod tests {
                 kept += 1;
                 let host = view.line(Name::HOST).unwrap_or_default().to_vec();
                 let of = (path, host, method, event.server);
-                let there = known.entry((place.at, place.since)).or_insert(of.clone());
+                let there = known.entry(place.since()).or_insert(of.clone());
                 assert_eq!(*there, of);
             }
         }

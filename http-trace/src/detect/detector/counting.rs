@@ -80,16 +80,12 @@ impl Core {
     ) {
         let mut sighting = None;
         self.buckets.turn_to(time_ns);
-        fed.sift(&mut self.begun, view);
+        fed.sift(&mut self.begun, self.table.with_keys(), view);
         while let Some(number) = fed.next() {
             let Some(ready) = self.ready.get(number) else {
                 continue;
             };
             let begins = fed.begins(number);
-            if !begins && self.table.keys_of(number as u16) == 0 {
-                self.begun.forget(number);
-                continue;
-            }
             let inputs = match &ready.inputs[..] {
                 [] => 1,
                 several => fed.inputs(several),
@@ -154,7 +150,7 @@ impl Core {
                 let feeds = &self.fed_by[number];
                 if !feeds.is_empty() {
                     fed.hold(number, feeds, status_of(view.event));
-                    fed.sift(&mut self.begun, view);
+                    fed.sift(&mut self.begun, self.table.with_keys(), view);
                 }
             }
         }

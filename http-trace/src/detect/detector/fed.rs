@@ -84,10 +84,11 @@ impl Fed {
         }
     }
 
-    /// Leaves out what only goes on with what has not begun.
-    pub fn sift(&mut self, begun: &mut Begun, view: &View<'_>) {
+    /// Leaves out what only goes on with what has not begun; `with_keys` are the correlations of which
+    /// anything is counted.
+    pub fn sift(&mut self, begun: &mut Begun, with_keys: &[u64], view: &View<'_>) {
         let Matched { feeds, begins, .. } = &mut self.matched;
-        begun.sift(view.target.path, feeds, begins);
+        begun.sift(view.target.path, feeds, begins, with_keys);
     }
 
     /// Whether a correlation can begin with the event.
