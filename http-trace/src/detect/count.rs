@@ -1,17 +1,16 @@
 //! How one event changes one counter, and whether the rule's condition holds then. Exact in the
 //! terms of [`super::window`]; knows nothing of alerts.
 
-use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::counter::Counter;
 use super::distinct::Distinct;
+use super::entity;
 use super::field::{Field, Value, View};
-
+use super::hashes::Hashes;
 use super::native;
 use super::rule::{Correlation, Input, Kind};
 use super::window::{CELLS, TooLate, Window, bucket_ns};
-use crate::http::known::to_lower;
 
 /// The most values that a percentile is made of: the last ones.
 const VALUES: usize = 512;
@@ -51,32 +50,12 @@ pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
     let Kind::ValueCount(fields) = &correlation.kind else {
         return None;
     };
-    let mut hasher = foldhash::quality::FixedState::default().build_hasher();
-    for field in fields {
-        hash_value(&hit.view.first(field)?, field, &mut hasher);
-    }
-    Some(hasher.finish())
+    let one = |all: u64, field| Some(SHOWN.mix(all, entity::hash_field(&SHOWN, field, 128, hit.view)?));
+    fields.iter().try_fold(0, one)
 }
 
-/// Feeds a value to a hasher, as it is counted: a host without case.
-fn hash_value(value: &Value<'_>, field: &Field, hasher: &mut impl Hasher) {
-    match value {
-        Value::Ip(ip) => network(*ip, 128).hash(hasher),
-        Value::Text(text) if *field == Field::Host => {
-            hasher.write_usize(text.len());
-            let (words, rest) = text.as_chunks::<8>();
-            let mut last = [0; 8];
-            last[..rest.len()].copy_from_slice(rest);
-            for word in words.iter().chain([&last]) {
-                hasher.write_u64(to_lower(u64::from_le_bytes(*word)));
-            }
-        }
-        Value::Text(text) => text.hash(hasher),
-        Value::Made(text) => text[..].hash(hasher),
-        Value::Number(n) => n.hash(hasher),
-        Value::Bool(yes) => yes.hash(hasher),
-    }
-}
+/// Of numbers that are shown; any will do.
+static SHOWN: Hashes = Hashes::with_key([0x4164_d839_9f76_7c45, 0xb0c1_1fde_cb91_ce37]);
 
 /// The network that an address is counted as: an IPv6 site, an IPv4 address.
 pub fn network(ip: IpAddr, ipv6_prefix: u8) -> u128 {
@@ -156,9 +135,9 @@ pub fn is_quickly_counted(
     match kind {
         // Far from the threshold, or beyond it and told of.
         Kind::EventCount => {
-            let says_nothing = match counter.active() {
-                Some(active) => is_quiet && hit.time_ns < active.next_update_ns,
-                None => (counter.window.total() + 1).saturating_mul(2) < hit.threshold,
+            let says_nothing = match counter.active().is_some() {
+                true => is_quiet && counter.is_silent_at(hit.time_ns),
+                false => (counter.window.total() + 1).saturating_mul(2) < hit.threshold,
             };
             let done = says_nothing && counter.window.add(hit.bucket, 1).is_ok();
             counter.events += u64::from(done);

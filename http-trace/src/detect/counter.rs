@@ -45,6 +45,10 @@ pub struct More {
     pub evidence: Option<Box<Evidence>>,
     /// The alert that is open.
     pub active: Option<Box<Active>>,
+    /// Before this time it says nothing, whatever it counts, if it is not 0; not kept. The alert knows
+    /// the time itself, which would take a look at it with each event.
+    #[serde(skip)]
+    pub silent_until_ns: u64,
 }
 
 impl More {
@@ -78,6 +82,19 @@ impl Counter {
     /// The open alert.
     pub fn active(&self) -> Option<&Active> {
         self.more.as_ref()?.active.as_deref()
+    }
+
+    /// Whether the alert that is open says nothing at this time, whatever it counts.
+    pub fn is_silent_at(&mut self, time_ns: u64) -> bool {
+        let Some(more) = &mut self.more else {
+            return false;
+        };
+        if more.silent_until_ns == 0
+            && let Some(active) = &more.active
+        {
+            more.silent_until_ns = active.next_update_ns;
+        }
+        time_ns < more.silent_until_ns
     }
 
     /// The distinct values, when there is more than one.

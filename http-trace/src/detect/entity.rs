@@ -188,7 +188,10 @@ impl Entities {
     fn put_together(&mut self, shape: usize, view: &View<'_>) -> Option<u64> {
         match self.shapes.all.get(shape)?.made {
             Made::Nothing => Some(0),
-            Made::Part(part) => hash_part(&self.hashes, self.shapes.parts.get(part)?, view),
+            Made::Part(part) => {
+                let Part { field, ipv6_prefix } = self.shapes.parts.get(part)?;
+                hash_field(&self.hashes, field, *ipv6_prefix, view)
+            }
             Made::Both(group, field) => {
                 let (group, field) = (self.hash(group, view)?, self.hash(field, view)?);
                 Some(self.hashes.mix(group, field))
@@ -261,9 +264,14 @@ impl Shapes {
 
 /// The hash of what an event has under a field; what most correlations ask for first.
 #[inline(never)]
-fn hash_part(hashes: &Hashes, part: &Part, view: &View<'_>) -> Option<u64> {
-    let address = |ip| hashes.number(network(ip, part.ipv6_prefix));
-    Some(match &part.field {
+pub fn hash_field(
+    hashes: &Hashes,
+    field: &Field,
+    ipv6_prefix: u8,
+    view: &View<'_>,
+) -> Option<u64> {
+    let address = |ip| hashes.number(network(ip, ipv6_prefix));
+    Some(match field {
         Field::ClientIp => address(view.event.client_ip()),
         Field::ServerIp => address(view.event.server.ip),
         Field::ServerPort => hashes.number(view.event.server.port.into()),

@@ -1,12 +1,12 @@
 //! What an alert shows of the events that it counted. Gathered from half the threshold on; bounded,
 //! and copied, so that it keeps no head alive.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::field::View;
+use super::kept::mixed;
 use super::lines::Name;
 
 /// The most bytes that are kept of a text: one of that length may have been cut.
@@ -45,7 +45,7 @@ impl<T> Default for Top<T> {
     }
 }
 
-impl<T: Clone> Top<T> {
+impl<T> Top<T> {
     fn see(&mut self, is: impl Fn(&T) -> bool, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| is(&entry.value)) {
             entry.sure += 1;
@@ -70,36 +70,112 @@ impl<T: Clone> Top<T> {
     }
 
     /// The values and how often each came at least, the one seen most often first.
-    pub fn sorted(&self) -> Vec<(T, u64)> {
+    pub fn sorted<U: Clone>(&self) -> Vec<(U, u64)>
+    where
+        T: AsRef<U>,
+    {
         let entries = self.entries.iter();
-        let mut entries: Vec<_> = entries.map(|e| (e.value.clone(), e.sure)).collect();
+        let mut entries: Vec<_> = entries
+            .map(|e| (e.value.as_ref().clone(), e.sure))
+            .collect();
         entries.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         entries
     }
 
     /// The value seen most often; of equals the first.
-    pub fn first(&self) -> Option<&T> {
+    pub fn first<U>(&self) -> Option<&U>
+    where
+        T: AsRef<U>,
+    {
         let most = self.entries.iter().map(|entry| entry.sure).max()?;
         let entry = self.entries.iter().find(|entry| entry.sure == most)?;
-        Some(&entry.value)
+        Some(entry.value.as_ref())
     }
 }
 
-impl Top<Vec<u8>> {
-    /// Of texts that differ most differ in their last bytes too, which is quicker to see.
-    fn see_text(&mut self, text: &[u8]) {
-        let end = text.last_chunk::<8>();
+/// A text, and what tells it from most others, so that it need not be looked at for these.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Vec<u8>", into = "Vec<u8>")]
+pub struct Text {
+    mixed: u64,
+    bytes: Vec<u8>,
+}
+
+impl From<Vec<u8>> for Text {
+    fn from(bytes: Vec<u8>) -> Text {
+        let mixed = mixed(&bytes);
+        Text { mixed, bytes }
+    }
+}
+
+impl From<Text> for Vec<u8> {
+    fn from(text: Text) -> Vec<u8> {
+        text.bytes
+    }
+}
+
+impl AsRef<Vec<u8>> for Text {
+    fn as_ref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
+}
+
+/// An address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ip(IpAddr);
+
+impl AsRef<IpAddr> for Ip {
+    fn as_ref(&self) -> &IpAddr {
+        &self.0
+    }
+}
+
+/// A text of the event at hand.
+#[derive(Clone, Copy, Debug)]
+struct Seen<'a> {
+    mixed: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Seen<'a> {
+    fn of(text: &'a [u8]) -> Seen<'a> {
+        let bytes = cut(text);
+        let mixed = mixed(bytes);
+        Seen { mixed, bytes }
+    }
+}
+
+impl Top<Text> {
+    fn see_text(&mut self, text: &Seen<'_>) {
         self.see(
-            |value| value.len() == text.len() && value.last_chunk::<8>() == end && **value == *text,
+            |other| other.mixed == text.mixed && *other.bytes == *text.bytes,
             |place| match place {
                 Some(place) => {
-                    place.clear();
-                    place.extend_from_slice(text);
+                    place.mixed = text.mixed;
+                    place.bytes.clear();
+                    place.bytes.extend_from_slice(text.bytes);
                     None
                 }
-                None => Some(text.to_vec()),
+                None => Some(Text {
+                    mixed: text.mixed,
+                    bytes: text.bytes.to_vec(),
+                }),
             },
         );
+    }
+}
+
+impl Top<Ip> {
+    fn see_ip(&mut self, ip: Ip) {
+        let put = |place: Option<&mut Ip>| match place {
+            Some(place) => {
+                *place = ip;
+                None
+            }
+            None => Some(ip),
+        };
+        self.see(|other| *other == ip, put);
     }
 }
 
@@ -116,6 +192,47 @@ pub struct Sample {
     pub status: Option<u16>,
     /// Who answered.
     pub server: Option<IpAddr>,
+}
+
+/// The last requests, in a ring.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(from = "Vec<Sample>")]
+pub struct Samples {
+    ring: Vec<Sample>,
+    oldest: usize,
+}
+
+impl From<Vec<Sample>> for Samples {
+    fn from(ring: Vec<Sample>) -> Samples {
+        Samples { ring, oldest: 0 }
+    }
+}
+
+impl Serialize for Samples {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.iter())
+    }
+}
+
+impl Samples {
+    /// The oldest first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Sample> {
+        let len = self.ring.len();
+        (0..len).map(move |at| &self.ring[(self.oldest + at) % len])
+    }
+
+    /// The place for one more, which the oldest makes if there is no other.
+    fn next(&mut self) -> &mut Sample {
+        let at = if self.ring.len() < SAMPLES {
+            self.ring.push(Sample::default());
+            self.ring.len() - 1
+        } else {
+            let next = self.oldest + 1;
+            let oldest = if next < self.ring.len() { next } else { 0 };
+            std::mem::replace(&mut self.oldest, oldest)
+        };
+        &mut self.ring[at]
+    }
 }
 
 /// A bitmap that tells how many distinct hashes it has seen at least: two that share a bit are one. Of
@@ -160,17 +277,17 @@ pub struct Evidence {
     /// Statuses and how often each came; 0 stands for no response.
     pub statuses: Vec<(u16, u64)>,
     /// Paths.
-    pub paths: Top<Vec<u8>>,
+    pub paths: Top<Text>,
     /// Servers.
-    pub servers: Top<IpAddr>,
+    pub servers: Top<Ip>,
     /// Hosts asked for.
-    pub hosts: Top<Vec<u8>>,
+    pub hosts: Top<Text>,
     /// User agents.
-    pub user_agents: Top<Vec<u8>>,
+    pub user_agents: Top<Text>,
     /// Clients, for rules that group by something else.
-    pub clients: Top<IpAddr>,
+    pub clients: Top<Ip>,
     /// The last requests.
-    pub samples: VecDeque<Sample>,
+    pub samples: Samples,
     distinct: Option<Marks>,
 }
 
@@ -179,11 +296,11 @@ pub struct Evidence {
 pub struct Sighting<'a> {
     time_ns: u64,
     status: Option<u16>,
-    path: Option<&'a [u8]>,
-    host: Option<&'a [u8]>,
-    user_agent: Option<&'a [u8]>,
-    server: IpAddr,
-    client: IpAddr,
+    path: Option<Seen<'a>>,
+    host: Option<Seen<'a>>,
+    user_agent: Option<Seen<'a>>,
+    server: Ip,
+    client: Ip,
     method: &'a [u8],
     target: &'a [u8],
 }
@@ -196,11 +313,11 @@ impl<'a> Sighting<'a> {
         Sighting {
             time_ns,
             status: event.response.as_ref().map(|r| r.status),
-            path: view.target.path.map(cut),
-            host: view.target.host.map(cut),
-            user_agent: view.line(Name::USER_AGENT).map(cut),
-            server: event.server.ip,
-            client: event.client_ip(),
+            path: view.target.path.map(Seen::of),
+            host: view.target.host.map(Seen::of),
+            user_agent: view.line(Name::USER_AGENT).map(Seen::of),
+            server: Ip(event.server.ip),
+            client: Ip(event.client_ip()),
             method: request.map_or(b"", |r| cut(&r.method)),
             target: request.map_or(b"", |r| cut(&r.target)),
         }
@@ -221,34 +338,25 @@ impl Evidence {
             self.statuses.push((code, 1));
         }
         let texts = [
-            (&mut self.paths, event.path),
-            (&mut self.hosts, event.host),
-            (&mut self.user_agents, event.user_agent),
+            (&mut self.paths, &event.path),
+            (&mut self.hosts, &event.host),
+            (&mut self.user_agents, &event.user_agent),
         ];
         for (top, text) in texts {
             if let Some(text) = text {
                 top.see_text(text);
             }
         }
-        for (top, ip) in [
-            (&mut self.servers, event.server),
-            (&mut self.clients, event.client),
-        ] {
-            top.see(|other| *other == ip, |place| put(place, ip));
-        }
-        let mut sample = if self.samples.len() < SAMPLES {
-            Sample::default()
-        } else {
-            self.samples.pop_front().unwrap_or_default()
-        };
+        self.servers.see_ip(event.server);
+        self.clients.see_ip(event.client);
+        let sample = self.samples.next();
         sample.time_ns = event.time_ns;
         sample.status = event.status;
-        sample.server = Some(event.server).filter(|ip| !ip.is_unspecified());
+        sample.server = Some(event.server.0).filter(|ip| !ip.is_unspecified());
         sample.method.clear();
         sample.method.extend_from_slice(event.method);
         sample.target.clear();
         sample.target.extend_from_slice(event.target);
-        self.samples.push_back(sample);
     }
 
     /// Notes a distinct value by its hash.
@@ -273,16 +381,6 @@ impl Evidence {
     }
 }
 
-fn put(place: Option<&mut IpAddr>, ip: IpAddr) -> Option<IpAddr> {
-    match place {
-        Some(place) => {
-            *place = ip;
-            None
-        }
-        None => Some(ip),
-    }
-}
-
 fn cut(text: &[u8]) -> &[u8] {
     &text[..text.len().min(TEXT)]
 }
@@ -297,33 +395,29 @@ mod tests {
     #[test]
     fn no_count_is_more_than_there_was() {
         for (name, values, expected) in [
-            ("few", vec![1, 2, 1], vec![(1, 2), (2, 1)]),
+            ("few", vec![1, 2, 1], vec![(b"1".to_vec(), 2), (b"2".to_vec(), 1)]),
             (
                 "a scan",
-                (0..60).collect(),
-                (52..60).map(|n| (n, 1)).collect(),
+                (0..60_u32).collect(),
+                (52..60)
+                    .map(|n: u32| (n.to_string().into_bytes(), 1))
+                    .collect(),
             ),
         ] {
-            let mut top = Top::<u32>::default();
+            let mut top = Top::<Text>::default();
             for value in &values {
-                let put = |place: Option<&mut u32>| match place {
-                    Some(place) => {
-                        *place = *value;
-                        None
-                    }
-                    None => Some(*value),
-                };
-                top.see(|other| other == value, put);
+                top.see_text(&Seen::of(format!("{value}").as_bytes()));
             }
-            let mut sorted = top.sorted();
-            sorted.sort_by_key(|(value, count)| (std::cmp::Reverse(*count), *value));
+            let mut sorted = top.sorted::<Vec<u8>>();
+            sorted.sort_by_key(|(value, count)| (std::cmp::Reverse(*count), value.clone()));
+            let expected: Vec<(Vec<u8>, u64)> = expected;
             assert_eq!(sorted, expected, "{name}");
         }
-        let mut top = Top::default();
+        let mut top = Top::<Text>::default();
         for n in 0..10_000_u32 {
             let text = format!("{}", n.wrapping_mul(2_654_435_761) % (1 + n % 40));
-            top.see_text(text.as_bytes());
-            for (value, count) in top.sorted() {
+            top.see_text(&Seen::of(text.as_bytes()));
+            for (value, count) in top.sorted::<Vec<u8>>() {
                 let is = |n: &u32| {
                     format!("{}", n.wrapping_mul(2_654_435_761) % (1 + n % 40)).as_bytes() == value
                 };
@@ -356,9 +450,9 @@ mod tests {
             let hash = u64::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             evidence.see_distinct((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         }
-        assert_eq!(evidence.paths.first().map(|p| &p[..]), Some(&b"/often"[..]));
+        assert_eq!(evidence.paths.first().map(|p: &Vec<u8>| &p[..]), Some(&b"/often"[..]));
         assert_eq!(
-            (evidence.statuses.len(), evidence.samples.len()),
+            (evidence.statuses.len(), evidence.samples.iter().len()),
             (STATUSES, SAMPLES)
         );
         assert_eq!((evidence.first_ns, evidence.last_ns), (5, 1004));

@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::count;
 use super::field::{Field, Value, View};
@@ -34,7 +35,80 @@ pub struct Tally {
     /// Alerts that opened.
     pub alerts: u64,
     /// Days since 1970 on which there were hits, in order, with their number.
-    pub days: VecDeque<(u32, u64)>,
+    pub days: Days,
+}
+
+/// Days, in order, with a number each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "VecDeque<(u32, u64)>")]
+pub struct Days {
+    before: VecDeque<(u32, u64)>,
+    /// The last, to which nearly all hits are added: here, so that it takes no look anywhere else.
+    last: Option<(u32, u64)>,
+}
+
+impl From<VecDeque<(u32, u64)>> for Days {
+    fn from(mut before: VecDeque<(u32, u64)>) -> Days {
+        let last = before.pop_back();
+        Days { before, last }
+    }
+}
+
+impl Serialize for Days {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut all = to.serialize_seq(Some(self.len()))?;
+        for day in self.iter() {
+            all.serialize_element(day)?;
+        }
+        all.end()
+    }
+}
+
+impl Days {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.before.len() + usize::from(self.last.is_some())
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = &(u32, u64)> {
+        self.before.iter().chain(&self.last)
+    }
+
+    #[inline]
+    fn add(&mut self, day: u32) {
+        match &mut self.last {
+            Some((last, count)) if *last == day => *count = count.saturating_add(1),
+            _ => self.add_other(day),
+        }
+    }
+
+    /// Adds one to a day that is not the last.
+    #[inline(never)]
+    fn add_other(&mut self, day: u32) {
+        if self.last.is_none_or(|(last, _)| last < day) {
+            self.before.extend(self.last.replace((day, 1)));
+        } else {
+            let after = self.before.iter().rev().take_while(|(d, _)| *d > day);
+            let at = self.before.len() - after.count();
+            match at.checked_sub(1).and_then(|at| self.before.get_mut(at)) {
+                Some((d, count)) if *d == day => *count = count.saturating_add(1),
+                _ => self.before.insert(at, (day, 1)),
+            }
+        }
+        self.keep(DAYS);
+    }
+
+    /// Keeps only so many, the last; at least one.
+    fn keep(&mut self, days: usize) {
+        let over = self.len().saturating_sub(days.max(1));
+        self.before.drain(..over.min(self.before.len()));
+    }
 }
 
 impl Tally {
@@ -46,29 +120,7 @@ impl Tally {
         self.last_ns = self.last_ns.max(time_ns);
         self.count = self.count.saturating_add(1);
         let day = u32::try_from(time_ns / DAY_NS).unwrap_or(u32::MAX);
-        if let Some((last, count)) = self.days.back_mut()
-            && *last == day
-        {
-            *count = count.saturating_add(1);
-        } else {
-            self.add_to_day(day);
-        }
-    }
-
-    /// Adds a hit on a day that is not the last of those with hits.
-    #[inline(never)]
-    fn add_to_day(&mut self, day: u32) {
-        let after = self.days.iter().rev().take_while(|(d, _)| *d > day).count();
-        let at = self.days.len() - after;
-        match at.checked_sub(1).and_then(|at| self.days.get_mut(at)) {
-            Some((d, count)) if *d == day => *count = count.saturating_add(1),
-            _ => {
-                self.days.insert(at, (day, 1));
-                if self.days.len() > DAYS {
-                    self.days.pop_front();
-                }
-            }
-        }
+        self.days.add(day);
     }
 }
 
@@ -202,10 +254,7 @@ impl Hits {
 impl OfRule {
     /// Keeps only so many entities, those hit most, and so many days, the last.
     pub fn keep(&mut self, entities: usize, days: usize) {
-        let cut = |tally: &mut Tally| {
-            let over = tally.days.len().saturating_sub(days);
-            tally.days.drain(..over);
-        };
+        let cut = |tally: &mut Tally| tally.days.keep(days);
         cut(&mut self.tally);
         self.entities
             .sort_by_key(|e| std::cmp::Reverse(e.tally.count));
@@ -291,13 +340,14 @@ mod tests {
         for (day, hits) in [(5, 3), (7, 1), (6, 2), (4, 1), (7, 1)] {
             (0..hits).for_each(|n| tally.add(day * DAY_NS + n));
         }
-        assert_eq!(tally.days, [(4, 1), (5, 3), (6, 2), (7, 2)]);
+        let days: Vec<_> = tally.days.iter().copied().collect();
+        assert_eq!(days, [(4, 1), (5, 3), (6, 2), (7, 2)]);
         assert_eq!((tally.first_ns, tally.count), (4 * DAY_NS, 8));
         for day in 0..1000 {
             tally.add(day * DAY_NS);
         }
         assert_eq!(tally.days.len(), DAYS);
-        assert_eq!(tally.days.back(), Some(&(999, 1)));
+        assert_eq!(tally.days.iter().last(), Some(&(999, 1)));
     }
 
     #[test]

@@ -36,12 +36,6 @@ impl Key {
     }
 }
 
-/// A key that no correlation has.
-const NO_KEY: Key = Key {
-    correlation: u16::MAX,
-    hash: 0,
-};
-
 /// Where a key is among those used lately.
 const fn recent_at(key: Key) -> usize {
     (key.hash as usize).wrapping_add((key.correlation as usize).wrapping_mul(37)) % RECENT
@@ -93,17 +87,12 @@ pub struct Table {
     turnover: Turnover,
     /// Next slot to be looked at by [`Table::sweep`].
     cursor: u32,
-    /// Keys used lately and their slots, each where its hash says: a few clients make most events.
-    recent: Box<[Recent; RECENT]>,
+    /// Slots of keys used lately, each where the key's hash says: a few clients make most events. What is
+    /// in a slot now says whether it is that key.
+    recent: Box<[u32; RECENT]>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Recent {
-    key: Key,
-    at: u32,
-}
-
-const RECENT: usize = 512;
+const RECENT: usize = 4096;
 
 impl Table {
     /// An empty table that takes at most about `most_bytes`.
@@ -124,12 +113,7 @@ impl Table {
             seen: Vec::with_capacity(16),
             turnover: Turnover::default(),
             cursor: 0,
-            recent: Box::new(
-                [Recent {
-                    key: NO_KEY,
-                    at: NONE,
-                }; RECENT],
-            ),
+            recent: Box::new([NONE; RECENT]),
         }
     }
 
@@ -194,9 +178,10 @@ impl Table {
     /// Where a key is, kept in mind for the next time.
     #[inline]
     fn place(&mut self, key: Key) -> Option<u32> {
-        let recent = self.recent[recent_at(key)];
-        if recent.key == key {
-            return Some(recent.at);
+        let at = self.recent[recent_at(key)];
+        let is_it = |slot: &Slot| slot.key == key && slot.counter.is_some();
+        if self.slot(at).is_some_and(is_it) {
+            return Some(at);
         }
         self.find_and_remember(key)
     }
@@ -204,7 +189,7 @@ impl Table {
     #[inline(never)]
     fn find_and_remember(&mut self, key: Key) -> Option<u32> {
         let at = self.find(key)?;
-        self.recent[recent_at(key)] = Recent { key, at };
+        self.recent[recent_at(key)] = at;
         Some(at)
     }
 
@@ -243,7 +228,7 @@ impl Table {
                 let mut counter = make();
                 counter.incomplete = late;
                 let at = self.insert(key, counter);
-                self.recent[recent_at(key)] = Recent { key, at };
+                self.recent[recent_at(key)] = at;
                 at
             }
         };
@@ -421,9 +406,6 @@ impl Table {
         };
         let (key, bytes) = (slot.key, slot.bytes as usize);
         slot.counter = None;
-        if self.recent[recent_at(key)].key == key {
-            self.recent[recent_at(key)].key = NO_KEY;
-        }
         let hash = key.index_hash();
         if let Some(shard) = self.index.get_mut(shard_of(hash))
             && let Ok(entry) = shard.find_entry(hash, |found| *found == at)
@@ -493,9 +475,6 @@ impl Table {
         }
         self.of_rule.clear();
         self.with_keys.clear();
-        for recent in self.recent.iter_mut() {
-            recent.key = NO_KEY;
-        }
         for at in 0..slots {
             let used = |slot: &&mut Slot| slot.counter.is_some();
             let Some(slot) = self.slot_mut(at).filter(used) else {

@@ -381,7 +381,8 @@ mod tests {
             .find(|r| r.id == "http-error-spike-internal");
         let rule = rule.expect("was hit");
         let day = (BEGIN / S / DAY) as u32;
-        assert_eq!(rule.tally.days, [(day, 350), (day + 1, 7)]);
+        let days: Vec<_> = rule.tally.days.iter().copied().collect();
+        assert_eq!(days, [(day, 350), (day + 1, 7)]);
         assert_eq!((rule.tally.count, rule.tally.alerts), (357, 1));
         assert_eq!(rule.entities.len(), 1);
         assert_eq!(rule.entities[0].values, [b"10.1.2.3".to_vec()]);

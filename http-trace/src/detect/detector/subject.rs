@@ -37,9 +37,9 @@ impl<'a> Subject<'a> {
         counted: &Counted,
         sighting: &mut Option<Sighting<'e>>,
     ) -> Option<State> {
-        let active = counter.active();
-        let is_open = active.is_some();
-        if self.rule.quiet && active.is_some_and(|active| hit.time_ns < active.next_update_ns) {
+        let is_open = counter.active().is_some();
+        let is_silent = is_open && counter.is_silent_at(hit.time_ns);
+        if self.rule.quiet && is_silent {
             return None;
         }
         if !is_open && !counted.holds && counted.value.saturating_mul(2) < hit.threshold {
@@ -52,10 +52,9 @@ impl<'a> Subject<'a> {
         if let Some(hash) = count::shown_hash(self.correlation, hit) {
             evidence.see_distinct(hash);
         }
-        match &more.active {
-            None if counted.holds => Some(State::Opened),
-            Some(active) if hit.time_ns >= active.next_update_ns => Some(State::Updated),
-            _ => None,
+        match is_open {
+            false => counted.holds.then_some(State::Opened),
+            true => (!is_silent).then_some(State::Updated),
         }
     }
 
@@ -90,6 +89,7 @@ impl<'a> Subject<'a> {
             })
         });
         active.next_update_ns = hit.time_ns.saturating_add(self.rule.suppress_ns);
+        more.silent_until_ns = active.next_update_ns;
         active.summary = summary;
         active.entities = entities;
         self.told(counter, state, hit.time_ns)
@@ -142,15 +142,17 @@ impl<'a> Subject<'a> {
 
     /// The alert that has just opened is never told of.
     pub fn silence(&self, counter: &mut Counter) {
-        if let Some(active) = &mut counter.more().active {
+        let more = counter.more();
+        if let Some(active) = &mut more.active {
             active.silence();
+            more.silent_until_ns = active.next_update_ns;
         }
     }
 
     pub fn end(&self, counter: &mut Counter, time_ns: u64) -> Option<Alert> {
         let alert = self.told(counter, State::Ended, time_ns);
         let more = counter.more();
-        (more.active, more.evidence) = (None, None);
+        (more.active, more.evidence, more.silent_until_ns) = (None, None, 0);
         counter.events = counter.window.total();
         alert
     }
