@@ -26,8 +26,11 @@ pub struct Hit<'a> {
     pub bucket: u32,
     /// The correlation's threshold.
     pub threshold: u64,
-    /// Which inputs of the correlation it is, a bit each.
+    /// Which inputs of the correlation it is, a bit each, and which of all inputs are correlations
+    /// themselves.
     pub inputs: u64,
+    /// See [`Hit::inputs`].
+    pub thresholds: u64,
     /// The keyed hash of the value of which the correlation counts distinct ones.
     pub distinct: Option<u64>,
 }
@@ -123,7 +126,7 @@ pub fn distinct_up_to(correlation: &Correlation) -> Option<usize> {
 /// and [`count`] does it. The counter takes no more room afterwards. `is_quiet` is set when nobody is
 /// to know of each event whether the condition holds once an alert is open.
 pub fn is_quickly_counted(
-    kind: &Kind,
+    correlation: &Correlation,
     is_quiet: bool,
     hit: &Hit<'_>,
     counter: &mut Counter,
@@ -132,7 +135,7 @@ pub fn is_quickly_counted(
     if ahead > CELLS as i32 {
         return false;
     }
-    match kind {
+    match &correlation.kind {
         // Far from the threshold, or beyond it and told of.
         Kind::EventCount => {
             let says_nothing = match counter.active().is_some() {
@@ -175,6 +178,28 @@ pub fn is_quickly_counted(
             }
             done
         }
+        // One of several that is no threshold, with none of the others there.
+        Kind::Temporal(None) if hit.inputs & hit.thresholds == 0 => {
+            let is_open = counter.active().is_some();
+            let Some(more) = counter.more.as_mut().filter(|more| more.evidence.is_none()) else {
+                return false;
+            };
+            let others = || (0..more.seen.len()).filter(|at| hit.inputs & 1 << at == 0);
+            let within = |time: u64| is_within(time, hit, correlation.window_ns);
+            let done = !is_open
+                && others().next().is_some()
+                && !others().any(|at| within(more.seen[at]))
+                && counter.window.add(hit.bucket, 1).is_ok();
+            if done {
+                counter.events += 1;
+                for (at, seen) in more.seen.iter_mut().enumerate() {
+                    if hit.inputs & 1 << at != 0 {
+                        *seen = (*seen).max(hit.time_ns.max(1));
+                    }
+                }
+            }
+            done
+        }
         _ => false,
     }
 }
@@ -183,8 +208,24 @@ pub fn is_quickly_counted(
 pub const fn has_quick_way(kind: &Kind) -> bool {
     matches!(
         kind,
-        Kind::EventCount | Kind::ValueCount(_) | Kind::Ratio(_) | Kind::StatusSequence
+        Kind::EventCount
+            | Kind::ValueCount(_)
+            | Kind::Ratio(_)
+            | Kind::StatusSequence
+            | Kind::Temporal(None)
     )
+}
+
+/// Whether something was seen at a time so near to an event that they count together; 0 is never.
+const fn is_within(time_ns: u64, hit: &Hit<'_>, window_ns: u64) -> bool {
+    time_ns != 0 && hit.time_ns.saturating_sub(time_ns) <= window_ns
+}
+
+/// Whether what moves nothing forward is no evidence: where others are to reach a threshold, what comes
+/// before is what everybody does.
+pub fn begins_late(correlation: &Correlation) -> bool {
+    let is_threshold = |input: &Input| matches!(input, Input::Correlation(_));
+    matches!(correlation.kind, Kind::Temporal(_)) && correlation.inputs.iter().any(is_threshold)
 }
 
 /// Whether counting an event of this kind may make a counter larger.
@@ -336,10 +377,7 @@ fn see_distinct(
 /// Whether an event goes on with what was seen before it, or is itself more than one event: the
 /// threshold of another correlation.
 fn goes_on(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>) -> bool {
-    let is_threshold = |(at, input): (usize, &Input)| {
-        hit.inputs & 1 << at != 0 && matches!(input, Input::Correlation(_))
-    };
-    let within = |time: u64| time != 0 && hit.time_ns.saturating_sub(time) <= correlation.window_ns;
+    let within = |time: u64| is_within(time, hit, correlation.window_ns);
     let seen = counter.more.as_ref().map_or(&[][..], |more| &more.seen);
     // In order, a link goes on with the one before it only; `see` has the last word on that.
     let earlier = match correlation.kind {
@@ -348,13 +386,7 @@ fn goes_on(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>) -> bool 
         }
         _ => (0..seen.len()).any(|at| hit.inputs & 1 << at == 0 && within(seen[at])),
     };
-    earlier
-        || correlation
-            .inputs
-            .iter()
-            .take(64)
-            .enumerate()
-            .any(is_threshold)
+    earlier || hit.inputs & hit.thresholds != 0
 }
 
 fn percentile_of(
@@ -417,7 +449,7 @@ fn holds(correlation: &Correlation, counter: &mut Counter, hit: &Hit<'_>, value:
     let Some(more) = &mut counter.more else {
         return correlation.holds(value);
     };
-    let within = |time: u64| time != 0 && hit.time_ns.saturating_sub(time) <= correlation.window_ns;
+    let within = |time: u64| is_within(time, hit, correlation.window_ns);
     match &correlation.kind {
         Kind::Temporal(None) => more.seen.iter().all(|t| within(*t)),
         Kind::Temporal(Some(seen)) => {

@@ -16,7 +16,7 @@ use super::super::plans::Feed;
 use super::super::prefilter::status_of;
 use super::super::rule::{Correlation, Input, Kind, Rule};
 use super::super::table::Key;
-use super::fed::Fed;
+use super::fed::{Fed, MOST};
 use super::subject::Subject;
 use super::{Core, Due, over_at};
 
@@ -26,6 +26,8 @@ pub(super) struct Ready {
     /// What it takes in; nothing when that is one thing.
     inputs: Box<[Input]>,
     has_quick_way: bool,
+    /// Which inputs are correlations, a bit each.
+    thresholds: u64,
     /// The shape of its keys ([`Entities::hash`]), if it is one for all inputs; and of the values of
     /// which it counts distinct ones.
     keys: Option<usize>,
@@ -55,6 +57,7 @@ impl Ready {
                 several => several.into(),
             },
             has_quick_way: count::has_quick_way(&correlation.kind),
+            thresholds: thresholds(&correlation.inputs),
             keys: entities.shape_of_keys(number),
             values: entities.shape_of_values(number),
             counts_events: correlation.kind == Kind::EventCount,
@@ -66,6 +69,13 @@ impl Ready {
         };
         each.map(ready).collect()
     }
+}
+
+fn thresholds(inputs: &[Input]) -> u64 {
+    let inputs = inputs.iter().take(MOST).enumerate();
+    inputs.fold(0, |all, (at, input)| {
+        all | u64::from(matches!(input, Input::Correlation(_))) << at
+    })
 }
 
 impl Core {
@@ -114,6 +124,7 @@ impl Core {
                 bucket: self.buckets.number(number),
                 threshold: ready.threshold,
                 inputs,
+                thresholds: ready.thresholds,
                 distinct,
             };
             let key = Key {
@@ -123,7 +134,7 @@ impl Core {
             if ready.has_quick_way {
                 let correlation = &self.correlations[number];
                 let quickly = |counter: &mut Counter| {
-                    count::is_quickly_counted(&correlation.kind, ready.is_quiet, &hit, counter)
+                    count::is_quickly_counted(correlation, ready.is_quiet, &hit, counter)
                 };
                 match self.table.glance(key, quickly) {
                     Some(false) => {}

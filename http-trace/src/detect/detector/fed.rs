@@ -8,7 +8,7 @@ use super::super::plans::{Begins, Feed, is_in, put};
 use super::super::rule::{Correlation, Input, Kind};
 
 /// The most inputs of a correlation, a bit each.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 
 /// Who feeds whom: for each detection, and for each correlation, the correlations that take it in.
 #[derive(Debug)]

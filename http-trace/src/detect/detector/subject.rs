@@ -42,7 +42,9 @@ impl<'a> Subject<'a> {
         if self.rule.quiet && is_silent {
             return None;
         }
-        if !is_open && !counted.holds && counted.value.saturating_mul(2) < hit.threshold {
+        let is_near = counted.value.saturating_mul(2) >= hit.threshold
+            && (counted.moved || !count::begins_late(self.correlation));
+        if !is_open && !counted.holds && !is_near {
             return None;
         }
         let more = counter.more();
