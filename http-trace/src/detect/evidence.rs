@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::count::network;
 use super::field::View;
-use super::kept::mixed;
+use super::hashes::Hashes;
 use super::lines::Name;
 
 /// The most bytes that are kept of a text: one of that length may have been cut.
@@ -21,161 +22,171 @@ const SAMPLES: usize = 10;
 const WORDS: usize = 128;
 
 /// The values seen most often, roughly: when there is no room the rarest makes it (space-saving,
-/// Metwally et al. 2005). A count is of what was surely seen, never more than there was.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Metwally et al. 2005). A count is of what was surely seen, never more than there was. Values are told
+/// apart by keyed hashes, so that only the one that is shown is ever looked at.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Vec<Counted<T>>", bound = "T: Deserialize<'de>")]
 pub struct Top<T> {
-    entries: Vec<Counted<T>>,
+    /// Of values that are there; of those out of a file 0 until [`Top::hash`] finds them again.
+    hashes: [u64; TOP],
+    counts: [Count; TOP],
+    values: Vec<T>,
 }
 
-/// A value, and how often it came.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// How often a value came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// At least so often: since it has its place.
+    sure: u32,
+    /// And so often at most before, when the place was another's.
+    perhaps: u32,
+}
+
+/// A value with its count, in a file.
+#[derive(Serialize, Deserialize)]
 struct Counted<T> {
     value: T,
-    /// At least so often: since it has its place.
     sure: u64,
-    /// And so often at most before, when the place was another's.
     perhaps: u64,
 }
 
 impl<T> Default for Top<T> {
     fn default() -> Self {
         Top {
-            entries: Vec::new(),
+            hashes: [0; TOP],
+            counts: [Count::default(); TOP],
+            values: Vec::new(),
         }
     }
 }
 
-impl<T> Top<T> {
-    fn see(&mut self, is: impl Fn(&T) -> bool, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| is(&entry.value)) {
-            entry.sure += 1;
-            return;
+impl<T> From<Vec<Counted<T>>> for Top<T> {
+    fn from(saved: Vec<Counted<T>>) -> Top<T> {
+        let mut top = Top::default();
+        let few = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        for (saved, count) in saved.into_iter().zip(&mut top.counts) {
+            top.values.push(saved.value);
+            (count.sure, count.perhaps) = (few(saved.sure), few(saved.perhaps));
         }
-        if self.entries.len() < TOP {
-            if let Some(value) = set(None) {
-                self.entries.push(Counted {
-                    value,
-                    sure: 1,
-                    perhaps: 0,
-                });
+        top
+    }
+}
+
+impl<T: Serialize> Serialize for Top<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let all = self.values.iter().zip(&self.counts);
+        to.collect_seq(all.map(|(value, count)| Counted {
+            value,
+            sure: count.sure.into(),
+            perhaps: count.perhaps.into(),
+        }))
+    }
+}
+
+impl<T: Clone> Top<T> {
+    /// Counts the value of this hash; `set` puts it into a place, or makes one.
+    #[inline]
+    fn see(&mut self, hash: u64, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
+        match self.hashes.iter().position(|of| *of == hash) {
+            Some(at) if at < self.values.len() => {
+                self.counts[at].sure = self.counts[at].sure.saturating_add(1);
             }
-            return;
+            _ => self.see_new(hash, set),
         }
-        let most = |entry: &Counted<T>| entry.sure + entry.perhaps;
-        if let Some(rarest) = self.entries.iter_mut().min_by_key(|entry| most(entry)) {
-            rarest.perhaps = most(rarest);
-            rarest.sure = 1;
-            set(Some(&mut rarest.value));
+    }
+
+    #[inline(never)]
+    fn see_new(&mut self, hash: u64, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
+        let (at, perhaps) = if self.values.len() < TOP {
+            self.values.extend(set(None));
+            (self.values.len() - 1, 0)
+        } else {
+            let most = |count: &Count| count.sure.saturating_add(count.perhaps);
+            let all = self.counts.iter().map(most).enumerate();
+            let (at, most) = all.min_by_key(|(_, most)| *most).unwrap_or_default();
+            set(self.values.get_mut(at));
+            (at, most)
+        };
+        self.hashes[at] = hash;
+        self.counts[at] = Count { sure: 1, perhaps };
+    }
+
+    /// Finds the hashes of all values again.
+    fn hash(&mut self, hash: impl Fn(&T) -> u64) {
+        for (of, value) in self.hashes.iter_mut().zip(&self.values) {
+            *of = hash(value);
         }
     }
 
     /// The values and how often each came at least, the one seen most often first.
-    pub fn sorted<U: Clone>(&self) -> Vec<(U, u64)>
-    where
-        T: AsRef<U>,
-    {
-        let entries = self.entries.iter();
-        let mut entries: Vec<_> = entries
-            .map(|e| (e.value.as_ref().clone(), e.sure))
-            .collect();
-        entries.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        entries
+    pub fn sorted(&self) -> Vec<(T, u64)> {
+        let all = self.values.iter().zip(&self.counts);
+        let mut all: Vec<_> = all.map(|(v, c)| (v.clone(), c.sure.into())).collect();
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all
     }
 
     /// The value seen most often; of equals the first.
-    pub fn first<U>(&self) -> Option<&U>
-    where
-        T: AsRef<U>,
-    {
-        let most = self.entries.iter().map(|entry| entry.sure).max()?;
-        let entry = self.entries.iter().find(|entry| entry.sure == most)?;
-        Some(entry.value.as_ref())
+    pub fn first(&self) -> Option<&T> {
+        let counts = self.counts.get(..self.values.len())?;
+        let most = counts.iter().map(|count| count.sure).max()?;
+        let at = counts.iter().position(|count| count.sure == most)?;
+        self.values.get(at)
     }
 }
 
-/// A text, and what tells it from most others, so that it need not be looked at for these.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "Vec<u8>", into = "Vec<u8>")]
-pub struct Text {
-    mixed: u64,
-    bytes: Vec<u8>,
-}
-
-impl From<Vec<u8>> for Text {
-    fn from(bytes: Vec<u8>) -> Text {
-        let mixed = mixed(&bytes);
-        Text { mixed, bytes }
-    }
-}
-
-impl From<Text> for Vec<u8> {
-    fn from(text: Text) -> Vec<u8> {
-        text.bytes
-    }
-}
-
-impl AsRef<Vec<u8>> for Text {
-    fn as_ref(&self) -> &Vec<u8> {
-        &self.bytes
-    }
-}
-
-/// An address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Ip(IpAddr);
-
-impl AsRef<IpAddr> for Ip {
-    fn as_ref(&self) -> &IpAddr {
-        &self.0
-    }
-}
-
-/// A text of the event at hand.
+/// A value of the event at hand, and its keyed hash.
 #[derive(Clone, Copy, Debug)]
-struct Seen<'a> {
-    mixed: u64,
-    bytes: &'a [u8],
+struct Seen<T> {
+    hash: u64,
+    value: T,
 }
 
-impl<'a> Seen<'a> {
-    fn of(text: &'a [u8]) -> Seen<'a> {
-        let bytes = cut(text);
-        let mixed = mixed(bytes);
-        Seen { mixed, bytes }
+fn hash_text(hashes: &Hashes, text: &[u8]) -> u64 {
+    hashes.text(text, |word| word)
+}
+
+fn hash_ip(hashes: &Hashes, ip: IpAddr) -> u64 {
+    hashes.number(network(ip, 128))
+}
+
+impl<'a> Seen<&'a [u8]> {
+    fn text(hashes: &Hashes, text: &'a [u8]) -> Self {
+        let value = cut(text);
+        let hash = hash_text(hashes, value);
+        Seen { hash, value }
     }
 }
 
-impl Top<Text> {
-    fn see_text(&mut self, text: &Seen<'_>) {
-        self.see(
-            |other| other.mixed == text.mixed && *other.bytes == *text.bytes,
-            |place| match place {
-                Some(place) => {
-                    place.mixed = text.mixed;
-                    place.bytes.clear();
-                    place.bytes.extend_from_slice(text.bytes);
-                    None
-                }
-                None => Some(Text {
-                    mixed: text.mixed,
-                    bytes: text.bytes.to_vec(),
-                }),
-            },
-        );
+impl Seen<IpAddr> {
+    fn ip(hashes: &Hashes, value: IpAddr) -> Self {
+        let hash = hash_ip(hashes, value);
+        Seen { hash, value }
     }
 }
 
-impl Top<Ip> {
-    fn see_ip(&mut self, ip: Ip) {
-        let put = |place: Option<&mut Ip>| match place {
+impl Top<Vec<u8>> {
+    fn see_text(&mut self, text: &Seen<&[u8]>) {
+        self.see(text.hash, |place| match place {
             Some(place) => {
-                *place = ip;
+                place.clear();
+                place.extend_from_slice(text.value);
                 None
             }
-            None => Some(ip),
-        };
-        self.see(|other| *other == ip, put);
+            None => Some(text.value.to_vec()),
+        });
+    }
+}
+
+impl Top<IpAddr> {
+    fn see_ip(&mut self, ip: &Seen<IpAddr>) {
+        self.see(ip.hash, |place| match place {
+            Some(place) => {
+                *place = ip.value;
+                None
+            }
+            None => Some(ip.value),
+        });
     }
 }
 
@@ -277,15 +288,15 @@ pub struct Evidence {
     /// Statuses and how often each came; 0 stands for no response.
     pub statuses: Vec<(u16, u64)>,
     /// Paths.
-    pub paths: Top<Text>,
+    pub paths: Top<Vec<u8>>,
     /// Servers.
-    pub servers: Top<Ip>,
+    pub servers: Top<IpAddr>,
     /// Hosts asked for.
-    pub hosts: Top<Text>,
+    pub hosts: Top<Vec<u8>>,
     /// User agents.
-    pub user_agents: Top<Text>,
+    pub user_agents: Top<Vec<u8>>,
     /// Clients, for rules that group by something else.
-    pub clients: Top<Ip>,
+    pub clients: Top<IpAddr>,
     /// The last requests.
     pub samples: Samples,
     distinct: Option<Marks>,
@@ -296,28 +307,29 @@ pub struct Evidence {
 pub struct Sighting<'a> {
     time_ns: u64,
     status: Option<u16>,
-    path: Option<Seen<'a>>,
-    host: Option<Seen<'a>>,
-    user_agent: Option<Seen<'a>>,
-    server: Ip,
-    client: Ip,
+    path: Option<Seen<&'a [u8]>>,
+    host: Option<Seen<&'a [u8]>>,
+    user_agent: Option<Seen<&'a [u8]>>,
+    server: Seen<IpAddr>,
+    client: Seen<IpAddr>,
     method: &'a [u8],
     target: &'a [u8],
 }
 
 impl<'a> Sighting<'a> {
-    /// Of an event that counts at this time.
-    pub fn of(view: &View<'a>, time_ns: u64) -> Self {
+    /// Of an event that counts at this time; `hashes` are those of all sightings.
+    pub fn of(view: &View<'a>, time_ns: u64, hashes: &Hashes) -> Self {
+        let text = |text| Seen::text(hashes, text);
         let event = view.event;
         let request = event.request.as_ref();
         Sighting {
             time_ns,
             status: event.response.as_ref().map(|r| r.status),
-            path: view.target.path.map(Seen::of),
-            host: view.target.host.map(Seen::of),
-            user_agent: view.line(Name::USER_AGENT).map(Seen::of),
-            server: Ip(event.server.ip),
-            client: Ip(event.client_ip()),
+            path: view.target.path.map(text),
+            host: view.target.host.map(text),
+            user_agent: view.line(Name::USER_AGENT).map(text),
+            server: Seen::ip(hashes, event.server.ip),
+            client: Seen::ip(hashes, event.client_ip()),
             method: request.map_or(b"", |r| cut(&r.method)),
             target: request.map_or(b"", |r| cut(&r.target)),
         }
@@ -347,16 +359,26 @@ impl Evidence {
                 top.see_text(text);
             }
         }
-        self.servers.see_ip(event.server);
-        self.clients.see_ip(event.client);
+        self.servers.see_ip(&event.server);
+        self.clients.see_ip(&event.client);
         let sample = self.samples.next();
         sample.time_ns = event.time_ns;
         sample.status = event.status;
-        sample.server = Some(event.server.0).filter(|ip| !ip.is_unspecified());
+        sample.server = Some(event.server.value).filter(|ip| !ip.is_unspecified());
         sample.method.clear();
         sample.method.extend_from_slice(event.method);
         sample.target.clear();
         sample.target.extend_from_slice(event.target);
+    }
+
+    /// Finds hashes again that are not in a file: to be called with what is out of one.
+    pub fn hash(&mut self, hashes: &Hashes) {
+        for texts in [&mut self.paths, &mut self.hosts, &mut self.user_agents] {
+            texts.hash(|text| hash_text(hashes, text));
+        }
+        for ips in [&mut self.servers, &mut self.clients] {
+            ips.hash(|ip| hash_ip(hashes, *ip));
+        }
     }
 
     /// Notes a distinct value by its hash.
@@ -394,6 +416,7 @@ mod tests {
 
     #[test]
     fn no_count_is_more_than_there_was() {
+        let hashes = Hashes::default();
         for (name, values, expected) in [
             ("few", vec![1, 2, 1], vec![(b"1".to_vec(), 2), (b"2".to_vec(), 1)]),
             (
@@ -404,20 +427,20 @@ mod tests {
                     .collect(),
             ),
         ] {
-            let mut top = Top::<Text>::default();
+            let mut top = Top::default();
             for value in &values {
-                top.see_text(&Seen::of(format!("{value}").as_bytes()));
+                top.see_text(&Seen::text(&hashes, format!("{value}").as_bytes()));
             }
-            let mut sorted = top.sorted::<Vec<u8>>();
+            let mut sorted = top.sorted();
             sorted.sort_by_key(|(value, count)| (std::cmp::Reverse(*count), value.clone()));
             let expected: Vec<(Vec<u8>, u64)> = expected;
             assert_eq!(sorted, expected, "{name}");
         }
-        let mut top = Top::<Text>::default();
+        let mut top = Top::default();
         for n in 0..10_000_u32 {
             let text = format!("{}", n.wrapping_mul(2_654_435_761) % (1 + n % 40));
-            top.see_text(&Seen::of(text.as_bytes()));
-            for (value, count) in top.sorted::<Vec<u8>>() {
+            top.see_text(&Seen::text(&hashes, text.as_bytes()));
+            for (value, count) in top.sorted() {
                 let is = |n: &u32| {
                     format!("{}", n.wrapping_mul(2_654_435_761) % (1 + n % 40)).as_bytes() == value
                 };
@@ -431,6 +454,7 @@ mod tests {
 
     #[test]
     fn it_is_bounded_and_knows_the_most_frequent() {
+        let hashes = Hashes::default();
         let mut evidence = Evidence::default();
         for n in 0..1000_u32 {
             let event = testing::event_of(
@@ -446,11 +470,11 @@ mod tests {
             );
             let (noted, uri) = (Noted::of(&event), Uri::default());
             let view = View::new(&event, &noted, &uri);
-            evidence.see(&Sighting::of(&view, u64::from(n) + 5));
+            evidence.see(&Sighting::of(&view, u64::from(n) + 5, &hashes));
             let hash = u64::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             evidence.see_distinct((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         }
-        assert_eq!(evidence.paths.first().map(|p: &Vec<u8>| &p[..]), Some(&b"/often"[..]));
+        assert_eq!(evidence.paths.first().map(|p| &p[..]), Some(&b"/often"[..]));
         assert_eq!(
             (evidence.statuses.len(), evidence.samples.iter().len()),
             (STATUSES, SAMPLES)

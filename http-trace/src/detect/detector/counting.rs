@@ -217,6 +217,7 @@ impl Core {
         let correlation = &self.correlations[number];
         let rule = &self.rules[correlation.rule];
         let (stats, of_rule) = (&mut self.stats, &mut self.hits);
+        let hashes = self.entities.hashes();
         // Whether it will be told is not known yet.
         let yields = !self.yields[number].is_empty();
         let may_grow = count::may_grow(&correlation.kind);
@@ -237,7 +238,7 @@ impl Core {
                     return (Some((counted, None)), may_grow);
                 }
                 let of_event = Subject::new(rule, correlation, false);
-                let due = of_event.judge(counter, hit, &counted, sighting);
+                let due = of_event.judge(counter, hit, &counted, sighting, hashes);
                 let resized = may_grow || had_evidence != counter.has_evidence();
                 let opened = due == Some(State::Opened);
                 // What bears the rule's id is a hit of it.

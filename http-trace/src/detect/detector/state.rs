@@ -229,6 +229,10 @@ impl Core {
         }
         // Nobody saw what came between the two runs.
         counter.incomplete |= self.settings.live;
+        let evidence = counter.more.as_mut().and_then(|m| m.evidence.as_mut());
+        if let Some(evidence) = evidence {
+            evidence.hash(self.entities.hashes());
+        }
         let over_ns = over_at(correlation, &counter, saved_ns);
         let open = counter.active().map(|active| active.id);
         let told = counter.active().is_some_and(|active| !active.is_silent());

@@ -8,6 +8,7 @@ use crate::detect::count::{self, Counted, Hit};
 use crate::detect::counter::Counter;
 use crate::detect::evidence::{Evidence, Sighting, TEXT};
 use crate::detect::field::{Field, View};
+use crate::detect::hashes::Hashes;
 use crate::detect::rule::{Correlation, Kind, Rule};
 use crate::detect::summary::Part;
 
@@ -36,6 +37,7 @@ impl<'a> Subject<'a> {
         hit: &Hit<'e>,
         counted: &Counted,
         sighting: &mut Option<Sighting<'e>>,
+        hashes: &Hashes,
     ) -> Option<State> {
         let is_open = counter.active().is_some();
         let is_silent = is_open && counter.is_silent_at(hit.time_ns);
@@ -49,7 +51,7 @@ impl<'a> Subject<'a> {
         }
         let more = counter.more();
         let evidence = more.evidence.get_or_insert_default();
-        let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns));
+        let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns, hashes));
         evidence.see(sighting);
         if let Some(hash) = count::shown_hash(self.correlation, hit) {
             evidence.see_distinct(hash);
