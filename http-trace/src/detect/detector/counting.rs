@@ -17,13 +17,13 @@ use super::super::prefilter::status_of;
 use super::super::rule::{Correlation, Input, Kind, Rule};
 use super::super::table::Key;
 use super::fed::{Fed, MOST};
-use super::subject::Subject;
+use super::subject::{Subject, gathers};
 use super::{Core, Due, over_at};
 
 /// What is known of a correlation before there is any event.
 #[derive(Debug)]
 pub(super) struct Ready {
-    /// What it takes in; nothing when that is one thing.
+    /// What it takes in; nothing when that is one thing, or nobody asks which it is.
     inputs: Box<[Input]>,
     has_quick_way: bool,
     /// Which inputs are correlations, a bit each.
@@ -36,6 +36,9 @@ pub(super) struct Ready {
     counts_events: bool,
     /// The rule is quiet, and no other correlation asks when the condition holds.
     is_quiet: bool,
+    /// An open alert only gathers evidence of what it counts: each event that counts does so alike, and
+    /// no other correlation asks when the condition holds.
+    only_gathers: bool,
     is_guarded: bool,
     alerts: bool,
     threshold: u64,
@@ -51,24 +54,40 @@ impl Ready {
         feeds: &[Vec<Feed>],
     ) -> Vec<Ready> {
         let each = correlations.iter().enumerate();
+        let is_quiet = |of: &Correlation| rules.get(of.rule).is_some_and(|rule| rule.quiet);
+        let feeds_none = |number: usize| feeds.get(number).is_some_and(Vec::is_empty);
         let ready = |(number, correlation): (usize, &Correlation)| Ready {
             inputs: match &correlation.inputs[..] {
                 [_] => Box::default(),
-                several => several.into(),
+                several if tells_inputs_apart(correlation) => several.into(),
+                _ => Box::default(),
             },
             has_quick_way: count::has_quick_way(&correlation.kind),
             thresholds: thresholds(&correlation.inputs),
             keys: entities.shape_of_keys(number),
             values: entities.shape_of_values(number),
             counts_events: correlation.kind == Kind::EventCount,
-            is_quiet: rules.get(correlation.rule).is_some_and(|rule| rule.quiet)
-                && feeds.get(number).is_some_and(Vec::is_empty),
+            is_quiet: is_quiet(correlation) && feeds_none(number),
+            only_gathers: correlation.kind == Kind::EventCount
+                && correlation.alerts
+                && !is_quiet(correlation)
+                && feeds_none(number),
             is_guarded: guards.get(number).is_some_and(Option::is_some),
             alerts: correlation.alerts,
             threshold: correlation.threshold(),
         };
         each.map(ready).collect()
     }
+}
+
+/// Whether it makes a difference as which input something is counted.
+fn tells_inputs_apart(correlation: &Correlation) -> bool {
+    let is_counted_alike = matches!(
+        correlation.kind,
+        Kind::EventCount | Kind::ValueCount(_) | Kind::StatusSequence
+    );
+    let mut groups = correlation.group_by.iter();
+    !is_counted_alike || groups.any(|group| group.of.len() > 1)
 }
 
 fn thresholds(inputs: &[Input]) -> u64 {
@@ -91,11 +110,10 @@ impl Core {
         let mut sighting = None;
         self.buckets.turn_to(time_ns);
         fed.sift(&mut self.begun, self.table.with_keys(), view);
-        while let Some(number) = fed.next() {
+        while let Some((number, begins)) = fed.next() {
             let Some(ready) = self.ready.get(number) else {
                 continue;
             };
-            let begins = fed.begins(number);
             let inputs = match &ready.inputs[..] {
                 [] => 1,
                 several => fed.inputs(several),
@@ -133,8 +151,10 @@ impl Core {
             };
             if ready.has_quick_way {
                 let correlation = &self.correlations[number];
+                let hashes = self.entities.hashes();
                 let quickly = |counter: &mut Counter| {
                     count::is_quickly_counted(correlation, ready.is_quiet, &hit, counter)
+                        || ready.only_gathers && gathers(counter, &hit, &mut sighting, hashes)
                 };
                 match self.table.glance(key, quickly) {
                     Some(false) => {}

@@ -91,18 +91,15 @@ impl Fed {
         begun.sift(view.target.path, feeds, begins, with_keys);
     }
 
-    /// Whether a correlation can begin with the event.
-    pub fn begins(&self, number: usize) -> bool {
-        is_in(&self.matched.begins, number)
-    }
-
-    /// The correlation of the least number that the event is still to be counted for.
-    pub fn next(&mut self) -> Option<usize> {
-        while let Some(word) = self.matched.feeds.get_mut(self.at) {
+    /// The correlation of the least number that the event is still to be counted for, and whether it can
+    /// begin with the event.
+    pub fn next(&mut self) -> Option<(usize, bool)> {
+        let Matched { feeds, begins, .. } = &mut self.matched;
+        while let (Some(word), Some(begins)) = (feeds.get_mut(self.at), begins.get(self.at)) {
             if *word != 0 {
                 let bit = word.trailing_zeros() as usize;
                 *word &= *word - 1;
-                return Some(self.at * 64 + bit);
+                return Some((self.at * 64 + bit, begins >> bit & 1 != 0));
             }
             self.at += 1;
         }
@@ -163,7 +160,7 @@ mod tests {
             }
             assert_eq!(fed.is_any(), !expected.is_empty());
             let mut counted = Vec::new();
-            while let Some(number) = fed.next() {
+            while let Some((number, _)) = fed.next() {
                 counted.push((number, fed.inputs(&correlations[number].inputs)));
                 if holds && number == 1 {
                     fed.hold(number, &feeds.by_correlation[number], 200);

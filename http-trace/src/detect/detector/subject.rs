@@ -232,6 +232,28 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// Counts one more event for an open alert that says nothing for the time being; `false`, and nothing has
+/// happened, when there is more to be done.
+pub(super) fn gathers<'e>(
+    counter: &mut Counter,
+    hit: &Hit<'e>,
+    sighting: &mut Option<Sighting<'e>>,
+    hashes: &Hashes,
+) -> bool {
+    let is_silent = counter.active().is_some() && counter.is_silent_at(hit.time_ns);
+    let evidence = counter.more.as_mut().and_then(|m| m.evidence.as_mut());
+    let Some(evidence) = evidence.filter(|_| is_silent) else {
+        return false;
+    };
+    if counter.window.add(hit.bucket, 1).is_err() {
+        return false;
+    }
+    counter.events += 1;
+    let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns, hashes));
+    evidence.see(sighting);
+    true
+}
+
 /// The role that a field has when the rule gives it no other.
 const fn role(field: &Field) -> Option<&'static str> {
     match field {
