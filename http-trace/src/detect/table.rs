@@ -1,7 +1,7 @@
 //! Where correlations keep what they count, by rule and key: one table under one bound for all of
 //! them. The key used about longest ago goes when the bound is reached, and a full table admits only
 //! who was seen at several events lately. Every operation costs the same however many keys there are:
-//! slots are allocated by the thousand and the index is in many small parts, so that nothing large
+//! slots are allocated a few hundred at a time and the index is in many small parts, so that nothing large
 //! is ever moved.
 
 use hashbrown::HashTable;
@@ -10,7 +10,7 @@ use super::counter::Counter;
 use super::sketch::Sketch;
 
 const SHARDS: usize = 1024;
-const CHUNK: usize = 1024;
+const CHUNK: usize = 256;
 const NONE: u32 = u32::MAX;
 
 /// Sightings that a full table asks for before it admits a key.
@@ -39,8 +39,8 @@ impl Key {
 /// Where a key is among those used lately: those of one group of values are in one row, which takes two
 /// lines of a cache, since an event counts for many rules of one client.
 const fn recent_at(key: Key) -> usize {
-    let row = key.hash as usize % (RECENT / ROW);
-    row * ROW + key.correlation as usize % ROW
+    let row = (key.hash as usize).wrapping_mul(ROW) % RECENT;
+    row | key.correlation as usize % ROW
 }
 
 const fn shard_of(hash: u64) -> usize {
@@ -58,6 +58,20 @@ struct Slot {
     linked: u32,
 }
 
+impl Slot {
+    const EMPTY: Slot = Slot {
+        key: Key {
+            correlation: u16::MAX,
+            hash: 0,
+        },
+        counter: None,
+        bytes: 0,
+        newer: NONE,
+        older: NONE,
+        linked: 0,
+    };
+}
+
 /// What became of keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turnover {
@@ -71,7 +85,10 @@ pub struct Turnover {
 #[derive(Debug)]
 pub struct Table {
     index: Vec<HashTable<u32>>,
-    chunks: Vec<Vec<Slot>>,
+    /// Of a length that is known, so that there is little to be looked at on the way to a slot.
+    chunks: Vec<Box<[Slot; CHUNK]>>,
+    /// How many slots have ever been used.
+    slots: usize,
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
@@ -103,6 +120,7 @@ impl Table {
         Table {
             index: (0..SHARDS).map(|_| HashTable::new()).collect(),
             chunks: Vec::new(),
+            slots: 0,
             free: Vec::new(),
             newest: NONE,
             oldest: NONE,
@@ -151,15 +169,13 @@ impl Table {
     }
 
     fn slot(&self, at: u32) -> Option<&Slot> {
-        self.chunks
-            .get(at as usize / CHUNK)?
-            .get(at as usize % CHUNK)
+        let chunk = self.chunks.get(at as usize / CHUNK)?;
+        Some(&chunk[at as usize % CHUNK])
     }
 
     fn slot_mut(&mut self, at: u32) -> Option<&mut Slot> {
-        self.chunks
-            .get_mut(at as usize / CHUNK)?
-            .get_mut(at as usize % CHUNK)
+        let chunk = self.chunks.get_mut(at as usize / CHUNK)?;
+        Some(&mut chunk[at as usize % CHUNK])
     }
 
     fn find(&self, key: Key) -> Option<u32> {
@@ -181,7 +197,7 @@ impl Table {
     /// Where a key is, kept in mind for the next time.
     #[inline]
     fn place(&mut self, key: Key) -> Option<u32> {
-        let at = self.recent[recent_at(key)];
+        let at = self.recent[recent_at(key) % RECENT];
         let is_it = |slot: &Slot| slot.key == key && slot.counter.is_some();
         if self.slot(at).is_some_and(is_it) {
             return Some(at);
@@ -192,7 +208,7 @@ impl Table {
     #[inline(never)]
     fn find_and_remember(&mut self, key: Key) -> Option<u32> {
         let at = self.find(key)?;
-        self.recent[recent_at(key)] = at;
+        self.recent[recent_at(key) % RECENT] = at;
         Some(at)
     }
 
@@ -231,7 +247,7 @@ impl Table {
                 let mut counter = make();
                 counter.incomplete = late;
                 let at = self.insert(key, counter);
-                self.recent[recent_at(key)] = at;
+                self.recent[recent_at(key) % RECENT] = at;
                 at
             }
         };
@@ -310,17 +326,16 @@ impl Table {
                 at
             }
             None => {
-                if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-                    self.chunks.push(Vec::with_capacity(CHUNK));
+                if self.slots == self.chunks.len() * CHUNK {
+                    let empty: Vec<Slot> = (0..CHUNK).map(|_| Slot::EMPTY).collect();
+                    self.chunks.extend(empty.into_boxed_slice().try_into());
                 }
-                let before = (self.chunks.len() - 1) * CHUNK;
-                match self.chunks.last_mut() {
-                    Some(chunk) => {
-                        chunk.push(slot);
-                        (before + chunk.len() - 1) as u32
-                    }
-                    None => return NONE,
+                let at = self.slots as u32;
+                self.slots += 1;
+                if let Some(place) = self.slot_mut(at) {
+                    *place = slot;
                 }
+                at
             }
         };
         self.index(key, at);
@@ -430,8 +445,8 @@ impl Table {
     }
 
     /// How many places for keys there are.
-    pub fn slots(&self) -> usize {
-        self.chunks.iter().map(Vec::len).sum()
+    pub const fn slots(&self) -> usize {
+        self.slots
     }
 
     /// What is in a place.
@@ -497,10 +512,8 @@ impl Table {
         let chunks = &self.chunks;
         if let Some(shard) = self.index.get_mut(shard_of(hash)) {
             shard.insert_unique(hash, at, |at| {
-                chunks
-                    .get(*at as usize / CHUNK)
-                    .and_then(|chunk| chunk.get(*at as usize % CHUNK))
-                    .map_or(0, |slot| slot.key.index_hash())
+                let chunk = chunks.get(*at as usize / CHUNK);
+                chunk.map_or(0, |chunk| chunk[*at as usize % CHUNK].key.index_hash())
             });
         }
         let number = usize::from(key.correlation);
