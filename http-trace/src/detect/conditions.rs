@@ -238,9 +238,9 @@ impl Conditions {
             }
         };
         let (there, asked) = (lines::known(view.event), watched.known(status));
-        for number in lines::numbers([there[0] & asked[0], there[1] & asked[1]]) {
+        lines::each_of([there[0] & asked[0], there[1] & asked[1]], |number| {
             add(number, watched.named(number));
-        }
+        });
         for number in view.noted.others() {
             add(number, watched.asked_for(number, possible));
         }

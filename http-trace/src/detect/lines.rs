@@ -206,18 +206,15 @@ pub fn known(event: &HttpEvent) -> [u64; 2] {
     [request, response]
 }
 
-/// The numbers of names with these bits.
-pub fn numbers(known: [u64; 2]) -> impl Iterator<Item = usize> {
-    let [mut requests, mut responses] = known;
-    std::iter::from_fn(move || {
-        let (left, first) = match requests {
-            0 => (&mut responses, OF_RESPONSES),
-            _ => (&mut requests, 0),
-        };
-        let number = (*left != 0).then(|| first + left.trailing_zeros() as usize);
-        *left &= left.wrapping_sub(1);
-        number
-    })
+/// Hands on the numbers of names with these bits.
+#[inline]
+pub fn each_of(known: [u64; 2], mut work: impl FnMut(usize)) {
+    for (mut left, first) in known.into_iter().zip([0, OF_RESPONSES]) {
+        while left != 0 {
+            work(first + left.trailing_zeros() as usize);
+            left &= left - 1;
+        }
+    }
 }
 
 impl Noted {

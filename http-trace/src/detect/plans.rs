@@ -4,7 +4,7 @@
 //! compared whole. Allocates nothing after it was made.
 
 use super::prefilter::Bits;
-use super::targets::Place;
+use super::targets::{MOST as MOST_TARGETS, Place};
 
 /// Plans that are kept, and the most classes that one depends on.
 const PLANS: usize = 256;
@@ -288,10 +288,9 @@ pub struct OfTargets {
     sets: Sets,
 }
 
-/// Plans of targets that are kept, a power of two.
-const OF_TARGETS: usize = 2048;
-/// Places that each may have.
+/// Plans that are kept of one target, and of all of them.
 const WAYS: usize = 4;
+const OF_TARGETS: usize = WAYS * MOST_TARGETS;
 
 impl OfTargets {
     /// Over sets of these lengths.
@@ -305,13 +304,15 @@ impl OfTargets {
     /// The plan for a target that is kept, made with `make` if it is not there. The plan without it must
     /// be one that is kept.
     pub fn find(&mut self, plan: u64, target: Place, make: impl FnOnce(Draft<'_>)) -> Plan<'_> {
-        let mixed = (plan.rotate_left(32) ^ target.since()).wrapping_mul(PRIME);
-        let first = (mixed >> 40) as usize % (OF_TARGETS / WAYS) * WAYS;
+        let first = target.at() * WAYS;
         let of = (plan, target.since());
-        let place = |of| (first..first + WAYS).find(|at| self.of[*at] == of);
-        // One that is empty, or any: which one goes differs from pair to pair.
-        let any = || first + (mixed >> 30) as usize % WAYS;
-        let at = place(of).or_else(|| place((0, 0))).unwrap_or_else(any);
+        // What was for a target that was kept there before goes first.
+        let place = |is: &dyn Fn((u64, u64)) -> bool| (0..WAYS).find(|way| is(self.of[first + way]));
+        let way = match self.of[first..first + WAYS].iter().position(|one| *one == of) {
+            Some(way) => way,
+            None => place(&|(_, since)| since != of.1).unwrap_or(plan as usize % WAYS),
+        };
+        let at = first + way;
         if self.of[at] != of {
             self.of[at] = of;
             make(self.sets.draft(at));
@@ -391,11 +392,11 @@ mod tests {
     fn a_plan_of_a_target_is_of_both_alone() {
         let mut plans = OfTargets::new(LEN);
         let mut made = 0;
-        for turn in 0..3 {
-            for plan in 1..30_u64 {
-                for since in 1..100_u64 {
+        for since in 1..100_u64 {
+            for turn in 0..3 {
+                for plan in 1..7_u64 {
                     let mark = plan << 32 | since;
-                    let target = Place::new(7, since).expect("a place");
+                    let target = Place::new(since as usize % 40, since).expect("a place");
                     let plan = plans.find(plan, target, |draft| {
                         made += 1;
                         (draft.sure[0], draft.open[1], draft.by_text[1]) =
@@ -412,6 +413,6 @@ mod tests {
             }
         }
         // Some of more than there is room for are still there.
-        assert!(made < 3 * 29 * 99, "{made}");
+        assert!(made < 3 * 6 * 99, "{made}");
     }
 }

@@ -121,13 +121,13 @@ impl AllWatched {
         self.all.iter_mut().for_each(|lines| lines.finish(kinds));
         let known = |possible: &'a [u64]| {
             let mut known = [0; 2];
-            for number in lines::numbers([u64::MAX; 2]) {
+            lines::each_of([u64::MAX; 2], |number| {
                 let place = self.places.get(number).copied().flatten();
                 let lines = place.and_then(|place| self.all.get(place));
                 if lines.is_some_and(|lines| is_any_of(&lines.mask, possible)) {
                     known[number / 64] |= 1 << (number % 64);
                 }
-            }
+            });
             known
         };
         self.known = possible.map(known).collect();
