@@ -231,15 +231,18 @@ impl Table {
 
     /// Lets `work` work on the counter of a key, as the one used last; makes it with `make`, if
     /// there is one, when the key is new and admitted. `None` when it is not. `work` also says
-    /// whether the counter may take more room or less than before.
+    /// whether the counter may take more room or less than before. `is_new` is set when it is known
+    /// already that the key is not there.
     pub fn work<T>(
         &mut self,
         key: Key,
+        is_new: bool,
         limit: Option<usize>,
         make: Option<impl FnOnce() -> Counter>,
         work: impl FnOnce(&mut Counter) -> (T, bool),
     ) -> Option<T> {
-        let at = match self.place(key) {
+        let place = if is_new { None } else { self.place(key) };
+        let at = match place {
             Some(at) => at,
             None => {
                 let make = make?;

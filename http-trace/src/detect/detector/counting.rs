@@ -80,6 +80,15 @@ impl Ready {
     }
 }
 
+/// The counter that an event is on its way to.
+struct To {
+    key: Key,
+    /// The event makes it, if it is not there.
+    begins: bool,
+    /// It is known not to be there.
+    is_new: bool,
+}
+
 /// Whether it makes a difference as which input something is counted.
 fn tells_inputs_apart(correlation: &Correlation) -> bool {
     let is_counted_alike = matches!(
@@ -149,6 +158,11 @@ impl Core {
                 correlation: number as u16,
                 hash,
             };
+            let mut to = To {
+                key,
+                begins,
+                is_new: false,
+            };
             if ready.has_quick_way {
                 let correlation = &self.correlations[number];
                 let hashes = self.entities.hashes();
@@ -158,7 +172,7 @@ impl Core {
                 };
                 match self.table.glance(key, quickly) {
                     Some(false) => {}
-                    None if begins => {}
+                    None if begins => to.is_new = true,
                     Some(true) if ready.counts_events && ready.alerts => {
                         let rule = &self.rules[correlation.rule];
                         self.hits.count(number, hash, time_ns, false, || {
@@ -171,7 +185,7 @@ impl Core {
                 }
             }
             let alerts_itself = ready.alerts;
-            let Some(counted) = self.count(key, begins, &hit, &mut sighting, alerts) else {
+            let Some(counted) = self.count(&to, &hit, &mut sighting, alerts) else {
                 continue;
             };
             if counted.moved && alerts_itself {
@@ -227,12 +241,12 @@ impl Core {
     #[inline(never)]
     fn count<'e>(
         &mut self,
-        key: Key,
-        begins: bool,
+        to: &To,
         hit: &Hit<'e>,
         sighting: &mut Option<Sighting<'e>>,
         alerts: &mut Vec<Alert>,
     ) -> Option<Counted> {
+        let key = to.key;
         let number = usize::from(key.correlation);
         let correlation = &self.correlations[number];
         let rule = &self.rules[correlation.rule];
@@ -243,8 +257,9 @@ impl Core {
         let may_grow = count::may_grow(&correlation.kind);
         let worked = self.table.work(
             key,
+            to.is_new,
             rule.group_limit,
-            begins.then_some(|| count::make(correlation, hit.time_ns)),
+            to.begins.then_some(|| count::make(correlation, hit.time_ns)),
             |counter| {
                 let had_evidence = counter.has_evidence();
                 let counted = match count::count(correlation, hit, counter) {
@@ -292,7 +307,7 @@ impl Core {
             && hit.time_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
         let (due, stats) = (&mut self.due, &mut self.stats);
         let there = None::<fn() -> Counter>;
-        let raised = self.table.work(key, None, there, |counter| {
+        let raised = self.table.work(key, false, None, there, |counter| {
             let subject = Subject::new(rule, correlation, lossy);
             let mut alert = subject.raise(counter, hit, counted, state, of_others);
             if let Some(alert) = &alert
