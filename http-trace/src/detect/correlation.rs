@@ -14,7 +14,7 @@ use super::field::Field;
 use super::matcher::Comparison;
 use super::meta;
 use super::parse::{Place, there_already};
-use super::rule::{Correlation, Group, Input, Kind, RuleSet, Seen};
+use super::rule::{Correlation, Group, Input, Kind, MOST_INPUTS, RuleSet, Seen};
 use super::worded;
 
 /// A correlation whose rules are not yet found.
@@ -177,6 +177,11 @@ fn correlation(
                 ));
             }
         }
+    }
+    if rule.rules.len() > MOST_INPUTS {
+        let why = format!("a correlation takes in {MOST_INPUTS} rules at most: make two of it");
+        wrong(refused("rules", &why));
+        return None;
     }
     if rule.rules.is_empty() {
         wrong(refused("rules", "a correlation takes in one rule at least"));

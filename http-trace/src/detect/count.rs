@@ -26,10 +26,9 @@ pub struct Hit<'a> {
     pub bucket: u32,
     /// The correlation's threshold.
     pub threshold: u64,
-    /// Which inputs of the correlation it is, a bit each, and which of all inputs are correlations
-    /// themselves.
+    /// Which inputs of the correlation it is, a bit each; the first where it makes no difference.
     pub inputs: u64,
-    /// See [`Hit::inputs`].
+    /// Which inputs are correlations themselves.
     pub thresholds: u64,
     /// The keyed hash of the value of which the correlation counts distinct ones.
     pub distinct: Option<u64>,
@@ -53,7 +52,8 @@ pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
     let Kind::ValueCount(fields) = &correlation.kind else {
         return None;
     };
-    let one = |all: u64, field| Some(SHOWN.mix(all, entity::hash_field(&SHOWN, field, 128, hit.view)?));
+    let one =
+        |all: u64, field| Some(SHOWN.mix(all, entity::hash_field(&SHOWN, field, 128, hit.view)?));
     fields.iter().try_fold(0, one)
 }
 
@@ -178,8 +178,8 @@ pub fn is_quickly_counted(
             }
             done
         }
-        // One of several that is no threshold, with none of the others there.
-        Kind::Temporal(None) if hit.inputs & hit.thresholds == 0 => {
+        // One of several that is no threshold, with none of the others there: evidence begins later.
+        Kind::Temporal(None) if hit.thresholds != 0 && hit.inputs & hit.thresholds == 0 => {
             let is_open = counter.active().is_some();
             let Some(more) = counter.more.as_mut().filter(|more| more.evidence.is_none()) else {
                 return false;

@@ -264,12 +264,7 @@ impl Shapes {
 
 /// The hash of what an event has under a field; what most correlations ask for first.
 #[inline(never)]
-pub fn hash_field(
-    hashes: &Hashes,
-    field: &Field,
-    ipv6_prefix: u8,
-    view: &View<'_>,
-) -> Option<u64> {
+pub fn hash_field(hashes: &Hashes, field: &Field, ipv6_prefix: u8, view: &View<'_>) -> Option<u64> {
     let address = |ip| hashes.number(network(ip, ipv6_prefix));
     Some(match field {
         Field::ClientIp => address(view.event.client_ip()),

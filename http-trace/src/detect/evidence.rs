@@ -1,5 +1,5 @@
-//! What an alert shows of the events that it counted. Gathered from half the threshold on; bounded,
-//! and copied, so that it keeps no head alive.
+//! What an alert shows of the events that it counted. Gathered from half the threshold on, and where
+//! others are to reach thresholds from the first of them on; bounded, and copied, so that it keeps no head alive.
 
 use std::net::IpAddr;
 
@@ -214,7 +214,8 @@ pub struct Samples {
 }
 
 impl From<Vec<Sample>> for Samples {
-    fn from(ring: Vec<Sample>) -> Samples {
+    fn from(mut ring: Vec<Sample>) -> Samples {
+        ring.truncate(SAMPLES);
         Samples { ring, oldest: 0 }
     }
 }
@@ -418,7 +419,11 @@ mod tests {
     fn no_count_is_more_than_there_was() {
         let hashes = Hashes::default();
         for (name, values, expected) in [
-            ("few", vec![1, 2, 1], vec![(b"1".to_vec(), 2), (b"2".to_vec(), 1)]),
+            (
+                "few",
+                vec![1, 2, 1],
+                vec![(b"1".to_vec(), 2), (b"2".to_vec(), 1)],
+            ),
             (
                 "a scan",
                 (0..60_u32).collect(),

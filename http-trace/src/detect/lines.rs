@@ -265,7 +265,10 @@ impl Noted {
 
     /// Whether there is such a line.
     pub fn has(&self, name: Name, event: &HttpEvent) -> bool {
-        headers(name, event).is_some_and(|headers| self.place(name, headers).is_some())
+        headers(name, event).is_some_and(|headers| match name.known() {
+            Some(known) => headers.has(known),
+            None => self.place(name, headers).is_some(),
+        })
     }
 
     /// Such lines.

@@ -18,8 +18,8 @@ pub struct Kind {
     /// One more than the status, so that the default is no kind, and the classes of the addresses.
     of_event: u64,
     len: usize,
-    /// Numbers of names with the classes of their values, in the order of the lines; what is after the
-    /// last is of another kind.
+    /// Numbers of names with the classes of their values, those with a number of their own first; what is
+    /// after the last is of another kind.
     lines: [u32; MOST],
     /// Of all of it, mixed.
     mixed: u64,
@@ -307,8 +307,12 @@ impl OfTargets {
         let first = target.at() * WAYS;
         let of = (plan, target.since());
         // What was for a target that was kept there before goes first.
-        let place = |is: &dyn Fn((u64, u64)) -> bool| (0..WAYS).find(|way| is(self.of[first + way]));
-        let way = match self.of[first..first + WAYS].iter().position(|one| *one == of) {
+        let place =
+            |is: &dyn Fn((u64, u64)) -> bool| (0..WAYS).find(|way| is(self.of[first + way]));
+        let way = match self.of[first..first + WAYS]
+            .iter()
+            .position(|one| *one == of)
+        {
             Some(way) => way,
             None => place(&|(_, since)| since != of.1).unwrap_or(plan as usize % WAYS),
         };

@@ -308,6 +308,9 @@ pub struct RuleSet {
 /// The most correlations: counters know theirs by a number of 16 bits.
 pub const MOST_CORRELATIONS: usize = u16::MAX as usize;
 
+/// The most rules that one takes in: which of them an event matches is told by a bit each.
+pub const MOST_INPUTS: usize = u64::BITS as usize;
+
 impl RuleSet {
     /// The rule of an id or UUID.
     pub fn find(&self, id: &str) -> Option<usize> {

@@ -36,11 +36,11 @@ impl Key {
     }
 }
 
-/// Where a key is among those used lately: those of one group of values are in one row, which takes two
-/// lines of a cache, since an event counts for many rules of one client.
+/// Where a key is among those used lately: those of one group of values are in one row, a few lines of a
+/// cache, since an event counts for many rules of one client.
 const fn recent_at(key: Key) -> usize {
     let row = (key.hash as usize).wrapping_mul(ROW) % RECENT;
-    row | key.correlation as usize % ROW
+    row | (key.correlation as usize % ROW)
 }
 
 const fn shard_of(hash: u64) -> usize {

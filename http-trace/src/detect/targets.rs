@@ -30,7 +30,10 @@ pub struct Place(NonZeroU64);
 impl Place {
     /// For the target that is kept as the one of this number, from 1 on.
     pub const fn new(at: usize, kept: u64) -> Option<Place> {
-        match NonZeroU64::new(kept.wrapping_mul(MOST as u64).wrapping_add((at % MOST) as u64)) {
+        match NonZeroU64::new(
+            kept.wrapping_mul(MOST as u64)
+                .wrapping_add((at % MOST) as u64),
+        ) {
             Some(place) => Some(Place(place)),
             None => None,
         }

@@ -42,12 +42,12 @@ struct Index {
     /// The names of which there are lines, and of which several, a bit each.
     there: u64,
     several: u64,
-    /// The first line of each of those; void without the bit. A head may have more lines than this can
-    /// say: [`FAR`] is that one or one after it.
-    first: [u8; Known::COUNT],
+    /// The first line of each of those; void without the bit. [`FAR`] is that one or one after it, should
+    /// a head have more lines than this can say.
+    first: [u16; Known::COUNT],
 }
 
-const FAR: u8 = u8::MAX;
+const FAR: u16 = u16::MAX;
 const _: () = assert!(Known::COUNT <= u64::BITS as usize);
 
 impl Default for Index {
@@ -70,7 +70,7 @@ impl From<Vec<Header>> for Headers {
                 index.several |= bit;
             } else if let Some(first) = index.first.get_mut(number) {
                 index.there |= bit;
-                *first = u8::try_from(at).unwrap_or(FAR);
+                *first = u16::try_from(at).unwrap_or(FAR);
             }
         }
         Headers { lines, index }
@@ -118,11 +118,16 @@ impl Headers {
         self.index.there
     }
 
+    /// Whether there is a line whose name has this number.
+    pub const fn has(&self, name: Known) -> bool {
+        self.index.there >> name.number() & 1 != 0
+    }
+
     /// Where the first line is whose name has this number, and whether there are more.
     #[inline]
     pub fn place(&self, name: Known) -> Option<(usize, bool)> {
         let (number, index) = (name.number(), &self.index);
-        if index.there >> number & 1 == 0 {
+        if !self.has(name) {
             return None;
         }
         let has_more = index.several >> number & 1 != 0;
@@ -180,4 +185,36 @@ pub struct ResponseHead {
     pub wire_len: u64,
     /// Time of its first byte, Unix ns.
     pub first_byte_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_found_by_the_numbers_of_their_names() {
+        let line = |name: &str, value: usize| {
+            Header::new(name.to_owned().into(), value.to_string().into())
+        };
+        let many = usize::from(FAR) + 7;
+        let mut lines: Vec<Header> = (0..many).map(|at| line("x-other", at)).collect();
+        for (at, name) in [
+            (3, "HOST"),
+            (900, "Host"),
+            (300, "Cookie"),
+            (many - 1, "Server"),
+        ] {
+            lines[at] = line(name, at);
+        }
+        let headers = Headers::from(lines);
+        let place = |name: &str| headers.place(Known::of(name.as_bytes()));
+        assert_eq!(place("host"), Some((3, true)));
+        assert_eq!(place("cookie"), Some((300, false)));
+        assert_eq!(place("server"), Some((many - 1, false)));
+        assert_eq!(place("date"), None);
+        assert_eq!(headers.place(Known::NONE), Some((0, true)));
+        assert_eq!(headers.first_known(Known::COOKIE), headers.first("cookie"));
+        assert!(headers.has(Known::HOST) && !headers.has(Known::REFERER));
+        assert_eq!(Headers::default().place(Known::HOST), None);
+    }
 }

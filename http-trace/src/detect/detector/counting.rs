@@ -14,9 +14,9 @@ use super::super::hits;
 use super::super::matcher::Expr;
 use super::super::plans::Feed;
 use super::super::prefilter::status_of;
-use super::super::rule::{Correlation, Input, Kind, Rule};
+use super::super::rule::{Correlation, Group, Input, Kind, MOST_INPUTS, Rule};
 use super::super::table::Key;
-use super::fed::{Fed, MOST};
+use super::fed::Fed;
 use super::subject::{Subject, gathers};
 use super::{Core, Due, over_at};
 
@@ -96,11 +96,12 @@ fn tells_inputs_apart(correlation: &Correlation) -> bool {
         Kind::EventCount | Kind::ValueCount(_) | Kind::StatusSequence
     );
     let mut groups = correlation.group_by.iter();
-    !is_counted_alike || groups.any(|group| group.of.len() > 1)
+    let differs = |group: &Group| group.of.iter().any(|field| Some(field) != group.of.first());
+    !is_counted_alike || groups.any(differs)
 }
 
 fn thresholds(inputs: &[Input]) -> u64 {
-    let inputs = inputs.iter().take(MOST).enumerate();
+    let inputs = inputs.iter().take(MOST_INPUTS).enumerate();
     inputs.fold(0, |all, (at, input)| {
         all | u64::from(matches!(input, Input::Correlation(_))) << at
     })
@@ -259,7 +260,8 @@ impl Core {
             key,
             to.is_new,
             rule.group_limit,
-            to.begins.then_some(|| count::make(correlation, hit.time_ns)),
+            to.begins
+                .then_some(|| count::make(correlation, hit.time_ns)),
             |counter| {
                 let had_evidence = counter.has_evidence();
                 let counted = match count::count(correlation, hit, counter) {

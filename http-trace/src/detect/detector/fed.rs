@@ -5,10 +5,7 @@ use super::super::begun::Begun;
 use super::super::conditions::Matched;
 use super::super::field::View;
 use super::super::plans::{Begins, Feed, is_in, put};
-use super::super::rule::{Correlation, Input, Kind};
-
-/// The most inputs of a correlation, a bit each.
-pub(super) const MOST: usize = 64;
+use super::super::rule::{Correlation, Input, Kind, MOST_INPUTS};
 
 /// Who feeds whom: for each detection, and for each correlation, the correlations that take it in.
 #[derive(Debug)]
@@ -25,7 +22,7 @@ impl Feeds {
             by_correlation: vec![Vec::new(); correlations.len()],
         };
         for (number, correlation) in correlations.iter().enumerate() {
-            for (at, input) in correlation.inputs.iter().take(MOST).enumerate() {
+            for (at, input) in correlation.inputs.iter().take(MOST_INPUTS).enumerate() {
                 let begins = match correlation.kind {
                     Kind::TemporalOrdered if at > 0 => Begins::Never,
                     Kind::StatusSequence => Begins::WithStatus,
@@ -116,7 +113,7 @@ impl Fed {
 
     /// Which of these inputs the event is, a bit each.
     pub fn inputs(&self, inputs: &[Input]) -> u64 {
-        let inputs = inputs.iter().take(MOST).enumerate();
+        let inputs = inputs.iter().take(MOST_INPUTS).enumerate();
         inputs.fold(0, |all, (at, input)| all | u64::from(self.is(input)) << at)
     }
 }

@@ -306,7 +306,18 @@ mod tests {
                 let of_rule = alerts.iter().filter(|a| &*a.rule.id == rule);
                 of_rule.map(|a| (a.state, a.count)).collect::<Vec<_>>()
             };
+            let paths = |detector: &mut Detector| {
+                let (alerts, _) = run(detector, errors(349, 1));
+                let of_rule = alerts.into_iter().find(|a| &*a.rule.id == rule);
+                of_rule.map(|alert| (alert.paths, alert.servers, alert.samples))
+            };
             assert_eq!(opened(&mut detector, 0, 349), [], "{client}");
+            // What an alert shows is that of a run without a restart.
+            let (mut after, mut unbroken) = (restarted(&detector), fresh());
+            assert_eq!(opened(&mut unbroken, 0, 349), [], "{client}");
+            let shown = paths(&mut after).expect("an alert");
+            assert_eq!(shown.0.len(), 1, "{client}");
+            assert_eq!(Some(shown), paths(&mut unbroken), "{client}");
             let mut detector = restarted(&detector);
             let expected = [(State::Opened, 350)];
             assert_eq!(opened(&mut detector, 349, 1), expected, "{client}");

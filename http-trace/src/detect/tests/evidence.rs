@@ -72,3 +72,49 @@ fn no_update_tells_of_more_distinct_values_than_there_were() {
     }
     assert!(told > 1000, "{told}");
 }
+
+const BOTH: &str = "
+title: Missing
+name: missing
+logsource: { category: webserver }
+detection: { s: { sc-status: 404 }, condition: s }
+---
+title: Refused
+name: refused
+logsource: { category: webserver }
+detection: { s: { sc-status: 401 }, condition: s }
+---
+title: Both
+name: both
+correlation:
+  type: temporal
+  rules: [missing, refused]
+  group-by: c-ip
+  timespan: 30s
+";
+
+/// After an alert has ended the first of several inputs is evidence as it was before the alert, in the
+/// very bucket in which it ended too.
+#[test]
+fn what_comes_after_an_alert_that_ended_is_evidence_of_the_next() {
+    for later in 28..40 {
+        let mut detector = of(BOTH);
+        let client = "198.51.100.7";
+        let first = [404, 401].map(|status| response(client, status, "/first", BEGIN));
+        let again = BEGIN + later * S;
+        let next = [
+            response(client, 404, "/missing", again),
+            response(client, 401, "/refused", again + S),
+        ];
+        // As many as it takes to believe that time went on.
+        let others = (0..20).map(|_| response("203.0.113.1", 200, "/", again));
+        let events = first.into_iter().chain(others).chain(next);
+        let (alerts, _) = run(&mut detector, events);
+        let opened: Vec<_> = alerts.iter().filter(|a| a.state == State::Opened).collect();
+        assert_eq!(opened.len(), if later > 30 { 2 } else { 1 }, "{later}");
+        if let [_, second] = opened[..] {
+            let paths: Vec<_> = second.paths.iter().map(|(path, _)| &path[..]).collect();
+            assert_eq!(paths, [&b"/missing"[..], b"/refused"], "{later}");
+        }
+    }
+}

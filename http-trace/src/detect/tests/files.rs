@@ -29,6 +29,41 @@ fn a_rule_that_is_yielded_to_must_be_there() {
     assert_eq!(said, ["r.yml:5:1: error: want ids of rules"]);
 }
 
+/// Each input of a correlation is a bit of what an event is told to be.
+#[test]
+fn a_correlation_of_more_rules_than_there_are_bits_is_refused() {
+    for (inputs, expected) in [(64, vec![]), (65, vec!["64 rules at most"])] {
+        let one = |n| {
+            format!(
+                "title: r{n}\nname: r{n}\nlogsource: {{category: webserver}}\n\
+                 detection: {{s: {{sc-status: 404, cs-uri-stem: /{n}}}, condition: s}}\n---\n"
+            )
+        };
+        let names: Vec<String> = (0..inputs).map(|n| format!("r{n}")).collect();
+        let text = format!(
+            "{}title: all\nname: all\ncorrelation:\n  type: temporal\n  rules: [{}]\n  group-by: [c-ip]\n  timespan: 1m\n",
+            (0..inputs).map(one).collect::<String>(),
+            names.join(", ")
+        );
+        let origin = Origin::File("r.yml".into());
+        let parsed = parse::parse(&[Source { origin, text }], &|_| false);
+        let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), expected.len(), "{said:?}");
+        assert!(
+            said.iter()
+                .zip(expected)
+                .all(|(said, part)| said.contains(part))
+        );
+        assert_eq!(parsed.rules.find("all").is_some(), inputs == 64);
+        let mut detector = Detector::new(parsed.rules, Settings::default());
+        let each =
+            (0..inputs).map(|n| response("198.51.100.7", 404, &format!("/{n}"), BEGIN + n * S / 4));
+        let (alerts, _) = run(&mut detector, each);
+        let of_all = alerts.iter().filter(|alert| &*alert.rule.id == "all");
+        assert_eq!(of_all.count(), usize::from(inputs == 64));
+    }
+}
+
 #[test]
 fn an_allow_list_is_a_filter() {
     let filter = "title: allowed\nlogsource: {category: webserver}\nfilter:\n  rules: [http-error-spike-internal]\n  selection:\n    c-ip: 10.1.2.3\n  condition: not selection\n";
