@@ -353,7 +353,7 @@ impl Finished {
             (stats.aliases, "name after translation of addresses"),
             (stats.tunnels, "tunnel"),
             (stats.bad_status, "line with an impossible status code"),
-            (stats.midstream, "connection open before"),
+            (stats.midstream, "connection without a beginning"),
             (stats.unended, "connection without an end"),
             (stats.holes, "gap"),
             (stats.hole_bytes, "byte in gaps"),
