@@ -41,9 +41,10 @@ pub use reload::{Prepared, Reloaded};
 pub use state::Restored;
 
 /// Keys that are looked at for being over with each tick, and once for so many events that match:
-/// two an event, looked at together since that is cheaper.
+/// one for two events, looked at together since that is cheaper. What is never looked at goes when there is no
+/// room, as what was used longest ago.
 const SWEEP_TICK: usize = 256;
-const SWEEP_EVENTS: u64 = 16;
+const SWEEP_EVENTS: u64 = 64;
 const SWEEP_AFTER_EVENTS: usize = 32;
 
 /// How many peers are kept in mind that look like proxies, and for how long, in ns.

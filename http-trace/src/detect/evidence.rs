@@ -27,7 +27,7 @@ const WORDS: usize = 128;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Vec<Counted<T>>", bound = "T: Deserialize<'de>")]
 pub struct Top<T> {
-    /// Of values that are there; of those out of a file 0 until [`Top::hash`] finds them again.
+    /// Of values that are there; of those out of a file 0 until [`Top::rehash`] finds them again.
     hashes: [u64; TOP],
     counts: [Count; TOP],
     values: Vec<T>,
@@ -112,7 +112,7 @@ impl<T: Clone> Top<T> {
     }
 
     /// Finds the hashes of all values again.
-    fn hash(&mut self, hash: impl Fn(&T) -> u64) {
+    fn rehash(&mut self, hash: impl Fn(&T) -> u64) {
         for (of, value) in self.hashes.iter_mut().zip(&self.values) {
             *of = hash(value);
         }
@@ -373,12 +373,12 @@ impl Evidence {
     }
 
     /// Finds hashes again that are not in a file: to be called with what is out of one.
-    pub fn hash(&mut self, hashes: &Hashes) {
+    pub fn rehash(&mut self, hashes: &Hashes) {
         for texts in [&mut self.paths, &mut self.hosts, &mut self.user_agents] {
-            texts.hash(|text| hash_text(hashes, text));
+            texts.rehash(|text| hash_text(hashes, text));
         }
         for ips in [&mut self.servers, &mut self.clients] {
-            ips.hash(|ip| hash_ip(hashes, *ip));
+            ips.rehash(|ip| hash_ip(hashes, *ip));
         }
     }
 

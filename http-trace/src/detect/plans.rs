@@ -306,16 +306,13 @@ impl OfTargets {
     pub fn find(&mut self, plan: u64, target: Place, make: impl FnOnce(Draft<'_>)) -> Plan<'_> {
         let first = target.at() * WAYS;
         let of = (plan, target.since());
-        // What was for a target that was kept there before goes first.
-        let place =
-            |is: &dyn Fn((u64, u64)) -> bool| (0..WAYS).find(|way| is(self.of[first + way]));
-        let way = match self.of[first..first + WAYS]
-            .iter()
-            .position(|one| *one == of)
-        {
-            Some(way) => way,
-            None => place(&|(_, since)| since != of.1).unwrap_or(plan as usize % WAYS),
-        };
+        let ways = &self.of[first..first + WAYS];
+        let there = ways.iter().position(|one| *one == of);
+        let way = there.unwrap_or_else(|| {
+            // What was for a target that was kept there before goes first.
+            let over = ways.iter().position(|(_, since)| *since != of.1);
+            over.unwrap_or(plan as usize % WAYS)
+        });
         let at = first + way;
         if self.of[at] != of {
             self.of[at] = of;

@@ -231,7 +231,7 @@ impl Core {
         counter.incomplete |= self.settings.live;
         let evidence = counter.more.as_mut().and_then(|m| m.evidence.as_mut());
         if let Some(evidence) = evidence {
-            evidence.hash(self.entities.hashes());
+            evidence.rehash(self.entities.hashes());
         }
         let over_ns = over_at(correlation, &counter, saved_ns);
         let open = counter.active().map(|active| active.id);
