@@ -9,7 +9,7 @@ use super::entity;
 use super::field::{Field, Value, View};
 use super::hashes::Hashes;
 use super::native;
-use super::rule::{Correlation, Input, Kind};
+use super::rule::{Correlation, Kind};
 use super::window::{CELLS, TooLate, Window, bucket_ns};
 
 /// The most values that a percentile is made of: the last ones.
@@ -223,9 +223,8 @@ const fn is_within(time_ns: u64, hit: &Hit<'_>, window_ns: u64) -> bool {
 
 /// Whether what moves nothing forward is no evidence: where others are to reach a threshold, what comes
 /// before is what everybody does.
-pub fn begins_late(correlation: &Correlation) -> bool {
-    let is_threshold = |input: &Input| matches!(input, Input::Correlation(_));
-    matches!(correlation.kind, Kind::Temporal(_)) && correlation.inputs.iter().any(is_threshold)
+pub const fn begins_late(kind: &Kind, hit: &Hit<'_>) -> bool {
+    matches!(kind, Kind::Temporal(_)) && hit.thresholds != 0
 }
 
 /// Whether counting an event of this kind may make a counter larger.

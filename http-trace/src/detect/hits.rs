@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::count;
@@ -56,11 +55,7 @@ impl From<VecDeque<(u32, u64)>> for Days {
 
 impl Serialize for Days {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut all = to.serialize_seq(Some(self.len()))?;
-        for day in self.iter() {
-            all.serialize_element(day)?;
-        }
-        all.end()
+        to.collect_seq(self.iter())
     }
 }
 

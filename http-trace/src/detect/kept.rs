@@ -42,7 +42,7 @@ impl Kept {
     /// The number of a value, if it is kept.
     #[inline]
     pub fn number(&self, value: &[u8]) -> Option<u16> {
-        let first = place(value) & (self.places - WAYS);
+        let first = mixed(value) & (self.places - WAYS);
         let same =
             |kept: &&Value| kept.len == value.len() && kept.bytes.get(..value.len()) == Some(value);
         let kept = self.values.get(first..first + WAYS)?.iter().find(same)?;
@@ -62,14 +62,14 @@ impl Kept {
             };
             self.values.resize(self.places, none);
         }
-        let place = place(value);
-        let first = place & (self.places - WAYS);
+        let mixed = mixed(value);
+        let first = mixed & (self.places - WAYS);
         let Some(ways) = self.values.get_mut(first..first + WAYS) else {
             return;
         };
         // One that is empty, or any of them: which one differs from value to value.
         let empty = ways.iter().position(|kept| kept.len == usize::MAX);
-        let kept = &mut ways[empty.unwrap_or(place >> 20 & (WAYS - 1))];
+        let kept = &mut ways[empty.unwrap_or(mixed >> 20 & (WAYS - 1))];
         if let Some(bytes) = kept.bytes.get_mut(..value.len()) {
             bytes.copy_from_slice(value);
             (kept.len, kept.number) = (value.len(), number);
@@ -84,15 +84,10 @@ impl Kept {
     }
 }
 
-fn place(value: &[u8]) -> usize {
-    (mixed(value) >> 40) as usize
-}
-
-/// Tells most values apart that differ: by their length and 24 bytes of them; the upper bits do so
-/// best. No hash: who makes
+/// Tells most values apart that differ: by their length and 24 bytes of them. No hash: who makes
 /// values collide only has them looked through again.
 #[inline]
-pub fn mixed(value: &[u8]) -> u64 {
+pub fn mixed(value: &[u8]) -> usize {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
     let (first, middle, last) = match (value.first_chunk::<8>(), value.last_chunk::<8>()) {
         (Some(first), Some(last)) => {
@@ -106,7 +101,7 @@ pub fn mixed(value: &[u8]) -> u64 {
         _ => (start(value), 0, 0),
     };
     let all = first ^ middle.rotate_left(21) ^ last.rotate_left(42) ^ (value.len() as u64) << 32;
-    all.wrapping_mul(PRIME)
+    (all.wrapping_mul(PRIME) >> 40) as usize
 }
 
 #[cfg(test)]

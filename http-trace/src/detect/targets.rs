@@ -229,7 +229,6 @@ impl<'a> Asked<'a> {
 
     /// Tells most of them apart: nearly always the target and the host do.
     fn mixed(&self) -> usize {
-        let mixed = |text: &[u8]| (mixed(text) >> 40) as usize;
         let target = mixed(self.target).wrapping_mul(31) ^ mixed(self.host);
         target ^ self.method as usize ^ usize::from(self.server.port) << 3
     }

@@ -6,7 +6,7 @@ use super::known::Known;
 
 /// One field line (RFC 9112 §5): name in the case it was sent, value without surrounding blanks,
 /// folded lines joined by one blank.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Field name as sent.
     pub name: Bytes,
@@ -15,14 +15,6 @@ pub struct Header {
     /// The name's number; see [`Header::new`].
     known: Known,
 }
-
-impl PartialEq for Header {
-    fn eq(&self, other: &Header) -> bool {
-        self.name == other.name && self.value == other.value
-    }
-}
-
-impl Eq for Header {}
 
 impl Header {
     /// A line; the name is not to be changed afterwards.

@@ -45,7 +45,7 @@ impl<'a> Subject<'a> {
             return None;
         }
         let is_near = counted.value.saturating_mul(2) >= hit.threshold
-            && (counted.moved || !count::begins_late(self.correlation));
+            && (counted.moved || !count::begins_late(&self.correlation.kind, hit));
         if !is_open && !counted.holds && !is_near {
             return None;
         }
