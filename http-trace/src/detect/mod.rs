@@ -57,6 +57,7 @@ pub mod networks;
 pub mod parse;
 pub mod plans;
 pub mod prefilter;
+mod presence;
 pub mod rule;
 pub mod saving;
 pub mod sketch;

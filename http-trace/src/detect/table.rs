@@ -7,6 +7,7 @@
 use hashbrown::HashTable;
 
 use super::counter::Counter;
+use super::presence::Presence;
 use super::sketch::Sketch;
 
 const SHARDS: usize = 1024;
@@ -106,13 +107,46 @@ pub struct Table {
     turnover: Turnover,
     /// Next slot to be looked at by [`Table::sweep`].
     cursor: u32,
-    /// Slots of keys used lately, each where the key's hash says: a few clients make most events. What is
-    /// in a slot now says whether it is that key.
-    recent: Box<[u32; RECENT]>,
+    presence: Presence,
+    /// Keys used lately, each where its hash says: a few clients make most events.
+    recent: Box<[Recent; RECENT]>,
 }
 
 const RECENT: usize = 8192;
 const ROW: usize = 32;
+
+/// Bytes of the bound for each cell of [`Presence`]: several times as many cells as there can be keys.
+const BYTES_A_CELL: usize = 64;
+
+/// The slot of a key used lately, and eight bits of the key's hash, so that what is another key's is
+/// mostly known without a look at the slot; what is in the slot now has the last word.
+#[derive(Clone, Copy, Debug)]
+struct Recent(u32);
+
+impl Recent {
+    const NONE: Recent = Recent(u32::MAX);
+
+    /// A slot of a number that takes more than 24 bits is not kept.
+    const fn new(key: Key, at: u32) -> Recent {
+        match at >> 24 {
+            0 => Recent(at << 8 | Recent::mark(key)),
+            _ => Recent::NONE,
+        }
+    }
+
+    const fn mark(key: Key) -> u32 {
+        (key.hash >> 24) as u32 & 0xff
+    }
+
+    /// The slot that may be the key's.
+    const fn slot(self, key: Key) -> Option<u32> {
+        if self.0 & 0xff == Recent::mark(key) {
+            Some(self.0 >> 8)
+        } else {
+            None
+        }
+    }
+}
 
 impl Table {
     /// An empty table that takes at most about `most_bytes`.
@@ -134,7 +168,8 @@ impl Table {
             seen: Vec::with_capacity(16),
             turnover: Turnover::default(),
             cursor: 0,
-            recent: Box::new([NONE; RECENT]),
+            presence: Presence::new(most_bytes / BYTES_A_CELL),
+            recent: Box::new([Recent::NONE; RECENT]),
         }
     }
 
@@ -179,6 +214,9 @@ impl Table {
     }
 
     fn find(&self, key: Key) -> Option<u32> {
+        if !self.presence.may_have(key.hash, key.correlation) {
+            return None;
+        }
         let hash = key.index_hash();
         let shard = self.index.get(shard_of(hash))?;
         shard
@@ -197,9 +235,10 @@ impl Table {
     /// Where a key is, kept in mind for the next time.
     #[inline]
     fn place(&mut self, key: Key) -> Option<u32> {
-        let at = self.recent[recent_at(key) % RECENT];
         let is_it = |slot: &Slot| slot.key == key && slot.counter.is_some();
-        if self.slot(at).is_some_and(is_it) {
+        if let Some(at) = self.recent[recent_at(key) % RECENT].slot(key)
+            && self.slot(at).is_some_and(is_it)
+        {
             return Some(at);
         }
         self.find_and_remember(key)
@@ -208,7 +247,7 @@ impl Table {
     #[inline(never)]
     fn find_and_remember(&mut self, key: Key) -> Option<u32> {
         let at = self.find(key)?;
-        self.recent[recent_at(key) % RECENT] = at;
+        self.recent[recent_at(key) % RECENT] = Recent::new(key, at);
         Some(at)
     }
 
@@ -250,7 +289,7 @@ impl Table {
                 let mut counter = make();
                 counter.incomplete = late;
                 let at = self.insert(key, counter);
-                self.recent[recent_at(key) % RECENT] = at;
+                self.recent[recent_at(key) % RECENT] = Recent::new(key, at);
                 at
             }
         };
@@ -433,6 +472,7 @@ impl Table {
         {
             entry.remove();
         }
+        self.presence.remove(key.hash, key.correlation);
         self.free.push(at);
         self.keys -= 1;
         self.bytes -= size_of::<Slot>() + INDEX_BYTES + bytes;
@@ -494,6 +534,7 @@ impl Table {
         for shard in &mut self.index {
             shard.clear();
         }
+        self.presence.clear();
         self.of_rule.clear();
         self.with_keys.clear();
         for at in 0..slots {
@@ -519,6 +560,7 @@ impl Table {
                 chunk.map_or(0, |chunk| chunk[*at as usize % CHUNK].key.index_hash())
             });
         }
+        self.presence.add(key.hash, key.correlation);
         let number = usize::from(key.correlation);
         if self.of_rule.len() <= number {
             self.of_rule.resize(number + 1, 0);

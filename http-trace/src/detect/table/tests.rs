@@ -121,3 +121,18 @@ fn what_is_over_is_swept() {
     }
     assert_eq!((table.len(), table.bytes()), (0, 0));
 }
+
+#[test]
+fn a_slot_is_kept_in_mind_for_its_key_alone_and_not_if_its_number_is_too_long() {
+    for at in [0, 1, 77, 0x00ff_ffff] {
+        for n in 0..1000 {
+            assert_eq!(Recent::new(key(n), at).slot(key(n)), Some(at));
+        }
+        let others = (1..1000).filter(|n| Recent::new(key(0), at).slot(key(*n)).is_some());
+        assert!(others.count() < 20);
+    }
+    for at in [0x0100_0000, NONE] {
+        let slots = (0..1000).filter_map(|n| Recent::new(key(n), at).slot(key(n)));
+        assert!(slots.into_iter().all(|at| at == 0x00ff_ffff));
+    }
+}
