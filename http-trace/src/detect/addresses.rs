@@ -37,6 +37,19 @@ impl Whose {
     }
 }
 
+/// Where an address is kept, or behind that: networks are often numbered alike, so that all bits count.
+const fn place(ip: IpAddr) -> usize {
+    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+    let bits = match ip {
+        IpAddr::V4(ip) => ip.to_bits() as u64,
+        IpAddr::V6(ip) => {
+            let bits = ip.to_bits();
+            bits as u64 ^ (bits >> 64) as u64
+        }
+    };
+    (bits.wrapping_mul(PRIME) >> 32) as usize % KEPT & !1
+}
+
 /// Tests of addresses.
 #[derive(Debug)]
 pub struct Addresses {
@@ -46,7 +59,7 @@ pub struct Addresses {
     mask: Vec<u64>,
     /// Of each class the tests that its addresses pass.
     classes: Vec<u64>,
-    /// Addresses, each where its last bytes say, and their classes.
+    /// Addresses, each in one of two places, and their classes.
     kept: Vec<Option<(IpAddr, u16)>>,
     /// What the address of the event at hand passes.
     passed: u64,
@@ -89,16 +102,15 @@ impl Addresses {
             Whose::Client => view.event.client_ip(),
             Whose::Server => view.event.server.ip,
         };
-        let place = match ip {
-            IpAddr::V4(ip) => ip.to_bits() as usize,
-            IpAddr::V6(ip) => ip.to_bits() as usize,
-        } % KEPT;
-        if let Some((of, class)) = self.kept[place]
-            && of == ip
-            && let Some(passed) = self.classes.get(usize::from(class))
-        {
-            self.passed = *passed;
-            return (class.into(), false);
+        let place = place(ip);
+        for kept in [place, place + 1] {
+            if let Some((of, class)) = self.kept[kept]
+                && of == ip
+                && let Some(passed) = self.classes.get(usize::from(class))
+            {
+                self.passed = *passed;
+                return (class.into(), false);
+            }
         }
         let pass = |test: &Test| test.passes(view, &Value::Ip(ip));
         let each = self.tests.iter().enumerate();
@@ -113,7 +125,8 @@ impl Addresses {
             self.classes.push(self.passed);
             self.classes.len() - 1
         });
-        self.kept[place] = Some((ip, class as u16));
+        // Of two places that which came first goes: two addresses that come in turns are both kept.
+        self.kept[place + 1] = self.kept[place].replace((ip, class as u16));
         (class, void)
     }
 
@@ -172,6 +185,25 @@ mod tests {
         }
         while servers.add(Test::Present).is_ok() {}
         assert_eq!(servers.tests.len(), TESTS);
+    }
+
+    /// Also of networks that are numbered alike.
+    #[test]
+    fn two_addresses_that_come_in_turns_are_both_kept() {
+        let mut servers = Addresses::new(Whose::Server, 1);
+        servers.ask_for(3);
+        servers.add(Test::Present).expect("few");
+        let mut event = testing::event();
+        for n in 0..5000_u32 {
+            for turn in 0..8 {
+                let ip = IpAddr::from(Ipv4Addr::from(n << 16 | turn % 2 << 8 | 10));
+                let is_kept = servers.kept.contains(&Some((ip, 0)));
+                assert_eq!(is_kept, turn > 1, "{n} {turn}");
+                event.server.ip = ip;
+                let (noted, uri) = (Noted::of(&event), Uri::default());
+                servers.classify(&View::new(&event, &noted, &uri), &[1 << 3]);
+            }
+        }
     }
 
     #[test]

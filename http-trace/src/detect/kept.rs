@@ -62,14 +62,16 @@ impl Kept {
             };
             self.values.resize(self.places, none);
         }
-        let mixed = mixed(value);
-        let first = mixed & (self.places - WAYS);
+        let first = mixed(value) & (self.places - WAYS);
         let Some(ways) = self.values.get_mut(first..first + WAYS) else {
             return;
         };
-        // One that is empty, or any of them: which one differs from value to value.
+        // One that is empty, or that which was put there first: a few that come in turns all find room.
         let empty = ways.iter().position(|kept| kept.len == usize::MAX);
-        let kept = &mut ways[empty.unwrap_or(mixed >> 20 & (WAYS - 1))];
+        if empty.is_none() {
+            ways.rotate_left(1);
+        }
+        let kept = &mut ways[empty.unwrap_or(WAYS - 1)];
         if let Some(bytes) = kept.bytes.get_mut(..value.len()) {
             bytes.copy_from_slice(value);
             (kept.len, kept.number) = (value.len(), number);
@@ -130,6 +132,26 @@ mod tests {
         assert_eq!(kept.number(b""), None);
         kept.forget();
         assert!((kept.values.iter()).all(|kept| kept.len == usize::MAX));
+    }
+
+    /// Whatever was there before.
+    #[test]
+    fn two_values_that_come_in_turns_are_both_kept() {
+        let mut kept = Kept::new(1);
+        for n in 0..5000_u16 {
+            let two = [format!("first {n}"), format!("second {n}")];
+            let mut found = 0;
+            for value in two.iter().cycle().take(8).map(String::as_bytes) {
+                match kept.number(value) {
+                    Some(number) => {
+                        assert_eq!(number, n);
+                        found += 1;
+                    }
+                    None => kept.put(value, n),
+                }
+            }
+            assert_eq!(found, 6, "{n}");
+        }
     }
 
     #[test]

@@ -62,9 +62,9 @@ impl Kind {
         self.len > MOST
     }
 
-    /// The place of its plan.
+    /// The place of its plan, which may be in the one behind it.
     const fn place(&self) -> usize {
-        (self.mixed.wrapping_mul(PRIME) >> 32) as usize % PLANS
+        (self.mixed.wrapping_mul(PRIME) >> 32) as usize % PLANS & !1
     }
 }
 
@@ -208,6 +208,13 @@ impl Sets {
         }
     }
 
+    /// Puts the plan at a place to another.
+    fn move_plan(&mut self, from: usize, to: usize) {
+        let len = self.len.of_plan();
+        self.words
+            .copy_within(from * len..(from + 1) * len, to * len);
+    }
+
     /// An empty one at a place.
     fn draft(&mut self, place: usize) -> Draft<'_> {
         let all = &mut self.words[place * self.len.of_plan()..][..self.len.of_plan()];
@@ -242,20 +249,20 @@ impl Plans {
         let at = if kind.is_too_long() {
             PLANS
         } else {
-            // Two places: two kinds that come in turns do not drive each other out.
-            let (one, other) = (kind.place(), kind.place() ^ 1);
+            // Of two places that which came first goes: two kinds that come in turns are both kept.
+            let (one, other) = (kind.place(), kind.place() + 1);
             if self.kinds[one] == *kind {
                 return one;
             }
             if self.kinds[other] == *kind {
                 return other;
             }
-            let is_free = self.kinds[other] == Kind::default();
-            let at = if is_free { other } else { one };
-            self.kinds[at] = *kind;
+            self.kinds[other] = self.kinds[one];
+            self.numbers[other] = self.numbers[one];
+            self.sets.move_plan(one, other);
             self.made += 1;
-            self.numbers[at] = self.made;
-            at
+            (self.kinds[one], self.numbers[one]) = (*kind, self.made);
+            one
         };
         make(self.sets.draft(at));
         at
@@ -286,6 +293,7 @@ pub struct OfTargets {
     of: Vec<(u64, u64)>,
     /// Of each of them.
     sets: Sets,
+    made: usize,
 }
 
 /// Plans that are kept of one target, and of all of them.
@@ -298,6 +306,7 @@ impl OfTargets {
         OfTargets {
             of: vec![(0, 0); OF_TARGETS],
             sets: Sets::new(OF_TARGETS, len),
+            made: 0,
         }
     }
 
@@ -309,9 +318,10 @@ impl OfTargets {
         let ways = &self.of[first..first + WAYS];
         let there = ways.iter().position(|one| *one == of);
         let way = there.unwrap_or_else(|| {
-            // What was for a target that was kept there before goes first.
+            // What was for a target that was kept there before goes first, then each in turn.
             let over = ways.iter().position(|(_, since)| *since != of.1);
-            over.unwrap_or(plan as usize % WAYS)
+            self.made += 1;
+            over.unwrap_or(self.made % WAYS)
         });
         let at = first + way;
         if self.of[at] != of {
@@ -387,6 +397,36 @@ mod tests {
         kind.begin(200, 0, 0);
         plans.find(&kind, |_| again = true);
         assert!(again);
+    }
+
+    /// Whatever was there before.
+    #[test]
+    fn plans_that_come_in_turns_are_all_kept() {
+        let (mut plans, mut of_targets) = (Plans::new(LEN), OfTargets::new(LEN));
+        let mut made_of_targets = 0;
+        for n in 0..20_000_usize {
+            let mut made = 0;
+            let mut kinds = [Kind::default(), Kind::default()];
+            kinds[0].begin(200, n, 0);
+            kinds[1].begin(404, n, 1);
+            for (turn, kind) in (0..8).zip(kinds.iter().cycle()) {
+                let mark = (n * 2 + turn % 2) as u64;
+                let at = plans.find(kind, |draft| {
+                    made += 1;
+                    draft.sure[0] = mark;
+                });
+                assert_eq!(plans.at(at).sure[0], mark);
+                let target = Place::new(n, n as u64 / MOST_TARGETS as u64 + 1).expect("a place");
+                let number = plans.number(at);
+                let plan = of_targets.find(number, target, |draft| {
+                    made_of_targets += 1;
+                    draft.sure[0] = mark;
+                });
+                assert_eq!(plan.sure[0], mark);
+            }
+            assert_eq!(made, 2, "{n}");
+        }
+        assert_eq!(made_of_targets, 40_000);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::plans::numbers;
 use crate::event::RuleIds;
 
 /// Lists that are kept in mind.
@@ -37,31 +38,50 @@ impl Tags {
         if self.counted.iter().all(|word| *word == 0) {
             return RuleIds::default();
         }
-        // Two places each: two sets that come in turns do not drive each other out.
+        // Of two places that which came first goes: two sets that come in turns are both kept.
         const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
         let mixed = |all: u64, word: &u64| (all.rotate_left(23) ^ word).wrapping_mul(PRIME);
-        let one = (self.counted.iter().fold(0, mixed) >> 32) as usize % KEPT;
-        let other = one ^ 1;
-        let is_there = |at: usize| self.kept[at].0 == self.counted;
-        let at = match is_there(one) {
-            false if is_there(other) || self.kept[other].1.is_empty() => other,
-            _ => one,
-        };
-        let (of, ids) = &mut self.kept[at];
-        if *of != self.counted {
+        let one = (self.counted.iter().fold(0, mixed) >> 32) as usize % KEPT & !1;
+        let other = one + 1;
+        let is_there = |at: &usize| self.kept[*at].0 == self.counted;
+        let at = [one, other].into_iter().find(is_there).unwrap_or_else(|| {
+            self.kept.swap(one, other);
+            let (of, ids) = &mut self.kept[one];
             of.copy_from_slice(&self.counted);
-            let is_in = |number: &usize| self.counted[number / 64] >> (number % 64) & 1 != 0;
-            let numbers = (0..self.counted.len() * 64).filter(is_in);
+            let numbers = numbers(&self.counted);
             *ids = numbers.map(id).collect::<Vec<_>>().into();
-        }
+            one
+        });
         self.counted.fill(0);
-        ids.clone()
+        self.kept[at].1.clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever was there before.
+    #[test]
+    fn two_sets_that_come_in_turns_are_both_kept() {
+        let made = std::cell::Cell::new(0);
+        let id = |number: usize| {
+            made.set(made.get() + 1);
+            Arc::from(number.to_string())
+        };
+        let mut tags = Tags::new(128);
+        for n in 0..4096_usize {
+            made.set(0);
+            for turn in 0..8 {
+                (0..12)
+                    .filter(|bit| n >> bit & 1 != 0)
+                    .for_each(|bit| tags.add(bit));
+                tags.add(64 + turn % 2);
+                tags.take(id);
+            }
+            assert_eq!(made.get(), 2 * (n.count_ones() + 1), "{n}");
+        }
+    }
 
     #[test]
     fn each_set_has_its_ids() {

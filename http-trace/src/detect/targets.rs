@@ -20,8 +20,10 @@ const LONGEST: usize = 192;
 /// Places that each may have: with two, one in ten of a hundred targets was always gone.
 const WAYS: usize = 4;
 
-/// Marks of targets that came once.
-const MARKS: usize = 2048;
+/// Marks of targets that came once: sets of a few, since two that come in turns and had one place would
+/// both come for the first time for ever.
+const MARKS: usize = 512;
+type Marks = [u16; 4];
 
 /// Where a target is kept: how many were kept before it, and the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +56,9 @@ impl Place {
 #[derive(Debug)]
 pub struct Targets {
     kept: Vec<Kept>,
-    /// Parts of the hashes of targets that came once, each where the rest of its hash says.
-    marks: Vec<u16>,
+    /// Parts of the hashes of targets that came once, those of a set where the rest of the hash says, the
+    /// last first.
+    marks: Vec<Marks>,
     admitted: u64,
 }
 
@@ -185,7 +188,7 @@ impl Default for Targets {
         };
         Targets {
             kept: vec![none; MOST],
-            marks: vec![0; MARKS],
+            marks: vec![Marks::default(); MARKS],
             admitted: 0,
         }
     }
@@ -265,17 +268,18 @@ impl Targets {
     /// Keeps a target that came before, and marks one that did not.
     fn admit(&mut self, view: &View<'_>, hash: usize, asked: &Asked<'_>) -> Option<Place> {
         let Asked { target, host, .. } = *asked;
-        let place = self.marks.get_mut(hash % MARKS)?;
+        let marks = self.marks.get_mut(hash % MARKS)?;
         let mark = (hash >> 8) as u16 | 1;
-        if std::mem::replace(place, mark) != mark {
+        if !marks.contains(&mark) {
+            marks.rotate_right(1);
+            marks[0] = mark;
             return None;
         }
         let parts = Parts::of(view, host)?;
         self.admitted += 1;
-        // One that is empty, or any: which one goes differs from target to target.
-        let is_empty = |at: &usize| self.kept.get(*at).is_none_or(|kept| kept.place.is_none());
-        let any = || places(hash).start + (hash >> 20) % WAYS;
-        let at = places(hash).find(is_empty).unwrap_or_else(any);
+        // One that is empty, or that which was kept first: a few that come in turns all find room.
+        let since = |at: &usize| self.kept.get(*at)?.place.map(Place::since);
+        let at = places(hash).min_by_key(since)?;
         let kept = self.kept.get_mut(at)?;
         let bytes = kept.bytes.get_mut(..target.len() + host.len())?;
         let (of_target, of_host) = bytes.split_at_mut(target.len());
@@ -307,6 +311,27 @@ mod tests {
     use super::*;
     use crate::detect::uri::Uri;
     use crate::testing;
+
+    /// Whatever was there before.
+    #[test]
+    fn two_targets_that_come_in_turns_are_both_kept() {
+        let mut targets = Targets::default();
+        let event = |path: String| {
+            testing::event_of(
+                testing::request(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")),
+                testing::response("HTTP/1.1 200 OK\r\n\r\n"),
+            )
+        };
+        for n in 0..5000 {
+            let events = [event(format!("/first/{n}")), event(format!("/{n}/second"))];
+            let kept = events.iter().cycle().take(8).filter(|event| {
+                let (noted, uri) = (Noted::of(event), Uri::default());
+                targets.view(event, &noted, &uri).1.is_some()
+            });
+            // The first time each leaves a mark.
+            assert_eq!(kept.count(), 6, "{n}");
+        }
+    }
 
     /// Each target again and again among others, more than are kept: its parts are those that it has
     /// when nothing is kept, and no two targets are told to be in one place at one time.
