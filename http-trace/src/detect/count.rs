@@ -122,7 +122,8 @@ pub fn distinct_up_to(correlation: &Correlation) -> Option<usize> {
 
 /// Whether an event that changes nothing but a number or two of a counter that is there has been
 /// counted: what ordinary responses are to most counters, such as one more of a server, one more
-/// to the client of the same server, one more header that a host lacks. Otherwise nothing has happened,
+/// to the client of the same server, one more header that a host lacks. Whether the condition holds now is
+/// for the caller to ask, of events that others take in once there are enough. Otherwise nothing has happened,
 /// and [`count`] does it. The counter takes no more room afterwards. `is_quiet` is set when nobody is
 /// to know of each event whether the condition holds once an alert is open.
 pub fn is_quickly_counted(
@@ -136,11 +137,14 @@ pub fn is_quickly_counted(
         return false;
     }
     match &correlation.kind {
-        // Far from the threshold, or beyond it and told of.
+        // Far from the threshold, or beyond it and told of, or told by others.
         Kind::EventCount => {
             let says_nothing = match counter.active().is_some() {
                 true => is_quiet && counter.is_silent_at(hit.time_ns),
-                false => (counter.window.total() + 1).saturating_mul(2) < hit.threshold,
+                false => {
+                    !correlation.alerts
+                        || (counter.window.total() + 1).saturating_mul(2) < hit.threshold
+                }
             };
             let done = says_nothing && counter.window.add(hit.bucket, 1).is_ok();
             counter.events += u64::from(done);

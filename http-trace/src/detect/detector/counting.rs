@@ -167,9 +167,12 @@ impl Core {
             if ready.has_quick_way {
                 let correlation = &self.correlations[number];
                 let hashes = self.entities.hashes();
+                let mut total = 0;
                 let quickly = |counter: &mut Counter| {
-                    count::is_quickly_counted(correlation, ready.is_quiet, &hit, counter)
-                        || ready.only_gathers && gathers(counter, &hit, &mut sighting, hashes)
+                    let done = count::is_quickly_counted(correlation, ready.is_quiet, &hit, counter)
+                        || ready.only_gathers && gathers(counter, &hit, &mut sighting, hashes);
+                    total = counter.window.total();
+                    done
                 };
                 match self.table.glance(key, quickly) {
                     Some(false) => {}
@@ -180,6 +183,10 @@ impl Core {
                             hits::values(correlation, rule, inputs, view)
                         });
                         self.tags.add(number);
+                        continue;
+                    }
+                    Some(true) if ready.counts_events && correlation.holds(total) => {
+                        self.hold(number, fed, view);
                         continue;
                     }
                     Some(true) | None => continue,
@@ -193,12 +200,17 @@ impl Core {
                 self.tags.add(number);
             }
             if counted.holds {
-                let feeds = &self.fed_by[number];
-                if !feeds.is_empty() {
-                    fed.hold(number, feeds, status_of(view.event));
-                    fed.sift(&mut self.begun, self.table.with_keys(), view);
-                }
+                self.hold(number, fed, view);
             }
+        }
+    }
+
+    /// The condition of a correlation holds at the event, which is fed to those that take it in.
+    fn hold(&mut self, number: usize, fed: &mut Fed, view: &View<'_>) {
+        let feeds = &self.fed_by[number];
+        if !feeds.is_empty() {
+            fed.hold(number, feeds, status_of(view.event));
+            fed.sift(&mut self.begun, self.table.with_keys(), view);
         }
     }
 
