@@ -20,13 +20,20 @@ struct Part {
     ipv6_prefix: u8,
 }
 
-/// What is hashed: a field or a group of them, and what is known of it. Groups that begin alike share
-/// their beginning.
-#[derive(Debug)]
-struct Shape {
-    made: Made,
-    /// Its number among those that follow from the target.
-    of_target: Option<usize>,
+/// What is hashed: a field or a group of them. Groups that begin alike share their beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    number: u32,
+    /// Its number among those that follow from the target; [`NOT_OF_TARGET`] if it does not.
+    of_target: u32,
+}
+
+const NOT_OF_TARGET: u32 = u32::MAX;
+
+impl Shape {
+    const fn follows_from_target(self) -> bool {
+        self.of_target != NOT_OF_TARGET
+    }
 }
 
 /// Of what a shape is put together.
@@ -37,7 +44,7 @@ enum Made {
     /// Of a part, by its place.
     Part(usize),
     /// Of a shorter group and one field more, which are shapes themselves.
-    Both(usize, usize),
+    Both(Shape, Shape),
 }
 
 /// What is known of the event at hand.
@@ -67,9 +74,9 @@ impl Known {
 /// The shapes of a correlation's keys.
 #[derive(Debug)]
 struct Keys {
-    of_first: usize,
+    of_first: Shape,
     /// Of each input, when they differ.
-    by_input: Box<[usize]>,
+    by_input: Box<[Shape]>,
 }
 
 /// The entities of the event at hand, for a list of correlations.
@@ -80,10 +87,12 @@ pub struct Entities {
     /// By correlation.
     keys: Vec<Keys>,
     /// For each correlation the shape of its distinct values.
-    values: Vec<Option<usize>>,
+    values: Vec<Option<Shape>>,
     event: u64,
-    /// Where the target of the event at hand is kept.
-    target: Option<Place>,
+    /// Of the target of the event at hand: where what is known of it begins, and since when that is of this
+    /// target; 0 if it is not kept.
+    of_target: usize,
+    target_since: u64,
     /// What is known of each shape of the event at hand, then of each target that is kept the shapes that
     /// follow from it.
     known: Vec<Known>,
@@ -104,8 +113,8 @@ impl Entities {
                 shapes.group(fields, ipv6_prefix)
             };
             let inputs = 0..correlation.inputs.len().clamp(1, 64);
-            let mut of: Vec<usize> = inputs.map(&mut of_input).collect();
-            let of_first = of.first().copied().unwrap_or_default();
+            let mut of: Vec<Shape> = inputs.map(&mut of_input).collect();
+            let of_first = of.first().copied().unwrap_or(shapes.place(Made::Nothing));
             if of.iter().all(|shape| *shape == of_first) {
                 of.clear();
             }
@@ -120,12 +129,13 @@ impl Entities {
         }
         Entities {
             hashes: Hashes::default(),
-            known: vec![Known::default(); shapes.all.len() + MOST * shapes.of_target],
+            known: vec![Known::default(); shapes.all.len() + MOST * shapes.of_target as usize],
             shapes,
             keys,
             values,
             event: 0,
-            target: None,
+            of_target: 0,
+            target_since: 0,
         }
     }
 
@@ -141,9 +151,13 @@ impl Entities {
     }
 
     /// The next event: nothing is known of it but what follows from its target, if that is kept.
-    pub const fn begin(&mut self, target: Option<Place>) {
+    pub fn begin(&mut self, target: Option<Place>) {
         self.event += 1;
-        self.target = target;
+        (self.of_target, self.target_since) = (0, 0);
+        if let Some(place) = target {
+            self.of_target = self.shapes.all.len() + place.at() * self.shapes.of_target as usize;
+            self.target_since = place.since();
+        }
     }
 
     /// The hash of the event's group under a correlation to which it is the input of that number;
@@ -155,25 +169,23 @@ impl Entities {
     }
 
     /// The shape of a correlation's keys, if it is one for all inputs.
-    pub fn shape_of_keys(&self, correlation: usize) -> Option<usize> {
+    pub fn shape_of_keys(&self, correlation: usize) -> Option<Shape> {
         let of = self.keys.get(correlation)?;
         of.by_input.is_empty().then_some(of.of_first)
     }
 
     /// The shape of the values of which a correlation counts distinct ones, if it does.
-    pub fn shape_of_values(&self, correlation: usize) -> Option<usize> {
+    pub fn shape_of_values(&self, correlation: usize) -> Option<Shape> {
         *self.values.get(correlation)?
     }
 
     /// The hash of what the event has of a shape; `None` when it lacks a field of it.
     #[inline]
-    pub fn hash(&mut self, shape: usize, view: &View<'_>) -> Option<u64> {
-        let (at, since) = match (self.shapes.all.get(shape)?.of_target, self.target) {
-            (Some(number), Some(place)) => {
-                let first = self.shapes.all.len() + place.at() * self.shapes.of_target;
-                (first + number, place.since())
-            }
-            _ => (shape, self.event),
+    pub fn hash(&mut self, shape: Shape, view: &View<'_>) -> Option<u64> {
+        let (at, since) = if shape.follows_from_target() && self.target_since != 0 {
+            (self.of_target + shape.of_target as usize, self.target_since)
+        } else {
+            (shape.number as usize, self.event)
         };
         let known = self.known.get(at)?;
         if known.since == since {
@@ -185,8 +197,8 @@ impl Entities {
     }
 
     #[inline(never)]
-    fn put_together(&mut self, shape: usize, view: &View<'_>) -> Option<u64> {
-        match self.shapes.all.get(shape)?.made {
+    fn put_together(&mut self, shape: Shape, view: &View<'_>) -> Option<u64> {
+        match self.shapes.all.get(shape.number as usize)?.0 {
             Made::Nothing => Some(0),
             Made::Part(part) => {
                 let Part { field, ipv6_prefix } = self.shapes.parts.get(part)?;
@@ -204,14 +216,14 @@ impl Entities {
 #[derive(Debug, Default)]
 struct Shapes {
     parts: Vec<Part>,
-    all: Vec<Shape>,
+    all: Vec<(Made, Shape)>,
     /// How many follow from the target.
-    of_target: usize,
+    of_target: u32,
 }
 
 impl Shapes {
     /// The place of the shape of some fields.
-    fn group(&mut self, fields: impl Iterator<Item = Field>, ipv6_prefix: u8) -> usize {
+    fn group(&mut self, fields: impl Iterator<Item = Field>, ipv6_prefix: u8) -> Shape {
         let mut group = None;
         for field in fields {
             let field = self.field(field, ipv6_prefix);
@@ -223,7 +235,7 @@ impl Shapes {
         group.unwrap_or_else(|| self.place(Made::Nothing))
     }
 
-    fn field(&mut self, field: Field, ipv6_prefix: u8) -> usize {
+    fn field(&mut self, field: Field, ipv6_prefix: u8) -> Shape {
         let ipv6_prefix = if field.is_address() { ipv6_prefix } else { 0 };
         let is_it = |part: &Part| part.field == field && part.ipv6_prefix == ipv6_prefix;
         let at = self.parts.iter().position(is_it).unwrap_or_else(|| {
@@ -233,31 +245,32 @@ impl Shapes {
         self.place(Made::Part(at))
     }
 
-    fn place(&mut self, made: Made) -> usize {
-        let there = self.all.iter().position(|shape| shape.made == made);
-        there.unwrap_or_else(|| {
-            let follows = self.follows_from_target(made);
-            self.all.push(Shape {
-                made,
-                of_target: follows.then_some(self.of_target),
-            });
-            self.of_target += usize::from(follows);
-            self.all.len() - 1
-        })
+    fn place(&mut self, made: Made) -> Shape {
+        if let Some((_, shape)) = self.all.iter().find(|(of, _)| *of == made) {
+            return *shape;
+        }
+        let follows = self.follows_from_target(made);
+        let shape = Shape {
+            number: self.all.len() as u32,
+            of_target: if follows {
+                self.of_target
+            } else {
+                NOT_OF_TARGET
+            },
+        };
+        self.of_target += u32::from(follows);
+        self.all.push((made, shape));
+        shape
     }
 
     fn follows_from_target(&self, made: Made) -> bool {
-        let of_shape = |shape: usize| {
-            let shape = self.all.get(shape);
-            shape.is_some_and(|shape| shape.of_target.is_some())
-        };
         match made {
             Made::Nothing => false,
             Made::Part(part) => {
                 let part = self.parts.get(part);
                 part.is_some_and(|part| part.field.is_of_target())
             }
-            Made::Both(group, field) => of_shape(group) && of_shape(field),
+            Made::Both(group, field) => group.follows_from_target() && field.follows_from_target(),
         }
     }
 }

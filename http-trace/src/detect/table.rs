@@ -101,6 +101,10 @@ pub struct Table {
     most_bytes: usize,
     /// Uses of the table, wrapped.
     uses: u32,
+    /// For how many uses a key counts as among the newest, which it need not be made then: its
+    /// neighbours in the list are anywhere in memory. Nothing goes that was used within the last
+    /// three quarters of a table's worth of uses; while half of the room is free, nothing goes soon.
+    fresh: usize,
     sketch: Sketch,
     /// What the sketch said of groups of values at the event at hand.
     seen: Vec<(u64, u8)>,
@@ -164,6 +168,7 @@ impl Table {
             bytes: 0,
             most_bytes,
             uses: 0,
+            fresh: 0,
             sketch: Sketch::default(),
             seen: Vec::with_capacity(16),
             turnover: Turnover::default(),
@@ -253,19 +258,38 @@ impl Table {
 
     /// Whether `work` was all that was to be done to the counter of a key; `None` when the key is not
     /// there. As [`Table::work`], for what never changes how much room a counter takes.
+    #[inline]
     pub fn glance(&mut self, key: Key, work: impl FnOnce(&mut Counter) -> bool) -> Option<bool> {
-        let at = self.place(key)?;
-        let uses = self.uses.wrapping_add(1);
+        if let Some(at) = self.recent[recent_at(key) % RECENT].slot(key)
+            && let Some(chunk) = self.chunks.get_mut(at as usize / CHUNK)
+            && let slot = &mut chunk[at as usize % CHUNK]
+            && slot.key == key
+            && let Some(counter) = &mut slot.counter
+        {
+            let done = work(counter);
+            let linked = slot.linked;
+            if done {
+                self.used(at, linked);
+            }
+            return Some(done);
+        }
+        let at = self.find_and_remember(key)?;
         let slot = self.slot_mut(at)?;
         let done = work(slot.counter.as_mut()?);
+        let linked = slot.linked;
         if done {
-            let since = uses.wrapping_sub(slot.linked) as usize;
-            self.uses = uses;
-            if since > self.fresh() {
-                self.renew(at);
-            }
+            self.used(at, linked);
         }
         Some(done)
+    }
+
+    /// The key in a slot, which was made the newest at that time, is used.
+    #[inline]
+    fn used(&mut self, at: u32, linked: u32) {
+        self.uses = self.uses.wrapping_add(1);
+        if self.uses.wrapping_sub(linked) as usize > self.fresh {
+            self.renew(at);
+        }
     }
 
     /// Lets `work` work on the counter of a key, as the one used last; makes it with `make`, if
@@ -293,20 +317,16 @@ impl Table {
                 at
             }
         };
-        self.uses = self.uses.wrapping_add(1);
-        let uses = self.uses;
         let slot = self.slot_mut(at)?;
-        let since = uses.wrapping_sub(slot.linked) as usize;
+        let linked = slot.linked;
         let counter = slot.counter.as_mut()?;
         let (result, resized) = work(counter);
         if resized {
             let after = u32::try_from(counter.heap_bytes()).unwrap_or(u32::MAX);
             let before = std::mem::replace(&mut slot.bytes, after);
-            self.bytes = self.bytes + after as usize - before as usize;
+            self.resize(before as usize, after as usize);
         }
-        if since > self.fresh() {
-            self.renew(at);
-        }
+        self.used(at, linked);
         while self.bytes > self.most_bytes && self.keys > 1 {
             self.evict(at);
         }
@@ -320,7 +340,16 @@ impl Table {
             let after = slot.counter.as_ref().map_or(0, Counter::heap_bytes);
             let after = u32::try_from(after).unwrap_or(u32::MAX);
             let before = std::mem::replace(&mut slot.bytes, after);
-            self.bytes = self.bytes + after as usize - before as usize;
+            self.resize(before as usize, after as usize);
+        }
+    }
+
+    /// Something that took so many bytes takes so many now.
+    fn resize(&mut self, before: usize, after: usize) {
+        self.bytes = self.bytes + after - before;
+        self.fresh = self.keys / 4;
+        if self.bytes < self.most_bytes / 2 {
+            self.fresh += 4096;
         }
     }
 
@@ -382,7 +411,7 @@ impl Table {
         };
         self.index(key, at);
         self.keys += 1;
-        self.bytes += size_of::<Slot>() + INDEX_BYTES + bytes as usize;
+        self.resize(0, size_of::<Slot>() + INDEX_BYTES + bytes as usize);
         self.link(at);
         at
     }
@@ -410,18 +439,6 @@ impl Table {
             Some(slot) => slot.newer = newer,
             None => self.oldest = newer,
         }
-    }
-
-    /// For how many uses a key counts as among the newest, which it need not be made then: its
-    /// neighbours in the list are anywhere in memory. Nothing goes that was used within the last
-    /// three quarters of a table's worth of uses; while half of the room is free, nothing goes soon.
-    const fn fresh(&self) -> usize {
-        let soon = if self.bytes < self.most_bytes / 2 {
-            4096
-        } else {
-            0
-        };
-        self.keys / 4 + soon
     }
 
     /// Makes a key the newest.
@@ -475,7 +492,7 @@ impl Table {
         self.presence.remove(key.hash, key.correlation);
         self.free.push(at);
         self.keys -= 1;
-        self.bytes -= size_of::<Slot>() + INDEX_BYTES + bytes;
+        self.resize(size_of::<Slot>() + INDEX_BYTES + bytes, 0);
         let number = usize::from(key.correlation);
         if let Some(count) = self.of_rule.get_mut(number) {
             *count -= 1;

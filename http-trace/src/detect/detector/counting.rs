@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::alert::{Alert, State};
 use super::super::count::{self, Counted, Hit};
 use super::super::counter::Counter;
-use super::super::entity::Entities;
+use super::super::entity::{Entities, Shape};
 use super::super::evidence::Sighting;
 use super::super::field::View;
 use super::super::hits;
@@ -30,8 +30,8 @@ pub(super) struct Ready {
     thresholds: u64,
     /// The shape of its keys ([`Entities::hash`]), if it is one for all inputs; and of the values of
     /// which it counts distinct ones.
-    keys: Option<usize>,
-    values: Option<usize>,
+    keys: Option<Shape>,
+    values: Option<Shape>,
     /// Each event moves the condition forward, also one that is counted quickly.
     counts_events: bool,
     /// The rule is quiet, and no other correlation asks when the condition holds.
@@ -159,28 +159,25 @@ impl Core {
                 correlation: number as u16,
                 hash,
             };
-            let mut to = To {
-                key,
-                begins,
-                is_new: false,
-            };
+            let mut is_new = false;
             if ready.has_quick_way {
                 let correlation = &self.correlations[number];
                 let hashes = self.entities.hashes();
                 let mut total = 0;
                 let quickly = |counter: &mut Counter| {
-                    let done = count::is_quickly_counted(correlation, ready.is_quiet, &hit, counter)
-                        || ready.only_gathers && gathers(counter, &hit, &mut sighting, hashes);
+                    let done =
+                        count::is_quickly_counted(correlation, ready.is_quiet, &hit, counter)
+                            || ready.only_gathers && gathers(counter, &hit, &mut sighting, hashes);
                     total = counter.window.total();
                     done
                 };
                 match self.table.glance(key, quickly) {
                     Some(false) => {}
-                    None if begins => to.is_new = true,
+                    None if begins => is_new = true,
                     Some(true) if ready.counts_events && ready.alerts => {
-                        let rule = &self.rules[correlation.rule];
+                        let rules = &self.rules;
                         self.hits.count(number, hash, time_ns, false, || {
-                            hits::values(correlation, rule, inputs, view)
+                            hits::values(correlation, &rules[correlation.rule], inputs, view)
                         });
                         self.tags.add(number);
                         continue;
@@ -193,6 +190,11 @@ impl Core {
                 }
             }
             let alerts_itself = ready.alerts;
+            let to = To {
+                key,
+                begins,
+                is_new,
+            };
             let Some(counted) = self.count(&to, &hit, &mut sighting, alerts) else {
                 continue;
             };
