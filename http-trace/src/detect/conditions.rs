@@ -9,7 +9,9 @@ use super::addresses::{Addresses, Whose};
 use super::field::{Field, View};
 use super::lines::{self, Name, Names, Noted};
 use super::matcher::{Expr, Literal, Test, TextTest, at_least};
-use super::plans::{Draft, Feed, Kind, Lengths, OfTargets, Plan, Plans, is_in, put};
+use super::plans::{
+    Draft, Feed, Kind, Lengths, OfTargets, Plan, Plans, clear, is_in, put,
+};
 use super::prefilter::{Hosts, Prefilter, STATUSES, Sign, Signs, line_of, status_of};
 use super::targets::Place;
 use super::watched::{AllWatched, LineTest, Read, Watched};
@@ -184,14 +186,14 @@ impl Conditions {
         });
         let (plans, number) = (&self.plans, self.plans.number(place));
         let (found, hosts) = (&mut self.found[..], &mut self.hosts);
-        found.fill(0);
+        clear(found);
         let plan = match target.filter(|_| number != 0) {
             Some(target) => self.of_targets.find(number, target, |mut draft| {
                 let plan = plans.at(place);
                 prefilter.find_in_target(view, hosts, plan.by_text, found);
                 plan_of_target(view, prefilter, conditions, facts, plan, found, &mut draft);
                 draft.feed(feeds, status);
-                found.fill(0);
+                clear(found);
             }),
             None => {
                 let plan = plans.at(place);
@@ -209,7 +211,7 @@ impl Conditions {
                 left &= left - 1;
                 let number = word * 64 + bit as usize;
                 if std::mem::take(&mut is_first) {
-                    facts.asked.fill(0);
+                    clear(&mut facts.asked);
                 }
                 if conditions[number].holds(view, facts) {
                     put(&mut matched.detections, number);

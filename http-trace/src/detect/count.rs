@@ -154,7 +154,7 @@ pub fn is_quickly_counted(
         Kind::ValueCount(_) => {
             let same = |hash| match counter.distinct() {
                 Some(set) => set.has_in(hash, hit.bucket),
-                None => counter.one.has_in(hash, hit.bucket),
+                None => counter.few.has_in(hash, hit.bucket),
             };
             let done = ahead == 0
                 && counter.active().is_none()
@@ -365,12 +365,12 @@ fn see_distinct(
     bucket: u32,
 ) -> Result<bool, TooLate> {
     if counter.distinct().is_none() {
-        if let Some(is_new) = counter.one.see(hash, bucket, &mut counter.window)? {
+        if let Some(is_new) = counter.few.see(hash, bucket, &mut counter.window)? {
             return Ok(is_new);
         }
         let most = distinct_up_to(correlation).unwrap_or(1);
-        let one = std::mem::take(&mut counter.one);
-        let distinct = Distinct::after(one, most, &counter.window);
+        let few = std::mem::take(&mut counter.few);
+        let distinct = Distinct::after(few, most, &counter.window);
         counter.more().distinct = Some(distinct);
     }
     let set = counter.more.as_mut().and_then(|m| m.distinct.as_mut());

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Active;
-use super::distinct::{Distinct, One};
+use super::distinct::{Distinct, Few};
 use super::evidence::Evidence;
 use super::window::Window;
 
@@ -19,8 +19,8 @@ pub struct Counter {
     pub events: u64,
     /// Whether events of the key may be missing: it was not admitted at once.
     pub incomplete: bool,
-    /// The only distinct value, as long as there is no other in the window.
-    pub one: One,
+    /// The distinct values, as long as there are few in the window.
+    pub few: Few,
     /// The last status, of a sequence of them; 0 when there is none.
     pub status: u16,
     /// What few counters have.
@@ -30,7 +30,7 @@ pub struct Counter {
 /// What a counter has when its rule or its count asks for it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct More {
-    /// Distinct values, from the second on.
+    /// Distinct values, from when there are more than few.
     pub distinct: Option<Distinct>,
     /// For each input when it was seen last, or when the ordered chain up to it began; 0 never.
     pub seen: Vec<u64>,
@@ -68,7 +68,7 @@ impl Counter {
             window,
             events: 0,
             incomplete: false,
-            one: One::NONE,
+            few: Few::NONE,
             status: 0,
             more: None,
         }
@@ -97,7 +97,7 @@ impl Counter {
         time_ns < more.silent_until_ns
     }
 
-    /// The distinct values, when there is more than one.
+    /// The distinct values, when there are more than few.
     pub fn distinct(&self) -> Option<&Distinct> {
         self.more.as_ref()?.distinct.as_ref()
     }

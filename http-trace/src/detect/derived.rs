@@ -167,6 +167,14 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
         return false;
     };
     let rest = &referrer[at + 3..];
+    // Nearly always it is the host as it is, with no port.
+    if let Some((begin, after)) = rest.split_at_checked(host.len())
+        && begin == host
+        && matches!(after.first(), None | Some(b'/' | b'?' | b'#'))
+        && !host.iter().any(|b| matches!(b, b':' | b'/' | b'?' | b'#'))
+    {
+        return true;
+    }
     let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
     let authority = &rest[..end.unwrap_or(rest.len())];
     let port = authority
@@ -274,6 +282,9 @@ mod tests {
             ("https://SHOP.example:8443?x", "shop.example", true),
             ("http://shop.example.evil/", "shop.example", false),
             ("http://[::1]:80/", "[::1]", true),
+            ("http://shop.example", "shop.example", true),
+            ("http://shop.example:80/", "shop.example:80", false),
+            ("http://shop.example/a", "shop.example/a", false),
             ("/a", "shop.example", false),
             ("", "", false),
         ] {

@@ -314,9 +314,12 @@ impl Core {
             event.rules = self.tags.take(id);
         }
         out(Detected::Event(event));
-        for mut alert in alerts.drain(..) {
-            self.suspect(&mut alert);
-            out(Detected::Alert(Box::new(alert)));
+        // Nearly always there is none, and a drain of nothing takes its time too.
+        if !alerts.is_empty() {
+            for mut alert in alerts.drain(..) {
+                self.suspect(&mut alert);
+                out(Detected::Alert(Box::new(alert)));
+            }
         }
         self.scratch = Some(scratch);
     }

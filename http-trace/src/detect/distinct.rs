@@ -15,15 +15,22 @@ const BUCKET_MASK: u64 = (1 << BUCKET_BITS) - 1;
 /// After so many buckets elements are looked through for old ones, before their 16 bits wrap.
 const PURGE_AFTER: u32 = 1 << (BUCKET_BITS - 1);
 
-/// A distinct count of one at most: most clients have one value only, and need no table for it.
+/// The most values that are counted without a table: most clients have as many, or fewer.
+const FEW: usize = 4;
+
+/// A distinct count of a few: exact, and without anything beside itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct One(u64);
+pub struct Few(
+    /// In the order in which they came, then 0.
+    [u64; FEW],
+);
 
-impl One {
+impl Few {
     /// No value.
-    pub const NONE: One = One(0);
+    pub const NONE: Few = Few([0; FEW]);
 
-    /// As [`Distinct::see`]; `None` when another value is in the window, and nothing is noted.
+    /// As [`Distinct::see`]; `None` when there are as many others in the window as there is room for, and
+    /// nothing is noted.
     ///
     /// # Errors
     /// When the bucket has left the window.
@@ -33,32 +40,50 @@ impl One {
         bucket: u32,
         window: &mut Window,
     ) -> Result<Option<bool>, TooLate> {
-        window.advance(bucket);
+        self.advance(bucket, window);
         if window.is_past(bucket) {
             return Err(TooLate);
         }
         let element = element(hash, bucket);
-        // Whether it has left the window cannot be told from it alone: its bucket is cut.
-        if self.0 == 0 || window.total() == 0 {
-            window.add(bucket, 1)?;
-            self.0 = element;
-            return Ok(Some(true));
+        let is_it = |of: &&mut u64| (**of ^ element) & !BUCKET_MASK == 0;
+        if let Some(of) = self.0.iter_mut().find(is_it) {
+            let seen = unwrap_bucket(*of, window.newest());
+            let is_new = window.is_past(seen);
+            if is_new || bucket.wrapping_sub(seen) as i32 > 0 {
+                window.remove(seen);
+                window.add(bucket, 1)?;
+                *of = element;
+            }
+            return Ok(Some(is_new));
         }
-        if (self.0 ^ element) & !BUCKET_MASK != 0 {
+        let Some(free) = self.0.iter_mut().find(|of| **of == 0) else {
             return Ok(None);
+        };
+        window.add(bucket, 1)?;
+        *free = element;
+        Ok(Some(true))
+    }
+
+    /// Lets time go on to a bucket. What leaves the window goes at once: later on it could not be told, since
+    /// buckets are cut.
+    fn advance(&mut self, bucket: u32, window: &mut Window) {
+        let newest = window.newest();
+        let steps = bucket.wrapping_sub(newest) as i32;
+        if steps > 0 {
+            let age = |element: u64| newest.wrapping_sub(unwrap_bucket(element, newest));
+            let stays = |of: &u64| {
+                *of != 0 && age(*of).saturating_add(steps as u32) < CELLS as u32
+            };
+            let mut left = self.0.into_iter().filter(stays);
+            self.0 = std::array::from_fn(|_| left.next().unwrap_or(0));
+            window.advance(bucket);
         }
-        let seen = unwrap_bucket(self.0, window.newest());
-        if bucket.wrapping_sub(seen) as i32 > 0 {
-            window.remove(seen);
-            window.add(bucket, 1)?;
-            self.0 = element;
-        }
-        Ok(Some(false))
     }
 
     /// As [`Distinct::has_in`].
-    pub const fn has_in(self, hash: u64, bucket: u32) -> bool {
-        self.0 == element(hash, bucket)
+    #[inline]
+    pub fn has_in(&self, hash: u64, bucket: u32) -> bool {
+        self.0.contains(&element(hash, bucket))
     }
 }
 
@@ -67,8 +92,8 @@ const fn element(hash: u64, bucket: u32) -> u64 {
     hash & !BUCKET_MASK | 1 << BUCKET_BITS | bucket as u64 & BUCKET_MASK
 }
 
-/// The most elements that have no index: most clients that have several values have a few.
-const FEW: usize = 16;
+/// The most elements that have no index.
+const NO_INDEX: usize = 16;
 
 /// A distinct count over a [`Window`].
 #[derive(Clone, Debug, Deserialize)]
@@ -133,12 +158,12 @@ impl Distinct {
         self.most == most
     }
 
-    /// Goes on from the one value of a window.
-    pub fn after(one: One, most: usize, window: &Window) -> Self {
+    /// Goes on from the few values of a window.
+    pub fn after(few: Few, most: usize, window: &Window) -> Self {
         let mut distinct = Distinct::new(most, window.newest());
-        if one.0 != 0 && window.total() != 0 {
-            distinct.make_room(1);
-            distinct.insert(one.0);
+        distinct.make_room(FEW);
+        for element in few.0.into_iter().filter(|of| *of != 0) {
+            distinct.insert(element);
         }
         distinct
     }
@@ -237,7 +262,7 @@ impl Distinct {
     fn make_room(&mut self, len: usize) {
         let most = self.most.saturating_mul(2).max(len + 1);
         let (slots, room) = match len + 1 {
-            few @ ..=FEW => (0, few.next_power_of_two()),
+            few @ ..=NO_INDEX => (0, few.next_power_of_two()),
             many => {
                 let slots = (many * 2).next_power_of_two();
                 (slots, slots / 4 * 3)
@@ -348,6 +373,13 @@ mod tests {
         }
         assert_eq!(distinct.see(hash(1), 65_536, &mut window), Ok(true));
         assert_eq!(window.total(), 2);
+        let (mut window, mut few) = (Window::new(0, false), Few::NONE);
+        few.see(hash(1), 0, &mut window).expect("in time");
+        for bucket in (0..=65_536).step_by(16) {
+            assert!(few.see(hash(2), bucket, &mut window).is_ok());
+        }
+        assert_eq!(few.see(hash(1), 65_536, &mut window), Ok(Some(true)));
+        assert_eq!(window.total(), 2);
     }
 
     proptest! {
@@ -359,9 +391,9 @@ mod tests {
             let mut bucket = 1000_u32;
             let mut window = Window::new(bucket, false);
             let mut distinct = Distinct::new(most, bucket);
-            // The same, with no table until there is a second value.
-            let mut of_one = window.clone();
-            let (mut one, mut after) = (Some(One::default()), None);
+            // The same, with no table until there are more than a few values.
+            let mut of_few = window.clone();
+            let (mut few, mut after) = (Some(Few::default()), None);
             let mut last: std::collections::HashMap<u64, u32> = std::collections::HashMap::new();
             for (value, forward, late) in steps {
                 bucket += forward / 6;
@@ -369,28 +401,32 @@ mod tests {
                 if distinct.see(hash(value), at, &mut window).is_err() {
                     continue;
                 }
-                let with_one = match one {
+                let with_few = match few {
                     Some(mut first) => {
-                        let seen = first.see(hash(value), at, &mut of_one).expect("in time");
-                        one = Some(first);
+                        let seen = first.see(hash(value), at, &mut of_few).expect("in time");
+                        few = Some(first);
                         seen
                     }
                     None => None,
                 };
-                if with_one.is_none() {
+                if with_few.is_none() {
                     let set = after.get_or_insert_with(|| {
-                        Distinct::after(one.take().expect("the first"), most, &of_one)
+                        Distinct::after(few.take().expect("the first"), most, &of_few)
                     });
-                    set.see(hash(value), at, &mut of_one).expect("in time");
+                    set.see(hash(value), at, &mut of_few).expect("in time");
                 }
-                prop_assert_eq!(of_one.total(), window.total());
+                // A low threshold makes a table forget what the few still know.
+                if 2 * most > FEW {
+                    prop_assert_eq!(of_few.total(), window.total());
+                }
                 let seen = last.entry(value).or_insert(at);
                 *seen = at.max(*seen);
                 let newest = window.newest();
                 let exact = last.values().filter(|b| newest - **b < CELLS as u32).count();
-                let got = window.total() as usize;
-                prop_assert!(got <= exact);
-                prop_assert!(got >= exact.min(most), "{got} of {exact}, threshold {most}");
+                for got in [window.total() as usize, of_few.total() as usize] {
+                    prop_assert!(got <= exact);
+                    prop_assert!(got >= exact.min(most), "{got} of {exact}, threshold {most}");
+                }
             }
         }
     }

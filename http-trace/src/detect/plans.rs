@@ -337,6 +337,16 @@ pub const fn put(set: &mut [u64], number: usize) {
     set[number / 64] |= 1 << (number % 64);
 }
 
+/// Empties a set: of a word or two that are mostly empty, which a call takes longer for than a look.
+#[inline]
+pub fn clear(set: &mut [u64]) {
+    for word in set {
+        if *word != 0 {
+            *word = 0;
+        }
+    }
+}
+
 /// Whether it is in one.
 pub const fn is_in(set: &[u64], number: usize) -> bool {
     set[number / 64] >> (number % 64) & 1 != 0

@@ -6,7 +6,7 @@ use sha1::{Digest, Sha1};
 const MAGIC: [u8; 8] = *b"httptrst";
 
 /// To be raised with every change of what is saved.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Magic, version, length of the payload, checksum of the payload.
 pub const HEADER: usize = 8 + 4 + 8 + 20;

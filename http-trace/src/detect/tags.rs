@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::plans::numbers;
+use super::plans::{clear, numbers};
 use crate::event::RuleIds;
 
 /// Lists that are kept in mind.
@@ -52,7 +52,7 @@ impl Tags {
             *ids = numbers.map(id).collect::<Vec<_>>().into();
             one
         });
-        self.counted.fill(0);
+        clear(&mut self.counted);
         self.kept[at].1.clone()
     }
 }

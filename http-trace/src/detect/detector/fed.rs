@@ -4,7 +4,7 @@
 use super::super::begun::Begun;
 use super::super::conditions::Matched;
 use super::super::field::View;
-use super::super::plans::{Begins, Feed, is_in, put};
+use super::super::plans::{Begins, Feed, clear, is_in, put};
 use super::super::rule::{Correlation, Input, Kind, MOST_INPUTS};
 
 /// Who feeds whom: for each detection, and for each correlation, the correlations that take it in.
@@ -63,7 +63,7 @@ impl Fed {
 
     /// The next event, whose matches are to be found.
     pub fn begin(&mut self) -> &mut Matched {
-        self.held.fill(0);
+        clear(&mut self.held);
         self.at = 0;
         &mut self.matched
     }
