@@ -184,28 +184,55 @@ pub fn is_quickly_counted(
         }
         // One of several that is no threshold, with none of the others there: evidence begins later.
         Kind::Temporal(None) if hit.thresholds != 0 && hit.inputs & hit.thresholds == 0 => {
-            let is_open = counter.active().is_some();
-            let Some(more) = counter.more.as_mut().filter(|more| more.evidence.is_none()) else {
-                return false;
-            };
-            let others = || (0..more.seen.len()).filter(|at| hit.inputs & 1 << at == 0);
-            let within = |time: u64| is_within(time, hit, correlation.window_ns);
-            let done = !is_open
-                && others().next().is_some()
-                && !others().any(|at| within(more.seen[at]))
+            let done = counter.active().is_none()
+                && !counter.has_evidence()
+                && has_none_of_the_others(correlation, hit, counter)
                 && counter.window.add(hit.bucket, 1).is_ok();
             if done {
                 counter.events += 1;
-                for (at, seen) in more.seen.iter_mut().enumerate() {
-                    if hit.inputs & 1 << at != 0 {
-                        *seen = (*seen).max(hit.time_ns.max(1));
-                    }
+                if let Some(more) = &mut counter.more {
+                    mark_seen(&mut more.seen, hit);
                 }
             }
             done
         }
         _ => false,
     }
+}
+
+/// Whether there are other inputs than the event, of which none was seen within the window.
+fn has_none_of_the_others(correlation: &Correlation, hit: &Hit<'_>, counter: &Counter) -> bool {
+    let seen = counter.more.as_ref().map_or(&[][..], |more| &more.seen);
+    let mut others = (0..).zip(seen).filter(|(at, _)| hit.inputs & 1 << at == 0);
+    let is_there = |seen: u64| is_within(seen, hit, correlation.window_ns);
+    others.clone().next().is_some() && !others.any(|(_, seen)| is_there(*seen))
+}
+
+/// Whether the event is one more of a threshold that was reached, and others of which none was are waited
+/// for: it moves the condition forward, which does not hold.
+pub fn waits_for_others(correlation: &Correlation, hit: &Hit<'_>, counter: &Counter) -> bool {
+    correlation.kind == Kind::Temporal(None)
+        && hit.inputs & hit.thresholds != 0
+        && !is_over(hit, counter)
+        && has_none_of_the_others(correlation, hit, counter)
+}
+
+/// Whether nothing that a counter has counted is in the window of an event any more.
+const fn is_over(hit: &Hit<'_>, counter: &Counter) -> bool {
+    hit.bucket.wrapping_sub(counter.window.newest()) as i32 > CELLS as i32
+}
+
+/// Notes when the inputs that an event is were seen, of which the order makes no difference; whether it is
+/// any.
+pub fn mark_seen(seen: &mut [u64], hit: &Hit<'_>) -> bool {
+    let mut any = false;
+    for (at, seen) in seen.iter_mut().enumerate() {
+        if hit.inputs & 1 << at != 0 {
+            *seen = (*seen).max(hit.time_ns.max(1));
+            any = true;
+        }
+    }
+    any
 }
 
 /// Whether [`is_quickly_counted`] is worth asking.
@@ -253,8 +280,7 @@ pub fn count(
     counter: &mut Counter,
 ) -> Result<Option<Counted>, TooLate> {
     let bucket = hit.bucket;
-    let was = counter.window.newest();
-    if (bucket.wrapping_sub(was) as i32) > CELLS as i32 && counter.active().is_none() {
+    if is_over(hit, counter) && counter.active().is_none() {
         // Nothing of before is in the window: what is counted from here on is another matter.
         counter.events = 0;
         if let Some(more) = &mut counter.more {
@@ -429,18 +455,19 @@ fn keep_value(counter: &mut Counter, time_ns: u64, n: u64) {
 /// Notes which inputs were seen, or how far an ordered chain has come; whether that changed
 /// anything.
 fn see(counter: &mut Counter, hit: &Hit<'_>, ordered: bool, window_ns: u64) -> bool {
+    let seen = &mut counter.more().seen;
+    if !ordered {
+        return mark_seen(seen, hit);
+    }
     let mut any = false;
     let time = hit.time_ns.max(1);
-    let seen = &mut counter.more().seen;
     for at in (0..seen.len()).rev().filter(|at| hit.inputs & 1 << at != 0) {
         // From the last on: one event is not two links of a chain.
-        let begun = match (ordered, at) {
-            (false, _) | (true, 0) => time,
-            (true, _) => match seen[at - 1] {
-                0 => continue,
-                begun if time.saturating_sub(begun) > window_ns => continue,
-                begun => begun,
-            },
+        let begun = match at.checked_sub(1).map(|before| seen[before]) {
+            None => time,
+            Some(0) => continue,
+            Some(begun) if time.saturating_sub(begun) > window_ns => continue,
+            Some(begun) => begun,
         };
         seen[at] = seen[at].max(begun);
         any = true;

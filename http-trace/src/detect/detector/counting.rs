@@ -36,7 +36,7 @@ pub(super) struct Ready {
     counts_events: bool,
     /// The rule is quiet, and no other correlation asks when the condition holds.
     is_quiet: bool,
-    /// An open alert only gathers evidence of what it counts: each event that counts does so alike, and
+    /// Sometimes it only gathers evidence of what it counts: each event that counts does so alike, and
     /// no other correlation asks when the condition holds.
     only_gathers: bool,
     is_guarded: bool,
@@ -68,7 +68,9 @@ impl Ready {
             values: entities.shape_of_values(number),
             counts_events: correlation.kind == Kind::EventCount,
             is_quiet: is_quiet(correlation) && feeds_none(number),
-            only_gathers: correlation.kind == Kind::EventCount
+            only_gathers: (correlation.kind == Kind::EventCount
+                || correlation.kind == Kind::Temporal(None)
+                    && thresholds(&correlation.inputs) != 0)
                 && correlation.alerts
                 && !is_quiet(correlation)
                 && feeds_none(number),
@@ -163,18 +165,21 @@ impl Core {
             if ready.has_quick_way {
                 let correlation = &self.correlations[number];
                 let hashes = self.entities.hashes();
-                let mut total = 0;
+                let (mut total, mut moved) = (0, ready.counts_events);
                 let quickly = |counter: &mut Counter| {
-                    let done =
-                        count::is_quickly_counted(correlation, ready.is_quiet, &hit, counter)
-                            || ready.only_gathers && gathers(counter, &hit, &mut sighting, hashes);
+                    let mut done =
+                        count::is_quickly_counted(correlation, ready.is_quiet, &hit, counter);
+                    if !done && ready.only_gathers {
+                        done = gathers(correlation, counter, &hit, &mut sighting, hashes);
+                        moved = done;
+                    }
                     total = counter.window.total();
                     done
                 };
                 match self.table.glance(key, quickly) {
                     Some(false) => {}
                     None if begins => is_new = true,
-                    Some(true) if ready.counts_events && ready.alerts => {
+                    Some(true) if moved && ready.alerts => {
                         let rules = &self.rules;
                         self.hits.count(number, hash, time_ns, false, || {
                             hits::values(correlation, &rules[correlation.rule], inputs, view)

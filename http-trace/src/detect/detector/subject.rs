@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::detect::alert::{Active, Alert, Entity, Piece, Shown, State};
 use crate::detect::count::{self, Counted, Hit};
-use crate::detect::counter::Counter;
+use crate::detect::counter::{Counter, More};
 use crate::detect::evidence::{Evidence, Sighting, TEXT};
 use crate::detect::field::{Field, View};
 use crate::detect::hashes::Hashes;
@@ -232,23 +232,34 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Counts one more event for an open alert that says nothing for the time being; `false`, and nothing has
-/// happened, when there is more to be done.
+/// Counts one more event of which nothing but evidence is to be gathered: for an open alert that says
+/// nothing for the time being, or of a threshold that waits for others. `false`, and nothing has happened,
+/// when there is more to be done.
 pub(super) fn gathers<'e>(
+    correlation: &Correlation,
     counter: &mut Counter,
     hit: &Hit<'e>,
     sighting: &mut Option<Sighting<'e>>,
     hashes: &Hashes,
 ) -> bool {
-    let is_silent = counter.active().is_some() && counter.is_silent_at(hit.time_ns);
-    let evidence = counter.more.as_mut().and_then(|m| m.evidence.as_mut());
-    let Some(evidence) = evidence.filter(|_| is_silent) else {
+    let only_gathers = match correlation.kind {
+        Kind::EventCount => counter.active().is_some() && counter.is_silent_at(hit.time_ns),
+        _ => counter.active().is_none() && count::waits_for_others(correlation, hit, counter),
+    };
+    let more = counter.more.as_deref_mut().filter(|_| only_gathers);
+    let Some(More {
+        seen,
+        evidence: Some(evidence),
+        ..
+    }) = more
+    else {
         return false;
     };
     if counter.window.add(hit.bucket, 1).is_err() {
         return false;
     }
     counter.events += 1;
+    count::mark_seen(seen, hit);
     let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns, hashes));
     evidence.see(sighting);
     true
