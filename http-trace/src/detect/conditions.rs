@@ -9,9 +9,7 @@ use super::addresses::{Addresses, Whose};
 use super::field::{Field, View};
 use super::lines::{self, Name, Names, Noted};
 use super::matcher::{Expr, Literal, Test, TextTest, at_least};
-use super::plans::{
-    Draft, Feed, Kind, Lengths, OfTargets, Plan, Plans, clear, is_in, put,
-};
+use super::plans::{Draft, Feed, Kind, Lengths, OfTargets, Plan, Plans, clear, is_in, put};
 use super::prefilter::{Hosts, Prefilter, STATUSES, Sign, Signs, line_of, status_of};
 use super::targets::Place;
 use super::watched::{AllWatched, LineTest, Read, Watched};

@@ -71,9 +71,7 @@ impl Few {
         let steps = bucket.wrapping_sub(newest) as i32;
         if steps > 0 {
             let age = |element: u64| newest.wrapping_sub(unwrap_bucket(element, newest));
-            let stays = |of: &u64| {
-                *of != 0 && age(*of).saturating_add(steps as u32) < CELLS as u32
-            };
+            let stays = |of: &u64| *of != 0 && age(*of).saturating_add(steps as u32) < CELLS as u32;
             let mut left = self.0.into_iter().filter(stays);
             self.0 = std::array::from_fn(|_| left.next().unwrap_or(0));
             window.advance(bucket);
