@@ -130,7 +130,7 @@ fn a_file_of_no_use_is_named_and_nothing_is_written_over() {
         ),
         (
             &older,
-            "it is of version 0, and this is version 5",
+            "it is of version 0, and this is version 6",
             "state.bad2",
         ),
     ];

@@ -123,7 +123,7 @@ pub fn distinct_up_to(correlation: &Correlation) -> Option<usize> {
 /// Whether an event that changes nothing but a number or two of a counter that is there has been
 /// counted: what ordinary responses are to most counters, such as one more of a server, one more
 /// to the client of the same server, one more header that a host lacks. Whether the condition holds now is
-/// for the caller to ask, of events that others take in once there are enough. Otherwise nothing has happened,
+/// for the caller to ask, of `event_count`s that others take in. Otherwise nothing has happened,
 /// and [`count`] does it. The counter takes no more room afterwards. `is_quiet` is set when nobody is
 /// to know of each event whether the condition holds once an alert is open.
 pub fn is_quickly_counted(

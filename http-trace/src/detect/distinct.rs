@@ -1,5 +1,6 @@
 //! Exact distinct counts up to a threshold: the hashes seen most recently, with the bucket in
-//! which each was seen last, 8 bytes an element. More of them than the threshold needs are not
+//! which each was seen last, 8 bytes an element. A few are in the counter itself, and exact. Of more in a
+//! table those that the threshold does not need are not
 //! kept, so that a value that is never the same costs a bound, not a history. Which of them go
 //! follows from when they came, never from the hashes: their key differs from run to run, and what
 //! is said of events must not.

@@ -17,8 +17,8 @@
 //!   says which detections can match at all.
 //! - [`targets`] keeps targets that come again, taken apart, so that what follows from one is kept too.
 //! - [`entity`] says whom an event is counted for; [`count`] counts in a [`window`] and with
-//!   [`distinct`] values, into the [`counter`] of a key of the one bounded [`table`] ([`sketch`]
-//!   decides who comes into a full one). [`begun`] spares events that go on with nothing the search
+//!   [`distinct`] values, into the [`counter`] of a key of the one bounded [`table`] ([`presence`] tells at
+//!   once of most keys that they are not there, [`sketch`] decides who comes into a full one). [`begun`] spares events that go on with nothing the search
 //!   for it. [`native`] holds what Sigma cannot say, [`tags`] the ids that an event bears afterwards.
 //! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
 //! - [`tune`] is what a configuration changes of rules without copying them.
@@ -57,7 +57,7 @@ pub mod networks;
 pub mod parse;
 pub mod plans;
 pub mod prefilter;
-mod presence;
+pub mod presence;
 pub mod rule;
 pub mod saving;
 pub mod sketch;

@@ -4,7 +4,10 @@
 //! there.
 
 /// Cells of a row, four bits each: those of one group of values are in one line of a cache.
-const ROW: usize = 128;
+const CELLS: usize = 128;
+
+/// The most cells: of larger tables several keys share one, which costs looks and nothing else.
+const MOST: usize = 1 << 23;
 
 /// What a cell counts to. One that was full stays so: how many keys it had is not known.
 const FULL: u8 = 15;
@@ -12,7 +15,15 @@ const FULL: u8 = 15;
 /// Counts of keys by what they have in common.
 #[derive(Debug)]
 pub struct Presence {
-    rows: Vec<[u8; ROW / 2]>,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Row([u8; CELLS / 2]);
+
+impl Row {
+    const NONE: Row = Row([0; CELLS / 2]);
 }
 
 /// A cell: its row, the byte in it and the place of its bits in that.
@@ -25,9 +36,9 @@ struct Cell {
 impl Presence {
     /// With about so many cells, in rows of which there is a power of two.
     pub fn new(cells: usize) -> Self {
-        let rows = (cells / ROW).next_power_of_two();
+        let rows = (cells.min(MOST) / CELLS).next_power_of_two();
         Presence {
-            rows: vec![[0; ROW / 2]; rows],
+            rows: vec![Row::NONE; rows],
         }
     }
 
@@ -35,7 +46,7 @@ impl Presence {
     #[inline]
     fn cell(&self, hash: u64, correlation: u16) -> Cell {
         // All cells are used alike, though some correlations have far more keys than others.
-        let column = ((hash >> 8) as usize ^ usize::from(correlation)) % ROW;
+        let column = ((hash >> 8) as usize ^ usize::from(correlation)) % CELLS;
         Cell {
             row: (hash >> 32) as usize & (self.rows.len() - 1),
             byte: column / 2,
@@ -48,7 +59,7 @@ impl Presence {
     pub fn may_have(&self, hash: u64, correlation: u16) -> bool {
         let Cell { row, byte, shift } = self.cell(hash, correlation);
         let row = self.rows.get(row);
-        row.is_none_or(|row| row[byte] >> shift & FULL != 0)
+        row.is_none_or(|row| row.0[byte] >> shift & FULL != 0)
     }
 
     /// One key more.
@@ -64,7 +75,7 @@ impl Presence {
 
     fn change(&mut self, hash: u64, correlation: u16, change: impl FnOnce(u8) -> u8) {
         let Cell { row, byte, shift } = self.cell(hash, correlation);
-        if let Some(byte) = self.rows.get_mut(row).map(|row| &mut row[byte]) {
+        if let Some(byte) = self.rows.get_mut(row).map(|row| &mut row.0[byte]) {
             let count = change(*byte >> shift & FULL);
             *byte = *byte & !(FULL << shift) | count << shift;
         }
@@ -72,7 +83,7 @@ impl Presence {
 
     /// All keys are gone.
     pub fn clear(&mut self) {
-        self.rows.fill([0; ROW / 2]);
+        self.rows.fill(Row::NONE);
     }
 }
 

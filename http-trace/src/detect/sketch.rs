@@ -2,24 +2,33 @@
 //! by halving. Decides who is admitted to a full table, so that a million addresses seen once do
 //! not push out those that are seen all the time.
 
+/// Counts of a key, and the counts that each of them is one of, by a part of the key's hash. They lie
+/// together in a line of a cache, so that a sighting costs one place in memory, not four.
 const ROWS: usize = 4;
-const COLUMNS: usize = 1 << 16;
+const COLUMNS: usize = 16;
+const LINES: usize = 1 << 12;
+
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+struct Line([[u8; COLUMNS]; ROWS]);
 
 /// Counts up to 255, never too low but for halving.
 #[derive(Debug)]
 pub struct Sketch {
-    counts: Box<[u8]>,
-    /// The next count to be halved: one at each sighting, so that none waits for all of them. A
-    /// count is halved after as many sightings as there are counts, in which time it grows by four
-    /// on average when every sighting is of another key.
+    lines: Box<[Line]>,
+    /// The next line whose counts are to be halved, and the sightings until then: now and then a line, so
+    /// that none waits for all of them. A count is halved after as many sightings as there are counts, in
+    /// which time it grows by four on average when every sighting is of another key.
     cursor: usize,
+    wait: usize,
 }
 
 impl Default for Sketch {
     fn default() -> Self {
         Sketch {
-            counts: vec![0; ROWS * COLUMNS].into(),
+            lines: vec![Line::default(); LINES].into(),
             cursor: 0,
+            wait: 0,
         }
     }
 }
@@ -27,19 +36,28 @@ impl Default for Sketch {
 impl Sketch {
     /// Counts a sighting and returns how many there were lately.
     pub fn see(&mut self, hash: u64) -> u8 {
-        if let Some(count) = self.counts.get_mut(self.cursor) {
-            *count /= 2;
+        self.wait += 1;
+        if self.wait == ROWS * COLUMNS {
+            self.halve();
         }
-        self.cursor = (self.cursor + 1) % (ROWS * COLUMNS);
         let mut least = u8::MAX;
-        for row in 0..ROWS {
-            let column = (hash >> (row * 16)) as usize % COLUMNS;
-            if let Some(count) = self.counts.get_mut(row * COLUMNS + column) {
+        if let Some(line) = self.lines.get_mut((hash >> 16) as usize % LINES) {
+            for (number, row) in line.0.iter_mut().enumerate() {
+                let count = &mut row[(hash >> (number * 4)) as usize % COLUMNS];
                 *count = count.saturating_add(1);
                 least = least.min(*count);
             }
         }
         least
+    }
+
+    /// Halves the counts of the next line.
+    fn halve(&mut self) {
+        if let Some(line) = self.lines.get_mut(self.cursor) {
+            line.0.iter_mut().flatten().for_each(|count| *count /= 2);
+        }
+        self.cursor = (self.cursor + 1) % LINES;
+        self.wait = 0;
     }
 }
 

@@ -2,7 +2,8 @@
 //! them. The key used about longest ago goes when the bound is reached, and a full table admits only
 //! who was seen at several events lately. Every operation costs the same however many keys there are:
 //! slots are allocated a few hundred at a time and the index is in many small parts, so that nothing large
-//! is ever moved.
+//! is ever moved. Beside the bound are what is of one size from the beginning: [`Sketch`], [`Presence`] and
+//! the slots used lately, less than a megabyte for the usual bound.
 
 use hashbrown::HashTable;
 
@@ -35,13 +36,6 @@ impl Key {
     const fn index_hash(self) -> u64 {
         self.hash ^ (self.correlation as u64) << 57
     }
-}
-
-/// Where a key is among those used lately: those of one group of values are in one row, a few lines of a
-/// cache, since an event counts for many rules of one client.
-const fn recent_at(key: Key) -> usize {
-    let row = (key.hash as usize).wrapping_mul(ROW) % RECENT;
-    row | (key.correlation as usize % ROW)
 }
 
 const fn shard_of(hash: u64) -> usize {
@@ -113,11 +107,17 @@ pub struct Table {
     cursor: u32,
     presence: Presence,
     /// Keys used lately, each where its hash says: a few clients make most events.
-    recent: Box<[Recent; RECENT]>,
+    recent: Box<[Row; ROWS]>,
 }
 
-const RECENT: usize = 8192;
+/// Slots used lately: those of one group of values are in one row, two lines of a cache, since an event
+/// counts for many rules of one client.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Row([Recent; ROW]);
+
 const ROW: usize = 32;
+const ROWS: usize = 256;
 
 /// Bytes of the bound for each cell of [`Presence`]: several times as many cells as there can be keys.
 const BYTES_A_CELL: usize = 64;
@@ -140,6 +140,12 @@ impl Recent {
 
     const fn mark(key: Key) -> u32 {
         (key.hash >> 24) as u32 & 0xff
+    }
+
+    /// Where it is among those of all keys.
+    #[inline]
+    const fn of(rows: &mut [Row; ROWS], key: Key) -> &mut Recent {
+        &mut rows[key.hash as usize % ROWS].0[key.correlation as usize % ROW]
     }
 
     /// The slot that may be the key's.
@@ -174,7 +180,7 @@ impl Table {
             turnover: Turnover::default(),
             cursor: 0,
             presence: Presence::new(most_bytes / BYTES_A_CELL),
-            recent: Box::new([Recent::NONE; RECENT]),
+            recent: Box::new([const { Row([Recent::NONE; ROW]) }; ROWS]),
         }
     }
 
@@ -241,7 +247,7 @@ impl Table {
     #[inline]
     fn place(&mut self, key: Key) -> Option<u32> {
         let is_it = |slot: &Slot| slot.key == key && slot.counter.is_some();
-        if let Some(at) = self.recent[recent_at(key) % RECENT].slot(key)
+        if let Some(at) = Recent::of(&mut self.recent, key).slot(key)
             && self.slot(at).is_some_and(is_it)
         {
             return Some(at);
@@ -252,7 +258,7 @@ impl Table {
     #[inline(never)]
     fn find_and_remember(&mut self, key: Key) -> Option<u32> {
         let at = self.find(key)?;
-        self.recent[recent_at(key) % RECENT] = Recent::new(key, at);
+        *Recent::of(&mut self.recent, key) = Recent::new(key, at);
         Some(at)
     }
 
@@ -260,7 +266,7 @@ impl Table {
     /// there. As [`Table::work`], for what never changes how much room a counter takes.
     #[inline]
     pub fn glance(&mut self, key: Key, work: impl FnOnce(&mut Counter) -> bool) -> Option<bool> {
-        if let Some(at) = self.recent[recent_at(key) % RECENT].slot(key)
+        if let Some(at) = Recent::of(&mut self.recent, key).slot(key)
             && let Some(chunk) = self.chunks.get_mut(at as usize / CHUNK)
             && let slot = &mut chunk[at as usize % CHUNK]
             && slot.key == key
@@ -294,26 +300,29 @@ impl Table {
 
     /// Lets `work` work on the counter of a key, as the one used last; makes it with `make`, if
     /// there is one, when the key is new and admitted. `None` when it is not. `work` also says
-    /// whether the counter may take more room or less than before. `is_new` is set when it is known
-    /// already that the key is not there.
+    /// whether the counter may take more room or less than before. `admitted` is what
+    /// [`Table::admit`] said of a key that is known not to be there.
     pub fn work<T>(
         &mut self,
         key: Key,
-        is_new: bool,
+        admitted: Option<bool>,
         limit: Option<usize>,
         make: Option<impl FnOnce() -> Counter>,
         work: impl FnOnce(&mut Counter) -> (T, bool),
     ) -> Option<T> {
-        let place = if is_new { None } else { self.place(key) };
+        let place = match admitted {
+            Some(_) => None,
+            None => self.place(key),
+        };
         let at = match place {
             Some(at) => at,
             None => {
                 let make = make?;
-                let late = self.admit(key, limit)?;
+                let late = admitted.or_else(|| self.admit(key, limit))?;
                 let mut counter = make();
                 counter.incomplete = late;
                 let at = self.insert(key, counter);
-                self.recent[recent_at(key) % RECENT] = Recent::new(key, at);
+                *Recent::of(&mut self.recent, key) = Recent::new(key, at);
                 at
             }
         };
@@ -353,8 +362,9 @@ impl Table {
         }
     }
 
-    /// Whether a new key may come in: `Some(true)` when events of it were turned away before.
-    fn admit(&mut self, key: Key, limit: Option<usize>) -> Option<bool> {
+    /// Whether a new key may come in: `Some(true)` when events of it were turned away before. To be asked
+    /// once an event of the key.
+    pub fn admit(&mut self, key: Key, limit: Option<usize>) -> Option<bool> {
         let number = usize::from(key.correlation);
         if self.of_rule.len() <= number {
             self.of_rule.resize(number + 1, 0);

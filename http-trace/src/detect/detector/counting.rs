@@ -36,10 +36,12 @@ pub(super) struct Ready {
     counts_events: bool,
     /// The rule is quiet, and no other correlation asks when the condition holds.
     is_quiet: bool,
-    /// Sometimes it only gathers evidence of what it counts: each event that counts does so alike, and
-    /// no other correlation asks when the condition holds.
+    /// Sometimes it only gathers evidence of what it counts, see [`gathers`], and no other correlation asks
+    /// when the condition holds.
     only_gathers: bool,
     is_guarded: bool,
+    /// The most keys that it may have.
+    limit: Option<usize>,
     alerts: bool,
     threshold: u64,
 }
@@ -74,6 +76,9 @@ impl Ready {
                 && correlation.alerts
                 && !is_quiet(correlation)
                 && feeds_none(number),
+            limit: rules
+                .get(correlation.rule)
+                .and_then(|rule| rule.group_limit),
             is_guarded: guards.get(number).is_some_and(Option::is_some),
             alerts: correlation.alerts,
             threshold: correlation.threshold(),
@@ -87,8 +92,8 @@ struct To {
     key: Key,
     /// The event makes it, if it is not there.
     begins: bool,
-    /// It is known not to be there.
-    is_new: bool,
+    /// What the table said of it, if it is known not to be there: whether it is late.
+    admitted: Option<bool>,
 }
 
 /// Whether it makes a difference as which input something is counted.
@@ -161,7 +166,7 @@ impl Core {
                 correlation: number as u16,
                 hash,
             };
-            let mut is_new = false;
+            let mut admitted = None;
             if ready.has_quick_way {
                 let correlation = &self.correlations[number];
                 let hashes = self.entities.hashes();
@@ -178,7 +183,12 @@ impl Core {
                 };
                 match self.table.glance(key, quickly) {
                     Some(false) => {}
-                    None if begins => is_new = true,
+                    None if begins => {
+                        admitted = self.table.admit(key, ready.limit);
+                        if admitted.is_none() {
+                            continue;
+                        }
+                    }
                     Some(true) if moved && ready.alerts => {
                         let rules = &self.rules;
                         self.hits.count(number, hash, time_ns, false, || {
@@ -198,7 +208,7 @@ impl Core {
             let to = To {
                 key,
                 begins,
-                is_new,
+                admitted,
             };
             let Some(counted) = self.count(&to, &hit, &mut sighting, alerts) else {
                 continue;
@@ -277,7 +287,7 @@ impl Core {
         let may_grow = count::may_grow(&correlation.kind);
         let worked = self.table.work(
             key,
-            to.is_new,
+            to.admitted,
             rule.group_limit,
             to.begins
                 .then_some(|| count::make(correlation, hit.time_ns)),
@@ -328,7 +338,7 @@ impl Core {
             && hit.time_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
         let (due, stats) = (&mut self.due, &mut self.stats);
         let there = None::<fn() -> Counter>;
-        let raised = self.table.work(key, false, None, there, |counter| {
+        let raised = self.table.work(key, None, None, there, |counter| {
             let subject = Subject::new(rule, correlation, lossy);
             let mut alert = subject.raise(counter, hit, counted, state, of_others);
             if let Some(alert) = &alert

@@ -14,7 +14,7 @@ fn see(table: &mut Table, n: u64) -> Option<u64> {
     table.begin();
     table.work(
         key(n),
-        false,
+        None,
         None,
         Some(|| Counter::new(Window::new(0, false))),
         |counter| {
@@ -65,7 +65,7 @@ fn renumbering_keeps_what_is_counted_and_forgets_the_rest() {
     let mut table = Table::new(1 << 20);
     let mut see = |key: Key, by: u64| {
         let make = || Counter::new(Window::new(0, false));
-        table.work(key, false, None, Some(make), |c| {
+        table.work(key, None, None, Some(make), |c| {
             c.events += by;
             ((), true)
         });
