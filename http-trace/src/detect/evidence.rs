@@ -27,15 +27,16 @@ const WORDS: usize = 128;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Vec<Counted<T>>", bound = "T: Deserialize<'de>")]
 pub struct Top<T> {
-    /// Of values that are there; of those out of a file 0 until [`Top::rehash`] finds them again.
-    hashes: [u64; TOP],
     counts: [Count; TOP],
     values: Vec<T>,
 }
 
-/// How often a value came.
+/// How often a value came. Beside its hash: so that both are in one line of a cache.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(16))]
 struct Count {
+    /// Of a value that is there; of one out of a file 0 until [`Top::rehash`] finds it again.
+    hash: u64,
     /// At least so often: since it has its place.
     sure: u32,
     /// And so often at most before, when the place was another's.
@@ -53,7 +54,6 @@ struct Counted<T> {
 impl<T> Default for Top<T> {
     fn default() -> Self {
         Top {
-            hashes: [0; TOP],
             counts: [Count::default(); TOP],
             values: Vec::new(),
         }
@@ -87,11 +87,10 @@ impl<T: Clone> Top<T> {
     /// Counts the value of this hash; `set` puts it into a place, or makes one.
     #[inline]
     fn see(&mut self, hash: u64, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
-        match self.hashes.iter().position(|of| *of == hash) {
-            Some(at) if at < self.values.len() => {
-                self.counts[at].sure = self.counts[at].sure.saturating_add(1);
-            }
-            _ => self.see_new(hash, set),
+        let mut counts = self.counts.iter_mut().take(self.values.len());
+        match counts.find(|count| count.hash == hash) {
+            Some(count) => count.sure = count.sure.saturating_add(1),
+            None => self.see_new(hash, set),
         }
     }
 
@@ -107,14 +106,17 @@ impl<T: Clone> Top<T> {
             set(self.values.get_mut(at));
             (at, most)
         };
-        self.hashes[at] = hash;
-        self.counts[at] = Count { sure: 1, perhaps };
+        self.counts[at] = Count {
+            hash,
+            sure: 1,
+            perhaps,
+        };
     }
 
     /// Finds the hashes of all values again.
     fn rehash(&mut self, hash: impl Fn(&T) -> u64) {
-        for (of, value) in self.hashes.iter_mut().zip(&self.values) {
-            *of = hash(value);
+        for (count, value) in self.counts.iter_mut().zip(&self.values) {
+            count.hash = hash(value);
         }
     }
 
