@@ -14,12 +14,27 @@ const WAYS: usize = 4;
 /// As many values of all kinds.
 const ALL: usize = 2048;
 
+/// Says which of several that are kept makes room for another, in the same order in each run. Never the same
+/// one, or two that come in turns might drive each other out for ever; not the one that came first, or of five
+/// that come in a circle none would be found again in four places.
+#[derive(Debug, Default)]
+pub struct Lots(u32);
+
+impl Lots {
+    /// The next one of so many.
+    pub const fn draw(&mut self, of: usize) -> usize {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 16) as usize % of
+    }
+}
+
 /// Values of one kind. Takes no room before the first of them is there.
 #[derive(Debug)]
 pub struct Kept {
     /// A power of two.
     places: usize,
     values: Vec<Value>,
+    lots: Lots,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +51,7 @@ impl Kept {
         Kept {
             places: share.clamp(LEAST, MOST).next_power_of_two(),
             values: Vec::new(),
+            lots: Lots::default(),
         }
     }
 
@@ -66,12 +82,8 @@ impl Kept {
         let Some(ways) = self.values.get_mut(first..first + WAYS) else {
             return;
         };
-        // One that is empty, or that which was put there first: a few that come in turns all find room.
         let empty = ways.iter().position(|kept| kept.len == usize::MAX);
-        if empty.is_none() {
-            ways.rotate_left(1);
-        }
-        let kept = &mut ways[empty.unwrap_or(WAYS - 1)];
+        let kept = &mut ways[empty.unwrap_or_else(|| self.lots.draw(WAYS))];
         if let Some(bytes) = kept.bytes.get_mut(..value.len()) {
             bytes.copy_from_slice(value);
             (kept.len, kept.number) = (value.len(), number);
@@ -138,20 +150,23 @@ mod tests {
     #[test]
     fn two_values_that_come_in_turns_are_both_kept() {
         let mut kept = Kept::new(1);
+        let mut all = 0;
         for n in 0..5000_u16 {
             let two = [format!("first {n}"), format!("second {n}")];
-            let mut found = 0;
-            for value in two.iter().cycle().take(8).map(String::as_bytes) {
+            let mut put = 0;
+            for value in two.iter().cycle().take(100).map(String::as_bytes) {
                 match kept.number(value) {
-                    Some(number) => {
-                        assert_eq!(number, n);
-                        found += 1;
+                    Some(number) => assert_eq!(number, n),
+                    None => {
+                        kept.put(value, n);
+                        put += 1;
                     }
-                    None => kept.put(value, n),
                 }
             }
-            assert_eq!(found, 6, "{n}");
+            assert!(put < 20, "{n}: {put}");
+            all += put;
         }
+        assert!(all < 3 * 5000, "{all}");
     }
 
     #[test]

@@ -8,13 +8,13 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
 
 use super::field::View;
-use super::kept::mixed;
+use super::kept::{Lots, mixed};
 use super::lines::{Name, Noted};
 use crate::event::{Endpoint, HttpEvent};
 use crate::http::target::Target;
 
 /// Targets that are kept, a power of two, and the longest, together with its host.
-pub const MOST: usize = 512;
+pub const MOST: usize = 1024;
 const LONGEST: usize = 192;
 
 /// Places that each may have: with two, one in ten of a hundred targets was always gone.
@@ -60,6 +60,7 @@ pub struct Targets {
     /// last first.
     marks: Vec<Marks>,
     admitted: u64,
+    lots: Lots,
 }
 
 /// What is asked of whom: what a target is kept by.
@@ -190,6 +191,7 @@ impl Default for Targets {
             kept: vec![none; MOST],
             marks: vec![Marks::default(); MARKS],
             admitted: 0,
+            lots: Lots::default(),
         }
     }
 }
@@ -277,9 +279,9 @@ impl Targets {
         }
         let parts = Parts::of(view, host)?;
         self.admitted += 1;
-        // One that is empty, or that which was kept first: a few that come in turns all find room.
-        let since = |at: &usize| self.kept.get(*at)?.place.map(Place::since);
-        let at = places(hash).min_by_key(since)?;
+        let is_empty = |at: &usize| self.kept.get(*at).is_none_or(|kept| kept.place.is_none());
+        let at = places(hash).find(is_empty);
+        let at = at.unwrap_or_else(|| places(hash).start + self.lots.draw(WAYS));
         let kept = self.kept.get_mut(at)?;
         let bytes = kept.bytes.get_mut(..target.len() + host.len())?;
         let (of_target, of_host) = bytes.split_at_mut(target.len());
@@ -324,13 +326,16 @@ mod tests {
         };
         for n in 0..5000 {
             let events = [event(format!("/first/{n}")), event(format!("/{n}/second"))];
-            let kept = events.iter().cycle().take(8).filter(|event| {
+            let before = targets.admitted;
+            let kept = events.iter().cycle().take(100).filter(|event| {
                 let (noted, uri) = (Noted::of(event), Uri::default());
                 targets.view(event, &noted, &uri).1.is_some()
             });
             // The first time each leaves a mark.
-            assert_eq!(kept.count(), 6, "{n}");
+            assert_eq!(kept.count(), 98, "{n}");
+            assert!(targets.admitted - before < 20, "{n}");
         }
+        assert!(targets.admitted < 3 * 5000, "{}", targets.admitted);
     }
 
     /// Each target again and again among others, more than are kept: its parts are those that it has
