@@ -105,9 +105,9 @@ impl Addresses {
             Whose::Client => view.event.client_ip(),
             Whose::Server => view.event.server.ip,
         };
-        let place = place(ip);
-        for kept in [place, place ^ 1] {
-            if let Some((of, class)) = self.kept[kept]
+        let places = [place(ip), place(ip) ^ 1];
+        for at in places {
+            if let Some((of, class)) = self.kept[at]
                 && of == ip
                 && let Some(passed) = self.classes.get(usize::from(class))
             {
@@ -128,7 +128,6 @@ impl Addresses {
             self.classes.push(self.passed);
             self.classes.len() - 1
         });
-        let places = [place, place ^ 1];
         let mut empty = places.into_iter().filter(|at| self.kept[*at].is_none());
         let at = empty.next().unwrap_or_else(|| places[self.lots.draw(2)]);
         self.kept[at] = Some((ip, class as u16));

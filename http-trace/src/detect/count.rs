@@ -132,8 +132,7 @@ pub fn is_quickly_counted(
     hit: &Hit<'_>,
     counter: &mut Counter,
 ) -> bool {
-    let ahead = hit.bucket.wrapping_sub(counter.window.newest()) as i32;
-    if ahead > CELLS as i32 {
+    if is_over(hit, counter) {
         return false;
     }
     match &correlation.kind {
@@ -156,7 +155,7 @@ pub fn is_quickly_counted(
                 Some(set) => set.has_in(hash, hit.bucket),
                 None => counter.few.has_in(hash, hit.bucket),
             };
-            let done = ahead == 0
+            let done = hit.bucket == counter.window.newest()
                 && counter.active().is_none()
                 && counter.window.total().saturating_mul(2) < hit.threshold
                 && hit.distinct.is_some_and(same);

@@ -114,7 +114,8 @@ impl Entities {
             };
             let inputs = 0..correlation.inputs.len().clamp(1, 64);
             let mut of: Vec<Shape> = inputs.map(&mut of_input).collect();
-            let of_first = of.first().copied().unwrap_or(shapes.place(Made::Nothing));
+            let of_first = of.first().copied();
+            let of_first = of_first.unwrap_or_else(|| shapes.place(Made::Nothing));
             if of.iter().all(|shape| *shape == of_first) {
                 of.clear();
             }

@@ -18,8 +18,9 @@
 //! - [`targets`] keeps targets that come again, taken apart, so that what follows from one is kept too.
 //! - [`entity`] says whom an event is counted for; [`count`] counts in a [`window`] and with
 //!   [`distinct`] values, into the [`counter`] of a key of the one bounded [`table`] ([`presence`] tells at
-//!   once of most keys that they are not there, [`sketch`] decides who comes into a full one). [`begun`] spares events that go on with nothing the search
-//!   for it. [`native`] holds what Sigma cannot say, [`tags`] the ids that an event bears afterwards.
+//!   once of most keys that they are not there, [`sketch`] decides who comes into a full one).
+//!   [`begun`] spares events that go on with nothing the search for it. [`native`] holds what Sigma
+//!   cannot say, [`tags`] the ids that an event bears afterwards.
 //! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
 //! - [`tune`] is what a configuration changes of rules without copying them.
 //! - [`hits`] is what each rule has counted of whom and on which day; [`saving`] takes that and all
