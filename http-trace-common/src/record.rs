@@ -3,7 +3,8 @@
 //! One kind of record: a fixed header and up to [`MAX_BYTES`] bytes (more in a replay without the
 //! filter). Bytes are TCP payload of one direction, contiguous from `seq`. A record also declares
 //! what was *skipped as body* around its bytes: [`skip_from`, `seq`) before them and
-//! [`seq + len`, `skip_to`) after them. What the host lacks before `skip_from` was lost.
+//! [`seq + len`, `skip_to`) after them. What the host lacks before `skip_from` was lost, but for body
+//! before a record that shipped without its flow, of which nothing was at hand to declare.
 //!
 //! Where the hook looked into a tunnel, the [`Tunnel`] stands before the header.
 
@@ -124,6 +125,7 @@ pub struct RecordHeader {
     /// As in [`FlowKey::netns`].
     pub netns: u32,
     /// Which use of the flow table's entry this is; a new connection on the same tuple has another.
+    /// 0 where the bytes shipped without it, since another CPU held it or they came in pieces.
     pub generation: u32,
     /// Sequence number of the first byte; with no bytes, of where they would be.
     pub seq: u32,

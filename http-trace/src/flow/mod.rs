@@ -9,6 +9,9 @@ pub mod table;
 
 use http_trace_common::record::{Hook, RecordHeader, flag};
 
+/// Bits of what a filter ships as it is.
+const UNFRAMED: u16 = flag::FILTERED | flag::UNFILTERED;
+
 /// Where and when bytes were seen: what is kept of a record's header beside its place in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -34,6 +37,9 @@ pub struct Origin {
     pub hook: u8,
     /// Under which of the connection's names, as [`alias::Alias::path`]; 0 for its own.
     pub path: u8,
+    /// A filter shipped it as it is and without the connection's flow, which another CPU held, or in
+    /// pieces: it could not say what was skipped as body before.
+    pub without_flow: bool,
 }
 
 impl Origin {
@@ -51,6 +57,7 @@ impl Origin {
             retransmissions: header.retransmissions,
             hook: header.hook,
             path: 0,
+            without_flow: header.generation == 0 && header.flags & UNFRAMED == UNFRAMED,
         }
     }
 
@@ -65,7 +72,7 @@ impl Origin {
 
     /// Whether a filter shipped this as what it framed.
     pub const fn framed_by_filter(&self) -> bool {
-        self.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED
+        self.flags & UNFRAMED == flag::FILTERED
     }
 
     /// The hook; a capture when its number is none.

@@ -238,6 +238,7 @@ pub(crate) fn attempt(facts: &Facts, cx: &mut Context<'_>, time_ns: u64, why: No
         retransmissions: 0,
         hook: 0,
         path: 0,
+        without_flow: false,
     };
     let mut event = blank(facts, cx, 1, None, &origin);
     event.id = identity(&wire_key(facts, cx), time_ns, b"attempt");

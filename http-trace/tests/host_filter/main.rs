@@ -1,6 +1,7 @@
 //! The filter against the framer alone: what the host frames from shipped records is what it would
 //! have framed from every byte.
 
+mod claims;
 mod hand_back;
 
 use http_trace::host_filter::HostFilter;

@@ -208,6 +208,13 @@ impl Active {
         n: u64,
         origin: &Origin,
     ) {
+        let is_body = n <= self.judge.halves[d].framer.skippable();
+        if is_body && origin.without_flow {
+            // The filter has skipped it on purpose, and declares it with the next record that has the
+            // flow: later than we wait, or never, where a RST of the other end comes first. Were it a
+            // record that is missing, the gap in its CPU's numbers would be told.
+            return self.judge.skip(facts, cx, d, n, origin);
+        }
         // What is not HTTP/1.x is not shipped, and nothing is lost with it.
         if self.judge.halves[d].framer.phase() != Phase::Opaque {
             cx.stats.holes += 1;
@@ -219,10 +226,9 @@ impl Active {
                 }
             }
         }
-        // No request is missing with a body, whoever steps over it, the filter or we.
-        let is_body = n <= self.judge.halves[d].framer.skippable();
         self.judge.hole(facts, cx, d, n, origin);
         let begins_unknown = self.judge.exchanges.order.begins_unknown();
+        // No request is missing with a body, whoever steps over it, the filter or we.
         if !is_body && begins_unknown && self.has_answered(facts, 1 - d, origin) {
             // What was there before was no other protocol's.
             let end = self.judge.halves[d].next;

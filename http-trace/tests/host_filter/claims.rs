@@ -1,0 +1,158 @@
+//! Segments that ship without their flow, which another CPU holds just then.
+
+use http_trace::event::Output;
+use http_trace::host_filter::Faults;
+use http_trace::pipeline::Pipeline;
+use http_trace_common::record::{Hook, Record};
+
+use super::*;
+
+const BODY: usize = 1 << 20;
+const SEGMENT: usize = 1448;
+
+/// A connection that is traced live.
+struct Live {
+    wire: Wire,
+    pipeline: Pipeline,
+    /// Of so many records that come next nothing is heard.
+    lost: u32,
+    told: Vec<String>,
+}
+
+impl Live {
+    fn new(wire: Wire) -> Self {
+        Live {
+            wire,
+            pipeline: Pipeline::new(Default::default()),
+            lost: 0,
+            told: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, from_client: bool, flags: u8, bytes: &[u8]) {
+        let (segment, mut context) = self.wire.make(from_client, flags, 0, bytes);
+        context.hook = Hook::Tc;
+        let (pipeline, lost, told) = (&mut self.pipeline, &mut self.lost, &mut self.told);
+        let mut push = |record: Record<'_>| {
+            if *lost > 0 {
+                *lost -= 1;
+                return;
+            }
+            pipeline.push(&record, &mut |output| told.push(line(&output)));
+        };
+        let filter = &mut self.wire.filter;
+        filter.push(bytes, &segment, &context, &mut push);
+        let seq = &mut self.wire.seq[usize::from(!from_client)];
+        *seq = seq.wrapping_add(bytes.len() as u32);
+    }
+
+    /// As [`Live::send`], while another CPU has the flow.
+    fn send_beside(&mut self, from_client: bool, bytes: &[u8]) {
+        self.faults(1);
+        self.send(from_client, tcp_flag::ACK, bytes);
+        self.faults(0);
+    }
+
+    fn faults(&mut self, refuse_claim_every: u32) {
+        self.wire.filter.set_faults(Faults {
+            refuse_claim_every,
+            ..Faults::default()
+        });
+    }
+
+    fn wait_ms(&mut self, ms: u64) {
+        self.wire.time_ns += ms * 1_000_000;
+        let told = &mut self.told;
+        let mut out = |output| told.push(line(&output));
+        self.pipeline.tick(self.wire.time_ns, &mut out);
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        let told = &mut self.told;
+        self.pipeline.finish(&mut |output| told.push(line(&output)));
+        assert_eq!(self.pipeline.stats().filter_disagrees, 0);
+        self.told
+    }
+}
+
+fn line(output: &Output) -> String {
+    match output {
+        Output::Http(event) => format!(
+            "{} {:?} {:?} {:?}",
+            event
+                .response
+                .as_ref()
+                .map_or(0, |response| response.status),
+            event.body_bytes,
+            event.missing,
+            event.flags
+        ),
+        Output::Loss(loss) => format!("lost {} {:?} {}", loss.count, loss.unit, loss.place),
+    }
+}
+
+/// The client closes while a body goes by: on one CPU its FIN has the flow, on the other a segment of
+/// the body finds it held. What was skipped of the body before that nobody tells any more.
+#[test]
+fn a_body_that_its_client_breaks_off_has_no_hole() {
+    let mut live = Live::new(Wire::new(FilterConfig::DEFAULT));
+    let answer = ok(BODY);
+    let (some, rest) = answer.split_at(12 * SEGMENT);
+    live.send(true, tcp_flag::ACK, &get("/"));
+    for segment in some.chunks(5 * SEGMENT) {
+        live.send(false, tcp_flag::ACK, segment);
+    }
+    live.send(true, tcp_flag::FIN | tcp_flag::ACK, b"");
+    live.send_beside(false, &rest[..SEGMENT]);
+    live.send(true, tcp_flag::RST, b"");
+    live.wait_ms(2_000);
+    let seen = 13 * SEGMENT - (answer.len() - BODY);
+    assert_eq!(
+        live.finish(),
+        [format!("200 Some({seen}) [End] [\"length_mismatch\"]")]
+    );
+}
+
+/// Another request comes while a body goes by: the filter tells of what it skipped when the message
+/// ends, which may be long after.
+#[test]
+fn a_long_body_beside_another_request_has_no_hole() {
+    let mut live = Live::new(Wire::new(FilterConfig::DEFAULT));
+    live.send(true, tcp_flag::ACK, &get("/1"));
+    for (n, segment) in ok(BODY).chunks(SEGMENT).enumerate() {
+        match n {
+            50 => live.send_beside(false, segment),
+            _ => live.send(false, tcp_flag::ACK, segment),
+        }
+        match n {
+            // It acknowledges what shipped.
+            51 => live.send(true, tcp_flag::ACK, &get("/2")),
+            60 => live.wait_ms(500),
+            _ => {}
+        }
+    }
+    live.send(false, tcp_flag::ACK, &ok(5));
+    let expected = [
+        format!("200 Some({BODY}) [] []"),
+        "200 Some(5) [] []".into(),
+    ];
+    assert_eq!(live.finish(), expected);
+}
+
+/// What shipped as a flow's own says what was skipped before it: the rest is lost, be it a body's.
+#[test]
+fn a_hole_before_what_the_flow_ships_is_told() {
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    // Far from the SYN that was seen: of another connection, which ships as it is.
+    wire.seq = [50_000_000, 60_000_000];
+    let mut live = Live::new(wire);
+    live.send(true, tcp_flag::ACK, &get("/"));
+    for (n, segment) in ok(20 * SEGMENT).chunks(SEGMENT).enumerate() {
+        live.lost = u32::from(n == 2);
+        live.send(false, tcp_flag::ACK, segment);
+    }
+    live.wait_ms(20_000);
+    let told = live.finish();
+    let lost = format!("lost {SEGMENT} Bytes hole");
+    assert!(told.contains(&lost), "{told:?}");
+}
