@@ -35,12 +35,16 @@ const BUILD_PACKAGES: &[&str] = &[
 /// What the tests on real servers use; see the file.
 const TEST_PACKAGES: &str = include_str!("../../tests/packages.txt");
 
-/// The packages of [`TEST_PACKAGES`].
-fn test_packages() -> impl Iterator<Item = &'static str> {
+/// The packages of [`TEST_PACKAGES`], each with the program that tells that it is there.
+fn test_packages() -> impl Iterator<Item = (&'static str, &'static str)> {
     TEST_PACKAGES
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let (package, program) = line.split_once(' ').unwrap_or((line, line));
+            (package, program.trim())
+        })
 }
 
 const LINKER: &str = "0.13.0";
@@ -93,7 +97,8 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
         );
     }
     if purposes.contains(&Purpose::Test) {
-        packages.extend(test_packages().filter(|package| !program_exists(package)));
+        let missing = test_packages().filter(|(_, program)| !program_exists(program));
+        packages.extend(missing.map(|(package, _)| package));
     }
     if purposes.contains(&Purpose::Lint) && Path::new("/usr/bin/rustc").exists() | build {
         let driver = Path::new("/usr/bin/clippy-driver");
@@ -148,8 +153,8 @@ fn report() -> usize {
         "bpf-linker",
         find_linker(&tools()).map(|path| path.display().to_string()),
     );
-    for package in test_packages() {
-        let there = program_exists(package);
+    for (package, program) in test_packages() {
+        let there = program_exists(program);
         row(
             &format!("{package} (tests)"),
             there.then(|| "installed".into()),
@@ -297,13 +302,8 @@ fn is_installed(package: &str) -> bool {
     query.is_ok_and(|output| output.stdout.starts_with(b"install ok installed"))
 }
 
-/// Whether the program that a package of the tests brings is there, from the package or not.
-fn program_exists(package: &str) -> bool {
-    let name = match package {
-        "iproute2" => "ip",
-        "nginx-light" => "nginx",
-        named_alike => named_alike,
-    };
+/// Whether this program is there, from a package or not.
+fn program_exists(name: &str) -> bool {
     // A user's PATH often lacks the administrators' folders.
     on_path(name)
         || ["/usr/sbin", "/sbin"]
@@ -324,4 +324,19 @@ fn step(command: &mut Command) -> Result<()> {
     command::run(command)?;
     eprintln!("xtask: done in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a package under a name that no program has, set-up would say for ever that it is missing.
+    #[test]
+    fn each_package_is_told_by_a_program_that_it_brings() {
+        for (package, program) in test_packages() {
+            if is_installed(package) {
+                assert!(program_exists(program), "{package} brings no {program}");
+            }
+        }
+    }
 }
