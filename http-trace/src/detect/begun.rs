@@ -27,22 +27,27 @@ pub struct Begun {
     set: Vec<usize>,
 }
 
+/// Whether events only go on with what others began: none but these is ever left out.
+pub const fn goes_on(correlation: &Correlation) -> bool {
+    matches!(
+        correlation.kind,
+        Kind::TemporalOrdered | Kind::StatusSequence
+    )
+}
+
 impl Begun {
     /// Of these correlations none has begun.
     pub fn new(correlations: &[Correlation]) -> Self {
-        let goes_on = |correlation: &Correlation| {
-            let kind = matches!(
-                correlation.kind,
-                Kind::TemporalOrdered | Kind::StatusSequence
-            );
+        let is_of_path = |correlation: &Correlation| {
             let of_path = |field: &Field| *field == Field::Path;
             let mut groups = correlation.group_by.iter();
-            kind && groups.any(|group| !group.of.is_empty() && group.of.iter().all(of_path))
+            goes_on(correlation)
+                && groups.any(|group| !group.of.is_empty() && group.of.iter().all(of_path))
         };
         let words = correlations.len().div_ceil(64);
         let mut of_path = vec![0; words];
         for (number, correlation) in correlations.iter().enumerate() {
-            if goes_on(correlation) {
+            if is_of_path(correlation) {
                 put(&mut of_path, number);
             }
         }

@@ -149,16 +149,20 @@ pub fn is_quickly_counted(
             counter.events += u64::from(done);
             done
         }
-        // Far from the threshold, with a value that this bucket has.
+        // Far from the threshold, with a value that is in the window.
         Kind::ValueCount(_) => {
-            let same = |hash| match counter.distinct() {
-                Some(set) => set.has_in(hash, hit.bucket),
-                None => counter.few.has_in(hash, hit.bucket),
+            let is_far = counter.active().is_none()
+                && counter.window.total().saturating_mul(2) < hit.threshold;
+            let Some(hash) = hit.distinct.filter(|_| is_far) else {
+                return false;
             };
-            let done = hit.bucket == counter.window.newest()
-                && counter.active().is_none()
-                && counter.window.total().saturating_mul(2) < hit.threshold
-                && hit.distinct.is_some_and(same);
+            let Counter {
+                window, few, more, ..
+            } = counter;
+            let done = match more.as_mut().and_then(|more| more.distinct.as_mut()) {
+                Some(set) => set.see_again(hash, hit.bucket, window),
+                None => few.see_again(hash, hit.bucket, window),
+            };
             counter.events += u64::from(done);
             done
         }
@@ -210,7 +214,7 @@ fn has_none_of_the_others(correlation: &Correlation, hit: &Hit<'_>, counter: &Co
 /// Whether the event is one more of a threshold that was reached, and others of which none was are waited
 /// for: it moves the condition forward, which does not hold.
 pub fn waits_for_others(correlation: &Correlation, hit: &Hit<'_>, counter: &Counter) -> bool {
-    correlation.kind == Kind::Temporal(None)
+    matches!(correlation.kind, Kind::Temporal(None))
         && hit.inputs & hit.thresholds != 0
         && !is_over(hit, counter)
         && has_none_of_the_others(correlation, hit, counter)
@@ -365,7 +369,7 @@ pub fn count(
             counter.window.total()
         }
         Kind::Temporal(_) | Kind::TemporalOrdered => {
-            let ordered = correlation.kind == Kind::TemporalOrdered;
+            let ordered = matches!(correlation.kind, Kind::TemporalOrdered);
             moved = goes_on(correlation, counter, hit);
             if !see(counter, hit, ordered, correlation.window_ns) {
                 return Ok(None);

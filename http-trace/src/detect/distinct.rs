@@ -65,6 +65,18 @@ impl Few {
         Ok(Some(true))
     }
 
+    /// As [`Distinct::see_again`].
+    #[inline]
+    pub fn see_again(&mut self, hash: u64, bucket: u32, window: &mut Window) -> bool {
+        let now = element(hash, bucket);
+        let is_it = |of: &&u64| (**of ^ now) & !BUCKET_MASK == 0;
+        let Some(of) = self.0.iter().find(is_it).copied() else {
+            return false;
+        };
+        of == now && bucket == window.newest()
+            || is_still_in(of, bucket, window) && self.see(hash, bucket, window) == Ok(Some(false))
+    }
+
     /// Lets time go on to a bucket. What leaves the window goes at once: later on it could not be told, since
     /// buckets are cut.
     fn advance(&mut self, bucket: u32, window: &mut Window) {
@@ -77,12 +89,6 @@ impl Few {
             self.0 = std::array::from_fn(|_| left.next().unwrap_or(0));
             window.advance(bucket);
         }
-    }
-
-    /// As [`Distinct::has_in`].
-    #[inline]
-    pub fn has_in(&self, hash: u64, bucket: u32) -> bool {
-        self.0.contains(&element(hash, bucket))
     }
 }
 
@@ -194,11 +200,7 @@ impl Distinct {
         if let Some(at) = self.find(key) {
             let seen = unwrap_bucket(self.elements[at], window.newest());
             if !window.is_past(seen) {
-                if bucket.wrapping_sub(seen) as i32 > 0 {
-                    window.remove(seen);
-                    window.add(bucket, 1)?;
-                    self.elements[at] = key | u64::from(bucket) & BUCKET_MASK;
-                }
+                self.renew(at, bucket, window)?;
                 return Ok(false);
             }
             window.add(bucket, 1)?;
@@ -213,11 +215,32 @@ impl Distinct {
         Ok(true)
     }
 
-    /// Whether a value was seen last in this bucket, which is the newest of its window.
-    pub fn has_in(&self, hash: u64, bucket: u32) -> bool {
-        let key = hash & !BUCKET_MASK | 1 << BUCKET_BITS;
-        let element = self.find(key).map(|at| self.elements[at]);
-        element == Some(key | u64::from(bucket) & BUCKET_MASK)
+    /// Notes a value that is in the window, as [`Distinct::see`] would. `false`, and nothing has happened, when it
+    /// is not, or when there is more to be done.
+    pub fn see_again(&mut self, hash: u64, bucket: u32, window: &mut Window) -> bool {
+        let Some(at) = self.find(hash & !BUCKET_MASK | 1 << BUCKET_BITS) else {
+            return false;
+        };
+        if self.elements[at] == element(hash, bucket) && bucket == window.newest() {
+            return true;
+        }
+        let is_in = is_still_in(self.elements[at], bucket, window);
+        if !is_in || bucket.wrapping_sub(self.purged) as i32 >= PURGE_AFTER as i32 {
+            return false;
+        }
+        window.advance(bucket);
+        self.renew(at, bucket, window).is_ok()
+    }
+
+    /// An element that is in the window is seen in a bucket, which is in it too.
+    fn renew(&mut self, at: usize, bucket: u32, window: &mut Window) -> Result<(), TooLate> {
+        let seen = unwrap_bucket(self.elements[at], window.newest());
+        if bucket.wrapping_sub(seen) as i32 > 0 {
+            window.remove(seen);
+            window.add(bucket, 1)?;
+            self.elements[at] = element(self.elements[at], bucket);
+        }
+        Ok(())
     }
 
     /// Where in the index an element is, or would be.
@@ -310,8 +333,17 @@ impl Distinct {
     }
 }
 
+/// Whether an element is in the window once something comes in a bucket, which is no earlier than the window's
+/// newest.
+const fn is_still_in(element: u64, bucket: u32, window: &Window) -> bool {
+    let newest = window.newest();
+    let ahead = bucket.wrapping_sub(newest);
+    let age = newest.wrapping_sub(unwrap_bucket(element, newest));
+    ahead < CELLS as u32 && age.saturating_add(ahead) < CELLS as u32
+}
+
 /// The bucket of an element, given that it is not newer than `newest`.
-fn unwrap_bucket(element: u64, newest: u32) -> u32 {
+const fn unwrap_bucket(element: u64, newest: u32) -> u32 {
     let age = (newest & BUCKET_MASK as u32).wrapping_sub(element as u32 & BUCKET_MASK as u32);
     newest.wrapping_sub(age & BUCKET_MASK as u32)
 }
@@ -397,12 +429,33 @@ mod tests {
             for (value, forward, late) in steps {
                 bucket += forward / 6;
                 let at = bucket - late;
-                if distinct.see(hash(value), at, &mut window).is_err() {
+                let mut again = (distinct.clone(), window.clone());
+                let is_again = again.0.see_again(hash(value), at, &mut again.1);
+                let before = (distinct.elements.clone(), window.clone());
+                let seen = distinct.see(hash(value), at, &mut window);
+                let expected = match is_again {
+                    true => (distinct.elements.clone(), window.clone()),
+                    false => before,
+                };
+                prop_assert_eq!((again.0.elements, again.1), expected);
+                prop_assert!(!is_again || seen == Ok(false));
+                prop_assert!(is_again || seen != Ok(false) || late > 0);
+                if seen.is_err() {
                     continue;
                 }
                 let with_few = match few {
                     Some(mut first) => {
+                        let mut again = (first, of_few.clone());
+                        let is_again = again.0.see_again(hash(value), at, &mut again.1);
+                        let before = (first, of_few.clone());
                         let seen = first.see(hash(value), at, &mut of_few).expect("in time");
+                        let expected = match is_again {
+                            true => (first, of_few.clone()),
+                            false => before,
+                        };
+                        prop_assert_eq!(again, expected);
+                        prop_assert!(!is_again || seen == Some(false));
+                        prop_assert!(is_again || seen != Some(false) || late > 0);
                         few = Some(first);
                         seen
                     }

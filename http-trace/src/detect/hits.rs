@@ -44,13 +44,23 @@ pub struct Days {
     before: VecDeque<(u32, u64)>,
     /// The last, to which nearly all hits are added: here, so that it takes no look anywhere else.
     last: Option<(u32, u64)>,
+    /// When it ends, Unix ns.
+    last_ends_ns: u64,
 }
 
 impl From<VecDeque<(u32, u64)>> for Days {
     fn from(mut before: VecDeque<(u32, u64)>) -> Days {
         let last = before.pop_back();
-        Days { before, last }
+        Days {
+            before,
+            last,
+            last_ends_ns: last.map_or(0, |(day, _)| ends_ns(day)),
+        }
     }
+}
+
+const fn ends_ns(day: u32) -> u64 {
+    (day as u64 + 1).saturating_mul(DAY_NS)
 }
 
 impl Serialize for Days {
@@ -71,32 +81,31 @@ impl Days {
     }
 
     /// In order.
-    pub fn iter(&self) -> impl Iterator<Item = &(u32, u64)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &(u32, u64)> {
         self.before.iter().chain(&self.last)
     }
 
-    #[inline]
+    /// Adds one to a day.
     fn add(&mut self, day: u32) {
-        match &mut self.last {
-            Some((last, count)) if *last == day => *count = count.saturating_add(1),
-            _ => self.add_other(day),
-        }
-    }
-
-    /// Adds one to a day that is not the last.
-    #[inline(never)]
-    fn add_other(&mut self, day: u32) {
         if self.last.is_none_or(|(last, _)| last < day) {
             self.before.extend(self.last.replace((day, 1)));
+            self.last_ends_ns = ends_ns(day);
         } else {
-            let after = self.before.iter().rev().take_while(|(d, _)| *d > day);
-            let at = self.before.len() - after.count();
-            match at.checked_sub(1).and_then(|at| self.before.get_mut(at)) {
+            let after = self.iter().rev().take_while(|(d, _)| *d > day);
+            let at = self.len() - after.count();
+            match at.checked_sub(1).and_then(|at| self.at(at)) {
                 Some((d, count)) if *d == day => *count = count.saturating_add(1),
                 _ => self.before.insert(at, (day, 1)),
             }
         }
         self.keep(DAYS);
+    }
+
+    fn at(&mut self, at: usize) -> Option<&mut (u32, u64)> {
+        match self.before.len() == at {
+            true => self.last.as_mut(),
+            false => self.before.get_mut(at),
+        }
     }
 
     /// Keeps only so many, the last; at least one.
@@ -107,15 +116,32 @@ impl Days {
 }
 
 impl Tally {
+    /// One hit more.
     #[inline]
     fn add(&mut self, time_ns: u64) {
+        // Nearly always one more of the last day, after all others.
+        if time_ns >= self.last_ns
+            && time_ns < self.days.last_ends_ns
+            && let Some((_, of_day)) = &mut self.days.last
+        {
+            self.last_ns = time_ns;
+            self.count = self.count.saturating_add(1);
+            *of_day = of_day.saturating_add(1);
+        } else {
+            self.add_other(time_ns);
+        }
+    }
+
+    /// One on another day, or that came late.
+    #[inline(never)]
+    fn add_other(&mut self, time_ns: u64) {
         if self.count == 0 || time_ns < self.first_ns {
             self.first_ns = time_ns;
         }
         self.last_ns = self.last_ns.max(time_ns);
         self.count = self.count.saturating_add(1);
-        let day = u32::try_from(time_ns / DAY_NS).unwrap_or(u32::MAX);
-        self.days.add(day);
+        self.days
+            .add(u32::try_from(time_ns / DAY_NS).unwrap_or(u32::MAX));
     }
 }
 

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::super::alert::{Alert, State};
+use super::super::begun;
 use super::super::count::{self, Counted, Hit};
 use super::super::counter::Counter;
 use super::super::entity::{Entities, Shape};
@@ -40,6 +41,8 @@ pub(super) struct Ready {
     /// when the condition holds.
     only_gathers: bool,
     is_guarded: bool,
+    /// Among what it feeds is some that only goes on with what has begun.
+    feeds_what_goes_on: bool,
     /// The most keys that it may have.
     limit: Option<usize>,
     alerts: bool,
@@ -58,6 +61,7 @@ impl Ready {
         let each = correlations.iter().enumerate();
         let is_quiet = |of: &Correlation| rules.get(of.rule).is_some_and(|rule| rule.quiet);
         let feeds_none = |number: usize| feeds.get(number).is_some_and(Vec::is_empty);
+        let goes_on = |feed: &Feed| correlations.get(feed.number).is_some_and(begun::goes_on);
         let ready = |(number, correlation): (usize, &Correlation)| Ready {
             inputs: match &correlation.inputs[..] {
                 [_] => Box::default(),
@@ -80,6 +84,7 @@ impl Ready {
                 .get(correlation.rule)
                 .and_then(|rule| rule.group_limit),
             is_guarded: guards.get(number).is_some_and(Option::is_some),
+            feeds_what_goes_on: feeds.get(number).is_some_and(|all| all.iter().any(goes_on)),
             alerts: correlation.alerts,
             threshold: correlation.threshold(),
         };
@@ -227,7 +232,9 @@ impl Core {
         let feeds = &self.fed_by[number];
         if !feeds.is_empty() {
             fed.hold(number, feeds, status_of(view.event));
-            fed.sift(&mut self.begun, self.table.with_keys(), view);
+            if self.ready[number].feeds_what_goes_on {
+                fed.sift(&mut self.begun, self.table.with_keys(), view);
+            }
         }
     }
 
