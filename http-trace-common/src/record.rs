@@ -63,6 +63,10 @@ pub mod flag {
     pub const ORDER_UNKNOWN: u16 = 1 << 15;
 }
 
+/// In [`RecordHeader::trial_from`], of a segment that came in pieces: before these shipped, the flow told what it
+/// had skipped.
+pub const IN_PIECES: u32 = 1;
+
 /// Set by the host in an interface's index that is another network namespace's: it must not get the
 /// name of one here that has the same. The kernel's are positive as C's `int`.
 pub const ELSEWHERE: u32 = 1 << 31;
@@ -125,7 +129,8 @@ pub struct RecordHeader {
     /// As in [`FlowKey::netns`].
     pub netns: u32,
     /// Which use of the flow table's entry this is; a new connection on the same tuple has another.
-    /// 0 where the bytes shipped without it, since another CPU held it or they came in pieces.
+    /// 0 where bytes shipped without it, since another CPU held it or they came in pieces; not where
+    /// nothing is framed.
     pub generation: u32,
     /// Sequence number of the first byte; with no bytes, of where they would be.
     pub seq: u32,
@@ -159,7 +164,8 @@ pub struct RecordHeader {
     /// Interface indexes at which the flow was seen since its last record; 0 is none. The first is
     /// this segment's own.
     pub interfaces: [u32; 4],
-    /// With [`flag::TRIAL`]: the sequence number where the trial began.
+    /// With [`flag::TRIAL`]: the sequence number where the trial began. Without, [`IN_PIECES`] in what
+    /// the host put together.
     pub trial_from: u32,
     /// On the host, the number of the tags and tunnels the segment was wrapped in, 0 for none; always
     /// 0 from the kernel, which puts a [`Tunnel`] before the header.

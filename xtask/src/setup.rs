@@ -42,8 +42,9 @@ fn test_packages() -> impl Iterator<Item = (&'static str, &'static str)> {
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| {
-            let (package, program) = line.split_once(' ').unwrap_or((line, line));
-            (package, program.trim())
+            let mut words = line.split_whitespace();
+            let package = words.next().unwrap_or(line);
+            (package, words.next().unwrap_or(package))
         })
 }
 

@@ -3,8 +3,8 @@
 use bytemuck::Zeroable;
 
 use super::{
-    Block, Claim, Context, Continue, Env, Flow, Scratch, View, held, known::unsure, mode,
-    new_framer, other_side, ship_all, ship_raw, side, side_flag, steps,
+    Block, Claim, Context, Continue, Env, Flow, Scratch, View, generation, held, known::unsure,
+    mode, new_framer, other_side, ship_all, ship_raw, side, side_flag, steps,
 };
 use crate::{
     config::FilterConfig,
@@ -70,7 +70,7 @@ pub(super) fn admit<E: Env>(
     s.flow = Flow::zeroed();
     s.flow.sides[0].framer = new_framer::<E>();
     s.flow.sides[1].framer = new_framer::<E>();
-    s.flow.generation = (context.time_ns >> 16) as u32;
+    s.flow.generation = generation(context.time_ns);
     s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
     s.flow.interfaces = [context.interface, 0, 0, 0];
     let (seq, ack, acknowledges) = (s.seq, segment.ack, segment.flags & tcp_flag::ACK != 0);
@@ -181,7 +181,7 @@ pub(super) fn insert<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         Claim::Refused => {
             // Another CPU was faster: it holds the state, we only ship.
             env.count(Counter::ClaimRefused, 1);
-            ship_raw(s);
+            ship_raw::<E>(s);
             true
         }
         Claim::Missing => {

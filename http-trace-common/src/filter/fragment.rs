@@ -8,7 +8,8 @@ use bytemuck::Zeroable;
 
 use super::admit::{First, first_bytes};
 use super::{
-    Claim, Context, Continue, Env, Flow, Scratch, followed, new_framer, prepare, side, steps,
+    Claim, Context, Continue, Env, Flow, Scratch, followed, generation, new_framer, prepare, side,
+    steps,
 };
 use crate::{
     config::{FilterConfig, decap},
@@ -192,7 +193,7 @@ fn first_of_segment<E: Env>(
             // the message may come in whole packets.
             s.flow = Flow::zeroed();
             s.flow.queue = RequestQueue::unknown();
-            s.flow.generation = (context.time_ns >> 16) as u32;
+            s.flow.generation = generation(context.time_ns);
             s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
             s.flow.interfaces = [context.interface, 0, 0, 0];
             s.flow.sides[0].framer = new_framer::<E>();

@@ -83,7 +83,7 @@ pub fn begin<E: Env>(
         }
         Claim::Refused => {
             env.count(Counter::ClaimRefused, 1);
-            ship_raw(s);
+            ship_raw::<E>(s);
             if s.end > 0 {
                 // Whoever holds the flow may not have got to its first record yet.
                 env.syn(&s.key, &mut s.syn);
@@ -253,6 +253,12 @@ pub(crate) fn other_side(s: &mut Scratch) -> &mut Side {
     }
 }
 
+/// Of a flow that begins at this time: never 0, which stands for none.
+#[inline(always)]
+pub(crate) const fn generation(time_ns: u64) -> u32 {
+    (time_ns >> 16) as u32 | 1
+}
+
 /// The framer of a direction that is taken up.
 #[inline(always)]
 fn new_framer<E: Env>() -> Framer {
@@ -265,8 +271,11 @@ fn new_framer<E: Env>() -> Framer {
 
 /// The whole segment ships as it is, without the flow's knowledge.
 #[inline(always)]
-fn ship_raw(s: &mut Scratch) {
+fn ship_raw<E: Env>(s: &mut Scratch) {
     s.flow = Flow::zeroed();
+    // Where something is skipped the host must know that this cannot say what; elsewhere nothing is.
+    s.flow.generation = u32::from(!E::FRAMES);
+    s.block.header.trial_from = 0;
     s.in_order = 0;
     ship_all(s);
 }

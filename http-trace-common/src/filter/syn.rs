@@ -2,7 +2,9 @@
 
 use bytemuck::Zeroable;
 
-use super::{Env, Scratch, Side, Syn, new_framer, other_side, side, side_flag, steps, untold};
+use super::{
+    Env, Scratch, Side, Syn, generation, new_framer, other_side, side, side_flag, steps, untold,
+};
 use crate::{
     framer::RequestQueue,
     record::{HEADER_LEN, RecordHeader, flag},
@@ -254,7 +256,7 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
         s.flow.sides = [peer, own];
     }
     s.flow.queue = RequestQueue::new();
-    s.flow.generation = (s.time_ns >> 16) as u32;
+    s.flow.generation = generation(s.time_ns);
     s.flow.syn_pending = 0;
     if answers {
         // What came with the SYN was not framed.

@@ -225,7 +225,7 @@ impl Distinct {
             return true;
         }
         let is_in = is_still_in(self.elements[at], bucket, window);
-        if !is_in || bucket.wrapping_sub(self.purged) as i32 >= PURGE_AFTER as i32 {
+        if !is_in || bucket.wrapping_sub(self.purged) >= PURGE_AFTER {
             return false;
         }
         window.advance(bucket);

@@ -132,6 +132,15 @@ impl Tally {
         }
     }
 
+    /// To be called with one out of a file, which may say anything: what does not fit together is not taken
+    /// for granted.
+    fn check(&mut self) {
+        let last = self.days.last.map(|(day, _)| u64::from(day));
+        if self.count == 0 || last != Some(self.last_ns / DAY_NS) {
+            self.days.last_ends_ns = 0;
+        }
+    }
+
     /// One on another day, or that came late.
     #[inline(never)]
     fn add_other(&mut self, time_ns: u64) {
@@ -198,6 +207,8 @@ impl Hits {
         self.rules.truncate(RULES);
         for of in &mut self.rules {
             of.entities.truncate(ENTITIES);
+            let entities = of.entities.iter_mut().map(|e| &mut e.tally);
+            entities.chain([&mut of.tally]).for_each(Tally::check);
             of.index = (0..).zip(&of.entities).map(|(n, e)| (e.hash, n)).collect();
             of.hand = 0;
         }
@@ -369,6 +380,20 @@ mod tests {
         }
         assert_eq!(tally.days.len(), DAYS);
         assert_eq!(tally.days.iter().last(), Some(&(999, 1)));
+    }
+
+    #[test]
+    fn a_tally_out_of_a_file_that_does_not_fit_together_counts_on_the_right_day() {
+        let mut tally = Tally {
+            days: VecDeque::from([(20_000, 1)]).into(),
+            ..Tally::default()
+        };
+        tally.check();
+        tally.add(19_000 * DAY_NS + 5);
+        tally.add(20_000 * DAY_NS + 5);
+        let days: Vec<_> = tally.days.iter().copied().collect();
+        assert_eq!(days, [(19_000, 1), (20_000, 2)]);
+        assert_eq!((tally.first_ns, tally.count), (19_000 * DAY_NS + 5, 2));
     }
 
     #[test]

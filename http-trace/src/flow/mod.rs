@@ -7,7 +7,7 @@ pub mod encaps;
 pub mod reassembly;
 pub mod table;
 
-use http_trace_common::record::{Hook, RecordHeader, flag};
+use http_trace_common::record::{Hook, IN_PIECES, RecordHeader, flag};
 
 /// Bits of what a filter ships as it is.
 const UNFRAMED: u16 = flag::FILTERED | flag::UNFILTERED;
@@ -37,8 +37,8 @@ pub struct Origin {
     pub hook: u8,
     /// Under which of the connection's names, as [`alias::Alias::path`]; 0 for its own.
     pub path: u8,
-    /// A filter shipped it as it is and without the connection's flow, which another CPU held, or in
-    /// pieces: it could not say what was skipped as body before.
+    /// A filter shipped it as it is and without the connection's flow, which another CPU held: it
+    /// could not say what was skipped as body before.
     pub without_flow: bool,
 }
 
@@ -57,7 +57,9 @@ impl Origin {
             retransmissions: header.retransmissions,
             hook: header.hook,
             path: 0,
-            without_flow: header.generation == 0 && header.flags & UNFRAMED == UNFRAMED,
+            without_flow: header.generation == 0
+                && header.flags & (UNFRAMED | flag::TRIAL) == UNFRAMED
+                && header.trial_from != IN_PIECES,
         }
     }
 
@@ -78,5 +80,35 @@ impl Origin {
     /// The hook; a capture when its number is none.
     pub fn hook(&self) -> Hook {
         Hook::from_number(self.hook).unwrap_or(Hook::Capture)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_filter_shipped_without_the_flow_that_it_has_may_follow_what_was_skipped() {
+        let without_flow = |flags: u16, generation: u32, trial_from: u32| {
+            Origin::of(&RecordHeader {
+                flags,
+                generation,
+                trial_from,
+                ..RecordHeader::zeroed()
+            })
+            .without_flow
+        };
+        assert!(without_flow(UNFRAMED, 0, 0));
+        for (flags, generation, trial_from, what) in [
+            (0, 0, 0, "a replay without the filter"),
+            (flag::FILTERED, 0, 0, "framed"),
+            (UNFRAMED, 7, 0, "with its flow"),
+            (UNFRAMED, 0, IN_PIECES, "put together"),
+            (UNFRAMED | flag::TRIAL, 0, 9, "on trial"),
+        ] {
+            assert!(!without_flow(flags, generation, trial_from), "{what}");
+        }
     }
 }

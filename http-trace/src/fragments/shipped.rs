@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 
-use http_trace_common::record::{Record, RecordHeader, flag};
+use http_trace_common::record::{IN_PIECES, Record, RecordHeader, flag};
 use http_trace_common::walk::{
     Encap, FragmentId, LayerKind, Segment, Skip, Tunnel, WalkOptions, tcp_flag,
 };
@@ -233,6 +233,7 @@ fn of_segment(
         version: header.version,
         hook: header.hook,
         interfaces: header.interfaces,
+        trial_from: IN_PIECES,
         ..of_segment
     }
 }

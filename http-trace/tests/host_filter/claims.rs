@@ -156,3 +156,27 @@ fn a_hole_before_what_the_flow_ships_is_told() {
     let lost = format!("lost {SEGMENT} Bytes hole");
     assert!(told.contains(&lost), "{told:?}");
 }
+
+/// Where nothing is framed nothing is skipped: what is missing of a body is lost, also before a segment whose
+/// flow another CPU held.
+#[test]
+fn without_framing_a_hole_before_a_refused_claim_is_told() {
+    let filter = HostFilter::without_framing(FilterConfig::DEFAULT);
+    let mut live = Live::new(Wire::through(filter));
+    live.send(true, tcp_flag::ACK, &get("/"));
+    for (n, segment) in ok(20 * SEGMENT).chunks(SEGMENT).enumerate() {
+        live.lost = u32::from(n == 2);
+        match n {
+            3 => live.send_beside(false, segment),
+            _ => live.send(false, tcp_flag::ACK, segment),
+        }
+    }
+    live.wait_ms(20_000);
+    let told = live.finish();
+    let lost = format!("lost {SEGMENT} Bytes hole");
+    assert!(told.contains(&lost), "{told:?}");
+    assert!(
+        told.iter().any(|line| line.contains("body_gap")),
+        "{told:?}"
+    );
+}

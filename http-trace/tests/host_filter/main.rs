@@ -270,8 +270,13 @@ struct Wire {
 
 impl Wire {
     fn new(config: FilterConfig) -> Self {
+        Wire::through(HostFilter::new(config))
+    }
+
+    /// With the handshake seen by this filter.
+    fn through(filter: HostFilter) -> Self {
         let mut wire = Wire {
-            filter: HostFilter::new(config),
+            filter,
             seq: [u32::MAX - 50, 7],
             time_ns: 1 << 40,
             records: vec![],

@@ -200,7 +200,20 @@ impl Active {
         }
     }
 
-    pub fn hole(
+    /// So many bytes are not there.
+    fn hole(&mut self, facts: &mut Facts, cx: &mut Context<'_>, d: usize, n: u64, origin: &Origin) {
+        let is_body = n <= self.judge.halves[d].framer.skippable();
+        if is_body && origin.without_flow {
+            // The filter has skipped it on purpose, and declares it with the next record that has the
+            // flow: later than we wait, or never, where a RST of the other end comes first. Were it a
+            // record for which there was no room, that would be told by itself.
+            return self.judge.skip(facts, cx, d, n, origin);
+        }
+        self.lose(facts, cx, d, n, origin);
+    }
+
+    /// So many bytes are lost, or, when track is lost of the direction, nobody knows how many.
+    pub fn lose(
         &mut self,
         facts: &mut Facts,
         cx: &mut Context<'_>,
@@ -209,12 +222,6 @@ impl Active {
         origin: &Origin,
     ) {
         let is_body = n <= self.judge.halves[d].framer.skippable();
-        if is_body && origin.without_flow {
-            // The filter has skipped it on purpose, and declares it with the next record that has the
-            // flow: later than we wait, or never, where a RST of the other end comes first. Were it a
-            // record that is missing, the gap in its CPU's numbers would be told.
-            return self.judge.skip(facts, cx, d, n, origin);
-        }
         // What is not HTTP/1.x is not shipped, and nothing is lost with it.
         if self.judge.halves[d].framer.phase() != Phase::Opaque {
             cx.stats.holes += 1;

@@ -130,7 +130,7 @@ impl Connection {
         let next = active.judge.halves[d].next;
         if start < next || start - next > FAR {
             // How much is missing cannot be told from numbers of 32 bits.
-            active.hole(&mut self.facts, cx, d, 1, origin);
+            active.lose(&mut self.facts, cx, d, 1, origin);
             let stream = &mut active.streams[d];
             (stream.buffer, stream.acked, stream.given_up) = (Buffer::default(), 0, 0);
             active
