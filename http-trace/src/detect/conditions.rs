@@ -92,6 +92,8 @@ enum Cond {
     Address(Whose, usize),
     /// There is an identifier in the path.
     PathId,
+    /// It is known why there is no response.
+    Unanswered,
     /// Another test, by its number.
     Test(usize),
     Keyword(TextTest),
@@ -229,7 +231,7 @@ impl Conditions {
         let (client, void_by_client) = self.facts.clients.classify(view, possible);
         let mut void = void_by_server || void_by_client;
         let (kind, watched) = (&mut self.kind, &mut self.facts.watched);
-        kind.begin(status, server, client);
+        kind.begin(status, view.event.no_response.is_some(), server, client);
         let mut add = |number: usize, lines: Option<&mut Watched>| {
             if let Some(lines) = lines {
                 let (class, now_void) = lines.classify(view);
@@ -320,6 +322,7 @@ impl Cond {
             Cond::Line(place, test) => facts.watched.get(*place).passes(*test, view),
             Cond::Address(whose, test) => facts.addresses(*whose).passes(*test),
             Cond::PathId => view.path_id.is_some(),
+            Cond::Unanswered => view.event.no_response.is_some(),
             Cond::Test(number) => facts.test(*number, view),
             Cond::Keyword(test) => view.any_text(&mut |text| test.passes(text)),
             Cond::Not(part) => !part.holds(view, facts),
@@ -342,6 +345,7 @@ impl Cond {
             Cond::Line(place, test) => Some(facts.watched.get(*place).passes(*test, view)),
             Cond::Address(whose, test) => Some(facts.addresses(*whose).passes(*test)),
             Cond::PathId => same_target.then(|| view.path_id.is_some()),
+            Cond::Unanswered => Some(view.event.no_response.is_some()),
             Cond::Test(number) => {
                 let (field, test) = facts.tests.get(*number)?;
                 let follows = field.is_of_target() && !matches!(test, Test::SameAs(..));
@@ -357,7 +361,7 @@ impl Cond {
     /// What is asked first of several.
     fn cost(&self) -> usize {
         match self {
-            Cond::Constant(_) | Cond::Status(_) => 0,
+            Cond::Constant(_) | Cond::Status(_) | Cond::Unanswered => 0,
             Cond::HasLine(..) | Cond::Address(..) | Cond::PathId => 1,
             Cond::Line(..) => 2,
             Cond::Test(_) => 3,
@@ -419,6 +423,9 @@ impl Numbering {
         };
         if field == Field::PathId && matches!(test, Test::Present) {
             return Cond::PathId;
+        }
+        if field == Field::NoResponse && matches!(test, Test::Present) {
+            return Cond::Unanswered;
         }
         if let Some(whose) = Whose::asked(&field, &test) {
             return self.address(whose, field, test);

@@ -16,7 +16,8 @@ const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What events have in common that a plan is for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kind {
-    /// One more than the status, so that the default is no kind, and the classes of the addresses.
+    /// One more than the status, so that the default is no kind, whether it is known why there is no
+    /// response, and the classes of the addresses.
     of_event: u64,
     len: usize,
     /// Numbers of names with the classes of their values, those with a number of their own first; what is
@@ -40,10 +41,11 @@ impl PartialEq for Kind {
 impl Eq for Kind {}
 
 impl Kind {
-    /// From now on of events with this status, a server and a client of these classes and none of the
-    /// lines.
-    pub const fn begin(&mut self, status: usize, server: usize, client: usize) {
-        self.of_event = (status as u64 + 1) << 32 | (client as u64) << 16 | server as u64;
+    /// From now on of events with this status, or without a response and maybe known why, a server and a
+    /// client of these classes and none of the lines.
+    pub const fn begin(&mut self, status: usize, unanswered: bool, server: usize, client: usize) {
+        let status = (status as u64 + 1) << 1 | unanswered as u64;
+        self.of_event = status << 32 | (client as u64) << 16 | server as u64;
         self.len = 0;
         self.mixed = self.of_event;
     }
@@ -376,7 +378,7 @@ mod tests {
             for status in [0, 200, 404, 999] {
                 for (lines, class) in (1..20).flat_map(|lines| [(lines, 0), (lines, 7)]) {
                     let mut kind = Kind::default();
-                    kind.begin(status, lines % 2, lines % 3);
+                    kind.begin(status, false, lines % 2, lines % 3);
                     (0..lines).for_each(|name| kind.add(name, class));
                     let mark = (status * 100 + lines * 10 + class + 1) as u64;
                     let at = plans.find(&kind, |draft| {
@@ -401,7 +403,7 @@ mod tests {
         assert!(made < 2 * 4 * 38, "{made}");
         plans.forget();
         let (mut kind, mut again) = (Kind::default(), false);
-        kind.begin(200, 0, 0);
+        kind.begin(200, false, 0, 0);
         plans.find(&kind, |_| again = true);
         assert!(again);
     }
@@ -413,7 +415,7 @@ mod tests {
         let mut made = 0;
         let mut find = |status: usize, server: usize| {
             let mut kind = Kind::default();
-            kind.begin(status, server, 0);
+            kind.begin(status, false, server, 0);
             let mut new = false;
             plans.find(&kind, |_| new = true);
             new
@@ -433,8 +435,8 @@ mod tests {
         for n in 0..20_000_usize {
             let mut made = 0;
             let mut kinds = [Kind::default(), Kind::default()];
-            kinds[0].begin(200, n, 0);
-            kinds[1].begin(404, n, 1);
+            kinds[0].begin(200, false, n, 0);
+            kinds[1].begin(404, false, n, 1);
             for (turn, kind) in (0..100).zip(kinds.iter().cycle()) {
                 let mark = (n * 2 + turn % 2) as u64;
                 let at = plans.find(kind, |draft| {
