@@ -84,6 +84,9 @@ pub fn begin<E: Env>(
         Claim::Refused => {
             env.count(Counter::ClaimRefused, 1);
             ship_raw::<E>(s);
+            if control & (tcp_flag::FIN | tcp_flag::RST) != 0 {
+                steps::tell_end(s, env);
+            }
             if s.end > 0 {
                 // Whoever holds the flow may not have got to its first record yet.
                 env.syn(&s.key, &mut s.syn);

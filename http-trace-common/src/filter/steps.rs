@@ -15,6 +15,7 @@ use crate::{
     flow::seq_distance,
     framer::{self, Event, Phase},
     record::{HEADER_LEN, flag},
+    walk::tcp_flag,
 };
 
 /// Takes one step; `false` when the segment is done.
@@ -428,6 +429,32 @@ pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
     env.emit(&mut s.block);
 }
 
+/// Ships no bytes, only how a segment closes that somebody else holds the flow of: where either side
+/// stands is not known here, so that nothing is said to be skipped.
+#[inline(always)]
+pub(super) fn tell_end<E: Env>(s: &mut Scratch, env: &mut E) {
+    s.cursor = 0;
+    let (seq, extra) = (s.seq.wrapping_add(s.end), closing(s));
+    ship(s, env, seq, seq, seq, flag::UNFILTERED | extra);
+}
+
+/// The flags of a record that tells how the segment closes.
+#[inline(always)]
+const fn closing(s: &Scratch) -> u16 {
+    let tcp_flags = s.tcp_flags as u8;
+    let fin = if tcp_flags & tcp_flag::FIN != 0 {
+        flag::FIN
+    } else {
+        0
+    };
+    let rst = if tcp_flags & tcp_flag::RST != 0 {
+        flag::RST
+    } else {
+        0
+    };
+    fin | rst
+}
+
 /// Ships no bytes, only where the direction's stream begins.
 #[inline(always)]
 pub(super) fn emit_start<E: Env>(s: &mut Scratch, env: &mut E) {
@@ -453,13 +480,7 @@ pub(super) fn emit_passed<E: Env>(s: &mut Scratch, env: &mut E) {
 #[inline(always)]
 pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
-    let mut extra = 0;
-    if s.tcp_flags as u8 & crate::walk::tcp_flag::FIN != 0 {
-        extra |= flag::FIN;
-    }
-    if s.tcp_flags as u8 & crate::walk::tcp_flag::RST != 0 {
-        extra |= flag::RST;
-    }
+    let extra = closing(s);
     let end = s.seq.wrapping_add(s.end);
     let own = side(s);
     let (told, next) = (own.told, own.next);

@@ -48,8 +48,13 @@ impl Live {
 
     /// As [`Live::send`], while another CPU has the flow.
     fn send_beside(&mut self, from_client: bool, bytes: &[u8]) {
+        self.close_beside(from_client, tcp_flag::ACK, bytes);
+    }
+
+    /// The same of a segment that may close.
+    fn close_beside(&mut self, from_client: bool, flags: u8, bytes: &[u8]) {
         self.faults(1);
-        self.send(from_client, tcp_flag::ACK, bytes);
+        self.send(from_client, flags, bytes);
         self.faults(0);
     }
 
@@ -179,4 +184,39 @@ fn without_framing_a_hole_before_a_refused_claim_is_told() {
         told.iter().any(|line| line.contains("body_gap")),
         "{told:?}"
     );
+}
+
+/// Both ends close at once, on one CPU each: the body that ends with the connection ends, and is told then.
+#[test]
+fn an_end_that_another_cpu_is_beside_is_told() {
+    const FIN: u8 = tcp_flag::FIN | tcp_flag::ACK;
+    // How it ends, bytes that come with that, segments before it, and what else the event says.
+    let ends = [
+        (FIN, 0, 0, "[] []"),
+        (FIN, 0, 1, "[] []"),
+        (FIN, 0, 30, "[] []"),
+        (FIN, 100, 0, "[] []"),
+        (FIN, 100, 30, "[] []"),
+        (tcp_flag::RST, 0, 0, "[End] []"),
+    ];
+    for framed in [true, false] {
+        for (flags, last, segments, said) in ends {
+            let filter = match framed {
+                true => HostFilter::new(FilterConfig::DEFAULT),
+                false => HostFilter::without_framing(FilterConfig::DEFAULT),
+            };
+            let mut live = Live::new(Wire::through(filter));
+            live.send(true, tcp_flag::ACK, &get("/"));
+            live.send(false, tcp_flag::ACK, b"HTTP/1.1 200 OK\r\n\r\n");
+            for _ in 0..segments {
+                live.send(false, tcp_flag::ACK, &[b'x'; SEGMENT]);
+            }
+            live.close_beside(false, flags, &vec![b'x'; last]);
+            live.wait_ms(150);
+            let seen = segments * SEGMENT + last;
+            let expected = [format!("200 Some({seen}) {said}")];
+            assert_eq!(live.told, expected, "{framed} {flags} {last} {segments}");
+            assert_eq!(live.finish(), expected);
+        }
+    }
 }

@@ -305,7 +305,12 @@ impl Active {
             // It waits for the other direction, whose bytes it acknowledges.
             return cx.config.hole_ns;
         }
-        if stream.acked >= start || origin.framed_by_filter() {
+        // Body that the filter has skipped was there, and does not come.
+        let is_skipped = || {
+            let missing = start - next;
+            origin.without_flow && missing <= self.judge.halves[d].framer.skippable()
+        };
+        if stream.acked >= start || origin.framed_by_filter() || is_skipped() {
             cx.config.hole_ns
         } else if !facts.known[1 - d] || origin.hook() != Hook::Capture {
             cx.config.unseen_hole_ns
