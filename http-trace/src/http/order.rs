@@ -45,6 +45,8 @@ const BATCHES: u8 = 1 << 3;
 const WINDOW: u8 = 1 << 4;
 /// The client was seen to ask again only when all was answered.
 const WAITS: u8 = 1 << 5;
+/// A pair was only assumed ([`Order::certain`]): those after it rest on it.
+const ASSUMED: u8 = 1 << 6;
 
 impl Order {
     const fn has(&self, bit: u8) -> bool {
@@ -59,6 +61,16 @@ impl Order {
     /// Whether nothing is known of what came before the next request, which will be the first.
     pub const fn begins_unknown(&self) -> bool {
         self.has(GAP) && self.has(INITIAL)
+    }
+
+    /// A pair is only assumed.
+    pub const fn assume(&mut self) {
+        self.bits |= ASSUMED;
+    }
+
+    /// Whether a pair was only assumed, now or before the connection's last quiet moment.
+    pub const fn rests_on_assumption(&self) -> bool {
+        self.has(ASSUMED)
     }
 
     /// Requests may be missing before `end` (a position of the client's stream).

@@ -179,8 +179,6 @@ pub(crate) struct Exchanges {
     pub order: Order,
     /// Responses may have been lost since the last one that was matched.
     pub responses_lost: bool,
-    /// A pair was only assumed: those after it rest on it.
-    assumed: bool,
     /// Bytes held, in heads.
     pub held: usize,
     /// Requests that were dropped because their response was not seen.
@@ -241,7 +239,7 @@ impl Exchanges {
     /// whose turn it is, if that turn rests on an assumption: it does not answer that one. (Where it
     /// rests on nothing that was lost, the client takes it for the answer, forged as it may be.)
     pub fn is_too_early(&self, ack: Option<u64>) -> bool {
-        let free = self.current.is_none() && self.assumed;
+        let free = self.current.is_none() && self.order.rests_on_assumption();
         let next = self.waiting.front().filter(|_| free);
         next.zip(ack).is_some_and(|(next, ack)| ack <= next.start)
     }
@@ -274,7 +272,9 @@ impl Exchanges {
                     self.drop_front();
                 }
                 self.responses_lost = false;
-                self.assumed |= assumed;
+                if assumed {
+                    self.order.assume();
+                }
                 if let Some(front) = self.waiting.front_mut() {
                     front.after_gap = false;
                 }

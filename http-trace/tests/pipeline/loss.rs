@@ -296,3 +296,38 @@ fn the_bounds_hold() {
         bench.lines
     );
 }
+
+/// The first request was not seen, so that the first response is taken for the answer to the second. What the
+/// second is answered with, in a segment that comes late, the server sent before it had the third.
+#[test]
+fn what_was_sent_before_a_request_answers_none_that_rests_on_an_assumption() {
+    let continues = "HTTP/1.1 100 Continue\r\n\r\n";
+    let mut talk = Talk::new();
+    (talk.client, talk.server) = (talk.client + 1, talk.server + 1);
+    let answer = talk.seg(Side::Server, b"").flag(flag::SYN);
+    let talk = talk
+        .push(answer)
+        .c(&get("/0"))
+        .lost()
+        .s_ack()
+        .c(&get("/1"))
+        .s(&ok("ab"));
+    let late = talk.seg(Side::Server, continues.as_bytes());
+    let talk = talk
+        .s(continues)
+        .lost()
+        .s(&ok("late"))
+        .lost()
+        .c_ack()
+        .c(&get("/2"))
+        .push(late);
+    check(
+        "a late 1xx",
+        &talk,
+        &[
+            "GET /1 -> 200 OK 2 Length flags request_assumed",
+            "(finish)",
+            "? -> 100 Continue 0 None missing [Request, End]",
+        ],
+    );
+}
