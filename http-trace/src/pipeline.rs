@@ -28,7 +28,7 @@ const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
 /// A record this far ahead of the others is believed when [`AGREEING`] more agree with it.
 const LEAP_NS: u64 = 60_000_000_000;
 /// Records that make a leap in time believable.
-const AGREEING: u32 = 16;
+const AGREEING: usize = 16;
 
 const _: () = assert!(Table::<Connection>::SLOT_BYTES <= 128);
 
@@ -41,7 +41,8 @@ pub struct Pipeline {
     heads_bytes: usize,
     reorder_bytes: usize,
     cpus: Vec<Cpu>,
-    leap: Option<Leap>,
+    /// The last records that are far ahead, at most [`AGREEING`] of them between two records.
+    ahead: Vec<Ahead>,
     next_loss_ns: u64,
     next_sweep_ns: u64,
 }
@@ -99,14 +100,11 @@ impl Shared {
     }
 }
 
-/// Records that are far ahead of event time, before they are believed.
-#[derive(Debug)]
-struct Leap {
-    /// The earliest of them.
-    least_ns: u64,
-    /// Their connections, which are in use now, whatever the time turns out to be.
-    used: Vec<Id>,
-    agreeing: u32,
+/// A record that is far ahead of those before it, and the connection it was of.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    time_ns: u64,
+    id: Option<Id>,
 }
 
 /// A source of numbered records: one CPU, whichever hooks run on it.
@@ -143,7 +141,7 @@ impl Pipeline {
             heads_bytes: 0,
             reorder_bytes: 0,
             cpus: Vec::new(),
-            leap: None,
+            ahead: Vec::new(),
             next_loss_ns: 0,
             next_sweep_ns: 0,
         }
@@ -234,30 +232,39 @@ impl Pipeline {
 
     /// [`Pipeline::judge`] of a record whose header names its tunnel.
     fn judge_numbered(&mut self, record: &Record<'_>, out: &mut dyn FnMut(Output)) {
+        let now = self.shared.now_ns;
+        if !self.is_ahead(record.header.time_ns) {
+            self.judge_now(record, out);
+            return;
+        }
+        // Whether time has come so far is not known yet; for the record's connection it has.
+        self.shared.now_ns = record.header.time_ns;
+        let id = self.judge_now(record, out);
+        self.shared.now_ns = now;
+        if let Some(last) = self.ahead.last_mut() {
+            last.id = id;
+        }
+    }
+
+    /// The same at the time that it is; the record's connection.
+    fn judge_now(&mut self, record: &Record<'_>, out: &mut dyn FnMut(Output)) -> Option<Id> {
         let header = record.header;
         let (key, direction) = header.key();
         let (id, path, d) = match self.find_alias(&key, direction, header) {
             Some(alias) => alias,
-            None => match self.find(key, header, out) {
-                Some(id) => (id, 0, direction.index()),
-                None => return,
-            },
+            None => (self.find(key, header, out)?, 0, direction.index()),
         };
         self.work(id, out, |connection, cx| {
             cx.path = path;
             connection.record(cx, d, record);
         });
-        if let Some(leap) = &mut self.leap
-            && leap.used.len() < 4 * AGREEING as usize
-        {
-            leap.used.push(id);
-        }
+        Some(id)
     }
 
     /// Time goes on without records.
     pub fn tick(&mut self, now_ns: u64, out: &mut impl FnMut(Output)) {
         let out: &mut dyn FnMut(Output) = out;
-        self.leap = None;
+        self.forget_ahead(now_ns);
         self.advance(now_ns, out);
     }
 
@@ -532,32 +539,42 @@ impl Pipeline {
 
     /// Event time follows the records, but not a single one that is far ahead.
     fn clock(&mut self, time_ns: u64, out: &mut dyn FnMut(Output)) {
+        if !self.is_ahead(time_ns) {
+            let now = self.shared.now_ns;
+            if time_ns > now || now - time_ns > LEAP_NS {
+                self.forget_ahead(time_ns.max(now));
+            }
+            return self.advance(time_ns, out);
+        }
+        self.ahead.push(Ahead { time_ns, id: None });
+        // Time has come at least as far as all of them say; of a capture in which every pause is long, as
+        // far as the first of them. What follows on that closely is no leap.
+        if self.ahead.len() > AGREEING {
+            let times = self.ahead.iter().map(|ahead| ahead.time_ns);
+            let mut next = times.min();
+            while let Some(time_ns) = next {
+                self.advance(time_ns, out);
+                let now = self.shared.now_ns;
+                self.ahead.retain(|ahead| ahead.time_ns > now);
+                let times = self.ahead.iter().map(|ahead| ahead.time_ns);
+                next = times.filter(|time_ns| time_ns - now <= LEAP_NS).min();
+            }
+        }
+    }
+
+    /// Whether a time is so far ahead that it is not believed alone.
+    fn is_ahead(&self, time_ns: u64) -> bool {
         let now = self.shared.now_ns;
-        if time_ns <= now {
-            if now - time_ns > LEAP_NS {
-                self.leap = None;
-            }
-            return;
-        }
-        if now != 0 && time_ns - now > LEAP_NS {
-            let leap = self.leap.get_or_insert(Leap {
-                least_ns: time_ns,
-                used: Vec::new(),
-                agreeing: 0,
-            });
-            leap.least_ns = leap.least_ns.min(time_ns);
-            leap.agreeing += 1;
-            if leap.agreeing <= AGREEING {
-                return;
-            }
-            // Time stands still for the connections that brought the news.
-            let (least, used) = (leap.least_ns, std::mem::take(&mut leap.used));
-            for id in used {
-                self.table.refresh(id, least);
+        now != 0 && time_ns.saturating_sub(now) > LEAP_NS
+    }
+
+    /// Time is known: what was ahead of it was not stamped right.
+    fn forget_ahead(&mut self, now_ns: u64) {
+        for Ahead { time_ns, id } in self.ahead.drain(..) {
+            if let Some(id) = id {
+                self.table.refresh(id, time_ns.min(now_ns));
             }
         }
-        self.leap = None;
-        self.advance(time_ns, out);
     }
 
     fn advance(&mut self, now_ns: u64, out: &mut dyn FnMut(Output)) {

@@ -1,6 +1,6 @@
 //! How connections end, and requests that nothing answers.
 
-use crate::talk::{Bench, Side, Talk, check, get, ok};
+use crate::talk::{Bench, MS, Side, Talk, check, get, ok};
 use http_trace::pipeline::PipelineConfig;
 use http_trace_common::record::{Hook, flag};
 
@@ -477,5 +477,74 @@ fn a_flood_of_failed_attempts_is_bounded_and_told() {
             })
             .sum();
         assert_eq!(events + told, usize::from(FLOOD), "{why}");
+    }
+}
+
+/// However long the pauses of a capture are, and however many follow one another, each connection has the
+/// time that its own records say.
+#[test]
+fn a_capture_with_long_pauses_keeps_requests_and_responses_together() {
+    for pause_s in [50, 70, 200, 900, 3600, 86_400] {
+        let mut bench = Bench::new(PipelineConfig::default());
+        let mut talk = Talk::new();
+        let mut expected = Vec::new();
+        for n in 0..50 {
+            talk = Talk {
+                now_ns: talk.now_ns + pause_s * 1000 * MS,
+                ..Talk::with_isn(n * 1000, n * 5000)
+            };
+            talk.client_port = 30_000 + n as u16;
+            talk = talk.handshake().c(&get(&format!("/{n}")));
+            let answer = ok("abc");
+            let (some, rest) = answer.split_at(answer.len() - 1);
+            talk = talk.s(some).s(rest).early(1);
+            bench.push_all(&talk.segs);
+            expected.push(format!("GET /{n} -> 200 OK 3 Length"));
+        }
+        let mut told = bench.finish();
+        told.retain(|line| line != "(finish)");
+        assert_eq!(told, expected, "{pause_s}");
+        assert_eq!(bench.pipeline.stats().flows, 50, "{pause_s}");
+    }
+}
+
+/// One record that is stamped a day ahead ends nothing: not its own connection, and no other.
+#[test]
+fn one_time_that_is_far_ahead_ends_nothing() {
+    let answer = ok("abc");
+    let (some, rest) = answer.split_at(answer.len() - 1);
+    for at in 0..7 {
+        let mut other = Talk::open().c(&get("/other"));
+        other
+            .segs
+            .iter_mut()
+            .for_each(|seg| seg.client_port = 50_000);
+        other.client_port = 50_000;
+        let mut talk = Talk::open().wait_ms(10).c(&get("/1")).s(some).s(rest);
+        talk = talk.c(&get("/2")).s(&ok("b"));
+        talk.segs[at].time_ns += 86_400_000 * MS;
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&other.segs);
+        bench.push_all(&talk.segs);
+        for n in 0..40 {
+            let more = Talk {
+                client_port: 51_000 + n,
+                now_ns: talk.now_ns,
+                ..Talk::open()
+            };
+            bench.push_all(&more.segs);
+        }
+        other.now_ns = talk.now_ns;
+        let sent = other.segs.len();
+        other = other.s(&ok("late"));
+        bench.push_all(&other.segs[sent..]);
+        let expected = [
+            "GET /1 -> 200 OK 3 Length",
+            "GET /2 -> 200 OK 1 Length",
+            "GET /other -> 200 OK 4 Length",
+        ];
+        let mut told = bench.finish();
+        told.retain(|line| line != "(finish)");
+        assert_eq!(told, expected, "{at}");
     }
 }
