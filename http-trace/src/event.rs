@@ -8,6 +8,7 @@ use http_trace_common::record::Hook;
 use http_trace_common::walk::{Encap, LayerKind};
 
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::known::Known;
 
 /// An address and a TCP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -293,7 +294,7 @@ impl HttpEvent {
     pub fn request_bytes(&self) -> Option<u64> {
         let request = self.request.as_ref().filter(|r| r.wire_len > 0)?;
         let body = self.request_body_bytes?;
-        let chunked = request.headers.first("transfer-encoding").is_some();
+        let chunked = request.headers.has(Known::TRANSFER_ENCODING);
         (!chunked).then(|| request.wire_len.saturating_add(body))
     }
 

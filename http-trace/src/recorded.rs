@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::event::{Endpoint, HttpEvent};
-use crate::http::head::{Header, Headers, RequestHead, ResponseHead};
+use crate::http::head::{Headers, RequestHead, ResponseHead};
 
 /// The longest line that is kept, in bytes; a longer one is told and skipped.
 pub const MAX_LINE: usize = 1 << 20;
@@ -226,13 +226,8 @@ fn response(
 
 fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
     let fields = fields.iter();
-    let lines = fields.filter_map(|(name, value)| Some(field_line(name, (*value)?)));
-    lines.collect::<Vec<_>>().into()
-}
-
-fn field_line(name: &str, value: &[u8]) -> Header {
-    let name = Bytes::copy_from_slice(name.as_bytes());
-    Header::new(name, Bytes::copy_from_slice(value))
+    let lines = fields.filter_map(|(name, value)| Some((name, (*value)?)));
+    lines.collect()
 }
 
 /// The digit of `1.1` or `HTTP/1.1`; 1 for what is no HTTP/1.x version.

@@ -230,14 +230,13 @@ impl Secrets {
     }
 
     fn headers(&self, headers: &mut Headers) {
-        for header in headers.iter_mut() {
-            let name = &header.name;
-            let line = match header.known() {
-                Known::NONE => line(&self.headers, name),
+        headers.change(|header| {
+            let line = match header.known {
+                Known::NONE => line(&self.headers, header.name),
                 known => self.lines[known.number()],
             };
-            replace(&mut header.value, |value| self.value_of(name, line, value));
-        }
+            self.value_of(header.name, line, header.value)
+        });
     }
 
     /// The value without its secrets, if it has any.
@@ -323,7 +322,11 @@ fn line(secret: &Names, name: &[u8]) -> Line {
 /// The user of `Authorization: Basic` (RFC 7617 §2); the password is never looked at.
 pub fn basic_user(event: &HttpEvent) -> Option<Vec<u8>> {
     use base64::Engine as _;
-    let value = event.request.as_ref()?.headers.first("authorization")?;
+    let value = event
+        .request
+        .as_ref()?
+        .headers
+        .first_known(Known::AUTHORIZATION)?;
     let (scheme, rest) = value.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;

@@ -4,6 +4,7 @@
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 
 use crate::event::HttpEvent;
+use crate::http::known::Known;
 use crate::http::target::Target;
 
 /// Patterns of one option: any of `include`, unless one of `exclude` matches.
@@ -196,7 +197,7 @@ impl Selection {
         if !self.method.admits(method) {
             return false;
         }
-        let agent = request.and_then(|r| r.headers.first("user-agent"));
+        let agent = request.and_then(|r| r.headers.first_known(Known::USER_AGENT));
         if !self
             .user_agent
             .admits(|p| agent.is_some_and(|a| p.matches(a)))

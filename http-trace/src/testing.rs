@@ -8,7 +8,7 @@ use http_trace_common::record::Hook;
 use crate::detect::alert::Alert;
 use crate::detect::{Detected, Detector, Settings, builtin, parse};
 use crate::event::{BodyEnd, Endpoint, HttpEvent};
-use crate::http::head::{Header, Headers, RequestHead, ResponseHead};
+use crate::http::head::{Headers, RequestHead, ResponseHead};
 
 /// 2026-11-20 06:40:07.123456789 UTC.
 pub const TIME_NS: u64 = 1_795_156_807_123_456_789;
@@ -98,10 +98,7 @@ pub fn alert() -> Alert {
 
 /// Field lines as they are: `(name, value)`.
 pub fn headers(lines: &[(&[u8], &[u8])]) -> Headers {
-    let line = |(name, value): &(&[u8], &[u8])| {
-        Header::new(Bytes::copy_from_slice(name), Bytes::copy_from_slice(value))
-    };
-    lines.iter().map(line).collect::<Vec<_>>().into()
+    lines.iter().copied().collect()
 }
 
 fn fields(text: &str) -> Headers {

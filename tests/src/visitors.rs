@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use http_trace::event::{BodyEnd, Endpoint, HttpEvent};
-use http_trace::http::head::{Header, Headers, RequestHead, ResponseHead};
+use http_trace::http::head::{Headers, RequestHead, ResponseHead};
 
 const HOSTS: [&str; 8] = [
     "www.example.com",
@@ -194,15 +194,15 @@ fn headers(lines: &[(&str, &str)]) -> Headers {
         .map(|(name, value)| format!("{name}: {value}\r\n"))
         .collect();
     let text = Bytes::from(text);
+    let mut headers = Headers::of(&text, lines.len());
     let mut at = 0;
-    let line = |(name, value): &(&str, &str)| {
+    for (name, value) in lines {
         let value_at = at + name.len() + 2;
-        let header = Header::new(
-            text.slice(at..at + name.len()),
-            text.slice(value_at..value_at + value.len()),
+        headers.push(
+            &text[at..at + name.len()],
+            &text[value_at..value_at + value.len()],
         );
         at = value_at + value.len() + 2;
-        header
-    };
-    lines.iter().map(line).collect::<Vec<_>>().into()
+    }
+    headers
 }

@@ -7,7 +7,6 @@ use http_trace::detect::alert::{Alert, State};
 use http_trace::detect::rule::Origin;
 use http_trace::detect::{Detected, Detector, Settings, builtin, parse};
 use http_trace::event::HttpEvent;
-use http_trace::http::head::Header;
 use http_trace_tests::visitors::{Visitors, ip_of};
 
 fn detector(memory: usize) -> Detector {
@@ -158,17 +157,16 @@ fn many_rules_over_many_names_take_no_more_than_their_share() {
         .map(|n| {
             let mut event = Box::new(template.clone());
             if let Some(request) = &mut event.request {
-                let lines: Vec<Header> = (0..NAMES)
+                request.headers = (0..NAMES)
                     .map(|at| {
                         // Never the same text; the last event matches one rule.
                         let value = match (at, n) {
                             (7, 39) => format!("a value-{}-", 3 * NAMES + at),
                             _ => format!("nothing {n}"),
                         };
-                        Header::new(name(at).into(), value.into())
+                        (name(at), value)
                     })
                     .collect();
-                request.headers = lines.into();
             }
             event
         })

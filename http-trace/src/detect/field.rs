@@ -558,10 +558,10 @@ impl<'a> View<'a> {
                 return true;
             }
             for header in request.headers.iter() {
-                if test(&header.value) {
+                if test(header.value) {
                     return true;
                 }
-                if is_name(&header.name, b"authorization")
+                if is_name(header.name, b"authorization")
                     && crate::redact::basic_user(self.event).is_some_and(|user| test(&user))
                 {
                     return true;
@@ -569,7 +569,7 @@ impl<'a> View<'a> {
             }
         }
         self.event.response.as_ref().is_some_and(|response| {
-            test(&response.reason) || response.headers.iter().any(|h| test(&h.value))
+            test(&response.reason) || response.headers.iter().any(|h| test(h.value))
         })
     }
 

@@ -3,7 +3,7 @@
 //! ([`Known`]), and is found where the head says; for other names heads are looked through once an event.
 
 use crate::event::HttpEvent;
-use crate::http::head::{Header, Headers};
+use crate::http::head::Headers;
 use crate::http::known::{Known, goes_on_as, start, to_lower};
 
 /// A name of field lines that matters: of which direction, and its number among all of them. Those that
@@ -136,12 +136,12 @@ impl Names {
     #[inline(never)]
     fn note_head(&self, shapes: &[u16; SHAPES], headers: &Headers, noted: &mut Noted) {
         for (at, line) in headers.iter().enumerate().rev() {
-            if line.known() != Known::NONE {
+            if line.known != Known::NONE {
                 continue;
             }
-            let first = shapes[shape(&line.name)];
+            let first = shapes[shape(line.name)];
             if first != 0
-                && let Some(number) = self.find_from(first, &line.name).checked_sub(1)
+                && let Some(number) = self.find_from(first, line.name).checked_sub(1)
             {
                 noted.add(number.into(), at as u32);
             }
@@ -276,7 +276,7 @@ impl Noted {
     pub fn lines<'a>(&self, name: Name, event: &'a HttpEvent) -> Option<Line<'a>> {
         let headers = headers(name, event)?;
         let (first, has_more) = self.place(name, headers)?;
-        let first = &headers.get(first)?.value;
+        let first = headers.get(first)?.value;
         Some(Line { first, has_more })
     }
 
@@ -289,17 +289,12 @@ impl Noted {
     pub fn all<'a>(&self, name: Name, event: &'a HttpEvent) -> impl Iterator<Item = &'a [u8]> {
         let lines = headers(name, event).and_then(|headers| {
             let (first, has_more) = self.place(name, headers)?;
-            let lines = headers.get(first..)?;
-            lines.get(..if has_more { lines.len() } else { 1 })
+            let value = headers.get(first)?.value;
+            let more = has_more.then(|| headers.goes_on(first));
+            let more = more.into_iter().flatten().map(|(_, value)| value);
+            Some(std::iter::once(value).chain(more))
         });
-        let lines = lines.unwrap_or_default();
-        let first = lines.first();
-        let is_it = move |line: &&Header| match first {
-            Some(first) if first.known() != Known::NONE => line.known() == first.known(),
-            Some(first) => line.name.eq_ignore_ascii_case(&first.name),
-            None => false,
-        };
-        lines.iter().filter(is_it).map(|line| &line.value[..])
+        lines.into_iter().flatten()
     }
 }
 

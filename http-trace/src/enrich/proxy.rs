@@ -128,7 +128,7 @@ impl Field {
             Field::XRealIp => "x-real-ip",
         };
         // Several lines are one list (RFC 9110 §5.3), so the last line holds the right end.
-        let lines: Vec<&[u8]> = headers.all(name).map(|value| &value[..]).collect();
+        let lines: Vec<&[u8]> = headers.all(name).collect();
         let mut client = None;
         let mut hops = 0;
         for line in lines.into_iter().rev() {

@@ -9,7 +9,8 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 
-use super::head::{Header, Headers, RequestHead, ResponseHead};
+use super::head::{Headers, RequestHead, ResponseHead};
+use super::known::Known;
 
 /// A line without a colon among the field lines; it is no header.
 pub const LINE_WITHOUT_COLON: u32 = 1 << 0;
@@ -202,19 +203,16 @@ fn without_cr(mut line: &[u8]) -> &[u8] {
 }
 
 fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
-    let mut headers = Vec::with_capacity(parsed.len());
+    let mut headers = Headers::of(bytes, parsed.len());
     for field in parsed {
-        headers.push(Header::new(
-            bytes.slice_ref(field.name.as_bytes()),
-            bytes.slice_ref(trim(field.value)),
-        ));
+        headers.push(field.name.as_bytes(), trim(field.value));
     }
-    headers.into()
+    headers
 }
 
 /// Field lines up to the blank line or the end of what there is, whatever they are made of.
 fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
-    let mut headers: Vec<Header> = Vec::new();
+    let mut headers = Headers::of(bytes, 0);
     let mut flags = 0;
     // The last field's folded lines, joined when the next field begins.
     let mut folds: Vec<&[u8]> = Vec::new();
@@ -246,29 +244,26 @@ fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
         {
             flags |= BAD_FIELD_NAME;
         }
-        headers.push(Header::new(
-            bytes.slice_ref(trimmed),
-            bytes.slice_ref(trim(value.get(1..).unwrap_or_default())),
-        ));
+        headers.push(trimmed, trim(value.get(1..).unwrap_or_default()));
     }
     join(&mut headers, &mut folds);
-    (headers.into(), flags)
+    (headers, flags)
 }
 
 /// Appends folded lines to the last field, each after one blank (RFC 9112 §5.2).
-fn join(headers: &mut [Header], folds: &mut Vec<&[u8]>) {
+fn join(headers: &mut Headers, folds: &mut Vec<&[u8]>) {
     if folds.is_empty() {
         return;
     }
-    if let Some(last) = headers.last_mut() {
-        let mut value = last.value.to_vec();
+    let last = headers.len().checked_sub(1).and_then(|at| headers.get(at));
+    if let Some(mut value) = last.map(|last| last.value.to_vec()) {
         for fold in folds.iter().filter(|fold| !fold.is_empty()) {
             if !value.is_empty() {
                 value.push(b' ');
             }
             value.extend_from_slice(fold);
         }
-        last.value = value.into();
+        headers.set_last(&value);
     }
     folds.clear();
 }
@@ -287,7 +282,7 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
 /// The one plain number that all Content-Length values are (RFC 9110 §8.6), if they are.
 fn content_length(headers: &Headers) -> Option<u64> {
     let mut length = None;
-    for value in headers.all("content-length") {
+    for value in headers.all_known(Known::CONTENT_LENGTH) {
         for element in value.split(|&b| b == b',') {
             let element = trim(element);
             if element.is_empty() || !element.iter().all(u8::is_ascii_digit) {

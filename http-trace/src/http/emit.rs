@@ -9,6 +9,7 @@ use http_trace_common::record;
 use super::connection::Facts;
 use super::context::Context;
 use super::head::ResponseHead;
+use super::known::Known;
 use super::transaction::{Exchange, Request};
 use crate::event::{
     BodyEnd, Endpoint, HttpEvent, LossUnit, Missing, NoResponse, Output, RuleIds, oddity,
@@ -359,8 +360,8 @@ fn flag_names(flags: u32, oddities: Vec<&'static str>) -> Vec<&'static str> {
 /// that share a tuple: mostly the Date field's.
 fn status_bytes(head: &ResponseHead) -> &[u8] {
     head.headers
-        .first("date")
-        .map_or(head.reason.as_ref(), |date| date.as_ref())
+        .first_known(Known::DATE)
+        .unwrap_or(&head.reason)
 }
 
 /// The same for the same wire bytes, whoever saw them and when: from the tuple, the sequence

@@ -1,6 +1,7 @@
 //! What single header fields say: trace context, media type. Borrows and decides nothing more.
 
 use super::head::Headers;
+use super::known::Known;
 
 /// Trace id and span id of a request: W3C `traceparent`, else B3 in one header or in several. Only
 /// what is well-formed and not all zeros; hexadecimal as sent.
@@ -10,7 +11,7 @@ pub fn trace_context(headers: &Headers) -> Option<(&[u8], Option<&[u8]>)> {
             && t.iter().all(u8::is_ascii_hexdigit)
             && t.iter().any(|b| *b != b'0')
     };
-    if let Some(value) = headers.first("traceparent") {
+    if let Some(value) = headers.first_known(Known::TRACEPARENT) {
         let mut parts = value.split(|b| *b == b'-');
         let version = parts.next().filter(|v| v.len() == 2 && *v != b"ff");
         if let (Some(_), Some(trace), Some(span)) = (version, parts.next(), parts.next())

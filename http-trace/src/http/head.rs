@@ -6,37 +6,58 @@ use super::known::Known;
 
 /// One field line (RFC 9112 §5): name in the case it was sent, value without surrounding blanks,
 /// folded lines joined by one blank.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
     /// Field name as sent.
-    pub name: Bytes,
+    pub name: &'a [u8],
     /// Field value, any bytes.
-    pub value: Bytes,
-    /// The name's number; see [`Header::new`].
-    known: Known,
+    pub value: &'a [u8],
+    /// The name's number.
+    pub known: Known,
 }
 
-impl Header {
-    /// A line; the name is not to be changed afterwards.
-    pub fn new(name: Bytes, value: Bytes) -> Self {
-        let known = Known::of(&name);
-        Header { name, value, known }
-    }
-
-    /// The number of the name.
-    pub const fn known(&self) -> Known {
-        self.known
-    }
-}
-
-/// Field lines in the order they were sent, and where those are whose names have a number.
-#[derive(Clone, Debug, Default)]
+/// Field lines in the order they were sent, and where those are whose names have a number. What the lines
+/// are of stays where it came: a line is four numbers, since to hold on to parts of it cost more than
+/// all that is made of most lines.
+#[derive(Clone, Default)]
 pub struct Headers {
-    lines: Vec<Header>,
+    /// The head that they came in.
+    bytes: Bytes,
+    /// What is not as it came.
+    own: Option<Box<Vec<u8>>>,
+    lines: Vec<Line>,
     /// The names of which there are lines, and of which several, a bit each.
     there: u64,
     several: u64,
     first: First,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    name: Part,
+    value: Part,
+    known: Known,
+}
+
+/// A part of a head; behind the head's end begins what is not as it came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    at: u32,
+    len: u32,
+}
+
+impl Part {
+    /// Of bytes that may lie in others.
+    #[inline]
+    fn of(part: &[u8], whole: &[u8]) -> Option<Part> {
+        let at = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+        let is_in = at < whole.len() && part.len() <= whole.len() - at;
+        // No head is longer than four GiB: Headers::of sees to that.
+        is_in.then_some(Part {
+            at: at as u32,
+            len: part.len() as u32,
+        })
+    }
 }
 
 /// The first line of each name that is there, void of the others; small, since heads are moved about:
@@ -54,62 +75,172 @@ impl Default for First {
 const FAR: u8 = u8::MAX;
 const _: () = assert!(Known::COUNT <= u64::BITS as usize);
 
-impl From<Vec<Header>> for Headers {
-    fn from(lines: Vec<Header>) -> Self {
-        let (mut there, mut several) = (0_u64, 0);
-        let mut first = First::default();
-        for (at, line) in lines.iter().enumerate() {
-            let number = line.known.number();
-            let bit = 1 << number;
-            if there & bit == 0
-                && let Some(first) = first.0.get_mut(number)
-            {
-                *first = u8::try_from(at).unwrap_or(FAR);
-            }
-            several |= there & bit;
-            there |= bit;
+/// About what a line takes in memory beside its bytes.
+pub const LINE_COST: usize = size_of::<Line>();
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    /// Of names and values, which are copied.
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(lines: I) -> Self {
+        let mut headers = Headers::default();
+        for (name, value) in lines {
+            headers.push(name.as_ref(), value.as_ref());
         }
-        Headers {
-            lines,
-            there,
-            several,
-            first,
-        }
+        headers
     }
 }
 
-impl std::ops::Deref for Headers {
-    type Target = [Header];
-
-    fn deref(&self) -> &[Header] {
-        &self.lines
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
 impl PartialEq for Headers {
     fn eq(&self, other: &Headers) -> bool {
-        self.lines == other.lines
+        self.iter().eq(other.iter())
     }
 }
 
 impl Eq for Headers {}
 
 impl Headers {
-    /// The lines; only their values may be changed.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Header> {
-        self.lines.iter_mut()
+    /// None yet, of a head; with room for so many.
+    pub fn of(head: &Bytes, room: usize) -> Self {
+        Headers {
+            bytes: match u32::try_from(head.len()) {
+                Ok(_) => head.clone(),
+                Err(_) => Bytes::new(),
+            },
+            lines: Vec::with_capacity(room),
+            ..Headers::default()
+        }
+    }
+
+    /// Adds a line; parts of the head are not copied.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        let known = Known::of(name);
+        let number = known.number();
+        let bit = 1 << number;
+        if self.there & bit == 0
+            && let Some(first) = self.first.0.get_mut(number)
+        {
+            *first = u8::try_from(self.lines.len()).unwrap_or(FAR);
+        }
+        self.several |= self.there & bit;
+        self.there |= bit;
+        let (name, value) = (self.part(name), self.part(value));
+        self.lines.push(Line { name, value, known });
+    }
+
+    /// Changes the value of the line that was added last.
+    pub fn set_last(&mut self, value: &[u8]) {
+        let value = self.part(value);
+        if let Some(last) = self.lines.last_mut() {
+            last.value = value;
+        }
+    }
+
+    /// Changes the values for which there is another.
+    pub fn change(&mut self, mut other: impl FnMut(Header<'_>) -> Option<Vec<u8>>) {
+        for at in 0..self.lines.len() {
+            if let Some(value) = self.get(at).and_then(&mut other) {
+                self.lines[at].value = self.own(&value);
+            }
+        }
+    }
+
+    #[inline]
+    fn part(&mut self, bytes: &[u8]) -> Part {
+        match Part::of(bytes, &self.bytes) {
+            Some(part) => part,
+            None if bytes.is_empty() => Part::default(),
+            None => self.own(bytes),
+        }
+    }
+
+    /// Keeps bytes that are not the head's. What would make more than four GiB of them is left out: no
+    /// head is so long.
+    #[inline(never)]
+    fn own(&mut self, bytes: &[u8]) -> Part {
+        let own = self.own.get_or_insert_default();
+        let at = self.bytes.len() + own.len();
+        let (Ok(at), Ok(len), Ok(_)) = (
+            u32::try_from(at),
+            u32::try_from(bytes.len()),
+            u32::try_from(at + bytes.len()),
+        ) else {
+            return Part::default();
+        };
+        own.extend_from_slice(bytes);
+        Part { at, len }
+    }
+
+    #[inline]
+    fn cut(&self, part: Part) -> &[u8] {
+        let (at, len) = (part.at as usize, part.len as usize);
+        let cut = match at.checked_sub(self.bytes.len()) {
+            None => self.bytes.get(at..at + len),
+            Some(at) => self.own.as_ref().and_then(|own| own.get(at..at + len)),
+        };
+        cut.unwrap_or_default()
+    }
+
+    #[inline]
+    fn shown(&self, line: &Line) -> Header<'_> {
+        Header {
+            name: self.cut(line.name),
+            value: self.cut(line.value),
+            known: line.known,
+        }
+    }
+
+    /// How many lines there are.
+    pub const fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// A line, by its place.
+    #[inline]
+    pub fn get(&self, at: usize) -> Option<Header<'_>> {
+        Some(self.shown(self.lines.get(at)?))
+    }
+
+    /// All lines.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Header<'_>> + ExactSizeIterator {
+        self.lines.iter().map(|line| self.shown(line))
     }
 
     /// The values of a field, in order; names compare without case (RFC 9110 §5.1).
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Bytes> {
-        self.lines
-            .iter()
-            .filter(move |h| h.name.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|h| &h.value)
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.all_named(Known::of(name.as_bytes()), name)
+    }
+
+    /// The values of a field whose name has this number, in order.
+    pub fn all_known(&self, name: Known) -> impl Iterator<Item = &[u8]> {
+        self.all_named(name, "")
+    }
+
+    fn all_named<'a>(&'a self, known: Known, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let lines = match self.has(known) {
+            true => &self.lines[..],
+            false => &[],
+        };
+        let is_it = move |line: &&Line| {
+            line.known == known
+                && (known != Known::NONE
+                    || self.cut(line.name).eq_ignore_ascii_case(name.as_bytes()))
+        };
+        let lines = lines.iter().filter(is_it);
+        lines.map(|line| self.cut(line.value))
     }
 
     /// The first value of a field.
-    pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a Bytes> {
+    pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
         self.all(name).next()
     }
 
@@ -145,9 +276,26 @@ impl Headers {
     }
 
     /// The first value of a field whose name has this number.
-    pub fn first_known(&self, name: Known) -> Option<&Bytes> {
+    pub fn first_known(&self, name: Known) -> Option<&[u8]> {
         let (at, _) = self.place(name)?;
-        Some(&self.lines.get(at)?.value)
+        Some(self.get(at)?.value)
+    }
+
+    /// The lines after one that are of the same name, each with its place.
+    pub fn goes_on(&self, at: usize) -> impl Iterator<Item = (usize, &[u8])> {
+        let line = self.lines.get(at);
+        let (known, name) = line.map(|line| (line.known, line.name)).unwrap_or_default();
+        let may = known == Known::NONE || self.several >> known.number() & 1 != 0;
+        let after = self.lines.get(at + 1..).filter(|_| may).unwrap_or_default();
+        let is_it = move |(_, line): &(usize, &Line)| {
+            line.known == known && (known != Known::NONE || self.is_same_name(line.name, name))
+        };
+        let after = (at + 1..).zip(after).filter(is_it);
+        after.map(|(at, line)| (at, self.cut(line.value)))
+    }
+
+    fn is_same_name(&self, one: Part, other: Part) -> bool {
+        one.len == other.len && self.cut(one).eq_ignore_ascii_case(self.cut(other))
     }
 }
 
@@ -194,20 +342,17 @@ mod tests {
 
     #[test]
     fn lines_are_found_by_the_numbers_of_their_names() {
-        let line = |name: &str, value: usize| {
-            Header::new(name.to_owned().into(), value.to_string().into())
-        };
         let many = 1000;
-        let mut lines: Vec<Header> = (0..many).map(|at| line("x-other", at)).collect();
+        let mut lines: Vec<_> = (0..many).map(|at| ("x-other", at.to_string())).collect();
         for (at, name) in [
             (3, "HOST"),
             (900, "Host"),
             (300, "Cookie"),
             (many - 1, "Server"),
         ] {
-            lines[at] = line(name, at);
+            lines[at].0 = name;
         }
-        let headers = Headers::from(lines);
+        let headers: Headers = lines.into_iter().collect();
         let place = |name: &str| headers.place(Known::of(name.as_bytes()));
         assert_eq!(place("host"), Some((3, true)));
         assert_eq!(place("cookie"), Some((300, false)));
@@ -217,5 +362,54 @@ mod tests {
         assert_eq!(headers.first_known(Known::COOKIE), headers.first("cookie"));
         assert!(headers.has(Known::HOST) && !headers.has(Known::REFERER));
         assert_eq!(Headers::default().place(Known::HOST), None);
+        let hosts: Vec<_> = headers.all("hOST").collect();
+        assert_eq!(hosts, [b"3", &b"900"[..]]);
+        assert_eq!(headers.goes_on(3).collect::<Vec<_>>(), [(900, hosts[1])]);
+        assert_eq!(headers.goes_on(300).count(), 0);
+        assert_eq!(headers.all("X-Other").count(), many - 4);
+        assert_eq!(headers.goes_on(0).count(), many - 5);
+        assert_eq!(
+            headers.all("x-othes").count() + headers.all("date").count(),
+            0
+        );
+        assert_eq!(headers.goes_on(many).count(), 0);
+    }
+
+    #[test]
+    fn parts_of_a_head_are_not_copied_and_others_are() {
+        let head = Bytes::from_static(b"A: one\r\nCookie: two\r\nB:\r\n\r\n");
+        let mut headers = Headers::of(&head, 3);
+        headers.push(&head[..1], &head[3..6]);
+        headers.push(&head[8..14], &head[16..19]);
+        headers.push(&head[21..22], &head[head.len()..]);
+        headers.push(b"Other", b"else");
+        headers.push(&head[..1], b"");
+        headers.set_last(b"joined");
+        let shown = |headers: &Headers| {
+            let lines = headers.iter().map(|line| {
+                let (name, value) = (line.name.escape_ascii(), line.value.escape_ascii());
+                format!("{name}={value}")
+            });
+            lines.collect::<Vec<_>>().join(" ")
+        };
+        let all = "A=one Cookie=two B= Other=else A=joined";
+        assert_eq!(shown(&headers), all);
+        let (first, second) = (headers.iter().next(), headers.iter().nth(3));
+        let is_in = |line: Option<Header<'_>>| {
+            line.is_some_and(|line| head.as_ptr_range().contains(&line.name.as_ptr()))
+        };
+        assert!(is_in(first) && !is_in(second));
+        let same: Headers = headers.iter().map(|line| (line.name, line.value)).collect();
+        assert_eq!((&same, shown(&same)), (&headers, all.to_owned()));
+        headers.change(|line| (line.known == Known::COOKIE).then(|| b"secret".to_vec()));
+        assert_ne!(same, headers);
+        assert_eq!(
+            shown(&headers),
+            "A=one Cookie=secret B= Other=else A=joined"
+        );
+        assert_eq!(
+            headers.all("a").collect::<Vec<_>>(),
+            [b"one", &b"joined"[..]]
+        );
     }
 }

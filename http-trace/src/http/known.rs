@@ -65,16 +65,26 @@ pub struct Known(u8);
 impl Known {
     /// What has no number.
     pub const NONE: Known = Known(0);
+    /// `Authorization`
+    pub const AUTHORIZATION: Known = Known::named("authorization");
+    /// `Content-Length`
+    pub const CONTENT_LENGTH: Known = Known::named("content-length");
     /// `Content-Type`
     pub const CONTENT_TYPE: Known = Known::named("content-type");
     /// `Cookie`
     pub const COOKIE: Known = Known::named("cookie");
+    /// `Date`
+    pub const DATE: Known = Known::named("date");
     /// `Host`
     pub const HOST: Known = Known::named("host");
     /// `Referer`
     pub const REFERER: Known = Known::named("referer");
     /// `Set-Cookie`
     pub const SET_COOKIE: Known = Known::named("set-cookie");
+    /// `traceparent`
+    pub const TRACEPARENT: Known = Known::named("traceparent");
+    /// `Transfer-Encoding`
+    pub const TRANSFER_ENCODING: Known = Known::named("transfer-encoding");
     /// `User-Agent`
     pub const USER_AGENT: Known = Known::named("user-agent");
     /// How many numbers there are, with that of none.

@@ -32,7 +32,7 @@ impl<'a> Target<'a> {
                 ..Target::default()
             };
         }
-        let host_header = || request.headers.first_known(Known::HOST).map(|v| &v[..]);
+        let host_header = || request.headers.first_known(Known::HOST);
         if let Some((scheme, rest)) = absolute(target) {
             let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
             let (named, rest) = rest.split_at(end.unwrap_or(rest.len()));

@@ -457,7 +457,7 @@ impl Exchanges {
 }
 
 /// What a header costs in memory beside the head's bytes.
-const HEADER_COST: usize = size_of::<super::head::Header>();
+const HEADER_COST: usize = super::head::LINE_COST;
 
 fn request_cost(head: &RequestHead) -> usize {
     size_of::<Request>() + head.wire_len.min(1 << 16) as usize + head.headers.len() * HEADER_COST

@@ -7,9 +7,9 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Line, address, field_line, request, response, status};
+use super::{Line, address, request, response, status};
 use crate::event::{Endpoint, Forwarded, HttpEvent, Missing, NoResponse, oddity};
-use crate::http::head::Header;
+use crate::http::head::Headers;
 
 /// Nanoseconds since 1970 of an RFC 3339 time.
 pub(super) fn time(text: &str) -> Option<u64> {
@@ -101,14 +101,13 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
             ("x-request-id", text("/http/request/id")),
             ("authorization", user.as_deref()),
         ] {
-            let is_it = |line: &Header| line.name.eq_ignore_ascii_case(name.as_bytes());
             if let Some(value) = value
-                && !lines.iter().any(is_it)
+                && lines.first(name).is_none()
             {
-                lines.push(field_line(name, value.as_bytes()));
+                lines.push(name.as_bytes(), value.as_bytes());
             }
         }
-        head.headers = lines.into();
+        head.headers = lines;
         event.request = Some(head);
     }
     let code = "/http/response/status_code";
@@ -116,7 +115,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         let code = number(code).and_then(status).ok_or_else(|| needed(code))?;
         let phrase = text("/http/response/status_phrase").unwrap_or_default();
         let mut head = response(code, phrase.as_bytes(), version, &[]);
-        head.headers = fields(at("/http/response/headers")).into();
+        head.headers = fields(at("/http/response/headers"));
         head.content_length = number("/http_trace/content_length");
         head.first_byte_ns = time_ns;
         event.response = Some(head);
@@ -135,7 +134,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
             .and_then(Value::as_str)
             .unwrap_or_default();
         let mut one = response(code, phrase.as_bytes(), version, &[]);
-        one.headers = fields(head.get("headers")).into();
+        one.headers = fields(head.get("headers"));
         event.informational.push(one);
     }
     Ok(Line::Event(Box::new(event)))
@@ -161,11 +160,11 @@ fn times(
 }
 
 /// Field lines of `name → [value, …]`.
-fn fields(object: Option<&Value>) -> Vec<Header> {
-    let mut lines = Vec::new();
+fn fields(object: Option<&Value>) -> Headers {
+    let mut lines = Headers::default();
     for (name, values) in object.and_then(Value::as_object).into_iter().flatten() {
         for value in words(Some(values)) {
-            lines.push(field_line(name, value.as_bytes()));
+            lines.push(name.as_bytes(), value.as_bytes());
         }
     }
     lines

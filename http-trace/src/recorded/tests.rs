@@ -21,7 +21,7 @@ fn one(text: &[u8]) -> HttpEvent {
 
 fn shown(event: &HttpEvent) -> Vec<String> {
     let request = event.request.as_ref();
-    let of = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    let of = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let header = |name| {
         request
             .and_then(|r| r.headers.first(name))

@@ -22,6 +22,7 @@ use crate::detect::alert::Alert;
 use crate::event::{BodyEnd, HttpEvent, Loss, LossUnit, NoResponse};
 use crate::http::fields::{mime_type, trace_context};
 use crate::http::head::{Headers, RequestHead, ResponseHead};
+use crate::http::known::Known;
 use crate::http::target::Target;
 
 /// Version of the Elastic Common Schema whose names are used.
@@ -98,7 +99,7 @@ impl Json {
             escaped |= self.response_head(out, response);
             if let Some(mime) = response
                 .headers
-                .first("content-type")
+                .first_known(Known::CONTENT_TYPE)
                 .and_then(|v| mime_type(v))
             {
                 key!(out, "mime_type");
@@ -136,7 +137,7 @@ impl Json {
             number!(out, "bytes", body);
             out.push(b'}');
         }
-        if let Some(referrer) = request.headers.first("referer") {
+        if let Some(referrer) = request.headers.first_known(Known::REFERER) {
             escaped |= text!(out, "referrer", referrer);
         }
         if self.request_headers != HeaderChoice::None {
@@ -274,7 +275,7 @@ impl Render for Json {
         let mut escaped = self.http(out, event);
         if let Some(request) = &event.request {
             escaped |= url(out, request);
-            if let Some(agent) = request.headers.first("user-agent") {
+            if let Some(agent) = request.headers.first_known(Known::USER_AGENT) {
                 open!(out, "user_agent");
                 escaped |= text!(out, "original", agent);
                 out.push(b'}');

@@ -257,16 +257,16 @@ impl Pretty {
 
     fn header_lines(&mut self, mark: char, headers: &Headers, choice: &HeaderChoice) {
         let style = Style::new().dimmed();
-        for header in headers.iter().filter(|h| choice.admits(&h.name)) {
+        for header in headers.iter().filter(|h| choice.admits(h.name)) {
             self.line.push_str("    ");
             self.line.push(mark);
             self.line.push(' ');
             self.style(style);
-            terminal(&mut self.line, &header.name);
+            terminal(&mut self.line, header.name);
             self.line.push(':');
             self.plain(style);
             self.line.push(' ');
-            terminal(&mut self.line, &header.value);
+            terminal(&mut self.line, header.value);
             self.line.push('\n');
         }
     }

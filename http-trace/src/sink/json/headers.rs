@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::object::{comma, lower_string, open};
 use crate::config::HeaderChoice;
-use crate::http::head::{Header, Headers};
+use crate::http::head::Headers;
 use crate::sink::text::json_string;
 
 /// Appends `"headers":{…}` with the fields that are chosen. Returns whether bytes had to be
@@ -13,8 +13,7 @@ pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> b
     // Beyond this many, comparing each with each is what an attacker would have us do.
     const FEW: usize = 48;
     open!(out, "headers");
-    let lines: &[Header] = headers;
-    let escaped = if lines.len() <= FEW {
+    let escaped = if headers.len() <= FEW {
         few_headers(out, headers, choice)
     } else {
         many_headers(out, headers, choice)
@@ -24,23 +23,20 @@ pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> b
 }
 
 fn few_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
-    let lines: &[Header] = headers;
     let mut escaped = false;
     // One bit for each line whose value is out already.
     let mut done = 0_u64;
-    for (at, line) in lines.iter().enumerate() {
-        if done & 1 << at != 0 || !choice.admits(&line.name) {
+    for (at, line) in headers.iter().enumerate() {
+        if done & 1 << at != 0 || !choice.admits(line.name) {
             continue;
         }
-        escaped |= lower_key(out, &line.name);
+        escaped |= lower_key(out, line.name);
         out.push(b'[');
-        escaped |= json_string(out, &line.value);
-        for (later, other) in lines.iter().enumerate().skip(at + 1) {
-            if other.name.eq_ignore_ascii_case(&line.name) {
-                done |= 1 << later;
-                out.push(b',');
-                escaped |= json_string(out, &other.value);
-            }
+        escaped |= json_string(out, line.value);
+        for (later, value) in headers.goes_on(at) {
+            done |= 1 << later;
+            out.push(b',');
+            escaped |= json_string(out, value);
         }
         out.push(b']');
     }
@@ -49,27 +45,27 @@ fn few_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> b
 
 fn many_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
     let mut escaped = false;
-    let mut groups: Vec<(Vec<u8>, Vec<usize>)> = Vec::new();
+    let mut groups: Vec<(Vec<u8>, Vec<&[u8]>)> = Vec::new();
     let mut place: HashMap<Vec<u8>, usize, foldhash::quality::RandomState> = HashMap::default();
-    for (at, line) in headers.iter().enumerate() {
-        if !choice.admits(&line.name) {
+    for line in headers.iter() {
+        if !choice.admits(line.name) {
             continue;
         }
         let name = line.name.to_ascii_lowercase();
         match place.get(&name) {
-            Some(group) => groups[*group].1.push(at),
+            Some(group) => groups[*group].1.push(line.value),
             None => {
                 place.insert(name.clone(), groups.len());
-                groups.push((name, vec![at]));
+                groups.push((name, vec![line.value]));
             }
         }
     }
-    for (name, lines) in groups {
+    for (name, values) in groups {
         escaped |= lower_key(out, &name);
         out.push(b'[');
-        for at in lines {
+        for value in values {
             comma(out);
-            escaped |= json_string(out, &headers[at].value);
+            escaped |= json_string(out, value);
         }
         out.push(b']');
     }
