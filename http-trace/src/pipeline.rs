@@ -250,6 +250,9 @@ impl Pipeline {
     fn judge_now(&mut self, record: &Record<'_>, out: &mut dyn FnMut(Output)) -> Option<Id> {
         let header = record.header;
         let (key, direction) = header.key();
+        if header.has(flag::SYN) {
+            self.forget_closed(&key);
+        }
         let (id, path, d) = match self.find_alias(&key, direction, header) {
             Some(alias) => alias,
             None => (self.find(key, header, out)?, 0, direction.index()),
@@ -259,6 +262,19 @@ impl Pipeline {
             connection.record(cx, d, record);
         });
         Some(id)
+    }
+
+    /// A SYN comes long after the connection of its ports closed: it is none of that one's, also where event
+    /// time has not come as far yet.
+    fn forget_closed(&mut self, key: &FlowKey) {
+        let Some(id) = self.table.find(key) else {
+            return;
+        };
+        let is_closed = self.table.get(id).is_some_and(|c| c.facts.closed);
+        let age_ns = self.table.age_ns(id, self.shared.now_ns);
+        if is_closed && age_ns >= self.shared.config.closed_ns {
+            self.remove(id, End::Stopped, &mut |_| {});
+        }
     }
 
     /// Time goes on without records.
@@ -391,7 +407,8 @@ impl Pipeline {
             List::Closed
         } else if connection.active.is_some() {
             List::Busy
-        } else if connection.facts.payload {
+        } else if connection.facts.payload || connection.facts.is_established() {
+            // One that is opened ahead of need, as browsers and pools do, waits for its first request.
             List::Idle
         } else {
             List::Embryonic
@@ -677,6 +694,9 @@ impl Pipeline {
             return;
         };
         let facts: &Facts = &connection.facts;
+        if facts.is_answered() {
+            return;
+        }
         let mut cx = self.shared.context(id, key, out);
         let time_ns = now.saturating_sub(cx.config.response_timeout_ns);
         emit::attempt(facts, &mut cx, time_ns, NoResponse::Unreachable);

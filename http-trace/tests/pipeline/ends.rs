@@ -548,3 +548,77 @@ fn one_time_that_is_far_ahead_ends_nothing() {
         assert_eq!(told, expected, "{at}");
     }
 }
+
+/// Browsers and pools open connections ahead of need: one that is answered is not out of reach, and is not
+/// forgotten before its first request.
+#[test]
+fn a_connection_that_waits_for_its_first_request_is_kept() {
+    for (wait_s, others) in [(20, 0), (31, 0), (31, 40), (300, 40), (800, 40)] {
+        let mut first = Talk::open();
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&first.segs);
+        let mut other = Talk::open().c(&get("/other")).s(&ok("b"));
+        other
+            .segs
+            .iter_mut()
+            .for_each(|seg| seg.client_port = 50_000);
+        bench.push_all(&other.segs);
+        other.client_port = 50_000;
+        let mut expected = vec!["GET /other -> 200 OK 1 Length".to_owned()];
+        for n in 0..others {
+            other = other.wait_ms(wait_s * 1000 / others);
+            let sent = other.segs.len();
+            other = other.c(&get(&format!("/{n}"))).s(&ok("b"));
+            bench.push_all(&other.segs[sent..]);
+            expected.push(format!("GET /{n} -> 200 OK 1 Length"));
+        }
+        let sent = first.segs.len();
+        first = first.wait_ms(wait_s * 1000).c(&get("/1")).s(&ok("abc"));
+        bench.push_all(&first.segs[sent..]);
+        expected.push("GET /1 -> 200 OK 3 Length".into());
+        let mut told = bench.finish();
+        told.retain(|line| line != "(finish)");
+        assert_eq!(told, expected, "{wait_s} {others}");
+    }
+}
+
+/// A handshake that its client does not end is none that nothing answers.
+#[test]
+fn only_a_syn_without_an_answer_is_told_as_unreachable() {
+    let config = PipelineConfig {
+        attempt_ports: vec![80..=80],
+        ..PipelineConfig::default()
+    };
+    for seen in 1..=3 {
+        let mut talk = Talk::open();
+        talk.segs.truncate(seen);
+        let mut bench = Bench::new(config.clone());
+        bench.push_all(&talk.segs);
+        bench.tick(talk.now_ns + 1_000_000 * MS);
+        let expected: &[&str] = if seen == 1 {
+            &["? -> Unreachable missing [Request]"]
+        } else {
+            &[]
+        };
+        let mut told = bench.finish();
+        told.retain(|line| line != "(finish)");
+        assert_eq!(told, expected, "{seen}");
+    }
+}
+
+/// What the server sends again after the close, as late as retransmissions come, is told once.
+#[test]
+fn a_copy_that_comes_half_a_minute_after_the_close_makes_nothing() {
+    for wait_s in [5, 11, 31, 55] {
+        let answer = ok("abc");
+        let talk = Talk::open().c(&get("/1")).s(&answer);
+        let again = talk.segs.last().expect("a response").clone();
+        let talk = talk
+            .s_fin()
+            .c_fin()
+            .s_ack()
+            .wait_ms(wait_s * 1000)
+            .push(again);
+        check("late", &talk, &["GET /1 -> 200 OK 3 Length"]);
+    }
+}

@@ -48,6 +48,9 @@ impl Connection {
         if header.has(flag::SYN) {
             return;
         }
+        if !header.has(flag::RST) {
+            self.facts.note_established(d);
+        }
         let empty = header.len == 0 && header.skip_from == header.seq;
         let sent = empty.then_some((d, header.seq));
         let acknowledged = header.has(flag::ACK).then_some((1 - d, header.ack));

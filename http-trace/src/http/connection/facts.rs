@@ -35,7 +35,7 @@ pub(crate) struct Facts {
     client_plus_1: u8,
     /// Bit by direction: bytes that are missing next have been waited for. And [`PASSED_UNSEEN`]
     /// and
-    /// [`PASSED_HEAD`] and [`BEGUN_LATE`].
+    /// [`PASSED_HEAD`], [`BEGUN_LATE`] and [`ESTABLISHED`].
     pub impatient: u8,
     /// What the direction carries is not HTTP/1.x, for good.
     pub opaque: [bool; 2],
@@ -58,6 +58,8 @@ const PASSED_UNSEEN: u8 = 1 << 2;
 const PASSED_HEAD: u8 = 1 << 3;
 /// As those: where a direction begins was told only after bytes from behind it had been framed.
 const BEGUN_LATE: u8 = 1 << 5;
+/// As those: the handshake was seen to its end.
+const ESTABLISHED: u8 = 1 << 6;
 
 /// A deadline in units of 2^20 ns, never 0: two words are what a connection's place has left.
 pub(crate) const fn timer(deadline_ns: u64) -> u32 {
@@ -105,6 +107,24 @@ impl Facts {
         self.start[d] = seq;
         self.start_known[d] = true;
         self.impatient |= BEGUN_LATE;
+    }
+
+    /// The client sent something else than its SYN in direction `d`, and was answered before.
+    pub fn note_established(&mut self, d: usize) {
+        if self.start_known == [true; 2] && self.client() == Some(d as u8) {
+            self.impatient |= ESTABLISHED;
+        }
+    }
+
+    /// Whether the handshake was seen to its end (RFC 9293 §3.5).
+    pub const fn is_established(&self) -> bool {
+        self.impatient & ESTABLISHED != 0
+    }
+
+    /// Whether the SYN was answered, be it that only the answer was seen.
+    pub fn is_answered(&self) -> bool {
+        let server = self.client().map(|client| usize::from(1 - (client & 1)));
+        server.is_some_and(|server| self.start_known[server])
     }
 
     /// Bit by direction: see [`Facts::impatient`].
