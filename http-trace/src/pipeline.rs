@@ -690,6 +690,7 @@ impl Pipeline {
     /// A SYN that nothing answered, at a port that is of interest.
     fn unreachable(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
+        let time_ns = now.saturating_sub(self.table.age_ns(id, now));
         let Some((&key, connection)) = self.table.get_mut(id) else {
             return;
         };
@@ -698,7 +699,6 @@ impl Pipeline {
             return;
         }
         let mut cx = self.shared.context(id, key, out);
-        let time_ns = now.saturating_sub(cx.config.response_timeout_ns);
         emit::attempt(facts, &mut cx, time_ns, NoResponse::Unreachable);
     }
 

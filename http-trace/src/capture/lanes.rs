@@ -209,9 +209,15 @@ fn goes_on(own: &Side, other: &Side, segment: &Segment) -> bool {
         .filter(|_| acknowledges)
         .map(|next| near(next, segment.ack));
     if segment.flags & tcp_flag::SYN != 0 {
-        return match own.begin {
-            Some(begin) => begin == segment.payload_seq(),
-            None => own.next.is_none() && answers == Some(true),
+        return match (own.begin, own.next) {
+            (Some(begin), _) => begin == segment.payload_seq(),
+            (None, None) => answers == Some(true),
+            // A copy of what was seen before anything was remembered: it stands where the stream that is
+            // known began.
+            (None, Some(next)) => {
+                let past = seq_distance(segment.payload_seq(), next);
+                (0..WINDOW as i32).contains(&past) && answers != Some(false)
+            }
         };
     }
     match (own.next.map(|next| near(next, segment.seq)), answers) {
@@ -346,6 +352,16 @@ mod tests {
                 (false, ACK, 901, 101, b"HTTP/1.1 200 OK\r\n and more", 1, 0),
                 (false, ACK, 901, 101, b"HTTP/1.1 200 OK\r\n", 2, 0),
                 (false, ACK, 918, 101, b" and more", 2, 0),
+            ],
+        );
+        run(
+            "a copy that comes behind what followed it, of what nobody remembers",
+            &[
+                (true, SYN, 100, 0, b"", 2, 0),
+                (false, ACK, 901, 104, b"HTTP", 1, 0),
+                (false, SYN_ACK, 900, 101, b"", 2, 0),
+                (true, ACK, 101, 901, b"GET", 2, 0),
+                (false, ACK, 901, 104, b"HTTP", 2, 0),
             ],
         );
         run(
