@@ -2,7 +2,7 @@
 
 use super::encap::LayerKind;
 use super::full::{At, Step, Walk};
-use super::{Skip, ether_type, is_tag};
+use super::{Skip, checksum, ether_type, ip_proto, is_tag};
 
 /// UDP ports by which tunnels are guessed.
 mod port {
@@ -67,13 +67,38 @@ pub(super) fn mpls(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
         return Ok(Step::Next(At::Mpls, after));
     }
     let [first] = walk.read(after)?;
-    if matches!(first >> 4, 4 | 6) {
-        return Ok(Step::Next(At::Ip, after));
-    }
     let is_ethernet = |at: u32| {
         let kind = walk.read_u16(at + 12);
         kind.is_ok_and(|kind| matches!(kind, ether_type::IPV4 | ether_type::IPV6) || is_tag(kind))
     };
+    // Some MAC addresses begin as an IP header does: where a type stands behind two of them, that which
+    // would be the header must be one.
+    let is_ip = match first >> 4 {
+        4 | 6 if !is_ethernet(after) => true,
+        4 => {
+            let len = u32::from(first & 15) * 4;
+            checksum::internet(walk.bytes, after, len.max(20), 0) == Some(0)
+        }
+        6 => {
+            let [next] = walk.read(after + 6)?;
+            matches!(
+                next,
+                ip_proto::HOP_BY_HOP
+                    | ip_proto::IPIP
+                    | ip_proto::TCP
+                    | ip_proto::UDP
+                    | ip_proto::IPV6
+                    | ip_proto::ROUTING
+                    | ip_proto::FRAGMENT
+                    | ip_proto::GRE
+                    | ip_proto::DESTINATION
+            )
+        }
+        _ => false,
+    };
+    if is_ip {
+        return Ok(Step::Next(At::Ip, after));
+    }
     // Many MAC addresses begin with a zero too, so the control word is believed only when a type
     // stands where it would be behind it.
     let after = match first >> 4 {

@@ -88,6 +88,26 @@ fn every_tag_and_tunnel_is_in_the_event() {
             "in vlan 5 mpls 16",
         ),
         (
+            "MPLS and Ethernet whose address begins as IPv4 does",
+            |_, p| {
+                let macs = [0x48, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+                ethernet(0x8847, &cat(&[&[0, 1, 1, 64], &macs, p]))
+            },
+            none.clone(),
+            json!({"layers": [{"type": "mpls", "id": 16}, {"type": "ethernet"}], "outer": []}),
+            "in mpls 16 ethernet",
+        ),
+        (
+            "MPLS and Ethernet whose address begins as IPv6 does",
+            |_, p| {
+                let macs = [0x64, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+                ethernet(0x8847, &cat(&[&[0, 1, 1, 64], &macs, p]))
+            },
+            none.clone(),
+            json!({"layers": [{"type": "mpls", "id": 16}, {"type": "ethernet"}], "outer": []}),
+            "in mpls 16 ethernet",
+        ),
+        (
             "PPPoE",
             |_, p| {
                 let ppp = ppp(p);
