@@ -90,6 +90,13 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         );
     }
     started(config, &start_line(&config.hooks, &traced));
+    if !traced.is_empty() {
+        for name in unmatched(config, &traced) {
+            say(&format!(
+                "no interface that is up matches {name}: one that does is traced as soon as it is there"
+            ));
+        }
+    }
     if probe.framing() == Framing::Host && !config.quiet {
         say(HOST_FRAMING);
     }
@@ -228,6 +235,16 @@ fn no_interface(config: &Config) -> String {
     format!("{what}{but}: `ip link` lists them")
 }
 
+/// What was asked for and matches nothing that is traced.
+fn unmatched<'a>(config: &'a Config, traced: &[std::sync::Arc<str>]) -> Vec<&'a str> {
+    let matches = |glob: &&String| {
+        Wanted::new(std::slice::from_ref(*glob), &[])
+            .is_ok_and(|wanted| traced.iter().any(|name| wanted.contains(name)))
+    };
+    let of_none = config.interfaces.iter().filter(|glob| !matches(glob));
+    of_none.map(String::as_str).collect()
+}
+
 /// `tracing at tc on lo, eth0`
 fn start_line(hooks: &[Hook], interfaces: &[std::sync::Arc<str>]) -> String {
     let hooks: Vec<&str> = hooks.iter().map(|hook| hook.name()).collect();
@@ -335,5 +352,11 @@ mod tests {
             let said = no_interface(&config);
             assert!(said.starts_with(expected), "{said}");
         }
+        let names = ["lo", "veth*", "eth0"].map(str::to_owned).to_vec();
+        let typed = [("interface", names)].into_iter().collect();
+        let sources = Sources::gather(typed, &|_| None, None).expect("good");
+        let config = Config::from_sources(&sources).expect("good");
+        let traced = ["eth0", "veth7"].map(Into::into);
+        assert_eq!(unmatched(&config, &traced), ["lo"]);
     }
 }

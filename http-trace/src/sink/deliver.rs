@@ -10,11 +10,11 @@ mod target;
 mod webhook;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::log_file::{Before, LogFile};
 use crate::own::OwnSockets;
 pub use target::Target;
 
@@ -128,7 +128,7 @@ impl Delivery {
         let carrier: Box<dyn Carrier> = match target {
             Target::Stdout => Box::new(Lines(io::stdout())),
             Target::File(path) => {
-                let file = File::options().append(true).create(true).open(path);
+                let file = LogFile::open(path, Before::Stays);
                 Box::new(Lines(file.map_err(|error| {
                     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
                 })?))

@@ -4,6 +4,7 @@
 mod community;
 pub mod deliver;
 pub mod json;
+pub mod log_file;
 pub mod outlet;
 pub mod pretty;
 pub mod text;

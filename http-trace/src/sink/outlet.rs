@@ -1,12 +1,12 @@
 //! From the pipeline's output to the outputs that were asked for: select, redact, format, write.
 //! The one place that a live run and a replay share right of the pipeline.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use super::deliver::{Delivery, Notice, Target};
 use super::json::Json;
+use super::log_file::{Before, LogFile};
 use super::pretty::Pretty;
 use super::writer::{Broken, WhenFull, Writer};
 use super::{Entry, Render};
@@ -85,7 +85,7 @@ impl Outlet {
         let mut outputs = Vec::new();
         for spec in specs {
             let terminal = spec.file.is_none() && stdout_is_terminal;
-            let (name, destination) = destination(spec.file.as_deref())?;
+            let (name, destination) = destination(spec.file.as_deref(), when_full)?;
             let writer = Writer::start(
                 destination,
                 name.clone(),
@@ -353,12 +353,20 @@ fn queue_loss(count: u64, since_ns: u64, until_ns: u64) -> Loss {
     }
 }
 
-fn destination(file: Option<&Path>) -> Result<(String, Box<dyn Write + Send>), OpenError> {
+fn destination(
+    file: Option<&Path>,
+    when_full: WhenFull,
+) -> Result<(String, Box<dyn Write + Send>), OpenError> {
+    // What was traced is nowhere else; a capture can be read again.
+    let before = match when_full {
+        WhenFull::Drop => Before::Stays,
+        WhenFull::Wait => Before::Goes,
+    };
     match file {
         None => Ok(("standard output".to_owned(), Box::new(io::stdout()))),
         Some(path) => {
             let name = path.display().to_string();
-            match File::create(path) {
+            match LogFile::open(path, before) {
                 Ok(file) => Ok((name, Box::new(file))),
                 Err(source) => Err(OpenError { name, source }),
             }

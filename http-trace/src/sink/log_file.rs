@@ -1,0 +1,158 @@
+//! Files that lines are appended to for as long as a run takes. What rotates logs moves, removes or
+//! empties them meanwhile: one that is not at its path any more is opened anew there, so that what comes
+//! is where its reader looks. Knows nothing of formats.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether the file is still at its path, at most.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What to do with what a file holds already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It stays: of an agent that was started again.
+    Stays,
+    /// It goes: of a capture that is read once more.
+    Goes,
+}
+
+/// A file at a path.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Which file that is; none for what cannot be moved away: a pipe, a device.
+    is: Option<(u64, u64)>,
+    look: Instant,
+    /// The last byte ended no line: what follows belongs to it.
+    within_line: bool,
+}
+
+impl LogFile {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn open(path: &Path, before: Before) -> io::Result<Self> {
+        let file = open(path)?;
+        let metadata = file.metadata()?;
+        // At its end all the same: whoever empties it later finds no hole at its beginning.
+        if before == Before::Goes && metadata.is_file() {
+            file.set_len(0)?;
+        }
+        Ok(LogFile {
+            path: path.to_owned(),
+            file,
+            is: metadata.is_file().then(|| identity(&metadata)),
+            look: Instant::now() + LOOK,
+            within_line: false,
+        })
+    }
+
+    /// Opens the file anew if it is not at its path any more. Where that fails, what was open takes the
+    /// lines as before.
+    fn look(&mut self) {
+        let Some(is) = self.is else { return };
+        let there = fs::metadata(&self.path).map(|metadata| identity(&metadata));
+        if there.is_ok_and(|there| there == is) {
+            return;
+        }
+        if let Ok(file) = open(&self.path)
+            && let Ok(metadata) = file.metadata()
+        {
+            self.is = metadata.is_file().then(|| identity(&metadata));
+            self.file = file;
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).open(path)
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let now = Instant::now();
+        if !self.within_line && now >= self.look {
+            self.look = now + LOOK;
+            self.look();
+        }
+        let n = self.file.write(bytes)?;
+        if let Some(last) = bytes.get(..n).and_then(<[u8]>::last) {
+            self.within_line = *last != b'\n';
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &Path) -> String {
+        fs::read_to_string(path).expect("a file")
+    }
+
+    #[test]
+    fn what_is_moved_or_removed_is_opened_anew_and_what_is_emptied_has_no_hole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("events.json");
+        let moved = folder.path().join("events.json.1");
+        fs::write(&path, "before\n").expect("written");
+        let mut log = LogFile::open(&path, Before::Stays).expect("open");
+        let write = |log: &mut LogFile, line: &str| {
+            log.look = Instant::now();
+            log.write_all(line.as_bytes()).expect("written");
+        };
+        write(&mut log, "1\n");
+        fs::rename(&path, &moved).expect("moved");
+        write(&mut log, "2\n");
+        assert_eq!((&*read(&moved), &*read(&path)), ("before\n1\n", "2\n"));
+        write(&mut log, "2 and");
+        fs::rename(&path, &moved).expect("moved");
+        write(&mut log, " its rest\n");
+        assert_eq!(read(&moved), "2\n2 and its rest\n");
+        write(&mut log, "3\n");
+        assert_eq!(read(&path), "3\n");
+        File::create(&path).expect("emptied");
+        write(&mut log, "4\n");
+        assert_eq!(read(&path), "4\n");
+        // Where there is no place for it any more nothing fails.
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("in its place");
+        write(&mut log, "5\n");
+        fs::remove_dir(&path).expect("away again");
+        write(&mut log, "6\n");
+        assert_eq!(read(&path), "6\n");
+    }
+
+    #[test]
+    fn what_a_file_holds_stays_or_goes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("events.json");
+        for (before, expected) in [
+            (Before::Stays, "1\n"),
+            (Before::Stays, "1\n1\n"),
+            (Before::Goes, "1\n"),
+        ] {
+            let mut log = LogFile::open(&path, before).expect("open");
+            log.write_all(b"1\n").expect("written");
+            assert_eq!(read(&path), expected);
+        }
+        let mut null = LogFile::open(Path::new("/dev/null"), Before::Goes).expect("open");
+        null.write_all(b"1\n").expect("written");
+        assert!(LogFile::open(folder.path(), Before::Goes).is_err());
+    }
+}
