@@ -4,7 +4,6 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -47,7 +46,7 @@ impl LogFile {
         Ok(LogFile {
             path: path.to_owned(),
             file,
-            is: metadata.is_file().then(|| identity(&metadata)),
+            is: identity(&metadata),
             look: Instant::now() + LOOK,
             within_line: false,
         })
@@ -58,13 +57,13 @@ impl LogFile {
     fn look(&mut self) {
         let Some(is) = self.is else { return };
         let there = fs::metadata(&self.path).map(|metadata| identity(&metadata));
-        if there.is_ok_and(|there| there == is) {
+        if there.is_ok_and(|there| there == Some(is)) {
             return;
         }
         if let Ok(file) = open(&self.path)
             && let Ok(metadata) = file.metadata()
         {
-            self.is = metadata.is_file().then(|| identity(&metadata));
+            self.is = identity(&metadata);
             self.file = file;
         }
     }
@@ -74,8 +73,16 @@ fn open(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).open(path)
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
+/// Device and inode of a file; none of what is no file.
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    (metadata.is_file()).then(|| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+const fn identity(_: &Metadata) -> Option<(u64, u64)> {
+    None
 }
 
 impl Write for LogFile {

@@ -44,7 +44,10 @@ impl Carrier for Command {
         let Some((program, arguments)) = self.words.split_first() else {
             return Err(Failure::lasting("no program"));
         };
-        let mut child = std::process::Command::new(program)
+        let mut command = std::process::Command::new(program);
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command
             .args(arguments)
             .env("HTTP_TRACE_RULE", without_nul(&notice.rule))
             .env("HTTP_TRACE_SEVERITY", notice.severity.to_string())
@@ -168,11 +171,22 @@ fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<std::process
             return Ok(Some(status));
         }
         if Instant::now() >= deadline {
-            child.kill()?;
+            end(child)?;
             child.wait()?;
             return Ok(None);
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));
     }
+}
+
+/// Ends a process, and with it those of its group: what a script waits for would go on without it.
+fn end(child: &mut Child) -> io::Result<()> {
+    #[cfg(feature = "live")]
+    if let Ok(id) = i32::try_from(child.id())
+        && let Some(group) = rustix::process::Pid::from_raw(id)
+    {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    child.kill()
 }

@@ -257,3 +257,27 @@ fn what_waits_at_the_end_has_the_time_that_is_promised() {
         delivery.close();
     }
 }
+
+#[cfg(feature = "live")]
+#[test]
+fn what_a_command_started_ends_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("started");
+    let script = format!("sleep 1000 & echo $! > {}; wait", out.display());
+    let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
+    let carrier = command::Command::within(words, Duration::from_secs(2));
+    let delivery = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
+    delivery.send(notice("a"));
+    assert_eq!(delivery.close_within(LONG).lost, 1);
+    let started = std::fs::read_to_string(&out).expect("a process");
+    let started: i32 = started.trim().parse().expect("a number");
+    let pid = rustix::process::Pid::from_raw(started).expect("a process");
+    // Whoever takes in orphans may take a moment to bury it.
+    let gone = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        rustix::process::test_kill_process(pid).is_err()
+            || std::fs::read_to_string(format!("/proc/{started}/stat"))
+                .is_ok_and(|stat| stat.contains(") Z "))
+    });
+    assert!(gone, "{started}");
+}
