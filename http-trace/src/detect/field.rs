@@ -620,8 +620,8 @@ fn find<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
 fn all<'a>(headers: &'a Headers, name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers
         .iter()
-        .filter(move |h| is_name(&h.name, name.as_bytes()))
-        .map(|h| &h.value[..])
+        .filter(move |h| is_name(h.name, name.as_bytes()))
+        .map(|h| h.value)
 }
 
 const fn no_response(why: NoResponse) -> &'static [u8] {

@@ -32,7 +32,7 @@ pub fn trace_context(headers: &Headers) -> Option<(&[u8], Option<&[u8]>)> {
     }
     let trace = headers.first("x-b3-traceid").filter(|t| id(t, &[16, 32]))?;
     let span = headers.first("x-b3-spanid").filter(|s| id(s, &[16]));
-    Some((trace, span.map(|s| &s[..])))
+    Some((trace, span))
 }
 
 /// The media type without its parameters (RFC 9110 §8.3.1), if it looks like one.

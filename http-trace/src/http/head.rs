@@ -24,6 +24,10 @@ pub struct Headers {
     /// The head that they came in.
     bytes: Bytes,
     /// What is not as it came.
+    #[expect(
+        clippy::box_collection,
+        reason = "nearly always none, and heads are moved about: a word instead of three"
+    )]
     own: Option<Box<Vec<u8>>>,
     lines: Vec<Line>,
     /// The names of which there are lines, and of which several, a bit each.
