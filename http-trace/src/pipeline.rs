@@ -250,7 +250,7 @@ impl Pipeline {
     fn judge_now(&mut self, record: &Record<'_>, out: &mut dyn FnMut(Output)) -> Option<Id> {
         let header = record.header;
         let (key, direction) = header.key();
-        if header.has(flag::SYN) {
+        if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
             self.forget_closed(&key);
         }
         let (id, path, d) = match self.find_alias(&key, direction, header) {
@@ -264,7 +264,7 @@ impl Pipeline {
         Some(id)
     }
 
-    /// A SYN comes long after the connection of its ports closed: it is none of that one's, also where event
+    /// A stream begins long after the connection of its ports closed: it is none of that one's, also where event
     /// time has not come as far yet.
     fn forget_closed(&mut self, key: &FlowKey) {
         let Some(id) = self.table.find(key) else {

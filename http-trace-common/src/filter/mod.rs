@@ -84,9 +84,7 @@ pub fn begin<E: Env>(
         Claim::Refused => {
             env.count(Counter::ClaimRefused, 1);
             ship_raw::<E>(s);
-            if control & (tcp_flag::FIN | tcp_flag::RST) != 0 {
-                steps::tell_end(s, env);
-            }
+            s.held = held::REFUSED;
             if s.end > 0 {
                 // Whoever holds the flow may not have got to its first record yet.
                 env.syn(&s.key, &mut s.syn);
@@ -116,6 +114,12 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
         return;
     }
     let closing = (s.tcp_flags as u8) & (tcp_flag::FIN | tcp_flag::RST) != 0;
+    if s.held == held::REFUSED {
+        if closing {
+            steps::tell_end(s, env);
+        }
+        return;
+    }
     let (end_untold, begins) = (s.untold == untold::END, s.untold == untold::BEGINNING);
     let side = side(s);
     let is_behind = side.told != side.next;

@@ -190,6 +190,8 @@ pub mod held {
     pub const FLOW: u32 = 1;
     /// It is, but the segment may be of another connection: the flow stays as it is.
     pub const FOR_ANOTHER: u32 = 2;
+    /// Somebody else has it.
+    pub const REFUSED: u32 = 3;
 }
 
 /// How the rest of a segment is handled.

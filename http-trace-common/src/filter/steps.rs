@@ -434,6 +434,8 @@ pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
 #[inline(always)]
 pub(super) fn tell_end<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
+    // The place is not the SYN's.
+    s.record_flags &= !u32::from(flag::SYN);
     let (seq, extra) = (s.seq.wrapping_add(s.end), closing(s));
     ship(s, env, seq, seq, seq, flag::UNFILTERED | extra);
 }

@@ -276,7 +276,7 @@ impl Noted {
     pub fn lines<'a>(&self, name: Name, event: &'a HttpEvent) -> Option<Line<'a>> {
         let headers = headers(name, event)?;
         let (first, has_more) = self.place(name, headers)?;
-        let first = headers.get(first)?.value;
+        let first = headers.value(first)?;
         Some(Line { first, has_more })
     }
 
@@ -289,7 +289,7 @@ impl Noted {
     pub fn all<'a>(&self, name: Name, event: &'a HttpEvent) -> impl Iterator<Item = &'a [u8]> {
         let lines = headers(name, event).and_then(|headers| {
             let (first, has_more) = self.place(name, headers)?;
-            let value = headers.get(first)?.value;
+            let value = headers.value(first)?;
             let more = has_more.then(|| headers.goes_on(first));
             let more = more.into_iter().flatten().map(|(_, value)| value);
             Some(std::iter::once(value).chain(more))

@@ -12,7 +12,7 @@ use http_trace_common::flow::FlowKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum List {
-    /// No payload yet: under a SYN flood these go first after the closed ones.
+    /// Nothing but SYNs and answers to them: under a SYN flood these go first after the closed ones.
     Embryonic = 0,
     /// Open, with nothing in flight.
     Idle = 1,

@@ -181,11 +181,17 @@ impl Headers {
 
     #[inline]
     fn cut(&self, part: Part) -> &[u8] {
-        let (at, len) = (part.at as usize, part.len as usize);
-        let cut = match at.checked_sub(self.bytes.len()) {
-            None => self.bytes.get(at..at + len),
-            Some(at) => self.own.as_ref().and_then(|own| own.get(at..at + len)),
-        };
+        let at = part.at as usize;
+        match self.bytes.get(at..at + part.len as usize) {
+            Some(cut) => cut,
+            None => self.cut_own(part),
+        }
+    }
+
+    #[inline(never)]
+    fn cut_own(&self, part: Part) -> &[u8] {
+        let at = (part.at as usize).checked_sub(self.bytes.len());
+        let cut = at.and_then(|at| self.own.as_ref()?.get(at..at + part.len as usize));
         cut.unwrap_or_default()
     }
 
@@ -212,6 +218,12 @@ impl Headers {
     #[inline]
     pub fn get(&self, at: usize) -> Option<Header<'_>> {
         Some(self.shown(self.lines.get(at)?))
+    }
+
+    /// The value of a line, by its place.
+    #[inline]
+    pub fn value(&self, at: usize) -> Option<&[u8]> {
+        Some(self.cut(self.lines.get(at)?.value))
     }
 
     /// All lines.
@@ -282,7 +294,7 @@ impl Headers {
     /// The first value of a field whose name has this number.
     pub fn first_known(&self, name: Known) -> Option<&[u8]> {
         let (at, _) = self.place(name)?;
-        Some(self.get(at)?.value)
+        self.value(at)
     }
 
     /// The lines after one that are of the same name, each with its place.

@@ -100,7 +100,7 @@ fn every_tag_and_tunnel_is_in_the_event() {
         (
             "MPLS and Ethernet whose address begins as IPv6 does",
             |_, p| {
-                let macs = [0x64, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+                let macs = [0x64, 0, 0, 0, 0xff, 1, 0, 0x1b, 0, 0, 0, 2, 8, 0];
                 ethernet(0x8847, &cat(&[&[0, 1, 1, 64], &macs, p]))
             },
             none.clone(),

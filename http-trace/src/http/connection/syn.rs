@@ -50,6 +50,7 @@ impl Connection {
         *cx.connections += 1;
         cx.stats.flows += 1;
         cx.aliases.forget(self.facts.number);
+        cx.proxied.remove(&self.facts.number);
         *self = Connection::new(*cx.connections);
     }
 
