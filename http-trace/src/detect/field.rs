@@ -10,8 +10,7 @@ use super::lines::{Name, Noted};
 use super::uri::Uri;
 use crate::event::{HttpEvent, NoResponse};
 use crate::http::fields::mime_type;
-use crate::http::head::Headers;
-use crate::http::known::is_name;
+use crate::http::known::Known;
 use crate::http::target::Target;
 
 /// A field of an event.
@@ -434,11 +433,11 @@ impl<'a> View<'a> {
         let event = self.event;
         match field {
             Field::RequestHeader(name) => match &event.request {
-                Some(request) => all(&request.headers, name).any(|v| test(Value::Text(v))),
+                Some(request) => request.headers.all(name).any(|v| test(Value::Text(v))),
                 None => false,
             },
             Field::ResponseHeader(name) => match &event.response {
-                Some(response) => all(&response.headers, name).any(|v| test(Value::Text(v))),
+                Some(response) => response.headers.all(name).any(|v| test(Value::Text(v))),
                 None => false,
             },
             Field::Flags => event
@@ -516,8 +515,8 @@ impl<'a> View<'a> {
             Field::NoResponse => text(event.no_response.map(no_response)),
             Field::Flags => text(event.flags.first().map(|f| f.as_bytes())),
             Field::Interfaces => text(event.interfaces.first().map(|f| f.as_bytes())),
-            Field::RequestHeader(name) => text(find(&request?.headers, name)),
-            Field::ResponseHeader(name) => text(find(&response?.headers, name)),
+            Field::RequestHeader(name) => text(request?.headers.first(name)),
+            Field::ResponseHeader(name) => text(response?.headers.first(name)),
             Field::PathId => text(self.path_id),
             Field::PathTemplate => Some(Value::Made(derived::path_template(self.target.path?))),
             Field::FirstSegment => text(derived::first_segment(self.target.path?)),
@@ -561,7 +560,7 @@ impl<'a> View<'a> {
                 if test(header.value) {
                     return true;
                 }
-                if is_name(header.name, b"authorization")
+                if header.known == Known::AUTHORIZATION
                     && crate::redact::basic_user(self.event).is_some_and(|user| test(&user))
                 {
                     return true;
@@ -611,17 +610,6 @@ const ROOT_CGROUP: u64 = 1;
 fn cgroup(event: &HttpEvent, came_from: bool) -> Option<u64> {
     let of_end = |id: &u64| *id != ROOT_CGROUP && event.egress == Some(came_from);
     event.cgroup_id.filter(of_end)
-}
-
-fn find<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
-    all(headers, name).next()
-}
-
-fn all<'a>(headers: &'a Headers, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .iter()
-        .filter(move |h| is_name(h.name, name.as_bytes()))
-        .map(|h| h.value)
 }
 
 const fn no_response(why: NoResponse) -> &'static [u8] {

@@ -232,7 +232,7 @@ impl Headers {
     }
 
     /// The values of a field, in order; names compare without case (RFC 9110 §5.1).
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.all_named(Known::of(name.as_bytes()), name)
     }
 
@@ -241,7 +241,7 @@ impl Headers {
         self.all_named(name, "")
     }
 
-    fn all_named<'a>(&'a self, known: Known, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fn all_named<'a>(&'a self, known: Known, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let lines = match self.has(known) {
             true => &self.lines[..],
             false => &[],
@@ -256,7 +256,7 @@ impl Headers {
     }
 
     /// The first value of a field.
-    pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+    pub fn first<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
         self.all(name).next()
     }
 
