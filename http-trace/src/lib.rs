@@ -53,3 +53,4 @@ pub mod stats;
 pub mod summary;
 #[cfg(test)]
 mod testing;
+pub mod text;

@@ -11,7 +11,7 @@ use http_trace::cli::{self, Cli, Command, Rules};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
-use http_trace::sink::text::lines_for_terminal;
+use http_trace::text::lines_for_terminal;
 
 fn main() -> ExitCode {
     let mut cli = match Cli::try_parse() {

@@ -11,11 +11,11 @@ use crate::detect::Restored;
 use crate::detect::state::BadState;
 use crate::engine::Engine;
 use crate::own::OwnSockets;
-use crate::sink::text::lines_for_terminal;
 use crate::sink::writer::WhenFull;
 use crate::state::Keeper;
 use crate::state::file::Taken;
 use crate::summary::counted;
+use crate::text::lines_for_terminal;
 
 mod clash;
 pub mod hits;

@@ -1,6 +1,7 @@
 //! Our own json back into events: what it holds of them. Headers that were not written are not
 //! there, but those that have a field of their own in ECS.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use super::{Line, address, request, response, status};
 use crate::event::{Endpoint, Forwarded, HttpEvent, Missing, NoResponse, oddity};
 use crate::http::head::Headers;
+use crate::text::unescaped;
 
 /// Nanoseconds since 1970 of an RFC 3339 time.
 pub(super) fn time(text: &str) -> Option<u64> {
@@ -21,6 +23,8 @@ pub(super) fn time(text: &str) -> Option<u64> {
 pub(super) fn event(record: &Value) -> Result<Line, String> {
     let at = |pointer: &str| record.pointer(pointer);
     let text = |pointer: &str| at(pointer).and_then(Value::as_str);
+    // What was on the wire, whose bytes that are no text were written as `\xNN`.
+    let wire = |pointer: &str| text(pointer).map(unescaped);
     let number = |pointer: &str| at(pointer).and_then(Value::as_u64);
     match text("/event/kind") {
         Some("event") => {}
@@ -73,38 +77,37 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     event.request_body_bytes = number("/http/request/body/bytes");
     event.egress = text("/network/direction").map(|direction| direction == "egress");
     event.cgroup_id = number("/http_trace/cgroup_id");
-    event.body_snippet = text("/http/response/body/content")
-        .map(|content| Bytes::copy_from_slice(content.as_bytes()));
+    event.body_snippet = wire("/http/response/body/content").map(bytes);
 
     let version = text("/http/version").unwrap_or("1.1");
-    if let Some(method) = text("/http/request/method") {
-        let target = text("/url/original").unwrap_or_default();
-        let mut head = request(method.as_bytes(), target.as_bytes(), version, &[]);
-        head.version = text("/http_trace/request_version")
-            .map(|version| Bytes::copy_from_slice(version.as_bytes()));
+    if let Some(method) = wire("/http/request/method") {
+        let target = wire("/url/original").unwrap_or_default();
+        let mut head = request(&method, &target, version, &[]);
+        head.version = wire("/http_trace/request_version").map(bytes);
         let mut lines = fields(at("/http/request/headers"));
         let body = event.request_body_bytes.unwrap_or(0);
         let whole = number("/http/request/bytes");
         head.wire_len = whole.map_or(0, |whole| whole.saturating_sub(body));
-        let host = text("/url/domain").map(|domain| match number("/url/port") {
-            Some(port) if port != 80 => format!("{domain}:{port}"),
-            _ => domain.to_owned(),
+        let host = wire("/url/domain").map(|domain| match number("/url/port") {
+            Some(port) if port != 80 => [&domain, &b":"[..], port.to_string().as_bytes()].concat(),
+            _ => domain.into_owned(),
         });
-        let user = text("/user/name").map(|name| {
-            let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{name}:"));
-            format!("Basic {encoded}")
+        let user = wire("/user/name").map(|name| {
+            let pair = [&name, &b":"[..]].concat();
+            let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+            format!("Basic {encoded}").into_bytes()
         });
         for (name, value) in [
-            ("host", host.as_deref()),
-            ("referer", text("/http/request/referrer")),
-            ("user-agent", text("/user_agent/original")),
-            ("x-request-id", text("/http/request/id")),
-            ("authorization", user.as_deref()),
+            ("host", host.map(Cow::Owned)),
+            ("referer", wire("/http/request/referrer")),
+            ("user-agent", wire("/user_agent/original")),
+            ("x-request-id", wire("/http/request/id")),
+            ("authorization", user.map(Cow::Owned)),
         ] {
             if let Some(value) = value
                 && lines.first(name).is_none()
             {
-                lines.push(name.as_bytes(), value.as_bytes());
+                lines.push(name.as_bytes(), &value);
             }
         }
         head.headers = lines;
@@ -113,8 +116,8 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     let code = "/http/response/status_code";
     if at(code).is_some() {
         let code = number(code).and_then(status).ok_or_else(|| needed(code))?;
-        let phrase = text("/http/response/status_phrase").unwrap_or_default();
-        let mut head = response(code, phrase.as_bytes(), version, &[]);
+        let phrase = wire("/http/response/status_phrase").unwrap_or_default();
+        let mut head = response(code, &phrase, version, &[]);
         head.headers = fields(at("/http/response/headers"));
         head.content_length = number("/http_trace/content_length");
         head.first_byte_ns = time_ns;
@@ -129,11 +132,9 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         let code = code
             .and_then(status)
             .ok_or("malformed http_trace.informational in it")?;
-        let phrase = head
-            .get("status_phrase")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let mut one = response(code, phrase.as_bytes(), version, &[]);
+        let phrase = head.get("status_phrase").and_then(Value::as_str);
+        let phrase = unescaped(phrase.unwrap_or_default());
+        let mut one = response(code, &phrase, version, &[]);
         one.headers = fields(head.get("headers"));
         event.informational.push(one);
     }
@@ -164,10 +165,14 @@ fn fields(object: Option<&Value>) -> Headers {
     let mut lines = Headers::default();
     for (name, values) in object.and_then(Value::as_object).into_iter().flatten() {
         for value in words(Some(values)) {
-            lines.push(name.as_bytes(), value.as_bytes());
+            lines.push(&unescaped(name), &unescaped(value));
         }
     }
     lines
+}
+
+fn bytes(text: Cow<'_, [u8]>) -> Bytes {
+    Bytes::from(text.into_owned())
 }
 
 fn words(array: Option<&Value>) -> impl Iterator<Item = &str> {

@@ -106,6 +106,41 @@ fn our_own_json_comes_back() {
 }
 
 #[test]
+fn bytes_that_are_no_text_come_back_as_they_were() {
+    let wire: [&[u8]; 5] = [
+        br"\x16x03",
+        b"/caf\xe9 \x16\x03",
+        br"C:\x5c",
+        b"\\\xff",
+        "\u{202e}\u{e9}".as_bytes(),
+    ];
+    let mut json = Json::new(HeaderChoice::All, HeaderChoice::All, b"host");
+    for bytes in wire {
+        let mut event = testing::event();
+        let copy = Bytes::copy_from_slice(bytes);
+        let request = event.request.as_mut().expect("a request");
+        (request.method, request.target) = (copy.clone(), copy.clone());
+        request.headers.push(b"x-bytes", bytes);
+        let response = event.response.as_mut().expect("a response");
+        response.reason = copy.clone();
+        event.body_snippet = Some(copy.clone());
+        let mut line = Vec::new();
+        let entry = Entry {
+            event: &event,
+            user: None,
+        };
+        json.event(&entry, &mut line);
+        let back = one(&line);
+        let (request, response) = (back.request.expect("one"), back.response.expect("one"));
+        assert_eq!(request.method, bytes);
+        assert_eq!(request.target, bytes);
+        assert_eq!(request.headers.first("x-bytes"), Some(bytes));
+        assert_eq!(response.reason, bytes);
+        assert_eq!(back.body_snippet.as_deref(), Some(bytes));
+    }
+}
+
+#[test]
 fn alerts_and_losses_are_no_events() {
     assert!(
         read(b"{\"event\":{\"kind\":\"alert\"}}\n{\"event\":{\"kind\":\"pipeline_error\"}}\n\n")

@@ -12,9 +12,9 @@ use crate::detect::detector::state::{Seen, hits};
 use crate::detect::field::Field;
 use crate::detect::hits::{OfRule, Tally};
 use crate::redact::Secrets;
-use crate::sink::text::terminal;
 use crate::sink::time::rfc3339;
 use crate::state::file;
+use crate::text::terminal;
 
 const DAY_NS: u64 = 86_400_000_000_000;
 

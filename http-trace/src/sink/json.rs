@@ -15,7 +15,6 @@ use object::{
 };
 use peers::Peers;
 
-use super::text::json_string;
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
 use crate::detect::alert::Alert;
@@ -24,6 +23,7 @@ use crate::http::fields::{mime_type, trace_context};
 use crate::http::head::{Headers, RequestHead, ResponseHead};
 use crate::http::known::Known;
 use crate::http::target::Target;
+use crate::text::json_string;
 
 /// Version of the Elastic Common Schema whose names are used.
 pub const ECS_VERSION: &str = "8.17.0";

@@ -7,7 +7,6 @@ pub mod json;
 pub mod log_file;
 pub mod outlet;
 pub mod pretty;
-pub mod text;
 pub mod time;
 pub mod writer;
 

@@ -8,7 +8,6 @@ use anstyle::{AnsiColor, Color, Style};
 use http_trace_common::walk::Encap;
 
 use super::json::unit;
-use super::text::terminal;
 use super::time::clock_ms;
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
@@ -18,6 +17,7 @@ use crate::event::{Endpoint, HttpEvent, Loss, NoResponse};
 use crate::http::head::{Headers, ResponseHead};
 use crate::http::target::Target;
 use crate::summary::counted;
+use crate::text::terminal;
 
 /// Columns of the URL when the width of the terminal is not known.
 const URL_WIDTH: usize = 40;

@@ -7,7 +7,7 @@ use super::object::{comma, hex16, key, number, open, put_key, time, word};
 use crate::detect::alert::Alert;
 use crate::detect::field::Field;
 use crate::detect::rule::{Origin, Threat};
-use crate::sink::text::json_string;
+use crate::text::json_string;
 
 /// The members of an alert's record, into an object that is open.
 pub fn members(out: &mut Vec<u8>, alert: &Alert) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::object::{comma, lower_string, open};
 use crate::config::HeaderChoice;
 use crate::http::head::Headers;
-use crate::sink::text::json_string;
+use crate::text::json_string;
 
 /// Appends `"headers":{…}` with the fields that are chosen. Returns whether bytes had to be
 /// written as `\xNN`.

@@ -1,6 +1,6 @@
 //! The pieces that a JSON record is written of, appended to a buffer: no tree, no allocation.
 
-use crate::sink::text::json_string;
+use crate::text::json_string;
 
 /// A comma unless this is the first in its object or array.
 #[inline]
@@ -46,7 +46,7 @@ macro_rules! word {
 macro_rules! text {
     ($out:expr, $name:literal, $value:expr) => {{
         $crate::sink::json::object::key!($out, $name);
-        $crate::sink::text::json_string($out, $value)
+        $crate::text::json_string($out, $value)
     }};
 }
 

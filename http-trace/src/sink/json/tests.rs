@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::event::Missing;
-use crate::sink::text::testing::unescape;
 use crate::testing;
+use crate::text::unescaped;
 
 fn json() -> Json {
     Json::new(HeaderChoice::All, HeaderChoice::All, b"host")
@@ -186,13 +186,13 @@ proptest! {
         let line = line(&event);
         prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
         let record: Value = serde_json::from_str(&line).expect("JSON");
-        let back = |v: &Value| v.as_str().map(unescape);
+        let back = |v: &Value| v.as_str().map(|text| unescaped(text).into_owned());
         prop_assert_eq!(back(&record["url"]["original"]), Some(target));
         let response = &record["http"]["response"];
         prop_assert_eq!(back(&response["status_phrase"]), Some(reason));
         let headers = response["headers"].as_object().expect("an object");
         let (key, values) = headers.iter().next().expect("one field");
-        prop_assert_eq!(unescape(key), name.to_ascii_lowercase());
+        prop_assert_eq!(unescaped(key).into_owned(), name.to_ascii_lowercase());
         prop_assert_eq!(back(&values[0]), Some(value));
         prop_assert_eq!(back(&values[1]), Some(second));
     }

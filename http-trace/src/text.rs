@@ -1,7 +1,9 @@
 //! Bytes from the network as text: in JSON strings and on terminals. What is not UTF-8 is written
 //! as `\xNN` (two lower-case hexadecimal digits) and loses nothing: a backslash that would read as
 //! the beginning of such an escape is itself written `\x5c`, so that replacing each `\xNN` by its
-//! byte, from left to right, gives back what was on the wire.
+//! byte, from left to right, gives back what was on the wire ([`unescaped`]).
+
+use std::borrow::Cow;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -149,28 +151,22 @@ fn has_special(word: u64) -> bool {
     (word | control | delete | quote | backslash) & HIGH != 0
 }
 
-#[cfg(test)]
-pub mod testing {
-    /// Reverses the escapes of a decoded JSON string.
-    pub fn unescape(text: &str) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut rest = text.as_bytes();
-        while let Some((first, tail)) = rest.split_first() {
-            let hex = (*first == b'\\' && super::begins_escape(tail))
-                .then(|| std::str::from_utf8(&tail[1..3]).expect("ASCII"));
-            match hex {
-                Some(hex) => {
-                    out.push(u8::from_str_radix(hex, 16).expect("two digits"));
-                    rest = &tail[3..];
-                }
-                None => {
-                    out.push(*first);
-                    rest = tail;
-                }
-            }
-        }
-        out
+/// What was on the wire, out of the decoded text of a [`json_string`]: each `\xNN` is its byte again.
+pub fn unescaped(text: &str) -> Cow<'_, [u8]> {
+    let mut rest = text.as_bytes();
+    let mut out = Vec::new();
+    while let Some(at) = memchr::memchr_iter(b'\\', rest).find(|at| begins_escape(&rest[at + 1..]))
+    {
+        let digit = |b: u8| char::from(b).to_digit(16).unwrap_or(0) as u8;
+        out.extend_from_slice(&rest[..at]);
+        out.push(digit(rest[at + 2]) << 4 | digit(rest[at + 3]));
+        rest = &rest[at + 4..];
     }
+    if out.is_empty() {
+        return Cow::Borrowed(rest);
+    }
+    out.extend_from_slice(rest);
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -252,7 +248,7 @@ mod tests {
         ) {
             let text = json(&bytes);
             let decoded: String = serde_json::from_str(&text).expect("valid JSON");
-            prop_assert_eq!(testing::unescape(&decoded), bytes);
+            prop_assert_eq!(unescaped(&decoded).into_owned(), bytes);
         }
     }
 }
