@@ -214,6 +214,11 @@ impl Engine {
         }
     }
 
+    /// What is new of outputs that fail and are tried again.
+    pub fn output_news(&self) -> Vec<String> {
+        self.outlet.news()
+    }
+
     /// What cannot be read, every 30 s on a terminal while it changes.
     pub fn reminder(&mut self, now: Instant) -> Option<String> {
         let reminder = self.reminder.as_mut().filter(|r| now >= r.next)?;

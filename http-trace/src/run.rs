@@ -145,6 +145,7 @@ fn upkeep(config: &Config, engine: &mut Engine, stop: &Stop) {
     if let Some(line) = engine.keep_state() {
         say(&line);
     }
+    engine.output_news().iter().for_each(|line| say(line));
 }
 
 /// What a run's records go through, with the state that `--state` kept.

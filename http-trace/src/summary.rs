@@ -9,12 +9,11 @@ use crate::detect::rule::Severity;
 use crate::event::{HttpEvent, Loss};
 use crate::sink::deliver::Delivered;
 use crate::sink::json::unit;
-use crate::sink::writer::Broken;
 
 /// What came out of the pipeline and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Events written.
+    /// Events that some output has.
     pub events: u64,
     /// Responses that came out of the pipeline, by class.
     pub classes: BTreeMap<&'static str, u64>,
@@ -60,11 +59,12 @@ impl Written {
         *self.lost.entry((loss.place, unit(loss.unit))).or_default() += loss.count;
     }
 
-    /// Notes that an output broke; a reader that went away is no failure.
-    pub fn broken(&mut self, name: &str, broken: Broken) {
-        if let Broken::Failed(why) = broken {
-            self.failed.push(format!("cannot write to {name}: {why}"));
-        }
+    /// Notes that an output failed, and how many events it lacks.
+    pub fn failed(&mut self, name: &str, why: &str, lost: u64) {
+        let lost = counted(lost, "event");
+        self.failed.push(format!(
+            "cannot write to {name}: {why}; {lost} not written there"
+        ));
     }
 
     /// Notes what became of the alerts for a destination beside the outputs.

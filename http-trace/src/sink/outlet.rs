@@ -8,7 +8,7 @@ use super::deliver::{Delivery, Notice, Target};
 use super::json::Json;
 use super::log_file::{Before, LogFile};
 use super::pretty::Pretty;
-use super::writer::{Broken, WhenFull, Writer};
+use super::writer::{Broken, News, WhenFull, Writer};
 use super::{Entry, Render};
 use crate::config::{Color, Config, Format, OutputSpec};
 use crate::detect::alert::Alert;
@@ -59,8 +59,8 @@ struct One {
     dropped: Option<(u64, u64)>,
     /// All that were dropped, and those that a failure cost.
     lost: u64,
-    /// Whether it broke otherwise than by its reader's going.
-    failed: bool,
+    /// What it is called and why it failed, otherwise than by its reader's going.
+    failure: Option<(String, String)>,
 }
 
 impl Outlet {
@@ -100,7 +100,7 @@ impl Outlet {
                 writer: Some(writer),
                 dropped: None,
                 lost: 0,
-                failed: false,
+                failure: None,
             });
         }
         let deliver = |target: &Target| {
@@ -231,15 +231,34 @@ impl Outlet {
         &self.written
     }
 
+    /// What is new of outputs that fail and are tried again, in words.
+    pub fn news(&self) -> Vec<String> {
+        let of = |one: &One| {
+            let writer = one.writer.as_ref()?;
+            let name = writer.name();
+            Some(match writer.news()? {
+                News::Fails(why) => format!(
+                    "cannot write to {name}: {why}; it is tried again every second, and what the \
+                     queue cannot hold until then is lost and counted"
+                ),
+                News::GoesOn => format!("{name} is written again"),
+            })
+        };
+        self.outputs.iter().filter_map(of).collect()
+    }
+
     /// Writes everything that waits and closes the outputs.
     pub fn close(mut self) -> Written {
-        let mut most_lost = 0;
+        let mut least_lost = u64::MAX;
         for one in &mut self.outputs {
             one.close(self.now_ns, &mut self.written);
-            most_lost = one.lost.max(most_lost);
+            least_lost = one.lost.min(least_lost);
+            if let Some((name, why)) = &one.failure {
+                self.written.failed(name, why, one.lost);
+            }
         }
-        // Written is what every output has.
-        self.written.events = self.written.events.saturating_sub(most_lost);
+        // Written is what some output has; what another one lacks is told of that one.
+        self.written.events = self.written.events.saturating_sub(least_lost);
         for delivery in self.deliveries {
             let name = delivery.name().to_owned();
             self.written.delivered(&name, delivery.close());
@@ -259,7 +278,7 @@ impl One {
             render.event(entry, out)
         });
         // The one that finds it broken, too.
-        self.lost += u64::from(self.failed);
+        self.lost += u64::from(self.failure.is_some());
     }
 
     fn write(
@@ -278,7 +297,7 @@ impl One {
                 *since_ns = first_ns.min(*since_ns);
                 self.lost += 1;
             }
-            Err(broken) => self.broke(broken, written),
+            Err(broken) => self.broke(broken),
         }
     }
 
@@ -287,7 +306,7 @@ impl One {
         let Some(writer) = &self.writer else { return };
         // A loss that finds the queue full is still in the summary and in the exit status.
         if let Err(broken) = writer.write(|out| self.render.loss(loss, out)) {
-            self.broke(broken, written);
+            self.broke(broken);
         }
     }
 
@@ -303,7 +322,7 @@ impl One {
                 written.lost(&loss);
             }
             Ok(false) => {}
-            Err(broken) => self.broke(broken, written),
+            Err(broken) => self.broke(broken),
         }
     }
 
@@ -316,8 +335,7 @@ impl One {
         let (untold, since_ns) = self.dropped.take().unwrap_or((0, now_ns));
         let name = writer.name().to_owned();
         let left = writer.close().unwrap_or_else(|(broken, unwritten)| {
-            self.lost += of_failure(&broken, unwritten);
-            written.broken(&name, broken);
+            self.failed(name, broken, unwritten);
             0
         });
         self.lost += left;
@@ -326,20 +344,18 @@ impl One {
         }
     }
 
-    fn broke(&mut self, broken: Broken, written: &mut Written) {
+    fn broke(&mut self, broken: Broken) {
         if let Some(writer) = self.writer.take() {
-            self.lost += of_failure(&broken, writer.unwritten());
-            self.failed = matches!(broken, Broken::Failed(_));
-            written.broken(writer.name(), broken);
+            self.failed(writer.name().to_owned(), broken, writer.unwritten());
         }
     }
-}
 
-/// Events that a failure cost: all that were in the queue. A reader that went away wanted no more.
-fn of_failure(broken: &Broken, unwritten: u64) -> u64 {
-    match broken {
-        Broken::Failed(_) => unwritten,
-        Broken::Closed => 0,
+    /// A failure costs all that was in the queue. A reader that went away wanted no more.
+    fn failed(&mut self, name: String, broken: Broken, unwritten: u64) {
+        if let Broken::Failed(why) = broken {
+            self.lost += unwritten;
+            self.failure = Some((name, why));
+        }
     }
 }
 
@@ -463,7 +479,7 @@ mod tests {
             writer: Some(writer.expect("a thread")),
             dropped: None,
             lost: 0,
-            failed: false,
+            failure: None,
         };
         one.event(first, testing::TIME_NS, written);
         stuck

@@ -1,6 +1,9 @@
 //! Bytes on their way to a file or to standard output: a bounded queue and a thread that empties
 //! it, so that a slow reader never stops tracing without being told. Knows nothing of formats.
 //!
+//! Where events that are not written are lost ([`WhenFull::Drop`]), a destination that fails (a disk
+//! that is full) is tried again until the end, and the queue takes what fits in it.
+//!
 //! While bytes come faster than every [`INTERVAL`] they leave in blocks of [`BLOCK`] bytes or at
 //! least once per interval; a lone line leaves at once.
 
@@ -19,6 +22,9 @@ pub const INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a stuck reader is waited for at the end of a live run.
 const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// How long after a failure the destination is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Buffers that grew beyond this are given back.
 const KEEP: usize = 1 << 20;
@@ -39,6 +45,15 @@ pub enum Broken {
     Closed,
     /// Anything else, in words.
     Failed(String),
+}
+
+/// What a destination that is tried again has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It fails, in words.
+    Fails(String),
+    /// It takes bytes again.
+    GoesOn,
 }
 
 /// A queue and its thread.
@@ -86,11 +101,34 @@ struct State {
     closing: bool,
     ended: bool,
     broken: Option<Broken>,
+    /// Why the last write failed, if it did and is tried again.
+    failing: Option<String>,
+    /// Whether somebody was told that it does.
+    told: bool,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a write that failed is due again; false once the queue is closed.
+    fn wait_after(&self, error: &io::Error) -> bool {
+        let mut state = self.lock();
+        if state.closing {
+            return false;
+        }
+        state.failing = Some(error.to_string());
+        let until = Instant::now() + RETRY;
+        while !state.closing {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.bytes.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 }
 
@@ -118,7 +156,7 @@ impl Writer {
                 if when_full == WhenFull::Drop {
                     priority::raise();
                 }
-                empty(&of_thread, destination, block, lines);
+                empty(&of_thread, destination, block, lines, when_full);
             })?;
         Ok(Writer {
             shared,
@@ -173,6 +211,16 @@ impl Writer {
         &self.name
     }
 
+    /// What is new of a destination that fails and is tried again, once.
+    pub fn news(&self) -> Option<News> {
+        let mut state = self.shared.lock();
+        if state.failing.is_some() == state.told {
+            return None;
+        }
+        state.told = !state.told;
+        Some(state.failing.clone().map_or(News::GoesOn, News::Fails))
+    }
+
     /// Events that were taken and are not known to be written.
     pub fn unwritten(&self) -> u64 {
         self.shared.lock().events.iter().sum()
@@ -218,7 +266,13 @@ impl Writer {
 
 /// Writes what is pending, in blocks of `enough` bytes, until the queue is closed or the destination
 /// breaks.
-fn empty(shared: &Shared, mut destination: Box<dyn Write + Send>, enough: usize, lines: bool) {
+fn empty(
+    shared: &Shared,
+    mut destination: Box<dyn Write + Send>,
+    enough: usize,
+    lines: bool,
+    when_full: WhenFull,
+) {
     let mut block = Vec::new();
     let mut last: Option<Instant> = None;
     loop {
@@ -257,10 +311,15 @@ fn empty(shared: &Shared, mut destination: Box<dyn Write + Send>, enough: usize,
         if full {
             shared.room.notify_all();
         }
-        let result = if finished {
-            Ok(())
-        } else {
-            write_all(&mut *destination, &block)
+        let mut rest = &block[..];
+        let result = loop {
+            match write_all(&mut *destination, &mut rest) {
+                Err(error)
+                    if when_full == WhenFull::Drop
+                        && error.kind() != io::ErrorKind::BrokenPipe
+                        && shared.wait_after(&error) => {}
+                result => break result,
+            }
         };
         last = Some(Instant::now());
         block.clear();
@@ -270,6 +329,7 @@ fn empty(shared: &Shared, mut destination: Box<dyn Write + Send>, enough: usize,
         let mut state = shared.lock();
         if result.is_ok() {
             state.events[1] = 0;
+            state.failing = None;
         }
         if let Err(error) = result {
             state.broken = Some(match error.kind() {
@@ -286,11 +346,12 @@ fn empty(shared: &Shared, mut destination: Box<dyn Write + Send>, enough: usize,
     }
 }
 
-fn write_all(destination: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
+/// Takes from `bytes` what is written.
+fn write_all(destination: &mut dyn Write, bytes: &mut &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match destination.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Ok(n) => *bytes = bytes.get(n..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Standard output may have been made non-blocking by whoever else holds it.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -425,6 +486,68 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(writer.close(), Ok(0));
+    }
+
+    /// A disk of so many bytes.
+    struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = disk.0.saturating_sub(disk.1.len()).min(bytes.len());
+            if room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            disk.1.extend_from_slice(&bytes[..room]);
+            Ok(room)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn news(writer: &Writer) -> News {
+        let begin = Instant::now();
+        loop {
+            match writer.news() {
+                Some(news) => break news,
+                None => assert!(begin.elapsed() < LONG),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_that_has_room_again_goes_on_within_the_line() {
+        let disk = Arc::new(Mutex::new((5, Vec::new())));
+        let destination = Box::new(Disk(Arc::clone(&disk)));
+        let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, false);
+        let writer = writer.expect("a thread");
+        for line in [b"one\n", b"two\n"] {
+            assert_eq!(writer.write(|out| out.extend_from_slice(line)), Ok(true));
+        }
+        let full = io::Error::from(io::ErrorKind::StorageFull).to_string();
+        assert_eq!(news(&writer), News::Fails(full));
+        assert_eq!(writer.news(), None, "told once");
+        disk.lock().expect("free").0 = 99;
+        assert_eq!(news(&writer), News::GoesOn);
+        assert_eq!(writer.news(), None, "told once");
+        assert_eq!(writer.close(), Ok(0));
+        assert_eq!(disk.lock().expect("free").1, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_disk_that_stays_full_is_told_at_the_end() {
+        let destination = Box::new(Disk(Arc::default()));
+        let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, false);
+        let writer = writer.expect("a thread");
+        assert_eq!(writer.write(|out| out.extend_from_slice(b"1\n")), Ok(true));
+        assert!(matches!(news(&writer), News::Fails(_)));
+        let begin = Instant::now();
+        let (broken, unwritten) = writer.close().expect_err("full");
+        assert!(begin.elapsed() < LAST_WAIT, "nothing is waited for");
+        assert!(matches!(broken, Broken::Failed(_)));
+        assert_eq!(unwritten, 1);
     }
 
     #[test]
