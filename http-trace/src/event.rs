@@ -1,6 +1,6 @@
 //! The one internal event, of which every output format is a pure function.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,8 +15,26 @@ use crate::http::known::Known;
 pub struct Endpoint {
     /// IP address; IPv4-mapped IPv6 is shown as IPv4.
     pub ip: IpAddr,
-    /// TCP port.
+    /// TCP port; 0, which no connection has (RFC 6335 §6), where a recording does not say it.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// Where a recording says nothing of an end: an access log has no server.
+    pub const NOBODY: Endpoint = Endpoint {
+        ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: 0,
+    };
+
+    /// The address, where one is known.
+    pub fn known_ip(self) -> Option<IpAddr> {
+        Some(self.ip).filter(|ip| !ip.is_unspecified())
+    }
+
+    /// The port, where it is known.
+    pub fn known_port(self) -> Option<u16> {
+        Some(self.port).filter(|port| *port != 0)
+    }
 }
 
 /// Who a trusted proxy asked for.

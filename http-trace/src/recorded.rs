@@ -10,12 +10,12 @@ mod own;
 mod zeek;
 
 use std::io::{self, BufRead};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::event::{Endpoint, HttpEvent};
+use crate::event::HttpEvent;
 use crate::http::head::{Headers, RequestHead, ResponseHead};
 
 /// The longest line that is kept, in bytes; a longer one is told and skipped.
@@ -23,12 +23,6 @@ pub const MAX_LINE: usize = 1 << 20;
 
 /// What some editors and shells put before a file's first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-/// Where an access log says nothing of the server.
-const NOBODY: Endpoint = Endpoint {
-    ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    port: 0,
-};
 
 /// A line that could not be read, or the input itself.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ pub const RECORD: &str = include_str!("../schema/record.schema.json");
 mod tests {
     use super::*;
     use crate::config::HeaderChoice;
-    use crate::event::{Loss, LossUnit, Missing, NoResponse};
+    use crate::event::{Endpoint, Loss, LossUnit, Missing, NoResponse};
     use crate::redact::Secrets;
     use crate::sink::json::Json;
     use crate::sink::{Entry, Render};
@@ -54,6 +54,11 @@ mod tests {
             port: None,
         });
         events.push(full);
+        // As of an access log, and of a recording without ports.
+        let (mut logged, mut portless) = (testing::event(), testing::event());
+        (logged.server, logged.client.port) = (Endpoint::NOBODY, 0);
+        (portless.server.port, portless.client.port) = (0, 0);
+        events.extend([logged, portless]);
         for event in &events {
             let mut out = Vec::new();
             json.event(

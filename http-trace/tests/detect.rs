@@ -164,6 +164,35 @@ fn a_recording_of_a_capture_raises_the_alerts_of_the_capture() {
 }
 
 #[test]
+fn what_an_access_log_does_not_say_is_not_made_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, json) = (folder.path().join("access.log"), folder.path().join("j"));
+    fs::write(&log, access_log()).unwrap();
+    let of_log = run(&["detect", log.to_str().unwrap(), "--events", "-o", "json"]);
+    assert_eq!(of_log.status, 0, "{}", of_log.err);
+    fs::write(&json, &of_log.out).unwrap();
+    let of_json = run(&["detect", json.to_str().unwrap(), "--events", "-o", "json"]);
+    assert_eq!(of_json.status, 0, "{}", of_json.err);
+    for out in [&of_log.out, &of_json.out] {
+        assert_eq!(spikes(out), 1);
+        let records = records(out);
+        let is_event = |r: &&serde_json::Value| r["event"]["kind"] == "event";
+        let events: Vec<_> = records.iter().filter(is_event).collect();
+        assert_eq!(events.len(), ERRORS as usize);
+        for event in events {
+            assert_eq!(event["source"], serde_json::json!({"ip": "10.1.2.3"}));
+            assert!(event["client"].get("port").is_none(), "{event}");
+            for absent in ["/destination", "/server", "/network/community_id"] {
+                assert_eq!(event.pointer(absent), None, "{event}");
+            }
+        }
+    }
+    let ran = run(&["detect", log.to_str().unwrap(), "--events", "-o", "pretty"]);
+    assert!(ran.out.contains("  10.1.2.3  "), "{}", ran.out);
+    assert!(!ran.out.contains("0.0.0.0"), "{}", ran.out);
+}
+
+#[test]
 fn what_cannot_be_read_is_named_and_the_rest_counts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("access.log");

@@ -115,7 +115,11 @@ impl Addresses {
                 return (class.into(), false);
             }
         }
-        let pass = |test: &Test| test.passes(view, &Value::Ip(ip));
+        let pass = |test: &Test| match self.whose {
+            Whose::Client => test.passes(view, &Value::Ip(ip)),
+            // It may not be known.
+            Whose::Server => test.holds(&Field::ServerIp, view),
+        };
         let each = self.tests.iter().enumerate();
         self.passed = each.fold(0, |passed, (n, test)| passed | u64::from(pass(test)) << n);
         let there = self.classes.iter().position(|of| *of == self.passed);

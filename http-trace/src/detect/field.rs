@@ -481,9 +481,9 @@ impl<'a> View<'a> {
         match field {
             Field::ClientIp => Some(Value::Ip(event.client_ip())),
             Field::PeerIp => Some(Value::Ip(event.client.ip)),
-            Field::ClientPort => Some(Value::Number(event.client.port.into())),
-            Field::ServerIp => Some(Value::Ip(event.server.ip)),
-            Field::ServerPort => Some(Value::Number(event.server.port.into())),
+            Field::ClientPort => number(event.client.known_port().map(u64::from)),
+            Field::ServerIp => event.server.known_ip().map(Value::Ip),
+            Field::ServerPort => number(event.server.known_port().map(u64::from)),
             Field::Method => text(request.map(|r| &r.method[..])),
             Field::Path => text(self.target.path),
             Field::Query => text(self.target.query),

@@ -273,7 +273,10 @@ impl Test {
         // Asked by filters of every event, and there without a search.
         match (field, self) {
             (Field::ClientIp, Test::Networks(of)) => return of.contain(view.event.client_ip()),
-            (Field::ServerIp, Test::Networks(of)) => return of.contain(view.event.server.ip),
+            (Field::ServerIp, Test::Networks(of)) => {
+                let ip = view.event.server.known_ip();
+                return ip.is_some_and(|ip| of.contain(ip));
+            }
             // That there is a path says nothing of whether there is a query.
             (Field::Query, Test::Present) => return view.target.query.is_some(),
             (Field::Query, Test::Missing) => return view.target.query.is_none(),

@@ -78,7 +78,7 @@ impl Trusted {
             Some(from) => from,
             None => Forwarded {
                 ip: event.client.ip,
-                port: Some(event.client.port),
+                port: event.client.known_port(),
             },
         };
         event.forwarded = connection;

@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 
-use super::{Line, NOBODY, address, request, response, status};
+use super::{Line, address, request, response, status};
 use crate::event::{Endpoint, HttpEvent};
 
 /// The longest time between brackets.
@@ -43,7 +43,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let (agent, _) = quoted(rest).unwrap_or_default();
 
     let client = Endpoint { ip, port: 0 };
-    let mut event = HttpEvent::new(time_ns, client, NOBODY);
+    let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
     let given = |value: Vec<u8>| Some(value).filter(|v| !v.is_empty() && v != b"-");
     let (referer, agent) = (given(referer), given(agent));
     // The password was never in the log; the name is there because credentials were.

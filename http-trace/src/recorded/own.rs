@@ -46,7 +46,12 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
             port: port.unwrap_or(0),
         })
     };
-    let mut event = HttpEvent::new(time_ns, end("source")?, end("destination")?);
+    // What was made of an access log has no server.
+    let server = match at("/destination") {
+        Some(_) => end("destination")?,
+        None => Endpoint::NOBODY,
+    };
+    let mut event = HttpEvent::new(time_ns, end("source")?, server);
     event.forwarded = text("/network/forwarded_ip")
         .and_then(address)
         .map(|ip| Forwarded {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::HeaderChoice;
-use crate::event::{Missing, NoResponse};
+use crate::event::{Endpoint, Missing, NoResponse};
 use crate::sink::json::Json;
 use crate::sink::{Entry, Render};
 use crate::testing;
@@ -71,8 +71,11 @@ fn our_own_json_comes_back() {
     if let Some(request) = &mut other_version.request {
         request.version = Some(Bytes::from_static(b"RTSP/1.0"));
     }
+    let mut logged = testing::event();
+    (logged.server, logged.client.port) = (Endpoint::NOBODY, 0);
     for event in [
         testing::event(),
+        logged,
         proxied,
         posted,
         unanswered,
@@ -89,6 +92,7 @@ fn our_own_json_comes_back() {
         );
         let back = one(&line);
         assert_eq!(shown(&back), shown(&event));
+        assert_eq!((back.client, back.server), (event.client, event.server));
         assert_eq!(back.id, event.id);
         assert_eq!(back.request_bytes(), event.request_bytes());
         assert_eq!(back.ttfb_ns(), event.ttfb_ns());

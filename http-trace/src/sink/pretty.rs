@@ -2,6 +2,7 @@
 //! network is escaped first, so that no header drives the terminal.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use anstyle::{AnsiColor, Color, Style};
 
@@ -129,8 +130,12 @@ impl Pretty {
         if let Some(forwarded) = event.forwarded {
             let _ = write!(self.cell, "{} via ", forwarded.ip);
         }
-        let _ = write!(self.cell, "{} → ", event.client.ip);
-        end(&mut self.cell, event.server);
+        let _ = write!(self.cell, "{}", event.client.ip);
+        // An access log does not say which server it is of.
+        if event.server != Endpoint::NOBODY {
+            self.cell.push_str(" → ");
+            end(&mut self.cell, event.server);
+        }
         self.ends_width = self.ends_width.max(columns(&self.cell)).min(ENDS_WIDTH);
         self.put_cell(self.ends_width);
         self.line.push_str("  ");
@@ -441,9 +446,10 @@ fn layers(text: &mut String, encap: &Encap) {
 }
 
 fn end(cell: &mut String, end: Endpoint) {
-    let _ = match end.ip {
-        std::net::IpAddr::V4(ip) => write!(cell, "{ip}:{}", end.port),
-        std::net::IpAddr::V6(ip) => write!(cell, "[{ip}]:{}", end.port),
+    let _ = match (end.ip, end.known_port()) {
+        (ip, None) => write!(cell, "{ip}"),
+        (IpAddr::V4(ip), Some(port)) => write!(cell, "{ip}:{port}"),
+        (IpAddr::V6(ip), Some(port)) => write!(cell, "[{ip}]:{port}"),
     };
 }
 
@@ -570,6 +576,17 @@ mod tests {
         }
         let text = String::from_utf8(out).expect("UTF-8");
         insta::assert_snapshot!("alert", text.replace('\u{1b}', "ESC"));
+    }
+
+    #[test]
+    fn an_end_that_is_not_known_is_not_shown() {
+        let mut event = testing::event();
+        event.server.port = 0;
+        let text = pretty(0, false, &[event.clone()]);
+        assert!(text.contains("  10.1.2.3 → 10.9.9.9  "), "{text}");
+        event.server = Endpoint::NOBODY;
+        let text = pretty(0, false, &[event]);
+        assert!(text.contains("  10.1.2.3  "), "{text}");
     }
 
     #[test]

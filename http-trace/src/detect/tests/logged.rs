@@ -2,7 +2,7 @@
 //! between two, or a word anywhere, an event has.
 
 use super::{of, run};
-use crate::event::HttpEvent;
+use crate::event::{Endpoint, HttpEvent};
 use crate::testing;
 
 const BROWSER: &str = "Host: shop.example\r\nUser-Agent: Mozilla/5.0\r\n\
@@ -250,6 +250,30 @@ fn fields_are_in_the_relation_that_the_modifiers_ask_for() {
         )],
         &literal,
     );
+}
+
+#[test]
+fn what_a_recording_does_not_say_of_an_end_is_absent() {
+    let known = event("GET /a HTTP/1.1", "");
+    let mut unknown = known.clone();
+    unknown.server = Endpoint::NOBODY;
+    unknown.client.port = 0;
+    for (selection, of_known) in [
+        ("{dst_ip|exists: true}", true),
+        ("{dst_ip|cidr: '0.0.0.0/0'}", true),
+        ("{dst_ip|cidr: ['::/0', '0.0.0.0/0']}", true),
+        ("{dst_ip: '0.0.0.0'}", false),
+        ("{dst_port|exists: true}", true),
+        ("{dst_port|lt: 1024}", true),
+        ("{src_port|gte: 0}", true),
+    ] {
+        expect(&[(selection, of_known)], &known);
+        expect(&[(selection, false)], &unknown);
+    }
+    for selection in ["{dst_ip: null}", "{dst_port: null}", "{src_port: null}"] {
+        expect(&[(selection, false)], &known);
+        expect(&[(selection, true)], &unknown);
+    }
 }
 
 fn testing_with_referrer(referrer: &str) -> HttpEvent {

@@ -70,11 +70,13 @@ impl Cache {
     }
 }
 
+/// What a recording does not say of an end is left out, and with it the Community ID, which would be
+/// that of another connection.
 fn render(text: &mut Vec<u8>, peers: Peers) {
     let Peers { client, server, .. } = peers;
     let of = |end: Endpoint| Forwarded {
         ip: end.ip,
-        port: Some(end.port),
+        port: end.known_port(),
     };
     let real = peers.forwarded.unwrap_or(of(client));
     for (peer, role, end, who, nat) in [
@@ -87,9 +89,15 @@ fn render(text: &mut Vec<u8>, peers: Peers) {
             peers.nat_server,
         ),
     ] {
+        if end == Endpoint::NOBODY {
+            continue;
+        }
         // Writing to a vector cannot fail.
-        let _ = write!(text, "\"{peer}\":{{\"ip\":\"{}\",\"port\":", end.ip);
-        decimal(text, u64::from(end.port));
+        let _ = write!(text, "\"{peer}\":{{\"ip\":\"{}\"", end.ip);
+        if let Some(port) = end.known_port() {
+            text.extend_from_slice(b",\"port\":");
+            decimal(text, u64::from(port));
+        }
         if let Some(nat) = nat {
             let _ = write!(text, ",\"nat\":{{\"ip\":\"{}\",\"port\":", nat.ip);
             decimal(text, u64::from(nat.port));
@@ -107,14 +115,13 @@ fn render(text: &mut Vec<u8>, peers: Peers) {
         text.extend_from_slice(b"},");
     }
     text.extend_from_slice(br#""network":{"transport":"tcp","protocol":"http","type":""#);
-    text.extend_from_slice(if server.ip.is_ipv4() {
-        b"ipv4"
-    } else {
-        b"ipv6"
-    });
-    text.extend_from_slice(br#"","community_id":""#);
-    text.extend_from_slice(&community_id(client, server));
-    text.push(b'"');
+    let ip = server.known_ip().unwrap_or(client.ip);
+    text.extend_from_slice(if ip.is_ipv4() { b"ipv4\"" } else { b"ipv6\"" });
+    if server.known_ip().is_some() && [client, server].iter().all(|e| e.known_port().is_some()) {
+        text.extend_from_slice(br#","community_id":""#);
+        text.extend_from_slice(&community_id(client, server));
+        text.push(b'"');
+    }
     if let Some(forwarded) = peers.forwarded {
         let _ = write!(text, ",\"forwarded_ip\":\"{}\"", forwarded.ip);
     }
