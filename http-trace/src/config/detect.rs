@@ -102,6 +102,11 @@ impl<'a> At<'a> {
         Error::new(format!("{}: {}: want {want}", self.0, self.1))
     }
 
+    /// The same, of one entry.
+    fn entry(&self, entry: &str, want: &str) -> Error {
+        Error::new(format!("{}: {} '{entry}': want {want}", self.0, self.1))
+    }
+
     fn unknown(&self, known: &[&str]) -> Error {
         let name = self.1.rsplit('.').next().unwrap_or_default();
         let near = known
@@ -130,8 +135,8 @@ impl<'a> At<'a> {
             one => std::slice::from_ref(one),
         };
         let one = |item: &Value| match item.as_str() {
-            Some(text) => parse(text).map_err(|want| self.error(want)),
-            None => Err(self.error("text, or a list of texts")),
+            Some(text) => parse(text).map_err(|want| self.entry(text, want)),
+            None => Err(self.entry(&item.to_string(), "text, or a list of texts")),
         };
         items.iter().map(one).collect()
     }
@@ -198,7 +203,15 @@ mod tests {
             ),
             (
                 "internal = ['x']",
-                "f.toml: detect.internal: want a network such as",
+                "f.toml: detect.internal 'x': want a network such as",
+            ),
+            (
+                "[allow]\nclients = ['192.0.2.1', '192.0.2.0/33']",
+                "f.toml: detect.allow.clients '192.0.2.0/33': want a network such as",
+            ),
+            (
+                "internal = ['10.0.0.0/8', 10]",
+                "f.toml: detect.internal '10': want text, or a list of texts",
             ),
             ("allow = 1", "f.toml: detect.allow: want a table"),
             (
@@ -229,7 +242,7 @@ mod tests {
             ("[rules.a]\ntreshold = 1", "did you mean 'threshold'?"),
             (
                 "[rules.a.allow]\npaths = ['']",
-                "detect.rules.a.allow.paths: want some text",
+                "detect.rules.a.allow.paths '': want some text",
             ),
         ] {
             let error = parse(text).expect_err(text);

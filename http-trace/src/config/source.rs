@@ -221,7 +221,13 @@ impl Sources {
         })?;
         let path: Arc<Path> = path.into();
         for (name, value) in &table {
-            if let ("detect", toml::Value::Table(table)) = (name.as_str(), value) {
+            if name == "detect" {
+                let toml::Value::Table(table) = value else {
+                    return Err(Error::new(format!(
+                        "{}: detect: want a table ([detect], its keys below it)",
+                        path.display()
+                    )));
+                };
                 self.tuning = detect::read(table, &path.display().to_string())?;
                 continue;
             }
@@ -448,6 +454,10 @@ mod tests {
                 "unknown key 'nonsense_of_length'; see",
             ),
             ("status = ", "is not valid TOML"),
+            (
+                "detect = 3",
+                ": detect: want a table ([detect], its keys below it)",
+            ),
             ("[status]\nx = 1", "status is a table; it must be text"),
         ] {
             let file = file(text);
