@@ -180,6 +180,23 @@ impl<'a> Document<'a> {
             .filter(|_| !what.is_empty())
     }
 
+    /// Where a word stands in the line of a key or behind it.
+    pub fn word_of(&self, key: &str, word: &str) -> Option<(usize, usize)> {
+        let first = self.find(key).0.checked_sub(self.lines_before + 1)?;
+        let is_of_word = |c: char| c.is_alphanumeric() || c == '.' || c == '-';
+        let ends = |line: &str, at: usize| {
+            !line[..at].ends_with(is_of_word) && !line[at + word.len()..].starts_with(is_of_word)
+        };
+        let lines = self.text.lines().enumerate().skip(first);
+        lines
+            .filter(|_| !word.is_empty())
+            .find_map(|(number, line)| {
+                let mut all = line.match_indices(word).map(|(at, _)| at);
+                let at = all.find(|at| ends(line, *at))?;
+                Some((self.lines_before + number + 1, at + 1))
+            })
+    }
+
     /// Where brackets are nested so deep that reading them would take long: the parser's time grows
     /// with the square of the depth.
     pub fn too_deep(&self) -> Option<(usize, usize)> {

@@ -92,6 +92,16 @@ impl Place<'_> {
         }
         said
     }
+
+    /// What loads. The same value may stand elsewhere too: that of the field is meant.
+    fn odd(&self, odd: Refused) -> Diagnostic {
+        let mut said = self.diagnostic(Fault::Warning, &odd.at, odd.why);
+        let value = odd.value.as_deref();
+        if let Some(place) = value.and_then(|value| self.document.word_of(&odd.at, value)) {
+            (said.line, said.column) = place;
+        }
+        said
+    }
 }
 
 #[derive(Default)]
@@ -264,7 +274,7 @@ impl<'a> Reader<'a> {
             match compiled {
                 Ok(expr) if faults.iter().all(|f| f.fault != Fault::Error) => {
                     for odd in compile::oddities(&rule.detection) {
-                        faults.push(place.diagnostic(Fault::Warning, &odd.at, odd.why));
+                        faults.push(place.odd(odd));
                     }
                     rules.detections.push(Detection {
                         rule: rules.rules.len(),

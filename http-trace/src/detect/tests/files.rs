@@ -107,6 +107,10 @@ fn what_is_wrong_with_a_file_is_said_with_its_place() {
         (count("    gte: 30\n    field: c-ip\n"), "x.yml:17:3: error: it can never hold: what is counted is the same"),
         (count("    gte: 1000\n    field: sc-status\n"), "it can never hold: there are 900 values at most"),
         (count("    gte: 30\n    field: cs-uri\n").replace("rules: a", "rules: http-a"), "x.yml:14:10: error: 'http-a' is no rule that is loaded"),
+        (rule("    sc-status: [404, 9999]\n"), "x.yml:7:22: warning: there is no status 9999: they are 100 to 999"),
+        (rule("    sc-status:\n      - '404'\n      - '99'\n"), "x.yml:9:10: warning: there is no status 99:"),
+        (rule("    sc-status|gte: 1000\n"), "x.yml:7:20: warning: there is no status from 1000:"),
+        (rule("    sc-status: abc\n"), "x.yml:7:5: error: 'abc' is no number, and 'sc-status' always is"),
         (
             "title: f\nlogsource: {category: webserver}\nfilter:\n  rules: any\n  sel:\n    c-ip: 10.0.0.1\n  condition: sel\n".to_owned(),
             "x.yml:7:3: warning: a filter is ANDed",
@@ -119,6 +123,31 @@ fn what_is_wrong_with_a_file_is_said_with_its_place() {
         let parsed = parse::parse(&[source], &|_| false);
         let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
         assert!(said.iter().any(|s| s.contains(expected)), "{text}\n{said:#?}");
+    }
+}
+
+#[test]
+fn statuses_that_there_are_get_no_warning() {
+    for asked in [
+        "sc-status: [100, 404, 599, 999]",
+        "sc-status: '404'",
+        "sc-status: '4*'",
+        "sc-status|startswith: '40'",
+        "sc-status|gte: 400",
+        "sc-status|gt: 99",
+        "sc-status|lt: 1000",
+        "sc-status: null",
+        "cs-bytes: 9999",
+    ] {
+        let source = Source {
+            origin: Origin::File("x.yml".into()),
+            text: format!(
+                "title: a\nname: a\nlogsource: {{category: webserver}}\ndetection:\n  sel:\n    \
+                 {asked}\n  condition: sel\nlevel: low\n"
+            ),
+        };
+        let said = parse::parse(&[source], &|_| false).diagnostics;
+        assert!(said.is_empty(), "{asked}: {said:#?}");
     }
 }
 
