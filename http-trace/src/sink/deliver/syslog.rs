@@ -1,8 +1,10 @@
 //! Alerts by syslog (RFC 5424): to the local daemon, by datagrams, or over a stream.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+#[cfg(unix)]
+use std::path::Path;
 use std::time::Duration;
 
 use super::target::Place;
@@ -17,6 +19,13 @@ const FACILITY: u8 = 10;
 /// The longest message for one datagram; receivers must take 480 bytes and should take 2,048
 /// (RFC 5424 §6.1).
 const MOST: usize = 2048;
+
+/// Where the local daemon listens.
+#[cfg(unix)]
+const LOCAL: &str = "/dev/log";
+
+/// The most bytes that are read of what a receiver says, which has nothing to say.
+const SAID: usize = 64 << 10;
 
 /// For structured data of our own (RFC 5424 §7.2.2: a number that is reserved for documentation).
 const DATA: &str = "httpTrace@32473";
@@ -47,12 +56,7 @@ impl Syslog {
     fn connect(&self) -> std::io::Result<Open> {
         match &self.place {
             #[cfg(unix)]
-            Place::Local => {
-                let socket = std::os::unix::net::UnixDatagram::unbound()?;
-                socket.connect("/dev/log")?;
-                socket.set_write_timeout(Some(PATIENCE))?;
-                Ok(Open::Local(socket))
-            }
+            Place::Local => local(Path::new(LOCAL)).map(Open::Local),
             #[cfg(not(unix))]
             Place::Local => Err(std::io::Error::other("there is no local syslog here")),
             Place::Udp(to) => {
@@ -74,6 +78,41 @@ impl Syslog {
     }
 }
 
+/// A socket to the daemon that listens at a path.
+///
+/// # Errors
+/// Nobody does, or may; the path is named.
+#[cfg(unix)]
+fn local(path: &Path) -> std::io::Result<std::os::unix::net::UnixDatagram> {
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    socket.connect(path).map_err(|error| {
+        std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    })?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+/// Whether the other end has closed a stream, or reset it: what is written then is taken by the
+/// system, and reaches nobody. Never waits.
+fn is_closed(mut stream: &TcpStream) -> bool {
+    if stream.set_nonblocking(true).is_err() {
+        return true;
+    }
+    // What it has said stands before its end.
+    let mut said = [0; 4096];
+    let mut left = SAID;
+    let open = loop {
+        match stream.read(&mut said) {
+            Ok(0) => break false,
+            Ok(length) if length < left => left -= length,
+            Ok(_) => break true,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => break error.kind() == ErrorKind::WouldBlock,
+        }
+    };
+    !open || stream.set_nonblocking(false).is_err()
+}
+
 fn first(to: &str) -> std::io::Result<std::net::SocketAddr> {
     to.to_socket_addrs()?
         .next()
@@ -83,7 +122,10 @@ fn first(to: &str) -> std::io::Result<std::net::SocketAddr> {
 impl Carrier for Syslog {
     fn carry(&mut self, notice: &Notice) -> Result<(), Failure> {
         let text = message(notice, &self.host);
-        let open = match self.open.take() {
+        let open = self.open.take();
+        // A daemon that was restarted is only noticed by writing twice: the first is lost.
+        let open = open.filter(|open| !matches!(open, Open::Tcp(stream) if is_closed(stream)));
+        let open = match open {
             Some(open) => open,
             None => self.connect().map_err(Failure::passing)?,
         };
@@ -164,11 +206,65 @@ fn data(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    use super::super::tests::notice;
     use super::*;
 
     #[test]
+    fn a_receiver_that_went_away_is_connected_to_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let mut syslog = Syslog::new(Place::Tcp(address));
+        let all = |mut stream: TcpStream| {
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("text");
+            text
+        };
+        for (message, farewell) in [("one", &b""[..]), ("two", b"bye\r\n"), ("three", b"")] {
+            assert!(syslog.carry(&notice(message)).is_ok(), "{message}");
+            let (mut stream, _) = listener.accept().expect("a connection of its own");
+            // One that speaks is no reason to begin anew.
+            stream.write_all(b"hello\r\n").expect("said");
+            assert!(syslog.carry(&notice("again")).is_ok());
+            stream.write_all(farewell).expect("said");
+            stream
+                .shutdown(std::net::Shutdown::Write)
+                .expect("an end of it");
+            // The end has come: nothing is between the two.
+            let open = syslog.open.as_ref();
+            let closed = |_: &u32| {
+                std::thread::sleep(Duration::from_millis(10));
+                matches!(open, Some(Open::Tcp(stream)) if is_closed(stream))
+            };
+            assert!((0..500).find(closed).is_some(), "{message}");
+            let reading = std::thread::spawn(move || all(stream));
+            // Connected to again, and so the one before is closed here too.
+            assert!(syslog.carry(&notice("after")).is_ok());
+            let (stream, _) = listener.accept().expect("another connection");
+            let text = reading.join().expect("read");
+            assert!(text.contains(message) && text.ends_with("again"), "{text}");
+            syslog.open = None;
+            assert!(all(stream).ends_with("after"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_local_daemon_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let error = local(&path).expect_err("nobody listens").to_string();
+        assert!(
+            error.starts_with(&format!("{}: No such file", path.display())),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn messages_are_as_rfc_5424_says() {
-        let mut notice = super::super::tests::notice("a \u{1b}[31m\r\n<13>1 forged");
+        let mut notice = notice("a \u{1b}[31m\r\n<13>1 forged");
         notice.rule = "x\"]\\y".into();
         let text = message(&notice, "");
         let begin = format!(
