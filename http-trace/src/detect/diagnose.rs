@@ -232,6 +232,33 @@ impl<'a> Document<'a> {
             _ => self.find(""),
         }
     }
+
+    /// The message with lines of the file for those of the document, which is what the parser was
+    /// given, and without the place that [`Document::at_message`] finds: it stands before it.
+    pub fn in_file(&self, message: &str) -> String {
+        const AT: &str = " at line ";
+        let number = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let (mut out, mut rest) = (String::with_capacity(message.len()), message);
+        while let Some((before, after)) = rest.split_once(AT) {
+            out.push_str(before);
+            rest = after;
+            let (line, column) = after.split_at(number(after));
+            let column = column.strip_prefix(" column ").unwrap_or_default();
+            let (column, behind) = column.split_at(number(column));
+            match line.parse::<usize>() {
+                Ok(line) if !column.is_empty() => {
+                    if behind.contains(AT) {
+                        let line = self.lines_before.saturating_add(line);
+                        out.push_str(&format!("{AT}{line} column {column}"));
+                    }
+                    rest = behind;
+                }
+                _ => out.push_str(AT),
+            }
+        }
+        out.push_str(rest);
+        out
+    }
 }
 
 #[cfg(test)]
@@ -254,5 +281,24 @@ mod tests {
         }
         let message = "did not find expected key at line 3 column 5";
         assert_eq!(documents[1].at_message(message), (10, 5));
+        assert_eq!(documents[1].in_file(message), "did not find expected key");
+        for (message, expected) in [
+            (
+                "no ']' at line 3 column 2, while parsing a sequence at line 2 column 17 (a tab?)",
+                "no ']' at line 10 column 2, while parsing a sequence (a tab?)",
+            ),
+            ("x at line ", "x at line "),
+            ("x at line 3", "x at line 3"),
+            (
+                "x at line 3 column y at line 4 column 1",
+                "x at line 3 column y",
+            ),
+            (
+                "x at line 99999999999999999999 column 1",
+                "x at line 99999999999999999999 column 1",
+            ),
+        ] {
+            assert_eq!(documents[1].in_file(message), expected);
+        }
     }
 }

@@ -224,9 +224,12 @@ impl<'a> Reader<'a> {
             true => format!("{message} (a tab? YAML takes blanks)"),
             false => message,
         };
-        let (line, column) = match quoted(&message) {
-            Some(what) if !message.contains("line ") => place.document.find(what),
-            _ => place.document.at_message(&message),
+        let ((line, column), message) = match quoted(&message) {
+            Some(what) if !message.contains("line ") => (place.document.find(what), message),
+            _ => (
+                place.document.at_message(&message),
+                place.document.in_file(&message),
+            ),
         };
         self.diagnostics.push(Diagnostic {
             fault: Fault::Error,

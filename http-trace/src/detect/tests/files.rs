@@ -107,6 +107,7 @@ fn what_is_wrong_with_a_file_is_said_with_its_place() {
         (count("    gte: 30\n    field: c-ip\n"), "x.yml:17:3: error: it can never hold: what is counted is the same"),
         (count("    gte: 1000\n    field: sc-status\n"), "it can never hold: there are 900 values at most"),
         (count("    gte: 30\n    field: cs-uri\n").replace("rules: a", "rules: http-a"), "x.yml:14:10: error: 'http-a' is no rule that is loaded"),
+        (rule("    cs-uri: x\n") + "---\ntitle: [b\nname: c\n", "x.yml:10:8: error: YAML parse error: did not find expected ',' or ']' at line 11 column 5, while parsing a flow sequence"),
         (rule("    sc-status: [404, 9999]\n"), "x.yml:7:22: warning: there is no status 9999: they are 100 to 999"),
         (rule("    sc-status:\n      - '404'\n      - '99'\n"), "x.yml:9:10: warning: there is no status 99:"),
         (rule("    sc-status|gte: 1000\n"), "x.yml:7:20: warning: there is no status from 1000:"),
