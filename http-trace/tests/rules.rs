@@ -23,6 +23,21 @@ fn the_rules_that_the_documentation_shows_load() {
     let ran = run(&["rules", "check", file.to_str().unwrap()]);
     assert_eq!(ran.out, "2 rules load, 0 refused, 0 with a warning\n");
     assert_eq!(ran.status, 0);
+    // Nor have the other commands that it shows anything to say of them.
+    let (capture, log) = (folder.path().join("day.pcap"), folder.path().join("a.log"));
+    fs::write(&capture, capture_of_errors(0..3)).unwrap();
+    fs::write(&log, "").unwrap();
+    let (file, capture) = (file.to_str().unwrap(), capture.to_str().unwrap());
+    let detect = ["detect", "--no-builtin-rules", "--rules", file];
+    for arguments in [
+        &["rules", "test", file, "-r", capture][..],
+        &[&detect[..], &[log.to_str().unwrap()]].concat(),
+        &["-r", capture, "--rules", file],
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        assert!(!ran.err.contains("warning"), "{arguments:?}: {}", ran.err);
+    }
     // Every field that it names is one.
     let fields = text.split("| field | what |").nth(1).unwrap();
     let (fields, _) = fields.split_once("\n\n").unwrap();
@@ -35,8 +50,8 @@ fn the_rules_that_the_documentation_shows_load() {
         .iter()
         .map(|name| format!("    {name}|exists: true\n"));
     let rule = GOOD.replace("    sc-status: 404\n", &all.collect::<String>());
-    fs::write(&file, rule).unwrap();
-    let ran = run(&["rules", "check", file.to_str().unwrap()]);
+    fs::write(file, rule).unwrap();
+    let ran = run(&["rules", "check", file]);
     assert_eq!(ran.status, 0, "{}", ran.out);
 }
 

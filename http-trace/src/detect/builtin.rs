@@ -49,6 +49,12 @@ pub fn filter(name: &str) -> Option<Source> {
     })
 }
 
+/// Whether a built-in rule has this id.
+pub fn has(id: &str) -> bool {
+    let mut lines = FILES.iter().flat_map(|(_, text)| text.lines());
+    lines.any(|line| line.strip_prefix("name: ") == Some(id))
+}
+
 /// The built-in rule files.
 pub fn sources() -> Vec<Source> {
     FILES
@@ -73,6 +79,7 @@ mod tests {
         for rule in &parsed.rules.rules {
             let id = &rule.id;
             assert!(!rule.description.is_empty(), "{id} describes nothing");
+            assert!(has(id), "{id}");
         }
         for correlation in parsed.rules.correlations.iter().filter(|c| c.alerts) {
             let rule = &parsed.rules.rules[correlation.rule];

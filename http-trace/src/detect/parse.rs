@@ -8,6 +8,7 @@ use rsigma_parser::{
     ConditionExpr, FilterRule, FilterRuleTarget, LogSource, SigmaRule, parse_sigma_yaml,
 };
 
+use super::builtin;
 use super::compile::{self, Refused};
 use super::correlation::{self, Pending};
 use super::diagnose::{Diagnostic, Document, Fault};
@@ -357,14 +358,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Names after `yields-to` that are nobody's: such a rule raises its alerts beside all others.
+    /// Names after `yields-to` that are nobody's: such a rule raises its alerts beside all others. A
+    /// built-in rule that is not there was left out with all of them.
     fn name_unknown(&mut self, rules: &RuleSet, disabled: &dyn Fn(&str) -> bool) {
         let places = self.detections.iter().map(|(place, _)| *place);
         let places = places.chain(self.places.iter().copied());
         let mut said = Vec::new();
         for rule in &rules.rules {
             for name in &rule.yields_to {
-                if rules.find(name).is_some() || disabled(name) {
+                if rules.find(name).is_some() || disabled(name) || builtin::has(name) {
                     continue;
                 }
                 let near = rules
