@@ -394,7 +394,7 @@ impl Config {
             trusted: option::trusted(&s)?,
             kernel_filter: s.one("kernel-filter", value::boolean)?.unwrap_or(false),
             verify_checksums: s.one("verify-checksums", value::boolean)?.unwrap_or(false),
-            duration: s.one("duration", value::duration)?,
+            duration: s.one("duration", value::some_time)?,
             selection: selection(&s)?,
             count: s.one("count", value::positive)?,
             outputs: outputs(sources, s.all("output", output)?)?,
@@ -432,10 +432,7 @@ impl Config {
                 tuning: sources.tuning.clone(),
                 state: s.one("state", |t| Ok::<_, &str>(PathBuf::from(t)))?,
                 state_interval: s
-                    .one("state-interval", |t| match value::duration(t)? {
-                        time if time.is_zero() => Err("a time of more than nothing, such as 60s"),
-                        time => Ok(time),
-                    })?
+                    .one("state-interval", value::some_time)?
                     .unwrap_or(Duration::from_secs(60)),
                 state_size: s
                     .one("state-size", |t| match value::bytes(t)? {
@@ -450,7 +447,7 @@ impl Config {
                 flows: s.one("max-flows", value::positive)?.map(|n| n as usize),
                 heads_memory: s.one("heads-memory", value::bytes)?,
                 reorder_memory: s.one("reorder-memory", value::bytes)?,
-                response_timeout: s.one("response-timeout", value::duration)?,
+                response_timeout: s.one("response-timeout", value::some_time)?,
             },
             own_endpoints: s.all("own-endpoints", |t| {
                 t.parse::<SocketAddr>()
@@ -554,6 +551,10 @@ mod tests {
             (
                 ["--duration", "soon"],
                 "--duration 'soon': want a time with its unit",
+            ),
+            (
+                ["--duration", "0s"],
+                "--duration '0s': want a time of more than nothing, such as 30s",
             ),
             (["-c", "0"], "--count '0': want a whole number from 1"),
             (

@@ -77,6 +77,14 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         .map_err(|_| "at most 500 years")
 }
 
+/// A time that is not nothing.
+pub fn some_time(text: &str) -> Result<Duration, &'static str> {
+    match duration(text)? {
+        time if time.is_zero() => Err("a time of more than nothing, such as 30s"),
+        time => Ok(time),
+    }
+}
+
 /// `true` or `false` (or yes, no, on, off, 1, 0).
 pub fn boolean(text: &str) -> Result<bool, &'static str> {
     match text.to_ascii_lowercase().as_str() {
@@ -149,6 +157,14 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(duration(text).ok().map(|d| d.as_nanos()), ns, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_time_at_all_is_none() {
+        assert_eq!(some_time("1ns"), Ok(Duration::from_nanos(1)));
+        for text in ["0s", "0ms", "0.0000000001s", "30"] {
+            assert!(some_time(text).is_err(), "{text}");
         }
     }
 
