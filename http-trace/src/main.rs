@@ -1,12 +1,13 @@
 //! The command `http-trace`.
 #![forbid(unsafe_code)]
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use http_trace::cli::{self, Cli, Command, Rules};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
@@ -77,26 +78,47 @@ fn unparsed(error: &clap::Error) -> ExitCode {
         ));
         return ExitCode::from(Ended::CannotStart.status());
     }
-    error.exit()
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        // Which of several is meant is not told.
+        let no_text = env::args_os().filter(|word| word.to_str().is_none());
+        let words = no_text.map(|word| format!("'{}'", word.as_encoded_bytes().escape_ascii()));
+        run::say(&format!(
+            "{} is not UTF-8: of what is typed only the file of --config, those behind -r, and \
+             those that detect and rules take may be; rename it, or name a link to it",
+            words.collect::<Vec<_>>().join(" or ")
+        ));
+        return ExitCode::from(Ended::CannotStart.status());
+    }
+    // Help and the version go to standard output.
+    let printed = error.print();
+    if error.use_stderr() {
+        return ExitCode::from(Ended::CannotStart.status());
+    }
+    ended(printed, Ended::Done)
 }
 
-fn rules(command: &Rules) -> ExitCode {
-    let mut out = String::new();
-    let ended = run::rules::run(command, &mut out);
-    if io::stdout().is_terminal() {
-        // Rules of others, and clients that the state names, are in it.
-        out = lines_for_terminal(&out);
-    }
-    match io::stdout().write_all(out.as_bytes()) {
+/// How it ends that something was printed; a reader that goes away is no error.
+fn ended(printed: io::Result<()>, otherwise: Ended) -> ExitCode {
+    match printed.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             run::say(&format!("cannot write to standard output: {error}"));
             ExitCode::from(Ended::Lossy.status())
         }
-        _ => ExitCode::from(ended.status()),
+        _ => ExitCode::from(otherwise.status()),
     }
 }
 
-/// Prints what a subcommand asks for; a reader that goes away is no error.
+fn rules(command: &Rules) -> ExitCode {
+    let mut out = String::new();
+    let done = run::rules::run(command, &mut out);
+    if io::stdout().is_terminal() {
+        // Rules of others, and clients that the state names, are in it.
+        out = lines_for_terminal(&out);
+    }
+    ended(io::stdout().write_all(out.as_bytes()), done)
+}
+
+/// Prints what a subcommand asks for.
 fn print(command: &Command) -> ExitCode {
     let mut out = Vec::new();
     let rendered = match command {
