@@ -54,8 +54,12 @@ pub enum Command {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
-    /// Print the manual page (roff)
-    Man,
+    /// Print the manual page (roff), or that of a command: 'man detect', 'man rules check'
+    Man {
+        /// The command
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Print the JSON Schema of every record that '-o json' writes
     Schema,
     /// List, check, explain, try and export detection rules
@@ -68,6 +72,7 @@ pub enum Command {
 
 /// Rules over recorded events.
 #[derive(Args, Clone, Debug, Default)]
+#[command(mut_args(hidden_if_of_packets))]
 pub struct Detect {
     /// Files of recorded events; default: standard input, which - is too
     #[arg(value_name = "FILE")]
@@ -78,6 +83,26 @@ pub struct Detect {
     /// Options as of a run; those of tracing have no effect.
     #[command(flatten)]
     pub options: Options,
+}
+
+/// Options that have no effect on recorded events, which have no packets any more and are as they
+/// were written.
+pub const OF_PACKETS: &[&str] = &[
+    "read",
+    "interface",
+    "exclude-interface",
+    "hook",
+    "decap",
+    "kernel-filter",
+    "verify-checksums",
+    "duration",
+    "body-snippet",
+    "emit",
+];
+
+fn hidden_if_of_packets(argument: clap::Arg) -> clap::Arg {
+    let hidden = argument.get_long().is_some_and(|l| OF_PACKETS.contains(&l));
+    argument.hide(hidden)
 }
 
 /// How hits are printed.
@@ -390,6 +415,29 @@ impl Options {
 /// The command line's description, for completions, the manual page and the tests.
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// The description of the command that these words name (none: of all), for its manual page.
+///
+/// # Errors
+/// The first word that is no command, and those that there are.
+pub fn command_of(words: &[String]) -> Result<clap::Command, String> {
+    let mut command = command();
+    command.build();
+    for word in words {
+        command = match command.find_subcommand(word) {
+            Some(found) => found.clone(),
+            None => {
+                let all: Vec<&str> = command.get_subcommands().map(|c| c.get_name()).collect();
+                let there_are = match all.is_empty() {
+                    true => format!("'{}' has none below it", command.get_name()),
+                    false => format!("there are {}", all.join(", ")),
+                };
+                return Err(format!("'{word}' is no command; {there_are}"));
+            }
+        };
+    }
+    Ok(command)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use http_trace_common::config::{MAX_PORT_RANGES, Snippet, decap};
 use http_trace_common::record::Hook;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, OF_PACKETS};
 use crate::detect::rule::Level;
 use crate::detect::tune::Tuning;
 use crate::enrich::proxy::Trusted;
@@ -76,17 +76,7 @@ impl Source {
             // Live, the network card has verified what came in, and what goes out has no sum yet.
             Source::Live => &["kernel-filter", "verify-checksums"],
             Source::Captures(_) => &["interface", "exclude-interface", "hook", "decap"],
-            Source::Recorded(_) => &[
-                "read",
-                "interface",
-                "exclude-interface",
-                "hook",
-                "decap",
-                "kernel-filter",
-                "verify-checksums",
-                "duration",
-                "emit",
-            ],
+            Source::Recorded(_) => OF_PACKETS,
         }
     }
 }

@@ -126,18 +126,18 @@ fn print(command: &Command) -> ExitCode {
             clap_complete::generate(*shell, &mut cli::command(), "http-trace", &mut out);
             Ok(())
         }
-        Command::Man => clap_mangen::Man::new(cli::command()).render(&mut out),
+        Command::Man { command } => match cli::command_of(command) {
+            Ok(command) => clap_mangen::Man::new(command).render(&mut out),
+            Err(why) => {
+                run::say(&why);
+                return ExitCode::from(Ended::CannotStart.status());
+            }
+        },
         Command::Schema => out.write_all(schema::RECORD.as_bytes()),
         Command::Rules(_) | Command::Detect(_) => Ok(()),
     };
-    match rendered
-        .and_then(|()| io::stdout().write_all(&out))
-        .and_then(|()| io::stdout().flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            run::say(&format!("cannot write to standard output: {error}"));
-            ExitCode::from(Ended::Lossy.status())
-        }
-        _ => ExitCode::SUCCESS,
-    }
+    ended(
+        rendered.and_then(|()| io::stdout().write_all(&out)),
+        Ended::Done,
+    )
 }
