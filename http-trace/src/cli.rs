@@ -176,7 +176,8 @@ pub enum Rules {
     },
     /// Write the built-in rules into a folder, to copy from
     Export {
-        /// The folder; made if it is not there
+        /// The folder, made if it is not there; - is standard output, to which all rules go in one
+        /// stream, without the filters
         #[arg(value_name = "DIR")]
         folder: PathBuf,
         /// Replace files that are there and say something else

@@ -5,13 +5,12 @@
     reason = "a test that cannot go on should say where"
 )]
 
-#[expect(dead_code, reason = "nothing is read here")]
 mod common;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use common::run;
+use common::{alerts, capture_of_errors, records, run};
 
 #[cfg(target_os = "linux")]
 #[test]
@@ -25,6 +24,7 @@ fn what_cannot_be_printed_ends_with_1() {
         &["schema"],
         &["completions", "fish"],
         &["rules", "list"],
+        &["rules", "export", "-"],
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_http-trace"));
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -104,4 +104,100 @@ fn detect_offers_no_option_that_has_no_effect_on_what_is_recorded() {
         assert!(!ran.out.contains(&format!("--{option}")), "{option}");
         assert!(run(&["--help"]).out.contains(&format!("--{option}")));
     }
+}
+
+#[test]
+fn export_to_standard_output_is_one_stream_of_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let exported = run(&["rules", "export", "-"]);
+    assert_eq!(exported.status, 0, "{}", exported.err);
+    let file = folder.path().join("all.yml");
+    fs::write(&file, &exported.out).unwrap();
+    let file = file.to_str().unwrap();
+    let checked = run(&["rules", "check", "--no-builtin-rules", file]);
+    assert!(
+        checked.out.ends_with(" 0 refused, 0 with a warning\n"),
+        "{}",
+        checked.out
+    );
+    let of = |paths: &[&str]| run(&[&["rules", "list"], paths].concat()).out;
+    assert_eq!(of(&["--no-builtin-rules", file]), of(&[]));
+}
+
+#[test]
+fn what_export_writes_checks_clean_and_raises_what_the_built_in_rules_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    let rules = rules.to_str().unwrap();
+    assert_eq!(run(&["rules", "export", rules]).status, 0);
+    let ran = run(&["rules", "check", "--no-builtin-rules", rules]);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.ends_with(" 0 refused, 0 with a warning\n"),
+        "{}",
+        ran.out
+    );
+    let capture = folder.path().join("c.pcap");
+    fs::write(&capture, capture_of_errors(0..400)).unwrap();
+    let capture = capture.to_str().unwrap();
+    let built_in = run(&["-r", capture, "-o", "json"]);
+    let exported = run(&[
+        "-r",
+        capture,
+        "-o",
+        "json",
+        "--no-builtin-rules",
+        "--rules",
+        rules,
+    ]);
+    assert!(alerts(&built_in.out).contains(&"http-error-spike-internal opened".to_owned()));
+    // All but where the rules are from, and but for the order of what one event raises, which is
+    // that of the files.
+    let of = |out: &str| {
+        let mut records = records(out);
+        for record in &mut records {
+            if let Some(rule) = record["rule"].as_object_mut() {
+                rule.remove("ruleset");
+            }
+            if let Some(rules) = record["http_trace"]["rules"].as_array_mut() {
+                rules.sort_by_key(ToString::to_string);
+            }
+        }
+        let mut lines: Vec<String> = records.iter().map(ToString::to_string).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(of(&built_in.out), of(&exported.out));
+    let nowhere = run(&["rules", "export", "/proc/nowhere"]);
+    assert_eq!(nowhere.status, 2);
+    assert!(nowhere.err.contains("cannot write rules to /proc/nowhere"));
+}
+
+#[cfg(unix)]
+#[test]
+fn export_leaves_edited_copies_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    let export =
+        |more: &[&str]| run(&[&["rules", "export", rules.to_str().unwrap()], more].concat());
+    assert_eq!(export(&[]).status, 0);
+    assert_eq!(export(&[]).status, 0, "the same again");
+    let (edited, linked) = (rules.join("cloud.yml"), rules.join("proxy.yml"));
+    let elsewhere = folder.path().join("mine.yml");
+    fs::write(&edited, "# mine\n").unwrap();
+    fs::write(&elsewhere, "# mine too\n").unwrap();
+    fs::remove_file(&linked).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &linked).unwrap();
+    let ran = export(&[]);
+    assert_eq!(ran.status, 1, "{}", ran.err);
+    for path in [&edited, &linked] {
+        let said = format!("{} is left as it is", path.display());
+        assert!(ran.err.contains(&said), "{}", ran.err);
+    }
+    assert_eq!(ran.err.lines().count(), 2, "{}", ran.err);
+    assert_eq!(fs::read_to_string(&edited).unwrap(), "# mine\n");
+    assert_eq!(export(&["--force"]).status, 0);
+    assert_ne!(fs::read_to_string(&edited).unwrap(), "# mine\n");
+    assert!(!fs::symlink_metadata(&linked).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "# mine too\n");
 }

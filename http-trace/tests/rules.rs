@@ -9,7 +9,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{alerts, capture_of_errors, records, run};
+use common::{alerts, capture_of_errors, run};
 
 #[test]
 fn the_rules_that_the_documentation_shows_load() {
@@ -335,84 +335,6 @@ fn test_runs_these_rules_alone_and_ends_with_3_when_one_speaks() {
         );
         assert!(!ran.out.contains("\"kind\":\"event\""), "{}", ran.out);
     }
-}
-
-#[test]
-fn what_export_writes_checks_clean_and_raises_what_the_built_in_rules_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let rules = folder.path().join("rules");
-    let rules = rules.to_str().unwrap();
-    assert_eq!(run(&["rules", "export", rules]).status, 0);
-    let ran = run(&["rules", "check", "--no-builtin-rules", rules]);
-    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
-    assert!(
-        ran.out.ends_with(" 0 refused, 0 with a warning\n"),
-        "{}",
-        ran.out
-    );
-    let capture = folder.path().join("c.pcap");
-    fs::write(&capture, capture_of_errors(0..400)).unwrap();
-    let capture = capture.to_str().unwrap();
-    let built_in = run(&["-r", capture, "-o", "json"]);
-    let exported = run(&[
-        "-r",
-        capture,
-        "-o",
-        "json",
-        "--no-builtin-rules",
-        "--rules",
-        rules,
-    ]);
-    assert!(alerts(&built_in.out).contains(&"http-error-spike-internal opened".to_owned()));
-    // All but where the rules are from, and but for the order of what one event raises, which is
-    // that of the files.
-    let of = |out: &str| {
-        let mut records = records(out);
-        for record in &mut records {
-            if let Some(rule) = record["rule"].as_object_mut() {
-                rule.remove("ruleset");
-            }
-            if let Some(rules) = record["http_trace"]["rules"].as_array_mut() {
-                rules.sort_by_key(ToString::to_string);
-            }
-        }
-        let mut lines: Vec<String> = records.iter().map(ToString::to_string).collect();
-        lines.sort();
-        lines
-    };
-    assert_eq!(of(&built_in.out), of(&exported.out));
-    let nowhere = run(&["rules", "export", "/proc/nowhere"]);
-    assert_eq!(nowhere.status, 2);
-    assert!(nowhere.err.contains("cannot write rules to /proc/nowhere"));
-}
-
-#[cfg(unix)]
-#[test]
-fn export_leaves_edited_copies_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let rules = folder.path().join("rules");
-    let export =
-        |more: &[&str]| run(&[&["rules", "export", rules.to_str().unwrap()], more].concat());
-    assert_eq!(export(&[]).status, 0);
-    assert_eq!(export(&[]).status, 0, "the same again");
-    let (edited, linked) = (rules.join("cloud.yml"), rules.join("proxy.yml"));
-    let elsewhere = folder.path().join("mine.yml");
-    fs::write(&edited, "# mine\n").unwrap();
-    fs::write(&elsewhere, "# mine too\n").unwrap();
-    fs::remove_file(&linked).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, &linked).unwrap();
-    let ran = export(&[]);
-    assert_eq!(ran.status, 1, "{}", ran.err);
-    for path in [&edited, &linked] {
-        let said = format!("{} is left as it is", path.display());
-        assert!(ran.err.contains(&said), "{}", ran.err);
-    }
-    assert_eq!(ran.err.lines().count(), 2, "{}", ran.err);
-    assert_eq!(fs::read_to_string(&edited).unwrap(), "# mine\n");
-    assert_eq!(export(&["--force"]).status, 0);
-    assert_ne!(fs::read_to_string(&edited).unwrap(), "# mine\n");
-    assert!(!fs::symlink_metadata(&linked).unwrap().is_symlink());
-    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "# mine too\n");
 }
 
 #[test]

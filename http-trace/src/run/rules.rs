@@ -56,6 +56,12 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
                 },
             }
         }
+        Rules::Export { folder, .. } if folder.as_os_str() == "-" => {
+            for (name, text) in builtin::FILES {
+                let _ = write!(out, "---\n# {name}\n{text}");
+            }
+            Ended::Done
+        }
         Rules::Export { folder, force } => match export(folder, *force) {
             Ok(left) => {
                 for path in &left {
