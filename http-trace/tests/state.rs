@@ -351,3 +351,34 @@ fn hits_are_redacted_as_the_run_is() {
     assert_eq!(hits.status, 2, "{}", hits.out);
     assert!(hits.err.contains("redact-parameters"), "{}", hits.err);
 }
+
+#[test]
+fn a_server_that_a_log_does_not_name_is_not_named() {
+    let bench = Bench::new();
+    let (log, rules) = (bench.path("access.log"), bench.path("rules.yml"));
+    let line = "10.1.2.3 - - [20/Nov/2026:06:40:00 +0000] \"GET /x HTTP/1.1\" 404 9 \"-\" \"-\"\n";
+    fs::write(&log, line).unwrap();
+    fs::write(
+        &rules,
+        "title: a\nname: one\nlogsource: {category: webserver}\n\
+         detection: {s: {sc-status: 404}, condition: s}\n---\n\
+         title: b\nname: servers\ncorrelation:\n  type: event_count\n  rules: one\n  \
+         group-by: [c-ip, s-ip]\n  timespan: 5m\n  condition: {gte: 1}\n",
+    )
+    .unwrap();
+    let ran = run(&[
+        "detect",
+        &text(&log),
+        "--no-builtin-rules",
+        "--rules",
+        &text(&rules),
+        "--state",
+        &text(&bench.path("state")),
+    ]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let hits = bench.hits(&[]).out;
+    assert!(hits.contains("\n  10.1.2.3 the server  "), "{hits}");
+    let hits = records(&bench.hits(&["-o", "json"]).out);
+    let entities: Vec<_> = hits.iter().filter_map(|r| r.get("entity")).collect();
+    assert_eq!(entities, [&serde_json::json!({"c-ip": "10.1.2.3"})]);
+}

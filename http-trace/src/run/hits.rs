@@ -150,6 +150,7 @@ fn json_lines(of: &OfRule, secrets: Option<&Secrets>, out: &mut String) {
     for (values, tally) in entities(of, secrets) {
         let entity: Map<String, Value> = values
             .into_iter()
+            .filter(|(field, value)| !is_nobody(field, value))
             .map(|(field, value)| (field.name(), String::from_utf8_lossy(&value).into()))
             .collect();
         out.push_str(&record(Some(entity.into()), tally));
@@ -246,12 +247,21 @@ fn row(mut name: String, tally: &Tally, days: &[u32]) -> Vec<String> {
     cells
 }
 
+/// Whether it is a server of which a recording says nothing.
+fn is_nobody(field: &Field, value: &[u8]) -> bool {
+    *field == Field::ServerIp && value.is_empty()
+}
+
 /// `10.1.2.3 /login`; what does not say itself what it is comes with its field: `s-ip=10.9.9.9`.
 fn entity(values: &[(Field, Vec<u8>)]) -> String {
     let mut text = String::new();
     for (field, value) in values {
         if !text.is_empty() {
             text.push(' ');
+        }
+        if is_nobody(field, value) {
+            text.push_str("the server");
+            continue;
         }
         // A host may be an address too.
         let plain = matches!(field, Field::ClientIp | Field::Path | Field::PathTemplate);
