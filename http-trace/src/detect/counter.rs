@@ -104,9 +104,13 @@ impl Counter {
 
     /// Whether evidence is being gathered.
     pub fn has_evidence(&self) -> bool {
-        self.more
-            .as_ref()
-            .is_some_and(|more| more.evidence.is_some())
+        self.windows_of_evidence() != 0
+    }
+
+    /// Of how many windows there is evidence: none, one or two.
+    pub fn windows_of_evidence(&self) -> u8 {
+        let evidence = self.more.as_ref().and_then(|more| more.evidence.as_ref());
+        evidence.map_or(0, |evidence| evidence.windows())
     }
 
     /// Whether it counts what one that was newly made would, which counts distinct values up to

@@ -1,5 +1,6 @@
 //! What an alert shows of the events that it counted. Gathered from half the threshold on, and where
-//! others are to reach thresholds from the first of them on; bounded, and copied, so that it keeps no head alive.
+//! others are to reach thresholds from the first of them on, of two windows at most before there is an alert;
+//! bounded, and copied, so that it keeps no head alive.
 
 use std::net::IpAddr;
 
@@ -111,6 +112,27 @@ impl<T: Clone> Top<T> {
             sure: 1,
             perhaps,
         };
+    }
+
+    /// Adds what was seen before.
+    fn add(&mut self, before: Top<T>) {
+        for (count, value) in before.counts.into_iter().zip(before.values) {
+            let mut counts = self.counts.iter_mut().take(self.values.len());
+            if let Some(same) = counts.find(|of| of.hash == count.hash) {
+                same.sure = same.sure.saturating_add(count.sure);
+                same.perhaps = same.perhaps.saturating_add(count.perhaps);
+            } else if self.values.len() < TOP {
+                self.counts[self.values.len()] = count;
+                self.values.push(value);
+            } else {
+                let all = self.counts.iter_mut().zip(&mut self.values);
+                if let Some((rarest, place)) = all.min_by_key(|(of, _)| of.sure)
+                    && rarest.sure < count.sure
+                {
+                    (*rarest, *place) = (count, value);
+                }
+            }
+        }
     }
 
     /// Finds the hashes of all values again.
@@ -276,6 +298,12 @@ impl Marks {
         self.0[bit / 64] |= 1 << (bit % 64);
     }
 
+    /// All that either has seen.
+    fn and(mut self, other: &Marks) -> Marks {
+        (self.0.iter_mut().zip(&*other.0)).for_each(|(all, word)| *all |= word);
+        self
+    }
+
     fn count(&self) -> u64 {
         self.0.iter().map(|word| u64::from(word.count_ones())).sum()
     }
@@ -303,6 +331,9 @@ pub struct Evidence {
     /// The last requests.
     pub samples: Samples,
     distinct: Option<Marks>,
+    /// What was gathered in the window before, as long as no alert is open; not kept.
+    #[serde(skip)]
+    before: Option<Box<Evidence>>,
 }
 
 /// What evidence takes of an event.
@@ -346,12 +377,7 @@ impl Evidence {
             self.first_ns = event.time_ns;
         }
         self.last_ns = self.last_ns.max(event.time_ns);
-        let code = event.status.unwrap_or(0);
-        if let Some((_, count)) = self.statuses.iter_mut().find(|(s, _)| *s == code) {
-            *count += 1;
-        } else if self.statuses.len() < STATUSES {
-            self.statuses.push((code, 1));
-        }
+        self.see_status(event.status.unwrap_or(0), 1);
         let texts = [
             (&mut self.paths, &event.path),
             (&mut self.hosts, &event.host),
@@ -372,6 +398,63 @@ impl Evidence {
         sample.method.extend_from_slice(event.method);
         sample.target.clear();
         sample.target.extend_from_slice(event.target);
+    }
+
+    fn see_status(&mut self, status: u16, times: u64) {
+        if let Some((_, count)) = self.statuses.iter_mut().find(|(s, _)| *s == status) {
+            *count += times;
+        } else if self.statuses.len() < STATUSES {
+            self.statuses.push((status, times));
+        }
+    }
+
+    /// Whether it began more than a window before.
+    pub const fn is_old(&self, time_ns: u64, window_ns: u64) -> bool {
+        self.first_ns != 0 && time_ns.saturating_sub(self.first_ns) > window_ns
+    }
+
+    /// Begins anew, and remembers what there was for as long: of who stays near a threshold for hours an
+    /// alert shows what led to it.
+    pub fn begin_anew(&mut self) {
+        let mut before = std::mem::take(self);
+        before.before = None;
+        self.before = Some(Box::new(before));
+    }
+
+    /// Becomes that of an alert, which is of all that is remembered.
+    pub fn complete(&mut self) {
+        let Some(before) = self.before.take() else {
+            return;
+        };
+        if self.first_ns == 0 {
+            *self = *before;
+            return;
+        }
+        self.first_ns = self.first_ns.min(before.first_ns);
+        self.last_ns = self.last_ns.max(before.last_ns);
+        for (status, times) in before.statuses {
+            self.see_status(status, times);
+        }
+        self.paths.add(before.paths);
+        self.servers.add(before.servers);
+        self.hosts.add(before.hosts);
+        self.user_agents.add(before.user_agents);
+        self.clients.add(before.clients);
+        let all = before.samples.iter().chain(self.samples.iter());
+        let mut samples: Vec<Sample> = all.cloned().collect();
+        samples.drain(..samples.len().saturating_sub(SAMPLES));
+        self.samples = samples.into();
+        if let Some(marks) = before.distinct {
+            self.distinct = Some(match self.distinct.take() {
+                Some(mine) => mine.and(&marks),
+                None => marks,
+            });
+        }
+    }
+
+    /// Of how many windows it is: one, or that before too.
+    pub const fn windows(&self) -> u8 {
+        if self.before.is_some() { 2 } else { 1 }
     }
 
     /// Finds hashes again that are not in a file: to be called with what is out of one.
@@ -403,6 +486,7 @@ impl Evidence {
         size_of::<Evidence>()
             + texts * (24 + TEXT / 4)
             + self.distinct.as_ref().map_or(0, |_| WORDS * 8)
+            + self.before.as_ref().map_or(0, |before| before.bytes())
     }
 }
 

@@ -299,7 +299,7 @@ impl Core {
             to.begins
                 .then_some(|| count::make(correlation, hit.time_ns)),
             |counter| {
-                let had_evidence = counter.has_evidence();
+                let before = counter.windows_of_evidence();
                 let counted = match count::count(correlation, hit, counter) {
                     Ok(Some(counted)) => counted,
                     other => {
@@ -312,7 +312,7 @@ impl Core {
                 }
                 let of_event = Subject::new(rule, correlation, false);
                 let due = of_event.judge(counter, hit, &counted, sighting, hashes);
-                let resized = may_grow || had_evidence != counter.has_evidence();
+                let resized = may_grow || before != counter.windows_of_evidence();
                 let opened = due == Some(State::Opened);
                 // What bears the rule's id is a hit of it.
                 if counted.moved || opened {

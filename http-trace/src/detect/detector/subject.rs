@@ -51,6 +51,9 @@ impl<'a> Subject<'a> {
         }
         let more = counter.more();
         let evidence = more.evidence.get_or_insert_default();
+        if !is_open && evidence.is_old(hit.time_ns, self.correlation.window_ns) {
+            evidence.begin_anew();
+        }
         let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns, hashes));
         evidence.see(sighting);
         if let Some(hash) = count::shown_hash(self.correlation, hit) {
@@ -74,6 +77,7 @@ impl<'a> Subject<'a> {
         let events = counter.events;
         let more = counter.more();
         let evidence = more.evidence.get_or_insert_default();
+        evidence.complete();
         let count = match self.correlation.kind {
             Kind::EventCount => counted.value,
             _ => of_others.unwrap_or(events).max(events),
@@ -250,11 +254,15 @@ pub(super) fn gathers<'e>(
     let Some(More {
         seen,
         evidence: Some(evidence),
+        active,
         ..
     }) = more
     else {
         return false;
     };
+    if active.is_none() && evidence.is_old(hit.time_ns, correlation.window_ns) {
+        return false;
+    }
     if counter.window.add(hit.bucket, 1).is_err() {
         return false;
     }

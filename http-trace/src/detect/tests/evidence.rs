@@ -55,6 +55,45 @@ fn what_left_the_window_before_an_alert_is_no_evidence_of_it() {
 }
 
 #[test]
+fn who_stays_near_the_threshold_for_hours_is_shown_with_what_led_to_the_alert() {
+    let mut detector = of(RULES);
+    let client = "198.51.100.7";
+    // Six within each window: more than half of what an alert needs.
+    let hour = 720;
+    let slow = (0..hour).map(|i| response(client, 404, "/slow", BEGIN + i * 5 * S));
+    let end = BEGIN + hour * 5 * S;
+    let fast = (0..10).map(|i| response(client, 404, "/fast", end + i * S));
+    let (alerts, _) = run(&mut detector, slow.chain(fast));
+    let opened = |a: &&crate::detect::alert::Alert| a.state == State::Opened;
+    let alert = alerts.iter().find(|a| opened(a) && &*a.rule.id == "errors");
+    let alert = alert.expect("ten within the window");
+    let window = 30 * S;
+    let ago = alert.time_ns - alert.first_seen_ns;
+    assert!(
+        (window - 5 * S..=2 * window + 5 * S).contains(&ago),
+        "{ago}"
+    );
+    // No fewer than in a window, no more than in two.
+    let all: u64 = alert.statuses.iter().map(|(_, count)| count).sum();
+    assert!((alert.count..=alert.count + 8).contains(&all), "{all}");
+    let paths: Vec<_> = alert
+        .paths
+        .iter()
+        .map(|(path, n)| (&path[..], *n))
+        .collect();
+    let of = |path: &[u8]| {
+        paths
+            .iter()
+            .find(|(p, _)| *p == path)
+            .map_or(0, |(_, n)| *n)
+    };
+    assert_eq!((paths.len(), of(b"/slow") + of(b"/fast")), (2, all));
+    assert_eq!(alert.samples.len(), 10);
+    assert!(alert.samples.is_sorted_by_key(|sample| sample.time_ns));
+    assert_eq!(alert.samples.last().map(|s| s.time_ns), Some(alert.time_ns));
+}
+
+#[test]
 fn no_update_tells_of_more_distinct_values_than_there_were() {
     let mut detector = of(RULES);
     let paths = (0..3000).map(|i| response("198.51.100.7", 404, &format!("/{i}"), BEGIN + i * S));
