@@ -80,7 +80,9 @@ fn unparsed(error: &clap::Error) -> ExitCode {
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
         // Which of several is meant is not told.
-        let no_text = env::args_os().filter(|word| word.to_str().is_none());
+        let no_text = env::args_os()
+            .skip(1)
+            .filter(|word| word.to_str().is_none());
         let words = no_text.map(|word| format!("'{}'", word.as_encoded_bytes().escape_ascii()));
         run::say(&format!(
             "{} is not UTF-8: of what is typed only the file of --config, those behind -r, and \

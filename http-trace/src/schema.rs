@@ -58,7 +58,9 @@ mod tests {
         let (mut logged, mut portless) = (testing::event(), testing::event());
         (logged.server, logged.client.port) = (Endpoint::NOBODY, 0);
         (portless.server.port, portless.client.port) = (0, 0);
-        events.extend([logged, portless]);
+        let mut anonymous = logged.clone();
+        anonymous.client = Endpoint::NOBODY;
+        events.extend([logged, portless, anonymous]);
         for event in &events {
             let mut out = Vec::new();
             json.event(

@@ -55,7 +55,12 @@ impl Scope {
                 .ports
                 .iter()
                 .any(|r| (r.first..=r.last).contains(&server.port));
-        port && within(&self.clients, client.ip) && within(&self.servers, server.ip)
+        // Of a server that a recording does not name only the absence of a wish is fulfilled.
+        let at_server = match server.known_ip() {
+            Some(ip) => within(&self.servers, ip),
+            None => self.servers.iter().all(|(excluded, _)| *excluded),
+        };
+        port && within(&self.clients, client.ip) && at_server
     }
 }
 

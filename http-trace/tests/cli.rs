@@ -493,6 +493,29 @@ fn a_full_disk_is_named_and_ends_with_1() {
     assert!(ran.err.contains("; 0 events written\n"), "{}", ran.err);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_an_output_lacks_is_said_of_that_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let good = format!("json:{}", file.display());
+    let ran = run(&["-r", NGINX, "-o", "json:/dev/full", "-o", &good]);
+    assert_eq!(ran.status, 1);
+    let text = std::fs::read_to_string(&file).unwrap();
+    // Reading may end as soon as it is known that one fails.
+    let events = text.matches(r#""kind":"event""#).count();
+    let lacks = format!("device (os error 28); {events} event");
+    assert!(events > 0 && ran.err.contains(&lacks), "{}", ran.err);
+    let has = format!("; {events} event");
+    assert!(
+        ran.err
+            .lines()
+            .any(|l| l.contains(&has) && l.ends_with(" written")),
+        "{}",
+        ran.err
+    );
+}
+
 #[test]
 fn without_captures_a_reader_says_what_it_is() {
     if cfg!(feature = "live") {

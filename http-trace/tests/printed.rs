@@ -7,8 +7,9 @@
 
 mod common;
 
-use std::fs::{self, File};
-use std::process::{Command, Stdio};
+use std::fs;
+#[cfg(unix)]
+use std::process::Command;
 
 use common::{alerts, capture_of_errors, records, run};
 
@@ -27,8 +28,11 @@ fn what_cannot_be_printed_ends_with_1() {
         &["rules", "export", "-"],
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_http-trace"));
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        let ran = command.args(words).stdout(Stdio::from(full)).output();
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let ran = command
+            .args(words)
+            .stdout(std::process::Stdio::from(full))
+            .output();
         let ran = ran.unwrap();
         let err = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(1), "{words:?}: {err}");

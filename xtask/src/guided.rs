@@ -63,18 +63,13 @@ pub fn build(chosen: &[&str]) -> Result<Vec<Built>> {
     eprintln!("xtask: guided build, first: an agent that notes where it goes");
     let first = compile(chosen, &format!("-Cprofile-generate={}", raw.display()))?;
     let agent = agent(&first)?;
-    // What the compiler's own helpers noted while building.
-    remove(&raw)?;
+    // What the compiler's own helpers noted while building, and what is left of another time.
+    remove(&place)?;
     let captures = place.join("training");
-    remove(&captures)?;
-    run(cargo(&["run", "--quiet", "--package", "http-trace-tests"])
-        .args(["--bin", "training", "--"])
-        .arg(&captures))?;
-    eprintln!(
-        "xtask: guided build, second: at work on {}",
-        captures.display()
-    );
-    train(agent, &captures)?;
+    let trained = train(agent, &captures);
+    // Whatever comes now, it is not to be taken for the agent that was asked for.
+    fs::remove_file(agent)?;
+    trained?;
     remove(&captures)?;
 
     let merged = place.join("merged.profdata");
@@ -87,6 +82,7 @@ pub fn build(chosen: &[&str]) -> Result<Vec<Built>> {
     // By its content, as cargo sees only the name.
     let profile = place.join(format!("{:016x}.profdata", hash(&fs::read(&merged)?)));
     fs::rename(&merged, &profile)?;
+    remove(&raw)?;
     eprintln!("xtask: guided build, third: with what was noted");
     compile(chosen, &format!("-Cprofile-use={}", profile.display()))
 }
@@ -128,7 +124,8 @@ fn compile(chosen: &[&str], flag: &str) -> Result<Vec<Built>> {
     Ok(text.lines().filter_map(Built::of).collect())
 }
 
-/// Those that the environment asks for, and one more, as cargo takes them.
+/// Those that the environment asks for, and one more, as cargo takes them: instead of those of its
+/// configuration, which cargo heeds only where the environment has none.
 fn flags(flag: &str) -> OsString {
     let mut flags = env::var_os("CARGO_ENCODED_RUSTFLAGS").unwrap_or_else(|| {
         let plain = env::var("RUSTFLAGS").unwrap_or_default();
@@ -145,8 +142,15 @@ fn flags(flag: &str) -> OsString {
     flags
 }
 
-/// Runs the agent as it is used most.
+/// Makes the captures and runs the agent over them, as it is used most.
 fn train(agent: &Path, captures: &Path) -> Result<()> {
+    run(cargo(&["run", "--quiet", "--package", "http-trace-tests"])
+        .args(["--bin", "training", "--"])
+        .arg(captures))?;
+    eprintln!(
+        "xtask: guided build, second: at work on {}",
+        captures.display()
+    );
     for entry in fs::read_dir(captures)? {
         let capture = entry?.path();
         for (options, room) in WORK {

@@ -186,7 +186,6 @@ fn can_build() -> bool {
 }
 
 /// The compiler that cargo is using: cargo does not tell `cargo run` its name.
-/// The compiler that goes with the cargo that runs xtask.
 pub fn running_rustc() -> PathBuf {
     let beside = |cargo: &Path| Some(cargo.with_file_name("rustc")).filter(|path| path.exists());
     env::var_os("CARGO")

@@ -73,9 +73,12 @@ fn our_own_json_comes_back() {
     }
     let mut logged = testing::event();
     (logged.server, logged.client.port) = (Endpoint::NOBODY, 0);
+    let mut anonymous = logged.clone();
+    anonymous.client = Endpoint::NOBODY;
     for event in [
         testing::event(),
         logged,
+        anonymous,
         proxied,
         posted,
         unanswered,

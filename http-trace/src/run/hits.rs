@@ -247,9 +247,9 @@ fn row(mut name: String, tally: &Tally, days: &[u32]) -> Vec<String> {
     cells
 }
 
-/// Whether it is a server of which a recording says nothing.
+/// Whether it is a server, or its port, of which a recording says nothing.
 fn is_nobody(field: &Field, value: &[u8]) -> bool {
-    *field == Field::ServerIp && value.is_empty()
+    matches!(field, Field::ServerIp | Field::ServerPort) && value.is_empty()
 }
 
 /// `10.1.2.3 /login`; what does not say itself what it is comes with its field: `s-ip=10.9.9.9`.

@@ -29,6 +29,10 @@ pub struct LogFile {
     look: Instant,
     /// The last byte ended no line: what follows belongs to it.
     within_line: bool,
+    /// The last write failed: of a line that was begun the rest may never find room where it is.
+    failed: bool,
+    /// What comes first is the rest of a line whose beginning is not in the file any more.
+    skips: bool,
 }
 
 impl LogFile {
@@ -49,23 +53,28 @@ impl LogFile {
             is: identity(&metadata),
             look: Instant::now() + LOOK,
             within_line: false,
+            failed: false,
+            skips: false,
         })
     }
 
     /// Opens the file anew if it is not at its path any more. Where that fails, what was open takes the
-    /// lines as before.
-    fn look(&mut self) {
-        let Some(is) = self.is else { return };
-        let there = fs::metadata(&self.path).map(|metadata| identity(&metadata));
-        if there.is_ok_and(|there| there == Some(is)) {
-            return;
+    /// lines as before. Whether what was written is gone from it.
+    fn look(&mut self) -> bool {
+        let Some(is) = self.is else { return false };
+        if let Ok(there) = fs::metadata(&self.path)
+            && identity(&there) == Some(is)
+        {
+            return there.len() == 0;
         }
         if let Ok(file) = open(&self.path)
             && let Ok(metadata) = file.metadata()
         {
             self.is = identity(&metadata);
             self.file = file;
+            return true;
         }
+        false
     }
 }
 
@@ -88,11 +97,19 @@ const fn identity(_: &Metadata) -> Option<(u64, u64)> {
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let now = Instant::now();
-        if !self.within_line && now >= self.look {
+        if (!self.within_line || self.failed) && now >= self.look {
             self.look = now + LOOK;
-            self.look();
+            self.skips |= self.look() && self.within_line;
         }
-        let n = self.file.write(bytes)?;
+        if self.skips {
+            let end = memchr::memchr(b'\n', bytes);
+            self.skips = end.is_none();
+            self.within_line = self.skips;
+            return Ok(end.map_or(bytes.len(), |at| at + 1));
+        }
+        let written = self.file.write(bytes);
+        self.failed = written.is_err();
+        let n = written?;
         if let Some(last) = bytes.get(..n).and_then(<[u8]>::last) {
             self.within_line = *last != b'\n';
         }
@@ -143,6 +160,27 @@ mod tests {
         fs::remove_dir(&path).expect("away again");
         write(&mut log, "6\n");
         assert_eq!(read(&path), "6\n");
+    }
+
+    /// A disk without room for the rest of a line: what makes room takes the line with it.
+    #[test]
+    fn where_the_rest_of_a_line_finds_no_room_a_file_that_went_is_let_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("events.json");
+        let gone = [
+            |path: &Path| fs::remove_file(path).expect("removed"),
+            |path: &Path| drop(File::create(path).expect("emptied")),
+        ];
+        for gone in gone {
+            let mut log = LogFile::open(&path, Before::Goes).expect("open");
+            log.write_all(b"1\n2 and").expect("written");
+            (log.failed, log.look) = (true, Instant::now());
+            gone(&path);
+            log.write_all(b" its rest\n3\n").expect("written");
+            assert_eq!(read(&path), "3\n");
+            log.write_all(b"4\n").expect("written");
+            assert_eq!(read(&path), "3\n4\n");
+        }
     }
 
     #[test]

@@ -59,6 +59,8 @@ struct One {
     dropped: Option<(u64, u64)>,
     /// All that were dropped, and those that a failure cost.
     lost: u64,
+    /// Whether its reader went away.
+    closed: bool,
     /// What it is called and why it failed, otherwise than by its reader's going.
     failure: Option<(String, String)>,
 }
@@ -100,6 +102,7 @@ impl Outlet {
                 writer: Some(writer),
                 dropped: None,
                 lost: 0,
+                closed: false,
                 failure: None,
             });
         }
@@ -177,7 +180,7 @@ impl Outlet {
         }
         for one in &mut self.outputs {
             let times = [alert.time_ns, self.now_ns];
-            one.write(times, &mut self.written, |render, out| {
+            one.write(0, times, &mut self.written, |render, out| {
                 render.alert(alert, out);
             });
         }
@@ -249,15 +252,15 @@ impl Outlet {
 
     /// Writes everything that waits and closes the outputs.
     pub fn close(mut self) -> Written {
-        let mut least_lost = u64::MAX;
         for one in &mut self.outputs {
             one.close(self.now_ns, &mut self.written);
-            least_lost = one.lost.min(least_lost);
             if let Some((name, why)) = &one.failure {
                 self.written.failed(name, why, one.lost);
             }
         }
         // Written is what some output has; what another one lacks is told of that one.
+        let open = self.outputs.iter().filter(|one| !one.closed);
+        let least_lost = open.map(|one| one.lost).min().unwrap_or(0);
         self.written.events = self.written.events.saturating_sub(least_lost);
         for delivery in self.deliveries {
             let name = delivery.name().to_owned();
@@ -274,7 +277,7 @@ impl One {
         let first_ns = event
             .request_start_ns
             .map_or(event.time_ns, |start| start.min(event.time_ns));
-        self.write([first_ns, now_ns], written, |render, out| {
+        self.write(1, [first_ns, now_ns], written, |render, out| {
             render.event(entry, out)
         });
         // The one that finds it broken, too.
@@ -283,19 +286,20 @@ impl One {
 
     fn write(
         &mut self,
+        events: u64,
         [first_ns, now_ns]: [u64; 2],
         written: &mut Written,
         with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
     ) {
         self.tell_dropped(now_ns, written);
         let Some(writer) = &self.writer else { return };
-        match writer.write(|out| with(&mut *self.render, out)) {
+        match writer.write(events, |out| with(&mut *self.render, out)) {
             Ok(true) => {}
             Ok(false) => {
                 let (count, since_ns) = self.dropped.get_or_insert((0, first_ns));
                 *count += 1;
                 *since_ns = first_ns.min(*since_ns);
-                self.lost += 1;
+                self.lost += events;
             }
             Err(broken) => self.broke(broken),
         }
@@ -305,7 +309,7 @@ impl One {
         self.tell_dropped(now_ns, written);
         let Some(writer) = &self.writer else { return };
         // A loss that finds the queue full is still in the summary and in the exit status.
-        if let Err(broken) = writer.write(|out| self.render.loss(loss, out)) {
+        if let Err(broken) = writer.write(0, |out| self.render.loss(loss, out)) {
             self.broke(broken);
         }
     }
@@ -316,7 +320,7 @@ impl One {
             return;
         };
         let loss = queue_loss(count, since_ns, now_ns);
-        match writer.write(|out| self.render.loss(&loss, out)) {
+        match writer.write(0, |out| self.render.loss(&loss, out)) {
             Ok(true) => {
                 self.dropped = None;
                 written.lost(&loss);
@@ -352,9 +356,12 @@ impl One {
 
     /// A failure costs all that was in the queue. A reader that went away wanted no more.
     fn failed(&mut self, name: String, broken: Broken, unwritten: u64) {
-        if let Broken::Failed(why) = broken {
-            self.lost += unwritten;
-            self.failure = Some((name, why));
+        match broken {
+            Broken::Closed => self.closed = true,
+            Broken::Failed(why) => {
+                self.lost += unwritten;
+                self.failure = Some((name, why));
+            }
         }
     }
 }
@@ -479,6 +486,7 @@ mod tests {
             writer: Some(writer.expect("a thread")),
             dropped: None,
             lost: 0,
+            closed: false,
             failure: None,
         };
         one.event(first, testing::TIME_NS, written);

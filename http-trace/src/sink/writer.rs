@@ -169,12 +169,12 @@ impl Writer {
         })
     }
 
-    /// Lets `render` append one event's lines. `Ok(false)`: the queue was full and it was not
-    /// called.
+    /// Lets `render` append the lines of so many events, or of what is none. `Ok(false)`: the queue was
+    /// full and it was not called.
     ///
     /// # Errors
     /// When nothing can be written any more.
-    pub fn write(&self, render: impl FnOnce(&mut Vec<u8>)) -> Result<bool, Broken> {
+    pub fn write(&self, events: u64, render: impl FnOnce(&mut Vec<u8>)) -> Result<bool, Broken> {
         let mut state = self.shared.lock();
         while state.pending.len() >= self.limit && state.broken.is_none() {
             if self.when_full == WhenFull::Drop {
@@ -191,7 +191,7 @@ impl Writer {
             return Err(broken.clone());
         }
         render(&mut state.pending);
-        state.events[0] += 1;
+        state.events[0] += events;
         let wake = match state.waits {
             Waits::Not => false,
             Waits::Company => self.lines || state.pending.len() >= self.block,
@@ -213,6 +213,9 @@ impl Writer {
 
     /// What is new of a destination that fails and is tried again, once.
     pub fn news(&self) -> Option<News> {
+        if self.when_full == WhenFull::Wait {
+            return None;
+        }
         let mut state = self.shared.lock();
         if state.failing.is_some() == state.told {
             return None;
@@ -409,7 +412,7 @@ mod tests {
             let mut got = Vec::new();
             for lines in ["one\n", "two\nthree\n"] {
                 for line in lines.split_inclusive('\n') {
-                    let taken = writer.write(|out| out.extend_from_slice(line.as_bytes()));
+                    let taken = writer.write(1, |out| out.extend_from_slice(line.as_bytes()));
                     assert_eq!(taken, Ok(true));
                 }
                 got.clear();
@@ -432,7 +435,7 @@ mod tests {
             let line = format!("{n}\n");
             expected.extend_from_slice(line.as_bytes());
             assert_eq!(
-                writer.write(|out| out.extend_from_slice(line.as_bytes())),
+                writer.write(1, |out| out.extend_from_slice(line.as_bytes())),
                 Ok(true)
             );
         }
@@ -470,7 +473,7 @@ mod tests {
         let taken = (0..1000)
             .filter(|_| {
                 writer
-                    .write(|out| out.extend_from_slice(&line))
+                    .write(1, |out| out.extend_from_slice(&line))
                     .expect("not broken")
             })
             .count();
@@ -479,7 +482,7 @@ mod tests {
         drop(release);
         let begin = Instant::now();
         while !writer
-            .write(|out| out.extend_from_slice(&line))
+            .write(1, |out| out.extend_from_slice(&line))
             .expect("not broken")
         {
             assert!(begin.elapsed() < LONG);
@@ -524,7 +527,7 @@ mod tests {
         let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, false);
         let writer = writer.expect("a thread");
         for line in [b"one\n", b"two\n"] {
-            assert_eq!(writer.write(|out| out.extend_from_slice(line)), Ok(true));
+            assert_eq!(writer.write(1, |out| out.extend_from_slice(line)), Ok(true));
         }
         let full = io::Error::from(io::ErrorKind::StorageFull).to_string();
         assert_eq!(news(&writer), News::Fails(full));
@@ -541,11 +544,14 @@ mod tests {
         let destination = Box::new(Disk(Arc::default()));
         let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, false);
         let writer = writer.expect("a thread");
-        assert_eq!(writer.write(|out| out.extend_from_slice(b"1\n")), Ok(true));
+        assert_eq!(
+            writer.write(1, |out| out.extend_from_slice(b"1\n")),
+            Ok(true)
+        );
         assert!(matches!(news(&writer), News::Fails(_)));
         let begin = Instant::now();
         let (broken, unwritten) = writer.close().expect_err("full");
-        assert!(begin.elapsed() < LAST_WAIT, "nothing is waited for");
+        assert!(begin.elapsed() < RETRY / 2, "nothing is waited for");
         assert!(matches!(broken, Broken::Failed(_)));
         assert_eq!(unwritten, 1);
     }
@@ -567,7 +573,7 @@ mod tests {
         ] {
             let writer = Writer::start(Box::new(Fails(kind)), "x".into(), 9, WhenFull::Wait, false);
             let writer = writer.expect("a thread");
-            let _ = writer.write(|out| out.push(b'x'));
+            let _ = writer.write(1, |out| out.push(b'x'));
             let (broken, unwritten) = writer.close().expect_err("broken");
             assert_eq!(unwritten, 1);
             assert_eq!(broken == Broken::Closed, closed, "{broken:?}");

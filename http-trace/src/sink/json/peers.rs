@@ -89,7 +89,7 @@ fn render(text: &mut Vec<u8>, peers: Peers) {
             peers.nat_server,
         ),
     ] {
-        if end == Endpoint::NOBODY {
+        if role == "server" && end == Endpoint::NOBODY {
             continue;
         }
         // Writing to a vector cannot fail.
