@@ -3,7 +3,7 @@
 //!
 //! A profile is of one compiler, one set of features and dependencies and nearly of one commit, so none
 //! is kept: it is made anew where it is used. What the first build is run on is in
-//! `tests/src/bin/training.rs`.
+//! `tests/examples/training.rs`.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -33,7 +33,7 @@ const WORK: [(&[&str], &str); 3] = [
 ];
 
 /// A program that cargo built.
-pub struct Built {
+struct Built {
     is_bench: bool,
     path: PathBuf,
 }
@@ -49,20 +49,46 @@ impl Built {
     }
 }
 
-fn agent(built: &[Built]) -> Result<&Path> {
+fn agent_of(built: &[Built]) -> Result<&Path> {
     let mut all = built.iter().map(|built| &*built.path);
     all.find(|path| path.ends_with("http-trace"))
         .context("the agent is not among what was built")
 }
 
-/// Builds what cargo's arguments choose, the agent among it, in release.
-pub fn build(chosen: &[&str]) -> Result<Vec<Built>> {
+/// Builds the agent in release.
+pub fn agent() -> Result<()> {
+    let chosen = ["--package", "http-trace"];
+    build(&chosen, &chosen).map(drop)
+}
+
+/// Builds benchmarks, chosen by cargo's arguments, and the agent that they run, and runs them.
+pub fn bench(benches: &[&str], args: &[String]) -> Result<()> {
+    let mut chosen = vec!["--package", "http-trace", "--package", "http-trace-tests"];
+    chosen.extend(["--bin", "http-trace"]);
+    // An example, so that what the agent is built of has the features that it has beside a benchmark:
+    // otherwise nothing that is noted would be found again.
+    let first = [&chosen[..], &["--example", "training"]].concat();
+    chosen.extend(benches);
+    let built = build(&first, &chosen)?;
+    let agent = agent_of(&built)?;
+    for built in built.iter().filter(|built| built.is_bench) {
+        let mut bench = Command::new(&built.path);
+        bench.arg("--bench").args(args);
+        bench.env("HTTP_TRACE_BIN", agent);
+        run(bench.current_dir(workspace().join("tests")))?;
+    }
+    Ok(())
+}
+
+/// Builds what cargo's arguments choose, after what `first` chooses of the same packages has noted where
+/// it goes; the agent is among both.
+fn build(first: &[&str], chosen: &[&str]) -> Result<Vec<Built>> {
     let profdata = profdata()?;
     let place = target_folder().join("guided");
     let raw = place.join("raw");
     eprintln!("xtask: guided build, first: an agent that notes where it goes");
-    let first = compile(chosen, &format!("-Cprofile-generate={}", raw.display()))?;
-    let agent = agent(&first)?;
+    let first = compile(first, &format!("-Cprofile-generate={}", raw.display()))?;
+    let agent = agent_of(&first)?;
     // What the compiler's own helpers noted while building, and what is left of another time.
     remove(&place)?;
     let captures = place.join("training");
@@ -85,22 +111,6 @@ pub fn build(chosen: &[&str]) -> Result<Vec<Built>> {
     remove(&raw)?;
     eprintln!("xtask: guided build, third: with what was noted");
     compile(chosen, &format!("-Cprofile-use={}", profile.display()))
-}
-
-/// Builds benchmarks, chosen by cargo's arguments, and the agent that they run, and runs them.
-pub fn bench(benches: &[&str], args: &[String]) -> Result<()> {
-    let mut chosen = vec!["--package", "http-trace", "--package", "http-trace-tests"];
-    chosen.extend(["--bin", "http-trace"]);
-    chosen.extend(benches);
-    let built = build(&chosen)?;
-    let agent = agent(&built)?;
-    for built in built.iter().filter(|built| built.is_bench) {
-        let mut bench = Command::new(&built.path);
-        bench.arg("--bench").args(args);
-        bench.env("HTTP_TRACE_BIN", agent);
-        run(bench.current_dir(workspace().join("tests")))?;
-    }
-    Ok(())
 }
 
 /// Builds with one more flag for the compiler.
@@ -145,7 +155,7 @@ fn flags(flag: &str) -> OsString {
 /// Makes the captures and runs the agent over them, as it is used most.
 fn train(agent: &Path, captures: &Path) -> Result<()> {
     run(cargo(&["run", "--quiet", "--package", "http-trace-tests"])
-        .args(["--bin", "training", "--"])
+        .args(["--example", "training", "--"])
         .arg(captures))?;
     eprintln!(
         "xtask: guided build, second: at work on {}",

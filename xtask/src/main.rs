@@ -124,7 +124,7 @@ fn exit(done: Result<ExitCode>) -> ExitCode {
 fn build(profile: Profile) -> Result<()> {
     setup::ensure(&[Purpose::Build])?;
     let built = if profile.guided {
-        guided::build(&["--package", "http-trace"])?;
+        guided::agent()?;
         "release"
     } else {
         let mut cargo = cargo(&["build", "--package", "http-trace"]);
