@@ -93,7 +93,8 @@ struct Profile {
     #[arg(long)]
     release: bool,
     /// For who installs it on many hosts: build with optimisation, let the agent work through captures,
-    /// and build it again with what was noted of its ways. A quarter less CPU, more than twice the time.
+    /// and build it again with what was noted of its ways (docs/PERFORMANCE.md). Flags of a cargo
+    /// configuration are left out.
     #[arg(long)]
     guided: bool,
 }
