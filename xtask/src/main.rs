@@ -165,5 +165,9 @@ fn bench(what: &[String], guided: bool, args: &[String]) -> Result<()> {
         .env("HTTP_TRACE_REQUIRE_BPF", "1")
         .arg("--")
         .args(args);
-    command::run(&mut cargo)
+    command::run(&mut cargo)?;
+    eprintln!(
+        "xtask: that was a plain build; `bench --guided` measures what `build --guided` makes"
+    );
+    Ok(())
 }
