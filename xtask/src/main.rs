@@ -7,7 +7,6 @@ mod command;
 mod corpus;
 mod detect_eval;
 mod fuzz;
-mod guided;
 mod lint;
 mod privilege;
 mod run;
@@ -78,9 +77,6 @@ enum Chore {
     Bench {
         /// Which benchmarks, of kernel, replay, detect and live; all without.
         what: Vec<String>,
-        /// Measure a guided build, as `build --guided` makes it.
-        #[arg(long)]
-        guided: bool,
         /// Arguments for the benchmark.
         #[arg(last = true)]
         args: Vec<String>,
@@ -92,11 +88,6 @@ struct Profile {
     /// Build with optimisation, to target/release.
     #[arg(long)]
     release: bool,
-    /// For who installs it on many hosts: build with optimisation, let the agent work through captures,
-    /// and build it again with what was noted of its ways (docs/PERFORMANCE.md). Flags of a cargo
-    /// configuration are left out.
-    #[arg(long)]
-    guided: bool,
 }
 
 fn main() -> ExitCode {
@@ -109,7 +100,7 @@ fn main() -> ExitCode {
         Chore::Lint => lint::lint(),
         Chore::Corpus(options) => corpus::corpus(&options),
         Chore::DetectEval { args } => detect_eval::detect_eval(&args),
-        Chore::Bench { what, guided, args } => bench(&what, guided, &args),
+        Chore::Bench { what, args } => bench(&what, &args),
     };
     exit(done.map(|()| ExitCode::SUCCESS))
 }
@@ -124,24 +115,19 @@ fn exit(done: Result<ExitCode>) -> ExitCode {
 
 fn build(profile: Profile) -> Result<()> {
     setup::ensure(&[Purpose::Build])?;
-    let built = if profile.guided {
-        guided::agent()?;
-        "release"
-    } else {
-        let mut cargo = cargo(&["build", "--package", "http-trace"]);
-        cargo.env("HTTP_TRACE_REQUIRE_BPF", "1");
-        if profile.release {
-            cargo.arg("--release");
-        }
-        command::run(&mut cargo)?;
-        if profile.release { "release" } else { "debug" }
-    };
+    let mut cargo = cargo(&["build", "--package", "http-trace"]);
+    cargo.env("HTTP_TRACE_REQUIRE_BPF", "1");
+    if profile.release {
+        cargo.arg("--release");
+    }
+    command::run(&mut cargo)?;
+    let built = if profile.release { "release" } else { "debug" };
     let program = target_folder().join(built).join("http-trace");
     eprintln!("xtask: built {}", program.display());
     Ok(())
 }
 
-fn bench(what: &[String], guided: bool, args: &[String]) -> Result<()> {
+fn bench(what: &[String], args: &[String]) -> Result<()> {
     const ALL: [&str; 4] = ["kernel", "replay", "detect", "live"];
     setup::ensure(&[Purpose::Build, Purpose::Test])?;
     if let Some(unknown) = what.iter().find(|one| !ALL.contains(&one.as_str())) {
@@ -156,18 +142,11 @@ fn bench(what: &[String], guided: bool, args: &[String]) -> Result<()> {
         .filter(chosen)
         .flat_map(|name| ["--bench", name])
         .collect();
-    if guided {
-        return guided::bench(&benches, args);
-    }
     let mut cargo = cargo(&["bench", "--package", "http-trace-tests"]);
     cargo
         .args(benches)
         .env("HTTP_TRACE_REQUIRE_BPF", "1")
         .arg("--")
         .args(args);
-    command::run(&mut cargo)?;
-    eprintln!(
-        "xtask: that was a plain build; `bench --guided` measures what `build --guided` makes"
-    );
-    Ok(())
+    command::run(&mut cargo)
 }
