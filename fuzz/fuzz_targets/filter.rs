@@ -13,9 +13,9 @@ use std::io::Cursor;
 
 use http_trace::capture::{Frames, Replay, ReplayOptions};
 use http_trace::config::HeaderChoice;
-use http_trace::event::{HttpEvent, Missing, Output};
-use http_trace::host_filter::HostFilter;
-use http_trace::pipeline::{Emit, Pipeline, PipelineConfig};
+use http_trace_model::event::{HttpEvent, Missing, Output};
+use http_trace_engine::host_filter::HostFilter;
+use http_trace_engine::pipeline::{Emit, Pipeline, PipelineConfig};
 use http_trace::redact::Secrets;
 use http_trace::sink::json::Json;
 use http_trace::sink::pretty::Pretty;

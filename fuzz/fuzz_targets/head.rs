@@ -5,13 +5,13 @@
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
-use http_trace::config::value;
+use http_trace_model::value;
 use http_trace::enrich::proxy::Trusted;
-use http_trace::event::{Endpoint, HttpEvent};
-use http_trace::http::decode;
-use http_trace::http::head::{Headers, RequestHead};
-use http_trace::http::preface;
-use http_trace::http::target::Target;
+use http_trace_model::event::{Endpoint, HttpEvent};
+use http_trace_engine::http::decode;
+use http_trace_model::head::{Headers, RequestHead};
+use http_trace_engine::http::preface;
+use http_trace_model::target::Target;
 use http_trace::select::{Pattern, Statuses};
 use libfuzzer_sys::fuzz_target;
 

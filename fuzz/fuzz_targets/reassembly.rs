@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use http_trace::flow::reassembly::{Buffer, Content, position};
+use http_trace_engine::flow::reassembly::{Buffer, Content, position};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use http_trace::config::HeaderChoice;
-use http_trace::event::HttpEvent;
+use http_trace_model::event::HttpEvent;
 use http_trace::recorded::{Error, Recorded};
 use http_trace::sink::json::Json;
 use http_trace::sink::{Entry, Render};

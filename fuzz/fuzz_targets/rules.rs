@@ -4,9 +4,9 @@
 
 use std::path::PathBuf;
 
-use http_trace::detect::detector::{Detector, Prepared, Settings};
-use http_trace::detect::parse::{Source, parse};
-use http_trace::detect::rule::Origin;
+use http_trace_detect::detector::{Detector, Prepared, Settings};
+use http_trace_detect::parse::{Source, parse};
+use http_trace_detect::rule::Origin;
 use http_trace_fuzz::events::events;
 use libfuzzer_sys::fuzz_target;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use http_trace::event::HttpEvent;
+use http_trace_model::event::HttpEvent;
 
 /// The event without times, counts of copies, where it was taken, and the bytes so far of a body
 /// that has not ended, of which the filter tells at its end.

@@ -1,6 +1,6 @@
 //! Events for rules to look at: a few responses of different kinds, a second apart.
 
-use http_trace::event::HttpEvent;
+use http_trace_model::event::HttpEvent;
 use http_trace::recorded::Recorded;
 
 /// The client of most of them.

@@ -5,7 +5,6 @@
 mod detect;
 mod option;
 pub mod source;
-pub mod value;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,15 +14,16 @@ use std::time::Duration;
 
 use http_trace_common::config::{MAX_PORT_RANGES, Snippet, decap};
 use http_trace_common::record::Hook;
+use http_trace_model::value;
 
 use crate::cli::{Cli, OF_PACKETS};
-use crate::detect::rule::Level;
-use crate::detect::tune::Tuning;
 use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
 use crate::sink::deliver::Target;
+use http_trace_detect::rule::Level;
+use http_trace_detect::tune::Tuning;
 use option::{
     Reader, header_choice, hook, interface_glob, output, outputs, selection, snippet, word,
 };

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use crate::config::{Config, Emit, Source};
-use crate::detect::rule::RuleSet;
-use crate::detect::state::BadState;
-use crate::detect::{DetectStats, Detected, Detector, Prepared, Reloaded, Restored, Settings};
 use crate::enrich::proxy::Trusted;
-use crate::event::{HttpEvent, Loss, LossUnit, Output};
-use crate::fragments::FragmentCounts;
-use crate::fragments::shipped::{self, Shipped};
 use crate::own::OwnSockets;
-use crate::pipeline::{self, Pipeline, PipelineConfig};
 use crate::scope::Scope;
 use crate::sink::outlet::{Next, OpenError, Outlet};
 use crate::sink::writer::WhenFull;
 use crate::state::{Keeper, Kept};
-use crate::stats::Stats;
 use crate::summary::{self, Written, counted};
+use http_trace_detect::rule::RuleSet;
+use http_trace_detect::state::BadState;
+use http_trace_detect::{DetectStats, Detected, Detector, Prepared, Reloaded, Restored, Settings};
+use http_trace_engine::fragments::FragmentCounts;
+use http_trace_engine::fragments::shipped::{self, Shipped};
+use http_trace_engine::pipeline::{self, Pipeline, PipelineConfig};
+use http_trace_engine::stats::Stats;
+use http_trace_model::event::{HttpEvent, Loss, LossUnit, Output};
 
 /// How often standard error is told what cannot be read.
 const REMINDER: Duration = Duration::from_secs(30);

@@ -15,8 +15,8 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::event::HttpEvent;
-use crate::http::head::{Headers, RequestHead, ResponseHead};
+use http_trace_model::event::HttpEvent;
+use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
 /// The longest line that is kept, in bytes; a longer one is told and skipped.
 pub const MAX_LINE: usize = 1 << 20;

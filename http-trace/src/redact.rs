@@ -11,13 +11,13 @@ mod names;
 mod pairs;
 mod url;
 
-use crate::detect::alert::{Alert, Piece, Shown};
-use crate::detect::field::Field;
-use crate::detect::{evidence, hits};
-use crate::event::HttpEvent;
-use crate::http::head::Headers;
-use crate::http::known::Known;
 use bytes::Bytes;
+use http_trace_detect::alert::{Alert, Piece, Shown};
+use http_trace_detect::field::Field;
+use http_trace_detect::{evidence, hits};
+use http_trace_model::event::HttpEvent;
+use http_trace_model::head::Headers;
+use http_trace_model::known::Known;
 
 use layers::Layer;
 use marks::Marks;
@@ -317,25 +317,6 @@ fn line(secret: &Names, name: &[u8]) -> Line {
         secret: secret.mean_secret(name),
         cx: Context::of_header(name),
     }
-}
-
-/// The user of `Authorization: Basic` (RFC 7617 §2); the password is never looked at.
-pub fn basic_user(event: &HttpEvent) -> Option<Vec<u8>> {
-    use base64::Engine as _;
-    let value = event
-        .request
-        .as_ref()?
-        .headers
-        .first_known(Known::AUTHORIZATION)?;
-    let (scheme, rest) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let decoded = base64::engine::general_purpose::STANDARD
-        .decode(rest.trim_ascii())
-        .ok()?;
-    let colon = decoded.iter().position(|b| *b == b':')?;
-    (colon > 0).then(|| decoded[..colon].to_vec())
 }
 
 fn replace(bytes: &mut Bytes, clean: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {

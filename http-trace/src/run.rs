@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use crate::config::{Config, Source};
-use crate::detect::Restored;
-use crate::detect::state::BadState;
 use crate::engine::Engine;
 use crate::own::OwnSockets;
 use crate::sink::writer::WhenFull;
@@ -16,6 +14,8 @@ use crate::state::Keeper;
 use crate::state::file::Taken;
 use crate::summary::counted;
 use crate::text::lines_for_terminal;
+use http_trace_detect::Restored;
+use http_trace_detect::state::BadState;
 
 mod clash;
 pub mod hits;

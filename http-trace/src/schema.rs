@@ -8,11 +8,11 @@ pub const RECORD: &str = include_str!("../schema/record.schema.json");
 mod tests {
     use super::*;
     use crate::config::HeaderChoice;
-    use crate::event::{Endpoint, Loss, LossUnit, Missing, NoResponse};
     use crate::redact::Secrets;
     use crate::sink::json::Json;
     use crate::sink::{Entry, Render};
-    use crate::testing;
+    use http_trace_model::event::{Endpoint, Loss, LossUnit, Missing, NoResponse};
+    use http_trace_model::testing;
 
     fn validator() -> jsonschema::Validator {
         let schema = serde_json::from_str(RECORD).expect("the schema is JSON");
@@ -49,7 +49,7 @@ mod tests {
         full.rules = vec!["http-path-scan".into()].into();
         full.flags = vec!["bare_lf", "obs_fold"];
         (full.nat_client, full.nat_server) = (Some(full.server), Some(full.client));
-        full.forwarded = Some(crate::event::Forwarded {
+        full.forwarded = Some(http_trace_model::event::Forwarded {
             ip: "2001:db8::9".parse().expect("an address"),
             port: None,
         });
@@ -85,7 +85,7 @@ mod tests {
             until_ns: testing::TIME_NS,
         };
         for secrets in [None, Some(Secrets::default())] {
-            let mut alert = testing::alert();
+            let mut alert = http_trace_detect::testing::alert();
             if let Some(secrets) = &secrets {
                 secrets.redact_alert(&mut alert);
             }

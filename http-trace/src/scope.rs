@@ -8,7 +8,7 @@ use http_trace_common::config::PortRange;
 use http_trace_common::record::RecordHeader;
 use ipnet::IpNet;
 
-use crate::event::{Endpoint, HttpEvent};
+use http_trace_model::event::{Endpoint, HttpEvent};
 
 /// Limits on the two ends of a connection. Empty lists limit nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,14 +112,17 @@ impl fmt::Display for Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use http_trace_model::testing;
 
     fn scope(ports: &[(u16, u16)], clients: &[&str], servers: &[&str]) -> Scope {
         let networks = |list: &[&str]| {
             list.iter()
                 .map(|t| {
-                    let (not, rest) = crate::config::value::negated(t);
-                    (not, crate::config::value::network(rest).expect("a network"))
+                    let (not, rest) = http_trace_model::value::negated(t);
+                    (
+                        not,
+                        http_trace_model::value::network(rest).expect("a network"),
+                    )
                 })
                 .collect()
         };

@@ -3,9 +3,9 @@
 
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 
-use crate::event::HttpEvent;
-use crate::http::known::Known;
-use crate::http::target::Target;
+use http_trace_model::event::HttpEvent;
+use http_trace_model::known::Known;
+use http_trace_model::target::Target;
 
 /// Patterns of one option: any of `include`, unless one of `exclude` matches.
 #[derive(Clone, Debug)]
@@ -229,7 +229,7 @@ fn has_header(event: &HttpEvent, wanted: &HeaderPattern) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use http_trace_model::testing;
 
     #[test]
     fn status_lists() {

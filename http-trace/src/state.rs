@@ -1,5 +1,5 @@
 //! The file of `--state`: read at the start, written from time to time and at the end, by a thread
-//! of its own. What is in it is [`crate::detect`]'s matter.
+//! of its own. What is in it is [`http_trace_detect`]'s matter.
 
 pub mod file;
 
@@ -7,10 +7,10 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::detect::saving::{LeftOut, Saving};
 use crate::priority;
 use crate::summary::counted;
 use file::Taken;
+use http_trace_detect::saving::{LeftOut, Saving};
 
 /// Keeps the file while the run goes on.
 #[derive(Debug)]

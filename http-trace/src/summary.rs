@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::detect::alert::{Alert, State};
-use crate::detect::rule::Severity;
-use crate::event::{HttpEvent, Loss};
 use crate::sink::deliver::Delivered;
 use crate::sink::json::unit;
+use http_trace_detect::alert::{Alert, State};
+use http_trace_detect::rule::Severity;
+use http_trace_model::event::{HttpEvent, Loss};
 
 /// What came out of the pipeline and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,8 +194,8 @@ pub fn counted(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::LossUnit;
-    use crate::testing;
+    use http_trace_model::event::LossUnit;
+    use http_trace_model::testing;
 
     #[test]
     fn the_end_names_classes_and_losses() {

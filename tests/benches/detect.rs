@@ -15,10 +15,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use http_trace::detect::rule::RuleSet;
-use http_trace::detect::saving::Saving;
-use http_trace::detect::{Detected, Detector, Settings, builtin, load, parse};
-use http_trace::event::HttpEvent;
+use http_trace_detect::rule::RuleSet;
+use http_trace_detect::saving::Saving;
+use http_trace_detect::{Detected, Detector, Settings, builtin, load, parse};
+use http_trace_model::event::HttpEvent;
 use http_trace_tests::visitors::{Visitors, ip_of};
 use rustix::time::{ClockId, clock_gettime};
 

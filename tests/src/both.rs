@@ -1,11 +1,11 @@
 //! The kernel's filter and the host's with the same settings, to be held against each other over the
 //! same frames. The kernel's is run by BPF_PROG_TEST_RUN, which needs root.
 
-use http_trace::host_filter::HostFilter;
 use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::record::Hook;
+use http_trace_engine::host_filter::HostFilter;
 
 /// Both filters, the kernel's at TC's ingress.
 ///

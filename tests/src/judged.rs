@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use http_trace::capture::{Frames, Replay, ReplayOptions};
-use http_trace::event::{BodyEnd, HttpEvent, Loss, LossUnit, Missing, Output};
-use http_trace::fragments::shipped::Shipped;
-use http_trace::host_filter::{Faults, HostFilter};
-use http_trace::pipeline::{Emit, Pipeline, PipelineConfig};
-use http_trace::stats::{FilterLosses, Stats};
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::{Context, handed};
 use http_trace_common::record::{Record, flag};
+use http_trace_engine::fragments::shipped::Shipped;
+use http_trace_engine::host_filter::{Faults, HostFilter};
+use http_trace_engine::pipeline::{Emit, Pipeline, PipelineConfig};
+use http_trace_engine::stats::{FilterLosses, Stats};
+use http_trace_model::event::{BodyEnd, HttpEvent, Loss, LossUnit, Missing, Output};
 use proptest::prelude::*;
 
 use crate::generate::NUMBER;

@@ -50,7 +50,7 @@ pub enum Step {
     Reset(Side),
 }
 
-/// How a response's body ended; the words of `http_trace::event::BodyEnd`.
+/// How a response's body ended; the words of `http_trace_model::event::BodyEnd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// There is no body.

@@ -5,8 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
-use http_trace::event::{BodyEnd, Endpoint, HttpEvent};
-use http_trace::http::head::{Headers, RequestHead, ResponseHead};
+use http_trace_model::event::{BodyEnd, Endpoint, HttpEvent};
+use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
 const HOSTS: [&str; 8] = [
     "www.example.com",

@@ -3,13 +3,13 @@
 
 use std::net::SocketAddr;
 
-use http_trace::event::{Endpoint, HttpEvent, Output};
-use http_trace::host_filter::HostFilter;
-use http_trace::pipeline::{Pipeline, PipelineConfig};
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record};
 use http_trace_common::walk;
+use http_trace_engine::host_filter::HostFilter;
+use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
+use http_trace_model::event::{Endpoint, HttpEvent, Output};
 use http_trace_tests::generate::{self, conversation};
 use http_trace_tests::judged::{self, Timed, essence};
 use http_trace_tests::mangle::{self, Mangle};

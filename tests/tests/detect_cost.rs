@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use http_trace::detect::alert::{Alert, State};
-use http_trace::detect::rule::Origin;
-use http_trace::detect::{Detected, Detector, Settings, builtin, parse};
-use http_trace::event::HttpEvent;
+use http_trace_detect::alert::{Alert, State};
+use http_trace_detect::rule::Origin;
+use http_trace_detect::{Detected, Detector, Settings, builtin, parse};
+use http_trace_model::event::HttpEvent;
 use http_trace_tests::visitors::{Visitors, ip_of};
 
 fn detector(memory: usize) -> Detector {

@@ -6,13 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use http_trace::capture::Frames;
-use http_trace::host_filter::Faults;
 use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::record::{Hook, Record, flag};
 use http_trace_common::walk::{self, Found, LinkType, Skip, WalkOptions};
+use http_trace_engine::host_filter::Faults;
 use http_trace_tests::agent::{Agent, ROOMY};
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
 use http_trace_tests::both::both;

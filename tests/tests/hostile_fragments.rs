@@ -1,14 +1,14 @@
 //! Pieces of IP packets that no honest sender makes, that are lost, or that are not of HTTP: they cost
 //! what they are allowed to, and what they take with them is told.
 
-use http_trace::event::LossUnit;
-use http_trace::fragments::shipped::Shipped;
-use http_trace::host_filter::{Faults, HostFilter};
 use http_trace::probe::loader::Framing;
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
 use http_trace_common::flow::v4_mapped;
 use http_trace_common::record::{Record, flag};
+use http_trace_engine::fragments::shipped::Shipped;
+use http_trace_engine::host_filter::{Faults, HostFilter};
+use http_trace_model::event::LossUnit;
 use http_trace_tests::agent::Agent;
 use http_trace_tests::both::both;
 use http_trace_tests::inject::inject;

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use http_trace::capture::Frames;
-use http_trace::host_filter::HostFilter;
 use http_trace::probe::interfaces::Wanted;
 use http_trace::probe::{Options, Probe};
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::record::{Hook, Record};
 use http_trace_common::walk::LinkType;
+use http_trace_engine::host_filter::HostFilter;
 use http_trace_tests::inject::inject;
 use http_trace_tests::need::{self, skipped};
 use http_trace_tests::netns::Namespace;

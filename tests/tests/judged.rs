@@ -1,6 +1,6 @@
 //! The table of scenes through walk, filter and judge.
 
-use http_trace::host_filter::Faults;
+use http_trace_engine::host_filter::Faults;
 use http_trace_tests::judged::{filtered, frames, is_truth, plain, same};
 use http_trace_tests::scenes;
 use http_trace_tests::tcp::{Layout, Path, segments};

@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use http_trace::capture::{Frames, Replay, ReplayOptions};
-use http_trace::host_filter::HostFilter;
 use http_trace::probe::loader::Framing;
 use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
@@ -17,6 +16,7 @@ use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, flag};
 use http_trace_common::walk::{self, LinkType, Skip};
+use http_trace_engine::host_filter::HostFilter;
 use http_trace_tests::both::{host, kernel};
 use http_trace_tests::need::{self, skipped};
 use http_trace_tests::scene::Side;

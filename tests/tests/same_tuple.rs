@@ -7,10 +7,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use http_trace::event::{HttpEvent, Missing};
-use http_trace::fragments::shipped::Shipped;
-use http_trace::host_filter::HostFilter;
 use http_trace_common::config::{FilterConfig, decap};
+use http_trace_engine::fragments::shipped::Shipped;
+use http_trace_engine::host_filter::HostFilter;
+use http_trace_model::event::{HttpEvent, Missing};
 use http_trace_tests::agent::{Agent, Outcome};
 use http_trace_tests::bed::{own_port, server_v4};
 use http_trace_tests::inject::inject;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_trace::host_filter::HostFilter;
 use http_trace::probe::loader::Framing;
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
 use http_trace_common::record::Record;
 use http_trace_common::walk::{self, Encap, LinkType, Tunnel, WalkOptions};
+use http_trace_engine::host_filter::HostFilter;
 use http_trace_tests::agent::{Agent, replay_frames};
 use http_trace_tests::bed::{UPSTREAM, log_differences, nothing};
 use http_trace_tests::both::both;

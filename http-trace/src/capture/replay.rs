@@ -13,7 +13,7 @@ use super::error::{CaptureError, Problem};
 use super::frames::{Frame, Frames};
 use super::lanes::Lanes;
 use super::link;
-use crate::fragments::{FragmentCounts, Fragments, PATIENCE_NS, Place, Seen, Whole};
+use http_trace_engine::fragments::{FragmentCounts, Fragments, PATIENCE_NS, Place, Seen, Whole};
 
 /// The most link types, over all files, that are told of one by one.
 const MAX_REFUSED_LINKS: usize = 1000;

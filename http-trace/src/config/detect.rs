@@ -3,10 +3,11 @@
 use ipnet::IpNet;
 use toml::{Table, Value};
 
-use super::{Error, value};
-use crate::detect::builtin::FILTERS;
-use crate::detect::rule::Severity;
-use crate::detect::tune::{Allow, Override, Tuning};
+use super::Error;
+use http_trace_detect::builtin::FILTERS;
+use http_trace_detect::rule::Severity;
+use http_trace_detect::tune::{Allow, Override, Tuning};
+use http_trace_model::value;
 
 /// Reads the table; `file` is how errors name the file.
 pub(super) fn read(table: &Table, file: &str) -> Result<Tuning, Error> {

@@ -7,9 +7,10 @@ use http_trace_common::config::{MAX_SNIPPET, Snippet};
 use http_trace_common::record::Hook;
 
 use super::source::Sources;
-use super::{Error, Format, HeaderChoice, OutputSpec, value};
+use super::{Error, Format, HeaderChoice, OutputSpec};
 use crate::enrich::proxy::Trusted;
 use crate::select::{Choice, HeaderPattern, Pattern, Selection, Statuses};
+use http_trace_model::value;
 
 /// Reads settings and words the errors.
 pub(super) struct Reader<'a>(pub(super) &'a Sources);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Error, detect};
-use crate::detect::tune::Tuning;
+use http_trace_detect::tune::Tuning;
 
 /// How the text of a key is cut into values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

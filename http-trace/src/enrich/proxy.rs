@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::event::{Forwarded, HttpEvent};
-use crate::http::head::Headers;
+use http_trace_model::event::{Forwarded, HttpEvent};
+use http_trace_model::head::Headers;
 
 /// Name of the flag of a request whose forwarding fields name different clients.
 pub const CONFLICT: &str = "forwarded_conflict";
@@ -234,7 +234,7 @@ fn node(text: &[u8]) -> Hop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use http_trace_model::testing;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")

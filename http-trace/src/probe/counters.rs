@@ -3,8 +3,8 @@
 use aya::maps::{MapData, PerCpuArray};
 use http_trace_common::counter::Counter;
 
-use crate::event::Loss;
-use crate::stats::FilterLosses;
+use http_trace_engine::stats::FilterLosses;
+use http_trace_model::event::Loss;
 
 /// The per-CPU counters of the programs.
 pub struct Counters {

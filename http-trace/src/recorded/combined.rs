@@ -4,7 +4,7 @@
 use base64::Engine as _;
 
 use super::{Line, address, request, response, status};
-use crate::event::{Endpoint, HttpEvent};
+use http_trace_model::event::{Endpoint, HttpEvent};
 
 /// The longest time between brackets.
 const LONGEST_TIME: usize = 32;

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Line, address, request, response, status};
-use crate::event::{Endpoint, Forwarded, HttpEvent, Missing, NoResponse, oddity};
-use crate::http::head::Headers;
 use crate::text::unescaped;
+use http_trace_model::event::{Endpoint, Forwarded, HttpEvent, Missing, NoResponse, oddity};
+use http_trace_model::head::Headers;
 
 /// Nanoseconds since 1970 of an RFC 3339 time.
 pub(super) fn time(text: &str) -> Option<u64> {

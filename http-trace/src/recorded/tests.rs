@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::config::HeaderChoice;
-use crate::event::{Endpoint, Missing, NoResponse};
 use crate::sink::json::Json;
 use crate::sink::{Entry, Render};
-use crate::testing;
+use http_trace_model::event::{Endpoint, Missing, NoResponse};
+use http_trace_model::testing;
 
 fn read(text: &[u8]) -> Vec<Result<HttpEvent, String>> {
     Recorded::new(text)
@@ -49,7 +49,7 @@ fn shown(event: &HttpEvent) -> Vec<String> {
 fn our_own_json_comes_back() {
     let mut json = Json::new(HeaderChoice::All, HeaderChoice::All, b"host");
     let mut proxied = testing::event();
-    proxied.forwarded = Some(crate::event::Forwarded {
+    proxied.forwarded = Some(http_trace_model::event::Forwarded {
         ip: "203.0.113.9".parse().expect("an address"),
         port: None,
     });

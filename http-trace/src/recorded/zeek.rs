@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{Line, address, request, response, seconds, status};
-use crate::event::{Endpoint, HttpEvent};
-use crate::http::head::ResponseHead;
+use http_trace_model::event::{Endpoint, HttpEvent};
+use http_trace_model::head::ResponseHead;
 
 /// Whether a JSON record is Zeek's, of whichever log.
 pub(super) fn is_one(record: &Value) -> bool {

@@ -4,7 +4,7 @@ use memchr::memmem;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing;
+use http_trace_model::testing;
 
 fn value(name: &str, text: &str) -> String {
     let clean = Secrets::default().value(name.as_bytes(), text.as_bytes());
@@ -286,7 +286,8 @@ fn the_user_of_basic() {
         event.request = Some(testing::request(&format!(
             "GET / HTTP/1.1\r\nAuthorization: {text}\r\n\r\n"
         )));
-        let user = basic_user(&event).map(|u| String::from_utf8_lossy(&u).into_owned());
+        let user = http_trace_model::event::basic_user(&event)
+            .map(|u| String::from_utf8_lossy(&u).into_owned());
         assert_eq!(user.as_deref(), expected, "{text}");
     }
 }
@@ -476,7 +477,7 @@ fn values_behind_names_that_say_so() {
 #[test]
 fn alerts_are_redacted_though_their_texts_were_cut() {
     let jwt = format!("eyJhbGciOiJIUzI1NiJ9.{}", "a".repeat(400));
-    let mut alert = testing::alert();
+    let mut alert = http_trace_detect::testing::alert();
     let target = format!("/verify?t={jwt}").as_bytes()[..evidence::TEXT].to_vec();
     alert.samples[0].target.clone_from(&target);
     alert.paths = vec![(target.clone(), 1)];

@@ -7,14 +7,14 @@ use serde_json::{Map, Value, json};
 
 use super::{Ended, say};
 use crate::cli::HitsFormat;
-use crate::detect::alert::Shown;
-use crate::detect::detector::state::{Seen, hits};
-use crate::detect::field::Field;
-use crate::detect::hits::{OfRule, Tally};
 use crate::redact::Secrets;
 use crate::sink::time::rfc3339;
 use crate::state::file;
 use crate::text::terminal;
+use http_trace_detect::alert::Shown;
+use http_trace_detect::detector::state::{Seen, hits};
+use http_trace_detect::field::Field;
+use http_trace_detect::hits::{OfRule, Tally};
 
 const DAY_NS: u64 = 86_400_000_000_000;
 

@@ -11,13 +11,13 @@ use std::thread::JoinHandle;
 
 use super::{Ended, Stop, say};
 use crate::config::Config;
-use crate::detect::diagnose::{Diagnostic, Fault};
-use crate::detect::parse::{self, Parsed, Source};
-use crate::detect::rule::{Origin, RuleSet};
-use crate::detect::{Prepared, Reloaded, builtin, load};
 use crate::engine::{self, Engine};
 use crate::priority;
 use crate::summary::counted;
+use http_trace_detect::diagnose::{Diagnostic, Fault};
+use http_trace_detect::parse::{self, Parsed, Source};
+use http_trace_detect::rule::{Origin, RuleSet};
+use http_trace_detect::{Prepared, Reloaded, builtin, load};
 
 /// How far an id may be from one that there is to be taken for it.
 const NEAR: usize = 5;

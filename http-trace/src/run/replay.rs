@@ -10,16 +10,16 @@ use crate::capture::error::shown;
 use crate::capture::{CaptureError, Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::host_filter::HostFilter;
 use crate::own::OwnSockets;
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
-use crate::stats::FilterLosses;
 use crate::summary::counted;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 use http_trace_common::walk::{Segment, tcp_flag};
+use http_trace_engine::host_filter::HostFilter;
+use http_trace_engine::stats::FilterLosses;
 
 /// How long the filter keeps a connection without a segment, in seconds.
 const FILTER_IDLE_S: u32 = 900;

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::{Ended, say};
 use crate::cli::Rules;
-use crate::detect::detector::window_text;
-use crate::detect::diagnose::Fault;
-use crate::detect::parse::{self, Parsed, Source};
-use crate::detect::rule::{Correlation, Input, Kind, Rule, RuleSet};
-use crate::detect::{builtin, load};
+use http_trace_detect::detector::window_text;
+use http_trace_detect::diagnose::Fault;
+use http_trace_detect::parse::{self, Parsed, Source};
+use http_trace_detect::rule::{Correlation, Input, Kind, Rule, RuleSet};
+use http_trace_detect::{builtin, load};
 
 /// Does it; text for standard output is appended to `out`.
 pub fn run(command: &Rules, out: &mut String) -> Ended {
@@ -164,7 +164,7 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
         .rules
         .rules
         .iter()
-        .filter(|rule| matches!(rule.origin, crate::detect::rule::Origin::File(_)));
+        .filter(|rule| matches!(rule.origin, http_trace_detect::rule::Origin::File(_)));
     let refused = parsed.with(Fault::Error, &sources);
     let warnings = parsed.with(Fault::Warning, &sources);
     let good = of_files.count() as u64;

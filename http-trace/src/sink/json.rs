@@ -17,13 +17,13 @@ use peers::Peers;
 
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
-use crate::detect::alert::Alert;
-use crate::event::{BodyEnd, HttpEvent, Loss, LossUnit, NoResponse};
-use crate::http::fields::{mime_type, trace_context};
-use crate::http::head::{Headers, RequestHead, ResponseHead};
-use crate::http::known::Known;
-use crate::http::target::Target;
 use crate::text::json_string;
+use http_trace_detect::alert::Alert;
+use http_trace_model::event::{BodyEnd, HttpEvent, Loss, LossUnit, NoResponse};
+use http_trace_model::fields::{mime_type, trace_context};
+use http_trace_model::head::{Headers, RequestHead, ResponseHead};
+use http_trace_model::known::Known;
+use http_trace_model::target::Target;
 
 /// Version of the Elastic Common Schema whose names are used.
 pub const ECS_VERSION: &str = "8.17.0";

@@ -10,8 +10,8 @@ pub mod pretty;
 pub mod time;
 pub mod writer;
 
-use crate::detect::alert::Alert;
-use crate::event::{HttpEvent, Loss};
+use http_trace_detect::alert::Alert;
+use http_trace_model::event::{HttpEvent, Loss};
 
 /// An event on its way out, redacted, with what was taken from it before.
 #[derive(Clone, Copy, Debug)]

@@ -11,13 +11,14 @@ use super::pretty::Pretty;
 use super::writer::{Broken, News, WhenFull, Writer};
 use super::{Entry, Render};
 use crate::config::{Color, Config, Format, OutputSpec};
-use crate::detect::alert::Alert;
-use crate::event::{HttpEvent, Loss, LossUnit, Output};
 use crate::own::OwnSockets;
-use crate::redact::{Secrets, basic_user};
+use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
 use crate::summary::Written;
+use http_trace_detect::alert::Alert;
+use http_trace_model::event::basic_user;
+use http_trace_model::event::{HttpEvent, Loss, LossUnit, Output};
 
 /// Why an output cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -442,7 +443,7 @@ mod tests {
 
     use super::*;
     use crate::config::HeaderChoice;
-    use crate::testing;
+    use http_trace_model::testing;
 
     /// A reader that takes nothing until it is released, and everything from then on.
     struct Slow {

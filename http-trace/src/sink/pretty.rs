@@ -12,13 +12,13 @@ use super::json::unit;
 use super::time::clock_ms;
 use super::{Entry, Render};
 use crate::config::HeaderChoice;
-use crate::detect::alert::{Alert, State};
-use crate::detect::rule::Level;
-use crate::event::{Endpoint, HttpEvent, Loss, NoResponse};
-use crate::http::head::{Headers, ResponseHead};
-use crate::http::target::Target;
 use crate::summary::counted;
 use crate::text::terminal;
+use http_trace_detect::alert::{Alert, State};
+use http_trace_detect::rule::Level;
+use http_trace_model::event::{Endpoint, HttpEvent, Loss, NoResponse};
+use http_trace_model::head::{Headers, ResponseHead};
+use http_trace_model::target::Target;
 
 /// Columns of the URL when the width of the terminal is not known.
 const URL_WIDTH: usize = 40;
@@ -500,8 +500,8 @@ fn shorten(text: &mut String, width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{LossUnit, Missing};
-    use crate::testing;
+    use http_trace_model::event::{LossUnit, Missing};
+    use http_trace_model::testing;
 
     fn pretty(verbose: u8, color: bool, events: &[HttpEvent]) -> String {
         let mut pretty = Pretty::new(HeaderChoice::All, HeaderChoice::All, verbose, color, None);
@@ -572,7 +572,7 @@ mod tests {
         let mut out = Vec::new();
         for color in [false, true] {
             let mut pretty = Pretty::new(HeaderChoice::All, HeaderChoice::All, 0, color, None);
-            pretty.alert(&testing::alert(), &mut out);
+            pretty.alert(&http_trace_detect::testing::alert(), &mut out);
         }
         let text = String::from_utf8(out).expect("UTF-8");
         insta::assert_snapshot!("alert", text.replace('\u{1b}', "ESC"));
@@ -607,7 +607,7 @@ mod tests {
 
     #[test]
     fn what_a_rule_is_called_is_escaped_and_one_event_is_one() {
-        let mut alert = testing::alert();
+        let mut alert = http_trace_detect::testing::alert();
         let mut rule = (*alert.rule).clone();
         rule.id = "a\u{1b}[31mb".into();
         (alert.rule, alert.count) = (std::sync::Arc::new(rule), 1);

@@ -1,9 +1,9 @@
 //! Segments that ship without their flow, which another CPU holds just then.
 
-use http_trace::event::Output;
-use http_trace::host_filter::Faults;
-use http_trace::pipeline::Pipeline;
 use http_trace_common::record::{Hook, Record};
+use http_trace_engine::host_filter::Faults;
+use http_trace_engine::pipeline::Pipeline;
+use http_trace_model::event::Output;
 
 use super::*;
 

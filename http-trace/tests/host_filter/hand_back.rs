@@ -4,10 +4,8 @@ use super::*;
 
 #[test]
 fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
-    use http_trace::{
-        event::Output,
-        pipeline::{Pipeline, PipelineConfig},
-    };
+    use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
+    use http_trace_model::event::Output;
     let mut pipeline = Pipeline::new(PipelineConfig::default());
     let mut events = 0;
     let mut wire = Wire::new(FilterConfig::DEFAULT);
@@ -37,7 +35,8 @@ fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
 
 #[test]
 fn a_body_that_was_refused_before_it_began_ships_until_the_judge_has_met_it() {
-    use http_trace::{event::Output, pipeline::Pipeline};
+    use http_trace_engine::pipeline::Pipeline;
+    use http_trace_model::event::Output;
     let post = format!("POST /1 HTTP/1.1\r\nContent-Length: {MIB}\r\n\r\n");
     let refused = b"HTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n";
     // It is left out, or comes all the same.
@@ -77,7 +76,7 @@ fn a_body_that_was_refused_before_it_began_ships_until_the_judge_has_met_it() {
 /// Bodies at full speed: what the judge hands back is there so many segments later.
 struct Late {
     wire: Wire,
-    pipeline: http_trace::pipeline::Pipeline,
+    pipeline: http_trace_engine::pipeline::Pipeline,
     /// What is on its way to the filter, and at which segment it is there.
     returns: Vec<(u64, FlowKey, HandBack)>,
     late: u64,
@@ -98,7 +97,7 @@ impl Late {
         wire.seq = [50_000_000, 60_000_000];
         Late {
             wire,
-            pipeline: http_trace::pipeline::Pipeline::new(Default::default()),
+            pipeline: http_trace_engine::pipeline::Pipeline::new(Default::default()),
             returns: Vec::new(),
             late,
             segments: 0,
@@ -129,7 +128,7 @@ impl Late {
                     return;
                 }
                 pipeline.push(&record, &mut |output| {
-                    if let http_trace::event::Output::Http(event) = output {
+                    if let http_trace_model::event::Output::Http(event) = output {
                         *complete += usize::from(event.complete && event.request.is_some());
                     }
                 });
@@ -284,7 +283,7 @@ fn a_spent_budget_does_not_keep_a_trial_from_being_confirmed() {
         let mut busy = Late::new(config, 1600);
         busy.wire
             .filter
-            .set_faults(http_trace::host_filter::Faults {
+            .set_faults(http_trace_engine::host_filter::Faults {
                 spend_budget_every: 1,
                 ..Default::default()
             });

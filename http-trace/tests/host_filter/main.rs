@@ -4,7 +4,6 @@
 mod claims;
 mod hand_back;
 
-use http_trace::host_filter::HostFilter;
 use http_trace_common::{
     config::FilterConfig,
     counter::Counter,
@@ -14,6 +13,7 @@ use http_trace_common::{
     record::{HEADER_LEN, flag},
     walk::{Segment, tcp_flag},
 };
+use http_trace_engine::host_filter::HostFilter;
 use proptest::prelude::*;
 
 const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 40_000);
@@ -116,7 +116,8 @@ fn a_connection_that_begins_with_a_proxy_protocol_header_is_followed() {
 
 #[test]
 fn a_client_hello_to_a_server_without_tls_is_no_loss() {
-    use http_trace::{event::Output, pipeline::Pipeline};
+    use http_trace_engine::pipeline::Pipeline;
+    use http_trace_model::event::Output;
     let mut hello = vec![0x16, 3, 1, 0, 200, 1];
     hello.resize(205, 7);
     let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -155,10 +156,8 @@ fn a_malformed_request_line_is_followed_by_its_first_field() {
 
 #[test]
 fn a_malformed_request_may_be_cut_after_its_line() {
-    use http_trace::{
-        event::Output,
-        pipeline::{Pipeline, PipelineConfig},
-    };
+    use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
+    use http_trace_model::event::Output;
     let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
     for (sent, target) in [
         // Its first field is in a segment of its own, or comes byte by byte.
@@ -192,10 +191,8 @@ fn a_malformed_request_may_be_cut_after_its_line() {
 /// before it knew.
 #[test]
 fn a_line_that_is_none_is_shipped_behind_a_request() {
-    use http_trace::{
-        event::{Missing, Output},
-        pipeline::{Pipeline, PipelineConfig},
-    };
+    use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
+    use http_trace_model::event::{Missing, Output};
     let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
     for (lines, shipped) in [
         // A line, whether it is shipped at a stream's first byte.
@@ -243,7 +240,7 @@ fn a_line_that_is_none_is_shipped_behind_a_request() {
 
 #[test]
 fn a_line_that_no_field_follows_is_not_held_for_long() {
-    use http_trace::pipeline::{Pipeline, PipelineConfig};
+    use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
     let config = PipelineConfig::default();
     let patience = config.response_timeout_ns;
     let mut pipeline = Pipeline::new(config);
@@ -293,8 +290,8 @@ impl Wire {
         &mut self,
         from_client: bool,
         payload: &[u8],
-        pipeline: &mut http_trace::pipeline::Pipeline,
-        out: &mut impl FnMut(http_trace::event::Output),
+        pipeline: &mut http_trace_engine::pipeline::Pipeline,
+        out: &mut impl FnMut(http_trace_model::event::Output),
     ) {
         let (segment, context) = self.make(from_client, tcp_flag::ACK, 0, payload);
         self.filter

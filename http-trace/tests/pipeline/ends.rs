@@ -1,8 +1,8 @@
 //! How connections end, and requests that nothing answers.
 
 use crate::talk::{Bench, MS, Side, Talk, check, get, ok};
-use http_trace::pipeline::PipelineConfig;
 use http_trace_common::record::{Hook, flag};
+use http_trace_engine::pipeline::PipelineConfig;
 
 #[test]
 fn unanswered_requests() {

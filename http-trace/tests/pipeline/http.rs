@@ -1,7 +1,7 @@
 //! Messages: what RFC 9110 and 9112 say of framing, pairing and the exchanges around a response.
 
 use crate::talk::{Bench, MS, START_NS, Side, Talk, check, get, ok};
-use http_trace::pipeline::{Emit, PipelineConfig};
+use http_trace_engine::pipeline::{Emit, PipelineConfig};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 

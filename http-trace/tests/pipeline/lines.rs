@@ -1,7 +1,7 @@
 //! Lines that are no HTTP/1.x request's and are answered in HTTP/1.x: what is paired, and what is not.
 
 use crate::talk::{Bench, Talk, check, get, ok};
-use http_trace::pipeline::PipelineConfig;
+use http_trace_engine::pipeline::PipelineConfig;
 
 /// What a web server says to what it cannot read.
 const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";

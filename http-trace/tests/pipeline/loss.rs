@@ -1,8 +1,8 @@
 //! What is lost: in a capture, in the kernel, in the bounds of this pipeline.
 
 use crate::talk::{Bench, MS, START_NS, Side, Talk, check, get, ok};
-use http_trace::pipeline::PipelineConfig;
 use http_trace_common::record::{Hook, flag};
+use http_trace_engine::pipeline::PipelineConfig;
 
 /// A response of which a middle segment was lost, and what comes after.
 fn with_hole(parts: [&str; 3]) -> Talk {

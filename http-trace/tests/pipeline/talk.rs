@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use bytemuck::Zeroable;
-use http_trace::event::{HttpEvent, Output};
-use http_trace::pipeline::{Pipeline, PipelineConfig};
 use http_trace_common::flow::v4_mapped;
 use http_trace_common::record::{Hook, Record, RecordHeader, VERSION, flag};
+use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
+use http_trace_model::event::{HttpEvent, Output};
 
 /// 2026-01-01T00:00:00Z.
 pub const START_NS: u64 = 1_767_225_600_000_000_000;

@@ -109,7 +109,7 @@ fn the_first_copy_of_a_byte_wins_and_a_difference_is_flagged() {
     talk = talk.push(first).push(other);
     let line = talk.seg(Side::Server, b"HTTP/1.1 200 OK\r\n");
     let talk = talk.push(line);
-    let mut bench = crate::talk::Bench::new(http_trace::pipeline::PipelineConfig::default());
+    let mut bench = crate::talk::Bench::new(http_trace_engine::pipeline::PipelineConfig::default());
     bench.push_all(&talk.segs);
     assert_eq!(
         bench.lines,

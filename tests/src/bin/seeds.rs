@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use http_trace::capture::{Frames, Replay, ReplayOptions};
 use http_trace::config::HeaderChoice;
-use http_trace::detect::builtin;
-use http_trace::detect::detector::{Detector, Settings};
-use http_trace::detect::parse::{Source, parse};
-use http_trace::detect::rule::Origin;
-use http_trace::detect::state::HEADER;
 use http_trace::recorded::Recorded;
 use http_trace::sink::json::Json;
 use http_trace::sink::{Entry, Render};
+use http_trace_detect::builtin;
+use http_trace_detect::detector::{Detector, Settings};
+use http_trace_detect::parse::{Source, parse};
+use http_trace_detect::rule::Origin;
+use http_trace_detect::state::HEADER;
 
 /// The most of a kind from one capture.
 const FRAMES: usize = 60;

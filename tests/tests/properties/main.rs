@@ -3,8 +3,8 @@
 
 mod found;
 
-use http_trace::host_filter::Faults;
 use http_trace_common::counter::Counter;
+use http_trace_engine::host_filter::Faults;
 use http_trace_tests::flood;
 use http_trace_tests::generate::{self, conversation};
 use http_trace_tests::judged::{

@@ -13,7 +13,7 @@ pub(super) fn notice(message: &str) -> Notice {
         message: message.to_owned(),
         rule: "r".to_owned(),
         severity: 3,
-        time_ns: crate::testing::TIME_NS,
+        time_ns: http_trace_model::testing::TIME_NS,
     }
 }
 

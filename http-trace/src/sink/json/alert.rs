@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 
 use super::object::{comma, hex16, key, number, open, put_key, time, word};
-use crate::detect::alert::Alert;
-use crate::detect::field::Field;
-use crate::detect::rule::{Origin, Threat};
 use crate::text::json_string;
+use http_trace_detect::alert::Alert;
+use http_trace_detect::field::Field;
+use http_trace_detect::rule::{Origin, Threat};
 
 /// The members of an alert's record, into an object that is open.
 pub fn members(out: &mut Vec<u8>, alert: &Alert) {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::object::{comma, lower_string, open};
 use crate::config::HeaderChoice;
-use crate::http::head::Headers;
 use crate::text::json_string;
+use http_trace_model::head::Headers;
 
 /// Appends `"headers":{…}` with the fields that are chosen. Returns whether bytes had to be
 /// written as `\xNN`.

@@ -5,8 +5,8 @@
 use std::io::Write as _;
 
 use super::object::{comma, decimal};
-use crate::event::{Endpoint, Forwarded, HttpEvent};
 use crate::sink::community::community_id;
+use http_trace_model::event::{Endpoint, Forwarded, HttpEvent};
 
 /// Of some 450 bytes each.
 const SLOTS: usize = 1024;

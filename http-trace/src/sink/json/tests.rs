@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::event::Missing;
-use crate::testing;
 use crate::text::unescaped;
+use http_trace_model::event::Missing;
+use http_trace_model::testing;
 
 fn json() -> Json {
     Json::new(HeaderChoice::All, HeaderChoice::All, b"host")
@@ -64,7 +64,8 @@ fn golden() {
 #[test]
 fn what_stands_for_a_version_holds_no_secret() {
     let sent = b"GET /a HTTP/1.1?access_token=SECRET\r\nHost: x\r\n\r\n";
-    let (decoded, _) = crate::http::decode::request(&Bytes::from_static(sent), 0).expect("a head");
+    let (decoded, _) =
+        http_trace_engine::http::decode::request(&Bytes::from_static(sent), 0).expect("a head");
     let mut kept = decoded.clone();
     kept.target = Bytes::from_static(b"/a");
     kept.version = Some(Bytes::from_static(b"HTTP/1.1?access_token=SECRET"));

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::object::{comma, key, number, open, word};
-use crate::event::HttpEvent;
+use http_trace_model::event::HttpEvent;
 
 /// Appends `vlan` and, of several tags, the innermost as `inner.vlan`, as ECS has them: ids are
 /// keywords there.

@@ -1,0 +1,92 @@
+//! The rules that are compiled in: the Sigma files of `rules/`, as `http-trace rules export`
+//! writes them out.
+
+use super::parse::Source;
+use super::rule::Origin;
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        /// Name and text of each file.
+        pub const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../rules/", $name)))),*];
+    };
+}
+
+files![
+    "error-spike.yml",
+    "scanning.yml",
+    "credentials.yml",
+    "injection.yml",
+    "cloud.yml",
+    "availability.yml",
+    "proxy.yml",
+    "posture.yml",
+];
+
+macro_rules! filters {
+    ($($name:literal),* $(,)?) => {
+        /// Filters that a configuration turns on: name, name of the file, and its text.
+        pub const FILTERS: &[(&str, &str, &str)] = &[$((
+            $name,
+            concat!("filters/", $name, ".yml"),
+            include_str!(concat!("../rules/filters/", $name, ".yml")),
+        )),*];
+    };
+}
+
+filters![
+    "health-probes",
+    "private-ranges",
+    "static-assets",
+    "verified-crawlers",
+];
+
+/// The filter with this name.
+pub fn filter(name: &str) -> Option<Source> {
+    let (_, file, text) = FILTERS.iter().find(|(known, ..)| *known == name)?;
+    Some(Source {
+        origin: Origin::BuiltIn(file),
+        text: (*text).to_owned(),
+    })
+}
+
+/// Whether a built-in rule has this id.
+pub fn has(id: &str) -> bool {
+    let mut lines = FILES.iter().flat_map(|(_, text)| text.lines());
+    lines.any(|line| line.strip_prefix("name: ") == Some(id))
+}
+
+/// The built-in rule files.
+pub fn sources() -> Vec<Source> {
+    FILES
+        .iter()
+        .map(|(name, text)| Source {
+            origin: Origin::BuiltIn(name),
+            text: (*text).to_owned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    #[test]
+    fn all_load_without_a_word() {
+        let parsed = parse::parse(&sources(), &|_| false);
+        let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        assert!(said.is_empty(), "{said:#?}");
+        for rule in &parsed.rules.rules {
+            let id = &rule.id;
+            assert!(!rule.description.is_empty(), "{id} describes nothing");
+            assert!(has(id), "{id}");
+        }
+        for correlation in parsed.rules.correlations.iter().filter(|c| c.alerts) {
+            let rule = &parsed.rules.rules[correlation.rule];
+            let id = &rule.id;
+            assert!(rule.summary.is_some(), "{id} has no summary");
+            assert!(!rule.references.is_empty(), "{id} names no source");
+            assert!(rule.category.is_some(), "{id} has no category");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Conditions put together with "and", "or" and "so many of". Asks nothing of an event itself, and
+//! knows nothing of what the conditions are.
+
+use crate::matcher::Expr;
+
+/// Each of the conditions.
+pub(crate) fn all(mut parts: Vec<Expr>) -> Expr {
+    match parts.len() {
+        0 => Expr::Constant(true),
+        1 => parts.remove(0),
+        _ => Expr::All(parts.into()),
+    }
+}
+
+/// One of the conditions at least.
+pub(super) fn any(mut parts: Vec<Expr>) -> Expr {
+    match parts.len() {
+        0 => Expr::Constant(false),
+        1 => parts.remove(0),
+        _ => Expr::AtLeast(1, parts.into()),
+    }
+}
+
+pub(super) fn at_least(wanted: usize, parts: Vec<Expr>) -> Expr {
+    if wanted > parts.len() {
+        Expr::Constant(false)
+    } else {
+        Expr::AtLeast(wanted, parts.into())
+    }
+}

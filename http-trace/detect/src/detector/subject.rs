@@ -1,0 +1,333 @@
+//! A rule and one key that it counts for: when an alert opens, what it says, and how it ends. Knows
+//! nothing of tables and of other rules.
+
+use std::sync::Arc;
+
+use crate::alert::{Active, Alert, Entity, Piece, Shown, State};
+use crate::count::{self, Counted, Hit};
+use crate::counter::{Counter, More};
+use crate::evidence::{Evidence, Sighting, TEXT};
+use crate::field::{Field, View};
+use crate::hashes::Hashes;
+use crate::rule::{Correlation, Kind, Rule};
+use crate::summary::Part;
+
+/// A rule and what is being counted for it.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub rule: &'a Arc<Rule>,
+    pub correlation: &'a Correlation,
+    pub lossy: bool,
+}
+
+impl<'a> Subject<'a> {
+    pub const fn new(rule: &'a Arc<Rule>, correlation: &'a Correlation, lossy: bool) -> Self {
+        Subject {
+            rule,
+            correlation,
+            lossy,
+        }
+    }
+
+    /// Gathers evidence; returns what there is to be raised, if anything. What the evidence takes of
+    /// the event is found for the first who gathers, and serves the others.
+    pub fn judge<'e>(
+        &self,
+        counter: &mut Counter,
+        hit: &Hit<'e>,
+        counted: &Counted,
+        sighting: &mut Option<Sighting<'e>>,
+        hashes: &Hashes,
+    ) -> Option<State> {
+        let is_open = counter.active().is_some();
+        let is_silent = is_open && counter.is_silent_at(hit.time_ns);
+        if self.rule.quiet && is_silent {
+            return None;
+        }
+        let is_near = counted.value.saturating_mul(2) >= hit.threshold
+            && (counted.moved || !count::begins_late(&self.correlation.kind, hit));
+        if !is_open && !counted.holds && !is_near {
+            return None;
+        }
+        let more = counter.more();
+        let evidence = more.evidence.get_or_insert_default();
+        if !is_open && evidence.is_old(hit.time_ns, self.correlation.window_ns) {
+            evidence.begin_anew();
+        }
+        let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns, hashes));
+        evidence.see(sighting);
+        if let Some(hash) = count::shown_hash(self.correlation, hit) {
+            evidence.see_distinct(hash);
+        }
+        match is_open {
+            false => counted.holds.then_some(State::Opened),
+            true => (!is_silent).then_some(State::Updated),
+        }
+    }
+
+    /// The alert that opens or goes on with an event.
+    pub fn raise(
+        &self,
+        counter: &mut Counter,
+        hit: &Hit<'_>,
+        counted: &Counted,
+        state: State,
+        of_others: Option<u64>,
+    ) -> Option<Alert> {
+        let events = counter.events;
+        let more = counter.more();
+        let evidence = more.evidence.get_or_insert_default();
+        evidence.complete();
+        let count = match self.correlation.kind {
+            Kind::EventCount => counted.value,
+            _ => of_others.unwrap_or(events).max(events),
+        };
+        let summary = self.summary(hit.view, evidence, count, counted);
+        let entities = self.entities(hit.view, evidence);
+        let id = identity(&self.rule.id, &entities, hit.time_ns);
+        let active = more.active.get_or_insert_with(|| {
+            Box::new(Active {
+                id,
+                opened_ns: hit.time_ns,
+                next_update_ns: 0,
+                told: 0,
+                at_opening: (count, events),
+                summary: Vec::new(),
+                entities: Vec::new(),
+            })
+        });
+        active.next_update_ns = hit.time_ns.saturating_add(self.rule.suppress_ns);
+        more.silent_until_ns = active.next_update_ns;
+        active.summary = summary;
+        active.entities = entities;
+        self.told(counter, state, hit.time_ns)
+    }
+
+    /// The alert as it stands.
+    pub fn told(&self, counter: &mut Counter, state: State, time_ns: u64) -> Option<Alert> {
+        let (events, incomplete) = (counter.events, counter.incomplete);
+        let in_window = counter.window.total();
+        let more = counter.more.as_mut()?;
+        let active = more.active.as_mut().filter(|active| !active.is_silent())?;
+        let count = active.count(events);
+        active.told = count;
+        let empty = Evidence::default();
+        let evidence = more.evidence.as_deref().unwrap_or(&empty);
+        let distinct = matches!(self.correlation.kind, Kind::ValueCount(_)).then(|| {
+            let threshold = self.correlation.threshold();
+            match state {
+                State::Opened => in_window,
+                _ => evidence.distinct().unwrap_or(0).max(threshold),
+            }
+        });
+        let mut servers = evidence.servers.sorted();
+        servers.retain(|(ip, _)| !ip.is_unspecified());
+        Some(Alert {
+            id: active.id,
+            state,
+            rule: Arc::clone(self.rule),
+            severity: self.rule.severity,
+            time_ns,
+            summary: active.summary.clone(),
+            entities: active.entities.clone(),
+            count,
+            distinct,
+            threshold: self.correlation.threshold(),
+            window_ns: self.correlation.window_ns,
+            first_seen_ns: evidence.first_ns,
+            last_seen_ns: evidence.last_ns,
+            statuses: evidence.statuses.clone(),
+            paths: evidence.paths.sorted(),
+            servers,
+            clients: evidence.clients.sorted(),
+            hosts: evidence.hosts.sorted(),
+            user_agents: evidence.user_agents.sorted(),
+            samples: evidence.samples.iter().cloned().collect(),
+            under_counted: incomplete || self.lossy,
+            proxy_suspected: false,
+        })
+    }
+
+    /// The alert that has just opened is never told of.
+    pub fn silence(&self, counter: &mut Counter) {
+        let more = counter.more();
+        if let Some(active) = &mut more.active {
+            active.silence();
+            more.silent_until_ns = active.next_update_ns;
+        }
+    }
+
+    pub fn end(&self, counter: &mut Counter, time_ns: u64) -> Option<Alert> {
+        let alert = self.told(counter, State::Ended, time_ns);
+        let more = counter.more();
+        (more.active, more.evidence, more.silent_until_ns) = (None, None, 0);
+        counter.events = counter.window.total();
+        alert
+    }
+
+    fn summary(
+        &self,
+        view: &View<'_>,
+        evidence: &Evidence,
+        count: u64,
+        counted: &Counted,
+    ) -> Vec<Piece> {
+        let Some(template) = &self.rule.summary else {
+            return self.title(view, evidence);
+        };
+        let number = |n: u64| Piece::Text(n.to_string());
+        template
+            .parts()
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => Piece::Text(text.clone()),
+                Part::Count => number(count),
+                Part::Distinct => number(counted.value),
+                Part::Window => Piece::Text(window_text(self.correlation.window_ns)),
+                Part::Field(field) => match shown(field, view, evidence) {
+                    Some(shown) => Piece::Value(shown),
+                    // An access log does not say which.
+                    None if *field == Field::ServerIp => Piece::Text("the server".to_owned()),
+                    None => Piece::Text("unknown".to_owned()),
+                },
+            })
+            .collect()
+    }
+
+    /// What a rule without a summary says: its title, and about whom.
+    fn title(&self, view: &View<'_>, evidence: &Evidence) -> Vec<Piece> {
+        let mut pieces = vec![Piece::Text(self.rule.title.clone())];
+        let groups = self.correlation.group_by.iter();
+        let fields = groups.filter_map(|group| group.of.first());
+        for shown in fields.filter_map(|field| shown(field, view, evidence)) {
+            let between = if pieces.len() == 1 { ": " } else { ", " };
+            pieces.push(Piece::Text(between.to_owned()));
+            pieces.push(Piece::Value(shown));
+        }
+        pieces
+    }
+
+    fn entities(&self, view: &View<'_>, evidence: &Evidence) -> Vec<Entity> {
+        let mut entities = Vec::new();
+        let mut add = |role: &str, field: &Field| {
+            if let Some(shown) = shown(field, view, evidence) {
+                entities.push(Entity {
+                    role: role.to_owned(),
+                    shown,
+                });
+            }
+        };
+        if self.rule.entities.is_empty() {
+            for group in &self.correlation.group_by {
+                if let Some(field) = group.of.first() {
+                    add(role(field).unwrap_or(&group.name), field);
+                }
+            }
+        }
+        for (role_of, field) in &self.rule.entities {
+            let role = if Field::named(role_of).as_ref() == Some(field) {
+                role(field).unwrap_or(role_of)
+            } else {
+                role_of
+            };
+            add(role, field);
+        }
+        entities
+    }
+}
+
+/// Counts one more event of which nothing but evidence is to be gathered: for an open alert that says
+/// nothing for the time being, or of a threshold that waits for others. `false`, and nothing has happened,
+/// when there is more to be done.
+pub(super) fn gathers<'e>(
+    correlation: &Correlation,
+    counter: &mut Counter,
+    hit: &Hit<'e>,
+    sighting: &mut Option<Sighting<'e>>,
+    hashes: &Hashes,
+) -> bool {
+    let only_gathers = match correlation.kind {
+        Kind::EventCount => counter.active().is_some() && counter.is_silent_at(hit.time_ns),
+        _ => counter.active().is_none() && count::waits_for_others(correlation, hit, counter),
+    };
+    let more = counter.more.as_deref_mut().filter(|_| only_gathers);
+    let Some(More {
+        seen,
+        evidence: Some(evidence),
+        active,
+        ..
+    }) = more
+    else {
+        return false;
+    };
+    if active.is_none() && evidence.is_old(hit.time_ns, correlation.window_ns) {
+        return false;
+    }
+    if counter.window.add(hit.bucket, 1).is_err() {
+        return false;
+    }
+    counter.events += 1;
+    count::mark_seen(seen, hit);
+    let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns, hashes));
+    evidence.see(sighting);
+    true
+}
+
+/// The role that a field has when the rule gives it no other.
+const fn role(field: &Field) -> Option<&'static str> {
+    match field {
+        Field::ClientIp => Some("client"),
+        Field::PeerIp => Some("peer"),
+        Field::ServerIp => Some("server"),
+        Field::Host => Some("host"),
+        Field::UserName => Some("user"),
+        _ => None,
+    }
+}
+
+/// The value that an alert shows for a field: of what was seen most often where that is known.
+fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
+    let value = match field {
+        Field::ServerIp => evidence
+            .servers
+            .first()
+            .filter(|ip| !ip.is_unspecified())
+            .map(|ip| ip.to_string().into_bytes()),
+        Field::ClientIp => evidence
+            .clients
+            .first()
+            .map(|ip| ip.to_string().into_bytes()),
+        Field::Host => evidence.hosts.first().cloned(),
+        Field::Path => evidence.paths.first().cloned(),
+        Field::UserAgent => evidence.user_agents.first().cloned(),
+        other => view
+            .first(other)
+            .map(|value| value.with_text(|text| text[..text.len().min(TEXT)].to_vec())),
+    };
+    Some(Shown {
+        field: field.clone(),
+        value: value?,
+    })
+}
+
+/// The same for the same alert of the same wire bytes.
+fn identity(rule: &str, entities: &[Entity], opened_ns: u64) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut h = 0xcbf2_9ce4_8422_2325_u64 ^ opened_ns.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let values = entities.iter().flat_map(|entity| &entity.shown.value);
+    for byte in rule.as_bytes().iter().chain(values) {
+        h = (h ^ u64::from(*byte)).wrapping_mul(PRIME);
+    }
+    h ^ h >> 32
+}
+
+/// `5m`, `24h`, `90s`.
+pub fn window_text(window_ns: u64) -> String {
+    let seconds = window_ns / 1_000_000_000;
+    match seconds {
+        s if s > 0 && s.is_multiple_of(86_400) && s > 86_400 => format!("{}d", s / 86_400),
+        s if s > 0 && s.is_multiple_of(3600) => format!("{}h", s / 3600),
+        s if s > 0 && s.is_multiple_of(60) => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}

@@ -1,0 +1,496 @@
+//! Rules at work, in the terms of the promises: exact thresholds, sliding windows, one alert.
+
+use std::net::IpAddr;
+
+use super::alert::{Alert, State};
+mod counted;
+mod evidence;
+mod files;
+mod guessing;
+mod hostile;
+mod injection;
+mod lines;
+mod logged;
+mod oracle;
+mod spikes;
+
+use super::builtin;
+use super::parse::{self, Source};
+use super::rule::Origin;
+use super::{Detected, Detector, Settings};
+use http_trace_model::event::HttpEvent;
+use http_trace_model::testing;
+
+const S: u64 = 1_000_000_000;
+/// A time at the beginning of a sub-bucket of every window here.
+const BEGIN: u64 = 1_795_156_800 * S;
+
+/// A response to a client at a time.
+pub(super) fn response(client: &str, status: u16, path: &str, time_ns: u64) -> HttpEvent {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    let mut event = testing::event_of(
+        testing::request(&request),
+        testing::response(&format!("HTTP/1.1 {status} x\r\n\r\n")),
+    );
+    event.client.ip = client.parse().expect("an address");
+    if event.client.ip.is_ipv6() {
+        event.server.ip = "2001:db8::80".parse().expect("an address");
+    }
+    event.time_ns = time_ns;
+    event
+}
+
+/// Runs events through a detector; returns the alerts and which rules each event counted for.
+pub(super) fn run(
+    detector: &mut Detector,
+    events: impl IntoIterator<Item = HttpEvent>,
+) -> (Vec<Alert>, Vec<Vec<String>>) {
+    let (mut alerts, mut rules) = (Vec::new(), Vec::new());
+    let mut out = |detected| match detected {
+        Detected::Event(event) => {
+            rules.push(event.rules.iter().map(ToString::to_string).collect());
+        }
+        Detected::Alert(alert) => alerts.push(*alert),
+    };
+    for event in events {
+        detector.push(Box::new(event), &mut out);
+    }
+    (alerts, rules)
+}
+
+/// The same for events far apart, as they come when the host's time has come as far as they.
+pub(super) fn run_to_end(
+    detector: &mut Detector,
+    events: impl IntoIterator<Item = HttpEvent>,
+) -> Vec<Alert> {
+    let (mut alerts, mut last_ns) = (Vec::new(), 0);
+    let mut out = |detected| {
+        if let Detected::Alert(alert) = detected {
+            alerts.push(*alert);
+        }
+    };
+    for event in events {
+        last_ns = event.time_ns;
+        detector.push(Box::new(event), &mut out);
+    }
+    detector.tick(last_ns, &mut out);
+    alerts
+}
+
+pub(super) fn built_in() -> Detector {
+    let parsed = parse::parse(&builtin::sources(), &|_| false);
+    Detector::new(parsed.rules, Settings::default())
+}
+
+/// A detector of one file.
+pub(super) fn of(text: &str) -> Detector {
+    let source = Source {
+        origin: Origin::File("test.yml".into()),
+        text: text.to_owned(),
+    };
+    let parsed = parse::parse(&[source], &|_| false);
+    assert!(parsed.diagnostics.is_empty(), "{:#?}", parsed.diagnostics);
+    Detector::new(parsed.rules, Settings::default())
+}
+
+#[test]
+fn scans_raise_what_says_what_they_do() {
+    let ids = |alerts: &[Alert]| -> Vec<String> {
+        let opened = alerts.iter().filter(|a| a.state == State::Opened);
+        opened.map(|a| a.rule.id.to_string()).collect()
+    };
+    // A wordlist.
+    let mut detector = built_in();
+    let list =
+        (0..501).map(|i| response("198.51.100.7", 404, &format!("/w{i}"), BEGIN + i * S / 50));
+    let (alerts, _) = run(&mut detector, list);
+    assert_eq!(
+        ids(&alerts),
+        [
+            "http-path-scan",
+            "http-error-spike-external",
+            "http-wordlist-fuzzing"
+        ]
+    );
+    assert_eq!(alerts[0].distinct, Some(30));
+    assert_eq!(alerts[2].count, 501);
+    // A load test on one missing path is a spike and no scan.
+    let mut detector = built_in();
+    let load = (0..2000).map(|i| response("198.51.100.7", 404, "/gone", BEGIN + i * S / 500));
+    assert_eq!(
+        ids(&run(&mut detector, load).0),
+        ["http-error-spike-external"]
+    );
+    // Ten times refused and then let in.
+    let mut detector = built_in();
+    let mut guesses: Vec<HttpEvent> = (0..10)
+        .map(|i| response("198.51.100.7", 401, "/login", BEGIN + i * S))
+        .collect();
+    guesses.push(response("198.51.100.7", 200, "/login", BEGIN + 11 * S));
+    assert_eq!(
+        ids(&run(&mut detector, guesses.clone()).0),
+        ["http-guessed-credentials"]
+    );
+    // What another client was refused in between is not counted for this one.
+    let other = (0..100).map(|i| response("198.51.100.9", 401, "/login", BEGIN + 10 * S + i));
+    let mixed = guesses[..10]
+        .iter()
+        .cloned()
+        .chain(other)
+        .chain(guesses.last().cloned());
+    let (alerts, _) = run(&mut built_in(), mixed);
+    let guessed = alerts
+        .iter()
+        .find(|a| &*a.rule.id == "http-guessed-credentials");
+    assert_eq!(guessed.map(|alert| alert.count), Some(10));
+    guesses.swap(9, 10);
+    guesses[9].time_ns = BEGIN + 9 * S;
+    assert_eq!(ids(&run(&mut built_in(), guesses).0), [""; 0]);
+    // Numbers that are counted through; those that are all there are no enumeration.
+    let count = |there: u16| {
+        (0..20).map(move |i| {
+            let status = if i % 2 == 0 { 200 } else { there };
+            response(
+                "198.51.100.7",
+                status,
+                &format!("/users/{i}"),
+                BEGIN + i * S,
+            )
+        })
+    };
+    assert_eq!(
+        ids(&run(&mut built_in(), count(404)).0),
+        ["http-id-enumeration"]
+    );
+    assert_eq!(ids(&run(&mut built_in(), count(200)).0), [""; 0]);
+    // Servers swept.
+    let sweep = (0..20).map(|i| {
+        let mut event = response("10.1.2.3", 403, "/", BEGIN + i * S);
+        event.server.ip = format!("10.0.0.{i}").parse().expect("an address");
+        event
+    });
+    assert_eq!(ids(&run(&mut built_in(), sweep).0), ["http-ssrf-sweep"]);
+}
+
+/// One scan raised both alerts before.
+#[test]
+fn a_slow_scan_is_told_of_where_no_path_scan_is() {
+    let scan = |client: &'static str, from: u64, n: u64, apart: u64, begin: u64| {
+        (from..from + n).map(move |i| {
+            let at = BEGIN + (begin + (i - from) * apart) * S;
+            response(client, 404, &format!("/w{i}"), at)
+        })
+    };
+    let told = |alerts: &[Alert]| -> Vec<(String, State)> {
+        let scans = alerts.iter().filter(|a| a.rule.id.ends_with("-scan"));
+        scans.map(|a| (a.rule.id.to_string(), a.state)).collect()
+    };
+    let of = |id: &str, state| (id.to_owned(), state);
+    let (fast, slow) = ("http-path-scan", "http-slow-scan");
+    // A hundred paths in a hundred seconds, and twenty more some hours later.
+    let mut detector = built_in();
+    let (alerts, _) = run(&mut detector, scan("198.51.100.7", 0, 100, 1, 0));
+    assert_eq!(told(&alerts), [of(fast, State::Opened)]);
+    let alerts = run_to_end(&mut detector, scan("198.51.100.7", 100, 20, 60, 4 * 3600));
+    assert_eq!(told(&alerts), [of(fast, State::Ended)]);
+    let hits = detector.hits_of(slow);
+    assert_eq!(
+        hits.map(|tally| (tally.count, tally.alerts)),
+        // All but the first moved the rule forward.
+        Some((119, 0))
+    );
+    // What was never told does not end either, nor goes on when all comes to its end.
+    let mut rest = Vec::new();
+    detector.tick(BEGIN + 60 * 3600 * S, &mut |detected| {
+        if let Detected::Alert(alert) = detected {
+            rest.push(*alert);
+        }
+    });
+    assert_eq!(told(&rest), []);
+    // A day later it is armed again; slow from the beginning, and another client meanwhile fast.
+    let later = 61 * 3600;
+    let both = scan("198.51.100.7", 200, 70, 120, later);
+    let mut both: Vec<_> = both.chain(scan("198.51.100.8", 0, 40, 1, later)).collect();
+    both.sort_by_key(|event| event.time_ns);
+    let alerts = run_to_end(&mut detector, both);
+    let opened: Vec<_> = told(&alerts)
+        .into_iter()
+        .filter(|(_, state)| *state == State::Opened)
+        .collect();
+    assert_eq!(opened, [of(fast, State::Opened), of(slow, State::Opened)]);
+    let hits = detector.hits_of(slow);
+    assert_eq!(hits.map(|tally| tally.alerts), Some(1));
+    // It was told of first: it goes on beside a scan that becomes fast.
+    let mut detector = built_in();
+    let slowly = scan("198.51.100.7", 0, 60, 120, 0);
+    let alerts = run_to_end(
+        &mut detector,
+        slowly.chain(scan("198.51.100.7", 60, 40, 1, 7200)),
+    );
+    let expected = [of(slow, State::Opened), of(fast, State::Opened)];
+    assert_eq!(told(&alerts), expected);
+}
+
+#[test]
+fn what_asks_for_metadata_and_serves_is_told_by_its_cgroup() {
+    let asked = |cgroup: Option<u64>, path: &str, token: bool, at: u64| {
+        let token = if token {
+            "X-aws-ec2-metadata-token: t\r\n"
+        } else {
+            ""
+        };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 169.254.169.254\r\n{token}\r\n");
+        let mut event = testing::event_of(
+            testing::request(&request),
+            testing::response("HTTP/1.1 200 OK\r\n\r\n"),
+        );
+        event.server.ip = "169.254.169.254".parse().expect("an address");
+        (event.cgroup_id, event.egress) = (cgroup, Some(false));
+        event.time_ns = BEGIN + at * S;
+        event
+    };
+    let served = |cgroup: u64, egress: bool, at: u64| {
+        let mut event = response("198.51.100.7", 200, "/", BEGIN + at * S);
+        (event.cgroup_id, event.egress) = (Some(cgroup), Some(egress));
+        event
+    };
+    let credentials = "/latest/meta-data/iam/security-credentials/";
+    let told = |name: &str, events: Vec<HttpEvent>, expected: bool| {
+        let (alerts, _) = run(&mut built_in(), events);
+        let of_rule = alerts
+            .iter()
+            .find(|a| &*a.rule.id == "http-metadata-from-server");
+        assert_eq!(of_rule.is_some(), expected, "{name}");
+        assert!(
+            of_rule.is_none_or(|alert| alert.severity.score() == 7),
+            "{name}"
+        );
+        let any = alerts
+            .iter()
+            .filter(|a| &*a.rule.id == "http-metadata-service");
+        assert!(any.count() == 1, "{name}");
+    };
+    let v1 = |cgroup| asked(Some(cgroup), credentials, false, 1);
+    told("a web server", vec![v1(7), served(7, true, 2)], true);
+    told(
+        "before and after",
+        vec![served(7, true, 0), v1(7), served(7, true, 2)],
+        true,
+    );
+    told("another service", vec![v1(7), served(8, true, 2)], false);
+    told("a client", vec![v1(7), served(7, false, 2)], false);
+    told(
+        "cloud-init",
+        vec![v1(7), asked(Some(7), "/latest/user-data", false, 3)],
+        false,
+    );
+    let v2 = asked(Some(7), credentials, true, 1);
+    told("with a token", vec![v2, served(7, true, 2)], false);
+    told("much later", vec![v1(7), served(7, true, 4000)], false);
+    let unknown = asked(None, credentials, false, 1);
+    let root = vec![v1(1), served(1, true, 2)];
+    told("the root, which everything may be in", root, false);
+    told("no cgroup known", vec![unknown, served(7, true, 2)], false);
+}
+
+#[test]
+fn bodies_that_were_asked_for_have_a_posture_too() {
+    let ids = |status: u16, media_type: &str, body: Option<&'static str>| {
+        let mut event = response("198.51.100.7", status, "/page", BEGIN);
+        let head = format!("HTTP/1.1 {status} x\r\nContent-Type: {media_type}\r\n\r\n");
+        event.response = Some(testing::response(&head));
+        event.body_snippet = body.map(|body| bytes::Bytes::from_static(body.as_bytes()));
+        let (alerts, _) = run(&mut built_in(), [event]);
+        let ids = alerts.iter().map(|a| a.rule.id.to_string());
+        let ids: Vec<String> = ids
+            .filter(|id| ["http-posture-sniffed", "http-posture-error-detail"].contains(&&**id))
+            .collect();
+        ids
+    };
+    let page = "<!DOCTYPE html><html>";
+    assert_eq!(ids(200, "image/png", Some(page)), ["http-posture-sniffed"]);
+    assert_eq!(
+        ids(200, "application/json", Some("GIF89a")),
+        ["http-posture-sniffed"]
+    );
+    assert_eq!(ids(200, "text/html; charset=utf-8", Some(page)), [""; 0]);
+    assert_eq!(ids(200, "image/png", Some("{}")), [""; 0]);
+    assert_eq!(ids(200, "image/png", None), [""; 0]);
+    let trace = "<pre>Traceback (most recent call last):\n  File \"/srv/app.py\", line 3";
+    assert_eq!(
+        ids(500, "text/html", Some(trace)),
+        ["http-posture-error-detail"]
+    );
+    let php = "<br />\n<b>Warning</b>:  mysqli_query(): x in /srv/a.php";
+    assert_eq!(
+        ids(200, "text/html", Some(php)),
+        ["http-posture-error-detail"]
+    );
+    assert_eq!(
+        ids(500, "text/html", Some("<h1>Internal Server Error</h1>")),
+        [""; 0]
+    );
+}
+
+#[test]
+fn the_same_events_raise_the_same_alerts() {
+    let events = || (0..900).map(|i| response("10.1.2.3", 404, &format!("/{i}"), BEGIN + i * S));
+    let told = |alerts: Vec<Alert>| -> Vec<(u64, State, u64)> {
+        alerts.iter().map(|a| (a.id, a.state, a.time_ns)).collect()
+    };
+    let first = told(run(&mut built_in(), events()).0);
+    assert_eq!(first, told(run(&mut built_in(), events()).0));
+    assert!(!first.is_empty());
+}
+
+/// Alerts that end, or are told of, at one moment come in the same order whatever their keys are hashed to.
+#[test]
+fn the_same_events_raise_the_same_alerts_in_the_same_order() {
+    let told = || {
+        let mut detector = built_in();
+        let errors = (0..350).flat_map(|i| {
+            let response = move |n| response(&format!("10.1.2.{n}"), 404, "/", BEGIN + i * S / 2);
+            (0..12).map(response)
+        });
+        let (mut alerts, _) = run(&mut detector, errors);
+        let more = (0..12).map(|n| response(&format!("10.1.3.{n}"), 404, "/", BEGIN + 2000 * S));
+        alerts.extend(run_to_end(&mut detector, more));
+        alerts.iter().map(|a| (a.id, a.state)).collect::<Vec<_>>()
+    };
+    let first = told();
+    assert!(
+        first
+            .iter()
+            .filter(|(_, state)| *state == State::Ended)
+            .count()
+            >= 12
+    );
+    for _ in 0..4 {
+        assert_eq!(told(), first);
+    }
+}
+
+fn spikes(alerts: &[Alert]) -> Vec<(&str, State, u64)> {
+    alerts
+        .iter()
+        .filter(|a| a.rule.id.starts_with("http-error-spike"))
+        .map(|a| (&*a.rule.id, a.state, a.count))
+        .collect()
+}
+
+pub(super) fn opened(alerts: &[Alert]) -> Vec<&str> {
+    let opened = alerts.iter().filter(|a| a.state == State::Opened);
+    opened.map(|a| &*a.rule.id).collect()
+}
+
+#[test]
+fn a_server_that_fails_is_told_from_one_with_many_errors_among_more_responses() {
+    for (good, expected) in [(1, true), (9, false)] {
+        let mut events = Vec::new();
+        for i in 0..50_u64 {
+            for g in 0..good {
+                events.push(response(
+                    &format!("198.51.100.{g}"),
+                    204,
+                    "/",
+                    BEGIN + i * S,
+                ));
+            }
+            events.push(response(&format!("203.0.113.{i}"), 502, "/", BEGIN + i * S));
+        }
+        let (alerts, _) = run(&mut built_in(), events);
+        assert_eq!(
+            opened(&alerts).contains(&"http-server-failing"),
+            expected,
+            "{good}"
+        );
+    }
+}
+
+#[test]
+fn times_that_tell_accounts_apart() {
+    let guesses = |slow_ms: u64| {
+        (0..30).map(move |i| {
+            let mut event = response(&format!("203.0.113.{i}"), 401, "/login", BEGIN + i * S);
+            let ms = if i % 3 == 0 { slow_ms } else { 10 };
+            event.response_start_ns = Some(event.time_ns);
+            event.request_end_ns = Some(event.time_ns - ms * 1_000_000);
+            event
+        })
+    };
+    assert_eq!(
+        opened(&run(&mut built_in(), guesses(100)).0),
+        ["http-timing-split"]
+    );
+    assert_eq!(opened(&run(&mut built_in(), guesses(20)).0), [""; 0]);
+}
+
+#[test]
+fn ordinary_responses_leave_no_trace_and_odd_turns_do() {
+    let mut detector = built_in();
+    let pages = (0..1000).map(|i| response("198.51.100.7", 204, &format!("/{i}"), BEGIN + i * S));
+    let (alerts, rules) = run(&mut detector, pages);
+    assert!(alerts.is_empty() && rules.iter().all(Vec::is_empty));
+    // The server's counter, and no client's.
+    assert_eq!(detector.stats().keys, 1);
+    let turns = (0..20).map(|i| {
+        let status = if i % 2 == 0 { 403 } else { 200 };
+        response("198.51.100.7", status, "/admin", BEGIN + 2000 * S + i * S)
+    });
+    assert_eq!(
+        opened(&run(&mut detector, turns).0),
+        ["http-status-sequence"]
+    );
+}
+
+#[test]
+fn alerts_about_what_looks_like_a_proxy_count_for_less() {
+    let mut detector = built_in();
+    let visit = |i: u64| {
+        let mut event = response("198.51.100.7", 404, "/", BEGIN + i * S / 10);
+        event.request = Some(testing::request(&format!(
+            "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.{}\r\n\r\n",
+            i % 20
+        )));
+        event
+    };
+    let (alerts, _) = run(&mut detector, (0..350).map(visit));
+    assert_eq!(
+        opened(&alerts),
+        ["http-looks-like-a-proxy", "http-error-spike-external"]
+    );
+    assert_eq!(
+        (alerts[1].proxy_suspected, alerts[1].severity.score()),
+        (true, 0)
+    );
+}
+
+#[test]
+fn posture_is_told_once_a_host_and_is_quiet() {
+    let mut detector = built_in();
+    let pages = (0..100).map(|i| {
+        let mut event = response("198.51.100.7", 200, "/login", BEGIN + i * S);
+        event.response = Some(testing::response(
+            "HTTP/1.1 200 OK\r\nServer: nginx/1.2.3\r\nContent-Type: text/html\r\n\
+             Set-Cookie: a=b\r\n\r\n",
+        ));
+        event
+    });
+    let (alerts, _) = run(&mut detector, pages);
+    let mut ids = opened(&alerts);
+    ids.sort_unstable();
+    assert_eq!(
+        ids,
+        [
+            "http-posture-cookie",
+            "http-posture-no-csp",
+            "http-posture-no-nosniff",
+            "http-posture-version"
+        ]
+    );
+    assert!(
+        alerts
+            .iter()
+            .all(|a| a.rule.quiet && a.severity.score() == 0)
+    );
+}

@@ -1,0 +1,309 @@
+//! What a configuration changes of rules without copying them: which networks are internal, who is
+//! left alone, and thresholds, windows, severities and suppression by rule. Allow lists become
+//! Sigma filters, so that they mean what such a filter means. No I/O.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::builtin;
+use super::matcher::Comparison;
+use super::parse::Source;
+use super::rule::{Origin, RuleSet, Severity};
+
+/// What is left alone. A request that one of them names counts for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allow {
+    /// Real clients, by network.
+    pub clients: Vec<IpNet>,
+    /// User agents; `*` and `?` are wildcards here and below.
+    pub user_agents: Vec<String>,
+    /// Paths.
+    pub paths: Vec<String>,
+    /// Hosts.
+    pub hosts: Vec<String>,
+}
+
+/// Changes to one rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Override {
+    /// The count from which on it raises an alert.
+    pub threshold: Option<u64>,
+    /// Its window, ns.
+    pub window_ns: Option<u64>,
+    /// Its severity.
+    pub severity: Option<Severity>,
+    /// How long after an alert its next update comes, ns.
+    pub suppress_ns: Option<u64>,
+    /// Left alone by this rule.
+    pub allow: Allow,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// Internal networks; `None` is what the built-in rules say.
+    pub internal: Option<Vec<IpNet>>,
+    /// Left alone by every rule.
+    pub allow: Allow,
+    /// Built-in filters, by name, that are turned on ([`builtin::FILTERS`]).
+    pub filters: Vec<&'static str>,
+    /// By id of the rule.
+    pub rules: BTreeMap<String, Override>,
+}
+
+impl Tuning {
+    /// Puts the internal networks into the rules that ask for them, and adds filters.
+    pub fn extend(&self, sources: &mut Vec<Source>) {
+        if let Some(internal) = &self.internal {
+            for source in &mut *sources {
+                if source.origin == Origin::BuiltIn("error-spike.yml") {
+                    source.text = with_networks(&source.text, internal);
+                }
+            }
+        }
+        sources.extend(self.allow.filter("any"));
+        sources.extend(self.filters.iter().filter_map(|name| builtin::filter(name)));
+        for (id, change) in &self.rules {
+            sources.extend(change.allow.filter(&format!("[{}]", quoted(id))));
+        }
+    }
+
+    /// Changes thresholds, windows, severities and suppression. Returns the ids that no rule has.
+    pub fn apply(&self, rules: &mut RuleSet) -> Vec<&str> {
+        let mut unknown = Vec::new();
+        for (id, change) in &self.rules {
+            let Some(number) = rules.find(id) else {
+                unknown.push(id.as_str());
+                continue;
+            };
+            if let Some(rule) = rules.rules.get_mut(number) {
+                let mut changed = (**rule).clone();
+                changed.severity = change.severity.unwrap_or(changed.severity);
+                changed.suppress_ns = change.suppress_ns.unwrap_or(changed.suppress_ns);
+                *rule = Arc::new(changed);
+            }
+            let its = |correlation: &&mut super::rule::Correlation| correlation.rule == number;
+            for correlation in rules.correlations.iter_mut().filter(its) {
+                if let Some(threshold) = change.threshold {
+                    correlation.condition = vec![(Comparison::Gte, threshold)];
+                }
+                correlation.window_ns = change.window_ns.unwrap_or(correlation.window_ns);
+            }
+        }
+        unknown
+    }
+}
+
+impl Allow {
+    /// The filter for the rules that `rules` names, in Sigma's words; none when nothing is allowed.
+    fn filter(&self, rules: &str) -> Option<Source> {
+        let networks: Vec<String> = self.clients.iter().map(ToString::to_string).collect();
+        let mut text = format!(
+            "title: Allowed by the configuration\nlogsource:\n  category: webserver\nfilter:\n  \
+             rules: {rules}\n"
+        );
+        let mut any = false;
+        for (name, field, values) in [
+            ("clients", "c-ip|cidr", &networks),
+            ("user_agents", "cs-user-agent", &self.user_agents),
+            ("paths", "cs-uri-stem", &self.paths),
+            ("hosts", "cs-host", &self.hosts),
+        ] {
+            if values.is_empty() {
+                continue;
+            }
+            any = true;
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  selection_{name}:\n    {field}:");
+            for value in values {
+                let _ = writeln!(text, "      - {}", quoted(value));
+            }
+        }
+        text.push_str("  condition: not 1 of selection_*\n");
+        any.then(|| Source {
+            origin: Origin::File("the configuration".into()),
+            text,
+        })
+    }
+}
+
+/// A YAML scalar (YAML 1.2 §7.3.2).
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The text with these networks in each list of a field that is compared with networks.
+fn with_networks(text: &str, networks: &[IpNet]) -> String {
+    let mut out = String::new();
+    let mut in_list = false;
+    for line in text.lines() {
+        let begins = line.trim_start();
+        if in_list && (begins.starts_with("- ") || begins.starts_with('#')) {
+            continue;
+        }
+        in_list = begins.starts_with("c-ip|cidr:");
+        out.push_str(line);
+        out.push('\n');
+        if in_list {
+            for network in networks {
+                let _ = writeln!(out, "      - {}", quoted(&network.to_string()));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::run;
+    use crate::{Detector, Settings, parse};
+    use http_trace_model::testing;
+
+    fn tuned(tuning: &Tuning) -> (RuleSet, Vec<String>) {
+        let mut sources = builtin::sources();
+        tuning.extend(&mut sources);
+        let parsed = parse::parse(&sources, &|_| false);
+        let said = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        (parsed.rules, said)
+    }
+
+    #[test]
+    fn numbers_of_one_rule_change_and_those_of_others_stay() {
+        let change = Override {
+            threshold: Some(7),
+            window_ns: Some(60_000_000_000),
+            severity: Severity::new(9),
+            suppress_ns: Some(1),
+            allow: Allow::default(),
+        };
+        let tuning = Tuning {
+            rules: [
+                ("http-path-scan".to_owned(), change),
+                ("nobody".to_owned(), Override::default()),
+            ]
+            .into(),
+            ..Tuning::default()
+        };
+        let (before, _) = tuned(&tuning);
+        let (mut after, _) = tuned(&tuning);
+        assert_eq!(tuning.apply(&mut after), ["nobody"]);
+        for (old, new) in before.correlations.iter().zip(&after.correlations) {
+            let (was, is) = (&before.rules[old.rule], &after.rules[new.rule]);
+            if &*is.id == "http-path-scan" {
+                assert_eq!((new.threshold(), new.window_ns), (7, 60_000_000_000));
+                assert_eq!((is.severity.score(), is.suppress_ns), (9, 1));
+            } else {
+                assert_eq!(old, new);
+                assert_eq!(
+                    (was.severity, was.suppress_ns),
+                    (is.severity, is.suppress_ns)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn filters_hide_what_they_say_and_nothing_else() {
+        let google = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+        let table = [
+            (
+                "health-probes",
+                "10.1.2.3",
+                "kube-probe/1.30",
+                "/ready?n=",
+                true,
+            ),
+            (
+                "health-probes",
+                "10.1.2.3",
+                "Mozilla/5.0",
+                "/ready?n=",
+                false,
+            ),
+            ("private-ranges", "10.1.2.3", "Mozilla/5.0", "/a", true),
+            ("private-ranges", "fd00::7", "Mozilla/5.0", "/a", true),
+            ("private-ranges", "203.0.113.9", "Mozilla/5.0", "/a", false),
+            (
+                "static-assets",
+                "10.1.2.3",
+                "Mozilla/5.0",
+                "/a.png?n=",
+                true,
+            ),
+            (
+                "static-assets",
+                "10.1.2.3",
+                "Mozilla/5.0",
+                "/a.php?n=",
+                false,
+            ),
+            ("verified-crawlers", "66.249.66.1", google, "/a", true),
+            ("verified-crawlers", "203.0.113.9", google, "/a", false),
+            (
+                "verified-crawlers",
+                "66.249.66.1",
+                "Mozilla/5.0",
+                "/a",
+                false,
+            ),
+        ];
+        for (filter, client, agent, path, hidden) in table {
+            let tuning = Tuning {
+                filters: vec![filter],
+                ..Tuning::default()
+            };
+            let (rules, said) = tuned(&tuning);
+            assert!(said.is_empty(), "{said:#?}");
+            let mut detector = Detector::new(rules, Settings::default());
+            let errors = (0..400).map(|n| {
+                let head =
+                    format!("GET {path}{n} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n");
+                let mut event = testing::event_of(
+                    testing::request(&head),
+                    testing::response("HTTP/1.1 404 x\r\n\r\n"),
+                );
+                event.client.ip = client.parse().expect("an address");
+                event.time_ns = testing::TIME_NS + n * 100_000_000;
+                event
+            });
+            let (alerts, _) = run(&mut detector, errors);
+            let about = format!("{filter}: {client} {agent} {path}");
+            assert_eq!(alerts.is_empty(), hidden, "{about}: {alerts:?}");
+        }
+    }
+
+    #[test]
+    fn allow_lists_and_networks_load_whatever_is_in_them() {
+        let net = |text: &str| text.parse::<IpNet>().expect("a network");
+        let allow = Allow {
+            clients: vec![net("192.0.2.0/24"), net("2001:db8::/32")],
+            user_agents: vec!["it's: a \"probe\"*".into(), "#".into()],
+            paths: vec!["/healthz".into(), "- x\n  rules: y".into()],
+            hosts: vec!["*.example".into()],
+        };
+        let tuning = Tuning {
+            internal: Some(vec![net("198.51.100.0/24"), net("fd00::/8")]),
+            allow: allow.clone(),
+            filters: vec!["health-probes", "static-assets", "verified-crawlers"],
+            rules: [(
+                "http-path-scan".to_owned(),
+                Override {
+                    allow,
+                    ..Override::default()
+                },
+            )]
+            .into(),
+        };
+        let (rules, said) = tuned(&tuning);
+        assert!(said.is_empty(), "{said:#?}");
+        let (plain, _) = tuned(&Tuning::default());
+        assert_eq!(rules.rules.len(), plain.rules.len());
+        assert!(rules.guards.iter().any(Option::is_some));
+        let shown = format!("{:?}", rules.detections);
+        assert!(shown.contains("198.51.100.0/24") && !shown.contains("172.16.0.0/12"));
+    }
+}

@@ -1,0 +1,497 @@
+//! From a head's bytes to its fields.
+//!
+//! httparse reads what RFC 9112 allows. What it refuses and the framer accepted (folded lines,
+//! lines without a colon, control characters, HTTP/1.2, more headers than fit its table) is read by
+//! a decoder of our own that refuses nothing: no framed head is lost. A head may also be cut short
+//! by a hole; then the whole lines in it are decoded.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+
+use http_trace_model::head::{Headers, RequestHead, ResponseHead};
+use http_trace_model::known::Known;
+
+/// A line without a colon among the field lines; it is no header.
+pub const LINE_WITHOUT_COLON: u32 = 1 << 0;
+/// Blanks between a field name and its colon (RFC 9112 §5.1).
+pub const SPACE_BEFORE_COLON: u32 = 1 << 1;
+/// A field name that is no token (RFC 9110 §5.1).
+pub const BAD_FIELD_NAME: u32 = 1 << 2;
+/// A request line without a target, or without a version where one is due (RFC 9112 §3).
+pub const MALFORMED_REQUEST: u32 = 1 << 3;
+
+/// Field lines that httparse is given room for.
+const ROOM: usize = 64;
+
+/// Decodes a response head; `None` unless it begins with a status line that has a code. The second
+/// value holds this module's flags.
+pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
+    let (line, rest) = first_line(bytes);
+    let minor_version = *line.get(7)?;
+    let status = line.get(9..12)?;
+    if !minor_version.is_ascii_digit() || !status.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let status = status.iter().fold(0, |n, &d| n * 10 + u16::from(d - b'0'));
+    // httparse would drop a reason phrase that is not ASCII.
+    let reason = bytes.slice_ref(trim(line.get(12..).unwrap_or_default()));
+    let mut room = [const { MaybeUninit::uninit() }; ROOM];
+    let mut parsed = httparse::Response::new(&mut []);
+    let strict = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut room)
+        .is_ok_and(|status| status.is_complete());
+    let (headers, flags) = if strict {
+        (known(bytes, parsed.headers), 0)
+    } else {
+        lenient(bytes, rest)
+    };
+    let content_length = content_length(&headers);
+    let minor_version = minor_version - b'0';
+    Some((
+        ResponseHead {
+            minor_version,
+            status,
+            reason,
+            headers,
+            content_length,
+            wire_len,
+            first_byte_ns,
+        },
+        flags,
+    ))
+}
+
+/// Decodes a request head; `None` unless it begins with a method, a blank and the rest of a line.
+/// Of a malformed line the target is what stands between the method and something like a version,
+/// or up to the line's end.
+pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
+    let (line, rest) = first_line(bytes);
+    let line = line.trim_ascii_end();
+    let sp = line.iter().position(|&b| b == b' ')?;
+    let method = bytes.slice_ref(line.get(..sp)?);
+    let minor_version = match line {
+        [.., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] => *minor,
+        _ => b'0',
+    };
+    let mut malformed = 0;
+    let mut version = None;
+    let target = match line {
+        [
+            between @ ..,
+            b' ',
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            _,
+        ] if between.len() > sp => trim(between.get(sp..).unwrap_or_default()),
+        _ if !has_start_line(bytes) => return None,
+        _ => {
+            malformed = MALFORMED_REQUEST;
+            let (target, other) = without_version(trim(line.get(sp..).unwrap_or_default()));
+            version = other.map(|other| bytes.slice_ref(other));
+            target
+        }
+    };
+    if target.is_empty() {
+        malformed = MALFORMED_REQUEST;
+    }
+    let target = bytes.slice_ref(target);
+    let mut room = [const { MaybeUninit::uninit() }; ROOM];
+    let mut parsed = httparse::Request::new(&mut []);
+    let strict = httparse::ParserConfig::default()
+        .parse_request_with_uninit_headers(&mut parsed, bytes, &mut room)
+        .is_ok_and(|status| status.is_complete());
+    let (headers, flags) = if strict {
+        (known(bytes, parsed.headers), 0)
+    } else {
+        lenient(bytes, rest)
+    };
+    let minor_version = minor_version.wrapping_sub(b'0');
+    Some((
+        RequestHead {
+            method,
+            target,
+            minor_version,
+            version,
+            headers,
+            wire_len,
+        },
+        flags | malformed,
+    ))
+}
+
+/// Decodes a head that begins with a line which is no HTTP/1.x request's, and was answered all the
+/// same: a word, then perhaps a target, then perhaps a version of any protocol.
+pub fn other_request(bytes: &Bytes) -> RequestHead {
+    let (line, rest) = first_line(bytes);
+    let line = line.trim_ascii_end();
+    let end = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
+    let (method, after) = line.split_at(end);
+    let (target, version) = without_version(trim(after));
+    RequestHead {
+        method: bytes.slice_ref(method),
+        target: bytes.slice_ref(target),
+        minor_version: 0,
+        version: version.map(|version| bytes.slice_ref(version)),
+        headers: lenient(bytes, rest).0,
+        wire_len: bytes.len() as u64,
+    }
+}
+
+/// The longest word that is taken for a version.
+const LONGEST_VERSION: usize = 32;
+
+/// What follows a method, without a last word that was meant for a version (`HTTP/1.`, `HTTP/2`,
+/// `RTSP/1.0`), and that word. What is no number behind `HTTP/` may be anything, a secret of the query
+/// before it too, and belongs to the target.
+fn without_version(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let sp = rest.iter().rposition(|&b| b == b' ');
+    let (target, word) = rest.split_at(sp.unwrap_or(0));
+    let word = trim(word);
+    let http = word.split_first_chunk::<5>().is_some_and(|(name, number)| {
+        let of_number = |b: &u8| b.is_ascii_digit() || *b == b'.';
+        name.eq_ignore_ascii_case(b"HTTP/") && number.iter().all(of_number)
+    });
+    let short = word.len() <= LONGEST_VERSION;
+    if sp.is_some() && short && (http || is_version(word)) {
+        (trim(target), Some(word))
+    } else {
+        (rest, None)
+    }
+}
+
+/// Whether a word is a version as HTTP and what was modelled on it write them: letters, `/`, digit,
+/// `.`, digit.
+pub fn is_version(word: &[u8]) -> bool {
+    match word {
+        [name @ .., b'/', major, b'.', minor] => {
+            !name.is_empty()
+                && name.iter().all(u8::is_ascii_alphabetic)
+                && major.is_ascii_digit()
+                && minor.is_ascii_digit()
+        }
+        _ => false,
+    }
+}
+
+/// Whether a head that was cut short holds its whole start line.
+pub fn has_start_line(bytes: &[u8]) -> bool {
+    bytes.contains(&b'\n')
+}
+
+/// The start line without its line end, and what follows it.
+fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes
+        .iter()
+        .position(|&b| b == b'\n')
+        .unwrap_or(bytes.len());
+    let (line, rest) = bytes.split_at(end);
+    (without_cr(line), rest.get(1..).unwrap_or_default())
+}
+
+/// A line without the CRs before its LF: text mode makes two of one.
+fn without_cr(mut line: &[u8]) -> &[u8] {
+    while let [rest @ .., b'\r'] = line {
+        line = rest;
+    }
+    line
+}
+
+fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
+    let mut headers = Headers::of(bytes, parsed.len());
+    for field in parsed {
+        headers.push(field.name.as_bytes(), trim(field.value));
+    }
+    headers
+}
+
+/// Field lines up to the blank line or the end of what there is, whatever they are made of.
+fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
+    let mut headers = Headers::of(bytes, 0);
+    let mut flags = 0;
+    // The last field's folded lines, joined when the next field begins.
+    let mut folds: Vec<&[u8]> = Vec::new();
+    while let Some(end) = rest.iter().position(|&b| b == b'\n') {
+        let (line, after) = rest.split_at(end);
+        rest = after.get(1..).unwrap_or_default();
+        let line = without_cr(line);
+        if line.is_empty() {
+            break;
+        }
+        if matches!(line.first(), Some(b' ' | b'\t')) && !headers.is_empty() {
+            folds.push(trim(line));
+            continue;
+        }
+        join(&mut headers, &mut folds);
+        let Some(colon) = line.iter().position(|&b| b == b':') else {
+            flags |= LINE_WITHOUT_COLON;
+            continue;
+        };
+        let (name, value) = line.split_at(colon);
+        let trimmed = trim(name);
+        if trimmed.len() != name.len() {
+            flags |= SPACE_BEFORE_COLON;
+        }
+        if trimmed.is_empty()
+            || !trimmed
+                .iter()
+                .all(|&b| http_trace_common::start_line::is_token(b))
+        {
+            flags |= BAD_FIELD_NAME;
+        }
+        headers.push(trimmed, trim(value.get(1..).unwrap_or_default()));
+    }
+    join(&mut headers, &mut folds);
+    (headers, flags)
+}
+
+/// Appends folded lines to the last field, each after one blank (RFC 9112 §5.2).
+fn join(headers: &mut Headers, folds: &mut Vec<&[u8]>) {
+    if folds.is_empty() {
+        return;
+    }
+    let last = headers.len().checked_sub(1).and_then(|at| headers.get(at));
+    if let Some(mut value) = last.map(|last| last.value.to_vec()) {
+        for fold in folds.iter().filter(|fold| !fold.is_empty()) {
+            if !value.is_empty() {
+                value.push(b' ');
+            }
+            value.extend_from_slice(fold);
+        }
+        headers.set_last(&value);
+    }
+    folds.clear();
+}
+
+/// Without blanks at either end (OWS, RFC 9110 §5.6.3).
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The one plain number that all Content-Length values are (RFC 9110 §8.6), if they are.
+fn content_length(headers: &Headers) -> Option<u64> {
+    let mut length = None;
+    for value in headers.all_known(Known::CONTENT_LENGTH) {
+        for element in value.split(|&b| b == b',') {
+            let element = trim(element);
+            if element.is_empty() || !element.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            let number: u64 = std::str::from_utf8(element).ok()?.parse().ok()?;
+            if length.is_some_and(|other| other != number) {
+                return None;
+            }
+            length = Some(number);
+        }
+    }
+    length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(bytes: &str) -> String {
+        let bytes = Bytes::copy_from_slice(bytes.as_bytes());
+        let (head, flags) = response(&bytes, bytes.len() as u64, 0).expect("a status line");
+        let mut out = format!(
+            "1.{} {} [{}]",
+            head.minor_version,
+            head.status,
+            head.reason.escape_ascii()
+        );
+        for field in head.headers.iter() {
+            out += &format!(
+                " {}=[{}]",
+                field.name.escape_ascii(),
+                field.value.escape_ascii()
+            );
+        }
+        if let Some(length) = head.content_length {
+            out += &format!(" length={length}");
+        }
+        for (bit, name) in [
+            (LINE_WITHOUT_COLON, " line_without_colon"),
+            (SPACE_BEFORE_COLON, " space_before_colon"),
+            (BAD_FIELD_NAME, " bad_field_name"),
+        ] {
+            if flags & bit != 0 {
+                out += name;
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn responses() {
+        let many: String = (0..200).map(|i| format!("h{i}: {i}\r\n")).collect();
+        assert_eq!(
+            shown(&format!("HTTP/1.1 200 OK\r\n{many}\r\n"))
+                .matches("=[")
+                .count(),
+            200
+        );
+        for (bytes, expected) in [
+            (
+                "HTTP/1.1 200 OK\r\nServer: x\r\ncontent-LENGTH:  12 \r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\n",
+                "1.1 200 [OK] Server=[x] content-LENGTH=[12] Set-Cookie=[a] set-cookie=[b] length=12",
+            ),
+            ("HTTP/1.0 404\r\n\r\n", "1.0 404 []"),
+            ("HTTP/1.1 404 \r\n\r\n", "1.1 404 []"),
+            (
+                "HTTP/1.1 200 \u{e9}t\u{e9}\r\nA: \u{e9}\r\n\r\n",
+                r"1.1 200 [\xc3\xa9t\xc3\xa9] A=[\xc3\xa9]",
+            ),
+            ("HTTP/1.2 200 OK\r\nA: b\r\n\r\n", "1.2 200 [OK] A=[b]"),
+            (
+                "HTTP/1.1 999 Odd\nA: b\nB:c\n\n",
+                "1.1 999 [Odd] A=[b] B=[c]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\td\r\nE: f\r\n\r\n",
+                "1.1 200 [OK] A=[b c d] E=[f]",
+            ),
+            ("HTTP/1.1 200 OK\r\nA:\r\n c\r\n\r\n", "1.1 200 [OK] A=[c]"),
+            (
+                "HTTP/1.1 200 OK\r\r\nA: b\r\r\nContent-Length: 5\r\r\n\r\r\n",
+                "1.1 200 [OK] A=[b] Content-Length=[5] length=5",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+                "1.1 200 [OK] A=[b] space_before_colon",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nnonsense\r\nA: b\r\n\r\n",
+                "1.1 200 [OK] A=[b] line_without_colon",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\n: b\r\n\r\n",
+                "1.1 200 [OK] =[b] bad_field_name",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nA: \u{0}\u{1}\r\n\r\n",
+                r"1.1 200 [OK] A=[\x00\x01]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nA: b\r\nCut: off\r\nLas",
+                "1.1 200 [OK] A=[b] Cut=[off]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+                "1.1 200 [OK] Content-Length=[5] Content-Length=[5] length=5",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n",
+                "1.1 200 [OK] Content-Length=[5, 6]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+                "1.1 200 [OK] Content-Length=[+5]",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                "1.1 200 [OK] Content-Length=[99999999999999999999]",
+            ),
+        ] {
+            assert_eq!(shown(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn requests() {
+        for (bytes, expected) in [
+            (
+                "GET /a HTTP/1.1\r\nHost: x\r\n\r\n",
+                Some(("GET", "/a", 1, 1)),
+            ),
+            (
+                "GET /a b  c HTTP/1.0\r\n\r\n",
+                Some(("GET", "/a b  c", 0, 0)),
+            ),
+            ("GET HTTP/1.1\r\n\r\n", Some(("GET", "HTTP/1.1", 1, 0))),
+            ("GET  HTTP/1.1\r\n\r\n", Some(("GET", "", 1, 0))),
+            (
+                "GET  / HTTP/1.1 \r\nA: b\r\n c\r\n\r\n",
+                Some(("GET", "/", 1, 1)),
+            ),
+            (
+                "GET / HTTP/1.1 HTTP/1.0\n\n",
+                Some(("GET", "/ HTTP/1.1", 0, 0)),
+            ),
+            ("GET /\nA: b\n\n", Some(("GET", "/", 0, 1))),
+            ("GET / HTTP/1.\nA: b\n\n", Some(("GET", "/", 0, 1))),
+            ("GET / http/1.1\nA: b\n\n", Some(("GET", "/", 0, 1))),
+            ("GET /a b HTTP/2\nA: b\n\n", Some(("GET", "/a b", 0, 1))),
+            ("GET /HTTP/1.1\nA: b\n\n", Some(("GET", "/HTTP/1.1", 1, 1))),
+            // A method alone asks for nothing.
+            ("GET \nA: b\n\n", None),
+            ("GET\nA: b\n\n", None),
+            ("GET /cut", None),
+        ] {
+            let bytes = Bytes::copy_from_slice(bytes.as_bytes());
+            let head = request(&bytes, 0).map(|(head, _)| head);
+            let got = head.as_ref().map(|head| {
+                (
+                    std::str::from_utf8(&head.method).expect("ASCII"),
+                    std::str::from_utf8(&head.target).expect("ASCII"),
+                    head.minor_version,
+                    head.headers.len(),
+                )
+            });
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_request_of_http_1() {
+        for (bytes, expected) in [
+            ("GET /\r\n\r\n", ("GET", "/", None, 0)),
+            ("GET /a b\n\n", ("GET", "/a b", None, 0)),
+            ("GET / HTTP/2.0\r\n\r\n", ("GET", "/", Some("HTTP/2.0"), 0)),
+            (
+                "OPTIONS / RTSP/1.0\r\n\r\n",
+                ("OPTIONS", "/", Some("RTSP/1.0"), 0),
+            ),
+            (
+                "OPTIONS sip:nm SIP/2.0\r\nVia: a\r\nTo: b\r\n\r\n",
+                ("OPTIONS", "sip:nm", Some("SIP/2.0"), 2),
+            ),
+            ("OPTIONS RTSP/1.0\r\n", ("OPTIONS", "RTSP/1.0", None, 0)),
+            ("GET /a RTSP/1\r\n", ("GET", "/a RTSP/1", None, 0)),
+            ("GET /a HTTP/\r\n", ("GET", "/a", Some("HTTP/"), 0)),
+            (
+                "GET /a HTTP/1.1?access_token=S\r\n",
+                ("GET", "/a HTTP/1.1?access_token=S", None, 0),
+            ),
+            (
+                "GET /a HTTP/1.00000000000000000000000000\r\n",
+                ("GET", "/a HTTP/1.00000000000000000000000000", None, 0),
+            ),
+            ("HELP\r\n", ("HELP", "", None, 0)),
+        ] {
+            let head = other_request(&Bytes::copy_from_slice(bytes.as_bytes()));
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("ASCII");
+            let version = head.version.as_deref().map(text);
+            assert_eq!(
+                (
+                    &*text(&head.method),
+                    &*text(&head.target),
+                    version.as_deref(),
+                    head.headers.len()
+                ),
+                expected
+            );
+        }
+    }
+}

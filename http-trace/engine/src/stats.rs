@@ -1,0 +1,244 @@
+//! What a run counted: for the summary, `metrics` and tests. Counting decides nothing.
+
+use std::collections::BTreeMap;
+
+use http_trace_common::counter::Counter;
+use http_trace_model::event::{Loss, LossUnit};
+
+/// Counters of a filter, in the kernel or on the host, that mean that something is missing from the
+/// output, with what they count.
+const FILTER_LOSSES: &[(Counter, LossUnit)] = &[
+    (Counter::RingFull, LossUnit::Records),
+    (Counter::RingFullBytes, LossUnit::Bytes),
+    (Counter::UnsureDroppedBytes, LossUnit::Bytes),
+    (Counter::FragmentDroppedBytes, LossUnit::Bytes),
+    (Counter::TableFull, LossUnit::Flows),
+    (Counter::ScratchBusy, LossUnit::Records),
+    (Counter::LoadFailed, LossUnit::Records),
+];
+
+/// What of a filter's losses has been told.
+#[derive(Clone, Debug)]
+pub struct FilterLosses {
+    /// By their place in [`FILTER_LOSSES`].
+    told: [u64; FILTER_LOSSES.len()],
+    since_ns: u64,
+}
+
+impl FilterLosses {
+    /// Nothing yet; what is lost is lost from here on (Unix ns).
+    pub const fn since(since_ns: u64) -> Self {
+        FilterLosses {
+            told: [0; FILTER_LOSSES.len()],
+            since_ns,
+        }
+    }
+
+    /// What was lost since the last call; `sum` gives a counter's value as it is now.
+    pub fn take(
+        &mut self,
+        now_ns: u64,
+        sum: impl Fn(Counter) -> u64,
+    ) -> impl Iterator<Item = Loss> {
+        let since_ns = std::mem::replace(&mut self.since_ns, now_ns);
+        let counters = FILTER_LOSSES.iter().zip(&mut self.told);
+        counters.filter_map(move |(&(counter, unit), told)| {
+            let sum = sum(counter);
+            let count = sum.wrapping_sub(std::mem::replace(told, sum));
+            (count > 0).then_some(Loss {
+                count,
+                unit,
+                place: counter.name(),
+                since_ns,
+                until_ns: now_ns,
+            })
+        })
+    }
+}
+
+/// Protocols that are met and not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Unreadable {
+    /// TLS, by its record header (RFC 8446 §5.1).
+    Tls = 1,
+    /// The HTTP/2 connection preface (RFC 9113 §3.4).
+    Http2 = 2,
+    /// Anything else that is no HTTP/1.x.
+    Other = 3,
+}
+
+impl Unreadable {
+    /// As summaries print it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unreadable::Tls => "TLS",
+            Unreadable::Http2 => "HTTP/2",
+            Unreadable::Other => "other",
+        }
+    }
+}
+
+/// The most (protocol, port) pairs that are told apart; the rest is counted under port 0.
+const MAX_PORTS: usize = 256;
+
+/// Everything counted since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Records taken in.
+    pub records: u64,
+    /// Payload bytes in them.
+    pub bytes: u64,
+    /// Final responses in events, by the first digit of the code: index 0 for 6xx–9xx.
+    pub responses: [u64; 6],
+    /// 1xx heads that rode on a final response or were an event of their own.
+    pub informational: u64,
+    /// Events of requests without a response.
+    pub no_response: u64,
+    /// Response events whose request was not seen.
+    pub without_request: u64,
+    /// Response events whose end was not seen.
+    pub incomplete: u64,
+    /// Requests whose response was not seen, without it being certain that there was none.
+    pub requests_unmatched: u64,
+    /// `HTTP/1.x` heads with an impossible status code: no events.
+    pub bad_status: u64,
+    /// Connections taken into the table.
+    pub flows: u64,
+    /// Further names of connections, before or after a translation of addresses; not among `flows`.
+    pub aliases: u64,
+    /// Connections on which a message was framed.
+    pub http_flows: u64,
+    /// Connections that became tunnels or other protocols (CONNECT, 101).
+    pub tunnels: u64,
+    /// Connections thrown out while open, because the table was full.
+    pub flows_evicted: u64,
+    /// Directions that lost their framing.
+    pub became_unsure: u64,
+    /// Times that a lost direction was taken up again at a start line.
+    pub resynchronised: u64,
+    /// Holes that were given up.
+    pub holes: u64,
+    /// Bytes in them.
+    pub hole_bytes: u64,
+    /// Bytes of connections with HTTP that came and were framed as no message: after a loss, before
+    /// the first start line of a connection that was open already, or no HTTP/1.x.
+    pub unframed_bytes: u64,
+    /// Connections with HTTP of which a direction's beginning was not seen.
+    pub midstream: u64,
+    /// Connections with HTTP whose end was not seen.
+    pub unended: u64,
+    /// Declared skips that the framing here does not make body.
+    pub filter_disagrees: u64,
+    /// Bytes that came more than once.
+    pub copied_bytes: u64,
+    /// Copies that differed from what came first.
+    pub overlaps_differ: u64,
+    /// RSTs and SYNs that a receiver would have ignored.
+    pub ignored_segments: u64,
+    /// Connections not read, by protocol and server port.
+    pub unreadable: BTreeMap<(Unreadable, u16), u64>,
+    /// Losses told in the stream, by place.
+    pub lost: BTreeMap<(&'static str, LossUnit), u64>,
+}
+
+impl Stats {
+    /// A connection turned out not to be readable.
+    pub fn count_unreadable(&mut self, kind: Unreadable, port: u16) {
+        let known =
+            self.unreadable.len() < MAX_PORTS || self.unreadable.contains_key(&(kind, port));
+        let port = if known { port } else { 0 };
+        *self.unreadable.entry((kind, port)).or_default() += 1;
+    }
+
+    /// It was readable after all.
+    pub fn uncount_unreadable(&mut self, kind: Unreadable, port: u16) {
+        for port in [port, 0] {
+            if let Some(count) = self.unreadable.get_mut(&(kind, port))
+                && *count > 0
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.unreadable.remove(&(kind, port));
+                }
+                return;
+            }
+        }
+    }
+
+    /// A final response became an event.
+    pub fn count_response(&mut self, status: u16) {
+        let class = usize::from(status / 100);
+        if class == 1 && status != 101 {
+            self.informational += 1;
+        } else {
+            let class = if class < self.responses.len() {
+                class
+            } else {
+                0
+            };
+            self.responses[class] += 1;
+        }
+    }
+}
+
+/// Losses since they were last told.
+#[derive(Clone, Debug, Default)]
+pub struct Losses(Vec<Loss>);
+
+impl Losses {
+    /// Adds to what is told next.
+    pub fn add(
+        &mut self,
+        place: &'static str,
+        unit: LossUnit,
+        count: u64,
+        since_ns: u64,
+        until_ns: u64,
+    ) {
+        match self
+            .0
+            .iter_mut()
+            .find(|loss| loss.place == place && loss.unit == unit)
+        {
+            Some(loss) => {
+                loss.count += count;
+                loss.since_ns = loss.since_ns.min(since_ns);
+                loss.until_ns = loss.until_ns.max(until_ns);
+            }
+            None => self.0.push(Loss {
+                count,
+                unit,
+                place,
+                since_ns,
+                until_ns,
+            }),
+        }
+    }
+
+    /// Takes back `count` of what has not been told yet; how many it could.
+    pub fn take_back(&mut self, place: &'static str, unit: LossUnit, count: u64) -> u64 {
+        let Some(loss) = self
+            .0
+            .iter_mut()
+            .find(|loss| loss.place == place && loss.unit == unit)
+        else {
+            return 0;
+        };
+        let taken = count.min(loss.count);
+        loss.count -= taken;
+        taken
+    }
+
+    /// Whether there is anything to tell.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Everything, once.
+    pub fn take(&mut self) -> impl Iterator<Item = Loss> + use<> {
+        std::mem::take(&mut self.0)
+            .into_iter()
+            .filter(|loss| loss.count > 0)
+    }
+}

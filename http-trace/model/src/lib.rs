@@ -1,0 +1,18 @@
+//! Data that every stage shares: one [`event::HttpEvent`] per response, its heads and its losses.
+//! Knows no stage, performs no I/O.
+//!
+//! # Layout
+//! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] reads single
+//!   field values, [`target`] splits a request target.
+//! - [`event`] is the event, the loss, and what the engine puts out.
+//! - [`value`] parses values as users write them (networks, durations, sizes).
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod fields;
+pub mod head;
+pub mod known;
+pub mod target;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod value;
