@@ -3,12 +3,9 @@
 //! what was on the wire.
 //!
 //! # Layout
-//! - [`parse`] reads Sigma files ([`meta`] what they say of themselves, [`compile`] detections,
-//!   [`correlation`] what is counted) into a [`rule::RuleSet`]; [`diagnose`] says what is wrong
-//!   where; [`builtin`] holds the rules that are compiled in, [`load`] reads those of others (the
-//!   only I/O here).
-//! - [`field`] and [`derived`] give typed values of an event ([`unseen`] says what it never has, [`uri`]
-//!   writes what nobody sent in one piece).
+//! - [`rules`] reads Sigma files into a [`rule::RuleSet`], which is data only.
+//! - [`field`] and [`derived`] give typed values of an event ([`uri`] writes what nobody sent in one
+//!   piece).
 //! - [`matcher`] holds conditions as they were compiled ([`networks`] those of addresses);
 //!   [`conditions`] says which of all of them an event fulfils. [`lines`] notes where an event's header
 //!   lines are, [`watched`] what is known of their values ([`kept`] keeps that of those that come
@@ -22,7 +19,6 @@
 //!   [`begun`] spares events that go on with nothing the search for it. [`native`] holds what Sigma
 //!   cannot say, [`tags`] the ids that an event bears afterwards.
 //! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
-//! - [`tune`] is what a configuration changes of rules without copying them.
 //! - [`hits`] is what each rule has counted of whom and on which day; [`saving`] takes that and all
 //!   that is being counted into a file, [`state`] tells whether one is whole, [`hashes`] is what
 //!   keys are still the same by afterwards.
@@ -32,15 +28,11 @@
 pub mod addresses;
 pub mod alert;
 pub mod begun;
-pub mod builtin;
-pub mod compile;
 pub mod conditions;
-pub mod correlation;
 pub mod count;
 pub mod counter;
 pub mod derived;
 pub mod detector;
-pub mod diagnose;
 pub mod distinct;
 pub mod entity;
 pub mod evidence;
@@ -51,16 +43,14 @@ pub mod hits;
 pub mod kept;
 pub mod lines;
 pub mod literals;
-pub mod load;
 pub mod matcher;
-pub mod meta;
 pub mod native;
 pub mod networks;
-pub mod parse;
 pub mod plans;
 pub mod prefilter;
 pub mod presence;
 pub mod rule;
+pub mod rules;
 pub mod saving;
 pub mod sketch;
 pub mod state;
@@ -71,14 +61,13 @@ pub mod targets;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
-pub mod tune;
-pub mod unseen;
 pub mod uri;
 pub mod watched;
 pub mod window;
-mod worded;
 
 #[cfg(test)]
 mod tests;
+
+pub use rules::{builtin, diagnose, load, parse, tune};
 
 pub use detector::{DetectStats, Detected, Detector, Prepared, Reloaded, Restored, Settings};

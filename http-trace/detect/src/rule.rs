@@ -1,14 +1,19 @@
-//! What a rule is: its identity, what it says of itself, and what it counts. Made by [`super::parse`]
-//! from Sigma files; knows nothing of events.
+//! What a rule is: its identity, its description, and what it counts. Made by [`crate::rules`] from
+//! Sigma files; data only, knows no event and evaluates nothing.
+//!
+//! # Layout
+//! - [`expr`]: the condition of a detection.
+
+pub mod expr;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::field::Field;
-use super::matcher::{Comparison, Expr};
-use super::summary::Template;
+use self::expr::{Comparison, Expr};
+use crate::field::Field;
+use crate::summary::Template;
 
 /// How bad an alert is, from 0 to 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

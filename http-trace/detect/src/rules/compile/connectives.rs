@@ -1,7 +1,7 @@
 //! Conditions put together with "and", "or" and "so many of". Asks nothing of an event itself, and
 //! knows nothing of what the conditions are.
 
-use crate::matcher::Expr;
+use crate::rule::expr::Expr;
 
 /// Each of the conditions.
 pub(crate) fn all(mut parts: Vec<Expr>) -> Expr {

@@ -10,12 +10,12 @@ use rsigma_parser::{
 
 use super::compile::{self, Refused};
 use super::diagnose::{Diagnostic, Fault};
-use super::field::Field;
-use super::matcher::Comparison;
 use super::meta;
 use super::parse::{Place, there_already};
-use super::rule::{Correlation, Group, Input, Kind, MOST_INPUTS, RuleSet, Seen};
 use super::worded;
+use crate::field::Field;
+use crate::rule::expr::Comparison;
+use crate::rule::{Correlation, Group, Input, Kind, MOST_INPUTS, RuleSet, Seen};
 
 /// A correlation whose rules are not yet found.
 pub(super) struct Pending<'a> {

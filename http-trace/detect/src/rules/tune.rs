@@ -9,9 +9,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::builtin;
-use super::matcher::Comparison;
 use super::parse::Source;
-use super::rule::{Origin, RuleSet, Severity};
+use crate::rule::expr::Comparison;
+use crate::rule::{Origin, RuleSet, Severity};
 
 /// What is left alone. A request that one of them names counts for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Tuning {
                 changed.suppress_ns = change.suppress_ns.unwrap_or(changed.suppress_ns);
                 *rule = Arc::new(changed);
             }
-            let its = |correlation: &&mut super::rule::Correlation| correlation.rule == number;
+            let its = |correlation: &&mut crate::rule::Correlation| correlation.rule == number;
             for correlation in rules.correlations.iter_mut().filter(its) {
                 if let Some(threshold) = change.threshold {
                     correlation.condition = vec![(Comparison::Gte, threshold)];
@@ -160,7 +160,7 @@ fn with_networks(text: &str, networks: &[IpNet]) -> String {
 mod tests {
     use super::*;
     use crate::tests::run;
-    use crate::{Detector, Settings, parse};
+    use crate::{Detector, Settings, rules::parse};
     use http_trace_model::testing;
 
     fn tuned(tuning: &Tuning) -> (RuleSet, Vec<String>) {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::rule::Origin;
+use crate::rule::Origin;
 
 /// How wrong it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,7 +8,7 @@ use rsigma_parser::SigmaValue;
 
 use super::Refused;
 use super::modifiers::{Modifiers, Place};
-use crate::matcher::{Many, TextTest};
+use crate::rule::expr::{Many, TextTest};
 
 /// The most memory that one regular expression may compile to, in bytes.
 const REGEX_BYTES: usize = 1 << 20;

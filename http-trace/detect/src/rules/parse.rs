@@ -12,13 +12,13 @@ use super::builtin;
 use super::compile::{self, Refused};
 use super::correlation::{self, Pending};
 use super::diagnose::{Diagnostic, Document, Fault};
-use super::field::Field;
-use super::matcher::{Comparison, Expr};
 use super::meta;
-use super::rule::{
+use super::worded;
+use crate::field::Field;
+use crate::rule::expr::{Comparison, Expr};
+use crate::rule::{
     Correlation, Detection, Group, Input, Kind, MOST_CORRELATIONS, Origin, Rule, RuleSet,
 };
-use super::worded;
 
 /// Window of a rule that no correlation counts: how long its alert stays open after the last match.
 const ALONE_WINDOW_NS: u64 = 300_000_000_000;

@@ -14,7 +14,7 @@ use super::names::field;
 use super::texts::{MANY, many};
 use super::value::one_value;
 use crate::field::Field;
-use crate::matcher::{Expr, Test, TextTest};
+use crate::rule::expr::{Expr, Test, TextTest};
 
 /// The condition of a field and its values, or of keywords.
 ///

@@ -11,7 +11,7 @@ use super::modifiers::{Modifiers, Place};
 use super::relation::related;
 use super::texts::{variants, wildcards, written};
 use crate::field::Field;
-use crate::matcher::{Comparison, Expr, Test};
+use crate::rule::expr::{Comparison, Expr, Test};
 
 /// What one value asks of a field.
 ///

@@ -6,14 +6,14 @@ use rsigma_parser::{CorrelationRule, SigmaRule};
 
 use super::compile;
 use super::diagnose::{Diagnostic, Fault};
-use super::field::Field;
 use super::parse::{Place, slug};
-use super::rule::{Level, Rule, Severity, Threat};
-use super::summary::Template;
+use crate::field::Field;
+use crate::rule::{Level, Rule, Severity, Threat};
+use crate::summary::Template;
 use http_trace_model::value;
 
 /// How long after an alert its next update comes, unless the rule says otherwise: an hour.
-pub const SUPPRESS_NS: u64 = 3_600_000_000_000;
+const SUPPRESS_NS: u64 = 3_600_000_000_000;
 
 /// Network of one IPv6 client: what a site is given at least (RFC 6177).
 const IPV6_PREFIX: u8 = 64;

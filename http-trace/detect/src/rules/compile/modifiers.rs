@@ -4,7 +4,7 @@ use rsigma_parser::{DetectionItem, Modifier};
 
 use super::Refused;
 use crate::field::Field;
-use crate::matcher::{Comparison, Expr, Test};
+use crate::rule::expr::{Comparison, Expr, Test};
 
 /// Where in a text a value has to be.
 #[derive(Clone, Copy, PartialEq, Eq)]

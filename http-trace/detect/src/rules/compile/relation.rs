@@ -7,7 +7,7 @@ use super::connectives::all;
 use super::modifiers::{Modifiers, Place};
 use super::{Refused, names};
 use crate::field::Field;
-use crate::matcher::{Comparison, Expr, Relation, Test};
+use crate::rule::expr::{Comparison, Expr, Relation, Test};
 
 /// A field that is in a relation to another one, whose name the value is.
 pub(super) fn related(

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::parse::Source;
-use super::rule::Origin;
+use crate::rule::Origin;
 
 /// The largest rule file that is read, in bytes.
 const MOST_BYTES: u64 = 4 << 20;

@@ -7,7 +7,7 @@ use super::Refused;
 use super::connectives::all;
 use super::modifiers::Place;
 use super::texts::{MANY, many, wildcards, written};
-use crate::matcher::{Expr, TextTest};
+use crate::rule::expr::{Expr, TextTest};
 
 /// The condition of an item that names no field.
 ///

@@ -11,7 +11,7 @@ use super::as_sent::as_sent;
 use super::connectives::{all, any, at_least};
 use super::item::item;
 use super::keywords::any_keyword;
-use crate::matcher::Expr;
+use crate::rule::expr::Expr;
 
 /// The most conditions within conditions: each is a call when an event is matched.
 const DEEP: usize = 100;

@@ -3,7 +3,7 @@
 
 use super::Refused;
 use crate::field::Field;
-use crate::unseen;
+use crate::rules::unseen;
 
 /// The field of a name.
 ///

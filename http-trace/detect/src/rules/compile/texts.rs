@@ -8,7 +8,7 @@ use rsigma_parser::{Modifier, SigmaValue};
 
 use super::Refused;
 use super::modifiers::{Modifiers, Place};
-use crate::matcher::{Glob, Literal, Many, TextTest};
+use crate::rule::expr::{Glob, Literal, Many, TextTest};
 
 /// From so many texts on that a field may contain, they are looked for all at once.
 pub(super) const MANY: usize = 6;

@@ -3,7 +3,7 @@
 
 use super::connectives::any;
 use crate::field::Field;
-use crate::matcher::{Expr, Literal, Test, TextTest};
+use crate::rule::expr::{Expr, Literal, Test, TextTest};
 
 /// What a URL begins with that nobody sent, where the target has no scheme itself.
 const SCHEME: &[u8] = b"http://";

@@ -2,12 +2,12 @@
 //! writes them out.
 
 use super::parse::Source;
-use super::rule::Origin;
+use crate::rule::Origin;
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
         /// Name and text of each file.
-        pub const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../rules/", $name)))),*];
+        pub const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../rules/", $name)))),*];
     };
 }
 
@@ -28,7 +28,7 @@ macro_rules! filters {
         pub const FILTERS: &[(&str, &str, &str)] = &[$((
             $name,
             concat!("filters/", $name, ".yml"),
-            include_str!(concat!("../rules/filters/", $name, ".yml")),
+            include_str!(concat!("../../rules/filters/", $name, ".yml")),
         )),*];
     };
 }
@@ -69,7 +69,7 @@ pub fn sources() -> Vec<Source> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse;
+    use crate::rules::parse;
 
     #[test]
     fn all_load_without_a_word() {
