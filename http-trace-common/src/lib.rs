@@ -5,13 +5,15 @@
 //! packet came from, and it never panics on any input: the same code is held to the eBPF verifier.
 //!
 //! # Layout
-//! - [`walk`] finds the TCP segment in a frame.
+//! Each module imports only from those above it.
+//!
+//! - [`config`] is what the loader tells the program, [`counter`] what the program tells back.
 //! - [`flow`] names a connection and its two directions.
+//! - [`walk`] finds the TCP segment in a frame.
 //! - [`start_line`] recognises request and status lines.
 //! - [`framer`] follows HTTP/1.x message framing (RFC 9112) over one direction's bytes.
-//! - [`filter`] decides per segment what of it must be shipped.
 //! - [`record`] is the layout in which it is shipped.
-//! - [`config`] is what the loader tells the program, [`counter`] what the program tells back.
+//! - [`filter`] decides per segment what of it must be shipped.
 #![no_std]
 #![forbid(unsafe_code)]
 

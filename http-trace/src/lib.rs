@@ -8,13 +8,14 @@
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`recorded`] reads recorded events (lines of json, Zeek's http.log, access logs).
 //! - [`enrich`] names the client behind trusted proxies.
-//! - [`own`] knows the agent's own sockets, which are never traced.
+//! - [`own`] knows the agent's own sockets, which are never traced; [`priority`] lets threads go first.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
-//! - [`sink`] formats and writes (output files, standard output, and where alerts go).
-//! - [`engine`] is the pipeline with its outputs.
+//! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file).
 //! - [`summary`] words what standard error is told (prints nothing).
-//! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file), [`run`] a
-//!   run from configuration to exit status, [`schema`] what `http-trace schema` prints.
+//! - [`sink`] formats and writes (output files, standard output, and where alerts go).
+//! - [`state`] keeps counters over a restart; [`engine`] is the pipeline with its outputs.
+//! - [`probe`] loads and attaches the eBPF programs and reads their ring buffer.
+//! - [`run`] is a run from configuration to exit status, [`schema`] what `http-trace schema` prints.
 #![cfg_attr(not(feature = "live"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: form, warnings, licences.
+//! `cargo xtask lint`: form, order, warnings, licences.
 
 use std::{env, path::Path};
 
@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::{
     command::{self, cargo, target_folder, tools, workspace},
     setup::{self, Purpose, pinned_nightly},
+    tidy,
     toolchain::{TARGET, Toolchain},
 };
 
@@ -14,6 +15,7 @@ use crate::{
 pub fn lint() -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Lint])?;
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    tidy::tidy(false)?;
     for selection in [
         &["--workspace"] as &[&str],
         // The reader alone: what is left when nothing of Linux may be used.

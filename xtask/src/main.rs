@@ -12,6 +12,7 @@ mod privilege;
 mod run;
 mod setup;
 mod test;
+mod tidy;
 #[path = "../../http-trace/build/toolchain.rs"]
 mod toolchain;
 
@@ -61,7 +62,13 @@ enum Chore {
     },
     /// Run the fuzz targets for a while each, from seeds made of our own captures.
     Fuzz(fuzz::Options),
-    /// rustfmt, clippy with warnings denied (for the eBPF program on its own target too), and
+    /// Check what the compiler does not: import cycles, the order of modules, the length of files.
+    Tidy {
+        /// Only count lines of code without tests, by crate and module.
+        #[arg(long)]
+        lines: bool,
+    },
+    /// rustfmt, tidy, clippy with warnings denied (for the eBPF program on its own target too), and
     /// cargo-deny for licences and bans.
     Lint,
     /// Replay a folder of captures and compare with what each is expected to hold.
@@ -97,6 +104,7 @@ fn main() -> ExitCode {
         Chore::Run { debug, args } => return exit(run::run(debug, &args)),
         Chore::Test { args } => test::test(&args),
         Chore::Fuzz(options) => fuzz::fuzz(&options),
+        Chore::Tidy { lines } => tidy::tidy(lines),
         Chore::Lint => lint::lint(),
         Chore::Corpus(options) => corpus::corpus(&options),
         Chore::DetectEval { args } => detect_eval::detect_eval(&args),

@@ -1,0 +1,187 @@
+//! The rules for one crate: no large import cycle, no import against the order of `# Layout`.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::{
+    cycles::cycles,
+    exceptions::Exceptions,
+    finding::Finding,
+    imports::{Imports, imports},
+    layout,
+    modules::Crate,
+};
+
+/// The most files that may import one another in a loop.
+const MOST_IN_CYCLE: usize = 3;
+
+/// Names shown of one import.
+const SHOWN: usize = 4;
+
+/// Imports shown of one cycle.
+const SHOWN_EDGES: usize = 12;
+
+/// Everything out of order in a crate, less what `exceptions` allow; `used` gathers which those were.
+pub fn check(name: &str, of: &Crate, exceptions: &Exceptions, used: &mut Used) -> Vec<Finding> {
+    let imports = imports(of);
+    let mut found = large_cycles(of, &imports, exceptions, used);
+    let unordered = back_edges(name, of, &imports, exceptions, used);
+    match exceptions.unordered.iter().position(|known| known == name) {
+        Some(at) if !unordered.is_empty() => used.unordered.extend([at]),
+        _ => found.extend(unordered),
+    }
+    found
+}
+
+/// Exceptions that something in the tree still needs, by their place in the list.
+#[derive(Debug, Default)]
+pub struct Used {
+    pub cycles: BTreeSet<usize>,
+    pub back_edges: BTreeSet<usize>,
+    pub unordered: BTreeSet<usize>,
+    pub long: BTreeSet<usize>,
+}
+
+fn large_cycles(
+    of: &Crate,
+    imports: &Imports,
+    exceptions: &Exceptions,
+    used: &mut Used,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for group in cycles(of.files.len(), imports.keys().copied()) {
+        if group.len() <= MOST_IN_CYCLE {
+            continue;
+        }
+        let files: BTreeSet<String> = group.iter().map(|&id| shown(&of.file(id).path)).collect();
+        let known = exceptions
+            .cycles
+            .iter()
+            .position(|known| files.is_subset(&known.files));
+        if let Some(at) = known {
+            used.cycles.insert(at);
+            let listed = &exceptions.cycles[at].files;
+            if files.len() < listed.len() {
+                let gone: Vec<&str> = listed.difference(&files).map(String::as_str).collect();
+                found.push(Finding::in_exceptions(format!(
+                    "this cycle is smaller now: remove {} from its entry",
+                    gone.join(", ")
+                )));
+            }
+            continue;
+        }
+        // An import of few names is the easiest to take away.
+        let mut inside: Vec<_> = imports
+            .iter()
+            .filter(|((from, to), _)| group.contains(from) && group.contains(to))
+            .collect();
+        inside.sort_by_key(|(_, uses)| uses.names.len());
+        let listed: Vec<&str> = files.iter().map(String::as_str).collect();
+        let mut text = format!(
+            "{} files import one another in a loop ({MOST_IN_CYCLE} are allowed): move what two of \
+             them share into a file that imports neither.\n    files: {}\n    imports, fewest names first:",
+            group.len(),
+            listed.join(" ")
+        );
+        for ((from, to), uses) in inside.iter().take(SHOWN_EDGES) {
+            text.push_str(&format!(
+                "\n    {}:{} imports {} ({})",
+                shown(&of.file(*from).path),
+                uses.line,
+                shown(&of.file(*to).path),
+                some(&uses.names)
+            ));
+        }
+        if inside.len() > SHOWN_EDGES {
+            text.push_str(&format!("\n    … and {} more", inside.len() - SHOWN_EDGES));
+        }
+        let first = inside
+            .first()
+            .map_or((group[0], 1), |((from, _), uses)| (*from, uses.line));
+        found.push(Finding::at(&of.file(first.0).path, first.1, text));
+    }
+    found
+}
+
+fn back_edges(
+    name: &str,
+    of: &Crate,
+    imports: &Imports,
+    exceptions: &Exceptions,
+    used: &mut Used,
+) -> Vec<Finding> {
+    let tops: BTreeSet<&str> = of
+        .modules
+        .iter()
+        .filter(|module| module.path.len() == 1 && !module.is_test)
+        .map(|module| module.path[0].as_str())
+        .collect();
+    let root = &of.file(0).path;
+    let Some(order) = layout::order(of) else {
+        let is_library = root.file_name().is_some_and(|file| file == "lib.rs");
+        if tops.len() < 2 || !is_library {
+            return Vec::new();
+        }
+        let text = "the crate's head has no `# Layout` list: name its modules in it, each below those \
+                    that it imports";
+        return vec![Finding::at(root, 1, text)];
+    };
+    let mut found = Vec::new();
+    for missing in tops
+        .iter()
+        .filter(|top| !order.iter().any(|name| name == *top))
+    {
+        found.push(Finding::at(
+            root,
+            1,
+            format!("`{missing}` is not in the `# Layout` list: add it below all that it imports"),
+        ));
+    }
+    let rank = |top: &str| order.iter().position(|name| name == top);
+    for ((from, to), uses) in imports {
+        let (Some(above), Some(below)) = (of.top(*from), of.top(*to)) else {
+            continue;
+        };
+        let (Some(own), Some(taken)) = (rank(above), rank(below)) else {
+            continue;
+        };
+        if taken <= own {
+            continue;
+        }
+        let known = exceptions
+            .back_edges
+            .iter()
+            .position(|known| known.krate == name && known.from == above && known.to == below);
+        if let Some(at) = known {
+            used.back_edges.insert(at);
+            continue;
+        }
+        found.push(Finding::at(
+            &of.file(*from).path,
+            uses.line,
+            format!(
+                "`{above}` imports `{below}` ({}, of {}), which stands below it in the crate's \
+                 `# Layout`: move what it needs up, or hand it in; if the list is wrong, mend the list",
+                some(&uses.names),
+                shown(&of.file(*to).path),
+            ),
+        ));
+    }
+    found
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn some(names: &[String]) -> String {
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}

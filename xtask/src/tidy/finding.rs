@@ -1,0 +1,36 @@
+//! A finding of tidy: where, what, and what to do about it.
+
+use std::{fmt, path::Path};
+
+/// Where the known exceptions are, from the repository's root.
+pub const EXCEPTIONS: &str = "xtask/src/tidy/exceptions.toml";
+
+/// Something that is out of order, and what to do about it.
+#[derive(Debug)]
+pub struct Finding {
+    place: String,
+    text: String,
+}
+
+impl Finding {
+    pub fn at(path: &Path, line: usize, text: impl Into<String>) -> Finding {
+        let place = format!("{}:{line}", path.display());
+        Finding {
+            place,
+            text: text.into(),
+        }
+    }
+
+    pub fn in_exceptions(text: String) -> Finding {
+        Finding {
+            place: EXCEPTIONS.to_owned(),
+            text,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}

@@ -1,0 +1,260 @@
+//! Which file of a crate names what another one defines: imports, paths written out, and paths inside
+//! macro calls. Code for tests is left out.
+//!
+//! A re-export (`pub use`) is an import. Whoever takes something from a module that only hands it on imports
+//! both that module and the file that defines it.
+
+use std::collections::BTreeMap;
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{
+    Attribute, Field, ImplItem, Item, ItemUse, Macro, Stmt, TraitItem, VisRestricted,
+    visit::{self, Visit},
+};
+
+use super::modules::{Crate, Found, is_for_tests, leaves};
+
+/// Where a file first names something of another, and all that it names.
+#[derive(Clone, Debug, Default)]
+pub struct Uses {
+    pub line: usize,
+    pub names: Vec<String>,
+}
+
+/// By the importing file, then the imported one.
+pub type Imports = BTreeMap<(usize, usize), Uses>;
+
+/// Every import between two files of the crate.
+pub fn imports(of: &Crate) -> Imports {
+    let mut found = Imports::new();
+    for file in of.files.iter().filter(|file| !file.is_test) {
+        let mut reader = Reader {
+            of,
+            module: file.module,
+            found: &mut found,
+        };
+        for item in &file.syntax.items {
+            reader.visit_item(item);
+        }
+    }
+    for uses in found.values_mut() {
+        uses.names.sort();
+        uses.names.dedup();
+    }
+    found
+}
+
+struct Reader<'a> {
+    of: &'a Crate,
+    module: usize,
+    found: &'a mut Imports,
+}
+
+impl Reader<'_> {
+    fn name(&mut self, path: &[String], line: usize) {
+        for found in self.of.resolve(self.module, path) {
+            // A module alone is only the way to what it defines.
+            let Found::Item(module) = found else { continue };
+            // The item's own name, without its variants and functions.
+            let is_item = |end: &usize| {
+                let found = self.of.resolve(self.module, &path[..*end]);
+                found.iter().any(|one| matches!(one, Found::Item(_)))
+            };
+            let end = (1..path.len()).find(is_item).unwrap_or(path.len());
+            let name = &path[end - 1];
+            self.import(module, name, line);
+            // Who takes it from a module that hands it on imports that one too.
+            for container in self.of.resolve(self.module, &path[..end - 1]) {
+                if let Found::Module(container) = container
+                    && self.of.hands_on(container, name)
+                {
+                    self.import(container, name, line);
+                }
+            }
+        }
+    }
+
+    fn import(&mut self, module: usize, name: &str, line: usize) {
+        let from = self.of.module(self.module).file;
+        let to = self.of.module(module).file;
+        if from == to || self.of.module(module).is_test {
+            return;
+        }
+        let uses = self.found.entry((from, to)).or_insert(Uses {
+            line,
+            names: Vec::new(),
+        });
+        uses.line = uses.line.min(line);
+        uses.names.push(name.to_owned());
+    }
+
+    /// Paths in tokens that are no syntax yet: `a::b`, and `a` alone.
+    fn tokens(&mut self, tokens: TokenStream) {
+        let mut path: Vec<String> = Vec::new();
+        let mut line = 0;
+        let mut colons = 0;
+        for token in tokens {
+            match token {
+                TokenTree::Ident(ident) => {
+                    if colons != 2 {
+                        self.name(&std::mem::take(&mut path), line);
+                    }
+                    if path.is_empty() {
+                        line = ident.span().start().line;
+                    }
+                    path.push(ident.to_string());
+                    colons = 0;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
+                other => {
+                    self.name(&std::mem::take(&mut path), line);
+                    colons = 0;
+                    if let TokenTree::Group(group) = other {
+                        self.tokens(group.stream());
+                    }
+                }
+            }
+        }
+        self.name(&path, line);
+    }
+}
+
+impl<'ast> Visit<'ast> for Reader<'_> {
+    fn visit_item(&mut self, item: &'ast Item) {
+        if !is_for_tests(attributes(item)) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_impl_item(&mut self, item: &'ast ImplItem) {
+        let attrs: &[Attribute] = match item {
+            ImplItem::Const(item) => &item.attrs,
+            ImplItem::Fn(item) => &item.attrs,
+            ImplItem::Type(item) => &item.attrs,
+            ImplItem::Macro(item) => &item.attrs,
+            _ => &[],
+        };
+        if !is_for_tests(attrs) {
+            visit::visit_impl_item(self, item);
+        }
+    }
+
+    fn visit_trait_item(&mut self, item: &'ast TraitItem) {
+        let is_test = matches!(item, TraitItem::Fn(item) if is_for_tests(&item.attrs));
+        if !is_test {
+            visit::visit_trait_item(self, item);
+        }
+    }
+
+    fn visit_field(&mut self, field: &'ast Field) {
+        if !is_for_tests(&field.attrs) {
+            visit::visit_field(self, field);
+        }
+    }
+
+    fn visit_stmt(&mut self, stmt: &'ast Stmt) {
+        let is_test = match stmt {
+            Stmt::Local(local) => is_for_tests(&local.attrs),
+            Stmt::Macro(call) => is_for_tests(&call.attrs),
+            _ => false,
+        };
+        if !is_test {
+            visit::visit_stmt(self, stmt);
+        }
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        // A module in a file of its own is read with that file.
+        let inner = self.of.child(self.module, &item.ident.to_string());
+        if let (Some((_, items)), Some(inner)) = (&item.content, inner) {
+            let outer = std::mem::replace(&mut self.module, inner);
+            for item in items {
+                self.visit_item(item);
+            }
+            self.module = outer;
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        if item.leading_colon.is_none() {
+            for leaf in leaves(&item.tree) {
+                self.name(&leaf.path, leaf.line);
+                if leaf.name.is_none() {
+                    for found in self.of.resolve(self.module, &leaf.path) {
+                        if let Found::Module(module) = found {
+                            self.import(module, "*", leaf.line);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        if path.leading_colon.is_none() {
+            let segments = path.segments.iter();
+            let names: Vec<String> = segments.map(|segment| segment.ident.to_string()).collect();
+            let line = path
+                .segments
+                .first()
+                .map_or(0, |first| first.ident.span().start().line);
+            self.name(&names, line);
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'ast Macro) {
+        self.visit_path(&call.path);
+        self.tokens(call.tokens.clone());
+    }
+
+    fn visit_attribute(&mut self, attribute: &'ast Attribute) {
+        if let syn::Meta::List(list) = &attribute.meta
+            && !["cfg", "cfg_attr", "doc", "expect", "allow"]
+                .iter()
+                .any(|name| list.path.is_ident(name))
+        {
+            let texts = list
+                .tokens
+                .clone()
+                .into_iter()
+                .filter_map(|token| match token {
+                    // `#[serde(with = "path")]`
+                    TokenTree::Literal(text) => {
+                        syn::parse_str::<syn::LitStr>(&text.to_string()).ok()
+                    }
+                    _ => None,
+                });
+            for text in texts {
+                if let Ok(path) = text.parse::<syn::Path>() {
+                    self.visit_path(&path);
+                }
+            }
+            self.tokens(list.tokens.clone());
+        }
+    }
+
+    // `pub(in crate::a)` imports nothing.
+    fn visit_vis_restricted(&mut self, _: &'ast VisRestricted) {}
+}
+
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::ExternCrate(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::ForeignMod(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::TraitAlias(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Union(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
+}

@@ -1,0 +1,214 @@
+//! `cargo xtask tidy`: what the compiler does not check of the sources. `cargo test -p xtask` runs it too.
+//!
+//! - No more than three files of a crate import one another in a loop.
+//! - A top-level module imports only from those above it in the `# Layout` list of its crate.
+//! - No source file is longer than 600 lines.
+//! - No file has a path of one machine, a merge conflict or a mark of unfinished work.
+//!
+//! It reads sources and `cargo metadata` and changes nothing. Tests are exempt from the first two rules.
+
+mod check;
+mod cycles;
+mod exceptions;
+mod finding;
+mod imports;
+mod layout;
+mod lines;
+mod modules;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::command::{cargo, workspace};
+use check::{Used, check};
+use exceptions::Exceptions;
+use finding::{EXCEPTIONS, Finding};
+use lines::Lines;
+use modules::Crate;
+
+/// Checks the tree, or only counts its lines.
+pub fn tidy(only_lines: bool) -> Result<()> {
+    if only_lines {
+        return print_lines();
+    }
+    let found = tree()?;
+    for finding in &found {
+        eprintln!("{finding}");
+    }
+    if !found.is_empty() {
+        bail!(
+            "{} findings: docs/DEVELOPING.md says how to read them",
+            found.len()
+        );
+    }
+    Ok(())
+}
+
+/// Everything out of order in the whole repository.
+fn tree() -> Result<Vec<Finding>> {
+    let text = fs::read_to_string(workspace().join(EXCEPTIONS)).context(EXCEPTIONS)?;
+    let exceptions = Exceptions::parse(&text)?;
+    let mut used = Used::default();
+    let mut found = Vec::new();
+    for target in targets()? {
+        let of = target.load()?;
+        found.extend(check(&target.package, &of, &exceptions, &mut used));
+    }
+    files(Path::new(""), &mut |path, text| {
+        found.extend(long(path, text, &exceptions, &mut used));
+        found.extend(texts::words(path, text));
+    })?;
+    found.extend(unneeded(&exceptions, &used));
+    Ok(found)
+}
+
+/// A source file that is too long.
+fn long(path: &Path, text: &str, exceptions: &Exceptions, used: &mut Used) -> Option<Finding> {
+    let lines = text.lines().count();
+    if path.extension().is_none_or(|kind| kind != "rs") || lines <= texts::MOST_LINES {
+        return None;
+    }
+    let mut all = exceptions.long.iter().enumerate();
+    let allowed = all.find(|(_, known)| Path::new(&known.file) == path);
+    let most = allowed.map_or(texts::MOST_LINES, |(at, known)| {
+        used.long.insert(at);
+        known.lines
+    });
+    (lines > most).then(|| {
+        let text = format!(
+            "{lines} lines, {most} are allowed: find the second thing in it and move it out"
+        );
+        Finding::at(path, lines, text)
+    })
+}
+
+/// Exceptions that nothing in the tree needs.
+fn unneeded(exceptions: &Exceptions, used: &Used) -> Vec<Finding> {
+    let mut texts = Vec::new();
+    for (at, known) in exceptions.long.iter().enumerate() {
+        if !used.long.contains(&at) {
+            texts.push(format!("[[long]] {}", known.file));
+        }
+    }
+    for (at, known) in exceptions.cycles.iter().enumerate() {
+        if !used.cycles.contains(&at) {
+            let first = known.files.first().map_or("", String::as_str);
+            texts.push(format!(
+                "[[cycle]] of {} files, {first} among them,",
+                known.files.len()
+            ));
+        }
+    }
+    for (at, known) in exceptions.back_edges.iter().enumerate() {
+        if !used.back_edges.contains(&at) {
+            texts.push(format!(
+                "[[back_edge]] {}: {} to {}",
+                known.krate, known.from, known.to
+            ));
+        }
+    }
+    for (at, known) in exceptions.unordered.iter().enumerate() {
+        if !used.unordered.contains(&at) {
+            texts.push(format!("[[unordered]] {known}"));
+        }
+    }
+    let finding = |text| Finding::in_exceptions(format!("{text} is no longer needed: remove it"));
+    texts.into_iter().map(finding).collect()
+}
+
+/// A crate root of the workspace that is shipped or shared: a library or a program, no test.
+struct Target {
+    package: String,
+    /// The folder of its package, from the repository's root.
+    folder: PathBuf,
+    root: PathBuf,
+}
+
+impl Target {
+    fn load(&self) -> Result<Crate> {
+        Crate::load(&self.root, &|path| {
+            fs::read_to_string(workspace().join(path)).ok()
+        })
+    }
+}
+
+fn targets() -> Result<Vec<Target>> {
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata`")?;
+    let list = |of: &Value, key: &str| of[key].as_array().cloned().unwrap_or_default();
+    let relative = |path: &Value| {
+        let path = Path::new(path.as_str().unwrap_or_default());
+        path.strip_prefix(workspace()).unwrap_or(path).to_owned()
+    };
+    let mut all = Vec::new();
+    for package in list(&metadata, "packages") {
+        for target in list(&package, "targets") {
+            let kinds = list(&target, "kind");
+            let manifest = relative(&package["manifest_path"]);
+            let is_test = manifest.starts_with("tests");
+            if !is_test && kinds.iter().any(|kind| kind == "lib" || kind == "bin") {
+                all.push(Target {
+                    package: package["name"].as_str().unwrap_or_default().to_owned(),
+                    folder: manifest.parent().unwrap_or(Path::new("")).to_owned(),
+                    root: relative(&target["src_path"]),
+                });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Calls `each` with every text file of the repository, in order.
+fn files(folder: &Path, each: &mut dyn FnMut(&Path, &str)) -> Result<()> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(workspace().join(folder))? {
+        let entry = entry?;
+        entries.push((folder.join(entry.file_name()), entry.file_type()?));
+    }
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    for (path, kind) in entries {
+        let name = path.file_name().unwrap_or_default();
+        if kind.is_dir() {
+            if name != "target" && name != ".git" {
+                files(&path, each)?;
+            }
+        } else if kind.is_file() && texts::is_text(&path) {
+            let text = fs::read_to_string(workspace().join(&path));
+            each(&path, &text.with_context(|| path.display().to_string())?);
+        }
+    }
+    Ok(())
+}
+
+fn print_lines() -> Result<()> {
+    let mut crates: BTreeMap<PathBuf, (String, Lines)> = BTreeMap::new();
+    for target in targets()? {
+        let (_, lines) = crates
+            .entry(target.folder.clone())
+            .or_insert_with(|| (target.package.clone(), Lines::new()));
+        lines::count(&target.load()?, lines);
+    }
+    let mut host = 0;
+    for (folder, (package, lines)) in &crates {
+        let sum: usize = lines.values().sum();
+        println!("{sum:>7}  {package}");
+        for (module, lines) in lines {
+            let name = if module.is_empty() { "(root)" } else { module };
+            println!("{lines:>7}    {name}");
+        }
+        if folder.starts_with("http-trace") {
+            host += sum;
+        }
+    }
+    println!("{host:>7}  host: all packages in http-trace/");
+    Ok(())
+}
