@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: every fuzz target for a while, from seeds made of our own captures. The end
-//! of `cargo xtask test` runs it too, a minute for each.
+//! `cargo xtask fuzz`: every fuzz target for a minute, from seeds made of our own captures. The end of
+//! `cargo xtask test` runs it too, for less time.
 //!
 //! libFuzzer comes as source with a crate and is built by the C++ compiler; the instrumentation is
 //! LLVM's own, so the stable toolchain is enough (`fuzz/.cargo/config.toml`).
@@ -31,12 +31,12 @@ pub struct Options {
     jobs: usize,
 }
 
-impl Default for Options {
-    /// A minute of every target.
-    fn default() -> Self {
+impl Options {
+    /// All targets, each for so long.
+    pub const fn all(seconds: u32) -> Self {
         Options {
             targets: Vec::new(),
-            seconds: 60,
+            seconds,
             jobs: 2,
         }
     }
@@ -173,14 +173,14 @@ mod tests {
 
     #[test]
     fn each_target_is_built_and_known() {
-        let all = chosen(&Options::default()).expect("targets");
+        let all = chosen(&Options::all(1)).expect("targets");
         let manifest = fs::read_to_string(workspace().join("fuzz/Cargo.toml")).expect("a file");
         for name in &all {
             assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
         }
         let unknown = Options {
             targets: vec!["nonsense".to_owned()],
-            ..Options::default()
+            ..Options::all(1)
         };
         let error = chosen(&unknown).expect_err("refused").to_string();
         assert!(error.contains("there are capture, filter"), "{error}");

@@ -53,8 +53,9 @@ enum Chore {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Run every test, the privileged ones included when possible; counts and names what it
-    /// skipped. With CI=true a privileged test that was skipped is a failure.
+    /// Run every test, pure ones first, then those of the kernel, live ones and detection, then each fuzz
+    /// target for 15 s; says how long each group took and what it skipped. With CI=true a privileged test
+    /// that was skipped is a failure.
     Test {
         /// Arguments for `cargo test`, for example a test's name.
         #[arg(last = true)]

@@ -1,19 +1,21 @@
-//! `cargo xtask test`: every test, with a count of those that had to be skipped, and then a minute
-//! of each fuzz target.
+//! `cargo xtask test`: every test, what needs least first, with the time that each group took and a count
+//! of the tests that had to be skipped; then each fuzz target for a short while.
 //!
-//! A test that lacks something prints `SKIPPED (needs …): name` and passes; here those lines are
-//! gathered, so that a green run always says what it did not show.
+//! A test that lacks something prints `SKIPPED (needs …): name` and passes; those lines are gathered here, so
+//! that a green run always says what it did not show.
 
 use std::{
     env,
     io::{BufRead, BufReader, Read, Write},
-    process::Stdio,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{Mutex, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::{
     command::{cargo, line},
@@ -24,80 +26,279 @@ use crate::{
 /// What a skipped test's line begins with.
 const SKIPPED: &str = "SKIPPED (needs ";
 
-/// Builds and runs all tests; `args` go to `cargo test`.
+/// What both ways to call cargo have in common.
+const ALL: [&str; 6] = [
+    "test",
+    "--workspace",
+    "--exclude",
+    "http-trace-ebpf",
+    "--no-fail-fast",
+    "--quiet",
+];
+
+/// How long each fuzz target runs here; `cargo xtask fuzz` takes longer.
+const FUZZ_SECONDS: u32 = 15;
+
+/// How many test programs are named as the slowest.
+const SLOWEST: usize = 8;
+
+/// Runs all tests by groups, or hands `args` to `cargo test`.
 pub fn test(args: &[String]) -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Test])?;
     let start = Instant::now();
-    let mut cargo = cargo(&[
-        "test",
-        "--workspace",
-        "--exclude",
-        "http-trace-ebpf",
-        "--no-fail-fast",
-    ]);
-    cargo.args(args).env("HTTP_TRACE_REQUIRE_BPF", "1");
-    if !privilege::may_trace() && privilege::may_sudo() {
-        eprintln!("xtask: the privileged tests need root: running the tests with sudo");
-        let target = env!("XTASK_TARGET").replace('-', "_").to_uppercase();
-        cargo.env(
-            format!("CARGO_TARGET_{target}_RUNNER"),
-            "sudo --preserve-env",
-        );
+    let mut run = Run::new();
+    if args.is_empty() {
+        run.groups()?;
+    } else {
+        let mut cargo = cargo(&ALL[..ALL.len() - 1]);
+        if let Some(runner) = &run.runner {
+            let target = env!("XTASK_TARGET").replace('-', "_").to_uppercase();
+            cargo.env(format!("CARGO_TARGET_{target}_RUNNER"), runner.join(" "));
+        }
+        run.program(cargo.args(args).env("HTTP_TRACE_REQUIRE_BPF", "1"))?;
+    }
+    eprintln!("xtask: tests ran for {} s", start.elapsed().as_secs());
+    run.report()
+}
+
+/// The groups, in the order in which they run.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Group {
+    Pure,
+    Kernel,
+    Live,
+    Detect,
+}
+
+impl Group {
+    const ALL: [Group; 4] = [Group::Pure, Group::Kernel, Group::Live, Group::Detect];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Group::Pure => "pure",
+            Group::Kernel => "kernel",
+            Group::Live => "live",
+            Group::Detect => "detect",
+        }
     }
 
-    let shown = line(&cargo);
-    let mut child = cargo
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("`{shown}` does not start"))?;
-    let skipped = Mutex::new(Vec::new());
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    thread::scope(|scope| {
-        if let Some(err) = err {
-            scope.spawn(|| forward(err, std::io::stderr(), &skipped));
+    /// By the name of the test program: `tests/tests` has a folder for each group.
+    fn of(package: &Path, target: &str) -> Group {
+        let mut all = Group::ALL.into_iter();
+        let named = all.find(|group| group.name() == target);
+        match named {
+            Some(group) if package.ends_with("tests") => group,
+            _ => Group::Pure,
         }
-        if let Some(out) = out {
-            forward(out, std::io::stdout(), &skipped);
-        }
-    });
-    let status = child.wait()?;
+    }
+}
 
-    // A test that was asked for by name is not a fuzz target.
-    let mut fuzzed = Ok(());
-    let mut unfuzzed = None;
-    if args.is_empty() {
+/// A test program that cargo built.
+#[derive(Debug, PartialEq)]
+struct Program {
+    group: Group,
+    /// `package/target`.
+    name: String,
+    path: PathBuf,
+    /// The folder of its package, where cargo runs it.
+    folder: PathBuf,
+}
+
+impl Program {
+    /// Out of one of cargo's messages.
+    fn of(message: &str) -> Option<Program> {
+        let message: Value = serde_json::from_str(message).ok()?;
+        let path = message.get("executable")?.as_str()?.into();
+        if message.pointer("/profile/test")? != &Value::Bool(true) {
+            return None;
+        }
+        let target = message.pointer("/target/name")?.as_str()?;
+        let folder = Path::new(message.get("manifest_path")?.as_str()?).parent()?;
+        let package = folder.file_name()?.to_string_lossy();
+        Some(Program {
+            group: Group::of(folder, target),
+            name: format!("{package}/{target}"),
+            path,
+            folder: folder.to_owned(),
+        })
+    }
+}
+
+/// What a run gathers.
+struct Run {
+    /// What test programs are started with to be root.
+    runner: Option<Vec<String>>,
+    /// The agent that live tests start; without it each test program builds its own.
+    agent: Option<PathBuf>,
+    skipped: Mutex<Vec<String>>,
+    failed: Vec<String>,
+}
+
+impl Run {
+    fn new() -> Run {
+        let needs_sudo = !privilege::may_trace() && privilege::may_sudo();
+        if needs_sudo {
+            eprintln!("xtask: the privileged tests need root: running the tests with sudo");
+        }
+        Run {
+            runner: needs_sudo.then(|| vec!["sudo".into(), "--preserve-env".into()]),
+            agent: None,
+            skipped: Mutex::new(Vec::new()),
+            failed: Vec::new(),
+        }
+    }
+
+    fn groups(&mut self) -> Result<()> {
+        let mut times = Vec::new();
+        let start = Instant::now();
+        let messages = build()?;
+        let programs: Vec<_> = messages.lines().filter_map(Program::of).collect();
+        self.agent = messages.lines().find_map(agent);
+        times.push(("build", start.elapsed()));
+        let mut each = Vec::new();
+        for group in Group::ALL {
+            let start = Instant::now();
+            for program in programs.iter().filter(|program| program.group == group) {
+                let start = Instant::now();
+                self.test_program(program)?;
+                each.push((&program.name, start.elapsed()));
+            }
+            if group == Group::Pure {
+                let mut docs = cargo(&ALL);
+                self.program(docs.arg("--doc").env("HTTP_TRACE_REQUIRE_BPF", "1"))?;
+            }
+            times.push((group.name(), start.elapsed()));
+        }
+        let start = Instant::now();
         match fuzz::lacks() {
-            Some(what) => unfuzzed = Some(format!("{SKIPPED}{what}): all fuzz targets")),
+            Some(what) => self.skip(format!("{SKIPPED}{what}): all fuzz targets")),
             None => {
-                eprintln!("xtask: fuzz targets, a minute each, two at a time");
-                fuzzed = fuzz::fuzz(&fuzz::Options::default());
+                eprintln!("xtask: fuzz targets, {FUZZ_SECONDS} s each, two at a time");
+                if let Err(error) = fuzz::fuzz(&fuzz::Options::all(FUZZ_SECONDS)) {
+                    self.failed.push(format!("{error:#}"));
+                }
             }
         }
+        times.push(("fuzz", start.elapsed()));
+
+        each.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        eprintln!("xtask: the slowest test programs:");
+        for (name, time) in each.iter().take(SLOWEST) {
+            eprintln!("{}", seconds(name, *time));
+        }
+        eprintln!("xtask: time by group:");
+        for (name, time) in times {
+            eprintln!("{}", seconds(name, time));
+        }
+        Ok(())
     }
 
-    let mut skipped = skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
-    skipped.extend(unfuzzed);
-    skipped.sort();
-    skipped.dedup();
-    eprintln!("xtask: tests ran for {} s", start.elapsed().as_secs());
-    if skipped.is_empty() {
-        eprintln!("xtask: no test was skipped");
-    } else {
-        eprintln!("xtask: {} skipped:", skipped.len());
-        for one in &skipped {
-            eprintln!("  {one}");
+    fn test_program(&mut self, program: &Program) -> Result<()> {
+        eprintln!("xtask: {} {}", program.group.name(), program.name);
+        let mut test = match self.runner.as_deref() {
+            Some([sudo, options @ ..]) => {
+                let mut test = Command::new(sudo);
+                test.args(options).arg(&program.path);
+                test
+            }
+            _ => Command::new(&program.path),
+        };
+        test.arg("--quiet")
+            .current_dir(&program.folder)
+            .env("CARGO_MANIFEST_DIR", &program.folder)
+            .env("HTTP_TRACE_REQUIRE_BPF", "1");
+        if let Some(agent) = self
+            .agent
+            .as_ref()
+            .filter(|_| program.folder.ends_with("tests"))
+        {
+            test.env("HTTP_TRACE_BIN", agent);
         }
+        self.program(&mut test)
     }
-    if !status.success() {
-        bail!("tests failed: `{shown}` ({status})");
+
+    /// Runs to the end, shows what it prints and notes what it skipped and whether it failed.
+    fn program(&mut self, command: &mut Command) -> Result<()> {
+        let shown = line(command);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("`{shown}` does not start"))?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        thread::scope(|scope| {
+            if let Some(err) = err {
+                scope.spawn(|| forward(err, std::io::stderr(), &self.skipped));
+            }
+            if let Some(out) = out {
+                forward(out, std::io::stdout(), &self.skipped);
+            }
+        });
+        let status = child.wait()?;
+        if !status.success() {
+            self.failed.push(format!("`{shown}` ({status})"));
+        }
+        Ok(())
     }
-    fuzzed?;
-    let privileged = skipped.iter().filter(|one| needs_privilege(one)).count();
-    if privileged > 0 && env::var("CI").is_ok_and(|ci| ci == "true") {
-        bail!("{privileged} privileged tests were skipped, which CI does not accept");
+
+    fn skip(&self, line: String) {
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped.push(line);
     }
-    Ok(())
+
+    /// Says what was skipped; an error if something failed.
+    fn report(self) -> Result<()> {
+        let mut skipped = self
+            .skipped
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        skipped.sort();
+        skipped.dedup();
+        if skipped.is_empty() {
+            eprintln!("xtask: no test was skipped");
+        } else {
+            eprintln!("xtask: {} skipped:", skipped.len());
+            for one in &skipped {
+                eprintln!("  {one}");
+            }
+        }
+        if !self.failed.is_empty() {
+            bail!("tests failed: {}", self.failed.join(", "));
+        }
+        let privileged = skipped.iter().filter(|one| needs_privilege(one)).count();
+        if privileged > 0 && env::var("CI").is_ok_and(|ci| ci == "true") {
+            bail!("{privileged} privileged tests were skipped, which CI does not accept");
+        }
+        Ok(())
+    }
+}
+
+/// The agent's executable, if one of cargo's messages is about that.
+fn agent(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let is_program = message.pointer("/target/kind/0")? == "bin";
+    let is_test = message.pointer("/profile/test")? == &Value::Bool(true);
+    let is_agent = is_program && !is_test && message.pointer("/target/name")? == "http-trace";
+    let path = message.get("executable")?.as_str()?;
+    is_agent.then(|| path.into())
+}
+
+/// Builds all test programs and what they run; cargo's messages.
+fn build() -> Result<String> {
+    let mut build = cargo(&ALL);
+    build
+        .args(["--no-run", "--message-format", "json-render-diagnostics"])
+        .env("HTTP_TRACE_REQUIRE_BPF", "1")
+        .stderr(Stdio::inherit());
+    let output = build.output().context("cargo does not start")?;
+    if !output.status.success() {
+        bail!("`{}` failed ({})", line(&build), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn seconds(name: &str, time: Duration) -> String {
+    format!("{:>7.1} s  {name}", time.as_secs_f64())
 }
 
 /// Whether a skipped test's line says that it lacked privilege, or a tool that set-up installs;
@@ -133,6 +334,27 @@ fn forward(from: impl Read, mut to: impl Write, skipped: &Mutex<Vec<String>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn test_programs_are_grouped_by_the_folder_that_they_are_of() {
+        let of = |folder: &str, target: &str, is_test: bool| {
+            let message = format!(
+                r#"{{"manifest_path":"/r/{folder}/Cargo.toml","target":{{"name":"{target}"}},"profile":{{"test":{is_test}}},"executable":"/t/x"}}"#
+            );
+            Program::of(&message).map(|program| (program.group, program.name))
+        };
+        let table = [
+            ("tests", "live", Group::Live, "tests/live"),
+            ("tests", "pure", Group::Pure, "tests/pure"),
+            ("http-trace", "detect", Group::Pure, "http-trace/detect"),
+        ];
+        for (folder, target, group, name) in table {
+            assert_eq!(of(folder, target, true), Some((group, name.to_owned())));
+        }
+        assert_eq!(of("http-trace", "http-trace", false), None);
+        assert_eq!(Program::of(r#"{"reason":"build-finished"}"#), None);
+        assert!(Group::ALL.is_sorted());
+    }
 
     #[test]
     fn skips_are_gathered_and_told_apart() {
