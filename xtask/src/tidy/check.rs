@@ -39,6 +39,7 @@ pub struct Used {
     pub back_edges: BTreeSet<usize>,
     pub unordered: BTreeSet<usize>,
     pub long: BTreeSet<usize>,
+    pub unused: BTreeSet<usize>,
 }
 
 fn large_cycles(

@@ -27,6 +27,13 @@ pub struct BackEdge {
     pub to: String,
 }
 
+/// A dependency that no source names.
+#[derive(Debug)]
+pub struct Unused {
+    pub krate: String,
+    pub dependency: String,
+}
+
 /// The whole list.
 #[derive(Debug, Default)]
 pub struct Exceptions {
@@ -35,6 +42,7 @@ pub struct Exceptions {
     pub back_edges: Vec<BackEdge>,
     /// Crates whose modules have no order yet.
     pub unordered: Vec<String>,
+    pub unused: Vec<Unused>,
 }
 
 impl Exceptions {
@@ -81,6 +89,10 @@ impl Exceptions {
                 krate: text("crate")?,
                 from: text("from")?,
                 to: text("to")?,
+            }),
+            "unused" => self.unused.push(Unused {
+                krate: text("crate")?,
+                dependency: text("dependency")?,
             }),
             "unordered" => self.unordered.push(text("crate")?),
             other => anyhow::bail!("there is no kind {other}"),

@@ -3,6 +3,7 @@
 //! - No more than three files of a crate import one another in a loop.
 //! - A top-level module imports only from those above it in the `# Layout` list of its crate.
 //! - No source file is longer than 600 lines.
+//! - No dependency stands in a manifest that no source of its package names.
 //! - No file has a path of one machine, a merge conflict or a mark of unfinished work.
 //!
 //! It reads sources and `cargo metadata` and changes nothing. Tests are exempt from the first two rules.
@@ -18,6 +19,7 @@ mod modules;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod unused;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +36,7 @@ use exceptions::Exceptions;
 use finding::{EXCEPTIONS, Finding};
 use lines::Lines;
 use modules::Crate;
+use unused::Package;
 
 /// Checks the tree, or only counts its lines.
 pub fn tidy(only_lines: bool) -> Result<()> {
@@ -67,6 +70,7 @@ fn tree() -> Result<Vec<Finding>> {
         found.extend(long(path, text, &exceptions, &mut used));
         found.extend(texts::words(path, text));
     })?;
+    found.extend(unused_dependencies(&exceptions, &mut used)?);
     found.extend(unneeded(&exceptions, &used));
     Ok(found)
 }
@@ -121,6 +125,11 @@ fn unneeded(exceptions: &Exceptions, used: &Used) -> Vec<Finding> {
             texts.push(format!("[[unordered]] {known}"));
         }
     }
+    for (at, known) in exceptions.unused.iter().enumerate() {
+        if !used.unused.contains(&at) {
+            texts.push(format!("[[unused]] {}: {}", known.krate, known.dependency));
+        }
+    }
     let finding = |text| Finding::in_exceptions(format!("{text} is no longer needed: remove it"));
     texts.into_iter().map(finding).collect()
 }
@@ -141,24 +150,78 @@ impl Target {
     }
 }
 
-fn targets() -> Result<Vec<Target>> {
+/// Dependencies that no source names, less those that are excepted.
+fn unused_dependencies(exceptions: &Exceptions, used: &mut Used) -> Result<Vec<Finding>> {
+    let packages = packages()?;
+    let folders: Vec<PathBuf> = packages.iter().map(folder).collect();
+    let mut found = Vec::new();
+    for (package, folder) in packages.iter().zip(&folders) {
+        let mut of = Package {
+            name: text(&package["name"]),
+            ..Package::default()
+        };
+        for dependency in list(package, "dependencies") {
+            let name = dependency.get("rename").filter(|name| name.is_string());
+            let name = text(name.unwrap_or(&dependency["name"]));
+            let mut known = exceptions.unused.iter().enumerate();
+            match known.find(|(_, known)| known.krate == of.name && known.dependency == name) {
+                Some((at, _)) => used.unused.extend([at]),
+                None => of.dependencies.push(name),
+            }
+        }
+        let mut sources = Vec::new();
+        files(folder, &mut |path, text| {
+            // Packages inside this one's folder have manifests of their own.
+            let mut inner = folders
+                .iter()
+                .filter(|other| *other != folder && other.starts_with(folder));
+            let is_own = !inner.any(|other| path.starts_with(other));
+            if is_own && path.extension().is_some_and(|kind| kind == "rs") {
+                sources.push(text.to_owned());
+            }
+        })?;
+        found.extend(unused::unused(&of, &folder.join("Cargo.toml"), &sources));
+    }
+    Ok(found)
+}
+
+/// The workspace's packages, as cargo describes them.
+fn packages() -> Result<Vec<Value>> {
     let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]).output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata`")?;
-    let list = |of: &Value, key: &str| of[key].as_array().cloned().unwrap_or_default();
-    let relative = |path: &Value| {
-        let path = Path::new(path.as_str().unwrap_or_default());
-        path.strip_prefix(workspace()).unwrap_or(path).to_owned()
-    };
+    Ok(list(&metadata, "packages"))
+}
+
+fn list(of: &Value, key: &str) -> Vec<Value> {
+    of[key].as_array().cloned().unwrap_or_default()
+}
+
+fn text(of: &Value) -> String {
+    of.as_str().unwrap_or_default().to_owned()
+}
+
+/// From the repository's root.
+fn relative(path: &Value) -> PathBuf {
+    let path = Path::new(path.as_str().unwrap_or_default());
+    path.strip_prefix(workspace()).unwrap_or(path).to_owned()
+}
+
+fn folder(package: &Value) -> PathBuf {
+    let manifest = relative(&package["manifest_path"]);
+    manifest.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+fn targets() -> Result<Vec<Target>> {
     let mut all = Vec::new();
-    for package in list(&metadata, "packages") {
+    for package in packages()? {
         for target in list(&package, "targets") {
             let kinds = list(&target, "kind");
-            let manifest = relative(&package["manifest_path"]);
-            let is_test = manifest.starts_with("tests");
+            let folder = folder(&package);
+            let is_test = folder.starts_with("tests");
             if !is_test && kinds.iter().any(|kind| kind == "lib" || kind == "bin") {
                 all.push(Target {
-                    package: package["name"].as_str().unwrap_or_default().to_owned(),
-                    folder: manifest.parent().unwrap_or(Path::new("")).to_owned(),
+                    package: text(&package["name"]),
+                    folder,
                     root: relative(&target["src_path"]),
                 });
             }

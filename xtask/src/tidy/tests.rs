@@ -10,6 +10,7 @@ use super::{
     long,
     modules::Crate,
     texts, tree, unneeded,
+    unused::{Package, unused},
 };
 
 fn load(files: &[(&str, &str)]) -> Crate {
@@ -292,6 +293,24 @@ fn lines_without_tests_are_counted_by_module() {
     lines::count(&of, &mut lines);
     let lines: Vec<_> = lines.into_iter().collect();
     assert_eq!(lines, [(String::new(), 4), ("a".to_owned(), 5)]);
+}
+
+#[test]
+fn a_dependency_that_no_source_names_is_found() {
+    let package = Package {
+        name: "x".to_owned(),
+        dependencies: ["http-a", "b", "c", "d"].map(str::to_owned).into(),
+    };
+    let sources = [
+        "use http_a::X; use my_b::Y;",
+        "use {std::io, c as other}; extern crate d;",
+    ];
+    let sources = sources.map(str::to_owned);
+    let found = told(&unused(&package, Path::new("x/Cargo.toml"), &sources));
+    assert_eq!(
+        found,
+        "x/Cargo.toml:1: no source of `x` names `b`: remove the dependency\n"
+    );
 }
 
 #[test]
