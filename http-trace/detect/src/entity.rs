@@ -299,6 +299,7 @@ pub fn hash_field(hashes: &Hashes, field: &Field, ipv6_prefix: u8, view: &View<'
             Value::Made(text) => hashes.text(&text, |word| word),
             Value::Number(n) => hashes.number(n.into()),
             Value::Bool(yes) => hashes.number(yes.into()),
+            other => other.with_text(|text| hashes.text(text, |word| word)),
         },
     })
 }

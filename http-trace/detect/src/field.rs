@@ -1,14 +1,13 @@
-//! The fields that rules may name, and what an event has under each. Sigma's webserver and proxy
-//! names, those of Zeek's http.log, those of the Elastic Common Schema and our own all lead to the
-//! same typed value. Borrows from the event; performs no I/O and decides nothing.
-
-use std::io::Write as _;
-use std::net::IpAddr;
+//! The fields that rules may name, and the value of each in an event. Names, types and most values come
+//! from the field table ([`http_trace_model::field`]); here are the values that detection computes or
+//! compares in a way of its own. Borrows from the event; performs no I/O and decides nothing.
 
 use super::derived;
 use super::lines::{Name, Noted};
 use super::uri::Uri;
-use http_trace_model::event::{HttpEvent, NoResponse};
+use http_trace_model::event::HttpEvent;
+pub use http_trace_model::field::Value;
+use http_trace_model::field::{self, About, RuleField, rule_fields};
 use http_trace_model::fields::mime_type;
 use http_trace_model::known::Known;
 use http_trace_model::target::Target;
@@ -59,26 +58,14 @@ pub enum Field {
     Reason,
     /// Media type of the response without parameters.
     MimeType,
-    /// Declared length of the response.
-    ContentLength,
-    /// Bytes of the response.
-    ResponseBytes,
-    /// Bytes of the response's body.
-    BodyBytes,
-    /// Bytes of the request's body.
-    RequestBodyBytes,
-    /// Bytes of the request, where they are known.
-    RequestBytes,
-    /// Request's first byte to response's last, in ms.
-    TimeTakenMs,
-    /// Request's last byte to response's first, in ms.
-    TtfbMs,
     /// Why there is no response.
     NoResponse,
     /// Names of leniencies and oddities.
     Flags,
     /// Interfaces that the response was seen on.
     Interfaces,
+    /// Any other field of the table, whose value is that of its entry.
+    Plain(RuleField),
     /// A header of the request, by its name in lower case.
     RequestHeader(Box<str>),
     /// A header of the response, by its name in lower case.
@@ -105,118 +92,29 @@ pub enum Field {
     SniffedType,
 }
 
-/// What an event has under a field.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value<'a> {
-    /// Bytes of the wire.
-    Text(&'a [u8]),
-    /// Bytes that had to be put together.
-    Made(Vec<u8>),
-    /// A number.
-    Number(u64),
-    /// An address.
-    Ip(IpAddr),
-    /// Yes or no.
-    Bool(bool),
-}
-
-/// Names that lead to a field, in every spelling there is.
-const NAMES: &[(&str, Field)] = &[
-    ("c-ip", Field::ClientIp),
-    ("src_ip", Field::ClientIp),
-    ("src-ip", Field::ClientIp),
-    ("clientip", Field::ClientIp),
-    ("client_ip", Field::ClientIp),
+/// Fields that detection computes, or treats in a way of their own, by their names in the table.
+const SPECIAL: &[(&str, Field)] = &[
     ("client.ip", Field::ClientIp),
-    ("client.address", Field::ClientIp),
-    ("id.orig_h", Field::ClientIp),
     ("source.ip", Field::PeerIp),
-    ("source.address", Field::PeerIp),
-    ("c-port", Field::ClientPort),
-    ("src_port", Field::ClientPort),
-    ("client.port", Field::ClientPort),
     ("source.port", Field::ClientPort),
-    ("id.orig_p", Field::ClientPort),
-    ("s-ip", Field::ServerIp),
-    ("dst_ip", Field::ServerIp),
-    ("dst-ip", Field::ServerIp),
     ("server.ip", Field::ServerIp),
-    ("server.address", Field::ServerIp),
-    ("destination.ip", Field::ServerIp),
-    ("id.resp_h", Field::ServerIp),
-    ("s-port", Field::ServerPort),
-    ("dst_port", Field::ServerPort),
     ("server.port", Field::ServerPort),
-    ("destination.port", Field::ServerPort),
-    ("id.resp_p", Field::ServerPort),
-    ("cs-method", Field::Method),
-    ("method", Field::Method),
     ("http.request.method", Field::Method),
-    ("cs-uri-stem", Field::Path),
-    ("c-uri-stem", Field::Path),
-    ("uri_path", Field::Path),
     ("url.path", Field::Path),
-    ("cs-uri-query", Field::Query),
-    ("c-uri-query", Field::Query),
-    ("uri_query", Field::Query),
     ("url.query", Field::Query),
     ("url.original", Field::Target),
-    ("uri", Field::Target),
-    ("c-uri", Field::Uri),
-    ("cs-uri", Field::Uri),
-    ("url", Field::Uri),
     ("url.full", Field::Uri),
-    ("cs-host", Field::Host),
-    ("host", Field::Host),
-    ("vhost", Field::Host),
-    ("r-dns", Field::Host),
     ("url.domain", Field::Host),
-    ("c-uri-extension", Field::Extension),
-    ("cs-uri-extension", Field::Extension),
     ("url.extension", Field::Extension),
-    ("cs-version", Field::Version),
-    ("version", Field::Version),
     ("http.version", Field::Version),
-    ("cs-user-agent", Field::UserAgent),
-    ("c-useragent", Field::UserAgent),
-    ("cs-useragent", Field::UserAgent),
-    ("user_agent", Field::UserAgent),
-    ("useragent", Field::UserAgent),
-    ("user-agent", Field::UserAgent),
     ("user_agent.original", Field::UserAgent),
-    ("cs-referer", Field::Referrer),
-    ("cs-referrer", Field::Referrer),
-    ("c-referer", Field::Referrer),
-    ("referrer", Field::Referrer),
-    ("referer", Field::Referrer),
     ("http.request.referrer", Field::Referrer),
-    ("cs-cookie", Field::Cookie),
-    ("c-cookie", Field::Cookie),
-    ("cookie", Field::Cookie),
-    ("cs-username", Field::UserName),
-    ("username", Field::UserName),
+    ("http.request.cookie", Field::Cookie),
     ("user.name", Field::UserName),
-    ("sc-status", Field::Status),
-    ("status_code", Field::Status),
     ("http.response.status_code", Field::Status),
     ("http_trace.status_class", Field::StatusClass),
-    ("status_msg", Field::Reason),
     ("http.response.status_phrase", Field::Reason),
-    ("sc-content-type", Field::MimeType),
     ("http.response.mime_type", Field::MimeType),
-    ("http_trace.content_length", Field::ContentLength),
-    ("sc-bytes", Field::ResponseBytes),
-    ("http.response.bytes", Field::ResponseBytes),
-    ("request_body_len", Field::RequestBodyBytes),
-    ("http.request.body.bytes", Field::RequestBodyBytes),
-    ("response_body_len", Field::BodyBytes),
-    ("http.response.body.bytes", Field::BodyBytes),
-    ("cs-bytes", Field::RequestBytes),
-    ("http.request.bytes", Field::RequestBytes),
-    ("time-taken", Field::TimeTakenMs),
-    ("duration_ms", Field::TimeTakenMs),
-    ("ttfb_ms", Field::TtfbMs),
-    ("http_trace.ttfb_ms", Field::TtfbMs),
     ("http_trace.no_response", Field::NoResponse),
     ("http_trace.flags", Field::Flags),
     ("http_trace.interfaces", Field::Interfaces),
@@ -263,8 +161,9 @@ impl Field {
     /// The field of a name; names compare without case.
     pub fn named(name: &str) -> Option<Field> {
         let name = name.to_ascii_lowercase();
-        if let Some((_, field)) = NAMES.iter().find(|(n, _)| *n == name) {
-            return Some(field.clone());
+        if let Some(field) = RuleField::named(&name) {
+            let special = SPECIAL.iter().find(|(n, _)| *n == field.about().name);
+            return Some(special.map_or(Field::Plain(field), |(_, special)| special.clone()));
         }
         HEADERS.iter().find_map(|(prefix, make)| {
             let header = name.strip_prefix(prefix).filter(|h| !h.is_empty())?;
@@ -279,9 +178,9 @@ impl Field {
         if let Some((_, meant)) = MEANT.iter().find(|(wrong, _)| *wrong == dashed) {
             return Some(meant);
         }
-        NAMES
-            .iter()
-            .map(|(known, _)| (strsim::damerau_levenshtein(&name, known), *known))
+        let known = rule_fields().flat_map(|field| field.about().rules);
+        known
+            .map(|known| (strsim::damerau_levenshtein(&name, known), *known))
             .min()
             .filter(|(distance, known)| *distance <= 1 + known.len().min(name.len()) / 4)
             .map(|(_, known)| known)
@@ -292,11 +191,24 @@ impl Field {
         match self {
             Field::RequestHeader(name) => format!("request.header.{name}"),
             Field::ResponseHeader(name) => format!("response.header.{name}"),
-            field => NAMES
-                .iter()
-                .find(|(_, f)| f == field)
-                .map_or_else(String::new, |(name, _)| (*name).to_owned()),
+            field => {
+                let about = field.about();
+                about
+                    .and_then(|a| a.rules.first())
+                    .map_or("", |name| name)
+                    .to_owned()
+            }
         }
+    }
+
+    /// What the table says of it; of single headers it says nothing.
+    fn about(&self) -> Option<&'static About> {
+        if let Field::Plain(field) = self {
+            return Some(field.about());
+        }
+        let (name, _) = SPECIAL.iter().find(|(_, field)| field == self)?;
+        let field = rule_fields().find(|field| field.about().name == *name)?;
+        Some(field.about())
     }
 
     /// Whether logs write `-` or nothing for it when the request had none.
@@ -313,27 +225,13 @@ impl Field {
     }
 
     /// Whether values compare as numbers: always, or where they are some.
-    pub const fn may_be_number(&self) -> bool {
+    pub fn may_be_number(&self) -> bool {
         self.is_number() || matches!(self, Field::RequestHeader(_) | Field::ResponseHeader(_))
     }
 
     /// Whether the field is a number.
-    pub const fn is_number(&self) -> bool {
-        matches!(
-            self,
-            Field::Status
-                | Field::ClientPort
-                | Field::ServerPort
-                | Field::ContentLength
-                | Field::ResponseBytes
-                | Field::BodyBytes
-                | Field::RequestBodyBytes
-                | Field::RequestBytes
-                | Field::TimeTakenMs
-                | Field::TtfbMs
-                | Field::ClientCgroup
-                | Field::ServerCgroup
-        )
+    pub fn is_number(&self) -> bool {
+        self.about().is_some_and(|about| about.kind.is_number())
     }
 
     /// Whether the field follows from what is asked of whom alone: from a request's method, its target
@@ -357,11 +255,8 @@ impl Field {
     }
 
     /// Whether the field is an address, which groups and compares as a network.
-    pub const fn is_address(&self) -> bool {
-        matches!(
-            self,
-            Field::ClientIp | Field::PeerIp | Field::ServerIp | Field::ForwardedClient
-        )
+    pub fn is_address(&self) -> bool {
+        self.about().is_some_and(|about| about.kind.is_ip())
     }
 }
 
@@ -467,7 +362,16 @@ impl<'a> View<'a> {
                 (!self.uri().is_empty() && test(Value::Text(self.uri())))
                     || self.first(&Field::Target).is_some_and(test)
             }
+            Field::Plain(field) => field.of(&self.plain()).is_some_and(|value| value.any(test)),
             field => self.first(field).is_some_and(test),
+        }
+    }
+
+    /// What the table's getters take.
+    const fn plain(&self) -> field::View<'a, HttpEvent> {
+        field::View {
+            target: self.target,
+            ..field::View::new(self.event)
         }
     }
 
@@ -505,16 +409,10 @@ impl<'a> View<'a> {
             Field::StatusClass => text(event.status_class().map(str::as_bytes)),
             Field::Reason => text(response.map(|r| &r.reason[..])),
             Field::MimeType => text(self.line(Name::CONTENT_TYPE).and_then(mime_type)),
-            Field::ContentLength => number(response?.content_length),
-            Field::ResponseBytes => number(event.response_bytes),
-            Field::BodyBytes => number(event.body_bytes),
-            Field::RequestBodyBytes => number(event.request_body_bytes),
-            Field::RequestBytes => number(event.request_bytes()),
-            Field::TimeTakenMs => number(event.duration_ns().map(|ns| ns / 1_000_000)),
-            Field::TtfbMs => number(event.ttfb_ns().map(|ns| ns / 1_000_000)),
-            Field::NoResponse => text(event.no_response.map(no_response)),
+            Field::NoResponse => text(event.no_response.map(|why| why.name().as_bytes())),
             Field::Flags => text(event.flags.first().map(|f| f.as_bytes())),
             Field::Interfaces => text(event.interfaces.first().map(|f| f.as_bytes())),
+            Field::Plain(field) => field.of(&self.plain()),
             Field::RequestHeader(name) => text(request?.headers.first(name)),
             Field::ResponseHeader(name) => text(response?.headers.first(name)),
             Field::PathId => text(self.path_id),
@@ -611,38 +509,6 @@ const ROOT_CGROUP: u64 = 1;
 fn cgroup(event: &HttpEvent, came_from: bool) -> Option<u64> {
     let of_end = |id: &u64| *id != ROOT_CGROUP && event.egress == Some(came_from);
     event.cgroup_id.filter(of_end)
-}
-
-const fn no_response(why: NoResponse) -> &'static [u8] {
-    match why {
-        NoResponse::Reset => b"reset",
-        NoResponse::Closed => b"closed",
-        NoResponse::Timeout => b"timeout",
-        NoResponse::Unreachable => b"unreachable",
-        NoResponse::Refused => b"refused",
-    }
-}
-
-impl Value<'_> {
-    /// As text, as it is shown and compared with text.
-    pub fn with_text<T>(&self, work: impl FnOnce(&[u8]) -> T) -> T {
-        match self {
-            Value::Text(text) => work(text),
-            Value::Made(text) => work(text),
-            Value::Number(n) => work(itoa::Buffer::new().format(*n).as_bytes()),
-            Value::Ip(ip) => {
-                // The longest is an IPv4-mapped address in full, 45 bytes.
-                let mut text = [0; 48];
-                let mut rest = &mut text[..];
-                let left = match write!(rest, "{ip}") {
-                    Ok(()) => rest.len(),
-                    Err(_) => text.len(),
-                };
-                work(&text[..text.len() - left])
-            }
-            Value::Bool(yes) => work(if *yes { b"true" } else { b"false" }),
-        }
-    }
 }
 
 #[cfg(test)]

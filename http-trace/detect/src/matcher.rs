@@ -169,10 +169,10 @@ impl Test {
 fn number(value: &Value<'_>) -> Option<f64> {
     match value {
         Value::Number(n) => Some(*n as f64),
-        Value::Bool(_) | Value::Ip(_) => None,
         Value::Text(_) | Value::Made(_) => {
             value.with_text(|text| std::str::from_utf8(text).ok()?.trim().parse().ok())
         }
+        _ => None,
     }
 }
 

@@ -61,6 +61,43 @@ pub enum NoResponse {
     Refused,
 }
 
+impl NoResponse {
+    /// All there are.
+    pub const ALL: [NoResponse; 5] = [
+        NoResponse::Reset,
+        NoResponse::Closed,
+        NoResponse::Timeout,
+        NoResponse::Unreachable,
+        NoResponse::Refused,
+    ];
+
+    /// Their names.
+    pub const NAMES: [&str; 5] = [
+        NoResponse::Reset.name(),
+        NoResponse::Closed.name(),
+        NoResponse::Timeout.name(),
+        NoResponse::Unreachable.name(),
+        NoResponse::Refused.name(),
+    ];
+
+    /// Its name in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NoResponse::Reset => "reset",
+            NoResponse::Closed => "closed",
+            NoResponse::Timeout => "timeout",
+            NoResponse::Unreachable => "unreachable",
+            NoResponse::Refused => "refused",
+        }
+    }
+
+    /// The one of a name.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let mut all = NoResponse::ALL.into_iter();
+        all.find(|why| why.name().as_bytes() == name)
+    }
+}
+
 /// What of a transaction was not seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Missing {
@@ -81,6 +118,14 @@ impl Missing {
         Missing::Headers,
         Missing::Body,
         Missing::End,
+    ];
+
+    /// Their names.
+    pub const NAMES: [&str; 4] = [
+        Missing::Request.name(),
+        Missing::Headers.name(),
+        Missing::Body.name(),
+        Missing::End.name(),
     ];
 
     /// Its name in events and rules.
@@ -159,6 +204,40 @@ pub enum BodyEnd {
     Cut,
     /// The connection became a tunnel (CONNECT) or another protocol (101).
     Tunnel,
+}
+
+impl BodyEnd {
+    /// All there are.
+    pub const ALL: [BodyEnd; 6] = [
+        BodyEnd::None,
+        BodyEnd::Length,
+        BodyEnd::Chunked,
+        BodyEnd::Close,
+        BodyEnd::Cut,
+        BodyEnd::Tunnel,
+    ];
+
+    /// Their names.
+    pub const NAMES: [&str; 6] = [
+        BodyEnd::None.name(),
+        BodyEnd::Length.name(),
+        BodyEnd::Chunked.name(),
+        BodyEnd::Close.name(),
+        BodyEnd::Cut.name(),
+        BodyEnd::Tunnel.name(),
+    ];
+
+    /// Its name in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            BodyEnd::None => "none",
+            BodyEnd::Length => "length",
+            BodyEnd::Chunked => "chunked",
+            BodyEnd::Close => "close",
+            BodyEnd::Cut => "cut",
+            BodyEnd::Tunnel => "tunnel",
+        }
+    }
 }
 
 /// One response with its request, or a request that was never answered.
@@ -415,6 +494,37 @@ pub enum LossUnit {
     Flows,
     /// IP packets that came in fragments and were not put together.
     Packets,
+}
+
+impl LossUnit {
+    /// All there are.
+    pub const ALL: [LossUnit; 5] = [
+        LossUnit::Records,
+        LossUnit::Bytes,
+        LossUnit::Events,
+        LossUnit::Flows,
+        LossUnit::Packets,
+    ];
+
+    /// Their names.
+    pub const NAMES: [&str; 5] = [
+        LossUnit::Records.name(),
+        LossUnit::Bytes.name(),
+        LossUnit::Events.name(),
+        LossUnit::Flows.name(),
+        LossUnit::Packets.name(),
+    ];
+
+    /// Its name in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LossUnit::Records => "records",
+            LossUnit::Bytes => "bytes",
+            LossUnit::Events => "events",
+            LossUnit::Flows => "flows",
+            LossUnit::Packets => "packets",
+        }
+    }
 }
 
 /// What the pipeline yields.

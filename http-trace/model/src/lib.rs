@@ -4,11 +4,16 @@
 //! # Layout
 //! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] reads single
 //!   field values, [`target`] splits a request target.
+//! - [`community`] computes Community IDs.
 //! - [`event`] is the event, the loss, and what the engine puts out.
+//! - [`field`] is the table of all fields, from which writers, readers, rules and documentation take
+//!   names, types and values.
 //! - [`value`] parses values as users write them (networks, durations, sizes).
 #![forbid(unsafe_code)]
 
+pub mod community;
 pub mod event;
+pub mod field;
 pub mod fields;
 pub mod head;
 pub mod known;

@@ -20,6 +20,15 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// Without a request.
+    pub const NOTHING: Target<'static> = Target {
+        scheme: None,
+        host: None,
+        port: None,
+        path: None,
+        query: None,
+    };
+
     /// Takes a request's target apart. An authority in the target beats the Host header
     /// (RFC 9112 §3.2.2).
     pub fn of(request: &'a RequestHead) -> Self {

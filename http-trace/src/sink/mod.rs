@@ -1,7 +1,6 @@
 //! Where events go: formats are pure functions of an event ([`Render`]), writers own the bytes
 //! and the clock.
 
-mod community;
 pub mod deliver;
 pub mod json;
 pub mod log_file;

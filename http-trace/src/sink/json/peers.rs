@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use super::object::{comma, decimal};
-use crate::sink::community::community_id;
+use http_trace_model::community::community_id;
 use http_trace_model::event::{Endpoint, Forwarded, HttpEvent};
 
 /// Of some 450 bytes each.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use sha1::{Digest, Sha1};
 
-use http_trace_model::event::Endpoint;
+use crate::event::Endpoint;
 
 /// Length of the text: `1:` and 20 bytes in base64.
 pub const LEN: usize = 30;

@@ -1,0 +1,113 @@
+//! The table of fields that only rules see. Where there is no getter, detection computes the value.
+
+use super::event::field;
+use super::{Field, Kind, Value};
+use crate::event::HttpEvent;
+
+/// The fields; none of them is written.
+pub const DERIVED: &[Field<HttpEvent>] = &[
+    field(
+        "url.full",
+        Kind::Text,
+        "request target, Host",
+        "The whole URL; rules also compare the request target as sent.",
+    )
+    .rules(&["c-uri", "cs-uri", "url", "url.full"]),
+    field(
+        "url.extension",
+        Kind::Text,
+        "request target",
+        "What follows the last dot of the path's last segment.",
+    )
+    .rules(&["c-uri-extension", "cs-uri-extension", "url.extension"]),
+    field(
+        "http.request.cookie",
+        Kind::Text,
+        "Cookie",
+        "Cookie of the request.",
+    )
+    .rules(&["cs-cookie", "c-cookie", "cookie"]),
+    field(
+        "http_trace.duration_ms",
+        Kind::NUMBER,
+        "clock of the capture",
+        "First byte of the request to last of the response, in ms.",
+    )
+    .rules(&["time-taken", "duration_ms"])
+    .get(|v| {
+        v.record
+            .duration_ns()
+            .map(|ns| Value::Number(ns / 1_000_000))
+    }),
+    field(
+        "http_trace.ttfb_ms",
+        Kind::NUMBER,
+        "clock of the capture",
+        "Last byte of the request to first byte of the final head, in ms.",
+    )
+    .rules(&["ttfb_ms", "http_trace.ttfb_ms"])
+    .get(|v| v.record.ttfb_ns().map(|ns| Value::Number(ns / 1_000_000))),
+    field(
+        "http_trace.path_id",
+        Kind::Text,
+        "request target",
+        "The last path segment that is a number or a UUID.",
+    )
+    .rules(&["http_trace.path_id"]),
+    field(
+        "http_trace.path_template",
+        Kind::Text,
+        "request target",
+        "The path with such segments replaced by `{id}`.",
+    )
+    .rules(&["http_trace.path_template"]),
+    field(
+        "http_trace.first_segment",
+        Kind::Text,
+        "request target",
+        "The first path segment.",
+    )
+    .rules(&["http_trace.first_segment"]),
+    field(
+        "http_trace.same_site",
+        Kind::Bool,
+        "Referer, Host",
+        "Whether the referrer is a page of the same host.",
+    )
+    .rules(&["http_trace.same_site"]),
+    field(
+        "http_trace.cookie_lacks",
+        Kind::Set(&["httponly", "samesite", "secure"]),
+        "Set-Cookie",
+        "What some cookie that is set lacks.",
+    )
+    .rules(&["http_trace.cookie_lacks"]),
+    field(
+        "http_trace.forwarded_client",
+        Kind::Ip,
+        "X-Forwarded-For, Forwarded, X-Real-IP",
+        "The client that a peer which is no trusted proxy says it forwards for.",
+    )
+    .rules(&["http_trace.forwarded_client"]),
+    field(
+        "http_trace.client_cgroup",
+        Kind::NUMBER,
+        "hook",
+        "Number of the cgroup that asked, where that is on this host.",
+    )
+    .rules(&["http_trace.client_cgroup"]),
+    field(
+        "http_trace.server_cgroup",
+        Kind::NUMBER,
+        "hook",
+        "Number of the cgroup that answered, where that is on this host.",
+    )
+    .rules(&["http_trace.server_cgroup"]),
+    field(
+        "http_trace.sniffed_type",
+        Kind::Text,
+        "response body",
+        "The media type that the first bytes of the body look like (`--body-snippet`).",
+    )
+    .rules(&["http_trace.sniffed_type"]),
+];

@@ -1,0 +1,226 @@
+//! An event while it is read back from our own JSON: fields arrive one by one, [`Draft::finish`] puts
+//! heads and times together. Headers that were not written are missing, but those that have a field
+//! of their own in ECS. Parses no JSON.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use bytes::Bytes;
+
+use super::Value;
+use crate::event::{Endpoint, Forwarded, HttpEvent};
+use crate::head::{Headers, RequestHead, ResponseHead};
+
+/// What was read so far.
+#[derive(Debug)]
+pub struct Draft {
+    /// Members that need no other field.
+    pub event: HttpEvent,
+    pub(super) time_ns: Option<u64>,
+    pub(super) start_ns: Option<u64>,
+    pub(super) end_ns: Option<u64>,
+    /// `event.start` is the response's own when no request was seen; only a duration tells.
+    pub(super) has_duration: bool,
+    pub(super) ttfb_ns: Option<u64>,
+    pub(super) source_ip: Option<IpAddr>,
+    pub(super) destination_ip: Option<IpAddr>,
+    pub(super) client_port: Option<u16>,
+    pub(super) forwarded_ip: Option<IpAddr>,
+    minor_version: u8,
+    pub(super) method: Option<Bytes>,
+    pub(super) target: Option<Bytes>,
+    pub(super) request_version: Option<Bytes>,
+    pub(super) request_bytes: Option<u64>,
+    pub(super) request_headers: Headers,
+    /// Header fields that have a field of their own.
+    lines: Vec<(&'static str, Bytes)>,
+    pub(super) host: Option<Bytes>,
+    pub(super) port: Option<u64>,
+    pub(super) user: Option<Bytes>,
+    pub(super) status: Option<u64>,
+    pub(super) reason: Option<Bytes>,
+    pub(super) response_headers: Headers,
+    pub(super) content_length: Option<u64>,
+    pub(super) informational: Vec<Value<'static>>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Draft {
+            event: HttpEvent::new(0, Endpoint::NOBODY, Endpoint::NOBODY),
+            time_ns: None,
+            start_ns: None,
+            end_ns: None,
+            has_duration: false,
+            ttfb_ns: None,
+            source_ip: None,
+            destination_ip: None,
+            client_port: None,
+            forwarded_ip: None,
+            minor_version: 1,
+            method: None,
+            target: None,
+            request_version: None,
+            request_bytes: None,
+            request_headers: Headers::default(),
+            lines: Vec::new(),
+            host: None,
+            port: None,
+            user: None,
+            status: None,
+            reason: None,
+            response_headers: Headers::default(),
+            content_length: None,
+            informational: Vec::new(),
+        }
+    }
+}
+
+impl Draft {
+    pub(super) fn add_line(&mut self, name: &'static str, value: Value<'_>) {
+        if let Some(value) = value.into_bytes() {
+            self.lines.push((name, value));
+        }
+    }
+
+    /// The digit of `1.1`; 1 for what is no HTTP/1.x version.
+    pub(super) fn set_version(&mut self, version: &Value<'_>) {
+        let version = version.bytes().and_then(|v| std::str::from_utf8(v).ok());
+        self.minor_version = minor_version(version.unwrap_or_default());
+    }
+
+    /// The number of the connection in `7.3`.
+    pub(super) fn set_connection(&mut self, transaction: &Value<'_>) {
+        let text = transaction
+            .bytes()
+            .and_then(|t| std::str::from_utf8(t).ok());
+        let number = text.and_then(|t| t.split_once('.')?.0.parse().ok());
+        self.event.connection = number.unwrap_or(0);
+    }
+
+    /// The event.
+    ///
+    /// # Errors
+    /// The name of a field that is missing.
+    pub fn finish(mut self) -> Result<HttpEvent, &'static str> {
+        let time_ns = self.time_ns.ok_or("@timestamp")?;
+        self.event.time_ns = time_ns;
+        self.event.client.ip = self.source_ip.ok_or("source.ip")?;
+        if let Some(ip) = self.destination_ip {
+            self.event.server.ip = ip;
+        }
+        self.event.forwarded = self.forwarded_ip.map(|ip| Forwarded {
+            ip,
+            port: self.client_port,
+        });
+        self.set_times(time_ns);
+        self.event.request = self.request();
+        self.event.response = self.status.map(|status| ResponseHead {
+            content_length: self.content_length,
+            first_byte_ns: time_ns,
+            ..self.response(status, self.reason.clone(), self.response_headers.clone())
+        });
+        let heads = std::mem::take(&mut self.informational).into_iter();
+        self.event.informational = heads
+            .filter_map(|head| match head {
+                Value::Row(_, values) => self.informational_head(values),
+                _ => None,
+            })
+            .collect();
+        Ok(self.event)
+    }
+
+    /// Start, end and latencies, back to the moments that they came from.
+    fn set_times(&mut self, time_ns: u64) {
+        let event = &mut self.event;
+        event.request_start_ns = self.start_ns.filter(|_| self.has_duration);
+        if event.no_response.is_some() {
+            event.given_up_ns = self.end_ns;
+            return;
+        }
+        event.response_start_ns = Some(time_ns);
+        event.response_end_ns = self.end_ns.filter(|_| event.complete);
+        event.head_end_ns = self.end_ns;
+        event.request_end_ns = self.ttfb_ns.and_then(|ns| time_ns.checked_sub(ns));
+    }
+
+    fn request(&self) -> Option<RequestHead> {
+        let host = self.host.as_ref().map(|host| match self.port {
+            Some(port) if port != 80 => [host, &b":"[..], port.to_string().as_bytes()]
+                .concat()
+                .into(),
+            _ => host.clone(),
+        });
+        let user = self.user.as_ref().map(|name| basic(name));
+        let line = |name: &str| {
+            self.lines
+                .iter()
+                .find(|line| line.0 == name)
+                .map(|line| line.1.clone())
+        };
+        let mut headers = self.request_headers.clone();
+        for (name, value) in [
+            ("host", host),
+            ("referer", line("referer")),
+            ("user-agent", line("user-agent")),
+            ("x-request-id", line("x-request-id")),
+            ("authorization", user),
+        ] {
+            if let Some(value) = value
+                && headers.first(name).is_none()
+            {
+                headers.push(name.as_bytes(), &value);
+            }
+        }
+        let body = self.event.request_body_bytes.unwrap_or(0);
+        Some(RequestHead {
+            method: self.method.clone()?,
+            target: self.target.clone().unwrap_or_default(),
+            minor_version: self.minor_version,
+            version: self.request_version.clone(),
+            headers,
+            wire_len: self
+                .request_bytes
+                .map_or(0, |whole| whole.saturating_sub(body)),
+        })
+    }
+
+    fn response(&self, status: u64, reason: Option<Bytes>, headers: Headers) -> ResponseHead {
+        ResponseHead {
+            minor_version: self.minor_version,
+            // The reader has held it against the range of status codes.
+            status: status.try_into().unwrap_or(u16::MAX),
+            reason: reason.unwrap_or_default(),
+            headers,
+            content_length: None,
+            wire_len: 0,
+            first_byte_ns: 0,
+        }
+    }
+
+    /// A 1xx head of its members, in the order of the table.
+    fn informational_head(&self, values: Vec<Option<Value<'static>>>) -> Option<ResponseHead> {
+        let mut values = values.into_iter();
+        let (_version, status) = (values.next()?, values.next()??);
+        let (reason, headers) = (values.next()?, values.next()?);
+        let headers = headers.map(Value::into_headers).unwrap_or_default();
+        Some(self.response(
+            status.number()?,
+            reason.and_then(Value::into_bytes),
+            headers,
+        ))
+    }
+}
+
+/// The digit of `1.1` or `HTTP/1.1`; 1 for what is no HTTP/1.x version.
+pub fn minor_version(version: &str) -> u8 {
+    let version = version.strip_prefix("HTTP/").unwrap_or(version);
+    let digit = version.strip_prefix("1.");
+    digit.map_or(1, |digit| digit.parse().unwrap_or(1))
+}
+
+/// Basic credentials of a user whose password is not known (RFC 7617 §2).
+pub fn basic(name: &[u8]) -> Bytes {
+    let encoded = base64::engine::general_purpose::STANDARD.encode([name, b":"].concat());
+    format!("Basic {encoded}").into()
+}

@@ -1,0 +1,341 @@
+//! The table of events, in the order in which JSON has them. Only takes values from an event.
+
+use super::own::OWN;
+use super::{About, Field, Kind, Value};
+use crate::event::{Endpoint, Forwarded, HttpEvent, basic_user};
+use crate::fields::{mime_type, trace_context};
+use crate::known::Known;
+
+/// Version of the Elastic Common Schema whose names are used.
+pub const ECS_VERSION: &str = "8.17.0";
+
+/// All fields of an event.
+pub const EVENT: &[&[Field<HttpEvent>]] = &[ENVELOPE, PEERS, HTTP, OWN];
+
+/// An entry.
+pub(super) const fn field(
+    name: &'static str,
+    kind: Kind,
+    source: &'static str,
+    meaning: &'static str,
+) -> Field<HttpEvent> {
+    Field::new(About::new(name, kind, source, meaning))
+}
+
+/// The values of HTTP/1.x versions.
+pub const VERSIONS: Kind = Kind::OneOf(&[
+    "1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9",
+]);
+const OBJECT: Kind = Kind::Object;
+const NUMBER: Kind = Kind::NUMBER;
+
+const ENVELOPE: &[Field<HttpEvent>] = &[
+    field("@timestamp", Kind::Time, "clock of the capture", "First byte of the response; of the request, where there is no response.")
+        .always()
+        .strict()
+        .get(|v| Some(Value::Time(v.record.time_ns)))
+        .read(|d, v| d.time_ns = v.time()),
+    field("ecs", OBJECT, "", "").always(),
+    field("ecs.version", Kind::Text, "constant", "Version of the Elastic Common Schema whose names are used.")
+        .always()
+        .get(|_| Some(Value::word(ECS_VERSION))),
+    field("event", OBJECT, "", "").always(),
+    field("event.kind", Kind::Constant("event"), "constant", "")
+        .always()
+        .get(|_| Some(Value::word("event"))),
+    field("event.category", Kind::Tags(&[&["network", "web"]]), "constant", "")
+        .always()
+        .get(|_| Some(Value::Words(&["network", "web"]))),
+    field("event.type", Kind::Tags(&[&["access", "protocol"], &["access", "protocol", "error"]]), "status line", "With `error` for status codes from 400.")
+        .always()
+        .get(|v| {
+            let is_error = v.response().is_some_and(|r| r.status >= 400);
+            let all = &["access", "protocol", "error"];
+            Some(Value::Words(if is_error { all } else { &all[..2] }))
+        }),
+    field("event.action", Kind::Constant("http-response"), "constant", "")
+        .always()
+        .get(|_| Some(Value::word("http-response"))),
+    field("event.dataset", Kind::Constant("http_trace.response"), "constant", "")
+        .always()
+        .get(|_| Some(Value::word("http_trace.response"))),
+    field("event.outcome", Kind::OneOf(&["success", "failure", "unknown"]), "status line", "`failure` for status codes from 400 and for no response, `unknown` while only 1xx heads came.")
+        .always()
+        .get(|v| Some(Value::word(outcome(v.record)))),
+    field("event.duration", NUMBER, "clock of the capture", "ns, first byte of the request to last of the response.")
+        .get(|v| v.record.duration_ns().map(Value::Number))
+        .read(|d, _| d.has_duration = true),
+    field("event.start", Kind::Time, "clock of the capture", "First byte of the request; of the response, where the request was not seen.")
+        .always()
+        .get(|v| Some(Value::Time(v.record.request_start_ns.unwrap_or(v.record.time_ns))))
+        .read(|d, v| d.start_ns = v.time()),
+    field("event.end", Kind::Time, "clock of the capture", "Last byte of the response, or of its head while the end was not seen.")
+        .always()
+        .get(|v| Some(Value::Time(v.record.end_ns().unwrap_or(v.record.time_ns))))
+        .read(|d, v| d.end_ns = v.time()),
+    field("event.id", Kind::Id, "tuple, sequence number and time", "The same for the same bytes on the wire.")
+        .always()
+        .get(|v| Some(Value::Id(v.record.id)))
+        .read(|d, v| {
+            if let Value::Id(id) = v {
+                d.event.id = id;
+            }
+        }),
+    field("event.sequence", NUMBER, "counter", "Position in this run, from 0, without gaps.")
+        .always()
+        .get(|v| Some(Value::Number(v.record.sequence))),
+];
+
+const PEERS: &[Field<HttpEvent>] = &[
+    field("source", OBJECT, "", "The client's end of the connection. No port where a recording (http-trace detect) does not say it.").always(),
+    field("source.ip", Kind::Ip, "IP header", "The connection's client, nearest to the server.")
+        .always()
+        .strict()
+        .of_connection()
+        .rules(&["source.ip", "source.address"])
+        .get(|v| Some(Value::Ip(v.record.client.ip)))
+        .read(|d, v| d.source_ip = v.ip()),
+    field("source.port", Kind::Port, "TCP header", "")
+        .of_connection()
+        .rules(&["c-port", "src_port", "client.port", "source.port", "id.orig_p"])
+        .get(|v| v.record.client.known_port().map(|port| Value::Number(port.into())))
+        .read(|d, v| d.event.client.port = v.port().unwrap_or(0)),
+    field("source.nat", OBJECT, "", "The same end as seen nearest to the client, where addresses were translated on the way."),
+    field("source.nat.ip", Kind::Ip, "IP header", "")
+        .always()
+        .of_connection()
+        .get(|v| v.record.nat_client.map(|nat| Value::Ip(nat.ip))),
+    field("source.nat.port", Kind::Port, "TCP header", "")
+        .always()
+        .of_connection()
+        .get(|v| v.record.nat_client.map(|nat| Value::Number(nat.port.into()))),
+    field("client", OBJECT, "", "").always(),
+    field("client.ip", Kind::Ip, "IP header; X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "Who asked: the real client behind trusted proxies, otherwise as `source.ip`.")
+        .always()
+        .of_connection()
+        .rules(&["c-ip", "src_ip", "src-ip", "clientip", "client_ip", "client.ip", "client.address", "id.orig_h"])
+        .get(|v| Some(Value::Ip(v.record.client_ip()))),
+    field("client.address", Kind::Text, "as client.ip", "As `client.ip`.")
+        .always()
+        .of_connection()
+        .get(|v| Some(Value::Ip(v.record.client_ip()))),
+    field("client.port", Kind::Port, "as client.ip", "")
+        .of_connection()
+        .get(|v| client(v.record).port.map(|port| Value::Number(port.into())))
+        .read(|d, v| d.client_port = v.port()),
+    field("destination", OBJECT, "", "The server's end of the connection. It and server are absent where a recording (http-trace detect) does not say which server it is of, as access logs do not; and so is the port alone."),
+    field("destination.ip", Kind::Ip, "IP header", "")
+        .always()
+        .strict()
+        .of_connection()
+        .get(|v| server(v.record).map(|end| Value::Ip(end.ip)))
+        .read(|d, v| d.destination_ip = v.ip()),
+    field("destination.port", Kind::Port, "TCP header", "")
+        .of_connection()
+        .get(|v| v.record.server.known_port().map(|port| Value::Number(port.into())))
+        .read(|d, v| d.event.server.port = v.port().unwrap_or(0)),
+    field("destination.nat", OBJECT, "", "The same end as seen nearest to the client, where addresses were translated on the way."),
+    field("destination.nat.ip", Kind::Ip, "IP header", "")
+        .always()
+        .of_connection()
+        .get(|v| server(v.record).and(v.record.nat_server).map(|nat| Value::Ip(nat.ip))),
+    field("destination.nat.port", Kind::Port, "TCP header", "")
+        .always()
+        .of_connection()
+        .get(|v| server(v.record).and(v.record.nat_server).map(|nat| Value::Number(nat.port.into()))),
+    field("server.ip", Kind::Ip, "IP header", "Who answered; as `destination.ip`.")
+        .always()
+        .of_connection()
+        .rules(&["s-ip", "dst_ip", "dst-ip", "server.ip", "server.address", "destination.ip", "id.resp_h"])
+        .get(|v| server(v.record).map(|end| Value::Ip(end.ip))),
+    field("server.address", Kind::Text, "IP header", "As `server.ip`.")
+        .always()
+        .of_connection()
+        .get(|v| server(v.record).map(|end| Value::Ip(end.ip))),
+    field("server.port", Kind::Port, "TCP header", "As `destination.port`.")
+        .of_connection()
+        .rules(&["s-port", "dst_port", "server.port", "destination.port", "id.resp_p"])
+        .get(|v| v.record.server.known_port().map(|port| Value::Number(port.into()))),
+    field("network", OBJECT, "", "").always(),
+    field("network.transport", Kind::Constant("tcp"), "constant", "")
+        .always()
+        .of_connection()
+        .get(|_| Some(Value::word("tcp"))),
+    field("network.protocol", Kind::Constant("http"), "constant", "")
+        .always()
+        .of_connection()
+        .get(|_| Some(Value::word("http"))),
+    field("network.type", Kind::OneOf(&["ipv4", "ipv6"]), "IP header", "")
+        .always()
+        .of_connection()
+        .get(|v| {
+            let ip = v.record.server.known_ip().unwrap_or(v.record.client.ip);
+            Some(Value::word(if ip.is_ipv4() { "ipv4" } else { "ipv6" }))
+        }),
+    field("network.community_id", Kind::Pattern("^1:[A-Za-z0-9+/]{27}=$"), "tuple", "Community ID version 1, which joins records with those of Zeek, Suricata and Packetbeat. Absent where not both ends are known with their ports.")
+        .of_connection()
+        .get(|v| community_id(v.record)),
+    field("network.forwarded_ip", Kind::Ip, "X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "The real client, where the peer is a trusted proxy that names it.")
+        .of_connection()
+        .get(|v| v.record.forwarded.map(|client| Value::Ip(client.ip)))
+        .read(|d, v| d.forwarded_ip = v.ip()),
+    field("network.direction", Kind::OneOf(&["ingress", "egress"]), "hook", "Of the response, for this host.")
+        .get(|v| v.record.egress.map(|egress| Value::word(if egress { "egress" } else { "ingress" })))
+        .read(|d, v| d.event.egress = v.bytes().map(|direction| direction == b"egress")),
+    field("network.vlan", OBJECT, "", "IEEE 802.1Q tag; the outermost, where there are several."),
+    field("network.vlan.id", Kind::Pattern("^[0-9]+$"), "VLAN tag", "")
+        .always()
+        .get(|v| v.record.vlans().next().map(number_as_text)),
+    field("network.inner", OBJECT, "", "The innermost tag, where there are several."),
+    field("network.inner.vlan", OBJECT, "", "").always(),
+    field("network.inner.vlan.id", Kind::Pattern("^[0-9]+$"), "VLAN tag", "")
+        .always()
+        .get(|v| v.record.vlans().skip(1).last().map(number_as_text)),
+];
+
+const HTTP: &[Field<HttpEvent>] = &[
+    field("http", OBJECT, "", "").always().get(|_| Some(Value::Open)),
+    field("http.version", VERSIONS, "status line; request line, where there is no response", "")
+        .rules(&["cs-version", "version", "http.version"])
+        .get(|v| {
+            let head = v.response().or(v.record.informational.last());
+            let minor = head.map(|head| head.minor_version);
+            let minor = minor.or(v.request().map(|request| request.minor_version))?;
+            Some(Value::Dotted(1, minor.into()))
+        })
+        .read(|d, v| d.set_version(&v)),
+    field("http.request", OBJECT, "", ""),
+    field("http.request.method", Kind::Text, "request line", "As sent.")
+        .always()
+        .rules(&["cs-method", "method", "http.request.method"])
+        .get(|v| v.request().map(|request| Value::Text(&request.method)))
+        .read(|d, v| d.method = v.into_bytes()),
+    field("http.request.id", Kind::Text, "X-Request-Id", "X-Request-Id.")
+        .get(|v| v.request()?.headers.first("x-request-id").map(Value::Text))
+        .read(|d, v| d.add_line("x-request-id", v)),
+    field("http.request.bytes", NUMBER, "message framing", "Head and body; absent where the length is not known.")
+        .rules(&["cs-bytes", "http.request.bytes"])
+        .get(|v| v.record.request_bytes().map(Value::Number))
+        .read(|d, v| d.request_bytes = v.number()),
+    field("http.request.body", OBJECT, "", ""),
+    field("http.request.body.bytes", NUMBER, "message framing", "Body bytes on the wire, chunk framing not counted.")
+        .always()
+        .rules(&["request_body_len", "http.request.body.bytes"])
+        .get(|v| v.request().and(v.record.request_body_bytes).map(Value::Number))
+        .read(|d, v| d.event.request_body_bytes = v.number()),
+    field("http.request.referrer", Kind::Text, "Referer", "Referer, redacted.")
+        .rules(&["cs-referer", "cs-referrer", "c-referer", "referrer", "referer", "http.request.referrer"])
+        .get(|v| v.request()?.headers.first_known(Known::REFERER).map(Value::Text))
+        .read(|d, v| d.add_line("referer", v)),
+    field("http.request.headers", Kind::RequestHeaders, "request head", "Those that --request-headers names.")
+        .get(|v| v.request().map(|request| Value::headers(&request.headers)))
+        .read(|d, v| d.request_headers = v.into_headers()),
+    field("http.response", OBJECT, "", ""),
+    field("http.response.status_code", Kind::STATUS, "status line", "")
+        .always()
+        .strict()
+        .rules(&["sc-status", "status_code", "http.response.status_code"])
+        .get(|v| v.response().map(|response| Value::Number(response.status.into())))
+        .read(|d, v| d.status = v.number()),
+    field("http.response.status_phrase", Kind::Text, "status line", "The reason phrase, possibly empty.")
+        .always()
+        .rules(&["status_msg", "http.response.status_phrase"])
+        .get(|v| v.response().map(|response| Value::Text(&response.reason)))
+        .read(|d, v| d.reason = v.into_bytes()),
+    field("http.response.headers", Kind::ResponseHeaders, "response head", "Those that --headers names.")
+        .get(|v| v.response().map(|response| Value::headers(&response.headers)))
+        .read(|d, v| d.response_headers = v.into_headers()),
+    field("http.response.mime_type", Kind::Text, "Content-Type", "Media type of Content-Type, lower case, without parameters.")
+        .rules(&["sc-content-type", "http.response.mime_type"])
+        .get(|v| {
+            let value = v.response()?.headers.first_known(Known::CONTENT_TYPE)?;
+            mime_type(value).map(Value::Lower)
+        }),
+    field("http.response.bytes", NUMBER, "message framing", "Head, framing and body on the wire, so far.")
+        .rules(&["sc-bytes", "http.response.bytes"])
+        .get(|v| v.response().and(v.record.response_bytes).map(Value::Number))
+        .read(|d, v| d.event.response_bytes = v.number()),
+    field("http.response.body", OBJECT, "", ""),
+    field("http.response.body.bytes", NUMBER, "message framing", "Body bytes on the wire, chunk framing not counted; those so far, where the event was written before the end, and absent where that was before the first.")
+        .always()
+        .rules(&["response_body_len", "http.response.body.bytes"])
+        .get(|v| v.response().and(v.record.body_bytes).map(Value::Number))
+        .read(|d, v| d.event.body_bytes = v.number()),
+    field("http.response.body.content", Kind::Text, "response body", "The first bytes of the body, decoded, where --body-snippet asks for them.")
+        .rules(&["http.response.body.content"])
+        .get(|v| v.response().and(v.record.body_bytes).and(v.record.body_snippet.as_deref()).map(Value::Text))
+        .read(|d, v| d.event.body_snippet = v.into_bytes()),
+    field("url", OBJECT, "", ""),
+    field("url.original", Kind::Text, "request line", "The request target as sent.")
+        .always()
+        .rules(&["url.original", "uri"])
+        .get(|v| v.request().map(|request| Value::Text(&request.target)))
+        .read(|d, v| d.target = v.into_bytes()),
+    field("url.scheme", Kind::Text, "request target", "`http` where the target does not say; absent for CONNECT.")
+        .get(|v| v.target.scheme.map(Value::Text)),
+    field("url.domain", Kind::Text, "request target, Host", "Host without port.")
+        .rules(&["cs-host", "host", "vhost", "r-dns", "url.domain"])
+        .get(|v| v.target.host.map(Value::Text))
+        .read(|d, v| d.host = v.into_bytes()),
+    field("url.path", Kind::Text, "request target", "")
+        .rules(&["cs-uri-stem", "c-uri-stem", "uri_path", "url.path"])
+        .get(|v| v.target.path.map(Value::Text)),
+    field("url.query", Kind::Text, "request target", "Without `?`. Rules also compare path and query together, since many public rules put a path here.")
+        .rules(&["cs-uri-query", "c-uri-query", "uri_query", "url.query"])
+        .get(|v| v.target.query.map(Value::Text)),
+    field("url.port", Kind::Port, "request target, Host", "As sent, or the scheme's default where a host was sent without one.")
+        .get(|v| v.target.port.map(|port| Value::Number(port.into())))
+        .read(|d, v| d.port = v.number()),
+    field("user_agent.original", Kind::Text, "User-Agent", "")
+        .always()
+        .rules(&["cs-user-agent", "c-useragent", "cs-useragent", "user_agent", "useragent", "user-agent", "user_agent.original"])
+        .get(|v| v.request()?.headers.first_known(Known::USER_AGENT).map(Value::Text))
+        .read(|d, v| d.add_line("user-agent", v)),
+    field("user", OBJECT, "", "Of Basic authentication."),
+    field("user.name", Kind::Text, "Authorization", "User of Basic authentication; the password is never looked at.")
+        .always()
+        .rules(&["cs-username", "username", "user.name"])
+        .get(|v| match v.user {
+            Some(name) => v.request().map(|_| Value::Text(name)),
+            None => basic_user(v.record).map(Value::Made),
+        })
+        .read(|d, v| d.user = v.into_bytes()),
+    field("trace.id", Kind::Pattern("^([0-9a-f]{16}|[0-9a-f]{32})$"), "traceparent, b3, X-B3-TraceId", "")
+        .always()
+        .get(|v| Some(Value::Lower(trace_context(&v.request()?.headers)?.0))),
+    field("span.id", Kind::Pattern("^[0-9a-f]{16}$"), "traceparent, b3, X-B3-SpanId", "")
+        .always()
+        .get(|v| trace_context(&v.request()?.headers)?.1.map(Value::Lower)),
+];
+
+/// `failure` for status codes from 400 and for no answer, `unknown` while only 1xx heads came.
+fn outcome(event: &HttpEvent) -> &'static str {
+    match (&event.response, event.no_response) {
+        (_, Some(_)) => "failure",
+        (Some(r), _) if r.status >= 400 => "failure",
+        (Some(_), _) => "success",
+        (None, None) => "unknown",
+    }
+}
+
+fn client(event: &HttpEvent) -> Forwarded {
+    event.forwarded.unwrap_or(Forwarded {
+        ip: event.client.ip,
+        port: event.client.known_port(),
+    })
+}
+
+fn server(event: &HttpEvent) -> Option<Endpoint> {
+    Some(event.server).filter(|end| *end != Endpoint::NOBODY)
+}
+
+fn community_id(event: &HttpEvent) -> Option<Value<'static>> {
+    event.server.known_ip()?;
+    event.client.known_port().and(event.server.known_port())?;
+    let id = crate::community::community_id(event.client, event.server);
+    Some(Value::Made(id.to_vec()))
+}
+
+fn number_as_text(number: u32) -> Value<'static> {
+    Value::Made(number.to_string().into_bytes())
+}

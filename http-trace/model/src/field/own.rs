@@ -1,0 +1,247 @@
+//! The table of an event's fields that ECS has no name for, and of the observer.
+
+use http_trace_common::record::Hook;
+use http_trace_common::walk::LayerKind;
+
+use super::event::{VERSIONS, field};
+use super::{About, Field, Kind, Value};
+use crate::event::{BodyEnd, HttpEvent, Missing, NoResponse, oddity};
+
+/// The flag of a record some of whose text is bytes that are not UTF-8, written as `\xNN`.
+pub const ESCAPED_BYTES: &str = "escaped_bytes";
+
+const OBJECT: Kind = Kind::Object;
+const NUMBER: Kind = Kind::NUMBER;
+
+/// A 1xx head.
+const INFORMATIONAL: &[About] = &[
+    About::new("version", VERSIONS, "status line", "").always(),
+    About::new("status_code", Kind::STATUS, "status line", "").always(),
+    About::new(
+        "status_phrase",
+        Kind::Text,
+        "status line",
+        "The reason phrase, possibly empty.",
+    )
+    .always(),
+    About::new("headers", Kind::ResponseHeaders, "response head", ""),
+    About::new("content_length", NUMBER, "Content-Length", ""),
+    About::new("at", Kind::Time, "clock of the capture", "").always(),
+];
+
+const LAYER: &[About] = &[
+    About::new("type", Kind::OneOf(&LAYERS), "tunnel header", "").always(),
+    About::new(
+        "id",
+        NUMBER,
+        "tunnel header",
+        "VLAN, PPPoE or ERSPAN session, MPLS label, GRE key, VNI, TEID (which differs by direction), or L2TP tunnel << 16 | session.",
+    ),
+];
+
+const OUTER: &[About] = &[
+    About::new("client", OBJECT, "", "").always(),
+    About::new("client.ip", Kind::Ip, "outer IP header", "").always(),
+    About::new("server", OBJECT, "", "").always(),
+    About::new("server.ip", Kind::Ip, "outer IP header", "").always(),
+];
+
+/// The fields.
+pub(super) const OWN: &[Field<HttpEvent>] = &[
+    field("observer", OBJECT, "", "").always(),
+    field("observer.hostname", Kind::Text, "agent", "Name of the host that traced.")
+        .always()
+        .get(|v| Some(Value::Text(v.hostname))),
+    field("observer.type", Kind::Constant("sensor"), "constant", "")
+        .always()
+        .get(|_| Some(Value::word("sensor"))),
+    field("observer.version", Kind::Text, "agent", "Version of http-trace.")
+        .always()
+        .get(|_| Some(Value::word(env!("CARGO_PKG_VERSION")))),
+    field("observer.egress.interface", OBJECT, "", "").always(),
+    field("observer.egress.interface.name", Kind::Text, "hook", "First interface that the response left by.")
+        .always()
+        .get(|v| interface(v.record, true)),
+    field("observer.ingress.interface", OBJECT, "", "").always(),
+    field("observer.ingress.interface.name", Kind::Text, "hook", "First interface that the response came in by.")
+        .always()
+        .get(|v| interface(v.record, false)),
+    field("http_trace", OBJECT, "", "").always(),
+    field("http_trace.status_class", Kind::OneOf(&["1xx", "2xx", "3xx", "4xx", "5xx", "other"]), "status line", "")
+        .rules(&["http_trace.status_class"])
+        .get(|v| v.record.status_class().map(Value::word)),
+    field("http_trace.content_length", NUMBER, "Content-Length", "The declared length; absent when none or not one plain number.")
+        .rules(&["http_trace.content_length"])
+        .get(|v| v.response()?.content_length.map(Value::Number))
+        .read(|d, v| d.content_length = v.number()),
+    field("http_trace.informational", Kind::Rows(INFORMATIONAL, 1, u64::MAX), "1xx heads", "The 1xx heads before the final one.")
+        .strict()
+        .get(|v| informational(v.record))
+        .read(|d, v| d.informational = v.into_list()),
+    field("http_trace.request_version", Kind::Text, "request line", "What stands for a version in a request line that has none of HTTP/1.x, as sent (`RTSP/1.0`).")
+        .get(|v| v.request()?.version.as_deref().map(Value::Text))
+        .read(|d, v| d.request_version = v.into_bytes()),
+    field("http_trace.no_response", Kind::OneOf(&NoResponse::NAMES), "end of the connection", "Why the request was never answered; then there is no http.response.")
+        .rules(&["http_trace.no_response"])
+        .get(|v| v.record.no_response.map(|why| Value::word(why.name())))
+        .read(|d, v| d.event.no_response = v.bytes().and_then(NoResponse::named)),
+    field("http_trace.ttfb_ns", NUMBER, "clock of the capture", "Last byte of the request to first byte of the final head.")
+        .get(|v| v.record.ttfb_ns().map(Value::Number))
+        .read(|d, v| d.ttfb_ns = v.number()),
+    field("http_trace.ttlb_ns", NUMBER, "clock of the capture", "Last byte of the request to last byte of the response.")
+        .get(|v| v.record.ttlb_ns().map(Value::Number)),
+    field("http_trace.body_end", Kind::OneOf(&BodyEnd::NAMES), "message framing", "How the body ended, once it has (RFC 9112 section 6.3).")
+        .get(|v| v.record.body_end.map(|end| Value::word(end.name()))),
+    field("http_trace.transaction", Kind::Pattern(r"^\d+\.\d+$"), "counter", "Number of the connection in this run, and of the transaction in it.")
+        .always()
+        .get(|v| Some(Value::Dotted(v.record.connection, v.record.ordinal.into())))
+        .read(|d, v| d.set_connection(&v)),
+    field("http_trace.ordinal", Kind::Number(1, u64::MAX), "counter", "Position within the connection.")
+        .always()
+        .get(|v| Some(Value::Number(v.record.ordinal.into())))
+        .read(|d, v| {
+            if let Some(ordinal) = v.number() {
+                d.event.ordinal = ordinal.try_into().unwrap_or(u32::MAX);
+            }
+        }),
+    field("http_trace.complete", Kind::Bool, "message framing", "Whether the message's end was seen.")
+        .always()
+        .get(|v| Some(Value::Bool(v.record.complete)))
+        .read(|d, v| d.event.complete = v != Value::Bool(false)),
+    field("http_trace.missing", Kind::Set(&Missing::NAMES), "message framing", "What of the transaction was not seen.")
+        .always()
+        .get(|v| {
+            let missing = v.record.missing.iter();
+            Some(Value::List(missing.map(|m| Value::word(m.name())).collect()))
+        })
+        .read(|d, v| {
+            d.event.missing = v.texts().filter_map(|name| Missing::ALL.into_iter().find(|m| m.name().as_bytes() == name)).collect();
+        }),
+    field("http_trace.flags", Kind::Flags, "heads and message framing", "Each leniency or oddity; escaped_bytes: some text holds bytes that are not UTF-8, as \\xNN.")
+        .always()
+        .rules(&["http_trace.flags"])
+        .get(|v| {
+            if !v.escaped {
+                return Some(Value::Words(&v.record.flags));
+            }
+            // The list is sorted, and stays so.
+            let (before, after) = v.record.flags.split_at(v.record.flags.partition_point(|f| *f < ESCAPED_BYTES));
+            let flags = before.iter().chain([&ESCAPED_BYTES]).chain(after);
+            Some(Value::List(flags.map(|flag| Value::word(flag)).collect()))
+        })
+        // All but `escaped_bytes`, which is said of the text of a record and not of its event.
+        .read(|d, v| {
+            let names = v.texts().filter_map(|name| std::str::from_utf8(name).ok());
+            d.event.flags = names.filter_map(oddity::named).collect();
+        }),
+    field("http_trace.rules", Kind::Texts(1), "detection", "Ids of the rules that this response counted for")
+        .get(|v| Some(Value::Names(&v.record.rules)).filter(|_| !v.record.rules.is_empty())),
+    field("http_trace.retransmissions", NUMBER, "TCP sequence numbers", "Copies of this response's segments.")
+        .always()
+        .get(|v| Some(Value::Number(v.record.retransmissions.into()))),
+    field("http_trace.hook", Kind::OneOf(&HOOKS), "hook", "Where the response's head was taken.")
+        .always()
+        .get(|v| Some(Value::word(v.record.hook.name()))),
+    field("http_trace.interfaces", Kind::Texts(0), "hook", "Interfaces that the response was seen on.")
+        .always()
+        .rules(&["http_trace.interfaces"])
+        .get(|v| Some(Value::Names(&v.record.interfaces)))
+        .read(|d, v| {
+            let names = v.texts().filter_map(|name| std::str::from_utf8(name).ok());
+            d.event.interfaces = names.map(Into::into).collect();
+        }),
+    field("http_trace.packet_len", NUMBER, "capture", "Length on the wire of the frame that held the response's first byte.")
+        .always()
+        .get(|v| Some(Value::Number(v.record.packet_len.into()))),
+    field("http_trace.cgroup_id", NUMBER, "hook", "Number of the cgroup of this host that sent the response, or received it.")
+        .get(|v| v.record.cgroup_id.map(Value::Number))
+        .read(|d, v| d.event.cgroup_id = v.number()),
+    field("http_trace.tunnel", OBJECT, "", "What the response (of a request without one, the request) was wrapped in, outermost first."),
+    field("http_trace.tunnel.layers", Kind::Rows(LAYER, 1, u64::MAX), "tunnel headers", "")
+        .always()
+        .get(|v| layers(v.record)),
+    field("http_trace.tunnel.outer", Kind::Rows(OUTER, 0, u64::MAX), "outer IP headers", "The ends of the IP headers around the connection's own: on the client's side and on the server's.")
+        .always()
+        .get(|v| outer(v.record)),
+];
+
+const LAYERS: [&str; 25] = [
+    LayerKind::Vlan.name(),
+    LayerKind::Llc.name(),
+    LayerKind::Pppoe.name(),
+    LayerKind::Ppp.name(),
+    LayerKind::Mpls.name(),
+    LayerKind::Ethernet.name(),
+    LayerKind::Gre.name(),
+    LayerKind::Erspan.name(),
+    LayerKind::Ip.name(),
+    LayerKind::Teredo.name(),
+    LayerKind::L2tp.name(),
+    LayerKind::Vxlan.name(),
+    LayerKind::Geneve.name(),
+    LayerKind::Gtpu.name(),
+    LayerKind::Nflog.name(),
+    LayerKind::VnTag.name(),
+    LayerKind::ETag.name(),
+    LayerKind::Pbb.name(),
+    LayerKind::FabricPath.name(),
+    LayerKind::Trill.name(),
+    LayerKind::Nsh.name(),
+    LayerKind::Ayiya.name(),
+    LayerKind::Lisp.name(),
+    LayerKind::Capwap.name(),
+    LayerKind::Tzsp.name(),
+];
+
+const HOOKS: [&str; 5] = [
+    Hook::Capture.name(),
+    Hook::Tc.name(),
+    Hook::SocketFilter.name(),
+    Hook::Cgroup.name(),
+    Hook::Xdp.name(),
+];
+
+/// The first interface, of a response in this direction.
+fn interface(event: &HttpEvent, egress: bool) -> Option<Value<'_>> {
+    let name = event
+        .interfaces
+        .first()
+        .filter(|_| event.egress == Some(egress))?;
+    Some(Value::word(name))
+}
+
+fn informational(event: &HttpEvent) -> Option<Value<'_>> {
+    let heads = event.informational.iter();
+    let row = heads.map(|head| {
+        let values = vec![
+            Some(Value::Dotted(1, head.minor_version.into())),
+            Some(Value::Number(head.status.into())),
+            Some(Value::Text(&head.reason)),
+            Some(Value::headers(&head.headers)),
+            head.content_length.map(Value::Number),
+            Some(Value::Time(head.first_byte_ns)),
+        ];
+        Value::Row(INFORMATIONAL, values)
+    });
+    Some(Value::List(row.collect())).filter(|_| !event.informational.is_empty())
+}
+
+fn layers(event: &HttpEvent) -> Option<Value<'_>> {
+    let layers = event.tunnel()?.layers().iter();
+    let row = layers.map(|layer| {
+        let id = layer.number().map(|id| Value::Number(id.into()));
+        Value::Row(LAYER, vec![Some(Value::word(layer.kind.name())), id])
+    });
+    Some(Value::List(row.collect()))
+}
+
+fn outer(event: &HttpEvent) -> Option<Value<'_>> {
+    event.tunnel()?;
+    let row = event.outer_ips().map(|[client, server]| {
+        Value::Row(
+            OUTER,
+            vec![None, Some(Value::Ip(client)), None, Some(Value::Ip(server))],
+        )
+    });
+    Some(Value::List(row.collect()))
+}
