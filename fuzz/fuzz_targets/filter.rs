@@ -12,7 +12,7 @@
 use std::io::Cursor;
 
 use http_trace::capture::{Frames, Replay, ReplayOptions};
-use http_trace::config::HeaderChoice;
+use http_trace::sink::HeaderChoice;
 use http_trace_model::event::{HttpEvent, Missing, Output};
 use http_trace_engine::host_filter::HostFilter;
 use http_trace_engine::pipeline::{Emit, Pipeline, PipelineConfig};

@@ -2,7 +2,7 @@
 //! and what became an event is one again when our own json of it is read.
 #![no_main]
 
-use http_trace::config::HeaderChoice;
+use http_trace::sink::HeaderChoice;
 use http_trace_model::event::HttpEvent;
 use http_trace::recorded::{Error, Recorded};
 use http_trace::sink::json::Json;

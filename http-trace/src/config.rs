@@ -22,6 +22,7 @@ use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
 use crate::sink::deliver::Target;
+use crate::sink::{Color, HeaderChoice, OutputSpec};
 use http_trace_detect::rule::Level;
 use http_trace_detect::tune::Tuning;
 use option::{
@@ -81,24 +82,6 @@ impl Source {
     }
 }
 
-/// How events are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One ECS object a line.
-    Json,
-    /// For a person.
-    Pretty,
-}
-
-/// One `--output`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputSpec {
-    /// How.
-    pub format: Format,
-    /// Where to; `None` is standard output.
-    pub file: Option<PathBuf>,
-}
-
 /// When an event is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Emit {
@@ -109,42 +92,6 @@ pub enum Emit {
     Head,
     /// At the end of the message only.
     End,
-}
-
-/// Which headers go out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeaderChoice {
-    /// All of them.
-    All,
-    /// None of them.
-    None,
-    /// These, in lower case, sorted.
-    Names(Vec<String>),
-}
-
-impl HeaderChoice {
-    /// Whether a field goes out; names compare without case.
-    pub fn admits(&self, name: &[u8]) -> bool {
-        match self {
-            HeaderChoice::All => true,
-            HeaderChoice::None => false,
-            HeaderChoice::Names(names) => names
-                .iter()
-                .any(|n| n.as_bytes().eq_ignore_ascii_case(name)),
-        }
-    }
-}
-
-/// When `pretty` is coloured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// Bounds that have keys and no options; `None` is the pipeline's own default.

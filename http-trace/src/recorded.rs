@@ -16,6 +16,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use http_trace_model::event::HttpEvent;
+use http_trace_model::field::draft::minor_version;
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
 /// The longest line that is kept, in bytes; a longer one is told and skipped.
@@ -194,7 +195,7 @@ fn request(
     RequestHead {
         method: Bytes::copy_from_slice(method),
         target: Bytes::copy_from_slice(target),
-        minor_version: minor(version),
+        minor_version: minor_version(version),
         version: None,
         headers: headers(fields),
         wire_len: 0,
@@ -208,7 +209,7 @@ fn response(
     fields: &[(&str, Option<&[u8]>)],
 ) -> ResponseHead {
     ResponseHead {
-        minor_version: minor(version),
+        minor_version: minor_version(version),
         status,
         reason: Bytes::copy_from_slice(reason),
         headers: headers(fields),
@@ -222,18 +223,6 @@ fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
     let fields = fields.iter();
     let lines = fields.filter_map(|(name, value)| Some((name, (*value)?)));
     lines.collect()
-}
-
-/// The digit of `1.1` or `HTTP/1.1`; 1 for what is no HTTP/1.x version.
-fn minor(version: &str) -> u8 {
-    match version
-        .strip_prefix("HTTP/")
-        .unwrap_or(version)
-        .strip_prefix("1.")
-    {
-        Some(digit) => digit.parse().unwrap_or(1),
-        None => 1,
-    }
 }
 
 /// A status code that may stand in an event.

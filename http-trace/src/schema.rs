@@ -7,8 +7,8 @@ pub const RECORD: &str = include_str!("../schema/record.schema.json");
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::HeaderChoice;
     use crate::redact::Secrets;
+    use crate::sink::HeaderChoice;
     use crate::sink::json::Json;
     use crate::sink::{Entry, Render};
     use http_trace_model::event::{Endpoint, Loss, LossUnit, Missing, NoResponse};

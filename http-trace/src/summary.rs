@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::sink::deliver::Delivered;
-use crate::sink::json::unit;
 use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Severity;
 use http_trace_model::event::{HttpEvent, Loss};
@@ -56,7 +55,7 @@ impl Written {
 
     /// Counts a loss.
     pub fn lost(&mut self, loss: &Loss) {
-        *self.lost.entry((loss.place, unit(loss.unit))).or_default() += loss.count;
+        *self.lost.entry((loss.place, loss.unit.name())).or_default() += loss.count;
     }
 
     /// Notes that an output failed, and how many events it lacks.

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use http_trace_common::config::{MAX_SNIPPET, Snippet};
 use http_trace_common::record::Hook;
 
+use super::Error;
 use super::source::Sources;
-use super::{Error, Format, HeaderChoice, OutputSpec};
 use crate::enrich::proxy::Trusted;
 use crate::select::{Choice, HeaderPattern, Pattern, Selection, Statuses};
+use crate::sink::{Format, HeaderChoice, OutputSpec};
 use http_trace_model::value;
 
 /// Reads settings and words the errors.

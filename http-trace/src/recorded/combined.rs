@@ -1,10 +1,9 @@
 //! Access logs in the combined or the common format, as Apache and nginx write them:
 //! `ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
 
-use base64::Engine as _;
-
 use super::{Line, address, request, response, status};
 use http_trace_model::event::{Endpoint, HttpEvent};
+use http_trace_model::field::draft::basic;
 
 /// The longest time between brackets.
 const LONGEST_TIME: usize = 32;
@@ -47,11 +46,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let given = |value: Vec<u8>| Some(value).filter(|v| !v.is_empty() && v != b"-");
     let (referer, agent) = (given(referer), given(agent));
     // The password was never in the log; the name is there because credentials were.
-    let authorization = (user != b"-" && !user.is_empty()).then(|| {
-        let pair = [&unescaped(user), &b":"[..]].concat();
-        let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-        format!("Basic {encoded}").into_bytes()
-    });
+    let authorization = (user != b"-" && !user.is_empty()).then(|| basic(&unescaped(user)));
     let mut version = "1.1";
     let last = first.iter().rposition(|b| *b == b' ');
     let (line, named) = first.split_at(last.unwrap_or(first.len()));

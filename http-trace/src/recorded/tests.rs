@@ -1,7 +1,7 @@
 //! Each format as its own writer writes it, and what is none of them.
 
 use super::*;
-use crate::config::HeaderChoice;
+use crate::sink::HeaderChoice;
 use crate::sink::json::Json;
 use crate::sink::{Entry, Render};
 use http_trace_model::event::{Endpoint, Missing, NoResponse};

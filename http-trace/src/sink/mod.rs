@@ -1,6 +1,7 @@
 //! Where events go: formats are pure functions of an event ([`Render`]), writers own the bytes
 //! and the clock.
 
+pub mod choice;
 pub mod deliver;
 pub mod json;
 pub mod log_file;
@@ -9,6 +10,7 @@ pub mod pretty;
 pub mod time;
 pub mod writer;
 
+pub use choice::{Color, Format, HeaderChoice, OutputSpec};
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
 

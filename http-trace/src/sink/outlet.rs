@@ -9,8 +9,8 @@ use super::json::Json;
 use super::log_file::{Before, LogFile};
 use super::pretty::Pretty;
 use super::writer::{Broken, News, WhenFull, Writer};
-use super::{Entry, Render};
-use crate::config::{Color, Config, Format, OutputSpec};
+use super::{Color, Entry, Format, OutputSpec, Render};
+use crate::config::Config;
 use crate::own::OwnSockets;
 use crate::redact::Secrets;
 use crate::scope::Scope;
@@ -442,7 +442,7 @@ mod tests {
     use std::sync::{Arc, Mutex, mpsc};
 
     use super::*;
-    use crate::config::HeaderChoice;
+    use crate::sink::HeaderChoice;
     use http_trace_model::testing;
 
     /// A reader that takes nothing until it is released, and everything from then on.

@@ -8,10 +8,9 @@ use anstyle::{AnsiColor, Color, Style};
 
 use http_trace_common::walk::Encap;
 
-use super::json::unit;
 use super::time::clock_ms;
 use super::{Entry, Render};
-use crate::config::HeaderChoice;
+use crate::sink::HeaderChoice;
 use crate::summary::counted;
 use crate::text::terminal;
 use http_trace_detect::alert::{Alert, State};
@@ -387,7 +386,7 @@ impl Render for Pretty {
             self.line,
             "!!! LOST {} {} ({}) since {}",
             loss.count,
-            unit(loss.unit),
+            loss.unit.name(),
             loss.place,
             time(loss.since_ns)
         );

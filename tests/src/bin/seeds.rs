@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use http_trace::capture::{Frames, Replay, ReplayOptions};
-use http_trace::config::HeaderChoice;
 use http_trace::recorded::Recorded;
+use http_trace::sink::HeaderChoice;
 use http_trace::sink::json::Json;
 use http_trace::sink::{Entry, Render};
 use http_trace_detect::builtin;

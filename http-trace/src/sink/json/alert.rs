@@ -1,226 +1,299 @@
-//! Alerts as ECS has them (`event.kind: "alert"`, `rule.*`, `threat.*`, `related.*`); what ECS has
-//! no name for is under `http_trace.alert`.
+//! The table of alerts: `event.kind: "alert"`, `rule.*`, `threat.*`, `related.*` as ECS has them; what
+//! ECS has no name for is under `http_trace.alert`. Only takes values from an alert.
 
-use std::net::IpAddr;
-
-use super::object::{comma, hex16, key, number, open, put_key, time, word};
-use crate::text::json_string;
 use http_trace_detect::alert::Alert;
-use http_trace_detect::field::Field;
+use http_trace_detect::field::Field as RuleField;
 use http_trace_detect::rule::{Origin, Threat};
+use http_trace_model::field::event::ECS_VERSION;
+use http_trace_model::field::{About, Field, Kind, Value};
 
-/// The members of an alert's record, into an object that is open.
-pub fn members(out: &mut Vec<u8>, alert: &Alert) {
-    let rule = &alert.rule;
-    open!(out, "event");
-    out.extend_from_slice(
-        br#""kind":"alert","category":["network","web","intrusion_detection"],"type":["info"]"#,
-    );
-    out.extend_from_slice(br#","action":"rule-matched","dataset":"http_trace.alert""#);
-    number!(out, "severity", u64::from(alert.severity.score()));
-    time!(out, "start", alert.first_seen_ns);
-    time!(out, "end", alert.last_seen_ns);
-    key!(out, "id");
-    hex16(out, alert.id);
-    out.push(b'}');
-    key!(out, "message");
-    json_string(out, &alert.message());
+const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Alert> {
+    Field::new(About::new(name, kind, "", meaning))
+}
 
-    open!(out, "rule");
-    text(out, ",\"id\":", rule.id.as_bytes());
-    text(out, ",\"name\":", rule.title.as_bytes());
-    if let Some(category) = &rule.category {
-        text(out, ",\"category\":", category.as_bytes());
-    }
-    if !rule.description.is_empty() {
-        text(out, ",\"description\":", rule.description.as_bytes());
-    }
-    if let Some(reference) = rule.references.first() {
-        text(out, ",\"reference\":", reference.as_bytes());
-    }
-    let ruleset = match rule.origin {
-        Origin::BuiltIn(_) => "built-in".to_owned(),
-        Origin::File(ref path) => path.display().to_string(),
-    };
-    text(out, ",\"ruleset\":", ruleset.as_bytes());
-    if let Some(version) = &rule.version {
-        text(out, ",\"version\":", version.as_bytes());
-    }
-    out.push(b'}');
+const OBJECT: Kind = Kind::Object;
+const NUMBER: Kind = Kind::NUMBER;
 
-    threat(out, &rule.threat);
-    related(out, alert);
+const ENTITY: &[About] = &[
+    About::new("role", Kind::Text, "", "").always(),
+    About::new(
+        "type",
+        Kind::OneOf(&["ip", "hostname", "user", "url", "user_agent", "value"]),
+        "",
+        "",
+    )
+    .always(),
+    About::new("value", Kind::Text, "", "").always(),
+];
+const COUNTED: &[About] = &[
+    About::new("value", Kind::Text, "", "").always(),
+    About::new("count", NUMBER, "", "").always(),
+];
+const SAMPLE: &[About] = &[
+    About::new("at", Kind::Time, "", "").always(),
+    About::new("method", Kind::Text, "", "").always(),
+    About::new("target", Kind::Text, "", "").always(),
+    About::new("status_code", Kind::STATUS, "", ""),
+    About::new("server", Kind::Text, "", ""),
+];
+const MOST_SEEN: Kind = Kind::Rows(COUNTED, 0, 8);
 
-    open!(out, "http_trace");
-    open!(out, "alert");
-    word!(out, "state", alert.state.name());
-    word!(out, "level", alert.severity.level().name());
-    key!(out, "entities");
-    list(out, &alert.entities, |out, entity| {
-        out.push(b'{');
-        text(out, ",\"role\":", entity.role.as_bytes());
-        word!(out, "type", entity.kind());
-        text(out, ",\"value\":", &entity.shown.value);
-        out.push(b'}');
-    });
-    number!(out, "count", alert.count);
-    if let Some(distinct) = alert.distinct {
-        number!(out, "distinct", distinct);
-    }
-    number!(out, "threshold", alert.threshold);
-    number!(out, "window", alert.window_ns / 1_000_000_000);
-    time!(out, "first_seen", alert.first_seen_ns);
-    time!(out, "last_seen", alert.last_seen_ns);
-    open!(out, "statuses");
-    for (status, count) in &alert.statuses {
-        let name = match status {
-            0 => "none".to_owned(),
-            status => status.to_string(),
-        };
-        comma(out);
-        json_string(out, name.as_bytes());
-        out.push(b':');
-        super::object::decimal(out, *count);
-    }
-    out.push(b'}');
-    for (key, values) in [
-        (",\"paths\":", &alert.paths),
-        (",\"user_agents\":", &alert.user_agents),
-    ] {
-        put_key(out, key);
-        list(out, values, |out, (value, count)| {
-            counted(out, value, *count)
+/// All fields of an alert.
+pub const ALERT: &[Field<Alert>] = &[
+    field("@timestamp", Kind::Time, "When the state of the alert began.")
+        .always()
+        .get(|v| Some(Value::Time(v.record.time_ns))),
+    field("ecs", OBJECT, "").always(),
+    field("ecs.version", Kind::Text, "")
+        .always()
+        .get(|_| Some(Value::word(ECS_VERSION))),
+    field("event", OBJECT, "").always(),
+    field("event.kind", Kind::Constant("alert"), "")
+        .always()
+        .get(|_| Some(Value::word("alert"))),
+    field(
+        "event.category",
+        Kind::Tags(&[&["network", "web", "intrusion_detection"]]),
+        "",
+    )
+    .always()
+    .get(|_| Some(Value::Words(&["network", "web", "intrusion_detection"]))),
+    field("event.type", Kind::Tags(&[&["info"]]), "")
+        .always()
+        .get(|_| Some(Value::Words(&["info"]))),
+    field("event.action", Kind::Constant("rule-matched"), "")
+        .always()
+        .get(|_| Some(Value::word("rule-matched"))),
+    field("event.dataset", Kind::Constant("http_trace.alert"), "")
+        .always()
+        .get(|_| Some(Value::word("http_trace.alert"))),
+    field(
+        "event.severity",
+        Kind::Number(0, 10),
+        "0 informational, 1–3 low, 4–6 medium, 7–8 high, 9–10 critical.",
+    )
+    .always()
+    .get(|v| Some(Value::Number(v.record.severity.score().into()))),
+    field("event.start", Kind::Time, "")
+        .always()
+        .get(|v| Some(Value::Time(v.record.first_seen_ns))),
+    field("event.end", Kind::Time, "")
+        .always()
+        .get(|v| Some(Value::Time(v.record.last_seen_ns))),
+    field("event.id", Kind::Id, "The same for all states of one alert.")
+        .always()
+        .get(|v| Some(Value::Id(v.record.id))),
+    field("message", Kind::Text, "The rule's summary.")
+        .always()
+        .get(|v| Some(Value::Made(v.record.message()))),
+    field("rule", OBJECT, "").always(),
+    field("rule.id", Kind::Text, "")
+        .always()
+        .get(|v| Some(Value::word(&v.record.rule.id))),
+    field("rule.name", Kind::Text, "")
+        .always()
+        .get(|v| Some(Value::word(&v.record.rule.title))),
+    field("rule.category", Kind::Text, "")
+        .get(|v| v.record.rule.category.as_deref().map(Value::word)),
+    field("rule.description", Kind::Text, "").get(|v| {
+        let description = &v.record.rule.description;
+        Some(Value::word(description)).filter(|_| !description.is_empty())
+    }),
+    field("rule.reference", Kind::Text, "")
+        .get(|v| v.record.rule.references.first().map(|r| Value::word(r))),
+    field("rule.ruleset", Kind::Text, "`built-in`, or the file that the rule is in.")
+        .always()
+        .get(|v| {
+            Some(match v.record.rule.origin {
+                Origin::BuiltIn(_) => Value::word("built-in"),
+                Origin::File(ref path) => made(path.display().to_string()),
+            })
+        }),
+    field("rule.version", Kind::Text, "").get(|v| v.record.rule.version.as_deref().map(Value::word)),
+    field("threat.framework", Kind::Constant("MITRE ATT&CK"), "")
+        .always()
+        .get(|v| {
+            let has_threat = v.record.rule.threat != Threat::default();
+            has_threat.then_some(Value::word("MITRE ATT&CK"))
+        }),
+    field("threat.tactic.id", Kind::Texts(0), "")
+        .always()
+        .get(|v| some_texts(&v.record.rule.threat.tactics)),
+    field("threat.technique.id", Kind::Texts(0), "")
+        .get(|v| some_texts(&v.record.rule.threat.techniques)),
+    field("threat.technique.subtechnique.id", Kind::Texts(0), "")
+        .always()
+        .get(|v| some_texts(&v.record.rule.threat.subtechniques)),
+    field(
+        "related",
+        OBJECT,
+        "Every address, host and user that the alert speaks of, so that records can be joined.",
+    )
+    .always()
+    .get(|_| Some(Value::Open)),
+    field("related.ip", Kind::Texts(0), "").get(|v| {
+        let (alert, mut ips) = (v.record, Vec::new());
+        let seen = alert.clients.iter().chain(&alert.servers);
+        let seen = seen.map(|(ip, _)| ip.to_string());
+        let named = entities(alert, |field| {
+            matches!(field, RuleField::ForwardedClient | RuleField::PeerIp)
         });
-    }
-    for (key, values) in [
-        (",\"servers\":", &alert.servers),
-        (",\"clients\":", &alert.clients),
-    ] {
-        put_key(out, key);
-        list(out, values, |out, (ip, count)| {
-            counted(out, ip.to_string().as_bytes(), *count);
-        });
-    }
-    key!(out, "samples");
-    list(out, &alert.samples, |out, sample| {
-        out.push(b'{');
-        time!(out, "at", sample.time_ns);
-        text(out, ",\"method\":", &sample.method);
-        text(out, ",\"target\":", &sample.target);
-        if let Some(status) = sample.status {
-            number!(out, "status_code", u64::from(status));
-        }
-        if let Some(server) = sample.server {
-            text(out, ",\"server\":", server.to_string().as_bytes());
-        }
-        out.push(b'}');
-    });
-    for (key, yes) in [
-        (",\"under_counted\":", alert.under_counted),
-        (",\"proxy_suspected\":", alert.proxy_suspected),
-    ] {
-        put_key(out, key);
-        out.extend_from_slice(if yes { b"true" } else { b"false" });
-    }
-    out.extend_from_slice(b"}}");
-}
-
-fn text(out: &mut Vec<u8>, key: &'static str, value: &[u8]) {
-    put_key(out, key);
-    json_string(out, value);
-}
-
-fn list<T>(out: &mut Vec<u8>, values: &[T], item: impl Fn(&mut Vec<u8>, &T)) {
-    out.push(b'[');
-    for value in values {
-        comma(out);
-        item(out, value);
-    }
-    out.push(b']');
-}
-
-fn counted(out: &mut Vec<u8>, value: &[u8], count: u64) {
-    out.push(b'{');
-    text(out, ",\"value\":", value);
-    number!(out, "count", count);
-    out.push(b'}');
-}
-
-fn threat(out: &mut Vec<u8>, threat: &Threat) {
-    if *threat == Threat::default() {
-        return;
-    }
-    open!(out, "threat");
-    word!(out, "framework", "MITRE ATT&CK");
-    let array = |out: &mut Vec<u8>, ids: &[String]| {
-        list(out, ids, |out, id| {
-            json_string(out, id.as_bytes());
-        });
-    };
-    if !threat.tactics.is_empty() {
-        open!(out, "tactic");
-        key!(out, "id");
-        array(out, &threat.tactics);
-        out.push(b'}');
-    }
-    if !threat.techniques.is_empty() || !threat.subtechniques.is_empty() {
-        open!(out, "technique");
-        if !threat.techniques.is_empty() {
-            key!(out, "id");
-            array(out, &threat.techniques);
-        }
-        if !threat.subtechniques.is_empty() {
-            open!(out, "subtechnique");
-            key!(out, "id");
-            array(out, &threat.subtechniques);
-            out.push(b'}');
-        }
-        out.push(b'}');
-    }
-    out.push(b'}');
-}
-
-/// Every address, host and user that the alert speaks of, so that records can be joined.
-fn related(out: &mut Vec<u8>, alert: &Alert) {
-    let mut ips: Vec<String> = Vec::new();
-    let mut hosts: Vec<&[u8]> = Vec::new();
-    let mut users: Vec<&[u8]> = Vec::new();
-    let seen = alert.clients.iter().chain(&alert.servers);
-    for ip in seen.map(|(ip, _): &(IpAddr, u64)| ip.to_string()) {
-        if !ips.contains(&ip) {
-            ips.push(ip);
-        }
-    }
-    for (host, _) in &alert.hosts {
-        hosts.push(host);
-    }
-    for entity in &alert.entities {
-        let value = &entity.shown.value[..];
-        match entity.shown.field {
-            Field::UserName if !users.contains(&value) => users.push(value),
-            Field::ForwardedClient | Field::PeerIp => {
-                let ip = String::from_utf8_lossy(value).into_owned();
-                if !ips.contains(&ip) {
-                    ips.push(ip);
-                }
+        for ip in seen.chain(named.map(|ip| String::from_utf8_lossy(ip).into_owned())) {
+            if !ips.contains(&ip) {
+                ips.push(ip);
             }
-            _ => {}
         }
-    }
-    open!(out, "related");
-    if !ips.is_empty() {
-        key!(out, "ip");
-        list(out, &ips, |out, ip| {
-            json_string(out, ip.as_bytes());
-        });
-    }
-    for (key, values) in [(",\"hosts\":", &hosts), (",\"user\":", &users)] {
-        if !values.is_empty() {
-            put_key(out, key);
-            list(out, values, |out, value| {
-                json_string(out, value);
+        some_list(ips.into_iter().map(made))
+    }),
+    field("related.hosts", Kind::Texts(0), "")
+        .get(|v| some_list(v.record.hosts.iter().map(|(host, _)| Value::Text(host)))),
+    field("related.user", Kind::Texts(0), "").get(|v| {
+        let mut users = Vec::new();
+        for user in entities(v.record, |field| matches!(field, RuleField::UserName)) {
+            if !users.contains(&user) {
+                users.push(user);
+            }
+        }
+        some_list(users.into_iter().map(Value::Text))
+    }),
+    field("http_trace", OBJECT, "").always(),
+    field("http_trace.alert", OBJECT, "").always(),
+    field(
+        "http_trace.alert.state",
+        Kind::OneOf(&["opened", "updated", "ended"]),
+        "",
+    )
+    .always()
+    .get(|v| Some(Value::word(v.record.state.name()))),
+    field(
+        "http_trace.alert.level",
+        Kind::OneOf(&["informational", "low", "medium", "high", "critical"]),
+        "",
+    )
+    .always()
+    .get(|v| Some(Value::word(v.record.severity.level().name()))),
+    field("http_trace.alert.entities", Kind::Rows(ENTITY, 0, u64::MAX), "What the alert is about.")
+        .always()
+        .get(|v| {
+            let entities = v.record.entities.iter();
+            let rows = entities.map(|entity| {
+                let values = [
+                    Value::word(&entity.role),
+                    Value::word(entity.kind()),
+                    Value::Text(&entity.shown.value),
+                ];
+                Value::Row(ENTITY, values.map(Some).into())
             });
-        }
-    }
-    out.push(b'}');
+            Some(Value::List(rows.collect()))
+        }),
+    field("http_trace.alert.count", NUMBER, "Events counted.")
+        .always()
+        .get(|v| Some(Value::Number(v.record.count))),
+    field(
+        "http_trace.alert.distinct",
+        NUMBER,
+        "Distinct values counted: exact up to the threshold, at least so many beyond.",
+    )
+    .get(|v| v.record.distinct.map(Value::Number)),
+    field("http_trace.alert.threshold", NUMBER, "")
+        .always()
+        .get(|v| Some(Value::Number(v.record.threshold))),
+    field("http_trace.alert.window", NUMBER, "Seconds")
+        .always()
+        .get(|v| Some(Value::Number(v.record.window_ns / 1_000_000_000))),
+    field("http_trace.alert.first_seen", Kind::Time, "First event of the evidence, which begins at half of the threshold; event.start is the same.")
+        .always()
+        .get(|v| Some(Value::Time(v.record.first_seen_ns))),
+    field("http_trace.alert.last_seen", Kind::Time, "")
+        .always()
+        .get(|v| Some(Value::Time(v.record.last_seen_ns))),
+    field(
+        "http_trace.alert.statuses",
+        Kind::StatusCounts,
+        "Status code, or none for no response, and how often",
+    )
+    .always()
+    .get(|v| {
+        let counts = v.record.statuses.iter().map(|(status, count)| match status {
+            0 => ("none".to_owned(), *count),
+            status => (status.to_string(), *count),
+        });
+        Some(Value::Counts(counts.collect()))
+    }),
+    field("http_trace.alert.paths", MOST_SEEN, "Paths of the counted events, up to 8 of those seen most often. A count is a lower bound: evidence is gathered from half the threshold on, and a value that took the place of a rarer one is counted from then on.")
+        .always()
+        .get(|v| counted(&v.record.paths, |path| Value::Text(path))),
+    field("http_trace.alert.user_agents", MOST_SEEN, "User agents of the counted events, as paths.")
+        .always()
+        .get(|v| counted(&v.record.user_agents, |agent| Value::Text(agent))),
+    field("http_trace.alert.servers", MOST_SEEN, "Addresses of servers of the counted events, as paths.")
+        .always()
+        .get(|v| counted(&v.record.servers, |ip| Value::Ip(*ip))),
+    field("http_trace.alert.clients", MOST_SEEN, "Addresses of clients of the counted events, as paths.")
+        .always()
+        .get(|v| counted(&v.record.clients, |ip| Value::Ip(*ip))),
+    field("http_trace.alert.samples", Kind::Rows(SAMPLE, 0, 10), "Some of the counted events.")
+        .always()
+        .get(|v| {
+            let samples = v.record.samples.iter();
+            let rows = samples.map(|sample| {
+                let values = vec![
+                    Some(Value::Time(sample.time_ns)),
+                    Some(Value::Text(&sample.method)),
+                    Some(Value::Text(&sample.target)),
+                    sample.status.map(|status| Value::Number(status.into())),
+                    sample.server.map(|server| made(server.to_string())),
+                ];
+                Value::Row(SAMPLE, values)
+            });
+            Some(Value::List(rows.collect()))
+        }),
+    field("http_trace.alert.under_counted", Kind::Bool, "Whether something was lost in the time of the evidence.")
+        .always()
+        .get(|v| Some(Value::Bool(v.record.under_counted))),
+    field("http_trace.alert.proxy_suspected", Kind::Bool, "Whether the client looks like a proxy that many clients are behind.")
+        .always()
+        .get(|v| Some(Value::Bool(v.record.proxy_suspected))),
+    field("observer", OBJECT, "").always(),
+    field("observer.hostname", Kind::Text, "Name of the host that traced.")
+        .always()
+        .get(|v| Some(Value::Text(v.hostname))),
+    field("observer.type", Kind::Constant("sensor"), "")
+        .always()
+        .get(|_| Some(Value::word("sensor"))),
+    field("observer.version", Kind::Text, "Version of http-trace.")
+        .always()
+        .get(|_| Some(Value::word(env!("CARGO_PKG_VERSION")))),
+];
+
+const fn made(text: String) -> Value<'static> {
+    Value::Made(text.into_bytes())
+}
+
+/// A list that has something in it.
+fn some_list<'a>(values: impl Iterator<Item = Value<'a>>) -> Option<Value<'a>> {
+    let values: Vec<_> = values.collect();
+    (!values.is_empty()).then_some(Value::List(values))
+}
+
+fn some_texts(texts: &[String]) -> Option<Value<'_>> {
+    some_list(texts.iter().map(|text| Value::word(text)))
+}
+
+fn counted<'a, T>(values: &'a [(T, u64)], shown: impl Fn(&'a T) -> Value<'a>) -> Option<Value<'a>> {
+    let rows = values.iter().map(|(value, count)| {
+        let values = vec![Some(shown(value)), Some(Value::Number(*count))];
+        Value::Row(COUNTED, values)
+    });
+    Some(Value::List(rows.collect()))
+}
+
+/// The values of the entities that are of certain fields.
+fn entities<'a>(
+    alert: &'a Alert,
+    is_wanted: impl Fn(&RuleField) -> bool,
+) -> impl Iterator<Item = &'a [u8]> {
+    let entities = alert.entities.iter();
+    let wanted = entities.filter(move |entity| is_wanted(&entity.shown.field));
+    wanted.map(|entity| &entity.shown.value[..])
 }

@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::object::{comma, lower_string, open};
-use crate::config::HeaderChoice;
+use super::value::{comma, lower_string};
+use crate::sink::HeaderChoice;
 use crate::text::json_string;
 use http_trace_model::head::Headers;
 
-/// Appends `"headers":{…}` with the fields that are chosen. Returns whether bytes had to be
-/// written as `\xNN`.
+/// Appends an object of the fields that are chosen. Returns whether bytes had to be written as
+/// `\xNN`.
 pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
     // Beyond this many, comparing each with each is what an attacker would have us do.
     const FEW: usize = 48;
-    open!(out, "headers");
+    out.push(b'{');
     let escaped = if headers.len() <= FEW {
         few_headers(out, headers, choice)
     } else {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::text::unescaped;
-use http_trace_model::event::Missing;
+use http_trace_model::event::{LossUnit, Missing, NoResponse};
 use http_trace_model::testing;
 
 fn json() -> Json {
