@@ -32,8 +32,8 @@ pub fn server_v6(port: u16) -> SocketAddr {
 /// machine can be limited to this test's traffic. Below the ports that clients are given.
 pub fn own_port() -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
-    let of_process = u16::try_from(std::process::id() % 300).expect("below 300");
-    10_000 + of_process * 64 + GIVEN.fetch_add(1, Ordering::Relaxed) % 64
+    let of_process = u16::try_from(std::process::id() % 100).expect("below 100");
+    10_000 + of_process * 200 + GIVEN.fetch_add(1, Ordering::Relaxed) % 200
 }
 
 /// [`log_differences_at`] port 80.

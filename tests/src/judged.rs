@@ -18,10 +18,7 @@ use proptest::prelude::*;
 use crate::generate::NUMBER;
 use crate::pcap::{self, LinkType};
 use crate::scene::{End, Transaction};
-use crate::tcp::{Path, Segment};
-
-/// A frame and when it was seen, Unix ns.
-pub type Timed = (u64, Vec<u8>);
+use crate::tcp::Timed;
 
 /// What the judge made of some frames.
 #[derive(Debug)]
@@ -348,14 +345,6 @@ pub fn difference(event: &HttpEvent, truth: &Transaction) -> Option<String> {
         .filter(|f| !event.flags.contains(f))
         .collect();
     (!lacking.is_empty()).then(|| format!("flags {:?} lack {lacking:?}", event.flags))
-}
-
-/// The frames of a connection's segments.
-pub fn frames(path: &Path, segments: &[Segment]) -> Vec<Timed> {
-    segments
-        .iter()
-        .map(|s| (s.time_ns, path.frame(s)))
-        .collect()
 }
 
 /// The events are the truth, all of it and in order.

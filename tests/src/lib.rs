@@ -1,20 +1,16 @@
-//! What the integration tests share.
+//! What the integration tests share: the tracer as a library and as a process, real servers and clients.
+//! Packets, captures and conversations come from `http_trace_testkit` and are re-exported here.
 //!
 //! # Layout
-//! - [`scene`]: what two ends say to each other, and the truth about it; [`scenes`] is the table.
-//! - [`generate`]: random scenes.
-//! - [`flood`]: captures that are meant to exhaust the reader.
-//! - [`tcp`], [`mangle`], [`pieces`], [`pcap`]: scenes as segments, what a network does to them, and
-//!   files.
 //! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
 //! - [`routed`]: a router that translates addresses, between a client and a server; [`detour`]: a
-//!   second way between two ends, which the tracer does not see.
-//! - [`play`], [`nginx`], [`node`], [`others`], [`client`], [`visits`]: scenes on real sockets, real servers, and what
-//!   real clients ask of them.
+//!   second way between two ends, which the tracer does not see; [`inject`]: frames sent as they are.
+//! - [`play`], [`nginx`], [`node`], [`others`], [`client`], [`visits`]: scenes on real sockets, real
+//!   servers, and the requests of real clients.
 //! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
 //!   output.
+//! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's.
 //! - [`visitors`]: events as a busy site has them, without a wire.
-//! - [`both`]: the kernel's filter beside the host's.
 //! - [`empty`]: a program that does nothing, to measure others against.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers, and [`matrix`] every server with every hook.
@@ -28,43 +24,31 @@ pub mod client;
 pub mod detour;
 pub mod empty;
 pub mod eval;
-pub mod flood;
-pub mod generate;
 pub mod inject;
 pub mod judged;
 pub mod ledger;
-pub mod mangle;
 pub mod matrix;
 pub mod need;
 pub mod netns;
 pub mod nginx;
 pub mod node;
 pub mod others;
-pub mod pcap;
-pub mod pieces;
 pub mod play;
 pub mod pusher;
 pub mod routed;
-pub mod scene;
-pub mod scenes;
 pub mod seen;
-pub mod tcp;
 pub mod visitors;
 pub mod visits;
 
+pub use http_trace_testkit::{
+    flood, generate, mangle, pcap, pieces, scene, scenes, tcp, tunnels, twins, vlans,
+};
+
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, flag};
-
-/// Held by a test that must not see what the other tests of its program do, and by those others:
-/// the cgroup hook sees every namespace.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    // A test that failed leaves nothing behind that the next one could trip over.
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use http_trace_common::walk::{Encap, Tunnel};
 
 /// Where a filter sees frame number `i` of a test. The kernel's clock hardly moves between two of
 /// them, so neither does this.
@@ -98,6 +82,16 @@ pub fn essence(record: &Record<'_>) -> String {
         record.bytes.escape_ascii(),
         record.tunnel,
     )
+}
+
+/// A record without its tunnel, and that.
+pub fn apart(record: &Record<'_>) -> (String, Option<Encap>) {
+    let tunnel = record.tunnel.map(Tunnel::encap);
+    let record = Record {
+        tunnel: None,
+        ..*record
+    };
+    (essence(&record), tunnel)
 }
 
 /// Where our own captures are.

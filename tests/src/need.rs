@@ -1,7 +1,8 @@
-//! What a test needs of the machine, and how it says that it was not there.
+//! What a test needs of the machine, how it reports that it was skipped, and its turn on the machine.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Says that the test `name` was skipped because the machine lacks `what`. `cargo xtask test`
 /// gathers these lines. Written past the test harness's capture, which would swallow it.
@@ -32,29 +33,67 @@ fn is_program(file: &Path) -> bool {
     rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
 }
 
-/// Returns from the test, saying so, unless it runs as root and all the programs named are there.
+/// The turns of this process's tests on the machine.
+static TURN: RwLock<()> = RwLock::new(());
+
+/// Held by a test that may run beside others.
+pub fn beside_others() -> RwLockReadGuard<'static, ()> {
+    // A test that failed leaves nothing behind that the next one could trip over.
+    TURN.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held by a test that no other test may run beside: it sees other namespaces, or needs both CPUs.
+pub fn alone() -> RwLockWriteGuard<'static, ()> {
+    TURN.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The path of the function that this is called in.
+#[macro_export]
+macro_rules! test_name {
+    () => {{
+        fn here() {}
+        let name = std::any::type_name_of_val(&here);
+        name.trim_end_matches("::here")
+            .trim_end_matches("::{{closure}}")
+    }};
+}
+
+/// Reports that the test it is called in was skipped, since the machine lacks this.
+#[macro_export]
+macro_rules! skip {
+    ($what:expr) => {
+        $crate::need::skipped($what, $crate::test_name!())
+    };
+}
+
+/// Returns from the test, saying so, unless it runs as root and all the programs named are there; then
+/// waits for the test's turn. At most once in a test.
 ///
 /// ```ignore
 /// needs!("nginx", "wrk");
+/// needs!(alone; "nginx");
 /// ```
 #[macro_export]
 macro_rules! needs {
-    ($($program:literal),* $(,)?) => {
-        let test = {
-            fn here() {}
-            let name = std::any::type_name_of_val(&here);
-            name.trim_end_matches("::here").trim_end_matches("::{{closure}}").to_owned()
-        };
+    (@machine $test:expr; $($program:literal),*) => {
         if !$crate::need::root() {
-            return $crate::need::skipped("root", &test);
+            return $crate::need::skipped("root", $test);
         }
         $(
             if $crate::need::program($program).is_none() {
-                return $crate::need::skipped($program, &test);
+                return $crate::need::skipped($program, $test);
             }
         )*
         if $crate::need::program("ip").is_none() {
-            return $crate::need::skipped("iproute2", &test);
+            return $crate::need::skipped("iproute2", $test);
         }
+    };
+    (alone; $($program:literal),* $(,)?) => {
+        $crate::needs!(@machine $crate::test_name!(); $($program),*);
+        let _turn = $crate::need::alone();
+    };
+    ($($program:literal),* $(,)?) => {
+        $crate::needs!(@machine $crate::test_name!(); $($program),*);
+        let _turn = $crate::need::beside_others();
     };
 }

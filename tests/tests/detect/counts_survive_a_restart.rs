@@ -1,0 +1,164 @@
+//! What detection has counted survives SIGTERM, SIGKILL and SIGHUP of the live agent.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use http_trace_tests::agent::{Agent, binary};
+use http_trace_tests::client::Raw;
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Pair, address};
+use http_trace_tests::nginx::Nginx;
+use http_trace_tests::seen::Report;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const SPIKE: &str = "http-error-spike-internal";
+const GENEROUS: Duration = Duration::from_secs(30);
+
+struct Site {
+    pair: Pair,
+    _nginx: Nginx,
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let pair = Pair::new(1500).expect("a pair");
+        // Nothing is asked of what is behind it.
+        let upstream = SocketAddr::from(([127, 0, 0, 1], 9));
+        let nginx = Nginx::start(&pair.server, upstream).expect("nginx");
+        Site {
+            pair,
+            _nginx: nginx,
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    fn state(&self) -> String {
+        let state = self.folder.path().join("state");
+        state.to_str().expect("a name").to_owned()
+    }
+
+    /// An agent that keeps its state this often.
+    fn agent(&self, interval: &str) -> Agent {
+        let options = ["-i", "veth0", "--state", &self.state()];
+        let interval = [("HTTP_TRACE_STATE_INTERVAL", interval)];
+        Agent::start_with(&self.pair.server, &options, &interval).expect("an agent")
+    }
+
+    /// Asks for so many pages that are not there, on one connection.
+    fn errors(&self, numbers: Range<u32>) {
+        let server = format!("{}:80", address::SERVER_V4).parse();
+        let mut client =
+            Raw::connect(&self.pair.client, server.expect("an address")).expect("a connection");
+        for n in numbers {
+            let request = format!("GET /missing/{n} HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+            client.send(request.as_bytes()).expect("sent");
+            assert_eq!(client.receive().expect("an answer").status, 404);
+        }
+    }
+
+    /// What `rules hits` says that the spike's rule has counted.
+    fn hits(&self) -> Option<u64> {
+        let mut command = Command::new(binary().expect("a binary"));
+        command.args(["rules", "hits", "--rule", SPIKE, "-o", "json", "--state"]);
+        let output = command.arg(self.state()).output().expect("hits");
+        let line = output.stdout.split(|b| *b == b'\n').next()?;
+        let record: Value = serde_json::from_slice(line).ok()?;
+        record["count"].as_u64()
+    }
+}
+
+/// State, count and message of what the spike's rule said.
+fn spikes(report: &Report) -> Vec<(String, u64, String)> {
+    let of_rule = report.alerts.iter().filter(|r| r["rule"]["id"] == SPIKE);
+    let told = of_rule.map(|record| {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let alert = &record["http_trace"]["alert"];
+        let count = alert["count"].as_u64().expect("a count");
+        (text(&alert["state"]), count, text(&record["message"]))
+    });
+    told.collect()
+}
+
+fn one(state: &str, count: u64) -> Vec<(String, u64, String)> {
+    let message = format!(
+        "High number of internal HTTP response errors from IP: {} to {}",
+        address::CLIENT_V4,
+        address::SERVER_V4
+    );
+    vec![(state.to_owned(), count, message)]
+}
+
+#[test]
+fn two_hundred_errors_before_sigterm_and_150_after_are_one_alert_of_350() {
+    needs!("nginx");
+    let site = Site::new();
+    let agent = site.agent("1h");
+    site.errors(0..200);
+    agent.wait_for(200, GENEROUS).expect("a report");
+    let first = agent.stop_by(Signal::TERM).expect("an outcome");
+    assert!(first.status.success(), "{:?}", first.said);
+    assert_eq!(first.report.responses.len(), 200);
+    assert_eq!(spikes(&first.report), []);
+    assert_eq!(site.hits(), Some(200));
+
+    let agent = site.agent("1h");
+    site.errors(200..300);
+    agent.wait_for(100, GENEROUS).expect("a report");
+    agent.signal(Signal::HUP).expect("a signal");
+    site.errors(300..350);
+    agent.wait_for(150, GENEROUS).expect("a report");
+    let second = agent.stop_by(Signal::TERM).expect("an outcome");
+    assert!(second.status.success(), "{:?}", second.said);
+    for said in [" counters go on, ", "rules read again: "] {
+        let said_so = second.said.iter().any(|line| line.contains(said));
+        assert!(said_so, "{said}: {:?}", second.said);
+    }
+    assert_eq!(spikes(&second.report), one("opened", 350));
+    let of_rule = |r: &&Value| r["rule"]["id"] == SPIKE;
+    let alert = second.report.alerts.iter().find(of_rule).expect("an alert");
+    let alert = &alert["http_trace"]["alert"];
+    // From the 175th on; and nobody saw what came between the two runs.
+    assert_eq!(alert["statuses"], json!({"404": 176}));
+    assert_eq!(alert["under_counted"], true);
+
+    // It is open still: it does not open again, and at the end it says what came since.
+    let agent = site.agent("1h");
+    site.errors(350..360);
+    agent.wait_for(10, GENEROUS).expect("a report");
+    let third = agent.stop_by(Signal::TERM).expect("an outcome");
+    assert_eq!(spikes(&third.report), one("updated", 360));
+    assert_eq!(site.hits(), Some(360));
+    assert!(!Path::new(&format!("{}.new", site.state())).exists());
+}
+
+#[test]
+fn what_was_written_before_sigkill_counts_after_it() {
+    needs!("nginx");
+    let site = Site::new();
+    let agent = site.agent("100ms");
+    site.errors(0..200);
+    let end = Instant::now() + GENEROUS;
+    while site.hits() != Some(200) {
+        assert!(Instant::now() < end, "{:?}", site.hits());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let first = agent.kill().expect("a report");
+    assert_eq!(spikes(&first), []);
+
+    let agent = site.agent("100ms");
+    site.errors(200..350);
+    agent.wait_for(150, GENEROUS).expect("a report");
+    let second = agent.stop().expect("an outcome");
+    assert_eq!(
+        spikes(&second.report),
+        one("opened", 350),
+        "{:?}",
+        second.said
+    );
+    assert_eq!(site.hits(), Some(350));
+}

@@ -1,0 +1,22 @@
+//! The agent as a process in network namespaces, with real servers and clients. Needs root.
+
+mod a_syn_flood_hides_no_connection;
+mod at_full_speed_every_response_is_reported_or_lost;
+mod body_snippets_hold_what_curl_received;
+mod equal_tuples_stay_apart;
+mod events_equal_what_servers_and_clients_saw;
+mod every_hook_traces_and_leaves_nothing_behind;
+mod fragmented_packets_give_the_events_of_whole_ones;
+mod however_a_server_sends_the_events_are_the_same;
+mod lost_segments_invent_nothing;
+mod namespaces_and_servers_work;
+mod one_response_is_one_event;
+mod own_sockets_are_not_reported;
+mod racing_cpus_lose_no_response;
+mod servers_log_what_clients_saw;
+mod tagged_responses_name_their_vlans;
+mod the_client_behind_a_proxy_is_named;
+mod tunnelled_responses_name_their_tunnel;
+mod two_hooks_give_one_event;
+mod unanswered_requests_are_reported;
+mod without_bpf_loop_the_host_frames;

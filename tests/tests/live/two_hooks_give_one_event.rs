@@ -1,0 +1,118 @@
+//! Packets that pass two hooks give one event, and at most one flow in 10⁴ loses its framing.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use http_trace_tests::agent::Agent;
+use http_trace_tests::bed::{UPSTREAM, log_differences, nothing, server_v4};
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Namespace, Pair};
+use http_trace_tests::nginx::Nginx;
+
+/// Connections of a run, by four clients at once, with two requests each.
+const CONNECTIONS: usize = 20_000;
+const CLIENTS: usize = 4;
+
+/// Opens the connections, two requests on each; the server closes.
+fn visit(namespace: &Namespace, server: SocketAddr) {
+    let one = || {
+        let mut stream = TcpStream::connect(server).expect("a connection");
+        stream.set_nodelay(true).expect("nodelay");
+        stream
+            .write_all(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+            .expect("sent");
+        let mut first = [0; 1];
+        stream.read_exact(&mut first).expect("an answer");
+        stream
+            .write_all(b"GET /small.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .expect("sent");
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("the answers");
+    };
+    namespace
+        .enter(|| {
+            std::thread::scope(|scope| {
+                for _ in 0..CLIENTS {
+                    scope.spawn(|| (0..CONNECTIONS / CLIENTS).for_each(|_| one()));
+                }
+            });
+        })
+        .expect("in the namespace");
+}
+
+/// A run with these hooks in `place`, which each packet passes twice.
+fn check(place: &Namespace, client: &Namespace, server: &Namespace, to: SocketAddr, hooks: &str) {
+    let nginx = Nginx::start(server, UPSTREAM.into()).expect("nginx");
+    let agent = Agent::start(place, &["--hook", hooks, "-p", "80", "-v"]).expect("the agent");
+    visit(client, to);
+    let log = nginx.stop().expect("an access log");
+    assert_eq!(log.len(), 2 * CONNECTIONS);
+    // The last packets get time to be seen.
+    std::thread::sleep(Duration::from_millis(500));
+    let outcome = agent.stop().expect("the agent's end");
+    outcome.check_clean();
+    nothing(log_differences(&outcome.report, &log));
+    let flows = outcome.counter("flows_admitted");
+    let unsure = outcome.counter("became_unsure");
+    let judged = outcome.counter("unsure");
+    let refused = outcome.counter("claim_refused");
+    let copies = outcome.counter("copies");
+    println!(
+        "{hooks}: {flows} flows, {unsure} times unsure in the kernel, {judged} on the host, \
+         {refused} claims refused, {copies} copies"
+    );
+    assert!(flows >= CONNECTIONS as u64, "{:?}", outcome.said);
+    assert!(
+        copies >= flows,
+        "each packet is seen twice: {:?}",
+        outcome.said
+    );
+    assert!(
+        unsure * 10_000 <= flows,
+        "{unsure} of {flows}: {:?}",
+        outcome.said
+    );
+    assert!(
+        judged * 10_000 <= flows,
+        "{judged} of {flows}: {:?}",
+        outcome.said
+    );
+}
+
+#[test]
+fn at_tc_and_at_the_cgroup() {
+    needs!(alone; "nginx");
+    let pair = Pair::new(1500).expect("a pair");
+    check(
+        &pair.server,
+        &pair.client,
+        &pair.server,
+        server_v4(80),
+        "tc,cgroup",
+    );
+}
+
+#[test]
+fn at_tc_on_both_sides_of_a_router() {
+    needs!(alone; "nginx");
+    let name = |label| Namespace::new(label).expect("a namespace");
+    let (client, router, server) = (name("client"), name("router"), name("server"));
+    for (end, side, net) in [(&client, "left", 1), (&server, "right", 2)] {
+        end.link("eth0", &router, side, 1500).expect("a veth pair");
+        for (namespace, command) in [
+            (end, format!("address add 10.78.{net}.2/24 dev eth0")),
+            (end, "link set eth0 up".into()),
+            (&router, format!("address add 10.78.{net}.1/24 dev {side}")),
+            (&router, format!("link set {side} up")),
+            (end, format!("route add default via 10.78.{net}.1")),
+        ] {
+            namespace.ip(&command).expect("ip");
+        }
+    }
+    let settings = "echo 1 > /proc/sys/net/ipv4/ip_forward; \
+                    for q in /sys/class/net/*/queues/rx-0/rps_cpus; do echo f > $q; done";
+    let _ = router.run(Command::new("sh").args(["-c", settings]));
+    check(&router, &client, &server, ([10, 78, 2, 2], 80).into(), "tc");
+}
