@@ -3,18 +3,19 @@
 //! # Layout
 //! - [`load`]: rule files from disk; [`builtin`]: those compiled in; [`tune`]: changes that the
 //!   configuration makes.
-//! - [`parse`]: text to rules; [`meta`]: a rule's description; [`compile`]: detections;
-//!   [`correlation`]: what is counted.
-//! - [`diagnose`]: what is wrong where; `worded`: the parser's messages reworded; [`unseen`]: fields
-//!   that no event has.
+//! - [`parse`]: documents to rules, with `meta` (descriptions), `compile` (conditions), `names` (of
+//!   fields) and `correlation` (counts); `building` holds the rules so far.
+//! - [`diagnose`]: faults; `document`: their positions; `wording`: messages of the parser.
 
+mod building;
 pub mod builtin;
 mod compile;
 mod correlation;
 pub mod diagnose;
+mod document;
 pub mod load;
 mod meta;
+mod names;
 pub mod parse;
 pub mod tune;
-mod unseen;
-mod worded;
+mod wording;

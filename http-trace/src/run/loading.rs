@@ -19,9 +19,6 @@ use http_trace_detect::parse::{self, Parsed, Source};
 use http_trace_detect::rule::{Origin, RuleSet};
 use http_trace_detect::{Prepared, Reloaded, builtin, load};
 
-/// How far an id may be from one that there is to be taken for it.
-const NEAR: usize = 5;
-
 /// What a run knows of its rules.
 #[derive(Debug, Default)]
 pub struct Rules {
@@ -323,14 +320,8 @@ fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
 }
 
 fn no_such(option: &str, id: &str, rules: &RuleSet) -> String {
-    let near = rules
-        .rules
-        .iter()
-        .map(|rule| (strsim::damerau_levenshtein(id, &rule.id), &rule.id))
-        .min()
-        .filter(|(distance, _)| *distance <= NEAR);
-    let hint = match near {
-        Some((_, near)) => format!("did you mean '{near}'?"),
+    let hint = match rules.nearest(id) {
+        Some(near) => format!("did you mean '{near}'?"),
         None => "'http-trace rules list' tells the ids".to_owned(),
     };
     format!("{option} '{id}': no rule that is loaded has this id; {hint}")

@@ -4,40 +4,31 @@
 use super::parse::Source;
 use crate::rule::Origin;
 
-macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        /// Name and text of each file.
-        pub const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../rules/", $name)))),*];
+macro_rules! text {
+    ($name:literal) => {
+        include_str!(concat!("../../rules/", $name))
     };
 }
 
-files![
-    "error-spike.yml",
-    "scanning.yml",
-    "credentials.yml",
-    "injection.yml",
-    "cloud.yml",
-    "availability.yml",
-    "proxy.yml",
-    "posture.yml",
+/// Name and text of each file.
+pub const FILES: &[(&str, &str)] = &[
+    ("error-spike.yml", text!("error-spike.yml")),
+    ("scanning.yml", text!("scanning.yml")),
+    ("credentials.yml", text!("credentials.yml")),
+    ("injection.yml", text!("injection.yml")),
+    ("cloud.yml", text!("cloud.yml")),
+    ("availability.yml", text!("availability.yml")),
+    ("proxy.yml", text!("proxy.yml")),
+    ("posture.yml", text!("posture.yml")),
 ];
 
-macro_rules! filters {
-    ($($name:literal),* $(,)?) => {
-        /// Filters that a configuration turns on: name, name of the file, and its text.
-        pub const FILTERS: &[(&str, &str, &str)] = &[$((
-            $name,
-            concat!("filters/", $name, ".yml"),
-            include_str!(concat!("../../rules/filters/", $name, ".yml")),
-        )),*];
-    };
-}
-
-filters![
-    "health-probes",
-    "private-ranges",
-    "static-assets",
-    "verified-crawlers",
+/// Filters that a configuration turns on: name, name of the file, and its text.
+#[rustfmt::skip]
+pub const FILTERS: &[(&str, &str, &str)] = &[
+    ("health-probes", "filters/health-probes.yml", text!("filters/health-probes.yml")),
+    ("private-ranges", "filters/private-ranges.yml", text!("filters/private-ranges.yml")),
+    ("static-assets", "filters/static-assets.yml", text!("filters/static-assets.yml")),
+    ("verified-crawlers", "filters/verified-crawlers.yml", text!("filters/verified-crawlers.yml")),
 ];
 
 /// The filter with this name.

@@ -1,56 +1,219 @@
-//! From a parsed Sigma detection to a condition over typed fields. Refuses what it cannot say
-//! exactly, with a reason; performs no I/O.
+//! From a parsed detection section to a condition over typed fields. Refuses what it cannot express
+//! exactly; sees no event.
 //!
 //! # Layout
-//! - `selections`: the selections of a rule, and its conditions over them.
-//! - `item`: a field and its values; `names`: which field that is; `modifiers`: what is asked of it.
-//! - `value`: one value; `texts`: the texts that it stands for, `expression`: one that is a regular
-//!   expression, `relation`: one that names another field.
-//! - `keywords`: texts that are looked for anywhere.
-//! - `connectives`: conditions put together; `as_sent`: what they ask of URLs, at last.
-//! - `remarks`: what there is to say of a detection that is not compiled.
+//! - `item`: a field and its values, or keywords; `modifiers`: what is asked of the field.
+//! - `value`: one value; `texts`: how texts are searched for; `expression`: regular expressions.
+//! - `connectives`: conditions put together; `negated_url`: tests of a URL under "not".
+//! - `check`: values that are hardly meant.
 
-mod as_sent;
+mod check;
 mod connectives;
 mod expression;
 mod item;
-mod keywords;
 mod modifiers;
-mod names;
-mod relation;
-mod remarks;
-mod selections;
+mod negated_url;
 mod texts;
 mod value;
 
-pub(super) use self::connectives::all;
-pub(super) use self::names::field;
-pub(super) use self::remarks::{has_field, oddities, unknown_fields};
-pub(super) use self::selections::detections;
+use std::collections::{HashMap, HashSet};
 
-/// Why a detection is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    /// What in the text of the rule it is about.
-    pub at: String,
-    /// The reason, and what would be right.
-    pub why: String,
-    /// The value that it is about, if it is one: its place is more exact.
-    pub value: Option<String>,
+use rsigma_parser::{ConditionExpr, Detection, Detections, Quantifier, SelectorPattern};
+
+pub(super) use self::connectives::all;
+use self::connectives::{any, at_least};
+use super::diagnose::{Fault, Finding};
+use crate::rule::expr::Expr;
+
+/// The most conditions within conditions: each is a call when an event is matched.
+const MAX_DEPTH: usize = 100;
+
+/// A detection section.
+pub(super) struct Compiled {
+    /// Meaningless when there is an error among the findings.
+    pub expr: Expr,
+    pub names_fields: bool,
+    pub findings: Vec<Finding>,
 }
 
-impl Refused {
-    /// Of something in the text of the rule.
-    pub(super) fn new(at: &str, why: impl Into<String>) -> Self {
-        Refused {
-            at: at.to_owned(),
-            why: why.into(),
-            value: None,
+/// Compiles a detection section; several conditions are alternatives.
+pub(super) fn detections(section: &Detections) -> Compiled {
+    let mut names: Vec<&str> = section.named.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    // All of them, so that faults show in those that no condition names too.
+    let mut walks: Vec<Walk> = names.iter().map(|_| Walk::default()).collect();
+    let each = names.iter().zip(&mut walks);
+    let mut selections = Selections {
+        named: &section.named,
+        compiled: each
+            .map(|(name, walk)| (*name, walk.detection(&section.named[*name])))
+            .collect(),
+        used: HashSet::new(),
+        names: &names,
+    };
+    let (mut alternatives, mut findings) = (Vec::new(), Vec::new());
+    for condition in &section.conditions {
+        match selections.condition(condition, MAX_DEPTH) {
+            Ok(expr) => alternatives.push(expr),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    let names_fields = walks.iter().any(|walk| walk.names_fields);
+    for (name, walk) in names.iter().zip(walks) {
+        let is_used = selections.used.contains(name);
+        // Left out of `them` (Sigma 2.0 appendix): put aside, or an anchor's home.
+        let is_aside = !is_used && name.starts_with('_');
+        if !is_used && !is_aside {
+            let why = format!("the condition does not use '{name}'");
+            findings.push(Finding::warning(name, why));
+        }
+        let found = walk.findings.into_iter();
+        findings.extend(found.filter(|finding| !is_aside || finding.fault == Fault::Error));
+    }
+    Compiled {
+        expr: negated_url::as_sent(any(alternatives), false),
+        names_fields,
+        findings,
+    }
+}
+
+/// One pass over a selection.
+#[derive(Default)]
+struct Walk {
+    findings: Vec<Finding>,
+    names_fields: bool,
+}
+
+impl Walk {
+    fn detection(&mut self, detection: &Detection) -> Expr {
+        let result = match detection {
+            Detection::AllOf(items) => {
+                let items = items.iter().map(|item| {
+                    self.names_fields |= item.field.name.is_some();
+                    self.findings.extend(check::item(item));
+                    let compiled = item::item(item);
+                    self.or_constant(compiled)
+                });
+                Ok(all(items.collect()))
+            }
+            Detection::AnyOf(parts) => {
+                Ok(any(parts.iter().map(|part| self.detection(part)).collect()))
+            }
+            Detection::And(parts) => {
+                Ok(all(parts.iter().map(|part| self.detection(part)).collect()))
+            }
+            Detection::Keywords(values) => Ok(item::any_keyword(values, true)),
+            Detection::ArrayMatch { field, .. } => Err(Finding::error(
+                field,
+                "events have no arrays of objects; name the field without [any] or [all]",
+            )),
+            Detection::Conditional { .. } => Err(Finding::error(
+                "condition",
+                "events have no arrays of objects",
+            )),
+        };
+        self.or_constant(result)
+    }
+
+    fn or_constant(&mut self, result: Result<Expr, Finding>) -> Expr {
+        result.unwrap_or_else(|finding| {
+            self.findings.push(finding);
+            Expr::Constant(false)
+        })
+    }
+}
+
+/// The selections of a rule.
+struct Selections<'a> {
+    named: &'a HashMap<String, Detection>,
+    /// Those that no condition has taken yet.
+    compiled: HashMap<&'a str, Expr>,
+    used: HashSet<&'a str>,
+    /// Sorted.
+    names: &'a [&'a str],
+}
+
+impl<'a> Selections<'a> {
+    fn condition(&mut self, expr: &ConditionExpr, depth: usize) -> Result<Expr, Finding> {
+        let Some(depth) = depth.checked_sub(1) else {
+            let why = format!("the condition is nested more than {MAX_DEPTH} deep");
+            return Err(Finding::error("condition", why));
+        };
+        let mut each = |parts: &[ConditionExpr]| {
+            let parts = parts.iter().map(|part| self.condition(part, depth));
+            parts.collect::<Result<Vec<_>, _>>()
+        };
+        match expr {
+            ConditionExpr::And(parts) => each(parts).map(all),
+            ConditionExpr::Or(parts) => each(parts).map(any),
+            ConditionExpr::Not(part) => Ok(Expr::Not(Box::new(self.condition(part, depth)?))),
+            ConditionExpr::Identifier(name) => {
+                let named = self.names.iter().find(|known| *known == name);
+                let named = *named.ok_or_else(|| {
+                    self.none(format!(
+                        "the condition names '{name}', which is not defined"
+                    ))
+                })?;
+                Ok(self.take(named))
+            }
+            ConditionExpr::Selector {
+                quantifier,
+                pattern,
+            } => {
+                let names = self.names.iter().copied();
+                let selected: Vec<&str> = names.filter(|name| selects(pattern, name)).collect();
+                if selected.is_empty() {
+                    return Err(self.none(format!("'{pattern}' selects nothing")));
+                }
+                let parts = selected.into_iter().map(|name| self.take(name)).collect();
+                Ok(match quantifier {
+                    Quantifier::Any => any(parts),
+                    Quantifier::All => all(parts),
+                    Quantifier::Count(n) => {
+                        at_least(usize::try_from(*n).unwrap_or(usize::MAX), parts)
+                    }
+                })
+            }
         }
     }
 
-    fn of_value(mut self, value: impl Into<String>) -> Self {
-        self.value = Some(value.into());
-        self
+    /// A selection's condition; compiled anew when it is used more than once.
+    fn take(&mut self, name: &'a str) -> Expr {
+        self.used.insert(name);
+        let again = || Walk::default().detection(&self.named[name]);
+        self.compiled.remove(name).unwrap_or_else(again)
     }
+
+    fn none(&self, why: String) -> Finding {
+        let known = self.names.join(", ");
+        Finding::error("condition", format!("{why}; there are {known}"))
+    }
+}
+
+fn selects(selector: &SelectorPattern, name: &str) -> bool {
+    match selector {
+        SelectorPattern::Them => !name.starts_with('_'),
+        SelectorPattern::Pattern(pattern) => pattern_matches(pattern, name),
+    }
+}
+
+/// Whether a name matches a pattern with asterisks.
+pub(super) fn pattern_matches(pattern: &str, name: &str) -> bool {
+    let Some((begin, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let inner = name
+        .strip_prefix(begin)
+        .and_then(|name| name.strip_suffix(end));
+    let Some(mut inner) = inner else {
+        return false;
+    };
+    for part in middle.split('*') {
+        let Some(at) = inner.find(part) else {
+            return false;
+        };
+        inner = &inner[at + part.len()..];
+    }
+    true
 }

@@ -1,5 +1,5 @@
-//! Sigma correlations: from what the file says to what is counted. Resolves the rules they name,
-//! in an order in which none comes before what it takes in.
+//! Sigma correlations: from the parsed rule to what is counted. Resolves the rules they name, in an
+//! order in which none comes before its inputs.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -8,274 +8,131 @@ use rsigma_parser::{
     Quantifier, SelectorPattern, WindowMode,
 };
 
-use super::compile::{self, Refused};
-use super::diagnose::{Diagnostic, Fault};
-use super::meta;
-use super::parse::{Place, there_already};
-use super::worded;
+use super::building::{Building, loads};
+use super::compile::pattern_matches;
+use super::diagnose::{Fault, Finding};
+use super::document::Document;
+use super::meta::{Description, own};
+use super::names;
 use crate::field::Field;
 use crate::rule::expr::Comparison;
 use crate::rule::{Correlation, Group, Input, Kind, MOST_INPUTS, RuleSet, Seen};
 
-/// A correlation whose rules are not yet found.
-pub(super) struct Pending<'a> {
-    pub(super) place: Place<'a>,
-    pub(super) rule: CorrelationRule,
-}
-
-impl Pending<'_> {
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let rule = &self.rule;
-        [rule.name.as_deref(), rule.id.as_deref(), Some(&*rule.title)]
-            .into_iter()
-            .flatten()
-    }
-}
-
-/// The order in which correlations are resolved: that of the files, but none before those that it
-/// names.
-struct Order {
-    /// Those that wait for no other.
-    ready: BTreeSet<usize>,
-    /// How many others each waits for, by name.
-    waits_for: Vec<usize>,
-    /// By name: how many that are not yet resolved have it, and who waits for it.
-    names: HashMap<String, (usize, Vec<usize>)>,
-    names_of: Vec<Vec<String>>,
-}
-
-impl Order {
-    fn new(pending: &[Pending<'_>]) -> Self {
-        let mut names: HashMap<String, (usize, Vec<usize>)> = HashMap::new();
-        let mut names_of = Vec::with_capacity(pending.len());
-        for one in pending {
-            let of: Vec<String> = one.names().map(str::to_owned).collect();
-            for name in &of {
-                names.entry(name.clone()).or_default().0 += 1;
-            }
-            names_of.push(of);
-        }
-        let mut waits_for = vec![0; pending.len()];
-        for (at, one) in pending.iter().enumerate() {
-            for name in &one.rule.rules {
-                if let Some((_, waiting)) = names.get_mut(name) {
-                    waiting.push(at);
-                    waits_for[at] += 1;
-                }
-            }
-        }
-        let ready = (0..pending.len()).filter(|at| waits_for[*at] == 0);
-        Order {
-            ready: ready.collect(),
-            waits_for,
-            names,
-            names_of,
-        }
-    }
-
-    /// The next one; what is left when there is none waits for itself.
-    fn next(&mut self) -> Option<usize> {
-        let at = self.ready.pop_first()?;
-        for name in std::mem::take(&mut self.names_of[at]) {
-            let Some((left, waiting)) = self.names.get_mut(&name) else {
-                continue;
-            };
-            *left -= 1;
-            if *left > 0 {
-                continue;
-            }
-            for other in std::mem::take(waiting) {
-                self.waits_for[other] -= 1;
-                if self.waits_for[other] == 0 {
-                    self.ready.insert(other);
-                }
-            }
-        }
-        Some(at)
-    }
-}
-
-/// Adds the correlations to `rules`; returns the detections that they take in and that raise no
+/// Adds the correlations to the rules; returns the detections that they take in and that raise no
 /// alerts of their own.
-pub(super) fn resolve(
-    pending: Vec<Pending<'_>>,
-    rules: &mut RuleSet,
-    disabled: &dyn Fn(&str) -> bool,
-    diagnostics: &mut Vec<Diagnostic>,
+pub(super) fn resolve<'a>(
+    pending: &[(Document<'a>, CorrelationRule)],
+    building: &mut Building<'a>,
 ) -> HashSet<usize> {
-    let mut fed = HashSet::new();
-    let mut silent = HashSet::new();
-    let mut order = Order::new(&pending);
-    let mut pending: Vec<Option<Pending<'_>>> = pending.into_iter().map(Some).collect();
-    while let Some(at) = order.next() {
-        let Some(one) = pending[at].take() else {
-            continue;
-        };
-        let (meta, mut faults) = meta::of_correlation(&one.place, &one.rule);
-        let generates = one.rule.generate;
-        for (key, why) in worded::unknown_keys(one.rule.custom_attributes.keys()) {
-            faults.push(one.place.diagnostic(Fault::Warning, &key, why));
-        }
-        if let Some(first) = rules.find(&meta.id) {
-            let why = there_already(&rules.rules[first]);
-            faults.push(one.place.diagnostic(Fault::Error, &meta.id, why));
-        }
-        let made = correlation(&one, rules, &mut faults);
-        // What a disabled rule alone takes in shall raise no alerts either.
-        let inputs = made.as_ref().map(|c| c.inputs.clone()).unwrap_or_default();
-        for input in &inputs {
+    let (mut fed, mut silent) = (HashSet::new(), HashSet::new());
+    let (order, circular) = order(pending);
+    for (document, rule) in order.into_iter().map(|at| &pending[at]) {
+        let (meta, mut findings) = Description::from(rule).read(*document);
+        findings.extend(building.taken(&meta));
+        let correlation = correlation(rule, building, &mut findings);
+        // The inputs of a faulty or disabled rule raise no alerts either.
+        for input in &correlation.inputs {
             match input {
-                Input::Detection(at) if !generates => {
-                    fed.insert(*at);
-                }
-                Input::Correlation(at) if !generates => {
-                    silent.insert(*at);
-                }
-                Input::Detection(_) | Input::Correlation(_) => {}
+                _ if rule.generate => {}
+                Input::Detection(at) => _ = fed.insert(*at),
+                Input::Correlation(at) => _ = silent.insert(*at),
             }
         }
-        let is_good = faults.iter().all(|f| f.fault != Fault::Error);
-        diagnostics.append(&mut faults);
-        if let (Some(correlation), true) = (made, is_good && !meta.is_disabled(disabled)) {
-            rules.correlations.push(correlation);
-            rules.guards.push(None);
-            rules.add(meta);
+        if loads(&findings) && !building.disables(&meta) {
+            building.rules.correlations.push(correlation);
+            building.rules.guards.push(None);
+            building.add(*document, meta);
         }
+        building.report(*document, findings);
     }
-    for one in pending.into_iter().flatten() {
-        let why = "its rules take each other in, in a circle".to_owned();
-        diagnostics.push(one.place.diagnostic(Fault::Error, "rules", why));
+    for (document, _) in circular.into_iter().map(|at| &pending[at]) {
+        let why = "its rules take each other in, in a circle";
+        building.report(*document, vec![Finding::error("rules", why)]);
     }
     for at in silent {
-        if let Some(correlation) = rules.correlations.get_mut(at) {
+        if let Some(correlation) = building.rules.correlations.get_mut(at) {
             correlation.alerts = false;
         }
     }
     fed
 }
 
+/// The order of the files, but none before those that it names; and those that wait for themselves.
+fn order(pending: &[(Document<'_>, CorrelationRule)]) -> (Vec<usize>, Vec<usize>) {
+    // As rules are found: ids before titles, the first of each.
+    let mut named: HashMap<&str, usize> = HashMap::new();
+    for (at, (_, rule)) in pending.iter().enumerate() {
+        for name in rule.name.iter().chain(&rule.id) {
+            named.entry(name).or_insert(at);
+        }
+    }
+    for (at, (_, rule)) in pending.iter().enumerate() {
+        named.entry(&rule.title).or_insert(at);
+    }
+    let mut waits_for = vec![0; pending.len()];
+    let mut waiting = vec![Vec::new(); pending.len()];
+    for (at, (_, rule)) in pending.iter().enumerate() {
+        for input in rule.rules.iter().filter_map(|name| named.get(&**name)) {
+            waits_for[at] += 1;
+            waiting[*input].push(at);
+        }
+    }
+    let all = 0..pending.len();
+    let mut ready: BTreeSet<usize> = all.clone().filter(|at| waits_for[*at] == 0).collect();
+    let mut order = Vec::new();
+    while let Some(at) = ready.pop_first() {
+        order.push(at);
+        for next in &waiting[at] {
+            waits_for[*next] -= 1;
+            if waits_for[*next] == 0 {
+                ready.insert(*next);
+            }
+        }
+    }
+    (order, all.filter(|at| waits_for[*at] > 0).collect())
+}
+
+/// What a rule counts; meaningless but for its inputs when there is an error among the findings.
 fn correlation(
-    one: &Pending<'_>,
-    rules: &RuleSet,
-    faults: &mut Vec<Diagnostic>,
-) -> Option<Correlation> {
-    let rule = &one.rule;
-    let place = &one.place;
-    let mut wrong = |refused: Refused| faults.push(place.refused(refused));
-    let refused = |at: &str, why: &str| Refused::new(at, why);
+    rule: &CorrelationRule,
+    building: &Building<'_>,
+    findings: &mut Vec<Finding>,
+) -> Correlation {
     let mut inputs = Vec::new();
     for name in &rule.rules {
-        match find_input(rules, name) {
+        let number = building.find(name);
+        match number.and_then(|number| input(&building.rules, number)) {
             Some(input) => inputs.push(input),
-            None => {
-                let near = rules
-                    .nearest(name)
-                    .map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
-                wrong(refused(
-                    name,
-                    &format!("'{name}' is no rule that is loaded{near}"),
-                ));
-            }
+            None => findings.push(Finding::error(name, building.unknown(name))),
         }
     }
+    let mut wrong = |at: &str, why: &str| findings.push(Finding::error(at, why));
     if rule.rules.len() > MOST_INPUTS {
         let why = format!("a correlation takes in {MOST_INPUTS} rules at most: make two of it");
-        wrong(refused("rules", &why));
-        return None;
+        wrong("rules", &why);
     }
     if rule.rules.is_empty() {
-        wrong(refused("rules", "a correlation takes in one rule at least"));
+        wrong("rules", "a correlation takes in one rule at least");
     }
     if rule.window != WindowMode::Sliding {
-        wrong(refused("window", "windows slide here: leave 'window' out"));
+        wrong("window", "windows slide here: leave 'window' out");
     }
-    let group_by = groups(rule, &mut wrong);
-    let (predicates, fields, percentile) = match &rule.condition {
-        CorrelationCondition::Threshold {
-            predicates,
-            field,
-            percentile,
-        } => (
-            predicates.clone(),
-            field.clone().unwrap_or_default(),
-            *percentile,
-        ),
-        CorrelationCondition::Extended(_) => Default::default(),
-    };
-    let mut of = Vec::new();
-    for name in &fields {
-        match compile::field(name) {
-            Ok(field) => of.push(field),
-            Err(why) => wrong(why),
-        }
-    }
-    let mut one_field = |of: &[Field]| match of {
-        [field] => Some(field.clone()),
-        _ => {
-            faults.push(place.refused(refused("condition", "it needs 'field: NAME' of one field")));
-            None
-        }
-    };
-    let native = rule
-        .custom_attributes
-        .get("native")
-        .map(|v| v.as_str().unwrap_or_default());
-    let of_native = |name: &str, otherwise: u64| {
-        let given = rule.custom_attributes.get(name).and_then(|v| v.as_u64());
-        u8::try_from(given.unwrap_or(otherwise)).unwrap_or(u8::MAX)
-    };
-    let kind = match rule.correlation_type {
-        CorrelationType::EventCount => match native {
-            None => Kind::EventCount,
-            Some("ratio") if rule.rules.len() == 2 => Kind::Ratio(of_native("percent", 50)),
-            Some("timing-split") => Kind::TimingSplit(of_native("factor", 5)),
-            Some("status-sequence") => Kind::StatusSequence,
-            Some(_) => {
-                let want = "want ratio (of two rules), timing-split or status-sequence";
-                faults.push(place.refused(refused("native", want)));
-                return None;
-            }
-        },
-        CorrelationType::ValueCount if of.is_empty() => {
-            one_field(&of)?;
-            return None;
-        }
-        CorrelationType::ValueCount => Kind::ValueCount(of),
-        CorrelationType::Temporal => {
-            Kind::Temporal(seen(&rule.condition, &rule.rules).unwrap_or_else(|why| {
-                faults.push(place.refused(why));
-                None
-            }))
-        }
-        CorrelationType::TemporalOrdered => Kind::TemporalOrdered,
-        CorrelationType::ValueSum => Kind::ValueSum(one_field(&of)?),
-        CorrelationType::ValueAvg => Kind::ValueAvg(one_field(&of)?),
-        CorrelationType::ValueMedian => Kind::ValuePercentile(one_field(&of)?, 50),
-        CorrelationType::ValuePercentile => {
-            let percentile = u8::try_from(percentile.unwrap_or(50))
-                .ok()
-                .filter(|p| *p <= 100);
-            let Some(percentile) = percentile else {
-                faults.push(place.refused(refused("percentile", "want a number from 0 to 100")));
-                return None;
-            };
-            Kind::ValuePercentile(one_field(&of)?, percentile)
-        }
-    };
     if rule.timespan.seconds == 0 {
-        faults.push(place.refused(refused("timespan", "a window of no time holds nothing")));
+        wrong("timespan", "a window of no time holds nothing");
     }
-    let temporal = matches!(kind, Kind::Temporal(_) | Kind::TemporalOrdered);
-    let condition: Vec<(Comparison, u64)> = if temporal {
-        Vec::new()
-    } else {
-        predicates
-            .iter()
-            .map(|(op, n)| (comparison(*op), *n))
-            .collect()
+    let kind = kind(rule).map_err(|finding| findings.push(finding));
+    let is_known = kind.is_ok();
+    let kind = kind.unwrap_or(Kind::EventCount);
+    let group_by = groups(rule, findings);
+    let condition = match &rule.condition {
+        CorrelationCondition::Threshold { predicates, .. } if !is_temporal(&kind) => {
+            let predicates = predicates.iter();
+            predicates.map(|(op, n)| (comparison(*op), *n)).collect()
+        }
+        _ => Vec::new(),
     };
     let correlation = Correlation {
-        rule: rules.rules.len(),
+        rule: building.rules.rules.len(),
         kind,
         inputs,
         group_by,
@@ -283,55 +140,103 @@ fn correlation(
         condition,
         alerts: true,
     };
-    if let Some((fault, why)) = impossible(&correlation) {
-        faults.push(place.diagnostic(fault, "condition", why));
+    if is_known && let Some((fault, message)) = impossible(&correlation) {
+        let finding = Finding::error("condition", message);
+        findings.push(Finding { fault, ..finding });
     }
-    Some(correlation)
+    correlation
 }
 
-fn groups(rule: &CorrelationRule, wrong: &mut dyn FnMut(Refused)) -> Vec<Group> {
+/// The place of a rule among detections or correlations: both are in the order of the rules while
+/// correlations are resolved.
+fn input(rules: &RuleSet, number: usize) -> Option<Input> {
+    let detection = rules.detections.binary_search_by_key(&number, |d| d.rule);
+    let correlation = rules.correlations.binary_search_by_key(&number, |c| c.rule);
+    let correlation = || correlation.ok().map(Input::Correlation);
+    detection.ok().map(Input::Detection).or_else(correlation)
+}
+
+const fn is_temporal(kind: &Kind) -> bool {
+    matches!(kind, Kind::Temporal(_) | Kind::TemporalOrdered)
+}
+
+/// What is counted.
+fn kind(rule: &CorrelationRule) -> Result<Kind, Finding> {
+    let (names, percentile) = match &rule.condition {
+        CorrelationCondition::Threshold {
+            field, percentile, ..
+        } => (field.as_deref().unwrap_or_default(), *percentile),
+        CorrelationCondition::Extended(_) => Default::default(),
+    };
+    let fields = names.iter().map(|name| names::field(name));
+    let fields = fields.collect::<Result<Vec<Field>, _>>()?;
+    let no_field = || Finding::error("condition", "it needs 'field: NAME' of one field");
+    let one_field = || match &fields[..] {
+        [field] => Ok(field.clone()),
+        _ => Err(no_field()),
+    };
+    Ok(match rule.correlation_type {
+        CorrelationType::EventCount => native(rule)?,
+        CorrelationType::ValueCount if fields.is_empty() => return Err(no_field()),
+        CorrelationType::ValueCount => Kind::ValueCount(fields),
+        CorrelationType::Temporal => Kind::Temporal(seen(&rule.condition, &rule.rules)?),
+        CorrelationType::TemporalOrdered => Kind::TemporalOrdered,
+        CorrelationType::ValueSum => Kind::ValueSum(one_field()?),
+        CorrelationType::ValueAvg => Kind::ValueAvg(one_field()?),
+        CorrelationType::ValueMedian => Kind::ValuePercentile(one_field()?, 50),
+        CorrelationType::ValuePercentile => {
+            let percentile = u8::try_from(percentile.unwrap_or(50)).ok();
+            let wanted = || Finding::error("percentile", "want a number from 0 to 100");
+            let percentile = percentile.filter(|p| *p <= 100).ok_or_else(wanted)?;
+            Kind::ValuePercentile(one_field()?, percentile)
+        }
+    })
+}
+
+/// A count of events, or of what `native` says, which Sigma has no words for.
+fn native(rule: &CorrelationRule) -> Result<Kind, Finding> {
+    let own = |key| own(&rule.custom_attributes, key);
+    let number = |key, otherwise| {
+        let given = own(key).and_then(|value| value.as_u64());
+        u8::try_from(given.unwrap_or(otherwise)).unwrap_or(u8::MAX)
+    };
+    match own("native").map(|value| value.as_str().unwrap_or_default()) {
+        None => Ok(Kind::EventCount),
+        Some("ratio") if rule.rules.len() == 2 => Ok(Kind::Ratio(number("percent", 50))),
+        Some("timing-split") => Ok(Kind::TimingSplit(number("factor", 5))),
+        Some("status-sequence") => Ok(Kind::StatusSequence),
+        Some(_) => {
+            let want = "want ratio (of two rules), timing-split or status-sequence";
+            Err(Finding::error("native", want))
+        }
+    }
+}
+
+fn groups(rule: &CorrelationRule, findings: &mut Vec<Finding>) -> Vec<Group> {
     let mut groups = Vec::new();
     for name in &rule.group_by {
         let alias = rule.aliases.iter().find(|alias| alias.alias == *name);
-        let mut of = Vec::new();
-        for input in &rule.rules {
-            let named = alias
-                .and_then(|alias| alias.mapping.get(input))
-                .unwrap_or(name);
-            match compile::field(named) {
-                Ok(field) => of.push(field),
-                Err(refused) => {
-                    wrong(refused);
-                    break;
-                }
-            }
+        let of_input = |input| alias.and_then(|alias| alias.mapping.get(input));
+        let fields = rule.rules.iter();
+        let fields = fields.map(|input| names::field(of_input(input).unwrap_or(name)));
+        match fields.collect() {
+            Ok(of) => groups.push(Group {
+                name: name.clone(),
+                of,
+            }),
+            Err(finding) => findings.push(finding),
         }
-        groups.push(Group {
-            name: name.clone(),
-            of,
-        });
     }
     groups
 }
 
-fn find_input(rules: &RuleSet, name: &str) -> Option<Input> {
-    let number = rules
-        .find(name)
-        .or_else(|| rules.rules.iter().position(|rule| rule.title == name))?;
-    // Both are in the order of the rules as long as correlations are resolved.
-    let detection = rules.detections.binary_search_by_key(&number, |d| d.rule);
-    let correlation = || rules.correlations.binary_search_by_key(&number, |c| c.rule);
-    let detection = detection.ok().map(Input::Detection);
-    detection.or_else(|| correlation().ok().map(Input::Correlation))
-}
-
 /// The condition of a temporal correlation; `None`: all of its rules.
-fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Seen>, Refused> {
-    let wrong = |why: String| Refused::new("condition", why);
+fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Seen>, Finding> {
+    let wrong = |why: String| Finding::error("condition", why);
     match condition {
         CorrelationCondition::Extended(expr) => extended(expr, inputs).map(Some).map_err(wrong),
         CorrelationCondition::Threshold { predicates, .. } => match predicates[..] {
-            // What the parser puts where the file says nothing.
+            // The parser's default.
             [(ConditionOperator::Gte, 1)] | [] => Ok(None),
             [(ConditionOperator::Gte | ConditionOperator::Eq, n)] if n as usize <= inputs.len() => {
                 let all = (0..inputs.len()).map(Seen::Input).collect();
@@ -346,15 +251,13 @@ fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Se
 }
 
 fn extended(expr: &ConditionExpr, inputs: &[String]) -> Result<Seen, String> {
-    let many = |parts: &[ConditionExpr]| {
-        parts
-            .iter()
-            .map(|p| extended(p, inputs))
-            .collect::<Result<Vec<_>, _>>()
+    let each = |parts: &[ConditionExpr]| {
+        let parts = parts.iter().map(|part| extended(part, inputs));
+        parts.collect::<Result<Vec<_>, _>>()
     };
     Ok(match expr {
-        ConditionExpr::And(parts) => Seen::All(many(parts)?),
-        ConditionExpr::Or(parts) => Seen::AtLeast(1, many(parts)?),
+        ConditionExpr::And(parts) => Seen::All(each(parts)?),
+        ConditionExpr::Or(parts) => Seen::AtLeast(1, each(parts)?),
         ConditionExpr::Not(part) => Seen::Not(Box::new(extended(part, inputs)?)),
         ConditionExpr::Identifier(name) => {
             let at = inputs.iter().position(|input| input == name);
@@ -364,16 +267,12 @@ fn extended(expr: &ConditionExpr, inputs: &[String]) -> Result<Seen, String> {
             quantifier,
             pattern,
         } => {
-            let selected: Vec<Seen> = inputs
-                .iter()
-                .enumerate()
-                .filter(|(_, name)| match pattern {
-                    SelectorPattern::Them => true,
-                    SelectorPattern::Pattern(pattern) => globset::Glob::new(pattern)
-                        .is_ok_and(|g| g.compile_matcher().is_match(name)),
-                })
-                .map(|(at, _)| Seen::Input(at))
-                .collect();
+            let selects = |name: &str| match pattern {
+                SelectorPattern::Them => true,
+                SelectorPattern::Pattern(pattern) => pattern_matches(pattern, name),
+            };
+            let selected = (0..).zip(inputs).filter(|(_, name)| selects(name));
+            let selected: Vec<Seen> = selected.map(|(at, _)| Seen::Input(at)).collect();
             match quantifier {
                 Quantifier::Any => Seen::AtLeast(1, selected),
                 Quantifier::All => Seen::All(selected),
@@ -394,39 +293,37 @@ const fn comparison(operator: ConditionOperator) -> Comparison {
     }
 }
 
-/// Why a condition can never hold, or always does.
+/// Why a condition never holds, or always does.
 fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
-    if matches!(correlation.kind, Kind::Temporal(_) | Kind::TemporalOrdered) {
+    if is_temporal(&correlation.kind) {
         return None;
     }
-    let bounds = correlation
-        .condition
-        .iter()
-        .flat_map(|(_, n)| [n.saturating_sub(1), *n, n.saturating_add(1)]);
+    let error = |why: &str| Some((Fault::Error, why.to_owned()));
+    let bounds = correlation.condition.iter();
+    let bounds = bounds.flat_map(|(_, n)| [n.saturating_sub(1), *n, n.saturating_add(1)]);
     // Counts begin at 1; between its bounds a condition does not change.
     let mut tried = bounds.chain([1, u64::MAX]).filter(|n| *n >= 1);
     if !tried.any(|n| correlation.holds(n)) {
-        return Some((Fault::Error, "no count fulfils it".to_owned()));
+        return error("no count fulfils it");
     }
     if let Kind::ValueCount(fields) = &correlation.kind {
-        let most = fields.iter().try_fold(1_u64, |n, field| {
-            Some(n.saturating_mul(distinct_values(field)?))
-        });
+        let values = fields.iter().map(distinct_values);
+        let most = values
+            .reduce(|all, of| Some(all?.saturating_mul(of?)))
+            .flatten();
         if let Some(most) = most.filter(|most| correlation.threshold() > *most) {
-            return Some((
-                Fault::Error,
-                format!("it can never hold: there are {most} values at most"),
+            return error(&format!(
+                "it can never hold: there are {most} values at most"
             ));
         }
-        let grouped = |field: &Field| {
-            correlation
-                .group_by
+        let groups = &correlation.group_by;
+        let grouped = |field| {
+            groups
                 .iter()
-                .any(|g| g.of.iter().all(|f| f == field))
+                .any(|group| group.of.iter().all(|of| of == field))
         };
-        if fields.iter().all(grouped) && correlation.threshold() > 1 {
-            let why = "it can never hold: what is counted is the same in the whole group";
-            return Some((Fault::Error, why.to_owned()));
+        if correlation.threshold() > 1 && fields.iter().all(grouped) {
+            return error("it can never hold: what is counted is the same in the whole group");
         }
     }
     let counts = matches!(correlation.kind, Kind::EventCount | Kind::ValueCount(_));

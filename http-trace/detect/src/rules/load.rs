@@ -1,4 +1,4 @@
-//! Reads rule files: the one place of detection that performs I/O.
+//! Reads rule files: the only I/O of detection.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::parse::Source;
+use super::document::Source;
 use crate::rule::Origin;
 
 /// The largest rule file that is read, in bytes.
-const MOST_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// How long a pipe is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most folders within folders.
-const DEPTH: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// A file or folder that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -35,111 +35,96 @@ impl Unreadable {
 }
 
 /// Reads a rule file, or every `.yml` and `.yaml` in a folder and those in it, in the order of
-/// their names. A pipe is read too if it is named itself, as a shell does for `<(command)`.
-///
-/// What cannot be read is told beside what can.
+/// their names; also a pipe that is named itself, as a shell does for `<(command)`. Returns what
+/// cannot be read beside what can.
 pub fn read(path: &Path) -> (Vec<Source>, Vec<Unreadable>) {
-    let mut found = (Vec::new(), Vec::new());
+    let mut files = Vec::new();
     if path.is_dir() {
-        folder(path, DEPTH, &mut found);
-    } else if is_pipe(path) {
-        add(path, pipe(path), &mut found);
+        list(path, MAX_DEPTH, &mut files);
     } else {
-        file(path, &mut found);
+        let text = if is_pipe(path) {
+            pipe(path)
+        } else {
+            file(path)
+        };
+        files.push((path.to_owned(), text));
     }
-    found
+    let (mut sources, mut unreadable) = (Vec::new(), Vec::new());
+    for (path, text) in files {
+        match text {
+            Ok(text) => sources.push(Source {
+                origin: Origin::File(path),
+                text,
+            }),
+            Err(why) => unreadable.push(Unreadable { path, why }),
+        }
+    }
+    (sources, unreadable)
 }
 
-/// Whether there is any file of rules in a folder.
+/// Whether there is any rule file in a folder.
 pub fn has_any(path: &Path) -> bool {
     let (sources, unreadable) = read(path);
     !(sources.is_empty() && unreadable.is_empty())
 }
 
-/// Whether a path is a pipe: what it held can be read once.
+/// Whether a path is a pipe, which can be read once.
 pub fn is_pipe(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|about| about.file_type().is_fifo())
 }
 
-/// Opens it as well, and waits for whom writes into it, so that a thread does that.
+/// Opening a pipe waits for its writer, so a thread does it.
 fn pipe(path: &Path) -> io::Result<String> {
     let (sender, receiver) = mpsc::channel();
-    let of = path.to_owned();
+    let path = path.to_owned();
     let read = move || {
-        let text = fs::File::open(of).and_then(|file| {
-            let mut text = String::new();
-            file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
-            Ok(text)
-        });
-        // Nobody waits any more, else.
-        let _ = sender.send(text);
+        let mut text = String::new();
+        let read = fs::File::open(path)
+            .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+        // After the timeout nobody receives it.
+        let _ = sender.send(read.map(|_| text));
     };
-    std::thread::Builder::new()
-        .name("rules-pipe".into())
-        .spawn(read)?;
-    let silent = || io::Error::other("nobody has written into it and closed it within 10 seconds");
-    let text = receiver.recv_timeout(PATIENCE).map_err(|_| silent())??;
-    match text.len() as u64 > MOST_BYTES {
-        true => Err(too_large()),
-        false => Ok(text),
+    let name = "rules-pipe".to_owned();
+    std::thread::Builder::new().name(name).spawn(read)?;
+    let silent = |_| io::Error::other("nobody has written into it and closed it within 10 seconds");
+    let text = receiver.recv_timeout(PIPE_TIMEOUT).map_err(silent)??;
+    not_too_large(text.len() as u64).map(|()| text)
+}
+
+fn file(path: &Path) -> io::Result<String> {
+    let about = fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    not_too_large(about.len())?;
+    fs::read_to_string(path)
+}
+
+fn not_too_large(bytes: u64) -> io::Result<()> {
+    match bytes > MAX_BYTES {
+        true => Err(io::Error::other("it is larger than 4 MiB")),
+        false => Ok(()),
     }
 }
 
-fn too_large() -> io::Error {
-    io::Error::other("it is larger than 4 MiB")
-}
-
-fn file(path: &Path, found: &mut (Vec<Source>, Vec<Unreadable>)) {
-    let text = fs::metadata(path).and_then(|about| {
-        // Who opens a pipe waits for somebody to write into it.
-        if !about.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        if about.len() > MOST_BYTES {
-            return Err(too_large());
-        }
-        fs::read_to_string(path)
-    });
-    add(path, text, found);
-}
-
-fn add(path: &Path, text: io::Result<String>, found: &mut (Vec<Source>, Vec<Unreadable>)) {
-    match text {
-        Ok(text) => found.0.push(Source {
-            origin: Origin::File(path.to_owned()),
-            text,
-        }),
-        Err(why) => found.1.push(Unreadable {
-            path: path.to_owned(),
-            why,
-        }),
-    }
-}
-
-fn folder(path: &Path, depth: usize, found: &mut (Vec<Source>, Vec<Unreadable>)) {
-    let entries = fs::read_dir(path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+fn list(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, io::Result<String>)>) {
+    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
     let mut entries = match entries {
         Ok(entries) => entries,
-        Err(why) => {
-            found.1.push(Unreadable {
-                path: path.to_owned(),
-                why,
-            });
-            return;
-        }
+        Err(why) => return files.push((folder.to_owned(), Err(why))),
     };
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
         // A link to a folder is not followed: it may lead in a circle.
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_folder && depth > 0 {
-            folder(&path, depth - 1, found);
-        } else if matches!(
-            path.extension().and_then(|e| e.to_str()),
-            Some("yml" | "yaml")
-        ) {
-            file(&path, found);
+        if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            list(&path, depth - 1, files);
+        } else if path
+            .extension()
+            .is_some_and(|end| end == "yml" || end == "yaml")
+        {
+            let text = file(&path);
+            files.push((path, text));
         }
     }
 }

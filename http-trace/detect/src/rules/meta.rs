@@ -1,12 +1,15 @@
-//! What a rule says of itself, from the keys of its file: those of Sigma and our own (`severity`,
-//! `category`, `entities`, `summary`, `suppress`, `group-limit`, `ipv6-prefix`, `quiet`, `marks`,
-//! `yields-to`; `native` is read with what is counted).
+//! A rule's description, from the keys of its document: Sigma's and our own ([`KEYS`]). Compiles
+//! nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use rsigma_parser::{CorrelationRule, SigmaRule};
+use yaml_serde::Value;
 
-use super::compile;
-use super::diagnose::{Diagnostic, Fault};
-use super::parse::{Place, slug};
+use super::diagnose::{Finding, nearest};
+use super::document::Document;
+use super::names;
 use crate::field::Field;
 use crate::rule::{Level, Rule, Severity, Threat};
 use crate::summary::Template;
@@ -18,179 +21,191 @@ const SUPPRESS_NS: u64 = 3_600_000_000_000;
 /// Network of one IPv6 client: what a site is given at least (RFC 6177).
 const IPV6_PREFIX: u8 = 64;
 
-/// Reads a setting of our own; the type of its value is the parser's.
-macro_rules! own {
-    ($rule:expr, $name:literal) => {
-        $rule
-            .custom_attributes
-            .get($name)
-            .or_else(|| $rule.custom_attributes.get(concat!("http-trace.", $name)))
-    };
+/// Keys of our own, bare or after `http-trace.`; the last three are read with a correlation.
+const KEYS: &str = "severity category entities summary suppress group-limit ipv6-prefix quiet marks \
+                    yields-to native percent factor";
+
+/// The keys that detections and correlations have in common.
+pub(super) struct Description<'a> {
+    title: &'a str,
+    name: Option<&'a str>,
+    id: Option<&'a str>,
+    description: Option<&'a str>,
+    references: &'a [String],
+    version: Option<&'a String>,
+    level: Option<rsigma_parser::Level>,
+    tags: &'a [String],
+    custom: &'a HashMap<String, Value>,
 }
 
-macro_rules! read {
-    ($place:expr, $rule:expr) => {{
-        let (place, rule) = ($place, $rule);
-        let mut faults = Vec::new();
-        let mut wrong = |key: &str, why: String| {
-            faults.push(place.diagnostic(Fault::Error, key, why));
-        };
-        let id = match (&rule.name, &rule.id) {
-            (Some(name), _) => name.as_str().into(),
-            (None, Some(id)) => id.as_str().into(),
-            (None, None) => slug(&rule.title),
-        };
-        let mut severity = Severity::of(rule.level.map_or(Level::Low, level));
-        if let Some(given) = own!(rule, "severity") {
-            match given.as_u64().and_then(Severity::new) {
-                Some(given) => severity = given,
-                None => wrong("severity", "want a number from 0 to 10".to_owned()),
-            }
-        }
-        let mut suppress_ns = SUPPRESS_NS;
-        if let Some(given) = own!(rule, "suppress") {
-            match given.as_str().map(value::duration) {
-                Some(Ok(time)) => suppress_ns = time.as_nanos() as u64,
-                Some(Err(want)) => wrong("suppress", format!("want {want}")),
-                None => wrong("suppress", "want a time such as 1h".to_owned()),
-            }
-        }
-        let mut group_limit = None;
-        if let Some(given) = own!(rule, "group-limit") {
-            match given.as_u64().filter(|n| *n > 0) {
-                Some(n) => group_limit = usize::try_from(n).ok(),
-                None => wrong("group-limit", "want a whole number from 1".to_owned()),
-            }
-        }
-        let mut ipv6_prefix = IPV6_PREFIX;
-        if let Some(given) = own!(rule, "ipv6-prefix") {
-            match given
-                .as_u64()
-                .and_then(|n| u8::try_from(n).ok())
-                .filter(|n| *n <= 128)
-            {
-                Some(n) => ipv6_prefix = n,
-                None => wrong("ipv6-prefix", "want a number from 0 to 128".to_owned()),
-            }
-        }
-        let mut quiet = false;
-        if let Some(given) = own!(rule, "quiet") {
-            match given.as_bool() {
-                Some(yes) => quiet = yes,
-                None => wrong("quiet", "want true or false".to_owned()),
-            }
-        }
-        let mut yields_to = Vec::new();
-        if let Some(given) = own!(rule, "yields-to") {
-            let one = given.as_str().map(|name| vec![name.to_owned()]);
-            let all = given.as_sequence().and_then(|names| {
-                let names = names.iter().map(|name| name.as_str().map(str::to_owned));
-                names.collect::<Option<Vec<_>>>()
-            });
-            match one.or(all).filter(|names| !names.is_empty()) {
-                Some(names) => yields_to = names,
-                None => wrong("yields-to", "want ids of rules".to_owned()),
-            }
-        }
-        let marks_proxy = match own!(rule, "marks").map(|v| v.as_str()) {
-            None => false,
-            Some(Some("proxy")) => true,
-            Some(_) => {
-                wrong("marks", "want proxy".to_owned());
-                false
-            }
-        };
-        let mut summary = None;
-        if let Some(given) = own!(rule, "summary") {
-            match given.as_str().map(Template::parse) {
-                Some(Ok(template)) => summary = Some(template),
-                Some(Err(why)) => wrong("summary", why),
-                None => wrong("summary", "want text".to_owned()),
-            }
-        }
-        let mut entities: Vec<(String, Field)> = Vec::new();
-        if let Some(given) = own!(rule, "entities") {
-            let mut pairs: Vec<(String, String)> = Vec::new();
-            for name in given.as_sequence().into_iter().flatten() {
-                let name = name.as_str().unwrap_or_default().to_owned();
-                pairs.push((name.clone(), name));
-            }
-            for (role, name) in given.as_mapping().into_iter().flatten() {
-                let text = |v: Option<&str>| v.unwrap_or_default().to_owned();
-                pairs.push((text(role.as_str()), text(name.as_str())));
-            }
-            if pairs.is_empty() {
-                wrong(
-                    "entities",
-                    "want fields, or roles with their fields".to_owned(),
-                );
-            }
-            for (role, name) in pairs {
-                match compile::field(&name) {
-                    Ok(field) => entities.push((role, field)),
-                    Err(refused) => wrong(&refused.at, refused.why),
+macro_rules! description {
+    ($rule:ty) => {
+        impl<'a> From<&'a $rule> for Description<'a> {
+            fn from(rule: &'a $rule) -> Self {
+                Description {
+                    title: &rule.title,
+                    name: rule.name.as_deref(),
+                    id: rule.id.as_deref(),
+                    description: rule.description.as_deref(),
+                    references: &rule.references,
+                    version: rule.modified.as_ref().or(rule.date.as_ref()),
+                    level: rule.level,
+                    tags: &rule.tags,
+                    custom: &rule.custom_attributes,
                 }
             }
         }
-        let category = own!(rule, "category")
-            .and_then(|v| v.as_str())
-            .map(str::to_owned);
-        let (line, _) = place.document.find("title");
-        let meta = Rule {
-            id,
-            uuid: rule.id.clone(),
-            title: rule.title.clone(),
-            description: rule
-                .description
-                .clone()
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
-            references: rule.references.clone(),
-            severity,
-            category,
-            version: rule.modified.clone().or(rule.date.clone()),
-            threat: threat(&rule.tags),
+    };
+}
+
+description!(SigmaRule);
+description!(CorrelationRule);
+
+impl Description<'_> {
+    /// The rule, and what is wrong with its description.
+    pub fn read(self, document: Document<'_>) -> (Rule, Vec<Finding>) {
+        let mut keys = Keys {
+            custom: self.custom,
+            findings: unknown_keys(self.custom),
+        };
+        let level = self.level.and_then(|level| Level::named(level.as_str()));
+        let severity = keys.read("severity", |v| {
+            let score = v.as_u64().and_then(Severity::new);
+            score.ok_or("want a number from 0 to 10".into())
+        });
+        let suppress_ns = keys.read("suppress", |v| {
+            let text = v.as_str().ok_or("want a time such as 1h")?;
+            let time = value::duration(text).map_err(|want| format!("want {want}"))?;
+            Ok(time.as_nanos() as u64)
+        });
+        let group_limit = keys.read("group-limit", |v| {
+            let limit = v.as_u64().filter(|n| *n > 0);
+            let limit = limit.and_then(|n| usize::try_from(n).ok());
+            limit.ok_or("want a whole number from 1".into())
+        });
+        let ipv6_prefix = keys.read("ipv6-prefix", |v| {
+            let bits = v.as_u64().and_then(|n| u8::try_from(n).ok());
+            let bits = bits.filter(|n| *n <= 128);
+            bits.ok_or("want a number from 0 to 128".into())
+        });
+        let quiet = keys.read("quiet", |v| v.as_bool().ok_or("want true or false".into()));
+        let yields_to = keys.read("yields-to", |v| {
+            let ids = strings(v).filter(|ids| !ids.is_empty());
+            ids.ok_or("want ids of rules".into())
+        });
+        let marks = keys.read("marks", |v| match v.as_str() {
+            Some("proxy") => Ok(true),
+            _ => Err("want proxy".into()),
+        });
+        let summary = keys.read("summary", |v| {
+            Template::parse(v.as_str().ok_or("want text")?)
+        });
+        let roles = keys.read("entities", |v| {
+            let roles = Some(roles(v)).filter(|roles| !roles.is_empty());
+            roles.ok_or("want fields, or roles with their fields".into())
+        });
+        let category = keys.get("category").and_then(Value::as_str);
+        let mut findings = keys.findings;
+        let mut entities: Vec<(String, Field)> = Vec::new();
+        for (role, name) in roles.unwrap_or_default() {
+            match names::field(&name) {
+                Ok(field) => entities.push((role, field)),
+                Err(finding) => findings.push(finding),
+            }
+        }
+        let rule = Rule {
+            id: match self.name.or(self.id) {
+                Some(id) => id.into(),
+                None => slug(self.title),
+            },
+            uuid: self.id.map(str::to_owned),
+            title: self.title.to_owned(),
+            description: self.description.unwrap_or_default().trim().to_owned(),
+            references: self.references.to_vec(),
+            severity: severity.unwrap_or(Severity::of(level.unwrap_or(Level::Low))),
+            category: category.map(str::to_owned),
+            version: self.version.cloned(),
+            threat: threat(self.tags),
             entities,
             summary,
-            suppress_ns,
+            suppress_ns: suppress_ns.unwrap_or(SUPPRESS_NS),
             group_limit,
-            ipv6_prefix,
-            marks_proxy,
-            quiet,
-            yields_to,
-            origin: place.origin.clone(),
-            line,
+            ipv6_prefix: ipv6_prefix.unwrap_or(IPV6_PREFIX),
+            marks_proxy: marks.unwrap_or(false),
+            quiet: quiet.unwrap_or(false),
+            yields_to: yields_to.unwrap_or_default(),
+            origin: document.origin.clone(),
+            line: document.find("title").0,
         };
-        (meta, faults)
-    }};
-}
-
-/// Of a detection.
-pub(super) fn of_detection(place: &Place<'_>, rule: &SigmaRule) -> (Rule, Vec<Diagnostic>) {
-    read!(place, rule)
-}
-
-/// Of a correlation.
-pub(super) fn of_correlation(place: &Place<'_>, rule: &CorrelationRule) -> (Rule, Vec<Diagnostic>) {
-    read!(place, rule)
-}
-
-impl Rule {
-    /// Whether a list of what is disabled names the rule.
-    pub(super) fn is_disabled(&self, disabled: &dyn Fn(&str) -> bool) -> bool {
-        disabled(&self.id) || self.uuid.as_deref().is_some_and(disabled)
+        (rule, findings)
     }
 }
 
-const fn level(level: rsigma_parser::Level) -> Level {
-    match level {
-        rsigma_parser::Level::Informational => Level::Informational,
-        rsigma_parser::Level::Low => Level::Low,
-        rsigma_parser::Level::Medium => Level::Medium,
-        rsigma_parser::Level::High => Level::High,
-        rsigma_parser::Level::Critical => Level::Critical,
+/// The value of a key of our own.
+pub(super) fn own<'a>(custom: &'a HashMap<String, Value>, key: &str) -> Option<&'a Value> {
+    let prefixed = || custom.get(&format!("http-trace.{key}"));
+    custom.get(key).or_else(prefixed)
+}
+
+/// Reads our own keys.
+struct Keys<'a> {
+    custom: &'a HashMap<String, Value>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Keys<'a> {
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        own(self.custom, key)
     }
+
+    fn read<T>(&mut self, key: &str, read: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        let read = read(self.get(key)?);
+        read.map_err(|want| self.findings.push(Finding::error(key, want)))
+            .ok()
+    }
+}
+
+/// A text or a list of texts.
+fn strings(value: &Value) -> Option<Vec<String>> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    match value.as_sequence() {
+        Some(list) => list.iter().map(text).collect(),
+        None => text(value).map(|one| vec![one]),
+    }
+}
+
+/// Roles with the names of their fields; without roles, fields name themselves.
+fn roles(value: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = value.as_sequence().into_iter().flatten();
+    let mapping = value.as_mapping().into_iter().flatten();
+    let fields = list.map(|name| (text(name), text(name)));
+    let roles = mapping.map(|(role, name)| (text(role), text(name)));
+    fields.chain(roles).collect()
+}
+
+/// Keys that mean nothing but are nearly one of ours. Others are somebody else's: Sigma allows any.
+fn unknown_keys(custom: &HashMap<String, Value>) -> Vec<Finding> {
+    let is_known = |key: &&String| {
+        let key = key.strip_prefix("http-trace.").unwrap_or(key);
+        KEYS.split(' ').any(|known| known == key)
+    };
+    let unknown = custom.keys().filter(|key| !is_known(key));
+    let findings = unknown.filter_map(|key| {
+        let near = nearest(&key.replace('_', "-").to_ascii_lowercase(), KEYS.split(' '))?;
+        let why = format!("'{key}' means nothing here; did you mean '{near}'?");
+        Some(Finding::warning(key, why))
+    });
+    let mut findings: Vec<Finding> = findings.collect();
+    findings.sort_unstable_by(|a, b| a.at.cmp(&b.at));
+    findings
+}
+
+/// An id made of a title, for rules that have neither name nor id.
+fn slug(title: &str) -> Arc<str> {
+    let words = title.split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("-").to_ascii_lowercase().into()
 }
 
 /// Sigma's names of the tactics, and ATT&CK's numbers.
@@ -211,28 +226,24 @@ const TACTICS: &[(&str, &str)] = &[
     ("impact", "TA0040"),
 ];
 
+/// What tags such as `attack.discovery` and `attack.t1595.001` name.
 fn threat(tags: &[String]) -> Threat {
     let mut threat = Threat::default();
     for tag in tags {
-        let Some(name) = tag
-            .to_ascii_lowercase()
-            .strip_prefix("attack.")
-            .map(str::to_owned)
-        else {
+        let tag = tag.to_ascii_lowercase();
+        let Some(name) = tag.strip_prefix("attack.") else {
             continue;
         };
-        let tactic = TACTICS.iter().find(|(n, _)| *n == name.replace('_', "-"));
-        let list = if let Some((_, number)) = tactic {
+        let tactic = name.replace('_', "-");
+        if let Some((_, number)) = TACTICS.iter().find(|(known, _)| *known == tactic) {
             threat.tactics.push((*number).to_owned());
             continue;
-        } else if name.starts_with("ta") {
-            &mut threat.tactics
-        } else if name.starts_with('t') && name.contains('.') {
-            &mut threat.subtechniques
-        } else if name.starts_with('t') && name[1..].bytes().all(|b| b.is_ascii_digit()) {
-            &mut threat.techniques
-        } else {
-            continue;
+        }
+        let list = match name.strip_prefix('t') {
+            Some(rest) if rest.starts_with('a') => &mut threat.tactics,
+            Some(rest) if rest.contains('.') => &mut threat.subtechniques,
+            Some(rest) if rest.bytes().all(|b| b.is_ascii_digit()) => &mut threat.techniques,
+            _ => continue,
         };
         list.push(name.to_ascii_uppercase());
     }

@@ -1,54 +1,44 @@
-//! From the text of Sigma files to a [`RuleSet`]: reads, resolves references between rules, applies
-//! filters, and says what is wrong where. A faulty rule is left out, the others load. No I/O.
+//! Rule files to a rule set: reads the documents, resolves what rules say of each other, applies
+//! filters. A faulty rule is left out, the others load. No I/O.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use rsigma_parser::{
-    ConditionExpr, FilterRule, FilterRuleTarget, LogSource, SigmaRule, parse_sigma_yaml,
+    ConditionExpr, CorrelationRule, FilterRule, FilterRuleTarget, LogSource, SigmaRule,
+    parse_sigma_yaml,
 };
 
-use super::builtin;
-use super::compile::{self, Refused};
-use super::correlation::{self, Pending};
-use super::diagnose::{Diagnostic, Document, Fault};
-use super::meta;
-use super::worded;
+use super::building::{Building, loads};
+use super::diagnose::{Diagnostic, Fault, Finding};
+use super::document::Document;
+pub use super::document::Source;
+use super::meta::Description;
+use super::wording::reworded;
+use super::{builtin, compile, correlation};
 use crate::field::Field;
 use crate::rule::expr::{Comparison, Expr};
-use crate::rule::{
-    Correlation, Detection, Group, Input, Kind, MOST_CORRELATIONS, Origin, Rule, RuleSet,
-};
+use crate::rule::{Correlation, Detection, Group, Input, Kind, MOST_CORRELATIONS, RuleSet};
 
-/// Window of a rule that no correlation counts: how long its alert stays open after the last match.
+/// Window of a rule that no correlation counts: its alert stays open so long after the last match.
 const ALONE_WINDOW_NS: u64 = 300_000_000_000;
 
-/// The text of a rule file.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Where it is from.
-    pub origin: Origin,
-    /// YAML.
-    pub text: String,
-}
-
-/// What rule files gave.
+/// The rules of files.
 #[derive(Debug, Default)]
 pub struct Parsed {
     /// The rules that load.
     pub rules: RuleSet,
-    /// What is wrong, in the order of the files.
+    /// What is wrong: errors first, each in the order of the files.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Parsed {
-    /// How many rules have such a fault. Several of one rule are told, each in its place.
+    /// How many rules have such a fault; one may have several.
     pub fn with(&self, fault: Fault, sources: &[Source]) -> usize {
         let of = |d: &Diagnostic| {
             let source = sources
                 .iter()
                 .position(|source| source.origin == d.origin)?;
-            let documents = Document::split(&sources[source].text);
+            let documents = Document::split(&sources[source]);
             let before = documents.iter().rposition(|doc| doc.lines_before < d.line);
             Some((source, before.unwrap_or(0)))
         };
@@ -59,397 +49,146 @@ impl Parsed {
 
 /// Reads rule files. Rules for which `disabled` says so are read and left out.
 pub fn parse(sources: &[Source], disabled: &dyn Fn(&str) -> bool) -> Parsed {
-    let mut reader = Reader::default();
+    let mut building = Building::new(disabled);
+    let mut documents = Documents::default();
     for source in sources {
-        reader.file(source);
+        documents.read(source, &mut building.diagnostics);
     }
-    reader.resolve(disabled)
-}
-
-/// A place for diagnostics: a document of a file.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) origin: &'a Origin,
-    pub(super) document: Document<'a>,
-}
-
-impl Place<'_> {
-    pub(super) fn diagnostic(&self, fault: Fault, at: &str, message: String) -> Diagnostic {
-        let (line, column) = self.document.find(at);
-        Diagnostic {
-            fault,
-            origin: self.origin.clone(),
-            line,
-            column,
-            message,
-        }
+    for (document, rule) in &documents.detections {
+        detection(*document, rule, &mut building);
     }
-
-    pub(super) fn refused(&self, refused: Refused) -> Diagnostic {
-        let mut said = self.diagnostic(Fault::Error, &refused.at, refused.why);
-        let value = refused.value.as_deref();
-        if let Some(place) = value.and_then(|value| self.document.find_value(value)) {
-            (said.line, said.column) = place;
-        }
-        said
+    let fed = correlation::resolve(&documents.correlations, &mut building);
+    for (document, filter) in &documents.filters {
+        apply(*document, filter, &mut building);
     }
-
-    /// What loads. The same value may stand elsewhere too: that of the field is meant.
-    fn odd(&self, odd: Refused) -> Diagnostic {
-        let mut said = self.diagnostic(Fault::Warning, &odd.at, odd.why);
-        let value = odd.value.as_deref();
-        if let Some(place) = value.and_then(|value| self.document.word_of(&odd.at, value)) {
-            (said.line, said.column) = place;
-        }
-        said
+    count_alone(&mut building.rules, &fed);
+    name_unknown(&mut building);
+    leave_out_beyond(
+        MOST_CORRELATIONS,
+        &mut building.rules,
+        &mut building.diagnostics,
+    );
+    let mut diagnostics = building.diagnostics;
+    diagnostics.sort_by_key(|d| d.fault != Fault::Error);
+    Parsed {
+        rules: building.rules,
+        diagnostics,
     }
 }
 
+/// The documents of all files.
 #[derive(Default)]
-struct Reader<'a> {
-    detections: Vec<(Place<'a>, SigmaRule)>,
-    correlations: Vec<Pending<'a>>,
-    /// Where the correlations are.
-    places: Vec<Place<'a>>,
-    filters: Vec<(Place<'a>, FilterRule)>,
-    diagnostics: Vec<Diagnostic>,
+struct Documents<'a> {
+    detections: Vec<(Document<'a>, SigmaRule)>,
+    correlations: Vec<(Document<'a>, CorrelationRule)>,
+    filters: Vec<(Document<'a>, FilterRule)>,
 }
 
-impl<'a> Reader<'a> {
-    fn file(&mut self, source: &'a Source) {
-        let whole = Document {
-            text: &source.text,
-            lines_before: 0,
-        };
+impl<'a> Documents<'a> {
+    fn read(&mut self, source: &'a Source, diagnostics: &mut Vec<Diagnostic>) {
+        let whole = Document::whole(source);
         if whole.text.trim().is_empty() {
-            self.diagnostics.push(Diagnostic {
-                fault: Fault::Warning,
-                origin: source.origin.clone(),
-                line: 1,
-                column: 1,
-                message: "there is nothing in it".to_owned(),
-            });
+            let why = "there is nothing in it".to_owned();
+            diagnostics.push(whole.diagnostic(Fault::Warning, (1, 1), why));
         }
         // Documents that act on others cannot be read alone.
         let acts = source.text.lines().any(|line| line.starts_with("action:"));
-        let documents = if acts {
-            vec![whole]
-        } else {
-            Document::split(&source.text)
+        let documents = match acts {
+            true => vec![whole],
+            false => Document::split(source),
         };
         for document in documents {
-            self.document(Place {
-                origin: &source.origin,
-                document,
-            });
-        }
-    }
-
-    fn document(&mut self, place: Place<'a>) {
-        if let Some((line, column)) = place.document.too_deep() {
-            self.diagnostics.push(Diagnostic {
-                fault: Fault::Error,
-                origin: place.origin.clone(),
-                line,
-                column,
-                message: "brackets are nested too deep: want a flat list of values".to_owned(),
-            });
-            return;
-        }
-        let parsed = match parse_sigma_yaml(place.document.text) {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                let message = error.to_string();
-                self.error_at_message(place, message);
-                return;
-            }
-        };
-        for message in parsed.errors {
-            self.error_at_message(place, message);
-        }
-        let with_place = |rule| (place, rule);
-        self.detections
-            .extend(parsed.rules.into_iter().map(with_place));
-        self.filters
-            .extend(parsed.filters.into_iter().map(|filter| (place, filter)));
-        self.places
-            .extend(parsed.correlations.iter().map(|_| place));
-        self.correlations.extend(
-            parsed
-                .correlations
-                .into_iter()
-                .map(|rule| Pending { place, rule }),
-        );
-    }
-
-    fn error_at_message(&mut self, place: Place<'a>, message: String) {
-        if let Some(message) = of_condition(&message) {
-            let fault = place.diagnostic(Fault::Error, "condition", message);
-            self.diagnostics.push(fault);
-            return;
-        }
-        // A rule without a level loads, as one that is low.
-        let fault = match worded::is_harmless(&message) {
-            true => Fault::Warning,
-            false => Fault::Error,
-        };
-        if let Some((number, why)) = worded::of_related(&message) {
-            let mut said = place.diagnostic(fault, "related", why);
-            if let Some(at) = place.document.nth_within("related", "type", number) {
-                (said.line, said.column) = at;
-            }
-            self.diagnostics.push(said);
-            return;
-        }
-        if let Some((at, why)) = worded::of_parser(&message) {
-            self.diagnostics.push(place.diagnostic(fault, &at, why));
-            return;
-        }
-        if let Some(key) = worded::twice(&message) {
-            let first = place.document.at_message(&message);
-            if let Some((line, column)) = place.document.again(key, first) {
-                self.diagnostics.push(Diagnostic {
-                    fault,
-                    origin: place.origin.clone(),
-                    line,
-                    column,
-                    message: format!(
-                        "'{key}' is there already: a key stands in a mapping once; for several \
-                         values want a list"
-                    ),
-                });
-                return;
-            }
-        }
-        let message = match message.contains("cannot start any token") {
-            true => format!("{message} (a tab? YAML takes blanks)"),
-            false => message,
-        };
-        let ((line, column), message) = match quoted(&message) {
-            Some(what) if !message.contains("line ") => (place.document.find(what), message),
-            _ => (
-                place.document.at_message(&message),
-                place.document.in_file(&message),
-            ),
-        };
-        self.diagnostics.push(Diagnostic {
-            fault: Fault::Error,
-            origin: place.origin.clone(),
-            line,
-            column,
-            message,
-        });
-    }
-
-    fn resolve(mut self, disabled: &dyn Fn(&str) -> bool) -> Parsed {
-        let mut rules = RuleSet::default();
-        self.compile_detections(&mut rules, disabled);
-        let of_detections = rules.rules.len();
-        let pending = std::mem::take(&mut self.correlations);
-        let fed = correlation::resolve(pending, &mut rules, disabled, &mut self.diagnostics);
-        self.apply_filters(&mut rules);
-        self.rules_alone(&mut rules, of_detections, &fed);
-        self.name_unknown(&rules, disabled);
-        self.leave_out_beyond(MOST_CORRELATIONS, &mut rules);
-        self.diagnostics.sort_by_key(|d| d.fault != Fault::Error);
-        Parsed {
-            rules,
-            diagnostics: self.diagnostics,
-        }
-    }
-
-    fn compile_detections(&mut self, rules: &mut RuleSet, disabled: &dyn Fn(&str) -> bool) {
-        for (place, rule) in &self.detections {
-            let (meta, mut faults) = meta::of_detection(place, rule);
-            if meta.is_disabled(disabled) {
+            if let Some(position) = document.too_deep() {
+                let why = "brackets are nested too deep: want a flat list of values".to_owned();
+                diagnostics.push(document.diagnostic(Fault::Error, position, why));
                 continue;
             }
-            if let Some(first) = rules.find(&meta.id) {
-                let why = there_already(&rules.rules[first]);
-                faults.push(place.diagnostic(Fault::Error, &meta.id, why));
-            }
-            if let Some(why) = wrong_source(&rule.logsource, compile::has_field(&rule.detection)) {
-                faults.push(place.diagnostic(Fault::Error, "logsource", why));
-            }
-            for (key, why) in worded::unknown_keys_of(rule) {
-                faults.push(place.diagnostic(Fault::Warning, &key, why));
-            }
-            let compiled = compile::detections(&rule.detection);
-            match compiled {
-                Ok(expr) if faults.iter().all(|f| f.fault != Fault::Error) => {
-                    for odd in compile::oddities(&rule.detection) {
-                        faults.push(place.odd(odd));
-                    }
-                    rules.detections.push(Detection {
-                        rule: rules.rules.len(),
-                        expr,
-                    });
-                    rules.add(meta);
+            let errors = match parse_sigma_yaml(document.text) {
+                Ok(parsed) => {
+                    let detections = parsed.rules.into_iter();
+                    self.detections
+                        .extend(detections.map(|rule| (document, rule)));
+                    let correlations = parsed.correlations.into_iter();
+                    self.correlations
+                        .extend(correlations.map(|rule| (document, rule)));
+                    let filters = parsed.filters.into_iter();
+                    self.filters
+                        .extend(filters.map(|filter| (document, filter)));
+                    parsed.errors
                 }
-                Ok(_) => {}
-                Err(refused) => {
-                    let more = compile::unknown_fields(&rule.detection);
-                    let more = more.into_iter().filter(|other| *other != refused);
-                    let more: Vec<Refused> = more.collect();
-                    faults.push(place.refused(refused));
-                    faults.extend(more.into_iter().map(|other| place.refused(other)));
-                }
-            }
-            self.diagnostics.append(&mut faults);
-        }
-    }
-
-    /// A filter's condition comes to the conditions of the rules it names.
-    fn apply_filters(&mut self, rules: &mut RuleSet) {
-        for (place, filter) in &self.filters {
-            if let Err(refused) = compile::detections(&filter.detection) {
-                self.diagnostics.push(place.refused(refused));
-                continue;
-            }
-            if !filter.detection.conditions.iter().any(negates) {
-                self.diagnostics.push(
-                    place.diagnostic(
-                        Fault::Warning,
-                        "condition",
-                        "a filter is ANDed with the rule, so this keeps only what it selects; an \
-                     allow list needs 'condition: not selection'"
-                            .to_owned(),
-                    ),
-                );
-            }
-            let again = || compile::detections(&filter.detection).unwrap_or(Expr::Constant(true));
-            match &filter.rules {
-                FilterRuleTarget::Any => {
-                    for detection in &mut rules.detections {
-                        and(&mut detection.expr, again());
-                    }
-                }
-                FilterRuleTarget::Specific(names) => {
-                    for name in names {
-                        let Some(number) = rules
-                            .find(name)
-                            .or_else(|| rules.rules.iter().position(|rule| rule.title == *name))
-                        else {
-                            self.diagnostics.push(place.diagnostic(
-                                Fault::Warning,
-                                name,
-                                format!(
-                                    "the filter names '{name}', which is no rule that is loaded"
-                                ),
-                            ));
-                            continue;
-                        };
-                        for detection in &mut rules.detections {
-                            if detection.rule == number {
-                                and(&mut detection.expr, again());
-                            }
-                        }
-                        for (at, correlation) in rules.correlations.iter().enumerate() {
-                            if correlation.rule == number
-                                && let Some(guard) = rules.guards.get_mut(at)
-                            {
-                                let before = guard.take().unwrap_or(Expr::Constant(true));
-                                *guard = Some(compile::all(vec![before, again()]));
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Names after `yields-to` that are nobody's: such a rule raises its alerts beside all others. A
-    /// built-in rule that is not there was left out with all of them.
-    fn name_unknown(&mut self, rules: &RuleSet, disabled: &dyn Fn(&str) -> bool) {
-        let places = self.detections.iter().map(|(place, _)| *place);
-        let places = places.chain(self.places.iter().copied());
-        let mut said = Vec::new();
-        for rule in &rules.rules {
-            for name in &rule.yields_to {
-                if rules.find(name).is_some() || disabled(name) || builtin::has(name) {
-                    continue;
-                }
-                let near = rules
-                    .nearest(name)
-                    .map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
-                let why = format!("'{name}' is no rule that is loaded{near}");
-                let of_rule = |place: &Place<'_>| {
-                    *place.origin == rule.origin && place.document.find("title").0 == rule.line
-                };
-                if let Some(place) = places.clone().find(of_rule) {
-                    said.push(place.diagnostic(Fault::Warning, name, why));
-                }
-            }
-        }
-        self.diagnostics.append(&mut said);
-    }
-
-    /// There are numbers for so many correlations and no more.
-    fn leave_out_beyond(&mut self, most: usize, rules: &mut RuleSet) {
-        let more = rules.correlations.len().saturating_sub(most);
-        let Some(first) = rules.correlations.get(most) else {
-            return;
-        };
-        let first = &rules.rules[first.rule];
-        self.diagnostics.push(Diagnostic {
-            fault: Fault::Error,
-            origin: first.origin.clone(),
-            line: first.line,
-            column: 1,
-            message: format!(
-                "there are more than {most} rules: {more} of them, from '{}' on, are not at work",
-                first.id
-            ),
-        });
-        // None before them takes them in.
-        rules.correlations.truncate(most);
-        rules.guards.truncate(most);
-    }
-
-    /// Rules that no correlation takes in raise alerts themselves: one per client.
-    fn rules_alone(&self, rules: &mut RuleSet, of_detections: usize, fed: &HashSet<usize>) {
-        for at in 0..rules.detections.len() {
-            let rule = rules.detections[at].rule;
-            debug_assert!(rule < of_detections);
-            if fed.contains(&at) {
-                continue;
-            }
-            rules.correlations.push(Correlation {
-                rule,
-                kind: Kind::EventCount,
-                inputs: vec![Input::Detection(at)],
-                group_by: vec![Group {
-                    name: "c-ip".to_owned(),
-                    of: vec![Field::ClientIp],
-                }],
-                window_ns: ALONE_WINDOW_NS,
-                condition: vec![(Comparison::Gte, 1)],
-                alerts: true,
-            });
-            rules.guards.push(None);
+                Err(error) => vec![error.to_string()],
+            };
+            diagnostics.extend(errors.iter().map(|error| reworded(error, document)));
         }
     }
 }
 
-/// Why a rule of the same id as another is refused.
-pub(super) fn there_already(first: &Rule) -> String {
-    let what = format!(
-        "'{}' is already at {}:{}",
-        first.id, first.origin, first.line
-    );
-    match first.origin {
-        Origin::BuiltIn(_) => format!(
-            "{what}: give this one another name, or leave that one out with --disable-rule {} (all \
-             of them with --no-builtin-rules)",
-            first.id
-        ),
-        Origin::File(_) => what,
+fn detection<'a>(document: Document<'a>, rule: &SigmaRule, building: &mut Building<'a>) {
+    let (meta, mut findings) = Description::from(rule).read(document);
+    if building.disables(&meta) {
+        return;
     }
+    let compiled = compile::detections(&rule.detection);
+    findings.extend(building.taken(&meta));
+    let source = wrong_source(&rule.logsource, compiled.names_fields);
+    findings.extend(source.map(|why| Finding::error("logsource", why)));
+    if loads(&findings) && loads(&compiled.findings) {
+        let detection = Detection {
+            rule: building.rules.rules.len(),
+            expr: compiled.expr,
+        };
+        building.rules.detections.push(detection);
+        building.add(document, meta);
+        findings.extend(compiled.findings);
+    } else {
+        findings.extend(errors(compiled.findings));
+    }
+    building.report(document, findings);
 }
 
-fn and(expr: &mut Expr, more: Expr) {
-    let before = std::mem::replace(expr, Expr::Constant(true));
-    *expr = compile::all(vec![before, more]);
+fn errors(findings: Vec<Finding>) -> impl Iterator<Item = Finding> {
+    let findings = findings.into_iter();
+    findings.filter(|finding| finding.fault == Fault::Error)
+}
+
+/// A filter's condition is added to those of the rules that it names.
+fn apply<'a>(document: Document<'a>, filter: &FilterRule, building: &mut Building<'a>) {
+    let compiled = || compile::detections(&filter.detection);
+    let mut findings: Vec<Finding> = errors(compiled().findings).collect();
+    if !findings.is_empty() {
+        building.report(document, findings);
+        return;
+    }
+    if !filter.detection.conditions.iter().any(negates) {
+        let why = "a filter is ANDed with the rule, so this keeps only what it selects; an allow list \
+                   needs 'condition: not selection'";
+        findings.push(Finding::warning("condition", why));
+    }
+    let mut numbers = HashSet::new();
+    if let FilterRuleTarget::Specific(names) = &filter.rules {
+        for name in names {
+            let why = || format!("the filter names '{name}', which is no rule that is loaded");
+            match building.find(name) {
+                Some(number) => _ = numbers.insert(number),
+                None => findings.push(Finding::warning(name, why())),
+            }
+        }
+    }
+    building.report(document, findings);
+    let is_any = filter.rules == FilterRuleTarget::Any;
+    for detection in &mut building.rules.detections {
+        if is_any || numbers.contains(&detection.rule) {
+            let before = std::mem::replace(&mut detection.expr, Expr::Constant(true));
+            detection.expr = compile::all(vec![before, compiled().expr]);
+        }
+    }
+    let correlations = building.rules.correlations.iter();
+    for (correlation, guard) in correlations.zip(&mut building.rules.guards) {
+        if numbers.contains(&correlation.rule) {
+            let before = guard.take().unwrap_or(Expr::Constant(true));
+            *guard = Some(compile::all(vec![before, compiled().expr]));
+        }
+    }
 }
 
 fn negates(condition: &ConditionExpr) -> bool {
@@ -460,43 +199,67 @@ fn negates(condition: &ConditionExpr) -> bool {
     }
 }
 
-/// What the parser says of a condition, in one line and with what would be right.
-fn of_condition(message: &str) -> Option<String> {
-    if !message.starts_with("Condition ") {
-        return None;
-    }
-    // It shows the condition between a line with the number and one with a pointer at the fault.
-    let shown = message
-        .lines()
-        .find_map(|line| line.strip_prefix("1 | "))
-        .unwrap_or_default();
-    if shown.contains('|') {
-        let why = "'|' in a condition is of old Sigma: leave it and 'timeframe' out and add a rule with \
-                   'correlation: {type: event_count, rules: …, group-by: …, timespan: …, condition: {gte: …}}'";
-        return Some(why.to_owned());
-    }
-    let lines = message.lines().map(str::trim);
-    let expected = lines.rev().find_map(|line| line.strip_prefix("= "));
-    let short = |text: &str| text.chars().take(80).collect::<String>();
-    Some(match expected {
-        Some(expected) if !shown.is_empty() => {
-            format!(
-                "the condition '{}' is not understood: {expected}",
-                short(shown)
-            )
+/// Detections that no correlation takes in raise alerts themselves: one per client.
+fn count_alone(rules: &mut RuleSet, fed: &HashSet<usize>) {
+    for (at, detection) in rules.detections.iter().enumerate() {
+        if fed.contains(&at) {
+            continue;
         }
-        _ => short(message.lines().next().unwrap_or_default()),
-    })
+        rules.correlations.push(Correlation {
+            rule: detection.rule,
+            kind: Kind::EventCount,
+            inputs: vec![Input::Detection(at)],
+            group_by: vec![Group {
+                name: "c-ip".to_owned(),
+                of: vec![Field::ClientIp],
+            }],
+            window_ns: ALONE_WINDOW_NS,
+            condition: vec![(Comparison::Gte, 1)],
+            alerts: true,
+        });
+        rules.guards.push(None);
+    }
 }
 
-/// What stands between quotes in a message of the parser.
-fn quoted(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once('\'')?;
-    rest.split('\'').next().filter(|what| !what.is_empty())
+/// Warns of names after `yields-to` that no rule has. A built-in rule that is not loaded was left out
+/// on purpose.
+fn name_unknown(building: &mut Building<'_>) {
+    let mut unknown = Vec::new();
+    for (rule, document) in building.rules.rules.iter().zip(&building.documents) {
+        let names = rule.yields_to.iter().filter(|name| {
+            let is_known = building.rules.find(name).is_some() || building.is_disabled(name);
+            !(is_known || builtin::has(name))
+        });
+        let findings = names.map(|name| Finding::warning(name, building.unknown(name)));
+        unknown.extend(findings.map(|finding| document.locate(finding)));
+    }
+    building.diagnostics.append(&mut unknown);
 }
 
-/// Why a rule is not about HTTP responses, if it is not. Servers write of requests and of errors
-/// under one name: what asks for a field is about requests.
+/// Correlations are numbered in 16 bits.
+fn leave_out_beyond(most: usize, rules: &mut RuleSet, diagnostics: &mut Vec<Diagnostic>) {
+    let more = rules.correlations.len().saturating_sub(most);
+    let Some(first) = rules.correlations.get(most) else {
+        return;
+    };
+    let first = &rules.rules[first.rule];
+    diagnostics.push(Diagnostic {
+        fault: Fault::Error,
+        origin: first.origin.clone(),
+        line: first.line,
+        column: 1,
+        message: format!(
+            "there are more than {most} rules: {more} of them, from '{}' on, are not at work",
+            first.id
+        ),
+    });
+    // None before them takes them in.
+    rules.correlations.truncate(most);
+    rules.guards.truncate(most);
+}
+
+/// Why a rule is not about HTTP responses, if it is not. Servers log requests and errors under one
+/// name: a rule that names a field is about requests.
 fn wrong_source(source: &LogSource, has_field: bool) -> Option<String> {
     let category = source.category.as_deref();
     let product = source.product.as_deref();
@@ -512,15 +275,15 @@ fn wrong_source(source: &LogSource, has_field: bool) -> Option<String> {
                 .to_owned(),
         ),
         _ => {
-            let named = |what, value: Option<&str>| value.map(|v| format!("{what} {v}"));
-            let given: Vec<String> = [
-                named("category", category),
-                named("product", product),
-                named("service", service),
-            ]
-            .into_iter()
-            .flatten()
-            .collect();
+            let given = [
+                ("category", category),
+                ("product", product),
+                ("service", service),
+            ];
+            let given = given
+                .into_iter()
+                .filter_map(|(key, value)| Some(format!("{key} {}", value?)));
+            let given: Vec<String> = given.collect();
             Some(format!(
                 "{} is not seen in HTTP responses: want category webserver or proxy, or product \
                  http-trace",
@@ -530,22 +293,10 @@ fn wrong_source(source: &LogSource, has_field: bool) -> Option<String> {
     }
 }
 
-/// An id made of a title, for rules that have neither name nor id.
-pub(super) fn slug(title: &str) -> Arc<str> {
-    let mut out = String::new();
-    for c in title.chars() {
-        if c.is_ascii_alphanumeric() {
-            out.push(c.to_ascii_lowercase());
-        } else if !out.ends_with('-') && !out.is_empty() {
-            out.push('-');
-        }
-    }
-    out.trim_end_matches('-').into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rule::Origin;
 
     #[test]
     fn rules_beyond_what_there_are_numbers_for_are_named() {
@@ -562,12 +313,12 @@ mod tests {
             text: rules.join("---\n"),
         };
         let mut set = parse(std::slice::from_ref(&source), &|_| false).rules;
-        let mut reader = Reader::default();
-        reader.leave_out_beyond(5, &mut set);
-        assert_eq!((set.correlations.len(), reader.diagnostics.len()), (5, 0));
-        reader.leave_out_beyond(3, &mut set);
+        let mut diagnostics = Vec::new();
+        leave_out_beyond(5, &mut set, &mut diagnostics);
+        assert_eq!((set.correlations.len(), diagnostics.len()), (5, 0));
+        leave_out_beyond(3, &mut set, &mut diagnostics);
         assert_eq!((set.correlations.len(), set.guards.len()), (3, 3));
-        let said: Vec<String> = reader.diagnostics.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
         let expected = "r.yml:16:1: error: there are more than 3 rules: 2 of them, from 'n3' on, are \
                         not at work";
         assert_eq!(said, [expected]);

@@ -1,5 +1,4 @@
-//! Conditions put together with "and", "or" and "so many of". Asks nothing of an event itself, and
-//! knows nothing of what the conditions are.
+//! Conditions put together with "and", "or" and "at least n of". Looks into none of them.
 
 use crate::rule::expr::Expr;
 
@@ -12,7 +11,7 @@ pub(crate) fn all(mut parts: Vec<Expr>) -> Expr {
     }
 }
 
-/// One of the conditions at least.
+/// At least one of the conditions.
 pub(super) fn any(mut parts: Vec<Expr>) -> Expr {
     match parts.len() {
         0 => Expr::Constant(false),

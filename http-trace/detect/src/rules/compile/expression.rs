@@ -1,75 +1,63 @@
-//! Regular expressions (`|re`): what each matches, within a bound of memory, and as texts where it is
-//! no more than some. Knows nothing of fields and conditions.
+//! Regular expressions (`|re`), within a bound of memory, and as texts where they match only a few.
+//! Knows nothing of fields and conditions.
 
-use aho_corasick::AhoCorasick;
 use regex::bytes::RegexBuilder;
 use regex_syntax::hir::literal::Extractor;
 use rsigma_parser::SigmaValue;
 
-use super::Refused;
-use super::modifiers::{Modifiers, Place};
-use crate::rule::expr::{Many, TextTest};
+use super::modifiers::{Modifiers, Part};
+use super::texts::{contains_any, written};
+use crate::rule::expr::TextTest;
+use crate::rules::diagnose::Finding;
 
 /// The most memory that one regular expression may compile to, in bytes.
-const REGEX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
-/// The most texts that are looked for instead of an expression.
-const LITERALS: usize = 32;
+/// The most texts that are searched for instead of an expression.
+const MAX_LITERALS: usize = 32;
 
-/// What an expression asks of a text; `name` is the field's that it stands under.
+/// The test of an expression; `name` is the field's.
 ///
 /// # Errors
-/// What is no expression, or takes too much memory.
+/// Text that is no expression, or takes too much memory.
 pub(super) fn expression(
     name: &str,
     value: &SigmaValue,
     m: &Modifiers,
-) -> Result<TextTest, Refused> {
-    let (ignore_case, multi_line, dot_all) = m.regex_flags;
-    // With the others it is found anywhere in a text already.
-    let (before, after) = match m.place {
-        Place::Start => (r"\A(?:", ")"),
-        Place::End => ("(?:", r")\z"),
-        Place::Whole | Place::Within => ("", ""),
+) -> Result<TextTest, Finding> {
+    // The others find it anywhere in a text already.
+    let (before, after) = match m.part {
+        Part::Start => (r"\A(?:", ")"),
+        Part::End => ("(?:", r")\z"),
+        Part::Whole | Part::Within => ("", ""),
     };
+    let given = written(value).original;
     // Flags are written into the pattern, so that it alone says what it matches.
-    let mut pattern = String::new();
-    for (flag, set) in [
-        ("(?i)", ignore_case),
-        ("(?m)", multi_line),
-        ("(?s)", dot_all),
-    ] {
-        if set {
-            pattern.push_str(flag);
-        }
-    }
-    let given = match value {
-        SigmaValue::String(text) => text.original.clone(),
-        other => other.to_string(),
-    };
-    pattern.push_str(before);
-    pattern.push_str(&given);
-    pattern.push_str(after);
-    let wrong = |why: String| {
-        let short: String = given.chars().take(80).collect();
-        let more = if short == given { "" } else { "…" };
-        let why = format!("the expression '{short}{more}' {why}");
-        Err(Refused::new(name, why).of_value(given.as_str()))
-    };
+    let pattern = [&m.regex_flags, before, &given, after].concat();
     let regex = RegexBuilder::new(&pattern)
         .unicode(false)
-        .size_limit(REGEX_BYTES)
-        .dfa_size_limit(REGEX_BYTES)
+        .size_limit(MAX_BYTES)
+        .dfa_size_limit(MAX_BYTES)
         .build();
-    match regex {
+    let why = match regex {
         Ok(regex) => {
-            Ok(only_literals(&pattern).unwrap_or_else(|| TextTest::Regex(Box::new(regex))))
+            let literals = only_literals(&pattern);
+            return Ok(literals.unwrap_or_else(|| TextTest::Regex(Box::new(regex))));
         }
-        Err(regex::Error::CompiledTooBig(_)) => wrong(format!(
-            "compiles to more than {REGEX_BYTES} bytes: bound its repetitions"
-        )),
-        Err(error) => wrong(format!("is none: {}", last_line(&error.to_string()))),
-    }
+        Err(regex::Error::CompiledTooBig(_)) => {
+            format!("compiles to more than {MAX_BYTES} bytes: bound its repetitions")
+        }
+        // An excerpt of the expression stands before the last line.
+        Err(error) => {
+            let error = error.to_string();
+            let last = error.lines().last().unwrap_or(&error);
+            format!("is none: {}", last.trim_start_matches("error: "))
+        }
+    };
+    let short: String = given.chars().take(80).collect();
+    let more = if short == given { "" } else { "…" };
+    let why = format!("the expression '{short}{more}' {why}");
+    Err(Finding::error(name, why).of_value(given))
 }
 
 /// The texts that an expression stands for, when they are few and it asks for nothing else.
@@ -80,30 +68,17 @@ fn only_literals(pattern: &str) -> Option<TextTest> {
         .build()
         .parse(pattern)
         .ok()?;
-    // Extraction passes over anchors and word boundaries.
+    // Extraction ignores anchors and word boundaries.
     if !hir.properties().look_set().is_empty() {
         return None;
     }
-    let found = Extractor::new().limit_total(LITERALS).extract(&hir);
-    let texts: Vec<String> = found
-        .literals()
-        .filter(|literals| found.is_exact() && (1..=LITERALS).contains(&literals.len()))?
-        .iter()
-        .map(|literal| String::from_utf8(literal.as_bytes().to_vec()).ok())
-        .collect::<Option<_>>()?;
-    if texts.iter().any(String::is_empty) {
+    let found = Extractor::new().limit_total(MAX_LITERALS).extract(&hir);
+    let literals = found.literals().filter(|_| found.is_exact())?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let texts = literals.iter().map(|literal| text(literal.as_bytes()));
+    let texts: Vec<String> = texts.collect::<Option<_>>()?;
+    if !(1..=MAX_LITERALS).contains(&texts.len()) || texts.iter().any(String::is_empty) {
         return None;
     }
-    let automaton = AhoCorasick::new(&texts).ok()?;
-    Some(TextTest::ContainsAny(Box::new(Many {
-        automaton,
-        texts,
-        fold: false,
-    })))
-}
-
-/// The message without the excerpt that the regex crate puts before it.
-fn last_line(error: &str) -> String {
-    let line = error.lines().last().unwrap_or(error);
-    line.trim_start_matches("error: ").to_owned()
+    contains_any(texts, false)
 }

@@ -1,77 +1,59 @@
-//! A field and all its values as one condition, in the form that is asked fastest; an item without a
-//! field is [`super::keywords`]. What a single value means is up to [`super::value`].
+//! A field and all its values as one condition, in the form that is evaluated fastest; an item without
+//! a field is keywords. What a single value means is up to [`super::value`].
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use rsigma_parser::{DetectionItem, SigmaValue};
+use rsigma_parser::{DetectionItem, Modifier, SigmaValue};
 
-use super::Refused;
 use super::connectives::{all, any};
-use super::keywords::keywords;
-use super::modifiers::{Modifiers, Place, modifiers};
-use super::names::field;
-use super::texts::{MANY, many};
+use super::modifiers::{Modifiers, Operation, Part, modifiers};
+use super::texts::{any_text, wildcards, written};
 use super::value::one_value;
 use crate::field::Field;
 use crate::rule::expr::{Expr, Test, TextTest};
+use crate::rules::diagnose::Finding;
+use crate::rules::names;
 
 /// The condition of a field and its values, or of keywords.
 ///
 /// # Errors
 /// Fields and modifiers that mean nothing here, values that do not fit.
-pub(super) fn item(item: &DetectionItem) -> Result<Expr, Refused> {
+pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
     let Some(name) = item.field.name.as_deref().filter(|name| !name.is_empty()) else {
         return keywords(item);
     };
-    let field = field(name)?;
+    let field = names::field(name)?;
     let m = modifiers(item, name)?;
-    if m.networks {
-        return networks(name, &field, &item.values, &m);
+    let values = &item.values;
+    if m.operation == Operation::Networks {
+        return networks(name, &field, values, &m);
     }
-    let plain = m.place == Place::Whole
-        && m.comparison.is_none()
-        && m.encodings.is_empty()
-        && !(m.regex || m.exists || m.same_as || m.windash);
-    if plain && !m.all && item.values.len() > 1 {
-        let numbers: Option<Box<[u64]>> = item.values.iter().map(whole_number).collect();
-        if let Some(numbers) = numbers {
+    if m.is_plain() && m.part == Part::Whole && !m.all {
+        let numbers: Option<_> = values.iter().map(whole_number).collect();
+        if let Some(numbers) = numbers.filter(|_| values.len() > 1) {
             return Ok(Expr::Item(field, Test::Numbers(numbers)));
         }
+        let networks = values.iter().map(address);
+        if let Some(networks) = networks.collect::<Option<Vec<IpNet>>>()
+            && field.is_address()
+        {
+            return Ok(Expr::Item(field, Test::Networks(networks.into())));
+        }
     }
-    if plain
-        && !m.all
-        && field.is_address()
-        && let Some(networks) = item
-            .values
-            .iter()
-            .map(|v| address(v, &m))
-            .collect::<Option<Vec<_>>>()
-    {
-        return Ok(Expr::Item(field, Test::Networks(networks.into())));
-    }
-    if m.place == Place::Within
-        && !m.all
-        && item.values.len() >= MANY
-        && let Some(test) = contains_any(&item.values, &m)
-    {
-        return Ok(Expr::Item(field, Test::Text(test)));
-    }
-    let parts = item
-        .values
+    let parts = values
         .iter()
-        .map(|value| one_value(name, &field, value, &m))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(if m.all {
-        all(parts)
-    } else {
-        any_of_texts(field, parts)
+        .map(|value| one_value(name, &field, value, &m));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    Ok(match m.all {
+        true => all(parts),
+        false => any_of(field, parts, m.fold),
     })
 }
 
-/// One of the conditions at least; those that are all tests of this field's text are one test, so
-/// that the field is looked for once.
-fn any_of_texts(field: Field, parts: Vec<Expr>) -> Expr {
+/// At least one of the conditions. When all are tests of this field's text they become one test, so
+/// that the field is looked up once.
+fn any_of(field: Field, parts: Vec<Expr>, fold: bool) -> Expr {
     let is_text = |part: &Expr| matches!(part, Expr::Item(of, Test::Text(_)) if *of == field);
     if parts.len() < 2 || !parts.iter().all(is_text) {
         return any(parts);
@@ -80,7 +62,7 @@ fn any_of_texts(field: Field, parts: Vec<Expr>) -> Expr {
         Expr::Item(_, Test::Text(test)) => Some(test),
         _ => None,
     });
-    Expr::Item(field, Test::Text(TextTest::AnyOf(tests.collect())))
+    Expr::Item(field, Test::Text(any_text(tests.collect(), fold)))
 }
 
 fn whole_number(value: &SigmaValue) -> Option<u64> {
@@ -90,11 +72,8 @@ fn whole_number(value: &SigmaValue) -> Option<u64> {
     }
 }
 
-/// An address that a value is, written as addresses are: then it need not be compared as text.
-fn address(value: &SigmaValue, m: &Modifiers) -> Option<IpNet> {
-    if m.windash || !m.encodings.is_empty() {
-        return None;
-    }
+/// An address in its canonical form: then it need not be compared as text.
+fn address(value: &SigmaValue) -> Option<IpNet> {
     let SigmaValue::String(text) = value else {
         return None;
     };
@@ -103,43 +82,56 @@ fn address(value: &SigmaValue, m: &Modifiers) -> Option<IpNet> {
     (ip.to_string() == text).then(|| ip.into())
 }
 
-fn contains_any(values: &[SigmaValue], m: &Modifiers) -> Option<TextTest> {
-    if m.windash || !m.encodings.is_empty() || m.regex || m.same_as || m.comparison.is_some() {
-        return None;
-    }
-    let literals: Vec<String> = values
-        .iter()
-        .map(|value| match value {
-            SigmaValue::String(text) => text.as_plain().filter(|t| !t.is_empty()),
-            _ => None,
-        })
-        .collect::<Option<_>>()?;
-    many(literals, m.fold)
-}
-
-/// A field's address in one of these networks, or in each of them.
+/// The field's address in one of these networks, or in each of them.
 fn networks(
     name: &str,
     field: &Field,
     values: &[SigmaValue],
     m: &Modifiers,
-) -> Result<Expr, Refused> {
-    let networks = values
-        .iter()
-        .map(|value| network(name, value))
-        .collect::<Result<Vec<_>, _>>()?;
-    if m.all {
-        let each = networks.into_iter();
-        let one = |net| Expr::Item(field.clone(), Test::Networks(vec![net].into()));
-        return Ok(m.unless(field, all(each.map(one).collect())));
-    }
-    let of_any = Expr::Item(field.clone(), Test::Networks(networks.into()));
-    Ok(m.unless(field, of_any))
+) -> Result<Expr, Finding> {
+    let network = |value: &SigmaValue| {
+        let text = value.to_string();
+        http_trace_model::value::network(&text).map_err(|want| {
+            let why = format!("'{text}' is not {want}");
+            Finding::error(name, why).of_value(text)
+        })
+    };
+    let networks = values.iter().map(network).collect::<Result<Vec<_>, _>>()?;
+    let within = |networks: Vec<IpNet>| Expr::Item(field.clone(), Test::Networks(networks.into()));
+    let expr = match m.all {
+        true => all(networks.into_iter().map(|net| within(vec![net])).collect()),
+        false => within(networks),
+    };
+    Ok(m.unless(field, expr))
 }
 
-fn network(name: &str, value: &SigmaValue) -> Result<IpNet, Refused> {
-    http_trace_model::value::network(&value.to_string()).map_err(|want| {
-        let why = format!("'{value}' is not {want}");
-        Refused::new(name, why).of_value(value.to_string())
-    })
+/// The condition of an item that names no field.
+fn keywords(item: &DetectionItem) -> Result<Expr, Finding> {
+    let known = [Modifier::All, Modifier::Contains, Modifier::Cased];
+    if item.field.modifiers.iter().any(|m| !known.contains(m)) {
+        let why = "keywords are texts that are anywhere in an event: of modifiers they take |all, \
+                   |contains and |cased; name a field for others";
+        return Err(Finding::error("'|", why));
+    }
+    let fold = !item.field.has_modifier(Modifier::Cased);
+    if !item.field.has_modifier(Modifier::All) {
+        return Ok(any_keyword(&item.values, fold));
+    }
+    let each = item.values.iter().map(|value| keyword(value, fold));
+    Ok(all(each.map(Expr::Keyword).collect()))
+}
+
+/// At least one of the keywords, as one test, so that each text of an event is searched once.
+pub(super) fn any_keyword(values: &[SigmaValue], fold: bool) -> Expr {
+    match values.is_empty() {
+        true => Expr::Constant(false),
+        false => {
+            let each = values.iter().map(|value| keyword(value, fold));
+            Expr::Keyword(any_text(each.collect(), fold))
+        }
+    }
+}
+
+fn keyword(value: &SigmaValue, fold: bool) -> TextTest {
+    wildcards(&written(value), Part::Within, fold)
 }

@@ -4,14 +4,14 @@
 use rsigma_parser::SigmaValue;
 use rsigma_parser::value::SigmaString;
 
-use super::Refused;
-use super::connectives::any;
+use super::connectives::{all, any};
 use super::expression::expression;
-use super::modifiers::{Modifiers, Place};
-use super::relation::related;
+use super::modifiers::{Modifiers, Operation, Part};
 use super::texts::{variants, wildcards, written};
 use crate::field::Field;
-use crate::rule::expr::{Comparison, Expr, Test};
+use crate::rule::expr::{Comparison, Expr, Relation, Test};
+use crate::rules::diagnose::Finding;
+use crate::rules::names;
 
 /// What one value asks of a field.
 ///
@@ -22,99 +22,115 @@ pub(super) fn one_value(
     field: &Field,
     value: &SigmaValue,
     m: &Modifiers,
-) -> Result<Expr, Refused> {
-    let test = |test| Ok(Expr::Item(field.clone(), test));
-    if m.exists {
-        return match value {
-            SigmaValue::Bool(true) => test(Test::Present),
-            SigmaValue::Bool(false) => test(Test::Missing),
-            other => Err(Refused::new(
-                name,
-                format!("|exists wants true or false, not '{other}'"),
-            )),
-        };
-    }
-    if m.same_as {
-        return related(name, field, value, m);
-    }
-    if let Some(comparison) = m.comparison {
-        return compared(name, field, value, m, comparison);
-    }
-    if m.regex {
-        return test(Test::Text(expression(name, value, m)?));
-    }
-    match value {
-        SigmaValue::Null => test(Test::Absent),
-        SigmaValue::Integer(n) if m.place == Place::Whole => {
-            test(Test::Number(Comparison::Eq, *n as f64))
-        }
-        SigmaValue::Float(n) if m.place == Place::Whole => test(Test::Number(Comparison::Eq, *n)),
-        other => {
-            if m.place == Place::Whole
-                && m.encodings.is_empty()
-                && let Some(why) = never(name, field, other)
-            {
-                return Err(Refused::new(name, why));
+) -> Result<Expr, Finding> {
+    let is_whole = m.part == Part::Whole && m.encodings.is_empty();
+    let test = match m.operation {
+        Operation::Exists => match value {
+            SigmaValue::Bool(true) => Test::Present,
+            SigmaValue::Bool(false) => Test::Missing,
+            other => {
+                let why = format!("|exists wants true or false, not '{other}'");
+                return Err(Finding::error(name, why));
             }
-            Ok(one_of_texts(field, &variants(name, other, m)?, m))
-        }
-    }
+        },
+        Operation::OtherField(order) => return other_field(name, field, value, m, order),
+        Operation::Order(order) => match number(value) {
+            Some(number) => Test::Number(order, number),
+            None => {
+                let why = format!("'{value}' is not a number to compare with");
+                return Err(Finding::error(name, why));
+            }
+        },
+        Operation::Regex => Test::Text(expression(name, value, m)?),
+        Operation::Text if m.negated && is_whole && !m.windash => match number(value) {
+            Some(number) => {
+                return Ok(Expr::Item(
+                    field.clone(),
+                    Test::Number(Comparison::Ne, number),
+                ));
+            }
+            None => Test::Text(wildcards(&written(value), m.part, m.fold)),
+        },
+        Operation::Text | Operation::Networks => match value {
+            SigmaValue::Null => Test::Absent,
+            SigmaValue::Integer(n) if m.part == Part::Whole => {
+                Test::Number(Comparison::Eq, *n as f64)
+            }
+            SigmaValue::Float(n) if m.part == Part::Whole => Test::Number(Comparison::Eq, *n),
+            value => {
+                if let Some(why) = never(name, field, value).filter(|_| is_whole) {
+                    return Err(Finding::error(name, why));
+                }
+                let texts = one_of_texts(field, &variants(name, value, m)?, m);
+                return Ok(m.unless(field, texts));
+            }
+        },
+    };
+    Ok(m.unless(field, Expr::Item(field.clone(), test)))
 }
 
-/// A field that compares so with a value.
-fn compared(
-    name: &str,
-    field: &Field,
-    value: &SigmaValue,
-    m: &Modifiers,
-    comparison: Comparison,
-) -> Result<Expr, Refused> {
-    let is_text = m.regex || m.place != Place::Whole || !m.encodings.is_empty() || m.windash;
-    if is_text {
-        let mut positive = m.clone();
-        positive.comparison = None;
-        return one_value(name, field, value, &positive).map(|part| m.unless(field, part));
-    }
-    let number = match value {
+/// A number, or a text that is one.
+fn number(value: &SigmaValue) -> Option<f64> {
+    match value {
         SigmaValue::Integer(n) => Some(*n as f64),
         SigmaValue::Float(n) => Some(*n),
         SigmaValue::String(text) => text.original.parse().ok(),
-        _ => None,
-    };
-    match number {
-        Some(number) => Ok(Expr::Item(field.clone(), Test::Number(comparison, number))),
-        None if comparison == Comparison::Ne => {
-            let equal = Expr::Item(field.clone(), equals(value, m));
-            Ok(m.unless(field, equal))
-        }
-        None => Err(Refused::new(
-            name,
-            format!("'{value}' is not a number to compare with"),
-        )),
+        SigmaValue::Bool(_) | SigmaValue::Null => None,
     }
-}
-
-fn equals(value: &SigmaValue, m: &Modifiers) -> Test {
-    Test::Text(wildcards(&written(value), Place::Whole, m.fold))
 }
 
 /// A field that has one of the texts that its value stands for.
 fn one_of_texts(field: &Field, texts: &[SigmaString], m: &Modifiers) -> Expr {
-    let mut parts: Vec<Expr> = texts
-        .iter()
-        .map(|text| Expr::Item(field.clone(), Test::Text(wildcards(text, m.place, m.fold))))
-        .collect();
+    let item = |test| Expr::Item(field.clone(), test);
+    let tests = texts.iter().map(|text| wildcards(text, m.part, m.fold));
+    let mut parts: Vec<Expr> = tests.map(|test| item(Test::Text(test))).collect();
     // Rules for logs have what a log writes where there is nothing.
     let is_none = |text: &SigmaString| matches!(text.as_plain().as_deref(), Some("-" | ""));
-    if m.place == Place::Whole && texts.iter().any(is_none) && field.is_dash_in_logs() {
-        let test = match field {
+    if m.part == Part::Whole && texts.iter().any(is_none) && field.is_dash_in_logs() {
+        parts.push(item(match field {
             // A `?` that nothing follows asks for nothing.
             Field::Query => Test::Absent,
             _ => Test::Missing,
-        };
-        parts.push(Expr::Item(field.clone(), test));
+        }));
     }
     any(parts)
+}
+
+/// A field in a relation to another one, whose name the value is.
+fn other_field(
+    name: &str,
+    field: &Field,
+    value: &SigmaValue,
+    m: &Modifiers,
+    order: Option<Comparison>,
+) -> Result<Expr, Finding> {
+    let named = value.to_string();
+    let other = names::field(&named)?;
+    let cased = !m.fold;
+    let relation = match (order, m.part) {
+        (Some(order), _) => {
+            for (name, field) in [(name, field), (&named, &other)] {
+                if !field.may_be_number() {
+                    let why = format!("'{name}' is no number, so it is neither more nor less");
+                    return Err(Finding::error(name, why));
+                }
+            }
+            Relation::Number(order)
+        }
+        (None, Part::Whole) => Relation::Equals(cased),
+        (None, Part::Start) => Relation::Starts(cased),
+        (None, Part::End) => Relation::Ends(cased),
+        (None, Part::Within) => Relation::Contains(cased),
+    };
+    let holds = Expr::Item(field.clone(), Test::SameAs(other.clone(), relation));
+    Ok(match m.negated {
+        // Both fields have to exist.
+        true => all(vec![
+            Expr::Item(other, Test::Present),
+            m.unless(field, holds),
+        ]),
+        false => holds,
+    })
 }
 
 /// Why no event has this text under a field, whatever is on the wire.

@@ -1,21 +1,46 @@
-//! Fields that public rules name and that no event has, with the reason, so that a rule that is
-//! refused says why it can never match here. Knows names only.
+//! The field that a name in a rule leads to, or why there is none: a table of fields that public rules
+//! name and that no event has. Looks at no values.
 
-/// What bodies hold.
+use super::diagnose::{Finding, did_you_mean};
+use crate::field::Field;
+
+/// The field of a name.
+///
+/// # Errors
+/// A name that leads to none, with the reason or the nearest name that does.
+pub(super) fn field(name: &str) -> Result<Field, Finding> {
+    Field::named(name).ok_or_else(|| {
+        let mut unseen = UNSEEN.iter();
+        let unseen = unseen.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        Finding::error(
+            name,
+            match unseen {
+                Some((_, why)) => format!("no event has '{name}': {why}"),
+                None => {
+                    let near = did_you_mean(Field::suggestion(name));
+                    format!("unknown field '{name}'{near}")
+                }
+            },
+        )
+    })
+}
+
+/// Content of response bodies.
 const BODY: &str = "rules do not look into bodies but at the first bytes of responses', with --body-snippet, as \
                     http.response.body.content; use that, or remove the selection or the rule";
 
-/// What bodies of requests hold.
+/// Content of request bodies.
 const REQUEST_BODY: &str =
     "rules do not look into bodies of requests; remove the selection or the rule";
 
-/// What a firewall or a proxy decided.
+/// The decision of a firewall or proxy.
 const VERDICT: &str = "it is what a firewall or a proxy decided, which is not on the wire; match \
                        sc-status, or remove the rule";
 
-/// What only the host of the client knows.
+/// Facts known on the client's host only.
 const CLIENT: &str = "it is known on the client's own host only; remove the selection or the rule";
 
+/// Names, and why no event has them.
 const UNSEEN: &[(&str, &str)] = &[
     ("cs-body", REQUEST_BODY),
     ("sc-body", BODY),
@@ -39,26 +64,17 @@ const UNSEEN: &[(&str, &str)] = &[
     ("commandline", CLIENT),
 ];
 
-/// Why no event has a field of this name, if that is known.
-pub fn why(name: &str) -> Option<&'static str> {
-    let known = UNSEEN.iter();
-    known
-        .filter(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, why)| *why)
-        .next()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::Field;
 
     #[test]
     fn what_no_event_has_is_not_a_field_too() {
-        for (name, _) in UNSEEN {
+        for (name, why) in UNSEEN {
             assert_eq!(Field::named(name), None, "{name}");
-            assert!(why(&name.to_uppercase()).is_some());
+            let finding = field(&name.to_uppercase()).expect_err("no field");
+            assert!(finding.message.ends_with(why), "{finding:?}");
         }
-        assert_eq!(why("sc-status"), None);
+        assert_eq!(field("sc-status"), Ok(Field::Status));
     }
 }

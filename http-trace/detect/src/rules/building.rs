@@ -1,0 +1,82 @@
+//! A rule set while it is put together: rules with the documents they come from, and what is wrong
+//! with them. Knows nothing of conditions and counts.
+
+use super::diagnose::{Diagnostic, Fault, Finding, did_you_mean};
+use super::document::Document;
+use crate::rule::{Origin, Rule, RuleSet};
+
+/// The rules so far.
+pub(super) struct Building<'a> {
+    pub rules: RuleSet,
+    pub diagnostics: Vec<Diagnostic>,
+    /// The document of each rule.
+    pub documents: Vec<Document<'a>>,
+    disabled: &'a dyn Fn(&str) -> bool,
+}
+
+impl<'a> Building<'a> {
+    pub fn new(disabled: &'a dyn Fn(&str) -> bool) -> Self {
+        Building {
+            rules: RuleSet::default(),
+            diagnostics: Vec::new(),
+            documents: Vec::new(),
+            disabled,
+        }
+    }
+
+    /// Adds a rule.
+    pub fn add(&mut self, document: Document<'a>, rule: Rule) {
+        self.documents.push(document);
+        self.rules.add(rule);
+    }
+
+    /// Reports findings about a document, in the order of its lines.
+    pub fn report(&mut self, document: Document<'a>, findings: Vec<Finding>) {
+        let located = findings.into_iter().map(|finding| document.locate(finding));
+        let mut located: Vec<Diagnostic> = located.collect();
+        located.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+        located.dedup();
+        self.diagnostics.append(&mut located);
+    }
+
+    pub fn is_disabled(&self, id: &str) -> bool {
+        (self.disabled)(id)
+    }
+
+    /// Whether a rule's id or UUID is disabled.
+    pub fn disables(&self, rule: &Rule) -> bool {
+        self.is_disabled(&rule.id) || rule.uuid.as_deref().is_some_and(self.disabled)
+    }
+
+    /// The rule with this id, UUID or title.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        let titled = || self.rules.rules.iter().position(|rule| rule.title == name);
+        self.rules.find(name).or_else(titled)
+    }
+
+    /// Says that no loaded rule has a name.
+    pub fn unknown(&self, name: &str) -> String {
+        let near = did_you_mean(self.rules.nearest(name));
+        format!("'{name}' is no rule that is loaded{near}")
+    }
+
+    /// An error when another rule has the id.
+    pub fn taken(&self, rule: &Rule) -> Option<Finding> {
+        let first = &self.rules.rules[self.rules.find(&rule.id)?];
+        let (id, origin) = (&first.id, &first.origin);
+        let remedy = match origin {
+            Origin::BuiltIn(_) => format!(
+                ": give this one another name, or leave that one out with --disable-rule {id} (all of \
+                 them with --no-builtin-rules)"
+            ),
+            Origin::File(_) => String::new(),
+        };
+        let why = format!("'{id}' is already at {origin}:{}{remedy}", first.line);
+        Some(Finding::error(&rule.id, why))
+    }
+}
+
+/// Whether a rule with these findings loads.
+pub(super) fn loads(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.fault != Fault::Error)
+}

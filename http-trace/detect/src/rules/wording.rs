@@ -1,0 +1,129 @@
+//! Messages of the Sigma parser, reworded so that they say where and what to write instead. Reads no
+//! rules.
+
+use super::diagnose::{Diagnostic, Fault, did_you_mean, nearest};
+use super::document::Document;
+
+/// Modifiers that have a meaning here.
+const MODIFIERS: &str = "contains startswith endswith all re cidr exists cased gt gte lt lte neq \
+                         fieldref base64 base64offset wide utf16 utf16le utf16be windash expand";
+
+/// Messages of the parser with `{}` for what they quote, the key that each is about (otherwise it is
+/// about the quoted text), and what to say.
+#[rustfmt::skip]
+const WORDINGS: &[(&str, &str, &str)] = &[
+    ("invalid level: '{}'", "",
+     "'{}' is no level: want informational, low, medium, high or critical"),
+    ("invalid status: '{}'", "",
+     "'{}' is no status: want stable, test, experimental, deprecated or unsupported"),
+    ("Invalid timespan '{}'", "",
+     "'{}' is no time: want a number and s, m, h or d, such as 5m"),
+    ("Unknown modifier '{}'", "",
+     "there is no modifier '{}'"),
+    ("Unknown correlation type: {}", "",
+     "there is no correlation '{}': want event_count, value_count, temporal, temporal_ordered, \
+      value_sum, value_avg, value_median, value_percentile"),
+    ("Non-temporal correlation rule requires a condition{}", "correlation",
+     "it needs a condition, such as 'condition: {gte: 10}'"),
+    ("operator '{}' requires a numeric value, got: ", "",
+     "'{}' wants a number"),
+    ("Missing required field 'detection{}'", "title",
+     "it is no rule: want 'detection', 'correlation' or 'filter'"),
+    ("Missing required field 'condition{}'", "detection",
+     "the detection needs a condition, such as 'condition: selection'"),
+    ("Missing required field '{}'", "title",
+     "'{}' is missing"),
+];
+
+/// What a message of the parser says of a document.
+pub(super) fn reworded(message: &str, document: Document<'_>) -> Diagnostic {
+    let say = |fault, position, message| document.diagnostic(fault, position, message);
+    if message.starts_with("Condition ") {
+        return say(Fault::Error, document.find("condition"), condition(message));
+    }
+    if let Some((n, why)) = related(message) {
+        let position = document.nth_within("related", "type", n);
+        let position = position.unwrap_or_else(|| document.find("related"));
+        return say(Fault::Warning, position, why);
+    }
+    for (pattern, key, text) in WORDINGS {
+        let Some(quoted) = quoted(message, pattern) else {
+            continue;
+        };
+        let mut text = text.replace("{}", quoted);
+        if pattern.starts_with("Unknown modifier") {
+            text.push_str(&did_you_mean(nearest(quoted, MODIFIERS.split(' '))));
+        }
+        // Descriptions do not keep a rule from loading.
+        let fault = match pattern.starts_with("invalid") {
+            true => Fault::Warning,
+            false => Fault::Error,
+        };
+        let at = if key.is_empty() { quoted } else { key };
+        return say(fault, document.find(at), text);
+    }
+    let position = document.at_message(message);
+    if let Some(key) = quoted(message, "duplicate entry with key \"{}\"")
+        && let Some(again) = document.again(key, position.unwrap_or((document.lines_before + 1, 1)))
+    {
+        let why = format!(
+            "'{key}' is there already: a key stands in a mapping once; for several values want a list"
+        );
+        return say(Fault::Error, again, why);
+    }
+    let hint = match message.contains("cannot start any token") {
+        true => " (a tab? YAML takes blanks)",
+        false => "",
+    };
+    let quoted = quoted(message, "'{}'").filter(|_| !message.contains("line "));
+    let position = position.unwrap_or_else(|| document.find(quoted.unwrap_or_default()));
+    say(Fault::Error, position, document.in_file(message) + hint)
+}
+
+/// The part of a text that stands for `{}` in a pattern, which may be anywhere in it.
+fn quoted<'a>(text: &'a str, pattern: &str) -> Option<&'a str> {
+    let (before, after) = pattern.split_once("{}")?;
+    let (_, rest) = text.split_once(before)?;
+    match after {
+        "" => Some(rest),
+        after => Some(rest.split_once(after)?.0),
+    }
+}
+
+/// Which of the related rules a message is about, and what to say of it.
+fn related(message: &str) -> Option<(usize, String)> {
+    let (_, rest) = message.split_once("related[")?;
+    let (number, what) = rest.split_once(']')?;
+    let why = match quoted(what, "invalid type '{}'") {
+        Some(kind) => format!(
+            "'{kind}' is nothing that rules are to each other: want derived, obsolete, merged, renamed or \
+             similar"
+        ),
+        None => format!("of a related rule: {}", what.trim()),
+    };
+    Some((number.parse().ok()?, why))
+}
+
+/// The parser's message about a condition, in one line.
+fn condition(message: &str) -> String {
+    // The condition stands between a line with a number and one with a pointer at the fault.
+    let shown = message.lines().find_map(|line| line.strip_prefix("1 | "));
+    let shown = shown.unwrap_or_default();
+    if shown.contains('|') {
+        return "'|' in a condition is of old Sigma: leave it and 'timeframe' out and add a rule with \
+                'correlation: {type: event_count, rules: …, group-by: …, timespan: …, condition: {gte: …}}'"
+            .to_owned();
+    }
+    let lines = message.lines().map(str::trim);
+    let expected = lines.rev().find_map(|line| line.strip_prefix("= "));
+    let short = |text: &str| text.chars().take(80).collect::<String>();
+    match expected {
+        Some(expected) if !shown.is_empty() => {
+            format!(
+                "the condition '{}' is not understood: {expected}",
+                short(shown)
+            )
+        }
+        _ => short(message.lines().next().unwrap_or_default()),
+    }
+}
