@@ -15,7 +15,7 @@ use self::expr::{Comparison, Expr};
 use crate::field::Field;
 use crate::summary::Template;
 
-/// How bad an alert is, from 0 to 10.
+/// The severity of an alert, from 0 to 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Severity(u8);
 
@@ -35,7 +35,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// All, from the least on.
+    /// All, in ascending order.
     pub const ALL: [Level; 5] = [
         Level::Informational,
         Level::Low,
@@ -44,30 +44,25 @@ impl Level {
         Level::Critical,
     ];
 
+    const NAMES: [&str; 5] = ["informational", "low", "medium", "high", "critical"];
+
     /// `informational` … `critical`.
     pub const fn name(self) -> &'static str {
-        match self {
-            Level::Informational => "informational",
-            Level::Low => "low",
-            Level::Medium => "medium",
-            Level::High => "high",
-            Level::Critical => "critical",
-        }
+        Level::NAMES[self as usize]
     }
 
     /// The level of a name; `info` is one too.
     pub fn named(name: &str) -> Option<Level> {
-        let name = if name == "info" {
-            "informational"
-        } else {
-            name
+        let name = match name {
+            "info" => "informational",
+            name => name,
         };
         Level::ALL.into_iter().find(|level| level.name() == name)
     }
 }
 
 impl Severity {
-    /// The least.
+    /// The lowest.
     pub const INFORMATIONAL: Severity = Severity(0);
 
     /// From 0 to 10.
@@ -75,15 +70,9 @@ impl Severity {
         u8::try_from(score).ok().filter(|s| *s <= 10).map(Severity)
     }
 
-    /// That a level stands for when a rule gives no number.
+    /// The score of a rule that gives a level and no number.
     pub const fn of(level: Level) -> Self {
-        Severity(match level {
-            Level::Informational => 0,
-            Level::Low => 2,
-            Level::Medium => 5,
-            Level::High => 7,
-            Level::Critical => 9,
-        })
+        Severity([0, 2, 5, 7, 9][level as usize])
     }
 
     /// The number.
@@ -103,10 +92,10 @@ impl Severity {
     }
 }
 
-/// Where a rule is from.
+/// The file of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Compiled in, by the name of its file.
+    /// Compiled in, by file name.
     BuiltIn(&'static str),
     /// A file.
     File(PathBuf),
@@ -121,7 +110,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// MITRE ATT&CK, as a rule's tags name it.
+/// MITRE ATT&CK numbers, from a rule's tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Threat {
     /// `TA0007`.
@@ -132,7 +121,7 @@ pub struct Threat {
     pub subtechniques: Vec<String>,
 }
 
-/// What a rule says of itself, and how it is told.
+/// A rule's identity and description, and how its alerts are reported.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// Its name, or its id when it has none: unique among all rules.
@@ -151,25 +140,25 @@ pub struct Rule {
     pub category: Option<String>,
     /// `modified`, or `date`.
     pub version: Option<String>,
-    /// Tags of ATT&CK.
+    /// From its ATT&CK tags.
     pub threat: Threat,
     /// Roles and the fields whose values have them.
     pub entities: Vec<(String, Field)>,
-    /// What an alert says.
+    /// The text of an alert.
     pub summary: Option<Template>,
-    /// How long after an alert the next update of it comes, in ns.
+    /// Time between updates of an alert, in ns.
     pub suppress_ns: u64,
-    /// The most keys that are followed at once; more are not admitted, and counted.
+    /// The most keys that are tracked at once; more are not admitted, and counted.
     pub group_limit: Option<usize>,
     /// Prefix by which IPv6 addresses group.
     pub ipv6_prefix: u8,
-    /// Whether an alert says of its peer that it is a proxy.
+    /// Whether an alert marks its peer as a proxy.
     pub marks_proxy: bool,
     /// Whether alerts are left out of what is shown to a person.
     pub quiet: bool,
-    /// Ids of rules whose open alerts about the same say what an alert of this one would.
+    /// Ids of rules whose open alerts about the same entity make one of this rule redundant.
     pub yields_to: Vec<String>,
-    /// Where it is from.
+    /// Its file.
     pub origin: Origin,
     /// Its line in that file, from 1.
     pub line: usize,
@@ -180,7 +169,7 @@ pub struct Rule {
 pub struct Detection {
     /// Its number in [`RuleSet::rules`].
     pub rule: usize,
-    /// When it matches.
+    /// Its condition.
     pub expr: Expr,
 }
 
@@ -209,14 +198,14 @@ pub enum Kind {
     StatusSequence,
 }
 
-/// A condition over the inputs that were seen, by their position.
+/// A condition over the inputs that were seen, by position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// This input.
     Input(usize),
     /// All of them.
     All(Vec<Seen>),
-    /// At least so many.
+    /// At least this many.
     AtLeast(usize, Vec<Seen>),
     /// Not this.
     Not(Box<Seen>),
@@ -261,20 +250,20 @@ pub struct Correlation {
     pub rule: usize,
     /// What is counted.
     pub kind: Kind,
-    /// Of what.
+    /// What it takes in.
     pub inputs: Vec<Input>,
-    /// By what.
+    /// The fields to group by.
     pub group_by: Vec<Group>,
     /// Window in ns.
     pub window_ns: u64,
-    /// What the count must be.
+    /// Comparisons that the count must pass.
     pub condition: Vec<(Comparison, u64)>,
     /// Whether it raises alerts, or only feeds others.
     pub alerts: bool,
 }
 
 impl Correlation {
-    /// The least count that raises an alert; 1 where there is no such.
+    /// The lowest count that raises an alert; at least 1.
     pub fn threshold(&self) -> u64 {
         let least = self
             .condition
@@ -298,7 +287,7 @@ impl Correlation {
 /// Everything that is evaluated.
 #[derive(Debug, Default)]
 pub struct RuleSet {
-    /// What the rules say of themselves.
+    /// Identities and descriptions.
     pub rules: Vec<Arc<Rule>>,
     /// Detections.
     pub detections: Vec<Detection>,
@@ -310,10 +299,10 @@ pub struct RuleSet {
     by_id: HashMap<String, usize>,
 }
 
-/// The most correlations: counters know theirs by a number of 16 bits.
+/// The most correlations: they are numbered in 16 bits.
 pub const MOST_CORRELATIONS: usize = u16::MAX as usize;
 
-/// The most rules that one takes in: which of them an event matches is told by a bit each.
+/// The most rules that one takes in: one bit each.
 pub const MOST_INPUTS: usize = u64::BITS as usize;
 
 impl RuleSet {
@@ -322,7 +311,7 @@ impl RuleSet {
         self.by_id.get(id).copied()
     }
 
-    /// The id that is nearest to a wrong one, if one is near.
+    /// The id nearest to a wrong one, if one is near.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         self.rules
             .iter()
@@ -332,7 +321,7 @@ impl RuleSet {
             .map(|(_, id)| id)
     }
 
-    /// Adds what a rule says of itself.
+    /// Adds a rule.
     pub(super) fn add(&mut self, rule: Rule) {
         for id in [Some(rule.id.to_string()), rule.uuid.clone()]
             .into_iter()

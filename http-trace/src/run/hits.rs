@@ -1,5 +1,5 @@
-//! `http-trace rules hits`: what each rule has counted, from a state file. Redacted and escaped as
-//! everything that goes out.
+//! `http-trace rules hits`: the counts of each rule, from a state file. Redacts and escapes like every
+//! other output; counts nothing.
 
 use std::path::Path;
 
@@ -18,22 +18,22 @@ use http_trace_detect::hits::{OfRule, Tally};
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
-/// Entities of each rule that a person is shown, unless one rule is asked for.
+/// Entities shown per rule, unless one rule is selected.
 const ENTITIES: usize = 5;
 
-/// The most characters of a name in the table.
+/// The longest name in the table, in characters.
 const NAME: usize = 48;
 
-/// What is to be shown.
+/// What to show.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// Only this rule.
     pub rule: Option<&'a str>,
     /// Days in the table.
     pub days: u32,
-    /// For whom.
+    /// Output format.
     pub format: HitsFormat,
-    /// What is taken out; nothing for who asked to see it.
+    /// Values to redact, unless redaction is off.
     pub secrets: Option<&'a Secrets>,
 }
 
@@ -80,7 +80,7 @@ pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Ended {
     Ended::Done
 }
 
-/// The entities, the one hit most first: what it is by field, and its hits.
+/// The entities by falling count: their values by field, and their hits.
 fn entities<'a>(
     of: &'a OfRule,
     secrets: Option<&Secrets>,
@@ -158,7 +158,7 @@ fn json_lines(of: &OfRule, secrets: Option<&Secrets>, out: &mut String) {
     }
 }
 
-/// The days as columns, so that a rise and a decline show; rules without hits by name alone.
+/// One column per day, so that trends show; rules without hits are only named.
 fn table(
     rules: &[&OfRule],
     seen: &Seen,
@@ -204,7 +204,7 @@ fn table(
     }
 }
 
-/// Ids, as many to a line as a terminal of 80 columns takes.
+/// Ids, wrapped at 80 columns.
 fn write_wrapped(rules: &[&OfRule], out: &mut String) {
     let mut column = usize::MAX;
     for of in rules {
@@ -247,12 +247,12 @@ fn row(mut name: String, tally: &Tally, days: &[u32]) -> Vec<String> {
     cells
 }
 
-/// Whether it is a server, or its port, of which a recording says nothing.
+/// Whether it is a server address or port that a recording does not have.
 fn is_nobody(field: &Field, value: &[u8]) -> bool {
     matches!(field, Field::ServerIp | Field::ServerPort) && value.is_empty()
 }
 
-/// `10.1.2.3 /login`; what does not say itself what it is comes with its field: `s-ip=10.9.9.9`.
+/// `10.1.2.3 /login`; other values get their field's name: `s-ip=10.9.9.9`.
 fn entity(values: &[(Field, Vec<u8>)]) -> String {
     let mut text = String::new();
     for (field, value) in values {
@@ -274,7 +274,7 @@ fn entity(values: &[(Field, Vec<u8>)]) -> String {
     text
 }
 
-/// The first column to the left, numbers to the right, the last as it is.
+/// The first column left-aligned, numbers right-aligned, the last as it is.
 fn write_rows(rows: &[Vec<String>], more: &[(usize, usize)], out: &mut String) {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {

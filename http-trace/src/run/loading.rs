@@ -1,6 +1,6 @@
-//! The rules of a run: loaded at the start, and again when that is asked for, by a thread of its own,
-//! so that neither a slow disk nor many rules hold up the events. What loaded before stays at work
-//! where a file is broken now. Decides nothing about what rules mean.
+//! The rules of a run: loaded at the start, and again on request, on a thread of their own, so that
+//! neither a slow disk nor many rules delay events. Where a file is broken now, the rules last loaded
+//! from it stay at work. Does not interpret rules.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,10 +19,10 @@ use http_trace_detect::parse::{self, Parsed, Source};
 use http_trace_detect::rule::{Origin, RuleSet};
 use http_trace_detect::{Prepared, Reloaded, builtin, load};
 
-/// What a run knows of its rules.
+/// The state of rule loading in a run.
 #[derive(Debug, Default)]
 pub struct Rules {
-    /// Whether a thread reads them; looked at with every record.
+    /// Whether a thread is reading rules; checked with every record.
     reading: AtomicBool,
     state: Mutex<State>,
 }
@@ -33,7 +33,7 @@ struct State {
     /// Whether some could not be read at the start.
     faulty: bool,
     thread: Option<JoinHandle<(Prepared, Loaded)>>,
-    /// Whether it was asked for since the thread began.
+    /// Whether a reload was requested since the thread began.
     asked: bool,
 }
 
@@ -45,19 +45,19 @@ struct File {
     text: String,
     /// Ids of the rules that loaded.
     ids: Vec<Arc<str>>,
-    /// Faults that kept others from it.
+    /// Errors in the file.
     errors: usize,
 }
 
-/// What came of reading.
+/// The outcome of reading.
 #[derive(Debug, Default)]
 struct Loaded {
     known: Known,
-    /// What is to be said.
+    /// Messages for the user.
     said: Vec<String>,
     /// Files and folders that cannot be read.
     unreadable: usize,
-    /// Faults that keep rules from being loaded.
+    /// Errors that keep rules from being loaded.
     errors: usize,
 }
 
@@ -67,16 +67,15 @@ impl Rules {
     }
 }
 
-/// Whether something of the rules could not be read at the start, or not loaded although it is what
-/// the run is about.
+/// Whether a rule file could not be read at the start, or, in a test of rules, not loaded.
 pub fn was_faulty(stop: &Stop) -> bool {
     stop.rules.lock().faulty
 }
 
-/// The rules that a run begins with. What is wrong with files is said; the good rules of them load.
+/// The rules that a run begins with. Faults of files are reported; their good rules load.
 ///
 /// # Errors
-/// When the run is to try rules and there is none.
+/// When the run is a test of rules and there is none.
 pub fn begin(config: &Config, stop: &Stop) -> Result<RuleSet, Ended> {
     let (rules, loaded) = load(config, &Known::new());
     loaded.said.iter().for_each(|line| say(line));
@@ -95,8 +94,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Reads the rules again if that was asked for, without waiting for it, and sets to work what was
-/// read.
+/// Starts a reload if one was requested, and puts rules to work that a thread has read. Does not wait.
 pub fn work(config: &Config, engine: &mut Engine, stop: &Stop) {
     let asked = stop.wants_reload();
     if !asked && !stop.rules.reading.load(Ordering::Relaxed) {
@@ -114,10 +112,10 @@ pub fn work(config: &Config, engine: &mut Engine, stop: &Stop) {
                     say(&told(reloaded));
                 }
             }
-            Err(_) => say("the rules stay as they are: reading them again failed"),
+            Err(_) => say("the rules stay as they are: reloading them failed"),
         }
     }
-    // What was asked for while they were being read may be about what had been read by then.
+    // A request during a reload may concern files that were read before it.
     if state.thread.is_none() && std::mem::take(&mut state.asked) {
         let (config, known) = (config.clone(), state.known.clone());
         let read = move || {
@@ -138,7 +136,7 @@ pub fn work(config: &Config, engine: &mut Engine, stop: &Stop) {
 
 fn told(reloaded: Reloaded) -> String {
     let mut line = format!(
-        "rules read again: {} at work, {} of them as before, {} anew, {} gone or changed",
+        "rules reloaded: {} at work, {} unchanged, {} new, {} removed or changed",
         reloaded.rules,
         reloaded.kept,
         reloaded.rules - reloaded.kept,
@@ -153,14 +151,14 @@ fn told(reloaded: Reloaded) -> String {
     line
 }
 
-/// Reads files and what is in them; of a pipe what was in it the first time. A file that was `known` and cannot be read now, or has faults
-/// that it did not have, is taken as it was.
+/// Reads and parses the rule files; a pipe only the first time. A `known` file that cannot be read now,
+/// or has errors that it did not have, is used as it was.
 fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
     let mut loaded = Loaded::default();
     let mut files = Vec::new();
     for path in &config.detect.rules {
         if let Some(file) = known.get(path).filter(|_| load::is_pipe(path)) {
-            // There is no more in it.
+            // It was read to its end.
             files.push(source(path, file));
             continue;
         }
@@ -245,6 +243,7 @@ fn is_worse(last: &File, origin: &Origin, parsed: &Parsed) -> bool {
     errors > last.errors || errors > 0 && !last.ids.iter().all(has)
 }
 
+/// The files as they are now, with the rules that loaded and the errors of each.
 fn known_now(files: Vec<Source>, parsed: &Parsed) -> Known {
     let mut known = Known::new();
     for file in files {
@@ -278,8 +277,8 @@ fn known_now(files: Vec<Source>, parsed: &Parsed) -> Known {
     known
 }
 
-/// The rules of files with those that are built in, as the configuration changes them; and what the
-/// configuration says of rules that are not there.
+/// The rules of files and the built-in ones, as the configuration changes them; and a message for each
+/// rule that the configuration names and that is not loaded.
 fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
     let detect = &config.detect;
     let mut sources = match detect.built_in {
@@ -304,7 +303,7 @@ fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
         .map(|id| {
             format!(
                 "the configuration changes the rule '{id}', which is not loaded: 'http-trace rules \
-                 list' tells the ids"
+                 list' lists the ids"
             )
         })
         .collect();
@@ -322,7 +321,7 @@ fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
 fn no_such(option: &str, id: &str, rules: &RuleSet) -> String {
     let hint = match rules.nearest(id) {
         Some(near) => format!("did you mean '{near}'?"),
-        None => "'http-trace rules list' tells the ids".to_owned(),
+        None => "'http-trace rules list' lists the ids".to_owned(),
     };
     format!("{option} '{id}': no rule that is loaded has this id; {hint}")
 }

@@ -1,5 +1,5 @@
-//! `http-trace rules`: list, check, explain and export. Reads and writes rule files; what it has to
-//! print it hands back.
+//! `http-trace rules`: list, check, explain and export. Reads and writes rule files; returns its output
+//! instead of printing it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +14,7 @@ use http_trace_detect::parse::{self, Parsed, Source};
 use http_trace_detect::rule::{Correlation, Input, Kind, Rule, RuleSet};
 use http_trace_detect::{builtin, load};
 
-/// Does it; text for standard output is appended to `out`.
+/// Runs the command; text for standard output is appended to `out`.
 pub fn run(command: &Rules, out: &mut String) -> Ended {
     match command {
         Rules::List {
@@ -66,8 +66,8 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             Ok(left) => {
                 for path in &left {
                     say(&format!(
-                        "{} is left as it is: it is there and says something else (--force \
-                         replaces it)",
+                        "{} is left as it is: it exists with other content (--force replaces \
+                         it)",
                         path.display()
                     ));
                 }
@@ -103,7 +103,7 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             };
             super::hits::run(state, asked, out)
         }
-        // A run like any other; see the command's main function.
+        // The command's main function starts a run for it.
         Rules::Test { .. } => Ended::CannotStart,
     }
 }
@@ -144,7 +144,7 @@ fn told(parsed: &Parsed) {
     }
 }
 
-/// Files may refer to built-in rules, so these are there; what they say is not repeated.
+/// Files may refer to built-in rules, so these are loaded too.
 fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
     let (parsed, sources, readable) = parsed(with_built_in, paths);
     for diagnostic in &parsed.diagnostics {
@@ -298,10 +298,10 @@ fn threat(rule: &Rule) -> String {
     all.join(" ")
 }
 
-/// Writes the files; returns those that are there with other content, which are left alone unless
-/// `force` is set.
+/// Writes the files; returns those that exist with other content, which are left alone without
+/// `force`.
 fn export(folder: &Path, force: bool) -> std::io::Result<Vec<PathBuf>> {
-    // Filters not by the name of a rule file: who loads the folder again does not turn them on.
+    // Filters do not get the name of a rule file: loading the folder must not turn them on.
     fs::create_dir_all(folder.join("filters"))?;
     let rules = builtin::FILES
         .iter()
@@ -319,7 +319,7 @@ fn export(folder: &Path, force: bool) -> std::io::Result<Vec<PathBuf>> {
     Ok(left)
 }
 
-/// Whether the file says this now. Made anew in any case: what is there may be a link to elsewhere.
+/// Whether the file has this content now. It is never written in place: it may be a link to elsewhere.
 fn export_file(path: &Path, text: &str, force: bool) -> std::io::Result<bool> {
     let create = || {
         let mut file = fs::File::options()

@@ -1,7 +1,7 @@
 //! The rules that are compiled in: the Sigma files of `rules/`, as `http-trace rules export`
 //! writes them out.
 
-use super::parse::Source;
+use super::document::Source;
 use crate::rule::Origin;
 
 macro_rules! text {

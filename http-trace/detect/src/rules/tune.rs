@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::builtin;
-use super::parse::Source;
+use super::document::Source;
 use crate::rule::expr::Comparison;
 use crate::rule::{Origin, RuleSet, Severity};
 
