@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use http_trace_engine::flow::reassembly::{Buffer, Content, position};
+use http_trace_engine::origin::position;
+use http_trace_engine::transport::reassembly::{Buffer, Content};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

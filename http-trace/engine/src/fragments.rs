@@ -11,10 +11,11 @@ pub mod shipped;
 
 use std::collections::{HashMap, VecDeque};
 
-use http_trace_common::record::RecordHeader;
 use http_trace_common::walk::{
     self, Encap, Found, Fragment, FragmentId, Segment, Skip, WalkOptions,
 };
+
+use crate::origin::CapturePoint;
 
 /// The most packets in the making.
 const MAX_PACKETS: usize = 4096;
@@ -54,34 +55,13 @@ pub struct Seen<'a> {
     /// When, ns.
     pub time_ns: u64,
     /// Copies that were seen elsewhere are put together by themselves.
-    pub place: Place,
+    pub point: CapturePoint,
     /// Whether its segment is known to be the first of its stream.
     pub stream_begins: bool,
     /// How long its packet waits for the others, ns.
     pub patience_ns: u64,
     /// Whether these are further bytes of a piece that was counted.
     pub goes_on: bool,
-}
-
-/// A hook at an interface of a network namespace; the same for all of a capture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Place {
-    netns: u32,
-    interface: u32,
-    hook: u8,
-    flags: u16,
-}
-
-impl Place {
-    /// Where a record was taken.
-    pub fn of(header: &RecordHeader) -> Self {
-        Place {
-            netns: header.netns,
-            interface: header.interfaces[0],
-            hook: header.hook,
-            flags: header.flags & http_trace_common::record::flag::EGRESS,
-        }
-    }
 }
 
 /// A packet that became whole.
@@ -129,7 +109,7 @@ impl Run {
 }
 
 /// Names a packet in the making: equal ids in different VLANs or tunnels are different packets.
-type Name = (FragmentId, Encap, Place);
+type Name = (FragmentId, Encap, CapturePoint);
 
 /// Packets in the making.
 #[derive(Debug, Default)]
@@ -177,7 +157,7 @@ impl Fragments {
     /// Adds a piece with its bytes; the packet, if that made it whole.
     pub fn add(&mut self, piece: &Fragment, data: &[u8], seen: &Seen<'_>) -> Option<Whole> {
         self.counts.fragments += u64::from(!seen.goes_on);
-        let name = (piece.id, *seen.encap, seen.place);
+        let name = (piece.id, *seen.encap, seen.point);
         let (from, to) = (piece.offset, piece.offset.checked_add(data.len() as u32)?);
         let is_another = |packet: &Pieces| {
             let waited = seen.time_ns.saturating_sub(packet.since_ns);
@@ -225,7 +205,7 @@ impl Fragments {
     /// and are not waited for.
     pub fn refuse(&mut self, id: FragmentId, seen: &Seen<'_>) {
         self.counts.fragments += 1;
-        let name = (id, *seen.encap, seen.place);
+        let name = (id, *seen.encap, seen.point);
         // What is there was of this packet.
         if let Some(packet) = self.packets.get_mut(&name) {
             packet.dropped = true;

@@ -1,34 +1,33 @@
-//! From records to events: the connection table, its bounds and its clock around the judge.
+//! From records to events: the connection table, its bounds and its clock.
 //!
 //! Synchronous and without I/O. Time is event time: the greatest that a record or a tick has
 //! brought, so that a capture decides as a live run did.
+//!
+//! # Layout
+//! - `time`: event time, timers, what leaves with age.
+//! - `bounds`: what goes when memory is full.
+
+mod bounds;
+mod time;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
 use http_trace_common::filter::HandBack;
 use http_trace_common::flow::{Direction, FlowKey, seq_distance};
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 use http_trace_common::walk::Encap;
+use http_trace_model::event::{Loss, LossUnit, NoResponse, Output};
 
-use crate::flow::alias::{Aliases, Copy, Sightings};
-use crate::flow::encaps::Encaps;
-use crate::flow::table::{Id, List, Table};
-use crate::http::connection::{Connection, Facts, timer};
-use crate::http::context::{Attempts, Context, Interfaces, Ports};
-pub use crate::http::context::{Emit, PipelineConfig};
-use crate::http::emit;
-use crate::http::judge::End;
+pub use crate::config::{Emit, PipelineConfig};
+use crate::emit::{self, Emitter};
+use crate::names::Original;
+use crate::protocol::End;
 use crate::stats::{Losses, Stats};
-use http_trace_model::event::{Forwarded, Loss, LossUnit, NoResponse, Output};
-
-/// How often losses are told, in event time.
-const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
-
-/// A record this far ahead of the others is believed when [`AGREEING`] more agree with it.
-const LEAP_NS: u64 = 60_000_000_000;
-/// Records that make a leap in time believable.
-const AGREEING: usize = 16;
+use crate::table::{Id, List, Table};
+use crate::transport::Env;
+use crate::transport::connection::Connection;
+use crate::transport::tcp::timer;
 
 const _: () = assert!(Table::<Connection>::SLOT_BYTES <= 128);
 
@@ -54,49 +53,40 @@ struct Shared {
     now_ns: u64,
     stats: Stats,
     losses: Losses,
-    interfaces: Interfaces,
-    encaps: Encaps,
-    /// By connection: who is behind the proxy that opened it, by PROXY protocol.
-    proxied: HashMap<u64, Forwarded>,
-    ports: Ports,
-    attempts: Attempts,
+    events: emit::Context,
     hand_backs: Vec<(FlowKey, HandBack)>,
-    sightings: Sightings,
-    aliases: Aliases,
-    /// Set by the judge of the connection at hand.
-    copy: Option<Copy>,
-    sequence: u64,
-    connections: u64,
 }
 
 impl Shared {
-    fn context<'a>(
-        &'a mut self,
-        id: Id,
-        key: FlowKey,
-        out: &'a mut dyn FnMut(Output),
-    ) -> Context<'a> {
-        Context {
+    /// Lets `work` work on connection `number`, named `key`; of what connection it turned out to be a
+    /// copy.
+    fn with(
+        &mut self,
+        (id, key, number): (Option<Id>, FlowKey, u64),
+        out: &mut dyn FnMut(Output),
+        work: impl FnOnce(&mut Env<'_>),
+    ) -> Option<Original> {
+        let mut emitter = Emitter {
+            cx: &mut self.events,
             key,
+            id,
+            number,
+            now_ns: self.now_ns,
+            config: &self.config,
+            original: None,
+            out,
+        };
+        work(&mut Env {
+            ports: [key.a_port, key.b_port],
+            path: 0,
             now_ns: self.now_ns,
             config: &self.config,
             stats: &mut self.stats,
             losses: &mut self.losses,
-            interfaces: &mut self.interfaces,
-            encaps: &self.encaps,
-            proxied: &mut self.proxied,
-            ports: &mut self.ports,
-            attempts: &mut self.attempts,
-            id,
-            path: 0,
-            sightings: &mut self.sightings,
-            aliases: &mut self.aliases,
-            copy: &mut self.copy,
             hand_backs: &mut self.hand_backs,
-            sequence: &mut self.sequence,
-            connections: &mut self.connections,
-            out,
-        }
+            sink: &mut emitter,
+        });
+        emitter.original
     }
 }
 
@@ -125,17 +115,8 @@ impl Pipeline {
                 now_ns: 0,
                 stats: Stats::default(),
                 losses: Losses::default(),
-                interfaces: Interfaces::default(),
-                encaps: Encaps::default(),
-                proxied: HashMap::new(),
-                ports: Ports::default(),
-                attempts: Attempts::default(),
+                events: emit::Context::default(),
                 hand_backs: Vec::new(),
-                sightings: Sightings::default(),
-                aliases: Aliases::default(),
-                copy: None,
-                sequence: 0,
-                connections: 0,
             },
             timers: BinaryHeap::new(),
             heads_bytes: 0,
@@ -149,18 +130,18 @@ impl Pipeline {
 
     /// Sets the name of an interface, by the index that records bear.
     pub fn set_interface(&mut self, index: u32, name: &str) {
-        self.shared.interfaces.set(index, name);
+        self.shared.events.interfaces.set(index, name);
     }
 
     /// Sets the tags and tunnels that a number in [`RecordHeader::reserved`] stands for.
     pub fn set_encap(&mut self, number: u32, encap: &Encap) {
-        self.shared.encaps.set(number, encap);
+        self.shared.events.encaps.set(number, encap);
     }
 
     /// The number that stands for these tags and tunnels in [`RecordHeader::reserved`], for records
     /// whose source does not number them itself.
     pub fn encap_number(&mut self, encap: &Encap) -> u32 {
-        self.shared.encaps.number(encap)
+        self.shared.events.encaps.number(encap)
     }
 
     /// Adds to what is told next as lost; for losses that are counted elsewhere (the kernel's
@@ -257,9 +238,9 @@ impl Pipeline {
             Some(alias) => alias,
             None => (self.find(key, header, out)?, 0, direction.index()),
         };
-        self.work(id, out, |connection, cx| {
-            cx.path = path;
-            connection.record(cx, d, record);
+        self.work(id, out, |connection, env| {
+            env.path = path;
+            connection.record(env, d, record);
         });
         Some(id)
     }
@@ -270,7 +251,7 @@ impl Pipeline {
         let Some(id) = self.table.find(key) else {
             return;
         };
-        let is_closed = self.table.get(id).is_some_and(|c| c.facts.closed);
+        let is_closed = self.table.get(id).is_some_and(|c| c.tcp.closed);
         let age_ns = self.table.age_ns(id, self.shared.now_ns);
         if is_closed && age_ns >= self.shared.config.closed_ns {
             self.remove(id, End::Stopped, &mut |_| {});
@@ -291,7 +272,7 @@ impl Pipeline {
         let mut ids: Vec<(u64, Id)> = self
             .table
             .ids()
-            .filter_map(|id| Some((self.table.get(id)?.facts.number, id)))
+            .filter_map(|id| Some((self.table.get(id)?.number, id)))
             .collect();
         ids.sort_unstable_by_key(|(number, _)| *number);
         for (_, id) in ids {
@@ -309,36 +290,36 @@ impl Pipeline {
         direction: Direction,
         header: &RecordHeader,
     ) -> Option<(Id, u8, usize)> {
-        let alias = self.shared.aliases.get(key)?;
+        let alias = self.shared.events.aliases.get(key)?;
         let d = direction.index() ^ usize::from(alias.flipped);
         let known = self.table.get(alias.id).is_some_and(|connection| {
-            connection.facts.number == alias.number && connection.has_bytes_of(d, header)
+            connection.number == alias.number && connection.has_bytes_of(d, header)
         });
         if known {
             return Some((alias.id, alias.path, d));
         }
-        self.shared.aliases.remove(key);
+        self.shared.events.aliases.remove(key);
         None
     }
 
     /// A connection turned out to be the copy of another: its name becomes one of that one's.
-    fn merge(&mut self, id: Id, copy: &Copy) {
+    fn merge(&mut self, id: Id, original: &Original) {
         let Some((&key, connection)) = self.table.get_mut(id) else {
             return;
         };
         // A new connection may have begun under its name since.
-        if !connection.facts.muted {
+        if !connection.tcp.link.muted {
             return;
         }
         let first = |table: &Table<Connection>| {
             table
-                .get(copy.id)
-                .is_some_and(|first| first.facts.number == copy.number)
+                .get(original.id)
+                .is_some_and(|first| first.number == original.number)
         };
-        if copy.id == id || !first(&self.table) {
+        if original.id == id || !first(&self.table) {
             // The first was thrown out: the copy is all there is.
             if let Some((_, connection)) = self.table.get_mut(id) {
-                connection.facts.muted = false;
+                connection.tcp.link.muted = false;
             }
             return;
         }
@@ -349,14 +330,13 @@ impl Pipeline {
         self.heads_bytes = self.heads_bytes.saturating_sub(heads);
         self.reorder_bytes = self.reorder_bytes.saturating_sub(reorder);
         let shared = &mut self.shared;
-        shared.aliases.forget(gone.facts.number);
-        shared.proxied.remove(&gone.facts.number);
+        shared.events.forget(gone.number);
         shared.stats.flows -= 1;
-        shared.stats.http_flows -= u64::from(gone.facts.http);
+        shared.stats.http_flows -= u64::from(gone.is_http());
         shared.stats.aliases += 1;
-        if let Some((&name, first)) = self.table.get_mut(copy.id) {
-            first.learn(&gone, copy.flipped);
-            shared.aliases.insert(key, name, copy);
+        if let Some((&name, first)) = self.table.get_mut(original.id) {
+            first.learn(&gone, original.flipped);
+            shared.events.aliases.insert(key, name, original);
         }
     }
 
@@ -379,9 +359,8 @@ impl Pipeline {
         while self.table.len() >= self.shared.config.flows.max(1) {
             self.make_room(out);
         }
-        self.shared.connections += 1;
-        self.shared.stats.flows += 1;
-        let connection = Connection::new(self.shared.connections);
+        let shared = &mut self.shared;
+        let connection = Connection::new(shared.events.new_connection(&mut shared.stats));
         Some(
             self.table
                 .insert(key, connection, List::Embryonic, self.shared.now_ns),
@@ -393,21 +372,24 @@ impl Pipeline {
         &mut self,
         id: Id,
         out: &mut dyn FnMut(Output),
-        work: impl FnOnce(&mut Connection, &mut Context<'_>),
+        work: impl FnOnce(&mut Connection, &mut Env<'_>),
     ) {
         let Some((&key, connection)) = self.table.get_mut(id) else {
             return;
         };
         let before = connection.memory();
-        let mut cx = self.shared.context(id, key, out);
-        work(connection, &mut cx);
-        let deadline = connection.deadline(&cx);
+        let name = (Some(id), key, connection.number);
+        let mut deadline = None;
+        let original = self.shared.with(name, out, |env| {
+            work(connection, env);
+            deadline = connection.deadline(env);
+        });
         let after = connection.memory();
-        let list = if connection.facts.closed {
+        let list = if connection.tcp.closed {
             List::Closed
-        } else if connection.active.is_some() {
+        } else if connection.is_busy() {
             List::Busy
-        } else if connection.facts.payload || connection.facts.is_established() {
+        } else if connection.tcp.payload() || connection.tcp.is_established() {
             // One that is opened ahead of need, as browsers and pools do, waits for its first request.
             List::Idle
         } else {
@@ -415,17 +397,17 @@ impl Pipeline {
         };
         self.heads_bytes = (self.heads_bytes + after.0).saturating_sub(before.0);
         self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);
-        let number = connection.facts.number;
+        let number = connection.number;
         if let Some(deadline) = deadline
-            && (connection.facts.timer == 0
-                || seq_distance(connection.facts.timer, timer(deadline)) < 0)
+            && (connection.tcp.timer == 0
+                || seq_distance(connection.tcp.timer, timer(deadline)) < 0)
         {
-            connection.facts.timer = timer(deadline);
+            connection.tcp.timer = timer(deadline);
             self.timers.push(Reverse((deadline, id, number)));
         }
         self.table.touch(id, list, self.shared.now_ns);
-        if let Some(copy) = self.shared.copy.take() {
-            self.merge(id, &copy);
+        if let Some(original) = original {
+            self.merge(id, &original);
         }
         if self.heads_bytes > self.shared.config.heads_bytes {
             self.free_heads(out);
@@ -443,81 +425,10 @@ impl Pipeline {
         let before = connection.memory();
         self.heads_bytes = self.heads_bytes.saturating_sub(before.0);
         self.reorder_bytes = self.reorder_bytes.saturating_sub(before.1);
-        let number = connection.facts.number;
-        let mut cx = self.shared.context(id, key, out);
-        connection.stop(&mut cx, end);
-        self.shared.aliases.forget(number);
-        self.shared.proxied.remove(&number);
-        self.shared.copy = None;
-    }
-
-    /// One connection goes: a closed one, else one without payload, else the one that has been
-    /// idle for longest, else the busy one that has.
-    fn make_room(&mut self, out: &mut dyn FnMut(Output)) {
-        for list in [List::Closed, List::Embryonic, List::Idle, List::Busy] {
-            if let Some(id) = self.table.oldest(list) {
-                if list != List::Closed {
-                    self.evicted("table_full");
-                }
-                self.remove(id, End::Stopped, out);
-                return;
-            }
-        }
-    }
-
-    fn evicted(&mut self, place: &'static str) {
-        let now = self.shared.now_ns;
-        self.shared.stats.flows_evicted += 1;
-        self.shared.losses.add(place, LossUnit::Flows, 1, now, now);
-    }
-
-    /// Heads in flight take too much: the connections go whose last use is longest ago.
-    fn free_heads(&mut self, out: &mut dyn FnMut(Output)) {
-        while self.heads_bytes > self.shared.config.heads_bytes {
-            let Some(id) = self.table.oldest(List::Busy) else {
-                break;
-            };
-            self.evicted("heads_in_flight");
-            self.remove(id, End::Stopped, out);
-        }
-    }
-
-    /// Bytes out of order take too much: the holes before the oldest are given up.
-    fn free_reorder(&mut self, current: Id, out: &mut dyn FnMut(Output)) {
-        const LOOK_AT: usize = 64;
-        while self.reorder_bytes > self.shared.config.reorder_bytes {
-            let mut at = self.table.oldest(List::Busy);
-            let mut victim = current;
-            for _ in 0..LOOK_AT {
-                let Some(id) = at else { break };
-                if self
-                    .table
-                    .get(id)
-                    .is_some_and(|connection| connection.memory().1 > 0)
-                {
-                    victim = id;
-                    break;
-                }
-                at = self.table.newer(id);
-            }
-            let Some((&key, connection)) = self.table.get_mut(victim) else {
-                break;
-            };
-            let before = connection.memory();
-            let mut cx = self.shared.context(victim, key, out);
-            connection.flush_buffers(&mut cx);
-            let after = connection.memory();
-            let now = self.shared.now_ns;
-            let freed = (before.1 - after.1.min(before.1)) as u64;
-            self.shared
-                .losses
-                .add("reorder_memory", LossUnit::Bytes, freed, now, now);
-            self.heads_bytes = (self.heads_bytes + after.0).saturating_sub(before.0);
-            self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);
-            if freed == 0 {
-                break;
-            }
-        }
+        let number = connection.number;
+        let name = (Some(id), key, number);
+        self.shared.with(name, out, |env| connection.stop(env, end));
+        self.shared.events.forget(number);
     }
 
     /// A gap in a CPU's numbers is records that never came.
@@ -554,139 +465,6 @@ impl Pipeline {
         source.last_ns = header.time_ns;
     }
 
-    /// Event time follows the records, but not a single one that is far ahead.
-    fn clock(&mut self, time_ns: u64, out: &mut dyn FnMut(Output)) {
-        if !self.is_ahead(time_ns) {
-            let now = self.shared.now_ns;
-            if time_ns > now || now - time_ns > LEAP_NS {
-                self.forget_ahead(time_ns.max(now));
-            }
-            return self.advance(time_ns, out);
-        }
-        self.ahead.push(Ahead { time_ns, id: None });
-        // Time has come at least as far as all of them say; of a capture in which every pause is long, as
-        // far as the first of them. What follows on that closely is no leap.
-        if self.ahead.len() > AGREEING {
-            let times = self.ahead.iter().map(|ahead| ahead.time_ns);
-            let mut next = times.min();
-            while let Some(time_ns) = next {
-                self.advance(time_ns, out);
-                let now = self.shared.now_ns;
-                self.ahead.retain(|ahead| ahead.time_ns > now);
-                let times = self.ahead.iter().map(|ahead| ahead.time_ns);
-                next = times.filter(|time_ns| time_ns - now <= LEAP_NS).min();
-            }
-        }
-    }
-
-    /// Whether a time is so far ahead that it is not believed alone.
-    fn is_ahead(&self, time_ns: u64) -> bool {
-        let now = self.shared.now_ns;
-        now != 0 && time_ns.saturating_sub(now) > LEAP_NS
-    }
-
-    /// Time is known: what was ahead of it was not stamped right.
-    fn forget_ahead(&mut self, now_ns: u64) {
-        for Ahead { time_ns, id } in self.ahead.drain(..) {
-            if let Some(id) = id {
-                self.table.refresh(id, time_ns.min(now_ns));
-            }
-        }
-    }
-
-    fn advance(&mut self, now_ns: u64, out: &mut dyn FnMut(Output)) {
-        if now_ns <= self.shared.now_ns {
-            return;
-        }
-        self.shared.now_ns = now_ns;
-        while let Some(&Reverse((deadline, id, number))) = self.timers.peek() {
-            if deadline > now_ns {
-                break;
-            }
-            self.timers.pop();
-            self.fire(id, deadline, number, out);
-        }
-        if now_ns >= self.next_sweep_ns {
-            self.next_sweep_ns = now_ns + LOSS_INTERVAL_NS / 4;
-            self.sweep(out);
-        }
-        if now_ns >= self.next_loss_ns {
-            self.next_loss_ns = now_ns + LOSS_INTERVAL_NS;
-            self.tell_losses(out);
-        }
-    }
-
-    fn fire(&mut self, id: Id, deadline: u64, number: u64, out: &mut dyn FnMut(Output)) {
-        let Some((_, connection)) = self.table.get_mut(id) else {
-            return;
-        };
-        if connection.facts.number != number || connection.facts.timer != timer(deadline) {
-            return;
-        }
-        connection.facts.timer = 0;
-        self.work_untouched(id, out);
-    }
-
-    /// As [`Pipeline::work`], for time alone: the connection's place in its list stays.
-    fn work_untouched(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
-        let Some((&key, connection)) = self.table.get_mut(id) else {
-            return;
-        };
-        let before = connection.memory();
-        let was_busy = connection.active.is_some();
-        let mut cx = self.shared.context(id, key, out);
-        let deadline = connection.tick(&mut cx);
-        let after = connection.memory();
-        self.heads_bytes = (self.heads_bytes + after.0).saturating_sub(before.0);
-        self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);
-        let number = connection.facts.number;
-        if let Some(deadline) = deadline {
-            // Never at once again, whatever is due: time must pass between two looks.
-            let deadline = deadline.max(self.shared.now_ns + 1);
-            connection.facts.timer = timer(deadline);
-            self.timers.push(Reverse((deadline, id, number)));
-        }
-        let (closed, busy) = (connection.facts.closed, connection.active.is_some());
-        if closed || busy != was_busy {
-            let list = if closed { List::Closed } else { List::Idle };
-            self.table.touch(id, list, self.shared.now_ns);
-        }
-        if let Some(copy) = self.shared.copy.take() {
-            self.merge(id, &copy);
-        }
-    }
-
-    /// Closed connections, those that nothing came of and those that were idle for long leave.
-    fn sweep(&mut self, out: &mut dyn FnMut(Output)) {
-        let now = self.shared.now_ns;
-        let config = &self.shared.config;
-        let patience = [
-            (List::Closed, config.closed_ns),
-            (List::Embryonic, config.response_timeout_ns),
-            (List::Idle, config.idle_ns),
-            (List::Busy, config.idle_ns),
-        ];
-        for (list, patience) in patience {
-            while let Some(id) = self.table.oldest(list) {
-                if self.table.age_ns(id, now) < patience {
-                    break;
-                }
-                if list == List::Embryonic {
-                    self.unreachable(id, out);
-                }
-                self.remove(id, End::Stopped, out);
-            }
-        }
-        if self.timers.len() > 2 * self.table.len() + 1024 {
-            let table = &self.table;
-            self.timers.retain(|Reverse((deadline, id, number))| {
-                table.get(*id).is_some_and(|connection| {
-                    connection.facts.number == *number && connection.facts.timer == timer(*deadline)
-                })
-            });
-        }
-    }
-
     /// A SYN that nothing answered, at a port that is of interest.
     fn unreachable(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
@@ -694,12 +472,15 @@ impl Pipeline {
         let Some((&key, connection)) = self.table.get_mut(id) else {
             return;
         };
-        let facts: &Facts = &connection.facts;
-        if facts.is_answered() {
+        let tcp = &connection.tcp;
+        if tcp.is_answered() {
             return;
         }
-        let mut cx = self.shared.context(id, key, out);
-        emit::attempt(facts, &mut cx, time_ns, NoResponse::Unreachable);
+        let name = (Some(id), key, connection.number);
+        self.shared.with(name, out, |env| {
+            let (link, why) = (&tcp.link, NoResponse::Unreachable);
+            env.sink.attempt(env.stats, env.losses, link, time_ns, why);
+        });
     }
 
     fn tell_losses(&mut self, out: &mut dyn FnMut(Output)) {

@@ -69,6 +69,16 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
+    /// The kind with this number, if there is one.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Unreadable::Tls),
+            2 => Some(Unreadable::Http2),
+            3 => Some(Unreadable::Other),
+            _ => None,
+        }
+    }
+
     /// As summaries print it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -13,7 +13,8 @@ use super::error::{CaptureError, Problem};
 use super::frames::{Frame, Frames};
 use super::lanes::Lanes;
 use super::link;
-use http_trace_engine::fragments::{FragmentCounts, Fragments, PATIENCE_NS, Place, Seen, Whole};
+use http_trace_engine::fragments::{FragmentCounts, Fragments, PATIENCE_NS, Seen, Whole};
+use http_trace_engine::origin::CapturePoint;
 
 /// The most link types, over all files, that are told of one by one.
 const MAX_REFUSED_LINKS: usize = 1000;
@@ -178,7 +179,7 @@ impl Replay {
                 let seen = Seen {
                     encap: &encap,
                     time_ns: frame.time_ns,
-                    place: Place::default(),
+                    point: CapturePoint::of_capture(),
                     stream_begins: false,
                     patience_ns: PATIENCE_NS,
                     goes_on: false,

@@ -9,7 +9,8 @@ use http_trace_common::walk::{
     Encap, FragmentId, LayerKind, Segment, Skip, Tunnel, WalkOptions, tcp_flag,
 };
 
-use super::{FragmentCounts, Fragments, Place, Seen, Whole};
+use super::{FragmentCounts, Fragments, Seen, Whole};
+use crate::origin::CapturePoint;
 
 /// How long a packet waits for its pieces, ns. Identifications come around, and the sooner the faster
 /// their sender is.
@@ -72,7 +73,7 @@ impl Shipped {
         let seen = Seen {
             encap: &record.tunnel.map(Tunnel::encap).unwrap_or_default(),
             time_ns: header.time_ns,
-            place: Place::of(header),
+            point: CapturePoint::of(header),
             stream_begins: header.has(flag::STREAM_BEGINS),
             patience_ns: PATIENCE_NS,
             goes_on: !header.has(flag::SEGMENT_BEGINS),
@@ -107,7 +108,7 @@ impl Shipped {
             let what = Tunnel::VXLAN | u64::from(vxlan.id);
             of_segment.netns = Tunnel::netns(what, header.netns, which);
         }
-        if self.met.elsewhere(&whole, seen.place, header.time_ns) {
+        if self.met.elsewhere(&whole, seen.point, header.time_ns) {
             of_segment.flags |= flag::SEEN_ELSEWHERE;
         }
         self.bytes = begin..end;
@@ -175,23 +176,23 @@ struct Met {
 /// Where a packet became whole first, and what it held.
 #[derive(Debug)]
 struct Meeting {
-    place: Place,
+    point: CapturePoint,
     payload: u64,
     time_ns: u64,
 }
 
 impl Met {
     /// Whether the packet was met at another place; if not at all, it is from now on.
-    fn elsewhere(&mut self, whole: &Whole, place: Place, time_ns: u64) -> bool {
+    fn elsewhere(&mut self, whole: &Whole, point: CapturePoint, time_ns: u64) -> bool {
         let payload = self.hasher.hash_one(&whole.payload);
         if let Some(met) = self.packets.get(&whole.id)
             && met.payload == payload
             && time_ns.saturating_sub(met.time_ns) <= PATIENCE_NS
         {
-            return met.place != place;
+            return met.point != point;
         }
         let meeting = Meeting {
-            place,
+            point,
             payload,
             time_ns,
         };

@@ -65,7 +65,7 @@ fn golden() {
 fn what_stands_for_a_version_holds_no_secret() {
     let sent = b"GET /a HTTP/1.1?access_token=SECRET\r\nHost: x\r\n\r\n";
     let (decoded, _) =
-        http_trace_engine::http::decode::request(&Bytes::from_static(sent), 0).expect("a head");
+        http_trace_engine::http1::decode::request(&Bytes::from_static(sent), 0).expect("a head");
     let mut kept = decoded.clone();
     kept.target = Bytes::from_static(b"/a");
     kept.version = Some(Bytes::from_static(b"HTTP/1.1?access_token=SECRET"));

@@ -1,0 +1,86 @@
+//! Small tables that events are made with: names of interfaces, server ports, the limit of attempts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http_trace_common::record::ELSEWHERE;
+
+/// Names of interfaces by index.
+#[derive(Debug, Default)]
+pub struct Interfaces(HashMap<u32, Arc<str>>);
+
+impl Interfaces {
+    /// Sets the name of an index.
+    pub fn set(&mut self, index: u32, name: &str) {
+        self.0.insert(index, name.into());
+    }
+
+    /// The name of an index; `if7` when nobody told it, or it is another
+    /// namespace's.
+    pub fn name(&mut self, index: u32) -> Arc<str> {
+        self.0
+            .entry(index)
+            .or_insert_with(|| format!("if{}", index & !ELSEWHERE).into())
+            .clone()
+    }
+
+    /// The names of those indexes that are not 0.
+    pub fn names(&mut self, indexes: [u32; 4]) -> Vec<Arc<str>> {
+        let known = indexes.into_iter().filter(|&index| index != 0);
+        known.map(|index| self.name(index)).collect()
+    }
+}
+
+/// A set of ports.
+#[derive(Debug)]
+pub struct Ports(Box<[u64; 1024]>);
+
+impl Default for Ports {
+    fn default() -> Self {
+        Ports(Box::new([0; 1024]))
+    }
+}
+
+impl Ports {
+    /// Adds a port.
+    pub fn insert(&mut self, port: u16) {
+        self.0[usize::from(port >> 6)] |= 1 << (port & 63);
+    }
+
+    /// Whether a port is in it.
+    pub fn contains(&self, port: u16) -> bool {
+        self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
+    }
+}
+
+/// Events of failed connection attempts in the second at hand.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    second: u64,
+    count: u32,
+}
+
+impl Attempts {
+    /// Whether one more is within the bound.
+    pub fn admit(&mut self, now_ns: u64, per_second: u32) -> bool {
+        let second = now_ns / 1_000_000_000;
+        if self.second != second {
+            *self = Attempts { second, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= per_second
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_another_namespace_has_no_name_from_here() {
+        let mut interfaces = Interfaces::default();
+        interfaces.set(2, "wan");
+        let names = interfaces.names([2, 2 | ELSEWHERE, 0, 7 | ELSEWHERE]);
+        assert_eq!(names, ["wan", "if2", "if7"].map(Arc::from));
+    }
+}

@@ -1,0 +1,309 @@
+//! HTTP/1.x: what was a message, and which response answers which request.
+//!
+//! Is handed bytes in order and yields exchanges; knows of TCP only the acknowledgements beside the bytes.
+//!
+//! # Layout
+//! - `order`, `pending`, `transaction`: requests in flight and which of them a response answers.
+//! - `memory`: what outlives a quiet moment.
+//! - [`decode`], [`preface`]: from bytes to heads and PROXY protocol headers.
+//! - `half`, `hand_back`: one direction's framing, and what filters can have back of it.
+//! - `heads`, `lines`, `unfinished`, `ends`: what a head makes of the exchanges in flight; requests that
+//!   are no HTTP/1.x; heads that are never whole; how exchanges end.
+//! - `framing`: bytes to heads, bodies and ends.
+
+pub mod decode;
+mod ends;
+mod framing;
+mod half;
+mod hand_back;
+mod heads;
+mod lines;
+mod memory;
+mod order;
+mod pending;
+pub mod preface;
+mod transaction;
+mod unfinished;
+
+use http_trace_common::filter::HandBack;
+use http_trace_common::framer::{Framer, Phase, RequestQueue};
+use http_trace_common::record::RecordHeader;
+use http_trace_model::event::oddity;
+
+pub(crate) use self::half::begins_message;
+use self::half::{Half, Message};
+use self::hand_back::Verdicts;
+pub(crate) use self::memory::{Memory, Profile};
+use self::transaction::Exchanges;
+use crate::config::{Emit, PipelineConfig};
+use crate::origin::Origin;
+use crate::protocol::exchange::Outcome;
+use crate::protocol::{Chunk, Cx, End, Gap, Link, Protocol, Standing, Witness};
+
+/// Both directions' framing and what is in flight between them.
+#[derive(Debug)]
+pub(crate) struct Http1 {
+    halves: [Half; 2],
+    /// Requests without an answer, as far as they matter to framing.
+    queue: RequestQueue,
+    exchanges: Exchanges,
+    profile: Profile,
+    verdicts: Verdicts,
+    /// Where what was last handed back to a filter ends, by direction.
+    handed_back: [u64; 2],
+}
+
+impl Http1 {
+    /// Goes on where a connection became quiet, with both directions at these positions.
+    pub fn resume(memory: &Memory, link: &Link, next: [u64; 2]) -> Self {
+        let profile = memory.profile;
+        let half = |d: usize| {
+            let mut framer = Framer::between(carries_responses(&profile, link, d));
+            if memory.unsure(d) {
+                framer.lose();
+            }
+            if profile.opaque(d) {
+                framer.set_opaque();
+            }
+            Half {
+                passed_head: memory.passed_head(d),
+                ..Half::new(framer, next[d])
+            }
+        };
+        let mut exchanges = Exchanges::default();
+        exchanges.order = memory.order;
+        Http1 {
+            halves: [half(0), half(1)],
+            queue: if memory.queue_unknown() {
+                RequestQueue::unknown()
+            } else {
+                RequestQueue::new()
+            },
+            exchanges,
+            profile,
+            verdicts: Verdicts::default(),
+            handed_back: [0; 2],
+        }
+    }
+
+    /// What is remembered once nothing is in flight.
+    pub fn memory(&self) -> Memory {
+        let halves = [&self.halves[0], &self.halves[1]];
+        Memory::of(
+            self.exchanges.order,
+            self.profile,
+            halves.map(|half| half.framer.phase() == Phase::Unsure),
+            halves.map(|half| half.passed_head),
+            self.queue.is_unknown(),
+        )
+    }
+
+    /// Direction `d` is joined in the middle of its stream; see [`Memory::join`].
+    pub fn join(&mut self, d: usize, at: u64, requests: Option<(u64, bool)>) {
+        let half = &mut self.halves[d];
+        half.next = at;
+        if !self.profile.opaque(d) {
+            half.framer.lose();
+        }
+        self.exchanges.order.join(requests);
+    }
+
+    /// Direction `d` is another connection's from `at` on.
+    pub fn begin_anew(&mut self, d: usize, at: u64) {
+        let half = &mut self.halves[d];
+        half.next = at;
+        half.framer.lose();
+        self.queue = RequestQueue::new();
+        self.exchanges.order.begin_unknown(at);
+    }
+
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    pub fn profile_mut(&mut self) -> &mut Profile {
+        &mut self.profile
+    }
+}
+
+/// Whether direction `d` has carried responses, or requests, so far; `None` for neither.
+fn carries_responses(profile: &Profile, link: &Link, d: usize) -> Option<bool> {
+    let client = link.client().filter(|_| profile.framed(d))?;
+    Some(client != d)
+}
+
+impl Protocol for Http1 {
+    fn data(&mut self, cx: &mut Cx<'_>, d: usize, chunk: &Chunk<'_>) {
+        self.feed(cx, d, chunk);
+    }
+
+    fn skip(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {
+        self.pass_skip(cx, d, n, origin);
+    }
+
+    fn gap(&mut self, cx: &mut Cx<'_>, d: usize, gap: &Gap<'_>) {
+        self.pass_gap(cx, d, gap);
+    }
+
+    fn jump(&mut self, cx: &mut Cx<'_>, d: usize, to: u64, origin: &Origin) {
+        self.jump_to(cx, d, to, origin);
+    }
+
+    fn copied(&mut self, d: usize, end: u64, count: u32, origin: &Origin) {
+        if self.halves[d].message == Message::Response
+            && let Some(response) = self.exchanges.response_mut()
+        {
+            response.copied(end, count, origin);
+        }
+    }
+
+    fn overlap_differs(&mut self, d: usize) {
+        self.halves[d].odd(oddity::OVERLAP_DIFFERS);
+        self.flag_response(d, oddity::OVERLAP_DIFFERS);
+    }
+
+    fn never_seen(&mut self, _d: usize, end: u64) {
+        self.exchanges.order.requests_lost(end);
+        self.queue.set_unknown();
+    }
+
+    fn begin(&mut self, link: &Link, d: usize, at: u64) {
+        self.halves[d].next = at;
+        if !link.is_client(d) {
+            self.exchanges.server_begins(at);
+        }
+    }
+
+    fn rewind(&mut self, d: usize, at: u64) {
+        self.halves[d].next = at;
+    }
+
+    fn joined(&mut self, link: &Link, d: usize) {
+        self.exchanges.responses_lost |= !link.is_client(d);
+        self.queue.set_unknown();
+    }
+
+    fn next(&self, d: usize) -> u64 {
+        self.halves[d].next
+    }
+
+    fn skippable(&self, d: usize) -> u64 {
+        self.halves[d].framer.skippable()
+    }
+
+    fn standing(&self, d: usize) -> Standing {
+        match self.halves[d].framer.phase() {
+            Phase::Idle => Standing::Between,
+            Phase::Unsure => Standing::Lost,
+            Phase::Opaque => Standing::Opaque,
+            _ => Standing::InMessage,
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        self.exchanges.is_quiet()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.exchanges.is_quiet() && self.halves.iter().all(Half::is_quiet)
+    }
+
+    fn held(&self) -> usize {
+        self.exchanges.held
+            + self.exchanges.snippet_bytes()
+            + self.halves.iter().map(Half::held).sum::<usize>()
+    }
+
+    fn end_direction(&mut self, cx: &mut Cx<'_>, d: usize, witness: &Witness) {
+        // A head that its client does not finish may still be answered, as a whole one may.
+        if self.is_in_request_head(d) {
+            return;
+        }
+        self.close_half(cx, d, End::Closed);
+        if !cx.link.is_client(d) {
+            let unfinished = self.take_unfinished(cx, u64::MAX, witness.complete);
+            let why = (witness.why, witness.since_ns);
+            self.unanswered(cx, Some(why));
+            if let Some(pending) = unfinished {
+                cx.exchange(pending.unanswered(why.0, why.1));
+            }
+        }
+    }
+
+    fn abort_direction(&mut self, cx: &mut Cx<'_>, d: usize) {
+        if !self.is_in_request_head(d) {
+            self.close_half(cx, d, End::Reset);
+        }
+    }
+
+    fn finish(&mut self, cx: &mut Cx<'_>, end: End, ended: [bool; 2], witness: &Witness) {
+        let stopped = end == End::Stopped;
+        let unfinished = if stopped {
+            None
+        } else {
+            self.take_unfinished(cx, u64::MAX, witness.complete)
+        };
+        // The server's last: it may still answer what the client's close leaves.
+        let client = cx.link.client_or_first();
+        for d in [client, 1 - client] {
+            if !ended[d] || self.is_in_request_head(d) {
+                self.close_half(cx, d, end);
+            }
+        }
+        let heard = !stopped && cx.link.known[1 - client];
+        let why = heard.then_some((witness.why, witness.since_ns));
+        self.unanswered(cx, why);
+        if let (Some(pending), Some((why, since_ns))) = (unfinished, why) {
+            cx.exchange(pending.unanswered(why, since_ns));
+        }
+    }
+
+    fn tick(&mut self, cx: &mut Cx<'_>, witness: &Witness) {
+        if cx.config.emit == Emit::Auto
+            && let Some(current) = &self.exchanges.current
+            && let Some(response) = &current.response
+            && cx.now_ns >= response.head_end_ns.saturating_add(cx.config.emit_after_ns)
+        {
+            // Before its first byte nobody knows of some responses whether there is a body.
+            let mut halves = self.halves.iter();
+            let is_undecided = halves.any(|half| half.framer.phase() == Phase::Peek);
+            let outcome = if is_undecided {
+                Outcome::Open
+            } else {
+                Outcome::StillOpen
+            };
+            self.yield_early(cx, outcome);
+        }
+        let client = cx.link.client();
+        let heard = client.is_some_and(|client| cx.link.known[1 - client]);
+        self.overdue(cx, witness.why, heard);
+        self.first_fields_overdue(cx);
+        let since_ns = cx.now_ns.saturating_sub(cx.config.response_timeout_ns);
+        if let Some(pending) = self.take_unfinished(cx, since_ns, witness.complete) {
+            cx.exchange(pending.unanswered(witness.why, witness.since_ns));
+        }
+    }
+
+    fn deadline(&self, now_ns: u64, config: &PipelineConfig) -> Option<u64> {
+        let begun = [self.awaits_first_field_since(), self.begun_since()];
+        let current = self.exchanges.current.as_ref();
+        let current = current.filter(|c| config.emit == Emit::Auto && !c.emitted);
+        let response = current.and_then(|current| current.response.as_ref());
+        let mut waiting = self.exchanges.waiting.iter();
+        let waiting = waiting.find(|pending| !pending.reported);
+        let waiting = waiting.map(|pending| pending.request.end_ns.unwrap_or(now_ns));
+        let timeouts = begun.into_iter().flatten().chain(waiting);
+        timeouts
+            .map(|ns| ns.saturating_add(config.response_timeout_ns))
+            .chain(response.map(|r| r.head_end_ns.saturating_add(config.emit_after_ns)))
+            .min()
+    }
+
+    fn note_trial(&mut self, d: usize, header: &RecordHeader) {
+        self.remember_trial(d, header);
+    }
+
+    fn hand_back(&mut self, generation: u32, in_order: bool) -> Option<HandBack> {
+        self.offer(generation, in_order)
+    }
+}

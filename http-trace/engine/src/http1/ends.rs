@@ -1,0 +1,138 @@
+//! How exchanges end: with their response, with the connection, or in time. Frames nothing.
+
+use http_trace_common::framer::{Body, MethodKind, Phase};
+use http_trace_model::event::{BodyEnd, NoResponse};
+
+use super::Http1;
+use super::half::Message;
+use super::transaction::Transaction;
+use crate::protocol::exchange::Outcome;
+use crate::protocol::{Cx, End};
+
+impl Http1 {
+    /// The direction has come to its end.
+    pub(super) fn close_half(&mut self, cx: &mut Cx<'_>, d: usize, end: End) {
+        let half = &mut self.halves[d];
+        let phase = half.framer.phase();
+        let undecided = half.undecided.len() as u64;
+        match half.message {
+            Message::Head => {
+                self.cut_head(cx, d, end != End::Stopped);
+                self.clear(d);
+            }
+            Message::Response => {
+                let outcome = match (end, phase) {
+                    (End::Stopped, _) => Outcome::Open,
+                    (End::Closed, Phase::UntilClose) => Outcome::Ended(BodyEnd::Close),
+                    // Nobody knew whether there was a body; none came.
+                    (End::Closed, Phase::Peek) if undecided == 0 => {
+                        let current = self.exchanges.current.as_ref();
+                        let until_close = current.is_some_and(|c| c.body == Body::Close);
+                        Outcome::Ended(if until_close {
+                            BodyEnd::Close
+                        } else {
+                            BodyEnd::None
+                        })
+                    }
+                    _ => Outcome::Ended(BodyEnd::Cut),
+                };
+                if let Some(response) = self.exchanges.response_mut() {
+                    response.body_bytes += undecided;
+                }
+                self.yield_current(cx, outcome);
+                self.clear(d);
+            }
+            _ => self.clear(d),
+        }
+    }
+
+    /// Requests that no response will come for are told, 1xx heads without a final one too; with why,
+    /// and since when.
+    pub(super) fn unanswered(&mut self, cx: &mut Cx<'_>, why: Option<(NoResponse, u64)>) {
+        let current = self.exchanges.current.as_ref();
+        if let Some(current) = current.filter(|c| c.response.is_none() && !c.emitted) {
+            if current.informational.is_empty() {
+                self.exchanges.unanswer();
+                drop(self.exchanges.take_current());
+            } else if let Some(transaction) = self.exchanges.take_current() {
+                self.yield_informational(cx, transaction);
+            }
+        }
+        for (request, certain) in self.exchanges.drain_waiting() {
+            // A malformed request line alone is no HTTP.
+            if request.reported || !self.profile.http() {
+                continue;
+            }
+            match why {
+                Some((why, since_ns)) if certain => cx.exchange(request.unanswered(why, since_ns)),
+                _ => cx.stats.requests_unmatched += 1,
+            }
+        }
+    }
+
+    /// Requests that have waited too long are told, once.
+    pub(super) fn overdue(&mut self, cx: &mut Cx<'_>, why: NoResponse, heard: bool) {
+        let mut certain = heard && !self.exchanges.responses_lost;
+        for pending in &mut self.exchanges.waiting {
+            certain &= !pending.after_gap;
+            let sure = certain;
+            // What follows may be the tunnel's.
+            certain &= pending.kind != MethodKind::Connect;
+            let end_ns = pending.request.end_ns;
+            let due = end_ns.map(|end| end.saturating_add(cx.config.response_timeout_ns));
+            if pending.reported || due.is_none_or(|due| due > cx.now_ns) {
+                continue;
+            }
+            pending.reported = true;
+            if sure && self.profile.http() {
+                cx.exchange(pending.clone().unanswered(why, cx.now_ns));
+            }
+        }
+    }
+
+    /// When the first line began, of those that are a malformed request's if a field follows.
+    pub(super) fn awaits_first_field_since(&self) -> Option<u64> {
+        let awaiting = self.halves.iter().filter(|h| h.framer.awaits_first_field());
+        awaiting.filter_map(|h| Some(h.head_origin?.time_ns)).min()
+    }
+
+    /// Lines that no field follows for long are no requests: protocols of lines have such, and
+    /// would be held as long as their connections last.
+    pub(super) fn first_fields_overdue(&mut self, cx: &mut Cx<'_>) {
+        let since = cx.now_ns.saturating_sub(cx.config.response_timeout_ns);
+        for d in 0..2 {
+            let half = &mut self.halves[d];
+            let begun_ns = half.head_origin.map_or(0, |origin| origin.time_ns);
+            if half.framer.awaits_first_field() && begun_ns <= since {
+                let line = std::mem::take(&mut half.head);
+                half.framer.lose();
+                self.not_http(cx, d, &line);
+            }
+        }
+    }
+
+    /// Yields the response at hand before its end.
+    pub(super) fn yield_early(&mut self, cx: &mut Cx<'_>, outcome: Outcome) {
+        if let Some(transaction) = self.exchanges.take_for_early_event() {
+            cx.exchange(transaction.into_exchange(outcome));
+        }
+    }
+
+    /// The response at hand is over, or cannot be followed any further.
+    pub(super) fn yield_current(&mut self, cx: &mut Cx<'_>, outcome: Outcome) {
+        let current = self.exchanges.current.as_ref();
+        if current.is_none_or(|c| c.response.is_none() && !c.emitted) {
+            return;
+        }
+        if let Some(transaction) = self.exchanges.take_current()
+            && !transaction.emitted
+        {
+            cx.exchange(transaction.into_exchange(outcome));
+        }
+    }
+
+    /// Informational responses came, and the final one may be lost.
+    pub(super) fn yield_informational(&self, cx: &mut Cx<'_>, transaction: Transaction) {
+        cx.exchange(transaction.into_exchange(Outcome::Informational));
+    }
+}

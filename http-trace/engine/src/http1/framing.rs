@@ -1,0 +1,420 @@
+//! Follows the message framing of both directions: bytes in order become heads, bodies and ends.
+//!
+//! Knows of segments only where one begins: a direction whose framing was lost is resynchronised
+//! nowhere else.
+
+use http_trace_common::framer::{Body, Event, Phase, Span};
+use http_trace_common::record::flag;
+use http_trace_common::start_line::{Match, status_line};
+use http_trace_model::event::{BodyEnd, oddity};
+
+use super::half::{Message, begins_message, begins_request, ends_as_heads_do, may_begin};
+use super::{Http1, carries_responses, preface};
+use crate::origin::Origin;
+use crate::protocol::body::BodyStart;
+use crate::protocol::exchange::Outcome;
+use crate::protocol::{Chunk, Cx, Gap, unreadable};
+
+impl Http1 {
+    /// The next bytes of direction `d`.
+    pub(super) fn feed(&mut self, cx: &mut Cx<'_>, d: usize, chunk: &Chunk<'_>) {
+        let &Chunk {
+            bytes,
+            begins,
+            origin,
+        } = chunk;
+        if cx.link.is_client(1 - d) && !bytes.is_empty() {
+            self.exchanges
+                .order
+                .server_segment(self.halves[d].next, origin.ack);
+        }
+        if self.halves[d].framer.awaits_first_field()
+            && begins
+            && begins_message(bytes, carries_responses(&self.profile, cx.link, d))
+        {
+            // No field follows the malformed line, but another message.
+            let start = std::mem::take(&mut self.halves[d].head);
+            self.halves[d].framer.lose();
+            self.not_http(cx, d, &start);
+        }
+        if begins && self.is_refused(d) && begins_request(bytes) {
+            self.message_ends(cx, d, BodyEnd::None, origin);
+            self.halves[d].framer.leave_out_body();
+        }
+        if self.halves[d].framer.phase() == Phase::Unsure {
+            let whole = begins_message(bytes, carries_responses(&self.profile, cx.link, d));
+            let resumes = begins && (whole || origin.framed_by_filter() && may_begin(bytes));
+            if !resumes {
+                if !self.profile.http() && !self.profile.is_unreadable() && !bytes.is_empty() {
+                    self.profile.not_readable(cx, unreadable(bytes));
+                }
+                self.profile
+                    .unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
+                self.halves[d].next += bytes.len() as u64;
+                self.halves[d].passed_head |= ends_as_heads_do(bytes);
+                if cx.link.is_client(d) {
+                    let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
+                    if order.begins_unknown() && self.profile.framed(1 - d) {
+                        // The server had answered before: what is not understood may be a request.
+                        order.requests_lost(next);
+                    }
+                    order.gap_goes_on(next);
+                }
+                return;
+            }
+            self.halves[d].framer.restart();
+            self.halves[d].lost = false;
+            let passed_head = std::mem::take(&mut self.halves[d].passed_head);
+            if passed_head && self.exchanges.order.begins_unknown() && !is_response(bytes) {
+                // The rest of a request's head: this is not the first.
+                self.exchanges.order.requests_lost(self.halves[d].next);
+            }
+            if self.profile.framed(d) {
+                cx.stats.resynchronised += 1;
+            }
+        }
+        let mut at = 0;
+        // Where in `bytes` the head at hand begins.
+        let mut head_from = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let half = &mut self.halves[d];
+            let step = half.framer.step(&mut self.queue, rest);
+            let taken = step.taken as usize;
+            // Before the request's end is noted, which is after these.
+            half.next += taken as u64;
+            match step.span {
+                Span::Head => half.head_len += taken as u64,
+                Span::Body => {
+                    self.count_body(d, taken as u64, origin);
+                    self.keep_body(d, rest.get(..taken).unwrap_or_default());
+                }
+                Span::ChunkFraming | Span::Trailers => self.count_framing(d, taken as u64, origin),
+                Span::Undecided => {
+                    if half.undecided.is_empty() {
+                        half.undecided_origin = Some(*origin);
+                    }
+                    half.undecided
+                        .extend_from_slice(rest.get(..taken).unwrap_or_default());
+                }
+                Span::Ignored if half.framer.phase() == Phase::Unsure => {
+                    let lost = half.lost;
+                    self.profile.unframed(cx, d, taken as u64, lost);
+                }
+                Span::Ignored => {}
+            }
+            at += taken;
+            match step.event {
+                None => {
+                    if self.halves[d].message == Message::Head && !self.halves[d].asked {
+                        self.start_line_ends(cx.link, d);
+                    }
+                    if taken == 0 {
+                        break;
+                    }
+                }
+                Some(Event::HeadBegins { back }) => {
+                    head_from = at;
+                    self.head_begins(cx, d, back, origin);
+                }
+                Some(Event::HeadEnds { head, body }) => {
+                    let raw = self.take_head(d, bytes.get(head_from..at).unwrap_or_default(), cx);
+                    self.head_ends(cx, d, raw, head, body, origin);
+                }
+                Some(Event::Preface) => {
+                    let raw = self.take_head(d, bytes.get(head_from..at).unwrap_or_default(), cx);
+                    if let Some(source) = preface::source(&raw) {
+                        cx.sink.source(source);
+                    }
+                    self.clear(d);
+                }
+                Some(Event::NotHttp { .. }) => {
+                    let start = self.take_head(d, bytes.get(head_from..).unwrap_or_default(), cx);
+                    // No other head may come for long.
+                    self.halves[d].head = Vec::new();
+                    self.other_request(cx, d, &start, false);
+                    self.not_http(cx, d, &start);
+                }
+                Some(event) => self.event(cx, d, event, origin),
+            }
+        }
+        let half = &mut self.halves[d];
+        if half.message == Message::Head {
+            let room = cx.config.head_bytes.saturating_sub(half.head.len());
+            let rest = bytes.get(head_from..).unwrap_or_default();
+            half.head
+                .extend_from_slice(rest.get(..room).unwrap_or(rest));
+        }
+    }
+
+    /// Whether direction `d` owes the body of a request that was answered before any of it came.
+    fn is_refused(&self, d: usize) -> bool {
+        self.halves[d].message == Message::Request
+            && self.halves[d].framer.is_body_unbegun()
+            && self.queue.has_none()
+    }
+
+    /// [next, next + n) was declared skipped as body.
+    pub(super) fn pass_skip(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {
+        // What is in doubt here was decided by the bytes that the filter saw and did not ship.
+        if n > 0
+            && let Some(event) = self.halves[d].framer.decide_body()
+        {
+            self.event(cx, d, event, origin);
+        }
+        let known = n.min(self.halves[d].framer.skippable());
+        self.step_over(cx, d, known, origin);
+        let rest = n - known;
+        if rest == 0 {
+            return;
+        }
+        // A filter that does not know which request is answered takes for body what follows an answer
+        // to HEAD and is no start line; that is told as bytes that nothing framed, and no more.
+        let guessed = origin.flags & flag::ORDER_UNKNOWN != 0;
+        if !guessed && !matches!(self.halves[d].framer.phase(), Phase::Unsure | Phase::Opaque) {
+            cx.stats.filter_disagrees += 1;
+        }
+        if self.halves[d].framer.phase() != Phase::Opaque {
+            self.profile.unframed(cx, d, rest, origin.is_live());
+        }
+        self.lose(cx, d, rest, origin);
+    }
+
+    /// [next, next + n) will not come.
+    pub(super) fn pass_gap(&mut self, cx: &mut Cx<'_>, d: usize, gap: &Gap<'_>) {
+        let &Gap {
+            len: n,
+            answered,
+            origin,
+        } = gap;
+        let known = n.min(self.halves[d].framer.skippable());
+        if known > 0 && self.halves[d].framer.phase() != Phase::Opaque {
+            self.halves[d].odd(oddity::BODY_GAP);
+            self.flag_response(d, oddity::BODY_GAP);
+        }
+        self.step_over(cx, d, known, origin);
+        if n == known {
+            return;
+        }
+        self.lose(cx, d, n - known, origin);
+        // No request is missing with a body, whoever steps over it, the filter or we.
+        let answered = answered || self.profile.framed(1 - d);
+        let spoken = !cx.link.is_client(1 - d) && origin.ack.number().is_some();
+        if answered && spoken && self.exchanges.order.begins_unknown() {
+            // The bytes before were no other protocol's.
+            let end = self.halves[d].next;
+            self.exchanges.order.requests_lost(end);
+        }
+    }
+
+    fn step_over(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {
+        if n == 0 {
+            return;
+        }
+        let event = self.halves[d].framer.skip(n);
+        self.halves[d].next += n;
+        self.count_body(d, n, origin);
+        if let Some(start) = self.start_of_body(d) {
+            start.close();
+        }
+        if let Some(event) = event {
+            self.event(cx, d, event, origin);
+        }
+    }
+
+    /// `n` bytes are missing where messages could begin or end.
+    fn lose(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {
+        let begins = !self.profile.framed(d) && cx.link.first(d) == Some(self.halves[d].next);
+        self.halves[d].next += n;
+        if self.halves[d].framer.phase() == Phase::Opaque {
+            return;
+        }
+        self.abandon(cx, d);
+        if self.halves[d].framer.phase() != Phase::Unsure {
+            cx.stats.became_unsure += 1;
+        }
+        self.halves[d].framer.lose();
+        self.halves[d].lost = origin.is_live();
+        self.doubt(cx, d);
+        let spoken = cx.link.has_received(d, origin.ack);
+        let filtered = origin.flags & flag::FILTERED != 0;
+        if begins && filtered && spoken && !cx.link.is_client(1 - d) {
+            // The filter passes over what is no start line (SOCKS), and the peer has answered it.
+            self.exchanges.order.begin_unknown(self.halves[d].next);
+        }
+    }
+
+    /// Direction `d` goes on at `to`, so far off that nobody knows what is missing before it.
+    pub(super) fn jump_to(&mut self, cx: &mut Cx<'_>, d: usize, to: u64, origin: &Origin) {
+        self.halves[d].next = to;
+        self.lose(cx, d, 0, origin);
+    }
+
+    /// Messages may have gone by unseen in direction `d`.
+    pub(super) fn doubt(&mut self, cx: &mut Cx<'_>, d: usize) {
+        if !cx.link.is_client(1 - d) {
+            let end = self.halves[d].next;
+            self.exchanges.order.requests_lost(end);
+            self.queue.set_unknown();
+        }
+        if !cx.link.is_client(d) {
+            self.exchanges.responses_lost = true;
+            if let Some(exchange) = self.exchanges.take_unfinished() {
+                self.yield_informational(cx, exchange);
+            }
+            self.queue.set_unknown();
+        }
+    }
+
+    /// The message at hand in direction `d` cannot be followed to its end.
+    pub(super) fn abandon(&mut self, cx: &mut Cx<'_>, d: usize) {
+        match self.halves[d].message {
+            Message::Head => self.cut_head(cx, d, true),
+            Message::Response => self.yield_current(cx, Outcome::Lost),
+            Message::Request => {
+                // Where it ends cannot be told any more; it may have ended.
+                if let Some(request) = self.exchanges.waiting.back_mut() {
+                    request.end_lost = true;
+                }
+            }
+            _ => {}
+        }
+        self.clear(d);
+    }
+
+    pub(super) fn clear(&mut self, d: usize) {
+        let half = &mut self.halves[d];
+        half.message = Message::None;
+        half.head.clear();
+        half.undecided.clear();
+        half.undecided_origin = None;
+        half.oddities.clear();
+    }
+
+    fn event(&mut self, cx: &mut Cx<'_>, d: usize, event: Event, origin: &Origin) {
+        match event {
+            Event::BodyBegins { back } => {
+                self.count_body(d, u64::from(back), origin);
+                let undecided = std::mem::take(&mut self.halves[d].undecided);
+                let from = undecided.len().saturating_sub(usize::from(back));
+                self.keep_body(d, undecided.get(from..).unwrap_or_default());
+                self.halves[d].undecided.clear();
+            }
+            Event::MessageEnds => {
+                let current = self.exchanges.current.as_ref();
+                let chunked = current.is_some_and(|c| c.body == Body::Chunked);
+                let end = if chunked {
+                    BodyEnd::Chunked
+                } else {
+                    BodyEnd::Length
+                };
+                self.message_ends(cx, d, end, origin);
+            }
+            Event::Lost => {
+                cx.stats.became_unsure += 1;
+                self.abandon(cx, d);
+                self.doubt(cx, d);
+            }
+            Event::HeadBegins { .. }
+            | Event::HeadEnds { .. }
+            | Event::Preface
+            | Event::NotHttp { .. } => {}
+        }
+    }
+
+    pub(super) fn message_ends(
+        &mut self,
+        cx: &mut Cx<'_>,
+        d: usize,
+        end: BodyEnd,
+        origin: &Origin,
+    ) {
+        match self.halves[d].message {
+            Message::Request => {
+                let (ordinal, next) = (self.halves[d].ordinal, self.halves[d].next);
+                if let Some(request) = self.exchanges.request_mut(ordinal) {
+                    request.request.end_ns = Some(origin.time_ns);
+                    request.end = next;
+                }
+            }
+            Message::Response => {
+                if let Some(response) = self.exchanges.response_mut() {
+                    response.last_ns = origin.time_ns;
+                }
+                self.yield_current(cx, Outcome::Ended(end));
+            }
+            Message::None | Message::Head | Message::Uncounted => {}
+        }
+        self.clear(d);
+    }
+
+    fn count_body(&mut self, d: usize, n: u64, origin: &Origin) {
+        match self.halves[d].message {
+            Message::Response => {
+                if let Some(response) = self.exchanges.response_mut() {
+                    response.body_bytes += n;
+                    response.last_ns = origin.time_ns;
+                }
+            }
+            Message::Request => {
+                let ordinal = self.halves[d].ordinal;
+                let next = self.halves[d].next;
+                if let Some(request) = self.exchanges.request_mut(ordinal) {
+                    request.request.body_bytes += n;
+                    request.end = next.max(request.end);
+                }
+            }
+            Message::None | Message::Head | Message::Uncounted => {}
+        }
+    }
+
+    /// Keeps the first bytes of a response's body, if they are wanted.
+    fn keep_body(&mut self, d: usize, bytes: &[u8]) {
+        if let Some(start) = self.start_of_body(d) {
+            start.push(bytes);
+        }
+    }
+
+    fn start_of_body(&mut self, d: usize) -> Option<&mut BodyStart> {
+        if self.halves[d].message != Message::Response {
+            return None;
+        }
+        let current = self.exchanges.current.as_mut()?;
+        Some(&mut current.response.as_mut()?.snippet)
+    }
+
+    fn count_framing(&mut self, d: usize, n: u64, origin: &Origin) {
+        match self.halves[d].message {
+            Message::Response => {
+                if let Some(response) = self.exchanges.response_mut() {
+                    response.framing_bytes += n;
+                    response.last_ns = origin.time_ns;
+                }
+            }
+            Message::Request => {
+                let (ordinal, next) = (self.halves[d].ordinal, self.halves[d].next);
+                if let Some(request) = self.exchanges.request_mut(ordinal) {
+                    request.end = next.max(request.end);
+                }
+            }
+            Message::None | Message::Head | Message::Uncounted => {}
+        }
+    }
+
+    /// Names an oddity of the response that goes by in direction `d`.
+    pub fn flag_response(&mut self, d: usize, name: &'static str) {
+        if self.halves[d].message == Message::Response
+            && let Some(current) = &mut self.exchanges.current
+        {
+            if !current.oddities.contains(&name) {
+                current.oddities.push(name);
+            }
+        } else if self.halves[d].message == Message::Head {
+            self.halves[d].odd(name);
+        }
+    }
+}
+
+/// Whether a message that begins with these bytes is a response.
+fn is_response(bytes: &[u8]) -> bool {
+    status_line(bytes) != Match::No
+}

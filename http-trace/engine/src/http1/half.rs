@@ -1,0 +1,235 @@
+//! One direction's framing, and what its first bytes show.
+
+use http_trace_common::framer::{Framer, Phase};
+use http_trace_common::start_line::{Match, request_line, status_line};
+
+use super::hand_back::Trial;
+use crate::origin::Origin;
+
+/// What a direction is in the middle of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Message {
+    #[default]
+    None,
+    Head,
+    Request,
+    Response,
+    /// A head with an impossible status code, and its body: framed, counted, no event.
+    Uncounted,
+}
+
+/// One direction's framing.
+#[derive(Debug)]
+pub(crate) struct Half {
+    pub framer: Framer,
+    /// Position of the next byte.
+    pub next: u64,
+    pub message: Message,
+    /// The head's bytes from before the piece at hand.
+    pub head: Vec<u8>,
+    pub head_len: u64,
+    pub head_start: u64,
+    pub head_origin: Option<Origin>,
+    /// What the head at hand answers has been looked for.
+    pub asked: bool,
+    /// The request whose head goes by was told as unanswered.
+    pub told: bool,
+    /// A response that is no other request's came while the head went by.
+    pub answered: bool,
+    /// Bytes after a head that may be the next one ([`Phase::Peek`]).
+    pub undecided: Vec<u8>,
+    pub undecided_origin: Option<Origin>,
+    /// Ordinal of the request whose body goes by.
+    pub ordinal: u32,
+    /// Names of oddities to be put on the response at hand.
+    pub oddities: Vec<&'static str>,
+    /// Framing was lost with bytes that did not come to us, live.
+    pub lost: bool,
+    /// Bytes before the next one were passed over, and ended as a head does.
+    pub passed_head: bool,
+    /// What a filter's framing on trial says of a place further on.
+    pub trial: Option<Trial>,
+}
+
+impl Half {
+    pub fn new(framer: Framer, next: u64) -> Self {
+        Half {
+            framer,
+            next,
+            message: Message::None,
+            head: Vec::new(),
+            head_len: 0,
+            head_start: 0,
+            head_origin: None,
+            asked: false,
+            told: false,
+            answered: false,
+            undecided: Vec::new(),
+            undecided_origin: None,
+            ordinal: 0,
+            oddities: Vec::new(),
+            lost: false,
+            passed_head: false,
+            trial: None,
+        }
+    }
+
+    /// Nothing of a message is held.
+    pub fn is_quiet(&self) -> bool {
+        self.message == Message::None
+            && match self.framer.phase() {
+                Phase::Idle => self.framer.at_rest(),
+                phase => matches!(phase, Phase::Unsure | Phase::Opaque),
+            }
+    }
+
+    pub fn held(&self) -> usize {
+        self.head.capacity() + self.undecided.capacity()
+    }
+
+    pub fn odd(&mut self, name: &'static str) {
+        if !self.oddities.contains(&name) {
+            self.oddities.push(name);
+        }
+    }
+}
+
+/// Methods that a lost direction is taken up with, and that a malformed request line is believed
+/// with (IANA HTTP Method Registry, and what UPnP, caches, RPC over HTTP and Configuration Manager
+/// add): a segment may begin in the middle of one, and `ET` is no method.
+const METHODS: [&[u8]; 49] = [
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"CONNECT",
+    b"OPTIONS",
+    b"TRACE",
+    b"PATCH",
+    b"QUERY",
+    b"ACL",
+    b"BASELINE-CONTROL",
+    b"BIND",
+    b"CHECKIN",
+    b"CHECKOUT",
+    b"COPY",
+    b"LABEL",
+    b"LINK",
+    b"LOCK",
+    b"MERGE",
+    b"MKACTIVITY",
+    b"MKCALENDAR",
+    b"MKCOL",
+    b"MKREDIRECTREF",
+    b"MKWORKSPACE",
+    b"MOVE",
+    b"ORDERPATCH",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"REBIND",
+    b"REPORT",
+    b"SEARCH",
+    b"UNBIND",
+    b"UNCHECKOUT",
+    b"UNLINK",
+    b"UNLOCK",
+    b"UPDATE",
+    b"UPDATEREDIRECTREF",
+    b"VERSION-CONTROL",
+    b"M-SEARCH",
+    b"NOTIFY",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
+    b"PURGE",
+    b"BAN",
+    b"SOURCE",
+    b"RPC_IN_DATA",
+    b"RPC_OUT_DATA",
+    b"CCM_POST",
+];
+
+/// Whether a segment's bytes are, or may be, the beginning of a message: of a response, a request,
+/// or either where it is not known what the direction carries. A body may hold the other kind.
+pub(crate) fn begins_message(bytes: &[u8], is_response: Option<bool>) -> bool {
+    if is_response != Some(false) {
+        match status_line(bytes) {
+            Match::Yes => return true,
+            Match::NeedMore if bytes.len() >= 5 => return true,
+            _ => {}
+        }
+    }
+    if is_response == Some(true) {
+        return false;
+    }
+    request_line(bytes) != Match::No && begins_with_method(bytes)
+}
+
+/// Whether a request's whole line, of a known method, stands at the beginning of these bytes.
+pub(super) fn begins_request(bytes: &[u8]) -> bool {
+    request_line(bytes) == Match::Yes && begins_with_method(bytes)
+}
+
+/// Whether bytes may be the first of a message: for a filter, which says that one begins there, it
+/// is enough that they do not show otherwise.
+pub(super) fn may_begin(bytes: &[u8]) -> bool {
+    status_line(bytes) == Match::NeedMore || request_line(bytes) == Match::NeedMore
+}
+
+/// Whether bytes end with a blank line, or are what is left of one.
+pub(super) fn ends_as_heads_do(bytes: &[u8]) -> bool {
+    if bytes.iter().all(|b| matches!(b, b'\r' | b'\n')) {
+        return true;
+    }
+    // As for the framer, what ends the line is its LF, and any CR before it may be ignored.
+    let Some((b'\n', before)) = bytes.split_last() else {
+        return false;
+    };
+    before.iter().rev().find(|&&b| b != b'\r') == Some(&b'\n')
+}
+
+/// Whether bytes begin with a known method and a blank.
+pub(super) fn begins_with_method(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .position(|&b| b == b' ')
+        .and_then(|sp| bytes.get(..sp))
+        .is_some_and(|method| METHODS.contains(&method))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_trace_common::framer::{Event, Framer, RequestQueue};
+
+    use super::ends_as_heads_do;
+
+    fn framer_ends(bytes: &[u8]) -> bool {
+        let (mut framer, mut queue) = (Framer::new(), RequestQueue::new());
+        let (mut at, mut ended) = (0, false);
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let step = framer.step(&mut queue, rest);
+            at += step.taken as usize;
+            ended = matches!(step.event, Some(Event::HeadEnds { .. }));
+        }
+        ended
+    }
+
+    #[test]
+    fn a_head_ends_where_the_framer_ends_it() {
+        for crs in 0..6 {
+            let crs = "\r".repeat(crs);
+            for (line, ends) in [
+                ("Host: x\n", true),
+                ("Host: x\r\n", true),
+                ("Host: x", false),
+            ] {
+                let rest = format!("{line}{crs}\n");
+                let head = format!("GET / HTTP/1.1\r\n{rest}");
+                assert_eq!(framer_ends(head.as_bytes()), ends, "{head:?}");
+                assert_eq!(ends_as_heads_do(rest.as_bytes()), ends, "{rest:?}");
+            }
+            assert!(ends_as_heads_do(format!("{crs}\n").as_bytes()));
+        }
+        assert!(!ends_as_heads_do(b"Host: x\n\r"));
+    }
+}

@@ -1,0 +1,160 @@
+//! What a filter that lost a connection's framing can have back, so that it skips bodies again: where
+//! framing stands here, and whether heads of its framing on trial begin where messages do. Whether that
+//! still fits, the filter checks.
+
+use http_trace_common::{
+    filter::{HandBack, Handed, handed},
+    framer::{Framer, Phase, RequestQueue},
+    record::{RecordHeader, flag},
+};
+
+use super::Http1;
+use crate::origin::position;
+
+/// Bodies shorter than this are past before the filter could hear of them.
+const WORTH_BYTES: u64 = 16 << 10;
+/// Sequence numbers are compared over less than half their range.
+const FAR_BYTES: u64 = 1 << 30;
+
+/// What a record says of a filter's framing on trial.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trial {
+    /// The use of the filter's table that it is of.
+    generation: u32,
+    /// Where it began.
+    from: u32,
+    /// Position of the record's first byte.
+    at: u64,
+    /// Whether, by it, a head begins there.
+    begins: bool,
+    /// Whether one does.
+    met: bool,
+}
+
+impl Trial {
+    /// A head begins at `start`.
+    pub fn meet(&mut self, start: u64) {
+        self.met |= self.at == start;
+    }
+}
+
+/// Trials that were looked at last, with the generation that they are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdicts {
+    generation: u32,
+    /// Bits of [`handed`], by direction of the connection.
+    what: [u32; 2],
+    from: [u32; 2],
+}
+
+/// Nothing of either direction.
+const NOWHERE: Handed = Handed {
+    framer: Framer::new(),
+    from: 0,
+    to: 0,
+};
+
+impl Http1 {
+    /// Before a record of direction `d` is handed over.
+    pub(super) fn remember_trial(&mut self, d: usize, header: &RecordHeader) {
+        let half = &mut self.halves[d];
+        let at = position(half.next, header.seq);
+        if !header.has(flag::TRIAL) || header.generation == 0 || at < half.next {
+            return;
+        }
+        half.trial = Some(Trial {
+            generation: header.generation,
+            from: header.trial_from,
+            at,
+            begins: header.has(flag::HEAD_BEGINS),
+            met: false,
+        });
+    }
+
+    /// What is new for a filter of this generation: verdicts on trials, and, if `in_order`, where
+    /// framing stands.
+    pub(super) fn offer(&mut self, generation: u32, in_order: bool) -> Option<HandBack> {
+        let judged = self.judge_trials(generation);
+        let places = in_order.then(|| self.places()).flatten();
+        if !judged && places.is_none_or(|(_, _, ends)| self.handed_back == ends) {
+            return None;
+        }
+        let mut offer = HandBack {
+            sides: [NOWHERE; 2],
+            queue: RequestQueue::unknown(),
+            generation,
+            what: 0,
+            trials: [0; 2],
+        };
+        if let Some((sides, queue, ends)) = places {
+            self.handed_back = ends;
+            offer.what = handed::PLACES;
+            offer.sides = sides;
+            offer.queue = queue;
+        }
+        for d in 0..2 {
+            offer.what |= self.verdicts.what[d] << d;
+            offer.trials[d] = self.verdicts.from[d];
+        }
+        Some(offer)
+    }
+
+    /// Where both directions stand, if both are in a body or between messages, and the end of that;
+    /// if it is worth telling.
+    fn places(&self) -> Option<([Handed; 2], RequestQueue, [u64; 2])> {
+        let mut ends = [0; 2];
+        let mut in_body = false;
+        let mut sides = [NOWHERE; 2];
+        for ((half, end), side) in self.halves.iter().zip(&mut ends).zip(&mut sides) {
+            let body = half.framer.skippable().min(FAR_BYTES);
+            let at_rest = half.framer.phase() == Phase::Idle && half.framer.at_rest();
+            if !at_rest && body == 0 {
+                return None;
+            }
+            in_body |= body >= WORTH_BYTES;
+            *end = half.next + body;
+            let from = half.next as u32;
+            *side = Handed {
+                framer: half.framer,
+                from,
+                to: from.wrapping_add(body as u32),
+            };
+        }
+        // One message in, the other end's framer says no more than that a role is known.
+        let resting = self.exchanges.is_quiet();
+        (in_body || resting).then_some((sides, self.queue, ends))
+    }
+
+    /// Whether anything new can be said of trials of this generation. Where the judge too has found a
+    /// head at the place of one that the trial framed, both go on alike from there; the judge, which
+    /// gets all bytes, knows what is a body's imitation of one.
+    fn judge_trials(&mut self, generation: u32) -> bool {
+        let before = self.verdicts;
+        if before.generation != generation {
+            self.verdicts = Verdicts {
+                generation,
+                ..Verdicts::default()
+            };
+        }
+        let mut judged = false;
+        for (d, half) in self.halves.iter_mut().enumerate() {
+            // What is still undecided may turn out to be a head.
+            let decided = half.undecided.is_empty();
+            let Some(trial) = half.trial.filter(|trial| half.next > trial.at && decided) else {
+                continue;
+            };
+            half.trial = None;
+            if trial.generation != generation || !(trial.begins || trial.met) {
+                continue;
+            }
+            let same = trial.begins && trial.met;
+            if same && half.framer.phase() == Phase::Unsure {
+                continue;
+            }
+            self.verdicts.what[d] = if same { handed::RIGHT } else { handed::WRONG };
+            self.verdicts.from[d] = trial.from;
+            judged = true;
+        }
+        judged
+    }
+}

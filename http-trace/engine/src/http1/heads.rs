@@ -1,0 +1,540 @@
+//! What a head makes of the messages in flight: a request that waits, a response that answers one,
+//! a tunnel, or the end of what could be followed.
+
+use bytes::Bytes;
+use http_trace_common::framer::{Body, HeadFacts, MethodKind, Phase, RequestQueue, flag};
+use http_trace_common::start_line::{Match, status_line};
+
+use http_trace_model::event::{BodyEnd, oddity};
+
+use super::half::{Message, begins_with_method};
+use super::pending::{BEFORE_ALL, Pending};
+use super::{Http1, decode};
+use crate::config::Emit;
+use crate::origin::Origin;
+use crate::protocol::body::BodyStart;
+use crate::protocol::exchange::{Outcome, Response};
+use crate::protocol::{Cx, HeadKind, HeadSeen, Link, unreadable};
+use crate::stats::Unreadable;
+
+impl Http1 {
+    pub(super) fn head_begins(&mut self, cx: &mut Cx<'_>, d: usize, back: u8, origin: &Origin) {
+        // A head where a body was possible: there was none.
+        if self.halves[d].message != Message::None {
+            let undecided = std::mem::take(&mut self.halves[d].undecided);
+            let first = self.halves[d].undecided_origin;
+            self.message_ends(cx, d, BodyEnd::None, first.as_ref().unwrap_or(origin));
+            self.halves[d].undecided = undecided;
+            self.halves[d].undecided_origin = first;
+        }
+        let half = &mut self.halves[d];
+        half.message = Message::Head;
+        half.head.clear();
+        half.head_len = u64::from(back);
+        half.head_start = half.next - u64::from(back);
+        half.head_origin = Some(*origin);
+        let start = half.head_start;
+        if let Some(trial) = &mut half.trial {
+            trial.meet(start);
+        }
+        if back > 0 {
+            half.head.extend_from_slice(&half.undecided);
+            half.head_origin = half.undecided_origin.or(half.head_origin);
+            half.undecided.clear();
+        }
+        let half = &mut self.halves[d];
+        (half.asked, half.told, half.answered) = (false, false, false);
+    }
+
+    /// While the order is in doubt the framer must be told what a response answers before its head
+    /// ends, since its body depends on that.
+    pub(super) fn start_line_ends(&mut self, link: &Link, d: usize) {
+        let half = &mut self.halves[d];
+        if half.framer.phase() != Phase::Head {
+            return;
+        }
+        half.asked = true;
+        if half.framer.is_response() != Some(true) {
+            return;
+        }
+        let ack = self.acknowledged(link, d);
+        let doubt = self.exchanges.responses_lost || self.queue.is_unknown();
+        if doubt || self.is_too_early(d, ack) {
+            self.answer(link, d, false);
+        }
+    }
+
+    /// Whether the response at hand cannot answer the request whose turn it is. One that answers
+    /// none ([`Http1::unsolicited`]) changes nothing.
+    fn is_too_early(&self, d: usize, ack: Option<u64>) -> bool {
+        self.halves[d].framer.status() != 408 && self.exchanges.is_too_early(ack)
+    }
+
+    /// Up to where the head at hand in direction `d` acknowledges the other.
+    pub(super) fn acknowledged(&self, link: &Link, d: usize) -> Option<u64> {
+        let ack = self.halves[d].head_origin?.ack;
+        link.acknowledged(1 - d, self.halves[1 - d].next, ack)
+    }
+
+    /// Finds the exchange that the response head in direction `d` belongs to; `taken` says that the
+    /// framer has taken its request from the queue.
+    fn answer(&mut self, link: &Link, d: usize, taken: bool) {
+        if !link.is_client(1 - d) {
+            return;
+        }
+        let ack = self.acknowledged(link, d);
+        let start = self.halves[d].head_start;
+        self.reach(1 - d, ack);
+        if self.is_too_early(d, ack) {
+            self.exchanges.answer_early();
+            return self.requeue(taken);
+        }
+        if self.exchanges.answer(start, ack) {
+            self.requeue(taken);
+        }
+    }
+
+    /// What was acknowledged up to `ack` of a body that goes by in direction `d` is its request's, though
+    /// a filter tells of it only with what follows.
+    fn reach(&mut self, d: usize, ack: Option<u64>) {
+        let half = &self.halves[d];
+        if let (Message::Request, Some(ack)) = (half.message, ack) {
+            let body_end = half.next.saturating_add(half.framer.skippable());
+            if let Some(request) = self.exchanges.request_mut(half.ordinal) {
+                request.end = request.end.max(body_end.min(ack));
+            }
+        }
+    }
+
+    /// The order of requests is known again: so is what the framer asks of them. It has no more to
+    /// ask of the current one if it has `taken` it.
+    fn requeue(&mut self, taken: bool) {
+        self.queue = RequestQueue::new();
+        let current = self.exchanges.answered().filter(|_| !taken);
+        for request in current.into_iter().chain(&self.exchanges.waiting) {
+            if request.after_gap || request.malformed {
+                self.queue.set_unknown();
+            }
+            self.queue.push(request.kind);
+        }
+        if self.exchanges.order.gap() || self.exchanges.responses_lost {
+            self.queue.set_unknown();
+        }
+    }
+
+    /// Whether the response at hand answers CONNECT with 2xx (RFC 9112 §6.3, item 2): the framer
+    /// does not know when the order was in doubt.
+    fn tunnels(&self, message: Message) -> bool {
+        message == Message::Response
+            && self.exchanges.current.as_ref().is_some_and(|current| {
+                let connect = current.pending.as_ref().map(|pending| pending.kind);
+                let status = current.response.as_ref().map(|r| r.head.status);
+                connect == Some(MethodKind::Connect) && matches!(status, Some(200..=299))
+            })
+    }
+
+    /// The head's bytes, of which `here` are in the piece at hand.
+    pub(super) fn take_head(&mut self, d: usize, here: &[u8], cx: &Cx<'_>) -> Bytes {
+        let half = &mut self.halves[d];
+        if half.head.is_empty() {
+            return Bytes::copy_from_slice(here.get(..cx.config.head_bytes).unwrap_or(here));
+        }
+        let room = cx.config.head_bytes.saturating_sub(half.head.len());
+        half.head
+            .extend_from_slice(here.get(..room).unwrap_or(here));
+        let bytes = Bytes::copy_from_slice(&half.head);
+        half.head.clear();
+        bytes
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site, all of them what a head's end is"
+    )]
+    pub(super) fn head_ends(
+        &mut self,
+        cx: &mut Cx<'_>,
+        d: usize,
+        raw: Bytes,
+        head: HeadFacts,
+        body: Body,
+        origin: &Origin,
+    ) {
+        let first = !self.profile.http();
+        let malformed = self.halves[d].framer.flags() & flag::MALFORMED_REQUEST != 0;
+        let response = matches!(head, HeadFacts::Response { .. });
+        if response {
+            self.answered_early(cx, 1 - d);
+        }
+        // Nothing comes of a malformed request before HTTP/1.x answers it.
+        let believed = !malformed || (!cx.link.is_client(1 - d) && begins_with_method(&raw));
+        if believed && (self.profile.http() || !malformed) {
+            self.profile.met_http(cx, d, response);
+        }
+        if response && self.exchanges.waiting.iter().any(|r| r.malformed) {
+            self.profile.set_framed(1 - d);
+        }
+        let message = match head {
+            HeadFacts::Request { .. } if !believed => self.not_a_request(cx, d),
+            HeadFacts::Request { method } => {
+                self.turn(cx, d, first);
+                self.seen(cx, d, HeadKind::Request, &raw);
+                self.request(cx, d, &raw, method, origin)
+            }
+            HeadFacts::Response { status: 0, .. } => {
+                cx.stats.bad_status += 1;
+                // Its request was answered, with nothing that could be an event.
+                self.turn(cx, 1 - d, first);
+                self.answer(cx.link, d, true);
+                drop(self.exchanges.take_current());
+                Message::Uncounted
+            }
+            HeadFacts::Response { .. } => {
+                self.turn(cx, 1 - d, first);
+                let message = self.response(cx, d, &raw, body, origin);
+                let orphan = self.exchanges.answered().is_none();
+                let kind = if orphan {
+                    HeadKind::Orphan
+                } else {
+                    HeadKind::Answer
+                };
+                self.seen(cx, d, kind, &raw);
+                message
+            }
+        };
+        self.halves[d].message = message;
+        let body = if self.tunnels(message) {
+            Body::Tunnel
+        } else {
+            body
+        };
+        match body {
+            Body::None | Body::Length(0) => {
+                let end = if matches!(body, Body::None) {
+                    BodyEnd::None
+                } else {
+                    BodyEnd::Length
+                };
+                self.message_ends(cx, d, end, origin);
+            }
+            Body::Tunnel => {
+                self.exchanges.tunnel_begins();
+                self.message_ends(cx, d, BodyEnd::Tunnel, origin);
+                cx.stats.tunnels += 1;
+                self.clear(1 - d);
+                self.become_opaque();
+            }
+            Body::Unknown => {
+                cx.stats.became_unsure += 1;
+                self.abandon(cx, d);
+                self.doubt(cx, d);
+            }
+            Body::Length(_) | Body::Chunked | Body::Close => {
+                if cx.config.emit == Emit::Head && self.halves[d].message == Message::Response {
+                    self.yield_early(cx, Outcome::Open);
+                }
+            }
+        }
+    }
+
+    /// Tells of the head in direction `d`, so that copies of the connection are found.
+    fn seen(&self, cx: &mut Cx<'_>, d: usize, kind: HeadKind, bytes: &[u8]) {
+        let len = self.halves[d].head_len;
+        self.seen_part(cx, d, kind, bytes, len);
+    }
+
+    /// The same, where no more than the first `len` bytes may have come by everywhere.
+    pub(super) fn seen_part(
+        &self,
+        cx: &mut Cx<'_>,
+        d: usize,
+        kind: HeadKind,
+        bytes: &[u8],
+        len: u64,
+    ) {
+        let half = &self.halves[d];
+        if let Some(origin) = half.head_origin {
+            let head = HeadSeen {
+                d,
+                kind,
+                start: half.head_start,
+                origin,
+                bytes,
+                len,
+            };
+            cx.sink.head(cx.link, &head);
+        }
+    }
+
+    /// What was framed as a malformed request is not believed: another may be due for an answer.
+    fn not_a_request(&mut self, cx: &mut Cx<'_>, d: usize) -> Message {
+        self.profile.unframed(cx, d, self.halves[d].head_len, false);
+        self.profile.not_readable(cx, Unreadable::Other);
+        self.doubt(cx, d);
+        Message::Uncounted
+    }
+
+    fn request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        d: usize,
+        raw: &Bytes,
+        method: MethodKind,
+        origin: &Origin,
+    ) -> Message {
+        let half = &self.halves[d];
+        let first = half.head_origin.unwrap_or(*origin);
+        let Some((head, odd)) = decode::request(raw, half.head_len) else {
+            // The framer saw a request line that is longer than what is kept of a head.
+            self.exchanges.order.requests_lost(half.next);
+            cx.stats.requests_unmatched += 1;
+            return Message::Uncounted;
+        };
+        let server_next = self.halves[1 - d].next;
+        let ordinal = self.exchanges.push(
+            Pending {
+                ack: self.received(cx.link, d, &first),
+                malformed: odd & decode::MALFORMED_REQUEST != 0
+                    || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
+                reported: half.told,
+                ..Pending::new(head, method, half.head_start, half.next, first)
+            },
+            server_next,
+        );
+        self.halves[d].ordinal = ordinal;
+        Message::Request
+    }
+
+    /// How far the server's bytes had come to the client when it sent `first` in direction `d`.
+    pub(super) fn received(&self, link: &Link, d: usize, first: &Origin) -> u64 {
+        let received = link.acknowledged(1 - d, self.halves[1 - d].next, first.ack);
+        // Without an acknowledgement it came with the SYN: before all that the server sent.
+        received.or(link.first(1 - d)).unwrap_or(BEFORE_ALL)
+    }
+
+    fn response(
+        &mut self,
+        cx: &Cx<'_>,
+        d: usize,
+        raw: &Bytes,
+        body: Body,
+        origin: &Origin,
+    ) -> Message {
+        let half = &self.halves[d];
+        let first = half.head_origin.unwrap_or(*origin);
+        let (start, flags) = (half.head_start, half.framer.flags());
+        let truncated = half.head_len > raw.len() as u64;
+        let Some((head, odd)) = decode::response(raw, half.head_len, first.time_ns) else {
+            return Message::Uncounted;
+        };
+        let status = head.status;
+        let informational = (100..200).contains(&status) && status != 101;
+        self.answer(cx.link, d, !informational);
+        if self.exchanges.order.gap() {
+            self.queue.set_unknown();
+        }
+        if informational {
+            self.note_unasked(cx.link);
+            self.exchanges.hold_response(&head);
+            if let Some(current) = &mut self.exchanges.current {
+                current.informational.push((head, first));
+                current.flags |= flags;
+            }
+            return Message::Uncounted;
+        }
+        if status == 408 {
+            self.unsolicited(cx.link, d, &first);
+        }
+        let mut oddities = std::mem::take(&mut self.halves[d].oddities);
+        oddities.retain(|name| *name != oddity::BODY_GAP);
+        if truncated {
+            oddities.push(oddity::HEADERS_TRUNCATED);
+        }
+        if status == 408 && self.cuts_short(cx.link, d, &first) {
+            oddities.push(oddity::REQUEST_UNFINISHED);
+        }
+        oddities.extend(decode_flags(odd));
+        let response = Response {
+            head_end_ns: origin.time_ns,
+            last_ns: origin.time_ns,
+            snippet: BodyStart::of_status(&cx.config.snippet, status),
+            ..Response::new(head, first, start)
+        };
+        self.put_response(cx.link, response, flags, body);
+        if let Some(current) = &mut self.exchanges.current {
+            current.oddities.append(&mut oddities);
+        }
+        Message::Response
+    }
+
+    fn put_response(&mut self, link: &Link, response: Response, flags: u32, body: Body) {
+        if link.client().is_none() || self.exchanges.current.is_none() {
+            // No request was ever seen: who answers is the server.
+            self.exchanges.answer(response.start, None);
+        }
+        self.exchanges.hold_response(&response.head);
+        self.exchanges.count_final();
+        let Some(current) = &mut self.exchanges.current else {
+            return;
+        };
+        let status = response.head.status;
+        let without_request = current.pending.is_none();
+        current.response = Some(response);
+        current.flags |= flags;
+        current.body = body;
+        if without_request && let Some(client) = link.client() {
+            self.answer_begun(client);
+        }
+        if status != 408 {
+            self.note_unasked(link);
+        }
+    }
+
+    /// What the head at hand answers may not have been seen: what is asked since may then be
+    /// another's answer.
+    fn note_unasked(&mut self, link: &Link) {
+        let exchanges = &mut self.exchanges;
+        let unasked = exchanges
+            .current
+            .as_ref()
+            .is_some_and(|c| c.pending.is_none())
+            && exchanges.waiting.is_empty()
+            && !exchanges.responses_lost
+            && !exchanges.order.gap();
+        if unasked && let Some(client) = link.client() {
+            exchanges.order.requests_lost(self.halves[client].next);
+        }
+    }
+
+    /// A 408 that came while the server waited for a request answers none (RFC 9110 §15.5.9).
+    fn unsolicited(&mut self, link: &Link, d: usize, first: &Origin) {
+        let Some(ack) = link.acknowledged(1 - d, self.halves[1 - d].next, first.ack) else {
+            return;
+        };
+        let request = self.exchanges.answered().map(|pending| &pending.request);
+        let current = self.exchanges.current.as_ref();
+        let doubtful = current.is_some_and(|current| current.by_numbers);
+        if doubtful || request.is_some_and(|request| ack <= request.start) {
+            self.exchanges.unanswer();
+            self.requeue(true);
+        }
+    }
+
+    /// A response head that was cut off after its status line is an event all the same; of any
+    /// other, `for_good` says, nothing more will come.
+    pub(super) fn cut_head(&mut self, cx: &mut Cx<'_>, d: usize, for_good: bool) {
+        let half = &self.halves[d];
+        if status_line(&half.head) != Match::Yes || !decode::has_start_line(&half.head) {
+            if for_good && !half.told {
+                self.profile.unframed(cx, d, half.head_len, half.lost);
+            }
+            return;
+        }
+        let Some(first) = half.head_origin else {
+            return;
+        };
+        let raw = Bytes::copy_from_slice(&half.head);
+        let (start, flags) = (half.head_start, half.framer.flags());
+        let Some((head, _)) = decode::response(&raw, half.head_len, first.time_ns) else {
+            return;
+        };
+        let new = !self.profile.http();
+        self.profile.met_http(cx, d, true);
+        self.turn(cx, 1 - d, new);
+        self.answer(cx.link, d, false);
+        if (100..200).contains(&head.status) {
+            let half = &self.halves[d];
+            self.profile.unframed(cx, d, half.head_len, half.lost);
+            return;
+        }
+        let response = Response {
+            head_cut: true,
+            ..Response::new(head, first, start)
+        };
+        self.put_response(cx.link, response, flags, Body::Unknown);
+        self.yield_current(cx, Outcome::Lost);
+    }
+
+    /// The client is the sender of direction `d`; `first` says that this shows in the connection's
+    /// first message.
+    pub(super) fn turn(&mut self, cx: &mut Cx<'_>, d: usize, first: bool) {
+        if cx.link.is_client(d) {
+            return;
+        }
+        if cx.link.client().is_some() {
+            // What was taken for the client answers, or the other way round: nothing that waits
+            // can be paired.
+            self.yield_current(cx, Outcome::Lost);
+            self.unanswered(cx, None);
+            if first {
+                self.exchanges.order.begin_unknown(self.halves[d].next);
+            } else {
+                self.exchanges.order.requests_lost(self.halves[d].next);
+            }
+        } else {
+            // What was noted of either direction's places was a guess at whose they are.
+            let half = &self.halves[d];
+            let in_head = half.message == Message::Head;
+            let end = if in_head { half.head_start } else { half.next };
+            self.exchanges.order.gap_goes_on(end);
+            // Nor was it known that the head at hand is a server's, whose segments tell what was
+            // received; what comes of its body may be skipped.
+            let server = &self.halves[1 - d];
+            if let (Message::Head, Some(origin)) = (server.message, server.head_origin) {
+                let order = &mut self.exchanges.order;
+                order.server_segment(server.head_start, origin.ack);
+            }
+        }
+        cx.link.set_client(d);
+    }
+
+    pub(super) fn not_http(&mut self, cx: &mut Cx<'_>, d: usize, bytes: &[u8]) {
+        self.profile.unframed(cx, d, self.halves[d].head_len, false);
+        self.clear(d);
+        if !self.profile.http() && cx.link.is_client(1 - d) {
+            // What answers is no HTTP: nor was what it answers a request.
+            drop(self.exchanges.drain_waiting());
+        }
+        if self.profile.http() {
+            cx.stats.became_unsure += 1;
+        } else {
+            let kind = unreadable(bytes);
+            self.profile.not_readable(cx, kind);
+            if kind != Unreadable::Other && cx.link.start(d).is_some() {
+                // The peer may still answer in HTTP/1.x: a server says 400 to what it cannot read.
+                self.profile.set_opaque(d);
+                self.halves[d].framer.set_opaque();
+            }
+        }
+        let last = self.exchanges.waiting.back();
+        if cx.link.is_client(d) && last.is_some_and(|r| r.kind == MethodKind::Connect) {
+            // The tunnel's first bytes, if the answer makes it one: that it answers CONNECT stays.
+            let end = self.halves[d].next;
+            self.exchanges.order.requests_lost(end);
+        } else {
+            self.doubt(cx, d);
+        }
+        if !self.profile.framed(d) && !cx.link.is_client(1 - d) {
+            // What came before the first request is another protocol's (SOCKS, PROXY).
+            self.exchanges.order.begin_unknown(self.halves[d].next);
+        }
+    }
+
+    fn become_opaque(&mut self) {
+        for (d, half) in self.halves.iter_mut().enumerate() {
+            self.profile.set_opaque(d);
+            half.framer.set_opaque();
+        }
+    }
+}
+
+fn decode_flags(odd: u32) -> impl Iterator<Item = &'static str> {
+    [
+        (decode::LINE_WITHOUT_COLON, oddity::LINE_WITHOUT_COLON),
+        (decode::SPACE_BEFORE_COLON, oddity::SPACE_BEFORE_COLON),
+        (decode::BAD_FIELD_NAME, oddity::BAD_FIELD_NAME),
+    ]
+    .into_iter()
+    .filter(move |(bit, _)| odd & bit != 0)
+    .map(|(_, name)| name)
+}

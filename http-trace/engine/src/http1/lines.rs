@@ -1,0 +1,166 @@
+//! Lines that are no HTTP/1.x request's and that servers answer in HTTP/1.x: HTTP/0.9's (`GET /`),
+//! other protocols' (`OPTIONS / RTSP/1.0`), a word alone (`HELP`). Old clients send them, and scanners.
+//!
+//! What follows such a line is not framed: its direction is lost behind it as it would be otherwise,
+//! and nothing comes of it unless the other direction answers with an HTTP/1.x head.
+
+use bytes::Bytes;
+use http_trace_common::framer::{MethodKind, flag};
+
+use super::half::begins_with_method;
+use super::pending::Pending;
+use super::{Http1, decode};
+use crate::protocol::{Cx, HeadKind, Link};
+
+/// The longest word that is one alone.
+const LONGEST_WORD: usize = 32;
+
+impl Http1 {
+    /// Direction `d`, in which a message was due, goes on with `start`, which the framer refused. It is
+    /// kept as what was asked if it looks like that, and then this returns true; `answered` says that
+    /// the answer is there, so that no more of it need come.
+    pub(super) fn other_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        d: usize,
+        start: &[u8],
+        answered: bool,
+    ) -> bool {
+        let Some(due) = self.due(cx.link, d, answered) else {
+            return false;
+        };
+        let Some(len) = asks(start, due, answered) else {
+            return false;
+        };
+        let Some(first) = self.halves[d].head_origin else {
+            return false;
+        };
+        let raw = Bytes::copy_from_slice(start.get(..len).unwrap_or(start));
+        let first_message = !self.profile.http();
+        self.turn(cx, d, first_message);
+        self.seen_part(cx, d, HeadKind::Request, &raw, raw.len() as u64);
+        let half = &self.halves[d];
+        let (from, server_next) = (half.head_start, self.halves[1 - d].next);
+        let end = from + len as u64;
+        let mut pending = Pending {
+            ack: self.received(cx.link, d, &first),
+            malformed: true,
+            // Without an answer in HTTP/1.x nothing shows that it was asked of a web server.
+            reported: true,
+            ..Pending::new(
+                decode::other_request(&raw),
+                MethodKind::Other,
+                from,
+                end,
+                first,
+            )
+        };
+        pending.request.end_ns = Some(first.time_ns);
+        self.exchanges.push(pending, server_next);
+        // Of the head that the framer was at it is accounted for; what was taken behind it is not.
+        let half = &mut self.halves[d];
+        half.head_len = half.head_len.saturating_sub(len as u64);
+        true
+    }
+
+    /// A response is there while direction `d` waits for what follows a line without a version: none
+    /// need follow (HTTP/0.9).
+    pub(super) fn answered_early(&mut self, cx: &mut Cx<'_>, d: usize) {
+        let from = self.halves[d].head_start;
+        let received = self
+            .acknowledged(cx.link, 1 - d)
+            .is_some_and(|ack| ack > from);
+        if !self.halves[d].framer.awaits_first_field() || !self.exchanges.is_quiet() || !received {
+            return;
+        }
+        let line = std::mem::take(&mut self.halves[d].head);
+        if !self.other_request(cx, d, &line, true) {
+            // Its first field may still come.
+            self.halves[d].head = line;
+            return;
+        }
+        self.halves[d].framer.lose();
+        self.not_http(cx, d, &line);
+    }
+
+    /// Whether what was refused in direction `d` stands where a request was due for certain.
+    fn due(&self, link: &Link, d: usize, answered: bool) -> Option<Due> {
+        let half = &self.halves[d];
+        if link.is_client(1 - d)
+            || half.framer.flags() & flag::RESYNCHRONISED != 0
+            || self.exchanges.responses_lost
+        {
+            return None;
+        }
+        if half.framer.has_framed() {
+            let followed = half.framer.is_response() == Some(false) && !self.exchanges.order.gap();
+            return followed.then_some(Due::AfterRequest);
+        }
+        let first = link.first(d) == Some(half.head_start);
+        // Who speaks first where a server is known to is no client.
+        // The framer has asked the queue for what an answer that is there answers.
+        let silent = (answered || self.queue.has_none()) && !self.profile.framed(1 - d);
+        (first && silent).then_some(Due::First)
+    }
+}
+
+/// Where a line stands that may ask for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// At its stream's first byte.
+    First,
+    /// Behind a request.
+    AfterRequest,
+}
+
+/// How much of `start` asks for something, if any of it does: its line, and the fields and the blank
+/// line behind it as far as they are there.
+///
+/// The framer refuses it at its first byte that cannot be, which may be a segment's last: the CR behind
+/// a word, or that of the blank line.
+fn asks(start: &[u8], due: Due, answered: bool) -> Option<usize> {
+    let end = match start.iter().position(|&b| b == b'\n') {
+        Some(lf) => lf + 1,
+        None if start.ends_with(b"\r") && !start.contains(&b' ') => start.len(),
+        None => return None,
+    };
+    let (line, rest) = start.split_at(end);
+    let line = line.trim_ascii_end();
+    let blank = blank_line(rest);
+    let alone = || (rest.is_empty() || blank > 0).then_some(end + blank);
+    if !line.contains(&b' ') {
+        let word =
+            (1..=LONGEST_WORD).contains(&line.len()) && line.iter().all(u8::is_ascii_uppercase);
+        return alone().filter(|_| word && due == Due::First);
+    }
+    if !begins_with_method(line) {
+        return None;
+    }
+    let last = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
+    if !decode::is_version(last) {
+        return (answered || blank > 0).then_some(end + blank);
+    }
+    let mut at = end;
+    while let Some(more) = start
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|&b| b == b'\n'))
+    {
+        let line_end = at + more + 1;
+        let is_blank = blank_line(start.get(at..line_end).unwrap_or_default()) > 0;
+        at = line_end;
+        if is_blank {
+            break;
+        }
+    }
+    Some(at)
+}
+
+/// How long the blank line is that bytes begin with, 0 if they begin with none. Its LF may be still to
+/// come.
+fn blank_line(bytes: &[u8]) -> usize {
+    match bytes.iter().position(|&b| b != b'\r') {
+        Some(end) if bytes.get(end) == Some(&b'\n') => end + 1,
+        Some(_) => 0,
+        None => bytes.len(),
+    }
+}

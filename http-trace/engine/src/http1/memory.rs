@@ -1,0 +1,152 @@
+//! What is remembered of a connection's HTTP/1.x while nothing is in flight: it must stay small.
+
+use super::order::Order;
+use crate::protocol::Cx;
+use crate::stats::Unreadable;
+
+/// Everything that outlives a quiet moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    pub order: Order,
+    pub profile: Profile,
+    bits: u8,
+}
+
+/// Framing of the direction is lost; shifted by the direction.
+const UNSURE: u8 = 1 << 0;
+/// What was passed over in the direction ended as a head does; shifted by the direction.
+const PASSED_HEAD: u8 = 1 << 2;
+/// The framer's queue of requests is unknown.
+const QUEUE_UNKNOWN: u8 = 1 << 4;
+
+impl Memory {
+    pub const fn unsure(&self, d: usize) -> bool {
+        self.bits & UNSURE << (d & 1) != 0
+    }
+
+    pub const fn passed_head(&self, d: usize) -> bool {
+        self.bits & PASSED_HEAD << (d & 1) != 0
+    }
+
+    pub const fn queue_unknown(&self) -> bool {
+        self.bits & QUEUE_UNKNOWN != 0
+    }
+
+    /// Of a quiet connection.
+    pub fn of(
+        order: Order,
+        profile: Profile,
+        unsure: [bool; 2],
+        passed_head: [bool; 2],
+        queue_unknown: bool,
+    ) -> Self {
+        let mut bits = if queue_unknown { QUEUE_UNKNOWN } else { 0 };
+        for d in 0..2 {
+            bits |= u8::from(unsure[d]) * UNSURE << d;
+            bits |= u8::from(passed_head[d]) * PASSED_HEAD << d;
+        }
+        Memory {
+            order,
+            profile,
+            bits,
+        }
+    }
+
+    /// Direction `d` is joined in the middle of its stream. `requests`, if some may be missing: where
+    /// the stream of requests stands, and whether bytes of it are known to be lost.
+    pub fn join(&mut self, d: usize, requests: Option<(u64, bool)>) {
+        self.bits |= UNSURE << (d & 1);
+        self.order.join(requests);
+    }
+}
+
+/// What was found out about a connection's protocol.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Profile {
+    /// Bytes that were framed as no message before it was known whether this is HTTP.
+    unframed: u32,
+    bits: u8,
+    /// An [`Unreadable`] as its number, 0 while nothing speaks against HTTP/1.x.
+    unreadable: u8,
+}
+
+/// A head was framed in the direction; shifted by the direction.
+const FRAMED: u8 = 1 << 0;
+/// The direction carries no HTTP/1.x, for good; shifted by the direction.
+const OPAQUE: u8 = 1 << 2;
+/// A message was framed.
+const HTTP: u8 = 1 << 4;
+
+impl Profile {
+    /// Whether a head was framed in direction `d`.
+    pub const fn framed(&self, d: usize) -> bool {
+        self.bits & FRAMED << (d & 1) != 0
+    }
+
+    pub const fn set_framed(&mut self, d: usize) {
+        self.bits |= FRAMED << (d & 1);
+    }
+
+    /// Whether direction `d` carries no HTTP/1.x, for good.
+    pub const fn opaque(&self, d: usize) -> bool {
+        self.bits & OPAQUE << (d & 1) != 0
+    }
+
+    pub const fn set_opaque(&mut self, d: usize) {
+        self.bits |= OPAQUE << (d & 1);
+    }
+
+    /// Whether a message was framed.
+    pub const fn http(&self) -> bool {
+        self.bits & HTTP != 0
+    }
+
+    /// Whether the connection's bytes are known to be no HTTP/1.x.
+    pub const fn is_unreadable(&self) -> bool {
+        self.unreadable != 0
+    }
+
+    /// A message was framed in direction `d`.
+    pub fn met_http(&mut self, cx: &mut Cx<'_>, d: usize, response: bool) {
+        self.set_framed(d);
+        if self.http() {
+            return;
+        }
+        if let Some(kind) = Unreadable::from_number(self.unreadable) {
+            cx.stats.uncount_unreadable(kind, cx.server_port());
+        }
+        self.bits |= HTTP;
+        cx.stats.http_flows += 1;
+        cx.stats.unframed_bytes += u64::from(std::mem::take(&mut self.unframed));
+        let server = if response { d } else { 1 - d };
+        cx.sink.served_at(cx.ports[server]);
+    }
+
+    /// `n` bytes of direction `d` were framed as no message. They count once this is known to be HTTP:
+    /// of another protocol none would be. `lost` says that they follow a loss that is ours.
+    pub fn unframed(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, lost: bool) {
+        if cx.link.muted {
+            return;
+        }
+        if !self.http() {
+            if cx.link.start(d).is_none() {
+                let n = n.min(u32::MAX.into()) as u32;
+                self.unframed = self.unframed.saturating_add(n);
+            }
+            return;
+        }
+        cx.stats.unframed_bytes += n;
+        if lost && n > 0 {
+            cx.lose_bytes("unframed", n);
+        }
+    }
+
+    /// The connection's first bytes are of another protocol.
+    pub fn not_readable(&mut self, cx: &mut Cx<'_>, kind: Unreadable) {
+        if self.http() || self.unreadable != 0 {
+            return;
+        }
+        self.unreadable = kind as u8;
+        cx.stats.count_unreadable(kind, cx.server_port());
+    }
+}

@@ -1,0 +1,223 @@
+//! Which waiting request a response answers when something of the connection was not seen.
+//!
+//! In order the answer is the oldest one (RFC 9112 §9.3.2). After a loss the numbers decide: a
+//! response answers only what its sender had received (its acknowledgement) and what was sent
+//! before it was. What else can be known depends on how the client works, and that it shows while
+//! nothing is lost: it asks one at a time, in batches each of which it sends when all before it is
+//! answered, or keeps a window of requests open. Where that leaves two answers possible there is
+//! none.
+
+use std::collections::VecDeque;
+
+use http_trace_common::flow::seq_distance;
+
+use super::pending::{BEFORE_ALL, Pending};
+use crate::origin::Ack;
+
+/// Exchanges one at a time that show, after a loss, how the client works.
+const SHOWN_BY: u8 = 3;
+
+/// So few bytes after a request are its trailing line end, or the FIN.
+const NO_REQUEST: u64 = 3;
+
+/// What is known of the order of exchanges; it outlives a quiet moment of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// How many exchanges there were.
+    pub ordinal: u32,
+    /// Sequence number after the requests that may have been lost.
+    gap_end: u32,
+    /// Sequence number of a server's segment that acknowledged all of the gap.
+    past_gap: u32,
+    bits: u8,
+    /// Exchanges one at a time since the gap.
+    streak: u8,
+}
+
+/// Requests may have been lost since the last one that was seen.
+const GAP: u8 = 1 << 0;
+/// The gap is the time before the first request: before the start, or another protocol's bytes.
+const INITIAL: u8 = 1 << 1;
+/// `past_gap` is known.
+const PAST_GAP: u8 = 1 << 2;
+/// The client sends requests together.
+const BATCHES: u8 = 1 << 3;
+/// The client sends requests while earlier ones are open whose batch is over.
+const WINDOW: u8 = 1 << 4;
+/// The client was seen to ask again only when all was answered.
+const WAITS: u8 = 1 << 5;
+/// A pair was only assumed ([`Order::certain`]): those after it rest on it.
+const ASSUMED: u8 = 1 << 6;
+
+impl Order {
+    const fn has(&self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+
+    /// Whether requests may have been lost since the last one.
+    pub const fn gap(&self) -> bool {
+        self.has(GAP)
+    }
+
+    /// Whether nothing is known of what came before the next request, which will be the first.
+    pub const fn begins_unknown(&self) -> bool {
+        self.has(GAP) && self.has(INITIAL)
+    }
+
+    /// A pair is only assumed.
+    pub const fn assume(&mut self) {
+        self.bits |= ASSUMED;
+    }
+
+    /// Whether a pair was only assumed, now or before the connection's last quiet moment.
+    pub const fn rests_on_assumption(&self) -> bool {
+        self.has(ASSUMED)
+    }
+
+    /// Requests may be missing before `end` (a position of the client's stream).
+    pub fn requests_lost(&mut self, end: u64) {
+        let known = self.has(GAP) && self.has(PAST_GAP);
+        if known && seq_distance(self.gap_end, end as u32) <= 0 {
+            return;
+        }
+        self.bits = self.bits & !(INITIAL | PAST_GAP) | GAP;
+        self.gap_end = end as u32;
+        self.streak = 0;
+    }
+
+    /// What came before the first request, which is at `end` or later, is not known, and was no
+    /// request as far as it was seen.
+    pub fn begin_unknown(&mut self, end: u64) {
+        self.bits |= GAP | INITIAL;
+        self.bits &= !PAST_GAP;
+        self.gap_end = end as u32;
+    }
+
+    /// Requests may be missing before `end`; `lost` says that bytes are, rather than the beginning.
+    pub fn join(&mut self, requests: Option<(u64, bool)>) {
+        match requests {
+            Some((end, true)) => self.requests_lost(end),
+            Some((end, false)) => self.begin_unknown(end),
+            None => {}
+        }
+    }
+
+    /// Bytes up to `end` that are not understood belong to the gap.
+    pub fn gap_goes_on(&mut self, end: u64) {
+        if self.has(GAP) {
+            self.gap_end = end as u32;
+            self.bits &= !PAST_GAP;
+        }
+    }
+
+    /// The server's segment at `start` acknowledges `ack` of the client's bytes.
+    #[inline]
+    pub fn server_segment(&mut self, start: u64, ack: Ack) {
+        if self.bits & (GAP | PAST_GAP) == GAP
+            && let Some(ack) = ack.number()
+            && seq_distance(self.gap_end, ack) >= 0
+        {
+            self.past_gap = start as u32;
+            self.bits |= PAST_GAP;
+        }
+    }
+
+    /// A request is about to join `waiting`; `open` says that a response is under way,
+    /// `lossy` that responses may have been lost. Says of it
+    /// what the gap before it leaves, and learns how the client works.
+    pub fn request(
+        &mut self,
+        request: &mut Pending,
+        waiting: &VecDeque<Pending>,
+        open: bool,
+        lossy: bool,
+        server_next: u64,
+    ) {
+        // What came with the SYN acknowledges nothing that could have grown since.
+        let advanced = waiting
+            .back()
+            .is_none_or(|last| last.ack != BEFORE_ALL && request.ack > last.ack);
+        let quiet = waiting.is_empty() && !open;
+        request.after_gap = self.has(GAP);
+        request.first_known = self.has(GAP) && self.has(INITIAL) && waiting.is_empty();
+        request.begins_batch = if self.has(GAP) {
+            // The gap's bytes had been received when the server sent what this acknowledges.
+            self.has(PAST_GAP) && seq_distance(self.past_gap, request.ack as u32) > 0
+        } else {
+            quiet || advanced
+        };
+        let doubt = lossy || request.after_gap || waiting.iter().any(|waiting| waiting.after_gap);
+        if !doubt && quiet && self.ordinal > 1 {
+            self.bits |= WAITS;
+        } else if !doubt && !quiet && !advanced {
+            self.bits |= BATCHES;
+        } else if !doubt && !quiet && request.ack <= server_next {
+            self.bits |= WINDOW;
+        }
+        if doubt && !advanced && !waiting.is_empty() {
+            self.bits |= BATCHES;
+        }
+        self.bits &= !GAP;
+    }
+
+    /// After a gap: one response came between the last two requests, or another number did.
+    pub fn alternates(&mut self, one: bool) {
+        self.streak = if one {
+            self.streak.saturating_add(1)
+        } else {
+            0
+        };
+        if self.streak >= SHOWN_BY && !self.has(BATCHES | WINDOW) {
+            self.bits |= WAITS;
+        }
+    }
+
+    /// Which of `waiting` the response answers that begins at `start` in a segment which
+    /// acknowledges `ack`, if only one is possible; and whether that is only assumed, of a
+    /// connection of which nothing is known before this request.
+    pub fn certain(
+        &self,
+        waiting: &VecDeque<Pending>,
+        start: u64,
+        ack: u64,
+    ) -> Option<(usize, bool)> {
+        // The server had received some of it, and the client had sent it before it saw the answer.
+        let possible = |request: &Pending| request.request.start < ack && request.ack <= start;
+        let last = waiting.iter().rposition(possible)?;
+        let newest = waiting.get(last).filter(|newest| newest.head_end <= ack)?;
+        // The server had received more than that: something that was lost, or has not all come.
+        let more = ack.saturating_sub(newest.end) > NO_REQUEST;
+        let lost_behind = more && waiting.get(last + 1).is_none_or(|next| next.after_gap);
+        if lost_behind {
+            return None;
+        }
+        let gap = waiting
+            .iter()
+            .take(last + 1)
+            .any(|request| request.after_gap);
+        if !gap && last == 0 {
+            return Some((0, false));
+        }
+        let first = (0..=last).rev().find(|&i| {
+            waiting
+                .get(i)
+                .is_some_and(|r| r.begins_batch || r.after_gap)
+        })?;
+        let batch = waiting.get(first)?;
+        let alone = first == last;
+        let unanswered = batch.ack == start;
+        let otherwise = self.has(BATCHES | WINDOW);
+        // Nothing is known of what came before: a client that has shown no other way is taken to
+        // ask one at a time.
+        if batch.first_known && first == 0 && alone && unanswered && !otherwise {
+            return Some((first, true));
+        }
+        let waits = self.has(WAITS) && !self.has(WINDOW);
+        let sure = if gap {
+            batch.begins_batch && unanswered && (waits || first == 0 && alone && !otherwise)
+        } else {
+            (waits || !otherwise) && (unanswered || alone)
+        };
+        sure.then_some((first, false))
+    }
+}

@@ -1,0 +1,386 @@
+//! Requests and responses of one connection, and which belongs to which.
+//!
+//! Pairing is by order (RFC 9112 §9.3.2). Where something of a direction was lost the order is in
+//! doubt, and then a response gets a request only if the sequence and acknowledgement numbers leave
+//! no other: rather a response without its request than one with another's.
+
+use std::collections::VecDeque;
+
+use http_trace_common::framer::{Body, MethodKind, flag};
+use http_trace_model::event::{BodyEnd, oddity};
+use http_trace_model::head::ResponseHead;
+
+use super::order::Order;
+use super::pending::{BEFORE_ALL, Pending, head_cost};
+use crate::origin::Origin;
+use crate::protocol::exchange::{Exchange, Outcome, Response};
+
+/// Requests that may wait for their response on one connection; more lose their order.
+const MAX_WAITING: usize = 1024;
+
+/// A request and what answers it, from the first head of the answer on.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    pub ordinal: u32,
+    pub pending: Option<Pending>,
+    pub informational: Vec<(ResponseHead, Origin)>,
+    /// The framer's flags of all its responses.
+    pub flags: u32,
+    pub response: Option<Response>,
+    /// How the response's head says that its body ends.
+    pub body: Body,
+    /// Names of what the framer does not know.
+    pub oddities: Vec<&'static str>,
+    /// The event was written before the end.
+    pub emitted: bool,
+    /// The request was found by numbers, the order being in doubt.
+    pub by_numbers: bool,
+    /// That it is this request is only assumed: see [`Order::certain`].
+    pub assumed: bool,
+    /// It answers the first of those that wait, or a later one: once it is final, the first is over.
+    pub ends_front: bool,
+}
+
+impl Transaction {
+    /// One of which nothing but its request is known, if that.
+    const fn new(ordinal: u32, pending: Option<Pending>) -> Self {
+        Transaction {
+            ordinal,
+            pending,
+            informational: Vec::new(),
+            flags: 0,
+            response: None,
+            body: Body::Unknown,
+            oddities: Vec::new(),
+            emitted: false,
+            by_numbers: false,
+            assumed: false,
+            ends_front: false,
+        }
+    }
+
+    /// What is yielded of it.
+    pub fn into_exchange(mut self, outcome: Outcome) -> Exchange {
+        let kind = self.pending.as_ref().map(|pending| pending.kind);
+        let body_bytes = self.response.as_ref().map_or(0, |r| r.body_bytes);
+        let outcome = match outcome {
+            // The head was framed without knowing that HEAD was asked (RFC 9112 §6.3, item 1).
+            Outcome::Ended(BodyEnd::Length)
+                if kind == Some(MethodKind::Head) && body_bytes == 0 =>
+            {
+                Outcome::Ended(BodyEnd::None)
+            }
+            outcome => outcome,
+        };
+        if self.assumed && outcome != Outcome::Informational {
+            self.oddities.push(oddity::REQUEST_ASSUMED);
+        }
+        if self.pending.as_ref().is_some_and(|p| p.malformed) {
+            self.oddities.push(oddity::MALFORMED_REQUEST);
+        }
+        let names = flag::NAMES.iter();
+        let names = names.filter(|(bit, _)| self.flags & bit != 0);
+        self.oddities.extend(names.map(|(_, name)| *name));
+        Exchange {
+            ordinal: self.ordinal,
+            request: self.pending.map(|pending| pending.request),
+            informational: self.informational,
+            response: self.response,
+            outcome,
+            oddities: self.oddities,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        let informational = self
+            .informational
+            .iter()
+            .map(|(head, _)| response_cost(head));
+        let response = self.response.as_ref().map(|r| response_cost(&r.head));
+        self.pending.as_ref().map_or(0, Pending::cost)
+            + response.unwrap_or(0)
+            + informational.sum::<usize>()
+    }
+}
+
+/// The connection's exchanges in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Exchanges {
+    /// Requests without an answer, oldest first.
+    pub waiting: VecDeque<Pending>,
+    /// The exchange whose answer has begun.
+    pub current: Option<Transaction>,
+    pub order: Order,
+    /// Responses may have been lost since the last one that was matched.
+    pub responses_lost: bool,
+    /// Bytes held, in heads.
+    pub held: usize,
+    /// Final responses since the last request.
+    finals: u8,
+}
+
+impl Exchanges {
+    /// Nothing in flight.
+    pub fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && self.current.is_none()
+    }
+
+    /// A request's head is complete; `server_next` is how far the server's bytes were seen. Its
+    /// ordinal.
+    pub fn push(&mut self, mut request: Pending, server_next: u64) -> u32 {
+        self.order.ordinal = self.order.ordinal.saturating_add(1);
+        let ordinal = self.order.ordinal;
+        request.ordinal = ordinal;
+        if self.waiting.front().is_some_and(|front| front.after_gap) {
+            let one = self.finals == 1 && request.ack == server_next;
+            self.order.alternates(one);
+        }
+        self.finals = 0;
+        let open = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.response.is_some() || current.emitted);
+        let lossy = self.responses_lost;
+        self.order
+            .request(&mut request, &self.waiting, open, lossy, server_next);
+        if self.waiting.len() >= MAX_WAITING {
+            self.drop_front();
+            if let Some(front) = self.waiting.front_mut() {
+                front.after_gap = true;
+            }
+        }
+        self.held += request.cost();
+        self.waiting.push_back(request);
+        ordinal
+    }
+
+    /// The server's stream begins at `first`.
+    pub fn server_begins(&mut self, first: u64) {
+        let early = self.waiting.iter_mut().filter(|r| r.ack == BEFORE_ALL);
+        early.for_each(|request| request.ack = first);
+    }
+
+    fn drop_front(&mut self) {
+        if let Some(request) = self.waiting.pop_front() {
+            self.held = self.held.saturating_sub(request.cost());
+        }
+    }
+
+    /// Whether a response that acknowledges `ack` began before its sender had any of the request
+    /// whose turn it is, if that turn rests on an assumption: it does not answer that one. (Where it
+    /// rests on nothing that was lost, the client takes it for the answer, forged as it may be.)
+    pub fn is_too_early(&self, ack: Option<u64>) -> bool {
+        let free = self.current.is_none() && self.order.rests_on_assumption();
+        let next = self.waiting.front().filter(|_| free);
+        next.zip(ack)
+            .is_some_and(|(next, ack)| ack <= next.request.start)
+    }
+
+    /// A response begins that [`Exchanges::is_too_early`]: it answers what was not seen, or what came
+    /// before it answered that.
+    pub fn answer_early(&mut self) {
+        if let Some(next) = self.waiting.front_mut() {
+            next.after_gap = true;
+        }
+        self.begin_orphan();
+    }
+
+    /// A response's first head begins at `start` in a segment that acknowledged `ack` of the
+    /// client's bytes: makes the exchange that it belongs to the current one. Whether the order
+    /// is known again after it was not; the framer's queue is then to be built anew.
+    pub fn answer(&mut self, start: u64, ack: Option<u64>) -> bool {
+        if self.current.is_some() {
+            return false;
+        }
+        let doubt =
+            self.responses_lost || self.waiting.front().is_some_and(|front| front.after_gap);
+        if !doubt {
+            self.begin();
+            return false;
+        }
+        match ack.and_then(|ack| self.order.certain(&self.waiting, start, ack)) {
+            Some((index, assumed)) => {
+                for _ in 0..index {
+                    self.drop_front();
+                }
+                self.responses_lost = false;
+                if assumed {
+                    self.order.assume();
+                }
+                if let Some(front) = self.waiting.front_mut() {
+                    front.after_gap = false;
+                }
+                self.begin();
+                if let Some(current) = &mut self.current {
+                    current.by_numbers = true;
+                    current.assumed = assumed;
+                }
+                true
+            }
+            None => {
+                let front = self.waiting.front().filter(|front| !front.after_gap);
+                let over = front.is_some_and(|front| ack.is_none_or(|ack| front.head_end <= ack));
+                self.begin_orphan();
+                if let Some(current) = &mut self.current {
+                    current.ends_front = over;
+                }
+                false
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        match self.waiting.pop_front() {
+            Some(request) => {
+                self.current = Some(Transaction::new(request.ordinal, Some(request)));
+            }
+            None => self.begin_orphan(),
+        }
+    }
+
+    fn begin_orphan(&mut self) {
+        self.order.ordinal = self.order.ordinal.saturating_add(1);
+        self.current = Some(Transaction::new(self.order.ordinal, None));
+    }
+
+    /// The current response takes no request after all: its request waits on.
+    pub fn unanswer(&mut self) {
+        if let Some(current) = &mut self.current
+            && let Some(request) = current.pending.take()
+        {
+            self.order.ordinal = self.order.ordinal.saturating_add(1);
+            current.ordinal = self.order.ordinal;
+            self.responses_lost |= current.by_numbers;
+            let assumed = std::mem::take(&mut current.assumed);
+            self.wait_on(request, assumed);
+        }
+    }
+
+    /// The answer to the current exchange may have been lost after its 1xx heads: what is known of
+    /// it, for an event; its request waits on.
+    pub fn take_unfinished(&mut self) -> Option<Transaction> {
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|c| c.response.is_some() || c.emitted)
+        {
+            return None;
+        }
+        let exchange = self.take_current()?;
+        if let Some(request) = &exchange.pending {
+            self.held += request.cost();
+            self.wait_on(request.clone(), exchange.assumed);
+        }
+        Some(exchange)
+    }
+
+    /// A request had begun to be answered, and is not; what was only `assumed` of it is not known.
+    fn wait_on(&mut self, mut request: Pending, assumed: bool) {
+        request.after_gap |= assumed;
+        self.waiting.push_front(request);
+    }
+
+    /// A final response's head went by.
+    pub fn count_final(&mut self) {
+        let current = self.current.as_mut();
+        if current.is_some_and(|current| std::mem::take(&mut current.ends_front)) {
+            self.drop_front();
+        }
+        self.finals = self.finals.saturating_add(1);
+    }
+
+    /// A response's head came into memory.
+    pub fn hold_response(&mut self, head: &ResponseHead) {
+        self.held += response_cost(head);
+    }
+
+    /// Takes the current exchange out.
+    pub fn take_current(&mut self) -> Option<Transaction> {
+        let exchange = self.current.take()?;
+        self.release(&exchange);
+        Some(exchange)
+    }
+
+    /// Takes what the current exchange holds for its event; what is left only follows the message.
+    pub fn take_for_early_event(&mut self) -> Option<Transaction> {
+        let current = self.current.as_mut()?;
+        if current.emitted {
+            return None;
+        }
+        let rest = Transaction {
+            emitted: true,
+            by_numbers: current.by_numbers,
+            ..Transaction::new(current.ordinal, None)
+        };
+        let exchange = std::mem::replace(current, rest);
+        self.release(&exchange);
+        Some(exchange)
+    }
+
+    fn release(&mut self, transaction: &Transaction) {
+        self.held = self.held.saturating_sub(transaction.cost());
+    }
+
+    /// The response at hand.
+    pub fn response_mut(&mut self) -> Option<&mut Response> {
+        self.current.as_mut()?.response.as_mut()
+    }
+
+    /// Bytes held of the body at hand.
+    pub fn snippet_bytes(&self) -> usize {
+        let response = self.current.as_ref().and_then(|c| c.response.as_ref());
+        response.map_or(0, |response| response.snippet.held())
+    }
+
+    /// The request that is being answered, if it was seen.
+    pub fn answered(&self) -> Option<&Pending> {
+        self.current.as_ref()?.pending.as_ref()
+    }
+
+    /// The request with this ordinal, wherever it is.
+    pub fn request_mut(&mut self, ordinal: u32) -> Option<&mut Pending> {
+        if let Some(request) = self
+            .current
+            .as_mut()
+            .and_then(|current| current.pending.as_mut())
+            && request.ordinal == ordinal
+        {
+            return Some(request);
+        }
+        self.waiting
+            .back_mut()
+            .filter(|request| request.ordinal == ordinal)
+    }
+
+    /// The current response makes the connection a tunnel: what its client sent after the request
+    /// was the tunnel's, whatever it looked like (RFC 9110 §9.3.6, §7.8). Where it is not certain
+    /// which request that is, those that wait may be it.
+    pub fn tunnel_begins(&mut self) {
+        let known = self.current.as_ref().is_some_and(|c| c.pending.is_some());
+        if !known || self.responses_lost {
+            return;
+        }
+        for request in self.waiting.drain(..) {
+            self.held = self.held.saturating_sub(request.cost());
+        }
+    }
+
+    /// Takes all waiting requests out, with whether each is certainly without an answer. What
+    /// follows CONNECT may be the tunnel's, for all that is known without its answer.
+    pub fn drain_waiting(&mut self) -> Vec<(Pending, bool)> {
+        let mut certain = !self.responses_lost;
+        let mut out = Vec::with_capacity(self.waiting.len());
+        while let Some(request) = self.waiting.pop_front() {
+            self.held = self.held.saturating_sub(request.cost());
+            certain &= !request.after_gap;
+            let connects = request.kind == MethodKind::Connect;
+            out.push((request, certain));
+            certain &= !connects;
+        }
+        out
+    }
+}
+
+fn response_cost(head: &ResponseHead) -> usize {
+    size_of::<Response>() + head_cost(head.wire_len, head.headers.len())
+}

@@ -1,0 +1,221 @@
+//! Where and when bytes were seen, and at which position of their stream.
+//!
+//! Positions are 64-bit numbers whose low half is the TCP sequence number, so that nothing above wraps.
+//! Keeps no state.
+
+use http_trace_common::flow::{FlowKey, seq_distance};
+use http_trace_common::record::{Hook, IN_PIECES, RecordHeader, flag};
+
+/// Flags of what a filter ships without having framed it.
+const UNFRAMED: u16 = flag::FILTERED | flag::UNFILTERED;
+
+/// The position with the low half `seq` that is nearest to `near`.
+#[inline]
+pub const fn position(near: u64, seq: u32) -> u64 {
+    near.wrapping_add_signed(seq_distance(near as u32, seq) as i64)
+}
+
+/// The position at which a direction's stream is joined with `seq`: far enough from 0 that
+/// nothing before it is negative.
+pub const fn first_position(seq: u32) -> u64 {
+    (1 << 33) | seq as u64
+}
+
+/// What a segment acknowledges of the other direction: after a loss, the evidence of which request a
+/// response answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ack(Option<u32>);
+
+impl Ack {
+    /// Of an acknowledgement number.
+    pub const fn of(number: u32) -> Self {
+        Ack(Some(number))
+    }
+
+    /// The acknowledgement number, if there is one.
+    pub const fn number(self) -> Option<u32> {
+        self.0
+    }
+}
+
+/// Where and when bytes were seen: what is kept of a record's header beside its place in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// When, Unix ns.
+    pub time_ns: u64,
+    /// Socket cookie, 0 when unknown.
+    pub socket_cookie: u64,
+    /// cgroup id, 0 when unknown.
+    pub cgroup_id: u64,
+    /// Interface indexes, 0 for none.
+    pub interfaces: [u32; 4],
+    /// What the segment acknowledges.
+    pub ack: Ack,
+    /// The frame's length on the wire, in bytes.
+    pub wire_len: u32,
+    /// Number of the tags and tunnels it was wrapped in, 0 for none.
+    pub encap: u32,
+    /// Bits of [`flag`].
+    pub flags: u16,
+    /// Copies that the filter dropped before this record.
+    pub retransmissions: u16,
+    /// Where the record was made.
+    pub hook: Hook,
+    /// Under which of the connection's names, as [`Alias::path`](crate::names::Alias::path); 0 for its
+    /// own.
+    pub path: u8,
+    /// A filter shipped it unframed and without the connection's flow, which another CPU held: it
+    /// could not say what was skipped as body before.
+    pub without_flow: bool,
+}
+
+impl Origin {
+    /// Of a record that came under the connection's name number `path`.
+    pub fn of(header: &RecordHeader, path: u8) -> Self {
+        Origin {
+            time_ns: header.time_ns,
+            socket_cookie: header.socket_cookie,
+            cgroup_id: header.cgroup_id,
+            interfaces: header.interfaces,
+            ack: if header.has(flag::ACK) {
+                Ack::of(header.ack)
+            } else {
+                Ack::default()
+            },
+            wire_len: header.wire_len,
+            encap: header.reserved,
+            flags: header.flags,
+            retransmissions: header.retransmissions,
+            hook: Hook::from_number(header.hook).unwrap_or(Hook::Capture),
+            path,
+            without_flow: header.generation == 0
+                && header.flags & (UNFRAMED | flag::TRIAL) == UNFRAMED
+                && header.trial_from != IN_PIECES,
+        }
+    }
+
+    /// Of something that no packet was seen of.
+    pub const fn at(time_ns: u64) -> Self {
+        Origin {
+            time_ns,
+            socket_cookie: 0,
+            cgroup_id: 0,
+            interfaces: [0; 4],
+            ack: Ack(None),
+            wire_len: 0,
+            encap: 0,
+            flags: 0,
+            retransmissions: 0,
+            hook: Hook::Capture,
+            path: 0,
+            without_flow: false,
+        }
+    }
+
+    /// Whether a filter shipped this as what it framed.
+    pub const fn framed_by_filter(&self) -> bool {
+        self.flags & UNFRAMED == flag::FILTERED
+    }
+
+    /// Whether it was seen as it happened, so that what is missing of it is a loss of ours.
+    pub fn is_live(&self) -> bool {
+        self.hook != Hook::Capture
+    }
+
+    /// Whether it was leaving the host.
+    pub const fn is_egress(&self) -> bool {
+        self.flags & flag::EGRESS != 0
+    }
+}
+
+/// The point at which a packet was seen, and which way it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CapturePoint {
+    pub(crate) hook: Hook,
+    pub(crate) interface: u32,
+    pub(crate) egress: bool,
+    pub(crate) netns: u32,
+}
+
+impl CapturePoint {
+    /// Of a record, whatever its hook tells of namespaces.
+    pub fn of(header: &RecordHeader) -> Self {
+        CapturePoint {
+            hook: Hook::from_number(header.hook).unwrap_or(Hook::Capture),
+            interface: header.interfaces[0],
+            egress: header.flags & flag::EGRESS != 0,
+            netns: header.netns,
+        }
+    }
+
+    /// Of a segment of a connection named `key`.
+    pub fn of_segment(key: &FlowKey, origin: &Origin) -> Self {
+        CapturePoint {
+            hook: origin.hook,
+            interface: origin.interfaces[0],
+            egress: origin.is_egress(),
+            // The other hooks are in one namespace; what tells keys apart there is a tunnel's number,
+            // and two tunnels pass one point.
+            netns: match origin.hook {
+                Hook::Tc | Hook::SocketFilter | Hook::Xdp => 0,
+                Hook::Cgroup | Hook::Capture => key.netns,
+            },
+        }
+    }
+
+    /// The one point of a capture.
+    pub const fn of_capture() -> Self {
+        CapturePoint {
+            hook: Hook::Capture,
+            interface: 0,
+            egress: false,
+            netns: 0,
+        }
+    }
+
+    /// Whether packets are seen there as they pass.
+    pub fn is_live(&self) -> bool {
+        self.hook != Hook::Capture
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_filter_shipped_without_the_flow_that_it_has_may_follow_what_was_skipped() {
+        let without_flow = |flags: u16, generation: u32, trial_from: u32| {
+            Origin::of(
+                &RecordHeader {
+                    flags,
+                    generation,
+                    trial_from,
+                    ..RecordHeader::zeroed()
+                },
+                0,
+            )
+            .without_flow
+        };
+        assert!(without_flow(UNFRAMED, 0, 0));
+        for (flags, generation, trial_from, what) in [
+            (0, 0, 0, "a replay without the filter"),
+            (flag::FILTERED, 0, 0, "framed"),
+            (UNFRAMED, 7, 0, "with its flow"),
+            (UNFRAMED, 0, IN_PIECES, "put together"),
+            (UNFRAMED | flag::TRIAL, 0, 9, "on trial"),
+        ] {
+            assert!(!without_flow(flags, generation, trial_from), "{what}");
+        }
+    }
+
+    #[test]
+    fn positions_follow_wrapping_sequence_numbers() {
+        let start = first_position(0xffff_fff0);
+        assert_eq!(position(start, 0x10), start + 0x20);
+        assert_eq!(position(start + 0x20, 0xffff_fff0), start);
+        assert_eq!(position(start, 0xffff_ffef), start - 1);
+    }
+}

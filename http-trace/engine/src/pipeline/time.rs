@@ -1,0 +1,159 @@
+//! Event time: which times are believed, which timers fire, and what leaves with age.
+
+use std::cmp::Reverse;
+
+use http_trace_model::event::Output;
+
+use super::{Ahead, Pipeline};
+use crate::protocol::End;
+use crate::table::{Id, List};
+use crate::transport::tcp::timer;
+
+/// How often losses are told, in event time.
+const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// A record this far ahead of the others is believed when [`AGREEING`] more agree with it.
+const LEAP_NS: u64 = 60_000_000_000;
+/// Records that make a leap in time believable.
+const AGREEING: usize = 16;
+
+/// How often closed and idle connections are looked for, in event time.
+const SWEEP_INTERVAL_NS: u64 = LOSS_INTERVAL_NS / 4;
+
+impl Pipeline {
+    /// Event time follows the records, but not a single one that is far ahead.
+    pub(super) fn clock(&mut self, time_ns: u64, out: &mut dyn FnMut(Output)) {
+        if !self.is_ahead(time_ns) {
+            let now = self.shared.now_ns;
+            if time_ns > now || now - time_ns > LEAP_NS {
+                self.forget_ahead(time_ns.max(now));
+            }
+            return self.advance(time_ns, out);
+        }
+        self.ahead.push(Ahead { time_ns, id: None });
+        // Time has come at least as far as all of them say; of a capture in which every pause is long, as
+        // far as the first of them. What follows on that closely is no leap.
+        if self.ahead.len() > AGREEING {
+            let times = self.ahead.iter().map(|ahead| ahead.time_ns);
+            let mut next = times.min();
+            while let Some(time_ns) = next {
+                self.advance(time_ns, out);
+                let now = self.shared.now_ns;
+                self.ahead.retain(|ahead| ahead.time_ns > now);
+                let times = self.ahead.iter().map(|ahead| ahead.time_ns);
+                next = times.filter(|time_ns| time_ns - now <= LEAP_NS).min();
+            }
+        }
+    }
+
+    /// Whether a time is so far ahead that it is not believed alone.
+    pub(super) fn is_ahead(&self, time_ns: u64) -> bool {
+        let now = self.shared.now_ns;
+        now != 0 && time_ns.saturating_sub(now) > LEAP_NS
+    }
+
+    /// Time is known: what was ahead of it was not stamped right.
+    pub(super) fn forget_ahead(&mut self, now_ns: u64) {
+        for Ahead { time_ns, id } in self.ahead.drain(..) {
+            if let Some(id) = id {
+                self.table.refresh(id, time_ns.min(now_ns));
+            }
+        }
+    }
+
+    pub(super) fn advance(&mut self, now_ns: u64, out: &mut dyn FnMut(Output)) {
+        if now_ns <= self.shared.now_ns {
+            return;
+        }
+        self.shared.now_ns = now_ns;
+        while let Some(&Reverse((deadline, id, number))) = self.timers.peek() {
+            if deadline > now_ns {
+                break;
+            }
+            self.timers.pop();
+            self.fire(id, deadline, number, out);
+        }
+        if now_ns >= self.next_sweep_ns {
+            self.next_sweep_ns = now_ns + SWEEP_INTERVAL_NS;
+            self.sweep(out);
+        }
+        if now_ns >= self.next_loss_ns {
+            self.next_loss_ns = now_ns + LOSS_INTERVAL_NS;
+            self.tell_losses(out);
+        }
+    }
+
+    fn fire(&mut self, id: Id, deadline: u64, number: u64, out: &mut dyn FnMut(Output)) {
+        let Some((_, connection)) = self.table.get_mut(id) else {
+            return;
+        };
+        if connection.number != number || connection.tcp.timer != timer(deadline) {
+            return;
+        }
+        connection.tcp.timer = 0;
+        self.work_untouched(id, out);
+    }
+
+    /// As [`Pipeline::work`], for time alone: the connection's place in its list stays.
+    fn work_untouched(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
+        let Some((&key, connection)) = self.table.get_mut(id) else {
+            return;
+        };
+        let before = connection.memory();
+        let was_busy = connection.is_busy();
+        let name = (Some(id), key, connection.number);
+        let mut deadline = None;
+        let original = self
+            .shared
+            .with(name, out, |env| deadline = connection.tick(env));
+        let after = connection.memory();
+        self.heads_bytes = (self.heads_bytes + after.0).saturating_sub(before.0);
+        self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);
+        let number = connection.number;
+        if let Some(deadline) = deadline {
+            // Never at once again, whatever is due: time must pass between two looks.
+            let deadline = deadline.max(self.shared.now_ns + 1);
+            connection.tcp.timer = timer(deadline);
+            self.timers.push(Reverse((deadline, id, number)));
+        }
+        let (closed, busy) = (connection.tcp.closed, connection.is_busy());
+        if closed || busy != was_busy {
+            let list = if closed { List::Closed } else { List::Idle };
+            self.table.touch(id, list, self.shared.now_ns);
+        }
+        if let Some(original) = original {
+            self.merge(id, &original);
+        }
+    }
+
+    /// Closed connections, those that nothing came of and those that were idle for long leave.
+    fn sweep(&mut self, out: &mut dyn FnMut(Output)) {
+        let now = self.shared.now_ns;
+        let config = &self.shared.config;
+        let patience = [
+            (List::Closed, config.closed_ns),
+            (List::Embryonic, config.response_timeout_ns),
+            (List::Idle, config.idle_ns),
+            (List::Busy, config.idle_ns),
+        ];
+        for (list, patience) in patience {
+            while let Some(id) = self.table.oldest(list) {
+                if self.table.age_ns(id, now) < patience {
+                    break;
+                }
+                if list == List::Embryonic {
+                    self.unreachable(id, out);
+                }
+                self.remove(id, End::Stopped, out);
+            }
+        }
+        if self.timers.len() > 2 * self.table.len() + 1024 {
+            let table = &self.table;
+            self.timers.retain(|Reverse((deadline, id, number))| {
+                table.get(*id).is_some_and(|connection| {
+                    connection.number == *number && connection.tcp.timer == timer(*deadline)
+                })
+            });
+        }
+    }
+}

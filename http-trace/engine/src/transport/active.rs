@@ -1,0 +1,481 @@
+//! Both directions of a connection while something is in flight: which bytes are next, what waits for
+//! what, and when waiting ends. Must not decide whether a segment belongs to the connection.
+
+use http_trace_common::filter::HandBack;
+use http_trace_common::record::{RecordHeader, flag};
+use http_trace_model::event::NoResponse;
+
+use super::reassembly::{Content, Piece};
+use super::streams::{FarSegment, OpenSyn, Stream};
+use super::tcp::Tcp;
+use super::{CROSSING_NS, Env, FAR};
+use crate::origin::{Origin, first_position, position};
+use crate::protocol::{Chunk, End, Gap, Link, Standing, Witness};
+use crate::protocols::{Implementation, Memory, answers};
+
+/// What is kept while something is in flight.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub protocol: Implementation,
+    pub streams: [Stream; 2],
+    pub syn: Option<OpenSyn>,
+    /// By direction: a segment from far off that is not believed yet.
+    pub far: [Option<Box<FarSegment>>; 2],
+    /// Bytes of gaps before the first head, which are not reported as lost yet.
+    unreported: u64,
+    /// When the client reset the connection while answers were due; 0 when it did not. What the
+    /// server had sent before it heard of that is still to come by.
+    pub reset_ns: u64,
+}
+
+impl Active {
+    /// Brings what was remembered back to where bytes can be handed over.
+    pub fn new(tcp: &Tcp, memory: &Memory) -> Self {
+        let stream = |d: usize| Stream {
+            given_up: if tcp.given_up(d) { u64::MAX } else { 0 },
+            ..Stream::default()
+        };
+        let next = tcp.next.map(first_position);
+        Active {
+            protocol: Implementation::resume(memory, &tcp.link, next),
+            streams: [stream(0), stream(1)],
+            syn: None,
+            far: [None, None],
+            unreported: 0,
+            reset_ns: 0,
+        }
+    }
+
+    /// Writes down where both directions stand.
+    pub fn remember(&self, tcp: &mut Tcp) -> Memory {
+        for (d, stream) in self.streams.iter().enumerate() {
+            let next = self.protocol.next(d);
+            tcp.next[d] = next as u32;
+            tcp.set_given_up(d, stream.given_up > next);
+        }
+        self.protocol.memory()
+    }
+
+    /// Memory of heads and messages in flight, and of bytes out of order.
+    pub fn size(&self) -> (usize, usize) {
+        let far = self.far.iter().flatten().map(|far| far.held.size());
+        let heads = size_of::<Active>()
+            + self.protocol.held()
+            + far.sum::<usize>()
+            + self.syn.as_ref().map_or(0, OpenSyn::size);
+        let buffers = self.streams.iter().map(|stream| stream.buffer.size());
+        (heads, buffers.sum())
+    }
+
+    /// Whether nothing is in flight, so that little need be remembered.
+    pub fn is_quiet(&self, tcp: &Tcp) -> bool {
+        let fin_waits = (0..2).any(|d| self.streams[d].fin.is_some() && !tcp.fin[d]);
+        self.protocol.is_quiet()
+            && self.syn.is_none()
+            && self.far.iter().all(Option::is_none)
+            && self
+                .streams
+                .iter()
+                .all(|stream| stream.buffer.is_empty() && !stream.reset && stream.short_ns == 0)
+            && !fin_waits
+    }
+
+    /// Whether direction `d` carries nothing that is read, for good.
+    pub fn opaque(&self, d: usize) -> bool {
+        self.protocol.profile().opaque(d)
+    }
+
+    /// Whether bytes that acknowledge what `origin` does must wait for a request that came later.
+    pub fn holds(&self, tcp: &Tcp, d: usize, origin: &Origin) -> bool {
+        let (o, link) = (1 - d, &tcp.link);
+        if link.is_client(d) || !link.known[o] || self.opaque(o) || tcp.fin[o] {
+            return false;
+        }
+        let Some(ack) = origin.ack.number() else {
+            return false;
+        };
+        let (next, stream) = (self.protocol.next(o), &self.streams[o]);
+        let ack = position(next, ack);
+        if ack <= next.max(stream.given_up) || ack - next > FAR {
+            return false;
+        }
+        let skippable = self.protocol.skippable(o);
+        if let Some(Piece { start, content, .. }) = stream.buffer.first()
+            && *start <= next
+            && let Content::Skip(n) = *content
+            && (*start + n >= ack || n > skippable)
+        {
+            // Nobody will bring what a filter has skipped; where that is no body, these bytes are
+            // what made it a tunnel.
+            return false;
+        }
+        let mut missing = ack - next;
+        if let Some((fin, _)) = stream.fin
+            && ack > fin
+        {
+            missing -= 1;
+        }
+        // One byte is a FIN that was not seen, or a probe's.
+        let too_short = missing <= 1 && self.protocol.standing(o) == Standing::Between;
+        !(missing == 0 || too_short || skippable >= missing)
+    }
+
+    /// The next piece of direction `d`, if it may be handed over now.
+    fn ready(&mut self, tcp: &Tcp, d: usize, force: bool) -> Option<Piece<Origin>> {
+        let next = self.protocol.next(d);
+        let first = self.streams[d].buffer.first()?;
+        let old = first.end() <= next;
+        if !force && !old && (first.start > next || self.holds(tcp, d, &first.meta)) {
+            return None;
+        }
+        if !old && self.follows_other(tcp, d, first, force) {
+            return None;
+        }
+        self.streams[d].buffer.pop_from(next)
+    }
+
+    /// Whether a declared skip that is no body here may become one by what the other direction has
+    /// ready and sent before: the answer that makes a tunnel.
+    fn follows_other(&self, tcp: &Tcp, d: usize, first: &Piece<Origin>, force: bool) -> bool {
+        let skippable = self.protocol.skippable(d);
+        if !matches!(first.content, Content::Skip(n) if n > skippable) {
+            return false;
+        }
+        let o = 1 - d;
+        let waiting = &self.streams[o].buffer;
+        let ready = waiting.first().is_some_and(|piece| {
+            // What waits in turn for this direction is not waited for.
+            let passes = match piece.content {
+                Content::Bytes(_) => true,
+                Content::Skip(n) => n <= self.protocol.skippable(o),
+            };
+            let in_order = piece.start <= self.protocol.next(o) && !self.holds(tcp, o, &piece.meta);
+            passes && (in_order || force)
+        });
+        ready
+            && waiting.pieces().any(|piece| {
+                matches!(piece.content, Content::Bytes(_))
+                    && piece.meta.time_ns <= first.meta.time_ns
+            })
+    }
+
+    /// Hands over all that is next, in both directions; with `force` also across gaps.
+    pub fn drain(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, force: bool) {
+        // Requests first, so that what answers them finds them.
+        let client = tcp.link.client_or_first();
+        loop {
+            let mut progress = false;
+            for d in [client, 1 - client] {
+                while let Some(piece) = self.ready(tcp, d, force) {
+                    progress = true;
+                    let next = self.protocol.next(d);
+                    if piece.start > next {
+                        self.pass_gap(tcp, env, d, piece.start - next, &piece.meta);
+                    }
+                    match &piece.content {
+                        Content::Skip(n) => self.skip(tcp, env, d, *n, &piece.meta),
+                        Content::Bytes(bytes) => {
+                            let chunk = Chunk {
+                                bytes,
+                                begins: piece.begins,
+                                origin: &piece.meta,
+                            };
+                            self.data(tcp, env, d, &chunk);
+                        }
+                    }
+                }
+            }
+            if !progress {
+                break;
+            }
+        }
+        for d in 0..2 {
+            let next = self.protocol.next(d);
+            let stream = &mut self.streams[d];
+            if force
+                && let Some((fin, origin)) = stream.fin
+                && fin > next
+            {
+                self.pass_gap(tcp, env, d, fin - next, &origin);
+                continue;
+            }
+            stream.waiting_ns = match stream.waits(next) {
+                None => 0,
+                Some((_, origin)) if stream.waiting_ns == 0 => origin.time_ns.max(1),
+                Some(_) => stream.waiting_ns,
+            };
+        }
+    }
+
+    /// Hands bytes of direction `d` over; the next gap is waited for again.
+    pub fn data(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, chunk: &Chunk<'_>) {
+        self.protocol.data(&mut env.cx(&mut tcp.link), d, chunk);
+        let stream = &mut self.streams[d];
+        stream.given_up = stream.given_up.min(self.protocol.next(d));
+    }
+
+    /// Hands a declared skip of direction `d` over.
+    pub fn skip(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
+        let cx = &mut env.cx(&mut tcp.link);
+        self.protocol.skip(cx, d, n, origin);
+    }
+
+    /// `n` bytes are not there.
+    fn pass_gap(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
+        if n <= self.protocol.skippable(d) && origin.without_flow {
+            // The filter has skipped it on purpose, and declares it with the next record that has the
+            // flow: later than we wait, or never, where a RST of the other end comes first. Were it a
+            // record for which there was no room, that would be told by itself.
+            return self.skip(tcp, env, d, n, origin);
+        }
+        self.lose(tcp, env, d, n, origin);
+    }
+
+    /// `n` bytes are lost.
+    pub fn lose(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
+        // What is not read is not shipped, and nothing is lost with it.
+        if self.protocol.standing(d) != Standing::Opaque {
+            env.stats.holes += 1;
+            env.stats.hole_bytes += n;
+            if origin.is_live() {
+                self.unreported += n;
+                if self.protocol.profile().http() {
+                    self.report_gaps(&tcp.link, env);
+                }
+            }
+        }
+        let gap = Gap {
+            len: n,
+            answered: self.answer_waits(&tcp.link, 1 - d, origin),
+            origin,
+        };
+        self.protocol.gap(&mut env.cx(&mut tcp.link), d, &gap);
+    }
+
+    /// Whether direction `o` had sent a response, which is not handed over yet, when the other one
+    /// acknowledged it with `origin`.
+    fn answer_waits(&self, link: &Link, o: usize, origin: &Origin) -> bool {
+        let Some(ack) = link.acknowledged(o, self.protocol.next(o), origin.ack) else {
+            return false;
+        };
+        let waiting = self.streams[o].buffer.pieces();
+        waiting
+            .take_while(|piece| piece.start < ack)
+            .any(|piece| match &piece.content {
+                Content::Bytes(bytes) => piece.begins && answers(bytes),
+                Content::Skip(_) => false,
+            })
+    }
+
+    /// Reports what is missing as lost, but for a connection that is known under another name as
+    /// well. Its first head shows whether it is, so nothing is reported before that or its end.
+    pub fn report_gaps(&mut self, link: &Link, env: &mut Env<'_>) {
+        let n = std::mem::take(&mut self.unreported);
+        if n > 0 && !env.is_copied(link) {
+            env.lose_bytes("hole", n);
+        }
+    }
+
+    /// The connection is over: what an end acknowledged of the other's bytes and never came is a
+    /// gap, but for what is body whatever it is. One byte is a FIN's, or a probe's.
+    pub fn count_unseen(&mut self, env: &mut Env<'_>) {
+        for (d, stream) in self.streams.iter().enumerate() {
+            let missing = stream.acked.saturating_sub(self.protocol.next(d));
+            if stream.fin.is_some() || !(2..=FAR).contains(&missing) {
+                continue;
+            }
+            let missing = missing.saturating_sub(self.protocol.skippable(d));
+            if missing > 1 {
+                env.stats.holes += 1;
+                env.stats.hole_bytes += missing;
+                if stream.live {
+                    env.lose_bytes("hole", missing);
+                }
+            }
+        }
+    }
+
+    /// How long direction `d` waits for what it waits for.
+    fn patience(&self, tcp: &Tcp, env: &Env<'_>, d: usize) -> u64 {
+        let (stream, next) = (&self.streams[d], self.protocol.next(d));
+        let Some((start, origin)) = stream.waits(next) else {
+            return u64::MAX;
+        };
+        let config = env.config;
+        if stream.buffer.size() > config.reorder_bytes_per_direction || stream.given_up >= start {
+            return 0;
+        }
+        if start <= next {
+            // It waits for the other direction, whose bytes it acknowledges.
+            return config.hole_ns;
+        }
+        // Body that the filter has skipped was there, and does not come.
+        let is_skipped = || origin.without_flow && start - next <= self.protocol.skippable(d);
+        if stream.acked >= start || origin.framed_by_filter() || is_skipped() {
+            config.hole_ns
+        } else if !tcp.link.known[1 - d] || origin.is_live() {
+            config.unseen_hole_ns
+        } else {
+            u64::MAX
+        }
+    }
+
+    /// Direction `d` is acknowledged up to here by a segment of the other.
+    pub fn acknowledge(&mut self, d: usize, origin: &Origin) {
+        let Some(ack) = origin.ack.number() else {
+            return;
+        };
+        let (next, skippable) = (self.protocol.next(d), self.protocol.skippable(d));
+        let stream = &mut self.streams[d];
+        stream.acked = stream.acked.max(position(next, ack));
+        stream.live = origin.is_live();
+        if stream.short_ns == 0 && stream.is_short(next, skippable) {
+            stream.short_ns = origin.time_ns.max(1);
+        }
+    }
+
+    /// Acknowledged bytes that have not come for long enough will not be waited for.
+    fn give_up_short(&mut self, env: &Env<'_>, d: usize) {
+        let (next, skippable) = (self.protocol.next(d), self.protocol.skippable(d));
+        let stream = &mut self.streams[d];
+        if stream.short_ns == 0 {
+            return;
+        }
+        if !stream.is_short(next, skippable) {
+            stream.short_ns = 0;
+        } else if env.now_ns >= stream.short_ns.saturating_add(env.config.hole_ns) {
+            stream.given_up = stream.acked;
+            stream.short_ns = 0;
+        }
+    }
+
+    /// Whether direction `d` has waited long enough and goes on without.
+    pub fn give_up(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize) -> bool {
+        self.give_up_short(env, d);
+        let since = self.streams[d].waiting_ns;
+        let patience = self.patience(tcp, env, d);
+        if patience == u64::MAX || patience > 0 && env.now_ns < since.saturating_add(patience) {
+            return false;
+        }
+        let next = self.protocol.next(d);
+        let Some((start, meta)) = self.streams[d].waits(next) else {
+            return false;
+        };
+        if start > next {
+            self.pass_gap(tcp, env, d, start - next, &meta);
+        } else if let Some(ack) = meta.ack.number() {
+            let o = 1 - d;
+            let next = self.protocol.next(o);
+            let ack = position(next, ack);
+            self.streams[o].given_up = self.streams[o].given_up.max(ack);
+            self.protocol.never_seen(o, ack);
+            // A direction of which nothing ever came is not there to be waited for.
+            tcp.link.known[o] &= tcp.link.first(o) != Some(next);
+        }
+        self.streams[d].waiting_ns = 0;
+        true
+    }
+
+    /// What is known here of requests without a response.
+    fn witness(&self, tcp: &Tcp, why: NoResponse, since_ns: u64) -> Witness {
+        let complete = |d: usize| {
+            let (stream, next) = (&self.streams[d], self.protocol.next(d));
+            // A FIN is acknowledged as one byte more.
+            stream.acked <= next + 1 && stream.waits(next).is_none() && tcp.link.known[1 - d]
+        };
+        Witness {
+            complete: [complete(0), complete(1)],
+            why,
+            since_ns,
+        }
+    }
+
+    /// Direction `d` has come to its FIN.
+    pub fn end_direction(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize) {
+        let witness = match self.reset_ns {
+            0 => self.witness(tcp, NoResponse::Closed, env.now_ns),
+            at_ns => self.witness(tcp, NoResponse::Reset, at_ns),
+        };
+        tcp.fin[d] = true;
+        let cx = &mut env.cx(&mut tcp.link);
+        self.protocol.end_direction(cx, d, &witness);
+    }
+
+    /// The connection is over.
+    pub fn finish(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, end: End) {
+        self.drain(tcp, env, true);
+        self.report_gaps(&tcp.link, env);
+        if !env.is_copied(&tcp.link) {
+            self.count_unseen(env);
+        }
+        let reset = self.streams.iter().any(|stream| stream.reset);
+        let end = if end == End::Stopped && reset {
+            End::Reset
+        } else {
+            end
+        };
+        let why = match end {
+            End::Reset => NoResponse::Reset,
+            End::Closed | End::Stopped => NoResponse::Closed,
+        };
+        let since_ns = if self.reset_ns == 0 {
+            env.now_ns
+        } else {
+            self.reset_ns
+        };
+        let witness = self.witness(tcp, why, since_ns);
+        let cx = &mut env.cx(&mut tcp.link);
+        self.protocol.finish(cx, end, tcp.fin, &witness);
+    }
+
+    /// Yields what is due by now.
+    pub fn tick(&mut self, tcp: &mut Tcp, env: &mut Env<'_>) {
+        let reset = self.reset_ns != 0 || self.streams.iter().any(|stream| stream.reset);
+        let why = if reset {
+            NoResponse::Reset
+        } else {
+            NoResponse::Timeout
+        };
+        let witness = self.witness(tcp, why, env.now_ns);
+        let cx = &mut env.cx(&mut tcp.link);
+        self.protocol.tick(cx, &witness);
+    }
+
+    /// When something in flight will be due.
+    pub fn deadline(&self, tcp: &Tcp, env: &Env<'_>) -> Option<u64> {
+        let config = env.config;
+        let mut deadline = self.protocol.deadline(env.now_ns, config);
+        let mut at = |ns: u64| deadline = Some(deadline.map_or(ns, |other| other.min(ns)));
+        for (d, stream) in self.streams.iter().enumerate() {
+            if stream.short_ns != 0 {
+                at(stream.short_ns.saturating_add(config.hole_ns));
+            }
+            if stream.waiting_ns != 0 {
+                let wait = self.patience(tcp, env, d);
+                if wait != u64::MAX {
+                    at(stream.waiting_ns.saturating_add(wait));
+                }
+            }
+            if let Some(far) = &self.far[d]
+                && far.is_dropped(tcp.link.known[d])
+            {
+                at(far.held.until_ns(config));
+            }
+        }
+        if self.reset_ns != 0 {
+            at(self.reset_ns.saturating_add(CROSSING_NS));
+        }
+        if let Some(until_ns) = self.syn.as_ref().and_then(|syn| syn.until_ns(config)) {
+            at(until_ns);
+        }
+        deadline
+    }
+
+    /// What a filter can have back after this record, if something is new for it.
+    pub fn hand_back(&mut self, tcp: &Tcp, header: &RecordHeader) -> Option<HandBack> {
+        let in_order = header.has(flag::FILTERED | flag::UNFILTERED)
+            && tcp.link.known == [true; 2]
+            && self.streams.iter().all(|stream| stream.buffer.is_empty());
+        self.protocol.hand_back(header.generation, in_order)
+    }
+}

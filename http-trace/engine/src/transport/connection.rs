@@ -1,0 +1,444 @@
+//! One connection, record by record: which records are its own, where its streams begin, and how it
+//! ends.
+//!
+//! # Layout
+//! - `data`: payload on its way to the protocol.
+//! - `syn`: which SYNs and RSTs are believed.
+//! - `open_syn`: a SYN on an open connection, with its data.
+//! - `far`: segments out of any window.
+//! - `copies`: records under another name of the connection.
+
+mod copies;
+mod data;
+mod far;
+mod open_syn;
+mod syn;
+
+use http_trace_common::filter::handed;
+use http_trace_common::flow::seq_distance;
+use http_trace_common::record::{Record, RecordHeader, flag};
+
+use super::active::Active;
+use super::streams::Held;
+use super::tcp::Tcp;
+use super::{CROSSING_NS, Env, FAR};
+use crate::origin::{Origin, first_position, position};
+use crate::protocol::{End, unreadable};
+use crate::protocols::{Memory, may_answer};
+use crate::stats::Unreadable;
+
+/// How many offers to filters wait to be taken; more are for connections that have gone on since.
+const MAX_HAND_BACKS: usize = 1024;
+
+/// A connection in the table.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Number of the connection in this run, from 1.
+    pub number: u64,
+    pub tcp: Tcp,
+    flight: Flight,
+}
+
+/// What is in flight.
+#[derive(Debug)]
+enum Flight {
+    /// Nothing.
+    Quiet(Memory),
+    Busy(Box<Active>),
+}
+
+impl Flight {
+    fn active(&self) -> Option<&Active> {
+        match self {
+            Flight::Quiet(_) => None,
+            Flight::Busy(active) => Some(active),
+        }
+    }
+
+    fn active_mut(&mut self) -> Option<&mut Active> {
+        match self {
+            Flight::Quiet(_) => None,
+            Flight::Busy(active) => Some(active),
+        }
+    }
+}
+
+impl Connection {
+    pub fn new(number: u64) -> Self {
+        Connection {
+            number,
+            tcp: Tcp::default(),
+            flight: Flight::Quiet(Memory::default()),
+        }
+    }
+
+    /// Whether something is in flight.
+    pub fn is_busy(&self) -> bool {
+        self.flight.active().is_some()
+    }
+
+    /// Whether a message was framed.
+    pub fn is_http(&self) -> bool {
+        match &self.flight {
+            Flight::Quiet(memory) => memory.profile.http(),
+            Flight::Busy(active) => active.protocol.profile().http(),
+        }
+    }
+
+    /// Whether direction `d` carries nothing that is read, for good.
+    fn opaque(&self, d: usize) -> bool {
+        match &self.flight {
+            Flight::Quiet(memory) => memory.profile.opaque(d),
+            Flight::Busy(active) => active.opaque(d),
+        }
+    }
+
+    /// Whether a head was framed in direction `d`.
+    fn framed(&self, d: usize) -> bool {
+        match &self.flight {
+            Flight::Quiet(memory) => memory.profile.framed(d),
+            Flight::Busy(active) => active.protocol.profile().framed(d),
+        }
+    }
+
+    /// Sequence number of the next byte of direction `d`, as far as it is known.
+    fn next(&self, d: usize) -> u32 {
+        match &self.flight {
+            Flight::Quiet(_) => self.tcp.next[d],
+            Flight::Busy(active) => active.protocol.next(d) as u32,
+        }
+    }
+
+    /// Memory of heads and messages in flight, and of bytes out of order.
+    pub fn memory(&self) -> (usize, usize) {
+        self.flight.active().map_or((0, 0), Active::size)
+    }
+
+    /// A record of direction `d`.
+    pub fn record(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
+        let header = record.header;
+        let closed = self.tcp.closed;
+        if closed {
+            if !self.is_reused(d, header) {
+                env.stats.copied_bytes += u64::from(header.len);
+                return;
+            }
+            // Where the one before stood tells what is far off; and a SYN that was refused, by a RST
+            // that may be forged, is what a SYN-ACK answers.
+            let (o, stood) = (1 - d, self.tcp.next[d]);
+            let asked =
+                header.has(flag::SYN | flag::ACK) && self.tcp.link.start(o) == Some(header.ack);
+            self.restart(env);
+            self.tcp.next[d] = stood;
+            if asked {
+                self.tcp.link.set_client(o);
+                self.begin_stream(o, header.ack);
+            }
+        }
+        self.confirm_syn_data(env, d, header);
+        if !(header.has(flag::SYN) && header.len > 0) {
+            self.confirm_far(env, d, record);
+        }
+        if self.begins_far(d, header) {
+            return self.hold_first(env, d, record, closed);
+        }
+        if closed {
+            self.tcp.next[d] = 0;
+        }
+        self.take(env, d, record);
+    }
+
+    /// A record that is believed to be of the connection.
+    fn take(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
+        let header = record.header;
+        // A response acknowledges what it answers, not where the peer's stream begins.
+        let answers = may_answer(record.bytes);
+        if header.has(flag::SYN) {
+            if self.syn(env, d, record) {
+                return;
+            }
+        } else if header.has(flag::STREAM_BEGINS) {
+            self.stream_begins(env, d, header);
+            // The filter was there from the start: what an end acknowledges with its first bytes
+            // is where the peer's begin, whether or not those will be seen.
+            let link = &self.tcp.link;
+            let asks = !link.is_client(1 - d);
+            if asks && !answers && !link.known[1 - d] && header.has(flag::ACK) {
+                self.begin_stream(1 - d, header.ack);
+            }
+        }
+        if header.has(flag::OPAQUE) {
+            self.opaque_record(env, d, record);
+        }
+        self.confirm_syn(env, d, header);
+        if !answers {
+            self.learn_start(d, header);
+        }
+        let spans =
+            header.len > 0 || header.skip_from != header.seq || header.skip_to != header.seq;
+        let ends = header.flags & (flag::FIN | flag::RST) != 0;
+        let mut joined = false;
+        if spans {
+            self.tcp.set_payload();
+            if !self.tcp.link.known[d] {
+                self.join(d, header);
+                joined = true;
+            }
+        }
+        let unseen = self.acknowledges_unseen(d, header);
+        if unseen {
+            // Bytes went by, though none was seen.
+            self.tcp.set_payload();
+        }
+        let stood = self.tcp.next[d];
+        self.note_positions(d, header);
+        if !self.is_busy() && (!spans || self.opaque(d)) && !ends && !unseen {
+            if spans {
+                self.tcp.next[d] = header.skip_to;
+            }
+            return;
+        }
+        if header.has(flag::RST) && !self.tcp.link.known[d] {
+            self.refused(env, d, header);
+            return;
+        }
+        if !self.tcp.link.known[d] {
+            if !ends {
+                return;
+            }
+            // Bytes went by unseen before the end, unless it always stood there.
+            joined = stood != header.seq || self.tcp.passed_unseen();
+            self.tcp.next[d] = header.seq;
+            self.tcp.link.known[d] = true;
+        }
+        let origin = Origin::of(header, env.path);
+        self.activate();
+        if let Some(active) = self.flight.active_mut() {
+            let link = &self.tcp.link;
+            if joined {
+                active.protocol.joined(link, d);
+            }
+            if link.known[1 - d] {
+                active.acknowledge(1 - d, &origin);
+            }
+            if spans {
+                active.protocol.note_trial(d, header);
+            }
+        }
+        if spans {
+            self.data(env, d, record, &origin);
+        }
+        if header.has(flag::FIN)
+            && let Some(active) = self.flight.active_mut()
+        {
+            let end = position(active.protocol.next(d), header.skip_to);
+            active.streams[d].fin.get_or_insert((end, origin));
+        }
+        self.settle(env);
+        if header.has(flag::RST) {
+            self.reset(env, d, header);
+        }
+        self.hand_back(env, d, header);
+        self.deactivate(env);
+    }
+
+    /// A record that was held back and is believed now.
+    fn take_held(&mut self, env: &mut Env<'_>, d: usize, held: &Held) {
+        let path = std::mem::replace(&mut env.path, held.path);
+        self.take(env, d, &held.record());
+        env.path = path;
+    }
+
+    fn opaque_record(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
+        let kind = unreadable(record.bytes);
+        let cx = &mut env.cx(&mut self.tcp.link);
+        match &mut self.flight {
+            Flight::Quiet(memory) => {
+                memory.profile.not_readable(cx, kind);
+                memory.profile.set_opaque(d);
+            }
+            Flight::Busy(active) => active.protocol.not_readable(cx, kind),
+        }
+    }
+
+    /// The first bytes of a direction whose beginning was not seen.
+    fn join(&mut self, d: usize, header: &RecordHeader) {
+        let tcp = &mut self.tcp;
+        // Bytes that the peer had not acknowledged yet are missing before these: sent, and not seen.
+        let missing = seq_distance(tcp.next[d], header.skip_from);
+        let passed = tcp.next[d] != 0 && (2..=FAR as i32).contains(&missing);
+        tcp.link.known[d] = true;
+        tcp.next[d] = header.skip_from;
+        // What a filter frames it was told the beginning of: the records before this one are lost.
+        let framed = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
+        let lost = framed || passed;
+        let start = first_position(header.skip_from);
+        // The order is that of requests: of the server's bytes only responses are missing, and no
+        // request where the client is followed from its first byte.
+        let client = tcp.link.client().unwrap_or(d);
+        let followed = client != d && tcp.link.start(client).is_some();
+        match &mut self.flight {
+            Flight::Quiet(memory) => {
+                let end = first_position(tcp.next[client]);
+                memory.join(d, (!followed).then_some((end, lost)));
+            }
+            Flight::Busy(active) => {
+                let end = if client == d {
+                    start
+                } else {
+                    active.protocol.next(client)
+                };
+                let requests = (!followed).then_some((end, lost));
+                active.protocol.join(d, start, requests);
+            }
+        }
+    }
+
+    /// Brings what was remembered back to where bytes can be handed over.
+    fn activate(&mut self) {
+        if let Flight::Quiet(memory) = &self.flight {
+            self.flight = Flight::Busy(Box::new(Active::new(&self.tcp, memory)));
+        }
+    }
+
+    /// Lets go of what is only needed while something is in flight.
+    fn deactivate(&mut self, env: &mut Env<'_>) {
+        let Some(active) = self.flight.active_mut() else {
+            return;
+        };
+        if !active.is_quiet(&self.tcp) && !self.tcp.closed {
+            return;
+        }
+        if active.reset_ns != 0 && !self.tcp.closed {
+            // All that was due has come.
+            return self.stop(env, End::Reset);
+        }
+        active.report_gaps(&self.tcp.link, env);
+        self.flight = Flight::Quiet(active.remember(&mut self.tcp));
+    }
+
+    /// Hands over what has become next, gives up what will not come, and minds the FINs.
+    fn settle(&mut self, env: &mut Env<'_>) {
+        let Some(active) = self.flight.active_mut() else {
+            return;
+        };
+        let tcp = &mut self.tcp;
+        loop {
+            active.drain(tcp, env, false);
+            let mut again = false;
+            for d in 0..2 {
+                again |= active.give_up(tcp, env, d);
+            }
+            if !again {
+                break;
+            }
+        }
+        if active.protocol.profile().http() {
+            active.report_gaps(&tcp.link, env);
+        }
+        for d in 0..2 {
+            let next = active.protocol.next(d);
+            // Bytes beyond it show that the FIN was not the sender's.
+            let stream = &mut active.streams[d];
+            stream.fin = stream.fin.filter(|(fin, _)| *fin >= next);
+            let at_fin = stream.fin.is_some_and(|(fin, _)| fin == next);
+            if at_fin && !tcp.fin[d] {
+                active.end_direction(tcp, env, d);
+            }
+        }
+        if tcp.fin == [true; 2] {
+            self.stop(env, End::Closed);
+        }
+    }
+
+    /// The connection is over: everything in flight comes out.
+    pub fn stop(&mut self, env: &mut Env<'_>, end: End) {
+        let is_reset = self.flight.active().is_some_and(|a| a.reset_ns != 0);
+        let end = if is_reset { End::Reset } else { end };
+        self.believe_first(env);
+        self.drop_far(env, u64::MAX);
+        self.drop_syn_data(env, u64::MAX);
+        if let Some(active) = self.flight.active_mut() {
+            active.finish(&mut self.tcp, env, end);
+            self.flight = Flight::Quiet(active.remember(&mut self.tcp));
+        }
+        self.account(env, end != End::Stopped);
+        self.tcp.closed = true;
+    }
+
+    /// The connection is over, or out of sight: counts what is not known of it. `ended` says that its
+    /// end was seen.
+    fn account(&mut self, env: &mut Env<'_>, ended: bool) {
+        let tcp = &mut self.tcp;
+        let Flight::Quiet(memory) = &mut self.flight else {
+            return;
+        };
+        if tcp.closed || tcp.link.muted {
+            return;
+        }
+        if memory.profile.http() {
+            env.stats.midstream += u64::from(tcp.is_midstream());
+            env.stats.unended += u64::from(!ended);
+        } else if tcp.payload() || tcp.passed_unseen() {
+            let cx = &mut env.cx(&mut tcp.link);
+            memory.profile.not_readable(cx, Unreadable::Other);
+        }
+    }
+
+    /// Time has passed: yields what is due; when the next thing will be.
+    pub fn tick(&mut self, env: &mut Env<'_>) -> Option<u64> {
+        self.drop_far(env, env.now_ns);
+        self.drop_syn_data(env, env.now_ns);
+        self.settle(env);
+        if let Some(active) = self.flight.active_mut() {
+            let reset_ns = active.reset_ns;
+            if reset_ns != 0 && env.now_ns >= reset_ns.saturating_add(CROSSING_NS) {
+                self.stop(env, End::Reset);
+            } else {
+                active.tick(&mut self.tcp, env);
+            }
+        }
+        self.deactivate(env);
+        self.deadline(env)
+    }
+
+    /// When something in flight will be due.
+    pub fn deadline(&self, env: &Env<'_>) -> Option<u64> {
+        self.flight.active()?.deadline(&self.tcp, env)
+    }
+
+    /// Throws out bytes that wait for missing ones; what of them is next is handed over.
+    pub fn flush_buffers(&mut self, env: &mut Env<'_>) {
+        self.drop_far(env, u64::MAX);
+        self.drop_syn_data(env, u64::MAX);
+        if let Some(active) = self.flight.active_mut() {
+            active.drain(&mut self.tcp, env, true);
+        }
+        self.settle(env);
+        self.deactivate(env);
+    }
+
+    /// After a filter's record: what the filter can have back, if something is new for it.
+    fn hand_back(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
+        if header.generation == 0 {
+            return;
+        }
+        let active = self.flight.active_mut();
+        let Some(mut offer) = active.and_then(|active| active.hand_back(&self.tcp, header)) else {
+            return;
+        };
+        // The record may bear another name of the connection, whose ends are in another order.
+        let (key, direction) = header.key();
+        if direction.index() != d {
+            const FIRST: u32 = handed::RIGHT | handed::WRONG;
+            offer.sides.reverse();
+            offer.trials.reverse();
+            let (first, second) = (offer.what & FIRST, offer.what & FIRST << 1);
+            offer.what = offer.what & !(FIRST | FIRST << 1) | first << 1 | second >> 1;
+        }
+        if env.hand_backs.len() >= MAX_HAND_BACKS {
+            env.hand_backs.clear();
+        }
+        env.hand_backs.push((key, offer));
+    }
+}

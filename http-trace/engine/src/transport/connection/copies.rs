@@ -1,0 +1,53 @@
+//! What a connection has to do with its copies under other names.
+
+use http_trace_common::record::{RecordHeader, flag};
+
+use super::Connection;
+use crate::origin::position;
+use crate::protocol::Standing;
+use crate::transport::streams::JUMP;
+
+impl Connection {
+    /// Whether a record that came under another name, of direction `d`, can be of this connection.
+    /// The name may be used for another one since.
+    pub fn has_bytes_of(&self, d: usize, header: &RecordHeader) -> bool {
+        let tcp = &self.tcp;
+        if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0
+            && let Some(start) = tcp.link.start(d)
+        {
+            return start == header.seq;
+        }
+        let near = (header.seq.wrapping_sub(tcp.next[d]) as i32).unsigned_abs();
+        !tcp.link.known[d] || u64::from(near) <= JUMP
+    }
+
+    /// A copy knows of streams of which this connection has seen nothing: `flipped` says that its
+    /// directions are the other way round.
+    pub fn learn(&mut self, copy: &Connection, flipped: bool) {
+        for d in 0..2 {
+            let o = d ^ usize::from(flipped);
+            let start = copy.tcp.link.start(o);
+            let start = start.filter(|&start| copy.next(o) == start);
+            if let Some(start) = start.filter(|_| !self.tcp.link.known[d]) {
+                self.begin_stream(d, start);
+            }
+        }
+    }
+
+    /// Direction `d` was joined a little behind `seq`, where it really begins, and nothing was framed
+    /// in it yet: by a segment that overtook its first, or by its copy on another path.
+    pub(super) fn was_joined_behind(&mut self, d: usize, seq: u32) -> bool {
+        let known = self.tcp.link.start(d).is_some() || self.framed(d);
+        let Some(active) = self.flight.active_mut().filter(|_| !known) else {
+            return false;
+        };
+        let next = active.protocol.next(d);
+        let start = position(next, seq);
+        if active.protocol.standing(d) != Standing::Lost || start > next || next - start > JUMP {
+            return false;
+        }
+        active.protocol.rewind(d, start);
+        self.tcp.link.set_start(d, seq);
+        true
+    }
+}

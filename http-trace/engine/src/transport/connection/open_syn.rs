@@ -1,0 +1,185 @@
+//! A SYN on a connection that is open, and the data that came with it (RFC 9293 §3.10.7.4, RFC 7413).
+//!
+//! Anybody can send one, and the peer of an open connection does not take it. So nothing is made of
+//! either, and the connection that is there goes on, until something shows that the peer has begun
+//! another one: a SYN-ACK or a filter's word for the other direction, or what follows. The data is then
+//! the first of the new connection; otherwise it is dropped and counted.
+
+use http_trace_common::flow::seq_distance;
+use http_trace_common::record::{Record, RecordHeader, flag};
+
+use super::Connection;
+use crate::protocol::End;
+use crate::transport::Env;
+use crate::transport::streams::{Held, JUMP, OpenSyn, SYN_DATA};
+
+impl Connection {
+    /// A SYN that would begin another connection. Whether its record waits for proof: only one with
+    /// data does.
+    pub(super) fn hold_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
+        let header = record.header;
+        self.activate();
+        let Some(active) = self.flight.active_mut() else {
+            return false;
+        };
+        let same = |syn: &&mut OpenSyn| syn.d == d && syn.seq == header.seq;
+        let data = (header.len > 0).then(|| {
+            let mut held = Held::of(record, env.path);
+            // What a filter says there of the connection is of the one that it follows.
+            (held.header.generation, held.header.retransmissions) = (0, 0);
+            Box::new(held)
+        });
+        let waits = data.is_some();
+        match active.syn.as_mut().filter(same) {
+            // Repeated, as a rule without the data; the first copy of it is the one that counts.
+            Some(syn) if syn.data.is_none() => syn.data = data,
+            Some(_) => {}
+            None => {
+                self.drop_syn_data(env, u64::MAX);
+                if let Some(active) = self.flight.active_mut() {
+                    active.syn = Some(OpenSyn {
+                        d,
+                        seq: header.seq,
+                        client: if header.has(flag::ACK) { 1 - d } else { d },
+                        answer: None,
+                        data,
+                    });
+                }
+            }
+        }
+        waits
+    }
+
+    /// What came with a SYN is longer than a record, and a filter ships the rest in records that begin
+    /// no segment. Whether such a one waits as well; of a SYN that is believed it does not.
+    pub(super) fn more_of_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
+        let header = record.header;
+        let past = self.next(d).wrapping_sub(header.seq);
+        let goes_on = !self.tcp.link.known[d] || past <= SYN_DATA;
+        let active = self.flight.active_mut();
+        let syn = active.and_then(|active| active.syn.as_mut());
+        let data = syn.filter(|syn| syn.d == d).and_then(|s| s.data.as_mut());
+        match data {
+            Some(data) if data.header.skip_to == header.seq => {
+                data.bytes.extend_from_slice(record.bytes);
+                data.header.len += header.len;
+                data.header.skip_to = header.skip_to;
+            }
+            None if goes_on => return false,
+            // A copy, or the record before it is lost.
+            _ => env.stats.ignored_segments += 1,
+        }
+        true
+    }
+
+    /// Whether a record of the connection shows that the peer took the SYN that waits, with its data:
+    /// then that begins another connection.
+    pub(super) fn confirm_syn_data(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
+        let Some(active) = self.flight.active() else {
+            return;
+        };
+        let Some(syn) = active.syn.as_ref().filter(|syn| syn.data.is_some()) else {
+            return;
+        };
+        let (tcp, o) = (&self.tcp, 1 - d);
+        let ack = header.has(flag::ACK).then_some(header.ack);
+        let answer = if syn.d == d {
+            // It goes on, and nobody is known to wait for the one before.
+            let follows = header.seq == syn.seq.wrapping_add(syn.len())
+                && (header.len > 0 || header.has(flag::FIN))
+                && !header.has(flag::SYN);
+            if !follows || !active.protocol.is_answered() {
+                return;
+            }
+            syn.answer
+        } else if header.has(flag::SYN) {
+            if !ack.is_some_and(|ack| syn.is_taken_by(ack)) {
+                return;
+            }
+            Some(header.seq)
+        } else if header.has(flag::STREAM_BEGINS) {
+            // A filter saw the SYN, and its answer.
+            let known = tcp.link.start(d) == Some(header.seq);
+            let past = ack.map_or(0, |ack| seq_distance(syn.seq, ack));
+            if known || !(1..=JUMP as i32).contains(&past) {
+                return;
+            }
+            Some(header.seq)
+        } else {
+            // Where the one before never was, nothing else can be acknowledged.
+            let next = active.protocol.next(o) as u32;
+            let off = seq_distance(next, syn.seq).unsigned_abs();
+            let far = !tcp.link.known[o] || u64::from(off) > JUMP;
+            if !far || !ack.is_some_and(|ack| syn.is_taken_by(ack)) {
+                return;
+            }
+            None
+        };
+        self.begin_anew(env, answer);
+    }
+
+    /// The SYN that waits is believed; so is what came with it.
+    pub(super) fn begin_anew(&mut self, env: &mut Env<'_>, answer: Option<u32>) {
+        let Some(syn) = self
+            .flight
+            .active_mut()
+            .and_then(|active| active.syn.take())
+        else {
+            return;
+        };
+        self.stop(env, End::Closed);
+        self.restart(env);
+        self.tcp.link.set_client(syn.client);
+        for (d, seq) in [(syn.d, Some(syn.seq)), (1 - syn.d, answer)] {
+            if let Some(seq) = seq {
+                self.begin_stream(d, seq);
+            }
+        }
+        if let Some(data) = syn.data {
+            self.take_held(env, syn.d, &data);
+        }
+    }
+
+    /// Data at a new SYN's sequence number makes it true.
+    pub(super) fn confirm_syn(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
+        let Some(active) = self.flight.active_mut() else {
+            return;
+        };
+        let quiet = active.protocol.is_answered();
+        let Some(syn) = &mut active.syn else {
+            return;
+        };
+        if header.len == 0 || syn.d != d || header.seq != syn.seq {
+            return;
+        }
+        let answer = syn.answer;
+        if answer.is_none() && !quiet {
+            env.stats.ignored_segments += 1;
+            return;
+        }
+        // The peer did not take what came with the SYN: here it is again.
+        syn.data = None;
+        self.begin_anew(env, answer);
+    }
+
+    /// The connection that was there goes on: the SYN was not the peer's.
+    pub(super) fn forget_syn(&mut self, env: &mut Env<'_>) {
+        if let Some(active) = self.flight.active_mut()
+            && active.syn.take().is_some()
+        {
+            env.stats.ignored_segments += 1;
+        }
+    }
+
+    /// Drops what came with a SYN and was not confirmed by `now_ns`.
+    pub(super) fn drop_syn_data(&mut self, env: &mut Env<'_>, now_ns: u64) {
+        if let Some(active) = self.flight.active_mut()
+            && let Some(syn) = &active.syn
+            && syn
+                .until_ns(env.config)
+                .is_some_and(|until| until <= now_ns)
+        {
+            self.forget_syn(env);
+        }
+    }
+}

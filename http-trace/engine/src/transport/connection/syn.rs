@@ -1,0 +1,223 @@
+//! How connections begin, begin anew on the same tuple, are refused and are reset: which SYNs and
+//! RSTs are believed (RFC 9293 §3.10.7, RFC 5961).
+
+use http_trace_common::flow::seq_distance;
+use http_trace_common::record::{Record, RecordHeader, flag};
+
+use http_trace_model::event::NoResponse;
+
+use super::Connection;
+use crate::origin::{first_position, position};
+use crate::protocol::End;
+use crate::transport::Env;
+use crate::transport::streams::{JUMP, SYN_DATA};
+
+/// The beginning of a stream that is so little behind what was seen, in bytes, is that one's.
+const COPY: i32 = 1 << 20;
+
+impl Connection {
+    /// Whether a record on a closed connection's tuple is of a new one.
+    pub(super) fn is_reused(&self, d: usize, header: &RecordHeader) -> bool {
+        let far = (header.seq.wrapping_sub(self.tcp.next[d]) as i32).unsigned_abs();
+        // Where an end stood shows in what the other acknowledged, too.
+        let placed = self.tcp.link.known[d] || self.tcp.next[d] != 0;
+        let elsewhere = !placed || u64::from(far) > JUMP;
+        if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
+            if let Some(start) = self.tcp.link.start(d) {
+                return start != header.seq;
+            }
+            let o = 1 - d;
+            if header.has(flag::ACK)
+                && self.tcp.payload()
+                && self.tcp.link.start(o) == Some(header.ack)
+            {
+                // It acknowledges the beginning of the connection that there was. One that was
+                // refused before it began may have been so by a forged RST.
+                return false;
+            }
+            // A copy of a beginning that was not known for one is no new connection, nor is its SYN
+            // that is seen late: the next one's is ahead (RFC 9293 §3.4.1). Were it not, the answer
+            // to it would show.
+            let behind = seq_distance(header.seq, self.tcp.next[d]);
+            return !(placed && (0..COPY).contains(&behind));
+        }
+        header.len > 0 && elsewhere
+    }
+
+    /// From here on another connection on the same tuple. What was in flight must be out already.
+    pub(super) fn restart(&mut self, env: &mut Env<'_>) {
+        *self = Connection::new(env.sink.restart(env.stats));
+    }
+
+    /// The stream of direction `d` begins with `seq`.
+    pub(super) fn begin_stream(&mut self, d: usize, seq: u32) {
+        let link = &mut self.tcp.link;
+        link.set_start(d, seq);
+        link.known[d] = true;
+        self.tcp.next[d] = seq;
+        if let Some(active) = self.flight.active_mut() {
+            let link = &self.tcp.link;
+            active.protocol.begin(link, d, first_position(seq));
+        }
+    }
+
+    /// A SYN, or what a filter ships of one. Whether the record waits until the SYN is believed.
+    pub(super) fn syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
+        let header = record.header;
+        if header.len > 0 && !header.has(flag::SEGMENT_BEGINS) {
+            return self.more_of_syn(env, d, record);
+        }
+        let tcp = &mut self.tcp;
+        if tcp.link.start(d) == Some(header.seq) {
+            return false;
+        }
+        let next = match self.flight.active() {
+            Some(active) if tcp.link.known[d] => active.protocol.next(d) as u32,
+            _ => tcp.next[d],
+        };
+        let placed = tcp.link.known[d] || tcp.payload() && tcp.next[d] != 0;
+        let since = seq_distance(header.seq, next);
+        if placed && tcp.link.start(d).is_none() && (0..JUMP as i32).contains(&since) {
+            // The SYN of what is in use already, seen late.
+            if tcp.link.known[d] {
+                tcp.begins_behind(d, header.seq);
+            } else {
+                self.begin_stream(d, header.seq);
+            }
+            return false;
+        }
+        if header.has(flag::ACK)
+            && let Some(active) = self.flight.active_mut()
+            && let Some(syn) = &mut active.syn
+        {
+            if syn.d != d && syn.is_answered_by(header.ack) {
+                syn.answer = Some(header.seq);
+            }
+            // What came with it is sent again.
+            return header.len > 0;
+        }
+        if !tcp.payload() {
+            if tcp.link.client().is_none() || !header.has(flag::ACK) {
+                tcp.link
+                    .set_client(if header.has(flag::ACK) { 1 - d } else { d });
+            }
+            let asker = !tcp.link.known[1 - d] && header.has(flag::ACK);
+            self.begin_stream(d, header.seq);
+            if asker {
+                // It acknowledges the SYN, which was not seen, and may acknowledge data that came
+                // with it (RFC 7413 §4.1.2): the client's stream begins here or before.
+                self.tcp.next[1 - d] = header.ack;
+            }
+            return false;
+        }
+        let start = tcp.link.start(1 - d);
+        let answered = start.is_some_and(|start| header.ack.wrapping_sub(start) <= SYN_DATA);
+        if header.has(flag::ACK) && answered && !tcp.link.known[d] {
+            // The answer to the SYN came after data that was sent with it.
+            self.begin_stream(d, header.seq);
+            return false;
+        }
+        let is_reset = self.flight.active().is_some_and(|a| a.reset_ns != 0);
+        let ends = tcp.fin[0] || tcp.fin[1];
+        if tcp.fin[0] && tcp.fin[1] || ends && !self.is_busy() || is_reset {
+            self.stop(env, End::Closed);
+            self.restart(env);
+            return self.syn(env, d, record);
+        }
+        // Anybody can send a SYN: it is believed when what follows shows that the peer did.
+        self.hold_syn(env, d, record)
+    }
+
+    /// The filter saw the SYN and its acknowledgement.
+    pub(super) fn stream_begins(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
+        if self.tcp.link.start(d) == Some(header.seq) {
+            return;
+        }
+        if self.tcp.link.known[d] {
+            let behind = (0..COPY).contains(&seq_distance(header.seq, self.next(d)));
+            let (is_new, framed) = (self.tcp.link.start(d).is_none(), self.framed(d));
+            if is_new && framed && behind {
+                // Told late, or copied, of what is in use already.
+                self.tcp.begins_behind(d, header.seq);
+                return;
+            }
+            if self.tcp.next[d] == header.seq && !framed {
+                self.tcp.link.set_start(d, header.seq);
+                return;
+            }
+            if self.was_joined_behind(d, header.seq) {
+                return;
+            }
+            if is_new && behind {
+                // A copy of what went by unseen: another connection would begin ahead.
+                self.tcp.begins_behind(d, header.seq);
+                return;
+            }
+            self.stop(env, End::Closed);
+            self.restart(env);
+        }
+        self.begin_stream(d, header.seq);
+    }
+
+    /// What the client acknowledges with its first byte is where the server's stream begins: the
+    /// SYN-ACK may have been lost. The server's may acknowledge what came with the SYN.
+    pub(super) fn learn_start(&mut self, d: usize, header: &RecordHeader) {
+        let (tcp, o) = (&self.tcp, 1 - d);
+        let first = tcp.link.start(d) == Some(header.seq);
+        let asks = !tcp.link.is_client(o);
+        if first && asks && header.has(flag::ACK) && !tcp.link.known[o] && !tcp.payload() {
+            self.begin_stream(o, header.ack);
+        }
+    }
+
+    /// A RST from an end that has sent nothing else.
+    pub(super) fn refused(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
+        let o = 1 - d;
+        let answers =
+            header.has(flag::ACK) && self.tcp.link.known[o] && header.ack == self.tcp.next[o];
+        if self.tcp.payload() || !answers || self.tcp.link.start(o).is_none() {
+            env.stats.ignored_segments += 1;
+            return;
+        }
+        self.tcp.closed = true;
+        let (time_ns, why) = (header.time_ns, NoResponse::Refused);
+        env.sink
+            .attempt(env.stats, env.losses, &self.tcp.link, time_ns, why);
+    }
+
+    /// A RST. That of a client whose requests are not all answered does not end the connection at
+    /// once: what the server sends until it hears of it crosses the wire, and is what it answered.
+    pub(super) fn reset(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
+        let tcp = &mut self.tcp;
+        let Some(active) = self.flight.active_mut() else {
+            return;
+        };
+        let next = active.protocol.next(d);
+        let at = position(next, header.skip_to);
+        // After its FIN the sender's RST is one further.
+        let expected = at == next || tcp.fin[d] && at == next + 1;
+        if !expected && !active.opaque(d) {
+            env.stats.ignored_segments += 1;
+            active.streams[d].reset = true;
+            return;
+        }
+        let o = 1 - d;
+        let due = tcp.link.is_client(d)
+            && tcp.link.known[o]
+            && !tcp.fin[o]
+            && !active.opaque(d)
+            && !active.protocol.is_answered();
+        if !due {
+            self.stop(env, End::Reset);
+            return;
+        }
+        if active.reset_ns == 0 {
+            active.reset_ns = env.now_ns.max(1);
+            if !tcp.fin[d] {
+                let cx = &mut env.cx(&mut tcp.link);
+                active.protocol.abort_direction(cx, d);
+                tcp.fin[d] = true;
+            }
+        }
+    }
+}

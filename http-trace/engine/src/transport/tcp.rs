@@ -1,0 +1,97 @@
+//! What is remembered of a connection's TCP while nothing is in flight: it must stay small.
+
+use crate::protocol::Link;
+
+/// Where both directions stand.
+#[derive(Debug, Default)]
+pub(crate) struct Tcp {
+    pub link: Link,
+    /// When the pipeline will look at the connection again, 0 for never; as [`timer`] makes it.
+    pub timer: u32,
+    /// Sequence numbers of each direction's next byte as of the last quiet moment; until that is
+    /// known, the furthest that either end said it stands at, or 0.
+    pub next: [u32; 2],
+    /// The direction has come to its FIN.
+    pub fin: [bool; 2],
+    pub closed: bool,
+    bits: u8,
+}
+
+/// Bytes that are missing next have been waited for; shifted by the direction.
+const GIVEN_UP: u8 = 1 << 0;
+/// A segment without payload stood further on than what was seen: bytes went by before it.
+const PASSED_UNSEEN: u8 = 1 << 2;
+/// Where a direction begins was told only after bytes from behind it had been handed over.
+const BEGUN_LATE: u8 = 1 << 3;
+/// The handshake was seen to its end.
+const ESTABLISHED: u8 = 1 << 4;
+/// Payload was seen.
+const PAYLOAD: u8 = 1 << 5;
+
+/// A deadline in units of 2^20 ns, never 0.
+pub(crate) const fn timer(deadline_ns: u64) -> u32 {
+    (deadline_ns >> 20) as u32 | 1
+}
+
+impl Tcp {
+    /// Bytes that nobody saw went by before a segment without payload.
+    pub const fn pass_unseen(&mut self) {
+        self.bits |= PASSED_UNSEEN;
+    }
+
+    /// Whether bytes of either direction went by unseen: see [`Tcp::pass_unseen`].
+    pub const fn passed_unseen(&self) -> bool {
+        self.bits & PASSED_UNSEEN != 0
+    }
+
+    pub const fn set_payload(&mut self) {
+        self.bits |= PAYLOAD;
+    }
+
+    /// Whether payload was seen.
+    pub const fn payload(&self) -> bool {
+        self.bits & PAYLOAD != 0
+    }
+
+    /// The stream of direction `d`, which is in use, begins with `seq`: its SYN was seen late, or
+    /// its first bytes were not. What lies between was handed over as far as it was seen.
+    pub const fn begins_behind(&mut self, d: usize, seq: u32) {
+        self.link.set_start(d, seq);
+        self.bits |= BEGUN_LATE;
+    }
+
+    /// Whether the beginning of a direction was not seen, or only after what followed it.
+    pub fn is_midstream(&self) -> bool {
+        let link = &self.link;
+        (0..2).any(|d| link.known[d] && link.start(d).is_none()) || self.bits & BEGUN_LATE != 0
+    }
+
+    /// The client sent something else than its SYN in direction `d`, and was answered before.
+    pub fn note_established(&mut self, d: usize) {
+        let link = &self.link;
+        if link.start(0).is_some() && link.start(1).is_some() && link.is_client(d) {
+            self.bits |= ESTABLISHED;
+        }
+    }
+
+    /// Whether the handshake was seen to its end (RFC 9293 §3.5).
+    pub const fn is_established(&self) -> bool {
+        self.bits & ESTABLISHED != 0
+    }
+
+    /// Whether the SYN was answered, be it that only the answer was seen.
+    pub fn is_answered(&self) -> bool {
+        let server = self.link.client().map(|client| 1 - client);
+        server.is_some_and(|server| self.link.start(server).is_some())
+    }
+
+    /// Whether bytes that are missing next in direction `d` have been waited for.
+    pub const fn given_up(&self, d: usize) -> bool {
+        self.bits & GIVEN_UP << (d & 1) != 0
+    }
+
+    pub const fn set_given_up(&mut self, d: usize, given_up: bool) {
+        let bit = GIVEN_UP << (d & 1);
+        self.bits = self.bits & !bit | if given_up { bit } else { 0 };
+    }
+}
