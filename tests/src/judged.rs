@@ -106,17 +106,22 @@ impl Bench {
     }
 }
 
-/// Judges every byte of Ethernet frames, by way of a capture.
-pub fn plain(frames: &[Timed]) -> Judged {
+/// The records of Ethernet frames, by way of a capture.
+pub fn records(frames: &[Timed], mut each: impl FnMut(Record<'_>)) {
     let borrowed = frames.iter().map(|(time, frame)| (*time, frame.as_slice()));
     let file = pcap::file(LinkType::Ethernet, borrowed);
     let frames = Frames::from_reader("built", Box::new(std::io::Cursor::new(file)));
     let mut replay = Replay::new(frames, ReplayOptions::default());
-    let mut bench = Bench::new();
     while let Some(record) = replay.next_record() {
-        bench.push(record);
+        each(record);
     }
     assert!(replay.problems().is_empty(), "{:?}", replay.problems());
+}
+
+/// Judges every byte of Ethernet frames.
+pub fn plain(frames: &[Timed]) -> Judged {
+    let mut bench = Bench::new();
+    records(frames, |record| bench.push(record));
     bench.finish()
 }
 

@@ -11,6 +11,7 @@
 //!   output.
 //! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's.
 //! - [`visitors`]: events as a busy site has them, without a wire.
+//! - [`streams`]: the same conversations as streams without TCP below them.
 //! - [`empty`]: a program that does nothing, to measure others against.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers, and [`matrix`] every server with every hook.
@@ -37,6 +38,7 @@ pub mod play;
 pub mod pusher;
 pub mod routed;
 pub mod seen;
+pub mod streams;
 pub mod visitors;
 pub mod visits;
 

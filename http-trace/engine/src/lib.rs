@@ -11,6 +11,7 @@
 //! - `protocol`: the boundary: bytes of one direction in, exchanges out.
 //! - [`http1`]: HTTP/1.x. `protocols`: which implementation reads a connection.
 //! - [`transport`]: TCP: reassembly, gaps, copies, SYN, FIN and RST.
+//! - `plain`: streams that are plaintext already.
 //! - `emit`: from exchanges to events.
 //! - [`pipeline`]: drives it all: records in, events and losses out.
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ pub mod http1;
 pub mod names;
 pub mod origin;
 pub mod pipeline;
+mod plain;
 mod protocol;
 mod protocols;
 pub mod stats;

@@ -6,8 +6,10 @@
 //! # Layout
 //! - `time`: event time, timers, what leaves with age.
 //! - `bounds`: what goes when memory is full.
+//! - `streams`: streams that no transport below carries.
 
 mod bounds;
+mod streams;
 mod time;
 
 use std::cmp::Reverse;
@@ -19,6 +21,7 @@ use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 use http_trace_common::walk::Encap;
 use http_trace_model::event::{Loss, LossUnit, NoResponse, Output};
 
+pub use self::streams::StreamId;
 pub use crate::config::{Emit, PipelineConfig};
 use crate::emit::{self, Emitter};
 use crate::names::Original;
@@ -29,12 +32,13 @@ use crate::transport::Env;
 use crate::transport::connection::Connection;
 use crate::transport::tcp::timer;
 
-const _: () = assert!(Table::<Connection>::SLOT_BYTES <= 128);
+const _: () = assert!(Table::<FlowKey, Connection>::SLOT_BYTES <= 128);
 
-/// The judge over all connections.
+/// Everything that is followed.
 #[derive(Debug)]
 pub struct Pipeline {
-    table: Table<Connection>,
+    table: Table<FlowKey, Connection>,
+    streams: streams::Streams,
     shared: Shared,
     timers: BinaryHeap<Reverse<(u64, Id, u64)>>,
     heads_bytes: usize,
@@ -110,6 +114,7 @@ impl Pipeline {
     pub fn new(config: PipelineConfig) -> Self {
         Pipeline {
             table: Table::new(),
+            streams: Table::new(),
             shared: Shared {
                 config,
                 now_ns: 0,
@@ -278,6 +283,7 @@ impl Pipeline {
         for (_, id) in ids {
             self.remove(id, End::Stopped, out);
         }
+        self.end_streams(out);
         self.timers.clear();
         self.tell_losses(out);
     }
@@ -311,7 +317,7 @@ impl Pipeline {
         if !connection.tcp.link.muted {
             return;
         }
-        let first = |table: &Table<Connection>| {
+        let first = |table: &Table<FlowKey, Connection>| {
             table
                 .get(original.id)
                 .is_some_and(|first| first.number == original.number)

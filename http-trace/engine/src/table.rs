@@ -3,10 +3,9 @@
 //! Insertion, look-up, removal and finding the oldest of a kind are O(1). The table never decides
 //! what goes: its owner asks for the oldest of a [`List`] and removes it.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 
 use hashbrown::HashTable;
-use http_trace_common::flow::FlowKey;
 
 /// In what state a connection is; each has a list of its own, oldest use first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,8 +43,8 @@ impl Id {
 }
 
 #[derive(Debug)]
-struct Slot<V> {
-    key: FlowKey,
+struct Slot<K, V> {
+    key: K,
     last: u32,
     previous: u32,
     next: u32,
@@ -60,25 +59,25 @@ struct Ends {
     len: usize,
 }
 
-/// The table; `V` is what is kept for each connection.
+/// The table; `K` names connections, `V` is what is kept of each.
 #[derive(Debug)]
-pub struct Table<V> {
+pub struct Table<K, V> {
     index: HashTable<u32>,
-    slots: Vec<Slot<V>>,
+    slots: Vec<Slot<K, V>>,
     free: u32,
     lists: [Ends; LISTS],
     hasher: foldhash::fast::RandomState,
 }
 
-impl<V> Default for Table<V> {
+impl<K: Copy + Eq + Hash, V> Default for Table<K, V> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<V> Table<V> {
+impl<K: Copy + Eq + Hash, V> Table<K, V> {
     /// Bytes that a connection costs in the table, the hash index not counted.
-    pub const SLOT_BYTES: usize = size_of::<Slot<V>>();
+    pub const SLOT_BYTES: usize = size_of::<Slot<K, V>>();
 
     /// An empty table; it grows as connections come.
     pub fn new() -> Self {
@@ -112,7 +111,7 @@ impl<V> Table<V> {
     }
 
     /// The connection named `key`.
-    pub fn find(&self, key: &FlowKey) -> Option<Id> {
+    pub fn find(&self, key: &K) -> Option<Id> {
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
         self.index
@@ -123,7 +122,7 @@ impl<V> Table<V> {
     }
 
     /// Adds a connection that is not there yet, as the last of `list`.
-    pub fn insert(&mut self, key: FlowKey, value: V, list: List, now_ns: u64) -> Id {
+    pub fn insert(&mut self, key: K, value: V, list: List, now_ns: u64) -> Id {
         let slot = Slot {
             key,
             last: coarse(now_ns),
@@ -151,7 +150,7 @@ impl<V> Table<V> {
     }
 
     /// Takes a connection out.
-    pub fn remove(&mut self, id: Id) -> Option<(FlowKey, V)> {
+    pub fn remove(&mut self, id: Id) -> Option<(K, V)> {
         let at = id.0;
         let slot = self.slots.get_mut(at as usize)?;
         let value = slot.value.take()?;
@@ -167,7 +166,7 @@ impl<V> Table<V> {
     }
 
     /// A connection's key and value.
-    pub fn get_mut(&mut self, id: Id) -> Option<(&FlowKey, &mut V)> {
+    pub fn get_mut(&mut self, id: Id) -> Option<(&K, &mut V)> {
         let slot = self.slots.get_mut(id.0 as usize)?;
         Some((&slot.key, slot.value.as_mut()?))
     }
@@ -218,7 +217,7 @@ impl<V> Table<V> {
     }
 
     /// Every connection, in no particular order.
-    pub fn ids(&self) -> impl Iterator<Item = Id> + use<V> {
+    pub fn ids(&self) -> impl Iterator<Item = Id> + use<K, V> {
         let ids: Vec<u32> = self.index.iter().copied().collect();
         ids.into_iter().map(Id)
     }
@@ -264,7 +263,7 @@ impl<V> Table<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_common::flow::v4_mapped;
+    use http_trace_common::flow::{FlowKey, v4_mapped};
 
     fn key(port: u16) -> FlowKey {
         FlowKey::new(
@@ -277,7 +276,7 @@ mod tests {
         .0
     }
 
-    fn order(table: &Table<u16>, list: List) -> Vec<u16> {
+    fn order(table: &Table<FlowKey, u16>, list: List) -> Vec<u16> {
         let mut out = Vec::new();
         let mut at = table.oldest(list);
         while let Some(id) = at {

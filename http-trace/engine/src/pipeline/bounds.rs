@@ -21,7 +21,7 @@ impl Pipeline {
         }
     }
 
-    fn evicted(&mut self, place: &'static str) {
+    pub(super) fn evicted(&mut self, place: &'static str) {
         let now = self.shared.now_ns;
         self.shared.stats.flows_evicted += 1;
         self.shared.losses.add(place, LossUnit::Flows, 1, now, now);

@@ -147,6 +147,7 @@ impl Pipeline {
                 self.remove(id, End::Stopped, out);
             }
         }
+        self.sweep_streams(out);
         if self.timers.len() > 2 * self.table.len() + 1024 {
             let table = &self.table;
             self.timers.retain(|Reverse((deadline, id, number))| {

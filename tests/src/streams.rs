@@ -1,0 +1,121 @@
+//! Records of TCP segments as streams that no transport carries: what a source of plaintext would have
+//! pushed of the same conversations.
+
+use std::collections::HashMap;
+
+use http_trace_common::flow::FlowKey;
+use http_trace_common::record::{Record, flag};
+use http_trace_engine::pipeline::{Emit, Pipeline, PipelineConfig, StreamId};
+use http_trace_model::event::Output;
+
+use crate::judged::Judged;
+
+/// A connection of which the records are in order.
+#[derive(Debug)]
+struct Stream {
+    id: StreamId,
+    records: u64,
+    next: [Option<u32>; 2],
+    ended: [bool; 2],
+}
+
+/// Pushes records as streams. Those of a connection must be in order and without copies, which is all
+/// that its source of plaintext would promise.
+#[derive(Debug)]
+pub struct Source {
+    pipeline: Pipeline,
+    streams: HashMap<FlowKey, Stream>,
+    opened: u64,
+    outputs: Vec<Output>,
+    /// Connections that are no streams: bytes out of order, copies, a RST.
+    pub disturbed: Vec<FlowKey>,
+    /// Bytes that were declared skips.
+    pub skipped: u64,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        let pipeline = Pipeline::new(PipelineConfig {
+            emit: Emit::End,
+            ..Default::default()
+        });
+        Source {
+            pipeline,
+            streams: HashMap::new(),
+            opened: 0,
+            outputs: Vec::new(),
+            disturbed: Vec::new(),
+            skipped: 0,
+        }
+    }
+}
+
+impl Source {
+    /// Pushes what a record adds to its stream.
+    pub fn push(&mut self, record: &Record<'_>) {
+        let header = record.header;
+        let (key, sender) = header.key();
+        let (d, time_ns) = (sender.index(), header.time_ns);
+        let out = &mut |output| self.outputs.push(output);
+        let pipeline = &mut self.pipeline;
+        let stream = self.streams.entry(key).or_insert_with(|| {
+            self.opened += 1;
+            let id = StreamId(self.opened);
+            // Half of them are named only with their second record.
+            let named = Some(key).filter(|_| self.opened % 2 == 0);
+            pipeline.open_stream(id, named, time_ns, out);
+            Stream {
+                id,
+                records: 0,
+                next: [None; 2],
+                ended: [false; 2],
+            }
+        });
+        stream.records += 1;
+        if stream.records == 2 {
+            pipeline.name_stream(stream.id, key);
+        }
+        let next = *stream.next[d].get_or_insert(header.skip_from);
+        let spans = header.skip_from != header.skip_to;
+        if spans && next != header.skip_from || header.has(flag::RST) {
+            self.disturbed.push(key);
+        }
+        let before = u64::from(header.seq.wrapping_sub(header.skip_from));
+        let after = header.skip_to.wrapping_sub(header.seq);
+        let after = u64::from(after) - record.bytes.len() as u64;
+        self.skipped += before + after;
+        let id = stream.id;
+        if before > 0 {
+            pipeline.skip_stream(id, sender, before, time_ns, out);
+        }
+        if !record.bytes.is_empty() {
+            pipeline.push_stream(id, sender, record.bytes, time_ns, out);
+        }
+        if after > 0 {
+            pipeline.skip_stream(id, sender, after, time_ns, out);
+        }
+        stream.next[d] = Some(header.skip_to);
+        stream.ended[d] |= header.has(flag::FIN);
+        if stream.ended == [true; 2] {
+            pipeline.close_stream(id, time_ns, out);
+        }
+    }
+
+    /// All that came of it.
+    pub fn finish(mut self) -> Judged {
+        let outputs = &mut self.outputs;
+        self.pipeline.finish(&mut |output| outputs.push(output));
+        let mut judged = Judged {
+            events: Vec::new(),
+            losses: Vec::new(),
+            stats: self.pipeline.stats().clone(),
+        };
+        for output in self.outputs {
+            match output {
+                Output::Http(event) => judged.events.push(*event),
+                Output::Loss(loss) => judged.losses.push(loss),
+            }
+        }
+        judged
+    }
+}
