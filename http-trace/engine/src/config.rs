@@ -33,9 +33,9 @@ pub struct PipelineConfig {
     pub reorder_bytes_per_direction: usize,
     /// Longest head that is kept; the rest of a longer one is framed and dropped.
     pub head_bytes: usize,
-    /// How long a hole that the peer has acknowledged may still be filled.
+    /// How long to wait for missing bytes that the peer has acknowledged.
     pub hole_ns: u64,
-    /// How long a hole is waited for where no acknowledgement of the peer is ever seen.
+    /// How long to wait for missing bytes of which no acknowledgement is seen.
     pub unseen_hole_ns: u64,
     /// How long a closed connection stays, so that late copies make nothing twice.
     pub closed_ns: u64,
@@ -45,13 +45,13 @@ pub struct PipelineConfig {
     pub no_response: bool,
     /// How long a response may take before its request counts as unanswered.
     pub response_timeout_ns: u64,
-    /// Server ports of which refused and unanswered connection attempts are told; those where HTTP
-    /// was seen come to them.
+    /// Server ports whose refused and unanswered connection attempts are reported, beside those where
+    /// HTTP was seen.
     pub attempt_ports: Vec<RangeInclusive<u16>>,
-    /// Most such events in a second; the rest is counted as lost.
+    /// Limit of such events per second; the rest is counted as lost.
     pub attempts_per_second: u32,
-    /// Whether gaps in the numbers of records are told as losses; not where the kernel's own
-    /// counters are, which know of the last records too.
+    /// Whether gaps in the numbering of records are reported as losses. Off where the kernel's own
+    /// counters are read, which include the last records.
     pub tell_gaps: bool,
     /// Which responses' bodies are kept how far.
     pub snippet: Snippet,

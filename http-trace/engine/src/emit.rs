@@ -1,5 +1,4 @@
-//! From exchanges to events: what a protocol yields gets its tuples, its interfaces and its flags.
-//! Decides nothing about what a message is.
+//! From exchanges to events: adds tuples, interfaces and flags. Must not decide what a message is.
 //!
 //! # Layout
 //! - `tables`: names of interfaces, ports, the limit of attempts.
@@ -27,7 +26,7 @@ use crate::protocol::{HeadKind, HeadSeen, Link, Sink, direction};
 use crate::stats::{Losses, Stats};
 use crate::table::Id;
 
-/// What the events of all connections are made with.
+/// State that the events of all connections share.
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     pub interfaces: Interfaces,
@@ -35,10 +34,10 @@ pub(crate) struct Context {
     pub encaps: Encaps,
     /// By connection: the source that a PROXY protocol header named.
     proxied: HashMap<u64, Forwarded>,
-    /// Server ports at which a protocol was met.
+    /// Server ports at which HTTP was seen.
     ports: Ports,
     attempts: Attempts,
-    /// Heads that were met, to find copies of a connection under another name.
+    /// Recent heads, to find copies of a connection under another name.
     sightings: Sightings,
     /// Connections with several names.
     pub aliases: Aliases,
@@ -365,7 +364,7 @@ impl Emitter<'_> {
             packet_len: origin.wire_len,
             encap: self.cx.encaps.get(origin.encap).cloned(),
             socket_cookie: known(origin.socket_cookie),
-            // What comes from elsewhere has passed no socket yet; what answers it, or asked, has.
+            // Bytes from another host have passed no socket yet; the other direction's have.
             cgroup_id: known(origin.cgroup_id)
                 .or_else(|| known(request.map_or(0, |request| request.origin.cgroup_id))),
             rules: RuleIds::default(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http_trace_common::walk::Encap;
 
-/// The most that are known by their contents. Whoever forges tunnels makes the oldest go: what is in
-/// flight under their numbers then names no tunnel, never another one.
+/// Limit of numbered tunnels. Forged ones evict the oldest: events in flight under those numbers then
+/// name no tunnel, never another one.
 const MOST: usize = 4096;
 
 /// Numbered tags and tunnels.
@@ -47,7 +47,7 @@ impl Encaps {
         self.last
     }
 
-    /// What a number stands for, if it is known.
+    /// The tags and tunnels with this number, if it is known.
     pub fn get(&self, number: u32) -> Option<&Arc<Encap>> {
         self.by_number.get(&number)
     }

@@ -23,13 +23,13 @@ const MAX_PACKETS: usize = 4096;
 const MAX_BYTES: usize = 16 << 20;
 /// The most pieces of one packet that leave gaps between them.
 const MAX_RUNS: usize = 256;
-/// What a run of bytes costs beside them.
+/// Overhead of a run of bytes.
 const RUN_BYTES: usize = 64;
 /// How long a packet of a capture waits for its pieces: Linux's `ipfrag_time`. Identifications come
 /// around.
 pub const PATIENCE_NS: u64 = 30_000_000_000;
 
-/// What became of fragments.
+/// Counters of fragments and packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FragmentCounts {
     /// Fragments seen.
@@ -50,7 +50,7 @@ pub struct FragmentCounts {
 /// Where a piece was seen, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
-    /// What it was wrapped in.
+    /// Its tags and tunnels.
     pub encap: &'a Encap,
     /// When, ns.
     pub time_ns: u64,
@@ -71,7 +71,7 @@ pub struct Whole {
     pub id: FragmentId,
     /// Protocol of its payload, as the piece at offset 0 says.
     pub protocol: u8,
-    /// What that piece was wrapped in.
+    /// Tags and tunnels of that piece.
     pub encap: Encap,
     /// Whether one of its pieces was known to begin a stream.
     pub stream_begins: bool,
@@ -81,13 +81,13 @@ pub struct Whole {
 
 #[derive(Debug, Default)]
 struct Pieces {
-    /// What is there, in order; no two touch or overlap.
+    /// Bytes so far, in order; no two runs touch or overlap.
     runs: Vec<Run>,
     /// Length of the payload, once the last piece is there.
     total: Option<u32>,
     first: Option<(u8, Encap)>,
     stream_begins: bool,
-    /// Whether what else comes of it is dropped: it cannot become whole, or nobody wants it.
+    /// Whether further pieces are dropped: it cannot become whole, or nobody wants it.
     dropped: bool,
     /// When its first piece came.
     since_ns: u64,
@@ -206,7 +206,7 @@ impl Fragments {
     pub fn refuse(&mut self, id: FragmentId, seen: &Seen<'_>) {
         self.counts.fragments += 1;
         let name = (id, *seen.encap, seen.point);
-        // What is there was of this packet.
+        // The pieces so far were of this packet.
         if let Some(packet) = self.packets.get_mut(&name) {
             packet.dropped = true;
         }
@@ -232,7 +232,7 @@ impl Fragments {
         }
     }
 
-    /// What became of all fragments so far; packets still in the making count as given up.
+    /// Counters so far; incomplete packets count as given up.
     pub fn counts(&self) -> FragmentCounts {
         let mut counts = self.counts;
         let waiting = self.packets.values().filter(|packet| !packet.dropped);
@@ -375,13 +375,13 @@ impl Pieces {
         true
     }
 
-    /// Memory of what is there.
+    /// Memory in use.
     fn cost(&self) -> usize {
         let of = |run: &Run| run.bytes.capacity() + RUN_BYTES;
         self.runs.iter().map(of).sum()
     }
 
-    /// Lets go of what is there; what else comes is dropped.
+    /// Frees its pieces and drops further ones.
     fn drop_all(&mut self) {
         self.dropped = true;
         self.runs = Vec::new();

@@ -1,14 +1,15 @@
-//! HTTP/1.x: what was a message, and which response answers which request.
+//! HTTP/1.x: frames messages, decodes their heads and pairs responses with requests.
 //!
-//! Is handed bytes in order and yields exchanges; knows of TCP only the acknowledgements beside the bytes.
+//! Is handed bytes in order and yields exchanges. Must not know more of TCP than the acknowledgements
+//! beside the bytes.
 //!
 //! # Layout
 //! - `order`, `pending`, `transaction`: requests in flight and which of them a response answers.
-//! - `memory`: what outlives a quiet moment.
+//! - `memory`: state of a quiet connection.
 //! - [`decode`], [`preface`]: from bytes to heads and PROXY protocol headers.
-//! - `half`, `hand_back`: one direction's framing, and what filters can have back of it.
-//! - `heads`, `lines`, `unfinished`, `ends`: what a head makes of the exchanges in flight; requests that
-//!   are no HTTP/1.x; heads that are never whole; how exchanges end.
+//! - `half`, `hand_back`: framing of one direction, and how a filter resynchronises with it.
+//! - `heads`, `lines`, `unfinished`, `ends`: completed heads; requests that are no HTTP/1.x; heads that
+//!   are never completed; how exchanges end.
 //! - `framing`: bytes to heads, bodies and ends.
 
 pub mod decode;
@@ -49,12 +50,12 @@ pub(crate) struct Http1 {
     exchanges: Exchanges,
     profile: Profile,
     verdicts: Verdicts,
-    /// Where what was last handed back to a filter ends, by direction.
+    /// End of the last hand-back, by direction.
     handed_back: [u64; 2],
 }
 
 impl Http1 {
-    /// Goes on where a connection became quiet, with both directions at these positions.
+    /// Resumes a quiet connection, with both directions at these positions.
     pub fn resume(memory: &Memory, link: &Link, next: [u64; 2]) -> Self {
         let profile = memory.profile;
         let half = |d: usize| {
@@ -86,7 +87,7 @@ impl Http1 {
         }
     }
 
-    /// What is remembered once nothing is in flight.
+    /// The state to keep once nothing is in flight.
     pub fn memory(&self) -> Memory {
         let halves = [&self.halves[0], &self.halves[1]];
         Memory::of(
@@ -243,7 +244,7 @@ impl Protocol for Http1 {
         } else {
             self.take_unfinished(cx, u64::MAX, witness.complete)
         };
-        // The server's last: it may still answer what the client's close leaves.
+        // The server's last: it may still answer after the client's close.
         let client = cx.link.client_or_first();
         for d in [client, 1 - client] {
             if !ended[d] || self.is_in_request_head(d) {

@@ -1,23 +1,61 @@
-//! From records of TCP segments, or plaintext streams, to HTTP exchanges. Synchronous; performs no I/O
-//! and reads no clock.
+//! From records of TCP segments, or streams of plaintext, to HTTP exchanges. Synchronous; performs no
+//! I/O and reads no clock.
+//!
+//! ```
+//! use http_trace_common::flow::{Direction, FlowKey, v4_mapped};
+//! use http_trace_engine::pipeline::{Pipeline, PipelineConfig, StreamId};
+//! use http_trace_model::event::Output;
+//!
+//! let (client, server) = (v4_mapped([192, 0, 2, 1]), v4_mapped([192, 0, 2, 80]));
+//! let (key, asks) = FlowKey::new(&client, 40_000, &server, 80, 0);
+//! let answers = asks.opposite();
+//!
+//! let mut events = Vec::new();
+//! let mut out = |output| match output {
+//!     Output::Http(event) => events.push(event),
+//!     Output::Loss(_) => {}
+//! };
+//! let mut pipeline = Pipeline::new(PipelineConfig::default());
+//! let (stream, time_ns) = (StreamId(1), 1_800_000_000_000_000_000);
+//! pipeline.open_stream(stream, Some(key), time_ns, &mut out);
+//! let request = b"GET /cart HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+//! pipeline.push_stream(stream, asks, request, time_ns, &mut out);
+//! let response = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone";
+//! pipeline.push_stream(stream, answers, response, time_ns + 1_000_000, &mut out);
+//! pipeline.finish(&mut out);
+//!
+//! let event = &events[0];
+//! let asked = event.request.as_ref().map(|request| &request.target[..]);
+//! let status = event.response.as_ref().map(|response| response.status);
+//! println!("{} {:?} {:?}", event.client.ip, asked, status);
+//! assert_eq!((asked, status), (Some(&b"/cart"[..]), Some(404)));
+//! ```
+//!
+//! Packets take the same way: `Pipeline::push` takes the records that a hook, a capture or
+//! [`host_filter`] makes of their segments.
 //!
 //! # Layout
 //! Each module imports only from those above it.
 //!
-//! - [`stats`]: counters. [`config`]: bounds and choices. [`table`]: the bounded connection table.
-//! - [`origin`]: where, when and at which position bytes were seen. [`encaps`]: numbered tunnels.
-//! - [`fragments`]: reassembles IP packets. [`host_filter`]: the kernel's filter on the host.
+//! - [`stats`]: counters.
+//! - [`config`]: bounds and choices.
+//! - [`table`]: the bounded table of connections, ordered by last use.
+//! - [`origin`]: where, when and at which position bytes were seen.
+//! - [`encaps`]: numbered tags and tunnels.
+//! - [`fragments`]: reassembles IP packets.
+//! - [`host_filter`]: the kernel's filter on the host.
 //! - [`names`]: connections that are seen under several tuples.
-//! - `protocol`: the boundary: bytes of one direction in, exchanges out.
-//! - [`http1`]: HTTP/1.x. `protocols`: which implementation reads a connection.
+//! - [`protocol`]: the boundary: bytes, gaps and skips of one direction in, exchanges out.
+//! - [`http1`]: HTTP/1.x: framing, decoding, pairing.
+//! - [`protocols`]: which implementation reads a connection.
 //! - [`transport`]: TCP: reassembly, gaps, copies, SYN, FIN and RST.
-//! - `plain`: streams that are plaintext already.
-//! - `emit`: from exchanges to events.
-//! - [`pipeline`]: drives it all: records in, events and losses out.
+//! - [`plain`]: streams that are plaintext already, without TCP below.
+//! - [`emit`]: from exchanges to events.
+//! - [`pipeline`]: drives it all: records and streams in, events and losses out.
 #![forbid(unsafe_code)]
 
 pub mod config;
-mod emit;
+pub(crate) mod emit;
 pub mod encaps;
 pub mod fragments;
 pub mod host_filter;
@@ -25,9 +63,9 @@ pub mod http1;
 pub mod names;
 pub mod origin;
 pub mod pipeline;
-mod plain;
-mod protocol;
-mod protocols;
+pub(crate) mod plain;
+pub(crate) mod protocol;
+pub(crate) mod protocols;
 pub mod stats;
 pub mod table;
 pub mod transport;

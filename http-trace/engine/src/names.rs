@@ -6,7 +6,7 @@
 //! [`Sightings`] remembers the heads of the last two seconds and says, of each new one, whose copy
 //! it is; [`Aliases`] remembers the names that were found to be another connection's, so that the
 //! copies' records go to that connection, where they fall to the sequence numbers as any copy does.
-//! Both are bounded, and know nothing of messages but that a head was met.
+//! Both are bounded. They must not know more of messages than the bytes of a head.
 //!
 //! # Why two honest connections are not taken for one
 //! - Sequence and acknowledgement number are drawn by two hosts, 64 random bits together; the head's
@@ -56,7 +56,7 @@ pub const WITHIN_NS: u64 = 2_000_000_000;
 const SETS: usize = 4096;
 const WAYS: usize = 4;
 
-/// Names that may be another connection's at a time; the oldest makes room, and is found anew.
+/// Limit of aliases; the oldest is evicted, and found again when needed.
 pub const MAX_ALIASES: usize = 65_536;
 
 /// Numbers below this do not look as if a host had drawn them.
@@ -65,7 +65,7 @@ const DRAWN: u32 = 1 << 20;
 /// Names of one connection whose order is remembered.
 const PATHS: usize = 8;
 
-/// What kind of head.
+/// Kind of a message head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A request's.
@@ -74,7 +74,7 @@ pub enum Kind {
     Response,
 }
 
-/// A head as it was met.
+/// A head that was seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Sighting {
     /// Name of the connection.
@@ -85,7 +85,7 @@ pub struct Sighting {
     pub id: Id,
     /// The connection's number: places are used again.
     pub number: u64,
-    /// What it is the head of.
+    /// What kind of message it begins.
     pub kind: Kind,
     /// Sequence number of its first byte.
     pub seq: u32,
@@ -128,7 +128,7 @@ pub struct Original {
     pub kind: Kind,
 }
 
-/// Heads met lately, in a table of fixed size that is not there before the first.
+/// Recent heads, in a table of fixed size that is allocated with the first.
 #[derive(Debug, Default)]
 pub struct Sightings {
     sets: Vec<Set>,
@@ -327,12 +327,12 @@ impl Aliases {
         names.asked |= original.kind == Kind::Request;
         // A name of responses alone lies between those of requests; how long the way back takes
         // does not compare with how long the way there took.
-        let told = original.kind == Kind::Request || !names.asked;
-        if told && nearer_ns > names.server_ns {
+        let counts = original.kind == Kind::Request || !names.asked;
+        if counts && nearer_ns > names.server_ns {
             names.server_ns = nearer_ns;
             names.server = (alias, original.flipped);
         }
-        if told && nearer_ns < names.client_ns {
+        if counts && nearer_ns < names.client_ns {
             names.client_ns = nearer_ns;
             names.client = (alias, original.flipped);
         }
@@ -368,8 +368,8 @@ impl Aliases {
         self.by_key.remove(key);
     }
 
-    /// The connection with this number is gone. Its other names go when they are met again, or
-    /// when there are too many.
+    /// The connection with this number is gone. Its aliases go when they are looked up again, or when
+    /// there are too many.
     pub fn forget(&mut self, number: u64) {
         self.names.remove(&number);
     }

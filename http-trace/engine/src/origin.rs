@@ -21,8 +21,7 @@ pub const fn first_position(seq: u32) -> u64 {
     (1 << 33) | seq as u64
 }
 
-/// What a segment acknowledges of the other direction: after a loss, the evidence of which request a
-/// response answers.
+/// The acknowledgement of a segment: after a loss, the evidence of which request a response answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ack(Option<u32>);
 
@@ -38,7 +37,7 @@ impl Ack {
     }
 }
 
-/// Where and when bytes were seen: what is kept of a record's header beside its place in the stream.
+/// Where and when bytes were seen: a record's header without its position in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// When, Unix ns.
@@ -49,7 +48,7 @@ pub struct Origin {
     pub cgroup_id: u64,
     /// Interface indexes, 0 for none.
     pub interfaces: [u32; 4],
-    /// What the segment acknowledges.
+    /// Acknowledgement of the other direction.
     pub ack: Ack,
     /// The frame's length on the wire, in bytes.
     pub wire_len: u32,
@@ -117,7 +116,7 @@ impl Origin {
         self.flags & UNFRAMED == flag::FILTERED
     }
 
-    /// Whether it was seen as it happened, so that what is missing of it is a loss of ours.
+    /// Whether it was seen live, so that missing bytes are our own loss.
     pub fn is_live(&self) -> bool {
         self.hook != Hook::Capture
     }
@@ -138,7 +137,7 @@ pub struct CapturePoint {
 }
 
 impl CapturePoint {
-    /// Of a record, whatever its hook tells of namespaces.
+    /// Of a record.
     pub fn of(header: &RecordHeader) -> Self {
         CapturePoint {
             hook: Hook::from_number(header.hook).unwrap_or(Hook::Capture),
@@ -154,8 +153,8 @@ impl CapturePoint {
             hook: origin.hook,
             interface: origin.interfaces[0],
             egress: origin.is_egress(),
-            // The other hooks are in one namespace; what tells keys apart there is a tunnel's number,
-            // and two tunnels pass one point.
+            // The other hooks are in one namespace; there a tunnel's number distinguishes keys, and two
+            // tunnels pass one point.
             netns: match origin.hook {
                 Hook::Tc | Hook::SocketFilter | Hook::Xdp => 0,
                 Hook::Cgroup | Hook::Capture => key.netns,

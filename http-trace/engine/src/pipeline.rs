@@ -4,8 +4,8 @@
 //! brought, so that a capture decides as a live run did.
 //!
 //! # Layout
-//! - `time`: event time, timers, what leaves with age.
-//! - `bounds`: what goes when memory is full.
+//! - `time`: event time, timers, expiry.
+//! - `bounds`: eviction when memory is full.
 //! - `streams`: streams that no transport below carries.
 
 mod bounds;
@@ -50,7 +50,7 @@ pub struct Pipeline {
     next_sweep_ns: u64,
 }
 
-/// What every connection's work shares.
+/// State that all connections share.
 #[derive(Debug)]
 struct Shared {
     config: PipelineConfig,
@@ -62,8 +62,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// Lets `work` work on connection `number`, named `key`; of what connection it turned out to be a
-    /// copy.
+    /// Runs `work` for connection `number`, named `key`; the connection that it turned out to be a copy
+    /// of, if so.
     fn with(
         &mut self,
         (id, key, number): (Option<Id>, FlowKey, u64),
@@ -149,7 +149,7 @@ impl Pipeline {
         self.shared.events.encaps.number(encap)
     }
 
-    /// Adds to what is told next as lost; for losses that are counted elsewhere (the kernel's
+    /// Adds to the next report of losses; for losses that are counted elsewhere (the kernel's
     /// counters, an output queue).
     pub fn add_loss(&mut self, loss: &Loss) {
         let (since_ns, until_ns) = (loss.since_ns, loss.until_ns);
@@ -158,13 +158,13 @@ impl Pipeline {
             .add(loss.place, loss.unit, loss.count, since_ns, until_ns);
     }
 
-    /// Takes what filters can have back of connections whose framing they lost. To be asked after
-    /// each batch of records; what is not taken in time is forgotten, which costs bytes only.
+    /// Takes the offers to filters that lost the framing of connections. To be called after each batch
+    /// of records; an offer that is not taken in time is dropped, which costs bytes only.
     pub fn take_hand_backs(&mut self) -> Vec<(FlowKey, HandBack)> {
         std::mem::take(&mut self.shared.hand_backs)
     }
 
-    /// What was counted so far.
+    /// Counters so far.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
     }
@@ -184,14 +184,13 @@ impl Pipeline {
         self.shared.now_ns
     }
 
-    /// Takes a record in: [`Pipeline::note`] and [`Pipeline::judge`].
+    /// Processes a record: [`Pipeline::note`] and [`Pipeline::judge`].
     pub fn push(&mut self, record: &Record<'_>, out: &mut impl FnMut(Output)) {
         self.note(record, out);
         self.judge(record, out);
     }
 
-    /// Takes note of a record that came, whose bytes may be for somebody else: its number, its time
-    /// and its length.
+    /// Counts a record whose bytes may be somebody else's to process: its number, time and length.
     pub fn note(&mut self, record: &Record<'_>, out: &mut impl FnMut(Output)) {
         let header = record.header;
         self.shared.stats.records += 1;
@@ -200,7 +199,7 @@ impl Pipeline {
         self.clock(header.time_ns, out);
     }
 
-    /// Takes in what a record, of which note was taken, says of its connection.
+    /// Processes a record that was counted by [`Pipeline::note`].
     pub fn judge(&mut self, record: &Record<'_>, out: &mut impl FnMut(Output)) {
         let out: &mut dyn FnMut(Output) = out;
         if let Some(tunnel) = record.tunnel {
@@ -232,7 +231,7 @@ impl Pipeline {
         }
     }
 
-    /// The same at the time that it is; the record's connection.
+    /// [`Pipeline::judge`] at the current time; the record's connection.
     fn judge_now(&mut self, record: &Record<'_>, out: &mut dyn FnMut(Output)) -> Option<Id> {
         let header = record.header;
         let (key, direction) = header.key();
@@ -250,8 +249,8 @@ impl Pipeline {
         Some(id)
     }
 
-    /// A stream begins long after the connection of its ports closed: it is none of that one's, also where event
-    /// time has not come as far yet.
+    /// Forgets a connection that closed long ago on the same tuple: its time in the table may only seem
+    /// not to be over because event time lags.
     fn forget_closed(&mut self, key: &FlowKey) {
         let Some(id) = self.table.find(key) else {
             return;
@@ -263,15 +262,14 @@ impl Pipeline {
         }
     }
 
-    /// Time goes on without records.
+    /// Advances time without a record.
     pub fn tick(&mut self, now_ns: u64, out: &mut impl FnMut(Output)) {
         let out: &mut dyn FnMut(Output) = out;
         self.forget_ahead(now_ns);
         self.advance(now_ns, out);
     }
 
-    /// The end of the captures, or of the run: everything in flight comes out. The table is empty
-    /// afterwards.
+    /// Ends the run: everything in flight is written, and the table is empty afterwards.
     pub fn finish(&mut self, out: &mut impl FnMut(Output)) {
         let out: &mut dyn FnMut(Output) = out;
         let mut ids: Vec<(u64, Id)> = self
@@ -308,7 +306,7 @@ impl Pipeline {
         None
     }
 
-    /// A connection turned out to be the copy of another: its name becomes one of that one's.
+    /// Makes the name of a copy an alias of its original.
     fn merge(&mut self, id: Id, original: &Original) {
         let Some((&key, connection)) = self.table.get_mut(id) else {
             return;
@@ -338,7 +336,7 @@ impl Pipeline {
         let shared = &mut self.shared;
         shared.events.forget(gone.number);
         shared.stats.flows -= 1;
-        shared.stats.http_flows -= u64::from(gone.is_http());
+        shared.stats.http_flows -= u64::from(gone.profile().http());
         shared.stats.aliases += 1;
         if let Some((&name, first)) = self.table.get_mut(original.id) {
             first.learn(&gone, original.flipped);
@@ -373,7 +371,7 @@ impl Pipeline {
         )
     }
 
-    /// Lets `work` work on a connection and minds what has become of it.
+    /// Runs `work` for a connection, then updates its list, its timer and the memory in use.
     fn work(
         &mut self,
         id: Id,
@@ -423,7 +421,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes a connection out of the table; what was in flight comes out.
+    /// Removes a connection from the table; everything in flight is written.
     fn remove(&mut self, id: Id, end: End, out: &mut dyn FnMut(Output)) {
         let Some((key, mut connection)) = self.table.remove(id) else {
             return;

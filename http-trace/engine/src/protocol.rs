@@ -1,14 +1,14 @@
-//! The boundary between what carries a connection's bytes and what reads them.
+//! The boundary between the transport of a connection's bytes and the protocol that reads them.
 //!
 //! A transport hands over each direction's bytes in order, with the gaps that will not be filled, the
 //! skips that a filter declared and the closes. A [`Protocol`] makes [`Exchange`]s of them and gives
 //! them to a [`Sink`]; those of one connection may end in any order. Must know neither segments nor
 //! events: the only trace of TCP is an [`Ack`] beside the bytes, which a transport without
-//! acknowledgements fills in with what its peer had read.
+//! acknowledgements replaces by the position up to which the sender had read.
 //!
 //! # Layout
 //! - [`body`]: the first bytes of a body.
-//! - [`exchange`]: what a protocol yields.
+//! - [`exchange`]: the results of a protocol.
 
 pub(crate) mod body;
 pub(crate) mod exchange;
@@ -23,7 +23,7 @@ use crate::config::PipelineConfig;
 use crate::origin::{Ack, Origin, first_position, position};
 use crate::stats::{Losses, Stats, Unreadable};
 
-/// What is known of a connection below its protocol.
+/// State of a connection that transport and protocol share.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     /// Sequence numbers of each direction's first byte, where `start_known`.
@@ -89,7 +89,7 @@ impl Link {
         })
     }
 
-    /// Whether the sender of direction `d` had received some of what the other direction carried.
+    /// Whether the sender of direction `d` had received bytes of the other direction.
     pub fn has_received(&self, d: usize, ack: Ack) -> bool {
         let (start, ack) = (self.start(1 - d), ack.number());
         start
@@ -107,7 +107,7 @@ pub(crate) const fn direction(d: usize) -> Direction {
     }
 }
 
-/// What a protocol works with beside its own state.
+/// Surroundings of a protocol.
 pub(crate) struct Cx<'a> {
     pub link: &'a mut Link,
     /// Ports of the senders of both directions.
@@ -141,7 +141,7 @@ impl Cx<'_> {
     }
 }
 
-/// What takes a protocol's results.
+/// Takes a protocol's results.
 pub(crate) trait Sink {
     /// An exchange that is over, or of which nothing more is waited for.
     fn exchange(&mut self, stats: &mut Stats, link: &Link, exchange: Exchange);
@@ -186,7 +186,7 @@ pub(crate) struct HeadSeen<'a> {
     pub len: u64,
 }
 
-/// What a head is of.
+/// Kind of a message head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadKind {
     Request,
@@ -209,7 +209,7 @@ pub(crate) struct Gap<'a> {
     pub len: u64,
     /// The other end had answered before they were sent.
     pub answered: bool,
-    /// Where what follows the gap was seen.
+    /// Where the bytes after the gap were seen.
     pub origin: &'a Origin,
 }
 
@@ -224,7 +224,7 @@ pub(crate) enum End {
     Stopped,
 }
 
-/// What a transport knows when a protocol decides about requests without a response.
+/// The transport's evidence about requests without a response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Witness {
     /// By direction: all that its sender sent so far was handed over, and its peer was heard of.
@@ -242,11 +242,11 @@ pub(crate) enum Standing {
     InMessage,
     /// Framing is lost.
     Lost,
-    /// What it carries is not read, for good.
+    /// It is not read, for good.
     Opaque,
 }
 
-/// The protocol that nothing here reads which the first bytes of a direction show.
+/// The unreadable protocol that the first bytes of a direction show.
 pub(crate) fn unreadable(bytes: &[u8]) -> Unreadable {
     match bytes {
         // A TLS record: content type, then version 3.x (RFC 8446 §5.1).
@@ -273,7 +273,7 @@ pub(crate) trait Protocol {
     /// Bytes up to `end` came again `count` times.
     fn copied(&mut self, _d: usize, _end: u64, _count: u32, _origin: &Origin) {}
 
-    /// A copy of bytes that come next differed from what came first.
+    /// Two copies of the bytes that come next differ.
     fn overlap_differs(&mut self, _d: usize) {}
 
     /// The peer has acknowledged bytes of direction `d` up to `end`; they are not waited for.
@@ -287,7 +287,7 @@ pub(crate) trait Protocol {
     /// Direction `d`, in which nothing was framed, turns out to begin earlier.
     fn rewind(&mut self, d: usize, at: u64);
 
-    /// What direction `d` carried before is not known.
+    /// The bytes of direction `d` so far are not known.
     fn joined(&mut self, _link: &Link, _d: usize) {}
 
     /// Position of the next byte of direction `d`.
@@ -308,7 +308,7 @@ pub(crate) trait Protocol {
         true
     }
 
-    /// Memory in use for what is in flight, in bytes.
+    /// Memory in use, in bytes.
     fn held(&self) -> usize {
         0
     }
@@ -323,7 +323,7 @@ pub(crate) trait Protocol {
     /// yielded. The witness speaks only of one that did not stop in the middle.
     fn finish(&mut self, _cx: &mut Cx<'_>, _end: End, _ended: [bool; 2], _witness: &Witness) {}
 
-    /// Yields what is due by now.
+    /// Yields everything that is due.
     fn tick(&mut self, _cx: &mut Cx<'_>, _witness: &Witness) {}
 
     /// When something will be due.
@@ -334,8 +334,7 @@ pub(crate) trait Protocol {
     /// Before a filter's record of direction `d` is handed over.
     fn note_trial(&mut self, _d: usize, _header: &RecordHeader) {}
 
-    /// What a filter of this generation that lost its framing can have back, by this connection's
-    /// directions; `in_order` says that all bytes that came were handed over.
+    /// The offer to a filter of this generation that lost its framing, by this connection's directions; `in_order` says that all bytes that came were handed over.
     fn hand_back(&mut self, _generation: u32, _in_order: bool) -> Option<HandBack> {
         None
     }

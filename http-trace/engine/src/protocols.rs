@@ -2,20 +2,20 @@
 //!
 //! A connection begins as HTTP/1.x. Its framing declines a direction whose first bytes are another
 //! protocol's, and a tunnel both; a connection of which nothing can be read is [`Unread`] from its next
-//! quiet moment. A new protocol is a variant here, a case in [`Implementation::resume`], and what it
-//! remembers. Must not know how bytes arrive.
+//! quiet moment. A new protocol is a variant here, a case in [`Implementation::resume`], and its state
+//! of a quiet connection. Must not know how bytes arrive.
 
 use std::ops::{Deref, DerefMut};
 
 use http_trace_common::start_line::{Match, status_line};
 
-use crate::http1::{self, Http1};
-pub(crate) use crate::http1::{Memory, begins_message};
+use crate::http1::Http1;
+pub(crate) use crate::http1::{Memory, Profile, begins_message};
 use crate::origin::Origin;
 use crate::protocol::{Chunk, Cx, Gap, Link, Protocol, Standing};
 use crate::stats::Unreadable;
 
-/// What reads a connection while something is in flight.
+/// The reader of a connection while something is in flight.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -27,7 +27,7 @@ pub(crate) enum Implementation {
 }
 
 impl Implementation {
-    /// Goes on where a connection became quiet, with both directions at these positions.
+    /// Resumes a quiet connection, with both directions at these positions.
     pub fn resume(memory: &Memory, link: &Link, next: [u64; 2]) -> Self {
         if memory.profile.opaque(0) && memory.profile.opaque(1) {
             let memory = *memory;
@@ -36,7 +36,7 @@ impl Implementation {
         Implementation::Http1(Http1::resume(memory, link, next))
     }
 
-    /// What is remembered once nothing is in flight.
+    /// The state to keep once nothing is in flight.
     pub fn memory(&self) -> Memory {
         match self {
             Implementation::Http1(http1) => http1.memory(),
@@ -70,8 +70,8 @@ impl Implementation {
         }
     }
 
-    /// What was found out about the protocol.
-    pub const fn profile(&self) -> &http1::Profile {
+    /// Findings about the protocol.
+    pub const fn profile(&self) -> &Profile {
         match self {
             Implementation::Http1(http1) => http1.profile(),
             Implementation::Unread(unread) => &unread.memory.profile,

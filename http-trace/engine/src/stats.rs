@@ -1,4 +1,4 @@
-//! What a run counted: for the summary, `metrics` and tests. Counting decides nothing.
+//! Counters of a run, for the summary, `metrics` and tests. Must not decide anything.
 
 use std::collections::BTreeMap;
 
@@ -17,34 +17,34 @@ const FILTER_LOSSES: &[(Counter, LossUnit)] = &[
     (Counter::LoadFailed, LossUnit::Records),
 ];
 
-/// What of a filter's losses has been told.
+/// Tracks reported filter losses.
 #[derive(Clone, Debug)]
 pub struct FilterLosses {
-    /// By their place in [`FILTER_LOSSES`].
-    told: [u64; FILTER_LOSSES.len()],
+    /// Sums as last reported, in the order of [`FILTER_LOSSES`].
+    reported: [u64; FILTER_LOSSES.len()],
     since_ns: u64,
 }
 
 impl FilterLosses {
-    /// Nothing yet; what is lost is lost from here on (Unix ns).
+    /// Counts losses from this time on (Unix ns).
     pub const fn since(since_ns: u64) -> Self {
         FilterLosses {
-            told: [0; FILTER_LOSSES.len()],
+            reported: [0; FILTER_LOSSES.len()],
             since_ns,
         }
     }
 
-    /// What was lost since the last call; `sum` gives a counter's value as it is now.
+    /// Losses since the last call; `sum` returns the current value of a counter.
     pub fn take(
         &mut self,
         now_ns: u64,
         sum: impl Fn(Counter) -> u64,
     ) -> impl Iterator<Item = Loss> {
         let since_ns = std::mem::replace(&mut self.since_ns, now_ns);
-        let counters = FILTER_LOSSES.iter().zip(&mut self.told);
-        counters.filter_map(move |(&(counter, unit), told)| {
+        let counters = FILTER_LOSSES.iter().zip(&mut self.reported);
+        counters.filter_map(move |(&(counter, unit), reported)| {
             let sum = sum(counter);
-            let count = sum.wrapping_sub(std::mem::replace(told, sum));
+            let count = sum.wrapping_sub(std::mem::replace(reported, sum));
             (count > 0).then_some(Loss {
                 count,
                 unit,
@@ -56,7 +56,7 @@ impl FilterLosses {
     }
 }
 
-/// Protocols that are met and not read.
+/// Protocols that are recognised and not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Unreadable {
@@ -89,7 +89,7 @@ impl Unreadable {
     }
 }
 
-/// The most (protocol, port) pairs that are told apart; the rest is counted under port 0.
+/// Limit of separate (protocol, port) counters; the rest is counted under port 0.
 const MAX_PORTS: usize = 256;
 
 /// Everything counted since the start.
@@ -125,9 +125,9 @@ pub struct Stats {
     pub flows_evicted: u64,
     /// Directions that lost their framing.
     pub became_unsure: u64,
-    /// Times that a lost direction was taken up again at a start line.
+    /// Times that framing was resynchronised at a start line.
     pub resynchronised: u64,
-    /// Holes that were given up.
+    /// Gaps that were given up.
     pub holes: u64,
     /// Bytes in them.
     pub hole_bytes: u64,
@@ -148,7 +148,7 @@ pub struct Stats {
     pub ignored_segments: u64,
     /// Connections not read, by protocol and server port.
     pub unreadable: BTreeMap<(Unreadable, u16), u64>,
-    /// Losses told in the stream, by place.
+    /// Losses reported in the stream, by place.
     pub lost: BTreeMap<(&'static str, LossUnit), u64>,
 }
 
@@ -192,12 +192,12 @@ impl Stats {
     }
 }
 
-/// Losses since they were last told.
+/// Losses that are not reported yet.
 #[derive(Clone, Debug, Default)]
 pub struct Losses(Vec<Loss>);
 
 impl Losses {
-    /// Adds to what is told next.
+    /// Adds to the next report.
     pub fn add(
         &mut self,
         place: &'static str,
@@ -226,7 +226,7 @@ impl Losses {
         }
     }
 
-    /// Takes back `count` of what has not been told yet; how many it could.
+    /// Takes back up to `count` unreported losses; how many there were.
     pub fn take_back(&mut self, place: &'static str, unit: LossUnit, count: u64) -> u64 {
         let Some(loss) = self
             .0
@@ -240,7 +240,7 @@ impl Losses {
         taken
     }
 
-    /// Whether there is anything to tell.
+    /// Whether there is nothing to report.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

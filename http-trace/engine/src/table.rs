@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::HashTable;
 
-/// In what state a connection is; each has a list of its own, oldest use first.
+/// State of a connection; each state has a list, least recently used first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum List {
@@ -59,7 +59,7 @@ struct Ends {
     len: usize,
 }
 
-/// The table; `K` names connections, `V` is what is kept of each.
+/// The table, from keys `K` to values `V`.
 #[derive(Debug)]
 pub struct Table<K, V> {
     index: HashTable<u32>,

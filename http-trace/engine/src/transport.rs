@@ -1,16 +1,16 @@
 //! TCP: puts each direction's bytes in order and hands them to the connection's protocol, with the
 //! gaps that will not be filled, declared skips, and how the connection ended.
 //!
-//! Must not know what the bytes mean: it asks the protocol how many bytes of a direction are body
-//! whatever they are, and whether something is in flight.
+//! Must not interpret bytes: it asks the protocol how many of a direction are certainly body, and whether
+//! something is in flight.
 //!
 //! # Layout
 //! - [`reassembly`]: the buffer of bytes out of order.
-//! - [`tcp`]: what is remembered of a quiet connection.
+//! - [`tcp`]: state of a quiet connection.
 //! - [`streams`]: one direction's state while something is in flight.
 //! - [`active`]: which bytes are next, which gaps are given up, and when.
-//! - [`connection`]: one connection, record by record; its children decide about what is doubtful:
-//!   SYN and RST, payload, segments far out of the window, SYNs on an open connection.
+//! - [`connection`]: one connection, record by record; its children decide about SYN and RST, payload,
+//!   segments far out of the window, SYNs on an open connection.
 
 pub(crate) mod active;
 pub(crate) mod connection;
@@ -33,7 +33,7 @@ const FAR: u64 = 1 << 30;
 /// How long a server's segments may cross the client's RST: a round trip, and some patience.
 const CROSSING_NS: u64 = 1_000_000_000;
 
-/// What the work on one connection needs beside its state.
+/// Surroundings of one connection.
 pub(crate) struct Env<'a> {
     /// Ports of the senders of both directions.
     pub ports: [u16; 2],
@@ -43,13 +43,13 @@ pub(crate) struct Env<'a> {
     pub config: &'a PipelineConfig,
     pub stats: &'a mut Stats,
     pub losses: &'a mut Losses,
-    /// What filters that lost a connection's framing can have back.
+    /// Offers to filters that lost the framing of connections.
     pub hand_backs: &'a mut Vec<(FlowKey, HandBack)>,
     pub sink: &'a mut dyn Sink,
 }
 
 impl Env<'_> {
-    /// The part of it that a protocol gets.
+    /// The surroundings of the connection's protocol.
     pub fn cx<'b>(&'b mut self, link: &'b mut Link) -> Cx<'b> {
         Cx {
             link,
@@ -62,9 +62,8 @@ impl Env<'_> {
         }
     }
 
-    /// Whether the connection is seen under several names, or is a copy of another: what one name's
-    /// hook missed, or acknowledged early, another's may have seen, so that nothing is known to be
-    /// lost.
+    /// Whether the connection is seen under several names, or is a copy of another: bytes that one
+    /// hook missed another may have seen, so that nothing is known to be lost.
     pub fn is_copied(&self, link: &Link) -> bool {
         link.muted || self.sink.has_aliases()
     }

@@ -15,7 +15,7 @@ impl Interfaces {
         self.0.insert(index, name.into());
     }
 
-    /// The name of an index; `if7` when nobody told it, or it is another
+    /// The name of an index; `if7` when it is not known, or it is another
     /// namespace's.
     pub fn name(&mut self, index: u32) -> Arc<str> {
         self.0

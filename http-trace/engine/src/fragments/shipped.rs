@@ -30,7 +30,7 @@ pub struct Shipped {
     bytes: std::ops::Range<usize>,
     bad_checksums: u64,
     met: Met,
-    told: Told,
+    reported: Reported,
 }
 
 impl Default for Shipped {
@@ -56,7 +56,7 @@ impl Shipped {
             bytes: 0..0,
             bad_checksums: 0,
             met: Met::default(),
-            told: Told::default(),
+            reported: Reported::default(),
         }
     }
 
@@ -130,23 +130,23 @@ impl Shipped {
     /// have held a message.
     pub fn losses(&mut self) -> [(&'static str, u64); 3] {
         let counts = self.fragments.decided();
-        let now = Told {
+        let now = Reported {
             given_up: counts.given_up,
             displaced: counts.displaced,
             bad_checksums: self.bad_checksums,
         };
-        let told = std::mem::replace(&mut self.told, now);
+        let last = std::mem::replace(&mut self.reported, now);
         [
-            ("fragments_incomplete", now.given_up - told.given_up),
-            ("fragments_displaced", now.displaced - told.displaced),
+            ("fragments_incomplete", now.given_up - last.given_up),
+            ("fragments_displaced", now.displaced - last.displaced),
             (
                 "fragments_bad_checksum",
-                now.bad_checksums - told.bad_checksums,
+                now.bad_checksums - last.bad_checksums,
             ),
         ]
     }
 
-    /// What became of the pieces.
+    /// Counters of pieces and packets.
     pub fn counts(&self) -> FragmentCounts {
         self.fragments.counts()
     }
@@ -157,9 +157,9 @@ impl Shipped {
     }
 }
 
-/// What was told as lost.
+/// Losses as last reported.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+struct Reported {
     given_up: u64,
     displaced: u64,
     bad_checksums: u64,
@@ -182,7 +182,7 @@ struct Meeting {
 }
 
 impl Met {
-    /// Whether the packet was met at another place; if not at all, it is from now on.
+    /// Whether the packet was seen at another point before; remembers it if it was not seen at all.
     fn elsewhere(&mut self, whole: &Whole, point: CapturePoint, time_ns: u64) -> bool {
         let payload = self.hasher.hash_one(&whole.payload);
         if let Some(met) = self.packets.get(&whole.id)
@@ -217,7 +217,7 @@ fn of_segment(
 ) -> RecordHeader {
     let of_segment = RecordHeader::of_segment(segment, len);
     let mut flags = flag::FILTERED | flag::UNFILTERED | header.flags & flag::EGRESS;
-    // A SYN is told otherwise, and bytes that came with one are the stream's first.
+    // SYNs have records of their own; bytes that came with one are the stream's first.
     flags |= of_segment.flags & !flag::SYN;
     if len > 0 && (stream_begins || segment.flags & tcp_flag::SYN != 0) {
         flags |= flag::STREAM_BEGINS;

@@ -46,8 +46,8 @@ impl Http1 {
         }
     }
 
-    /// Requests that no response will come for are told, 1xx heads without a final one too; with why,
-    /// and since when.
+    /// Yields the requests that will get no response, and 1xx heads without a final one; with the reason
+    /// and its time.
     pub(super) fn unanswered(&mut self, cx: &mut Cx<'_>, why: Option<(NoResponse, u64)>) {
         let current = self.exchanges.current.as_ref();
         if let Some(current) = current.filter(|c| c.response.is_none() && !c.emitted) {
@@ -70,7 +70,7 @@ impl Http1 {
         }
     }
 
-    /// Requests that have waited too long are told, once.
+    /// Yields requests that have waited too long, once.
     pub(super) fn overdue(&mut self, cx: &mut Cx<'_>, why: NoResponse, heard: bool) {
         let mut certain = heard && !self.exchanges.responses_lost;
         for pending in &mut self.exchanges.waiting {

@@ -85,10 +85,10 @@ impl Http1 {
             match step.span {
                 Span::Head => half.head_len += taken as u64,
                 Span::Body => {
-                    self.count_body(d, taken as u64, origin);
+                    self.count(d, taken as u64, true, origin);
                     self.keep_body(d, rest.get(..taken).unwrap_or_default());
                 }
-                Span::ChunkFraming | Span::Trailers => self.count_framing(d, taken as u64, origin),
+                Span::ChunkFraming | Span::Trailers => self.count(d, taken as u64, false, origin),
                 Span::Undecided => {
                     if half.undecided.is_empty() {
                         half.undecided_origin = Some(*origin);
@@ -105,7 +105,7 @@ impl Http1 {
             at += taken;
             match step.event {
                 None => {
-                    if self.halves[d].message == Message::Head && !self.halves[d].asked {
+                    if self.halves[d].message == Message::Head && !self.halves[d].paired {
                         self.start_line_ends(cx.link, d);
                     }
                     if taken == 0 {
@@ -155,7 +155,7 @@ impl Http1 {
 
     /// [next, next + n) was declared skipped as body.
     pub(super) fn pass_skip(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {
-        // What is in doubt here was decided by the bytes that the filter saw and did not ship.
+        // The filter saw the bytes that decide, and did not ship them.
         if n > 0
             && let Some(event) = self.halves[d].framer.decide_body()
         {
@@ -168,7 +168,7 @@ impl Http1 {
             return;
         }
         // A filter that does not know which request is answered takes for body what follows an answer
-        // to HEAD and is no start line; that is told as bytes that nothing framed, and no more.
+        // to HEAD and is no start line; that counts as unframed bytes, and no more.
         let guessed = origin.flags & flag::ORDER_UNKNOWN != 0;
         if !guessed && !matches!(self.halves[d].framer.phase(), Phase::Unsure | Phase::Opaque) {
             cx.stats.filter_disagrees += 1;
@@ -212,7 +212,7 @@ impl Http1 {
         }
         let event = self.halves[d].framer.skip(n);
         self.halves[d].next += n;
-        self.count_body(d, n, origin);
+        self.count(d, n, true, origin);
         if let Some(start) = self.start_of_body(d) {
             start.close();
         }
@@ -243,7 +243,7 @@ impl Http1 {
         }
     }
 
-    /// Direction `d` goes on at `to`, so far off that nobody knows what is missing before it.
+    /// Direction `d` goes on at `to`, after an unknown number of missing bytes.
     pub(super) fn jump_to(&mut self, cx: &mut Cx<'_>, d: usize, to: u64, origin: &Origin) {
         self.halves[d].next = to;
         self.lose(cx, d, 0, origin);
@@ -271,7 +271,7 @@ impl Http1 {
             Message::Head => self.cut_head(cx, d, true),
             Message::Response => self.yield_current(cx, Outcome::Lost),
             Message::Request => {
-                // Where it ends cannot be told any more; it may have ended.
+                // Its end is unknown from here; it may have ended.
                 if let Some(request) = self.exchanges.waiting.back_mut() {
                     request.end_lost = true;
                 }
@@ -293,7 +293,7 @@ impl Http1 {
     fn event(&mut self, cx: &mut Cx<'_>, d: usize, event: Event, origin: &Origin) {
         match event {
             Event::BodyBegins { back } => {
-                self.count_body(d, u64::from(back), origin);
+                self.count(d, u64::from(back), true, origin);
                 let undecided = std::mem::take(&mut self.halves[d].undecided);
                 let from = undecided.len().saturating_sub(usize::from(back));
                 self.keep_body(d, undecided.get(from..).unwrap_or_default());
@@ -347,20 +347,25 @@ impl Http1 {
         self.clear(d);
     }
 
-    fn count_body(&mut self, d: usize, n: u64, origin: &Origin) {
-        match self.halves[d].message {
+    /// `n` bytes of the message at hand go by: of its body, or beside it as chunk framing is.
+    fn count(&mut self, d: usize, n: u64, is_body: bool, origin: &Origin) {
+        let half = &self.halves[d];
+        let (next, ordinal) = (half.next, half.ordinal);
+        match half.message {
             Message::Response => {
                 if let Some(response) = self.exchanges.response_mut() {
-                    response.body_bytes += n;
+                    let counter = match is_body {
+                        true => &mut response.body_bytes,
+                        false => &mut response.framing_bytes,
+                    };
+                    *counter += n;
                     response.last_ns = origin.time_ns;
                 }
             }
             Message::Request => {
-                let ordinal = self.halves[d].ordinal;
-                let next = self.halves[d].next;
-                if let Some(request) = self.exchanges.request_mut(ordinal) {
-                    request.request.body_bytes += n;
-                    request.end = next.max(request.end);
+                if let Some(pending) = self.exchanges.request_mut(ordinal) {
+                    pending.request.body_bytes += if is_body { n } else { 0 };
+                    pending.end = next.max(pending.end);
                 }
             }
             Message::None | Message::Head | Message::Uncounted => {}
@@ -380,24 +385,6 @@ impl Http1 {
         }
         let current = self.exchanges.current.as_mut()?;
         Some(&mut current.response.as_mut()?.snippet)
-    }
-
-    fn count_framing(&mut self, d: usize, n: u64, origin: &Origin) {
-        match self.halves[d].message {
-            Message::Response => {
-                if let Some(response) = self.exchanges.response_mut() {
-                    response.framing_bytes += n;
-                    response.last_ns = origin.time_ns;
-                }
-            }
-            Message::Request => {
-                let (ordinal, next) = (self.halves[d].ordinal, self.halves[d].next);
-                if let Some(request) = self.exchanges.request_mut(ordinal) {
-                    request.end = next.max(request.end);
-                }
-            }
-            Message::None | Message::Head | Message::Uncounted => {}
-        }
     }
 
     /// Names an oddity of the response that goes by in direction `d`.

@@ -1,6 +1,6 @@
-//! What a filter that lost a connection's framing can have back, so that it skips bodies again: where
-//! framing stands here, and whether heads of its framing on trial begin where messages do. Whether that
-//! still fits, the filter checks.
+//! Resynchronises a filter that lost the framing of a connection, so that it skips bodies again: offers
+//! the position of framing here, and verdicts on the filter's framing on trial. The filter checks whether
+//! an offer still fits.
 
 use http_trace_common::{
     filter::{HandBack, Handed, handed},
@@ -16,7 +16,7 @@ const WORTH_BYTES: u64 = 16 << 10;
 /// Sequence numbers are compared over less than half their range.
 const FAR_BYTES: u64 = 1 << 30;
 
-/// What a record says of a filter's framing on trial.
+/// A filter's framing on trial, as a record describes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trial {
     /// The use of the filter's table that it is of.
@@ -71,8 +71,8 @@ impl Http1 {
         });
     }
 
-    /// What is new for a filter of this generation: verdicts on trials, and, if `in_order`, where
-    /// framing stands.
+    /// The offer to a filter of this generation, if it is new: verdicts on trials, and, if `in_order`,
+    /// the position of framing.
     pub(super) fn offer(&mut self, generation: u32, in_order: bool) -> Option<HandBack> {
         let judged = self.judge_trials(generation);
         let places = in_order.then(|| self.places()).flatten();
@@ -100,7 +100,7 @@ impl Http1 {
     }
 
     /// Where both directions stand, if both are in a body or between messages, and the end of that;
-    /// if it is worth telling.
+    /// if it is worth an offer.
     fn places(&self) -> Option<([Handed; 2], RequestQueue, [u64; 2])> {
         let mut ends = [0; 2];
         let mut in_body = false;

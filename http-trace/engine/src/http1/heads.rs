@@ -1,5 +1,4 @@
-//! What a head makes of the messages in flight: a request that waits, a response that answers one,
-//! a tunnel, or the end of what could be followed.
+//! Completed heads: a request that waits, a response that answers one, a tunnel, or the end of framing.
 
 use bytes::Bytes;
 use http_trace_common::framer::{Body, HeadFacts, MethodKind, Phase, RequestQueue, flag};
@@ -43,7 +42,7 @@ impl Http1 {
             half.undecided.clear();
         }
         let half = &mut self.halves[d];
-        (half.asked, half.told, half.answered) = (false, false, false);
+        (half.paired, half.reported, half.answered) = (false, false, false);
     }
 
     /// While the order is in doubt the framer must be told what a response answers before its head
@@ -53,7 +52,7 @@ impl Http1 {
         if half.framer.phase() != Phase::Head {
             return;
         }
-        half.asked = true;
+        half.paired = true;
         if half.framer.is_response() != Some(true) {
             return;
         }
@@ -94,8 +93,8 @@ impl Http1 {
         }
     }
 
-    /// What was acknowledged up to `ack` of a body that goes by in direction `d` is its request's, though
-    /// a filter tells of it only with what follows.
+    /// Extends the request whose body goes by in direction `d` up to `ack`: a filter declares the skip
+    /// only with the bytes that follow.
     fn reach(&mut self, d: usize, ack: Option<u64>) {
         let half = &self.halves[d];
         if let (Message::Request, Some(ack)) = (half.message, ack) {
@@ -285,7 +284,7 @@ impl Http1 {
         let half = &self.halves[d];
         let first = half.head_origin.unwrap_or(*origin);
         let Some((head, odd)) = decode::request(raw, half.head_len) else {
-            // The framer saw a request line that is longer than what is kept of a head.
+            // The request line is longer than the limit of a head.
             self.exchanges.order.requests_lost(half.next);
             cx.stats.requests_unmatched += 1;
             return Message::Uncounted;
@@ -296,7 +295,7 @@ impl Http1 {
                 ack: self.received(cx.link, d, &first),
                 malformed: odd & decode::MALFORMED_REQUEST != 0
                     || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
-                reported: half.told,
+                reported: half.reported,
                 ..Pending::new(head, method, half.head_start, half.next, first)
             },
             server_next,
@@ -390,8 +389,8 @@ impl Http1 {
         }
     }
 
-    /// What the head at hand answers may not have been seen: what is asked since may then be
-    /// another's answer.
+    /// The request of the head at hand may not have been seen: later requests may then get another's
+    /// answer.
     fn note_unasked(&mut self, link: &Link) {
         let exchanges = &mut self.exchanges;
         let unasked = exchanges
@@ -425,7 +424,7 @@ impl Http1 {
     pub(super) fn cut_head(&mut self, cx: &mut Cx<'_>, d: usize, for_good: bool) {
         let half = &self.halves[d];
         if status_line(&half.head) != Match::Yes || !decode::has_start_line(&half.head) {
-            if for_good && !half.told {
+            if for_good && !half.reported {
                 self.profile.unframed(cx, d, half.head_len, half.lost);
             }
             return;
@@ -462,8 +461,7 @@ impl Http1 {
             return;
         }
         if cx.link.client().is_some() {
-            // What was taken for the client answers, or the other way round: nothing that waits
-            // can be paired.
+            // The supposed client answers, or the other way round: no waiting request can be paired.
             self.yield_current(cx, Outcome::Lost);
             self.unanswered(cx, None);
             if first {
@@ -472,13 +470,13 @@ impl Http1 {
                 self.exchanges.order.requests_lost(self.halves[d].next);
             }
         } else {
-            // What was noted of either direction's places was a guess at whose they are.
+            // Positions were noted without knowing which direction is the client's.
             let half = &self.halves[d];
             let in_head = half.message == Message::Head;
             let end = if in_head { half.head_start } else { half.next };
             self.exchanges.order.gap_goes_on(end);
-            // Nor was it known that the head at hand is a server's, whose segments tell what was
-            // received; what comes of its body may be skipped.
+            // Nor was the head at hand known as a server's, whose segments acknowledge requests; its body
+            // may be skipped.
             let server = &self.halves[1 - d];
             if let (Message::Head, Some(origin)) = (server.message, server.head_origin) {
                 let order = &mut self.exchanges.order;
@@ -492,7 +490,7 @@ impl Http1 {
         self.profile.unframed(cx, d, self.halves[d].head_len, false);
         self.clear(d);
         if !self.profile.http() && cx.link.is_client(1 - d) {
-            // What answers is no HTTP: nor was what it answers a request.
+            // The answer is no HTTP, so the request was none either.
             drop(self.exchanges.drain_waiting());
         }
         if self.profile.http() {
@@ -515,7 +513,7 @@ impl Http1 {
             self.doubt(cx, d);
         }
         if !self.profile.framed(d) && !cx.link.is_client(1 - d) {
-            // What came before the first request is another protocol's (SOCKS, PROXY).
+            // Bytes before the first request are another protocol's (SOCKS, PROXY).
             self.exchanges.order.begin_unknown(self.halves[d].next);
         }
     }

@@ -1,4 +1,4 @@
-//! What is remembered of a connection's HTTP/1.x while nothing is in flight: it must stay small.
+//! HTTP/1.x state of a connection while nothing is in flight: it must stay small.
 
 use super::order::Order;
 use crate::protocol::Cx;
@@ -14,7 +14,7 @@ pub(crate) struct Memory {
 
 /// Framing of the direction is lost; shifted by the direction.
 const UNSURE: u8 = 1 << 0;
-/// What was passed over in the direction ended as a head does; shifted by the direction.
+/// The bytes passed over in the direction ended as a head does; shifted by the direction.
 const PASSED_HEAD: u8 = 1 << 2;
 /// The framer's queue of requests is unknown.
 const QUEUE_UNKNOWN: u8 = 1 << 4;
@@ -60,7 +60,7 @@ impl Memory {
     }
 }
 
-/// What was found out about a connection's protocol.
+/// Findings about a connection's protocol.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Profile {
     /// Bytes that were framed as no message before it was known whether this is HTTP.

@@ -20,7 +20,7 @@ const SHOWN_BY: u8 = 3;
 /// So few bytes after a request are its trailing line end, or the FIN.
 const NO_REQUEST: u64 = 3;
 
-/// What is known of the order of exchanges; it outlives a quiet moment of the connection.
+/// State of the order of exchanges; it outlives a quiet moment of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
     /// How many exchanges there were.
@@ -59,7 +59,7 @@ impl Order {
         self.has(GAP)
     }
 
-    /// Whether nothing is known of what came before the next request, which will be the first.
+    /// Whether the next request will be the first, after unknown bytes.
     pub const fn begins_unknown(&self) -> bool {
         self.has(GAP) && self.has(INITIAL)
     }
@@ -85,8 +85,8 @@ impl Order {
         self.streak = 0;
     }
 
-    /// What came before the first request, which is at `end` or later, is not known, and was no
-    /// request as far as it was seen.
+    /// The bytes before the first request, which is at `end` or later, are not known, and were no
+    /// request as far as they were seen.
     pub fn begin_unknown(&mut self, end: u64) {
         self.bits |= GAP | INITIAL;
         self.bits &= !PAST_GAP;

@@ -1,4 +1,4 @@
-//! A request that has no response yet, and what pairing knows of it. Decides nothing.
+//! A request that has no response yet, with the state that pairing needs. Decides nothing.
 
 use http_trace_common::framer::MethodKind;
 use http_trace_model::event::{NoResponse, oddity};
@@ -23,13 +23,13 @@ pub(crate) struct Pending {
     pub end: u64,
     /// Up to where the client had acknowledged the server's bytes when it sent this.
     pub ack: u64,
-    /// Its last byte will not be known for what it is.
+    /// Its last byte cannot be recognised any more.
     pub end_lost: bool,
     /// Requests may have been lost before this one.
     pub after_gap: bool,
     /// All that was asked before had been answered when this was sent, or was lost as a whole.
     pub begins_batch: bool,
-    /// What came before it is not known at all.
+    /// The bytes before it are not known at all.
     pub first_known: bool,
     /// Its request line is none to the letter ([`super::decode::MALFORMED_REQUEST`]).
     pub malformed: bool,
@@ -100,7 +100,7 @@ impl Pending {
     }
 }
 
-/// What a head costs in memory.
+/// Memory of a head, in bytes.
 pub(super) fn head_cost(wire_len: u64, lines: usize) -> usize {
     wire_len.min(1 << 16) as usize + lines * LINE_COST
 }

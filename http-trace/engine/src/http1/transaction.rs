@@ -18,7 +18,7 @@ use crate::protocol::exchange::{Exchange, Outcome, Response};
 /// Requests that may wait for their response on one connection; more lose their order.
 const MAX_WAITING: usize = 1024;
 
-/// A request and what answers it, from the first head of the answer on.
+/// A request and its responses, from the first head of a response on.
 #[derive(Debug)]
 pub(crate) struct Transaction {
     pub ordinal: u32,
@@ -29,7 +29,7 @@ pub(crate) struct Transaction {
     pub response: Option<Response>,
     /// How the response's head says that its body ends.
     pub body: Body,
-    /// Names of what the framer does not know.
+    /// Names of oddities beside the framer's.
     pub oddities: Vec<&'static str>,
     /// The event was written before the end.
     pub emitted: bool,
@@ -59,7 +59,7 @@ impl Transaction {
         }
     }
 
-    /// What is yielded of it.
+    /// The exchange to yield.
     pub fn into_exchange(mut self, outcome: Outcome) -> Exchange {
         let kind = self.pending.as_ref().map(|pending| pending.kind);
         let body_bytes = self.response.as_ref().map_or(0, |r| r.body_bytes);
@@ -176,8 +176,8 @@ impl Exchanges {
             .is_some_and(|(next, ack)| ack <= next.request.start)
     }
 
-    /// A response begins that [`Exchanges::is_too_early`]: it answers what was not seen, or what came
-    /// before it answered that.
+    /// A response begins that [`Exchanges::is_too_early`]: it answers a request that was not seen, or
+    /// the one before it did.
     pub fn answer_early(&mut self) {
         if let Some(next) = self.waiting.front_mut() {
             next.after_gap = true;
@@ -187,7 +187,7 @@ impl Exchanges {
 
     /// A response's first head begins at `start` in a segment that acknowledged `ack` of the
     /// client's bytes: makes the exchange that it belongs to the current one. Whether the order
-    /// is known again after it was not; the framer's queue is then to be built anew.
+    /// is known again after it was not; the framer's queue is then to be rebuilt.
     pub fn answer(&mut self, start: u64, ack: Option<u64>) -> bool {
         if self.current.is_some() {
             return false;
@@ -256,8 +256,8 @@ impl Exchanges {
         }
     }
 
-    /// The answer to the current exchange may have been lost after its 1xx heads: what is known of
-    /// it, for an event; its request waits on.
+    /// The final response may have been lost after its 1xx heads: takes the exchange out, and its
+    /// request waits on.
     pub fn take_unfinished(&mut self) -> Option<Transaction> {
         if self
             .current
@@ -274,7 +274,7 @@ impl Exchanges {
         Some(exchange)
     }
 
-    /// A request had begun to be answered, and is not; what was only `assumed` of it is not known.
+    /// Puts a request back that is not answered after all; `assumed` says that the pair was a guess.
     fn wait_on(&mut self, mut request: Pending, assumed: bool) {
         request.after_gap |= assumed;
         self.waiting.push_front(request);
@@ -301,7 +301,7 @@ impl Exchanges {
         Some(exchange)
     }
 
-    /// Takes what the current exchange holds for its event; what is left only follows the message.
+    /// Takes the current exchange for an early event; the rest only follows the message.
     pub fn take_for_early_event(&mut self) -> Option<Transaction> {
         let current = self.current.as_mut()?;
         if current.emitted {

@@ -21,9 +21,9 @@ impl Http1 {
             && half.framer.flags() & flag::MALFORMED_REQUEST == 0
     }
 
-    /// Whether one does that was not told of yet.
+    /// Whether one does that was not reported yet.
     fn is_begun(&self, d: usize) -> bool {
-        !self.halves[d].told && self.is_in_request_head(d)
+        !self.halves[d].reported && self.is_in_request_head(d)
     }
 
     /// When the first such head began.
@@ -51,12 +51,12 @@ impl Http1 {
         if first.time_ns > since_ns {
             return None;
         }
-        self.halves[d].told = true;
+        self.halves[d].reported = true;
         let half = &self.halves[d];
         if !all_seen || half.answered || cx.link.is_client(1 - d) || !self.is_order_certain() {
             return None;
         }
-        // Whole lines alone: of the last one nobody knows what it was to be.
+        // Whole lines alone: the last one may be cut.
         let whole = half.head.iter().rposition(|&b| b == b'\n')? + 1;
         let raw = Bytes::copy_from_slice(half.head.get(..whole)?);
         let line = raw.iter().position(|&b| b == b'\n')? + 1;
@@ -81,7 +81,7 @@ impl Http1 {
         })
     }
 
-    /// Whether whatever answers what comes now is known not to have come yet.
+    /// Whether no response so far can be that of a request that comes now.
     fn is_order_certain(&self) -> bool {
         let exchanges = &self.exchanges;
         // What follows CONNECT may be the tunnel's.

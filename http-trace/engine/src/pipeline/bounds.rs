@@ -1,4 +1,5 @@
-//! What goes when memory is full: connections from the table, heads in flight, bytes out of order.
+//! Eviction when memory is full: of connections, of heads in flight, of bytes out of order. Must not
+//! look into connections.
 
 use http_trace_model::event::{LossUnit, Output};
 
@@ -7,8 +8,8 @@ use crate::protocol::End;
 use crate::table::{Id, List};
 
 impl Pipeline {
-    /// One connection goes: a closed one, else one without payload, else the one that has been
-    /// idle for longest, else the busy one that has.
+    /// Evicts one connection: a closed one, else one without payload, else the one idle for longest,
+    /// else the busy one least recently used.
     pub(super) fn make_room(&mut self, out: &mut dyn FnMut(Output)) {
         for list in [List::Closed, List::Embryonic, List::Idle, List::Busy] {
             if let Some(id) = self.table.oldest(list) {
@@ -27,7 +28,7 @@ impl Pipeline {
         self.shared.losses.add(place, LossUnit::Flows, 1, now, now);
     }
 
-    /// Heads in flight take too much: the connections go whose last use is longest ago.
+    /// Evicts the least recently used connections while heads in flight take too much.
     pub(super) fn free_heads(&mut self, out: &mut dyn FnMut(Output)) {
         while self.heads_bytes > self.shared.config.heads_bytes {
             let Some(id) = self.table.oldest(List::Busy) else {
@@ -38,7 +39,7 @@ impl Pipeline {
         }
     }
 
-    /// Bytes out of order take too much: the holes before the oldest are given up.
+    /// Gives up the gaps of the least recently used connections while bytes out of order take too much.
     pub(super) fn free_reorder(&mut self, current: Id, out: &mut dyn FnMut(Output)) {
         const LOOK_AT: usize = 64;
         while self.reorder_bytes > self.shared.config.reorder_bytes {

@@ -59,7 +59,7 @@ impl Pipeline {
         }
     }
 
-    /// `bytes` follow from `sender`, in order. Of a stream that is not open nothing is made.
+    /// `bytes` follow from `sender`, in order. Ignored unless the stream is open.
     pub fn push_stream(
         &mut self,
         id: StreamId,
@@ -95,7 +95,7 @@ impl Pipeline {
         }
     }
 
-    /// Lets `work` work on an open stream at this time.
+    /// Runs `work` for an open stream at this time.
     fn at(
         &mut self,
         id: StreamId,
@@ -133,7 +133,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes a stream out of the table; what was in flight is yielded.
+    /// Removes a stream from the table; everything in flight is yielded.
     fn end_stream(&mut self, id: Id, end: End, out: &mut dyn FnMut(Output)) {
         self.work_on_stream(id, out, |stream, env| stream.close(env, end));
         if let Some((_, stream)) = self.streams.remove(id) {
@@ -151,7 +151,7 @@ impl Pipeline {
         }
     }
 
-    /// Yields what is due of streams, and ends those that were idle for too long.
+    /// Runs the timers of streams, and ends those that were idle for too long.
     pub(super) fn sweep_streams(&mut self, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
         let mut next = self.streams.oldest(List::Busy);

@@ -1,4 +1,5 @@
-//! Event time: which times are believed, which timers fire, and what leaves with age.
+//! Event time: which times are believed, which timers fire, which connections expire. Must not read a
+//! clock.
 
 use std::cmp::Reverse;
 
@@ -9,7 +10,7 @@ use crate::protocol::End;
 use crate::table::{Id, List};
 use crate::transport::tcp::timer;
 
-/// How often losses are told, in event time.
+/// How often losses are reported, in event time.
 const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// A record this far ahead of the others is believed when [`AGREEING`] more agree with it.

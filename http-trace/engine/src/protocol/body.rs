@@ -1,5 +1,5 @@
-//! The first bytes of a response's body: kept as they come, decoded when the event is made. What is
-//! decoded is bounded, whatever the bytes say.
+//! The first bytes of a response's body: kept as they come, decoded when the event is made. Must not
+//! decode more than a limit, whatever the bytes say.
 
 use std::io::Read;
 
@@ -42,7 +42,7 @@ impl BodyStart {
         }
     }
 
-    /// What comes next is not known: no more is kept.
+    /// Bytes are missing: no more is kept.
     pub const fn close(&mut self) {
         self.closed = true;
     }
@@ -80,10 +80,10 @@ impl BodyStart {
     }
 }
 
-/// What a coding's bytes decode to, as far as they go.
+/// Decodes one coding as far as the bytes go.
 fn undo(coding: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    // An end that was cut off is what a beginning has: what came before it counts.
+    // The bytes are cut off by design: everything before the error counts.
     let _ = match coding {
         b"gzip" | b"x-gzip" => flate2::read::MultiGzDecoder::new(bytes)
             .take(BETWEEN)
@@ -220,7 +220,7 @@ mod tests {
             decoded(5, "gr\u{fc}\u{df}e".as_bytes(), &[]).map(|b| b.len()),
             Some(4)
         );
-        // What is no UTF-8 stays as it is.
+        // Other bytes than UTF-8 stay as they are.
         assert_eq!(decoded(4, b"\xff\xfe\x00a", &[]).map(|b| b.len()), Some(4));
     }
 }

@@ -1,5 +1,5 @@
-//! What a protocol yields: a request, what answered it, and how that ended. Holds nothing that only
-//! pairing needs.
+//! The result of a protocol: a request, its responses, and how they ended. Must not hold state that
+//! only pairing needs.
 
 use http_trace_model::event::{BodyEnd, NoResponse};
 use http_trace_model::head::{RequestHead, ResponseHead};
@@ -16,7 +16,7 @@ pub(crate) enum Outcome {
     StillOpen,
     /// The response's end was not waited for.
     Open,
-    /// The response's end cannot be told: bytes that the framing needs are missing.
+    /// The response's end is unknown: bytes that the framing needs are missing.
     Lost,
     /// Informational responses came and no final one.
     Informational,
@@ -24,7 +24,7 @@ pub(crate) enum Outcome {
     Unanswered(NoResponse, u64),
 }
 
-/// A request and what answered it.
+/// A request and its responses.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     /// Number within the connection.

@@ -1,5 +1,5 @@
-//! Both directions of a connection while something is in flight: which bytes are next, what waits for
-//! what, and when waiting ends. Must not decide whether a segment belongs to the connection.
+//! Both directions of a connection while something is in flight: which bytes are next, which wait, and
+//! until when. Must not decide whether a segment belongs to the connection.
 
 use http_trace_common::filter::HandBack;
 use http_trace_common::record::{RecordHeader, flag};
@@ -13,7 +13,7 @@ use crate::origin::{Origin, first_position, position};
 use crate::protocol::{Chunk, End, Gap, Link, Standing, Witness};
 use crate::protocols::{Implementation, Memory, answers};
 
-/// What is kept while something is in flight.
+/// State of a connection while something is in flight.
 #[derive(Debug)]
 pub(crate) struct Active {
     pub protocol: Implementation,
@@ -29,7 +29,7 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    /// Brings what was remembered back to where bytes can be handed over.
+    /// Of a quiet connection that goes on.
     pub fn new(tcp: &Tcp, memory: &Memory) -> Self {
         let stream = |d: usize| Stream {
             given_up: if tcp.given_up(d) { u64::MAX } else { 0 },
@@ -105,8 +105,7 @@ impl Active {
             && let Content::Skip(n) = *content
             && (*start + n >= ack || n > skippable)
         {
-            // Nobody will bring what a filter has skipped; where that is no body, these bytes are
-            // what made it a tunnel.
+            // A filter's skip will never be filled; where it is no body, these bytes made the tunnel.
             return false;
         }
         let mut missing = ack - next;
@@ -144,7 +143,7 @@ impl Active {
         let o = 1 - d;
         let waiting = &self.streams[o].buffer;
         let ready = waiting.first().is_some_and(|piece| {
-            // What waits in turn for this direction is not waited for.
+            // Bytes that wait in turn for this direction are not waited for.
             let passes = match piece.content {
                 Content::Bytes(_) => true,
                 Content::Skip(n) => n <= self.protocol.skippable(o),
@@ -161,7 +160,7 @@ impl Active {
 
     /// Hands over all that is next, in both directions; with `force` also across gaps.
     pub fn drain(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, force: bool) {
-        // Requests first, so that what answers them finds them.
+        // Requests first, so that responses find them.
         let client = tcp.link.client_or_first();
         loop {
             let mut progress = false;
@@ -224,8 +223,8 @@ impl Active {
     fn pass_gap(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
         if n <= self.protocol.skippable(d) && origin.without_flow {
             // The filter has skipped it on purpose, and declares it with the next record that has the
-            // flow: later than we wait, or never, where a RST of the other end comes first. Were it a
-            // record for which there was no room, that would be told by itself.
+            // flow: later than we wait, or never, where a RST of the other end comes first. A record that
+            // was dropped for lack of room would be reported as such.
             return self.skip(tcp, env, d, n, origin);
         }
         self.lose(tcp, env, d, n, origin);
@@ -233,7 +232,7 @@ impl Active {
 
     /// `n` bytes are lost.
     pub fn lose(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
-        // What is not read is not shipped, and nothing is lost with it.
+        // An unreadable direction is not shipped, so nothing is lost with it.
         if self.protocol.standing(d) != Standing::Opaque {
             env.stats.holes += 1;
             env.stats.hole_bytes += n;
@@ -267,8 +266,8 @@ impl Active {
             })
     }
 
-    /// Reports what is missing as lost, but for a connection that is known under another name as
-    /// well. Its first head shows whether it is, so nothing is reported before that or its end.
+    /// Reports missing bytes as lost, unless the connection is known under another name as well. Its
+    /// first head shows whether it is, so nothing is reported before that or its end.
     pub fn report_gaps(&mut self, link: &Link, env: &mut Env<'_>) {
         let n = std::mem::take(&mut self.unreported);
         if n > 0 && !env.is_copied(link) {
@@ -276,8 +275,8 @@ impl Active {
         }
     }
 
-    /// The connection is over: what an end acknowledged of the other's bytes and never came is a
-    /// gap, but for what is body whatever it is. One byte is a FIN's, or a probe's.
+    /// The connection is over: acknowledged bytes that never came are a gap, unless they are certainly
+    /// body. One byte is a FIN's, or a probe's.
     pub fn count_unseen(&mut self, env: &mut Env<'_>) {
         for (d, stream) in self.streams.iter().enumerate() {
             let missing = stream.acked.saturating_sub(self.protocol.next(d));
@@ -295,7 +294,7 @@ impl Active {
         }
     }
 
-    /// How long direction `d` waits for what it waits for.
+    /// How long direction `d` waits for missing bytes, or for the other direction.
     fn patience(&self, tcp: &Tcp, env: &Env<'_>, d: usize) -> u64 {
         let (stream, next) = (&self.streams[d], self.protocol.next(d));
         let Some((start, origin)) = stream.waits(next) else {
@@ -376,7 +375,7 @@ impl Active {
         true
     }
 
-    /// What is known here of requests without a response.
+    /// The evidence about requests without a response.
     fn witness(&self, tcp: &Tcp, why: NoResponse, since_ns: u64) -> Witness {
         let complete = |d: usize| {
             let (stream, next) = (&self.streams[d], self.protocol.next(d));
@@ -428,7 +427,7 @@ impl Active {
         self.protocol.finish(cx, end, tcp.fin, &witness);
     }
 
-    /// Yields what is due by now.
+    /// Yields everything that is due.
     pub fn tick(&mut self, tcp: &mut Tcp, env: &mut Env<'_>) {
         let reset = self.reset_ns != 0 || self.streams.iter().any(|stream| stream.reset);
         let why = if reset {
@@ -471,7 +470,7 @@ impl Active {
         deadline
     }
 
-    /// What a filter can have back after this record, if something is new for it.
+    /// The offer to a filter after this record, if it is new.
     pub fn hand_back(&mut self, tcp: &Tcp, header: &RecordHeader) -> Option<HandBack> {
         let in_order = header.has(flag::FILTERED | flag::UNFILTERED)
             && tcp.link.known == [true; 2]

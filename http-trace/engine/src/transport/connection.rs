@@ -24,7 +24,7 @@ use super::tcp::Tcp;
 use super::{CROSSING_NS, Env, FAR};
 use crate::origin::{Origin, first_position, position};
 use crate::protocol::{End, unreadable};
-use crate::protocols::{Memory, may_answer};
+use crate::protocols::{Memory, Profile, may_answer};
 use crate::stats::Unreadable;
 
 /// How many offers to filters wait to be taken; more are for connections that have gone on since.
@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     flight: Flight,
 }
 
-/// What is in flight.
+/// Whether something is in flight, and the state for it.
 #[derive(Debug)]
 enum Flight {
     /// Nothing.
@@ -77,27 +77,11 @@ impl Connection {
         self.flight.active().is_some()
     }
 
-    /// Whether a message was framed.
-    pub fn is_http(&self) -> bool {
+    /// Findings about the connection's protocol.
+    pub fn profile(&self) -> &Profile {
         match &self.flight {
-            Flight::Quiet(memory) => memory.profile.http(),
-            Flight::Busy(active) => active.protocol.profile().http(),
-        }
-    }
-
-    /// Whether direction `d` carries nothing that is read, for good.
-    fn opaque(&self, d: usize) -> bool {
-        match &self.flight {
-            Flight::Quiet(memory) => memory.profile.opaque(d),
-            Flight::Busy(active) => active.opaque(d),
-        }
-    }
-
-    /// Whether a head was framed in direction `d`.
-    fn framed(&self, d: usize) -> bool {
-        match &self.flight {
-            Flight::Quiet(memory) => memory.profile.framed(d),
-            Flight::Busy(active) => active.protocol.profile().framed(d),
+            Flight::Quiet(memory) => &memory.profile,
+            Flight::Busy(active) => active.protocol.profile(),
         }
     }
 
@@ -123,8 +107,8 @@ impl Connection {
                 env.stats.copied_bytes += u64::from(header.len);
                 return;
             }
-            // Where the one before stood tells what is far off; and a SYN that was refused, by a RST
-            // that may be forged, is what a SYN-ACK answers.
+            // The position of the one before decides which segments are far off; and a SYN-ACK may
+            // answer a SYN that was refused by a forged RST.
             let (o, stood) = (1 - d, self.tcp.next[d]);
             let asked =
                 header.has(flag::SYN | flag::ACK) && self.tcp.link.start(o) == Some(header.ack);
@@ -192,7 +176,7 @@ impl Connection {
         }
         let stood = self.tcp.next[d];
         self.note_positions(d, header);
-        if !self.is_busy() && (!spans || self.opaque(d)) && !ends && !unseen {
+        if !self.is_busy() && (!spans || self.profile().opaque(d)) && !ends && !unseen {
             if spans {
                 self.tcp.next[d] = header.skip_to;
             }
@@ -269,7 +253,7 @@ impl Connection {
         let passed = tcp.next[d] != 0 && (2..=FAR as i32).contains(&missing);
         tcp.link.known[d] = true;
         tcp.next[d] = header.skip_from;
-        // What a filter frames it was told the beginning of: the records before this one are lost.
+        // A filter that frames has seen the beginning: the records before this one are lost.
         let framed = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
         let lost = framed || passed;
         let start = first_position(header.skip_from);
@@ -294,14 +278,14 @@ impl Connection {
         }
     }
 
-    /// Brings what was remembered back to where bytes can be handed over.
+    /// Prepares to hand bytes over.
     fn activate(&mut self) {
         if let Flight::Quiet(memory) = &self.flight {
             self.flight = Flight::Busy(Box::new(Active::new(&self.tcp, memory)));
         }
     }
 
-    /// Lets go of what is only needed while something is in flight.
+    /// Frees the state that is only needed while something is in flight.
     fn deactivate(&mut self, env: &mut Env<'_>) {
         let Some(active) = self.flight.active_mut() else {
             return;
@@ -317,7 +301,7 @@ impl Connection {
         self.flight = Flight::Quiet(active.remember(&mut self.tcp));
     }
 
-    /// Hands over what has become next, gives up what will not come, and minds the FINs.
+    /// Hands over bytes that have become next, gives up gaps, and handles FINs.
     fn settle(&mut self, env: &mut Env<'_>) {
         let Some(active) = self.flight.active_mut() else {
             return;
@@ -366,8 +350,7 @@ impl Connection {
         self.tcp.closed = true;
     }
 
-    /// The connection is over, or out of sight: counts what is not known of it. `ended` says that its
-    /// end was seen.
+    /// Counts a connection that is over or out of sight; `ended` says that its end was seen.
     fn account(&mut self, env: &mut Env<'_>, ended: bool) {
         let tcp = &mut self.tcp;
         let Flight::Quiet(memory) = &mut self.flight else {
@@ -385,7 +368,7 @@ impl Connection {
         }
     }
 
-    /// Time has passed: yields what is due; when the next thing will be.
+    /// Yields everything that is due; when the next will be.
     pub fn tick(&mut self, env: &mut Env<'_>) -> Option<u64> {
         self.drop_far(env, env.now_ns);
         self.drop_syn_data(env, env.now_ns);
@@ -407,7 +390,7 @@ impl Connection {
         self.flight.active()?.deadline(&self.tcp, env)
     }
 
-    /// Throws out bytes that wait for missing ones; what of them is next is handed over.
+    /// Hands over bytes that wait for missing ones, which are given up.
     pub fn flush_buffers(&mut self, env: &mut Env<'_>) {
         self.drop_far(env, u64::MAX);
         self.drop_syn_data(env, u64::MAX);
@@ -418,7 +401,7 @@ impl Connection {
         self.deactivate(env);
     }
 
-    /// After a filter's record: what the filter can have back, if something is new for it.
+    /// After a filter's record: makes the filter an offer, if it is new.
     fn hand_back(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         if header.generation == 0 {
             return;

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-/// What a buffered piece costs beside its bytes: its node, its description, its allocation.
+/// Overhead of a buffered piece: its node, its description, its allocation.
 pub const PIECE_OVERHEAD: usize = 192;
 
-/// What a piece holds.
+/// Content of a piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Payload.
@@ -39,7 +39,7 @@ impl Content {
 pub struct Piece<M> {
     /// Position of its first byte.
     pub start: u64,
-    /// What it holds.
+    /// Bytes, or a skip.
     pub content: Content,
     /// Whether a segment's payload (or, from a filter, a head) begins at its first byte.
     pub begins: bool,
@@ -54,7 +54,7 @@ impl<M> Piece<M> {
     }
 }
 
-/// What became of bytes that were put in.
+/// Result of inserting bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inserted {
     /// Bytes that were new.
@@ -107,8 +107,7 @@ impl<M: Copy> Buffer<M> {
         self.pieces.values()
     }
 
-    /// Takes the first piece, without what of it lies before `from`; pieces that lie wholly before
-    /// it are dropped. `None` when nothing is left.
+    /// Takes the first piece, cut at `from`; pieces that lie wholly before it are dropped. `None` when nothing is left.
     pub fn pop_from(&mut self, from: u64) -> Option<Piece<M>> {
         while let Some((_, mut piece)) = self.pieces.pop_first() {
             self.size -= cost(&piece.content);

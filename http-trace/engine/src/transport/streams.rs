@@ -130,7 +130,7 @@ pub(crate) struct OpenSyn {
     pub client: usize,
     /// Sequence number of the peer's first byte, from the SYN-ACK.
     pub answer: Option<u32>,
-    /// What came with it: one record, which a filter may have shipped in several.
+    /// Its data: one record, which a filter may have shipped in several.
     pub data: Option<Box<Held>>,
 }
 
@@ -145,12 +145,12 @@ impl OpenSyn {
         self.data.as_ref().map(|data| data.until_ns(config))
     }
 
-    /// Whether this acknowledges the SYN and nothing but what came with it.
+    /// Whether this acknowledges the SYN and at most its data.
     pub fn is_answered_by(&self, ack: u32) -> bool {
         ack.wrapping_sub(self.seq) <= self.len()
     }
 
-    /// Whether this acknowledges some of what came with it.
+    /// Whether this acknowledges some of its data.
     pub fn is_taken_by(&self, ack: u32) -> bool {
         self.is_answered_by(ack) && ack != self.seq
     }

@@ -1,4 +1,4 @@
-//! What is remembered of a connection's TCP while nothing is in flight: it must stay small.
+//! TCP state of a connection while nothing is in flight: it must stay small.
 
 use crate::protocol::Link;
 
@@ -19,9 +19,9 @@ pub(crate) struct Tcp {
 
 /// Bytes that are missing next have been waited for; shifted by the direction.
 const GIVEN_UP: u8 = 1 << 0;
-/// A segment without payload stood further on than what was seen: bytes went by before it.
+/// A segment without payload was further on than the bytes seen: some went by before it.
 const PASSED_UNSEEN: u8 = 1 << 2;
-/// Where a direction begins was told only after bytes from behind it had been handed over.
+/// The beginning of a direction became known only after later bytes had been handed over.
 const BEGUN_LATE: u8 = 1 << 3;
 /// The handshake was seen to its end.
 const ESTABLISHED: u8 = 1 << 4;
@@ -54,7 +54,7 @@ impl Tcp {
     }
 
     /// The stream of direction `d`, which is in use, begins with `seq`: its SYN was seen late, or
-    /// its first bytes were not. What lies between was handed over as far as it was seen.
+    /// its first bytes were not.
     pub const fn begins_behind(&mut self, d: usize, seq: u32) {
         self.link.set_start(d, seq);
         self.bits |= BEGUN_LATE;

@@ -1,4 +1,4 @@
-//! What a connection has to do with its copies under other names.
+//! Records of a connection under other names.
 
 use http_trace_common::record::{RecordHeader, flag};
 
@@ -37,7 +37,7 @@ impl Connection {
     /// Direction `d` was joined a little behind `seq`, where it really begins, and nothing was framed
     /// in it yet: by a segment that overtook its first, or by its copy on another path.
     pub(super) fn was_joined_behind(&mut self, d: usize, seq: u32) -> bool {
-        let known = self.tcp.link.start(d).is_some() || self.framed(d);
+        let known = self.tcp.link.start(d).is_some() || self.profile().framed(d);
         let Some(active) = self.flight.active_mut().filter(|_| !known) else {
             return false;
         };

@@ -1,4 +1,4 @@
-//! Payload on its way to the protocol: what is new of it, what is a copy, what must wait.
+//! Payload on its way to the protocol: new bytes, copies, and bytes that must wait.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
@@ -18,14 +18,13 @@ impl Connection {
         let missing = seq_distance(tcp.next[o], header.ack);
         header.has(flag::ACK)
             && tcp.link.known[o]
-            && !self.opaque(o)
+            && !self.profile().opaque(o)
             && !tcp.fin[o]
             && (2..=FAR as i32).contains(&missing)
     }
 
-    /// A record says where its receiver's stream stands, and without payload where its sender's
-    /// does: further on than what was seen only once bytes went by. Where those do not come after
-    /// all, the end knows of them by this; where the direction is taken up, its first bytes do.
+    /// Notes where a record says that both directions stand: its acknowledgement, and without payload its
+    /// own number. Positions further on than the bytes seen mean that some went by.
     pub(super) fn note_positions(&mut self, d: usize, header: &RecordHeader) {
         if header.has(flag::SYN) {
             return;
@@ -37,7 +36,7 @@ impl Connection {
         let sent = empty.then_some((d, header.seq));
         let acknowledged = header.has(flag::ACK).then_some((1 - d, header.ack));
         for (d, seq) in [sent, acknowledged].into_iter().flatten() {
-            let opaque = self.opaque(d);
+            let opaque = self.profile().opaque(d);
             let tcp = &mut self.tcp;
             let ahead = seq_distance(tcp.next[d], seq);
             let noted = tcp.link.known[d] || tcp.next[d] != 0;
@@ -168,7 +167,9 @@ impl Connection {
     /// Whether a direction that was joined in the middle turns out to begin earlier: as long as no
     /// message was framed in it.
     fn rewinds(&mut self, d: usize, seq: u64, bytes: &[u8]) -> bool {
-        let known = self.framed(d) || self.tcp.link.start(d).is_some() || self.opaque(d);
+        let known = self.profile().framed(d)
+            || self.tcp.link.start(d).is_some()
+            || self.profile().opaque(d);
         let Some(active) = self.flight.active_mut().filter(|_| !known) else {
             return false;
         };

@@ -1,17 +1,16 @@
-//! Payload from where TCP would hardly have let it be.
+//! Segments far out of any window.
 //!
 //! A sender is never further ahead of what its peer acknowledged than the peer's window (RFC 9293
-//! §3.4), which is at most 1 GiB and hardly ever more than [`JUMP`]. What lies further off is forged,
-//! garbage, the next connection on the same ports, or what follows a loss of our own: a ring buffer
+//! §3.4), which is at most 1 GiB and hardly ever more than [`JUMP`]. A segment further off is forged,
+//! garbage, the next connection's on the same ports, or follows a loss of our own: a ring buffer
 //! that overflowed for seconds loses gigabytes. The last two go on, and the peer acknowledges them.
-//! So such a segment waits, and nothing is made of it, until a second one follows it, or the peer
-//! acknowledges it; and it is dropped when the stream goes on where it was, or in the end. What a
-//! filter has framed it was there for without a break, and is believed at once.
+//! So such a segment is held until a second one follows it, or the peer acknowledges it; it is dropped
+//! when the stream goes on where it was, or in the end. A record that a filter has framed is believed at
+//! once: the filter saw the stream without a break.
 //!
-//! So it is with the first segment of a direction whose place the other one has acknowledged, but that
-//! in the end, when nothing has spoken against it, it is what was on the wire; and with one that comes
-//! after the connection's close, from where that did not stand. Of a direction of which nothing at all
-//! is known the first segment says where it is.
+//! The first segment of a direction is held likewise if it is far from what the other one acknowledged,
+//! or comes after the connection's close; in the first case it is believed in the end unless something
+//! contradicts it. Where nothing is known of a direction, its first segment defines its position.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
@@ -38,7 +37,7 @@ impl Connection {
             return true;
         };
         let (stream, next) = (&active.streams[d], active.protocol.next(d));
-        // An acknowledgement of less is old, or is of what is not believed yet.
+        // An acknowledgement of less is old, or of bytes that are not believed yet.
         let ahead = [stream.acked, stream.buffer.end().unwrap_or(0)];
         let mut places = ahead.into_iter().filter(|place| *place > next);
         let near = |place: u64| place.abs_diff(start) <= JUMP;
@@ -58,8 +57,7 @@ impl Connection {
         self.go_far(env, d, start, record, origin)
     }
 
-    /// Bytes at `start`, far off, are believed: makes that a place of the stream. Whether there is
-    /// nothing to be made of them.
+    /// Believes bytes at `start`, far off, and moves the stream there. Whether they are to be ignored.
     fn go_far(
         &mut self,
         env: &mut Env<'_>,
@@ -83,7 +81,7 @@ impl Connection {
         }
         let next = active.protocol.next(d);
         if start < next || start - next > FAR {
-            // How much is missing cannot be told from numbers of 32 bits.
+            // Numbers of 32 bits do not show how much is missing.
             active.lose(tcp, env, d, 1, origin);
             let stream = &mut active.streams[d];
             (stream.buffer, stream.acked, stream.given_up) = (Buffer::default(), 0, 0);
@@ -101,7 +99,7 @@ impl Connection {
         let framed = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
         !tcp.link.known[d]
             && tcp.next[d] != 0
-            && !self.opaque(d)
+            && !self.profile().opaque(d)
             && u64::from(off) > JUMP
             && header.len > 0
             && header.flags & (flag::SYN | flag::STREAM_BEGINS) == 0
@@ -129,8 +127,7 @@ impl Connection {
         }
     }
 
-    /// The connection ends: the only bytes of a direction, which nothing speaks against, are what was
-    /// on the wire.
+    /// The connection ends: believes a direction's only bytes, which nothing contradicts.
     pub(super) fn believe_first(&mut self, env: &mut Env<'_>) {
         for d in 0..2 {
             if let Some(active) = self.flight.active_mut()
@@ -142,7 +139,7 @@ impl Connection {
         }
     }
 
-    /// A record shows that what came from far off is the stream's, or that it is not.
+    /// Looks whether a record confirms a held segment, or contradicts it.
     pub(super) fn confirm_far(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         for e in [1 - d, d] {
             let Some(active) = self.flight.active_mut() else {
@@ -191,7 +188,7 @@ impl Connection {
         }
     }
 
-    /// Drops what came from far off and was not confirmed by `now_ns`.
+    /// Drops held segments that were not confirmed by `now_ns`.
     pub(super) fn drop_far(&mut self, env: &mut Env<'_>, now_ns: u64) {
         let Some(active) = self.flight.active_mut() else {
             return;

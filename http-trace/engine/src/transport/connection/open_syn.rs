@@ -1,9 +1,9 @@
 //! A SYN on a connection that is open, and the data that came with it (RFC 9293 §3.10.7.4, RFC 7413).
 //!
-//! Anybody can send one, and the peer of an open connection does not take it. So nothing is made of
-//! either, and the connection that is there goes on, until something shows that the peer has begun
-//! another one: a SYN-ACK or a filter's word for the other direction, or what follows. The data is then
-//! the first of the new connection; otherwise it is dropped and counted.
+//! Anybody can send one, and the peer of an open connection does not accept it. So both are held, and the
+//! open connection goes on, until a SYN-ACK, a filter's record of the other direction, or later segments
+//! show that the peer has begun another connection. The data is then its first; otherwise it is dropped
+//! and counted.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
@@ -25,7 +25,7 @@ impl Connection {
         let same = |syn: &&mut OpenSyn| syn.d == d && syn.seq == header.seq;
         let data = (header.len > 0).then(|| {
             let mut held = Held::of(record, env.path);
-            // What a filter says there of the connection is of the one that it follows.
+            // A filter's state in it is of the connection before.
             (held.header.generation, held.header.retransmissions) = (0, 0);
             Box::new(held)
         });
@@ -50,8 +50,8 @@ impl Connection {
         waits
     }
 
-    /// What came with a SYN is longer than a record, and a filter ships the rest in records that begin
-    /// no segment. Whether such a one waits as well; of a SYN that is believed it does not.
+    /// The rest of a SYN's data that is longer than a record: a filter ships it in records that begin no
+    /// segment. Whether such a record is held as well; after a SYN that is believed it is not.
     pub(super) fn more_of_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
         let past = self.next(d).wrapping_sub(header.seq);
@@ -118,7 +118,7 @@ impl Connection {
         self.begin_anew(env, answer);
     }
 
-    /// The SYN that waits is believed; so is what came with it.
+    /// Believes the SYN that is held, and its data.
     pub(super) fn begin_anew(&mut self, env: &mut Env<'_>, answer: Option<u32>) {
         let Some(syn) = self
             .flight
@@ -171,7 +171,7 @@ impl Connection {
         }
     }
 
-    /// Drops what came with a SYN and was not confirmed by `now_ns`.
+    /// Drops the data of a SYN that was not confirmed by `now_ns`.
     pub(super) fn drop_syn_data(&mut self, env: &mut Env<'_>, now_ns: u64) {
         if let Some(active) = self.flight.active_mut()
             && let Some(syn) = &active.syn

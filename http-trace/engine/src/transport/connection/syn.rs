@@ -1,5 +1,5 @@
-//! How connections begin, begin anew on the same tuple, are refused and are reset: which SYNs and
-//! RSTs are believed (RFC 9293 §3.10.7, RFC 5961).
+//! How connections begin, are refused and are reset, and how tuples are reused: which SYNs and RSTs are
+//! believed (RFC 9293 §3.10.7, RFC 5961).
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
@@ -12,14 +12,14 @@ use crate::protocol::End;
 use crate::transport::Env;
 use crate::transport::streams::{JUMP, SYN_DATA};
 
-/// The beginning of a stream that is so little behind what was seen, in bytes, is that one's.
+/// A beginning at most this many bytes behind a stream is that stream's.
 const COPY: i32 = 1 << 20;
 
 impl Connection {
     /// Whether a record on a closed connection's tuple is of a new one.
     pub(super) fn is_reused(&self, d: usize, header: &RecordHeader) -> bool {
         let far = (header.seq.wrapping_sub(self.tcp.next[d]) as i32).unsigned_abs();
-        // Where an end stood shows in what the other acknowledged, too.
+        // An acknowledgement of the other end shows the position, too.
         let placed = self.tcp.link.known[d] || self.tcp.next[d] != 0;
         let elsewhere = !placed || u64::from(far) > JUMP;
         if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
@@ -44,7 +44,7 @@ impl Connection {
         header.len > 0 && elsewhere
     }
 
-    /// From here on another connection on the same tuple. What was in flight must be out already.
+    /// Another connection begins on the same tuple. Nothing may be in flight any more.
     pub(super) fn restart(&mut self, env: &mut Env<'_>) {
         *self = Connection::new(env.sink.restart(env.stats));
     }
@@ -61,7 +61,7 @@ impl Connection {
         }
     }
 
-    /// A SYN, or what a filter ships of one. Whether the record waits until the SYN is believed.
+    /// A SYN, or a filter's record of one. Whether the record is held until the SYN is believed.
     pub(super) fn syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
         if header.len > 0 && !header.has(flag::SEGMENT_BEGINS) {
@@ -78,7 +78,7 @@ impl Connection {
         let placed = tcp.link.known[d] || tcp.payload() && tcp.next[d] != 0;
         let since = seq_distance(header.seq, next);
         if placed && tcp.link.start(d).is_none() && (0..JUMP as i32).contains(&since) {
-            // The SYN of what is in use already, seen late.
+            // The SYN of the connection in use, seen late.
             if tcp.link.known[d] {
                 tcp.begins_behind(d, header.seq);
             } else {
@@ -93,7 +93,7 @@ impl Connection {
             if syn.d != d && syn.is_answered_by(header.ack) {
                 syn.answer = Some(header.seq);
             }
-            // What came with it is sent again.
+            // Its data is sent again.
             return header.len > 0;
         }
         if !tcp.payload() {
@@ -135,9 +135,9 @@ impl Connection {
         }
         if self.tcp.link.known[d] {
             let behind = (0..COPY).contains(&seq_distance(header.seq, self.next(d)));
-            let (is_new, framed) = (self.tcp.link.start(d).is_none(), self.framed(d));
+            let (is_new, framed) = (self.tcp.link.start(d).is_none(), self.profile().framed(d));
             if is_new && framed && behind {
-                // Told late, or copied, of what is in use already.
+                // Late, or a copy, of the connection in use.
                 self.tcp.begins_behind(d, header.seq);
                 return;
             }
@@ -149,7 +149,7 @@ impl Connection {
                 return;
             }
             if is_new && behind {
-                // A copy of what went by unseen: another connection would begin ahead.
+                // A copy of bytes that went by unseen: another connection would begin ahead.
                 self.tcp.begins_behind(d, header.seq);
                 return;
             }
@@ -159,8 +159,8 @@ impl Connection {
         self.begin_stream(d, header.seq);
     }
 
-    /// What the client acknowledges with its first byte is where the server's stream begins: the
-    /// SYN-ACK may have been lost. The server's may acknowledge what came with the SYN.
+    /// The client's first byte acknowledges the beginning of the server's stream, whose SYN-ACK may be
+    /// lost. The server's first may acknowledge data that came with the SYN.
     pub(super) fn learn_start(&mut self, d: usize, header: &RecordHeader) {
         let (tcp, o) = (&self.tcp, 1 - d);
         let first = tcp.link.start(d) == Some(header.seq);
@@ -186,7 +186,7 @@ impl Connection {
     }
 
     /// A RST. That of a client whose requests are not all answered does not end the connection at
-    /// once: what the server sends until it hears of it crosses the wire, and is what it answered.
+    /// once: responses may cross it on the wire, and they answer those requests.
     pub(super) fn reset(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let tcp = &mut self.tcp;
         let Some(active) = self.flight.active_mut() else {
