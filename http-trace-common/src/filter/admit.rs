@@ -265,8 +265,15 @@ pub(super) fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
         if only_token && b == b' ' && i > 0 {
             return First::Request;
         }
-        if only_token && !is_token(b) && !(i < 4 && (b == b'\r' || b == b'\n')) {
-            only_token = false;
+        if only_token && !is_token(b) {
+            let ends_line = b == b'\r' || b == b'\n';
+            if ends_line && b0.is_ascii_uppercase() {
+                // A word alone: a request only where the client's stream begins.
+                return First::Prefix;
+            }
+            if !(i < 4 && ends_line) {
+                only_token = false;
+            }
         }
         if !only_token && !only_status {
             return First::Other;

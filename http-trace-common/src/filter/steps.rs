@@ -185,13 +185,25 @@ fn happened<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         other_side(s).framer.set_opaque();
     }
     if met & met::NEVER_HTTP != 0 && other_side(s).framer.is_response().is_none() {
-        // Never was HTTP/1.x: nothing more of it ships, and nothing is kept.
-        if s.at == 0 && side(s).flags & side_flag::AT_START == 0 {
-            return look_again(s);
+        let peer = other_side(s);
+        let silent = peer.framer.phase() == Phase::Idle;
+        let shipped = peer.framer.phase() == Phase::Unsure && peer.next != peer.floor;
+        if !silent || !side(s).framer.begins_with_capital() {
+            if !shipped && s.at == 0 && side(s).flags & side_flag::AT_START == 0 {
+                return look_again(s);
+            }
+            // Not HTTP/1.x: the flow is dropped.
+            s.delete = 2;
+            env.count(Counter::NotHttp, 1);
+            if !shipped {
+                return false;
+            }
+            // It answers a line that was shipped: the host must see that HTTP/1.x does not.
         }
-        s.delete = 2;
-        env.count(Counter::NotHttp, 1);
-        return false;
+        // Otherwise a client's first line, which a server may answer in HTTP/1.x: HTTP/0.9's, or
+        // another protocol's. It ships, and so does all else until the server has spoken.
+        s.cursor = 0;
+        s.in_order = 1;
     }
     if met & (met::LOST | met::NOT_HTTP | met::NEVER_HTTP) != 0 {
         let at_status = s.at == 0 && s.cursor == PEEKED;

@@ -414,6 +414,12 @@ impl Framer {
         self.flags & flag::FRAMED != 0
     }
 
+    /// Whether a line that was refused ([`Event::NotHttp`]) begins with a capital letter, as methods do.
+    #[inline(always)]
+    pub const fn begins_with_capital(&self) -> bool {
+        self.status.wrapping_sub(b'A' as u16) < 26
+    }
+
     /// Whether the head at hand begins with a malformed request line, and what would make it a
     /// request is still to come.
     #[inline(always)]

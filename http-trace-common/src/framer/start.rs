@@ -233,9 +233,8 @@ impl Framer {
         }
         let due = self.role == ROLE_REQUEST
             || (self.may_have_preface() && !queue.is_unknown() && queue.is_empty());
-        let capital = self.status.wrapping_sub(u16::from(b'A')) < 26;
         if !due
-            || !capital
+            || !self.begins_with_capital()
             || self.flags & flag::RESYNCHRONISED != 0
             || is_other_version(self.value)
         {

@@ -186,23 +186,28 @@ fn a_malformed_request_may_be_cut_after_its_line() {
     }
 }
 
-/// Lines that are no HTTP/1.x, and the HTTP/1.x that answers them: behind a request that was framed the
-/// filter ships what it cannot frame, at a stream's first byte it does not, but what it has shipped
-/// before it knew.
+/// Lines that are no HTTP/1.x, and the HTTP/1.x that answers them, at a stream's first byte and behind
+/// a request.
 #[test]
-fn a_line_that_is_none_is_shipped_behind_a_request() {
+fn a_line_that_is_no_http_1_is_shipped() {
     use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
-    use http_trace_model::event::{Missing, Output};
+    use http_trace_model::event::Output;
     let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
-    for (lines, shipped) in [
-        // A line, whether it is shipped at a stream's first byte.
-        (vec![&b"GET /2\r\n\r\n"[..]], false),
-        (vec![b"OPTIONS /2 RTSP/1.0\r\n\r\n"], false),
-        (vec![b"OPTIONS /2 SIP/2.0\r\nVia: a\r\n\r\n"], false),
-        (vec![b"GET /2\r\n", b"\r\n"], true),
-        (vec![b"GET /2\r\n"], true),
+    for (lines, target, first_only) in [
+        (vec![&b"GET /2\r\n\r\n"[..]], &b"/2"[..], false),
+        (vec![b"OPTIONS /2 RTSP/1.0\r\n\r\n"], b"/2", false),
+        (vec![b"OPTIONS /2 RT", b"SP/1.0\r\n\r\n"], b"/2", false),
+        (vec![b"OPTIONS /2 SIP/2.0\r\nVia: a\r\n\r\n"], b"/2", false),
+        (vec![b"GET /2\r\n", b"\r\n"], b"/2", false),
+        (vec![b"GET /2\r\n"], b"/2", false),
+        (vec![b"HELP\r\n"], b"", true),
+        (vec![b"HEL", b"P\r\n\r\n"], b"", true),
+        (vec![b"DESCRIBESOMETHING\r\n"], b"", true),
     ] {
         for behind in [true, false] {
+            if behind && first_only {
+                continue;
+            }
             let mut pipeline = Pipeline::new(PipelineConfig::default());
             let mut wire = Wire::new(FilterConfig::DEFAULT);
             let mut events = Vec::new();
@@ -221,20 +226,34 @@ fn a_line_that_is_none_is_shipped_behind_a_request() {
             wire.judged(false, refusal, &mut pipeline, &mut out);
             pipeline.finish(&mut out);
             let last = events.pop().expect("an event");
-            let target = last.request.as_ref().map(|request| &request.target[..]);
+            let request = last.request.as_ref().map(|request| &request.target[..]);
             assert_eq!(last.response.map(|r| r.status), Some(400));
-            if behind || shipped {
-                assert_eq!(target, Some(&b"/2"[..]), "{lines:?} {behind}");
-                assert_eq!(last.flags, ["malformed_request"], "{lines:?} {behind}");
-            } else {
-                assert_eq!(
-                    (target, &last.missing[..]),
-                    (None, &[Missing::Request][..]),
-                    "{lines:?}"
-                );
-            }
+            assert_eq!(request, Some(target), "{lines:?} {behind}");
+            assert_eq!(last.flags, ["malformed_request"], "{lines:?} {behind}");
             assert_eq!(events.len(), usize::from(behind), "{lines:?} {behind}");
         }
+    }
+}
+
+/// Of another protocol the first line in capitals ships, and the answer to it; nothing after that.
+#[test]
+fn another_protocol_is_dropped_once_both_ends_have_spoken() {
+    const RTSP: &[u8] = b"OPTIONS / RTSP/1.0\r\n\r\n";
+    for (first, second, shipped) in [
+        (RTSP, &b"RTSP/1.0 200 OK\r\n\r\n"[..], 2),
+        (b"HELP\r\n", b"\x05binary", 2),
+        // No method is in small letters.
+        (b"get a key of mine\r\n", b"END\r\n", 0),
+    ] {
+        let mut wire = Wire::new(FilterConfig::DEFAULT);
+        wire.send(true, first);
+        wire.send(false, second);
+        let bytes: Vec<_> = wire.records.iter().map(|r| &r.5[..]).collect();
+        assert_eq!(bytes, [first, second][..shipped]);
+        wire.send(true, RTSP);
+        wire.send(false, second);
+        assert_eq!(wire.records.len(), shipped, "{:?}", first.escape_ascii());
+        assert_eq!(wire.filter.counter(Counter::BodySkipped), 0);
     }
 }
 
@@ -483,12 +502,15 @@ fn what_is_no_http_is_left_alone() {
         wire.send(true, payload);
         wire.send(false, b"220 hello\r\n");
         wire.send(true, &[b'x'; 1000]);
-        let opaque = payload[0] == 0x16;
-        // A line that a field may follow.
-        let line = payload == b"GET key\r\n";
+        // Of a line in capitals the answer too.
+        let expected = match payload[0] {
+            0x16 => 1,
+            0 => 0,
+            _ => 2,
+        };
         assert_eq!(
             wire.records.len(),
-            usize::from(opaque || line),
+            expected,
             "{}",
             payload.escape_ascii()
         );
