@@ -110,6 +110,12 @@ pub fn status_in_words(w0: u64, w1: u64) -> Option<u16> {
     }
 }
 
+/// Whether eight bytes (a little-endian word) begin with `HTTP/`.
+#[inline(always)]
+pub const fn begins_with_http(word: u64) -> bool {
+    (word ^ HTTP_1) & 0xff_ffff_ffff == 0
+}
+
 /// Whether eight bytes (a little-endian word) are ` HTTP/1.`.
 #[inline(always)]
 pub const fn is_sp_http_1(word: u64) -> bool {
@@ -118,29 +124,8 @@ pub const fn is_sp_http_1(word: u64) -> bool {
 
 /// Whether `b` is a `tchar` (RFC 9110 §5.6.2).
 #[inline(always)]
-pub const fn is_token(b: u8) -> bool {
-    // Two 64-bit sets instead of a table: no memory access in the kernel.
-    const LOW: u64 = set(b"!#$%&'*+-.0123456789");
-    const HIGH: u64 = set_high(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz|~");
-    (b < 64 && (LOW >> b) & 1 == 1) || (b >= 64 && b < 128 && (HIGH >> (b - 64)) & 1 == 1)
-}
-
-const fn set(bytes: &[u8]) -> u64 {
-    let (mut i, mut out) = (0, 0);
-    while i < bytes.len() {
-        out |= 1 << bytes[i];
-        i += 1;
-    }
-    out
-}
-
-const fn set_high(bytes: &[u8]) -> u64 {
-    let (mut i, mut out) = (0, 0);
-    while i < bytes.len() {
-        out |= 1 << (bytes[i] - 64);
-        i += 1;
-    }
-    out
+pub fn is_token(b: u8) -> bool {
+    CLASS[b as usize] & TOKEN != 0
 }
 
 // How far the end of a request line is matched: ` HTTP/1.` digit, at most one blank, CR. The state
@@ -158,7 +143,10 @@ const SUFFIX_CR: u8 = 10;
 const SUFFIX_BLANK: u8 = 11;
 
 const CLASSES: usize = 16;
-/// Byte → class: its place in the suffix, or 0.
+/// Set in [`CLASS`] of a `tchar`.
+const TOKEN: u8 = 1 << 7;
+
+/// Byte → class: its place in the suffix, or 0; and [`TOKEN`].
 static CLASS: [u8; 256] = {
     let mut t = [0u8; 256];
     t[b' ' as usize] = 1;
@@ -168,12 +156,21 @@ static CLASS: [u8; 256] = {
     t[b'/' as usize] = 5;
     t[b'.' as usize] = 6;
     t[b'\r' as usize] = 8;
-    let mut d = b'0';
-    while d <= b'9' {
-        t[d as usize] = 7;
-        d += 1;
+    let mut b = 0;
+    while b < 128 {
+        let c = b as u8;
+        if c.is_ascii_digit() {
+            t[b] = 7;
+        }
+        let mark = c.is_ascii_punctuation()
+            && !matches!(c, b'"' | b'(' | b')' | b',' | b'/')
+            && !matches!(c, b':'..=b'@' | b'[' | b'\\' | b']' | b'{' | b'}');
+        if c.is_ascii_alphanumeric() || mark {
+            t[b] |= TOKEN;
+        }
+        b += 1;
     }
-    t[b'1' as usize] = 9;
+    t[b'1' as usize] = 9 | TOKEN;
     t
 };
 
@@ -226,6 +223,15 @@ pub const fn suffix_complete(state: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens() {
+        let marks = b"!#$%&'*+-.^_`|~";
+        for b in 0..=255u8 {
+            let expected = b.is_ascii_alphanumeric() || marks.contains(&b);
+            assert_eq!(is_token(b), expected, "{}", b.escape_ascii());
+        }
+    }
 
     #[test]
     fn status_lines() {

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use http_trace_common::{
     counter::Counter,
-    filter::{self, BLOCK_BYTES, Block, Claim, Env, Flow, HandBack, Scratch, Syn},
+    filter::{self, BLOCK_BYTES, Block, Claim, Env, First, Flow, HandBack, Scratch, Syn, Verified},
     flow::FlowKey,
     record::{HEADER_LEN, RecordHeader, flag},
     walk::TUNNEL_LEN,
@@ -17,9 +17,9 @@ use crate::{
     maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, config, count, is_own, this_cpu},
     packet::Packet,
     verified::{
-        plain_ends_request_line, verified_after_syn, verified_fill_header, verified_find_lf,
-        verified_frame_step, verified_is_own, verified_learn_syn, verified_prepare_record,
-        verified_take_body, verified_write_record,
+        plain_ends_request_line, verified_after_syn, verified_classify, verified_fill_header,
+        verified_find_lf, verified_frame_step, verified_is_own, verified_learn_syn,
+        verified_match_suffix, verified_prepare_record, verified_take_body, verified_write_record,
     },
 };
 
@@ -43,9 +43,7 @@ pub struct Kernel<P, const FRAMES: bool = true> {
     pub slot: u32,
 }
 
-impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
-    const FRAMES: bool = FRAMES;
-
+impl<P: Packet, const FRAMES: bool> Verified for Kernel<P, FRAMES> {
     #[inline(always)]
     fn mask(value: u32, bits: u32) -> u32 {
         mask(value, bits)
@@ -65,9 +63,74 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     }
 
     #[inline(always)]
-    fn frame_step(&mut self, s: &mut Scratch) {
+    fn match_suffix(block: &Block, state: u8, at: u32, end: u32) -> u8 {
+        verified_match_suffix(block, state.into(), at, end) as u8
+    }
+
+    #[inline(always)]
+    fn classify(w0: u64, w1: u64, len: u32) -> First {
+        First::from_number(verified_classify(w0, w1, len))
+    }
+
+    #[inline(always)]
+    fn frame_step(s: &mut Scratch) {
         verified_frame_step(s);
     }
+
+    #[inline(always)]
+    fn take_body(s: &mut Scratch) {
+        verified_take_body(s);
+    }
+
+    #[inline(always)]
+    fn fill_header(s: &mut Scratch) {
+        if FRAMES {
+            verified_fill_header(s);
+        } else {
+            filter::fill_header(s);
+        }
+    }
+
+    #[inline(always)]
+    fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
+        if FRAMES {
+            verified_prepare_record(s, seq, skip_from, skip_to, extra.into());
+        } else {
+            filter::prepare_record(s, seq, skip_from, skip_to, extra);
+        }
+    }
+
+    #[inline(always)]
+    fn learn_syn(s: &mut Scratch) -> bool {
+        if FRAMES {
+            verified_learn_syn(s) != 0
+        } else {
+            filter::learn_syn(s)
+        }
+    }
+
+    #[inline(always)]
+    fn after_syn(s: &mut Scratch) -> bool {
+        if FRAMES {
+            verified_after_syn(s) != 0
+        } else {
+            filter::after_syn::<Self>(s)
+        }
+    }
+
+    #[inline(always)]
+    fn ends_request_line(&self, _block: &Block, len: u32) -> bool {
+        if FRAMES {
+            // Never asked with the framer.
+            false
+        } else {
+            plain_ends_request_line(self.slot, len) != 0
+        }
+    }
+}
+
+impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
+    const FRAMES: bool = FRAMES;
 
     #[inline(always)]
     fn load(&mut self, block: &mut Block, offset: u32, len: u32) -> bool {
@@ -87,41 +150,6 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     }
 
     #[inline(always)]
-    fn ends_request_line(&self, _block: &Block, len: u32) -> bool {
-        if FRAMES {
-            // Never asked with the framer.
-            false
-        } else {
-            plain_ends_request_line(self.slot, len) != 0
-        }
-    }
-
-    #[inline(always)]
-    fn fill_header(&mut self, s: &mut Scratch) {
-        if FRAMES {
-            verified_fill_header(s);
-        } else {
-            filter::fill_header(s);
-        }
-    }
-
-    #[inline(always)]
-    fn prepare_record(
-        &mut self,
-        s: &mut Scratch,
-        seq: u32,
-        skip_from: u32,
-        skip_to: u32,
-        extra: u16,
-    ) {
-        if FRAMES {
-            verified_prepare_record(s, seq, skip_from, skip_to, extra.into());
-        } else {
-            filter::prepare_record(s, seq, skip_from, skip_to, extra);
-        }
-    }
-
-    #[inline(always)]
     fn count(&mut self, counter: Counter, n: u32) {
         count(counter, u64::from(n));
     }
@@ -132,30 +160,6 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
             verified_is_own(key) != 0
         } else {
             is_own(&key.a, key.a_port) || is_own(&key.b, key.b_port)
-        }
-    }
-
-    #[inline(always)]
-    fn take_body(&mut self, s: &mut Scratch) -> bool {
-        verified_take_body(s);
-        true
-    }
-
-    #[inline(always)]
-    fn learn_syn(&mut self, s: &mut Scratch) -> bool {
-        if FRAMES {
-            verified_learn_syn(s) != 0
-        } else {
-            filter::learn_syn(s)
-        }
-    }
-
-    #[inline(always)]
-    fn after_syn(&mut self, s: &mut Scratch) -> bool {
-        if FRAMES {
-            verified_after_syn(s) != 0
-        } else {
-            filter::after_syn::<Self>(s)
         }
     }
 
@@ -245,7 +249,7 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
         match SYNS.get_ptr(key) {
             // SAFETY: a map value. It may be recycled while it is read; then it says the wrong
             // sequence number, and the connection is admitted later or not at all.
-            Some(syn) => *into = unsafe { *syn },
+            Some(syn) => unsafe { copy_words::<u32, _>(into, syn, 0) },
             None => into.valid = 0,
         }
     }
@@ -261,7 +265,7 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
             Some(handed) => {
                 // SAFETY: a map value. It may be recycled while it is read; then its generation or
                 // its places do not fit, or what it says is as good for the connection it is of.
-                *into = unsafe { handed.read() };
+                unsafe { copy_words::<u64, _>(into, handed, 0) };
                 true
             }
             None => false,
@@ -388,18 +392,27 @@ fn our_claim() -> u64 {
     u64::from(unsafe { bpf_get_smp_processor_id() }) + 1
 }
 
-/// Everything but the claim, word by word: what the compiler makes of an assignment, or of a plain
-/// loop, is a call of a loop over bytes.
+/// Everything but the claim.
 ///
 /// # Safety
 /// Both must be valid and aligned.
 #[inline(always)]
 unsafe fn copy_flow(to: *mut Flow, from: *const Flow) {
-    const WORDS: usize = size_of::<Flow>() / 8;
-    let (to, from) = (to.cast::<u64>(), from.cast::<u64>());
-    let mut i = 1;
-    while i < WORDS {
-        // SAFETY: both are flows, which are whole words.
+    // SAFETY: by contract; a flow's claim is its first word.
+    unsafe { copy_words::<u64, _>(to, from, 1) }
+}
+
+/// Copies all of a value but its first `skip` words, word by word: what the compiler makes of an
+/// assignment, or of a plain loop, is a call of a loop over bytes.
+///
+/// # Safety
+/// Both must be valid and aligned, as words too, of which a `T` must be a whole number.
+#[inline(always)]
+unsafe fn copy_words<W: Copy, T>(to: *mut T, from: *const T, skip: usize) {
+    let (to, from) = (to.cast::<W>(), from.cast::<W>());
+    let mut i = skip;
+    while i < size_of::<T>() / size_of::<W>() {
+        // SAFETY: by contract.
         unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) };
         i += 1;
     }

@@ -78,6 +78,24 @@ pub extern "C" fn verified_find_lf(block: *const Block, at: u32, end: u32) -> u6
     u64::from(taken) | u64::from(found) << 32
 }
 
+/// How far the end of a request line is matched.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_match_suffix(block: *const Block, state: u32, at: u32, end: u32) -> u32 {
+    // SAFETY: as above.
+    match unsafe { block.as_ref() } {
+        Some(block) => filter::match_suffix::<Kernel<Skb>>(block, state as u8, at, end).into(),
+        None => 0,
+    }
+}
+
+/// How an unknown connection's segment begins: [`filter::First`] as its number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_classify(w0: u64, w1: u64, len: u32) -> u32 {
+    filter::classify(w0, w1, len) as u32
+}
+
 /// A record's header, as far as it is the same for all of a segment.
 #[unsafe(no_mangle)]
 #[inline(never)]

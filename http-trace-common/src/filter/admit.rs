@@ -1,10 +1,8 @@
 //! Connections that are not followed: which segment admits one.
 
-use bytemuck::Zeroable;
-
 use super::{
-    Block, Claim, Context, Continue, Env, Flow, Scratch, View, generation, held, known::unsure,
-    mode, new_framer, other_side, ship_all, ship_raw, side, side_flag, steps,
+    Block, Claim, Context, Continue, Env, Scratch, Verified, View, clear_flow, generation, held,
+    known::unsure, mode, other_side, ship_all, ship_raw, side, side_flag, steps,
 };
 use crate::{
     config::FilterConfig,
@@ -48,7 +46,7 @@ pub(super) fn admit<E: Env>(
                     },
                     1,
                 );
-                env.fill_header(s);
+                E::fill_header(s);
                 s.block.header.flags = s.record_flags as u16
                     | flag::OPAQUE
                     | flag::SEGMENT_BEGINS
@@ -67,9 +65,7 @@ pub(super) fn admit<E: Env>(
         }
         _ => {}
     }
-    s.flow = Flow::zeroed();
-    s.flow.sides[0].framer = new_framer::<E>();
-    s.flow.sides[1].framer = new_framer::<E>();
+    clear_flow::<E>(s);
     s.flow.generation = generation(context.time_ns);
     s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
     s.flow.interfaces = [context.interface, 0, 0, 0];
@@ -155,7 +151,7 @@ fn has_request_line<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
 
 /// Whether the first line of a block's `len` bytes ends as a request line does.
 #[inline(always)]
-pub fn ends_request_line<E: Env>(block: &Block, len: u32) -> bool {
+pub fn ends_request_line<E: Verified>(block: &Block, len: u32) -> bool {
     let view = View::<E>::new(block);
     let mut state = start_line::SUFFIX_NONE;
     let mut i = 0;
@@ -193,24 +189,40 @@ pub(super) fn insert<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
 
 /// How an unknown connection's segment begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum First {
-    /// A strict status line.
-    Status,
-    /// A method and a blank: a request line may follow.
-    Request,
-    /// A prefix of either that fills the segment, or what may stand before one.
-    Prefix,
-    /// A TLS ClientHello (RFC 8446 §5.1).
-    Tls,
-    /// The HTTP/2 preface (RFC 9113 §3.4).
-    Http2,
+#[repr(u32)]
+pub enum First {
     /// Anything else.
-    Other,
+    Other = 0,
+    /// A strict status line.
+    Status = 1,
+    /// A method and a blank: a request line may follow.
+    Request = 2,
+    /// A prefix of either that fills the segment, a word alone, or what may stand before a message.
+    Prefix = 3,
+    /// A TLS ClientHello (RFC 8446 §5.1).
+    Tls = 4,
+    /// The HTTP/2 preface (RFC 9113 §3.4).
+    Http2 = 5,
+}
+
+impl First {
+    /// The one with this number.
+    #[inline(always)]
+    pub const fn from_number(n: u32) -> Self {
+        match n {
+            1 => First::Status,
+            2 => First::Request,
+            3 => First::Prefix,
+            4 => First::Tls,
+            5 => First::Http2,
+            _ => First::Other,
+        }
+    }
 }
 
 const PEEK: u32 = 16;
 
-/// Loads and looks at the first sixteen bytes.
+/// Loads and classifies the first sixteen bytes.
 #[inline(always)]
 pub(super) fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
     let len = if s.end < PEEK { s.end } else { PEEK };
@@ -227,6 +239,17 @@ pub(super) fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
     if !is_token(b0) && b0 != b'\r' && b0 != b'\n' {
         return First::Other;
     }
+    if len == PEEK && b0 == b'H' && start_line::status_in_words(w0, w1).is_some() {
+        return First::Status;
+    }
+    E::classify(w0, w1, len)
+}
+
+/// [`first_bytes`] of a segment that begins with a token or a blank line, and not with a whole status
+/// line; of its first `len` bytes, at most sixteen, in two little-endian words.
+#[inline(always)]
+pub fn classify(w0: u64, w1: u64, len: u32) -> First {
+    let b0 = w0 as u8;
     if w0 == u64::from_le_bytes(*b"\r\n\r\n\0\r\nQ") {
         // PROXY protocol version 2: a message may follow.
         return First::Prefix;
@@ -239,53 +262,47 @@ pub(super) fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
             First::Other
         };
     }
-    if len == PEEK && b0 == b'H' && start_line::status_in_words(w0, w1).is_some() {
-        return First::Status;
-    }
-    // A token, then SP; or a token (or the start of a status line) up to the segment's end.
+    let byte = |i: u32| match i {
+        0..8 => (w0 >> (8 * i)) as u8,
+        _ => (w1 >> (8 * (i - 8))) as u8,
+    };
     let mut i = 0;
-    let mut only_token = true;
-    let mut only_status = true;
-    while i < PEEK {
-        if i >= len {
-            return if only_token || only_status {
-                First::Prefix
-            } else {
-                First::Other
-            };
-        }
-        let b = if i < 8 {
-            (w0 >> (8 * i)) as u8
-        } else {
-            (w1 >> (8 * (i - 8))) as u8
-        };
-        if only_status && !start_line::status_byte(i as u8, b) {
-            only_status = false;
-        }
-        if only_token && b == b' ' && i > 0 {
+    while i < PEEK && i < len {
+        let b = byte(i);
+        if b == b' ' && i > 0 {
             return First::Request;
         }
-        if only_token && !is_token(b) {
+        if !is_token(b) {
             let ends_line = b == b'\r' || b == b'\n';
             if ends_line && b0.is_ascii_uppercase() {
                 // A word alone: a request only where the client's stream begins.
                 return First::Prefix;
             }
-            if !(i < 4 && ends_line) {
-                only_token = false;
+            if !ends_line || i >= 4 {
+                break;
             }
         }
-        if !only_token && !only_status {
+        i += 1;
+    }
+    if i == PEEK {
+        // Sixteen bytes of token: longer than any registered method but one or two.
+        return First::Request;
+    }
+    if i == len {
+        return First::Prefix;
+    }
+    // The beginning of a status line, up to the segment's end: its first byte that no token has is the
+    // slash of `HTTP/`.
+    if i != 4 || !start_line::begins_with_http(w0) {
+        return First::Other;
+    }
+    while i < PEEK && i < len {
+        if !start_line::status_byte(i as u8, byte(i)) {
             return First::Other;
         }
         i += 1;
     }
-    // Sixteen bytes of token: longer than any registered method but one or two.
-    if only_token {
-        First::Request
-    } else {
-        First::Other
-    }
+    First::Prefix
 }
 
 #[inline(always)]

@@ -1,8 +1,8 @@
 //! What the filter asks of the place it runs in, and how it reads a block.
 
 use super::{
-    BLOCK_BYTES, Block, Flow, HandBack, Scratch, Syn, after_syn, ends_request_line, fill_header,
-    frame_step, learn_syn, prepare_record, take_body,
+    BLOCK_BYTES, Block, First, Flow, HandBack, Scratch, Syn, after_syn, classify,
+    ends_request_line, fill_header, frame_step, learn_syn, prepare_record, take_body,
 };
 use crate::{
     counter::Counter,
@@ -22,72 +22,74 @@ pub enum Claim {
     Missing,
 }
 
+/// Hints for the kernel's verifier, and the parts of the filter that it verifies by themselves, so
+/// that it walks each of their paths once and not again for every path before them. Elsewhere the
+/// provided functions do.
+pub trait Verified: Sized {
+    /// `value & bits` in a form that the verifier sees and the compiler keeps. `bits + 1` is a
+    /// power of two.
+    fn mask(value: u32, bits: u32) -> u32 {
+        value & bits
+    }
+    /// The same number, of which the verifier knows nothing any more; see [`Window::forget`]. The
+    /// block lends a zero that the verifier does not know for one.
+    fn forget(_block: &Block, number: u32) -> u32 {
+        number
+    }
+    /// [`frame_step`].
+    fn frame_step(s: &mut Scratch) {
+        frame_step::<Self>(s);
+    }
+    /// [`fill_header`].
+    fn fill_header(s: &mut Scratch) {
+        fill_header(s);
+    }
+    /// [`prepare_record`].
+    fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
+        prepare_record(s, seq, skip_from, skip_to, extra);
+    }
+    /// [`take_body`].
+    fn take_body(s: &mut Scratch) {
+        take_body(s);
+    }
+    /// [`learn_syn`].
+    fn learn_syn(s: &mut Scratch) -> bool {
+        learn_syn(s)
+    }
+    /// [`after_syn`].
+    fn after_syn(s: &mut Scratch) -> bool
+    where
+        Self: Env,
+    {
+        after_syn::<Self>(s)
+    }
+    /// [`find_lf`].
+    #[inline(always)]
+    fn find_lf(block: &Block, at: u32, end: u32) -> (u32, bool) {
+        find_lf::<Self>(block, at, end)
+    }
+    /// [`match_suffix`].
+    #[inline(always)]
+    fn match_suffix(block: &Block, state: u8, at: u32, end: u32) -> u8 {
+        match_suffix::<Self>(block, state, at, end)
+    }
+    /// [`classify`].
+    #[inline(always)]
+    fn classify(w0: u64, w1: u64, len: u32) -> First {
+        classify(w0, w1, len)
+    }
+    /// [`ends_request_line`].
+    fn ends_request_line(&self, block: &Block, len: u32) -> bool {
+        ends_request_line::<Self>(block, len)
+    }
+}
+
 /// What the filter needs of the place it runs in.
-pub trait Env {
+pub trait Env: Verified {
     /// Whether the framer runs here. Without it, in kernels that cannot loop over a segment
     /// (before Linux 5.17), each direction is `Unsure` from its first byte on: all of it ships
     /// within the budget of such, nothing is declared to be body, and the host does all framing.
     const FRAMES: bool = true;
-    /// `value & bits` in a form that the verifier sees and the compiler keeps. `bits + 1` is a
-    /// power of two.
-    fn mask(value: u32, bits: u32) -> u32;
-    /// The same number, of which the kernel's verifier knows nothing any more; see
-    /// [`Window::forget`]. The block lends a zero that the verifier does not know for one.
-    fn forget(_block: &Block, number: u32) -> u32 {
-        number
-    }
-    /// Calls [`frame_step`]; in the kernel as a function that is verified by itself.
-    fn frame_step(&mut self, s: &mut Scratch)
-    where
-        Self: Sized,
-    {
-        frame_step::<Self>(s);
-    }
-    /// Calls [`fill_header`]; in the kernel as a function that is verified by itself.
-    fn fill_header(&mut self, s: &mut Scratch) {
-        fill_header(s);
-    }
-    /// Calls [`prepare_record`]; in the kernel as a function that is verified by itself.
-    fn prepare_record(
-        &mut self,
-        s: &mut Scratch,
-        seq: u32,
-        skip_from: u32,
-        skip_to: u32,
-        extra: u16,
-    ) {
-        prepare_record(s, seq, skip_from, skip_to, extra);
-    }
-    /// Calls [`take_body`]; in the kernel as a function that is verified by itself.
-    fn take_body(&mut self, s: &mut Scratch) -> bool {
-        take_body(s)
-    }
-    /// Calls [`learn_syn`]; in the kernel as a function that is verified by itself.
-    fn learn_syn(&mut self, s: &mut Scratch) -> bool {
-        learn_syn(s)
-    }
-    /// Calls [`after_syn`]; in the kernel as a function that is verified by itself.
-    fn after_syn(&mut self, s: &mut Scratch) -> bool
-    where
-        Self: Sized,
-    {
-        after_syn::<Self>(s)
-    }
-    /// Calls [`find_lf`]; in the kernel as a function that is verified by itself.
-    #[inline(always)]
-    fn find_lf(block: &Block, at: u32, end: u32) -> (u32, bool)
-    where
-        Self: Sized,
-    {
-        find_lf::<Self>(block, at, end)
-    }
-    /// Calls [`ends_request_line`]; in the kernel as a function that is verified by itself.
-    fn ends_request_line(&self, block: &Block, len: u32) -> bool
-    where
-        Self: Sized,
-    {
-        ends_request_line::<Self>(block, len)
-    }
     /// Copies `len` (1 to [`BLOCK_BYTES`]) bytes of the frame from `offset` to the block's start.
     fn load(&mut self, block: &mut Block, offset: u32, len: u32) -> bool;
     /// Ships the block's header and its first `header.len` bytes; fills in `attempt`, `cpu` and
@@ -150,7 +152,7 @@ pub(crate) struct View<'a, E> {
     env: core::marker::PhantomData<E>,
 }
 
-impl<'a, E: Env> View<'a, E> {
+impl<'a, E: Verified> View<'a, E> {
     #[inline(always)]
     pub(super) fn new(block: &'a Block) -> Self {
         View {
@@ -160,7 +162,7 @@ impl<'a, E: Env> View<'a, E> {
     }
 }
 
-impl<E: Env> Window for View<'_, E> {
+impl<E: Verified> Window for View<'_, E> {
     #[inline(always)]
     fn byte(&self, at: u32) -> u8 {
         let at = E::mask(at, BLOCK_BYTES - 1) as usize;
@@ -187,10 +189,20 @@ impl<E: Env> Window for View<'_, E> {
     fn find_lf(&self, at: u32, end: u32) -> (u32, bool) {
         E::find_lf(self.block, at, end)
     }
+    #[inline(always)]
+    fn match_suffix(&self, state: u8, at: u32, end: u32) -> u8 {
+        E::match_suffix(self.block, state, at, end)
+    }
 }
 
 /// [`framer::find_lf`] over a block.
 #[inline(always)]
-pub fn find_lf<E: Env>(block: &Block, at: u32, end: u32) -> (u32, bool) {
+pub fn find_lf<E: Verified>(block: &Block, at: u32, end: u32) -> (u32, bool) {
     framer::find_lf(&View::<E>::new(block), at, end)
+}
+
+/// [`framer::match_suffix`] over a block.
+#[inline(always)]
+pub fn match_suffix<E: Verified>(block: &Block, state: u8, at: u32, end: u32) -> u8 {
+    framer::match_suffix(&View::<E>::new(block), state, at, end)
 }

@@ -4,12 +4,9 @@
 //! To the flow such a segment is a hole: where that is not provably body the direction becomes
 //! `Unsure`, as after any other, until the host hands its framing back.
 
-use bytemuck::Zeroable;
-
 use super::admit::{First, first_bytes};
 use super::{
-    Claim, Context, Continue, Env, Flow, Scratch, followed, generation, new_framer, prepare, side,
-    steps,
+    Claim, Context, Continue, Env, Scratch, clear_flow, followed, generation, prepare, side, steps,
 };
 use crate::{
     config::{FilterConfig, decap},
@@ -191,13 +188,11 @@ fn first_of_segment<E: Env>(
             }
             // Followed from here on, though nobody here knows where either side stands: the rest of
             // the message may come in whole packets.
-            s.flow = Flow::zeroed();
+            clear_flow::<E>(s);
             s.flow.queue = RequestQueue::unknown();
             s.flow.generation = generation(context.time_ns);
             s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
             s.flow.interfaces = [context.interface, 0, 0, 0];
-            s.flow.sides[0].framer = new_framer::<E>();
-            s.flow.sides[1].framer = new_framer::<E>();
             match env.insert(&s.key, &mut s.flow) {
                 Claim::Held => env.count(Counter::FlowsAdmitted, 1),
                 Claim::Refused => return flags,

@@ -31,7 +31,7 @@ pub(super) fn known_flow<E: Env>(
     }
     if s.flow.syn_pending != 0 {
         env.syn(&s.key, &mut s.syn);
-        if env.after_syn(s) {
+        if E::after_syn(s) {
             s.held = held::FOR_ANOTHER;
             ship_all(s);
             return true;

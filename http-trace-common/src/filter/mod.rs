@@ -21,9 +21,9 @@ mod state;
 mod steps;
 mod syn;
 
-pub use admit::ends_request_line;
+pub use admit::{First, classify, ends_request_line};
 pub(crate) use env::View;
-pub use env::{Claim, Context, Env, find_lf};
+pub use env::{Claim, Context, Env, Verified, find_lf, match_suffix};
 pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
 pub use raw::{drop_rest, raw as raw_step};
 pub use state::{
@@ -32,8 +32,6 @@ pub use state::{
 };
 pub use steps::{frame_step, prepare_record, step, take_body};
 pub use syn::{after_syn, learn_syn};
-
-use bytemuck::Zeroable;
 
 use crate::{
     config::FilterConfig,
@@ -266,6 +264,19 @@ pub(crate) const fn generation(time_ns: u64) -> u32 {
     (time_ns >> 16) as u32 | 1
 }
 
+/// Makes the flow an empty one. As words, and a zero that the compiler does not know for one: it would
+/// make a loop over bytes of it.
+#[inline(always)]
+fn clear_flow<E: Env>(s: &mut Scratch) {
+    let zero = u64::from(E::forget(&s.block, 0));
+    let words: &mut [u64; size_of::<Flow>() / 8] = bytemuck::cast_mut(&mut s.flow);
+    for word in words {
+        *word = zero;
+    }
+    s.flow.sides[0].framer = new_framer::<E>();
+    s.flow.sides[1].framer = new_framer::<E>();
+}
+
 /// The framer of a direction that is taken up.
 #[inline(always)]
 fn new_framer<E: Env>() -> Framer {
@@ -279,7 +290,7 @@ fn new_framer<E: Env>() -> Framer {
 /// The whole segment ships as it is, without the flow's knowledge.
 #[inline(always)]
 fn ship_raw<E: Env>(s: &mut Scratch) {
-    s.flow = Flow::zeroed();
+    clear_flow::<E>(s);
     // Where something is skipped the host must know that this cannot say what; elsewhere nothing is.
     s.flow.generation = u32::from(!E::FRAMES);
     s.block.header.trial_from = 0;

@@ -140,7 +140,7 @@ fn try_out<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     }
     let mut lines = 0;
     while lines < LINES_AT_ONCE {
-        env.frame_step(s);
+        E::frame_step(s);
         let framer = side(s).framer.on_its_word();
         if s.met & (met::LOST | met::NOT_HTTP | met::NEVER_HTTP) != 0 {
             fail_trial(s);

@@ -2,7 +2,7 @@
 //! sees one of them and not the loop.
 
 use super::{
-    BLOCK_BYTES, Env, Scratch, View,
+    BLOCK_BYTES, Env, Scratch, Verified, View,
     admit::insert,
     fill_header, held, met, mode, other_side,
     raw::{fail_trial, raw},
@@ -84,7 +84,8 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             return skip_body(s, env, here, skippable);
         }
         if s.cursor < s.loaded {
-            return env.take_body(s);
+            E::take_body(s);
+            return true;
         }
     }
     if s.cursor >= s.loaded {
@@ -115,7 +116,7 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     // Several lines of a head at once: coming back for each costs as much as the line.
     let mut lines = 0;
     while lines < LINES_AT_ONCE {
-        env.frame_step(s);
+        E::frame_step(s);
         if s.met != 0 {
             return happened(s, env);
         }
@@ -135,7 +136,7 @@ pub(super) const LINES_AT_ONCE: u32 = 8;
 /// Apart from the rest so that the kernel's verifier walks each of its paths once, and not again
 /// together with each path of what comes after.
 #[inline(always)]
-pub fn frame_step<E: Env>(s: &mut Scratch) {
+pub fn frame_step<E: Verified>(s: &mut Scratch) {
     // The queue and the framer both live in the flow; the window is the block.
     let (mut framer, mut queue) = (side(s).framer.on_its_word(), s.flow.queue);
     let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
@@ -266,7 +267,7 @@ pub(super) fn wanted<E: Env>(s: &mut Scratch, env: &E) -> u32 {
 ///
 /// Apart from the rest for the sake of the kernel's stack, as [`frame_step`] is.
 #[inline(always)]
-pub fn take_body(s: &mut Scratch) -> bool {
+pub fn take_body(s: &mut Scratch) {
     let mut n = s.loaded.saturating_sub(s.cursor);
     let wanted = s.flow.wanted;
     if wanted < n {
@@ -279,7 +280,6 @@ pub fn take_body(s: &mut Scratch) -> bool {
     side(s).framer.skip(u64::from(n));
     s.flow.wanted = wanted.saturating_sub(n);
     s.cursor = s.cursor.wrapping_add(n);
-    true
 }
 
 /// `skippable` bytes from payload offset `here` are body.
@@ -346,7 +346,7 @@ pub(super) fn ship<E: Env>(
     skip_to: u32,
     extra: u16,
 ) {
-    env.prepare_record(s, seq, skip_from, skip_to, extra);
+    E::prepare_record(s, seq, skip_from, skip_to, extra);
     env.emit(&mut s.block);
 }
 
@@ -426,7 +426,7 @@ pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
     if !known || past <= 0 || past > NEAR_START {
         return;
     }
-    env.fill_header(s);
+    E::fill_header(s);
     let header = &mut s.block.header;
     header.seq = first;
     header.skip_from = first;
@@ -520,7 +520,7 @@ fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             return false;
         }
     }
-    env.frame_step(s);
+    E::frame_step(s);
     if s.met & (met::NOT_HTTP | met::NEVER_HTTP) != 0 {
         s.delete = 2;
         env.count(Counter::NotHttp, 1);

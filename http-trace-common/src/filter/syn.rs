@@ -23,10 +23,10 @@ const SYN_DATA: u32 = 0xffff;
 #[inline(always)]
 pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
     env.syn(&s.key, &mut s.syn);
-    let tell = env.learn_syn(s);
+    let tell = E::learn_syn(s);
     env.set_syn(&s.key, &s.syn);
     if tell && !env.is_own(&s.key) && env.unsure_budget(HEADER_LEN as u32) {
-        env.fill_header(s);
+        E::fill_header(s);
         env.emit(&mut s.block);
     }
 }
@@ -100,7 +100,7 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     env.set_syn(&s.key, &s.syn);
     // The SYN, as the peer sent it; then the RST.
     let (seq, flags) = (s.seq, s.record_flags as u16);
-    env.fill_header(s);
+    E::fill_header(s);
     turn_round(&mut s.block.header);
     place(
         &mut s.block.header,

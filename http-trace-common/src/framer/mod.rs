@@ -16,7 +16,7 @@ mod window;
 mod words;
 
 pub use queue::{MethodKind, RequestQueue};
-pub use window::{Window, find_lf};
+pub use window::{Window, find_lf, match_suffix};
 
 use bytemuck::{Pod, Zeroable};
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::start_line::{
     MAX_METHOD, SUFFIX_AFTER_METHOD, SUFFIX_MEMORY, SUFFIX_NONE, is_sp_http_1, is_token,
-    status_byte, status_in_words, suffix_complete, suffix_next,
+    status_byte, status_in_words, suffix_complete,
 };
 
 /// Whether a line whose last eight bytes these are (the last one lowest) ends in a version, `/` digit
@@ -196,22 +196,18 @@ impl Framer {
             self.value = window.word(stop - 8).swap_bytes();
             return self.other_line_ends(queue, taken);
         }
-        let mut i = if known > SUFFIX_MEMORY {
+        let from = if known > SUFFIX_MEMORY {
+            self.pos = SUFFIX_NONE;
             stop - SUFFIX_MEMORY
         } else {
             at
         };
-        if known > SUFFIX_MEMORY {
-            self.pos = SUFFIX_NONE;
-        }
-        let mut left = SUFFIX_MEMORY;
-        while i < stop && left > 0 {
-            let b = window.byte(i);
-            self.pos = suffix_next(self.pos, b);
-            self.value = self.value << 8 | u64::from(b);
-            i += 1;
-            left -= 1;
-        }
+        self.pos = window.match_suffix(self.pos, from, stop);
+        self.value = match stop - from {
+            0 => self.value,
+            n @ 1..8 => self.value << (8 * n) | window.word(from).swap_bytes() >> (64 - 8 * n),
+            _ => window.word(stop - 8).swap_bytes(),
+        };
         if !found {
             return Step::took(taken, Span::Head);
         }

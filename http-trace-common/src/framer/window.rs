@@ -1,6 +1,7 @@
 //! How the framer reads bytes, and how it finds the end of a line.
 
 use super::{Framer, flag};
+use crate::start_line::{SUFFIX_MEMORY, suffix_next};
 
 /// Bytes under the framer's eye. Reads outside give 0, never a panic: the kernel masks its indexes.
 pub trait Window {
@@ -19,6 +20,11 @@ pub trait Window {
     fn find_lf(&self, at: u32, end: u32) -> (u32, bool) {
         find_lf(self, at, end)
     }
+    /// Calls [`match_suffix`]; in the kernel as a function that is verified by itself.
+    #[inline(always)]
+    fn match_suffix(&self, state: u8, at: u32, end: u32) -> u8 {
+        match_suffix(self, state, at, end)
+    }
 }
 
 impl Window for [u8] {
@@ -28,9 +34,15 @@ impl Window for [u8] {
     }
     #[inline(always)]
     fn word(&self, at: u32) -> u64 {
-        self.get(at as usize..)
-            .and_then(<[u8]>::first_chunk::<8>)
-            .map_or(0, |w| u64::from_le_bytes(*w))
+        let rest = self.get(at as usize..).unwrap_or_default();
+        if let Some(word) = rest.first_chunk::<8>() {
+            return u64::from_le_bytes(*word);
+        }
+        let mut word = [0; 8];
+        for (to, from) in word.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        u64::from_le_bytes(word)
     }
 }
 
@@ -64,6 +76,17 @@ impl Framer {
         }
         (taken, found)
     }
+}
+
+/// The state of [`suffix_next`] after the bytes from `at` to `end`, at most [`SUFFIX_MEMORY`] of them.
+#[inline(always)]
+pub fn match_suffix<W: Window + ?Sized>(window: &W, state: u8, at: u32, end: u32) -> u8 {
+    let (mut state, mut n) = (state, 0);
+    while n < SUFFIX_MEMORY && at + n < end {
+        state = suffix_next(state, window.byte(at + n));
+        n += 1;
+    }
+    state
 }
 
 /// Bytes up to and including the next LF (`true`), or as many as one step looks at.

@@ -10,7 +10,7 @@ use bytemuck::Zeroable;
 use http_trace_common::{
     config::{FilterConfig, Snippet, decap},
     counter::{self, Counter},
-    filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn},
+    filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn, Verified},
     flow::{Address, FlowKey},
     record::Record,
     walk::{self, Segment, Skip, Tunnel, tcp_flag},
@@ -320,12 +320,10 @@ struct HostEnv<'a, F, const FRAMES: bool> {
     emit: &'a mut F,
 }
 
+impl<F: FnMut(Record<'_>), const FRAMES: bool> Verified for HostEnv<'_, F, FRAMES> {}
+
 impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
     const FRAMES: bool = FRAMES;
-
-    fn mask(value: u32, bits: u32) -> u32 {
-        value & bits
-    }
 
     fn ships_bodies(&self) -> bool {
         self.snippet.bytes != 0
