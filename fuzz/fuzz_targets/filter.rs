@@ -12,7 +12,7 @@
 use std::io::Cursor;
 
 use http_trace::capture::{Frames, Replay, ReplayOptions};
-use http_trace::sink::HeaderChoice;
+use http_trace::sink::Style;
 use http_trace_model::event::{HttpEvent, Missing, Output};
 use http_trace_engine::host_filter::HostFilter;
 use http_trace_engine::pipeline::{Emit, Pipeline, PipelineConfig};
@@ -172,12 +172,15 @@ fn is_written(mut event: HttpEvent) {
         user: None,
     };
     let mut out = Vec::new();
-    Json::new(HeaderChoice::All, HeaderChoice::All, b"host").event(&entry, &mut out);
+    Json::new(&Style::default()).event(&entry, &mut out);
     let text = std::str::from_utf8(&out).expect("UTF-8");
     assert_eq!(text.find('\n'), Some(text.len() - 1));
     assert!(!text.trim_end().chars().any(char::is_control));
     out.clear();
-    Pretty::new(HeaderChoice::All, HeaderChoice::All, 2, false, None).event(&entry, &mut out);
+    Pretty::new(&Style {
+        verbose: 2,
+        ..Style::default()
+    }).event(&entry, &mut out);
     let text = std::str::from_utf8(&out).expect("UTF-8");
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
 }

@@ -2,7 +2,7 @@
 //! and what became an event is one again when our own json of it is read.
 #![no_main]
 
-use http_trace::sink::HeaderChoice;
+use http_trace::sink::Style;
 use http_trace_model::event::HttpEvent;
 use http_trace::recorded::{Error, Recorded};
 use http_trace::sink::json::Json;
@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
     }
     assert!(recorded.lines() <= lines);
     assert!(recorded.events() + recorded.others() + errors <= recorded.lines());
-    let mut json = Json::new(HeaderChoice::All, HeaderChoice::All, b"host");
+    let mut json = Json::new(&Style::default());
     let mut out = Vec::new();
     for event in events.iter().take(AGAIN) {
         json.event(&Entry { event, user: None }, &mut out);

@@ -280,7 +280,7 @@ pub struct Options {
     #[arg(long, value_name = "WHERE", help_heading = "Detection")]
     pub alerts_to: Vec<String>,
 
-    /// json or pretty (times in UTC), to a file with :FILE (live, what it holds stays); repeatable; default: pretty on a terminal, json otherwise
+    /// json, pretty, tracee or csv (times in UTC), to a file with :FILE (live, what it holds stays); repeatable; default: pretty on a terminal, json otherwise
     #[arg(
         short,
         long,

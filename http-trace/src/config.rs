@@ -25,9 +25,7 @@ use crate::sink::deliver::Target;
 use crate::sink::{Color, HeaderChoice, OutputSpec};
 use http_trace_detect::rule::Level;
 use http_trace_detect::tune::Tuning;
-use option::{
-    Reader, header_choice, hook, interface_glob, output, outputs, selection, snippet, word,
-};
+use option::{Reader, header_choice, hook, interface_glob, outputs, selection, snippet, word};
 pub use source::KEYS;
 use source::{Given, Sources};
 
@@ -334,7 +332,7 @@ impl Config {
             duration: s.one("duration", value::some_time)?,
             selection: selection(&s)?,
             count: s.one("count", value::positive)?,
-            outputs: outputs(sources, s.all("output", output)?)?,
+            outputs: outputs(sources, s.all("output", str::parse)?)?,
             headers: header_choice(sources, "headers", HeaderChoice::All)?,
             request_headers: header_choice(sources, "request-headers", HeaderChoice::None)?,
             emit,
@@ -502,8 +500,14 @@ mod tests {
                 ["--body-snippet", "100:6"],
                 "--body-snippet '100:6': want a code from 100 to 999",
             ),
-            (["-o", "xml"], "--output 'xml': want json or pretty"),
-            (["-o", "json:"], "--output 'json:': want json or pretty"),
+            (
+                ["-o", "xml"],
+                "--output 'xml': want json, pretty, tracee or csv",
+            ),
+            (
+                ["-o", "json:"],
+                "--output 'json:': want json, pretty, tracee or csv",
+            ),
             (
                 ["-o", "json:a,client=internal"],
                 "outputs have no filters of their own",

@@ -1,4 +1,4 @@
-//! The pipeline with its outputs: what a live run and a replay drive alike. Performs no I/O but
+//! The pipeline and the stages after it: what a live run and a replay drive alike. Performs no I/O but
 //! through [`Outlet`].
 
 use std::io::IsTerminal;
@@ -7,21 +7,20 @@ use std::time::{Duration, Instant};
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use crate::config::{Config, Emit, Source};
-use crate::enrich::proxy::Trusted;
 use crate::own::OwnSockets;
-use crate::scope::Scope;
-use crate::sink::outlet::{Next, OpenError, Outlet};
+use crate::sink::outlet::{Next, OpenError, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
+use crate::stages::{Exit, Stages};
 use crate::state::{Keeper, Kept};
 use crate::summary::{self, Written, counted};
 use http_trace_detect::rule::RuleSet;
 use http_trace_detect::state::BadState;
-use http_trace_detect::{DetectStats, Detected, Detector, Prepared, Reloaded, Restored, Settings};
+use http_trace_detect::{DetectStats, Detector, Prepared, Reloaded, Restored, Settings};
 use http_trace_engine::fragments::FragmentCounts;
 use http_trace_engine::fragments::shipped::{self, Shipped};
 use http_trace_engine::pipeline::{self, Pipeline, PipelineConfig};
 use http_trace_engine::stats::Stats;
-use http_trace_model::event::{HttpEvent, Loss, LossUnit, Output};
+use http_trace_model::event::{HttpEvent, Loss, LossUnit};
 
 /// How often standard error is told what cannot be read.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -30,10 +29,7 @@ const REMINDER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Engine {
     pipeline: Pipeline,
-    detector: Detector,
-    outlet: Outlet,
-    scope: Scope,
-    trusted: Trusted,
+    stages: Stages,
     shipped: Shipped,
     reminder: Option<Reminder>,
     keeper: Option<Keeper>,
@@ -92,10 +88,16 @@ impl Engine {
         });
         Ok(Engine {
             pipeline: Pipeline::new(pipeline_config(config)),
-            detector: Detector::new(rules, detection(config)),
-            outlet: Outlet::open(config, when_full, own)?,
-            scope: config.scope.clone(),
-            trusted: config.trusted.clone(),
+            stages: Stages {
+                scope: config.scope.clone(),
+                trusted: config.trusted.clone(),
+                detector: Detector::new(rules, detection(config)),
+                exit: Exit {
+                    selection: config.selection.clone(),
+                    secrets: config.secrets.clone(),
+                    outlet: Outlet::open(&outputs(config), when_full, own)?,
+                },
+            },
             shipped: Shipped::new(config.kernel.decap),
             reminder,
             keeper: None,
@@ -115,69 +117,52 @@ impl Engine {
 
     /// Whether a record is in scope.
     pub fn admits(&self, record: &RecordHeader) -> bool {
-        self.scope.admits_record(record)
+        self.stages.admits(record)
     }
 
     /// Takes a record in, unless it is out of scope.
     pub fn push(&mut self, record: &Record<'_>) -> Next {
-        let mut rest = Rest {
-            scope: &self.scope,
-            trusted: &self.trusted,
-            detector: &mut self.detector,
-            outlet: &mut self.outlet,
-        };
+        let stages = &mut self.stages;
         if record.header.has(flag::FRAGMENT) {
-            self.pipeline.note(record, &mut |output| rest.take(output));
+            self.pipeline
+                .note(record, &mut |output| stages.output(output));
             add_fragment_losses(&mut self.pipeline, &mut self.shipped);
             let pipeline = &mut self.pipeline;
             let number = |encap: &_| pipeline.encap_number(encap);
             if let Some(record) = self.shipped.push(record, number)
-                && self.scope.admits_record(record.header)
+                && stages.admits(record.header)
             {
                 self.pipeline
-                    .judge(&record, &mut |output| rest.take(output));
+                    .judge(&record, &mut |output| stages.output(output));
             }
-        } else if self.scope.admits_record(record.header) {
-            self.pipeline.push(record, &mut |output| rest.take(output));
+        } else if stages.admits(record.header) {
+            self.pipeline
+                .push(record, &mut |output| stages.output(output));
         }
-        self.next()
+        stages.next()
     }
 
-    /// Takes in an event that did not come from records but was recorded before. A client that it
-    /// names behind a proxy stays the one.
+    /// Takes in an event that did not come from records but was recorded before.
     pub fn event(&mut self, event: Box<HttpEvent>) -> Next {
-        let mut rest = Rest {
-            scope: &self.scope,
-            trusted: &self.trusted,
-            detector: &mut self.detector,
-            outlet: &mut self.outlet,
-        };
-        rest.event(event);
-        self.next()
+        self.stages.recorded(event);
+        self.stages.next()
     }
 
     /// Time goes on without records.
     pub fn tick(&mut self, now_ns: u64) -> Next {
-        let mut rest = Rest {
-            scope: &self.scope,
-            trusted: &self.trusted,
-            detector: &mut self.detector,
-            outlet: &mut self.outlet,
-        };
+        let stages = &mut self.stages;
         self.shipped.expire(now_ns);
         add_fragment_losses(&mut self.pipeline, &mut self.shipped);
-        self.pipeline.tick(now_ns, &mut |output| rest.take(output));
-        let outlet = &mut self.outlet;
-        self.detector
-            .tick(now_ns, &mut |detected| put(outlet, detected));
-        self.next()
+        self.pipeline
+            .tick(now_ns, &mut |output| stages.output(output));
+        stages.tick(now_ns);
+        stages.next()
     }
 
     /// Sets other rules to work; what is counted under a definition that is the same goes on.
     pub fn reload(&mut self, rules: Prepared) -> Reloaded {
-        let outlet = &mut self.outlet;
-        self.detector
-            .reload(rules, &mut |detected| put(outlet, detected))
+        let Stages { detector, exit, .. } = &mut self.stages;
+        detector.reload(rules, &mut |detected| exit.take(detected))
     }
 
     /// Goes on from what an earlier run has counted until `now_ns` (Unix ns; the highest number for
@@ -186,7 +171,7 @@ impl Engine {
     /// # Errors
     /// Bytes that are no state of use.
     pub fn restore(&mut self, state: &[u8], now_ns: u64) -> Result<Restored, BadState> {
-        self.detector.restore_at(state, now_ns)
+        self.stages.detector.restore_at(state, now_ns)
     }
 
     /// Keeps what is counted from now on.
@@ -201,22 +186,14 @@ impl Engine {
 
     /// A bit of keeping it, when it is time; returns what is to be said of that.
     pub fn keep_state(&mut self) -> Option<String> {
-        let detector = &self.detector;
+        let detector = &self.stages.detector;
         let keeper = self.keeper.as_mut()?;
         keeper.work(detector.changes(), |saving| detector.save_some(saving))
     }
 
-    fn next(&self) -> Next {
-        if self.outlet.is_done() {
-            Next::Stop
-        } else {
-            Next::Go
-        }
-    }
-
     /// What is new of outputs that fail and are tried again.
     pub fn output_news(&self) -> Vec<String> {
-        self.outlet.news()
+        self.stages.exit.outlet.news()
     }
 
     /// What cannot be read, every 30 s on a terminal while it changes.
@@ -233,27 +210,22 @@ impl Engine {
 
     /// Lets out what is in flight, writes everything and closes the outputs.
     pub fn finish(mut self) -> Finished {
-        let had_enough = self.outlet.is_done();
+        let had_enough = self.stages.next() == Next::Stop;
         if !had_enough {
-            let mut rest = Rest {
-                scope: &self.scope,
-                trusted: &self.trusted,
-                detector: &mut self.detector,
-                outlet: &mut self.outlet,
-            };
+            let stages = &mut self.stages;
             add_fragment_losses(&mut self.pipeline, &mut self.shipped);
-            self.pipeline.finish(&mut |output| rest.take(output));
-            let outlet = &mut self.outlet;
-            self.detector.finish(&mut |detected| put(outlet, detected));
+            self.pipeline.finish(&mut |output| stages.output(output));
+            stages.finish();
         }
         let stats = self.pipeline.stats().clone();
         let fragments = self.shipped.counts();
         let bad_fragments = self.shipped.bad_checksums();
-        let detect = self.detector.stats();
-        let written = self.outlet.close();
+        let detect = self.stages.detector.stats();
+        let Stages { detector, exit, .. } = self.stages;
+        let written = exit.outlet.close();
         // Once all is delivered: what is said to be counted is not counted again.
         let keeper = self.keeper.take();
-        let kept = keeper.map(|keeper| keeper.finish(self.detector.save()));
+        let kept = keeper.map(|keeper| keeper.finish(detector.save()));
         Finished {
             detect,
             written,
@@ -263,46 +235,6 @@ impl Engine {
             bad_fragments,
             stats,
             had_enough,
-        }
-    }
-}
-
-/// What is right of the pipeline.
-struct Rest<'a> {
-    scope: &'a Scope,
-    trusted: &'a Trusted,
-    detector: &'a mut Detector,
-    outlet: &'a mut Outlet,
-}
-
-impl Rest<'_> {
-    /// Rules see what is traced, whatever of it is written.
-    fn event(&mut self, mut event: Box<HttpEvent>) {
-        if !self.scope.admits_event(&event) {
-            return;
-        }
-        if event.forwarded.is_none() {
-            self.trusted.name_client(&mut event);
-        }
-        let outlet = &mut *self.outlet;
-        self.detector
-            .push(event, &mut |detected| put(outlet, detected));
-    }
-
-    fn take(&mut self, output: Output) {
-        match output {
-            // Rules see what is traced, whatever of it is written.
-            Output::Http(mut event) => {
-                if event.forwarded.is_some() {
-                    // By PROXY protocol: believed of trusted proxies only.
-                    self.trusted.name_client(&mut event);
-                }
-                self.event(event);
-            }
-            Output::Loss(loss) => {
-                self.detector.note_loss(loss.until_ns);
-                self.outlet.take(Output::Loss(loss));
-            }
         }
     }
 }
@@ -323,11 +255,19 @@ fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
     }
 }
 
-fn put(outlet: &mut Outlet, detected: Detected) {
-    match detected {
-        Detected::Event(event) => outlet.take(Output::Http(event)),
-        Detected::Alert(mut alert) => outlet.alert(&mut alert),
-    };
+/// The outputs of a run.
+fn outputs(config: &Config) -> Outputs {
+    Outputs {
+        specs: config.outputs.clone(),
+        headers: config.headers.clone(),
+        request_headers: config.request_headers.clone(),
+        color: config.color,
+        verbose: config.verbose,
+        line_buffered: config.line_buffered,
+        queue: config.limits.output_queue,
+        count: config.count,
+        alerts_to: config.detect.alerts_to.clone(),
+    }
 }
 
 impl Finished {

@@ -10,10 +10,11 @@
 //! - [`enrich`] names the client behind trusted proxies.
 //! - [`own`] knows the agent's own sockets, which are never traced; [`priority`] lets threads go first.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
-//! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file).
 //! - [`summary`] words what standard error is told (prints nothing).
 //! - [`sink`] formats and writes (output files, standard output, and where alerts go).
-//! - [`state`] keeps counters over a restart; [`engine`] is the pipeline with its outputs.
+//! - [`stages`] takes events through all of these, in their order.
+//! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file).
+//! - [`state`] keeps counters over a restart; [`engine`] is the pipeline with its stages.
 //! - [`probe`] loads and attaches the eBPF programs and reads their ring buffer.
 //! - [`run`] is a run from configuration to exit status, [`schema`] what `http-trace schema` prints.
 #![cfg_attr(not(feature = "live"), forbid(unsafe_code))]
@@ -35,6 +36,7 @@ pub mod schema;
 pub mod scope;
 pub mod select;
 pub mod sink;
+pub mod stages;
 pub mod state;
 pub mod summary;
 pub mod text;

@@ -135,7 +135,7 @@ fn print(command: &Command) -> ExitCode {
                 return ExitCode::from(Ended::CannotStart.status());
             }
         },
-        Command::Schema => out.write_all(schema::RECORD.as_bytes()),
+        Command::Schema => out.write_all(schema::record().as_bytes()),
         Command::Rules(_) | Command::Detect(_) => Ok(()),
     };
     ended(

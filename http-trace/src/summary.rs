@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::sink::deliver::Delivered;
 use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Severity;
 use http_trace_model::event::{HttpEvent, Loss};
@@ -28,6 +27,8 @@ pub struct Written {
     pub worst: Option<Severity>,
     /// Alerts that went out beside the outputs, by destination.
     pub delivered: BTreeMap<String, u64>,
+    /// Alerts and losses that a format has no place for, by format.
+    pub left_out: BTreeMap<&'static str, u64>,
     /// Outputs that failed, and why.
     pub failed: Vec<String>,
 }
@@ -67,14 +68,14 @@ impl Written {
     }
 
     /// Notes what became of the alerts for a destination beside the outputs.
-    pub fn delivered(&mut self, name: &str, told: Delivered) {
-        if told.lost > 0 {
-            let why = told.failure.unwrap_or_else(|| "too slow".to_owned());
-            let lost = counted(told.lost, "alert");
+    pub fn delivered(&mut self, name: &str, delivered: u64, lost: u64, failure: Option<String>) {
+        if lost > 0 {
+            let why = failure.unwrap_or_else(|| "too slow".to_owned());
+            let lost = counted(lost, "alert");
             self.failed
                 .push(format!("{lost} not delivered to {name}: {why}"));
         }
-        *self.delivered.entry(name.to_owned()).or_default() += told.delivered;
+        *self.delivered.entry(name.to_owned()).or_default() += delivered;
     }
 
     /// Whether something was lost by us.
@@ -115,6 +116,15 @@ impl Written {
         }
         for (name, count) in &self.delivered {
             lines.push(format!("{} delivered to {name}", counted(*count, "alert")));
+        }
+        for (format, count) in self.left_out.iter().filter(|(_, count)| **count > 0) {
+            let records = match count {
+                1 => "1 alert or loss".to_owned(),
+                _ => format!("{count} alerts and losses"),
+            };
+            lines.push(format!(
+                "{records} not written as {format}, which has events only"
+            ));
         }
         if !self.lost.is_empty() {
             let lost: Vec<String> = self

@@ -74,7 +74,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
         ),
         (
             &["-r", NGINX, "-o", "yaml"],
-            "--output 'yaml': want json or pretty",
+            "--output 'yaml': want json, pretty, tracee or csv",
         ),
         (
             &["-r", NGINX, "-c", "none"],

@@ -1,7 +1,6 @@
 //! One setting at a time: from its text to its type, with the error that names where it was given.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use http_trace_common::config::{MAX_SNIPPET, Snippet};
 use http_trace_common::record::Hook;
@@ -10,7 +9,7 @@ use super::Error;
 use super::source::Sources;
 use crate::enrich::proxy::Trusted;
 use crate::select::{Choice, HeaderPattern, Pattern, Selection, Statuses};
-use crate::sink::{Format, HeaderChoice, OutputSpec};
+use crate::sink::{HeaderChoice, OutputSpec};
 use http_trace_model::value;
 
 /// Reads settings and words the errors.
@@ -157,35 +156,6 @@ pub(super) fn interface_glob(text: &str) -> Result<String, String> {
     globset::Glob::new(text)
         .map(|_| text.to_owned())
         .map_err(|error| format!("an interface such as eth0, or a pattern such as veth* ({error})"))
-}
-
-pub(super) fn output(text: &str) -> Result<OutputSpec, &'static str> {
-    const WANT: &str = "json or pretty, with :FILE to write to a file";
-    let (format, file) = match text.split_once(':') {
-        Some((format, file)) => (format, Some(file)),
-        None => (text, None),
-    };
-    let format = match format {
-        "json" => Format::Json,
-        "pretty" => Format::Pretty,
-        _ => return Err(WANT),
-    };
-    match file {
-        Some("") => Err(WANT),
-        // The notation of filters of one output; refused rather than taken for a file's name.
-        Some(file)
-            if file
-                .rsplit_once(',')
-                .is_some_and(|(_, last)| last.contains('=')) =>
-        {
-            Err("a file's name; outputs have no filters of their own")
-        }
-        Some("-") | None => Ok(OutputSpec { format, file: None }),
-        Some(file) => Ok(OutputSpec {
-            format,
-            file: Some(PathBuf::from(file)),
-        }),
-    }
 }
 
 pub(super) fn outputs(

@@ -1,7 +1,7 @@
 //! Each format as its own writer writes it, and what is none of them.
 
 use super::*;
-use crate::sink::HeaderChoice;
+use crate::sink::Style;
 use crate::sink::json::Json;
 use crate::sink::{Entry, Render};
 use http_trace_model::event::{Endpoint, Missing, NoResponse};
@@ -47,7 +47,7 @@ fn shown(event: &HttpEvent) -> Vec<String> {
 
 #[test]
 fn our_own_json_comes_back() {
-    let mut json = Json::new(HeaderChoice::All, HeaderChoice::All, b"host");
+    let mut json = Json::new(&Style::default());
     let mut proxied = testing::event();
     proxied.forwarded = Some(http_trace_model::event::Forwarded {
         ip: "203.0.113.9".parse().expect("an address"),
@@ -121,7 +121,7 @@ fn bytes_that_are_no_text_come_back_as_they_were() {
         b"\\\xff",
         "\u{202e}\u{e9}".as_bytes(),
     ];
-    let mut json = Json::new(HeaderChoice::All, HeaderChoice::All, b"host");
+    let mut json = Json::new(&Style::default());
     for bytes in wire {
         let mut event = testing::event();
         let copy = Bytes::copy_from_slice(bytes);

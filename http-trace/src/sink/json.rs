@@ -7,7 +7,7 @@ mod peers;
 mod plan;
 mod value;
 
-use super::{Entry, HeaderChoice, Render};
+use super::{Entry, Render, Style};
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::field::event::EVENT;
@@ -33,11 +33,11 @@ pub struct Json {
 }
 
 impl Json {
-    /// `hostname` is this host's, as `observer.hostname`.
-    pub fn new(headers: HeaderChoice, request_headers: HeaderChoice, hostname: &[u8]) -> Self {
+    /// The style's host name and header fields are used.
+    pub fn new(style: &Style) -> Self {
         let choices = Choices {
-            response: headers,
-            request: request_headers,
+            response: style.headers.clone(),
+            request: style.request_headers.clone(),
         };
         let written = |field: &&Field<HttpEvent>| field.get.is_some();
         let steps = || EVENT.iter().copied().flatten().filter(written);
@@ -46,7 +46,7 @@ impl Json {
         let shared = steps().skip(start).take_while(|field| is_shared(field));
         Json {
             choices,
-            hostname: hostname.to_vec(),
+            hostname: style.hostname.as_bytes().to_vec(),
             of_connection: start..start + shared.count(),
             events: Plan::new(EVENT.iter().copied().flatten()),
             connections: peers::Cache::default(),

@@ -1,16 +1,26 @@
 //! Where events go: formats are pure functions of an event ([`Render`]), writers own the bytes
-//! and the clock.
+//! and the clock. Selects and redacts nothing.
+//!
+//! # Layout
+//! - [`choice`] is what the user chose, [`format`] the table of formats.
+//! - [`json`], [`pretty`], `tracee` and `csv` are the formats, [`time`] writes times.
+//! - [`outlet`] is all outputs of a run, [`writer`] one with its queue, [`log_file`] a file that may be
+//!   rotated, [`deliver`] what carries alerts elsewhere.
 
 pub mod choice;
+mod csv;
 pub mod deliver;
+pub mod format;
 pub mod json;
 pub mod log_file;
 pub mod outlet;
 pub mod pretty;
 pub mod time;
+mod tracee;
 pub mod writer;
 
-pub use choice::{Color, Format, HeaderChoice, OutputSpec};
+pub use choice::{Color, HeaderChoice, OutputSpec};
+pub use format::{Format, Style};
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
 

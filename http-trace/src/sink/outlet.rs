@@ -1,5 +1,5 @@
-//! From the pipeline's output to the outputs that were asked for: select, redact, format, write.
-//! The one place that a live run and a replay share right of the pipeline.
+//! All outputs of a run: formats what passed the stages before, writes it, and counts what was written
+//! and lost. Selects and redacts nothing.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -7,18 +7,12 @@ use std::path::Path;
 use super::deliver::{Delivery, Notice, Target};
 use super::json::Json;
 use super::log_file::{Before, LogFile};
-use super::pretty::Pretty;
 use super::writer::{Broken, News, WhenFull, Writer};
-use super::{Color, Entry, Format, OutputSpec, Render};
-use crate::config::Config;
+use super::{Color, Entry, Format, HeaderChoice, OutputSpec, Render, Style};
 use crate::own::OwnSockets;
-use crate::redact::Secrets;
-use crate::scope::Scope;
-use crate::select::Selection;
 use crate::summary::Written;
 use http_trace_detect::alert::Alert;
-use http_trace_model::event::basic_user;
-use http_trace_model::event::{HttpEvent, Loss, LossUnit, Output};
+use http_trace_model::event::{HttpEvent, Loss, LossUnit};
 
 /// Why an output cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +31,32 @@ pub enum Next {
     Stop,
 }
 
+/// What to write and where.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// Where and how; empty: the default for standard output.
+    pub specs: Vec<OutputSpec>,
+    /// Response headers.
+    pub headers: HeaderChoice,
+    /// Request headers.
+    pub request_headers: HeaderChoice,
+    /// Colours of `pretty`.
+    pub color: Color,
+    /// How much `pretty` shows.
+    pub verbose: u8,
+    /// Whether each line is flushed.
+    pub line_buffered: bool,
+    /// Bytes that wait for an output's reader.
+    pub queue: usize,
+    /// After how many response events to stop.
+    pub count: Option<u64>,
+    /// Where alerts go beside the outputs.
+    pub alerts_to: Vec<Target>,
+}
+
 /// All outputs of a run.
 #[derive(Debug)]
 pub struct Outlet {
-    scope: Scope,
-    selection: Selection,
-    secrets: Option<Secrets>,
     left: Option<u64>,
     outputs: Vec<One>,
     deliveries: Vec<Delivery>,
@@ -54,7 +68,10 @@ pub struct Outlet {
 
 #[derive(Debug)]
 struct One {
+    format: Format,
     render: Box<dyn Render>,
+    /// Alerts and losses that the format has no place for.
+    left_out: u64,
     writer: Option<Writer>,
     /// Events dropped since they were last told, and the earliest time of one of them.
     dropped: Option<(u64, u64)>,
@@ -71,17 +88,20 @@ impl Outlet {
     ///
     /// # Errors
     /// A file that cannot be created.
-    pub fn open(config: &Config, when_full: WhenFull, own: &OwnSockets) -> Result<Self, OpenError> {
+    pub fn open(
+        wanted: &Outputs,
+        when_full: WhenFull,
+        own: &OwnSockets,
+    ) -> Result<Self, OpenError> {
         let stdout_is_terminal = io::stdout().is_terminal();
         let default = OutputSpec {
-            format: if stdout_is_terminal {
-                Format::Pretty
-            } else {
-                Format::Json
+            format: match stdout_is_terminal {
+                true => Format::PRETTY,
+                false => Format::JSON,
             },
             file: None,
         };
-        let specs = match config.outputs.as_slice() {
+        let specs = match wanted.specs.as_slice() {
             [] => std::slice::from_ref(&default),
             some => some,
         };
@@ -92,14 +112,15 @@ impl Outlet {
             let writer = Writer::start(
                 destination,
                 name.clone(),
-                config.limits.output_queue,
+                wanted.queue,
                 when_full,
-                config.line_buffered || terminal,
+                wanted.line_buffered || terminal,
             )
             .map_err(|source| OpenError { name, source })?;
-            let render = render(config, spec.format, terminal);
             outputs.push(One {
-                render,
+                format: spec.format,
+                render: (spec.format.render)(&style(wanted, terminal)),
+                left_out: 0,
                 writer: Some(writer),
                 dropped: None,
                 lost: 0,
@@ -113,73 +134,49 @@ impl Outlet {
                 source,
             })
         };
-        let deliveries = config.detect.alerts_to.iter().map(deliver);
+        let deliveries = wanted.alerts_to.iter().map(deliver);
         Ok(Outlet {
             deliveries: deliveries.collect::<Result<_, _>>()?,
-            notices: json(config),
-            scope: config.scope.clone(),
-            selection: config.selection.clone(),
-            secrets: config.secrets.clone(),
-            left: config.count,
+            notices: Json::new(&style(wanted, false)),
+            left: wanted.count,
             outputs,
             written: Written::default(),
             now_ns: 0,
         })
     }
 
-    /// Takes what the pipeline yields.
-    pub fn take(&mut self, output: Output) -> Next {
-        if self.left == Some(0) {
-            return Next::Stop;
-        }
-        match output {
-            Output::Http(mut event) => self.event(&mut event),
-            Output::Loss(loss) => self.loss(&loss),
-        }
-    }
-
-    fn event(&mut self, event: &mut HttpEvent) -> Next {
-        if !self.scope.admits_event(event) {
-            return Next::Go;
-        }
+    /// Counts an event, written or not.
+    pub fn saw(&mut self, event: &HttpEvent) {
         self.now_ns = self.now_ns.max(event.time_ns);
         self.written.saw(event);
-        if !self.selection.admits(event) {
-            return Next::Go;
-        }
-        let user = basic_user(event);
-        if let Some(secrets) = &self.secrets {
-            secrets.redact(event);
-        }
-        let entry = Entry {
-            event,
-            user: user.as_deref(),
-        };
+    }
+
+    /// Counts an alert, written or not.
+    pub fn saw_alert(&mut self, alert: &Alert) {
+        self.now_ns = self.now_ns.max(alert.time_ns);
+        self.written.alerted(alert);
+    }
+
+    /// Writes an event.
+    pub fn event(&mut self, entry: &Entry<'_>) {
         for one in &mut self.outputs {
-            one.event(&entry, self.now_ns, &mut self.written);
+            one.event(entry, self.now_ns, &mut self.written);
         }
         self.written.events += 1;
+        let event = entry.event;
         let is_response = event.response.is_some() || !event.informational.is_empty();
         if let (true, Some(left)) = (is_response, &mut self.left) {
             *left -= 1;
         }
-        self.next()
     }
 
-    /// Takes an alert.
-    pub fn alert(&mut self, alert: &mut Alert) -> Next {
-        if self.left == Some(0) {
-            return Next::Stop;
-        }
-        self.now_ns = self.now_ns.max(alert.time_ns);
-        self.written.alerted(alert);
-        if !self.selection.admits_alert(&alert.rule.id) {
-            return Next::Go;
-        }
-        if let Some(secrets) = &self.secrets {
-            secrets.redact_alert(alert);
-        }
+    /// Writes an alert, and sends it where alerts go.
+    pub fn alert(&mut self, alert: &Alert) {
         for one in &mut self.outputs {
+            if one.format.is_events_only {
+                one.left_out += 1;
+                continue;
+            }
             let times = [alert.time_ns, self.now_ns];
             one.write(0, times, &mut self.written, |render, out| {
                 render.alert(alert, out);
@@ -188,7 +185,6 @@ impl Outlet {
         if !self.deliveries.is_empty() {
             self.deliver(alert);
         }
-        self.next()
     }
 
     fn deliver(&mut self, alert: &Alert) {
@@ -207,27 +203,25 @@ impl Outlet {
     }
 
     /// Tells a loss in every output, whatever is selected, and counts it.
-    pub fn loss(&mut self, loss: &Loss) -> Next {
+    pub fn loss(&mut self, loss: &Loss) {
+        if self.is_full() {
+            return;
+        }
         self.now_ns = self.now_ns.max(loss.until_ns);
         self.written.lost(loss);
         for one in &mut self.outputs {
             one.loss(loss, self.now_ns, &mut self.written);
         }
-        self.next()
     }
 
-    fn next(&self) -> Next {
-        let open = self.outputs.iter().all(|o| o.writer.is_some());
-        if open && self.left != Some(0) {
-            Next::Go
-        } else {
-            Next::Stop
-        }
+    /// Whether as many events as were asked for are written.
+    pub fn is_full(&self) -> bool {
+        self.left == Some(0)
     }
 
-    /// Whether [`Next::Stop`] was said.
+    /// Whether it is full, or some output's reader went away.
     pub fn is_done(&self) -> bool {
-        self.next() == Next::Stop
+        self.is_full() || self.outputs.iter().any(|one| one.writer.is_none())
     }
 
     /// What was written and lost so far.
@@ -255,6 +249,7 @@ impl Outlet {
     pub fn close(mut self) -> Written {
         for one in &mut self.outputs {
             one.close(self.now_ns, &mut self.written);
+            *self.written.left_out.entry(one.format.name).or_default() += one.left_out;
             if let Some((name, why)) = &one.failure {
                 self.written.failed(name, why, one.lost);
             }
@@ -265,7 +260,9 @@ impl Outlet {
         self.written.events = self.written.events.saturating_sub(least_lost);
         for delivery in self.deliveries {
             let name = delivery.name().to_owned();
-            self.written.delivered(&name, delivery.close());
+            let told = delivery.close();
+            self.written
+                .delivered(&name, told.delivered, told.lost, told.failure);
         }
         self.written
     }
@@ -308,6 +305,10 @@ impl One {
 
     fn loss(&mut self, loss: &Loss, now_ns: u64, written: &mut Written) {
         self.tell_dropped(now_ns, written);
+        if self.format.is_events_only {
+            self.left_out += 1;
+            return;
+        }
         let Some(writer) = &self.writer else { return };
         // A loss that finds the queue full is still in the summary and in the exit status.
         if let Err(broken) = writer.write(0, |out| self.render.loss(loss, out)) {
@@ -321,6 +322,12 @@ impl One {
             return;
         };
         let loss = queue_loss(count, since_ns, now_ns);
+        if self.format.is_events_only {
+            self.dropped = None;
+            self.left_out += 1;
+            written.lost(&loss);
+            return;
+        }
         match writer.write(0, |out| self.render.loss(&loss, out)) {
             Ok(true) => {
                 self.dropped = None;
@@ -398,42 +405,25 @@ fn destination(
     }
 }
 
-fn json(config: &Config) -> Json {
-    let hostname = gethostname::gethostname();
-    Json::new(
-        config.headers.clone(),
-        config.request_headers.clone(),
-        hostname.to_string_lossy().as_bytes(),
-    )
-}
-
-fn render(config: &Config, format: Format, terminal: bool) -> Box<dyn Render> {
-    match format {
-        Format::Json => Box::new(json(config)),
-        Format::Pretty => {
-            let color = match config.color {
-                Color::Always => true,
-                Color::Never => false,
-                // Looks at NO_COLOR, CLICOLOR_FORCE and TERM too.
-                Color::Auto => {
-                    terminal
-                        && anstream::AutoStream::choice(&io::stdout())
-                            != anstream::ColorChoice::Never
-                }
-            };
-            let width = if terminal {
-                terminal_size::terminal_size().map(|(w, _)| w.0)
-            } else {
-                None
-            };
-            Box::new(Pretty::new(
-                config.headers.clone(),
-                config.request_headers.clone(),
-                config.verbose,
-                color,
-                width.map(usize::from),
-            ))
+/// How an output is written; `terminal` says whether a person looks at it.
+fn style(wanted: &Outputs, terminal: bool) -> Style {
+    let color = match wanted.color {
+        Color::Always => true,
+        Color::Never => false,
+        // Looks at NO_COLOR, CLICOLOR_FORCE and TERM too.
+        Color::Auto => {
+            let choice = anstream::AutoStream::choice(&io::stdout());
+            terminal && choice != anstream::ColorChoice::Never
         }
+    };
+    let size = terminal.then(terminal_size::terminal_size).flatten();
+    Style {
+        headers: wanted.headers.clone(),
+        request_headers: wanted.request_headers.clone(),
+        hostname: gethostname::gethostname().to_string_lossy().into_owned(),
+        verbose: wanted.verbose,
+        color,
+        width: size.map(|(width, _)| width.0.into()),
     }
 }
 
@@ -442,7 +432,6 @@ mod tests {
     use std::sync::{Arc, Mutex, mpsc};
 
     use super::*;
-    use crate::sink::HeaderChoice;
     use http_trace_model::testing;
 
     /// A reader that takes nothing until it is released, and everything from then on.
@@ -483,7 +472,9 @@ mod tests {
         let limit = 64 << 10;
         let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, false);
         let mut one = One {
-            render: Box::new(Json::new(HeaderChoice::All, HeaderChoice::None, b"host")),
+            format: Format::JSON,
+            render: Box::new(Json::new(&Style::default())),
+            left_out: 0,
             writer: Some(writer.expect("a thread")),
             dropped: None,
             lost: 0,

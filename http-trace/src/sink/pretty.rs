@@ -40,23 +40,17 @@ pub struct Pretty {
 }
 
 impl Pretty {
-    /// `verbose` 1 adds headers, 2 flags and interfaces; `width` is the terminal's, in columns.
-    pub fn new(
-        headers: HeaderChoice,
-        request_headers: HeaderChoice,
-        verbose: u8,
-        color: bool,
-        width: Option<usize>,
-    ) -> Self {
+    /// In this style.
+    pub fn new(style: &super::Style) -> Self {
         // What is not the URL: time, status, method, ends, latency, size and the gaps.
-        let url_width = width.map_or(URL_WIDTH, |w| {
+        let url_width = style.width.map_or(URL_WIDTH, |w| {
             w.saturating_sub(12 + 5 + 9 + 38 + 11 + 11).clamp(20, 100)
         });
         Pretty {
-            headers,
-            request_headers,
-            verbose,
-            color,
+            headers: style.headers.clone(),
+            request_headers: style.request_headers.clone(),
+            verbose: style.verbose,
+            color: style.color,
             url_width,
             ends_width: 32,
             line: String::new(),
@@ -503,7 +497,11 @@ mod tests {
     use http_trace_model::testing;
 
     fn pretty(verbose: u8, color: bool, events: &[HttpEvent]) -> String {
-        let mut pretty = Pretty::new(HeaderChoice::All, HeaderChoice::All, verbose, color, None);
+        let mut pretty = Pretty::new(&crate::sink::Style {
+            verbose,
+            color,
+            ..Default::default()
+        });
         let mut out = Vec::new();
         for event in events {
             pretty.event(&Entry { event, user: None }, &mut out);
@@ -570,7 +568,10 @@ mod tests {
     fn an_alert_stands_out_and_is_escaped() {
         let mut out = Vec::new();
         for color in [false, true] {
-            let mut pretty = Pretty::new(HeaderChoice::All, HeaderChoice::All, 0, color, None);
+            let mut pretty = Pretty::new(&crate::sink::Style {
+                color,
+                ..Default::default()
+            });
             pretty.alert(&http_trace_detect::testing::alert(), &mut out);
         }
         let text = String::from_utf8(out).expect("UTF-8");
@@ -611,7 +612,7 @@ mod tests {
         rule.id = "a\u{1b}[31mb".into();
         (alert.rule, alert.count) = (std::sync::Arc::new(rule), 1);
         let mut out = Vec::new();
-        let mut pretty = Pretty::new(HeaderChoice::All, HeaderChoice::All, 0, false, None);
+        let mut pretty = Pretty::new(&crate::sink::Style::default());
         pretty.alert(&alert, &mut out);
         let text = String::from_utf8(out).expect("UTF-8");
         assert!(text.contains(r"a\x1b[31mb: 1 event (404)"), "{text}");

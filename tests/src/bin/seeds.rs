@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use http_trace::capture::{Frames, Replay, ReplayOptions};
 use http_trace::recorded::Recorded;
-use http_trace::sink::HeaderChoice;
+use http_trace::sink::Style;
 use http_trace::sink::json::Json;
 use http_trace::sink::{Entry, Render};
 use http_trace_detect::builtin;
@@ -154,7 +154,7 @@ fn of_log(log: &str) -> Result<(Vec<u8>, Vec<u8>)> {
     };
     let rules = parse(&[rules], &|_| false).rules;
     let mut detector = Detector::new(rules, Settings::default());
-    let mut json = Json::new(HeaderChoice::All, HeaderChoice::All, b"host");
+    let mut json = Json::new(&Style::default());
     let mut own = Vec::new();
     for event in Recorded::new(log.as_bytes()) {
         let event = event?;

@@ -10,7 +10,7 @@ use http_trace_model::event::{LossUnit, Missing, NoResponse};
 use http_trace_model::testing;
 
 fn json() -> Json {
-    Json::new(HeaderChoice::All, HeaderChoice::All, b"host")
+    Json::new(&Style::default())
 }
 
 fn line(event: &HttpEvent) -> String {

@@ -1,0 +1,110 @@
+//! The formats of outputs. A format is one file with a [`Render`] and one line in [`Format::ALL`].
+//! Decides nothing about where bytes go.
+
+use std::fmt;
+
+use super::csv::Csv;
+use super::json::Json;
+use super::pretty::Pretty;
+use super::tracee::Tracee;
+use super::{HeaderChoice, Render};
+
+/// A format.
+#[derive(Clone, Copy)]
+pub struct Format {
+    /// As `--output` names it.
+    pub name: &'static str,
+    /// Whether it has no place for alerts and losses, which are then counted in the summary.
+    pub is_events_only: bool,
+    /// Makes its writer.
+    pub render: fn(&Style) -> Box<dyn Render>,
+}
+
+impl Format {
+    /// The default.
+    pub const JSON: Format = Format::new("json", false, |style| Box::new(Json::new(style)));
+    /// The default on a terminal.
+    pub const PRETTY: Format = Format::new("pretty", false, |style| Box::new(Pretty::new(style)));
+
+    /// All there are.
+    pub const ALL: &[Format] = &[
+        Format::JSON,
+        Format::PRETTY,
+        Format::new("tracee", true, |style| Box::new(Tracee::new(style))),
+        Format::new("csv", true, |_| Box::new(Csv::default())),
+    ];
+
+    const fn new(
+        name: &'static str,
+        is_events_only: bool,
+        render: fn(&Style) -> Box<dyn Render>,
+    ) -> Self {
+        Format {
+            name,
+            is_events_only,
+            render,
+        }
+    }
+
+    /// The format of a name.
+    pub fn named(name: &str) -> Option<Format> {
+        Format::ALL
+            .iter()
+            .copied()
+            .find(|format| format.name == name)
+    }
+
+    /// `json, pretty, tracee or csv`
+    pub fn names() -> String {
+        let names: Vec<&str> = Format::ALL.iter().map(|format| format.name).collect();
+        match names.split_last() {
+            Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+            None => String::new(),
+        }
+    }
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Format {}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// How an output is written; each format takes from it what it knows.
+#[derive(Clone, Debug)]
+pub struct Style {
+    /// Header fields of responses.
+    pub headers: HeaderChoice,
+    /// Header fields of requests.
+    pub request_headers: HeaderChoice,
+    /// Name of this host.
+    pub hostname: String,
+    /// 1 adds headers, 2 flags and interfaces.
+    pub verbose: u8,
+    /// Whether there are colours.
+    pub color: bool,
+    /// Columns of the terminal, if there is one.
+    pub width: Option<usize>,
+}
+
+impl Default for Style {
+    /// All headers, on no terminal.
+    fn default() -> Self {
+        Style {
+            headers: HeaderChoice::All,
+            request_headers: HeaderChoice::All,
+            hostname: "host".to_owned(),
+            verbose: 0,
+            color: false,
+            width: None,
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! Events as Tracee writes `net_packet_http_request` and `net_packet_http_response`: one line for each
+//! head, 1xx too. Header names, header fields that are left out and lengths are as Go's net/http gives
+//! them to Tracee. Writes no alerts and no losses.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::{Entry, HeaderChoice, Render, Style};
+use crate::text::terminal;
+use http_trace_detect::alert::Alert;
+use http_trace_model::event::{Endpoint, HttpEvent, Loss};
+use http_trace_model::head::{Headers, RequestHead, ResponseHead};
+use http_trace_model::target::Target;
+
+/// IP protocol number of TCP.
+const TCP: u8 = 6;
+
+/// Writes events in Tracee's shape.
+#[derive(Debug)]
+pub struct Tracee {
+    hostname: String,
+    headers: HeaderChoice,
+    request_headers: HeaderChoice,
+}
+
+impl Tracee {
+    /// The style's host name and header fields are used.
+    pub fn new(style: &Style) -> Self {
+        Tracee {
+            hostname: style.hostname.clone(),
+            headers: style.headers.clone(),
+            request_headers: style.request_headers.clone(),
+        }
+    }
+
+    fn put(&self, event: &HttpEvent, head: Head<'_>, out: &mut Vec<u8>) {
+        let (time_ns, name, id, from, to, packet_len) = match head {
+            Head::Request(_) => {
+                let time_ns = event.request_start_ns.unwrap_or(event.time_ns);
+                (
+                    time_ns,
+                    "net_packet_http_request",
+                    "2010",
+                    event.client,
+                    event.server,
+                    0,
+                )
+            }
+            Head::Response(response) => {
+                let is_last = event.response.as_ref().is_some_and(|last| last == response);
+                let time_ns = if is_last {
+                    event.time_ns
+                } else {
+                    response.first_byte_ns
+                };
+                let packet_len = if is_last { event.packet_len } else { 0 };
+                (
+                    time_ns,
+                    "net_packet_http_response",
+                    "2011",
+                    event.server,
+                    event.client,
+                    packet_len,
+                )
+            }
+        };
+        let metadata = Argument {
+            name: "metadata",
+            r#type: "trace.PktMeta",
+            value: PacketMeta::new(event, from, to, packet_len),
+        };
+        let record = Record {
+            timestamp: time_ns,
+            cgroup_id: event.cgroup_id.unwrap_or(0),
+            host_name: &self.hostname,
+            event_id: id,
+            event_name: name,
+            args_num: 2,
+            args: Some((metadata, self.head(head))),
+            ..Record::default()
+        };
+        // Nothing in it can fail to be JSON.
+        if serde_json::to_writer(&mut *out, &record).is_ok() {
+            out.push(b'\n');
+        }
+    }
+
+    fn head<'a>(&self, head: Head<'a>) -> Argument<Value<'a>> {
+        match head {
+            Head::Request(request) => {
+                let target = Target::of(request);
+                Argument {
+                    name: "http_request",
+                    r#type: "trace.ProtoHTTPRequest",
+                    value: Value::Request {
+                        method: text(&request.method),
+                        protocol: protocol(request.minor_version),
+                        host: text(target.host.unwrap_or_default()),
+                        uri_path: text(target.path.unwrap_or_default()),
+                        headers: headers(&request.headers, &self.request_headers, true),
+                        content_length: match is_chunked(&request.headers) {
+                            true => -1,
+                            false => declared(&request.headers).unwrap_or(0),
+                        },
+                    },
+                }
+            }
+            Head::Response(response) => Argument {
+                name: "http_response",
+                r#type: "trace.ProtoHTTPResponse",
+                value: Value::Response {
+                    status: format!("{} {}", response.status, text(&response.reason)),
+                    status_code: response.status,
+                    protocol: protocol(response.minor_version),
+                    headers: headers(&response.headers, &self.headers, false),
+                    content_length: match response.status {
+                        100..=199 | 204 | 304 => 0,
+                        _ if is_chunked(&response.headers) => -1,
+                        _ => response
+                            .content_length
+                            .and_then(|n| n.try_into().ok())
+                            .unwrap_or(-1),
+                    },
+                },
+            },
+        }
+    }
+}
+
+impl Render for Tracee {
+    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        let event = entry.event;
+        if let Some(request) = &event.request {
+            self.put(event, Head::Request(request), out);
+        }
+        for response in event.informational.iter().chain(&event.response) {
+            self.put(event, Head::Response(response), out);
+        }
+    }
+
+    fn alert(&mut self, _: &Alert, _: &mut Vec<u8>) {}
+
+    fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
+}
+
+#[derive(Clone, Copy)]
+enum Head<'a> {
+    Request(&'a RequestHead),
+    Response(&'a ResponseHead),
+}
+
+/// `trace.Event`; what is not known is zero or empty, as in Tracee.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    timestamp: u64,
+    thread_start_time: u64,
+    processor_id: u32,
+    process_id: u32,
+    cgroup_id: u64,
+    thread_id: u32,
+    parent_process_id: u32,
+    host_process_id: u32,
+    host_thread_id: u32,
+    host_parent_process_id: u32,
+    user_id: u32,
+    mount_namespace: u32,
+    pid_namespace: u32,
+    process_name: &'a str,
+    executable: Executable<'a>,
+    host_name: &'a str,
+    container_id: &'a str,
+    container: Empty,
+    kubernetes: Empty,
+    event_id: &'a str,
+    event_name: &'a str,
+    matched_policies: [&'a str; 1],
+    args_num: u32,
+    return_value: i64,
+    syscall: &'a str,
+    stack_addresses: Option<Vec<u64>>,
+    context_flags: ContextFlags,
+    thread_entity_id: u32,
+    process_entity_id: u32,
+    parent_entity_id: u32,
+    args: Option<(Argument<PacketMeta<'a>>, Argument<Value<'a>>)>,
+}
+
+#[derive(Default, Serialize)]
+struct Executable<'a> {
+    path: &'a str,
+}
+
+#[derive(Default, Serialize)]
+struct Empty {}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextFlags {
+    container_started: bool,
+    is_compat: bool,
+}
+
+#[derive(Serialize)]
+struct Argument<T> {
+    name: &'static str,
+    r#type: &'static str,
+    value: T,
+}
+
+/// `trace.PktMeta`
+#[derive(Serialize)]
+struct PacketMeta<'a> {
+    src_ip: IpAddr,
+    dst_ip: IpAddr,
+    src_port: u16,
+    dst_port: u16,
+    protocol: u8,
+    packet_len: u32,
+    iface: &'a str,
+}
+
+impl<'a> PacketMeta<'a> {
+    fn new(event: &'a HttpEvent, from: Endpoint, to: Endpoint, packet_len: u32) -> Self {
+        PacketMeta {
+            src_ip: from.ip,
+            dst_ip: to.ip,
+            src_port: from.port,
+            dst_port: to.port,
+            protocol: TCP,
+            packet_len,
+            iface: event.interfaces.first().map_or("", |name| name),
+        }
+    }
+}
+
+/// `trace.ProtoHTTPRequest` or `trace.ProtoHTTPResponse`
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Value<'a> {
+    Request {
+        method: Cow<'a, str>,
+        protocol: String,
+        host: Cow<'a, str>,
+        uri_path: Cow<'a, str>,
+        headers: BTreeMap<String, Vec<Cow<'a, str>>>,
+        content_length: i64,
+    },
+    Response {
+        status: String,
+        status_code: u16,
+        protocol: String,
+        headers: BTreeMap<String, Vec<Cow<'a, str>>>,
+        content_length: i64,
+    },
+}
+
+fn protocol(minor_version: u8) -> String {
+    format!("HTTP/1.{minor_version}")
+}
+
+/// Bytes of the wire as text: what is not UTF-8, and what could drive a terminal, as `\xNN`.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    if bytes
+        .iter()
+        .all(|b| matches!(b, b' '..=b'~') && *b != b'\\')
+    {
+        return String::from_utf8_lossy(bytes);
+    }
+    let mut text = String::new();
+    terminal(&mut text, bytes);
+    text.into()
+}
+
+fn is_chunked(headers: &Headers) -> bool {
+    let last = headers.all("transfer-encoding").last().unwrap_or_default();
+    let coding = last.rsplit(|b| *b == b',').next().unwrap_or_default();
+    coding.trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+fn declared(headers: &Headers) -> Option<i64> {
+    let value = headers.first("content-length")?;
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+/// Field lines by canonical name. Transfer-Encoding leaves the map in Go, Host that of a request, and
+/// Trailer that of a chunked message.
+fn headers<'a>(
+    headers: &'a Headers,
+    choice: &HeaderChoice,
+    is_request: bool,
+) -> BTreeMap<String, Vec<Cow<'a, str>>> {
+    let is_chunked = is_chunked(headers);
+    let mut map: BTreeMap<String, Vec<Cow<'_, str>>> = BTreeMap::new();
+    for line in headers.iter().filter(|line| choice.admits(line.name)) {
+        let name = canonical(line.name);
+        let is_left_out = match &name[..] {
+            "Transfer-Encoding" => true,
+            "Host" => is_request,
+            "Trailer" => is_chunked,
+            _ => false,
+        };
+        if !is_left_out {
+            map.entry(name).or_default().push(text(line.value));
+        }
+    }
+    map
+}
+
+/// A field name as Go's textproto writes it: the first letter and those after `-` in upper case; as
+/// sent, if it is no token (RFC 9110 §5.6.2).
+fn canonical(name: &[u8]) -> String {
+    let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    if !name.iter().all(is_token) {
+        return text(name).into_owned();
+    }
+    let mut upper = true;
+    let letter = |b: &u8| {
+        let folded = match upper {
+            true => b.to_ascii_uppercase(),
+            false => b.to_ascii_lowercase(),
+        };
+        upper = *b == b'-';
+        char::from(folded)
+    };
+    name.iter().map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use http_trace_model::testing;
+
+    fn records(event: &HttpEvent) -> Vec<Json> {
+        let (mut tracee, mut out) = (Tracee::new(&Style::default()), Vec::new());
+        tracee.event(&Entry { event, user: None }, &mut out);
+        let text = String::from_utf8(out).expect("UTF-8");
+        let lines = text.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().expect("JSON")
+    }
+
+    #[test]
+    fn a_response_is_as_tracee_writes_it() {
+        let mut event = testing::event();
+        (event.packet_len, event.interfaces) = (300, vec!["eth0".into()]);
+        let records = records(&event);
+        assert_eq!(records.len(), 2);
+        let expected: Json = serde_json::from_str(r#"{
+                "timestamp": 1795156807123456789, "threadStartTime": 0, "processorId": 0, "processId": 0,
+                "cgroupId": 0, "threadId": 0, "parentProcessId": 0, "hostProcessId": 0,
+                "hostThreadId": 0, "hostParentProcessId": 0, "userId": 0, "mountNamespace": 0,
+                "pidNamespace": 0, "processName": "", "executable": {"path": ""}, "hostName": "host",
+                "containerId": "", "container": {}, "kubernetes": {}, "eventId": "2011",
+                "eventName": "net_packet_http_response", "matchedPolicies": [""], "argsNum": 2,
+                "returnValue": 0, "syscall": "", "stackAddresses": null,
+                "contextFlags": {"containerStarted": false, "isCompat": false}, "threadEntityId": 0,
+                "processEntityId": 0, "parentEntityId": 0,
+                "args": [
+                    {"name": "metadata", "type": "trace.PktMeta", "value": {
+                        "src_ip": "10.9.9.9", "dst_ip": "10.1.2.3", "src_port": 80, "dst_port": 50000,
+                        "protocol": 6, "packet_len": 300, "iface": "eth0"}},
+                    {"name": "http_response", "type": "trace.ProtoHTTPResponse", "value": {
+                        "status": "404 Not Found", "status_code": 404, "protocol": "HTTP/1.1",
+                        "headers": {
+                            "Server": ["nginx"], "Content-Type": ["text/html; charset=utf-8"],
+                            "Content-Length": ["512"], "X-Two": ["a", "b"]},
+                        "content_length": 512}}
+                ]
+            }"#)
+        .expect("JSON");
+        assert_eq!(records[1], expected);
+        let request = &records[0];
+        assert_eq!(
+            (&request["eventId"], &request["argsNum"]),
+            (&json!("2010"), &json!(2))
+        );
+        assert_eq!(request["eventName"], "net_packet_http_request");
+        assert_eq!(request["args"][0]["value"]["dst_port"], 80);
+        let expected = json!({"name": "http_request", "type": "trace.ProtoHTTPRequest", "value": {
+            "method": "GET", "protocol": "HTTP/1.1", "host": "shop.example", "uri_path": "/cart/7",
+            "headers": {"User-Agent": ["curl/8.5.0"], "Accept": ["*/*"]}, "content_length": 0}});
+        assert_eq!(request["args"][1], expected);
+    }
+
+    #[test]
+    fn one_record_for_each_head() {
+        let mut event = testing::event_of(
+            testing::request("GET /a HTTP/1.1\r\nHost: h\r\n\r\n"),
+            testing::response(
+                "HTTP/1.1 200 \r\ntransfer-encoding: Chunked\r\nx-a_b: \u{1b}\r\n\r\n",
+            ),
+        );
+        event.informational = vec![testing::response("HTTP/1.1 103 Early Hints\r\n\r\n")];
+        let records = records(&event);
+        let value = |at: usize| &records[at]["args"][1]["value"];
+        assert_eq!(records.len(), 3);
+        assert_eq!(
+            (&value(1)["status_code"], &value(1)["content_length"]),
+            (&json!(103), &json!(0))
+        );
+        assert_eq!(
+            (&value(2)["status"], &value(2)["content_length"]),
+            (&json!("200 "), &json!(-1))
+        );
+        assert_eq!(value(2)["headers"], json!({"X-A_b": ["\\x1b"]}));
+    }
+
+    #[test]
+    fn names_are_canonical() {
+        for (name, expected) in [
+            (&b"content-type"[..], "Content-Type"),
+            (b"WWW-AUTHENTICATE", "Www-Authenticate"),
+            (b"x--y", "X--Y"),
+            (b"bad name", "bad name"),
+            (b"\xff", "\\xff"),
+        ] {
+            assert_eq!(canonical(name), expected);
+        }
+    }
+}

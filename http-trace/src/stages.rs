@@ -1,0 +1,132 @@
+//! The stages that an event passes, in their order: scope → enrich → detect → select → redact → sinks.
+//! Every source of events goes through [`Stages`]; no stage knows another one. Performs no I/O but
+//! through [`Outlet`].
+
+use http_trace_common::record::RecordHeader;
+
+use crate::enrich::proxy::Trusted;
+use crate::redact::Secrets;
+use crate::scope::Scope;
+use crate::select::Selection;
+use crate::sink::Entry;
+use crate::sink::outlet::{Next, Outlet};
+use http_trace_detect::{Detected, Detector};
+use http_trace_model::event::{HttpEvent, Output, basic_user};
+
+/// The stages of a run.
+#[derive(Debug)]
+pub struct Stages {
+    /// Limits what is traced.
+    pub scope: Scope,
+    /// Names the client behind trusted proxies.
+    pub trusted: Trusted,
+    /// Holds rules against events. It sees them unredacted, whatever of them is written.
+    pub detector: Detector,
+    /// What comes after detection.
+    pub exit: Exit,
+}
+
+/// The stages after detection, which events and alerts pass alike.
+#[derive(Debug)]
+pub struct Exit {
+    /// Limits what is written.
+    pub selection: Selection,
+    /// Takes secrets out; `None` with `--show-secrets`.
+    pub secrets: Option<Secrets>,
+    /// Formats and writes.
+    pub outlet: Outlet,
+}
+
+impl Stages {
+    /// An event of the engine or of a recording.
+    fn event(&mut self, event: Box<HttpEvent>) {
+        if !self.scope.admits_event(&event) {
+            return;
+        }
+        let exit = &mut self.exit;
+        self.detector
+            .push(event, &mut |detected| exit.take(detected));
+    }
+
+    /// An event that was recorded before. A client that it names behind a proxy stays the one.
+    pub fn recorded(&mut self, mut event: Box<HttpEvent>) {
+        if event.forwarded.is_none() {
+            self.trusted.name_client(&mut event);
+        }
+        self.event(event);
+    }
+
+    /// What the engine yields. A client that PROXY protocol named is believed of trusted proxies only.
+    pub fn output(&mut self, output: Output) {
+        match output {
+            Output::Http(mut event) => {
+                self.trusted.name_client(&mut event);
+                self.event(event);
+            }
+            Output::Loss(loss) => {
+                self.detector.note_loss(loss.until_ns);
+                self.exit.outlet.loss(&loss);
+            }
+        }
+    }
+
+    /// Whether a record of the wire may belong to a connection in scope.
+    pub fn admits(&self, record: &RecordHeader) -> bool {
+        self.scope.admits_record(record)
+    }
+
+    /// Time goes on without records (Unix ns).
+    pub fn tick(&mut self, now_ns: u64) {
+        let exit = &mut self.exit;
+        self.detector
+            .tick(now_ns, &mut |detected| exit.take(detected));
+    }
+
+    /// No more events come: alerts that are open end.
+    pub fn finish(&mut self) {
+        let exit = &mut self.exit;
+        self.detector.finish(&mut |detected| exit.take(detected));
+    }
+
+    /// Whether there is any use in going on.
+    pub fn next(&self) -> Next {
+        match self.exit.outlet.is_done() {
+            true => Next::Stop,
+            false => Next::Go,
+        }
+    }
+}
+
+impl Exit {
+    /// Selects, redacts and writes what detection lets through or raises.
+    pub fn take(&mut self, detected: Detected) {
+        let outlet = &mut self.outlet;
+        if outlet.is_full() {
+            return;
+        }
+        match detected {
+            Detected::Event(mut event) => {
+                outlet.saw(&event);
+                if self.selection.admits(&event) {
+                    let user = basic_user(&event);
+                    if let Some(secrets) = &self.secrets {
+                        secrets.redact(&mut event);
+                    }
+                    outlet.event(&Entry {
+                        event: &event,
+                        user: user.as_deref(),
+                    });
+                }
+            }
+            Detected::Alert(mut alert) => {
+                outlet.saw_alert(&alert);
+                if self.selection.admits_alert(&alert.rule.id) {
+                    if let Some(secrets) = &self.secrets {
+                        secrets.redact_alert(&mut alert);
+                    }
+                    outlet.alert(&alert);
+                }
+            }
+        }
+    }
+}
