@@ -324,6 +324,28 @@ mod tests {
         assert_eq!(said, [expected]);
     }
 
+    /// Only the first was, and its position was that of the same text in another place.
+    #[test]
+    fn every_error_of_a_rule_is_reported_at_its_value() {
+        let text = "title: a\nname: a\nlogsource: {category: webserver}\ndetection:\n  s:\n    \
+                    cs-host: '('\n    c-uri|re: '('\n  t:\n    c-ip|cidr: a\n  condition: s or u\n";
+        let source = Source {
+            origin: Origin::File("r.yml".into()),
+            text: text.to_owned(),
+        };
+        let parsed = parse(&[source], &|_| false);
+        let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "r.yml:7:16: error: the expression '(' is none: unclosed group",
+                "r.yml:9:16: error: 'a' is not a network such as 10.0.0.0/8 or fd00::/8, or an \
+                 address",
+                "r.yml:10:3: error: the condition names 'u', which is not defined; there are s, t",
+            ]
+        );
+    }
+
     #[test]
     fn correlations_come_after_what_they_take_in_in_whatever_order_files_have_them() {
         let one = |name: &str, takes: &str| {
