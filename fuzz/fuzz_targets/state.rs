@@ -2,11 +2,11 @@
 //! kept and read again. The input is a payload, to which the header is made, or a whole file.
 #![no_main]
 
-use http_trace_detect::detector::state::hits;
+use http_trace_detect::snapshot::hits;
 use http_trace_detect::detector::{Detector, Settings};
 use http_trace_detect::parse::{Source, parse};
 use http_trace_detect::rule::{Origin, RuleSet};
-use http_trace_detect::state::header;
+use http_trace_detect::snapshot::header;
 use http_trace_fuzz::events::events;
 use libfuzzer_sys::fuzz_target;
 

@@ -14,7 +14,7 @@ use crate::stages::{Exit, Stages};
 use crate::state::{Keeper, Kept};
 use crate::summary::{self, Written, counted};
 use http_trace_detect::rule::RuleSet;
-use http_trace_detect::state::BadState;
+use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{DetectStats, Detector, Prepared, Reloaded, Restored, Settings};
 use http_trace_engine::fragments::FragmentCounts;
 use http_trace_engine::fragments::shipped::{self, Shipped};
@@ -170,7 +170,7 @@ impl Engine {
     ///
     /// # Errors
     /// Bytes that are no state of use.
-    pub fn restore(&mut self, state: &[u8], now_ns: u64) -> Result<Restored, BadState> {
+    pub fn restore(&mut self, state: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
         self.stages.detector.restore_at(state, now_ns)
     }
 
@@ -188,7 +188,7 @@ impl Engine {
     pub fn keep_state(&mut self) -> Option<String> {
         let detector = &self.stages.detector;
         let keeper = self.keeper.as_mut()?;
-        keeper.work(detector.changes(), |saving| detector.save_some(saving))
+        keeper.work(detector.changes(), |snapshot| detector.save_some(snapshot))
     }
 
     /// What is new of outputs that fail and are tried again.

@@ -15,7 +15,7 @@ use crate::state::file::Taken;
 use crate::summary::counted;
 use crate::text::lines_for_terminal;
 use http_trace_detect::Restored;
-use http_trace_detect::state::BadState;
+use http_trace_detect::snapshot::BadSnapshot;
 
 mod clash;
 pub mod hits;
@@ -185,10 +185,10 @@ fn restore(config: &Config, engine: &mut Engine) {
         // Made for it, and never written.
         Ok(Some(bytes)) if bytes.is_empty() => None,
         Ok(Some(bytes)) => match engine.restore(&bytes, now_ns(config)) {
-            Err(BadState::NotOurs) => {
+            Err(BadSnapshot::NotOurs) => {
                 say(&format!(
                     "no state is kept in {name}: {}; name another file, or remove this one",
-                    BadState::NotOurs
+                    BadSnapshot::NotOurs
                 ));
                 return engine.keep_nothing();
             }

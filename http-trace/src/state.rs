@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::priority;
 use crate::summary::counted;
 use file::Taken;
-use http_trace_detect::saving::{LeftOut, Saving};
+use http_trace_detect::snapshot::{LeftOut, Snapshot};
 
 /// Keeps the file while the run goes on.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Keeper {
     /// `None` while it is being written.
     taken: Option<Taken>,
     writing: Option<JoinHandle<(Taken, io::Result<LeftOut>)>>,
-    saving: Option<Saving>,
+    snapshot: Option<Snapshot>,
     /// Changes that the file holds.
     kept_changes: Option<u64>,
     /// What was said, not to say it each time.
@@ -48,7 +48,7 @@ impl Keeper {
             next: Instant::now(),
             taken: Some(taken),
             writing: None,
-            saving: None,
+            snapshot: None,
             kept_changes: None,
             said_failure: None,
             said_too_large: false,
@@ -57,13 +57,17 @@ impl Keeper {
 
     /// A bit of the work, if it is time: `some` encodes a part and says whether that was the last;
     /// `changes` counts what there is to keep. Returns what is to be said.
-    pub fn work(&mut self, changes: u64, some: impl FnOnce(&mut Saving) -> bool) -> Option<String> {
-        if let Some(saving) = &mut self.saving {
-            if some(saving)
-                && let Some(saving) = self.saving.take()
+    pub fn work(
+        &mut self,
+        changes: u64,
+        some: impl FnOnce(&mut Snapshot) -> bool,
+    ) -> Option<String> {
+        if let Some(snapshot) = &mut self.snapshot {
+            if some(snapshot)
+                && let Some(snapshot) = self.snapshot.take()
             {
-                self.kept_changes = Some(saving.changes);
-                self.begin(saving);
+                self.kept_changes = Some(snapshot.changes);
+                self.begin(snapshot);
             }
             return None;
         }
@@ -73,21 +77,21 @@ impl Keeper {
         if self.writing.is_none() && Instant::now() >= self.next {
             self.next = Instant::now() + self.every;
             if self.kept_changes != Some(changes) {
-                self.saving = Some(Saving::default());
+                self.snapshot = Some(Snapshot::default());
             }
         }
         None
     }
 
     /// Writes on another thread: a disk may be slow, and to put much together takes a while.
-    fn begin(&mut self, saving: Saving) {
+    fn begin(&mut self, snapshot: Snapshot) {
         let Some(mut taken) = self.taken.take() else {
             return;
         };
         let most_bytes = self.most_bytes;
         let write = move || {
             priority::ordinary();
-            let (content, left_out) = saving.into_file(most_bytes);
+            let (content, left_out) = snapshot.into_file(most_bytes);
             let written = taken.replace(content.slices());
             (taken, written.map(|()| left_out))
         };
@@ -130,10 +134,10 @@ impl Keeper {
     }
 
     /// Writes the last one and waits for it.
-    pub fn finish(mut self, saving: Saving) -> Kept {
+    pub fn finish(mut self, snapshot: Snapshot) -> Kept {
         // That it is too large is said once, by whichever writing is the first.
         let before = self.wait().filter(|_| self.said_failure.is_none());
-        self.begin(saving);
+        self.begin(snapshot);
         let last = self.wait().filter(|_| self.said_failure.is_none());
         Kept {
             said: last.or(before),
@@ -199,7 +203,7 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         assert_eq!(written(&mut keeper, 8), None);
         assert!(path.exists(), "something changed");
-        assert_eq!(keeper.finish(Saving::default()), Kept::default());
+        assert_eq!(keeper.finish(Snapshot::default()), Kept::default());
     }
 
     #[test]
@@ -218,7 +222,7 @@ mod tests {
         assert!(below.join("state").exists(), "tried again");
         std::fs::remove_dir_all(&below).expect("removed");
         assert!(written(&mut keeper, 2).is_some(), "again");
-        let kept = keeper.finish(Saving::default());
+        let kept = keeper.finish(Snapshot::default());
         assert!(kept.failure.is_some(), "{kept:?}");
     }
 }

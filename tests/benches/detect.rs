@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use http_trace_detect::rule::RuleSet;
-use http_trace_detect::saving::Saving;
+use http_trace_detect::snapshot::Snapshot;
 use http_trace_detect::{Detected, Detector, Settings, builtin, load, parse};
 use http_trace_model::event::HttpEvent;
 use http_trace_tests::visitors::{Visitors, ip_of};
@@ -278,11 +278,11 @@ fn longest() {
 /// What it takes to keep all of that in the file of `--state`: each step delays one event, the rest
 /// is another thread's.
 fn kept(detector: &Detector) {
-    let mut saving = Saving::default();
+    let mut snapshot = Snapshot::default();
     let mut times: Vec<Duration> = Vec::new();
     loop {
         let begun = cpu();
-        let done = detector.save_some(&mut saving);
+        let done = detector.save_some(&mut snapshot);
         times.push(cpu() - begun);
         if done {
             break;
@@ -291,7 +291,7 @@ fn kept(detector: &Detector) {
     let all: Duration = times.iter().sum();
     times.sort_unstable();
     let begun = cpu();
-    let (content, _) = saving.into_file(64 << 20);
+    let (content, _) = snapshot.into_file(64 << 20);
     let bytes: usize = content.slices().map(<[u8]>::len).sum();
     println!(
         "kept by --state: {:.1} MiB in {} steps, us: median {:.1}, longest {:.1}, all {:.0}; \

@@ -159,6 +159,20 @@ impl Active {
     /// What [`Active::told`] is of one that is never told: another rule's alert says it already.
     const SILENT: u64 = u64::MAX;
 
+    /// Of nothing in particular.
+    #[cfg(test)]
+    pub const fn for_test() -> Self {
+        Active {
+            id: 1,
+            opened_ns: 0,
+            next_update_ns: 0,
+            told: 0,
+            at_opening: (0, 0),
+            summary: Vec::new(),
+            entities: Vec::new(),
+        }
+    }
+
     /// Nothing is ever told of it, but that it is there.
     pub const fn silence(&mut self) {
         self.told = Self::SILENT;

@@ -1,12 +1,12 @@
-//! What is counted for one key of one rule: the state that [`super::count`] moves on, that an alert is
-//! told from, and that is kept across a restart.
+//! What is counted for one key of one rule: [`super::correlate`] moves it on, an alert is told from it,
+//! and a snapshot keeps it across a restart. Decides nothing.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use super::alert::Active;
-use super::distinct::{Distinct, Few};
+use super::distinct::Distinct;
 use super::evidence::Evidence;
 use super::window::Window;
 
@@ -19,10 +19,10 @@ pub struct Counter {
     pub events: u64,
     /// Whether events of the key may be missing: it was not admitted at once.
     pub incomplete: bool,
-    /// The distinct values, as long as there are few in the window.
-    pub few: Few,
     /// The last status, of a sequence of them; 0 when there is none.
     pub status: u16,
+    /// The distinct values.
+    pub distinct: Distinct,
     /// What few counters have.
     pub more: Option<Box<More>>,
 }
@@ -30,46 +30,27 @@ pub struct Counter {
 /// What a counter has when its rule or its count asks for it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct More {
-    /// Distinct values, from when there are more than few.
-    pub distinct: Option<Distinct>,
     /// For each input when it was seen last, or when the ordered chain up to it began; 0 never.
     pub seen: Vec<u64>,
     /// Values with their times.
     pub values: VecDeque<(u64, u64)>,
-    /// The least and the greatest of the values, and of some that were there before; not kept.
-    #[serde(skip)]
-    pub extremes: Option<(u64, u64)>,
     /// How many values there are in a sum.
     pub addends: Option<Window>,
     /// What an alert will show.
     pub evidence: Option<Box<Evidence>>,
     /// The alert that is open.
     pub active: Option<Box<Active>>,
-    /// Before this time it says nothing, whatever it counts, if it is not 0; not kept. The alert knows
-    /// the time itself, which would take a look at it with each event.
-    #[serde(skip)]
-    pub silent_until_ns: u64,
-}
-
-impl More {
-    /// Bounds of all values: after some of these have gone not always the narrowest.
-    pub fn extremes(&mut self) -> (u64, u64) {
-        let all = || self.values.iter().map(|(_, value)| *value);
-        *self
-            .extremes
-            .get_or_insert_with(|| (all().min().unwrap_or(u64::MAX), all().max().unwrap_or(0)))
-    }
 }
 
 impl Counter {
     /// An empty one.
-    pub const fn new(window: Window) -> Self {
+    pub fn new(window: Window) -> Self {
         Counter {
             window,
             events: 0,
             incomplete: false,
-            few: Few::NONE,
             status: 0,
+            distinct: Distinct::default(),
             more: None,
         }
     }
@@ -84,70 +65,32 @@ impl Counter {
         self.more.as_ref()?.active.as_deref()
     }
 
-    /// Whether the alert that is open says nothing at this time, whatever it counts.
-    pub fn is_silent_at(&mut self, time_ns: u64) -> bool {
-        let Some(more) = &mut self.more else {
-            return false;
-        };
-        if more.silent_until_ns == 0
-            && let Some(active) = &more.active
-        {
-            more.silent_until_ns = active.next_update_ns;
-        }
-        time_ns < more.silent_until_ns
+    /// Whether an alert is open that says nothing at this time, whatever is counted.
+    pub fn is_silent_at(&self, time_ns: u64) -> bool {
+        let active = self.active();
+        active.is_some_and(|active| time_ns < active.next_update_ns)
     }
 
-    /// The distinct values, when there are more than few.
-    pub fn distinct(&self) -> Option<&Distinct> {
-        self.more.as_ref()?.distinct.as_ref()
-    }
-
-    /// Whether evidence is being gathered.
-    pub fn has_evidence(&self) -> bool {
-        self.windows_of_evidence() != 0
-    }
-
-    /// Of how many windows there is evidence: none, one or two.
-    pub fn windows_of_evidence(&self) -> u8 {
-        let evidence = self.more.as_ref().and_then(|more| more.evidence.as_ref());
-        evidence.map_or(0, |evidence| evidence.windows())
-    }
-
-    /// Whether it counts what one that was newly made would, which counts distinct values up to
-    /// `most` if it does: a file may say anything.
-    pub fn is_like(&self, fresh: &Counter, most: Option<usize>) -> bool {
-        fn same<T>(a: Option<&T>, b: Option<&T>, alike: impl Fn(&T, &T) -> bool) -> bool {
-            match (a, b) {
-                (Some(a), Some(b)) => alike(a, b),
-                (None, None) => true,
-                _ => false,
-            }
-        }
+    /// Whether it counts what one that was newly made would: a file may say anything.
+    pub fn is_like(&self, fresh: &Counter) -> bool {
         let (mine, other) = (self.more.as_deref(), fresh.more.as_deref());
         let seen = |more: Option<&More>| more.map_or(0, |m| m.seen.len());
+        let addends = |more: Option<&More>| more.is_some_and(|m| m.addends.is_some());
         self.window.is_like(&fresh.window)
             && seen(mine) == seen(other)
-            && mine
-                .and_then(|m| m.distinct.as_ref())
-                .is_none_or(|distinct| most.is_some_and(|most| distinct.counts_to(most)))
-            && same(
-                mine.and_then(|m| m.addends.as_ref()),
-                other.and_then(|m| m.addends.as_ref()),
-                Window::is_like,
-            )
+            && addends(mine) == addends(other)
     }
 
     /// Bytes beside the value itself.
     pub fn heap_bytes(&self) -> usize {
         let more = self.more.as_ref().map_or(0, |more| {
             size_of::<More>()
-                + more.distinct.as_ref().map_or(0, Distinct::heap_bytes)
                 + more.seen.capacity() * size_of::<u64>()
                 + more.values.capacity() * size_of::<(u64, u64)>()
                 + more.addends.as_ref().map_or(0, Window::heap_bytes)
                 + more.evidence.as_ref().map_or(0, |e| e.bytes())
                 + more.active.as_ref().map_or(0, |a| a.bytes())
         });
-        self.window.heap_bytes() + more
+        self.window.heap_bytes() + self.distinct.heap_bytes() + more
     }
 }

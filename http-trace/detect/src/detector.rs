@@ -3,10 +3,8 @@
 //! allocation.
 
 mod counting;
-mod fed;
+mod persist;
 mod reload;
-pub mod state;
-mod subject;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,31 +12,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::alert::{Alert, State};
-use super::begun::Begun;
-use super::conditions::Conditions;
-use super::count;
+use super::candidates::Candidates;
+use super::clock::Clock;
+use super::correlate::is_over;
 use super::counter::Counter;
-use super::entity::Entities;
+use super::counters::{Counters, Key, Turnover};
 use super::fingerprint::fingerprints;
 use super::hits::Hits;
-use super::lines::Noted;
-use super::matcher::Expr;
-use super::plans::Feed;
+use super::keys::Keys;
+use super::lifecycle::Subject;
+pub use super::lifecycle::window_text;
+use super::rule::expr::Expr;
 use super::rule::{Correlation, Kind, Rule, RuleSet, Severity};
-use super::table::{Key, Table, Turnover};
-use super::tags::Tags;
-use super::targets::Targets;
-use super::time::Clock;
-use super::uri::Uri;
-use super::window::{Buckets, CELLS, bucket_ns};
+use super::view::{UriBuffer, View};
+use super::window::{bucket, bucket_ns};
 use http_trace_model::event::HttpEvent;
 
-use self::counting::Ready;
-use self::fed::{Fed, Feeds};
-use self::subject::Subject;
-pub use self::subject::window_text;
+use self::counting::{Fed, Feeds};
+pub use persist::Restored;
 pub use reload::{Prepared, Reloaded};
-pub use state::Restored;
 
 /// Keys that are looked at for being over with each tick, and once for so many events that match:
 /// one for two events, looked at together since that is cheaper. What is never looked at goes when there is no
@@ -108,30 +100,24 @@ pub struct Detector {
 struct Core {
     rules: Vec<Arc<Rule>>,
     correlations: Vec<Correlation>,
-    /// What is asked of each correlation with every event.
-    ready: Vec<Ready>,
-    buckets: Buckets,
+    /// For each correlation a condition that the event must fulfil too.
     guards: Vec<Option<Expr>>,
     /// For each correlation those whose open alerts about the same make it silent.
     yields: Vec<Vec<usize>>,
     fingerprints: Vec<u64>,
-    targets: Targets,
-    conditions: Conditions,
-    begun: Begun,
-    /// For each correlation which others it feeds.
-    fed_by: Vec<Vec<Feed>>,
+    candidates: Candidates,
+    feeds: Feeds,
     settings: Settings,
-    entities: Entities,
+    keys: Keys,
     hits: Hits,
-    table: Table,
-    tags: Tags,
+    counters: Counters,
     /// When open alerts may be over.
     due: BinaryHeap<Reverse<Due>>,
     lossy_until_ns: u64,
     /// Peers that look like proxies, and until when.
     suspects: Vec<(IpAddr, u64)>,
     stats: DetectStats,
-    /// How often something changed that a state holds.
+    /// How often something changed that a snapshot holds.
     changes: u64,
     /// Absent only while an event is at hand.
     scratch: Option<Box<Scratch>>,
@@ -162,8 +148,7 @@ impl Due {
 /// Buffers that are used again.
 #[derive(Debug, Default)]
 struct Scratch {
-    uri: Uri,
-    noted: Noted,
+    uri: UriBuffer,
     fed: Fed,
     alerts: Vec<Alert>,
 }
@@ -226,9 +211,9 @@ impl Detector {
     pub fn stats(&self) -> DetectStats {
         DetectStats {
             clamped: self.clock.clamped(),
-            turnover: self.core.table.turnover(),
-            keys: self.core.table.len(),
-            bytes: self.core.table.bytes(),
+            turnover: self.core.counters.turnover(),
+            keys: self.core.counters.len(),
+            bytes: self.core.counters.bytes(),
             ..self.core.stats
         }
     }
@@ -236,41 +221,26 @@ impl Detector {
 
 impl Core {
     fn new(set: RuleSet, settings: Settings) -> Self {
-        let fingerprints = fingerprints(&set);
+        let (detections, correlations) = (set.detections.len(), set.correlations.len());
         let yields = set.correlations.iter().map(|of| yields(&set, of)).collect();
-        let exprs: Vec<Expr> = set.detections.into_iter().map(|d| d.expr).collect();
-        let feeds = Feeds::new(exprs.len(), &set.correlations);
-        let number = set.correlations.len();
-        let entities = Entities::new(&set.rules, &set.correlations);
         let mut core = Core {
-            fingerprints,
+            fingerprints: fingerprints(&set),
             settings,
-            targets: Targets::default(),
-            conditions: Conditions::new(exprs, feeds.by_detection, number),
-            begun: Begun::new(&set.correlations),
-            ready: Ready::of(
-                &set.rules,
-                &set.correlations,
-                &entities,
-                &set.guards,
-                &feeds.by_correlation,
-            ),
-            fed_by: feeds.by_correlation,
+            candidates: Candidates::new(set.detections.into_iter().map(|d| d.expr).collect()),
+            feeds: Feeds::new(detections, &set.correlations),
             yields,
-            entities,
+            keys: Keys::new(&set.rules, &set.correlations),
             hits: Hits::default(),
-            table: Table::new(settings.memory),
-            tags: Tags::new(number),
+            counters: Counters::new(settings.memory),
             due: BinaryHeap::new(),
             lossy_until_ns: 0,
             suspects: Vec::new(),
             stats: DetectStats::default(),
             changes: 0,
             scratch: Some(Box::new(Scratch {
-                fed: Fed::new(number),
+                fed: Fed::new(detections, correlations),
                 ..Scratch::default()
             })),
-            buckets: Buckets::new(set.correlations.iter().map(|c| c.window_ns)),
             rules: set.rules,
             correlations: set.correlations,
             guards: set.guards,
@@ -281,47 +251,39 @@ impl Core {
 
     fn event(&mut self, mut event: Box<HttpEvent>, time_ns: u64, out: &mut dyn FnMut(Detected)) {
         self.end_what_is_over(time_ns, out);
-        if !self.conditions.are_possible(&event) {
+        if !self.candidates.are_possible(&event) {
             out(Detected::Event(event));
             return;
         }
         let mut scratch = self.scratch.take().unwrap_or_default();
-        let Scratch {
-            uri,
-            noted,
-            fed,
-            alerts,
-        } = &mut *scratch;
+        let Scratch { uri, fed, alerts } = &mut *scratch;
         uri.clear();
-        self.conditions.note(&event, noted);
-        // Not taken apart, which would copy it.
-        let seen = self.targets.view(&event, noted, uri);
-        let (view, target) = (&seen.0, seen.1);
-        self.conditions.matching(view, target, fed.begin());
-        let any = fed.is_any();
-        if any {
+        fed.clear();
+        let view = View::new(&event, uri);
+        if self.candidates.matching(&view, &mut fed.matched) && fed.feed(&self.feeds) {
             self.changes += 1;
-            self.entities.begin(target);
-            self.table.begin();
-            self.count_all(view, time_ns, fed, alerts);
+            self.count_all(&view, time_ns, fed, alerts);
             if self.changes.is_multiple_of(SWEEP_EVENTS) {
                 self.sweep(SWEEP_AFTER_EVENTS, time_ns);
             }
-        }
-        if any {
-            let (rules, correlations) = (&self.rules, &self.correlations);
-            let id = |number: usize| Arc::clone(&rules[correlations[number].rule].id);
-            event.rules = self.tags.take(id);
-        }
-        out(Detected::Event(event));
-        // Nearly always there is none, and a drain of nothing takes its time too.
-        if !alerts.is_empty() {
-            for mut alert in alerts.drain(..) {
-                self.suspect(&mut alert);
-                out(Detected::Alert(Box::new(alert)));
+            if !fed.moved.is_empty() {
+                let rule = |number: &usize| &self.rules[self.correlations[*number].rule];
+                let ids = fed.moved.iter().map(|number| Arc::clone(&rule(number).id));
+                event.rules = ids.collect::<Vec<_>>().into();
             }
         }
+        out(Detected::Event(event));
+        for mut alert in alerts.drain(..) {
+            self.suspect(&mut alert);
+            out(Detected::Alert(Box::new(alert)));
+        }
         self.scratch = Some(scratch);
+    }
+
+    /// Whether something was lost within the window of a correlation.
+    fn is_lossy(&self, correlation: &Correlation, now_ns: u64) -> bool {
+        let ago_ns = now_ns.saturating_sub(self.lossy_until_ns);
+        self.lossy_until_ns != 0 && ago_ns < correlation.window_ns
     }
 
     /// Ends the alerts that are below half of their threshold by now.
@@ -335,7 +297,7 @@ impl Core {
             let Some(correlation) = self.correlations.get(usize::from(key.correlation)) else {
                 continue;
             };
-            let Some(counter) = self.table.get_mut(key) else {
+            let Some(counter) = self.counters.get_mut(key) else {
                 continue;
             };
             if counter.active().is_none() {
@@ -347,16 +309,13 @@ impl Core {
                 continue;
             }
             let rule = &self.rules[correlation.rule];
-            let lossy = self.lossy_until_ns != 0
-                && over_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
-            let subject = Subject {
-                rule,
-                correlation,
-                lossy,
-            };
-            let ended = subject.end(counter, over_ns);
+            let ago_ns = over_ns.saturating_sub(self.lossy_until_ns);
+            let lossy = self.lossy_until_ns != 0 && ago_ns < correlation.window_ns;
+            let ended = Subject::new(rule, correlation, lossy).end(counter, over_ns);
             self.changes += 1;
-            self.table.measure(key);
+            if let Some(slot) = self.counters.find(key) {
+                self.counters.settle(slot);
+            }
             if let Some(mut alert) = ended {
                 suspect(&self.suspects, &mut alert);
                 out(Detected::Alert(Box::new(alert)));
@@ -369,7 +328,7 @@ impl Core {
         let mut open: Vec<Due> = std::mem::take(&mut self.due)
             .into_iter()
             .filter_map(|Reverse(Due { key, .. })| {
-                let active = self.table.get_mut(key)?.active()?;
+                let active = self.counters.get_mut(key)?.active()?;
                 (!active.is_silent()).then_some(Due::new(active.opened_ns, active.id, key))
             })
             .collect();
@@ -380,18 +339,14 @@ impl Core {
             let correlation = &self.correlations[usize::from(key.correlation)];
             let rule = &self.rules[correlation.rule];
             let lossy = self.lossy_until_ns != 0;
-            let Some(counter) = self.table.get_mut(key) else {
+            let Some(counter) = self.counters.get_mut(key) else {
                 continue;
             };
             let Some(active) = counter.active() else {
                 continue;
             };
             if active.count(counter.events) > active.told {
-                let subject = Subject {
-                    rule,
-                    correlation,
-                    lossy,
-                };
+                let subject = Subject::new(rule, correlation, lossy);
                 if let Some(mut alert) = subject.told(counter, State::Updated, now_ns) {
                     suspect(&self.suspects, &mut alert);
                     out(Detected::Alert(Box::new(alert)));
@@ -419,15 +374,14 @@ impl Core {
     }
 
     fn sweep(&mut self, few: usize, now_ns: u64) {
-        self.buckets.turn_to(now_ns);
-        let (correlations, buckets) = (self.correlations.len(), &self.buckets);
-        self.table.sweep(few, |key, counter| {
-            let number = usize::from(key.correlation);
-            if number >= correlations {
-                return true;
-            }
-            let age = buckets.number(number).wrapping_sub(counter.window.newest());
-            age as i32 > CELLS as i32 && counter.active().is_none()
+        let correlations = &self.correlations;
+        self.counters.sweep(few, |key, counter| {
+            correlations
+                .get(usize::from(key.correlation))
+                .is_none_or(|correlation| {
+                    is_over(bucket(correlation.window_ns, now_ns), counter)
+                        && counter.active().is_none()
+                })
         });
     }
 }

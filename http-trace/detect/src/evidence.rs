@@ -2,14 +2,15 @@
 //! others are to reach thresholds from the first of them on, of two windows at most before there is an alert;
 //! bounded, and copied, so that it keeps no head alive.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::count::network;
-use super::field::View;
 use super::hashes::Hashes;
-use super::lines::Name;
+use super::keys::network;
+use super::view::View;
+use http_trace_model::known::Known;
 
 /// The most bytes that are kept of a text: one of that length may have been cut.
 pub const TEXT: usize = 256;
@@ -22,140 +23,84 @@ const SAMPLES: usize = 10;
 /// Words of the bitmap by which distinct values are counted: 8,192 bits.
 const WORDS: usize = 128;
 
-/// The values seen most often, roughly: when there is no room the rarest makes it (space-saving,
+/// The values seen most often, roughly: when there is no room the rarest is evicted (space-saving,
 /// Metwally et al. 2005). A count is of what was surely seen, never more than there was. Values are told
 /// apart by keyed hashes, so that only the one that is shown is ever looked at.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Vec<Counted<T>>", bound = "T: Deserialize<'de>")]
-pub struct Top<T> {
-    counts: [Count; TOP],
-    values: Vec<T>,
-}
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Top<T>(Vec<Frequent<T>>);
 
-/// How often a value came. Beside its hash: so that both are in one line of a cache.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(16))]
-struct Count {
-    /// Of a value that is there; of one out of a file 0 until [`Top::rehash`] finds it again.
+/// A value and how often it came.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Frequent<T> {
+    value: T,
     hash: u64,
     /// At least so often: since it has its place.
-    sure: u32,
-    /// And so often at most before, when the place was another's.
-    perhaps: u32,
-}
-
-/// A value with its count, in a file.
-#[derive(Serialize, Deserialize)]
-struct Counted<T> {
-    value: T,
     sure: u64,
+    /// And so often at most before, when the place was another's.
     perhaps: u64,
 }
 
 impl<T> Default for Top<T> {
     fn default() -> Self {
-        Top {
-            counts: [Count::default(); TOP],
-            values: Vec::new(),
-        }
-    }
-}
-
-impl<T> From<Vec<Counted<T>>> for Top<T> {
-    fn from(saved: Vec<Counted<T>>) -> Top<T> {
-        let mut top = Top::default();
-        let few = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        for (saved, count) in saved.into_iter().zip(&mut top.counts) {
-            top.values.push(saved.value);
-            (count.sure, count.perhaps) = (few(saved.sure), few(saved.perhaps));
-        }
-        top
-    }
-}
-
-impl<T: Serialize> Serialize for Top<T> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let all = self.values.iter().zip(&self.counts);
-        to.collect_seq(all.map(|(value, count)| Counted {
-            value,
-            sure: count.sure.into(),
-            perhaps: count.perhaps.into(),
-        }))
+        Top(Vec::new())
     }
 }
 
 impl<T: Clone> Top<T> {
-    /// Counts the value of this hash; `set` puts it into a place, or makes one.
-    #[inline]
-    fn see(&mut self, hash: u64, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
-        let mut counts = self.counts.iter_mut().take(self.values.len());
-        match counts.find(|count| count.hash == hash) {
-            Some(count) => count.sure = count.sure.saturating_add(1),
-            None => self.see_new(hash, set),
+    /// Counts the value of this hash; `empty` and `set` make it, if it is new.
+    fn see(&mut self, hash: u64, empty: impl FnOnce() -> T, set: impl FnOnce(&mut T)) {
+        if let Some(same) = self.0.iter_mut().find(|of| of.hash == hash) {
+            same.sure = same.sure.saturating_add(1);
+            return;
         }
-    }
-
-    #[inline(never)]
-    fn see_new(&mut self, hash: u64, set: impl FnOnce(Option<&mut T>) -> Option<T>) {
-        let (at, perhaps) = if self.values.len() < TOP {
-            self.values.extend(set(None));
-            (self.values.len() - 1, 0)
-        } else {
-            let most = |count: &Count| count.sure.saturating_add(count.perhaps);
-            let all = self.counts.iter().map(most).enumerate();
-            let (at, most) = all.min_by_key(|(_, most)| *most).unwrap_or_default();
-            set(self.values.get_mut(at));
-            (at, most)
-        };
-        self.counts[at] = Count {
-            hash,
-            sure: 1,
-            perhaps,
-        };
+        if self.0.len() < TOP {
+            self.0.push(Frequent {
+                value: empty(),
+                hash,
+                sure: 0,
+                perhaps: 0,
+            });
+        }
+        let most = |of: &&mut Frequent<T>| of.sure.saturating_add(of.perhaps);
+        if let Some(rarest) = self.0.iter_mut().min_by_key(most) {
+            rarest.perhaps = rarest.sure.saturating_add(rarest.perhaps);
+            (rarest.hash, rarest.sure) = (hash, 1);
+            set(&mut rarest.value);
+        }
     }
 
     /// Adds what was seen before.
     fn add(&mut self, before: Top<T>) {
-        for (count, value) in before.counts.into_iter().zip(before.values) {
-            let mut counts = self.counts.iter_mut().take(self.values.len());
-            if let Some(same) = counts.find(|of| of.hash == count.hash) {
-                same.sure = same.sure.saturating_add(count.sure);
-                same.perhaps = same.perhaps.saturating_add(count.perhaps);
-            } else if self.values.len() < TOP {
-                self.counts[self.values.len()] = count;
-                self.values.push(value);
-            } else {
-                let all = self.counts.iter_mut().zip(&mut self.values);
-                if let Some((rarest, place)) = all.min_by_key(|(of, _)| of.sure)
-                    && rarest.sure < count.sure
-                {
-                    (*rarest, *place) = (count, value);
-                }
+        for of in before.0 {
+            if let Some(same) = self.0.iter_mut().find(|same| same.hash == of.hash) {
+                same.sure = same.sure.saturating_add(of.sure);
+                same.perhaps = same.perhaps.saturating_add(of.perhaps);
+            } else if self.0.len() < TOP {
+                self.0.push(of);
+            } else if let Some(rarest) = self.0.iter_mut().min_by_key(|rarest| rarest.sure)
+                && rarest.sure < of.sure
+            {
+                *rarest = of;
             }
-        }
-    }
-
-    /// Finds the hashes of all values again.
-    fn rehash(&mut self, hash: impl Fn(&T) -> u64) {
-        for (count, value) in self.counts.iter_mut().zip(&self.values) {
-            count.hash = hash(value);
         }
     }
 
     /// The values and how often each came at least, the one seen most often first.
     pub fn sorted(&self) -> Vec<(T, u64)> {
-        let all = self.values.iter().zip(&self.counts);
-        let mut all: Vec<_> = all.map(|(v, c)| (v.clone(), c.sure.into())).collect();
+        let mut all: Vec<_> = self
+            .0
+            .iter()
+            .map(|of| (of.value.clone(), of.sure))
+            .collect();
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         all
     }
 
     /// The value seen most often; of equals the first.
     pub fn first(&self) -> Option<&T> {
-        let counts = self.counts.get(..self.values.len())?;
-        let most = counts.iter().map(|count| count.sure).max()?;
-        let at = counts.iter().position(|count| count.sure == most)?;
-        self.values.get(at)
+        let most = self.0.iter().map(|of| of.sure).max()?;
+        let first = self.0.iter().find(|of| of.sure == most);
+        first.map(|of| &of.value)
     }
 }
 
@@ -166,51 +111,33 @@ struct Seen<T> {
     value: T,
 }
 
-fn hash_text(hashes: &Hashes, text: &[u8]) -> u64 {
-    hashes.text(text, |word| word)
-}
-
-fn hash_ip(hashes: &Hashes, ip: IpAddr) -> u64 {
-    hashes.number(network(ip, 128))
-}
-
 impl<'a> Seen<&'a [u8]> {
     fn text(hashes: &Hashes, text: &'a [u8]) -> Self {
         let value = cut(text);
-        let hash = hash_text(hashes, value);
+        let hash = hashes.text(value, |word| word);
         Seen { hash, value }
     }
 }
 
 impl Seen<IpAddr> {
     fn ip(hashes: &Hashes, value: IpAddr) -> Self {
-        let hash = hash_ip(hashes, value);
+        let hash = hashes.number(network(value, 128));
         Seen { hash, value }
     }
 }
 
 impl Top<Vec<u8>> {
     fn see_text(&mut self, text: &Seen<&[u8]>) {
-        self.see(text.hash, |place| match place {
-            Some(place) => {
-                place.clear();
-                place.extend_from_slice(text.value);
-                None
-            }
-            None => Some(text.value.to_vec()),
+        self.see(text.hash, Vec::new, |value| {
+            value.clear();
+            value.extend_from_slice(text.value);
         });
     }
 }
 
 impl Top<IpAddr> {
     fn see_ip(&mut self, ip: &Seen<IpAddr>) {
-        self.see(ip.hash, |place| match place {
-            Some(place) => {
-                *place = ip.value;
-                None
-            }
-            None => Some(ip.value),
-        });
+        self.see(ip.hash, || ip.value, |value| *value = ip.value);
     }
 }
 
@@ -227,86 +154,6 @@ pub struct Sample {
     pub status: Option<u16>,
     /// Who answered.
     pub server: Option<IpAddr>,
-}
-
-/// The last requests, in a ring.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(from = "Vec<Sample>")]
-pub struct Samples {
-    ring: Vec<Sample>,
-    oldest: usize,
-}
-
-impl From<Vec<Sample>> for Samples {
-    fn from(mut ring: Vec<Sample>) -> Samples {
-        ring.truncate(SAMPLES);
-        Samples { ring, oldest: 0 }
-    }
-}
-
-impl Serialize for Samples {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.iter())
-    }
-}
-
-impl Samples {
-    /// The oldest first.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Sample> {
-        let len = self.ring.len();
-        (0..len).map(move |at| &self.ring[(self.oldest + at) % len])
-    }
-
-    /// The place for one more, which the oldest makes if there is no other.
-    fn next(&mut self) -> &mut Sample {
-        let at = if self.ring.len() < SAMPLES {
-            self.ring.push(Sample::default());
-            self.ring.len() - 1
-        } else {
-            let next = self.oldest + 1;
-            let oldest = if next < self.ring.len() { next } else { 0 };
-            std::mem::replace(&mut self.oldest, oldest)
-        };
-        &mut self.ring[at]
-    }
-}
-
-/// A bitmap that tells how many distinct hashes it has seen at least: two that share a bit are one. Of
-/// 1,000 it tells about 940, of 10,000 about 5,800.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(into = "Vec<u64>", try_from = "Vec<u64>")]
-struct Marks(Box<[u64; WORDS]>);
-
-impl From<Marks> for Vec<u64> {
-    fn from(marks: Marks) -> Vec<u64> {
-        marks.0.to_vec()
-    }
-}
-
-impl TryFrom<Vec<u64>> for Marks {
-    type Error = &'static str;
-
-    fn try_from(words: Vec<u64>) -> Result<Marks, Self::Error> {
-        let words = words.try_into().map_err(|_| "marks of another number")?;
-        Ok(Marks(Box::new(words)))
-    }
-}
-
-impl Marks {
-    fn see(&mut self, hash: u64) {
-        let bit = (hash >> 32) as usize % (WORDS * 64);
-        self.0[bit / 64] |= 1 << (bit % 64);
-    }
-
-    /// All that either has seen.
-    fn and(mut self, other: &Marks) -> Marks {
-        (self.0.iter_mut().zip(&*other.0)).for_each(|(all, word)| *all |= word);
-        self
-    }
-
-    fn count(&self) -> u64 {
-        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
-    }
 }
 
 /// The evidence of one key.
@@ -329,8 +176,10 @@ pub struct Evidence {
     /// Clients, for rules that group by something else.
     pub clients: Top<IpAddr>,
     /// The last requests.
-    pub samples: Samples,
-    distinct: Option<Marks>,
+    pub samples: VecDeque<Sample>,
+    /// A bitmap of distinct hashes, empty without any: two that share a bit are one, so that it tells how
+    /// many there were at least. Of 1,000 it tells about 940, of 10,000 about 5,800.
+    distinct: Vec<u64>,
     /// What was gathered in the window before, as long as no alert is open; not kept.
     #[serde(skip)]
     before: Option<Box<Evidence>>,
@@ -359,9 +208,9 @@ impl<'a> Sighting<'a> {
         Sighting {
             time_ns,
             status: event.response.as_ref().map(|r| r.status),
-            path: view.target.path.map(text),
-            host: view.target.host.map(text),
-            user_agent: view.line(Name::USER_AGENT).map(text),
+            path: view.target().path.map(text),
+            host: view.target().host.map(text),
+            user_agent: view.request_line(Known::USER_AGENT).map(text),
             server: Seen::ip(hashes, event.server.ip),
             client: Seen::ip(hashes, event.client_ip()),
             method: request.map_or(b"", |r| cut(&r.method)),
@@ -390,7 +239,9 @@ impl Evidence {
         }
         self.servers.see_ip(&event.server);
         self.clients.see_ip(&event.client);
-        let sample = self.samples.next();
+        // The oldest makes room.
+        let oldest = (self.samples.len() >= SAMPLES).then(|| self.samples.pop_front());
+        let mut sample = oldest.flatten().unwrap_or_default();
         sample.time_ns = event.time_ns;
         sample.status = event.status;
         sample.server = Some(event.server.value).filter(|ip| !ip.is_unspecified());
@@ -398,6 +249,7 @@ impl Evidence {
         sample.method.extend_from_slice(event.method);
         sample.target.clear();
         sample.target.extend_from_slice(event.target);
+        self.samples.push_back(sample);
     }
 
     fn see_status(&mut self, status: u16, times: u64) {
@@ -440,43 +292,31 @@ impl Evidence {
         self.hosts.add(before.hosts);
         self.user_agents.add(before.user_agents);
         self.clients.add(before.clients);
-        let all = before.samples.iter().chain(self.samples.iter());
-        let mut samples: Vec<Sample> = all.cloned().collect();
+        let mut samples = before.samples;
+        samples.append(&mut self.samples);
         samples.drain(..samples.len().saturating_sub(SAMPLES));
-        self.samples = samples.into();
-        if let Some(marks) = before.distinct {
-            self.distinct = Some(match self.distinct.take() {
-                Some(mine) => mine.and(&marks),
-                None => marks,
-            });
-        }
-    }
-
-    /// Of how many windows it is: one, or that before too.
-    pub const fn windows(&self) -> u8 {
-        if self.before.is_some() { 2 } else { 1 }
-    }
-
-    /// Finds hashes again that are not in a file: to be called with what is out of one.
-    pub fn rehash(&mut self, hashes: &Hashes) {
-        for texts in [&mut self.paths, &mut self.hosts, &mut self.user_agents] {
-            texts.rehash(|text| hash_text(hashes, text));
-        }
-        for ips in [&mut self.servers, &mut self.clients] {
-            ips.rehash(|ip| hash_ip(hashes, *ip));
+        self.samples = samples;
+        if self.distinct.is_empty() {
+            self.distinct = before.distinct;
+        } else {
+            let all = self.distinct.iter_mut().zip(&before.distinct);
+            all.for_each(|(all, word)| *all |= word);
         }
     }
 
     /// Notes a distinct value by its hash.
     pub fn see_distinct(&mut self, hash: u64) {
-        self.distinct
-            .get_or_insert_with(|| Marks(Box::new([0; WORDS])))
-            .see(hash);
+        self.distinct.resize(WORDS, 0);
+        let bit = (hash >> 32) as usize % (WORDS * 64);
+        self.distinct[bit / 64] |= 1 << (bit % 64);
     }
 
     /// How many distinct values were noted, at least.
-    pub fn distinct(&self) -> Option<u64> {
-        self.distinct.as_ref().map(Marks::count)
+    pub fn distinct(&self) -> u64 {
+        self.distinct
+            .iter()
+            .map(|word| u64::from(word.count_ones()))
+            .sum()
     }
 
     /// About what it takes, in bytes.
@@ -485,7 +325,7 @@ impl Evidence {
         let texts = TOP * 3 + SAMPLES * 2;
         size_of::<Evidence>()
             + texts * (24 + TEXT / 4)
-            + self.distinct.as_ref().map_or(0, |_| WORDS * 8)
+            + self.distinct.len() * 8
             + self.before.as_ref().map_or(0, |before| before.bytes())
     }
 }
@@ -497,8 +337,7 @@ fn cut(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::Noted;
-    use crate::uri::Uri;
+    use crate::view::UriBuffer;
     use http_trace_model::testing;
 
     #[test]
@@ -559,19 +398,19 @@ mod tests {
                 )),
                 testing::response(&format!("HTTP/1.1 {} x\r\n\r\n", 400 + n % 30)),
             );
-            let (noted, uri) = (Noted::of(&event), Uri::default());
-            let view = View::new(&event, &noted, &uri);
+            let uri = UriBuffer::default();
+            let view = View::new(&event, &uri);
             evidence.see(&Sighting::of(&view, u64::from(n) + 5, &hashes));
             let hash = u64::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             evidence.see_distinct((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         }
         assert_eq!(evidence.paths.first().map(|p| &p[..]), Some(&b"/often"[..]));
         assert_eq!(
-            (evidence.statuses.len(), evidence.samples.iter().len()),
+            (evidence.statuses.len(), evidence.samples.len()),
             (STATUSES, SAMPLES)
         );
         assert_eq!((evidence.first_ns, evidence.last_ns), (5, 1004));
-        let distinct = evidence.distinct().expect("counted");
+        let distinct = evidence.distinct();
         assert!((900..=1000).contains(&distinct), "{distinct}");
         assert!(evidence.samples.iter().all(|s| s.target.len() <= TEXT));
     }

@@ -3,14 +3,10 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use foldhash::SharedSeed;
-use foldhash::quality::FoldHasher;
-
 /// Makes hashers that are the same for the same key.
 #[derive(Clone, Debug)]
 pub struct Hashes {
     key: [u64; 2],
-    shared: SharedSeed,
 }
 
 impl Default for Hashes {
@@ -26,20 +22,12 @@ impl Default for Hashes {
 impl Hashes {
     /// With this key.
     pub const fn with_key(key: [u64; 2]) -> Self {
-        // The shared seed is secret too: with a known one, texts can be made that collide under
-        // every other seed.
-        let shared = SharedSeed::from_u64(key[1]);
-        Hashes { key, shared }
+        Hashes { key }
     }
 
     /// The key.
     pub const fn key(&self) -> [u64; 2] {
         self.key
-    }
-
-    /// A hasher.
-    pub const fn build_hasher(&self) -> FoldHasher<'_> {
-        FoldHasher::with_seed(self.key[0], &self.shared)
     }
 
     /// The hash of a number of 128 bits.
@@ -89,15 +77,6 @@ impl Hashes {
     pub const fn mix(&self, one: u64, other: u64) -> u64 {
         let full = (one ^ self.key[0]) as u128 * (other ^ self.key[1].rotate_left(32)) as u128;
         full as u64 ^ (full >> 64) as u64
-    }
-
-    /// Differs when values are hashed otherwise than when a state was saved.
-    pub fn probe(&self) -> u64 {
-        let mut hasher = self.build_hasher();
-        hasher.write(b"what hashes otherwise finds no counter again");
-        hasher.write_u128(u128::from(self.key[0]));
-        let text = self.text(b"what hashes otherwise finds no counter again", |word| word);
-        self.mix(hasher.finish(), self.number(u128::from(text)))
     }
 }
 

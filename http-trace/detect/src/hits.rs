@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::count;
-use super::field::{Field, Value, View};
+use super::field::Field;
+use super::keys::network_text;
 use super::rule::{Correlation, Rule};
+use super::view::{Value, View};
 
 /// Entities that are kept of a rule: about those hit last.
 pub const ENTITIES: usize = 100;
@@ -34,123 +35,32 @@ pub struct Tally {
     /// Alerts that opened.
     pub alerts: u64,
     /// Days since 1970 on which there were hits, in order, with their number.
-    pub days: Days,
-}
-
-/// Days, in order, with a number each.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "VecDeque<(u32, u64)>")]
-pub struct Days {
-    before: VecDeque<(u32, u64)>,
-    /// The last, to which nearly all hits are added: here, so that it takes no look anywhere else.
-    last: Option<(u32, u64)>,
-    /// When it ends, Unix ns.
-    last_ends_ns: u64,
-}
-
-impl From<VecDeque<(u32, u64)>> for Days {
-    fn from(mut before: VecDeque<(u32, u64)>) -> Days {
-        let last = before.pop_back();
-        Days {
-            before,
-            last,
-            last_ends_ns: last.map_or(0, |(day, _)| ends_ns(day)),
-        }
-    }
-}
-
-const fn ends_ns(day: u32) -> u64 {
-    (day as u64 + 1).saturating_mul(DAY_NS)
-}
-
-impl Serialize for Days {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.iter())
-    }
-}
-
-impl Days {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.before.len() + usize::from(self.last.is_some())
-    }
-
-    /// Whether there is none.
-    pub const fn is_empty(&self) -> bool {
-        self.last.is_none()
-    }
-
-    /// In order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &(u32, u64)> {
-        self.before.iter().chain(&self.last)
-    }
-
-    /// Adds one to a day.
-    fn add(&mut self, day: u32) {
-        if self.last.is_none_or(|(last, _)| last < day) {
-            self.before.extend(self.last.replace((day, 1)));
-            self.last_ends_ns = ends_ns(day);
-        } else {
-            let after = self.iter().rev().take_while(|(d, _)| *d > day);
-            let at = self.len() - after.count();
-            match at.checked_sub(1).and_then(|at| self.at(at)) {
-                Some((d, count)) if *d == day => *count = count.saturating_add(1),
-                _ => self.before.insert(at, (day, 1)),
-            }
-        }
-        self.keep(DAYS);
-    }
-
-    fn at(&mut self, at: usize) -> Option<&mut (u32, u64)> {
-        match self.before.len() == at {
-            true => self.last.as_mut(),
-            false => self.before.get_mut(at),
-        }
-    }
-
-    /// Keeps only so many, the last; at least one.
-    fn keep(&mut self, days: usize) {
-        let over = self.len().saturating_sub(days.max(1));
-        self.before.drain(..over.min(self.before.len()));
-    }
+    pub days: VecDeque<(u32, u64)>,
 }
 
 impl Tally {
     /// One hit more.
-    #[inline]
     fn add(&mut self, time_ns: u64) {
-        // Nearly always one more of the last day, after all others.
-        if time_ns >= self.last_ns
-            && time_ns < self.days.last_ends_ns
-            && let Some((_, of_day)) = &mut self.days.last
-        {
-            self.last_ns = time_ns;
-            self.count = self.count.saturating_add(1);
-            *of_day = of_day.saturating_add(1);
-        } else {
-            self.add_other(time_ns);
-        }
-    }
-
-    /// To be called with one out of a file, which may say anything: what does not fit together is not taken
-    /// for granted.
-    fn check(&mut self) {
-        let last = self.days.last.map(|(day, _)| u64::from(day));
-        if self.count == 0 || last != Some(self.last_ns / DAY_NS) {
-            self.days.last_ends_ns = 0;
-        }
-    }
-
-    /// One on another day, or that came late.
-    #[inline(never)]
-    fn add_other(&mut self, time_ns: u64) {
         if self.count == 0 || time_ns < self.first_ns {
             self.first_ns = time_ns;
         }
         self.last_ns = self.last_ns.max(time_ns);
         self.count = self.count.saturating_add(1);
-        self.days
-            .add(u32::try_from(time_ns / DAY_NS).unwrap_or(u32::MAX));
+        let day = u32::try_from(time_ns / DAY_NS).unwrap_or(u32::MAX);
+        // Nearly always it is the last.
+        let later = self.days.iter().rev().take_while(|(other, _)| *other > day);
+        let at = self.days.len() - later.count();
+        match at.checked_sub(1).and_then(|at| self.days.get_mut(at)) {
+            Some((of, count)) if *of == day => *count = count.saturating_add(1),
+            _ => self.days.insert(at, (day, 1)),
+        }
+        self.keep(DAYS);
+    }
+
+    /// Keeps only so many days, the last; at least one.
+    fn keep(&mut self, days: usize) {
+        let over = self.days.len().saturating_sub(days.max(1));
+        self.days.drain(..over);
     }
 }
 
@@ -179,13 +89,7 @@ pub struct OfRule {
     index: HashMap<u64, usize, foldhash::fast::RandomState>,
     #[serde(skip)]
     hand: usize,
-    /// Entities hit lately, each where its hash says: mostly they are hit again.
-    #[serde(skip)]
-    recent: Vec<u8>,
 }
-
-/// Places of entities hit lately.
-const RECENT: usize = 64;
 
 /// The hits of all rules.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -202,13 +106,19 @@ impl Hits {
         &self.rules
     }
 
+    /// Of these rules, for no correlations yet.
+    pub(super) fn of(rules: Vec<OfRule>) -> Self {
+        Hits {
+            rules,
+            places: Vec::new(),
+        }
+    }
+
     /// Counts for these correlations from now on; what is known of their rules stays.
     pub fn bind(&mut self, correlations: &[Correlation], rule: impl Fn(usize) -> Option<String>) {
         self.rules.truncate(RULES);
         for of in &mut self.rules {
             of.entities.truncate(ENTITIES);
-            let entities = of.entities.iter_mut().map(|e| &mut e.tally);
-            entities.chain([&mut of.tally]).for_each(Tally::check);
             of.index = (0..).zip(&of.entities).map(|(n, e)| (e.hash, n)).collect();
             of.hand = 0;
         }
@@ -286,7 +196,7 @@ impl Hits {
 impl OfRule {
     /// Keeps only so many entities, those hit most, and so many days, the last.
     pub fn keep(&mut self, entities: usize, days: usize) {
-        let cut = |tally: &mut Tally| tally.days.keep(days);
+        let cut = |tally: &mut Tally| tally.keep(days);
         cut(&mut self.tally);
         self.entities
             .sort_by_key(|e| std::cmp::Reverse(e.tally.count));
@@ -295,20 +205,8 @@ impl OfRule {
     }
 
     fn entity(&mut self, hash: u64, values: impl FnOnce() -> Vec<Vec<u8>>) -> &mut Tally {
-        if self.recent.is_empty() {
-            self.recent.resize(RECENT, 0);
-        }
-        let recent = &mut self.recent[hash as usize % RECENT];
-        if let Some(entity) = self.entities.get(usize::from(*recent))
-            && entity.hash == hash
-        {
-            return &mut self.entities[usize::from(*recent)].tally;
-        }
         let at = match self.index.get(&hash) {
-            Some(at) => {
-                *recent = *at as u8;
-                *at
-            }
+            Some(at) => *at,
             None => {
                 let at = self.make_room();
                 let entity = OfEntity {
@@ -354,7 +252,7 @@ pub fn values(
     for group in &correlation.group_by {
         let field = group.of.get(input).or(group.of.first());
         values.push(match field.and_then(|field| view.first(field)) {
-            Some(Value::Ip(ip)) => count::network_text(ip, rule.ipv6_prefix).into_bytes(),
+            Some(Value::Ip(ip)) => network_text(ip, rule.ipv6_prefix).into_bytes(),
             Some(value) => value.with_text(|text| text[..text.len().min(TEXT)].to_vec()),
             None => Vec::new(),
         });
@@ -380,20 +278,6 @@ mod tests {
         }
         assert_eq!(tally.days.len(), DAYS);
         assert_eq!(tally.days.iter().last(), Some(&(999, 1)));
-    }
-
-    #[test]
-    fn a_tally_out_of_a_file_that_does_not_fit_together_counts_on_the_right_day() {
-        let mut tally = Tally {
-            days: VecDeque::from([(20_000, 1)]).into(),
-            ..Tally::default()
-        };
-        tally.check();
-        tally.add(19_000 * DAY_NS + 5);
-        tally.add(20_000 * DAY_NS + 5);
-        let days: Vec<_> = tally.days.iter().copied().collect();
-        assert_eq!(days, [(19_000, 1), (20_000, 2)]);
-        assert_eq!((tally.first_ns, tally.count), (19_000 * DAY_NS + 5, 2));
     }
 
     #[test]

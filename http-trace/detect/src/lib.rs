@@ -1,73 +1,109 @@
-//! Detection: rules over the stream of events, decided by event time, so that a capture raises the
-//! alerts that the live run did. Comes after pairing and before selection and redaction: rules see
-//! what was on the wire.
+//! Detection: Sigma rules over a stream of HTTP events. Decided by event time, so that a capture raises the
+//! alerts that the live run did; no I/O but the reading of rule files.
+//!
+//! ```
+//! use http_trace_detect::rule::Origin;
+//! use http_trace_detect::{Detected, Detector, Settings, parse};
+//! use http_trace_model::event::{Endpoint, HttpEvent};
+//! use http_trace_model::head::ResponseHead;
+//!
+//! let text = "
+//! title: Missing
+//! name: missing
+//! logsource: { category: webserver }
+//! detection: { selection: { sc-status: 404 }, condition: selection }
+//! ---
+//! title: Many missing
+//! name: many-missing
+//! correlation:
+//!   type: event_count
+//!   rules: missing
+//!   group-by: c-ip
+//!   timespan: 5m
+//!   condition: { gte: 20 }
+//! ";
+//! let origin = Origin::File("missing.yml".into());
+//! let source = parse::Source { origin, text: text.to_owned() };
+//! let parsed = parse::parse(&[source], &|_name| false);
+//! assert!(parsed.diagnostics.is_empty());
+//!
+//! let mut detector = Detector::new(parsed.rules, Settings::default());
+//! let client = Endpoint { ip: [198, 51, 100, 7].into(), port: 40_000 };
+//! let server = Endpoint { ip: [192, 0, 2, 80].into(), port: 80 };
+//! let mut alerts = Vec::new();
+//! for second in 0..20 {
+//!     let time_ns = (1_795_156_800 + second) * 1_000_000_000;
+//!     let mut event = HttpEvent::new(time_ns, client, server);
+//!     event.response = Some(ResponseHead {
+//!         minor_version: 1,
+//!         status: 404,
+//!         reason: Default::default(),
+//!         headers: Default::default(),
+//!         content_length: None,
+//!         wire_len: 0,
+//!         first_byte_ns: time_ns,
+//!     });
+//!     detector.push(Box::new(event), &mut |detected| {
+//!         if let Detected::Alert(alert) = detected {
+//!             alerts.push(alert);
+//!         }
+//!     });
+//! }
+//! assert_eq!(alerts.len(), 1);
+//! assert_eq!((&*alerts[0].rule.id, alerts[0].count), ("many-missing", 20));
+//! ```
 //!
 //! # Layout
-//! - [`rules`] reads Sigma files into a [`rule::RuleSet`], which is data only.
-//! - [`field`] and [`derived`] give typed values of an event ([`uri`] writes what nobody sent in one
-//!   piece).
-//! - [`matcher`] holds conditions as they were compiled ([`networks`] those of addresses);
-//!   [`conditions`] says which of all of them an event fulfils. [`lines`] notes where an event's header
-//!   lines are, [`watched`] what is known of their values ([`kept`] keeps that of those that come
-//!   again) and [`addresses`] of a client's and a server's address, [`plans`] what follows for all events that are
-//!   alike in these and in their status; [`literals`] are looked for all at once, and [`prefilter`]
-//!   says which detections can match at all.
-//! - [`targets`] keeps targets that come again, taken apart, so that what follows from one is kept too.
-//! - [`entity`] says whom an event is counted for; [`count`] counts in a [`window`] and with
-//!   [`distinct`] values, into the [`counter`] of a key of the one bounded [`table`] ([`presence`] tells at
-//!   once of most keys that they are not there, [`sketch`] decides who comes into a full one).
-//!   [`begun`] spares events that go on with nothing the search for it. [`native`] holds what Sigma
-//!   cannot say, [`tags`] the ids that an event bears afterwards.
-//! - [`fingerprint`] tells whether a correlation is still the same after its file was read again.
-//! - [`hits`] is what each rule has counted of whom and on which day; [`saving`] takes that and all
-//!   that is being counted into a file, [`state`] tells whether one is whole, [`hashes`] is what
-//!   keys are still the same by afterwards.
-//! - [`evidence`] and [`summary`] become an [`alert`]. [`Detector`] drives it all.
+//! An event goes through these in turn:
+//! - [`view`] gives typed values of its fields ([`field`] names them, [`derived`] computes some).
+//! - [`candidates`] selects the detections that can match, by status and by literals, and evaluates their
+//!   conditions; [`facts`] evaluates each test once an event ([`matcher`]), through the one cache ([`memo`]).
+//! - [`keys`] hashes whom it counts for ([`hashes`]); [`counters`] is the one bounded table of counters, by
+//!   rule and key ([`sketch`] decides who is admitted when it is full); [`correlate`] moves a [`counter`] on,
+//!   in a [`window`], with [`distinct`] values ([`native`]: what Sigma cannot say).
+//! - [`lifecycle`] opens, updates and ends an [`alert`] with its [`evidence`] and [`summary`]; [`hits`] keeps
+//!   what each rule has counted of whom and on which day.
+//!
+//! [`rules`] reads Sigma files into a [`rule::RuleSet`], which is data only. [`clock`] says when an event
+//! counts. [`Detector`] drives it all; [`snapshot`] keeps it across a restart, [`fingerprint`] tells which
+//! correlations are still the same then.
 #![forbid(unsafe_code)]
 
-pub mod addresses;
 pub mod alert;
-pub mod begun;
-pub mod conditions;
-pub mod count;
-pub mod counter;
-pub mod derived;
+mod bits;
+mod candidates;
+mod clock;
+mod correlate;
+mod counter;
+mod counters;
+mod derived;
 pub mod detector;
-pub mod distinct;
-pub mod entity;
+mod distinct;
 pub mod evidence;
+mod facts;
 pub mod field;
-pub mod fingerprint;
-pub mod hashes;
+mod fingerprint;
+mod hashes;
 pub mod hits;
-pub mod kept;
-pub mod lines;
-pub mod literals;
-pub mod matcher;
-pub mod native;
-pub mod networks;
-pub mod plans;
-pub mod prefilter;
-pub mod presence;
+mod keys;
+mod lifecycle;
+mod matcher;
+mod memo;
+mod native;
 pub mod rule;
 pub mod rules;
-pub mod saving;
-pub mod sketch;
-pub mod state;
-pub mod summary;
-pub mod table;
-pub mod tags;
-pub mod targets;
+mod sketch;
+pub mod snapshot;
+mod summary;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod time;
-pub mod uri;
-pub mod watched;
-pub mod window;
+mod view;
+mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use rules::{builtin, diagnose, load, parse, tune};
 
+pub use counters::Turnover;
 pub use detector::{DetectStats, Detected, Detector, Prepared, Reloaded, Restored, Settings};

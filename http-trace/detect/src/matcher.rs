@@ -3,8 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::field::{Field, Value, View};
-pub use super::rule::expr::{Comparison, Expr, Glob, Literal, Many, Relation, Test, TextTest};
+use ipnet::IpNet;
+
+use super::field::Field;
+use super::rule::expr::{Expr, Glob, Literal, Relation, Test, TextTest};
+use super::view::{Value, View};
 
 impl Relation {
     fn holds(self, value: &Value<'_>, other: &Value<'_>) -> bool {
@@ -125,15 +128,17 @@ impl Test {
     pub fn holds(&self, field: &Field, view: &View<'_>) -> bool {
         // Asked by filters of every event, and there without a search.
         match (field, self) {
-            (Field::ClientIp, Test::Networks(of)) => return of.contain(view.event.client_ip()),
+            (Field::ClientIp, Test::Networks(of)) => return is_in(of, view.event.client_ip()),
             (Field::ServerIp, Test::Networks(of)) => {
                 let ip = view.event.server.known_ip();
-                return ip.is_some_and(|ip| of.contain(ip));
+                return ip.is_some_and(|ip| is_in(of, ip));
             }
             // That there is a path says nothing of whether there is a query.
-            (Field::Query, Test::Present) => return view.target.query.is_some(),
-            (Field::Query, Test::Missing) => return view.target.query.is_none(),
-            (Field::Query, Test::Absent) => return view.target.query.is_none_or(<[u8]>::is_empty),
+            (Field::Query, Test::Present) => return view.target().query.is_some(),
+            (Field::Query, Test::Missing) => return view.target().query.is_none(),
+            (Field::Query, Test::Absent) => {
+                return view.target().query.is_none_or(<[u8]>::is_empty);
+            }
             _ => {}
         }
         let mut any = false;
@@ -158,12 +163,16 @@ impl Test {
                 Value::Number(n) => wanted.contains(n),
                 other => number(other).is_some_and(|n| wanted.iter().any(|w| *w as f64 == n)),
             },
-            Test::Networks(networks) => address(value).is_some_and(|ip| networks.contain(ip)),
+            Test::Networks(networks) => address(value).is_some_and(|ip| is_in(networks, ip)),
             Test::SameAs(other, relation) => {
                 view.any(other, &mut |other| relation.holds(value, &other))
             }
         }
     }
+}
+
+fn is_in(networks: &[IpNet], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&ip))
 }
 
 fn number(value: &Value<'_>) -> Option<f64> {
@@ -232,11 +241,7 @@ impl Expr {
 }
 
 /// Whether at least so many parts hold, as far as that is known.
-pub fn at_least<T>(
-    wanted: usize,
-    parts: &[T],
-    decided: impl Fn(&T) -> Option<bool>,
-) -> Option<bool> {
+fn at_least<T>(wanted: usize, parts: &[T], decided: impl Fn(&T) -> Option<bool>) -> Option<bool> {
     let (mut sure, mut possible) = (0, parts.len());
     for part in parts {
         if sure >= wanted || possible < wanted {

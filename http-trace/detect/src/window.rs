@@ -2,7 +2,7 @@
 //! W/30 on a common grid: the newest and the thirty before it. So whatever lies within W is always
 //! counted together, and what is counted together lies within W·31/30.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Sub-buckets of a window.
 pub const PARTS: u64 = 30;
@@ -17,73 +17,13 @@ pub const fn bucket_ns(window_ns: u64) -> u64 {
     if part == 0 { 1 } else { part }
 }
 
-/// The numbers of the buckets that a time lies in, for windows of several lengths. Times come mostly
-/// in order: what was found for one holds for the next until the first of the buckets is over.
-#[derive(Debug, Default)]
-pub struct Buckets {
-    /// Lengths of buckets, in ns, each once, with the number that is in `numbers`; and for each window
-    /// the place of its own.
-    lengths: Vec<(u64, u32)>,
-    places: Vec<usize>,
-    /// For each window the number of its bucket, for times from the one on and before the other.
-    numbers: Vec<u32>,
-    from_ns: u64,
-    until_ns: u64,
-}
-
-impl Buckets {
-    /// Of these windows, in ns.
-    pub fn new(windows_ns: impl Iterator<Item = u64>) -> Self {
-        let mut lengths: Vec<(u64, u32)> = Vec::new();
-        let places = windows_ns.map(|window_ns| {
-            let ns = bucket_ns(window_ns);
-            let there = lengths.iter().position(|(length, _)| *length == ns);
-            there.unwrap_or_else(|| {
-                lengths.push((ns, 0));
-                lengths.len() - 1
-            })
-        });
-        let places: Vec<usize> = places.collect();
-        Buckets {
-            numbers: vec![0; places.len()],
-            lengths,
-            places,
-            from_ns: 0,
-            until_ns: 0,
-        }
-    }
-
-    /// From now on the numbers are those of this time.
-    #[inline]
-    pub fn turn_to(&mut self, time_ns: u64) {
-        if time_ns < self.from_ns || time_ns >= self.until_ns {
-            self.find(time_ns);
-        }
-    }
-
-    #[inline(never)]
-    fn find(&mut self, time_ns: u64) {
-        (self.from_ns, self.until_ns) = (0, u64::MAX);
-        for (ns, number) in &mut self.lengths {
-            let begins_ns = time_ns - time_ns % *ns;
-            self.from_ns = self.from_ns.max(begins_ns);
-            self.until_ns = self.until_ns.min(begins_ns.saturating_add(*ns));
-            *number = (time_ns / *ns) as u32;
-        }
-        for (number, place) in self.numbers.iter_mut().zip(&self.places) {
-            *number = self.lengths[*place].1;
-        }
-    }
-
-    /// The number, wrapped, of the bucket for the window at this place.
-    #[inline]
-    pub fn number(&self, window: usize) -> u32 {
-        self.numbers.get(window).copied().unwrap_or_default()
-    }
+/// The number of a time's bucket in a window of `window_ns`, wrapped.
+pub const fn bucket(window_ns: u64, time_ns: u64) -> u32 {
+    (time_ns / bucket_ns(window_ns)) as u32
 }
 
 /// Counts of a window's buckets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Cells {
     /// Enough for every threshold up to 65,535: a full bucket alone reaches it.
     Small([u16; CELLS]),
@@ -92,74 +32,12 @@ enum Cells {
 }
 
 /// A sliding count.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Saved")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     cells: Cells,
     total: u64,
     /// Number of the newest bucket, wrapped: a key that is silent for 2³¹ buckets is long gone.
     newest: u32,
-}
-
-/// A window out of a file.
-#[derive(Deserialize)]
-struct Saved {
-    newest: u32,
-    large: bool,
-    cells: Vec<u64>,
-}
-
-/// One on its way into a file: [`Saved`] without a copy.
-#[derive(Serialize)]
-struct Saving<'a> {
-    newest: u32,
-    large: bool,
-    cells: &'a Cells,
-}
-
-impl Serialize for Cells {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Cells::Small(cells) => to.collect_seq(cells.iter().map(|n| u64::from(*n))),
-            Cells::Large(cells) => to.collect_seq(cells.iter()),
-        }
-    }
-}
-
-impl Serialize for Window {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let saving = Saving {
-            newest: self.newest,
-            large: matches!(self.cells, Cells::Large(_)),
-            cells: &self.cells,
-        };
-        saving.serialize(to)
-    }
-}
-
-impl TryFrom<Saved> for Window {
-    type Error = &'static str;
-
-    fn try_from(saved: Saved) -> Result<Window, Self::Error> {
-        const WRONG: &str = "a window that cannot be";
-        let cells: [u64; CELLS] = saved.cells.try_into().map_err(|_| WRONG)?;
-        // As they were added: at most the largest number there is.
-        let total = cells.iter().fold(0_u64, |sum, n| sum.saturating_add(*n));
-        let cells = if saved.large {
-            Cells::Large(Box::new(cells))
-        } else {
-            let mut small = [0; CELLS];
-            for (to, from) in small.iter_mut().zip(cells) {
-                *to = u16::try_from(from).map_err(|_| WRONG)?;
-            }
-            Cells::Small(small)
-        };
-        Ok(Window {
-            cells,
-            total,
-            newest: saved.newest,
-        })
-    }
 }
 
 /// Why something was not counted: its bucket has left the window.
@@ -247,7 +125,7 @@ impl Window {
             Cells::Small(cells) => {
                 let room = u64::from(u16::MAX - cells[at]).min(count);
                 cells[at] += room as u16;
-                self.total += room;
+                self.total = self.total.saturating_add(room);
             }
             Cells::Large(cells) => {
                 let before = cells[at];
@@ -322,26 +200,6 @@ const fn index(bucket: u32) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn buckets_have_the_numbers_of_their_times() {
-        let windows = [60, 300, 60, 1, 86_400].map(|s| s * 1_000_000_000 + s % 7);
-        let mut buckets = Buckets::new(windows.into_iter());
-        let mut time_ns = 1_795_156_800_000_000_000_u64;
-        for step in 0..20_000_u64 {
-            // Now and then back, and far ahead.
-            time_ns = match step % 50 {
-                7 => time_ns - 3_000_000_000,
-                9 => time_ns + 400_000_000_000,
-                _ => time_ns + step * 997,
-            };
-            buckets.turn_to(time_ns);
-            for (place, window_ns) in windows.into_iter().enumerate() {
-                let expected = (time_ns / bucket_ns(window_ns)) as u32;
-                assert_eq!(buckets.number(place), expected, "{step}");
-            }
-        }
-    }
 
     #[test]
     fn slides_and_does_not_tumble() {

@@ -12,9 +12,9 @@ use crate::sink::time::rfc3339;
 use crate::state::file;
 use crate::text::terminal;
 use http_trace_detect::alert::Shown;
-use http_trace_detect::detector::state::{Seen, hits};
 use http_trace_detect::field::Field;
 use http_trace_detect::hits::{OfRule, Tally};
+use http_trace_detect::snapshot::{Seen, hits};
 
 const DAY_NS: u64 = 86_400_000_000_000;
 

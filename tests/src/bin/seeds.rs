@@ -15,7 +15,7 @@ use http_trace_detect::builtin;
 use http_trace_detect::detector::{Detector, Settings};
 use http_trace_detect::parse::{Source, parse};
 use http_trace_detect::rule::Origin;
-use http_trace_detect::state::HEADER;
+use http_trace_detect::snapshot::HEADER;
 
 /// The most of a kind from one capture.
 const FRAMES: usize = 60;

@@ -1,366 +1,328 @@
-//! An event on its way to the counters of all correlations that it is fed to, and what they have to
-//! say at it.
+//! An event on its way to the counters of all correlations that take it in, and the alerts that they raise
+//! at it.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 
-use super::super::alert::{Alert, State};
-use super::super::begun;
-use super::super::count::{self, Counted, Hit};
-use super::super::counter::Counter;
-use super::super::entity::{Entities, Shape};
-use super::super::evidence::Sighting;
-use super::super::field::View;
-use super::super::hits;
-use super::super::matcher::Expr;
-use super::super::plans::Feed;
-use super::super::prefilter::status_of;
-use super::super::rule::{Correlation, Group, Input, Kind, MOST_INPUTS, Rule};
-use super::super::table::Key;
-use super::fed::Fed;
-use super::subject::{Subject, gathers};
+use crate::alert::{Alert, State};
+use crate::bits::{is_in, put, take_next};
+use crate::correlate::{self, Counted, Hit};
+use crate::counters::Key;
+use crate::evidence::Sighting;
+use crate::hits;
+use crate::lifecycle::Subject;
+use crate::rule::{Correlation, Input, MOST_INPUTS};
+use crate::view::View;
+
 use super::{Core, Due, over_at};
 
-/// What is known of a correlation before there is any event.
+/// For each detection, and for each correlation, the correlations that take it in.
 #[derive(Debug)]
-pub(super) struct Ready {
-    /// What it takes in; nothing when that is one thing, or nobody asks which it is.
-    inputs: Box<[Input]>,
-    has_quick_way: bool,
-    /// Which inputs are correlations, a bit each.
-    thresholds: u64,
-    /// The shape of its keys ([`Entities::hash`]), if it is one for all inputs; and of the values of
-    /// which it counts distinct ones.
-    keys: Option<Shape>,
-    values: Option<Shape>,
-    /// Each event moves the condition forward, also one that is counted quickly.
-    counts_events: bool,
-    /// The rule is quiet, and no other correlation asks when the condition holds.
-    is_quiet: bool,
-    /// Sometimes it only gathers evidence of what it counts, see [`gathers`], and no other correlation asks
-    /// when the condition holds.
-    only_gathers: bool,
-    is_guarded: bool,
-    /// Among what it feeds is some that only goes on with what has begun.
-    feeds_what_goes_on: bool,
-    /// The most keys that it may have.
-    limit: Option<usize>,
-    alerts: bool,
-    threshold: u64,
+pub(super) struct Feeds {
+    of_detection: Vec<Vec<usize>>,
+    of_correlation: Vec<Vec<usize>>,
 }
 
-impl Ready {
-    /// Of each of some correlations, with their guards and what they feed.
-    pub(super) fn of(
-        rules: &[Arc<Rule>],
-        correlations: &[Correlation],
-        entities: &Entities,
-        guards: &[Option<Expr>],
-        feeds: &[Vec<Feed>],
-    ) -> Vec<Ready> {
-        let each = correlations.iter().enumerate();
-        let is_quiet = |of: &Correlation| rules.get(of.rule).is_some_and(|rule| rule.quiet);
-        let feeds_none = |number: usize| feeds.get(number).is_some_and(Vec::is_empty);
-        let goes_on = |feed: &Feed| correlations.get(feed.number).is_some_and(begun::goes_on);
-        let ready = |(number, correlation): (usize, &Correlation)| Ready {
-            inputs: match &correlation.inputs[..] {
-                [_] => Box::default(),
-                several if tells_inputs_apart(correlation) => several.into(),
-                _ => Box::default(),
-            },
-            has_quick_way: count::has_quick_way(&correlation.kind),
-            thresholds: thresholds(&correlation.inputs),
-            keys: entities.shape_of_keys(number),
-            values: entities.shape_of_values(number),
-            counts_events: correlation.kind == Kind::EventCount,
-            is_quiet: is_quiet(correlation) && feeds_none(number),
-            only_gathers: (correlation.kind == Kind::EventCount
-                || correlation.kind == Kind::Temporal(None)
-                    && thresholds(&correlation.inputs) != 0)
-                && correlation.alerts
-                && !is_quiet(correlation)
-                && feeds_none(number),
-            limit: rules
-                .get(correlation.rule)
-                .and_then(|rule| rule.group_limit),
-            is_guarded: guards.get(number).is_some_and(Option::is_some),
-            feeds_what_goes_on: feeds.get(number).is_some_and(|all| all.iter().any(goes_on)),
-            alerts: correlation.alerts,
-            threshold: correlation.threshold(),
+impl Feeds {
+    /// Of so many detections to some correlations.
+    pub fn new(detections: usize, correlations: &[Correlation]) -> Self {
+        let mut feeds = Feeds {
+            of_detection: vec![Vec::new(); detections],
+            of_correlation: vec![Vec::new(); correlations.len()],
         };
-        each.map(ready).collect()
+        for (number, correlation) in correlations.iter().enumerate() {
+            for input in correlation.inputs.iter().take(MOST_INPUTS) {
+                match input {
+                    Input::Detection(at) => feeds.of_detection[*at].push(number),
+                    Input::Correlation(at) => feeds.of_correlation[*at].push(number),
+                }
+            }
+        }
+        feeds
     }
 }
 
-/// The counter that an event is on its way to.
-struct To {
-    key: Key,
-    /// The event makes it, if it is not there.
-    begins: bool,
-    /// What the table said of it, if it is known not to be there: whether it is late.
-    admitted: Option<bool>,
+/// What the event at hand counts for.
+#[derive(Debug, Default)]
+pub(super) struct Fed {
+    /// Detections that it matches.
+    pub matched: Vec<u64>,
+    /// Correlations that it is still to be counted for.
+    left: Vec<u64>,
+    /// Correlations whose condition holds at it.
+    held: Vec<u64>,
+    /// Correlations with alerts of which it moved the condition forward, in order.
+    pub moved: Vec<usize>,
 }
 
-/// Whether it makes a difference as which input something is counted.
-fn tells_inputs_apart(correlation: &Correlation) -> bool {
-    let is_counted_alike = matches!(
-        correlation.kind,
-        Kind::EventCount | Kind::ValueCount(_) | Kind::StatusSequence
-    );
-    let mut groups = correlation.group_by.iter();
-    let differs = |group: &Group| group.of.iter().any(|field| Some(field) != group.of.first());
-    !is_counted_alike || groups.any(differs)
-}
+impl Fed {
+    /// Of so many detections and correlations.
+    pub fn new(detections: usize, correlations: usize) -> Self {
+        Fed {
+            matched: vec![0; detections.div_ceil(64)],
+            left: vec![0; correlations.div_ceil(64)],
+            held: vec![0; correlations.div_ceil(64)],
+            moved: Vec::with_capacity(correlations.min(64)),
+        }
+    }
 
-fn thresholds(inputs: &[Input]) -> u64 {
-    let inputs = inputs.iter().take(MOST_INPUTS).enumerate();
-    inputs.fold(0, |all, (at, input)| {
-        all | u64::from(matches!(input, Input::Correlation(_))) << at
-    })
+    /// Forgets the event before.
+    pub fn clear(&mut self) {
+        for set in [&mut self.matched, &mut self.left, &mut self.held] {
+            set.fill(0);
+        }
+        self.moved.clear();
+    }
+
+    /// Feeds the correlations that take in what is matched; whether there are any.
+    pub fn feed(&mut self, feeds: &Feeds) -> bool {
+        let mut any = false;
+        for detection in crate::bits::numbers(&self.matched) {
+            for number in &feeds.of_detection[detection] {
+                put(&mut self.left, *number);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The condition of a correlation holds at the event, which is fed to those that take it in: they come
+    /// after it.
+    fn hold(&mut self, number: usize, feeds: &Feeds) {
+        put(&mut self.held, number);
+        for other in &feeds.of_correlation[number] {
+            put(&mut self.left, *other);
+        }
+    }
+
+    /// Which inputs of a correlation the event is, a bit each.
+    fn inputs(&self, correlation: &Correlation) -> u64 {
+        let is = |input: &Input| match input {
+            Input::Detection(at) => is_in(&self.matched, *at),
+            Input::Correlation(at) => is_in(&self.held, *at),
+        };
+        let inputs = correlation.inputs.iter().take(MOST_INPUTS).enumerate();
+        inputs.fold(0, |all, (at, input)| all | u64::from(is(input)) << at)
+    }
 }
 
 impl Core {
-    /// Counts the event wherever it was fed to; those that take in others come after them.
-    #[inline(never)]
-    pub(super) fn count_all(
+    /// Counts the event wherever it was fed to.
+    pub(super) fn count_all<'e>(
         &mut self,
-        view: &View<'_>,
+        view: &'e View<'e>,
         time_ns: u64,
         fed: &mut Fed,
         alerts: &mut Vec<Alert>,
     ) {
+        self.keys.begin();
+        self.counters.begin();
         let mut sighting = None;
-        self.buckets.turn_to(time_ns);
-        fed.sift(&mut self.begun, self.table.with_keys(), view);
-        while let Some((number, begins)) = fed.next() {
-            let Some(ready) = self.ready.get(number) else {
-                continue;
-            };
-            let inputs = match &ready.inputs[..] {
-                [] => 1,
-                several => fed.inputs(several),
-            };
-            if ready.is_guarded {
-                let guard = self.guards.get(number).and_then(Option::as_ref);
-                if guard.is_some_and(|guard| !guard.matches(view)) {
-                    continue;
-                }
-            }
-            let hash = match ready.keys {
-                Some(shape) => self.entities.hash(shape, view),
-                None => {
-                    let input = inputs.trailing_zeros() as usize;
-                    self.entities.key(number, input, view)
-                }
-            };
-            let Some(hash) = hash else {
-                continue;
-            };
-            let values = ready.values;
-            let distinct = values.and_then(|shape| self.entities.hash(shape, view));
-            let hit = Hit {
+        let mut word = 0;
+        while let Some(number) = take_next(&mut fed.left, &mut word) {
+            let inputs = fed.inputs(&self.correlations[number]);
+            let mut hit = Hit {
                 view,
                 time_ns,
-                bucket: self.buckets.number(number),
-                threshold: ready.threshold,
                 inputs,
-                thresholds: ready.thresholds,
-                distinct,
+                distinct: None,
             };
-            let key = Key {
-                correlation: number as u16,
-                hash,
-            };
-            let mut admitted = None;
-            if ready.has_quick_way {
-                let correlation = &self.correlations[number];
-                let hashes = self.entities.hashes();
-                let (mut total, mut moved) = (0, ready.counts_events);
-                let quickly = |counter: &mut Counter| {
-                    let mut done =
-                        count::is_quickly_counted(correlation, ready.is_quiet, &hit, counter);
-                    if !done && ready.only_gathers {
-                        done = gathers(correlation, counter, &hit, &mut sighting, hashes);
-                        moved = done;
-                    }
-                    total = counter.window.total();
-                    done
-                };
-                match self.table.glance(key, quickly) {
-                    Some(false) => {}
-                    None if begins => {
-                        admitted = self.table.admit(key, ready.limit);
-                        if admitted.is_none() {
-                            continue;
-                        }
-                    }
-                    Some(true) if moved && ready.alerts => {
-                        let rules = &self.rules;
-                        self.hits.count(number, hash, time_ns, false, || {
-                            hits::values(correlation, &rules[correlation.rule], inputs, view)
-                        });
-                        self.tags.add(number);
-                        continue;
-                    }
-                    Some(true) if ready.counts_events && correlation.holds(total) => {
-                        self.hold(number, fed, view);
-                        continue;
-                    }
-                    Some(true) | None => continue,
-                }
-            }
-            let alerts_itself = ready.alerts;
-            let to = To {
-                key,
-                begins,
-                admitted,
-            };
-            let Some(counted) = self.count(&to, &hit, &mut sighting, alerts) else {
+            let Some((key, slot)) = self.slot(number, &hit) else {
                 continue;
             };
-            if counted.moved && alerts_itself {
-                self.tags.add(number);
+            hit.distinct = self.keys.value(number, view);
+            let Some(counted) = self.count(key, slot, &hit, &mut sighting, alerts) else {
+                continue;
+            };
+            if counted.moved && self.correlations[number].alerts {
+                fed.moved.push(number);
             }
             if counted.holds {
-                self.hold(number, fed, view);
+                fed.hold(number, &self.feeds);
             }
         }
     }
 
-    /// The condition of a correlation holds at the event, which is fed to those that take it in.
-    fn hold(&mut self, number: usize, fed: &mut Fed, view: &View<'_>) {
-        let feeds = &self.fed_by[number];
-        if !feeds.is_empty() {
-            fed.hold(number, feeds, status_of(view.event));
-            if self.ready[number].feeds_what_goes_on {
-                fed.sift(&mut self.begun, self.table.with_keys(), view);
-            }
+    /// The slot of the counter that an event is on its way to; made if it can begin with the event and is
+    /// admitted.
+    fn slot(&mut self, number: usize, hit: &Hit<'_>) -> Option<(Key, usize)> {
+        let correlation = &self.correlations[number];
+        let begins = correlate::can_begin(&correlation.kind, hit.inputs, hit.view);
+        if !begins && self.counters.len_of(number) == 0 {
+            return None;
         }
+        let guard = self.guards.get(number).and_then(Option::as_ref);
+        if guard.is_some_and(|guard| !guard.matches(hit.view)) {
+            return None;
+        }
+        let input = hit.inputs.trailing_zeros() as usize;
+        let key = Key {
+            correlation: number as u16,
+            hash: self.keys.group(number, input, hit.view)?,
+        };
+        if let Some(slot) = self.counters.find(key) {
+            return Some((key, slot));
+        }
+        if !begins {
+            return None;
+        }
+        let limit = self.rules[correlation.rule].group_limit;
+        let incomplete = self.counters.admit(key, limit)?;
+        let mut counter = correlate::make(correlation, hit.time_ns);
+        counter.incomplete = incomplete;
+        Some((key, self.counters.insert(key, counter)))
     }
 
-    /// The most that the correlations that one takes in have counted of whom the event is of.
-    fn counted_by_inputs(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
-        let mut most = None;
-        for at in 0..self.correlations[number].inputs.len() {
-            let Input::Correlation(other) = self.correlations[number].inputs[at] else {
-                continue;
-            };
-            let Some(hash) = self.entities.key(other, 0, view) else {
-                continue;
-            };
-            let key = Key {
-                correlation: u16::try_from(other).ok()?,
-                hash,
-            };
-            let counter = self.table.get_mut(key);
-            most = most.max(counter.map(|counter| counter.window.total()));
-        }
-        most
-    }
-
-    /// Whether an alert is open, of a rule that the correlation yields to, about whom the event is of.
-    fn is_told_already(&mut self, number: usize, view: &View<'_>) -> bool {
-        for at in 0..self.yields[number].len() {
-            let other = self.yields[number][at];
-            let (Ok(correlation), Some(hash)) =
-                (u16::try_from(other), self.entities.key(other, 0, view))
-            else {
-                continue;
-            };
-            let counter = self.table.get_mut(Key { correlation, hash });
-            if counter.is_some_and(|counter| counter.active().is_some()) {
-                return true;
-            }
-        }
-        false
-    }
-
-    #[inline(never)]
     fn count<'e>(
         &mut self,
-        to: &To,
+        key: Key,
+        slot: usize,
         hit: &Hit<'e>,
         sighting: &mut Option<Sighting<'e>>,
         alerts: &mut Vec<Alert>,
     ) -> Option<Counted> {
-        let key = to.key;
         let number = usize::from(key.correlation);
         let correlation = &self.correlations[number];
         let rule = &self.rules[correlation.rule];
-        let (stats, of_rule) = (&mut self.stats, &mut self.hits);
-        let hashes = self.entities.hashes();
-        // Whether it will be told is not known yet.
-        let yields = !self.yields[number].is_empty();
-        let may_grow = count::may_grow(&correlation.kind);
-        let worked = self.table.work(
-            key,
-            to.admitted,
-            rule.group_limit,
-            to.begins
-                .then_some(|| count::make(correlation, hit.time_ns)),
-            |counter| {
-                let before = counter.windows_of_evidence();
-                let counted = match count::count(correlation, hit, counter) {
-                    Ok(Some(counted)) => counted,
-                    other => {
-                        stats.late += u64::from(other.is_err());
-                        return (None, true);
-                    }
-                };
-                if !correlation.alerts {
-                    return (Some((counted, None)), may_grow);
-                }
-                let of_event = Subject::new(rule, correlation, false);
-                let due = of_event.judge(counter, hit, &counted, sighting, hashes);
-                let resized = may_grow || before != counter.windows_of_evidence();
-                let opened = due == Some(State::Opened);
-                // What bears the rule's id is a hit of it.
-                if counted.moved || opened {
-                    of_rule.count(number, key.hash, hit.time_ns, opened && !yields, || {
-                        hits::values(correlation, rule, hit.inputs, hit.view)
-                    });
-                }
-                (Some((counted, due)), resized)
-            },
-        );
-        let (counted, due) = worked.flatten()?;
+        let counter = self.counters.use_at(slot)?;
+        let counted = correlate::count(correlation, hit, counter);
+        let mut due = None;
+        if let Ok(Some(counted)) = &counted
+            && correlation.alerts
+        {
+            let subject = Subject::new(rule, correlation, false);
+            due = subject.judge(counter, hit, counted, sighting, self.keys.hashes());
+            let opened = due == Some(State::Opened);
+            if counted.moved || opened {
+                // Whether it will be told is not known yet, if it yields to others.
+                let told = opened && self.yields[number].is_empty();
+                self.hits.count(number, key.hash, hit.time_ns, told, || {
+                    hits::values(correlation, rule, hit.inputs, hit.view)
+                });
+            }
+        }
+        self.stats.late += u64::from(counted.is_err());
+        self.counters.settle(slot);
+        let counted = counted.ok()??;
         if let Some(state) = due {
-            alerts.extend(self.raise(key, hit, &counted, state));
+            let alert = self.raise(key, slot, hit, &counted, state);
+            alerts.extend(alert);
         }
         Some(counted)
     }
 
     /// What a key has to say at an event.
-    fn raise(&mut self, key: Key, hit: &Hit<'_>, counted: &Counted, state: State) -> Option<Alert> {
+    fn raise(
+        &mut self,
+        key: Key,
+        slot: usize,
+        hit: &Hit<'_>,
+        counted: &Counted,
+        state: State,
+    ) -> Option<Alert> {
         let number = usize::from(key.correlation);
-        let of_others = self.counted_by_inputs(number, hit.view);
+        let of_inputs = self.counted_by_inputs(number, hit.view);
         let yields = state == State::Opened && !self.yields[number].is_empty();
         let silent = yields && self.is_told_already(number, hit.view);
         if yields && !silent {
             self.hits.opened(number, key.hash);
         }
         let correlation = &self.correlations[number];
-        let rule = &self.rules[correlation.rule];
-        let lossy = self.lossy_until_ns != 0
-            && hit.time_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns;
-        let (due, stats) = (&mut self.due, &mut self.stats);
-        let there = None::<fn() -> Counter>;
-        let raised = self.table.work(key, None, None, there, |counter| {
-            let subject = Subject::new(rule, correlation, lossy);
-            let mut alert = subject.raise(counter, hit, counted, state, of_others);
-            if let Some(alert) = &alert
-                && state == State::Opened
+        let lossy = self.is_lossy(correlation, hit.time_ns);
+        let subject = Subject::new(&self.rules[correlation.rule], correlation, lossy);
+        let counter = self.counters.use_at(slot)?;
+        let mut alert = subject.raise(counter, hit, counted, state, of_inputs);
+        if let Some(alert) = &alert
+            && state == State::Opened
+        {
+            self.stats.opened += u64::from(!silent);
+            let over_ns = over_at(correlation, counter, hit.time_ns);
+            self.due.push(Reverse(Due::new(over_ns, alert.id, key)));
+        }
+        if silent {
+            subject.silence(counter);
+            alert = None;
+        }
+        self.counters.settle(slot);
+        alert
+    }
+
+    /// The counter that the event is of under another correlation.
+    fn key_of(&mut self, correlation: usize, view: &View<'_>) -> Option<Key> {
+        Some(Key {
+            correlation: u16::try_from(correlation).ok()?,
+            hash: self.keys.group(correlation, 0, view)?,
+        })
+    }
+
+    /// The highest count among the correlations that one takes in, for whom the event is of.
+    fn counted_by_inputs(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
+        let mut most = None;
+        for at in 0..self.correlations[number].inputs.len() {
+            if let Input::Correlation(other) = self.correlations[number].inputs[at]
+                && let Some(key) = self.key_of(other, view)
             {
-                stats.opened += u64::from(!silent);
-                let over_ns = over_at(correlation, counter, hit.time_ns);
-                due.push(Reverse(Due::new(over_ns, alert.id, key)));
+                let counter = self.counters.get_mut(key);
+                most = most.max(counter.map(|counter| counter.window.total()));
             }
-            if silent {
-                subject.silence(counter);
-                alert = None;
+        }
+        most
+    }
+
+    /// Whether an alert is open, of a rule that the correlation yields to, about whom the event is of.
+    fn is_told_already(&mut self, number: usize, view: &View<'_>) -> bool {
+        (0..self.yields[number].len()).any(|at| {
+            let key = self.key_of(self.yields[number][at], view);
+            let counter = key.and_then(|key| self.counters.get_mut(key));
+            counter.is_some_and(|counter| counter.active().is_some())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::{Kind, Seen};
+
+    fn correlation(kind: Kind, inputs: Vec<Input>) -> Correlation {
+        Correlation {
+            rule: 0,
+            kind,
+            inputs,
+            group_by: Vec::new(),
+            window_ns: 1,
+            condition: Vec::new(),
+            alerts: false,
+        }
+    }
+
+    /// Each correlation comes once, those that others feed while the event is counted after these.
+    #[test]
+    fn all_that_feed_one_come_before_it() {
+        use Input::{Correlation as C, Detection as D};
+        let count = || Kind::EventCount;
+        let correlations = [
+            correlation(count(), vec![D(0)]),
+            correlation(count(), vec![D(70)]),
+            correlation(Kind::Temporal(None), vec![C(0), D(1), C(1)]),
+            correlation(Kind::Temporal(Some(Seen::Input(0))), vec![C(2), D(0)]),
+        ];
+        let feeds = Feeds::new(71, &correlations);
+        let mut fed = Fed::new(71, correlations.len());
+        for detections in [vec![0, 70], vec![0], vec![1]] {
+            fed.clear();
+            detections.iter().for_each(|at| put(&mut fed.matched, *at));
+            assert!(fed.feed(&feeds));
+            let (mut word, mut order) = (0, Vec::new());
+            while let Some(number) = take_next(&mut fed.left, &mut word) {
+                order.push((number, fed.inputs(&correlations[number])));
+                fed.hold(number, &feeds);
             }
-            (alert, true)
-        });
-        raised.flatten()
+            let expected = match detections[..] {
+                [0, 70] => vec![(0, 1), (1, 1), (2, 0b101), (3, 0b11)],
+                [0] => vec![(0, 1), (2, 1), (3, 0b11)],
+                _ => vec![(2, 0b10), (3, 1)],
+            };
+            assert_eq!(order, expected, "{detections:?}");
+        }
     }
 }

@@ -68,9 +68,8 @@ impl Core {
             ended: self.end_all(now_ns, &|key| number(key.correlation).is_none(), out),
         };
 
-        std::mem::swap(&mut new.table, &mut self.table);
-        new.table.renumber(number);
-        new.begun.on_any();
+        std::mem::swap(&mut new.counters, &mut self.counters);
+        new.counters.renumber(number);
         new.due = std::mem::take(&mut self.due)
             .into_iter()
             .filter_map(|Reverse(Due { at_ns, id, key, .. })| {
@@ -78,7 +77,7 @@ impl Core {
                 Some(Reverse(Due::new(at_ns, id, Key { correlation, ..key })))
             })
             .collect();
-        new.entities.hash_as(self.entities.hashes().clone());
+        new.keys.hash_as(self.keys.hashes().clone());
         new.hits = std::mem::take(&mut self.hits);
         new.bind_hits();
         new.suspects = std::mem::take(&mut self.suspects);
@@ -101,7 +100,7 @@ impl Core {
             .iter()
             .filter(|Reverse(due)| which(due.key))
             .filter_map(|Reverse(Due { key, .. })| {
-                let active = self.table.get_mut(*key)?.active()?;
+                let active = self.counters.get_mut(*key)?.active()?;
                 Some(Due::new(active.opened_ns, active.id, *key))
             })
             .collect();
@@ -112,13 +111,9 @@ impl Core {
             let Some(correlation) = self.correlations.get(usize::from(key.correlation)) else {
                 continue;
             };
-            let subject = Subject {
-                rule: &self.rules[correlation.rule],
-                correlation,
-                lossy: self.lossy_until_ns != 0
-                    && now_ns.saturating_sub(self.lossy_until_ns) < correlation.window_ns,
-            };
-            let counter = self.table.get_mut(key);
+            let lossy = self.is_lossy(correlation, now_ns);
+            let subject = Subject::new(&self.rules[correlation.rule], correlation, lossy);
+            let counter = self.counters.get_mut(key);
             if let Some(mut alert) = counter.and_then(|counter| subject.end(counter, now_ns)) {
                 suspect(&self.suspects, &mut alert);
                 out(Detected::Alert(Box::new(alert)));

@@ -4,10 +4,10 @@
 use std::fmt;
 
 use aho_corasick::AhoCorasick;
+use ipnet::IpNet;
 use regex::bytes::Regex;
 
 use crate::field::Field;
-use crate::networks::Networks;
 
 /// A condition.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub enum Test {
     /// One of these numbers.
     Numbers(Box<[u64]>),
     /// An address in one of these networks.
-    Networks(Networks),
+    Networks(Box<[IpNet]>),
     /// In a relation to another field of the event.
     SameAs(Field, Relation),
 }

@@ -1,23 +1,25 @@
-//! A rule and one key that it counts for: when an alert opens, what it says, and how it ends. Knows
-//! nothing of tables and of other rules.
+//! The life of one alert, of a rule and one key that it counts for: when it opens, what it says, how it
+//! ends. Knows nothing of the table and of other rules.
 
 use std::sync::Arc;
 
 use crate::alert::{Active, Alert, Entity, Piece, Shown, State};
-use crate::count::{self, Counted, Hit};
-use crate::counter::{Counter, More};
+use crate::correlate::{self, Counted, Hit};
+use crate::counter::Counter;
 use crate::evidence::{Evidence, Sighting, TEXT};
-use crate::field::{Field, View};
+use crate::field::Field;
 use crate::hashes::Hashes;
 use crate::rule::{Correlation, Kind, Rule};
 use crate::summary::Part;
+use crate::view::View;
 
 /// A rule and what is being counted for it.
-#[derive(Clone, Copy)]
-pub(super) struct Subject<'a> {
-    pub rule: &'a Arc<Rule>,
-    pub correlation: &'a Correlation,
-    pub lossy: bool,
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    rule: &'a Arc<Rule>,
+    correlation: &'a Correlation,
+    /// Whether something was lost within the window.
+    lossy: bool,
 }
 
 impl<'a> Subject<'a> {
@@ -44,8 +46,8 @@ impl<'a> Subject<'a> {
         if self.rule.quiet && is_silent {
             return None;
         }
-        let is_near = counted.value.saturating_mul(2) >= hit.threshold
-            && (counted.moved || !count::begins_late(&self.correlation.kind, hit));
+        let is_near = counted.value.saturating_mul(2) >= self.correlation.threshold()
+            && (counted.moved || !correlate::begins_late(self.correlation));
         if !is_open && !counted.holds && !is_near {
             return None;
         }
@@ -56,7 +58,7 @@ impl<'a> Subject<'a> {
         }
         let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns, hashes));
         evidence.see(sighting);
-        if let Some(hash) = count::shown_hash(self.correlation, hit) {
+        if let Some(hash) = correlate::shown_hash(self.correlation, hit) {
             evidence.see_distinct(hash);
         }
         match is_open {
@@ -97,7 +99,6 @@ impl<'a> Subject<'a> {
             })
         });
         active.next_update_ns = hit.time_ns.saturating_add(self.rule.suppress_ns);
-        more.silent_until_ns = active.next_update_ns;
         active.summary = summary;
         active.entities = entities;
         self.told(counter, state, hit.time_ns)
@@ -117,7 +118,7 @@ impl<'a> Subject<'a> {
             let threshold = self.correlation.threshold();
             match state {
                 State::Opened => in_window,
-                _ => evidence.distinct().unwrap_or(0).max(threshold),
+                _ => evidence.distinct().max(threshold),
             }
         });
         let mut servers = evidence.servers.sorted();
@@ -150,17 +151,15 @@ impl<'a> Subject<'a> {
 
     /// The alert that has just opened is never told of.
     pub fn silence(&self, counter: &mut Counter) {
-        let more = counter.more();
-        if let Some(active) = &mut more.active {
+        if let Some(active) = &mut counter.more().active {
             active.silence();
-            more.silent_until_ns = active.next_update_ns;
         }
     }
 
     pub fn end(&self, counter: &mut Counter, time_ns: u64) -> Option<Alert> {
         let alert = self.told(counter, State::Ended, time_ns);
         let more = counter.more();
-        (more.active, more.evidence, more.silent_until_ns) = (None, None, 0);
+        (more.active, more.evidence) = (None, None);
         counter.events = counter.window.total();
         alert
     }
@@ -234,43 +233,6 @@ impl<'a> Subject<'a> {
         }
         entities
     }
-}
-
-/// Counts one more event of which nothing but evidence is to be gathered: for an open alert that says
-/// nothing for the time being, or of a threshold that waits for others. `false`, and nothing has happened,
-/// when there is more to be done.
-pub(super) fn gathers<'e>(
-    correlation: &Correlation,
-    counter: &mut Counter,
-    hit: &Hit<'e>,
-    sighting: &mut Option<Sighting<'e>>,
-    hashes: &Hashes,
-) -> bool {
-    let only_gathers = match correlation.kind {
-        Kind::EventCount => counter.active().is_some() && counter.is_silent_at(hit.time_ns),
-        _ => counter.active().is_none() && count::waits_for_others(correlation, hit, counter),
-    };
-    let more = counter.more.as_deref_mut().filter(|_| only_gathers);
-    let Some(More {
-        seen,
-        evidence: Some(evidence),
-        active,
-        ..
-    }) = more
-    else {
-        return false;
-    };
-    if active.is_none() && evidence.is_old(hit.time_ns, correlation.window_ns) {
-        return false;
-    }
-    if counter.window.add(hit.bucket, 1).is_err() {
-        return false;
-    }
-    counter.events += 1;
-    count::mark_seen(seen, hit);
-    let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns, hashes));
-    evidence.see(sighting);
-    true
 }
 
 /// The role that a field has when the rule gives it no other.

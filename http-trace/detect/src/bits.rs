@@ -1,0 +1,44 @@
+//! Sets of small numbers, a bit each, as slices of words.
+
+/// A set of fixed length.
+pub type Bits = Box<[u64]>;
+
+/// An empty set with room for numbers below this one.
+pub fn none(numbers: usize) -> Bits {
+    vec![0; numbers.div_ceil(64)].into()
+}
+
+/// Puts a number into a set.
+pub const fn put(set: &mut [u64], number: usize) {
+    set[number / 64] |= 1 << (number % 64);
+}
+
+/// Whether a number is in a set.
+pub const fn is_in(set: &[u64], number: usize) -> bool {
+    set[number / 64] >> (number % 64) & 1 != 0
+}
+
+/// Takes the least number from this word on out of a set; `word` goes on to the word that it was in.
+pub fn take_next(set: &mut [u64], word: &mut usize) -> Option<usize> {
+    while let Some(bits) = set.get_mut(*word) {
+        if *bits != 0 {
+            let bit = bits.trailing_zeros() as usize;
+            *bits &= *bits - 1;
+            return Some(*word * 64 + bit);
+        }
+        *word += 1;
+    }
+    None
+}
+
+/// The numbers in a set, in order.
+pub fn numbers(set: &[u64]) -> impl Iterator<Item = usize> {
+    set.iter().enumerate().flat_map(|(word, bits)| {
+        let mut left = *bits;
+        std::iter::from_fn(move || {
+            let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(word * 64 + bit)
+        })
+    })
+}

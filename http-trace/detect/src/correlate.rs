@@ -1,0 +1,323 @@
+//! How one event changes one counter, and whether the rule's condition holds then. Exact in the terms of
+//! [`super::window`]; knows nothing of alerts.
+
+use super::counter::Counter;
+use super::field::Field;
+use super::hashes::Hashes;
+use super::keys;
+use super::native;
+use super::rule::{Correlation, Input, Kind, MOST_INPUTS};
+use super::view::{Value, View};
+use super::window::{CELLS, TooLate, Window, bucket};
+
+/// The most values that a percentile is made of: the last ones.
+const VALUES: usize = 512;
+
+/// An event on its way to a counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit<'a> {
+    /// The event.
+    pub view: &'a View<'a>,
+    /// When it counts.
+    pub time_ns: u64,
+    /// Which inputs of the correlation it is, a bit each.
+    pub inputs: u64,
+    /// The keyed hash of the value of which the correlation counts distinct ones.
+    pub distinct: Option<u64>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Whether the condition holds.
+    pub holds: bool,
+    /// What the condition was asked of.
+    pub value: u64,
+    /// Whether the event moved the condition forward: not if its value is the first of its key or
+    /// had been seen, not if nothing of a sequence came before it.
+    pub moved: bool,
+}
+
+/// A hash of the value that a rule counts distinct ones of, the same in every run: for numbers that
+/// are shown, not for tables that an attacker could make collide.
+pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
+    let Kind::ValueCount(fields) = &correlation.kind else {
+        return None;
+    };
+    let one =
+        |all: u64, field| Some(SHOWN.mix(all, keys::hash_field(&SHOWN, field, 128, hit.view)?));
+    fields.iter().try_fold(0, one)
+}
+
+/// Of numbers that are shown; any will do.
+static SHOWN: Hashes = Hashes::with_key([0x4164_d839_9f76_7c45, 0xb0c1_1fde_cb91_ce37]);
+
+/// A counter for a correlation.
+pub fn make(correlation: &Correlation, time_ns: u64) -> Counter {
+    let bucket = bucket(correlation.window_ns, time_ns);
+    let large = match correlation.kind {
+        Kind::ValueSum(_) | Kind::ValueAvg(_) => true,
+        _ => correlation.threshold() > u64::from(u16::MAX),
+    };
+    let mut counter = Counter::new(Window::new(bucket, large));
+    match &correlation.kind {
+        Kind::Temporal(_) | Kind::TemporalOrdered => {
+            counter.more().seen = vec![0; correlation.inputs.len()];
+        }
+        Kind::ValueAvg(_) | Kind::Ratio(_) => {
+            counter.more().addends = Some(Window::new(bucket, false));
+        }
+        _ => {}
+    }
+    counter
+}
+
+/// Whether an event can be the first of a key: what only goes on with something else needs no counter of
+/// its own, so that ordinary responses leave no trace.
+pub fn can_begin(kind: &Kind, inputs: u64, view: &View<'_>) -> bool {
+    match kind {
+        Kind::TemporalOrdered => inputs & 1 != 0,
+        // What is as it should be begins no sequence of statuses.
+        Kind::StatusSequence => {
+            let status = view.event.response.as_ref().map(|r| r.status);
+            status.is_some_and(|status| !matches!(status, 0 | 200..=299))
+        }
+        _ => true,
+    }
+}
+
+/// Which inputs of a correlation are correlations themselves, a bit each.
+pub fn thresholds(inputs: &[Input]) -> u64 {
+    let inputs = inputs.iter().take(MOST_INPUTS).enumerate();
+    inputs.fold(0, |all, (at, input)| {
+        all | u64::from(matches!(input, Input::Correlation(_))) << at
+    })
+}
+
+/// Whether what moves nothing forward is no evidence: where others are to reach a threshold, what comes
+/// before is what everybody does.
+pub fn begins_late(correlation: &Correlation) -> bool {
+    matches!(correlation.kind, Kind::Temporal(_)) && thresholds(&correlation.inputs) != 0
+}
+
+/// Whether something was seen at a time so near to an event that they count together; 0 is never.
+const fn is_within(time_ns: u64, hit: &Hit<'_>, window_ns: u64) -> bool {
+    time_ns != 0 && hit.time_ns.saturating_sub(time_ns) <= window_ns
+}
+
+/// Whether nothing that a counter has counted is in the window at a bucket any more.
+pub const fn is_over(bucket: u32, counter: &Counter) -> bool {
+    bucket.wrapping_sub(counter.window.newest()) as i32 > CELLS as i32
+}
+
+/// Counts an event; `None` when it is nothing that the correlation counts.
+///
+/// # Errors
+/// When it is older than the window.
+pub fn count(
+    correlation: &Correlation,
+    hit: &Hit<'_>,
+    counter: &mut Counter,
+) -> Result<Option<Counted>, TooLate> {
+    let bucket = bucket(correlation.window_ns, hit.time_ns);
+    if is_over(bucket, counter) && counter.active().is_none() {
+        // Nothing of before is in the window: what is counted from here on is another matter.
+        counter.events = 0;
+        if let Some(more) = &mut counter.more {
+            more.evidence = None;
+        }
+    }
+    let mut moved = true;
+    let value = match &correlation.kind {
+        Kind::EventCount => add(counter, bucket, 1)?,
+        Kind::ValueCount(_) => {
+            let Some(hash) = hit.distinct else {
+                return Ok(None);
+            };
+            let threshold = correlation.threshold();
+            let most = usize::try_from(threshold).unwrap_or(usize::MAX).max(1);
+            moved = counter
+                .distinct
+                .see(hash, bucket, most, &mut counter.window)?;
+            // One value is what every client has.
+            moved &= counter.window.total() >= threshold.min(2);
+            counter.window.total()
+        }
+        Kind::ValueSum(field) => {
+            let Some(n) = number(hit, field) else {
+                return Ok(None);
+            };
+            add(counter, bucket, n)?
+        }
+        Kind::ValueAvg(field) => {
+            let Some(n) = number(hit, field) else {
+                return Ok(None);
+            };
+            let sum = add(counter, bucket, n)?;
+            let Some(addends) = addends(counter) else {
+                return Ok(None);
+            };
+            addends.add(bucket, 1)?;
+            sum / addends.total().max(1)
+        }
+        Kind::ValuePercentile(field, percentile) => {
+            let Some(n) = number(hit, field) else {
+                return Ok(None);
+            };
+            add(counter, bucket, 1)?;
+            keep_value(counter, hit.time_ns, n);
+            percentile_of(counter, hit.time_ns, correlation.window_ns, *percentile).unwrap_or(n)
+        }
+        Kind::Ratio(_) => {
+            if hit.inputs & 2 != 0
+                && let Some(all) = addends(counter)
+            {
+                all.add(bucket, 1)?;
+            }
+            if hit.inputs & 1 == 0 {
+                counter.window.advance(bucket);
+                return Ok(None);
+            }
+            add(counter, bucket, 1)?
+        }
+        Kind::TimingSplit(_) => {
+            let Some(ns) = hit.view.event.ttfb_ns() else {
+                return Ok(None);
+            };
+            let total = add(counter, bucket, 1)?;
+            keep_value(counter, hit.time_ns, ns);
+            total
+        }
+        Kind::StatusSequence => {
+            let Some(status) = hit.view.event.response.as_ref().map(|r| r.status) else {
+                return Ok(None);
+            };
+            let before = std::mem::replace(&mut counter.status, status);
+            if !native::is_odd_turn(before.into(), status) {
+                return Ok(None);
+            }
+            add(counter, bucket, 1)?
+        }
+        Kind::Temporal(_) | Kind::TemporalOrdered => {
+            moved = goes_on(correlation, counter, hit);
+            if !see(correlation, counter, hit) {
+                return Ok(None);
+            }
+            add(counter, bucket, 1)?
+        }
+    };
+    counter.events += 1;
+    Ok(Some(Counted {
+        holds: holds(correlation, counter, hit, value),
+        value,
+        moved,
+    }))
+}
+
+/// Adds to the window; returns what is in it then.
+fn add(counter: &mut Counter, bucket: u32, count: u64) -> Result<u64, TooLate> {
+    counter.window.add(bucket, count)?;
+    Ok(counter.window.total())
+}
+
+fn addends(counter: &mut Counter) -> Option<&mut Window> {
+    counter.more.as_mut()?.addends.as_mut()
+}
+
+fn number(hit: &Hit<'_>, field: &Field) -> Option<u64> {
+    match hit.view.first(field)? {
+        Value::Number(n) => Some(n),
+        other => other.with_text(|text| std::str::from_utf8(text).ok()?.trim().parse().ok()),
+    }
+}
+
+/// Whether an event goes on with what was seen before it, or is itself more than one event: the
+/// threshold of another correlation.
+fn goes_on(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>) -> bool {
+    let within = |time: u64| is_within(time, hit, correlation.window_ns);
+    let seen = counter.more.as_ref().map_or(&[][..], |more| &more.seen);
+    // In order, a link goes on with the one before it only; `see` has the last word on that.
+    let earlier = match correlation.kind {
+        Kind::TemporalOrdered => {
+            (1..seen.len()).any(|at| hit.inputs & 1 << at != 0 && within(seen[at - 1]))
+        }
+        _ => (0..seen.len()).any(|at| hit.inputs & 1 << at == 0 && within(seen[at])),
+    };
+    earlier || hit.inputs & thresholds(&correlation.inputs) != 0
+}
+
+/// Notes which inputs were seen, or how far an ordered chain has come; whether that changed anything.
+fn see(correlation: &Correlation, counter: &mut Counter, hit: &Hit<'_>) -> bool {
+    let seen = &mut counter.more().seen;
+    let time = hit.time_ns.max(1);
+    let is_ordered = matches!(correlation.kind, Kind::TemporalOrdered);
+    let mut any = false;
+    // From the last on: one event is not two links of a chain.
+    for at in (0..seen.len()).rev().filter(|at| hit.inputs & 1 << at != 0) {
+        let begun = match at.checked_sub(1).filter(|_| is_ordered) {
+            None => time,
+            Some(before) => match seen[before] {
+                0 => continue,
+                begun if time.saturating_sub(begun) > correlation.window_ns => continue,
+                begun => begun,
+            },
+        };
+        seen[at] = seen[at].max(begun);
+        any = true;
+    }
+    any
+}
+
+fn keep_value(counter: &mut Counter, time_ns: u64, n: u64) {
+    let values = &mut counter.more().values;
+    if values.len() >= VALUES {
+        values.pop_front();
+    }
+    values.push_back((time_ns, n));
+}
+
+/// Nearest rank: the least value that so many percent of those in the window do not exceed.
+fn percentile_of(
+    counter: &mut Counter,
+    time_ns: u64,
+    window_ns: u64,
+    percentile: u8,
+) -> Option<u64> {
+    let values = &counter.more().values;
+    let newest = values.iter().map(|(t, _)| *t).max().unwrap_or(time_ns);
+    let within = values.iter().filter(|(t, _)| newest - t < window_ns);
+    let mut within: Vec<u64> = within.map(|(_, n)| *n).collect();
+    within.sort_unstable();
+    let rank = (within.len() * usize::from(percentile))
+        .div_ceil(100)
+        .max(1);
+    within.get(rank - 1).copied()
+}
+
+fn holds(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>, value: u64) -> bool {
+    let Some(more) = &counter.more else {
+        return correlation.holds(value);
+    };
+    let within = |time: u64| is_within(time, hit, correlation.window_ns);
+    match &correlation.kind {
+        Kind::Temporal(None) => more.seen.iter().all(|t| within(*t)),
+        Kind::Temporal(Some(seen)) => {
+            seen.holds(&|at| more.seen.get(at).is_some_and(|t| within(*t)))
+        }
+        Kind::Ratio(percent) => {
+            let all = more.addends.as_ref().map_or(0, Window::total);
+            correlation.holds(value)
+                && value.saturating_mul(100) >= all.saturating_mul((*percent).into())
+        }
+        Kind::TimingSplit(factor) => {
+            let values = more.values.iter().filter(|(t, _)| within(*t));
+            correlation.holds(value) && native::is_split(values, *factor)
+        }
+        // At the event that ends the chain.
+        Kind::TemporalOrdered => {
+            let last = more.seen.len().saturating_sub(1);
+            hit.inputs & 1 << last != 0 && more.seen.last().is_some_and(|t| within(*t))
+        }
+        _ => correlation.holds(value),
+    }
+}

@@ -1,0 +1,365 @@
+//! The counters of all rules, by rule and key: one table under one memory bound. The least recently used of a
+//! few counters is evicted when the bound is reached, and a full table admits only keys that were seen
+//! several times lately. Every operation takes the same time however many keys there are: slots are
+//! allocated a few hundred at a time and the index is in many small parts, so that nothing large is ever
+//! moved. Beside the bound is only the [`Sketch`].
+
+use hashbrown::HashTable;
+
+use super::counter::Counter;
+use super::sketch::Sketch;
+
+const SHARDS: usize = 1024;
+const CHUNK: usize = 256;
+
+/// Sightings that a full table asks for before it admits a key.
+const ADMIT_AFTER: u8 = 16;
+
+/// Counters of which the least recently used is evicted.
+const SAMPLE: usize = 8;
+
+/// About what the index takes for a key, in bytes.
+const INDEX_BYTES: usize = 6;
+
+/// Names a key of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Place of the correlation.
+    pub correlation: u16,
+    /// Keyed hash of the group's values.
+    pub hash: u64,
+}
+
+impl Key {
+    /// The keys of one group of values lie together in the index, each with its own tag (its highest seven
+    /// bits): an event that counts for ten rules costs one cache miss there, not ten.
+    const fn index_hash(self) -> u64 {
+        self.hash ^ (self.correlation as u64) << 57
+    }
+}
+
+const fn shard_of(hash: u64) -> usize {
+    (hash >> 44) as usize % SHARDS
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: Key,
+    /// Absent in a free slot.
+    counter: Option<Counter>,
+    /// Of the counter, beside the slot.
+    bytes: u32,
+    /// When it was used last, in uses of the table, wrapped.
+    used: u32,
+}
+
+/// What became of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turnover {
+    /// Keys evicted for others.
+    pub evicted: u64,
+    /// Events whose key was not admitted.
+    pub refused: u64,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Counters {
+    index: Vec<HashTable<u32>>,
+    /// Slots, each chunk full but the last.
+    chunks: Vec<Vec<Slot>>,
+    free: Vec<u32>,
+    keys: usize,
+    /// Keys of each correlation.
+    of_correlation: Vec<usize>,
+    bytes: usize,
+    most_bytes: usize,
+    uses: u32,
+    sketch: Sketch,
+    /// What the sketch said of groups of values at the event at hand.
+    sighted: Vec<(u64, u8)>,
+    turnover: Turnover,
+    /// Next slot for [`Counters::sweep`], and for [`Counters::evict`].
+    sweep_at: usize,
+    evict_at: usize,
+}
+
+impl Counters {
+    /// An empty table that takes at most about `most_bytes`.
+    pub fn new(most_bytes: usize) -> Self {
+        Counters {
+            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            chunks: Vec::new(),
+            free: Vec::new(),
+            keys: 0,
+            of_correlation: Vec::new(),
+            bytes: 0,
+            most_bytes,
+            uses: 0,
+            sketch: Sketch::default(),
+            sighted: Vec::with_capacity(16),
+            turnover: Turnover::default(),
+            sweep_at: 0,
+            evict_at: 0,
+        }
+    }
+
+    /// The next event: whoever asks to be admitted is sighted once more.
+    pub fn begin(&mut self) {
+        self.sighted.clear();
+    }
+
+    /// Keys in the table.
+    pub const fn len(&self) -> usize {
+        self.keys
+    }
+
+    /// Keys of a correlation.
+    pub fn len_of(&self, correlation: usize) -> usize {
+        self.of_correlation.get(correlation).copied().unwrap_or(0)
+    }
+
+    /// Bytes in use, as they are counted against the bound.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What became of keys.
+    pub const fn turnover(&self) -> Turnover {
+        self.turnover
+    }
+
+    fn slot(&self, at: usize) -> Option<&Slot> {
+        self.chunks.get(at / CHUNK)?.get(at % CHUNK)
+    }
+
+    fn slot_mut(&mut self, at: usize) -> Option<&mut Slot> {
+        self.chunks.get_mut(at / CHUNK)?.get_mut(at % CHUNK)
+    }
+
+    /// The slot of a key.
+    pub fn find(&self, key: Key) -> Option<usize> {
+        let hash = key.index_hash();
+        let is_it = |at: &u32| self.slot(*at as usize).is_some_and(|slot| slot.key == key);
+        let at = self.index[shard_of(hash)].find(hash, is_it)?;
+        Some(*at as usize)
+    }
+
+    /// The counter of a key.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Counter> {
+        let at = self.find(key)?;
+        self.slot_mut(at)?.counter.as_mut()
+    }
+
+    /// The counter in a slot, which is used now.
+    pub fn use_at(&mut self, at: usize) -> Option<&mut Counter> {
+        self.uses = self.uses.wrapping_add(1);
+        let uses = self.uses;
+        let slot = self.slot_mut(at)?;
+        slot.used = uses;
+        slot.counter.as_mut()
+    }
+
+    /// Accounts for what the counter in a slot takes now; evicts others if that is too much.
+    pub fn settle(&mut self, at: usize) {
+        let Some(slot) = self.slot_mut(at) else {
+            return;
+        };
+        let after = heap_bytes(slot.counter.as_ref());
+        let before = std::mem::replace(&mut slot.bytes, after);
+        self.bytes = self.bytes + after as usize - before as usize;
+        while self.bytes > self.most_bytes && self.keys > 1 {
+            self.evict(at);
+        }
+    }
+
+    /// Whether a new key may come in: `Some(true)` when events of it may have been turned away before. To be
+    /// asked once for an event and key.
+    pub fn admit(&mut self, key: Key, limit: Option<usize>) -> Option<bool> {
+        let rule_is_full = limit.is_some_and(|limit| self.len_of(key.correlation.into()) >= limit);
+        if self.bytes < self.most_bytes / 2 && !rule_is_full {
+            return Some(false);
+        }
+        let sighted = match self.sighted.iter().find(|(hash, _)| *hash == key.hash) {
+            Some((_, times)) => *times,
+            None => {
+                let times = self.sketch.see(key.hash);
+                self.sighted.push((key.hash, times));
+                times
+            }
+        };
+        let full = rule_is_full || self.bytes >= self.most_bytes / 4 * 3;
+        if full && (sighted < ADMIT_AFTER || rule_is_full) {
+            self.turnover.refused += 1;
+            return None;
+        }
+        Some(full)
+    }
+
+    /// Adds a key that is not there; returns its slot.
+    pub fn insert(&mut self, key: Key, counter: Counter) -> usize {
+        let bytes = heap_bytes(Some(&counter));
+        let slot = Slot {
+            key,
+            bytes,
+            used: self.uses,
+            counter: Some(counter),
+        };
+        let at = match self.free.pop() {
+            Some(at) => {
+                if let Some(free) = self.slot_mut(at as usize) {
+                    *free = slot;
+                }
+                at as usize
+            }
+            None => {
+                if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+                    self.chunks.push(Vec::with_capacity(CHUNK));
+                }
+                let before = (self.chunks.len() - 1) * CHUNK;
+                let chunk = &mut self.chunks[before / CHUNK];
+                chunk.push(slot);
+                before + chunk.len() - 1
+            }
+        };
+        self.index(key, at);
+        self.keys += 1;
+        self.bytes += size_of::<Slot>() + INDEX_BYTES + bytes as usize;
+        at
+    }
+
+    /// Makes a key findable at its slot.
+    fn index(&mut self, key: Key, at: usize) {
+        let hash = key.index_hash();
+        let chunks = &self.chunks;
+        self.index[shard_of(hash)].insert_unique(hash, at as u32, |at| {
+            let slot = chunks.get(*at as usize / CHUNK);
+            let slot = slot.and_then(|chunk| chunk.get(*at as usize % CHUNK));
+            slot.map_or(0, |slot| slot.key.index_hash())
+        });
+        let number = usize::from(key.correlation);
+        if self.of_correlation.len() <= number {
+            self.of_correlation.resize(number + 1, 0);
+        }
+        self.of_correlation[number] += 1;
+    }
+
+    /// Evicts the least recently used of the next few keys, one without an open alert if there is one.
+    fn evict(&mut self, keep: usize) {
+        let slots = self.slots();
+        let mut victim = None;
+        let mut left = SAMPLE;
+        for _ in 0..slots {
+            let at = self.evict_at;
+            self.evict_at = (at + 1) % slots;
+            let Some(slot) = self.slot(at).filter(|_| at != keep) else {
+                continue;
+            };
+            let Some(counter) = &slot.counter else {
+                continue;
+            };
+            let rank = (
+                counter.active().is_none(),
+                self.uses.wrapping_sub(slot.used),
+            );
+            if victim.is_none_or(|(best, _)| rank > best) {
+                victim = Some((rank, at));
+            }
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        if let Some((_, at)) = victim {
+            self.turnover.evicted += 1;
+            self.remove_at(at);
+        }
+    }
+
+    fn remove_at(&mut self, at: usize) {
+        let Some(slot) = self.slot_mut(at) else {
+            return;
+        };
+        let (key, bytes) = (slot.key, slot.bytes as usize);
+        if slot.counter.take().is_none() {
+            return;
+        }
+        let hash = key.index_hash();
+        if let Ok(entry) = self.index[shard_of(hash)].find_entry(hash, |of| *of as usize == at) {
+            entry.remove();
+        }
+        self.free.push(at as u32);
+        self.keys -= 1;
+        self.bytes -= size_of::<Slot>() + INDEX_BYTES + bytes;
+        self.of_correlation[usize::from(key.correlation)] -= 1;
+    }
+
+    /// How many slots there are, used or free.
+    pub fn slots(&self) -> usize {
+        let last = self.chunks.last().map_or(0, Vec::len);
+        self.chunks.len().saturating_sub(1) * CHUNK + last
+    }
+
+    /// What is in a slot.
+    pub fn at(&self, slot: usize) -> Option<(Key, &Counter)> {
+        let slot = self.slot(slot)?;
+        Some((slot.key, slot.counter.as_ref()?))
+    }
+
+    /// Puts a counter back whose key is not there; `false` when there is no room for it.
+    pub fn restore(&mut self, key: Key, counter: Counter) -> bool {
+        let fits = self.bytes + counter.heap_bytes() <= self.most_bytes / 4 * 3;
+        if fits {
+            self.insert(key, counter);
+        }
+        fits
+    }
+
+    /// Gives correlations other numbers; keys of those that get none are forgotten. No two may get the
+    /// same.
+    pub fn renumber(&mut self, number: impl Fn(u16) -> Option<u16>) {
+        let slots = self.slots();
+        for at in 0..slots {
+            let key = self.at(at).map(|(key, _)| key);
+            if key.is_some_and(|key| number(key.correlation).is_none()) {
+                self.remove_at(at);
+            }
+        }
+        self.index.iter_mut().for_each(HashTable::clear);
+        self.of_correlation.clear();
+        for at in 0..slots {
+            let used = |slot: &&mut Slot| slot.counter.is_some();
+            let Some(slot) = self.slot_mut(at).filter(used) else {
+                continue;
+            };
+            if let Some(number) = number(slot.key.correlation) {
+                slot.key.correlation = number;
+                let key = slot.key;
+                self.index(key, at);
+            }
+        }
+    }
+
+    /// Looks at a few keys, in turn, and forgets those of which `is_over` says that nothing of them is in
+    /// their window any more.
+    pub fn sweep(&mut self, few: usize, mut is_over: impl FnMut(Key, &Counter) -> bool) {
+        let slots = self.slots();
+        for _ in 0..few.min(slots) {
+            let at = self.sweep_at;
+            self.sweep_at = if at + 1 < slots { at + 1 } else { 0 };
+            if self
+                .at(at)
+                .is_some_and(|(key, counter)| is_over(key, counter))
+            {
+                self.remove_at(at);
+            }
+        }
+    }
+}
+
+fn heap_bytes(counter: Option<&Counter>) -> u32 {
+    u32::try_from(counter.map_or(0, Counter::heap_bytes)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! What a detector counts, into a [`Snapshot`] and back. What does not fit the rules of now is left out:
+//! correlations are known by their fingerprints, rules' hits by their ids.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use crate::correlate;
+use crate::counter::Counter;
+use crate::counters::Key;
+use crate::hashes::Hashes;
+use crate::snapshot::{self, BadSnapshot, Content, STEP_BYTES, Snapshot, Worth};
+
+use super::{Core, Detector, Due, SUSPECTS, newest_ns, over_at};
+
+/// Slots that a step looks at, used or not.
+const STEP_SLOTS: usize = 4096;
+
+/// How much later than now a counter may have counted: its bucket ends after the event, and clocks
+/// are set right by little.
+const CLOCKS_DIFFER_NS: u64 = 60_000_000_000;
+
+/// What came back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Keys that go on.
+    pub keys: usize,
+    /// Of them, those with an open alert.
+    pub open: usize,
+    /// Keys whose correlation is gone or changed.
+    pub changed: usize,
+    /// Keys that there is no room for.
+    pub no_room: usize,
+    /// Keys that counted later than it is now.
+    pub future: usize,
+}
+
+impl Detector {
+    /// How often something changed that is kept.
+    pub const fn changes(&self) -> u64 {
+        self.core.changes
+    }
+
+    /// Takes a bit of what is to survive a restart; returns whether that was the last of it. Each
+    /// counter is whole and as it is now; between two steps the others may change.
+    pub fn save_some(&self, snapshot: &mut Snapshot) -> bool {
+        let core = &self.core;
+        if snapshot.context.fingerprints != core.fingerprints {
+            // The first step, or other rules since: places are others then.
+            *snapshot = Snapshot::default();
+            snapshot.changes = core.changes;
+            snapshot.context.fingerprints.clone_from(&core.fingerprints);
+        }
+        while let Some(of) = core.hits.all().get(snapshot.rules()) {
+            snapshot.add_hits(of);
+            if !of.entities.is_empty() {
+                return false;
+            }
+        }
+        snapshot.begin_chunk();
+        let slots = core.counters.slots();
+        let last = slots.min(snapshot.next_slot + STEP_SLOTS);
+        while snapshot.next_slot < last {
+            let slot = core.counters.at(snapshot.next_slot);
+            snapshot.next_slot += 1;
+            if let Some((key, counter)) = slot {
+                let placed = (key.correlation, key.hash, counter);
+                if snapshot.add(self.worth(key, counter), &placed) >= STEP_BYTES {
+                    break;
+                }
+            }
+        }
+        let done = snapshot.next_slot >= slots;
+        if done {
+            let context = &mut snapshot.context;
+            context.key = core.keys.hashes().key();
+            context.now_ns = self.clock.now_ns();
+            context.lossy_until_ns = core.lossy_until_ns;
+            context.suspects.clone_from(&core.suspects);
+        }
+        done
+    }
+
+    /// All of it at once.
+    pub fn save(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        while !self.save_some(&mut snapshot) {}
+        snapshot
+    }
+
+    fn worth(&self, key: Key, counter: &Counter) -> Worth {
+        let more = counter.more.as_deref();
+        let correlation = self.core.correlations.get(usize::from(key.correlation));
+        let now_ns = self.clock.now_ns();
+        Worth {
+            open: more.is_some_and(|more| more.active.is_some()),
+            halfway: more.is_some_and(|more| more.evidence.is_some()),
+            last_ns: correlation.map_or(0, |c| newest_ns(c, counter, now_ns)),
+            count: counter.window.total(),
+        }
+    }
+
+    /// Goes on from what was kept. To be called before the first event.
+    ///
+    /// # Errors
+    /// What is no snapshot of this version, or damaged; nothing of it is used then.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<Restored, BadSnapshot> {
+        self.restore_at(bytes, u64::MAX)
+    }
+
+    /// [`Detector::restore`] at a known time (Unix ns). What counted later, before a clock was set
+    /// back, is left out: it would take nothing in until that time comes again.
+    ///
+    /// # Errors
+    /// As [`Detector::restore`].
+    pub fn restore_at(&mut self, bytes: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
+        self.core.restore(snapshot::open(bytes)?, now_ns)
+    }
+}
+
+impl Core {
+    fn restore(&mut self, payload: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
+        let Content {
+            hits,
+            context,
+            counters,
+        } = snapshot::decode(payload)?;
+        self.keys.hash_as(Hashes::with_key(context.key));
+        self.lossy_until_ns = context.lossy_until_ns;
+        self.suspects = context.suspects;
+        self.suspects.truncate(SUSPECTS);
+        self.hits = hits;
+        self.bind_hits();
+        let latest_ns = now_ns.saturating_add(CLOCKS_DIFFER_NS);
+        let places: HashMap<u64, u16> = self.fingerprints.iter().copied().zip(0..).collect();
+        let mut restored = Restored::default();
+        for (place, hash, counter) in counters {
+            let fingerprint = context.fingerprints.get(usize::from(place));
+            let number = fingerprint.and_then(|fingerprint| places.get(fingerprint));
+            match number {
+                Some(&correlation) => {
+                    let times = [context.now_ns, latest_ns];
+                    self.put_back(Key { correlation, hash }, counter, times, &mut restored);
+                }
+                None => restored.changed += 1,
+            }
+        }
+        Ok(restored)
+    }
+
+    fn put_back(
+        &mut self,
+        key: Key,
+        mut counter: Counter,
+        [saved_ns, latest_ns]: [u64; 2],
+        restored: &mut Restored,
+    ) {
+        let correlation = self.correlations.get(usize::from(key.correlation));
+        let like = |c| counter.is_like(&correlate::make(c, saved_ns));
+        let Some(correlation) = correlation.filter(|c| like(*c)) else {
+            restored.changed += 1;
+            return;
+        };
+        if self.counters.get_mut(key).is_some() {
+            // It went and came again while it was saved, and the one worth more is there.
+            return;
+        }
+        if newest_ns(correlation, &counter, saved_ns) > latest_ns {
+            restored.future += 1;
+            return;
+        }
+        // Nobody saw what came between the two runs.
+        counter.incomplete |= self.settings.live;
+        let over_ns = over_at(correlation, &counter, saved_ns);
+        let open = counter.active().map(|active| active.id);
+        let told = counter.active().is_some_and(|active| !active.is_silent());
+        if !self.counters.restore(key, counter) {
+            restored.no_room += 1;
+            return;
+        }
+        restored.keys += 1;
+        if let Some(id) = open {
+            restored.open += usize::from(told);
+            self.due.push(Reverse(Due::new(over_ns, id, key)));
+        }
+    }
+
+    /// Hits are counted for the correlations of now.
+    pub(super) fn bind_hits(&mut self) {
+        let rules = &self.rules;
+        self.hits.bind(&self.correlations, |number| {
+            rules.get(number).map(|rule| rule.id.to_string())
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
