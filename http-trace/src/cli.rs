@@ -1,10 +1,14 @@
-//! What was typed. Everything stays text here; [`crate::config`] decides what it means, so that
-//! the command line, the environment and the file are judged by the same code.
+//! The command line. Its options are those of the table of settings ([`crate::config`]), which parses
+//! their values; commands are here.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::key::{Form, Key, Shape, runs};
+use crate::config::{Config, Error, KEYS, Source};
 
 /// Trace every HTTP/1.x response that crosses this host, or that is in captures.
 #[derive(Clone, Debug, Default, Parser)]
@@ -85,24 +89,12 @@ pub struct Detect {
     pub options: Options,
 }
 
-/// Options that have no effect on recorded events, which have no packets any more and are as they
-/// were written.
-pub const OF_PACKETS: &[&str] = &[
-    "read",
-    "interface",
-    "exclude-interface",
-    "hook",
-    "decap",
-    "kernel-filter",
-    "verify-checksums",
-    "duration",
-    "body-snippet",
-    "emit",
-];
-
-fn hidden_if_of_packets(argument: clap::Arg) -> clap::Arg {
-    let hidden = argument.get_long().is_some_and(|l| OF_PACKETS.contains(&l));
-    argument.hide(hidden)
+/// Hides options that have no effect on recorded events.
+fn hidden_if_of_packets(argument: Arg) -> Arg {
+    let key = KEYS
+        .iter()
+        .find(|key| argument.get_long() == Some(key.name));
+    argument.hide(key.is_some_and(|key| key.runs & runs::RECORDED == 0))
 }
 
 /// How hits are printed.
@@ -186,230 +178,145 @@ pub enum Rules {
     },
 }
 
-/// The options, as text. The name of each field is its key in the configuration file, with `-`
-/// for `_`.
-#[derive(Args, Clone, Debug, Default)]
+/// The options, as text: those of the table of settings, and `--config`.
+#[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Read captures instead of tracing: pcap, pcapng, .gz or .zst of either, folders, - for stdin
-    #[arg(short, long, value_name = "FILE", num_args = 1.., help_heading = "Source")]
-    pub read: Vec<OsString>,
-    /// Trace these interfaces (globs); default: all that are up, and new ones as they appear
-    #[arg(short, long, value_name = "IF", num_args = 1.., help_heading = "Source")]
-    pub interface: Vec<String>,
-    /// Never trace these interfaces (globs)
-    #[arg(long, value_name = "IF", num_args = 1.., help_heading = "Source")]
-    pub exclude_interface: Vec<String>,
-    /// Where to look: tc (default), socket-filter, cgroup, xdp; several at once: tc,cgroup
-    #[arg(long, value_name = "LIST", help_heading = "Source")]
-    pub hook: Vec<String>,
-    /// Tunnels to look into, live: vxlan, vxlan-joined, ipip; and vlan, to tell VLANs apart (captures:
-    /// always all)
-    #[arg(long, value_name = "LIST", help_heading = "Source")]
-    pub decap: Vec<String>,
-    /// Only these server ports; default: every port
-    #[arg(short, long, value_name = "PORT[-PORT]", num_args = 1.., help_heading = "Source")]
-    pub port: Vec<String>,
-    /// Only clients in these networks
-    #[arg(long, value_name = "CIDR", help_heading = "Source")]
-    pub client: Vec<String>,
-    /// Only servers in these networks
-    #[arg(long, value_name = "CIDR", help_heading = "Source")]
-    pub server: Vec<String>,
-    /// Believe these proxies (networks) when they name the client in X-Forwarded-For, Forwarded or
-    /// X-Real-IP, or by PROXY protocol; loopback always is believed, unless `none` is given
-    #[arg(long, value_name = "CIDR", num_args = 1.., help_heading = "Source")]
-    pub trusted_proxies: Vec<String>,
-    /// With -r: run the kernel's filter in front of the judge, as live tracing does
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", help_heading = "Source", hide_possible_values = true)]
-    pub kernel_filter: Option<String>,
-    /// With -r: pass over packets whose IP or TCP checksum is wrong
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", help_heading = "Source", hide_possible_values = true)]
-    pub verify_checksums: Option<String>,
-    /// Stop after this time, e.g. 30s (with -r: of capture time)
-    #[arg(long, value_name = "TIME", help_heading = "Source")]
-    pub duration: Option<String>,
-
-    /// Write only these statuses: 404, 5xx, 400-499; 1xx selects informational heads too
-    #[arg(long, value_name = "LIST", help_heading = "What is written")]
-    pub status: Vec<String>,
-    /// Write only these request methods
-    #[arg(long, value_name = "LIST", help_heading = "What is written")]
-    pub method: Vec<String>,
-    /// Write only these hosts (Host header, or the authority of the target)
-    #[arg(long, value_name = "GLOB", help_heading = "What is written")]
-    pub host: Vec<String>,
-    /// Write only these paths (without the query)
-    #[arg(long, value_name = "GLOB", help_heading = "What is written")]
-    pub path: Vec<String>,
-    /// Write only these user agents
-    #[arg(long, value_name = "GLOB", help_heading = "What is written")]
-    pub user_agent: Vec<String>,
-    /// Write only what has such a header, in the request or the response
-    #[arg(long, value_name = "NAME=GLOB", help_heading = "What is written")]
-    pub header: Vec<String>,
-    /// Write only what counted for these rules, and their alerts
-    #[arg(long, value_name = "ID", help_heading = "What is written")]
-    pub rule: Vec<String>,
-    /// Write only what took at least this long to its first byte (http_trace.ttfb_ns), e.g. 100ms
-    #[arg(long, value_name = "TIME", help_heading = "What is written")]
-    pub min_latency: Option<String>,
-    /// Stop after N response events were written
-    #[arg(short, long, value_name = "N", help_heading = "What is written")]
-    pub count: Option<String>,
-
-    /// Add the Sigma rules of this file, or of all .yml and .yaml files of this folder
-    #[arg(long, value_name = "PATH", help_heading = "Detection")]
-    pub rules: Vec<String>,
-    /// Leave a rule out, by its id
-    #[arg(long, value_name = "ID", help_heading = "Detection")]
-    pub disable_rule: Vec<String>,
-    /// Leave out the rules that are built in
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", help_heading = "Detection", hide_possible_values = true)]
-    pub no_builtin_rules: Option<String>,
-    /// End with status 3 when there was an alert of this level or above: info, low, medium, high, critical
-    #[arg(long, value_name = "LEVEL", help_heading = "Detection")]
-    pub fail_on_alert: Option<String>,
-    /// Keep what is counted, open alerts and hits in this file from one run to the next
-    #[arg(long, value_name = "FILE", help_heading = "Detection")]
-    pub state: Option<String>,
-    /// Send alerts here as well: stdout, file:PATH, command:PROGRAM ARGUMENTS, a URL, syslog,
-    /// syslog:udp://HOST or syslog:tcp://HOST
-    #[arg(long, value_name = "WHERE", help_heading = "Detection")]
-    pub alerts_to: Vec<String>,
-
-    /// json, pretty, tracee or csv (times in UTC), to a file with :FILE (live, what it holds stays); repeatable; default: pretty on a terminal, json otherwise
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT[:FILE]",
-        help_heading = "How it is written"
-    )]
-    pub output: Vec<String>,
-    /// Which response headers go out: all (default), none, or names
-    #[arg(
-        short = 'H',
-        long,
-        value_name = "all|none|NAME,…",
-        help_heading = "How it is written"
-    )]
-    pub headers: Vec<String>,
-    /// Which request headers go out: none (default), all, or names
-    #[arg(long, value_name = "NAME,…", help_heading = "How it is written")]
-    pub request_headers: Vec<String>,
-    /// The first N bytes of bodies go out too (N up to 4096), decoded: 512:4xx,5xx; statuses as with --status
-    #[arg(long, value_name = "N[:STATUS]", help_heading = "How it is written")]
-    pub body_snippet: Option<String>,
-    /// When an event is written: auto (at the end, or 2 s after the head), head, end
-    #[arg(long, value_name = "WHEN", help_heading = "How it is written")]
-    pub emit: Option<String>,
-    /// Colours of 'pretty': auto, always, never
-    #[arg(long, value_name = "WHEN", help_heading = "How it is written")]
-    pub color: Option<String>,
-    /// Flush after every line
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", help_heading = "How it is written")]
-    pub line_buffered: Option<String>,
-    /// Write cookies, credentials and tokens as they were sent
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", help_heading = "How it is written")]
-    pub show_secrets: Option<String>,
-    /// Say nothing on standard error but errors
-    #[arg(short, long, help_heading = "How it is written")]
-    pub quiet: bool,
-    /// 'pretty' shows headers (-v), flags and interfaces (-vv); the summary shows every counter (-v),
-    /// and the programs in the kernel say what they are and which errors they meet (-vv)
-    #[arg(short, long, action = ArgAction::Count, help_heading = "How it is written")]
-    pub verbose: u8,
-    /// TOML file with a key for every option
-    #[arg(long, value_name = "FILE", help_heading = "How it is written")]
-    pub config: Option<PathBuf>,
-}
-
-impl Options {
     /// What was typed, by key; an option that was not typed is absent.
-    pub fn typed(&self) -> Vec<(&'static str, Vec<String>)> {
-        let one = |v: &Option<String>| v.iter().cloned().collect::<Vec<_>>();
-        let verbose = if self.verbose > 0 {
-            vec![self.verbose.to_string()]
-        } else {
-            Vec::new()
-        };
-        let mut all = vec![
-            // As text, for messages; the names themselves need not be any.
-            (
-                "read",
-                self.read
-                    .iter()
-                    .map(|p| p.to_string_lossy().into_owned())
-                    .collect(),
-            ),
-            ("interface", self.interface.clone()),
-            ("exclude-interface", self.exclude_interface.clone()),
-            ("hook", self.hook.clone()),
-            ("decap", self.decap.clone()),
-            ("port", self.port.clone()),
-            ("client", self.client.clone()),
-            ("server", self.server.clone()),
-            ("trusted-proxies", self.trusted_proxies.clone()),
-            ("kernel-filter", one(&self.kernel_filter)),
-            ("verify-checksums", one(&self.verify_checksums)),
-            ("duration", one(&self.duration)),
-            ("status", self.status.clone()),
-            ("method", self.method.clone()),
-            ("host", self.host.clone()),
-            ("path", self.path.clone()),
-            ("user-agent", self.user_agent.clone()),
-            ("header", self.header.clone()),
-            ("rule", self.rule.clone()),
-            ("min-latency", one(&self.min_latency)),
-            ("count", one(&self.count)),
-            ("rules", self.rules.clone()),
-            ("disable-rule", self.disable_rule.clone()),
-            ("no-builtin-rules", one(&self.no_builtin_rules)),
-            ("fail-on-alert", one(&self.fail_on_alert)),
-            ("state", one(&self.state)),
-            ("alerts-to", self.alerts_to.clone()),
-            ("output", self.output.clone()),
-            ("headers", self.headers.clone()),
-            ("request-headers", self.request_headers.clone()),
-            ("body-snippet", one(&self.body_snippet)),
-            ("emit", one(&self.emit)),
-            ("color", one(&self.color)),
-            ("line-buffered", one(&self.line_buffered)),
-            ("show-secrets", one(&self.show_secrets)),
-            (
-                "quiet",
-                if self.quiet {
-                    vec!["true".to_owned()]
-                } else {
-                    Vec::new()
-                },
-            ),
-            ("verbose", verbose),
-        ];
-        all.retain(|(_, values)| !values.is_empty());
-        all
-    }
+    typed: Vec<(&'static str, Vec<String>)>,
+    /// Captures: their names may be any bytes.
+    pub read: Vec<OsString>,
+    config: Option<PathBuf>,
 }
 
 impl Options {
+    /// What was typed, by key.
+    pub fn typed(&self) -> &[(&'static str, Vec<String>)] {
+        &self.typed
+    }
+
+    /// As if this had been typed.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.typed.retain(|(typed, _)| *typed != name);
+        self.typed.push((name, vec![value.to_owned()]));
+    }
+
     /// A file among the values of an option that takes all words up to the next option: it was meant
     /// to stand for itself.
     pub fn file_among_values(&self) -> Option<(&'static str, &str)> {
-        let greedy = [
-            ("interface", &self.interface),
-            ("exclude-interface", &self.exclude_interface),
-            ("port", &self.port),
-            ("trusted-proxies", &self.trusted_proxies),
-        ];
+        let is_greedy = |name| KEYS.iter().any(|k| k.name == name && k.form == Form::Words);
+        let greedy = self.typed.iter().filter(|(name, _)| is_greedy(*name));
         greedy.into_iter().find_map(|(option, values)| {
-            let later = values.iter().skip(1);
-            let file = later.map(String::as_str).find(|v| Path::new(v).is_file())?;
-            Some((option, file))
+            let later = values.iter().skip(1).map(String::as_str);
+            Some((*option, later.into_iter().find(|v| Path::new(v).is_file())?))
         })
+    }
+}
+
+impl Args for Options {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let options = KEYS.iter().filter(|key| key.form != Form::Absent);
+        command.args(options.map(argument)).arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("TOML file with a key for every option")
+                .help_heading("How it is written"),
+        )
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Options {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut options = Options {
+            config: matches.get_one("config").cloned(),
+            ..Options::default()
+        };
+        for key in KEYS.iter().filter(|key| key.form != Form::Absent) {
+            let values: Vec<String> = match key.form {
+                _ if matches.value_source(key.name) != Some(ValueSource::CommandLine) => continue,
+                Form::Flag => vec!["true".to_owned()],
+                Form::Count => vec![matches.get_count(key.name).to_string()],
+                _ if key.name == "read" => {
+                    let paths = matches.get_many(key.name).unwrap_or_default();
+                    options.read = paths.cloned().collect();
+                    let lossy = options.read.iter().map(|path| path.to_string_lossy());
+                    lossy.map(|path| path.into_owned()).collect()
+                }
+                _ => matches
+                    .get_many(key.name)
+                    .unwrap_or_default()
+                    .cloned()
+                    .collect(),
+            };
+            options.typed.push((key.name, values));
+        }
+        Ok(options)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The option of a key. Its value stays text: [`crate::config`] parses that of every layer.
+fn argument(key: &Key) -> Arg {
+    let default = match key.form {
+        Form::Value | Form::Words if !key.default.is_empty() => {
+            format!(" [default: {}]", key.default)
+        }
+        _ => String::new(),
+    };
+    let argument = Arg::new(key.name)
+        .long(key.name)
+        .short(key.short)
+        .help_heading(key.group)
+        .help(format!("{}{default}", key.meaning));
+    match key.form {
+        Form::Flag => argument.action(ArgAction::SetTrue),
+        Form::Count => argument.action(ArgAction::Count),
+        Form::Switch => argument
+            .value_name(key.value)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        Form::Words if key.name == "read" => argument
+            .value_name(key.value)
+            .action(ArgAction::Append)
+            .num_args(1..)
+            .value_parser(clap::value_parser!(OsString)),
+        Form::Words => argument
+            .value_name(key.value)
+            .action(ArgAction::Append)
+            .num_args(1..),
+        Form::Value | Form::Absent => argument.value_name(key.value).action(match key.shape {
+            Shape::One => ArgAction::Set,
+            Shape::List | Shape::Whole => ArgAction::Append,
+        }),
+    }
+}
+
+impl TryFrom<Cli> for Config {
+    type Error = Error;
+
+    /// Reads the environment and the file too.
+    fn try_from(cli: Cli) -> Result<Self, Error> {
+        let options = cli.options;
+        let mut config = Config::load(options.typed, options.config.as_deref())?;
+        config.alerts_only = cli.alerts_only;
+        config.tries_rules = cli.tries_rules;
+        if !options.read.is_empty() {
+            config.source = Source::Captures(options.read.iter().map(PathBuf::from).collect());
+        }
+        if let Some(paths) = cli.recorded {
+            config.source = Source::Recorded(paths);
+        }
+        Ok(config)
     }
 }
 
@@ -451,19 +358,6 @@ mod tests {
     }
 
     #[test]
-    fn every_option_has_a_key() {
-        let keys: Vec<&str> = crate::config::KEYS.iter().map(|k| k.name).collect();
-        for argument in command().get_arguments() {
-            let Some(long) = argument.get_long() else {
-                continue;
-            };
-            if !["help", "version", "config"].contains(&long) {
-                assert!(keys.contains(&long), "--{long} has no key");
-            }
-        }
-    }
-
-    #[test]
     fn what_is_typed_arrives_under_its_key() {
         type Typed = &'static [(&'static str, &'static [&'static str])];
         let table: &[(&[&str], Typed)] = &[
@@ -493,7 +387,7 @@ mod tests {
         for (typed, expected) in table {
             let words = std::iter::once("http-trace").chain(typed.iter().copied());
             let cli = Cli::try_parse_from(words).expect("parses");
-            let got = cli.options.typed();
+            let got = cli.options.typed;
             let got: Vec<(&str, Vec<&str>)> = got
                 .iter()
                 .map(|(k, v)| (*k, v.iter().map(String::as_str).collect()))

@@ -46,7 +46,7 @@ struct Reminder {
 pub fn detection(config: &Config) -> Settings {
     Settings {
         live: config.source == Source::Live,
-        memory: config.detect.memory,
+        memory: config.detect_memory,
     }
 }
 
@@ -89,16 +89,16 @@ impl Engine {
         Ok(Engine {
             pipeline: Pipeline::new(pipeline_config(config)),
             stages: Stages {
-                scope: config.scope.clone(),
-                trusted: config.trusted.clone(),
+                scope: config.scope(),
+                trusted: config.trusted(),
                 detector: Detector::new(rules, detection(config)),
                 exit: Exit {
-                    selection: config.selection.clone(),
-                    secrets: config.secrets.clone(),
+                    selection: config.selection(),
+                    secrets: config.secrets(),
                     outlet: Outlet::open(&outputs(config), when_full, own)?,
                 },
             },
-            shipped: Shipped::new(config.kernel.decap),
+            shipped: Shipped::new(config.decap_bits()),
             reminder,
             keeper: None,
             keeps_nothing: false,
@@ -258,15 +258,15 @@ fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
 /// The outputs of a run.
 fn outputs(config: &Config) -> Outputs {
     Outputs {
-        specs: config.outputs.clone(),
+        specs: config.output.clone(),
         headers: config.headers.clone(),
         request_headers: config.request_headers.clone(),
         color: config.color,
         verbose: config.verbose,
         line_buffered: config.line_buffered,
-        queue: config.limits.output_queue,
+        queue: config.output_queue,
         count: config.count,
-        alerts_to: config.detect.alerts_to.clone(),
+        alerts_to: config.alerts_to.clone(),
     }
 }
 
@@ -383,31 +383,19 @@ fn unreadable(stats: &Stats) -> Option<String> {
 }
 
 fn pipeline_config(config: &Config) -> PipelineConfig {
-    let defaults = PipelineConfig::default();
     PipelineConfig {
         emit: match config.emit {
             Emit::Auto => pipeline::Emit::Auto,
             Emit::Head => pipeline::Emit::Head,
             Emit::End => pipeline::Emit::End,
         },
-        flows: config.limits.flows.unwrap_or(defaults.flows),
-        heads_bytes: config.limits.heads_memory.unwrap_or(defaults.heads_bytes),
-        reorder_bytes: config
-            .limits
-            .reorder_memory
-            .unwrap_or(defaults.reorder_bytes),
-        response_timeout_ns: config
-            .limits
-            .response_timeout
-            .map_or(defaults.response_timeout_ns, |t| t.as_nanos() as u64),
-        attempt_ports: config
-            .scope
-            .ports
-            .iter()
-            .map(|r| r.first..=r.last)
-            .collect(),
+        flows: config.max_flows as usize,
+        heads_bytes: config.heads_memory,
+        reorder_bytes: config.reorder_memory,
+        response_timeout_ns: config.response_timeout.as_nanos() as u64,
+        attempt_ports: config.port.iter().map(|r| r.first..=r.last).collect(),
         tell_gaps: config.source != Source::Live,
-        snippet: config.snippet,
-        ..defaults
+        snippet: config.snippet(),
+        ..PipelineConfig::default()
     }
 }

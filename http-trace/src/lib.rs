@@ -13,7 +13,8 @@
 //! - [`summary`] words what standard error is told (prints nothing).
 //! - [`sink`] formats and writes (output files, standard output, and where alerts go).
 //! - [`stages`] takes events through all of these, in their order.
-//! - [`cli`] is what was typed, [`config`] what is meant (reads the configuration file).
+//! - [`config`] has the table of settings and reads them (the configuration file too), [`cli`] the
+//!   commands and options.
 //! - [`state`] keeps counters over a restart; [`engine`] is the pipeline with its stages.
 //! - [`probe`] loads and attaches the eBPF programs and reads their ring buffer.
 //! - [`run`] is a run from configuration to exit status, [`schema`] what `http-trace schema` prints.

@@ -21,10 +21,10 @@ fn main() -> ExitCode {
     };
     match cli.command.take() {
         Some(Command::Rules(Rules::Test { path, read })) => {
-            cli.options.rules = vec![path.display().to_string()];
+            cli.options.set("rules", &path.display().to_string());
+            cli.options.set("no-builtin-rules", "true");
+            cli.options.set("fail-on-alert", "info");
             cli.options.read = read;
-            cli.options.no_builtin_rules = Some("true".to_owned());
-            cli.options.fail_on_alert = Some("info".to_owned());
             cli.alerts_only = true;
             cli.tries_rules = true;
         }

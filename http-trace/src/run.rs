@@ -175,7 +175,7 @@ fn open(
 /// Goes on from the file of `--state` and keeps it from now on. A file that is of no use is named
 /// and moved aside; one that cannot be moved is left alone, and nothing is kept then.
 fn restore(config: &Config, engine: &mut Engine) {
-    let Some(path) = &config.detect.state else {
+    let Some(path) = &config.state else {
         return;
     };
     let name = path.display();
@@ -218,8 +218,7 @@ fn restore(config: &Config, engine: &mut Engine) {
             }
         },
     }
-    let limits = &config.detect;
-    engine.keep(Keeper::new(taken, limits.state_interval, limits.state_size));
+    engine.keep(Keeper::new(taken, config.state_interval, config.state_size));
 }
 
 /// The time by the clock of this host (Unix ns), where event time is that.
@@ -255,8 +254,9 @@ fn started(config: &Config, from: &str) {
         return;
     }
     let mut line = from.to_owned();
-    if !config.scope.is_unlimited() {
-        line.push_str(&format!("; only {}", config.scope));
+    let scope = config.scope();
+    if !scope.is_unlimited() {
+        line.push_str(&format!("; only {scope}"));
     }
     if let Some(time) = config.duration {
         line.push_str(&format!("; for {time:?}"));
@@ -269,13 +269,14 @@ fn started(config: &Config, from: &str) {
         ));
     }
     say(&line);
-    if config.secrets.is_none() {
+    if config.show_secrets {
         say("secrets are shown: cookies, credentials and tokens are written as they were sent");
     }
-    if !config.without_effect.is_empty() {
+    let without_effect = config.without_effect();
+    if !without_effect.is_empty() {
         say(&format!(
             "without effect here: {}",
-            config.without_effect.join(", ")
+            without_effect.join(", ")
         ));
     }
 }
@@ -310,8 +311,7 @@ fn finish(
     let not_kept = finished.keeps_nothing || finished.kept.failure.is_some();
     let worst = finished.written.worst.map(|severity| severity.level());
     if config
-        .detect
-        .fail_on
+        .fail_on_alert
         .is_some_and(|level| worst >= Some(level))
     {
         Ended::Alerted

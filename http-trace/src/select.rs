@@ -257,7 +257,7 @@ mod tests {
         let words = ["http-trace", "-r", "x"]
             .into_iter()
             .chain(options.iter().copied());
-        crate::config::testing::config(words).selection
+        crate::config::testing::config(words).selection()
     }
 
     #[test]

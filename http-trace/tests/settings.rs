@@ -10,7 +10,8 @@ mod common;
 use std::fs;
 
 use common::{capture_of_errors, run};
-use http_trace::config::source::{Sources, variable};
+use http_trace::config::key::{Form, Key};
+use http_trace::config::layers::Layers;
 use http_trace::config::{Config, KEYS};
 
 /// What a configuration has under a key, as text.
@@ -21,78 +22,66 @@ const TABLE: &[(&str, &str, Read, &str, &str)] = &[
     (
         "output-queue",
         "3MiB",
-        |c| c.limits.output_queue.to_string(),
+        |c| c.output_queue.to_string(),
         "3145728",
-        "3MB",
+        "3 potatoes",
     ),
     (
         "ring-size",
         "65536",
-        |c| format!("{:?}", c.kernel.ring),
-        "Some(65536)",
+        |c| c.ring_size.to_string(),
+        "65536",
         "0",
     ),
-    (
-        "max-flows",
-        "77",
-        |c| format!("{:?}", c.limits.flows),
-        "Some(77)",
-        "0",
-    ),
+    ("max-flows", "77", |c| c.max_flows.to_string(), "77", "0"),
     (
         "heads-memory",
         "2KiB",
-        |c| format!("{:?}", c.limits.heads_memory),
-        "Some(2048)",
+        |c| c.heads_memory.to_string(),
+        "2048",
         "-1",
     ),
     (
         "reorder-memory",
         "1KiB",
-        |c| format!("{:?}", c.limits.reorder_memory),
-        "Some(1024)",
+        |c| c.reorder_memory.to_string(),
+        "1024",
         "x",
     ),
     (
         "detect-memory",
         "1GiB",
-        |c| c.detect.memory.to_string(),
+        |c| c.detect_memory.to_string(),
         "1073741824",
-        "1.5GiB",
+        "1.5",
     ),
     (
         "response-timeout",
         "5s",
-        |c| format!("{:?}", c.limits.response_timeout),
-        "Some(5s)",
+        |c| format!("{:?}", c.response_timeout),
+        "5s",
         "0s",
     ),
     (
         "state-interval",
         "2m",
-        |c| format!("{:?}", c.detect.state_interval),
+        |c| format!("{:?}", c.state_interval),
         "120s",
         "2",
     ),
     (
         "state-size",
         "64KiB",
-        |c| c.detect.state_size.to_string(),
+        |c| c.state_size.to_string(),
         "65536",
         "63KiB",
     ),
-    (
-        "tc",
-        "clsact",
-        |c| c.kernel.clsact.to_string(),
-        "true",
-        "tcx",
-    ),
+    ("tc", "clsact", |c| format!("{:?}", c.tc), "Clsact", "tcx"),
     (
         "framing",
         "host",
-        |c| c.kernel.host_framing.to_string(),
-        "true",
+        |c| format!("{:?}", c.framing),
+        "Host",
         "kernel",
     ),
     (
@@ -104,16 +93,21 @@ const TABLE: &[(&str, &str, Read, &str, &str)] = &[
     ),
 ];
 
+fn variable(key: &str) -> String {
+    let key = KEYS.iter().find(|k| k.name == key);
+    key.map(Key::variable).unwrap()
+}
+
 /// From the environment, or from a file with this line.
 fn config(key: &str, value: &str, of_file: bool) -> Result<Config, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), format!("{key} = \"{value}\"\n")).unwrap();
     let environment = |name: &str| (name == variable(key)).then(|| value.to_owned());
-    let sources = match of_file {
-        true => Sources::gather(Vec::new(), &|_| None, Some(file.path())),
-        false => Sources::gather(Vec::new(), &environment, None),
+    let layers = match of_file {
+        true => Layers::gather(KEYS, Vec::new(), &|_| None, Some(file.path())),
+        false => Layers::gather(KEYS, Vec::new(), &environment, None),
     };
-    Config::from_sources(&sources.unwrap()).map_err(|error| error.to_string())
+    Config::from_layers(&layers.unwrap()).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -136,29 +130,77 @@ fn keys_without_an_option_come_from_the_file_and_from_the_environment() {
 }
 
 #[test]
-fn keys_without_an_option_are_documented() {
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIG.md"));
-    let text = text.unwrap();
-    for key in KEYS.iter().filter(|key| !key.option) {
-        let row = format!("| `{}` | `{}` | ", key.name, variable(key.name));
-        assert!(text.contains(&row), "{row}");
+fn every_key_without_an_option_is_tested() {
+    for key in KEYS.iter().filter(|key| key.form == Form::Absent) {
         let tested = TABLE.iter().any(|(name, ..)| *name == key.name);
         assert!(tested || key.name.starts_with("redact-"), "{}", key.name);
+    }
+}
+
+/// The generated part of docs/CONFIG.md: a table for each group of settings.
+fn tables() -> String {
+    let mut text = String::new();
+    let mut group = "";
+    for key in KEYS {
+        if key.group != group {
+            group = key.group;
+            text.push_str(&format!(
+                "\n## {group}\n\n| key | option | variable | default | meaning |\n|---|---|---|---|---|\n"
+            ));
+        }
+        let code = |text: &str| match text {
+            "" => String::new(),
+            text => format!("`{}`", text.replace('|', "\\|")),
+        };
+        let short = key
+            .short
+            .map_or_else(String::new, |letter| format!(" `-{letter}`"));
+        let option = match key.form {
+            Form::Absent => String::new(),
+            Form::Switch | Form::Flag | Form::Count => format!("`--{}`{short}", key.name),
+            Form::Value => code(&format!("--{} {}", key.name, key.value)) + &short,
+            Form::Words => code(&format!("--{} {} …", key.name, key.value)) + &short,
+        };
+        text.push_str(&format!(
+            "| `{}` | {option} | `{}` | {} | {} |\n",
+            key.name,
+            key.variable(),
+            code(key.default),
+            key.meaning
+        ));
+    }
+    text
+}
+
+const BEGIN: &str = "<!-- generated: UPDATE=1 cargo test -p http-trace --test settings -->\n";
+const END: &str = "\n<!-- end of the generated part -->";
+
+#[test]
+fn the_documentation_is_that_of_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIG.md");
+    let text = fs::read_to_string(path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (is, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, [before, BEGIN, &tables(), END, after].concat()).unwrap();
+    } else {
+        assert_eq!(is, tables());
     }
     // The file that it shows is one.
     let (_, rest) = text.split_once("```toml\n").unwrap();
     let (shown, _) = rest.split_once("```").unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), shown).unwrap();
-    let sources = Sources::gather(Vec::new(), &|_| None, Some(file.path())).unwrap();
-    let config = Config::from_sources(&sources).unwrap();
-    assert_eq!(config.limits.output_queue, 16 << 20);
-    // As are the defaults of what is always there.
-    let config = Config::from_sources(&Sources::default()).unwrap();
-    assert_eq!(config.limits.output_queue, 64 << 20);
-    assert_eq!(config.detect.memory, 64 << 20);
-    assert_eq!(config.detect.state_size, 64 << 20);
-    assert_eq!(config.detect.state_interval.as_secs(), 60);
+    let layers = Layers::gather(KEYS, Vec::new(), &|_| None, Some(file.path())).unwrap();
+    let config = Config::from_layers(&layers).unwrap();
+    assert_eq!(config.output_queue, 16 << 20);
+    // Defaults are values, and none is refused.
+    let layers = Layers::gather(KEYS, Vec::new(), &|_| None, None).unwrap();
+    let config = Config::from_layers(&layers).unwrap();
+    assert_eq!(config.output_queue, 64 << 20);
+    assert_eq!(config.detect_memory, 64 << 20);
+    assert_eq!(config.state_size, 64 << 20);
+    assert_eq!(config.state_interval.as_secs(), 60);
 }
 
 #[test]

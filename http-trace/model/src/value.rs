@@ -41,40 +41,18 @@ pub fn network(text: &str) -> Result<IpNet, &'static str> {
         .map_err(|_| WANT)
 }
 
-/// `30s`, `100ms`, `1.5m`.
+/// `30s`, `100ms`, `1.5m`, `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const WANT: &str = "a time with its unit, such as 100ms, 30s, 5m or 1h";
-    let split = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .ok_or(WANT)?;
-    let (number, unit) = text.split_at(split);
-    let unit_ns: u64 = match unit.trim() {
-        "ns" => 1,
-        "us" | "µs" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" | "min" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        "d" => 86_400_000_000_000,
-        _ => return Err(WANT),
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if fraction.contains('.') || fraction.len() > 9 || (whole.is_empty() && fraction.is_empty()) {
-        return Err(WANT);
+    // A bare number, 0 too, has no unit.
+    let has_unit = text.ends_with(char::is_alphabetic);
+    let whole = if text.starts_with('.') { "0" } else { "" };
+    let time = has_unit.then(|| humantime::parse_duration(&format!("{whole}{text}")));
+    let time = time.and_then(Result::ok).ok_or(WANT)?;
+    match u64::try_from(time.as_nanos()) {
+        Ok(_) => Ok(time),
+        Err(_) => Err("at most 500 years"),
     }
-    let part = |t: &str| {
-        if t.is_empty() {
-            Ok(0)
-        } else {
-            t.parse::<u64>().map_err(|_| WANT)
-        }
-    };
-    let scale = 10_u64.pow(fraction.len() as u32);
-    let ns = u128::from(part(whole)?) * u128::from(unit_ns)
-        + u128::from(part(fraction)?) * u128::from(unit_ns) / u128::from(scale);
-    u64::try_from(ns)
-        .map(Duration::from_nanos)
-        .map_err(|_| "at most 500 years")
 }
 
 /// A time that is not nothing.
@@ -105,21 +83,12 @@ pub fn positive(text: &str) -> Result<u64, &'static str> {
 /// `64MiB`, `4096`.
 pub fn bytes(text: &str) -> Result<usize, &'static str> {
     const WANT: &str = "a number of bytes, such as 65536, 512KiB or 64MiB";
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let shift = match unit.trim() {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return Err(WANT),
-    };
-    let number: usize = number.parse().map_err(|_| WANT)?;
-    number
-        .checked_mul(1 << shift)
-        .filter(|n| *n > 0)
+    let size: bytesize::ByteSize = text.parse().map_err(|_| WANT)?;
+    let bytes = usize::try_from(size.as_u64()).map_err(|_| WANT)?;
+    // An impossible number is taken for the highest.
+    (1..usize::MAX)
+        .contains(&bytes)
+        .then_some(bytes)
         .ok_or(WANT)
 }
 
@@ -146,6 +115,9 @@ mod tests {
             (".5s", Some(500_000_000)),
             ("2h", Some(7_200_000_000_000)),
             ("7ns", Some(7)),
+            ("1h 30m", Some(5_400_000_000_000)),
+            ("1.s", None),
+            ("0", None),
             ("30", None),
             ("s", None),
             (".s", None),
@@ -211,7 +183,11 @@ mod tests {
             ("64MiB", Some(64 << 20)),
             ("512 KiB", Some(512 << 10)),
             ("0", None),
-            ("1MB", None),
+            ("1MB", Some(1_000_000)),
+            ("1.5GiB", Some(3 << 29)),
+            ("99999999999999999999", None),
+            ("-1", None),
+            ("3 potatoes", None),
         ] {
             assert_eq!(bytes(text).ok(), expected, "{text:?}");
         }

@@ -1,169 +1,189 @@
-//! The table `[detect]` of the configuration file: what the file changes of rules.
+//! The table `[detect]` of the configuration file: changes to rules.
 
-use ipnet::IpNet;
-use toml::{Table, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
 
-use super::Error;
 use http_trace_detect::builtin::FILTERS;
 use http_trace_detect::rule::Severity;
 use http_trace_detect::tune::{Allow, Override, Tuning};
 use http_trace_model::value;
+use ipnet::IpNet;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use toml::de::ValueDeserializer;
 
-/// Reads the table; `file` is how errors name the file.
-pub(super) fn read(table: &Table, file: &str) -> Result<Tuning, Error> {
-    let mut tuning = Tuning::default();
-    for (name, value) in table {
-        let at = At(file, format!("detect.{name}"));
-        match name.as_str() {
-            "internal" => tuning.internal = Some(at.each(value, network)?),
-            "allow" => tuning.allow = allow(at.table(value)?, &at)?,
-            "filters" => tuning.filters = filters(value, &at)?,
-            "rules" => {
-                for (id, value) in at.table(value)? {
-                    let at = At(file, format!("detect.rules.{id}"));
-                    let change = change(at.table(value)?, &at)?;
-                    tuning.rules.insert(id.clone(), change);
-                }
-            }
-            _ => return Err(at.unknown(&["internal", "allow", "filters", "rules"])),
-        }
+use super::scalars::{self, Scalars};
+
+#[derive(Deserialize)]
+#[serde(
+    remote = "Tuning",
+    deny_unknown_fields,
+    expecting = "a table ([detect], its keys below it)"
+)]
+struct TuningTable {
+    #[serde(default, deserialize_with = "internal")]
+    internal: Option<Vec<IpNet>>,
+    #[serde(default, with = "AllowTable")]
+    allow: Allow,
+    #[serde(default, deserialize_with = "filters")]
+    filters: Vec<&'static str>,
+    #[serde(default, deserialize_with = "rules")]
+    rules: BTreeMap<String, Override>,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Override", deny_unknown_fields, expecting = "a table")]
+struct OverrideTable {
+    #[serde(default, deserialize_with = "threshold")]
+    threshold: Option<u64>,
+    #[serde(default, rename = "window", deserialize_with = "time")]
+    window_ns: Option<u64>,
+    #[serde(default, deserialize_with = "severity")]
+    severity: Option<Severity>,
+    #[serde(default, rename = "suppress", deserialize_with = "time")]
+    suppress_ns: Option<u64>,
+    #[serde(default, with = "AllowTable")]
+    allow: Allow,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Allow", deny_unknown_fields, expecting = "a table")]
+struct AllowTable {
+    #[serde(default, deserialize_with = "networks")]
+    clients: Vec<IpNet>,
+    #[serde(
+        default,
+        rename = "user-agents",
+        alias = "user_agents",
+        deserialize_with = "patterns"
+    )]
+    user_agents: Vec<String>,
+    #[serde(default, deserialize_with = "patterns")]
+    paths: Vec<String>,
+    #[serde(default, deserialize_with = "patterns")]
+    hosts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Rule(#[serde(with = "OverrideTable")] Override);
+
+/// Reads the table; an error is its place in the file, if known, and its text.
+pub(super) fn read(table: ValueDeserializer<'_>) -> Result<Tuning, (Option<Range<usize>>, String)> {
+    let mut track = serde_path_to_error::Track::new();
+    let table = serde_path_to_error::Deserializer::new(table, &mut track);
+    let read = TuningTable::deserialize(table);
+    read.map_err(|error| {
+        (
+            error.span(),
+            worded(&track.path().to_string(), error.message()),
+        )
+    })
+}
+
+/// `detect.PATH MESSAGE`, with the nearest name for one that is unknown.
+fn worded(path: &str, message: &str) -> String {
+    // An entry of a list is named by its value.
+    let path = path.split('[').next().unwrap_or_default();
+    let path = match path {
+        "." => "detect".to_owned(),
+        below => format!("detect.{below}"),
+    };
+    if !message.starts_with("unknown field") {
+        let separator = if message.starts_with('\'') { " " } else { ": " };
+        return format!("{path}{separator}{}", scalars::worded(message));
     }
-    Ok(tuning)
+    // serde names the field and those that there are between backticks.
+    let mut names = message.split('`').skip(1).step_by(2);
+    let name = names.next().unwrap_or_default();
+    let known: Vec<&str> = names.collect();
+    let distance = |known: &&&str| strsim::damerau_levenshtein(name, known);
+    let hint = match known.iter().min_by_key(distance) {
+        Some(near) if distance(&near) <= 2 => format!("did you mean '{near}'?"),
+        _ => format!("there are {}", known.join(", ")),
+    };
+    let below = path
+        .strip_suffix(name)
+        .and_then(|path| path.strip_suffix('.'));
+    format!("unknown key '{}.{name}'; {hint}", below.unwrap_or(&path))
 }
 
-fn change(table: &Table, of: &At<'_>) -> Result<Override, Error> {
-    let mut change = Override::default();
-    for (name, value) in table {
-        let at = of.below(name);
-        match name.as_str() {
-            "threshold" => change.threshold = Some(at.number(value, 1..=1_000_000_000)?),
-            "window" => change.window_ns = Some(at.duration(value)?),
-            "severity" => {
-                change.severity = Severity::new(at.number(value, 0..=10)?);
-            }
-            "suppress" => change.suppress_ns = Some(at.duration(value)?),
-            "allow" => change.allow = allow(at.table(value)?, &at)?,
-            _ => {
-                return Err(at.unknown(&["threshold", "window", "severity", "suppress", "allow"]));
-            }
-        }
+/// A text or a list of them, each parsed.
+fn each<'de, D: Deserializer<'de>, T, W: fmt::Display>(
+    from: D,
+    parse: impl Fn(&str) -> Result<T, W>,
+) -> Result<Vec<T>, D::Error> {
+    let wrong = |text: &str, want: W| D::Error::custom(format!("'{text}': want {want}"));
+    let scalars = Scalars::deserialize(from)?.0;
+    let parsed = scalars
+        .iter()
+        .map(|text| parse(text).map_err(|want| wrong(text, want)));
+    parsed.collect()
+}
+
+/// One text, parsed.
+fn one<'de, D: Deserializer<'de>, T, W: fmt::Display>(
+    from: D,
+    parse: impl Fn(&str) -> Result<T, W>,
+) -> Result<Option<T>, D::Error> {
+    let mut all = each(from, parse)?;
+    match all.len() {
+        1 => Ok(all.pop()),
+        n => Err(D::Error::custom(format!("want one value, not {n}"))),
     }
-    Ok(change)
 }
 
-fn allow(table: &Table, of: &At<'_>) -> Result<Allow, Error> {
-    let mut allow = Allow::default();
-    for (name, value) in table {
-        let at = of.below(name);
-        match name.replace('_', "-").as_str() {
-            "clients" => allow.clients = at.each(value, network)?,
-            "user-agents" => allow.user_agents = at.each(value, text)?,
-            "paths" => allow.paths = at.each(value, text)?,
-            "hosts" => allow.hosts = at.each(value, text)?,
-            _ => return Err(at.unknown(&["clients", "user-agents", "paths", "hosts"])),
-        }
-    }
-    Ok(allow)
+macro_rules! parsers {
+    ($($name:ident -> $type:ty = $read:expr;)+) => {
+        $(fn $name<'de, D: Deserializer<'de>>(from: D) -> Result<$type, D::Error> {
+            $read(from)
+        })+
+    };
 }
 
-/// Names of built-in filters.
-fn filters(value: &Value, at: &At<'_>) -> Result<Vec<&'static str>, Error> {
-    let mut names = Vec::new();
-    for wanted in at.each(value, text)? {
-        let known = FILTERS.iter().find(|(name, ..)| *name == wanted);
-        let Some((name, ..)) = known else {
-            let all: Vec<&str> = FILTERS.iter().map(|(name, ..)| *name).collect();
-            return Err(at.error(&format!("some of {}, not '{wanted}'", all.join(", "))));
-        };
-        names.push(*name);
-    }
-    Ok(names)
+parsers! {
+    networks -> Vec<IpNet> = |from| each(from, value::network);
+    internal -> Option<Vec<IpNet>> = |from| each(from, value::network).map(Some);
+    patterns -> Vec<String> = |from| each(from, pattern);
+    filters -> Vec<&'static str> = |from| each(from, filter);
+    threshold -> Option<u64> = |from| one(from, number);
+    severity -> Option<Severity> = |from| one(from, score);
+    time -> Option<u64> = |from| one(from, nanoseconds);
+    rules -> BTreeMap<String, Override> = |from| {
+        let rules: BTreeMap<String, Rule> = Deserialize::deserialize(from)?;
+        Ok(rules.into_iter().map(|(id, rule)| (id, rule.0)).collect())
+    };
 }
 
-fn network(text: &str) -> Result<IpNet, &'static str> {
-    value::network(text)
-}
-
-fn text(text: &str) -> Result<String, &'static str> {
+fn pattern(text: &str) -> Result<String, &'static str> {
     match text.is_empty() {
         true => Err("some text; * stands for anything"),
         false => Ok(text.to_owned()),
     }
 }
 
-/// A place in the file: its name and the key.
-struct At<'a>(&'a str, String);
+/// A built-in filter.
+fn filter(text: &str) -> Result<&'static str, String> {
+    let names = || FILTERS.iter().map(|(name, ..)| *name);
+    let known = names().find(|name| *name == text);
+    known.ok_or_else(|| format!("some of {}", names().collect::<Vec<_>>().join(", ")))
+}
 
-impl<'a> At<'a> {
-    fn below(&self, name: &str) -> At<'a> {
-        At(self.0, format!("{}.{name}", self.1))
-    }
+fn number(text: &str) -> Result<u64, &'static str> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|n| (1..=1_000_000_000).contains(n));
+    number.ok_or("a number from 1 to 1000000000")
+}
 
-    fn error(&self, want: &str) -> Error {
-        Error::new(format!("{}: {}: want {want}", self.0, self.1))
-    }
+fn score(text: &str) -> Result<Severity, &'static str> {
+    let score = text.parse().ok().and_then(Severity::new);
+    score.ok_or("a number from 0 to 10")
+}
 
-    /// The same, of one entry.
-    fn entry(&self, entry: &str, want: &str) -> Error {
-        Error::new(format!("{}: {} '{entry}': want {want}", self.0, self.1))
-    }
-
-    fn unknown(&self, known: &[&str]) -> Error {
-        let name = self.1.rsplit('.').next().unwrap_or_default();
-        let near = known
-            .iter()
-            .min_by_key(|k| strsim::damerau_levenshtein(name, k))
-            .filter(|k| strsim::damerau_levenshtein(name, k) <= 2);
-        let hint = match near {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => format!("there are {}", known.join(", ")),
-        };
-        Error::new(format!("{}: unknown key '{}'; {hint}", self.0, self.1))
-    }
-
-    fn table<'v>(&self, value: &'v Value) -> Result<&'v Table, Error> {
-        value.as_table().ok_or_else(|| self.error("a table"))
-    }
-
-    /// A text or a list of them.
-    fn each<T>(
-        &self,
-        value: &Value,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Result<Vec<T>, Error> {
-        let items = match value {
-            Value::Array(items) => items.as_slice(),
-            one => std::slice::from_ref(one),
-        };
-        let one = |item: &Value| match item.as_str() {
-            Some(text) => parse(text).map_err(|want| self.entry(text, want)),
-            None => Err(self.entry(&item.to_string(), "text, or a list of texts")),
-        };
-        items.iter().map(one).collect()
-    }
-
-    fn number(&self, value: &Value, within: std::ops::RangeInclusive<u64>) -> Result<u64, Error> {
-        value
-            .as_integer()
-            .and_then(|n| u64::try_from(n).ok())
-            .filter(|n| within.contains(n))
-            .ok_or_else(|| {
-                self.error(&format!(
-                    "a number from {} to {}",
-                    within.start(),
-                    within.end()
-                ))
-            })
-    }
-
-    fn duration(&self, value: &Value) -> Result<u64, Error> {
-        let text = value.as_str().unwrap_or_default();
-        let duration = value::duration(text).map_err(|want| self.error(want))?;
-        match u64::try_from(duration.as_nanos()) {
-            Ok(ns) if ns > 0 => Ok(ns),
-            _ => Err(self.error("a time of more than nothing, such as 5m")),
-        }
-    }
+fn nanoseconds(text: &str) -> Result<u64, &'static str> {
+    value::some_time(text).map(|time| time.as_nanos() as u64)
 }
 
 #[cfg(test)]
@@ -171,8 +191,11 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Tuning, String> {
-        let table: Table = text.parse().expect("TOML");
-        read(&table, "f.toml").map_err(|e| e.to_string())
+        let table = toml::de::DeTable::parse(text).expect("TOML");
+        let span = table.span();
+        let value = toml::de::DeValue::Table(table.into_inner());
+        let value = toml::Spanned::new(span, value);
+        read(value.into()).map_err(|(_, what)| format!("f.toml: {what}"))
     }
 
     #[test]
@@ -212,13 +235,13 @@ mod tests {
             ),
             (
                 "internal = ['10.0.0.0/8', 10]",
-                "f.toml: detect.internal '10': want text, or a list of texts",
+                "f.toml: detect.internal '10': want a network such as",
             ),
             ("allow = 1", "f.toml: detect.allow: want a table"),
             (
                 "filters = ['probes']",
-                "f.toml: detect.filters: want some of health-probes, private-ranges, static-assets, \
-                 verified-crawlers, not 'probes'",
+                "f.toml: detect.filters 'probes': want some of health-probes, private-ranges, \
+                 static-assets, verified-crawlers",
             ),
             (
                 "[allow]\nagents = 'x'",
@@ -226,19 +249,19 @@ mod tests {
             ),
             (
                 "[rules.a]\nthreshold = 0",
-                "detect.rules.a.threshold: want a number from 1 to",
+                "detect.rules.a.threshold '0': want a number from 1 to",
             ),
             (
                 "[rules.a]\nwindow = 5",
-                "detect.rules.a.window: want a time with its unit",
+                "detect.rules.a.window '5': want a time with its unit",
             ),
             (
                 "[rules.a]\nwindow = '0s'",
-                "detect.rules.a.window: want a time",
+                "detect.rules.a.window '0s': want a time",
             ),
             (
                 "[rules.a]\nseverity = 11",
-                "detect.rules.a.severity: want a number from 0 to 10",
+                "detect.rules.a.severity '11': want a number from 0 to 10",
             ),
             ("[rules.a]\ntreshold = 1", "did you mean 'threshold'?"),
             (

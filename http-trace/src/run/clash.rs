@@ -66,11 +66,7 @@ fn inputs(config: &Config) -> Vec<Used> {
         Source::Recorded(paths) => (paths.as_slice(), ""),
     };
     let source = paths.iter().map(|path| (option, path.as_path()));
-    let rules = config
-        .detect
-        .rules
-        .iter()
-        .map(|path| ("--rules ", path.as_path()));
+    let rules = config.rules.iter().map(|path| ("--rules ", path.as_path()));
     let settings = config.file.iter().map(|path| ("--config ", path.as_path()));
     source
         .chain(rules)
@@ -91,21 +87,21 @@ fn inputs(config: &Config) -> Vec<Used> {
 
 fn outputs(config: &Config) -> Vec<Used> {
     let mut all: Vec<(String, &Path)> = Vec::new();
-    let mut to_stdout = config.outputs.is_empty();
-    for output in &config.outputs {
+    let mut to_stdout = config.output.is_empty();
+    for output in &config.output {
         match &output.file {
             Some(path) => all.push((format!("--output {}", path.display()), path)),
             None => to_stdout = true,
         }
     }
-    for target in &config.detect.alerts_to {
+    for target in &config.alerts_to {
         match target {
             Target::File(path) => all.push((format!("--alerts-to {target}"), path)),
             Target::Stdout => to_stdout = true,
             Target::Command(_) | Target::Webhook(_) | Target::Syslog(_) => {}
         }
     }
-    if let Some(path) = &config.detect.state {
+    if let Some(path) = &config.state {
         all.push((format!("--state {}", path.display()), path));
     }
     let stdout = Path::new("/dev/stdout");

@@ -8,7 +8,7 @@ use http_trace_common::counter::Counter;
 use http_trace_common::record::Hook;
 
 use super::{Ended, Stop, finish, say, started};
-use crate::config::Config;
+use crate::config::{Config, FramingChoice, TcChoice};
 use crate::engine::Engine;
 use crate::own::{Excluded, OwnSockets};
 use crate::priority;
@@ -77,7 +77,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     if traced.is_empty() {
         say(&no_interface(config));
         if !config
-            .interfaces
+            .interface
             .iter()
             .any(|glob| glob.contains(['*', '?', '[']))
         {
@@ -89,7 +89,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             "reading goes no further than its fair share of the processor: CAP_SYS_NICE is missing",
         );
     }
-    started(config, &start_line(&config.hooks, &traced));
+    started(config, &start_line(&config.hook, &traced));
     if !traced.is_empty() {
         for name in unmatched(config, &traced) {
             say(&format!(
@@ -183,37 +183,32 @@ fn add_losses(probe: &mut Probe, engine: &mut Engine) {
 }
 
 fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
-    let wanted = Wanted::new(&config.interfaces, &config.exclude_interfaces)
+    let wanted = Wanted::new(&config.interface, &config.exclude_interface)
         .map_err(|error| error.to_string())?;
     let mut filter = FilterConfig {
         count_skbs: u32::from(config.verbose > 0),
-        decap: config.kernel.decap,
-        snippet: config.snippet,
+        decap: config.decap_bits(),
+        snippet: config.snippet(),
         ..FilterConfig::DEFAULT
     };
-    for (to, from) in filter.ports.iter_mut().zip(&config.scope.ports) {
+    for (to, from) in filter.ports.iter_mut().zip(&config.port) {
         *to = *from;
         filter.port_ranges += 1;
     }
-    let mut settings = Settings {
+    let settings = Settings {
         filter,
+        flows: u32::try_from(config.max_flows).unwrap_or(u32::MAX),
+        ring_bytes: u32::try_from(config.ring_size).unwrap_or(u32::MAX),
         ..Settings::default()
     };
-    if let Some(flows) = config.limits.flows {
-        settings.flows = u32::try_from(flows).unwrap_or(u32::MAX);
-    }
-    if let Some(bytes) = config.kernel.ring {
-        settings.ring_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    }
     Ok(Options {
-        hooks: config.hooks.clone(),
+        hooks: config.hook.clone(),
         interfaces: wanted,
-        tc_mode: if config.kernel.clsact {
-            TcMode::Clsact
-        } else {
-            TcMode::Auto
+        tc_mode: match config.tc {
+            TcChoice::Clsact => TcMode::Clsact,
+            TcChoice::Auto => TcMode::Auto,
         },
-        host_framing: config.kernel.host_framing,
+        host_framing: config.framing == FramingChoice::Host,
         settings,
         own,
         say: (config.verbose > 1).then_some(say as Say),
@@ -221,11 +216,11 @@ fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
 }
 
 fn no_interface(config: &Config) -> String {
-    let what = match config.interfaces.as_slice() {
+    let what = match config.interface.as_slice() {
         [] => "no interface is up".to_owned(),
         globs => format!("no interface that is up matches {}", globs.join(", ")),
     };
-    let but = match config.exclude_interfaces.as_slice() {
+    let but = match config.exclude_interface.as_slice() {
         [] => String::new(),
         globs => format!(
             ", but for those that --exclude-interface {} leaves out",
@@ -241,7 +236,7 @@ fn unmatched<'a>(config: &'a Config, traced: &[std::sync::Arc<str>]) -> Vec<&'a 
         Wanted::new(std::slice::from_ref(*glob), &[])
             .is_ok_and(|wanted| traced.iter().any(|name| wanted.contains(name)))
     };
-    let of_none = config.interfaces.iter().filter(|glob| !matches(glob));
+    let of_none = config.interface.iter().filter(|glob| !matches(glob));
     of_none.map(String::as_str).collect()
 }
 
@@ -324,7 +319,8 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::Sources;
+    use crate::config::KEYS;
+    use crate::config::layers::Layers;
 
     #[test]
     fn where_nothing_is_traced_that_is_said_in_words() {
@@ -347,15 +343,15 @@ mod tests {
             ),
         ] {
             let typed = typed.into_iter().map(|(k, v)| (k, vec![v.to_owned()]));
-            let sources = Sources::gather(typed.collect(), &|_| None, None).expect("good");
-            let config = Config::from_sources(&sources).expect("good");
+            let layers = Layers::gather(KEYS, typed.collect(), &|_| None, None).expect("good");
+            let config = Config::from_layers(&layers).expect("good");
             let said = no_interface(&config);
             assert!(said.starts_with(expected), "{said}");
         }
         let names = ["lo", "veth*", "eth0"].map(str::to_owned).to_vec();
         let typed = [("interface", names)].into_iter().collect();
-        let sources = Sources::gather(typed, &|_| None, None).expect("good");
-        let config = Config::from_sources(&sources).expect("good");
+        let layers = Layers::gather(KEYS, typed, &|_| None, None).expect("good");
+        let config = Config::from_layers(&layers).expect("good");
         let traced = ["eth0", "veth7"].map(Into::into);
         assert_eq!(unmatched(&config, &traced), ["lo"]);
     }

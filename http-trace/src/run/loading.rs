@@ -79,14 +79,14 @@ pub fn was_faulty(stop: &Stop) -> bool {
 pub fn begin(config: &Config, stop: &Stop) -> Result<RuleSet, Ended> {
     let (rules, loaded) = load(config, &Known::new());
     loaded.said.iter().for_each(|line| say(line));
-    if config.detect.on_trial && !rules.correlations.iter().any(|c| c.alerts) {
-        let of: Vec<String> = config.detect.rules.iter().map(|path| shown(path)).collect();
+    if config.tries_rules && !rules.correlations.iter().any(|c| c.alerts) {
+        let of: Vec<String> = config.rules.iter().map(|path| shown(path)).collect();
         say(&format!("there is no rule to test in {}", of.join(", ")));
         return Err(Ended::CannotStart);
     }
     let mut state = stop.rules.lock();
     state.known = loaded.known;
-    state.faulty = loaded.unreadable > 0 || config.detect.on_trial && loaded.errors > 0;
+    state.faulty = loaded.unreadable > 0 || config.tries_rules && loaded.errors > 0;
     Ok(rules)
 }
 
@@ -156,7 +156,7 @@ fn told(reloaded: Reloaded) -> String {
 fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
     let mut loaded = Loaded::default();
     let mut files = Vec::new();
-    for path in &config.detect.rules {
+    for path in &config.rules {
         if let Some(file) = known.get(path).filter(|_| load::is_pipe(path)) {
             // It was read to its end.
             files.push(source(path, file));
@@ -280,23 +280,22 @@ fn known_now(files: Vec<Source>, parsed: &Parsed) -> Known {
 /// The rules of files and the built-in ones, as the configuration changes them; and a message for each
 /// rule that the configuration names and that is not loaded.
 fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
-    let detect = &config.detect;
-    let mut sources = match detect.built_in {
-        true => builtin::sources(),
-        false => Vec::new(),
+    let mut sources = match config.no_builtin_rules {
+        true => Vec::new(),
+        false => builtin::sources(),
     };
     sources.extend_from_slice(files);
-    detect.tuning.extend(&mut sources);
+    config.tuning.extend(&mut sources);
     let left_out = RefCell::new(BTreeSet::new());
     let disabled = |id: &str| {
-        let is = detect.disabled.iter().any(|d| d == id);
+        let is = config.disable_rule.iter().any(|d| d == id);
         if is {
             left_out.borrow_mut().insert(id.to_owned());
         }
         is
     };
     let mut parsed = parse::parse(&sources, &disabled);
-    let mut unknown: Vec<String> = detect
+    let mut unknown: Vec<String> = config
         .tuning
         .apply(&mut parsed.rules)
         .into_iter()
@@ -309,10 +308,10 @@ fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
         .collect();
     let left_out = left_out.into_inner();
     let rules = &parsed.rules;
-    let disabled = detect.disabled.iter();
+    let disabled = config.disable_rule.iter();
     let disabled = disabled.filter(|id| !left_out.contains(*id));
     unknown.extend(disabled.map(|id| no_such("disable-rule", id, rules)));
-    let selected = config.selection.rule.named();
+    let selected = config.rule.named();
     let selected = selected.filter(|id| rules.find(id).is_none());
     unknown.extend(selected.map(|id| no_such("rule", id, rules)));
     (parsed, unknown)
@@ -331,7 +330,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::config::source::Sources;
+    use crate::config::KEYS;
+    use crate::config::layers::Layers;
 
     fn rule(name: &str, status: &str) -> String {
         format!(
@@ -354,8 +354,8 @@ mod tests {
             ("rules", named.to_vec()),
             ("no-builtin-rules", vec!["true".to_owned()]),
         ];
-        let sources = Sources::gather(typed, &|_| None, None).expect("good");
-        let config = Config::from_sources(&sources).expect("good");
+        let layers = Layers::gather(KEYS, typed, &|_| None, None).expect("good");
+        let config = Config::from_layers(&layers).expect("good");
         for (first, now, expected, stays) in [
             (&two, Some("title: [".to_owned()), vec!["a", "b"], true),
             (&two, Some(one_bad.clone()), vec!["a", "b"], true),
@@ -409,8 +409,8 @@ mod tests {
             ("rules", vec![named]),
             ("no-builtin-rules", vec!["true".to_owned()]),
         ];
-        let sources = Sources::gather(typed, &|_| None, None).expect("good");
-        let config = Config::from_sources(&sources).expect("good");
+        let layers = Layers::gather(KEYS, typed, &|_| None, None).expect("good");
+        let config = Config::from_layers(&layers).expect("good");
         let (_, loaded) = load(&config, &Known::new());
         fs::remove_file(path.join("b.yml")).expect("removed");
         let (rules, loaded) = load(&config, &loaded.known);

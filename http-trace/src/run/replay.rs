@@ -82,7 +82,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     tell(replay.take_problems(), &mut told);
     let mut filter = config.kernel_filter.then(|| {
         HostFilter::new(FilterConfig {
-            snippet: config.snippet,
+            snippet: config.snippet(),
             ..FilterConfig::DEFAULT
         })
     });

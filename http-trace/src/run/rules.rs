@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Ended, say};
 use crate::cli::Rules;
+use crate::config::Config;
 use http_trace_detect::detector::window_text;
 use http_trace_detect::diagnose::Fault;
 use http_trace_detect::parse::{self, Parsed, Source};
@@ -88,7 +89,7 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             output,
             config,
         } => {
-            let secrets = match crate::config::redaction(config.as_deref()) {
+            let secrets = match Config::load(Vec::new(), config.as_deref()).map(|c| c.secrets()) {
                 Ok(secrets) => secrets,
                 Err(error) => {
                     say(&error.to_string());

@@ -65,7 +65,8 @@ impl HeaderChoice {
 }
 
 /// When `pretty` is coloured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
     #[default]

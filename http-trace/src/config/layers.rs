@@ -1,0 +1,384 @@
+//! Where a setting is given: command line over environment over file over default. A list is taken
+//! whole from the layer that wins. Knows the keys, not what their values mean.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use http_trace_detect::tune::Tuning;
+use serde::Deserialize;
+use toml::de::{DeTable, ValueDeserializer};
+
+use super::detect;
+use super::key::{Key, Shape, nearest};
+use super::scalars::{Scalars, worded};
+use super::values::Field;
+
+/// Why a configuration is refused; its text is complete.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub(super) String);
+
+/// The values of one setting and where they were given.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// One or more values, cut by [`Shape`], blanks around them removed, none of them empty.
+    pub values: Vec<String>,
+    /// Where, as errors name it: `--port`, `HTTP_TRACE_PORT`, `FILE:3: port`.
+    pub origin: String,
+}
+
+/// The settings that were given anywhere, each from the layer that wins.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    keys: &'static [Key],
+    given: BTreeMap<&'static str, Given>,
+    /// The file's table `[detect]`.
+    pub tuning: Tuning,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+}
+
+impl Layers {
+    /// Gathers what was typed, what `environment` holds (by name) and what the file says.
+    ///
+    /// # Errors
+    /// A typed value that is empty, a file that cannot be read or is not TOML, an unknown key, a
+    /// value that is not text, a number or a list of them.
+    pub fn gather(
+        keys: &'static [Key],
+        typed: Vec<(&'static str, Vec<String>)>,
+        environment: &dyn Fn(&str) -> Option<String>,
+        file: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let mut layers = Layers {
+            keys,
+            given: BTreeMap::new(),
+            tuning: Tuning::default(),
+            file: None,
+        };
+        for (name, typed) in typed {
+            let shape = keys.iter().find(|key| key.name == name).map(|k| k.shape);
+            let mut values = Vec::new();
+            for text in typed {
+                let cut = cut(shape.unwrap_or(Shape::One), &text);
+                // Left out, it would mean everything, or this host instead of a capture.
+                if cut.is_empty() {
+                    return Err(Error(format!(
+                        "--{name} '{text}': the value is empty (a shell variable that is not \
+                         set?); give one, or leave the option out"
+                    )));
+                }
+                values.extend(cut);
+            }
+            layers.add(name, format!("--{name}"), values);
+        }
+        for key in keys {
+            if let Some(text) = environment(&key.variable()) {
+                let values = match key.shape {
+                    Shape::Whole => text.lines().flat_map(|l| cut(Shape::Whole, l)).collect(),
+                    other => cut(other, &text),
+                };
+                layers.add(key.name, key.variable(), values);
+            }
+        }
+        let file = file
+            .map(PathBuf::from)
+            .or_else(|| environment("HTTP_TRACE_CONFIG").map(PathBuf::from));
+        if let Some(path) = file {
+            layers.add_file(&path)?;
+            layers.file = Some(path);
+        }
+        Ok(layers)
+    }
+
+    fn add(&mut self, name: &'static str, origin: String, values: Vec<String>) {
+        if !values.is_empty() {
+            self.given.entry(name).or_insert(Given { values, origin });
+        }
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), Error> {
+        let name = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error(format!("cannot read the configuration {name}: {error}")))?;
+        let table = DeTable::parse(&text)
+            .map_err(|error| Error(format!("{name} is not valid TOML: {error}")))?;
+        let line = |at: usize| text[..at].matches('\n').count() + 1;
+        for (given, value) in table.into_inner() {
+            let at = line(given.span().start);
+            let wanted = given.get_ref().replace('_', "-");
+            let value = ValueDeserializer::from(value);
+            if wanted == "detect" {
+                self.tuning = detect::read(value).map_err(|(error, what)| {
+                    let at = error.map_or(at, |span| line(span.start));
+                    Error(format!("{name}:{at}: {what}"))
+                })?;
+                continue;
+            }
+            let Some(key) = self.keys.iter().find(|key| key.name == wanted) else {
+                let near = nearest(self.keys, &wanted).map_or_else(
+                    || "see 'http-trace --help' for the options, each of which is a key".to_owned(),
+                    |key| format!("did you mean '{}'?", key.name),
+                );
+                return Err(Error(format!(
+                    "{name}:{at}: unknown key '{given}'; {near}",
+                    given = given.get_ref()
+                )));
+            };
+            let origin = format!("{name}:{at}: {}", key.name);
+            let scalars = Scalars::deserialize(value)
+                .map_err(|error| Error(format!("{origin}: {}", worded(error.message()))))?;
+            // An element may itself be a list in the option's own notation: port = ["80,443"].
+            let values = scalars.0.iter().flat_map(|text| cut(key.shape, text));
+            self.add(key.name, origin, values.collect());
+        }
+        Ok(())
+    }
+
+    /// The values of a setting, if it was given.
+    pub fn given(&self, name: &str) -> Option<&Given> {
+        debug_assert!(self.keys.iter().any(|key| key.name == name), "{name}");
+        self.given.get(name)
+    }
+
+    /// Parses a setting, or its default, by the name of its field.
+    pub(super) fn read<F: Field<T>, T, W: fmt::Display>(
+        &self,
+        field: &str,
+        parse: impl Fn(&str) -> Result<T, W>,
+    ) -> Result<F, Error> {
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.name == field.replace('_', "-"));
+        let key = key.ok_or_else(|| Error(format!("no setting is called {field}")))?;
+        let default = || Given {
+            values: cut(key.shape, key.default),
+            origin: format!("the default of {}", key.name),
+        };
+        let given = self.given.get(key.name);
+        let given = given.map_or_else(|| Cow::Owned(default()), Cow::Borrowed);
+        let parsed = given.values.iter().map(|value| {
+            parse(value).map_err(|want| {
+                let value = without_password(value);
+                Error(format!("{} '{value}': want {want}", given.origin))
+            })
+        });
+        F::collect(parsed.collect::<Result<_, _>>()?)
+            .map_err(|what| Error(format!("{}{what}", given.origin)))
+    }
+}
+
+/// A value as a message may show it: without user and password, if it is a URL (RFC 3986 §3.2.1).
+fn without_password(value: &str) -> Cow<'_, str> {
+    let shown = || {
+        let (scheme, rest) = value.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (_, place) = rest[..end].rsplit_once('@')?;
+        Some(format!("{scheme}://{place}{}", &rest[end..]))
+    };
+    shown().map_or(Cow::Borrowed(value), Cow::Owned)
+}
+
+/// Variables that are not read here and are no mistake: a program for alerts is given them, and may
+/// run this command in its turn.
+const OTHERS: &[&str] = &["HTTP_TRACE_SEVERITY", "HTTP_TRACE_MESSAGE"];
+
+/// The variables that are settings, without the empty ones; and warnings about others that look as if
+/// they were meant to be.
+pub fn environment(
+    keys: &[Key],
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> (BTreeMap<String, String>, Vec<String>) {
+    let (mut settings, mut warnings) = (BTreeMap::new(), Vec::new());
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|n| n.starts_with("HTTP_TRACE_")) else {
+            continue;
+        };
+        let key = name["HTTP_TRACE_".len()..]
+            .to_ascii_lowercase()
+            .replace('_', "-");
+        let known = keys.iter().any(|key| key.variable() == name);
+        if !known && name != "HTTP_TRACE_CONFIG" {
+            if !OTHERS.contains(&name) {
+                let near = nearest(keys, &key).map_or_else(String::new, |near| {
+                    format!("; did you mean {}?", near.variable())
+                });
+                warnings.push(format!("{name} is no setting and is ignored{near}"));
+            }
+            continue;
+        }
+        match value.into_string() {
+            Ok(value) if value.is_empty() => {}
+            Ok(value) => {
+                settings.insert(name.to_owned(), value);
+            }
+            Err(_) => warnings.push(format!(
+                "{name} is ignored: its value is not UTF-8; type it as --{key}"
+            )),
+        }
+    }
+    (settings, warnings)
+}
+
+/// Cuts at commas outside of braces (`{a,b}` is one glob) where the shape asks for it.
+fn cut(shape: Shape, text: &str) -> Vec<String> {
+    let mut depth = 0_u32;
+    text.split(|c| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0 && shape == Shape::List
+    })
+    .map(str::trim)
+    .filter(|part| !part.is_empty())
+    .map(str::to_owned)
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::config::KEYS;
+
+    fn gather(
+        typed: Vec<(&'static str, Vec<String>)>,
+        environment: &dyn Fn(&str) -> Option<String>,
+        file: Option<&Path>,
+    ) -> Result<Layers, Error> {
+        Layers::gather(KEYS, typed, environment, file)
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        file
+    }
+
+    #[test]
+    fn what_is_typed_wins_over_the_environment_and_that_over_the_file() {
+        let file = file("status = ['1xx']\nport = [80, '443-445']\nmethod = 'GET'\nquiet = true\n");
+        let environment = |name: &str| match name {
+            "HTTP_TRACE_STATUS" => Some("2xx, 3xx".to_owned()),
+            "HTTP_TRACE_METHOD" => Some("PUT".to_owned()),
+            _ => None,
+        };
+        let typed = vec![("status", vec!["404,5xx".to_owned()])];
+        let got = gather(typed, &environment, Some(file.path())).expect("gathers");
+        let values = |name| got.given(name).map(|g| g.values.join("|"));
+        assert_eq!(values("status").as_deref(), Some("404|5xx"));
+        assert_eq!(values("method").as_deref(), Some("PUT"));
+        assert_eq!(values("port").as_deref(), Some("80|443-445"));
+        assert_eq!(values("quiet").as_deref(), Some("true"));
+        assert_eq!(values("host"), None);
+    }
+
+    #[test]
+    fn variables_that_are_no_settings_are_named() {
+        let given = [
+            ("HTTP_TRACE_STATUS", "404"),
+            ("HTTP_TRACE_CONFIG", "x"),
+            ("HTTP_TRACE_PORT", ""),
+            ("HTTP_TRACE_MESSAGE", "x"),
+            ("HTTP_TRACE_STAUTS", "500"),
+            ("HTTP_TRACE_SOMETHING_ELSE", "500"),
+            ("PATH", "x"),
+        ];
+        let given = given.map(|(name, value)| (name.into(), value.into()));
+        let (settings, said) = environment(KEYS, given.into_iter());
+        let names: Vec<&String> = settings.keys().collect();
+        assert_eq!(names, ["HTTP_TRACE_CONFIG", "HTTP_TRACE_STATUS"]);
+        assert_eq!(
+            said,
+            [
+                "HTTP_TRACE_STAUTS is no setting and is ignored; did you mean HTTP_TRACE_STATUS?",
+                "HTTP_TRACE_SOMETHING_ELSE is no setting and is ignored",
+            ]
+        );
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStringExt as _;
+            let odd = OsString::from_vec(b"caf\xe9".to_vec());
+            let (settings, said) = environment(KEYS, [("HTTP_TRACE_HOST".into(), odd)].into_iter());
+            assert!(settings.is_empty());
+            assert!(said[0].starts_with("HTTP_TRACE_HOST is ignored: its value is not UTF-8"));
+        }
+    }
+
+    #[test]
+    fn what_is_typed_and_empty_is_refused() {
+        for (name, typed) in [
+            ("read", vec![""]),
+            ("client", vec![" "]),
+            ("port", vec!["80", ""]),
+            ("hook", vec![","]),
+        ] {
+            let typed = typed.into_iter().map(str::to_owned).collect();
+            let error = gather(vec![(name, typed)], &|_| None, None).expect_err(name);
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("--{name} '")), "{error}");
+            assert!(error.contains("the value is empty"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_file_is_named_with_what_is_wrong() {
+        for (text, expected) in [
+            (
+                "stauts = 404",
+                "unknown key 'stauts'; did you mean 'status'?",
+            ),
+            (
+                "nonsense_of_length = 404",
+                "unknown key 'nonsense_of_length'; see",
+            ),
+            ("status = ", "is not valid TOML"),
+            (
+                "detect = 3",
+                ": detect: want a table ([detect], its keys below it)",
+            ),
+            (
+                "[status]\nx = 1",
+                ":1: status: want text, a whole number, true or false, or a list of them, not a table",
+            ),
+            (
+                "quiet = true\nstatus = 1.5",
+                ":2: status: want text, a whole number, true or false, or a list of them, not floating",
+            ),
+        ] {
+            let file = file(text);
+            let error = gather(Vec::new(), &|_| None, Some(file.path()))
+                .expect_err("refused")
+                .to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+            assert!(
+                error.contains(&file.path().display().to_string()),
+                "{text:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_are_cut_at_commas_outside_of_braces() {
+        for (shape, text, expected) in [
+            (Shape::List, "a, b,,c", vec!["a", "b", "c"]),
+            (
+                Shape::List,
+                "*.{a,b}.example,c",
+                vec!["*.{a,b}.example", "c"],
+            ),
+            (Shape::Whole, "a, b", vec!["a, b"]),
+            (Shape::One, " 3 ", vec!["3"]),
+            (Shape::One, "", vec![]),
+        ] {
+            assert_eq!(cut(shape, text), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A scalar of a TOML file, or a list of them, as text: settings have the same notation in the file,
+//! in the environment and on the command line.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+
+/// Texts, one for each element.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scalars(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Scalars {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Texts)
+    }
+}
+
+/// A fault that serde found, as other messages word it: what was wanted first.
+pub(super) fn worded(message: &str) -> String {
+    let types = message.strip_prefix("invalid type: ");
+    match types.and_then(|types| types.split_once(", expected ")) {
+        Some(("map", want)) => format!("want {want}, not a table"),
+        Some((is, want)) => format!("want {want}, not {is}"),
+        None => message.to_owned(),
+    }
+}
+
+struct Texts;
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Scalars;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text, a whole number, true or false, or a list of them")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalars, E> {
+        Ok(Scalars(vec![text.to_owned()]))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scalars, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_bool<E: de::Error>(self, yes: bool) -> Result<Scalars, E> {
+        self.visit_str(&yes.to_string())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scalars, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Scalars(texts)) = list.next_element()? {
+            all.extend(texts);
+        }
+        Ok(Scalars(all))
+    }
+}

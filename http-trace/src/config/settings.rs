@@ -1,0 +1,229 @@
+//! The one table of settings: key, option, variable, default, type, parser and meaning of each.
+//! Knows nothing about where values come from ([`super::layers`]).
+//!
+//! A new setting is one row here and its use. The command line, `docs/CONFIG.md` and the fields of
+//! [`Config`] follow from the row: its key is the field's name with `-` for `_`, its variable
+//! `HTTP_TRACE_` and the name in capitals.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http_trace_common::config::{PortRange, Snippet};
+use http_trace_common::record::Hook;
+use http_trace_detect::rule::Level;
+use http_trace_detect::tune::Tuning;
+use http_trace_model::value::{self, boolean};
+use ipnet::IpNet;
+
+use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
+use super::layers::{Error, Layers};
+use super::types::{Emit, FramingChoice, Source, TcChoice};
+use super::values::{self, negatable, path, text, word};
+use crate::select::{Choice, HeaderPattern, Pattern, Statuses};
+use crate::sink::deliver::Target;
+use crate::sink::{Color, HeaderChoice, OutputSpec};
+
+/// `exclude-interface` of `exclude_interface`.
+const fn kebab<const N: usize>(field: &str) -> [u8; N] {
+    let mut name = [0; N];
+    let mut at = 0;
+    while at < N {
+        let byte = field.as_bytes()[at];
+        name[at] = if byte == b'_' { b'-' } else { byte };
+        at += 1;
+    }
+    name
+}
+
+macro_rules! settings {
+    (
+        $($group:literal {
+            $($(#[doc = $meaning:literal])+ $name:ident: $type:ty = $key:expr, $parse:expr;)+
+        })+
+        beside { $($(#[doc = $doc:literal])+ $beside:ident: $beside_type:ty,)+ }
+    ) => {
+        /// Everything that can be set, with defaults applied, and what follows from how it was given.
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            $($($(#[doc = $meaning])+ pub $name: $type,)+)+
+            $($(#[doc = $doc])+ pub $beside: $beside_type,)+
+        }
+
+        /// Every setting there is, in the order of help and documentation.
+        pub const KEYS: &[Key] = &[$($(Key {
+            name: {
+                const NAME: [u8; stringify!($name).len()] = kebab(stringify!($name));
+                match std::str::from_utf8(&NAME) {
+                    Ok(name) => name,
+                    Err(_) => "",
+                }
+            },
+            group: $group,
+            meaning: concat!($($meaning),+).trim_ascii(),
+            ..$key
+        },)+)+];
+
+        impl Config {
+            /// Reads every setting; the first that is wrong is the error.
+            pub(super) fn read(layers: &Layers) -> Result<Self, Error> {
+                Ok(Config {
+                    $($($name: layers.read(stringify!($name), $parse)?,)+)+
+                    $($beside: Default::default(),)+
+                })
+            }
+        }
+    };
+}
+
+settings! {
+    "Source" {
+        /// Read captures instead of tracing: pcap, pcapng, .gz or .zst of either, folders, - for stdin
+        read: Vec<PathBuf> = Key::new("FILE", Shape::Whole, Form::Words)
+            .short('r').only(runs::LIVE | runs::CAPTURES), path;
+        /// Trace these interfaces (globs); default: all that are up, and new ones as they appear
+        interface: Vec<String> = words("IF").short('i').only(runs::LIVE), values::interface_glob;
+        /// Never trace these interfaces (globs)
+        exclude_interface: Vec<String> = words("IF").only(runs::LIVE), values::interface_glob;
+        /// Where to look: tc, socket-filter, cgroup, xdp; several at once: tc,cgroup
+        hook: Vec<Hook> = list("LIST").default("tc").only(runs::LIVE), values::hook;
+        /// Tunnels to look into, live: vxlan, vxlan-joined, ipip; and vlan, to tell VLANs apart
+        /// (captures: always all)
+        decap: Vec<u32> = list("LIST").only(runs::LIVE), values::tunnel;
+        /// Only these server ports; default: every port
+        port: Vec<PortRange> = words("PORT[-PORT]").short('p'), value::ports;
+        /// Only clients in these networks
+        client: Vec<(bool, IpNet)> = list("CIDR"), negatable(value::network);
+        /// Only servers in these networks
+        server: Vec<(bool, IpNet)> = list("CIDR"), negatable(value::network);
+        /// Believe these proxies (networks) when they name the client in X-Forwarded-For, Forwarded
+        /// or X-Real-IP, or by PROXY protocol; loopback is always believed, unless `none` is given
+        trusted_proxies: Vec<Option<IpNet>> = words("CIDR"), values::proxy;
+        /// With -r: run the kernel's filter in front of the judge, as live tracing does
+        kernel_filter: bool = switch().only(runs::CAPTURES), boolean;
+        /// With -r: skip packets whose IP or TCP checksum is wrong
+        verify_checksums: bool = switch().only(runs::CAPTURES), boolean;
+        /// Stop after this time, e.g. 30s (with -r: of capture time)
+        duration: Option<Duration> = one("TIME").only(runs::LIVE | runs::CAPTURES), value::some_time;
+    }
+    "What is written" {
+        /// Write only these statuses: 404, 5xx, 400-499; 1xx selects informational heads too
+        status: Choice<Statuses> = list("LIST"), negatable(Statuses::parse);
+        /// Write only these request methods
+        method: Choice<String> = list("LIST"), negatable(values::method);
+        /// Write only these hosts (Host header, or the authority of the target)
+        host: Choice<Pattern> = list("GLOB"), negatable(|t| Pattern::parse(t, true));
+        /// Write only these paths (without the query)
+        path: Choice<Pattern> = whole("GLOB"), negatable(|t| Pattern::parse(t, false));
+        /// Write only these user agents
+        user_agent: Choice<Pattern> = whole("GLOB"), negatable(|t| Pattern::parse(t, true));
+        /// Write only messages with such a header, in the request or the response
+        header: Choice<HeaderPattern> = whole("NAME=GLOB"), negatable(values::header_pattern);
+        /// Write only events that counted for these rules, and their alerts
+        rule: Choice<String> = list("ID"), negatable(text);
+        /// Write only responses that took at least this long to their first byte
+        /// (http_trace.ttfb_ns), e.g. 100ms
+        min_latency: Choice<u64> = one("TIME"), negatable(values::nanoseconds);
+        /// Stop after N response events were written
+        count: Option<u64> = one("N").short('c'), value::positive;
+    }
+    "Detection" {
+        /// Add the Sigma rules of this file, or of all .yml and .yaml files of this folder
+        rules: Vec<PathBuf> = whole("PATH"), path;
+        /// Leave a rule out, by its id
+        disable_rule: Vec<String> = list("ID"), text;
+        /// Leave out the built-in rules
+        no_builtin_rules: bool = switch(), boolean;
+        /// End with status 3 after an alert of this level or above: info, low, medium, high, critical
+        fail_on_alert: Option<Level> = one("LEVEL"), values::level;
+        /// Keep counters, open alerts and hits in this file from one run to the next
+        state: Option<PathBuf> = one("FILE"), path;
+        /// Send alerts here as well: stdout, file:PATH, command:PROGRAM ARGUMENTS, a URL, syslog,
+        /// syslog:udp://HOST or syslog:tcp://HOST
+        alerts_to: Vec<Target> = whole("WHERE"), Target::from_str;
+    }
+    "How it is written" {
+        /// json, pretty, tracee or csv (times in UTC), to a file with :FILE (live, it is appended to);
+        /// repeatable; default: pretty on a terminal, json otherwise
+        output: Vec<OutputSpec> = whole("FORMAT[:FILE]").short('o'), OutputSpec::from_str;
+        /// Which response headers are written: all, none, or names
+        headers: HeaderChoice = list("all|none|NAME,…").short('H').default("all"), values::header_name;
+        /// Which request headers are written: none, all, or names
+        request_headers: HeaderChoice = list("NAME,…").default("none"), values::header_name;
+        /// Write the first N bytes of bodies too (N up to 4096), decoded: 512:4xx,5xx; statuses as
+        /// with --status
+        body_snippet: Option<Snippet> =
+            one("N[:STATUS]").only(runs::LIVE | runs::CAPTURES), values::snippet;
+        /// When an event is written: auto (at the end, or 2 s after the head), head, end
+        emit: Emit = one("WHEN").default("auto").only(runs::LIVE | runs::CAPTURES), word;
+        /// Colours of 'pretty': auto, always, never
+        color: Color = one("WHEN").default("auto"), word;
+        /// Flush after every line
+        line_buffered: bool = switch(), boolean;
+        /// Write cookies, credentials and tokens as they were sent
+        show_secrets: bool = switch(), boolean;
+        /// Print only errors on standard error
+        quiet: bool = Key::new("", Shape::One, Form::Flag).short('q').default("false"), boolean;
+        /// 'pretty' shows headers (-v), flags and interfaces (-vv); the summary shows every counter
+        /// (-v), and the eBPF programs log what they are and which errors they meet (-vv)
+        verbose: u8 = Key::new("", Shape::One, Form::Count).short('v').default("0"), values::verbosity;
+    }
+    "Without an option" {
+        /// names of header fields whose values are redacted too, in any case and with any separators;
+        /// parameters and members of these names as well
+        redact_headers: Vec<String> = list("NAME").no_option(), value::field_name;
+        /// names of parameters, of form fields and of members of JSON and XML whose values are
+        /// redacted too
+        redact_parameters: Vec<String> = list("NAME").no_option(), values::lower_case;
+        /// queue of each output for a slow reader; live, events beyond it are dropped and reported
+        /// (`output_queue`), a capture waits for its reader
+        output_queue: usize = one("SIZE").default("64MiB").no_option(), value::bytes;
+        /// ring buffer between kernel and agent, rounded up to a power of two of at least 64 KiB;
+        /// records beyond it are lost and reported (`ring_full`)
+        ring_size: usize = one("SIZE").default("16MiB").no_option(), value::bytes;
+        /// connections followed at once, in the kernel and in the agent; beyond it the agent evicts
+        /// closed, silent and idle ones, and reports all but the closed (`table_full`)
+        max_flows: u64 = one("N").default("65536").no_option(), value::positive;
+        /// memory for messages in flight, of all connections; beyond it the connections used longest
+        /// ago are evicted and reported (`heads_in_flight`)
+        heads_memory: usize = one("SIZE").default("64MiB").no_option(), value::bytes;
+        /// memory for segments that wait for earlier ones, of all connections; beyond it the oldest
+        /// gaps are given up and reported (`reorder_memory`)
+        reorder_memory: usize = one("SIZE").default("64MiB").no_option(), value::bytes;
+        /// memory for the counters of rules, roughly; beyond it counters used longest ago give way to
+        /// newcomers that are seen often
+        detect_memory: usize = one("SIZE").default("64MiB").no_option(), value::bytes;
+        /// how long a request waits for its response before it is written without one
+        /// (`no_response: timeout`)
+        response_timeout: Duration = one("TIME").default("30s").no_option(), value::some_time;
+        /// how often the file of `--state` is written, if anything changed
+        state_interval: Duration = one("TIME").default("60s").no_option(), value::some_time;
+        /// the largest that file may become, at least 64 KiB
+        state_size: usize = one("SIZE").default("64MiB").no_option(), values::state_size;
+        /// `clsact` attaches the programs of `--hook tc` to a clsact qdisc on any kernel, see below
+        tc: TcChoice = one("MODE").default("auto").no_option(), word;
+        /// `host` leaves all framing to the agent, as Linux before 5.17 does
+        framing: FramingChoice = one("MODE").default("auto").no_option(), word;
+        /// addresses with ports (`127.0.0.1:4318`) that are never traced, as the agent's own sockets:
+        /// of a forwarder beside it
+        own_endpoints: Vec<SocketAddr> = list("ADDRESS:PORT").no_option(), values::endpoint;
+    }
+    beside {
+        /// Live, captures or recorded events.
+        source: Source,
+        /// Whether alerts are written and responses are not (`rules test`, `detect`).
+        alerts_only: bool,
+        /// Whether the run tries rules, and means nothing without them (`rules test`).
+        tries_rules: bool,
+        /// Changes to rules: the file's table `[detect]`.
+        tuning: Tuning,
+        /// The file that was read, if any.
+        file: Option<PathBuf>,
+        /// The settings that were given: on which runs each has an effect (bits of [`runs`]), and
+        /// where it was given.
+        given: Vec<(u8, String)>,
+        /// Faults in how it was given that are no errors.
+        warnings: Vec<String>,
+    }
+}

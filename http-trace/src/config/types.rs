@@ -1,0 +1,63 @@
+//! Types of settings that belong to no stage.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::key::runs;
+
+/// Where events come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// This host's interfaces.
+    #[default]
+    Live,
+    /// Capture files, folders of them, or `-` for standard input.
+    Captures(Vec<PathBuf>),
+    /// Files of recorded events, or `-` for standard input.
+    Recorded(Vec<PathBuf>),
+}
+
+impl Source {
+    /// The kind of run, a bit of [`runs`].
+    pub(super) const fn run(&self) -> u8 {
+        match self {
+            Source::Live => runs::LIVE,
+            Source::Captures(_) => runs::CAPTURES,
+            Source::Recorded(_) => runs::RECORDED,
+        }
+    }
+}
+
+/// When an event is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Emit {
+    /// At the end of the message, or 2 s after its head.
+    #[default]
+    Auto,
+    /// When the head is complete.
+    Head,
+    /// At the end of the message only.
+    End,
+}
+
+/// How programs of `--hook tc` are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TcChoice {
+    /// By TCX where the kernel has it (Linux 6.6).
+    Auto,
+    /// To a clsact qdisc, as below Linux 6.6.
+    Clsact,
+}
+
+/// Who follows message framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FramingChoice {
+    /// The eBPF programs where the kernel can run that (Linux 5.17).
+    Auto,
+    /// The agent alone, as below Linux 5.17.
+    Host,
+}

@@ -1,0 +1,217 @@
+//! How the text of a setting becomes its type: on failure a parser says only what was wanted; the
+//! caller adds where the value was given.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use http_trace_common::config::{MAX_SNIPPET, Snippet, decap};
+use http_trace_common::record::Hook;
+use http_trace_detect::rule::Level;
+use http_trace_model::value;
+use ipnet::IpNet;
+use serde::de::{self, DeserializeOwned, IntoDeserializer as _};
+
+use crate::select::{Choice, HeaderPattern, Pattern, Statuses};
+use crate::sink::HeaderChoice;
+
+/// What the values of one setting are collected in.
+pub(super) trait Field<T>: Sized {
+    /// The values, or what follows the setting's name in the error.
+    fn collect(values: Vec<T>) -> Result<Self, String>;
+}
+
+impl<T> Field<T> for Vec<T> {
+    fn collect(values: Vec<T>) -> Result<Self, String> {
+        Ok(values)
+    }
+}
+
+impl<T> Field<T> for Option<T> {
+    fn collect(mut values: Vec<T>) -> Result<Self, String> {
+        match values.len() {
+            0 | 1 => Ok(values.pop()),
+            n => Err(format!(": given {n} times; want one")),
+        }
+    }
+}
+
+/// One that has a default.
+impl<T> Field<T> for T {
+    fn collect(values: Vec<T>) -> Result<Self, String> {
+        Option::collect(values)?.ok_or_else(|| ": want a value".to_owned())
+    }
+}
+
+impl<T> Field<(bool, T)> for Choice<T> {
+    fn collect(values: Vec<(bool, T)>) -> Result<Self, String> {
+        let mut choice = Choice::default();
+        for (excluded, pattern) in values {
+            choice.push(excluded, pattern);
+        }
+        Ok(choice)
+    }
+}
+
+impl Field<String> for HeaderChoice {
+    fn collect(mut names: Vec<String>) -> Result<Self, String> {
+        match names
+            .iter()
+            .find(|name| ["all", "none"].contains(&&***name))
+        {
+            Some(word) if names.len() > 1 => {
+                Err(format!(" '{word}': want it alone, or names of headers"))
+            }
+            Some(word) if word == "all" => Ok(HeaderChoice::All),
+            Some(_) => Ok(HeaderChoice::None),
+            None => {
+                names.sort();
+                names.dedup();
+                Ok(HeaderChoice::Names(names))
+            }
+        }
+    }
+}
+
+/// With `!` before it, a value excludes what it matches.
+pub(super) fn negatable<T, W>(
+    parse: impl Fn(&str) -> Result<T, W>,
+) -> impl Fn(&str) -> Result<(bool, T), W> {
+    move |text| {
+        let (excluded, rest) = value::negated(text);
+        parse(rest).map(|parsed| (excluded, parsed))
+    }
+}
+
+/// One word of a few: the variants of an enumeration.
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let word = T::deserialize(text.into_deserializer());
+    // serde names the word that was given and those that there are between backticks.
+    word.map_err(|error: de::value::Error| {
+        let error = error.to_string();
+        let names: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        names.join(", ")
+    })
+}
+
+/// A tunnel to look into, as bits.
+pub(super) fn tunnel(text: &str) -> Result<u32, &'static str> {
+    match text {
+        "vxlan" => Ok(decap::VXLAN),
+        "vxlan-joined" => Ok(decap::VXLAN | decap::JOINED),
+        "ipip" => Ok(decap::IPIP),
+        "vlan" => Ok(decap::VLAN),
+        _ => Err("vxlan, vxlan-joined, ipip, vlan"),
+    }
+}
+
+type Never = std::convert::Infallible;
+
+pub(super) fn text(text: &str) -> Result<String, Never> {
+    Ok(text.to_owned())
+}
+
+pub(super) fn lower_case(text: &str) -> Result<String, Never> {
+    Ok(text.to_ascii_lowercase())
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, Never> {
+    Ok(PathBuf::from(text))
+}
+
+pub(super) fn nanoseconds(text: &str) -> Result<u64, &'static str> {
+    value::duration(text).map(|time| time.as_nanos() as u64)
+}
+
+/// A trusted proxy; `None` for `none`.
+pub(super) fn proxy(text: &str) -> Result<Option<IpNet>, String> {
+    match text {
+        "none" => Ok(None),
+        _ => value::network(text)
+            .map(Some)
+            .map_err(|want| format!("{want}, or none")),
+    }
+}
+
+/// In capitals: methods are case-sensitive (RFC 9110 §9.1), and those in use are capitals.
+pub(super) fn method(text: &str) -> Result<String, &'static str> {
+    value::field_name(text)
+        .map(|method| method.to_ascii_uppercase())
+        .map_err(|_| "a method, such as GET")
+}
+
+pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
+    value::field_name(text).map_err(|_| "all, none, or names of headers")
+}
+
+pub(super) fn header_pattern(text: &str) -> Result<HeaderPattern, String> {
+    let want = || "NAME=PATTERN, such as content-type=text/*".to_owned();
+    let (name, pattern) = text.split_once('=').ok_or_else(want)?;
+    Ok(HeaderPattern {
+        name: value::field_name(name.trim()).map_err(|_| want())?,
+        value: Pattern::parse(pattern.trim(), true)?,
+    })
+}
+
+pub(super) fn level(text: &str) -> Result<Level, &'static str> {
+    Level::named(text).ok_or("info, low, medium, high or critical")
+}
+
+pub(super) fn verbosity(text: &str) -> Result<u8, &'static str> {
+    text.parse().map_err(|_| "a number: 0, 1 or 2")
+}
+
+pub(super) fn endpoint(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "an address and a port, such as 127.0.0.1:4318 or [::1]:4318")
+}
+
+pub(super) fn state_size(text: &str) -> Result<usize, &'static str> {
+    /// A smaller file would keep next to nothing.
+    const LEAST: usize = 64 << 10;
+    match value::bytes(text)? {
+        bytes if bytes < LEAST => Err("at least 64KiB"),
+        bytes => Ok(bytes),
+    }
+}
+
+/// `N` or `N:STATUS`, the latter as `--status` takes it.
+pub(super) fn snippet(text: &str) -> Result<Snippet, String> {
+    let (number, statuses) = text.split_once(':').unwrap_or((text, ""));
+    let bytes = number.trim().parse().ok();
+    let bytes = bytes
+        .filter(|n| (1..=MAX_SNIPPET).contains(n))
+        .ok_or_else(|| {
+            format!(
+                "a number of bytes from 1 to {MAX_SNIPPET}, and which statuses, such as 512:4xx,5xx"
+            )
+        })?;
+    let words = statuses.split(',').map(str::trim).filter(|w| !w.is_empty());
+    let choice: Choice<Statuses> = Field::collect(
+        words
+            .map(negatable(Statuses::parse))
+            .collect::<Result<_, _>>()?,
+    )?;
+    let mut snippet = Snippet {
+        bytes,
+        ..Snippet::NONE
+    };
+    for status in 100..=999 {
+        if choice.admits(|statuses| statuses.contains(status)) {
+            snippet.add(status);
+        }
+    }
+    Ok(snippet)
+}
+
+pub(super) fn hook(text: &str) -> Result<Hook, &'static str> {
+    [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp]
+        .into_iter()
+        .find(|hook| hook.name() == text)
+        .ok_or("tc, socket-filter, cgroup or xdp")
+}
+
+pub(super) fn interface_glob(text: &str) -> Result<String, String> {
+    globset::Glob::new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("an interface such as eth0, or a pattern such as veth* ({error})"))
+}
