@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{Ended, say};
+use super::exit::{Ended, say};
 use crate::cli::HitsFormat;
 use crate::redact::Secrets;
 use crate::sink::time::rfc3339;

@@ -7,7 +7,9 @@ use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::record::Hook;
 
-use super::{Ended, Stop, finish, say, started};
+use super::exit::{Ended, say};
+use super::session::{Session, started};
+use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
 use crate::engine::Engine;
 use crate::own::{Excluded, OwnSockets};
@@ -53,8 +55,8 @@ fn cannot_start(why: &str) -> Ended {
 
 async fn trace(config: &Config, stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let mut engine = match super::open(config, stop, WhenFull::Drop, &own) {
-        Ok(engine) => engine,
+    let mut session = match Session::open(config, stop, WhenFull::Drop, &own) {
+        Ok(session) => session,
         Err(ended) => return ended,
     };
     // Held until the end.
@@ -102,30 +104,30 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     }
     tell(config, &notices, false);
     for (index, name) in probe.interface_names() {
-        engine.pipeline().set_interface(index, name);
+        session.engine.pipeline().set_interface(index, name);
     }
     let deadline = config.duration.map(|duration| Instant::now() + duration);
     let mut next_upkeep = Instant::now() + UPKEEP_EVERY;
     let mut next_counters = Instant::now() + COUNTERS_EVERY;
     while !stop.is_requested() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-        if work(&mut probe, &mut engine) == Next::Stop {
+        if work(&mut probe, &mut session.engine) == Next::Stop {
             break;
         }
-        super::upkeep(config, &mut engine, stop);
+        session.upkeep();
         let now = Instant::now();
         if now >= next_upkeep {
             next_upkeep = now + UPKEEP_EVERY;
             if now >= next_counters {
                 next_counters = now + COUNTERS_EVERY;
-                add_losses(&mut probe, &mut engine);
+                add_losses(&mut probe, &mut session.engine);
             }
             probe.flows.sweep(clock::boot_ns());
             probe.own.sweep(now);
-            if let Some(line) = engine.reminder(now) {
+            if let Some(line) = session.engine.reminder(now) {
                 say(&line);
             }
             probe.hand_on_log();
-            follow_interfaces(config, &mut probe, &mut engine);
+            follow_interfaces(config, &mut probe, &mut session.engine);
             // What else the runtime has to do is little and waits for this.
             tokio::task::yield_now().await;
         }
@@ -136,11 +138,11 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     // Nothing new comes once the programs are off; what is in the ring still counts.
     probe.detach();
     probe.hand_on_log();
-    while work(&mut probe, &mut engine) == Next::Go && probe.has_more() {}
-    add_losses(&mut probe, &mut engine);
+    while work(&mut probe, &mut session.engine) == Next::Go && probe.has_more() {}
+    add_losses(&mut probe, &mut session.engine);
     let lines = probe_lines(&probe, config.verbose > 0);
     drop(probe);
-    finish(config, stop, engine, lines, false)
+    session.finish(lines, false)
 }
 
 /// Takes what is in the ring; when that was all, time goes on to when it was looked at.

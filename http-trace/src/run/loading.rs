@@ -5,11 +5,10 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::{Ended, Stop, say};
+use super::exit::{Ended, say};
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::priority;
@@ -19,18 +18,11 @@ use http_trace_detect::parse::{self, Parsed, Source};
 use http_trace_detect::rule::{Origin, RuleSet};
 use http_trace_detect::{Prepared, Reloaded, builtin, load};
 
-/// The state of rule loading in a run.
-#[derive(Debug, Default)]
+/// The rules of a run, and the thread that reads them again.
+#[derive(Debug)]
 pub struct Rules {
-    /// Whether a thread is reading rules; checked with every record.
-    reading: AtomicBool,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
     known: Known,
-    /// Whether some could not be read at the start.
+    /// Whether some could not be read at the start, or not loaded although the run is to try them.
     faulty: bool,
     thread: Option<JoinHandle<(Prepared, Loaded)>>,
     /// Whether a reload was requested since the thread began.
@@ -62,76 +54,70 @@ struct Loaded {
 }
 
 impl Rules {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The rules that a run begins with. Faults in files are said; the good rules of them load.
+    ///
+    /// # Errors
+    /// When the run is to try rules and there is none.
+    pub fn begin(config: &Config) -> Result<(Self, RuleSet), Ended> {
+        let (set, loaded) = load(config, &Known::new());
+        loaded.said.iter().for_each(|line| say(line));
+        if config.tries_rules && !set.correlations.iter().any(|c| c.alerts) {
+            let of: Vec<String> = config.rules.iter().map(|path| shown(path)).collect();
+            say(&format!("there is no rule to test in {}", of.join(", ")));
+            return Err(Ended::CannotStart);
+        }
+        let rules = Rules {
+            faulty: loaded.unreadable > 0 || config.tries_rules && loaded.errors > 0,
+            known: loaded.known,
+            thread: None,
+            asked: false,
+        };
+        Ok((rules, set))
     }
-}
 
-/// Whether a rule file could not be read at the start, or, in a test of rules, not loaded.
-pub fn was_faulty(stop: &Stop) -> bool {
-    stop.rules.lock().faulty
-}
-
-/// The rules that a run begins with. Faults of files are reported; their good rules load.
-///
-/// # Errors
-/// When the run is a test of rules and there is none.
-pub fn begin(config: &Config, stop: &Stop) -> Result<RuleSet, Ended> {
-    let (rules, loaded) = load(config, &Known::new());
-    loaded.said.iter().for_each(|line| say(line));
-    if config.tries_rules && !rules.correlations.iter().any(|c| c.alerts) {
-        let of: Vec<String> = config.rules.iter().map(|path| shown(path)).collect();
-        say(&format!("there is no rule to test in {}", of.join(", ")));
-        return Err(Ended::CannotStart);
+    /// Whether something of the rules could not be read at the start, or not loaded although it is
+    /// what the run is about.
+    pub const fn is_faulty(&self) -> bool {
+        self.faulty
     }
-    let mut state = stop.rules.lock();
-    state.known = loaded.known;
-    state.faulty = loaded.unreadable > 0 || config.tries_rules && loaded.errors > 0;
-    Ok(rules)
+
+    /// Reads the rules again if that was asked for, without waiting for it, and sets to work what
+    /// was read.
+    pub fn work(&mut self, asked: bool, config: &Config, engine: &mut Engine) {
+        self.asked |= asked;
+        if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
+            match thread.join() {
+                Ok((prepared, loaded)) => {
+                    loaded.said.iter().for_each(|line| say(line));
+                    self.known = loaded.known;
+                    let reloaded = engine.reload(prepared);
+                    if !config.quiet {
+                        say(&told(reloaded));
+                    }
+                }
+                Err(_) => say("the rules stay as they are: reading them again failed"),
+            }
+        }
+        // A request made while they were being read may be about changes made since.
+        if self.thread.is_none() && std::mem::take(&mut self.asked) {
+            let (config, known) = (config.clone(), self.known.clone());
+            let read = move || {
+                priority::ordinary();
+                let (rules, loaded) = load(&config, &known);
+                (Prepared::new(rules, engine::detection(&config)), loaded)
+            };
+            match std::thread::Builder::new().name("rules".into()).spawn(read) {
+                Ok(thread) => self.thread = Some(thread),
+                Err(error) => say(&format!(
+                    "the rules stay as they are: no thread to read them: {error}"
+                )),
+            }
+        }
+    }
 }
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// Starts a reload if one was requested, and puts rules to work that a thread has read. Does not wait.
-pub fn work(config: &Config, engine: &mut Engine, stop: &Stop) {
-    let asked = stop.wants_reload();
-    if !asked && !stop.rules.reading.load(Ordering::Relaxed) {
-        return;
-    }
-    let mut state = stop.rules.lock();
-    state.asked |= asked;
-    if let Some(thread) = state.thread.take_if(|thread| thread.is_finished()) {
-        match thread.join() {
-            Ok((prepared, loaded)) => {
-                loaded.said.iter().for_each(|line| say(line));
-                state.known = loaded.known;
-                let reloaded = engine.reload(prepared);
-                if !config.quiet {
-                    say(&told(reloaded));
-                }
-            }
-            Err(_) => say("the rules stay as they are: reloading them failed"),
-        }
-    }
-    // A request during a reload may concern files that were read before it.
-    if state.thread.is_none() && std::mem::take(&mut state.asked) {
-        let (config, known) = (config.clone(), state.known.clone());
-        let read = move || {
-            priority::ordinary();
-            let (rules, loaded) = load(&config, &known);
-            (Prepared::new(rules, engine::detection(&config)), loaded)
-        };
-        match std::thread::Builder::new().name("rules".into()).spawn(read) {
-            Ok(thread) => state.thread = Some(thread),
-            Err(error) => say(&format!(
-                "the rules stay as they are: no thread to read them: {error}"
-            )),
-        }
-    }
-    let reading = state.thread.is_some();
-    stop.rules.reading.store(reading, Ordering::Relaxed);
 }
 
 fn told(reloaded: Reloaded) -> String {

@@ -1,13 +1,11 @@
-//! Sources whose reading may block: they are read on a thread of their own, so that a signal, the
-//! upkeep and the clock do not wait for the next byte. What is read, and how, is not known here.
+//! Sources whose reading may block: they are read on a thread of their own, so that signals, upkeep
+//! and the clock do not wait for the next byte. Knows nothing about what is read.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Stop;
-use crate::config::Config;
-use crate::engine::Engine;
+use super::session::Session;
 use crate::sink::outlet::Next;
 
 /// How long a pipe may be silent before the clock of this host stands in for what it brings.
@@ -19,10 +17,10 @@ const SLACK_NS: u64 = 1_000_000_000;
 /// How far the time of what comes may be from this host's clock to be written just now.
 const NOW_NS: u64 = 60_000_000_000;
 
-/// The engine, and how far the source has come.
+/// The session, and how far the source has come.
 pub struct Shared {
     /// `None` once it was taken from under the reading thread.
-    pub engine: Option<Engine>,
+    pub session: Option<Session>,
     /// Whether reading may wait for somebody else.
     blocks: bool,
     /// Time of what was read last (Unix ns), and when it was done with by the clock of this host;
@@ -58,22 +56,20 @@ pub fn may_block(path: &Path) -> bool {
     path.as_os_str() == "-" || path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
-/// The engine, for a moment.
+/// The session, for a moment.
 pub fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has `read` read all that there is, on a thread of its own when that `blocks`; returns the engine
+/// Has `read` read all that there is, on a thread of its own when that `blocks`; returns the session
 /// and what `read` has to say.
 pub fn drive<T: Send + 'static>(
-    config: &Config,
-    engine: Engine,
-    stop: &Stop,
+    session: Session,
     blocks: bool,
     read: impl FnOnce(&Mutex<Shared>) -> T + Send + 'static,
-) -> (Option<Engine>, Result<T, Left>) {
+) -> (Option<Session>, Result<T, Left>) {
     let shared = Arc::new(Mutex::new(Shared {
-        engine: Some(engine),
+        session: Some(session),
         blocks,
         last: None,
     }));
@@ -83,37 +79,33 @@ pub fn drive<T: Send + 'static>(
         std::thread::spawn(move || {
             let _ = sender.send(read(&of_thread));
         });
-        mind_the_clock(config, &shared, &finished, stop)
+        follow_clock(&shared, &finished)
     } else {
         Ok(read(&shared))
     };
-    (lock(&shared).engine.take(), told)
+    (lock(&shared).session.take(), told)
 }
 
 /// Waits for the reading thread. While the source is silent, event time goes on with the clock of
 /// this host; on a signal the thread is left where it is.
-fn mind_the_clock<T>(
-    config: &Config,
-    shared: &Mutex<Shared>,
-    finished: &mpsc::Receiver<T>,
-    stop: &Stop,
-) -> Result<T, Left> {
+fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Result<T, Left> {
     loop {
         match finished.recv_timeout(SILENCE / 2) {
             Ok(told) => return Ok(told),
             Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Left::Failed),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
-        if stop.is_requested() {
+        let mut shared = lock(shared);
+        let last = shared.last;
+        let Some(session) = shared.session.as_mut() else {
+            continue;
+        };
+        if session.is_stopped() {
+            drop(shared);
             // It ends by itself unless it is blocked in reading.
             return finished.recv_timeout(SILENCE).map_err(|_| Left::Blocked);
         }
-        let mut shared = lock(shared);
-        let last = shared.last;
-        let Some(engine) = shared.engine.as_mut() else {
-            continue;
-        };
-        super::upkeep(config, engine, stop);
+        session.upkeep();
         let Some((time_ns, came)) = last else {
             continue;
         };
@@ -124,7 +116,7 @@ fn mind_the_clock<T>(
         let now_ns = time_ns
             .saturating_add(silent.as_nanos() as u64)
             .saturating_sub(SLACK_NS);
-        if now_ns > time_ns && engine.tick(now_ns) == Next::Stop {
+        if now_ns > time_ns && session.engine.tick(now_ns) == Next::Stop {
             return Err(Left::Blocked);
         }
     }
@@ -140,7 +132,7 @@ mod tests {
         let now_ns = since.map_or(0, |since| since.as_nanos()) as u64;
         let goes_on = |blocks, time_ns| {
             let mut shared = Shared {
-                engine: None,
+                session: None,
                 blocks,
                 last: None,
             };

@@ -6,8 +6,10 @@ use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::exit::{Ended, say};
 use super::pipe::{self, Left, Shared};
-use super::{Ended, Stop, finish, say, started};
+use super::session::{Session, started};
+use super::stop::Stop;
 use crate::capture::error::shown;
 use crate::capture::magic::Kind;
 use crate::config::Config;
@@ -23,8 +25,8 @@ const TOLD_LINES: u64 = 10;
 /// Reads `paths` one after the other, or standard input when there are none or for `-`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let engine = match super::open(config, stop, WhenFull::Wait, &own) {
-        Ok(engine) => engine,
+    let session = match Session::open(config, stop, WhenFull::Wait, &own) {
+        Ok(session) => session,
         Err(ended) => return ended,
     };
     let standard_input = [PathBuf::from("-")];
@@ -37,30 +39,24 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let blocks = paths.iter().any(|path| pipe::may_block(path));
     // What was read is told even when reading is left blocked.
     let told = Arc::new(Mutex::new(Read::default()));
-    let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
+    let (stop_too, paths) = (stop.clone(), paths.to_vec());
     let of_reader = Arc::clone(&told);
-    let (engine, ended) = pipe::drive(config, engine, stop, blocks, move |shared| {
-        read(&config_too, &paths, shared, &stop_too, &of_reader);
+    let (session, ended) = pipe::drive(session, blocks, move |shared| {
+        read(&paths, shared, &stop_too, &of_reader);
     });
-    let Some(engine) = engine else {
+    let Some(session) = session else {
         return Ended::Lossy;
     };
     let told = lock(&told);
     let failed = told.bad > 0 || ended == Err(Left::Failed);
-    finish(config, stop, engine, vec![told.line()], failed)
+    session.finish(vec![told.line()], failed)
 }
 
 fn lock(told: &Mutex<Read>) -> MutexGuard<'_, Read> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(
-    config: &Config,
-    paths: &[PathBuf],
-    shared: &Mutex<Shared>,
-    stop: &Stop,
-    told: &Mutex<Read>,
-) {
+fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, told: &Mutex<Read>) {
     for path in paths {
         let name = path.display();
         let mut input: Box<dyn BufRead> = if path.as_os_str() == "-" {
@@ -89,14 +85,14 @@ fn read(
         while let Some(event) = events.next() {
             let mut shared = pipe::lock(shared);
             let time_ns = event.as_ref().ok().map(|event| event.time_ns);
-            let Some(engine) = shared.engine.as_mut() else {
+            let Some(session) = shared.session.as_mut() else {
                 return;
             };
-            super::upkeep(config, engine, stop);
+            session.upkeep();
             let mut told = lock(told);
             told.count(&before, &events);
             let next = match event {
-                Ok(event) => engine.event(Box::new(event)),
+                Ok(event) => session.engine.event(Box::new(event)),
                 Err(error) => {
                     told.bad += 1;
                     told.not_understood += u64::from(matches!(error, Error::Line { .. }));

@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use super::exit::{Ended, say};
 use super::pipe::{self, Left, Shared};
-use super::{Ended, Stop, finish, say, started};
+use super::session::{Session, started};
+use super::stop::Stop;
 use crate::capture::error::shown;
 use crate::capture::{CaptureError, Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
@@ -42,8 +44,8 @@ struct Told {
 /// Reads captures until their end, until enough is written, or until `stop`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let engine = match super::open(config, stop, WhenFull::Wait, &own) {
-        Ok(engine) => engine,
+    let session = match Session::open(config, stop, WhenFull::Wait, &own) {
+        Ok(session) => session,
         Err(ended) => return ended,
     };
     let files: Vec<String> = paths
@@ -60,17 +62,17 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
 
     let blocks = paths.iter().any(|path| pipe::may_block(path));
     let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
-    let (engine, told) = pipe::drive(config, engine, stop, blocks, move |shared| {
+    let (session, told) = pipe::drive(session, blocks, move |shared| {
         read(&config_too, &paths, shared, &stop_too)
     });
     let told = told.unwrap_or_else(|left| Told {
         problems: u64::from(left == Left::Failed),
         ..Told::default()
     });
-    let Some(engine) = engine else {
+    let Some(session) = session else {
         return Ended::Lossy;
     };
-    finish(config, stop, engine, replay_lines(&told), told.problems > 0)
+    session.finish(replay_lines(&told), told.problems > 0)
 }
 
 fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Told {
@@ -102,10 +104,11 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             break;
         }
         let mut shared = pipe::lock(shared);
-        let Some(engine) = shared.engine.as_mut() else {
+        let Some(session) = shared.session.as_mut() else {
             break;
         };
-        super::upkeep(config, engine, stop);
+        session.upkeep();
+        let engine = &mut session.engine;
         named.name(header, &replay, engine);
         let next = match &mut filter {
             None => engine.push(&record),
@@ -129,10 +132,10 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             break;
         }
     }
-    if let (Some(filter), Some(lost), Some(engine)) =
-        (&filter, &mut lost, pipe::lock(shared).engine.as_mut())
+    if let (Some(filter), Some(lost), Some(session)) =
+        (&filter, &mut lost, pipe::lock(shared).session.as_mut())
     {
-        tell_losses(lost, filter, engine);
+        tell_losses(lost, filter, &mut session.engine);
     }
     tell(replay.take_problems(), &mut told);
     told.counts = Some(replay.counts());

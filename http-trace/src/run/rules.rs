@@ -6,7 +6,8 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Ended, say};
+use super::exit::{Ended, say};
+use super::hits;
 use crate::cli::Rules;
 use crate::config::Config;
 use http_trace_detect::detector::window_text;
@@ -96,13 +97,13 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
                     return Ended::CannotStart;
                 }
             };
-            let asked = super::hits::Asked {
+            let asked = hits::Asked {
                 rule: rule.as_deref(),
                 days: *days,
                 format: *output,
                 secrets: secrets.as_ref(),
             };
-            super::hits::run(state, asked, out)
+            hits::run(state, asked, out)
         }
         // The command's main function starts a run for it.
         Rules::Test { .. } => Ended::CannotStart,

@@ -1,0 +1,38 @@
+//! How a run ends, and what it prints on standard error.
+
+use std::io::Write as _;
+
+use crate::text::lines_for_terminal;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that was there was written.
+    Done,
+    /// Something was lost by us, or a file was unreadable or cut.
+    Lossy,
+    /// It could not start.
+    CannotStart,
+    /// There was an alert of the level that `--fail-on-alert` names.
+    Alerted,
+}
+
+impl Ended {
+    /// The exit status.
+    pub const fn status(self) -> u8 {
+        match self {
+            Ended::Done => 0,
+            Ended::Lossy => 1,
+            Ended::CannotStart => 2,
+            Ended::Alerted => 3,
+        }
+    }
+}
+
+/// Prints a line on standard error.
+pub fn say(line: &str) {
+    // It may hold names of files, interfaces and rules that others chose.
+    let line = lines_for_terminal(line);
+    // Nobody reads it if standard error is closed.
+    let _ = writeln!(std::io::stderr().lock(), "http-trace: {line}");
+}

@@ -1,0 +1,223 @@
+//! A run between its start and its end: the engine with the rules and the state it works with. Knows
+//! nothing about where its events come from.
+
+use std::time::SystemTime;
+
+use super::clash;
+use super::exit::{Ended, say};
+use super::loading::Rules;
+use super::stop::Stop;
+use crate::config::{Config, Source};
+use crate::engine::Engine;
+use crate::own::OwnSockets;
+use crate::sink::writer::WhenFull;
+use crate::state::Keeper;
+use crate::state::file::Taken;
+use crate::summary::counted;
+use http_trace_detect::Restored;
+use http_trace_detect::snapshot::BadSnapshot;
+
+/// See the module.
+pub struct Session {
+    /// What was asked for.
+    pub config: Config,
+    /// Takes records and events.
+    pub engine: Engine,
+    stop: Stop,
+    rules: Rules,
+}
+
+impl Session {
+    /// Loads the rules, opens the outputs and goes on from the file of `--state`.
+    ///
+    /// # Errors
+    /// What hinders it was said.
+    pub fn open(
+        config: &Config,
+        stop: &Stop,
+        when_full: WhenFull,
+        own: &OwnSockets,
+    ) -> Result<Self, Ended> {
+        if let Some(why) = clash::find(config) {
+            say(&why);
+            return Err(Ended::CannotStart);
+        }
+        let (rules, set) = Rules::begin(config)?;
+        let mut engine = Engine::open(config, set, when_full, own).map_err(|error| {
+            say(&error.to_string());
+            Ended::CannotStart
+        })?;
+        restore(config, &mut engine);
+        Ok(Session {
+            config: config.clone(),
+            engine,
+            stop: stop.clone(),
+            rules,
+        })
+    }
+
+    /// Whether the run was asked to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_requested()
+    }
+
+    /// What is due from time to time beside the source's own: rules, state, news of outputs.
+    pub fn upkeep(&mut self) {
+        let asked = self.stop.wants_reload();
+        self.rules.work(asked, &self.config, &mut self.engine);
+        if let Some(line) = self.engine.keep_state() {
+            say(&line);
+        }
+        self.engine.output_news().iter().for_each(|line| say(line));
+    }
+
+    /// Closes the engine and says how the run went; `lines` are the source's own.
+    pub fn finish(self, lines: Vec<String>, problems: bool) -> Ended {
+        let Session {
+            config,
+            engine,
+            rules,
+            ..
+        } = self;
+        let problems = problems || rules.is_faulty();
+        let finished = engine.finish();
+        for failure in finished.written.failed.iter().chain(&finished.kept.failure) {
+            say(failure);
+        }
+        if !config.quiet {
+            for line in finished
+                .kept
+                .said
+                .iter()
+                .chain(&finished.lines(!matches!(config.source, Source::Recorded(_))))
+                .chain(&lines)
+            {
+                say(line);
+            }
+            if config.verbose > 0 {
+                say(&finished.counters());
+            }
+        }
+        let not_kept = finished.keeps_nothing || finished.kept.failure.is_some();
+        let worst = finished.written.worst.map(|severity| severity.level());
+        if config
+            .fail_on_alert
+            .is_some_and(|level| worst >= Some(level))
+        {
+            Ended::Alerted
+        } else if problems || not_kept || finished.written.is_lossy() {
+            Ended::Lossy
+        } else {
+            Ended::Done
+        }
+    }
+}
+
+/// The start line: where packets come from and what is limited.
+pub fn started(config: &Config, from: &str) {
+    if config.quiet {
+        return;
+    }
+    let mut line = from.to_owned();
+    let scope = config.scope();
+    if !scope.is_unlimited() {
+        line.push_str(&format!("; only {scope}"));
+    }
+    if let Some(time) = config.duration {
+        line.push_str(&format!("; for {time:?}"));
+    }
+    if let Some(count) = config.count {
+        let are = if count == 1 { "is" } else { "are" };
+        line.push_str(&format!(
+            "; until {} {are} written",
+            counted(count, "response")
+        ));
+    }
+    say(&line);
+    if config.show_secrets {
+        say("secrets are shown: cookies, credentials and tokens are written as they were sent");
+    }
+    let without_effect = config.without_effect();
+    if !without_effect.is_empty() {
+        say(&format!(
+            "without effect here: {}",
+            without_effect.join(", ")
+        ));
+    }
+}
+
+/// Goes on from the file of `--state` and keeps it from now on. A useless file is moved aside with a
+/// message; one that cannot be moved is left alone, and nothing is kept then.
+fn restore(config: &Config, engine: &mut Engine) {
+    let Some(path) = &config.state else {
+        return;
+    };
+    let name = path.display();
+    let (taken, read) = Taken::take(path);
+    let read = match read {
+        Ok(None) => None,
+        // Made for it, and never written.
+        Ok(Some(bytes)) if bytes.is_empty() => None,
+        Ok(Some(bytes)) => match engine.restore(&bytes, now_ns(config)) {
+            Err(BadSnapshot::NotOurs) => {
+                say(&format!(
+                    "no state is kept in {name}: {}; name another file, or remove this one",
+                    BadSnapshot::NotOurs
+                ));
+                return engine.keep_nothing();
+            }
+            restored => Some(restored.map_err(|why| why.to_string())),
+        },
+        Err(why) => Some(Err(why.to_string())),
+    };
+    let Some(mut taken) = taken else {
+        let why = read.and_then(Result::err).unwrap_or_default();
+        say(&format!("no state is kept in {name}: {why}"));
+        return engine.keep_nothing();
+    };
+    match read {
+        Some(Ok(restored)) if !config.quiet => say(&went_on(&name.to_string(), restored)),
+        None | Some(Ok(_)) => {}
+        Some(Err(why)) => match taken.move_aside() {
+            Ok(aside) => say(&format!(
+                "the state {name} is not used: {why}; it is {} now",
+                aside.display()
+            )),
+            Err(error) => {
+                say(&format!(
+                    "the state {name} is not used: {why}; none is kept, since it cannot be moved \
+                     aside: {error}"
+                ));
+                return engine.keep_nothing();
+            }
+        },
+    }
+    engine.keep(Keeper::new(taken, config.state_interval, config.state_size));
+}
+
+/// The time by the clock of this host (Unix ns), where event time is that.
+fn now_ns(config: &Config) -> u64 {
+    if !matches!(config.source, Source::Live) {
+        return u64::MAX;
+    }
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(u64::MAX, |since| since.as_nanos() as u64)
+}
+
+fn went_on(name: &str, restored: Restored) -> String {
+    let mut line = format!(
+        "{name}: {} go on, {} open",
+        counted(restored.keys as u64, "counter"),
+        counted(restored.open as u64, "alert"),
+    );
+    for (count, what) in [
+        (restored.changed, "of rules that are gone or changed"),
+        (restored.no_room, "beyond detect-memory"),
+        (restored.future, "that counted later than it is now"),
+    ] {
+        if count > 0 {
+            line.push_str(&format!(", {count} {what} left out"));
+        }
+    }
+    line
+}
