@@ -1,8 +1,12 @@
-//! Alerts on their way to where they are asked to go beside the event stream: a file, a command,
-//! a webhook, syslog. Each destination has a thread and a bounded queue of its own, so that one
-//! that hangs delays neither events nor the others; what it does not take is counted and told.
-//! Formats nothing but the envelope that a destination wants; rules and redaction lie before it.
+//! Delivers alerts to destinations beside the outputs: a file, a command, a webhook, syslog. Each has
+//! its own thread and bounded queue, so that one that hangs delays neither events nor the others; alerts
+//! that it does not take are counted and reported. Formats only the destination's envelope.
+//!
+//! # Layout
+//! - `target`: the text of `--alerts-to`. `carrier`: what all destinations have in common.
+//! - `command`, `syslog`, `webhook`: one destination each.
 
+mod carrier;
 mod command;
 mod syslog;
 mod target;
@@ -14,12 +18,14 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use self::carrier::Notice;
+use self::carrier::{Carrier, Failure};
+pub use self::target::Target;
 use super::log_file::{Before, LogFile};
 use crate::own::OwnSockets;
-pub use target::Target;
 
-/// Alerts that wait for one destination, at most.
-const QUEUE: usize = 1024;
+/// Most alerts that wait for one destination.
+const MOST_WAITING: usize = 1024;
 
 /// How long what waits is delivered after the end of a run. Programs have as long as one of them
 /// may take; a second signal cuts it short.
@@ -31,50 +37,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// After so many failures an alert is given up.
 const TRIES: u32 = 6;
-
-/// One alert, rendered and redacted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// The record as `json` writes it, with its line's end.
-    pub line: Vec<u8>,
-    /// The summary.
-    pub message: String,
-    /// Id of the rule.
-    pub rule: String,
-    /// 0 (informational) to 10 (critical).
-    pub severity: u8,
-    /// Event time, Unix ns.
-    pub time_ns: u64,
-}
-
-/// Why a destination did not take an alert.
-#[derive(Debug)]
-struct Failure {
-    why: String,
-    /// Whether trying again may help.
-    passing: bool,
-}
-
-impl Failure {
-    fn passing(why: impl ToString) -> Self {
-        Failure {
-            why: why.to_string(),
-            passing: true,
-        }
-    }
-
-    fn lasting(why: impl ToString) -> Self {
-        Failure {
-            why: why.to_string(),
-            passing: false,
-        }
-    }
-}
-
-/// Carries alerts to one destination, one at a time.
-trait Carrier: Send {
-    fn carry(&mut self, notice: &Notice) -> Result<(), Failure>;
-}
 
 /// What became of the alerts for one destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,12 +59,12 @@ pub struct Delivery {
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<Queue>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Queue {
     waiting: VecDeque<Notice>,
     /// One is on its way.
     busy: bool,
@@ -112,7 +74,7 @@ struct State {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -173,7 +135,7 @@ impl Delivery {
     /// Queues an alert; never waits.
     pub fn send(&self, notice: Notice) {
         let mut state = self.shared.lock();
-        if state.waiting.len() >= QUEUE || state.ended {
+        if state.waiting.len() >= MOST_WAITING || state.ended {
             state.told.lost += 1;
             return;
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Carrier, Failure, Notice};
+use super::carrier::{Carrier, Failure, Notice};
 
 /// A process that takes longer is ended.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);

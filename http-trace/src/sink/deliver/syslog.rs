@@ -7,8 +7,8 @@ use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use super::target::Place;
-use super::{Carrier, Failure, Notice};
+use super::carrier::{Carrier, Failure, Notice};
+use super::target::SyslogServer;
 
 /// How long connecting or writing may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ const SAID: usize = 64 << 10;
 const DATA: &str = "httpTrace@32473";
 
 pub(super) struct Syslog {
-    place: Place,
+    place: SyslogServer,
     host: String,
     open: Option<Open>,
 }
@@ -44,7 +44,7 @@ enum Open {
 }
 
 impl Syslog {
-    pub(super) fn new(place: Place) -> Self {
+    pub(super) fn new(place: SyslogServer) -> Self {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         Syslog {
             place,
@@ -56,10 +56,10 @@ impl Syslog {
     fn connect(&self) -> std::io::Result<Open> {
         match &self.place {
             #[cfg(unix)]
-            Place::Local => local(Path::new(LOCAL)).map(Open::Local),
+            SyslogServer::Local => local(Path::new(LOCAL)).map(Open::Local),
             #[cfg(not(unix))]
-            Place::Local => Err(std::io::Error::other("there is no local syslog here")),
-            Place::Udp(to) => {
+            SyslogServer::Local => Err(std::io::Error::other("there is no local syslog here")),
+            SyslogServer::Udp(to) => {
                 let address = first(to)?;
                 let any = match address.is_ipv4() {
                     true => "0.0.0.0:0",
@@ -69,7 +69,7 @@ impl Syslog {
                 socket.connect(address)?;
                 Ok(Open::Udp(socket))
             }
-            Place::Tcp(to) => {
+            SyslogServer::Tcp(to) => {
                 let stream = TcpStream::connect_timeout(&first(to)?, PATIENCE)?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 Ok(Open::Tcp(stream))
@@ -216,7 +216,7 @@ mod tests {
     fn a_receiver_that_went_away_is_connected_to_again() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let mut syslog = Syslog::new(Place::Tcp(address));
+        let mut syslog = Syslog::new(SyslogServer::Tcp(address));
         let all = |mut stream: TcpStream| {
             let mut text = String::new();
             stream.read_to_string(&mut text).expect("text");

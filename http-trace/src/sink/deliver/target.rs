@@ -16,12 +16,12 @@ pub enum Target {
     /// A URL, by POST.
     Webhook(String),
     /// RFC 5424.
-    Syslog(Place),
+    Syslog(SyslogServer),
 }
 
 /// Where syslog listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SyslogServer {
     /// The local daemon's socket.
     Local,
     /// Datagrams (RFC 5426) to `HOST:PORT`.
@@ -52,17 +52,22 @@ impl FromStr for Target {
             ("stdout", "") => Ok(Target::Stdout),
             ("file", path) if !path.is_empty() => Ok(Target::File(path.into())),
             ("command", line) => {
-                let words = words(line).ok_or("a command whose quotes are closed")?;
+                let words = shell_words::split(line);
+                let words = words.map_err(|_| "a command whose quotes are closed")?;
                 match words.is_empty() {
                     true => Err(WANT),
                     false => Ok(Target::Command(words)),
                 }
             }
-            ("syslog", "") => Ok(Target::Syslog(Place::Local)),
+            ("syslog", "") => Ok(Target::Syslog(SyslogServer::Local)),
             ("syslog", place) => match place.split_once("://") {
                 Some((_, host)) if !has_host_and_port(host) => Err(WANT),
-                Some(("udp", host)) => Ok(Target::Syslog(Place::Udp(with_port(host, UDP_PORT)))),
-                Some(("tcp", host)) => Ok(Target::Syslog(Place::Tcp(with_port(host, TCP_PORT)))),
+                Some(("udp", host)) => {
+                    Ok(Target::Syslog(SyslogServer::Udp(with_port(host, UDP_PORT))))
+                }
+                Some(("tcp", host)) => {
+                    Ok(Target::Syslog(SyslogServer::Tcp(with_port(host, TCP_PORT))))
+                }
                 _ => Err(WANT),
             },
             _ => Err(WANT),
@@ -82,9 +87,9 @@ impl fmt::Display for Target {
                 let (scheme, place) = authority(url);
                 write!(f, "{scheme}{place}")
             }
-            Target::Syslog(Place::Local) => f.write_str("syslog"),
-            Target::Syslog(Place::Udp(host)) => write!(f, "syslog:udp://{host}"),
-            Target::Syslog(Place::Tcp(host)) => write!(f, "syslog:tcp://{host}"),
+            Target::Syslog(SyslogServer::Local) => f.write_str("syslog"),
+            Target::Syslog(SyslogServer::Udp(host)) => write!(f, "syslog:udp://{host}"),
+            Target::Syslog(SyslogServer::Tcp(host)) => write!(f, "syslog:tcp://{host}"),
         }
     }
 }
@@ -121,28 +126,6 @@ fn with_port(host: &str, port: u16) -> String {
     }
 }
 
-/// Words of a command line; quotes as a shell has them, nothing else of a shell.
-fn words(line: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        match (quote, letter) {
-            (Some(q), _) if q == letter => quote = None,
-            (None, '"' | '\'') => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            (None, _) if letter.is_whitespace() => words.extend(word.take()),
-            (None | Some('"'), '\\') => word.get_or_insert_default().push(letters.next()?),
-            _ => word.get_or_insert_default().push(letter),
-        }
-    }
-    words.extend(word);
-    quote.is_none().then_some(words)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,15 +157,15 @@ mod tests {
                 Target::Webhook("http://u:p@[::1]:8080?k=v".into()),
                 "http://[::1]:8080",
             ),
-            ("syslog", Target::Syslog(Place::Local), "syslog"),
+            ("syslog", Target::Syslog(SyslogServer::Local), "syslog"),
             (
                 "syslog:udp://[::1]",
-                Target::Syslog(Place::Udp("[::1]:514".into())),
+                Target::Syslog(SyslogServer::Udp("[::1]:514".into())),
                 "syslog:udp://[::1]:514",
             ),
             (
                 "syslog:tcp://logs:6514",
-                Target::Syslog(Place::Tcp("logs:6514".into())),
+                Target::Syslog(SyslogServer::Tcp("logs:6514".into())),
                 "syslog:tcp://logs:6514",
             ),
         ] {

@@ -190,7 +190,7 @@ fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     let carrier = webhook::Webhook::within(url, OwnSockets::default(), Duration::from_millis(100));
     let hanging = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
-    let count = 3 * QUEUE as u64;
+    let count = 3 * MOST_WAITING as u64;
     for _ in 0..count {
         hanging.send(notice("a"));
     }

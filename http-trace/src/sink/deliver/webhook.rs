@@ -11,7 +11,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
-use super::{Carrier, Failure, Notice};
+use super::carrier::{Carrier, Failure, Notice};
 use crate::own::{Excluded, OwnSockets};
 
 /// How long one delivery may take, from the name's look-up to the answer.

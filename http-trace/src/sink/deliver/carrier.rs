@@ -1,0 +1,45 @@
+//! What a destination takes, and how it fails.
+
+/// One alert, rendered and redacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The record as `json` writes it, with its line's end.
+    pub line: Vec<u8>,
+    /// The summary.
+    pub message: String,
+    /// Id of the rule.
+    pub rule: String,
+    /// 0 (informational) to 10 (critical).
+    pub severity: u8,
+    /// Event time, Unix ns.
+    pub time_ns: u64,
+}
+
+/// Why a destination did not take an alert.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub why: String,
+    /// Whether trying again may help.
+    pub passing: bool,
+}
+
+impl Failure {
+    pub fn passing(why: impl ToString) -> Self {
+        Failure {
+            why: why.to_string(),
+            passing: true,
+        }
+    }
+
+    pub fn lasting(why: impl ToString) -> Self {
+        Failure {
+            why: why.to_string(),
+            passing: false,
+        }
+    }
+}
+
+/// Carries alerts to one destination, one at a time.
+pub(super) trait Carrier: Send {
+    fn carry(&mut self, notice: &Notice) -> Result<(), Failure>;
+}
