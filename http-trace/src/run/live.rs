@@ -8,7 +8,7 @@ use http_trace_common::counter::Counter;
 use http_trace_common::record::Hook;
 
 use super::exit::{Ended, say};
-use super::session::{Session, started};
+use super::session::{Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
 use crate::engine::Engine;
@@ -30,9 +30,9 @@ const UPKEEP_EVERY: Duration = Duration::from_millis(200);
 const COUNTERS_EVERY: Duration = Duration::from_millis(600);
 
 /// Said where the programs do not frame.
-const HOST_FRAMING: &str = "the host does all framing (no bpf_loop before Linux 5.17, or as set): \
-    whole connections are shipped, bodies too, up to 32 MiB a second and CPU; what is beyond that \
-    is told as lost";
+const HOST_FRAMING: &str = "the agent does all framing (no bpf_loop before Linux 5.17, or as set): \
+    whole connections are shipped, bodies too, up to 32 MiB/s per CPU; the excess is dropped and \
+    reported";
 
 /// Interfaces that the start line names; more are counted.
 const NAMED_INTERFACES: usize = 8;
@@ -87,15 +87,13 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         }
     }
     if !priority::raise() && config.verbose > 0 {
-        say(
-            "reading goes no further than its fair share of the processor: CAP_SYS_NICE is missing",
-        );
+        say("the threads that read and write cannot be given priority: CAP_SYS_NICE is missing");
     }
     started(config, &start_line(&config.hook, &traced));
     if !traced.is_empty() {
         for name in unmatched(config, &traced) {
             say(&format!(
-                "no interface that is up matches {name}: one that does is traced as soon as it is there"
+                "no interface that is up matches {name}; one that appears will be traced"
             ));
         }
     }
@@ -245,34 +243,22 @@ fn unmatched<'a>(config: &'a Config, traced: &[std::sync::Arc<str>]) -> Vec<&'a 
 /// `tracing at tc on lo, eth0`
 fn start_line(hooks: &[Hook], interfaces: &[std::sync::Arc<str>]) -> String {
     let hooks: Vec<&str> = hooks.iter().map(|hook| hook.name()).collect();
-    let named: Vec<&str> = interfaces
-        .iter()
-        .take(NAMED_INTERFACES)
-        .map(|name| &**name)
-        .collect();
-    let more = interfaces.len().saturating_sub(NAMED_INTERFACES);
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
-    let on = match named.as_slice() {
+    let on = match interfaces {
         [] => "no interface yet".to_owned(),
-        some => some.join(", "),
+        some => some_of(some.iter().map(|name| name.to_string()), NAMED_INTERFACES),
     };
-    format!("tracing at {} on {on}{more}", hooks.join(", "))
+    format!("tracing at {} on {on}", hooks.join(", "))
 }
 
 fn tell(config: &Config, notices: &[Notice], later: bool) {
     for notice in notices {
         match notice {
             Notice::Attached(name) if later && !config.quiet => say(&format!("tracing {name} too")),
-            Notice::Detached(name) if !config.quiet => say(&format!("{name} is traced no more")),
+            Notice::Detached(name) if !config.quiet => say(&format!("stopped tracing {name}")),
             Notice::Attached(_) | Notice::Detached(_) => {}
             Notice::Failed(error) => say(&format!("{error}; tracing goes on elsewhere")),
             Notice::Unreadable(name, LinkLayer::Other(kind)) => say(&format!(
-                "{name} is not traced: its frames have a link-layer header that is not read \
-                 (ARPHRD {kind})"
+                "{name} is not traced: its link-layer header (ARPHRD {kind}) is not supported"
             )),
             Notice::Unreadable(name, _) => say(&format!("{name} is not traced")),
         }

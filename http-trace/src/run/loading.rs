@@ -95,7 +95,7 @@ impl Rules {
                         say(&told(reloaded));
                     }
                 }
-                Err(_) => say("the rules stay as they are: reading them again failed"),
+                Err(_) => say("the rules stay as they are: reloading failed"),
             }
         }
         // A request made while they were being read may be about changes made since.

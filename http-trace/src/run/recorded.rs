@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::exit::{Ended, say};
 use super::pipe::{self, Left, Shared};
-use super::session::{Session, started};
+use super::session::{Session, reading, started};
 use super::stop::Stop;
 use crate::capture::error::shown;
 use crate::capture::magic::Kind;
@@ -171,17 +171,4 @@ impl Read {
         }
         line
     }
-}
-
-fn reading(paths: &[PathBuf]) -> String {
-    let named = |path: &PathBuf| match path.as_os_str() == "-" {
-        true => "standard input".to_owned(),
-        false => path.display().to_string(),
-    };
-    let first: Vec<String> = paths.iter().take(3).map(named).collect();
-    let more = match paths.len().saturating_sub(3) {
-        0 => String::new(),
-        n => format!(" and {n} more"),
-    };
-    format!("reading {}{more}", first.join(", "))
 }

@@ -6,9 +6,8 @@ use std::sync::Mutex;
 
 use super::exit::{Ended, say};
 use super::pipe::{self, Left, Shared};
-use super::session::{Session, started};
+use super::session::{Session, reading, some_of, started};
 use super::stop::Stop;
-use crate::capture::error::shown;
 use crate::capture::{CaptureError, Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
 use crate::engine::Engine;
@@ -48,18 +47,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         Ok(session) => session,
         Err(ended) => return ended,
     };
-    let files: Vec<String> = paths
-        .iter()
-        .take(3)
-        .map(|p| shown(&p.display().to_string()).to_owned())
-        .collect();
-    let more = if paths.len() > 3 {
-        format!(" and {} more", paths.len() - 3)
-    } else {
-        String::new()
-    };
-    started(config, &format!("reading {}{more}", files.join(", ")));
-
+    started(config, &reading(paths));
     let blocks = paths.iter().any(|path| pipe::may_block(path));
     let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
     let (session, told) = pipe::drive(session, blocks, move |shared| {
@@ -292,22 +280,16 @@ fn replay_lines(told: &Told) -> Vec<String> {
         ));
     }
     if !told.skipped_files.is_empty() {
-        let names = told.skipped_files.iter().take(3);
-        let names: Vec<String> = names.map(|path| path.display().to_string()).collect();
+        let files = &told.skipped_files;
         lines.push(format!(
-            "{} in folders passed over: no {} ({}{})",
-            counted(told.skipped_files.len() as u64, "file"),
-            if told.skipped_files.len() == 1 {
-                "capture"
+            "{} in folders skipped: not {} ({})",
+            counted(files.len() as u64, "file"),
+            if files.len() == 1 {
+                "a capture"
             } else {
                 "captures"
             },
-            names.join(", "),
-            if told.skipped_files.len() > 3 {
-                " …"
-            } else {
-                ""
-            },
+            some_of(files.iter().map(|path| path.display().to_string()), 3),
         ));
     }
     lines
@@ -337,10 +319,10 @@ mod tests {
             assert_eq!(passed_over(reason, count), expected);
         }
         for (skipped_files, expected) in [
-            (1, "1 file in folders passed over: no capture (d/1)"),
+            (1, "1 file in folders skipped: not a capture (d/1)"),
             (
                 4,
-                "4 files in folders passed over: no captures (d/1, d/2, d/3 …)",
+                "4 files in folders skipped: not captures (d/1, d/2, d/3 and 1 more)",
             ),
         ] {
             let told = Told {

@@ -1,12 +1,14 @@
 //! A run between its start and its end: the engine with the rules and the state it works with. Knows
 //! nothing about where its events come from.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::clash;
 use super::exit::{Ended, say};
 use super::loading::Rules;
 use super::stop::Stop;
+use crate::capture::error::shown;
 use crate::config::{Config, Source};
 use crate::engine::Engine;
 use crate::own::OwnSockets;
@@ -111,6 +113,23 @@ impl Session {
             Ended::Done
         }
     }
+}
+
+/// `a, b and 3 more`: names, at most so many of them.
+pub fn some_of(names: impl ExactSizeIterator<Item = String>, most: usize) -> String {
+    let more = names.len().saturating_sub(most);
+    let named = names.take(most).collect::<Vec<_>>().join(", ");
+    match more {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// `reading a.pcap, b.pcap and 3 more`.
+pub fn reading(paths: &[PathBuf]) -> String {
+    let names = paths.iter();
+    let names = names.map(|path| shown(&path.display().to_string()).to_owned());
+    format!("reading {}", some_of(names, 3))
 }
 
 /// The start line: where packets come from and what is limited.

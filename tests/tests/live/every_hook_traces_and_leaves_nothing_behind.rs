@@ -220,7 +220,7 @@ fn an_interface_that_comes_later_is_traced() {
     let outcome = agent.stop().expect("the agent's end");
     let said = outcome.said.join("\n");
     assert!(said.contains("tracing new0 too"), "{said}");
-    assert!(said.contains("new0 is traced no more"), "{said}");
+    assert!(said.contains("stopped tracing new0"), "{said}");
     assert!(!said.contains("peer0"), "{said}");
 }
 
