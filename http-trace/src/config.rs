@@ -249,8 +249,14 @@ mod tests {
                 ["--body-snippet", "100:6"],
                 "--body-snippet '100:6': want a code from 100 to 999",
             ),
-            (["-o", "xml"], "--output 'xml': want json, pretty, tracee or csv"),
-            (["-o", "json:"], "--output 'json:': want json, pretty, tracee or csv"),
+            (
+                ["-o", "xml"],
+                "--output 'xml': want json, pretty, tracee or csv",
+            ),
+            (
+                ["-o", "json:"],
+                "--output 'json:': want json, pretty, tracee or csv",
+            ),
             (
                 ["-o", "json:a,client=internal"],
                 "outputs have no filters of their own",
