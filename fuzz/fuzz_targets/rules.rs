@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use http_trace_detect::detector::{Detector, Prepared, Settings};
+use http_trace_detect::{Detector, Prepared, Settings};
 use http_trace_detect::parse::{Source, parse};
 use http_trace_detect::rule::Origin;
 use http_trace_fuzz::events::events;

@@ -54,19 +54,21 @@
 //! ```
 //!
 //! # Layout
-//! An event goes through these in turn:
-//! - [`view`] gives typed values of its fields ([`field`] names them, [`derived`] computes some).
-//! - [`candidates`] selects the detections that can match, by status and by literals, and evaluates their
-//!   conditions; [`facts`] evaluates each test once an event ([`matcher`]), through the one cache ([`memo`]).
-//! - [`keys`] hashes whom it counts for ([`hashes`]); [`counters`] is the one bounded table of counters, by
-//!   rule and key ([`sketch`] decides who is admitted when it is full); [`correlate`] moves a [`counter`] on,
-//!   in a [`window`], with [`distinct`] values ([`native`]: what Sigma cannot say).
-//! - [`lifecycle`] opens, updates and ends an [`alert`] with its [`evidence`] and [`summary`]; [`hits`] keeps
-//!   what each rule has counted of whom and on which day.
-//!
-//! [`rules`] reads Sigma files into a [`rule::RuleSet`], which is data only. [`clock`] says when an event
-//! counts. [`Detector`] drives it all; [`snapshot`] keeps it across a restart, [`fingerprint`] tells which
-//! correlations are still the same then.
+//! Each module imports only from those above it.
+//! - [`field`] names the fields of rules; [`bits`] are sets of numbers; [`derived`] computes values that are
+//!   not on the wire.
+//! - [`summary`] is the text of alerts; [`rule`] is a rule as data; [`rules`] reads Sigma files into it.
+//! - [`view`] gives typed values of an event; [`matcher`] tests one.
+//! - [`memo`] is the one cache, from values to the tests that they pass; [`facts`] evaluates each test once
+//!   an event; [`candidates`] selects the detections that can match, and evaluates their conditions.
+//! - [`hashes`] and [`keys`] say whom an event counts for.
+//! - [`window`] and [`distinct`] count; [`native`] holds what Sigma cannot say; [`evidence`] is what an
+//!   [`alert`] shows. A [`counter`] has all of it for one key of one rule.
+//! - [`sketch`] decides who is admitted to [`counters`], the one bounded table; [`correlate`] moves a
+//!   counter on, [`lifecycle`] opens, updates and ends its alert.
+//! - [`hits`] keeps what each rule has counted of whom and when; [`fingerprint`] tells which correlations
+//!   are still the same; [`snapshot`] keeps all of it across a restart.
+//! - [`clock`] says when an event counts; [`detector`] drives it all; [`testing`] makes alerts for tests.
 #![forbid(unsafe_code)]
 
 pub mod alert;
@@ -106,4 +108,6 @@ mod tests;
 pub use rules::{builtin, diagnose, load, parse, tune};
 
 pub use counters::Turnover;
-pub use detector::{DetectStats, Detected, Detector, Prepared, Reloaded, Restored, Settings};
+pub use detector::persist::Restored;
+pub use detector::reload::{Prepared, Reloaded};
+pub use detector::{DetectStats, Detected, Detector, Settings};

@@ -12,6 +12,7 @@ use crate::hashes::Hashes;
 use crate::rule::{Correlation, Kind, Rule};
 use crate::summary::Part;
 use crate::view::View;
+use crate::window::bucket_ns;
 
 /// A rule and what is being counted for it.
 #[derive(Clone, Copy, Debug)]
@@ -292,4 +293,33 @@ pub fn window_text(window_ns: u64) -> String {
         s if s > 0 && s.is_multiple_of(60) => format!("{}m", s / 60),
         s => format!("{s}s"),
     }
+}
+
+/// The count below which an alert is over.
+fn end_below(correlation: &Correlation) -> u64 {
+    match correlation.kind {
+        Kind::EventCount | Kind::ValueCount(_) | Kind::ValueSum(_) | Kind::Ratio(_) => {
+            correlation.threshold().div_ceil(2)
+        }
+        // Over when nothing of it is in the window any more.
+        _ => 1,
+    }
+}
+
+/// When an alert is over if nothing more comes, in ns.
+pub fn over_at(correlation: &Correlation, counter: &Counter, near_ns: u64) -> u64 {
+    let part = bucket_ns(correlation.window_ns);
+    let over = counter.window.below(end_below(correlation));
+    let near = near_ns / part;
+    let distance = i64::from(over.wrapping_sub(near as u32) as i32);
+    near.saturating_add_signed(distance).saturating_mul(part)
+}
+
+/// About when it counted last, in ns: where its newest bucket ends.
+pub fn newest_ns(correlation: &Correlation, counter: &Counter, now_ns: u64) -> u64 {
+    let part = bucket_ns(correlation.window_ns);
+    let now = now_ns / part;
+    let ago = (now as u32).wrapping_sub(counter.window.newest()) as i32;
+    let newest = now.saturating_add_signed(-i64::from(ago));
+    newest.saturating_add(1).saturating_mul(part).min(now_ns)
 }

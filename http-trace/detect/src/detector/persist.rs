@@ -8,9 +8,11 @@ use crate::correlate;
 use crate::counter::Counter;
 use crate::counters::Key;
 use crate::hashes::Hashes;
+use crate::lifecycle::{newest_ns, over_at};
 use crate::snapshot::{self, BadSnapshot, Content, STEP_BYTES, Snapshot, Worth};
 
-use super::{Core, Detector, Due, SUSPECTS, newest_ns, over_at};
+use super::Detector;
+use super::core::{Core, Due, SUSPECTS};
 
 /// Slots that a step looks at, used or not.
 const STEP_SLOTS: usize = 4096;

@@ -4,8 +4,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::super::rule::RuleSet;
-use super::{Core, Detected, Detector, Due, Key, Settings, Subject, suspect};
+use crate::counters::Key;
+use crate::lifecycle::Subject;
+use crate::rule::RuleSet;
+
+use super::core::{Core, Due, suspect};
+use super::{Detected, Detector, Settings};
 
 /// What became of rules that were read again; rules are those that raise alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +41,7 @@ impl Detector {
     /// same; open alerts of those that are gone or changed end.
     pub fn reload(&mut self, rules: Prepared, out: &mut dyn FnMut(Detected)) -> Reloaded {
         let now_ns = self.clock.now_ns();
-        self.core.end_what_is_over(now_ns, out);
+        self.core.end_expired(now_ns, out);
         self.core.reload(rules.0, now_ns, out)
     }
 }

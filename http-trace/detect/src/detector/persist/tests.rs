@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::alert::{Alert, State};
 use crate::builtin;
-use crate::detector::{Detected, Prepared, Settings};
 use crate::hits::Hits;
 use crate::parse::parse;
 use crate::snapshot::{HEADER, header, hits};
 use crate::tests::{response, run};
+use crate::{Detected, Prepared, Settings};
 
 const S: u64 = 1_000_000_000;
 const BEGIN: u64 = 1_795_156_800 * S;

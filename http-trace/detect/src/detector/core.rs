@@ -1,0 +1,334 @@
+//! Rules at work and all that they count: takes each event through matching and counting, and ends alerts
+//! that are over. An event that matches nothing costs no allocation.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::alert::{Alert, State};
+use crate::candidates::Candidates;
+use crate::correlate::is_over;
+use crate::counters::{Counters, Key, Turnover};
+use crate::fingerprint::fingerprints;
+use crate::hits::Hits;
+use crate::keys::Keys;
+use crate::lifecycle::{Subject, over_at};
+use crate::rule::expr::Expr;
+use crate::rule::{Correlation, Rule, RuleSet, Severity};
+use crate::view::{UriBuffer, View};
+use crate::window::bucket;
+use http_trace_model::event::HttpEvent;
+
+use super::fed::{Fed, Feeds};
+
+/// Keys that are looked at for being over with each tick, and once for so many events that match:
+/// one for two events, looked at together since that is cheaper. What is never looked at goes when there is no
+/// room, as what was used longest ago.
+pub(super) const SWEEP_TICK: usize = 256;
+const SWEEP_EVENTS: u64 = 64;
+const SWEEP_AFTER_EVENTS: usize = 32;
+
+/// How many peers are kept in mind that look like proxies, and for how long, in ns.
+pub(super) const SUSPECTS: usize = 1024;
+const SUSPECT_NS: u64 = 24 * 3_600_000_000_000;
+
+/// What the detector is told beside its rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Whether ticks are the time of this host.
+    pub live: bool,
+    /// About the most memory for what is counted, in bytes.
+    pub memory: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            live: false,
+            memory: 64 << 20,
+        }
+    }
+}
+
+/// What comes out.
+#[derive(Clone, Debug)]
+pub enum Detected {
+    /// An event, with the rules it counted for.
+    Event(Box<HttpEvent>),
+    /// An alert, after the event that raised it.
+    Alert(Box<Alert>),
+}
+
+/// What was counted about detection itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DetectStats {
+    /// Alerts that opened.
+    pub opened: u64,
+    /// Alerts that were open when nothing more came.
+    pub open: u64,
+    /// Events that a rule was not told of since they came later than its window.
+    pub late: u64,
+    /// Events whose time was not believed.
+    pub clamped: u64,
+    /// What became of keys.
+    pub turnover: Turnover,
+    /// Keys followed now.
+    pub keys: usize,
+    /// Bytes they take.
+    pub bytes: usize,
+}
+
+/// Rules at work, and all that they have counted.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub rules: Vec<Arc<Rule>>,
+    pub correlations: Vec<Correlation>,
+    /// For each correlation a condition that the event must fulfil too.
+    pub guards: Vec<Option<Expr>>,
+    /// For each correlation those whose open alerts about the same make it silent.
+    pub yields: Vec<Vec<usize>>,
+    pub fingerprints: Vec<u64>,
+    pub candidates: Candidates,
+    pub feeds: Feeds,
+    pub settings: Settings,
+    pub keys: Keys,
+    pub hits: Hits,
+    pub counters: Counters,
+    /// When open alerts may be over.
+    pub due: BinaryHeap<Reverse<Due>>,
+    pub lossy_until_ns: u64,
+    /// Peers that look like proxies, and until when.
+    pub suspects: Vec<(IpAddr, u64)>,
+    pub stats: DetectStats,
+    /// How often something changed that a snapshot holds.
+    pub changes: u64,
+    /// Absent only while an event is at hand.
+    scratch: Option<Box<Scratch>>,
+}
+
+/// An open alert and when something is to be said of it. At one moment the order is that of rules and
+/// ids, in which keys, which are hashed otherwise in every run, have no part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Due {
+    pub at_ns: u64,
+    pub correlation: u16,
+    pub id: u64,
+    pub key: Key,
+}
+
+impl Due {
+    /// Of the alert of this id, which a key has.
+    pub const fn new(at_ns: u64, id: u64, key: Key) -> Self {
+        Due {
+            at_ns,
+            correlation: key.correlation,
+            id,
+            key,
+        }
+    }
+}
+
+/// Buffers that are used again.
+#[derive(Debug, Default)]
+struct Scratch {
+    uri: UriBuffer,
+    fed: Fed,
+    alerts: Vec<Alert>,
+}
+
+impl Core {
+    pub fn new(set: RuleSet, settings: Settings) -> Self {
+        let (detections, correlations) = (set.detections.len(), set.correlations.len());
+        let yields = set.correlations.iter().map(|of| yields(&set, of)).collect();
+        let mut core = Core {
+            fingerprints: fingerprints(&set),
+            settings,
+            candidates: Candidates::new(set.detections.into_iter().map(|d| d.expr).collect()),
+            feeds: Feeds::new(detections, &set.correlations),
+            yields,
+            keys: Keys::new(&set.rules, &set.correlations),
+            hits: Hits::default(),
+            counters: Counters::new(settings.memory),
+            due: BinaryHeap::new(),
+            lossy_until_ns: 0,
+            suspects: Vec::new(),
+            stats: DetectStats::default(),
+            changes: 0,
+            scratch: Some(Box::new(Scratch {
+                fed: Fed::new(detections, correlations),
+                ..Scratch::default()
+            })),
+            rules: set.rules,
+            correlations: set.correlations,
+            guards: set.guards,
+        };
+        core.bind_hits();
+        core
+    }
+
+    pub fn event(
+        &mut self,
+        mut event: Box<HttpEvent>,
+        time_ns: u64,
+        out: &mut dyn FnMut(Detected),
+    ) {
+        self.end_expired(time_ns, out);
+        if !self.candidates.are_possible(&event) {
+            out(Detected::Event(event));
+            return;
+        }
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        let Scratch { uri, fed, alerts } = &mut *scratch;
+        uri.clear();
+        fed.clear();
+        let view = View::new(&event, uri);
+        if self.candidates.matching(&view, &mut fed.matched) && fed.feed(&self.feeds) {
+            self.changes += 1;
+            self.count_all(&view, time_ns, fed, alerts);
+            if self.changes.is_multiple_of(SWEEP_EVENTS) {
+                self.sweep(SWEEP_AFTER_EVENTS, time_ns);
+            }
+            if !fed.moved.is_empty() {
+                let rule = |number: &usize| &self.rules[self.correlations[*number].rule];
+                let ids = fed.moved.iter().map(|number| Arc::clone(&rule(number).id));
+                event.rules = ids.collect::<Vec<_>>().into();
+            }
+        }
+        out(Detected::Event(event));
+        for mut alert in alerts.drain(..) {
+            self.suspect(&mut alert);
+            out(Detected::Alert(Box::new(alert)));
+        }
+        self.scratch = Some(scratch);
+    }
+
+    /// Whether something was lost within the window of a correlation.
+    pub fn is_lossy(&self, correlation: &Correlation, now_ns: u64) -> bool {
+        let ago_ns = now_ns.saturating_sub(self.lossy_until_ns);
+        self.lossy_until_ns != 0 && ago_ns < correlation.window_ns
+    }
+
+    /// Ends the alerts that are below half of their threshold by now.
+    pub fn end_expired(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
+        while let Some(Reverse(due)) = self.due.peek().copied() {
+            if due.at_ns > now_ns {
+                break;
+            }
+            let key = due.key;
+            self.due.pop();
+            let Some(correlation) = self.correlations.get(usize::from(key.correlation)) else {
+                continue;
+            };
+            let Some(counter) = self.counters.get_mut(key) else {
+                continue;
+            };
+            if counter.active().is_none() {
+                continue;
+            }
+            let over_ns = over_at(correlation, counter, now_ns);
+            if over_ns > now_ns {
+                self.due.push(Reverse(Due::new(over_ns, due.id, key)));
+                continue;
+            }
+            let rule = &self.rules[correlation.rule];
+            let ago_ns = over_ns.saturating_sub(self.lossy_until_ns);
+            let lossy = self.lossy_until_ns != 0 && ago_ns < correlation.window_ns;
+            let ended = Subject::new(rule, correlation, lossy).end(counter, over_ns);
+            self.changes += 1;
+            if let Some(slot) = self.counters.find(key) {
+                self.counters.settle(slot);
+            }
+            if let Some(mut alert) = ended {
+                suspect(&self.suspects, &mut alert);
+                out(Detected::Alert(Box::new(alert)));
+            }
+        }
+    }
+
+    /// What open alerts have counted since they spoke last.
+    pub fn tell_open(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
+        let mut open: Vec<Due> = std::mem::take(&mut self.due)
+            .into_iter()
+            .filter_map(|Reverse(Due { key, .. })| {
+                let active = self.counters.get_mut(key)?.active()?;
+                (!active.is_silent()).then_some(Due::new(active.opened_ns, active.id, key))
+            })
+            .collect();
+        open.sort_unstable();
+        open.dedup();
+        self.stats.open = open.len() as u64;
+        for Due { key, .. } in open {
+            let correlation = &self.correlations[usize::from(key.correlation)];
+            let rule = &self.rules[correlation.rule];
+            let lossy = self.lossy_until_ns != 0;
+            let Some(counter) = self.counters.get_mut(key) else {
+                continue;
+            };
+            let Some(active) = counter.active() else {
+                continue;
+            };
+            if active.count(counter.events) > active.told {
+                let subject = Subject::new(rule, correlation, lossy);
+                if let Some(mut alert) = subject.told(counter, State::Updated, now_ns) {
+                    suspect(&self.suspects, &mut alert);
+                    out(Detected::Alert(Box::new(alert)));
+                }
+            }
+        }
+    }
+
+    /// Learns from an alert which peer looks like a proxy; what is said about such a one counts
+    /// for less.
+    fn suspect(&mut self, alert: &mut Alert) {
+        if !alert.rule.marks_proxy {
+            suspect(&self.suspects, alert);
+            return;
+        }
+        let Some((peer, _)) = alert.clients.first() else {
+            return;
+        };
+        let until_ns = alert.time_ns.saturating_add(SUSPECT_NS);
+        self.suspects
+            .retain(|(ip, until)| ip != peer && *until > alert.time_ns);
+        if self.suspects.len() < SUSPECTS {
+            self.suspects.push((*peer, until_ns));
+        }
+    }
+
+    pub fn sweep(&mut self, few: usize, now_ns: u64) {
+        let correlations = &self.correlations;
+        self.counters.sweep(few, |key, counter| {
+            correlations
+                .get(usize::from(key.correlation))
+                .is_none_or(|correlation| {
+                    is_over(bucket(correlation.window_ns, now_ns), counter)
+                        && counter.active().is_none()
+                })
+        });
+    }
+}
+
+/// An alert about a peer that looks like a proxy is informational: it may be about many.
+pub(super) fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
+    let suspected = |ip: &IpAddr| {
+        let mut of_it = suspects.iter().filter(|(suspect, _)| suspect == ip);
+        of_it.any(|(_, until)| *until > alert.time_ns)
+    };
+    if alert.clients.len() == 1 && alert.clients.iter().any(|(ip, _)| suspected(ip)) {
+        alert.proxy_suspected = true;
+        alert.severity = Severity::INFORMATIONAL;
+    }
+}
+
+/// The correlations that raise the alerts of the rules that one yields to.
+fn yields(set: &RuleSet, to: &Correlation) -> Vec<usize> {
+    let rule = set.rules.get(to.rule);
+    let names = rule.into_iter().flat_map(|rule| &rule.yields_to);
+    let rules: Vec<usize> = names.filter_map(|name| set.find(name)).collect();
+    let theirs = |at: &usize| rules.contains(&set.correlations[*at].rule);
+    match rules.is_empty() {
+        true => Vec::new(),
+        false => (0..set.correlations.len()).filter(theirs).collect(),
+    }
+}
