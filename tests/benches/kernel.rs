@@ -18,14 +18,15 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, PerCpuArray, RingBuf};
 use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions};
-use etherparse::PacketBuilder;
 use http_trace::probe::loader::{self, Settings, load_object, load_program, programs_of};
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Flow;
 use http_trace_common::record::Hook;
-use http_trace_tests::tcp::{Path, Segment};
-use http_trace_tests::{empty, need, scene::Side};
+use http_trace_tests::scene::Side;
+use http_trace_tests::talk::Talk;
+use http_trace_tests::tcp::Path;
+use http_trace_tests::{empty, layers, need};
 
 /// The program under test.
 const PROGRAM: &str = "http_trace_in";
@@ -46,65 +47,31 @@ struct Kind {
 }
 
 /// A connection whose handshake is over.
-struct Connection {
-    path: Path,
-    next: [u32; 2],
-    frames: Vec<Vec<u8>>,
-}
+struct Connection(Talk);
 
 impl Connection {
     fn new(port: u16) -> Self {
-        let mut connection = Connection {
-            path: Path::v4(port),
-            next: [1000, 900_000],
-            frames: Vec::new(),
-        };
-        for side in [Side::Client, Side::Server] {
-            let syn = connection.frame(side, b"", true);
-            connection.frames.push(syn);
-        }
-        connection
-    }
-
-    fn frame(&mut self, from: Side, payload: &[u8], syn: bool) -> Vec<u8> {
-        let (own, peer) = match from {
-            Side::Client => (0, 1),
-            Side::Server => (1, 0),
-        };
-        let seq = self.next[own];
-        self.next[own] = seq + payload.len() as u32 + u32::from(syn);
-        self.path.frame(&Segment {
-            time_ns: 0,
-            from,
-            seq,
-            ack: if syn && own == 0 { 0 } else { self.next[peer] },
-            syn,
-            fin: false,
-            rst: false,
-            payload: payload.to_vec(),
-        })
+        Connection(Talk::open(Path::v4(port)))
     }
 
     /// What happened before.
-    fn then(mut self, from: Side, payload: &[u8]) -> Self {
-        let frame = self.frame(from, payload, false);
-        self.frames.push(frame);
-        self
+    fn then(self, from: Side, payload: &[u8]) -> Self {
+        Connection(self.0.send(from, payload))
     }
 
     /// What is measured.
     fn measure(
-        mut self,
+        self,
         name: &'static str,
         from: Side,
         payload: &[u8],
         counts: &'static [(Counter, u64)],
     ) -> Kind {
-        let packet = self.frame(from, payload, false);
+        let Connection(talk) = self;
         Kind {
             name,
-            before: self.frames,
-            packet,
+            packet: talk.path.frame(&talk.segment(from, payload)),
+            before: talk.frames(),
             counts,
         }
     }
@@ -132,12 +99,8 @@ fn kinds() -> Vec<Kind> {
     use Counter::{
         BodySkipped, HeadShipped, NotHttp, NotTcp, RecordBytes, Records, SkbSeveralHeads, Tls,
     };
-    let mut udp = Vec::new();
-    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 7], [2, 0, 0, 0, 0, 8])
-        .ipv4([192, 0, 2, 7], [198, 51, 100, 80], 64)
-        .udp(5353, 53)
-        .write(&mut udp, &[0; 64])
-        .expect("a Vec takes every write");
+    let ends = [[192, 0, 2, 7], [198, 51, 100, 80]];
+    let udp = layers::ethernet(0x0800, &layers::ipv4(17, ends, &layers::udp(53, &[0; 64])));
     let binary: Vec<u8> = (0..1400).map(|i| (i * 7 + 200) as u8 | 0x80).collect();
     let mut hello = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
     hello.resize(517, 0x5a);
@@ -199,7 +162,7 @@ fn kinds() -> Vec<Kind> {
         {
             // Nobody saw it begin: a status line in the middle of a connection.
             let mut midstream = Connection::new(4010);
-            midstream.frames.clear();
+            midstream.0.segments.clear();
             midstream.then(server, &head(235, 1 << 20)).measure(
                 "unsure 1400 B",
                 server,

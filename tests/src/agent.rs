@@ -1,6 +1,6 @@
 //! The tracer itself, run as a user runs it.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -284,10 +284,6 @@ pub fn replay(captures: &[&Path], options: &[&str]) -> Result<(Report, std::proc
 
 /// As [`replay`], of Ethernet frames that come a millisecond after one another.
 pub fn replay_frames(frames: &[Vec<u8>]) -> Result<(Report, std::process::Output)> {
-    const START_NS: u64 = 1_700_000_000_000_000_000;
-    let timed = (START_NS..).step_by(1_000_000).zip(frames);
-    let timed = timed.map(|(time_ns, frame)| (time_ns, &frame[..]));
-    let mut capture = tempfile::NamedTempFile::with_suffix(".pcap")?;
-    capture.write_all(&pcap::file(pcap::LinkType::Ethernet, timed))?;
+    let capture = pcap::temporary(pcap::LinkType::Ethernet, frames);
     replay(&[capture.path()], &[])
 }

@@ -43,7 +43,7 @@ pub mod visitors;
 pub mod visits;
 
 pub use http_trace_testkit::{
-    flood, generate, mangle, pcap, pieces, scene, scenes, tcp, tunnels, twins, vlans,
+    flood, generate, layers, mangle, pcap, pieces, scene, scenes, talk, tcp, tunnels, twins, vlans,
 };
 
 use std::path::{Path, PathBuf};

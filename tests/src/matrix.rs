@@ -16,8 +16,8 @@ use crate::bed::{
 use crate::client::{Raw, curl, wrk};
 use crate::netns::Pair;
 use crate::nginx::{LARGE, Nginx, Python};
-use crate::play::{Played, Stage};
-use crate::scene::{End, Scene};
+use crate::play::Stage;
+use crate::scene::End;
 use crate::{needs, node, others, scenes, visits};
 
 /// Verbose enough for the summary to list the counters.
@@ -221,15 +221,7 @@ fn play_all(bed: Bed, server: SocketAddr, inside: bool) {
         &bed.pair.client
     };
     let stage = Stage::new(client, &bed.pair.server, server).expect("a stage");
-    let play = |scene: Scene| -> (Played, Scene) {
-        (
-            stage
-                .play(&scene)
-                .unwrap_or_else(|error| panic!("{error:#}")),
-            scene,
-        )
-    };
-    let played: Vec<_> = scenes::all().into_iter().map(play).collect();
+    let played = stage.play_all(scenes::all()).expect("played");
     let outcome = bed.stop().expect("an outcome");
     outcome.check_clean();
     nothing(scene_differences(&outcome.report, &played));

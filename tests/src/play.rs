@@ -58,6 +58,25 @@ impl<'a> Stage<'a> {
         Stage { front, ..self }
     }
 
+    /// Plays scenes one after another, those that pause beside the others.
+    pub fn play_all(&self, scenes: Vec<Scene>) -> Result<Vec<(Played, Scene)>> {
+        let play = |scene: Scene| anyhow::Ok((self.play(&scene)?, scene));
+        let pauses = |scene: &Scene| scene.steps.iter().any(|s| matches!(s, Step::Pause(_)));
+        let (pausing, others): (Vec<_>, Vec<_>) = scenes.into_iter().partition(pauses);
+        std::thread::scope(|scope| {
+            let players: Vec<_> = pausing
+                .into_iter()
+                .map(|scene| scope.spawn(move || play(scene)))
+                .collect();
+            let mut played = others.into_iter().map(play).collect::<Result<Vec<_>>>()?;
+            for player in players {
+                let last = player.join();
+                played.push(last.map_err(|_| anyhow::anyhow!("a player panicked"))??);
+            }
+            Ok(played)
+        })
+    }
+
     /// Plays `scene` on a new connection, to its last step. What was left open is closed.
     pub fn play(&self, scene: &Scene) -> Result<Played> {
         let mut ends = self.connect()?;
@@ -114,12 +133,13 @@ impl<'a> Stage<'a> {
     /// name could not be told apart. A port whose connection the server closed is free at once, and
     /// Linux begins to look for one somewhere else every ten seconds.
     fn connect(&self) -> Result<[TcpStream; 2]> {
+        // Held until the connection is made: what is accepted is what was connected.
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         // Held until another port was found.
         let mut taken = Vec::new();
         loop {
             let connected = self.client.enter(|| TcpStream::connect(self.front))?;
             let ends = [connected.context("connect")?, self.listener.accept()?.0];
-            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
             if clients.insert(ends[1].peer_addr()?) {
                 return Ok(ends);
             }

@@ -1,7 +1,8 @@
 //! Whatever the bytes, the walk ends, and what it finds lies where it says.
 
-use etherparse::PacketBuilder;
 use http_trace_common::walk::{self, Found, LinkType, WalkOptions, tcp_flag};
+use http_trace_testkit::scene::Side;
+use http_trace_testkit::tcp::{self, Path};
 use proptest::prelude::*;
 
 use crate::build::*;
@@ -177,19 +178,14 @@ proptest! {
         tag in prop::option::of(0u16..4096),
         v6 in any::<bool>(),
     ) {
-        let start = PacketBuilder::ethernet2([1; 6], [2; 6]);
-        let ip = match (tag, v6) {
-            (Some(tag), true) => start.single_vlan(tag.try_into().expect("12 bits")).ipv6([1; 16], [2; 16], 9),
-            (Some(tag), false) => start.single_vlan(tag.try_into().expect("12 bits")).ipv4(CLIENT, SERVER, 9),
-            (None, true) => start.ipv6([1; 16], [2; 16], 9),
-            (None, false) => start.ipv4(CLIENT, SERVER, 9),
-        };
-        let mut tcp = ip.tcp(50000, 80, 7, 100);
-        if syn { tcp = tcp.syn(); }
-        if fin { tcp = tcp.fin(); }
-        if rst { tcp = tcp.rst(); }
-        let mut frame = Vec::new();
-        tcp.write(&mut frame, &payload).expect("a packet in memory");
+        let link = tcp::LinkType::Ethernet;
+        let path = if v6 { Path::v6(50_000) } else { v4() };
+        let frame = Path { link, vlan: tag, ..path }.frame(&tcp::Segment {
+            syn,
+            fin,
+            rst,
+            ..tcp::Segment::new(Side::Client, 7, &payload)
+        });
         let lean = walk::ethernet(frame.as_slice(), 0);
         let full = walk::frame(&frame, frame.len() as u32, LinkType::ETHERNET, WalkOptions::default());
         prop_assert_eq!(lean, segment(full).map(|(segment, _)| segment));

@@ -1,76 +1,58 @@
 //! Frames to walk, and how they are checked.
 
-use etherparse::PacketBuilder;
+use std::net::Ipv6Addr;
+
 use http_trace_common::walk::{self, Encap, Found, LinkType, Segment, Skip, WalkOptions};
+use http_trace_testkit::layers;
+pub use http_trace_testkit::layers::{cat, ethernet_of as ethernet};
+use http_trace_testkit::scene::Side;
+use http_trace_testkit::tcp::{self, Path};
 
 pub const PAYLOAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 pub const SERVER: [u8; 4] = [10, 0, 0, 1];
 pub const CLIENT: [u8; 4] = [10, 0, 0, 2];
 
+/// A path of raw IPv4 packets between [`CLIENT`] and [`SERVER`].
+pub fn v4() -> Path {
+    Path {
+        client: (CLIENT, 50_000).into(),
+        server: (SERVER, 80).into(),
+        link: tcp::LinkType::Raw,
+        vlan: None,
+    }
+}
+
+fn of(path: Path) -> Vec<u8> {
+    path.frame(&tcp::Segment {
+        ack: 2000,
+        ..tcp::Segment::new(Side::Server, 1000, PAYLOAD)
+    })
+}
+
 /// An IPv4 packet with the TCP segment that every frame here holds.
 pub fn packet() -> Vec<u8> {
-    let mut out = Vec::new();
-    PacketBuilder::ipv4(SERVER, CLIENT, 64)
-        .tcp(80, 50000, 1000, 4000)
-        .ack(2000)
-        .write(&mut out, PAYLOAD)
-        .expect("a packet in memory");
-    out
+    of(v4())
 }
 
 /// The same over IPv6.
 pub fn packet_v6() -> Vec<u8> {
-    let (mut src, mut dst) = ([0u8; 16], [0u8; 16]);
-    (src[15], dst[15]) = (1, 2);
-    let mut out = Vec::new();
-    PacketBuilder::ipv6(src, dst, 64)
-        .tcp(80, 50000, 1000, 4000)
-        .ack(2000)
-        .write(&mut out, PAYLOAD)
-        .expect("a packet in memory");
-    out
-}
-
-/// The same with an Ethernet header, as a tunnel carries it.
-pub fn ethernet(inner: &[u8]) -> Vec<u8> {
-    let kind = if inner[0] >> 4 == 4 {
-        [0x08, 0x00]
-    } else {
-        [0x86, 0xdd]
-    };
-    cat(&[&[2; 12], &kind, inner])
+    // Zeros but for the end: tests write prefixes into them.
+    let end = |last| Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, last);
+    of(Path {
+        client: (end(2), 50_000).into(),
+        server: (end(1), 80).into(),
+        ..v4()
+    })
 }
 
 /// An IPv4 packet of `protocol` from 192.0.2.1 to 192.0.2.2.
 pub fn outer(protocol: u8, inner: &[u8]) -> Vec<u8> {
-    let mut header = etherparse::Ipv4Header::new(
-        inner.len() as u16,
-        64,
-        etherparse::IpNumber(protocol),
-        [192, 0, 2, 1],
-        [192, 0, 2, 2],
-    )
-    .expect("a length that fits");
-    header.header_checksum = header.calc_header_checksum();
-    cat(&[&header.to_bytes(), inner])
+    layers::ipv4(protocol, [[192, 0, 2, 1], [192, 0, 2, 2]], inner)
 }
 
+/// The same of UDP, to this port.
 pub fn udp(port: u16, inner: &[u8]) -> Vec<u8> {
-    let length = (inner.len() as u16 + 8).to_be_bytes();
-    outer(
-        17,
-        &cat(&[
-            &40000u16.to_be_bytes(),
-            &port.to_be_bytes(),
-            &length,
-            &[0, 0],
-            inner,
-        ]),
-    )
-}
-
-pub fn cat(parts: &[&[u8]]) -> Vec<u8> {
-    parts.concat()
+    outer(17, &layers::udp(port, inner))
 }
 
 /// Layers as `name:id`, then how many outer IP headers there were.

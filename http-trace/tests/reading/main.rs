@@ -1,66 +1,57 @@
-//! The command over captures that a test builds, frame by frame: what it writes and says.
+//! Captures as the command reads them: formats, files, link layers, and what is written of them.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
 )]
 
-mod build;
-mod checksums;
-mod snippet;
-mod wrapped;
+mod body_snippets_are_the_beginnings_of_bodies;
+#[path = "../common/command.rs"]
+mod command;
+mod damaged_captures_give_what_they_hold;
+mod damaged_packets_are_left_out_on_request;
+mod events_name_their_tags_and_tunnels;
+mod every_capture_format_is_read;
+mod every_capture_of_the_corpus_is_read_to_its_end;
+mod files_and_folders_are_read_in_order;
+mod one_segment_is_one_record;
+mod rows;
 
-use std::process::{Command, Stdio};
-
+use command::{Ran, run};
+use http_trace_testkit::pcap;
+use http_trace_testkit::talk::Talk;
+use http_trace_testkit::tcp::{LinkType, Path};
 use serde_json::Value;
 
-/// What a run printed and how it ended.
-#[derive(Debug)]
-pub struct Ran {
-    pub status: i32,
-    pub out: String,
-    pub err: String,
+/// A connection of raw IPv4 packets whose handshake was seen.
+fn open() -> Talk {
+    Talk::open(Path {
+        client: ([10, 0, 0, 2], 50_000).into(),
+        server: ([10, 0, 0, 1], 80).into(),
+        link: LinkType::Raw,
+        vlan: None,
+    })
 }
 
-impl Ran {
-    /// The records, each of which the schema admits.
-    pub fn records(&self) -> Vec<Value> {
-        let schema: Value =
-            serde_json::from_str(&command(&["schema"]).out).expect("the schema is JSON");
-        let schema = jsonschema::draft202012::new(&schema).expect("a schema");
-        let records: Vec<Value> = self
-            .out
-            .lines()
-            .map(|line| serde_json::from_str(line).expect(line))
-            .collect();
-        for record in &records {
-            if let Err(error) = schema.validate(record) {
-                panic!("{error} at {}: {record}", error.instance_path);
-            }
+/// A capture of raw IP packets.
+fn raw(packets: &[Vec<u8>]) -> tempfile::NamedTempFile {
+    pcap::temporary(LinkType::Raw, packets)
+}
+
+/// The records of a run, each of which the schema admits.
+fn admitted(ran: &Ran) -> Vec<Value> {
+    let schema: Value = serde_json::from_str(&run(&["schema"]).out).expect("the schema is JSON");
+    let schema = jsonschema::draft202012::new(&schema).expect("a schema");
+    let records = command::records(&ran.out);
+    for record in &records {
+        if let Err(error) = schema.validate(record) {
+            panic!("{error} at {}: {record}", error.instance_path);
         }
-        records
     }
-}
-
-/// Runs the command without a terminal.
-pub fn command(arguments: &[&str]) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_http-trace"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HTTP_TRACE_")) {
-        command.env_remove(name);
-    }
-    let output = command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Ran {
-        status: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    records
 }
 
 /// Reads a capture.
-pub fn read(capture: &tempfile::NamedTempFile, arguments: &[&str]) -> Ran {
+fn read(capture: &tempfile::NamedTempFile, arguments: &[&str]) -> Ran {
     let path = capture.path().to_str().unwrap();
-    command(&[&["-r", path], arguments].concat())
+    run(&[&["-r", path], arguments].concat())
 }

@@ -4,19 +4,23 @@
 //! # Layout
 //! - [`scene`]: what two ends say to each other, and the truth about it; [`scenes`] is the table.
 //! - [`generate`]: random scenes.
-//! - [`tcp`]: a scene as TCP segments and frames; [`mangle`]: what a network does to them;
-//!   [`pieces`]: IP fragments; [`tunnels`], [`vlans`]: what they may travel in.
+//! - [`tcp`]: the packet builder, and a scene as segments and frames; [`talk`]: a connection without a
+//!   scene; [`mangle`]: what a network does to segments; [`pieces`]: IP fragments; [`layers`],
+//!   [`tunnels`], [`vlans`]: headers around a packet.
 //! - [`twins`]: two connections at once with equal addresses and ports.
-//! - [`pcap`]: capture files; [`flood`]: captures that are meant to exhaust the reader.
+//! - [`pcap`], [`files`]: capture files, plain and in every variant; [`flood`]: captures that are meant to exhaust the reader.
 #![forbid(unsafe_code)]
 
+pub mod files;
 pub mod flood;
 pub mod generate;
+pub mod layers;
 pub mod mangle;
 pub mod pcap;
 pub mod pieces;
 pub mod scene;
 pub mod scenes;
+pub mod talk;
 pub mod tcp;
 pub mod tunnels;
 pub mod twins;

@@ -3,6 +3,8 @@
 
 use std::io::{self, Write};
 
+use tempfile::NamedTempFile;
+
 /// Link types (draft-ietf-opsawg-pcaplinktype).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -13,6 +15,12 @@ pub enum LinkType {
     Raw = 101,
 }
 
+impl From<LinkType> for u32 {
+    fn from(link: LinkType) -> u32 {
+        link as u32
+    }
+}
+
 /// A capture being written.
 #[derive(Debug)]
 pub struct PcapWriter<W: Write> {
@@ -21,13 +29,13 @@ pub struct PcapWriter<W: Write> {
 
 impl<W: Write> PcapWriter<W> {
     /// Writes the file header.
-    pub fn new(mut out: W, link: LinkType) -> io::Result<Self> {
+    pub fn new(mut out: W, link: impl Into<u32>) -> io::Result<Self> {
         out.write_all(&0xa1b2_3c4d_u32.to_le_bytes())?;
         out.write_all(&2_u16.to_le_bytes())?;
         out.write_all(&4_u16.to_le_bytes())?;
         out.write_all(&[0; 8])?;
         out.write_all(&262_144_u32.to_le_bytes())?;
-        out.write_all(&(link as u32).to_le_bytes())?;
+        out.write_all(&link.into().to_le_bytes())?;
         Ok(PcapWriter { out })
     }
 
@@ -52,7 +60,10 @@ impl<W: Write> PcapWriter<W> {
 }
 
 /// The whole file for `frames` of (Unix ns, bytes).
-pub fn file<'a>(link: LinkType, frames: impl IntoIterator<Item = (u64, &'a [u8])>) -> Vec<u8> {
+pub fn file<'a>(
+    link: impl Into<u32>,
+    frames: impl IntoIterator<Item = (u64, &'a [u8])>,
+) -> Vec<u8> {
     let mut writer = PcapWriter::new(Vec::new(), link).expect("a Vec takes every write");
     for (time_ns, frame) in frames {
         writer
@@ -60,4 +71,18 @@ pub fn file<'a>(link: LinkType, frames: impl IntoIterator<Item = (u64, &'a [u8])
             .expect("times and lengths of built packets fit 32 bits");
     }
     writer.finish().expect("a Vec takes every write")
+}
+
+/// The whole file for frames and their times.
+pub fn of(link: impl Into<u32>, frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    file(link, frames.iter().map(|(time, frame)| (*time, &frame[..])))
+}
+
+/// A file of these frames, a millisecond apart, that goes with the value.
+pub fn temporary(link: impl Into<u32>, frames: &[Vec<u8>]) -> NamedTempFile {
+    let times = (1_700_000_000_000_000_000..).step_by(1_000_000);
+    let timed = times.zip(frames.iter().map(Vec::as_slice));
+    let mut capture = NamedTempFile::with_suffix(".pcap").expect("a file");
+    capture.write_all(&file(link, timed)).expect("written");
+    capture
 }

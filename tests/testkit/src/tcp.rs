@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::PacketBuilder;
 
-use crate::pcap::LinkType;
+pub use crate::pcap::LinkType;
 use crate::scene::{Scene, Side, Step};
 
 /// A TCP segment of a known connection.
@@ -32,6 +32,20 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// A segment that acknowledges 1, at time 0, without flags.
+    pub fn new(from: Side, seq: u32, payload: &[u8]) -> Self {
+        Segment {
+            time_ns: 0,
+            from,
+            seq,
+            ack: 1,
+            syn: false,
+            fin: false,
+            rst: false,
+            payload: payload.to_vec(),
+        }
+    }
+
     /// Sequence number of the first payload byte.
     pub fn payload_seq(&self) -> u32 {
         self.seq.wrapping_add(u32::from(self.syn))

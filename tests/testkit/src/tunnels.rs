@@ -1,5 +1,6 @@
 //! Frames inside tunnels: IP in IP and VXLAN over IPv4 and IPv6, with extension headers.
 
+use crate::layers;
 use crate::scenes;
 use crate::tcp::{Layout, Path, segments};
 
@@ -10,22 +11,6 @@ pub enum Outer {
     V6,
     /// With extension headers.
     V6Extended,
-}
-
-/// An IPv4 header (RFC 791) before a payload of `len` bytes.
-fn ipv4(protocol: u8, len: usize) -> Vec<u8> {
-    let total = u16::try_from(20 + len).expect("short").to_be_bytes();
-    let mut header = vec![0x45, 0, total[0], total[1], 0, 1, 0, 0, 64, protocol, 0, 0];
-    header.extend([203, 0, 113, 1, 203, 0, 113, 2]);
-    header
-}
-
-/// An IPv6 header (RFC 8200).
-fn ipv6(next: u8, len: usize) -> Vec<u8> {
-    let length = u16::try_from(len).expect("short").to_be_bytes();
-    let mut header = vec![0x60, 0, 0, 0, length[0], length[1], next, 64];
-    header.extend([0xfd; 32]);
-    header
 }
 
 /// IPv6 extension headers (RFC 8200 §4): each kind, and what follows them.
@@ -50,34 +35,29 @@ fn extensions(next: u8) -> Vec<u8> {
 /// A frame wrapped in a tunnel.
 pub fn wrap(frame: &[u8], outer: Outer, vxlan: Option<u8>) -> Vec<u8> {
     let (ethernet, packet) = frame.split_at(14);
-    let mut inside = Vec::new();
-    let protocol = if let Some(number) = vxlan {
-        // UDP (RFC 768) to port 4789, then the VXLAN header (RFC 7348 §5) and a whole frame.
-        let length = u16::try_from(16 + frame.len())
-            .expect("short")
-            .to_be_bytes();
-        inside.extend([0xc0, 0, 0x12, 0xb5, length[0], length[1], 0, 0]);
-        inside.extend([8, 0, 0, 0, 0, 0, number, 0]);
-        inside.extend(frame);
-        17
-    } else {
-        inside.extend(packet);
-        if packet[0] >> 4 == 6 { 41 } else { 4 }
+    let (protocol, inside) = match vxlan {
+        Some(number) => (17, layers::udp(4789, &vxlan_header(number, frame))),
+        None if packet[0] >> 4 == 6 => (41, packet.to_vec()),
+        None => (4, packet.to_vec()),
     };
-    let header = match outer {
-        Outer::V4 => ipv4(protocol, inside.len()),
-        Outer::V6 => ipv6(protocol, inside.len()),
-        Outer::V6Extended => {
-            let extensions = extensions(protocol);
-            [ipv6(0, extensions.len() + inside.len()), extensions].concat()
-        }
+    const V4: [[u8; 4]; 2] = [[203, 0, 113, 1], [203, 0, 113, 2]];
+    const V6: [[u8; 16]; 2] = [[0xfd; 16]; 2];
+    let packet = match outer {
+        Outer::V4 => layers::ipv4(protocol, V4, &inside),
+        Outer::V6 => layers::ipv6(protocol, V6, &inside),
+        Outer::V6Extended => layers::ipv6(0, V6, &[extensions(protocol), inside].concat()),
     };
     let kind = if outer == Outer::V4 {
         [8, 0]
     } else {
         [0x86, 0xdd]
     };
-    [&ethernet[..12], &kind, &header, &inside].concat()
+    [&ethernet[..12], &kind, &packet].concat()
+}
+
+/// A frame behind the VXLAN header (RFC 7348 §5) of this network.
+fn vxlan_header(number: u8, frame: &[u8]) -> Vec<u8> {
+    [&[8, 0, 0, 0, 0, 0, number, 0], frame].concat()
 }
 
 /// A scene's frames wrapped in each of the tunnels: in what, and whether it is VXLAN.

@@ -5,13 +5,14 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use etherparse::PacketBuilder;
 use http_trace_tests::agent::Agent;
 use http_trace_tests::bed::{Bed, log_differences_at, nothing, own_port, server_v4};
 use http_trace_tests::client::Raw;
 use http_trace_tests::needs;
 use http_trace_tests::netns::{Pair, address};
 use http_trace_tests::nginx::Nginx;
+use http_trace_tests::scene::Side;
+use http_trace_tests::tcp::{LinkType, Path, Segment};
 use rustix::net::{AddressFamily, Protocol, SendFlags, SocketFlags, SocketType};
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
@@ -29,12 +30,17 @@ fn syn(n: u32, to: SocketAddrV4) -> Vec<u8> {
     let from = [10, 100 + a, b, c];
     let port = 1024 + u16::try_from(n % 60_000).expect("a port");
     let seq = n.wrapping_mul(2_654_435_761);
-    let builder = PacketBuilder::ipv4(from, to.ip().octets(), 64)
-        .tcp(port, to.port(), seq, 64_000)
-        .syn();
-    let mut packet = Vec::with_capacity(builder.size(0));
-    builder.write(&mut packet, &[]).expect("a packet");
-    packet
+    let path = Path {
+        client: (from, port).into(),
+        server: to.into(),
+        link: LinkType::Raw,
+        vlan: None,
+    };
+    path.frame(&Segment {
+        ack: 0,
+        syn: true,
+        ..Segment::new(Side::Client, seq, b"")
+    })
 }
 
 /// A pair whose server answers addresses that lead nowhere; cookies let honest clients in.

@@ -69,7 +69,7 @@ fn interfaces_differ(seen: &Seen, view: &View<'_>) -> Option<String> {
 
 #[test]
 fn one_event_per_response_wherever_it_is_looked_at() {
-    needs!("nft");
+    needs!(alone; "nft");
     let net = Routed::new().expect("a router");
     let views = [
         View {

@@ -12,7 +12,7 @@ use http_trace_tests::judged::{filtered, filtered_by, is_truth, responses};
 use http_trace_tests::pieces::{cut, pieces, small, talk};
 use http_trace_tests::scene::Side;
 use http_trace_tests::tcp::{Layout, Path, Segment, Timed, frames, segments};
-use http_trace_tests::{at_tc, scenes};
+use http_trace_tests::{at_tc, layers, scenes};
 
 /// A segment of no HTTP from the same server.
 fn other(path: &Path, len: usize) -> Vec<u8> {
@@ -127,17 +127,9 @@ fn last_piece(all: &[Timed]) -> usize {
 
 /// A UDP datagram with a whole frame behind eight bytes.
 fn datagram(frame: &[u8], port: u16, header: [u8; 8]) -> Vec<u8> {
-    let length = (16 + frame.len() as u16).to_be_bytes();
-    let total = (36 + frame.len() as u16).to_be_bytes();
-    let mut all = frame[..12].to_vec();
-    all.extend([8, 0, 0x45, 0, total[0], total[1], 0, 1, 0, 0, 64, 17, 0, 0]);
-    all.extend([203, 0, 113, 1, 203, 0, 113, 2]);
-    all.extend([0xc0, 0]);
-    all.extend(port.to_be_bytes());
-    all.extend([length[0], length[1], 0, 0]);
-    all.extend(header);
-    all.extend(frame);
-    all
+    let inside = layers::udp(port, &layers::cat(&[&header, frame]));
+    let ends = [[203, 0, 113, 1], [203, 0, 113, 2]];
+    layers::ethernet(0x0800, &layers::ipv4(17, ends, &inside))
 }
 
 /// A tunnel's packet that came in pieces is looked into if the configuration asks for that of one

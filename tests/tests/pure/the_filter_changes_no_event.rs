@@ -1,7 +1,6 @@
 //! The filter changes nothing: every capture replayed with the kernel's filter in front of the
 //! judge gives the events that it gives without.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use http_trace_tests::agent::replay;
@@ -129,12 +128,7 @@ fn refused(lines: &[&str]) -> tempfile::NamedTempFile {
     let path = tcp::Path::v4(40_000);
     let frames = tcp::segments(&scene, &Layout::default());
     let frames: Vec<_> = frames.iter().map(|segment| path.frame(segment)).collect();
-    let timed = (1_700_000_000_000_000_000..).step_by(1_000_000);
-    let timed = timed.zip(frames.iter().map(Vec::as_slice));
-    let mut file = tempfile::NamedTempFile::with_suffix(".pcap").expect("a file");
-    file.write_all(&pcap::file(LinkType::Ethernet, timed))
-        .expect("a capture");
-    file
+    pcap::temporary(LinkType::Ethernet, &frames)
 }
 
 #[test]

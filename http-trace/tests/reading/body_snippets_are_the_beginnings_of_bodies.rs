@@ -1,17 +1,10 @@
-//! `--body-snippet`: the first bytes of a body, whether or not the filter stands in front.
+//! `--body-snippet` prints the beginning of a body, decoded, and no control characters.
 
-use std::io::Write as _;
-
+use http_trace_testkit::files::gzip;
+use http_trace_testkit::talk::Talk;
 use serde_json::{Value, json};
 
-use crate::build::{Talk, raw};
-use crate::read;
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
+use crate::{admitted, open, raw, read};
 
 fn head(status: &str, lines: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{lines}\r\n\r\n").into_bytes()
@@ -129,14 +122,14 @@ fn bodies_of_chosen_statuses_are_in_the_event() {
             if response.len() / most > 4000 {
                 continue;
             }
-            let talk = Talk::open().ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-            let file = raw(&answer(talk, response, most).packets);
+            let talk = open().ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            let file = raw(&answer(talk, response, most).frames());
             let options = ["-o", "json", "--emit", "end", "--body-snippet", option];
-            let all = read(&file, &options).records();
+            let all = admitted(&read(&file, &options));
             assert_eq!(all.len(), 1, "{name}");
             let content = &all[0]["http"]["response"]["body"]["content"];
             assert_eq!(content, expected, "{name}, {most} bytes a segment");
-            let filtered = read(&file, &[&options[..], &["--kernel-filter"]].concat()).records();
+            let filtered = admitted(&read(&file, &[&options[..], &["--kernel-filter"]].concat()));
             let response = |records: &[Value]| records[0]["http"]["response"].clone();
             assert_eq!(
                 response(&filtered),
@@ -149,7 +142,7 @@ fn bodies_of_chosen_statuses_are_in_the_event() {
 
 #[test]
 fn a_head_and_pipelined_answers_keep_their_own() {
-    let talk = Talk::open()
+    let talk = open()
         .ask(b"GET /1 HTTP/1.1\r\n\r\nHEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\nGET /4 HTTP/1.1\r\n\r\n")
         .answer(
             &[
@@ -160,10 +153,10 @@ fn a_head_and_pipelined_answers_keep_their_own() {
             ]
             .concat(),
         );
-    let file = raw(&talk.packets);
+    let file = raw(&talk.frames());
     for more in [&[][..], &["--kernel-filter"]] {
         let options = ["-o", "json", "--body-snippet", "5"];
-        let records = read(&file, &[&options[..], more].concat()).records();
+        let records = admitted(&read(&file, &[&options[..], more].concat()));
         let contents: Vec<&Value> = records
             .iter()
             .map(|r| &r["http"]["response"]["body"]["content"])
@@ -176,9 +169,9 @@ fn a_head_and_pipelined_answers_keep_their_own() {
 #[test]
 fn a_body_does_not_drive_the_terminal() {
     let body = length("500 E", b"line one\r\nline \x1b[31mtwo\x07\xc2\x9b");
-    let talk = Talk::open().ask(b"GET / HTTP/1.1\r\n\r\n").answer(&body);
+    let talk = open().ask(b"GET / HTTP/1.1\r\n\r\n").answer(&body);
     let ran = read(
-        &raw(&talk.packets),
+        &raw(&talk.frames()),
         &["-o", "pretty", "--body-snippet", "99"],
     );
     assert!(

@@ -1,4 +1,4 @@
-//! Files that are cut, damaged or no captures are read as far as they go and told of.
+//! Cut, damaged and unreadable capture files give all that they hold, and the fault is named.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -6,7 +6,9 @@ use std::path::Path;
 use http_trace::capture::{CaptureError, Frames, Problem, Replay, ReplayOptions};
 use proptest::prelude::*;
 
-use crate::build::*;
+use http_trace_testkit::files::*;
+
+use crate::rows::*;
 
 /// Every whole packet of a cut file is delivered, and the cut is told of with its place.
 #[test]

@@ -1,11 +1,4 @@
-//! What the command prints of itself: help, its version, manual pages, the built-in rules; and what it
-//! says of words that it cannot take.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
-
-mod common;
+//! Help, version, manual pages and built-in rules are printed whole, and words that are no argument are named.
 
 use std::fs;
 #[cfg(unix)]
@@ -14,7 +7,8 @@ use std::process::Command;
 use http_trace::config::KEYS;
 use http_trace::config::key::runs;
 
-use common::{alerts, capture_of_errors, records, run};
+use crate::command::{records, run};
+use crate::errors::{alerts, capture_of_errors};
 
 #[cfg(target_os = "linux")]
 #[test]

@@ -1,11 +1,11 @@
-//! `--verify-checksums`: what is damaged is not used, and said to be.
+//! `--verify-checksums` leaves damaged packets out and counts them.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::build::{Talk, raw};
-use crate::{command, read};
+use crate::command::run;
+use crate::{admitted, open, raw, read};
 
 /// The status lines of the records.
 fn seen(records: &[Value]) -> Vec<String> {
@@ -21,7 +21,7 @@ fn seen(records: &[Value]) -> Vec<String> {
 #[test]
 fn damaged_packets_are_used_unless_sums_are_asked_for() {
     let talk = || {
-        Talk::open()
+        open()
             .ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             .answer(b"HTTP/1.1 200 Fine\r\nContent-Length: 0\r\n\r\n")
     };
@@ -37,13 +37,13 @@ fn damaged_packets_are_used_unless_sums_are_asked_for() {
         ("payload, so TCP's", Some(40 + 13), "200 \"Gine\""),
     ];
     for (name, at, by_default) in damages {
-        let mut packets = talk().packets;
+        let mut packets = talk().frames();
         if let (Some(at), Some(packet)) = (at, packets.last_mut()) {
             packet[*at] += 1;
         }
         let file = raw(&packets);
         let plain = read(&file, &["-o", "json"]);
-        assert_eq!(seen(&plain.records()), [*by_default], "{name}");
+        assert_eq!(seen(&admitted(&plain)), [*by_default], "{name}");
         assert!(!plain.err.contains("checksum"), "{name}: {}", plain.err);
         for more in [&[][..], &["--kernel-filter"]] {
             let strict = read(
@@ -52,7 +52,7 @@ fn damaged_packets_are_used_unless_sums_are_asked_for() {
             );
             let expected = at.is_none().then_some(*by_default);
             assert_eq!(
-                seen(&strict.records()),
+                seen(&admitted(&strict)),
                 expected.as_slice(),
                 "{name} {more:?}"
             );
@@ -75,13 +75,13 @@ fn recorded_captures_say_what_they_pass_over() {
         let path = folder.join(name);
         let path = path.to_str().unwrap();
         let responses = |ran: &crate::Ran| {
-            seen(&ran.records())
+            seen(&admitted(&ran))
                 .iter()
                 .filter(|line| !line.starts_with("null"))
                 .count()
         };
-        let plain = command(&["-r", path, "-o", "json"]);
-        let strict = command(&["-r", path, "-o", "json", "--verify-checksums"]);
+        let plain = run(&["-r", path, "-o", "json"]);
+        let strict = run(&["-r", path, "-o", "json", "--verify-checksums"]);
         let told = strict.err.contains("with a wrong checksum passed over");
         assert_eq!(
             responses(&plain) != responses(&strict),

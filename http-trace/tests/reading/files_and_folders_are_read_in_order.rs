@@ -1,4 +1,4 @@
-//! Several files, folders, pipes.
+//! Capture files and folders are read in order of time.
 
 use std::io::Read;
 use std::sync::mpsc;
@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use http_trace::capture::Frames;
 
-use crate::build::*;
+use http_trace_testkit::files::*;
+
+use crate::rows::*;
 
 #[test]
 fn folders_are_read_in_time_order_and_other_files_skipped() {

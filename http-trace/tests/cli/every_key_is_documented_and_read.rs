@@ -1,18 +1,13 @@
-//! Keys that have no option: each in the documentation, and read from the file and the environment.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
-
-#[expect(dead_code, reason = "what is written is looked into as text")]
-mod common;
+//! Keys that have no option are documented, and read from the file and the environment.
 
 use std::fs;
 
-use common::{capture_of_errors, run};
 use http_trace::config::key::{Form, Key};
 use http_trace::config::layers::Layers;
 use http_trace::config::{Config, KEYS};
+
+use crate::command::run;
+use crate::errors::capture_of_errors;
 
 /// What a configuration has under a key, as text.
 type Read = fn(&Config) -> String;

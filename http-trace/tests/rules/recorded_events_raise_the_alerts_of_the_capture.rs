@@ -1,10 +1,4 @@
-//! `http-trace detect`: rules over what was recorded, as a person types it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
-
-mod common;
+//! `http-trace detect` raises the alerts of the capture from its recorded events.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -13,7 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{alerts, capture_of_errors, records, run, run_with};
+use crate::command::{http_trace, ran, records, run};
+use crate::errors::{alerts, capture_of_errors};
 
 const ERRORS: u32 = 350;
 
@@ -118,7 +113,7 @@ fn standard_input_is_read_and_events_are_written_on_request() {
         &["detect", "-o", "json"][..],
         &["detect", "-", "-o", "json", "--events"],
     ] {
-        let ran = run_with(arguments, Stdio::from(File::open(&file).unwrap()));
+        let ran = ran(http_trace(arguments).stdin(Stdio::from(File::open(&file).unwrap())));
         assert_eq!(ran.status, 0, "{}", ran.err);
         assert_eq!(spikes(&ran.out), 1);
         let records = records(&ran.out);

@@ -1,24 +1,30 @@
-//! Captures to read, and how they are read.
+//! Capture files in every variant: byte order, resolution, pcap and pcapng blocks, compression.
 
-use std::io::{Cursor, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
-use etherparse::PacketBuilder;
-use http_trace::capture::{CaptureError, Frames};
+use crate::scene::Side;
+use crate::tcp::{Path, Segment};
+
+/// An Ethernet frame from server to client.
+pub fn frame(seq: u32, payload: &[u8]) -> Vec<u8> {
+    Path::v4(50_000).frame(&Segment::new(Side::Server, seq, payload))
+}
 
 /// A folder that goes with the test.
+#[derive(Debug)]
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {
     pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("http-trace-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
+        std::fs::create_dir_all(&path).expect("a file");
         Scratch(path)
     }
     pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, bytes).unwrap();
+        std::fs::create_dir_all(path.parent().expect("a file")).expect("a file");
+        std::fs::write(&path, bytes).expect("a file");
         path
     }
 }
@@ -29,20 +35,8 @@ impl Drop for Scratch {
     }
 }
 
-/// An Ethernet frame from server to client.
-pub fn frame(seq: u32, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    PacketBuilder::ethernet2([1; 6], [2; 6])
-        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-        .tcp(80, 50000, seq, 4000)
-        .ack(1)
-        .write(&mut out, payload)
-        .unwrap();
-    out
-}
-
 /// How a classic file is written.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Style {
     pub big_endian: bool,
     pub nanoseconds: bool,
@@ -146,40 +140,9 @@ impl Style {
     }
 }
 
-/// What a test asks of a frame: time, link type, interface, captured bytes, length on the wire.
-pub type Row = (u64, u32, String, Vec<u8>, u32);
-
-pub fn read(frames: &mut Frames) -> Vec<Row> {
-    let mut rows = Vec::new();
-    while let Some(frame) = frames.next_frame() {
-        let row = (
-            frame.time_ns,
-            frame.link.0,
-            frame.interface,
-            frame.data.to_vec(),
-            frame.wire_len,
-        );
-        let name = frames
-            .interface_name(row.2)
-            .map_or_else(String::new, |n| n.to_string());
-        rows.push((row.0, row.1, name, row.3, row.4));
-    }
-    rows
-}
-
-pub fn read_bytes(bytes: &[u8]) -> (Vec<Row>, Vec<CaptureError>) {
-    let mut frames = Frames::from_reader("test", Box::new(Cursor::new(bytes.to_vec())));
-    let rows = read(&mut frames);
-    (rows, frames.take_problems())
-}
-
-pub fn times(rows: &[Row]) -> Vec<u64> {
-    rows.iter().map(|row| row.0).collect()
-}
-
 /// Bytes as gzip leaves them.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    out.write_all(bytes).unwrap();
-    out.finish().unwrap()
+    out.write_all(bytes).expect("a file");
+    out.finish().expect("a file")
 }

@@ -1,31 +1,30 @@
-//! An event names the tags and tunnels that its response came in.
+//! An event names the VLAN tags and tunnels that its response came in.
 
 use std::slice;
 
+use http_trace_testkit::layers::{self, cat, ethernet};
+use http_trace_testkit::pcap;
+use http_trace_testkit::scene::Side;
+
 use serde_json::{Value, json};
 
-use crate::build::{Talk, capture};
-use crate::read;
+use crate::{admitted, open, read};
 
-fn cat(parts: &[&[u8]]) -> Vec<u8> {
-    parts.concat()
-}
-
-fn ethernet(kind: u16, inner: &[u8]) -> Vec<u8> {
-    cat(&[&[2; 12], &kind.to_be_bytes(), inner])
+/// The ends of a tunnel: the first address is the sender's.
+fn ends<T>(client: bool, on_client: T, on_server: T) -> [T; 2] {
+    match client {
+        true => [on_client, on_server],
+        false => [on_server, on_client],
+    }
 }
 
 /// An IPv4 packet around `inner`, between 192.0.2.2 on the client's side and 192.0.2.1.
 fn outer(protocol: u8, client: bool, inner: &[u8]) -> Vec<u8> {
-    let (mut src, mut dst) = ([192, 0, 2, 1], [192, 0, 2, 2]);
-    if client {
-        (src, dst) = (dst, src);
-    }
-    let protocol = etherparse::IpNumber(protocol);
-    let mut header =
-        etherparse::Ipv4Header::new(inner.len() as u16, 64, protocol, src, dst).unwrap();
-    header.header_checksum = header.calc_header_checksum();
-    cat(&[&header.to_bytes(), inner])
+    layers::ipv4(
+        protocol,
+        ends(client, [192, 0, 2, 2], [192, 0, 2, 1]),
+        inner,
+    )
 }
 
 /// The same over IPv6, between fd00::2 on the client's side and fd00::1.
@@ -35,16 +34,11 @@ fn outer6(protocol: u8, client: bool, inner: &[u8]) -> Vec<u8> {
         (ip[0], ip[15]) = (0xfd, n);
         ip
     };
-    let (src, dst) = if client { (2, 1) } else { (1, 2) };
-    let length = (inner.len() as u16).to_be_bytes();
-    let first = [0x60, 0, 0, 0, length[0], length[1], protocol, 64];
-    cat(&[&first, &end(src), &end(dst), inner])
+    layers::ipv6(protocol, ends(client, end(2), end(1)), inner)
 }
 
 fn udp(port: u16, client: bool, inner: &[u8]) -> Vec<u8> {
-    let length = (inner.len() as u16 + 8).to_be_bytes();
-    let header = [[156, 64], port.to_be_bytes(), length, [0, 0]];
-    outer(17, client, &cat(&[&header.concat(), inner]))
+    outer(17, client, &layers::udp(port, inner))
 }
 
 /// How a packet of a connection is wrapped; told whether the client sent it.
@@ -244,24 +238,24 @@ fn every_tag_and_tunnel_is_in_the_event() {
             "in vxlan 42 ip (fd00::2 → fd00::1) (192.0.2.2 → 192.0.2.1)",
         ),
     ];
-    let talk = Talk::open()
+    let talk = open()
         .ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         .answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
     // Never answered: what there is to say is of the request's own packet.
-    let unanswered = Talk::open()
+    let unanswered = open()
         .ask(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
-        .reset();
+        .reset(Side::Server);
     for (name, wrap, network, tunnel, words) in table {
         for (talk, answered) in [(&talk, true), (&unanswered, false)] {
             let frames: Vec<Vec<u8>> = talk
-                .packets
+                .segments
                 .iter()
-                .map(|packet| wrap(Talk::is_of_client(packet), packet))
+                .map(|s| wrap(s.from == Side::Client, &talk.path.frame(s)))
                 .collect();
-            let file = capture(1, &frames);
+            let file = pcap::temporary(pcap::LinkType::Ethernet, &frames);
             for more in [&[][..], &["--kernel-filter"]] {
                 let ran = read(&file, &[&["-o", "json"], more].concat());
-                let records = ran.records();
+                let records = admitted(&ran);
                 assert_eq!(records.len(), 1, "{name}: {}", ran.err);
                 let record = &records[0];
                 let vlans = ["vlan", "inner"].map(|key| &record["network"][key]);
@@ -322,7 +316,7 @@ fn every_subframe_of_an_aggregate_is_read() {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
         [head.into_bytes(), vec![b'x'; length]].concat()
     };
-    let mut talk = Talk::open();
+    let mut talk = open();
     for i in 0..7 {
         let ask = format!("GET /{i} HTTP/1.1\r\nHost: a\r\n\r\n");
         talk = talk.ask(ask.as_bytes());
@@ -332,7 +326,7 @@ fn every_subframe_of_an_aggregate_is_read() {
         talk = talk.answer(&answer(length));
     }
     let frames = |radiotap: bool| {
-        let all: Vec<_> = talk.packets.iter().map(|p| snap([8, 0], p)).collect();
+        let all: Vec<_> = talk.frames().iter().map(|p| snap([8, 0], p)).collect();
         let (before, answers) = all.split_at(all.len() - 7);
         let mut frames: Vec<_> = before
             .iter()
@@ -345,12 +339,11 @@ fn every_subframe_of_an_aggregate_is_read() {
         frames.push(aggregate(radiotap, &answers[3..]));
         frames
     };
-    for (link, radiotap) in [(105, false), (127, true)] {
-        let file = capture(link, &frames(radiotap));
+    for (link, radiotap) in [(105_u32, false), (127, true)] {
+        let file = pcap::temporary(link, &frames(radiotap));
         for more in [&[][..], &["--kernel-filter"]] {
             let ran = read(&file, &[&["-o", "json"], more].concat());
-            let paths: Vec<_> = ran
-                .records()
+            let paths: Vec<_> = admitted(&ran)
                 .iter()
                 .map(|record| record["url"]["path"].as_str().unwrap_or("none").to_owned())
                 .collect();

@@ -1,37 +1,42 @@
-//! One TCP segment, one record.
+//! A captured TCP segment gives one record.
 
 use std::io::Cursor;
 
-use etherparse::PacketBuilder;
 use http_trace::capture::{Frames, Replay, ReplayOptions};
 use http_trace_common::record::flag;
 
-use crate::build::*;
+use http_trace_testkit::files::*;
+use http_trace_testkit::scene::Side;
+use http_trace_testkit::tcp::{Path, Segment};
 
 /// One TCP segment, one record.
 #[test]
 fn records() {
-    let tcp = |build: &dyn Fn(
-        etherparse::PacketBuilderStep<etherparse::TcpHeader>,
-    ) -> etherparse::PacketBuilderStep<etherparse::TcpHeader>,
-               payload: &[u8]| {
-        let step = PacketBuilder::ethernet2([1; 6], [2; 6])
-            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-            .tcp(80, 50000, 1000, 4000);
-        let mut out = Vec::new();
-        build(step).write(&mut out, payload).unwrap();
-        out
+    let tcp = |set: &dyn Fn(&mut Segment), payload: &[u8]| {
+        let mut segment = Segment {
+            ack: 7,
+            ..Segment::new(Side::Server, 1000, payload)
+        };
+        set(&mut segment);
+        Path::v4(50_000).frame(&segment)
     };
-    let fin = tcp(&|t| t.fin().ack(5), b"HTTP/1.1 200 OK");
+    // A SYN without an acknowledgement is a client's.
+    let syn = |payload: &[u8]| {
+        tcp(
+            &|s| (s.from, s.ack, s.syn) = (Side::Client, 0, true),
+            payload,
+        )
+    };
+    let fin = tcp(&|s| (s.ack, s.fin) = (5, true), b"HTTP/1.1 200 OK");
     let frames: &[(Vec<u8>, usize)] = &[
-        (tcp(&|t| t.syn(), b""), 0),
-        (tcp(&|t| t.syn().ack(7), b""), 0),
-        (tcp(&|t| t.syn(), b"GET"), 0),
-        (tcp(&|t| t.ack(7), b""), 0),
-        (tcp(&|t| t.ack(7), b"HTTP"), 0),
+        (syn(b""), 0),
+        (tcp(&|s| s.syn = true, b""), 0),
+        (syn(b"GET"), 0),
+        (tcp(&|_| (), b""), 0),
+        (tcp(&|_| (), b"HTTP"), 0),
         (fin.clone(), 0),
         (fin, 11),
-        (tcp(&|t| t.rst().ack(7), b"goodbye"), 0),
+        (tcp(&|s| s.rst = true, b"goodbye"), 0),
     ];
     let mut file = PLAIN.header(4, 1);
     for (data, cut) in frames {

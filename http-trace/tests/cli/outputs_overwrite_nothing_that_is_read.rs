@@ -1,17 +1,9 @@
-//! Outputs that would be written over what is read, or over each other.
-#![cfg(unix)]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
-
-#[expect(dead_code, reason = "what is written is not looked into here")]
-mod common;
+//! No output overwrites an input or another output.
 
 use std::fs;
-use std::process::Stdio;
 
-use common::{capture_of_errors, run, run_with};
+use crate::command::{http_trace, ran, run};
+use crate::errors::capture_of_errors;
 
 #[test]
 fn nothing_is_written_over_what_is_read_or_written() {
@@ -98,10 +90,7 @@ fn nothing_is_written_over_what_is_read_or_written() {
         assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
         assert!(!folder.path().join("new").exists(), "{arguments:?}");
     }
-    let ran = run_with(
-        &["-r", "-", "-o", &over_t],
-        Stdio::from(fs::File::open(&t).unwrap()),
-    );
+    let ran = ran(http_trace(&["-r", "-", "-o", &over_t]).stdin(fs::File::open(&t).unwrap()));
     assert_eq!(ran.status, 2, "{}", ran.err);
     for name in ["t.pcap", "folder/in.pcap"] {
         assert_eq!(fs::read(at(name)).unwrap(), capture, "{name}");

@@ -1,9 +1,11 @@
-//! Both formats in all their variants, and compression.
+//! pcap and pcapng in every byte order and resolution are read, compressed or not.
 
 use http_trace::capture::Problem;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-use crate::build::*;
+use http_trace_testkit::files::*;
+
+use crate::rows::*;
 
 #[test]
 fn classic_in_both_byte_orders_and_units() {

@@ -1,15 +1,10 @@
-//! `--state` and `rules hits` as a person types them.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
-
-mod common;
+//! `--state` carries counts from run to run, and `rules hits` shows them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use common::{Ran, alerts, capture_of_errors, records, run};
+use crate::command::{Ran, records, run};
+use crate::errors::{alerts, capture_of_errors};
 
 const SPIKE: &str = "http-error-spike-internal";
 

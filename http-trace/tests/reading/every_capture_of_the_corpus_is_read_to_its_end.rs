@@ -1,4 +1,4 @@
-//! Every capture of the corpus opens and is read to its end.
+//! Every capture of the public corpus opens and is read to its end.
 
 use std::path::PathBuf;
 

@@ -1,0 +1,278 @@
+//! Options, environment and file: what each limits, adds or prints.
+
+use std::io::Write;
+
+use serde_json::Value;
+
+use crate::command::{http_trace, ran, records, run};
+use crate::{NGINX, statuses};
+
+#[test]
+fn the_end_tells_what_was_seen_and_quiet_tells_nothing() {
+    let ran_loud = run(&["-r", NGINX]);
+    assert_eq!(ran_loud.status, 0);
+    assert!(
+        ran_loud.err.starts_with("http-trace: reading "),
+        "{}",
+        ran_loud.err
+    );
+    assert!(
+        ran_loud
+            .err
+            .contains("48 responses (2xx 26, 3xx 3, 4xx 16, 5xx 3), 2 informational heads"),
+        "{}",
+        ran_loud.err
+    );
+    let quiet = run(&["-r", NGINX, "-q"]);
+    assert_eq!((quiet.status, quiet.err.as_str()), (0, ""));
+    assert_eq!(quiet.out, ran_loud.out);
+}
+
+#[test]
+fn the_start_line_says_what_is_limited() {
+    let ran = run(&[
+        "-r",
+        NGINX,
+        "-p",
+        "80,8000-8099",
+        "--client",
+        "!10.9.0.0/16",
+        "-i",
+        "lo",
+    ]);
+    let first = ran.err.lines().next().unwrap();
+    assert!(
+        first.ends_with("; only ports 80,8000-8099; clients !10.9.0.0/16"),
+        "{first}"
+    );
+    assert!(
+        ran.err.contains("without effect here: --interface"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(statuses(&ran.out).len(), 48);
+    let none = run(&["-r", NGINX, "-p", "81"]);
+    assert_eq!((none.status, none.out.as_str()), (0, ""));
+}
+
+#[test]
+fn filters_limit_what_is_written() {
+    let ran = run(&["-r", NGINX, "--status", "404,5xx", "--method", "!POST"]);
+    let got = statuses(&ran.out);
+    assert!(
+        !got.is_empty() && got.iter().all(|s| *s == 404 || (500..600).contains(s)),
+        "{got:?}"
+    );
+    // A word alone, which nginx answers; the filter does not take it for a request.
+    let ran = run(&["-r", NGINX, "--kernel-filter", "--path", "!*"]);
+    assert_eq!(
+        statuses(&ran.out).len(),
+        1,
+        "only the response without its request"
+    );
+}
+
+#[test]
+fn count_stops_after_that_many_responses() {
+    let ran = run(&["-r", NGINX, "-c", "3", "-o", "json"]);
+    assert_eq!((ran.status, statuses(&ran.out).len()), (0, 3));
+    let ran = run(&["-r", NGINX, "-c", "2", "--status", "404", "-o", "json"]);
+    assert_eq!((ran.status, statuses(&ran.out)), (0, vec![404, 404]));
+}
+
+#[test]
+fn duration_is_capture_time() {
+    let all = records(&run(&["-r", NGINX]).out).len();
+    let some = records(&run(&["-r", NGINX, "--duration", "5ms"]).out).len();
+    assert!(some > 0 && some < all, "{some} of {all}");
+    assert_eq!(
+        records(&run(&["-r", NGINX, "--duration", "1h"]).out).len(),
+        all
+    );
+}
+
+#[test]
+fn several_outputs_and_headers_that_are_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.jsonl");
+    let json = format!("json:{}", file.display());
+    let ran = run(&[
+        "-r",
+        NGINX,
+        "-o",
+        "pretty",
+        "-o",
+        &json,
+        "-H",
+        "Server,Date",
+        "--request-headers",
+        "host",
+    ]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let records = records(&std::fs::read_to_string(&file).unwrap());
+    // Alerts about a server's posture are for reports, not for a person.
+    let shown = records.iter().filter(|r| r["event"]["kind"] != "alert");
+    assert_eq!(shown.count(), ran.out.lines().count());
+    assert!(ran.out.contains("  404  GET      "), "{}", ran.out);
+    for record in records.iter().filter(|r| r["http"]["response"].is_object()) {
+        let names: Vec<&String> = record["http"]["response"]["headers"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect();
+        assert!(
+            names.iter().all(|n| *n == "server" || *n == "date"),
+            "{names:?}"
+        );
+    }
+    assert!(
+        records
+            .iter()
+            .any(|r| r["http"]["request"]["headers"]["host"][0].is_string())
+    );
+    let none = run(&["-r", NGINX, "-H", "none"]);
+    assert!(!none.out.contains("\"headers\""));
+}
+
+#[test]
+fn the_environment_and_the_file_hold_every_option() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"status = [404]\ncount = 5\noutput = 'json'\nquiet = true\n")
+        .unwrap();
+    let path = file.path().to_str().unwrap();
+    let ran_file = run(&["-r", NGINX, "--config", path]);
+    assert_eq!((ran_file.status, ran_file.err.as_str()), (0, ""));
+    assert_eq!(statuses(&ran_file.out), [404; 5]);
+    let ran_both = ran(http_trace(&["-r", NGINX, "--config", path]).env("HTTP_TRACE_COUNT", "2"));
+    assert_eq!(statuses(&ran_both.out), [404; 2]);
+    let ran_all =
+        ran(http_trace(&["-r", NGINX, "--config", path, "-c", "1"]).env("HTTP_TRACE_COUNT", "2"));
+    assert_eq!(statuses(&ran_all.out), [404; 1]);
+    let wrong = ran(http_trace(&["-r", NGINX]).env("HTTP_TRACE_STATUS", "9"));
+    assert_eq!(wrong.status, 2);
+    assert!(
+        wrong.err.contains("HTTP_TRACE_STATUS '9': want a code"),
+        "{}",
+        wrong.err
+    );
+    let mut bad = tempfile::NamedTempFile::new().unwrap();
+    bad.write_all(b"port = 8080\nstauts = 404\n").unwrap();
+    let wrong = run(&["-r", NGINX, "--config", bad.path().to_str().unwrap()]);
+    assert_eq!(wrong.status, 2);
+    assert!(
+        wrong
+            .err
+            .contains("unknown key 'stauts'; did you mean 'status'?"),
+        "{}",
+        wrong.err
+    );
+}
+
+#[test]
+fn secrets_are_redacted_unless_asked_and_asking_is_told() {
+    let node = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/node.pcap");
+    let arguments = ["-r", node, "--request-headers", "all"];
+    let redacted = run(&arguments);
+    assert!(redacted.out.contains("‹redacted:"), "{}", redacted.out);
+    assert!(!redacted.err.contains("secrets"));
+    let shown = ran(http_trace(&arguments).arg("--show-secrets"));
+    assert!(!shown.out.contains("‹redacted:"));
+    assert!(shown.err.contains("secrets are shown"), "{}", shown.err);
+}
+
+#[test]
+fn colours_are_for_terminals_or_on_request() {
+    let escapes = |arguments: &[&str]| {
+        let mut all = vec!["-r", NGINX, "-q", "-o", "pretty"];
+        all.extend(arguments);
+        run(&all).out.contains('\u{1b}')
+    };
+    assert!(!escapes(&[]));
+    assert!(escapes(&["--color", "always"]));
+    assert!(!escapes(&["--color", "never"]));
+}
+
+#[test]
+fn completions_manual_and_schema() {
+    for (arguments, expected) in [
+        (&["completions", "bash"][..], "complete -F"),
+        (&["completions", "zsh"], "#compdef http-trace"),
+        (&["man"], ".TH http-trace 1"),
+        (&["man"], "\\-\\-state"),
+        (&["completions", "fish"], "-l state"),
+        (&["schema"], "https://json-schema.org/draft/2020-12/schema"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.status, 0, "{arguments:?}: {}", ran.err);
+        assert!(ran.out.contains(expected), "{arguments:?}");
+    }
+    let schema: Value = serde_json::from_str(&run(&["schema"]).out).unwrap();
+    let validator = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap();
+    for record in records(&run(&["-r", NGINX, "--request-headers", "all"]).out) {
+        let errors: Vec<String> = validator
+            .iter_errors(&record)
+            .map(|e| e.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:?} in {record}");
+    }
+}
+
+/// The filter in front of the judge may change how records are cut, how copies are counted and
+/// when a body is known to have ended, and nothing else.
+#[test]
+fn the_kernel_filter_in_front_gives_the_same_events() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures");
+    for name in ["nginx", "nginx-v6", "node", "python"] {
+        let path = format!("{folder}/{name}.pcap");
+        let events = |more: &[&str]| {
+            let mut arguments = vec!["-r", &path, "-o", "json"];
+            arguments.extend(more);
+            let ran = run(&arguments);
+            assert_eq!(ran.status, 0, "{name}: {}", ran.err);
+            let mut records = records(&ran.out);
+            // Of a response to what is no request, the length of the body is in doubt, and a word alone
+            // is one to the judge alone.
+            records.retain(|r| {
+                r["url"]["original"]
+                    .as_str()
+                    .is_some_and(|url| !url.is_empty())
+            });
+            for record in &mut records {
+                for field in ["packet_len", "retransmissions", "ttlb_ns"] {
+                    record["http_trace"].as_object_mut().unwrap().remove(field);
+                }
+                for field in ["end", "duration"] {
+                    record["event"].as_object_mut().unwrap().remove(field);
+                }
+            }
+            records
+        };
+        let (plain, filtered) = (events(&[]), events(&["--kernel-filter"]));
+        assert_eq!(plain.len(), filtered.len(), "{name}");
+        for (plain, filtered) in plain.iter().zip(&filtered) {
+            assert_eq!(plain, filtered, "{name}");
+        }
+    }
+}
+
+/// A name that is no text was refused before it was looked at.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_captures_name_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"caf\xe9 1.pcap"));
+    std::fs::copy(NGINX, &path).unwrap();
+    let ran = ran(http_trace(&["-o", "json", "-r"]).arg(&path));
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert_eq!(
+        statuses(&ran.out),
+        statuses(&run(&["-o", "json", "-r", NGINX]).out)
+    );
+}

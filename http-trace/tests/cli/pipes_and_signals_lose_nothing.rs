@@ -1,0 +1,173 @@
+//! Captures on standard input, signals, and a reader of the output that goes away.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::NGINX;
+use crate::command::{http_trace, records, run};
+
+/// Starts reading standard input and feeds it the beginning of a capture.
+fn reading_stdin(arguments: &[&str], bytes: &[u8]) -> (Child, std::process::ChildStdin) {
+    let mut child = http_trace(&["-r", "-", "-o", "json", "--no-builtin-rules"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(bytes).unwrap();
+    stdin.flush().unwrap();
+    (child, stdin)
+}
+
+/// The first bytes of a capture, and how many responses they hold, none of which needs the end of
+/// the file to be written.
+fn beginning_of_a_capture() -> (Vec<u8>, usize) {
+    let mut bytes = std::fs::read(NGINX).unwrap();
+    bytes.truncate(20_000);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("beginning.pcap");
+    std::fs::write(&file, &bytes).unwrap();
+    let file = file.to_str().unwrap();
+    let out = run(&["-r", file, "-o", "json", "--no-builtin-rules"]).out;
+    let events = records(&out);
+    let complete = |event: &Value| event["http_trace"]["complete"] == true;
+    assert!(events.len() >= 2 && events.iter().all(complete), "{out}");
+    (bytes, events.len())
+}
+
+#[test]
+fn a_pipe_that_stays_open_prints_what_it_holds() {
+    let (bytes, events) = beginning_of_a_capture();
+    let (mut child, stdin) = reading_stdin(&[], &bytes);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // Would hang for good if the events waited for the pipe's end.
+    for _ in 0..events {
+        let line = lines.next().unwrap().unwrap();
+        serde_json::from_str::<Value>(&line).unwrap();
+    }
+    drop(stdin);
+    child.wait().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
+    let (bytes, events) = beginning_of_a_capture();
+    for signal in ["-TERM", "-INT"] {
+        let (mut child, stdin) = reading_stdin(&[], &bytes);
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        // The signal must not come before the pipe was read: these events say that it was.
+        let mut line = String::new();
+        for _ in 0..events {
+            line.clear();
+            out.read_line(&mut line).unwrap();
+        }
+        let kill = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(kill.success());
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{signal}");
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "{signal}");
+        let mut err = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut err)
+            .unwrap();
+        assert!(err.contains(" responses ("), "{err}");
+        drop(stdin);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let mut child = http_trace(&["-r", NGINX, "-o", "json", "--line-buffered"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(
+        !err.to_lowercase().contains("pipe") && !err.contains("panicked"),
+        "{err}"
+    );
+}
+
+/// Rules that raise an alert at the first response of any status, and one file that is broken.
+#[cfg(unix)]
+#[test]
+fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
+    let rule = |name: &str, status: u16| {
+        format!(
+            "title: {name}\nname: {name}\nlogsource: {{category: webserver}}\n\
+             detection: {{s: {{sc-status: {status}}}, condition: s}}\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("stays.yml", &rule("stays", 404));
+    put("goes.yml", &rule("goes", 200));
+    put("breaks.yml", &rule("breaks", 404));
+    let (bytes, events) = beginning_of_a_capture();
+    let rules = folder.path().to_str().unwrap();
+    let arguments = ["--rules", rules];
+    let (mut child, stdin) = reading_stdin(&arguments, &bytes);
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&out.next().unwrap().unwrap()).unwrap() };
+    let mut responses = 0;
+    while responses < events {
+        responses += usize::from(next()["event"]["kind"] != "alert");
+    }
+    std::fs::remove_file(folder.path().join("goes.yml")).unwrap();
+    put("broken.yml", "title: broken\ndetection: {s: [");
+    put("breaks.yml", "title: broken\ndetection: {s: [");
+    let fifo = folder.path().join("fifo.yml");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    put("new.yml", &rule("new", 500));
+    let kill = Command::new("kill")
+        .args(["-HUP", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(kill.success());
+    // While the pipe is silent: the rule that is gone ends its alert, that which stays does not.
+    let ended = loop {
+        let record = next();
+        if record["http_trace"]["alert"]["state"] == "ended" {
+            break record;
+        }
+    };
+    assert_eq!(ended["rule"]["id"], "goes");
+    assert!(child.try_wait().unwrap().is_none(), "it goes on");
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(1), "the pipe is cut");
+    let mut err = String::new();
+    let mut from = child.stderr.take().unwrap();
+    from.read_to_string(&mut err).unwrap();
+    let said =
+        "rules reloaded: 3 at work, 2 unchanged, 1 new, 1 removed or changed (1 alert ended)";
+    assert!(err.contains(said), "{err}");
+    assert!(err.contains("broken.yml:3"), "{err}");
+    assert!(err.contains("fifo.yml: it is no regular file"), "{err}");
+    let stays = "breaks.yml: the rules last loaded from it stay at work";
+    assert!(err.contains("breaks.yml:3") && err.contains(stays), "{err}");
+    assert!(!err.contains("broken.yml: the rules"), "{err}");
+    for line in out {
+        let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        for state in ["opened", "ended"] {
+            assert_ne!(record["http_trace"]["alert"]["state"], state, "{record}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Wrong usage, files that cannot be read and outputs that cannot be written are named, with what to do.
+
+use std::io::Write;
+
+use crate::command::run;
+use crate::{NGINX, statuses};
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
+    let table: &[(&[&str], &str)] = &[
+        (&["--nonsense"], "unexpected argument '--nonsense'"),
+        (
+            &["-r", NGINX, "--client", "10.0.0.0/99"],
+            "--client '10.0.0.0/99': want a network such as",
+        ),
+        (
+            &["-r", NGINX, "--status", "6"],
+            "--status '6': want a code from 100 to 999",
+        ),
+        (
+            &["-r", NGINX, "-p", "http"],
+            "--port 'http': want a port from 1 to 65535",
+        ),
+        (
+            &["-r", NGINX, "-o", "yaml"],
+            "--output 'yaml': want json, pretty, tracee or csv",
+        ),
+        (
+            &["-r", NGINX, "-c", "none"],
+            "--count 'none': want a whole number",
+        ),
+        (
+            &["-r", NGINX, "--config", "/nonexistent.toml"],
+            "cannot read the configuration /nonexistent.toml",
+        ),
+        (
+            &["-r", NGINX, "-o", "json:/nonexistent/x"],
+            "cannot write to /nonexistent/x",
+        ),
+        (&["completions", "tcsh"], "invalid value 'tcsh'"),
+        (&["-r", ""], "--read '': the value is empty"),
+        (
+            &[NGINX],
+            "is no command: captures are read by `http-trace -r FILE`",
+        ),
+        (&["/nonexistent.pcap"], "unrecognized subcommand"),
+        (
+            &["-r", NGINX, "--client", ""],
+            "--client '': the value is empty",
+        ),
+        (
+            &[
+                "-r",
+                NGINX,
+                "--alerts-to",
+                "http://me:secret@127.0.0.1:65536/x",
+            ],
+            "--alerts-to 'http://127.0.0.1:65536/x': want a URL with a host, and a port from 1",
+        ),
+    ];
+    for (arguments, expected) in table {
+        let ran = run(arguments);
+        assert_eq!(ran.status, 2, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.out, "", "{arguments:?}");
+    }
+}
+
+/// The first alert may be days away.
+#[cfg(unix)]
+#[test]
+fn a_program_for_alerts_that_is_not_there_is_told_before_anything_is_read() {
+    let ran = run(&[
+        "-r",
+        NGINX,
+        "--alerts-to",
+        "command:/no/such/program secret",
+    ]);
+    assert_eq!((ran.status, &*ran.out), (2, ""), "{}", ran.err);
+    assert_eq!(
+        ran.err,
+        "http-trace: cannot write to command:/no/such/program: there is no program \
+         /no/such/program; give the path of one that is there\n"
+    );
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_capture_ends_with_1_after_the_others_were_read() {
+    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for (bad, expected) in [
+        (
+            "/nonexistent.pcap",
+            "http-trace: /nonexistent.pcap cannot be opened: ",
+        ),
+        (text, "Cargo.toml is no capture: "),
+    ] {
+        let ran = run(&["-r", NGINX, bad, "-o", "json"]);
+        assert_eq!(ran.status, 1, "{}", ran.err);
+        assert!(ran.err.contains(expected), "{}", ran.err);
+        assert_eq!(statuses(&ran.out).len(), 48, "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_cut_capture_gives_all_it_holds_and_then_its_byte() {
+    let whole = std::fs::read(NGINX).unwrap();
+    let mut cut = tempfile::NamedTempFile::new().unwrap();
+    cut.write_all(&whole[..whole.len() / 2]).unwrap();
+    let path = cut.path().to_str().unwrap();
+    let ran = run(&["-r", path, "-o", "json"]);
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.err.contains(&format!("{path} is cut: at byte ")),
+        "{}",
+        ran.err
+    );
+    assert!(statuses(&ran.out).len() > 10);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_named_and_ends_with_1() {
+    let ran = run(&["-r", NGINX, "-o", "json:/dev/full"]);
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.err
+            .contains("cannot write to /dev/full: No space left on device"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("; 0 events written\n"), "{}", ran.err);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_an_output_lacks_is_said_of_that_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let good = format!("json:{}", file.display());
+    let ran = run(&["-r", NGINX, "-o", "json:/dev/full", "-o", &good]);
+    assert_eq!(ran.status, 1);
+    let text = std::fs::read_to_string(&file).unwrap();
+    // Reading may end as soon as it is known that one fails.
+    let events = text.matches(r#""kind":"event""#).count();
+    let lacks = format!("device (os error 28); {events} event");
+    assert!(events > 0 && ran.err.contains(&lacks), "{}", ran.err);
+    let has = format!("; {events} event");
+    assert!(
+        ran.err
+            .lines()
+            .any(|l| l.contains(&has) && l.ends_with(" written")),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn without_captures_a_reader_says_what_it_is() {
+    if cfg!(feature = "live") {
+        return;
+    }
+    let ran = run(&["-i", "lo"]);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.err.contains("this build only reads captures"),
+        "{}",
+        ran.err
+    );
+}
