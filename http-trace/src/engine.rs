@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use crate::config::{Config, Emit, Source};
-use crate::own::OwnSockets;
+use crate::own_sockets::OwnSockets;
 use crate::sink::outlet::{Next, OpenError, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
 use crate::stages::{Exit, Stages};
-use crate::state::{Keeper, Kept};
+use crate::state_file::{Keeper, Kept};
 use crate::summary::{self, Written, counted};
 use http_trace_detect::rule::RuleSet;
 use http_trace_detect::snapshot::BadSnapshot;

@@ -8,14 +8,14 @@
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`recorded`] reads recorded events (lines of json, Zeek's http.log, access logs).
 //! - [`enrich`] names the client behind trusted proxies.
-//! - [`own`] knows the agent's own sockets, which are never traced; [`priority`] lets threads go first.
+//! - [`own_sockets`] knows the agent's own sockets, which are never traced; [`priority`] lets threads go first.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`summary`] words what standard error is told (prints nothing).
 //! - [`sink`] formats and writes (output files, standard output, and where alerts go).
 //! - [`stages`] takes events through all of these, in their order.
 //! - [`config`] has the table of settings and reads them (the configuration file too), [`cli`] the
 //!   commands and options.
-//! - [`state`] keeps counters over a restart; [`engine`] is the pipeline with its stages.
+//! - [`state_file`] keeps counters over a restart; [`engine`] is the pipeline with its stages.
 //! - [`probe`] loads and attaches the eBPF programs and reads their ring buffer.
 //! - [`run`] is a run from configuration to exit status, [`schema`] what `http-trace schema` prints.
 #![cfg_attr(not(feature = "live"), forbid(unsafe_code))]
@@ -26,7 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod enrich;
-pub mod own;
+pub mod own_sockets;
 pub mod priority;
 #[cfg(feature = "live")]
 pub mod probe;
@@ -38,6 +38,6 @@ pub mod scope;
 pub mod select;
 pub mod sink;
 pub mod stages;
-pub mod state;
+pub mod state_file;
 pub mod summary;
 pub mod text;

@@ -1,10 +1,8 @@
-//! Who gets the processor first when there is not enough of it.
+//! Scheduling priority of threads: the ones that read the ring buffer and write events get nice -10.
 //!
-//! What reads the kernel's ring and what writes events goes before others: at its fair share of a
-//! processor that is always busy it falls behind in bursts, and what does not fit is lost. It asks for
-//! no more time by that, and a started program, or whatever else the agent does, is as ordinary as the
-//! agent was. Does nothing where somebody has chosen a priority for the agent, where it may choose none,
-//! or where all of it can wait (without the feature `live`).
+//! At their fair share of a busy processor they fall behind in bursts, and the ring buffer overflows.
+//! Other threads and child processes keep the priority that the agent was started with. Does nothing if
+//! that is not the default, if the agent may not change it, or without the feature `live`.
 
 #[cfg(feature = "live")]
 pub use self::nice::{ordinary, raise};

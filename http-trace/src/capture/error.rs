@@ -1,5 +1,5 @@
-//! What can be wrong with a capture. Every error names the file and, where there is one, the byte
-//! offset (in the decompressed stream), and says what became of the rest.
+//! Faults of captures. Every error names the file and, where there is one, the byte offset (in the
+//! decompressed stream), and says whether the rest was read.
 
 use std::io;
 
@@ -80,7 +80,7 @@ pub struct CaptureError {
     pub problem: Problem,
 }
 
-/// What a capture is called in messages.
+/// Name of a capture in messages.
 pub fn shown(file: &str) -> &str {
     match file {
         "-" => "standard input",

@@ -1,7 +1,5 @@
-//! What a file is by its first bytes: captures, what they are compressed with, and what people give
-//! for one by mistake.
-//!
-//! Says what it is and nothing else; who asks knows what to do with it. Reads nothing.
+//! File types by their first bytes: captures, compression formats, and files that people name by
+//! mistake. Reads nothing.
 
 /// How many bytes tell.
 pub const LEN: usize = 4;

@@ -1,12 +1,12 @@
-//! From capture files to records: what the wire is to a live run, this is to a replay.
+//! From capture files to records: the source of a replay, as `probe` is of a live run.
 //!
 //! [`Frames`] reads pcap and pcapng files, plain or compressed, one or many, merged in time order.
 //! [`Replay`] walks each frame and yields a [`http_trace_common::record::Record`] per TCP segment.
 //! Nothing here knows of HTTP, and no module right of the records knows of files.
 //!
 //! # Layout
-//! - [`error`]: what can be wrong with a file; each error names it and the byte.
-//! - [`magic`]: what a file is by its first bytes.
+//! - [`error`]: faults of a file; each error names it and the byte.
+//! - [`magic`]: file types by their first bytes.
 //! - [`input`]: paths, folders and standard input; decompression; a bounded look-ahead buffer.
 //! - `zstd`: frames of RFC 8878, skippable ones too.
 //! - [`pcap`] and [`pcapng`]: the two formats, a packet at a time.

@@ -1,8 +1,9 @@
-//! The classic pcap format (draft-ietf-opsawg-pcap): a header, then records of 16 bytes and a
-//! packet each. Both byte orders, µs and ns, and the "modified" format with 24-byte records.
+//! The classic pcap format (draft-ietf-opsawg-pcap): a header, then records of a 16-byte header and a
+//! packet. Both byte orders, µs and ns, and the "modified" format with 24-byte headers.
 //!
-//! Some old systems wrote records with longer headers under the same magic numbers. Which they are
-//! shows where the second record begins; see [`Pcap::next`].
+//! pcap-parser reads the file header. Records are read here: some old systems wrote longer record
+//! headers under the same magic numbers, recognised by where the second record begins
+//! ([`Pcap::next`]), and old versions swap the two lengths.
 
 use http_trace_common::walk::LinkType;
 use pcap_parser::pcap::parse_pcap_header;
@@ -24,7 +25,7 @@ const YEAR_S: u32 = 366 * 24 * 3600;
 /// Before this second (1978) times are no dates, and any small number would pass for one.
 const FIRST_DATE_S: u32 = 1 << 28;
 
-/// What the file header says.
+/// A capture of this format, between two records.
 #[derive(Debug)]
 pub struct Pcap {
     big_endian: bool,

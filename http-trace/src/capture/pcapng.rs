@@ -1,7 +1,9 @@
 //! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each section with its own byte
 //! order and interfaces, each interface with its own link type and clock.
 //!
-//! Blocks that carry no packet are skipped without being held, whatever their length.
+//! Blocks without a packet are skipped without being held, whatever their length. pcap-parser reads
+//! interface descriptions; packet blocks are read here, since it collects the options of each in a list
+//! and cannot say at which byte a file is cut.
 
 use std::sync::Arc;
 
@@ -270,7 +272,7 @@ impl Interface {
     }
 }
 
-/// What `if_tsresol` says (draft §4.2): a negative power of two with the highest bit set, of ten
+/// Units of `if_tsresol` (draft §4.2): a negative power of two with the highest bit set, of ten
 /// without. `None` when a second has more units than fit.
 ///
 /// The parser crate has a function for it, which refuses every power of two.

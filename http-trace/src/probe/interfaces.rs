@@ -1,5 +1,8 @@
-//! Which network interfaces there are in this namespace, as they come, go, and change their name:
-//! rtnetlink (RFC 3549, linux/rtnetlink.h), read-only.
+//! The network interfaces of this namespace, as they appear, disappear and are renamed: rtnetlink
+//! (RFC 3549, linux/rtnetlink.h), read-only. Attaches nothing.
+//!
+//! Parsed here: of each message one attribute and three numbers are needed, and a crate that parses all
+//! attributes (netlink-packet-route) refuses the whole message if one is not as it expects.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,14 +15,14 @@ use rustix::net::{
     socket_with,
 };
 
-/// What a device's frames begin with.
+/// First header of a device's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkLayer {
     /// An Ethernet header.
     Ethernet,
     /// The IP header (tun, wireguard, ipip).
     Ip,
-    /// Something that no hook here reads; the number is its ARPHRD type (linux/if_arp.h).
+    /// One that no hook here supports; the number is its ARPHRD type (linux/if_arp.h).
     Other(u16),
 }
 
@@ -30,7 +33,7 @@ pub struct Interface {
     pub name: Arc<str>,
     /// Whether it is administratively up.
     pub up: bool,
-    /// What its frames begin with.
+    /// First header of its frames.
     pub link: LinkLayer,
 }
 
@@ -122,7 +125,7 @@ impl Interfaces {
         &self.known
     }
 
-    /// Reads what has changed; whether anything has. Never waits.
+    /// Reads changes; whether there were any. Never waits.
     ///
     /// # Errors
     /// When netlink fails; a burst that overflowed the socket's queue is no error.
@@ -141,7 +144,7 @@ impl Interfaces {
                 Ok(_) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(changed),
                 Err(rustix::io::Errno::INTR) => {}
-                // Messages were dropped: what we know may be old.
+                // Messages were dropped: the known interfaces may be stale.
                 Err(rustix::io::Errno::NOBUFS) => {
                     self.known.clear();
                     self.dump()?;
@@ -196,7 +199,7 @@ impl Interfaces {
     }
 }
 
-/// Takes over one message; whether it changed anything.
+/// Applies one message; whether it changed anything.
 fn apply(known: &mut BTreeMap<u32, Interface>, kind: u16, body: &[u8]) -> bool {
     let Some((index, interface)) = link(body) else {
         return false;

@@ -8,7 +8,7 @@
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
 //! - [`log`] hands on what the programs say in words.
-//! - [`flows`] keeps the kernel's tables tidy; `own` tells it of the agent's own sockets.
+//! - [`flows`] keeps the kernel's tables tidy; `own_map` holds the agent's own sockets.
 //! - [`test_run`] runs a program over frames without attaching it.
 //! - `sys` holds the few system calls that nothing else wraps.
 //!
@@ -21,7 +21,7 @@ pub mod flows;
 pub mod interfaces;
 pub mod loader;
 pub mod log;
-mod own;
+mod own_map;
 pub mod ring;
 mod sys;
 pub mod test_run;
@@ -44,10 +44,10 @@ use flows::{Flows, HandedBack};
 use interfaces::{Interface, Interfaces, Wanted};
 use loader::{Framing, LoadError, Settings};
 use log::ProgramLog;
-use own::OwnMap;
+use own_map::OwnMap;
 use ring::Ring;
 
-use crate::own::OwnSockets;
+use crate::own_sockets::OwnSockets;
 
 /// What to trace, and with how much memory.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! Outputs that would be written over what is to be read, or over each other: refused before
-//! anything is opened for writing. Looks at files, whatever their names, and changes nothing.
+//! Outputs that would overwrite an input or each other: refused before anything is opened for
+//! writing. Compares files, not names, and changes nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use super::exit::{Ended, say};
 use crate::cli::HitsFormat;
 use crate::redact::Secrets;
 use crate::sink::time::rfc3339;
-use crate::state::file;
+use crate::state_file::taken;
 use crate::text::terminal;
 use http_trace_detect::alert::Shown;
 use http_trace_detect::field::Field;
@@ -40,7 +40,7 @@ pub struct Asked<'a> {
 /// Prints the hits in the state `path`, of one rule or of all, into `out`.
 pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Ended {
     let name = path.display();
-    let bytes = match file::read(path) {
+    let bytes = match taken::read(path) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
             say(&format!(

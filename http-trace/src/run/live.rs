@@ -12,7 +12,7 @@ use super::session::{Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
 use crate::engine::Engine;
-use crate::own::{Excluded, OwnSockets};
+use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
 use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};

@@ -13,7 +13,7 @@ use super::stop::Stop;
 use crate::capture::error::shown;
 use crate::capture::magic::Kind;
 use crate::config::Config;
-use crate::own::OwnSockets;
+use crate::own_sockets::OwnSockets;
 use crate::recorded::{Error, Recorded};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;

@@ -11,7 +11,7 @@ use super::stop::Stop;
 use crate::capture::{CaptureError, Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::own::OwnSockets;
+use crate::own_sockets::OwnSockets;
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
 use crate::summary::counted;

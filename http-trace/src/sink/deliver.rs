@@ -22,7 +22,7 @@ pub use self::carrier::Notice;
 use self::carrier::{Carrier, Failure};
 pub use self::target::Target;
 use super::log_file::{Before, LogFile};
-use crate::own::OwnSockets;
+use crate::own_sockets::OwnSockets;
 
 /// Most alerts that wait for one destination.
 const MOST_WAITING: usize = 1024;

@@ -9,7 +9,7 @@ use super::json::Json;
 use super::log_file::{Before, LogFile};
 use super::writer::{Broken, News, WhenFull, Writer};
 use super::{Color, Entry, Format, HeaderChoice, OutputSpec, Render, Style};
-use crate::own::OwnSockets;
+use crate::own_sockets::OwnSockets;
 use crate::summary::Written;
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss, LossUnit};

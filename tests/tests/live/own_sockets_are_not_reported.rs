@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use http_trace::own::OwnSockets;
+use http_trace::own_sockets::OwnSockets;
 use http_trace::probe::attach::TcMode;
 use http_trace::probe::interfaces::Wanted;
 use http_trace::probe::loader::Settings;

@@ -12,7 +12,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error};
 
 use super::carrier::{Carrier, Failure, Notice};
-use crate::own::{Excluded, OwnSockets};
+use crate::own_sockets::{Excluded, OwnSockets};
 
 /// How long one delivery may take, from the name's look-up to the answer.
 const PATIENCE: Duration = Duration::from_secs(10);

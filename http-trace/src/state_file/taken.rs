@@ -1,5 +1,4 @@
-//! The file itself: taken by one run at a time, read once, replaced whole. What is in it is not
-//! known here.
+//! The file on disk: locked by one run at a time, read once, replaced whole. Does not know its format.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};

@@ -1,7 +1,10 @@
-//! The file of `--state`: read at the start, written from time to time and at the end, by a thread
-//! of its own. What is in it is [`http_trace_detect`]'s matter.
+//! The file of `--state`: written at an interval and at the end, by a thread of its own. Does not know
+//! its format, which is [`http_trace_detect`]'s.
+//!
+//! # Layout
+//! - [`taken`] is the file on disk: locked, read once, replaced whole.
 
-pub mod file;
+pub mod taken;
 
 use std::io;
 use std::thread::JoinHandle;
@@ -9,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::priority;
 use crate::summary::counted;
-use file::Taken;
 use http_trace_detect::snapshot::{LeftOut, Snapshot};
+use taken::Taken;
 
 /// Keeps the file while the run goes on.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use aya::maps::{HashMap, MapData};
 use http_trace_common::flow::{v4_mapped, words};
 
-use crate::own::Table;
+use crate::own_sockets::Table;
 
 /// An address as two words, and a port: as the programs look it up.
 pub type OwnWords = [u64; 3];

@@ -1,10 +1,9 @@
-//! The agent's own sockets: what passes there is counted and never traced, or what it exports would
-//! become new events.
+//! The agent's own sockets, whose traffic is counted and never traced: exported alerts would become
+//! new events.
 //!
-//! Whatever opens a socket (a webhook, an exporter, a listener for metrics) takes an [`OwnSockets`]
-//! and connects through it, or excludes the socket before its first byte; the programs in the kernel look endpoints up
-//! when a connection would be told of for the first time. Without programs in the kernel, in a
-//! replay, all of this does nothing.
+//! Code that opens a socket (a webhook, an exporter) takes an [`OwnSockets`] and connects through it, or
+//! excludes the socket before its first byte. The eBPF programs look endpoints up before they report a
+//! connection for the first time. In a replay all of this does nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
