@@ -46,11 +46,11 @@ pub mod flag {
     /// Comes from the filter: bytes missing between records of this direction were body where
     /// declared and lost otherwise. Absent in a replay that ships every segment.
     pub const FILTERED: u16 = 1 << 10;
-    /// The filter resynchronised at the first byte of this record (an unknown request method and a
-    /// start line where the body would be).
-    pub const RESYNCHRONISED: u16 = 1 << 11;
+    /// Put together from pieces of an IP packet: before these shipped, the flow told what it had skipped.
+    /// Set on the host.
+    pub const IN_PIECES: u16 = 1 << 11;
     /// The bytes are a piece of an IP packet's payload, not of a stream: see
-    /// [`super::RecordHeader::fragment`].
+    /// [`super::FragmentHeader`].
     pub const FRAGMENT: u16 = 1 << 12;
     /// The same packet was seen at another place before, so that this is no retransmission. Set on the
     /// host.
@@ -62,10 +62,6 @@ pub mod flag {
     /// direction it took from the bytes after it ([`crate::framer::Phase::Peek`]).
     pub const ORDER_UNKNOWN: u16 = 1 << 15;
 }
-
-/// In [`RecordHeader::trial_from`], of a segment that came in pieces: before these shipped, the flow told what it
-/// had skipped.
-pub const IN_PIECES: u32 = 1;
 
 /// Set by the host in an interface's index that is another network namespace's: it must not get the
 /// name of one here that has the same. The kernel's are positive as C's `int`.
@@ -164,12 +160,11 @@ pub struct RecordHeader {
     /// Interface indexes at which the flow was seen since its last record; 0 is none. The first is
     /// this segment's own.
     pub interfaces: [u32; 4],
-    /// With [`flag::TRIAL`]: the sequence number where the trial began. Without, [`IN_PIECES`] in what
-    /// the host put together.
+    /// Sequence number where the trial began, with [`flag::TRIAL`].
     pub trial_from: u32,
-    /// On the host, the number of the tags and tunnels the segment was wrapped in, 0 for none; always
-    /// 0 from the kernel, which puts a [`Tunnel`] before the header.
-    pub reserved: u32,
+    /// Number of the tags and tunnels that the segment was wrapped in, 0 for none. The host numbers
+    /// them; a hook puts a [`Tunnel`] before the header.
+    pub encap: u32,
 }
 
 /// Size of the header in bytes.
@@ -227,29 +222,10 @@ impl RecordHeader {
         )
     }
 
-    /// What a record with [`flag::FRAGMENT`] holds. Of such a record the ports are 0, `seq` is the
-    /// packet's identification, `skip_from` the place of its bytes in the packet's payload, and
-    /// `ack` has the payload's protocol in bits 0 to 7, in bit 8 whether pieces follow, in bit 9
-    /// whether it is of IPv6. [`flag::SEGMENT_BEGINS`] means that a piece begins, which may be several
-    /// records; [`flag::STREAM_BEGINS`] is meant for the segment in the packet. A record without bytes
-    /// says that nobody wants the packet of which this is the first piece.
+    /// The piece that a record with [`flag::FRAGMENT`] holds.
     pub fn fragment(&self) -> Fragment {
-        let v6 = self.ack >> 9 & 1 != 0;
-        let protocol = self.ack as u8;
-        Fragment {
-            id: FragmentId {
-                src: self.src,
-                dst: self.dst,
-                identification: self.seq,
-                protocol: if v6 { 0 } else { protocol },
-                version: if v6 { 6 } else { 4 },
-            },
-            protocol,
-            offset: self.skip_from,
-            data_offset: 0,
-            data_len: self.len,
-            more: self.ack >> 8 & 1 != 0,
-        }
+        let header: &FragmentHeader = bytemuck::cast_ref(self);
+        header.fragment()
     }
 
     /// Whether all bits of `bits` are set.
@@ -259,11 +235,93 @@ impl RecordHeader {
     }
 }
 
+/// The header of a record with [`flag::FRAGMENT`]. What a [`RecordHeader`] has too is at the same place.
+///
+/// [`flag::SEGMENT_BEGINS`] means that the piece begins, which may be several records;
+/// [`flag::STREAM_BEGINS`] is about the segment in the packet. A record without bytes says that nobody
+/// wants the packet of which this is the first piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct FragmentHeader {
+    /// As [`RecordHeader::time_ns`].
+    pub time_ns: u64,
+    /// As [`RecordHeader::cgroup_id`].
+    pub cgroup_id: u64,
+    /// As [`RecordHeader::socket_cookie`].
+    pub socket_cookie: u64,
+    /// The packet's sender.
+    pub src: Address,
+    /// The packet's receiver.
+    pub dst: Address,
+    /// As in [`FlowKey::netns`].
+    pub netns: u32,
+    /// 0: no flow is known.
+    pub generation: u32,
+    /// The packet's identification.
+    pub identification: u32,
+    /// The payload's protocol.
+    pub protocol: u8,
+    /// 1 when pieces follow.
+    pub more: u8,
+    /// 1 of an IPv6 packet, 0 of an IPv4 one.
+    pub v6: u8,
+    /// 0.
+    pub pad: u8,
+    /// Place of the bytes in the packet's payload.
+    pub offset: u32,
+    /// Place of the byte after them.
+    pub end: u32,
+    /// Number of bytes that follow.
+    pub len: u32,
+    /// As [`RecordHeader::wire_len`].
+    pub wire_len: u32,
+    /// As [`RecordHeader::attempt`].
+    pub attempt: u32,
+    /// 0: the ports are in the payload.
+    pub ports: [u16; 2],
+    /// Bits of [`flag`].
+    pub flags: u16,
+    /// 0.
+    pub retransmissions: u16,
+    /// As [`RecordHeader::cpu`].
+    pub cpu: u16,
+    /// [`VERSION`].
+    pub version: u8,
+    /// A [`Hook`] as its number.
+    pub hook: u8,
+    /// As [`RecordHeader::interfaces`].
+    pub interfaces: [u32; 4],
+    /// 0.
+    pub rest: [u32; 2],
+}
+
+const _: () = assert!(size_of::<FragmentHeader>() == HEADER_LEN);
+
+impl FragmentHeader {
+    /// What it says of the piece.
+    pub const fn fragment(&self) -> Fragment {
+        let v6 = self.v6 != 0;
+        Fragment {
+            id: FragmentId {
+                src: self.src,
+                dst: self.dst,
+                identification: self.identification,
+                protocol: if v6 { 0 } else { self.protocol },
+                version: if v6 { 6 } else { 4 },
+            },
+            protocol: self.protocol,
+            offset: self.offset,
+            data_offset: 0,
+            data_len: self.len,
+            more: self.more != 0,
+        }
+    }
+}
+
 /// One record: its header and its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// The tunnel that a hook found the segment in. A replay numbers what it finds, see
-    /// [`RecordHeader::reserved`].
+    /// The tunnel that a hook found the segment in; see [`RecordHeader::encap`].
     pub tunnel: Option<&'a Tunnel>,
     /// The fixed part.
     pub header: &'a RecordHeader,
@@ -309,4 +367,24 @@ impl<'a> Record<'a> {
 /// Whether what begins with this word is a tunnel, and not a header with its time.
 fn begins_with_tunnel(word: &[u8; 8]) -> bool {
     u64::from_ne_bytes(*word) & Tunnel::MARK != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FragmentHeader, RecordHeader};
+
+    #[test]
+    fn a_fragments_header_has_what_both_have_at_the_same_place() {
+        macro_rules! same {
+            ($($field:ident)*) => {
+                $(assert_eq!(
+                    core::mem::offset_of!(FragmentHeader, $field),
+                    core::mem::offset_of!(RecordHeader, $field),
+                    stringify!($field)
+                );)*
+            };
+        }
+        same!(time_ns cgroup_id socket_cookie src dst netns generation len wire_len attempt flags);
+        same!(retransmissions cpu version hook interfaces);
+    }
 }

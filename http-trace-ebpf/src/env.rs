@@ -1,5 +1,7 @@
 //! What the filter needs of the kernel: bytes of the packet, the flow table, the ring buffer.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{bpf_get_smp_processor_id, bpf_ringbuf_output},
@@ -52,8 +54,8 @@ impl<P: Packet, const FRAMES: bool> Verified for Kernel<P, FRAMES> {
     #[inline(always)]
     fn forget(block: &Block, number: u32) -> u32 {
         // SAFETY: a field of the block, always zero; volatile so that it is read each time.
-        let zero = unsafe { (&raw const block.header.reserved).read_volatile() };
-        add(number, zero)
+        let zero = unsafe { (&raw const block.zero).read_volatile() };
+        add(number, zero as u32)
     }
 
     #[inline(always)]
@@ -335,11 +337,12 @@ pub fn write_record<const ATOMIC: bool>(block: &mut Block) {
     // Without the option the verifier sees a constant: the ordinary record costs nothing more.
     let in_tunnel = config().decap != 0 && block.tunnel.what != 0;
     let before = if in_tunnel { 0 } else { TUNNEL_LEN };
+    let at = offset_of!(Block, tunnel) + before;
     // SAFETY: tunnel, header and bytes lie together in the block, which holds that many.
     let written = unsafe {
         bpf_ringbuf_output(
             (&raw const EVENTS).cast_mut().cast(),
-            (&raw mut *block).cast::<u8>().add(before).cast(),
+            (&raw mut *block).cast::<u8>().add(at).cast(),
             (TUNNEL_LEN - before + HEADER_LEN) as u64 + u64::from(len),
             // The host drains by a timer: waking it for each record would cost more than all
             // the rest.

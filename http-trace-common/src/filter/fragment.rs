@@ -13,7 +13,7 @@ use crate::{
     counter::Counter,
     flow::Words,
     framer::RequestQueue,
-    record::{self, HEADER_LEN, flag},
+    record::{self, FragmentHeader, HEADER_LEN, flag},
     walk::{self, PacketBytes, Piece, ip_proto},
 };
 
@@ -87,22 +87,31 @@ pub fn fragment_step<E: Env>(s: &mut Scratch, env: &mut E) -> Continue {
             return false;
         }
     }
-    let (place, last) = (s.frame_from.wrapping_add(s.at), len == left);
-    let header = &mut s.block.header;
-    if s.at != 0 {
-        header.flags = s.record_flags as u16 & !flag::SEGMENT_BEGINS;
+    let last = len == left;
+    let begins = s.at == 0;
+    let header = fragment_header(s);
+    if !begins {
+        header.flags &= !flag::SEGMENT_BEGINS;
     }
-    header.skip_from = place;
-    header.skip_to = place.wrapping_add(len);
+    let more = header.more;
+    if !last {
+        header.more = 1;
+    }
+    header.end = header.offset.wrapping_add(len);
     header.len = len;
-    header.ack = s.ack | if last { 0 } else { MORE };
     env.emit(&mut s.block);
+    let header = fragment_header(s);
+    header.more = more;
+    header.offset = header.end;
     s.at = s.at.wrapping_add(len);
     !last
 }
 
-/// In [`record::RecordHeader::ack`]: pieces follow.
-const MORE: u32 = 1 << 8;
+/// The header of a fragment's record.
+#[inline(always)]
+fn fragment_header(s: &mut Scratch) -> &mut FragmentHeader {
+    bytemuck::cast_mut(&mut s.block.header)
+}
 
 /// Whether such a payload is TCP, may turn out to be, or is what a tunnel that is looked into has.
 #[inline(always)]
@@ -220,24 +229,24 @@ fn is_own<E: Env>(s: &Scratch, env: &mut E) -> bool {
 /// The fields of the records' headers that are the same for all of the piece.
 #[inline(always)]
 fn fill_header(s: &mut Scratch, piece: &Piece, netns: u32, context: &Context) {
-    s.frame_from = piece.offset;
-    s.ack = u32::from(piece.protocol) | piece.more << 8 | piece.v6 << 9;
-    let header = &mut s.block.header;
+    let flags = s.record_flags as u16;
+    let header = fragment_header(s);
     header.time_ns = context.time_ns;
     header.src = bytemuck::cast::<Words, _>(piece.src);
     header.dst = bytemuck::cast::<Words, _>(piece.dst);
     header.netns = netns;
     header.generation = 0;
-    header.seq = piece.identification;
+    header.identification = piece.identification;
+    header.protocol = piece.protocol;
+    header.more = piece.more as u8;
+    header.v6 = piece.v6 as u8;
+    header.pad = 0;
+    header.offset = piece.offset;
     header.wire_len = context.wire_len;
-    header.src_port = 0;
-    header.dst_port = 0;
-    header.flags = s.record_flags as u16;
+    header.ports = [0; 2];
+    header.flags = flags;
     header.retransmissions = 0;
     header.version = record::VERSION;
     header.hook = context.hook as u8;
-    header.interfaces[0] = context.interface;
-    header.interfaces[1] = 0;
-    header.interfaces[2] = 0;
-    header.interfaces[3] = 0;
+    header.interfaces = [context.interface, 0, 0, 0];
 }

@@ -164,7 +164,9 @@ const SLACK: usize = 64;
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct Block {
-    /// The tunnel; whoever begins with a packet sets it.
+    /// Always 0, which the verifier does not know: see [`super::Verified::forget`].
+    pub zero: u64,
+    /// The tunnel; set at the beginning of each packet.
     pub tunnel: Tunnel,
     /// The record's fixed part.
     pub header: RecordHeader,

@@ -399,13 +399,8 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
         ];
     }
     s.flow.interfaces = [first, 0, 0, 0];
-    s.record_flags &= !u32::from(
-        flag::SEGMENT_BEGINS
-            | flag::HEAD_BEGINS
-            | flag::RESYNCHRONISED
-            | flag::STREAM_BEGINS
-            | flag::TRIAL,
-    );
+    s.record_flags &=
+        !u32::from(flag::SEGMENT_BEGINS | flag::HEAD_BEGINS | flag::STREAM_BEGINS | flag::TRIAL);
     s.untold = untold::NOTHING;
 }
 

@@ -4,7 +4,7 @@
 //! Keeps no state.
 
 use http_trace_common::flow::{FlowKey, seq_distance};
-use http_trace_common::record::{Hook, IN_PIECES, RecordHeader, flag};
+use http_trace_common::record::{Hook, RecordHeader, flag};
 
 /// Flags of what a filter ships without having framed it.
 const UNFRAMED: u16 = flag::FILTERED | flag::UNFILTERED;
@@ -82,14 +82,13 @@ impl Origin {
                 Ack::default()
             },
             wire_len: header.wire_len,
-            encap: header.reserved,
+            encap: header.encap,
             flags: header.flags,
             retransmissions: header.retransmissions,
             hook: Hook::from_number(header.hook).unwrap_or(Hook::Capture),
             path,
             without_flow: header.generation == 0
-                && header.flags & (UNFRAMED | flag::TRIAL) == UNFRAMED
-                && header.trial_from != IN_PIECES,
+                && header.flags & (UNFRAMED | flag::TRIAL | flag::IN_PIECES) == UNFRAMED,
         }
     }
 
@@ -186,27 +185,26 @@ mod tests {
 
     #[test]
     fn only_what_a_filter_shipped_without_the_flow_that_it_has_may_follow_what_was_skipped() {
-        let without_flow = |flags: u16, generation: u32, trial_from: u32| {
+        let without_flow = |flags: u16, generation: u32| {
             Origin::of(
                 &RecordHeader {
                     flags,
                     generation,
-                    trial_from,
                     ..RecordHeader::zeroed()
                 },
                 0,
             )
             .without_flow
         };
-        assert!(without_flow(UNFRAMED, 0, 0));
-        for (flags, generation, trial_from, what) in [
-            (0, 0, 0, "a replay without the filter"),
-            (flag::FILTERED, 0, 0, "framed"),
-            (UNFRAMED, 7, 0, "with its flow"),
-            (UNFRAMED, 0, IN_PIECES, "put together"),
-            (UNFRAMED | flag::TRIAL, 0, 9, "on trial"),
+        assert!(without_flow(UNFRAMED, 0));
+        for (flags, generation, what) in [
+            (0, 0, "a replay without the filter"),
+            (flag::FILTERED, 0, "framed"),
+            (UNFRAMED, 7, "with its flow"),
+            (UNFRAMED | flag::IN_PIECES, 0, "put together"),
+            (UNFRAMED | flag::TRIAL, 0, "on trial"),
         ] {
-            assert!(!without_flow(flags, generation, trial_from), "{what}");
+            assert!(!without_flow(flags, generation), "{what}");
         }
     }
 

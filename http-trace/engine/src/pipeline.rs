@@ -138,12 +138,12 @@ impl Pipeline {
         self.shared.events.interfaces.set(index, name);
     }
 
-    /// Sets the tags and tunnels that a number in [`RecordHeader::reserved`] stands for.
+    /// Sets the tags and tunnels that a number in [`RecordHeader::encap`] stands for.
     pub fn set_encap(&mut self, number: u32, encap: &Encap) {
         self.shared.events.encaps.set(number, encap);
     }
 
-    /// The number that stands for these tags and tunnels in [`RecordHeader::reserved`], for records
+    /// The number that stands for these tags and tunnels in [`RecordHeader::encap`], for records
     /// whose source does not number them itself.
     pub fn encap_number(&mut self, encap: &Encap) -> u32 {
         self.shared.events.encaps.number(encap)
@@ -204,7 +204,7 @@ impl Pipeline {
         let out: &mut dyn FnMut(Output) = out;
         if let Some(tunnel) = record.tunnel {
             let mut header = *record.header;
-            header.reserved = self.encap_number(&tunnel.encap());
+            header.encap = self.encap_number(&tunnel.encap());
             let record = Record {
                 tunnel: None,
                 header: &header,

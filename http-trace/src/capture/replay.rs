@@ -200,7 +200,7 @@ impl Replay {
                     None => frame.data,
                 };
                 self.header = header(&frame, &segment, packet.len());
-                self.header.reserved = self.encaps.number(&encap);
+                self.header.encap = self.encaps.number(&encap);
                 let begin = segment.payload_offset as usize;
                 self.bytes = begin..begin + self.header.len as usize;
                 let payload = packet.get(self.bytes.clone()).unwrap_or_default();
@@ -259,7 +259,7 @@ impl Replay {
         self.frames.interface_name(number)
     }
 
-    /// The tags and tunnels behind a number of [`RecordHeader::reserved`].
+    /// The tags and tunnels behind a number of [`RecordHeader::encap`].
     pub fn encap(&self, number: u32) -> Option<&Encap> {
         self.encaps.by_number.get(number.checked_sub(1)? as usize)
     }

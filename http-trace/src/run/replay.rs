@@ -155,7 +155,7 @@ impl Named {
         {
             engine.pipeline().set_interface(interface, name);
         }
-        let encap = header.reserved;
+        let encap = header.encap;
         if is_new(&mut self.encaps, encap)
             && let Some(layers) = replay.encap(encap)
         {
@@ -201,7 +201,7 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Eng
     filter.push(record.bytes, &segment(header), &context, &mut |shipped| {
         // The filter, which runs in the kernel, knows nothing of tunnels.
         let shipped_header = RecordHeader {
-            reserved: header.reserved,
+            encap: header.encap,
             ..*shipped.header
         };
         let shipped = Record {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 
-use http_trace_common::record::{IN_PIECES, Record, RecordHeader, flag};
+use http_trace_common::record::{Record, RecordHeader, flag};
 use http_trace_common::walk::{
     Encap, FragmentId, LayerKind, Segment, Skip, Tunnel, WalkOptions, tcp_flag,
 };
@@ -97,7 +97,7 @@ impl Shipped {
         let end = begin.checked_add(segment.payload_len as usize)?;
         let len = whole.payload.get(begin..end)?.len() as u32;
         let mut of_segment = of_segment(header, &segment, len, whole.stream_begins);
-        of_segment.reserved = number(&encap);
+        of_segment.encap = number(&encap);
         if record
             .tunnel
             .is_none_or(|tunnel| tunnel.what & Tunnel::VLAN != 0)
@@ -216,7 +216,8 @@ fn of_segment(
     stream_begins: bool,
 ) -> RecordHeader {
     let of_segment = RecordHeader::of_segment(segment, len);
-    let mut flags = flag::FILTERED | flag::UNFILTERED | header.flags & flag::EGRESS;
+    let mut flags = flag::FILTERED | flag::UNFILTERED | flag::IN_PIECES;
+    flags |= header.flags & flag::EGRESS;
     // SYNs have records of their own; bytes that came with one are the stream's first.
     flags |= of_segment.flags & !flag::SYN;
     if len > 0 && (stream_begins || segment.flags & tcp_flag::SYN != 0) {
@@ -234,7 +235,6 @@ fn of_segment(
         version: header.version,
         hook: header.hook,
         interfaces: header.interfaces,
-        trial_from: IN_PIECES,
         ..of_segment
     }
 }
