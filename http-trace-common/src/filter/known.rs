@@ -3,9 +3,11 @@
 
 use super::steps::wanted;
 use super::{
-    Context, Continue, Env, Handed, Scratch, Side,
+    Context, Continue, Env, Scratch,
     admit::{First, first_bytes},
-    handed, held, mode, other_side, ship_all, side, side_flag, steps, untold,
+    held, mode, other_side,
+    resync::take_back,
+    ship_all, side, side_flag, steps, untold,
 };
 use crate::{
     config::FilterConfig,
@@ -148,64 +150,6 @@ pub(super) fn known_flow<E: Env>(
         return unsure(s, env, config);
     }
     true
-}
-
-/// Takes the framing over from the host: all of it, if both directions stand where it says, since
-/// nothing, or nothing but body, has come since; otherwise what it says of their trials.
-#[inline(always)]
-fn take_back<E: Env>(s: &mut Scratch, env: &mut E) {
-    if !env.hand_back(&s.key, &mut s.hand_back) || s.hand_back.generation != s.flow.generation {
-        return;
-    }
-    let inside = |handed: &Handed, side: &Side| {
-        side.flags & side_flag::KNOWN != 0
-            && seq_distance(handed.from, side.next) >= 0
-            && seq_distance(side.next, handed.to) >= 0
-    };
-    let what = s.hand_back.what;
-    let [a, b] = &s.hand_back.sides;
-    if what & handed::PLACES != 0 && inside(a, &s.flow.sides[0]) && inside(b, &s.flow.sides[1]) {
-        take_side(&mut s.flow.sides[0], &s.hand_back.sides[0]);
-        take_side(&mut s.flow.sides[1], &s.hand_back.sides[1]);
-        s.flow.queue = s.hand_back.queue;
-        env.count(Counter::HandedBack, 1);
-        return;
-    }
-    let [a, b] = s.hand_back.trials;
-    end_trial(&mut s.flow.sides[0], a, what, env);
-    end_trial(&mut s.flow.sides[1], b, what >> 1, env);
-    // A trial that was right may have met what makes the connection a tunnel.
-    let [a, b] = &mut s.flow.sides;
-    if a.framer.phase() == framer::Phase::Opaque {
-        b.framer.set_opaque();
-    } else if b.framer.phase() == framer::Phase::Opaque {
-        a.framer.set_opaque();
-    }
-}
-
-#[inline(always)]
-fn take_side(side: &mut Side, handed: &Handed) {
-    side.framer = handed.framer;
-    side.framer
-        .skip(u64::from(side.next.wrapping_sub(handed.from)));
-    side.unsure_bytes = 0;
-}
-
-/// The host has looked at the trial that began at `from`. However far it has come since, it is right
-/// or wrong as a whole: the same code over the same bytes.
-#[inline(always)]
-fn end_trial<E: Env>(side: &mut Side, from: u32, what: u32, env: &mut E) {
-    if !side.framer.is_on_trial() || side.framer.trial_from() != from {
-        return;
-    }
-    if what & handed::RIGHT != 0 {
-        side.framer.trust();
-        side.unsure_bytes = 0;
-        env.count(Counter::TrialRight, 1);
-    } else if what & handed::WRONG != 0 {
-        side.framer.lose();
-        env.count(Counter::TrialWrong, 1);
-    }
 }
 
 /// A side whose framing is lost: everything ships, within a budget, until the host hands it back.

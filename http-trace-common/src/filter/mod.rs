@@ -17,6 +17,7 @@ mod env;
 mod fragment;
 mod known;
 mod raw;
+mod resync;
 mod state;
 mod steps;
 mod syn;

@@ -3,8 +3,10 @@
 //! comes of it. Nothing is skipped here.
 
 use super::{
-    Env, Scratch, View, held, met, mode, side,
-    steps::{LINES_AT_ONCE, load, ship},
+    Env, Scratch, View, held, mode,
+    resync::{fail_trial, tell_trial, try_out},
+    side,
+    steps::{load, ship},
 };
 use crate::{counter::Counter, flow::seq_distance, framer::Phase, record::flag};
 
@@ -112,78 +114,6 @@ fn begin_raw<E: Env>(s: &mut Scratch) {
         s.flow.queue.set_unknown();
     } else if like != Like::Nothing && !own.framer.is_on_trial() {
         s.record_flags |= u32::from(flag::HEAD_BEGINS);
-    }
-}
-
-/// A direction on trial: frames some of the block, of which all ships or drops whatever comes of it;
-/// `false` when there is nothing left of it.
-#[inline(always)]
-fn try_out<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
-    let left = s.loaded.saturating_sub(s.cursor);
-    let own = side(s);
-    if left == 0 || !own.framer.is_on_trial() {
-        return false;
-    }
-    let skippable = own.framer.on_its_word().skippable();
-    if skippable > 0 {
-        let n = if skippable < u64::from(left) {
-            skippable as u32
-        } else {
-            left
-        };
-        own.framer.pass_on_trial(u64::from(n));
-        if env.ships_bodies() {
-            s.flow.wanted = s.flow.wanted.saturating_sub(n);
-        }
-        s.cursor = s.cursor.wrapping_add(n);
-        return true;
-    }
-    let mut lines = 0;
-    while lines < LINES_AT_ONCE {
-        E::frame_step(s);
-        let framer = side(s).framer.on_its_word();
-        if s.met & (met::LOST | met::NOT_HTTP | met::NEVER_HTTP) != 0 {
-            fail_trial(s);
-            break;
-        }
-        if s.met & met::HEAD_ENDS != 0
-            && env.ships_bodies()
-            && matches!(framer.is_response(), Some(true))
-        {
-            s.flow.wanted = env.body_bytes(framer.status());
-        }
-        if s.cursor >= s.loaded || framer.phase() != Phase::Head {
-            break;
-        }
-        lines += 1;
-    }
-    true
-}
-
-/// What the host must know of a trial to confirm it. A start line that is not whole where the trial
-/// began was none: a long line of text is not waited for.
-#[inline(always)]
-fn tell_trial(s: &mut Scratch) {
-    let (seq, in_order) = (s.seq, s.in_order != 0);
-    let own = side(s);
-    let from = own.framer.trial_from();
-    if !in_order || !own.framer.is_on_trial() {
-        return;
-    }
-    if from == seq && own.framer.on_its_word().phase() == Phase::StartLine {
-        own.framer.lose();
-        return;
-    }
-    s.block.header.trial_from = from;
-    s.record_flags |= u32::from(flag::TRIAL);
-}
-
-/// The trial at hand has met what it cannot have followed to here.
-#[inline(always)]
-pub(super) fn fail_trial(s: &mut Scratch) {
-    let own = side(s);
-    if own.framer.is_on_trial() {
-        own.framer.lose();
     }
 }
 

@@ -2,13 +2,8 @@
 //! sees one of them and not the loop.
 
 use super::{
-    BLOCK_BYTES, Env, Scratch, Verified, View,
-    admit::insert,
-    fill_header, held, met, mode, other_side,
-    raw::{fail_trial, raw},
-    side, side_flag,
-    syn::both,
-    untold,
+    BLOCK_BYTES, Env, Scratch, Verified, View, admit::insert, fill_header, held, met, mode,
+    other_side, raw::raw, resync::fail_trial, side, side_flag, syn::both, untold,
 };
 use crate::{
     counter::Counter,
