@@ -37,6 +37,7 @@ impl Pipeline {
     ) {
         self.close_stream(id, time_ns, out);
         let out: &mut dyn FnMut(Output) = out;
+        self.clock(time_ns, out);
         if self.streams.len() >= self.shared.config.flows.max(1) {
             let lists = [List::Idle, List::Busy];
             let oldest = lists.into_iter().find_map(|list| self.streams.oldest(list));
