@@ -140,7 +140,7 @@ impl Agent {
             start: Duration::ZERO,
         };
         loop {
-            let Ok(line) = agent.lines.recv_timeout(Duration::from_secs(20)) else {
+            let Ok(line) = agent.lines.recv_timeout(Duration::from_secs(60)) else {
                 bail!(
                     "the agent did not start: {:?}: {:?}",
                     agent.child.try_wait()?,
