@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
+use super::render::{Entry, Render};
 use super::time::rfc3339;
-use super::{Entry, Render};
 use crate::text::terminal;
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};

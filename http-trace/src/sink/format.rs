@@ -2,12 +2,15 @@
 //! Decides nothing about where bytes go.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
 
+use super::choice::Style;
 use super::csv::Csv;
 use super::json::Json;
 use super::pretty::Pretty;
+use super::render::Render;
 use super::tracee::Tracee;
-use super::{HeaderChoice, Render};
 
 /// A format.
 #[derive(Clone, Copy)]
@@ -78,33 +81,37 @@ impl fmt::Debug for Format {
     }
 }
 
-/// How an output is written; each format takes from it what it knows.
-#[derive(Clone, Debug)]
-pub struct Style {
-    /// Header fields of responses.
-    pub headers: HeaderChoice,
-    /// Header fields of requests.
-    pub request_headers: HeaderChoice,
-    /// Name of this host.
-    pub hostname: String,
-    /// 1 adds headers, 2 flags and interfaces.
-    pub verbose: u8,
-    /// Whether there are colours.
-    pub color: bool,
-    /// Columns of the terminal, if there is one.
-    pub width: Option<usize>,
+/// One `--output`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// How.
+    pub format: Format,
+    /// Where to; `None` is standard output.
+    pub file: Option<PathBuf>,
 }
 
-impl Default for Style {
-    /// All headers, on no terminal.
-    fn default() -> Self {
-        Style {
-            headers: HeaderChoice::All,
-            request_headers: HeaderChoice::All,
-            hostname: "host".to_owned(),
-            verbose: 0,
-            color: false,
-            width: None,
-        }
+impl FromStr for OutputSpec {
+    type Err = String;
+
+    /// The error is what was wanted.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let want = || format!("{}, with :FILE to write to a file", Format::names());
+        let (format, file) = match text.split_once(':') {
+            Some((format, file)) => (format, Some(file)),
+            None => (text, None),
+        };
+        let format = Format::named(format).ok_or_else(want)?;
+        // The notation of filters of one output; refused rather than taken for a file's name.
+        let has_filter =
+            |file: &str| matches!(file.rsplit_once(','), Some((_, last)) if last.contains('='));
+        let file = match file {
+            Some("") => return Err(want()),
+            Some(file) if has_filter(file) => {
+                return Err("a file's name; outputs have no filters of their own".to_owned());
+            }
+            Some("-") | None => None,
+            Some(file) => Some(PathBuf::from(file)),
+        };
+        Ok(OutputSpec { format, file })
     }
 }

@@ -7,7 +7,8 @@ mod peers;
 mod plan;
 mod value;
 
-use super::{Entry, Render, Style};
+use super::choice::Style;
+use super::render::{Entry, Render};
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::field::event::EVENT;

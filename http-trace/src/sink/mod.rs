@@ -1,4 +1,4 @@
-//! Where events go: formats are pure functions of an event ([`Render`]), writers own the bytes
+//! Where events go: formats are pure functions of an event ([`Render`], in `render`), writers own the bytes
 //! and the clock. Selects and redacts nothing.
 //!
 //! # Layout
@@ -15,30 +15,11 @@ pub mod json;
 pub mod log_file;
 pub mod outlet;
 pub mod pretty;
+mod render;
 pub mod time;
 mod tracee;
 pub mod writer;
 
-pub use choice::{Color, HeaderChoice, OutputSpec};
-pub use format::{Format, Style};
-use http_trace_detect::alert::Alert;
-use http_trace_model::event::{HttpEvent, Loss};
-
-/// An event on its way out, redacted, with what was taken from it before.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
-    /// The event.
-    pub event: &'a HttpEvent,
-    /// User of Basic authentication.
-    pub user: Option<&'a [u8]>,
-}
-
-/// A format.
-pub trait Render: std::fmt::Debug + Send {
-    /// Appends an event as whole lines.
-    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>);
-    /// Appends an alert, redacted, as whole lines.
-    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>);
-    /// Appends a loss as whole lines.
-    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>);
-}
+pub use choice::{Color, HeaderChoice, Style};
+pub use format::{Format, OutputSpec};
+pub use render::{Entry, Render};

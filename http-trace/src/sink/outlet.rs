@@ -4,11 +4,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use super::choice::{Color, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
+use super::format::{Format, OutputSpec};
 use super::json::Json;
 use super::log_file::{Before, LogFile};
+use super::render::{Entry, Render};
 use super::writer::{Broken, News, WhenFull, Writer};
-use super::{Color, Entry, Format, HeaderChoice, OutputSpec, Render, Style};
 use crate::own_sockets::OwnSockets;
 use crate::summary::Written;
 use http_trace_detect::alert::Alert;

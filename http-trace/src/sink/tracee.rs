@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{Entry, HeaderChoice, Render, Style};
+use super::choice::{HeaderChoice, Style};
+use super::render::{Entry, Render};
 use crate::text::terminal;
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{Endpoint, HttpEvent, Loss};

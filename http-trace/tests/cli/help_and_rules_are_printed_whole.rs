@@ -205,3 +205,97 @@ fn export_leaves_edited_copies_alone() {
     assert!(!fs::symlink_metadata(&linked).unwrap().is_symlink());
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "# mine too\n");
 }
+
+/// The cells of each line (RFC 4180).
+fn cells(text: &str) -> Vec<Vec<String>> {
+    let line = |line: &str| {
+        let mut cells = vec![String::new()];
+        // Every second part was between quotes; `""` is a quote.
+        for (at, part) in line.replace("\"\"", "\0").split('"').enumerate() {
+            let mut parts = part.split(if at % 2 == 0 { ',' } else { '\n' });
+            cells.last_mut().unwrap().push_str(parts.next().unwrap());
+            cells.extend(parts.map(str::to_owned));
+        }
+        let cells = cells.into_iter().map(|cell| cell.replace('\0', "\""));
+        cells.collect()
+    };
+    text.split_terminator("\r\n").map(line).collect()
+}
+
+#[test]
+fn csv_and_tracee_hold_the_events_that_json_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/nginx.pcap");
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [json, csv, tracee] = ["json", "csv", "tracee"].map(path);
+    let outputs = [
+        format!("json:{json}"),
+        format!("csv:{csv}"),
+        format!("tracee:{tracee}"),
+    ];
+    let [a, b, c] = outputs.each_ref().map(String::as_str);
+    let ran = run(&["-r", capture, "-o", a, "-o", b, "-o", c]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let json = records(&fs::read_to_string(json).unwrap());
+    let (events, others): (Vec<_>, Vec<_>) = json
+        .iter()
+        .partition(|record| record["event"]["kind"] == "event");
+
+    let text = fs::read_to_string(csv).unwrap();
+    let lines = cells(&text);
+    assert_eq!(
+        lines[0].join(","),
+        "time,client,client_port,server,server_port,method,host,path,query,status,reason,version,\
+         content_length,body_bytes,ttfb_ms,duration_ms,user_agent,process,pod,flags"
+    );
+    assert_eq!(lines.len(), 1 + events.len());
+    for (line, event) in lines[1..].iter().zip(&events) {
+        let shown = |pointer: &str| match event.pointer(pointer) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(number) => number.to_string(),
+            None => String::new(),
+        };
+        assert_eq!(line.len(), lines[0].len(), "{line:?}");
+        for (at, pointer) in [
+            (0, "/@timestamp"),
+            (1, "/client/ip"),
+            (2, "/client/port"),
+            (5, "/http/request/method"),
+            (7, "/url/path"),
+            (9, "/http/response/status_code"),
+            (13, "/http/response/body/bytes"),
+        ] {
+            assert_eq!(line[at], shown(pointer), "{pointer}");
+        }
+    }
+
+    let tracee = records(&fs::read_to_string(tracee).unwrap());
+    let of = |name: &str| {
+        let events = tracee.iter().filter(|event| event["eventName"] == name);
+        events.collect::<Vec<_>>()
+    };
+    let statuses: Vec<_> = of("net_packet_http_response")
+        .iter()
+        .map(|event| event["args"][1]["value"]["status_code"].clone())
+        .collect();
+    let expected: Vec<_> = events
+        .iter()
+        .flat_map(|event| {
+            let early = event["http_trace"]["informational"].as_array();
+            let heads = early
+                .into_iter()
+                .flatten()
+                .chain(event["http"].get("response"));
+            heads.map(|head| head["status_code"].clone())
+        })
+        .collect();
+    assert_eq!(statuses, expected);
+    let requests = events
+        .iter()
+        .filter(|event| event["http"].get("request").is_some());
+    assert_eq!(of("net_packet_http_request").len(), requests.count());
+    for format in ["csv", "tracee"] {
+        let said = format!("{} alerts and losses not written as {format}", others.len());
+        assert!(ran.err.contains(&said), "{}", ran.err);
+    }
+}

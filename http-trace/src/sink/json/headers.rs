@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::value::{comma, lower_string};
-use crate::sink::HeaderChoice;
+use crate::sink::choice::HeaderChoice;
 use crate::text::json_string;
 use http_trace_model::head::Headers;
 

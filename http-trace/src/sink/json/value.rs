@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::headers::headers;
-use crate::sink::HeaderChoice;
+use crate::sink::choice::HeaderChoice;
 use crate::sink::time::rfc3339;
 use crate::text::json_string;
 use http_trace_model::field::{About, Kind, Value};

@@ -1,0 +1,161 @@
+//! Lines as a person sees them.
+
+use super::*;
+use http_trace_model::event::NoResponse;
+use http_trace_model::event::{LossUnit, Missing};
+use http_trace_model::testing;
+
+fn pretty(verbose: u8, color: bool, events: &[HttpEvent]) -> String {
+    let mut pretty = Pretty::new(&crate::sink::Style {
+        verbose,
+        color,
+        ..Default::default()
+    });
+    let mut out = Vec::new();
+    for event in events {
+        pretty.event(&Entry { event, user: None }, &mut out);
+    }
+    pretty.loss(
+        &Loss {
+            count: 3,
+            unit: LossUnit::Records,
+            place: "ring_full",
+            since_ns: testing::TIME_NS - 1_000_000_000,
+            until_ns: testing::TIME_NS,
+        },
+        &mut out,
+    );
+    String::from_utf8(out).expect("UTF-8")
+}
+
+fn some_events() -> Vec<HttpEvent> {
+    let mut slow = testing::event_of(
+        testing::request(
+            "POST http://api.example:8080/v1/orders?id=0123456789012345678901234567890123456789 HTTP/1.1\r\n\r\n",
+        ),
+        testing::response(
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1234567\r\nRetry-After: 5\r\n\r\n",
+        ),
+    );
+    slow.request_end_ns = Some(testing::TIME_NS - 2_345_000_000);
+    slow.server.ip = "2001:db8::80".parse().expect("an address");
+    slow.informational.push(testing::response(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    ));
+    let mut hostile = testing::event_of(
+        testing::request("GET /\u{1b}]0;owned\u{7}\u{202e}\u{9b}31m HTTP/1.1\r\nHost: h\r\n\r\n"),
+        testing::response("HTTP/1.1 200 \u{1b}[2J\r\nX: a\u{1b}[31m\r\n\r\n"),
+    );
+    hostile.flags = vec!["bare_lf"];
+    let mut unknown = testing::event();
+    (
+        unknown.request,
+        unknown.request_end_ns,
+        unknown.request_start_ns,
+    ) = (None, None, None);
+    (unknown.body_bytes, unknown.complete) = (None, false);
+    unknown.missing = vec![Missing::Request, Missing::End];
+    let mut unanswered = testing::event();
+    (unanswered.response, unanswered.no_response) = (None, Some(NoResponse::Reset));
+    (unanswered.response_start_ns, unanswered.body_bytes) = (None, None);
+    vec![testing::event(), slow, hostile, unknown, unanswered]
+}
+
+#[test]
+fn golden() {
+    insta::assert_snapshot!("lines", pretty(0, false, &some_events()));
+    insta::assert_snapshot!("verbose", pretty(2, false, &some_events()));
+    insta::assert_snapshot!(
+        "colours",
+        pretty(0, true, &some_events()).replace('\u{1b}', "ESC")
+    );
+}
+
+#[test]
+fn an_alert_stands_out_and_is_escaped() {
+    let mut out = Vec::new();
+    for color in [false, true] {
+        let mut pretty = Pretty::new(&crate::sink::Style {
+            color,
+            ..Default::default()
+        });
+        pretty.alert(&http_trace_detect::testing::alert(), &mut out);
+    }
+    let text = String::from_utf8(out).expect("UTF-8");
+    insta::assert_snapshot!("alert", text.replace('\u{1b}', "ESC"));
+}
+
+#[test]
+fn an_end_that_is_not_known_is_not_shown() {
+    let mut event = testing::event();
+    event.server.port = 0;
+    let text = pretty(0, false, &[event.clone()]);
+    assert!(text.contains("  10.1.2.3 → 10.9.9.9  "), "{text}");
+    event.server = Endpoint::NOBODY;
+    let text = pretty(0, false, &[event]);
+    assert!(text.contains("  10.1.2.3  "), "{text}");
+}
+
+#[test]
+fn an_unanswered_request_is_unfinished_when_it_was_not_sent_whole() {
+    let mut event = testing::event();
+    event.complete = false;
+    let cut = event.clone();
+    (event.response, event.no_response) = (None, Some(NoResponse::Timeout));
+    let whole = event.clone();
+    event.flags.push("request_unfinished");
+    for (event, expected) in [(cut, 1), (whole, 0), (event, 1)] {
+        let is_request = event.response.is_none() && expected > 0;
+        let text = pretty(0, false, &[event]);
+        assert_eq!(text.matches("unfinished").count(), expected, "{text}");
+        assert_eq!(text.contains("request unfinished"), is_request, "{text}");
+    }
+}
+
+#[test]
+fn what_a_rule_is_called_is_escaped_and_one_event_is_one() {
+    let mut alert = http_trace_detect::testing::alert();
+    let mut rule = (*alert.rule).clone();
+    rule.id = "a\u{1b}[31mb".into();
+    (alert.rule, alert.count) = (std::sync::Arc::new(rule), 1);
+    let mut out = Vec::new();
+    let mut pretty = Pretty::new(&crate::sink::Style::default());
+    pretty.alert(&alert, &mut out);
+    let text = String::from_utf8(out).expect("UTF-8");
+    assert!(text.contains(r"a\x1b[31mb: 1 event (404)"), "{text}");
+}
+
+#[test]
+fn nothing_from_the_network_drives_the_terminal() {
+    let text = pretty(2, false, &some_events());
+    let control = text.chars().find(|c| c.is_control() && *c != '\n');
+    assert_eq!(control, None, "{text:?}");
+    assert!(!text.contains('\u{202e}'));
+}
+
+#[test]
+fn numbers_are_short() {
+    for (ns, expected) in [
+        (0, "0.0 µs"),
+        (1_234, "1.2 µs"),
+        (1_200_000, "1.2 ms"),
+        (999_000_000, "999 ms"),
+        (61_000_000_000, "61 s"),
+    ] {
+        let mut cell = String::new();
+        latency(&mut cell, ns);
+        assert_eq!(cell, expected);
+    }
+    for (bytes, expected) in [
+        (0, "0 B"),
+        (512, "512 B"),
+        (9_999, "9999 B"),
+        (10_240, "10.0 KiB"),
+        (11 << 20, "11.0 MiB"),
+        (11 << 30, "11.0 GiB"),
+    ] {
+        let mut cell = String::new();
+        size(&mut cell, bytes);
+        assert_eq!(cell, expected);
+    }
+}

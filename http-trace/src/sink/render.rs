@@ -1,0 +1,23 @@
+//! The interface of a format. Knows no format and no output.
+
+use http_trace_detect::alert::Alert;
+use http_trace_model::event::{HttpEvent, Loss};
+
+/// An event on its way out, redacted, with what was taken from it before.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The event.
+    pub event: &'a HttpEvent,
+    /// User of Basic authentication.
+    pub user: Option<&'a [u8]>,
+}
+
+/// A format.
+pub trait Render: std::fmt::Debug + Send {
+    /// Appends an event as whole lines.
+    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>);
+    /// Appends an alert, redacted, as whole lines.
+    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>);
+    /// Appends a loss as whole lines.
+    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>);
+}
