@@ -167,7 +167,7 @@ fn tables() -> String {
     text
 }
 
-const BEGIN: &str = "<!-- generated: UPDATE=1 cargo test -p http-trace --test settings -->\n";
+const BEGIN: &str = "<!-- generated: UPDATE=1 cargo test -p http-trace --test cli -->\n";
 const END: &str = "\n<!-- end of the generated part -->";
 
 #[test]
