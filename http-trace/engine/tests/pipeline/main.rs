@@ -1,7 +1,10 @@
 //! The pipeline from records to events, as tables: segments in, lines of text out.
 
+mod endless_heads;
 mod ends;
+mod far;
 mod http;
+mod leniency;
 mod lines;
 mod loss;
 mod tcp;

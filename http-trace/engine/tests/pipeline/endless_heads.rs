@@ -1,0 +1,205 @@
+//! Heads that never end.
+
+use crate::talk::{Bench, Talk, check, get, ok};
+use http_trace_common::record::{Hook, flag};
+use http_trace_engine::pipeline::PipelineConfig;
+
+/// What Slowloris and `slowhttptest -H` do: a head that goes on and on.
+#[test]
+fn heads_that_never_end() {
+    let begun = || Talk::open().c("GET /1 HTTP/1.1\r\nHost: h\r\nX-a: ");
+    let unfinished = |why: &str| [format!("GET /1 -> {why} flags request_unfinished")];
+    let told = |name: &str, talk: &Talk, why: &str| {
+        let expected = unfinished(why);
+        check(name, talk, &[expected[0].as_str()]);
+    };
+    told(
+        "the server closes",
+        &begun().s_ack().wait_ms(9_000).c("b\r\n").s_fin().c_fin(),
+        "Closed",
+    );
+    told(
+        "the client closes",
+        &begun().s_ack().c_fin().s_fin(),
+        "Closed",
+    );
+    told(
+        "the client closes and the server resets",
+        &begun().s_ack().c_fin().s_rst(),
+        "Reset",
+    );
+    told("the server resets", &begun().s_ack().s_rst(), "Reset");
+    told("the client resets", &begun().s_ack().c_rst(), "Reset");
+    let dragged = begun().s_ack().wait_ms(20_000).c("b\r\nX-c: ").s_ack();
+    check("not yet", &dragged.clone().wait_ms(9_000).c("d\r\n"), &[]);
+    let late = dragged.clone().wait_ms(11_000).c("d\r\nX-e: ");
+    told("dragged out", &late.clone().s_ack(), "Timeout");
+    told(
+        "told once",
+        &late.clone().wait_ms(40_000).s_fin().c_fin(),
+        "Timeout",
+    );
+    told(
+        "told once, though it is finished and not answered",
+        &late
+            .clone()
+            .c("f\r\n\r\n")
+            .s_ack()
+            .wait_ms(40_000)
+            .s_fin()
+            .c_fin(),
+        "Timeout",
+    );
+    check(
+        "finished and answered after all",
+        &late
+            .clone()
+            .c("f\r\n\r\n")
+            .s(&ok("a"))
+            .c(&get("/2"))
+            .s(&ok("b")),
+        &[
+            "GET /1 -> Timeout flags request_unfinished",
+            "GET /1 -> 200 OK 1 Length",
+            "GET /2 -> 200 OK 1 Length",
+        ],
+    );
+    check(
+        "after one that is answered, and one that is not",
+        &Talk::open()
+            .c(&get("/1"))
+            .s(&ok("a"))
+            .c(&(get("/2") + "GET /3 HTTP/1.1\r\nHost: h\r\n"))
+            .s_ack()
+            .s_fin()
+            .c_fin(),
+        &[
+            "GET /1 -> 200 OK 1 Length",
+            "GET /2 -> Closed",
+            "GET /3 -> Closed flags request_unfinished",
+        ],
+    );
+    let timed_out = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
+    check(
+        "the server says that it waited for long enough",
+        &begun().s_ack().s(timed_out).s_fin().c_fin(),
+        &["? -> 408 Request Timeout 0 Length missing [Request] flags request_unfinished"],
+    );
+    check(
+        "the server says so of a body",
+        &Talk::open()
+            .c("POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc")
+            .s(timed_out)
+            .s_fin()
+            .c_fin(),
+        &["POST /1 -> 408 Request Timeout 0 Length flags request_unfinished"],
+    );
+    check(
+        "of a quiet connection",
+        &Talk::open().c(&get("/1")).s(&ok("a")).s(timed_out).s_fin(),
+        &[
+            "GET /1 -> 200 OK 1 Length",
+            "? -> 408 Request Timeout 0 Length missing [Request]",
+        ],
+    );
+}
+
+/// A pod's side of a connection and its host's, whose port is another.
+#[test]
+fn a_head_that_never_ends_is_told_once_whatever_its_names() {
+    let inside = |talk: Talk| talk.c("GET /1 HTTP/1.1\r\nHost: h\r\n").s_ack();
+    let ways: [(&str, fn(Talk) -> Talk, &str); 2] = [
+        ("closed", |talk| talk.s_fin().c_fin(), "Closed"),
+        (
+            "dragged out",
+            |talk| talk.wait_ms(31_000).c("A: b\r\n"),
+            "Timeout",
+        ),
+    ];
+    for (name, end, why) in ways {
+        let mut near = end(inside(Talk::open()));
+        let mut far = near.clone();
+        let mut bench = Bench::new(PipelineConfig::default());
+        for (a, b) in near.segs.iter_mut().zip(&mut far.segs) {
+            (a.hook, b.hook) = (Hook::Tc, Hook::Tc);
+            b.client_port = 50_000;
+            *b = b.clone().flag(flag::EGRESS);
+            bench.push(a);
+            bench.push(b);
+        }
+        let expected = [format!("GET /1 -> {why} flags request_unfinished")];
+        assert_eq!(bench.lines, expected, "{name}");
+    }
+}
+
+/// What is not certain is not told.
+#[test]
+fn heads_of_which_nobody_knows_that_they_never_ended() {
+    let begun = || Talk::open().c("GET /1 HTTP/1.1\r\nHost: h\r\n");
+    check("the capture ends", &begun(), &[]);
+    check(
+        "no whole request line",
+        &Talk::open().c("GET /1 HTTP/1.1").s_ack().s_fin().c_fin(),
+        &[],
+    );
+    check(
+        "another protocol",
+        &Talk::open()
+            .c("EHLO there\r\nfoo")
+            .s_ack()
+            .wait_ms(40_000)
+            .s_fin()
+            .c_fin(),
+        &[],
+    );
+    check(
+        "a request line without version",
+        &Talk::open().c("GET /1\r\n").s_ack().s_fin().c_fin(),
+        &[],
+    );
+    for line in [
+        ".1 /2 HTTP/1.1\r\n",
+        "GET F\x06 HTTP/1.1\r\n",
+        "GET /1\t GET /2 HTTP/1.1\r\n",
+    ] {
+        check(
+            "a request line that is none to the letter",
+            &Talk::open()
+                .c("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n")
+                .s("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .c(line)
+                .c("Ho: \r\n")
+                .s_ack()
+                .s_fin()
+                .c_fin(),
+            &["GET /1 -> 200 OK 0 Length"],
+        );
+    }
+    check(
+        "the rest of the head was not seen",
+        &begun().c("\r\n").lost().s_ack().s_fin().c_fin(),
+        &[],
+    );
+    check(
+        "the rest of the head was not seen, and silence",
+        &begun().c("\r\n").lost().s_ack().wait_ms(40_000).s_ack(),
+        &[],
+    );
+    let mut deaf = Talk::new();
+    deaf = deaf.c("GET /1 HTTP/1.1\r\nHost: h\r\n").wait_ms(40_000);
+    for seg in &mut deaf.segs {
+        seg.ack = None;
+    }
+    check("nothing of the server was seen", &deaf.c_rst(), &[]);
+    let tunnel = "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\nGET /1 HTTP/1.1\r\n";
+    check(
+        "what may be a tunnel's",
+        &Talk::open().c(tunnel).s_ack().s_fin().c_fin(),
+        &["CONNECT a:1 -> Closed"],
+    );
+    let off = PipelineConfig {
+        no_response: false,
+        ..PipelineConfig::default()
+    };
+    assert_eq!(begun().s_rst().judged_with(off), [] as [&str; 0]);
+}
