@@ -4,8 +4,8 @@
 //! # Layout
 //! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] reads single
 //!   field values, [`target`] splits a request target.
-//! - [`community`] computes Community IDs.
 //! - [`event`] is the event, the loss, and what the engine puts out.
+//! - [`community`] computes Community IDs.
 //! - [`field`] is the table of all fields, from which writers, readers, rules and documentation take
 //!   names, types and values.
 //! - [`value`] parses values as users write them (networks, durations, sizes).

@@ -1,7 +1,8 @@
 //! The table of fields that only rules see. Where there is no getter, detection computes the value.
 
+use super::entry::Field;
 use super::event::field;
-use super::{Field, Kind, Value};
+use super::value::{Kind, Value};
 use crate::event::HttpEvent;
 
 /// The fields; none of them is written.

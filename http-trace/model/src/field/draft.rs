@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use bytes::Bytes;
 
-use super::Value;
+use super::value::Value;
 use crate::event::{Endpoint, Forwarded, HttpEvent};
 use crate::head::{Headers, RequestHead, ResponseHead};
 

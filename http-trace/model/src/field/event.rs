@@ -1,7 +1,8 @@
 //! The table of events, in the order in which JSON has them. Only takes values from an event.
 
+use super::entry::Field;
 use super::own::OWN;
-use super::{About, Field, Kind, Value};
+use super::value::{About, Kind, Value};
 use crate::event::{Endpoint, Forwarded, HttpEvent, basic_user};
 use crate::fields::{mime_type, trace_context};
 use crate::known::Known;

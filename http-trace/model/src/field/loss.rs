@@ -1,7 +1,8 @@
 //! The table of losses. Only takes values from a loss.
 
+use super::entry::Field;
 use super::event::ECS_VERSION;
-use super::{About, Field, Kind, Value};
+use super::value::{About, Kind, Value};
 use crate::event::{Loss, LossUnit};
 
 const fn field(

@@ -3,8 +3,9 @@
 use http_trace_common::record::Hook;
 use http_trace_common::walk::LayerKind;
 
+use super::entry::Field;
 use super::event::{VERSIONS, field};
-use super::{About, Field, Kind, Value};
+use super::value::{About, Kind, Value};
 use crate::event::{BodyEnd, HttpEvent, Missing, NoResponse, oddity};
 
 /// The flag of a record some of whose text is bytes that are not UTF-8, written as `\xNN`.
