@@ -183,9 +183,17 @@ fn without_password(value: &str) -> Cow<'_, str> {
     shown().map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
-/// Variables that are not read here and are no mistake: a program for alerts is given them, and may
-/// run this command in its turn.
-const OTHERS: &[&str] = &["HTTP_TRACE_SEVERITY", "HTTP_TRACE_MESSAGE"];
+/// Variables that are not read here and are no mistake: those that an alert's command receives, which may
+/// run this program, and those of the build and the tests.
+const OTHERS: &[&str] = &[
+    "HTTP_TRACE_BIN",
+    "HTTP_TRACE_BPF_CARGO",
+    "HTTP_TRACE_BPF_OBJECT",
+    "HTTP_TRACE_BPF_RUSTC",
+    "HTTP_TRACE_MESSAGE",
+    "HTTP_TRACE_REQUIRE_BPF",
+    "HTTP_TRACE_SEVERITY",
+];
 
 /// The variables that are settings, without the empty ones; and warnings about others that look as if
 /// they were meant to be.

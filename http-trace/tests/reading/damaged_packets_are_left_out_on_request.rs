@@ -39,7 +39,7 @@ fn damaged_packets_are_used_unless_sums_are_asked_for() {
     for (name, at, by_default) in damages {
         let mut packets = talk().frames();
         if let (Some(at), Some(packet)) = (at, packets.last_mut()) {
-            packet[*at] += 1;
+            packet[*at] ^= 1;
         }
         let file = raw(&packets);
         let plain = read(&file, &["-o", "json"]);
