@@ -108,6 +108,6 @@ fn captures_whole_and_with_skips() {
             same(&all, &streams).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
         }
     }
-    assert!(compared > 500, "{compared} events were compared");
-    assert!(skipped > 1 << 20, "{skipped} bytes were skipped");
+    assert!(compared > 300, "{compared} events were compared");
+    assert!(skipped > 64 << 10, "{skipped} bytes were skipped");
 }
