@@ -62,7 +62,7 @@ impl Source {
             self.opened += 1;
             let id = StreamId(self.opened);
             // Half of them are named only with their second record.
-            let named = Some(key).filter(|_| self.opened % 2 == 0);
+            let named = Some(key).filter(|_| self.opened.is_multiple_of(2));
             pipeline.open_stream(id, named, time_ns, out);
             Stream {
                 id,

@@ -341,15 +341,12 @@ fn rarity(field: &Field, test: &Test) -> Option<usize> {
         "user-agent",
     ];
     const COMMON_METHODS: [&[u8]; 3] = [b"get", b"post", b"head"];
-    let of_field =
-        match field {
-            Field::RequestHeader(name) | Field::ResponseHeader(name) => {
-                if COMMON.contains(&&**name) { 0 } else { 8 }
-            }
-            Field::UserAgent | Field::MimeType | Field::Cookie | Field::Referrer => 0,
-            Field::PathId => 2,
-            _ => 8,
-        };
+    let of_field = match field {
+        Field::RequestHeader(name) | Field::ResponseHeader(name) if COMMON.contains(&&**name) => 0,
+        Field::UserAgent | Field::MimeType | Field::Cookie | Field::Referrer => 0,
+        Field::PathId => 2,
+        _ => 8,
+    };
     match test {
         Test::Absent | Test::Missing => None,
         Test::Text(text) => {

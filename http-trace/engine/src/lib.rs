@@ -37,7 +37,7 @@
 //! # Layout
 //! Each module imports only from those above it.
 //!
-//! - [`stats`]: counters.
+//! - [`stats`] counts.
 //! - [`config`]: bounds and choices.
 //! - [`table`]: the bounded table of connections, ordered by last use.
 //! - [`origin`]: where, when and at which position bytes were seen.

@@ -75,7 +75,7 @@ fn recorded_captures_say_what_they_pass_over() {
         let path = folder.join(name);
         let path = path.to_str().unwrap();
         let responses = |ran: &crate::Ran| {
-            seen(&admitted(&ran))
+            seen(&admitted(ran))
                 .iter()
                 .filter(|line| !line.starts_with("null"))
                 .count()

@@ -146,10 +146,6 @@ impl Http1 {
         bytes
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call site, all of them what a head's end is"
-    )]
     pub(super) fn head_ends(
         &mut self,
         cx: &mut Cx<'_>,

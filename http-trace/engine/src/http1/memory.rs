@@ -42,8 +42,8 @@ impl Memory {
     ) -> Self {
         let mut bits = if queue_unknown { QUEUE_UNKNOWN } else { 0 };
         for d in 0..2 {
-            bits |= u8::from(unsure[d]) * UNSURE << d;
-            bits |= u8::from(passed_head[d]) * PASSED_HEAD << d;
+            bits |= (u8::from(unsure[d]) * UNSURE) << d;
+            bits |= (u8::from(passed_head[d]) * PASSED_HEAD) << d;
         }
         Memory {
             order,

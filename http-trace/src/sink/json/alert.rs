@@ -289,10 +289,7 @@ fn counted<'a, T>(values: &'a [(T, u64)], shown: impl Fn(&'a T) -> Value<'a>) ->
 }
 
 /// The values of the entities that are of certain fields.
-fn entities<'a>(
-    alert: &'a Alert,
-    is_wanted: impl Fn(&RuleField) -> bool,
-) -> impl Iterator<Item = &'a [u8]> {
+fn entities(alert: &Alert, is_wanted: impl Fn(&RuleField) -> bool) -> impl Iterator<Item = &[u8]> {
     let entities = alert.entities.iter();
     let wanted = entities.filter(move |entity| is_wanted(&entity.shown.field));
     wanted.map(|entity| &entity.shown.value[..])
