@@ -17,15 +17,26 @@ pub fn json_string(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     escaped
 }
 
-fn json_content(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
-    let plain = plain_prefix(bytes);
-    out.extend_from_slice(&bytes[..plain]);
-    let rest = &bytes[plain..];
-    if rest.is_empty() {
-        return false;
+fn json_content(out: &mut Vec<u8>, mut bytes: &[u8]) -> bool {
+    loop {
+        let (plain, rest) = bytes.split_at(plain_prefix(bytes));
+        out.extend_from_slice(plain);
+        match rest {
+            [] => return false,
+            // Every entity tag has two of them.
+            [b'"', rest @ ..] => {
+                out.extend_from_slice(b"\\\"");
+                bytes = rest;
+            }
+            _ => return json_chunks(out, rest),
+        }
     }
+}
+
+/// What is not plain, quotes apart.
+fn json_chunks(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     let mut escaped = false;
-    for chunk in rest.utf8_chunks() {
+    for chunk in bytes.utf8_chunks() {
         json_text(out, chunk.valid());
         for byte in chunk.invalid() {
             escaped = true;
@@ -121,21 +132,34 @@ fn nibble(value: u8) -> u8 {
     HEX[usize::from(value & 15)]
 }
 
-/// How many leading bytes are ASCII and stand for themselves in a JSON string. Eight at a time:
-/// this is where a record's time goes.
+/// How many leading bytes are ASCII and stand for themselves in a JSON string. Many at a time: this is
+/// where a record's time goes.
 fn plain_prefix(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        if has_special(u64::from_le_bytes(*word)) {
-            break;
-        }
-        at += 8;
+    if is_plain(bytes) {
+        return bytes.len();
     }
     let plain = |b: &u8| matches!(b, 0x20..=0x7e) && *b != b'"' && *b != b'\\';
-    at + bytes[at..]
-        .iter()
-        .position(|b| !plain(b))
-        .unwrap_or(bytes.len() - at)
+    bytes.iter().position(|b| !plain(b)).unwrap_or(bytes.len())
+}
+
+/// Whether all bytes stand for themselves. The last ones of a text may be looked at twice.
+fn is_plain(bytes: &[u8]) -> bool {
+    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    let eight = |bytes: &[u8; 8]| !has_special(u64::from_le_bytes(*bytes));
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (words, _) = bytes.as_chunks();
+        return eight(last) && eight(first) && words.iter().skip(1).all(eight);
+    }
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => !has_special(half(first) | half(last) << 32),
+        _ => {
+            let mut word = [b' '; 8];
+            for (to, from) in word.iter_mut().zip(bytes) {
+                *to = *from;
+            }
+            eight(&word)
+        }
+    }
 }
 
 /// Whether any of eight bytes is below 0x20, above 0x7e, a quote or a backslash. (The classic

@@ -68,7 +68,7 @@ fn value(json: &Json, kind: Kind) -> Option<Value<'static>> {
         Kind::Texts(_) | Kind::Set(_) | Kind::Flags => {
             Value::List(json.as_array()?.iter().filter_map(wire).collect())
         }
-        Kind::RequestHeaders | Kind::ResponseHeaders => Value::Headers(fields(json)),
+        Kind::RequestHeaders | Kind::ResponseHeaders => Value::MadeHeaders(Box::new(fields(json))),
         Kind::Rows(members, ..) => {
             let rows = json.as_array()?.iter().map(|json| row(json, members));
             Value::List(rows.collect::<Option<_>>()?)
@@ -95,7 +95,7 @@ fn wire(json: &Json) -> Option<Value<'static>> {
 }
 
 /// Field lines of `name → [value, …]`.
-fn fields(object: &Json) -> std::borrow::Cow<'static, Headers> {
+fn fields(object: &Json) -> Headers {
     let mut lines = Headers::default();
     for (name, values) in object.as_object().into_iter().flatten() {
         for value in values
@@ -107,5 +107,5 @@ fn fields(object: &Json) -> std::borrow::Cow<'static, Headers> {
             lines.push(&unescaped(name), &unescaped(value));
         }
     }
-    std::borrow::Cow::Owned(lines)
+    lines
 }

@@ -46,13 +46,13 @@ impl Json {
         let start = steps().take_while(|field| !is_shared(field)).count();
         let shared = steps().skip(start).take_while(|field| is_shared(field));
         Json {
-            choices,
             hostname: style.hostname.as_bytes().to_vec(),
             of_connection: start..start + shared.count(),
-            events: Plan::new(EVENT.iter().copied().flatten()),
+            events: Plan::new(EVENT.iter().copied().flatten(), &choices),
             connections: peers::Cache::default(),
-            alerts: Plan::new(ALERT),
-            losses: Plan::new(LOSS),
+            alerts: Plan::new(ALERT, &choices),
+            losses: Plan::new(LOSS, &choices),
+            choices,
         }
     }
 }

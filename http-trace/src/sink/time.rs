@@ -3,58 +3,73 @@
 
 /// `2026-11-20T06:40:07.123456789Z` (RFC 3339).
 pub fn rfc3339(ns: u64) -> [u8; 30] {
-    let mut text = *b"0000-00-00T00:00:00.000000000Z";
-    let (seconds, fraction) = (ns / 1_000_000_000, ns % 1_000_000_000);
+    let (seconds, fraction) = (ns / 1_000_000_000, (ns % 1_000_000_000) as u32);
     let (year, month, day) = civil(seconds / 86_400);
-    digits(&mut text[0..4], year);
-    digits(&mut text[5..7], month);
-    digits(&mut text[8..10], day);
-    let clock = clock(seconds);
-    text[11..19].copy_from_slice(&clock);
-    // 32 bits are enough, and cheaper to divide.
-    let mut fraction = fraction as u32;
-    for digit in text[20..29].iter_mut().rev() {
-        *digit = b'0' + (fraction % 10) as u8;
-        fraction /= 10;
+    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    let [hour, minute, second] = clock(seconds);
+    for (at, number) in [
+        (0, year / 100),
+        (2, year),
+        (5, month),
+        (8, day),
+        (11, hour),
+        (14, minute),
+        (17, second),
+        (20, fraction / 10_000_000),
+        (22, fraction / 100_000),
+        (24, fraction / 1000),
+        (26, fraction / 10),
+    ] {
+        text[at..at + 2].copy_from_slice(pair(number));
     }
+    text[28] = pair(fraction)[1];
     text
 }
 
 /// `06:40:07.123`.
 pub fn clock_ms(ns: u64) -> [u8; 12] {
     let mut text = *b"00:00:00.000";
-    let seconds = ns / 1_000_000_000;
-    text[..8].copy_from_slice(&clock(seconds));
-    digits(&mut text[9..12], ns / 1_000_000 % 1000);
-    text
-}
-
-fn clock(seconds: u64) -> [u8; 8] {
-    let mut text = *b"00:00:00";
-    digits(&mut text[0..2], seconds / 3600 % 24);
-    digits(&mut text[3..5], seconds / 60 % 60);
-    digits(&mut text[6..8], seconds % 60);
-    text
-}
-
-fn digits(text: &mut [u8], mut number: u64) {
-    for digit in text.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
+    let ms = (ns / 1_000_000 % 1000) as u32;
+    let [hour, minute, second] = clock(ns / 1_000_000_000);
+    for (at, number) in [(0, hour), (3, minute), (6, second), (9, ms / 10)] {
+        text[at..at + 2].copy_from_slice(pair(number));
     }
+    text[11] = pair(ms)[1];
+    text
+}
+
+/// Hour, minute and second.
+fn clock(seconds: u64) -> [u32; 3] {
+    let second = (seconds % 86_400) as u32;
+    [second / 3600, second / 60 % 60, second % 60]
+}
+
+/// The last two digits of a number. From a table: there are dozens of them in every record.
+fn pair(number: u32) -> &'static [u8; 2] {
+    static PAIRS: [[u8; 2]; 100] = {
+        let mut pairs = [[0; 2]; 100];
+        let mut at = 0;
+        while at < 100 {
+            pairs[at] = [b'0' + at as u8 / 10, b'0' + at as u8 % 10];
+            at += 1;
+        }
+        pairs
+    };
+    &PAIRS[(number % 100) as usize]
 }
 
 /// Year, month and day of a day since 1970 in the Gregorian calendar: 400 years have 146,097 days,
 /// and a year that begins in March has its leap day at the end.
-fn civil(day: u64) -> (u64, u64, u64) {
-    let since_0000_03_01 = day + 719_468;
+fn civil(day: u64) -> (u32, u32, u32) {
+    // 64 bits of ns end in the year 2554.
+    let since_0000_03_01 = day as u32 + 719_468;
     let (era, day) = (since_0000_03_01 / 146_097, since_0000_03_01 % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, day)
+    (era * 400 + year + u32::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

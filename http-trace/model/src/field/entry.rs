@@ -75,6 +75,13 @@ impl<R> Field<R> {
         self.about.of_connection = true;
         self
     }
+
+    /// See [`About::of_run`].
+    #[must_use]
+    pub const fn of_run(mut self) -> Self {
+        self.about.of_run = true;
+        self
+    }
 }
 
 /// A record with what its fields are taken from beside it.

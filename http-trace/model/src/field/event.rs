@@ -39,13 +39,16 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
     field("ecs", OBJECT, "", "").always(),
     field("ecs.version", Kind::Text, "constant", "Version of the Elastic Common Schema whose names are used.")
         .always()
+        .of_run()
         .get(|_| Some(Value::word(ECS_VERSION))),
     field("event", OBJECT, "", "").always(),
     field("event.kind", Kind::Constant("event"), "constant", "")
         .always()
+        .of_run()
         .get(|_| Some(Value::word("event"))),
     field("event.category", Kind::Tags(&[&["network", "web"]]), "constant", "")
         .always()
+        .of_run()
         .get(|_| Some(Value::Words(&["network", "web"]))),
     field("event.type", Kind::Tags(&[&["access", "protocol"], &["access", "protocol", "error"]]), "status line", "With `error` for status codes from 400.")
         .always()
@@ -56,9 +59,11 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
         }),
     field("event.action", Kind::Constant("http-response"), "constant", "")
         .always()
+        .of_run()
         .get(|_| Some(Value::word("http-response"))),
     field("event.dataset", Kind::Constant("http_trace.response"), "constant", "")
         .always()
+        .of_run()
         .get(|_| Some(Value::word("http_trace.response"))),
     field("event.outcome", Kind::OneOf(&["success", "failure", "unknown"]), "status line", "`failure` for status codes from 400 and for no response, `unknown` while only 1xx heads came.")
         .always()

@@ -52,12 +52,15 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
     field("observer", OBJECT, "", "").always(),
     field("observer.hostname", Kind::Text, "agent", "Name of the host that traced.")
         .always()
+        .of_run()
         .get(|v| Some(Value::Text(v.hostname))),
     field("observer.type", Kind::Constant("sensor"), "constant", "")
         .always()
+        .of_run()
         .get(|_| Some(Value::word("sensor"))),
     field("observer.version", Kind::Text, "agent", "Version of http-trace.")
         .always()
+        .of_run()
         .get(|_| Some(Value::word(env!("CARGO_PKG_VERSION")))),
     field("observer.egress.interface", OBJECT, "", "").always(),
     field("observer.egress.interface.name", Kind::Text, "hook", "First interface that the response left by.")

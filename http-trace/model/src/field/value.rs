@@ -1,6 +1,5 @@
 //! Values of fields, and the description of a field without a record. Knows no table.
 
-use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -86,6 +85,8 @@ pub struct About {
     pub strict: bool,
     /// Whether it is the same in all events of a connection, so that writers may keep it.
     pub of_connection: bool,
+    /// Whether it is there, and the same, in all records of a run.
+    pub of_run: bool,
     /// The names under which rules may use it, the one that messages use first. None: rules may not.
     pub rules: &'static [&'static str],
 }
@@ -106,6 +107,7 @@ impl About {
             always: false,
             strict: false,
             of_connection: false,
+            of_run: false,
             rules: &[],
         }
     }
@@ -154,8 +156,10 @@ pub enum Value<'a> {
     Row(&'static [About], Vec<Option<Value<'a>>>),
     /// Names and how often each was seen.
     Counts(Vec<(String, u64)>),
-    /// Field lines.
-    Headers(Cow<'a, Headers>),
+    /// Field lines of a head.
+    Headers(&'a Headers),
+    /// Field lines that had to be put together.
+    MadeHeaders(Box<Headers>),
     /// An object that is there even if none of its members are.
     Open,
 }
@@ -177,7 +181,7 @@ impl<'a> Value<'a> {
 
     /// Field lines.
     pub const fn headers(headers: &'a Headers) -> Self {
-        Value::Headers(Cow::Borrowed(headers))
+        Value::Headers(headers)
     }
 
     /// A number, if it is one.
@@ -237,7 +241,8 @@ impl<'a> Value<'a> {
     /// The field lines of a value that has some.
     pub fn into_headers(self) -> Headers {
         match self {
-            Value::Headers(headers) => headers.into_owned(),
+            Value::Headers(headers) => headers.clone(),
+            Value::MadeHeaders(headers) => *headers,
             _ => Headers::default(),
         }
     }

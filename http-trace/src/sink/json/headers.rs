@@ -6,6 +6,7 @@ use super::value::{comma, lower_string};
 use crate::sink::choice::HeaderChoice;
 use crate::text::json_string;
 use http_trace_model::head::Headers;
+use http_trace_model::known::Known;
 
 /// Appends an object of the fields that are chosen. Returns whether bytes had to be written as
 /// `\xNN`.
@@ -30,7 +31,11 @@ fn few_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> b
         if done & 1 << at != 0 || !choice.admits(line.name) {
             continue;
         }
-        escaped |= lower_key(out, line.name);
+        escaped |= match line.known {
+            Known::NONE => lower_key(out, line.name),
+            // In lower case already, with nothing to escape.
+            known => plain_key(out, Known::name(known.number())),
+        };
         out.push(b'[');
         escaped |= json_string(out, line.value);
         for (later, value) in headers.goes_on(at) {
@@ -70,6 +75,14 @@ fn many_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> 
         out.push(b']');
     }
     escaped
+}
+
+fn plain_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
+    comma(out);
+    out.push(b'"');
+    out.extend_from_slice(name);
+    out.extend_from_slice(b"\":");
+    false
 }
 
 /// A field's name in lower case as a key.

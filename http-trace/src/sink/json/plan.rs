@@ -1,6 +1,7 @@
-//! A field table made ready for writing: keys with their punctuation, and which object each field is
-//! in. Decides nothing about values.
+//! A field table made ready for writing: keys with their punctuation, what is written between fields of
+//! different objects, and values that stay the same. Decides nothing about values.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::value::{Choices, append, is_written};
@@ -13,7 +14,9 @@ pub const ROOT: usize = 0;
 #[derive(Debug)]
 pub struct Plan<R: 'static> {
     steps: Vec<Step<R>>,
-    objects: Vec<Object>,
+    objects: usize,
+    /// What closes one object and opens another, by both: `},"name":{`. Empty where they are one.
+    turns: Vec<Box<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -23,60 +26,49 @@ struct Step<R: 'static> {
     object: usize,
     /// `,"name":`
     key: Box<[u8]>,
+    /// Of a value that is the same in all records of a run: key and value, once they were written.
+    of_run: Option<OnceCell<Box<[u8]>>>,
 }
 
-#[derive(Debug)]
+/// An object while the plan is made.
 struct Object {
     name: &'static str,
     parent: usize,
     depth: usize,
-    /// `,"name":{`
-    key: Box<[u8]>,
 }
 
 impl<R> Plan<R> {
-    /// Of a table, in its order.
-    pub fn new(fields: impl IntoIterator<Item = &'static Field<R>>) -> Self {
-        let mut plan = Plan {
-            steps: Vec::new(),
-            objects: vec![Object {
-                name: "",
-                parent: ROOT,
-                depth: 0,
-                key: Box::default(),
-            }],
-        };
-        for field in fields {
-            let Some(get) = field.get else { continue };
-            let (object, key) = match (field.about.kind, field.about.parts()) {
-                (Kind::Object, _) => (field.about.name, ""),
+    /// Of a table, in its order, without the header fields that are not chosen.
+    pub fn new(fields: impl IntoIterator<Item = &'static Field<R>>, choices: &Choices) -> Self {
+        let mut objects = vec![Object {
+            name: "",
+            parent: ROOT,
+            depth: 0,
+        }];
+        let mut steps = Vec::new();
+        for Field { about, get, .. } in fields {
+            let Some(get) = get.filter(|_| is_written(about.kind, choices)) else {
+                continue;
+            };
+            let (object, key) = match (about.kind, about.parts()) {
+                (Kind::Object, _) => (about.name, ""),
                 (_, parts) => parts,
             };
-            let object = plan.object(object);
-            plan.steps.push(Step {
+            steps.push(Step {
                 get,
-                kind: field.about.kind,
-                object,
+                kind: about.kind,
+                object: place(&mut objects, object),
                 key: format!(",\"{key}\":").into_bytes().into(),
+                of_run: about.of_run.then(OnceCell::new),
             });
         }
-        plan
-    }
-
-    /// The place of an object among the objects.
-    fn object(&mut self, name: &'static str) -> usize {
-        if let Some(at) = self.objects.iter().position(|object| object.name == name) {
-            return at;
+        let count = objects.len();
+        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+        Plan {
+            steps,
+            objects: count,
+            turns: pairs.map(|(from, to)| turn(&objects, from, to)).collect(),
         }
-        let (parent, key) = name.rsplit_once('.').unwrap_or(("", name));
-        let parent = self.object(parent);
-        self.objects.push(Object {
-            name,
-            parent,
-            depth: self.objects[parent].depth + 1,
-            key: format!(",\"{key}\":{{").into_bytes().into(),
-        });
-        self.objects.len() - 1
     }
 
     /// All its fields.
@@ -94,52 +86,88 @@ impl<R> Plan<R> {
         out: &mut Vec<u8>,
     ) -> usize {
         for step in &self.steps[steps] {
+            let kept = step.of_run.as_ref().and_then(OnceCell::get);
+            if let Some(text) = kept {
+                self.turn(open, step.object, out);
+                open = step.object;
+                put(out, text);
+                continue;
+            }
             let Some(value) = (step.get)(view) else {
                 continue;
             };
-            if !is_written(step.kind, choices) {
-                continue;
-            }
             if step.object != open {
                 self.turn(open, step.object, out);
                 open = step.object;
             }
-            if step.kind != Kind::Object {
-                put_key(out, &step.key);
-                view.escaped |= append(out, &value, step.kind, choices);
+            if matches!(step.kind, Kind::Object) {
+                continue;
+            }
+            let start = out.len();
+            put(out, &step.key);
+            view.escaped |= append(out, value, step.kind, choices);
+            if let Some(keep) = &step.of_run {
+                let text = &out[start..];
+                let text = text.strip_prefix(b",").unwrap_or(text);
+                keep.get_or_init(|| [b",", text].concat().into());
             }
         }
         open
     }
 
     /// Closes objects and opens others, so that `to` is the one written last.
-    pub fn turn(&self, mut from: usize, to: usize, out: &mut Vec<u8>) {
-        while !self.is_in(to, from) {
-            out.push(b'}');
-            from = self.objects[from].parent;
-        }
-        self.open(from, to, out);
-    }
-
-    fn open(&self, from: usize, to: usize, out: &mut Vec<u8>) {
-        if to != from {
-            self.open(from, self.objects[to].parent, out);
-            put_key(out, &self.objects[to].key);
-        }
-    }
-
-    /// Whether `inner` is `outer` or lies in it.
-    fn is_in(&self, mut inner: usize, outer: usize) -> bool {
-        while self.objects[inner].depth > self.objects[outer].depth {
-            inner = self.objects[inner].parent;
-        }
-        inner == outer
+    pub fn turn(&self, from: usize, to: usize, out: &mut Vec<u8>) {
+        put(out, &self.turns[from * self.objects + to]);
     }
 }
 
-/// A key with a comma before it, which goes when it is the first in its object.
+/// The place of an object among the objects.
+fn place(objects: &mut Vec<Object>, name: &'static str) -> usize {
+    if let Some(at) = objects.iter().position(|object| object.name == name) {
+        return at;
+    }
+    let parent = place(
+        objects,
+        name.rsplit_once('.').map_or("", |(parent, _)| parent),
+    );
+    let depth = objects[parent].depth + 1;
+    objects.push(Object {
+        name,
+        parent,
+        depth,
+    });
+    objects.len() - 1
+}
+
+/// What closes one object and opens another.
+fn turn(objects: &[Object], mut from: usize, to: usize) -> Box<[u8]> {
+    let mut text = Vec::new();
+    let mut opened = to;
+    let mut keys = Vec::new();
+    while opened != from {
+        // The deeper of both is not what they have in common.
+        if objects[opened].depth > objects[from].depth {
+            let name = objects[opened].name;
+            keys.push(name.rsplit_once('.').map_or(name, |(_, key)| key));
+            opened = objects[opened].parent;
+        } else {
+            text.push(b'}');
+            from = objects[from].parent;
+        }
+    }
+    for (nth, key) in keys.into_iter().rev().enumerate() {
+        let comma = if nth == 0 { "," } else { "" };
+        text.extend_from_slice(format!("{comma}\"{key}\":{{").as_bytes());
+    }
+    text.into()
+}
+
+/// Text that may begin with a comma, which goes where it is the first in its object.
 #[inline]
-fn put_key(out: &mut Vec<u8>, key: &[u8]) {
-    let first = matches!(out.last(), Some(b'{') | None);
-    out.extend_from_slice(if first { &key[1..] } else { key });
+fn put(out: &mut Vec<u8>, text: &[u8]) {
+    let is_first = matches!(out.last(), Some(b'{') | None);
+    out.extend_from_slice(match text {
+        [b',', rest @ ..] if is_first => rest,
+        _ => text,
+    });
 }

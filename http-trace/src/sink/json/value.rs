@@ -33,28 +33,28 @@ pub fn is_written(kind: Kind, choices: &Choices) -> bool {
 }
 
 /// Appends a value; whether bytes had to be written as `\xNN`.
-pub fn append(out: &mut Vec<u8>, value: &Value<'_>, kind: Kind, choices: &Choices) -> bool {
+pub fn append(out: &mut Vec<u8>, value: Value<'_>, kind: Kind, choices: &Choices) -> bool {
     match value {
         Value::Text(text) => return json_string(out, text),
-        Value::Made(text) => return json_string(out, text),
+        Value::Made(text) => return json_string(out, &text),
         Value::Lower(text) => return lower_string(out, text),
-        Value::Number(number) => decimal(out, *number),
+        Value::Number(number) => decimal(out, number),
         Value::Dotted(major, minor) => {
             out.push(b'"');
-            decimal(out, *major);
+            decimal(out, major);
             out.push(b'.');
-            decimal(out, *minor);
+            decimal(out, minor);
             out.push(b'"');
         }
-        Value::Bool(yes) => out.extend_from_slice(if *yes { b"true" } else { b"false" }),
+        Value::Bool(yes) => out.extend_from_slice(if yes { b"true" } else { b"false" }),
         // Writing to a vector cannot fail.
         Value::Ip(ip) => drop(write!(out, "\"{ip}\"")),
         Value::Time(ns) => {
             out.push(b'"');
-            out.extend_from_slice(&rfc3339(*ns));
+            out.extend_from_slice(&rfc3339(ns));
             out.push(b'"');
         }
-        Value::Id(id) => hex16(out, *id),
+        Value::Id(id) => hex16(out, id),
         Value::Words(words) => list(out, words, |out, word| json_string(out, word.as_bytes())),
         Value::Names(names) => list(out, names, |out, name| json_string(out, name.as_bytes())),
         Value::List(values) => {
@@ -71,17 +71,22 @@ pub fn append(out: &mut Vec<u8>, value: &Value<'_>, kind: Kind, choices: &Choice
                 comma(out);
                 json_string(out, name.as_bytes());
                 out.push(b':');
-                decimal(out, *count);
+                decimal(out, count);
             }
             out.push(b'}');
         }
         Value::Headers(lines) => return headers(out, lines, choices.of(kind)),
+        Value::MadeHeaders(lines) => return headers(out, &lines, choices.of(kind)),
         Value::Open => {}
     }
     false
 }
 
-fn list<T, U>(out: &mut Vec<u8>, values: &[T], mut item: impl FnMut(&mut Vec<u8>, &T) -> U) {
+fn list<T, U>(
+    out: &mut Vec<u8>,
+    values: impl IntoIterator<Item = T>,
+    mut item: impl FnMut(&mut Vec<u8>, T) -> U,
+) {
     out.push(b'[');
     for value in values {
         comma(out);
@@ -94,13 +99,13 @@ fn list<T, U>(out: &mut Vec<u8>, values: &[T], mut item: impl FnMut(&mut Vec<u8>
 fn row(
     out: &mut Vec<u8>,
     abouts: &[About],
-    values: &[Option<Value<'_>>],
+    values: Vec<Option<Value<'_>>>,
     choices: &Choices,
 ) -> bool {
     let (mut escaped, mut open) = (false, "");
     out.push(b'{');
     for (about, value) in abouts.iter().zip(values) {
-        let Some(value) = value.as_ref().filter(|_| is_written(about.kind, choices)) else {
+        let Some(value) = value.filter(|_| is_written(about.kind, choices)) else {
             continue;
         };
         let (object, name) = about.parts();
