@@ -7,17 +7,15 @@
 
 mod combined;
 mod own;
+mod parts;
 mod zeek;
 
 use std::io::{self, BufRead};
-use std::net::IpAddr;
 
-use bytes::Bytes;
 use serde_json::Value;
 
+use self::parts::Line;
 use http_trace_model::event::HttpEvent;
-use http_trace_model::field::draft::minor_version;
-use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
 /// The longest line that is kept, in bytes; a longer one is told and skipped.
 pub const MAX_LINE: usize = 1 << 20;
@@ -44,14 +42,6 @@ pub enum Error {
         /// As the system told it.
         error: io::Error,
     },
-}
-
-/// What one line held.
-#[derive(Debug)]
-enum Line {
-    Event(Box<HttpEvent>),
-    /// An alert, a loss, a comment, another log's record: no response.
-    Other,
 }
 
 /// Events of a stream, in its order.
@@ -183,73 +173,6 @@ impl<R: BufRead> Iterator for Recorded<R> {
         }
         None
     }
-}
-
-/// A request head out of its parts; absent fields are left out.
-fn request(
-    method: &[u8],
-    target: &[u8],
-    version: &str,
-    fields: &[(&str, Option<&[u8]>)],
-) -> RequestHead {
-    RequestHead {
-        method: Bytes::copy_from_slice(method),
-        target: Bytes::copy_from_slice(target),
-        minor_version: minor_version(version),
-        version: None,
-        headers: headers(fields),
-        wire_len: 0,
-    }
-}
-
-fn response(
-    status: u16,
-    reason: &[u8],
-    version: &str,
-    fields: &[(&str, Option<&[u8]>)],
-) -> ResponseHead {
-    ResponseHead {
-        minor_version: minor_version(version),
-        status,
-        reason: Bytes::copy_from_slice(reason),
-        headers: headers(fields),
-        content_length: None,
-        wire_len: 0,
-        first_byte_ns: 0,
-    }
-}
-
-fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
-    let fields = fields.iter();
-    let lines = fields.filter_map(|(name, value)| Some((name, (*value)?)));
-    lines.collect()
-}
-
-/// A status code that may stand in an event.
-fn status(code: u64) -> Option<u16> {
-    u16::try_from(code)
-        .ok()
-        .filter(|code| (100..=999).contains(code))
-}
-
-fn address(text: &str) -> Option<IpAddr> {
-    text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
-}
-
-/// Nanoseconds since 1970 of a number of seconds with up to nine decimals.
-fn seconds(text: &str) -> Option<u64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    if part.len() > 9 || !part.bytes().all(|b| b.is_ascii_digit()) {
-        // A float that was printed with more digits than it has.
-        let float: f64 = text.parse().ok()?;
-        return (0.0..1e10).contains(&float).then_some((float * 1e9) as u64);
-    }
-    let part: u64 = format!("{part:0<9}").parse().ok()?;
-    whole
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1_000_000_000)?
-        .checked_add(part)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Access logs in the combined or the common format, as Apache and nginx write them:
 //! `ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
 
-use super::{Line, address, request, response, status};
+use super::parts::{Line, address, request, response, status};
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 

@@ -3,18 +3,12 @@
 
 use serde_json::Value as Json;
 
-use super::{Line, address};
+use super::parts::{Line, address, time};
 use crate::text::unescaped;
 use http_trace_model::field::draft::Draft;
 use http_trace_model::field::event::EVENT;
 use http_trace_model::field::{About, Kind, Value};
 use http_trace_model::head::Headers;
-
-/// Nanoseconds since 1970 of an RFC 3339 time.
-pub(super) fn time(text: &str) -> Option<u64> {
-    let at: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(at.as_nanosecond()).ok()
-}
 
 /// An event of one of our records; alerts and losses are none.
 pub(super) fn event(record: &Json) -> Result<Line, String> {

@@ -4,6 +4,7 @@ use super::*;
 use crate::sink::Style;
 use crate::sink::json::Json;
 use crate::sink::{Entry, Render};
+use bytes::Bytes;
 use http_trace_model::event::{Endpoint, Missing, NoResponse};
 use http_trace_model::testing;
 

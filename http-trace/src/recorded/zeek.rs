@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Line, address, request, response, seconds, status};
+use super::parts::{Line, address, request, response, seconds, status, time};
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::head::ResponseHead;
 
@@ -116,7 +116,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
     };
     let time_ns = text("ts")
         .as_deref()
-        .and_then(|ts| seconds(ts).or_else(|| super::own::time(ts)))
+        .and_then(|ts| seconds(ts).or_else(|| time(ts)))
         .ok_or("no ts in a record of Zeek's http.log")?;
     let client = end("id.orig_h", "id.orig_p")?;
     let server = end("id.resp_h", "id.resp_p")?;
