@@ -26,7 +26,7 @@ use self::key::Key;
 pub use self::layers::Error;
 use self::layers::Layers;
 pub use self::settings::{Config, KEYS};
-pub use self::types::{Emit, FramingChoice, Source, TcChoice};
+pub use self::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
 use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
@@ -149,7 +149,8 @@ impl Config {
     /// What is redacted; `None` with `--show-secrets`.
     pub fn secrets(&self) -> Option<Secrets> {
         let (headers, parameters) = (&self.redact_headers, &self.redact_parameters);
-        (!self.show_secrets).then(|| Secrets::with(headers.clone(), parameters.clone()))
+        let personal = !self.redact.is_empty();
+        (!self.show_secrets).then(|| Secrets::with(headers, parameters, personal))
     }
 
     /// Which bodies' first bytes are written.

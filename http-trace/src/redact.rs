@@ -1,112 +1,33 @@
-//! Takes secrets out of events before any sink sees them: values of fields, parameters and members
-//! whose names say so ([`names`]), JWTs anywhere, and userinfo in URLs. Rules run before this.
-//! Copies only what it changes, never panics whatever the bytes, and takes time in proportion to
-//! their number.
+//! Takes secrets out of events and alerts before any sink sees them: values that a name says are secret,
+//! and what has the shape of one. Rules run before this. Copies only what it changes, never panics
+//! whatever the bytes, and takes time in proportion to their number.
+//!
+//! # Layout
+//! - `names`: the table of names. `shapes`: the table of shapes.
+//! - `context`: what a text is. `marks`: which kinds of bytes it has. `layers`: it, decoded.
+//! - `url`, `pairs`, `markup`, `personal`: where values of names stand in URLs, texts and bodies.
 
-mod jwt;
+mod context;
 mod layers;
 mod marks;
 mod markup;
 mod names;
 mod pairs;
+mod personal;
+mod shapes;
 mod url;
 
 use bytes::Bytes;
 use http_trace_detect::alert::{Alert, Piece, Shown};
 use http_trace_detect::field::Field;
-use http_trace_detect::{evidence, hits};
 use http_trace_model::event::HttpEvent;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
+use context::Context;
 use layers::Layer;
 use marks::Marks;
-use names::Names;
-
-/// Fields that are a URL or hold some, and the bytes that end one there. Elsewhere text is around.
-const URL_HEADERS: &[(&str, &[u8])] = &[
-    ("location", b""),
-    ("content-location", b""),
-    ("destination", b""),
-    ("origin", b""),
-    ("referer", b""),
-    ("x-forwarded-uri", b""),
-    ("x-original-uri", b""),
-    ("x-original-url", b""),
-    ("x-rewrite-url", b""),
-    ("link", b">"),
-    ("refresh", b"'\""),
-];
-
-/// Fields that are an authority (RFC 9110 §4.2), perhaps with userinfo that has no place there.
-const AUTHORITY_HEADERS: &[&str] = &["host", "x-forwarded-host", "x-original-host"];
-
-/// What a text is, and so where secrets in it begin and end.
-#[derive(Clone, Copy, Debug)]
-struct Context {
-    /// Bytes that end a URL.
-    ends: &'static [u8],
-    /// It begins with an authority: a target of CONNECT, Host.
-    authority: bool,
-    /// It begins with a parameter: a query without its `?`.
-    query: bool,
-    /// `name: value` counts, not only `name=value`. In a path a colon is nothing of the kind.
-    colons: bool,
-    /// It may be a text's beginning alone.
-    cut: bool,
-    /// It may hold markup and parts.
-    body: bool,
-}
-
-impl Context {
-    const URL: Context = Context {
-        ends: b"",
-        authority: false,
-        query: false,
-        colons: false,
-        cut: false,
-        body: false,
-    };
-    const AUTHORITY: Context = Context {
-        authority: true,
-        ..Context::URL
-    };
-    const TEXT: Context = Context {
-        ends: b" \t\"'<>",
-        colons: true,
-        ..Context::URL
-    };
-    const BODY: Context = Context {
-        ends: b" \t\r\n\"'<>",
-        query: true,
-        colons: true,
-        cut: true,
-        body: true,
-        ..Context::URL
-    };
-
-    fn of_header(name: &[u8]) -> Context {
-        let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
-        if let Some((_, ends)) = URL_HEADERS.iter().find(|(known, _)| is(known)) {
-            return Context {
-                ends,
-                ..Context::URL
-            };
-        }
-        match AUTHORITY_HEADERS.iter().any(|known| is(known)) {
-            true => Context::AUTHORITY,
-            false => Context::TEXT,
-        }
-    }
-
-    /// Of a text of which evidence, or a rule's hits, keep so many bytes at most.
-    const fn kept(self, text: &[u8]) -> Context {
-        Context {
-            cut: text.len() == hits::TEXT || text.len() >= evidence::TEXT,
-            ..self
-        }
-    }
-}
+use names::{Names, Of};
 
 /// What a field's name says of its value.
 #[derive(Clone, Copy, Debug)]
@@ -123,36 +44,44 @@ pub struct Secrets {
     headers: Names,
     /// Of what stands in a text, wherever.
     within: Names,
+    /// Whether mail addresses count.
+    personal: bool,
     /// Of the names that have a number, by it; no other is looked up.
     lines: [Line; Known::COUNT],
 }
 
 impl Default for Secrets {
     fn default() -> Self {
-        Secrets::with(Vec::new(), Vec::new())
+        Secrets::with(&[], &[], false)
     }
 }
 
 impl Secrets {
-    /// What is known and these names.
-    pub fn with(headers: Vec<String>, parameters: Vec<String>) -> Self {
-        let within = Names::with(&[&headers[..], &parameters].concat());
-        let headers = Names::with(&headers);
+    /// What is known and these names; personal data if asked for.
+    pub fn with(headers: &[String], parameters: &[String], personal: bool) -> Self {
+        let within = Names::with(Of::Texts, personal, &[headers, parameters].concat());
+        let headers = Names::with(Of::Fields, personal, headers);
         let lines = std::array::from_fn(|number| line(&headers, Known::name(number)));
         Secrets {
             headers,
             within,
+            personal,
             lines,
+        }
+    }
+
+    /// The user of Basic authentication as it is shown: a key in its place is a secret.
+    pub fn user(&self, user: Vec<u8>) -> Vec<u8> {
+        match shapes::is_key(&user) {
+            true => redacted(user.len()),
+            false => self.clean(&user, &Context::TEXT).unwrap_or(user),
         }
     }
 
     /// Replaces every secret in the event's heads.
     pub fn redact(&self, event: &mut HttpEvent) {
         if let Some(request) = &mut event.request {
-            let cx = match *request.method == *b"CONNECT" {
-                true => Context::AUTHORITY,
-                false => Context::URL,
-            };
+            let cx = Context::of_target(&request.method);
             replace(&mut request.target, |target| self.clean(target, &cx));
             if let Some(version) = &mut request.version {
                 replace(version, |version| self.clean(version, &cx));
@@ -178,11 +107,7 @@ impl Secrets {
             }
         };
         for sample in &mut alert.samples {
-            let cx = match sample.method == b"CONNECT" {
-                true => Context::AUTHORITY,
-                false => Context::URL,
-            };
-            clean(&mut sample.target, cx);
+            clean(&mut sample.target, Context::of_target(&sample.method));
         }
         let paths = alert.paths.iter_mut().map(|(text, _)| (text, Context::URL));
         let hosts = alert.hosts.iter_mut();
@@ -207,14 +132,13 @@ impl Secrets {
         let value = &shown.value;
         let of = |cx: Context| self.clean(value, &cx.kept(value));
         let clean = match &shown.field {
-            Field::Query => of(Context {
-                query: true,
-                ..Context::URL
-            }),
-            Field::Path | Field::PathTemplate | Field::Target | Field::Uri => of(Context::URL),
+            Field::Query => of(Context::QUERY),
+            Field::Path | Field::PathTemplate | Field::Target | Field::Uri | Field::Referrer => {
+                of(Context::URL)
+            }
             Field::Host => of(Context::AUTHORITY),
             Field::Cookie => self.value(b"cookie", value),
-            Field::Referrer => of(Context::URL),
+            Field::UserName => Some(self.user(value.clone())),
             Field::BodyContent => of(Context::BODY),
             Field::RequestHeader(name) | Field::ResponseHeader(name) => {
                 match self.headers.mean_secret(name.as_bytes()) {
@@ -230,59 +154,72 @@ impl Secrets {
     }
 
     fn headers(&self, headers: &mut Headers) {
+        let has_shapes = headers.texts().into_iter().any(shapes::any);
         headers.change(|header| {
             let line = match header.known {
                 Known::NONE => line(&self.headers, header.name),
                 known => self.lines[known.number()],
             };
-            self.value_of(header.name, line, header.value)
+            self.value_of(header.name, line, header.value, has_shapes)
         });
     }
 
     /// The value without its secrets, if it has any.
     fn value(&self, name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
-        self.value_of(name, line(&self.headers, name), value)
+        self.value_of(name, line(&self.headers, name), value, true)
     }
 
-    /// [`Secrets::value`] once it is known what the name says.
-    fn value_of(&self, name: &[u8], line: Line, value: &[u8]) -> Option<Vec<u8>> {
+    /// [`Secrets::value`] once it is known what the name says, and whether there may be shapes.
+    fn value_of(&self, name: &[u8], line: Line, value: &[u8], has_shapes: bool) -> Option<Vec<u8>> {
         if value.is_empty() {
             return None;
         }
         if line.secret {
             let cookie = name.eq_ignore_ascii_case(b"cookie");
             let set_cookie = name.eq_ignore_ascii_case(b"set-cookie");
-            let mut out = Vec::with_capacity(value.len() + 32);
             if cookie || set_cookie {
+                let mut out = Vec::with_capacity(value.len() + 32);
                 cookies(value, cookie, &mut out);
                 // What is left of it are names and attributes.
                 let mut cuts = Vec::new();
-                jwt::secrets(&out, false, &mut cuts);
+                if has_shapes {
+                    shapes::secrets(&out, &Context::TEXT, &mut cuts);
+                }
                 return apply(&out, cuts).or(Some(out));
             }
-            put_redacted(&mut out, value.len());
-            return Some(out);
+            return Some(redacted(value.len()));
         }
-        self.clean(value, &line.cx)
+        self.clean_if(value, &line.cx, has_shapes)
     }
 
     /// The text without its secrets, if it has any.
     fn clean(&self, text: &[u8], cx: &Context) -> Option<Vec<u8>> {
+        self.clean_if(text, cx, shapes::any(text))
+    }
+
+    fn clean_if(&self, text: &[u8], cx: &Context, has_shapes: bool) -> Option<Vec<u8>> {
         let marks = Marks::of(text);
-        if !marks.tell() {
+        if marks.is_empty() && !has_shapes && !cx.protocols && !cx.is_url() {
             return None;
         }
         let mut cuts = Vec::new();
-        self.find(text, marks, cx, &mut cuts);
-        let encoded = marks.any(Marks::PERCENT.or(Marks::NUL));
+        self.find(text, marks, cx, has_shapes, &mut cuts);
         let mut layer: Option<Layer> = None;
-        for _ in 0..if encoded { layers::MOST } else { 0 } {
+        let layers = if marks.any(Marks::ESCAPE) {
+            layers::MOST
+        } else {
+            0
+        };
+        for nth in 0..=layers {
             let outer = layer.as_ref().map_or(text, |layer| &layer.text);
-            let Some(inner) = Layer::of(outer, layer.as_ref()) else {
+            let Some(inner) =
+                Layer::of(outer, layer.as_ref(), nth == layers).filter(|_| layers > 0)
+            else {
                 break;
             };
             let mut found = Vec::new();
-            self.find(&inner.text, Marks::of(&inner.text), cx, &mut found);
+            let (text, has_shapes) = (&inner.text[..], shapes::any(&inner.text));
+            self.find(text, Marks::of(text), cx, has_shapes, &mut found);
             let sent = |(from, to)| (inner.sent(from), inner.sent(to));
             cuts.extend(found.into_iter().map(sent));
             layer = Some(inner);
@@ -291,18 +228,37 @@ impl Secrets {
     }
 
     /// Where secrets are in a text that has these marks, as it is.
-    fn find(&self, text: &[u8], marks: Marks, cx: &Context, cuts: &mut Vec<(usize, usize)>) {
+    fn find(
+        &self,
+        text: &[u8],
+        marks: Marks,
+        cx: &Context,
+        has_shapes: bool,
+        cuts: &mut Vec<(usize, usize)>,
+    ) {
         let is_secret = |name: &[u8]| self.within.mean_secret(name);
-        if marks.any(Marks::J) {
-            jwt::secrets(text, cx.cut, cuts);
+        if has_shapes {
+            shapes::secrets(text, cx, cuts);
+        }
+        if cx.colons && marks.any(Marks::BLANK) {
+            shapes::credentials(text, cuts);
+        }
+        if cx.protocols {
+            pairs::protocols(text, &is_secret, cuts);
         }
         if cx.cut || marks.any(Marks::AT) {
             url::userinfos(text, cx, cuts);
         }
+        if self.personal && marks.any(Marks::AT) {
+            personal::addresses(text, cuts);
+        }
+        if cx.is_url() {
+            url::segments(text, &is_secret, cuts);
+        }
         if marks.any(Marks::EQUALS) {
             url::parameter_values(text, cx, &is_secret, cuts);
         }
-        if marks.any(Marks::EQUALS) || (cx.colons && marks.any(Marks::COLON)) {
+        if marks.any(Marks::EQUALS) || marks.any(Marks::COLON) {
             pairs::secrets(text, cx, &is_secret, cuts);
         }
         if cx.body {
@@ -349,6 +305,12 @@ fn apply(text: &[u8], mut cuts: Vec<(usize, usize)>) -> Option<Vec<u8>> {
     Some(out)
 }
 
+fn redacted(len: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_redacted(&mut out, len);
+    out
+}
+
 fn put_redacted(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice("‹redacted:".as_bytes());
     out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
@@ -383,3 +345,5 @@ fn cookies(text: &[u8], all: bool, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod variants;

@@ -108,8 +108,9 @@ impl Exit {
             Detected::Event(mut event) => {
                 outlet.saw(&event);
                 if self.selection.admits(&event) {
-                    let user = basic_user(&event);
+                    let mut user = basic_user(&event);
                     if let Some(secrets) = &self.secrets {
+                        user = user.map(|user| secrets.user(user));
                         secrets.redact(&mut event);
                     }
                     outlet.event(&Entry {

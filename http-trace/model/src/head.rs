@@ -144,6 +144,12 @@ impl Headers {
         }
     }
 
+    /// All bytes that values can be of: the head as it came, and what is not as it came.
+    pub fn texts(&self) -> [&[u8]; 2] {
+        let own = self.own.as_ref();
+        [&self.bytes, own.map_or(&[], |own| own)]
+    }
+
     /// Changes the values for which there is another.
     pub fn change(&mut self, mut other: impl FnMut(Header<'_>) -> Option<Vec<u8>>) {
         for at in 0..self.lines.len() {

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 
 use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
 use super::layers::{Error, Layers};
-use super::types::{Emit, FramingChoice, Source, TcChoice};
+use super::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
 use super::values::{self, negatable, path, text, word};
 use crate::select::{Choice, HeaderPattern, Pattern, Statuses};
 use crate::sink::deliver::Target;
@@ -163,6 +163,9 @@ settings! {
         line_buffered: bool = switch(), boolean;
         /// Write cookies, credentials and tokens as they were sent
         show_secrets: bool = switch(), boolean;
+        /// Redact this as well: personal (fields named email, phone, ssn, card and the like, and mail
+        /// addresses anywhere)
+        redact: Vec<AlsoRedacted> = list("WHAT"), word::<AlsoRedacted>;
         /// Print only errors on standard error
         quiet: bool = Key::new("", Shape::One, Form::Flag).short('q').default("false"), boolean;
         /// 'pretty' shows headers (-v), flags and interfaces (-vv); the summary shows every counter

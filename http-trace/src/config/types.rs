@@ -61,3 +61,11 @@ pub enum FramingChoice {
     /// The agent alone, as below Linux 5.17.
     Host,
 }
+
+/// What is redacted beside secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlsoRedacted {
+    /// Personal data.
+    Personal,
+}

@@ -8,13 +8,12 @@ pub(super) struct Marks(u8);
 impl Marks {
     pub(super) const EQUALS: Marks = Marks(1);
     pub(super) const COLON: Marks = Marks(1 << 1);
-    /// `J`, the third letter of a JWT.
-    pub(super) const J: Marks = Marks(1 << 2);
+    /// Behind an authentication scheme.
+    pub(super) const BLANK: Marks = Marks(1 << 2);
     pub(super) const AT: Marks = Marks(1 << 3);
-    pub(super) const PERCENT: Marks = Marks(1 << 4);
+    /// Of a text that is to be decoded.
+    pub(super) const ESCAPE: Marks = Marks(1 << 4);
     pub(super) const LESS: Marks = Marks(1 << 5);
-    /// Tells of nothing by itself, but is left out where a text is decoded.
-    pub(super) const NUL: Marks = Marks(1 << 6);
 
     /// Those of a text.
     pub(super) fn of(text: &[u8]) -> Marks {
@@ -26,14 +25,9 @@ impl Marks {
         self.0 & of.0 != 0
     }
 
-    /// Whether one is among them that is in whatever can be told to be a secret.
-    pub(super) const fn tell(self) -> bool {
-        self.0 & !Marks::NUL.0 != 0
-    }
-
-    /// These and those.
-    pub(super) const fn or(self, other: Marks) -> Marks {
-        Marks(self.0 | other.0)
+    /// Whether there is none.
+    pub(super) const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }
 
@@ -41,11 +35,12 @@ const OF_BYTE: [u8; 256] = {
     let mut of_byte = [0; 256];
     of_byte[b'=' as usize] = Marks::EQUALS.0;
     of_byte[b':' as usize] = Marks::COLON.0;
-    of_byte[b'J' as usize] = Marks::J.0;
+    of_byte[b' ' as usize] = Marks::BLANK.0;
     of_byte[b'@' as usize] = Marks::AT.0;
-    of_byte[b'%' as usize] = Marks::PERCENT.0;
+    of_byte[b'%' as usize] = Marks::ESCAPE.0;
+    of_byte[b'\\' as usize] = Marks::ESCAPE.0;
+    of_byte[0] = Marks::ESCAPE.0;
     of_byte[b'<' as usize] = Marks::LESS.0;
-    of_byte[0] = Marks::NUL.0;
     of_byte
 };
 
@@ -58,11 +53,12 @@ mod tests {
         for (byte, mark) in [
             (b'=', Marks::EQUALS),
             (b':', Marks::COLON),
-            (b'J', Marks::J),
+            (b' ', Marks::BLANK),
             (b'@', Marks::AT),
-            (b'%', Marks::PERCENT),
+            (b'%', Marks::ESCAPE),
+            (b'\\', Marks::ESCAPE),
             (b'<', Marks::LESS),
-            (0, Marks::NUL),
+            (0, Marks::ESCAPE),
         ] {
             for at in 0..40 {
                 let mut text = [b'a'; 40];
@@ -70,9 +66,8 @@ mod tests {
                 assert_eq!(Marks::of(&text), mark, "{byte} at {at}");
             }
         }
-        for byte in (0..=u8::MAX).filter(|b| !b"=:J@%<\0".contains(b)) {
-            assert!(!Marks::of(&[byte]).tell(), "{byte}");
+        for byte in (0..=u8::MAX).filter(|b| !b"=: @%\\<\0".contains(b)) {
+            assert!(Marks::of(&[byte]).is_empty(), "{byte}");
         }
-        assert!(!Marks::of(b"\0").tell());
     }
 }

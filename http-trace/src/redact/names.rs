@@ -1,44 +1,146 @@
 //! Which names mean that what they name is a secret: one notion for header fields, parameters of
-//! URLs, members of JSON, elements of XML and settings, in any case and with any separators.
+//! URLs, members of JSON, elements of XML and settings, in any case and with any separators. Looks at
+//! no value.
 
-/// What a name ends with that means a secret, folded: in lower case, letters and digits alone.
-/// Unlike [`WORDS`] these are long enough to be told from the end of another word.
-const ENDINGS: &[&str] = &[
-    "accesskey",
-    "apikey",
-    "authorization",
-    "clientassertion",
-    "codeverifier",
-    "cookie",
-    "encryptionkey",
-    "idtokenhint",
-    "passcode",
-    "passphrase",
-    "passwd",
-    "password",
-    "passwordconfirmation",
-    "passwords",
-    "privatekey",
-    "samlresponse",
-    "secret",
-    "secretkey",
-    "secrets",
-    "sessid",
-    "sessionid",
-    "signature",
-    "signingkey",
-    "token",
+/// How a name is compared with a row of the table, folded: in lower case, letters and digits alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// It ends so: long enough to be told from the end of another word.
+    End,
+    /// Its last word is this, or all of it: `DB_PASS` and `dbPass`, not `compass`.
+    Word,
+    /// All of it is this.
+    Whole,
+    /// A field of a head ends so.
+    Field,
+    /// It ends so and is shown on purpose.
+    Shown,
+    /// As [`Rule::Word`], of personal data, which are redacted only if that is asked for.
+    Personal,
+}
+
+/// The one table of names.
+const NAMES: &[(Rule, &[&str])] = &[
+    // Nonces of RFC 6455, tags of caches, and what Fetch says of credentials; keys of other kinds.
+    (
+        Rule::Shown,
+        &[
+            "allowcredentials",
+            "cachekey",
+            "foreignkey",
+            "idempotencykey",
+            "partitionkey",
+            "persistentauth",
+            "primarykey",
+            "publickey",
+            "routingkey",
+            "secwebsocketkey",
+            "sortkey",
+            "surrogatekey",
+            "xkey",
+        ],
+    ),
+    (
+        Rule::End,
+        &[
+            "accesskey",
+            "accountkey",
+            "apikey",
+            "appkey",
+            "applicationkey",
+            "assertion",
+            "authkey",
+            "authorization",
+            "authticket",
+            "clientkey",
+            "codeverifier",
+            "consumerkey",
+            "cookie",
+            "credential",
+            "credentials",
+            "csrf",
+            "encryptionkey",
+            "hmackey",
+            "idtokenhint",
+            "licensekey",
+            "masterkey",
+            "nonce",
+            "oauthverifier",
+            "passcode",
+            "passphrase",
+            "passwd",
+            "password",
+            "passwordconfirmation",
+            "passwords",
+            "privatekey",
+            "samlrequest",
+            "samlresponse",
+            "secret",
+            "secretkey",
+            "secrets",
+            "servicekey",
+            "sessid",
+            "sessionid",
+            "sessionkey",
+            "sharedaccesssignature",
+            "sharedkey",
+            "signature",
+            "signingkey",
+            "storagekey",
+            "subscriptionkey",
+            "token",
+            "xsrf",
+        ],
+    ),
+    (
+        Rule::Word,
+        &[
+            "auth", "bearer", "hmac", "jwt", "otp", "pass", "pin", "pw", "pwd", "session", "sid",
+            "sig", "totp",
+        ],
+    ),
+    (Rule::Whole, &["key", "pgt", "pgtiou", "ticket"]),
+    // Every gateway has a name of its own for its key.
+    (Rule::Field, &["key", "xibmclientid", "xhoneycombteam"]),
+    (
+        Rule::Personal,
+        &[
+            "card",
+            "cardnumber",
+            "creditcard",
+            "cvc",
+            "cvv",
+            "dob",
+            "email",
+            "iban",
+            "mail",
+            "mobile",
+            "phone",
+            "phonenumber",
+            "ssn",
+            "tel",
+            "telephone",
+        ],
+    ),
 ];
-
-/// Words that mean it as a name's last word, or alone: `DB_PASS` and `dbPass`, not `compass`.
-const WORDS: &[&str] = &["jwt", "otp", "pass", "pwd", "sig"];
 
 /// The longest name that matters; of a longer one its end does.
 const LONGEST: usize = 96;
 
+/// Where names are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Fields of a head.
+    Fields,
+    /// What stands in a text, wherever.
+    Texts,
+}
+
 /// The names that mean a secret, and those that were asked for beside them.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
+    of: Of,
+    personal: bool,
     /// As they were given, and folded.
     own: Vec<(Vec<u8>, Vec<u8>)>,
     /// A bit for every pair of letters that such a name may end with: most names are done with by
@@ -49,28 +151,38 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn with(own: &[String]) -> Self {
-        let own: Vec<_> = own
-            .iter()
-            .map(|name| {
-                let mut buffer = [0; LONGEST];
-                let (folded, _) = fold(name.as_bytes(), &mut buffer);
-                (name.as_bytes().to_vec(), folded.to_vec())
-            })
-            .collect();
-        let known = ENDINGS.iter().chain(WORDS).map(|name| name.as_bytes());
+    pub(super) fn with(of: Of, personal: bool, own: &[String]) -> Self {
+        let folded = |name: &String| {
+            let mut buffer = [0; LONGEST];
+            let (folded, _) = fold(name.as_bytes(), &mut buffer);
+            (name.as_bytes().to_vec(), folded.to_vec())
+        };
+        let mut names = Names {
+            of,
+            personal,
+            own: own.iter().map(folded).collect(),
+            last_two: [0; 26],
+            shortest: usize::MAX,
+        };
+        let known = NAMES.iter().filter(|(rule, _)| names.apply(*rule));
+        let known = known.flat_map(|(_, known)| known.iter().map(|name| name.as_bytes()));
+        let own = names.own.iter();
+        let own = own.flat_map(|(raw, folded)| [&raw[..], folded]);
+        let all: Vec<&[u8]> = known.chain(own).collect();
         let mut last_two = [0; 26];
-        for name in known.chain(own.iter().map(|(_, folded)| &folded[..])) {
-            if let Some((row, bit)) = last_letters(name) {
-                last_two[row] |= bit;
-            }
+        for (row, bit) in all.iter().filter_map(|name| last_letters(name)) {
+            last_two[row] |= bit;
         }
-        let words = WORDS.iter().map(|word| word.len());
-        let lengths = words.chain(own.iter().map(|(raw, folded)| raw.len().min(folded.len())));
-        Names {
-            shortest: lengths.min().unwrap_or(0),
-            own,
-            last_two,
+        names.shortest = all.iter().map(|name| name.len()).min().unwrap_or(0);
+        names.last_two = last_two;
+        names
+    }
+
+    fn apply(&self, rule: Rule) -> bool {
+        match rule {
+            Rule::Field => self.of == Of::Fields,
+            Rule::Personal => self.personal,
+            Rule::Shown | Rule::End | Rule::Word | Rule::Whole => true,
         }
     }
 
@@ -107,12 +219,18 @@ impl Names {
         }
         // password2, token1
         let end = folded.iter().rposition(|b| !b.is_ascii_digit());
+        let numbered = folded;
         let folded = &folded[..end.map_or(0, |at| at + 1)];
         let word = folded.get(last_word..).unwrap_or_default();
-        WORDS.iter().any(|known| word == known.as_bytes())
-            || ENDINGS
-                .iter()
-                .any(|known| folded.ends_with(known.as_bytes()))
+        let is = |rule: Rule, known: &str| match rule {
+            Rule::End | Rule::Field | Rule::Shown => folded.ends_with(known.as_bytes()),
+            Rule::Word | Rule::Personal => word == known.as_bytes() || folded == known.as_bytes(),
+            Rule::Whole => numbered == known.as_bytes(),
+        };
+        let mut rows = NAMES.iter().filter(|(rule, _)| self.apply(*rule));
+        // What is shown on purpose comes first.
+        let row = rows.find(|(rule, known)| known.iter().any(|known| is(*rule, known)));
+        row.is_some_and(|(rule, _)| *rule != Rule::Shown)
     }
 }
 
@@ -151,7 +269,11 @@ mod tests {
 
     #[test]
     fn names_that_mean_a_secret_and_names_that_do_not() {
-        let names = Names::with(&["x-mine".into(), "pin1".into(), "_".into()]);
+        let names = Names::with(
+            Of::Texts,
+            false,
+            &["x-mine".into(), "pan1".into(), "_".into()],
+        );
         for (name, expected) in [
             ("password", true),
             ("PASSWORD", true),
@@ -177,9 +299,18 @@ mod tests {
             ("Set-Cookie", true),
             ("X-Mine", true),
             ("xmine", true),
-            ("PIN1", true),
+            ("PAN1", true),
             ("_", true),
-            ("pin", false),
+            ("pan", false),
+            ("pin", true),
+            ("spin", false),
+            ("key", true),
+            ("key1", false),
+            ("X-Custom-Key", false),
+            ("Surrogate-Key", false),
+            ("oauth_nonce", true),
+            ("author", false),
+            ("email", false),
             ("compass", false),
             ("max_tokens", false),
             ("secretary", false),
@@ -193,6 +324,18 @@ mod tests {
             ("123", false),
         ] {
             assert_eq!(names.mean_secret(name.as_bytes()), expected, "{name}");
+        }
+        let fields = Names::with(Of::Fields, true, &[]);
+        for (name, expected) in [
+            ("X-Custom-Key", true),
+            ("X-RapidAPI-Key", true),
+            ("Ocp-Apim-Subscription-Key", true),
+            ("Sec-WebSocket-Key", false),
+            ("Idempotency-Key", false),
+            ("X-Email", true),
+            ("X-Discard", false),
+        ] {
+            assert_eq!(fields.mean_secret(name.as_bytes()), expected, "{name}");
         }
         let long = [&[b'x'; 1000][..], b"-token"].concat();
         assert!(names.mean_secret(&long));

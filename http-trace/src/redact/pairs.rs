@@ -2,7 +2,7 @@
 //! source and dumps of headers write it. Knows no format, since a body's beginning need not be
 //! whole and an error message need not be any.
 
-use super::Context;
+use super::context::Context;
 
 /// The longest name that matters.
 const LONGEST_NAME: usize = 64;
@@ -15,30 +15,87 @@ const QUOTES: &[&[u8]] = &[
 /// Authentication schemes (RFC 9110 §11.1): what comes after their blank is of the value.
 const SCHEMES: &[&[u8]] = &[b"basic", b"bearer", b"digest", b"negotiate", b"token"];
 
-/// Adds ranges of values whose name `is_secret`, behind `=` and, where colons count, behind `:`.
+/// Adds ranges of values whose name `is_secret`, behind `=`, and behind `:` where colons count: in a
+/// URL only in a query that holds JSON or GraphQL.
 pub(super) fn secrets(
     text: &[u8],
     cx: &Context,
     is_secret: &dyn Fn(&[u8]) -> bool,
     cuts: &mut Vec<(usize, usize)>,
 ) {
+    let query = match (cx.colons, cx.query) {
+        (true, _) | (_, true) => Some(0),
+        _ => memchr::memchr(b'?', text),
+    };
     let mut done = 0;
     for pair in pairs(text) {
-        if pair.at < done || (pair.by == b':' && !cx.colons) || !is_secret(pair.name) {
+        let counts = match pair.by {
+            // The padding of base64 follows no name.
+            b'=' => {
+                text.get(pair.at + 1) != Some(&b'=')
+                    || text.get(pair.at + 2).is_some_and(u8::is_ascii_alphanumeric)
+            }
+            _ => query.is_some_and(|query| pair.at > query),
+        };
+        if pair.at < done || !counts || !is_secret(pair.name) {
             continue;
         }
         let (from, mut to) = pair.value(text);
-        if !cx.colons {
+        if !cx.colons && pair.by == b':' {
+            if !pair.quoted && !begins_quoted(&text[pair.at + 1..]) {
+                continue;
+            }
+        } else if !cx.colons {
             // Of a URL's path or what stands loose in its query; parameters are seen as such.
             let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#') || cx.ends.contains(b);
             let end = text[from..to].iter().position(is_end);
             to = end.map_or(to, |n| from + n);
         }
-        if to > from {
+        // Beside a `value`, a `key` is a name.
+        let is_name = pair.name.eq_ignore_ascii_case(b"key")
+            && pair.by == b':'
+            && memchr::memmem::find(&text[to..text.len().min(to + 64)], b"value").is_some();
+        if to > from && !is_name {
             cuts.push((from, to));
             done = to;
         }
     }
+}
+
+/// Adds ranges of tokens in a list of subprotocols: an item behind one that announces it, and the rest
+/// of an item behind a dot or dash: `bearer, TOKEN`, `base64url.bearer.authorization.k8s.io.TOKEN`.
+pub(super) fn protocols(
+    text: &[u8],
+    is_secret: &dyn Fn(&[u8]) -> bool,
+    cuts: &mut Vec<(usize, usize)>,
+) {
+    let (mut at, mut announced) = (0, false);
+    for item in text.split(|b| *b == b',') {
+        let name = item.trim_ascii();
+        let from = at + (item.len() - item.trim_ascii_start().len());
+        let to = from + name.len();
+        let mut ends = memchr::memchr3_iter(b'.', b'-', b':', name);
+        let end = ends.find(|end| is_secret(&name[..*end]) && end + 1 < name.len());
+        match end {
+            _ if name.is_empty() => {}
+            _ if announced => cuts.push((from, to)),
+            Some(end) => cuts.push((from + end + 1, to)),
+            None => {}
+        }
+        announced = end.is_none() && is_secret(name);
+        at += item.len() + 1;
+    }
+}
+
+/// Whether a value begins with a quote.
+fn begins_quoted(text: &[u8]) -> bool {
+    let blanks = text.iter().take_while(|b| is_blank(b)).count();
+    QUOTES.iter().any(|quote| text[blanks..].starts_with(quote))
+}
+
+/// A blank, also as forms encode it.
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'+')
 }
 
 /// A name and where its value is announced.
@@ -137,6 +194,9 @@ impl Pair<'_> {
     /// Behind blanks and, where a value may stand on the next line, lines' ends: behind a name in
     /// quotes, where that line is indented, and where a single word is all of it.
     fn value_start(&self, text: &[u8], at: usize, form: bool) -> usize {
+        if begins_quoted(&text[at..]) {
+            return at + text[at..].iter().take_while(|b| is_blank(b)).count();
+        }
         let blanks = at + (text[at..].iter().take_while(|b| matches!(b, b' ' | b'\t'))).count();
         let lines = at + blanks_and_lines(&text[at..]);
         if lines == blanks {

@@ -3,7 +3,8 @@
 
 use memchr::memmem;
 
-use super::Context;
+use super::context::Context;
+use super::shapes::looks_random;
 
 /// Adds the ranges of the values of secret parameters: in the query and the fragment they end at `&`
 /// or `#`, as path parameters (`;jsessionid=…`) at the next `/`, `?`, `;` or `#` too.
@@ -59,6 +60,25 @@ pub(super) fn parameter_values(
             cuts.push((from, to));
         }
         at = to;
+    }
+}
+
+/// Adds ranges of path segments behind one whose name is secret, if they look like tokens:
+/// `/reset-token/…`.
+pub(super) fn segments(
+    text: &[u8],
+    is_secret: &dyn Fn(&[u8]) -> bool,
+    cuts: &mut Vec<(usize, usize)>,
+) {
+    let path = text.iter().position(|b| matches!(b, b'?' | b'#'));
+    let mut at = 0;
+    let mut announced = false;
+    for segment in text[..path.unwrap_or(text.len())].split(|b| *b == b'/') {
+        if announced && looks_random(segment) {
+            cuts.push((at, at + segment.len()));
+        }
+        announced = is_secret(segment);
+        at += segment.len() + 1;
     }
 }
 

@@ -1,0 +1,367 @@
+//! Secrets that are known by their own shape, wherever they stand: tokens with a prefix, JWTs, private
+//! keys, credentials behind an authentication scheme, tokens in paths of webhooks and bots. Finds
+//! ranges and changes nothing.
+
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine as _;
+
+use super::context::Context;
+
+/// How a secret goes on behind its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tail {
+    /// At least so many letters, digits, `-` and `_`.
+    Token(usize),
+    /// These and dots.
+    Dotted(usize),
+    /// Exactly so many capitals and digits.
+    Capitals(usize),
+    /// The rest of a JWT.
+    Jwt,
+    /// A private key up to its end line.
+    Key,
+    /// The number and the token of a bot.
+    Bot,
+    /// Path segments that look like tokens.
+    Hook,
+}
+
+/// All shapes. At most 64, so that they are searched for at once with vector instructions.
+const SHAPES: &[(&str, Tail)] = &[
+    // Base64 of `{"`, `{ `, `{` and a line's end or a tab; and of the first of them again.
+    ("eyJ", Tail::Jwt),
+    ("eyA", Tail::Jwt),
+    ("ewo", Tail::Jwt),
+    ("ew0", Tail::Jwt),
+    ("ewk", Tail::Jwt),
+    ("ZXlK", Tail::Token(40)),
+    ("-----BEGIN", Tail::Key),
+    ("/bot", Tail::Bot),
+    ("hook", Tail::Hook),
+    ("/services/T", Tail::Hook),
+    ("AKIA", Tail::Capitals(16)),
+    ("ASIA", Tail::Capitals(16)),
+    ("ghp_", Tail::Token(20)),
+    ("gho_", Tail::Token(20)),
+    ("ghu_", Tail::Token(20)),
+    ("ghs_", Tail::Token(20)),
+    ("ghr_", Tail::Token(20)),
+    ("github_pat_", Tail::Token(20)),
+    ("glpat-", Tail::Dotted(20)),
+    ("gldt-", Tail::Token(20)),
+    ("glrt-", Tail::Dotted(20)),
+    ("glptt-", Tail::Token(20)),
+    ("glcbt-", Tail::Token(20)),
+    ("gloas-", Tail::Token(20)),
+    ("xoxa-", Tail::Token(10)),
+    ("xoxb-", Tail::Token(10)),
+    ("xoxc-", Tail::Token(10)),
+    ("xoxd-", Tail::Token(10)),
+    ("xoxe", Tail::Dotted(10)),
+    ("xoxp-", Tail::Token(10)),
+    ("xoxr-", Tail::Token(10)),
+    ("xoxs-", Tail::Token(10)),
+    ("xapp-", Tail::Token(20)),
+    ("sk_live_", Tail::Token(10)),
+    ("sk_test_", Tail::Token(10)),
+    ("rk_live_", Tail::Token(10)),
+    ("rk_test_", Tail::Token(10)),
+    ("whsec_", Tail::Token(16)),
+    ("sk-", Tail::Token(20)),
+    ("AIza", Tail::Token(35)),
+    ("ya29.", Tail::Dotted(20)),
+    ("GOCSPX-", Tail::Token(20)),
+    ("SG.", Tail::Dotted(40)),
+    ("npm_", Tail::Token(30)),
+    ("pypi-", Tail::Token(30)),
+    ("rubygems_", Tail::Token(30)),
+    ("dop_v1_", Tail::Token(30)),
+    ("hf_", Tail::Token(30)),
+    ("hvs.", Tail::Dotted(20)),
+    ("shpat_", Tail::Token(30)),
+    ("shpss_", Tail::Token(30)),
+    ("sq0atp-", Tail::Token(20)),
+    ("sq0csp-", Tail::Token(20)),
+    ("ATATT3", Tail::Token(30)),
+    ("dckr_pat_", Tail::Token(20)),
+    ("glsa_", Tail::Token(20)),
+    ("lin_api_", Tail::Token(20)),
+    ("figd_", Tail::Token(20)),
+    ("PMAK-", Tail::Token(20)),
+    ("NRAK-", Tail::Token(20)),
+    ("xkeysib-", Tail::Token(20)),
+    ("key-", Tail::Token(32)),
+    ("AGE-SECRET-KEY-1", Tail::Token(20)),
+    (".local.", Tail::Dotted(40)),
+];
+
+static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let prefixes = SHAPES.iter().map(|(prefix, _)| prefix);
+    let mut builder = AhoCorasick::builder();
+    // The table is ours and short: it always builds, as a test says.
+    builder
+        .match_kind(MatchKind::LeftmostLongest)
+        .build(prefixes)
+        .ok()
+});
+
+/// The shortest text that can hold a shape.
+const SHORTEST: usize = 12;
+
+/// Whether any shape may be in a text: one pass of the automaton.
+pub(super) fn any(text: &[u8]) -> bool {
+    text.len() >= SHORTEST && AUTOMATON.as_ref().is_some_and(|all| all.is_match(text))
+}
+
+/// Adds ranges of all shapes in a text.
+pub(super) fn secrets(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
+    let Some(automaton) = AUTOMATON.as_ref() else {
+        return;
+    };
+    let (mut done, mut jwts) = (0, false);
+    for found in automaton.find_iter(text) {
+        let (from, at) = (found.start(), found.end());
+        let tail = SHAPES[found.pattern().as_usize()].1;
+        if from < done {
+            continue;
+        }
+        let begins = from == 0 || !text[from - 1].is_ascii_alphanumeric();
+        let is_cut = |to: usize| cx.cut && to == text.len();
+        let to = match tail {
+            Tail::Jwt => {
+                if !std::mem::replace(&mut jwts, true) {
+                    self::jwts(text, from, cx, cuts);
+                }
+                continue;
+            }
+            Tail::Hook => {
+                done = hook(text, at, cuts);
+                continue;
+            }
+            Tail::Key => {
+                let head = &text[at..text.len().min(at + 40)];
+                let Some(begin) = memchr::memmem::find(head, b"PRIVATE") else {
+                    continue;
+                };
+                let begin = at + begin;
+                let begin = memchr::memmem::find(&text[begin..], b"-----")
+                    .map_or(text.len(), |dashes| begin + dashes + 5);
+                let end = memchr::memmem::find(&text[begin..], b"-----END");
+                done = end.map_or(text.len(), |end| begin + end);
+                if done > begin {
+                    cuts.push((begin, done));
+                }
+                continue;
+            }
+            Tail::Bot => {
+                let number = at + run(&text[at..], u8::is_ascii_digit);
+                let token =
+                    number + 1 + text.get(number + 1..).map_or(0, |rest| run(rest, is_token));
+                if number >= at + 6 && text.get(number) == Some(&b':') && token > number + 20 {
+                    cuts.push((at, token));
+                    done = token;
+                }
+                continue;
+            }
+            _ if !begins && tail != Tail::Dotted(40) => continue,
+            Tail::Token(least) => {
+                let to = at + run(&text[at..], is_token);
+                (to >= at + least || is_cut(to)).then_some(to)
+            }
+            Tail::Dotted(least) => {
+                let to = at + run(&text[at..], |b| is_token(b) || *b == b'.');
+                (to >= at + least || is_cut(to)).then_some(to)
+            }
+            Tail::Capitals(len) => {
+                let capital = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+                let to = at + run(&text[at..text.len().min(at + len + 1)], capital);
+                let ends = to == at + len && !text.get(to).is_some_and(u8::is_ascii_alphanumeric);
+                (ends || is_cut(to)).then_some(to)
+            }
+        };
+        if let Some(to) = to {
+            cuts.push((from, to));
+            done = to;
+        }
+    }
+}
+
+fn run(text: &[u8], is: impl Fn(&u8) -> bool) -> usize {
+    text.iter().position(|b| !is(b)).unwrap_or(text.len())
+}
+
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Ranges of JWTs (RFC 7519 §3) and of JWE (RFC 7516 §3.1): base64 of an object up to a dot, and claims
+/// behind it. Where the text was cut, what reaches its end need not be whole.
+fn jwts(text: &[u8], mut from: usize, cx: &Context, cuts: &mut Vec<(usize, usize)>) {
+    let mut run_end = 0;
+    while let Some(start) = jwt_begin(text, from) {
+        if start >= run_end {
+            // Some encode with padding, and with the alphabet that has `+`.
+            let is = |b: &u8| is_token(b) || matches!(b, b'.' | b'=' | b'+');
+            run_end = start + run(&text[start..], is);
+        }
+        // `=` pads a part's end; anywhere else it is none of it.
+        let token = &text[start..run_end];
+        let end = token
+            .windows(2)
+            .position(|two| two[0] == b'=' && !matches!(two[1], b'=' | b'.'));
+        let token = &token[..end.map_or(token.len(), |at| at + 1)];
+        let mut parts = token.split(|b| *b == b'.');
+        let header = parts.next().map_or(0, <[u8]>::len);
+        let (claims, signature) = (parts.next(), parts.next());
+        let whole = header >= 8
+            && (token.starts_with(b"eyJ") || is_json(&token[..header]))
+            && claims.is_some_and(|claims| {
+                // Without a signature the claims say it themselves; the claims may be elsewhere.
+                claims.starts_with(b"eyJ")
+                    || signature.is_some_and(|s| claims.len() >= 2 || s.len() >= 16)
+            });
+        if whole || (cx.cut && start + token.len() == text.len()) {
+            cuts.push((start, start + token.len()));
+            from = start + token.len();
+        } else if claims.is_none() {
+            from = start + token.len().max(1);
+        } else {
+            // A later beginning in this part would be shorter still.
+            from = start + header + 1;
+        }
+    }
+}
+
+/// Where the header of a JWT may begin, from `from` on.
+fn jwt_begin(text: &[u8], from: usize) -> Option<usize> {
+    // Shorter than any that says something.
+    let rest = text.get(from..).filter(|rest| rest.len() >= SHORTEST)?;
+    let at = memchr::memchr_iter(b'e', rest).find(|at| {
+        matches!(
+            rest.get(at + 1..at + 3),
+            Some(b"yJ" | b"yA" | b"wo" | b"w0" | b"wk")
+        )
+    });
+    at.map(|at| from + at)
+}
+
+/// Whether base64 is of an object that names an algorithm, as the header of a JWT does.
+fn is_json(header: &[u8]) -> bool {
+    let bare: Vec<u8> = header
+        .iter()
+        .copied()
+        .filter(|b| *b != b'=')
+        .take(512)
+        .collect();
+    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    // Of a part of it the end may be no whole byte.
+    let whole = &bare[..bare.len() - bare.len() % 4];
+    engine
+        .decode(whole)
+        .is_ok_and(|text| memchr::memmem::find(&text, b"\"alg\"").is_some())
+}
+
+/// Adds ranges of path segments that look like tokens behind one that names a hook, of which the name
+/// ends at `at`; returns where that ends.
+fn hook(text: &[u8], at: usize, cuts: &mut Vec<(usize, usize)>) -> usize {
+    let name = run(
+        &text[at..text.len().min(at + 16)],
+        u8::is_ascii_alphanumeric,
+    );
+    let mut at = at + name;
+    for _ in 0..6 {
+        if text.get(at) != Some(&b'/') {
+            break;
+        }
+        let from = at + 1;
+        let len = run(&text[from..], |b| is_token(b) || *b == b'@');
+        at = from + len;
+        if looks_random(&text[from..at]) {
+            cuts.push((from, at));
+        }
+    }
+    at
+}
+
+/// Whether a word is rather a token than a name.
+pub(super) fn looks_random(word: &[u8]) -> bool {
+    let has = |is: fn(&u8) -> bool| word.iter().any(is);
+    word.len() >= 16
+        && word.iter().all(|b| is_token(b) || *b == b'@')
+        && has(u8::is_ascii_alphabetic)
+        && (has(u8::is_ascii_digit) || has(u8::is_ascii_uppercase))
+}
+
+/// Whether the user of Basic authentication is a key rather than a name: APIs take keys there.
+pub(super) fn is_key(user: &[u8]) -> bool {
+    let mut cuts = Vec::new();
+    if any(user) {
+        secrets(user, &Context::TEXT, &mut cuts);
+    }
+    let digits = user.iter().filter(|b| b.is_ascii_digit()).count();
+    !cuts.is_empty() || user.len() >= 20 && digits >= 2 && looks_random(user)
+}
+
+/// Adds ranges of credentials behind an authentication scheme (RFC 9110 §11.4) in whatever field or
+/// text. Challenges are none.
+pub(super) fn credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
+    let mut done = 0;
+    for blank in memchr::memchr_iter(b' ', text) {
+        let Some(scheme) = scheme(&text[..blank]).filter(|_| blank >= done) else {
+            continue;
+        };
+        let from = blank + run(&text[blank..], |b| *b == b' ');
+        let rest = &text[from..];
+        let is = |b: &u8| is_token(b) || matches!(b, b'.' | b'~' | b'+' | b'/');
+        let bare = run(rest, is);
+        let len = bare + run(&rest[bare..], |b| *b == b'=');
+        let word = &rest[..len];
+        // A parameter of a challenge: `realm=…`
+        let named = len > bare && rest.get(len).is_some_and(|b| is(b) || *b == b'"') && bare < 16;
+        let has_digit = word.iter().any(u8::is_ascii_digit);
+        let is_alone = blank == scheme.len() && len == rest.len();
+        let to = match scheme {
+            "digest" => {
+                let line = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+                let answers = memchr::memmem::find(&rest[..line], b"response=").is_some();
+                answers.then_some(line)
+            }
+            _ if named => None,
+            "basic" => is_basic(word).then_some(len),
+            "negotiate" | "ntlm" => (len >= 8).then_some(len),
+            "token" => (len >= 20 && has_digit).then_some(len),
+            _ => (len >= 16 || (len >= 6 && has_digit) || (is_alone && len > 0)).then_some(len),
+        };
+        if let Some(to) = to {
+            cuts.push((from, from + to));
+            done = from + to;
+        }
+    }
+}
+
+/// The scheme that a text ends with, as a word.
+fn scheme(text: &[u8]) -> Option<&'static str> {
+    let [.., a, b] = text else { return None };
+    // Few words end so.
+    let scheme = match [a.to_ascii_lowercase(), b.to_ascii_lowercase()] {
+        [b'e', b'r'] => "bearer",
+        [b'i', b'c'] => "basic",
+        [b's', b't'] => "digest",
+        [b't', b'e'] => "negotiate",
+        [b'l', b'm'] => "ntlm",
+        [b'e', b'n'] => "token",
+        [b'e', b'y'] => "apikey",
+        _ => return None,
+    };
+    let (before, word) = text.split_at_checked(text.len().checked_sub(scheme.len())?)?;
+    let begins = !before.last().is_some_and(u8::is_ascii_alphanumeric);
+    (begins && word.eq_ignore_ascii_case(scheme.as_bytes())).then_some(scheme)
+}
+
+fn is_basic(word: &[u8]) -> bool {
+    let bare = &word[..run(word, |b| *b != b'=')];
+    let engine = base64::engine::general_purpose::STANDARD_NO_PAD;
+    engine.decode(bare).is_ok_and(|pair| pair.contains(&b':'))
+}
