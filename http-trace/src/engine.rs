@@ -250,6 +250,7 @@ fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
                 place: reason,
                 since_ns: now_ns.saturating_sub(shipped::PATIENCE_NS),
                 until_ns: now_ns,
+                detail: None,
             });
         }
     }

@@ -261,6 +261,7 @@ mod tests {
             place: "ring_full",
             since_ns: 1,
             until_ns: testing::TIME_NS,
+            detail: None,
         };
         for secrets in [None, Some(Secrets::default())] {
             let mut alert = http_trace_detect::testing::alert();

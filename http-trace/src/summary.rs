@@ -222,6 +222,7 @@ mod tests {
             place: "ring_full",
             since_ns: 0,
             until_ns: 1,
+            detail: None,
         });
         assert!(written.is_lossy());
         assert_eq!(

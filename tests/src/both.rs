@@ -27,7 +27,6 @@ pub fn kernel(
     filter: FilterConfig,
 ) -> TestRun {
     let settings = Settings {
-        framing,
         filter,
         ..Settings::default()
     };

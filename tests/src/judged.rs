@@ -82,6 +82,7 @@ impl Bench {
                     place: reason,
                     since_ns: now_ns,
                     until_ns: now_ns,
+                    detail: None,
                 });
             }
         }

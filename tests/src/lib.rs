@@ -30,6 +30,7 @@ pub mod judged;
 pub mod ledger;
 pub mod matrix;
 pub mod need;
+pub mod neighbour;
 pub mod netns;
 pub mod nginx;
 pub mod node;

@@ -152,6 +152,9 @@ impl Pipeline {
     /// Adds to the next report of losses; for losses that are counted elsewhere (the kernel's
     /// counters, an output queue).
     pub fn add_loss(&mut self, loss: &Loss) {
+        if loss.detail.is_some() {
+            return self.shared.losses.add_detailed(loss.clone());
+        }
         let (since_ns, until_ns) = (loss.since_ns, loss.until_ns);
         self.shared
             .losses

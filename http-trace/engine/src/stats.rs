@@ -51,6 +51,7 @@ impl FilterLosses {
                 place: counter.name(),
                 since_ns,
                 until_ns: now_ns,
+                detail: None,
             })
         })
     }
@@ -209,7 +210,7 @@ impl Losses {
         match self
             .0
             .iter_mut()
-            .find(|loss| loss.place == place && loss.unit == unit)
+            .find(|loss| loss.place == place && loss.unit == unit && loss.detail.is_none())
         {
             Some(loss) => {
                 loss.count += count;
@@ -222,8 +223,14 @@ impl Losses {
                 place,
                 since_ns,
                 until_ns,
+                detail: None,
             }),
         }
+    }
+
+    /// Adds one that says where it happened, which is reported by itself.
+    pub fn add_detailed(&mut self, loss: Loss) {
+        self.0.push(loss);
     }
 
     /// Takes back up to `count` unreported losses; how many there were.

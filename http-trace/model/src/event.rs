@@ -479,6 +479,8 @@ pub struct Loss {
     pub since_ns: u64,
     /// End of it.
     pub until_ns: u64,
+    /// Where exactly and because of whom, where that is known: an interface and a program.
+    pub detail: Option<Arc<str>>,
 }
 
 /// What a [`Loss`] counts.
@@ -494,25 +496,29 @@ pub enum LossUnit {
     Flows,
     /// IP packets that came in fragments and were not put together.
     Packets,
+    /// Times that a hook may have missed packets.
+    Hooks,
 }
 
 impl LossUnit {
     /// All there are.
-    pub const ALL: [LossUnit; 5] = [
+    pub const ALL: [LossUnit; 6] = [
         LossUnit::Records,
         LossUnit::Bytes,
         LossUnit::Events,
         LossUnit::Flows,
         LossUnit::Packets,
+        LossUnit::Hooks,
     ];
 
     /// Their names.
-    pub const NAMES: [&str; 5] = [
+    pub const NAMES: [&str; 6] = [
         LossUnit::Records.name(),
         LossUnit::Bytes.name(),
         LossUnit::Events.name(),
         LossUnit::Flows.name(),
         LossUnit::Packets.name(),
+        LossUnit::Hooks.name(),
     ];
 
     /// Its name in records.
@@ -523,6 +529,7 @@ impl LossUnit {
             LossUnit::Events => "events",
             LossUnit::Flows => "flows",
             LossUnit::Packets => "packets",
+            LossUnit::Hooks => "hooks",
         }
     }
 }

@@ -8,29 +8,27 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::num::NonZeroU32;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::programs::cgroup_skb::{CgroupSkb, CgroupSkbAttachType, CgroupSkbLink};
 use aya::programs::links::CgroupAttachMode;
-use aya::programs::tc::{
-    NlOptions, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError,
-    TcHandle, qdisc_add_clsact, qdisc_detach_program,
-};
 use aya::programs::xdp::{Xdp, XdpLink, XdpMode};
-use aya::programs::{LinkOrder, ProgramError, SocketFilter, SocketFilterError};
-use aya::util::KernelVersion;
+use aya::programs::{ProgramError, SocketFilter, SocketFilterError};
 use http_trace_common::record::Hook;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 
+use super::clock;
 use super::interfaces::{Interface, LinkLayer};
-use super::loader::{Framing, LoadError, load_program, load_programs, programs_of};
+use super::loader::{Framing, LoadError, load_program, load_programs};
+use super::sys::{HookType, programs_at};
+use super::tc::{self, Placed, Side, Standing};
 
-/// Handle of our filters at clsact.
-const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 0x6874);
-/// Priority of our filters at clsact: before those that were given none (49152).
-const CLSACT_PRIORITY: u16 = 1;
+/// A program that was moved is not moved again for this long (ns): another may want the same place.
+const MOVE_EVERY_NS: u64 = 1_000_000_000;
+/// What still hides packets is reported again after this long (ns).
+const REMIND_EVERY_NS: u64 = 60_000_000_000;
 /// The program at XDP.
 const XDP_PROGRAM: &str = "http_trace_xdp";
 /// ETH_P_ALL (linux/if_ether.h).
@@ -86,6 +84,19 @@ pub enum TcMode {
     Clsact,
 }
 
+/// A time in which a hook may have missed packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Why, in one word: `shadowed` or `detached`.
+    pub why: &'static str,
+    /// Where, and because of whom.
+    pub detail: String,
+    /// From when on (kernel time, ns).
+    pub since_ns: u64,
+    /// Whether it goes on.
+    pub goes_on: bool,
+}
+
 /// What hangs where. Dropping it takes everything off.
 #[derive(Debug, Default)]
 pub struct Attached {
@@ -94,14 +105,86 @@ pub struct Attached {
     /// By interface index.
     interfaces: BTreeMap<u32, OnInterface>,
     packet_socket: Option<OwnedFd>,
-    cgroup: Vec<CgroupSkbLink>,
+    cgroup: Option<AtCgroup>,
 }
 
 /// Links on one interface.
 #[derive(Debug, Default)]
 struct OnInterface {
-    tc: Vec<SchedClassifierLink>,
-    xdp: Option<XdpLink>,
+    tc: Vec<(Placed, Watch)>,
+    xdp: Option<AtXdp>,
+}
+
+/// The link at XDP, until it is gone.
+#[derive(Debug)]
+struct AtXdp {
+    in_driver: bool,
+    program: u32,
+    link: XdpLink,
+    watch: Watch,
+}
+
+/// Both links at the root cgroup.
+#[derive(Debug)]
+struct AtCgroup {
+    folder: File,
+    links: [(HookType, u32, CgroupSkbLink); 2],
+    watch: Watch,
+}
+
+/// What is known of one place from check to check.
+#[derive(Debug)]
+struct Watch {
+    /// When it was last seen to be in order (kernel time, ns).
+    good_ns: u64,
+    moved_ns: u64,
+    reported_ns: u64,
+    /// Who is known to stay before it.
+    behind: Vec<String>,
+}
+
+impl Watch {
+    const fn new(now_ns: u64) -> Self {
+        Watch {
+            good_ns: now_ns,
+            moved_ns: 0,
+            reported_ns: 0,
+            behind: Vec::new(),
+        }
+    }
+
+    fn is_good(&mut self, now_ns: u64) {
+        self.good_ns = now_ns;
+        self.reported_ns = 0;
+        self.behind.clear();
+    }
+
+    /// What to report of a place that is not, or was not, in order.
+    fn report(
+        &mut self,
+        now_ns: u64,
+        why: &'static str,
+        detail: String,
+        goes_on: bool,
+    ) -> Option<Hidden> {
+        let is_due = !goes_on
+            || self.reported_ns == 0
+            || now_ns.saturating_sub(self.reported_ns) >= REMIND_EVERY_NS;
+        if !is_due {
+            return None;
+        }
+        let since_ns = self.good_ns.max(self.reported_ns);
+        self.reported_ns = now_ns;
+        if !goes_on {
+            self.is_good(now_ns);
+        }
+        Some(Hidden {
+            why,
+            detail,
+            since_ns,
+            goes_on,
+        })
+    }
 }
 
 impl Attached {
@@ -114,9 +197,32 @@ impl Attached {
         }
     }
 
+    /// How programs hang here, each way once.
+    pub fn modes(&self) -> Vec<&'static str> {
+        let on = || self.interfaces.values();
+        let tc = || on().flat_map(|on| &on.tc);
+        let xdp = || on().filter_map(|on| on.xdp.as_ref());
+        [
+            (tc().any(|(placed, _)| placed.is_tcx()), "TCX"),
+            (tc().any(|(placed, _)| !placed.is_tcx()), "clsact"),
+            (xdp().any(|xdp| xdp.in_driver), "XDP in the driver"),
+            (xdp().any(|xdp| !xdp.in_driver), "generic XDP"),
+            (self.packet_socket.is_some(), "a packet socket"),
+            (self.cgroup.is_some(), "the root cgroup"),
+        ]
+        .into_iter()
+        .filter_map(|(is, name)| is.then_some(name))
+        .collect()
+    }
+
     /// Whether anything hangs on an interface.
     pub fn has_interface(&self, index: u32) -> bool {
         self.interfaces.contains_key(&index)
+    }
+
+    /// Whether something hangs at XDP.
+    pub fn has_xdp(&self) -> bool {
+        self.interfaces.values().any(|on| on.xdp.is_some())
     }
 
     /// Indexes of interfaces on which something hangs.
@@ -133,7 +239,7 @@ impl Attached {
             self.packet_socket = Some(packet_socket(ebpf, self.framing)?);
         }
         if hooks.contains(&Hook::Cgroup) {
-            self.cgroup = cgroup(ebpf, self.framing)?;
+            self.cgroup = Some(cgroup(ebpf, self.framing)?);
         }
         Ok(())
     }
@@ -168,16 +274,16 @@ impl Attached {
         needed.extend(xdp.then_some(XDP_PROGRAM));
         needed.extend((tc || !xdp).then_some(ingress));
         load_programs(ebpf, &needed)?;
+        let now_ns = clock::boot_ns();
         let mut on = OnInterface::default();
         if xdp {
             on.xdp = Some(attach_xdp(ebpf, index, interface)?);
         }
-        if tc || !xdp {
-            on.tc
-                .push(self.attach_tc(ebpf, ingress, TcAttachType::Ingress, interface)?);
+        let both = [(Side::Ingress, ingress), (Side::Egress, egress)];
+        for (side, name) in both.into_iter().skip(usize::from(xdp && !tc)) {
+            let placed = self.place(ebpf, name, index, interface, side)?;
+            on.tc.push((placed, Watch::new(now_ns)));
         }
-        on.tc
-            .push(self.attach_tc(ebpf, egress, TcAttachType::Egress, interface)?);
         self.interfaces.insert(index, on);
         Ok(true)
     }
@@ -187,72 +293,153 @@ impl Attached {
         self.interfaces.remove(&index);
     }
 
-    fn attach_tc(
+    fn place(
         &self,
         ebpf: &mut Ebpf,
-        name: &str,
-        place: TcAttachType,
+        name: &'static str,
+        index: u32,
         interface: &Interface,
-    ) -> Result<SchedClassifierLink, AttachError> {
-        load_program(ebpf, name)?;
+        side: Side,
+    ) -> Result<Placed, AttachError> {
         let refused = |source: ProgramError| AttachError::Refused {
             hook: "tc",
             place: interface.name.to_string(),
             source: source.into(),
             instead: "is the interface still there? --exclude-interface leaves it out",
         };
-        let program: &mut SchedClassifier = ebpf
-            .program_mut(name)
-            .ok_or(LoadError::NoObject)?
-            .try_into()
-            .map_err(refused)?;
-        let tcx = self.tc_mode == TcMode::Auto && has_tcx();
-        let options = if tcx {
-            // Next to the wire on both sides: what another program drops on its way in was there,
-            // what it drops on its way out was not.
-            TcAttachOptions::TcxOrder(match place {
-                TcAttachType::Ingress => LinkOrder::first(),
-                _ => LinkOrder::last(),
-            })
-        } else {
-            // An error says that there is one already; attaching tells whether it is of use.
-            let _ = qdisc_add_clsact(&interface.name);
-            remove_left(&interface.name, place).map_err(|error| refused(error.into()))?;
-            TcAttachOptions::Netlink(NlOptions {
-                priority: CLSACT_PRIORITY,
-                handle: CLSACT_HANDLE,
-                classid: None,
-            })
-        };
-        let id = program
-            .attach_with_options(&interface.name, place, options)
-            .map_err(refused)?;
-        program.take_link(id).map_err(refused)
-    }
-}
-
-/// Takes off what an agent that was killed left at clsact, whichever of our programs it was.
-fn remove_left(interface: &str, place: TcAttachType) -> Result<(), TcError> {
-    let names = programs_of(Hook::Tc);
-    let all = [Framing::Kernel, Framing::Host]
-        .map(|framing| names.iter().map(move |n| framing.program(n)));
-    for name in all.into_iter().flatten() {
-        match qdisc_detach_program(interface, place, name) {
-            // An I/O error says that there is none.
-            Ok(()) | Err(TcError::IoError(_)) => {}
-            Err(error) => return Err(error),
+        let tcx = self.tc_mode == TcMode::Auto && tc::has_tcx();
+        if !tcx {
+            tc::remove_left(&interface.name, side).map_err(|error| refused(error.into()))?;
         }
+        tc::place(ebpf, name, (index, &interface.name), side, tcx).map_err(refused)
     }
-    Ok(())
+
+    /// Looks whether each program still sees what it should, and puts it there again if not. What
+    /// was hidden from it meanwhile, and what still is.
+    pub fn keep(
+        &mut self,
+        ebpf: &mut Ebpf,
+        known: &BTreeMap<u32, Interface>,
+        now_ns: u64,
+    ) -> Vec<Hidden> {
+        let mut hidden = Vec::new();
+        for (&index, on) in &mut self.interfaces {
+            let Some(interface) = known.get(&index) else {
+                continue;
+            };
+            for (placed, watch) in &mut on.tc {
+                hidden.extend(keep_tc(ebpf, placed, watch, interface, now_ns));
+            }
+            if let Some(xdp) = &mut on.xdp {
+                hidden.extend(keep_xdp(ebpf, xdp, index, interface, now_ns));
+            }
+        }
+        if let Some(at) = &mut self.cgroup {
+            hidden.extend(keep_cgroup(ebpf, at, self.framing, now_ns));
+        }
+        hidden
+    }
 }
 
-/// TCX came with Linux 6.6.
-fn has_tcx() -> bool {
-    KernelVersion::current().is_ok_and(|running| running >= KernelVersion::new(6, 6, 0))
+fn keep_tc(
+    ebpf: &mut Ebpf,
+    placed: &mut Placed,
+    watch: &mut Watch,
+    interface: &Interface,
+    now_ns: u64,
+) -> Option<Hidden> {
+    let place = format!("tc {} of {}", placed.side().name(), interface.name);
+    // An interface that goes at this moment: its end is noticed elsewhere.
+    let before = match placed.standing().ok()? {
+        Standing::First => {
+            watch.is_good(now_ns);
+            return None;
+        }
+        Standing::Behind(before) => before,
+        Standing::Gone => Vec::new(),
+    };
+    let (why, by) = match before.as_slice() {
+        [] => ("detached", "http-trace was taken off".to_owned()),
+        names => ("shadowed", format!("{} before http-trace", run(names))),
+    };
+    let gave_up = !before.is_empty() && watch.behind == before;
+    if !gave_up && now_ns.saturating_sub(watch.moved_ns) >= MOVE_EVERY_NS {
+        watch.moved_ns = now_ns;
+        let moved = placed.move_first(ebpf, &interface.name);
+        let stands = moved.is_ok().then(|| placed.standing().ok()).flatten();
+        if stands == Some(Standing::First) {
+            let detail = format!("{place}: {by}; it is first again");
+            return watch.report(now_ns, why, detail, false);
+        }
+        watch.behind = before;
+    }
+    watch.report(now_ns, why, format!("{place}: {by}"), true)
+}
+
+/// `program a (id 3) runs`, `program a (id 3) and filter b (…) run`.
+fn run(names: &[String]) -> String {
+    let verb = if names.len() == 1 { "runs" } else { "run" };
+    format!("{} {verb}", names.join(" and "))
+}
+
+fn keep_xdp(
+    ebpf: &mut Ebpf,
+    at: &mut AtXdp,
+    index: u32,
+    interface: &Interface,
+    now_ns: u64,
+) -> Option<Hidden> {
+    // As netlink said last: a link that was detached leaves no program, or another.
+    if interface.xdp.contains(&at.program) {
+        at.watch.is_good(now_ns);
+        return None;
+    }
+    let detail = format!("xdp of {}: http-trace was taken off", interface.name);
+    if now_ns.saturating_sub(at.watch.moved_ns) < MOVE_EVERY_NS {
+        return at.watch.report(now_ns, "detached", detail, true);
+    }
+    at.watch.moved_ns = now_ns;
+    match attach_xdp(ebpf, index, interface) {
+        Ok(new) => {
+            (at.program, at.link) = (new.program, new.link);
+            let detail = format!("{detail}; it is there again");
+            at.watch.report(now_ns, "detached", detail, false)
+        }
+        Err(error) => at
+            .watch
+            .report(now_ns, "detached", format!("{detail}: {error}"), true),
+    }
+}
+
+fn keep_cgroup(
+    ebpf: &mut Ebpf,
+    at: &mut AtCgroup,
+    framing: Framing,
+    now_ns: u64,
+) -> Option<Hidden> {
+    let folder = at.folder.as_raw_fd() as u32;
+    let is_there = |(hook, program, _): &(HookType, u32, CgroupSkbLink)| {
+        programs_at(folder, *hook).is_ok_and(|all| all.contains(program))
+    };
+    if at.links.iter().all(is_there) {
+        at.watch.is_good(now_ns);
+        return None;
+    }
+    let detail = "the root cgroup: http-trace was taken off".to_owned();
+    match cgroup(ebpf, framing) {
+        Ok(new) => {
+            at.links = new.links;
+            let detail = format!("{detail}; it is there again");
+            at.watch.report(now_ns, "detached", detail, false)
+        }
+        Err(error) => at
+            .watch
+            .report(now_ns, "detached", format!("{detail}: {error}"), true),
+    }
 }
 
 /// In the driver where it can, otherwise in the stack's generic hook.
-fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<XdpLink, AttachError> {
+fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<AtXdp, AttachError> {
     load_program(ebpf, XDP_PROGRAM)?;
     let refused = |source: ProgramError| AttachError::Refused {
         hook: "xdp",
@@ -265,11 +452,19 @@ fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<XdpL
         .ok_or(LoadError::NoObject)?
         .try_into()
         .map_err(refused)?;
-    let id = program
-        .attach_to_if_index(index, XdpMode::Driver)
-        .or_else(|_| program.attach_to_if_index(index, XdpMode::Skb))
-        .map_err(refused)?;
-    program.take_link(id).map_err(refused)
+    let (id, in_driver) = match program.attach_to_if_index(index, XdpMode::Driver) {
+        Ok(id) => (id, true),
+        Err(_) => {
+            let generic = program.attach_to_if_index(index, XdpMode::Skb);
+            (generic.map_err(refused)?, false)
+        }
+    };
+    Ok(AtXdp {
+        in_driver,
+        program: program.info().map_err(refused)?.id(),
+        link: program.take_link(id).map_err(refused)?,
+        watch: Watch::new(clock::boot_ns()),
+    })
 }
 
 /// A packet socket over all interfaces, whose filter looks and queues nothing. Its packets begin
@@ -317,7 +512,7 @@ fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachErr
 }
 
 /// Both directions of the root cgroup, which every socket is below.
-fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<Vec<CgroupSkbLink>, AttachError> {
+fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, AttachError> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let root = cgroup2_mount(&mounts).ok_or(AttachError::NoCgroup2)?;
     let refused = |source: Box<dyn std::error::Error + Send + Sync>| AttachError::Refused {
@@ -328,11 +523,7 @@ fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<Vec<CgroupSkbLink>, Attac
                   --hook tc",
     };
     let folder = File::open(&root).map_err(|error| refused(error.into()))?;
-    let mut links = Vec::new();
-    for (name, place) in [
-        ("http_trace_cg_in", CgroupSkbAttachType::Ingress),
-        ("http_trace_cgout", CgroupSkbAttachType::Egress),
-    ] {
+    let mut one = |name, place, hook| {
         let name = framing.program(name);
         load_program(ebpf, name)?;
         let program: &mut CgroupSkb = ebpf
@@ -345,9 +536,25 @@ fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<Vec<CgroupSkbLink>, Attac
             .attach(&folder, place, CgroupAttachMode::Single)
             .and_then(|id| program.take_link(id))
             .map_err(|error| refused(error.into()))?;
-        links.push(link);
-    }
-    Ok(links)
+        let id = program.info().map_err(|error| refused(error.into()))?.id();
+        Ok::<_, AttachError>((hook, id, link))
+    };
+    Ok(AtCgroup {
+        links: [
+            one(
+                "http_trace_cg_in",
+                CgroupSkbAttachType::Ingress,
+                HookType::CgroupIngress,
+            )?,
+            one(
+                "http_trace_cgout",
+                CgroupSkbAttachType::Egress,
+                HookType::CgroupEgress,
+            )?,
+        ],
+        watch: Watch::new(clock::boot_ns()),
+        folder,
+    })
 }
 
 /// Where cgroup v2 is mounted: alone, or beside v1 hierarchies (hybrid).

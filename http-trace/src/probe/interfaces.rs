@@ -1,8 +1,5 @@
-//! The network interfaces of this namespace, as they appear, disappear and are renamed: rtnetlink
-//! (RFC 3549, linux/rtnetlink.h), read-only. Attaches nothing.
-//!
-//! Parsed here: of each message one attribute and three numbers are needed, and a crate that parses all
-//! attributes (netlink-packet-route) refuses the whole message if one is not as it expects.
+//! The network interfaces of this namespace, as they appear, disappear and are renamed, and changes
+//! of what hangs on them. Attaches nothing.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,10 +7,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send,
-    socket_with,
-};
+use rustix::net::{RecvFlags, recv};
+
+use super::netlink::{self, attributes, messages, number};
 
 /// First header of a device's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +31,8 @@ pub struct Interface {
     pub up: bool,
     /// First header of its frames.
     pub link: LinkLayer,
+    /// Ids of the programs at its XDP hook: one, or one in the driver and one in the stack.
+    pub xdp: Vec<u32>,
 }
 
 /// The interfaces to trace, by name.
@@ -85,21 +83,26 @@ pub struct Interfaces {
     socket: OwnedFd,
     /// By index.
     known: BTreeMap<u32, Interface>,
+    /// Whether qdiscs or filters have changed since that was asked.
+    tc_changed: bool,
     buffer: Vec<u8>,
 }
 
-// linux/rtnetlink.h, linux/netlink.h, linux/if_link.h, linux/if.h
+// linux/rtnetlink.h, linux/if_link.h, linux/if.h
 const RTMGRP_LINK: u32 = 1;
+const RTMGRP_TC: u32 = 8;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_DUMP: u16 = 0x300;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
+const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_XDP: u16 = 43;
+/// IFLA_XDP_PROG_ID and those of one mode each.
+const XDP_PROGRAM_IDS: std::ops::RangeInclusive<u16> = 4..=7;
 const IFF_UP: u32 = 1;
-const NLMSG_HEADER: usize = 16;
 const IFINFO: usize = 16;
 
 impl Interfaces {
@@ -108,13 +111,11 @@ impl Interfaces {
     /// # Errors
     /// When netlink is refused.
     pub fn open() -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
-        bind(&socket, &netlink::SocketAddrNetlink::new(0, RTMGRP_LINK))?;
         let mut interfaces = Interfaces {
-            socket,
+            socket: netlink::open(RTMGRP_LINK | RTMGRP_TC)?,
             known: BTreeMap::new(),
-            buffer: vec![0; 64 << 10],
+            tc_changed: false,
+            buffer: vec![0; netlink::BUFFER],
         };
         interfaces.dump()?;
         Ok(interfaces)
@@ -137,6 +138,10 @@ impl Interfaces {
             if let Ok((len, _)) = received {
                 for (kind, body) in messages(buffer.get(..len).unwrap_or_default()) {
                     changed |= apply(&mut self.known, kind, body);
+                    self.tc_changed |= matches!(
+                        kind,
+                        RTM_NEWQDISC | RTM_DELQDISC | RTM_NEWTFILTER | RTM_DELTFILTER
+                    );
                 }
             }
             self.buffer = buffer;
@@ -148,54 +153,32 @@ impl Interfaces {
                 Err(rustix::io::Errno::NOBUFS) => {
                     self.known.clear();
                     self.dump()?;
-                    changed = true;
+                    (changed, self.tc_changed) = (true, true);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
+    /// Whether qdiscs or filters have changed since the last call, as far as [`Interfaces::update`]
+    /// has read.
+    pub fn take_tc_changed(&mut self) -> bool {
+        std::mem::take(&mut self.tc_changed)
+    }
+
     /// Asks for all interfaces and waits for the whole answer.
     fn dump(&mut self) -> io::Result<()> {
-        let mut request = Vec::with_capacity(NLMSG_HEADER + IFINFO);
-        request.extend(((NLMSG_HEADER + IFINFO) as u32).to_ne_bytes());
-        request.extend(RTM_GETLINK.to_ne_bytes());
-        request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-        request.resize(NLMSG_HEADER + IFINFO, 0);
-        send(&self.socket, &request, SendFlags::empty())?;
-        let mut done = false;
-        while !done {
-            let timeout = rustix::time::Timespec {
-                tv_sec: 5,
-                tv_nsec: 0,
-            };
-            let mut ready = [rustix::event::PollFd::new(
-                &self.socket,
-                rustix::event::PollFlags::IN,
-            )];
-            if rustix::event::poll(&mut ready, Some(&timeout))? == 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "rtnetlink does not answer",
-                ));
-            }
-            let (len, _) = recv(&self.socket, &mut self.buffer[..], RecvFlags::empty())?;
-            for (kind, body) in messages(self.buffer.get(..len).unwrap_or_default()) {
-                match kind {
-                    NLMSG_DONE => done = true,
-                    NLMSG_ERROR => {
-                        let code = body
-                            .first_chunk()
-                            .map_or(0, |code| i32::from_ne_bytes(*code));
-                        return Err(io::Error::from_raw_os_error(-code));
-                    }
-                    _ => {
-                        apply(&mut self.known, kind, body);
-                    }
-                }
-            }
-        }
-        Ok(())
+        let known = &mut self.known;
+        let each = |kind, body: &[u8]| {
+            apply(known, kind, body);
+        };
+        netlink::list(
+            &self.socket,
+            RTM_GETLINK,
+            &[0; IFINFO],
+            &mut self.buffer,
+            each,
+        )
     }
 }
 
@@ -215,41 +198,30 @@ fn apply(known: &mut BTreeMap<u32, Interface>, kind: u16, body: &[u8]) -> bool {
     }
 }
 
-/// The messages in a datagram: their types and bodies. Stops at anything malformed.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let len = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
-        let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
-        let body = bytes.get(NLMSG_HEADER..len)?;
-        bytes = bytes.get(align(len)..).unwrap_or_default();
-        Some((kind, body))
-    })
-}
-
 /// An `ifinfomsg` with its attributes.
 fn link(body: &[u8]) -> Option<(u32, Interface)> {
     let hardware = u16::from_ne_bytes(*body.get(2..)?.first_chunk()?);
-    let index = u32::from_ne_bytes(*body.get(4..)?.first_chunk()?);
-    let flags = u32::from_ne_bytes(*body.get(8..)?.first_chunk()?);
-    let mut attributes = body.get(IFINFO..)?;
+    let index = number(body, 4)?;
+    let flags = number(body, 8)?;
     let mut name = None;
-    while let Some(len) = attributes
-        .first_chunk()
-        .map(|len| u16::from_ne_bytes(*len) as usize)
-    {
-        let Some(value) = attributes.get(4..len) else {
-            break;
-        };
-        if attributes.get(2..4) == Some(&IFLA_IFNAME.to_ne_bytes()) {
-            let text = value.split(|&b| b == 0).next().unwrap_or_default();
-            name = Some(String::from_utf8_lossy(text).into());
+    let mut xdp = Vec::new();
+    for (kind, value) in attributes(body.get(IFINFO..)?) {
+        match kind {
+            IFLA_IFNAME => name = Some(netlink::text(value).into()),
+            IFLA_XDP => {
+                let ids = attributes(value).filter(|(kind, _)| XDP_PROGRAM_IDS.contains(kind));
+                xdp = ids.filter_map(|(_, id)| number(id, 0)).collect();
+                xdp.sort_unstable();
+                xdp.dedup();
+            }
+            _ => {}
         }
-        attributes = attributes.get(align(len)..).unwrap_or_default();
     }
     let interface = Interface {
         name: name?,
         up: flags & IFF_UP != 0,
         link: link_layer(hardware),
+        xdp,
     };
     Some((index, interface))
 }
@@ -265,13 +237,9 @@ const fn link_layer(hardware: u16) -> LinkLayer {
     }
 }
 
-/// Netlink lengths are rounded up to four.
-const fn align(len: usize) -> usize {
-    (len + 3) & !3
-}
-
 #[cfg(test)]
 mod tests {
+    use super::netlink::{HEADER as NLMSG_HEADER, align};
     use super::*;
 
     fn message(kind: u16, hardware: u16, index: u32, flags: u32, name: &str) -> Vec<u8> {

@@ -5,9 +5,9 @@ use std::{fs, io, panic::resume_unwind};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
+    maps::MapType,
     programs::{CgroupSkb, Program, ProgramError, ProgramType, SchedClassifier, SocketFilter, Xdp},
-    sys::{BpfHelper, is_helper_supported},
-    util::KernelVersion,
+    sys::{BpfHelper, is_helper_supported, is_map_supported},
 };
 use http_trace_common::{config::FilterConfig, record::Hook};
 
@@ -18,24 +18,15 @@ pub static OBJECT: &[u8] =
 /// Who follows the framing of HTTP/1.x.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// The programs, which skip bodies: Linux 5.17.
+    /// The programs, which skip bodies: with `bpf_loop`.
     #[default]
     Kernel,
     /// The host alone: the programs ship connections that begin as HTTP/1.x does, whole, within a
-    /// budget. Linux 5.8.
+    /// budget.
     Host,
 }
 
 impl Framing {
-    /// What the running kernel can do: framing needs `bpf_loop`.
-    pub fn of_kernel() -> Self {
-        match is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_loop) {
-            Ok(false) => Framing::Host,
-            // When it does not tell, loading will.
-            Ok(true) | Err(_) => Framing::Kernel,
-        }
-    }
-
     /// The program that takes the place of `program`, one of [`programs_of`].
     pub fn program(self, program: &'static str) -> &'static str {
         if self == Framing::Kernel {
@@ -69,8 +60,6 @@ pub struct Settings {
     /// Whether only packets of interfaces in the map `INTERFACES` count, at hooks that are not of
     /// one interface.
     pub limit_interfaces: bool,
-    /// Who follows the framing.
-    pub framing: Framing,
     /// Whether the cgroup hook may ask for a packet's network namespace.
     pub cgroup_netns_helper: bool,
     /// Whether the programs say in words what they are and which errors they meet.
@@ -85,7 +74,6 @@ impl Default for Settings {
             syns: 16_384,
             ring_bytes: 16 << 20,
             limit_interfaces: false,
-            framing: Framing::Kernel,
             cgroup_netns_helper: false,
             log: false,
         }
@@ -110,24 +98,24 @@ pub enum LoadError {
         /// Their names, joined.
         missing: String,
     },
-    /// The kernel cannot run a hook's program.
-    #[error("{hook} needs Linux {needs} and this is {has}: {instead}")]
+    /// The kernel has not what the programs are made of.
+    #[error("this needs {what}, which this kernel ({has}) has not: {instead}")]
     Kernel {
-        /// The hook as on the command line.
-        hook: &'static str,
-        /// The first kernel that has it.
-        needs: &'static str,
+        /// What it lacks, and since when Linux has it.
+        what: &'static str,
         /// The running kernel.
         has: String,
         /// What to do.
         instead: &'static str,
     },
     /// The hook has no program that leaves framing to the host.
-    #[error(
-        "{0} cannot leave the framing to the host, as this kernel needs it (no bpf_loop, Linux 5.17) \
-         or the setting `framing` asks for: use --hook tc"
-    )]
-    Framing(&'static str),
+    #[error("{hook} cannot leave the framing to the host ({why}): use --hook tc")]
+    Framing {
+        /// The hook as on the command line.
+        hook: &'static str,
+        /// Why that would be needed.
+        why: String,
+    },
     /// bpf(2) itself is refused although the capabilities are there.
     #[error(
         "the kernel refuses bpf(2) ({0}): it is disabled, or a seccomp profile or security module \
@@ -182,9 +170,6 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
     if object.is_empty() {
         return Err(LoadError::NoObject);
     }
-    for &hook in hooks {
-        check_kernel(hook, settings.framing)?;
-    }
     check_capabilities(hooks)?;
     let ring = settings
         .ring_bytes
@@ -208,6 +193,80 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
         .map_max_entries("EVENTS", ring)
         .load(object)
         .map_err(load_error)
+}
+
+/// Who can follow the framing on this kernel: finds out by verifying the programs of these hooks, which
+/// stay loaded. With why it is the host, unless that was asked for.
+///
+/// # Errors
+/// [`LoadError`] when neither can.
+pub fn choose_framing(
+    ebpf: &mut Ebpf,
+    hooks: &[Hook],
+    host: bool,
+) -> Result<(Framing, Option<String>), LoadError> {
+    let needs_host = hooks.iter().find(|hook| **hook == Hook::Xdp);
+    let why = if host {
+        "as set".to_owned()
+    } else {
+        match try_framing(ebpf, hooks) {
+            Ok(()) => return Ok((Framing::Kernel, None)),
+            // The cause is the same without framing.
+            Err(refused @ LoadError::Refused(_)) => return Err(refused),
+            Err(error) => error.to_string(),
+        }
+    };
+    if let Some(hook) = needs_host {
+        return Err(LoadError::Framing {
+            hook: hook.name(),
+            why,
+        });
+    }
+    let names: Vec<_> = of_ethernet(hooks)
+        .map(|name| Framing::Host.program(name))
+        .collect();
+    load_programs(ebpf, &names)?;
+    Ok((Framing::Host, (!host).then_some(why)))
+}
+
+fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), LoadError> {
+    // What the verifier says of a helper that it does not know is no reason that a person reads.
+    let kinds = [
+        (
+            ProgramType::SchedClassifier,
+            BpfHelper::BPF_FUNC_loop,
+            "bpf_loop (Linux 5.17)",
+            true,
+        ),
+        (
+            ProgramType::Xdp,
+            BpfHelper::BPF_FUNC_xdp_load_bytes,
+            "bpf_xdp_load_bytes (Linux 5.18)",
+            hooks.contains(&Hook::Xdp),
+        ),
+    ];
+    for (program, helper, what, is_needed) in kinds {
+        if is_needed && is_helper_supported(program, helper).is_ok_and(|has| !has) {
+            return Err(lacks(what, "the agent can do all framing at other hooks"));
+        }
+    }
+    load_programs(ebpf, &of_ethernet(hooks).collect::<Vec<_>>())
+}
+
+/// The programs of these hooks that nearly every host needs.
+fn of_ethernet(hooks: &[Hook]) -> impl Iterator<Item = &'static str> {
+    let all = hooks.iter().flat_map(|hook| programs_of(*hook));
+    all.copied()
+        .filter(|name| !name.starts_with("http_trace_ip"))
+}
+
+fn lacks(what: &'static str, instead: &'static str) -> LoadError {
+    let has = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    LoadError::Kernel {
+        what,
+        has: has.trim().to_owned(),
+        instead,
+    }
 }
 
 /// What aya-log is at most to say; at 0 the verifier drops all of it.
@@ -272,41 +331,6 @@ fn refused(name: &str, source: ProgramError) -> LoadError {
     }
 }
 
-/// Names that the kernel can tell of: what is missing in it for a hook.
-fn check_kernel(hook: Hook, framing: Framing) -> Result<(), LoadError> {
-    if hook == Hook::Xdp && framing == Framing::Host {
-        return Err(LoadError::Framing(hook.name()));
-    }
-    let Ok(running) = KernelVersion::current() else {
-        return Ok(());
-    };
-    // The ring buffer for all, bpf_loop to frame, bpf_xdp_load_bytes for XDP.
-    let (needs, floor, instead) = match (hook, framing) {
-        (Hook::Xdp, _) => ("5.18", KernelVersion::new(5, 18, 0), "use --hook tc"),
-        (_, Framing::Host) => (
-            "5.8",
-            KernelVersion::new(5, 8, 0),
-            "trace on a newer kernel, or read captures",
-        ),
-        _ => (
-            "5.17",
-            KernelVersion::new(5, 17, 0),
-            "trace on a newer kernel, or read captures",
-        ),
-    };
-    if running < floor {
-        let has = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let has = has.trim().to_owned();
-        return Err(LoadError::Kernel {
-            hook: hook.name(),
-            needs,
-            has,
-            instead,
-        });
-    }
-    Ok(())
-}
-
 /// Bits of capability sets (linux/capability.h).
 const CAPABILITIES: &[(&str, u32)] = &[
     ("CAP_NET_ADMIN", 12),
@@ -352,6 +376,12 @@ fn missing_capabilities(effective: u64, hooks: &[Hook]) -> Vec<&'static str> {
 }
 
 fn load_error(error: EbpfError) -> LoadError {
+    if is_map_supported(MapType::RingBuf).is_ok_and(|has| !has) {
+        return lacks(
+            "the BPF ring buffer (Linux 5.8)",
+            "trace on a newer kernel, or read captures (-r FILE)",
+        );
+    }
     // EPERM below a granted CAP_BPF: seccomp, lockdown or kernel.unprivileged_bpf_disabled.
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = source {

@@ -5,11 +5,13 @@
 //! # Layout
 //! - [`loader`] puts the object into the kernel with its sizes and limits.
 //! - [`attach`] hangs programs onto interfaces, sockets and cgroups, and takes them off.
+//! - `tc` puts programs first at TC and says whether they still are.
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
 //! - [`log`] hands on what the programs say in words.
-//! - [`flows`] keeps the kernel's tables tidy; `own_map` holds the agent's own sockets.
+//! - [`flows`] keeps the kernel's tables tidy, `own_map` holds the agent's own sockets.
 //! - [`test_run`] runs a program over frames without attaching it.
+//! - `netlink` reads lists and changes over rtnetlink.
 //! - `sys` holds the few system calls that nothing else wraps.
 //!
 //! [`Probe`] is all of it together.
@@ -21,9 +23,11 @@ pub mod flows;
 pub mod interfaces;
 pub mod loader;
 pub mod log;
+mod netlink;
 mod own_map;
 pub mod ring;
 mod sys;
+mod tc;
 pub mod test_run;
 
 use std::collections::BTreeMap;
@@ -35,9 +39,10 @@ use aya::maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use http_trace_common::record::{Hook, Record};
+use http_trace_model::event::{Loss, LossUnit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use attach::{AttachError, Attached, TcMode};
+use attach::{AttachError, Attached, Hidden, TcMode};
 use clock::Clock;
 use counters::Counters;
 use flows::{Flows, HandedBack};
@@ -48,6 +53,11 @@ use own_map::OwnMap;
 use ring::Ring;
 
 use crate::own_sockets::OwnSockets;
+
+/// How often the hooks are looked at without a reason (ns). TCX tells of no change.
+const CHECK_EVERY_NS: u64 = 2_000_000_000;
+/// Places and reasons that are kept for the summary.
+const MOST_HIDDEN: usize = 64;
 
 /// What to trace, and with how much memory.
 #[derive(Clone, Debug)]
@@ -60,8 +70,7 @@ pub struct Options {
     pub tc_mode: TcMode,
     /// Leaves the framing to the host even if the kernel can do it.
     pub host_framing: bool,
-    /// Sizes and limits of the programs. The namespace, and who does the framing, are filled in by
-    /// [`Probe::start`].
+    /// Sizes and limits of the programs. The namespace is filled in by [`Probe::start`].
     pub settings: Settings,
     /// What is never traced.
     pub own: OwnSockets,
@@ -98,9 +107,15 @@ pub struct Probe {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
     framing: Framing,
+    /// Why the programs cannot frame.
+    why_host: Option<String>,
     wanted: Wanted,
     attached: Attached,
     interfaces: Interfaces,
+    /// When the hooks are to be looked at next (kernel time, ns).
+    next_check_ns: u64,
+    /// Where packets were hidden from a hook, and for how long (ns).
+    hidden: BTreeMap<String, u64>,
     /// Names by index, also of interfaces that are gone: records may still name them.
     names: BTreeMap<u32, Arc<str>>,
     limit: HashMap<MapData, u32, u8>,
@@ -146,11 +161,6 @@ impl Probe {
             own,
             say,
         } = options;
-        settings.framing = if host_framing {
-            Framing::Host
-        } else {
-            Framing::of_kernel()
-        };
         settings.filter.netns = own_netns();
         settings.cgroup_netns_helper = hooks.contains(&Hook::Cgroup)
             && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie)
@@ -158,6 +168,7 @@ impl Probe {
         settings.limit_interfaces = !wanted.is_everything();
         settings.log = say.is_some();
         let mut ebpf = loader::load(&settings, &hooks)?;
+        let (framing, why_host) = loader::choose_framing(&mut ebpf, &hooks, host_framing)?;
         let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose()?;
 
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?;
@@ -180,10 +191,13 @@ impl Probe {
         let mut probe = Probe {
             ebpf,
             hooks,
-            framing: settings.framing,
+            framing,
+            why_host,
             wanted,
-            attached: Attached::new(tc_mode, settings.framing),
+            attached: Attached::new(tc_mode, framing),
             interfaces,
+            next_check_ns: 0,
+            hidden: BTreeMap::new(),
             names: BTreeMap::new(),
             limit,
             ring,
@@ -231,6 +245,18 @@ impl Probe {
         self.framing
     }
 
+    /// What this kernel lets the programs do, in words.
+    pub fn modes(&self) -> String {
+        let framing = match (self.framing, &self.why_host) {
+            (Framing::Kernel, _) => "framing in the kernel".to_owned(),
+            (Framing::Host, Some(why)) => format!("framing in the agent ({why})"),
+            (Framing::Host, None) => "framing in the agent, as set".to_owned(),
+        };
+        let modes = self.attached.modes();
+        let places = modes.iter().map(|mode| format!(", {mode}"));
+        format!("{framing}{}", places.collect::<String>())
+    }
+
     /// Sleeps until the next [`Probe::drain`] is due, without the runtime, whose timers are coarse:
     /// in a sleep of 100 ms it wakes two or three times, which is most of what an idle agent costs.
     pub fn sleep(&self) {
@@ -250,6 +276,52 @@ impl Probe {
         Ok(Some(notices))
     }
 
+    /// Looks, when it is due or filters have changed, whether other programs hide packets from ours,
+    /// or have taken them off, and puts ours first again. What was hidden, as losses.
+    pub fn check_hooks(&mut self) -> Vec<Loss> {
+        let now_ns = clock::boot_ns();
+        // At most once per call of this, which comes a few times a second.
+        if !self.interfaces.take_tc_changed() && now_ns < self.next_check_ns {
+            return Vec::new();
+        }
+        self.next_check_ns = now_ns + CHECK_EVERY_NS;
+        // The kernel tells of no change at XDP.
+        let fresh = match self.attached.has_xdp().then(Interfaces::open).transpose() {
+            Ok(fresh) => fresh,
+            Err(_) => return Vec::new(),
+        };
+        let known = fresh.as_ref().unwrap_or(&self.interfaces).known();
+        let hidden = self.attached.keep(&mut self.ebpf, known, now_ns);
+        // Moving a program takes as long as verifying it.
+        let until_ns = clock::boot_ns();
+        let mut losses = Vec::new();
+        for Hidden {
+            why,
+            detail,
+            since_ns,
+            goes_on: _,
+        } in hidden
+        {
+            losses.push(Loss {
+                count: 1,
+                unit: LossUnit::Hooks,
+                place: why,
+                since_ns: self.clock.unix_ns(since_ns),
+                until_ns: self.clock.unix_ns(until_ns),
+                detail: Some(detail.as_str().into()),
+            });
+            if self.hidden.len() < MOST_HIDDEN || self.hidden.contains_key(&detail) {
+                *self.hidden.entry(detail).or_default() += until_ns.saturating_sub(since_ns);
+            }
+        }
+        losses
+    }
+
+    /// Where packets may have been hidden from a hook since the start, and for how long (ns).
+    pub const fn hidden(&self) -> &BTreeMap<String, u64> {
+        &self.hidden
+    }
+
     /// The name of an interface, also of one that is gone.
     pub fn interface_name(&self, index: u32) -> Option<&Arc<str>> {
         self.names.get(&index)
@@ -260,8 +332,10 @@ impl Probe {
         self.names.iter().map(|(index, name)| (*index, &**name))
     }
 
-    /// Takes the programs off; what is in the ring can still be drained.
+    /// Ends the run in all places at one moment, and takes the programs off. What is in the ring of
+    /// the time before can still be drained; what is counted from here on belongs to no run.
     pub fn detach(&mut self) {
+        self.ring.end_at(clock::boot_ns());
         self.attached = Attached::default();
     }
 

@@ -25,6 +25,8 @@ pub struct Ring {
     ring: RingBuf<MapData>,
     /// What stands for the agent's network namespace in records.
     own_netns: u32,
+    /// Kernel time at which the run ended (ns): what was seen later is not handed on.
+    end_ns: u64,
     empty_drains: u32,
     has_more: bool,
     malformed: u64,
@@ -44,6 +46,7 @@ impl Ring {
         Ring {
             ring,
             own_netns,
+            end_ns: u64::MAX,
             empty_drains: 0,
             has_more: false,
             malformed: 0,
@@ -62,6 +65,9 @@ impl Ring {
                 continue;
             };
             let mut header = *record.header;
+            if header.time_ns > self.end_ns {
+                continue;
+            }
             header.time_ns = clock.unix_ns(header.time_ns);
             // The cgroup hook sees every namespace; elsewhere a tunnel is part of what stands there.
             if header.hook == Hook::Cgroup as u8 && header.netns != self.own_netns {
@@ -80,6 +86,12 @@ impl Ring {
             0
         };
         n
+    }
+
+    /// Ends the run at a kernel time (ns). The programs come off one after the other, and what one
+    /// direction shows of the other's last packets would look like a loss.
+    pub const fn end_at(&mut self, end_ns: u64) {
+        self.end_ns = end_ns;
     }
 
     /// Whether the last drain stopped before the ring was empty.

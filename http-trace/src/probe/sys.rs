@@ -5,6 +5,7 @@
 )]
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// SO_NETNS_COOKIE (asm-generic/socket.h), Linux 5.14.
@@ -31,5 +32,86 @@ pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
         Ok(cookie)
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// BPF_PROG_QUERY (linux/bpf.h).
+const BPF_PROG_QUERY: libc::c_int = 16;
+/// Programs that a hook holds at most (BPF_MPROG_MAX), rounded up.
+const MOST_PROGRAMS: usize = 64;
+
+/// The part of `union bpf_attr` that BPF_PROG_QUERY reads (linux/bpf.h).
+#[repr(C)]
+struct Query {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    program_ids: u64,
+    programs: u32,
+    _padding: u32,
+    program_flags: u64,
+    link_ids: u64,
+    link_flags: u64,
+    revision: u64,
+}
+
+/// Hooks whose programs can be listed, with their numbers in `enum bpf_attach_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum HookType {
+    /// Into the sockets of a cgroup; the target is the descriptor of its folder.
+    CgroupIngress = 0,
+    /// Out of them.
+    CgroupEgress = 1,
+    /// TCX ingress; the target is an interface's index.
+    TcxIngress = 46,
+    /// TCX egress.
+    TcxEgress = 47,
+}
+
+/// Ids of the programs at a hook, in the order in which they run. `target` is an interface's index or
+/// a descriptor.
+///
+/// # Errors
+/// EINVAL where the kernel has no such hook.
+pub fn programs_at(target: u32, hook: HookType) -> io::Result<Vec<u32>> {
+    let mut ids = [0u32; MOST_PROGRAMS];
+    let mut query = Query {
+        target,
+        attach_type: hook as u32,
+        query_flags: 0,
+        attach_flags: 0,
+        program_ids: (&raw mut ids) as u64,
+        programs: MOST_PROGRAMS as u32,
+        _padding: 0,
+        program_flags: 0,
+        link_ids: 0,
+        link_flags: 0,
+        revision: 0,
+    };
+    // Fields that the hook's kernel does not know must be absent: cgroups were there first.
+    let size = match hook {
+        HookType::CgroupIngress | HookType::CgroupEgress => offset_of!(Query, program_flags),
+        HookType::TcxIngress | HookType::TcxEgress => size_of::<Query>(),
+    };
+    // SAFETY: the kernel writes to `query`, of which it is told the size, and to `ids`, of which it
+    // is told the length; both live until it is done.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_QUERY,
+            &raw mut query,
+            size as libc::c_uint,
+        )
+    };
+    if result == 0 {
+        let there = (query.programs as usize).min(ids.len());
+        return Ok(ids[..there].to_vec());
+    }
+    match io::Error::last_os_error() {
+        // Nothing has ever been attached there.
+        error if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
+        error => Err(error),
     }
 }

@@ -30,7 +30,7 @@ const UPKEEP_EVERY: Duration = Duration::from_millis(200);
 const COUNTERS_EVERY: Duration = Duration::from_millis(600);
 
 /// Said where the programs do not frame.
-const HOST_FRAMING: &str = "the agent does all framing (no bpf_loop before Linux 5.17, or as set): \
+const HOST_FRAMING: &str = "the agent does all framing (see -v): \
     whole connections are shipped, bodies too, up to 32 MiB/s per CPU; the excess is dropped and \
     reported";
 
@@ -97,6 +97,9 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             ));
         }
     }
+    if config.verbose > 0 {
+        say(&format!("this kernel: {}", probe.modes()));
+    }
     if probe.framing() == Framing::Host && !config.quiet {
         say(HOST_FRAMING);
     }
@@ -126,6 +129,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             }
             probe.hand_on_log();
             follow_interfaces(config, &mut probe, &mut session.engine);
+            check_hooks(&mut probe, &mut session.engine);
             // What else the runtime has to do is little and waits for this.
             tokio::task::yield_now().await;
         }
@@ -133,11 +137,12 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             probe.sleep();
         }
     }
-    // Nothing new comes once the programs are off; what is in the ring still counts.
+    // What is in the ring still counts, and what was lost until now.
+    check_hooks(&mut probe, &mut session.engine);
+    add_losses(&mut probe, &mut session.engine);
     probe.detach();
     probe.hand_on_log();
     while work(&mut probe, &mut session.engine) == Next::Go && probe.has_more() {}
-    add_losses(&mut probe, &mut session.engine);
     let lines = probe_lines(&probe, config.verbose > 0);
     drop(probe);
     session.finish(lines, false)
@@ -172,6 +177,16 @@ fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
     }
     for (index, name) in probe.interface_names() {
         engine.pipeline().set_interface(index, name);
+    }
+}
+
+/// Reports what other programs hide, or have hidden.
+fn check_hooks(probe: &mut Probe, engine: &mut Engine) {
+    for loss in probe.check_hooks() {
+        if let Some(detail) = &loss.detail {
+            say(&format!("packets may be missing: {detail}"));
+        }
+        engine.pipeline().add_loss(&loss);
     }
 }
 
@@ -292,6 +307,10 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
         }
     }
     let mut lines = vec![line];
+    for (what, ns) in probe.hidden() {
+        let seconds = Duration::from_nanos(*ns).as_secs_f64();
+        lines.push(format!("packets may be missing for {seconds:.1} s: {what}"));
+    }
     if all {
         let named: Vec<String> = Counter::ALL
             .iter()

@@ -383,6 +383,7 @@ fn queue_loss(count: u64, since_ns: u64, until_ns: u64) -> Loss {
         place: "output_queue",
         since_ns,
         until_ns,
+        detail: None,
     }
 }
 

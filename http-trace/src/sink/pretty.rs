@@ -378,6 +378,10 @@ impl Render for Pretty {
             loss.place,
             time(loss.since_ns)
         );
+        if let Some(detail) = &loss.detail {
+            self.line.push_str(": ");
+            terminal(&mut self.line, detail.as_bytes());
+        }
         self.plain(style);
         self.line.push('\n');
         out.extend_from_slice(self.line.as_bytes());

@@ -1,5 +1,6 @@
 //! The agent as a process in network namespaces, with real servers and clients. Needs root.
 
+mod a_clean_stop_loses_nothing;
 mod a_syn_flood_hides_no_connection;
 mod at_full_speed_every_response_is_reported_or_lost;
 mod body_snippets_hold_what_curl_received;
@@ -10,6 +11,7 @@ mod fragmented_packets_give_the_events_of_whole_ones;
 mod however_a_server_sends_the_events_are_the_same;
 mod lost_segments_invent_nothing;
 mod namespaces_and_servers_work;
+mod neighbours_hide_nothing_in_silence;
 mod one_response_is_one_event;
 mod own_sockets_are_not_reported;
 mod racing_cpus_lose_no_response;

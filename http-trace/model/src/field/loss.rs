@@ -85,6 +85,18 @@ pub const LOSS: &[Field<Loss>] = &[
         "The stage and the reason, such as `ring_full`.",
     )
     .get(|v| Some(Value::word(v.record.place))),
+    Field::new(About::new(
+        "http_trace.lost.detail",
+        Kind::Text,
+        "kernel",
+        "The interface, and the program that hides packets there.",
+    ))
+    .get(|v| {
+        v.record
+            .detail
+            .as_ref()
+            .map(|detail| Value::Text(detail.as_bytes()))
+    }),
     field(
         "http_trace.lost.since",
         Kind::Time,

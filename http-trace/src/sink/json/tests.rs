@@ -53,6 +53,7 @@ fn golden() {
         place: "ring_full",
         since_ns: testing::TIME_NS - 1_000_000_000,
         until_ns: testing::TIME_NS,
+        detail: None,
     };
     let mut out = plain;
     out.extend_from_slice(line(&event).as_bytes());

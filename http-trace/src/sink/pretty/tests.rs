@@ -22,6 +22,7 @@ fn pretty(verbose: u8, color: bool, events: &[HttpEvent]) -> String {
             place: "ring_full",
             since_ns: testing::TIME_NS - 1_000_000_000,
             until_ns: testing::TIME_NS,
+            detail: None,
         },
         &mut out,
     );

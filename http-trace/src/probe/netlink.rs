@@ -1,0 +1,123 @@
+//! Reads rtnetlink (RFC 3549, linux/rtnetlink.h): requests that list things, and the messages and
+//! attributes of their answers. Knows nothing of what they mean, and changes nothing.
+//!
+//! Parsed here: of each message a few attributes are needed, and a crate that parses all of them
+//! (netlink-packet-route) refuses the whole message if one is not as it expects.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send,
+    socket_with,
+};
+
+// linux/netlink.h
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// Bytes of a message's header.
+pub const HEADER: usize = 16;
+/// Bytes for an answer: the kernel sends at most 32 KiB at once.
+pub const BUFFER: usize = 64 << 10;
+
+/// A socket that is told of changes in these groups (RTMGRP_*). Never waits when it reads.
+///
+/// # Errors
+/// When netlink is refused.
+pub fn open(groups: u32) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    bind(&socket, &netlink::SocketAddrNetlink::new(0, groups))?;
+    Ok(socket)
+}
+
+/// Asks for a list and waits for all of it; `each` is given the type and the body of each message,
+/// changes in the socket's groups included.
+///
+/// # Errors
+/// When netlink fails, refuses, or does not answer.
+pub fn list(
+    socket: &OwnedFd,
+    kind: u16,
+    body: &[u8],
+    buffer: &mut [u8],
+    mut each: impl FnMut(u16, &[u8]),
+) -> io::Result<()> {
+    let mut request = Vec::with_capacity(HEADER + body.len());
+    request.extend(((HEADER + body.len()) as u32).to_ne_bytes());
+    request.extend(kind.to_ne_bytes());
+    request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    request.resize(HEADER, 0);
+    request.extend(body);
+    send(socket, &request, SendFlags::empty())?;
+    loop {
+        let timeout = rustix::time::Timespec {
+            tv_sec: 5,
+            tv_nsec: 0,
+        };
+        let mut ready = [rustix::event::PollFd::new(
+            socket,
+            rustix::event::PollFlags::IN,
+        )];
+        if rustix::event::poll(&mut ready, Some(&timeout))? == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "rtnetlink does not answer",
+            ));
+        }
+        let (len, _) = recv(socket, &mut *buffer, RecvFlags::empty())?;
+        for (kind, body) in messages(buffer.get(..len).unwrap_or_default()) {
+            match kind {
+                NLMSG_DONE => return Ok(()),
+                NLMSG_ERROR => {
+                    let code = body
+                        .first_chunk()
+                        .map_or(0, |code| i32::from_ne_bytes(*code));
+                    return Err(io::Error::from_raw_os_error(-code));
+                }
+                _ => each(kind, body),
+            }
+        }
+    }
+}
+
+/// The messages in a datagram: their types and bodies. Stops at anything malformed.
+pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = number(bytes, 0)? as usize;
+        let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+        let body = bytes.get(HEADER..len)?;
+        bytes = bytes.get(align(len)..).unwrap_or_default();
+        Some((kind, body))
+    })
+}
+
+/// Attributes: their types, without the flags, and values. Stops at anything malformed.
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    const FLAGS: u16 = 0xc000;
+    std::iter::from_fn(move || {
+        let len = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
+        let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?);
+        let value = bytes.get(4..len)?;
+        bytes = bytes.get(align(len)..).unwrap_or_default();
+        Some((kind & !FLAGS, value))
+    })
+}
+
+/// The 32-bit number at an offset, if it is there.
+pub fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// A text attribute, which ends with a zero byte.
+pub fn text(value: &[u8]) -> String {
+    let text = value.split(|&b| b == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// Netlink lengths are rounded up to four.
+pub const fn align(len: usize) -> usize {
+    (len + 3) & !3
+}

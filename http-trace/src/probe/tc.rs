@@ -1,0 +1,507 @@
+//! Programs at TC: TCX where the kernel has it, clsact elsewhere. Puts ours first in both directions,
+//! and says whether it still is.
+//!
+//! A program that runs before ours can hide a packet from it: only UNSPEC lets the next one run. Ours
+//! returns that, so it hides nothing from others. Moving it attaches it anew before the old one goes;
+//! what both see in between is a copy. Another's program is never touched.
+
+use std::io;
+
+use aya::Ebpf;
+use aya::programs::tc::{
+    NlOptions, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError,
+    TcHandle, qdisc_add_clsact, qdisc_detach_program,
+};
+use aya::programs::{LinkOrder, ProgramError, loaded_programs};
+use http_trace_common::record::Hook;
+
+use super::loader::{Framing, programs_of};
+use super::netlink::{self, attributes, number, text};
+use super::sys::{HookType, programs_at};
+
+/// Handle of our filters at clsact; the next ones while one is moved.
+const HANDLE: u16 = 0x6874;
+const HANDLES: u16 = 8;
+/// Preferences that are tried for our filters at clsact: the lowest come first. Filters that were
+/// given none have 49152 and below.
+const PREFERENCES: std::ops::RangeInclusive<u16> = 1..=64;
+/// Bytes of a program's name that the kernel keeps.
+const NAME_BYTES: usize = 15;
+
+/// Which packets of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// Those it receives.
+    Ingress,
+    /// Those it sends.
+    Egress,
+}
+
+impl Side {
+    /// As `tc` says it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Ingress => "ingress",
+            Side::Egress => "egress",
+        }
+    }
+
+    const fn place(self) -> TcAttachType {
+        match self {
+            Side::Ingress => TcAttachType::Ingress,
+            Side::Egress => TcAttachType::Egress,
+        }
+    }
+
+    const fn tcx(self) -> HookType {
+        match self {
+            Side::Ingress => HookType::TcxIngress,
+            Side::Egress => HookType::TcxEgress,
+        }
+    }
+
+    /// TC_H_CLSACT with TC_H_MIN_INGRESS or TC_H_MIN_EGRESS (linux/pkt_sched.h).
+    const fn parent(self) -> u32 {
+        match self {
+            Side::Ingress => 0xffff_fff2,
+            Side::Egress => 0xffff_fff3,
+        }
+    }
+}
+
+/// Where one of our programs stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It sees every packet first.
+    First,
+    /// These run before it, and may hide packets.
+    Behind(Vec<String>),
+    /// It is not there.
+    Gone,
+}
+
+/// One of our programs at TC. Dropping it takes it off.
+#[derive(Debug)]
+pub struct Placed {
+    index: u32,
+    side: Side,
+    name: &'static str,
+    /// The id of the program.
+    program: u32,
+    /// At clsact: its preference and handle.
+    filter: Option<(u16, u32)>,
+    /// `None` once it is dropped.
+    link: Option<SchedClassifierLink>,
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        let Some(link) = self.link.take() else {
+            return;
+        };
+        // A link of TCX is ours whatever happened. At clsact a filter is deleted by its place, where
+        // another's may be by now.
+        let is_ours = self.filter.is_none_or(|place| {
+            filters(self.index, self.side)
+                .unwrap_or_default()
+                .iter()
+                .any(|f| (f.preference, f.handle) == place && f.program == Some(self.program))
+        });
+        if !is_ours {
+            std::mem::forget(link);
+        }
+    }
+}
+
+/// Puts a program that is loaded first at TC, at TCX or else at clsact.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn place(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    (index, interface): (u32, &str),
+    side: Side,
+    tcx: bool,
+) -> Result<Placed, ProgramError> {
+    let program: &mut SchedClassifier = ebpf
+        .program_mut(name)
+        .ok_or_else(|| ProgramError::InvalidName {
+            name: name.to_owned(),
+        })?
+        .try_into()?;
+    let id = program.info()?.id();
+    let mut placed = Placed {
+        index,
+        side,
+        name,
+        program: id,
+        filter: None,
+        link: None,
+    };
+    if tcx {
+        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let link = program.attach_with_options(interface, side.place(), first)?;
+        placed.link = Some(program.take_link(link)?);
+        return Ok(placed);
+    }
+    // An error says that there is one already; attaching tells whether it is of use.
+    let _ = qdisc_add_clsact(interface);
+    let there = filters(index, side).map_err(TcError::IoError)?;
+    let mut refused = None;
+    for preference in PREFERENCES {
+        let here: Vec<&Filter> = there
+            .iter()
+            .filter(|f| f.preference == preference)
+            .collect();
+        // All filters of one preference are of one kind and protocol.
+        if here.iter().any(|f| !f.takes_ours) {
+            continue;
+        }
+        let is_free = |handle: &u32| here.iter().all(|f| f.handle != *handle);
+        let Some(handle) = (HANDLE..HANDLE + HANDLES).map(u32::from).find(is_free) else {
+            continue;
+        };
+        let options = TcAttachOptions::Netlink(NlOptions {
+            priority: preference,
+            handle: TcHandle::from(handle),
+            classid: None,
+        });
+        match program.attach_with_options(interface, side.place(), options) {
+            Ok(link) => {
+                placed.filter = Some((preference, handle));
+                placed.link = Some(program.take_link(link)?);
+                return Ok(placed);
+            }
+            Err(error) => refused = refused.or(Some(error)),
+        }
+        if here.is_empty() {
+            break;
+        }
+    }
+    Err(refused.unwrap_or_else(|| TcError::IoError(io::ErrorKind::QuotaExceeded.into()).into()))
+}
+
+impl Placed {
+    /// Which packets it sees.
+    pub const fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Whether it is attached by a link of TCX.
+    pub const fn is_tcx(&self) -> bool {
+        self.filter.is_none()
+    }
+
+    /// Where it stands now.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn standing(&self) -> io::Result<Standing> {
+        let at_tcx = programs_at(self.index, self.side.tcx());
+        let Some(place) = self.filter else {
+            let all = at_tcx?;
+            return Ok(match all.iter().position(|id| *id == self.program) {
+                None => Standing::Gone,
+                Some(0) => Standing::First,
+                Some(at) => behind(named(all.get(..at).unwrap_or_default())),
+            });
+        };
+        let all = filters(self.index, self.side)?;
+        let is_ours =
+            |f: &Filter| (f.preference, f.handle) == place && f.program == Some(self.program);
+        let Some(at) = all.iter().position(is_ours) else {
+            return Ok(Standing::Gone);
+        };
+        // TCX, where there is one, runs before clsact.
+        let mut before = named(&at_tcx.unwrap_or_default());
+        let filters = all.get(..at).unwrap_or_default().iter();
+        before.extend(filters.filter_map(Filter::foreign_name));
+        Ok(behind(before))
+    }
+
+    /// Puts it first again; the old one goes when the new one is there.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the old one stays where it is.
+    pub fn move_first(&mut self, ebpf: &mut Ebpf, interface: &str) -> Result<(), ProgramError> {
+        let tcx = self.filter.is_none();
+        if tcx {
+            let program: &mut SchedClassifier = ebpf
+                .program_mut(self.name)
+                .ok_or_else(|| ProgramError::InvalidName {
+                    name: self.name.to_owned(),
+                })?
+                .try_into()?;
+            // The kernel holds a program only once at a hook of TCX. What is attached stays loaded.
+            if program.info()?.id() == self.program {
+                program.unload()?;
+                program.load()?;
+            }
+        }
+        let new = place(ebpf, self.name, (self.index, interface), self.side, tcx)?;
+        let old = std::mem::replace(self, new);
+        // Where the old one was taken off, the new one may stand.
+        if !tcx && old.filter == self.filter {
+            old.forget();
+        }
+        Ok(())
+    }
+}
+
+impl Placed {
+    /// Leaves what is at its place to another.
+    fn forget(mut self) {
+        std::mem::forget(self.link.take());
+    }
+}
+
+fn behind(before: Vec<String>) -> Standing {
+    if before.is_empty() {
+        Standing::First
+    } else {
+        Standing::Behind(before)
+    }
+}
+
+/// Whether this kernel has TCX. Linux 6.6.
+pub fn has_tcx() -> bool {
+    // lo is the first interface of every namespace.
+    programs_at(1, HookType::TcxIngress).is_ok()
+}
+
+/// Programs in words, those of an http-trace left out: they let every packet go on.
+fn named(ids: &[u32]) -> Vec<String> {
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    // Names are for those who may list programs: CAP_SYS_ADMIN.
+    let known: Vec<(u32, String)> = loaded_programs()
+        .map_while(Result::ok)
+        .filter(|info| ids.contains(&info.id()))
+        .map(|info| (info.id(), info.name_as_str().unwrap_or_default().to_owned()))
+        .collect();
+    let name = |id: &u32| known.iter().find(|(known, _)| known == id);
+    ids.iter()
+        .filter_map(|id| match name(id) {
+            Some((_, name)) if is_ours(name) => None,
+            Some((_, name)) if !name.is_empty() => Some(format!("program {name} (id {id})")),
+            _ => Some(format!("program id {id}")),
+        })
+        .collect()
+}
+
+/// Whether a program of this name, perhaps cut, is one of ours.
+fn is_ours(name: &str) -> bool {
+    our_programs().any(|ours| {
+        let cut = ours.get(..NAME_BYTES).unwrap_or(ours);
+        name == ours || name == cut
+    })
+}
+
+fn our_programs() -> impl Iterator<Item = &'static str> {
+    [Framing::Kernel, Framing::Host]
+        .into_iter()
+        .flat_map(|framing| {
+            programs_of(Hook::Tc)
+                .iter()
+                .map(move |name| framing.program(name))
+        })
+}
+
+/// Takes off what an agent that was killed left at clsact, whichever of our programs it was.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn remove_left(interface: &str, side: Side) -> Result<(), TcError> {
+    for name in our_programs() {
+        match qdisc_detach_program(interface, side.place(), name) {
+            // An I/O error says that there is none.
+            Ok(()) | Err(TcError::IoError(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A filter at clsact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Filter {
+    preference: u16,
+    handle: u32,
+    kind: String,
+    /// Whether filters of ours can share its preference.
+    takes_ours: bool,
+    /// Of kind bpf: its name, and the id of its program.
+    name: String,
+    program: Option<u32>,
+}
+
+impl Filter {
+    /// In words, unless it is one of ours.
+    fn foreign_name(&self) -> Option<String> {
+        let (kind, preference) = (&self.kind, self.preference);
+        match self.program {
+            Some(_) if is_ours(&self.name) => None,
+            Some(id) => Some(format!(
+                "filter {} (program id {id}, preference {preference})",
+                self.name
+            )),
+            None => Some(format!("{kind} filter (preference {preference})")),
+        }
+    }
+}
+
+// linux/rtnetlink.h, linux/pkt_cls.h, linux/if_ether.h
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_GETTFILTER: u16 = 46;
+const TCMSG: usize = 20;
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_ID: u16 = 11;
+const ETH_P_ALL: u16 = 3;
+
+/// The filters of one side of an interface's clsact qdisc, in the order in which they run; none when
+/// there is no such qdisc.
+fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
+    let socket = netlink::open(0)?;
+    let mut request = Vec::with_capacity(TCMSG);
+    request.extend(0u32.to_ne_bytes());
+    request.extend(index.to_ne_bytes());
+    request.extend(0u32.to_ne_bytes());
+    request.extend(side.parent().to_ne_bytes());
+    request.extend(0u32.to_ne_bytes());
+    let mut all = Vec::new();
+    let mut buffer = vec![0; netlink::BUFFER];
+    netlink::list(
+        &socket,
+        RTM_GETTFILTER,
+        &request,
+        &mut buffer,
+        |kind, body| {
+            if kind == RTM_NEWTFILTER {
+                all.extend(filter(body));
+            }
+        },
+    )?;
+    // Of each preference the kernel lists the place first, then its filters.
+    let is_place = |f: &Filter| f.handle == 0;
+    let filled: Vec<u16> = all
+        .iter()
+        .filter(|f| !is_place(f))
+        .map(|f| f.preference)
+        .collect();
+    all.retain(|f| !is_place(f) || !filled.contains(&f.preference));
+    Ok(all)
+}
+
+/// A `tcmsg` with its attributes.
+fn filter(body: &[u8]) -> Option<Filter> {
+    let (handle, info) = (number(body, 8)?, number(body, 16)?);
+    let mut filter = Filter {
+        preference: (info >> 16) as u16,
+        handle,
+        kind: String::new(),
+        takes_ours: false,
+        name: String::new(),
+        program: None,
+    };
+    for (kind, value) in attributes(body.get(TCMSG..)?) {
+        match kind {
+            TCA_KIND => filter.kind = text(value),
+            TCA_OPTIONS => {
+                for (kind, value) in attributes(value) {
+                    match kind {
+                        TCA_BPF_NAME => filter.name = text(value),
+                        TCA_BPF_ID => filter.program = number(value, 0),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if filter.kind != "bpf" {
+        (filter.name, filter.program) = (String::new(), None);
+    }
+    filter.takes_ours = filter.kind == "bpf" && info as u16 == ETH_P_ALL.to_be();
+    Some(filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend((4 + value.len() as u16).to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(netlink::align(bytes.len()), 0);
+        bytes
+    }
+
+    fn message(preference: u16, protocol: u16, handle: u32, attributes: &[Vec<u8>]) -> Vec<u8> {
+        let info = u32::from(preference) << 16 | u32::from(protocol.to_be());
+        let numbers = [0, 2, handle, Side::Egress.parent(), info].map(u32::to_ne_bytes);
+        [numbers.concat(), attributes.concat()].concat()
+    }
+
+    #[test]
+    fn filters_are_read_with_what_tells_them_apart() {
+        let bpf = attribute(TCA_KIND, b"bpf\0");
+        let options = attribute(
+            TCA_OPTIONS,
+            &[
+                attribute(TCA_BPF_NAME, b"lb_out\0"),
+                attribute(TCA_BPF_ID, &12u32.to_ne_bytes()),
+            ]
+            .concat(),
+        );
+        let whole = message(1, ETH_P_ALL, 7, &[bpf.clone(), options.clone()]);
+        let read = filter(&whole).expect("a filter");
+        assert_eq!(
+            (read.preference, read.handle, read.program),
+            (1, 7, Some(12))
+        );
+        assert!(read.takes_ours);
+        assert_eq!(
+            read.foreign_name().as_deref(),
+            Some("filter lb_out (program id 12, preference 1)")
+        );
+        // Of another protocol, or another kind: no place for ours.
+        let ip = filter(&message(1, 0x800, 7, &[bpf, options.clone()])).expect("a filter");
+        assert!(!ip.takes_ours);
+        let u32_filter = message(
+            3,
+            ETH_P_ALL,
+            0x8000_0800,
+            &[attribute(TCA_KIND, b"u32\0"), options],
+        );
+        let u32_filter = filter(&u32_filter).expect("a filter");
+        assert!(!u32_filter.takes_ours);
+        assert_eq!(
+            u32_filter.foreign_name().as_deref(),
+            Some("u32 filter (preference 3)")
+        );
+        for cut in 0..whole.len() {
+            let _ = filter(&whole[..cut]);
+        }
+    }
+
+    #[test]
+    fn programs_of_ours_are_known_by_their_cut_names_too() {
+        for (name, ours) in [
+            ("http_trace_out", true),
+            ("http_trace_ip_in", true),
+            ("http_trace_ip_i", true),
+            ("http_trace_hipo", true),
+            ("http_trace", false),
+            ("", false),
+            ("cil_to_netdev", false),
+        ] {
+            assert_eq!(is_ours(name), ours, "{name}");
+        }
+    }
+}

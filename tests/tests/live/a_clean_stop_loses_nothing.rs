@@ -1,0 +1,68 @@
+//! A run that is stopped under load, at any moment, has lost nothing: what it did not see of the last
+//! exchanges, because it stopped, is no loss.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use http_trace_tests::agent::{Agent, ROOMY};
+use http_trace_tests::need::program;
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Pair, address};
+use http_trace_tests::nginx::Nginx;
+
+const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+
+fn stops(hook: &str, environment: &[(&str, &str)]) {
+    let pair = Pair::new(1500).expect("a pair");
+    let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    // Many small ones, and one of many segments: at any moment some are on their way.
+    let url = |file: &str| format!("http://{}/{file}", address::SERVER_V4);
+    let load = |file: &str| {
+        let mut wrk = Command::new(program("wrk").expect("wrk"));
+        wrk.args(["-t", "1", "-c", "2", "-d", "60s", &url(file)])
+            .stdout(Stdio::null());
+        pair.client.spawn(&mut wrk).expect("wrk")
+    };
+    let environment = [environment, &[ROOMY]].concat();
+    for round in 0..8 {
+        let options = ["--hook", hook, "-i", "veth0", "-p", "80"];
+        let agent = Agent::start_with(&pair.server, &options, &environment).expect("the agent");
+        // What is open before the agent's start is another matter.
+        let load = [load("small.txt"), load("large.bin")];
+        std::thread::sleep(Duration::from_millis(400 + 37 * round));
+        let outcome = std::thread::scope(|scope| {
+            // It goes on while the programs come off, and leaves the CPUs to the agent then.
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(700));
+                drop(load);
+            });
+            agent.stop().expect("the agent's end")
+        });
+        assert!(!outcome.report.responses.is_empty(), "{hook}: no load");
+        outcome.check_clean();
+    }
+}
+
+#[test]
+fn at_tcx() {
+    needs!(alone; "nginx", "wrk");
+    stops("tc", &[]);
+}
+
+#[test]
+fn at_clsact() {
+    needs!(alone; "nginx", "wrk");
+    stops("tc", &[("HTTP_TRACE_TC", "clsact")]);
+}
+
+#[test]
+fn at_the_cgroup() {
+    needs!(alone; "nginx", "wrk");
+    stops("cgroup", &[]);
+}
+
+#[test]
+fn at_xdp() {
+    needs!(alone; "nginx", "wrk");
+    stops("xdp", &[]);
+}

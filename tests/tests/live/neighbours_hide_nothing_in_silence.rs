@@ -1,0 +1,298 @@
+//! Other programs at TC, before and after the agent's, whatever they return: every response is
+//! reported once, or that it may have been hidden is. Their chain stays as it was.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use http_trace_tests::agent::{Agent, Outcome, ROOMY};
+use http_trace_tests::bed::{log_differences, nothing};
+use http_trace_tests::client::wrk;
+use http_trace_tests::needs;
+use http_trace_tests::neighbour::{VERDICTS, ask, attach};
+use http_trace_tests::netns::{Namespace, Pair, Running, address};
+use http_trace_tests::nginx::Nginx;
+use rustix::process::Signal;
+
+const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+const SIDES: [&str; 2] = ["ingress", "egress"];
+const CLSACT: (&str, &str) = ("HTTP_TRACE_TC", "clsact");
+
+fn agent(pair: &Pair, hook: &str) -> Agent {
+    let environment: &[_] = match hook {
+        "tcx" => &[ROOMY],
+        _ => &[ROOMY, CLSACT],
+    };
+    let options = ["--hook", "tc", "-i", "veth0", "-p", "80", "-v"];
+    Agent::start_with(&pair.server, &options, environment).expect("the agent")
+}
+
+/// A neighbour on both sides of the server's veth0: first at TCX; at clsact before everything that is
+/// there, at the agent's own preference.
+fn neighbours(pair: &Pair, hook: &str, verdict: &str, every: &str) -> Vec<Running> {
+    let place = if hook == "tcx" { "first" } else { "1" };
+    let one = |side| {
+        let arguments = format!("{hook} {side} veth0 {verdict} {place} {every}");
+        attach(&pair.server, &arguments).expect("a neighbour")
+    };
+    SIDES.into_iter().map(one).collect()
+}
+
+fn tc(namespace: &Namespace, arguments: &str) -> String {
+    let mut command = Command::new("tc");
+    command.args(arguments.split_whitespace());
+    let output = namespace.run(&mut command).expect("tc");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn load(pair: &Pair, seconds: u64) {
+    let url = format!("http://{}/small.txt", address::SERVER_V4);
+    wrk(&pair.client, &url, 1, 4, Duration::from_secs(seconds)).expect("wrk");
+}
+
+/// Lines of the agent's losses, as `where: detail`.
+fn losses(outcome: &Outcome) -> Vec<String> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let lost = |loss: &serde_json::Value| {
+        let lost = &loss["http_trace"]["lost"];
+        format!("{}: {}", text(&lost["where"]), text(&lost["detail"]))
+    };
+    outcome.report.losses.iter().map(lost).collect()
+}
+
+/// What hangs at the server's veth0 and is not the agent's.
+fn chain(pair: &Pair, hook: &str) -> Vec<String> {
+    let one = |side| {
+        let all = match hook {
+            "tcx" => ask(&pair.server, &format!("list {side} veth0"))
+                .expect("a list")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+            _ => tc(&pair.server, &format!("filter show dev veth0 {side}"))
+                .lines()
+                .filter(|line| line.contains(" handle "))
+                .map(str::to_owned)
+                .collect(),
+        };
+        let foreign = all.into_iter().filter(|l| !l.contains("http_trace"));
+        format!("{side}: {}", foreign.collect::<Vec<_>>().join(", "))
+    };
+    SIDES.into_iter().map(one).collect()
+}
+
+/// Runs a case for each hook and verdict, those of a hook at once.
+fn each_verdict(case: impl Fn(&str, &str) + Sync) {
+    let case = &case;
+    for hook in ["tcx", "clsact"] {
+        std::thread::scope(|scope| {
+            for verdict in VERDICTS {
+                scope.spawn(move || case(hook, verdict));
+            }
+        });
+    }
+}
+
+#[test]
+fn neighbours_that_were_there_first_hide_nothing() {
+    needs!(alone; "nginx", "wrk", "tc", "python3");
+    each_verdict(|hook, verdict| {
+        let pair = Pair::new(1500).expect("a pair");
+        tc(&pair.server, "qdisc add dev veth0 clsact");
+        let there = neighbours(&pair, hook, verdict, "");
+        let before = chain(&pair, hook);
+        assert!(before[0].contains("nb_"), "{before:?}");
+        let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+        let agent = agent(&pair, hook);
+        load(&pair, 1);
+        assert_eq!(chain(&pair, hook), before, "{hook} {verdict}");
+        let log = nginx.stop().expect("an access log");
+        assert!(log.len() > 5, "{hook} {verdict}: {} requests", log.len());
+        std::thread::sleep(Duration::from_millis(300));
+        let outcome = agent.stop().expect("the agent's end");
+        outcome.check_clean();
+        nothing(log_differences(&outcome.report, &log));
+        assert_eq!(chain(&pair, hook), before, "{hook} {verdict}");
+        drop(there);
+    });
+}
+
+#[test]
+fn neighbours_that_come_later_are_reported_and_overtaken() {
+    needs!(alone; "nginx", "wrk", "tc", "python3");
+    each_verdict(|hook, verdict| {
+        let pair = Pair::new(1500).expect("a pair");
+        tc(&pair.server, "qdisc add dev veth0 clsact");
+        let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+        let agent = agent(&pair, hook);
+        let there = neighbours(&pair, hook, verdict, "");
+        let before = chain(&pair, hook);
+        // Within a look at the hooks and a little more.
+        std::thread::sleep(Duration::from_millis(3500));
+        load(&pair, 1);
+        let log = nginx.stop().expect("an access log");
+        assert!(log.len() > 5, "{hook} {verdict}: {} requests", log.len());
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(chain(&pair, hook), before, "{hook} {verdict}");
+        let outcome = agent.stop().expect("the agent's end");
+        assert_eq!(outcome.status.code(), Some(1), "{:?}", outcome.said);
+        nothing(log_differences(&outcome.report, &log));
+        let losses = losses(&outcome);
+        for side in SIDES {
+            let place = format!("shadowed: tc {side} of veth0: ");
+            let told = losses.iter().any(|line| {
+                line.starts_with(&place)
+                    && line.contains(&format!("nb_{}_", verdict.to_lowercase()))
+                    && line.ends_with("it is first again")
+            });
+            assert!(told, "{hook} {verdict} {side}: {losses:?}");
+        }
+        assert_eq!(losses.len(), 2, "{losses:?}");
+        let said = outcome.said.join("\n");
+        assert!(said.contains("packets may be missing for "), "{said}");
+        drop(there);
+    });
+}
+
+/// Neighbours that replace each other first all the time, under load: nothing is invented or reported
+/// twice, and what is missing has its reason in the stream.
+#[test]
+fn neighbours_that_are_replaced_under_load_are_reported() {
+    needs!(alone; "nginx", "wrk", "tc", "python3");
+    for hook in ["tcx", "clsact"] {
+        let pair = Pair::new(1500).expect("a pair");
+        tc(&pair.server, "qdisc add dev veth0 clsact");
+        let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+        let agent = agent(&pair, hook);
+        let there = neighbours(&pair, hook, "OK", "0.3");
+        load(&pair, 5);
+        drop(there);
+        std::thread::sleep(Duration::from_millis(300));
+        let log = nginx.stop().expect("an access log");
+        let outcome = agent.stop().expect("the agent's end");
+        let losses = losses(&outcome);
+        let shadowed = losses.iter().filter(|l| l.starts_with("shadowed: tc "));
+        assert!(shadowed.count() >= 2, "{hook}: {losses:?}");
+        assert_eq!(outcome.status.code(), Some(1), "{:?}", outcome.said);
+        let reported = outcome.report.responses.len();
+        assert!(reported <= log.len(), "{hook}: {reported} of {}", log.len());
+        println!("{hook}: {reported} of {}, {losses:?}", log.len());
+    }
+}
+
+#[test]
+fn what_takes_the_agent_off_is_reported_and_undone() {
+    needs!(alone; "nginx", "wrk", "tc", "python3");
+    for (hook, what, expected) in [
+        ("tcx", "link", "detached: tc "),
+        ("tcx", "qdisc", ""),
+        ("clsact", "qdisc", "detached: tc "),
+        ("clsact", "replaced", "detached: tc "),
+        ("clsact", "preference", "detached: tc "),
+    ] {
+        let pair = Pair::new(1500).expect("a pair");
+        tc(&pair.server, "qdisc replace dev veth0 clsact");
+        let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+        let agent = agent(&pair, hook);
+        let mut there = Vec::new();
+        match what {
+            "link" => {
+                for side in SIDES {
+                    ask(&pair.server, &format!("detach {side} veth0 http_trace"))
+                        .expect("detached");
+                }
+            }
+            "qdisc" => {
+                tc(&pair.server, "qdisc del dev veth0 clsact");
+                tc(&pair.server, "qdisc add dev veth0 clsact");
+            }
+            // Another's filter at our preference and handle.
+            "replaced" => {
+                for side in SIDES {
+                    let arguments = format!("clsact {side} veth0 OK -1");
+                    there.push(attach(&pair.server, &arguments).expect("a neighbour"));
+                }
+            }
+            _ => {
+                for side in SIDES {
+                    tc(&pair.server, &format!("filter del dev veth0 {side} pref 1"));
+                }
+            }
+        }
+        let neighbours = chain(&pair, hook);
+        std::thread::sleep(Duration::from_millis(3500));
+        load(&pair, 1);
+        let log = nginx.stop().expect("an access log");
+        std::thread::sleep(Duration::from_millis(300));
+        let outcome = agent.stop().expect("the agent's end");
+        let losses = losses(&outcome);
+        println!("{hook} {what}: {} requests, {losses:?}", log.len());
+        nothing(log_differences(&outcome.report, &log));
+        if expected.is_empty() {
+            outcome.check_clean();
+        } else {
+            assert_eq!(losses.len(), 2, "{hook} {what}: {losses:?}");
+            for line in &losses {
+                assert!(
+                    line.starts_with(expected) && line.ends_with("it is first again"),
+                    "{hook} {what}: {line}"
+                );
+            }
+        }
+        // Ours is gone, theirs is not.
+        assert_eq!(chain(&pair, hook), neighbours, "{hook} {what}");
+        let both = SIDES.map(|side| tc(&pair.server, &format!("filter show dev veth0 {side}")));
+        assert!(!both.concat().contains("http_trace"), "{both:?}");
+    }
+}
+
+/// What stands before the agent and cannot be overtaken: TCX before clsact, and a filter of another
+/// kind at the first preference.
+#[test]
+fn what_cannot_be_overtaken_is_reported() {
+    needs!(alone; "nginx", "wrk", "tc", "python3");
+    let pair = Pair::new(1500).expect("a pair");
+    let _there = neighbours(&pair, "tcx", "OK", "");
+    tc(&pair.server, "qdisc add dev veth0 clsact");
+    tc(
+        &pair.server,
+        "filter add dev veth0 egress pref 1 protocol all u32 match u32 0 0 flowid 1:1",
+    );
+    let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let agent = agent(&pair, "clsact");
+    let begun = Instant::now();
+    load(&pair, 1);
+    std::thread::sleep(Duration::from_millis(500).saturating_sub(begun.elapsed()));
+    drop(nginx);
+    let outcome = agent.stop().expect("the agent's end");
+    assert_eq!(outcome.status.code(), Some(1), "{:?}", outcome.said);
+    let losses = losses(&outcome);
+    let tells = |side: &str, who: &str| {
+        let place = format!("shadowed: tc {side} of veth0: ");
+        losses
+            .iter()
+            .any(|line| line.starts_with(&place) && line.contains(who))
+    };
+    assert!(tells("ingress", "program nb_ok_ingress (id "), "{losses:?}");
+    assert!(tells("egress", "program nb_ok_egress (id "), "{losses:?}");
+    assert!(tells("egress", "u32 filter (preference 1)"), "{losses:?}");
+}
+
+#[test]
+fn the_neighbours_chain_stays_as_it_was_after_a_kill() {
+    needs!(alone; "tc", "python3");
+    for hook in ["tcx", "clsact"] {
+        let pair = Pair::new(1500).expect("a pair");
+        tc(&pair.server, "qdisc add dev veth0 clsact");
+        let _there = neighbours(&pair, hook, "OK", "");
+        let _behind = match hook {
+            "tcx" => attach(&pair.server, "tcx egress veth0 UNSPEC last"),
+            _ => attach(&pair.server, "clsact egress veth0 UNSPEC 9"),
+        };
+        let before = chain(&pair, hook);
+        let agent = agent(&pair, hook);
+        assert_eq!(chain(&pair, hook), before, "{hook}: during");
+        agent.signal(Signal::KILL).expect("a signal");
+        drop(agent);
+        assert_eq!(chain(&pair, hook), before, "{hook}: after");
+    }
+}
