@@ -37,6 +37,8 @@ struct TuningTable {
 struct OverrideTable {
     #[serde(default, deserialize_with = "threshold")]
     threshold: Option<u64>,
+    #[serde(default, deserialize_with = "percent")]
+    percent: Option<u8>,
     #[serde(default, rename = "window", deserialize_with = "time")]
     window_ns: Option<u64>,
     #[serde(default, deserialize_with = "severity")]
@@ -147,12 +149,18 @@ parsers! {
     patterns -> Vec<String> = |from| each(from, pattern);
     filters -> Vec<&'static str> = |from| each(from, filter);
     threshold -> Option<u64> = |from| one(from, number);
+    percent -> Option<u8> = |from| one(from, per_cent);
     severity -> Option<Severity> = |from| one(from, score);
     time -> Option<u64> = |from| one(from, nanoseconds);
     rules -> BTreeMap<String, Override> = |from| {
         let rules: BTreeMap<String, Rule> = Deserialize::deserialize(from)?;
         Ok(rules.into_iter().map(|(id, rule)| (id, rule.0)).collect())
     };
+}
+
+fn per_cent(text: &str) -> Result<u8, &'static str> {
+    let number = text.parse().ok().filter(|n| (1..=100).contains(n));
+    number.ok_or("a share from 1 to 100, of rules that count one")
 }
 
 fn pattern(text: &str) -> Result<String, &'static str> {
@@ -202,7 +210,7 @@ mod tests {
     fn a_table_and_what_it_means() {
         let tuning = parse(
             "internal = '10.0.0.0/8'\nfilters = 'health-probes'\n[allow]\nclients = ['192.0.2.1', 'fd00::/8']\n\
-             user_agents = 'kube-probe*'\n[rules.http-path-scan]\nthreshold = 50\nwindow = '5m'\n\
+             user_agents = 'kube-probe*'\n[rules.http-path-scan]\nthreshold = 50\npercent = 30\nwindow = '5m'\n\
              severity = 7\nsuppress = '30m'\nallow = { paths = ['/old/*'] }\n",
         )
         .expect("good");
@@ -212,6 +220,7 @@ mod tests {
         assert_eq!(tuning.allow.user_agents, ["kube-probe*"]);
         let change = &tuning.rules["http-path-scan"];
         assert_eq!(change.threshold, Some(50));
+        assert_eq!(change.percent, Some(30));
         assert_eq!(change.window_ns, Some(300_000_000_000));
         assert_eq!(change.severity, Severity::new(7));
         assert_eq!(change.suppress_ns, Some(1_800_000_000_000));

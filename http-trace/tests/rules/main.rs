@@ -4,14 +4,18 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod an_attack_that_is_answered_outweighs_refusals;
 #[path = "../common/command.rs"]
 mod command;
 mod counts_are_kept_in_the_state_file;
 #[path = "../common/errors.rs"]
 mod errors;
 mod faulty_rules_are_named_and_the_rest_load;
+mod lookups_of_ordinary_tools_are_no_scan;
 mod recorded_events_raise_the_alerts_of_the_capture;
 mod rules_are_listed_explained_and_tested;
+
+use std::collections::BTreeMap;
 
 /// A rule that loads, of which parts are replaced.
 const GOOD: &str = "\
@@ -25,3 +29,49 @@ detection:
   condition: selection
 level: low
 ";
+
+/// A line of an access log (combined format): the number of a client in no private network, a second, the request
+/// and what came of it.
+fn log_line(
+    client: usize,
+    second: usize,
+    request: (&str, &str),
+    status: u16,
+    agent: &str,
+) -> String {
+    let (method, target) = request;
+    let (minute, second) = (second / 60 % 60, second % 60);
+    format!(
+        "198.51.{}.{} - - [22/Nov/2026:10:{minute:02}:{second:02} +0000] \"{method} {target} HTTP/1.1\" {status} 50 \
+         \"-\" \"{agent}\"\n",
+        client / 250,
+        client % 250
+    )
+}
+
+/// The rules that opened an alert about each client, with their severity.
+fn alerts_of_log(log: &str) -> BTreeMap<usize, Vec<(String, u64)>> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    std::fs::write(&file, log).unwrap();
+    let ran = command::run(&["detect", "-o", "json", file.to_str().unwrap()]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let mut alerts: BTreeMap<usize, Vec<(String, u64)>> = BTreeMap::new();
+    for alert in command::records(&ran.out) {
+        if alert["http_trace"]["alert"]["state"] != "opened" {
+            continue;
+        }
+        let ip = alert["http_trace"]["alert"]["clients"][0]["value"]
+            .as_str()
+            .unwrap();
+        let mut parts = ip
+            .split('.')
+            .skip(2)
+            .map(|part| part.parse::<usize>().unwrap());
+        let client = parts.next().unwrap() * 250 + parts.next().unwrap();
+        let rule = alert["rule"]["id"].as_str().unwrap().to_owned();
+        let severity = alert["event"]["severity"].as_u64().unwrap();
+        alerts.entry(client).or_default().push((rule, severity));
+    }
+    alerts
+}

@@ -16,6 +16,8 @@ pub const FILES: &[(&str, &str)] = &[
     ("scanning.yml", text!("scanning.yml")),
     ("credentials.yml", text!("credentials.yml")),
     ("injection.yml", text!("injection.yml")),
+    ("attempts.yml", text!("attempts.yml")),
+    ("protocols.yml", text!("protocols.yml")),
     ("cloud.yml", text!("cloud.yml")),
     ("availability.yml", text!("availability.yml")),
     ("proxy.yml", text!("proxy.yml")),

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::builtin;
 use super::document::Source;
 use crate::rule::expr::Comparison;
-use crate::rule::{Origin, RuleSet, Severity};
+use crate::rule::{Kind, Origin, RuleSet, Severity};
 
 /// What is left alone. A request that one of them names counts for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Allow {
 pub struct Override {
     /// The count from which on it raises an alert.
     pub threshold: Option<u64>,
+    /// Of a ratio: the share from which on it raises an alert, per cent.
+    pub percent: Option<u8>,
     /// Its window, ns.
     pub window_ns: Option<u64>,
     /// Its severity.
@@ -59,7 +61,9 @@ impl Tuning {
     pub fn extend(&self, sources: &mut Vec<Source>) {
         if let Some(internal) = &self.internal {
             for source in &mut *sources {
-                if source.origin == Origin::BuiltIn("error-spike.yml") {
+                // The files in which `c-ip|cidr` stands for the internal networks.
+                let asks = ["error-spike.yml", "attempts.yml"].map(Origin::BuiltIn);
+                if asks.contains(&source.origin) {
                     source.text = with_networks(&source.text, internal);
                 }
             }
@@ -91,6 +95,11 @@ impl Tuning {
                     correlation.condition = vec![(Comparison::Gte, threshold)];
                 }
                 correlation.window_ns = change.window_ns.unwrap_or(correlation.window_ns);
+                if let (Kind::Ratio(percent), Some(changed)) =
+                    (&mut correlation.kind, change.percent)
+                {
+                    *percent = changed;
+                }
             }
         }
         unknown
@@ -175,6 +184,7 @@ mod tests {
     fn numbers_of_one_rule_change_and_those_of_others_stay() {
         let change = Override {
             threshold: Some(7),
+            percent: Some(3),
             window_ns: Some(60_000_000_000),
             severity: Severity::new(9),
             suppress_ns: Some(1),
@@ -184,6 +194,13 @@ mod tests {
             rules: [
                 ("http-path-scan".to_owned(), change),
                 ("nobody".to_owned(), Override::default()),
+                (
+                    "http-server-failing".to_owned(),
+                    Override {
+                        percent: Some(35),
+                        ..Override::default()
+                    },
+                ),
             ]
             .into(),
             ..Tuning::default()
@@ -196,6 +213,8 @@ mod tests {
             if &*is.id == "http-path-scan" {
                 assert_eq!((new.threshold(), new.window_ns), (7, 60_000_000_000));
                 assert_eq!((is.severity.score(), is.suppress_ns), (9, 1));
+            } else if &*is.id == "http-server-failing" {
+                assert_eq!((&old.kind, &new.kind), (&Kind::Ratio(20), &Kind::Ratio(35)));
             } else {
                 assert_eq!(old, new);
                 assert_eq!(

@@ -1,0 +1,106 @@
+//! Build caches, container registries, package managers and file shares ask for what is not there in the
+//! ordinary course of their work. That is neither a scan nor a spike of errors; a scan under their name is.
+
+use crate::{alerts_of_log, log_line};
+
+/// 64 hexadecimal digits, another for each number.
+fn digest(n: u64) -> String {
+    let word = |k: u64| (n + k).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ k;
+    (0..4).map(|k| format!("{:016x}", word(k))).collect()
+}
+
+/// Method, path and status of what a tool sends for one thing; more than one where a miss is filled.
+type Lookup = fn(u64) -> Vec<(&'static str, String, u16)>;
+
+const TOOLS: &[(&str, Lookup)] = &[
+    ("bazel/7.2.0", |n| {
+        let path = format!("/cache/ac/{}", digest(n));
+        vec![("GET", path.clone(), 404), ("PUT", path, 201)]
+    }),
+    ("Gradle/8.7", |n| {
+        let path = format!("/cache/{}", &digest(n)[..32]);
+        vec![("GET", path.clone(), 404), ("PUT", path, 201)]
+    }),
+    ("docker/26.1.0", |n| {
+        vec![
+            ("HEAD", format!("/v2/app/blobs/sha256:{}", digest(n)), 404),
+            ("POST", "/v2/app/blobs/uploads/".to_owned(), 202),
+            ("PUT", format!("/v2/app/blobs/uploads/{n}"), 201),
+            ("HEAD", format!("/v2/app{n}/manifests/latest"), 404),
+        ]
+    }),
+    ("pip/24.0", |n| {
+        vec![("GET", format!("/simple/pkg{n}/"), 404)]
+    }),
+    ("Apache-Maven/3.9.6", |n| {
+        let path = format!("/internal/org/example/lib{n}/1.0/lib{n}-1.0.pom");
+        vec![
+            ("GET", path.clone(), 404),
+            ("GET", format!("{path}.sha1"), 404),
+        ]
+    }),
+    ("npm/10.5.0 node/v20.12.2 linux x64", |n| {
+        vec![
+            ("GET", format!("/@scope%2fpkg{n}"), 404),
+            ("GET", format!("/left-pad{n}"), 404),
+        ]
+    }),
+    ("Debian APT-HTTP/1.3 (2.6.1)", |n| {
+        vec![("GET", format!("/debian/dists/stable{n}/InRelease"), 404)]
+    }),
+    ("WebDAVFS/3.0.0", |n| {
+        vec![
+            ("PROPFIND", format!("/dav/share/p{n}.jpg"), 207),
+            ("PROPFIND", format!("/dav/share/._p{n}.jpg"), 404),
+        ]
+    }),
+];
+
+fn severities(log: impl Iterator<Item = String>) -> Vec<(usize, String, u64)> {
+    let alerts = alerts_of_log(&log.collect::<String>());
+    let alerts = alerts.into_iter().flat_map(|(client, alerts)| {
+        alerts
+            .into_iter()
+            .map(move |(rule, severity)| (client, rule, severity))
+    });
+    alerts.filter(|(.., severity)| *severity > 0).collect()
+}
+
+#[test]
+fn what_a_tool_looks_up_raises_nothing() {
+    let lines = TOOLS
+        .iter()
+        .enumerate()
+        .flat_map(|(client, (agent, lookup))| {
+            let lookups = (0..700).flat_map(lookup).enumerate();
+            lookups.map(move |(at, (method, path, status))| {
+                log_line(client, at / 10, (method, &path), status, agent)
+            })
+        });
+    let raised = severities(lines);
+    assert!(raised.is_empty(), "{raised:?}");
+}
+
+#[test]
+fn a_scan_under_the_name_of_a_tool_is_seen() {
+    let lines = TOOLS.iter().enumerate().flat_map(|(client, (agent, _))| {
+        (0..60).map(move |n| log_line(client, n, ("GET", &format!("/admin{n}.php")), 404, agent))
+    });
+    let raised = severities(lines);
+    for (client, (agent, _)) in TOOLS.iter().enumerate() {
+        let scan = (client, "http-path-scan".to_owned(), 5);
+        assert!(raised.contains(&scan), "{agent}: {raised:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_no_miss() {
+    let (agent, lookup) = TOOLS[0];
+    let lookups = (0..60).flat_map(lookup);
+    let lines = lookups.map(|(method, path, _)| log_line(0, 0, (method, &path), 403, agent));
+    let raised = severities(lines);
+    assert!(
+        raised.contains(&(0, "http-path-scan".to_owned(), 5)),
+        "{raised:?}"
+    );
+}
