@@ -4,6 +4,7 @@
 //! byte, from left to right, gives back what was on the wire ([`unescaped`]).
 
 use std::borrow::Cow;
+use std::fmt;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -62,11 +63,11 @@ fn json_text(out: &mut Vec<u8>, mut text: &str) {
             '\r' => out.extend_from_slice(b"\\r"),
             '\t' => out.extend_from_slice(b"\\t"),
             c if is_unsafe(c) => {
-                let code = u32::from(c);
-                out.extend_from_slice(b"\\u");
-                // None of them is beyond U+FFFF.
-                for shift in [12, 8, 4, 0] {
-                    out.push(nibble((code >> shift) as u8 & 15));
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.extend_from_slice(b"\\u");
+                    for shift in [12, 8, 4, 0] {
+                        out.push(nibble((*unit >> shift) as u8 & 15));
+                    }
                 }
             }
             c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -74,22 +75,40 @@ fn json_text(out: &mut Vec<u8>, mut text: &str) {
     }
 }
 
-/// Appends text for a terminal: what could drive it (C0, DEL, C1, the characters that reorder or
+/// Bytes as text for a terminal: what could drive it (C0, DEL, C1, the characters that reorder, hide or
 /// break lines) is written as `\xNN` or `\u{N}`, everything else as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::with_capacity(self.0.len());
+        terminal(&mut out, self.0);
+        f.pad(&out)
+    }
+}
+
+/// Appends what [`Escaped`] shows.
 pub fn terminal(out: &mut String, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid().chars();
         while let Some(c) = rest.next() {
             match c {
                 '\\' if begins_escape(rest.as_str().as_bytes()) => out.push_str("\\x5c"),
-                c if is_unsafe(c) && c.is_ascii() => push_hex(out, c as u8),
-                c if is_unsafe(c) => out.extend(c.escape_unicode()),
-                c => out.push(c),
+                c => push_safe(out, c),
             }
         }
         for byte in chunk.invalid() {
             push_hex(out, *byte);
         }
+    }
+}
+
+fn push_safe(out: &mut String, c: char) {
+    match c {
+        c if is_unsafe(c) && c.is_ascii() => push_hex(out, c as u8),
+        c if is_unsafe(c) => out.extend(c.escape_unicode()),
+        c => out.push(c),
     }
 }
 
@@ -100,9 +119,7 @@ pub fn lines_for_terminal(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' => out.push(c),
-            c if is_unsafe(c) && c.is_ascii() => push_hex(&mut out, c as u8),
-            c if is_unsafe(c) => out.extend(c.escape_unicode()),
-            c => out.push(c),
+            c => push_safe(&mut out, c),
         }
     }
     out
@@ -115,11 +132,12 @@ fn push_hex(out: &mut String, byte: u8) {
 }
 
 /// Characters that a terminal or a viewer may act on: controls, bidirectional embeddings,
-/// overrides, isolates and marks (UAX #9), line and paragraph separators, the byte order mark.
+/// overrides, isolates and marks (UAX #9), line and paragraph separators, the byte order mark, tags.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Whether what follows a backslash makes it read as `\xNN`.
@@ -212,6 +230,7 @@ mod tests {
             (b"a\"b\\c", r#""a\"b\\c""#),
             (b"\0\n\t\x1b\x7f", r#""\u0000\n\t\u001b\u007f""#),
             ("é–\u{85}\u{202e}".as_bytes(), "\"é–\\u0085\\u202e\""),
+            ("a\u{e0041}".as_bytes(), r#""a\udb40\udc41""#),
             (b"caf\xe9 12345678", r#""caf\\xe9 12345678""#),
             (br"C:\x5c \xzz \xE9", r#""C:\\x5cx5c \\xzz \\xE9""#),
             (b"\\\xff", r#""\\\\xff""#),
@@ -227,6 +246,7 @@ mod tests {
             (&b"GET /a"[..], "GET /a"),
             (b"\x1b[31mred\x07\r\n", r"\x1b[31mred\x07\x0d\x0a"),
             ("\u{9b}31m\u{202e}é".as_bytes(), r"\u{9b}31m\u{202e}é"),
+            ("a\u{e0041}".as_bytes(), r"a\u{e0041}"),
             (b"\x9b\xff", r"\x9b\xff"),
             (br"\x1b", r"\x5cx1b"),
         ] {

@@ -20,107 +20,34 @@ enum Rule {
 }
 
 /// The one table of names.
-const NAMES: &[(Rule, &[&str])] = &[
+const NAMES: &[(Rule, &str)] = &[
     // Nonces of RFC 6455, tags of caches, and what Fetch says of credentials; keys of other kinds.
     (
         Rule::Shown,
-        &[
-            "allowcredentials",
-            "cachekey",
-            "foreignkey",
-            "idempotencykey",
-            "partitionkey",
-            "persistentauth",
-            "primarykey",
-            "publickey",
-            "routingkey",
-            "secwebsocketkey",
-            "sortkey",
-            "surrogatekey",
-            "xkey",
-        ],
+        "allowcredentials cachekey foreignkey idempotencykey partitionkey persistentauth \
+         primarykey publickey routingkey secwebsocketkey sortkey surrogatekey xkey",
     ),
     (
         Rule::End,
-        &[
-            "accesskey",
-            "accountkey",
-            "apikey",
-            "appkey",
-            "applicationkey",
-            "assertion",
-            "authkey",
-            "authorization",
-            "authticket",
-            "clientkey",
-            "codeverifier",
-            "consumerkey",
-            "cookie",
-            "credential",
-            "credentials",
-            "csrf",
-            "encryptionkey",
-            "hmackey",
-            "idtokenhint",
-            "licensekey",
-            "masterkey",
-            "nonce",
-            "oauthverifier",
-            "passcode",
-            "passphrase",
-            "passwd",
-            "password",
-            "passwordconfirmation",
-            "passwords",
-            "privatekey",
-            "samlrequest",
-            "samlresponse",
-            "secret",
-            "secretkey",
-            "secrets",
-            "servicekey",
-            "sessid",
-            "sessionid",
-            "sessionkey",
-            "sharedaccesssignature",
-            "sharedkey",
-            "signature",
-            "signingkey",
-            "storagekey",
-            "subscriptionkey",
-            "token",
-            "xsrf",
-        ],
+        "accesskey accountkey apikey appkey applicationkey assertion authkey authorization \
+         authticket clientkey codeverifier consumerkey cookie credential credentials csrf \
+         encryptionkey hmackey idtokenhint licensekey masterkey nonce oauthverifier passcode \
+         passphrase passwd password passwordconfirmation passwords privatekey samlrequest \
+         samlresponse secret secretkey secrets servicekey sessid sessionid sessionkey \
+         sharedaccesssignature sharedkey signature signingkey storagekey subscriptionkey token \
+         xsrf",
     ),
     (
         Rule::Word,
-        &[
-            "auth", "bearer", "hmac", "jwt", "otp", "pass", "pin", "pw", "pwd", "session", "sid",
-            "sig", "totp",
-        ],
+        "auth bearer hmac jwt otp pass pin pw pwd session sid sig totp",
     ),
-    (Rule::Whole, &["key", "pgt", "pgtiou", "ticket"]),
+    (Rule::Whole, "key pgt pgtiou ticket"),
     // Every gateway has a name of its own for its key.
-    (Rule::Field, &["key", "xibmclientid", "xhoneycombteam"]),
+    (Rule::Field, "key xibmclientid xhoneycombteam"),
     (
         Rule::Personal,
-        &[
-            "card",
-            "cardnumber",
-            "creditcard",
-            "cvc",
-            "cvv",
-            "dob",
-            "email",
-            "iban",
-            "mail",
-            "mobile",
-            "phone",
-            "phonenumber",
-            "ssn",
-            "tel",
-            "telephone",
-        ],
+        "card cardnumber creditcard cvc cvv dob email iban mail mobile phone phonenumber ssn tel \
+         telephone",
     ),
 ];
 
@@ -139,8 +66,8 @@ pub(super) enum Of {
 /// The names that mean a secret, and those that were asked for beside them.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
-    of: Of,
-    personal: bool,
+    /// What applies of the table, in its order.
+    known: Vec<(Rule, &'static str)>,
     /// As they were given, and folded.
     own: Vec<(Vec<u8>, Vec<u8>)>,
     /// A bit for every pair of letters that such a name may end with: most names are done with by
@@ -157,32 +84,30 @@ impl Names {
             let (folded, _) = fold(name.as_bytes(), &mut buffer);
             (name.as_bytes().to_vec(), folded.to_vec())
         };
-        let mut names = Names {
-            of,
-            personal,
-            own: own.iter().map(folded).collect(),
-            last_two: [0; 26],
-            shortest: usize::MAX,
+        let applies = |rule: Rule| match rule {
+            Rule::Field => of == Of::Fields,
+            Rule::Personal => personal,
+            Rule::Shown | Rule::End | Rule::Word | Rule::Whole => true,
         };
-        let known = NAMES.iter().filter(|(rule, _)| names.apply(*rule));
-        let known = known.flat_map(|(_, known)| known.iter().map(|name| name.as_bytes()));
-        let own = names.own.iter();
-        let own = own.flat_map(|(raw, folded)| [&raw[..], folded]);
-        let all: Vec<&[u8]> = known.chain(own).collect();
+        let rows = NAMES.iter().filter(|(rule, _)| applies(*rule));
+        let known = rows.flat_map(|(rule, names)| names.split(' ').map(|name| (*rule, name)));
+        let known: Vec<_> = known.collect();
+        let own: Vec<_> = own.iter().map(folded).collect();
+        let given = own.iter().flat_map(|(raw, folded)| [&raw[..], folded]);
+        let all: Vec<&[u8]> = known
+            .iter()
+            .map(|(_, name)| name.as_bytes())
+            .chain(given)
+            .collect();
         let mut last_two = [0; 26];
         for (row, bit) in all.iter().filter_map(|name| last_letters(name)) {
             last_two[row] |= bit;
         }
-        names.shortest = all.iter().map(|name| name.len()).min().unwrap_or(0);
-        names.last_two = last_two;
-        names
-    }
-
-    fn apply(&self, rule: Rule) -> bool {
-        match rule {
-            Rule::Field => self.of == Of::Fields,
-            Rule::Personal => self.personal,
-            Rule::Shown | Rule::End | Rule::Word | Rule::Whole => true,
+        Names {
+            shortest: all.iter().map(|name| name.len()).min().unwrap_or(0),
+            last_two,
+            known,
+            own,
         }
     }
 
@@ -227,10 +152,9 @@ impl Names {
             Rule::Word | Rule::Personal => word == known.as_bytes() || folded == known.as_bytes(),
             Rule::Whole => numbered == known.as_bytes(),
         };
-        let mut rows = NAMES.iter().filter(|(rule, _)| self.apply(*rule));
         // What is shown on purpose comes first.
-        let row = rows.find(|(rule, known)| known.iter().any(|known| is(*rule, known)));
-        row.is_some_and(|(rule, _)| *rule != Rule::Shown)
+        let known = self.known.iter().find(|(rule, known)| is(*rule, known));
+        known.is_some_and(|(rule, _)| *rule != Rule::Shown)
     }
 }
 

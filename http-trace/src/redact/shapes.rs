@@ -28,83 +28,48 @@ enum Tail {
     Hook,
 }
 
-/// All shapes. At most 64, so that they are searched for at once with vector instructions.
-const SHAPES: &[(&str, Tail)] = &[
-    // Base64 of `{"`, `{ `, `{` and a line's end or a tab; and of the first of them again.
-    ("eyJ", Tail::Jwt),
-    ("eyA", Tail::Jwt),
-    ("ewo", Tail::Jwt),
-    ("ew0", Tail::Jwt),
-    ("ewk", Tail::Jwt),
-    ("ZXlK", Tail::Token(40)),
-    ("-----BEGIN", Tail::Key),
-    ("/bot", Tail::Bot),
-    ("hook", Tail::Hook),
-    ("/services/T", Tail::Hook),
-    ("AKIA", Tail::Capitals(16)),
-    ("ASIA", Tail::Capitals(16)),
-    ("ghp_", Tail::Token(20)),
-    ("gho_", Tail::Token(20)),
-    ("ghu_", Tail::Token(20)),
-    ("ghs_", Tail::Token(20)),
-    ("ghr_", Tail::Token(20)),
-    ("github_pat_", Tail::Token(20)),
-    ("glpat-", Tail::Dotted(20)),
-    ("gldt-", Tail::Token(20)),
-    ("glrt-", Tail::Dotted(20)),
-    ("glptt-", Tail::Token(20)),
-    ("glcbt-", Tail::Token(20)),
-    ("gloas-", Tail::Token(20)),
-    ("xoxa-", Tail::Token(10)),
-    ("xoxb-", Tail::Token(10)),
-    ("xoxc-", Tail::Token(10)),
-    ("xoxd-", Tail::Token(10)),
-    ("xoxe", Tail::Dotted(10)),
-    ("xoxp-", Tail::Token(10)),
-    ("xoxr-", Tail::Token(10)),
-    ("xoxs-", Tail::Token(10)),
-    ("xapp-", Tail::Token(20)),
-    ("sk_live_", Tail::Token(10)),
-    ("sk_test_", Tail::Token(10)),
-    ("rk_live_", Tail::Token(10)),
-    ("rk_test_", Tail::Token(10)),
-    ("whsec_", Tail::Token(16)),
-    ("sk-", Tail::Token(20)),
-    ("AIza", Tail::Token(35)),
-    ("ya29.", Tail::Dotted(20)),
-    ("GOCSPX-", Tail::Token(20)),
-    ("SG.", Tail::Dotted(40)),
-    ("npm_", Tail::Token(30)),
-    ("pypi-", Tail::Token(30)),
-    ("rubygems_", Tail::Token(30)),
-    ("dop_v1_", Tail::Token(30)),
-    ("hf_", Tail::Token(30)),
-    ("hvs.", Tail::Dotted(20)),
-    ("shpat_", Tail::Token(30)),
-    ("shpss_", Tail::Token(30)),
-    ("sq0atp-", Tail::Token(20)),
-    ("sq0csp-", Tail::Token(20)),
-    ("ATATT3", Tail::Token(30)),
-    ("dckr_pat_", Tail::Token(20)),
-    ("glsa_", Tail::Token(20)),
-    ("lin_api_", Tail::Token(20)),
-    ("figd_", Tail::Token(20)),
-    ("PMAK-", Tail::Token(20)),
-    ("NRAK-", Tail::Token(20)),
-    ("xkeysib-", Tail::Token(20)),
-    ("key-", Tail::Token(32)),
-    ("AGE-SECRET-KEY-1", Tail::Token(20)),
-    (".local.", Tail::Dotted(40)),
+/// All shapes: how they go on, and the prefixes. At most 64 of these, so that they are searched for at
+/// once with vector instructions.
+const SHAPES: &[(Tail, &str)] = &[
+    // Base64 of `{"`, `{ `, `{` and a line's end or a tab.
+    (Tail::Jwt, "eyJ eyA ewo ew0 ewk"),
+    (Tail::Key, "-----BEGIN"),
+    (Tail::Bot, "/bot"),
+    (Tail::Hook, "hook /services/T"),
+    (Tail::Capitals(16), "AKIA ASIA"),
+    (
+        Tail::Token(10),
+        "xoxa- xoxb- xoxc- xoxd- xoxp- xoxr- xoxs- sk_live_ sk_test_ rk_live_ rk_test_",
+    ),
+    (Tail::Token(16), "whsec_"),
+    (
+        Tail::Token(20),
+        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ gldt- glptt- glcbt- gloas- xapp- sk- GOCSPX- \
+         sq0atp- sq0csp- dckr_pat_ glsa_ lin_api_ figd_ PMAK- NRAK- xkeysib- AGE-SECRET-KEY-1",
+    ),
+    (
+        Tail::Token(30),
+        "npm_ pypi- rubygems_ dop_v1_ hf_ shpat_ shpss_ ATATT3",
+    ),
+    (Tail::Token(32), "key-"),
+    (Tail::Token(35), "AIza"),
+    (Tail::Token(40), "ZXlK"),
+    (Tail::Dotted(10), "xoxe"),
+    (Tail::Dotted(20), "glpat- glrt- ya29. hvs."),
+    (Tail::Dotted(40), "SG. .local."),
 ];
 
-static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let prefixes = SHAPES.iter().map(|(prefix, _)| prefix);
+/// The automaton, and the tail of each of its patterns.
+static AUTOMATON: LazyLock<Option<(AhoCorasick, Vec<Tail>)>> = LazyLock::new(|| {
+    let rows = SHAPES.iter();
+    let rows = rows.flat_map(|(tail, prefixes)| prefixes.split(' ').map(|prefix| (*tail, prefix)));
+    let (tails, prefixes): (Vec<Tail>, Vec<&str>) = rows.unzip();
     let mut builder = AhoCorasick::builder();
     // The table is ours and short: it always builds, as a test says.
-    builder
+    let automaton = builder
         .match_kind(MatchKind::LeftmostLongest)
-        .build(prefixes)
-        .ok()
+        .build(prefixes);
+    Some((automaton.ok()?, tails))
 });
 
 /// The shortest text that can hold a shape.
@@ -112,18 +77,21 @@ const SHORTEST: usize = 12;
 
 /// Whether any shape may be in a text: one pass of the automaton.
 pub(super) fn any(text: &[u8]) -> bool {
-    text.len() >= SHORTEST && AUTOMATON.as_ref().is_some_and(|all| all.is_match(text))
+    text.len() >= SHORTEST
+        && AUTOMATON
+            .as_ref()
+            .is_some_and(|(all, _)| all.is_match(text))
 }
 
 /// Adds ranges of all shapes in a text.
 pub(super) fn secrets(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
-    let Some(automaton) = AUTOMATON.as_ref() else {
+    let Some((automaton, tails)) = AUTOMATON.as_ref() else {
         return;
     };
     let (mut done, mut jwts) = (0, false);
     for found in automaton.find_iter(text) {
         let (from, at) = (found.start(), found.end());
-        let tail = SHAPES[found.pattern().as_usize()].1;
+        let tail = tails[found.pattern().as_usize()];
         if from < done {
             continue;
         }

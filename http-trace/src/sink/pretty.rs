@@ -1,18 +1,18 @@
 //! Events for a person: one line each, columns aligned, coloured by class. Whatever came from the
 //! network is escaped first, so that no header drives the terminal.
 
-use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
 
-use anstyle::{AnsiColor, Color, Style};
+use anstyle::{AnsiColor, Style};
 
-use http_trace_common::walk::Encap;
+use http_trace_common::walk::{Encap, Layer};
 
 use super::choice::{self, HeaderChoice};
 use super::render::{Entry, Render};
 use super::time::clock_ms;
 use crate::summary::counted;
-use crate::text::terminal;
+use crate::text::Escaped;
 use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Level;
 use http_trace_model::event::{Endpoint, HttpEvent, Loss};
@@ -36,7 +36,6 @@ pub struct Pretty {
     /// Widest ends of a connection so far: the columns right of it stay where they are.
     ends_width: usize,
     line: String,
-    cell: String,
 }
 
 impl Pretty {
@@ -54,109 +53,63 @@ impl Pretty {
             url_width,
             ends_width: 32,
             line: String::new(),
-            cell: String::new(),
         }
     }
 
-    fn style(&mut self, style: Style) {
-        if self.color {
-            let _ = write!(self.line, "{style}");
-        }
+    /// The style, or none where there are no colours.
+    const fn style(&self, style: Style) -> Style {
+        if self.color { style } else { Style::new() }
     }
 
-    fn plain(&mut self, style: Style) {
-        if self.color {
-            let _ = write!(self.line, "{style:#}");
-        }
+    fn dim(&self) -> Style {
+        self.style(Style::new().dimmed())
     }
 
-    /// Appends the cell, padded to `width` columns.
-    fn put_cell(&mut self, width: usize) {
-        self.line.push_str(&self.cell);
-        let columns = columns(&self.cell);
-        for _ in columns..width {
-            self.line.push(' ');
-        }
-        self.cell.clear();
+    /// Appends to the line; that cannot fail.
+    fn put(&mut self, text: fmt::Arguments<'_>) {
+        let _ = self.line.write_fmt(text);
     }
 
-    fn put_cell_right(&mut self, width: usize) {
-        for _ in columns(&self.cell)..width {
-            self.line.push(' ');
-        }
-        self.line.push_str(&self.cell);
-        self.cell.clear();
+    /// Ends the line, without blanks at its end.
+    fn end_line(&mut self) {
+        self.line.truncate(self.line.trim_end().len());
+        self.line.push('\n');
     }
 
     fn first_line(&mut self, event: &HttpEvent) {
-        let dim = Style::new().dimmed();
-        self.style(dim);
-        self.line
-            .push_str(std::str::from_utf8(&clock_ms(event.time_ns)).unwrap_or_default());
-        self.plain(dim);
-        self.line.push_str("  ");
-
-        let style = class_style(event);
-        self.style(style);
-        match event.response.as_ref().or(event.informational.last()) {
-            Some(head) => {
-                let _ = write!(self.cell, "{}", head.status);
-            }
-            None => self.cell.push_str("---"),
-        }
-        self.put_cell(3);
-        self.plain(style);
-        self.line.push_str("  ");
-
-        match &event.request {
-            Some(request) => terminal(&mut self.cell, &request.method),
-            None => self.cell.push('?'),
-        }
-        self.put_cell(7);
-        self.line.push_str("  ");
-
-        url(&mut self.cell, event);
-        shorten(&mut self.cell, self.url_width);
-        self.put_cell(self.url_width);
-        self.line.push_str("  ");
-
+        let (dim, class) = (self.dim(), self.style(class_style(event)));
+        let time = clock(event.time_ns);
+        let head = event.response.as_ref().or(event.informational.last());
+        let status = head.map_or_else(|| "---".to_owned(), |head| head.status.to_string());
+        let method = match &event.request {
+            Some(request) => Escaped(&request.method).to_string(),
+            None => "?".to_owned(),
+        };
+        let url = shorten(url(event), self.url_width);
+        let mut ends = String::new();
         if let Some(forwarded) = event.forwarded {
-            let _ = write!(self.cell, "{} via ", forwarded.ip);
+            let _ = write!(ends, "{} via ", forwarded.ip);
         }
-        let _ = write!(self.cell, "{}", event.client.ip);
+        let _ = write!(ends, "{}", event.client.ip);
         // An access log does not say which server it is of.
         if event.server != Endpoint::NOBODY {
-            self.cell.push_str(" → ");
-            end(&mut self.cell, event.server);
+            let _ = write!(ends, " → {}", End(event.server));
         }
-        self.ends_width = self.ends_width.max(columns(&self.cell)).min(ENDS_WIDTH);
-        self.put_cell(self.ends_width);
-        self.line.push_str("  ");
-
-        match event.ttfb_ns().or(event.duration_ns()) {
-            Some(ns) => latency(&mut self.cell, ns),
-            None => self.cell.push('-'),
-        }
-        self.put_cell_right(8);
-        self.line.push_str("  ");
-        match event.body_bytes {
-            Some(bytes) => size(&mut self.cell, bytes),
-            None => self.cell.push('-'),
-        }
-        self.put_cell_right(9);
-
+        self.ends_width = self.ends_width.max(columns(&ends)).min(ENDS_WIDTH);
+        let (url_width, ends_width) = (self.url_width, self.ends_width);
+        let latency = event.ttfb_ns().or(event.duration_ns()).map(latency);
+        let latency = latency.unwrap_or_else(|| "-".to_owned());
+        let size = event.body_bytes.map_or_else(|| "-".to_owned(), size);
+        self.put(format_args!(
+            "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method:7}  {url:url_width$}  \
+             {ends:ends_width$}  {latency:>8}  {size:>9}"
+        ));
         self.remarks(event);
-        let end = self.line.trim_end().len();
-        self.line.truncate(end);
-        self.line.push('\n');
+        self.end_line();
     }
 
     /// `12:00:01.234  !!! HIGH  summary`, and a line of what was counted.
     fn alert_lines(&mut self, alert: &Alert) {
-        let time = clock_ms(alert.time_ns);
-        self.line
-            .push_str(std::str::from_utf8(&time).unwrap_or_default());
-        self.line.push_str("  ");
         let level = alert.severity.level();
         let color = match level {
             Level::Informational => AnsiColor::Cyan,
@@ -164,49 +117,38 @@ impl Pretty {
             Level::Medium => AnsiColor::Magenta,
             Level::High | Level::Critical => AnsiColor::Red,
         };
-        let style = Style::new()
-            .bold()
-            .invert()
-            .fg_color(Some(Color::Ansi(color)));
-        self.style(style);
-        let _ = write!(self.line, "!!! {}", level.name().to_uppercase());
-        self.plain(style);
-        self.line.push_str(match alert.state {
+        let of_level = Style::new().bold().invert().fg_color(Some(color.into()));
+        let (of_level, bold) = (self.style(of_level), self.style(Style::new().bold()));
+        let state = match alert.state {
             State::Opened => "  ",
             State::Updated => "  still: ",
             State::Ended => "  ended: ",
-        });
-        let bold = Style::new().bold();
-        self.style(bold);
-        terminal(&mut self.line, &alert.message());
-        self.plain(bold);
-        self.line.push('\n');
-        let dim = Style::new().dimmed();
-        self.style(dim);
-        self.line.push_str("              ");
-        terminal(&mut self.line, alert.rule.id.as_bytes());
-        self.line.push_str(": ");
-        self.line.push_str(&counted(alert.count, "event"));
+        };
+        let (time, level) = (clock(alert.time_ns), level.name().to_uppercase());
+        let (message, dim) = (alert.message(), self.dim());
+        self.put(format_args!(
+            "{time}  {of_level}!!! {level}{of_level:#}{state}{bold}{}{bold:#}\n\
+             {dim}              {}: {}",
+            Escaped(&message),
+            Escaped(alert.rule.id.as_bytes()),
+            counted(alert.count, "event")
+        ));
         if let Some(distinct) = alert.distinct {
-            let _ = write!(self.line, ", {distinct} distinct");
+            self.put(format_args!(", {distinct} distinct"));
         }
         // How often each came is known from half the threshold on only: that is for the record.
-        for (at, (status, _)) in alert.statuses.iter().enumerate() {
-            self.line.push_str(if at == 0 { " (" } else { ", " });
-            let _ = match status {
-                0 => write!(self.line, "no response"),
-                status => write!(self.line, "{status}"),
-            };
-        }
-        if !alert.statuses.is_empty() {
-            self.line.push(')');
+        let status = |(status, _): &(u16, u64)| match status {
+            0 => "no response".to_owned(),
+            status => status.to_string(),
+        };
+        let statuses: Vec<String> = alert.statuses.iter().map(status).collect();
+        if !statuses.is_empty() {
+            self.put(format_args!(" ({})", statuses.join(", ")));
         }
         for (at, (path, _)) in alert.paths.iter().take(3).enumerate() {
-            self.line.push_str(if at == 0 { ", paths " } else { " " });
-            terminal(&mut self.cell, path);
-            shorten(&mut self.cell, 32);
-            self.line.push_str(&self.cell);
-            self.cell.clear();
+            let before = if at == 0 { ", paths" } else { "" };
+            let path = shorten(Escaped(path).to_string(), 32);
+            self.put(format_args!("{before} {path}"));
         }
         if alert.under_counted {
             self.line.push_str(", at least: some were lost");
@@ -214,13 +156,11 @@ impl Pretty {
         if alert.proxy_suspected {
             self.line.push_str(", the client looks like a proxy");
         }
-        self.plain(dim);
-        self.line.push('\n');
+        self.put(format_args!("{dim:#}\n"));
     }
 
     /// What is not as usual: 1xx heads, no response, an end that was not seen.
     fn remarks(&mut self, event: &HttpEvent) {
-        let style = Style::new().dimmed();
         let mut remarks = String::new();
         if event.response.is_some() {
             for head in &event.informational {
@@ -228,8 +168,7 @@ impl Pretty {
             }
         }
         if let Some(why) = event.no_response {
-            remarks.push_str("  no response: ");
-            remarks.push_str(why.name());
+            let _ = write!(remarks, "  no response: {}", why.name());
         }
         if event.flags.contains(&"request_unfinished") {
             remarks.push_str("  request unfinished");
@@ -237,92 +176,61 @@ impl Pretty {
             remarks.push_str("  unfinished");
         }
         if let Some(encap) = event.tunnel() {
-            remarks.push_str("  in");
-            layers(&mut remarks, encap);
+            let _ = write!(remarks, "  in{}", layers(encap));
         }
         if !remarks.is_empty() {
-            self.style(style);
-            self.line.push_str(&remarks);
-            self.plain(style);
+            let dim = self.dim();
+            self.put(format_args!("{dim}{remarks}{dim:#}"));
         }
     }
 
     fn header_lines(&mut self, mark: char, headers: &Headers, choice: &HeaderChoice) {
-        let style = Style::new().dimmed();
+        let dim = self.dim();
         for header in headers.iter().filter(|h| choice.admits(h.name)) {
-            self.line.push_str("    ");
-            self.line.push(mark);
-            self.line.push(' ');
-            self.style(style);
-            terminal(&mut self.line, header.name);
-            self.line.push(':');
-            self.plain(style);
-            self.line.push(' ');
-            terminal(&mut self.line, header.value);
-            self.line.push('\n');
+            let (name, value) = (Escaped(header.name), Escaped(header.value));
+            self.put(format_args!("    {mark} {dim}{name}:{dim:#} {value}\n"));
         }
     }
 
     fn head_lines(&mut self, head: &ResponseHead) {
-        let _ = write!(
-            self.line,
-            "    < HTTP/1.{} {} ",
+        let reason = Escaped(&head.reason);
+        self.put(format_args!(
+            "    < HTTP/1.{} {} {reason}",
             head.minor_version, head.status
-        );
-        terminal(&mut self.line, &head.reason);
-        let end = self.line.trim_end().len();
-        self.line.truncate(end);
-        self.line.push('\n');
+        ));
+        self.end_line();
         let choice = self.headers.clone();
         self.header_lines('<', &head.headers, &choice);
     }
 
     fn detail_line(&mut self, event: &HttpEvent) {
-        let style = Style::new().dimmed();
-        self.style(style);
-        let _ = write!(
-            self.line,
-            "    # {}.{} by {}",
-            event.connection,
-            event.ordinal,
-            event.hook.name()
-        );
+        let dim = self.dim();
+        let (connection, ordinal, hook) = (event.connection, event.ordinal, event.hook.name());
+        self.put(format_args!("{dim}    # {connection}.{ordinal} by {hook}"));
         for name in &event.interfaces {
-            self.line.push(' ');
-            terminal(&mut self.line, name.as_bytes());
+            self.put(format_args!(" {}", Escaped(name.as_bytes())));
         }
         for (end_of, nat) in [("client", event.nat_client), ("server", event.nat_server)] {
             if let Some(nat) = nat {
-                let _ = write!(self.line, ", {end_of} was ");
-                end(&mut self.line, nat);
+                self.put(format_args!(", {end_of} was {}", End(nat)));
             }
         }
         if let Some(encap) = &event.encap {
-            self.line.push_str(", in");
-            layers(&mut self.line, encap);
+            self.put(format_args!(", in{}", layers(encap)));
             for [client, server] in event.outer_ips() {
-                let _ = write!(self.line, " ({client} → {server})");
+                self.put(format_args!(" ({client} → {server})"));
             }
         }
-        if !event.missing.is_empty() {
-            self.line.push_str(", missing");
-            for what in &event.missing {
-                self.line.push(' ');
-                self.line.push_str(what.name());
-            }
-        }
-        if !event.flags.is_empty() {
-            self.line.push_str(", flags");
-            for flag in &event.flags {
-                self.line.push(' ');
-                self.line.push_str(flag);
+        let missing: Vec<&str> = event.missing.iter().map(|what| what.name()).collect();
+        for (title, words) in [("missing", &missing), ("flags", &event.flags)] {
+            if !words.is_empty() {
+                self.put(format_args!(", {title} {}", words.join(" ")));
             }
         }
         if event.retransmissions > 0 {
-            let _ = write!(self.line, ", {} retransmissions", event.retransmissions);
+            self.put(format_args!(", {} retransmissions", event.retransmissions));
         }
-        self.plain(style);
-        self.line.push('\n');
+        self.put(format_args!("{dim:#}\n"));
     }
 }
 
@@ -341,9 +249,8 @@ impl Render for Pretty {
         }
         if let Some(content) = &event.body_snippet {
             for line in content.split(|b| *b == b'\n') {
-                self.line.push_str("    | ");
-                terminal(&mut self.line, line.strip_suffix(b"\r").unwrap_or(line));
-                self.line.push('\n');
+                let line = Escaped(line.strip_suffix(b"\r").unwrap_or(line));
+                self.put(format_args!("    | {line}\n"));
             }
         }
         if self.verbose > 1 {
@@ -363,112 +270,98 @@ impl Render for Pretty {
     }
 
     fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
-        let style = Style::new()
-            .bold()
-            .fg_color(Some(Color::Ansi(AnsiColor::Black)));
-        let style = style.bg_color(Some(Color::Ansi(AnsiColor::Yellow)));
-        let time = |ns| clock_ms(ns).map(char::from).iter().collect::<String>();
-        let _ = write!(self.line, "{}  ", time(loss.until_ns));
-        self.style(style);
-        let _ = write!(
-            self.line,
-            "!!! LOST {} {} ({}) since {}",
-            loss.count,
-            loss.unit.name(),
-            loss.place,
-            time(loss.since_ns)
-        );
+        let style = Style::new().bold().fg_color(Some(AnsiColor::Black.into()));
+        let style = self.style(style.bg_color(Some(AnsiColor::Yellow.into())));
+        let (until, since) = (clock(loss.until_ns), clock(loss.since_ns));
+        let (count, unit, place) = (loss.count, loss.unit.name(), loss.place);
+        self.put(format_args!(
+            "{until}  {style}!!! LOST {count} {unit} ({place}) since {since}"
+        ));
         if let Some(detail) = &loss.detail {
-            self.line.push_str(": ");
-            terminal(&mut self.line, detail.as_bytes());
+            self.put(format_args!(": {}", Escaped(detail.as_bytes())));
         }
-        self.plain(style);
-        self.line.push('\n');
+        self.put(format_args!("{style:#}\n"));
         out.extend_from_slice(self.line.as_bytes());
         self.line.clear();
     }
 }
 
+/// `12:00:01.234`
+fn clock(ns: u64) -> String {
+    String::from_utf8_lossy(&clock_ms(ns)).into_owned()
+}
+
 fn class_style(event: &HttpEvent) -> Style {
-    let color = match event.status_class() {
-        Some("1xx") => AnsiColor::Blue,
-        Some("2xx") => AnsiColor::Green,
-        Some("3xx") => AnsiColor::Cyan,
-        Some("4xx") => AnsiColor::Yellow,
-        Some("5xx") => {
-            return Style::new()
-                .bold()
-                .fg_color(Some(Color::Ansi(AnsiColor::Red)));
-        }
-        _ => AnsiColor::Magenta,
+    let (color, style) = match event.status_class() {
+        Some("1xx") => (AnsiColor::Blue, Style::new()),
+        Some("2xx") => (AnsiColor::Green, Style::new()),
+        Some("3xx") => (AnsiColor::Cyan, Style::new()),
+        Some("4xx") => (AnsiColor::Yellow, Style::new()),
+        Some("5xx") => (AnsiColor::Red, Style::new().bold()),
+        _ => (AnsiColor::Magenta, Style::new()),
     };
-    Style::new().fg_color(Some(Color::Ansi(color)))
+    style.fg_color(Some(color.into()))
 }
 
 /// `shop.example/cart/7`: the host as sent, with its port unless it is the default, and the rest
 /// of the target.
-fn url(cell: &mut String, event: &HttpEvent) {
+fn url(event: &HttpEvent) -> String {
     let Some(request) = &event.request else {
-        cell.push_str("(request not seen)");
-        return;
+        return "(request not seen)".to_owned();
     };
     let target = Target::of(request);
-    if target.path.is_none() || !request.target.starts_with(b"/") && &*request.target != b"*" {
-        terminal(cell, &request.target);
-        return;
+    let rest = Escaped(&request.target);
+    let is_whole = !request.target.starts_with(b"/") && &*request.target != b"*";
+    let (Some(host), false) = (target.host, target.path.is_none() || is_whole) else {
+        return rest.to_string();
+    };
+    let host = Escaped(host);
+    match target.port.filter(|p| *p != 80) {
+        Some(port) => format!("{host}:{port}{rest}"),
+        None => format!("{host}{rest}"),
     }
-    if let Some(host) = target.host {
-        terminal(cell, host);
-        if let Some(port) = target.port.filter(|p| *p != 80) {
-            let _ = write!(cell, ":{port}");
-        }
-    }
-    terminal(cell, &request.target);
 }
 
 /// ` vlan 7 vxlan 42`: outermost first.
-fn layers(text: &mut String, encap: &Encap) {
-    for layer in encap.layers() {
-        let _ = write!(text, " {}", layer.kind.name());
-        if let Some(id) = layer.number() {
-            let _ = write!(text, " {id}");
+fn layers(encap: &Encap) -> String {
+    let layer = |layer: &Layer| match layer.number() {
+        Some(id) => format!(" {} {id}", layer.kind.name()),
+        None => format!(" {}", layer.kind.name()),
+    };
+    encap.layers().iter().map(layer).collect()
+}
+
+/// An address, and its port if there is one.
+struct End(Endpoint);
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.known_port() {
+            None => write!(f, "{}", self.0.ip),
+            Some(port) => write!(f, "{}", SocketAddr::new(self.0.ip, port)),
         }
     }
 }
 
-fn end(cell: &mut String, end: Endpoint) {
-    let _ = match (end.ip, end.known_port()) {
-        (ip, None) => write!(cell, "{ip}"),
-        (IpAddr::V4(ip), Some(port)) => write!(cell, "{ip}:{port}"),
-        (IpAddr::V6(ip), Some(port)) => write!(cell, "[{ip}]:{port}"),
-    };
-}
-
 /// Three figures and a unit.
-fn latency(cell: &mut String, ns: u64) {
+fn latency(ns: u64) -> String {
     let (value, unit) = match ns {
         0..1_000_000 => (ns as f64 / 1e3, "µs"),
         1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
         _ => (ns as f64 / 1e9, "s"),
     };
-    let _ = if value < 10.0 {
-        write!(cell, "{value:.1} {unit}")
-    } else {
-        write!(cell, "{value:.0} {unit}")
-    };
+    let decimals = usize::from(value < 10.0);
+    format!("{value:.decimals$} {unit}")
 }
 
-fn size(cell: &mut String, bytes: u64) {
+fn size(bytes: u64) -> String {
     let (value, unit) = match bytes {
-        0..10_000 => {
-            let _ = write!(cell, "{bytes} B");
-            return;
-        }
+        0..10_000 => return format!("{bytes} B"),
         10_000..10_485_760 => (bytes as f64 / 1024.0, "KiB"),
         10_485_760..10_737_418_240 => (bytes as f64 / 1_048_576.0, "MiB"),
         _ => (bytes as f64 / 1_073_741_824.0, "GiB"),
     };
-    let _ = write!(cell, "{value:.1} {unit}");
+    format!("{value:.1} {unit}")
 }
 
 /// Columns that a text takes; wide characters count as one here, which at worst misaligns a line.
@@ -477,14 +370,14 @@ fn columns(text: &str) -> usize {
 }
 
 /// Cuts to `width` columns, with an ellipsis in place of what is cut.
-fn shorten(text: &mut String, width: usize) {
-    if columns(text) > width {
-        let keep = text
-            .char_indices()
-            .nth(width.saturating_sub(1))
-            .map_or(text.len(), |(at, _)| at);
-        text.truncate(keep);
-        text.push('…');
+fn shorten(text: String, width: usize) -> String {
+    match columns(&text) > width {
+        true => text
+            .chars()
+            .take(width.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+        false => text,
     }
 }
 

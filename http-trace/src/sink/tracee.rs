@@ -38,35 +38,16 @@ impl Tracee {
     }
 
     fn put(&self, event: &HttpEvent, head: Head<'_>, out: &mut Vec<u8>) {
-        let (time_ns, name, id, from, to, packet_len) = match head {
-            Head::Request(_) => {
-                let time_ns = event.request_start_ns.unwrap_or(event.time_ns);
-                (
-                    time_ns,
-                    "net_packet_http_request",
-                    "2010",
-                    event.client,
-                    event.server,
-                    0,
-                )
-            }
-            Head::Response(response) => {
-                let is_last = event.response.as_ref().is_some_and(|last| last == response);
-                let time_ns = if is_last {
-                    event.time_ns
-                } else {
-                    response.first_byte_ns
-                };
-                let packet_len = if is_last { event.packet_len } else { 0 };
-                (
-                    time_ns,
-                    "net_packet_http_response",
-                    "2011",
-                    event.server,
-                    event.client,
-                    packet_len,
-                )
-            }
+        let (client, server) = (event.client, event.server);
+        let (id, name, from, to) = match head {
+            Head::Request(_) => ("2010", "net_packet_http_request", client, server),
+            Head::Response(_) => ("2011", "net_packet_http_response", server, client),
+        };
+        let last = event.response.as_ref();
+        let (time_ns, packet_len) = match head {
+            Head::Request(_) => (event.request_start_ns.unwrap_or(event.time_ns), 0),
+            Head::Response(head) if last == Some(head) => (event.time_ns, event.packet_len),
+            Head::Response(head) => (head.first_byte_ns, 0),
         };
         let metadata = Argument {
             name: "metadata",
