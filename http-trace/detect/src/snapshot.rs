@@ -13,7 +13,8 @@ use sha1::{Digest, Sha1};
 use super::counter::Counter;
 use super::hits::{Hits, OfRule};
 
-const MAGIC: [u8; 8] = *b"httptrst";
+/// How a state begins.
+pub const MAGIC: [u8; 8] = *b"httptrst";
 
 /// To be raised with every change of what is kept.
 pub const VERSION: u32 = 7;

@@ -102,6 +102,12 @@ impl Layers {
 
     fn add_file(&mut self, path: &Path) -> Result<(), Error> {
         let name = path.display();
+        if let Some(mode) = writable_by_others(path) {
+            return Err(Error(format!(
+                "the configuration {name} is not trusted: others may write to it (mode {mode:o}); \
+                 chmod go-w {name}"
+            )));
+        }
         let text = std::fs::read_to_string(path)
             .map_err(|error| Error(format!("cannot read the configuration {name}: {error}")))?;
         let table = DeTable::parse(&text)
@@ -249,6 +255,19 @@ fn cut(shape: Shape, text: &str) -> Vec<String> {
     .collect()
 }
 
+/// The mode of a file that others than its owner can write: whoever does says which commands run.
+fn writable_by_others(path: &Path) -> Option<u32> {
+    #[cfg(unix)]
+    if let Ok(about) = std::fs::metadata(path)
+        && about.is_file()
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        return Some(about.permissions().mode() & 0o7777).filter(|mode| mode & 0o022 != 0);
+    }
+    let _ = path;
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -268,6 +287,21 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("written");
         file
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = file("quiet = true\n");
+        for (mode, refused) in [(0o600, false), (0o644, false), (0o664, true), (0o602, true)] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), permissions).expect("set");
+            let got = gather(vec![], &|_| None, Some(file.path()));
+            let why = got.err().map(|error| error.to_string());
+            assert_eq!(why.is_some(), refused, "{mode:o}");
+            assert!(why.is_none_or(|why| why.contains("; chmod go-w ")));
+        }
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl LogFile {
         let file = open(path)?;
         let metadata = file.metadata()?;
         // At its end all the same: whoever empties it later finds no hole at its beginning.
-        if before == Before::Goes && metadata.is_file() {
+        if before == Before::Goes && metadata.is_file() && metadata.len() > 0 {
+            is_no_link(path)?;
             file.set_len(0)?;
         }
         Ok(LogFile {
@@ -78,8 +79,31 @@ impl LogFile {
     }
 }
 
+/// Opens a file, or makes one for its owner alone: it may hold personal data.
 fn open(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).open(path)
+    let mut options = File::options();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Refuses a link to a file, which would be emptied in its place. Links of the system to what this process
+/// has open (`/dev/stdout`) are meant.
+fn is_no_link(path: &Path) -> io::Result<()> {
+    let of_system = ["/dev", "/proc"]
+        .iter()
+        .any(|system| path.starts_with(system));
+    match fs::read_link(path) {
+        Ok(to) if !of_system => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!(
+                "it is a link to {}, which would be emptied: name that file",
+                to.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Device and inode of a file; none of what is no file.
@@ -195,6 +219,18 @@ mod tests {
             let mut log = LogFile::open(&path, before).expect("open");
             log.write_all(b"1\n").expect("written");
             assert_eq!(read(&path), expected);
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{PermissionsExt as _, symlink};
+            let mode = fs::metadata(&path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let link = folder.path().join("link");
+            symlink(&path, &link).expect("linked");
+            let refused = LogFile::open(&link, Before::Goes).expect_err("a link");
+            assert!(refused.to_string().contains("which would be emptied"));
+            assert_eq!(read(&path), "1\n");
+            LogFile::open(&link, Before::Stays).expect("appended to");
         }
         let mut null = LogFile::open(Path::new("/dev/null"), Before::Goes).expect("open");
         null.write_all(b"1\n").expect("written");

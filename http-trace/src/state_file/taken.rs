@@ -1,8 +1,11 @@
-//! The file on disk: locked by one run at a time, read once, replaced whole. Does not know its format.
+//! The file on disk: locked by one run at a time, read once, replaced whole. Knows of its format only
+//! how it begins: a file that begins otherwise is somebody else's, and is left where it is.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use http_trace_detect::snapshot::MAGIC;
 
 /// The largest file that is read, in bytes.
 const MOST_BYTES: u64 = 1 << 30;
@@ -119,7 +122,7 @@ impl Taken {
         let mut taken = Taken { path, lock: None };
         let read = taken.lock_and_read();
         match read {
-            Err(why) if !why.is_movable() => (None, Err(why)),
+            Err(why) if !why.is_movable() || !taken.is_ours() => (None, Err(why)),
             read => (Some(taken), read),
         }
     }
@@ -148,6 +151,13 @@ impl Taken {
         let bytes = content(&mut file)?;
         self.lock = Some(file);
         Ok(Some(bytes))
+    }
+
+    /// Whether the file begins as a state does.
+    fn is_ours(&self) -> bool {
+        let mut first = [0; MAGIC.len()];
+        let read = File::open(&self.path).and_then(|mut file| file.read_exact(&mut first));
+        read.is_ok() && first == MAGIC
     }
 
     /// Where the file is.
@@ -376,12 +386,16 @@ mod tests {
         let (taken, beside) = why("nowhere/state");
         assert!(!taken && beside.contains("beside it"), "{beside}");
         fs::write(path("open"), b"x").expect("written");
+        fs::write(path("open state"), MAGIC).expect("written");
         let mode = |name, mode| {
             fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("set");
         };
-        mode("open", 0o622);
-        let (taken, open) = why("open");
-        assert!(taken && open.contains("others may write to it (mode 622)"));
+        for (name, is_ours) in [("open", false), ("open state", true)] {
+            mode(name, 0o622);
+            let (taken, open) = why(name);
+            assert_eq!(taken, is_ours, "{name}");
+            assert!(open.contains("others may write to it (mode 622)"));
+        }
         mode("open", 0o644);
         symlink(path("open"), path("link")).expect("linked");
         let (taken, read) = Taken::take(&path("link"));
@@ -390,7 +404,7 @@ mod tests {
         assert_eq!(fs::read(path("open")).expect("read"), b"y");
         assert!(path("link").is_symlink());
         // Only root gives files away; others cannot try this.
-        fs::write(path("foreign"), b"x").expect("written");
+        fs::write(path("foreign"), MAGIC).expect("written");
         if std::os::unix::fs::chown(path("foreign"), Some(12_345), None).is_ok() {
             let (taken, foreign) = why("foreign");
             assert!(taken && foreign.contains("id 12345"), "{foreign}");

@@ -14,6 +14,9 @@ use super::carrier::{Carrier, Failure, Notice};
 /// A process that takes longer is ended.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Variables of this process that programs are given.
+const KEPT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ"];
+
 pub(super) struct Command {
     words: Vec<String>,
     patience: Duration,
@@ -49,6 +52,12 @@ impl Carrier for Command {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command
             .args(arguments)
+            // What this process was given is none of the program's.
+            .env_clear()
+            .envs(
+                KEPT.iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .env("HTTP_TRACE_RULE", without_nul(&notice.rule))
             .env("HTTP_TRACE_SEVERITY", notice.severity.to_string())
             .env("HTTP_TRACE_MESSAGE", without_nul(&notice.message))

@@ -96,6 +96,23 @@ fn commands_that_fail_hang_or_are_not_there_are_counted() {
 
 #[cfg(unix)]
 #[test]
+fn a_program_gets_a_clean_environment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("environment");
+    // A test has more of it: what cargo says.
+    assert!(std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("CARGO")));
+    let words = ["sh", "-c", &format!("env > {}", out.display())].map(str::to_owned);
+    let carrier = command::Command::within(words.to_vec(), LONG);
+    let delivery = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
+    delivery.send(notice("a"));
+    assert_eq!(delivery.close_within(LONG).delivered, 1);
+    let variables = std::fs::read_to_string(&out).expect("the environment");
+    assert!(variables.contains("HTTP_TRACE_RULE=") && variables.contains("PATH="));
+    assert!(!variables.contains("CARGO"), "{variables}");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_program_that_cannot_be_run_is_told_at_the_start() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");
