@@ -306,7 +306,7 @@ fn hits_are_redacted_as_the_run_is() {
     };
     let log = put(
         "access.log",
-        "10.1.2.3 - - [20/Nov/2026:06:40:00 +0000] \"GET /x?pin=1234&token=abcd HTTP/1.1\" 404 9 \
+        "10.1.2.3 - - [20/Nov/2026:06:40:00 +0000] \"GET /x?pan=1234&token=abcd HTTP/1.1\" 404 9 \
          \"-\" \"-\"\n",
     );
     let rules = put(
@@ -327,9 +327,9 @@ fn hits_are_redacted_as_the_run_is() {
         &state,
     ]);
     assert_eq!(ran.status, 0, "{}", ran.err);
-    let pins = put("pins.toml", "redact-parameters = [\"pin\"]\n");
+    let pins = put("pins.toml", "redact-parameters = [\"pan\"]\n");
     let all = put("all.toml", "show-secrets = true\n");
-    let wrong = put("wrong.toml", "redact-parameter = [\"pin\"]\n");
+    let wrong = put("wrong.toml", "redact-parameter = [\"pan\"]\n");
     for (options, pin, token) in [
         (&[][..], true, false),
         (&["--config", &pins], false, false),
