@@ -7,6 +7,7 @@ mod command;
 mod corpus;
 mod detect_eval;
 mod fuzz;
+mod kernels;
 mod lint;
 mod privilege;
 mod run;
@@ -81,6 +82,8 @@ enum Chore {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Boot Debian's kernels under qemu and trace on each of them, at every hook; for every night.
+    Kernels(kernels::Options),
     /// Measure: what the kernel's programs cost, replays, and the tracer beside a real server.
     Bench {
         /// Which benchmarks, of kernel, replay, detect and live; all without.
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
         Chore::Lint => lint::lint(),
         Chore::Corpus(options) => corpus::corpus(&options),
         Chore::DetectEval { args } => detect_eval::detect_eval(&args),
+        Chore::Kernels(options) => kernels::kernels(&options),
         Chore::Bench { what, args } => bench(&what, &args),
     };
     exit(done.map(|()| ExitCode::SUCCESS))

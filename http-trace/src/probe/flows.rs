@@ -1,9 +1,15 @@
 //! Upkeep of the kernel's tables: deletes connections that have been idle for long (the programs
 //! delete those that close), and hands framing back.
 
-use aya::maps::{HashMap, MapData};
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::maps::{HashMap, Map, MapData, MapError};
+use bytemuck::Zeroable as _;
 use http_trace_common::filter::{Flow, HandBack};
 use http_trace_common::flow::FlowKey;
+
+use super::crowd::{self, Doing, Entry};
+use super::sys::read_batch;
 
 /// A flow table entry as words: what of it is read here is found by [`Flow`]'s layout.
 type FlowWords = [u64; size_of::<Flow>() / 8];
@@ -15,72 +21,111 @@ type HandBackWords = [u64; size_of::<HandBack>() / 8];
 /// A connection is forgotten after this long without a segment, in seconds. Longer than servers
 /// keep idle connections by default (nginx 75 s, Node 5 s, Apache 5 s, HAProxy 300 s).
 const IDLE_S: u32 = 600;
-/// The same while the table is nearly full.
-const IDLE_CROWDED_S: u32 = 60;
-/// Entries looked at in one call.
-const AT_ONCE: usize = 256;
 /// How often all are looked at, in seconds of kernel time: looking costs too.
 const PASS_EVERY_S: u32 = 30;
+/// Entries read in one call.
+const AT_ONCE: usize = 4096;
 
-/// The flow table, walked a little at a time.
+/// The flow table, walked now and then.
 #[derive(Debug)]
 pub struct Flows {
     map: HashMap<MapData, KeyWords, FlowWords>,
+    /// The same map, for what the crate above has no call for.
+    descriptor: OwnedFd,
     capacity: usize,
-    /// Keys of the pass under way.
-    keys: Vec<KeyWords>,
-    /// How many there were at the last pass.
+    /// How many there were at the last pass, without those it deleted.
     len: usize,
+    /// How many the programs had admitted and closed by then.
+    counted: u64,
     /// When the next pass begins, in seconds of kernel time.
     next_pass_s: u32,
+    /// Deleted because the table was filling up.
+    evicted: u64,
 }
 
 impl Flows {
     /// From the map `FLOWS` with its size.
-    pub const fn new(map: HashMap<MapData, KeyWords, FlowWords>, capacity: u32) -> Self {
-        Flows {
-            map,
+    ///
+    /// # Errors
+    /// When it is no hash map, or has no descriptor left to share.
+    pub fn new(map: Map, capacity: u32) -> Result<Self, MapError> {
+        let Map::HashMap(data) = &map else {
+            return Err(MapError::InvalidName {
+                name: "FLOWS".to_owned(),
+            });
+        };
+        let descriptor = data.fd().as_fd().try_clone_to_owned()?;
+        Ok(Flows {
+            map: HashMap::try_from(map)?,
+            descriptor,
             capacity: capacity as usize,
-            keys: Vec::new(),
             len: 0,
+            counted: 0,
             next_pass_s: 0,
+            evicted: 0,
+        })
+    }
+
+    /// Deletes connections that have been idle for too long, now and then; at once, when the table is
+    /// filling up, as many others as it takes ([`crowd`]). `net` is how many the programs have admitted
+    /// without those they closed. Call it a few times a second: until the next call an eighth of the
+    /// table is left for newcomers.
+    pub fn sweep(&mut self, now_boot_ns: u64, net: u64) -> usize {
+        let now_s = (now_boot_ns / 1_000_000_000) as u32;
+        let grown = net.wrapping_sub(self.counted) as i64;
+        let about = (self.len as i64).saturating_add(grown).max(0) as usize;
+        let is_crowded = about.saturating_mul(8) >= self.capacity.saturating_mul(7);
+        if now_s < self.next_pass_s && !is_crowded {
+            return 0;
+        }
+        self.next_pass_s = now_s + PASS_EVERY_S;
+        self.counted = net;
+        let mut stay = Vec::new();
+        let mut leave = Vec::new();
+        // Should the kernel refuse, idle ones stay until it does not.
+        let _ = self.each(|key, flow| {
+            if now_s.saturating_sub(flow.last_seen_s) > IDLE_S {
+                leave.push(*key);
+            } else {
+                stay.push(Entry {
+                    key: *key,
+                    doing: Doing::of(flow, now_s),
+                    last_seen_s: flow.last_seen_s,
+                });
+            }
+        });
+        self.len = stay.len();
+        // Down to three quarters, so that the next pass is not the next call.
+        let room = self.capacity - self.capacity / 4;
+        if is_crowded && stay.len() > room {
+            let excess = stay.len() - room;
+            leave.extend(crowd::leave(stay, excess));
+            self.len = room;
+            self.evicted += excess as u64;
+        }
+        let delete = |key: &&FlowKey| self.map.remove(bytemuck::cast_ref(*key)).is_ok();
+        leave.iter().filter(delete).count()
+    }
+
+    /// Calls `with` for each connection of the table.
+    fn each(&self, mut with: impl FnMut(&FlowKey, &Flow)) -> std::io::Result<()> {
+        let mut keys = vec![FlowKey::zeroed(); AT_ONCE];
+        let mut flows = vec![Flow::zeroed(); AT_ONCE];
+        let mut place = None;
+        loop {
+            let read = read_batch(&self.descriptor, &mut place, &mut keys, &mut flows)?;
+            for (key, flow) in keys.iter().zip(&flows).take(read) {
+                with(key, flow);
+            }
+            if place.is_none() {
+                return Ok(());
+            }
         }
     }
 
-    /// Looks at some entries and deletes those idle for too long; how many that were. Call it a few
-    /// times a second.
-    pub fn sweep(&mut self, now_boot_ns: u64) -> usize {
-        let now_s = (now_boot_ns / 1_000_000_000) as u32;
-        if self.keys.is_empty() {
-            if now_s < self.next_pass_s {
-                return 0;
-            }
-            self.next_pass_s = now_s + PASS_EVERY_S;
-            self.keys = self
-                .map
-                .keys()
-                .filter_map(Result::ok)
-                .take(self.capacity)
-                .collect();
-            self.len = self.keys.len();
-        }
-        let limit_s = if self.len * 10 > self.capacity * 9 {
-            IDLE_CROWDED_S
-        } else {
-            IDLE_S
-        };
-        let from = self.keys.len().saturating_sub(AT_ONCE);
-        let mut deleted = 0;
-        for key in self.keys.drain(from..) {
-            let Ok(words) = self.map.get(&key, 0) else {
-                continue;
-            };
-            let flow: &Flow = bytemuck::cast_ref(&words);
-            if now_s.saturating_sub(flow.last_seen_s) > limit_s && self.map.remove(&key).is_ok() {
-                deleted += 1;
-            }
-        }
-        deleted
+    /// How many were deleted since the start because the table was filling up.
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// How many connections were followed at the last full pass.

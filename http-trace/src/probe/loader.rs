@@ -213,7 +213,7 @@ pub fn choose_framing(
             Ok(()) => return Ok((Framing::Kernel, None)),
             // The cause is the same without framing.
             Err(refused @ LoadError::Refused(_)) => return Err(refused),
-            Err(error) => error.to_string(),
+            Err(error) => reason(&error.to_string()),
         }
     };
     if let Some(hook) = needs_host {
@@ -227,6 +227,22 @@ pub fn choose_framing(
         .collect();
     load_programs(ebpf, &names)?;
     Ok((Framing::Host, (!host).then_some(why)))
+}
+
+/// A refusal without the verifier's log but for the line that says why.
+fn reason(text: &str) -> String {
+    const LOG: &str = ". Verifier output:";
+    let Some((what, log)) = text.split_once(LOG) else {
+        return text.to_owned();
+    };
+    let is_statistics = |line: &&str| {
+        ["verification time", "stack depth", "processed "]
+            .iter()
+            .any(|begin| line.starts_with(begin))
+    };
+    let mut lines = log.lines().rev().map(str::trim);
+    let said = lines.find(|line| !line.is_empty() && !is_statistics(line));
+    format!("{what}: {}", said.unwrap_or_default())
 }
 
 fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), LoadError> {
@@ -401,6 +417,18 @@ fn load_error(error: EbpfError) -> LoadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_verifiers_log_the_reason_is_kept() {
+        let text = "the program p cannot be loaded: Permission denied. Verifier output: Func#10 is safe\n\
+                    5529: (85) call bpf_map_lookup_elem#1\nR2 type=mem expected=fp, map_value\n\
+                    verification time 5 usec\nstack depth 0+32\nprocessed 53001 insns\n";
+        assert_eq!(
+            reason(text),
+            "the program p cannot be loaded: Permission denied: R2 type=mem expected=fp, map_value"
+        );
+        assert_eq!(reason("no log"), "no log");
+    }
 
     #[test]
     fn missing_capabilities_are_named() {

@@ -9,7 +9,7 @@
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
 //! - [`log`] hands on what the programs say in words.
-//! - [`flows`] keeps the kernel's tables tidy, `own_map` holds the agent's own sockets.
+//! - [`flows`] keeps the kernel's tables tidy, `crowd` says which connections leave a full one; `own_map` holds the agent's own sockets.
 //! - [`test_run`] runs a program over frames without attaching it.
 //! - `netlink` reads lists and changes over rtnetlink.
 //! - `sys` holds the few system calls that nothing else wraps.
@@ -19,6 +19,7 @@
 pub mod attach;
 pub mod clock;
 pub mod counters;
+mod crowd;
 pub mod flows;
 pub mod interfaces;
 pub mod loader;
@@ -38,6 +39,7 @@ use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
+use http_trace_common::counter::Counter;
 use http_trace_common::record::{Hook, Record};
 use http_trace_model::event::{Loss, LossUnit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -178,10 +180,7 @@ impl Probe {
             PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
             clock.now_ns(),
         );
-        let flows = Flows::new(
-            HashMap::try_from(take(&mut ebpf, "FLOWS")?)?,
-            settings.flows,
-        );
+        let flows = Flows::new(take(&mut ebpf, "FLOWS")?, settings.flows)?;
         let handed_back = HandedBack::new(HashMap::try_from(take(&mut ebpf, "HANDED_BACK")?)?);
         let table = OwnMap(HashMap::try_from(take(&mut ebpf, "OWN")?)?);
         own.set_table(Box::new(table)).map_err(StartError::Own)?;
@@ -315,6 +314,13 @@ impl Probe {
             }
         }
         losses
+    }
+
+    /// Deletes connections that the kernel no longer needs to follow.
+    pub fn sweep(&mut self) {
+        let count = |counter| self.counters.get(counter);
+        let net = count(Counter::FlowsAdmitted).wrapping_sub(count(Counter::FlowsClosed));
+        self.flows.sweep(clock::boot_ns(), net);
     }
 
     /// Where packets may have been hidden from a hook since the start, and for how long (ns).

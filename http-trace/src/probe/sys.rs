@@ -115,3 +115,66 @@ pub fn programs_at(target: u32, hook: HookType) -> io::Result<Vec<u32>> {
         error => Err(error),
     }
 }
+
+/// BPF_MAP_LOOKUP_BATCH (linux/bpf.h), Linux 5.6.
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
+
+/// The part of `union bpf_attr` that BPF_MAP_LOOKUP_BATCH reads (linux/bpf.h).
+#[repr(C)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// Reads entries of a hash map into `keys` and `values`, which are of the map's sizes, from `place` on,
+/// which it moves; `None` at first, and when that was all. How many it read.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn read_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
+    map: impl AsFd,
+    place: &mut Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<usize> {
+    let before = place.unwrap_or_default();
+    let mut after = 0u32;
+    let mut batch = Batch {
+        in_batch: place.map_or(0, |_| (&raw const before) as u64),
+        out_batch: (&raw mut after) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: keys.len().min(values.len()) as u32,
+        map: map.as_fd().as_raw_fd() as u32,
+        element_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel writes at most `count` keys and values of the map's sizes, which the caller's
+    // slices hold, to `after` and to `batch`, of which it is told the size; all live until it is done.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_LOOKUP_BATCH,
+            &raw mut batch,
+            size_of::<Batch>() as libc::c_uint,
+        )
+    };
+    if result == 0 {
+        *place = Some(after);
+        return Ok(batch.count as usize);
+    }
+    match io::Error::last_os_error() {
+        // The last ones.
+        error if error.raw_os_error() == Some(libc::ENOENT) => {
+            *place = None;
+            Ok(batch.count as usize)
+        }
+        error => Err(error),
+    }
+}

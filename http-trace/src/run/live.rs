@@ -18,7 +18,7 @@ use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};
 use crate::probe::loader::{Framing, Settings};
 use crate::probe::log::Say;
-use crate::probe::{Notice, Options, Probe, clock};
+use crate::probe::{Notice, Options, Probe};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
 use crate::summary::counted;
@@ -122,7 +122,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
                 next_counters = now + COUNTERS_EVERY;
                 add_losses(&mut probe, &mut session.engine);
             }
-            probe.flows.sweep(clock::boot_ns());
+            probe.sweep();
             probe.own.sweep(now);
             if let Some(line) = session.engine.reminder(now) {
                 say(&line);

@@ -1,0 +1,209 @@
+//! Which connections leave the kernel's table when it fills up. Knows no map and no clock.
+//!
+//! Of each client the connections are ranked: open exchanges first, then idle ones, silent ones, closed
+//! ones, each by when they were last heard of. Those with the highest rank leave, whoever they are of, so
+//! that no client keeps more than another while others wait. Clients of equal rank, as in a flood from
+//! many addresses, lose the worst connections first.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use http_trace_common::filter::{Flow, side_flag};
+use http_trace_common::flow::{Address, Direction, FlowKey, seq_distance};
+
+/// What a connection is doing, the most worth keeping first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doing {
+    /// Both ends have sent something, or a whole request waits for its answer.
+    Exchange,
+    /// The same, but not for a while.
+    Idle,
+    /// One end has sent something, the other nothing yet.
+    Silent,
+    /// An end has sent FIN.
+    Closed,
+}
+
+/// A connection is idle after this long without a segment, in seconds.
+const IDLE_S: u32 = 5;
+
+impl Doing {
+    /// From the filter's state at a time (seconds of the kernel's clock).
+    pub fn of(flow: &Flow, now_s: u32) -> Self {
+        if flow.sides.iter().any(|s| s.flags & side_flag::FIN != 0) {
+            return Doing::Closed;
+        }
+        // The floor of a direction is where it was taken up.
+        let spoken = |side: &http_trace_common::filter::Side| {
+            side.flags & side_flag::KNOWN != 0 && seq_distance(side.floor, side.next) != 0
+        };
+        // A request that waits for its answer is no silence.
+        if flow.queue.has_none() && !flow.sides.iter().all(spoken) {
+            return Doing::Silent;
+        }
+        match now_s.saturating_sub(flow.last_seen_s) > IDLE_S {
+            true => Doing::Idle,
+            false => Doing::Exchange,
+        }
+    }
+}
+
+/// A connection of the table, as far as it matters here.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Which.
+    pub key: FlowKey,
+    /// What it is doing.
+    pub doing: Doing,
+    /// When its last segment came (seconds of the kernel's clock).
+    pub last_seen_s: u32,
+}
+
+/// The `excess` connections that leave.
+pub fn leave(entries: Vec<Entry>, excess: usize) -> Vec<FlowKey> {
+    // A server has many connections at one port, a client each from another.
+    let mut at: HashMap<u64, u32> = HashMap::with_capacity(entries.len());
+    let hasher = at.hasher().clone();
+    let end = |address: &Address, port: u16| hasher.hash_one((address, port));
+    for Entry { key, .. } in &entries {
+        for (address, port) in [(&key.a, key.a_port), (&key.b, key.b_port)] {
+            *at.entry(end(address, port)).or_default() += 1;
+        }
+    }
+    let many = |(address, port): (Address, u16)| at.get(&end(&address, port)).copied();
+    let client = |key: &FlowKey| {
+        let (a, b) = (key.sender(Direction::FromA), key.sender(Direction::FromB));
+        // Where that says nothing, the higher port asks.
+        let a_serves = (many(a), b.1) > (many(b), a.1);
+        let (address, _) = if a_serves { b } else { a };
+        whose(&address)
+    };
+    let mut ranked: Vec<(u64, Entry)> = entries
+        .into_iter()
+        .map(|entry| (client(&entry.key), entry))
+        .collect();
+    let worth = |e: &Entry| (e.doing, std::cmp::Reverse(e.last_seen_s));
+    ranked.sort_unstable_by_key(|(client, entry)| (*client, worth(entry)));
+    let (mut of, mut rank) = (None, 0u32);
+    let mut leaving: Vec<(u32, Entry)> = ranked
+        .into_iter()
+        .map(|(client, entry)| {
+            rank = if of == Some(client) { rank + 1 } else { 0 };
+            of = Some(client);
+            (rank, entry)
+        })
+        .collect();
+    leaving.sort_unstable_by_key(|(rank, entry)| std::cmp::Reverse((*rank, worth(entry))));
+    leaving
+        .into_iter()
+        .take(excess)
+        .map(|(_, entry)| entry.key)
+        .collect()
+}
+
+/// Whose an address is: itself, or its /64 in IPv6 (RFC 6177: an end site has at least one).
+fn whose(address: &Address) -> u64 {
+    let [high, low] = http_trace_common::flow::words(address);
+    // IPv4-mapped (RFC 4291 §2.5.5.2).
+    if high == 0 { low } else { high }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_trace_common::flow::v4_mapped;
+
+    fn entry(client: [u8; 4], port: u16, doing: Doing, last_seen_s: u32) -> Entry {
+        let (client, server) = (v4_mapped(client), v4_mapped([10, 0, 0, 1]));
+        let (key, _) = FlowKey::new(&client, port, &server, 80, 0);
+        Entry {
+            key,
+            doing,
+            last_seen_s,
+        }
+    }
+
+    fn stays(entries: &[Entry], excess: usize) -> Vec<Entry> {
+        let leaving = leave(entries.to_vec(), excess);
+        assert_eq!(leaving.len(), excess.min(entries.len()));
+        let mut stay = entries.to_vec();
+        stay.retain(|e| !leaving.contains(&e.key));
+        assert_eq!(
+            stay.len(),
+            entries.len() - leaving.len(),
+            "each leaves once"
+        );
+        stay
+    }
+
+    #[test]
+    fn closed_silent_and_idle_connections_leave_first() {
+        let me = [10, 9, 9, 9];
+        let all = [
+            entry(me, 1, Doing::Exchange, 100),
+            entry(me, 2, Doing::Idle, 90),
+            entry(me, 3, Doing::Silent, 100),
+            entry(me, 4, Doing::Closed, 100),
+            entry(me, 5, Doing::Idle, 50),
+        ];
+        for (excess, expected) in [
+            (1, &[1, 2, 3, 5][..]),
+            (2, &[1, 2, 5]),
+            (3, &[1, 2]),
+            (4, &[1]),
+            (9, &[]),
+        ] {
+            let ports: Vec<u16> = stays(&all, excess)
+                .iter()
+                .map(|e| e.key.a_port.min(e.key.b_port))
+                .collect();
+            assert_eq!(ports, expected, "{excess}");
+        }
+    }
+
+    #[test]
+    fn one_client_does_not_displace_the_others() {
+        // A flood of fresh, active connections, and honest clients, of which some are idle.
+        let flood = (0..5000).map(|n| entry([10, 6, 6, 6], 10_000 + n, Doing::Exchange, 100));
+        let honest = (0..50u16).map(|n| {
+            let doing = if n % 2 == 0 {
+                Doing::Exchange
+            } else {
+                Doing::Idle
+            };
+            entry([10, 1, 0, n as u8 % 10], 30_000 + n, doing, 40)
+        });
+        let all: Vec<Entry> = flood.chain(honest.clone()).collect();
+        let stay = stays(&all, 4900);
+        for honest in honest {
+            assert!(stay.iter().any(|e| e.key == honest.key), "{honest:?}");
+        }
+        // Of many addresses, each with one connection: what is silent goes, what talks stays.
+        let flood = (0..5000u16).map(|n| {
+            let [high, low] = n.to_be_bytes();
+            entry([10, 66, high, low], 7000, Doing::Silent, 100)
+        });
+        let honest = (0..50u8).map(|n| entry([10, 1, 0, n], 30_000, Doing::Idle, 40));
+        let all: Vec<Entry> = flood.chain(honest.clone()).collect();
+        let stay = stays(&all, 4900);
+        for honest in honest {
+            assert!(stay.iter().any(|e| e.key == honest.key), "{honest:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_of_ipv6_is_its_network() {
+        let address = |network: u8, host: u16| {
+            let mut address = [0; 16];
+            (address[0], address[7]) = (0x20, network);
+            address[14..].copy_from_slice(&host.to_be_bytes());
+            address
+        };
+        assert_eq!(whose(&address(1, 1)), whose(&address(1, 2)));
+        assert_ne!(whose(&address(1, 1)), whose(&address(2, 1)));
+        assert_ne!(
+            whose(&v4_mapped([10, 0, 0, 1])),
+            whose(&v4_mapped([10, 0, 0, 2]))
+        );
+    }
+}
