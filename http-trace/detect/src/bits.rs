@@ -18,6 +18,16 @@ pub const fn is_in(set: &[u64], number: usize) -> bool {
     set[number / 64] >> (number % 64) & 1 != 0
 }
 
+/// Puts a number into a set in bytes.
+pub const fn put_in_byte(set: &mut [u8], number: usize) {
+    set[number / 8] |= 1 << (number % 8);
+}
+
+/// Whether a number is in a set in bytes.
+pub const fn byte_has(set: &[u8], number: usize) -> bool {
+    set[number / 8] >> (number % 8) & 1 != 0
+}
+
 /// Takes the least number from this word on out of a set; `word` goes on to the word that it was in.
 pub fn take_next(set: &mut [u64], word: &mut usize) -> Option<usize> {
     while let Some(bits) = set.get_mut(*word) {

@@ -1,11 +1,15 @@
-//! Selects the detections that an event can match, and matches them. The status rules most of them out; of the
+//! Selects the detections that an event can match, and matches them. The status decides many of them; of the
 //! rest those are evaluated that need nothing else, or one of whose witnesses, tests that an event passes
-//! whenever the detection matches, has passed. Leaves nothing out that matches.
+//! whenever the detection matches, has passed. What depends on the status and on tests alone is remembered.
+//! Leaves nothing out that matches.
+
+use std::collections::HashMap;
 
 use super::bits::{self, Bits, is_in, put, take_next};
-use super::facts::{Builder, Facts, Literals, TestId, is_asked_alone, is_of_line};
+use super::facts::{Builder, Facts, Literals, Plan, TestId, is_asked_alone, is_of_line};
 use super::field::Field;
 use super::matcher::literals_of;
+use super::memo::Memo;
 use super::rule::expr::{Expr, Test, TextTest};
 use super::view::View;
 use http_trace_model::event::HttpEvent;
@@ -17,27 +21,35 @@ const STATUSES: usize = 1000;
 #[derive(Debug)]
 pub struct Candidates {
     conditions: Vec<Condition>,
-    words: usize,
-    /// For each status the detections that can match.
-    by_status: Vec<u64>,
-    /// Detections without a witness.
-    always: Bits,
-    /// Groups of tests with witnesses among them.
-    groups: Vec<WitnessGroup>,
+    /// The class of each status, and what holds for all statuses of a class.
+    class_of: Vec<u16>,
+    classes: Vec<Class>,
     /// For each test the detections that it is a witness of.
     witness_of: Vec<Vec<u32>>,
-    /// Literals of keywords, which may be anywhere, and the detections that they are a witness of.
-    keywords: Option<(Literals, Bits)>,
+    /// Detections that tests of the plan decide.
+    closed: Bits,
+    /// Literals of keywords, which may be anywhere, with the detections that they are a witness of.
+    keywords: Option<Literals>,
     facts: Facts,
     alone: Vec<(Field, Test)>,
-    candidates: Bits,
+    /// By status and the tests that an event passes: the detections that it matches, and after them those
+    /// that are to be asked more.
+    memo: Memo<u64>,
+    found: Vec<u64>,
 }
 
+/// What statuses have in common that decide every detection alike.
 #[derive(Debug)]
-struct WitnessGroup {
-    group: usize,
-    /// The detections that its tests are witnesses of.
-    of: Bits,
+struct Class {
+    /// Detections that match whatever else the event has.
+    sure: Bits,
+    /// Those that match or not by what else it has, and those of them that have no witness.
+    open: Bits,
+    always: Bits,
+    /// Evaluates what these ask for.
+    plan: Plan,
+    /// Whether keywords are witnesses of others.
+    keywords: bool,
 }
 
 /// A condition over tests by their numbers.
@@ -74,127 +86,199 @@ impl Candidates {
     /// Of detections in the order of their numbers.
     pub fn new(detections: Vec<Expr>) -> Self {
         let number = detections.len();
-        let words = number.div_ceil(64);
-        let mut by_status = vec![0; STATUSES * words];
-        for (status, possible) in by_status.chunks_exact_mut(words.max(1)).enumerate() {
-            let status = (status > 0).then_some(status as u16);
-            for (number, expr) in detections.iter().enumerate() {
-                if expr.decided(status) != Some(false) {
-                    put(possible, number);
-                }
-            }
-        }
+        let (class_of, decided) = classes(&detections);
         let mut compiler = Compiler::default();
         let compiled: Vec<_> = detections
             .into_iter()
             .map(|expr| compiler.compile(expr))
             .collect();
         let Compiler { tests, alone } = compiler;
-        let facts = tests.build();
-        let (groups, words_of_tests) = facts.sizes();
-        let mut made = Candidates {
-            conditions: Vec::with_capacity(number),
-            words,
-            by_status,
-            always: bits::none(number),
-            groups: Vec::new(),
-            witness_of: vec![Vec::new(); words_of_tests * 64],
-            keywords: None,
-            facts,
-            alone,
-            candidates: bits::none(number),
-        };
-        let mut of_groups = vec![bits::none(number); groups];
+        let mut facts = tests.build();
+        let mut always = bits::none(number);
         let (mut keywords, mut of_keywords) = (Vec::new(), bits::none(number));
+        let mut witness_of: HashMap<usize, Vec<u32>> = HashMap::new();
+        let mut with_witness = vec![false; facts.groups()];
+        let mut asked = vec![Vec::new(); number];
+        let mut conditions = Vec::with_capacity(number);
         for (number, (condition, witnesses)) in compiled.into_iter().enumerate() {
-            made.conditions.push(condition);
-            match witnesses {
-                None => put(&mut made.always, number),
-                Some(witnesses) => {
-                    for witness in witnesses {
-                        match witness {
-                            Witness::Test(id, _) => {
-                                let (group, bit) = made.facts.place(id);
-                                put(&mut of_groups[group], number);
-                                made.witness_of[bit].push(number as u32);
-                            }
-                            Witness::Keyword(literal) => {
-                                put(&mut of_keywords, number);
-                                keywords.push((literal, number as u32));
-                            }
-                        }
+            conditions.push(condition);
+            let Some(witnesses) = witnesses else {
+                put(&mut always, number);
+                continue;
+            };
+            for witness in witnesses {
+                match witness {
+                    Witness::Test(id, _) => {
+                        let (group, bit) = facts.place(id);
+                        with_witness[group] = true;
+                        asked[number].push(group);
+                        witness_of.entry(bit).or_default().push(number as u32);
+                    }
+                    Witness::Keyword(literal) => {
+                        put(&mut of_keywords, number);
+                        keywords.push((literal, number as u32));
                     }
                 }
             }
         }
-        let of_groups = of_groups.into_iter().enumerate();
-        let of_groups = of_groups.filter(|(_, of)| of.iter().any(|word| *word != 0));
-        made.groups = of_groups
-            .map(|(group, of)| WitnessGroup { group, of })
-            .collect();
-        if !keywords.is_empty() {
-            match Literals::new(keywords) {
-                Some(literals) => made.keywords = Some((literals, of_keywords)),
-                None => (made.always.iter_mut().zip(&of_keywords)).for_each(|(a, of)| *a |= of),
+        let keywords = match keywords.is_empty() {
+            true => None,
+            false => {
+                let literals = Literals::new(keywords);
+                if literals.is_none() {
+                    (always.iter_mut().zip(&of_keywords)).for_each(|(a, of)| *a |= of);
+                }
+                literals
+            }
+        };
+        let without_witness = (0..).zip(&with_witness).filter(|(_, has)| !**has);
+        without_witness.for_each(|(group, _)| facts.make_late(group));
+        let mut closed = bits::none(number);
+        for (number, condition) in conditions.iter().enumerate() {
+            let mut decides = true;
+            condition.visit(&mut |part| match part {
+                Condition::Test(id) => {
+                    let (group, _) = facts.place(*id);
+                    decides &= !facts.is_late(group);
+                    asked[number].push(group);
+                }
+                Condition::Alone(_) | Condition::Keyword(_) => decides = false,
+                _ => {}
+            });
+            if decides {
+                put(&mut closed, number);
             }
         }
-        made
+        let class = |(sure, open): (Bits, Bits)| {
+            let mut groups: Vec<usize> = bits::numbers(&open)
+                .flat_map(|number| asked[number].iter().copied())
+                .collect();
+            groups.sort_unstable();
+            groups.dedup();
+            let met = |of: &Bits| -> Bits { of.iter().zip(&open).map(|(a, b)| a & b).collect() };
+            Class {
+                always: met(&always),
+                plan: facts.plan(groups.into_iter()),
+                keywords: keywords.is_some() && met(&of_keywords).iter().any(|word| *word != 0),
+                sure,
+                open,
+            }
+        };
+        let last = facts.groups().checked_sub(1);
+        let bytes = last.map_or(0, |last| facts.bytes(last).end);
+        let words = number.div_ceil(64);
+        Candidates {
+            classes: decided.into_iter().map(class).collect(),
+            class_of,
+            witness_of: (0..bytes * 8)
+                .map(|bit| witness_of.remove(&bit).unwrap_or_default())
+                .collect(),
+            closed,
+            keywords,
+            facts,
+            alone,
+            memo: Memo::new(bytes, 2 * words),
+            found: vec![0; 2 * words],
+            conditions,
+        }
     }
 
-    /// The detections that an event with this status can match.
-    fn possible(&self, status: usize) -> &[u64] {
-        &self.by_status[status * self.words..][..self.words]
+    fn class(&self, event: &HttpEvent) -> &Class {
+        &self.classes[usize::from(self.class_of[status_of(event)])]
     }
 
     /// Whether an event with the status of this one can match any detection.
     pub fn are_possible(&self, event: &HttpEvent) -> bool {
-        self.possible(status_of(event))
-            .iter()
-            .any(|word| *word != 0)
+        let Class { sure, open, .. } = self.class(event);
+        sure.iter().chain(open).any(|word| *word != 0)
     }
 
     /// Puts the detections that an event matches into `matched`; whether there are any.
     pub fn matching(&mut self, view: &View<'_>, matched: &mut [u64]) -> bool {
-        self.facts.begin();
-        self.select(view);
-        let (mut word, mut any) = (0, false);
-        while let Some(number) = take_next(&mut self.candidates, &mut word) {
-            if self.conditions[number].holds(view, &mut self.facts, &self.alone) {
-                put(matched, number);
-                any = true;
-            }
-        }
-        any
-    }
-
-    fn select(&mut self, view: &View<'_>) {
-        let at = status_of(view.event) * self.words;
-        let possible = &self.by_status[at..at + self.words];
-        let candidates = &mut self.candidates;
-        candidates.copy_from_slice(&self.always);
-        let are_open = |of: &[u64], candidates: &[u64]| {
-            let mut all = of.iter().zip(possible).zip(candidates);
-            all.any(|((of, possible), candidates)| of & possible & !candidates != 0)
-        };
-        for WitnessGroup { group, of } in &self.groups {
-            if are_open(of, candidates) {
-                let (first, passed) = self.facts.passed(*group, view);
-                for bit in bits::numbers(passed) {
-                    let of = self.witness_of[first * 64 + bit].iter();
-                    of.for_each(|number| put(candidates, *number as usize));
+        let status = status_of(view.event);
+        let class = &self.classes[usize::from(self.class_of[status])];
+        let passed = self.facts.evaluate(&class.plan, view);
+        match self.memo.get(status as u32, &[passed]) {
+            Ok(found) => self.found.copy_from_slice(found),
+            Err(place) => {
+                let passed: Box<[u8]> = passed.into();
+                self.select(status, &passed, view);
+                if let Some(place) = place {
+                    self.memo.put(place, status as u32, &[&passed], &self.found);
                 }
             }
         }
-        if let Some((literals, of)) = &self.keywords
-            && are_open(of, candidates)
-        {
+        let (decided, open) = self.found.split_at_mut(matched.len());
+        matched.copy_from_slice(decided);
+        let class = &self.classes[usize::from(self.class_of[status])];
+        if let Some(literals) = self.keywords.as_ref().filter(|_| class.keywords) {
             view.any_text(&mut |text| {
-                literals.search(text, |number| put(candidates, number as usize));
+                literals.search(text, |number| put(open, number as usize));
                 false
             });
+            (open.iter_mut().zip(&class.open)).for_each(|(of, open)| *of &= open);
         }
-        (candidates.iter_mut().zip(possible)).for_each(|(all, possible)| *all &= possible);
+        let mut word = 0;
+        while let Some(number) = take_next(open, &mut word) {
+            if self.conditions[number].holds(view, &mut self.facts, &self.alone) {
+                put(matched, number);
+            }
+        }
+        matched.iter().any(|word| *word != 0)
     }
+
+    /// Finds what events of a status match that pass these tests, and what else they are to be asked.
+    fn select(&mut self, status: usize, passed: &[u8], view: &View<'_>) {
+        let class = &self.classes[usize::from(self.class_of[status])];
+        let (matched, open) = self.found.split_at_mut(class.sure.len());
+        matched.copy_from_slice(&class.sure);
+        open.copy_from_slice(&class.always);
+        for (byte, of) in self.witness_of.chunks(8).enumerate() {
+            if passed[byte] != 0 {
+                let of = (0..8)
+                    .zip(of)
+                    .filter(|(bit, _)| passed[byte] >> bit & 1 != 0);
+                of.flat_map(|(_, of)| of)
+                    .for_each(|number| put(open, *number as usize));
+            }
+        }
+        for (word, closed) in self.closed.iter().enumerate() {
+            open[word] &= class.open[word];
+            let mut decided = [open[word] & closed];
+            open[word] &= !closed;
+            while let Some(bit) = take_next(&mut decided, &mut 0) {
+                let number = word * 64 + bit;
+                if self.conditions[number].holds(view, &mut self.facts, &self.alone) {
+                    put(matched, number);
+                }
+            }
+        }
+    }
+}
+
+/// The class of each status, and for each class the detections that surely match and those that may.
+fn classes(detections: &[Expr]) -> (Vec<u16>, Vec<(Bits, Bits)>) {
+    let mut known: HashMap<(Bits, Bits), u16> = HashMap::new();
+    let class = |status: usize| {
+        let status = (status > 0).then_some(status as u16);
+        let (mut sure, mut open) = (bits::none(detections.len()), bits::none(detections.len()));
+        for (number, expr) in detections.iter().enumerate() {
+            match expr.decided(status) {
+                Some(true) => put(&mut sure, number),
+                Some(false) => {}
+                None => put(&mut open, number),
+            }
+        }
+        let next = known.len() as u16;
+        *known.entry((sure, open)).or_insert(next)
+    };
+    let class_of = (0..STATUSES).map(class).collect();
+    let mut all: Vec<_> = known.into_iter().collect();
+    all.sort_by_key(|(_, number)| *number);
+    (
+        class_of,
+        all.into_iter().map(|(decided, _)| decided).collect(),
+    )
 }
 
 impl Condition {
@@ -214,6 +298,18 @@ impl Condition {
                 let matching = parts.iter().filter(|part| part.holds(view, facts, alone));
                 matching.take(*wanted).count() == *wanted
             }
+        }
+    }
+
+    /// Calls `with` for it and all its parts.
+    fn visit(&self, with: &mut dyn FnMut(&Condition)) {
+        with(self);
+        match self {
+            Condition::Not(part) => part.visit(with),
+            Condition::All(parts) | Condition::AtLeast(_, parts) => {
+                parts.iter().for_each(|part| part.visit(with));
+            }
+            _ => {}
         }
     }
 

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use http_trace_model::head::Headers;
+use http_trace_model::known::Known;
 
 /// What follows the last dot of the last segment, if anything does.
 pub fn extension(path: &[u8]) -> Option<&[u8]> {
@@ -118,13 +119,19 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
     authority[..port.unwrap_or(authority.len())].eq_ignore_ascii_case(host)
 }
 
+/// Whether any line says for whom a request is forwarded.
+pub fn may_be_forwarded(headers: &Headers) -> bool {
+    let names = [Known::X_FORWARDED_FOR, Known::FORWARDED, Known::X_REAL_IP];
+    names.iter().any(|name| headers.has(*name))
+}
+
 /// The first address of `X-Forwarded-For`, of `Forwarded` (RFC 7239 §5.2) or of `X-Real-IP`: what
 /// the sender says of itself, which proves nothing.
 pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {
-    if let Some(value) = headers.first("x-forwarded-for") {
+    if let Some(value) = headers.first_known(Known::X_FORWARDED_FOR) {
         return address(value.split(|b| *b == b',').next()?);
     }
-    if let Some(value) = headers.first("forwarded") {
+    if let Some(value) = headers.first_known(Known::FORWARDED) {
         let first = value.split(|b| *b == b',').next()?;
         return first.split(|b| *b == b';').find_map(|pair| {
             let pair = pair.trim_ascii();
@@ -132,7 +139,7 @@ pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {
             name.eq_ignore_ascii_case(b"for=").then(|| address(value))?
         });
     }
-    address(headers.first("x-real-ip")?)
+    address(headers.first_known(Known::X_REAL_IP)?)
 }
 
 /// An address, possibly quoted, in brackets, with a port.

@@ -1,14 +1,17 @@
 //! Which tests of all rules the event at hand passes. Tests of one field, or of several that follow from the
-//! same bytes, form a group: a group is evaluated when a condition first asks for it, at most once an
-//! event, and not at all for a value that the [`super::memo`] knows. Knows tests, not conditions.
+//! same bytes, form a group: a group is evaluated at most once an event, and not at all for a value that the
+//! [`super::memo`] knows or that the event lacks. Knows tests, not conditions.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
+use super::bits;
 use super::field::Field;
 use super::matcher::literals_of;
-use super::memo::{Memo, Parts};
+use super::memo::Memo;
 use super::rule::expr::{Test, TextTest};
 use super::view::View;
 use http_trace_model::head::Headers;
@@ -24,17 +27,31 @@ pub struct TestId {
     test: u32,
 }
 
+/// The longest value that is remembered, all its parts together.
+const LONGEST: usize = 192;
+
 /// All tests of fields, and what is known of the event at hand.
 #[derive(Debug)]
 pub struct Facts {
     fields: Vec<FieldTests>,
     groups: Vec<Group>,
-    /// The tests that the event passes, a bit each; of a group that is not evaluated, void.
-    passed: Vec<u64>,
-    /// The event at hand, and for each group the event that it was evaluated for.
+    /// The tests that an event passes which has nothing of what is asked for, a bit each.
+    without: Box<[u8]>,
+    /// The tests that the event at hand passes.
+    passed: Box<[u8]>,
+    /// The event at hand, and for each late group the event that it was evaluated for.
     event: u64,
     evaluated: Vec<u64>,
-    memo: Memo,
+    memo: Memo<u8>,
+}
+
+/// The groups to evaluate of an event.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Those of lines whose names have a number, which are nearly all, by the numbers; of responses, then of
+    /// requests.
+    lines: [(u64, Vec<(u8, u32)>); 2],
+    others: Vec<u32>,
 }
 
 /// Collects tests, each once.
@@ -52,8 +69,8 @@ struct FieldTests {
     field: Field,
     tests: Vec<Test>,
     group: usize,
-    /// Where its bits begin, in words.
-    word: usize,
+    /// Where its bits are, in bytes.
+    bytes: Range<usize>,
     literals: Option<Literals>,
     /// Tests for which no literal stands: each value is asked them.
     always: Vec<u32>,
@@ -64,10 +81,10 @@ struct FieldTests {
 struct Group {
     source: Source,
     fields: Vec<usize>,
-    word: usize,
-    words: usize,
-    /// The tests that an event without any value passes.
-    without: Box<[u64]>,
+    /// Where its bits are, in bytes.
+    bytes: Range<usize>,
+    /// Whether it is evaluated when a condition first asks for it.
+    is_late: bool,
 }
 
 /// What the values of a group follow from.
@@ -81,7 +98,9 @@ enum Source {
         known: Known,
         name: Box<str>,
     },
-    /// Other parts of the event; numbers and addresses are cheaper to test than to look up.
+    /// The server's address: there are few.
+    Server,
+    /// Other parts of the event; numbers are cheaper to test than to look up, and clients are many.
     Other(Field),
 }
 
@@ -101,6 +120,19 @@ fn line_of(field: &Field) -> Option<(bool, &str)> {
 }
 
 impl Source {
+    /// Whether the event surely has none of what it is; for the most part that shows at once.
+    #[inline]
+    fn is_absent(&self, view: &View<'_>) -> bool {
+        match self {
+            Source::Target => view.event.request.is_none(),
+            Source::Server => false,
+            Source::Line {
+                response, known, ..
+            } => !headers(view, *response).is_some_and(|headers| headers.has(*known)),
+            Source::Other(field) => view.lacks(field),
+        }
+    }
+
     fn of(field: &Field) -> Source {
         if let Some((response, name)) = line_of(field) {
             return Source::Line {
@@ -120,6 +152,7 @@ impl Source {
             | Field::PathId
             | Field::PathTemplate
             | Field::FirstSegment => Source::Target,
+            Field::ServerIp => Source::Server,
             other => Source::Other(other.clone()),
         }
     }
@@ -142,7 +175,8 @@ pub fn is_asked_alone(field: &Field, test: &Test) -> bool {
     }
     match test {
         Test::SameAs(..) => true,
-        Test::Text(test) => has_regex(test),
+        // Of a line it is asked once for each value.
+        Test::Text(test) => has_regex(test) && !is_of_line(field),
         Test::Present | Test::Absent | Test::Missing => *field == Field::Query,
         _ => false,
     }
@@ -183,127 +217,170 @@ impl Builder {
                 groups.push(Group {
                     source,
                     fields: Vec::new(),
-                    word: 0,
-                    words: 0,
-                    without: Box::default(),
+                    bytes: 0..0,
+                    is_late: false,
                 });
             }
             groups[group].fields.push(at);
             fields.push(FieldTests::new(field, tests, group));
         }
-        let mut words = 0;
+        let mut without = Vec::new();
         for group in &mut groups {
-            group.word = words;
-            let mut without = Vec::new();
+            let begin = without.len();
             for &at in &group.fields {
-                fields[at].word = words;
-                let mut bits = vec![0; fields[at].words()];
-                fields[at].without(&mut bits);
-                words += bits.len();
-                without.extend(bits);
+                let field = &mut fields[at];
+                field.bytes = without.len()..without.len() + field.tests.len().div_ceil(8);
+                without.resize(field.bytes.end, 0);
+                field.without(&mut without[field.bytes.clone()]);
             }
-            group.words = without.len();
-            group.without = without.into();
+            group.bytes = begin..without.len();
         }
-        let longest = groups.iter().map(|group| group.words).max();
+        let longest = groups.iter().map(|group| group.bytes.len()).max();
         Facts {
             fields,
-            passed: vec![0; words],
+            passed: without.clone().into(),
+            without: without.into(),
             event: 0,
             evaluated: vec![0; groups.len()],
             groups,
-            memo: Memo::new(longest.unwrap_or_default()),
+            memo: Memo::new(LONGEST, longest.unwrap_or_default()),
         }
     }
 }
 
 impl Facts {
-    /// The next event, of which nothing is known.
-    pub const fn begin(&mut self) {
-        self.event += 1;
-    }
-
-    /// Whether the event at hand passes a test.
-    #[inline]
-    pub fn passes(&mut self, id: TestId, view: &View<'_>) -> bool {
-        let field = &self.fields[id.field as usize];
-        let (group, bit) = (field.group, field.word * 64 + id.test as usize);
-        self.evaluate(group, view);
-        self.passed[bit / 64] >> (bit % 64) & 1 != 0
-    }
-
-    /// How many groups there are, and how many words the bits of all tests take.
-    pub const fn sizes(&self) -> (usize, usize) {
-        (self.groups.len(), self.passed.len())
+    /// How many groups there are.
+    pub const fn groups(&self) -> usize {
+        self.groups.len()
     }
 
     /// The group of a test, and its bit among those of all tests.
     pub fn place(&self, id: TestId) -> (usize, usize) {
         let field = &self.fields[id.field as usize];
-        (field.group, field.word * 64 + id.test as usize)
+        (field.group, field.bytes.start * 8 + id.test as usize)
     }
 
-    /// The tests of a group that the event passes: the place of the first word, and the words.
-    pub fn passed(&mut self, group: usize, view: &View<'_>) -> (usize, &[u64]) {
-        self.evaluate(group, view);
-        let Group { word, words, .. } = self.groups[group];
-        (word, &self.passed[word..word + words])
+    /// The bits of a group.
+    pub fn bytes(&self, group: usize) -> Range<usize> {
+        self.groups[group].bytes.clone()
     }
 
-    #[inline]
-    fn evaluate(&mut self, group: usize, view: &View<'_>) {
-        if self.evaluated[group] != self.event {
+    /// Evaluates a group only when a condition asks for it, if that does not cost more than to remember what
+    /// it says.
+    pub fn make_late(&mut self, group: usize) {
+        let group = &mut self.groups[group];
+        group.is_late = matches!(group.source, Source::Other(_));
+    }
+
+    /// Whether a group is evaluated when a condition asks for it.
+    pub fn is_late(&self, group: usize) -> bool {
+        self.groups[group].is_late
+    }
+
+    /// A plan for these groups.
+    pub fn plan(&self, groups: impl Iterator<Item = usize>) -> Plan {
+        let mut plan = Plan::default();
+        for group in groups.filter(|group| !self.is_late(*group)) {
+            match self.groups[group].source {
+                Source::Line {
+                    response, known, ..
+                } if known != Known::NONE => {
+                    let (mask, of) = &mut plan.lines[usize::from(!response)];
+                    *mask |= 1 << known.number();
+                    of.push((known.number() as u8, group as u32));
+                }
+                _ => plan.others.push(group as u32),
+            }
+        }
+        plan.lines.iter_mut().for_each(|(_, of)| of.sort_unstable());
+        plan
+    }
+
+    /// Evaluates the groups of a plan for the next event; returns the tests that it passes, void of those of
+    /// other groups.
+    pub fn evaluate(&mut self, plan: &Plan, view: &View<'_>) -> &[u8] {
+        self.event += 1;
+        self.passed.copy_from_slice(&self.without);
+        for ((mask, groups), response) in plan.lines.iter().zip([true, false]) {
+            let there = headers(view, response).map_or(0, Headers::known) & mask;
+            if there != 0 {
+                let groups = groups.iter().filter(|(known, _)| there >> known & 1 != 0);
+                groups.for_each(|(_, group)| self.evaluate_group(*group as usize, view));
+            }
+        }
+        for group in &plan.others {
+            let is_absent = self.groups[*group as usize].source.is_absent(view);
+            if !is_absent {
+                self.evaluate_group(*group as usize, view);
+            }
+        }
+        &self.passed
+    }
+
+    /// Whether the event at hand passes a test, which is of a group of the plan or of a late one.
+    pub fn passes(&mut self, id: TestId, view: &View<'_>) -> bool {
+        let (group, bit) = self.place(id);
+        if self.groups[group].is_late && self.evaluated[group] != self.event {
             self.evaluated[group] = self.event;
             self.evaluate_group(group, view);
         }
+        bits::byte_has(&self.passed, bit)
     }
 
     fn evaluate_group(&mut self, number: usize, view: &View<'_>) {
         let group = &self.groups[number];
-        let passed = &mut self.passed[group.word..group.word + group.words];
-        let key = match &group.source {
-            Source::Other(_) => None,
-            Source::Target => match &view.event.request {
-                Some(request) => Some([
-                    &request.method[..],
-                    &request.target,
-                    view.request_line(Known::HOST).unwrap_or_default(),
-                ]),
-                None => return passed.copy_from_slice(&group.without),
-            },
+        let passed = &mut self.passed[group.bytes.clone()];
+        let target: [&[u8]; 3];
+        let (line, address): ([&[u8]; 1], [u8; 16]);
+        let key: &[&[u8]] = match &group.source {
+            Source::Other(_) => return evaluate_fields(&self.fields, group, view, passed),
+            Source::Target => {
+                let host = view.request_line(Known::HOST).unwrap_or_default();
+                let request = view.event.request.as_ref();
+                target = request.map_or([b"", b"", host], |r| [&r.method[..], &r.target, host]);
+                &target
+            }
+            Source::Server => {
+                // An IPv4 address that is mapped to IPv6 is another one.
+                let (family, octets) = match view.event.server.ip {
+                    IpAddr::V4(ip) => (&b"4"[..], ip.to_ipv6_mapped().octets()),
+                    IpAddr::V6(ip) => (&b"6"[..], ip.octets()),
+                };
+                address = octets;
+                target = [family, &address, b""];
+                &target
+            }
             Source::Line {
                 response,
                 known,
                 name,
             } => match lines(headers(view, *response), *known, name) {
-                Lines::None => return passed.copy_from_slice(&group.without),
-                Lines::One(value) => Some([value, b"", b""]),
-                Lines::Several => None,
+                Lines::None => return,
+                Lines::One(value) => {
+                    line = [value];
+                    &line
+                }
+                Lines::Several => return evaluate_fields(&self.fields, group, view, passed),
             },
         };
-        let Some(key) = key else {
-            return evaluate_fields(&self.fields, group, view, passed);
-        };
         let id = number as u32;
-        match self.memo.get(id, &key) {
+        match self.memo.get(id, key) {
             Ok(outcome) => passed.copy_from_slice(&outcome[..passed.len()]),
             Err(place) => {
                 evaluate_fields(&self.fields, group, view, passed);
                 if let Some(place) = place {
-                    self.memo.put(place, id, &key as &Parts<'_>, passed);
+                    self.memo.put(place, id, key, passed);
                 }
             }
         }
     }
 }
 
-fn evaluate_fields(fields: &[FieldTests], group: &Group, view: &View<'_>, passed: &mut [u64]) {
-    let mut rest = passed;
+fn evaluate_fields(fields: &[FieldTests], group: &Group, view: &View<'_>, passed: &mut [u8]) {
+    let begin = group.bytes.start;
     for &at in &group.fields {
-        let field = &fields[at];
-        let (words, after) = rest.split_at_mut(field.words());
-        field.evaluate(view, words);
-        rest = after;
+        let Range { start, end } = fields[at].bytes;
+        fields[at].evaluate(view, &mut passed[start - begin..end - begin]);
     }
 }
 
@@ -361,34 +438,30 @@ impl FieldTests {
             field,
             tests,
             group,
-            word: 0,
+            bytes: 0..0,
             literals,
             always,
         }
     }
 
-    const fn words(&self) -> usize {
-        self.tests.len().div_ceil(64)
-    }
-
     /// Sets the bits of the tests that an event without the field passes.
-    fn without(&self, passed: &mut [u64]) {
+    fn without(&self, passed: &mut [u8]) {
         for (number, test) in self.tests.iter().enumerate() {
             if matches!(test, Test::Absent | Test::Missing) {
-                passed[number / 64] |= 1 << (number % 64);
+                bits::put_in_byte(passed, number);
             }
         }
     }
 
-    fn evaluate(&self, view: &View<'_>, passed: &mut [u64]) {
+    fn evaluate(&self, view: &View<'_>, passed: &mut [u8]) {
         passed.fill(0);
         let mut any = false;
         view.any(&self.field, &mut |value| {
             any = true;
             let mut ask = |number: u32| {
-                let (word, bit) = (number as usize / 64, 1 << (number % 64));
-                if passed[word] & bit == 0 && self.tests[number as usize].passes(view, &value) {
-                    passed[word] |= bit;
+                let at = number as usize;
+                if !bits::byte_has(passed, at) && self.tests[at].passes(view, &value) {
+                    bits::put_in_byte(passed, at);
                 }
             };
             self.always.iter().copied().for_each(&mut ask);

@@ -47,7 +47,12 @@ impl Tally {
         self.last_ns = self.last_ns.max(time_ns);
         self.count = self.count.saturating_add(1);
         let day = u32::try_from(time_ns / DAY_NS).unwrap_or(u32::MAX);
-        // Nearly always it is the last.
+        if let Some((last, count)) = self.days.back_mut()
+            && *last == day
+        {
+            *count = count.saturating_add(1);
+            return;
+        }
         let later = self.days.iter().rev().take_while(|(other, _)| *other > day);
         let at = self.days.len() - later.count();
         match at.checked_sub(1).and_then(|at| self.days.get_mut(at)) {

@@ -1,6 +1,5 @@
 //! Whom an event is counted for: the keyed hash of the fields that a correlation groups by, and of those
-//! whose distinct values it counts. Each list of fields is hashed once an event, however many correlations
-//! ask for it.
+//! whose distinct values it counts.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -11,44 +10,49 @@ use super::rule::{Correlation, Kind, MOST_INPUTS, Rule};
 use super::view::{Value, View};
 use http_trace_model::known::to_lower;
 
-/// What is hashed together.
-#[derive(Debug, PartialEq)]
-struct Fields {
-    fields: Vec<Field>,
-    /// Of addresses.
-    ipv6_prefix: u8,
-}
+/// A field to hash, with the prefix by which its IPv6 addresses count as one.
+type Part = (Field, u8);
 
-/// The keys of the event at hand, for a list of correlations.
+/// The keys of the event at hand, for a list of correlations. Nothing is hashed twice for one event.
 #[derive(Debug)]
 pub struct Keys {
     hashes: Hashes,
-    lists: Vec<Fields>,
+    parts: Vec<Part>,
+    /// What is hashed together, by places of its parts.
+    lists: Vec<Box<[usize]>>,
     /// For each correlation the list of each input; one, when all have the same.
     groups: Vec<Box<[usize]>>,
     /// For each correlation the list whose distinct values it counts.
     values: Vec<Option<usize>>,
-    /// For each list its hash, and the event that it is of.
-    known: Vec<(u64, Option<u64>)>,
+    /// For each part and for each list its hash, and the event that it is of.
+    part_hashes: Vec<OfEvent>,
+    list_hashes: Vec<OfEvent>,
     event: u64,
+}
+
+/// A hash, if the event has what is hashed, and the number of the event.
+type OfEvent = (u64, Option<u64>);
+
+/// The place of an item in a list, added if it is not there.
+fn place<T: PartialEq>(all: &mut Vec<T>, item: T) -> usize {
+    let known = all.iter().position(|known| *known == item);
+    known.unwrap_or_else(|| {
+        all.push(item);
+        all.len() - 1
+    })
 }
 
 impl Keys {
     /// For these correlations, in order.
     pub fn new(rules: &[Arc<Rule>], correlations: &[Correlation]) -> Self {
-        let mut lists: Vec<Fields> = Vec::new();
-        let mut list = |fields: Vec<Field>, ipv6_prefix| {
-            let fields = Fields {
-                fields,
-                ipv6_prefix,
-            };
-            lists
-                .iter()
-                .position(|list| *list == fields)
-                .unwrap_or_else(|| {
-                    lists.push(fields);
-                    lists.len() - 1
-                })
+        let (mut parts, mut lists) = (Vec::new(), Vec::new());
+        let mut list = |fields: &mut dyn Iterator<Item = &Field>, ipv6_prefix| {
+            let fields = fields.map(|field| {
+                let prefix = if field.is_address() { ipv6_prefix } else { 128 };
+                place(&mut parts, (field.clone(), prefix))
+            });
+            let fields = fields.collect();
+            place(&mut lists, fields)
         };
         let (mut groups, mut values) = (Vec::new(), Vec::new());
         for correlation in correlations {
@@ -58,7 +62,7 @@ impl Keys {
                 .map(|input| {
                     let all = correlation.group_by.iter();
                     let fields = all.filter_map(|group| group.of.get(input).or(group.of.first()));
-                    list(fields.cloned().collect(), ipv6_prefix)
+                    list(&mut { fields }, ipv6_prefix)
                 })
                 .collect();
             if of_inputs.iter().all(|list| Some(list) == of_inputs.first()) {
@@ -66,13 +70,15 @@ impl Keys {
             }
             groups.push(of_inputs.into());
             values.push(match &correlation.kind {
-                Kind::ValueCount(fields) => Some(list(fields.clone(), 128)),
+                Kind::ValueCount(fields) => Some(list(&mut fields.iter(), 128)),
                 _ => None,
             });
         }
         Keys {
             hashes: Hashes::default(),
-            known: vec![(0, None); lists.len()],
+            part_hashes: vec![(0, None); parts.len()],
+            list_hashes: vec![(0, None); lists.len()],
+            parts,
             lists,
             groups,
             values,
@@ -109,20 +115,26 @@ impl Keys {
     }
 
     fn hash(&mut self, list: usize, view: &View<'_>) -> Option<u64> {
-        let (event, hash) = self.known[list];
+        let (event, hash) = self.list_hashes[list];
         if event == self.event {
             return hash;
         }
-        let Fields {
-            fields,
-            ipv6_prefix,
-        } = &self.lists[list];
-        let mut all = fields
-            .iter()
-            .map(|field| hash_field(&self.hashes, field, *ipv6_prefix, view));
-        let first = all.next().unwrap_or(Some(0));
-        let hash = all.fold(first, |group, field| Some(self.hashes.mix(group?, field?)));
-        self.known[list] = (self.event, hash);
+        let mut all = None;
+        for part in &self.lists[list] {
+            let (event, mut hash) = self.part_hashes[*part];
+            if event != self.event {
+                let (field, ipv6_prefix) = &self.parts[*part];
+                hash = hash_field(&self.hashes, field, *ipv6_prefix, view);
+                self.part_hashes[*part] = (self.event, hash);
+            }
+            let Some(hash) = hash else {
+                self.list_hashes[list] = (self.event, None);
+                return None;
+            };
+            all = Some(all.map_or(hash, |all| self.hashes.mix(all, hash)));
+        }
+        let hash = Some(all.unwrap_or(0));
+        self.list_hashes[list] = (self.event, hash);
         hash
     }
 }
@@ -132,9 +144,11 @@ impl Keys {
 pub fn hash_field(hashes: &Hashes, field: &Field, ipv6_prefix: u8, view: &View<'_>) -> Option<u64> {
     let address = |ip| hashes.number(network(ip, ipv6_prefix));
     Some(match field {
+        Field::ClientIp => address(view.event.client_ip()),
         Field::ServerIp => address(view.event.server.ip),
         Field::ServerPort => hashes.number(view.event.server.port.into()),
         Field::Host => hashes.text(view.target().host?, to_lower),
+        Field::Path => hashes.text(view.target().path?, |word| word),
         field => match view.first(field)? {
             Value::Ip(ip) => address(ip),
             Value::Text(text) => hashes.text(text, |word| word),

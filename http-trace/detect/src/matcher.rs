@@ -172,7 +172,17 @@ impl Test {
 }
 
 fn is_in(networks: &[IpNet], ip: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&ip))
+    networks.iter().any(|network| match (network, ip) {
+        (IpNet::V4(network), IpAddr::V4(ip)) => {
+            let differs = network.addr().to_bits() ^ ip.to_bits();
+            differs.leading_zeros() >= network.prefix_len().into()
+        }
+        (IpNet::V6(network), IpAddr::V6(ip)) => {
+            let differs = network.addr().to_bits() ^ ip.to_bits();
+            differs.leading_zeros() >= network.prefix_len().into()
+        }
+        _ => false,
+    })
 }
 
 fn number(value: &Value<'_>) -> Option<f64> {

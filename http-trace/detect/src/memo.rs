@@ -1,134 +1,132 @@
-//! The one cache of matching: values that were tested before, and which tests they passed. Bounded and
-//! allocated once; a value is compared in full, so that nobody can choose one that is taken for another.
+//! The cache of matching: outcomes of keys that came before. Bounded and allocated once; a key is compared in
+//! full, so that nobody can choose one that is taken for another.
 
 use std::hash::{BuildHasher, Hasher};
 
-/// About the memory for outcomes, in bytes, and the most values.
-const OUTCOME_BYTES: usize = 2 << 20;
+/// About the most memory, in bytes, and the most keys.
+const BYTES: usize = 2 << 20;
 const ENTRIES: usize = 4096;
 
-/// The longest value, all parts together; the parts of one.
-const LONGEST: usize = 192;
+/// The most parts of a key, such as a target and its host.
 pub const PARTS: usize = 3;
 
-/// Entries that a value may be in.
+/// Entries that a key may be in.
 const WAYS: usize = 2;
 
-/// Values with the tests that they passed.
+/// Keys with their outcomes, which are all of one length.
 #[derive(Debug)]
-pub struct Memo {
+pub struct Memo<T> {
     hasher: foldhash::fast::RandomState,
     entries: Vec<Entry>,
-    /// The outcome of each entry, `words` long.
-    outcomes: Vec<u64>,
-    words: usize,
+    /// The bytes of each entry's key, with room for the longest.
+    keys: Vec<u8>,
+    longest: usize,
+    outcomes: Vec<T>,
+    outcome: usize,
     /// Counts insertions: alternates the entry to evict.
     inserted: usize,
 }
 
-#[derive(Clone, Debug)]
+/// Of a key, what is not its bytes: what it is a key of, and how long its parts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     group: u32,
-    lengths: [u8; PARTS],
-    bytes: [u8; LONGEST],
+    lengths: [u16; PARTS],
 }
 
-/// The group of an empty entry.
-const EMPTY: u32 = u32::MAX;
+/// No key is of this group.
+const EMPTY: Entry = Entry {
+    group: u32::MAX,
+    lengths: [0; PARTS],
+};
 
-/// A value in parts, such as a target and its host.
-pub type Parts<'a> = [&'a [u8]; PARTS];
-
-impl Memo {
-    /// For outcomes of at most so many words.
-    pub fn new(words: usize) -> Self {
-        let room = OUTCOME_BYTES / size_of::<u64>() / words.max(1);
+impl<T: Copy + Default> Memo<T> {
+    /// For keys and outcomes of at most these lengths.
+    pub fn new(longest: usize, outcome: usize) -> Self {
+        let longest = longest.min(u16::MAX.into());
+        let room = BYTES / (longest + size_of::<T>() * outcome).max(1);
         let entries = room.clamp(WAYS, ENTRIES) / WAYS * WAYS;
-        let empty = Entry {
-            group: EMPTY,
-            lengths: [0; PARTS],
-            bytes: [0; LONGEST],
-        };
         Memo {
             hasher: foldhash::fast::RandomState::default(),
-            entries: vec![empty; entries],
-            outcomes: vec![0; entries * words],
-            words,
+            entries: vec![EMPTY; entries],
+            keys: vec![0; entries * longest],
+            longest,
+            outcomes: vec![T::default(); entries * outcome],
+            outcome,
             inserted: 0,
         }
     }
 
-    /// The first entry that a value of a group may be in; `None` for what is too long.
-    fn first(&self, group: u32, parts: &Parts<'_>) -> Option<usize> {
-        if parts.iter().map(|part| part.len()).sum::<usize>() > LONGEST {
-            return None;
-        }
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write_u32(group);
-        for part in parts {
-            hasher.write_usize(part.len());
-            hasher.write(part);
-        }
-        let set = hasher.finish() as usize % (self.entries.len() / WAYS);
-        Some(set * WAYS)
+    /// Whether a place has the key of these parts.
+    fn is(&self, at: usize, entry: Entry, parts: &[&[u8]]) -> bool {
+        let mut from = at * self.longest;
+        self.entries[at] == entry
+            && parts.iter().all(|part| {
+                let here = &self.keys[from..from + part.len()];
+                from += part.len();
+                here == *part
+            })
     }
 
-    fn outcome(&self, at: usize) -> &[u64] {
-        &self.outcomes[at * self.words..][..self.words]
-    }
-
-    /// The outcome of a value's tests, or the place where it may be put ([`Memo::put`]).
+    /// The outcome of a key, or the place where it may be put ([`Memo::put`]).
     ///
     /// # Errors
-    /// With that place, when the value is not there; `None` when it is too long to be kept.
-    pub fn get(&self, group: u32, parts: &Parts<'_>) -> Result<&[u64], Option<usize>> {
-        let first = self.first(group, parts).ok_or(None)?;
-        let ways = &self.entries[first..first + WAYS];
-        let way = ways.iter().position(|entry| entry.is(group, parts));
-        way.map(|way| self.outcome(first + way)).ok_or(Some(first))
+    /// With that place, when the key is not there; `None` when it is too long to be kept.
+    pub fn get(&self, group: u32, parts: &[&[u8]]) -> Result<&[T], Option<usize>> {
+        let entry = entry(group, parts);
+        if parts.iter().map(|part| part.len()).sum::<usize>() > self.longest {
+            return Err(None);
+        }
+        let mut hasher = self.hasher.build_hasher();
+        parts.iter().for_each(|part| hasher.write(part));
+        let hash = (hasher.finish() ^ u64::from(group)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // A place below the number of sets without a division.
+        let sets = (self.entries.len() / WAYS) as u64;
+        let first = ((hash >> 32) * sets >> 32) as usize * WAYS;
+        let mut ways = first..first + WAYS;
+        let at = ways.find(|at| self.is(*at, entry, parts));
+        let at = at.ok_or(Some(first))?;
+        Ok(&self.outcomes[at * self.outcome..][..self.outcome])
     }
 
-    /// Puts a value that is not there where [`Memo::get`] said, and evicts another.
-    pub fn put(&mut self, first: usize, group: u32, parts: &Parts<'_>, outcome: &[u64]) {
-        let ways = &self.entries[first..first + WAYS];
-        let empty = ways.iter().position(|entry| entry.group == EMPTY);
-        // Values that come in turns must not evict each other in step: both counters move.
+    /// Puts a key that is not there where [`Memo::get`] said, and evicts another.
+    pub fn put(&mut self, first: usize, group: u32, parts: &[&[u8]], outcome: &[T]) {
+        let empty = (first..first + WAYS).find(|at| self.entries[*at] == EMPTY);
+        // Keys that come in turns must not evict each other in step: both counters move.
         self.inserted = self
             .inserted
             .wrapping_mul(0x9e37_79b1)
             .wrapping_add(first | 1);
-        let at = first + empty.unwrap_or((self.inserted >> 16) % WAYS);
-        let entry = &mut self.entries[at];
-        let mut rest = &mut entry.bytes[..];
-        for (part, length) in parts.iter().zip(&mut entry.lengths) {
-            let (here, after) = rest.split_at_mut(part.len());
-            here.copy_from_slice(part);
-            *length = part.len() as u8;
-            rest = after;
+        let at = empty.unwrap_or(first + (self.inserted >> 16) % WAYS);
+        let mut from = at * self.longest;
+        for part in parts {
+            self.keys[from..from + part.len()].copy_from_slice(part);
+            from += part.len();
         }
-        entry.group = group;
-        self.outcomes[at * self.words..][..outcome.len()].copy_from_slice(outcome);
+        self.entries[at] = entry(group, parts);
+        self.outcomes[at * self.outcome..][..outcome.len()].copy_from_slice(outcome);
     }
 }
 
-impl Entry {
-    fn is(&self, group: u32, parts: &Parts<'_>) -> bool {
-        let mut rest = &self.bytes[..];
-        self.group == group
-            && parts.iter().zip(self.lengths).all(|(part, length)| {
-                let (here, after) = rest.split_at(length.into());
-                rest = after;
-                here == *part
-            })
-    }
+fn entry(group: u32, parts: &[&[u8]]) -> Entry {
+    let mut lengths = [0; PARTS];
+    let all = lengths.iter_mut().zip(parts);
+    all.for_each(|(length, part)| *length = part.len() as u16);
+    Entry { group, lengths }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What is found of a value, and put there if nothing is.
-    fn of(memo: &mut Memo, group: u32, parts: Parts<'_>, outcome: u64) -> Option<u64> {
+    const LONGEST: usize = 192;
+
+    fn memo() -> Memo<u64> {
+        Memo::new(LONGEST, 1)
+    }
+
+    /// What is found of a key, and put there if nothing is.
+    fn of(memo: &mut Memo<u64>, group: u32, parts: [&[u8]; 3], outcome: u64) -> Option<u64> {
         match memo.get(group, &parts) {
             Ok(found) => Some(found[0]),
             Err(place) => {
@@ -142,8 +140,8 @@ mod tests {
 
     #[test]
     fn a_value_has_its_own_outcome_wherever_its_parts_end() {
-        let mut memo = Memo::new(1);
-        let values: [Parts<'_>; 4] = [
+        let mut memo = memo();
+        let values: [[&[u8]; 3]; 4] = [
             [b"ab", b"c", b""],
             [b"a", b"bc", b""],
             [b"abc", b"", b""],
@@ -161,7 +159,7 @@ mod tests {
 
     #[test]
     fn values_without_end_evict_others_and_long_ones_are_not_kept() {
-        let mut memo = Memo::new(1);
+        let mut memo = memo();
         let mut found = 0;
         for n in 0..100_000_u64 {
             let text = n.to_string();
@@ -177,7 +175,7 @@ mod tests {
 
     #[test]
     fn long_outcomes_make_it_smaller() {
-        let memo = Memo::new(1 << 16);
-        assert!(memo.outcomes.len() * 8 <= OUTCOME_BYTES.max(WAYS * (1 << 19)));
+        let memo: Memo<u64> = Memo::new(LONGEST, 1 << 16);
+        assert!(memo.outcomes.len() * 8 <= BYTES.max(WAYS * (1 << 19)));
     }
 }

@@ -125,6 +125,22 @@ impl<'a> View<'a> {
             .flat_map(derived::cookie_lacks)
     }
 
+    /// Whether the event surely has nothing under a field, where that shows at once.
+    pub fn lacks(&self, field: &Field) -> bool {
+        let event = self.event;
+        match field {
+            Field::Flags => event.flags.is_empty(),
+            Field::NoResponse => event.no_response.is_none(),
+            Field::BodyContent | Field::SniffedType => event.body_snippet.is_none(),
+            Field::SameSite => self.request_line(Known::REFERER).is_none(),
+            Field::ForwardedClient => {
+                let headers = event.request.as_ref().map(|request| &request.headers);
+                !headers.is_some_and(derived::may_be_forwarded)
+            }
+            _ => false,
+        }
+    }
+
     /// Hands every value of a field to `test` until one passes; whether one did.
     pub fn any(&self, field: &Field, test: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
         let event = self.event;

@@ -75,6 +75,8 @@ impl Known {
     pub const COOKIE: Known = Known::named("cookie");
     /// `Date`
     pub const DATE: Known = Known::named("date");
+    /// `Forwarded`
+    pub const FORWARDED: Known = Known::named("forwarded");
     /// `Host`
     pub const HOST: Known = Known::named("host");
     /// `Referer`
@@ -87,6 +89,10 @@ impl Known {
     pub const TRANSFER_ENCODING: Known = Known::named("transfer-encoding");
     /// `User-Agent`
     pub const USER_AGENT: Known = Known::named("user-agent");
+    /// `X-Forwarded-For`
+    pub const X_FORWARDED_FOR: Known = Known::named("x-forwarded-for");
+    /// `X-Real-IP`
+    pub const X_REAL_IP: Known = Known::named("x-real-ip");
     /// How many numbers there are, with that of none.
     pub const COUNT: usize = NAMES.len() + 1;
 

@@ -2,7 +2,7 @@
 //! that are over. An event that matches nothing costs no allocation.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::rule::expr::Expr;
 use crate::rule::{Correlation, Rule, RuleSet, Severity};
 use crate::view::{UriBuffer, View};
 use crate::window::bucket;
-use http_trace_model::event::HttpEvent;
+use http_trace_model::event::{HttpEvent, RuleIds};
 
 use super::fed::{Fed, Feeds};
 
@@ -134,8 +134,15 @@ impl Due {
 struct Scratch {
     uri: UriBuffer,
     fed: Fed,
+    ids: SharedIds,
     alerts: Vec<Alert>,
 }
+
+/// Ids of the rules of these correlations: events that counted for the same share one list.
+type SharedIds = HashMap<Box<[usize]>, RuleIds, foldhash::fast::RandomState>;
+
+/// The most lists that are shared; there are as many as there are kinds of events.
+const MOST_SHARED: usize = 1024;
 
 impl Core {
     pub fn new(set: RuleSet, settings: Settings) -> Self {
@@ -179,9 +186,13 @@ impl Core {
             return;
         }
         let mut scratch = self.scratch.take().unwrap_or_default();
-        let Scratch { uri, fed, alerts } = &mut *scratch;
+        let Scratch {
+            uri,
+            fed,
+            ids,
+            alerts,
+        } = &mut *scratch;
         uri.clear();
-        fed.clear();
         let view = View::new(&event, uri);
         if self.candidates.matching(&view, &mut fed.matched) && fed.feed(&self.feeds) {
             self.changes += 1;
@@ -190,9 +201,7 @@ impl Core {
                 self.sweep(SWEEP_AFTER_EVENTS, time_ns);
             }
             if !fed.moved.is_empty() {
-                let rule = |number: &usize| &self.rules[self.correlations[*number].rule];
-                let ids = fed.moved.iter().map(|number| Arc::clone(&rule(number).id));
-                event.rules = ids.collect::<Vec<_>>().into();
+                event.rules = self.ids(&fed.moved, ids);
             }
         }
         out(Detected::Event(event));
@@ -201,6 +210,22 @@ impl Core {
             out(Detected::Alert(Box::new(alert)));
         }
         self.scratch = Some(scratch);
+    }
+
+    fn ids(&self, correlations: &[usize], known: &mut SharedIds) -> RuleIds {
+        if let Some(ids) = known.get(correlations) {
+            return ids.clone();
+        }
+        if known.len() >= MOST_SHARED {
+            known.clear();
+        }
+        let rule = |number: &usize| &self.rules[self.correlations[*number].rule];
+        let ids = correlations
+            .iter()
+            .map(|number| Arc::clone(&rule(number).id));
+        let ids = RuleIds::from(ids.collect::<Vec<_>>());
+        known.insert(correlations.into(), ids.clone());
+        ids
     }
 
     /// Whether something was lost within the window of a correlation.

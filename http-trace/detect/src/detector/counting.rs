@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 
 use crate::alert::{Alert, State};
-use crate::bits::take_next;
 use crate::correlate::{self, Counted, Hit};
 use crate::counters::Key;
 use crate::evidence::Sighting;
@@ -29,8 +28,7 @@ impl Core {
         self.counters.begin();
         let mut sighting = None;
         let mut word = 0;
-        while let Some(number) = take_next(&mut fed.left, &mut word) {
-            let inputs = fed.inputs(&self.correlations[number]);
+        while let Some((number, inputs)) = fed.next(&mut word) {
             let mut hit = Hit {
                 view,
                 time_ns,

@@ -1,13 +1,13 @@
 //! Which correlations an event is fed to, and as which of their inputs. Does not count.
 
-use crate::bits::{is_in, numbers, put};
+use crate::bits::{numbers, put, take_next};
 use crate::rule::{Correlation, Input, MOST_INPUTS};
 
-/// For each detection, and for each correlation, the correlations that take it in.
+/// For each detection, and for each correlation, the correlations that take it in, and as which input.
 #[derive(Debug)]
 pub struct Feeds {
-    of_detection: Vec<Vec<usize>>,
-    of_correlation: Vec<Vec<usize>>,
+    of_detection: Vec<Vec<(usize, u64)>>,
+    of_correlation: Vec<Vec<(usize, u64)>>,
 }
 
 impl Feeds {
@@ -18,11 +18,12 @@ impl Feeds {
             of_correlation: vec![Vec::new(); correlations.len()],
         };
         for (number, correlation) in correlations.iter().enumerate() {
-            for input in correlation.inputs.iter().take(MOST_INPUTS) {
-                match input {
-                    Input::Detection(at) => feeds.of_detection[*at].push(number),
-                    Input::Correlation(at) => feeds.of_correlation[*at].push(number),
-                }
+            for (at, input) in correlation.inputs.iter().take(MOST_INPUTS).enumerate() {
+                let of = match input {
+                    Input::Detection(at) => &mut feeds.of_detection[*at],
+                    Input::Correlation(at) => &mut feeds.of_correlation[*at],
+                };
+                of.push((number, 1 << at));
             }
         }
         feeds
@@ -35,9 +36,9 @@ pub struct Fed {
     /// Detections that it matches.
     pub matched: Vec<u64>,
     /// Correlations that it is still to be counted for.
-    pub left: Vec<u64>,
-    /// Correlations whose condition holds at it.
-    held: Vec<u64>,
+    left: Vec<u64>,
+    /// For each of them, which of its inputs the event is, a bit each; for the others 0.
+    inputs: Vec<u64>,
     /// Correlations with alerts of which it moved the condition forward, in order.
     pub moved: Vec<usize>,
 }
@@ -48,25 +49,20 @@ impl Fed {
         Fed {
             matched: vec![0; detections.div_ceil(64)],
             left: vec![0; correlations.div_ceil(64)],
-            held: vec![0; correlations.div_ceil(64)],
+            inputs: vec![0; correlations],
             moved: Vec::with_capacity(correlations.min(64)),
         }
     }
 
-    /// Forgets the event before.
-    pub fn clear(&mut self) {
-        for set in [&mut self.matched, &mut self.left, &mut self.held] {
-            set.fill(0);
-        }
-        self.moved.clear();
-    }
-
-    /// Feeds the correlations that take in what is matched; whether there are any.
+    /// Feeds the correlations that take in what is matched; whether there are any. None are left of the event
+    /// before.
     pub fn feed(&mut self, feeds: &Feeds) -> bool {
+        self.moved.clear();
         let mut any = false;
         for detection in numbers(&self.matched) {
-            for number in &feeds.of_detection[detection] {
+            for (number, input) in &feeds.of_detection[detection] {
                 put(&mut self.left, *number);
+                self.inputs[*number] |= input;
                 any = true;
             }
         }
@@ -76,27 +72,23 @@ impl Fed {
     /// The condition of a correlation holds at the event, which is fed to those that take it in: they come
     /// after it.
     pub fn hold(&mut self, number: usize, feeds: &Feeds) {
-        put(&mut self.held, number);
-        for other in &feeds.of_correlation[number] {
+        for (other, input) in &feeds.of_correlation[number] {
             put(&mut self.left, *other);
+            self.inputs[*other] |= input;
         }
     }
 
-    /// Which inputs of a correlation the event is, a bit each.
-    pub fn inputs(&self, correlation: &Correlation) -> u64 {
-        let is = |input: &Input| match input {
-            Input::Detection(at) => is_in(&self.matched, *at),
-            Input::Correlation(at) => is_in(&self.held, *at),
-        };
-        let inputs = correlation.inputs.iter().take(MOST_INPUTS).enumerate();
-        inputs.fold(0, |all, (at, input)| all | u64::from(is(input)) << at)
+    /// The next correlation from this word on that the event is to be counted for, and which inputs of it the
+    /// event is, a bit each.
+    pub fn next(&mut self, word: &mut usize) -> Option<(usize, u64)> {
+        let number = take_next(&mut self.left, word)?;
+        Some((number, std::mem::take(&mut self.inputs[number])))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bits::take_next;
     use crate::rule::{Kind, Seen};
 
     fn correlation(kind: Kind, inputs: Vec<Input>) -> Correlation {
@@ -125,12 +117,12 @@ mod tests {
         let feeds = Feeds::new(71, &correlations);
         let mut fed = Fed::new(71, correlations.len());
         for detections in [vec![0, 70], vec![0], vec![1]] {
-            fed.clear();
+            fed.matched.fill(0);
             detections.iter().for_each(|at| put(&mut fed.matched, *at));
             assert!(fed.feed(&feeds));
             let (mut word, mut order) = (0, Vec::new());
-            while let Some(number) = take_next(&mut fed.left, &mut word) {
-                order.push((number, fed.inputs(&correlations[number])));
+            while let Some((number, inputs)) = fed.next(&mut word) {
+                order.push((number, inputs));
                 fed.hold(number, &feeds);
             }
             let expected = match detections[..] {
