@@ -9,7 +9,7 @@ use super::bits::{self, Bits, is_in, put, take_next};
 use super::facts::{Builder, Facts, Literals, Plan, TestId, is_asked_alone, is_of_line};
 use super::field::Field;
 use super::matcher::literals_of;
-use super::memo::Memo;
+use super::memo::{Memo, PARTS};
 use super::rule::expr::{Expr, Test, TextTest};
 use super::view::View;
 use http_trace_model::event::HttpEvent;
@@ -198,13 +198,14 @@ impl Candidates {
         let status = status_of(view.event);
         let class = &self.classes[usize::from(self.class_of[status])];
         let passed = self.facts.evaluate(&class.plan, view);
-        match self.memo.get(status as u32, &[passed]) {
+        match self.memo.get(status as u32, [passed, b"", b""]) {
             Ok(found) => self.found.copy_from_slice(found),
             Err(place) => {
                 let passed: Box<[u8]> = passed.into();
                 self.select(status, &passed, view);
                 if let Some(place) = place {
-                    self.memo.put(place, status as u32, &[&passed], &self.found);
+                    let key: [&[u8]; PARTS] = [&passed, b"", b""];
+                    self.memo.put(place, status as u32, key, &self.found);
                 }
             }
         }

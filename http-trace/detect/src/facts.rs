@@ -11,7 +11,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use super::bits;
 use super::field::Field;
 use super::matcher::literals_of;
-use super::memo::Memo;
+use super::memo::{Memo, PARTS};
 use super::rule::expr::{Test, TextTest};
 use super::view::View;
 use http_trace_model::head::Headers;
@@ -330,25 +330,27 @@ impl Facts {
     fn evaluate_group(&mut self, number: usize, view: &View<'_>) {
         let group = &self.groups[number];
         let passed = &mut self.passed[group.bytes.clone()];
-        let target: [&[u8]; 3];
-        let (line, address): ([&[u8]; 1], [u8; 16]);
-        let key: &[&[u8]] = match &group.source {
+        let octets;
+        let key: [&[u8]; PARTS] = match &group.source {
             Source::Other(_) => return evaluate_fields(&self.fields, group, view, passed),
             Source::Target => {
                 let host = view.request_line(Known::HOST).unwrap_or_default();
                 let request = view.event.request.as_ref();
-                target = request.map_or([b"", b"", host], |r| [&r.method[..], &r.target, host]);
-                &target
+                request.map_or([b"", b"", host], |r| [&r.method, &r.target, host])
             }
             Source::Server => {
                 // An IPv4 address that is mapped to IPv6 is another one.
-                let (family, octets) = match view.event.server.ip {
-                    IpAddr::V4(ip) => (&b"4"[..], ip.to_ipv6_mapped().octets()),
-                    IpAddr::V6(ip) => (&b"6"[..], ip.octets()),
+                let family = match view.event.server.ip {
+                    IpAddr::V4(ip) => {
+                        octets = ip.to_ipv6_mapped().octets();
+                        b"4"
+                    }
+                    IpAddr::V6(ip) => {
+                        octets = ip.octets();
+                        b"6"
+                    }
                 };
-                address = octets;
-                target = [family, &address, b""];
-                &target
+                [family, &octets, b""]
             }
             Source::Line {
                 response,
@@ -356,10 +358,7 @@ impl Facts {
                 name,
             } => match lines(headers(view, *response), *known, name) {
                 Lines::None => return,
-                Lines::One(value) => {
-                    line = [value];
-                    &line
-                }
+                Lines::One(value) => [value, b"", b""],
                 Lines::Several => return evaluate_fields(&self.fields, group, view, passed),
             },
         };

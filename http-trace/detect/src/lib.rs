@@ -59,8 +59,8 @@
 //!   not on the wire.
 //! - [`summary`] is the text of alerts; [`rule`] is a rule as data; [`rules`] reads Sigma files into it.
 //! - [`view`] gives typed values of an event; [`matcher`] tests one.
-//! - [`memo`] is the one cache, from values to the tests that they pass; [`facts`] evaluates each test once
-//!   an event; [`candidates`] selects the detections that can match, and evaluates their conditions.
+//! - [`memo`] is the cache: from values to the tests that they pass ([`facts`], each evaluated once an
+//!   event), and from these tests to the detections that match ([`candidates`]).
 //! - [`hashes`] and [`keys`] say whom an event counts for.
 //! - [`window`] and [`distinct`] count; [`native`] holds what Sigma cannot say; [`evidence`] is what an
 //!   [`alert`] shows. A [`counter`] has all of it for one key of one rule.

@@ -58,13 +58,13 @@ impl<T: Copy + Default> Memo<T> {
     }
 
     /// Whether a place has the key of these parts.
-    fn is(&self, at: usize, entry: Entry, parts: &[&[u8]]) -> bool {
+    fn is(&self, at: usize, entry: Entry, parts: [&[u8]; PARTS]) -> bool {
         let mut from = at * self.longest;
         self.entries[at] == entry
             && parts.iter().all(|part| {
-                let here = &self.keys[from..from + part.len()];
-                from += part.len();
-                here == *part
+                let here = from..from + part.len();
+                from = here.end;
+                part.is_empty() || self.keys[here] == **part
             })
     }
 
@@ -72,13 +72,16 @@ impl<T: Copy + Default> Memo<T> {
     ///
     /// # Errors
     /// With that place, when the key is not there; `None` when it is too long to be kept.
-    pub fn get(&self, group: u32, parts: &[&[u8]]) -> Result<&[T], Option<usize>> {
+    pub fn get(&self, group: u32, parts: [&[u8]; PARTS]) -> Result<&[T], Option<usize>> {
         let entry = entry(group, parts);
         if parts.iter().map(|part| part.len()).sum::<usize>() > self.longest {
             return Err(None);
         }
         let mut hasher = self.hasher.build_hasher();
-        parts.iter().for_each(|part| hasher.write(part));
+        parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .for_each(|part| hasher.write(part));
         let hash = (hasher.finish() ^ u64::from(group)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // A place below the number of sets without a division.
         let sets = (self.entries.len() / WAYS) as u64;
@@ -90,7 +93,7 @@ impl<T: Copy + Default> Memo<T> {
     }
 
     /// Puts a key that is not there where [`Memo::get`] said, and evicts another.
-    pub fn put(&mut self, first: usize, group: u32, parts: &[&[u8]], outcome: &[T]) {
+    pub fn put(&mut self, first: usize, group: u32, parts: [&[u8]; PARTS], outcome: &[T]) {
         let empty = (first..first + WAYS).find(|at| self.entries[*at] == EMPTY);
         // Keys that come in turns must not evict each other in step: both counters move.
         self.inserted = self
@@ -108,10 +111,8 @@ impl<T: Copy + Default> Memo<T> {
     }
 }
 
-fn entry(group: u32, parts: &[&[u8]]) -> Entry {
-    let mut lengths = [0; PARTS];
-    let all = lengths.iter_mut().zip(parts);
-    all.for_each(|(length, part)| *length = part.len() as u16);
+fn entry(group: u32, parts: [&[u8]; PARTS]) -> Entry {
+    let lengths = parts.map(|part| part.len() as u16);
     Entry { group, lengths }
 }
 
@@ -127,11 +128,11 @@ mod tests {
 
     /// What is found of a key, and put there if nothing is.
     fn of(memo: &mut Memo<u64>, group: u32, parts: [&[u8]; 3], outcome: u64) -> Option<u64> {
-        match memo.get(group, &parts) {
+        match memo.get(group, parts) {
             Ok(found) => Some(found[0]),
             Err(place) => {
                 if let Some(place) = place {
-                    memo.put(place, group, &parts, &[outcome]);
+                    memo.put(place, group, parts, &[outcome]);
                 }
                 None
             }
@@ -170,7 +171,7 @@ mod tests {
         }
         assert!(found > 90_000, "{found}");
         let long = [b'x'; LONGEST + 1];
-        assert_eq!(memo.get(0, &[&long, b"", b""]), Err(None));
+        assert_eq!(memo.get(0, [&long, b"", b""]), Err(None));
     }
 
     #[test]
