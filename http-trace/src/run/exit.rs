@@ -13,8 +13,21 @@ pub enum Ended {
     Lossy,
     /// It could not start.
     CannotStart,
+    /// `--fail-on-alert` cannot say that there would have been no alert.
+    Unproven,
     /// There was an alert of the level that `--fail-on-alert` names.
     Alerted,
+}
+
+/// How reading came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// All that was to be read.
+    Whole,
+    /// But for what could not be read; that was said.
+    Faulty,
+    /// A signal came first.
+    Interrupted,
 }
 
 impl Ended {
@@ -23,7 +36,7 @@ impl Ended {
         match self {
             Ended::Done => 0,
             Ended::Lossy => 1,
-            Ended::CannotStart => 2,
+            Ended::CannotStart | Ended::Unproven => 2,
             Ended::Alerted => 3,
         }
     }

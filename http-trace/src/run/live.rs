@@ -7,7 +7,7 @@ use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::record::Hook;
 
-use super::exit::{Ended, say};
+use super::exit::{Ended, Reading, say};
 use super::session::{Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
@@ -145,7 +145,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     while work(&mut probe, &mut session.engine) == Next::Go && probe.has_more() {}
     let lines = probe_lines(&probe, config.verbose > 0);
     drop(probe);
-    session.finish(lines, false)
+    session.finish(lines, Reading::Whole)
 }
 
 /// Takes what is in the ring; when that was all, time goes on to when it was looked at.

@@ -51,6 +51,8 @@ struct Loaded {
     unreadable: usize,
     /// Errors that keep rules from being loaded.
     errors: usize,
+    /// Names of rules that no rule has.
+    unknown: usize,
 }
 
 impl Rules {
@@ -64,6 +66,16 @@ impl Rules {
         if config.tries_rules && !set.correlations.iter().any(|c| c.alerts) {
             let of: Vec<String> = config.rules.iter().map(|path| shown(path)).collect();
             say(&format!("there is no rule to test in {}", of.join(", ")));
+            return Err(Ended::CannotStart);
+        }
+        // `rules test` has a status of its own for this.
+        if config.fail_on_alert.is_some()
+            && !config.tries_rules
+            && let Some(why) = hole_in_gate(&set, &loaded)
+        {
+            say(&format!(
+                "{why}, so that --fail-on-alert could miss an alert"
+            ));
             return Err(Ended::CannotStart);
         }
         let rules = Rules {
@@ -113,6 +125,19 @@ impl Rules {
                 )),
             }
         }
+    }
+}
+
+/// What would let an alert pass that `--fail-on-alert` is to stop at; it was told before.
+fn hole_in_gate(set: &RuleSet, loaded: &Loaded) -> Option<&'static str> {
+    if loaded.unreadable > 0 || loaded.errors > 0 {
+        Some("some rules do not load")
+    } else if loaded.unknown > 0 {
+        Some("there is no rule of a name that was given")
+    } else if !set.correlations.iter().any(|c| c.alerts) {
+        Some("no rule is active")
+    } else {
+        None
     }
 }
 
@@ -202,6 +227,7 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
         stay.iter()
             .map(|path| format!("{path}: the rules last loaded from it stay at work")),
     );
+    loaded.unknown = unknown.len();
     loaded.said.extend(unknown);
     loaded.known = known_now(files, &parsed);
     (parsed.rules, loaded)

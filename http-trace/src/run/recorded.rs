@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::exit::{Ended, say};
+use super::exit::{Ended, Reading, say};
 use super::pipe::{self, Left, Shared};
 use super::session::{Session, reading, started};
 use super::stop::Stop;
@@ -48,8 +48,14 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         return Ended::Lossy;
     };
     let told = lock(&told);
-    let failed = told.bad > 0 || ended == Err(Left::Failed);
-    session.finish(vec![told.line()], failed)
+    let reading = match ended {
+        // Following a log ends in no other way, so only a gate minds.
+        _ if stop.is_requested() && config.fail_on_alert.is_some() => Reading::Interrupted,
+        Err(Left::Failed) => Reading::Faulty,
+        _ if told.bad > 0 => Reading::Faulty,
+        _ => Reading::Whole,
+    };
+    session.finish(vec![told.line()], reading)
 }
 
 fn lock(told: &Mutex<Read>) -> MutexGuard<'_, Read> {

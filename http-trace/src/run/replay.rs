@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use super::exit::{Ended, say};
+use super::exit::{Ended, Reading, say};
 use super::pipe::{self, Left, Shared};
 use super::session::{Session, reading, some_of, started};
 use super::stop::Stop;
@@ -35,6 +35,8 @@ const MOMENT_NS: u64 = 10_000_000_000;
 #[derive(Default)]
 struct Told {
     problems: u64,
+    /// Whether a signal came before the end.
+    interrupted: bool,
     /// Unknown when reading was left blocked.
     counts: Option<ReplayCounts>,
     skipped_files: Vec<PathBuf>,
@@ -55,12 +57,18 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     });
     let told = told.unwrap_or_else(|left| Told {
         problems: u64::from(left == Left::Failed),
+        interrupted: left == Left::Blocked,
         ..Told::default()
     });
     let Some(session) = session else {
         return Ended::Lossy;
     };
-    session.finish(replay_lines(&told), told.problems > 0)
+    let reading = match told.interrupted {
+        true => Reading::Interrupted,
+        false if told.problems > 0 => Reading::Faulty,
+        false => Reading::Whole,
+    };
+    session.finish(replay_lines(&told), reading)
 }
 
 fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Told {
@@ -126,6 +134,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         tell_losses(lost, filter, &mut session.engine);
     }
     tell(replay.take_problems(), &mut told);
+    told.interrupted = stop.is_requested();
     told.counts = Some(replay.counts());
     told.skipped_files = replay.skipped_files().to_vec();
     told

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::clash;
-use super::exit::{Ended, say};
+use super::exit::{Ended, Reading, say};
 use super::loading::Rules;
 use super::stop::Stop;
 use crate::capture::error::shown;
@@ -74,14 +74,14 @@ impl Session {
     }
 
     /// Closes the engine and says how the run went; `lines` are the source's own.
-    pub fn finish(self, lines: Vec<String>, problems: bool) -> Ended {
+    pub fn finish(self, lines: Vec<String>, reading: Reading) -> Ended {
         let Session {
             config,
             engine,
             rules,
             ..
         } = self;
-        let problems = problems || rules.is_faulty();
+        let problems = reading != Reading::Whole || rules.is_faulty();
         let finished = engine.finish();
         for failure in finished.written.failed.iter().chain(&finished.kept.failure) {
             say(failure);
@@ -102,11 +102,12 @@ impl Session {
         }
         let not_kept = finished.keeps_nothing || finished.kept.failure.is_some();
         let worst = finished.written.worst.map(|severity| severity.level());
-        if config
-            .fail_on_alert
-            .is_some_and(|level| worst >= Some(level))
-        {
+        let level = config.fail_on_alert;
+        if level.is_some_and(|level| worst >= Some(level)) {
             Ended::Alerted
+        } else if reading == Reading::Interrupted && level.is_some() {
+            say("interrupted: what was not read may have raised an alert (--fail-on-alert)");
+            Ended::Unproven
         } else if problems || not_kept || finished.written.is_lossy() {
             Ended::Lossy
         } else {

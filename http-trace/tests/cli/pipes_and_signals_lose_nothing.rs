@@ -72,7 +72,8 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
             .unwrap();
         assert!(kill.success());
         let status = child.wait().unwrap();
-        assert_eq!(status.code(), Some(0), "{signal}");
+        // Not all was read: whoever asks for the status has to know.
+        assert_eq!(status.code(), Some(1), "{signal}");
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "", "{signal}");

@@ -11,6 +11,7 @@ mod counts_are_kept_in_the_state_file;
 #[path = "../common/errors.rs"]
 mod errors;
 mod faulty_rules_are_named_and_the_rest_load;
+mod gates_fail_closed;
 mod lookups_of_ordinary_tools_are_no_scan;
 mod recorded_events_raise_the_alerts_of_the_capture;
 mod rules_are_listed_explained_and_tested;
