@@ -56,9 +56,11 @@ pub mod flag {
     pub const CODING_NOT_CHUNKED: u32 = 1 << 11;
     /// A request whose line has no HTTP/1.x version where one is due (RFC 9112 §3).
     pub const MALFORMED_REQUEST: u32 = 1 << 12;
+    /// A status line with other blanks before its code than one SP (RFC 9112 §4).
+    pub const STATUS_BLANKS: u32 = 1 << 13;
 
     /// Names of the bits above, as events show them.
-    pub const NAMES: [(u32, &str); 13] = [
+    pub const NAMES: [(u32, &str); 14] = [
         (BARE_LF, "bare_lf"),
         (OBS_FOLD, "obs_fold"),
         (LEADING_CRLF, "leading_crlf"),
@@ -72,6 +74,7 @@ pub mod flag {
         (LENGTH_REPEATED, "length_repeated"),
         (CODING_NOT_CHUNKED, "coding_not_chunked"),
         (MALFORMED_REQUEST, "malformed_request"),
+        (STATUS_BLANKS, "status_blanks"),
     ];
 
     // What the framer remembers for itself; cleared or kept as each says.

@@ -95,6 +95,14 @@ impl Framer {
         while n < BYTES_PER_STEP && at + n < end {
             let b = window.byte(at + n);
             let pos = self.pos;
+            let blank = (pos == 8 && b == b'\t') || (pos == 9 && (b == b' ' || b == b'\t'));
+            if blank && self.flags & flag::RESYNCHRONISED == 0 {
+                // Any blanks before the code (RFC 9112 §4): what is due here is a response.
+                self.pos = 9;
+                self.flags |= flag::STATUS_BLANKS;
+                n += 1;
+                continue;
+            }
             if pos >= 9 && !status_byte(pos, b) {
                 // HTTP/1.x SP and no code: a head all the same, so that what follows is found.
                 self.role = ROLE_RESPONSE;

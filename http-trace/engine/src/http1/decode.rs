@@ -29,13 +29,18 @@ const ROOM: usize = 64;
 pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
     let (line, rest) = first_line(bytes);
     let minor_version = *line.get(7)?;
-    let status = line.get(9..12)?;
+    let blanks = line
+        .get(8..)?
+        .iter()
+        .take_while(|b| matches!(b, b' ' | b'\t'));
+    let code = 8 + blanks.count().max(1);
+    let status = line.get(code..code + 3)?;
     if !minor_version.is_ascii_digit() || !status.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let status = status.iter().fold(0, |n, &d| n * 10 + u16::from(d - b'0'));
     // httparse would drop a reason phrase that is not ASCII.
-    let reason = bytes.slice_ref(trim(line.get(12..).unwrap_or_default()));
+    let reason = bytes.slice_ref(trim(line.get(code + 3..).unwrap_or_default()));
     let mut room = [const { MaybeUninit::uninit() }; ROOM];
     let mut parsed = httparse::Response::new(&mut []);
     let strict = httparse::ParserConfig::default()

@@ -41,6 +41,21 @@ fn leniencies_are_flags() {
             "HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n",
             "404  0 Length",
         ),
+        (
+            "two blanks",
+            "HTTP/1.1  200 OK\r\nContent-Length: 1\r\n\r\nx",
+            "200 OK 1 Length flags status_blanks",
+        ),
+        (
+            "tab",
+            "HTTP/1.1\t404 No\r\nContent-Length: 1\r\n\r\nx",
+            "404 No 1 Length flags status_blanks",
+        ),
+        (
+            "blanks of both kinds",
+            "HTTP/1.1 \t  500\r\nContent-Length: 1\r\n\r\nx",
+            "500  1 Length flags status_blanks",
+        ),
     ] {
         let talk = Talk::open().c(&get("/x")).s(response);
         check(name, &talk, &[&format!("GET /x -> {expected}")]);
