@@ -25,9 +25,11 @@ const NO_REQUEST: u64 = 3;
 pub(crate) struct Order {
     /// How many exchanges there were.
     pub ordinal: u32,
-    /// Sequence number after the requests that may have been lost.
+    /// Sequence number after the requests that may have been lost, or, with `past_gap`, up to which
+    /// that acknowledged.
     gap_end: u32,
-    /// Sequence number of a server's segment that acknowledged all of the gap.
+    /// Sequence number of a server's segment that acknowledged all of the gap; without a gap, of its
+    /// last one.
     past_gap: u32,
     bits: u8,
     /// Exchanges one at a time since the gap.
@@ -76,13 +78,16 @@ impl Order {
 
     /// Requests may be missing before `end` (a position of the client's stream).
     pub fn requests_lost(&mut self, end: u64) {
-        let known = self.has(GAP) && self.has(PAST_GAP);
-        if known && seq_distance(self.gap_end, end as u32) <= 0 {
+        let known = self.has(PAST_GAP) && seq_distance(self.gap_end, end as u32) <= 0;
+        if known && self.has(GAP) {
             return;
         }
-        self.bits = self.bits & !(INITIAL | PAST_GAP) | GAP;
-        self.gap_end = end as u32;
+        self.bits = self.bits & !INITIAL | GAP;
         self.streak = 0;
+        if !known {
+            self.bits &= !PAST_GAP;
+            self.gap_end = end as u32;
+        }
     }
 
     /// The bytes before the first request, which is at `end` or later, are not known, and were no
@@ -113,11 +118,13 @@ impl Order {
     /// The server's segment at `start` acknowledges `ack` of the client's bytes.
     #[inline]
     pub fn server_segment(&mut self, start: u64, ack: Ack) {
-        if self.bits & (GAP | PAST_GAP) == GAP
-            && let Some(ack) = ack.number()
-            && seq_distance(self.gap_end, ack) >= 0
-        {
-            self.past_gap = start as u32;
+        let Some(ack) = ack.number() else {
+            return;
+        };
+        // Without a gap it is noted as well: bytes before it may turn out to be missing.
+        let past = self.has(GAP) && (self.has(PAST_GAP) || seq_distance(self.gap_end, ack) < 0);
+        if !past {
+            (self.gap_end, self.past_gap) = (ack, start as u32);
             self.bits |= PAST_GAP;
         }
     }
