@@ -66,6 +66,17 @@ pub extern "C" fn verified_after_syn(scratch: *mut Scratch) -> u32 {
     }
 }
 
+/// What is remembered of a connection that closes.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_remember_close(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as above.
+    match unsafe { scratch.as_mut() } {
+        Some(scratch) => filter::remember_close(scratch).into(),
+        None => 0,
+    }
+}
+
 /// Where a line ends: bytes up to there, and 1 in the upper half when it does.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -32,11 +32,13 @@ pub(super) fn admit<E: Env>(
         return false;
     }
     env.syn(&s.key, &mut s.syn);
-    let at_start = s.syn.begins(segment.direction, s.seq);
+    let begins = s.syn.begins(segment.direction, s.seq);
+    let goes_on = s.syn.goes_on(segment.direction, s.seq);
+    let at_start = begins || goes_on;
     match first {
         First::Tls | First::Http2 => {
             // Told once, at the connection's start, so that the host can say what it cannot read.
-            if at_start {
+            if begins {
                 let len = if s.end < PEEK { s.end } else { PEEK };
                 env.count(
                     if first == First::Tls {
@@ -76,7 +78,14 @@ pub(super) fn admit<E: Env>(
     own.told = seq;
     own.flags = side_flag::KNOWN;
     own.place = context.interface << 1 | u32::from(context.egress);
-    if at_start {
+    if goes_on {
+        let first = s.syn.first(segment.direction.opposite());
+        let other = other_side(s);
+        other.floor = first;
+        other.next = first;
+        other.told = first;
+        other.flags = side_flag::KNOWN;
+    } else if begins {
         own.flags |= side_flag::AT_START;
         let peer_known = s.syn.knows(segment.direction.opposite());
         if peer_known || acknowledges {
@@ -100,11 +109,13 @@ pub(super) fn admit<E: Env>(
                 other.flags |= side_flag::AT_START;
             }
         }
-        let goes_on = insert(s, env);
+    }
+    if at_start {
+        let inserted = insert(s, env);
         if !E::FRAMES {
             ship_all(s);
         }
-        return goes_on;
+        return inserted;
     }
     s.flow.queue = RequestQueue::unknown();
     if first == First::Status {
@@ -221,6 +232,8 @@ impl First {
 }
 
 const PEEK: u32 = 16;
+/// Bytes that decide a status line.
+const DECIDES: u32 = start_line::STATUS_LINE_DECIDES as u32;
 
 /// Loads and classifies the first sixteen bytes.
 #[inline(always)]
@@ -296,13 +309,17 @@ pub fn classify(w0: u64, w1: u64, len: u32) -> First {
     if i != 4 || !start_line::begins_with_http(w0) {
         return First::Other;
     }
-    while i < PEEK && i < len {
+    while i < DECIDES && i < len {
         if !start_line::status_byte(i as u8, byte(i)) {
             return First::Other;
         }
         i += 1;
     }
-    First::Prefix
+    if i == DECIDES {
+        First::Status
+    } else {
+        First::Prefix
+    }
 }
 
 #[inline(always)]

@@ -2,7 +2,8 @@
 
 use super::{
     BLOCK_BYTES, Block, First, Flow, HandBack, Scratch, Syn, after_syn, classify,
-    ends_request_line, fill_header, frame_step, learn_syn, prepare_record, take_body,
+    ends_request_line, fill_header, frame_step, learn_syn, prepare_record, remember_close,
+    take_body,
 };
 use crate::{
     counter::Counter,
@@ -62,6 +63,10 @@ pub trait Verified: Sized {
         Self: Env,
     {
         after_syn::<Self>(s)
+    }
+    /// [`remember_close`].
+    fn remember_close(s: &mut Scratch) -> bool {
+        remember_close(s)
     }
     /// [`find_lf`].
     #[inline(always)]

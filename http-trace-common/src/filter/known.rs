@@ -52,6 +52,9 @@ pub(super) fn known_flow<E: Env>(
         if other_side(s).flags & side_flag::FIN != 0 {
             s.delete = 1;
         }
+    } else if s.end > 0 && seq_distance(side(s).next, s.seq) >= 0 {
+        // Who goes on has not closed.
+        side(s).flags &= !side_flag::FIN;
     }
     if s.end == 0 {
         return false;

@@ -32,7 +32,7 @@ pub use state::{
     side_flag, untold,
 };
 pub use steps::{frame_step, prepare_record, step, take_body};
-pub use syn::{after_syn, learn_syn};
+pub use syn::{after_syn, learn_syn, remember_close};
 
 use crate::{
     config::FilterConfig,
@@ -135,6 +135,13 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     }
     if s.heads > 1 {
         env.count(Counter::SkbSeveralHeads, 1);
+    }
+    if E::FRAMES && s.delete == 1 {
+        if !E::remember_close(s) {
+            s.delete = 0;
+        } else if s.flow.syn_pending == 0 {
+            env.set_syn(&s.key, &s.syn);
+        }
     }
     if s.delete != 0 {
         env.count(Counter::FlowsClosed, 1);

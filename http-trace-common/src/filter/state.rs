@@ -83,6 +83,11 @@ impl Syn {
     pub const ACKNOWLEDGED: u32 = 1 << 2;
     /// Set in `valid` when the SYN was shipped.
     pub const TOLD: u32 = 1 << 3;
+    /// Set in `valid` when a RST of it was shipped; a copy of that at another hook is none.
+    pub const REFUSED: u32 = 1 << 4;
+    /// Set in `valid` alone: there was a close, and `first` is where both directions stood between
+    /// messages. A close is a claim, which bytes that go on there disprove.
+    pub const STOOD: u32 = 1 << 5;
 
     /// The first payload byte's sequence number in a direction; only if [`Syn::knows`] it, else what a
     /// SYN-ACK acknowledged.
@@ -107,6 +112,12 @@ impl Syn {
     #[inline(always)]
     pub const fn knows(&self, direction: Direction) -> bool {
         self.valid & (1 << direction.index()) != 0
+    }
+
+    /// Whether a followed connection that was closed goes on with `seq`.
+    #[inline(always)]
+    pub const fn goes_on(&self, direction: Direction, seq: u32) -> bool {
+        self.valid & Syn::STOOD != 0 && self.first(direction) == seq
     }
 
     /// Whether `seq` is that of a direction's first payload byte.

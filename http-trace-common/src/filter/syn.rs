@@ -6,7 +6,7 @@ use super::{
     Env, Scratch, Side, Syn, generation, new_framer, other_side, side, side_flag, steps, untold,
 };
 use crate::{
-    framer::RequestQueue,
+    framer::{Phase, RequestQueue},
     record::{HEADER_LEN, RecordHeader, flag},
     walk::{Segment, tcp_flag},
 };
@@ -39,6 +39,9 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
 pub fn learn_syn(s: &mut Scratch) -> bool {
     let now_ms = (s.time_ns / 1_000_000) as u32;
     let own = 1 << (s.direction & 1);
+    if s.syn.valid & Syn::STOOD != 0 {
+        s.syn.valid = 0;
+    }
     let before = s.syn.valid;
     let (known, first, _, peer_first) = both(s);
     let again = known && first == s.seq;
@@ -92,11 +95,11 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     env.syn(&s.key, &mut s.syn);
     let refuses = segment.flags & tcp_flag::ACK != 0
         && s.syn.begins(segment.direction.opposite(), segment.ack);
-    let told = s.syn.valid & (Syn::ACKNOWLEDGED | REFUSED) != 0;
+    let told = s.syn.valid & (Syn::ACKNOWLEDGED | Syn::REFUSED) != 0;
     if !refuses || told || env.is_own(&s.key) || !env.unsure_budget(2 * HEADER_LEN as u32) {
         return;
     }
-    s.syn.valid |= REFUSED;
+    s.syn.valid |= Syn::REFUSED;
     env.set_syn(&s.key, &s.syn);
     // The SYN, as the peer sent it; then the RST.
     let (seq, flags) = (s.seq, s.record_flags as u16);
@@ -130,8 +133,37 @@ fn place(header: &mut RecordHeader, seq: u32, flags: u16) {
     header.flags = flags;
 }
 
-/// In [`Syn::valid`]: the refusal was told; a copy of the RST at another hook is none.
-const REFUSED: u32 = 1 << 4;
+/// The followed connection at hand is closed, and forgotten. A close may be forged: where both
+/// directions stand between exchanges is remembered instead of where they began, so that they are
+/// followed from there if they go on. Whether it is forgotten: inside an exchange, what goes on would
+/// not be understood without it.
+///
+/// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
+#[inline(always)]
+pub fn remember_close(s: &mut Scratch) -> bool {
+    let (flags, ack) = (s.tcp_flags as u8, s.ack);
+    // Who ends its direction has seen the other's end.
+    let seen = flags & tcp_flag::FIN != 0 && ack == other_side(s).next.wrapping_add(1);
+    let [a, b] = &s.flow.sides;
+    let ends = |side: &Side| match side.framer.phase() {
+        Phase::Unsure | Phase::Opaque | Phase::Peek => true,
+        Phase::UntilClose => seen,
+        _ => false,
+    };
+    s.syn.valid = 0;
+    if ends(a) || ends(b) || s.flow.queue.is_unknown() {
+        return true;
+    }
+    let rests = |side: &Side| side.framer.phase() == Phase::Idle && side.framer.at_rest();
+    if !rests(a) || !rests(b) || !s.flow.queue.has_none() {
+        return false;
+    }
+    if a.flags & b.flags & side_flag::KNOWN != 0 {
+        s.syn.first = [a.next, b.next];
+        s.syn.valid = Syn::STOOD;
+    }
+    true
+}
 
 /// A SYN was seen on the tuple of a followed connection, whose entry of SYNs is at hand. It may be a
 /// retransmission or forged, so the flow stays as it is, until payload at its ISN + 1 comes that a

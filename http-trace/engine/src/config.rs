@@ -71,7 +71,7 @@ impl Default for PipelineConfig {
             head_bytes: 64 << 10,
             hole_ns: SECOND / 10,
             unseen_hole_ns: 10 * SECOND,
-            closed_ns: 60 * SECOND,
+            closed_ns: 900 * SECOND,
             idle_ns: 900 * SECOND,
             no_response: true,
             response_timeout_ns: 30 * SECOND,

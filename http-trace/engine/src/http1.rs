@@ -93,7 +93,8 @@ impl Http1 {
         Memory::of(
             self.exchanges.order,
             self.profile,
-            halves.map(|half| half.framer.phase() == Phase::Unsure),
+            // A message that the connection's close has cut may go on all the same.
+            halves.map(|half| half.framer.phase() == Phase::Unsure || !half.is_quiet()),
             halves.map(|half| half.passed_head),
             self.queue.is_unknown(),
         )
@@ -228,12 +229,6 @@ impl Protocol for Http1 {
             if let Some(pending) = unfinished {
                 cx.exchange(pending.unanswered(why.0, why.1));
             }
-        }
-    }
-
-    fn abort_direction(&mut self, cx: &mut Cx<'_>, d: usize) {
-        if !self.is_in_request_head(d) {
-            self.close_half(cx, d, End::Reset);
         }
     }
 

@@ -316,9 +316,6 @@ pub(crate) trait Protocol {
     /// Direction `d` has come to its end in an orderly way.
     fn end_direction(&mut self, _cx: &mut Cx<'_>, _d: usize, _witness: &Witness) {}
 
-    /// The sender of direction `d` gave the connection up; answers to it may still cross.
-    fn abort_direction(&mut self, _cx: &mut Cx<'_>, _d: usize) {}
-
     /// The connection is over, of which the directions in `ended` were before; all in flight is
     /// yielded. The witness speaks only of one that did not stop in the middle.
     fn finish(&mut self, _cx: &mut Cx<'_>, _end: End, _ended: [bool; 2], _witness: &Witness) {}

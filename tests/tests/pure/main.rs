@@ -1,7 +1,9 @@
 //! What needs neither root nor network: packets, captures and conversations through the tracer as a library
 //! or a command.
 
+mod a_forged_close_changes_nothing;
 mod built_packets_say_what_scenes_say;
+mod connections_pair_again;
 mod copies_under_other_names_make_no_event;
 mod equal_tuples_stay_apart;
 mod every_scene_gives_its_events;

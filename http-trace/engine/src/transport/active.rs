@@ -23,9 +23,10 @@ pub(crate) struct Active {
     pub far: [Option<Box<FarSegment>>; 2],
     /// Bytes of gaps before the first head, which are not reported as lost yet.
     unreported: u64,
-    /// When the client reset the connection while answers were due; 0 when it did not. What the
-    /// server had sent before it heard of that is still to come by.
+    /// When a RST came with something in flight; 0 when none did. See [`super::connection::claim`].
     pub reset_ns: u64,
+    /// When bytes came last that neither confirm nor disprove a claimed close.
+    pub heard_ns: u64,
 }
 
 impl Active {
@@ -43,6 +44,7 @@ impl Active {
             far: [None, None],
             unreported: 0,
             reset_ns: 0,
+            heard_ns: 0,
         }
     }
 
@@ -88,7 +90,8 @@ impl Active {
     /// Whether bytes that acknowledge what `origin` does must wait for a request that came later.
     pub fn holds(&self, tcp: &Tcp, d: usize, origin: &Origin) -> bool {
         let (o, link) = (1 - d, &tcp.link);
-        if link.is_client(d) || !link.known[o] || self.opaque(o) || tcp.fin[o] {
+        let over = tcp.fin[o] || tcp.is_reset_by(o);
+        if link.is_client(d) || !link.known[o] || self.opaque(o) || over {
             return false;
         }
         let Some(ack) = origin.ack.number() else {
@@ -158,14 +161,34 @@ impl Active {
             })
     }
 
+    /// Whether the next bytes of direction `d` acknowledge bytes of the other that wait here, and may be
+    /// handed over first.
+    fn follows_waiting(&self, tcp: &Tcp, d: usize, force: bool) -> bool {
+        let o = 1 - d;
+        let Some((asked, waits)) = self.streams[d]
+            .buffer
+            .first()
+            .zip(self.streams[o].buffer.first())
+        else {
+            return false;
+        };
+        let next = self.protocol.next(o);
+        let ready = force || waits.start <= next && !self.holds(tcp, o, &waits.meta);
+        let ack = asked.meta.ack.number().map(|ack| position(next, ack));
+        ready && ack.is_some_and(|ack| ack > waits.start && ack - waits.start <= FAR)
+    }
+
     /// Hands over all that is next, in both directions; with `force` also across gaps.
     pub fn drain(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, force: bool) {
-        // Requests first, so that responses find them.
+        // Requests first, so that responses find them; but nothing before what it acknowledges.
         let client = tcp.link.client_or_first();
+        let mut causal = true;
         loop {
             let mut progress = false;
             for d in [client, 1 - client] {
-                while let Some(piece) = self.ready(tcp, d, force) {
+                while !(causal && self.follows_waiting(tcp, d, force))
+                    && let Some(piece) = self.ready(tcp, d, force)
+                {
                     progress = true;
                     let next = self.protocol.next(d);
                     if piece.start > next {
@@ -184,9 +207,10 @@ impl Active {
                     }
                 }
             }
-            if !progress {
+            if !progress && !causal {
                 break;
             }
+            causal = progress;
         }
         for d in 0..2 {
             let next = self.protocol.next(d);
@@ -389,12 +413,66 @@ impl Active {
         }
     }
 
+    /// A FIN at `seq`. The first is believed, unless bytes have gone on beyond it, or this one comes where
+    /// the direction stands.
+    pub fn note_fin(&mut self, env: &mut Env<'_>, d: usize, seq: u32, origin: &Origin) {
+        let next = self.protocol.next(d);
+        let end = position(next, seq);
+        let fin = &mut self.streams[d].fin;
+        let first = fin.map(|(first, _)| first);
+        if first.is_none_or(|first| first != end && (first < next || end == next)) {
+            env.stats.ignored_segments += u64::from(first.is_some());
+            *fin = Some((end, *origin));
+        }
+    }
+
+    /// The FIN at which direction `d` stands, if it has not ended there yet.
+    pub fn claimed_fin(&self, tcp: &Tcp, d: usize) -> Option<(u64, Origin)> {
+        let next = self.protocol.next(d);
+        self.streams[d]
+            .fin
+            .filter(|(fin, _)| *fin == next && !tcp.fin[d])
+    }
+
+    /// When the FIN at which direction `d` stands is believed, if nothing else comes.
+    pub fn fin_due_ns(&self, tcp: &Tcp, d: usize) -> Option<u64> {
+        let (_, origin) = self.claimed_fin(tcp, d)?;
+        let since = origin.time_ns.max(self.heard_ns);
+        Some(since.saturating_add(CROSSING_NS))
+    }
+
+    /// Whether the FIN at which direction `d` stands is believed: nothing depends on it, the peer has
+    /// acknowledged it, or nobody has gone on for long enough.
+    pub fn is_fin_believed(&self, tcp: &Tcp, env: &Env<'_>, d: usize) -> bool {
+        let Some((fin, _)) = self.claimed_fin(tcp, d) else {
+            return false;
+        };
+        self.protocol.is_quiet()
+            || self.opaque(d)
+            || self.streams[d].acked > fin
+            || self.fin_due_ns(tcp, d).is_some_and(|due| env.now_ns >= due)
+    }
+
+    /// Believes the FINs at which directions stand.
+    pub fn believe_fins(&mut self, tcp: &mut Tcp, env: &mut Env<'_>) {
+        let client = tcp.link.client_or_first();
+        for d in [client, 1 - client] {
+            if self.claimed_fin(tcp, d).is_some() {
+                self.end_direction(tcp, env, d);
+            }
+        }
+    }
+
     /// Direction `d` has come to its FIN.
     pub fn end_direction(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize) {
-        let witness = match self.reset_ns {
-            0 => self.witness(tcp, NoResponse::Closed, env.now_ns),
-            at_ns => self.witness(tcp, NoResponse::Reset, at_ns),
+        let fin_ns = self.streams[d].fin.map(|(_, origin)| origin.time_ns);
+        let fin_ns = fin_ns.unwrap_or(env.now_ns);
+        let (why, since_ns) = if self.reset_ns == 0 || fin_ns <= self.reset_ns {
+            (NoResponse::Closed, fin_ns)
+        } else {
+            (NoResponse::Reset, self.reset_ns)
         };
+        let witness = self.witness(tcp, why, since_ns);
         tcp.fin[d] = true;
         let cx = &mut env.cx(&mut tcp.link);
         self.protocol.end_direction(cx, d, &witness);
@@ -403,24 +481,27 @@ impl Active {
     /// The connection is over.
     pub fn finish(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, end: End) {
         self.drain(tcp, env, true);
+        self.believe_fins(tcp, env);
         self.report_gaps(&tcp.link, env);
         if !env.is_copied(&tcp.link) {
             self.count_unseen(env);
         }
         let reset = self.streams.iter().any(|stream| stream.reset);
-        let end = if end == End::Stopped && reset {
-            End::Reset
-        } else {
-            end
+        let end = match end {
+            End::Stopped if reset => End::Reset,
+            End::Stopped if tcp.fin == [true; 2] => End::Closed,
+            end => end,
         };
         let why = match end {
             End::Reset => NoResponse::Reset,
             End::Closed | End::Stopped => NoResponse::Closed,
         };
-        let since_ns = if self.reset_ns == 0 {
-            env.now_ns
-        } else {
-            self.reset_ns
+        let fins = self.streams.iter().filter_map(|stream| stream.fin);
+        let ended = fins.map(|(_, origin)| origin.time_ns).max();
+        let since_ns = match (self.reset_ns, ended) {
+            (0, Some(fin_ns)) if end == End::Closed => fin_ns,
+            (0, _) => env.now_ns,
+            (reset_ns, _) => reset_ns,
         };
         let witness = self.witness(tcp, why, since_ns);
         let cx = &mut env.cx(&mut tcp.link);
@@ -438,6 +519,11 @@ impl Active {
         let witness = self.witness(tcp, why, env.now_ns);
         let cx = &mut env.cx(&mut tcp.link);
         self.protocol.tick(cx, &witness);
+    }
+
+    /// When the RST is believed, if nothing else comes.
+    pub fn reset_due_ns(&self) -> u64 {
+        self.reset_ns.max(self.heard_ns).saturating_add(CROSSING_NS)
     }
 
     /// When something in flight will be due.
@@ -462,7 +548,10 @@ impl Active {
             }
         }
         if self.reset_ns != 0 {
-            at(self.reset_ns.saturating_add(CROSSING_NS));
+            at(self.reset_due_ns());
+        }
+        for due in (0..2).filter_map(|d| self.fin_due_ns(tcp, d)) {
+            at(due);
         }
         if let Some(until_ns) = self.syn.as_ref().and_then(|syn| syn.until_ns(config)) {
             at(until_ns);

@@ -7,7 +7,9 @@
 //! - `open_syn`: a SYN on an open connection, with its data.
 //! - `far`: segments out of any window.
 //! - `copies`: records under another name of the connection.
+//! - `claim`: a FIN or RST is a claim until something confirms it.
 
+pub(super) mod claim;
 mod copies;
 mod data;
 mod far;
@@ -21,8 +23,8 @@ use http_trace_common::record::{Record, RecordHeader, flag};
 use super::active::Active;
 use super::streams::Held;
 use super::tcp::Tcp;
-use super::{CROSSING_NS, Env, FAR};
-use crate::origin::{Origin, first_position, position};
+use super::{Env, FAR};
+use crate::origin::{Origin, first_position};
 use crate::protocol::{End, unreadable};
 use crate::protocols::{Memory, Profile, may_answer};
 use crate::stats::Unreadable;
@@ -101,6 +103,9 @@ impl Connection {
     /// A record of direction `d`.
     pub fn record(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
+        if self.tcp.closed && self.goes_on(d, header) {
+            self.reopen(env);
+        }
         let closed = self.tcp.closed;
         if closed {
             if !self.is_reused(d, header) {
@@ -182,7 +187,7 @@ impl Connection {
             }
             return;
         }
-        if header.has(flag::RST) && !self.tcp.link.known[d] {
+        if header.has(flag::RST) && !self.tcp.link.known[d] && !self.is_placed(header.seq, stood) {
             self.refused(env, d, header);
             return;
         }
@@ -215,8 +220,11 @@ impl Connection {
         if header.has(flag::FIN)
             && let Some(active) = self.flight.active_mut()
         {
-            let end = position(active.protocol.next(d), header.skip_to);
-            active.streams[d].fin.get_or_insert((end, origin));
+            active.note_fin(env, d, header.skip_to, &origin);
+        }
+        if header.has(flag::FIN) && self.tcp.is_reset_by(d) {
+            // Who resets a connection does not end it as well.
+            self.disprove_close(env, d);
         }
         self.settle(env);
         if header.has(flag::RST) {
@@ -322,11 +330,15 @@ impl Connection {
         }
         for d in 0..2 {
             let next = active.protocol.next(d);
-            // Bytes beyond it show that the FIN was not the sender's.
             let stream = &mut active.streams[d];
-            stream.fin = stream.fin.filter(|(fin, _)| *fin >= next);
-            let at_fin = stream.fin.is_some_and(|(fin, _)| fin == next);
-            if at_fin && !tcp.fin[d] {
+            if stream.fin.take_if(|(fin, _)| *fin < next).is_some() {
+                // Bytes beyond it show that the FIN was not the sender's.
+                env.stats.ignored_segments += 1;
+            }
+        }
+        // One that is believed may be all that the other waits for.
+        for d in [0, 1, 0] {
+            if active.is_fin_believed(tcp, env, d) {
                 active.end_direction(tcp, env, d);
             }
         }
@@ -374,8 +386,7 @@ impl Connection {
         self.drop_syn_data(env, env.now_ns);
         self.settle(env);
         if let Some(active) = self.flight.active_mut() {
-            let reset_ns = active.reset_ns;
-            if reset_ns != 0 && env.now_ns >= reset_ns.saturating_add(CROSSING_NS) {
+            if active.reset_ns != 0 && env.now_ns >= active.reset_due_ns() {
                 self.stop(env, End::Reset);
             } else {
                 active.tick(&mut self.tcp, env);

@@ -27,6 +27,8 @@ const BEGUN_LATE: u8 = 1 << 3;
 const ESTABLISHED: u8 = 1 << 4;
 /// Payload was seen.
 const PAYLOAD: u8 = 1 << 5;
+/// A RST of the direction's sender ended the connection, or is to; shifted by the direction.
+const RESET: u8 = 1 << 6;
 
 /// A deadline in units of 2^20 ns, never 0.
 pub(crate) const fn timer(deadline_ns: u64) -> u32 {
@@ -42,6 +44,21 @@ impl Tcp {
     /// Whether bytes of either direction went by unseen: see [`Tcp::pass_unseen`].
     pub const fn passed_unseen(&self) -> bool {
         self.bits & PASSED_UNSEEN != 0
+    }
+
+    /// Whether a RST came in direction `d`, and nothing that disproves it.
+    pub const fn is_reset_by(&self, d: usize) -> bool {
+        self.bits & RESET << (d & 1) != 0
+    }
+
+    /// Whether [`Tcp::is_reset_by`] holds of either direction.
+    pub const fn is_reset(&self) -> bool {
+        self.bits & (RESET | RESET << 1) != 0
+    }
+
+    pub const fn set_reset_by(&mut self, d: usize, reset: bool) {
+        let bit = RESET << (d & 1);
+        self.bits = self.bits & !bit | if reset { bit } else { 0 };
     }
 
     pub const fn set_payload(&mut self) {

@@ -212,7 +212,8 @@ fn an_end_that_another_cpu_is_beside_is_told() {
                 live.send(false, tcp_flag::ACK, &[b'x'; SEGMENT]);
             }
             live.close_beside(false, flags, &vec![b'x'; last]);
-            live.wait_ms(150);
+            // Nobody is seen to acknowledge the end.
+            live.wait_ms(1_200);
             let seen = segments * SEGMENT + last;
             let expected = [format!("200 Some({seen}) {said}")];
             assert_eq!(live.told, expected, "{framed} {flags} {last} {segments}");

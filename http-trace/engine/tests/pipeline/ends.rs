@@ -14,7 +14,7 @@ fn unanswered_requests() {
     );
     check(
         "reset by the server",
-        &asked().s_rst(),
+        &asked().s_rst().wait_ms(1_100).c_ack(),
         &["GET /1 -> Reset"],
     );
     check(
@@ -59,7 +59,11 @@ fn unanswered_requests() {
             "GET /2 -> 200 OK 1 Length flags request_assumed,resynchronised",
         ],
     );
-    check("both reset", &asked().c_rst().s_rst(), &["GET /1 -> Reset"]);
+    check(
+        "both reset",
+        &asked().c_rst().s_rst().wait_ms(1_100).c_ack(),
+        &["GET /1 -> Reset"],
+    );
     check(
         "the end of a body crosses the client's reset",
         &asked()
@@ -84,7 +88,13 @@ fn unanswered_requests() {
     let dragged = Talk::open().c("POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
     check(
         "not even asked to the end",
-        &dragged.s_ack().wait_ms(8_000).c_rst().s_rst(),
+        &dragged
+            .s_ack()
+            .wait_ms(8_000)
+            .c_rst()
+            .s_rst()
+            .wait_ms(1_100)
+            .c_ack(),
         &["POST /1 -> Reset flags request_unfinished"],
     );
     let doubtful = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na";
@@ -94,7 +104,9 @@ fn unanswered_requests() {
         .c(doubtful)
         .s_ack()
         .c_rst()
-        .s_rst();
+        .s_rst()
+        .wait_ms(1_100)
+        .c_ack();
     check(
         "whose end nobody can tell",
         &ended,
@@ -131,8 +143,9 @@ fn cut_messages() {
             .s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
     };
     let cut = ["GET /1 -> 200 OK 3 Cut missing [End] flags length_mismatch"];
-    check("RST", &half().s_rst(), &cut);
-    check("RST of the client", &half().c_ack().c_rst().s_rst(), &cut);
+    check("RST", &half().s_rst().wait_ms(1_100).c_ack(), &cut);
+    let both = half().c_ack().c_rst().s_rst();
+    check("RST of the client", &both.wait_ms(1_100).c_ack(), &cut);
     check("FIN", &half().s_fin().c_fin(), &cut);
     check(
         "the capture ends",
@@ -161,7 +174,7 @@ fn cut_messages() {
     let open = Talk::open().c(&get("/1")).s("HTTP/1.1 200 OK\r\n\r\nabc");
     check(
         "RST instead of the close that ends the body",
-        &open.s_rst(),
+        &open.s_rst().wait_ms(1_100).c_ack(),
         &["GET /1 -> 200 OK 3 Cut missing [End]"],
     );
 }

@@ -61,10 +61,15 @@ impl Connection {
         let Some(active) = self.flight.active() else {
             return;
         };
-        let start = position(active.protocol.next(d), record.header.skip_from);
-        if self.tcp.fin[d] {
+        let next = active.protocol.next(d);
+        let start = position(next, record.header.skip_from);
+        let is_new = position(next, record.header.skip_to) > next;
+        if self.tcp.fin[d] && !is_new {
             env.stats.copied_bytes += u64::from(record.header.len);
         } else if !self.is_elsewhere(env, d, start, record, origin) {
+            if is_new {
+                self.disprove_close(env, d);
+            }
             self.insert(env, d, record, origin);
         }
     }

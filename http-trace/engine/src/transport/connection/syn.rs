@@ -7,7 +7,7 @@ use http_trace_common::record::{Record, RecordHeader, flag};
 use http_trace_model::event::NoResponse;
 
 use super::Connection;
-use crate::origin::{first_position, position};
+use crate::origin::first_position;
 use crate::protocol::End;
 use crate::transport::Env;
 use crate::transport::streams::{JUMP, SYN_DATA};
@@ -117,7 +117,10 @@ impl Connection {
             self.begin_stream(d, header.seq);
             return false;
         }
-        let is_reset = self.flight.active().is_some_and(|a| a.reset_ns != 0);
+        if let Some(active) = self.flight.active_mut() {
+            active.believe_fins(tcp, env);
+        }
+        let is_reset = tcp.is_reset();
         let ends = tcp.fin[0] || tcp.fin[1];
         if tcp.fin[0] && tcp.fin[1] || ends && !self.is_busy() || is_reset {
             self.stop(env, End::Closed);
@@ -155,6 +158,13 @@ impl Connection {
             }
             self.stop(env, End::Closed);
             self.restart(env);
+        } else if self.tcp.payload() && self.tcp.next[d] != 0 {
+            // The peer has acknowledged more of this direction than a stream has that begins here.
+            let past = seq_distance(header.seq, self.tcp.next[d]);
+            if !(0..COPY).contains(&past) {
+                self.stop(env, End::Closed);
+                self.restart(env);
+            }
         }
         self.begin_stream(d, header.seq);
     }
@@ -165,7 +175,9 @@ impl Connection {
         let (tcp, o) = (&self.tcp, 1 - d);
         let first = tcp.link.start(d) == Some(header.seq);
         let asks = !tcp.link.is_client(o);
-        if first && asks && header.has(flag::ACK) && !tcp.link.known[o] && !tcp.payload() {
+        // Of two SYN-ACKs its acknowledgement says which one the client took.
+        let other = !tcp.link.known[o] || tcp.link.start(o).is_some_and(|s| s != header.ack);
+        if first && asks && header.has(flag::ACK) && other && !tcp.payload() {
             self.begin_stream(o, header.ack);
         }
     }
@@ -183,41 +195,5 @@ impl Connection {
         let (time_ns, why) = (header.time_ns, NoResponse::Refused);
         env.sink
             .attempt(env.stats, env.losses, &self.tcp.link, time_ns, why);
-    }
-
-    /// A RST. That of a client whose requests are not all answered does not end the connection at
-    /// once: responses may cross it on the wire, and they answer those requests.
-    pub(super) fn reset(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
-        let tcp = &mut self.tcp;
-        let Some(active) = self.flight.active_mut() else {
-            return;
-        };
-        let next = active.protocol.next(d);
-        let at = position(next, header.skip_to);
-        // After its FIN the sender's RST is one further.
-        let expected = at == next || tcp.fin[d] && at == next + 1;
-        if !expected && !active.opaque(d) {
-            env.stats.ignored_segments += 1;
-            active.streams[d].reset = true;
-            return;
-        }
-        let o = 1 - d;
-        let due = tcp.link.is_client(d)
-            && tcp.link.known[o]
-            && !tcp.fin[o]
-            && !active.opaque(d)
-            && !active.protocol.is_answered();
-        if !due {
-            self.stop(env, End::Reset);
-            return;
-        }
-        if active.reset_ns == 0 {
-            active.reset_ns = env.now_ns.max(1);
-            if !tcp.fin[d] {
-                let cx = &mut env.cx(&mut tcp.link);
-                active.protocol.abort_direction(cx, d);
-                tcp.fin[d] = true;
-            }
-        }
     }
 }

@@ -1,0 +1,106 @@
+//! A close is a claim, for the filter too: who goes on where the connection stood is followed on, and
+//! nothing of that is shipped as lost.
+
+use http_trace_common::walk::tcp_flag;
+use http_trace_common::{config::FilterConfig, counter::Counter, record::flag};
+
+use super::Wire;
+
+const RST: u8 = tcp_flag::RST | tcp_flag::ACK;
+const FIN: u8 = tcp_flag::FIN | tcp_flag::ACK;
+const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+fn answered() -> Wire {
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.send(true, ASK);
+    wire.send(false, ANSWER);
+    wire
+}
+
+/// Who is said to close, and with what.
+const CLOSES: [&[(bool, u8)]; 4] = [
+    &[(true, RST)],
+    &[(false, RST)],
+    &[(true, FIN), (false, FIN)],
+    &[(false, FIN), (true, FIN)],
+];
+
+#[test]
+fn between_messages_a_connection_is_forgotten_and_followed_on() {
+    for closes in CLOSES {
+        let mut wire = answered();
+        for &(from, flags) in closes {
+            wire.segment(from, flags, 0, b"");
+        }
+        assert_eq!(wire.filter.flows(), 0, "{closes:?}");
+        let before = wire.records.len();
+        // The request line is cut in two, which would admit no connection that was open before.
+        wire.send(true, &ASK[..5]);
+        wire.send(true, &ASK[5..]);
+        wire.send(false, ANSWER);
+        assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0, "{closes:?}");
+        let shipped: Vec<_> = wire.records[before..].iter().map(|r| &r.5[..]).collect();
+        assert_eq!(shipped.concat(), [ASK, ANSWER].concat(), "{closes:?}");
+        let begins = |flags: u16| flags & flag::STREAM_BEGINS != 0;
+        assert!(!wire.records[before..].iter().any(|r| begins(r.4)));
+    }
+}
+
+#[test]
+fn inside_a_message_a_connection_is_not_forgotten() {
+    for closes in CLOSES {
+        let mut wire = Wire::new(FilterConfig::DEFAULT);
+        wire.send(true, ASK);
+        wire.send(false, b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n");
+        for &(from, flags) in closes {
+            wire.segment(from, flags, 0, b"");
+        }
+        assert_eq!(wire.filter.flows(), 1, "{closes:?}");
+        wire.send(false, &[b'x'; 9000]);
+        wire.send(true, ASK);
+        assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0, "{closes:?}");
+        assert_eq!(wire.filter.counter(Counter::BodySkipped), 9000);
+    }
+}
+
+#[test]
+fn a_body_that_the_close_ends_is_over() {
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.send(true, ASK);
+    wire.send(false, b"HTTP/1.1 200 OK\r\n\r\nbody");
+    wire.segment(false, FIN, 0, b"");
+    // The client's own end acknowledges the server's, or it has not seen one.
+    wire.segment(true, FIN, 0, b"");
+    assert_eq!(wire.filter.flows(), 1);
+    wire.seq[1] = wire.seq[1].wrapping_add(1);
+    wire.segment(true, FIN, 0, b"");
+    assert_eq!(wire.filter.flows(), 0);
+}
+
+#[test]
+fn another_connection_on_the_tuple_begins_at_its_syn() {
+    let mut wire = answered();
+    wire.segment(true, RST, 0, b"");
+    wire.seq = [5_000_000, 6_000_000];
+    wire.segment(true, tcp_flag::SYN, 0, b"");
+    wire.segment(false, tcp_flag::SYN | tcp_flag::ACK, 0, b"");
+    wire.seq = wire.seq.map(|s| s.wrapping_add(1));
+    wire.send(true, ASK);
+    assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0);
+    let last = wire.records.last().map_or(0, |r| r.4);
+    assert_ne!(last & flag::STREAM_BEGINS, 0);
+}
+
+#[test]
+fn a_status_line_of_any_length_begins_a_connection() {
+    for len in 1..=ANSWER.len() {
+        let mut wire = Wire::new(FilterConfig::DEFAULT);
+        wire.send(false, &ANSWER[..len]);
+        if len < ANSWER.len() {
+            wire.send(false, &ANSWER[len..]);
+        }
+        assert_eq!(wire.filter.counter(Counter::FlowsAdmitted), 1, "{len}");
+        assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0, "{len}");
+    }
+}

@@ -1,0 +1,213 @@
+//! Something of a connection was missed, came in another order or was asked by nobody: exchanges after
+//! it that are acknowledged and not pipelined pair, with the filter in front and without.
+
+use http_trace_engine::host_filter::Faults;
+use http_trace_tests::judged::{Judged, filtered, plain, responses};
+use http_trace_tests::scene::Side;
+use http_trace_tests::tcp::{Path, Segment, frames};
+
+const SECOND: u64 = 1_000_000_000;
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+fn get(n: usize) -> Vec<u8> {
+    format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n").into_bytes()
+}
+
+/// Segments of one connection after another on the same tuple.
+struct Wire {
+    seen: Vec<Segment>,
+    next: [u32; 2],
+    now_ns: u64,
+}
+
+impl Wire {
+    fn open() -> Self {
+        let mut wire = Wire {
+            seen: Vec::new(),
+            next: [1_000, 5_000_000],
+            now_ns: 1_700_000_000 * SECOND,
+        };
+        wire.handshake();
+        wire
+    }
+
+    fn handshake(&mut self) {
+        self.push(Side::Client, b"", |s| (s.syn, s.ack) = (true, 0));
+        self.push(Side::Server, b"", |s| s.syn = true);
+        self.push(Side::Client, b"", |_| {});
+    }
+
+    fn push(&mut self, from: Side, payload: &[u8], change: impl FnOnce(&mut Segment)) {
+        self.now_ns += 1_000_000;
+        let mut segment = Segment {
+            time_ns: self.now_ns,
+            ack: self.next[from.peer().index()],
+            ..Segment::new(from, self.next[from.index()], payload)
+        };
+        change(&mut segment);
+        let taken = payload.len() as u32 + u32::from(segment.syn) + u32::from(segment.fin);
+        let next = &mut self.next[from.index()];
+        *next = next.wrapping_add(taken);
+        self.seen.push(segment);
+    }
+
+    /// One end sends this, and the other acknowledges it.
+    fn send(&mut self, from: Side, payload: &[u8]) {
+        self.push(from, payload, |_| {});
+        self.push(from.peer(), b"", |_| {});
+    }
+
+    fn exchange(&mut self, n: usize) {
+        self.send(Side::Client, &get(n));
+        self.send(Side::Server, ANSWER);
+    }
+
+    fn judged(&self) -> [(&'static str, Judged); 2] {
+        let frames = frames(&Path::v4(40_000), &self.seen);
+        [
+            ("plain", plain(&frames)),
+            ("filtered", filtered(&frames, Faults::default()).0),
+        ]
+    }
+}
+
+/// Of each response its status and the target of its request.
+fn told(judged: &Judged) -> Vec<String> {
+    let line = |event: &&http_trace_model::event::HttpEvent| {
+        let status = event.response.as_ref().map_or(0, |r| r.status);
+        let target = event
+            .request
+            .as_ref()
+            .map(|r| r.target.escape_ascii().to_string());
+        format!("{status} {}", target.unwrap_or("-".into()))
+    };
+    responses(judged).iter().map(line).collect()
+}
+
+#[test]
+fn a_tuple_is_used_again_and_again() {
+    for cut in 0..4 {
+        for reset in [true, false] {
+            let mut wire = Wire::open();
+            for n in 0..20 {
+                if n > 0 {
+                    // As near to the one before as stacks choose it.
+                    wire.next = wire.next.map(|next| next.wrapping_add(40_000));
+                    wire.now_ns += SECOND / 50;
+                    wire.handshake();
+                }
+                wire.exchange(n);
+                if reset {
+                    wire.push(Side::Client, b"", |s| s.rst = true);
+                } else {
+                    wire.push(Side::Client, b"", |s| s.fin = true);
+                    wire.push(Side::Server, b"", |s| s.fin = true);
+                    wire.push(Side::Client, b"", |_| {});
+                }
+            }
+            // SYN; its SYN-ACK; the ACK; the request.
+            let missed: &[usize] = [&[0, 2, 3][..], &[0, 1, 2, 3], &[3], &[0]][cut];
+            let mut n = 0;
+            wire.seen.retain(|_| {
+                n += 1;
+                !missed.contains(&(n - 1))
+            });
+            let expected: Vec<_> = (1..20).map(|n| format!("200 /{n}")).collect();
+            for (mode, judged) in wire.judged() {
+                let told = told(&judged);
+                assert_eq!(told.len(), 20, "{mode} {cut} {reset}: {told:?}");
+                assert_eq!(told[1..], expected, "{mode} {cut} {reset}");
+                assert!(judged.stats.hole_bytes <= 36, "{mode} {:?}", judged.stats);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_halves_of_the_first_request_are_swapped() {
+    for half in [1, 5, 16, 20, 30] {
+        let mut wire = Wire::open();
+        for n in 0..8 {
+            wire.exchange(n);
+        }
+        let first = wire.seen.iter().position(|s| !s.payload.is_empty());
+        let first = first.expect("it asks");
+        let mut second = wire.seen[first].clone();
+        second.payload = wire.seen[first].payload.split_off(half);
+        second.seq = second.seq.wrapping_add(half as u32);
+        wire.seen.insert(first, second);
+        let expected: Vec<_> = (0..8).map(|n| format!("200 /{n}")).collect();
+        for (mode, judged) in wire.judged() {
+            let told = told(&judged);
+            // The filter lets a segment pass that begins no message.
+            let open = usize::from(mode == "filtered");
+            assert_eq!(told.len(), 8, "{mode} {half}: {told:?}");
+            assert_eq!(told[open..], expected[open..], "{mode} {half}");
+        }
+    }
+}
+
+#[test]
+fn a_response_comes_that_nobody_asked_for() {
+    for together in [true, false] {
+        let mut wire = Wire::open();
+        wire.exchange(0);
+        let spare = b"HTTP/1.1 201 X\r\nContent-Length: 2\r\n\r\nhi";
+        if together {
+            wire.send(Side::Client, &get(1));
+            wire.send(Side::Server, &[ANSWER, spare].concat());
+        } else {
+            wire.exchange(1);
+            wire.send(Side::Server, spare);
+        }
+        for n in 2..8 {
+            wire.exchange(n);
+        }
+        let mut expected: Vec<_> = (0..8).map(|n| format!("200 /{n}")).collect();
+        expected.insert(2, "201 -".into());
+        for (mode, judged) in wire.judged() {
+            assert_eq!(told(&judged), expected, "{mode} {together}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_after_the_close_is_none() {
+    for (wait_s, reset) in [
+        (1, true),
+        (59, true),
+        (117, true),
+        (117, false),
+        (600, true),
+    ] {
+        let mut wire = Wire::open();
+        wire.exchange(0);
+        let answer = wire.seen.iter().rfind(|s| !s.payload.is_empty());
+        let mut copy = answer.expect("it answers").clone();
+        if reset {
+            wire.push(Side::Client, b"", |s| s.rst = true);
+        } else {
+            wire.push(Side::Client, b"", |s| s.fin = true);
+            wire.push(Side::Server, b"", |s| s.fin = true);
+        }
+        copy.time_ns = wire.now_ns + wait_s * SECOND;
+        wire.seen.push(copy);
+        for (mode, judged) in wire.judged() {
+            assert_eq!(told(&judged), ["200 /0"], "{mode} {wait_s} {reset}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_crosses_the_reset_of_half_a_request() {
+    for len in [3, 10, 20, 31] {
+        let mut wire = Wire::open();
+        wire.push(Side::Client, &get(0)[..len.min(get(0).len())], |_| {});
+        wire.push(Side::Client, b"", |s| s.rst = true);
+        let refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nhello";
+        wire.push(Side::Server, refusal, |s| s.ack = s.ack.wrapping_add(400));
+        for (mode, judged) in wire.judged() {
+            assert_eq!(told(&judged), ["403 -"], "{mode} {len}");
+        }
+    }
+}
