@@ -449,7 +449,8 @@ impl Active {
         };
         self.protocol.is_quiet()
             || self.opaque(d)
-            || self.streams[d].acked > fin
+            // More than that is of bytes beyond it.
+            || self.streams[d].acked == fin + 1
             || self.fin_due_ns(tcp, d).is_some_and(|due| env.now_ns >= due)
     }
 
