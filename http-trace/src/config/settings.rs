@@ -206,7 +206,7 @@ settings! {
         state_size: usize = one("SIZE").default("64MiB").no_option(), values::state_size;
         /// `clsact` attaches the programs of `--hook tc` to a clsact qdisc on any kernel, see below
         tc: TcChoice = one("MODE").default("auto").no_option(), word;
-        /// `host` leaves all framing to the agent, as Linux before 5.17 does
+        /// `host` leaves all framing to the agent, as on kernels that cannot do it
         framing: FramingChoice = one("MODE").default("auto").no_option(), word;
         /// addresses with ports (`127.0.0.1:4318`) that are never traced, as the agent's own sockets:
         /// of a forwarder beside it
