@@ -36,6 +36,8 @@ pub struct Candidates {
     /// that are to be asked more.
     memo: Memo<u64>,
     found: Vec<u64>,
+    /// Room for the tests that an event passes, where they are not remembered yet.
+    passed: Vec<u8>,
 }
 
 /// What statuses have in common that decide every detection alike.
@@ -179,6 +181,7 @@ impl Candidates {
             alone,
             memo: Memo::new(bytes, 2 * words),
             found: vec![0; 2 * words],
+            passed: Vec::with_capacity(bytes),
             conditions,
         }
     }
@@ -201,12 +204,15 @@ impl Candidates {
         match self.memo.get(status as u32, [passed, b"", b""]) {
             Ok(found) => self.found.copy_from_slice(found),
             Err(place) => {
-                let passed: Box<[u8]> = passed.into();
-                self.select(status, &passed, view);
+                let mut kept = std::mem::take(&mut self.passed);
+                kept.clear();
+                kept.extend_from_slice(passed);
+                self.select(status, &kept, view);
                 if let Some(place) = place {
-                    let key: [&[u8]; PARTS] = [&passed, b"", b""];
+                    let key: [&[u8]; PARTS] = [&kept, b"", b""];
                     self.memo.put(place, status as u32, key, &self.found);
                 }
+                self.passed = kept;
             }
         }
         let (decided, open) = self.found.split_at_mut(matched.len());
