@@ -85,7 +85,7 @@ impl<T: Copy + Default> Memo<T> {
         let hash = (hasher.finish() ^ u64::from(group)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // A place below the number of sets without a division.
         let sets = (self.entries.len() / WAYS) as u64;
-        let first = ((hash >> 32) * sets >> 32) as usize * WAYS;
+        let first = (((hash >> 32) * sets) >> 32) as usize * WAYS;
         let mut ways = first..first + WAYS;
         let at = ways.find(|at| self.is(*at, entry, parts));
         let at = at.ok_or(Some(first))?;
