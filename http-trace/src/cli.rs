@@ -26,8 +26,9 @@ use crate::config::{Config, Error, KEYS, Source};
                   Every option is also a key of the --config file (port = [8080]) and a variable \
                   of the environment (HTTP_TRACE_PORT=8080). What is typed wins over the \
                   environment, the environment over the file.\n\
-                  Exit status: 0 done; 1 something was lost, or a file was unreadable or cut; \
-                  2 wrong usage, or it cannot start; 3 an alert of the level of --fail-on-alert.",
+                  Exit status: 0 done; 1 something was lost, a file was unreadable or cut, or -r was \
+                  interrupted; 2 wrong usage, it cannot start, or --fail-on-alert cannot vouch; 3 an \
+                  alert of the level of --fail-on-alert.",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true
 )]
