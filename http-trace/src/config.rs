@@ -260,7 +260,7 @@ mod tests {
             ),
             (
                 ["-o", "json:a,client=internal"],
-                "outputs have no filters of their own",
+                "no 'client='; options are ,alerts=…",
             ),
             (["-H", "a b"], "--headers 'a b': want all, none, or names"),
             (["-H", "all,Date"], "--headers 'all': want it alone"),

@@ -112,6 +112,16 @@ impl Pattern {
             .map_err(|error| format!("a pattern such as /api/* ({})", error.kind()))
     }
 
+    /// As it was given.
+    pub fn text(&self) -> &str {
+        self.0.glob().glob()
+    }
+
+    /// Whether it may match more than its own text.
+    pub fn is_glob(&self) -> bool {
+        self.text().contains(['*', '?', '[', '{'])
+    }
+
     /// Whether all of `bytes` matches.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         self.0.is_match_candidate(&Candidate::from_bytes(bytes))

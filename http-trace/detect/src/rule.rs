@@ -311,11 +311,23 @@ impl RuleSet {
         self.by_id.get(id).copied()
     }
 
-    /// The id nearest to a wrong one, if one is near.
+    /// The id nearest to a wrong one, if one is near; of a name that ends in `*`, one that begins so.
     pub fn nearest(&self, name: &str) -> Option<&str> {
+        let (name, is_beginning) = match name.trim_end_matches('*') {
+            beginning if beginning != name => (beginning, true),
+            name => (name, false),
+        };
+        let length = name.chars().count();
+        let distance = |id: &str| match is_beginning {
+            true => {
+                let beginning: String = id.chars().take(length).collect();
+                strsim::damerau_levenshtein(name, &beginning)
+            }
+            false => strsim::damerau_levenshtein(name, id),
+        };
         self.rules
             .iter()
-            .map(|rule| (strsim::damerau_levenshtein(name, &rule.id), &*rule.id))
+            .map(|rule| (distance(&rule.id), &*rule.id))
             .min()
             .filter(|(distance, _)| *distance <= 1 + name.len() / 4)
             .map(|(_, id)| id)

@@ -131,8 +131,8 @@ settings! {
     "Detection" {
         /// Add the Sigma rules of this file, or of all .yml and .yaml files of this folder
         rules: Vec<PathBuf> = whole("PATH"), path;
-        /// Leave a rule out, by its id
-        disable_rule: Vec<String> = list("ID"), text;
+        /// Leave rules out, by id or a glob of ids: 'http-posture-*'
+        disable_rule: Vec<Pattern> = list("ID"), |t| Pattern::parse(t, false);
         /// Leave out the built-in rules
         no_builtin_rules: bool = switch(), boolean;
         /// End with status 3 after an alert of this level or above: info, low, medium, high, critical
@@ -145,8 +145,9 @@ settings! {
     }
     "How it is written" {
         /// json, pretty, tracee or csv (times in UTC), to a file with :FILE (live, it is appended to);
-        /// repeatable; default: pretty on a terminal, json otherwise
-        output: Vec<OutputSpec> = whole("FORMAT[:FILE]").short('o'), OutputSpec::from_str;
+        /// alerts=LEVEL leaves out alerts below it, alerts=none all; repeatable; default: pretty on a
+        /// terminal, json otherwise
+        output: Vec<OutputSpec> = whole("FORMAT[:FILE][,alerts=LEVEL]").short('o'), OutputSpec::from_str;
         /// Which response headers are written: all, none, or names
         headers: HeaderChoice = list("all|none|NAME,…").short('H').default("all"), values::header_name;
         /// Which request headers are written: none, all, or names

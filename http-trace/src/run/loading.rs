@@ -12,6 +12,7 @@ use super::exit::{Ended, say};
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::priority;
+use crate::select::Pattern;
 use crate::summary::counted;
 use http_trace_detect::diagnose::{Diagnostic, Fault};
 use http_trace_detect::parse::{self, Parsed, Source};
@@ -299,12 +300,14 @@ fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
     sources.extend_from_slice(files);
     config.tuning.extend(&mut sources);
     let left_out = RefCell::new(BTreeSet::new());
+    let globs = config.disable_rule.iter().filter(|d| d.is_glob());
+    let globbed = alerting(&sources, &globs.collect::<Vec<_>>());
     let disabled = |id: &str| {
-        let is = config.disable_rule.iter().any(|d| d == id);
-        if is {
+        let given = config.disable_rule.iter().any(|d| d.text() == id);
+        if given {
             left_out.borrow_mut().insert(id.to_owned());
         }
-        is
+        given || globbed.contains(id)
     };
     let mut parsed = parse::parse(&sources, &disabled);
     let mut unknown: Vec<String> = config
@@ -320,13 +323,29 @@ fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
         .collect();
     let left_out = left_out.into_inner();
     let rules = &parsed.rules;
-    let disabled = config.disable_rule.iter();
-    let disabled = disabled.filter(|id| !left_out.contains(*id));
-    unknown.extend(disabled.map(|id| no_such("disable-rule", id, rules)));
+    let is_of_any = |pattern: &&Pattern| match pattern.is_glob() {
+        true => globbed.iter().any(|id| pattern.matches(id.as_bytes())),
+        false => left_out.contains(pattern.text()),
+    };
+    let disabled = config.disable_rule.iter().filter(|of| !is_of_any(of));
+    unknown.extend(disabled.map(|of| no_such("disable-rule", of.text(), rules)));
     let selected = config.rule.named();
     let selected = selected.filter(|id| rules.find(id).is_none());
     unknown.extend(selected.map(|id| no_such("rule", id, rules)));
     (parsed, unknown)
+}
+
+/// The ids of rules that raise alerts and match some pattern: what such a rule counts may be counted by
+/// others, too, and stays.
+fn alerting(sources: &[Source], globs: &[&Pattern]) -> BTreeSet<String> {
+    if globs.is_empty() {
+        return BTreeSet::new();
+    }
+    let rules = parse::parse(sources, &|_| false).rules;
+    let alerting = rules.correlations.iter().filter(|c| c.alerts);
+    let ids = alerting.map(|c| rules.rules[c.rule].id.to_string());
+    ids.filter(|id| globs.iter().any(|glob| glob.matches(id.as_bytes())))
+        .collect()
 }
 
 fn no_such(option: &str, id: &str, rules: &RuleSet) -> String {

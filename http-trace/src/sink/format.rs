@@ -2,8 +2,6 @@
 //! Decides nothing about where bytes go.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
 
 use super::choice::Style;
 use super::csv::Csv;
@@ -78,40 +76,5 @@ impl Eq for Format {}
 impl fmt::Debug for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
-    }
-}
-
-/// One `--output`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputSpec {
-    /// How.
-    pub format: Format,
-    /// Where to; `None` is standard output.
-    pub file: Option<PathBuf>,
-}
-
-impl FromStr for OutputSpec {
-    type Err = String;
-
-    /// The error is what was wanted.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let want = || format!("{}, with :FILE to write to a file", Format::names());
-        let (format, file) = match text.split_once(':') {
-            Some((format, file)) => (format, Some(file)),
-            None => (text, None),
-        };
-        let format = Format::named(format).ok_or_else(want)?;
-        // The notation of filters of one output; refused rather than taken for a file's name.
-        let has_filter =
-            |file: &str| matches!(file.rsplit_once(','), Some((_, last)) if last.contains('='));
-        let file = match file {
-            Some("") => return Err(want()),
-            Some(file) if has_filter(file) => {
-                return Err("a file's name; outputs have no filters of their own".to_owned());
-            }
-            Some("-") | None => None,
-            Some(file) => Some(PathBuf::from(file)),
-        };
-        Ok(OutputSpec { format, file })
     }
 }

@@ -2,7 +2,7 @@
 //! and the clock. Selects and redacts nothing.
 //!
 //! # Layout
-//! - [`choice`] is what the user chose, [`format`] the table of formats.
+//! - [`choice`] is what the user chose, [`format`] the table of formats, `spec` one `--output`.
 //! - [`json`], [`pretty`], `tracee` and `csv` are the formats, [`time`] writes times.
 //! - [`outlet`] is all outputs of a run, [`writer`] one with its queue, [`log_file`] a file that may be
 //!   rotated, [`deliver`] what carries alerts elsewhere.
@@ -16,10 +16,12 @@ pub mod log_file;
 pub mod outlet;
 pub mod pretty;
 mod render;
+mod spec;
 pub mod time;
 mod tracee;
 pub mod writer;
 
 pub use choice::{Color, HeaderChoice, Style};
-pub use format::{Format, OutputSpec};
+pub use format::Format;
 pub use render::{Entry, Render};
+pub use spec::OutputSpec;

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use super::choice::{Color, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
-use super::format::{Format, OutputSpec};
+use super::format::Format;
 use super::json::Json;
 use super::log_file::{Before, LogFile};
 use super::render::{Entry, Render};
+use super::spec::{Alerts, OutputSpec};
 use super::writer::{Broken, News, WhenFull, Writer};
 use crate::own_sockets::OwnSockets;
 use crate::summary::Written;
@@ -71,6 +72,7 @@ pub struct Outlet {
 #[derive(Debug)]
 struct One {
     format: Format,
+    alerts: Alerts,
     render: Box<dyn Render>,
     /// Alerts and losses that the format has no place for.
     left_out: u64,
@@ -96,13 +98,11 @@ impl Outlet {
         own: &OwnSockets,
     ) -> Result<Self, OpenError> {
         let stdout_is_terminal = io::stdout().is_terminal();
-        let default = OutputSpec {
-            format: match stdout_is_terminal {
-                true => Format::PRETTY,
-                false => Format::JSON,
-            },
-            file: None,
+        let format = match stdout_is_terminal {
+            true => Format::PRETTY,
+            false => Format::JSON,
         };
+        let default = OutputSpec::new(format, None);
         let specs = match wanted.specs.as_slice() {
             [] => std::slice::from_ref(&default),
             some => some,
@@ -121,6 +121,7 @@ impl Outlet {
             .map_err(|source| OpenError { name, source })?;
             outputs.push(One {
                 format: spec.format,
+                alerts: spec.alerts,
                 render: (spec.format.render)(&style(wanted, terminal)),
                 left_out: 0,
                 writer: Some(writer),
@@ -177,6 +178,9 @@ impl Outlet {
         for one in &mut self.outputs {
             if one.format.is_events_only {
                 one.left_out += 1;
+                continue;
+            }
+            if !one.alerts.admit(alert.severity) {
                 continue;
             }
             let times = [alert.time_ns, self.now_ns];
@@ -476,6 +480,7 @@ mod tests {
         let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, false);
         let mut one = One {
             format: Format::JSON,
+            alerts: Alerts::None,
             render: Box::new(Json::new(&Style::default())),
             left_out: 0,
             writer: Some(writer.expect("a thread")),

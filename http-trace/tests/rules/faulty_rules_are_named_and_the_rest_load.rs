@@ -230,6 +230,27 @@ fn rules_that_are_not_there_are_named() {
     }
 }
 
+/// A glob leaves out the rules that raise alerts and nothing that others count.
+#[test]
+fn a_glob_disables_rules_and_one_that_matches_none_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("c.pcap");
+    fs::write(&capture, capture_of_errors(0..400)).unwrap();
+    let capture = capture.to_str().unwrap();
+    let with = |glob: &str| run(&["-r", capture, "-o", "json", "--disable-rule", glob]);
+    let spike = "http-error-spike-internal opened".to_owned();
+    assert!(alerts(&with("http-posture-*").out).contains(&spike));
+    let ran = with("http-error-spike-*,http-posture-*");
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(!ran.err.contains("rule"), "nothing is broken: {}", ran.err);
+    assert!(!alerts(&ran.out).contains(&spike), "{}", ran.out);
+    let ran = with("http-eror-spike-*");
+    let said = "disable-rule 'http-eror-spike-*': no rule that is loaded has this id; did you mean \
+                'http-error-spike-";
+    assert!(ran.err.contains(said), "{}", ran.err);
+    assert!(alerts(&ran.out).contains(&spike));
+}
+
 /// What loaded and never matched, or was told in a way that nobody could act on.
 #[test]
 fn faults_say_what_would_be_right() {

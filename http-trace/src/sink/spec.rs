@@ -1,0 +1,195 @@
+//! One `--output`: `FORMAT[:FILE][,OPTION=VALUE]…`. Parses it; opens nothing.
+//!
+//! An option of one output is a row of [`OPTIONS`] and a field of [`OutputSpec`]. Whatever its name, a word
+//! without `=` after it belongs to its value, so that a value may be a list.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use http_trace_detect::rule::{Level, Severity};
+
+use super::format::Format;
+
+/// One `--output`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// How.
+    pub format: Format,
+    /// Where to; `None` is standard output.
+    pub file: Option<PathBuf>,
+    /// Which alerts it gets.
+    pub alerts: Alerts,
+}
+
+/// The alerts that one output gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alerts {
+    /// Those of this level and above.
+    From(Level),
+    /// None of them.
+    None,
+}
+
+impl Alerts {
+    /// Whether an alert of this severity is one of them.
+    pub fn admit(self, severity: Severity) -> bool {
+        matches!(self, Alerts::From(level) if severity.level() >= level)
+    }
+}
+
+/// An option of one output.
+struct OutputOption {
+    name: &'static str,
+    /// What its value may be, for the error.
+    want: &'static str,
+    /// Takes the value, which is a list where it holds commas; `None` when it is none.
+    set: fn(&mut OutputSpec, &str) -> Option<()>,
+}
+
+/// All there are.
+const OPTIONS: &[OutputOption] = &[OutputOption {
+    name: "alerts",
+    want: "info, low, medium, high, critical or none, on an output that has alerts",
+    set: |spec, value| {
+        spec.alerts = match value {
+            "none" => Alerts::None,
+            level => Alerts::From(Level::named(level)?),
+        };
+        (!spec.format.is_events_only).then_some(())
+    },
+}];
+
+impl OutputSpec {
+    /// All of a run to one place.
+    pub const fn new(format: Format, file: Option<PathBuf>) -> Self {
+        OutputSpec {
+            format,
+            file,
+            alerts: Alerts::From(Level::Informational),
+        }
+    }
+}
+
+impl FromStr for OutputSpec {
+    type Err = String;
+
+    /// The error is what was wanted.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let want = || {
+            format!(
+                "{}, with :FILE to write to a file, and {} after it",
+                Format::names(),
+                names()
+            )
+        };
+        let (place, options) = split(text);
+        let (format, file) = match place.split_once(':') {
+            Some((format, file)) => (format, Some(file)),
+            None => (place, None),
+        };
+        let format = Format::named(format).ok_or_else(want)?;
+        let file = match file {
+            Some("") => return Err(want()),
+            Some("-") | None => None,
+            Some(file) => Some(PathBuf::from(file)),
+        };
+        let mut spec = OutputSpec::new(format, file);
+        for (name, value) in options {
+            let option = OPTIONS.iter().find(|option| option.name == name);
+            let option = option.ok_or_else(|| format!("no '{name}='; options are {}", names()))?;
+            (option.set)(&mut spec, &value).ok_or_else(|| format!("{name}={}", option.want))?;
+        }
+        Ok(spec)
+    }
+}
+
+/// `,alerts=…`
+fn names() -> String {
+    let names = OPTIONS.iter().map(|option| format!(",{}=…", option.name));
+    names.collect::<Vec<_>>().join(" ")
+}
+
+/// What comes before the options, and each with its value. A comma before the first option is the file
+/// name's own.
+fn split(text: &str) -> (&str, Vec<(&str, String)>) {
+    let mut options: Vec<(&str, String)> = Vec::new();
+    let (mut place, mut at) = (text, 0);
+    for part in text.split(',') {
+        match (part.split_once('='), options.last_mut()) {
+            // The format is the first part, and its file's name may hold a `=`.
+            (Some((name, value)), _) if at > 0 && is_name(name) => {
+                if options.is_empty() {
+                    place = &text[..at - 1];
+                }
+                options.push((name, value.to_owned()));
+            }
+            (_, Some((_, value))) => {
+                value.push(',');
+                value.push_str(part);
+            }
+            _ => {}
+        }
+        at += part.len() + 1;
+    }
+    (place, options)
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_and_options() {
+        let medium = Alerts::From(Level::Medium);
+        let all = Alerts::From(Level::Informational);
+        for (text, file, alerts) in [
+            ("json", None, all),
+            ("json:-", None, all),
+            ("json,alerts=medium", None, medium),
+            ("json:-,alerts=none", None, Alerts::None),
+            ("json:/tmp/x:y", Some("/tmp/x:y"), all),
+            ("json:a,b", Some("a,b"), all),
+            ("json:a=b,c", Some("a=b,c"), all),
+            ("json:a,/b=c", Some("a,/b=c"), all),
+            ("json:a,b,alerts=medium", Some("a,b"), medium),
+            ("json:a,alerts=high,alerts=medium", Some("a"), medium),
+        ] {
+            let expected = OutputSpec {
+                alerts,
+                ..OutputSpec::new(Format::JSON, file.map(PathBuf::from))
+            };
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn faults_say_what_there_is() {
+        for (text, expected) in [
+            ("xml", "json, pretty, tracee or csv"),
+            ("json:", "json, pretty, tracee or csv"),
+            (",alerts=high", "json, pretty, tracee or csv"),
+            (
+                "json:a,client=internal",
+                "no 'client='; options are ,alerts=…",
+            ),
+            ("json,alerts=loud", "alerts=info, low, medium"),
+            ("json,alerts=high,low", "alerts=info, low, medium"),
+            ("csv,alerts=high", "an output that has alerts"),
+        ] {
+            let error = text.parse::<OutputSpec>().expect_err(text);
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn levels_admit_from_there_on() {
+        let severity = |n| Severity::new(n).expect("a severity");
+        let medium = Alerts::From(Level::Medium);
+        assert!(!medium.admit(severity(3)) && medium.admit(severity(4)));
+        assert!(!Alerts::None.admit(severity(10)));
+    }
+}
