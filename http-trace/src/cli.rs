@@ -1,8 +1,13 @@
 //! The command line. Its options are those of the table of settings ([`crate::config`]), which parses
 //! their values; commands are here.
+//!
+//! # Layout
+//! - [`manual`] is what help and the manual pages say beside the options.
+
+pub mod manual;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -20,16 +25,7 @@ use crate::config::{Config, Error, KEYS, Source};
                   capabilities that README.md lists), or, with -r, every one that is in captures \
                   (no privilege). One event per response goes to standard output; what the agent \
                   itself has to say goes to standard error.",
-    after_help = "A filter's value may begin with '!' to exclude what it matches: \
-                  --path '!/healthz'. Several values of one option: any of them. Several options: \
-                  all of them. An exclusion always wins.\n\
-                  Every option is also a key of the --config file (port = [8080]) and a variable \
-                  of the environment (HTTP_TRACE_PORT=8080). What is typed wins over the \
-                  environment, the environment over the file.\n\
-                  Exit status: 0 done; 1 something was lost, a file was unreadable or cut, or -r was \
-                  interrupted; 2 wrong usage, it cannot start, or --fail-on-alert cannot vouch; 3 an \
-                  alert of the level of --fail-on-alert.",
-    args_conflicts_with_subcommands = true,
+    after_help = manual::after_help(),
     disable_help_subcommand = true
 )]
 pub struct Cli {
@@ -54,6 +50,12 @@ pub struct Cli {
 /// What is done instead of tracing.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Print this help, or that of a command: 'help detect', 'help rules check'
+    Help {
+        /// The command
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -109,7 +111,15 @@ pub enum HitsFormat {
 
 /// What is done with rules.
 #[derive(Clone, Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
 pub enum Rules {
+    /// Print this help, or that of a command: 'rules help check'
+    #[command(hide = true)]
+    Help {
+        /// The command
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// List the rules that raise alerts: id, level, window and threshold, title
     List {
         /// Rule files and folders to list beside the built-in ones
@@ -201,14 +211,38 @@ impl Options {
         self.typed.push((name, vec![value.to_owned()]));
     }
 
-    /// A file among the values of an option that takes all words up to the next option: it was meant
-    /// to stand for itself.
-    pub fn file_among_values(&self) -> Option<(&'static str, &str)> {
+    /// What was typed before the command counts too; what stands behind it wins.
+    #[must_use]
+    pub fn after(self, before: Options) -> Options {
+        let mut typed = before.typed;
+        typed.retain(|(name, _)| self.typed.iter().all(|(later, _)| later != name));
+        typed.extend(self.typed);
+        Options {
+            typed,
+            read: match self.read.is_empty() {
+                true => before.read,
+                false => self.read,
+            },
+            config: self.config.or(before.config),
+        }
+    }
+
+    /// An option that means something only where something is traced or read.
+    pub fn of_runs(&self) -> Option<&'static str> {
+        const OF_ALL: &[&str] = &["quiet", "verbose"];
+        let mut names = self.typed.iter().map(|(name, _)| *name);
+        let found = names.find(|name| !OF_ALL.contains(name));
+        found.or_else(|| self.config.is_some().then_some("config"))
+    }
+
+    /// A word among the values of an option that takes all words up to the next option, which was
+    /// meant to stand for itself.
+    pub fn swallowed(&self, is_meant: impl Fn(&str) -> bool) -> Option<(&'static str, &str)> {
         let is_greedy = |name| KEYS.iter().any(|k| k.name == name && k.form == Form::Words);
         let greedy = self.typed.iter().filter(|(name, _)| is_greedy(*name));
         greedy.into_iter().find_map(|(option, values)| {
             let later = values.iter().skip(1).map(String::as_str);
-            Some((*option, later.into_iter().find(|v| Path::new(v).is_file())?))
+            Some((*option, later.into_iter().find(|word| is_meant(word))?))
         })
     }
 }
@@ -330,18 +364,20 @@ pub fn command() -> clap::Command {
 ///
 /// # Errors
 /// The first word that is no command, and those that there are.
-pub fn command_of(words: &[String]) -> Result<clap::Command, String> {
+pub fn command_of(words: &[impl AsRef<str>]) -> Result<clap::Command, String> {
     let mut command = command();
     command.build();
     for word in words {
-        command = match command.find_subcommand(word) {
+        command = match command.find_subcommand(word.as_ref()) {
             Some(found) => found.clone(),
             None => {
-                let all: Vec<&str> = command.get_subcommands().map(|c| c.get_name()).collect();
+                let shown = command.get_subcommands().filter(|c| !c.is_hide_set());
+                let all: Vec<&str> = shown.map(|c| c.get_name()).collect();
                 let there_are = match all.is_empty() {
                     true => format!("'{}' has none below it", command.get_name()),
                     false => format!("there are {}", all.join(", ")),
                 };
+                let word = word.as_ref();
                 return Err(format!("'{word}' is no command; {there_are}"));
             }
         };

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use http_trace::cli::{self, Cli, Command, Rules};
+use http_trace::cli::{self, Cli, Command, Rules, manual};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
@@ -20,6 +20,13 @@ fn main() -> ExitCode {
         Err(error) => return unparsed(&error),
     };
     match cli.command.take() {
+        Some(Command::Rules(Rules::Help { command })) => {
+            let words = command.iter().map(String::as_str);
+            return help(&std::iter::once("rules").chain(words).collect::<Vec<_>>());
+        }
+        Some(Command::Help { command }) => {
+            return help(&command.iter().map(String::as_str).collect::<Vec<_>>());
+        }
         Some(Command::Rules(Rules::Test { path, read })) => {
             cli.options.set("rules", &path.display().to_string());
             cli.options.set("no-builtin-rules", "true");
@@ -28,29 +35,52 @@ fn main() -> ExitCode {
             cli.alerts_only = true;
             cli.tries_rules = true;
         }
-        Some(Command::Rules(command)) => return rules(&command),
         Some(Command::Detect(detect)) => {
-            if !detect.options.read.is_empty() {
+            let options = detect.options.after(std::mem::take(&mut cli.options));
+            if !options.read.is_empty() {
                 run::say(
                     "detect reads recorded events: name them without -r (captures: http-trace -r FILE)",
                 );
                 return ExitCode::from(Ended::CannotStart.status());
             }
-            if let (Some((option, word)), true) =
-                (detect.options.file_among_values(), detect.files.is_empty())
-            {
+            if let (Some((option, word)), true) = (
+                options.swallowed(|word| Path::new(word).is_file()),
+                detect.files.is_empty(),
+            ) {
                 run::say(&format!(
                     "--{option} takes all the words that follow it, '{word}' too, which is a file: \
                      name files before options"
                 ));
                 return ExitCode::from(Ended::CannotStart.status());
             }
-            cli.options = detect.options;
+            cli.options = options;
             cli.alerts_only = !detect.events;
             cli.recorded = Some(detect.files);
         }
-        Some(command) => return print(&command),
-        None => {}
+        Some(command) => {
+            if let Some(option) = cli.options.of_runs() {
+                run::say(&format!(
+                    "--{option} is an option of tracing, of `detect` and of `rules test`; this \
+                     command has its own: see its --help"
+                ));
+                return ExitCode::from(Ended::CannotStart.status());
+            }
+            return match command {
+                Command::Rules(command) => rules(&command),
+                command => print(&command),
+            };
+        }
+        None => {
+            let is_command = |word: &str| cli::command_of(&[word]).is_ok();
+            if let Some((option, word)) = cli.options.swallowed(is_command)
+                && (option != "read" || !Path::new(word).exists())
+            {
+                return unknown(&format!(
+                    "--{option} takes all the words that follow it, '{word}' too, which is a \
+                     command: type the command first"
+                ));
+            }
+        }
     }
     let config = match Config::try_from(cli) {
         Ok(config) => config,
@@ -120,6 +150,23 @@ fn rules(command: &Rules) -> ExitCode {
     ended(io::stdout().write_all(out.as_bytes()), done)
 }
 
+/// A word that is no command.
+fn unknown(why: &str) -> ExitCode {
+    run::say(why);
+    ExitCode::from(Ended::CannotStart.status())
+}
+
+/// Prints the help of the command that these words name.
+fn help(words: &[&str]) -> ExitCode {
+    if let Err(why) = cli::command_of(words) {
+        return unknown(&why);
+    }
+    match Cli::try_parse_from([&["http-trace"], words, &["--help"]].concat()) {
+        Err(help) => ended(help.print(), Ended::Done),
+        Ok(_) => ExitCode::from(Ended::Done.status()),
+    }
+}
+
 /// Prints what a subcommand asks for.
 fn print(command: &Command) -> ExitCode {
     let mut out = Vec::new();
@@ -129,14 +176,11 @@ fn print(command: &Command) -> ExitCode {
             Ok(())
         }
         Command::Man { command } => match cli::command_of(command) {
-            Ok(command) => clap_mangen::Man::new(command).render(&mut out),
-            Err(why) => {
-                run::say(&why);
-                return ExitCode::from(Ended::CannotStart.status());
-            }
+            Ok(named) => manual::page(named, command, &mut out),
+            Err(why) => return unknown(&why),
         },
         Command::Schema => out.write_all(schema::record().as_bytes()),
-        Command::Rules(_) | Command::Detect(_) => Ok(()),
+        Command::Help { .. } | Command::Rules(_) | Command::Detect(_) => Ok(()),
     };
     ended(
         rendered.and_then(|()| io::stdout().write_all(&out)),

@@ -106,7 +106,7 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             hits::run(state, asked, out)
         }
         // The command's main function starts a run for it.
-        Rules::Test { .. } => Ended::CannotStart,
+        Rules::Test { .. } | Rules::Help { .. } => Ended::CannotStart,
     }
 }
 

@@ -80,6 +80,17 @@ fn each_command_that_a_manual_page_names_has_one() {
         let name = name.collect::<Vec<_>>().join("-");
         assert!(ran.out.contains(&format!(".TH {name} 1 ")), "{}", ran.out);
         seen += 1;
+        let takes_options = ["", "detect"].contains(&page.trim());
+        for (section, is_due) in [
+            ("EXIT STATUS", true),
+            ("EXAMPLES", true),
+            ("ENVIRONMENT", takes_options),
+            ("FILES", takes_options),
+        ] {
+            let found = ran.out.contains(&format!(".SH {section}\n"))
+                || ran.out.contains(&format!(".SH \"{section}\"\n"));
+            assert_eq!(found, is_due, "{page}: {section}: {}", ran.out);
+        }
         let out = ran.out.replace('\\', "");
         let named = out.lines().filter_map(|line| line.strip_suffix("(1)"));
         for named in named.filter_map(|named| named.strip_prefix(&format!("{name}-"))) {
@@ -92,6 +103,29 @@ fn each_command_that_a_manual_page_names_has_one() {
     assert!(
         ran.err
             .contains("'chek' is no command; there are list, check"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn help_is_a_command_too() {
+    for (words, same) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "detect"], &["detect", "--help"]),
+        (&["help", "rules"], &["rules", "--help"]),
+        (&["help", "rules", "check"], &["rules", "check", "--help"]),
+        (&["rules", "help", "check"], &["rules", "check", "--help"]),
+        (&["rules", "help"], &["rules", "--help"]),
+    ] {
+        let (help, option) = (run(words), run(same));
+        assert_eq!((help.status, &*help.err), (0, ""), "{words:?}");
+        assert_eq!(help.out, option.out, "{words:?}");
+    }
+    let ran = run(&["help", "detct"]);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.err.contains("'detct' is no command; there are"),
         "{}",
         ran.err
     );

@@ -1,0 +1,256 @@
+//! What help and the manual pages say beside the options: filters, examples, exit status, environment
+//! and files. Prints nothing.
+
+use std::io::{self, Write};
+
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use crate::config::KEYS;
+use crate::config::key::Form;
+
+const FILTERS: &str = "A filter's value may begin with '!' to exclude what it matches: --path \
+                       '!/healthz'. Several values of one option: any of them. Several options: all \
+                       of them. An exclusion always wins.";
+
+/// Exit statuses of a run.
+const OF_RUNS: &[(&str, &str)] = &[
+    ("0", "done"),
+    (
+        "1",
+        "something was lost, a file was unreadable or cut, or -r was interrupted",
+    ),
+    (
+        "2",
+        "wrong usage, it cannot start, or --fail-on-alert cannot vouch",
+    ),
+    ("3", "an alert of the level of --fail-on-alert"),
+];
+
+/// Those of commands that trace and read nothing.
+const OF_OTHERS: &[(&str, &str)] = &[
+    ("0", "done"),
+    (
+        "1",
+        "a rule was refused, a file could not be read or was left as it is, or the output could not \
+         be written",
+    ),
+    ("2", "wrong usage, or nothing has that name"),
+];
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "the file of --config",
+        "TOML with a key for every option, and the table [detect]; nobody but its owner may write to it",
+    ),
+    (
+        "the file of --state",
+        "what rules have counted, from one run to the next; unredacted, mode 0600",
+    ),
+    (
+        "files of --output and --alerts-to",
+        "made with mode 0600; opened anew within 1 s when they are moved, removed or emptied",
+    ),
+];
+
+/// A command by its words, what is typed and what that does.
+const EXAMPLES: &[(&[&str], &str, &str)] = &[
+    (&[], "http-trace", "every interface, every port"),
+    (
+        &[],
+        "http-trace -i eth0 -p 80,8080-8090",
+        "one interface, some ports",
+    ),
+    (
+        &[],
+        "http-trace --status 404,5xx --path '!/healthz'",
+        "write only these; rules still see everything",
+    ),
+    (
+        &[],
+        "http-trace -o pretty -o json:events.jsonl",
+        "for people, and to a file",
+    ),
+    (
+        &[],
+        "http-trace -r day1.pcapng.gz captures/",
+        "captures, in the order of time",
+    ),
+    (
+        &[],
+        "ssh host tcpdump -U -w - port 80 | http-trace -r -",
+        "another host's packets",
+    ),
+    (
+        &[],
+        "http-trace -r capture.pcap --fail-on-alert medium",
+        "for CI: exit status 3",
+    ),
+    (
+        &["detect"],
+        "http-trace detect access.log",
+        "rules over an access log",
+    ),
+    (
+        &["detect"],
+        "tail -F access.log | http-trace detect --alerts-to command:/usr/local/bin/ban",
+        "while it is written",
+    ),
+    (
+        &["detect"],
+        "zcat http.log.gz | http-trace detect --fail-on-alert high",
+        "Zeek's log, as a gate",
+    ),
+    (&["rules"], "http-trace rules list", "all active rules"),
+    (
+        &["rules", "list"],
+        "http-trace rules list mine/",
+        "built-in rules and those of a folder",
+    ),
+    (
+        &["rules", "check"],
+        "http-trace rules check mine/",
+        "every fault with file, line and column",
+    ),
+    (
+        &["rules", "explain"],
+        "http-trace rules explain http-path-scan",
+        "what it counts, and why",
+    ),
+    (
+        &["rules", "test"],
+        "http-trace rules test mine.yml -r capture.pcap",
+        "the alerts of one rule",
+    ),
+    (
+        &["rules", "hits"],
+        "http-trace rules hits --state /var/lib/http-trace/state --days 30",
+        "what each rule counted, by day",
+    ),
+    (
+        &["rules", "export"],
+        "http-trace rules export mine/",
+        "the built-in rules, to copy from",
+    ),
+    (
+        &["man"],
+        "http-trace man | man -l -",
+        "read the manual page",
+    ),
+    (
+        &["man"],
+        "http-trace man rules check > http-trace-rules-check.1",
+        "that of a command",
+    ),
+    (
+        &["completions"],
+        "http-trace completions bash > /etc/bash_completion.d/http-trace",
+        "for all users of bash",
+    ),
+    (&["schema"], "http-trace schema | jq .", "the JSON Schema"),
+    (
+        &["help"],
+        "http-trace help rules check",
+        "the help of a command",
+    ),
+];
+
+/// What follows the options in the help.
+pub(super) fn after_help() -> String {
+    let statuses: Vec<String> = OF_RUNS
+        .iter()
+        .map(|(n, why)| format!("{n} {why}"))
+        .collect();
+    format!(
+        "{FILTERS}\n\nEvery option is also a key of the --config file (port = [8080]) and a variable of \
+         the environment (HTTP_TRACE_PORT=8080). What is typed wins over the environment, the \
+         environment over the file.\n\nExit status: {}.\n\nExamples:\n{}",
+        statuses.join("; "),
+        examples(&[])
+            .map(|(typed, does)| format!("  {typed:<52}  {does}"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    )
+}
+
+fn examples<'a>(words: &'a [String]) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
+    let of = EXAMPLES
+        .iter()
+        .filter(move |(command, ..)| *command == words);
+    of.map(|(_, typed, does)| (*typed, *does))
+}
+
+/// Writes the manual page of `command`, which these words name (roff).
+///
+/// # Errors
+/// Those of `out`.
+pub fn page(command: clap::Command, words: &[String], out: &mut dyn Write) -> io::Result<()> {
+    let has_options = words.is_empty() || *words == ["detect"];
+    let has_commands = command.has_subcommands();
+    let page = Man::new(command);
+    page.render_title(out)?;
+    page.render_name_section(out)?;
+    page.render_synopsis_section(out)?;
+    page.render_description_section(out)?;
+    page.render_options_section(out)?;
+    if has_commands {
+        page.render_subcommands_section(out)?;
+    }
+    let mut roff = Roff::new();
+    if has_options {
+        roff.control("SH", ["FILTERS"]).text([roman(FILTERS)]);
+    }
+    let is_run = has_options || *words == ["rules", "test"];
+    list(
+        &mut roff,
+        "EXIT STATUS",
+        if is_run { OF_RUNS } else { OF_OTHERS },
+    );
+    if has_options {
+        environment(&mut roff);
+        list(&mut roff, "FILES", FILES);
+    }
+    let examples: Vec<_> = examples(words).collect();
+    list(&mut roff, "EXAMPLES", &examples);
+    roff.to_writer(out)
+}
+
+/// Variables, above all those that have no option.
+fn environment(roff: &mut Roff) {
+    list(
+        roff,
+        "ENVIRONMENT",
+        &[
+            (
+                "HTTP_TRACE_NAME",
+                "as --name; lists with commas: HTTP_TRACE_PORT=80,8080",
+            ),
+            ("HTTP_TRACE_CONFIG", "as --config"),
+            (
+                "NO_COLOR, CLICOLOR_FORCE",
+                "no colours, or colours where there is no terminal",
+            ),
+        ],
+    );
+    for key in KEYS.iter().filter(|key| key.form == Form::Absent) {
+        let default = match key.default {
+            "" => String::new(),
+            default => format!(" [default: {default}]"),
+        };
+        term(roff, &key.variable(), &format!("{}{default}", key.meaning));
+    }
+}
+
+/// A heading, and terms with their meanings.
+fn list(roff: &mut Roff, heading: &str, items: &[(&str, &str)]) {
+    roff.control("SH", [heading]);
+    for (name, meaning) in items {
+        term(roff, name, meaning);
+    }
+}
+
+fn term(roff: &mut Roff, name: &str, meaning: &str) {
+    roff.control("TP", [])
+        .text([bold(name)])
+        .text([roman(meaning)]);
+}
