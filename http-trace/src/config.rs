@@ -98,6 +98,26 @@ impl Config {
                     .to_owned(),
             );
         }
+        for statuses in config.status.named().filter(|s| s.first >= 600) {
+            let code = statuses.first;
+            config.warnings.push(format!(
+                "--status: HTTP has no codes from 600 on (RFC 9110 section 15); {code} is written only if \
+                 a server makes it up"
+            ));
+        }
+        let as_given = |name: &str| layers.given(name).map(|given| given.to_string());
+        let of = |names: &[&str]| names.iter().filter_map(|name| as_given(name)).collect();
+        config.limits = of(&["port", "client", "peer", "server"]);
+        config.filters = of(&[
+            "status",
+            "method",
+            "host",
+            "path",
+            "user-agent",
+            "header",
+            "rule",
+            "min-latency",
+        ]);
         let origin = |key: &Key| Some((key.runs, layers.given(key.name)?.origin.to_string()));
         config.given = KEYS.iter().filter_map(origin).collect();
         Ok(config)
@@ -117,6 +137,7 @@ impl Config {
         Scope {
             ports: self.port.clone(),
             clients: self.client.clone(),
+            peers: self.peer.clone(),
             servers: self.server.clone(),
         }
     }

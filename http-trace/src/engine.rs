@@ -69,6 +69,8 @@ pub struct Finished {
     pub bad_fragments: u64,
     /// Whether the run ended because the outputs had enough (`--count`, or nobody reads).
     pub had_enough: bool,
+    /// Segments, and recorded events, that were out of scope.
+    pub outside: u64,
 }
 
 impl Engine {
@@ -97,6 +99,7 @@ impl Engine {
                     secrets: config.secrets(),
                     outlet: Outlet::open(&outputs(config), when_full, own)?,
                 },
+                outside: 0,
             },
             shipped: Shipped::new(config.decap_bits()),
             reminder,
@@ -116,7 +119,7 @@ impl Engine {
     }
 
     /// Whether a record is in scope.
-    pub fn admits(&self, record: &RecordHeader) -> bool {
+    pub fn admits(&mut self, record: &RecordHeader) -> bool {
         self.stages.admits(record)
     }
 
@@ -196,6 +199,15 @@ impl Engine {
         self.stages.exit.outlet.news()
     }
 
+    /// What is seen instead, where nothing could be read for so many seconds; `packets` and those of
+    /// them that were left out are counted at `place`.
+    pub fn nothing_readable(&self, seconds: u64, packets: [u64; 2], place: &str) -> Option<String> {
+        let stats = self.pipeline.stats();
+        let items = of_unreadable(stats);
+        let line = || summary::nothing_readable(seconds, &items, packets, place);
+        (stats.http_flows == 0).then(line)
+    }
+
     /// What cannot be read, every 30 s on a terminal while it changes.
     pub fn reminder(&mut self, now: Instant) -> Option<String> {
         let reminder = self.reminder.as_mut().filter(|r| now >= r.next)?;
@@ -221,7 +233,12 @@ impl Engine {
         let fragments = self.shipped.counts();
         let bad_fragments = self.shipped.bad_checksums();
         let detect = self.stages.detector.stats();
-        let Stages { detector, exit, .. } = self.stages;
+        let Stages {
+            detector,
+            exit,
+            outside,
+            ..
+        } = self.stages;
         let written = exit.outlet.close();
         // Once all is delivered: what is said to be counted is not counted again.
         let keeper = self.keeper.take();
@@ -235,6 +252,7 @@ impl Engine {
             bad_fragments,
             stats,
             had_enough,
+            outside,
         }
     }
 }
@@ -273,51 +291,76 @@ fn outputs(config: &Config) -> Outputs {
 
 impl Finished {
     /// The summary's lines: responses, alerts, losses, and what there was of connections if any were
-    /// looked at.
-    pub fn lines(&self, connections: bool) -> Vec<String> {
+    /// looked at. Every counter with -v.
+    pub fn lines(&self, config: &Config) -> Vec<String> {
         let stats = &self.stats;
-        let mut lines = self.written.lines();
+        let all = config.verbose > 0;
+        let written = &self.written;
+        let mut lines = written.lines(&config.filters.join(" "));
+        if written.is_empty() && self.outside > 0 {
+            let what = match config.source {
+                Source::Recorded(_) => "event",
+                Source::Live | Source::Captures(_) => "segment",
+            };
+            let (outside, limits) = (counted(self.outside, what), config.limits.join(" "));
+            lines.push(format!("nothing is within {limits}: {outside} left out"));
+        }
+        if written.events == 0 && written.left_out_by_filters > 0 {
+            lines.extend(config.selection().hints());
+        }
         if self.detect.open > 0 {
             lines.push(format!(
                 "{} still open at the end",
                 counted(self.detect.open, "alert")
             ));
         }
-        if !connections {
+        if matches!(config.source, Source::Recorded(_)) {
             if self.written.alerts.is_empty() {
                 lines.push("no alert opened".to_owned());
             }
+            lines.extend(all.then(|| self.counters()));
             return lines;
         }
-        lines.extend(unreadable(stats));
         let mut line = format!(
             "{}, {} with HTTP",
             counted(stats.flows, "connection"),
             stats.http_flows
         );
-        for (count, what) in [
-            (stats.aliases, "name after translation of addresses"),
-            (stats.tunnels, "tunnel"),
-            (stats.bad_status, "line with an impossible status code"),
-            (stats.midstream, "connection without a beginning"),
-            (stats.unended, "connection without an end"),
-            (stats.holes, "gap"),
-            (stats.hole_bytes, "byte in gaps"),
-            (stats.unframed_bytes, "byte of no message"),
-            (stats.without_request, "response without a request"),
-            (stats.requests_unmatched, "request without a known answer"),
-            (stats.ignored_segments, "segment not believed"),
+        for (count, what, always) in [
+            (stats.midstream, "connection open before the start", true),
+            (stats.without_request, "response without a request", true),
+            (
+                stats.requests_unmatched,
+                "request without a known answer",
+                true,
+            ),
+            (stats.holes, "gap", true),
+            (stats.hole_bytes, "byte in gaps", true),
+            (stats.unended, "connection without an end", false),
+            (stats.aliases, "name after translation of addresses", false),
+            (stats.tunnels, "tunnel", false),
+            (
+                stats.bad_status,
+                "line with an impossible status code",
+                false,
+            ),
+            (stats.unframed_bytes, "byte of no message", false),
+            (stats.ignored_segments, "segment not believed", false),
             (
                 stats.filter_disagrees,
                 "skip of the filter that is not body",
+                false,
             ),
         ] {
-            if count > 0 {
+            if count > 0 && (always || all) {
                 line.push_str(", ");
                 // The plural is the first word's.
                 let (first, rest) = what.split_at(what.find(' ').unwrap_or(what.len()));
                 line.push_str(&format!("{}{rest}", counted(count, first)));
             }
+        }
+        if let Some(unreadable) = unreadable(stats) {
+            line.push_str(&format!("; {unreadable}"));
         }
         lines.push(line);
         let fragments = &self.fragments;
@@ -340,11 +383,12 @@ impl Finished {
             }
             lines.push(line);
         }
+        lines.extend(all.then(|| self.counters()));
         lines
     }
 
-    /// What the judge counted, by name, for `-v`: `judged: filter_disagrees 0, unsure 2, …`.
-    pub fn counters(&self) -> String {
+    /// What the judge counted, by name: `judged: filter_disagrees 0, unsure 2, …`.
+    fn counters(&self) -> String {
         let stats = &self.stats;
         let named = [
             ("filter_disagrees", stats.filter_disagrees),
@@ -375,12 +419,14 @@ impl Finished {
 }
 
 fn unreadable(stats: &Stats) -> Option<String> {
-    let items: Vec<(&str, u16, u64)> = stats
-        .unreadable
-        .iter()
-        .map(|((kind, port), count)| (kind.name(), *port, *count))
-        .collect();
-    summary::unreadable(&items)
+    summary::unreadable(&of_unreadable(stats))
+}
+
+/// Protocol, port and count of connections that cannot be read.
+fn of_unreadable(stats: &Stats) -> Vec<(&'static str, u16, u64)> {
+    let items = stats.unreadable.iter();
+    let items = items.map(|((kind, port), count)| (kind.name(), *port, *count));
+    items.collect()
 }
 
 fn pipeline_config(config: &Config) -> PipelineConfig {

@@ -1,5 +1,8 @@
 //! What is traced at all: ports and networks. Whatever lies outside is not followed, so rules and
 //! metrics do not see it either; what is merely not written is [`crate::select`]'s.
+//!
+//! Ports, peers and servers are known of each packet; who asked is known of an event only, where a
+//! trusted proxy may speak for others.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,6 +11,7 @@ use http_trace_common::config::PortRange;
 use http_trace_common::record::RecordHeader;
 use ipnet::IpNet;
 
+use crate::enrich::proxy::Trusted;
 use http_trace_model::event::{Endpoint, HttpEvent};
 
 /// Limits on the two ends of a connection. Empty lists limit nothing.
@@ -15,8 +19,10 @@ use http_trace_model::event::{Endpoint, HttpEvent};
 pub struct Scope {
     /// Server ports.
     pub ports: Vec<PortRange>,
-    /// Networks of clients; `true` marks one that is excluded.
+    /// Networks of who asked; `true` marks one that is excluded.
     pub clients: Vec<(bool, IpNet)>,
+    /// Networks of who connects, in the same way: a client, or a proxy in front of it.
+    pub peers: Vec<(bool, IpNet)>,
     /// Networks of servers; `true` marks one that is excluded.
     pub servers: Vec<(bool, IpNet)>,
 }
@@ -24,12 +30,13 @@ pub struct Scope {
 impl Scope {
     /// Whether nothing is limited.
     pub fn is_unlimited(&self) -> bool {
-        self.ports.is_empty() && self.clients.is_empty() && self.servers.is_empty()
+        let networks = [&self.clients, &self.peers, &self.servers];
+        self.ports.is_empty() && networks.iter().all(|networks| networks.is_empty())
     }
 
     /// Whether a record may belong to a connection in scope, either end being the server: a
-    /// record does not tell which one is.
-    pub fn admits_record(&self, record: &RecordHeader) -> bool {
+    /// record does not tell which one is. Behind a trusted proxy anybody may be.
+    pub fn admits_record(&self, record: &RecordHeader, trusted: &Trusted) -> bool {
         if self.is_unlimited() {
             return true;
         }
@@ -41,15 +48,20 @@ impl Scope {
             ip: address(record.dst),
             port: record.dst_port,
         };
-        self.admits(source, destination) || self.admits(destination, source)
+        let may_be = |peer: Endpoint, server| {
+            self.admits(peer, server)
+                && (trusted.contains(peer.ip) || within(&self.clients, peer.ip))
+        };
+        may_be(source, destination) || may_be(destination, source)
     }
 
-    /// Whether an event's client and server, which are known by now, are in scope.
+    /// Whether an event, of which all is known by now, is in scope.
     pub fn admits_event(&self, event: &HttpEvent) -> bool {
-        self.is_unlimited() || self.admits(event.client, event.server)
+        self.is_unlimited()
+            || self.admits(event.client, event.server) && within(&self.clients, event.client_ip())
     }
 
-    fn admits(&self, client: Endpoint, server: Endpoint) -> bool {
+    fn admits(&self, peer: Endpoint, server: Endpoint) -> bool {
         let port = self.ports.is_empty()
             || self
                 .ports
@@ -60,7 +72,7 @@ impl Scope {
             Some(ip) => within(&self.servers, ip),
             None => self.servers.iter().all(|(excluded, _)| *excluded),
         };
-        port && within(&self.clients, client.ip) && at_server
+        port && within(&self.peers, peer.ip) && at_server
     }
 }
 
@@ -96,7 +108,11 @@ impl fmt::Display for Scope {
                 .collect();
             parts.push(format!("ports {}", ports.join(",")));
         }
-        for (name, networks) in [("clients", &self.clients), ("servers", &self.servers)] {
+        for (name, networks) in [
+            ("clients", &self.clients),
+            ("peers", &self.peers),
+            ("servers", &self.servers),
+        ] {
             if !networks.is_empty() {
                 let all: Vec<String> = networks
                     .iter()
@@ -112,20 +128,28 @@ impl fmt::Display for Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_trace_model::event::Forwarded;
     use http_trace_model::testing;
 
-    fn scope(ports: &[(u16, u16)], clients: &[&str], servers: &[&str]) -> Scope {
-        let networks = |list: &[&str]| {
-            list.iter()
-                .map(|t| {
-                    let (not, rest) = http_trace_model::value::negated(t);
-                    (
-                        not,
-                        http_trace_model::value::network(rest).expect("a network"),
-                    )
-                })
-                .collect()
+    fn networks(list: &[&str]) -> Vec<(bool, IpNet)> {
+        let network = |text: &&str| {
+            let (not, rest) = http_trace_model::value::negated(text);
+            (
+                not,
+                http_trace_model::value::network(rest).expect("a network"),
+            )
         };
+        list.iter().map(network).collect()
+    }
+
+    fn record(source: [u8; 4], destination: [u8; 4]) -> RecordHeader {
+        let mut record: RecordHeader = bytemuck::Zeroable::zeroed();
+        record.src = http_trace_common::flow::v4_mapped(source);
+        record.dst = http_trace_common::flow::v4_mapped(destination);
+        record
+    }
+
+    fn scope(ports: &[(u16, u16)], clients: &[&str], servers: &[&str]) -> Scope {
         Scope {
             ports: ports
                 .iter()
@@ -136,6 +160,35 @@ mod tests {
                 .collect(),
             clients: networks(clients),
             servers: networks(servers),
+            ..Scope::default()
+        }
+    }
+
+    #[test]
+    fn a_client_is_who_asked_and_a_peer_who_connects() {
+        // 10.1.2.3, a proxy, asks for 192.0.2.9.
+        let mut event = testing::event();
+        event.forwarded = Some(Forwarded {
+            ip: [192, 0, 2, 9].into(),
+            port: None,
+        });
+        let record = record([10, 1, 2, 3], [10, 9, 9, 9]);
+        let proxy = Trusted::with([http_trace_model::value::network("10.1.2.3").expect("one")]);
+        let nobody = Trusted::only(Vec::new());
+        for (client, peer, of_event, of_record, of_record_without_trust) in [
+            ("192.0.2.0/24", None, true, true, false),
+            ("!192.0.2.0/24", None, false, true, true),
+            ("10.1.2.3", None, false, true, true),
+            ("192.0.2.0/24", Some("10.1.2.3"), true, true, false),
+            ("192.0.2.0/24", Some("192.0.2.0/24"), false, false, false),
+            ("192.0.2.0/24", Some("!10.1.2.3"), false, false, false),
+        ] {
+            let mut scope = scope(&[], &[client], &[]);
+            scope.peers = peer.map_or(Vec::new(), |peer| networks(&[peer]));
+            assert_eq!(scope.admits_event(&event), of_event, "{scope}");
+            assert_eq!(scope.admits_record(&record, &proxy), of_record, "{scope}");
+            let without = scope.admits_record(&record, &nobody);
+            assert_eq!(without, of_record_without_trust, "{scope}");
         }
     }
 
@@ -162,16 +215,15 @@ mod tests {
 
     #[test]
     fn a_record_is_admitted_in_either_direction() {
-        let mut record: RecordHeader = bytemuck::Zeroable::zeroed();
-        record.src = http_trace_common::flow::v4_mapped([10, 9, 9, 9]);
-        record.dst = http_trace_common::flow::v4_mapped([10, 1, 2, 3]);
+        let mut record = record([10, 9, 9, 9], [10, 1, 2, 3]);
         (record.src_port, record.dst_port) = (80, 50000);
         let limited = scope(&[(80, 80)], &["10.1.0.0/16"], &[]);
-        assert!(limited.admits_record(&record));
+        let nobody = Trusted::only(Vec::new());
+        assert!(limited.admits_record(&record, &nobody));
         std::mem::swap(&mut record.src, &mut record.dst);
         std::mem::swap(&mut record.src_port, &mut record.dst_port);
-        assert!(limited.admits_record(&record));
+        assert!(limited.admits_record(&record, &nobody));
         record.dst_port = 81;
-        assert!(!limited.admits_record(&record));
+        assert!(!limited.admits_record(&record, &nobody));
     }
 }

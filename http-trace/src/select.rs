@@ -175,6 +175,41 @@ impl Selection {
                 .admits(|least| event.ttfb_ns().is_some_and(|t| t >= *least))
     }
 
+    /// What may be meant where nothing was written: patterns without a wildcard match a whole value.
+    pub fn hints(&self) -> Vec<String> {
+        let mut hints = Vec::new();
+        let headers = self.header.include.iter().map(|header| &header.value);
+        let of_header: Vec<&Pattern> = headers.collect();
+        for (option, patterns) in [
+            ("--host", self.host.include.iter().collect()),
+            ("--path", self.path.include.iter().collect()),
+            ("--user-agent", self.user_agent.include.iter().collect()),
+            ("--header", of_header),
+        ] {
+            let literals = patterns
+                .into_iter()
+                .filter(|p| !p.is_glob())
+                .map(Pattern::text);
+            hints.extend(literals.map(|text| {
+                let meant = match option {
+                    "--host" => format!("*{text}*"),
+                    "--path" if !text.starts_with('/') => format!("*{text}*"),
+                    _ => format!("{text}*"),
+                };
+                format!("{option}: '{text}' matches only exactly {text}; did you mean '{meant}'?")
+            }));
+        }
+        let queries = self.path.include.iter().map(Pattern::text);
+        hints.extend(
+            queries
+                .filter(|path| path.contains("?") && path.contains('='))
+                .map(|path| {
+                    format!("--path: '{path}' is compared with paths alone, which have no query")
+                }),
+        );
+        hints
+    }
+
     /// Whether an alert is to be written: all are, unless rules are chosen.
     pub fn admits_alert(&self, rule: &str) -> bool {
         self.rule.admits(|id| id == rule)
@@ -320,6 +355,29 @@ mod tests {
             ),
         ] {
             assert_eq!(selection(options).admits(&event), expected, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_meant_is_said_of_patterns_without_wildcard() {
+        for (options, expected) in [
+            (&["--path", "/api"][..], Some("did you mean '/api*'?")),
+            (&["--path", "api"], Some("did you mean '*api*'?")),
+            (&["--path", "/a?x=1"], Some("have no query")),
+            (&["--host", "example"], Some("did you mean '*example*'?")),
+            (&["--user-agent", "curl"], Some("did you mean 'curl*'?")),
+            (&["--header", "accept=text"], Some("did you mean 'text*'?")),
+            (&["--path", "!/api"], None),
+            (&["--path", "/api/*", "--host", "{a,b}.c"], None),
+            (&["--status", "404"], None),
+        ] {
+            let hints = selection(options).hints();
+            assert_eq!(hints.len(), usize::from(expected.is_some()), "{hints:?}");
+            assert!(
+                hints
+                    .iter()
+                    .all(|h| h.contains(expected.unwrap_or_default()))
+            );
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Stages {
     pub detector: Detector,
     /// What comes after detection.
     pub exit: Exit,
+    /// Segments and recorded events that were out of scope.
+    pub outside: u64,
 }
 
 /// The stages after detection, which events and alerts pass alike.
@@ -41,6 +43,7 @@ impl Stages {
     /// An event of the engine or of a recording.
     fn event(&mut self, event: Box<HttpEvent>) {
         if !self.scope.admits_event(&event) {
+            self.outside += 1;
             return;
         }
         let exit = &mut self.exit;
@@ -71,8 +74,10 @@ impl Stages {
     }
 
     /// Whether a record of the wire may belong to a connection in scope.
-    pub fn admits(&self, record: &RecordHeader) -> bool {
-        self.scope.admits_record(record)
+    pub fn admits(&mut self, record: &RecordHeader) -> bool {
+        let admits = self.scope.admits_record(record, &self.trusted);
+        self.outside += u64::from(!admits);
+        admits
     }
 
     /// Time goes on without records (Unix ns).
@@ -107,7 +112,11 @@ impl Exit {
         match detected {
             Detected::Event(mut event) => {
                 outlet.saw(&event);
-                if self.selection.admits(&event) {
+                if !self.selection.admits(&event) {
+                    if !self.selection.alerts_only {
+                        outlet.left_out();
+                    }
+                } else {
                     let mut user = basic_user(&event);
                     if let Some(secrets) = &self.secrets {
                         user = user.map(|user| secrets.user(user));

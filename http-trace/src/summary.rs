@@ -13,6 +13,8 @@ use http_trace_model::event::{HttpEvent, Loss};
 pub struct Written {
     /// Events that some output has.
     pub events: u64,
+    /// Events that filters left out.
+    pub left_out_by_filters: u64,
     /// Responses that came out of the pipeline, by class.
     pub classes: BTreeMap<&'static str, u64>,
     /// 1xx heads before them, or alone.
@@ -78,19 +80,25 @@ impl Written {
         *self.delivered.entry(name.to_owned()).or_default() += delivered;
     }
 
+    /// Whether nothing was read at all.
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty() && self.informational == 0 && self.unanswered == 0
+    }
+
     /// Whether something was lost by us.
     pub fn is_lossy(&self) -> bool {
         !self.lost.is_empty() || !self.failed.is_empty()
     }
 
-    /// The lines of the end: responses by class, then what was lost.
-    pub fn lines(&self) -> Vec<String> {
+    /// The lines of the end: responses by class, then what was lost. `filters` are the options that
+    /// leave events out.
+    pub fn lines(&self, filters: &str) -> Vec<String> {
         let mut lines = Vec::new();
         let mut line = counted(self.classes.values().sum(), "response");
         let classes: Vec<String> = self
             .classes
             .iter()
-            .map(|(class, count)| format!("{class} {count}"))
+            .map(|(class, count)| format!("{class} {}", grouped(*count)))
             .collect();
         if !classes.is_empty() {
             let _ = write!(line, " ({})", classes.join(", "));
@@ -104,6 +112,13 @@ impl Written {
             }
         }
         let _ = write!(line, "; {} written", counted(self.events, "event"));
+        if self.left_out_by_filters > 0 {
+            let left_out = grouped(self.left_out_by_filters);
+            let _ = write!(line, ", {left_out} left out by {filters}");
+        }
+        if !self.is_lossy() {
+            line.push_str("; no loss");
+        }
         lines.push(line);
         if !self.alerts.is_empty() {
             let of: Vec<String> = self
@@ -130,7 +145,7 @@ impl Written {
             let lost: Vec<String> = self
                 .lost
                 .iter()
-                .map(|((place, unit), count)| format!("{count} {unit} ({place})"))
+                .map(|((place, unit), count)| format!("{} {unit} ({place})", grouped(*count)))
                 .collect();
             lines.push(format!("lost: {}", lost.join(", ")));
             if self.lost.keys().any(|(place, _)| *place == "ring_full") {
@@ -152,9 +167,40 @@ struct Protocol<'a> {
     ports: Vec<(u64, u16)>,
 }
 
-/// `412 connections not readable: 398 TLS (:443), 14 HTTP/2 (:8443)`; `None` when there are none.
+/// `not readable: 398 TLS on :443, 14 HTTP/2 on :8443`; `None` when there are none.
 /// Each item is a protocol, a port and a count; at most three ports of a protocol are named.
 pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
+    protocols(items).map(|protocols| format!("not readable: {protocols}"))
+}
+
+/// What is seen where nothing that could be read came for so many seconds: connections that are not
+/// readable, packets, those that the port limits leave out, and where.
+pub fn nothing_readable(
+    seconds: u64,
+    items: &[(&str, u16, u64)],
+    [packets, left_out]: [u64; 2],
+    place: &str,
+) -> String {
+    if packets == 0 {
+        return format!(
+            "no packet {place} in {seconds} s: does the traffic take another interface? \
+             (`ip -s link` counts their packets, -i chooses one)"
+        );
+    }
+    let mut line = format!("nothing readable in {seconds} s: ");
+    if let Some(protocols) = protocols(items) {
+        let _ = write!(line, "{protocols}; ");
+    }
+    let _ = write!(line, "{} {place}", counted(packets, "packet"));
+    if left_out > 0 {
+        let _ = write!(line, ", {} of them left out by --port", grouped(left_out));
+    }
+    line.push_str("; is the plain side on another interface or port?");
+    line
+}
+
+/// `398 TLS on :443, 14 HTTP/2 on :8443`
+fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
     let total: u64 = items.iter().map(|(_, _, count)| count).sum();
     if total == 0 {
         return None;
@@ -177,27 +223,38 @@ pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
         .into_iter()
         .map(|mut p| {
             p.ports.sort_unstable_by(|a, b| b.cmp(a));
-            let more = if p.ports.len() > 3 { ", …" } else { "" };
-            let named: Vec<String> = p
-                .ports
-                .iter()
-                .take(3)
-                .map(|(_, port)| format!(":{port}"))
+            let more = if p.ports.len() > 3 { " …" } else { "" };
+            let named = p.ports.iter().take(3);
+            let named: Vec<String> = named
+                .map(|(_, port)| match port {
+                    0 => "other ports".to_owned(),
+                    port => format!(":{port}"),
+                })
                 .collect();
-            format!("{} {} ({}{more})", p.count, p.name, named.join(", "))
+            let (count, named) = (grouped(p.count), named.join(" "));
+            format!("{count} {} on {named}{more}", p.name)
         })
         .collect();
-    Some(format!(
-        "{} not readable: {}",
-        counted(total, "connection"),
-        parts.join(", ")
-    ))
+    Some(parts.join(", "))
 }
 
 /// `1 frame`, `2 frames`.
 pub fn counted(count: u64, what: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{s}")
+    format!("{} {what}{s}", grouped(count))
+}
+
+/// `1,204`
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -216,8 +273,16 @@ mod tests {
             .push(testing::response("HTTP/1.1 100 Continue\r\n\r\n"));
         written.saw(&event);
         assert!(!written.is_lossy());
+        written.left_out_by_filters = 1_204;
+        assert_eq!(
+            written.lines("--status 6xx"),
+            [
+                "2 responses (4xx 2), 1 informational head; 0 events written, 1,204 left out by --status 6xx; no loss"
+            ]
+        );
+        written.left_out_by_filters = 0;
         written.lost(&Loss {
-            count: 3,
+            count: 3_000,
             unit: LossUnit::Records,
             place: "ring_full",
             since_ns: 0,
@@ -226,23 +291,60 @@ mod tests {
         });
         assert!(written.is_lossy());
         assert_eq!(
-            written.lines(),
+            written.lines(""),
             [
                 "2 responses (4xx 2), 1 informational head; 0 events written",
-                "lost: 3 records (ring_full)",
+                "lost: 3,000 records (ring_full)",
                 RING_FULL,
             ]
         );
     }
 
     #[test]
+    fn what_is_seen_instead_of_readable_traffic() {
+        let tls = [("TLS", 443, 12)];
+        for (items, packets, expected) in [
+            (
+                &tls[..],
+                [3_000, 0],
+                "nothing readable in 5 s: 12 TLS on :443; 3,000 packets on eth0; is the plain side \
+                 on another interface or port?",
+            ),
+            (
+                &[],
+                [20, 7],
+                "nothing readable in 5 s: 20 packets on eth0, 7 of them left out by --port; is the \
+                 plain side on another interface or port?",
+            ),
+            (
+                &[],
+                [0, 0],
+                "no packet on eth0 in 5 s: does the traffic take another interface? (`ip -s link` \
+                 counts their packets, -i chooses one)",
+            ),
+        ] {
+            assert_eq!(nothing_readable(5, items, packets, "on eth0"), expected);
+        }
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        for (count, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (12_345, "12,345"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(count), expected);
+        }
+    }
+
+    #[test]
     fn unreadable_connections_by_protocol_and_port() {
         for (items, expected) in [
             (&[][..], None),
-            (
-                &[("TLS", 443, 1)],
-                Some("1 connection not readable: 1 TLS (:443)"),
-            ),
+            (&[("TLS", 443, 1)], Some("not readable: 1 TLS on :443")),
             (
                 &[
                     ("HTTP/2", 8443, 14),
@@ -251,7 +353,7 @@ mod tests {
                     ("TLS", 1, 2),
                     ("TLS", 2, 5),
                 ],
-                Some("412 connections not readable: 398 TLS (:443, :2, :1, …), 14 HTTP/2 (:8443)"),
+                Some("not readable: 398 TLS on :443 :2 :1 …, 14 HTTP/2 on :8443"),
             ),
         ] {
             assert_eq!(unreadable(items).as_deref(), expected);

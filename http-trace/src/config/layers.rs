@@ -30,6 +30,13 @@ pub struct Given {
     pub origin: String,
 }
 
+impl fmt::Display for Given {
+    /// As an option is typed: `--port 80,443`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.origin, self.values.join(","))
+    }
+}
+
 /// The settings that were given anywhere, each from the layer that wins.
 #[derive(Clone, Debug)]
 pub struct Layers {

@@ -93,8 +93,11 @@ settings! {
         decap: Vec<u32> = list("LIST").only(runs::LIVE), values::tunnel;
         /// Only these server ports; default: every port
         port: Vec<PortRange> = words("PORT[-PORT]").short('p'), value::ports;
-        /// Only clients in these networks
+        /// Only what clients in these networks asked for: client.ip, the real client behind
+        /// --trusted-proxies
         client: Vec<(bool, IpNet)> = list("CIDR"), negatable(value::network);
+        /// Only connections from these networks: source.ip, which may be a proxy's
+        peer: Vec<(bool, IpNet)> = list("CIDR"), negatable(value::network);
         /// Only servers in these networks
         server: Vec<(bool, IpNet)> = list("CIDR"), negatable(value::network);
         /// Believe these proxies (networks) when they name the client in X-Forwarded-For, Forwarded
@@ -227,6 +230,10 @@ settings! {
         /// The settings that were given: on which runs each has an effect (bits of [`runs`]), and
         /// where it was given.
         given: Vec<(u8, String)>,
+        /// Options that limit what is traced, as they were given.
+        limits: Vec<String>,
+        /// Options that leave events out of what is written, as they were given.
+        filters: Vec<String>,
         /// Faults in how it was given that are no errors.
         warnings: Vec<String>,
     }

@@ -24,7 +24,7 @@ pub enum Ended {
 pub enum Reading {
     /// All that was to be read.
     Whole,
-    /// But for what could not be read; that was said.
+    /// But for lines that could not be read; those were said.
     Faulty,
     /// A signal came first.
     Interrupted,

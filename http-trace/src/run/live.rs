@@ -21,7 +21,6 @@ use crate::probe::log::Say;
 use crate::probe::{Notice, Options, Probe};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
-use crate::summary::counted;
 
 /// How often interfaces are looked at: what comes over a new one is seen nearly from its start.
 const UPKEEP_EVERY: Duration = Duration::from_millis(200);
@@ -33,6 +32,9 @@ const COUNTERS_EVERY: Duration = Duration::from_millis(600);
 const HOST_FRAMING: &str = "the agent does all framing (see -v): \
     whole connections are shipped, bodies too, up to 32 MiB/s per CPU; the excess is dropped and \
     reported";
+
+/// How long nothing that can be read may come until it is said what comes instead.
+const NOTHING_READABLE: Duration = Duration::from_secs(5);
 
 /// Interfaces that the start line names; more are counted.
 const NAMED_INTERFACES: usize = 8;
@@ -108,6 +110,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         session.engine.pipeline().set_interface(index, name);
     }
     let deadline = config.duration.map(|duration| Instant::now() + duration);
+    let mut patient_until = (!config.quiet).then(|| Instant::now() + NOTHING_READABLE);
     let mut next_upkeep = Instant::now() + UPKEEP_EVERY;
     let mut next_counters = Instant::now() + COUNTERS_EVERY;
     while !stop.is_requested() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
@@ -126,6 +129,12 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             probe.own.sweep(now);
             if let Some(line) = session.engine.reminder(now) {
                 say(&line);
+            }
+            if patient_until.is_some_and(|until| now >= until) {
+                patient_until = None;
+                nothing_readable(&probe, &session.engine)
+                    .iter()
+                    .for_each(|line| say(line));
             }
             probe.hand_on_log();
             follow_interfaces(config, &mut probe, &mut session.engine);
@@ -167,6 +176,20 @@ fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
         next = engine.tick(now_ns);
     }
     next
+}
+
+fn nothing_readable(probe: &Probe, engine: &Engine) -> Option<String> {
+    let packets = [Counter::Packets, Counter::Excluded].map(|c| probe.counters.get(c));
+    let place = match &*probe.traced_interfaces() {
+        [] => "at this hook".to_owned(),
+        some => format!("on {}", named(some)),
+    };
+    engine.nothing_readable(NOTHING_READABLE.as_secs(), packets, &place)
+}
+
+fn named(interfaces: &[std::sync::Arc<str>]) -> String {
+    let names = interfaces.iter().map(|name| name.to_string());
+    some_of(names, NAMED_INTERFACES)
 }
 
 fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
@@ -260,7 +283,7 @@ fn start_line(hooks: &[Hook], interfaces: &[std::sync::Arc<str>]) -> String {
     let hooks: Vec<&str> = hooks.iter().map(|hook| hook.name()).collect();
     let on = match interfaces {
         [] => "no interface yet".to_owned(),
-        some => some_of(some.iter().map(|name| name.to_string()), NAMED_INTERFACES),
+        some => named(some),
     };
     format!("tracing at {} on {on}", hooks.join(", "))
 }
@@ -280,45 +303,23 @@ fn tell(config: &Config, notices: &[Notice], later: bool) {
     }
 }
 
-/// What the programs saw, for the summary; `all` adds every counter by its name.
+/// What the programs saw, for the summary: what may be missing, and with `all` every counter.
 fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
-    let count = |counter| probe.counters.get(counter);
-    let mut line = format!(
-        "{} seen, {} shipped ({} bytes)",
-        counted(count(Counter::Packets), "packet"),
-        counted(count(Counter::Records), "record"),
-        count(Counter::RecordBytes),
-    );
-    for (counter, what) in [
-        (Counter::BodySkipped, "bytes of bodies skipped"),
-        (Counter::Copies, "copies"),
-        (Counter::BecameUnsure, "times framing was lost"),
-        (Counter::HandedBack, "times it was handed back"),
-        (Counter::OwnTraffic, "messages of the agent's own"),
-        (Counter::Excluded, "left out by the limits"),
-        (Counter::Decapsulated, "of tunnels"),
-        (Counter::MalformedPacket, "malformed packets"),
-        (Counter::Fragment, "IP fragments"),
-        (Counter::FragmentDropped, "IP fragments dropped"),
-    ] {
-        let n = count(counter);
-        if n > 0 {
-            line.push_str(&format!(", {n} {what}"));
-        }
-    }
-    let mut lines = vec![line];
-    for (what, ns) in probe.hidden() {
+    let hidden = probe.hidden().iter().map(|(what, ns)| {
         let seconds = Duration::from_nanos(*ns).as_secs_f64();
-        lines.push(format!("packets may be missing for {seconds:.1} s: {what}"));
-    }
+        format!("packets may be missing for {seconds:.1} s: {what}")
+    });
+    let mut lines: Vec<String> = hidden.collect();
     if all {
-        let named: Vec<String> = Counter::ALL
-            .iter()
-            .map(|&counter| (counter.name(), count(counter)))
+        let counters = Counter::ALL.iter();
+        let named: Vec<String> = counters
+            .map(|&counter| (counter.name(), probe.counters.get(counter)))
             .filter(|(_, n)| *n > 0)
             .map(|(name, n)| format!("{name} {n}"))
             .collect();
-        lines.push(format!("counted: {}", named.join(", ")));
+        if !named.is_empty() {
+            lines.push(format!("counted in the kernel: {}", named.join(", ")));
+        }
     }
     lines
 }

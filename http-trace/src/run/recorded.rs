@@ -75,15 +75,13 @@ fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, told: &Mutex<Rea
             match opened {
                 Ok(file) => Box::new(BufReader::with_capacity(1 << 16, file)),
                 Err(error) => {
-                    say(&format!("{name}: {error}"));
-                    lock(told).bad += 1;
+                    problem(shared, format!("{name}: {error}"));
                     continue;
                 }
             }
         };
         if let Some(what) = no_lines(&mut *input) {
-            say(&format!("{} {what}", shown(&name.to_string())));
-            lock(told).bad += 1;
+            problem(shared, format!("{} {what}", shown(&name.to_string())));
             continue;
         }
         let before = lock(told).clone();
@@ -120,6 +118,13 @@ fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, told: &Mutex<Rea
     }
 }
 
+/// A file that cannot be read.
+fn problem(shared: &Mutex<Shared>, what: String) {
+    if let Some(session) = pipe::lock(shared).session.as_mut() {
+        session.problem(what);
+    }
+}
+
 /// What a file that does not begin with lines is, and what to do with it: every line of it would be
 /// a complaint. Waits for its first bytes, as reading a line does; an error is left to that.
 fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
@@ -148,7 +153,7 @@ struct Read {
     events: u64,
     others: u64,
     not_understood: u64,
-    /// Those, and files that cannot be read.
+    /// Those, and inputs that broke off.
     bad: u64,
 }
 

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use super::exit::{Ended, Reading, say};
+use super::exit::{Ended, Reading};
 use super::pipe::{self, Left, Shared};
 use super::session::{Session, reading, some_of, started};
 use super::stop::Stop;
-use crate::capture::{CaptureError, Replay, ReplayCounts, ReplayOptions};
+use crate::capture::{Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::own_sockets::OwnSockets;
@@ -34,7 +34,8 @@ const MOMENT_NS: u64 = 10_000_000_000;
 /// What the reading side has to say at the end.
 #[derive(Default)]
 struct Told {
-    problems: u64,
+    /// Whether reading broke off.
+    failed: bool,
     /// Whether a signal came before the end.
     interrupted: bool,
     /// Unknown when reading was left blocked.
@@ -56,7 +57,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         read(&config_too, &paths, shared, &stop_too)
     });
     let told = told.unwrap_or_else(|left| Told {
-        problems: u64::from(left == Left::Failed),
+        failed: left == Left::Failed,
         interrupted: left == Left::Blocked,
         ..Told::default()
     });
@@ -65,7 +66,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     };
     let reading = match told.interrupted {
         true => Reading::Interrupted,
-        false if told.problems > 0 => Reading::Faulty,
+        false if told.failed => Reading::Faulty,
         false => Reading::Whole,
     };
     session.finish(replay_lines(&told), reading)
@@ -77,7 +78,6 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     };
     let mut replay = Replay::open(paths, options);
     let mut told = Told::default();
-    tell(replay.take_problems(), &mut told);
     let mut filter = config.kernel_filter.then(|| {
         HostFilter::new(FilterConfig {
             snippet: config.snippet(),
@@ -119,21 +119,20 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
                 through_filter(filter, &record, engine)
             }
         };
-        shared.came(header.time_ns);
+        let time_ns = header.time_ns;
+        keep_problems(&mut replay, session);
+        shared.came(time_ns);
         drop(shared);
-        if !replay.problems().is_empty() {
-            tell(replay.take_problems(), &mut told);
-        }
         if next == Next::Stop {
             break;
         }
     }
-    if let (Some(filter), Some(lost), Some(session)) =
-        (&filter, &mut lost, pipe::lock(shared).session.as_mut())
-    {
-        tell_losses(lost, filter, &mut session.engine);
+    if let Some(session) = pipe::lock(shared).session.as_mut() {
+        if let (Some(filter), Some(lost)) = (&filter, &mut lost) {
+            tell_losses(lost, filter, &mut session.engine);
+        }
+        keep_problems(&mut replay, session);
     }
-    tell(replay.take_problems(), &mut told);
     told.interrupted = stop.is_requested();
     told.counts = Some(replay.counts());
     told.skipped_files = replay.skipped_files().to_vec();
@@ -253,10 +252,12 @@ fn segment(header: &RecordHeader) -> Segment {
     }
 }
 
-fn tell(problems: Vec<CaptureError>, told: &mut Told) {
-    for problem in problems {
-        told.problems += 1;
-        say(&problem.to_string());
+/// What could not be read is said at the end.
+fn keep_problems(replay: &mut Replay, session: &mut Session) {
+    if !replay.problems().is_empty() {
+        for problem in replay.take_problems() {
+            session.problem(problem.to_string());
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Session {
     pub engine: Engine,
     stop: Stop,
     rules: Rules,
+    problems: Vec<String>,
 }
 
 impl Session {
@@ -55,12 +56,18 @@ impl Session {
             engine,
             stop: stop.clone(),
             rules,
+            problems: Vec::new(),
         })
     }
 
     /// Whether the run was asked to stop.
     pub fn is_stopped(&self) -> bool {
         self.stop.is_requested()
+    }
+
+    /// Something could not be read. It is said at the end, where it is not overlooked.
+    pub fn problem(&mut self, line: String) {
+        self.problems.push(line);
     }
 
     /// What is due from time to time beside the source's own: rules, state, news of outputs.
@@ -79,27 +86,19 @@ impl Session {
             config,
             engine,
             rules,
+            problems,
             ..
         } = self;
-        let problems = reading != Reading::Whole || rules.is_faulty();
         let finished = engine.finish();
-        for failure in finished.written.failed.iter().chain(&finished.kept.failure) {
-            say(failure);
-        }
         if !config.quiet {
-            for line in finished
-                .kept
-                .said
-                .iter()
-                .chain(&finished.lines(!matches!(config.source, Source::Recorded(_))))
-                .chain(&lines)
-            {
+            let summary = finished.lines(&config);
+            for line in finished.kept.said.iter().chain(&summary).chain(&lines) {
                 say(line);
             }
-            if config.verbose > 0 {
-                say(&finished.counters());
-            }
         }
+        let failures = finished.written.failed.iter().chain(&finished.kept.failure);
+        failures.chain(&problems).for_each(|line| say(line));
+        let problems = reading != Reading::Whole || rules.is_faulty() || !problems.is_empty();
         let not_kept = finished.keeps_nothing || finished.kept.failure.is_some();
         let worst = finished.written.worst.map(|severity| severity.level());
         let level = config.fail_on_alert;

@@ -154,6 +154,11 @@ impl Outlet {
         self.written.saw(event);
     }
 
+    /// Counts an event that filters left out.
+    pub const fn left_out(&mut self) {
+        self.written.left_out_by_filters += 1;
+    }
+
     /// Counts an alert, written or not.
     pub fn saw_alert(&mut self, alert: &Alert) {
         self.now_ns = self.now_ns.max(alert.time_ns);

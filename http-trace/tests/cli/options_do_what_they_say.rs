@@ -7,6 +7,95 @@ use serde_json::Value;
 use crate::command::{http_trace, ran, records, run};
 use crate::{NGINX, statuses};
 
+/// Lines of an access log: three clients behind a proxy are not told apart, since a log has no more.
+const LOG: &str = concat!(
+    "192.0.2.1 - - [22/Nov/2026:10:00:00 +0000] \"GET /api HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n",
+    "192.0.2.2 - - [22/Nov/2026:10:00:01 +0000] \"GET /api/v1 HTTP/1.1\" 404 5 \"-\" \"curl/8\"\n",
+);
+
+#[test]
+fn options_before_a_command_are_its_own() {
+    let mut log = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut log, LOG.as_bytes()).unwrap();
+    let log = log.path().to_str().unwrap();
+    let ran = run(&["-q", "-o", "json", "detect", "--events", log]);
+    assert_eq!((ran.status, &*ran.err), (0, ""));
+    assert_eq!(statuses(&ran.out), [200, 404]);
+    let ran = run(&[
+        "--status", "200", "-q", "detect", "--events", log, "--status", "404",
+    ]);
+    assert_eq!(statuses(&ran.out), [404], "what stands behind it wins");
+    let ran = run(&["-p", "80", "schema"]);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.err.contains("'schema' too, which is a command"),
+        "{}",
+        ran.err
+    );
+    let ran = run(&["-c", "1", "schema"]);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.err.contains("--count is an option of tracing"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(run(&["-q", "schema"]).status, 0);
+}
+
+#[test]
+fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
+    let mut log = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut log, LOG.as_bytes()).unwrap();
+    let log = log.path().to_str().unwrap();
+    for (options, expected) in [
+        (
+            &["--status", "6xx"][..],
+            &[
+                "HTTP has no codes from 600 on",
+                "0 events written, 2 left out by --status 6xx; no loss",
+            ][..],
+        ),
+        (
+            &["--path", "/ap"],
+            &[
+                "2 left out by --path /ap",
+                "'/ap' matches only exactly /ap; did you mean '/ap*'?",
+            ],
+        ),
+        (
+            &["--path", "/api"],
+            &["1 event written, 1 left out by --path /api"],
+        ),
+        (
+            &["--client", "10.0.0.0/8,fd00::/8"],
+            &["nothing is within --client 10.0.0.0/8,fd00::/8: 2 events left out"],
+        ),
+        (
+            &["--peer", "192.0.2.1"],
+            &["1 response (2xx 1); 1 event written; no loss"],
+        ),
+    ] {
+        let ran = run(&[&["detect", "--events", log][..], options].concat());
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        for expected in expected {
+            assert!(ran.err.contains(expected), "{options:?}: {}", ran.err);
+        }
+        let hints = ran.err.matches("did you mean").count();
+        assert_eq!(
+            hints,
+            usize::from(options == ["--path", "/ap"]),
+            "{}",
+            ran.err
+        );
+    }
+    let ran = run(&["detect", "--status", "6xx", log]);
+    assert!(
+        !ran.err.contains("left out"),
+        "events are not asked for: {}",
+        ran.err
+    );
+}
+
 #[test]
 fn the_end_tells_what_was_seen_and_quiet_tells_nothing() {
     let ran_loud = run(&["-r", NGINX]);
