@@ -13,7 +13,7 @@ use crate::{
 
 /// Runs every check; the first that fails ends it.
 pub fn lint() -> Result<()> {
-    setup::ensure(&[Purpose::Build, Purpose::Lint])?;
+    setup::ensure(&[Purpose::Ebpf, Purpose::Lint])?;
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     tidy::tidy(false)?;
     for selection in [

@@ -4,14 +4,19 @@
 #![forbid(unsafe_code)]
 
 mod command;
+#[path = "../../http-trace/build/compile.rs"]
+mod compile;
 mod corpus;
 mod detect_eval;
+mod ebpf;
 mod fuzz;
 mod kernels;
 mod lint;
 mod privilege;
 mod run;
 mod setup;
+#[path = "../../http-trace/build/shipped.rs"]
+mod shipped;
 mod test;
 mod tidy;
 #[path = "../../http-trace/build/toolchain.rs"]
@@ -44,12 +49,19 @@ enum Chore {
     },
     /// Build the agent, its eBPF object included.
     Build(Profile),
+    /// Compile the eBPF object that lies beside the sources. Needed after a change of the programs
+    /// or of http-trace-common; commit what it writes.
+    Ebpf {
+        /// Write nothing; fail if the object is not what its sources give.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the agent and run it: live (asks for sudo where needed), or over captures with `-r`
     /// (then without eBPF tools and without privilege).
     Run {
-        /// Build without optimisation: quicker to build, slower to trace.
+        /// Build with full optimisation: it takes longer to build and costs less to trace.
         #[arg(long)]
-        debug: bool,
+        release: bool,
         /// Arguments for http-trace.
         #[arg(last = true)]
         args: Vec<String>,
@@ -105,7 +117,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().chore {
         Chore::Setup { check } => setup::setup(check),
         Chore::Build(profile) => build(profile),
-        Chore::Run { debug, args } => return exit(run::run(debug, &args)),
+        Chore::Ebpf { check: false } => ebpf::write(),
+        Chore::Ebpf { check: true } => ebpf::report(),
+        Chore::Run { release, args } => return exit(run::run(release, &args)),
         Chore::Test { args } => test::test(&args),
         Chore::Fuzz(options) => fuzz::fuzz(&options),
         Chore::Tidy { lines } => tidy::tidy(lines),

@@ -10,8 +10,11 @@ use crate::{
     setup::{self, Purpose},
 };
 
+/// The profile of `Cargo.toml` that builds soonest without being slow.
+const QUICK: &str = "quick";
+
 /// Builds http-trace and runs it with `args`; its exit code is ours.
-pub fn run(debug: bool, args: &[String]) -> Result<ExitCode> {
+pub fn run(release: bool, args: &[String]) -> Result<ExitCode> {
     let live = is_live(args);
     let mut build = cargo(&["build", "--package", "http-trace"]);
     // The reader is another build than the agent: a folder of its own keeps both up to date.
@@ -27,14 +30,11 @@ pub fn run(debug: bool, args: &[String]) -> Result<ExitCode> {
     } else {
         build.arg("--no-default-features");
     }
-    if !debug {
-        build.arg("--release");
-    }
+    let profile = if release { "release" } else { QUICK };
+    build.args(["--profile", profile]);
     command::run(&mut build)?;
 
-    let binary = target
-        .join(if debug { "debug" } else { "release" })
-        .join("http-trace");
+    let binary = target.join(profile).join("http-trace");
     let mut agent = if !live || privilege::may_trace() {
         Command::new(&binary)
     } else if privilege::may_sudo() {

@@ -13,8 +13,9 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 
 use crate::{
-    command::{self, cargo, on_path, succeeds, target_folder, tools},
+    command::{self, cargo, on_path, succeeds, target_folder, tools, workspace},
     privilege::as_root,
+    shipped,
     toolchain::{LINKER_LLVM, TARGET, Toolchain, find_linker, llvm_major},
 };
 
@@ -56,8 +57,10 @@ const DENY: &str = "0.20.2";
 /// What set-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The eBPF object.
+    /// The agent. Needs nothing while the eBPF object beside the sources fits them.
     Build,
+    /// Compiling the eBPF object.
+    Ebpf,
     /// The tests on real servers.
     Test,
     /// `cargo xtask lint`.
@@ -65,7 +68,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const ALL: &[Purpose] = &[Purpose::Build, Purpose::Test, Purpose::Lint];
+    const ALL: &[Purpose] = &[Purpose::Ebpf, Purpose::Test, Purpose::Lint];
 }
 
 /// The nightly that rustup fetches where neither the running toolchain nor Debian's serves.
@@ -89,8 +92,10 @@ pub fn setup(check: bool) -> Result<()> {
 /// without a compiler or linker for BPF this fails and says why.
 pub fn ensure(purposes: &[Purpose]) -> Result<()> {
     let mut packages: Vec<&str> = Vec::new();
-    let build = purposes.contains(&Purpose::Build) && !can_build();
-    if build {
+    let wanted =
+        purposes.contains(&Purpose::Ebpf) || purposes.contains(&Purpose::Build) && !has_object();
+    let ebpf = wanted && !can_compile();
+    if ebpf {
         packages.extend(
             BUILD_PACKAGES
                 .iter()
@@ -101,7 +106,7 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
         let missing = test_packages().filter(|(_, program)| !program_exists(program));
         packages.extend(missing.map(|(package, _)| package));
     }
-    if purposes.contains(&Purpose::Lint) && Path::new("/usr/bin/rustc").exists() | build {
+    if purposes.contains(&Purpose::Lint) && Path::new("/usr/bin/rustc").exists() | ebpf {
         let driver = Path::new("/usr/bin/clippy-driver");
         packages.extend((!driver.exists()).then_some("rust-web-clippy"));
     }
@@ -111,7 +116,7 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
             eprintln!("xtask: {error:#}");
         }
     }
-    if build {
+    if ebpf {
         ensure_compiler()?;
         ensure_linker()?;
     }
@@ -180,9 +185,14 @@ fn compiler() -> Option<Toolchain> {
     Toolchain::find(&running_rustc(), &cargo, pinned_nightly())
 }
 
-fn can_build() -> bool {
+fn can_compile() -> bool {
+    compiler().is_some() && find_linker(&tools()).is_some()
+}
+
+/// Whether the agent builds without compiling the eBPF object.
+fn has_object() -> bool {
     env::var_os("HTTP_TRACE_BPF_OBJECT").is_some()
-        || compiler().is_some() && find_linker(&tools()).is_some()
+        || shipped::fitting(workspace()).is_ok_and(|object| object.is_some())
 }
 
 /// The compiler that cargo is using: cargo does not tell `cargo run` its name.

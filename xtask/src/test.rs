@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     command::{cargo, line},
-    fuzz, privilege,
+    ebpf, fuzz, privilege,
     setup::{self, Purpose},
 };
 
@@ -44,7 +44,7 @@ const SLOWEST: usize = 8;
 
 /// Runs all tests by groups, or hands `args` to `cargo test`.
 pub fn test(args: &[String]) -> Result<()> {
-    setup::ensure(&[Purpose::Build, Purpose::Test])?;
+    setup::ensure(&[Purpose::Ebpf, Purpose::Test])?;
     let start = Instant::now();
     let mut run = Run::new();
     if args.is_empty() {
@@ -150,6 +150,13 @@ impl Run {
 
     fn groups(&mut self) -> Result<()> {
         let mut times = Vec::new();
+        let start = Instant::now();
+        match ebpf::check() {
+            Ok(None) => {}
+            Ok(Some(needs)) => self.skip(format!("{SKIPPED}{needs}): the shipped eBPF object")),
+            Err(error) => self.failed.push(format!("{error:#}")),
+        }
+        times.push(("eBPF object", start.elapsed()));
         let start = Instant::now();
         let messages = build()?;
         let programs: Vec<_> = messages.lines().filter_map(Program::of).collect();
