@@ -7,6 +7,7 @@
 //!   second way between two ends, which the tracer does not see; [`inject`]: frames sent as they are.
 //! - [`play`], [`nginx`], [`node`], [`others`], [`client`], [`visits`]: scenes on real sockets, real
 //!   servers, and the requests of real clients.
+//! - [`crowd`]: a flood of connections that stay open.
 //! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
 //!   output.
 //! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's.
@@ -22,6 +23,7 @@ pub mod agent;
 pub mod bed;
 pub mod both;
 pub mod client;
+pub mod crowd;
 pub mod detour;
 pub mod empty;
 pub mod eval;

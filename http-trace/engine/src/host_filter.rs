@@ -16,6 +16,8 @@ use http_trace_common::{
     walk::{self, Segment, Skip, Tunnel, tcp_flag},
 };
 
+use crate::crowd::{self, Doing, Entry};
+
 /// How many connections are handed back at a time.
 const MAX_HANDED_BACK: usize = 1024;
 
@@ -296,6 +298,26 @@ impl HostFilter {
 }
 
 impl Tables {
+    /// Makes room for newcomers, as the agent does in the kernel's table.
+    fn make_room(&mut self, now_s: u32) {
+        if self.flows.len() < crowd::high_mark(self.max_flows) {
+            return;
+        }
+        let entries: Vec<Entry> = self
+            .flows
+            .iter()
+            .map(|(&key, flow)| Entry {
+                key,
+                doing: Doing::of(flow, now_s),
+                last_seen: flow.last_seen_s.into(),
+            })
+            .collect();
+        let excess = entries.len() - crowd::low_mark(self.max_flows);
+        for key in crowd::leaving(entries).take(excess) {
+            self.flows.remove(&key);
+        }
+    }
+
     fn add(&mut self, counter: Counter, n: u32) {
         self.counters[counter as usize] += u64::from(n);
     }
@@ -392,6 +414,7 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
         if self.tables.flows.contains_key(key) {
             return Claim::Refused;
         }
+        self.tables.make_room(flow.last_seen_s);
         if self.tables.flows.len() >= self.tables.max_flows {
             return Claim::Missing;
         }

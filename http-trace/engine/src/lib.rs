@@ -43,6 +43,7 @@
 //! - [`origin`]: where, when and at which position bytes were seen.
 //! - [`encaps`]: numbered tags and tunnels.
 //! - [`fragments`]: reassembles IP packets.
+//! - [`crowd`]: which connections leave a table that is full.
 //! - [`host_filter`]: the kernel's filter on the host.
 //! - [`names`]: connections that are seen under several tuples.
 //! - [`protocol`]: the boundary: bytes, gaps and skips of one direction in, exchanges out.
@@ -55,6 +56,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod crowd;
 pub(crate) mod emit;
 pub mod encaps;
 pub mod fragments;

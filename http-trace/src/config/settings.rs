@@ -189,11 +189,12 @@ settings! {
         /// ring buffer between kernel and agent, rounded up to a power of two of at least 64 KiB;
         /// records beyond it are lost and reported (`ring_full`)
         ring_size: usize = one("SIZE").default("16MiB").no_option(), value::bytes;
-        /// connections followed at once, in the kernel and in the agent; beyond it the agent evicts
-        /// closed, silent and idle ones, and reports all but the closed (`table_full`)
+        /// connections followed at once, in the kernel and in the agent; beyond it closed, silent and idle
+        /// ones are evicted, first of the clients with the most, and those of the agent that were open are
+        /// reported (`table_full`)
         max_flows: u64 = one("N").default("65536").no_option(), value::positive;
-        /// memory for messages in flight, of all connections; beyond it the connections used longest
-        /// ago are evicted and reported (`heads_in_flight`)
+        /// memory for messages in flight, of all connections; beyond it connections are evicted, first of
+        /// the clients with the most, and reported (`heads_in_flight`)
         heads_memory: usize = one("SIZE").default("64MiB").no_option(), value::bytes;
         /// memory for segments that wait for earlier ones, of all connections; beyond it the oldest
         /// gaps are given up and reported (`reorder_memory`)

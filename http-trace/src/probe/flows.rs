@@ -8,7 +8,8 @@ use bytemuck::Zeroable as _;
 use http_trace_common::filter::{Flow, HandBack};
 use http_trace_common::flow::FlowKey;
 
-use super::crowd::{self, Doing, Entry};
+use http_trace_engine::crowd::{self, Doing, Entry};
+
 use super::sys::read_batch;
 
 /// A flow table entry as words: what of it is read here is found by [`Flow`]'s layout.
@@ -68,13 +69,13 @@ impl Flows {
 
     /// Deletes connections that have been idle for too long, now and then; at once, when the table is
     /// filling up, as many others as it takes ([`crowd`]). `net` is how many the programs have admitted
-    /// without those they closed. Call it a few times a second: until the next call an eighth of the
-    /// table is left for newcomers.
+    /// without those they closed. Call it a few times a second, and when a sixteenth of the table may
+    /// have come since: until the next call an eighth of it is left for newcomers.
     pub fn sweep(&mut self, now_boot_ns: u64, net: u64) -> usize {
         let now_s = (now_boot_ns / 1_000_000_000) as u32;
         let grown = net.wrapping_sub(self.counted) as i64;
         let about = (self.len as i64).saturating_add(grown).max(0) as usize;
-        let is_crowded = about.saturating_mul(8) >= self.capacity.saturating_mul(7);
+        let is_crowded = about >= crowd::high_mark(self.capacity);
         if now_s < self.next_pass_s && !is_crowded {
             return 0;
         }
@@ -90,16 +91,15 @@ impl Flows {
                 stay.push(Entry {
                     key: *key,
                     doing: Doing::of(flow, now_s),
-                    last_seen_s: flow.last_seen_s,
+                    last_seen: flow.last_seen_s.into(),
                 });
             }
         });
         self.len = stay.len();
-        // Down to three quarters, so that the next pass is not the next call.
-        let room = self.capacity - self.capacity / 4;
+        let room = crowd::low_mark(self.capacity);
         if is_crowded && stay.len() > room {
             let excess = stay.len() - room;
-            leave.extend(crowd::leave(stay, excess));
+            leave.extend(crowd::leaving(stay).take(excess));
             self.len = room;
             self.evicted += excess as u64;
         }
@@ -121,6 +121,11 @@ impl Flows {
                 return Ok(());
             }
         }
+    }
+
+    /// How many connections fit.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// How many were deleted since the start because the table was filling up.

@@ -9,7 +9,7 @@
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
 //! - [`log`] hands on what the programs say in words.
-//! - [`flows`] keeps the kernel's tables tidy, `crowd` says which connections leave a full one; `own_map` holds the agent's own sockets.
+//! - [`flows`] keeps the kernel's tables tidy; `own_map` holds the agent's own sockets.
 //! - [`test_run`] runs a program over frames without attaching it.
 //! - `netlink` reads lists and changes over rtnetlink.
 //! - `sys` holds the few system calls that nothing else wraps.
@@ -19,7 +19,6 @@
 pub mod attach;
 pub mod clock;
 pub mod counters;
-mod crowd;
 pub mod flows;
 pub mod interfaces;
 pub mod loader;
@@ -40,7 +39,7 @@ use aya::maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use http_trace_common::counter::Counter;
-use http_trace_common::record::{Hook, Record};
+use http_trace_common::record::{Hook, Record, flag};
 use http_trace_model::event::{Loss, LossUnit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
@@ -127,6 +126,8 @@ pub struct Probe {
     pub counters: Counters,
     /// The table of connections in the kernel.
     pub flows: Flows,
+    /// Connections that have begun since that was last looked at.
+    begun: usize,
     /// Where framing is handed back.
     handed_back: HandedBack,
     /// The agent's own sockets.
@@ -203,6 +204,7 @@ impl Probe {
             log,
             counters,
             flows,
+            begun: 0,
             handed_back,
             own,
             clock,
@@ -227,9 +229,15 @@ impl Probe {
     /// many that were.
     pub fn drain(&mut self, mut to: impl FnMut(Record<'_>, &mut HandedBack)) -> usize {
         self.clock.refresh();
-        let handed_back = &mut self.handed_back;
-        self.ring
-            .drain(&self.clock, |record| to(record, handed_back))
+        let (begun, handed_back) = (&mut self.begun, &mut self.handed_back);
+        let n = self.ring.drain(&self.clock, |record| {
+            *begun += usize::from(record.header.has(flag::STREAM_BEGINS));
+            to(record, handed_back);
+        });
+        if self.begun >= self.flows.capacity() / 16 {
+            self.sweep();
+        }
+        n
     }
 
     /// Hands on what the programs have said in words.
@@ -318,6 +326,7 @@ impl Probe {
 
     /// Deletes connections that the kernel no longer needs to follow.
     pub fn sweep(&mut self) {
+        self.begun = 0;
         let count = |counter| self.counters.get(counter);
         let net = count(Counter::FlowsAdmitted).wrapping_sub(count(Counter::FlowsClosed));
         self.flows.sweep(clock::boot_ns(), net);

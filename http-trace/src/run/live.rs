@@ -311,9 +311,11 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
     });
     let mut lines: Vec<String> = hidden.collect();
     if all {
+        let evicted = ("table_evicted", probe.flows.evicted());
         let counters = Counter::ALL.iter();
         let named: Vec<String> = counters
             .map(|&counter| (counter.name(), probe.counters.get(counter)))
+            .chain([evicted])
             .filter(|(_, n)| *n > 0)
             .map(|(name, n)| format!("{name} {n}"))
             .collect();

@@ -1,24 +1,61 @@
 //! Eviction when memory is full: of connections, of heads in flight, of bytes out of order. Must not
 //! look into connections.
 
+use http_trace_common::flow::FlowKey;
 use http_trace_model::event::{LossUnit, Output};
 
 use super::Pipeline;
+use crate::crowd::{self, Doing, Entry};
 use crate::protocol::End;
 use crate::table::{Id, List};
 
 impl Pipeline {
-    /// Evicts one connection: a closed one, else one without payload, else the one idle for longest,
-    /// else the busy one least recently used.
+    /// Evicts a closed connection, else one without payload, else an eighth of all, each client's share
+    /// of the table last ([`crowd`]).
     pub(super) fn make_room(&mut self, out: &mut dyn FnMut(Output)) {
-        for list in [List::Closed, List::Embryonic, List::Idle, List::Busy] {
-            if let Some(id) = self.table.oldest(list) {
-                if list != List::Closed {
-                    self.evicted("table_full");
-                }
-                self.remove(id, End::Stopped, out);
-                return;
+        if let Some(id) = self.table.oldest(List::Closed) {
+            return self.remove(id, End::Stopped, out);
+        }
+        if let Some(id) = self.table.oldest(List::Embryonic) {
+            self.evicted("table_full");
+            return self.remove(id, End::Stopped, out);
+        }
+        let excess = (self.table.len() / 8).max(1);
+        for key in self.leaving(&[List::Idle, List::Busy]).take(excess) {
+            self.evict(&key, "table_full", out);
+        }
+    }
+
+    /// The connections of these lists in the order in which they leave.
+    fn leaving(&mut self, lists: &[List]) -> impl Iterator<Item = FlowKey> + use<> {
+        let now = self.shared.now_ns;
+        let mut entries = Vec::new();
+        for &list in lists {
+            let mut next = self.table.oldest(list);
+            while let Some(id) = next {
+                next = self.table.newer(id);
+                let age_ns = self.table.age_ns(id, now);
+                let Some((&key, connection)) = self.table.get_mut(id) else {
+                    continue;
+                };
+                let doing = match connection.profile().http() {
+                    true => Doing::spoken(age_ns / 1_000_000_000),
+                    false => Doing::Silent,
+                };
+                entries.push(Entry {
+                    key,
+                    doing,
+                    last_seen: now.saturating_sub(age_ns),
+                });
             }
+        }
+        crowd::leaving(entries)
+    }
+
+    fn evict(&mut self, key: &FlowKey, place: &'static str, out: &mut dyn FnMut(Output)) {
+        if let Some(id) = self.table.find(key) {
+            self.evicted(place);
+            self.remove(id, End::Stopped, out);
         }
     }
 
@@ -28,14 +65,17 @@ impl Pipeline {
         self.shared.losses.add(place, LossUnit::Flows, 1, now, now);
     }
 
-    /// Evicts the least recently used connections while heads in flight take too much.
+    /// Evicts connections with something in flight when that takes too much, down to three quarters.
     pub(super) fn free_heads(&mut self, out: &mut dyn FnMut(Output)) {
-        while self.heads_bytes > self.shared.config.heads_bytes {
-            let Some(id) = self.table.oldest(List::Busy) else {
+        let bound = self.shared.config.heads_bytes;
+        if self.heads_bytes <= bound {
+            return;
+        }
+        for key in self.leaving(&[List::Busy]) {
+            self.evict(&key, "heads_in_flight", out);
+            if self.heads_bytes <= bound - bound / 4 {
                 break;
-            };
-            self.evicted("heads_in_flight");
-            self.remove(id, End::Stopped, out);
+            }
         }
     }
 

@@ -297,6 +297,58 @@ fn the_bounds_hold() {
     );
 }
 
+/// Honest keep-alive connections, of which some pause, beside a flood from a few addresses.
+#[test]
+fn a_flood_evicts_no_honest_connection() {
+    const HONEST: &str = "GET /honest -> 200 OK 2 Length";
+    let request = get("/flood");
+    for (asked, answered) in [
+        ("GET /half HTT", ""),
+        (&request, "HTTP/1.1 204 No Content\r\n\r\n"),
+        (&request, "HTTP/1.1 2"),
+    ] {
+        let mut bench = Bench::new(PipelineConfig {
+            flows: 100,
+            ..PipelineConfig::default()
+        });
+        let (mut now_ns, mut exchanges) = (START_NS, 0);
+        let mut honest: Vec<(u16, Talk)> = (1..)
+            .zip([50, 100, 200, 400, 1600])
+            .map(|(host, every)| {
+                let mut talk = Talk::new();
+                talk.client_ip = [10, 0, 1, host];
+                (every, talk.handshake())
+            })
+            .collect();
+        for n in 0..6000 {
+            let mut talk = Talk::with_isn(n.into(), 7);
+            (talk.client_ip, talk.client_port) = ([10, 66, 0, n as u8 % 8], n + 1024);
+            talk.now_ns = now_ns;
+            let talk = talk.handshake().c(asked).s(answered);
+            bench.push_all(&talk.segs);
+            now_ns = talk.now_ns;
+            for (every, talk) in &mut honest {
+                if n % *every == 0 {
+                    talk.now_ns = now_ns;
+                    *talk = talk.clone().c(&get("/honest")).s(&ok("ab"));
+                    bench.push_all(&talk.segs);
+                    talk.segs.clear();
+                    now_ns = talk.now_ns;
+                    exchanges += 1;
+                }
+            }
+        }
+        let lines = bench.finish();
+        let reported = lines.iter().filter(|l| *l == HONEST);
+        let other: Vec<_> = lines
+            .iter()
+            .filter(|l| l.contains("200 OK") && *l != HONEST)
+            .collect();
+        assert!(other.is_empty(), "{asked} -> {answered}: {other:?}");
+        assert_eq!(reported.count(), exchanges, "{asked} -> {answered}");
+    }
+}
+
 /// The first request was not seen, so that the first response is taken for the answer to the second. What the
 /// second is answered with, in a segment that comes late, the server sent before it had the third.
 #[test]

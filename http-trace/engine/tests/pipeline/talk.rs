@@ -29,6 +29,7 @@ pub struct Seg {
     pub bytes: Vec<u8>,
     pub skip_from: Option<u32>,
     pub skip_to: Option<u32>,
+    pub client_ip: [u8; 4],
     pub client_port: u16,
     pub server_port: u16,
     pub hook: Hook,
@@ -38,7 +39,7 @@ pub struct Seg {
 
 impl Seg {
     pub fn header(&self) -> RecordHeader {
-        let (client, server) = (v4_mapped([10, 0, 0, 1]), v4_mapped([10, 0, 0, 2]));
+        let (client, server) = (v4_mapped(self.client_ip), v4_mapped([10, 0, 0, 2]));
         let (src, src_port, dst, dst_port) = match self.from {
             Side::Client => (client, self.client_port, server, self.server_port),
             Side::Server => (server, self.server_port, client, self.client_port),
@@ -84,6 +85,7 @@ pub struct Talk {
     pub now_ns: u64,
     pub client: u32,
     pub server: u32,
+    pub client_ip: [u8; 4],
     pub client_port: u16,
 }
 
@@ -105,6 +107,7 @@ impl Talk {
             now_ns: START_NS,
             client,
             server,
+            client_ip: [10, 0, 0, 1],
             client_port: 40_000,
         }
     }
@@ -141,6 +144,7 @@ impl Talk {
             bytes: bytes.to_vec(),
             skip_from: None,
             skip_to: None,
+            client_ip: self.client_ip,
             client_port: self.client_port,
             server_port: 80,
             hook: Hook::Capture,

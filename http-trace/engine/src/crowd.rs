@@ -1,9 +1,10 @@
-//! Which connections leave the kernel's table when it fills up. Knows no map and no clock.
+//! Which connections leave a table that is full: the kernel's, the filter's on the host, the pipeline's.
+//! Must not know a table or a clock.
 //!
-//! Of each client the connections are ranked: open exchanges first, then idle ones, silent ones, closed
-//! ones, each by when they were last heard of. Those with the highest rank leave, whoever they are of, so
-//! that no client keeps more than another while others wait. Clients of equal rank, as in a flood from
-//! many addresses, lose the worst connections first.
+//! Each client's connections are ranked: open exchanges first, then idle, silent and closed ones, each by
+//! when they were last heard of. The highest ranks leave, whoever they are of, so that no client keeps
+//! more than another while others wait. Of equal ranks, as in a flood from many addresses, the worst
+//! connections leave first.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -27,6 +28,16 @@ pub enum Doing {
 /// A connection is idle after this long without a segment, in seconds.
 const IDLE_S: u32 = 5;
 
+/// How many of `capacity` connections a table is filled to before some are evicted.
+pub const fn high_mark(capacity: usize) -> usize {
+    capacity - capacity / 8
+}
+
+/// How many are left then, so that the next time is not the next connection.
+pub const fn low_mark(capacity: usize) -> usize {
+    capacity - capacity / 4
+}
+
 impl Doing {
     /// From the filter's state at a time (seconds of the kernel's clock).
     pub fn of(flow: &Flow, now_s: u32) -> Self {
@@ -41,26 +52,31 @@ impl Doing {
         if flow.queue.has_none() && !flow.sides.iter().all(spoken) {
             return Doing::Silent;
         }
-        match now_s.saturating_sub(flow.last_seen_s) > IDLE_S {
+        Doing::spoken(now_s.saturating_sub(flow.last_seen_s).into())
+    }
+
+    /// Of a connection on which messages were seen, the last this long ago (s).
+    pub const fn spoken(quiet_s: u64) -> Self {
+        match quiet_s > IDLE_S as u64 {
             true => Doing::Idle,
             false => Doing::Exchange,
         }
     }
 }
 
-/// A connection of the table, as far as it matters here.
+/// A connection of a table, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// Which.
     pub key: FlowKey,
     /// What it is doing.
     pub doing: Doing,
-    /// When its last segment came (seconds of the kernel's clock).
-    pub last_seen_s: u32,
+    /// When its last segment came, in any unit.
+    pub last_seen: u64,
 }
 
-/// The `excess` connections that leave.
-pub fn leave(entries: Vec<Entry>, excess: usize) -> Vec<FlowKey> {
+/// The connections in the order in which they leave.
+pub fn leaving(entries: Vec<Entry>) -> impl Iterator<Item = FlowKey> {
     // A server has many connections at one port, a client each from another.
     let mut at: HashMap<u64, u32> = HashMap::with_capacity(entries.len());
     let hasher = at.hasher().clone();
@@ -82,7 +98,7 @@ pub fn leave(entries: Vec<Entry>, excess: usize) -> Vec<FlowKey> {
         .into_iter()
         .map(|entry| (client(&entry.key), entry))
         .collect();
-    let worth = |e: &Entry| (e.doing, std::cmp::Reverse(e.last_seen_s));
+    let worth = |e: &Entry| (e.doing, std::cmp::Reverse(e.last_seen));
     ranked.sort_unstable_by_key(|(client, entry)| (*client, worth(entry)));
     let (mut of, mut rank) = (None, 0u32);
     let mut leaving: Vec<(u32, Entry)> = ranked
@@ -94,11 +110,7 @@ pub fn leave(entries: Vec<Entry>, excess: usize) -> Vec<FlowKey> {
         })
         .collect();
     leaving.sort_unstable_by_key(|(rank, entry)| std::cmp::Reverse((*rank, worth(entry))));
-    leaving
-        .into_iter()
-        .take(excess)
-        .map(|(_, entry)| entry.key)
-        .collect()
+    leaving.into_iter().map(|(_, entry)| entry.key)
 }
 
 /// Whose an address is: itself, or its /64 in IPv6 (RFC 6177: an end site has at least one).
@@ -113,18 +125,18 @@ mod tests {
     use super::*;
     use http_trace_common::flow::v4_mapped;
 
-    fn entry(client: [u8; 4], port: u16, doing: Doing, last_seen_s: u32) -> Entry {
+    fn entry(client: [u8; 4], port: u16, doing: Doing, last_seen: u64) -> Entry {
         let (client, server) = (v4_mapped(client), v4_mapped([10, 0, 0, 1]));
         let (key, _) = FlowKey::new(&client, port, &server, 80, 0);
         Entry {
             key,
             doing,
-            last_seen_s,
+            last_seen,
         }
     }
 
     fn stays(entries: &[Entry], excess: usize) -> Vec<Entry> {
-        let leaving = leave(entries.to_vec(), excess);
+        let leaving: Vec<FlowKey> = leaving(entries.to_vec()).take(excess).collect();
         assert_eq!(leaving.len(), excess.min(entries.len()));
         let mut stay = entries.to_vec();
         stay.retain(|e| !leaving.contains(&e.key));
