@@ -73,6 +73,37 @@ impl Entity {
     }
 }
 
+/// Why the statuses of an alert do not add up to its count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Differs {
+    /// The evidence begins at half of the threshold.
+    FromHalf,
+    /// The evidence goes back further than the count.
+    FromBefore,
+    /// The count is that of the part of the rule that counted most.
+    OfPart,
+    /// Of a quiet rule there is no evidence between two updates.
+    BetweenUpdates,
+    /// There were more different statuses than are kept.
+    RareLeftOut,
+}
+
+impl Differs {
+    /// The names of all.
+    pub const NAMES: [&str; 5] = [
+        "from_half",
+        "from_before",
+        "of_part",
+        "between_updates",
+        "rare_left_out",
+    ];
+
+    /// `from_half` …
+    pub const fn name(self) -> &'static str {
+        Differs::NAMES[self as usize]
+    }
+}
+
 /// An alert.
 #[derive(Clone, Debug)]
 pub struct Alert {
@@ -116,6 +147,10 @@ pub struct Alert {
     pub user_agents: Vec<(Vec<u8>, u64)>,
     /// The last requests.
     pub samples: Vec<Sample>,
+    /// In the alert that is told in place of others of its rule: how many it stands for.
+    pub stands_for: Option<u64>,
+    /// Why the statuses do not add up to the count, if they do not.
+    pub differs: Vec<Differs>,
     /// Whether more may have happened than was counted.
     pub under_counted: bool,
     /// Whether the client looks like a proxy of many.
@@ -147,6 +182,8 @@ pub struct Active {
     pub next_update_ns: u64,
     /// Events that were told.
     pub told: u64,
+    /// Whether it was not told yet: it gathers until its next update is due.
+    pub gathers: bool,
     /// Events counted when it opened, and those of its key then.
     pub at_opening: (u64, u64),
     /// What it said last of the event at hand.
@@ -167,6 +204,7 @@ impl Active {
             opened_ns: 0,
             next_update_ns: 0,
             told: 0,
+            gathers: false,
             at_opening: (0, 0),
             summary: Vec::new(),
             entities: Vec::new(),
@@ -174,9 +212,18 @@ impl Active {
     }
 
     /// Nothing is ever told of it, but that it is there.
-    pub const fn silence(&mut self) {
+    pub fn silence(&mut self) {
+        (self.summary, self.entities) = (Vec::new(), Vec::new());
         self.told = Self::SILENT;
         self.next_update_ns = u64::MAX;
+    }
+
+    /// When something is to be said of it, given when it is over if nothing more comes.
+    pub fn due(&self, over_ns: u64) -> u64 {
+        match self.gathers {
+            true => over_ns.min(self.next_update_ns),
+            false => over_ns,
+        }
     }
 
     /// Whether nothing is told of it.

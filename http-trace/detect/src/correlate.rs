@@ -129,7 +129,7 @@ pub fn count(
     }
     let mut moved = true;
     let value = match &correlation.kind {
-        Kind::EventCount => add(counter, bucket, 1)?,
+        Kind::EventCount | Kind::Digest => add(counter, bucket, 1)?,
         Kind::ValueCount(_) => {
             let Some(hash) = hit.distinct else {
                 return Ok(None);

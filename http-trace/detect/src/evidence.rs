@@ -163,6 +163,8 @@ pub struct Evidence {
     pub first_ns: u64,
     /// Time of the last.
     pub last_ns: u64,
+    /// Events that were gathered.
+    pub events: u64,
     /// Statuses and how often each came; 0 stands for no response.
     pub statuses: Vec<(u16, u64)>,
     /// Paths.
@@ -226,6 +228,7 @@ impl Evidence {
             self.first_ns = event.time_ns;
         }
         self.last_ns = self.last_ns.max(event.time_ns);
+        self.events += 1;
         self.see_status(event.status.unwrap_or(0), 1);
         let texts = [
             (&mut self.paths, &event.path),
@@ -284,6 +287,7 @@ impl Evidence {
         }
         self.first_ns = self.first_ns.min(before.first_ns);
         self.last_ns = self.last_ns.max(before.last_ns);
+        self.events += before.events;
         for (status, times) in before.statuses {
             self.see_status(status, times);
         }

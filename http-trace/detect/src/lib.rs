@@ -57,7 +57,8 @@
 //! Each module imports only from those above it.
 //! - [`field`] names the fields of rules; [`bits`] are sets of numbers; [`derived`] computes values that are
 //!   not on the wire.
-//! - [`summary`] is the text of alerts; [`rule`] is a rule as data; [`rules`] reads Sigma files into it.
+//! - [`summary`] is the text of alerts; [`rule`] is a rule as data; [`rules`] reads Sigma files into it;
+//!   [`digest`] bounds the alerts that one client can raise.
 //! - [`view`] gives typed values of an event; [`matcher`] tests one.
 //! - [`memo`] is the cache: from values to the tests that they pass ([`facts`], each evaluated once an
 //!   event), and from these tests to the detections that match ([`candidates`]).
@@ -80,6 +81,7 @@ mod counter;
 mod counters;
 mod derived;
 pub mod detector;
+mod digest;
 mod distinct;
 pub mod evidence;
 mod facts;

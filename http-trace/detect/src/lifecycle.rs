@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::alert::{Active, Alert, Entity, Piece, Shown, State};
+use crate::alert::{Active, Alert, Differs, Entity, Piece, Shown, State};
 use crate::correlate::{self, Counted, Hit};
 use crate::counter::Counter;
+use crate::digest;
 use crate::evidence::{Evidence, Sighting, TEXT};
 use crate::field::Field;
 use crate::hashes::Hashes;
-use crate::rule::{Correlation, Kind, Rule};
+use crate::rule::{Correlation, Input, Kind, Rule};
 use crate::summary::Part;
 use crate::view::View;
 use crate::window::bucket_ns;
@@ -44,7 +45,11 @@ impl<'a> Subject<'a> {
     ) -> Option<State> {
         let is_open = counter.active().is_some();
         let is_silent = is_open && counter.is_silent_at(hit.time_ns);
-        if self.rule.quiet && is_silent {
+        // Alerts that a digest counts are few, and it is all that is told of them.
+        if is_silent && self.rule.quiet && !self.is_digest() {
+            return None;
+        }
+        if counter.active().is_some_and(Active::is_silent) {
             return None;
         }
         let is_near = counted.value.saturating_mul(2) >= self.correlation.threshold()
@@ -82,7 +87,7 @@ impl<'a> Subject<'a> {
         let evidence = more.evidence.get_or_insert_default();
         evidence.complete();
         let count = match self.correlation.kind {
-            Kind::EventCount => counted.value,
+            Kind::EventCount | Kind::Digest => counted.value,
             _ => of_others.unwrap_or(events).max(events),
         };
         let summary = self.summary(hit.view, evidence, count, counted);
@@ -94,6 +99,7 @@ impl<'a> Subject<'a> {
                 opened_ns: hit.time_ns,
                 next_update_ns: 0,
                 told: 0,
+                gathers: false,
                 at_opening: (count, events),
                 summary: Vec::new(),
                 entities: Vec::new(),
@@ -102,6 +108,12 @@ impl<'a> Subject<'a> {
         active.next_update_ns = hit.time_ns.saturating_add(self.rule.suppress_ns);
         active.summary = summary;
         active.entities = entities;
+        if state == State::Opened && self.is_digest() && self.rule.alert_limit == 0 {
+            active.gathers = true;
+            let gather_ns = digest::GATHER_NS.min(self.rule.suppress_ns);
+            active.next_update_ns = hit.time_ns.saturating_add(gather_ns);
+            return None;
+        }
         self.told(counter, state, hit.time_ns)
     }
 
@@ -113,6 +125,14 @@ impl<'a> Subject<'a> {
         let active = more.active.as_mut().filter(|active| !active.is_silent())?;
         let count = active.count(events);
         active.told = count;
+        let state = match std::mem::take(&mut active.gathers) {
+            true => {
+                active.next_update_ns = time_ns.saturating_add(self.rule.suppress_ns);
+                State::Opened
+            }
+            false => state,
+        };
+        let stands_for = self.is_digest().then(|| count + 1 - active.at_opening.0);
         let empty = Evidence::default();
         let evidence = more.evidence.as_deref().unwrap_or(&empty);
         let distinct = matches!(self.correlation.kind, Kind::ValueCount(_)).then(|| {
@@ -138,6 +158,8 @@ impl<'a> Subject<'a> {
             window_ns: self.correlation.window_ns,
             first_seen_ns: evidence.first_ns,
             last_seen_ns: evidence.last_ns,
+            differs: self.differs(count, evidence),
+            stands_for,
             statuses: evidence.statuses.clone(),
             paths: evidence.paths.sorted(),
             servers,
@@ -152,17 +174,59 @@ impl<'a> Subject<'a> {
 
     /// The alert that has just opened is never told of.
     pub fn silence(&self, counter: &mut Counter) {
-        if let Some(active) = &mut counter.more().active {
+        let more = counter.more();
+        more.evidence = None;
+        if let Some(active) = &mut more.active {
             active.silence();
         }
     }
 
-    pub fn end(&self, counter: &mut Counter, time_ns: u64) -> Option<Alert> {
-        let alert = self.told(counter, State::Ended, time_ns);
+    /// What an alert has gathered, if that is to be told now.
+    pub fn gathered(&self, counter: &mut Counter, now_ns: u64) -> Option<Alert> {
+        let active = counter.active().filter(|active| active.gathers)?;
+        let is_due = active.next_update_ns <= now_ns;
+        is_due.then(|| self.told(counter, State::Opened, now_ns))?
+    }
+
+    /// What is told when an alert ends: that, and before it what it gathered, if nothing was told yet.
+    pub fn end(&self, counter: &mut Counter, time_ns: u64) -> impl Iterator<Item = Alert> + use<> {
+        let gathers = counter.active().is_some_and(|active| active.gathers);
+        let opened = match gathers {
+            true => self.told(counter, State::Opened, time_ns),
+            false => None,
+        };
+        let ended = self.told(counter, State::Ended, time_ns);
         let more = counter.more();
         (more.active, more.evidence) = (None, None);
         counter.events = counter.window.total();
-        alert
+        opened.into_iter().chain(ended)
+    }
+
+    fn is_digest(&self) -> bool {
+        self.correlation.kind == Kind::Digest
+    }
+
+    /// Why the statuses do not add up to the count, if they do not.
+    fn differs(&self, count: u64, evidence: &Evidence) -> Vec<Differs> {
+        let shown: u64 = evidence.statuses.iter().map(|(_, times)| times).sum();
+        let mut why = Vec::new();
+        if shown == count {
+            return why;
+        }
+        let inputs = self.correlation.inputs.iter();
+        let is_part = |input: &Input| matches!(input, Input::Correlation(_));
+        if evidence.events != count {
+            why.push(match evidence.events > count {
+                _ if inputs.clone().any(is_part) => Differs::OfPart,
+                true => Differs::FromBefore,
+                false if self.rule.quiet && !self.is_digest() => Differs::BetweenUpdates,
+                false => Differs::FromHalf,
+            });
+        }
+        if shown < evidence.events {
+            why.push(Differs::RareLeftOut);
+        }
+        why
     }
 
     fn summary(
@@ -172,8 +236,9 @@ impl<'a> Subject<'a> {
         count: u64,
         counted: &Counted,
     ) -> Vec<Piece> {
-        let Some(template) = &self.rule.summary else {
-            return self.title(view, evidence);
+        let template = match &self.rule.summary {
+            Some(template) if !self.is_digest() || self.rule.alert_limit == 0 => template,
+            _ => return self.title(view, evidence),
         };
         let number = |n: u64| Piece::Text(n.to_string());
         template
@@ -197,10 +262,17 @@ impl<'a> Subject<'a> {
     /// What a rule without a summary says: its title, and about whom.
     fn title(&self, view: &View<'_>, evidence: &Evidence) -> Vec<Piece> {
         let mut pieces = vec![Piece::Text(self.rule.title.clone())];
+        if self.is_digest() {
+            pieces.insert(0, Piece::Text("further alerts in one: ".to_owned()));
+        }
         let groups = self.correlation.group_by.iter();
         let fields = groups.filter_map(|group| group.of.first());
         for shown in fields.filter_map(|field| shown(field, view, evidence)) {
-            let between = if pieces.len() == 1 { ": " } else { ", " };
+            let between = if matches!(pieces.last(), Some(Piece::Text(_))) {
+                ": "
+            } else {
+                ", "
+            };
             pieces.push(Piece::Text(between.to_owned()));
             pieces.push(Piece::Value(shown));
         }
@@ -217,14 +289,15 @@ impl<'a> Subject<'a> {
                 });
             }
         };
-        if self.rule.entities.is_empty() {
+        if self.rule.entities.is_empty() || self.is_digest() {
             for group in &self.correlation.group_by {
                 if let Some(field) = group.of.first() {
                     add(role(field).unwrap_or(&group.name), field);
                 }
             }
         }
-        for (role_of, field) in &self.rule.entities {
+        let named = self.rule.entities.iter();
+        for (role_of, field) in named.filter(|_| !self.is_digest()) {
             let role = if Field::named(role_of).as_ref() == Some(field) {
                 role(field).unwrap_or(role_of)
             } else {
@@ -298,9 +371,11 @@ pub fn window_text(window_ns: u64) -> String {
 /// The count below which an alert is over.
 fn end_below(correlation: &Correlation) -> u64 {
     match correlation.kind {
-        Kind::EventCount | Kind::ValueCount(_) | Kind::ValueSum(_) | Kind::Ratio(_) => {
-            correlation.threshold().div_ceil(2)
-        }
+        Kind::EventCount
+        | Kind::ValueCount(_)
+        | Kind::ValueSum(_)
+        | Kind::Ratio(_)
+        | Kind::Digest => correlation.threshold().div_ceil(2),
         // Over when nothing of it is in the window any more.
         _ => 1,
     }

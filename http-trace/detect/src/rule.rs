@@ -148,6 +148,9 @@ pub struct Rule {
     pub summary: Option<Template>,
     /// Time between updates of an alert, in ns.
     pub suppress_ns: u64,
+    /// The most alerts that one client raises on one server within the window or the suppression period,
+    /// whichever is longer; more are told as one. 0: one for all of a server.
+    pub alert_limit: u64,
     /// The most keys that are tracked at once; more are not admitted, and counted.
     pub group_limit: Option<usize>,
     /// Prefix by which IPv6 addresses group.
@@ -196,6 +199,8 @@ pub enum Kind {
     TimingSplit(u8),
     /// Statuses that follow one another in an order that is unusual.
     StatusSequence,
+    /// Alerts of the rule that open. No file says so.
+    Digest,
 }
 
 /// A condition over the inputs that were seen, by position.
@@ -258,7 +263,7 @@ pub struct Correlation {
     pub window_ns: u64,
     /// Comparisons that the count must pass.
     pub condition: Vec<(Comparison, u64)>,
-    /// Whether it raises alerts, or only feeds others.
+    /// Whether it raises alerts of its own, or only feeds others.
     pub alerts: bool,
 }
 
@@ -274,6 +279,11 @@ impl Correlation {
                 Comparison::Lt | Comparison::Lte | Comparison::Ne => 0,
             });
         least.max().unwrap_or(1).max(1)
+    }
+
+    /// Whether alerts are told of what it counts.
+    pub fn tells(&self) -> bool {
+        self.alerts || self.kind == Kind::Digest
     }
 
     /// Whether a count fulfils the condition.

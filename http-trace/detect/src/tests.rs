@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::alert::{Alert, State};
 mod counted;
+mod digests;
 mod evidence;
 mod files;
 mod guessing;
@@ -74,6 +75,17 @@ pub(super) fn run_to_end(
         detector.push(Box::new(event), &mut out);
     }
     detector.tick(last_ns, &mut out);
+    alerts
+}
+
+/// What is told at the end of a run.
+pub(super) fn finish(detector: &mut Detector) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    detector.finish(&mut |detected| {
+        if let Detected::Alert(alert) = detected {
+            alerts.push(*alert);
+        }
+    });
     alerts
 }
 
@@ -300,7 +312,9 @@ fn bodies_that_were_asked_for_have_a_posture_too() {
         let head = format!("HTTP/1.1 {status} x\r\nContent-Type: {media_type}\r\n\r\n");
         event.response = Some(testing::response(&head));
         event.body_snippet = body.map(|body| bytes::Bytes::from_static(body.as_bytes()));
-        let (alerts, _) = run(&mut built_in(), [event]);
+        let mut detector = built_in();
+        run(&mut detector, [event]);
+        let alerts = finish(&mut detector);
         let ids = alerts.iter().map(|a| a.rule.id.to_string());
         let ids: Vec<String> = ids
             .filter(|id| ["http-posture-sniffed", "http-posture-error-detail"].contains(&&**id))
@@ -476,7 +490,8 @@ fn posture_is_told_once_a_host_and_is_quiet() {
         ));
         event
     });
-    let (alerts, _) = run(&mut detector, pages);
+    run(&mut detector, pages);
+    let alerts = finish(&mut detector);
     let mut ids = opened(&alerts);
     ids.sort_unstable();
     assert_eq!(

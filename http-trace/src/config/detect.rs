@@ -45,6 +45,13 @@ struct OverrideTable {
     severity: Option<Severity>,
     #[serde(default, rename = "suppress", deserialize_with = "time")]
     suppress_ns: Option<u64>,
+    #[serde(
+        default,
+        rename = "alert-limit",
+        alias = "alert_limit",
+        deserialize_with = "limit"
+    )]
+    alert_limit: Option<u64>,
     #[serde(default, with = "AllowTable")]
     allow: Allow,
 }
@@ -152,6 +159,7 @@ parsers! {
     percent -> Option<u8> = |from| one(from, per_cent);
     severity -> Option<Severity> = |from| one(from, score);
     time -> Option<u64> = |from| one(from, nanoseconds);
+    limit -> Option<u64> = |from| one(from, alerts);
     rules -> BTreeMap<String, Override> = |from| {
         let rules: BTreeMap<String, Rule> = Deserialize::deserialize(from)?;
         Ok(rules.into_iter().map(|(id, rule)| (id, rule.0)).collect())
@@ -185,6 +193,11 @@ fn number(text: &str) -> Result<u64, &'static str> {
     number.ok_or("a number from 1 to 1000000000")
 }
 
+fn alerts(text: &str) -> Result<u64, &'static str> {
+    let number = text.parse().ok().filter(|n| *n <= 1_000_000_000);
+    number.ok_or("a number of alerts; 0 tells all of a server in one")
+}
+
 fn score(text: &str) -> Result<Severity, &'static str> {
     let score = text.parse().ok().and_then(Severity::new);
     score.ok_or("a number from 0 to 10")
@@ -211,7 +224,7 @@ mod tests {
         let tuning = parse(
             "internal = '10.0.0.0/8'\nfilters = 'health-probes'\n[allow]\nclients = ['192.0.2.1', 'fd00::/8']\n\
              user_agents = 'kube-probe*'\n[rules.http-path-scan]\nthreshold = 50\npercent = 30\nwindow = '5m'\n\
-             severity = 7\nsuppress = '30m'\nallow = { paths = ['/old/*'] }\n",
+             severity = 7\nsuppress = '30m'\nalert-limit = 0\nallow = { paths = ['/old/*'] }\n",
         )
         .expect("good");
         assert_eq!(tuning.internal.map(|all| all.len()), Some(1));
@@ -224,6 +237,7 @@ mod tests {
         assert_eq!(change.window_ns, Some(300_000_000_000));
         assert_eq!(change.severity, Severity::new(7));
         assert_eq!(change.suppress_ns, Some(1_800_000_000_000));
+        assert_eq!(change.alert_limit, Some(0));
         assert_eq!(change.allow.paths, ["/old/*"]);
     }
 

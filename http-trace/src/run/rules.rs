@@ -218,6 +218,8 @@ fn condition(correlation: &Correlation) -> String {
         }
         Kind::Ratio(percent) => format!("{least} and {percent} % / {window}"),
         Kind::TimingSplit(factor) => format!("{least} in two modes {factor}× apart / {window}"),
+        // Of no rule that is listed.
+        Kind::Digest => String::new(),
         Kind::StatusSequence => format!("{least} odd turns / {window}"),
     }
 }

@@ -131,7 +131,10 @@ impl Pretty {
              {dim}              {}: {}",
             Escaped(&message),
             Escaped(alert.rule.id.as_bytes()),
-            counted(alert.count, "event")
+            match alert.stands_for {
+                Some(more) => format!("stands for {}", counted(more, "alert")),
+                None => counted(alert.count, "event"),
+            }
         ));
         if let Some(distinct) = alert.distinct {
             self.put(format_args!(", {distinct} distinct"));

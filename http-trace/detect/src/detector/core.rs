@@ -10,12 +10,13 @@ use crate::alert::{Alert, State};
 use crate::candidates::Candidates;
 use crate::correlate::is_over;
 use crate::counters::{Counters, Key, Turnover};
+use crate::digest;
 use crate::fingerprint::fingerprints;
 use crate::hits::Hits;
 use crate::keys::Keys;
 use crate::lifecycle::{Subject, over_at};
 use crate::rule::expr::Expr;
-use crate::rule::{Correlation, Rule, RuleSet, Severity};
+use crate::rule::{Correlation, Kind, Rule, RuleSet, Severity};
 use crate::view::{UriBuffer, View};
 use crate::window::bucket;
 use http_trace_model::event::{HttpEvent, RuleIds};
@@ -88,6 +89,8 @@ pub(super) struct Core {
     pub guards: Vec<Option<Expr>>,
     /// For each correlation those whose open alerts about the same make it silent.
     pub yields: Vec<Vec<usize>>,
+    /// For each correlation its digest, if it has one.
+    pub digests: Vec<Option<usize>>,
     pub fingerprints: Vec<u64>,
     pub candidates: Candidates,
     pub feeds: Feeds,
@@ -145,7 +148,8 @@ type SharedIds = HashMap<Box<[usize]>, RuleIds, foldhash::fast::RandomState>;
 const MOST_SHARED: usize = 1024;
 
 impl Core {
-    pub fn new(set: RuleSet, settings: Settings) -> Self {
+    pub fn new(mut set: RuleSet, settings: Settings) -> Self {
+        let digests = digest::add(&mut set);
         let (detections, correlations) = (set.detections.len(), set.correlations.len());
         let yields = set.correlations.iter().map(|of| yields(&set, of)).collect();
         let mut core = Core {
@@ -154,6 +158,7 @@ impl Core {
             candidates: Candidates::new(set.detections.into_iter().map(|d| d.expr).collect()),
             feeds: Feeds::new(detections, &set.correlations),
             yields,
+            digests,
             keys: Keys::new(&set.rules, &set.correlations),
             hits: Hits::default(),
             counters: Counters::new(settings.memory),
@@ -251,20 +256,26 @@ impl Core {
             if counter.active().is_none() {
                 continue;
             }
-            let over_ns = over_at(correlation, counter, now_ns);
-            if over_ns > now_ns {
-                self.due.push(Reverse(Due::new(over_ns, due.id, key)));
-                continue;
-            }
             let rule = &self.rules[correlation.rule];
-            let ago_ns = over_ns.saturating_sub(self.lossy_until_ns);
+            let mut over_ns = over_at(correlation, counter, now_ns);
+            let ago_ns = over_ns.min(now_ns).saturating_sub(self.lossy_until_ns);
             let lossy = self.lossy_until_ns != 0 && ago_ns < correlation.window_ns;
-            let ended = Subject::new(rule, correlation, lossy).end(counter, over_ns);
-            self.changes += 1;
+            let subject = Subject::new(rule, correlation, lossy);
+            let told: Vec<Alert> = if over_ns <= now_ns {
+                subject.end(counter, over_ns).collect()
+            } else {
+                let gathered = subject.gathered(counter, now_ns);
+                over_ns = counter
+                    .active()
+                    .map_or(over_ns, |active| active.due(over_ns));
+                self.due.push(Reverse(Due::new(over_ns, due.id, key)));
+                gathered.into_iter().collect()
+            };
+            self.changes += u64::from(!told.is_empty());
             if let Some(slot) = self.counters.find(key) {
                 self.counters.settle(slot);
             }
-            if let Some(mut alert) = ended {
+            for mut alert in told {
                 suspect(&self.suspects, &mut alert);
                 out(Detected::Alert(Box::new(alert)));
             }
@@ -348,7 +359,8 @@ pub(super) fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
 
 /// The correlations that raise the alerts of the rules that one yields to.
 fn yields(set: &RuleSet, to: &Correlation) -> Vec<usize> {
-    let rule = set.rules.get(to.rule);
+    // A digest stands for alerts that are to be told.
+    let rule = set.rules.get(to.rule).filter(|_| to.kind != Kind::Digest);
     let names = rule.into_iter().flat_map(|rule| &rule.yields_to);
     let rules: Vec<usize> = names.filter_map(|name| set.find(name)).collect();
     let theirs = |at: &usize| rules.contains(&set.correlations[*at].rule);

@@ -96,7 +96,7 @@ impl Core {
         let counted = correlate::count(correlation, hit, counter);
         let mut due = None;
         if let Ok(Some(counted)) = &counted
-            && correlation.alerts
+            && correlation.tells()
         {
             let subject = Subject::new(rule, correlation, false);
             due = subject.judge(counter, hit, counted, sighting, self.keys.hashes());
@@ -131,28 +131,51 @@ impl Core {
         let number = usize::from(key.correlation);
         let of_inputs = self.counted_by_inputs(number, hit.view);
         let yields = state == State::Opened && !self.yields[number].is_empty();
-        let silent = yields && self.is_told_already(number, hit.view);
+        let mut silent = yields && self.is_told_already(number, hit.view);
         if yields && !silent {
             self.hits.opened(number, key.hash);
+        }
+        let mut of_digest = None;
+        if state == State::Opened
+            && !silent
+            && let Some(alert) = self.digest(number, hit)
+        {
+            (silent, of_digest) = (true, alert);
         }
         let correlation = &self.correlations[number];
         let lossy = self.is_lossy(correlation, hit.time_ns);
         let subject = Subject::new(&self.rules[correlation.rule], correlation, lossy);
         let counter = self.counters.use_at(slot)?;
         let mut alert = subject.raise(counter, hit, counted, state, of_inputs);
-        if let Some(alert) = &alert
-            && state == State::Opened
-        {
-            self.stats.opened += u64::from(!silent);
-            let over_ns = over_at(correlation, counter, hit.time_ns);
-            self.due.push(Reverse(Due::new(over_ns, alert.id, key)));
-        }
         if silent {
             subject.silence(counter);
-            alert = None;
+            alert = of_digest;
+        }
+        if state == State::Opened
+            && let Some(active) = counter.active()
+        {
+            self.stats.opened += u64::from(!silent);
+            let over_ns = active.due(over_at(correlation, counter, hit.time_ns));
+            self.due.push(Reverse(Due::new(over_ns, active.id, key)));
         }
         self.counters.settle(slot);
         alert
+    }
+
+    /// Counts an alert that is to open towards the limit of its client on its server. Beyond the limit the
+    /// digest is told in its place: `Some`, with what there is to be told.
+    fn digest(&mut self, number: usize, hit: &Hit<'_>) -> Option<Option<Alert>> {
+        let digest = self.digests.get(number).copied().flatten()?;
+        let hit = Hit {
+            inputs: 1,
+            distinct: None,
+            ..*hit
+        };
+        let (key, slot) = self.slot(digest, &hit)?;
+        let mut alerts = Vec::new();
+        self.count(key, slot, &hit, &mut None, &mut alerts);
+        self.counters.get_mut(key)?.active()?;
+        Some(alerts.pop())
     }
 
     /// The counter that the event is of under another correlation.

@@ -173,16 +173,17 @@ impl Core {
         // Nobody saw what came between the two runs.
         counter.incomplete |= self.settings.live;
         let over_ns = over_at(correlation, &counter, saved_ns);
-        let open = counter.active().map(|active| active.id);
+        let active = counter.active();
+        let open = active.map(|active| (active.id, active.due(over_ns)));
         let told = counter.active().is_some_and(|active| !active.is_silent());
         if !self.counters.restore(key, counter) {
             restored.no_room += 1;
             return;
         }
         restored.keys += 1;
-        if let Some(id) = open {
+        if let Some((id, due_ns)) = open {
             restored.open += usize::from(told);
-            self.due.push(Reverse(Due::new(over_ns, id, key)));
+            self.due.push(Reverse(Due::new(due_ns, id, key)));
         }
     }
 

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use crate::alert::State;
 use crate::counters::Key;
 use crate::lifecycle::Subject;
 use crate::rule::RuleSet;
@@ -117,11 +118,13 @@ impl Core {
             };
             let lossy = self.is_lossy(correlation, now_ns);
             let subject = Subject::new(&self.rules[correlation.rule], correlation, lossy);
-            let counter = self.counters.get_mut(key);
-            if let Some(mut alert) = counter.and_then(|counter| subject.end(counter, now_ns)) {
+            let Some(counter) = self.counters.get_mut(key) else {
+                continue;
+            };
+            for mut alert in subject.end(counter, now_ns) {
                 suspect(&self.suspects, &mut alert);
+                ended += usize::from(alert.state == State::Ended);
                 out(Detected::Alert(Box::new(alert)));
-                ended += 1;
             }
         }
         ended
@@ -131,7 +134,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Alert, State};
+    use crate::alert::Alert;
     use crate::parse::{self, Source};
     use crate::rule::Origin;
     use crate::tests::{response, run};

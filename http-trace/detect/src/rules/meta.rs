@@ -18,12 +18,15 @@ use http_trace_model::value;
 /// How long after an alert its next update comes, unless the rule says otherwise: an hour.
 const SUPPRESS_NS: u64 = 3_600_000_000_000;
 
+/// The most alerts of one client on one server that are told singly, unless the rule says otherwise.
+const ALERT_LIMIT: u64 = 10;
+
 /// Network of one IPv6 client: what a site is given at least (RFC 6177).
 const IPV6_PREFIX: u8 = 64;
 
 /// Keys of our own, bare or after `http-trace.`; the last three are read with a correlation.
-const KEYS: &str = "severity category entities summary suppress group-limit ipv6-prefix quiet marks \
-                    yields-to native percent factor";
+const KEYS: &str = "severity category entities summary suppress alert-limit group-limit ipv6-prefix quiet \
+                    marks yields-to native percent factor";
 
 /// The keys that detections and correlations have in common.
 pub(super) struct Description<'a> {
@@ -78,6 +81,9 @@ impl Description<'_> {
             let time = value::duration(text).map_err(|want| format!("want {want}"))?;
             Ok(time.as_nanos() as u64)
         });
+        let alert_limit = keys.read("alert-limit", |v| {
+            v.as_u64().ok_or("want a whole number, from 0".into())
+        });
         let group_limit = keys.read("group-limit", |v| {
             let limit = v.as_u64().filter(|n| *n > 0);
             let limit = limit.and_then(|n| usize::try_from(n).ok());
@@ -129,6 +135,7 @@ impl Description<'_> {
             entities,
             summary,
             suppress_ns: suppress_ns.unwrap_or(SUPPRESS_NS),
+            alert_limit: alert_limit.unwrap_or(ALERT_LIMIT),
             group_limit,
             ipv6_prefix: ipv6_prefix.unwrap_or(IPV6_PREFIX),
             marks_proxy: marks.unwrap_or(false),

@@ -39,6 +39,8 @@ pub struct Override {
     pub severity: Option<Severity>,
     /// How long after an alert its next update comes, ns.
     pub suppress_ns: Option<u64>,
+    /// The most alerts of one client on one server that are told singly.
+    pub alert_limit: Option<u64>,
     /// Left alone by this rule.
     pub allow: Allow,
 }
@@ -87,6 +89,7 @@ impl Tuning {
                 let mut changed = (**rule).clone();
                 changed.severity = change.severity.unwrap_or(changed.severity);
                 changed.suppress_ns = change.suppress_ns.unwrap_or(changed.suppress_ns);
+                changed.alert_limit = change.alert_limit.unwrap_or(changed.alert_limit);
                 *rule = Arc::new(changed);
             }
             let its = |correlation: &&mut crate::rule::Correlation| correlation.rule == number;
@@ -188,6 +191,7 @@ mod tests {
             window_ns: Some(60_000_000_000),
             severity: Severity::new(9),
             suppress_ns: Some(1),
+            alert_limit: Some(4),
             allow: Allow::default(),
         };
         let tuning = Tuning {
@@ -213,6 +217,7 @@ mod tests {
             if &*is.id == "http-path-scan" {
                 assert_eq!((new.threshold(), new.window_ns), (7, 60_000_000_000));
                 assert_eq!((is.severity.score(), is.suppress_ns), (9, 1));
+                assert_eq!(is.alert_limit, 4);
             } else if &*is.id == "http-server-failing" {
                 assert_eq!((&old.kind, &new.kind), (&Kind::Ratio(20), &Kind::Ratio(35)));
             } else {

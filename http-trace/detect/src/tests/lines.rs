@@ -1,7 +1,7 @@
 //! Each built-in rule with just as many events as it needs, and with one fewer or with what it must
 //! not count.
 
-use super::{BEGIN, S, built_in, opened, response, run, run_to_end};
+use super::{BEGIN, S, built_in, finish, opened, response, run, run_to_end};
 use http_trace_model::event::{HttpEvent, Missing, NoResponse};
 use http_trace_model::testing;
 
@@ -55,7 +55,9 @@ impl Visit {
 /// Whether visits, so many of them and so far apart, open an alert of the rule; with its severity.
 fn told(rule: &str, number: u64, apart_ms: u64, visit: &dyn Fn(u64) -> Visit) -> Option<u8> {
     let events = (0..number).map(|i| visit(i).event(BEGIN + i * apart_ms * (S / 1000)));
-    let alerts = run_to_end(&mut built_in(), events);
+    let mut detector = built_in();
+    let mut alerts = run_to_end(&mut detector, events);
+    alerts.extend(finish(&mut detector));
     opened(&alerts).contains(&rule).then_some(())?;
     let alert = alerts.iter().find(|alert| &*alert.rule.id == rule)?;
     Some(alert.severity.score())

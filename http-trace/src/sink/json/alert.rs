@@ -1,7 +1,7 @@
 //! The table of alerts: `event.kind: "alert"`, `rule.*`, `threat.*`, `related.*` as ECS has them; what
 //! ECS has no name for is under `http_trace.alert`. Only takes values from an alert.
 
-use http_trace_detect::alert::Alert;
+use http_trace_detect::alert::{Alert, Differs};
 use http_trace_detect::field::Field as RuleField;
 use http_trace_detect::rule::{Origin, Threat};
 use http_trace_model::field::event::ECS_VERSION;
@@ -226,6 +226,9 @@ pub const ALERT: &[Field<Alert>] = &[
     field("http_trace.alert.user_agents", MOST_SEEN, "User agents of the counted events, as paths.")
         .always()
         .get(|v| counted(&v.record.user_agents, |agent| Value::Text(agent))),
+    field("http_trace.alert.hosts", MOST_SEEN, "Hosts that the counted events asked for, as paths.")
+        .always()
+        .get(|v| counted(&v.record.hosts, |host| Value::Text(host))),
     field("http_trace.alert.servers", MOST_SEEN, "Addresses of servers of the counted events, as paths.")
         .always()
         .get(|v| counted(&v.record.servers, |ip| Value::Ip(*ip))),
@@ -248,6 +251,18 @@ pub const ALERT: &[Field<Alert>] = &[
             });
             Some(Value::List(rows.collect()))
         }),
+    field(
+        "http_trace.alert.stands_for",
+        Kind::Number(1, u64::MAX),
+        "In an alert that is told in place of others of its rule: how many it stands for; count is how many there were, told or not.",
+    )
+    .get(|v| v.record.stands_for.map(Value::Number)),
+    field(
+        "http_trace.alert.statuses_differ",
+        Kind::Set(&Differs::NAMES),
+        "Why statuses do not add up to count, if they do not: from_half, the evidence begins at half of the threshold; from_before, it goes back further than the count; of_part, count is that of the part of the rule that counted most; between_updates, of a quiet rule there is no evidence between updates; rare_left_out, there were more different statuses than are kept.",
+    )
+    .get(|v| some_list(v.record.differs.iter().map(|why| Value::word(why.name())))),
     field("http_trace.alert.under_counted", Kind::Bool, "Whether something was lost in the time of the evidence.")
         .always()
         .get(|v| Some(Value::Bool(v.record.under_counted))),

@@ -1,0 +1,72 @@
+//! Bounds how many alerts of a rule one client can raise on one server. A rule that groups by what a client
+//! makes up, such as hosts or paths, gets a correlation of its own kind that counts the alerts that open;
+//! beyond the rule's limit its alert, the digest, is told in place of theirs. Knows no counters.
+
+use crate::field::Field;
+use crate::rule::expr::Comparison;
+use crate::rule::{Correlation, Group, Kind, MOST_CORRELATIONS, Rule, RuleSet};
+
+/// How long a digest in place of every alert gathers before it is told, ns: an hour.
+pub const GATHER_NS: u64 = 3_600_000_000_000;
+
+/// Adds the digests of a set's correlations; returns for each of these, by its place, that of its digest.
+pub fn add(set: &mut RuleSet) -> Vec<Option<usize>> {
+    let mut places = Vec::with_capacity(set.correlations.len());
+    let mut digests = Vec::new();
+    let most = MOST_CORRELATIONS.saturating_sub(set.correlations.len());
+    for correlation in &set.correlations {
+        let made_up = |group: &Group| group.of.iter().any(is_made_up);
+        let is_bounded = !correlation.group_by.iter().any(made_up);
+        let rule = set.rules.get(correlation.rule);
+        let rule = rule.filter(|rule| correlation.alerts && !(is_bounded && rule.alert_limit > 0));
+        places.push(match rule {
+            Some(rule) if digests.len() < most => {
+                digests.push(digest(correlation, rule));
+                Some(set.correlations.len() + digests.len() - 1)
+            }
+            _ => None,
+        });
+    }
+    set.correlations.append(&mut digests);
+    set.guards.resize_with(set.correlations.len(), || None);
+    places
+}
+
+fn digest(of: &Correlation, rule: &Rule) -> Correlation {
+    let client = ("c-ip", Field::ClientIp);
+    let server = ("s-ip", Field::ServerIp);
+    let groups = match rule.alert_limit {
+        // All of a server in one.
+        0 => vec![server],
+        _ => vec![client, server],
+    };
+    let groups = groups.into_iter().map(|(name, field)| Group {
+        name: name.to_owned(),
+        of: vec![field],
+    });
+    Correlation {
+        rule: of.rule,
+        kind: Kind::Digest,
+        inputs: Vec::new(),
+        group_by: groups.collect(),
+        window_ns: of.window_ns.max(rule.suppress_ns),
+        condition: vec![(Comparison::Gt, rule.alert_limit)],
+        // It tells alerts, and is no rule that anybody lists.
+        alerts: false,
+    }
+}
+
+/// Whether a client can give a field as many values as it likes.
+const fn is_made_up(field: &Field) -> bool {
+    !matches!(
+        field,
+        Field::ClientIp
+            | Field::PeerIp
+            | Field::ServerIp
+            | Field::ServerPort
+            | Field::Status
+            | Field::StatusClass
+            | Field::ClientCgroup
+            | Field::ServerCgroup
+    )
+}
