@@ -73,7 +73,8 @@ pub enum Command {
     #[command(subcommand)]
     Rules(Rules),
     /// Run rules over recorded events and write their alerts: our own json, Zeek's http.log (JSON
-    /// or TSV), access logs in the common or combined format
+    /// or TSV), Suricata's eve.json, access logs (common, combined, vhost_combined, JSON; with
+    /// headers of syslog or without)
     Detect(Box<Detect>),
 }
 

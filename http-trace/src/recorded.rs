@@ -1,13 +1,20 @@
-//! Recorded event streams: our own json, Zeek's http.log as JSON or TSV, and combined or common
-//! access logs, each back into [`HttpEvent`]s, so that rules can be tried on what there is.
+//! Recorded event streams, each back into [`HttpEvent`]s, so that rules can be tried on what there is.
+//!
+//! # Layout
+//! - [`own`] reads our own json, [`zeek`] Zeek's http.log as JSON or TSV, [`suricata`] eve.json.
+//! - [`combined`] and [`access_json`] read access logs, [`syslog`] what syslog puts before their lines.
+//! - [`parts`] is what they have in common.
 //!
 //! A line says itself what it is. What a format does not hold stays absent: an access log has no
 //! server and Zeek no latency. Reads lines and decides nothing about what they mean; a line that
 //! cannot be read is told with its number and the rest goes on.
 
+mod access_json;
 mod combined;
 mod own;
 mod parts;
+mod suricata;
+mod syslog;
 mod zeek;
 
 use std::io::{self, BufRead};
@@ -117,22 +124,41 @@ impl<R: BufRead> Recorded<R> {
         let line = self.buffer.trim_ascii_end();
         match line.first() {
             None => Ok(Line::Other),
-            Some(b'{') => {
-                let value: Value = serde_json::from_slice(line).map_err(|e| e.to_string())?;
-                match () {
-                    () if zeek::is_one(&value) => zeek::json(&value),
-                    () => own::event(&value),
-                }
-            }
+            Some(b'{') => object(line),
             Some(b'#') => {
                 zeek::comment(line, &mut self.tsv)?;
                 Ok(Line::Other)
             }
             Some(_) => match &self.tsv {
                 Some(columns) => columns.event(line),
-                None => combined::event(line),
+                None => match syslog::message(line) {
+                    Some(message @ [b'{', ..]) => object(message),
+                    message => combined::event(message.unwrap_or(line)),
+                },
             },
         }
+    }
+}
+
+/// A line of JSON, which says itself whose it is.
+fn object(line: &[u8]) -> Result<Line, String> {
+    let (value, repaired): (Value, bool) = match serde_json::from_slice(line) {
+        Ok(value) => (value, false),
+        Err(error) => match serde_json::from_slice(&access_json::repaired(line)) {
+            Ok(value) => (value, true),
+            Err(_) => return Err(error.to_string()),
+        },
+    };
+    match () {
+        () if zeek::is_one(&value) => zeek::json(&value),
+        () if suricata::is_one(&value) => suricata::event(&value),
+        () if value.pointer("/event/kind").is_some() => own::event(&value),
+        () if access_json::is_one(&value) => access_json::event(&value, repaired),
+        () => Err(
+            "none of event.kind (our own json), id.orig_h (Zeek), event_type (Suricata), or \
+             remote_addr, status and a time (access logs as JSON) in it"
+                .to_owned(),
+        ),
     }
 }
 

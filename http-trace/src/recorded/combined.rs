@@ -1,5 +1,5 @@
 //! Access logs in the combined or the common format, as Apache and nginx write them:
-//! `ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
+//! `[VHOST[:PORT]] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
 
 use super::parts::{Line, address, request, response, status};
 use http_trace_model::event::{Endpoint, HttpEvent};
@@ -9,21 +9,24 @@ use http_trace_model::field::draft::basic;
 const LONGEST_TIME: usize = 32;
 
 pub(super) fn event(line: &[u8]) -> Result<Line, String> {
-    let wrong =
-        |what: &str| format!("{what}; want a line of json, Zeek's http.log or an access log");
-    let mut rest = line;
-    let mut word = || {
-        let end = rest.iter().position(|b| *b == b' ').unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        rest = after.strip_prefix(b" ").unwrap_or(after);
-        word
+    let wrong = |what: &str| {
+        format!(
+            "{what}; want a line of our json, Zeek's http.log, Suricata's eve.json or an access log"
+        )
     };
-    let (host, _) = (word(), word());
-    // Some logs put the virtual host in front.
+    let (mut vhost, host, mut rest) = match split(line) {
+        (vhost, after) if is_address(split(after).0) => {
+            let (host, rest) = split(after);
+            (Some(vhost), host, rest)
+        }
+        (host, rest) => (None, host, rest),
+    };
     let host = std::str::from_utf8(host).map_err(|_| wrong("no address"))?;
     let Some(ip) = address(host) else {
         return Err(wrong("no client address at its beginning"));
     };
+    rest = split(rest).1;
+    vhost = vhost.filter(|vhost| *vhost != b"-");
     let (user, time_ns, rest) =
         before_time(rest).ok_or_else(|| wrong("no [10/Oct/2000:13:55:36 -0700]"))?;
     let (first, rest) = quoted(rest).ok_or_else(|| wrong("no \"request\""))?;
@@ -47,16 +50,14 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let (referer, agent) = (given(referer), given(agent));
     // The password was never in the log; the name is there because credentials were.
     let authorization = (user != b"-" && !user.is_empty()).then(|| basic(&unescaped(user)));
-    let mut version = "1.1";
-    let last = first.iter().rposition(|b| *b == b' ');
-    let (line, named) = first.split_at(last.unwrap_or(first.len()));
-    if let Ok(named) = std::str::from_utf8(named.trim_ascii())
-        && named.starts_with("HTTP/")
-        && let Some(sp) = line.iter().position(|b| *b == b' ')
-    {
-        version = named;
-        let (method, target) = (&line[..sp], &line[sp + 1..]);
+    let request_line = request_line(&first);
+    let version = request_line.map_or("1.1", |(.., version)| version);
+    if let Some((method, target, version)) = request_line {
         let fields = [
+            (
+                "host",
+                vhost.map(|vhost| vhost.strip_suffix(b":80").unwrap_or(vhost)),
+            ),
             ("referer", referer.as_deref()),
             ("user-agent", agent.as_deref()),
             ("authorization", authorization.as_deref()),
@@ -67,6 +68,26 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     event.response_start_ns = Some(time_ns);
     event.body_bytes = bytes;
     Ok(Line::Event(Box::new(event)))
+}
+
+/// The first word, and what follows the blank behind it.
+fn split(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr(b' ', text).unwrap_or(text.len());
+    let (word, after) = text.split_at(end);
+    (word, after.strip_prefix(b" ").unwrap_or(after))
+}
+
+fn is_address(word: &[u8]) -> bool {
+    std::str::from_utf8(word).is_ok_and(|word| address(word).is_some())
+}
+
+/// `METHOD TARGET HTTP/1.1` in its parts; targets may hold blanks.
+pub(super) fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], &str)> {
+    let last = line.iter().rposition(|b| *b == b' ')?;
+    let version = std::str::from_utf8(&line[last + 1..]).ok()?;
+    let (method, target) = split(&line[..last]);
+    let is_one = version.starts_with("HTTP/") && line[..last].contains(&b' ');
+    is_one.then_some((method, target, version))
 }
 
 /// `USER [TIME] rest`. The client chooses the name, blanks and brackets in it too: where it ends is
@@ -81,7 +102,7 @@ fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
         let Some(len) = memchr::memchr(b']', inside) else {
             continue;
         };
-        let time = std::str::from_utf8(&inside[..len]).ok().and_then(time_ns);
+        let time = std::str::from_utf8(&inside[..len]).ok().and_then(clf_time);
         let Some(time) = time else {
             continue;
         };
@@ -148,7 +169,8 @@ fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     })
 }
 
-fn time_ns(text: &str) -> Option<u64> {
+/// `10/Oct/2000:13:55:36 -0700`
+pub(super) fn clf_time(text: &str) -> Option<u64> {
     let at = jiff::fmt::strtime::parse("%d/%b/%Y:%H:%M:%S %z", text).ok()?;
     u64::try_from(at.to_timestamp().ok()?.as_nanosecond()).ok()
 }

@@ -14,8 +14,7 @@ use http_trace_model::head::Headers;
 pub(super) fn event(record: &Json) -> Result<Line, String> {
     match record.pointer("/event/kind").and_then(Json::as_str) {
         Some("event") => {}
-        Some(_) => return Ok(Line::Other),
-        None => return Err("neither event.kind nor Zeek's id.orig_h in it".into()),
+        _ => return Ok(Line::Other),
     }
     let mut draft = Draft::default();
     for field in EVENT.iter().copied().flatten() {

@@ -225,6 +225,169 @@ fn access_logs() {
     );
 }
 
+/// Four requests as nginx 1.22 wrote them, in every form that is read. What a client sent must not hide
+/// its line, nor change what others say.
+#[test]
+fn one_request_reads_alike_in_every_form() {
+    let combined: [&[u8]; 4] = [
+        br#"192.0.2.7 - - [23/Nov/2026:09:51:57 +0000] "GET /no?q=%27 HTTP/1.1" 404 153 "http://x/\x22" "a\x22b\x5Cc""#,
+        br#"192.0.2.7 - - [23/Nov/2026:09:51:57 +0000] "GET /\xFF\xE9 HTTP/1.1" 404 153 "-" "\xC3\xA9\xFF\x5Cx41""#,
+        br#"192.0.2.7 - - [23/Nov/2026:09:51:57 +0000] "\x16\x03\x01\x00garbage" 400 157 "-" "-""#,
+        br#"192.0.2.7 - bob [23/Nov/2026:09:51:57 +0000] "GET / HTTP/1.1" 200 6 "-" "curl/7.88.1""#,
+    ];
+    let json: [&[u8]; 4] = [
+        br#"{"time":"2026-11-23T09:51:57+00:00","remote_addr":"192.0.2.7","remote_user":"","request":"GET /no?q=%27 HTTP/1.1","status":404,"body_bytes_sent":153,"http_referer":"http://x/\"","http_user_agent":"a\"b\\c"}"#,
+        b"{\"time\":\"2026-11-23T09:51:57+00:00\",\"remote_addr\":\"192.0.2.7\",\"request\":\"GET /\xff\xe9 HTTP/1.1\",\"status\":404,\"body_bytes_sent\":153,\"http_user_agent\":\"\xc3\xa9\xff\\\\x41\"}",
+        br#"{"time_iso8601":"2026-11-23T09:51:57+00:00","remote_addr":"192.0.2.7","request":"\u0016\u0003\u0001\u0000garbage","status":400,"body_bytes_sent":157,"http_user_agent":""}"#,
+        br#"{"msec":"1795427517.000","remote_addr":"192.0.2.7","remote_user":"bob","request_method":"GET","request_uri":"/","server_protocol":"HTTP/1.1","status":"200","body_bytes_sent":"6","http_user_agent":"curl/7.88.1"}"#,
+    ];
+    // Without `escape=json`, which makes it no JSON where a client sends a quote.
+    let unescaped: [&[u8]; 4] = [
+        br#"{"time_local":"23/Nov/2026:09:51:57 +0000","remote_addr":"192.0.2.7","request":"GET /no?q=%27 HTTP/1.1","status":"404","bytes":"153","referer":"http://x/\x22","agent":"a\x22b\x5Cc"}"#,
+        br#"{"time_local":"23/Nov/2026:09:51:57 +0000","remote_addr":"192.0.2.7","request":"GET /\xFF\xE9 HTTP/1.1","status":"404","bytes":"153","agent":"\xC3\xA9\xFF\x5Cx41"}"#,
+        br#"{"time_local":"23/Nov/2026:09:51:57 +0000","remote_addr":"192.0.2.7","request":"\x16\x03\x01\x00garbage","status":"400","bytes":"157","agent":"-"}"#,
+        br#"{"time_local":"23/Nov/2026:09:51:57 +0000","remote_addr":"192.0.2.7","remote_user":"bob","request":"GET / HTTP/1.1","status":"200","bytes":"6","agent":"curl/7.88.1"}"#,
+    ];
+    let prefixes: [&[u8]; 8] = [
+        b"",
+        b"<190>Nov 23 09:51:57 vm nginx: ",
+        b"<190>Nov  3 09:51:57 nginx: ",
+        b"Nov 23 09:51:57 vm nginx[12]: ",
+        b"2026-11-23T09:51:57.123456+00:00 vm nginx: ",
+        b"<13>1 2026-11-23T09:52:41.874478+00:00 vm nginx - - [timeQuality tzKnown=\"1\"] ",
+        b"<13>1 2026-11-23T09:52:41Z vm nginx 7 - [a@1 b=\"c\\]\\\" ] d\"][e@1] \xef\xbb\xbf",
+        b"<13>1 - vm nginx - - - ",
+    ];
+    for (nth, line) in combined.iter().enumerate() {
+        let expected = shown(&one(line));
+        for form in [combined, json, unescaped] {
+            for prefix in prefixes {
+                let event = one(&[prefix, form[nth]].concat());
+                assert_eq!(
+                    shown(&event),
+                    expected,
+                    "{}",
+                    String::from_utf8_lossy(form[nth])
+                );
+                let user = event
+                    .request
+                    .and_then(|r| r.headers.first("authorization").map(<[u8]>::len));
+                assert_eq!(user.is_some(), nth == 3);
+            }
+        }
+    }
+    let event = one(combined[1]);
+    let request = event.request.expect("a request");
+    assert_eq!(
+        request.headers.first("user-agent"),
+        Some(&b"\xc3\xa9\xff\\x41"[..])
+    );
+    assert_eq!(request.target, &b"/\xff\xe9"[..]);
+}
+
+#[test]
+fn what_a_json_log_names_beside_that_is_read_too() {
+    let event = one(br#"{"msec":1795427517.849,"client_ip":"192.0.2.7","remote_port":"4711","method":"GET","uri":"/a","args":"b=1","protocol":"HTTP/1.0","status":200,"bytes_sent":240,"body_bytes_sent":6,"request_time":0.250,"http_host":"h.example","http_x_forwarded_for":"203.0.113.9","http_accept_language":"en","sent_http_content_type":"text/html; charset=utf-8"}"#);
+    let request = event.request.as_ref().expect("a request");
+    assert_eq!(
+        (&request.target[..], request.minor_version),
+        (&b"/a?b=1"[..], 0)
+    );
+    for (name, value) in [
+        ("host", "h.example"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("accept-language", "en"),
+    ] {
+        assert_eq!(
+            request.headers.first(name),
+            Some(value.as_bytes()),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        (event.response_bytes, event.body_bytes),
+        (Some(240), Some(6))
+    );
+    assert_eq!(event.duration_ns(), Some(250_000_000));
+    assert_eq!(event.client.port, 4711);
+    let head = event.response.expect("a response");
+    assert_eq!(
+        head.headers.first("content-type"),
+        Some(&b"text/html; charset=utf-8"[..])
+    );
+    for (line, expected) in [
+        (
+            &br#"{"remote_addr":"x","status":200,"time":"2026-11-23T09:51:57Z"}"#[..],
+            "no client address",
+        ),
+        (
+            br#"{"remote_addr":"192.0.2.7","status":2000,"time":"2026-11-23T09:51:57Z"}"#,
+            "no status",
+        ),
+        (
+            br#"{"remote_addr":"192.0.2.7","status":200,"time":"noon"}"#,
+            "no time",
+        ),
+        (br#"{"status":200,"time":"noon"}"#, "none of event.kind"),
+    ] {
+        let error = read(line).remove(0).expect_err("refused");
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// As Apache 2.4 writes `vhost_combined`, the size with the head.
+#[test]
+fn a_virtual_host_before_the_client_is_the_host() {
+    for (line, host) in [
+        (&br#"www.example.org:80 192.0.2.7 - - [23/Nov/2026:09:52:56 +0000] "GET / HTTP/1.1" 404 397 "-" "curl/7.88.1""#[..], "www.example.org"),
+        (br#"www.example.org:8080 ::1 - - [23/Nov/2026:09:52:56 +0000] "GET / HTTP/1.1" 404 397 "-" "a\"b\\c""#, "www.example.org:8080"),
+        (br#"10.0.0.5 192.0.2.7 - - [23/Nov/2026:09:52:56 +0000] "GET / HTTP/1.1" 404 397"#, "10.0.0.5"),
+    ] {
+        let event = one(line);
+        assert_ne!(event.client.ip.to_string(), "10.0.0.5");
+        let request = event.request.expect("a request");
+        assert_eq!(request.headers.first("host"), Some(host.as_bytes()));
+    }
+}
+
+/// Lines that Suricata 7.0.10 wrote, shortened.
+#[test]
+fn suricatas_records_of_http() {
+    let event = one(br#"{"timestamp":"2026-11-20T09:23:14.813689+0000","flow_id":678531381334537,"pcap_cnt":31,"event_type":"http","src_ip":"10.77.0.1","src_port":35536,"dest_ip":"10.77.0.2","dest_port":80,"proto":"TCP","tx_id":2,"http":{"hostname":"10.77.0.2","http_port":8080,"url":"/502\\xff","http_user_agent":"curl/7.88.1","http_content_type":"text/html","http_refer":"http://r/","http_method":"GET","protocol":"HTTP/1.1","status":502,"length":157,"xff":"203.0.113.9"}}
+{"timestamp":"2026-11-20T09:23:14.8+0000","event_type":"flow","src_ip":"10.77.0.1"}
+{"timestamp":"2026-11-20T09:23:14.8+0000","event_type":"http","src_ip":"10.77.0.1","dest_ip":"10.77.0.2","http":{"version":"2","http2":{"stream_id":0}}}
+"#);
+    assert_eq!(
+        shown(&event),
+        [
+            "1795166594813689000",
+            "10.77.0.1",
+            "10.77.0.2:80",
+            "GET /502\u{fffd}",
+            "502",
+            "157",
+            "10.77.0.2:8080",
+            "curl/7.88.1",
+            "http://r/"
+        ]
+    );
+    assert_eq!((event.client.port, event.ordinal), (35536, 3));
+    let request = event.request.expect("a request");
+    assert_eq!(
+        request.headers.first("x-forwarded-for"),
+        Some(&b"203.0.113.9"[..])
+    );
+    let early = one(br#"{"timestamp":"2026-11-20T09:23:14.8+0000","event_type":"http","src_ip":"10.77.0.1","dest_ip":"10.77.0.2","http":{"http_method":"PUT","url":"/","status":100,"length":0}}"#);
+    assert!(early.response.is_none() && early.informational.len() == 1);
+    let error = read(br#"{"timestamp":"2026-11-20T09:23:14.8+0000","event_type":"http","src_ip":"10.77.0.1","http":{"status":200}}"#);
+    assert!(
+        error[0]
+            .as_ref()
+            .expect_err("no server")
+            .contains("no dest_ip")
+    );
+}
+
 #[test]
 fn a_name_that_the_client_chose_hides_no_line() {
     use base64::Engine as _;
@@ -322,7 +485,7 @@ fn what_cannot_be_read_is_told_and_the_rest_goes_on() {
     assert_eq!(all.len() - errors.len(), 2);
     for (error, expected) in errors.iter().zip([
         "line 1: no client address",
-        "line 2: neither event.kind",
+        "line 2: none of event.kind",
         "line 3: EOF",
         "line 4: longer than",
         "line 6: no @timestamp in it",
@@ -334,8 +497,8 @@ fn what_cannot_be_read_is_told_and_the_rest_goes_on() {
 
 proptest::proptest! {
     #[test]
-    fn any_bytes(bytes: Vec<u8>, begin in 0_usize..4) {
-        let begins: [&[u8]; 4] = [b"", b"{\"id.orig_h\":", b"#separator \\x09\n#fields\tts\n", b"1.1.1.1 - - ["];
+    fn any_bytes(bytes: Vec<u8>, begin in 0_usize..7) {
+        let begins: [&[u8]; 7] = [b"", b"{\"event_type\":\"http\",\"http\":{", b"<1>1 - a b c d [", b"{\"remote_addr\":\"1.1.1.1\",\"status\":200,\"time\":\"", b"{\"id.orig_h\":", b"#separator \\x09\n#fields\tts\n", b"1.1.1.1 - - ["];
         let text = [begins[begin], &bytes].concat();
         let _ = read(&text);
     }

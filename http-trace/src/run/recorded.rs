@@ -17,7 +17,7 @@ use crate::own_sockets::OwnSockets;
 use crate::recorded::{Error, Recorded};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
-use crate::summary::counted;
+use crate::summary::{counted, grouped};
 
 /// Lines that cannot be read and are told one by one; of more there is a count.
 const TOLD_LINES: u64 = 10;
@@ -140,7 +140,7 @@ fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
         Kind::Lz4 => Some("is compressed with lz4: `lz4cat FILE | http-trace detect`"),
         Kind::Zip => Some("is a zip archive: `unzip -p FILE | http-trace detect`"),
         Kind::Elf => {
-            Some("is a program; name a file of lines (our json, Zeek's http.log, an access log)")
+            Some("is a program; name a file of lines (our json, http.log, eve.json, an access log)")
         }
         Kind::Snoop | Kind::BluetoothSnoop | Kind::Text | Kind::Unknown => None,
     }
@@ -177,7 +177,7 @@ impl Read {
             (self.not_understood, "not understood"),
         ] {
             if count > 0 {
-                line.push_str(&format!(", {count} {what}"));
+                line.push_str(&format!(", {} {what}", grouped(count)));
             }
         }
         line

@@ -16,7 +16,7 @@ const LOG: &str = concat!(
 #[test]
 fn options_before_a_command_are_its_own() {
     let mut log = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut log, LOG.as_bytes()).unwrap();
+    log.write_all(LOG.as_bytes()).unwrap();
     let log = log.path().to_str().unwrap();
     let ran = run(&["-q", "-o", "json", "detect", "--events", log]);
     assert_eq!((ran.status, &*ran.err), (0, ""));
@@ -45,7 +45,7 @@ fn options_before_a_command_are_its_own() {
 #[test]
 fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
     let mut log = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut log, LOG.as_bytes()).unwrap();
+    log.write_all(LOG.as_bytes()).unwrap();
     let log = log.path().to_str().unwrap();
     for (options, expected) in [
         (

@@ -33,8 +33,15 @@ const PROXIED: [&str; 6] = [
     "GET / HTTP/1.1\r\nHost: a\r\nX-Real-IP: 192.0.2.7\r\nForwarded: for=unknown\r\n\r\n",
 ];
 
-/// What is recorded elsewhere: access logs, Zeek's http.log as JSON and as TSV.
-const LOGS: [&str; 3] = [
+/// What is recorded elsewhere: access logs, with a header of syslog and as JSON too, Zeek's http.log as JSON
+/// and as TSV, Suricata's eve.json.
+const LOGS: [&str; 6] = [
+    "<190>Nov 20 10:00:00 vm nginx: {\"msec\":1795156800.5,\"remote_addr\":\"192.0.2.7\",\
+     \"request\":\"GET /a HTTP/1.1\",\"status\":404,\"http_user_agent\":\"\\x22\"}\n",
+    "<13>1 2026-11-20T10:00:00Z vm httpd - - [a b=\"c\"] www.example.org:80 192.0.2.7 - - \
+     [20/Nov/2026:10:00:00 +0100] \"GET /a HTTP/1.1\" 404 12 \"-\" \"curl/8\"\n",
+    "{\"timestamp\":\"2026-11-20T10:00:00.5+0000\",\"event_type\":\"http\",\"src_ip\":\"10.1.2.3\",\
+     \"dest_ip\":\"10.9.9.9\",\"http\":{\"http_method\":\"GET\",\"url\":\"/b\",\"status\":404}}\n",
     "192.0.2.7 - frank [20/Nov/2026:10:00:00 +0100] \"GET /a?b=%20c HTTP/1.1\" 404 12 \"-\" \"curl/8\"\n\
      2001:db8::7 - - [20/Nov/2026:10:00:01 +0100] \"\\x16\\x03\" 400 0\n\
      192.0.2.7 - - [20/Nov/2026:10:00:02 +0100] \"POST /login HTTP/1.0\" 401 -\n",
@@ -137,6 +144,10 @@ fn main() -> Result<()> {
         seed("recorded", format!("own-{nth}"), &own)?;
         let payload = state.get(HEADER..).unwrap_or_default();
         seed("state", format!("{nth}"), payload)?;
+    }
+    for form in 0..16_u8 {
+        let sent = b"GET /a?b=%20c HTTP/1.1\nhttp://r/\ncurl/8 \"\\\xff\nfrank [1]";
+        seed("logs", form.to_string(), &[&[form][..], sent].concat())?;
     }
     println!(
         "{written} seeds from {} captures in {}",

@@ -29,6 +29,19 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
     )
     .rules(&["cs-cookie", "c-cookie", "cookie"]),
     field(
+        "http_trace.sent_bytes",
+        Kind::NUMBER,
+        "message framing, access log",
+        "Head and body of the response; of an access log the number that it has, mostly the body's.",
+    )
+    .rules(&["sc-bytes"])
+    .get(|v| {
+        let body = v.record.body_bytes;
+        v.response()
+            .and(v.record.response_bytes.or(body))
+            .map(Value::Number)
+    }),
+    field(
         "http_trace.duration_ms",
         Kind::NUMBER,
         "clock of the capture",

@@ -258,7 +258,7 @@ const HTTP: &[Field<HttpEvent>] = &[
             mime_type(value).map(Value::Lower)
         }),
     field("http.response.bytes", NUMBER, "message framing", "Head, framing and body on the wire, so far.")
-        .rules(&["sc-bytes", "http.response.bytes"])
+        .rules(&["http.response.bytes"])
         .get(|v| v.response().and(v.record.response_bytes).map(Value::Number))
         .read(|d, v| d.event.response_bytes = v.number()),
     field("http.response.body", OBJECT, "", ""),

@@ -1,0 +1,106 @@
+//! What a client may have sent, in a line of each form of log as its writer escapes it: the line is one
+//! event, whose client, status and time are the server's, and whose user agent is what was sent.
+//!
+//! The first byte is the form; the lines after it are request line, referrer, user agent and user.
+#![no_main]
+
+use http_trace::recorded::Recorded;
+use libfuzzer_sys::fuzz_target;
+
+/// As nginx and Apache escape in logs that are no JSON.
+fn hex(bytes: &[u8]) -> Vec<u8> {
+    let escape = |byte: &u8| match byte {
+        b'"' | b'\\' | 0..=31 | 127.. => format!("\\x{byte:02X}").into_bytes(),
+        byte => vec![*byte],
+    };
+    bytes.iter().flat_map(escape).collect()
+}
+
+/// As nginx does with `escape=json`: bytes that are no text stay.
+fn json(bytes: &[u8]) -> Vec<u8> {
+    let escape = |byte: &u8| match byte {
+        b'"' | b'\\' => vec![b'\\', *byte],
+        0..=31 => format!("\\u{byte:04X}").into_bytes(),
+        byte => vec![*byte],
+    };
+    bytes.iter().flat_map(escape).collect()
+}
+
+/// As Suricata does.
+fn eve(bytes: &[u8]) -> Vec<u8> {
+    let escape = |byte: &u8| match byte {
+        b'"' | b'\\' => vec![b'\\', *byte],
+        0..=31 | 127.. => format!("\\\\x{byte:02x}").into_bytes(),
+        byte => vec![*byte],
+    };
+    bytes.iter().flat_map(escape).collect()
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((form, rest)) = data.split_first() else {
+        return;
+    };
+    let mut values = rest.splitn(4, |b| *b == b'\n');
+    let mut value = || {
+        let value = values.next().unwrap_or_default();
+        &value[..value.len().min(4096)]
+    };
+    let (request, referrer, agent, user) = (value(), value(), value(), value());
+    if rest.iter().filter(|b| **b == b'\n').count() > 3 || user.contains(&b'\n') {
+        return;
+    }
+    let mut line: Vec<u8> = match form / 4 % 4 {
+        0 => b"".to_vec(),
+        1 => b"<190>Nov 23 09:51:57 vm nginx: ".to_vec(),
+        2 => b"<13>1 2026-11-23T09:52:41Z vm nginx - - [a b=\"c\"] ".to_vec(),
+        _ => b"2026-11-23T09:51:57+00:00 vm nginx[3]: ".to_vec(),
+    };
+    match form % 4 {
+        0 => {
+            line.extend(b"192.0.2.7 - ");
+            line.extend(match user {
+                b"" => b"-".to_vec(),
+                user => hex(user),
+            });
+            line.extend(b" [23/Nov/2026:09:51:57 +0000] \"");
+            line.extend(hex(request));
+            line.extend(b"\" 404 153 \"");
+            line.extend(hex(referrer));
+            line.extend(b"\" \"");
+            line.extend(hex(agent));
+            line.push(b'"');
+        }
+        1 | 2 => {
+            let escape = if form % 4 == 1 { json } else { hex };
+            line.extend(b"{\"msec\":1795427517.000,\"remote_addr\":\"192.0.2.7\",\"remote_user\":\"");
+            line.extend(escape(user));
+            line.extend(b"\",\"request\":\"");
+            line.extend(escape(request));
+            line.extend(b"\",\"status\":404,\"http_referer\":\"");
+            line.extend(escape(referrer));
+            line.extend(b"\",\"http_user_agent\":\"");
+            line.extend(escape(agent));
+            line.extend(b"\"}");
+        }
+        _ => {
+            line = b"{\"timestamp\":\"2026-11-23T09:51:57.000000+0000\",\"event_type\":\"http\",\"src_ip\":\"192.0.2.7\",\"dest_ip\":\"192.0.2.8\",\"http\":{\"http_method\":\"GET\",\"url\":\"".to_vec();
+            line.extend(eve(request));
+            line.extend(b"\",\"status\":404,\"http_user_agent\":\"");
+            line.extend(eve(agent));
+            line.extend(b"\"}}");
+        }
+    }
+    let mut events = Recorded::new(&line[..]);
+    let event = events.next().expect("a line").expect("an event");
+    assert!(events.next().is_none());
+    assert_eq!(event.client.ip.to_string(), "192.0.2.7");
+    assert_eq!(event.response.expect("a response").status, 404);
+    assert_eq!(event.time_ns, 1_795_427_517_000_000_000);
+    if let Some(request) = event.request
+        && !matches!(agent, b"" | b"-")
+        // Which of a client's backslashes are Suricata's it does not say.
+        && (form % 4 != 3 || !agent.contains(&b'\\'))
+    {
+        assert_eq!(request.headers.first("user-agent"), Some(agent));
+    }
+});

@@ -1,0 +1,211 @@
+//! Access logs as JSON, an object a line: nginx's `log_format … escape=json` and its like, with the names
+//! of variables or those in common use as keys.
+
+use serde_json::Value;
+
+use super::combined::{clf_time, request_line};
+use super::parts::{Line, address, request, response, seconds, status, time};
+use crate::text::unescaped;
+use http_trace_model::event::{Endpoint, HttpEvent};
+use http_trace_model::field::draft::basic;
+
+/// A text or a number under the first of these keys that says something.
+struct Record<'a> {
+    object: &'a Value,
+    /// Whether bytes that JSON cannot hold were written as `\xNN`.
+    repaired: bool,
+}
+
+impl Record<'_> {
+    fn get(&self, names: &[&str]) -> Option<Vec<u8>> {
+        let found = names.iter().find_map(|name| match self.object.get(name)? {
+            Value::String(text) if !matches!(&**text, "" | "-") => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        })?;
+        Some(match self.repaired {
+            true => unescaped(&found).into_owned(),
+            false => found.into_bytes(),
+        })
+    }
+
+    fn text(&self, names: &[&str]) -> Option<String> {
+        String::from_utf8(self.get(names)?).ok()
+    }
+
+    fn number(&self, names: &[&str]) -> Option<u64> {
+        self.text(names)?.parse().ok()
+    }
+}
+
+const ADDRESS: &[&str] = &[
+    "remote_addr",
+    "remote_ip",
+    "client_ip",
+    "clientip",
+    "client",
+    "remote",
+];
+const STATUS: &[&str] = &["status", "status_code", "response_code", "response"];
+const TIME: &[&str] = &[
+    "time_iso8601",
+    "msec",
+    "time_local",
+    "@timestamp",
+    "timestamp",
+    "time",
+    "ts",
+    "date",
+];
+
+/// Whether a JSON record is an access log's.
+pub(super) fn is_one(object: &Value) -> bool {
+    let has = |names: &[&str]| names.iter().any(|name| object.get(name).is_some());
+    has(ADDRESS) && has(STATUS) && has(TIME)
+}
+
+/// A record; `repaired` says that bytes which JSON cannot hold were written as `\xNN`.
+pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
+    let record = Record { object, repaired };
+    let wrong = |what: &str| format!("no {what} in a record of an access log");
+    let ip = record.text(ADDRESS).as_deref().and_then(address);
+    let port = record.number(&["remote_port", "client_port"]);
+    let client = Endpoint {
+        ip: ip.ok_or_else(|| wrong("client address (remote_addr)"))?,
+        port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+    };
+    let when = record.text(TIME);
+    let when = when.as_deref().and_then(|text| {
+        epoch(text)
+            .or_else(|| time(text))
+            .or_else(|| clf_time(text))
+    });
+    let time_ns = when.ok_or_else(|| wrong("time (time_iso8601, msec, time_local)"))?;
+    let code = record.number(STATUS).and_then(status);
+    let code = code.ok_or_else(|| wrong("status"))?;
+
+    let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
+    let line = record.get(&["request", "request_line"]);
+    let line = line.as_deref().and_then(request_line);
+    let protocol = record.text(&["server_protocol", "protocol", "http_version"]);
+    let version = line.map(|(.., version)| version).or(protocol.as_deref());
+    let version = version.unwrap_or("1.1");
+    let (method, target) = match line {
+        Some((method, target, _)) => (Some(method.to_vec()), Some(target.to_vec())),
+        None => {
+            let path = record.get(&["uri", "path", "url"]).map(|mut path| {
+                if let Some(query) = record
+                    .get(&["args", "query_string"])
+                    .filter(|_| !path.contains(&b'?'))
+                {
+                    path.push(b'?');
+                    path.extend(query);
+                }
+                path
+            });
+            let method = record.get(&["request_method", "method", "verb"]);
+            (method, record.get(&["request_uri"]).or(path))
+        }
+    };
+    if let (Some(method), Some(target)) = (method, target) {
+        let mut head = request(&method, &target, version, &[]);
+        for (name, keys) in [
+            ("host", &["http_host", "host", "server_name", "vhost"][..]),
+            (
+                "referer",
+                &["http_referer", "http_referrer", "referer", "referrer"],
+            ),
+            ("user-agent", &["http_user_agent", "user_agent", "agent"]),
+            (
+                "x-forwarded-for",
+                &["http_x_forwarded_for", "x_forwarded_for", "forwarded_for"],
+            ),
+        ] {
+            if let Some(value) = record.get(keys) {
+                head.headers.push(name.as_bytes(), &value);
+            }
+        }
+        // nginx's variables of the other fields.
+        for key in object.as_object().into_iter().flatten().map(|(key, _)| key) {
+            let Some(name) = key.strip_prefix("http_").map(|name| name.replace('_', "-")) else {
+                continue;
+            };
+            if !["version", "referrer"].contains(&&*name)
+                && head.headers.first(&name).is_none()
+                && let Some(value) = record.get(&[key])
+            {
+                head.headers.push(name.as_bytes(), &value);
+            }
+        }
+        if let Some(user) = record
+            .get(&["remote_user", "user"])
+            .filter(|_| head.headers.first("authorization").is_none())
+        {
+            head.headers.push(b"authorization", &basic(&user));
+        }
+        event.request = Some(head);
+    }
+    let content_type = record.get(&["sent_http_content_type", "content_type"]);
+    let fields = [("content-type", content_type.as_deref())];
+    event.response = Some(response(code, b"", version, &fields));
+    event.response_start_ns = Some(time_ns);
+    event.body_bytes = record.number(&["body_bytes_sent", "bytes", "size"]);
+    event.response_bytes = record.number(&["bytes_sent"]);
+    // Written once the response was sent, so it says when the request began.
+    let taken = record.text(&["request_time"]);
+    if let Some(start) = taken
+        .as_deref()
+        .and_then(seconds)
+        .and_then(|taken| time_ns.checked_sub(taken))
+    {
+        event.request_start_ns = Some(start);
+        event.response_end_ns = Some(time_ns);
+    }
+    Ok(Line::Event(Box::new(event)))
+}
+
+/// Seconds since 1970, or milliseconds: thirteen digits.
+fn epoch(text: &str) -> Option<u64> {
+    if !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return None;
+    }
+    match text.len() {
+        13 if !text.contains('.') => text.parse::<u64>().ok()?.checked_mul(1_000_000),
+        _ => seconds(text),
+    }
+}
+
+/// A line with what JSON cannot hold written as `\xNN`: bytes that are no text, and `\x` escapes of servers
+/// that were not told to write JSON. Backslashes become `\x5c`, so that no other text reads as one.
+pub(super) fn repaired(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len() + 16);
+    for chunk in line.utf8_chunks() {
+        let mut rest = chunk.valid().as_bytes();
+        while let Some(at) = memchr::memchr(b'\\', rest) {
+            let (before, escape) = rest.split_at(at);
+            out.extend_from_slice(before);
+            let taken = match escape {
+                [_, b'x', high, low, ..] => {
+                    out.extend_from_slice(b"\\\\x");
+                    out.extend([high, low].map(u8::to_ascii_lowercase));
+                    4
+                }
+                [_, b'\\', ..] => {
+                    out.extend_from_slice(b"\\\\x5c");
+                    2
+                }
+                other => {
+                    let taken = other.len().min(2);
+                    out.extend_from_slice(&other[..taken]);
+                    taken
+                }
+            };
+            rest = &escape[taken..];
+        }
+        out.extend_from_slice(rest);
+        for byte in chunk.invalid() {
+            out.extend_from_slice(format!("\\\\x{byte:02x}").as_bytes());
+        }
+    }
+    out
+}
