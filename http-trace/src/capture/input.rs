@@ -24,9 +24,6 @@ pub const MAX_BLOCK: usize = 4 << 20;
 /// How much is asked of the reader at once.
 const CHUNK: usize = 64 << 10;
 
-/// How deep folders are followed.
-const MAX_DEPTH: usize = 64;
-
 /// What is to be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Input {
@@ -82,7 +79,7 @@ pub fn expand(paths: &[PathBuf], errors: &mut Vec<CaptureError>) -> Vec<Input> {
                 inputs.push(Input::Stdin);
             }
         } else if path.is_dir() {
-            walk_folder(path, 0, &mut inputs, errors);
+            walk_folder(path, &mut inputs, errors);
         } else {
             inputs.push(Input::Named(path.clone()));
         }
@@ -90,34 +87,33 @@ pub fn expand(paths: &[PathBuf], errors: &mut Vec<CaptureError>) -> Vec<Input> {
     inputs
 }
 
-/// Adds the files below `folder`. Symbolic links to folders are not followed: they may form loops.
-fn walk_folder(
-    folder: &Path,
-    depth: usize,
-    inputs: &mut Vec<Input>,
-    errors: &mut Vec<CaptureError>,
-) {
-    let listing = fs::read_dir(folder).and_then(|entries| {
-        let mut entries = entries.collect::<io::Result<Vec<_>>>()?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        Ok(entries)
-    });
-    let entries = match listing {
-        Ok(entries) => entries,
-        Err(source) => {
+/// Adds the files below `folder`, however deep. Symbolic links to folders are not followed: they may form
+/// loops.
+fn walk_folder(folder: &Path, inputs: &mut Vec<Input>, errors: &mut Vec<CaptureError>) {
+    let listed = |folder: &Path, errors: &mut Vec<CaptureError>| {
+        let listing = fs::read_dir(folder).and_then(|entries| {
+            let mut entries = entries.collect::<io::Result<Vec<_>>>()?;
+            entries.sort_by_key(fs::DirEntry::file_name);
+            Ok(entries)
+        });
+        let entries = listing.unwrap_or_else(|source| {
             errors.push(CaptureError {
                 file: folder.display().to_string(),
                 problem: Problem::Open(source),
             });
-            return;
-        }
+            Vec::new()
+        });
+        entries.into_iter()
     };
-    for entry in entries {
+    let mut open = vec![listed(folder, errors)];
+    while let Some(entries) = open.last_mut() {
+        let Some(entry) = entries.next() else {
+            open.pop();
+            continue;
+        };
         let path = entry.path();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => {
-                walk_folder(&path, depth + 1, inputs, errors);
-            }
+            Ok(kind) if kind.is_dir() => open.push(listed(&path, errors)),
             // Pipes and devices in a folder could block for ever: only what is a file.
             Ok(_) if fs::metadata(&path).is_ok_and(|m| m.is_file()) => {
                 inputs.push(Input::Found(path));

@@ -29,6 +29,16 @@ fn folders_are_read_in_time_order_and_other_files_skipped() {
     assert!(problems[0].file.ends_with("cut.pcap"), "{problems:?}");
 }
 
+#[test]
+fn however_deep_a_capture_is_it_is_read() {
+    let scratch = Scratch::new("deep");
+    let path = format!("{}deep.pcap", "d/".repeat(300));
+    scratch.file(&path, &PLAIN.pcap(1, 1));
+    let mut frames = Frames::open(std::slice::from_ref(&scratch.0));
+    assert_eq!(read(&mut frames).len(), 1);
+    assert!(frames.problems().is_empty(), "{:?}", frames.problems());
+}
+
 /// A path says where the reader keeps a capture, not where it was made.
 #[test]
 fn an_interface_without_a_name_has_that_of_its_file() {
