@@ -118,6 +118,7 @@ impl Config {
             "rule",
             "min-latency",
         ]);
+        config.sampled = of(&["sample"]);
         let origin = |key: &Key| Some((key.runs, layers.given(key.name)?.origin.to_string()));
         config.given = KEYS.iter().filter_map(origin).collect();
         Ok(config)
@@ -154,6 +155,7 @@ impl Config {
             header: self.header.clone(),
             rule: self.rule.clone(),
             min_latency_ns: self.min_latency.clone(),
+            sample: self.sample.clone(),
         }
     }
 

@@ -296,7 +296,7 @@ impl Finished {
         let stats = &self.stats;
         let all = config.verbose > 0;
         let written = &self.written;
-        let mut lines = written.lines(&config.filters.join(" "));
+        let mut lines = written.lines(&config.filters.join(" "), &config.sampled.join(" "));
         if written.is_empty() && self.outside > 0 {
             let what = match config.source {
                 Source::Recorded(_) => "event",

@@ -96,6 +96,38 @@ impl Statuses {
     }
 }
 
+/// The share of responses of some statuses that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    statuses: Statuses,
+    /// Of 2³².
+    share: u64,
+}
+
+impl Sample {
+    /// `2xx=1%`
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const WANT: &str = "statuses and their share, such as 2xx=1% or 200-399=0.5%";
+        let (statuses, share) = text.split_once('=').ok_or(WANT)?;
+        let percent = share.trim().strip_suffix('%').ok_or(WANT)?;
+        let percent: f64 = percent.trim().parse().map_err(|_| WANT)?;
+        if !(0.0..=100.0).contains(&percent) {
+            return Err("a share from 0% to 100%");
+        }
+        Ok(Sample {
+            statuses: Statuses::parse(statuses.trim())?,
+            share: (percent / 100.0 * (1_u64 << 32) as f64) as u64,
+        })
+    }
+}
+
+/// Spreads numbers that are alike (splitmix64, Steele and others 2014).
+const fn spread(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
 /// A shell pattern over bytes: `*`, `?`, `[a-z]`, `{a,b}`; `*` crosses slashes.
 #[derive(Clone, Debug)]
 pub struct Pattern(GlobMatcher);
@@ -158,6 +190,8 @@ pub struct Selection {
     pub rule: Choice<String>,
     /// Least time from the request's last byte to the response's first, in ns.
     pub min_latency_ns: Choice<u64>,
+    /// Of the responses that all else lets through; the first that has the status counts.
+    pub sample: Vec<Sample>,
 }
 
 impl Selection {
@@ -173,6 +207,22 @@ impl Selection {
             && self
                 .min_latency_ns
                 .admits(|least| event.ttfb_ns().is_some_and(|t| t >= *least))
+    }
+
+    /// Whether the event, which is admitted, is in the sample: the same in each run over a capture.
+    pub fn samples(&self, event: &HttpEvent) -> bool {
+        let Some(status) = event.response.as_ref().map(|r| r.status) else {
+            return true;
+        };
+        let sample = self.sample.iter().find(|s| s.statuses.contains(status));
+        sample.is_none_or(|sample| {
+            // Of an access log nothing else is known.
+            let number = match event.id {
+                0 => event.time_ns.wrapping_add(event.sequence),
+                id => id,
+            };
+            spread(number) >> 32 < sample.share
+        })
     }
 
     /// What may be meant where nothing was written: patterns without a wildcard match a whole value.
@@ -355,6 +405,36 @@ mod tests {
             ),
         ] {
             assert_eq!(selection(options).admits(&event), expected, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_sample_is_of_its_size_and_the_same_each_time() {
+        let selection = selection(&["--sample", "2xx=10%,404=0%,4xx=100%"]);
+        let mut event = testing::event();
+        assert!(!selection.samples(&event), "404 comes first");
+        for (status, expected) in [
+            (403, 10_000..=10_000),
+            (204, 900..=1_100),
+            (500, 10_000..=10_000),
+        ] {
+            event.response.as_mut().expect("a response").status = status;
+            for of_log in [false, true] {
+                let count = (1..=10_000_u64).filter(|n| {
+                    event.id = if of_log { 0 } else { *n };
+                    event.sequence = *n;
+                    let first = selection.samples(&event);
+                    assert_eq!(selection.samples(&event), first);
+                    first
+                });
+                let count = count.count();
+                assert!(expected.contains(&count), "{status}: {count}");
+            }
+        }
+        event.response = None;
+        assert!(selection.samples(&event));
+        for wrong in ["2xx", "2xx=1", "2xx=101%", "2xx=-1%", "xx=1%", "2xx=NaN%"] {
+            assert!(Sample::parse(wrong).is_err(), "{wrong}");
         }
     }
 

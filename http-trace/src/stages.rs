@@ -116,6 +116,8 @@ impl Exit {
                     if !self.selection.alerts_only {
                         outlet.left_out();
                     }
+                } else if !self.selection.samples(&event) {
+                    outlet.not_sampled();
                 } else {
                     let mut user = basic_user(&event);
                     if let Some(secrets) = &self.secrets {

@@ -15,6 +15,8 @@ pub struct Written {
     pub events: u64,
     /// Events that filters left out.
     pub left_out_by_filters: u64,
+    /// Events that are not in the sample.
+    pub not_sampled: u64,
     /// Responses that came out of the pipeline, by class.
     pub classes: BTreeMap<&'static str, u64>,
     /// 1xx heads before them, or alone.
@@ -90,9 +92,9 @@ impl Written {
         !self.lost.is_empty() || !self.failed.is_empty()
     }
 
-    /// The lines of the end: responses by class, then what was lost. `filters` are the options that
-    /// leave events out.
-    pub fn lines(&self, filters: &str) -> Vec<String> {
+    /// The lines of the end: responses by class, then what was lost. `filters` and
+    /// `sample` are the options that leave events out.
+    pub fn lines(&self, filters: &str, sample: &str) -> Vec<String> {
         let mut lines = Vec::new();
         let mut line = counted(self.classes.values().sum(), "response");
         let classes: Vec<String> = self
@@ -112,9 +114,13 @@ impl Written {
             }
         }
         let _ = write!(line, "; {} written", counted(self.events, "event"));
-        if self.left_out_by_filters > 0 {
-            let left_out = grouped(self.left_out_by_filters);
-            let _ = write!(line, ", {left_out} left out by {filters}");
+        for (count, by) in [
+            (self.left_out_by_filters, filters),
+            (self.not_sampled, sample),
+        ] {
+            if count > 0 {
+                let _ = write!(line, ", {} left out by {by}", grouped(count));
+            }
         }
         if !self.is_lossy() {
             line.push_str("; no loss");
@@ -249,7 +255,7 @@ pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -275,7 +281,7 @@ mod tests {
         assert!(!written.is_lossy());
         written.left_out_by_filters = 1_204;
         assert_eq!(
-            written.lines("--status 6xx"),
+            written.lines("--status 6xx", ""),
             [
                 "2 responses (4xx 2), 1 informational head; 0 events written, 1,204 left out by --status 6xx; no loss"
             ]
@@ -291,7 +297,7 @@ mod tests {
         });
         assert!(written.is_lossy());
         assert_eq!(
-            written.lines(""),
+            written.lines("", ""),
             [
                 "2 responses (4xx 2), 1 informational head; 0 events written",
                 "lost: 3,000 records (ring_full)",

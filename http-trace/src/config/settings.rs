@@ -21,7 +21,7 @@ use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
 use super::layers::{Error, Layers};
 use super::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
 use super::values::{self, negatable, path, text, word};
-use crate::select::{Choice, HeaderPattern, Pattern, Statuses};
+use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses};
 use crate::sink::deliver::Target;
 use crate::sink::{Color, HeaderChoice, OutputSpec};
 
@@ -128,6 +128,9 @@ settings! {
         /// Write only responses that took at least this long to their first byte
         /// (http_trace.ttfb_ns), e.g. 100ms
         min_latency: Choice<u64> = one("TIME"), negatable(values::nanoseconds);
+        /// Write only this share of responses, e.g. 2xx=1%,3xx=10%: the first that has the status counts;
+        /// the same of a capture each time; rules see them all
+        sample: Vec<Sample> = list("STATUS=N%"), Sample::parse;
         /// Stop after N response events were written
         count: Option<u64> = one("N").short('c'), value::positive;
     }
@@ -148,9 +151,10 @@ settings! {
     }
     "How it is written" {
         /// json, pretty, tracee or csv (times in UTC), to a file with :FILE (live, it is appended to);
-        /// alerts=LEVEL leaves out alerts below it, alerts=none all; repeatable; default: pretty on a
-        /// terminal, json otherwise
-        output: Vec<OutputSpec> = whole("FORMAT[:FILE][,alerts=LEVEL]").short('o'), OutputSpec::from_str;
+        /// after it, ,alerts=LEVEL leaves out alerts below it (none: all), ,fields=NAME,… or
+        /// ,fields=compact writes these fields of events (json), ,mode=640 sets the file's permissions;
+        /// repeatable; default: pretty on a terminal, json otherwise
+        output: Vec<OutputSpec> = whole("FORMAT[:FILE][,OPTION]").short('o'), OutputSpec::from_str;
         /// Which response headers are written: all, none, or names
         headers: HeaderChoice = list("all|none|NAME,…").short('H').default("all"), values::header_name;
         /// Which request headers are written: none, all, or names
@@ -235,6 +239,8 @@ settings! {
         limits: Vec<String>,
         /// Options that leave events out of what is written, as they were given.
         filters: Vec<String>,
+        /// `--sample`, as it was given.
+        sampled: Vec<String>,
         /// Faults in how it was given that are no errors.
         warnings: Vec<String>,
     }

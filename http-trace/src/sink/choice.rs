@@ -1,5 +1,7 @@
 //! What the user chose about how outputs are written: header fields, colour, details. Opens nothing.
 
+use super::fields::Fields;
+
 /// Which headers go out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderChoice {
@@ -44,6 +46,8 @@ pub struct Style {
     pub headers: HeaderChoice,
     /// Header fields of requests.
     pub request_headers: HeaderChoice,
+    /// Fields of events in json; `None`: all.
+    pub fields: Option<Fields>,
     /// Name of this host.
     pub hostname: String,
     /// 1 adds headers, 2 flags and interfaces.
@@ -60,6 +64,7 @@ impl Default for Style {
         Style {
             headers: HeaderChoice::All,
             request_headers: HeaderChoice::All,
+            fields: None,
             hostname: "host".to_owned(),
             verbose: 0,
             color: false,

@@ -4,10 +4,12 @@
 //!
 //! # Layout
 //! - `target`: the text of `--alerts-to`. `carrier`: what all destinations have in common.
-//! - `command`, `syslog`, `webhook`: one destination each.
+//! - `command`, `syslog`, `webhook`: one destination each. `privileges`: what programs do not get.
 
 mod carrier;
 mod command;
+#[cfg(feature = "live")]
+mod privileges;
 mod syslog;
 mod target;
 #[cfg(feature = "webhook")]
@@ -90,7 +92,7 @@ impl Delivery {
         let carrier: Box<dyn Carrier> = match target {
             Target::Stdout => Box::new(Lines(io::stdout())),
             Target::File(path) => {
-                let file = LogFile::open(path, Before::Stays);
+                let file = LogFile::open(path, Before::Stays, None);
                 Box::new(Lines(file.map_err(|error| {
                     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
                 })?))
@@ -222,7 +224,11 @@ impl<W: Write + Send> Carrier for Lines<W> {
         self.0
             .write_all(&notice.line)
             .and_then(|()| self.0.flush())
-            .map_err(Failure::lasting)
+            .map_err(|error| match error.kind() {
+                // A named pipe that nobody reads, or that is full.
+                io::ErrorKind::NotConnected | io::ErrorKind::WouldBlock => Failure::passing(error),
+                _ => Failure::lasting(error),
+            })
     }
 }
 

@@ -34,21 +34,25 @@ pub struct Json {
 }
 
 impl Json {
-    /// The style's host name and header fields are used.
+    /// The style's host name, header fields and fields of events are used. Alerts and losses are
+    /// written whole.
     pub fn new(style: &Style) -> Self {
         let choices = Choices {
             response: style.headers.clone(),
             request: style.request_headers.clone(),
         };
-        let written = |field: &&Field<HttpEvent>| field.get.is_some();
-        let steps = || EVENT.iter().copied().flatten().filter(written);
+        let is_chosen = |field: &&Field<HttpEvent>| match &style.fields {
+            Some(fields) => fields.admit(field),
+            None => field.get.is_some(),
+        };
+        let steps = || EVENT.iter().copied().flatten().filter(is_chosen);
         let is_shared = |field: &Field<HttpEvent>| field.about.of_connection;
         let start = steps().take_while(|field| !is_shared(field)).count();
         let shared = steps().skip(start).take_while(|field| is_shared(field));
         Json {
             hostname: style.hostname.as_bytes().to_vec(),
             of_connection: start..start + shared.count(),
-            events: Plan::new(EVENT.iter().copied().flatten(), &choices),
+            events: Plan::new(steps(), &choices),
             connections: peers::Cache::default(),
             alerts: Plan::new(ALERT, &choices),
             losses: Plan::new(LOSS, &choices),
@@ -71,11 +75,17 @@ impl Render for Json {
         out.push(b'{');
         let open = plan.append(0..shared.start, ROOT, &mut view, choices, out);
         plan.turn(open, ROOT, out);
-        let (text, open) = self.connections.get(event, |out| {
-            plan.append(shared.clone(), ROOT, &mut view, choices, out)
-        });
-        comma(out);
-        out.extend_from_slice(text);
+        let mut open = ROOT;
+        if !shared.is_empty() {
+            let (text, left) = self.connections.get(event, |out| {
+                plan.append(shared.clone(), ROOT, &mut view, choices, out)
+            });
+            if !text.is_empty() {
+                comma(out);
+                out.extend_from_slice(text);
+            }
+            open = left;
+        }
         let rest = shared.end..plan.all().end;
         let open = plan.append(rest, open, &mut view, choices, out);
         plan.turn(open, ROOT, out);

@@ -1,11 +1,14 @@
 //! Files that lines are appended to for as long as a run takes. What rotates logs moves, removes or
 //! empties them meanwhile: one that is not at its path any more is opened anew there, so that what comes
-//! is where its reader looks. Knows nothing of formats.
+//! is where its reader looks. A named pipe without a reader blocks nothing. Knows nothing of formats.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// How long a capture waits for the reader of a named pipe, which may be starting.
+const READER: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether the file is still at its path, at most.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,7 +26,12 @@ pub enum Before {
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
-    file: File,
+    /// Permissions of a file that is made; none: its owner's alone.
+    mode: Option<u32>,
+    /// None while nobody reads a named pipe.
+    file: Option<File>,
+    /// Whether another reader is waited for when one goes.
+    waits: bool,
     /// Which file that is; none for what cannot be moved away: a pipe, a device.
     is: Option<(u64, u64)>,
     look: Instant,
@@ -40,18 +48,33 @@ impl LogFile {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn open(path: &Path, before: Before) -> io::Result<Self> {
-        let file = open(path)?;
-        let metadata = file.metadata()?;
+    pub fn open(path: &Path, before: Before, mode: Option<u32>) -> io::Result<Self> {
+        let until = Instant::now() + READER;
+        let file = loop {
+            match open(path, mode) {
+                Ok(file) => break Some(file),
+                Err(error) if !is_unread(&error) => return Err(error),
+                Err(_) if before == Before::Stays => break None,
+                Err(error) if Instant::now() >= until => return Err(error),
+                Err(_) => std::thread::sleep(READER / 100),
+            }
+        };
+        let metadata = file.as_ref().map(File::metadata).transpose()?;
         // At its end all the same: whoever empties it later finds no hole at its beginning.
-        if before == Before::Goes && metadata.is_file() && metadata.len() > 0 {
+        if let (Some(file), Some(metadata)) = (&file, &metadata)
+            && before == Before::Goes
+            && metadata.is_file()
+            && metadata.len() > 0
+        {
             is_no_link(path)?;
             file.set_len(0)?;
         }
         Ok(LogFile {
             path: path.to_owned(),
+            mode,
+            waits: before == Before::Stays && metadata.as_ref().is_none_or(is_pipe),
             file,
-            is: identity(&metadata),
+            is: metadata.as_ref().and_then(identity),
             look: Instant::now() + LOOK,
             within_line: false,
             failed: false,
@@ -68,24 +91,84 @@ impl LogFile {
         {
             return there.len() == 0;
         }
-        if let Ok(file) = open(&self.path)
+        if let Ok(file) = open(&self.path, self.mode)
             && let Ok(metadata) = file.metadata()
         {
             self.is = identity(&metadata);
-            self.file = file;
+            self.file = Some(file);
             return true;
         }
         false
     }
+
+    /// Writes to what is open, or to a named pipe that has a reader again.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(open(&self.path, self.mode)?),
+        };
+        let written = file.write(bytes);
+        match &written {
+            Err(error) if self.waits && error.kind() == io::ErrorKind::BrokenPipe => {
+                self.file = None;
+                Err(unread())
+            }
+            _ => written,
+        }
+    }
 }
 
-/// Opens a file, or makes one for its owner alone: it may hold personal data.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a file, or makes one for its owner alone: it may hold personal data. Does not wait for the reader
+/// of a named pipe.
+fn open(path: &Path, mode: Option<u32>) -> io::Result<File> {
     let mut options = File::options();
-    options.append(true).create(true);
+    options.append(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        if fs::metadata(path).is_ok_and(|metadata| is_pipe(&metadata)) {
+            options.custom_flags(libc::O_NONBLOCK);
+        }
+        match options.open(path) {
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Err(unread()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        options.mode(mode.unwrap_or(0o600));
+        let made = options.create(true).open(path)?;
+        if let Some(mode) = mode {
+            // What the umask took away too.
+            made.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+        Ok(made)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = mode;
+        options.create(true).open(path)
+    }
+}
+
+fn unread() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "nobody reads this named pipe; start its reader",
+    )
+}
+
+fn is_unread(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotConnected
+}
+
+#[cfg(unix)]
+fn is_pipe(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    metadata.file_type().is_fifo()
+}
+
+#[cfg(not(unix))]
+const fn is_pipe(_: &Metadata) -> bool {
+    false
 }
 
 /// Refuses a link to a file, which would be emptied in its place. Links of the system to what this process
@@ -131,7 +214,14 @@ impl Write for LogFile {
             self.within_line = self.skips;
             return Ok(end.map_or(bytes.len(), |at| at + 1));
         }
-        let written = self.file.write(bytes);
+        if self.file.is_none() && self.within_line {
+            // The next reader gets no rest of a line.
+            let file = open(&self.path, self.mode)?;
+            self.file = Some(file);
+            self.skips = true;
+            return self.write(bytes);
+        }
+        let written = self.put(bytes);
         self.failed = written.is_err();
         let n = written?;
         if let Some(last) = bytes.get(..n).and_then(<[u8]>::last) {
@@ -141,7 +231,7 @@ impl Write for LogFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_mut().map_or(Ok(()), File::flush)
     }
 }
 
@@ -159,7 +249,7 @@ mod tests {
         let path = folder.path().join("events.json");
         let moved = folder.path().join("events.json.1");
         fs::write(&path, "before\n").expect("written");
-        let mut log = LogFile::open(&path, Before::Stays).expect("open");
+        let mut log = LogFile::open(&path, Before::Stays, None).expect("open");
         let write = |log: &mut LogFile, line: &str| {
             log.look = Instant::now();
             log.write_all(line.as_bytes()).expect("written");
@@ -196,7 +286,7 @@ mod tests {
             |path: &Path| drop(File::create(path).expect("emptied")),
         ];
         for gone in gone {
-            let mut log = LogFile::open(&path, Before::Goes).expect("open");
+            let mut log = LogFile::open(&path, Before::Goes, None).expect("open");
             log.write_all(b"1\n2 and").expect("written");
             (log.failed, log.look) = (true, Instant::now());
             gone(&path);
@@ -216,7 +306,7 @@ mod tests {
             (Before::Stays, "1\n1\n"),
             (Before::Goes, "1\n"),
         ] {
-            let mut log = LogFile::open(&path, before).expect("open");
+            let mut log = LogFile::open(&path, before, None).expect("open");
             log.write_all(b"1\n").expect("written");
             assert_eq!(read(&path), expected);
         }
@@ -227,13 +317,64 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
             let link = folder.path().join("link");
             symlink(&path, &link).expect("linked");
-            let refused = LogFile::open(&link, Before::Goes).expect_err("a link");
+            let refused = LogFile::open(&link, Before::Goes, None).expect_err("a link");
             assert!(refused.to_string().contains("which would be emptied"));
             assert_eq!(read(&path), "1\n");
-            LogFile::open(&link, Before::Stays).expect("appended to");
+            LogFile::open(&link, Before::Stays, None).expect("appended to");
         }
-        let mut null = LogFile::open(Path::new("/dev/null"), Before::Goes).expect("open");
+        let mut null = LogFile::open(Path::new("/dev/null"), Before::Goes, None).expect("open");
         null.write_all(b"1\n").expect("written");
-        assert!(LogFile::open(folder.path(), Before::Goes).is_err());
+        assert!(LogFile::open(folder.path(), Before::Goes, None).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_gets_the_mode_that_was_asked_for_whatever_the_umask() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        for (mode, expected) in [(None, 0o600), (Some(0o640), 0o640), (Some(0o664), 0o664)] {
+            let path = folder.path().join(expected.to_string());
+            let mut log = LogFile::open(&path, Before::Stays, mode).expect("open");
+            let is = || fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+            assert_eq!(is(), expected);
+            // The next one, too, but not what somebody else made.
+            fs::remove_file(&path).expect("removed");
+            log.look = Instant::now();
+            log.write_all(b"1\n").expect("written");
+            assert_eq!(is(), expected);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).expect("set");
+            LogFile::open(&path, Before::Stays, mode).expect("open");
+            assert_eq!(is(), 0o604);
+        }
+    }
+
+    #[cfg(feature = "live")]
+    #[test]
+    fn a_named_pipe_blocks_nothing_and_each_reader_gets_whole_lines() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        use std::io::Read as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("made");
+        let mut log = LogFile::open(&path, Before::Stays, None).expect("open");
+        for _ in 0..2 {
+            let error = log.write(b"1\n").expect_err("nobody reads");
+            assert!(is_unread(&error), "{error}");
+        }
+        let reader = || {
+            let mut options = File::options();
+            std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+            options.read(true).open(&path).expect("a reader")
+        };
+        let mut got = [0; 99];
+        let mut first = reader();
+        log.write_all(b"1\n2 and").expect("written");
+        assert_eq!(first.read(&mut got).expect("read"), 7);
+        drop(first);
+        assert!(is_unread(&log.write(b" its rest\n3\n").expect_err("gone")));
+        let mut second = reader();
+        log.write_all(b" its rest\n3\n").expect("written");
+        let n = second.read(&mut got).expect("read");
+        assert_eq!(&got[..n], b"3\n");
     }
 }

@@ -2,7 +2,8 @@
 //! and the clock. Selects and redacts nothing.
 //!
 //! # Layout
-//! - [`choice`] is what the user chose, [`format`] the table of formats, `spec` one `--output`.
+//! - [`fields`] are those of events that are written, [`choice`] is what else the user chose, [`format`] the
+//!   table of formats, `spec` one `--output`.
 //! - [`json`], [`pretty`], `tracee` and `csv` are the formats, [`time`] writes times.
 //! - [`outlet`] is all outputs of a run, [`writer`] one with its queue, [`log_file`] a file that may be
 //!   rotated, [`deliver`] what carries alerts elsewhere.
@@ -10,6 +11,7 @@
 pub mod choice;
 mod csv;
 pub mod deliver;
+pub mod fields;
 pub mod format;
 pub mod json;
 pub mod log_file;

@@ -2,7 +2,6 @@
 //! and lost. Selects and redacts nothing.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 
 use super::choice::{Color, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
@@ -110,7 +109,7 @@ impl Outlet {
         let mut outputs = Vec::new();
         for spec in specs {
             let terminal = spec.file.is_none() && stdout_is_terminal;
-            let (name, destination) = destination(spec.file.as_deref(), when_full)?;
+            let (name, destination) = destination(spec, when_full)?;
             let writer = Writer::start(
                 destination,
                 name.clone(),
@@ -122,7 +121,10 @@ impl Outlet {
             outputs.push(One {
                 format: spec.format,
                 alerts: spec.alerts,
-                render: (spec.format.render)(&style(wanted, terminal)),
+                render: (spec.format.render)(&Style {
+                    fields: spec.fields.clone(),
+                    ..style(wanted, terminal)
+                }),
                 left_out: 0,
                 writer: Some(writer),
                 dropped: None,
@@ -157,6 +159,11 @@ impl Outlet {
     /// Counts an event that filters left out.
     pub const fn left_out(&mut self) {
         self.written.left_out_by_filters += 1;
+    }
+
+    /// Counts an event that is not in the sample.
+    pub const fn not_sampled(&mut self) {
+        self.written.not_sampled += 1;
     }
 
     /// Counts an alert, written or not.
@@ -397,7 +404,7 @@ fn queue_loss(count: u64, since_ns: u64, until_ns: u64) -> Loss {
 }
 
 fn destination(
-    file: Option<&Path>,
+    spec: &OutputSpec,
     when_full: WhenFull,
 ) -> Result<(String, Box<dyn Write + Send>), OpenError> {
     // What was traced is nowhere else; a capture can be read again.
@@ -405,11 +412,11 @@ fn destination(
         WhenFull::Drop => Before::Stays,
         WhenFull::Wait => Before::Goes,
     };
-    match file {
+    match &spec.file {
         None => Ok(("standard output".to_owned(), Box::new(io::stdout()))),
         Some(path) => {
             let name = path.display().to_string();
-            match LogFile::open(path, before) {
+            match LogFile::open(path, before, spec.mode) {
                 Ok(file) => Ok((name, Box::new(file))),
                 Err(source) => Err(OpenError { name, source }),
             }
@@ -432,6 +439,7 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
     Style {
         headers: wanted.headers.clone(),
         request_headers: wanted.request_headers.clone(),
+        fields: None,
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         verbose: wanted.verbose,
         color,

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use http_trace_detect::rule::{Level, Severity};
 
+use super::fields::Fields;
 use super::format::Format;
 
 /// One `--output`.
@@ -19,6 +20,10 @@ pub struct OutputSpec {
     pub file: Option<PathBuf>,
     /// Which alerts it gets.
     pub alerts: Alerts,
+    /// Which fields of events; `None`: all.
+    pub fields: Option<Fields>,
+    /// Permissions of its file, if it is made; `None`: its owner's alone.
+    pub mode: Option<u32>,
 }
 
 /// The alerts that one output gets.
@@ -40,24 +45,51 @@ impl Alerts {
 /// An option of one output.
 struct OutputOption {
     name: &'static str,
-    /// What its value may be, for the error.
-    want: &'static str,
-    /// Takes the value, which is a list where it holds commas; `None` when it is none.
-    set: fn(&mut OutputSpec, &str) -> Option<()>,
+    /// Takes the value, which is a list where it holds commas; the error is what was wanted.
+    set: fn(&mut OutputSpec, &str) -> Result<(), String>,
 }
 
 /// All there are.
-const OPTIONS: &[OutputOption] = &[OutputOption {
-    name: "alerts",
-    want: "info, low, medium, high, critical or none, on an output that has alerts",
-    set: |spec, value| {
-        spec.alerts = match value {
-            "none" => Alerts::None,
-            level => Alerts::From(Level::named(level)?),
-        };
-        (!spec.format.is_events_only).then_some(())
+const OPTIONS: &[OutputOption] = &[
+    OutputOption {
+        name: "alerts",
+        set: |spec, value| {
+            let alerts = match value {
+                "none" => Some(Alerts::None),
+                level => Level::named(level).map(Alerts::From),
+            };
+            let alerts = alerts.filter(|_| !spec.format.is_events_only);
+            spec.alerts = alerts
+                .ok_or("info, low, medium, high, critical or none, on an output that has alerts")?;
+            Ok(())
+        },
     },
-}];
+    OutputOption {
+        name: "fields",
+        set: |spec, value| {
+            if spec.format != Format::JSON {
+                return Err("names of fields, on an output of json".to_owned());
+            }
+            spec.fields = Some(Fields::parse(value)?);
+            Ok(())
+        },
+    },
+    OutputOption {
+        name: "mode",
+        set: |spec, value| {
+            let mode = u32::from_str_radix(value, 8)
+                .ok()
+                .filter(|_| value.len() == 3);
+            // Its owner writes it, nobody runs it, and not everybody writes it.
+            let mode = mode.filter(|mode| mode & 0o600 == 0o600 && mode & 0o113 == 0);
+            spec.mode = mode.filter(|_| spec.file.is_some());
+            spec.mode.map(drop).ok_or_else(|| {
+                "600, 640, 644, 660 or 664 (permissions of the file), on an output to a file"
+                    .to_owned()
+            })
+        },
+    },
+];
 
 impl OutputSpec {
     /// All of a run to one place.
@@ -66,6 +98,8 @@ impl OutputSpec {
             format,
             file,
             alerts: Alerts::From(Level::Informational),
+            fields: None,
+            mode: None,
         }
     }
 }
@@ -97,7 +131,7 @@ impl FromStr for OutputSpec {
         for (name, value) in options {
             let option = OPTIONS.iter().find(|option| option.name == name);
             let option = option.ok_or_else(|| format!("no '{name}='; options are {}", names()))?;
-            (option.set)(&mut spec, &value).ok_or_else(|| format!("{name}={}", option.want))?;
+            (option.set)(&mut spec, &value).map_err(|want| format!("{name}={want}"))?;
         }
         Ok(spec)
     }
@@ -167,6 +201,14 @@ mod tests {
     }
 
     #[test]
+    fn options_of_one_output_stand_side_by_side() {
+        let spec = "json:a,fields=client.ip,url.*,mode=640,alerts=none";
+        let spec = spec.parse::<OutputSpec>().expect("good");
+        assert_eq!(spec.fields, Fields::parse("client.ip,url.*").ok());
+        assert_eq!((spec.mode, spec.alerts), (Some(0o640), Alerts::None));
+    }
+
+    #[test]
     fn faults_say_what_there_is() {
         for (text, expected) in [
             ("xml", "json, pretty, tracee or csv"),
@@ -174,11 +216,17 @@ mod tests {
             (",alerts=high", "json, pretty, tracee or csv"),
             (
                 "json:a,client=internal",
-                "no 'client='; options are ,alerts=…",
+                "no 'client='; options are ,alerts=… ,fields=… ,mode=…",
             ),
             ("json,alerts=loud", "alerts=info, low, medium"),
             ("json,alerts=high,low", "alerts=info, low, medium"),
             ("csv,alerts=high", "an output that has alerts"),
+            ("json:a,mode=666", "mode=600, 640"),
+            ("json:a,mode=440", "mode=600, 640"),
+            ("json:a,mode=0640", "mode=600, 640"),
+            ("json,mode=640", "on an output to a file"),
+            ("pretty,fields=compact", "on an output of json"),
+            ("json,fields=client.ip,nothing", "'nothing' is none"),
         ] {
             let error = text.parse::<OutputSpec>().expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");

@@ -1,5 +1,6 @@
-//! A program for each alert: the record on its standard input, one process at a time. That there is
-//! such a program is asked at the start, since the first alert may be days away.
+//! A program for each alert: the record on its standard input, one process at a time, without
+//! capabilities. That there is such a program is asked at the start, since the first alert may be days
+//! away.
 
 use std::io::{self, Write};
 #[cfg(unix)]
@@ -20,6 +21,9 @@ const KEPT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ"];
 pub(super) struct Command {
     words: Vec<String>,
     patience: Duration,
+    /// Whether the thread that starts programs has capabilities still.
+    #[cfg(feature = "live")]
+    privileged: bool,
 }
 
 impl Command {
@@ -30,15 +34,16 @@ impl Command {
         if let Some(program) = words.first() {
             look_for(program)?;
         }
-        Ok(Command {
-            words,
-            patience: PATIENCE,
-        })
+        Ok(Self::within(words, PATIENCE))
     }
 
-    #[cfg(test)]
     pub(super) const fn within(words: Vec<String>, patience: Duration) -> Self {
-        Command { words, patience }
+        Command {
+            words,
+            patience,
+            #[cfg(feature = "live")]
+            privileged: true,
+        }
     }
 }
 
@@ -47,6 +52,13 @@ impl Carrier for Command {
         let Some((program, arguments)) = self.words.split_first() else {
             return Err(Failure::lasting("no program"));
         };
+        #[cfg(feature = "live")]
+        if self.privileged {
+            super::privileges::drop_all().map_err(|error| {
+                Failure::lasting(format!("capabilities cannot be dropped: {error}"))
+            })?;
+            self.privileged = false;
+        }
         let mut command = std::process::Command::new(program);
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -53,6 +53,34 @@ fn a_file_is_appended_to() {
     );
 }
 
+/// Whoever runs this: what root starts has all that the bounding set holds.
+#[cfg(feature = "live")]
+#[test]
+fn a_command_has_no_capabilities_and_gets_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out");
+    let delivery = start(&format!(
+        "command:sh -c 'cat /proc/self/status > {}'",
+        out.display()
+    ));
+    delivery.send(notice(""));
+    assert_eq!(delivery.close_within(LONG), all(1));
+    let status = std::fs::read_to_string(&out).expect("read");
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.expect(name).trim_start_matches(':').trim().to_owned()
+    };
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(of(set), "0".repeat(16), "{set}");
+    }
+    assert_eq!(of("NoNewPrivs"), "1");
+    let own = std::fs::read_to_string("/proc/self/status").expect("read");
+    assert!(
+        own.contains("NoNewPrivs:\t0"),
+        "of that thread alone: {own}"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn a_command_gets_each_alert_and_only_one_runs_at_a_time() {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::sink::fields::Fields;
 use crate::text::unescaped;
 use http_trace_model::event::{LossUnit, Missing, NoResponse};
 use http_trace_model::testing;
@@ -59,6 +60,59 @@ fn golden() {
     out.extend_from_slice(line(&event).as_bytes());
     json().loss(&loss, &mut out);
     insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"));
+}
+
+/// Every single field, alone and beside another, and all of them.
+#[test]
+fn chosen_fields_are_those_of_the_whole_record() {
+    let event = testing::event();
+    let whole = record(&event);
+    let with = |fields: &str| {
+        let style = Style {
+            fields: Some(Fields::parse(fields).expect(fields)),
+            ..Style::default()
+        };
+        let mut out = Vec::new();
+        let mut json = Json::new(&style);
+        for _ in 0..2 {
+            out.clear();
+            json.event(
+                &Entry {
+                    event: &event,
+                    user: None,
+                },
+                &mut out,
+            );
+        }
+        serde_json::from_slice::<Value>(&out).expect(fields)
+    };
+    let at = |record: &Value, name: &str| {
+        let path = format!("/{}", name.replace('.', "/"));
+        record.pointer(&path).cloned()
+    };
+    for field in EVENT.iter().copied().flatten() {
+        let name = field.about.name;
+        if field.get.is_none() || field.about.kind == http_trace_model::field::Kind::Object {
+            continue;
+        }
+        for beside in ["", ",url.path", ",source.ip,http_trace.hook"] {
+            let chosen = with(&format!("{name}{beside}"));
+            assert_eq!(at(&chosen, name), at(&whole, name), "{name}{beside}");
+            assert_eq!(at(&chosen, "@timestamp"), at(&whole, "@timestamp"));
+            assert_eq!(at(&chosen, "event.kind"), at(&whole, "event.kind"));
+            assert!(chosen.to_string().len() < 600, "{chosen}");
+        }
+    }
+    assert_eq!(with("*"), whole);
+    let compact = with("compact").to_string();
+    assert!(compact.len() < 450, "{}: {compact}", compact.len());
+    let read = crate::recorded::Recorded::new(compact.as_bytes()).next();
+    let read = read.expect("an event").expect("it is read back");
+    assert_eq!(
+        (read.client.ip, read.server),
+        (event.client.ip, event.server)
+    );
+    assert_eq!(read.response.map(|r| r.status), Some(404));
 }
 
 /// Through the decoder, and as if it kept more of the word than it does.
