@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //! - `exit`: exit status and standard error. `stop`: signals.
+//! - `limits`: what the system allows.
 //! - `clash`: outputs that would overwrite an input.
 //! - `loading`: rules, read at the start and again on SIGHUP.
 //! - `session`: the engine with rules and state, whatever the source.
@@ -13,6 +14,7 @@
 mod clash;
 mod exit;
 mod hits;
+mod limits;
 #[cfg(feature = "live")]
 mod live;
 mod loading;
@@ -30,6 +32,13 @@ use crate::config::{Config, Source};
 /// Runs until the source ends, the outputs have enough, or `stop` is requested.
 pub fn run(config: &Config, stop: &Stop) -> Ended {
     config.warnings.iter().for_each(|line| say(line));
+    match limits::check(config) {
+        Ok(warning) => warning.iter().for_each(|line| say(line)),
+        Err(why) => {
+            say(&why);
+            return Ended::CannotStart;
+        }
+    }
     match &config.source {
         Source::Captures(paths) => replay::run(config, paths, stop),
         Source::Recorded(paths) => recorded::run(config, paths, stop),

@@ -8,6 +8,7 @@ use super::exit::{Ended, Reading};
 use super::pipe::{self, Left, Shared};
 use super::session::{Session, reading, some_of, started};
 use super::stop::Stop;
+use crate::capture::error::Problem;
 use crate::capture::{Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
 use crate::engine::Engine;
@@ -38,6 +39,8 @@ struct Told {
     failed: bool,
     /// Whether a signal came before the end.
     interrupted: bool,
+    /// Captures that were not opened since too many were open.
+    crowded: u64,
     /// Unknown when reading was left blocked.
     counts: Option<ReplayCounts>,
     skipped_files: Vec<PathBuf>,
@@ -61,9 +64,16 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         interrupted: left == Left::Blocked,
         ..Told::default()
     });
-    let Some(session) = session else {
+    let Some(mut session) = session else {
         return Ended::Lossy;
     };
+    if told.crowded > 0 {
+        session.problem(format!(
+            "{} not read: more overlap in time than may be open at once; raise the limit (ulimit -n 4096), \
+             or name fewer",
+            counted(told.crowded, "capture")
+        ));
+    }
     let reading = match told.interrupted {
         true => Reading::Interrupted,
         false if told.failed => Reading::Faulty,
@@ -120,7 +130,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             }
         };
         let time_ns = header.time_ns;
-        keep_problems(&mut replay, session);
+        keep_problems(&mut replay, session, &mut told);
         shared.came(time_ns);
         drop(shared);
         if next == Next::Stop {
@@ -131,7 +141,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         if let (Some(filter), Some(lost)) = (&filter, &mut lost) {
             tell_losses(lost, filter, &mut session.engine);
         }
-        keep_problems(&mut replay, session);
+        keep_problems(&mut replay, session, &mut told);
     }
     told.interrupted = stop.is_requested();
     told.counts = Some(replay.counts());
@@ -253,12 +263,21 @@ fn segment(header: &RecordHeader) -> Segment {
 }
 
 /// What could not be read is said at the end.
-fn keep_problems(replay: &mut Replay, session: &mut Session) {
-    if !replay.problems().is_empty() {
-        for problem in replay.take_problems() {
-            session.problem(problem.to_string());
+fn keep_problems(replay: &mut Replay, session: &mut Session, told: &mut Told) {
+    if replay.problems().is_empty() {
+        return;
+    }
+    for problem in replay.take_problems() {
+        match &problem.problem {
+            Problem::Open(error) if is_crowded(error) => told.crowded += 1,
+            _ => session.problem(problem.to_string()),
         }
     }
+}
+
+/// Whether too many files are open (EMFILE, ENFILE).
+fn is_crowded(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 fn replay_lines(told: &Told) -> Vec<String> {

@@ -120,6 +120,43 @@ fn a_cut_capture_gives_all_it_holds_and_then_its_byte() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn limits_that_do_not_suffice_are_named_in_a_line() {
+    // Twelve captures of one time.
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..12 {
+        std::fs::copy(NGINX, folder.path().join(format!("{n}.pcap"))).unwrap();
+    }
+    let captures = folder.path().to_str().unwrap();
+    for (limit, read, status, expected) in [
+        (
+            "-v 50000",
+            NGINX,
+            2,
+            "http-trace: memory is limited to 48 MiB (RLIMIT_AS, ulimit -v), and at least 64 MiB are \
+             needed: raise the limit\n",
+        ),
+        (
+            "-n 10",
+            captures,
+            1,
+            "more overlap in time than may be open at once; raise the limit",
+        ),
+    ] {
+        let script = format!("ulimit {limit}; exec \"$@\"");
+        let words = ["-c", &script, "sh", env!("CARGO_BIN_EXE_http-trace")];
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(words)
+            .args(["-q", "-o", "json:/dev/null", "-r", read]);
+        let ran = crate::command::ran(&mut command);
+        assert_eq!(ran.status, status, "{}", ran.err);
+        assert!(ran.err.contains(expected), "{}", ran.err);
+        assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_full_disk_is_named_and_ends_with_1() {
     let ran = run(&["-r", NGINX, "-o", "json:/dev/full"]);
     assert_eq!(ran.status, 1);
