@@ -1,8 +1,9 @@
-"""A small program of somebody else at TC.
+"""A small program of somebody else at TC or XDP.
 
 attach tcx|clsact ingress|egress DEVICE VERDICT first|last|PREFERENCE [SECONDS]
     attaches one and stays; with SECONDS, another takes its place that often. Prints a line when it is
     there. A filter at clsact stays behind.
+attach xdp DEVICE                 attaches one that lets all pass, and stays
 list ingress|egress DEVICE        prints the names of the programs at TCX, in order
 detach ingress|egress DEVICE NAME detaches the links at TCX of programs whose name begins so
 """
@@ -62,11 +63,11 @@ def program(verdict, device, side):
     ])
 
 
-def load(code, name):
+def load(code, name, kind=3):
     insns, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
     log = ctypes.create_string_buffer(65536)
     attributes = struct.pack(
-        "<IIQQIIQII16s", 3, len(code) // 8, ctypes.addressof(insns), ctypes.addressof(licence),
+        "<IIQQIIQII16s", kind, len(code) // 8, ctypes.addressof(insns), ctypes.addressof(licence),
         1, len(log), ctypes.addressof(log), 0, 0, name.encode())
     try:
         return bpf(PROG_LOAD, attributes)[0]
@@ -93,10 +94,10 @@ def filter_at(device, side, preference, program_fd, name):
         sys.exit(f"RTM_NEWTFILTER: {os.strerror(-code)}")
 
 
-def link(device, side, program_fd, where):
+def link(device, kind, program_fd, where=""):
     flags = BEFORE if where == "first" else 0
     attributes = struct.pack(
-        "<IIIIIIQ", program_fd, socket.if_nametoindex(device), TCX[side], flags, 0, 0, 0)
+        "<IIIIIIQ", program_fd, socket.if_nametoindex(device), kind, flags, 0, 0, 0)
     return bpf(LINK_CREATE, attributes)[0]
 
 
@@ -129,6 +130,10 @@ elif command == "detach":
     for name, number in there(device, side):
         if name.startswith(prefix):
             bpf(LINK_DETACH, struct.pack("<I", bpf(LINK_GET_FD_BY_ID, struct.pack("<I", number))[0]))
+elif arguments[0] == "xdp":
+    there = link(arguments[1], 37, load(returns(2), "nb_xdp", 6))
+    print("attached", flush=True)
+    time.sleep(86400)
 else:
     hook, side, device, verdict, where = arguments[:5]
     every = float(arguments[5]) if len(arguments) > 5 else None
@@ -137,7 +142,7 @@ else:
         name = f"nb_{verdict.lower()}_{side}"[:15]
         descriptor = load(program(verdict, device, side), name)
         if hook == "tcx":
-            new = link(device, side, descriptor, where)
+            new = link(device, TCX[side], descriptor, where)
             if held is not None:
                 os.close(held)
             held = new

@@ -24,11 +24,10 @@ use super::interfaces::{Interface, LinkLayer};
 use super::loader::{Framing, LoadError, load_program, load_programs};
 use super::sys::{HookType, programs_at};
 use super::tc::{self, Placed, Side, Standing};
+use super::watch::{Hidden, Watch};
 
 /// A program that was moved is not moved again for this long (ns): another may want the same place.
 const MOVE_EVERY_NS: u64 = 1_000_000_000;
-/// What still hides packets is reported again after this long (ns).
-const REMIND_EVERY_NS: u64 = 60_000_000_000;
 /// The program at XDP.
 const XDP_PROGRAM: &str = "http_trace_xdp";
 /// ETH_P_ALL (linux/if_ether.h).
@@ -84,19 +83,6 @@ pub enum TcMode {
     Clsact,
 }
 
-/// A time in which a hook may have missed packets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hidden {
-    /// Why, in one word: `shadowed` or `detached`.
-    pub why: &'static str,
-    /// Where, and because of whom.
-    pub detail: String,
-    /// From when on (kernel time, ns).
-    pub since_ns: u64,
-    /// Whether it goes on.
-    pub goes_on: bool,
-}
-
 /// What hangs where. Dropping it takes everything off.
 #[derive(Debug, Default)]
 pub struct Attached {
@@ -130,61 +116,6 @@ struct AtCgroup {
     folder: File,
     links: [(HookType, u32, CgroupSkbLink); 2],
     watch: Watch,
-}
-
-/// What is known of one place from check to check.
-#[derive(Debug)]
-struct Watch {
-    /// When it was last seen to be in order (kernel time, ns).
-    good_ns: u64,
-    moved_ns: u64,
-    reported_ns: u64,
-    /// Who is known to stay before it.
-    behind: Vec<String>,
-}
-
-impl Watch {
-    const fn new(now_ns: u64) -> Self {
-        Watch {
-            good_ns: now_ns,
-            moved_ns: 0,
-            reported_ns: 0,
-            behind: Vec::new(),
-        }
-    }
-
-    fn is_good(&mut self, now_ns: u64) {
-        self.good_ns = now_ns;
-        self.reported_ns = 0;
-        self.behind.clear();
-    }
-
-    /// What to report of a place that is not, or was not, in order.
-    fn report(
-        &mut self,
-        now_ns: u64,
-        why: &'static str,
-        detail: String,
-        goes_on: bool,
-    ) -> Option<Hidden> {
-        let is_due = !goes_on
-            || self.reported_ns == 0
-            || now_ns.saturating_sub(self.reported_ns) >= REMIND_EVERY_NS;
-        if !is_due {
-            return None;
-        }
-        let since_ns = self.good_ns.max(self.reported_ns);
-        self.reported_ns = now_ns;
-        if !goes_on {
-            self.is_good(now_ns);
-        }
-        Some(Hidden {
-            why,
-            detail,
-            since_ns,
-            goes_on,
-        })
-    }
 }
 
 impl Attached {
@@ -314,6 +245,17 @@ impl Attached {
         tc::place(ebpf, name, (index, &interface.name), side, tcx).map_err(refused)
     }
 
+    /// What is hidden to the end of the run, and was reported before.
+    pub fn still_hidden(&mut self, now_ns: u64) -> Vec<Hidden> {
+        let on = self.interfaces.values_mut();
+        let watches = on.flat_map(|on| {
+            let tc = on.tc.iter_mut().map(|(_, watch)| watch);
+            tc.chain(on.xdp.as_mut().map(|xdp| &mut xdp.watch))
+        });
+        let all = watches.chain(self.cgroup.as_mut().map(|at| &mut at.watch));
+        all.filter_map(|watch| watch.end(now_ns)).collect()
+    }
+
     /// Looks whether each program still sees what it should, and puts it there again if not. What
     /// was hidden from it meanwhile, and what still is.
     pub fn keep(
@@ -323,12 +265,22 @@ impl Attached {
         now_ns: u64,
     ) -> Vec<Hidden> {
         let mut hidden = Vec::new();
+        // All before any is moved, which takes as long as verifying a program: until then others may go
+        // unseen.
+        let of_tc = self.interfaces.values_mut().flat_map(|on| &mut on.tc);
+        let standings: Vec<_> = of_tc.map(|(placed, _)| placed.standing().ok()).collect();
+        let mut standings = standings.into_iter();
         for (&index, on) in &mut self.interfaces {
+            let of_interface = standings.by_ref().take(on.tc.len());
             let Some(interface) = known.get(&index) else {
+                of_interface.for_each(drop);
                 continue;
             };
-            for (placed, watch) in &mut on.tc {
-                hidden.extend(keep_tc(ebpf, placed, watch, interface, now_ns));
+            for ((placed, watch), standing) in on.tc.iter_mut().zip(of_interface) {
+                // Of an interface that goes at this moment nothing is known; its end is noticed elsewhere.
+                if let Some(standing) = standing {
+                    hidden.extend(keep_tc(ebpf, placed, watch, standing, interface, now_ns));
+                }
             }
             if let Some(xdp) = &mut on.xdp {
                 hidden.extend(keep_xdp(ebpf, xdp, index, interface, now_ns));
@@ -345,15 +297,16 @@ fn keep_tc(
     ebpf: &mut Ebpf,
     placed: &mut Placed,
     watch: &mut Watch,
+    standing: Standing,
     interface: &Interface,
     now_ns: u64,
 ) -> Option<Hidden> {
     let place = format!("tc {} of {}", placed.side().name(), interface.name);
-    // An interface that goes at this moment: its end is noticed elsewhere.
-    let before = match placed.standing().ok()? {
-        Standing::First => {
-            watch.is_good(now_ns);
-            return None;
+    let before = match standing {
+        Standing::First => return watch.is_good(now_ns),
+        Standing::FirstAgain => {
+            let by = "programs that came and went may have run before http-trace";
+            return watch.report(now_ns, "shadowed", format!("{place}: {by}"), false);
         }
         Standing::Behind(before) => before,
         Standing::Gone => Vec::new(),
@@ -391,8 +344,7 @@ fn keep_xdp(
 ) -> Option<Hidden> {
     // As netlink said last: a link that was detached leaves no program, or another.
     if interface.xdp.contains(&at.program) {
-        at.watch.is_good(now_ns);
-        return None;
+        return at.watch.is_good(now_ns);
     }
     let detail = format!("xdp of {}: http-trace was taken off", interface.name);
     if now_ns.saturating_sub(at.watch.moved_ns) < MOVE_EVERY_NS {
@@ -419,11 +371,10 @@ fn keep_cgroup(
 ) -> Option<Hidden> {
     let folder = at.folder.as_raw_fd() as u32;
     let is_there = |(hook, program, _): &(HookType, u32, CgroupSkbLink)| {
-        programs_at(folder, *hook).is_ok_and(|all| all.contains(program))
+        programs_at(folder, *hook).is_ok_and(|all| all.ids.contains(program))
     };
     if at.links.iter().all(is_there) {
-        at.watch.is_good(now_ns);
-        return None;
+        return at.watch.is_good(now_ns);
     }
     let detail = "the root cgroup: http-trace was taken off".to_owned();
     match cgroup(ebpf, framing) {

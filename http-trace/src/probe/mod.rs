@@ -5,7 +5,8 @@
 //! # Layout
 //! - [`loader`] puts the object into the kernel with its sizes and limits.
 //! - [`attach`] hangs programs onto interfaces, sockets and cgroups, and takes them off.
-//! - `tc` puts programs first at TC and says whether they still are.
+//! - `tc` puts programs first at TC and says whether they still are; [`watch`] remembers what may have been
+//!   hidden from them.
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
 //! - [`log`] hands on what the programs say in words.
@@ -29,6 +30,7 @@ pub mod ring;
 mod sys;
 mod tc;
 pub mod test_run;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,7 +45,7 @@ use http_trace_common::record::{Hook, Record, flag};
 use http_trace_model::event::{Loss, LossUnit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use attach::{AttachError, Attached, Hidden, TcMode};
+use attach::{AttachError, Attached, TcMode};
 use clock::Clock;
 use counters::Counters;
 use flows::{Flows, HandedBack};
@@ -52,6 +54,7 @@ use loader::{Framing, LoadError, Settings};
 use log::ProgramLog;
 use own_map::OwnMap;
 use ring::Ring;
+use watch::Hidden;
 
 use crate::own_sockets::OwnSockets;
 
@@ -145,6 +148,8 @@ pub enum Notice {
     Detached(Arc<str>),
     /// They cannot be attached; tracing goes on elsewhere.
     Failed(AttachError),
+    /// Another's program at its XDP hook may drop or redirect packets before they are seen.
+    Before(Arc<str>, String),
     /// Its frames begin with something that the programs do not read.
     Unreadable(Arc<str>, interfaces::LinkLayer),
 }
@@ -284,11 +289,12 @@ impl Probe {
     }
 
     /// Looks, when it is due or filters have changed, whether other programs hide packets from ours,
-    /// or have taken them off, and puts ours first again. What was hidden, as losses.
-    pub fn check_hooks(&mut self) -> Vec<Loss> {
+    /// or have taken them off, and puts ours first again. What was hidden, as losses; `last` says that
+    /// it is due, and that all must be told.
+    pub fn check_hooks(&mut self, last: bool) -> Vec<Loss> {
         let now_ns = clock::boot_ns();
         // At most once per call of this, which comes a few times a second.
-        if !self.interfaces.take_tc_changed() && now_ns < self.next_check_ns {
+        if !self.interfaces.take_tc_changed() && now_ns < self.next_check_ns && !last {
             return Vec::new();
         }
         self.next_check_ns = now_ns + CHECK_EVERY_NS;
@@ -298,7 +304,10 @@ impl Probe {
             Err(_) => return Vec::new(),
         };
         let known = fresh.as_ref().unwrap_or(&self.interfaces).known();
-        let hidden = self.attached.keep(&mut self.ebpf, known, now_ns);
+        let mut hidden = self.attached.keep(&mut self.ebpf, known, now_ns);
+        if last {
+            hidden.extend(self.attached.still_hidden(now_ns));
+        }
         // Moving a program takes as long as verifying it.
         let until_ns = clock::boot_ns();
         let mut losses = Vec::new();
@@ -306,7 +315,6 @@ impl Probe {
             why,
             detail,
             since_ns,
-            goes_on: _,
         } in hidden
         {
             losses.push(Loss {
@@ -431,6 +439,12 @@ fn attach_one(
     match attached.interface(ebpf, hooks, index, interface) {
         Ok(true) if attached.has_interface(index) => {
             notices.push(Notice::Attached(interface.name.clone()));
+            // As it was before ours was attached, if ours is.
+            let others = tc::named(&interface.xdp);
+            if !others.is_empty() {
+                let notice = Notice::Before(interface.name.clone(), others.join(" and "));
+                notices.push(notice);
+            }
         }
         Ok(true) => {}
         Ok(false) => {

@@ -70,12 +70,20 @@ pub enum HookType {
     TcxEgress = 47,
 }
 
-/// Ids of the programs at a hook, in the order in which they run. `target` is an interface's index or
-/// a descriptor.
+/// The programs at a hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// Their ids, in the order in which they run.
+    pub ids: Vec<u32>,
+    /// Moves on with each that is attached or detached; at a cgroup always 0.
+    pub revision: u64,
+}
+
+/// The programs at a hook. `target` is an interface's index or a descriptor.
 ///
 /// # Errors
 /// EINVAL where the kernel has no such hook.
-pub fn programs_at(target: u32, hook: HookType) -> io::Result<Vec<u32>> {
+pub fn programs_at(target: u32, hook: HookType) -> io::Result<Chain> {
     let mut ids = [0u32; MOST_PROGRAMS];
     let mut query = Query {
         target,
@@ -107,11 +115,14 @@ pub fn programs_at(target: u32, hook: HookType) -> io::Result<Vec<u32>> {
     };
     if result == 0 {
         let there = (query.programs as usize).min(ids.len());
-        return Ok(ids[..there].to_vec());
+        return Ok(Chain {
+            ids: ids[..there].to_vec(),
+            revision: query.revision,
+        });
     }
     match io::Error::last_os_error() {
         // Nothing has ever been attached there.
-        error if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
+        error if error.raw_os_error() == Some(libc::ENOENT) => Ok(Chain::default()),
         error => Err(error),
     }
 }

@@ -17,7 +17,7 @@ use http_trace_common::record::Hook;
 
 use super::loader::{Framing, programs_of};
 use super::netlink::{self, attributes, number, text};
-use super::sys::{HookType, programs_at};
+use super::sys::{Chain, HookType, programs_at};
 
 /// Handle of our filters at clsact; the next ones while one is moved.
 const HANDLE: u16 = 0x6874;
@@ -74,6 +74,8 @@ impl Side {
 pub enum Standing {
     /// It sees every packet first.
     First,
+    /// It does, but others that came and went since the last look may have run before it.
+    FirstAgain,
     /// These run before it, and may hide packets.
     Behind(Vec<String>),
     /// It is not there.
@@ -92,6 +94,8 @@ pub struct Placed {
     filter: Option<(u16, u32)>,
     /// `None` once it is dropped.
     link: Option<SchedClassifierLink>,
+    /// At TCX: what was there at the last look.
+    looked: Chain,
 }
 
 impl Drop for Placed {
@@ -138,11 +142,13 @@ pub fn place(
         program: id,
         filter: None,
         link: None,
+        looked: Chain::default(),
     };
     if tcx {
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
         let link = program.attach_with_options(interface, side.place(), first)?;
         placed.link = Some(program.take_link(link)?);
+        placed.looked = programs_at(index, side.tcx()).map_err(TcError::IoError)?;
         return Ok(placed);
     }
     // An error says that there is one already; attaching tells whether it is of use.
@@ -197,14 +203,17 @@ impl Placed {
     ///
     /// # Errors
     /// When the kernel does not tell.
-    pub fn standing(&self) -> io::Result<Standing> {
+    pub fn standing(&mut self) -> io::Result<Standing> {
         let at_tcx = programs_at(self.index, self.side.tcx());
         let Some(place) = self.filter else {
-            let all = at_tcx?;
-            return Ok(match all.iter().position(|id| *id == self.program) {
+            let now = at_tcx?;
+            let before = std::mem::replace(&mut self.looked, now);
+            let ids = &self.looked.ids;
+            return Ok(match ids.iter().position(|id| *id == self.program) {
                 None => Standing::Gone,
+                Some(0) if came_and_went(&before, &self.looked) => Standing::FirstAgain,
                 Some(0) => Standing::First,
-                Some(at) => behind(named(all.get(..at).unwrap_or_default())),
+                Some(at) => behind(named(ids.get(..at).unwrap_or_default())),
             });
         };
         let all = filters(self.index, self.side)?;
@@ -214,7 +223,7 @@ impl Placed {
             return Ok(Standing::Gone);
         };
         // TCX, where there is one, runs before clsact.
-        let mut before = named(&at_tcx.unwrap_or_default());
+        let mut before = named(&at_tcx.unwrap_or_default().ids);
         let filters = all.get(..at).unwrap_or_default().iter();
         before.extend(filters.filter_map(Filter::foreign_name));
         Ok(behind(before))
@@ -241,6 +250,11 @@ impl Placed {
         }
         let new = place(ebpf, self.name, (self.index, interface), self.side, tcx)?;
         let old = std::mem::replace(self, new);
+        if tcx {
+            // The old one's end is ours too.
+            self.looked.revision += 1;
+            self.looked.ids.retain(|id| *id != old.program);
+        }
         // Where the old one was taken off, the new one may stand.
         if !tcx && old.filter == self.filter {
             old.forget();
@@ -254,6 +268,14 @@ impl Placed {
     fn forget(mut self) {
         std::mem::forget(self.link.take());
     }
+}
+
+/// Whether more was attached and detached between two looks than shows in the second.
+fn came_and_went(before: &Chain, now: &Chain) -> bool {
+    let missing =
+        |from: &Chain, of: &Chain| of.ids.iter().filter(|id| !from.ids.contains(id)).count();
+    let shows = missing(before, now) + missing(now, before);
+    now.revision.saturating_sub(before.revision) > shows as u64
 }
 
 fn behind(before: Vec<String>) -> Standing {
@@ -271,7 +293,7 @@ pub fn has_tcx() -> bool {
 }
 
 /// Programs in words, those of an http-trace left out: they let every packet go on.
-fn named(ids: &[u32]) -> Vec<String> {
+pub fn named(ids: &[u32]) -> Vec<String> {
     if ids.is_empty() {
         return Vec::new();
     }
@@ -487,6 +509,27 @@ mod tests {
         );
         for cut in 0..whole.len() {
             let _ = filter(&whole[..cut]);
+        }
+    }
+
+    #[test]
+    fn what_came_and_went_is_noticed() {
+        let chain = |revision, ids: &[u32]| Chain {
+            revision,
+            ids: ids.to_vec(),
+        };
+        for (before, now, expected) in [
+            (chain(5, &[1]), chain(5, &[1]), false),
+            // Another comes behind us, or goes, or is replaced.
+            (chain(5, &[1]), chain(6, &[1, 2]), false),
+            (chain(5, &[1, 2]), chain(6, &[1]), false),
+            (chain(5, &[1, 2]), chain(7, &[1, 3]), false),
+            (chain(5, &[1, 2]), chain(6, &[1, 3]), false),
+            // One was there in between.
+            (chain(5, &[1]), chain(7, &[1]), true),
+            (chain(5, &[1, 2]), chain(8, &[1]), true),
+        ] {
+            assert_eq!(came_and_went(&before, &now), expected, "{before:?} {now:?}");
         }
     }
 

@@ -138,7 +138,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             }
             probe.hand_on_log();
             follow_interfaces(config, &mut probe, &mut session.engine);
-            check_hooks(&mut probe, &mut session.engine);
+            check_hooks(&mut probe, &mut session.engine, false);
             // What else the runtime has to do is little and waits for this.
             tokio::task::yield_now().await;
         }
@@ -147,7 +147,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         }
     }
     // What is in the ring still counts, and what was lost until now.
-    check_hooks(&mut probe, &mut session.engine);
+    check_hooks(&mut probe, &mut session.engine, true);
     add_losses(&mut probe, &mut session.engine);
     probe.detach();
     probe.hand_on_log();
@@ -204,8 +204,8 @@ fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
 }
 
 /// Reports what other programs hide, or have hidden.
-fn check_hooks(probe: &mut Probe, engine: &mut Engine) {
-    for loss in probe.check_hooks() {
+fn check_hooks(probe: &mut Probe, engine: &mut Engine, last: bool) {
+    for loss in probe.check_hooks(last) {
         if let Some(detail) = &loss.detail {
             say(&format!("packets may be missing: {detail}"));
         }
@@ -294,6 +294,9 @@ fn tell(config: &Config, notices: &[Notice], later: bool) {
             Notice::Attached(name) if later && !config.quiet => say(&format!("tracing {name} too")),
             Notice::Detached(name) if !config.quiet => say(&format!("stopped tracing {name}")),
             Notice::Attached(_) | Notice::Detached(_) => {}
+            Notice::Before(name, who) => say(&format!(
+                "xdp of {name}: {who} runs before http-trace: what it drops or redirects is not seen"
+            )),
             Notice::Failed(error) => say(&format!("{error}; tracing goes on elsewhere")),
             Notice::Unreadable(name, LinkLayer::Other(kind)) => say(&format!(
                 "{name} is not traced: its link-layer header (ARPHRD {kind}) is not supported"

@@ -1,12 +1,15 @@
 //! Other programs at TC, before and after the agent's, whatever they return: every response is
 //! reported once, or that it may have been hidden is. Their chain stays as it was.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpStream;
+use std::ops::RangeInclusive;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use http_trace_tests::agent::{Agent, Outcome, ROOMY};
-use http_trace_tests::bed::{log_differences, nothing};
-use http_trace_tests::client::wrk;
+use http_trace_tests::bed::{log_differences, nothing, server_v4};
+use http_trace_tests::client::{Raw, wrk};
 use http_trace_tests::needs;
 use http_trace_tests::neighbour::{VERDICTS, ask, attach};
 use http_trace_tests::netns::{Namespace, Pair, Running, address};
@@ -153,29 +156,113 @@ fn neighbours_that_come_later_are_reported_and_overtaken() {
     });
 }
 
-/// Neighbours that replace each other first all the time, under load: nothing is invented or reported
-/// twice, and what is missing has its reason in the stream.
+/// Requests, each with a target of its own, over connections that stay.
+fn ask_for(pair: &Pair, time: Duration) {
+    const CONNECTIONS: usize = 4;
+    let end = Instant::now() + time;
+    let one = |connection: usize| {
+        let server = server_v4(80);
+        let mut raw = Raw::over(TcpStream::connect(server).expect("connect")).expect("raw");
+        for n in 0.. {
+            let request = format!("GET /small.txt?{connection}-{n} HTTP/1.1\r\nHost: a\r\n\r\n");
+            raw.send(request.as_bytes()).expect("sent");
+            assert_eq!(raw.receive().expect("an answer").status, 200);
+            if Instant::now() > end {
+                break;
+            }
+        }
+    };
+    let all = || {
+        std::thread::scope(|scope| (0..CONNECTIONS).for_each(|n| drop(scope.spawn(move || one(n)))))
+    };
+    pair.client.enter(all).expect("enter");
+}
+
+/// The times of the losses at one side of veth0, in Unix ms.
+fn hidden_times(outcome: &Outcome) -> Vec<RangeInclusive<u64>> {
+    let ms = |value: &serde_json::Value| {
+        let time: jiff::Timestamp = value.as_str().expect("a time").parse().expect("a time");
+        time.as_millisecond() as u64
+    };
+    let time = |loss: &serde_json::Value| {
+        let lost = &loss["http_trace"]["lost"];
+        ms(&lost["since"])..=ms(&lost["until"])
+    };
+    outcome.report.losses.iter().map(time).collect()
+}
+
+/// Neighbours that replace each other first all the time, under load: every response is reported once
+/// with its request, or the time at which it may have been hidden is.
 #[test]
 fn neighbours_that_are_replaced_under_load_are_reported() {
-    needs!(alone; "nginx", "wrk", "tc", "python3");
-    for hook in ["tcx", "clsact"] {
+    needs!(alone; "nginx", "tc", "python3");
+    // What a log's time is behind the packets.
+    const SLACK_MS: u64 = 100;
+    for (hook, every) in [
+        ("tcx", "0.3"),
+        ("tcx", "1.7"),
+        ("clsact", "0.3"),
+        ("clsact", "1.7"),
+    ] {
         let pair = Pair::new(1500).expect("a pair");
         tc(&pair.server, "qdisc add dev veth0 clsact");
         let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
         let agent = agent(&pair, hook);
-        let there = neighbours(&pair, hook, "OK", "0.3");
-        load(&pair, 5);
+        let there = neighbours(&pair, hook, "OK", every);
+        ask_for(&pair, Duration::from_secs(5));
         drop(there);
         std::thread::sleep(Duration::from_millis(300));
         let log = nginx.stop().expect("an access log");
         let outcome = agent.stop().expect("the agent's end");
         let losses = losses(&outcome);
         let shadowed = losses.iter().filter(|l| l.starts_with("shadowed: tc "));
-        assert!(shadowed.count() >= 2, "{hook}: {losses:?}");
+        assert!(
+            shadowed.count() >= 2,
+            "{hook}: {losses:?} {:?} {:?}",
+            outcome.said,
+            hidden_times(&outcome)
+        );
         assert_eq!(outcome.status.code(), Some(1), "{:?}", outcome.said);
-        let reported = outcome.report.responses.len();
-        assert!(reported <= log.len(), "{hook}: {reported} of {}", log.len());
-        println!("{hook}: {reported} of {}, {losses:?}", log.len());
+        let mut reported = BTreeSet::new();
+        let mut alone = BTreeMap::<_, usize>::new();
+        for seen in &outcome.report.responses {
+            match &seen.request {
+                Some((_, target)) => {
+                    assert!(reported.insert(target.clone()), "{hook}: {target} twice")
+                }
+                None => *alone.entry(seen.client).or_default() += 1,
+            }
+        }
+        let hidden = hidden_times(&outcome);
+        let mut missing = BTreeMap::<_, usize>::new();
+        for line in &log {
+            if reported.remove(&line.target) {
+                continue;
+            }
+            *missing.entry(line.client).or_default() += 1;
+            let around = line.time_ms - SLACK_MS..=line.time_ms + SLACK_MS;
+            let told = |time: &RangeInclusive<u64>| {
+                time.start() <= around.end() && around.start() <= time.end()
+            };
+            assert!(
+                hidden.iter().any(told),
+                "{hook} {every}: {line:?}, {losses:?}"
+            );
+        }
+        assert!(reported.is_empty(), "{hook}: nobody asked for {reported:?}");
+        for (client, count) in alone {
+            let of_missing = missing.get(&client).copied().unwrap_or_default();
+            assert!(
+                count <= of_missing,
+                "{hook}: {count} without a request of {of_missing}"
+            );
+        }
+        let missing: usize = missing.values().sum();
+        println!(
+            "{hook} {every}: {missing} of {} missing, {} losses",
+            log.len(),
+            losses.len()
+        );
     }
 }
 
@@ -295,4 +382,20 @@ fn the_neighbours_chain_stays_as_it_was_after_a_kill() {
         drop(agent);
         assert_eq!(chain(&pair, hook), before, "{hook}: after");
     }
+}
+
+/// At XDP there is place for one: at TC its owner is named, at XDP it cannot be shared.
+#[test]
+fn a_program_at_xdp_is_named() {
+    needs!(alone; "python3");
+    let pair = Pair::new(1500).expect("a pair");
+    let _there = attach(&pair.server, "xdp veth0").expect("a neighbour");
+    let agent = agent(&pair, "tcx");
+    let outcome = agent.stop().expect("the agent's end");
+    outcome.check_clean();
+    let said = outcome.said.join("\n");
+    assert!(said.contains("xdp of veth0: program nb_xdp (id "), "{said}");
+    let refused = Agent::start(&pair.server, &["--hook", "xdp", "-i", "veth0"]);
+    let why = refused.expect_err("a place that is taken").to_string();
+    assert!(why.contains("another XDP program may hold it"), "{why}");
 }

@@ -116,3 +116,26 @@ fn at_tc_on_both_sides_of_a_router() {
     let _ = router.run(Command::new("sh").args(["-c", settings]));
     check(&router, &client, &server, ([10, 78, 2, 2], 80).into(), "tc");
 }
+
+/// A port of a bridge and the bridge itself: at XDP a packet for this host passes both, and TC sees its
+/// answer at both.
+#[test]
+fn at_xdp_on_a_bridge_and_its_port() {
+    needs!(alone; "nginx");
+    let name = |label| Namespace::new(label).expect("a namespace");
+    let (client, host) = (name("client"), name("host"));
+    client.link("eth0", &host, "port", 1500).expect("a pair");
+    for (namespace, command) in [
+        (&host, "link add br0 type bridge"),
+        (&host, "link set port master br0"),
+        (&host, "address add 10.79.0.1/24 dev br0"),
+        (&host, "link set port up"),
+        (&host, "link set br0 up"),
+        (&client, "address add 10.79.0.2/24 dev eth0"),
+        (&client, "link set eth0 up"),
+    ] {
+        namespace.ip(command).expect("ip");
+    }
+    let server = ([10, 79, 0, 1], 80).into();
+    check(&host, &client, &host, server, "xdp");
+}

@@ -1,0 +1,121 @@
+//! What is known of a place of a program from look to look, so that each time in which it may have missed
+//! packets is reported whole and once. Looks at no hook itself.
+
+/// What still hides packets is reported again after this long (ns).
+const REMIND_EVERY_NS: u64 = 60_000_000_000;
+
+/// A time in which a hook may have missed packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Why, in one word: `shadowed` or `detached`.
+    pub why: &'static str,
+    /// Where, and because of whom.
+    pub detail: String,
+    /// From when on (kernel time, ns).
+    pub since_ns: u64,
+}
+
+/// What is known of one place from check to check.
+#[derive(Debug)]
+pub struct Watch {
+    /// When it was last seen to be in order (kernel time, ns).
+    good_ns: u64,
+    /// When a program was moved, or tried to be, for it.
+    pub moved_ns: u64,
+    reported_ns: u64,
+    /// What was reported and went on then: why and what.
+    open: Option<(&'static str, String)>,
+    /// Who is known to stay before it.
+    pub behind: Vec<String>,
+}
+
+impl Watch {
+    /// Of a place that is in order now.
+    pub const fn new(now_ns: u64) -> Self {
+        Watch {
+            good_ns: now_ns,
+            moved_ns: 0,
+            reported_ns: 0,
+            open: None,
+            behind: Vec::new(),
+        }
+    }
+
+    /// It is in order: what to report if it was not at the last look.
+    pub fn is_good(&mut self, now_ns: u64) -> Option<Hidden> {
+        let ended = self.open.take();
+        let ended = ended.and_then(|(why, detail)| {
+            self.report(now_ns, why, format!("{detail}; that is over"), false)
+        });
+        self.good_ns = now_ns;
+        self.reported_ns = 0;
+        self.behind.clear();
+        ended
+    }
+
+    /// What to report of a place that is not, or was not, in order.
+    pub fn report(
+        &mut self,
+        now_ns: u64,
+        why: &'static str,
+        detail: String,
+        goes_on: bool,
+    ) -> Option<Hidden> {
+        let is_due = !goes_on
+            || self.reported_ns == 0
+            || now_ns.saturating_sub(self.reported_ns) >= REMIND_EVERY_NS;
+        if !is_due {
+            return None;
+        }
+        let since_ns = self.good_ns.max(self.reported_ns);
+        self.reported_ns = now_ns;
+        self.open = goes_on.then(|| (why, detail.clone()));
+        if !goes_on {
+            self.is_good(now_ns);
+        }
+        Some(Hidden {
+            why,
+            detail,
+            since_ns,
+        })
+    }
+
+    /// The run ends: what to report of what was reported before and goes on.
+    pub fn end(&mut self, now_ns: u64) -> Option<Hidden> {
+        let (why, detail) = self.open.take().filter(|_| self.reported_ns < now_ns)?;
+        self.report(now_ns, why, detail, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times that are reported: from and to, in seconds.
+    #[test]
+    fn every_time_in_which_packets_may_be_missing_is_reported_once() {
+        const S: u64 = 1_000_000_000;
+        let mut watch = Watch::new(0);
+        let mut told = Vec::new();
+        let mut tell = |hidden: Option<Hidden>, s: u64| {
+            told.extend(hidden.map(|hidden| (hidden.since_ns / S, s)));
+        };
+        tell(watch.is_good(2 * S), 2);
+        // Behind from some time on, known at 4, reported again a minute later, over at 70.
+        for s in [4, 6, 8, 64] {
+            tell(watch.report(s * S, "shadowed", "x".into(), true), s);
+        }
+        tell(watch.is_good(70 * S), 70);
+        tell(watch.is_good(72 * S), 72);
+        // Again, and overtaken at once.
+        tell(watch.report(74 * S, "shadowed", "x".into(), false), 74);
+        tell(watch.end(75 * S), 75);
+        // Again, to the end.
+        tell(watch.report(76 * S, "shadowed", "x".into(), true), 76);
+        tell(watch.end(80 * S), 80);
+        assert_eq!(
+            told,
+            [(2, 4), (4, 64), (64, 70), (72, 74), (74, 76), (76, 80)]
+        );
+    }
+}
