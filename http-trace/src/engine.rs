@@ -291,22 +291,28 @@ fn outputs(config: &Config) -> Outputs {
 
 impl Finished {
     /// The summary's lines: responses, alerts, losses, and what there was of connections if any were
-    /// looked at. Every counter with -v.
-    pub fn lines(&self, config: &Config) -> Vec<String> {
+    /// looked at. Every counter with -v. `all_read` says whether all input could be read.
+    pub fn lines(&self, config: &Config, all_read: bool) -> Vec<String> {
         let stats = &self.stats;
         let all = config.verbose > 0;
         let written = &self.written;
         let mut lines = written.lines(&config.filters.join(" "), &config.sampled.join(" "));
+        if all_read
+            && !written.is_lossy()
+            && let Some(first) = lines.first_mut()
+        {
+            first.push_str("; no loss");
+        }
         if written.is_empty() && self.outside > 0 {
             let what = match config.source {
                 Source::Recorded(_) => "event",
                 Source::Live | Source::Captures(_) => "segment",
             };
             let (outside, limits) = (counted(self.outside, what), config.limits.join(" "));
-            lines.push(format!("nothing is within {limits}: {outside} left out"));
+            lines.insert(1, format!("nothing is within {limits}: {outside} left out"));
         }
         if written.events == 0 && written.left_out_by_filters > 0 {
-            lines.extend(config.selection().hints());
+            lines.splice(1..1, config.selection().hints());
         }
         if self.detect.open > 0 {
             lines.push(format!(
@@ -385,6 +391,11 @@ impl Finished {
         }
         lines.extend(all.then(|| self.counters()));
         lines
+    }
+
+    /// Whether nothing came in at all.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.stats.records == 0 && self.outside == 0
     }
 
     /// What the judge counted, by name: `judged: filter_disagrees 0, unsure 2, …`.

@@ -122,9 +122,6 @@ impl Written {
                 let _ = write!(line, ", {} left out by {by}", grouped(count));
             }
         }
-        if !self.is_lossy() {
-            line.push_str("; no loss");
-        }
         lines.push(line);
         if !self.alerts.is_empty() {
             let of: Vec<String> = self
@@ -283,7 +280,7 @@ mod tests {
         assert_eq!(
             written.lines("--status 6xx", ""),
             [
-                "2 responses (4xx 2), 1 informational head; 0 events written, 1,204 left out by --status 6xx; no loss"
+                "2 responses (4xx 2), 1 informational head; 0 events written, 1,204 left out by --status 6xx"
             ]
         );
         written.left_out_by_filters = 0;

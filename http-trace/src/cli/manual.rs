@@ -167,7 +167,7 @@ pub(super) fn after_help() -> String {
          environment over the file.\n\nExit status: {}.\n\nExamples:\n{}",
         statuses.join("; "),
         examples(&[])
-            .map(|(typed, does)| format!("  {typed:<52}  {does}"))
+            .map(|(typed, does)| format!("  {typed}\n          {does}"))
             .collect::<Vec<_>>()
             .join("\n")
     )

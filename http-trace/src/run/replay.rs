@@ -284,11 +284,14 @@ fn replay_lines(told: &Told) -> Vec<String> {
     let Some(counts) = &told.counts else {
         return Vec::new();
     };
-    let mut line = format!(
-        "{}, {}",
-        counted(counts.frames, "frame"),
-        counted(counts.segments, "TCP segment")
-    );
+    let mut line = match counts.frames {
+        0 => "no packet was read".to_owned(),
+        frames => format!(
+            "{}, {}",
+            counted(frames, "packet"),
+            counted(counts.segments, "TCP segment")
+        ),
+    };
     for (reason, count) in counts.reasons() {
         line.push_str(", ");
         line.push_str(&passed_over(reason, count));

@@ -91,8 +91,11 @@ impl Session {
         } = self;
         let finished = engine.finish();
         if !config.quiet {
-            let summary = finished.lines(&config);
-            for line in finished.kept.said.iter().chain(&summary).chain(&lines) {
+            finished.kept.said.iter().for_each(|line| say(line));
+            // Of what could not be read at all there is nothing else to say.
+            let is_read = problems.is_empty() || !finished.is_empty();
+            let summary = is_read.then(|| finished.lines(&config, problems.is_empty()));
+            for line in summary.iter().flatten().chain(&lines).filter(|_| is_read) {
                 say(line);
             }
         }

@@ -79,7 +79,7 @@ fn unknown(word: &str) -> String {
             .map(|(_, name)| name.to_owned()),
     };
     let near = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
-    format!("fields of docs/FIELDS.md, globs of them, or compact; '{word}' is none{near}")
+    format!("names of docs/FIELDS.md, globs of them, or compact; '{word}' is none{near}")
 }
 
 #[cfg(test)]

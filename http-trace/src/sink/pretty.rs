@@ -25,6 +25,12 @@ const URL_WIDTH: usize = 40;
 /// The most that a column grows with what it has shown.
 const ENDS_WIDTH: usize = 48;
 
+/// Columns of a terminal below which a line would not fit: it is shown without milliseconds, server and size.
+const NARROW: usize = 110;
+
+/// Columns of what is always shown of a narrow line: time, status, method, latency and the gaps.
+const NARROW_REST: usize = 8 + 5 + 9 + 2 + 2 + 10;
+
 /// Writes events as aligned lines.
 #[derive(Debug)]
 pub struct Pretty {
@@ -33,6 +39,8 @@ pub struct Pretty {
     verbose: u8,
     color: bool,
     url_width: usize,
+    /// Columns of a narrow terminal.
+    narrow: Option<usize>,
     /// Widest ends of a connection so far: the columns right of it stay where they are.
     ends_width: usize,
     line: String,
@@ -51,6 +59,7 @@ impl Pretty {
             verbose: style.verbose,
             color: style.color,
             url_width,
+            narrow: style.width.filter(|width| *width < NARROW),
             ends_width: 32,
             line: String::new(),
         }
@@ -77,14 +86,12 @@ impl Pretty {
     }
 
     fn first_line(&mut self, event: &HttpEvent) {
+        if let Some(width) = self.narrow {
+            return self.narrow_line(event, width);
+        }
         let (dim, class) = (self.dim(), self.style(class_style(event)));
         let time = clock(event.time_ns);
-        let head = event.response.as_ref().or(event.informational.last());
-        let status = head.map_or_else(|| "---".to_owned(), |head| head.status.to_string());
-        let method = match &event.request {
-            Some(request) => Escaped(&request.method).to_string(),
-            None => "?".to_owned(),
-        };
+        let (status, method) = status_and_method(event);
         let url = shorten(url(event), self.url_width);
         let mut ends = String::new();
         if let Some(forwarded) = event.forwarded {
@@ -97,12 +104,31 @@ impl Pretty {
         }
         self.ends_width = self.ends_width.max(columns(&ends)).min(ENDS_WIDTH);
         let (url_width, ends_width) = (self.url_width, self.ends_width);
-        let latency = event.ttfb_ns().or(event.duration_ns()).map(latency);
-        let latency = latency.unwrap_or_else(|| "-".to_owned());
+        let latency = latency_of(event);
         let size = event.body_bytes.map_or_else(|| "-".to_owned(), size);
         self.put(format_args!(
             "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method:7}  {url:url_width$}  \
              {ends:ends_width$}  {latency:>8}  {size:>9}"
+        ));
+        self.remarks(event);
+        self.end_line();
+    }
+
+    /// As much of the first line as fits.
+    fn narrow_line(&mut self, event: &HttpEvent, width: usize) {
+        let (dim, class) = (self.dim(), self.style(class_style(event)));
+        let time = clock(event.time_ns);
+        let time = time.get(..8).unwrap_or(&time);
+        let (status, method) = status_and_method(event);
+        let client = event.client_ip().to_string();
+        let url_width = width
+            .saturating_sub(NARROW_REST + client.len().max(15))
+            .max(20);
+        let url = shorten(url(event), url_width);
+        let latency = latency_of(event);
+        self.put(format_args!(
+            "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method:7}  {url:url_width$}  \
+             {client:15}  {latency:>8}"
         ));
         self.remarks(event);
         self.end_line();
@@ -287,6 +313,22 @@ impl Render for Pretty {
         out.extend_from_slice(self.line.as_bytes());
         self.line.clear();
     }
+}
+
+/// The code, or what stands for none, and the method as sent.
+fn status_and_method(event: &HttpEvent) -> (String, String) {
+    let head = event.response.as_ref().or(event.informational.last());
+    let status = head.map_or_else(|| "---".to_owned(), |head| head.status.to_string());
+    let method = match &event.request {
+        Some(request) => Escaped(&request.method).to_string(),
+        None => "?".to_owned(),
+    };
+    (status, method)
+}
+
+fn latency_of(event: &HttpEvent) -> String {
+    let latency = event.ttfb_ns().or(event.duration_ns()).map(latency);
+    latency.unwrap_or_else(|| "-".to_owned())
 }
 
 /// `12:00:01.234`

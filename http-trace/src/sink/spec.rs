@@ -130,7 +130,8 @@ impl FromStr for OutputSpec {
         let mut spec = OutputSpec::new(format, file);
         for (name, value) in options {
             let option = OPTIONS.iter().find(|option| option.name == name);
-            let option = option.ok_or_else(|| format!("no '{name}='; options are {}", names()))?;
+            let option =
+                option.ok_or_else(|| format!("one of {}; there is no '{name}='", names()))?;
             (option.set)(&mut spec, &value).map_err(|want| format!("{name}={want}"))?;
         }
         Ok(spec)
@@ -216,7 +217,7 @@ mod tests {
             (",alerts=high", "json, pretty, tracee or csv"),
             (
                 "json:a,client=internal",
-                "no 'client='; options are ,alerts=… ,fields=… ,mode=…",
+                "one of ,alerts=… ,fields=… ,mode=…; there is no 'client='",
             ),
             ("json,alerts=loud", "alerts=info, low, medium"),
             ("json,alerts=high,low", "alerts=info, low, medium"),

@@ -103,6 +103,31 @@ fn a_file_that_is_missing_or_no_capture_ends_with_1_after_the_others_were_read()
 }
 
 #[test]
+fn of_what_cannot_be_read_at_all_nothing_else_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pcap");
+    std::fs::write(&empty, "").unwrap();
+    let (folder, empty) = (folder.path().to_str().unwrap(), empty.to_str().unwrap());
+    for (words, expected) in [
+        (&["-r", empty][..], "is no capture: it is empty"),
+        (&["-r", "/nonexistent"], "/nonexistent cannot be opened"),
+        (&["-r", folder], "holds no capture"),
+        (&["detect", folder], "it is a folder"),
+        (&["detect", NGINX], "is a capture: `http-trace -r FILE`"),
+    ] {
+        let ran = run(words);
+        assert_eq!((ran.status, &*ran.out), (1, ""), "{}", ran.err);
+        let (first, rest) = ran.err.split_once('\n').unwrap();
+        assert!(first.contains("reading "), "{}", ran.err);
+        assert!(rest.contains(expected), "{}", ran.err);
+        assert_eq!(rest.lines().count(), 1, "{}", ran.err);
+    }
+    // What was read of the others is told, and not as if that were all.
+    let ran = run(&["-r", NGINX, empty, "-o", "json"]);
+    assert!(ran.err.contains("49 events written\n"), "{}", ran.err);
+}
+
+#[test]
 fn a_cut_capture_gives_all_it_holds_and_then_its_byte() {
     let whole = std::fs::read(NGINX).unwrap();
     let mut cut = tempfile::NamedTempFile::new().unwrap();

@@ -62,6 +62,44 @@ fn some_events() -> Vec<HttpEvent> {
     vec![testing::event(), slow, hostile, unknown, unanswered]
 }
 
+/// As on a terminal of eighty columns: a line each, whatever is on it.
+#[test]
+fn a_narrow_terminal_gets_lines_that_fit() {
+    for width in [60, 80, 109] {
+        let mut pretty = Pretty::new(&crate::sink::Style {
+            width: Some(width),
+            ..Default::default()
+        });
+        let mut out = Vec::new();
+        let event = testing::event();
+        pretty.event(
+            &Entry {
+                event: &event,
+                user: None,
+            },
+            &mut out,
+        );
+        let mut long = testing::event_of(
+            testing::request(&format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(200))),
+            testing::response("HTTP/1.1 404 Not Found\r\n\r\n"),
+        );
+        long.client.ip = [255; 4].into();
+        pretty.event(
+            &Entry {
+                event: &long,
+                user: None,
+            },
+            &mut out,
+        );
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        for line in text.lines() {
+            assert!(columns(line) <= width.max(71), "{line}");
+            assert!(line.contains(" 404  GET "), "{line}");
+        }
+    }
+}
+
 #[test]
 fn golden() {
     insta::assert_snapshot!("lines", pretty(0, false, &some_events()));
