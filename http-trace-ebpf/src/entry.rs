@@ -224,7 +224,7 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
         time_ns,
         slot: slot.1,
     };
-    if packet.begin(slot.0) {
+    if packet.begin(slot.1) {
         // SAFETY: as above.
         let scratch = unsafe { &raw mut (*slot.0).scratch };
         let mut state = Steps { scratch, env };

@@ -16,7 +16,6 @@ use http_trace_common::walk::{self, PacketBytes, VLAN_NUMBER};
 use crate::{
     insn::{mask, opaque},
     maps::CGROUP_NETNS,
-    scratch::Slot,
     verified::{
         fragment_skb, fragment_sock, fragment_xdp, inside_skb, inside_sock, inside_xdp,
         plain_begin_skb, plain_begin_sock, plain_finish_skb, plain_finish_sock, plain_fragment_skb,
@@ -62,8 +61,8 @@ pub trait Packet: PacketBytes + Copy {
     fn gso_segments(&self) -> u32;
     /// The socket's cookie and cgroup id, 0 when not known here.
     fn socket(&self) -> (u64, u64);
-    /// [`http_trace_common::filter::begin`] over the slot.
-    fn begin(&self, slot: *mut Slot) -> bool;
+    /// [`http_trace_common::filter::begin`] over the slot of an index.
+    fn begin(&self, index: u32) -> bool;
     /// Looks into a packet that is a tunnel's or a piece of one, by the slot of an index. `what` and
     /// what is returned are bits of [`inside`].
     fn look_inside(&self, index: u32, what: u32) -> u32;
@@ -152,8 +151,8 @@ impl Packet for Skb {
         plain_finish_skb(self.0, index, all);
     }
     #[inline(always)]
-    fn begin(&self, slot: *mut Slot) -> bool {
-        verified_begin_skb(self.0, slot) != 0
+    fn begin(&self, index: u32) -> bool {
+        verified_begin_skb(self.0, index) != 0
     }
     #[inline(always)]
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool {
@@ -315,8 +314,8 @@ impl Packet for SocketSkb {
         plain_finish_sock(self.0, index, all);
     }
     #[inline(always)]
-    fn begin(&self, slot: *mut Slot) -> bool {
-        verified_begin_socket(self.0, slot) != 0
+    fn begin(&self, index: u32) -> bool {
+        verified_begin_socket(self.0, index) != 0
     }
     #[inline(always)]
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool {
@@ -378,8 +377,8 @@ impl Packet for Xdp {
         fragment_xdp(self.0, index, found);
     }
     #[inline(always)]
-    fn begin(&self, slot: *mut Slot) -> bool {
-        verified_begin_xdp(self.0, slot) != 0
+    fn begin(&self, index: u32) -> bool {
+        verified_begin_xdp(self.0, index) != 0
     }
     #[inline(always)]
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool {

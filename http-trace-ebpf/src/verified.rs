@@ -157,18 +157,20 @@ pub extern "C" fn verified_write_record(block: *mut Block) -> u32 {
     0
 }
 
+// What looks a key up in a map finds its slot by the index: before Linux 6.2 the verifier takes no key
+// from behind a pointer argument.
+
 macro_rules! begin {
     ($(#[$doc:meta])* $name:ident, $packet:ident, $context:ty) => {
         $(#[$doc])*
         #[unsafe(no_mangle)]
         #[inline(never)]
-        pub extern "C" fn $name(context: *mut $context, slot: *mut Slot) -> u32 {
-            // SAFETY: as above.
-            let Some(slot) = (unsafe { slot.as_mut() }) else {
+        pub extern "C" fn $name(context: *mut $context, index: u32) -> u32 {
+            let Some(slot) = slot(index) else {
                 return 0;
             };
             let time_ns = slot.context.time_ns;
-            let mut env = Kernel::<_> { packet: $packet(context), time_ns, slot: 0 };
+            let mut env = Kernel::<_> { packet: $packet(context), time_ns, slot: index };
             let more = filter::begin(
                 &mut slot.scratch,
                 &mut env,

@@ -1,14 +1,17 @@
 //! `cargo xtask kernels`: boots Debian's kernels under qemu and traces on each of them.
 //!
 //! A kernel's package is fetched with apt and unpacked, never installed. The guest is an initramfs of
-//! busybox, the agent with its libraries, and the modules of clsact.
+//! busybox, the agent with its libraries, and the modules of clsact. It is emulated, because KVM may be
+//! there and not work in a virtual machine, and so takes a minute or two of CPU time.
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{RecvTimeoutError, channel},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -23,8 +26,10 @@ use crate::{
 const PACKAGES: &[&str] = &["qemu-system-x86", "busybox-static", "cpio"];
 /// Kernels that are tried unless others are named.
 const KERNELS: &[&str] = &["linux-image-cloud-amd64", "linux-image-6.12-cloud-amd64"];
-/// Seconds for a guest, which may be emulated.
-const PATIENCE_S: &str = "420";
+/// CPU time from one line of the guest's report to the next, whatever else the machine does.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The same in time, for a guest that sleeps.
+const SLEEP: Duration = Duration::from_secs(1800);
 /// What the guest runs first.
 const INIT: &str = include_str!("kernels/init");
 
@@ -32,13 +37,22 @@ const INIT: &str = include_str!("kernels/init");
 pub struct Options {
     /// Debian packages of kernels, or their .deb files.
     kernels: Vec<String>,
+    /// The agent to run, instead of one that is built now.
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
 }
 
 /// Boots each kernel; fails when one of them does not trace.
 pub fn kernels(options: &Options) -> Result<()> {
     setup::ensure(&[Purpose::Build])?;
     setup::ensure_packages(PACKAGES)?;
-    command::run(&mut cargo(&["build", "--package", "http-trace"]))?;
+    let agent = match &options.agent {
+        Some(agent) => agent.clone(),
+        None => {
+            command::run(&mut cargo(&["build", "--package", "http-trace"]))?;
+            target_folder().join("debug/http-trace")
+        }
+    };
     let folder = target_folder().join("kernels");
     fs::create_dir_all(&folder)?;
     let named: Vec<&str> = match options.kernels.as_slice() {
@@ -48,7 +62,7 @@ pub fn kernels(options: &Options) -> Result<()> {
     let mut failed = Vec::new();
     for kernel in named {
         println!("== {kernel}");
-        match boot(&folder, kernel) {
+        match boot(&folder, kernel, &agent) {
             Ok(()) => {}
             Err(error) => {
                 eprintln!("xtask: {kernel}: {error:#}");
@@ -61,7 +75,7 @@ pub fn kernels(options: &Options) -> Result<()> {
 }
 
 /// Boots one and prints what the guest reports.
-fn boot(folder: &Path, kernel: &str) -> Result<()> {
+fn boot(folder: &Path, kernel: &str, agent: &Path) -> Result<()> {
     let root = unpack(folder, kernel)?;
     let image = only(&root.join("boot"), "vmlinuz-")?;
     let release = image
@@ -69,31 +83,78 @@ fn boot(folder: &Path, kernel: &str) -> Result<()> {
         .and_then(|name| name.to_str()?.strip_prefix("vmlinuz-"))
         .context("a kernel without a version")?
         .to_owned();
-    let archive = initramfs(folder, &root, &release)?;
-    let mut qemu = Command::new("timeout");
-    qemu.args([PATIENCE_S, "qemu-system-x86_64", "-m", "1024", "-smp", "2"]);
+    let archive = initramfs(folder, &root, &release, agent)?;
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "1"]);
     qemu.args(["-nographic", "-no-reboot", "-nic", "none"]);
-    if Path::new("/dev/kvm").exists() {
-        qemu.arg("-enable-kvm");
-    }
     qemu.arg("-kernel").arg(&image).arg("-initrd").arg(&archive);
-    qemu.args(["-append", "console=ttyS0 panic=-1"]);
-    let output = qemu.stdin(Stdio::null()).output().context("qemu")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    fs::write(folder.join(format!("{release}.log")), text.as_bytes())?;
-    let lines = || {
-        text.lines()
-            .filter_map(|line| line.trim().strip_prefix("SMOKE "))
-    };
-    lines().for_each(|line| println!("{release}: {line}"));
-    ensure!(
-        lines().any(|line| line == "done"),
-        "the guest did not come to its end: see {release}.log in {}",
-        folder.display()
-    );
-    let bad: Vec<&str> = lines().filter(|line| line.contains("FAILED")).collect();
+    qemu.args(["-append", "console=ttyS0 panic=-1 quiet mitigations=off"]);
+    qemu.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut guest = qemu.spawn().context("qemu-system-x86_64")?;
+    let log = folder.join(format!("{release}.log"));
+    let report = watch(&mut guest, &release, &log);
+    let _ = guest.kill();
+    guest.wait()?;
+    let report = report.with_context(|| format!("see {}", log.display()))?;
+    let bad: Vec<&str> = report
+        .iter()
+        .map(String::as_str)
+        .filter(|line| line.contains("FAILED"))
+        .collect();
     ensure!(bad.is_empty(), "{}", bad.join("; "));
     Ok(())
+}
+
+/// Prints what the guest reports as it comes, and writes all it says to `log`; the report.
+fn watch(guest: &mut Child, release: &str, log: &Path) -> Result<Vec<String>> {
+    let console = BufReader::new(guest.stdout.take().context("qemu's output")?);
+    let (to, lines) = channel();
+    std::thread::spawn(move || {
+        let lines = console.split(b'\n').map_while(Result::ok);
+        lines
+            .map(|line| to.send(line))
+            .take_while(Result::is_ok)
+            .count()
+    });
+    let mut log = fs::File::create(log)?;
+    let mut report = Vec::new();
+    let (mut since, mut spent) = (Instant::now(), Duration::ZERO);
+    loop {
+        match lines.recv_timeout(Duration::from_secs(1)) {
+            Ok(line) => {
+                log.write_all(&line)?;
+                log.write_all(b"\n")?;
+                let line = String::from_utf8_lossy(&line).into_owned();
+                let Some((_, line)) = line.trim().split_once("SMOKE ") else {
+                    continue;
+                };
+                println!("{release}: {line}");
+                report.push(line.to_owned());
+                if line == "done" {
+                    return Ok(report);
+                }
+                (since, spent) = (Instant::now(), cpu_time(guest.id())?);
+            }
+            Err(RecvTimeoutError::Disconnected) => bail!("the guest did not come to its end"),
+            Err(RecvTimeoutError::Timeout) => {
+                let idle = cpu_time(guest.id())?.saturating_sub(spent);
+                ensure!(
+                    idle < PATIENCE && since.elapsed() < SLEEP,
+                    "the guest says nothing after {} s of CPU time",
+                    idle.as_secs()
+                );
+            }
+        }
+    }
+}
+
+/// The CPU time of a process so far (proc(5): fields 14 and 15 of stat, in hundredths of a second).
+fn cpu_time(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 /// The folder in which a package is unpacked; of a metapackage, what it stands for.
@@ -154,7 +215,7 @@ fn only(folder: &Path, prefix: &str) -> Result<PathBuf> {
 }
 
 /// Packs the guest's files.
-fn initramfs(folder: &Path, kernel: &Path, release: &str) -> Result<PathBuf> {
+fn initramfs(folder: &Path, kernel: &Path, release: &str, agent: &Path) -> Result<PathBuf> {
     let root = folder.join("root");
     if root.exists() {
         fs::remove_dir_all(&root)?;
@@ -172,9 +233,8 @@ fn initramfs(folder: &Path, kernel: &Path, release: &str) -> Result<PathBuf> {
         &root.join("bin/busybox"),
     )?;
     symlink("busybox", root.join("bin/sh"))?;
-    let agent = target_folder().join("debug/http-trace");
-    copy(&agent, &root.join("bin/http-trace"))?;
-    for library in libraries(&agent)? {
+    copy(agent, &root.join("bin/http-trace"))?;
+    for library in libraries(agent)? {
         let to = root.join(library.strip_prefix("/").unwrap_or(&library));
         fs::create_dir_all(to.parent().context("a library's folder")?)?;
         fs::copy(&library, &to).with_context(|| library.display().to_string())?;
