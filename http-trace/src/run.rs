@@ -6,6 +6,7 @@
 //! - `limits`: what the system allows.
 //! - `clash`: outputs that would overwrite an input.
 //! - `loading`: rules, read at the start and again on SIGHUP.
+//! - `service`: what a service manager is told.
 //! - `session`: the engine with rules and state, whatever the source.
 //! - `pipe`: sources whose reading may block.
 //! - `replay`, `recorded`, `live`: the three sources.
@@ -22,6 +23,8 @@ mod pipe;
 mod recorded;
 mod replay;
 pub mod rules;
+#[cfg(feature = "live")]
+mod service;
 mod session;
 mod stop;
 

@@ -8,6 +8,7 @@ mod command;
 mod compile;
 mod corpus;
 mod detect_eval;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod kernels;
@@ -96,6 +97,8 @@ enum Chore {
     },
     /// Boot Debian's kernels under qemu and trace on each of them, at every hook; for every night.
     Kernels(kernels::Options),
+    /// Pack what users install: a static program, a tarball and a Debian package, in target/packages.
+    Dist,
     /// Measure: what the kernel's programs cost, replays, and the tracer beside a real server.
     Bench {
         /// Which benchmarks, of kernel, replay, detect and live; all without.
@@ -127,6 +130,7 @@ fn main() -> ExitCode {
         Chore::Corpus(options) => corpus::corpus(&options),
         Chore::DetectEval { args } => detect_eval::detect_eval(&args),
         Chore::Kernels(options) => kernels::kernels(&options),
+        Chore::Dist => dist::dist(),
         Chore::Bench { what, args } => bench(&what, &args),
     };
     exit(done.map(|()| ExitCode::SUCCESS))

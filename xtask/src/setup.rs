@@ -53,6 +53,7 @@ const LINKER: &str = "0.13.0";
 /// The last that reads LLVM from the compiler's own library and so needs no LLVM packages.
 const LINKER_WITHOUT_LLVM: &str = "0.10.1";
 const DENY: &str = "0.20.2";
+const CARGO_DEB: &str = "3.8.0";
 
 /// What set-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub enum Purpose {
     Build,
     /// Compiling the eBPF object.
     Ebpf,
+    /// Debian packages.
+    Dist,
     /// The tests on real servers.
     Test,
     /// `cargo xtask lint`.
@@ -122,6 +125,11 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
     }
     if purposes.contains(&Purpose::Lint) {
         ensure_lint_tools();
+    }
+    if purposes.contains(&Purpose::Dist) && !tools().join("bin/cargo-deb").is_file() {
+        let mut install = cargo(&["install", "--quiet", "--locked", "cargo-deb"]);
+        install.args(["--version", CARGO_DEB, "--no-default-features", "--root"]);
+        step(install.arg(tools()))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use http_trace_common::counter::Counter;
 use http_trace_common::record::Hook;
 
 use super::exit::{Ended, Reading, say};
+use super::service::Service;
 use super::session::{Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
@@ -109,6 +110,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     for (index, name) in probe.interface_names() {
         session.engine.pipeline().set_interface(index, name);
     }
+    let mut service = Service::ready(Instant::now());
     let deadline = config.duration.map(|duration| Instant::now() + duration);
     let mut patient_until = (!config.quiet).then(|| Instant::now() + NOTHING_READABLE);
     let mut next_upkeep = Instant::now() + UPKEEP_EVERY;
@@ -121,6 +123,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         let now = Instant::now();
         if now >= next_upkeep {
             next_upkeep = now + UPKEEP_EVERY;
+            service.alive(now);
             if now >= next_counters {
                 next_counters = now + COUNTERS_EVERY;
                 add_losses(&mut probe, &mut session.engine);
@@ -146,6 +149,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             probe.sleep();
         }
     }
+    service.stopping();
     // What is in the ring still counts, and what was lost until now.
     check_hooks(&mut probe, &mut session.engine, true);
     add_losses(&mut probe, &mut session.engine);

@@ -19,6 +19,7 @@ mod racing_cpus_lose_no_response;
 mod servers_log_what_clients_saw;
 mod tagged_responses_name_their_vlans;
 mod the_client_behind_a_proxy_is_named;
+mod the_service_traces_with_few_privileges;
 mod tunnelled_responses_name_their_tunnel;
 mod two_hooks_give_one_event;
 mod unanswered_requests_are_reported;

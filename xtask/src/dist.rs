@@ -1,0 +1,160 @@
+//! `cargo xtask dist`: what users install, in `target/packages`: one static program, and it with manual
+//! pages, completions, the service and its settings as a tarball and as a Debian package.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    command::{self, cargo, target_folder, workspace},
+    setup::{self, Purpose},
+};
+
+/// The profile of `Cargo.toml` that is packed.
+const PROFILE: &str = "dist";
+/// The gnu target links statically too, and needs no other standard library.
+const TARGET: &str = env!("XTASK_TARGET");
+/// The largest that the program may be, in bytes.
+const MOST: u64 = 12_000_000;
+
+/// Commands that have a manual page of their own, by their words.
+const PAGES: &[&[&str]] = &[&[], &["detect"], &["rules"]];
+/// Shells, and what each calls the file of its completions.
+const SHELLS: &[(&str, &str)] = &[
+    ("bash", "http-trace.bash"),
+    ("fish", "http-trace.fish"),
+    ("zsh", "_http-trace"),
+];
+
+/// Files of the tarball that lie in the repository, and their folder in it.
+const FILES: &[(&str, &str)] = &[
+    ("README.md", ""),
+    ("CHANGELOG.md", ""),
+    ("LICENSE-APACHE", ""),
+    ("LICENSE-MIT", ""),
+    ("deploy/http-trace.toml", "etc"),
+    ("deploy/http-trace.logrotate", "etc"),
+    ("deploy/systemd/http-trace.service", "systemd"),
+];
+
+/// Builds and packs.
+pub fn dist() -> Result<()> {
+    setup::ensure(&[Purpose::Build, Purpose::Dist])?;
+    let program = build()?;
+    let size = fs::metadata(&program)?.len();
+    ensure!(
+        size <= MOST,
+        "{} has {size} bytes, more than {MOST}",
+        program.display()
+    );
+    // The manifest names this folder, wherever cargo builds.
+    let out = workspace().join("target/packages");
+    let share = out.join("share");
+    if share.exists() {
+        fs::remove_dir_all(&share)?;
+    }
+    write_share(&program, &share)?;
+    let mut packed = vec![tarball(&program, &out)?];
+    let mut deb = Command::new(command::tools().join("bin/cargo-deb"));
+    deb.args(["--no-build", "--no-strip", "--package", "http-trace"]);
+    deb.args(["--profile", PROFILE, "--target", TARGET, "--output"]);
+    deb.arg(&out).current_dir(workspace());
+    let printed = deb.output().context("cargo-deb does not start")?;
+    ensure!(
+        printed.status.success(),
+        "cargo-deb: {}",
+        String::from_utf8_lossy(&printed.stderr)
+    );
+    let printed = String::from_utf8_lossy(&printed.stdout);
+    packed.extend(printed.lines().last().map(PathBuf::from));
+    for file in packed {
+        println!("{} {}", fs::metadata(&file)?.len(), file.display());
+    }
+    Ok(())
+}
+
+/// The program, linked statically.
+fn build() -> Result<PathBuf> {
+    let mut build = cargo(&["build", "--package", "http-trace", "--profile", PROFILE]);
+    // With a target, these flags are not for build scripts.
+    build.args(["--target", TARGET]);
+    // Half a megabyte less of relocations, which are all relative.
+    let packed = "-Clink-arg=-Wl,-z,pack-relative-relocs";
+    build.env(
+        "RUSTFLAGS",
+        format!("-Ctarget-feature=+crt-static {packed}"),
+    );
+    build.env("HTTP_TRACE_REQUIRE_BPF", "1");
+    command::run(&mut build)?;
+    Ok(target_folder()
+        .join(TARGET)
+        .join(PROFILE)
+        .join("http-trace"))
+}
+
+/// Manual pages and completions, as the program prints them.
+fn write_share(program: &Path, share: &Path) -> Result<()> {
+    let (man, completions) = (share.join("man"), share.join("completions"));
+    fs::create_dir_all(&man)?;
+    fs::create_dir_all(&completions)?;
+    for words in PAGES {
+        let name = [&["http-trace"], *words].concat().join("-");
+        let page = printed(program, &[&["man"], *words].concat())?;
+        fs::write(man.join(name + ".1"), page)?;
+    }
+    for (shell, file) in SHELLS {
+        let script = printed(program, &["completions", shell])?;
+        fs::write(completions.join(file), script)?;
+    }
+    Ok(())
+}
+
+fn printed(program: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = Command::new(program).args(arguments).output()?;
+    ensure!(
+        output.status.success(),
+        "{} {}: {}",
+        program.display(),
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
+}
+
+/// Everything in one folder, the same bytes for the same files.
+fn tarball(program: &Path, out: &Path) -> Result<PathBuf> {
+    let arch = TARGET.split('-').next().unwrap_or(TARGET);
+    let name = format!("http-trace-{}-{arch}-linux", env!("CARGO_PKG_VERSION"));
+    let root = out.join(&name);
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
+    }
+    fs::create_dir_all(&root)?;
+    fs::copy(program, root.join("http-trace"))?;
+    for (file, folder) in FILES {
+        let from = workspace().join(file);
+        let folder = root.join(folder);
+        fs::create_dir_all(&folder)?;
+        let name = from.file_name().context("a file without a name")?;
+        fs::copy(&from, folder.join(name))?;
+    }
+    for from in ["share", "docs"] {
+        let from = match from {
+            "share" => out.join(from),
+            _ => workspace().join(from),
+        };
+        let mut copy = Command::new("cp");
+        command::run(copy.arg("-r").arg(from).arg(&root))?;
+    }
+    let packed = out.join(name.clone() + ".tar.gz");
+    let mut tar = Command::new("tar");
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
+    tar.args(["--mtime=2000-01-01 00:00Z", "--create", "--gzip", "--file"]);
+    command::run(tar.arg(&packed).arg("--directory").arg(out).arg(name))?;
+    fs::remove_dir_all(root)?;
+    Ok(packed)
+}
