@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use crate::config::{Config, Emit, Source};
+use crate::metrics::{Metrics, Number};
 use crate::own_sockets::OwnSockets;
 use crate::sink::outlet::{Next, OpenError, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
@@ -19,7 +20,7 @@ use http_trace_detect::{DetectStats, Detector, Prepared, Reloaded, Restored, Set
 use http_trace_engine::fragments::FragmentCounts;
 use http_trace_engine::fragments::shipped::{self, Shipped};
 use http_trace_engine::pipeline::{self, Pipeline, PipelineConfig};
-use http_trace_engine::stats::Stats;
+use http_trace_engine::stats::{Stats, Unreadable};
 use http_trace_model::event::{HttpEvent, Loss, LossUnit};
 
 /// How often standard error is told what cannot be read.
@@ -97,6 +98,7 @@ impl Engine {
                 exit: Exit {
                     selection: config.selection(),
                     secrets: config.secrets(),
+                    metrics: config.listen.map(|_| Metrics::default()),
                     outlet: Outlet::open(&outputs(config), when_full, own)?,
                 },
                 outside: 0,
@@ -192,6 +194,42 @@ impl Engine {
         let detector = &self.stages.detector;
         let keeper = self.keeper.as_mut()?;
         keeper.work(detector.changes(), |snapshot| detector.save_some(snapshot))
+    }
+
+    /// Everything that `--listen` tells; `of_probe` are the probe's own numbers.
+    pub fn metrics(&mut self, of_probe: &[Number]) -> String {
+        let stats = self.pipeline.stats();
+        let plain = |name, meaning, value: u64| Number {
+            name,
+            meaning,
+            label: None,
+            value: value as f64,
+        };
+        let mut numbers = vec![
+            plain(
+                "http_trace_connections_total",
+                "Connections with payload.",
+                stats.flows,
+            ),
+            plain(
+                "http_trace_http_connections_total",
+                "Connections with HTTP/1.x.",
+                stats.http_flows,
+            ),
+        ];
+        for kind in [Unreadable::Tls, Unreadable::Http2, Unreadable::Other] {
+            let of_kind = stats.unreadable.iter().filter(|((of, _), _)| *of == kind);
+            numbers.push(Number {
+                name: "http_trace_unreadable_connections",
+                meaning: "Connections of protocols that are not read.",
+                label: Some(("protocol", kind.name())),
+                value: of_kind.map(|(_, count)| *count).sum::<u64>() as f64,
+            });
+        }
+        numbers.extend_from_slice(of_probe);
+        let exit = &mut self.stages.exit;
+        let metrics = exit.metrics.as_mut();
+        metrics.map_or_else(String::new, |m| m.text(exit.outlet.written(), &numbers))
     }
 
     /// What is new of outputs that fail and are tried again.

@@ -11,6 +11,7 @@
 //! - [`own_sockets`] knows the agent's own sockets, which are never traced; [`priority`] lets threads go first.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`summary`] words what standard error is told (prints nothing).
+//! - [`metrics`] counts for Prometheus what passes.
 //! - [`sink`] formats and writes (output files, standard output, and where alerts go).
 //! - [`stages`] takes events through all of these, in their order.
 //! - [`config`] has the table of settings and reads them (the configuration file too), [`cli`] the
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod enrich;
+pub mod metrics;
 pub mod own_sockets;
 pub mod priority;
 #[cfg(feature = "live")]

@@ -5,6 +5,7 @@
 //! - `exit`: exit status and standard error. `stop`: signals.
 //! - `limits`: what the system allows.
 //! - `clash`: outputs that would overwrite an input.
+//! - `listen`: the port of `--listen`.
 //! - `loading`: rules, read at the start and again on SIGHUP.
 //! - `service`: what a service manager is told.
 //! - `session`: the engine with rules and state, whatever the source.
@@ -16,6 +17,8 @@ mod clash;
 mod exit;
 mod hits;
 mod limits;
+#[cfg(feature = "live")]
+mod listen;
 #[cfg(feature = "live")]
 mod live;
 mod loading;

@@ -5,6 +5,7 @@
 use http_trace_common::record::RecordHeader;
 
 use crate::enrich::proxy::Trusted;
+use crate::metrics::Metrics;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
@@ -35,6 +36,8 @@ pub struct Exit {
     pub selection: Selection,
     /// Takes secrets out; `None` with `--show-secrets`.
     pub secrets: Option<Secrets>,
+    /// Counts every event, with `--listen`.
+    pub metrics: Option<Metrics>,
     /// Formats and writes.
     pub outlet: Outlet,
 }
@@ -112,6 +115,9 @@ impl Exit {
         match detected {
             Detected::Event(mut event) => {
                 outlet.saw(&event);
+                if let Some(metrics) = &mut self.metrics {
+                    metrics.event(&event);
+                }
                 if !self.selection.admits(&event) {
                     if !self.selection.alerts_only {
                         outlet.left_out();

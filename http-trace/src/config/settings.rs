@@ -180,6 +180,10 @@ settings! {
         /// (-v), and the eBPF programs log what they are and which errors they meet (-vv)
         verbose: u8 = Key::new("", Shape::One, Form::Count).short('v').default("0"), values::verbosity;
     }
+    "Health" {
+        /// Answer /metrics (Prometheus), /healthz and /readyz at this address, e.g. 127.0.0.1:9464
+        listen: Option<SocketAddr> = one("ADDRESS:PORT").only(runs::LIVE), values::endpoint;
+    }
     "Without an option" {
         /// names of header fields whose values are redacted too, in any case and with any separators;
         /// parameters and members of these names as well

@@ -8,11 +8,13 @@ use http_trace_common::counter::Counter;
 use http_trace_common::record::Hook;
 
 use super::exit::{Ended, Reading, say};
+use super::listen::Listener;
 use super::service::Service;
 use super::session::{Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
 use crate::engine::Engine;
+use crate::metrics::Number;
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
 use crate::probe::attach::TcMode;
@@ -72,6 +74,14 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         Ok(excluded) => excluded,
         Err(error) => return cannot_start(&error.to_string()),
     };
+    let listener = match config
+        .listen
+        .map(|at| Listener::open(at, &own).map_err(|why| (at, why)))
+    {
+        Some(Ok(listener)) => Some(listener),
+        Some(Err((at, why))) => return cannot_start(&format!("cannot listen at {at}: {why}")),
+        None => None,
+    };
     let (mut probe, notices) = match options(config, own)
         .and_then(|options| Probe::start(options).map_err(|error| error.to_string()))
     {
@@ -111,6 +121,9 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         session.engine.pipeline().set_interface(index, name);
     }
     let mut service = Service::ready(Instant::now());
+    if let Some(listener) = &listener {
+        listener.ready();
+    }
     let deadline = config.duration.map(|duration| Instant::now() + duration);
     let mut patient_until = (!config.quiet).then(|| Instant::now() + NOTHING_READABLE);
     let mut next_upkeep = Instant::now() + UPKEEP_EVERY;
@@ -127,6 +140,9 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             if now >= next_counters {
                 next_counters = now + COUNTERS_EVERY;
                 add_losses(&mut probe, &mut session.engine);
+            }
+            if let Some(listener) = &listener {
+                listener.answer(|| session.engine.metrics(&numbers(&probe)));
             }
             probe.sweep();
             probe.own.sweep(now);
@@ -180,6 +196,51 @@ fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
         next = engine.tick(now_ns);
     }
     next
+}
+
+/// What the programs have counted and the process uses, for `/metrics`.
+fn numbers(probe: &Probe) -> Vec<Number> {
+    let mut numbers: Vec<Number> = Counter::ALL
+        .iter()
+        .map(|counter| Number {
+            name: "http_trace_kernel_total",
+            meaning: "What the eBPF programs counted, by counter.",
+            label: Some(("counter", counter.name())),
+            value: probe.counters.get(*counter) as f64,
+        })
+        .collect();
+    let plain = |name, meaning, value| Number {
+        name,
+        meaning,
+        label: None,
+        value,
+    };
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    numbers.push(plain(
+        "process_cpu_seconds_total",
+        "CPU time of the agent.",
+        used.tv_sec as f64 + used.tv_nsec as f64 / 1e9,
+    ));
+    // The second number is of resident pages (proc(5)).
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = pages
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<f64>().ok());
+    if let Some(pages) = pages {
+        numbers.push(plain(
+            "process_resident_memory_bytes",
+            "Resident memory of the agent.",
+            pages * rustix::param::page_size() as f64,
+        ));
+    }
+    numbers.push(Number {
+        name: "http_trace_build_info",
+        meaning: "Always 1, with the version of the agent.",
+        label: Some(("version", env!("CARGO_PKG_VERSION"))),
+        value: 1.0,
+    });
+    numbers
 }
 
 fn nothing_readable(probe: &Probe, engine: &Engine) -> Option<String> {

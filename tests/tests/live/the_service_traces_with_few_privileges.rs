@@ -1,7 +1,10 @@
 //! With the capabilities of `deploy/systemd/http-trace.service` and the settings of
-//! `deploy/http-trace.toml`, an unprivileged user traces, and the service manager is told so.
+//! `deploy/http-trace.toml`, an unprivileged user traces, the service manager is told so, and the port of
+//! `--listen` has the numbers.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -20,6 +23,7 @@ const UNIT: &str = include_str!("../../../deploy/systemd/http-trace.service");
 const SETTINGS: &str = include_str!("../../../deploy/http-trace.toml");
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+const LISTEN: &str = "127.0.0.1:9464";
 /// `nobody`.
 const USER: u32 = 65534;
 
@@ -46,6 +50,18 @@ fn status_of(pid: u32, key: &str) -> String {
     line.expect("a key of /proc/PID/status").trim().to_owned()
 }
 
+/// What the port of `--listen` answers.
+fn ask(pair: &Pair, path: &str) -> String {
+    let asked = pair.server.enter(|| {
+        let mut stream = TcpStream::connect(LISTEN)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        std::io::Result::Ok(answer)
+    });
+    asked.expect("the namespace").expect("an answer")
+}
+
 #[test]
 fn as_the_unit_has_it() {
     needs!("nginx", "curl", "setpriv");
@@ -60,6 +76,7 @@ fn as_the_unit_has_it() {
     let settings = SETTINGS
         .replace("/var/log/http-trace/", &here)
         .replace("/var/lib/http-trace/", &here);
+    let settings = format!("listen = \"{LISTEN}\"\n{settings}");
     fs::write(at("http-trace.toml"), settings).expect("settings");
     let manager = UnixDatagram::bind(at("manager")).expect("a socket");
     fs::set_permissions(at("manager"), fs::Permissions::from_mode(0o777)).expect("chmod");
@@ -107,6 +124,21 @@ fn as_the_unit_has_it() {
     );
     assert_eq!(told(&manager), "WATCHDOG=1");
     assert_eq!(told(&manager), "WATCHDOG=1");
+    assert!(ask(&pair, "/readyz").starts_with("HTTP/1.1 200 "));
+    // What is not written counts too; what the port itself answered does not.
+    let numbers = ask(&pair, "/metrics");
+    let responses = numbers
+        .lines()
+        .filter(|line| line.starts_with("http_trace_responses_total{"));
+    let responses: Vec<_> = responses.collect();
+    assert_eq!(
+        responses,
+        [
+            r#"http_trace_responses_total{class="2xx",code="200",server_port="80"} 1"#,
+            r#"http_trace_responses_total{class="4xx",code="404",server_port="80"} 1"#,
+        ],
+        "{numbers}"
+    );
     service.signal(Signal::TERM).expect("a signal");
     let mut last = told(&manager);
     while last == "WATCHDOG=1" {

@@ -1,0 +1,378 @@
+//! What passes the stages as numbers, in the text format of Prometheus (version 0.0.4). Memory is bounded
+//! whatever servers and clients send. Reads no clock and performs no I/O.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Write as _};
+use std::hash::Hash;
+
+use crate::summary::Written;
+use http_trace_model::event::{HttpEvent, NoResponse};
+
+/// The most series of one metric with labels that the traffic chooses. What comes on top counts as
+/// [`OTHER`].
+const MOST: usize = 512;
+/// What is not named by itself.
+const OTHER: &str = "_OTHER";
+/// A series of which nothing came for so long is dropped, ns: a day.
+const EXPIRES_NS: u64 = 86_400_000_000_000;
+
+/// Upper bounds of the buckets of durations, in seconds (OpenTelemetry, semantic conventions for HTTP
+/// metrics).
+const BUCKETS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+
+/// Request methods with a name of their own (RFC 9110 §9, RFC 5789).
+const METHODS: [&str; 9] = [
+    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
+];
+
+/// Numbers of a run.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Responses by the server's port and status code.
+    responses: Series<Option<(u16, u16)>, u64>,
+    /// Requests without a response.
+    unanswered: BTreeMap<&'static str, u64>,
+    /// By method and status code: how long exchanges took, and how long until the first byte.
+    times: Series<(&'static str, Option<u16>), Times>,
+    now_ns: u64,
+}
+
+/// A number about the agent. Those of one name stand together.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    /// Ends with `_total` if it only grows.
+    pub name: &'static str,
+    /// What it counts.
+    pub meaning: &'static str,
+    /// A label's name and value.
+    pub label: Option<(&'static str, &'static str)>,
+    /// In the unit that the name says.
+    pub value: f64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Times {
+    duration: Histogram,
+    first_byte: Histogram,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Histogram {
+    /// How many fell between one bound and the next, and beyond the last.
+    counts: [u64; BUCKETS.len() + 1],
+    sum_ns: u128,
+}
+
+/// Values by labels, at most [`MOST`] beside `rest`.
+#[derive(Debug)]
+struct Series<K, V> {
+    /// With the time of the last change, Unix ns.
+    values: HashMap<K, (V, u64), foldhash::fast::RandomState>,
+}
+
+impl<K, V> Default for Series<K, V> {
+    fn default() -> Self {
+        Series {
+            values: HashMap::default(),
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
+    /// The value with these labels or, where there are too many, with those of all others.
+    fn of(&mut self, labels: K, others: K, now_ns: u64) -> &mut V {
+        let is_full = self.values.len() >= MOST && !self.values.contains_key(&labels);
+        let labels = if is_full { others } else { labels };
+        let (value, changed_ns) = self.values.entry(labels).or_default();
+        *changed_ns = now_ns;
+        value
+    }
+
+    /// All that are not expired, by their labels.
+    fn sorted(&mut self, now_ns: u64) -> Vec<(K, &V)> {
+        self.values
+            .retain(|_, (_, changed_ns)| now_ns.saturating_sub(*changed_ns) < EXPIRES_NS);
+        let mut all: Vec<(K, &V)> = self.values.iter().map(|(k, (v, _))| (*k, v)).collect();
+        all.sort_unstable_by_key(|(labels, _)| *labels);
+        all
+    }
+}
+
+impl Histogram {
+    fn add(&mut self, ns: u64) {
+        let seconds = ns as f64 / 1e9;
+        let at = BUCKETS.partition_point(|bound| *bound < seconds);
+        self.counts[at] += 1;
+        self.sum_ns += u128::from(ns);
+    }
+}
+
+impl Metrics {
+    /// Counts an event, whether it is written or not.
+    pub fn event(&mut self, event: &HttpEvent) {
+        let now_ns = self.now_ns.max(event.time_ns);
+        self.now_ns = now_ns;
+        if let Some(why) = event.no_response {
+            *self.unanswered.entry(why.name()).or_default() += 1;
+        }
+        let Some(response) = &event.response else {
+            return;
+        };
+        let port = event.server.known_port().unwrap_or(0);
+        let labels = Some((port, response.status));
+        *self.responses.of(labels, None, now_ns) += 1;
+        let Some(request) = &event.request else {
+            return;
+        };
+        let known = METHODS
+            .iter()
+            .find(|name| name.as_bytes() == &request.method[..]);
+        let method = known.copied().unwrap_or(OTHER);
+        let times = self
+            .times
+            .of((method, Some(response.status)), (OTHER, None), now_ns);
+        if let Some(ns) = event.ttfb_ns() {
+            times.first_byte.add(ns);
+        }
+        // An event that was written before its end tells when that was, not how long it took.
+        if let Some(ns) = event
+            .duration_ns()
+            .filter(|_| event.response_end_ns.is_some())
+        {
+            times.duration.add(ns);
+        }
+    }
+
+    /// Everything as text, with what became of events and with numbers about the agent.
+    pub fn text(&mut self, written: &Written, of_agent: &[Number]) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut out, written, of_agent);
+        out
+    }
+
+    fn write(&mut self, out: &mut String, written: &Written, of_agent: &[Number]) -> fmt::Result {
+        head(
+            out,
+            "http_trace_responses_total",
+            "counter",
+            "Responses, by server port and status code.",
+        )?;
+        for (labels, count) in self.responses.sorted(self.now_ns) {
+            let (class, code, port) = match labels {
+                Some((port, code)) => (class(code), code.to_string(), port.to_string()),
+                None => (OTHER, OTHER.to_owned(), OTHER.to_owned()),
+            };
+            writeln!(
+                out,
+                "http_trace_responses_total{{class=\"{class}\",code=\"{code}\",server_port=\"{port}\"}} {count}"
+            )?;
+        }
+        head(
+            out,
+            "http_trace_unanswered_total",
+            "counter",
+            "Requests and connections without a response.",
+        )?;
+        for why in NoResponse::NAMES {
+            let count = self.unanswered.get(why).copied().unwrap_or(0);
+            writeln!(out, "http_trace_unanswered_total{{why=\"{why}\"}} {count}")?;
+        }
+        let times = self.times.sorted(self.now_ns);
+        let all: [(&str, &str, fn(&Times) -> &Histogram); 2] = [
+            (
+                "http_server_request_duration_seconds",
+                "From the first byte of the request to the last of the response.",
+                |times| &times.duration,
+            ),
+            (
+                "http_trace_time_to_first_byte_seconds",
+                "From the last byte of the request to the first of the response.",
+                |times| &times.first_byte,
+            ),
+        ];
+        for (name, meaning, of) in all {
+            head(out, name, "histogram", meaning)?;
+            for ((method, code), times) in &times {
+                let code = code.map_or(OTHER.to_owned(), |code| code.to_string());
+                let labels = format!(
+                    "http_request_method=\"{method}\",http_response_status_code=\"{code}\""
+                );
+                of(times).write(out, name, &labels)?;
+            }
+        }
+        head(
+            out,
+            "http_trace_alerts_total",
+            "counter",
+            "Alerts that opened.",
+        )?;
+        for (rule, count) in &written.alerts {
+            // Whoever wrote the rule chose its id.
+            let rule = rule
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            writeln!(out, "http_trace_alerts_total{{rule=\"{rule}\"}} {count}")?;
+        }
+        head(
+            out,
+            "http_trace_lost_total",
+            "counter",
+            "What was lost, as in records of losses.",
+        )?;
+        for ((place, unit), count) in &written.lost {
+            writeln!(
+                out,
+                "http_trace_lost_total{{where=\"{place}\",unit=\"{unit}\"}} {count}"
+            )?;
+        }
+        let mut last = "";
+        for number in of_agent {
+            if number.name != last {
+                let kind = if number.name.ends_with("_total") {
+                    "counter"
+                } else {
+                    "gauge"
+                };
+                head(out, number.name, kind, number.meaning)?;
+                last = number.name;
+            }
+            match number.label {
+                Some((name, value)) => writeln!(
+                    out,
+                    "{}{{{name}=\"{value}\"}} {}",
+                    number.name, number.value
+                )?,
+                None => writeln!(out, "{} {}", number.name, number.value)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Histogram {
+    fn write(&self, out: &mut String, name: &str, labels: &str) -> fmt::Result {
+        let mut count = 0;
+        for (bound, more) in BUCKETS.iter().zip(&self.counts) {
+            count += more;
+            writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}")?;
+        }
+        count += self.counts[BUCKETS.len()];
+        writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}")?;
+        writeln!(out, "{name}_sum{{{labels}}} {}", self.sum_ns as f64 / 1e9)?;
+        writeln!(out, "{name}_count{{{labels}}} {count}")
+    }
+}
+
+fn head(out: &mut String, name: &str, kind: &str, meaning: &str) -> fmt::Result {
+    writeln!(out, "# HELP {name} {meaning}\n# TYPE {name} {kind}")
+}
+
+const fn class(code: u16) -> &'static str {
+    match code {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500..=599 => "5xx",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_trace_model::event::Endpoint;
+    use http_trace_model::head::{Headers, RequestHead, ResponseHead};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn event(port: u16, method: &'static [u8], status: u16, took_ns: Option<u64>) -> HttpEvent {
+        let end = |port| Endpoint {
+            ip: [10, 0, 0, 1].into(),
+            port,
+        };
+        let start = 1_000 * SECOND;
+        HttpEvent {
+            request: Some(RequestHead {
+                method: Bytes::from_static(method),
+                target: Bytes::from_static(b"/"),
+                minor_version: 1,
+                version: None,
+                headers: Headers::default(),
+                wire_len: 18,
+            }),
+            response: Some(ResponseHead {
+                minor_version: 1,
+                status,
+                reason: Bytes::new(),
+                headers: Headers::default(),
+                content_length: None,
+                wire_len: 19,
+                first_byte_ns: start + 30_000_000,
+            }),
+            request_start_ns: Some(start),
+            request_end_ns: Some(start),
+            response_start_ns: Some(start + 30_000_000),
+            head_end_ns: Some(start + 30_000_000),
+            response_end_ns: took_ns.map(|ns| start + ns),
+            ..HttpEvent::new(start, end(40_000), end(port))
+        }
+    }
+
+    #[test]
+    fn what_passes_is_counted_by_port_code_and_method() {
+        let mut metrics = Metrics::default();
+        metrics.event(&event(80, b"GET", 200, Some(40_000_000)));
+        metrics.event(&event(80, b"GET", 200, Some(3 * SECOND)));
+        // A stream that goes on: there is no duration yet.
+        metrics.event(&event(80, b"GET", 200, None));
+        metrics.event(&event(8080, b"BREW", 418, Some(60 * SECOND)));
+        let text = metrics.text(&Written::default(), &[]);
+        for line in [
+            r#"http_trace_responses_total{class="2xx",code="200",server_port="80"} 3"#,
+            r#"http_trace_responses_total{class="4xx",code="418",server_port="8080"} 1"#,
+            r#"http_server_request_duration_seconds_bucket{http_request_method="GET",http_response_status_code="200",le="0.05"} 1"#,
+            r#"http_server_request_duration_seconds_sum{http_request_method="GET",http_response_status_code="200"} 3.04"#,
+            r#"http_server_request_duration_seconds_count{http_request_method="GET",http_response_status_code="200"} 2"#,
+            r#"http_server_request_duration_seconds_bucket{http_request_method="_OTHER",http_response_status_code="418",le="10"} 0"#,
+            r#"http_server_request_duration_seconds_bucket{http_request_method="_OTHER",http_response_status_code="418",le="+Inf"} 1"#,
+            r#"http_trace_time_to_first_byte_seconds_count{http_request_method="GET",http_response_status_code="200"} 3"#,
+            r#"http_trace_unanswered_total{why="timeout"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn no_traffic_makes_more_series_than_are_allowed() {
+        let mut metrics = Metrics::default();
+        for port in 1..=60_000 {
+            metrics.event(&event(port, b"GET", 100 + port % 900, Some(1)));
+        }
+        assert_eq!(metrics.responses.values.len(), MOST + 1);
+        assert_eq!(metrics.times.values.len(), MOST + 1);
+        let text = metrics.text(&Written::default(), &[]);
+        let others = 60_000 - MOST;
+        let line = format!(
+            "http_trace_responses_total{{class=\"_OTHER\",code=\"_OTHER\",server_port=\"_OTHER\"}} {others}"
+        );
+        assert!(text.contains(&line), "{text}");
+    }
+
+    #[test]
+    fn a_series_of_which_nothing_comes_any_more_goes() {
+        let mut metrics = Metrics::default();
+        metrics.event(&event(80, b"GET", 200, Some(1)));
+        let mut later = event(81, b"GET", 200, Some(1));
+        later.time_ns += EXPIRES_NS;
+        metrics.event(&later);
+        let text = metrics.text(&Written::default(), &[]);
+        assert!(!text.contains("server_port=\"80\""), "{text}");
+        assert!(text.contains("server_port=\"81\""), "{text}");
+    }
+}

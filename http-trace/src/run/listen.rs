@@ -1,0 +1,305 @@
+//! The port of `--listen`: answers `/metrics`, `/healthz` and `/readyz` on threads of its own. Numbers come
+//! from the loop of the run, which looks for questions a few times a second. A client that is slow or hostile
+//! holds one of a few connections for a few seconds and never keeps that loop waiting.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::own_sockets::{Excluded, OwnSockets};
+
+/// Connections at once; more are closed at once.
+const MOST: usize = 16;
+/// How long a connection may take, from its first byte to its last.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the loop may be busy before it counts as stuck.
+const ALIVE: Duration = Duration::from_secs(3);
+/// Bytes of a request's head.
+const MOST_HEAD: usize = 8 << 10;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+/// <https://prometheus.io/docs/instrumenting/exposition_formats/>, version 0.0.4.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+type Answer = Arc<str>;
+
+/// The loop's end of the port.
+pub struct Listener {
+    questions: Receiver<SyncSender<Answer>>,
+    health: Arc<Health>,
+    _excluded: Excluded,
+}
+
+struct Health {
+    /// When the loop came by last.
+    alive: Mutex<Instant>,
+    /// Whether the programs are attached.
+    ready: AtomicBool,
+}
+
+impl Listener {
+    /// Binds the port, which is never traced, and answers from now on: not ready yet.
+    ///
+    /// # Errors
+    /// As of bind(2), and of an address that stands for several.
+    pub fn open(at: SocketAddr, own: &OwnSockets) -> io::Result<Self> {
+        let listener = TcpListener::bind(at)?;
+        let excluded = own.exclude(listener.local_addr()?)?;
+        let (ask, questions) = sync_channel(MOST);
+        let health = Arc::new(Health {
+            alive: Mutex::new(Instant::now()),
+            ready: AtomicBool::new(false),
+        });
+        let shared = health.clone();
+        thread::Builder::new()
+            .name("listen".to_owned())
+            .spawn(move || accept(&listener, &ask, &shared))?;
+        Ok(Listener {
+            questions,
+            health,
+            _excluded: excluded,
+        })
+    }
+
+    /// The programs are attached.
+    pub fn ready(&self) {
+        self.health.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// The loop comes by: all who wait for numbers get the same text, made once.
+    pub fn answer(&self, text: impl FnOnce() -> String) {
+        *self
+            .health
+            .alive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let waiting: Vec<_> = self.questions.try_iter().collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let text = Answer::from(text());
+        for client in waiting {
+            // Who waits no longer needs no answer.
+            let _ = client.try_send(text.clone());
+        }
+    }
+}
+
+impl Health {
+    fn is_alive(&self) -> bool {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        alive.elapsed() < ALIVE
+    }
+}
+
+/// Gives a connection's place back, however it ends.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn accept(listener: &TcpListener, ask: &SyncSender<SyncSender<Answer>>, health: &Arc<Health>) {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let Ok((stream, _)) = listener.accept() else {
+            // Too many open files, most likely: that passes.
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        let place = Place(open.clone());
+        if open.fetch_add(1, Ordering::Relaxed) >= MOST {
+            continue;
+        }
+        let (ask, health) = (ask.clone(), health.clone());
+        // Without a thread the connection is closed, and the client comes again.
+        let _ = thread::Builder::new().spawn(move || {
+            let _place = place;
+            let _ = serve(stream, &ask, &health);
+        });
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    ask: &SyncSender<SyncSender<Answer>>,
+    health: &Health,
+) -> io::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    let head = read_head(&mut stream, until)?;
+    let (status, kind, body) = answer(&head, ask, health);
+    let mut text = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    if !head.starts_with(b"HEAD ") {
+        text.push_str(&body);
+    }
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        stream.set_write_timeout(Some(left(until)?))?;
+        match stream.write(rest)? {
+            0 => break,
+            n => rest = &rest[n..],
+        }
+    }
+    Ok(())
+}
+
+/// What was sent until the empty line behind the fields, or the first [`MOST_HEAD`] bytes.
+fn read_head(stream: &mut TcpStream, until: Instant) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut chunk = [0; 1024];
+    loop {
+        stream.set_read_timeout(Some(left(until)?))?;
+        let n = stream.read(&mut chunk)?;
+        head.extend_from_slice(&chunk[..n]);
+        let ends = memchr::memmem::find(&head, b"\r\n\r\n").is_some();
+        if ends || n == 0 || head.len() > MOST_HEAD {
+            return Ok(head);
+        }
+    }
+}
+
+/// Status, content type and content.
+fn answer(
+    head: &[u8],
+    ask: &SyncSender<SyncSender<Answer>>,
+    health: &Health,
+) -> (&'static str, &'static str, Answer) {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let (method, target) = (words.next(), words.next().unwrap_or_default());
+    let path = target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
+    let said = |status, text: &str| (status, TEXT, Answer::from(text));
+    let unavailable = |text: &str| said("503 Service Unavailable", text);
+    if !matches!(method, Some(b"GET" | b"HEAD")) {
+        return said(
+            "405 Method Not Allowed\r\nAllow: GET, HEAD",
+            "only GET and HEAD\n",
+        );
+    }
+    match path {
+        b"/healthz" if health.is_alive() => said("200 OK", "ok\n"),
+        b"/healthz" | b"/readyz" if !health.is_alive() => unavailable("the agent hangs\n"),
+        b"/readyz" if health.ready.load(Ordering::Relaxed) => said("200 OK", "ok\n"),
+        b"/readyz" => unavailable("the programs are not attached yet\n"),
+        b"/metrics" => match numbers(ask) {
+            Some(text) => ("200 OK", METRICS, text),
+            None => unavailable("the agent is busy\n"),
+        },
+        _ => said(
+            "404 Not Found",
+            "there are /metrics, /healthz and /readyz\n",
+        ),
+    }
+}
+
+/// The numbers, if the loop comes by in time.
+fn numbers(ask: &SyncSender<SyncSender<Answer>>) -> Option<Answer> {
+    let (reply, answer) = sync_channel(1);
+    match ask.try_send(reply) {
+        Ok(()) => answer.recv_timeout(ALIVE).ok(),
+        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => None,
+    }
+}
+
+/// How much of the time is left.
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    match left.is_zero() {
+        true => Err(io::ErrorKind::TimedOut.into()),
+        false => Ok(left),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(at: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(at).expect("a connection");
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    fn listener() -> (Listener, SocketAddr) {
+        // The kernel gives a free port, which must be known beforehand to be excluded.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let at = free.expect("a port");
+        (
+            Listener::open(at, &OwnSockets::default()).expect("bind"),
+            at,
+        )
+    }
+
+    #[test]
+    fn numbers_and_health_come_from_the_loop() {
+        let (listener, at) = listener();
+        assert!(ask(at, "GET /readyz HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 "));
+        listener.ready();
+        let answers = thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                let paths = ["/metrics", "/healthz", "/readyz?verbose", "/", "/metrics"];
+                paths.map(|path| ask(at, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")))
+            });
+            while !asked.is_finished() {
+                listener.answer(|| "a_total 1\n".to_owned());
+                thread::sleep(Duration::from_millis(5));
+            }
+            asked.join().expect("answers")
+        });
+        assert!(answers[0].starts_with("HTTP/1.1 200 OK\r\n"), "{answers:?}");
+        assert!(answers[0].ends_with("\r\n\r\na_total 1\n"), "{answers:?}");
+        assert!(answers[1].ends_with("\r\n\r\nok\n"), "{answers:?}");
+        assert!(answers[2].starts_with("HTTP/1.1 200 "), "{answers:?}");
+        assert!(answers[3].starts_with("HTTP/1.1 404 "), "{answers:?}");
+        assert_eq!(answers[0], answers[4]);
+        assert!(ask(at, "POST /metrics HTTP/1.1\r\n\r\n").contains("Allow: GET, HEAD"));
+        let head = ask(at, "HEAD /healthz HTTP/1.1\r\n\r\n");
+        assert!(
+            head.contains("Content-Length: 3") && head.ends_with("\r\n\r\n"),
+            "{head}"
+        );
+    }
+
+    #[test]
+    fn clients_that_say_nothing_leave_room_again() {
+        let (listener, at) = listener();
+        let silent: Vec<_> = (0..2 * MOST)
+            .map(|_| TcpStream::connect(at).expect("one"))
+            .collect();
+        // Those beyond the bound are closed at once; the others give their places back.
+        drop(silent);
+        let until = Instant::now() + 2 * PATIENCE;
+        loop {
+            listener.answer(String::new);
+            let mut stream = TcpStream::connect(at).expect("a connection");
+            let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n");
+            let mut answer = String::new();
+            if asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+                break;
+            }
+            assert!(Instant::now() < until, "no room");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn an_address_that_stands_for_several_is_refused() {
+        let any = "0.0.0.0:0".parse().expect("an address");
+        assert!(Listener::open(any, &OwnSockets::default()).is_err());
+    }
+}
