@@ -145,7 +145,7 @@ settings! {
         fail_on_alert: Option<Level> = one("LEVEL"), values::level;
         /// Keep counters, open alerts and hits in this file from one run to the next
         state: Option<PathBuf> = one("FILE"), path;
-        /// Send alerts here as well: stdout, file:PATH, command:PROGRAM ARGUMENTS, a URL, syslog,
+        /// Send alerts here as well: stdout, file:PATH[,mode=640], command:PROGRAM ARGUMENTS, a URL, syslog,
         /// syslog:udp://HOST or syslog:tcp://HOST
         alerts_to: Vec<Target> = whole("WHERE"), Target::from_str;
     }

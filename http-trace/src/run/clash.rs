@@ -96,7 +96,7 @@ fn outputs(config: &Config) -> Vec<Used> {
     }
     for target in &config.alerts_to {
         match target {
-            Target::File(path) => all.push((format!("--alerts-to {target}"), path)),
+            Target::File(path, _) => all.push((format!("--alerts-to {target}"), path)),
             Target::Stdout => to_stdout = true,
             Target::Command(_) | Target::Webhook(_) | Target::Syslog(_) => {}
         }

@@ -91,8 +91,8 @@ impl Delivery {
     pub fn start(target: &Target, own: &OwnSockets) -> io::Result<Self> {
         let carrier: Box<dyn Carrier> = match target {
             Target::Stdout => Box::new(Lines(io::stdout())),
-            Target::File(path) => {
-                let file = LogFile::open(path, Before::Stays, None);
+            Target::File(path, mode) => {
+                let file = LogFile::open(path, Before::Stays, *mode);
                 Box::new(Lines(file.map_err(|error| {
                     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
                 })?))

@@ -118,6 +118,15 @@ impl LogFile {
     }
 }
 
+/// The permissions of three octal digits: its owner reads and writes it, nobody runs it, and not everybody
+/// writes it.
+pub fn parse_mode(text: &str) -> Option<u32> {
+    let mode = u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|_| text.len() == 3)?;
+    (mode & 0o600 == 0o600 && mode & 0o113 == 0).then_some(mode)
+}
+
 /// Opens a file, or makes one for its owner alone: it may hold personal data. Does not wait for the reader
 /// of a named pipe.
 fn open(path: &Path, mode: Option<u32>) -> io::Result<File> {

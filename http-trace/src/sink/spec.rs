@@ -10,6 +10,7 @@ use http_trace_detect::rule::{Level, Severity};
 
 use super::fields::Fields;
 use super::format::Format;
+use super::log_file::parse_mode;
 
 /// One `--output`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,12 +78,7 @@ const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "mode",
         set: |spec, value| {
-            let mode = u32::from_str_radix(value, 8)
-                .ok()
-                .filter(|_| value.len() == 3);
-            // Its owner writes it, nobody runs it, and not everybody writes it.
-            let mode = mode.filter(|mode| mode & 0o600 == 0o600 && mode & 0o113 == 0);
-            spec.mode = mode.filter(|_| spec.file.is_some());
+            spec.mode = parse_mode(value).filter(|_| spec.file.is_some());
             spec.mode.map(drop).ok_or_else(|| {
                 "600, 640, 644, 660 or 664 (permissions of the file), on an output to a file"
                     .to_owned()

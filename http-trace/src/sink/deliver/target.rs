@@ -4,13 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::sink::log_file::parse_mode;
+
 /// One destination of alerts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Standard output, as lines of json.
     Stdout,
-    /// A file, as lines of json, appended to.
-    File(PathBuf),
+    /// A file, as lines of json, appended to, and its permissions if it is made.
+    File(PathBuf, Option<u32>),
     /// A program and its arguments; it gets the record on its standard input.
     Command(Vec<String>),
     /// A URL, by POST.
@@ -39,7 +41,7 @@ impl FromStr for Target {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WANT: &str = "stdout, file:PATH, command:PROGRAM ARGUMENTS, http://… or https://…, \
+        const WANT: &str = "stdout, file:PATH[,mode=640], command:PROGRAM ARGUMENTS, http://… or https://…, \
                             syslog, syslog:udp://HOST[:PORT] or syslog:tcp://HOST[:PORT]";
         if text.starts_with("http://") || text.starts_with("https://") {
             let good = has_host_and_port(authority(text).1) && !text.contains(char::is_whitespace);
@@ -50,7 +52,13 @@ impl FromStr for Target {
         }
         match text.split_once(':').unwrap_or((text, "")) {
             ("stdout", "") => Ok(Target::Stdout),
-            ("file", path) if !path.is_empty() => Ok(Target::File(path.into())),
+            ("file", place) if !place.is_empty() => match place.rsplit_once(",mode=") {
+                Some((path, mode)) => {
+                    let mode = parse_mode(mode).filter(|_| !path.is_empty()).ok_or(WANT)?;
+                    Ok(Target::File(path.into(), Some(mode)))
+                }
+                None => Ok(Target::File(place.into(), None)),
+            },
             ("command", line) => {
                 let words = shell_words::split(line);
                 let words = words.map_err(|_| "a command whose quotes are closed")?;
@@ -79,7 +87,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Stdout => f.write_str("stdout"),
-            Target::File(path) => write!(f, "file:{}", path.display()),
+            Target::File(path, _) => write!(f, "file:{}", path.display()),
             // Arguments may be secrets.
             Target::Command(words) => write!(f, "command:{}", words.first().map_or("", |w| w)),
             // Paths and queries of webhooks are often the secret, user and password always are.
@@ -135,7 +143,12 @@ mod tests {
         let command = |words: &[&str]| Target::Command(words.iter().map(|w| (*w).into()).collect());
         for (text, expected, shown) in [
             ("stdout", Target::Stdout, "stdout"),
-            ("file:/a b", Target::File("/a b".into()), "file:/a b"),
+            ("file:/a b", Target::File("/a b".into(), None), "file:/a b"),
+            (
+                "file:a,b,mode=640",
+                Target::File("a,b".into(), Some(0o640)),
+                "file:a,b",
+            ),
             ("command:/bin/x", command(&["/bin/x"]), "command:/bin/x"),
             (
                 "command:x 'a b' \"c\\\"d\" '' e\\ f",
