@@ -23,4 +23,5 @@ mod the_service_traces_with_few_privileges;
 mod tunnelled_responses_name_their_tunnel;
 mod two_hooks_give_one_event;
 mod unanswered_requests_are_reported;
+mod what_cannot_be_read_is_named;
 mod without_bpf_loop_the_host_frames;
