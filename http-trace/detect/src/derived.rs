@@ -77,6 +77,47 @@ pub fn first_segment(path: &[u8]) -> Option<&[u8]> {
         .find(|segment| !segment.is_empty())
 }
 
+/// The name of the parameter of a query that has one alone, with a value. A number is what keeps a cache from
+/// answering.
+pub fn only_parameter(query: &[u8]) -> Option<&[u8]> {
+    if query.contains(&b'&') {
+        return None;
+    }
+    let name = query.split(|b| *b == b'=').next()?;
+    let is_name = !name.is_empty() && name.len() < query.len();
+    (is_name && !name.iter().all(u8::is_ascii_digit)).then_some(name)
+}
+
+/// Header fields that differ between the requests of one client.
+const CHANGING: [&[u8]; 9] = [
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"cookie",
+    b"if-modified-since",
+    b"if-none-match",
+    b"origin",
+    b"range",
+    b"referer",
+];
+
+/// The most bytes of a client's kind.
+const KIND: usize = 512;
+
+/// The user agent and the names of the header fields, in order, without those that change.
+pub fn client_kind(headers: &Headers) -> Vec<u8> {
+    let mut kind = headers.first("user-agent").unwrap_or_default().to_vec();
+    for header in headers.iter() {
+        let changes = |known: &&[u8]| header.name.eq_ignore_ascii_case(known);
+        if kind.len() < KIND && !CHANGING.iter().any(changes) {
+            kind.push(b',');
+            kind.extend(header.name.iter().map(u8::to_ascii_lowercase));
+        }
+    }
+    kind.truncate(KIND);
+    kind
+}
+
 /// The protective attributes (RFC 6265 §4.1.2, SameSite of its successor) that a Set-Cookie
 /// lacks. A cookie that is being deleted needs none.
 pub fn cookie_lacks(cookie: &[u8]) -> impl Iterator<Item = &'static [u8]> {
@@ -159,6 +200,35 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use http_trace_model::testing;
+
+    #[test]
+    fn the_only_parameter_and_the_kind_of_a_client() {
+        for (query, name) in [
+            ("a=1", Some("a")),
+            ("a=", Some("a")),
+            ("a", None),
+            ("=1", None),
+            ("17=1", None),
+            ("a=1&b=2", None),
+            ("", None),
+        ] {
+            let name = name.map(str::as_bytes);
+            assert_eq!(only_parameter(query.as_bytes()), name, "{query}");
+        }
+        let kind = |head: &str| {
+            let head = format!("GET / HTTP/1.1\r\n{head}\r\n");
+            let request = testing::request(&head);
+            String::from_utf8_lossy(&client_kind(&request.headers)).into_owned()
+        };
+        let first = kind("Host: a\r\nUser-Agent: x/1\r\nCookie: a=b\r\nAccept: */*\r\n");
+        assert_eq!(first, "x/1,host,user-agent,accept");
+        assert_eq!(
+            first,
+            kind("host: b\r\nuser-agent: x/1\r\naccept: a\r\nReferer: c\r\n")
+        );
+        assert_ne!(first, kind("User-Agent: x/1\r\nHost: a\r\nAccept: */*\r\n"));
+        assert_eq!(kind(&"X-Long-Name: 1\r\n".repeat(99)).len(), KIND);
+    }
 
     #[test]
     fn identifiers_in_paths() {

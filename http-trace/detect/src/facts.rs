@@ -151,7 +151,8 @@ impl Source {
             | Field::Extension
             | Field::PathId
             | Field::PathTemplate
-            | Field::FirstSegment => Source::Target,
+            | Field::FirstSegment
+            | Field::OnlyParameter => Source::Target,
             Field::ServerIp => Source::Server,
             other => Source::Other(other.clone()),
         }

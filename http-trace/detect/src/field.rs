@@ -68,6 +68,10 @@ pub enum Field {
     PathTemplate,
     /// The first path segment.
     FirstSegment,
+    /// The name of the only parameter.
+    OnlyParameter,
+    /// User agent and names of header fields.
+    ClientKind,
     /// Whether the referrer is a page of the same host.
     SameSite,
     /// What some cookie that is set lacks: `httponly`, `samesite`, `secure`.
@@ -113,6 +117,8 @@ const SPECIAL: &[(&str, Field)] = &[
     ("http_trace.path_id", Field::PathId),
     ("http_trace.path_template", Field::PathTemplate),
     ("http_trace.first_segment", Field::FirstSegment),
+    ("http_trace.only_parameter", Field::OnlyParameter),
+    ("http_trace.client_kind", Field::ClientKind),
     ("http_trace.same_site", Field::SameSite),
     ("http_trace.cookie_lacks", Field::CookieLacks),
     ("http_trace.forwarded_client", Field::ForwardedClient),

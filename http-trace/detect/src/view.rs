@@ -232,6 +232,8 @@ impl<'a> View<'a> {
             Field::PathId => text(self.path_id()),
             Field::PathTemplate => Some(Value::Made(derived::path_template(self.target().path?))),
             Field::FirstSegment => text(derived::first_segment(self.target().path?)),
+            Field::OnlyParameter => text(derived::only_parameter(self.target().query?)),
+            Field::ClientKind => Some(Value::Made(derived::client_kind(&request?.headers))),
             Field::CookieLacks => text(self.cookie_lacks().next()),
             Field::SameSite => Some(Value::Bool(derived::same_site(
                 self.request_line(Known::REFERER)?,

@@ -15,6 +15,7 @@ mod gates_fail_closed;
 mod lookups_of_ordinary_tools_are_no_scan;
 mod recorded_events_raise_the_alerts_of_the_capture;
 mod rules_are_listed_explained_and_tested;
+mod what_scanners_ask_for_is_named;
 
 use std::collections::BTreeMap;
 

@@ -183,10 +183,10 @@ fn judge_attack(attack: &Attack, agent: &str, table: &Table, heard: &Heard) -> R
 }
 
 fn run_benign(load: &Benign, table: &Table, record: Option<&Path>) -> Result<Vec<Row>> {
-    let program_missing = load
-        .command
-        .first()
-        .is_some_and(|name| program(name).is_none());
+    let program_missing = [load.program.as_ref(), load.command.first()]
+        .into_iter()
+        .flatten()
+        .any(|name| program(name).is_none());
     if program_missing {
         return missing(&load.name, false, 5);
     }

@@ -19,6 +19,8 @@ pub const APP: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
 pub const PRODUCTS: usize = 30;
 /// Numbered articles, from 1.
 pub const ARTICLES: usize = 8;
+/// Packages of the second index, from 1; the first has none.
+pub const PACKAGES: usize = 40;
 /// Links of the site that lead nowhere.
 pub const DEAD: &[&str] = &[
     "/old/1",
@@ -212,6 +214,13 @@ fn write_pages(www: &Path) -> Result<()> {
     for n in 1..=ARTICLES {
         write(&format!("blog/{n}.html"), &page(&format!("article {n}\n")))?;
     }
+    for n in 1..=PACKAGES {
+        let name = format!("pkg{n}-1.0-py3-none-any.whl");
+        let file = format!("<a href=\"/mirror/files/{name}\">{name}</a>\n");
+        write(&format!("mirror/simple/pkg{n}/index.html"), &file)?;
+        write(&format!("mirror/files/{name}"), "not really a wheel\n")?;
+    }
+    write("debian/dists/suitethere/Release", "Suite: suitethere\n")?;
     write("admin/index.html", &page("staff only\n"))?;
     write("limited/index.html", &page("not too often\n"))?;
     write("css/site.css", "body { margin: 0 }\n")?;

@@ -17,6 +17,8 @@ pub const FILES: &[(&str, &str)] = &[
     ("credentials.yml", text!("credentials.yml")),
     ("injection.yml", text!("injection.yml")),
     ("attempts.yml", text!("attempts.yml")),
+    ("probes.yml", text!("probes.yml")),
+    ("spread.yml", text!("spread.yml")),
     ("protocols.yml", text!("protocols.yml")),
     ("cloud.yml", text!("cloud.yml")),
     ("availability.yml", text!("availability.yml")),

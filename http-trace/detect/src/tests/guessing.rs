@@ -63,7 +63,8 @@ fn posts(number: u64, lengths: u64, of: Post) -> Vec<HttpEvent> {
 fn is_told(events: Vec<HttpEvent>) -> bool {
     let (alerts, _) = run(&mut built_in(), events);
     let told = opened(&alerts);
-    let only = |id: &&str| *id == RULE || id.starts_with("http-posture-");
+    let only =
+        |id: &&str| [RULE, "http-logins-refused"].contains(id) || id.starts_with("http-posture-");
     assert!(told.iter().all(only), "{told:?}");
     told.contains(&RULE)
 }

@@ -83,6 +83,20 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
     )
     .rules(&["http_trace.first_segment"]),
     field(
+        "http_trace.only_parameter",
+        Kind::Text,
+        "request target",
+        "Name of the query's parameter, if it has one alone, with a value; none that is a number.",
+    )
+    .rules(&["http_trace.only_parameter"]),
+    field(
+        "http_trace.client_kind",
+        Kind::Text,
+        "request head",
+        "User agent and names of header fields in their order, but for those that change from request to request: the same for all clients of one program.",
+    )
+    .rules(&["http_trace.client_kind"]),
+    field(
         "http_trace.same_site",
         Kind::Bool,
         "Referer, Host",

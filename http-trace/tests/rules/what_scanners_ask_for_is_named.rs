@@ -1,0 +1,348 @@
+//! What other host detectors know of, by their scenarios: each raises an alert of a rule that names it, and what
+//! looks like it and is honest raises nothing above informational. The targets are of published
+//! vulnerabilities and of tools.
+
+use crate::{alerts_of_log, log_line};
+
+const BROWSER: &str = "Mozilla/5.0";
+
+/// One request each, which is an attempt whatever comes of it.
+const EXPLOITS: &[(&str, &str)] = &[
+    ("GET", "/vendor/htmlawed/htmlawed/htmLawedTest.php"),
+    (
+        "POST",
+        "/service/extension/backup/mboximport?account-name=admin&ow=2&append=1",
+    ),
+    (
+        "GET",
+        "/autodiscover/autodiscover.json?a@b.c/owa/&Email=x&Protocol=PowerShell",
+    ),
+    ("GET", "/?q=${url:UTF-8:http://192.0.2.1/}"),
+    (
+        "GET",
+        "/?q=%24%7Bscript%3Ajavascript%3Ajava.lang.Runtime%7D",
+    ),
+    (
+        "GET",
+        "/remote_agent.php?action=polldata&host_id=1&poller_id=%60id%60",
+    ),
+    ("POST", "/login/index.php?login=$(id)"),
+    (
+        "GET",
+        "/tmui/login.jsp/..;/tmui/locallb/workspace/fileRead.jsp?fileName=/a",
+    ),
+    (
+        "GET",
+        "/remote/fgt_lang?lang=/../../../..//////////dev/cmdb/sslvpn_websession",
+    ),
+    (
+        "GET",
+        "/public/plugins/alertlist/../../../../conf/defaults.ini",
+    ),
+    ("GET", "/cgi-bin/%%32%65%%32%65/%%32%65%%32%65/bin/sh"),
+    ("GET", "/_/;/WEB-INF/decorators.xml"),
+    ("GET", "/s/x/_/%3B/META-INF/maven/pom.xml"),
+    (
+        "GET",
+        "/dana-na/../dana/html5acc/guacamole/../../../etc/x?/dana/html5acc/guacamole/",
+    ),
+    (
+        "GET",
+        "/?s=index/%5Cthink%5CContainer/invokefunction&function=call_user_func_array",
+    ),
+    (
+        "GET",
+        "/catalog-portal/ui/oauth/verify?deviceUdid=%24%7b%22%66%72%65%65%6d%61%72%6b%22%7d",
+    ),
+    (
+        "GET",
+        "/ui/vcav-bootstrap/rest/vcav-providers/provider-logo?url=http://192.0.2.9/x",
+    ),
+    ("GET", "/w00tw00t.at.ISC.SANS.DFind:)"),
+    (
+        "POST",
+        "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php",
+    ),
+    (
+        "GET",
+        "/server-info.action?bootstrapStatusProvider.applicationConfig.setupComplete=false",
+    ),
+    (
+        "POST",
+        "/index.php?-d+allow_url_include%3d1+-d+auto_prepend_file%3dphp://input",
+    ),
+    (
+        "GET",
+        "/setup.cgi?next_file=a.cfg&todo=syscmd&cmd=reboot&curpath=/",
+    ),
+];
+
+/// Several requests of one client: method, targets, status, user agent, and the rule that names them.
+type Scenario = (
+    &'static str,
+    &'static [&'static str],
+    u16,
+    &'static str,
+    &'static str,
+);
+
+const SCENARIOS: &[Scenario] = &[
+    (
+        "GET",
+        &["/.htpasswd", "/.listing", "/.rhosts", "/.svn"],
+        404,
+        BROWSER,
+        "http-probing",
+    ),
+    (
+        "GET",
+        &["/db.sql.gz", "/a.php.bak", "/.bashrc", "/env.json"],
+        403,
+        BROWSER,
+        "http-probing",
+    ),
+    (
+        "GET",
+        &[
+            "//pma/scripts/setup.php",
+            "/phpMyAdmin/",
+            "/admin/pma/",
+            "/mysqladmin/",
+        ],
+        404,
+        "-",
+        "http-probing",
+    ),
+    (
+        "GET",
+        &[
+            "/wp-login.php",
+            "/wp-admin/setup-config.php",
+            "/xmlrpc.php",
+            "/a/wlwmanifest.xml",
+        ],
+        404,
+        BROWSER,
+        "http-probing",
+    ),
+    (
+        "GET",
+        &["/c99shell.php"],
+        404,
+        BROWSER,
+        "http-attack-attempt",
+    ),
+    (
+        "GET",
+        &["/start.php?lang=http://192.0.2.1/id.txt?"],
+        404,
+        BROWSER,
+        "http-attack-attempt",
+    ),
+    (
+        "GET",
+        &[
+            "/?author=1",
+            "/?author=2",
+            "/?author=3",
+            "/?author=4",
+            "/?author=5",
+        ],
+        301,
+        BROWSER,
+        "http-user-enumeration",
+    ),
+    (
+        "GET",
+        &[
+            "/s?q=<b>1",
+            "/s?q=%3Cimg+src=1",
+            "/s?q=%22javascript:1",
+            "/s?q=<br/>",
+            "/s?q=prompt(1)",
+            "/s?q=%3C/table%3E",
+        ],
+        200,
+        BROWSER,
+        "http-xss-probing",
+    ),
+    ("POST", &["/login"; 6], 401, BROWSER, "http-logins-refused"),
+    (
+        "POST",
+        &["/wp-login.php"; 6],
+        200,
+        BROWSER,
+        "http-logins-refused",
+    ),
+    (
+        "GET",
+        &["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j"],
+        404,
+        BROWSER,
+        "http-path-probing",
+    ),
+    (
+        "GET",
+        &["/", "/"],
+        200,
+        "masscan/1.3",
+        "http-scanner-user-agent",
+    ),
+    (
+        "GET",
+        &["/", "/"],
+        200,
+        "EmailSiphon",
+        "http-scanner-user-agent",
+    ),
+    (
+        "CONNECT",
+        &["example.com:443"],
+        405,
+        BROWSER,
+        "http-attack-attempt",
+    ),
+];
+
+/// Requests of one honest client, with their status.
+const HONEST: &[(&[&str], u16)] = &[
+    (
+        &[
+            "/wp-content/uploads/a.jpg",
+            "/wp-content/uploads/b.jpg",
+            "/wp-content/uploads/c.jpg",
+            "/wp-content/uploads/d.jpg",
+            "/wp-content/uploads/e.jpg",
+        ],
+        404,
+    ),
+    (
+        &[
+            "/.well-known/security.txt",
+            "/.well-known/change-password",
+            "/.well-known/assetlinks.json",
+            "/.well-known/apple-app-site-association",
+            "/favicon.ico",
+        ],
+        404,
+    ),
+    (
+        &[
+            "/autodiscover/autodiscover.xml",
+            "/Autodiscover/Autodiscover.xml",
+            "/admin/login",
+        ],
+        404,
+    ),
+    (
+        &[
+            "/blog?author=1",
+            "/blog?author=2",
+            "/blog?author=3",
+            "/blog?author=4",
+            "/blog?author=5",
+        ],
+        200,
+    ),
+    (
+        &[
+            "/s?q=%3C3",
+            "/s?q=a%3Cb",
+            "/s?q=1+%3C+2",
+            "/s?q=i+%3C3+u",
+            "/s?q=%3C%3C",
+            "/s?q=x%3C",
+        ],
+        200,
+    ),
+    (
+        &[
+            "/r?url=https%3A%2F%2Fexample.com%2F%3F",
+            "/r?url=http://example.com/a.html",
+        ],
+        200,
+    ),
+    (&["/a?_=1", "/a?_=2", "/a?1=1", "/a?2=1"], 200),
+    (&["/f?q=%5B1%5D%5B2%5D&m=a%40b.c%7Cd"], 200),
+];
+
+#[test]
+fn a_target_of_a_known_hole_is_an_attempt() {
+    let lines = EXPLOITS.iter().enumerate();
+    let lines = lines.map(|(client, request)| log_line(client, 0, *request, 404, BROWSER));
+    let alerts = alerts_of_log(&lines.collect::<String>());
+    for (client, (_, target)) in EXPLOITS.iter().enumerate() {
+        let of = alerts.get(&client).cloned().unwrap_or_default();
+        assert!(
+            of.iter().any(|(rule, _)| rule == "http-attack-attempt"),
+            "{target}: {of:?}"
+        );
+    }
+}
+
+#[test]
+fn scenarios_raise_the_rule_that_names_them() {
+    let mut log = String::new();
+    for (client, (method, targets, status, agent, _)) in SCENARIOS.iter().enumerate() {
+        for (second, target) in targets.iter().enumerate() {
+            log += &log_line(client, second, (method, target), *status, agent);
+        }
+    }
+    let alerts = alerts_of_log(&log);
+    for (client, (_, targets, _, _, rule)) in SCENARIOS.iter().enumerate() {
+        let of = alerts.get(&client).cloned().unwrap_or_default();
+        assert!(
+            of.iter().any(|(name, _)| name == rule),
+            "{targets:?} {rule}: {of:?}"
+        );
+    }
+}
+
+#[test]
+fn what_only_looks_like_them_raises_nothing() {
+    let mut log = String::new();
+    for (client, (targets, status)) in HONEST.iter().enumerate() {
+        for (second, target) in targets.iter().enumerate() {
+            log += &log_line(client, second, ("GET", target), *status, BROWSER);
+        }
+    }
+    let alerts = alerts_of_log(&log);
+    for (client, (targets, _)) in HONEST.iter().enumerate() {
+        let of = alerts.get(&client).cloned().unwrap_or_default();
+        assert!(
+            of.iter().all(|(_, severity)| *severity == 0),
+            "{targets:?}: {of:?}"
+        );
+    }
+}
+
+/// Forty clients with one user agent share a wordlist; as many visitors with one look for a few things each.
+#[test]
+fn a_scan_that_many_clients_share_is_one() {
+    let shared = |agent: &str, target: &dyn Fn(usize, usize) -> String| {
+        let requests = (0..40).flat_map(|client| (0..3).map(move |n| (client, n)));
+        let line = |(client, n): (usize, usize)| {
+            log_line(client, client + n, ("GET", &target(client, n)), 404, agent)
+        };
+        alerts_of_log(&requests.map(line).collect::<String>())
+    };
+    let rules = |alerts: std::collections::BTreeMap<usize, Vec<(String, u64)>>| -> Vec<String> {
+        let all = alerts.into_values().flatten();
+        all.filter(|(_, severity)| *severity > 0)
+            .map(|(rule, _)| rule)
+            .collect()
+    };
+    let scan = shared(BROWSER, &|client, n| format!("/word{}", client * 3 + n));
+    assert_eq!(rules(scan), ["http-spread-scan"]);
+    let attack = shared(BROWSER, &|client, n| {
+        format!("/a{n}?f=../../../etc/passwd{client}")
+    });
+    assert_eq!(rules(attack), ["http-spread-attack"]);
+    let service = shared("inventory/1.0", &|client, n| {
+        format!("/v1/items/name-{client}-{n}")
+    });
+    assert_eq!(rules(service), [""; 0]);
+    let icons = ["/favicon.ico", "/apple-touch-icon.png", "/robots.txt"];
+    let visitors = shared(BROWSER, &|_, n| icons[n].to_owned());
+    assert_eq!(rules(visitors), [""; 0]);
+}
