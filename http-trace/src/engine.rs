@@ -390,6 +390,7 @@ impl Finished {
             ),
             (stats.unframed_bytes, "byte of no message", false),
             (stats.ignored_segments, "segment not believed", false),
+            (stats.unproven, "response not believed", true),
             (
                 stats.filter_disagrees,
                 "skip of the filter that is not body",
@@ -449,6 +450,7 @@ impl Finished {
             ("copied_bytes", stats.copied_bytes),
             ("overlaps_differ", stats.overlaps_differ),
             ("ignored_segments", stats.ignored_segments),
+            ("unproven", stats.unproven),
             ("requests_unmatched", stats.requests_unmatched),
             ("flows_evicted", stats.flows_evicted),
         ];

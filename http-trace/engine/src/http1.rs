@@ -5,13 +5,16 @@
 //!
 //! # Layout
 //! - `order`, `pending`, `transaction`: requests in flight and which of them a response answers.
+//! - `claim`: responses that are not believed yet.
 //! - `memory`: state of a quiet connection.
 //! - [`decode`], [`preface`]: from bytes to heads and PROXY protocol headers.
 //! - `half`, `hand_back`: framing of one direction, and how a filter resynchronises with it.
 //! - `heads`, `lines`, `unfinished`, `ends`: completed heads; requests that are no HTTP/1.x; heads that
 //!   are never completed; how exchanges end.
+//! - `proof`: whether a message begins where framing was lost.
 //! - `framing`: bytes to heads, bodies and ends.
 
+mod claim;
 pub mod decode;
 mod ends;
 mod framing;
@@ -23,6 +26,7 @@ mod memory;
 mod order;
 mod pending;
 pub mod preface;
+mod proof;
 mod transaction;
 mod unfinished;
 
@@ -31,6 +35,7 @@ use http_trace_common::framer::{Framer, Phase, RequestQueue};
 use http_trace_common::record::RecordHeader;
 use http_trace_model::event::oddity;
 
+use self::claim::Claim;
 pub(crate) use self::half::begins_message;
 use self::half::{Half, Message};
 use self::hand_back::Verdicts;
@@ -52,6 +57,8 @@ pub(crate) struct Http1 {
     verdicts: Verdicts,
     /// End of the last hand-back, by direction.
     handed_back: [u64; 2],
+    /// Responses that nothing proves yet.
+    claim: Option<Box<Claim>>,
 }
 
 impl Http1 {
@@ -84,6 +91,7 @@ impl Http1 {
             profile,
             verdicts: Verdicts::default(),
             handed_back: [0; 2],
+            claim: None,
         }
     }
 
@@ -104,6 +112,7 @@ impl Http1 {
     pub fn join(&mut self, d: usize, at: u64, requests: Option<(u64, bool)>) {
         let half = &mut self.halves[d];
         half.next = at;
+        half.passed_ack = None;
         if !self.profile.opaque(d) {
             half.framer.lose();
         }
@@ -207,12 +216,13 @@ impl Protocol for Http1 {
     }
 
     fn is_quiet(&self) -> bool {
-        self.exchanges.is_quiet() && self.halves.iter().all(Half::is_quiet)
+        self.exchanges.is_quiet() && self.claim.is_none() && self.halves.iter().all(Half::is_quiet)
     }
 
     fn held(&self) -> usize {
         self.exchanges.held
             + self.exchanges.snippet_bytes()
+            + self.claim_size()
             + self.halves.iter().map(Half::held).sum::<usize>()
     }
 
@@ -223,6 +233,9 @@ impl Protocol for Http1 {
         }
         self.close_half(cx, d, End::Closed);
         if !cx.link.is_client(d) {
+            if cx.link.known[1 - d] {
+                self.settle_claim(cx, false);
+            }
             let unfinished = self.take_unfinished(cx, u64::MAX, witness.complete);
             let why = (witness.why, witness.since_ns);
             self.unanswered(cx, Some(why));
@@ -246,6 +259,7 @@ impl Protocol for Http1 {
                 self.close_half(cx, d, end);
             }
         }
+        self.settle_claim(cx, stopped);
         let heard = !stopped && cx.link.known[1 - client];
         let why = heard.then_some((witness.why, witness.since_ns));
         self.unanswered(cx, why);
@@ -255,6 +269,7 @@ impl Protocol for Http1 {
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>, witness: &Witness) {
+        self.confirm_due(cx);
         if cx.config.emit == Emit::Auto
             && let Some(current) = &self.exchanges.current
             && let Some(response) = &current.response
@@ -292,6 +307,7 @@ impl Protocol for Http1 {
         timeouts
             .map(|ns| ns.saturating_add(config.response_timeout_ns))
             .chain(response.map(|r| r.head_end_ns.saturating_add(config.emit_after_ns)))
+            .chain(self.claim_due_ns())
             .min()
     }
 

@@ -58,6 +58,11 @@ impl Link {
         self.client_plus_1 = (d as u8 & 1) + 1;
     }
 
+    /// Which direction the client sends in is not known after all.
+    pub const fn forget_client(&mut self) {
+        self.client_plus_1 = 0;
+    }
+
     /// Sequence number of the first byte of direction `d`, if it is known.
     pub fn start(&self, d: usize) -> Option<u32> {
         self.start_known[d].then_some(self.start[d])

@@ -137,6 +137,8 @@ pub struct Stats {
     pub unframed_bytes: u64,
     /// Connections with HTTP of which a direction's beginning was not seen.
     pub midstream: u64,
+    /// What looked like a response where framing was lost, and nothing proves to be one.
+    pub unproven: u64,
     /// Connections with HTTP whose end was not seen.
     pub unended: u64,
     /// Declared skips that the framing here does not make body.

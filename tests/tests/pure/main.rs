@@ -12,6 +12,7 @@ mod fragments_give_the_events_of_whole_packets;
 mod framing_finds_every_message;
 mod hostile_fragments_are_counted_as_lost;
 mod nothing_false_nothing_silent;
+mod nothing_is_invented_in_mid_stream;
 mod plaintext_streams_give_the_same_events;
 mod programs_only_read_packets;
 mod regressions;

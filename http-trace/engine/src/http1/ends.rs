@@ -114,7 +114,7 @@ impl Http1 {
     /// Yields the response at hand before its end.
     pub(super) fn yield_early(&mut self, cx: &mut Cx<'_>, outcome: Outcome) {
         if let Some(transaction) = self.exchanges.take_for_early_event() {
-            cx.exchange(transaction.into_exchange(outcome));
+            self.yield_exchange(cx, transaction.into_exchange(outcome));
         }
     }
 
@@ -127,12 +127,12 @@ impl Http1 {
         if let Some(transaction) = self.exchanges.take_current()
             && !transaction.emitted
         {
-            cx.exchange(transaction.into_exchange(outcome));
+            self.yield_exchange(cx, transaction.into_exchange(outcome));
         }
     }
 
     /// Informational responses came, and the final one may be lost.
-    pub(super) fn yield_informational(&self, cx: &mut Cx<'_>, transaction: Transaction) {
-        cx.exchange(transaction.into_exchange(Outcome::Informational));
+    pub(super) fn yield_informational(&mut self, cx: &mut Cx<'_>, transaction: Transaction) {
+        self.yield_exchange(cx, transaction.into_exchange(Outcome::Informational));
     }
 }

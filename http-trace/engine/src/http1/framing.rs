@@ -28,6 +28,8 @@ impl Http1 {
                 .order
                 .server_segment(self.halves[d].next, origin.ack);
         }
+        self.weigh_claim(cx, d, origin);
+        self.note_overlap(cx.link, d, origin);
         if self.halves[d].framer.awaits_first_field()
             && begins
             && begins_message(bytes, carries_responses(&self.profile, cx.link, d))
@@ -43,7 +45,15 @@ impl Http1 {
         }
         if self.halves[d].framer.phase() == Phase::Unsure {
             let whole = begins_message(bytes, carries_responses(&self.profile, cx.link, d));
-            let resumes = begins && (whole || origin.framed_by_filter() && may_begin(bytes));
+            let resumes = if origin.framed_by_filter() {
+                // It was there from the beginning, or was told where a message begins.
+                begins && (whole || may_begin(bytes))
+            } else {
+                begins
+                    && whole
+                    && (status_line(bytes) == Match::No
+                        || self.is_response_proven(cx, d, self.halves[d].next, origin))
+            };
             if !resumes {
                 if !self.profile.http() && !self.profile.is_unreadable() && !bytes.is_empty() {
                     self.profile.not_readable(cx, unreadable(bytes));
@@ -51,6 +61,7 @@ impl Http1 {
                 self.profile
                     .unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
                 self.halves[d].next += bytes.len() as u64;
+                self.halves[d].passed_ack = origin.ack.number();
                 self.halves[d].passed_head |= ends_as_heads_do(bytes);
                 if cx.link.is_client(d) {
                     let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
@@ -113,6 +124,17 @@ impl Http1 {
                     }
                 }
                 Some(Event::HeadBegins { back }) => {
+                    let start = self.halves[d].next - u64::from(back);
+                    let at_segment = begins && at == usize::from(back);
+                    // A body was possible here: nobody knew whether HEAD was answered.
+                    if back > 0 && !(at_segment && self.is_response_proven(cx, d, start, origin)) {
+                        self.halves[d].framer.lose();
+                        self.event(cx, d, Event::Lost, origin);
+                        continue;
+                    }
+                    if !self.weigh_head(cx, d, origin) {
+                        continue;
+                    }
                     head_from = at;
                     self.head_begins(cx, d, back, origin);
                 }
@@ -138,6 +160,7 @@ impl Http1 {
             }
         }
         let half = &mut self.halves[d];
+        half.passed_ack = origin.ack.number();
         if half.message == Message::Head {
             let room = cx.config.head_bytes.saturating_sub(half.head.len());
             let rest = bytes.get(head_from..).unwrap_or_default();
@@ -225,6 +248,7 @@ impl Http1 {
     fn lose(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {
         let begins = !self.profile.framed(d) && cx.link.first(d) == Some(self.halves[d].next);
         self.halves[d].next += n;
+        self.halves[d].passed_ack = None;
         if self.halves[d].framer.phase() == Phase::Opaque {
             return;
         }
@@ -310,6 +334,7 @@ impl Http1 {
                 self.message_ends(cx, d, end, origin);
             }
             Event::Lost => {
+                self.contradict_claim(cx, d);
                 cx.stats.became_unsure += 1;
                 self.abandon(cx, d);
                 self.doubt(cx, d);

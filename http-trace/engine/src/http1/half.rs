@@ -47,6 +47,8 @@ pub(crate) struct Half {
     pub lost: bool,
     /// Bytes before the next one were passed over, and ended as a head does.
     pub passed_head: bool,
+    /// What the bytes right before the next one acknowledged, as far as they were seen.
+    pub passed_ack: Option<u32>,
     /// A filter's framing on trial, at a position further on.
     pub trial: Option<Trial>,
 }
@@ -70,6 +72,7 @@ impl Half {
             oddities: Vec::new(),
             lost: false,
             passed_head: false,
+            passed_ack: None,
             trial: None,
         }
     }

@@ -75,7 +75,10 @@ impl Http1 {
     /// the position of framing.
     pub(super) fn offer(&mut self, generation: u32, in_order: bool) -> Option<HandBack> {
         let judged = self.judge_trials(generation);
-        let places = in_order.then(|| self.places()).flatten();
+        // A filter that believed what is only claimed here would skip what follows.
+        let places = (in_order && self.claim.is_none())
+            .then(|| self.places())
+            .flatten();
         if !judged && places.is_none_or(|(_, _, ends)| self.handed_back == ends) {
             return None;
         }
@@ -148,7 +151,8 @@ impl Http1 {
                 continue;
             }
             let same = trial.begins && trial.met;
-            if same && half.framer.phase() == Phase::Unsure {
+            let claimed = self.claim.is_some();
+            if same && (claimed || half.framer.phase() == Phase::Unsure) {
                 continue;
             }
             self.verdicts.what[d] = if same { handed::RIGHT } else { handed::WRONG };

@@ -95,7 +95,7 @@ impl Http1 {
 
     /// Extends the request whose body goes by in direction `d` up to `ack`: a filter declares the skip
     /// only with the bytes that follow.
-    fn reach(&mut self, d: usize, ack: Option<u64>) {
+    pub(super) fn reach(&mut self, d: usize, ack: Option<u64>) {
         let half = &self.halves[d];
         if let (Message::Request, Some(ack)) = (half.message, ack) {
             let body_end = half.next.saturating_add(half.framer.skippable());
@@ -107,7 +107,7 @@ impl Http1 {
 
     /// The order of requests is known again: so is what the framer asks of them. It has no more to
     /// ask of the current one if it has `taken` it.
-    fn requeue(&mut self, taken: bool) {
+    pub(super) fn requeue(&mut self, taken: bool) {
         self.queue = RequestQueue::new();
         let current = self.exchanges.answered().filter(|_| !taken);
         for request in current.into_iter().chain(&self.exchanges.waiting) {
@@ -285,10 +285,13 @@ impl Http1 {
             cx.stats.requests_unmatched += 1;
             return Message::Uncounted;
         };
+        let ack = self.received(cx.link, d, &first);
+        self.weigh_request(cx, d, ack);
+        let half = &self.halves[d];
         let server_next = self.halves[1 - d].next;
         let ordinal = self.exchanges.push(
             Pending {
-                ack: self.received(cx.link, d, &first),
+                ack,
                 malformed: odd & decode::MALFORMED_REQUEST != 0
                     || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
                 reported: half.reported,
@@ -302,7 +305,9 @@ impl Http1 {
 
     /// How far the server's bytes had come to the client when it sent `first` in direction `d`.
     pub(super) fn received(&self, link: &Link, d: usize, first: &Origin) -> u64 {
-        let received = link.acknowledged(1 - d, self.halves[1 - d].next, first.ack);
+        // Zero is what packets have that no TCP made.
+        let ack = Some(first.ack).filter(|ack| ack.number() != Some(0));
+        let received = ack.and_then(|ack| link.acknowledged(1 - d, self.halves[1 - d].next, ack));
         // Without an acknowledgement it came with the SYN: before all that the server sent.
         received.or(link.first(1 - d)).unwrap_or(BEFORE_ALL)
     }
@@ -483,6 +488,7 @@ impl Http1 {
     }
 
     pub(super) fn not_http(&mut self, cx: &mut Cx<'_>, d: usize, bytes: &[u8]) {
+        self.contradict_claim(cx, d);
         self.profile.unframed(cx, d, self.halves[d].head_len, false);
         self.clear(d);
         if !self.profile.http() && cx.link.is_client(1 - d) {

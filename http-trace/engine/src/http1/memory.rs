@@ -87,6 +87,11 @@ impl Profile {
         self.bits |= FRAMED << (d & 1);
     }
 
+    /// What was framed in direction `d` was no head after all.
+    pub const fn unset_framed(&mut self, d: usize) {
+        self.bits &= !(FRAMED << (d & 1));
+    }
+
     /// Whether direction `d` carries no HTTP/1.x, for good.
     pub const fn opaque(&self, d: usize) -> bool {
         self.bits & OPAQUE << (d & 1) != 0

@@ -50,6 +50,8 @@ const WINDOW: u8 = 1 << 4;
 const WAITS: u8 = 1 << 5;
 /// A pair was only assumed ([`Order::certain`]): those after it rest on it.
 const ASSUMED: u8 = 1 << 6;
+/// See [`Order::trust`].
+const TRUSTED: u8 = 1 << 7;
 
 impl Order {
     const fn has(&self, bit: u8) -> bool {
@@ -74,6 +76,28 @@ impl Order {
     /// Whether a pair was only assumed, now or before the connection's last quiet moment.
     pub const fn rests_on_assumption(&self) -> bool {
         self.has(ASSUMED)
+    }
+
+    /// The client was seen to ask while an answer that it has a part of was on its way.
+    pub const fn overlap(&mut self) {
+        self.bits |= WINDOW;
+    }
+
+    /// Framing that was taken up again has held for long: the client asks only when all is answered.
+    pub const fn trust(&mut self) {
+        self.bits |= TRUSTED;
+    }
+
+    /// Whether the client was seen to ask only when all was answered, and never otherwise; `followed`
+    /// says that all of the connection was seen.
+    pub const fn is_trusted(&self, followed: bool) -> bool {
+        let waits = followed && self.has(WAITS) && !self.has(BATCHES);
+        !self.has(WINDOW) && (waits || self.has(TRUSTED))
+    }
+
+    /// Whether the client asks again while answers are on their way, for all that was seen.
+    pub const fn overlaps(&self) -> bool {
+        self.has(WINDOW)
     }
 
     /// Requests may be missing before `end` (a position of the client's stream).

@@ -160,6 +160,44 @@ impl Exchanges {
         early.for_each(|request| request.ack = first);
     }
 
+    /// Whether a server's segment at `start` that acknowledges `ack` goes on without the last request that
+    /// was sent when all before `start` was received, or without those sent with it.
+    pub fn overlaps(&self, start: u64, ack: u64) -> bool {
+        let mut sent = self.waiting.iter().rev();
+        let Some(last) = sent.find(|request| request.ack <= start) else {
+            return false;
+        };
+        let together = sent.take_while(|request| request.ack == last.ack);
+        let first = together.last().unwrap_or(last);
+        first.ack != BEFORE_ALL && ack <= first.request.start
+    }
+
+    /// A response begins at `start` that acknowledges `ack`: unless it is known which request it answers,
+    /// takes it to be the first of those that were sent when all before it was received. Whether it does.
+    pub fn assume_batch(&mut self, start: u64, ack: u64) -> bool {
+        let first = self.waiting.iter().position(|request| request.ack == start);
+        let Some(first) = first.filter(|_| self.order.certain(&self.waiting, start, ack).is_none())
+        else {
+            return false;
+        };
+        for _ in 0..first {
+            self.drop_front();
+        }
+        for request in &mut self.waiting {
+            request.after_gap = false;
+        }
+        self.responses_lost = false;
+        true
+    }
+
+    /// What was taken for answers was none: those that wait may be answered, or not.
+    pub fn lose_answers(&mut self) {
+        self.responses_lost = true;
+        if let Some(front) = self.waiting.front_mut() {
+            front.after_gap = true;
+        }
+    }
+
     fn drop_front(&mut self) {
         if let Some(request) = self.waiting.pop_front() {
             self.held = self.held.saturating_sub(request.cost());
@@ -379,6 +417,14 @@ impl Exchanges {
         }
         out
     }
+}
+
+/// Memory of an exchange that is over, in bytes.
+pub(super) fn exchange_cost(exchange: &Exchange) -> usize {
+    let informational = exchange.informational.iter();
+    let informational = informational.map(|(head, _)| response_cost(head));
+    let response = exchange.response.as_ref().map(|r| response_cost(&r.head));
+    size_of::<Exchange>() + response.unwrap_or(0) + informational.sum::<usize>()
 }
 
 fn response_cost(head: &ResponseHead) -> usize {

@@ -266,9 +266,9 @@ impl Connection {
         let lost = framed || passed;
         let start = first_position(header.skip_from);
         // The order is that of requests: of the server's bytes only responses are missing, and no
-        // request where the client is followed from its first byte.
+        // request where the client is followed already.
         let client = tcp.link.client().unwrap_or(d);
-        let followed = client != d && tcp.link.start(client).is_some();
+        let followed = client != d && (tcp.link.start(client).is_some() || tcp.link.known[client]);
         match &mut self.flight {
             Flight::Quiet(memory) => {
                 let end = first_position(tcp.next[client]);

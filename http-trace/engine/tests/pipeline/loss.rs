@@ -104,10 +104,13 @@ fn a_lost_response_does_not_shift_the_others() {
     let talk = talk.wait_ms(200).c(&get("/3")).s(&ok("abc"));
     let events = talk.judged();
     assert!(
-        events[0].starts_with("? -> 200 OK 2 Length missing [Request]"),
+        events.iter().all(|event| !event.starts_with("GET /2")),
         "{events:?}"
     );
-    assert!(!events[1].starts_with("GET /2"), "{events:?}");
+    assert!(
+        events.iter().any(|event| event.contains("200 OK 3")),
+        "{events:?}"
+    );
 }
 
 #[test]

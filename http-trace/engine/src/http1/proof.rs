@@ -1,0 +1,328 @@
+//! Whether a message begins where framing was lost: a body may imitate one, at the beginning of every
+//! segment. Must not frame.
+//!
+//! A response is proven by the request that it answers: the client had received all before the response
+//! when it sent that, and the response acknowledges it. A client that asks again before it has its answer
+//! may have done so in the middle of a body; so what comes of it is a claim, held back until both ends go on
+//! as the framing says: the next request comes when all are answered, and acknowledges the last answer.
+//!
+//! While only the server is heard, what comes is a claim as well. As soon as the client is heard it was none.
+//! It is believed once the server has received bytes that nobody saw, or at the end.
+
+use http_trace_common::flow::seq_distance;
+use http_trace_common::framer::Phase;
+
+use super::Http1;
+use super::claim::{Basis, Claim};
+use super::half::Message;
+use super::pending::{BEFORE_ALL, Pending};
+use crate::origin::Origin;
+use crate::protocol::exchange::Exchange;
+use crate::protocol::{Cx, Link};
+
+/// Exchanges that a claim may hold back.
+const MAX_HELD: usize = 256;
+
+impl Http1 {
+    /// Whether the status line with which a segment of `origin` begins, at position `at` of direction `d`, is
+    /// a response's, though the framing does not say so: whether it is as far as the numbers say.
+    pub(super) fn is_response_proven(
+        &mut self,
+        cx: &mut Cx<'_>,
+        d: usize,
+        at: u64,
+        origin: &Origin,
+    ) -> bool {
+        let basis = if !cx.link.known[1 - d] {
+            // If the server has received nothing since the bytes before, those go on.
+            let ack = origin.ack.number();
+            let goes_on = ack.is_some() && self.halves[d].passed_ack == ack;
+            (!goes_on).then(|| Basis::Unheard {
+                ack,
+                received: false,
+                live: origin.is_live(),
+            })
+        } else if self.answers(cx.link, d, at, origin) {
+            let ack = cx
+                .link
+                .acknowledged(1 - d, self.halves[1 - d].next, origin.ack);
+            self.reach(1 - d, ack);
+            let paired = self.exchanges.assume_batch(at, ack.unwrap_or(u64::MAX));
+            self.requeue(false);
+            Some(Basis::Asked { at, paired })
+        } else {
+            None
+        };
+        let Some(basis) = basis else {
+            cx.stats.unproven += 1;
+            return false;
+        };
+        let followed = cx.link.start(d).is_some();
+        let trusted = self.exchanges.order.is_trusted(followed);
+        if trusted && matches!(basis, Basis::Asked { .. }) {
+            return true;
+        }
+        self.claim.get_or_insert_with(|| {
+            Box::new(Claim {
+                d,
+                since_ns: origin.time_ns,
+                basis,
+                held: Vec::new(),
+            })
+        });
+        true
+    }
+
+    /// Whether what begins at `start` with a segment of `origin` answers a request.
+    fn answers(&self, link: &Link, d: usize, start: u64, origin: &Origin) -> bool {
+        if !link.is_client(1 - d) {
+            return false;
+        }
+        // Zero is what packets have that no TCP made.
+        let ack = Some(origin.ack).filter(|ack| ack.number() != Some(0));
+        let ack = ack.and_then(|ack| link.acknowledged(1 - d, self.halves[1 - d].next, ack));
+        let ack = ack.unwrap_or(u64::MAX);
+        let asks = &self.halves[1 - d];
+        let in_head = asks.message == Message::Head && asks.head_start < ack;
+        let in_head = in_head
+            && asks
+                .head_origin
+                .is_some_and(|first| self.received(link, 1 - d, &first) == start);
+        // What came with the SYN was asked before all.
+        let waits = |asked: &Pending| {
+            (asked.ack == start || asked.ack == BEFORE_ALL) && asked.request.start < ack
+        };
+        in_head || self.exchanges.waiting.iter().any(waits)
+    }
+
+    /// A segment of `origin` goes on in direction `d`. While it is not known which requests are answered:
+    /// whether the server sent it without one that the client sent with all before in hand, and so in the
+    /// middle of an answer.
+    pub(super) fn note_overlap(&mut self, link: &Link, d: usize, origin: &Origin) {
+        if !self.queue.is_unknown() || !link.is_client(1 - d) {
+            return;
+        }
+        let ack = link.acknowledged(1 - d, self.halves[1 - d].next, origin.ack);
+        if ack.is_some_and(|ack| self.exchanges.overlaps(self.halves[d].next, ack)) {
+            self.exchanges.order.overlap();
+        }
+    }
+
+    /// More was heard: of direction `d`, with bytes of `origin`.
+    pub(super) fn weigh_claim(&mut self, cx: &mut Cx<'_>, d: usize, origin: &Origin) {
+        let Some(claim) = &mut self.claim else {
+            return;
+        };
+        if let Basis::Unheard { ack, received, .. } = &mut claim.basis {
+            if cx.link.known[1 - claim.d] {
+                if !self.is_claim_followed(cx.link, d, origin) {
+                    return self.refute(cx);
+                }
+                // The next response shows whether the server had waited for what the client says now.
+                let at = self.halves[1 - d].next;
+                if let Some(claim) = &mut self.claim {
+                    claim.basis = Basis::Asked { at, paired: false };
+                }
+                return;
+            }
+            if let (Some(before), Some(ack)) = (*ack, origin.ack.number()) {
+                *received |= d == claim.d && seq_distance(before, ack) > 0;
+            }
+        }
+        self.confirm_due(cx);
+    }
+
+    /// Whether the client, whose first bytes that were seen come with `origin` in direction `d`, goes on
+    /// as one that has received the one response that was claimed. Live that is not enough: of many
+    /// bodies under way one may end as such a response does.
+    fn is_claim_followed(&self, link: &Link, d: usize, origin: &Origin) -> bool {
+        let Some(claim) = self.claim.as_ref().filter(|claim| claim.d != d) else {
+            return false;
+        };
+        let Basis::Unheard {
+            ack, live: false, ..
+        } = claim.basis
+        else {
+            return false;
+        };
+        let server = self.halves[claim.d].next;
+        self.is_at_rest(claim.d)
+            && claim.held.len() == 1
+            && link.acknowledged(claim.d, server, origin.ack) == Some(server)
+            && ack == Some(self.halves[d].next as u32)
+    }
+
+    fn is_at_rest(&self, d: usize) -> bool {
+        let framer = &self.halves[d].framer;
+        match framer.phase() {
+            Phase::Idle => framer.at_rest(),
+            phase => phase == Phase::Opaque,
+        }
+    }
+
+    /// A request's head is complete, of direction `d`, that was sent when all before `ack` was received.
+    pub(super) fn weigh_request(&mut self, cx: &mut Cx<'_>, d: usize, ack: u64) {
+        let server = &self.halves[1 - d];
+        let doubt = self.queue.is_unknown() && cx.link.known[1 - d];
+        if doubt && (BEFORE_ALL + 1..server.next).contains(&ack) {
+            self.exchanges.order.overlap();
+        }
+        let Some(claim) = &self.claim else {
+            return;
+        };
+        let Basis::Asked { at, .. } = claim.basis else {
+            return;
+        };
+        if ack == at {
+            return;
+        }
+        let server = &self.halves[claim.d];
+        let missing = ack.saturating_sub(server.next);
+        let answered = self.exchanges.is_quiet() && self.is_at_rest(claim.d);
+        if missing > 0 {
+            // The client has received more than was seen.
+            if server.framer.skippable() == missing && self.exchanges.waiting.is_empty() {
+                self.confirm(cx, true);
+            }
+        } else if answered && server.next == ack {
+            self.confirm(cx, true);
+        } else {
+            self.exchanges.order.overlap();
+            self.refute(cx);
+        }
+    }
+
+    /// A head begins in direction `d`: whether it is believed. What answers nothing refutes a claim that
+    /// all is known of what was asked.
+    pub(super) fn weigh_head(&mut self, cx: &mut Cx<'_>, d: usize, origin: &Origin) -> bool {
+        let claimed = self
+            .claim
+            .as_ref()
+            .is_some_and(|claim| claim.d == d && matches!(claim.basis, Basis::Asked { .. }));
+        let asks = &self.halves[1 - d];
+        let ack = cx.link.acknowledged(1 - d, asks.next, origin.ack);
+        let ack = ack.filter(|&ack| ack as u32 != 0).unwrap_or(u64::MAX);
+        let received = match self.exchanges.waiting.front() {
+            Some(asked) => ack > asked.request.start,
+            // The head of a request goes by, or was not seen. One more byte is a FIN's.
+            None => asks.message == Message::Head || ack > asks.next + 1,
+        };
+        if !claimed || received || self.exchanges.current.is_some() {
+            return true;
+        }
+        self.exchanges.order.overlap();
+        self.refute(cx);
+        false
+    }
+
+    /// Framing that rests on a claim in direction `d` was lost.
+    pub(super) fn contradict_claim(&mut self, cx: &mut Cx<'_>, d: usize) {
+        let rests = self.claim.as_ref().is_some_and(|claim| {
+            claim.d == d && !matches!(claim.basis, Basis::Unheard { received: true, .. })
+        });
+        if rests {
+            self.refute(cx);
+        }
+    }
+
+    /// Yields what was held back, if it is believed by now.
+    pub(super) fn confirm_due(&mut self, cx: &mut Cx<'_>) {
+        if self.claim_due_ns().is_some_and(|due| cx.now_ns >= due) {
+            self.exchanges.order.trust();
+            self.confirm(cx, false);
+        }
+    }
+
+    /// The connection is over: nothing will speak against a claim any more. `stopped` says that it is not
+    /// the connection that ended.
+    pub(super) fn settle_claim(&mut self, cx: &mut Cx<'_>, stopped: bool) {
+        let Some(claim) = &self.claim else {
+            return;
+        };
+        match claim.basis {
+            // The client was heard to close.
+            Basis::Unheard { live, .. } if cx.link.known[1 - claim.d] => {
+                if live || claim.held.len() != 1 || !self.is_at_rest(claim.d) {
+                    return self.refute(cx);
+                }
+                self.confirm(cx, false);
+            }
+            Basis::Unheard { live: true, .. } if stopped => self.refute(cx),
+            _ if !self.is_whole(claim) => self.refute(cx),
+            _ => self.confirm(cx, false),
+        }
+    }
+
+    /// Yields what was held back. `surely` says that both ends went on as the framing says.
+    fn confirm(&mut self, cx: &mut Cx<'_>, surely: bool) {
+        let held = self.claim.take().into_iter().flat_map(|claim| claim.held);
+        for (mut exchange, paired) in held {
+            if paired && !surely {
+                exchange.request = None;
+                cx.stats.requests_unmatched += 1;
+            }
+            cx.exchange(exchange);
+        }
+    }
+
+    /// What was claimed was no response.
+    fn refute(&mut self, cx: &mut Cx<'_>) {
+        let Some(claim) = self.claim.take() else {
+            return;
+        };
+        let d = claim.d;
+        let current = self.exchanges.take_current();
+        let asked = claim
+            .held
+            .iter()
+            .filter(|(exchange, _)| exchange.request.is_some());
+        let asked =
+            asked.count() + usize::from(current.as_ref().is_some_and(|c| c.pending.is_some()));
+        cx.stats.requests_unmatched += asked as u64;
+        cx.stats.unproven += claim.held.len() as u64 + u64::from(current.is_some());
+        cx.stats.became_unsure += 1;
+        self.clear(d);
+        self.halves[d].framer.lose();
+        if let Basis::Unheard { .. } = claim.basis {
+            self.profile.unset_framed(d);
+            if cx.link.is_client(1 - d) {
+                cx.link.forget_client();
+            }
+        }
+        self.exchanges.lose_answers();
+        self.queue.set_unknown();
+    }
+
+    /// Yields an exchange, or holds it back.
+    pub(super) fn yield_exchange(&mut self, cx: &mut Cx<'_>, exchange: Exchange) {
+        match &mut self.claim {
+            Some(claim) if claim.held.len() < MAX_HELD => {
+                let paired = matches!(claim.basis, Basis::Asked { paired: true, .. });
+                claim.held.push((exchange, paired));
+            }
+            Some(_) => cx.stats.unproven += 1,
+            None => cx.exchange(exchange),
+        }
+    }
+
+    pub(super) fn claim_size(&self) -> usize {
+        self.claim.as_ref().map_or(0, |claim| claim.size())
+    }
+
+    /// When the claim at hand is believed.
+    pub(super) fn claim_due_ns(&self) -> Option<u64> {
+        let claim = self.claim.as_ref().filter(|claim| self.is_whole(claim))?;
+        claim.due_ns()
+    }
+
+    /// Whether nothing speaks against a claim so far: if some of what was asked is answered all is, and
+    /// the client was not seen to ask in the middle of an answer.
+    fn is_whole(&self, claim: &Claim) -> bool {
+        match claim.basis {
+            Basis::Unheard { .. } => true,
+            Basis::Asked { paired, .. } => {
+                !self.exchanges.order.overlaps() && (!paired || self.exchanges.waiting.is_empty())
+            }
+        }
+    }
+}
