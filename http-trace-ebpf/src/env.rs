@@ -16,7 +16,7 @@ use http_trace_common::{
 
 use crate::{
     insn::{add, compare_exchange, fetch_add, mask},
-    maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, config, count, is_own, this_cpu},
+    maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, config, count, is_own, this_cpu, wakes},
     packet::Packet,
     verified::{
         plain_ends_request_line, verified_after_syn, verified_classify, verified_fill_header,
@@ -354,9 +354,9 @@ pub fn write_record<const ATOMIC: bool>(block: &mut Block) {
             (&raw const EVENTS).cast_mut().cast(),
             (&raw mut *block).cast::<u8>().add(at).cast(),
             (TUNNEL_LEN - before + HEADER_LEN) as u64 + u64::from(len),
-            // The host drains by a timer: waking it for each record would cost more than all
-            // the rest.
-            if ATOMIC && is_urgent(&block.header) {
+            // While records come the host drains by a timer: waking it for each would cost more
+            // than all the rest.
+            if wakes() || ATOMIC && is_urgent(&block.header) {
                 u64::from(BPF_RB_FORCE_WAKEUP)
             } else {
                 u64::from(BPF_RB_NO_WAKEUP)

@@ -4,7 +4,7 @@ use aya_ebpf::{
     Global,
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use http_trace_common::{
     config::FilterConfig,
@@ -79,6 +79,26 @@ static CPU: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 #[inline(always)]
 pub fn this_cpu() -> Option<*mut CpuState> {
     CPU.get_ptr_mut(0)
+}
+
+/// 1 while the host sleeps until it is woken, instead of coming back by a timer.
+#[map]
+static ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether the host is to be woken: once, by whoever finds it asleep first.
+#[inline(always)]
+pub fn wakes() -> bool {
+    let Some(asleep) = ASLEEP.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: a map value; of two CPUs at once both may wake the host, which costs little.
+    unsafe {
+        let is_asleep = asleep.read_volatile() != 0;
+        if is_asleep {
+            asleep.write_volatile(0);
+        }
+        is_asleep
+    }
 }
 
 /// Interfaces to trace, for hooks that see all of them.

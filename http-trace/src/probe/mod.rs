@@ -37,7 +37,7 @@ use std::io;
 use std::sync::Arc;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use http_trace_common::counter::Counter;
@@ -180,7 +180,8 @@ impl Probe {
         let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose()?;
 
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?;
-        let ring = Ring::new(events, settings.filter.netns);
+        let asleep = Array::try_from(take(&mut ebpf, "ASLEEP")?)?;
+        let ring = Ring::new(events, asleep, settings.filter.netns);
         let clock = Clock::new();
         let counters = Counters::new(
             PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
@@ -271,7 +272,7 @@ impl Probe {
 
     /// Sleeps until the next [`Probe::drain`] is due, without the runtime, whose timers are coarse:
     /// in a sleep of 100 ms it wakes two or three times, which is most of what an idle agent costs.
-    pub fn sleep(&self) {
+    pub fn sleep(&mut self) {
         self.ring.sleep();
     }
 

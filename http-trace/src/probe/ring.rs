@@ -1,10 +1,10 @@
-//! Drains the ring buffer. Nearly no wake-ups: the caller comes back by a timer, often while records
-//! come and seldom while none do. The programs ask for one where a connection ships all of its bytes
-//! until the host has answered.
+//! Drains the ring buffer. While records come the caller comes back by a timer, without wake-ups but where a
+//! connection ships all of its bytes until the host has answered. Once none have come it sleeps until the
+//! programs wake it with the next one.
 
 use std::time::Duration;
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{Array, MapData, RingBuf};
 use http_trace_common::record::{ELSEWHERE, Hook, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -12,22 +12,28 @@ use super::clock::Clock;
 
 /// While records come.
 const BUSY: Duration = Duration::from_millis(2);
-/// After a while without: a wake-up costs an idle host some 50 µs. At full speed from one moment to
-/// the next, 100 ms fill a quarter of the ring.
-const IDLE: Duration = Duration::from_millis(100);
-/// Drains without a record before the pace slackens.
-const PATIENCE: u32 = 50;
+/// Once after a sleep: the response to the request that ended it is near.
+const BRIEF: Duration = Duration::from_micros(500);
+/// At most without a record: timers and signals want their turn, and each costs an idle host some 50 µs.
+const IDLE: Duration = Duration::from_millis(200);
 /// Records handed on in one drain at most, so that timers and signals get their turn.
 const AT_ONCE: usize = 16_384;
 
 /// The ring buffer's host side.
 pub struct Ring {
     ring: RingBuf<MapData>,
+    /// Where the programs look whether the host sleeps.
+    asleep: Array<MapData, u32>,
+    /// Whether that was said there, and nothing has come since.
+    is_asleep: bool,
     /// What stands for the agent's network namespace in records.
     own_netns: u32,
     /// Kernel time at which the run ended (ns): what was seen later is not handed on.
     end_ns: u64,
-    empty_drains: u32,
+    /// Whether the last drain found nothing.
+    is_empty: bool,
+    /// Whether it ended a sleep.
+    is_woken: bool,
     has_more: bool,
     malformed: u64,
 }
@@ -35,19 +41,22 @@ pub struct Ring {
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ring")
-            .field("empty_drains", &self.empty_drains)
+            .field("is_asleep", &self.is_asleep)
             .finish_non_exhaustive()
     }
 }
 
 impl Ring {
-    /// From the map `EVENTS`; `own_netns` stands for the agent's network namespace in records.
-    pub const fn new(ring: RingBuf<MapData>, own_netns: u32) -> Self {
+    /// From the maps `EVENTS` and `ASLEEP`; `own_netns` stands for the agent's network namespace in records.
+    pub const fn new(ring: RingBuf<MapData>, asleep: Array<MapData, u32>, own_netns: u32) -> Self {
         Ring {
             ring,
+            asleep,
+            is_asleep: false,
             own_netns,
             end_ns: u64::MAX,
-            empty_drains: 0,
+            is_empty: false,
+            is_woken: false,
             has_more: false,
             malformed: 0,
         }
@@ -80,11 +89,9 @@ impl Ring {
             });
         }
         self.has_more = n == AT_ONCE;
-        self.empty_drains = if n == 0 {
-            self.empty_drains.saturating_add(1)
-        } else {
-            0
-        };
+        self.is_empty = n == 0;
+        self.is_woken = self.is_asleep && n > 0;
+        self.is_asleep &= n == 0;
         n
     }
 
@@ -99,14 +106,20 @@ impl Ring {
         self.has_more
     }
 
-    /// Whether nothing has come for a while.
-    pub const fn is_idle(&self) -> bool {
-        self.empty_drains >= PATIENCE
-    }
-
     /// Sleeps until the next drain is due, or the programs ask for one.
-    pub fn sleep(&self) {
-        let pause = if self.is_idle() { IDLE } else { BUSY };
+    pub fn sleep(&mut self) {
+        if self.is_empty && !self.is_asleep {
+            self.is_asleep = self.asleep.set(0, 1, 0).is_ok();
+            if self.is_asleep {
+                // What came before the programs could know wakes nobody: one more drain.
+                return;
+            }
+        }
+        let pause = match (self.is_asleep, self.is_woken) {
+            (true, _) => IDLE,
+            (_, true) => BRIEF,
+            _ => BUSY,
+        };
         let timeout = Timespec {
             tv_sec: 0,
             tv_nsec: pause.as_nanos() as i64,

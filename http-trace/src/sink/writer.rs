@@ -5,7 +5,7 @@
 //! that is full) is tried again until the end, and the queue takes what fits in it.
 //!
 //! While bytes come faster than every [`INTERVAL`] they leave in blocks of [`BLOCK`] bytes or at
-//! least once per interval; a lone line leaves at once.
+//! least once per interval, which is shorter while few come; a lone line leaves at once.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,16 @@ use crate::priority;
 pub const BLOCK: usize = 256 << 10;
 
 /// The longest that a line waits for company.
-pub const INTERVAL: Duration = Duration::from_millis(100);
+pub const INTERVAL: Duration = Duration::from_millis(25);
+
+/// The same while few bytes come.
+const BRIEF: Duration = Duration::from_millis(3);
+
+/// How many bytes are few in a [`WINDOW`]: some six hundred events in a second.
+const FEW: usize = 100_000;
+
+/// How often the bytes are counted.
+const WINDOW: Duration = Duration::from_millis(100);
 
 /// How long a stuck reader is waited for at the end of a live run.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -278,6 +287,7 @@ fn empty(
 ) {
     let mut block = Vec::new();
     let mut last: Option<Instant> = None;
+    let (mut window, mut bytes, mut interval) = (Instant::now(), 0, BRIEF);
     loop {
         let mut state = shared.lock();
         loop {
@@ -286,12 +296,12 @@ fn empty(
             {
                 break;
             }
-            let waited = last.map_or(INTERVAL, |l| l.elapsed());
-            if waited < INTERVAL {
+            let waited = last.map_or(interval, |l| l.elapsed());
+            if waited < interval {
                 state.waits = Waits::Company;
                 state = shared
                     .bytes
-                    .wait_timeout(state, INTERVAL - waited)
+                    .wait_timeout(state, interval - waited)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
                 continue;
@@ -324,7 +334,13 @@ fn empty(
                 result => break result,
             }
         };
-        last = Some(Instant::now());
+        let now = Instant::now();
+        last = Some(now);
+        bytes += block.len();
+        if now - window >= WINDOW {
+            interval = if bytes > FEW { INTERVAL } else { BRIEF };
+            (window, bytes) = (now, 0);
+        }
         block.clear();
         if block.capacity() > KEEP {
             block = Vec::new();
