@@ -125,7 +125,7 @@ fn files(config: &Config, live: bool) -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
-        ..limit.clone()
+        maximum: limit.maximum,
     };
     let now = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
