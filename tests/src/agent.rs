@@ -189,6 +189,19 @@ impl Agent {
         }
     }
 
+    /// Waits until it has said a line with this text on stderr, or the time is over; whether it has.
+    pub fn wait_for_line(&mut self, text: &str, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while !self.said.iter().any(|line| line.contains(text)) {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.said.push(line),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
     /// Asks it to end as Ctrl-C does and reads all it wrote.
     pub fn stop(self) -> Result<Outcome> {
         self.stop_by(Signal::INT)

@@ -106,10 +106,11 @@ fn two_hundred_errors_before_sigterm_and_150_after_are_one_alert_of_350() {
     assert_eq!(spikes(&first.report), []);
     assert_eq!(site.hits(), Some(200));
 
-    let agent = site.agent("1h");
+    let mut agent = site.agent("1h");
     site.errors(200..300);
     agent.wait_for(100, GENEROUS).expect("a report");
     agent.signal(Signal::HUP).expect("a signal");
+    assert!(agent.wait_for_line("rules reloaded: ", GENEROUS));
     site.errors(300..350);
     agent.wait_for(150, GENEROUS).expect("a report");
     let second = agent.stop_by(Signal::TERM).expect("an outcome");

@@ -45,21 +45,16 @@ fn a_connection_open_before_the_start() {
     get(&mut raw, "/before");
     let agent =
         Agent::start_with(&pair.server, &["-i", "veth0"], &[ROOMY, HOST]).expect("the agent");
-    // A line longer than what is looked for, then one that is not.
+    // A line longer than what is looked for is no request that a response could answer, as far as is known.
     get(&mut raw, &format!("/{}", "x".repeat(600)));
     get(&mut raw, "/after");
     drop(raw);
     drop(nginx.stop().expect("an access log"));
     let report = agent
-        .wait_for(2, Duration::from_secs(10))
+        .wait_for(1, Duration::from_secs(10))
         .expect("a report");
     let requests: Vec<_> = report.responses.iter().map(|r| r.request.clone()).collect();
-    let after = Some(("GET".to_owned(), "/after".to_owned()));
-    assert_eq!(
-        requests,
-        [None, after],
-        "the first response came without its request"
-    );
+    assert_eq!(requests, [Some(("GET".to_owned(), "/after".to_owned()))]);
     assert!(agent.stop().expect("an outcome").status.success());
 }
 

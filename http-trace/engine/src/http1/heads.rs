@@ -60,6 +60,24 @@ impl Http1 {
         let doubt = self.exchanges.responses_lost || self.queue.is_unknown();
         if doubt || self.is_too_early(d, ack) {
             self.answer(link, d, false);
+            self.requeue_answered();
+        }
+    }
+
+    /// Where more requests wait in order than the framer's queue holds, it is told of the one that is
+    /// answered now.
+    fn requeue_answered(&mut self) {
+        let overflows = self.exchanges.waiting.len() >= RequestQueue::CAPACITY as usize;
+        let doubt = self.exchanges.order.gap() || self.exchanges.responses_lost;
+        let answered = self.exchanges.answered();
+        let answered = answered.filter(|request| !request.after_gap && !request.malformed);
+        if let Some(kind) = answered.map(|request| request.kind)
+            && self.queue.is_unknown()
+            && overflows
+            && !doubt
+        {
+            self.queue = RequestQueue::new();
+            self.queue.push(kind);
         }
     }
 
@@ -330,6 +348,10 @@ impl Http1 {
         let status = head.status;
         let informational = (100..200).contains(&status) && status != 101;
         self.answer(cx.link, d, !informational);
+        if !informational && self.queue.has_none() && !self.exchanges.waiting.is_empty() {
+            // The queue held the one that this answers: see `requeue_answered`.
+            self.requeue(true);
+        }
         if self.exchanges.order.gap() {
             self.queue.set_unknown();
         }

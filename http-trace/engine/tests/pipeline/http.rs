@@ -445,6 +445,36 @@ fn emission() {
 }
 
 #[test]
+fn however_many_requests_wait_each_response_is_framed_by_its_own() {
+    const FAKE: &str = "HTTP/1.1 500 FAKE\r\nContent-Length: 0\r\n\r\n";
+    let method = |n: usize| if n % 3 == 0 { "GET" } else { "HEAD" };
+    let ask = |from: usize, to: usize| -> String {
+        let all = (from..to).map(|n| format!("{} /{n} HTTP/1.1\r\n\r\n", method(n)));
+        all.collect()
+    };
+    for waiting in [1, 27, 28, 29, 30, 57, 100] {
+        let mut talk = Talk::open().c(&ask(0, waiting));
+        let mut expected = Vec::new();
+        for n in 0..waiting + 10 {
+            if n == waiting / 2 {
+                talk = talk.c(&ask(waiting, waiting + 10));
+            }
+            let len = FAKE.len();
+            talk = talk.s(&format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n"));
+            let body = match method(n) {
+                "GET" => {
+                    talk = talk.s(FAKE);
+                    format!("{len} Length")
+                }
+                _ => "0 None".to_owned(),
+            };
+            expected.push(format!("{} /{n} -> 200 OK {body}", method(n)));
+        }
+        assert_eq!(talk.judged(), expected, "{waiting} requests wait");
+    }
+}
+
+#[test]
 fn times_and_sizes() {
     let talk = Talk::open()
         .c("POST /1 HTTP/1.1\r\nContent-Length: 4\r\n\r\nab")
