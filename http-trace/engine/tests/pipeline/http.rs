@@ -447,7 +447,7 @@ fn emission() {
 #[test]
 fn however_many_requests_wait_each_response_is_framed_by_its_own() {
     const FAKE: &str = "HTTP/1.1 500 FAKE\r\nContent-Length: 0\r\n\r\n";
-    let method = |n: usize| if n % 3 == 0 { "GET" } else { "HEAD" };
+    let method = |n: usize| if n.is_multiple_of(3) { "GET" } else { "HEAD" };
     let ask = |from: usize, to: usize| -> String {
         let all = (from..to).map(|n| format!("{} /{n} HTTP/1.1\r\n\r\n", method(n)));
         all.collect()
