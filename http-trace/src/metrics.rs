@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use std::hash::Hash;
 
 use crate::summary::Written;
-use http_trace_model::event::{HttpEvent, NoResponse};
+use http_trace_model::event::{HttpEvent, NoResponse, status_class};
 
 /// The most series of one metric with labels that the traffic chooses. What comes on top counts as
 /// [`OTHER`].
@@ -162,7 +162,7 @@ impl Metrics {
         )?;
         for (labels, count) in self.responses.sorted(self.now_ns) {
             let (class, code, port) = match labels {
-                Some((port, code)) => (class(code), code.to_string(), port.to_string()),
+                Some((port, code)) => (status_class(code), code.to_string(), port.to_string()),
                 None => (OTHER, OTHER.to_owned(), OTHER.to_owned()),
             };
             writeln!(
@@ -269,17 +269,6 @@ impl Histogram {
 
 fn head(out: &mut String, name: &str, kind: &str, meaning: &str) -> fmt::Result {
     writeln!(out, "# HELP {name} {meaning}\n# TYPE {name} {kind}")
-}
-
-const fn class(code: u16) -> &'static str {
-    match code {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        500..=599 => "5xx",
-        _ => "other",
-    }
 }
 
 #[cfg(test)]

@@ -455,14 +455,19 @@ impl HttpEvent {
     /// head.
     pub fn status_class(&self) -> Option<&'static str> {
         let head = self.response.as_ref().or(self.informational.last())?;
-        Some(match head.status {
-            100..=199 => "1xx",
-            200..=299 => "2xx",
-            300..=399 => "3xx",
-            400..=499 => "4xx",
-            500..=599 => "5xx",
-            _ => "other",
-        })
+        Some(status_class(head.status))
+    }
+}
+
+/// `1xx` to `5xx` or `other` (RFC 9110 §15).
+pub const fn status_class(status: u16) -> &'static str {
+    match status {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500..=599 => "5xx",
+        _ => "other",
     }
 }
 
