@@ -47,6 +47,12 @@ impl Listener {
     /// # Errors
     /// As of bind(2), and of an address that stands for several.
     pub fn open(at: SocketAddr, own: &OwnSockets) -> io::Result<Self> {
+        if at.ip().is_unspecified() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "name one address of this host, so that the traffic of this port is not traced",
+            ));
+        }
         let listener = TcpListener::bind(at)?;
         let excluded = own.exclude(listener.local_addr()?)?;
         let (ask, questions) = sync_channel(MOST);
