@@ -8,7 +8,8 @@
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`recorded`] reads recorded events (our json, Zeek's http.log, Suricata's eve.json, access logs).
 //! - [`enrich`] names the client behind trusted proxies.
-//! - [`own_sockets`] knows the agent's own sockets, which are never traced; [`priority`] lets threads go first.
+//! - [`own_sockets`] knows the agent's own sockets, which are never traced; [`priority`] lets threads go first;
+//!   [`privileges`] are capabilities and the user.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`summary`] words what standard error is told (prints nothing).
 //! - [`metrics`] counts for Prometheus what passes.
@@ -30,6 +31,8 @@ pub mod enrich;
 pub mod metrics;
 pub mod own_sockets;
 pub mod priority;
+#[cfg(target_os = "linux")]
+pub mod privileges;
 #[cfg(feature = "live")]
 pub mod probe;
 pub mod recorded;

@@ -5,6 +5,7 @@
 //! - `exit`: exit status and standard error. `stop`: signals.
 //! - `limits`: what the system allows.
 //! - `clash`: outputs that would overwrite an input.
+//! - `confine`: capabilities and the user that the rest of a run needs.
 //! - `listen`: the port of `--listen`.
 //! - `loading`: rules, read at the start and again on SIGHUP.
 //! - `service`: what a service manager is told.
@@ -14,6 +15,7 @@
 //! - [`rules`], `hits`: commands about rules.
 
 mod clash;
+mod confine;
 mod exit;
 mod hits;
 mod limits;
@@ -44,6 +46,12 @@ pub fn run(config: &Config, stop: &Stop) -> Ended {
             say(&why);
             return Ended::CannotStart;
         }
+    }
+    if config.source != Source::Live
+        && let Err(why) = confine::reading(config)
+    {
+        say(&why);
+        return Ended::CannotStart;
     }
     match &config.source {
         Source::Captures(paths) => replay::run(config, paths, stop),

@@ -86,6 +86,8 @@ settings! {
         interface: Vec<String> = words("IF").short('i').only(runs::LIVE), values::interface_glob;
         /// Never trace these interfaces (globs)
         exclude_interface: Vec<String> = words("IF").only(runs::LIVE), values::interface_glob;
+        /// Trace only the interfaces that are up at the start, and keep no capability after it
+        no_hotplug: bool = switch().only(runs::LIVE), boolean;
         /// Where to look: tc, socket-filter, cgroup, xdp; several at once: tc,cgroup
         hook: Vec<Hook> = list("LIST").default("tc").only(runs::LIVE), values::hook;
         /// Tunnels to look into, live: vxlan, vxlan-joined, ipip; and vlan, to tell VLANs apart
@@ -179,6 +181,10 @@ settings! {
         /// 'pretty' shows headers (-v), flags and interfaces (-vv); the summary shows every counter
         /// (-v), and the eBPF programs log what they are and which errors they meet (-vv)
         verbose: u8 = Key::new("", Shape::One, Form::Count).short('v').default("0"), values::verbosity;
+    }
+    "Privileges" {
+        /// Become this user once the programs are attached: outputs, state and alert commands are its own
+        user: Option<String> = one("NAME").only(runs::LIVE), text;
     }
     "Health" {
         /// Answer /metrics (Prometheus), /healthz and /readyz at this address, e.g. 127.0.0.1:9464

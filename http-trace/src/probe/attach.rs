@@ -135,7 +135,7 @@ impl Attached {
         let xdp = || on().filter_map(|on| on.xdp.as_ref());
         [
             (tc().any(|(placed, _)| placed.is_tcx()), "TCX"),
-            (tc().any(|(placed, _)| !placed.is_tcx()), "clsact"),
+            (self.has_clsact(), "clsact"),
             (xdp().any(|xdp| xdp.in_driver), "XDP in the driver"),
             (xdp().any(|xdp| !xdp.in_driver), "generic XDP"),
             (self.packet_socket.is_some(), "a packet socket"),
@@ -144,6 +144,12 @@ impl Attached {
         .into_iter()
         .filter_map(|(is, name)| is.then_some(name))
         .collect()
+    }
+
+    /// Whether a program is a filter at clsact.
+    pub fn has_clsact(&self) -> bool {
+        let mut tc = self.interfaces.values().flat_map(|on| &on.tc);
+        tc.any(|(placed, _)| !placed.is_tcx())
     }
 
     /// Whether anything hangs on an interface.

@@ -45,6 +45,15 @@ pub struct Flows {
 }
 
 impl Flows {
+    /// Whether this thread may read the table.
+    pub fn is_readable(&self) -> bool {
+        let nowhere = KeyWords::default();
+        matches!(
+            self.map.get(&nowhere, 0),
+            Ok(_) | Err(MapError::KeyNotFound)
+        )
+    }
+
     /// From the map `FLOWS` with its size.
     ///
     /// # Errors

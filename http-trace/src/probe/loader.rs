@@ -11,6 +11,8 @@ use aya::{
 };
 use http_trace_common::{config::FilterConfig, record::Hook};
 
+use crate::privileges::{self, CapabilitySet};
+
 /// The object that the build script made; empty when there was no compiler for it.
 pub static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/http-trace.bpf.o"));
@@ -95,7 +97,7 @@ pub enum LoadError {
          cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep`"
     )]
     Capability {
-        /// Their names, joined.
+        /// Their names, with what is lost without each.
         missing: String,
     },
     /// The kernel has not what the programs are made of.
@@ -347,48 +349,16 @@ fn refused(name: &str, source: ProgramError) -> LoadError {
     }
 }
 
-/// Bits of capability sets (linux/capability.h).
-const CAPABILITIES: &[(&str, u32)] = &[
-    ("CAP_NET_ADMIN", 12),
-    ("CAP_NET_RAW", 13),
-    ("CAP_PERFMON", 38),
-    ("CAP_BPF", 39),
-];
-const CAP_SYS_ADMIN: u32 = 21;
-
 fn check_capabilities(hooks: &[Hook]) -> Result<(), LoadError> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let Some(effective) = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-    else {
-        return Ok(());
-    };
-    let missing = missing_capabilities(effective, hooks);
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(LoadError::Capability {
-            missing: missing.join(", "),
-        })
+    let mut needed = privileges::ATTACHING;
+    needed.set(CapabilitySet::NET_RAW, hooks.contains(&Hook::SocketFilter));
+    let missing = privileges::missing(needed, privileges::held());
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(LoadError::Capability {
+            missing: privileges::lost(missing),
+        }),
     }
-}
-
-/// What a set of capabilities lacks for these hooks.
-fn missing_capabilities(effective: u64, hooks: &[Hook]) -> Vec<&'static str> {
-    let has = |bit: u32| effective >> bit & 1 == 1;
-    let needed = |name: &str| match name {
-        "CAP_NET_RAW" => hooks.contains(&Hook::SocketFilter),
-        // CAP_SYS_ADMIN includes both (linux/capability.h).
-        "CAP_BPF" | "CAP_PERFMON" => !has(CAP_SYS_ADMIN),
-        _ => true,
-    };
-    CAPABILITIES
-        .iter()
-        .filter(|(name, bit)| needed(name) && !has(*bit))
-        .map(|(name, _)| *name)
-        .collect()
 }
 
 fn load_error(error: EbpfError) -> LoadError {
@@ -428,32 +398,5 @@ mod tests {
             "the program p cannot be loaded: Permission denied: R2 type=mem expected=fp, map_value"
         );
         assert_eq!(reason("no log"), "no log");
-    }
-
-    #[test]
-    fn missing_capabilities_are_named() {
-        const NET_ADMIN: u64 = 1 << 12;
-        const NET_RAW: u64 = 1 << 13;
-        const SYS_ADMIN: u64 = 1 << 21;
-        const PERFMON: u64 = 1 << 38;
-        const BPF: u64 = 1 << 39;
-        let table: &[(u64, &[Hook], &[&str])] = &[
-            (0, &[Hook::Tc], &["CAP_NET_ADMIN", "CAP_PERFMON", "CAP_BPF"]),
-            (NET_ADMIN | BPF, &[Hook::Tc], &["CAP_PERFMON"]),
-            (NET_ADMIN | BPF | PERFMON, &[Hook::Tc], &[]),
-            (
-                NET_ADMIN | BPF | PERFMON,
-                &[Hook::Tc, Hook::SocketFilter],
-                &["CAP_NET_RAW"],
-            ),
-            (NET_ADMIN | NET_RAW | SYS_ADMIN, &[Hook::SocketFilter], &[]),
-        ];
-        for (effective, hooks, missing) in table {
-            assert_eq!(
-                missing_capabilities(*effective, hooks),
-                *missing,
-                "{effective:#x} {hooks:?}"
-            );
-        }
     }
 }

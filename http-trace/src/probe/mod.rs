@@ -57,6 +57,7 @@ use ring::Ring;
 use watch::Hidden;
 
 use crate::own_sockets::OwnSockets;
+use crate::privileges::{self, CapabilitySet};
 
 /// How often the hooks are looked at without a reason (ns). TCX tells of no change.
 const CHECK_EVERY_NS: u64 = 2_000_000_000;
@@ -268,6 +269,22 @@ impl Probe {
         let modes = self.attached.modes();
         let places = modes.iter().map(|mode| format!(", {mode}"));
         format!("{framing}{}", places.collect::<String>())
+    }
+
+    /// What it takes to go on: with `hotplug`, all that attaching takes; without, what reading the tables
+    /// and leaving take here.
+    pub fn needs(&self, hotplug: bool) -> CapabilitySet {
+        // A packet socket is of all interfaces.
+        if hotplug && self.hooks.iter().any(|hook| *hook != Hook::SocketFilter) {
+            return privileges::ATTACHING;
+        }
+        let mut needs = CapabilitySet::empty();
+        // A filter is no link: it is taken off by a request.
+        needs.set(CapabilitySet::NET_ADMIN, self.attached.has_clsact());
+        // Linux before 5.19, with kernel.unprivileged_bpf_disabled.
+        let reads = privileges::without(|| self.flows.is_readable());
+        needs.set(CapabilitySet::BPF, reads != Some(true));
+        needs
     }
 
     /// Sleeps until the next [`Probe::drain`] is due, without the runtime, whose timers are coarse:

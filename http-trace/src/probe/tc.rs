@@ -6,6 +6,8 @@
 //! what both see in between is a copy. Another's program is never touched.
 
 use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use aya::Ebpf;
 use aya::programs::tc::{
@@ -96,6 +98,15 @@ pub struct Placed {
     link: Option<SchedClassifierLink>,
     /// At TCX: what was there at the last look.
     looked: Chain,
+    /// Tells others that it is an http-trace's, as long as it is open.
+    mark: Option<UnixDatagram>,
+}
+
+/// Takes the name that stands for one of our programs at a place: whoever cannot has met another
+/// http-trace. A program's own name is for those who may list programs.
+fn mark(index: u32, side: Side, program: u32) -> io::Result<UnixDatagram> {
+    let name = format!("http-trace/{index}/{}/{program}", side.name());
+    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)
 }
 
 impl Drop for Placed {
@@ -143,12 +154,14 @@ pub fn place(
         filter: None,
         link: None,
         looked: Chain::default(),
+        mark: None,
     };
     if tcx {
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
         let link = program.attach_with_options(interface, side.place(), first)?;
         placed.link = Some(program.take_link(link)?);
         placed.looked = programs_at(index, side.tcx()).map_err(TcError::IoError)?;
+        placed.mark = mark(index, side, id).ok();
         return Ok(placed);
     }
     // An error says that there is one already; attaching tells whether it is of use.
@@ -213,7 +226,7 @@ impl Placed {
                 None => Standing::Gone,
                 Some(0) if came_and_went(&before, &self.looked) => Standing::FirstAgain,
                 Some(0) => Standing::First,
-                Some(at) => behind(named(ids.get(..at).unwrap_or_default())),
+                Some(at) => behind(self.foreign(ids.get(..at).unwrap_or_default())),
             });
         };
         let all = filters(self.index, self.side)?;
@@ -223,10 +236,24 @@ impl Placed {
             return Ok(Standing::Gone);
         };
         // TCX, where there is one, runs before clsact.
-        let mut before = named(&at_tcx.unwrap_or_default().ids);
+        let mut before = self.foreign(&at_tcx.unwrap_or_default().ids);
         let filters = all.get(..at).unwrap_or_default().iter();
         before.extend(filters.filter_map(Filter::foreign_name));
         Ok(behind(before))
+    }
+
+    /// Programs here that are no http-trace's, in words.
+    fn foreign(&self, ids: &[u32]) -> Vec<String> {
+        let taken = |id: &u32| {
+            let error = mark(self.index, self.side, *id).err();
+            error.is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+        };
+        named(
+            &ids.iter()
+                .copied()
+                .filter(|id| !taken(id))
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Puts it first again; the old one goes when the new one is there.
@@ -308,7 +335,9 @@ pub fn named(ids: &[u32]) -> Vec<String> {
         .filter_map(|id| match name(id) {
             Some((_, name)) if is_ours(name) => None,
             Some((_, name)) if !name.is_empty() => Some(format!("program {name} (id {id})")),
-            _ => Some(format!("program id {id}")),
+            _ => Some(format!(
+                "program id {id} (`bpftool prog show id {id}` names it)"
+            )),
         })
         .collect()
 }

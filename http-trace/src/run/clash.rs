@@ -26,6 +26,12 @@ struct Used {
     identity: Identity,
 }
 
+/// The files that a run reads, and those that it writes.
+pub fn files(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let paths = |all: Vec<Used>| all.into_iter().map(|used| used.path).collect();
+    (paths(inputs(config)), paths(outputs(config)))
+}
+
 /// The first output that would destroy something, in words.
 pub fn find(config: &Config) -> Option<String> {
     let read = inputs(config);

@@ -23,7 +23,7 @@ const BESIDE: u64 = 48 * MIB;
 #[cfg(feature = "live")]
 const FILES: u64 = 64;
 #[cfg(feature = "live")]
-const FILES_OF_INTERFACE: u64 = 4;
+const FILES_OF_INTERFACE: u64 = 6;
 
 /// What is worth a warning.
 ///

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::own_sockets::{Excluded, OwnSockets};
+use crate::priority;
 
 /// Connections at once; more are closed at once.
 const MOST: usize = 16;
@@ -63,7 +64,10 @@ impl Listener {
         let shared = health.clone();
         thread::Builder::new()
             .name("listen".to_owned())
-            .spawn(move || accept(&listener, &ask, &shared))?;
+            .spawn(move || {
+                priority::ordinary();
+                accept(&listener, &ask, &shared);
+            })?;
         Ok(Listener {
             questions,
             health,

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::record::Hook;
+use http_trace_model::event::Loss;
 
+use super::confine::confine;
 use super::exit::{Ended, Reading, say};
 use super::listen::Listener;
 use super::service::Service;
@@ -17,6 +19,7 @@ use crate::engine::Engine;
 use crate::metrics::Number;
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
+use crate::privileges::{self, CapabilitySet};
 use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};
 use crate::probe::loader::{Framing, Settings};
@@ -60,10 +63,6 @@ fn cannot_start(why: &str) -> Ended {
 
 async fn trace(config: &Config, stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let mut session = match Session::open(config, stop, WhenFull::Drop, &own) {
-        Ok(session) => session,
-        Err(ended) => return ended,
-    };
     // Held until the end.
     let excluded: Result<Vec<Excluded>, _> = config
         .own_endpoints
@@ -74,15 +73,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         Ok(excluded) => excluded,
         Err(error) => return cannot_start(&error.to_string()),
     };
-    let listener = match config
-        .listen
-        .map(|at| Listener::open(at, &own).map_err(|why| (at, why)))
-    {
-        Some(Ok(listener)) => Some(listener),
-        Some(Err((at, why))) => return cannot_start(&format!("cannot listen at {at}: {why}")),
-        None => None,
-    };
-    let (mut probe, notices) = match options(config, own)
+    let (mut probe, notices) = match options(config, own.clone())
         .and_then(|options| Probe::start(options).map_err(|error| error.to_string()))
     {
         Ok(started) => started,
@@ -99,9 +90,27 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             return Ended::CannotStart;
         }
     }
-    if !priority::raise() && config.verbose > 0 {
-        say("the threads that read and write cannot be given priority: CAP_SYS_NICE is missing");
+    if !priority::raise() && !config.quiet {
+        say(&privileges::lost(CapabilitySet::SYS_NICE));
     }
+    // Before their names are out of reach.
+    let hidden_before = probe.check_hooks(false);
+    // Everything else is opened, and every thread started, with what is left.
+    if let Err(why) = confine(config, probe.needs(!config.no_hotplug)) {
+        return cannot_start(&why);
+    }
+    let mut session = match Session::open(config, stop, WhenFull::Drop, &own) {
+        Ok(session) => session,
+        Err(ended) => return ended,
+    };
+    let listener = match config
+        .listen
+        .map(|at| Listener::open(at, &own).map_err(|why| (at, why)))
+    {
+        Some(Ok(listener)) => Some(listener),
+        Some(Err((at, why))) => return cannot_start(&format!("cannot listen at {at}: {why}")),
+        None => None,
+    };
     started(config, &start_line(&config.hook, &traced));
     if !traced.is_empty() {
         for name in unmatched(config, &traced) {
@@ -120,6 +129,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     for (index, name) in probe.interface_names() {
         session.engine.pipeline().set_interface(index, name);
     }
+    add_hidden(hidden_before, &mut session.engine);
     let mut service = Service::ready(Instant::now());
     if let Some(listener) = &listener {
         listener.ready();
@@ -156,8 +166,10 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
                     .for_each(|line| say(line));
             }
             probe.hand_on_log();
-            follow_interfaces(config, &mut probe, &mut session.engine);
-            check_hooks(&mut probe, &mut session.engine, false);
+            if !config.no_hotplug {
+                follow_interfaces(config, &mut probe, &mut session.engine);
+                add_hidden(probe.check_hooks(false), &mut session.engine);
+            }
             // What else the runtime has to do is little and waits for this.
             tokio::task::yield_now().await;
         }
@@ -167,7 +179,9 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     }
     service.stopping();
     // What is in the ring still counts, and what was lost until now.
-    check_hooks(&mut probe, &mut session.engine, true);
+    if !config.no_hotplug {
+        add_hidden(probe.check_hooks(true), &mut session.engine);
+    }
     add_losses(&mut probe, &mut session.engine);
     probe.detach();
     probe.hand_on_log();
@@ -269,8 +283,8 @@ fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
 }
 
 /// Reports what other programs hide, or have hidden.
-fn check_hooks(probe: &mut Probe, engine: &mut Engine, last: bool) {
-    for loss in probe.check_hooks(last) {
+fn add_hidden(losses: Vec<Loss>, engine: &mut Engine) {
+    for loss in losses {
         if let Some(detail) = &loss.detail {
             say(&format!("packets may be missing: {detail}"));
         }

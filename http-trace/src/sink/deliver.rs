@@ -4,12 +4,10 @@
 //!
 //! # Layout
 //! - `target`: the text of `--alerts-to`. `carrier`: what all destinations have in common.
-//! - `command`, `syslog`, `webhook`: one destination each. `privileges`: what programs do not get.
+//! - `command`, `syslog`, `webhook`: one destination each.
 
 mod carrier;
 mod command;
-#[cfg(feature = "live")]
-mod privileges;
 mod syslog;
 mod target;
 #[cfg(feature = "webhook")]
@@ -25,6 +23,7 @@ use self::carrier::{Carrier, Failure};
 pub use self::target::Target;
 use super::log_file::{Before, LogFile};
 use crate::own_sockets::OwnSockets;
+use crate::priority;
 
 /// Most alerts that wait for one destination.
 const MOST_WAITING: usize = 1024;
@@ -121,7 +120,10 @@ impl Delivery {
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("http-trace-alert".to_owned())
-            .spawn(move || empty(&of_thread, carrier))?;
+            .spawn(move || {
+                priority::ordinary();
+                empty(&of_thread, carrier);
+            })?;
         Ok(Delivery {
             name,
             last_wait: LAST_WAIT,

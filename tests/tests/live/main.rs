@@ -16,6 +16,7 @@ mod namespaces_and_servers_work;
 mod neighbours_hide_nothing_in_silence;
 mod one_response_is_one_event;
 mod own_sockets_are_not_reported;
+mod privileges_are_dropped_once_it_traces;
 mod racing_cpus_lose_no_response;
 mod servers_log_what_clients_saw;
 mod tagged_responses_name_their_vlans;

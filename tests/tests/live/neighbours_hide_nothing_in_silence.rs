@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use http_trace_tests::agent::{Agent, Outcome, ROOMY};
 use http_trace_tests::bed::{log_differences, nothing, server_v4};
-use http_trace_tests::client::{Raw, wrk};
+use http_trace_tests::client::{Raw, curl, wrk};
 use http_trace_tests::needs;
 use http_trace_tests::neighbour::{VERDICTS, ask, attach};
 use http_trace_tests::netns::{Namespace, Pair, Running, address};
@@ -140,11 +140,16 @@ fn neighbours_that_come_later_are_reported_and_overtaken() {
         assert_eq!(outcome.status.code(), Some(1), "{:?}", outcome.said);
         nothing(log_differences(&outcome.report, &log));
         let losses = losses(&outcome);
+        // After the start the agent may not ask for names; netlink has those of filters.
+        let who = match hook {
+            "tcx" => "program id ".to_owned(),
+            _ => format!("nb_{}_", verdict.to_lowercase()),
+        };
         for side in SIDES {
             let place = format!("shadowed: tc {side} of veth0: ");
             let told = losses.iter().any(|line| {
                 line.starts_with(&place)
-                    && line.contains(&format!("nb_{}_", verdict.to_lowercase()))
+                    && line.contains(&who)
                     && line.ends_with("it is first again")
             });
             assert!(told, "{hook} {verdict} {side}: {losses:?}");
@@ -362,6 +367,26 @@ fn what_cannot_be_overtaken_is_reported() {
     assert!(tells("ingress", "program nb_ok_ingress (id "), "{losses:?}");
     assert!(tells("egress", "program nb_ok_egress (id "), "{losses:?}");
     assert!(tells("egress", "u32 filter (preference 1)"), "{losses:?}");
+}
+
+/// Two that want to be first would move past each other for ever.
+#[test]
+fn another_agent_hides_nothing() {
+    needs!(alone; "nginx", "curl");
+    let pair = Pair::new(1500).expect("a pair");
+    let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let both = [agent(&pair, "tcx"), agent(&pair, "tcx")];
+    let url = format!("http://{}/small.txt", address::SERVER_V4);
+    // Each looks at its hooks every two seconds.
+    for _ in 0..5 {
+        curl(&pair.client, &[&url]).expect("curl");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    for agent in both {
+        let outcome = agent.stop().expect("the agent's end");
+        outcome.check_clean();
+        assert_eq!(outcome.report.responses.len(), 5);
+    }
 }
 
 #[test]

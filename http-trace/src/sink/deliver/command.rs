@@ -22,7 +22,7 @@ pub(super) struct Command {
     words: Vec<String>,
     patience: Duration,
     /// Whether the thread that starts programs has capabilities still.
-    #[cfg(feature = "live")]
+    #[cfg(target_os = "linux")]
     privileged: bool,
 }
 
@@ -41,7 +41,7 @@ impl Command {
         Command {
             words,
             patience,
-            #[cfg(feature = "live")]
+            #[cfg(target_os = "linux")]
             privileged: true,
         }
     }
@@ -52,9 +52,10 @@ impl Carrier for Command {
         let Some((program, arguments)) = self.words.split_first() else {
             return Err(Failure::lasting("no program"));
         };
-        #[cfg(feature = "live")]
+        #[cfg(target_os = "linux")]
         if self.privileged {
-            super::privileges::drop_all().map_err(|error| {
+            use crate::privileges::{CapabilitySet, enter};
+            enter(None, CapabilitySet::empty()).map_err(|error| {
                 Failure::lasting(format!("capabilities cannot be dropped: {error}"))
             })?;
             self.privileged = false;
@@ -203,7 +204,7 @@ fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<std::process
 
 /// Ends a process, and with it those of its group: what a script waits for would go on without it.
 fn end(child: &mut Child) -> io::Result<()> {
-    #[cfg(feature = "live")]
+    #[cfg(target_os = "linux")]
     if let Ok(id) = i32::try_from(child.id())
         && let Some(group) = rustix::process::Pid::from_raw(id)
     {

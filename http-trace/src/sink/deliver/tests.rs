@@ -54,7 +54,7 @@ fn a_file_is_appended_to() {
 }
 
 /// Whoever runs this: what root starts has all that the bounding set holds.
-#[cfg(feature = "live")]
+#[cfg(target_os = "linux")]
 #[test]
 fn a_command_has_no_capabilities_and_gets_none() {
     let folder = tempfile::tempdir().expect("a folder");

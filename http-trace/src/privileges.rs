@@ -1,0 +1,258 @@
+//! Who this process is to the kernel: its capabilities and its user, and how it becomes less. Does not know
+//! what they are for in a run.
+//!
+//! On Linux each thread has its own (capabilities(7)), and hands them to those that it starts: the process
+//! changes as a whole while it has one thread.
+
+use std::{fs, io, thread};
+
+pub use rustix::thread::CapabilitySet;
+use rustix::thread::{
+    CapabilitySets, Gid, Uid, capabilities, capability_is_in_bounding_set,
+    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+    set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
+
+/// A capability that the agent can use.
+#[derive(Clone, Copy, Debug)]
+pub struct Capability {
+    /// As capabilities(7) has it.
+    pub name: &'static str,
+    /// Its bit.
+    pub bit: CapabilitySet,
+    /// What is lost without it.
+    pub lost: &'static str,
+}
+
+/// All that are used.
+pub const USED: &[Capability] = &[
+    Capability {
+        name: "CAP_NET_ADMIN",
+        bit: CapabilitySet::NET_ADMIN,
+        lost: "no program can be attached",
+    },
+    Capability {
+        name: "CAP_NET_RAW",
+        bit: CapabilitySet::NET_RAW,
+        lost: "there is no hook socket-filter",
+    },
+    Capability {
+        name: "CAP_PERFMON",
+        bit: CapabilitySet::PERFMON,
+        lost: "the kernel verifies no program of this kind",
+    },
+    Capability {
+        name: "CAP_BPF",
+        bit: CapabilitySet::BPF,
+        lost: "no program can be loaded",
+    },
+    Capability {
+        name: "CAP_SYS_ADMIN",
+        bit: CapabilitySet::SYS_ADMIN,
+        lost: "other programs at a hook have numbers and no names",
+    },
+    Capability {
+        name: "CAP_SYS_NICE",
+        bit: CapabilitySet::SYS_NICE,
+        lost: "the threads that read and write have no priority, and on a busy host more is lost",
+    },
+    Capability {
+        name: "CAP_DAC_OVERRIDE",
+        bit: CapabilitySet::DAC_OVERRIDE,
+        lost: "files of other users cannot be used",
+    },
+];
+
+/// What loads and attaches programs.
+pub const ATTACHING: CapabilitySet = CapabilitySet::NET_ADMIN
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::BPF);
+
+/// What CAP_SYS_ADMIN includes (linux/capability.h).
+const OF_SYS_ADMIN: CapabilitySet = CapabilitySet::PERFMON.union(CapabilitySet::BPF);
+
+/// Those that this thread has; all where the kernel does not tell.
+pub fn held() -> CapabilitySet {
+    capabilities(None).map_or(CapabilitySet::all(), |sets| sets.effective)
+}
+
+/// What of the needed ones is not held, nor included in what is.
+pub fn missing(needed: CapabilitySet, held: CapabilitySet) -> CapabilitySet {
+    match held.contains(CapabilitySet::SYS_ADMIN) {
+        true => needed - held - OF_SYS_ADMIN,
+        false => needed - held,
+    }
+}
+
+/// `CAP_BPF, CAP_PERFMON`, or `none`.
+pub fn names(set: CapabilitySet) -> String {
+    let used = USED.iter().filter(|one| set.contains(one.bit));
+    match used.map(|one| one.name).collect::<Vec<_>>() {
+        none if none.is_empty() => "none".to_owned(),
+        some => some.join(", "),
+    }
+}
+
+/// What is lost without these, each named.
+pub fn lost(missing: CapabilitySet) -> String {
+    let used = USED.iter().filter(|one| missing.contains(one.bit));
+    let each = used.map(|one| format!("{} (without it {})", one.name, one.lost));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// Somebody to become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    id: u32,
+    group: u32,
+    groups: Vec<u32>,
+}
+
+impl User {
+    /// A user of `/etc/passwd`, or a number.
+    ///
+    /// # Errors
+    /// In words, when there is none.
+    pub fn find(name: &str) -> Result<Self, String> {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        User::parse(name, &read("/etc/passwd"), &read("/etc/group")).ok_or_else(|| {
+            format!(
+                "--user {name}: /etc/passwd has no such user; `useradd --system {name}` makes one, and a \
+                 number needs no entry"
+            )
+        })
+    }
+
+    /// From passwd(5) and group(5).
+    fn parse(name: &str, users: &str, groups: &str) -> Option<Self> {
+        let mut entries = users.lines().map(|l| l.split(':').collect::<Vec<_>>());
+        let is_named =
+            |entry: &Vec<&str>| matches!(entry[..], [n, _, id, ..] if n == name || id == name);
+        let Some(entry) = entries.find(is_named) else {
+            let id = name.parse().ok()?;
+            return Some(User {
+                id,
+                group: id,
+                groups: Vec::new(),
+            });
+        };
+        let [name, _, id, group, ..] = entry[..] else {
+            return None;
+        };
+        let of_user = |line: &str| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let [_, _, id, members] = fields[..] else {
+                return None;
+            };
+            let is_in = members.split(',').any(|member| member == name);
+            is_in.then(|| id.parse().ok()).flatten()
+        };
+        Some(User {
+            id: id.parse().ok()?,
+            group: group.parse().ok()?,
+            groups: groups.lines().filter_map(of_user).collect(),
+        })
+    }
+
+    fn become_it(&self) -> io::Result<()> {
+        let (user, group) = (Uid::from_raw(self.id), Gid::from_raw(self.group));
+        set_keep_capabilities(true)?;
+        let groups: Vec<Gid> = self.groups.iter().map(|id| Gid::from_raw(*id)).collect();
+        set_thread_groups(&groups)?;
+        set_thread_res_gid(group, group, group)?;
+        Ok(set_thread_res_uid(user, user, user)?)
+    }
+}
+
+/// Makes this thread that user, with no more than these of its capabilities (or CAP_SYS_ADMIN in the place
+/// of what it includes), and without ways to get others. Returns what it kept.
+///
+/// # Errors
+/// Those of the kernel: without CAP_SETUID and CAP_SETGID there is no other user.
+pub fn enter(user: Option<&User>, keep: CapabilitySet) -> io::Result<CapabilitySet> {
+    // No program gives any by its file's mode or attributes, or because root starts it.
+    set_no_new_privs(true)?;
+    for capability in (0..64).filter_map(|bit| CapabilitySet::from_bits(1 << bit)) {
+        // Without CAP_SETPCAP it stays, which gives nothing by itself.
+        if capability_is_in_bounding_set(capability).is_ok_and(|is_in| is_in)
+            && remove_capability_from_bounding_set(capability).is_err()
+        {
+            break;
+        }
+    }
+    // Kernels before 4.3 have none.
+    let _ = clear_ambient_capability_set();
+    let held = capabilities(None)?.effective;
+    let instead = match (keep - held).intersects(OF_SYS_ADMIN) {
+        true => held & CapabilitySet::SYS_ADMIN,
+        false => CapabilitySet::empty(),
+    };
+    let keep = keep & held | instead;
+    if let Some(user) = user.filter(|user| user.id != rustix::process::geteuid().as_raw()) {
+        user.become_it()?;
+    }
+    let sets = CapabilitySets {
+        effective: keep,
+        permitted: keep,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets)?;
+    Ok(keep)
+}
+
+/// What `question` answers on a thread without capabilities; `None` when there is no such thread.
+pub fn without<T: Send>(question: impl FnOnce() -> T + Send) -> Option<T> {
+    let ask = || enter(None, CapabilitySet::empty()).ok().map(|_| question());
+    thread::scope(|scope| scope.spawn(ask).join().ok().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_what_is_lost() {
+        type Set = CapabilitySet;
+        for (needed, held, expected) in [
+            (ATTACHING, Set::empty(), ATTACHING),
+            (ATTACHING, Set::NET_ADMIN | Set::BPF, Set::PERFMON),
+            (ATTACHING, ATTACHING, Set::empty()),
+            (ATTACHING | Set::NET_RAW, ATTACHING, Set::NET_RAW),
+            (ATTACHING, Set::NET_ADMIN | Set::SYS_ADMIN, Set::empty()),
+        ] {
+            assert_eq!(missing(needed, held), expected);
+        }
+        assert_eq!(names(ATTACHING), "CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF");
+        assert_eq!(names(Set::empty()), "none");
+        assert_eq!(
+            lost(Set::NET_RAW),
+            "CAP_NET_RAW (without it there is no hook socket-filter)"
+        );
+    }
+
+    #[test]
+    fn a_user_is_found_by_name_or_number_with_its_groups() {
+        const USERS: &str = "root:x:0:0::/root:/bin/sh\nbad\nweb:x:33:34::/:/bin/false\n";
+        const GROUPS: &str =
+            "adm:x:4:syslog,web\nweb:x:34:\nbad:x:web\nlog:x:7:website\nx:x:n:web\n";
+        let user = |id, group, groups: &[u32]| {
+            Some(User {
+                id,
+                group,
+                groups: groups.to_vec(),
+            })
+        };
+        for (name, expected) in [
+            ("web", user(33, 34, &[4])),
+            ("33", user(33, 34, &[4])),
+            ("root", user(0, 0, &[])),
+            ("4000", user(4000, 4000, &[])),
+            ("bad", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(User::parse(name, USERS, GROUPS), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Once the programs are attached, no thread of the agent has more than it needs to go on, and what it
+//! opens and starts belongs to the user that it has become.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use http_trace_tests::agent::{self, Agent};
+use http_trace_tests::client::curl;
+use http_trace_tests::need::program;
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Pair, address};
+use http_trace_tests::nginx::Nginx;
+
+const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+const NOTHING: &str = "0000000000000000";
+/// CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF (linux/capability.h).
+const ATTACHING: &str = "000000c000001000";
+/// `nobody`.
+const USER: u32 = 65534;
+const SOON: Duration = Duration::from_secs(30);
+
+/// The values of a key of `status` over all threads of a process.
+fn of_tasks(pid: u32, key: &str) -> BTreeSet<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("/proc");
+    let values = tasks.filter_map(|task| {
+        // A thread may end at any time.
+        let status = fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let line = line.and_then(|line| line.strip_prefix(':'));
+        Some(line.expect("a key of status").trim().to_owned())
+    });
+    values.collect()
+}
+
+/// That each thread has these capabilities, and cannot get others.
+fn has_alone(pid: u32, capabilities: &str) {
+    assert!(fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() > 1));
+    for (key, expected) in [
+        ("CapPrm", capabilities),
+        ("CapEff", capabilities),
+        ("CapInh", NOTHING),
+        ("CapAmb", NOTHING),
+        ("CapBnd", NOTHING),
+        ("NoNewPrivs", "1"),
+    ] {
+        let values: Vec<String> = of_tasks(pid, key).into_iter().collect();
+        assert_eq!(values, [expected], "{key}");
+    }
+}
+
+fn url(file: &str) -> String {
+    format!("http://{}/{file}", address::SERVER_V4)
+}
+
+fn wait_for(what: &str, is_there: impl Fn() -> bool) {
+    let end = Instant::now() + SOON;
+    while !is_there() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn of_all_but_what_hot_plug_takes() {
+    needs!("nginx", "curl");
+    let pair = Pair::new(1500).expect("a pair");
+    let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    for (options, expected) in [
+        (&["--hook", "tc"][..], ATTACHING),
+        (&["--hook", "cgroup"], ATTACHING),
+        (&["--hook", "socket-filter"], NOTHING),
+        (&["--hook", "tc,cgroup", "--no-hotplug"], NOTHING),
+        (&["--hook", "xdp", "--no-hotplug"], NOTHING),
+    ] {
+        let options = [options, &["-v"]].concat();
+        let mut agent = Agent::start(&pair.server, &options).expect("the agent");
+        has_alone(agent.pid(), expected);
+        let plugged = pair.server.ip("link add late type veth peer name late2");
+        plugged.expect("a new interface");
+        for name in ["late", "late2"] {
+            pair.server.ip(&format!("link set {name} up")).expect("up");
+        }
+        if options.contains(&"tc") {
+            assert!(agent.wait_for_line("tracing late too", SOON), "{options:?}");
+        }
+        curl(&pair.client, &[&url("small.txt"), &url("nowhere")]).expect("curl");
+        let report = agent.wait_for(2, SOON).expect("events");
+        assert_eq!(report.responses.len(), 2, "{options:?}");
+        has_alone(agent.pid(), expected);
+        let outcome = agent.stop().expect("the agent's end");
+        outcome.check_clean();
+        pair.server.ip("link del late").expect("ip");
+    }
+}
+
+/// A filter at clsact is taken off by a request, which takes a capability.
+#[test]
+fn of_all_but_what_leaving_takes() {
+    needs!("tc");
+    let pair = Pair::new(1500).expect("a pair");
+    let clsact = [("HTTP_TRACE_TC", "clsact")];
+    let agent = Agent::start_with(&pair.server, &["--no-hotplug"], &clsact).expect("the agent");
+    has_alone(agent.pid(), "0000000000001000");
+    agent.stop().expect("the agent's end").check_clean();
+    let mut tc = Command::new(program("tc").expect("tc"));
+    tc.args(["filter", "show", "dev", "veth0", "ingress"]);
+    let left = pair.server.run(&mut tc).expect("tc").stdout;
+    assert_eq!(String::from_utf8_lossy(&left), "");
+}
+
+#[test]
+fn and_all_that_it_writes_is_its_users() {
+    needs!("nginx", "curl");
+    let pair = Pair::new(1500).expect("a pair");
+    let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    chown(folder.path(), Some(USER), Some(USER)).expect("chown");
+    fs::write(
+        at("rule.yml"),
+        "title: missing\nname: missing\nlevel: high\nlogsource: {category: webserver}\n\
+         detection: {s: {sc-status: 404}, condition: s}\n",
+    )
+    .expect("a rule");
+    let of = |name: &str| at(name).display().to_string();
+    let alert = format!("command:sh -c 'cat /proc/self/status > {}'", of("status"));
+    let mut command = Command::new(agent::binary().expect("the agent"));
+    command
+        .args(["--user", "nobody", "--no-hotplug", "-o"])
+        .arg(format!("json:{}", of("events")))
+        .args(["--state", &of("state"), "--rules", &of("rule.yml")])
+        .args(["--alerts-to", &format!("file:{}", of("alerts"))])
+        .args(["--alerts-to", &alert]);
+    let mut agent = pair.server.spawn(&mut command).expect("the agent");
+    wait_for("tracing", || at("state").exists());
+    has_alone(agent.pid(), NOTHING);
+    curl(&pair.client, &[&url("nowhere")]).expect("curl");
+    let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    wait_for("an alert", || {
+        text(&at("status")).contains("NoNewPrivs:\t1")
+    });
+    let ids: Vec<String> = ["Uid", "Gid"]
+        .iter()
+        .flat_map(|key| of_tasks(agent.pid(), key))
+        .collect();
+    let four = [&*USER.to_string(); 4].join("\t");
+    assert_eq!(ids, [four.clone(), four]);
+    assert_eq!(
+        of_tasks(agent.pid(), "Groups")
+            .into_iter()
+            .collect::<Vec<_>>(),
+        [""]
+    );
+    agent
+        .signal(rustix::process::Signal::TERM)
+        .expect("a signal");
+    assert!(agent.wait().expect("its end").success());
+    assert!(text(&at("status")).contains(&format!("Uid:\t{USER}\t{USER}")));
+    assert!(text(&at("events")).contains(r#""status_code":404"#));
+    for name in ["events", "state", "alerts", "status"] {
+        let owner = fs::metadata(at(name)).expect(name).uid();
+        assert_eq!(owner, USER, "{name}");
+    }
+}
+
+#[test]
+fn and_what_is_missing_is_named_with_what_is_lost() {
+    needs!("setpriv");
+    let pair = Pair::new(1500).expect("a pair");
+    let folder = tempfile::tempdir().expect("a folder");
+    chown(folder.path(), Some(USER), Some(USER)).expect("chown");
+    let copy = folder.path().join("http-trace");
+    fs::copy(agent::binary().expect("the agent"), &copy).expect("a copy");
+    for (held, options, status, expected) in [
+        (
+            "+net_admin,+bpf",
+            &["--hook", "tc"][..],
+            2,
+            "tracing live needs CAP_PERFMON (without it the kernel verifies",
+        ),
+        (
+            "+net_admin,+bpf,+perfmon",
+            &["--hook", "socket-filter"],
+            2,
+            "CAP_NET_RAW (without it there is no hook socket-filter)",
+        ),
+        (
+            "+net_admin,+bpf,+perfmon",
+            &["--user", "daemon"],
+            2,
+            "cannot become the user daemon: ",
+        ),
+        (
+            "+net_admin,+bpf,+perfmon",
+            &["--user", "no such"],
+            2,
+            "--user no such: /etc/passwd has no such user",
+        ),
+        (
+            "+net_admin,+bpf,+perfmon",
+            &["--duration", "100ms"],
+            0,
+            "CAP_SYS_NICE (without it the threads",
+        ),
+    ] {
+        let mut command = Command::new(program("setpriv").expect("setpriv"));
+        command.args([&format!("--reuid={USER}"), &format!("--regid={USER}")]);
+        command.arg("--clear-groups");
+        for sort in ["inh-caps", "ambient-caps", "bounding-set"] {
+            command.arg(format!("--{sort}=-all,{held}"));
+        }
+        command.arg(&copy).args(options).stdin(Stdio::null());
+        let output = pair.server.enter(|| command.output());
+        let output = output.expect("the namespace").expect("the agent");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{options:?}: {said}");
+        if expected.starts_with("CAP_SYS_NICE")
+            && rustix::process::getpriority_process(None) != Ok(0)
+        {
+            // With another priority than the default one it keeps its hands off.
+            continue;
+        }
+        let lines = said.lines().filter(|line| line.contains(expected));
+        assert_eq!(lines.count(), 1, "{options:?}: {said}");
+    }
+}
+
+/// Reading takes none; files of others are read by root that may.
+#[test]
+fn and_reading_keeps_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let capture = folder.path().join("a.pcap");
+    let foreign = folder.path().join("foreign");
+    fs::create_dir(&foreign).expect("a folder");
+    chown(&foreign, Some(USER), Some(USER)).expect("chown");
+    for (output, expected) in [
+        (folder.path().join("out"), NOTHING),
+        // CAP_DAC_OVERRIDE
+        (foreign.join("out"), "0000000000000002"),
+    ] {
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &capture,
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .expect("a pipe");
+        let mut command = Command::new(agent::binary().expect("the agent"));
+        command
+            .arg("-r")
+            .arg(&capture)
+            .arg("-o")
+            .arg(format!("json:{}", output.display()));
+        let mut reader = command.stderr(Stdio::null()).spawn().expect("the agent");
+        let pipe = fs::File::options()
+            .write(true)
+            .open(&capture)
+            .expect("opened");
+        wait_for("its output", || output.exists());
+        has_alone(reader.id(), expected);
+        drop(pipe);
+        reader.wait().expect("its end");
+        fs::remove_file(&capture).expect("removed");
+    }
+}
