@@ -160,12 +160,6 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
     authority[..port.unwrap_or(authority.len())].eq_ignore_ascii_case(host)
 }
 
-/// Whether any line says for whom a request is forwarded.
-pub fn may_be_forwarded(headers: &Headers) -> bool {
-    let names = [Known::X_FORWARDED_FOR, Known::FORWARDED, Known::X_REAL_IP];
-    names.iter().any(|name| headers.has(*name))
-}
-
 /// The first address of `X-Forwarded-For`, of `Forwarded` (RFC 7239 §5.2) or of `X-Real-IP`: what
 /// the sender says of itself, which proves nothing.
 pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {

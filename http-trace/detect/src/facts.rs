@@ -1,17 +1,17 @@
-//! Which tests of all rules the event at hand passes. Tests of one field, or of several that follow from the
-//! same bytes, form a group: a group is evaluated at most once an event, and not at all for a value that the
-//! [`super::memo`] knows or that the event lacks. Knows tests, not conditions.
+//! Which tests of all rules the event at hand passes. Tests of what follows from the same bytes, the target or
+//! the lines of one name, form a group: it is evaluated at most once an event, and not at all for a value that
+//! the [`super::memo`] knows or that the event lacks. Knows tests, not conditions.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use smallvec::SmallVec;
 
 use super::bits;
 use super::field::Field;
-use super::matcher::literals_of;
-use super::memo::{Memo, PARTS};
+use super::matcher::{has_regex, literals_of};
+use super::memo::Memo;
 use super::rule::expr::{Test, TextTest};
 use super::view::View;
 use http_trace_model::head::Headers;
@@ -20,75 +20,69 @@ use http_trace_model::known::Known;
 /// The most literals in a DFA; more of them take an automaton that is smaller and slower.
 const DFA_LITERALS: usize = 2000;
 
-/// A test, by its field's place and its number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TestId {
-    field: u32,
-    test: u32,
-}
-
-/// The longest value that is remembered, all its parts together.
+/// The longest value that is remembered.
 const LONGEST: usize = 192;
 
-/// All tests of fields, and what is known of the event at hand.
+/// A test, by its group and its number there.
+#[derive(Clone, Copy, Debug)]
+pub struct TestId {
+    group: usize,
+    test: usize,
+}
+
+/// Collects tests.
+#[derive(Debug, Default)]
+pub struct Builder {
+    groups: Vec<(Source, Vec<FieldTest>)>,
+    places: HashMap<Option<Field>, usize>,
+    alone: Vec<(Field, Test)>,
+}
+
+/// A test of a field; keywords are of none.
+type FieldTest = (Option<Field>, Test);
+
+/// All tests, and what is known of the event at hand.
 #[derive(Debug)]
 pub struct Facts {
-    fields: Vec<FieldTests>,
     groups: Vec<Group>,
+    /// Tests that are asked by themselves.
+    alone: Vec<(Field, Test)>,
+    /// The groups of lines whose names have a number, by it; of responses, then of requests.
+    of_lines: [[Option<u16>; u64::BITS as usize]; 2],
     /// The tests that an event passes which has nothing of what is asked for, a bit each.
     without: Box<[u8]>,
     /// The tests that the event at hand passes.
     passed: Box<[u8]>,
-    /// The event at hand, and for each late group the event that it was evaluated for.
-    event: u64,
-    evaluated: Vec<u64>,
+    /// Whether keywords have been looked for in it.
+    has_searched: bool,
     memo: Memo<u8>,
+    /// What the target of the event at hand is remembered by; empty until it is asked for.
+    target: Vec<u8>,
 }
 
 /// The groups to evaluate of an event.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Those of lines whose names have a number, which are nearly all, by the numbers; of responses, then of
-    /// requests.
-    lines: [(u64, Vec<(u8, u32)>); 2],
-    others: Vec<u32>,
+    /// Those of lines by the numbers of their names, a bit each.
+    lines: [u64; 2],
+    others: Vec<usize>,
 }
 
-/// Collects tests, each once.
-#[derive(Debug, Default)]
-pub struct Builder {
-    fields: Vec<(Field, Vec<Test>)>,
-    places: HashMap<Field, u32>,
-    /// By what they ask, as it is written out.
-    known: HashMap<(u32, String), TestId>,
-}
-
-/// The tests of one field.
-#[derive(Debug)]
-struct FieldTests {
-    field: Field,
-    tests: Vec<Test>,
-    group: usize,
-    /// Where its bits are, in bytes.
-    bytes: Range<usize>,
-    literals: Option<Literals>,
-    /// Tests for which no literal stands: each value is asked them.
-    always: Vec<u32>,
-}
-
-/// Fields that follow from the same bytes; their bits are neighbours.
+/// Tests of what follows from the same bytes.
 #[derive(Debug)]
 struct Group {
     source: Source,
-    fields: Vec<usize>,
+    tests: Vec<FieldTest>,
     /// Where its bits are, in bytes.
     bytes: Range<usize>,
-    /// Whether it is evaluated when a condition first asks for it.
-    is_late: bool,
+    /// Finds candidates among the tests.
+    literals: Option<Literals>,
+    /// Tests for which no literal stands: they are asked of every value.
+    always: Vec<usize>,
 }
 
 /// What the values of a group follow from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Source {
     /// The request's method, target and `Host`.
     Target,
@@ -98,50 +92,23 @@ enum Source {
         known: Known,
         name: Box<str>,
     },
-    /// The server's address: there are few.
-    Server,
-    /// Other parts of the event; numbers are cheaper to test than to look up, and clients are many.
-    Other(Field),
-}
-
-/// The lines whose values a field follows from: whether of the response, and their name.
-fn line_of(field: &Field) -> Option<(bool, &str)> {
-    Some(match field {
-        Field::RequestHeader(name) => (false, name),
-        Field::ResponseHeader(name) => (true, name),
-        Field::UserAgent => (false, "user-agent"),
-        Field::Referrer => (false, "referer"),
-        Field::Cookie => (false, "cookie"),
-        Field::UserName => (false, "authorization"),
-        Field::MimeType => (true, "content-type"),
-        Field::CookieLacks => (true, "set-cookie"),
-        _ => return None,
-    })
+    /// Other parts of the event: numbers are cheaper to test than to look up, and clients are many.
+    Event(Field),
+    /// Any text of the event: searched when a condition asks for it.
+    Anywhere,
 }
 
 impl Source {
-    /// Whether the event surely has none of what it is; for the most part that shows at once.
-    #[inline]
-    fn is_absent(&self, view: &View<'_>) -> bool {
-        match self {
-            Source::Target => view.event.request.is_none(),
-            Source::Server => false,
-            Source::Line {
-                response, known, ..
-            } => !headers(view, *response).is_some_and(|headers| headers.has(*known)),
-            Source::Other(field) => view.lacks(field),
-        }
-    }
-
     fn of(field: &Field) -> Source {
-        if let Some((response, name)) = line_of(field) {
-            return Source::Line {
-                response,
-                known: Known::of(name.as_bytes()),
-                name: name.into(),
-            };
-        }
-        match field {
+        let (response, name): (bool, &str) = match field {
+            Field::RequestHeader(name) => (false, name),
+            Field::ResponseHeader(name) => (true, name),
+            Field::UserAgent => (false, "user-agent"),
+            Field::Referrer => (false, "referer"),
+            Field::Cookie => (false, "cookie"),
+            Field::UserName => (false, "authorization"),
+            Field::MimeType => (true, "content-type"),
+            Field::CookieLacks => (true, "set-cookie"),
             Field::Method
             | Field::Path
             | Field::Query
@@ -152,235 +119,233 @@ impl Source {
             | Field::PathId
             | Field::PathTemplate
             | Field::FirstSegment
-            | Field::OnlyParameter => Source::Target,
-            Field::ServerIp => Source::Server,
-            other => Source::Other(other.clone()),
+            | Field::OnlyParameter => return Source::Target,
+            other => return Source::Event(other.clone()),
+        };
+        Source::Line {
+            response,
+            known: Known::of(name.as_bytes()),
+            name: name.into(),
+        }
+    }
+
+    /// Whether the values of a field are parts of its texts.
+    const fn has_text_of(&self, field: Option<&Field>) -> bool {
+        let is_made = matches!(
+            field,
+            Some(Field::UserName | Field::CookieLacks | Field::PathTemplate)
+        );
+        !(is_made || matches!(self, Source::Event(_)))
+    }
+
+    /// Hands on all texts of an event, until `work` is done with them.
+    fn texts(&self, view: &View<'_>, work: &mut dyn FnMut(&[u8]) -> bool) {
+        match self {
+            Source::Target => {
+                let host = view.request_line(Known::HOST).unwrap_or_default();
+                let method = view
+                    .event
+                    .request
+                    .as_ref()
+                    .map(|request| &request.method[..]);
+                // The target is the end of the whole URL.
+                let _ = work(view.uri()) || work(host) || work(method.unwrap_or_default());
+            }
+            Source::Line { response, name, .. } => {
+                let lines = headers(view, *response).into_iter();
+                _ = lines.flat_map(|headers| headers.all(name)).any(work);
+            }
+            Source::Event(_) => {}
+            Source::Anywhere => _ = view.any_text(work),
         }
     }
 }
 
-/// Whether a field is there only when some lines of the heads are.
-pub fn is_of_line(field: &Field) -> bool {
-    line_of(field).is_some()
-}
-
-/// Whether a test is asked by itself, when a condition needs it: it asks of more than the value, or takes
-/// long and is seldom needed.
+/// Whether a test is asked by itself, when a condition needs it: it asks of more than the value, or takes long
+/// and is seldom needed.
 pub fn is_asked_alone(field: &Field, test: &Test) -> bool {
-    fn has_regex(test: &TextTest) -> bool {
-        match test {
-            TextTest::Regex(_) => true,
-            TextTest::AnyOf(tests) => tests.iter().any(has_regex),
-            _ => false,
-        }
-    }
     match test {
         Test::SameAs(..) => true,
         // Of a line it is asked once for each value.
-        Test::Text(test) => has_regex(test) && !is_of_line(field),
-        Test::Present | Test::Absent | Test::Missing => *field == Field::Query,
+        Test::Text(test) => has_regex(test) && !matches!(Source::of(field), Source::Line { .. }),
         _ => false,
     }
 }
 
 impl Builder {
-    /// Adds a test of a field, unless it is there.
-    pub fn add(&mut self, field: &Field, test: Test) -> TestId {
-        let next = self.fields.len() as u32;
-        let field_id = *self.places.entry(field.clone()).or_insert(next);
-        if field_id == next {
-            self.fields.push((field.clone(), Vec::new()));
-        }
-        let tests = &mut self.fields[field_id as usize].1;
-        let id = TestId {
-            field: field_id,
-            test: tests.len() as u32,
-        };
-        let known = self.known.entry((field_id, format!("{test:?}")));
-        let known = *known.or_insert(id);
-        if known == id {
-            tests.push(test);
-        }
-        known
+    /// Adds a test of a field, or a keyword, unless it is there.
+    pub fn add(&mut self, field: Option<Field>, test: Test) -> TestId {
+        let groups = &mut self.groups;
+        let group = *self.places.entry(field.clone()).or_insert_with(|| {
+            let source = field.as_ref().map_or(Source::Anywhere, Source::of);
+            let known = groups.iter().position(|(known, _)| *known == source);
+            known.unwrap_or_else(|| {
+                groups.push((source, Vec::new()));
+                groups.len() - 1
+            })
+        });
+        let tests = &mut groups[group].1;
+        let added = (field, test);
+        let known = tests.iter().position(|known| *known == added);
+        let test = known.unwrap_or_else(|| {
+            tests.push(added);
+            tests.len() - 1
+        });
+        TestId { group, test }
+    }
+
+    /// Adds a test that is asked by itself.
+    pub fn add_alone(&mut self, field: Field, test: Test) -> usize {
+        self.alone.push((field, test));
+        self.alone.len() - 1
     }
 
     /// Makes the tests ready to be asked.
     pub fn build(self) -> Facts {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut by_source: HashMap<String, usize> = HashMap::new();
-        let mut fields: Vec<FieldTests> = Vec::new();
-        for (at, (field, tests)) in self.fields.into_iter().enumerate() {
-            let source = Source::of(&field);
-            let group = *by_source
-                .entry(format!("{source:?}"))
-                .or_insert(groups.len());
-            if group == groups.len() {
-                groups.push(Group {
-                    source,
-                    fields: Vec::new(),
-                    bytes: 0..0,
-                    is_late: false,
-                });
-            }
-            groups[group].fields.push(at);
-            fields.push(FieldTests::new(field, tests, group));
-        }
+        let mut of_lines = [[None; u64::BITS as usize]; 2];
         let mut without = Vec::new();
-        for group in &mut groups {
-            let begin = without.len();
-            for &at in &group.fields {
-                let field = &mut fields[at];
-                field.bytes = without.len()..without.len() + field.tests.len().div_ceil(8);
-                without.resize(field.bytes.end, 0);
-                field.without(&mut without[field.bytes.clone()]);
+        let mut groups = Vec::with_capacity(self.groups.len());
+        for (source, tests) in self.groups {
+            if let Source::Line {
+                response, known, ..
+            } = source
+                && known != Known::NONE
+            {
+                of_lines[usize::from(!response)][known.number()] = u16::try_from(groups.len()).ok();
             }
-            group.bytes = begin..without.len();
+            let bytes = without.len()..without.len() + tests.len().div_ceil(8);
+            without.resize(bytes.end, 0);
+            for (number, (_, test)) in tests.iter().enumerate() {
+                if matches!(test, Test::Absent | Test::Missing) {
+                    bits::put_in_byte(&mut without[bytes.clone()], number);
+                }
+            }
+            groups.push(Group::new(source, tests, bytes));
         }
         let longest = groups.iter().map(|group| group.bytes.len()).max();
         Facts {
-            fields,
+            groups,
+            alone: self.alone,
+            of_lines,
             passed: without.clone().into(),
             without: without.into(),
-            event: 0,
-            evaluated: vec![0; groups.len()],
-            groups,
-            memo: Memo::new(LONGEST, longest.unwrap_or_default()),
+            has_searched: false,
+            memo: Memo::new(LONGEST, longest.unwrap_or_default().max(1)),
+            target: Vec::with_capacity(LONGEST),
+        }
+    }
+}
+
+impl Plan {
+    /// Adds the group of a test.
+    pub fn add(&mut self, facts: &Facts, id: TestId) {
+        match facts.groups[id.group].source {
+            Source::Line {
+                response, known, ..
+            } if known != Known::NONE => {
+                self.lines[usize::from(!response)] |= 1 << known.number();
+            }
+            _ if self.others.contains(&id.group) => {}
+            _ => self.others.push(id.group),
         }
     }
 }
 
 impl Facts {
-    /// How many groups there are.
-    pub const fn groups(&self) -> usize {
-        self.groups.len()
-    }
-
-    /// The group of a test, and its bit among those of all tests.
-    pub fn place(&self, id: TestId) -> (usize, usize) {
-        let field = &self.fields[id.field as usize];
-        (field.group, field.bytes.start * 8 + id.test as usize)
-    }
-
-    /// The bits of a group.
-    pub fn bytes(&self, group: usize) -> Range<usize> {
-        self.groups[group].bytes.clone()
-    }
-
-    /// Evaluates a group only when a condition asks for it, if that does not cost more than to remember what
-    /// it says.
-    pub fn make_late(&mut self, group: usize) {
-        let group = &mut self.groups[group];
-        group.is_late = matches!(group.source, Source::Other(_));
-    }
-
-    /// Whether a group is evaluated when a condition asks for it.
-    pub fn is_late(&self, group: usize) -> bool {
-        self.groups[group].is_late
-    }
-
-    /// A plan for these groups.
-    pub fn plan(&self, groups: impl Iterator<Item = usize>) -> Plan {
-        let mut plan = Plan::default();
-        for group in groups.filter(|group| !self.is_late(*group)) {
-            match self.groups[group].source {
-                Source::Line {
-                    response, known, ..
-                } if known != Known::NONE => {
-                    let (mask, of) = &mut plan.lines[usize::from(!response)];
-                    *mask |= 1 << known.number();
-                    of.push((known.number() as u8, group as u32));
-                }
-                _ => plan.others.push(group as u32),
-            }
-        }
-        plan.lines.iter_mut().for_each(|(_, of)| of.sort_unstable());
-        plan
-    }
-
-    /// Evaluates the groups of a plan for the next event; returns the tests that it passes, void of those of
-    /// other groups.
-    pub fn evaluate(&mut self, plan: &Plan, view: &View<'_>) -> &[u8] {
-        self.event += 1;
+    /// Evaluates the groups of a plan for the next event; the tests of others stay as without a value.
+    pub fn evaluate(&mut self, plan: &Plan, view: &View<'_>) {
+        self.has_searched = false;
+        self.target.clear();
         self.passed.copy_from_slice(&self.without);
-        for ((mask, groups), response) in plan.lines.iter().zip([true, false]) {
-            let there = headers(view, response).map_or(0, Headers::known) & mask;
-            if there != 0 {
-                let groups = groups.iter().filter(|(known, _)| there >> known & 1 != 0);
-                groups.for_each(|(_, group)| self.evaluate_group(*group as usize, view));
+        for (direction, lines) in plan.lines.iter().enumerate() {
+            let headers = headers(view, direction == 0);
+            let mut there = headers.map_or(0, Headers::known) & lines;
+            while there != 0 {
+                let known = there.trailing_zeros();
+                there &= there - 1;
+                if let Some(group) = self.of_lines[direction][known as usize] {
+                    self.evaluate_group(group.into(), view);
+                }
             }
         }
         for group in &plan.others {
-            let is_absent = self.groups[*group as usize].source.is_absent(view);
-            if !is_absent {
-                self.evaluate_group(*group as usize, view);
-            }
+            self.evaluate_group(*group, view);
         }
+    }
+
+    /// The tests that the event at hand passes, of the groups that were evaluated.
+    pub fn passed(&self) -> &[u8] {
         &self.passed
     }
 
-    /// Whether the event at hand passes a test, which is of a group of the plan or of a late one.
-    pub fn passes(&mut self, id: TestId, view: &View<'_>) -> bool {
-        let (group, bit) = self.place(id);
-        if self.groups[group].is_late && self.evaluated[group] != self.event {
-            self.evaluated[group] = self.event;
-            self.evaluate_group(group, view);
+    /// Whether it passes a test of such a group.
+    pub fn passes(&self, id: TestId) -> bool {
+        let bytes = self.groups[id.group].bytes.clone();
+        bits::byte_has(&self.passed[bytes], id.test)
+    }
+
+    /// Whether it passes a test that is asked by itself.
+    pub fn passes_alone(&mut self, number: usize, view: &View<'_>) -> bool {
+        let (field, test) = &self.alone[number];
+        let holds = || test.holds(field, view);
+        if matches!(test, Test::SameAs(..)) || Source::of(field) != Source::Target {
+            return holds();
         }
-        bits::byte_has(&self.passed, bit)
+        write_target(&mut self.target, view);
+        let group = (self.groups.len() + number) as u32;
+        let outcome = self
+            .memo
+            .of(group, &self.target, |passed| passed[0] = holds().into());
+        outcome[0] != 0
+    }
+
+    /// Whether a keyword is in it.
+    pub fn has_keyword(&mut self, id: TestId, view: &View<'_>) -> bool {
+        if !std::mem::replace(&mut self.has_searched, true) {
+            let group = &self.groups[id.group];
+            group.evaluate(view, &mut self.passed[group.bytes.clone()]);
+        }
+        self.passes(id)
     }
 
     fn evaluate_group(&mut self, number: usize, view: &View<'_>) {
         let group = &self.groups[number];
         let passed = &mut self.passed[group.bytes.clone()];
-        let octets;
-        let key: [&[u8]; PARTS] = match &group.source {
-            Source::Other(_) => return evaluate_fields(&self.fields, group, view, passed),
+        let key = match &group.source {
+            Source::Anywhere => return,
+            Source::Event(field) if view.lacks(field) => return,
+            Source::Event(_) => return group.evaluate(view, passed),
             Source::Target => {
-                let host = view.request_line(Known::HOST).unwrap_or_default();
-                let request = view.event.request.as_ref();
-                request.map_or([b"", b"", host], |r| [&r.method, &r.target, host])
-            }
-            Source::Server => {
-                // An IPv4 address that is mapped to IPv6 is another one.
-                let family = match view.event.server.ip {
-                    IpAddr::V4(ip) => {
-                        octets = ip.to_ipv6_mapped().octets();
-                        b"4"
-                    }
-                    IpAddr::V6(ip) => {
-                        octets = ip.octets();
-                        b"6"
-                    }
-                };
-                [family, &octets, b""]
+                write_target(&mut self.target, view);
+                &self.target[..]
             }
             Source::Line {
                 response,
                 known,
                 name,
-            } => match lines(headers(view, *response), *known, name) {
-                Lines::None => return,
-                Lines::One(value) => [value, b"", b""],
-                Lines::Several => return evaluate_fields(&self.fields, group, view, passed),
+            } => match line(headers(view, *response), *known, name) {
+                Some((value, false)) => value,
+                Some((_, true)) => return group.evaluate(view, passed),
+                None => return,
             },
         };
-        let id = number as u32;
-        match self.memo.get(id, key) {
-            Ok(outcome) => passed.copy_from_slice(&outcome[..passed.len()]),
-            Err(place) => {
-                evaluate_fields(&self.fields, group, view, passed);
-                if let Some(place) = place {
-                    self.memo.put(place, id, key, passed);
-                }
-            }
-        }
+        let evaluate = |passed: &mut [u8]| group.evaluate(view, passed);
+        let outcome = self.memo.of(number as u32, key, evaluate);
+        passed.copy_from_slice(&outcome[..passed.len()]);
     }
 }
 
-fn evaluate_fields(fields: &[FieldTests], group: &Group, view: &View<'_>, passed: &mut [u8]) {
-    let begin = group.bytes.start;
-    for &at in &group.fields {
-        let Range { start, end } = fields[at].bytes;
-        fields[at].evaluate(view, &mut passed[start - begin..end - begin]);
+/// Puts what values of the target follow from together, unless that is done.
+fn write_target(out: &mut Vec<u8>, view: &View<'_>) {
+    let Some(request) = view.event.request.as_ref().filter(|_| out.is_empty()) else {
+        return;
+    };
+    for len in [request.method.len(), request.target.len()] {
+        out.extend(len.to_le_bytes());
+    }
+    let host = view.request_line(Known::HOST).unwrap_or_default();
+    for part in [&request.method, &request.target, host] {
+        out.extend_from_slice(part);
     }
 }
 
@@ -391,108 +356,118 @@ fn headers<'a>(view: &View<'a>, response: bool) -> Option<&'a Headers> {
     }
 }
 
-enum Lines<'a> {
-    None,
-    One(&'a [u8]),
-    Several,
-}
-
-fn lines<'a>(headers: Option<&'a Headers>, known: Known, name: &str) -> Lines<'a> {
-    let Some(headers) = headers.filter(|headers| headers.has(known)) else {
-        return Lines::None;
-    };
-    let (first, has_more) = if known == Known::NONE {
+/// The value of the first line of a name, and whether there are more.
+fn line<'a>(headers: Option<&'a Headers>, known: Known, name: &str) -> Option<(&'a [u8], bool)> {
+    let headers = headers.filter(|headers| headers.has(known))?;
+    if known == Known::NONE {
         let mut all = headers.all(name);
-        (all.next(), all.next().is_some())
-    } else {
-        let place = headers.place(known);
-        let first = place.and_then(|(at, _)| headers.value(at));
-        (first, place.is_some_and(|(_, has_more)| has_more))
-    };
-    match first {
-        None => Lines::None,
-        Some(value) if !has_more => Lines::One(value),
-        Some(_) => Lines::Several,
+        return Some((all.next()?, all.next().is_some()));
     }
+    let (at, has_more) = headers.place(known)?;
+    Some((headers.value(at)?, has_more))
 }
 
-impl FieldTests {
-    fn new(field: Field, tests: Vec<Test>, group: usize) -> Self {
+impl Group {
+    fn new(source: Source, tests: Vec<FieldTest>, bytes: Range<usize>) -> Self {
         let (mut always, mut entries) = (Vec::new(), Vec::new());
-        for (number, test) in (0..).zip(&tests) {
-            match test {
-                Test::Text(text) if let Some(literals) = literals_of(text) => {
-                    entries.extend(literals.into_iter().map(|literal| (literal, number)));
+        for (number, (field, test)) in tests.iter().enumerate() {
+            let known = match test {
+                Test::Text(text) if source.has_text_of(field.as_ref()) => {
+                    let each = alternatives(text).iter().map(literals_of).enumerate();
+                    let each =
+                        each.map(|(at, all)| Some(all?.into_iter().map(move |one| (one, at))));
+                    each.collect::<Option<Vec<_>>>()
                 }
-                _ => always.push(number),
+                _ => None,
+            };
+            match known {
+                Some(all) => {
+                    let all = all.into_iter().flatten();
+                    entries.extend(all.map(|(literal, at)| (literal, (number, at))));
+                }
+                None => always.push(number),
             }
         }
-        let literals = match entries.is_empty() {
-            true => None,
-            false => Literals::new(entries),
-        };
+        let literals = Literals::new(entries);
         if literals.is_none() {
-            always = (0..tests.len() as u32).collect();
+            always = (0..tests.len()).collect();
         }
-        FieldTests {
-            field,
+        Group {
+            source,
             tests,
-            group,
-            bytes: 0..0,
+            bytes,
             literals,
             always,
         }
     }
 
-    /// Sets the bits of the tests that an event without the field passes.
-    fn without(&self, passed: &mut [u8]) {
-        for (number, test) in self.tests.iter().enumerate() {
-            if matches!(test, Test::Absent | Test::Missing) {
-                bits::put_in_byte(passed, number);
-            }
-        }
-    }
-
+    /// Sets the bits of the tests that the event passes.
     fn evaluate(&self, view: &View<'_>, passed: &mut [u8]) {
         passed.fill(0);
-        let mut any = false;
-        view.any(&self.field, &mut |value| {
-            any = true;
-            let mut ask = |number: u32| {
-                let at = number as usize;
-                if !bits::byte_has(passed, at) && self.tests[at].passes(view, &value) {
-                    bits::put_in_byte(passed, at);
-                }
+        let is_there = |field: &Option<Field>, text: &TextTest| match field {
+            Some(field) => view.any(field, &mut |value| value.with_text(|t| text.passes(t))),
+            None => view.any_text(&mut |t| text.passes(t)),
+        };
+        for number in &self.always {
+            let holds = match &self.tests[*number] {
+                (Some(field), test) => test.holds(field, view),
+                (None, Test::Text(text)) => is_there(&None, text),
+                (None, _) => false,
             };
-            self.always.iter().copied().for_each(&mut ask);
-            if let Some(literals) = &self.literals {
-                value.with_text(|text| literals.search(text, &mut ask));
+            if holds {
+                bits::put_in_byte(passed, *number);
+            }
+        }
+        let Some(literals) = &self.literals else {
+            return;
+        };
+        let mut found: SmallVec<[usize; 32]> = SmallVec::new();
+        self.source.texts(view, &mut |text| {
+            for hit in literals.automaton.find_overlapping_iter(text) {
+                let literal = hit.pattern().as_usize();
+                if !found.contains(&literal) {
+                    found.push(literal);
+                }
             }
             false
         });
-        if !any {
-            self.without(passed);
+        for (number, at) in found.iter().flat_map(|literal| &literals.of[*literal]) {
+            if let (field, Test::Text(text)) = &self.tests[*number]
+                && !bits::byte_has(passed, *number)
+                && is_there(field, &alternatives(text)[*at])
+            {
+                bits::put_in_byte(passed, *number);
+            }
         }
     }
 }
 
-/// Literals that stand for others, all looked for in one pass, whatever their case.
+/// The tests of which one has to pass.
+fn alternatives(text: &TextTest) -> &[TextTest] {
+    match text {
+        TextTest::AnyOf(tests) => tests,
+        one => std::slice::from_ref(one),
+    }
+}
+
+/// Literals that stand for tests, all looked for in one pass, whatever their case.
 #[derive(Debug)]
-pub struct Literals {
+struct Literals {
     automaton: AhoCorasick,
-    /// For each literal whom it stands for.
-    of: Vec<Box<[u32]>>,
+    /// For each literal the tests that it stands for, and which of their alternatives.
+    of: Vec<Box<[(usize, usize)]>>,
 }
 
 impl Literals {
-    /// Of literals and whom each stands for; `None` when there are too many for an automaton.
-    pub fn new(mut entries: Vec<(Vec<u8>, u32)>) -> Option<Self> {
-        entries.sort();
-        entries.dedup();
+    /// `None` when there are none, or too many for an automaton.
+    fn new(mut entries: Vec<(Vec<u8>, (usize, usize))>) -> Option<Self> {
+        if entries.is_empty() {
+            return None;
+        }
+        entries.sort_unstable();
         let of = entries.chunk_by(|a, b| a.0 == b.0);
-        let of: Vec<_> = of
-            .map(|same| same.iter().map(|(_, n)| *n).collect())
-            .collect();
+        let of = of.map(|same| same.iter().map(|(_, test)| *test).collect());
+        let of = of.collect();
         entries.dedup_by(|a, b| a.0 == b.0);
         let dfa = (entries.len() <= DFA_LITERALS).then_some(AhoCorasickKind::DFA);
         let automaton = AhoCorasick::builder()
@@ -504,15 +479,5 @@ impl Literals {
             automaton: automaton.ok()?,
             of,
         })
-    }
-
-    /// Calls `found` with whom the literals in a text stand for, some more than once.
-    pub fn search(&self, text: &[u8], mut found: impl FnMut(u32)) {
-        for hit in self.automaton.find_overlapping_iter(text) {
-            self.of[hit.pattern().as_usize()]
-                .iter()
-                .copied()
-                .for_each(&mut found);
-        }
     }
 }

@@ -115,7 +115,6 @@ impl TextTest {
                 .checked_sub(literal.bytes.len())
                 .is_some_and(|at| literal.eq(&text[at..])),
             TextTest::Contains(literal) => literal.find(text),
-            TextTest::ContainsAny(many) => many.automaton.is_match(text),
             TextTest::AnyOf(tests) => tests.iter().any(|test| test.passes(text)),
             TextTest::Glob(glob) => glob.matches(text),
             TextTest::Regex(regex) => regex.is_match(text),
@@ -144,17 +143,22 @@ impl Test {
         let mut any = false;
         let passes = view.any(field, &mut |value| {
             any = true;
-            self.passes(view, &value)
+            match self {
+                Test::SameAs(other, relation) => {
+                    view.any(other, &mut |other| relation.holds(&value, &other))
+                }
+                test => test.passes(&value),
+            }
         });
         passes || !any && matches!(self, Test::Absent | Test::Missing)
     }
 
-    /// Whether an event's value passes.
-    pub fn passes(&self, view: &View<'_>, value: &Value<'_>) -> bool {
+    /// Whether a value passes by itself.
+    pub fn passes(&self, value: &Value<'_>) -> bool {
         match self {
             Test::Present => true,
             Test::Absent => matches!(value, Value::Text(b"")),
-            Test::Missing => false,
+            Test::Missing | Test::SameAs(..) => false,
             Test::Text(test) => value.with_text(|text| test.passes(text)),
             Test::Number(comparison, wanted) => {
                 number(value).is_some_and(|n| comparison.holds(n, *wanted))
@@ -164,9 +168,6 @@ impl Test {
                 other => number(other).is_some_and(|n| wanted.iter().any(|w| *w as f64 == n)),
             },
             Test::Networks(networks) => address(value).is_some_and(|ip| is_in(networks, ip)),
-            Test::SameAs(other, relation) => {
-                view.any(other, &mut |other| relation.holds(value, &other))
-            }
         }
     }
 }
@@ -220,38 +221,14 @@ impl Expr {
             Expr::Keyword(test) => view.any_text(&mut |text| test.passes(text)),
         }
     }
-
-    /// What the condition is for a response with this status (none: no response) whatever else the
-    /// event has: `None` while it depends on more.
-    pub fn decided(&self, status: Option<u16>) -> Option<bool> {
-        match self {
-            Expr::Constant(yes) => Some(*yes),
-            Expr::Not(part) => part.decided(status).map(|yes| !yes),
-            Expr::All(parts) => at_least(parts.len(), parts, |part| part.decided(status)),
-            Expr::AtLeast(wanted, parts) => at_least(*wanted, parts, |part| part.decided(status)),
-            Expr::Item(Field::Status, test) => match (status, test) {
-                (_, Test::SameAs(..)) => None,
-                (None, Test::Absent | Test::Missing) => Some(true),
-                (None, _) => Some(false),
-                (Some(status), test) => {
-                    let value = Value::Number(status.into());
-                    Some(match test {
-                        Test::Present => true,
-                        Test::Absent | Test::Missing | Test::SameAs(..) => false,
-                        Test::Text(test) => value.with_text(|text| test.passes(text)),
-                        Test::Number(comparison, n) => comparison.holds(f64::from(status), *n),
-                        Test::Numbers(numbers) => numbers.contains(&status.into()),
-                        Test::Networks(_) => false,
-                    })
-                }
-            },
-            Expr::Item(..) | Expr::Keyword(_) => None,
-        }
-    }
 }
 
 /// Whether at least so many parts hold, as far as that is known.
-fn at_least<T>(wanted: usize, parts: &[T], decided: impl Fn(&T) -> Option<bool>) -> Option<bool> {
+pub fn at_least<T>(
+    wanted: usize,
+    parts: &[T],
+    mut decided: impl FnMut(&T) -> Option<bool>,
+) -> Option<bool> {
     let (mut sure, mut possible) = (0, parts.len());
     for part in parts {
         if sure >= wanted || possible < wanted {
@@ -272,6 +249,15 @@ fn at_least<T>(wanted: usize, parts: &[T], decided: impl Fn(&T) -> Option<bool>)
     }
 }
 
+/// Whether a text is searched for a regular expression.
+pub fn has_regex(test: &TextTest) -> bool {
+    match test {
+        TextTest::Regex(_) => true,
+        TextTest::AnyOf(tests) => tests.iter().any(has_regex),
+        _ => false,
+    }
+}
+
 /// Literals, in lower case, of which a text that passes has at least one.
 pub fn literals_of(test: &TextTest) -> Option<Vec<Vec<u8>>> {
     let one = |bytes: &[u8]| (!bytes.is_empty()).then(|| vec![bytes.to_ascii_lowercase()]);
@@ -286,10 +272,6 @@ pub fn literals_of(test: &TextTest) -> Option<Vec<Vec<u8>>> {
             .map(|run| run.iter().copied().flatten().collect::<Vec<u8>>())
             .max_by_key(Vec::len)
             .and_then(|longest| one(&longest)),
-        TextTest::ContainsAny(many) => {
-            let each = many.texts.iter().map(|text| one(text.as_bytes()));
-            Some(each.collect::<Option<Vec<_>>>()?.concat())
-        }
         TextTest::AnyOf(tests) => Some(
             tests
                 .iter()

@@ -134,8 +134,9 @@ impl<'a> View<'a> {
             Field::BodyContent | Field::SniffedType => event.body_snippet.is_none(),
             Field::SameSite => self.request_line(Known::REFERER).is_none(),
             Field::ForwardedClient => {
+                let names = [Known::X_FORWARDED_FOR, Known::FORWARDED, Known::X_REAL_IP];
                 let headers = event.request.as_ref().map(|request| &request.headers);
-                !headers.is_some_and(derived::may_be_forwarded)
+                !headers.is_some_and(|headers| names.iter().any(|name| headers.has(*name)))
             }
             _ => false,
         }

@@ -186,10 +186,6 @@ impl Core {
         out: &mut dyn FnMut(Detected),
     ) {
         self.end_expired(time_ns, out);
-        if !self.candidates.are_possible(&event) {
-            out(Detected::Event(event));
-            return;
-        }
         let mut scratch = self.scratch.take().unwrap_or_default();
         let Scratch {
             uri,

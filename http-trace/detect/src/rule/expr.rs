@@ -3,9 +3,10 @@
 
 use std::fmt;
 
-use aho_corasick::AhoCorasick;
+use std::sync::OnceLock;
+
 use ipnet::IpNet;
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 use crate::field::Field;
 
@@ -27,7 +28,7 @@ pub enum Expr {
 }
 
 /// What is asked of a field's value. A field that is absent passes only [`Test::Absent`].
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Test {
     /// The event has the field.
     Present,
@@ -94,7 +95,7 @@ impl Comparison {
 }
 
 /// What is asked of a text. Literals are in lower case where `fold` is set.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum TextTest {
     /// All of it.
     Equals(Literal),
@@ -104,14 +105,12 @@ pub enum TextTest {
     Ends(Literal),
     /// A part of it.
     Contains(Literal),
-    /// One of many parts.
-    ContainsAny(Box<Many>),
     /// Any of these.
     AnyOf(Box<[TextTest]>),
     /// Literals between wildcards.
     Glob(Glob),
     /// A regular expression, found anywhere.
-    Regex(Box<Regex>),
+    Regex(Pattern),
 }
 
 /// Bytes to look for.
@@ -123,26 +122,6 @@ pub struct Literal {
     pub fold: bool,
 }
 
-/// Many texts, looked for at once.
-pub struct Many {
-    /// Finds them.
-    pub automaton: AhoCorasick,
-    /// The texts.
-    pub texts: Vec<String>,
-    /// Whether ASCII letters match in either case.
-    pub fold: bool,
-}
-
-impl fmt::Debug for Many {
-    /// What is looked for, not how: [`crate::fingerprint`] is made of it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Many")
-            .field("texts", &self.texts)
-            .field("fold", &self.fold)
-            .finish()
-    }
-}
-
 /// A pattern with `*` (anything) and `?` (one byte).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
@@ -150,4 +129,72 @@ pub struct Glob {
     pub parts: Box<[Box<[Option<u8>]>]>,
     /// Whether ASCII letters match in either case.
     pub fold: bool,
+}
+
+/// The most memory that one regular expression may compile to, in bytes.
+pub const PATTERN_BYTES: usize = 1 << 20;
+
+/// A pattern without repetitions stays below [`PATTERN_BYTES`] if it is not longer.
+const SHORT: usize = 1000;
+
+/// A regular expression. It is compiled when it is first asked, if nothing but its syntax can be wrong: most
+/// are never, and to compile them all is most of what the start takes.
+pub struct Pattern {
+    text: Box<str>,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    /// Of a text, with its flags in it.
+    ///
+    /// # Errors
+    /// Text that is no expression, or takes too much memory.
+    pub fn new(text: String) -> Result<Self, regex::Error> {
+        let pattern = Pattern {
+            text: text.into(),
+            compiled: OnceLock::new(),
+        };
+        if pattern.text.len() > SHORT || pattern.text.contains('{') {
+            let compiled = pattern.compile()?;
+            return Ok(Pattern {
+                compiled: Some(compiled).into(),
+                ..pattern
+            });
+        }
+        let mut parser = regex_syntax::ParserBuilder::new();
+        let parser = parser
+            .unicode(false)
+            .utf8(false)
+            .build()
+            .parse(&pattern.text);
+        parser.map_err(|error| regex::Error::Syntax(error.to_string()))?;
+        Ok(pattern)
+    }
+
+    /// Whether it is found in a text.
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        let compiled = self.compiled.get_or_init(|| self.compile().ok());
+        compiled.as_ref().is_some_and(|regex| regex.is_match(text))
+    }
+
+    fn compile(&self) -> Result<Regex, regex::Error> {
+        RegexBuilder::new(&self.text)
+            .unicode(false)
+            .size_limit(PATTERN_BYTES)
+            .dfa_size_limit(PATTERN_BYTES)
+            .build()
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl fmt::Debug for Pattern {
+    /// The text alone: [`crate::fingerprint`] is made of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
 }

@@ -1,20 +1,11 @@
-//! Regular expressions (`|re`), within a bound of memory, and as texts where they match only a few.
-//! Knows nothing of fields and conditions.
+//! Regular expressions (`|re`), within a bound of memory. Knows nothing of fields and conditions.
 
-use regex::bytes::RegexBuilder;
-use regex_syntax::hir::literal::Extractor;
 use rsigma_parser::SigmaValue;
 
 use super::modifiers::{Modifiers, Part};
-use super::texts::{contains_any, written};
-use crate::rule::expr::TextTest;
+use super::texts::written;
+use crate::rule::expr::{PATTERN_BYTES, Pattern, TextTest};
 use crate::rules::diagnose::Finding;
-
-/// The most memory that one regular expression may compile to, in bytes.
-const MAX_BYTES: usize = 1 << 20;
-
-/// The most texts that are searched for instead of an expression.
-const MAX_LITERALS: usize = 32;
 
 /// The test of an expression; `name` is the field's.
 ///
@@ -34,18 +25,10 @@ pub(super) fn expression(
     let given = written(value).original;
     // Flags are written into the pattern, so that it alone says what it matches.
     let pattern = [&m.regex_flags, before, &given, after].concat();
-    let regex = RegexBuilder::new(&pattern)
-        .unicode(false)
-        .size_limit(MAX_BYTES)
-        .dfa_size_limit(MAX_BYTES)
-        .build();
-    let why = match regex {
-        Ok(regex) => {
-            let literals = only_literals(&pattern);
-            return Ok(literals.unwrap_or_else(|| TextTest::Regex(Box::new(regex))));
-        }
+    let why = match Pattern::new(pattern) {
+        Ok(pattern) => return Ok(TextTest::Regex(pattern)),
         Err(regex::Error::CompiledTooBig(_)) => {
-            format!("compiles to more than {MAX_BYTES} bytes: bound its repetitions")
+            format!("compiles to more than {PATTERN_BYTES} bytes: bound its repetitions")
         }
         // An excerpt of the expression stands before the last line.
         Err(error) => {
@@ -58,27 +41,4 @@ pub(super) fn expression(
     let more = if short == given { "" } else { "…" };
     let why = format!("the expression '{short}{more}' {why}");
     Err(Finding::error(name, why).of_value(given))
-}
-
-/// The texts that an expression stands for, when they are few and it asks for nothing else.
-fn only_literals(pattern: &str) -> Option<TextTest> {
-    let hir = regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .build()
-        .parse(pattern)
-        .ok()?;
-    // Extraction ignores anchors and word boundaries.
-    if !hir.properties().look_set().is_empty() {
-        return None;
-    }
-    let found = Extractor::new().limit_total(MAX_LITERALS).extract(&hir);
-    let literals = found.literals().filter(|_| found.is_exact())?;
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    let texts = literals.iter().map(|literal| text(literal.as_bytes()));
-    let texts: Vec<String> = texts.collect::<Option<_>>()?;
-    if !(1..=MAX_LITERALS).contains(&texts.len()) || texts.iter().any(String::is_empty) {
-        return None;
-    }
-    contains_any(texts, false)
 }

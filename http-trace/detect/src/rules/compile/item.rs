@@ -47,13 +47,13 @@ pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
     let parts = parts.collect::<Result<Vec<_>, _>>()?;
     Ok(match m.all {
         true => all(parts),
-        false => any_of(field, parts, m.fold),
+        false => any_of(field, parts),
     })
 }
 
 /// At least one of the conditions. When all are tests of this field's text they become one test, so
 /// that the field is looked up once.
-fn any_of(field: Field, parts: Vec<Expr>, fold: bool) -> Expr {
+fn any_of(field: Field, parts: Vec<Expr>) -> Expr {
     let is_text = |part: &Expr| matches!(part, Expr::Item(of, Test::Text(_)) if *of == field);
     if parts.len() < 2 || !parts.iter().all(is_text) {
         return any(parts);
@@ -62,7 +62,7 @@ fn any_of(field: Field, parts: Vec<Expr>, fold: bool) -> Expr {
         Expr::Item(_, Test::Text(test)) => Some(test),
         _ => None,
     });
-    Expr::Item(field, Test::Text(any_text(tests.collect(), fold)))
+    Expr::Item(field, Test::Text(any_text(tests.collect())))
 }
 
 fn whole_number(value: &SigmaValue) -> Option<u64> {
@@ -127,7 +127,7 @@ pub(super) fn any_keyword(values: &[SigmaValue], fold: bool) -> Expr {
         true => Expr::Constant(false),
         false => {
             let each = values.iter().map(|value| keyword(value, fold));
-            Expr::Keyword(any_text(each.collect(), fold))
+            Expr::Keyword(any_text(each.collect()))
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::connectives::any;
 use crate::field::Field;
-use crate::rule::expr::{Expr, Literal, Test, TextTest};
+use crate::rule::expr::{Expr, Test, TextTest};
 
 /// The beginning of a URL whose target has no scheme itself.
 const SCHEME: &[u8] = b"http://";
@@ -32,15 +32,6 @@ pub(super) fn as_sent(expr: Expr, negated: bool) -> Expr {
 fn alternatives(test: TextTest) -> Vec<TextTest> {
     match test {
         TextTest::AnyOf(tests) => tests.into_vec(),
-        TextTest::ContainsAny(many) => {
-            let fold = many.fold;
-            let literal = |text: String| Literal {
-                bytes: text.into_bytes().into(),
-                fold,
-            };
-            let texts = many.texts.into_iter().map(literal);
-            texts.map(TextTest::Contains).collect()
-        }
         one => vec![one],
     }
 }

@@ -1,17 +1,13 @@
 //! The texts that a rule's value stands for, and how they are searched for: encodings, dashes,
-//! wildcards, many at once. Knows nothing of fields, conditions and regular expressions.
+//! wildcards. Knows nothing of fields, conditions and regular expressions.
 
-use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use rsigma_parser::value::{SigmaString, SpecialChar, StringPart};
 use rsigma_parser::{Modifier, SigmaValue};
 
 use super::modifiers::{Modifiers, Part};
-use crate::rule::expr::{Glob, Literal, Many, TextTest};
+use crate::rule::expr::{Glob, Literal, TextTest};
 use crate::rules::diagnose::Finding;
-
-/// From so many texts on that a field may contain, they are searched for all at once.
-const MANY: usize = 6;
 
 /// A value as the text that it is written as.
 pub(super) fn written(value: &SigmaValue) -> SigmaString {
@@ -147,33 +143,10 @@ pub(super) fn wildcards(text: &SigmaString, part: Part, fold: bool) -> TextTest 
     }
 }
 
-/// At least one of the tests; many literals are searched for all at once.
-pub(super) fn any_text(mut tests: Vec<TextTest>, fold: bool) -> TextTest {
-    let contained = |test: &TextTest| match test {
-        TextTest::Contains(literal) if literal.fold == fold && !literal.bytes.is_empty() => {
-            String::from_utf8(literal.bytes.to_vec()).ok()
-        }
-        _ => None,
-    };
-    if tests.len() >= MANY
-        && let Some(texts) = tests.iter().map(contained).collect()
-        && let Some(many) = contains_any(texts, fold)
-    {
-        return many;
-    }
+/// At least one of the tests.
+pub(super) fn any_text(mut tests: Vec<TextTest>) -> TextTest {
     match tests.len() {
         1 => tests.remove(0),
         _ => TextTest::AnyOf(tests.into()),
     }
-}
-
-/// At least one of the texts, searched for all at once; `None` when they are too many for that.
-pub(super) fn contains_any(texts: Vec<String>, fold: bool) -> Option<TextTest> {
-    let mut builder = AhoCorasick::builder();
-    let automaton = builder.ascii_case_insensitive(fold).build(&texts).ok()?;
-    Some(TextTest::ContainsAny(Box::new(Many {
-        automaton,
-        texts,
-        fold,
-    })))
 }
