@@ -1,16 +1,17 @@
 //! The counters of all rules, by rule and key: one table under one memory bound. The least recently used of a
 //! few counters is evicted when the bound is reached, and a full table admits only keys that were seen
-//! several times lately. Every operation takes the same time however many keys there are: slots are
-//! allocated a few hundred at a time and the index is in many small parts, so that nothing large is ever
-//! moved. Beside the bound is only the [`Sketch`].
+//! several times lately. Every operation takes the same time however many keys there are: the index has room for
+//! all of them from the first. Beside the bound is only the [`Sketch`].
+
+use std::cmp::Reverse;
 
 use hashbrown::HashTable;
 
 use super::counter::Counter;
 use super::sketch::Sketch;
 
-const SHARDS: usize = 1024;
-const CHUNK: usize = 256;
+/// The most keys that the index has room for from the first.
+const INDEXED: usize = 1 << 20;
 
 /// Sightings that a full table asks for before it admits a key.
 const ADMIT_AFTER: u8 = 16;
@@ -38,10 +39,6 @@ impl Key {
     }
 }
 
-const fn shard_of(hash: u64) -> usize {
-    (hash >> 44) as usize % SHARDS
-}
-
 #[derive(Debug)]
 struct Slot {
     key: Key,
@@ -65,11 +62,10 @@ pub struct Turnover {
 /// The table.
 #[derive(Debug)]
 pub struct Counters {
-    index: Vec<HashTable<u32>>,
-    /// Slots, each chunk full but the last.
-    chunks: Vec<Vec<Slot>>,
+    /// The slot of each key.
+    index: HashTable<u32>,
+    slots: Vec<Slot>,
     free: Vec<u32>,
-    keys: usize,
     /// Keys of each correlation.
     of_correlation: Vec<usize>,
     bytes: usize,
@@ -88,10 +84,9 @@ impl Counters {
     /// An empty table that takes at most about `most_bytes`.
     pub fn new(most_bytes: usize) -> Self {
         Counters {
-            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
-            chunks: Vec::new(),
+            index: HashTable::with_capacity((most_bytes / size_of::<Slot>()).min(INDEXED)),
+            slots: Vec::new(),
             free: Vec::new(),
-            keys: 0,
             of_correlation: Vec::new(),
             bytes: 0,
             most_bytes,
@@ -110,8 +105,8 @@ impl Counters {
     }
 
     /// Keys in the table.
-    pub const fn len(&self) -> usize {
-        self.keys
+    pub fn len(&self) -> usize {
+        self.index.len()
     }
 
     /// Keys of a correlation.
@@ -129,46 +124,37 @@ impl Counters {
         self.turnover
     }
 
-    fn slot(&self, at: usize) -> Option<&Slot> {
-        self.chunks.get(at / CHUNK)?.get(at % CHUNK)
-    }
-
-    fn slot_mut(&mut self, at: usize) -> Option<&mut Slot> {
-        self.chunks.get_mut(at / CHUNK)?.get_mut(at % CHUNK)
-    }
-
     /// The slot of a key.
     pub fn find(&self, key: Key) -> Option<usize> {
-        let hash = key.index_hash();
-        let is_it = |at: &u32| self.slot(*at as usize).is_some_and(|slot| slot.key == key);
-        let at = self.index[shard_of(hash)].find(hash, is_it)?;
+        let is_it = |at: &u32| self.slots[*at as usize].key == key;
+        let at = self.index.find(key.index_hash(), is_it)?;
         Some(*at as usize)
     }
 
     /// The counter of a key.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut Counter> {
         let at = self.find(key)?;
-        self.slot_mut(at)?.counter.as_mut()
+        self.slots[at].counter.as_mut()
     }
 
     /// The counter in a slot, which is used now.
     pub fn use_at(&mut self, at: usize) -> Option<&mut Counter> {
         self.uses = self.uses.wrapping_add(1);
         let uses = self.uses;
-        let slot = self.slot_mut(at)?;
+        let slot = self.slots.get_mut(at)?;
         slot.used = uses;
         slot.counter.as_mut()
     }
 
     /// Accounts for what the counter in a slot takes now; evicts others if that is too much.
     pub fn settle(&mut self, at: usize) {
-        let Some(slot) = self.slot_mut(at) else {
+        let Some(slot) = self.slots.get_mut(at) else {
             return;
         };
         let after = heap_bytes(slot.counter.as_ref());
         let before = std::mem::replace(&mut slot.bytes, after);
         self.bytes = self.bytes + after as usize - before as usize;
-        while self.bytes > self.most_bytes && self.keys > 1 {
+        while self.bytes > self.most_bytes && self.len() > 1 {
             self.evict(at);
         }
     }
@@ -207,36 +193,24 @@ impl Counters {
         };
         let at = match self.free.pop() {
             Some(at) => {
-                if let Some(free) = self.slot_mut(at as usize) {
-                    *free = slot;
-                }
+                self.slots[at as usize] = slot;
                 at as usize
             }
             None => {
-                if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-                    self.chunks.push(Vec::with_capacity(CHUNK));
-                }
-                let before = (self.chunks.len() - 1) * CHUNK;
-                let chunk = &mut self.chunks[before / CHUNK];
-                chunk.push(slot);
-                before + chunk.len() - 1
+                self.slots.push(slot);
+                self.slots.len() - 1
             }
         };
         self.index(key, at);
-        self.keys += 1;
         self.bytes += size_of::<Slot>() + INDEX_BYTES + bytes as usize;
         at
     }
 
     /// Makes a key findable at its slot.
     fn index(&mut self, key: Key, at: usize) {
-        let hash = key.index_hash();
-        let chunks = &self.chunks;
-        self.index[shard_of(hash)].insert_unique(hash, at as u32, |at| {
-            let slot = chunks.get(*at as usize / CHUNK);
-            let slot = slot.and_then(|chunk| chunk.get(*at as usize % CHUNK));
-            slot.map_or(0, |slot| slot.key.index_hash())
-        });
+        let slots = &self.slots;
+        let hash = |at: &u32| slots[*at as usize].key.index_hash();
+        self.index.insert_unique(key.index_hash(), at as u32, hash);
         let number = usize::from(key.correlation);
         if self.of_correlation.len() <= number {
             self.of_correlation.resize(number + 1, 0);
@@ -246,63 +220,50 @@ impl Counters {
 
     /// Evicts the least recently used of the next few keys, one without an open alert if there is one.
     fn evict(&mut self, keep: usize) {
-        let slots = self.slots();
-        let mut victim = None;
-        let mut left = SAMPLE;
-        for _ in 0..slots {
+        let (mut victim, mut left) = (None, SAMPLE);
+        for _ in 0..self.slots.len() {
             let at = self.evict_at;
-            self.evict_at = (at + 1) % slots;
-            let Some(slot) = self.slot(at).filter(|_| at != keep) else {
+            self.evict_at = (at + 1) % self.slots.len();
+            let slot = &self.slots[at];
+            let Some(counter) = slot.counter.as_ref().filter(|_| at != keep) else {
                 continue;
             };
-            let Some(counter) = &slot.counter else {
-                continue;
-            };
-            let rank = (
-                counter.active().is_none(),
-                self.uses.wrapping_sub(slot.used),
-            );
-            if victim.is_none_or(|(best, _)| rank > best) {
-                victim = Some((rank, at));
-            }
+            let unused = self.uses.wrapping_sub(slot.used);
+            victim = victim.max(Some((counter.active().is_none(), unused, Reverse(at))));
             left -= 1;
             if left == 0 {
                 break;
             }
         }
-        if let Some((_, at)) = victim {
+        if let Some((_, _, Reverse(at))) = victim {
             self.turnover.evicted += 1;
             self.remove_at(at);
         }
     }
 
     fn remove_at(&mut self, at: usize) {
-        let Some(slot) = self.slot_mut(at) else {
-            return;
-        };
+        let slot = &mut self.slots[at];
         let (key, bytes) = (slot.key, slot.bytes as usize);
         if slot.counter.take().is_none() {
             return;
         }
-        let hash = key.index_hash();
-        if let Ok(entry) = self.index[shard_of(hash)].find_entry(hash, |of| *of as usize == at) {
+        let known = |of: &u32| *of as usize == at;
+        if let Ok(entry) = self.index.find_entry(key.index_hash(), known) {
             entry.remove();
         }
         self.free.push(at as u32);
-        self.keys -= 1;
         self.bytes -= size_of::<Slot>() + INDEX_BYTES + bytes;
         self.of_correlation[usize::from(key.correlation)] -= 1;
     }
 
     /// How many slots there are, used or free.
-    pub fn slots(&self) -> usize {
-        let last = self.chunks.last().map_or(0, Vec::len);
-        self.chunks.len().saturating_sub(1) * CHUNK + last
+    pub const fn slots(&self) -> usize {
+        self.slots.len()
     }
 
     /// What is in a slot.
     pub fn at(&self, slot: usize) -> Option<(Key, &Counter)> {
-        let slot = self.slot(slot)?;
+        let slot = self.slots.get(slot)?;
         Some((slot.key, slot.counter.as_ref()?))
     }
 
@@ -318,21 +279,18 @@ impl Counters {
     /// Gives correlations other numbers; keys of those that get none are forgotten. No two may get the
     /// same.
     pub fn renumber(&mut self, number: impl Fn(u16) -> Option<u16>) {
-        let slots = self.slots();
-        for at in 0..slots {
-            let key = self.at(at).map(|(key, _)| key);
-            if key.is_some_and(|key| number(key.correlation).is_none()) {
+        for at in 0..self.slots.len() {
+            if number(self.slots[at].key.correlation).is_none() {
                 self.remove_at(at);
             }
         }
-        self.index.iter_mut().for_each(HashTable::clear);
+        self.index.clear();
         self.of_correlation.clear();
-        for at in 0..slots {
-            let used = |slot: &&mut Slot| slot.counter.is_some();
-            let Some(slot) = self.slot_mut(at).filter(used) else {
-                continue;
-            };
-            if let Some(number) = number(slot.key.correlation) {
+        for at in 0..self.slots.len() {
+            let slot = &mut self.slots[at];
+            if slot.counter.is_some()
+                && let Some(number) = number(slot.key.correlation)
+            {
                 slot.key.correlation = number;
                 let key = slot.key;
                 self.index(key, at);

@@ -2,13 +2,12 @@
 //! others are to reach thresholds from the first of them on, of two windows at most before there is an alert;
 //! bounded, and copied, so that it keeps no head alive.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::hashes::Hashes;
-use super::keys::network;
 use super::view::View;
 use http_trace_model::known::Known;
 
@@ -24,8 +23,7 @@ const SAMPLES: usize = 10;
 const WORDS: usize = 128;
 
 /// The values seen most often, roughly: when there is no room the rarest is evicted (space-saving,
-/// Metwally et al. 2005). A count is of what was surely seen, never more than there was. Values are told
-/// apart by keyed hashes, so that only the one that is shown is ever looked at.
+/// Metwally et al. 2005). A count is of what was surely seen, never more than there was.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Top<T>(Vec<Frequent<T>>);
 
@@ -33,7 +31,6 @@ pub struct Top<T>(Vec<Frequent<T>>);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Frequent<T> {
     value: T,
-    hash: u64,
     /// At least so often: since it has its place.
     sure: u64,
     /// And so often at most before, when the place was another's.
@@ -46,33 +43,36 @@ impl<T> Default for Top<T> {
     }
 }
 
-impl<T: Clone> Top<T> {
-    /// Counts the value of this hash; `empty` and `set` make it, if it is new.
-    fn see(&mut self, hash: u64, empty: impl FnOnce() -> T, set: impl FnOnce(&mut T)) {
-        if let Some(same) = self.0.iter_mut().find(|of| of.hash == hash) {
+impl<T: Clone + PartialEq> Top<T> {
+    /// Counts a value.
+    fn see<V: ?Sized + PartialEq + ToOwned<Owned = T>>(&mut self, value: &V)
+    where
+        T: Borrow<V>,
+    {
+        if let Some(same) = self.0.iter_mut().find(|of| of.value.borrow() == value) {
             same.sure = same.sure.saturating_add(1);
             return;
         }
         if self.0.len() < TOP {
             self.0.push(Frequent {
-                value: empty(),
-                hash,
-                sure: 0,
+                value: value.to_owned(),
+                sure: 1,
                 perhaps: 0,
             });
+            return;
         }
         let most = |of: &&mut Frequent<T>| of.sure.saturating_add(of.perhaps);
         if let Some(rarest) = self.0.iter_mut().min_by_key(most) {
             rarest.perhaps = rarest.sure.saturating_add(rarest.perhaps);
-            (rarest.hash, rarest.sure) = (hash, 1);
-            set(&mut rarest.value);
+            rarest.sure = 1;
+            value.clone_into(&mut rarest.value);
         }
     }
 
     /// Adds what was seen before.
     fn add(&mut self, before: Top<T>) {
         for of in before.0 {
-            if let Some(same) = self.0.iter_mut().find(|same| same.hash == of.hash) {
+            if let Some(same) = self.0.iter_mut().find(|same| same.value == of.value) {
                 same.sure = same.sure.saturating_add(of.sure);
                 same.perhaps = same.perhaps.saturating_add(of.perhaps);
             } else if self.0.len() < TOP {
@@ -101,43 +101,6 @@ impl<T: Clone> Top<T> {
         let most = self.0.iter().map(|of| of.sure).max()?;
         let first = self.0.iter().find(|of| of.sure == most);
         first.map(|of| &of.value)
-    }
-}
-
-/// A value of the event at hand, and its keyed hash.
-#[derive(Clone, Copy, Debug)]
-struct Seen<T> {
-    hash: u64,
-    value: T,
-}
-
-impl<'a> Seen<&'a [u8]> {
-    fn text(hashes: &Hashes, text: &'a [u8]) -> Self {
-        let value = cut(text);
-        let hash = hashes.text(value, |word| word);
-        Seen { hash, value }
-    }
-}
-
-impl Seen<IpAddr> {
-    fn ip(hashes: &Hashes, value: IpAddr) -> Self {
-        let hash = hashes.number(network(value, 128));
-        Seen { hash, value }
-    }
-}
-
-impl Top<Vec<u8>> {
-    fn see_text(&mut self, text: &Seen<&[u8]>) {
-        self.see(text.hash, Vec::new, |value| {
-            value.clear();
-            value.extend_from_slice(text.value);
-        });
-    }
-}
-
-impl Top<IpAddr> {
-    fn see_ip(&mut self, ip: &Seen<IpAddr>) {
-        self.see(ip.hash, || ip.value, |value| *value = ip.value);
     }
 }
 
@@ -187,71 +150,41 @@ pub struct Evidence {
     before: Option<Box<Evidence>>,
 }
 
-/// What evidence takes of an event.
-#[derive(Clone, Copy, Debug)]
-pub struct Sighting<'a> {
-    time_ns: u64,
-    status: Option<u16>,
-    path: Option<Seen<&'a [u8]>>,
-    host: Option<Seen<&'a [u8]>>,
-    user_agent: Option<Seen<&'a [u8]>>,
-    server: Seen<IpAddr>,
-    client: Seen<IpAddr>,
-    method: &'a [u8],
-    target: &'a [u8],
-}
-
-impl<'a> Sighting<'a> {
-    /// Of an event that counts at this time; `hashes` are those of all sightings.
-    pub fn of(view: &View<'a>, time_ns: u64, hashes: &Hashes) -> Self {
-        let text = |text| Seen::text(hashes, text);
-        let event = view.event;
-        let request = event.request.as_ref();
-        Sighting {
-            time_ns,
-            status: event.response.as_ref().map(|r| r.status),
-            path: view.target().path.map(text),
-            host: view.target().host.map(text),
-            user_agent: view.request_line(Known::USER_AGENT).map(text),
-            server: Seen::ip(hashes, event.server.ip),
-            client: Seen::ip(hashes, event.client_ip()),
-            method: request.map_or(b"", |r| cut(&r.method)),
-            target: request.map_or(b"", |r| cut(&r.target)),
-        }
-    }
-}
-
 impl Evidence {
-    /// Adds an event.
-    pub fn see(&mut self, event: &Sighting<'_>) {
-        if self.first_ns == 0 || event.time_ns < self.first_ns {
-            self.first_ns = event.time_ns;
+    /// Adds an event that counts at this time.
+    pub fn see(&mut self, view: &View<'_>, time_ns: u64) {
+        let event = view.event;
+        let status = event.response.as_ref().map(|r| r.status);
+        if self.first_ns == 0 || time_ns < self.first_ns {
+            self.first_ns = time_ns;
         }
-        self.last_ns = self.last_ns.max(event.time_ns);
+        self.last_ns = self.last_ns.max(time_ns);
         self.events += 1;
-        self.see_status(event.status.unwrap_or(0), 1);
+        self.see_status(status.unwrap_or(0), 1);
         let texts = [
-            (&mut self.paths, &event.path),
-            (&mut self.hosts, &event.host),
-            (&mut self.user_agents, &event.user_agent),
+            (&mut self.paths, view.target().path),
+            (&mut self.hosts, view.target().host),
+            (&mut self.user_agents, view.request_line(Known::USER_AGENT)),
         ];
         for (top, text) in texts {
             if let Some(text) = text {
-                top.see_text(text);
+                top.see(cut(text));
             }
         }
-        self.servers.see_ip(&event.server);
-        self.clients.see_ip(&event.client);
+        self.servers.see(&event.server.ip);
+        self.clients.see(&event.client_ip());
         // The oldest makes room.
         let oldest = (self.samples.len() >= SAMPLES).then(|| self.samples.pop_front());
         let mut sample = oldest.flatten().unwrap_or_default();
-        sample.time_ns = event.time_ns;
-        sample.status = event.status;
-        sample.server = Some(event.server.value).filter(|ip| !ip.is_unspecified());
+        sample.time_ns = time_ns;
+        sample.status = status;
+        sample.server = event.server.known_ip();
         sample.method.clear();
-        sample.method.extend_from_slice(event.method);
         sample.target.clear();
-        sample.target.extend_from_slice(event.target);
+        if let Some(request) = &event.request {
+            sample.method.extend_from_slice(cut(&request.method));
+            sample.target.extend_from_slice(cut(&request.target));
+        }
         self.samples.push_back(sample);
     }
 
@@ -346,7 +279,6 @@ mod tests {
 
     #[test]
     fn no_count_is_more_than_there_was() {
-        let hashes = Hashes::default();
         for (name, values, expected) in [
             (
                 "few",
@@ -361,19 +293,19 @@ mod tests {
                     .collect(),
             ),
         ] {
-            let mut top = Top::default();
+            let mut top: Top<Vec<u8>> = Top::default();
             for value in &values {
-                top.see_text(&Seen::text(&hashes, format!("{value}").as_bytes()));
+                top.see(format!("{value}").as_bytes());
             }
             let mut sorted = top.sorted();
             sorted.sort_by_key(|(value, count)| (std::cmp::Reverse(*count), value.clone()));
             let expected: Vec<(Vec<u8>, u64)> = expected;
             assert_eq!(sorted, expected, "{name}");
         }
-        let mut top = Top::default();
+        let mut top: Top<Vec<u8>> = Top::default();
         for n in 0..10_000_u32 {
             let text = format!("{}", n.wrapping_mul(2_654_435_761) % (1 + n % 40));
-            top.see_text(&Seen::text(&hashes, text.as_bytes()));
+            top.see(text.as_bytes());
             for (value, count) in top.sorted() {
                 let is = |n: &u32| {
                     format!("{}", n.wrapping_mul(2_654_435_761) % (1 + n % 40)).as_bytes() == value
@@ -388,7 +320,6 @@ mod tests {
 
     #[test]
     fn it_is_bounded_and_knows_the_most_frequent() {
-        let hashes = Hashes::default();
         let mut evidence = Evidence::default();
         for n in 0..1000_u32 {
             let event = testing::event_of(
@@ -404,7 +335,7 @@ mod tests {
             );
             let uri = UriBuffer::default();
             let view = View::new(&event, &uri);
-            evidence.see(&Sighting::of(&view, u64::from(n) + 5, &hashes));
+            evidence.see(&view, u64::from(n) + 5);
             let hash = u64::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             evidence.see_distinct((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         }

@@ -7,9 +7,8 @@ use crate::alert::{Active, Alert, Differs, Entity, Piece, Shown, State};
 use crate::correlate::{self, Counted, Hit};
 use crate::counter::Counter;
 use crate::digest;
-use crate::evidence::{Evidence, Sighting, TEXT};
+use crate::evidence::{Evidence, TEXT};
 use crate::field::Field;
-use crate::hashes::Hashes;
 use crate::rule::{Correlation, Input, Kind, Rule};
 use crate::summary::Part;
 use crate::view::View;
@@ -33,16 +32,8 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Gathers evidence; returns what there is to be raised, if anything. What the evidence takes of
-    /// the event is found for the first who gathers, and serves the others.
-    pub fn judge<'e>(
-        &self,
-        counter: &mut Counter,
-        hit: &Hit<'e>,
-        counted: &Counted,
-        sighting: &mut Option<Sighting<'e>>,
-        hashes: &Hashes,
-    ) -> Option<State> {
+    /// Gathers evidence; returns what there is to be raised, if anything.
+    pub fn judge(&self, counter: &mut Counter, hit: &Hit<'_>, counted: &Counted) -> Option<State> {
         let is_open = counter.active().is_some();
         let is_silent = is_open && counter.is_silent_at(hit.time_ns);
         // Alerts that a digest counts are few, and it is all that is told of them.
@@ -62,8 +53,7 @@ impl<'a> Subject<'a> {
         if !is_open && evidence.is_old(hit.time_ns, self.correlation.window_ns) {
             evidence.begin_anew();
         }
-        let sighting = sighting.get_or_insert_with(|| Sighting::of(hit.view, hit.time_ns, hashes));
-        evidence.see(sighting);
+        evidence.see(hit.view, hit.time_ns);
         if let Some(hash) = correlate::shown_hash(self.correlation, hit) {
             evidence.see_distinct(hash);
         }

@@ -163,10 +163,6 @@ impl Test {
             Test::Number(comparison, wanted) => {
                 number(value).is_some_and(|n| comparison.holds(n, *wanted))
             }
-            Test::Numbers(wanted) => match value {
-                Value::Number(n) => wanted.contains(n),
-                other => number(other).is_some_and(|n| wanted.iter().any(|w| *w as f64 == n)),
-            },
             Test::Networks(networks) => address(value).is_some_and(|ip| is_in(networks, ip)),
         }
     }

@@ -17,7 +17,7 @@ use super::hits::{Hits, OfRule};
 pub const MAGIC: [u8; 8] = *b"httptrst";
 
 /// To be raised with every change of what is kept.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// Magic, version, length of the payload, checksum of the payload.
 pub const HEADER: usize = 8 + 4 + 8 + 20;
@@ -152,20 +152,13 @@ pub(super) struct Worth {
     pub count: u64,
 }
 
-/// An encoded counter, in a chunk.
-#[derive(Debug)]
-struct Piece {
-    worth: Worth,
-    chunk: usize,
-    range: std::ops::Range<usize>,
-}
+/// An encoded counter.
+type Piece = (Worth, Box<[u8]>);
 
 /// What is encoded so far.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     rules: Vec<OfRule>,
-    /// Counters, many in each chunk: nothing large is ever moved.
-    chunks: Vec<Vec<u8>>,
     pieces: Vec<Piece>,
     pub(super) context: Context,
     /// The next slot of the table.
@@ -197,19 +190,13 @@ impl LeftOut {
 pub struct File {
     /// The header, and all before the counters.
     head: Vec<u8>,
-    chunks: Vec<Vec<u8>>,
     pieces: Vec<Piece>,
 }
 
 impl File {
     /// All of it, in order.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let counters = self.pieces.iter().map(|piece| {
-            let chunk = self.chunks.get(piece.chunk);
-            chunk
-                .and_then(|chunk| chunk.get(piece.range.clone()))
-                .unwrap_or_default()
-        });
+        let counters = self.pieces.iter().map(|(_, bytes)| &bytes[..]);
         std::iter::once(&self.head[..]).chain(counters)
     }
 
@@ -230,26 +217,12 @@ impl Snapshot {
         self.rules.push(of.clone());
     }
 
-    /// Begins a chunk of counters.
-    pub(super) fn begin_chunk(&mut self) {
-        self.chunks.push(Vec::with_capacity(STEP_BYTES + 4096));
-    }
-
-    /// Adds a counter to the chunk; returns the bytes in it.
+    /// Adds a counter; returns its bytes.
     pub(super) fn add(&mut self, worth: Worth, counter: &Placed<&Counter>) -> usize {
-        let number = self.chunks.len().saturating_sub(1);
-        let Some(chunk) = self.chunks.last_mut() else {
-            return 0;
-        };
-        let begin = chunk.len();
-        // Into memory, of types that all have a form: it does not fail.
-        *chunk = postcard::to_extend(counter, std::mem::take(chunk)).unwrap_or_default();
-        self.pieces.push(Piece {
-            worth,
-            chunk: number,
-            range: begin..chunk.len(),
-        });
-        chunk.len()
+        let bytes = encode(counter);
+        let len = bytes.len();
+        self.pieces.push((worth, bytes.into()));
+        len
     }
 
     /// Puts it together, in at most `most` bytes. For a thread that has time.
@@ -262,9 +235,8 @@ impl Snapshot {
         };
         let mut payload = encode(&Hits::of(self.rules));
         let mut room = room.saturating_sub(payload.len());
-        self.pieces
-            .sort_unstable_by_key(|piece| Reverse(piece.worth));
-        let fits = |piece: &&Piece| match room.checked_sub(piece.range.len()) {
+        self.pieces.sort_by_key(|(worth, _)| Reverse(*worth));
+        let fits = |(_, bytes): &&Piece| match room.checked_sub(bytes.len()) {
             Some(rest) => {
                 room = rest;
                 true
@@ -279,7 +251,6 @@ impl Snapshot {
         let mut file = File {
             head: payload,
             pieces: self.pieces,
-            chunks: self.chunks,
         };
         let header = header(file.slices());
         file.head.splice(..0, header);
@@ -337,7 +308,7 @@ mod tests {
             assert!(open(&bad).is_err(), "{at}");
         }
         let mut other = good;
-        other[8] = 9;
-        assert_eq!(open(&other), Err(BadSnapshot::Version(9)));
+        other[8] = 8;
+        assert_eq!(open(&other), Err(BadSnapshot::Version(8)));
     }
 }

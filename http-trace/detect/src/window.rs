@@ -85,30 +85,29 @@ impl Window {
 
     #[inline(never)]
     fn advance_by(&mut self, steps: u32) {
-        if steps as usize >= CELLS {
-            self.clear();
-        } else {
-            for step in 1..=steps {
-                let at = index(self.newest.wrapping_add(step));
-                // Sums are counted up to the largest number only.
-                self.total = self.total.saturating_sub(self.take(at));
-            }
+        for step in 1..=steps.min(CELLS as u32) {
+            self.set(index(self.newest.wrapping_add(step)), 0);
         }
     }
 
-    fn clear(&mut self) {
-        match &mut self.cells {
-            Cells::Small(cells) => *cells = [0; CELLS],
-            Cells::Large(cells) => **cells = [0; CELLS],
+    fn cell(&self, at: usize) -> u64 {
+        match &self.cells {
+            Cells::Small(cells) => cells[at].into(),
+            Cells::Large(cells) => cells[at],
         }
-        self.total = 0;
     }
 
-    fn take(&mut self, at: usize) -> u64 {
+    /// Sets a cell, to the largest count that it has room for.
+    fn set(&mut self, at: usize, count: u64) {
+        let before = self.cell(at);
         match &mut self.cells {
-            Cells::Small(cells) => std::mem::take(&mut cells[at]).into(),
-            Cells::Large(cells) => std::mem::take(&mut cells[at]),
+            Cells::Small(cells) => cells[at] = count.min(u16::MAX.into()) as u16,
+            Cells::Large(cells) => cells[at] = count,
         }
+        // Sums are counted up to the largest number only.
+        let after = self.cell(at);
+        self.total = self.total.saturating_sub(before.saturating_sub(after));
+        self.total = self.total.saturating_add(after.saturating_sub(before));
     }
 
     /// Adds `count` at `bucket`, moving time on if it is ahead.
@@ -121,18 +120,7 @@ impl Window {
             return Err(TooLate);
         }
         let at = index(bucket);
-        match &mut self.cells {
-            Cells::Small(cells) => {
-                let room = u64::from(u16::MAX - cells[at]).min(count);
-                cells[at] += room as u16;
-                self.total = self.total.saturating_add(room);
-            }
-            Cells::Large(cells) => {
-                let before = cells[at];
-                cells[at] = before.saturating_add(count);
-                self.total = self.total.saturating_add(cells[at] - before);
-            }
-        }
+        self.set(at, self.cell(at).saturating_add(count));
         Ok(())
     }
 
@@ -142,19 +130,7 @@ impl Window {
             return;
         }
         let at = index(bucket);
-        let removed = match &mut self.cells {
-            Cells::Small(cells) => {
-                let before = cells[at];
-                cells[at] = before.saturating_sub(1);
-                u64::from(before - cells[at])
-            }
-            Cells::Large(cells) => {
-                let before = cells[at];
-                cells[at] = before.saturating_sub(1);
-                before - cells[at]
-            }
-        };
-        self.total = self.total.saturating_sub(removed);
+        self.set(at, self.cell(at).saturating_sub(1));
     }
 
     /// The bucket with which fewer than `count` are left in the window if nothing comes to it.
@@ -165,10 +141,7 @@ impl Window {
                 return self.newest.wrapping_add(step);
             }
             let at = index(self.newest.wrapping_add(step + 1));
-            left = left.saturating_sub(match &self.cells {
-                Cells::Small(cells) => cells[at].into(),
-                Cells::Large(cells) => cells[at],
-            });
+            left = left.saturating_sub(self.cell(at));
         }
         self.newest.wrapping_add(CELLS as u32)
     }

@@ -6,7 +6,6 @@ use std::cmp::Reverse;
 use crate::alert::{Alert, State};
 use crate::correlate::{self, Counted, Hit};
 use crate::counters::Key;
-use crate::evidence::Sighting;
 use crate::hits;
 use crate::lifecycle::{Subject, over_at};
 use crate::rule::Input;
@@ -26,7 +25,6 @@ impl Core {
     ) {
         self.keys.begin();
         self.counters.begin();
-        let mut sighting = None;
         let mut word = 0;
         while let Some((number, inputs)) = fed.next(&mut word) {
             let mut hit = Hit {
@@ -39,7 +37,7 @@ impl Core {
                 continue;
             };
             hit.distinct = self.keys.value(number, view);
-            let Some(counted) = self.count(key, slot, &hit, &mut sighting, alerts) else {
+            let Some(counted) = self.count(key, slot, &hit, alerts) else {
                 continue;
             };
             if counted.moved && self.correlations[number].alerts {
@@ -81,12 +79,11 @@ impl Core {
         Some((key, self.counters.insert(key, counter)))
     }
 
-    fn count<'e>(
+    fn count(
         &mut self,
         key: Key,
         slot: usize,
-        hit: &Hit<'e>,
-        sighting: &mut Option<Sighting<'e>>,
+        hit: &Hit<'_>,
         alerts: &mut Vec<Alert>,
     ) -> Option<Counted> {
         let number = usize::from(key.correlation);
@@ -99,7 +96,7 @@ impl Core {
             && correlation.tells()
         {
             let subject = Subject::new(rule, correlation, false);
-            due = subject.judge(counter, hit, counted, sighting, self.keys.hashes());
+            due = subject.judge(counter, hit, counted);
             let opened = due == Some(State::Opened);
             if counted.moved || opened {
                 // Whether it will be told is not known yet, if it yields to others.
@@ -173,7 +170,7 @@ impl Core {
         };
         let (key, slot) = self.slot(digest, &hit)?;
         let mut alerts = Vec::new();
-        self.count(key, slot, &hit, &mut None, &mut alerts);
+        self.count(key, slot, &hit, &mut alerts);
         self.counters.get_mut(key)?.active()?;
         Some(alerts.pop())
     }

@@ -58,7 +58,7 @@ impl Detector {
                 return false;
             }
         }
-        snapshot.begin_chunk();
+        let mut bytes = 0;
         let slots = core.counters.slots();
         let last = slots.min(snapshot.next_slot + STEP_SLOTS);
         while snapshot.next_slot < last {
@@ -66,7 +66,8 @@ impl Detector {
             snapshot.next_slot += 1;
             if let Some((key, counter)) = slot {
                 let placed = (key.correlation, key.hash, counter);
-                if snapshot.add(self.worth(key, counter), &placed) >= STEP_BYTES {
+                bytes += snapshot.add(self.worth(key, counter), &placed);
+                if bytes >= STEP_BYTES {
                     break;
                 }
             }

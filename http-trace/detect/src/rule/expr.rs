@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::{Class, Hir, HirKind};
 
 use crate::field::Field;
 
@@ -40,8 +41,6 @@ pub enum Test {
     Text(TextTest),
     /// A number compared with the field's.
     Number(Comparison, f64),
-    /// One of these numbers.
-    Numbers(Box<[u64]>),
     /// An address in one of these networks.
     Networks(Box<[IpNet]>),
     /// In a relation to another field of the event.
@@ -134,11 +133,11 @@ pub struct Glob {
 /// The most memory that one regular expression may compile to, in bytes.
 pub const PATTERN_BYTES: usize = 1 << 20;
 
-/// A pattern without repetitions stays below [`PATTERN_BYTES`] if it is not longer.
-const SHORT: usize = 1000;
+/// An expression that asks for fewer bytes of a text compiles to less than [`PATTERN_BYTES`].
+const SMALL: usize = 2000;
 
-/// A regular expression. It is compiled when it is first asked, if nothing but its syntax can be wrong: most
-/// are never, and to compile them all is most of what the start takes.
+/// A regular expression. It is compiled when it is first asked, unless it may take too much memory: most are
+/// never, and to compile them all is most of what the start takes.
 pub struct Pattern {
     text: Box<str>,
     compiled: OnceLock<Option<Regex>>,
@@ -150,24 +149,17 @@ impl Pattern {
     /// # Errors
     /// Text that is no expression, or takes too much memory.
     pub fn new(text: String) -> Result<Self, regex::Error> {
+        let mut parser = regex_syntax::ParserBuilder::new();
+        let parsed = parser.unicode(false).utf8(false).build().parse(&text);
+        let parsed = parsed.map_err(|error| regex::Error::Syntax(error.to_string()))?;
         let pattern = Pattern {
             text: text.into(),
             compiled: OnceLock::new(),
         };
-        if pattern.text.len() > SHORT || pattern.text.contains('{') {
-            let compiled = pattern.compile()?;
-            return Ok(Pattern {
-                compiled: Some(compiled).into(),
-                ..pattern
-            });
+        if size(&parsed) >= SMALL {
+            let compiled = Some(pattern.compile()?);
+            pattern.compiled.get_or_init(|| compiled);
         }
-        let mut parser = regex_syntax::ParserBuilder::new();
-        let parser = parser
-            .unicode(false)
-            .utf8(false)
-            .build()
-            .parse(&pattern.text);
-        parser.map_err(|error| regex::Error::Syntax(error.to_string()))?;
         Ok(pattern)
     }
 
@@ -186,6 +178,23 @@ impl Pattern {
     }
 }
 
+/// How many bytes of a text an expression asks for, in all its alternatives and repetitions.
+fn size(of: &Hir) -> usize {
+    let all = |parts: &[Hir]| parts.iter().map(size).fold(1, usize::saturating_add);
+    match of.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Class(Class::Bytes(class)) => class.ranges().len(),
+        HirKind::Class(Class::Unicode(_)) => SMALL,
+        HirKind::Repetition(part) => {
+            let times = part.max.unwrap_or(part.min).max(1);
+            size(&part.sub).saturating_mul(times as usize)
+        }
+        HirKind::Capture(part) => size(&part.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => all(parts),
+    }
+}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -196,5 +205,27 @@ impl fmt::Debug for Pattern {
     /// The text alone: [`crate::fingerprint`] is made of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.text.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compiled_late_compiles() {
+        for text in [
+            "a{2000}",
+            "(?i)[a-z]{900}",
+            "(?:(?:a|[b-d]){30}){60}",
+            "(?i)(?:aa|bb|cc){300}",
+            "(?s).{1990}",
+        ] {
+            let pattern = Pattern::new(text.to_owned()).expect(text);
+            assert!(pattern.compile().is_ok(), "{text}");
+        }
+        for text in ["(?:a{1000}){1000}", "[a-z]{100000}", "("] {
+            assert!(Pattern::new(text.to_owned()).is_err(), "{text}");
+        }
     }
 }

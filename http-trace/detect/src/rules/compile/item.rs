@@ -30,10 +30,6 @@ pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
         return networks(name, &field, values, &m);
     }
     if m.is_plain() && m.part == Part::Whole && !m.all {
-        let numbers: Option<_> = values.iter().map(whole_number).collect();
-        if let Some(numbers) = numbers.filter(|_| values.len() > 1) {
-            return Ok(Expr::Item(field, Test::Numbers(numbers)));
-        }
         let networks = values.iter().map(address);
         if let Some(networks) = networks.collect::<Option<Vec<IpNet>>>()
             && field.is_address()
@@ -63,13 +59,6 @@ fn any_of(field: Field, parts: Vec<Expr>) -> Expr {
         _ => None,
     });
     Expr::Item(field, Test::Text(any_text(tests.collect())))
-}
-
-fn whole_number(value: &SigmaValue) -> Option<u64> {
-    match value {
-        SigmaValue::Integer(n) => u64::try_from(*n).ok(),
-        _ => None,
-    }
 }
 
 /// An address in its canonical form: then it need not be compared as text.
