@@ -72,6 +72,9 @@ pub enum Command {
     /// List, check, explain, try and export detection rules
     #[command(subcommand)]
     Rules(Rules),
+    /// Check the settings of a run, or show them with where each comes from
+    #[command(subcommand)]
+    Config(Settings),
     /// Run rules over recorded events and write their alerts: our own json, Zeek's http.log (JSON
     /// or TSV), Suricata's eve.json, access logs (common, combined, vhost_combined, JSON; with
     /// headers of syslog or without)
@@ -91,6 +94,15 @@ pub struct Detect {
     /// Options as of a run; those of tracing have no effect.
     #[command(flatten)]
     pub options: Options,
+}
+
+/// What is done with settings.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Settings {
+    /// Say whether a run with these settings could start; status 2 when it could not
+    Check(Box<Options>),
+    /// Print all settings as a file for --config, each with where it was given
+    Show(Box<Options>),
 }
 
 /// Hides options that have no effect on recorded events.

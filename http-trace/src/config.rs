@@ -7,13 +7,14 @@
 //! - `values` parses the text of one setting, `scalars` gets it out of TOML.
 //! - `detect` reads the file's table `[detect]`.
 //! - [`layers`] gathers what was given where.
-//! - `settings` is the table itself.
+//! - `settings` is the table itself, `show` prints it.
 
 mod detect;
 pub mod key;
 pub mod layers;
 mod scalars;
 mod settings;
+mod show;
 mod types;
 mod values;
 
@@ -22,7 +23,6 @@ use std::path::Path;
 use http_trace_common::config::{MAX_PORT_RANGES, Snippet};
 use http_trace_common::record::Hook;
 
-use self::key::Key;
 pub use self::layers::Error;
 use self::layers::Layers;
 pub use self::settings::{Config, KEYS};
@@ -119,17 +119,36 @@ impl Config {
             "min-latency",
         ]);
         config.sampled = of(&["sample"]);
-        let origin = |key: &Key| Some((key.runs, layers.given(key.name)?.origin.to_string()));
-        config.given = KEYS.iter().filter_map(origin).collect();
+        config.layers = layers.clone();
         Ok(config)
+    }
+
+    /// As the environment and the file say by now, but for settings that need a restart. With the names
+    /// of settings that were taken over, and of those that need a restart.
+    ///
+    /// # Errors
+    /// The first fault of what they say, in words.
+    pub fn again(&self) -> Result<(Self, [Vec<&'static str>; 2]), Error> {
+        let (variables, _) = layers::environment(KEYS, std::env::vars_os());
+        let now = self.layers.again(&|name| variables.get(name).cloned())?;
+        Config::from_layers(&now)?;
+        let mut layers = self.layers.clone();
+        let changed = layers.take(now);
+        let config = Config {
+            source: self.source.clone(),
+            alerts_only: self.alerts_only,
+            tries_rules: self.tries_rules,
+            ..Config::from_layers(&layers)?
+        };
+        Ok((config, changed))
     }
 
     /// Options that were given and have no effect on a run of this source.
     pub fn without_effect(&self) -> Vec<&str> {
-        let without = self.given.iter();
+        let without = KEYS.iter();
         without
-            .filter(|(runs, _)| runs & self.source.run() == 0)
-            .map(|(_, origin)| &**origin)
+            .filter(|key| key.runs & self.source.run() == 0)
+            .filter_map(|key| Some(&*self.layers.given(key.name)?.origin))
             .collect()
     }
 

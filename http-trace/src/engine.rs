@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use crate::config::{Config, Emit, Source};
+use crate::enrich::proxy::Trusted;
 use crate::metrics::{Metrics, Number};
 use crate::own_sockets::OwnSockets;
+use crate::redact::Secrets;
+use crate::scope::Scope;
+use crate::select::Selection;
 use crate::sink::outlet::{Next, OpenError, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
 use crate::stages::{Exit, Stages};
@@ -74,6 +78,27 @@ pub struct Finished {
     pub outside: u64,
 }
 
+/// What of the stages can change while a run goes on, beside the rules.
+#[derive(Debug)]
+pub struct Choices {
+    scope: Scope,
+    trusted: Trusted,
+    selection: Selection,
+    secrets: Option<Secrets>,
+}
+
+impl Choices {
+    /// Of these settings.
+    pub fn of(config: &Config) -> Self {
+        Choices {
+            scope: config.scope(),
+            trusted: config.trusted(),
+            selection: config.selection(),
+            secrets: config.secrets(),
+        }
+    }
+}
+
 impl Engine {
     /// Opens the outputs.
     ///
@@ -89,15 +114,21 @@ impl Engine {
             next: Instant::now() + REMINDER,
             last: None,
         });
+        let Choices {
+            scope,
+            trusted,
+            selection,
+            secrets,
+        } = Choices::of(config);
         Ok(Engine {
             pipeline: Pipeline::new(pipeline_config(config)),
             stages: Stages {
-                scope: config.scope(),
-                trusted: config.trusted(),
+                scope,
+                trusted,
                 detector: Detector::new(rules, detection(config)),
                 exit: Exit {
-                    selection: config.selection(),
-                    secrets: config.secrets(),
+                    selection,
+                    secrets,
                     metrics: config.listen.map(|_| Metrics::default()),
                     outlet: Outlet::open(&outputs(config), when_full, own)?,
                 },
@@ -162,6 +193,19 @@ impl Engine {
             .tick(now_ns, &mut |output| stages.output(output));
         stages.tick(now_ns);
         stages.next()
+    }
+
+    /// Sets other settings to work, from the next event on.
+    pub fn set(&mut self, choices: Choices) {
+        let Choices {
+            scope,
+            trusted,
+            selection,
+            secrets,
+        } = choices;
+        let stages = &mut self.stages;
+        (stages.scope, stages.trusted) = (scope, trusted);
+        (stages.exit.selection, stages.exit.secrets) = (selection, secrets);
     }
 
     /// Sets other rules to work; what is counted under a definition that is the same goes on.

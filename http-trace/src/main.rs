@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use http_trace::cli::{self, Cli, Command, Rules, manual};
+use http_trace::cli::{self, Cli, Command, Rules, Settings, manual};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
@@ -56,6 +56,11 @@ fn main() -> ExitCode {
             cli.options = options;
             cli.alerts_only = !detect.events;
             cli.recorded = Some(detect.files);
+        }
+        Some(Command::Config(command)) => {
+            let (Settings::Check(options) | Settings::Show(options)) = &command;
+            cli.options = (**options).clone().after(std::mem::take(&mut cli.options));
+            return settings(cli, matches!(command, Settings::Show(_)));
         }
         Some(command) => {
             if let Some(option) = cli.options.of_runs() {
@@ -150,6 +155,22 @@ fn rules(command: &Rules) -> ExitCode {
     ended(io::stdout().write_all(out.as_bytes()), done)
 }
 
+/// Checks the settings of a run, and shows them.
+fn settings(cli: Cli, show: bool) -> ExitCode {
+    let config = match Config::try_from(cli) {
+        Ok(config) => config,
+        Err(error) => return unknown(&error.to_string()),
+    };
+    if let Err(why) = run::check(&config) {
+        return unknown(&why);
+    }
+    let text = match show {
+        true => config.to_string(),
+        false => format!("{}\n", config.summary()),
+    };
+    ended(io::stdout().write_all(text.as_bytes()), Ended::Done)
+}
+
 /// A word that is no command.
 fn unknown(why: &str) -> ExitCode {
     run::say(why);
@@ -180,7 +201,9 @@ fn print(command: &Command) -> ExitCode {
             Err(why) => return unknown(&why),
         },
         Command::Schema => out.write_all(schema::record().as_bytes()),
-        Command::Help { .. } | Command::Rules(_) | Command::Detect(_) => Ok(()),
+        Command::Help { .. } | Command::Rules(_) | Command::Detect(_) | Command::Config(_) => {
+            Ok(())
+        }
     };
     ended(
         rendered.and_then(|()| io::stdout().write_all(&out)),

@@ -37,19 +37,24 @@ pub use self::exit::{Ended, say};
 pub use self::stop::Stop;
 use crate::config::{Config, Source};
 
+/// What can be known to hinder a run before it opens anything; warnings are said.
+///
+/// # Errors
+/// In words.
+pub fn check(config: &Config) -> Result<(), String> {
+    config.warnings.iter().for_each(|line| say(line));
+    limits::check(config)?.iter().for_each(|line| say(line));
+    confine::user(config)?;
+    clash::find(config).map_or(Ok(()), Err)
+}
+
 /// Runs until the source ends, the outputs have enough, or `stop` is requested.
 pub fn run(config: &Config, stop: &Stop) -> Ended {
-    config.warnings.iter().for_each(|line| say(line));
-    match limits::check(config) {
-        Ok(warning) => warning.iter().for_each(|line| say(line)),
-        Err(why) => {
-            say(&why);
-            return Ended::CannotStart;
-        }
+    let mut ready = check(config);
+    if config.source != Source::Live {
+        ready = ready.and_then(|()| confine::reading(config));
     }
-    if config.source != Source::Live
-        && let Err(why) = confine::reading(config)
-    {
+    if let Err(why) = ready {
         say(&why);
         return Ended::CannotStart;
     }

@@ -191,8 +191,14 @@ impl Agent {
 
     /// Waits until it has said a line with this text on stderr, or the time is over; whether it has.
     pub fn wait_for_line(&mut self, text: &str, time: Duration) -> bool {
+        self.wait_for_lines(text, 1, time)
+    }
+
+    /// [`Agent::wait_for_line`] of as many lines.
+    pub fn wait_for_lines(&mut self, text: &str, count: usize, time: Duration) -> bool {
         let end = Instant::now() + time;
-        while !self.said.iter().any(|line| line.contains(text)) {
+        let has = |line: &&String| line.contains(text);
+        while self.said.iter().filter(has).count() < count {
             let left = end.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.said.push(line),

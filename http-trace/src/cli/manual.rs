@@ -133,6 +133,16 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
         "the built-in rules, to copy from",
     ),
     (
+        &["config", "check"],
+        "http-trace config check --config /etc/http-trace/http-trace.toml",
+        "before a reload (status 2: a fault)",
+    ),
+    (
+        &["config", "show"],
+        "http-trace config show --config http-trace.toml -p 8080",
+        "what is in effect, and where it comes from",
+    ),
+    (
         &["man"],
         "http-trace man | man -l -",
         "read the manual page",

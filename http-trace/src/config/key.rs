@@ -56,6 +56,8 @@ pub struct Key {
     pub default: &'static str,
     /// Bits of [`runs`].
     pub runs: u8,
+    /// Whether SIGHUP sets a new value to work; others wait for a restart.
+    pub reloads: bool,
     /// The heading of its group.
     pub group: &'static str,
     /// What it means.
@@ -72,6 +74,7 @@ impl Key {
             value,
             default: "",
             runs: runs::LIVE | runs::CAPTURES | runs::RECORDED,
+            reloads: false,
             group: "",
             meaning: "",
         }
@@ -95,6 +98,13 @@ impl Key {
     pub(super) const fn no_option(self) -> Self {
         Key {
             form: Form::Absent,
+            ..self
+        }
+    }
+
+    pub(super) const fn reloads(self) -> Self {
+        Key {
+            reloads: true,
             ..self
         }
     }

@@ -38,9 +38,11 @@ impl fmt::Display for Given {
 }
 
 /// The settings that were given anywhere, each from the layer that wins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Layers {
     keys: &'static [Key],
+    /// What was typed, as it was.
+    typed: Vec<(&'static str, Vec<String>)>,
     given: BTreeMap<&'static str, Given>,
     /// The file's table `[detect]`.
     pub tuning: Tuning,
@@ -62,6 +64,7 @@ impl Layers {
     ) -> Result<Self, Error> {
         let mut layers = Layers {
             keys,
+            typed: typed.clone(),
             given: BTreeMap::new(),
             tuning: Tuning::default(),
             file: None,
@@ -157,6 +160,51 @@ impl Layers {
         self.given.get(name)
     }
 
+    /// The values of a setting, or of its default; none where it has no value.
+    pub fn effective(&self, key: &Key) -> Cow<'_, Given> {
+        let default = || Given {
+            values: cut(key.shape, key.default),
+            origin: format!("the default of {}", key.name),
+        };
+        let given = self.given.get(key.name);
+        given.map_or_else(|| Cow::Owned(default()), Cow::Borrowed)
+    }
+
+    /// What is given by now, with the file as it is.
+    ///
+    /// # Errors
+    /// As of [`Layers::gather`].
+    pub fn again(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        Self::gather(
+            self.keys,
+            self.typed.clone(),
+            environment,
+            self.file.as_deref(),
+        )
+    }
+
+    /// Goes over to `now`, but for settings that need a restart. The names of those that differ: which
+    /// were taken over, and which need a restart.
+    pub fn take(&mut self, mut now: Layers) -> [Vec<&'static str>; 2] {
+        let [mut taken, mut waiting] = [Vec::new(), Vec::new()];
+        for key in self.keys {
+            let differs = self.effective(key).values != now.effective(key).values;
+            let names = if key.reloads {
+                &mut taken
+            } else {
+                &mut waiting
+            };
+            names.extend(differs.then_some(key.name));
+            if !key.reloads {
+                now.given.remove(key.name);
+                let before = self.given.remove_entry(key.name);
+                now.given.extend(before);
+            }
+        }
+        *self = now;
+        [taken, waiting]
+    }
+
     /// Parses a setting, or its default, by the name of its field.
     pub(super) fn read<F: Field<T>, T, W: fmt::Display>(
         &self,
@@ -168,12 +216,7 @@ impl Layers {
             .iter()
             .find(|key| key.name == field.replace('_', "-"));
         let key = key.ok_or_else(|| Error(format!("no setting is called {field}")))?;
-        let default = || Given {
-            values: cut(key.shape, key.default),
-            origin: format!("the default of {}", key.name),
-        };
-        let given = self.given.get(key.name);
-        let given = given.map_or_else(|| Cow::Owned(default()), Cow::Borrowed);
+        let given = self.effective(key);
         let parsed = given.values.iter().map(|value| {
             parse(value).map_err(|want| {
                 let value = without_password(value);
@@ -186,7 +229,7 @@ impl Layers {
 }
 
 /// A value as a message may show it: without user and password, if it is a URL (RFC 3986 §3.2.1).
-fn without_password(value: &str) -> Cow<'_, str> {
+pub fn without_password(value: &str) -> Cow<'_, str> {
     let shown = || {
         let (scheme, rest) = value.split_once("://")?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -327,6 +370,48 @@ mod tests {
         assert_eq!(values("port").as_deref(), Some("80|443-445"));
         assert_eq!(values("quiet").as_deref(), Some("true"));
         assert_eq!(values("host"), None);
+    }
+
+    #[test]
+    fn what_is_read_again_is_taken_but_for_what_needs_a_restart() {
+        let of_file = file("status = '4xx'\nhook = 'xdp'\nhost = 'a'\nport = 80\n");
+        let typed = vec![("host", vec!["b".to_owned()])];
+        let mut layers = gather(typed, &|_| None, Some(of_file.path())).expect("gathers");
+        let values = |layers: &Layers, name| {
+            let key = KEYS.iter().find(|key| key.name == name).expect("a key");
+            layers.effective(key).values.join("|")
+        };
+        for (text, taken, waiting, expected) in [
+            (
+                "status = '5xx'\nhook = 'xdp'\nport = 80",
+                &["status"][..],
+                &[][..],
+                "5xx",
+            ),
+            (
+                "path = '/a'\nport = 81\nhost = 'c'",
+                &["status", "path"],
+                &["hook", "port"],
+                "",
+            ),
+            ("path = '/a'\nport = 81\nhook = 'xdp'", &[], &["port"], ""),
+        ] {
+            std::fs::write(of_file.path(), text).expect("written");
+            let now = layers.again(&|_| None).expect("gathers");
+            let [were_taken, wait] = layers.take(now);
+            let sorted = |mut names: Vec<_>| {
+                names.sort_unstable();
+                names
+            };
+            assert_eq!(sorted(were_taken), sorted(taken.to_vec()), "{text}");
+            assert_eq!(sorted(wait), sorted(waiting.to_vec()), "{text}");
+            assert_eq!(values(&layers, "status"), expected, "{text}");
+            assert_eq!(values(&layers, "hook"), "xdp", "{text}");
+            assert_eq!(values(&layers, "port"), "80", "{text}");
+            assert_eq!(values(&layers, "host"), "b", "{text}");
+        }
+        std::fs::write(of_file.path(), "stauts = 1").expect("written");
+        assert!(layers.again(&|_| None).is_err());
     }
 
     #[test]

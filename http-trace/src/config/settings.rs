@@ -97,14 +97,14 @@ settings! {
         port: Vec<PortRange> = words("PORT[-PORT]").short('p'), value::ports;
         /// Only what clients in these networks asked for: client.ip, the real client behind
         /// --trusted-proxies
-        client: Vec<(bool, IpNet)> = list("CIDR"), negatable(value::network);
+        client: Vec<(bool, IpNet)> = list("CIDR").reloads(), negatable(value::network);
         /// Only connections from these networks: source.ip, which may be a proxy's
-        peer: Vec<(bool, IpNet)> = list("CIDR"), negatable(value::network);
+        peer: Vec<(bool, IpNet)> = list("CIDR").reloads(), negatable(value::network);
         /// Only servers in these networks
-        server: Vec<(bool, IpNet)> = list("CIDR"), negatable(value::network);
+        server: Vec<(bool, IpNet)> = list("CIDR").reloads(), negatable(value::network);
         /// Believe these proxies (networks) when they name the client in X-Forwarded-For, Forwarded
         /// or X-Real-IP, or by PROXY protocol; loopback is always believed, unless `none` is given
-        trusted_proxies: Vec<Option<IpNet>> = words("CIDR"), values::proxy;
+        trusted_proxies: Vec<Option<IpNet>> = words("CIDR").reloads(), values::proxy;
         /// With -r: run the kernel's filter in front of the judge, as live tracing does
         kernel_filter: bool = switch().only(runs::CAPTURES), boolean;
         /// With -r: skip packets whose IP or TCP checksum is wrong
@@ -114,35 +114,35 @@ settings! {
     }
     "What is written" {
         /// Write only these statuses: 404, 5xx, 400-499; 1xx selects informational heads too
-        status: Choice<Statuses> = list("LIST"), negatable(Statuses::parse);
+        status: Choice<Statuses> = list("LIST").reloads(), negatable(Statuses::parse);
         /// Write only these request methods
-        method: Choice<String> = list("LIST"), negatable(values::method);
+        method: Choice<String> = list("LIST").reloads(), negatable(values::method);
         /// Write only these hosts (Host header, or the authority of the target)
-        host: Choice<Pattern> = list("GLOB"), negatable(|t| Pattern::parse(t, true));
+        host: Choice<Pattern> = list("GLOB").reloads(), negatable(|t| Pattern::parse(t, true));
         /// Write only these paths (without the query)
-        path: Choice<Pattern> = whole("GLOB"), negatable(|t| Pattern::parse(t, false));
+        path: Choice<Pattern> = whole("GLOB").reloads(), negatable(|t| Pattern::parse(t, false));
         /// Write only these user agents
-        user_agent: Choice<Pattern> = whole("GLOB"), negatable(|t| Pattern::parse(t, true));
+        user_agent: Choice<Pattern> = whole("GLOB").reloads(), negatable(|t| Pattern::parse(t, true));
         /// Write only messages with such a header, in the request or the response
-        header: Choice<HeaderPattern> = whole("NAME=GLOB"), negatable(values::header_pattern);
+        header: Choice<HeaderPattern> = whole("NAME=GLOB").reloads(), negatable(values::header_pattern);
         /// Write only events that counted for these rules, and their alerts
-        rule: Choice<String> = list("ID"), negatable(text);
+        rule: Choice<String> = list("ID").reloads(), negatable(text);
         /// Write only responses that took at least this long to their first byte
         /// (http_trace.ttfb_ns), e.g. 100ms
-        min_latency: Choice<u64> = one("TIME"), negatable(values::nanoseconds);
+        min_latency: Choice<u64> = one("TIME").reloads(), negatable(values::nanoseconds);
         /// Write only this share of responses, e.g. 2xx=1%,3xx=10%: the first that has the status counts;
         /// the same of a capture each time; rules see them all
-        sample: Vec<Sample> = list("STATUS=N%"), Sample::parse;
+        sample: Vec<Sample> = list("STATUS=N%").reloads(), Sample::parse;
         /// Stop after N response events were written
         count: Option<u64> = one("N").short('c'), value::positive;
     }
     "Detection" {
         /// Add the Sigma rules of this file, or of all .yml and .yaml files of this folder
-        rules: Vec<PathBuf> = whole("PATH"), path;
+        rules: Vec<PathBuf> = whole("PATH").reloads(), path;
         /// Leave rules out, by id or a glob of ids: 'http-posture-*'
-        disable_rule: Vec<Pattern> = list("ID"), |t| Pattern::parse(t, false);
+        disable_rule: Vec<Pattern> = list("ID").reloads(), |t| Pattern::parse(t, false);
         /// Leave out the built-in rules
-        no_builtin_rules: bool = switch(), boolean;
+        no_builtin_rules: bool = switch().reloads(), boolean;
         /// End with status 3 after an alert of this level or above: info, low, medium, high, critical
         fail_on_alert: Option<Level> = one("LEVEL"), values::level;
         /// Keep counters, open alerts and hits in this file from one run to the next
@@ -172,10 +172,10 @@ settings! {
         /// Flush after every line
         line_buffered: bool = switch(), boolean;
         /// Write cookies, credentials and tokens as they were sent
-        show_secrets: bool = switch(), boolean;
+        show_secrets: bool = switch().reloads(), boolean;
         /// Redact this as well: personal (fields named email, phone, ssn, card and the like, and mail
         /// addresses anywhere)
-        redact: Vec<AlsoRedacted> = list("WHAT"), word::<AlsoRedacted>;
+        redact: Vec<AlsoRedacted> = list("WHAT").reloads(), word::<AlsoRedacted>;
         /// Print only errors on standard error
         quiet: bool = Key::new("", Shape::One, Form::Flag).short('q').default("false"), boolean;
         /// 'pretty' shows headers (-v), flags and interfaces (-vv); the summary shows every counter
@@ -193,10 +193,10 @@ settings! {
     "Without an option" {
         /// names of header fields whose values are redacted too, in any case and with any separators;
         /// parameters and members of these names as well
-        redact_headers: Vec<String> = list("NAME").no_option(), value::field_name;
+        redact_headers: Vec<String> = list("NAME").reloads().no_option(), value::field_name;
         /// names of parameters, of form fields and of members of JSON and XML whose values are
         /// redacted too
-        redact_parameters: Vec<String> = list("NAME").no_option(), values::lower_case;
+        redact_parameters: Vec<String> = list("NAME").reloads().no_option(), values::lower_case;
         /// queue of each output for a slow reader; live, events beyond it are dropped and reported
         /// (`output_queue`), a capture waits for its reader
         output_queue: usize = one("SIZE").default("64MiB").no_option(), value::bytes;
@@ -242,9 +242,8 @@ settings! {
         tuning: Tuning,
         /// The file that was read, if any.
         file: Option<PathBuf>,
-        /// The settings that were given: on which runs each has an effect (bits of [`runs`]), and
-        /// where it was given.
-        given: Vec<(u8, String)>,
+        /// Where each was given.
+        layers: Layers,
         /// Options that limit what is traced, as they were given.
         limits: Vec<String>,
         /// Options that leave events out of what is written, as they were given.

@@ -14,6 +14,21 @@ pub fn reading(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
+/// Looks for the user that is named.
+///
+/// # Errors
+/// In words, when there is none.
+pub fn user(config: &Config) -> Result<(), String> {
+    #[cfg(target_os = "linux")]
+    config
+        .user
+        .as_deref()
+        .map(crate::privileges::User::find)
+        .transpose()?;
+    let _ = config;
+    Ok(())
+}
+
 #[cfg(target_os = "linux")]
 pub use self::linux::confine;
 

@@ -1,6 +1,6 @@
-//! The rules of a run: loaded at the start, and again on request, on a thread of their own, so that
-//! neither a slow disk nor many rules delay events. Where a file is broken now, the rules last loaded
-//! from it stay at work. Does not interpret rules.
+//! The rules of a run: loaded at the start, and again on request with the settings, on a thread of their
+//! own, so that neither a slow disk nor many rules delay events. Where a file is broken now, what was last
+//! loaded from it stays at work. Does not interpret rules.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use super::exit::{Ended, say};
 use crate::config::Config;
-use crate::engine::{self, Engine};
+use crate::engine::{self, Choices, Engine};
 use crate::priority;
 use crate::select::Pattern;
 use crate::summary::counted;
@@ -25,10 +25,13 @@ pub struct Rules {
     known: Known,
     /// Whether some could not be read at the start, or not loaded although the run is to try them.
     faulty: bool,
-    thread: Option<JoinHandle<(Prepared, Loaded)>>,
+    thread: Option<JoinHandle<Again>>,
     /// Whether a reload was requested since the thread began.
     asked: bool,
 }
+
+/// What was read again.
+type Again = (Config, Choices, Prepared, Loaded);
 
 /// Rule files as they were when their rules loaded, by their path.
 type Known = BTreeMap<PathBuf, File>;
@@ -94,15 +97,17 @@ impl Rules {
         self.faulty
     }
 
-    /// Reads the rules again if that was asked for, without waiting for it, and sets to work what
-    /// was read.
-    pub fn work(&mut self, asked: bool, config: &Config, engine: &mut Engine) {
+    /// Reads the settings and the rules again if that was asked for, without waiting for it, and sets to
+    /// work what was read.
+    pub fn work(&mut self, asked: bool, config: &mut Config, engine: &mut Engine) {
         self.asked |= asked;
         if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
             match thread.join() {
-                Ok((prepared, loaded)) => {
+                Ok((again, choices, prepared, loaded)) => {
                     loaded.said.iter().for_each(|line| say(line));
                     self.known = loaded.known;
+                    *config = again;
+                    engine.set(choices);
                     let reloaded = engine.reload(prepared);
                     if !config.quiet {
                         say(&told(reloaded));
@@ -116,8 +121,12 @@ impl Rules {
             let (config, known) = (config.clone(), self.known.clone());
             let read = move || {
                 priority::ordinary();
-                let (rules, loaded) = load(&config, &known);
-                (Prepared::new(rules, engine::detection(&config)), loaded)
+                let (config, said) = settings(config);
+                let (rules, mut loaded) = load(&config, &known);
+                loaded.said.splice(..0, said);
+                let prepared = Prepared::new(rules, engine::detection(&config));
+                let choices = Choices::of(&config);
+                (config, choices, prepared, loaded)
             };
             match std::thread::Builder::new().name("rules".into()).spawn(read) {
                 Ok(thread) => self.thread = Some(thread),
@@ -127,6 +136,25 @@ impl Rules {
             }
         }
     }
+}
+
+/// The settings as they are by now, or as they were if there is a fault, and what is to be said.
+fn settings(config: Config) -> (Config, Vec<String>) {
+    let (again, [taken, waiting]) = match config.again() {
+        Ok(again) => again,
+        Err(error) => {
+            let line = format!("{error}; the settings stay as they were");
+            return (config, vec![line]);
+        }
+    };
+    let mut said = Vec::new();
+    if !waiting.is_empty() {
+        said.push(format!("restart to change {}", waiting.join(", ")));
+    }
+    if !taken.is_empty() && !config.quiet {
+        said.push(format!("settings reloaded: {} changed", taken.join(", ")));
+    }
+    (again, said)
 }
 
 /// What would let an alert pass that `--fail-on-alert` is to stop at; it was told before.

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::clash;
 use super::exit::{Ended, Reading, say};
 use super::loading::Rules;
 use super::stop::Stop;
@@ -41,10 +40,6 @@ impl Session {
         when_full: WhenFull,
         own: &OwnSockets,
     ) -> Result<Self, Ended> {
-        if let Some(why) = clash::find(config) {
-            say(&why);
-            return Err(Ended::CannotStart);
-        }
         let (rules, set) = Rules::begin(config)?;
         let mut engine = Engine::open(config, set, when_full, own).map_err(|error| {
             say(&error.to_string());
@@ -73,7 +68,7 @@ impl Session {
     /// What is due from time to time beside the source's own: rules, state, news of outputs.
     pub fn upkeep(&mut self) {
         let asked = self.stop.wants_reload();
-        self.rules.work(asked, &self.config, &mut self.engine);
+        self.rules.work(asked, &mut self.config, &mut self.engine);
         if let Some(line) = self.engine.keep_state() {
             say(&line);
         }

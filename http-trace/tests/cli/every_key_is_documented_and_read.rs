@@ -164,6 +164,13 @@ fn tables() -> String {
             key.meaning
         ));
     }
+    let reloaded = KEYS.iter().filter(|key| key.reloads);
+    let reloaded: Vec<String> = reloaded.map(|key| format!("`{}`", key.name)).collect();
+    text.push_str(&format!(
+        "\n## On SIGHUP\n\nThe file is read again. These settings and the table `[detect]` take effect at once; others \
+         need a restart, and are named:\n{}.\n",
+        reloaded.join(", ")
+    ));
     text
 }
 
@@ -196,6 +203,72 @@ fn the_documentation_is_that_of_the_table() {
     assert_eq!(config.detect_memory, 64 << 20);
     assert_eq!(config.state_size, 64 << 20);
     assert_eq!(config.state_interval.as_secs(), 60);
+}
+
+/// What `config show` prints is a file that means the same.
+#[test]
+fn settings_are_shown_with_where_each_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("a.toml"), folder.path().join("b.toml"));
+    fs::write(
+        &first,
+        "status = ['4xx', 503]\nport = 80\nquiet = true\npath = '/{a,b}'\n\
+         alerts-to = 'https://u:secret@host/x'\n",
+    )
+    .unwrap();
+    let first = first.to_str().unwrap();
+    let shown = run(&["config", "show", "--config", first, "-p", "8080", "-v"]).out;
+    for line in [
+        "# interface is not set".to_owned(),
+        "hook = [\"tc\"]  # default".to_owned(),
+        format!("status = [\"4xx\", \"503\"]  # {first}:1"),
+        "port = [\"8080\"]  # --port".to_owned(),
+        "verbose = 1  # --verbose".to_owned(),
+        format!("quiet = true  # {first}:3"),
+        format!("path = [\"/{{a,b}}\"]  # {first}:4"),
+        format!("alerts-to = [\"https://host/x\"]  # {first}:5"),
+    ] {
+        assert!(shown.lines().any(|is| is == line), "{line}\n{shown}");
+    }
+    fs::write(&second, &shown).unwrap();
+    let again = run(&["config", "show", "--config", second.to_str().unwrap()]).out;
+    let settings = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let settings = lines.map(|line| line.split("  # ").next().unwrap_or_default());
+        settings.map(str::to_owned).collect()
+    };
+    assert_eq!(settings(&again), settings(&shown));
+}
+
+#[test]
+fn settings_are_checked_as_a_run_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    let name = file.to_str().unwrap();
+    for (text, status, expected) in [
+        ("port = 80\nquiet = true\n", 0, "; 2 settings are given"),
+        ("status = '6xz'", 2, ":1: status '6xz': want a code"),
+        ("prot = 80", 2, "unknown key 'prot'; did you mean 'port'?"),
+        ("[detect\n", 2, "is not valid TOML"),
+        (
+            "user = 'no such'",
+            2,
+            "--user no such: /etc/passwd has no such user",
+        ),
+        ("output = 'json:/x'\nstate = '/x'", 2, "are the same file"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let ran = run(&["config", "check", "--config", name]);
+        assert_eq!(ran.status, status, "{text}: {}", ran.err);
+        let (out, said) = (ran.out, ran.err);
+        let told = if status == 0 { &out } else { &said };
+        assert!(told.contains(expected), "{text}: {told}");
+        let lines = out.lines().count() + said.lines().count();
+        assert!(
+            lines == 1 || text.contains("[detect"),
+            "{text}: {out}{said}"
+        );
+    }
 }
 
 #[test]

@@ -138,9 +138,11 @@ fn detect_offers_no_option_that_has_no_effect_on_what_is_recorded() {
     let of_packets = KEYS.iter().filter(|key| key.runs & runs::RECORDED == 0);
     let of_packets: Vec<&str> = of_packets.map(|key| key.name).collect();
     assert_eq!(of_packets.len(), 13);
+    let words = |c: char| !c.is_ascii_alphanumeric() && c != '-';
     for option in of_packets {
-        assert!(!ran.out.contains(&format!("--{option}")), "{option}");
-        assert!(run(&["--help"]).out.contains(&format!("--{option}")));
+        let option = format!("--{option}");
+        assert!(!ran.out.split(words).any(|word| word == option), "{option}");
+        assert!(run(&["--help"]).out.contains(&option));
     }
 }
 

@@ -3,6 +3,7 @@
 mod a_clean_stop_loses_nothing;
 mod a_flood_of_connections_hides_no_exchange;
 mod a_lone_response_is_written_at_once;
+mod a_reload_loses_no_response;
 mod a_syn_flood_hides_no_connection;
 mod at_full_speed_every_response_is_reported_or_lost;
 mod body_snippets_hold_what_curl_received;

@@ -1,0 +1,107 @@
+//! SIGHUP under load: settings and rules change at once, a faulty file changes nothing, and every response
+//! is reported once.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http_trace_tests::agent::Agent;
+use http_trace_tests::bed::{log_differences, nothing, server_v4};
+use http_trace_tests::client::{Raw, curl};
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Pair, address};
+use http_trace_tests::nginx::Nginx;
+use rustix::process::Signal;
+
+const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn ten_times_under_load() {
+    needs!("nginx", "curl");
+    let pair = Pair::new(1500).expect("a pair");
+    let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, rule) = (folder.path().join("c.toml"), folder.path().join("rule.yml"));
+    let rules = format!("rules = '{}'\n", rule.display());
+    let set = |more: &str| fs::write(&file, format!("{rules}{more}")).expect("settings");
+    let rules_of = |status: u16| {
+        let text = format!(
+            "title: it\nname: it\nlevel: high\nlogsource: {{category: webserver}}\n\
+             detection: {{s: {{sc-status: {status}}}, condition: s}}\n"
+        );
+        fs::write(&rule, text).expect("a rule");
+    };
+    set("");
+    rules_of(500);
+    let settings = file.to_str().expect("UTF-8");
+    let mut agent = Agent::start(&pair.server, &["--config", settings]).expect("the agent");
+    let url = |name: &str| format!("http://{}/{name}", address::SERVER_V4);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut client = Raw::connect(&pair.client, server_v4(80)).expect("connected");
+            let mut asked = 0;
+            while !done.load(Ordering::Relaxed) {
+                client
+                    .send(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+                    .expect("sent");
+                assert_eq!(client.receive().expect("an answer").status, 200);
+                asked += 1;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            asked
+        });
+        for n in 1..=10 {
+            // Other settings, and other rules, each time.
+            let (more, expected) = match n % 5 {
+                0 => ("stauts = 1".to_owned(), "unknown key 'stauts'".to_owned()),
+                1 => (
+                    "hook = 'cgroup'".to_owned(),
+                    "restart to change hook".to_owned(),
+                ),
+                _ => (
+                    format!("redact-headers = ['x-{n}']"),
+                    "settings reloaded: redact-headers changed".to_owned(),
+                ),
+            };
+            set(&more);
+            rules_of(500 + n);
+            agent.signal(Signal::HUP).expect("a signal");
+            let done = agent.wait_for_lines("rules reloaded: ", usize::from(n), SOON);
+            assert!(
+                done && agent.wait_for_line(&expected, SOON),
+                "{n}: {expected}"
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        done.store(true, Ordering::Relaxed);
+        let requests = load.join().expect("requests");
+        // What is written changes next: for responses, not for those that are still read.
+        agent.wait_for(requests, SOON).expect("events");
+    });
+    // What was read last is at work: a rule for 404, and what is written.
+    set("status = '4xx'");
+    rules_of(404);
+    agent.signal(Signal::HUP).expect("a signal");
+    assert!(agent.wait_for_line("settings reloaded: status", SOON));
+    for name in ["nowhere", "small.txt?last"] {
+        curl(&pair.client, &[&url(name)]).expect("curl");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let outcome = agent.stop().expect("the agent's end");
+    outcome.check_clean();
+    let mut log = nginx.stop().expect("an access log");
+    assert!(log.len() > 500, "{} requests are no load", log.len());
+    // It has another status than what is written then.
+    log.retain(|line| !line.target.ends_with("?last"));
+    nothing(log_differences(&outcome.report, &log));
+    let mut alerts = outcome.report.alerts.iter();
+    assert!(alerts.any(|alert| alert["rule"]["id"] == "it"));
+    let reloads = outcome
+        .said
+        .iter()
+        .filter(|line| line.contains("rules reloaded: "));
+    assert_eq!(reloads.count(), 11, "{:?}", outcome.said);
+    println!("{} responses over 11 reloads", log.len());
+}
