@@ -113,6 +113,7 @@ impl Source {
             | Field::Path
             | Field::Query
             | Field::Target
+            | Field::DecodedTarget
             | Field::Uri
             | Field::Host
             | Field::Extension

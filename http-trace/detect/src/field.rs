@@ -26,6 +26,8 @@ pub enum Field {
     Query,
     /// The request target as sent.
     Target,
+    /// The request target without its encodings.
+    DecodedTarget,
     /// The whole URL, and the target as sent.
     Uri,
     /// Host without port.
@@ -117,6 +119,7 @@ const SPECIAL: &[(&str, Field)] = &[
     ("http_trace.path_id", Field::PathId),
     ("http_trace.path_template", Field::PathTemplate),
     ("http_trace.first_segment", Field::FirstSegment),
+    ("http_trace.decoded_target", Field::DecodedTarget),
     ("http_trace.only_parameter", Field::OnlyParameter),
     ("http_trace.client_kind", Field::ClientKind),
     ("http_trace.same_site", Field::SameSite),

@@ -55,7 +55,7 @@
 //!
 //! # Layout
 //! Each module imports only from those above it.
-//! - [`field`] names the fields of rules; [`bits`] are sets of numbers; [`derived`] computes values that are
+//! - [`field`] names the fields of rules; [`bits`] are sets of numbers; [`decoded`] and [`derived`] compute values that are
 //!   not on the wire.
 //! - [`summary`] is the text of alerts; [`rule`] is a rule as data; [`rules`] reads Sigma files into it;
 //!   [`digest`] bounds the alerts that one client can raise.
@@ -79,6 +79,7 @@ mod clock;
 mod correlate;
 mod counter;
 mod counters;
+mod decoded;
 mod derived;
 pub mod detector;
 mod digest;

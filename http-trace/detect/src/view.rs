@@ -2,8 +2,10 @@
 //! URL, the path's identifier) are made when they are first asked for. Borrows from the event; performs
 //! no I/O and decides nothing.
 
+use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 
+use super::decoded;
 use super::derived;
 use super::field::Field;
 use http_trace_model::event::HttpEvent;
@@ -207,6 +209,10 @@ impl<'a> View<'a> {
             Field::Path => text(self.target().path),
             Field::Query => text(self.target().query),
             Field::Target => text(request.map(|r| &r.target[..])),
+            Field::DecodedTarget => request.map(|r| match decoded::decoded(&r.target) {
+                Cow::Borrowed(target) => Value::Text(target),
+                Cow::Owned(target) => Value::Made(target),
+            }),
             Field::Uri => Some(Value::Text(self.uri())).filter(|_| request.is_some()),
             Field::Host => text(self.target().host),
             Field::Extension => text(derived::extension(self.target().path?)),
@@ -323,6 +329,7 @@ mod tests {
             ("cs-uri-stem", "/a/7.php"),
             ("cs-uri-query", "x=1"),
             ("url.original", "/a/7.php?x=1"),
+            ("http_trace.decoded_target", "/a/7.php?x=1"),
             ("c-uri", "http://shop.example:8080/a/7.php?x=1"),
             ("cs-host", "shop.example"),
             ("c-uri-extension", "php"),

