@@ -37,6 +37,8 @@ counters! {
     FragmentDropped = "fragment_dropped",
     /// Bytes of IP payload in those.
     FragmentDroppedBytes = "fragment_dropped_bytes",
+    /// SYNs, FINs and RSTs with a wrong checksum, of a sender that fills it in.
+    BadChecksum = "bad_checksum",
     /// Left out by the port, client or server limits.
     Excluded = "excluded",
     /// Segments of the agent's own connections that begin as a message does.

@@ -18,6 +18,7 @@ mod piece;
 mod tag;
 mod tunnel;
 
+pub use checksum::{HEADER_SPACE, Sum, of_header, of_segment};
 pub use encap::{Encap, Layer, LayerKind, MAX_LAYERS, MAX_OUTERS, Outer, TUNNEL_LEN, Tunnel};
 pub use full::{Found, Fragment, FragmentId, More, WalkOptions, frame, packet, resume};
 pub use inside::{inner_ip, tags};
@@ -86,6 +87,9 @@ pub struct Segment {
     pub ack: u32,
     /// Bits of [`tcp_flag`].
     pub flags: u8,
+    /// Length of the TCP header, which ends where the payload begins; 0 where [`of_segment`] is not to look
+    /// at the segment: text in a RST is none of its payload, and not all that the sum is of.
+    pub header_len: u8,
     /// Offset of the payload from the frame's start.
     pub payload_offset: u32,
     /// Payload length on the wire; fewer bytes may be in the frame when it was cut by a snap length.

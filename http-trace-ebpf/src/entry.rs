@@ -219,6 +219,13 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
         ship(packet, slot.1);
         return slot.release();
     }
+    // SAFETY: as above.
+    let flags = unsafe { (*slot.0).segment.flags };
+    let control = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+    if flags & control != 0 && packet.is_disproved(slot.1) {
+        count(Counter::BadChecksum, 1);
+        return slot.release();
+    }
     let mut env = Kernel::<P> {
         packet,
         time_ns,

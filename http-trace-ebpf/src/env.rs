@@ -21,8 +21,8 @@ use crate::{
     verified::{
         plain_ends_request_line, verified_after_syn, verified_classify, verified_fill_header,
         verified_find_lf, verified_frame_step, verified_is_own, verified_learn_syn,
-        verified_match_suffix, verified_prepare_record, verified_remember_close,
-        verified_take_body, verified_write_record,
+        verified_match_suffix, verified_note_close, verified_prepare_record,
+        verified_remember_close, verified_take_body, verified_write_record,
     },
 };
 
@@ -118,6 +118,15 @@ impl<P: Packet, const FRAMES: bool> Verified for Kernel<P, FRAMES> {
             verified_after_syn(s) != 0
         } else {
             filter::after_syn::<Self>(s)
+        }
+    }
+
+    #[inline(always)]
+    fn note_close(s: &mut Scratch) {
+        if FRAMES {
+            verified_note_close(s);
+        } else {
+            filter::note_close(s);
         }
     }
 

@@ -17,10 +17,11 @@ use crate::{
     insn::{mask, opaque},
     maps::CGROUP_NETNS,
     verified::{
-        fragment_skb, fragment_sock, fragment_xdp, inside_skb, inside_sock, inside_xdp,
-        plain_begin_skb, plain_begin_sock, plain_finish_skb, plain_finish_sock, plain_fragment_skb,
-        plain_fragment_sock, plain_step_skb, plain_step_sock, tags_skb, tags_sock, tags_xdp,
-        verified_begin_skb, verified_begin_socket, verified_begin_xdp,
+        disproved_skb, disproved_sock, disproved_xdp, fragment_skb, fragment_sock, fragment_xdp,
+        inside_skb, inside_sock, inside_xdp, plain_begin_skb, plain_begin_sock, plain_finish_skb,
+        plain_finish_sock, plain_fragment_skb, plain_fragment_sock, plain_step_skb,
+        plain_step_sock, tags_skb, tags_sock, tags_xdp, verified_begin_skb, verified_begin_socket,
+        verified_begin_xdp,
     },
 };
 
@@ -61,6 +62,8 @@ pub trait Packet: PacketBytes + Copy {
     fn gso_segments(&self) -> u32;
     /// The socket's cookie and cgroup id, 0 when not known here.
     fn socket(&self) -> (u64, u64);
+    /// [`http_trace_common::filter::sum::is_disproved`] over the slot of an index.
+    fn is_disproved(&self, index: u32) -> bool;
     /// [`http_trace_common::filter::begin`] over the slot of an index.
     fn begin(&self, index: u32) -> bool;
     /// Looks into a packet that is a tunnel's or a piece of one, by the slot of an index. `what` and
@@ -149,6 +152,10 @@ impl Packet for Skb {
     #[inline(always)]
     fn plain_finish(&self, index: u32, all: u32) {
         plain_finish_skb(self.0, index, all);
+    }
+    #[inline(always)]
+    fn is_disproved(&self, index: u32) -> bool {
+        disproved_skb(self.0, index) != 0
     }
     #[inline(always)]
     fn begin(&self, index: u32) -> bool {
@@ -314,6 +321,10 @@ impl Packet for SocketSkb {
         plain_finish_sock(self.0, index, all);
     }
     #[inline(always)]
+    fn is_disproved(&self, index: u32) -> bool {
+        disproved_sock(self.0, index) != 0
+    }
+    #[inline(always)]
     fn begin(&self, index: u32) -> bool {
         verified_begin_socket(self.0, index) != 0
     }
@@ -375,6 +386,10 @@ impl Packet for Xdp {
     #[inline(always)]
     fn fragment<const FRAMES: bool>(&self, index: u32, found: u32) {
         fragment_xdp(self.0, index, found);
+    }
+    #[inline(always)]
+    fn is_disproved(&self, index: u32) -> bool {
+        disproved_xdp(self.0, index) != 0
     }
     #[inline(always)]
     fn begin(&self, index: u32) -> bool {

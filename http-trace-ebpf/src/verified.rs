@@ -66,6 +66,17 @@ pub extern "C" fn verified_after_syn(scratch: *mut Scratch) -> u32 {
     }
 }
 
+/// What becomes of a flow whose connection is said to close.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_note_close(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as above.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        filter::note_close(scratch);
+    }
+    0
+}
+
 /// What is remembered of a connection that closes.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -182,6 +193,35 @@ macro_rules! begin {
         }
     };
 }
+
+macro_rules! disproved {
+    ($(#[$doc:meta])* $name:ident, $packet:ident, $context:ty) => {
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(context: *mut $context, index: u32) -> u32 {
+            let Some(slot) = slot(index) else {
+                return 0;
+            };
+            let time_ns = slot.context.time_ns;
+            let mut env = Kernel::<_> { packet: $packet(context), time_ns, slot: index };
+            filter::sum::is_disproved(&mut slot.scratch, &mut env, &slot.segment).into()
+        }
+    };
+}
+
+disproved!(
+    /// Whether a SYN, FIN or RST has a wrong checksum, at TC and cgroup_skb.
+    disproved_skb, Skb, __sk_buff
+);
+disproved!(
+    /// Whether a SYN, FIN or RST has a wrong checksum, at a socket filter.
+    disproved_sock, SocketSkb, __sk_buff
+);
+disproved!(
+    /// Whether a SYN, FIN or RST has a wrong checksum, at XDP.
+    disproved_xdp, Xdp, xdp_md
+);
 
 begin!(
     /// The first look at a segment, at TC and cgroup_skb.

@@ -433,6 +433,7 @@ impl Finished {
                 false,
             ),
             (stats.unframed_bytes, "byte of no message", false),
+            (stats.disputed_segments, "segment disproved", true),
             (stats.ignored_segments, "segment not believed", false),
             (stats.unproven, "response not believed", true),
             (
@@ -493,6 +494,7 @@ impl Finished {
             ("unframed_bytes", stats.unframed_bytes),
             ("copied_bytes", stats.copied_bytes),
             ("overlaps_differ", stats.overlaps_differ),
+            ("disputed_segments", stats.disputed_segments),
             ("ignored_segments", stats.ignored_segments),
             ("unproven", stats.unproven),
             ("requests_unmatched", stats.requests_unmatched),

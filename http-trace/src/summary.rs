@@ -241,6 +241,14 @@ fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
     Some(parts.join(", "))
 }
 
+/// SYNs, FINs and RSTs that nobody takes.
+pub fn damaged(count: u64) -> Option<String> {
+    (count > 0).then(|| {
+        let segments = counted(count, "segment");
+        format!("{segments} disproved: SYN, FIN or RST with a wrong checksum")
+    })
+}
+
 /// `1 frame`, `2 frames`.
 pub fn counted(count: u64, what: &str) -> String {
     let s = if count == 1 { "" } else { "s" };

@@ -170,6 +170,11 @@ impl Raw {
     /// Reads one response, with a pause in the middle of its body: what has no room in the buffers
     /// of both ends is sent after it.
     pub fn receive_with_pause(&mut self, pause: Duration) -> Result<Answer> {
+        self.receive_in_parts(2, pause)
+    }
+
+    /// Reads one response, its body in so many parts with a pause between them.
+    pub fn receive_in_parts(&mut self, parts: u64, pause: Duration) -> Result<Answer> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         let status = line.get(9..12).and_then(|code| code.parse().ok());
@@ -188,11 +193,14 @@ impl Raw {
             }
         }
         let mut got = 0;
-        for part in [body / 2, body - body / 2] {
-            got += std::io::copy(&mut self.stream.by_ref().take(part), &mut std::io::sink())?;
-            if got < body {
-                std::thread::sleep(pause);
+        for part in 1..=parts {
+            let until = body * part / parts;
+            let mut rest = self.stream.by_ref().take(until - got);
+            got += std::io::copy(&mut rest, &mut std::io::sink())?;
+            if got < until || got == body {
+                break;
             }
+            std::thread::sleep(pause);
         }
         anyhow::ensure!(got == body, "a body of {body} bytes ended after {got}");
         Ok(Answer { status, body })

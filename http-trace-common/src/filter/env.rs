@@ -2,8 +2,8 @@
 
 use super::{
     BLOCK_BYTES, Block, First, Flow, HandBack, Scratch, Syn, after_syn, classify,
-    ends_request_line, fill_header, frame_step, learn_syn, prepare_record, remember_close,
-    take_body,
+    ends_request_line, fill_header, frame_step, learn_syn, note_close, prepare_record,
+    remember_close, take_body,
 };
 use crate::{
     counter::Counter,
@@ -63,6 +63,10 @@ pub trait Verified: Sized {
         Self: Env,
     {
         after_syn::<Self>(s)
+    }
+    /// [`note_close`].
+    fn note_close(s: &mut Scratch) {
+        note_close(s);
     }
     /// [`remember_close`].
     fn remember_close(s: &mut Scratch) -> bool {

@@ -39,22 +39,9 @@ pub(super) fn known_flow<E: Env>(
             return true;
         }
     }
-    if segment.flags & tcp_flag::RST != 0 {
-        let expected = {
-            let (seq, side) = (s.seq, side(s));
-            side.flags & side_flag::KNOWN == 0 || side.next == seq
-        };
-        // RFC 5961 §3: any other RST may be forged. The host judges it; the flow stays.
-        s.delete = u32::from(expected);
-    }
-    if segment.flags & tcp_flag::FIN != 0 {
-        side(s).flags |= side_flag::FIN;
-        if other_side(s).flags & side_flag::FIN != 0 {
-            s.delete = 1;
-        }
-    } else if s.end > 0 && seq_distance(side(s).next, s.seq) >= 0 {
-        // Who goes on has not closed.
-        side(s).flags &= !side_flag::FIN;
+    let closes = segment.flags & (tcp_flag::RST | tcp_flag::FIN) != 0;
+    if closes || side(s).flags & CLOSED != 0 {
+        E::note_close(s);
     }
     if s.end == 0 {
         return false;
@@ -190,6 +177,41 @@ pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig
     s.raw_end = s.end;
     s.frame_from = s.end;
     true
+}
+
+/// A RST or FIN was seen where the side stood.
+const CLOSED: u16 = side_flag::FIN | side_flag::RST;
+
+/// The segment at hand closes its direction, or comes after one that did: what becomes of the flow.
+///
+/// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
+#[inline(always)]
+pub fn note_close(s: &mut Scratch) {
+    let (tcp_flags, seq, end) = (s.tcp_flags as u8, s.seq, s.end);
+    let peer_ended = other_side(s).flags & side_flag::FIN != 0;
+    let own = side(s);
+    let ahead = seq_distance(own.next, seq);
+    let expected = own.flags & side_flag::KNOWN == 0 || ahead == 0;
+    let mut delete = tcp_flags & tcp_flag::RST != 0 && expected;
+    if delete {
+        // RFC 5961 §3: any other RST may be forged. The host judges it; the flow stays.
+        own.flags |= side_flag::RST;
+    }
+    let mut goes_on = false;
+    if tcp_flags & tcp_flag::FIN != 0 {
+        own.flags |= side_flag::FIN;
+        delete |= peer_ended;
+    } else if end > 0 && ahead >= 0 {
+        // Who goes on has not closed; the host must know, though it is body.
+        goes_on = own.flags & CLOSED != 0;
+        own.flags &= !CLOSED;
+    }
+    if delete {
+        s.delete = 1;
+    }
+    if goes_on {
+        s.untold = untold::END;
+    }
 }
 
 #[inline(always)]

@@ -20,12 +20,14 @@ mod raw;
 mod resync;
 mod state;
 mod steps;
+pub mod sum;
 mod syn;
 
 pub use admit::{First, classify, ends_request_line};
 pub(crate) use env::View;
 pub use env::{Claim, Context, Env, Verified, find_lf, match_suffix};
 pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
+pub use known::note_close;
 pub use raw::{drop_rest, raw as raw_step};
 pub use state::{
     BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, handed, held, met, mode,
@@ -120,10 +122,19 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
         return;
     }
     let (end_untold, begins) = (s.untold == untold::END, s.untold == untold::BEGINNING);
+    // What the peer of one that may have reset the connection sends neither confirms that nor disproves
+    // it, so the host waits, but not for long in silence.
+    let [a, b] = &s.flow.sides;
+    let claimed = E::FRAMES && (a.flags | b.flags) & side_flag::RST != 0;
+    let moment = (s.time_ns >> 28) as u16;
+    let goes_on = claimed && s.flow.told_at != moment;
+    if goes_on {
+        s.flow.told_at = moment;
+    }
     let side = side(s);
     let is_behind = side.told != side.next;
     // A FIN that overtook the body it ends has been told before.
-    let ended = end_untold || side.flags & side_flag::FIN != 0;
+    let ended = end_untold || goes_on || side.flags & side_flag::FIN != 0;
     // A long body is told of before its sequence numbers come near to wrapping.
     let long = seq_distance(side.told, side.next) > 1 << 29;
     if s.held == held::FLOW && s.delete < 2 && (closing || (ended && is_behind) || long || begins) {

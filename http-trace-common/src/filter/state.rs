@@ -17,6 +17,8 @@ pub mod side_flag {
     pub const AT_START: u16 = 1 << 1;
     /// FIN was seen.
     pub const FIN: u16 = 1 << 2;
+    /// RST was seen where the side stands.
+    pub const RST: u16 = 1 << 3;
 }
 
 /// One direction of a followed connection.
@@ -60,7 +62,9 @@ pub struct Flow {
     /// Interfaces since the last record, 0 for none.
     pub interfaces: [u32; 4],
     /// 1 when a SYN was seen that may begin another connection on the tuple.
-    pub syn_pending: u32,
+    pub syn_pending: u16,
+    /// When the host was last told that a connection goes on after a RST, in units of 2^28 ns.
+    pub told_at: u16,
     /// Body bytes of the response at hand that are still to ship ([`crate::config::Snippet`]).
     pub wanted: u32,
 }
@@ -88,6 +92,9 @@ impl Syn {
     /// Set in `valid` alone: there was a close, and `first` is where both directions stood between
     /// messages. A close is a claim, which bytes that go on there disprove.
     pub const STOOD: u32 = 1 << 5;
+    /// Set in `valid` when the first direction's sender fills TCP checksums in; shifted by one, the
+    /// second's.
+    pub const SUMMED: u32 = 1 << 6;
 
     /// The first payload byte's sequence number in a direction; only if [`Syn::knows`] it, else what a
     /// SYN-ACK acknowledged.

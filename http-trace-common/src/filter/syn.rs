@@ -37,6 +37,14 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
 /// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
 #[inline(always)]
 pub fn learn_syn(s: &mut Scratch) -> bool {
+    let summed = s.syn.valid & (Syn::SUMMED | Syn::SUMMED << 1);
+    let tell = learn_numbers(s);
+    s.syn.valid |= summed;
+    tell
+}
+
+#[inline(always)]
+fn learn_numbers(s: &mut Scratch) -> bool {
     let now_ms = (s.time_ns / 1_000_000) as u32;
     let own = 1 << (s.direction & 1);
     if s.syn.valid & Syn::STOOD != 0 {

@@ -277,6 +277,11 @@ pub(super) fn tcp(
         seq: u32::from_be(h.seq),
         ack: u32::from_be(h.ack),
         flags: h.flags,
+        header_len: if payload_len == end - payload_offset {
+            header_len as u8
+        } else {
+            0
+        },
         payload_offset,
         payload_len,
     })

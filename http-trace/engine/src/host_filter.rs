@@ -165,6 +165,10 @@ impl HostFilter {
             frame,
             emit,
         };
+        if segment.flags & control != 0 && filter::sum::is_disproved(s, &mut env, segment) {
+            self.tables.add(Counter::BadChecksum, 1);
+            return;
+        }
         if filter::begin(s, &mut env, &self.config, segment, context) {
             while filter::step(s, &mut env) {}
         }

@@ -16,7 +16,7 @@ pub(crate) mod exchange;
 use http_trace_common::filter::HandBack;
 use http_trace_common::flow::{Direction, seq_distance};
 use http_trace_common::record::RecordHeader;
-use http_trace_model::event::{Forwarded, LossUnit, NoResponse};
+use http_trace_model::event::{Forwarded, LossUnit, NoResponse, oddity};
 
 use self::exchange::Exchange;
 use crate::config::PipelineConfig;
@@ -35,6 +35,8 @@ pub(crate) struct Link {
     client_plus_1: u8,
     /// It is another connection's copy and makes no events.
     pub muted: bool,
+    /// A close or a SYN came that what followed disproves; the next exchange says so.
+    pub disputed: bool,
 }
 
 impl Link {
@@ -133,7 +135,10 @@ impl Cx<'_> {
     }
 
     /// Yields an exchange.
-    pub fn exchange(&mut self, exchange: Exchange) {
+    pub fn exchange(&mut self, mut exchange: Exchange) {
+        if std::mem::take(&mut self.link.disputed) {
+            exchange.oddities.push(oddity::DISPUTED_SEGMENT);
+        }
         self.sink.exchange(self.stats, self.link, exchange);
     }
 

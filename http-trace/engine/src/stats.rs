@@ -147,7 +147,9 @@ pub struct Stats {
     pub copied_bytes: u64,
     /// Copies that differed from what came first.
     pub overlaps_differ: u64,
-    /// RSTs and SYNs that a receiver would have ignored.
+    /// RSTs, FINs and SYNs that fit, and that what followed disproves.
+    pub disputed_segments: u64,
+    /// Other segments that a receiver would have ignored.
     pub ignored_segments: u64,
     /// Connections not read, by protocol and server port.
     pub unreadable: BTreeMap<(Unreadable, u16), u64>,

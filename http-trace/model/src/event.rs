@@ -146,6 +146,9 @@ pub mod oddity {
     pub const BAD_FIELD_NAME: &str = "bad_field_name";
     /// Bytes of the body were not seen.
     pub const BODY_GAP: &str = "body_gap";
+    /// A RST, FIN or SYN of the connection that fits was disproved by what followed: its receiver did not
+    /// take it, whoever sent it.
+    pub const DISPUTED_SEGMENT: &str = "disputed_segment";
     /// The head was longer than what is kept of one.
     pub const HEADERS_TRUNCATED: &str = "headers_truncated";
     /// The body was not as long as its head declared.
@@ -165,9 +168,10 @@ pub mod oddity {
     /// The response went on when it was told, longer after its head than events wait.
     pub const STILL_OPEN: &str = "still_open";
 
-    const ALL: [&str; 11] = [
+    const ALL: [&str; 12] = [
         BAD_FIELD_NAME,
         BODY_GAP,
+        DISPUTED_SEGMENT,
         HEADERS_TRUNCATED,
         LENGTH_MISMATCH,
         LINE_WITHOUT_COLON,

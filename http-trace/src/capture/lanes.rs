@@ -301,6 +301,7 @@ mod tests {
                 seq: *seq,
                 ack: *ack,
                 flags: *flags,
+                header_len: 0,
                 payload_offset: 0,
                 payload_len: payload.len() as u32,
             };

@@ -13,6 +13,7 @@
 //! - [`frames`]: the merge in time order.
 //! - [`lanes`]: the same addresses and ports in two VLANs or tunnels.
 //! - [`link`]: link types by name.
+//! - `sums`: control segments with wrong checksums.
 //! - [`replay`]: frames to records.
 
 pub mod error;
@@ -24,6 +25,7 @@ pub mod magic;
 mod pcap;
 mod pcapng;
 pub mod replay;
+mod sums;
 mod zstd;
 
 pub use error::{CaptureError, Problem};

@@ -13,6 +13,7 @@ use super::error::{CaptureError, Problem};
 use super::frames::{Frame, Frames};
 use super::lanes::Lanes;
 use super::link;
+use super::sums::Sums;
 use http_trace_engine::fragments::{FragmentCounts, Fragments, PATIENCE_NS, Seen, Whole};
 use http_trace_engine::origin::CapturePoint;
 
@@ -44,6 +45,8 @@ pub struct ReplayCounts {
     pub cut_bytes: u64,
     /// Frames (or packets of an aggregate, or put together from fragments) without a segment, by [`Skip::index`].
     pub skipped: [u64; Skip::ALL.len()],
+    /// SYNs, FINs and RSTs left out for their checksum, which their sender fills in.
+    pub disproved: u64,
     /// What became of IP fragments. A frame that held one is in none of the counts above.
     pub fragments: FragmentCounts,
 }
@@ -88,6 +91,7 @@ pub struct Replay {
     pending_fin: Option<u32>,
     encaps: Encaps,
     lanes: Lanes,
+    sums: Sums,
     /// Link types that were told of, by file.
     refused_links: Vec<(Arc<str>, LinkType)>,
     counts: ReplayCounts,
@@ -115,6 +119,7 @@ impl Replay {
             pending_fin: None,
             encaps: Encaps::default(),
             lanes: Lanes::default(),
+            sums: Sums::default(),
             refused_links: Vec::new(),
             counts: ReplayCounts::default(),
         }
@@ -199,6 +204,10 @@ impl Replay {
                     Some(whole) => whole.payload.as_slice(),
                     None => frame.data,
                 };
+                if self.sums.disprove(packet, &segment) {
+                    self.counts.disproved += 1;
+                    return false;
+                }
                 self.header = header(&frame, &segment, packet.len());
                 self.header.encap = self.encaps.number(&encap);
                 let begin = segment.payload_offset as usize;

@@ -27,6 +27,7 @@ use crate::probe::log::Say;
 use crate::probe::{Notice, Options, Probe};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
+use crate::summary::damaged;
 
 /// How often interfaces are looked at: what comes over a new one is seen nearly from its start.
 const UPKEEP_EVERY: Duration = Duration::from_millis(200);
@@ -392,6 +393,7 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
         format!("packets may be missing for {seconds:.1} s: {what}")
     });
     let mut lines: Vec<String> = hidden.collect();
+    lines.extend(damaged(probe.counters.get(Counter::BadChecksum)));
     if all {
         let evicted = ("table_evicted", probe.flows.evicted());
         let counters = Counter::ALL.iter();

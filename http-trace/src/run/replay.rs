@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::own_sockets::OwnSockets;
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
-use crate::summary::counted;
+use crate::summary::{counted, damaged};
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
@@ -257,6 +257,8 @@ fn segment(header: &RecordHeader) -> Segment {
         seq: header.seq.wrapping_sub(u32::from(header.has(flag::SYN))),
         ack: header.ack,
         flags,
+        // A replay has looked at its checksum.
+        header_len: 0,
         payload_offset: 0,
         payload_len: header.len,
     }
@@ -304,6 +306,7 @@ fn replay_lines(told: &Told) -> Vec<String> {
             counted(counts.bad_checksums(), "packet")
         ));
     }
+    lines.extend(damaged(counts.disproved));
     if counts.cut_segments > 0 {
         lines.push(format!(
             "{} cut by the snap length ({} bytes are missing): capture with -s 0",

@@ -2,6 +2,7 @@
 
 mod a_clean_stop_loses_nothing;
 mod a_flood_of_connections_hides_no_exchange;
+mod a_forger_hides_nothing;
 mod a_lone_response_is_written_at_once;
 mod a_reload_loses_no_response;
 mod a_syn_flood_hides_no_connection;

@@ -3,7 +3,7 @@
 
 use http_trace_engine::host_filter::Faults;
 use http_trace_tests::generate::{self, conversation};
-use http_trace_tests::judged::{filtered, is_truth, plain, same};
+use http_trace_tests::judged::{Judged, filtered, is_truth, plain, same};
 use http_trace_tests::scene::{End, Scene, Side, Step, Transaction};
 use http_trace_tests::tcp::{Layout, Path, Segment, frames, segments};
 use proptest::prelude::*;
@@ -87,14 +87,211 @@ proptest! {
         let frames = frames(&Path::v4(40_000), &seen);
         let all = plain(&frames);
         is_truth(&all, &scene.truth).map_err(TestCaseError::fail)?;
-        // Of a body that is still going on at the end the filter has not told that it does.
-        if scene.truth.iter().any(|t| t.end == End::Open) {
-            return Ok(());
-        }
         let (some, _) = filtered(&frames, Faults::default());
         is_truth(&some, &scene.truth)
             .map_err(|wrong| TestCaseError::fail(format!("filtered: {wrong}")))?;
         prop_assert_eq!(some.stats.filter_disagrees, 0);
+    }
+
+    /// Where a checksum is wrong that its sender fills in, nothing else need disprove the segment: it may
+    /// be the last of its sender, and be followed by any silence.
+    #[test]
+    fn with_a_wrong_checksum_whatever_follows(
+        scene in conversation(generate::Options::default()),
+        (isn, acks, v6) in (any::<[u32; 2]>(), any::<bool>(), any::<bool>()),
+        cuts in prop::collection::vec(40usize..2000, 1..8),
+        places in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..4u8), 1..5),
+        silence_ns in prop_oneof![Just(0), Just(3_000_000_000u64)],
+        sum in 1..u16::MAX,
+    ) {
+        let layout = Layout { isn, acks, cuts, ..Layout::default() };
+        let path = if v6 { Path::v6(40_000) } else { Path::v4(40_000) };
+        let honest = segments(&scene, &layout);
+        let mut expected = frames(&path, &honest);
+        let mut seen = expected.clone();
+        for (place, of, kind) in places {
+            let at = 2 + place.index(honest.len() - 1);
+            let other = &honest[of.index(at)];
+            let mut forged = Segment { payload: Vec::new(), ..other.clone() };
+            (forged.syn, forged.fin, forged.rst) = (kind >= 2, kind == 0, kind == 1);
+            if kind == 3 {
+                forged.seq = forged.seq.wrapping_add(77_777);
+            } else if !other.syn {
+                forged.seq = forged.seq.wrapping_add(other.payload.len() as u32);
+            }
+            let mut frame = path.frame(&forged);
+            damage(&mut frame, sum);
+            // Of what comes after it the time is later by the silence.
+            let at = at + seen.len() - honest.len();
+            let time_ns = seen[at - 1].0 + 1;
+            seen.insert(at, (time_ns, frame));
+            for late in &mut seen[at + 1..] {
+                late.0 += silence_ns;
+            }
+        }
+        // The honest ones at the same times.
+        let ours: std::collections::HashSet<&Vec<u8>> = expected.iter().map(|(_, f)| f).collect();
+        let times: Vec<u64> = seen.iter().filter(|(_, f)| ours.contains(f)).map(|(t, _)| *t).collect();
+        prop_assert_eq!(times.len(), expected.len());
+        for (frame, time_ns) in expected.iter_mut().zip(times) {
+            frame.0 = time_ns;
+        }
+        for (judged, honest) in [
+            (plain(&seen), plain(&expected)),
+            (filtered(&seen, Faults::default()).0, filtered(&expected, Faults::default()).0),
+        ] {
+            same(&judged, &honest).map_err(TestCaseError::fail)?;
+            prop_assert_eq!(judged.stats.disputed_segments, honest.stats.disputed_segments);
+        }
+    }
+
+    /// Checksums that are left to the network card, in one form or another, disprove nothing.
+    #[test]
+    fn checksums_that_are_not_filled_in_disprove_nothing(
+        scene in conversation(generate::Options::default()),
+        acks in any::<bool>(),
+        (form, only_data) in (0..3u8, any::<bool>()),
+        junk in prop::collection::vec(any::<u16>(), 64),
+    ) {
+        let layout = Layout { acks, ..Layout::default() };
+        let honest = segments(&scene, &layout);
+        let mut sent = frames(&Path::v4(40_000), &honest);
+        let expected = [plain(&sent), filtered(&sent, Faults::default()).0];
+        for (n, (segment, (_, frame))) in honest.iter().zip(&mut sent).enumerate() {
+            let len = frame.len() - TCP;
+            let sum = match form {
+                0 => pseudo_header(frame, len as u16),
+                // Segmentation offload, which is of payload.
+                1 => pseudo_header(frame, if segment.payload.is_empty() { len as u16 } else { 0 }),
+                _ => junk[n % junk.len()],
+            };
+            // Some fill in the sums of SYNs alone, but none leaves junk then.
+            if !(only_data && segment.syn && form != 2) {
+                frame[SUM..SUM + 2].copy_from_slice(&sum.to_be_bytes());
+            }
+        }
+        for (judged, expected) in [plain(&sent), filtered(&sent, Faults::default()).0].iter().zip(&expected) {
+            same(judged, expected).map_err(TestCaseError::fail)?;
+        }
+    }
+}
+
+/// Where the TCP header of [`Path::v4`]'s frames begins, and the checksum in it.
+const TCP: usize = 34;
+const SUM: usize = TCP + 16;
+
+/// Makes a frame's TCP checksum wrong, whatever it is.
+fn damage(frame: &mut [u8], by: u16) {
+    let at = if frame[12..14] == [0x86, 0xdd] {
+        SUM + 20
+    } else {
+        SUM
+    };
+    let sum = u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let wrong = (u32::from(sum) + u32::from(by)) % 0xffff;
+    // 0 may stand for a sum that is not filled in.
+    let wrong = if wrong == 0 {
+        sum ^ 0x5555
+    } else {
+        wrong as u16
+    };
+    frame[at..at + 2].copy_from_slice(&wrong.to_be_bytes());
+}
+
+/// The sum of an IPv4 frame's pseudo-header with this length, as Linux leaves it to the network card.
+fn pseudo_header(frame: &[u8], len: u16) -> u16 {
+    let words = frame[26..34]
+        .chunks(2)
+        .map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])));
+    let sum = words.sum::<u32>() + 6 + u32::from(len);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}
+
+/// Events but for the flag that says that something was forged, and how many have it.
+fn without_flag(mut judged: Judged) -> (Judged, usize) {
+    let mut flagged = 0;
+    for event in &mut judged.events {
+        let had = event.flags.len();
+        event.flags.retain(|flag| *flag != "disputed_segment");
+        flagged += had - event.flags.len();
+    }
+    (judged, flagged)
+}
+
+/// A close in the middle of a body that goes on for longer than a close waits for its confirmation.
+#[test]
+fn inside_a_body_that_lasts() {
+    for (chunked, at) in [(false, 30), (true, 30), (false, 400), (false, 1_000)] {
+        let body = vec![b'x'; 3 << 20];
+        let mut scene = Scene {
+            name: "long",
+            steps: Vec::new(),
+            truth: Vec::new(),
+        };
+        for n in 0..3 {
+            let target = format!("/{n}");
+            let (field, value, sent, end) = if chunked {
+                let mut sent = format!("{:x}\r\n", body.len()).into_bytes();
+                sent.extend_from_slice(&body);
+                sent.extend_from_slice(b"\r\n0\r\n\r\n");
+                (
+                    "Transfer-Encoding",
+                    "chunked".to_owned(),
+                    sent,
+                    End::Chunked,
+                )
+            } else {
+                (
+                    "Content-Length",
+                    body.len().to_string(),
+                    body.clone(),
+                    End::Length,
+                )
+            };
+            let head = format!("HTTP/1.1 200 OK\r\n{field}: {value}\r\n\r\n");
+            scene.steps.extend([
+                Step::client(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()),
+                Step::server([head.into_bytes(), sent].concat()),
+            ]);
+            let asked = Transaction::new("GET", &target, 200, "OK");
+            scene
+                .truth
+                .push(asked.header(field, value).body(body.len() as u64, end));
+        }
+        // 2,170 segments of a body in 11 s.
+        let layout = Layout {
+            step_ns: 5_000_000,
+            ..Layout::default()
+        };
+        let honest = segments(&scene, &layout);
+        let expected = plain(&frames(&Path::v4(40_000), &honest));
+        for forged in [
+            vec![Forged::Rst(Side::Client)],
+            vec![Forged::Rst(Side::Server)],
+            vec![Forged::Fin(Side::Client)],
+            vec![Forged::Fin(Side::Server)],
+            vec![Forged::Rst(Side::Client), Forged::Rst(Side::Server)],
+            vec![Forged::Fin(Side::Client), Forged::Fin(Side::Server)],
+        ] {
+            let mut seen = honest.clone();
+            for forged in &forged {
+                seen = with(&seen, at, *forged).expect("both go on");
+            }
+            let frames = frames(&Path::v4(40_000), &seen);
+            for (mode, judged) in [
+                ("plain", plain(&frames)),
+                ("filtered", filtered(&frames, Faults::default()).0),
+            ] {
+                let (judged, flagged) = without_flag(judged);
+                let context = format!("{mode} {chunked} {at} {forged:?}");
+                is_truth(&judged, &scene.truth).unwrap_or_else(|e| panic!("{context}: {e}"));
+                same(&judged, &expected).unwrap_or_else(|e| panic!("{context}: {e}"));
+                assert!((1..=2).contains(&flagged), "{context}: {flagged}");
+                assert!(judged.stats.disputed_segments > 0, "{context}");
+            }
+        }
     }
 }
 
@@ -141,9 +338,14 @@ fn a_scan_behind_one_is_told_whole() {
                 let seen = with(&honest, at, forged).expect("both go on");
                 let frames = frames(&Path::v4(40_000), &seen);
                 // Before the first message the filter has nothing that it would tell of one.
-                let ignored = plain(&frames).stats.ignored_segments;
-                assert!(ignored > 0, "{at} {forged:?}");
+                let disputed = plain(&frames).stats.disputed_segments;
+                assert!(disputed > 0, "{at} {forged:?}");
                 for judged in [plain(&frames), filtered(&frames, Faults::default()).0] {
+                    let (judged, flagged) = without_flag(judged);
+                    assert_eq!(
+                        flagged as u64, judged.stats.disputed_segments,
+                        "{at} {forged:?}"
+                    );
                     is_truth(&judged, &scene.truth)
                         .unwrap_or_else(|e| panic!("{at} {forged:?}: {e}"));
                     same(&judged, &expected).unwrap_or_else(|e| panic!("{at} {forged:?}: {e}"));
@@ -185,7 +387,9 @@ fn the_client_decides_between_two_syn_acks() {
                 seen.insert(at, forged);
                 let frames = frames(&Path::v4(40_000), &seen);
                 for judged in [plain(&frames), filtered(&frames, Faults::default()).0] {
+                    let (judged, flagged) = without_flag(judged);
                     same(&judged, &expected).unwrap_or_else(|e| panic!("{at} {off}: {e}"));
+                    assert_eq!(flagged as u64, judged.stats.disputed_segments, "{at} {off}");
                 }
             }
         }

@@ -161,7 +161,7 @@ impl Connection {
         }
         self.confirm_syn(env, d, header);
         if !answers {
-            self.learn_start(d, header);
+            self.learn_start(env, d, header);
         }
         let spans =
             header.len > 0 || header.skip_from != header.seq || header.skip_to != header.seq;
@@ -341,7 +341,7 @@ impl Connection {
             let stream = &mut active.streams[d];
             if stream.fin.take_if(|(fin, _)| *fin < next).is_some() {
                 // Bytes beyond it show that the FIN was not the sender's.
-                env.stats.ignored_segments += 1;
+                tcp.dispute(env.stats);
             }
         }
         // One that is believed may be all that the other waits for.

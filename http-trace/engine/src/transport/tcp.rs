@@ -1,6 +1,7 @@
 //! TCP state of a connection while nothing is in flight: it must stay small.
 
 use crate::protocol::Link;
+use crate::stats::Stats;
 
 /// Where both directions stand.
 #[derive(Debug, Default)]
@@ -36,6 +37,12 @@ pub(crate) const fn timer(deadline_ns: u64) -> u32 {
 }
 
 impl Tcp {
+    /// A close or a SYN is disproved.
+    pub const fn dispute(&mut self, stats: &mut Stats) {
+        stats.disputed_segments += 1;
+        self.link.disputed = true;
+    }
+
     /// Bytes that nobody saw went by before a segment without payload.
     pub const fn pass_unseen(&mut self) {
         self.bits |= PASSED_UNSEEN;

@@ -110,6 +110,7 @@ impl Wire {
             ack: self.seq[usize::from(from_client)]
                 .wrapping_add(u32::from(flags & tcp_flag::SYN != 0)),
             flags,
+            header_len: 0,
             payload_offset: 0,
             payload_len: payload.len() as u32,
         };

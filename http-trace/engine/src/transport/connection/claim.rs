@@ -55,7 +55,9 @@ impl Connection {
         let ended = std::mem::take(&mut tcp.fin[d]);
         let closed = ended || tcp.is_reset_by(d);
         tcp.set_reset_by(d, false);
-        env.stats.ignored_segments += u64::from(closed);
+        if closed {
+            tcp.dispute(env.stats);
+        }
         let is_reset = tcp.is_reset();
         if let Some(active) = self.flight.active_mut() {
             if ended {

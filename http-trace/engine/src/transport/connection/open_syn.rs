@@ -167,7 +167,7 @@ impl Connection {
         if let Some(active) = self.flight.active_mut()
             && active.syn.take().is_some()
         {
-            env.stats.ignored_segments += 1;
+            self.tcp.dispute(env.stats);
         }
     }
 

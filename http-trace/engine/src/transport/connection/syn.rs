@@ -171,13 +171,16 @@ impl Connection {
 
     /// The client's first byte acknowledges the beginning of the server's stream, whose SYN-ACK may be
     /// lost. The server's first may acknowledge data that came with the SYN.
-    pub(super) fn learn_start(&mut self, d: usize, header: &RecordHeader) {
+    pub(super) fn learn_start(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let (tcp, o) = (&self.tcp, 1 - d);
         let first = tcp.link.start(d) == Some(header.seq);
         let asks = !tcp.link.is_client(o);
         // Of two SYN-ACKs its acknowledgement says which one the client took.
         let other = !tcp.link.known[o] || tcp.link.start(o).is_some_and(|s| s != header.ack);
         if first && asks && header.has(flag::ACK) && other && !tcp.payload() {
+            if tcp.link.known[o] {
+                self.tcp.dispute(env.stats);
+            }
             self.begin_stream(o, header.ack);
         }
     }

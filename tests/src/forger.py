@@ -1,0 +1,77 @@
+"""Forges closes on live connections: `forger.py INTERFACE PORT SENDER DAMAGE`.
+
+SENDER is `client` or `server`, whose segments are forged; DAMAGE says why their receiver does not take
+them: `sum` (a wrong checksum) or `ttl` (a TTL of 1, which a rule at the receiver drops). After some segments
+with payload of the server at PORT, a RST and a FIN are sent where the sender stands; after a SYN-ACK, of the
+server, another with another number. Prints `ready`, and then how many were sent, a line each.
+"""
+
+import socket
+import struct
+import sys
+
+INTERFACE, PORT, SENDER, DAMAGE = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+AFTER = (1, 2, 12, 40)
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+
+packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+packets.bind((INTERFACE, 0))
+
+
+def added_up(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def frame(ethernet, source, destination, ports, seq, ack, flags):
+    ttl = 1 if DAMAGE == "ttl" else 64
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0x4000, ttl, 6, 0, source, destination)
+    ip = ip[:10] + struct.pack("!H", 0xFFFF - added_up(ip)) + ip[12:]
+    tcp = struct.pack("!HHIIBBHHH", *ports, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, 0x50, flags, 512, 0, 0)
+    right = 0xFFFF - added_up(source + destination + struct.pack("!HH", 6, 20) + tcp)
+    stored = right if DAMAGE == "ttl" else right ^ 0x1234
+    return ethernet + ip + tcp[:16] + struct.pack("!H", stored) + tcp[18:]
+
+
+ours = {}
+answers = {}
+sent = 0
+print("ready", flush=True)
+while True:
+    data, (_, _, kind, *_) = packets.recvfrom(1 << 17)
+    if data[12:14] != b"\x08\x00" or data[23] != 6 or data[22] == 1:
+        continue
+    at = 14 + (data[14] & 15) * 4
+    source_port, destination_port, seq, ack = struct.unpack("!HHII", data[at : at + 12])
+    flags = data[at + 13]
+    length = 14 + struct.unpack("!H", data[16:18])[0] - at - (data[at + 12] >> 4) * 4
+    if PORT not in (source_port, destination_port) or flags & (RST | FIN):
+        continue
+    from_server = source_port == PORT
+    client = destination_port if from_server else source_port
+    if from_server == (SENDER == "server"):
+        stands = seq + length + (1 if flags & SYN else 0)
+        known = ours.get(client)
+        if known and (stands - known[0]) % (1 << 32) >= 1 << 31:
+            continue
+        ours[client] = (stands, ack, data[:14], data[26:30], data[30:34], (source_port, destination_port))
+    kinds = []
+    if from_server and flags & SYN and SENDER == "server":
+        kinds = [SYN]
+    if from_server and length > 0:
+        answers[client] = answers.get(client, 0) + 1
+        if answers[client] in AFTER:
+            kinds = [RST, FIN]
+    if not kinds or client not in ours:
+        continue
+    stands, acknowledged, ethernet, *ends, ports = ours[client]
+    if SENDER == "client" and from_server:
+        acknowledged = seq + length
+    for kind in kinds:
+        off = 77_777 if kind == SYN else 0
+        packets.send(frame(ethernet, *ends, ports, stands + off, acknowledged, kind | ACK))
+        sent += 1
+    print(sent, flush=True)

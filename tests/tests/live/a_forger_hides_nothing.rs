@@ -1,0 +1,165 @@
+//! A forger sends RSTs, FINs and second SYN-ACKs into live connections that their receivers do not take: each
+//! exchange is an event with its request all the same, and attacks behind them raise their alerts.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use http_trace_tests::agent::Agent;
+use http_trace_tests::bed::{own_port, server_v4};
+use http_trace_tests::client::Raw;
+use http_trace_tests::need::program;
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Namespace, Pair, Running};
+use http_trace_tests::nginx::Nginx;
+use http_trace_tests::routed::nft;
+
+const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+const CONNECTIONS: usize = 6;
+/// What each asks: one plain file, then attacks.
+const ATTACKS: [&str; 4] = [
+    "/small.txt?id=1%27%20UNION%20SELECT%20password%20FROM%20users--",
+    "/small.txt?file=../../../../etc/passwd",
+    "/.env",
+    "/wp-login.php",
+];
+const ROUNDS: usize = 5;
+
+/// Why the receivers do not take what is forged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Damage {
+    /// A wrong checksum, where those of the others are left to the network card.
+    Sum,
+    /// A wrong checksum, where the client's others are filled in; the server's are, behind the hook.
+    SumAmongFilled,
+    /// The packet does not reach its receiver.
+    Ttl,
+}
+
+fn forger(namespace: &Namespace, port: u16, sender: &str, damage: Damage) -> Running {
+    let mut command = Command::new(program("python3").expect("python3"));
+    command.args(["-c", include_str!("../../src/forger.py"), "veth0"]);
+    let damage = if damage == Damage::Ttl { "ttl" } else { "sum" };
+    command.args([&port.to_string(), sender, damage]);
+    command.stdout(Stdio::piped());
+    let mut forger = namespace.spawn(&mut command).expect("a forger");
+    assert_eq!(forger.first_line().expect("a line").trim(), "ready");
+    forger
+}
+
+/// Asks for this, and takes 50 times the pause for the answer's body.
+fn get(raw: &mut Raw, target: &str, pause: Duration) -> u16 {
+    raw.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+        .expect("sent");
+    raw.receive_in_parts(50, pause).expect("an answer").status
+}
+
+fn behind_a_forger(hook: &str, damage: Damage) {
+    let pair = Pair::new(1500).expect("a pair");
+    let port = own_port();
+    for end in [&pair.client, &pair.server] {
+        if damage == Damage::SumAmongFilled {
+            let mut command = Command::new("ethtool");
+            end.run(command.args(["-K", "veth0", "tx", "off"]))
+                .expect("ethtool");
+        }
+        if damage == Damage::Ttl {
+            let drop = "table ip far {
+ chain far {
+ type filter hook prerouting priority -300
+ ip ttl 1 drop
+ }
+}
+";
+            nft(end, drop).expect("a rule");
+        }
+    }
+    let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
+    let port_text = port.to_string();
+    let options = ["-i", "veth0", "-p", &port_text, "--hook", hook, "-v"];
+    let agent = Agent::start(&pair.server, &options).expect("the agent");
+    let forgers = [
+        forger(&pair.client, port, "client", damage),
+        forger(&pair.server, port, "server", damage),
+    ];
+    let mut asked = Vec::new();
+    let mut connections: Vec<Raw> = (0..CONNECTIONS)
+        .map(|_| Raw::connect(&pair.client, server_v4(port)).expect("a connection"))
+        .collect();
+    for (n, raw) in connections.iter_mut().enumerate() {
+        let mut ask = |raw: &mut Raw, target: String, pause: Duration| {
+            let status = get(raw, &target, pause);
+            asked.push((raw.address().expect("an address"), target, status));
+            // What is forged comes before the next request.
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        ask(raw, format!("/small.txt?first={n}"), Duration::ZERO);
+        if n % 3 == 0 {
+            // Longer than a close waits for its confirmation.
+            raw.receive_buffer(64 << 10).expect("a small buffer");
+            ask(raw, format!("/large.bin?{n}"), Duration::from_millis(60));
+        }
+        for round in 0..ROUNDS {
+            for attack in ATTACKS {
+                let sign = if attack.contains('?') { '&' } else { '?' };
+                ask(raw, format!("{attack}{sign}n={n}.{round}"), Duration::ZERO);
+            }
+        }
+    }
+    drop(connections);
+    let _ = agent.wait_for(asked.len(), Duration::from_secs(10));
+    drop(forgers);
+    let outcome = agent.stop().expect("an outcome");
+    drop(nginx);
+    let what = format!("{hook} {damage:?}: {:#?}", outcome.said);
+    let told = outcome.report.responses.iter().map(|seen| {
+        let target = seen
+            .request
+            .as_ref()
+            .map_or("no request", |(_, target)| target);
+        (seen.client, target.to_owned(), seen.status.unwrap_or(0))
+    });
+    let (mut told, mut asked) = (told.collect::<Vec<_>>(), asked);
+    (told.sort(), asked.sort());
+    let missing: Vec<_> = asked.iter().filter(|a| !told.contains(a)).collect();
+    let invented: Vec<_> = told.iter().filter(|t| !asked.contains(t)).collect();
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "{missing:?}\n{invented:?}\n{what}"
+    );
+    assert_eq!(told.len(), asked.len(), "{what}");
+    assert!(
+        outcome.report.unanswered.is_empty(),
+        "{:?}\n{what}",
+        outcome.report.unanswered
+    );
+    assert!(!outcome.report.alerts.is_empty(), "{what}");
+    assert_eq!(outcome.counter("filter_disagrees"), 0, "{what}");
+    let counted = ["bad_checksum", "disputed_segments"].map(|name| outcome.counter(name));
+    let filled = damage == Damage::SumAmongFilled;
+    assert!(counted[usize::from(!filled)] > 0, "{counted:?} {what}");
+    println!(
+        "{hook} {damage:?}: {} exchanges, {counted:?}, {} alerts",
+        told.len(),
+        outcome.report.alerts.len()
+    );
+}
+
+macro_rules! hooks {
+    ($($name:ident $hook:literal)+) => {
+        $(
+            #[test]
+            fn $name() {
+                needs!(alone; "nginx", "nft", "python3", "ethtool");
+                for damage in [Damage::Sum, Damage::SumAmongFilled, Damage::Ttl] {
+                    behind_a_forger($hook, damage);
+                }
+            }
+        )+
+    };
+}
+
+hooks! {
+    at_tc "tc"
+    at_a_socket_filter "socket-filter"
+    at_xdp "xdp"
+}
