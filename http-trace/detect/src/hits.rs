@@ -173,10 +173,7 @@ impl Hits {
         opened: bool,
         values: impl FnOnce() -> Vec<Vec<u8>>,
     ) {
-        let Some(of) = self.places.get(number).copied().flatten() else {
-            return;
-        };
-        let Some(of) = self.rules.get_mut(of) else {
+        let Some(of) = self.of_correlation(number) else {
             return;
         };
         of.tally.add(time_ns);
@@ -185,16 +182,18 @@ impl Hits {
         tally.add(time_ns);
         tally.alerts += u64::from(opened);
     }
-}
 
-impl Hits {
     /// An alert opened at a response that counted.
     pub fn opened(&mut self, number: usize, hash: u64) {
-        let place = self.places.get(number).copied().flatten();
-        if let Some(of) = place.and_then(|at| self.rules.get_mut(at)) {
+        if let Some(of) = self.of_correlation(number) {
             of.tally.alerts += 1;
             of.entity(hash, Vec::new).alerts += 1;
         }
+    }
+
+    fn of_correlation(&mut self, number: usize) -> Option<&mut OfRule> {
+        let place = self.places.get(number).copied().flatten()?;
+        self.rules.get_mut(place)
     }
 }
 

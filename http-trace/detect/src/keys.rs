@@ -13,19 +13,17 @@ use http_trace_model::known::to_lower;
 /// A field to hash, with the prefix by which its IPv6 addresses count as one.
 type Part = (Field, u8);
 
-/// The keys of the event at hand, for a list of correlations. Nothing is hashed twice for one event.
+/// The keys of the event at hand, for a list of correlations. What several count by is hashed once.
 #[derive(Debug)]
 pub struct Keys {
     hashes: Hashes,
-    parts: Vec<Part>,
-    /// What is hashed together, by places of its parts.
-    lists: Vec<Box<[usize]>>,
+    /// What is hashed together.
+    lists: Vec<Box<[Part]>>,
     /// For each correlation the list of each input; one, when all have the same.
     groups: Vec<Box<[usize]>>,
     /// For each correlation the list whose distinct values it counts.
     values: Vec<Option<usize>>,
-    /// For each part and for each list its hash, and the event that it is of.
-    part_hashes: Vec<OfEvent>,
+    /// For each list its hash, and the event that it is of.
     list_hashes: Vec<OfEvent>,
     event: u64,
 }
@@ -45,14 +43,13 @@ fn place<T: PartialEq>(all: &mut Vec<T>, item: T) -> usize {
 impl Keys {
     /// For these correlations, in order.
     pub fn new(rules: &[Arc<Rule>], correlations: &[Correlation]) -> Self {
-        let (mut parts, mut lists) = (Vec::new(), Vec::new());
+        let mut lists = Vec::new();
         let mut list = |fields: &mut dyn Iterator<Item = &Field>, ipv6_prefix| {
             let fields = fields.map(|field| {
                 let prefix = if field.is_address() { ipv6_prefix } else { 128 };
-                place(&mut parts, (field.clone(), prefix))
+                (field.clone(), prefix)
             });
-            let fields = fields.collect();
-            place(&mut lists, fields)
+            place(&mut lists, fields.collect())
         };
         let (mut groups, mut values) = (Vec::new(), Vec::new());
         for correlation in correlations {
@@ -76,9 +73,7 @@ impl Keys {
         }
         Keys {
             hashes: Hashes::default(),
-            part_hashes: vec![(0, None); parts.len()],
             list_hashes: vec![(0, None); lists.len()],
-            parts,
             lists,
             groups,
             values,
@@ -119,21 +114,13 @@ impl Keys {
         if event == self.event {
             return hash;
         }
-        let mut all = None;
-        for part in &self.lists[list] {
-            let (event, mut hash) = self.part_hashes[*part];
-            if event != self.event {
-                let (field, ipv6_prefix) = &self.parts[*part];
-                hash = hash_field(&self.hashes, field, *ipv6_prefix, view);
-                self.part_hashes[*part] = (self.event, hash);
-            }
-            let Some(hash) = hash else {
-                self.list_hashes[list] = (self.event, None);
-                return None;
-            };
-            all = Some(all.map_or(hash, |all| self.hashes.mix(all, hash)));
-        }
-        let hash = Some(all.unwrap_or(0));
+        let hash =
+            |(field, ipv6_prefix): &Part| hash_field(&self.hashes, field, *ipv6_prefix, view);
+        let mut parts = self.lists[list].iter();
+        let first = parts.next().map_or(Some(0), hash);
+        let hash = first.and_then(|first| {
+            parts.try_fold(first, |all, part| Some(self.hashes.mix(all, hash(part)?)))
+        });
         self.list_hashes[list] = (self.event, hash);
         hash
     }

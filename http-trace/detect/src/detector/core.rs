@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::alert::{Alert, State};
+use crate::alert::{Active, Alert, State};
 use crate::candidates::Candidates;
 use crate::correlate::is_over;
 use crate::counters::{Counters, Key, Turnover};
@@ -271,43 +271,43 @@ impl Core {
             if let Some(slot) = self.counters.find(key) {
                 self.counters.settle(slot);
             }
-            for mut alert in told {
-                suspect(&self.suspects, &mut alert);
-                out(Detected::Alert(Box::new(alert)));
+            for alert in told {
+                tell(&self.suspects, alert, out);
             }
         }
     }
 
     /// What open alerts have counted since they spoke last.
     pub fn tell_open(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
-        let mut open: Vec<Due> = std::mem::take(&mut self.due)
-            .into_iter()
-            .filter_map(|Reverse(Due { key, .. })| {
-                let active = self.counters.get_mut(key)?.active()?;
-                (!active.is_silent()).then_some(Due::new(active.opened_ns, active.id, key))
-            })
-            .collect();
-        open.sort_unstable();
-        open.dedup();
+        let open = self.open(&|_, active| !active.is_silent());
         self.stats.open = open.len() as u64;
-        for Due { key, .. } in open {
+        for key in open {
             let correlation = &self.correlations[usize::from(key.correlation)];
             let rule = &self.rules[correlation.rule];
-            let lossy = self.lossy_until_ns != 0;
+            let subject = Subject::new(rule, correlation, self.lossy_until_ns != 0);
             let Some(counter) = self.counters.get_mut(key) else {
                 continue;
             };
-            let Some(active) = counter.active() else {
-                continue;
-            };
-            if active.count(counter.events) > active.told {
-                let subject = Subject::new(rule, correlation, lossy);
-                if let Some(mut alert) = subject.told(counter, State::Updated, now_ns) {
-                    suspect(&self.suspects, &mut alert);
-                    out(Detected::Alert(Box::new(alert)));
-                }
+            let events = counter.events;
+            let has_more = |active: &Active| active.count(events) > active.told;
+            if counter.active().is_some_and(has_more)
+                && let Some(alert) = subject.told(counter, State::Updated, now_ns)
+            {
+                tell(&self.suspects, alert, out);
             }
         }
+    }
+
+    /// The keys of open alerts of which `which` says so, in the order in which they opened.
+    pub fn open(&mut self, which: &dyn Fn(Key, &Active) -> bool) -> Vec<Key> {
+        let due = self.due.iter().filter_map(|Reverse(Due { key, .. })| {
+            let active = self.counters.get_mut(*key)?.active()?;
+            which(*key, active).then(|| Due::new(active.opened_ns, active.id, *key))
+        });
+        let mut open: Vec<Due> = due.collect();
+        open.sort_unstable();
+        open.dedup();
+        open.into_iter().map(|due| due.key).collect()
     }
 
     /// Learns from an alert which peer looks like a proxy; what is said about such a one counts
@@ -341,8 +341,14 @@ impl Core {
     }
 }
 
+/// Hands an alert out.
+pub(super) fn tell(suspects: &[(IpAddr, u64)], mut alert: Alert, out: &mut dyn FnMut(Detected)) {
+    suspect(suspects, &mut alert);
+    out(Detected::Alert(Box::new(alert)));
+}
+
 /// An alert about a peer that looks like a proxy is informational: it may be about many.
-pub(super) fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
+fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
     let suspected = |ip: &IpAddr| {
         let mut of_it = suspects.iter().filter(|(suspect, _)| suspect == ip);
         of_it.any(|(_, until)| *until > alert.time_ns)

@@ -9,7 +9,7 @@ use crate::counters::Key;
 use crate::lifecycle::Subject;
 use crate::rule::RuleSet;
 
-use super::core::{Core, Due, suspect};
+use super::core::{Core, Due, tell};
 use super::{Detected, Detector, Settings};
 
 /// What became of rules that were read again; rules are those that raise alerts.
@@ -100,19 +100,8 @@ impl Core {
         which: &dyn Fn(Key) -> bool,
         out: &mut dyn FnMut(Detected),
     ) -> usize {
-        let mut open: Vec<Due> = self
-            .due
-            .iter()
-            .filter(|Reverse(due)| which(due.key))
-            .filter_map(|Reverse(Due { key, .. })| {
-                let active = self.counters.get_mut(*key)?.active()?;
-                Some(Due::new(active.opened_ns, active.id, *key))
-            })
-            .collect();
-        open.sort_unstable();
-        open.dedup();
         let mut ended = 0;
-        for Due { key, .. } in open {
+        for key in self.open(&|key, _| which(key)) {
             let Some(correlation) = self.correlations.get(usize::from(key.correlation)) else {
                 continue;
             };
@@ -121,10 +110,9 @@ impl Core {
             let Some(counter) = self.counters.get_mut(key) else {
                 continue;
             };
-            for mut alert in subject.end(counter, now_ns) {
-                suspect(&self.suspects, &mut alert);
+            for alert in subject.end(counter, now_ns) {
                 ended += usize::from(alert.state == State::Ended);
-                out(Detected::Alert(Box::new(alert)));
+                tell(&self.suspects, alert, out);
             }
         }
         ended

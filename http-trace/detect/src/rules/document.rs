@@ -1,12 +1,21 @@
 //! YAML documents of a rule file, and the positions of what they say: found again in the text, since
 //! the parser keeps none for what it accepts. Knows nothing of Sigma.
 
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
 use super::diagnose::{Diagnostic, Fault, Finding};
 use crate::rule::Origin;
 
 /// The most nested brackets in one document. The parser refuses more than 128 itself, but only after
 /// reading all of them; texts without quotes may have some that do not nest.
 const MAX_DEPTH: usize = 1000;
+
+/// How messages of the YAML parser name a position.
+static AT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(" at line ([0-9]{1,9}) column ([0-9]{1,9})").expect("an expression")
+});
 
 /// The text of a rule file.
 #[derive(Clone, Debug)]
@@ -193,40 +202,24 @@ impl<'a> Document<'a> {
 
     /// Position that a message of the YAML parser ends with.
     pub fn at_message(self, message: &str) -> Option<Position> {
-        let number = |after: &str| {
-            let (_, rest) = message.rsplit_once(after)?;
-            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-            digits.parse::<usize>().ok()
-        };
-        let line = self.lines_before.saturating_add(number("line ")?);
-        Some((line, number("column ")?))
+        let at = AT.captures_iter(message).last()?;
+        let number = |group: usize| at[group].parse::<usize>().ok();
+        Some((self.lines_before.saturating_add(number(1)?), number(2)?))
     }
 
     /// The message with line numbers of the file instead of the document's, and without the last
     /// position, which [`Document::at_message`] returns.
     pub fn in_file(self, message: &str) -> String {
-        const AT: &str = " at line ";
-        let number = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-        let (mut out, mut rest) = (String::with_capacity(message.len()), message);
-        while let Some((before, after)) = rest.split_once(AT) {
-            out.push_str(before);
-            rest = after;
-            let (line, column) = after.split_at(number(after));
-            let column = column.strip_prefix(" column ").unwrap_or_default();
-            let (column, behind) = column.split_at(number(column));
-            match line.parse::<usize>() {
-                Ok(line) if !column.is_empty() => {
-                    if behind.contains(AT) {
-                        let line = self.lines_before.saturating_add(line);
-                        out.push_str(&format!("{AT}{line} column {column}"));
-                    }
-                    rest = behind;
-                }
-                _ => out.push_str(AT),
+        let mut left = AT.find_iter(message).count();
+        let in_file = |at: &Captures<'_>| {
+            left -= 1;
+            let line = at[1].parse().unwrap_or(0_usize) + self.lines_before;
+            match left {
+                0 => String::new(),
+                _ => format!(" at line {line} column {}", &at[2]),
             }
-        }
-        out.push_str(rest);
-        out
+        };
+        AT.replace_all(message, in_file).into_owned()
     }
 }
 
