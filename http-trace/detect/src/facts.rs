@@ -13,7 +13,7 @@ use super::field::Field;
 use super::matcher::{has_regex, literals_of};
 use super::memo::Memo;
 use super::rule::expr::{Test, TextTest};
-use super::view::View;
+use super::view::{Value, View};
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
@@ -149,8 +149,11 @@ impl Source {
                     .request
                     .as_ref()
                     .map(|request| &request.method[..]);
-                // The target is the end of the whole URL.
-                let _ = work(view.uri()) || work(host) || work(method.unwrap_or_default());
+                // The target is the end of the whole URL, but for its encodings.
+                let _ = work(view.uri())
+                    || matches!(view.first(&Field::DecodedTarget), Some(Value::Made(decoded)) if work(&decoded))
+                    || work(host)
+                    || work(method.unwrap_or_default());
             }
             Source::Line { response, name, .. } => {
                 let lines = headers(view, *response).into_iter();

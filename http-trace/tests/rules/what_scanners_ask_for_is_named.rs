@@ -432,6 +432,21 @@ fn a_scan_that_many_clients_share_is_one() {
     };
     let scan = shared(BROWSER, &|client, n| format!("/word{}", client * 3 + n));
     assert_eq!(rules(scan), ["http-spread-scan"]);
+    let folder = |agent: &str, each: usize| {
+        let requests = (0..64).flat_map(|client| (0..each).map(move |n| (client, n)));
+        let mut requests: Vec<_> = requests.map(|(c, n)| (c * 5 + n * 11, c, n)).collect();
+        requests.sort_unstable();
+        let line = |(second, client, n): (usize, usize, usize)| {
+            let target = format!("/api/v1/word{}", client * each + n);
+            log_line(client, second, ("GET", &target), 404, agent)
+        };
+        rules(alerts_of_log(
+            &requests.into_iter().map(line).collect::<String>(),
+        ))
+    };
+    assert_eq!(folder(BROWSER, 20), ["http-spread-folder-scan"]);
+    assert_eq!(folder(BROWSER, 3), [""; 0]);
+    assert_eq!(folder("inventory/1.0", 20), [""; 0]);
     let attack = shared(BROWSER, &|client, n| {
         format!("/a{n}?f=../../../etc/passwd{client}")
     });
