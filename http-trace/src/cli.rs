@@ -72,6 +72,9 @@ pub enum Command {
     /// List, check, explain, try and export detection rules
     #[command(subcommand)]
     Rules(Rules),
+    /// Say what this host lets a run with these settings do, and what it would see: kernel, capabilities,
+    /// each hook, neighbours, and some seconds of traffic; status 1: not everything, 2: nothing
+    Doctor(Box<Doctor>),
     /// Check the settings of a run, or show them with where each comes from
     #[command(subcommand)]
     Config(Settings),
@@ -92,6 +95,20 @@ pub struct Detect {
     #[arg(long)]
     pub events: bool,
     /// Options as of a run; those of tracing have no effect.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// How it is said what this host lets the agent do.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Doctor {
+    /// Print an object of json
+    #[arg(long)]
+    pub json: bool,
+    /// Take off the filters that an earlier run left at clsact
+    #[arg(long)]
+    pub clean: bool,
+    /// Options as of a run; --duration says how long traffic is watched (5s).
     #[command(flatten)]
     pub options: Options,
 }

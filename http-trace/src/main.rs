@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use http_trace::cli::{self, Cli, Command, Rules, Settings, manual};
+use http_trace::cli::{self, Cli, Command, Doctor, Rules, Settings, manual};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
@@ -56,6 +56,11 @@ fn main() -> ExitCode {
             cli.options = options;
             cli.alerts_only = !detect.events;
             cli.recorded = Some(detect.files);
+        }
+        Some(Command::Doctor(asked)) => {
+            let options = asked.options.clone();
+            cli.options = options.after(std::mem::take(&mut cli.options));
+            return doctor(&asked, cli);
         }
         Some(Command::Config(command)) => {
             let (Settings::Check(options) | Settings::Show(options)) = &command;
@@ -155,6 +160,31 @@ fn rules(command: &Rules) -> ExitCode {
     ended(io::stdout().write_all(out.as_bytes()), done)
 }
 
+/// Says what this host lets the agent do.
+#[cfg(feature = "live")]
+fn doctor(asked: &Doctor, cli: Cli) -> ExitCode {
+    let mut stop = Stop::default();
+    let config = match Config::try_from(cli) {
+        Ok(config) => config,
+        Err(error) => return unknown(&error.to_string()),
+    };
+    if let Err(error) = stop.on_signals() {
+        return unknown(&format!("cannot handle signals: {error}"));
+    }
+    let (text, done) = run::doctor::run(asked, &config, &stop);
+    let text = match asked.json {
+        true => text,
+        // Others chose the names of interfaces, programs and processes.
+        false => lines_for_terminal(&text),
+    };
+    ended(io::stdout().write_all(text.as_bytes()), done)
+}
+
+#[cfg(not(feature = "live"))]
+fn doctor(_: &Doctor, _: Cli) -> ExitCode {
+    unknown("this build only reads captures: there is nothing to look for")
+}
+
 /// Checks the settings of a run, and shows them.
 fn settings(cli: Cli, show: bool) -> ExitCode {
     let config = match Config::try_from(cli) {
@@ -201,9 +231,11 @@ fn print(command: &Command) -> ExitCode {
             Err(why) => return unknown(&why),
         },
         Command::Schema => out.write_all(schema::record().as_bytes()),
-        Command::Help { .. } | Command::Rules(_) | Command::Detect(_) | Command::Config(_) => {
-            Ok(())
-        }
+        Command::Help { .. }
+        | Command::Rules(_)
+        | Command::Detect(_)
+        | Command::Config(_)
+        | Command::Doctor(_) => Ok(()),
     };
     ended(
         rendered.and_then(|()| io::stdout().write_all(&out)),

@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //! - `exit`: exit status and standard error. `stop`: signals.
+//! - [`doctor`]: what this host lets the agent do.
 //! - `limits`: what the system allows.
 //! - `clash`: outputs that would overwrite an input.
 //! - `confine`: capabilities and the user that the rest of a run needs.
@@ -16,6 +17,8 @@
 
 mod clash;
 mod confine;
+#[cfg(feature = "live")]
+pub mod doctor;
 mod exit;
 mod hits;
 mod limits;

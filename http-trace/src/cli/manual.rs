@@ -133,6 +133,11 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
         "the built-in rules, to copy from",
     ),
     (
+        &["doctor"],
+        "sudo http-trace doctor --duration 10s",
+        "why is nothing, or not everything, seen?",
+    ),
+    (
         &["config", "check"],
         "http-trace config check --config /etc/http-trace/http-trace.toml",
         "before a reload (status 2: a fault)",

@@ -245,7 +245,7 @@ impl Attached {
             instead: "is the interface still there? --exclude-interface leaves it out",
         };
         let tcx = self.tc_mode == TcMode::Auto && tc::has_tcx();
-        if !tcx {
+        if !tcx && tc::has_left(index, side).unwrap_or(true) {
             tc::remove_left(&interface.name, side).map_err(|error| refused(error.into()))?;
         }
         tc::place(ebpf, name, (index, &interface.name), side, tcx).map_err(refused)

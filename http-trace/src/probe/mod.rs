@@ -11,6 +11,7 @@
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
 //! - [`log`] hands on what the programs say in words.
 //! - [`flows`] keeps the kernel's tables tidy; `own_map` holds the agent's own sockets.
+//! - [`trial`] tries a hook and finds what an earlier run left.
 //! - [`test_run`] runs a program over frames without attaching it.
 //! - `netlink` reads lists and changes over rtnetlink.
 //! - `sys` holds the few system calls that nothing else wraps.
@@ -30,6 +31,7 @@ pub mod ring;
 mod sys;
 mod tc;
 pub mod test_run;
+pub mod trial;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -261,11 +263,7 @@ impl Probe {
 
     /// What this kernel lets the programs do, in words.
     pub fn modes(&self) -> String {
-        let framing = match (self.framing, &self.why_host) {
-            (Framing::Kernel, _) => "framing in the kernel".to_owned(),
-            (Framing::Host, Some(why)) => format!("framing in the agent ({why})"),
-            (Framing::Host, None) => "framing in the agent, as set".to_owned(),
-        };
+        let framing = framing_in_words(self.framing, self.why_host.as_deref());
         let modes = self.attached.modes();
         let places = modes.iter().map(|mode| format!(", {mode}"));
         format!("{framing}{}", places.collect::<String>())
@@ -443,6 +441,14 @@ impl Probe {
         for index in allowed {
             let _ = self.limit.insert(index, 1, 0);
         }
+    }
+}
+
+fn framing_in_words(framing: Framing, why_host: Option<&str>) -> String {
+    match (framing, why_host) {
+        (Framing::Kernel, _) => "framing in the kernel".to_owned(),
+        (Framing::Host, Some(why)) => format!("framing in the agent ({why})"),
+        (Framing::Host, None) => "framing in the agent, as set".to_owned(),
     }
 }
 

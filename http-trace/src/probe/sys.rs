@@ -35,6 +35,15 @@ pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
     }
 }
 
+/// Puts this thread into a network namespace of its own, which goes with it.
+///
+/// # Errors
+/// Without CAP_SYS_ADMIN.
+pub fn leave_netns() -> io::Result<()> {
+    // SAFETY: no file descriptor is unshared.
+    Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?)
+}
+
 /// BPF_PROG_QUERY (linux/bpf.h).
 const BPF_PROG_QUERY: libc::c_int = 16;
 /// Programs that a hook holds at most (BPF_MPROG_MAX), rounded up.

@@ -128,6 +128,22 @@ impl Drop for Placed {
     }
 }
 
+/// Whether a running http-trace holds this program there.
+fn is_marked(index: u32, side: Side, program: u32) -> bool {
+    let error = mark(index, side, program).err();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
+/// Whether there are filters of ours at clsact that no running http-trace holds.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn has_left(index: u32, side: Side) -> io::Result<bool> {
+    let of_none =
+        |f: &Filter| is_ours(&f.name) && f.program.is_some_and(|id| !is_marked(index, side, id));
+    Ok(filters(index, side)?.iter().any(of_none))
+}
+
 /// Puts a program that is loaded first at TC, at TCX or else at clsact.
 ///
 /// # Errors
@@ -190,6 +206,7 @@ pub fn place(
             Ok(link) => {
                 placed.filter = Some((preference, handle));
                 placed.link = Some(program.take_link(link)?);
+                placed.mark = mark(index, side, id).ok();
                 return Ok(placed);
             }
             Err(error) => refused = refused.or(Some(error)),
@@ -244,10 +261,7 @@ impl Placed {
 
     /// Programs here that are no http-trace's, in words.
     fn foreign(&self, ids: &[u32]) -> Vec<String> {
-        let taken = |id: &u32| {
-            let error = mark(self.index, self.side, *id).err();
-            error.is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
-        };
+        let taken = |id: &u32| is_marked(self.index, self.side, *id);
         named(
             &ids.iter()
                 .copied()

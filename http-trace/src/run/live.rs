@@ -162,7 +162,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             }
             if patient_until.is_some_and(|until| now >= until) {
                 patient_until = None;
-                nothing_readable(&probe, &session.engine)
+                nothing_readable(&probe, &session.engine, NOTHING_READABLE)
                     .iter()
                     .for_each(|line| say(line));
             }
@@ -193,7 +193,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
 }
 
 /// Takes what is in the ring; when that was all, time goes on to when it was looked at.
-fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
+pub(super) fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
     let now_ns = probe.clock.now_ns();
     let mut next = Next::Go;
     let frames = probe.framing() == Framing::Kernel;
@@ -258,13 +258,13 @@ fn numbers(probe: &Probe) -> Vec<Number> {
     numbers
 }
 
-fn nothing_readable(probe: &Probe, engine: &Engine) -> Option<String> {
+pub(super) fn nothing_readable(probe: &Probe, engine: &Engine, time: Duration) -> Option<String> {
     let packets = [Counter::Packets, Counter::Excluded].map(|c| probe.counters.get(c));
     let place = match &*probe.traced_interfaces() {
         [] => "at this hook".to_owned(),
         some => format!("on {}", named(some)),
     };
-    engine.nothing_readable(NOTHING_READABLE.as_secs(), packets, &place)
+    engine.nothing_readable(time.as_secs(), packets, &place)
 }
 
 fn named(interfaces: &[std::sync::Arc<str>]) -> String {
@@ -300,7 +300,7 @@ fn add_losses(probe: &mut Probe, engine: &mut Engine) {
     }
 }
 
-fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
+pub(super) fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
     let wanted = Wanted::new(&config.interface, &config.exclude_interface)
         .map_err(|error| error.to_string())?;
     let mut filter = FilterConfig {
@@ -322,15 +322,20 @@ fn options(config: &Config, own: OwnSockets) -> Result<Options, String> {
     Ok(Options {
         hooks: config.hook.clone(),
         interfaces: wanted,
-        tc_mode: match config.tc {
-            TcChoice::Clsact => TcMode::Clsact,
-            TcChoice::Auto => TcMode::Auto,
-        },
+        tc_mode: tc_mode(config),
         host_framing: config.framing == FramingChoice::Host,
         settings,
         own,
         say: (config.verbose > 1).then_some(say as Say),
     })
+}
+
+/// How programs are attached at TC.
+pub(super) const fn tc_mode(config: &Config) -> TcMode {
+    match config.tc {
+        TcChoice::Clsact => TcMode::Clsact,
+        TcChoice::Auto => TcMode::Auto,
+    }
 }
 
 fn no_interface(config: &Config) -> String {

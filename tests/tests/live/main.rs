@@ -8,6 +8,7 @@ mod a_reload_loses_no_response;
 mod a_syn_flood_hides_no_connection;
 mod at_full_speed_every_response_is_reported_or_lost;
 mod body_snippets_hold_what_curl_received;
+mod doctor_says_what_an_agent_would_see;
 mod equal_tuples_stay_apart;
 mod events_equal_what_servers_and_clients_saw;
 mod every_hook_traces_and_leaves_nothing_behind;

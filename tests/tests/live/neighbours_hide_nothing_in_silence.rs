@@ -375,7 +375,13 @@ fn another_agent_hides_nothing() {
     needs!(alone; "nginx", "curl");
     let pair = Pair::new(1500).expect("a pair");
     let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
-    let both = [agent(&pair, "tcx"), agent(&pair, "tcx")];
+    for hook in ["tcx", "clsact"] {
+        two_agents(&pair, hook);
+    }
+}
+
+fn two_agents(pair: &Pair, hook: &str) {
+    let both = [agent(pair, hook), agent(pair, hook)];
     let url = format!("http://{}/small.txt", address::SERVER_V4);
     // Each looks at its hooks every two seconds.
     for _ in 0..5 {

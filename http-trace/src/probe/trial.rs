@@ -1,0 +1,73 @@
+//! Tries a hook where it disturbs nobody, and looks for filters that an earlier run left. Traces nothing.
+
+use std::thread;
+
+use aya::programs::ProgramType;
+use aya::sys::{BpfHelper, is_helper_supported};
+use http_trace_common::record::Hook;
+
+use super::attach::{Attached, TcMode};
+use super::interfaces::Interfaces;
+use super::loader::{self, Settings};
+use super::{framing_in_words, sys, tc};
+
+/// Loads the programs of a hook, attaches them to lo in a network namespace of their own, and takes them
+/// off. How that went on this kernel, in words. The root cgroup is the host's: there they hang for a moment.
+///
+/// # Errors
+/// In words.
+pub fn try_hook(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
+    thread::scope(|scope| {
+        let trial = scope.spawn(|| in_own_namespace(hook, tc_mode));
+        trial.join().unwrap_or_else(|_| Err("it failed".to_owned()))
+    })
+}
+
+fn in_own_namespace(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
+    sys::leave_netns().map_err(|error| {
+        format!("not tried: a network namespace of its own takes CAP_SYS_ADMIN ({error})")
+    })?;
+    let helper = BpfHelper::BPF_FUNC_get_netns_cookie;
+    let settings = Settings {
+        cgroup_netns_helper: hook == Hook::Cgroup
+            && is_helper_supported(ProgramType::CgroupSkb, helper).unwrap_or(false),
+        ..Settings::default()
+    };
+    let mut ebpf = loader::load(&settings, &[hook]).map_err(|error| error.to_string())?;
+    let chosen = loader::choose_framing(&mut ebpf, &[hook], false);
+    let (framing, why_host) = chosen.map_err(|error| error.to_string())?;
+    let mut attached = Attached::new(tc_mode, framing);
+    let hung = attached.host(&mut ebpf, &[hook]);
+    hung.map_err(|error| error.to_string())?;
+    let interfaces = Interfaces::open().map_err(|error| error.to_string())?;
+    for (index, lo) in interfaces.known() {
+        let hung = attached.interface(&mut ebpf, &[hook], *index, lo);
+        hung.map_err(|error| error.to_string())?;
+    }
+    let mut words = vec![framing_in_words(framing, why_host.as_deref())];
+    words.extend(attached.modes().into_iter().map(str::to_owned));
+    Ok(words.join(", "))
+}
+
+/// The interfaces with filters of ours at clsact that no running http-trace holds; with `clean` they are
+/// taken off.
+///
+/// # Errors
+/// In words.
+pub fn leftovers(clean: bool) -> Result<Vec<String>, String> {
+    let interfaces = Interfaces::open().map_err(|error| error.to_string())?;
+    let mut left = Vec::new();
+    for (index, interface) in interfaces.known() {
+        for side in [tc::Side::Ingress, tc::Side::Egress] {
+            if !tc::has_left(*index, side).unwrap_or(false) {
+                continue;
+            }
+            let place = format!("{} {}", interface.name, side.name());
+            if clean {
+                tc::remove_left(&interface.name, side).map_err(|e| format!("{place}: {e}"))?;
+            }
+            left.push(place);
+        }
+    }
+    Ok(left)
+}

@@ -1,0 +1,346 @@
+//! What this host lets the agent do, and what it would see: `http-trace doctor`. Tries each hook, then
+//! traces for some seconds; writes no event.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use http_trace_common::counter::Counter;
+use http_trace_common::record::Hook;
+use serde_json::json;
+
+use super::confine::confine;
+use super::exit::Ended;
+use super::live::{nothing_readable, options, tc_mode, work};
+use super::stop::Stop;
+use crate::cli::Doctor;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::own_sockets::OwnSockets;
+use crate::privileges::{self, ATTACHING, CapabilitySet};
+use crate::probe::{Notice, Probe, trial};
+use crate::sink::writer::WhenFull;
+use crate::summary::counted;
+
+/// How long traffic is watched unless `--duration` says so.
+const WATCHED: Duration = Duration::from_secs(5);
+
+/// How something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Good,
+    /// The agent works and may not see everything.
+    Limited,
+    /// The agent cannot do its job.
+    Bad,
+}
+
+impl State {
+    const fn name(self) -> &'static str {
+        match self {
+            State::Good => "ok",
+            State::Limited => "limited",
+            State::Bad => "failed",
+        }
+    }
+}
+
+/// What was found, in order.
+#[derive(Debug, Default)]
+struct Report(Vec<(&'static str, State, String)>);
+
+impl Report {
+    fn add(&mut self, check: &'static str, state: State, found: impl Into<String>) {
+        self.0.push((check, state, found.into()));
+    }
+
+    fn worst(&self) -> State {
+        let states = self.0.iter().map(|(_, state, _)| *state);
+        states.max().unwrap_or(State::Good)
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (check, state, found) in &self.0 {
+            let _ = writeln!(text, "{:<8} {check}: {found}", state.name());
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        let findings = self.0.iter().map(
+            |(check, state, found)| json!({"check": check, "state": state.name(), "found": found}),
+        );
+        let findings: Vec<_> = findings.collect();
+        format!(
+            "{}\n",
+            json!({"state": self.worst().name(), "findings": findings})
+        )
+    }
+}
+
+/// Checks what these settings would need. The text, and the exit status: 0 when all is well, 1 when the agent
+/// works and may not see everything, 2 when it cannot do its job.
+pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
+    let mut report = Report::default();
+    kernel(&mut report);
+    capabilities(config, &mut report);
+    for hook in [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp] {
+        let (state, found) = match trial::try_hook(hook, tc_mode(config)) {
+            Ok(how) => (State::Good, how),
+            Err(why) if !config.hook.contains(&hook) => {
+                (State::Good, format!("not asked for: {why}"))
+            }
+            // Whether it is good shows when it traces.
+            Err(why) if why.starts_with("not tried") => (State::Good, why),
+            Err(why) => (State::Bad, why),
+        };
+        report.add("hook", state, format!("{}: {found}", hook.name()));
+    }
+    match trial::leftovers(asked.clean) {
+        Err(why) => report.add("leftovers", State::Limited, why),
+        Ok(left) if left.is_empty() => report.add("leftovers", State::Good, "none"),
+        Ok(left) => {
+            let (state, then) = match asked.clean {
+                true => (State::Good, "taken off"),
+                false => (State::Limited, "--clean takes them off"),
+            };
+            let left = left.join(", ");
+            let found = format!("filters of an earlier run: {left}; {then}");
+            report.add("leftovers", state, found);
+        }
+    }
+    if report.worst() != State::Bad
+        && let Err(why) = coverage(config, stop, &mut report)
+    {
+        report.add("traffic", State::Bad, why);
+    }
+    let text = if asked.json {
+        report.json()
+    } else {
+        report.text()
+    };
+    let ended = match report.worst() {
+        State::Good => Ended::Done,
+        State::Limited => Ended::Lossy,
+        State::Bad => Ended::CannotStart,
+    };
+    (text, ended)
+}
+
+/// What the kernel says of itself.
+fn kernel(report: &mut Report) {
+    let read = |path: &str| {
+        let text = fs::read_to_string(path).ok();
+        text.map(|text| text.trim().to_owned())
+    };
+    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+    let btf = if btf { "with" } else { "without" };
+    report.add(
+        "kernel",
+        State::Good,
+        format!("{release}, {btf} BTF (not needed)"),
+    );
+    let lockdown = read("/sys/kernel/security/lockdown").unwrap_or_else(|| "[none]".to_owned());
+    let (state, found) = match lockdown.contains("[confidentiality]") {
+        true => (State::Bad, "confidentiality: programs may not read packets"),
+        false => (State::Good, "does not hinder"),
+    };
+    report.add("lockdown", state, found);
+    let status = read("/proc/self/status").unwrap_or_default();
+    let seccomp = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Seccomp:"));
+    let found = match seccomp.map(str::trim) {
+        None | Some("0") => "no filter",
+        Some(_) => "a filter; it must allow bpf(2)",
+    };
+    report.add("seccomp", State::Good, found);
+    let limits = read("/proc/self/limits").unwrap_or_default();
+    let memlock = limits
+        .lines()
+        .find_map(|l| l.strip_prefix("Max locked memory"));
+    let memlock = memlock.and_then(|rest| rest.split_whitespace().next());
+    let memlock = memlock.unwrap_or("unknown");
+    report.add(
+        "memlock",
+        State::Good,
+        format!("{memlock} (counts for maps before Linux 5.11 only)"),
+    );
+    let mounts = read("/proc/mounts").unwrap_or_default();
+    let found = match mounts.contains(" cgroup2 ") {
+        true => "version 2 is mounted",
+        false => "version 2 is not mounted: there is no hook cgroup",
+    };
+    report.add("cgroups", State::Good, found);
+}
+
+fn capabilities(config: &Config, report: &mut Report) {
+    let held = privileges::held();
+    let mut needed = ATTACHING;
+    needed.set(
+        CapabilitySet::NET_RAW,
+        config.hook.contains(&Hook::SocketFilter),
+    );
+    let missing = privileges::missing(needed, held);
+    let helpful = privileges::missing(CapabilitySet::SYS_NICE, held);
+    let (state, found) = match (missing.is_empty(), helpful.is_empty()) {
+        (false, _) => (State::Bad, privileges::lost(missing)),
+        (true, false) => (State::Limited, privileges::lost(helpful)),
+        (true, true) => (State::Good, "all that are needed".to_owned()),
+    };
+    report.add("capabilities", state, found);
+}
+
+/// Traces for some seconds as a run would, and says what came by.
+fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), String> {
+    let own = OwnSockets::default();
+    let mut config = config.clone();
+    config.output = vec!["json:/dev/null".parse()?];
+    config.alerts_to.clear();
+    // Counts by port; nobody listens.
+    config.listen = Some(([127, 0, 0, 1], 0).into());
+    let (mut probe, notices) =
+        Probe::start(options(&config, own.clone())?).map_err(|error| error.to_string())?;
+    let traced = probe.traced_interfaces();
+    let (state, found) = match traced.join(", ") {
+        none if none.is_empty() => (State::Bad, "none: `ip link` lists them".to_owned()),
+        some => (State::Good, some),
+    };
+    report.add("interfaces", state, found);
+    for notice in &notices {
+        match notice {
+            Notice::Attached(_) | Notice::Detached(_) => {}
+            Notice::Failed(error) => report.add("interfaces", State::Limited, error.to_string()),
+            Notice::Before(name, who) => {
+                let found = format!("{who} at xdp of {name} runs first, and may hide packets");
+                report.add("neighbours", State::Limited, found);
+            }
+            Notice::Unreadable(name, _) => {
+                let found = format!("{name} is skipped: its link-layer header is not supported");
+                report.add("interfaces", State::Limited, found);
+            }
+        }
+    }
+    let names = listeners();
+    let hidden = probe.check_hooks(false);
+    confine(&config, probe.needs(true))?;
+    let rules = Default::default();
+    let mut engine =
+        Engine::open(&config, rules, WhenFull::Drop, &own).map_err(|e| e.to_string())?;
+    let time = config.duration.unwrap_or(WATCHED);
+    let until = Instant::now() + time;
+    let mut losses = hidden;
+    while Instant::now() < until && !stop.is_requested() {
+        work(&mut probe, &mut engine);
+        losses.extend(probe.check_hooks(false));
+        if !probe.has_more() {
+            probe.sleep();
+        }
+    }
+    losses.extend(probe.counters.losses(probe.clock.now_ns()));
+    match losses.is_empty() {
+        true => report.add(
+            "neighbours",
+            State::Good,
+            "nobody hides packets, none was lost",
+        ),
+        false => {
+            for loss in &losses {
+                let what = loss.detail.as_deref().unwrap_or(loss.place);
+                report.add(
+                    "neighbours",
+                    State::Limited,
+                    format!("packets may be missing: {what}"),
+                );
+            }
+        }
+    }
+    let named = |port: u16| match names.get(&port) {
+        Some(name) => format!(":{port} ({name})"),
+        None => format!(":{port}"),
+    };
+    let packets = probe.counters.get(Counter::Packets);
+    let stats = engine.stats();
+    report.add(
+        "traffic",
+        State::Good,
+        format!(
+            "{}, {} with HTTP/1.x",
+            counted(packets, "packet"),
+            counted(stats.http_flows, "connection")
+        ),
+    );
+    let unreadable = stats.unreadable.clone();
+    for (port, responses) in by_port(&engine.metrics(&[])) {
+        let found = format!("{} on {}", counted(responses, "response"), named(port));
+        report.add("readable", State::Good, found);
+    }
+    for ((kind, port), count) in &unreadable {
+        let found = format!(
+            "{} {} on {}",
+            counted(*count, "connection"),
+            kind.name(),
+            named(*port)
+        );
+        let hint = match kind.name() {
+            "TLS" => "; readable where it is plain: behind the proxy that ends TLS",
+            "HTTP/2" => "; readable if the server is spoken to in HTTP/1.1",
+            _ => "",
+        };
+        report.add("not readable", State::Limited, format!("{found}{hint}"));
+    }
+    if let Some(line) = nothing_readable(&probe, &engine, time) {
+        report.add("traffic", State::Good, line);
+    }
+    engine.finish();
+    Ok(())
+}
+
+/// Responses by the server's port, from the text of metrics.
+fn by_port(metrics: &str) -> BTreeMap<u16, u64> {
+    let mut ports = BTreeMap::new();
+    let series = metrics.lines();
+    for line in series.filter_map(|line| line.strip_prefix("http_trace_responses_total{")) {
+        if let Some((_, rest)) = line.split_once("server_port=\"")
+            && let Some((port, count)) = rest.split_once("\"} ")
+            && let (Ok(port), Ok(count)) = (port.parse(), count.parse::<u64>())
+        {
+            *ports.entry(port).or_default() += count;
+        }
+    }
+    ports
+}
+
+/// Names of processes by the port that they listen at, as far as /proc tells.
+fn listeners() -> BTreeMap<u16, String> {
+    let mut ports: BTreeMap<String, u16> = BTreeMap::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        // proc_pid_net(5): local address, state (0A: listening) and inode are the 2nd, 4th and 10th.
+        for line in fs::read_to_string(table).unwrap_or_default().lines() {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            if let [_, local, _, "0A", _, _, _, _, _, inode, ..] = fields[..]
+                && let Some((_, port)) = local.rsplit_once(':')
+                && let Ok(port) = u16::from_str_radix(port, 16)
+            {
+                ports.insert(format!("socket:[{inode}]"), port);
+            }
+        }
+    }
+    let mut names = BTreeMap::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let files = fs::read_dir(process.path().join("fd"));
+        for file in files.into_iter().flatten().flatten() {
+            let link = fs::read_link(file.path()).unwrap_or_default();
+            if let Some(port) = ports.get(&*link.to_string_lossy())
+                && let Ok(name) = fs::read_to_string(process.path().join("comm"))
+            {
+                names.insert(*port, name.trim().to_owned());
+            }
+        }
+    }
+    names
+}
