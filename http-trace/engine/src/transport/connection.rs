@@ -341,7 +341,7 @@ impl Connection {
             let stream = &mut active.streams[d];
             if stream.fin.take_if(|(fin, _)| *fin < next).is_some() {
                 // Bytes beyond it show that the FIN was not the sender's.
-                tcp.dispute(env.stats);
+                tcp.dispute(env.stats, active.protocol.profile().framed(d));
             }
         }
         // One that is believed may be all that the other waits for.

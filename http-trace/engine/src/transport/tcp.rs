@@ -37,10 +37,11 @@ pub(crate) const fn timer(deadline_ns: u64) -> u32 {
 }
 
 impl Tcp {
-    /// A close or a SYN is disproved.
-    pub const fn dispute(&mut self, stats: &mut Stats) {
+    /// A close or a SYN is disproved. The next exchange says so if a message of its sender came before: of
+    /// earlier ones a filter does not tell.
+    pub const fn dispute(&mut self, stats: &mut Stats, framed: bool) {
         stats.disputed_segments += 1;
-        self.link.disputed = true;
+        self.link.disputed |= framed;
     }
 
     /// Bytes that nobody saw went by before a segment without payload.

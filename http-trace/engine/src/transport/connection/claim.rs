@@ -56,7 +56,11 @@ impl Connection {
         let closed = ended || tcp.is_reset_by(d);
         tcp.set_reset_by(d, false);
         if closed {
-            tcp.dispute(env.stats);
+            let active = self.flight.active();
+            tcp.dispute(
+                env.stats,
+                active.is_some_and(|a| a.protocol.profile().framed(d)),
+            );
         }
         let is_reset = tcp.is_reset();
         if let Some(active) = self.flight.active_mut() {

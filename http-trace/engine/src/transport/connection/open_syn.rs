@@ -165,9 +165,10 @@ impl Connection {
     /// The connection that was there goes on: the SYN was not the peer's.
     pub(super) fn forget_syn(&mut self, env: &mut Env<'_>) {
         if let Some(active) = self.flight.active_mut()
-            && active.syn.take().is_some()
+            && let Some(syn) = active.syn.take()
         {
-            self.tcp.dispute(env.stats);
+            let framed = active.protocol.profile().framed(syn.d);
+            self.tcp.dispute(env.stats, framed);
         }
     }
 

@@ -179,7 +179,7 @@ impl Connection {
         let other = !tcp.link.known[o] || tcp.link.start(o).is_some_and(|s| s != header.ack);
         if first && asks && header.has(flag::ACK) && other && !tcp.payload() {
             if tcp.link.known[o] {
-                self.tcp.dispute(env.stats);
+                self.tcp.dispute(env.stats, false);
             }
             self.begin_stream(o, header.ack);
         }
