@@ -1,5 +1,5 @@
 //! Access logs as JSON, an object a line: nginx's `log_format … escape=json` and its like, with the names
-//! of variables or those in common use as keys.
+//! of variables or those in common use as keys; Traefik's; Caddy's, whose request is an object of its own.
 
 use serde_json::Value;
 
@@ -18,11 +18,13 @@ struct Record<'a> {
 
 impl Record<'_> {
     fn get(&self, names: &[&str]) -> Option<Vec<u8>> {
-        let found = names.iter().find_map(|name| match self.object.get(name)? {
+        let said = |value: &Value| match value {
             Value::String(text) if !matches!(&**text, "" | "-") => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
-        })?;
+        };
+        let within = |object: &Value| names.iter().find_map(|name| said(object.get(name)?));
+        let found = within(self.object).or_else(|| within(self.object.get("request")?))?;
         Some(match self.repaired {
             true => unescaped(&found).into_owned(),
             false => found.into_bytes(),
@@ -45,8 +47,15 @@ const ADDRESS: &[&str] = &[
     "clientip",
     "client",
     "remote",
+    "ClientHost",
 ];
-const STATUS: &[&str] = &["status", "status_code", "response_code", "response"];
+const STATUS: &[&str] = &[
+    "status",
+    "status_code",
+    "response_code",
+    "response",
+    "DownstreamStatus",
+];
 const TIME: &[&str] = &[
     "time_iso8601",
     "msec",
@@ -60,8 +69,11 @@ const TIME: &[&str] = &[
 
 /// Whether a JSON record is an access log's.
 pub(super) fn is_one(object: &Value) -> bool {
-    let has = |names: &[&str]| names.iter().any(|name| object.get(name).is_some());
-    has(ADDRESS) && has(STATUS) && has(TIME)
+    let within =
+        |object: &Value, names: &[&str]| names.iter().any(|name| object.get(name).is_some());
+    let request = object.get("request").filter(|request| request.is_object());
+    let address = within(object, ADDRESS) || request.is_some_and(|r| within(r, ADDRESS));
+    address && within(object, STATUS) && within(object, TIME)
 }
 
 /// A record; `repaired` says that bytes which JSON cannot hold were written as `\xNN`.
@@ -87,30 +99,41 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
     let line = record.get(&["request", "request_line"]);
     let line = line.as_deref().and_then(request_line);
-    let protocol = record.text(&["server_protocol", "protocol", "http_version"]);
+    let protocol = record.text(&[
+        "server_protocol",
+        "protocol",
+        "http_version",
+        "proto",
+        "RequestProtocol",
+    ]);
     let version = line.map(|(.., version)| version).or(protocol.as_deref());
     let version = version.unwrap_or("1.1");
     let (method, target) = match line {
         Some((method, target, _)) => (Some(method.to_vec()), Some(target.to_vec())),
         None => {
-            let path = record.get(&["uri", "path", "url"]).map(|mut path| {
-                if let Some(query) = record
-                    .get(&["args", "query_string"])
-                    .filter(|_| !path.contains(&b'?'))
-                {
-                    path.push(b'?');
-                    path.extend(query);
-                }
-                path
-            });
-            let method = record.get(&["request_method", "method", "verb"]);
+            let path = record
+                .get(&["uri", "path", "url", "RequestPath"])
+                .map(|mut path| {
+                    if let Some(query) = record
+                        .get(&["args", "query_string"])
+                        .filter(|_| !path.contains(&b'?'))
+                    {
+                        path.push(b'?');
+                        path.extend(query);
+                    }
+                    path
+                });
+            let method = record.get(&["request_method", "method", "verb", "RequestMethod"]);
             (method, record.get(&["request_uri"]).or(path))
         }
     };
     if let (Some(method), Some(target)) = (method, target) {
         let mut head = request(&method, &target, version, &[]);
         for (name, keys) in [
-            ("host", &["http_host", "host", "server_name", "vhost"][..]),
+            (
+                "host",
+                &["http_host", "host", "server_name", "vhost", "RequestHost"][..],
+            ),
             (
                 "referer",
                 &["http_referer", "http_referrer", "referer", "referrer"],
@@ -137,19 +160,42 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
                 head.headers.push(name.as_bytes(), &value);
             }
         }
+        // Fields of the head under their own names: Traefik's by a prefix, Caddy's as lists.
+        for (key, value) in object.as_object().into_iter().flatten() {
+            if let Some(name) = key.strip_prefix("request_")
+                && name.starts_with(|c: char| c.is_ascii_uppercase())
+                && let Value::String(value) = value
+            {
+                head.headers.push(name.as_bytes(), value.as_bytes());
+            }
+        }
+        let fields = object
+            .pointer("/request/headers")
+            .and_then(Value::as_object);
+        for (name, values) in fields.into_iter().flatten() {
+            let values = values.as_array().into_iter().flatten();
+            for value in values.filter_map(Value::as_str) {
+                head.headers.push(name.as_bytes(), value.as_bytes());
+            }
+        }
         if let Some(user) = record
-            .get(&["remote_user", "user"])
+            .get(&["remote_user", "user", "user_id", "ClientUsername"])
             .filter(|_| head.headers.first("authorization").is_none())
         {
             head.headers.push(b"authorization", &basic(&user));
         }
         event.request = Some(head);
     }
-    let content_type = record.get(&["sent_http_content_type", "content_type"]);
+    let content_type = record.get(&[
+        "sent_http_content_type",
+        "content_type",
+        "downstream_Content-Type",
+    ]);
     let fields = [("content-type", content_type.as_deref())];
     event.response = Some(response(code, b"", version, &fields));
     event.response_start_ns = Some(time_ns);
-    event.body_bytes = record.number(&["body_bytes_sent", "bytes", "size"]);
+    event.body_bytes =
+        record.number(&["body_bytes_sent", "bytes", "size", "DownstreamContentSize"]);
     event.response_bytes = record.number(&["bytes_sent"]);
     // Written once the response was sent, so it says when the request began.
     let taken = record.text(&["request_time"]);
