@@ -279,7 +279,8 @@ fn hits_fit_into_half_of_the_limit() {
     for most in [all / 2, all / 8, 4000, 300] {
         let (content, left_out) = detector.save().into_file(most);
         let bytes = content.to_vec();
-        assert!(bytes.len() <= most.max(1000), "{} of {most}", bytes.len());
+        // With nothing left, about seven bytes a rule.
+        assert!(bytes.len() <= most.max(1200), "{} of {most}", bytes.len());
         assert!(left_out.hits.is_some(), "{left_out:?}");
         assert!(fresh().restore(&bytes).is_ok());
     }
