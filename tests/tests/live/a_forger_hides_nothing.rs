@@ -119,7 +119,8 @@ fn behind_a_forger(hook: &str, damage: Damage) {
         (seen.client, target.to_owned(), seen.status.unwrap_or(0))
     });
     let (mut told, mut asked) = (told.collect::<Vec<_>>(), asked);
-    (told.sort(), asked.sort());
+    told.sort();
+    asked.sort();
     let missing: Vec<_> = asked.iter().filter(|a| !told.contains(a)).collect();
     let invented: Vec<_> = told.iter().filter(|t| !asked.contains(t)).collect();
     assert!(
