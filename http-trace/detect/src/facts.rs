@@ -485,3 +485,6 @@ impl Literals {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
