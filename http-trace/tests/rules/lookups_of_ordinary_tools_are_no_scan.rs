@@ -48,6 +48,12 @@ const TOOLS: &[(&str, Lookup)] = &[
     ("Debian APT-HTTP/1.3 (2.6.1)", |n| {
         vec![("GET", format!("/debian/dists/stable{n}/InRelease"), 404)]
     }),
+    ("cargo/1.95.0 (f2d3ce0bd 2026-03-21)", |n| {
+        vec![
+            ("GET", format!("/in/te/internal-{n}"), 404),
+            ("GET", format!("/3/a/a{}", n % 90), 404),
+        ]
+    }),
     ("WebDAVFS/3.0.0", |n| {
         vec![
             ("PROPFIND", format!("/dav/share/p{n}.jpg"), 207),
