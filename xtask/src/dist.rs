@@ -78,7 +78,7 @@ pub fn dist() -> Result<()> {
 }
 
 /// The program, linked statically.
-fn build() -> Result<PathBuf> {
+pub fn build() -> Result<PathBuf> {
     let mut build = cargo(&["build", "--package", "http-trace", "--profile", PROFILE]);
     // With a target, these flags are not for build scripts.
     build.args(["--target", TARGET]);

@@ -11,8 +11,10 @@ mod detect_eval;
 mod dist;
 mod ebpf;
 mod fuzz;
+mod image;
 mod kernels;
 mod lint;
+mod manifests;
 mod privilege;
 mod run;
 mod setup;
@@ -99,6 +101,14 @@ enum Chore {
     Kernels(kernels::Options),
     /// Pack what users install: a static program, a tarball and a Debian package, in target/packages.
     Dist,
+    /// Build the OCI image of the static program, in target/packages.
+    Image(image::Options),
+    /// Lint, render and validate the Helm chart, and write the base for kustomize from it.
+    Manifests {
+        /// Write nothing; fail if the base is not what the chart gives.
+        #[arg(long)]
+        check: bool,
+    },
     /// Measure: what the kernel's programs cost, replays, and the tracer beside a real server.
     Bench {
         /// Which benchmarks, of kernel, replay, detect and live; all without.
@@ -131,6 +141,8 @@ fn main() -> ExitCode {
         Chore::DetectEval { args } => detect_eval::detect_eval(&args),
         Chore::Kernels(options) => kernels::kernels(&options),
         Chore::Dist => dist::dist(),
+        Chore::Image(options) => image::image(&options),
+        Chore::Manifests { check } => manifests::manifests(check),
         Chore::Bench { what, args } => bench(&what, &args),
     };
     exit(done.map(|()| ExitCode::SUCCESS))

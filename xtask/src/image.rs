@@ -1,0 +1,126 @@
+//! `cargo xtask image`: the OCI image of the static program, in `target/packages`; with `--check` it also runs as
+//! the DaemonSet's pod would, under podman and runc, on live traffic in a network namespace of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::{
+    command::{self, target_folder, workspace},
+    dist,
+    setup::{self, Purpose},
+};
+
+/// What is installed for it.
+const PACKAGES: &[&str] = &["buildah"];
+/// What the check needs beside it.
+const CHECK_PACKAGES: &[&str] = &["podman", "runc", "curl", "iproute2", "python3"];
+/// Serves, asks, and looks at what the container wrote.
+const CHECK: &str = "xtask/src/image/check.sh";
+/// What the cluster's pods are set to.
+const BASE: &str = "deploy/kubernetes/base/http-trace.yaml";
+/// The system calls that a node may let it make.
+const SECCOMP: &str = "deploy/kubernetes/seccomp.json";
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Run it too, as root.
+    #[arg(long)]
+    check: bool,
+    /// The static program to put in, instead of one that is built now.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+/// Builds the image, and checks it if asked for.
+pub fn image(options: &Options) -> Result<()> {
+    setup::ensure_packages(PACKAGES)?;
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => {
+            setup::ensure(&[Purpose::Build])?;
+            dist::build()?
+        }
+    };
+    let folder = target_folder().join("image");
+    let context = folder.join("context");
+    fs::create_dir_all(&context)?;
+    fs::copy(&program, context.join("http-trace"))
+        .with_context(|| program.display().to_string())?;
+    let sources = workspace().join("deploy/image");
+    fs::copy(
+        sources.join("http-trace.toml"),
+        context.join("http-trace.toml"),
+    )?;
+    let name = concat!("localhost/http-trace:", env!("CARGO_PKG_VERSION"));
+    let mut build = with_storage("buildah", &folder);
+    // The same bytes of the same files.
+    build.args(["bud", "--isolation", "chroot", "--timestamp", "0"]);
+    build.args(["--tag", name, "--file"]);
+    command::run(
+        build
+            .arg(sources.join("Containerfile"))
+            .arg(&context)
+            .stdout(Stdio::null()),
+    )?;
+    let out = workspace().join("target/packages");
+    fs::create_dir_all(&out)?;
+    let archive = out.join(concat!(
+        "http-trace-",
+        env!("CARGO_PKG_VERSION"),
+        ".oci.tar"
+    ));
+    if archive.exists() {
+        fs::remove_file(&archive)?;
+    }
+    let mut push = with_storage("buildah", &folder);
+    push.args(["push", "--quiet", name]);
+    command::run(push.arg(format!("oci-archive:{}:{name}", archive.display())))?;
+    println!("{} {}", fs::metadata(&archive)?.len(), archive.display());
+    if options.check {
+        check(&folder, name)?;
+    }
+    Ok(())
+}
+
+/// One of the tools, with images and containers of this folder alone.
+fn with_storage(tool: &str, folder: &Path) -> Command {
+    let mut command = Command::new(tool);
+    command.args(["--storage-driver", "vfs", "--root"]);
+    command.arg(folder.join("storage")).arg("--runroot");
+    command.arg(folder.join("run"));
+    command
+}
+
+fn check(folder: &Path, name: &str) -> Result<()> {
+    setup::ensure_packages(CHECK_PACKAGES)?;
+    let config = folder.join("http-trace.toml");
+    fs::write(&config, settings()?)?;
+    let podman = with_storage("podman", folder);
+    let mut check = Command::new("unshare");
+    check.args(["--net", "--mount", "bash", "-eu"]);
+    check.env("SECCOMP", workspace().join(SECCOMP));
+    check
+        .arg(workspace().join(CHECK))
+        .arg(&config)
+        .arg(name)
+        .arg("podman");
+    command::run(check.args(podman.get_args()))
+}
+
+/// The settings of the DaemonSet.
+fn settings() -> Result<String> {
+    let base = fs::read_to_string(workspace().join(BASE))?;
+    let lines = base
+        .lines()
+        .skip_while(|line| !line.ends_with("http-trace.toml: |"));
+    let lines = lines.skip(1).map_while(|line| line.strip_prefix("    "));
+    let settings: String = lines.flat_map(|line| [line, "\n"]).collect();
+    ensure!(!settings.is_empty(), "no settings in {BASE}");
+    Ok(settings)
+}
