@@ -40,6 +40,7 @@ impl Session {
         when_full: WhenFull,
         own: &OwnSockets,
     ) -> Result<Self, Ended> {
+        stop.watch();
         let (rules, set) = Rules::begin(config)?;
         let mut engine = Engine::open(config, set, when_full, own).map_err(|error| {
             say(&error.to_string());

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -86,6 +87,55 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
             .unwrap();
         assert!(err.contains(" responses ("), "{err}");
         drop(stdin);
+    }
+}
+
+/// timeout(1) signals its child and then the child's group: that must not cost what was read. Who asks again
+/// later wants it to end, though nobody reads its output.
+#[cfg(unix)]
+#[test]
+fn signals_at_once_are_one_and_a_later_one_ends_it() {
+    // A megabyte of events: more than the pipe and the queue hold.
+    const LONG: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/captures/detect/ab.pcap.gz"
+    );
+    let signal = |child: &Child| {
+        let id = child.id().to_string();
+        let kill = Command::new("kill").args(["-INT", &id]).status().unwrap();
+        assert!(kill.success());
+    };
+    let events = records(&run(&["-r", LONG, "-o", "json", "--no-builtin-rules"]).out).len();
+    for again in [false, true] {
+        let mut child = http_trace(&["-r", LONG, "-o", "json", "--no-builtin-rules"])
+            .env("HTTP_TRACE_OUTPUT_QUEUE", "64KiB")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = child.stdout.take().unwrap();
+        // A pipe holds 64 KiB; what waits for room is written after the signal.
+        while rustix::io::ioctl_fionread(&out).unwrap() < 48 << 10 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        signal(&child);
+        std::thread::sleep(Duration::from_millis(50));
+        signal(&child);
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(child.try_wait().unwrap(), None, "it waits for the reader");
+        if again {
+            signal(&child);
+            assert_eq!(child.wait().unwrap().code(), Some(130));
+            continue;
+        }
+        let mut written = String::new();
+        out.read_to_string(&mut written).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(" responses ("), "{err}");
+        let written = records(&written).len();
+        assert!((1..=events).contains(&written), "{written} of {events}");
     }
 }
 
