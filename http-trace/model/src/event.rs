@@ -59,25 +59,29 @@ pub enum NoResponse {
     Unreachable,
     /// The SYN was answered by RST.
     Refused,
+    /// What answered it is no response: a status line without a status code (RFC 9112 §4).
+    Unreadable,
 }
 
 impl NoResponse {
     /// All there are.
-    pub const ALL: [NoResponse; 5] = [
+    pub const ALL: [NoResponse; 6] = [
         NoResponse::Reset,
         NoResponse::Closed,
         NoResponse::Timeout,
         NoResponse::Unreachable,
         NoResponse::Refused,
+        NoResponse::Unreadable,
     ];
 
     /// Their names.
-    pub const NAMES: [&str; 5] = [
+    pub const NAMES: [&str; 6] = [
         NoResponse::Reset.name(),
         NoResponse::Closed.name(),
         NoResponse::Timeout.name(),
         NoResponse::Unreachable.name(),
         NoResponse::Refused.name(),
+        NoResponse::Unreadable.name(),
     ];
 
     /// Its name in records.
@@ -88,6 +92,7 @@ impl NoResponse {
             NoResponse::Timeout => "timeout",
             NoResponse::Unreachable => "unreachable",
             NoResponse::Refused => "refused",
+            NoResponse::Unreadable => "unreadable",
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_trace_common::framer::{Body, HeadFacts, MethodKind, Phase, RequestQueue, flag};
 use http_trace_common::start_line::{Match, status_line};
 
-use http_trace_model::event::{BodyEnd, oddity};
+use http_trace_model::event::{BodyEnd, NoResponse, oddity};
 
 use super::half::{Message, begins_with_method};
 use super::pending::{BEFORE_ALL, Pending};
@@ -196,10 +196,14 @@ impl Http1 {
             }
             HeadFacts::Response { status: 0, .. } => {
                 cx.stats.bad_status += 1;
-                // Its request was answered, with nothing that could be an event.
+                // Its request was answered, with nothing that could be an event of its own.
                 self.turn(cx, 1 - d, first);
                 self.answer(cx.link, d, true);
-                drop(self.exchanges.take_current());
+                let answered = self.exchanges.take_current();
+                if let Some(answered) = answered.filter(|a| a.pending.is_some() && !a.emitted) {
+                    let why = Outcome::Unanswered(NoResponse::Unreadable, origin.time_ns);
+                    self.yield_exchange(cx, answered.into_exchange(why));
+                }
                 Message::Uncounted
             }
             HeadFacts::Response { .. } => {

@@ -341,7 +341,7 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
 }
 
 #[test]
-fn an_impossible_status_is_no_event_and_what_follows_is_found() {
+fn an_impossible_status_is_no_response_and_what_follows_is_found() {
     for code in ["000", "1000", "99", "2x0"] {
         let talk = Talk::open()
             .c(&get("/1"))
@@ -350,7 +350,11 @@ fn an_impossible_status_is_no_event_and_what_follows_is_found() {
             ))
             .c(&get("/2"))
             .s(&ok("z"));
-        check(code, &talk, &["GET /2 -> 200 OK 1 Length"]);
+        check(
+            code,
+            &talk,
+            &["GET /1 -> Unreadable", "GET /2 -> 200 OK 1 Length"],
+        );
     }
 }
 

@@ -85,7 +85,7 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
     field("http_trace.request_version", Kind::Text, "request line", "What stands for a version in a request line that has none of HTTP/1.x, as sent (`RTSP/1.0`).")
         .get(|v| v.request()?.version.as_deref().map(Value::Text))
         .read(|d, v| d.request_version = v.into_bytes()),
-    field("http_trace.no_response", Kind::OneOf(&NoResponse::NAMES), "end of the connection", "Why the request was never answered; then there is no http.response.")
+    field("http_trace.no_response", Kind::OneOf(&NoResponse::NAMES), "end of the connection", "Why the request was never answered, or was with what is no response; then there is no http.response.")
         .rules(&["http_trace.no_response"])
         .get(|v| v.record.no_response.map(|why| Value::word(why.name())))
         .read(|d, v| d.event.no_response = v.bytes().and_then(NoResponse::named)),
