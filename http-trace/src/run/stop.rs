@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::priority;
+
 /// Signals that come this soon after the first are the same wish: timeout(1) signals its child, and then its
 /// group.
 const ONE_WISH: Duration = Duration::from_millis(300);
@@ -67,6 +69,7 @@ impl Stop {
         let Some(mut signals) = signals else { return };
         let insists = self.insists.clone();
         std::thread::spawn(move || {
+            priority::ordinary();
             if signals.read_exact(&mut [0]).is_ok() {
                 std::thread::sleep(ONE_WISH);
                 insists.store(true, Ordering::Relaxed);
