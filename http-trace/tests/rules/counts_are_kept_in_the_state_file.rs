@@ -125,7 +125,7 @@ fn a_file_of_no_use_is_named_and_nothing_is_written_over() {
         ),
         (
             &older,
-            "it is of version 0, and this is version 8",
+            "it is of version 0, and this is version ",
             "state.bad2",
         ),
     ];
