@@ -18,7 +18,6 @@ use crate::sink::writer::WhenFull;
 use crate::stages::{Exit, Stages};
 use crate::state_file::{Keeper, Kept};
 use crate::summary::{self, Written, counted};
-use http_trace_detect::rule::RuleSet;
 use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{DetectStats, Detector, Prepared, Reloaded, Restored, Settings};
 use http_trace_engine::fragments::FragmentCounts;
@@ -106,7 +105,7 @@ impl Engine {
     /// An output that cannot be opened.
     pub fn open(
         config: &Config,
-        rules: RuleSet,
+        detector: Detector,
         when_full: WhenFull,
         own: &OwnSockets,
     ) -> Result<Self, OpenError> {
@@ -125,7 +124,7 @@ impl Engine {
             stages: Stages {
                 scope,
                 trusted,
-                detector: Detector::new(rules, detection(config)),
+                detector,
                 exit: Exit {
                     selection,
                     secrets,

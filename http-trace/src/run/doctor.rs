@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use http_trace_common::counter::Counter;
 use http_trace_common::record::Hook;
+use http_trace_detect::Detector;
 use serde_json::json;
 
 use super::confine::confine;
@@ -17,7 +18,7 @@ use super::live::{nothing_readable, options, tc_mode, work};
 use super::stop::Stop;
 use crate::cli::Doctor;
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::engine::{Engine, detection};
 use crate::own_sockets::OwnSockets;
 use crate::privileges::{self, ATTACHING, CapabilitySet};
 use crate::probe::{Notice, Probe, trial};
@@ -228,9 +229,9 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     let names = listeners();
     let hidden = probe.check_hooks(false);
     confine(&config, probe.needs(true))?;
-    let rules = Default::default();
+    let detector = Detector::new(Default::default(), detection(&config));
     let mut engine =
-        Engine::open(&config, rules, WhenFull::Drop, &own).map_err(|e| e.to_string())?;
+        Engine::open(&config, detector, WhenFull::Drop, &own).map_err(|e| e.to_string())?;
     let time = config.duration.unwrap_or(WATCHED);
     let until = Instant::now() + time;
     let mut losses = hidden;

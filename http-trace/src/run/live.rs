@@ -12,7 +12,7 @@ use super::confine::confine;
 use super::exit::{Ended, Reading, say};
 use super::listen::Listener;
 use super::service::Service;
-use super::session::{Session, some_of, started};
+use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
 use crate::engine::Engine;
@@ -64,6 +64,10 @@ fn cannot_start(why: &str) -> Ended {
 
 async fn trace(config: &Config, stop: &Stop) -> Ended {
     let own = OwnSockets::default();
+    let ready = match Ready::new(config) {
+        Ok(ready) => ready,
+        Err(ended) => return ended,
+    };
     // Held until the end.
     let excluded: Result<Vec<Excluded>, _> = config
         .own_endpoints
@@ -100,7 +104,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     if let Err(why) = confine(config, probe.needs(!config.no_hotplug)) {
         return cannot_start(&why);
     }
-    let mut session = match Session::open(config, stop, WhenFull::Drop, &own) {
+    let mut session = match Session::open(config, stop, ready, WhenFull::Drop, &own) {
         Ok(session) => session,
         Err(ended) => return ended,
     };

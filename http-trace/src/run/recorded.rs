@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::exit::{Ended, Reading, say};
 use super::pipe::{self, Left, Shared};
-use super::session::{Session, reading, started};
+use super::session::{Ready, Session, reading, started};
 use super::stop::Stop;
 use crate::capture::error::shown;
 use crate::capture::magic::Kind;
@@ -25,7 +25,9 @@ const TOLD_LINES: u64 = 10;
 /// Reads `paths` one after the other, or standard input when there are none or for `-`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let session = match Session::open(config, stop, WhenFull::Wait, &own) {
+    let session = Ready::new(config)
+        .and_then(|ready| Session::open(config, stop, ready, WhenFull::Wait, &own));
+    let session = match session {
         Ok(session) => session,
         Err(ended) => return ended,
     };

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::exit::{Ended, Reading};
 use super::pipe::{self, Left, Shared};
-use super::session::{Session, reading, some_of, started};
+use super::session::{Ready, Session, reading, some_of, started};
 use super::stop::Stop;
 use crate::capture::error::Problem;
 use crate::capture::{Replay, ReplayCounts, ReplayOptions};
@@ -49,7 +49,9 @@ struct Told {
 /// Reads captures until their end, until enough is written, or until `stop`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let session = match Session::open(config, stop, WhenFull::Wait, &own) {
+    let session = Ready::new(config)
+        .and_then(|ready| Session::open(config, stop, ready, WhenFull::Wait, &own));
+    let session = match session {
         Ok(session) => session,
         Err(ended) => return ended,
     };

@@ -9,14 +9,14 @@ use super::loading::Rules;
 use super::stop::Stop;
 use crate::capture::error::shown;
 use crate::config::{Config, Source};
-use crate::engine::Engine;
+use crate::engine::{Engine, detection};
 use crate::own_sockets::OwnSockets;
 use crate::sink::writer::WhenFull;
 use crate::state_file::Keeper;
 use crate::state_file::taken::Taken;
 use crate::summary::counted;
-use http_trace_detect::Restored;
 use http_trace_detect::snapshot::BadSnapshot;
+use http_trace_detect::{Detector, Restored};
 
 /// See the module.
 pub struct Session {
@@ -29,20 +29,41 @@ pub struct Session {
     problems: Vec<String>,
 }
 
+/// What takes its time and nothing that is given up: made before programs are attached, whose records would
+/// wait for it.
+#[derive(Debug)]
+pub struct Ready {
+    rules: Rules,
+    detector: Detector,
+}
+
+impl Ready {
+    /// Loads the rules.
+    ///
+    /// # Errors
+    /// What hinders it was said.
+    pub fn new(config: &Config) -> Result<Self, Ended> {
+        let (rules, set) = Rules::begin(config)?;
+        let detector = Detector::new(set, detection(config));
+        Ok(Ready { rules, detector })
+    }
+}
+
 impl Session {
-    /// Loads the rules, opens the outputs and goes on from the file of `--state`.
+    /// Opens the outputs and goes on from the file of `--state`.
     ///
     /// # Errors
     /// What hinders it was said.
     pub fn open(
         config: &Config,
         stop: &Stop,
+        ready: Ready,
         when_full: WhenFull,
         own: &OwnSockets,
     ) -> Result<Self, Ended> {
         stop.watch();
-        let (rules, set) = Rules::begin(config)?;
-        let mut engine = Engine::open(config, set, when_full, own).map_err(|error| {
+        let Ready { rules, detector } = ready;
+        let mut engine = Engine::open(config, detector, when_full, own).map_err(|error| {
             say(&error.to_string());
             Ended::CannotStart
         })?;
