@@ -31,7 +31,9 @@ pub(crate) struct Active {
 
 /// State that is not in use, kept for the next exchange.
 #[derive(Debug, Default)]
-pub(crate) struct Spare(Vec<Box<Active>>);
+pub(crate) struct Spare(
+    #[expect(clippy::vec_box, reason = "they are handed out as they are")] Vec<Box<Active>>,
+);
 
 impl Spare {
     /// As many as are in flight at once on a host that is not busy.
