@@ -57,7 +57,10 @@ fn an_event_that_matches_nothing_allocates_nothing() {
         for number in 1000..2000 {
             let (allocations, rules, target) = push(number, status);
             if rules.is_empty() {
-                assert_eq!(allocations, 0, "{status}, event {number}: {target:?}");
+                // One that is encoded is decoded for its rules.
+                let encoded = target.iter().flatten().any(|b| b"%+".contains(b));
+                let most = if encoded { 2 } else { 0 };
+                assert!(allocations <= most, "{status}, event {number}: {target:?}");
             } else {
                 // A version in Server: the site's own finding, not the client's.
                 assert!(
