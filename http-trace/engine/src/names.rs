@@ -101,8 +101,15 @@ pub struct Sighting {
     pub path: u8,
 }
 
-/// Sightings whose hashes begin alike, in the places that their hashes have.
-type Set = [Option<Sighting>; WAYS];
+/// Heads whose hashes begin alike.
+type Set = [Option<Entry>; WAYS];
+
+/// A sighting and the hash of its head.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    sighting: Sighting,
+}
 
 /// The connection that a sighting is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,63 +128,53 @@ pub struct Original {
     pub kind: Kind,
 }
 
-/// Recent heads, in tables of fixed size that are allocated with the first.
+/// Recent heads, in a table of fixed size that is allocated with the first.
 #[derive(Debug, Default)]
 pub struct Sightings {
     sets: Vec<Set>,
-    /// The heads' hashes, apart: most heads are no copies, and a look at these tells.
-    hashes: Vec<[u64; WAYS]>,
-    /// The way that makes room next, which is the oldest.
-    oldest: Vec<u8>,
     hasher: foldhash::quality::RandomState,
 }
 
 impl Sightings {
     /// Remembers a head with these bytes, of `len` on the wire, unless it is a copy: then of what.
     pub fn meet(&mut self, sighting: Sighting, bytes: &[u8], len: u64) -> Option<Original> {
-        let (hash, set) = self.place(&sighting, bytes, len)?;
-        for (way, seen) in self.hashes[set].iter().enumerate() {
-            if *seen == hash
-                && let Some(first) = &self.sets[set][way]
-                && is_copy(first, &sighting)
-            {
-                return Some(original(first, &sighting));
+        let (hash, set) = self.set(&sighting, bytes, len)?;
+        for entry in set.iter().flatten() {
+            if entry.hash == hash && is_copy(&entry.sighting, &sighting) {
+                return Some(original(&entry.sighting, &sighting));
             }
         }
-        self.put(set, hash, sighting);
+        put(set, Entry { hash, sighting });
         None
     }
 
     /// Remembers a head that is known to be no copy, so that copies of it are found.
     pub fn note(&mut self, sighting: Sighting, bytes: &[u8], len: u64) {
-        if let Some((hash, set)) = self.place(&sighting, bytes, len) {
-            self.put(set, hash, sighting);
+        if let Some((hash, set)) = self.set(&sighting, bytes, len) {
+            put(set, Entry { hash, sighting });
         }
     }
 
-    /// The hash of a head and the number of its set; `None` when nothing could prove a copy of it.
-    fn place(&mut self, sighting: &Sighting, bytes: &[u8], len: u64) -> Option<(u64, usize)> {
+    /// The hash of a head and where it belongs; `None` when nothing could prove a copy of it.
+    fn set(&mut self, sighting: &Sighting, bytes: &[u8], len: u64) -> Option<(u64, &mut Set)> {
         if sighting.ack.number().is_none() && sighting.starts.contains(&None) {
             return None;
         }
         if self.sets.is_empty() {
             self.sets = vec![[None; WAYS]; SETS];
-            self.hashes = vec![[0; WAYS]; SETS];
-            self.oldest = vec![0; SETS];
         }
         let hash = self
             .hasher
             .hash_one((sighting.kind, sighting.seq, len, bytes));
-        Some((hash, hash as usize % SETS))
+        Some((hash, self.sets.get_mut(hash as usize % SETS)?))
     }
+}
 
-    /// The oldest of a set makes room.
-    fn put(&mut self, set: usize, hash: u64, sighting: Sighting) {
-        let oldest = &mut self.oldest[set];
-        let way = usize::from(*oldest);
-        *oldest = (*oldest + 1) % WAYS as u8;
-        self.hashes[set][way] = hash;
-        self.sets[set][way] = Some(sighting);
+/// The oldest of a set makes room.
+fn put(set: &mut Set, entry: Entry) {
+    let age = |entry: &&mut Option<Entry>| entry.as_ref().map_or(0, |e| e.sighting.time_ns);
+    if let Some(oldest) = set.iter_mut().min_by_key(age) {
+        *oldest = Some(entry);
     }
 }
 

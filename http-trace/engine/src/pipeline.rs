@@ -29,7 +29,6 @@ use crate::protocol::End;
 use crate::stats::{Losses, Stats};
 use crate::table::{Id, List, Table};
 use crate::transport::Env;
-use crate::transport::active::Spare;
 use crate::transport::connection::Connection;
 use crate::transport::tcp::timer;
 
@@ -60,7 +59,6 @@ struct Shared {
     losses: Losses,
     events: emit::Context,
     hand_backs: Vec<(FlowKey, HandBack)>,
-    spare: Spare,
 }
 
 impl Shared {
@@ -90,7 +88,6 @@ impl Shared {
             stats: &mut self.stats,
             losses: &mut self.losses,
             hand_backs: &mut self.hand_backs,
-            spare: &mut self.spare,
             sink: &mut emitter,
         });
         emitter.original
@@ -125,7 +122,6 @@ impl Pipeline {
                 losses: Losses::default(),
                 events: emit::Context::default(),
                 hand_backs: Vec::new(),
-                spare: Spare::default(),
             },
             timers: BinaryHeap::new(),
             heads_bytes: 0,

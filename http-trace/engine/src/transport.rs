@@ -26,7 +26,6 @@ use http_trace_model::event::LossUnit;
 use crate::config::PipelineConfig;
 use crate::protocol::{Cx, Link, Sink};
 use crate::stats::{Losses, Stats};
-use active::Spare;
 
 /// Distances beyond this are no reordering and no loss that TCP could have outlived.
 const FAR: u64 = 1 << 30;
@@ -46,8 +45,6 @@ pub(crate) struct Env<'a> {
     pub losses: &'a mut Losses,
     /// Offers to filters that lost the framing of connections.
     pub hand_backs: &'a mut Vec<(FlowKey, HandBack)>,
-    /// State that connections gave back, for the next: an exchange needs none from the allocator.
-    pub spare: &'a mut Spare,
     pub sink: &'a mut dyn Sink,
 }
 

@@ -29,33 +29,6 @@ pub(crate) struct Active {
     pub heard_ns: u64,
 }
 
-/// State that is not in use, kept for the next exchange.
-#[derive(Debug, Default)]
-pub(crate) struct Spare(
-    #[expect(clippy::vec_box, reason = "they are handed out as they are")] Vec<Box<Active>>,
-);
-
-impl Spare {
-    /// As many as are in flight at once on a host that is not busy.
-    const MOST: usize = 64;
-
-    pub fn take(&mut self, active: Active) -> Box<Active> {
-        match self.0.pop() {
-            Some(mut spare) => {
-                *spare = active;
-                spare
-            }
-            None => Box::new(active),
-        }
-    }
-
-    pub fn give(&mut self, active: Box<Active>) {
-        if self.0.len() < Self::MOST {
-            self.0.push(active);
-        }
-    }
-}
-
 impl Active {
     /// Of a quiet connection that goes on.
     pub fn new(tcp: &Tcp, memory: &Memory) -> Self {

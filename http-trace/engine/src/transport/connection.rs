@@ -201,7 +201,7 @@ impl Connection {
             self.tcp.link.known[d] = true;
         }
         let origin = Origin::of(header, env.path);
-        self.activate(env);
+        self.activate();
         if let Some(active) = self.flight.active_mut() {
             let link = &self.tcp.link;
             if joined {
@@ -287,10 +287,9 @@ impl Connection {
     }
 
     /// Prepares to hand bytes over.
-    fn activate(&mut self, env: &mut Env<'_>) {
+    fn activate(&mut self) {
         if let Flight::Quiet(memory) = &self.flight {
-            let active = env.spare.take(Active::new(&self.tcp, memory));
-            self.flight = Flight::Busy(active);
+            self.flight = Flight::Busy(Box::new(Active::new(&self.tcp, memory)));
         }
     }
 
@@ -299,8 +298,7 @@ impl Connection {
         let Some(active) = self.flight.active_mut() else {
             return;
         };
-        let is_quiet = active.is_quiet(&self.tcp);
-        if !is_quiet && !self.tcp.closed {
+        if !active.is_quiet(&self.tcp) && !self.tcp.closed {
             return;
         }
         if active.reset_ns != 0 && !self.tcp.closed {
@@ -308,13 +306,7 @@ impl Connection {
             return self.stop(env, End::Reset);
         }
         active.report_gaps(&self.tcp.link, env);
-        let memory = active.remember(&mut self.tcp);
-        let flight = std::mem::replace(&mut self.flight, Flight::Quiet(memory));
-        if let Flight::Busy(active) = flight
-            && is_quiet
-        {
-            env.spare.give(active);
-        }
+        self.flight = Flight::Quiet(active.remember(&mut self.tcp));
     }
 
     /// Hands over bytes that have become next, gives up gaps, and handles FINs.

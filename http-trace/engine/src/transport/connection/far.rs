@@ -114,7 +114,7 @@ impl Connection {
         record: &Record<'_>,
         after_close: bool,
     ) {
-        self.activate(env);
+        self.activate();
         let Some(active) = self.flight.active_mut() else {
             return;
         };

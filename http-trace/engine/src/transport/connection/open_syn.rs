@@ -18,7 +18,7 @@ impl Connection {
     /// data does.
     pub(super) fn hold_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
-        self.activate(env);
+        self.activate();
         let Some(active) = self.flight.active_mut() else {
             return false;
         };
