@@ -74,15 +74,15 @@ pub fn make(correlation: &Correlation, time_ns: u64) -> Counter {
 
 /// Whether an event can be the first of a key: what only goes on with something else needs no counter of
 /// its own, so that ordinary responses leave no trace.
-pub fn can_begin(kind: &Kind, inputs: u64, view: &View<'_>) -> bool {
-    match kind {
+pub fn can_begin(correlation: &Correlation, inputs: u64, view: &View<'_>) -> bool {
+    match correlation.kind {
         Kind::TemporalOrdered => inputs & 1 != 0,
         // What is as it should be begins no sequence of statuses.
         Kind::StatusSequence => {
             let status = view.event.response.as_ref().map(|r| r.status);
             status.is_some_and(|status| !matches!(status, 0 | 200..=299))
         }
-        _ => true,
+        _ => !correlation.undoes(inputs),
     }
 }
 
@@ -134,6 +134,11 @@ pub fn count(
             let Some(hash) = hit.distinct else {
                 return Ok(None);
             };
+            if correlation.undoes(hit.inputs) {
+                counter.window.advance(bucket);
+                counter.distinct.forget(hash, &mut counter.window);
+                return Ok(None);
+            }
             let threshold = correlation.threshold();
             let most = usize::try_from(threshold).unwrap_or(usize::MAX).max(1);
             moved = counter

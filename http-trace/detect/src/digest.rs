@@ -53,6 +53,7 @@ fn digest(of: &Correlation, rule: &Rule) -> Correlation {
         condition: vec![(Comparison::Gt, rule.alert_limit)],
         // It tells alerts, and is no rule that anybody lists.
         alerts: false,
+        undo: 0,
     }
 }
 

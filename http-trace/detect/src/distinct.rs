@@ -84,6 +84,14 @@ impl Distinct {
         Ok(true)
     }
 
+    /// Takes a value back, if it is counted.
+    pub fn forget(&mut self, hash: u64, window: &mut Window) {
+        if let Some(at) = self.find(hash) {
+            window.remove(self.seen.remove(at).bucket);
+            self.build_index();
+        }
+    }
+
     fn find(&self, hash: u64) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(&hash).map(|at| *at as usize),

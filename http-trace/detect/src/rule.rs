@@ -265,9 +265,16 @@ pub struct Correlation {
     pub condition: Vec<(Comparison, u64)>,
     /// Whether it raises alerts of its own, or only feeds others.
     pub alerts: bool,
+    /// Which inputs take back the value that they have, a bit each.
+    pub undo: u64,
 }
 
 impl Correlation {
+    /// Whether an event of these inputs only takes a value back.
+    pub const fn undoes(&self, inputs: u64) -> bool {
+        inputs & self.undo != 0 && inputs & !self.undo == 0
+    }
+
     /// The lowest count that raises an alert; at least 1.
     pub fn threshold(&self) -> u64 {
         let least = self

@@ -15,6 +15,27 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "aggregation.yml:7:3: error: '|' in a condition is of old Sigma",
     ),
     (
+        "back.yml",
+        "\
+title: One
+name: back-missing
+logsource: { category: proxy }
+detection:
+  s:
+    sc-status: 404
+  condition: s
+---
+title: Many
+correlation:
+  type: value_count
+  rules: back-missing
+  timespan: 5m
+  condition: { gte: 3, field: cs-uri-stem }
+undo: other
+",
+        "back.yml:15:1: error: want the name of one of its rules, in a value_count",
+    ),
+    (
         "body.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    cs-body|contains: x\n  condition: s\n",
         "body.yml:5:5: error: no event has 'cs-body': rules do not look into bodies",
@@ -144,7 +165,7 @@ fn check_names_each_fault_with_its_place_and_loads_the_rest() {
         assert_eq!(said.count(), 1, "{name}: want '{expected}' in\n{}", ran.out);
     }
     assert!(ran.out.ends_with("1 with a warning\n"), "{}", ran.out);
-    assert!(ran.out.contains("\n1 rule load"), "{}", ran.out);
+    assert!(ran.out.contains("\n2 rules load"), "{}", ran.out);
 }
 
 #[test]

@@ -17,6 +17,22 @@ const TOOLS: &[(&str, Lookup)] = &[
         let path = format!("/cache/ac/{}", digest(n));
         vec![("GET", path.clone(), 404), ("PUT", path, 201)]
     }),
+    // Names in base 32, and one layout below a folder of its own.
+    ("ccache/4.7.5", |n| {
+        let digits = b"0123456789abcdefghijklmnopqrstuv";
+        let name = digest(n).into_bytes().into_iter().zip(0_u64..33);
+        let name: String = name
+            .map(|(byte, at)| char::from(digits[(u64::from(byte) * 7 + at + n) as usize % 32]))
+            .collect();
+        let path = format!("/cache/{}/{}", &name[..2], &name[2..]);
+        vec![("GET", path.clone(), 404), ("PUT", path, 201)]
+    }),
+    ("rclone/v1.60", |n| {
+        vec![
+            ("MKCOL", "/share/up/".to_owned(), 405),
+            ("PUT", format!("/share/up/{n}.txt"), 201),
+        ]
+    }),
     ("Gradle/8.7", |n| {
         let path = format!("/cache/{}", &digest(n)[..32]);
         vec![("GET", path.clone(), 404), ("PUT", path, 201)]
@@ -109,4 +125,28 @@ fn a_refusal_is_no_miss() {
         raised.contains(&(0, "http-path-scan".to_owned(), 5)),
         "{raised:?}"
     );
+}
+
+/// A cache or a share whose names nobody has heard of: what a client asks for and then sends was no guess.
+#[test]
+fn what_the_client_fills_itself_is_no_scan() {
+    let ask = |client, n: usize, method, status| {
+        let (second, path) = (n / 2, format!("/w{n}/artifact-{n}"));
+        log_line(client, second, (method, &path), status, "builder/1.0")
+    };
+    // Twenty at once, up to the limit of errors; many clients; and one that fills every second only.
+    let many = (0..300_usize).step_by(20).flat_map(|at| {
+        let asked = (at..at + 20).map(move |n| ask(0, n, "GET", 404));
+        asked.chain((at..at + 20).map(move |n| ask(0, n, "PUT", 201)))
+    });
+    let fleet = (0..40).flat_map(|n| {
+        let pair = move |n| [ask(1 + n / 2, n, "GET", 404), ask(1 + n / 2, n, "PUT", 201)];
+        pair(n)
+    });
+    let half = (0..120).flat_map(|n| {
+        let filled = (n % 2 == 0).then(|| ask(50, n, "PUT", 201));
+        [ask(50, n, "GET", 404)].into_iter().chain(filled)
+    });
+    let raised = severities(many.chain(fleet).chain(half));
+    assert_eq!(raised, [(50, "http-path-scan".to_owned(), 5)]);
 }

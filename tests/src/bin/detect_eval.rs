@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use http_trace_tests::eval::heard::{Alert, Heard};
 use http_trace_tests::eval::table::{Attack, Benign, Table};
-use http_trace_tests::eval::{Load, fill, run};
+use http_trace_tests::eval::{Host, Load, fill, run};
 use http_trace_tests::need::{self, program};
 
 #[derive(Debug, Parser)]
@@ -117,7 +117,7 @@ fn run_attack(attack: &Attack, table: &Table, record: Option<&Path>) -> Result<V
         let heard = run(
             Load::Command(&fill(&command, &table.browser)),
             Duration::from_secs(attack.seconds),
-            &[],
+            Host::default(),
             file.as_deref().map(|file| (file, attack.frames)),
         )?;
         rows.push(judge_attack(attack, agent, table, &heard));
@@ -183,12 +183,17 @@ fn judge_attack(attack: &Attack, agent: &str, table: &Table, heard: &Heard) -> R
 }
 
 fn run_benign(load: &Benign, table: &Table, record: Option<&Path>) -> Result<Vec<Row>> {
-    let program_missing = [load.program.as_ref(), load.command.first()]
+    let named = [
+        load.program.as_ref(),
+        load.command.first(),
+        load.server.first(),
+    ];
+    if named
         .into_iter()
         .flatten()
-        .any(|name| program(name).is_none());
-    if program_missing {
-        return missing(&load.name, false, 5);
+        .any(|name| program(name).is_none())
+    {
+        return missing(&load.name, load.optional, 5);
     }
     eprintln!("{} (benign)", load.name);
     let command = fill(&load.command, &table.browser);
@@ -196,12 +201,17 @@ fn run_benign(load: &Benign, table: &Table, record: Option<&Path>) -> Result<Vec
         .scene
         .as_deref()
         .map_or(Load::Command(&command), Load::Scene);
+    let server = fill(&load.server, &table.browser);
+    let host = Host {
+        options: &load.options,
+        server: (!server.is_empty()).then_some((&server[..], load.server_port)),
+    };
     let file = record.filter(|_| load.frames > 0);
     let file = file.map(|folder| folder.join(format!("{}.pcap.gz", load.name)));
     let heard = run(
         what,
         Duration::from_secs(load.seconds),
-        &load.options,
+        host,
         file.as_deref().map(|file| (file, load.frames)),
     )?;
     let mut wrong = Vec::new();

@@ -17,13 +17,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::os::unix::process::CommandExt;
 
 use crate::agent::Agent;
 use crate::need::program;
-use crate::netns::{Namespace, Pair, address};
+use crate::netns::{Namespace, Pair, Running, address};
+use crate::nginx::wait_for_port;
 use heard::Heard;
 use record::Recording;
 use site::Site;
@@ -37,18 +38,32 @@ pub enum Load<'a> {
     Scene(&'a str),
 }
 
+/// What runs in the server's namespace.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Host<'a> {
+    /// Options for the agent.
+    pub options: &'a [String],
+    /// A server beside the site, and the port that it listens at.
+    pub server: Option<(&'a [String], u16)>,
+}
+
 /// One run: a new pair of namespaces with the site and the agent in the server's; the clients in
 /// the other one end after `time` at the latest.
 pub fn run(
     load: Load<'_>,
     time: Duration,
-    options: &[String],
+    host: Host<'_>,
     capture: Option<(&Path, u32)>,
 ) -> Result<Heard> {
     let pair = Pair::new(1500)?;
     let mut site = Site::start(&pair.server)?;
+    let folder = tempfile::tempdir()?;
+    let _server = host
+        .server
+        .map(|(command, port)| start_server(&pair.server, command, port, folder.path()))
+        .transpose()?;
     let mut all = vec!["-i", "veth0"];
-    all.extend(options.iter().map(String::as_str));
+    all.extend(host.options.iter().map(String::as_str));
     let agent = Agent::start(&pair.server, &all)?;
     let recording = capture
         .map(|(file, packets)| Recording::start(&pair, file, packets))
@@ -76,22 +91,44 @@ pub fn fill(command: &[String], agent: &str) -> Vec<String> {
     command.iter().map(fill).collect()
 }
 
-fn run_command(namespace: &Namespace, command: &[String], time: Duration) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let here = folder.path().display().to_string();
+/// Starts a server and waits until it listens.
+fn start_server(
+    namespace: &Namespace,
+    command: &[String],
+    port: u16,
+    folder: &Path,
+) -> Result<Running> {
+    let mut server = namespace.spawn(&mut prepared(command, folder)?)?;
+    let listens = wait_for_port(namespace, ([127, 0, 0, 1], port).into(), || {
+        server.try_wait().is_ok_and(|ended| ended.is_none())
+    });
+    ensure!(listens, "{} does not listen at {port}", command[0]);
+    Ok(server)
+}
+
+/// A command of the table, at work in `folder`.
+fn prepared(command: &[String], folder: &Path) -> Result<Command> {
+    let here = folder.display().to_string();
     let (name, arguments) = command.split_first().context("an empty command")?;
     let mut child = Command::new(program(name).with_context(|| format!("{name} is missing"))?);
     child
         .args(arguments.iter().map(|word| word.replace("{dir}", &here)))
-        .current_dir(folder.path())
-        .env("HOME", folder.path())
+        .current_dir(folder)
+        .env("HOME", folder)
         // Debian's tools are written for Debian's Python.
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // Its children are to end with it.
-        .process_group(0);
+        .stderr(Stdio::null());
+    Ok(child)
+}
+
+fn run_command(namespace: &Namespace, command: &[String], time: Duration) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut child = prepared(command, folder.path())?;
+    // Its children are to end with it.
+    child.process_group(0);
+    let name = &command[0];
     let mut child = namespace.enter(|| child.spawn())?.context(name.clone())?;
     let end = Instant::now() + time;
     while child.try_wait()?.is_none() && Instant::now() < end {

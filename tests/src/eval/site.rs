@@ -156,6 +156,12 @@ fn server(folder: &Path) -> String {
             limit_req_status 429;
             try_files $uri/index.html =404;
         }}
+        # Where a build cache keeps what it has made.
+        location /cache/ {{
+            dav_methods PUT DELETE;
+            create_full_put_path on;
+            client_max_body_size 0;
+        }}
         location ~ ^/(api|item|search|view|login|signin|wp-login|account/|session$|telemetry$|graphql$|health) {{
             proxy_pass http://{app};
             proxy_connect_timeout 2s;
@@ -219,6 +225,13 @@ fn write_pages(www: &Path) -> Result<()> {
         let file = format!("<a href=\"/mirror/files/{name}\">{name}</a>\n");
         write(&format!("mirror/simple/pkg{n}/index.html"), &file)?;
         write(&format!("mirror/files/{name}"), "not really a wheel\n")?;
+        let name = format!("lib{n}");
+        let model = format!(
+            "<project><modelVersion>4.0.0</modelVersion><groupId>org.example</groupId>\
+             <artifactId>{name}</artifactId><version>1</version><packaging>pom</packaging></project>\n"
+        );
+        let file = format!("mirror/maven/org/example/{name}/1/{name}-1.pom");
+        write(&file, &model)?;
     }
     write("debian/dists/suitethere/Release", "Suite: suitethere\n")?;
     write("admin/index.html", &page("staff only\n"))?;

@@ -76,8 +76,20 @@ pub struct Benign {
     pub name: String,
     /// The Debian package that brings it.
     pub package: Option<String>,
+    /// Others that it needs.
+    #[serde(default)]
+    pub packages: Vec<String>,
     /// The program, where it is not called like the package.
     pub program: Option<String>,
+    /// Whether it may be absent.
+    #[serde(default)]
+    pub optional: bool,
+    /// A server beside the site, program and arguments, that listens at `server_port`.
+    #[serde(default)]
+    pub server: Vec<String>,
+    /// Where that listens.
+    #[serde(default)]
+    pub server_port: u16,
     /// What it does.
     #[serde(default)]
     pub what: String,

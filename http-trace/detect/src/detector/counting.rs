@@ -53,7 +53,7 @@ impl Core {
     /// admitted.
     fn slot(&mut self, number: usize, hit: &Hit<'_>) -> Option<(Key, usize)> {
         let correlation = &self.correlations[number];
-        let begins = correlate::can_begin(&correlation.kind, hit.inputs, hit.view);
+        let begins = correlate::can_begin(correlation, hit.inputs, hit.view);
         if !begins && self.counters.len_of(number) == 0 {
             return None;
         }

@@ -100,6 +100,7 @@ mod tests {
             window_ns: 1,
             condition: Vec::new(),
             alerts: false,
+            undo: 0,
         }
     }
 

@@ -123,6 +123,7 @@ fn correlation(
     let kind = kind(rule).map_err(|finding| findings.push(finding));
     let is_known = kind.is_ok();
     let kind = kind.unwrap_or(Kind::EventCount);
+    let undo = undo(rule, &kind, findings);
     let group_by = groups(rule, findings);
     let condition = match &rule.condition {
         CorrelationCondition::Threshold { predicates, .. } if !is_temporal(&kind) => {
@@ -139,6 +140,7 @@ fn correlation(
         window_ns: rule.timespan.seconds.saturating_mul(1_000_000_000),
         condition,
         alerts: true,
+        undo,
     };
     if is_known && let Some((fault, message)) = impossible(&correlation) {
         let finding = Finding::error("condition", message);
@@ -208,6 +210,25 @@ fn native(rule: &CorrelationRule) -> Result<Kind, Finding> {
         Some(_) => {
             let want = "want ratio (of two rules), timing-split or status-sequence";
             Err(Finding::error("native", want))
+        }
+    }
+}
+
+/// The inputs that take values back: `undo` names one of its rules.
+fn undo(rule: &CorrelationRule, kind: &Kind, findings: &mut Vec<Finding>) -> u64 {
+    let Some(named) = own(&rule.custom_attributes, "undo") else {
+        return 0;
+    };
+    let at = rule
+        .rules
+        .iter()
+        .position(|name| Some(name.as_str()) == named.as_str());
+    match at {
+        Some(at) if matches!(kind, Kind::ValueCount(_)) && at < MOST_INPUTS => 1 << at,
+        _ => {
+            let want = "want the name of one of its rules, in a value_count";
+            findings.push(Finding::error("undo", want));
+            0
         }
     }
 }

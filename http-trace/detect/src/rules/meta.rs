@@ -24,9 +24,9 @@ const ALERT_LIMIT: u64 = 10;
 /// Network of one IPv6 client: what a site is given at least (RFC 6177).
 const IPV6_PREFIX: u8 = 64;
 
-/// Keys of our own, bare or after `http-trace.`; the last three are read with a correlation.
+/// Keys of our own, bare or after `http-trace.`; the last four are read with a correlation.
 const KEYS: &str = "severity category entities summary suppress alert-limit group-limit ipv6-prefix quiet \
-                    marks yields-to native percent factor";
+                    marks yields-to native percent factor undo";
 
 /// The keys that detections and correlations have in common.
 pub(super) struct Description<'a> {

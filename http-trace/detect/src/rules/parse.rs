@@ -216,6 +216,7 @@ fn count_alone(rules: &mut RuleSet, fed: &HashSet<usize>) {
             window_ns: ALONE_WINDOW_NS,
             condition: vec![(Comparison::Gte, 1)],
             alerts: true,
+            undo: 0,
         });
         rules.guards.push(None);
     }
