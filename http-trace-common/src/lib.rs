@@ -14,6 +14,7 @@
 //! - [`framer`] follows HTTP/1.x message framing (RFC 9112) over one direction's bytes.
 //! - [`record`] is the layout in which it is shipped.
 //! - [`filter`] decides per segment what of it must be shipped.
+//! - [`sender`] says which process sends on a socket.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -26,5 +27,6 @@ pub mod filter;
 pub mod flow;
 pub mod framer;
 pub mod record;
+pub mod sender;
 pub mod start_line;
 pub mod walk;

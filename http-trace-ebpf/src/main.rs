@@ -6,6 +6,7 @@
 //! - `packet` reads an skb or an XDP buffer; `env` gives that, the flow table and the ring buffer
 //!   to `http_trace_common::filter`.
 //! - `maps` are the maps and the globals the loader sets; `scratch` is working memory.
+//! - `sender` notes which process sends on a socket; it sees no packet.
 //! - `log` is what they say in words, when they are asked to.
 //! - `verified` are the parts that the verifier walks by themselves.
 //! - `insn` are single instructions that the compiler has no name for.
@@ -36,6 +37,8 @@ mod maps;
 mod packet;
 #[cfg(target_arch = "bpf")]
 mod scratch;
+#[cfg(target_arch = "bpf")]
+mod sender;
 #[cfg(target_arch = "bpf")]
 mod verified;
 

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     Global,
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -11,6 +11,7 @@ use http_trace_common::{
     counter::{self, Counter},
     filter::{Flow, HandBack, Syn},
     flow::{Address, FlowKey, words},
+    sender::{PLACES, Sender},
 };
 
 use crate::{insn::opaque, log, scratch::Slot};
@@ -39,6 +40,10 @@ pub static SYNS: LruHashMap<FlowKey, Syn> = LruHashMap::with_max_entries(16_384,
 /// Framing that the host hands back.
 #[map]
 pub static HANDED_BACK: LruHashMap<FlowKey, HandBack> = LruHashMap::with_max_entries(1024, 0);
+
+/// Who sends on sockets, each in its place; the host maps it into its memory.
+#[map]
+pub static SENDERS: Array<Sender> = Array::with_max_entries(PLACES, BPF_F_MMAPABLE);
 
 /// Endpoints of the agent's own sockets: an address as two words, and a port.
 #[map]

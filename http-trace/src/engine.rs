@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use crate::config::{Config, Emit, Source};
+#[cfg(feature = "live")]
+use crate::enrich::process::Attribution;
 use crate::enrich::proxy::Trusted;
 use crate::metrics::{Metrics, Number};
 use crate::own_sockets::OwnSockets;
@@ -124,6 +126,8 @@ impl Engine {
             stages: Stages {
                 scope,
                 trusted,
+                #[cfg(feature = "live")]
+                attribution: None,
                 detector,
                 exit: Exit {
                     selection,
@@ -138,6 +142,12 @@ impl Engine {
             keeper: None,
             keeps_nothing: false,
         })
+    }
+
+    /// Names processes from now on.
+    #[cfg(feature = "live")]
+    pub fn attribute(&mut self, attribution: Attribution) {
+        self.stages.attribution = Some(attribution);
     }
 
     /// The pipeline, to name interfaces and to add losses that were counted elsewhere.

@@ -4,6 +4,8 @@
 
 use http_trace_common::record::RecordHeader;
 
+#[cfg(feature = "live")]
+use crate::enrich::process::Attribution;
 use crate::enrich::proxy::Trusted;
 use crate::metrics::Metrics;
 use crate::redact::Secrets;
@@ -21,6 +23,9 @@ pub struct Stages {
     pub scope: Scope,
     /// Names the client behind trusted proxies.
     pub trusted: Trusted,
+    /// Names the processes at both ends, of what is traced live.
+    #[cfg(feature = "live")]
+    pub attribution: Option<Attribution>,
     /// Holds rules against events. It sees them unredacted, whatever of them is written.
     pub detector: Detector,
     /// What comes after detection.
@@ -67,6 +72,10 @@ impl Stages {
         match output {
             Output::Http(mut event) => {
                 self.trusted.name_client(&mut event);
+                #[cfg(feature = "live")]
+                if let Some(attribution) = &mut self.attribution {
+                    attribution.name(&mut event);
+                }
                 self.event(event);
             }
             Output::Loss(loss) => {

@@ -287,6 +287,7 @@ impl Emitter<'_> {
         let mut event = self.blank(link, exchange.ordinal, Some(&request), &request.origin);
         event.id = identity(&self.server_name(), request.start, &request.head.target);
         event.time_ns = request.start_ns;
+        event.sockets = sockets(None, Some(&request.origin));
         event.no_response = Some(why);
         event.given_up_ns = Some(since_ns);
         event.flags = sorted(exchange.oddities);
@@ -363,13 +364,22 @@ impl Emitter<'_> {
             interfaces: Vec::new(),
             packet_len: origin.wire_len,
             encap: self.cx.encaps.get(origin.encap).cloned(),
-            socket_cookie: known(origin.socket_cookie),
+            sockets: sockets(Some(origin), request.map(|request| &request.origin)),
             // Bytes from another host have passed no socket yet; the other direction's have.
             cgroup_id: known(origin.cgroup_id)
                 .or_else(|| known(request.map_or(0, |request| request.origin.cgroup_id))),
+            client_process: None,
+            server_process: None,
             rules: RuleIds::default(),
         }
     }
+}
+
+/// Cookies of the client's and the server's socket, as far as their packets tell.
+fn sockets(response: Option<&Origin>, request: Option<&Origin>) -> [Option<u64>; 2] {
+    let [answers, is_answered] = response.map_or([None; 2], Origin::sockets);
+    let [asks, is_asked] = request.map_or([None; 2], Origin::sockets);
+    [asks.or(is_answered), answers.or(is_asked)]
 }
 
 /// Whether a body that has ended is not as long as its head declared: cut off, or chunked, which

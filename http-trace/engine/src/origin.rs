@@ -120,6 +120,16 @@ impl Origin {
         self.hook != Hook::Capture
     }
 
+    /// Cookies of the sockets that are known, of whoever sent it and of whom it was for. A packet is its
+    /// sender's until it is received; the cgroup hook sees what a socket has received.
+    pub fn sockets(&self) -> [Option<u64>; 2] {
+        let cookie = (self.socket_cookie != 0).then_some(self.socket_cookie);
+        match self.hook == Hook::Cgroup && !self.is_egress() {
+            true => [None, cookie],
+            false => [cookie, None],
+        }
+    }
+
     /// Whether it was leaving the host.
     pub const fn is_egress(&self) -> bool {
         self.flags & flag::EGRESS != 0

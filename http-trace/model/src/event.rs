@@ -9,6 +9,7 @@ use http_trace_common::walk::{Encap, LayerKind};
 
 use crate::head::{RequestHead, ResponseHead};
 use crate::known::Known;
+use crate::process::Process;
 
 /// An address and a TCP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,23 +115,27 @@ pub enum Missing {
     Body,
     /// The message's end, at the time of writing.
     End,
+    /// Who sent on a socket of this host.
+    Process,
 }
 
 impl Missing {
     /// All there are.
-    pub const ALL: [Missing; 4] = [
+    pub const ALL: [Missing; 5] = [
         Missing::Request,
         Missing::Headers,
         Missing::Body,
         Missing::End,
+        Missing::Process,
     ];
 
     /// Their names.
-    pub const NAMES: [&str; 4] = [
+    pub const NAMES: [&str; 5] = [
         Missing::Request.name(),
         Missing::Headers.name(),
         Missing::Body.name(),
         Missing::End.name(),
+        Missing::Process.name(),
     ];
 
     /// Its name in events and rules.
@@ -140,6 +145,7 @@ impl Missing {
             Missing::Headers => "headers",
             Missing::Body => "body",
             Missing::End => "end",
+            Missing::Process => "process",
         }
     }
 }
@@ -324,10 +330,14 @@ pub struct HttpEvent {
     /// The tags and tunnels that frame was wrapped in; live only the tunnel that `--decap` found.
     /// `None` for none.
     pub encap: Option<Arc<Encap>>,
-    /// Socket cookie and cgroup id of the server's end, when the hook knew them.
-    pub socket_cookie: Option<u64>,
-    /// See `socket_cookie`.
+    /// Cookies of the sockets on this host, where the hook knew them: the client's and the server's.
+    pub sockets: [Option<u64>; 2],
+    /// cgroup id of the server's end, or else of the client's, when the hook knew it.
     pub cgroup_id: Option<u64>,
+    /// Who sent the request, where it is a process of this host that is known.
+    pub client_process: Option<Arc<Process>>,
+    /// Who answered, in the same way.
+    pub server_process: Option<Arc<Process>>,
     /// Ids of the rules that this response counted for; filled in by detection.
     pub rules: RuleIds,
 }
@@ -389,8 +399,10 @@ impl HttpEvent {
             interfaces: Vec::new(),
             packet_len: 0,
             encap: None,
-            socket_cookie: None,
+            sockets: [None; 2],
             cgroup_id: None,
+            client_process: None,
+            server_process: None,
             rules: RuleIds(None),
         }
     }

@@ -11,6 +11,7 @@
 //!
 //! To add a field: give it a member in [`HttpEvent`] and an entry in the table.
 
+mod attribution;
 pub mod derived;
 pub mod draft;
 mod entry;
@@ -19,6 +20,7 @@ pub mod loss;
 mod own;
 mod value;
 
+pub use attribution::RUNTIMES;
 pub use entry::{Field, Get, Read, View};
 pub use value::{About, Kind, Value};
 

@@ -4,6 +4,7 @@
 //! # Layout
 //! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] reads single
 //!   field values, [`target`] splits a request target.
+//! - [`process`] is a process at an end of a connection, and what it runs in.
 //! - [`event`] is the event, the loss, and what the engine puts out.
 //! - [`community`] computes Community IDs.
 //! - [`field`] is the table of all fields, from which writers, readers, rules and documentation take
@@ -17,6 +18,7 @@ pub mod field;
 pub mod fields;
 pub mod head;
 pub mod known;
+pub mod process;
 pub mod target;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

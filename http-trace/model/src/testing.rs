@@ -65,8 +65,10 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         interfaces: vec!["eth0".into()],
         packet_len: 730,
         encap: None,
-        socket_cookie: None,
+        sockets: [None; 2],
         cgroup_id: None,
+        client_process: None,
+        server_process: None,
         rules: crate::event::RuleIds::default(),
     }
 }

@@ -105,6 +105,8 @@ settings! {
         /// Believe these proxies (networks) when they name the client in X-Forwarded-For, Forwarded
         /// or X-Real-IP, or by PROXY protocol; loopback is always believed, unless `none` is given
         trusted_proxies: Vec<Option<IpNet>> = words("CIDR").reloads(), values::proxy;
+        /// Do not name the processes, services, containers and pods at both ends of connections
+        no_attribution: bool = switch().only(runs::LIVE), boolean;
         /// With -r: run the kernel's filter in front of the judge, as live tracing does
         kernel_filter: bool = switch().only(runs::CAPTURES), boolean;
         /// With -r: skip packets whose IP or TCP checksum is wrong

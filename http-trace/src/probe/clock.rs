@@ -1,5 +1,7 @@
 //! From the kernel's clock to wall time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -7,10 +9,10 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 /// How long an offset is believed: an administrator, or NTP, may step the wall clock.
 const BELIEVED: Duration = Duration::from_secs(10);
 
-/// Turns CLOCK_BOOTTIME into Unix time.
-#[derive(Debug)]
+/// Turns CLOCK_BOOTTIME into Unix time. A clone is the same clock: what both date can be compared.
+#[derive(Clone, Debug)]
 pub struct Clock {
-    offset_ns: i64,
+    offset_ns: Arc<AtomicI64>,
     measured: Instant,
 }
 
@@ -18,7 +20,7 @@ impl Clock {
     /// Measures the offset now.
     pub fn new() -> Self {
         Clock {
-            offset_ns: offset_ns(),
+            offset_ns: Arc::new(offset_ns().into()),
             measured: Instant::now(),
         }
     }
@@ -26,13 +28,14 @@ impl Clock {
     /// Measures the offset again when the last measurement is 10 s old.
     pub fn refresh(&mut self) {
         if self.measured.elapsed() >= BELIEVED {
-            *self = Clock::new();
+            self.offset_ns.store(offset_ns(), Ordering::Relaxed);
+            self.measured = Instant::now();
         }
     }
 
     /// Unix time in ns of a kernel time in ns.
-    pub const fn unix_ns(&self, boot_ns: u64) -> u64 {
-        boot_ns.saturating_add_signed(self.offset_ns)
+    pub fn unix_ns(&self, boot_ns: u64) -> u64 {
+        boot_ns.saturating_add_signed(self.offset_ns.load(Ordering::Relaxed))
     }
 
     /// Unix time in ns, now.

@@ -9,7 +9,7 @@ use aya::{
     programs::{CgroupSkb, Program, ProgramError, ProgramType, SchedClassifier, SocketFilter, Xdp},
     sys::{BpfHelper, is_helper_supported, is_map_supported},
 };
-use http_trace_common::{config::FilterConfig, record::Hook};
+use http_trace_common::{config::FilterConfig, record::Hook, sender::PLACES};
 
 use crate::privileges::{self, CapabilitySet};
 
@@ -64,6 +64,8 @@ pub struct Settings {
     pub limit_interfaces: bool,
     /// Whether the cgroup hook may ask for a packet's network namespace.
     pub cgroup_netns_helper: bool,
+    /// Whether it is noted who sends on sockets.
+    pub senders: bool,
     /// Whether the programs say in words what they are and which errors they meet.
     pub log: bool,
 }
@@ -77,6 +79,7 @@ impl Default for Settings {
             ring_bytes: 16 << 20,
             limit_interfaces: false,
             cgroup_netns_helper: false,
+            senders: false,
             log: false,
         }
     }
@@ -192,6 +195,7 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
         .override_global(aya_log::LEVEL, &log_level(settings), true)
         .map_max_entries("FLOWS", settings.flows.max(1))
         .map_max_entries("SYNS", settings.syns.max(1))
+        .map_max_entries("SENDERS", if settings.senders { PLACES } else { 1 })
         .map_max_entries("EVENTS", ring)
         .load(object)
         .map_err(load_error)

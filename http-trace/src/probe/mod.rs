@@ -9,6 +9,7 @@
 //!   hidden from them.
 //! - [`interfaces`] tells which interfaces there are, as they come and go.
 //! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
+//! - [`senders`] reads who sends on sockets.
 //! - [`log`] hands on what the programs say in words.
 //! - [`flows`] keeps the kernel's tables tidy; `own_map` holds the agent's own sockets.
 //! - [`trial`] tries a hook and finds what an earlier run left.
@@ -28,6 +29,7 @@ pub mod log;
 mod netlink;
 mod own_map;
 pub mod ring;
+pub mod senders;
 mod sys;
 mod tc;
 pub mod test_run;
@@ -39,7 +41,7 @@ use std::io;
 use std::sync::Arc;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use http_trace_common::counter::Counter;
@@ -56,6 +58,7 @@ use loader::{Framing, LoadError, Settings};
 use log::ProgramLog;
 use own_map::OwnMap;
 use ring::Ring;
+use senders::{NoSenders, Senders};
 use watch::Hidden;
 
 use crate::own_sockets::OwnSockets;
@@ -127,6 +130,8 @@ pub struct Probe {
     names: BTreeMap<u32, Arc<str>>,
     limit: HashMap<MapData, u32, u8>,
     ring: Ring,
+    /// Who sends on sockets, if it is asked for.
+    pub senders: Option<Result<Senders, NoSenders>>,
     log: Option<ProgramLog>,
     /// What the programs counted.
     pub counters: Counters,
@@ -186,6 +191,12 @@ impl Probe {
         let asleep = Array::try_from(take(&mut ebpf, "ASLEEP")?)?;
         let ring = Ring::new(events, asleep, settings.filter.netns);
         let clock = Clock::new();
+        let senders = match take(&mut ebpf, "SENDERS")? {
+            Map::Array(map) if settings.senders => {
+                Some(Senders::start(&mut ebpf, map, clock.clone()))
+            }
+            _ => None,
+        };
         let counters = Counters::new(
             PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
             clock.now_ns(),
@@ -210,6 +221,7 @@ impl Probe {
             names: BTreeMap::new(),
             limit,
             ring,
+            senders,
             log,
             counters,
             flows,
@@ -478,7 +490,7 @@ fn attach_one(
     }
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, MapError> {
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
     ebpf.take_map(name).ok_or_else(|| MapError::InvalidName {
         name: name.to_owned(),
     })

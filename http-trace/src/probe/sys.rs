@@ -7,6 +7,9 @@
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::AtomicU64;
 
 /// SO_NETNS_COOKIE (asm-generic/socket.h), Linux 5.14.
 const SO_NETNS_COOKIE: libc::c_int = 71;
@@ -196,5 +199,62 @@ pub fn read_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
             Ok(batch.count as usize)
         }
         error => Err(error),
+    }
+}
+
+/// The values of an array map, read where the programs write them: without a system call, and without a
+/// capability. The map must be made for it (BPF_F_MMAPABLE, Linux 5.5).
+#[derive(Debug)]
+pub struct MappedWords {
+    words: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: the memory is only read, word by word, and stays where it is.
+unsafe impl Send for MappedWords {}
+// SAFETY: as above.
+unsafe impl Sync for MappedWords {}
+
+impl MappedWords {
+    /// Maps this many words of the map.
+    ///
+    /// # Errors
+    /// When it is smaller, or not made for it.
+    pub fn new(map: impl AsFd, count: usize) -> io::Result<Self> {
+        let len = count * size_of::<AtomicU64>();
+        let map = map.as_fd().as_raw_fd();
+        // SAFETY: a new mapping, wherever there is room, of a file that does not shrink.
+        let at = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                len,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                map,
+                0,
+            )
+        };
+        match NonNull::new(at.cast()).filter(|_| at != libc::MAP_FAILED) {
+            Some(words) => Ok(MappedWords { words, count }),
+            None => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// They change while they are read.
+    pub const fn words(&self) -> &[AtomicU64] {
+        // SAFETY: mapped until this is dropped, aligned to a page; reading a word is one instruction.
+        unsafe { slice::from_raw_parts(self.words.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for MappedWords {
+    fn drop(&mut self) {
+        // SAFETY: what was mapped, to which no reference is left.
+        unsafe {
+            libc::munmap(
+                self.words.as_ptr().cast(),
+                self.count * size_of::<AtomicU64>(),
+            )
+        };
     }
 }

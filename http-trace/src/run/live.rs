@@ -16,6 +16,8 @@ use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
 use crate::engine::Engine;
+use crate::enrich::process::Attribution;
+use crate::enrich::source::Source;
 use crate::metrics::Number;
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
@@ -108,6 +110,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         Ok(session) => session,
         Err(ended) => return ended,
     };
+    attribute(config, &mut probe, &mut session.engine);
     let listener = match config
         .listen
         .map(|at| Listener::open(at, &own).map_err(|why| (at, why)))
@@ -194,6 +197,21 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     let lines = probe_lines(&probe, config.verbose > 0);
     drop(probe);
     session.finish(lines, Reading::Whole)
+}
+
+/// Names processes, where the kernel says who sends.
+fn attribute(config: &Config, probe: &mut Probe, engine: &mut Engine) {
+    let senders = match probe.senders.take() {
+        Some(Ok(senders)) => senders,
+        Some(Err(why)) if !config.quiet => return say(&why.to_string()),
+        _ => return,
+    };
+    match Source::start() {
+        Ok(source) => engine.attribute(Attribution::new(Box::new(senders), source)),
+        Err(why) => say(&format!(
+            "processes are not named: no thread for it ({why})"
+        )),
+    }
 }
 
 /// Takes what is in the ring; when that was all, time goes on to when it was looked at.
@@ -321,6 +339,7 @@ pub(super) fn options(config: &Config, own: OwnSockets) -> Result<Options, Strin
         filter,
         flows: u32::try_from(config.max_flows).unwrap_or(u32::MAX),
         ring_bytes: u32::try_from(config.ring_size).unwrap_or(u32::MAX),
+        senders: !config.no_attribution,
         ..Settings::default()
     };
     Ok(Options {

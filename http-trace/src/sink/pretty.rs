@@ -204,6 +204,11 @@ impl Pretty {
         } else if !event.complete && event.no_response.is_none() {
             remarks.push_str("  unfinished");
         }
+        if let Some(process) = &event.server_process
+            && let Some(name) = &process.name
+        {
+            let _ = write!(remarks, "  {}[{}]", Escaped(name.as_bytes()), process.pid);
+        }
         if let Some(encap) = event.tunnel() {
             let _ = write!(remarks, "  in{}", layers(encap));
         }

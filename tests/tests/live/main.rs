@@ -20,6 +20,7 @@ mod neighbours_hide_nothing_in_silence;
 mod one_response_is_one_event;
 mod own_sockets_are_not_reported;
 mod privileges_are_dropped_once_it_traces;
+mod processes_are_named;
 mod racing_cpus_lose_no_response;
 mod servers_log_what_clients_saw;
 mod tagged_responses_name_their_vlans;

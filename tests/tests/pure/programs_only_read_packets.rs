@@ -17,6 +17,9 @@ const ALLOWED: &[(i32, &str)] = &[
     (2, "map_update_elem: our own maps"),
     (3, "map_delete_elem: our own maps"),
     (8, "get_smp_processor_id"),
+    (14, "get_current_pid_tgid"),
+    (15, "get_current_uid_gid"),
+    (16, "get_current_comm: into our own map"),
     (26, "skb_load_bytes: copies out of the packet"),
     (
         46,
@@ -27,6 +30,7 @@ const ALLOWED: &[(i32, &str)] = &[
         "skb_load_bytes_relative: copies out of the packet, from its MAC header on",
     ),
     (79, "skb_cgroup_id"),
+    (80, "get_current_cgroup_id"),
     (122, "get_netns_cookie"),
     (125, "ktime_get_boot_ns"),
     (130, "ringbuf_output: our own ring buffer"),

@@ -1,5 +1,6 @@
 //! The table of events, in the order in which JSON has them. Only takes values from an event.
 
+use super::attribution::{CLIENT, SERVER};
 use super::entry::Field;
 use super::own::OWN;
 use super::value::{About, Kind, Value};
@@ -11,7 +12,7 @@ use crate::known::Known;
 pub const ECS_VERSION: &str = "8.17.0";
 
 /// All fields of an event.
-pub const EVENT: &[&[Field<HttpEvent>]] = &[ENVELOPE, PEERS, HTTP, OWN];
+pub const EVENT: &[&[Field<HttpEvent>]] = &[ENVELOPE, PEERS, HTTP, SERVER, OWN, CLIENT];
 
 /// An entry.
 pub(super) const fn field(

@@ -1,0 +1,265 @@
+//! What the path of a process's cgroup says of what it runs in: service, container, pod. Reads no file.
+
+use http_trace_model::process::{Container, Workload};
+
+/// How runtimes begin the name of a container's cgroup, before its id.
+const PREFIXES: &[(&str, &str)] = &[
+    ("docker-", "docker"),
+    ("cri-containerd-", "containerd"),
+    ("cri-containerd:", "containerd"),
+    ("crio-", "cri-o"),
+    ("libpod-", "podman"),
+    ("lxc.payload.", "lxc"),
+];
+
+/// From `/proc/PID/cgroup` (cgroups(7)): of version 2, or of the deepest hierarchy of version 1 where that
+/// is not in use.
+pub fn workload(text: &str) -> Workload {
+    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    // A hierarchy that is not in use has all processes at its root.
+    paths
+        .map(of_path)
+        .max_by_key(|workload| {
+            let Workload {
+                service,
+                container,
+                pod,
+            } = workload;
+            (container.is_some(), pod.is_some(), service.is_some())
+        })
+        .unwrap_or_default()
+}
+
+fn of_path(path: &str) -> Workload {
+    let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    let container = (0..segments.len()).rev().find_map(|at| {
+        let parent = at.checked_sub(1).and_then(|at| segments.get(at).copied());
+        container(segments[at], parent)
+    });
+    let pod = segments.iter().rev().find_map(|segment| pod(segment));
+    // A container's runtime is a service too, and its cgroup may be below.
+    let service = match container.is_none() && pod.is_none() {
+        true => segments.iter().rev().find_map(|segment| service(segment)),
+        false => None,
+    };
+    Workload {
+        service,
+        container,
+        pod,
+    }
+}
+
+fn container(segment: &str, parent: Option<&str>) -> Option<Container> {
+    let name = segment.strip_suffix(".scope").unwrap_or(segment);
+    // Of a pod whose runtime and kubelet disagree on who manages cgroups: `SLICE:RUNTIME:ID`.
+    let name = name.find("cri-containerd:").map_or(name, |at| &name[at..]);
+    let (id, runtime) = match PREFIXES
+        .iter()
+        .find_map(|(p, r)| Some((name.strip_prefix(p)?, *r)))
+    {
+        Some((id, runtime)) => (id, Some(runtime)),
+        None if name.starts_with("machine-") && name != segment => {
+            let id = unescaped(&name["machine-".len()..]);
+            return Some(of_name(&id, "systemd-nspawn"));
+        }
+        None => (name, parent.and_then(runtime_of_folder)),
+    };
+    if runtime == Some("lxc") && !id.is_empty() {
+        return Some(of_name(id, "lxc"));
+    }
+    let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    is_id.then(|| Container {
+        id: id.into(),
+        runtime,
+    })
+}
+
+fn of_name(name: &str, runtime: &'static str) -> Container {
+    Container {
+        id: name.into(),
+        runtime: Some(runtime),
+    }
+}
+
+/// Where a runtime without systemd has its containers.
+fn runtime_of_folder(folder: &str) -> Option<&'static str> {
+    match folder {
+        "docker" => Some("docker"),
+        "libpod_parent" => Some("podman"),
+        "lxc" => Some("lxc"),
+        _ => None,
+    }
+}
+
+/// `pod1b2c…`, or `kubepods-burstable-pod1b2c….slice` with `_` for `-`.
+fn pod(segment: &str) -> Option<Box<str>> {
+    let first = segment.split(':').next().unwrap_or(segment);
+    let name = first.strip_suffix(".slice").unwrap_or(first);
+    let id = match name.strip_prefix("kubepods") {
+        Some(rest) => &rest[rest.rfind("-pod")? + "-pod".len()..],
+        None => name.strip_prefix("pod")?,
+    };
+    let id = id.replace('_', "-");
+    let is_digits = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+    // A UUID, or the hash of a pod that the kubelet has from a file.
+    let is_uid = match id.len() {
+        36 => id.bytes().filter(|b| *b == b'-').count() == 4 && is_digits(&id.replace('-', "")),
+        32 => is_digits(&id),
+        _ => false,
+    };
+    is_uid.then(|| id.into())
+}
+
+/// `nginx` of `nginx.service`; what manages a user's own services is none.
+fn service(segment: &str) -> Option<Box<str>> {
+    let name = segment.strip_suffix(".service")?;
+    let is_manager = name.starts_with("user@");
+    (!is_manager && !name.is_empty()).then(|| unescaped(name).into())
+}
+
+/// Without the `\xNN` of systemd.unit(5).
+fn unescaped(name: &str) -> String {
+    let mut parts = name.split("\\x");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+        {
+            Some(byte) if byte.is_ascii_graphic() => {
+                text.push(char::from(byte));
+                text.push_str(&part[2..]);
+            }
+            _ => {
+                text.push_str("\\x");
+                text.push_str(part);
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const POD: &str = "6f1c4e5a-1b2c-4d3e-8f90-a1b2c3d4e5f6";
+
+    #[test]
+    fn paths_of_runtimes_and_services_are_read() {
+        let under = POD.replace('-', "_");
+        let table = [
+            ("/", None, None, None),
+            ("/system.slice/nginx.service", Some("nginx"), None, None),
+            (
+                "/system.slice/system-getty.slice/getty@tty1.service",
+                Some("getty@tty1"),
+                None,
+                None,
+            ),
+            (
+                "/system.slice/my\\x2dapp.service/sub",
+                Some("my-app"),
+                None,
+                None,
+            ),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service",
+                Some("web"),
+                None,
+                None,
+            ),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/init.scope",
+                None,
+                None,
+                None,
+            ),
+            ("/user.slice/user-0.slice/session-3.scope", None, None, None),
+            (
+                "/system.slice/docker-ID.scope",
+                None,
+                Some(Some("docker")),
+                None,
+            ),
+            ("/docker/ID", None, Some(Some("docker")), None),
+            ("/docker/ID/init", None, Some(Some("docker")), None),
+            (
+                "/machine.slice/libpod-ID.scope/container",
+                None,
+                Some(Some("podman")),
+                None,
+            ),
+            ("/machine.slice/libpod-conmon-ID.scope", None, None, None),
+            ("/libpod_parent/libpod-ID", None, Some(Some("podman")), None),
+            ("/ID", None, Some(None), None),
+            (
+                "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-podUNDER.slice/cri-containerd-ID.scope",
+                None,
+                Some(Some("containerd")),
+                Some(POD),
+            ),
+            (
+                "/kubepods.slice/kubepods-podUNDER.slice/crio-ID.scope",
+                None,
+                Some(Some("cri-o")),
+                Some(POD),
+            ),
+            ("/kubepods/burstable/podPOD/ID", None, Some(None), Some(POD)),
+            (
+                "/system.slice/containerd.service/kubepods-burstable-podUNDER.slice:cri-containerd:ID",
+                None,
+                Some(Some("containerd")),
+                Some(POD),
+            ),
+            (
+                "/kubepods/pod0123456789abcdef0123456789abcdef/ID",
+                None,
+                Some(None),
+                Some("0123456789abcdef0123456789abcdef"),
+            ),
+            ("/system.slice/podman.service", Some("podman"), None, None),
+            ("/kubepods-pod", None, None, None),
+        ];
+        for (path, service, runtime, pod) in table {
+            let path = path
+                .replace("ID", ID)
+                .replace("UNDER", &under)
+                .replace("POD", POD);
+            let expected = Workload {
+                service: service.map(Into::into),
+                container: runtime.map(|runtime| Container {
+                    id: ID.into(),
+                    runtime,
+                }),
+                pod: pod.map(Into::into),
+            };
+            assert_eq!(workload(&format!("0::{path}\n")), expected, "{path}");
+        }
+        let named = |id: &str, runtime| {
+            Some(Container {
+                id: id.into(),
+                runtime: Some(runtime),
+            })
+        };
+        assert_eq!(
+            workload("0::/lxc.payload.web/system.slice/nginx.service").container,
+            named("web", "lxc")
+        );
+        assert_eq!(
+            workload("0::/machine.slice/machine-web.scope/payload").container,
+            named("web", "systemd-nspawn")
+        );
+    }
+
+    #[test]
+    fn the_hierarchy_that_says_most_counts() {
+        let text = format!("9:name=systemd:/docker/{ID}\n4:memory:/docker/{ID}\n0::/\n");
+        assert!(workload(&text).container.is_some());
+        let text = "1:name=systemd:/system.slice/web.service\n0::/\n";
+        assert_eq!(workload(text).service.as_deref(), Some("web"));
+        assert_eq!(workload(""), Workload::default());
+        assert_eq!(workload("nonsense\n0:\n::"), Workload::default());
+    }
+}

@@ -1,0 +1,348 @@
+//! Names the processes at both ends of an event, by the cookies of their sockets: never by an address, nor by
+//! a number that may be another process's by now. What is not known for sure stays absent. Reads no file:
+//! [`super::source`] does, on a thread of its own, for which an event waits a millisecond at most, and not
+//! at all while that thread does not answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_trace_common::sender::Sender;
+use http_trace_model::event::{HttpEvent, Missing};
+use http_trace_model::process::{Process, Workload};
+
+use super::source::{Answer, Found, Question, Source};
+
+/// Processes that are remembered; then they are asked for again.
+const MOST: usize = 4096;
+/// How long after it was seen a number is still the same process's: the kernel gives one out again only
+/// after all others.
+const SURE_NS: u64 = 1_000_000_000;
+/// How long an event waits for what is asked about its process.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Who sends on a socket.
+#[derive(Clone, Copy, Debug)]
+pub struct SentBy {
+    /// As the kernel's program noted it.
+    pub sender: Sender,
+    /// [`Sender::since_ns`] by the clock of events (Unix ns).
+    pub since_ns: u64,
+}
+
+/// Where that is known.
+pub trait SocketSenders: Send + std::fmt::Debug {
+    /// Who sends on the socket with this cookie.
+    fn sender(&self, cookie: u64) -> Option<SentBy>;
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttributionCounts {
+    /// Ends of events that are sockets of this host.
+    pub sockets: u64,
+    /// Those whose process is not known.
+    pub unknown: u64,
+    /// Those that are named as the kernel noted, since nobody answered in time.
+    pub late: u64,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub struct Attribution {
+    senders: Box<dyn SocketSenders>,
+    source: Source,
+    known: HashMap<u32, Known>,
+    /// By cgroup: what processes of it run in. Of a process that is gone nothing else tells.
+    workloads: HashMap<u64, Workload>,
+    /// Processes that were asked for and not waited for any longer.
+    asked: usize,
+    /// What was counted.
+    pub counts: AttributionCounts,
+}
+
+/// What was answered about a process.
+#[derive(Debug)]
+struct Known {
+    /// `None` for what must not be named.
+    process: Option<Arc<Process>>,
+    sender: Sender,
+    /// When it began (CLOCK_BOOTTIME, ns); 0 when it was gone.
+    began_ns: u64,
+    /// When it was asked (Unix ns).
+    asked_ns: u64,
+}
+
+impl Known {
+    /// Whether this is the one that sends.
+    fn is(&self, by: &SentBy) -> bool {
+        let (known, sender) = (&self.sender, &by.sender);
+        let threads = known.is_first_thread() && sender.is_first_thread();
+        known.cgroup_id == sender.cgroup_id
+            && known.user() == sender.user()
+            && (!threads || known.comm == sender.comm)
+            && sender.since_ns >= self.began_ns
+            && by.since_ns <= self.asked_ns.saturating_add(SURE_NS)
+    }
+}
+
+impl Attribution {
+    /// Of these sockets, with this to ask.
+    pub fn new(senders: Box<dyn SocketSenders>, source: Source) -> Self {
+        Attribution {
+            senders,
+            source,
+            known: HashMap::new(),
+            workloads: HashMap::new(),
+            asked: 0,
+            counts: AttributionCounts::default(),
+        }
+    }
+
+    /// Names both ends of an event.
+    pub fn name(&mut self, event: &mut HttpEvent) {
+        let [client, server] = event.sockets;
+        let (asked_ns, answered_ns) = (event.request_start_ns, event.response_start_ns);
+        event.client_process = self.end(client, asked_ns.or(answered_ns));
+        event.server_process = self.end(server, answered_ns);
+        let unknown = client.is_some() && event.client_process.is_none()
+            || server.is_some() && event.server_process.is_none() && answered_ns.is_some();
+        if unknown {
+            event.missing.push(Missing::Process);
+        }
+    }
+
+    /// Who sent on this socket at this time (Unix ns).
+    fn end(&mut self, cookie: Option<u64>, sent_ns: Option<u64>) -> Option<Arc<Process>> {
+        let (cookie, sent_ns) = (cookie?, sent_ns?);
+        self.counts.sockets += 1;
+        // Who began to send on it later has not sent this.
+        let by = self
+            .senders
+            .sender(cookie)
+            .filter(|by| by.since_ns <= sent_ns);
+        let process = by.and_then(|by| self.process(&by));
+        self.counts.unknown += u64::from(process.is_none());
+        process
+    }
+
+    fn process(&mut self, by: &SentBy) -> Option<Arc<Process>> {
+        let pid = by.sender.process();
+        if let Some(known) = self.known.get(&pid).filter(|known| known.is(by)) {
+            return known.process.clone();
+        }
+        self.ask(by);
+        match self.known.get(&pid).filter(|known| known.is(by)) {
+            Some(known) => known.process.clone(),
+            None => {
+                self.counts.late += 1;
+                Some(Arc::new(self.as_noted(&by.sender)))
+            }
+        }
+    }
+
+    /// Asks, and waits unless an earlier question is not answered yet.
+    fn ask(&mut self, by: &SentBy) {
+        while let Some(answer) = self.source.answered() {
+            self.asked = self.asked.saturating_sub(1);
+            self.learn(answer);
+        }
+        if self.asked > 0 || !self.source.ask(Question(by.sender)) {
+            return;
+        }
+        self.asked += 1;
+        let until = Instant::now() + PATIENCE;
+        if let Some(answer) = self.source.answer_until(until) {
+            self.asked -= 1;
+            self.learn(answer);
+        }
+    }
+
+    fn learn(&mut self, answer: Answer) {
+        let Answer {
+            sender,
+            found,
+            began_ns,
+            asked_ns,
+        } = answer;
+        // All processes of a hierarchy that is not in use are in its first cgroup.
+        if let Found::Process(process) = &found
+            && process.workload != Workload::default()
+            && sender.cgroup_id > 1
+        {
+            if self.workloads.len() >= MOST {
+                self.workloads.clear();
+            }
+            self.workloads
+                .insert(sender.cgroup_id, process.workload.clone());
+        }
+        if self.known.len() >= MOST {
+            self.known.clear();
+        }
+        let process = match found {
+            Found::Process(process) => Some(Arc::from(process)),
+            Found::Gone => Some(Arc::new(self.as_noted(&sender))),
+            Found::Kernel => None,
+        };
+        let known = Known {
+            process,
+            sender,
+            began_ns,
+            asked_ns,
+        };
+        self.known.insert(sender.process(), known);
+    }
+
+    /// What the kernel told. A thread's name is not its process's.
+    fn as_noted(&self, sender: &Sender) -> Process {
+        Process {
+            pid: sender.process(),
+            name: sender
+                .is_first_thread()
+                .then(|| String::from_utf8_lossy(sender.name()).into()),
+            user_id: Some(sender.user()),
+            workload: self
+                .workloads
+                .get(&sender.cgroup_id)
+                .cloned()
+                .unwrap_or_default(),
+            ..Process::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::thread::sleep;
+
+    use http_trace_model::event::Endpoint;
+
+    use super::*;
+
+    /// Sockets by cookie.
+    #[derive(Clone, Debug, Default)]
+    struct Fake(Arc<Mutex<HashMap<u64, SentBy>>>);
+
+    impl SocketSenders for Fake {
+        fn sender(&self, cookie: u64) -> Option<SentBy> {
+            self.0.lock().expect("not poisoned").get(&cookie).copied()
+        }
+    }
+
+    impl Fake {
+        /// The process sends since then, by its first thread or another one.
+        fn sends(&self, cookie: u64, (pid, thread): (u64, u64), name: &[u8; 4], since_ns: u64) {
+            let mut comm = [0; 16];
+            comm[..4].copy_from_slice(name);
+            let sender = Sender {
+                cookie,
+                since_ns,
+                process_and_thread: pid << 32 | thread,
+                cgroup_id: 7,
+                comm,
+                ..Sender::default()
+            };
+            let by = SentBy { sender, since_ns };
+            self.0.lock().expect("not poisoned").insert(cookie, by);
+        }
+    }
+
+    fn stage(look: impl FnMut(&Sender) -> (u64, Found) + Send + 'static) -> (Fake, Attribution) {
+        let senders = Fake::default();
+        let source = Source::answering(look).expect("a thread");
+        (senders.clone(), Attribution::new(Box::new(senders), source))
+    }
+
+    /// Under the number of the sender, as it was noted, but for the executable.
+    fn found(sender: &Sender) -> (u64, Found) {
+        let process = Process {
+            pid: sender.process(),
+            name: Some("prog".into()),
+            executable: Some("/bin/prog".into()),
+            ..Process::default()
+        };
+        (1, Found::Process(Box::new(process)))
+    }
+
+    /// Who asked and who answered, on sockets 1 and 2 at times 10 and 20.
+    fn ends(stage: &mut Attribution) -> ([Option<String>; 2], bool) {
+        let mut event = HttpEvent::new(20, Endpoint::NOBODY, Endpoint::NOBODY);
+        event.sockets = [Some(1), Some(2)];
+        (event.request_start_ns, event.response_start_ns) = (Some(10), Some(20));
+        stage.name(&mut event);
+        let shown = |process: Option<Arc<Process>>| {
+            let process = process?;
+            let name = process.name.as_deref().unwrap_or("-");
+            let file = process.executable.as_deref().unwrap_or("-");
+            Some(format!("{} {name} {file}", process.pid))
+        };
+        let ends = [event.client_process, event.server_process].map(shown);
+        (ends, event.missing.contains(&Missing::Process))
+    }
+
+    #[test]
+    fn who_sent_before_the_bytes_left_is_named_and_nobody_else() {
+        let (senders, mut stage) = stage(found);
+        assert_eq!(ends(&mut stage), ([None, None], true));
+        senders.sends(1, (5, 5), b"prog", 9);
+        senders.sends(2, (6, 6), b"prog", 20);
+        let both = ["5 prog /bin/prog", "6 prog /bin/prog"].map(|end| Some(end.to_owned()));
+        assert_eq!(ends(&mut stage), (both.clone(), false));
+        // Passed on after the request was sent.
+        senders.sends(1, (8, 8), b"prog", 11);
+        assert_eq!(ends(&mut stage), ([None, both[1].clone()], true));
+    }
+
+    #[test]
+    fn a_number_that_has_become_another_process_is_not_taken_for_the_first() {
+        let (senders, mut stage) = stage(|sender| match &sender.comm[..3] {
+            b"old" => (0, Found::Gone),
+            b"ker" => (1, Found::Kernel),
+            _ => found(sender),
+        });
+        for (name, shown) in [
+            (b"prog", Some("6 prog /bin/prog")),
+            (b"old1", Some("6 old1 -")),
+            (b"kern", None),
+            (b"prog", Some("6 prog /bin/prog")),
+        ] {
+            senders.sends(2, (6, 6), name, 15);
+            assert_eq!(ends(&mut stage).0[1].as_deref(), shown);
+        }
+        // A thread's name is not its process's.
+        senders.sends(2, (7, 9), b"old2", 15);
+        assert_eq!(ends(&mut stage).0[1].as_deref(), Some("7 - -"));
+    }
+
+    #[test]
+    fn what_hangs_holds_no_event_up() {
+        let (senders, mut stage) = stage(|sender| {
+            sleep(Duration::from_millis(300));
+            found(sender)
+        });
+        senders.sends(2, (6, 6), b"prog", 15);
+        let begun = Instant::now();
+        for _ in 0..1000 {
+            assert_eq!(ends(&mut stage).0[1].as_deref(), Some("6 prog -"));
+        }
+        assert!(
+            begun.elapsed() < Duration::from_millis(250),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert_eq!(stage.counts.late, 1000);
+        sleep(Duration::from_millis(400));
+        assert_eq!(ends(&mut stage).0[1].as_deref(), Some("6 prog /bin/prog"));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (senders, mut stage) = stage(found);
+        for pid in 0..2 * MOST as u64 + 10 {
+            senders.sends(2, (pid, pid), b"prog", 15);
+            ends(&mut stage);
+        }
+        assert!(stage.known.len() <= MOST, "{}", stage.known.len());
+    }
+}

@@ -1,0 +1,248 @@
+//! Each event names the processes at both ends, and never another one: servers and clients say in a header
+//! field who they are.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use http_trace_tests::agent::{Agent, Outcome};
+use http_trace_tests::bed::own_port;
+use http_trace_tests::need::program;
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Namespace, Pair, Running, address};
+use http_trace_tests::nginx::wait_for_port;
+use rustix::process::Signal;
+use serde_json::Value;
+
+const SCRIPT: &str = include_str!("../../src/processes.py");
+const OPTIONS: [&str; 2] = ["--request-headers", "x-client-pid"];
+
+/// One of the script's servers or clients, that has said its first line.
+fn python(namespace: &Namespace, arguments: &[&str]) -> (Running, String) {
+    let mut command = Command::new(program("python3").expect("python3"));
+    command.arg("-c").arg(SCRIPT).args(arguments);
+    let mut running = namespace
+        .spawn(command.stdout(Stdio::piped()))
+        .expect("python3");
+    let line = running.first_line().expect("a line");
+    (running, line)
+}
+
+/// How the two ends of the events are named.
+#[derive(Debug, Default)]
+struct Named {
+    events: usize,
+    /// Ends without a name, of which `missing` says so.
+    unknown: usize,
+    executables: usize,
+}
+
+/// Holds names against what the ends said themselves; `names` are the server's and the client's.
+fn compare(outcome: &Outcome, names: [&str; 2]) -> Named {
+    outcome.check_clean();
+    let mut named = Named::default();
+    for seen in &outcome.report.responses {
+        let json = &seen.json;
+        named.events += 1;
+        let said_by_client = &json["http"]["request"]["headers"]["x-client-pid"][0];
+        let said = [seen.headers["x-pid"][0].clone(), {
+            said_by_client.as_str().expect("a number").to_owned()
+        }];
+        let ends = [json, &json["http_trace"]["client"]];
+        for ((end, said), name) in ends.into_iter().zip(said).zip(names) {
+            let process = &end["process"];
+            let Some(pid) = process["pid"].as_u64() else {
+                assert!(seen.missing.contains(&"process".to_owned()), "{json}");
+                named.unknown += 1;
+                continue;
+            };
+            assert_eq!(pid.to_string(), said, "another process is named: {json}");
+            let is_named = process["name"].as_str();
+            assert!(is_named.is_some_and(|is| is.starts_with(name)), "{json}");
+            named.executables += usize::from(process["executable"].is_string());
+        }
+    }
+    // At least 99 of 100.
+    assert!(named.unknown * 50 <= named.events, "{named:?}");
+    named
+}
+
+/// What a server of the script and one of its clients, over a veth pair, are called at TC.
+fn told(server: &str, client: &[&str]) -> (Named, String) {
+    let pair = Pair::new(1500).expect("a pair");
+    let _server = python(&pair.server, &[server, "8080"]);
+    let agent = Agent::start(&pair.server, &OPTIONS).expect("an agent");
+    let arguments = [&client[..1], &[address::SERVER_V4, "8080"], &client[1..]].concat();
+    let (mut client, line) = python(&pair.client, &arguments);
+    assert!(client.wait().expect("its end").success());
+    std::thread::sleep(Duration::from_millis(300));
+    let outcome = agent.stop().expect("an outcome");
+    (compare(&outcome, ["python", "python"]), line)
+}
+
+#[test]
+fn the_worker_of_nginx_that_answered_and_curl() {
+    needs!("nginx", "curl");
+    let pair = Pair::new(1500).expect("a pair");
+    let folder = tempfile::tempdir().expect("a folder");
+    let configuration = folder.path().join("nginx.conf");
+    let text = format!(
+        "daemon off; worker_processes 3; pid {0}/pid; error_log {0}/error.log;\n\
+         events {{ worker_connections 64; }}\n\
+         http {{ access_log off; server {{ listen 80 reuseport; add_header X-Pid $pid always;\n\
+         location / {{ return 200 ok; }} }} }}\n",
+        folder.path().display()
+    );
+    std::fs::write(&configuration, text).expect("written");
+    let mut command = Command::new(program("nginx").expect("nginx"));
+    command
+        .arg("-c")
+        .arg(&configuration)
+        .arg("-p")
+        .arg(folder.path());
+    let mut nginx = pair
+        .server
+        .spawn(command.stderr(Stdio::null()))
+        .expect("nginx");
+    let listens = wait_for_port(&pair.server, ([127, 0, 0, 1], 80).into(), || {
+        nginx.try_wait().is_ok_and(|ended| ended.is_none())
+    });
+    assert!(listens, "nginx does not listen");
+    let agent = Agent::start(&pair.server, &OPTIONS).expect("an agent");
+    let url = format!("http://{}/", address::SERVER_V4);
+    let ask = format!(
+        "for n in $(seq 60); do sh -c 'exec curl -so /dev/null -H X-Client-Pid:$$ {url}'; done"
+    );
+    for namespace in [&pair.client, &pair.server] {
+        namespace
+            .run(Command::new("sh").args(["-c", &ask]))
+            .expect("curl");
+    }
+    let outcome = agent.stop().expect("an outcome");
+    let named = compare(&outcome, ["nginx", "curl"]);
+    assert_eq!((named.events, named.unknown), (120, 0));
+    let master = u64::from(nginx.pid());
+    let workers = outcome.report.responses.iter();
+    let mut workers: Vec<_> = workers
+        .map(|seen| seen.json["process"]["pid"].as_u64())
+        .collect();
+    workers.sort_unstable();
+    workers.dedup();
+    assert!(
+        workers.len() > 1 && !workers.contains(&Some(master)),
+        "{workers:?}"
+    );
+}
+
+#[test]
+fn a_server_with_threads() {
+    needs!("python3");
+    let (named, _) = told("threads", &["many", "100", "200"]);
+    assert_eq!((named.events, named.unknown), (100, 0));
+}
+
+#[test]
+fn processes_that_end_at_once() {
+    needs!("python3");
+    let (named, line) = told("forks", &["many", "1500", "500"]);
+    eprintln!("{named:?} {line}");
+    assert_eq!(named.events, 1500);
+}
+
+/// Two connections of other processes with equal addresses and ports, one right after the other.
+#[test]
+fn who_takes_a_port_that_was_just_free() {
+    needs!("python3");
+    let (named, _) = told("forks", &["one-port", "100"]);
+    assert_eq!((named.events, named.unknown), (100, 0));
+}
+
+/// The one that read the request, and sends nothing, is not the one that answered.
+#[test]
+fn who_was_passed_the_socket() {
+    needs!("python3");
+    let (named, _) = told("passes", &["many", "100", "200"]);
+    assert_eq!((named.events, named.unknown), (100, 0));
+}
+
+/// Where several processes answer on one connection, the one that answered is named or nobody.
+#[test]
+fn of_several_that_answer_on_a_connection_never_another() {
+    needs!("python3");
+    let pair = Pair::new(1500).expect("a pair");
+    let _server = python(&pair.server, &["passes", "8080"]);
+    let arguments = ["keeps", address::SERVER_V4, "8080", "100"];
+    let (mut client, _) = python(&pair.client, &arguments);
+    // The connection is older than the agent, and so are the processes.
+    let agent = Agent::start(&pair.server, &OPTIONS).expect("an agent");
+    client.signal(Signal::USR1).expect("signalled");
+    assert!(client.wait().expect("its end").success());
+    std::thread::sleep(Duration::from_millis(300));
+    let outcome = agent.stop().expect("an outcome");
+    outcome.check_clean();
+    for seen in &outcome.report.responses {
+        // Whoever was passed it before the event was written may have sent next: then nobody is named.
+        if let Some(pid) = seen.json["process"]["pid"].as_u64() {
+            assert_eq!(pid.to_string(), seen.headers["x-pid"][0], "{}", seen.json);
+        } else {
+            assert!(seen.missing.contains(&"process".to_owned()));
+        }
+    }
+    assert!(outcome.report.responses.len() >= 100);
+}
+
+#[test]
+fn a_connection_that_was_open_before() {
+    needs!("python3");
+    let pair = Pair::new(1500).expect("a pair");
+    let _server = python(&pair.server, &["threads", "8080"]);
+    let arguments = ["keeps", address::SERVER_V4, "8080", "50"];
+    let (mut client, _) = python(&pair.client, &arguments);
+    let agent = Agent::start(&pair.server, &OPTIONS).expect("an agent");
+    client.signal(Signal::USR1).expect("signalled");
+    assert!(client.wait().expect("its end").success());
+    std::thread::sleep(Duration::from_millis(300));
+    let named = compare(&agent.stop().expect("an outcome"), ["python", "python"]);
+    assert_eq!((named.events, named.unknown), (50, 0));
+}
+
+#[test]
+fn in_two_namespaces_with_equal_addresses() {
+    needs!("python3");
+    let port = own_port().to_string();
+    let pairs = [(); 2].map(|()| Pair::new(1500).expect("a pair"));
+    let _servers = pairs
+        .each_ref()
+        .map(|pair| python(&pair.server, &["threads", &port]));
+    let options = [&OPTIONS[..], &["--hook", "cgroup", "-p", &port]].concat();
+    let agent = Agent::start(&pairs[0].server, &options).expect("an agent");
+    let arguments = ["one-port", address::SERVER_V4, &port, "50"];
+    let clients = pairs
+        .each_ref()
+        .map(|pair| python(&pair.client, &arguments));
+    for (mut client, _) in clients {
+        assert!(client.wait().expect("its end").success());
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let named = compare(&agent.stop().expect("an outcome"), ["python", "python"]);
+    assert_eq!((named.events, named.unknown), (100, 0));
+}
+
+#[test]
+fn and_none_where_that_is_not_wanted() {
+    needs!("python3");
+    let pair = Pair::new(1500).expect("a pair");
+    let _server = python(&pair.server, &["threads", "8080"]);
+    let agent = Agent::start(&pair.server, &["--no-attribution"]).expect("an agent");
+    python(
+        &pair.client,
+        &["many", address::SERVER_V4, "8080", "5", "100"],
+    );
+    let outcome = agent.stop().expect("an outcome");
+    outcome.check_clean();
+    assert_eq!(outcome.report.responses.len(), 5);
+    for seen in &outcome.report.responses {
+        let ends = [&seen.json["process"], &seen.json["http_trace"]["client"]];
+        assert_eq!(ends, [&Value::Null; 2]);
+        assert!(seen.missing.is_empty(), "{:?}", seen.missing);
+    }
+}
