@@ -78,6 +78,14 @@ const EXPLOITS: &[(&str, &str)] = &[
     ("POST", "/Telerik.Web.UI.WebResource.axd?type=rau"),
     ("GET", "/usr/share/doc/readme.html%3f"),
     ("GET", "/x.php?lib_path=http://192.0.2.1/a"),
+    ("POST", "/hax/..CFIDE/adminapi/base.cfc"),
+    ("POST", "/template/aui/text-inline.vm"),
+    ("GET", "/clients/MyCRL"),
+    ("GET", "/index.php?lang=../pearcmd&+config-create+/&/x"),
+    ("GET", "/vpn/%2e%2e/vpns/cfg/smb.conf"),
+    ("POST", "/webtools/control/forgotPassword;/ProgramExport;"),
+    ("GET", "/@fs/etc/hostname?raw??"),
+    ("GET", "/nice%20ports%2C/Tri%6Eity.txt%2ebak"),
 ];
 
 /// Several requests of one client: method, targets, status, user agent, and the rule that names them.
@@ -458,4 +466,67 @@ fn a_scan_that_many_clients_share_is_one() {
     let icons = ["/favicon.ico", "/apple-touch-icon.png", "/robots.txt"];
     let visitors = shared(BROWSER, &|_, n| icons[n].to_owned());
     assert_eq!(rules(visitors), [""; 0]);
+}
+
+/// A server that answers whatever is asked with one page; a site that has what is asked for; two of one length.
+#[test]
+fn a_wordlist_that_is_answered_is_told() {
+    let line = |client, n: usize, path: &str, length: usize| {
+        let line = log_line(client, n, ("GET", path), 200, BROWSER);
+        line.replacen("200 50", &format!("200 {length}"), 1)
+    };
+    let words = [
+        "/.git/HEAD~",
+        "/admin.php",
+        "/administrator/",
+        "/backup/",
+        "/config.php",
+        "/phpinfo",
+        "/index.bak",
+        "/cgi-bin/",
+    ];
+    let asked = |client, length: &'static dyn Fn(usize) -> usize| {
+        let asked = words.iter().enumerate();
+        asked.map(move |(n, path)| line(client, n, path, length(n)))
+    };
+    let admin = (0..40).map(|n| line(3, n, &format!("/administrator/page-{}", n % 5), 900));
+    let lines = asked(0, &|_| 900)
+        .chain(asked(1, &|n| 900 + n))
+        .chain(admin);
+    let alerts = alerts_of_log(&lines.collect::<String>());
+    let told = |client| {
+        let alerts = alerts.get(&client).into_iter().flatten();
+        alerts
+            .filter(|(rule, _)| rule == "http-wordlist-answered")
+            .count()
+    };
+    assert_eq!([told(0), told(1), told(3)], [1, 0, 0], "{alerts:?}");
+}
+
+/// One login each from many addresses; people of whom one in six mistypes; programs whose password is old.
+#[test]
+fn logins_that_many_clients_are_refused_are_told_once() {
+    const PEOPLE: &str = "Mozilla/5.0 (X11)";
+    let tries = |from: usize,
+                 agent: &'static str,
+                 path: &'static str,
+                 status: &'static dyn Fn(usize) -> u16| {
+        let tries = (0..120_usize)
+            .map(move |n| log_line(from + n % 60, n * 4, ("POST", path), status(n), agent));
+        let alerts = alerts_of_log(&tries.collect::<String>());
+        let all = alerts.into_values().flatten();
+        let told = all.filter(|(_, severity)| *severity > 0);
+        told.map(|(rule, _)| rule).collect::<Vec<_>>()
+    };
+    assert_eq!(tries(0, PEOPLE, "/login", &|_| 401), ["http-spread-logins"]);
+    assert_eq!(
+        tries(0, PEOPLE, "/users/sign_in", &|_| 403),
+        ["http-spread-logins"]
+    );
+    assert_eq!(
+        tries(0, PEOPLE, "/login", &|n| if n % 6 == 0 { 401 } else { 302 }),
+        [""; 0]
+    );
+    assert_eq!(tries(0, "agent/1.0", "/login", &|_| 401), [""; 0]);
+    assert_eq!(tries(0, PEOPLE, "/api/refresh", &|_| 401), [""; 0]);
 }
