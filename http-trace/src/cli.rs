@@ -78,6 +78,9 @@ pub enum Command {
     /// Check the settings of a run, or show them with where each comes from
     #[command(subcommand)]
     Config(Settings),
+    /// Say what a site has: services, endpoints with statuses, times and sizes, what fails, what is slow,
+    /// links that lead nowhere, and alerts; of captures, or of recorded events as 'detect' takes them
+    Report(Box<Report>),
     /// Run rules over recorded events and write their alerts: our own json, Zeek's http.log (JSON
     /// or TSV), Suricata's eve.json, access logs (common, combined, vhost_combined, JSON; with
     /// headers of syslog or without)
@@ -97,6 +100,59 @@ pub struct Detect {
     /// Options as of a run; those of tracing have no effect.
     #[command(flatten)]
     pub options: Options,
+}
+
+/// An inventory of a site.
+#[derive(Args, Clone, Debug, Default)]
+#[command(mut_args(hidden_if_of_packets))]
+pub struct Report {
+    /// Captures, or files of recorded events; default: recorded events from standard input, which - is too
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Its form: table, markdown, json, html, or allow (the endpoints that answered, one a line); default: by
+    /// the name of --to, or table
+    #[arg(long = "as", value_name = "FORM")]
+    pub form: Option<String>,
+    /// Write it to this file
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// Tell endpoints that are not in this list, which a report with '--as allow' made
+    #[arg(long, value_name = "FILE")]
+    pub known: Option<PathBuf>,
+    /// Tell endpoints that did not come in this time before the end: 30d
+    #[arg(long, value_name = "TIME")]
+    pub unseen: Option<String>,
+    /// A path that stands for others: '/users/{name}'; repeatable
+    #[arg(long, value_name = "PATH")]
+    pub template: Vec<String>,
+    /// Options as of a run; those of tracing have no effect.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+impl Report {
+    /// As `--output` takes it.
+    pub fn output(&self) -> String {
+        let mut output = "report".to_owned();
+        if let Some(file) = &self.to {
+            output.extend([":", &file.display().to_string()]);
+        }
+        let known = self.known.as_ref().map(|file| file.display().to_string());
+        let options = [
+            ("as", &self.form),
+            ("known", &known),
+            ("unseen", &self.unseen),
+        ];
+        for (name, value) in options {
+            if let Some(value) = value {
+                output.extend([",", name, "=", value]);
+            }
+        }
+        for template in &self.template {
+            output.extend([",template=", template]);
+        }
+        output
+    }
 }
 
 /// How it is said what this host lets the agent do.
@@ -239,6 +295,14 @@ impl Options {
     pub fn set(&mut self, name: &'static str, value: &str) {
         self.typed.retain(|(typed, _)| *typed != name);
         self.typed.push((name, vec![value.to_owned()]));
+    }
+
+    /// As if this had been typed too.
+    pub fn add(&mut self, name: &'static str, value: String) {
+        match self.typed.iter_mut().find(|(typed, _)| *typed == name) {
+            Some((_, values)) => values.push(value),
+            None => self.typed.push((name, vec![value])),
+        }
     }
 
     /// What was typed before the command counts too; what stands behind it wins.

@@ -175,6 +175,7 @@ impl Config {
             rule: self.rule.clone(),
             min_latency_ns: self.min_latency.clone(),
             sample: self.sample.clone(),
+            ..Selection::default()
         }
     }
 
@@ -294,13 +295,13 @@ mod tests {
             ),
             (
                 ["-o", "xml"],
-                "--output 'xml': want json, pretty, tracee or csv",
+                "--output 'xml': want json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
             ),
             (
                 ["-o", "json:"],
-                "--output 'json:': want json, pretty, tracee or csv",
+                "--output 'json:': want json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
             ),
-            (["-o", "json:a,client=internal"], "there is no 'client='"),
+            (["-o", "json:a,clients=internal"], "there is no 'clients='"),
             (["-H", "a b"], "--headers 'a b': want all, none, or names"),
             (["-H", "all,Date"], "--headers 'all': want it alone"),
             (["--emit", "now"], "--emit 'now': want auto, head, end"),

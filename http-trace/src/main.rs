@@ -57,6 +57,19 @@ fn main() -> ExitCode {
             cli.alerts_only = !detect.events;
             cli.recorded = Some(detect.files);
         }
+        Some(Command::Report(asked)) => {
+            let options = asked.options.clone();
+            cli.options = options.after(std::mem::take(&mut cli.options));
+            cli.options.add("output", asked.output());
+            match run::are_captures(&asked.files) {
+                Ok(true) => cli.options.read = asked.files.iter().map(Into::into).collect(),
+                Ok(false) => cli.recorded = Some(asked.files),
+                Err(why) => {
+                    run::say(&why);
+                    return ExitCode::from(Ended::CannotStart.status());
+                }
+            }
+        }
         Some(Command::Doctor(asked)) => {
             let options = asked.options.clone();
             cli.options = options.after(std::mem::take(&mut cli.options));
@@ -234,6 +247,7 @@ fn print(command: &Command) -> ExitCode {
         Command::Help { .. }
         | Command::Rules(_)
         | Command::Detect(_)
+        | Command::Report(_)
         | Command::Config(_)
         | Command::Doctor(_) => Ok(()),
     };

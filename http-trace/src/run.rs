@@ -15,6 +15,10 @@
 //! - `replay`, `recorded`, `live`: the three sources.
 //! - [`rules`], `hits`: commands about rules.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::PathBuf;
+
 mod clash;
 mod confine;
 #[cfg(feature = "live")]
@@ -38,6 +42,7 @@ mod stop;
 
 pub use self::exit::{Ended, say};
 pub use self::stop::Stop;
+use crate::capture::magic::{self, Kind};
 use crate::config::{Config, Source};
 
 /// What can be known to hinder a run before it opens anything; warnings are said.
@@ -49,6 +54,23 @@ pub fn check(config: &Config) -> Result<(), String> {
     limits::check(config)?.iter().for_each(|line| say(line));
     confine::user(config)?;
     clash::find(config).map_or(Ok(()), Err)
+}
+
+/// Whether files are captures, and not recorded events.
+///
+/// # Errors
+/// When there are both.
+pub fn are_captures(files: &[PathBuf]) -> Result<bool, String> {
+    let is_capture = |path: &&PathBuf| {
+        let mut first = [0; magic::LEN];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
+        path.is_dir() || read.is_ok() && !matches!(Kind::of(first), Kind::Text | Kind::Unknown)
+    };
+    match files.iter().filter(is_capture).count() {
+        0 => Ok(false),
+        some if some == files.len() => Ok(true),
+        _ => Err("captures and recorded events have a report each: name one kind".to_owned()),
+    }
 }
 
 /// Runs until the source ends, the outputs have enough, or `stop` is requested.

@@ -1,11 +1,14 @@
 //! Which events are written. Selection never limits what is traced: rules and metrics see every
 //! event, [`crate::scope`] apart.
 
+pub mod filters;
+
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 
 use http_trace_model::event::HttpEvent;
 use http_trace_model::known::Known;
 use http_trace_model::target::Target;
+use ipnet::IpNet;
 
 /// Patterns of one option: any of `include`, unless one of `exclude` matches.
 #[derive(Clone, Debug)]
@@ -190,6 +193,10 @@ pub struct Selection {
     pub rule: Choice<String>,
     /// Least time from the request's last byte to the response's first, in ns.
     pub min_latency_ns: Choice<u64>,
+    /// Networks of who asked, of one output: [`crate::scope`] limits what is traced.
+    pub client: Choice<IpNet>,
+    /// Networks of who answered, in the same way.
+    pub server: Choice<IpNet>,
     /// Of the responses that all else lets through; the first that has the status counts.
     pub sample: Vec<Sample>,
 }
@@ -199,6 +206,8 @@ impl Selection {
     pub fn admits(&self, event: &HttpEvent) -> bool {
         !self.alerts_only
             && self.status_admits(event)
+            && self.client.admits(|net| net.contains(&event.client_ip()))
+            && self.server.admits(|net| net.contains(&event.server.ip))
             && self.request_admits(event)
             && self
                 .rule

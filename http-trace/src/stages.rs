@@ -133,6 +133,8 @@ impl Exit {
                     }
                 } else if !self.selection.samples(&event) {
                     outlet.not_sampled();
+                } else if !outlet.takes(&event) {
+                    outlet.left_out();
                 } else {
                     let mut user = basic_user(&event);
                     if let Some(secrets) = &self.secrets {

@@ -15,6 +15,7 @@ use super::detect;
 use super::key::{Key, Shape, nearest};
 use super::scalars::{Scalars, worded};
 use super::values::Field;
+use crate::select::filters;
 
 /// Why a configuration is refused; its text is complete.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -290,19 +291,11 @@ pub fn environment(
 
 /// Cuts at commas outside of braces (`{a,b}` is one glob) where the shape asks for it.
 fn cut(shape: Shape, text: &str) -> Vec<String> {
-    let mut depth = 0_u32;
-    text.split(|c| {
-        match c {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0 && shape == Shape::List
-    })
-    .map(str::trim)
-    .filter(|part| !part.is_empty())
-    .map(str::to_owned)
-    .collect()
+    match (shape, text.trim()) {
+        (Shape::List, text) => filters::cut(text),
+        (_, "") => Vec::new(),
+        (_, text) => vec![text.to_owned()],
+    }
 }
 
 /// The mode of a file that others than its owner can write: whoever does says which commands run.

@@ -21,7 +21,7 @@ use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
 use super::layers::{Error, Layers};
 use super::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
 use super::values::{self, negatable, path, text, word};
-use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses};
+use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses, filters};
 use crate::sink::deliver::Target;
 use crate::sink::{Color, HeaderChoice, OutputSpec};
 
@@ -118,7 +118,7 @@ settings! {
         /// Write only these statuses: 404, 5xx, 400-499; 1xx selects informational heads too
         status: Choice<Statuses> = list("LIST").reloads(), negatable(Statuses::parse);
         /// Write only these request methods
-        method: Choice<String> = list("LIST").reloads(), negatable(values::method);
+        method: Choice<String> = list("LIST").reloads(), negatable(filters::method);
         /// Write only these hosts (Host header, or the authority of the target)
         host: Choice<Pattern> = list("GLOB").reloads(), negatable(|t| Pattern::parse(t, true));
         /// Write only these paths (without the query)
@@ -126,12 +126,12 @@ settings! {
         /// Write only these user agents
         user_agent: Choice<Pattern> = whole("GLOB").reloads(), negatable(|t| Pattern::parse(t, true));
         /// Write only messages with such a header, in the request or the response
-        header: Choice<HeaderPattern> = whole("NAME=GLOB").reloads(), negatable(values::header_pattern);
+        header: Choice<HeaderPattern> = whole("NAME=GLOB").reloads(), negatable(filters::header_pattern);
         /// Write only events that counted for these rules, and their alerts
         rule: Choice<String> = list("ID").reloads(), negatable(text);
         /// Write only responses that took at least this long to their first byte
         /// (http_trace.ttfb_ns), e.g. 100ms
-        min_latency: Choice<u64> = one("TIME").reloads(), negatable(values::nanoseconds);
+        min_latency: Choice<u64> = one("TIME").reloads(), negatable(filters::nanoseconds);
         /// Write only this share of responses, e.g. 2xx=1%,3xx=10%: the first that has the status counts;
         /// the same of a capture each time; rules see them all
         sample: Vec<Sample> = list("STATUS=N%").reloads(), Sample::parse;
@@ -154,10 +154,11 @@ settings! {
         alerts_to: Vec<Target> = whole("WHERE"), Target::from_str;
     }
     "How it is written" {
-        /// json, pretty, tracee or csv (times in UTC), to a file with :FILE (live, it is appended to);
-        /// after it, ,alerts=LEVEL leaves out alerts below it (none: all), ,fields=NAME,… or
-        /// ,fields=compact writes these fields of events (json), ,mode=640 sets the file's permissions;
-        /// repeatable; default: pretty on a terminal, json otherwise
+        /// json, pretty, tracee, eve, zeek, zeek-tsv, csv or report (times in UTC), to a file with :FILE (live, it
+        /// is appended to); after it, ,alerts=LEVEL leaves out alerts below it (none: all), ,fields=NAME,…
+        /// or ,fields=compact writes these fields of events (json), ,mode=640 sets the file's permissions,
+        /// ,status=5xx ,client=internal and so on write these events only; repeatable; default: pretty on
+        /// a terminal, json otherwise
         output: Vec<OutputSpec> = whole("FORMAT[:FILE][,OPTION]").short('o'), OutputSpec::from_str;
         /// Which response headers are written: all, none, or names
         headers: HeaderChoice = list("all|none|NAME,…").short('H').default("all"), values::header_name;

@@ -11,7 +11,7 @@ use http_trace_model::value;
 use ipnet::IpNet;
 use serde::de::{self, DeserializeOwned, IntoDeserializer as _};
 
-use crate::select::{Choice, HeaderPattern, Pattern, Statuses};
+use crate::select::{Choice, Statuses};
 use crate::sink::HeaderChoice;
 
 /// What the values of one setting are collected in.
@@ -118,10 +118,6 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Never> {
     Ok(PathBuf::from(text))
 }
 
-pub(super) fn nanoseconds(text: &str) -> Result<u64, &'static str> {
-    value::duration(text).map(|time| time.as_nanos() as u64)
-}
-
 /// A trusted proxy; `None` for `none`.
 pub(super) fn proxy(text: &str) -> Result<Option<IpNet>, String> {
     match text {
@@ -132,24 +128,8 @@ pub(super) fn proxy(text: &str) -> Result<Option<IpNet>, String> {
     }
 }
 
-/// In capitals: methods are case-sensitive (RFC 9110 §9.1), and those in use are capitals.
-pub(super) fn method(text: &str) -> Result<String, &'static str> {
-    value::field_name(text)
-        .map(|method| method.to_ascii_uppercase())
-        .map_err(|_| "a method, such as GET")
-}
-
 pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
     value::field_name(text).map_err(|_| "all, none, or names of headers")
-}
-
-pub(super) fn header_pattern(text: &str) -> Result<HeaderPattern, String> {
-    let want = || "NAME=PATTERN, such as content-type=text/*".to_owned();
-    let (name, pattern) = text.split_once('=').ok_or_else(want)?;
-    Ok(HeaderPattern {
-        name: value::field_name(name.trim()).map_err(|_| want())?,
-        value: Pattern::parse(pattern.trim(), true)?,
-    })
 }
 
 pub(super) fn level(text: &str) -> Result<Level, &'static str> {

@@ -1,6 +1,7 @@
 //! What the user chose about how outputs are written: header fields, colour, details. Opens nothing.
 
 use super::fields::Fields;
+use super::report::ReportSpec;
 
 /// Which headers go out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,10 @@ pub struct Style {
     pub verbose: u8,
     /// Whether there are colours.
     pub color: bool,
+    /// What a report says.
+    pub report: ReportSpec,
+    /// When the run began, Unix ns.
+    pub start_ns: u64,
     /// Columns of the terminal, if there is one.
     pub width: Option<usize>,
 }
@@ -68,6 +73,8 @@ impl Default for Style {
             hostname: "host".to_owned(),
             verbose: 0,
             color: false,
+            report: ReportSpec::default(),
+            start_ns: 0,
             width: None,
         }
     }

@@ -41,7 +41,6 @@ const COLUMNS: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub struct Csv {
     columns: Vec<(&'static str, Option<Get<HttpEvent>>)>,
-    has_header: bool,
     cell: String,
 }
 
@@ -56,20 +55,18 @@ impl Default for Csv {
         let columns = COLUMNS.iter().map(|(column, name)| (*column, getter(name)));
         Csv {
             columns: columns.collect(),
-            has_header: false,
             cell: String::new(),
         }
     }
 }
 
 impl Render for Csv {
+    fn head(&self) -> Vec<u8> {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        format!("{}\r\n", names.join(",")).into_bytes()
+    }
+
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        if !self.has_header {
-            let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
-            out.extend_from_slice(names.join(",").as_bytes());
-            out.extend_from_slice(b"\r\n");
-            self.has_header = true;
-        }
         let target = entry.event.request.as_ref().map(Target::of);
         let mut view = View {
             target: target.unwrap_or_default(),
@@ -174,7 +171,8 @@ mod tests {
     }
 
     fn cells(events: &[HttpEvent]) -> Vec<Vec<String>> {
-        let (mut csv, mut out) = (Csv::default(), Vec::new());
+        let mut csv = Csv::default();
+        let mut out = csv.head();
         for event in events {
             csv.event(&Entry { event, user: None }, &mut out);
         }

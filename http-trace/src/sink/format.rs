@@ -5,10 +5,13 @@ use std::fmt;
 
 use super::choice::Style;
 use super::csv::Csv;
+use super::eve::Eve;
 use super::json::Json;
 use super::pretty::Pretty;
 use super::render::Render;
+use super::report::Report;
 use super::tracee::Tracee;
+use super::zeek::{Zeek, ZeekTsv};
 
 /// A format.
 #[derive(Clone, Copy)]
@@ -27,12 +30,19 @@ impl Format {
     /// The default on a terminal.
     pub const PRETTY: Format = Format::new("pretty", false, |style| Box::new(Pretty::new(style)));
 
+    /// One document of all events, at the end.
+    pub const REPORT: Format = Format::new("report", false, |style| Box::new(Report::new(style)));
+
     /// All there are.
     pub const ALL: &[Format] = &[
         Format::JSON,
         Format::PRETTY,
         Format::new("tracee", true, |style| Box::new(Tracee::new(style))),
+        Format::new("eve", false, |style| Box::new(Eve::new(style))),
+        Format::new("zeek", false, |style| Box::new(Zeek::new(style))),
+        Format::new("zeek-tsv", true, |style| Box::new(ZeekTsv::new(style))),
         Format::new("csv", true, |_| Box::new(Csv::default())),
+        Format::REPORT,
     ];
 
     const fn new(
@@ -55,7 +65,7 @@ impl Format {
             .find(|format| format.name == name)
     }
 
-    /// `json, pretty, tracee or csv`
+    /// `json, pretty, … or csv`
     pub fn names() -> String {
         let names: Vec<&str> = Format::ALL.iter().map(|format| format.name).collect();
         match names.split_last() {

@@ -35,6 +35,9 @@ pub struct LogFile {
     /// Which file that is; none for what cannot be moved away: a pipe, a device.
     is: Option<(u64, u64)>,
     look: Instant,
+    /// What a file begins with, and how much of it is to be written still.
+    head: Vec<u8>,
+    head_left: usize,
     /// The last byte ended no line: what follows belongs to it.
     within_line: bool,
     /// The last write failed: of a line that was begun the rest may never find room where it is.
@@ -76,10 +79,29 @@ impl LogFile {
             file,
             is: metadata.as_ref().and_then(identity),
             look: Instant::now() + LOOK,
+            head: Vec::new(),
+            head_left: 0,
             within_line: false,
             failed: false,
             skips: false,
         })
+    }
+
+    /// Begins each file that is empty with these lines, and what each reader of a pipe gets.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn headed(mut self, head: Vec<u8>) -> io::Result<Self> {
+        let metadata = self.file.as_ref().map(File::metadata).transpose()?;
+        let is_begun = metadata.is_some_and(|metadata| metadata.is_file() && metadata.len() > 0);
+        self.head = head;
+        if !is_begun {
+            self.head_left = self.head.len();
+            if self.file.is_some() {
+                self.put_head()?;
+            }
+        }
+        Ok(self)
     }
 
     /// Opens the file anew if it is not at its path any more. Where that fails, what was open takes the
@@ -89,13 +111,20 @@ impl LogFile {
         if let Ok(there) = fs::metadata(&self.path)
             && identity(&there) == Some(is)
         {
-            return there.len() == 0;
+            let is_empty = there.len() == 0;
+            if is_empty {
+                self.head_left = self.head.len();
+            }
+            return is_empty;
         }
         if let Ok(file) = open(&self.path, self.mode)
             && let Ok(metadata) = file.metadata()
         {
             self.is = identity(&metadata);
             self.file = Some(file);
+            if metadata.len() == 0 {
+                self.head_left = self.head.len();
+            }
             return true;
         }
         false
@@ -103,6 +132,21 @@ impl LogFile {
 
     /// Writes to what is open, or to a named pipe that has a reader again.
     fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put_head()?;
+        self.put_bytes(bytes)
+    }
+
+    fn put_head(&mut self) -> io::Result<()> {
+        while self.head_left > 0 {
+            let head = std::mem::take(&mut self.head);
+            let written = self.put_bytes(&head[head.len() - self.head_left..]);
+            self.head = head;
+            self.head_left -= written?;
+        }
+        Ok(())
+    }
+
+    fn put_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(open(&self.path, self.mode)?),
@@ -111,6 +155,7 @@ impl LogFile {
         match &written {
             Err(error) if self.waits && error.kind() == io::ErrorKind::BrokenPipe => {
                 self.file = None;
+                self.head_left = self.head.len();
                 Err(unread())
             }
             _ => written,

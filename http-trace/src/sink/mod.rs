@@ -4,24 +4,29 @@
 //! # Layout
 //! - [`fields`] are those of events that are written, [`choice`] is what else the user chose, [`format`] the
 //!   table of formats, `spec` one `--output`.
-//! - [`json`], [`pretty`], `tracee` and `csv` are the formats, [`time`] writes times.
+//! - [`json`], [`pretty`], `tracee`, `eve`, `zeek`, `csv` and [`report`] are the formats, [`time`] writes times, `flow_id`
+//!   the numbers that other tools have.
 //! - [`outlet`] is all outputs of a run, [`writer`] one with its queue, [`log_file`] a file that may be
 //!   rotated, [`deliver`] what carries alerts elsewhere.
 
 pub mod choice;
 mod csv;
 pub mod deliver;
+mod eve;
 pub mod fields;
+mod flow_id;
 pub mod format;
 pub mod json;
 pub mod log_file;
 pub mod outlet;
 pub mod pretty;
 mod render;
+pub mod report;
 mod spec;
 pub mod time;
 mod tracee;
 pub mod writer;
+mod zeek;
 
 pub use choice::{Color, HeaderChoice, Style};
 pub use format::Format;

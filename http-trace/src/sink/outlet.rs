@@ -2,6 +2,7 @@
 //! and lost. Selects and redacts nothing.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::SystemTime;
 
 use super::choice::{Color, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
@@ -9,9 +10,11 @@ use super::format::Format;
 use super::json::Json;
 use super::log_file::{Before, LogFile};
 use super::render::{Entry, Render};
-use super::spec::{Alerts, OutputSpec};
+use super::report::ReportSpec;
+use super::spec::{Alerts, Only, OutputSpec};
 use super::writer::{Broken, News, WhenFull, Writer};
 use crate::own_sockets::OwnSockets;
+use crate::select::Selection;
 use crate::summary::Written;
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss, LossUnit};
@@ -72,6 +75,9 @@ pub struct Outlet {
 struct One {
     format: Format,
     alerts: Alerts,
+    /// Which events it gets, and whether the one at hand is one of them.
+    only: Option<Selection>,
+    takes: bool,
     render: Box<dyn Render>,
     /// Alerts and losses that the format has no place for.
     left_out: u64,
@@ -109,7 +115,12 @@ impl Outlet {
         let mut outputs = Vec::new();
         for spec in specs {
             let terminal = spec.file.is_none() && stdout_is_terminal;
-            let (name, destination) = destination(spec, when_full)?;
+            let render = (spec.format.render)(&Style {
+                fields: spec.fields.clone(),
+                report: spec.report.clone(),
+                ..style(wanted, terminal)
+            });
+            let (name, destination) = destination(spec, when_full, render.head())?;
             let writer = Writer::start(
                 destination,
                 name.clone(),
@@ -121,10 +132,9 @@ impl Outlet {
             outputs.push(One {
                 format: spec.format,
                 alerts: spec.alerts,
-                render: (spec.format.render)(&Style {
-                    fields: spec.fields.clone(),
-                    ..style(wanted, terminal)
-                }),
+                only: (spec.only != Only::default()).then(|| spec.only.selection.clone()),
+                takes: true,
+                render,
                 left_out: 0,
                 writer: Some(writer),
                 dropped: None,
@@ -172,9 +182,20 @@ impl Outlet {
         self.written.alerted(alert);
     }
 
-    /// Writes an event.
-    pub fn event(&mut self, entry: &Entry<'_>) {
+    /// Whether an output gets the event that is written next; asked of what is not redacted yet.
+    pub fn takes(&mut self, event: &HttpEvent) -> bool {
+        let mut takes = false;
         for one in &mut self.outputs {
+            let only = one.only.as_ref();
+            one.takes = only.is_none_or(|only| only.admits(event) && only.samples(event));
+            takes |= one.takes;
+        }
+        takes
+    }
+
+    /// Writes an event to the outputs that get it.
+    pub fn event(&mut self, entry: &Entry<'_>) {
+        for one in self.outputs.iter_mut().filter(|one| one.takes) {
             one.event(entry, self.now_ns, &mut self.written);
         }
         self.written.events += 1;
@@ -192,7 +213,9 @@ impl Outlet {
                 one.left_out += 1;
                 continue;
             }
-            if !one.alerts.admit(alert.severity) {
+            let is_chosen = one.only.as_ref();
+            let is_chosen = is_chosen.is_none_or(|only| only.admits_alert(&alert.rule.id));
+            if !is_chosen || !one.alerts.admit(alert.severity) {
                 continue;
             }
             let times = [alert.time_ns, self.now_ns];
@@ -362,6 +385,8 @@ impl One {
         let Some(writer) = self.writer.take() else {
             return;
         };
+        // What finds no room or is broken is told below.
+        let _ = writer.write(0, |out| out.extend(self.render.tail()));
         let (untold, since_ns) = self.dropped.take().unwrap_or((0, now_ns));
         let name = writer.name().to_owned();
         let left = writer.close().unwrap_or_else(|(broken, unwritten)| {
@@ -406,17 +431,26 @@ fn queue_loss(count: u64, since_ns: u64, until_ns: u64) -> Loss {
 fn destination(
     spec: &OutputSpec,
     when_full: WhenFull,
+    head: Vec<u8>,
 ) -> Result<(String, Box<dyn Write + Send>), OpenError> {
     // What was traced is nowhere else; a capture can be read again.
     let before = match when_full {
-        WhenFull::Drop => Before::Stays,
-        WhenFull::Wait => Before::Goes,
+        WhenFull::Drop if spec.format != Format::REPORT => Before::Stays,
+        _ => Before::Goes,
     };
     match &spec.file {
-        None => Ok(("standard output".to_owned(), Box::new(io::stdout()))),
+        None => {
+            let (name, mut to) = ("standard output".to_owned(), io::stdout());
+            match to.write_all(&head) {
+                Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+                    Err(OpenError { name, source })
+                }
+                _ => Ok((name, Box::new(to))),
+            }
+        }
         Some(path) => {
             let name = path.display().to_string();
-            match LogFile::open(path, before, spec.mode) {
+            match LogFile::open(path, before, spec.mode).and_then(|file| file.headed(head)) {
                 Ok(file) => Ok((name, Box::new(file))),
                 Err(source) => Err(OpenError { name, source }),
             }
@@ -435,140 +469,20 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
             terminal && choice != anstream::ColorChoice::Never
         }
     };
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let size = terminal.then(terminal_size::terminal_size).flatten();
     Style {
         headers: wanted.headers.clone(),
         request_headers: wanted.request_headers.clone(),
         fields: None,
+        report: ReportSpec::default(),
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         verbose: wanted.verbose,
         color,
+        start_ns: since_1970.map_or(0, |since| since.as_nanos() as u64),
         width: size.map(|(width, _)| width.0.into()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex, mpsc};
-
-    use super::*;
-    use http_trace_model::testing;
-
-    /// A reader that takes nothing until it is released, and everything from then on.
-    struct Slow {
-        asked: mpsc::Sender<()>,
-        released: mpsc::Receiver<()>,
-        got: Arc<Mutex<Vec<u8>>>,
-    }
-
-    impl Write for Slow {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _ = self.asked.send(());
-            let _ = self.released.recv();
-            let mut got = self.got.lock().map_err(|_| io::ErrorKind::Other)?;
-            got.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// JSON to a reader that is slow, with 64 KiB of queue, which drops when full; the first event
-    /// is in the reader's hands, and nothing leaves the queue any more.
-    fn stuck(
-        released: mpsc::Receiver<()>,
-        got: &Arc<Mutex<Vec<u8>>>,
-        first: &Entry<'_>,
-        written: &mut Written,
-    ) -> One {
-        let (asked, stuck) = mpsc::channel();
-        let got = Arc::clone(got);
-        let slow = Slow {
-            asked,
-            released,
-            got,
-        };
-        let limit = 64 << 10;
-        let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, false);
-        let mut one = One {
-            format: Format::JSON,
-            alerts: Alerts::None,
-            render: Box::new(Json::new(&Style::default())),
-            left_out: 0,
-            writer: Some(writer.expect("a thread")),
-            dropped: None,
-            lost: 0,
-            closed: false,
-            failure: None,
-        };
-        one.event(first, testing::TIME_NS, written);
-        stuck
-            .recv_timeout(std::time::Duration::from_secs(10))
-            .expect("the reader is asked");
-        one
-    }
-
-    #[test]
-    fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
-        let (release, released) = mpsc::channel();
-        let got = Arc::new(Mutex::new(Vec::new()));
-        let mut written = Written::default();
-        let event = testing::event();
-        let entry = Entry {
-            event: &event,
-            user: None,
-        };
-        let mut one = stuck(released, &got, &entry, &mut written);
-        let now_ns = testing::TIME_NS + 2_000_000_000;
-        for _ in 2..=200 {
-            one.event(&entry, now_ns, &mut written);
-        }
-        let (dropped, since_ns) = one.dropped.expect("the queue is full");
-        // The loss covers the time of what is missing, not of its being dropped.
-        assert!(dropped > 0);
-        assert_eq!(Some(since_ns), event.request_start_ns);
-        assert!(!written.is_lossy(), "told only once it is in the stream");
-        drop(release);
-        let begin = std::time::Instant::now();
-        while one.dropped.is_some() {
-            assert!(begin.elapsed() < std::time::Duration::from_secs(10));
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            one.tell_dropped(now_ns, &mut written);
-        }
-        one.event(&entry, now_ns, &mut written);
-        assert_eq!(one.writer.take().expect("open").close(), Ok(0));
-        assert_eq!(
-            written.lost.get(&("output_queue", "events")),
-            Some(&dropped)
-        );
-        let text = String::from_utf8(got.lock().expect("free").clone()).expect("UTF-8");
-        let lost: Vec<&str> = text
-            .lines()
-            .filter(|l| l.contains("responses-lost"))
-            .collect();
-        let expected = format!("\"lost\":{{\"count\":{dropped},\"unit\":\"events\"");
-        assert_eq!(lost.len(), 1);
-        assert!(lost[0].contains(&expected), "{}", lost[0]);
-        assert_eq!(text.lines().count() as u64, 200 - dropped + 2);
-    }
-
-    #[test]
-    fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
-        let (release, released) = mpsc::channel();
-        let mut written = Written::default();
-        let event = testing::event();
-        let entry = Entry {
-            event: &event,
-            user: None,
-        };
-        let mut one = stuck(released, &Arc::default(), &entry, &mut written);
-        for _ in 2..=200 {
-            one.event(&entry, testing::TIME_NS, &mut written);
-        }
-        one.close(testing::TIME_NS, &mut written);
-        drop(release);
-        assert_eq!(one.lost, 200);
-        assert_eq!(written.lost.get(&("output_queue", "events")), Some(&200));
-    }
-}
+mod tests;

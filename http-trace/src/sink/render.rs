@@ -14,6 +14,14 @@ pub struct Entry<'a> {
 
 /// A format.
 pub trait Render: std::fmt::Debug + Send {
+    /// What a file begins with, as whole lines.
+    fn head(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    /// What it ends with, as whole lines.
+    fn tail(&self) -> Vec<u8> {
+        Vec::new()
+    }
     /// Appends an event as whole lines.
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>);
     /// Appends an alert, redacted, as whole lines.

@@ -1,16 +1,20 @@
 //! One `--output`: `FORMAT[:FILE][,OPTION=VALUE]…`. Parses it; opens nothing.
 //!
-//! An option of one output is a row of [`OPTIONS`] and a field of [`OutputSpec`]. Whatever its name, a word
+//! An option of one output is a row of [`OPTIONS`] and a field of [`OutputSpec`], or one of [`FILTERS`]. Whatever its name, a word
 //! without `=` after it belongs to its value, so that a value may be a list.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use http_trace_detect::rule::{Level, Severity};
+use http_trace_report::Form;
 
 use super::fields::Fields;
 use super::format::Format;
 use super::log_file::parse_mode;
+use super::report::ReportSpec;
+use crate::select::Selection;
+use crate::select::filters::{FILTERS, nanoseconds};
 
 /// One `--output`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +29,28 @@ pub struct OutputSpec {
     pub fields: Option<Fields>,
     /// Permissions of its file, if it is made; `None`: its owner's alone.
     pub mode: Option<u32>,
+    /// Which events, of those that the run writes.
+    pub only: Only,
+    /// What it says, if it is a report.
+    pub report: ReportSpec,
 }
+
+/// The events that one output gets. Two are equal that were given alike.
+#[derive(Clone, Debug, Default)]
+pub struct Only {
+    /// What decides.
+    pub selection: Selection,
+    /// As it was given.
+    given: Vec<(&'static str, String)>,
+}
+
+impl PartialEq for Only {
+    fn eq(&self, other: &Self) -> bool {
+        self.given == other.given
+    }
+}
+
+impl Eq for Only {}
 
 /// The alerts that one output gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,17 +110,61 @@ const OPTIONS: &[OutputOption] = &[
             })
         },
     },
+    OutputOption {
+        name: "as",
+        set: |spec, value| {
+            spec.report.form = Form::named(value).filter(|_| spec.format == Format::REPORT);
+            spec.report.form.map(drop).ok_or_else(|| {
+                "table, markdown, json, html or allow, on an output of report".to_owned()
+            })
+        },
+    },
+    OutputOption {
+        name: "known",
+        set: |spec, value| {
+            of_report(spec)?;
+            spec.report.read_known(Path::new(value))
+        },
+    },
+    OutputOption {
+        name: "unseen",
+        set: |spec, value| {
+            of_report(spec)?;
+            spec.report.unseen_ns = Some(nanoseconds(value)?);
+            Ok(())
+        },
+    },
+    OutputOption {
+        name: "template",
+        set: |spec, value| {
+            of_report(spec)?;
+            let is_path = value.starts_with('/');
+            spec.report.templates.push(value.to_owned());
+            is_path
+                .then_some(())
+                .ok_or_else(|| "a path such as /users/{name}".to_owned())
+        },
+    },
 ];
+
+fn of_report(spec: &OutputSpec) -> Result<(), String> {
+    match spec.format == Format::REPORT {
+        true => Ok(()),
+        false => Err("this on an output of report".to_owned()),
+    }
+}
 
 impl OutputSpec {
     /// All of a run to one place.
-    pub const fn new(format: Format, file: Option<PathBuf>) -> Self {
+    pub fn new(format: Format, file: Option<PathBuf>) -> Self {
         OutputSpec {
             format,
             file,
             alerts: Alerts::From(Level::Informational),
             fields: None,
             mode: None,
+            only: Only::default(),
+            report: ReportSpec::default(),
         }
     }
 }
@@ -125,10 +194,21 @@ impl FromStr for OutputSpec {
         };
         let mut spec = OutputSpec::new(format, file);
         for (name, value) in options {
+            if let Some(filter) = FILTERS.iter().find(|filter| filter.name == name) {
+                let only = &mut spec.only;
+                let added = (filter.add)(&mut only.selection, &value);
+                added.map_err(|want| format!("{name}={want}"))?;
+                only.given.push((filter.name, value));
+                continue;
+            }
             let option = OPTIONS.iter().find(|option| option.name == name);
             let option =
                 option.ok_or_else(|| format!("one of {}; there is no '{name}='", names()))?;
             (option.set)(&mut spec, &value).map_err(|want| format!("{name}={want}"))?;
+        }
+        if spec.format == Format::REPORT && spec.report.form.is_none() {
+            let ending = spec.file.as_ref().and_then(|file| file.extension());
+            spec.report.form = ending.and_then(|ending| Form::named(ending.to_str()?));
         }
         Ok(spec)
     }
@@ -136,7 +216,9 @@ impl FromStr for OutputSpec {
 
 /// `,alerts=…`
 fn names() -> String {
-    let names = OPTIONS.iter().map(|option| format!(",{}=…", option.name));
+    let names = OPTIONS.iter().map(|option| option.name);
+    let names = names.chain(FILTERS.iter().map(|filter| filter.name));
+    let names = names.map(|name| format!(",{name}=…"));
     names.collect::<Vec<_>>().join(" ")
 }
 
@@ -208,12 +290,21 @@ mod tests {
     #[test]
     fn faults_say_what_there_is() {
         for (text, expected) in [
-            ("xml", "json, pretty, tracee or csv"),
-            ("json:", "json, pretty, tracee or csv"),
-            (",alerts=high", "json, pretty, tracee or csv"),
             (
-                "json:a,client=internal",
-                "one of ,alerts=… ,fields=… ,mode=…; there is no 'client='",
+                "xml",
+                "json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
+            ),
+            (
+                "json:",
+                "json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
+            ),
+            (
+                ",alerts=high",
+                "json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
+            ),
+            (
+                "json:a,clients=internal",
+                ",sample=…; there is no 'clients='",
             ),
             ("json,alerts=loud", "alerts=info, low, medium"),
             ("json,alerts=high,low", "alerts=info, low, medium"),
@@ -228,6 +319,32 @@ mod tests {
             let error = text.parse::<OutputSpec>().expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn an_output_takes_filters() {
+        let spec: OutputSpec = "json:a,status=4xx,!404,client=internal,mode=640"
+            .parse()
+            .expect("an output");
+        assert_eq!(spec.file, Some(PathBuf::from("a")));
+        assert_eq!(spec.mode, Some(0o640));
+        let only = &spec.only.selection;
+        assert_eq!(
+            (only.status.include.len(), only.status.exclude.len()),
+            (1, 1)
+        );
+        assert!(only.client.include.len() > 5);
+        assert_eq!(
+            spec.only,
+            "csv,status=4xx,!404,client=internal"
+                .parse::<OutputSpec>()
+                .expect("one")
+                .only
+        );
+        let error = "json,status=6x"
+            .parse::<OutputSpec>()
+            .expect_err("no status");
+        assert!(error.contains("status=a code from 100"), "{error}");
     }
 
     #[test]

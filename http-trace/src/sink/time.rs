@@ -26,6 +26,16 @@ pub fn rfc3339(ns: u64) -> [u8; 30] {
     text
 }
 
+/// `2026-11-20-06-40-07`, as Zeek's `#open` has it.
+pub fn zeek_open(ns: u64) -> String {
+    let text = rfc3339(ns)[..19].to_vec();
+    let text = text.iter().map(|byte| match byte {
+        b'T' | b':' => '-',
+        byte => char::from(*byte),
+    });
+    text.collect()
+}
+
 /// `06:40:07.123`.
 pub fn clock_ms(ns: u64) -> [u8; 12] {
     let mut text = *b"00:00:00.000";

@@ -9,6 +9,7 @@ mod command;
 #[path = "../common/errors.rs"]
 mod errors;
 mod every_key_is_documented_and_read;
+mod formats_tell_the_same;
 mod help_and_rules_are_printed_whole;
 mod options_do_what_they_say;
 #[cfg(unix)]

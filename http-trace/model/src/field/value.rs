@@ -144,6 +144,8 @@ pub enum Value<'a> {
     Ip(IpAddr),
     /// Unix ns.
     Time(u64),
+    /// Unix ns, shown as seconds with six decimals.
+    Seconds(u64),
     /// Sixteen hexadecimal digits.
     Id(u64),
     /// Words of ours.
@@ -255,6 +257,10 @@ impl<'a> Value<'a> {
             Value::Lower(text) => work(&text.to_ascii_lowercase()),
             Value::Number(n) | Value::Time(n) => work(itoa::Buffer::new().format(*n).as_bytes()),
             Value::Dotted(a, b) => work(format!("{a}.{b}").as_bytes()),
+            Value::Seconds(ns) => {
+                let (seconds, micros) = (ns / 1_000_000_000, ns / 1000 % 1_000_000);
+                work(format!("{seconds}.{micros:06}").as_bytes())
+            }
             Value::Id(id) => work(format!("{id:016x}").as_bytes()),
             Value::Ip(ip) => {
                 // The longest is an IPv4-mapped address in full, 45 bytes.

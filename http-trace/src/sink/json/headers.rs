@@ -23,6 +23,23 @@ pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> b
     escaped
 }
 
+/// Appends a list of the fields that are chosen, as they were sent: objects with `name` and `value`. Returns
+/// whether bytes had to be written as `\xNN`.
+pub fn pairs(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
+    let mut escaped = false;
+    out.push(b'[');
+    for line in headers.iter().filter(|line| choice.admits(line.name)) {
+        comma(out);
+        out.extend_from_slice(b"{\"name\":");
+        escaped |= json_string(out, line.name);
+        out.extend_from_slice(b",\"value\":");
+        escaped |= json_string(out, line.value);
+        out.push(b'}');
+    }
+    out.push(b']');
+    escaped
+}
+
 fn few_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
     let mut escaped = false;
     // One bit for each line whose value is out already.

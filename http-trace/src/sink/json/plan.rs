@@ -38,8 +38,13 @@ struct Object {
 }
 
 impl<R> Plan<R> {
-    /// Of a table, in its order, without the header fields that are not chosen.
-    pub fn new(fields: impl IntoIterator<Item = &'static Field<R>>, choices: &Choices) -> Self {
+    /// Of a table, in its order, without the header fields that are not chosen. Nested, a dot in a name
+    /// begins a member of an object.
+    pub fn new(
+        fields: impl IntoIterator<Item = &'static Field<R>>,
+        choices: &Choices,
+        nested: bool,
+    ) -> Self {
         let mut objects = vec![Object {
             name: "",
             parent: ROOT,
@@ -52,7 +57,8 @@ impl<R> Plan<R> {
             };
             let (object, key) = match (about.kind, about.parts()) {
                 (Kind::Object, _) => (about.name, ""),
-                (_, parts) => parts,
+                (_, parts) if nested => parts,
+                _ => ("", about.name),
             };
             steps.push(Step {
                 get,

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::headers::headers;
+use super::headers::{headers, pairs};
 use crate::sink::choice::HeaderChoice;
 use crate::sink::time::rfc3339;
 use crate::text::json_string;
@@ -15,6 +15,8 @@ pub struct Choices {
     pub response: HeaderChoice,
     /// Of requests.
     pub request: HeaderChoice,
+    /// As a list of objects with `name` and `value`.
+    pub pairs: bool,
 }
 
 impl Choices {
@@ -39,6 +41,7 @@ pub fn append(out: &mut Vec<u8>, value: Value<'_>, kind: Kind, choices: &Choices
         Value::Made(text) => return json_string(out, &text),
         Value::Lower(text) => return lower_string(out, text),
         Value::Number(number) => decimal(out, number),
+        Value::Seconds(_) => value.with_text(|text| out.extend_from_slice(text)),
         Value::Dotted(major, minor) => {
             out.push(b'"');
             decimal(out, major);
@@ -75,6 +78,7 @@ pub fn append(out: &mut Vec<u8>, value: Value<'_>, kind: Kind, choices: &Choices
             }
             out.push(b'}');
         }
+        Value::Headers(lines) if choices.pairs => return pairs(out, lines, choices.of(kind)),
         Value::Headers(lines) => return headers(out, lines, choices.of(kind)),
         Value::MadeHeaders(lines) => return headers(out, &lines, choices.of(kind)),
         Value::Open => {}

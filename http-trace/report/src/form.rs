@@ -1,0 +1,128 @@
+//! The forms of a report. A form is a line of [`Form::ALL`]. Opens no file.
+
+use crate::html::html;
+use crate::inventory::Report;
+use crate::tables::{allow_list, markdown, text};
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For a terminal.
+    Table,
+    /// Markdown.
+    Markdown,
+    /// One object of JSON.
+    Json,
+    /// One page that needs nothing beside it.
+    Html,
+    /// The endpoints that answered with success, one a line, as `known` takes them.
+    Allow,
+}
+
+impl Form {
+    /// All there are, with their names and how the names of such files end.
+    pub const ALL: [(Form, &str, &str); 5] = [
+        (Form::Table, "table", "txt"),
+        (Form::Markdown, "markdown", "md"),
+        (Form::Json, "json", "json"),
+        (Form::Html, "html", "html"),
+        (Form::Allow, "allow", "allow"),
+    ];
+
+    /// The form of a name, or of a file whose name ends so.
+    pub fn named(name: &str) -> Option<Form> {
+        let mut all = Form::ALL.into_iter();
+        all.find(|(_, known, ending)| name == *known || name == *ending)
+            .map(|(form, ..)| form)
+    }
+
+    /// The report in this form; a table fits into this many columns where it can.
+    pub fn write(self, report: &Report, width: Option<usize>) -> String {
+        match self {
+            Form::Table => text(report, width),
+            Form::Markdown => markdown(report),
+            // Nothing in it can fail to be JSON.
+            Form::Json => serde_json::to_string_pretty(report).unwrap_or_default() + "\n",
+            Form::Html => html(report),
+            Form::Allow => allow_list(report),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{Inventory, Options};
+    use http_trace_model::testing;
+
+    #[test]
+    fn a_table_fits_a_terminal() {
+        let text = Form::Table.write(&hostile(), Some(80));
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80 || !line.contains("  "), "{line}");
+        }
+    }
+
+    fn hostile() -> Report {
+        let mut inventory = Inventory::new(Options::default());
+        for (target, status) in [
+            ("/<script>alert(1)</script>|`*_[x](y)", 200),
+            ("/a'\"&b", 500),
+        ] {
+            inventory.event(&testing::event_of(
+                testing::request(&format!("GET {target} HTTP/1.1\r\nHost: a<b>\r\n\r\n")),
+                testing::response(&format!("HTTP/1.1 {status} x\r\n\r\n")),
+            ));
+        }
+        inventory.report()
+    }
+
+    #[test]
+    fn what_came_from_the_network_is_only_text() {
+        let page = Form::Html.write(&hostile(), None);
+        assert!(
+            !page.contains("<script") && !page.contains("a<b>"),
+            "{page}"
+        );
+        assert!(page.contains("&lt;script&gt;") && page.contains("<svg"));
+        assert!(
+            !page.contains("http://") && !page.contains("https://"),
+            "it needs nothing beside it"
+        );
+        let text = Form::Markdown.write(&hostile(), None);
+        let row = text
+            .lines()
+            .find(|line| line.contains("alert(1)"))
+            .expect("a row");
+        assert!(
+            row.contains(r"\|\`\*\_\[x\](y)") && !row.contains('<'),
+            "{row}"
+        );
+    }
+
+    #[test]
+    fn every_form_tells_every_endpoint() {
+        let report = hostile();
+        for (form, name, ending) in Form::ALL {
+            assert_eq!(
+                (Form::named(name), Form::named(ending)),
+                (Some(form), Some(form))
+            );
+            let text = form.write(&report, None);
+            assert!(text.contains("alert(1)"), "{name}: {text}");
+            let has_failed = text.contains("&b") || text.contains("&amp;b");
+            assert_eq!(has_failed, form != Form::Allow, "{name}: {text}");
+        }
+        let json: serde_json::Value =
+            serde_json::from_str(&Form::Json.write(&report, None)).expect("JSON");
+        assert_eq!(json["endpoints"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn nothing_is_a_report_too() {
+        let report = Inventory::new(Options::default()).report();
+        for (form, name, _) in Form::ALL {
+            assert!(!form.write(&report, None).is_empty(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A report as one page of HTML that needs nothing beside it: no script, no font, no request. Whatever came
+//! from the network is escaped.
+
+use std::fmt::Write as _;
+
+use crate::inventory::{Report, Timeline};
+use crate::tables::{Table, allow_list, facts, grouped, tables};
+
+/// Class, colour and what the legend says; in the order of the timeline.
+const CLASSES: [(&str, &str); 6] = [
+    ("1xx", "#9aa4b2"),
+    ("2xx", "#3a8f5c"),
+    ("3xx", "#3f78b5"),
+    ("4xx", "#d99a2b"),
+    ("5xx", "#c4453c"),
+    ("no response", "#6b4a86"),
+];
+
+const STYLE: &str = "
+:root{color-scheme:light dark;--line:#d6dae0;--dim:#5d6673}
+@media(prefers-color-scheme:dark){:root{--line:#3a414c;--dim:#9aa4b2}}
+body{font:14px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem}
+h1{font-size:1.6rem;margin:0 0 1rem}h2{font-size:1.15rem;margin:2rem 0 .2rem}
+p{margin:.2rem 0 .6rem;color:var(--dim)}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:.6rem;margin:0}
+dl div{border:1px solid var(--line);border-radius:6px;padding:.5rem .7rem}
+dt{color:var(--dim);font-size:.8rem}dd{margin:0;overflow-wrap:anywhere}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:.85rem}
+th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+th{color:var(--dim);font-weight:600}.n{text-align:right;white-space:nowrap}
+pre{border:1px solid var(--line);border-radius:6px;padding:.7rem;overflow:auto;font-size:.8rem}
+svg{width:100%;height:auto}svg text{fill:var(--dim);font-size:11px}
+.key span{display:inline-block;margin-right:1rem}.key i{display:inline-block;width:.8em;height:.8em;margin-right:.35em}
+@media print{body{margin:0;max-width:none;font-size:11px}h2{break-after:avoid}tr{break-inside:avoid}}
+";
+
+/// The page.
+pub fn html(report: &Report) -> String {
+    let mut out = String::from(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>HTTP inventory</title><style>",
+    );
+    out.push_str(STYLE);
+    out.push_str("</style></head><body>\n<h1>HTTP inventory</h1>\n<dl>");
+    for (name, value) in facts(report) {
+        let _ = write!(
+            out,
+            "<div><dt>{name}</dt><dd>{}</dd></div>",
+            escaped(&value)
+        );
+    }
+    out.push_str("</dl>\n");
+    chart(&mut out, &report.timeline);
+    for shown in tables(report) {
+        table(&mut out, &shown);
+    }
+    let list = escaped(&allow_list(report));
+    let _ = write!(
+        out,
+        "<h2>Allow list</h2>\n<pre>{list}</pre>\n</body></html>\n"
+    );
+    out
+}
+
+fn table(out: &mut String, table: &Table) {
+    let (title, note) = (table.title, escaped(&table.note));
+    let _ = write!(
+        out,
+        "<h2>{title}</h2>\n<p>{note}</p>\n<div class=\"wide\"><table><thead><tr>"
+    );
+    let class = |right: bool| if right { " class=\"n\"" } else { "" };
+    for (name, right) in &table.columns {
+        let _ = write!(out, "<th{}>{name}</th>", class(*right));
+    }
+    out.push_str("</tr></thead><tbody>\n");
+    for row in &table.rows {
+        out.push_str("<tr>");
+        for (cell, (_, right)) in row.iter().zip(&table.columns) {
+            let _ = write!(out, "<td{}>{}</td>", class(*right), escaped(cell));
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody></table></div>\n");
+}
+
+/// Bars of responses over time, one on the other by class.
+fn chart(out: &mut String, timeline: &Timeline) {
+    const WIDTH: f64 = 1000.0;
+    const HEIGHT: f64 = 160.0;
+    let highest = timeline
+        .intervals
+        .iter()
+        .map(|of| of.iter().sum::<u64>())
+        .max()
+        .unwrap_or(0);
+    if highest == 0 {
+        return;
+    }
+    let width = WIDTH / timeline.intervals.len() as f64;
+    let _ = write!(
+        out,
+        "<h2>Responses over time</h2>\n<p>bars of {}, the highest {}</p>\n\
+         <svg viewBox=\"0 0 1000 165\" role=\"img\" aria-label=\"responses over time\">",
+        duration(timeline.seconds),
+        grouped(highest)
+    );
+    for (at, counts) in timeline.intervals.iter().enumerate() {
+        let mut top = HEIGHT;
+        for (count, (name, color)) in counts.iter().zip(CLASSES).filter(|(count, _)| **count > 0) {
+            let height = *count as f64 / highest as f64 * HEIGHT;
+            top -= height;
+            let (x, bar) = (at as f64 * width, (width * 0.9).min(40.0));
+            let _ = write!(
+                out,
+                "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{bar:.1}\" height=\"{height:.1}\" fill=\"{color}\">\
+                 <title>{count} {name}</title></rect>"
+            );
+        }
+    }
+    out.push_str("</svg>\n<p class=\"key\">");
+    let there = |class: usize| timeline.intervals.iter().any(|of| of[class] > 0);
+    for (at, (name, color)) in CLASSES.iter().enumerate().filter(|(at, _)| there(*at)) {
+        let _ = write!(
+            out,
+            "<span data-class=\"{at}\"><i style=\"background:{color}\"></i>{name}</span>"
+        );
+    }
+    out.push_str("</p>\n");
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        1 => "a second".to_owned(),
+        2..120 => format!("{seconds} s"),
+        120..7200 => format!("{:.1} min", seconds as f64 / 60.0),
+        7200..172_800 => format!("{:.1} h", seconds as f64 / 3600.0),
+        _ => format!("{:.1} days", seconds as f64 / 86_400.0),
+    }
+}
+
+/// Text that HTML takes for nothing else, in attributes too.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,131 @@
+use super::*;
+use http_trace_model::testing;
+
+fn event(line: &str, headers: &str, status: u16) -> HttpEvent {
+    testing::event_of(
+        testing::request(&format!(
+            "{line} HTTP/1.1\r\nHost: Shop.example\r\n{headers}\r\n"
+        )),
+        testing::response(&format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n")),
+    )
+}
+
+fn endpoints(report: &Report) -> Vec<(String, u64)> {
+    let rows = report.endpoints.iter();
+    rows.map(|row| {
+        (
+            format!("{} {} {}", row.method, row.service, row.template),
+            row.hits,
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn endpoints_are_templates_that_answer() {
+    let mut inventory = Inventory::new(Options::default());
+    for (line, status) in [
+        ("GET /cart/1", 200),
+        ("GET /cart/2?x=1", 200),
+        ("GET /cart/3", 404),
+        ("POST /cart/3", 500),
+        ("GET /.env", 404),
+        ("GET /admin", 403),
+        ("GET /login", 401),
+    ] {
+        inventory.event(&event(line, "", status));
+    }
+    let report = inventory.report();
+    let expected = [
+        ("GET shop.example /cart/{id}", 3),
+        ("POST shop.example /cart/{id}", 1),
+        ("GET shop.example /login", 1),
+    ];
+    let expected: Vec<_> = expected.map(|(name, hits)| (name.to_owned(), hits)).into();
+    assert_eq!(endpoints(&report), expected);
+    assert_eq!(report.services.len(), 1);
+    assert_eq!((report.events, report.services[0].hits), (7, 7));
+    let row = &report.endpoints[0];
+    assert_eq!(
+        row.statuses,
+        [("200".to_owned(), 2), ("404".to_owned(), 1)].into()
+    );
+    assert!(row.has_answered() && !report.endpoints[2].has_answered());
+    assert_eq!(report.endpoints[1].failed, 1);
+}
+
+#[test]
+fn who_invents_hosts_and_paths_makes_neither_services_nor_endpoints() {
+    let mut inventory = Inventory::new(Options::default());
+    for n in 0..100_000_u32 {
+        let request = format!("GET /{n}x HTTP/1.1\r\nHost: h{n}\r\n\r\n");
+        let status = if n % 2 == 0 { 404 } else { 200 };
+        let response = testing::response(&format!("HTTP/1.1 {status} x\r\n\r\n"));
+        inventory.event(&testing::event_of(testing::request(&request), response));
+    }
+    let report = inventory.report();
+    assert_eq!(report.services.len(), SERVICES);
+    assert_eq!(report.events, 100_000);
+    let told: u64 = report.services.iter().map(|row| row.hits).sum();
+    assert_eq!(told + report.left_out.services, 100_000);
+
+    let mut inventory = Inventory::new(Options::default());
+    for n in 0..5000_u32 {
+        inventory.event(&event(&format!("GET /p{n}x"), "", 200));
+    }
+    let report = inventory.report();
+    assert_eq!(report.endpoints.len(), ENDPOINTS + 1);
+    assert_eq!(report.endpoints[0].template, OTHER);
+    assert_eq!(report.endpoints[0].hits, report.left_out.endpoints);
+}
+
+#[test]
+fn links_that_lead_nowhere_are_told_with_where_they_are() {
+    let mut inventory = Inventory::new(Options::default());
+    let referrer = "Referer: http://shop.example/old\r\n";
+    for _ in 0..3 {
+        inventory.event(&event("GET /gone", referrer, 404));
+    }
+    inventory.event(&event("GET /gone", "", 404));
+    let report = inventory.report();
+    assert_eq!(report.broken_links.len(), 1);
+    let link = &report.broken_links[0];
+    assert_eq!((&link.path[..], link.count), ("/gone", 3));
+    assert_eq!(link.referrer, "http://shop.example/old");
+}
+
+#[test]
+fn what_is_known_is_told_from_what_is_not_and_what_did_not_come_for_long() {
+    let mut inventory = Inventory::new(Options {
+        known: Some(Known::parse("GET shop.example /cart/{id}").expect("a list")),
+        unseen_ns: Some(1_000_000_000),
+        ..Options::default()
+    });
+    let mut late = event("GET /new", "", 200);
+    late.time_ns += 2_000_000_000;
+    inventory.event(&event("GET /cart/1", "", 200));
+    inventory.event(&late);
+    let report = inventory.report();
+    let told = |row: &Row| (row.template.clone(), row.known, row.unseen);
+    let mut rows: Vec<_> = report.endpoints.iter().map(told).collect();
+    rows.sort();
+    let expected = [
+        ("/cart/{id}".to_owned(), Some(true), true),
+        ("/new".to_owned(), Some(false), false),
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn the_timeline_has_every_event_whatever_the_time_between() {
+    let mut timeline = Timeline::default();
+    let seconds = [5, 6, 6, 200, 10_000, 9_999, 1, 86_400 * 400];
+    for second in seconds {
+        timeline.add(second, 1);
+    }
+    assert!(timeline.intervals.len() <= INTERVALS);
+    let sum: u64 = timeline.intervals.iter().flatten().sum();
+    assert_eq!(sum, seconds.len() as u64);
+    let end = timeline.start + timeline.seconds * timeline.intervals.len() as u64;
+    assert!(end > 86_400 * 400);
+}

@@ -1,0 +1,187 @@
+//! Filters by their names, as one output takes them: `status=5xx`, `client=internal`. Parses them; the
+//! selection they make decides.
+
+use std::fmt::Display;
+
+use http_trace_model::value::{self, field_name};
+use ipnet::IpNet;
+
+use super::{Choice, HeaderPattern, Pattern, Sample, Selection, Statuses};
+
+/// A filter: the error is what was wanted.
+#[derive(Debug)]
+pub struct Filter {
+    /// As it is named.
+    pub name: &'static str,
+    /// Adds a list of values.
+    pub add: fn(&mut Selection, &str) -> Result<(), String>,
+}
+
+/// All there are.
+pub const FILTERS: &[Filter] = &[
+    Filter {
+        name: "status",
+        add: |of, text| each(&mut of.status, text, Statuses::parse),
+    },
+    Filter {
+        name: "method",
+        add: |of, text| each(&mut of.method, text, method),
+    },
+    Filter {
+        name: "host",
+        add: |of, text| each(&mut of.host, text, |t| Pattern::parse(t, true)),
+    },
+    Filter {
+        name: "path",
+        add: |of, text| each(&mut of.path, text, |t| Pattern::parse(t, false)),
+    },
+    Filter {
+        name: "user-agent",
+        add: |of, text| each(&mut of.user_agent, text, |t| Pattern::parse(t, true)),
+    },
+    Filter {
+        name: "rule",
+        add: |of, text| each(&mut of.rule, text, |t| Ok::<_, &str>(t.to_owned())),
+    },
+    Filter {
+        name: "min-latency",
+        add: |of, text| each(&mut of.min_latency_ns, text, nanoseconds),
+    },
+    Filter {
+        name: "client",
+        add: |of, text| networks(&mut of.client, text),
+    },
+    Filter {
+        name: "server",
+        add: |of, text| networks(&mut of.server, text),
+    },
+    Filter {
+        name: "sample",
+        add: |of, text| {
+            let samples = cut(text).into_iter().map(|part| Sample::parse(&part));
+            of.sample.extend(samples.collect::<Result<Vec<_>, _>>()?);
+            Ok(())
+        },
+    },
+];
+
+/// What `internal` stands for: networks that are nobody's on the Internet (RFC 1918, 3927, 4193, 4291, 6598).
+const INTERNAL: [&str; 9] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+fn networks(choice: &mut Choice<IpNet>, text: &str) -> Result<(), String> {
+    for part in cut(text) {
+        let (excluded, rest) = value::negated(&part);
+        let one = [rest];
+        let named = match rest {
+            "internal" => &INTERNAL[..],
+            _ => &one,
+        };
+        for network in named {
+            let network = value::network(network).map_err(|want| format!("{want}, or internal"))?;
+            choice.push(excluded, network);
+        }
+    }
+    Ok(())
+}
+
+fn each<T, W: Display>(
+    choice: &mut Choice<T>,
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, W>,
+) -> Result<(), String> {
+    for part in cut(text) {
+        let (excluded, rest) = value::negated(&part);
+        choice.push(excluded, parse(rest).map_err(|want| want.to_string())?);
+    }
+    Ok(())
+}
+
+/// The parts of a list: commas in braces are of a glob.
+pub fn cut(text: &str) -> Vec<String> {
+    let mut depth = 0_u32;
+    let parts = text.split(|c| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    let parts = parts.map(str::trim).filter(|part| !part.is_empty());
+    parts.map(str::to_owned).collect()
+}
+
+/// In capitals: methods are case-sensitive (RFC 9110 §9.1), and those in use are capitals.
+pub fn method(text: &str) -> Result<String, &'static str> {
+    field_name(text)
+        .map(|method| method.to_ascii_uppercase())
+        .map_err(|_| "a method, such as GET")
+}
+
+/// `content-type=text/*`
+pub fn header_pattern(text: &str) -> Result<HeaderPattern, String> {
+    let want = || "NAME=PATTERN, such as content-type=text/*".to_owned();
+    let (name, pattern) = text.split_once('=').ok_or_else(want)?;
+    Ok(HeaderPattern {
+        name: field_name(name.trim()).map_err(|_| want())?,
+        value: Pattern::parse(pattern.trim(), true)?,
+    })
+}
+
+/// A time as ns.
+pub fn nanoseconds(text: &str) -> Result<u64, &'static str> {
+    value::duration(text).map(|time| time.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_trace_model::testing;
+
+    #[test]
+    fn filters_decide_as_the_options_of_their_names_do() {
+        let event = testing::event();
+        for (name, text, expected) in [
+            ("status", "404,5xx", true),
+            ("status", "!404", false),
+            ("method", "get", true),
+            ("host", "*.{example,org}", true),
+            ("path", "/cart/*,/a", true),
+            ("path", "!/cart/*", false),
+            ("user-agent", "curl*", true),
+            ("rule", "x", false),
+            ("min-latency", "1ms", true),
+            ("min-latency", "2ms", false),
+            ("client", "internal", true),
+            ("client", "!internal", false),
+            ("client", "10.1.2.0/24", true),
+            ("server", "192.0.2.1", false),
+        ] {
+            let mut selection = Selection::default();
+            let filter = FILTERS.iter().find(|filter| filter.name == name);
+            let added = (filter.expect(name).add)(&mut selection, text);
+            assert_eq!(added, Ok(()), "{name}={text}");
+            assert_eq!(selection.admits(&event), expected, "{name}={text}");
+        }
+        for (name, text) in [
+            ("status", "6"),
+            ("client", "inside"),
+            ("min-latency", "fast"),
+            ("sample", "2xx"),
+        ] {
+            let filter = FILTERS.iter().find(|filter| filter.name == name);
+            let refused = (filter.expect(name).add)(&mut Selection::default(), text);
+            assert!(refused.is_err(), "{name}={text}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Records as Suricata's EVE has them: events as `http`, alerts as `alert`, losses as `stats`. Three field
+//! tables under EVE's names, which the JSON writer writes. What EVE has no name for is left out.
+
+use std::net::IpAddr;
+
+use super::choice::Style;
+use super::flow_id;
+use super::json::tables::{Shape, Tables};
+use super::render::{Entry, Render};
+use super::time::rfc3339;
+use http_trace_detect::alert::Alert;
+use http_trace_detect::rule::Level;
+use http_trace_model::community::community_id;
+use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::field::{About, Field, Kind, Value};
+use http_trace_model::known::Known;
+
+const SHAPE: Shape = Shape {
+    nested: true,
+    pairs: true,
+};
+
+/// Writes records as EVE.
+#[derive(Debug)]
+pub struct Eve {
+    tables: Tables,
+}
+
+impl Eve {
+    /// The style's choice of header fields is used.
+    pub fn new(style: &Style) -> Self {
+        Eve {
+            tables: Tables::new(style, SHAPE, HTTP, ALERT, STATS),
+        }
+    }
+}
+
+impl Render for Eve {
+    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        self.tables.event(entry, out);
+    }
+
+    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>) {
+        self.tables.alert(alert, out);
+    }
+
+    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
+        self.tables.loss(loss, out);
+    }
+}
+
+const fn field<R>(name: &'static str, kind: Kind) -> Field<R> {
+    Field::new(About::new(name, kind, "", ""))
+}
+
+const fn text<R>(name: &'static str) -> Field<R> {
+    field(name, Kind::Text)
+}
+
+const fn number<R>(name: &'static str) -> Field<R> {
+    field(name, Kind::NUMBER)
+}
+
+const HTTP: &[Field<HttpEvent>] = &[
+    text("timestamp").get(|v| Some(timestamp(v.record.time_ns))),
+    number("flow_id").get(|v| Some(Value::Number(flow_id::number(v.record)))),
+    text("in_iface").get(|v| v.record.interfaces.first().map(|name| Value::word(name))),
+    text("event_type").get(|_| Some(Value::word("http"))),
+    text("src_ip").get(|v| v.record.client.known_ip().map(address)),
+    number("src_port").get(|v| v.record.client.known_port().map(port)),
+    text("dest_ip").get(|v| v.record.server.known_ip().map(address)),
+    number("dest_port").get(|v| v.record.server.known_port().map(port)),
+    text("proto").get(|_| Some(Value::word("TCP"))),
+    text("community_id").get(|v| {
+        let event = v.record;
+        event.server.known_ip()?;
+        event.client.known_port().and(event.server.known_port())?;
+        Some(Value::Made(community_id(event.client, event.server).into()))
+    }),
+    number("tx_id").get(|v| Some(Value::Number(v.record.ordinal.saturating_sub(1).into()))),
+    field("http", Kind::Object).get(|_| Some(Value::Open)),
+    text("http.hostname").get(|v| v.target.host.map(Value::Text)),
+    // Suricata has it where the request names one; 80 goes without saying.
+    number("http.http_port").get(|v| v.target.port.filter(|port| *port != 80).map(port)),
+    text("http.url").get(|v| Some(Value::Text(&v.record.request.as_ref()?.target))),
+    text("http.http_user_agent").get(|v| of_request(v.record, Known::USER_AGENT)),
+    text("http.xff").get(|v| of_request(v.record, Known::X_FORWARDED_FOR)),
+    text("http.http_content_type").get(|v| {
+        let value = v
+            .record
+            .response
+            .as_ref()?
+            .headers
+            .first_known(Known::CONTENT_TYPE)?;
+        let end = memchr::memchr(b';', value).unwrap_or(value.len());
+        Some(Value::Text(value[..end].trim_ascii_end()))
+    }),
+    text("http.http_refer").get(|v| of_request(v.record, Known::REFERER)),
+    text("http.http_method").get(|v| Some(Value::Text(&v.record.request.as_ref()?.method))),
+    text("http.protocol").get(|v| {
+        let (request, response) = (v.record.request.as_ref(), v.record.response.as_ref());
+        let minor = request.map(|head| head.minor_version);
+        let minor = minor.or(response.map(|head| head.minor_version))?;
+        Some(Value::Made(format!("HTTP/1.{minor}").into_bytes()))
+    }),
+    number("http.status").get(|v| Some(Value::Number(v.record.response.as_ref()?.status.into()))),
+    text("http.redirect").get(|v| {
+        let response = v
+            .record
+            .response
+            .as_ref()
+            .filter(|head| head.status / 100 == 3)?;
+        response.headers.first("location").map(Value::Text)
+    }),
+    number("http.length").get(|v| Some(Value::Number(v.record.body_bytes.unwrap_or(0)))),
+    field("http.request_headers", Kind::RequestHeaders)
+        .get(|v| Some(Value::headers(&v.record.request.as_ref()?.headers))),
+    field("http.response_headers", Kind::ResponseHeaders)
+        .get(|v| Some(Value::headers(&v.record.response.as_ref()?.headers))),
+];
+
+const ALERT: &[Field<Alert>] = &[
+    text("timestamp").get(|v| Some(timestamp(v.record.time_ns))),
+    text("event_type").get(|_| Some(Value::word("alert"))),
+    text("src_ip").get(|v| Some(address(v.record.clients.first()?.0))),
+    text("dest_ip").get(|v| Some(address(v.record.servers.first()?.0))),
+    text("proto").get(|_| Some(Value::word("TCP"))),
+    text("alert.action").get(|_| Some(Value::word("allowed"))),
+    number("alert.gid").get(|_| Some(Value::Number(1))),
+    number("alert.signature_id").get(|v| Some(Value::Number(flow_id::of_rule(&v.record.rule.id)))),
+    number("alert.rev").get(|v| {
+        let version = v.record.rule.version.as_deref();
+        Some(Value::Number(
+            version.and_then(|text| text.parse().ok()).unwrap_or(1),
+        ))
+    }),
+    text("alert.signature").get(|v| Some(Value::word(&v.record.rule.title))),
+    text("alert.category").get(|v| {
+        Some(Value::word(
+            v.record.rule.category.as_deref().unwrap_or_default(),
+        ))
+    }),
+    number("alert.severity").get(|v| {
+        Some(Value::Number(match v.record.severity.level() {
+            Level::Critical | Level::High => 1,
+            Level::Medium => 2,
+            Level::Low => 3,
+            Level::Informational => 4,
+        }))
+    }),
+    field("alert.metadata.rule", Kind::Texts(1)).get(|v| one(Value::word(&v.record.rule.id))),
+    field("alert.metadata.state", Kind::Texts(1)).get(|v| one(Value::word(v.record.state.name()))),
+    field("alert.metadata.level", Kind::Texts(1))
+        .get(|v| one(Value::word(v.record.severity.level().name()))),
+    field("alert.metadata.message", Kind::Texts(1)).get(|v| one(Value::Made(v.record.message()))),
+    field("alert.metadata.count", Kind::Texts(1))
+        .get(|v| one(Value::Made(v.record.count.to_string().into_bytes()))),
+    field("alert.metadata.mitre_technique_id", Kind::Texts(1)).get(|v| {
+        let threat = &v.record.rule.threat;
+        let ids = threat.techniques.iter().chain(&threat.subtechniques);
+        let ids: Vec<_> = ids.map(|id| Value::word(id)).collect();
+        (!ids.is_empty()).then_some(Value::List(ids))
+    }),
+];
+
+const STATS: &[Field<Loss>] = &[
+    text("timestamp").get(|v| Some(timestamp(v.record.until_ns))),
+    text("event_type").get(|_| Some(Value::word("stats"))),
+    number("stats.http_trace.lost.count").get(|v| Some(Value::Number(v.record.count))),
+    text("stats.http_trace.lost.unit").get(|v| Some(Value::word(v.record.unit.name()))),
+    text("stats.http_trace.lost.where").get(|v| Some(Value::word(v.record.place))),
+    text("stats.http_trace.lost.detail")
+        .get(|v| v.record.detail.as_ref().map(|detail| Value::word(detail))),
+    text("stats.http_trace.lost.since").get(|v| Some(timestamp(v.record.since_ns))),
+];
+
+fn of_request(event: &HttpEvent, name: Known) -> Option<Value<'_>> {
+    let request = event.request.as_ref()?;
+    request.headers.first_known(name).map(Value::Text)
+}
+
+fn port(port: u16) -> Value<'static> {
+    Value::Number(port.into())
+}
+
+fn one(value: Value<'_>) -> Option<Value<'_>> {
+    Some(Value::List(vec![value]))
+}
+
+/// `2026-11-20T06:40:07.123456+0000`
+fn timestamp(ns: u64) -> Value<'static> {
+    let mut text = rfc3339(ns)[..26].to_vec();
+    text.extend_from_slice(b"+0000");
+    Value::Made(text)
+}
+
+/// As Suricata writes addresses: those of IPv6 in full.
+fn address(ip: IpAddr) -> Value<'static> {
+    let IpAddr::V6(v6) = ip else {
+        return Value::Ip(ip);
+    };
+    let groups = v6.segments().map(|group| format!("{group:04x}"));
+    Value::Made(groups.join(":").into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use http_trace_model::event::LossUnit;
+    use http_trace_model::testing;
+
+    fn record(event: &HttpEvent) -> Json {
+        let (mut eve, mut out) = (Eve::new(&Style::default()), Vec::new());
+        eve.event(&Entry { event, user: None }, &mut out);
+        serde_json::from_slice(&out).expect("JSON")
+    }
+
+    #[test]
+    fn a_response_is_as_suricata_writes_it() {
+        let mut event = testing::event();
+        event.interfaces = vec!["eth0".into()];
+        let mut record = record(&event);
+        let flow = record.as_object_mut().and_then(|r| r.remove("flow_id"));
+        assert!(flow.is_some_and(|flow| flow.is_u64()));
+        let expected: Json = serde_json::from_str(
+            r#"{"timestamp": "2026-11-20T06:40:07.123456+0000", "in_iface": "eth0", "event_type": "http",
+                "src_ip": "10.1.2.3", "src_port": 50000, "dest_ip": "10.9.9.9", "dest_port": 80,
+                "proto": "TCP", "community_id": "1:TbGj7claXA41erllAAleT9BtMu8=", "tx_id": 1,
+                "http": {"hostname": "shop.example", "url": "/cart/7?x=1",
+                    "http_user_agent": "curl/8.5.0", "http_content_type": "text/html",
+                    "http_method": "GET", "protocol": "HTTP/1.1", "status": 404, "length": 512,
+                    "request_headers": [{"name": "Host", "value": "shop.example"},
+                        {"name": "User-Agent", "value": "curl/8.5.0"}, {"name": "Accept", "value": "*/*"}],
+                    "response_headers": [{"name": "Server", "value": "nginx"},
+                        {"name": "Content-Type", "value": "text/html; charset=utf-8"},
+                        {"name": "Content-Length", "value": "512"},
+                        {"name": "X-Two", "value": "a"}, {"name": "x-two", "value": "b"}]}}"#,
+        )
+        .expect("JSON");
+        assert_eq!(record, expected);
+    }
+
+    #[test]
+    fn rare_members() {
+        let request = testing::request(
+            "GET /a HTTP/1.0\r\nHost: [::1]:8080\r\nReferer: http://b/\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n",
+        );
+        let response = testing::response("HTTP/1.1 302 \r\nLocation: /b\r\n\r\n");
+        let mut event = testing::event_of(request, response);
+        event.client.ip = "2001:db8::1".parse().expect("an address");
+        let record = record(&event);
+        assert_eq!(record["src_ip"], "2001:0db8:0000:0000:0000:0000:0000:0001");
+        let http = &record["http"];
+        for (name, expected) in [
+            ("hostname", json!("[::1]")),
+            ("http_port", json!(8080)),
+            ("http_refer", json!("http://b/")),
+            ("xff", json!("10.0.0.1")),
+            ("protocol", json!("HTTP/1.0")),
+            ("redirect", json!("/b")),
+        ] {
+            assert_eq!(http[name], expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_loss_is_a_statistic() {
+        let loss = Loss {
+            count: 3,
+            unit: LossUnit::Records,
+            place: "ring_full",
+            since_ns: 0,
+            until_ns: 1_000_000_000,
+            detail: None,
+        };
+        let (mut eve, mut out) = (Eve::new(&Style::default()), Vec::new());
+        eve.loss(&loss, &mut out);
+        let record: Json = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(record["event_type"], "stats");
+        assert_eq!(record["stats"]["http_trace"]["lost"]["count"], 3);
+    }
+}

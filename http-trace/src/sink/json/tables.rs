@@ -1,0 +1,93 @@
+//! Records as JSON by the field tables of a format. Knows no table.
+
+use super::plan::{Plan, ROOT};
+use super::value::Choices;
+use crate::sink::choice::Style;
+use crate::sink::render::Entry;
+use http_trace_detect::alert::Alert;
+use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::field::{Field, View};
+use http_trace_model::target::Target;
+
+/// How a format writes what its tables have.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// A dot in a name begins a member of an object.
+    pub nested: bool,
+    /// Header fields are a list of objects with `name` and `value`, in the order they were sent.
+    pub pairs: bool,
+}
+
+/// The tables of a format, ready for writing.
+#[derive(Debug)]
+pub struct Tables {
+    pub(super) choices: Choices,
+    pub(super) hostname: Vec<u8>,
+    pub(super) events: Plan<HttpEvent>,
+    alerts: Plan<Alert>,
+    losses: Plan<Loss>,
+}
+
+impl Tables {
+    /// The style's host name and header fields are used.
+    pub fn new(
+        style: &Style,
+        shape: Shape,
+        events: impl IntoIterator<Item = &'static Field<HttpEvent>>,
+        alerts: &'static [Field<Alert>],
+        losses: &'static [Field<Loss>],
+    ) -> Self {
+        let choices = Choices {
+            response: style.headers.clone(),
+            request: style.request_headers.clone(),
+            pairs: shape.pairs,
+        };
+        Tables {
+            hostname: style.hostname.as_bytes().to_vec(),
+            events: Plan::new(events, &choices, shape.nested),
+            alerts: Plan::new(alerts, &choices, shape.nested),
+            losses: Plan::new(losses, &choices, shape.nested),
+            choices,
+        }
+    }
+
+    /// What an event's fields are taken from.
+    pub fn view<'a>(&'a self, entry: &Entry<'a>) -> View<'a, HttpEvent> {
+        let target = entry.event.request.as_ref().map(Target::of);
+        View {
+            target: target.unwrap_or_default(),
+            user: entry.user,
+            hostname: &self.hostname,
+            ..View::new(entry.event)
+        }
+    }
+
+    /// Appends an event as a line.
+    pub fn event(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        self.line(&self.events, self.view(entry), out);
+    }
+
+    /// Appends an alert as a line.
+    pub fn alert(&self, alert: &Alert, out: &mut Vec<u8>) {
+        self.line(&self.alerts, self.plain_view(alert), out);
+    }
+
+    /// Appends a loss as a line.
+    pub fn loss(&self, loss: &Loss, out: &mut Vec<u8>) {
+        self.line(&self.losses, self.plain_view(loss), out);
+    }
+
+    fn plain_view<'a, R>(&'a self, record: &'a R) -> View<'a, R> {
+        View {
+            hostname: &self.hostname,
+            ..View::new(record)
+        }
+    }
+
+    fn line<R>(&self, plan: &Plan<R>, mut view: View<'_, R>, out: &mut Vec<u8>) {
+        out.push(b'{');
+        let open = plan.append(plan.all(), ROOT, &mut view, &self.choices, out);
+        plan.turn(open, ROOT, out);
+        out.extend_from_slice(b"}\n");
+    }
+}

@@ -1,0 +1,124 @@
+use std::sync::{Arc, Mutex, mpsc};
+
+use super::*;
+use http_trace_model::testing;
+
+/// A reader that takes nothing until it is released, and everything from then on.
+struct Slow {
+    asked: mpsc::Sender<()>,
+    released: mpsc::Receiver<()>,
+    got: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.asked.send(());
+        let _ = self.released.recv();
+        let mut got = self.got.lock().map_err(|_| io::ErrorKind::Other)?;
+        got.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// JSON to a reader that is slow, with 64 KiB of queue, which drops when full; the first event
+/// is in the reader's hands, and nothing leaves the queue any more.
+fn stuck(
+    released: mpsc::Receiver<()>,
+    got: &Arc<Mutex<Vec<u8>>>,
+    first: &Entry<'_>,
+    written: &mut Written,
+) -> One {
+    let (asked, stuck) = mpsc::channel();
+    let got = Arc::clone(got);
+    let slow = Slow {
+        asked,
+        released,
+        got,
+    };
+    let limit = 64 << 10;
+    let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, false);
+    let mut one = One {
+        format: Format::JSON,
+        alerts: Alerts::None,
+        only: None,
+        takes: true,
+        render: Box::new(Json::new(&Style::default())),
+        left_out: 0,
+        writer: Some(writer.expect("a thread")),
+        dropped: None,
+        lost: 0,
+        closed: false,
+        failure: None,
+    };
+    one.event(first, testing::TIME_NS, written);
+    stuck
+        .recv_timeout(std::time::Duration::from_secs(10))
+        .expect("the reader is asked");
+    one
+}
+
+#[test]
+fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
+    let (release, released) = mpsc::channel();
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let mut written = Written::default();
+    let event = testing::event();
+    let entry = Entry {
+        event: &event,
+        user: None,
+    };
+    let mut one = stuck(released, &got, &entry, &mut written);
+    let now_ns = testing::TIME_NS + 2_000_000_000;
+    for _ in 2..=200 {
+        one.event(&entry, now_ns, &mut written);
+    }
+    let (dropped, since_ns) = one.dropped.expect("the queue is full");
+    // The loss covers the time of what is missing, not of its being dropped.
+    assert!(dropped > 0);
+    assert_eq!(Some(since_ns), event.request_start_ns);
+    assert!(!written.is_lossy(), "told only once it is in the stream");
+    drop(release);
+    let begin = std::time::Instant::now();
+    while one.dropped.is_some() {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(10));
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        one.tell_dropped(now_ns, &mut written);
+    }
+    one.event(&entry, now_ns, &mut written);
+    assert_eq!(one.writer.take().expect("open").close(), Ok(0));
+    assert_eq!(
+        written.lost.get(&("output_queue", "events")),
+        Some(&dropped)
+    );
+    let text = String::from_utf8(got.lock().expect("free").clone()).expect("UTF-8");
+    let lost: Vec<&str> = text
+        .lines()
+        .filter(|l| l.contains("responses-lost"))
+        .collect();
+    let expected = format!("\"lost\":{{\"count\":{dropped},\"unit\":\"events\"");
+    assert_eq!(lost.len(), 1);
+    assert!(lost[0].contains(&expected), "{}", lost[0]);
+    assert_eq!(text.lines().count() as u64, 200 - dropped + 2);
+}
+
+#[test]
+fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
+    let (release, released) = mpsc::channel();
+    let mut written = Written::default();
+    let event = testing::event();
+    let entry = Entry {
+        event: &event,
+        user: None,
+    };
+    let mut one = stuck(released, &Arc::default(), &entry, &mut written);
+    for _ in 2..=200 {
+        one.event(&entry, testing::TIME_NS, &mut written);
+    }
+    one.close(testing::TIME_NS, &mut written);
+    drop(release);
+    assert_eq!(one.lost, 200);
+    assert_eq!(written.lost.get(&("output_queue", "events")), Some(&200));
+}

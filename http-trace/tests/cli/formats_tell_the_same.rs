@@ -1,0 +1,298 @@
+//! One capture through all formats tells the same facts, and what reads Zeek's and Suricata's logs reads ours.
+
+use std::fs;
+
+use crate::NGINX;
+use crate::command::{records, run};
+
+/// The cells of each line (RFC 4180).
+fn cells(text: &str) -> Vec<Vec<String>> {
+    let line = |line: &str| {
+        let mut cells = vec![String::new()];
+        // Every second part was between quotes; `""` is a quote.
+        for (at, part) in line.replace("\"\"", "\0").split('"').enumerate() {
+            let mut parts = part.split(if at % 2 == 0 { ',' } else { '\n' });
+            cells.last_mut().unwrap().push_str(parts.next().unwrap());
+            cells.extend(parts.map(str::to_owned));
+        }
+        let cells = cells.into_iter().map(|cell| cell.replace('\0', "\""));
+        cells.collect()
+    };
+    text.split_terminator("\r\n").map(line).collect()
+}
+
+#[test]
+fn csv_and_tracee_hold_the_events_that_json_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [json, csv, tracee] = ["json", "csv", "tracee"].map(path);
+    let outputs = [
+        format!("json:{json}"),
+        format!("csv:{csv}"),
+        format!("tracee:{tracee}"),
+    ];
+    let [a, b, c] = outputs.each_ref().map(String::as_str);
+    let ran = run(&["-r", NGINX, "-o", a, "-o", b, "-o", c]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let json = records(&fs::read_to_string(json).unwrap());
+    let (events, others): (Vec<_>, Vec<_>) = json
+        .iter()
+        .partition(|record| record["event"]["kind"] == "event");
+
+    let text = fs::read_to_string(csv).unwrap();
+    let lines = cells(&text);
+    assert_eq!(
+        lines[0].join(","),
+        "time,client,client_port,server,server_port,method,host,path,query,status,reason,version,\
+         content_length,body_bytes,ttfb_ms,duration_ms,user_agent,process,pod,flags"
+    );
+    assert_eq!(lines.len(), 1 + events.len());
+    for (line, event) in lines[1..].iter().zip(&events) {
+        let shown = |pointer: &str| match event.pointer(pointer) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(number) => number.to_string(),
+            None => String::new(),
+        };
+        assert_eq!(line.len(), lines[0].len(), "{line:?}");
+        for (at, pointer) in [
+            (0, "/@timestamp"),
+            (1, "/client/ip"),
+            (2, "/client/port"),
+            (5, "/http/request/method"),
+            (7, "/url/path"),
+            (9, "/http/response/status_code"),
+            (13, "/http/response/body/bytes"),
+        ] {
+            assert_eq!(line[at], shown(pointer), "{pointer}");
+        }
+    }
+
+    let tracee = records(&fs::read_to_string(tracee).unwrap());
+    let of = |name: &str| {
+        let events = tracee.iter().filter(|event| event["eventName"] == name);
+        events.collect::<Vec<_>>()
+    };
+    let statuses: Vec<_> = of("net_packet_http_response")
+        .iter()
+        .map(|event| event["args"][1]["value"]["status_code"].clone())
+        .collect();
+    let expected: Vec<_> = events
+        .iter()
+        .flat_map(|event| {
+            let early = event["http_trace"]["informational"].as_array();
+            let heads = early
+                .into_iter()
+                .flatten()
+                .chain(event["http"].get("response"));
+            heads.map(|head| head["status_code"].clone())
+        })
+        .collect();
+    assert_eq!(statuses, expected);
+    let requests = events
+        .iter()
+        .filter(|event| event["http"].get("request").is_some());
+    assert_eq!(of("net_packet_http_request").len(), requests.count());
+    for format in ["csv", "tracee"] {
+        let said = format!("{} alerts and losses not written as {format}", others.len());
+        assert!(ran.err.contains(&said), "{}", ran.err);
+    }
+}
+
+const FACTS: [&str; 10] = [
+    "/client/ip",
+    "/client/port",
+    "/server/ip",
+    "/server/port",
+    "/http/request/method",
+    "/url/original",
+    "/user_agent/original",
+    "/http/response/status_code",
+    "/http/response/body/bytes",
+    "/http/request/referrer",
+];
+
+/// What a record has at these places, as text; nothing where it has nothing.
+fn facts(record: &serde_json::Value, pointers: &[&str]) -> Vec<String> {
+    let shown = |pointer: &&str| match record.pointer(pointer) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    pointers.iter().map(shown).collect()
+}
+
+fn event_facts(json: &[serde_json::Value]) -> Vec<Vec<String>> {
+    let events = json
+        .iter()
+        .filter(|record| record["event"]["kind"] == "event");
+    events.map(|event| facts(event, &FACTS)).collect()
+}
+
+#[test]
+fn eve_and_zeek_hold_the_events_that_json_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let names = ["json", "eve", "zeek", "zeek-tsv"];
+    let outputs = names.map(|name| format!("{name}:{}", path(name)));
+    let mut arguments = vec!["-r", NGINX];
+    arguments.extend(outputs.iter().flat_map(|output| ["-o", output]));
+    let ran = run(&arguments);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let [json, eve, zeek, tsv] = names.map(|name| fs::read_to_string(path(name)).unwrap());
+    let expected = event_facts(&records(&json));
+    assert!(expected.len() > 20, "{}", expected.len());
+
+    // A length is always there in these: 0 where none is known.
+    let length = |mut facts: Vec<String>| {
+        if facts[8].is_empty() {
+            facts[8] = "0".into();
+        }
+        facts
+    };
+    let expected: Vec<_> = expected.into_iter().map(length).collect();
+    let of_eve = records(&eve);
+    let of_eve = of_eve
+        .iter()
+        .filter(|record| record["event_type"] == "http");
+    let of_eve: Vec<_> = of_eve
+        .map(|record| {
+            let pointers = [
+                "/src_ip",
+                "/src_port",
+                "/dest_ip",
+                "/dest_port",
+                "/http/http_method",
+                "/http/url",
+                "/http/http_user_agent",
+                "/http/status",
+                "/http/length",
+                "/http/http_refer",
+            ];
+            facts(record, &pointers)
+        })
+        .collect();
+    assert_eq!(of_eve, expected);
+    let columns = [
+        "id.orig_h",
+        "id.orig_p",
+        "id.resp_h",
+        "id.resp_p",
+        "method",
+        "uri",
+        "user_agent",
+        "status_code",
+        "response_body_len",
+        "referrer",
+    ];
+    let of_zeek = records(&zeek);
+    let of_zeek = of_zeek.iter().filter(|record| record["_path"] == "http");
+    let of_zeek: Vec<_> = of_zeek
+        .map(|record| {
+            facts(
+                record,
+                &columns
+                    .map(|name| format!("/{name}"))
+                    .each_ref()
+                    .map(|p| &**p),
+            )
+        })
+        .collect();
+    assert_eq!(of_zeek, expected);
+    let named = tsv
+        .lines()
+        .find_map(|line| line.strip_prefix("#fields\t"))
+        .unwrap();
+    let named: Vec<&str> = named.split('\t').collect();
+    let types = tsv
+        .lines()
+        .find_map(|line| line.strip_prefix("#types\t"))
+        .unwrap();
+    assert_eq!(types.split('\t').count(), named.len());
+    let of_tsv: Vec<Vec<String>> = tsv
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('\t').collect();
+            assert_eq!(cells.len(), named.len(), "{line}");
+            let cell = |name: &&str| {
+                let at = named.iter().position(|n| n == name).unwrap();
+                match cells[at] {
+                    "-" | "(empty)" => String::new(),
+                    cell => cell.to_owned(),
+                }
+            };
+            columns.iter().map(cell).collect()
+        })
+        .collect();
+    assert_eq!(of_tsv, expected);
+
+    // Records that are not events: alerts.
+    let alerts = |text: &str, at: &str, kind: &str| {
+        let all = records(text);
+        all.iter()
+            .filter(|record| record.pointer(at).is_some_and(|k| k == kind))
+            .count()
+    };
+    let count = alerts(&json, "/event/kind", "alert");
+    assert_eq!(alerts(&eve, "/event_type", "alert"), count);
+    assert_eq!(alerts(&zeek, "/_path", "notice"), count);
+
+    // They are read back.
+    for name in &names[1..] {
+        let ran = run(&["detect", "--events", &path(name), "-o", "json"]);
+        assert_eq!(ran.status, 0, "{name}: {}", ran.err);
+        let read = event_facts(&records(&ran.out));
+        assert_eq!(read.len(), expected.len(), "{name}: {}", ran.err);
+        for (read, expected) in read.iter().zip(&expected) {
+            assert_eq!(length(read.clone()), *expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn each_output_gets_what_it_asks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let names = ["all", "errors", "found", "nobody"];
+    let filters = [
+        "",
+        ",status=4xx,5xx",
+        ",status=404,host=*",
+        ",client=192.0.2.0/24",
+    ];
+    let outputs = [0, 1, 2, 3].map(|at| format!("json:{}{}", path(names[at]), filters[at]));
+    let mut arguments = vec!["-r", NGINX, "--status", "!1xx"];
+    arguments.extend(outputs.iter().flat_map(|output| ["-o", output]));
+    let ran = run(&arguments);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let [all, errors, found, nobody] = names.map(|name| {
+        let text = fs::read_to_string(path(name)).unwrap();
+        crate::statuses(&text)
+    });
+    let of = |admits: fn(&u64) -> bool| all.iter().copied().filter(admits).collect::<Vec<_>>();
+    assert!(all.len() > 40 && !errors.is_empty() && found.len() < errors.len());
+    assert_eq!(errors, of(|status| *status >= 400));
+    assert_eq!(found, of(|status| *status == 404));
+    assert!(nobody.is_empty());
+}
+
+#[test]
+fn each_file_has_the_lines_that_it_begins_with_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for format in ["csv", "zeek-tsv"] {
+        let file = folder.path().join(format);
+        let output = format!("{format}:{}", file.display());
+        for arguments in [&["-r", NGINX][..], &["-r", NGINX, "--status", "299"]] {
+            let ran = run(&[arguments, &["-o", &output]].concat());
+            assert_eq!(ran.status, 0, "{}", ran.err);
+            let text = fs::read_to_string(&file).unwrap();
+            let begin = if format == "csv" {
+                "time,client,"
+            } else {
+                "#separator"
+            };
+            assert!(text.starts_with(begin), "{text}");
+            assert_eq!(text.matches(begin).count(), 1);
+        }
+    }
+}
