@@ -31,17 +31,18 @@ const NAMES: &[(Rule, &str)] = &[
         Rule::End,
         "accesskey accountkey apikey appkey applicationkey assertion authkey authorization \
          authticket clientkey codeverifier consumerkey cookie credential credentials csrf \
-         encryptionkey hmackey idtokenhint licensekey masterkey nonce oauthverifier passcode \
-         passphrase passwd password passwordconfirmation passwords privatekey samlrequest \
-         samlresponse secret secretkey secrets servicekey sessid sessionid sessionkey \
+         devicecode encryptionkey hmackey idtokenhint licensekey masterkey mfacode nonce \
+         oauthverifier otpcode passcode passkey passphrase passwd password passwordconfirm \
+         passwordconfirmation passwordhash passwords pincode privatekey samlart samlrequest \
+         samlresponse secret secretid secretkey secrets servicekey sessid sessionid sessionkey \
          sharedaccesssignature sharedkey signature signingkey storagekey subscriptionkey token \
-         xsrf",
+         twofactorcode usercode verificationcode wskey xsrf",
     ),
     (
         Rule::Word,
-        "auth bearer hmac jwt otp pass pin pw pwd session sid sig totp",
+        "auth bearer hmac jwt otp pass pin psk pw pwd session sid sig totp",
     ),
-    (Rule::Whole, "key pgt pgtiou ticket"),
+    (Rule::Whole, "2fa key pgt pgtiou ticket tokens"),
     // Every gateway has a name of its own for its key.
     (Rule::Field, "key xibmclientid xhoneycombteam"),
     (

@@ -35,7 +35,7 @@ const SHAPES: &[(Tail, &str)] = &[
     (Tail::Jwt, "eyJ eyA ewo ew0 ewk"),
     (Tail::Key, "-----BEGIN"),
     (Tail::Bot, "/bot"),
-    (Tail::Hook, "hook /services/T"),
+    (Tail::Hook, "hook /services/T /workflows/T /triggers/T"),
     (Tail::Capitals(16), "AKIA ASIA"),
     (
         Tail::Token(10),

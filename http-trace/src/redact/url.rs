@@ -63,8 +63,13 @@ pub(super) fn parameter_values(
     }
 }
 
-/// Adds ranges of path segments behind one whose name is secret, if they look like tokens:
-/// `/reset-token/…`.
+/// Segments of a path behind which applications that send links by mail put a token, and integrations a key.
+const ANNOUNCES: &str = "activate activation confirm confirmation integration invitation invitations invite \
+                         magic magic-link password-reset reset reset-password unsubscribe verification verify \
+                         verify-email";
+
+/// Adds ranges of path segments behind one whose name is secret or announces a token, if they look like
+/// tokens: `/reset-token/…`; and sessions of ASP.NET without cookies: `/(S(…))/`.
 pub(super) fn segments(
     text: &[u8],
     is_secret: &dyn Fn(&[u8]) -> bool,
@@ -72,12 +77,20 @@ pub(super) fn segments(
 ) {
     let path = text.iter().position(|b| matches!(b, b'?' | b'#'));
     let mut at = 0;
-    let mut announced = false;
+    let mut before: &[u8] = &[];
+    let announces = |name: &[u8]| {
+        let mut words = ANNOUNCES.split(' ');
+        words.any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
+    };
     for segment in text[..path.unwrap_or(text.len())].split(|b| *b == b'/') {
-        if announced && looks_random(segment) {
+        // Most segments are too short for a token.
+        if looks_random(segment) && (is_secret(before) || announces(before)) {
             cuts.push((at, at + segment.len()));
+        } else if segment.starts_with(b"(S(") || segment.starts_with(b"(F(") {
+            let inner = segment.strip_suffix(b"))").unwrap_or(segment);
+            cuts.push((at + 3, at + inner.len().max(3)));
         }
-        announced = is_secret(segment);
+        before = segment;
         at += segment.len() + 1;
     }
 }
