@@ -57,6 +57,8 @@ struct Loaded {
     errors: usize,
     /// Names of rules that no rule has.
     unknown: usize,
+    /// Whether one of these chooses what is written.
+    unknown_chosen: bool,
 }
 
 impl Rules {
@@ -70,6 +72,10 @@ impl Rules {
         if config.tries_rules && !set.correlations.iter().any(|c| c.alerts) {
             let of: Vec<String> = config.rules.iter().map(|path| shown(path)).collect();
             say(&format!("there is no rule to test in {}", of.join(", ")));
+            return Err(Ended::CannotStart);
+        }
+        if loaded.unknown_chosen {
+            // Nothing would be written for it, however long the run is.
             return Err(Ended::CannotStart);
         }
         // `rules test` has a status of its own for this.
@@ -258,6 +264,8 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
     );
     loaded.unknown = unknown.len();
     loaded.said.extend(unknown);
+    let mut chosen = config.rule.named();
+    loaded.unknown_chosen = chosen.any(|id| parsed.rules.find(id).is_none());
     loaded.known = known_now(files, &parsed);
     (parsed.rules, loaded)
 }

@@ -89,10 +89,10 @@ impl Delivery {
     /// not have, or no thread.
     pub fn start(target: &Target, own: &OwnSockets) -> io::Result<Self> {
         let carrier: Box<dyn Carrier> = match target {
-            Target::Stdout => Box::new(Lines(io::stdout())),
+            Target::Stdout => Box::new(Lines::new(io::stdout())),
             Target::File(path, mode) => {
                 let file = LogFile::open(path, Before::Stays, *mode);
-                Box::new(Lines(file.map_err(|error| {
+                Box::new(Lines::new(file.map_err(|error| {
                     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
                 })?))
             }
@@ -218,19 +218,61 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
     shared.changed.notify_all();
 }
 
-/// Records as lines.
-struct Lines<W>(W);
+/// Records as lines, each once: what a full pipe did not take of a line follows when there is room.
+struct Lines<W> {
+    to: W,
+    /// What is left to be written.
+    rest: Vec<u8>,
+    /// The line that `rest` ends with, while it is tried.
+    tried: Vec<u8>,
+    within_line: bool,
+}
+
+impl<W: Write> Lines<W> {
+    const fn new(to: W) -> Self {
+        Lines {
+            to,
+            rest: Vec::new(),
+            tried: Vec::new(),
+            within_line: false,
+        }
+    }
+
+    /// Takes up a line; of one that was given up, what was begun of it is ended.
+    fn take(&mut self, line: &[u8]) {
+        let end = memchr::memchr(b'\n', &self.rest).map_or(self.rest.len(), |at| at + 1);
+        self.rest.truncate(if self.within_line { end } else { 0 });
+        self.rest.extend_from_slice(line);
+        self.tried = line.to_vec();
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while !self.rest.is_empty() {
+            match self.to.write(&self.rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    let written = self.rest.drain(..n.min(self.rest.len()));
+                    self.within_line = written.last() != Some(b'\n');
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.tried.clear();
+        self.to.flush()
+    }
+}
 
 impl<W: Write + Send> Carrier for Lines<W> {
     fn carry(&mut self, notice: &Notice) -> Result<(), Failure> {
-        self.0
-            .write_all(&notice.line)
-            .and_then(|()| self.0.flush())
-            .map_err(|error| match error.kind() {
-                // A named pipe that nobody reads, or that is full.
-                io::ErrorKind::NotConnected | io::ErrorKind::WouldBlock => Failure::passing(error),
-                _ => Failure::lasting(error),
-            })
+        if self.tried != notice.line {
+            self.take(&notice.line);
+        }
+        self.write().map_err(|error| match error.kind() {
+            // A named pipe that nobody reads, or that is full.
+            io::ErrorKind::NotConnected | io::ErrorKind::WouldBlock => Failure::passing(error),
+            _ => Failure::lasting(error),
+        })
     }
 }
 

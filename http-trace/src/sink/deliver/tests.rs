@@ -326,3 +326,42 @@ fn what_a_command_started_ends_with_it() {
     });
     assert!(gone, "{started}");
 }
+
+/// A pipe that is full takes a part of a line. What it did not take follows, and a line that is given up is
+/// ended before the next one.
+#[test]
+fn what_a_full_pipe_did_not_take_follows() {
+    /// Takes so many bytes, then none.
+    struct Pipe(Vec<u8>, usize);
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n = bytes.len().min(self.1);
+            self.1 -= n;
+            self.0.extend_from_slice(&bytes[..n]);
+            match n {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                n => Ok(n),
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut lines = Lines::new(Pipe(Vec::new(), 7));
+    assert!(lines.carry(&notice("one")).is_err_and(|f| f.passing));
+    assert!(lines.carry(&notice("one")).is_err_and(|f| f.passing));
+    lines.to.1 = 11;
+    lines.carry(&notice("one")).expect("room");
+    // Given up with nothing written, and in its middle.
+    assert!(lines.carry(&notice("two")).is_err());
+    lines.to.1 = 4;
+    assert!(lines.carry(&notice("three")).is_err());
+    lines.to.1 = 100;
+    lines.carry(&notice("four")).expect("room");
+    let lines_of = |text: &str| notice(text).line;
+    let wanted = ["one", "three", "four"].map(lines_of).concat();
+    assert_eq!(
+        String::from_utf8_lossy(&lines.to.0),
+        String::from_utf8_lossy(&wanted)
+    );
+}
