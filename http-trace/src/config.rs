@@ -115,6 +115,8 @@ impl Config {
             "path",
             "user-agent",
             "header",
+            "process",
+            "container",
             "rule",
             "min-latency",
         ]);
@@ -172,6 +174,8 @@ impl Config {
             path: self.path.clone(),
             user_agent: self.user_agent.clone(),
             header: self.header.clone(),
+            process: self.process.clone(),
+            container: self.container.clone(),
             rule: self.rule.clone(),
             min_latency_ns: self.min_latency.clone(),
             sample: self.sample.clone(),

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use crate::config::{Config, Emit, Source};
-#[cfg(feature = "live")]
-use crate::enrich::process::Attribution;
+use crate::enrich::process::{Attribution, AttributionCounts};
 use crate::enrich::proxy::Trusted;
 use crate::metrics::{Metrics, Number};
 use crate::own_sockets::OwnSockets;
@@ -77,6 +76,8 @@ pub struct Finished {
     pub had_enough: bool,
     /// Segments, and recorded events, that were out of scope.
     pub outside: u64,
+    /// How many ends of events have a process.
+    pub attribution: AttributionCounts,
 }
 
 /// What of the stages can change while a run goes on, beside the rules.
@@ -126,7 +127,6 @@ impl Engine {
             stages: Stages {
                 scope,
                 trusted,
-                #[cfg(feature = "live")]
                 attribution: None,
                 detector,
                 exit: Exit {
@@ -145,7 +145,6 @@ impl Engine {
     }
 
     /// Names processes from now on.
-    #[cfg(feature = "live")]
     pub fn attribute(&mut self, attribution: Attribution) {
         self.stages.attribution = Some(attribution);
     }
@@ -280,6 +279,18 @@ impl Engine {
             });
         }
         numbers.extend_from_slice(of_probe);
+        let counts = self.stages.attribution.as_ref().map(|a| a.counts);
+        if let Some(counts) = counts {
+            let named = counts.sockets - counts.unknown;
+            for (result, value) in [("named", named), ("unknown", counts.unknown)] {
+                numbers.push(Number {
+                    name: "http_trace_processes_total",
+                    meaning: "Ends of events that are sockets of this host, by whether the process is known.",
+                    label: Some(("result", result)),
+                    value: value as f64,
+                });
+            }
+        }
         let exit = &mut self.stages.exit;
         let metrics = exit.metrics.as_mut();
         metrics.map_or_else(String::new, |m| m.text(exit.outlet.written(), &numbers))
@@ -328,6 +339,7 @@ impl Engine {
             detector,
             exit,
             outside,
+            attribution,
             ..
         } = self.stages;
         let written = exit.outlet.close();
@@ -344,6 +356,7 @@ impl Engine {
             stats,
             had_enough,
             outside,
+            attribution: attribution.map_or_else(Default::default, |a| a.counts),
         }
     }
 }
@@ -442,6 +455,12 @@ impl Finished {
                 false,
             ),
             (stats.unframed_bytes, "byte of no message", false),
+            (self.attribution.unknown, "end of an unknown process", true),
+            (
+                self.attribution.late,
+                "lookup of a process that came late",
+                false,
+            ),
             (stats.disputed_segments, "segment disproved", true),
             (stats.ignored_segments, "segment not believed", false),
             (stats.unproven, "response not believed", true),

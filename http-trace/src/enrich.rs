@@ -1,15 +1,15 @@
 //! Who is behind an event: what the connection's peers alone do not say. Adds to events and
-//! changes nothing that was on the wire; performs no I/O but in `source`.
+//! changes nothing that was on the wire; performs no I/O but in `proc_fs`.
 //!
 //! # Layout
 //! - [`proxy`] names the client behind trusted proxies.
 //! - `cgroup` reads what a cgroup's path says: service, container, pod.
-//! - [`source`] (*I/O*) asks /proc about a process, on a thread of its own.
+//! - [`source`] asks about a process, on a thread of its own; [`proc_fs`] (*I/O*) answers from /proc.
 //! - [`process`] names the processes at both ends.
 
-mod cgroup;
+pub(crate) mod cgroup;
 #[cfg(feature = "live")]
+pub mod proc_fs;
 pub mod process;
 pub mod proxy;
-#[cfg(feature = "live")]
 pub mod source;

@@ -53,6 +53,11 @@ pub const USED: &[Capability] = &[
         lost: "other programs at a hook have numbers and no names",
     },
     Capability {
+        name: "CAP_SYS_PTRACE",
+        bit: CapabilitySet::SYS_PTRACE,
+        lost: "--executables names no file of another user's process",
+    },
+    Capability {
         name: "CAP_SYS_NICE",
         bit: CapabilitySet::SYS_NICE,
         lost: "the threads that read and write have no priority, and on a busy host more is lost",

@@ -7,6 +7,7 @@ use globset::{Candidate, GlobBuilder, GlobMatcher};
 
 use http_trace_model::event::HttpEvent;
 use http_trace_model::known::Known;
+use http_trace_model::process::Process;
 use http_trace_model::target::Target;
 use ipnet::IpNet;
 
@@ -189,6 +190,10 @@ pub struct Selection {
     pub user_agent: Choice<Pattern>,
     /// Headers of request or response.
     pub header: Choice<HeaderPattern>,
+    /// Names or numbers of the processes at both ends.
+    pub process: Choice<Pattern>,
+    /// Ids of the containers that they are in.
+    pub container: Choice<Pattern>,
     /// Ids of rules that the response counted for.
     pub rule: Choice<String>,
     /// Least time from the request's last byte to the response's first, in ns.
@@ -213,6 +218,7 @@ impl Selection {
                 .rule
                 .admits(|id| event.rules.iter().any(|rule| **rule == **id))
             && self.header.admits(|wanted| has_header(event, wanted))
+            && self.processes_admit(event)
             && self
                 .min_latency_ns
                 .admits(|least| event.ttfb_ns().is_some_and(|t| t >= *least))
@@ -295,6 +301,24 @@ impl Selection {
                     .any(|s| last.into_iter().chain(heads()).any(|h| s.contains(h))))
     }
 
+    /// Either end counts.
+    fn processes_admit(&self, event: &HttpEvent) -> bool {
+        let ends = || event.client_process.iter().chain(&event.server_process);
+        let process = |p: &Pattern| {
+            let of = |process: &Process| {
+                let name = process.name.as_deref();
+                name.is_some_and(|name| p.matches(name.as_bytes()))
+                    || p.matches(process.pid.to_string().as_bytes())
+            };
+            ends().any(|process| of(process))
+        };
+        let container = |p: &Pattern| {
+            let mut all = ends().filter_map(|process| process.workload.container.as_ref());
+            all.any(|container| p.matches(container.id.as_bytes()))
+        };
+        self.process.admits(process) && self.container.admits(container)
+    }
+
     fn request_admits(&self, event: &HttpEvent) -> bool {
         let request = event.request.as_ref();
         let method = |m: &String| request.is_some_and(|r| *r.method == *m.as_bytes());
@@ -332,8 +356,61 @@ fn has_header(event: &HttpEvent, wanted: &HeaderPattern) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use http_trace_model::process::{Container, Workload};
     use http_trace_model::testing;
+
+    #[test]
+    fn either_end_is_chosen_by_its_process_or_container() {
+        let mut event = testing::event();
+        let process = |pid, name: &str, id: &str| {
+            let container = (!id.is_empty()).then(|| Container {
+                id: id.into(),
+                runtime: None,
+            });
+            Some(Arc::new(Process {
+                pid,
+                name: Some(name.into()),
+                workload: Workload {
+                    container,
+                    ..Workload::default()
+                },
+                ..Process::default()
+            }))
+        };
+        event.client_process = process(7, "curl", "");
+        event.server_process = process(8, "nginx", "3f5a77");
+        let choice = |text: &str| {
+            let mut choice = Choice::default();
+            let (not, text) = http_trace_model::value::negated(text);
+            choice.push(not, Pattern::parse(text, false).expect("a pattern"));
+            choice
+        };
+        for (process, container, expected) in [
+            ("*", "*", true),
+            ("curl", "*", true),
+            ("ng*", "3f5a*", true),
+            ("8", "3f5a77", true),
+            ("ngin", "*", false),
+            ("*", "3f5a", false),
+            ("!curl", "*", false),
+            ("!python*", "!4*", true),
+        ] {
+            let selection = Selection {
+                process: choice(process),
+                container: choice(container),
+                ..Selection::default()
+            };
+            assert_eq!(selection.admits(&event), expected, "{process} {container}");
+        }
+        let anybody = Selection {
+            process: choice("*"),
+            ..Selection::default()
+        };
+        assert!(!anybody.admits(&testing::event()), "nobody is known");
+    }
 
     #[test]
     fn status_lists() {

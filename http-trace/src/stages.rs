@@ -4,7 +4,6 @@
 
 use http_trace_common::record::RecordHeader;
 
-#[cfg(feature = "live")]
 use crate::enrich::process::Attribution;
 use crate::enrich::proxy::Trusted;
 use crate::metrics::Metrics;
@@ -24,7 +23,6 @@ pub struct Stages {
     /// Names the client behind trusted proxies.
     pub trusted: Trusted,
     /// Names the processes at both ends, of what is traced live.
-    #[cfg(feature = "live")]
     pub attribution: Option<Attribution>,
     /// Holds rules against events. It sees them unredacted, whatever of them is written.
     pub detector: Detector,
@@ -72,7 +70,6 @@ impl Stages {
         match output {
             Output::Http(mut event) => {
                 self.trusted.name_client(&mut event);
-                #[cfg(feature = "live")]
                 if let Some(attribution) = &mut self.attribution {
                     attribution.name(&mut event);
                 }

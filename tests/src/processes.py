@@ -144,4 +144,5 @@ elif MODE == "keeps":
     signal.sigwait([signal.SIGUSR1])
     for n in range(int(WHERE[2])):
         ask(connection)
+    time.sleep(0.5)
     connection.close()

@@ -127,6 +127,10 @@ settings! {
         user_agent: Choice<Pattern> = whole("GLOB").reloads(), negatable(|t| Pattern::parse(t, true));
         /// Write only messages with such a header, in the request or the response
         header: Choice<HeaderPattern> = whole("NAME=GLOB").reloads(), negatable(filters::header_pattern);
+        /// Write only what these processes ask or answer: names, or numbers
+        process: Choice<Pattern> = list("GLOB").reloads(), negatable(|t| Pattern::parse(t, false));
+        /// Write only what processes in these containers ask or answer: ids, 3f5a* for its beginning
+        container: Choice<Pattern> = list("GLOB").reloads(), negatable(|t| Pattern::parse(t, false));
         /// Write only events that counted for these rules, and their alerts
         rule: Choice<String> = list("ID").reloads(), negatable(text);
         /// Write only responses that took at least this long to their first byte
@@ -186,6 +190,8 @@ settings! {
         verbose: u8 = Key::new("", Shape::One, Form::Count).short('v').default("0"), values::verbosity;
     }
     "Privileges" {
+        /// Read which file a process of another user runs (process.executable); keeps CAP_SYS_PTRACE
+        executables: bool = switch().only(runs::LIVE), boolean;
         /// Become this user once the programs are attached: outputs, state and alert commands are its own
         user: Option<String> = one("NAME").only(runs::LIVE), text;
     }

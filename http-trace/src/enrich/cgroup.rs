@@ -1,5 +1,7 @@
 //! What the path of a process's cgroup says of what it runs in: service, container, pod. Reads no file.
 
+use std::path::PathBuf;
+
 use http_trace_model::process::{Container, Workload};
 
 /// How runtimes begin the name of a container's cgroup, before its id.
@@ -11,6 +13,15 @@ const PREFIXES: &[(&str, &str)] = &[
     ("libpod-", "podman"),
     ("lxc.payload.", "lxc"),
 ];
+
+/// Where cgroup v2 is mounted: alone, or beside v1 hierarchies (hybrid).
+pub fn mount(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (place, kind) = (fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(place.replace("\\040", " ")))
+    })
+}
 
 /// From `/proc/PID/cgroup` (cgroups(7)): of version 2, or of the deepest hierarchy of version 1 where that
 /// is not in use.
@@ -30,7 +41,8 @@ pub fn workload(text: &str) -> Workload {
         .unwrap_or_default()
 }
 
-fn of_path(path: &str) -> Workload {
+/// From the path of one cgroup.
+pub fn of_path(path: &str) -> Workload {
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     let container = (0..segments.len()).rev().find_map(|at| {
         let parent = at.checked_sub(1).and_then(|at| segments.get(at).copied());
@@ -145,6 +157,29 @@ mod tests {
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     const POD: &str = "6f1c4e5a-1b2c-4d3e-8f90-a1b2c3d4e5f6";
+
+    #[test]
+    fn cgroup2_is_found_alone_and_beside_v1() {
+        let table = [
+            (
+                "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n",
+                Some("/sys/fs/cgroup"),
+            ),
+            (
+                "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+                 none /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
+                Some("/sys/fs/cgroup/unified"),
+            ),
+            (
+                "none /mnt/two\\040words cgroup2 rw 0 0\n",
+                Some("/mnt/two words"),
+            ),
+            ("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n", None),
+        ];
+        for (mounts, place) in table {
+            assert_eq!(mount(mounts), place.map(PathBuf::from), "{mounts}");
+        }
+    }
 
     #[test]
     fn paths_of_runtimes_and_services_are_read() {

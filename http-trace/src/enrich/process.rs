@@ -1,9 +1,9 @@
 //! Names the processes at both ends of an event, by the cookies of their sockets: never by an address, nor by
 //! a number that may be another process's by now. What is not known for sure stays absent. Reads no file:
-//! [`super::source`] does, on a thread of its own, for which an event waits a millisecond at most, and not
-//! at all while that thread does not answer.
+//! that is done on a thread of its own, for which an event waits some
+//! milliseconds at most, and not at all while that thread does not answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,19 @@ use http_trace_common::sender::Sender;
 use http_trace_model::event::{HttpEvent, Missing};
 use http_trace_model::process::{Process, Workload};
 
-use super::source::{Answer, Found, Question, Source};
+use super::source::{self, Answer, Found, Question, Source};
 
 /// Processes that are remembered; then they are asked for again.
 const MOST: usize = 4096;
 /// How long after it was seen a number is still the same process's: the kernel gives one out again only
 /// after all others.
 const SURE_NS: u64 = 1_000_000_000;
-/// How long an event waits for what is asked about its process.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// How long an event waits for what is asked about its process, at most.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Of which time all events together wait at most.
+const SHARE: u32 = 10;
+/// The cgroup that all others are below: of all processes, where version 2 is not in use.
+const ROOT_CGROUP: u64 = 1;
 
 /// Who sends on a socket.
 #[derive(Clone, Copy, Debug)]
@@ -53,12 +57,40 @@ pub struct Attribution {
     senders: Box<dyn SocketSenders>,
     source: Source,
     known: HashMap<u32, Known>,
-    /// By cgroup: what processes of it run in. Of a process that is gone nothing else tells.
+    /// By cgroup, for processes whose answers come late.
     workloads: HashMap<u64, Workload>,
-    /// Processes that were asked for and not waited for any longer.
-    asked: usize,
+    /// Processes that were asked about.
+    asked: HashSet<u32>,
+    patience: Patience,
     /// What was counted.
     pub counts: AttributionCounts,
+}
+
+/// Time that may be spent waiting: a share of all time, and never much at once.
+#[derive(Debug)]
+struct Patience {
+    left: Duration,
+    counted: Instant,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Patience {
+            left: PATIENCE,
+            counted: Instant::now(),
+        }
+    }
+
+    /// What `wait` returns, which is told until when it may take.
+    fn wait<T>(&mut self, wait: impl FnOnce(Instant) -> T) -> T {
+        let begun = Instant::now();
+        let earned = begun.duration_since(self.counted) / SHARE;
+        self.left = (self.left + earned).min(PATIENCE);
+        let result = wait(begun + self.left);
+        self.counted = Instant::now();
+        self.left = self.left.saturating_sub(self.counted.duration_since(begun));
+        result
+    }
 }
 
 /// What was answered about a process.
@@ -94,7 +126,8 @@ impl Attribution {
             source,
             known: HashMap::new(),
             workloads: HashMap::new(),
-            asked: 0,
+            asked: HashSet::new(),
+            patience: Patience::new(),
             counts: AttributionCounts::default(),
         }
     }
@@ -136,24 +169,27 @@ impl Attribution {
             Some(known) => known.process.clone(),
             None => {
                 self.counts.late += 1;
-                Some(Arc::new(self.as_noted(&by.sender)))
+                let workload = self.workloads.get(&by.sender.cgroup_id).cloned();
+                let process = source::noted(&by.sender, workload.unwrap_or_default());
+                Some(Arc::new(process))
             }
         }
     }
 
-    /// Asks, and waits unless an earlier question is not answered yet.
+    /// Asks, and waits for the answer, within [`Patience`] and unless an earlier one is not there yet.
     fn ask(&mut self, by: &SentBy) {
         while let Some(answer) = self.source.answered() {
-            self.asked = self.asked.saturating_sub(1);
             self.learn(answer);
         }
-        if self.asked > 0 || !self.source.ask(Question(by.sender)) {
+        let pid = by.sender.process();
+        let is_first = self.asked.is_empty();
+        if self.asked.contains(&pid) || !self.source.ask(Question(by.sender)) {
             return;
         }
-        self.asked += 1;
-        let until = Instant::now() + PATIENCE;
-        if let Some(answer) = self.source.answer_until(until) {
-            self.asked -= 1;
+        self.asked.insert(pid);
+        if is_first
+            && let Some(answer) = self.patience.wait(|until| self.source.answer_until(until))
+        {
             self.learn(answer);
         }
     }
@@ -165,10 +201,10 @@ impl Attribution {
             began_ns,
             asked_ns,
         } = answer;
-        // All processes of a hierarchy that is not in use are in its first cgroup.
+        self.asked.remove(&sender.process());
         if let Found::Process(process) = &found
             && process.workload != Workload::default()
-            && sender.cgroup_id > 1
+            && sender.cgroup_id > ROOT_CGROUP
         {
             if self.workloads.len() >= MOST {
                 self.workloads.clear();
@@ -181,7 +217,6 @@ impl Attribution {
         }
         let process = match found {
             Found::Process(process) => Some(Arc::from(process)),
-            Found::Gone => Some(Arc::new(self.as_noted(&sender))),
             Found::Kernel => None,
         };
         let known = Known {
@@ -191,23 +226,6 @@ impl Attribution {
             asked_ns,
         };
         self.known.insert(sender.process(), known);
-    }
-
-    /// What the kernel told. A thread's name is not its process's.
-    fn as_noted(&self, sender: &Sender) -> Process {
-        Process {
-            pid: sender.process(),
-            name: sender
-                .is_first_thread()
-                .then(|| String::from_utf8_lossy(sender.name()).into()),
-            user_id: Some(sender.user()),
-            workload: self
-                .workloads
-                .get(&sender.cgroup_id)
-                .cloned()
-                .unwrap_or_default(),
-            ..Process::default()
-        }
     }
 }
 
@@ -250,7 +268,7 @@ mod tests {
 
     fn stage(look: impl FnMut(&Sender) -> (u64, Found) + Send + 'static) -> (Fake, Attribution) {
         let senders = Fake::default();
-        let source = Source::answering(look).expect("a thread");
+        let source = Source::start(look).expect("a thread");
         (senders.clone(), Attribution::new(Box::new(senders), source))
     }
 
@@ -297,7 +315,10 @@ mod tests {
     #[test]
     fn a_number_that_has_become_another_process_is_not_taken_for_the_first() {
         let (senders, mut stage) = stage(|sender| match &sender.comm[..3] {
-            b"old" => (0, Found::Gone),
+            b"old" => (
+                0,
+                Found::Process(Box::new(source::noted(sender, Workload::default()))),
+            ),
             b"ker" => (1, Found::Kernel),
             _ => found(sender),
         });

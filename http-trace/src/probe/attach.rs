@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::programs::cgroup_skb::{CgroupSkb, CgroupSkbAttachType, CgroupSkbLink};
@@ -25,6 +24,7 @@ use super::loader::{Framing, LoadError, load_program, load_programs};
 use super::sys::{HookType, programs_at};
 use super::tc::{self, Placed, Side, Standing};
 use super::watch::{Hidden, Watch};
+use crate::enrich::cgroup;
 
 /// A program that was moved is not moved again for this long (ns): another may want the same place.
 const MOVE_EVERY_NS: u64 = 1_000_000_000;
@@ -471,7 +471,7 @@ fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachErr
 /// Both directions of the root cgroup, which every socket is below.
 fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, AttachError> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let root = cgroup2_mount(&mounts).ok_or(AttachError::NoCgroup2)?;
+    let root = cgroup::mount(&mounts).ok_or(AttachError::NoCgroup2)?;
     let refused = |source: Box<dyn std::error::Error + Send + Sync>| AttachError::Refused {
         hook: "cgroup",
         place: root.display().to_string(),
@@ -512,41 +512,4 @@ fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, AttachError> {
         watch: Watch::new(clock::boot_ns()),
         folder,
     })
-}
-
-/// Where cgroup v2 is mounted: alone, or beside v1 hierarchies (hybrid).
-fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (place, kind) = (fields.next()?, fields.next()?);
-        (kind == "cgroup2").then(|| PathBuf::from(place.replace("\\040", " ")))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cgroup2_is_found_alone_and_beside_v1() {
-        let table = [
-            (
-                "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n",
-                Some("/sys/fs/cgroup"),
-            ),
-            (
-                "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
-                 none /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
-                Some("/sys/fs/cgroup/unified"),
-            ),
-            (
-                "none /mnt/two\\040words cgroup2 rw 0 0\n",
-                Some("/mnt/two words"),
-            ),
-            ("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n", None),
-        ];
-        for (mounts, place) in table {
-            assert_eq!(cgroup2_mount(mounts), place.map(PathBuf::from), "{mounts}");
-        }
-    }
 }

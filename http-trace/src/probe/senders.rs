@@ -30,9 +30,9 @@ pub enum NoSenders {
     )]
     Refused {
         /// Why not at the tracepoint.
-        tracepoint: ProgramError,
+        tracepoint: Box<ProgramError>,
         /// Nor at the function.
-        function: ProgramError,
+        function: Box<ProgramError>,
     },
     /// Types of the kernel, which say what the programs are given.
     #[error("processes are not named: /sys/kernel/btf/vmlinux cannot be read ({0})")]
@@ -61,8 +61,8 @@ impl Senders {
             && let Err(function) = at_function(ebpf, &btf)
         {
             return Err(NoSenders::Refused {
-                tracepoint,
-                function,
+                tracepoint: tracepoint.into(),
+                function: function.into(),
             });
         }
         Ok(Senders { noted, clock })

@@ -226,6 +226,12 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
             }
         }
     }
+    let (state, found) = match &probe.senders {
+        None => (State::Good, "not named, as asked for".to_owned()),
+        Some(Ok(_)) => (State::Good, "named, by who sends on a socket".to_owned()),
+        Some(Err(why)) => (State::Limited, why.to_string()),
+    };
+    report.add("processes", state, found);
     let names = listeners();
     let hidden = probe.check_hooks(false);
     confine(&config, probe.needs(true))?;

@@ -16,6 +16,7 @@ use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
 use crate::engine::Engine;
+use crate::enrich::proc_fs::Proc;
 use crate::enrich::process::Attribution;
 use crate::enrich::source::Source;
 use crate::metrics::Number;
@@ -103,7 +104,15 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     // Before their names are out of reach.
     let hidden_before = probe.check_hooks(false);
     // Everything else is opened, and every thread started, with what is left.
-    if let Err(why) = confine(config, probe.needs(!config.no_hotplug)) {
+    let mut needs = probe.needs(!config.no_hotplug);
+    if config.executables {
+        let ptrace = CapabilitySet::SYS_PTRACE;
+        needs |= ptrace;
+        if !privileges::held().contains(ptrace) {
+            say(&privileges::lost(ptrace));
+        }
+    }
+    if let Err(why) = confine(config, needs) {
         return cannot_start(&why);
     }
     let mut session = match Session::open(config, stop, ready, WhenFull::Drop, &own) {
@@ -206,7 +215,8 @@ fn attribute(config: &Config, probe: &mut Probe, engine: &mut Engine) {
         Some(Err(why)) if !config.quiet => return say(&why.to_string()),
         _ => return,
     };
-    match Source::start() {
+    let mut proc = Proc::of_this_host();
+    match Source::start(move |sender| proc.look(sender)) {
         Ok(source) => engine.attribute(Attribution::new(Box::new(senders), source)),
         Err(why) => say(&format!(
             "processes are not named: no thread for it ({why})"

@@ -40,6 +40,14 @@ pub const FILTERS: &[Filter] = &[
         add: |of, text| each(&mut of.user_agent, text, |t| Pattern::parse(t, true)),
     },
     Filter {
+        name: "process",
+        add: |of, text| each(&mut of.process, text, |t| Pattern::parse(t, false)),
+    },
+    Filter {
+        name: "container",
+        add: |of, text| each(&mut of.container, text, |t| Pattern::parse(t, false)),
+    },
+    Filter {
         name: "rule",
         add: |of, text| each(&mut of.rule, text, |t| Ok::<_, &str>(t.to_owned())),
     },
@@ -160,6 +168,9 @@ mod tests {
             ("path", "!/cart/*", false),
             ("user-agent", "curl*", true),
             ("rule", "x", false),
+            ("process", "nginx", false),
+            ("process", "!nginx", true),
+            ("container", "3f5a*", false),
             ("min-latency", "1ms", true),
             ("min-latency", "2ms", false),
             ("client", "internal", true),

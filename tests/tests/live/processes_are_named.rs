@@ -1,6 +1,7 @@
 //! Each event names the processes at both ends, and never another one: servers and clients say in a header
 //! field who they are.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -146,6 +147,107 @@ fn processes_that_end_at_once() {
     let (named, line) = told("forks", &["many", "1500", "500"]);
     eprintln!("{named:?} {line}");
     assert_eq!(named.events, 1500);
+}
+
+/// The agent is root and has no right to look into what other users run.
+#[test]
+fn which_files_they_run_with_a_capability_that_is_kept_for_it() {
+    needs!("python3");
+    let pair = Pair::new(1500).expect("a pair");
+    let _server = python(&pair.server, &["threads", "8080"]);
+    for (more, expected) in [(None, 0), (Some("--executables"), 20)] {
+        let options: Vec<&str> = OPTIONS.into_iter().chain(more).collect();
+        let agent = Agent::start(&pair.server, &options).expect("an agent");
+        let arguments = ["keeps", address::SERVER_V4, "8080", "9"];
+        let (mut client, _) = python(&pair.client, &arguments);
+        client.signal(Signal::USR1).expect("signalled");
+        assert!(client.wait().expect("its end").success());
+        std::thread::sleep(Duration::from_millis(300));
+        let named = compare(&agent.stop().expect("an outcome"), ["python", "python"]);
+        let counts = (named.events, named.unknown, named.executables);
+        assert_eq!(counts, (10, 0, expected), "{more:?}");
+    }
+}
+
+/// Folders of the cgroup hierarchy as a runtime makes them, removed when dropped.
+struct Cgroup(PathBuf);
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Processes that have ended may still be counted.
+        for _ in 0..50 {
+            if self
+                .0
+                .ancestors()
+                .take(2)
+                .all(|f| std::fs::remove_dir(f).is_ok() || !f.exists())
+            {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Processes of a container and of a pod, each gone before anybody looks. Who looks may come late, and what
+/// they run in is not known then.
+#[test]
+fn what_they_run_in() {
+    needs!("python3");
+    let mounts = std::fs::read_to_string("/proc/mounts").expect("/proc");
+    let root = mounts.lines().find_map(|line| {
+        line.split(' ')
+            .nth(1)
+            .filter(|_| line.contains(" cgroup2 "))
+    });
+    let Some(root) = root else {
+        return http_trace_tests::skip!("a cgroup v2 hierarchy");
+    };
+    let id = "5a".repeat(32);
+    let pod = "6f1c4e5a-1b2c-4d3e-8f90-a1b2c3d4e5f6";
+    let own = format!("http-trace-{}", std::process::id());
+    let in_pod = format!(
+        "{own}.slice/kubepods-pod{}.slice/cri-containerd-{id}.scope",
+        pod.replace('-', "_")
+    );
+    for (path, runtime, pod) in [
+        (format!("{own}.slice/docker-{id}.scope"), "docker", None),
+        (in_pod, "containerd", Some(pod)),
+    ] {
+        let folder = Path::new(root).join(&path);
+        std::fs::create_dir_all(&folder).expect("a cgroup");
+        let above = folder.parent().expect("a folder").to_owned();
+        let _above = (above.parent() != Some(Path::new(root))).then(|| Cgroup(above));
+        let cgroup = Cgroup(folder);
+        let pair = Pair::new(1500).expect("a pair");
+        let _server = python(&pair.server, &["forks", "8080"]);
+        let agent = Agent::start(&pair.server, &OPTIONS).expect("an agent");
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "echo $$ > \"$0\"/cgroup.procs; exec python3 -c \"$@\"",
+        ]);
+        command.arg(&cgroup.0).arg(SCRIPT);
+        command.args(["many", address::SERVER_V4, "8080", "50", "100"]);
+        pair.client.run(&mut command).expect("a client");
+        let outcome = agent.stop().expect("an outcome");
+        assert_eq!(compare(&outcome, ["python", "python"]).unknown, 0);
+        let mut known = 0;
+        for seen in &outcome.report.responses {
+            let client = &seen.json["http_trace"]["client"];
+            assert!(seen.json["container"].is_null());
+            if client["container"].is_null() {
+                continue;
+            }
+            known += 1;
+            assert_eq!(client["container"]["id"], *id, "{client}");
+            assert_eq!(client["container"]["runtime"], runtime);
+            let of_pod = &client["orchestrator"]["resource"]["id"];
+            assert_eq!(of_pod.as_str(), pod);
+        }
+        assert!(known >= 40, "{known} of 50");
+        assert_eq!(outcome.report.responses.len(), 50);
+    }
 }
 
 /// Two connections of other processes with equal addresses and ports, one right after the other.

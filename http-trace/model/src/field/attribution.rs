@@ -65,7 +65,7 @@ macro_rules! end {
                 concat!($prefix, "process.executable"),
                 Kind::Text,
                 "/proc",
-                "File that it runs, where the kernel lets the agent read it.",
+                "File that it runs; of another user's process only with --executables.",
             )
             .rules(&[concat!($prefix, "process.executable")])
             .get(|v| text(&v.record.$of.as_ref()?.executable))

@@ -1,0 +1,250 @@
+//! *I/O*: what /proc says of a process, and the tree of cgroups of what it runs in. Knows no event.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::DirEntryExt as _;
+use std::time::{Duration, Instant};
+
+use http_trace_common::sender::Sender;
+use http_trace_model::process::{Process, Workload};
+
+use super::cgroup;
+use super::source::{Found, noted};
+
+/// The first PID namespace (PROC_PID_INIT_INO of linux/proc_ns.h): in another one, /proc has other numbers
+/// than the kernel notes.
+const FIRST_NAMESPACE: &str = "pid:[4026531836]";
+/// Of the cgroup namespace (PROC_CGROUP_INIT_INO).
+const FIRST_CGROUPS: &str = "cgroup:[4026531835]";
+/// The cgroup that all others are below.
+const ROOT: u64 = 1;
+/// How long an unknown cgroup stays unknown.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Cgroups that are remembered.
+const MOST_CGROUPS: usize = 16_384;
+/// A thread of the kernel's own (PF_KTHREAD of linux/sched.h).
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// What this host says of processes.
+#[derive(Debug)]
+pub struct Proc {
+    is_of_kernel: bool,
+    tick_ns: u64,
+    users: HashMap<u32, Box<str>>,
+    cgroups: Cgroups,
+}
+
+impl Proc {
+    /// As it is now.
+    pub fn of_this_host() -> Self {
+        let is_first = |kind: &str, first: &str| {
+            let own = fs::read_link(format!("/proc/self/ns/{kind}"));
+            own.is_ok_and(|own| own.as_os_str() == first)
+        };
+        // The users of a container are others.
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let is_contained =
+            !is_first("cgroup", FIRST_CGROUPS) || cgroup::workload(&own).container.is_some();
+        let users_of_host = match is_contained {
+            true => String::new(),
+            false => fs::read_to_string("/etc/passwd").unwrap_or_default(),
+        };
+        let ticks = rustix::param::clock_ticks_per_second().max(1);
+        Proc {
+            is_of_kernel: is_first("pid", FIRST_NAMESPACE),
+            tick_ns: 1_000_000_000 / ticks,
+            users: users(&users_of_host),
+            cgroups: Cgroups::default(),
+        }
+    }
+
+    /// One of which /proc says nothing.
+    fn gone(&mut self, sender: &Sender) -> Found {
+        let workload = self.cgroups.workload(sender.cgroup_id);
+        Found::Process(Box::new(noted(sender, workload)))
+    }
+
+    /// What is found under a process's number, and when that began (CLOCK_BOOTTIME, ns).
+    pub fn look(&mut self, sender: &Sender) -> (u64, Found) {
+        let pid = sender.process();
+        let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).ok();
+        let stat = read("stat").filter(|_| self.is_of_kernel);
+        let Some((name, flags, ticks)) = stat.as_deref().and_then(parse_stat) else {
+            return (0, self.gone(sender));
+        };
+        let began_ns = ticks.saturating_mul(self.tick_ns);
+        if began_ns > sender.since_ns {
+            return (0, self.gone(sender));
+        }
+        if flags & KERNEL_THREAD != 0 {
+            return (began_ns, Found::Kernel);
+        }
+        let noted: Box<str> = String::from_utf8_lossy(sender.name()).into();
+        // It has become another program since, or has named itself anew: then it was what was noted.
+        let is_same = !sender.is_first_thread() || *noted == *name;
+        let workload = read("cgroup").map_or_else(Default::default, |text| {
+            cgroup::workload(&String::from_utf8_lossy(&text))
+        });
+        let user = sender.user();
+        let is_contained = workload.container.is_some();
+        let process = Process {
+            pid,
+            name: Some(if is_same { name } else { noted }),
+            executable: is_same.then(|| executable(pid)).flatten(),
+            user_id: Some(user),
+            user_name: self.users.get(&user).filter(|_| !is_contained).cloned(),
+            workload,
+        };
+        (began_ns, Found::Process(Box::new(process)))
+    }
+}
+
+/// What cgroups of version 2 are of, by their numbers, which are those of their folders.
+#[derive(Debug, Default)]
+struct Cgroups {
+    known: HashMap<u64, Workload>,
+    /// When unknown ones are worth another look at all.
+    next_look: Option<Instant>,
+}
+
+impl Cgroups {
+    /// What processes of this cgroup run in.
+    fn workload(&mut self, id: u64) -> Workload {
+        if id <= ROOT {
+            return Workload::default();
+        }
+        if !self.known.contains_key(&id) && self.next_look.is_none_or(|at| at <= Instant::now()) {
+            let begun = Instant::now();
+            self.look();
+            // At most a twentieth of the time.
+            self.next_look = Some(Instant::now() + begun.elapsed() * 20 + LOOK_AGAIN);
+        }
+        self.known.get(&id).cloned().unwrap_or_default()
+    }
+
+    fn look(&mut self) {
+        self.known.clear();
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let Some(root) = cgroup::mount(&mounts) else {
+            return;
+        };
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+            let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            for entry in below {
+                if self.known.len() >= MOST_CGROUPS {
+                    return;
+                }
+                let path = entry.path();
+                let name = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy();
+                self.known.insert(entry.ino(), cgroup::of_path(&name));
+                folders.push(path);
+            }
+        }
+    }
+}
+
+/// The file that a process runs; `None` also of another user's without CAP_SYS_PTRACE.
+fn executable(pid: u32) -> Option<Box<str>> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let path = path.to_string_lossy();
+    Some(path.strip_suffix(" (deleted)").unwrap_or(&path).into())
+}
+
+/// Name, flags and start (ticks since boot) of proc_pid_stat(5).
+fn parse_stat(stat: &[u8]) -> Option<(Box<str>, u64, u64)> {
+    let stat = String::from_utf8_lossy(stat);
+    // The name may hold anything.
+    let (before, rest) = stat.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
+    let number = |at: usize| rest.split_ascii_whitespace().nth(at)?.parse().ok();
+    // Of the fields 9 and 22, whose third is the first of the rest.
+    Some((name.into(), number(6)?, number(19)?))
+}
+
+/// Names by number, of passwd(5).
+fn users(passwd: &str) -> HashMap<u32, Box<str>> {
+    let entry = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        Some((id.parse().ok()?, name.into()))
+    };
+    // The first of a number counts, as for getpwuid(3).
+    passwd.lines().rev().filter_map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_is_read_whatever_the_name_is() {
+        let rest = "S 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 7 8";
+        for name in ["nginx", "a) b", "((", ""] {
+            let stat = format!("17 ({name}) {rest}\n");
+            assert_eq!(
+                parse_stat(stat.as_bytes()),
+                Some((name.into(), 4_194_560, 123_456))
+            );
+        }
+        for bad in [
+            "",
+            "17 nginx",
+            "17 (nginx)",
+            "17 (nginx) S 1 2",
+            "17 (x) S 1 2 3 0 -1 y 1 2",
+        ] {
+            assert_eq!(parse_stat(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_user_has_the_first_name_of_its_number() {
+        let users = users("root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbad\nweb:x:33:33::/:\nx:y:z\n");
+        assert_eq!(users.get(&0).map(|name| &**name), Some("root"));
+        assert_eq!(users.get(&33).map(|name| &**name), Some("web"));
+        assert_eq!(users.len(), 2);
+    }
+
+    #[test]
+    fn this_process_is_found_and_one_that_began_later_is_not() {
+        let mut proc = Proc::of_this_host();
+        if !proc.is_of_kernel {
+            return;
+        }
+        let pid = u64::from(std::process::id());
+        let thread = Sender {
+            since_ns: u64::MAX,
+            process_and_thread: pid << 32,
+            ..Sender::default()
+        };
+        let (began_ns, found) = proc.look(&thread);
+        let Found::Process(process) = found else {
+            panic!("{found:?}")
+        };
+        let own = std::env::current_exe().expect("a path");
+        assert_eq!(process.executable.as_deref(), own.to_str());
+        assert_eq!(u64::from(process.pid), pid);
+        let before = Sender {
+            since_ns: began_ns - 1,
+            ..thread
+        };
+        let (0, Found::Process(gone)) = proc.look(&before) else {
+            panic!("another one")
+        };
+        assert_eq!((gone.name, gone.executable), (None, None));
+        let named = Sender {
+            process_and_thread: pid << 32 | pid,
+            comm: *b"another\0\0\0\0\0\0\0\0\0",
+            ..thread
+        };
+        let (_, Found::Process(process)) = proc.look(&named) else {
+            panic!("it is there")
+        };
+        assert_eq!(
+            (process.name.as_deref(), process.executable),
+            (Some("another"), None)
+        );
+    }
+}
