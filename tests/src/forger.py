@@ -2,8 +2,8 @@
 
 SENDER is `client` or `server`, whose segments are forged; DAMAGE says why their receiver does not take
 them: `sum` (a wrong checksum) or `ttl` (a TTL of 1, which a rule at the receiver drops). After some segments
-with payload of the server at PORT, a RST and a FIN are sent where the sender stands; after a SYN-ACK, of the
-server, another with another number. Prints `ready`, and then how many were sent, a line each.
+with payload of the server at PORT, a SYN (of the server a SYN-ACK) from elsewhere, a RST and a FIN where the
+sender stands, and another SYN are sent; after a SYN-ACK, of the server, another with another number. Prints `ready`, and then how many were sent, a line each.
 """
 
 import socket
@@ -64,14 +64,15 @@ while True:
     if from_server and length > 0:
         answers[client] = answers.get(client, 0) + 1
         if answers[client] in AFTER:
-            kinds = [RST, FIN]
+            kinds = [SYN, RST, FIN, SYN]
     if not kinds or client not in ours:
         continue
     stands, acknowledged, ethernet, *ends, ports = ours[client]
     if SENDER == "client" and from_server:
         acknowledged = seq + length
     for kind in kinds:
-        off = 77_777 if kind == SYN else 0
-        packets.send(frame(ethernet, *ends, ports, stands + off, acknowledged, kind | ACK))
+        off = 77_777 * (1 + sent) if kind == SYN else 0
+        bits = kind if kind == SYN and SENDER == "client" else kind | ACK
+        packets.send(frame(ethernet, *ends, ports, stands + off, acknowledged, bits))
         sent += 1
     print(sent, flush=True)

@@ -253,6 +253,7 @@ http {{
         location = /page.shtml {{ ssi on; }}
         location = /text.txt {{ gzip on; }}
         location = /limited {{ client_max_body_size 100; proxy_pass http://{upstream}; }}
+        location = /upload {{ client_max_body_size 1m; return 200 "taken\n"; }}
         location /dav/ {{ dav_methods PUT DELETE; }}
         location /proxy/ {{
             proxy_pass http://{upstream}/;

@@ -1,8 +1,8 @@
 //! Connections that are not followed: which segment admits one.
 
 use super::{
-    Block, Claim, Context, Continue, Env, Scratch, Verified, View, clear_flow, generation, held,
-    known::unsure, mode, other_side, ship_all, ship_raw, side, side_flag, steps,
+    Block, Claim, Context, Continue, Env, Scratch, Syn, Verified, View, clear_flow, generation,
+    held, known::unsure, mode, other_side, ship_all, ship_raw, side, side_flag, steps,
 };
 use crate::{
     config::FilterConfig,
@@ -32,8 +32,19 @@ pub(super) fn admit<E: Env>(
         return false;
     }
     env.syn(&s.key, &mut s.syn);
-    let begins = s.syn.begins(segment.direction, s.seq);
-    let goes_on = s.syn.goes_on(segment.direction, s.seq);
+    let mut goes_on = s.syn.goes_on(segment.direction, s.seq);
+    let mut begins = s.syn.begins(segment.direction, s.seq);
+    let pending = goes_on && s.syn.valid & 3 != 0;
+    if goes_on && s.syn.valid & Syn::UNSPOKEN != 0 {
+        // Of two handshakes the one that it acknowledges, or the one that it fits.
+        if !begins || s.ack == s.syn.stood(segment.direction.opposite()) {
+            s.syn.first = s.syn.stood;
+            s.syn.valid |= 3;
+            begins = true;
+        }
+        goes_on = false;
+    }
+    begins &= !goes_on;
     let at_start = begins || goes_on;
     match first {
         First::Tls | First::Http2 => {
@@ -71,6 +82,8 @@ pub(super) fn admit<E: Env>(
     s.flow.generation = generation(context.time_ns);
     s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
     s.flow.interfaces = [context.interface, 0, 0, 0];
+    // A SYN that came since may begin another connection all the same.
+    s.flow.syn_pending = u16::from(pending);
     let (seq, ack, acknowledges) = (s.seq, segment.ack, segment.flags & tcp_flag::ACK != 0);
     let own = side(s);
     own.floor = seq;
@@ -79,11 +92,11 @@ pub(super) fn admit<E: Env>(
     own.flags = side_flag::KNOWN;
     own.place = context.interface << 1 | u32::from(context.egress);
     if goes_on {
-        let first = s.syn.first(segment.direction.opposite());
+        let stood = s.syn.stood(segment.direction.opposite());
         let other = other_side(s);
-        other.floor = first;
-        other.next = first;
-        other.told = first;
+        other.floor = stood;
+        other.next = stood;
+        other.told = stood;
         other.flags = side_flag::KNOWN;
     } else if begins {
         own.flags |= side_flag::AT_START;

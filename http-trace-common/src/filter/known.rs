@@ -31,15 +31,15 @@ pub(super) fn known_flow<E: Env>(
     if segment.flags & tcp_flag::SYN != 0 {
         s.flow.syn_pending = 1;
     }
-    if s.flow.syn_pending != 0 {
+    let closes = segment.flags & (tcp_flag::RST | tcp_flag::FIN) != 0;
+    if s.flow.syn_pending != 0 || E::FRAMES && closes {
         env.syn(&s.key, &mut s.syn);
-        if E::after_syn(s) {
+        if s.flow.syn_pending != 0 && E::after_syn(s) {
             s.held = held::FOR_ANOTHER;
             ship_all(s);
             return true;
         }
     }
-    let closes = segment.flags & (tcp_flag::RST | tcp_flag::FIN) != 0;
     if closes || side(s).flags & CLOSED != 0 {
         E::note_close(s);
     }

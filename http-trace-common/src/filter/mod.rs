@@ -148,10 +148,10 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
         env.count(Counter::SkbSeveralHeads, 1);
     }
     if E::FRAMES && s.delete == 1 {
-        if !E::remember_close(s) {
-            s.delete = 0;
-        } else if s.flow.syn_pending == 0 {
+        if E::remember_close(s) {
             env.set_syn(&s.key, &s.syn);
+        } else {
+            s.delete = 0;
         }
     }
     if s.delete != 0 {

@@ -75,6 +75,10 @@ pub struct Flow {
 pub struct Syn {
     /// Sequence number of the first payload byte (ISN + 1), by [`Direction::index`].
     pub first: [u32; 2],
+    /// With [`Syn::STOOD`]: where the connection before stood in both directions, between messages, when
+    /// it was closed, or when a SYN came before its first byte. Both are claims, which bytes that go on
+    /// there disprove.
+    pub stood: [u32; 2],
     /// Which of `first` are valid: bit 0 and bit 1; bit 2 when a SYN-ACK acknowledged the SYN, bit 3
     /// when the host was told of it.
     pub valid: u32,
@@ -89,12 +93,21 @@ impl Syn {
     pub const TOLD: u32 = 1 << 3;
     /// Set in `valid` when a RST of it was shipped; a copy of that at another hook is none.
     pub const REFUSED: u32 = 1 << 4;
-    /// Set in `valid` alone: there was a close, and `first` is where both directions stood between
-    /// messages. A close is a claim, which bytes that go on there disprove.
+    /// Set in `valid` when `stood` is.
     pub const STOOD: u32 = 1 << 5;
     /// Set in `valid` when the first direction's sender fills TCP checksums in; shifted by one, the
     /// second's.
     pub const SUMMED: u32 = 1 << 6;
+    /// Set in `valid` with [`Syn::STOOD`] when the connection before had not sent a byte.
+    pub const UNSPOKEN: u32 = 1 << 8;
+    /// Set in `valid` when data came with the SYN (RFC 7413).
+    pub const DATA: u32 = 1 << 9;
+    /// What a SYN does not change.
+    pub const KEPT: u32 = Syn::SUMMED | Syn::SUMMED << 1 | Syn::BEFORE;
+    /// What is known of the connection before.
+    pub const BEFORE: u32 = Syn::STOOD | Syn::UNSPOKEN;
+    /// The handshake was seen in both directions.
+    pub const OPEN: u32 = Syn::ACKNOWLEDGED | 3;
 
     /// The first payload byte's sequence number in a direction; only if [`Syn::knows`] it, else what a
     /// SYN-ACK acknowledged.
@@ -124,7 +137,26 @@ impl Syn {
     /// Whether a followed connection that was closed goes on with `seq`.
     #[inline(always)]
     pub const fn goes_on(&self, direction: Direction, seq: u32) -> bool {
-        self.valid & Syn::STOOD != 0 && self.first(direction) == seq
+        self.valid & Syn::STOOD != 0 && self.stood(direction) == seq
+    }
+
+    /// A SYN or SYN-ACK of another connection than the one that is open may be forged: of both it is
+    /// remembered where they begin, as long as nobody spoke.
+    #[inline(always)]
+    pub const fn keep_open(&mut self) {
+        if self.valid & (Syn::OPEN | Syn::UNSPOKEN) == Syn::OPEN {
+            self.stood = self.first;
+            self.valid |= Syn::BEFORE;
+        }
+    }
+
+    /// Where a direction of the connection before stood; only with [`Syn::STOOD`].
+    #[inline(always)]
+    pub const fn stood(&self, direction: Direction) -> u32 {
+        match direction {
+            Direction::FromA => self.stood[0],
+            Direction::FromB => self.stood[1],
+        }
     }
 
     /// Whether `seq` is that of a direction's first payload byte.

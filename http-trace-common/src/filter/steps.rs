@@ -492,6 +492,12 @@ pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
     let seq = if extra != 0 { end } else { next };
     let in_order = seq == next && own.flags & side_flag::KNOWN != 0;
     let skip_from = if in_order && E::FRAMES { told } else { seq };
+    // Elsewhere it does not show that what lies between was there.
+    let extra = if in_order {
+        extra
+    } else {
+        extra | flag::UNFILTERED
+    };
     ship(s, env, seq, skip_from, seq, extra);
     if !in_order {
         side(s).told = told;

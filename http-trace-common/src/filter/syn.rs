@@ -37,9 +37,13 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
 /// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
 #[inline(always)]
 pub fn learn_syn(s: &mut Scratch) -> bool {
-    let summed = s.syn.valid & (Syn::SUMMED | Syn::SUMMED << 1);
+    let (known, first, ..) = both(s);
+    if known && first != s.seq {
+        s.syn.keep_open();
+    }
+    let kept = s.syn.valid & Syn::KEPT;
     let tell = learn_numbers(s);
-    s.syn.valid |= summed;
+    s.syn.valid |= kept;
     tell
 }
 
@@ -47,9 +51,6 @@ pub fn learn_syn(s: &mut Scratch) -> bool {
 fn learn_numbers(s: &mut Scratch) -> bool {
     let now_ms = (s.time_ns / 1_000_000) as u32;
     let own = 1 << (s.direction & 1);
-    if s.syn.valid & Syn::STOOD != 0 {
-        s.syn.valid = 0;
-    }
     let before = s.syn.valid;
     let (known, first, _, peer_first) = both(s);
     let again = known && first == s.seq;
@@ -66,14 +67,19 @@ fn learn_numbers(s: &mut Scratch) -> bool {
         // came with the SYN as well (RFC 7413 §4.1.2): the stream begins where the SYN says, and
         // nobody knows where without it.
         let past = s.ack.wrapping_sub(peer_first);
-        s.syn.valid = Syn::ACKNOWLEDGED | 3;
+        if again && before & Syn::OPEN == Syn::OPEN && past > SYN_DATA {
+            // The right one was here.
+            return false;
+        }
+        let data = before & Syn::DATA;
+        s.syn.valid = Syn::OPEN | data;
         if before & (own ^ 3) == 0 || past > SYN_DATA {
             if s.direction == 0 {
                 s.syn.first[1] = s.ack;
             } else {
                 s.syn.first[0] = s.ack;
             }
-            s.syn.valid = Syn::ACKNOWLEDGED | own;
+            s.syn.valid = Syn::ACKNOWLEDGED | own | data;
         }
     } else if again {
         if before & Syn::ACKNOWLEDGED != 0 {
@@ -85,7 +91,7 @@ fn learn_numbers(s: &mut Scratch) -> bool {
     } else {
         tell = false;
         s.syn.since_ms = now_ms;
-        s.syn.valid = own;
+        s.syn.valid = if s.end > 0 { own | Syn::DATA } else { own };
         if before & Syn::ACKNOWLEDGED != 0 && answered <= SYN_DATA {
             // Seen after its SYN-ACK, it says where the stream begins, and no more.
             s.syn.valid |= before;
@@ -143,8 +149,9 @@ fn place(header: &mut RecordHeader, seq: u32, flags: u16) {
 
 /// The followed connection at hand is closed, and forgotten. A close may be forged: where both
 /// directions stand between exchanges is remembered instead of where they began, so that they are
-/// followed from there if they go on. Whether it is forgotten: inside an exchange, what goes on would
-/// not be understood without it.
+/// followed from there if they go on. A SYN that was seen since they began may be of the next connection,
+/// or forged as well: it is remembered beside that. Whether the connection is forgotten: inside an
+/// exchange, what goes on would not be understood without it.
 ///
 /// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
 #[inline(always)]
@@ -154,11 +161,22 @@ pub fn remember_close(s: &mut Scratch) -> bool {
     let seen = flags & tcp_flag::FIN != 0 && ack == other_side(s).next.wrapping_add(1);
     let [a, b] = &s.flow.sides;
     let ends = |side: &Side| match side.framer.phase() {
-        Phase::Unsure | Phase::Opaque | Phase::Peek => true,
+        Phase::Unsure | Phase::Peek => true,
         Phase::UntilClose => seen,
         _ => false,
     };
-    s.syn.valid = 0;
+    if a.framer.phase() == Phase::Opaque && b.framer.phase() == Phase::Opaque {
+        // A tunnel may hold messages, which a SYN that names where it stands would make the next one's.
+        return false;
+    }
+    // No other connection begins just where this one stands.
+    let [first_a, first_b] = s.syn.first;
+    let pending = s.flow.syn_pending != 0 && first_a != a.next && first_b != b.next;
+    s.syn.valid &= if pending {
+        !Syn::ACKNOWLEDGED
+    } else {
+        Syn::KEPT
+    } & !Syn::BEFORE;
     if ends(a) || ends(b) || s.flow.queue.is_unknown() {
         return true;
     }
@@ -167,8 +185,8 @@ pub fn remember_close(s: &mut Scratch) -> bool {
         return false;
     }
     if a.flags & b.flags & side_flag::KNOWN != 0 {
-        s.syn.first = [a.next, b.next];
-        s.syn.valid = Syn::STOOD;
+        s.syn.stood = [a.next, b.next];
+        s.syn.valid |= Syn::STOOD;
     }
     true
 }
@@ -254,8 +272,8 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
     let (seq, ack) = (s.seq, s.ack);
     let (knows, first, peer_knows, peer_first) = both(s);
     let peer_next = if answers {
+        let taken = peer_knows && ack != peer_first && s.syn.valid & Syn::DATA != 0;
         let peer = other_side(s);
-        let taken = peer_knows && ack != peer_first;
         if !taken || peer.flags & side_flag::KNOWN == 0 || is_behind(peer_first, peer.next) {
             return;
         }

@@ -479,13 +479,13 @@ impl Pipeline {
         let Some((&key, connection)) = self.table.get_mut(id) else {
             return;
         };
-        let tcp = &connection.tcp;
-        if tcp.is_answered() {
+        if connection.tcp.is_answered() {
             return;
         }
         let name = (Some(id), key, connection.number);
         self.shared.with(name, out, |env| {
-            let (link, why) = (&tcp.link, NoResponse::Unreachable);
+            connection.number_attempt(env);
+            let (link, why) = (&connection.tcp.link, NoResponse::Unreachable);
             env.sink.attempt(env.stats, env.losses, link, time_ns, why);
         });
     }

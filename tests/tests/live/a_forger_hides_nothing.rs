@@ -1,5 +1,5 @@
-//! A forger sends RSTs, FINs and second SYN-ACKs into live connections that their receivers do not take: each
-//! exchange is an event with its request all the same, and attacks behind them raise their alerts.
+//! A forger sends RSTs, FINs, SYNs and second SYN-ACKs into live connections that their receivers do not take:
+//! each exchange is an event with its request all the same, and attacks behind them raise their alerts.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -14,6 +14,7 @@ mod events_equal_what_servers_and_clients_saw;
 mod every_hook_traces_and_leaves_nothing_behind;
 mod fragmented_packets_give_the_events_of_whole_ones;
 mod however_a_server_sends_the_events_are_the_same;
+mod imitations_in_bodies_invent_nothing;
 mod lost_segments_invent_nothing;
 mod namespaces_and_servers_work;
 mod neighbours_hide_nothing_in_silence;

@@ -2,6 +2,7 @@
 //! or a command.
 
 mod a_forged_close_changes_nothing;
+mod a_forger_changes_nothing;
 mod built_packets_say_what_scenes_say;
 mod connections_pair_again;
 mod copies_under_other_names_make_no_event;

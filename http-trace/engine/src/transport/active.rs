@@ -6,7 +6,7 @@ use http_trace_common::record::{RecordHeader, flag};
 use http_trace_model::event::NoResponse;
 
 use super::reassembly::{Content, Piece};
-use super::streams::{FarSegment, OpenSyn, Stream};
+use super::streams::{Before, FarSegment, JUMP, OpenSyn, Stream};
 use super::tcp::Tcp;
 use super::{CROSSING_NS, Env, FAR};
 use crate::origin::{Origin, first_position, position};
@@ -19,6 +19,8 @@ pub(crate) struct Active {
     pub protocol: Implementation,
     pub streams: [Stream; 2],
     pub syn: Option<OpenSyn>,
+    /// The closed connection before, if this one is no more than a SYN.
+    pub before: Option<Box<Before>>,
     /// By direction: a segment from far off that is not believed yet.
     pub far: [Option<Box<FarSegment>>; 2],
     /// Bytes of gaps before the first head, which are not reported as lost yet.
@@ -41,6 +43,7 @@ impl Active {
             protocol: Implementation::resume(memory, &tcp.link, next),
             streams: [stream(0), stream(1)],
             syn: None,
+            before: None,
             far: [None, None],
             unreported: 0,
             reset_ns: 0,
@@ -418,7 +421,13 @@ impl Active {
     pub fn note_fin(&mut self, env: &mut Env<'_>, d: usize, seq: u32, origin: &Origin) {
         let next = self.protocol.next(d);
         let end = position(next, seq);
-        let fin = &mut self.streams[d].fin;
+        let stream = &mut self.streams[d];
+        let places = [next, stream.acked, stream.buffer.end().unwrap_or(0)];
+        if places.iter().all(|place| place.abs_diff(end) > JUMP) {
+            env.stats.ignored_segments += 1;
+            return;
+        }
+        let fin = &mut stream.fin;
         let first = fin.map(|(first, _)| first);
         if first.is_none_or(|first| first != end && (first < next || end == next)) {
             env.stats.ignored_segments += u64::from(first.is_some());

@@ -21,7 +21,7 @@ use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use super::active::Active;
-use super::streams::Held;
+use super::streams::{Before, Held};
 use super::tcp::Tcp;
 use super::{Env, FAR};
 use crate::origin::{Origin, first_position};
@@ -46,21 +46,56 @@ pub(crate) struct Connection {
 enum Flight {
     /// Nothing.
     Quiet(Memory),
+    /// Nothing, and the connection may not be one.
+    Begun(Box<Before>),
     Busy(Box<Active>),
 }
 
 impl Flight {
     fn active(&self) -> Option<&Active> {
         match self {
-            Flight::Quiet(_) => None,
             Flight::Busy(active) => Some(active),
+            _ => None,
         }
     }
 
     fn active_mut(&mut self) -> Option<&mut Active> {
         match self {
-            Flight::Quiet(_) => None,
             Flight::Busy(active) => Some(active),
+            _ => None,
+        }
+    }
+
+    /// What is remembered while nothing is in flight, or else what is.
+    fn quiet(&mut self) -> Result<&mut Memory, &mut Active> {
+        match self {
+            Flight::Quiet(memory) => Ok(memory),
+            Flight::Begun(before) => Ok(&mut before.next),
+            Flight::Busy(active) => Err(active),
+        }
+    }
+
+    fn take_before(&mut self) -> Option<Box<Before>> {
+        match std::mem::replace(self, Flight::Quiet(Memory::default())) {
+            Flight::Begun(before) => Some(before),
+            Flight::Busy(mut active) => {
+                let before = active.before.take();
+                *self = Flight::Busy(active);
+                before
+            }
+            quiet => {
+                *self = quiet;
+                None
+            }
+        }
+    }
+
+    /// The connection before, if this one may not be one.
+    fn before(&self) -> Option<&Before> {
+        match self {
+            Flight::Quiet(_) => None,
+            Flight::Begun(before) => Some(before),
+            Flight::Busy(active) => active.before.as_deref(),
         }
     }
 }
@@ -83,15 +118,16 @@ impl Connection {
     pub fn profile(&self) -> &Profile {
         match &self.flight {
             Flight::Quiet(memory) => &memory.profile,
+            Flight::Begun(before) => &before.next.profile,
             Flight::Busy(active) => active.protocol.profile(),
         }
     }
 
     /// Sequence number of the next byte of direction `d`, as far as it is known.
     fn next(&self, d: usize) -> u32 {
-        match &self.flight {
-            Flight::Quiet(_) => self.tcp.next[d],
-            Flight::Busy(active) => active.protocol.next(d) as u32,
+        match self.flight.active() {
+            None => self.tcp.next[d],
+            Some(active) => active.protocol.next(d) as u32,
         }
     }
 
@@ -103,12 +139,16 @@ impl Connection {
     /// A record of direction `d`.
     pub fn record(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
+        if self.flight.before().is_some() {
+            self.take_up_before(env, d, header);
+        }
         if self.tcp.closed && self.goes_on(d, header) {
             self.reopen(env);
         }
         let closed = self.tcp.closed;
         if closed {
             if !self.is_reused(d, header) {
+                self.pass_unread(d, header);
                 env.stats.copied_bytes += u64::from(header.len);
                 return;
             }
@@ -117,12 +157,19 @@ impl Connection {
             let (o, stood) = (1 - d, self.tcp.next[d]);
             let asked =
                 header.has(flag::SYN | flag::ACK) && self.tcp.link.start(o) == Some(header.ack);
-            self.restart(env);
+            if header.has(flag::SYN) && header.len == 0 {
+                self.begin_tentatively();
+            } else {
+                self.restart(env);
+            }
             self.tcp.next[d] = stood;
             if asked {
                 self.tcp.link.set_client(o);
                 self.begin_stream(o, header.ack);
             }
+        }
+        if self.is_of_open_syn(d, header) {
+            return;
         }
         self.confirm_syn_data(env, d, header);
         if !(header.has(flag::SYN) && header.len > 0) {
@@ -168,6 +215,7 @@ impl Connection {
         let ends = header.flags & (flag::FIN | flag::RST) != 0;
         let mut joined = false;
         if spans {
+            self.believe_anew(env);
             self.tcp.set_payload();
             if !self.tcp.link.known[d] {
                 self.join(d, header);
@@ -244,12 +292,12 @@ impl Connection {
     fn opaque_record(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let kind = unreadable(record.bytes);
         let cx = &mut env.cx(&mut self.tcp.link);
-        match &mut self.flight {
-            Flight::Quiet(memory) => {
+        match self.flight.quiet() {
+            Ok(memory) => {
                 memory.profile.not_readable(cx, kind);
                 memory.profile.set_opaque(d);
             }
-            Flight::Busy(active) => active.protocol.not_readable(cx, kind),
+            Err(active) => active.protocol.not_readable(cx, kind),
         }
     }
 
@@ -269,12 +317,12 @@ impl Connection {
         // request where the client is followed already.
         let client = tcp.link.client().unwrap_or(d);
         let followed = client != d && (tcp.link.start(client).is_some() || tcp.link.known[client]);
-        match &mut self.flight {
-            Flight::Quiet(memory) => {
+        match self.flight.quiet() {
+            Ok(memory) => {
                 let end = first_position(tcp.next[client]);
                 memory.join(d, (!followed).then_some((end, lost)));
             }
-            Flight::Busy(active) => {
+            Err(active) => {
                 let end = if client == d {
                     start
                 } else {
@@ -288,8 +336,16 @@ impl Connection {
 
     /// Prepares to hand bytes over.
     fn activate(&mut self) {
-        if let Flight::Quiet(memory) = &self.flight {
-            self.flight = Flight::Busy(Box::new(Active::new(&self.tcp, memory)));
+        match &self.flight {
+            Flight::Quiet(memory) => {
+                self.flight = Flight::Busy(Box::new(Active::new(&self.tcp, memory)));
+            }
+            Flight::Begun(before) => {
+                let mut active = Active::new(&self.tcp, &before.next);
+                active.before = self.flight.take_before();
+                self.flight = Flight::Busy(Box::new(active));
+            }
+            Flight::Busy(_) => {}
         }
     }
 
@@ -306,7 +362,22 @@ impl Connection {
             return self.stop(env, End::Reset);
         }
         active.report_gaps(&self.tcp.link, env);
-        self.flight = Flight::Quiet(active.remember(&mut self.tcp));
+        self.rest();
+    }
+
+    /// Nothing is in flight any more.
+    fn rest(&mut self) {
+        let before = self.flight.take_before();
+        if let Some(active) = self.flight.active() {
+            let memory = active.remember(&mut self.tcp);
+            self.flight = match before {
+                None => Flight::Quiet(memory),
+                Some(mut before) => {
+                    before.next = memory;
+                    Flight::Begun(before)
+                }
+            };
+        }
     }
 
     /// Hands over bytes that have become next, gives up gaps, and handles FINs.
@@ -356,7 +427,7 @@ impl Connection {
         self.drop_syn_data(env, u64::MAX);
         if let Some(active) = self.flight.active_mut() {
             active.finish(&mut self.tcp, env, end);
-            self.flight = Flight::Quiet(active.remember(&mut self.tcp));
+            self.rest();
         }
         self.account(env, end != End::Stopped);
         self.tcp.closed = true;
@@ -365,7 +436,7 @@ impl Connection {
     /// Counts a connection that is over or out of sight; `ended` says that its end was seen.
     fn account(&mut self, env: &mut Env<'_>, ended: bool) {
         let tcp = &mut self.tcp;
-        let Flight::Quiet(memory) = &mut self.flight else {
+        let Ok(memory) = self.flight.quiet() else {
             return;
         };
         if tcp.closed || tcp.link.muted {

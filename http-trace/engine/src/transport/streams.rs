@@ -6,8 +6,10 @@ use http_trace_common::record::{Record, RecordHeader, flag};
 
 use super::FAR;
 use super::reassembly::Buffer;
+use super::tcp::Tcp;
 use crate::config::PipelineConfig;
 use crate::origin::Origin;
+use crate::protocols::Memory;
 
 /// A jump that, between messages, looks like another connection on the same tuple; segments further
 /// off than this are out of any window.
@@ -119,6 +121,16 @@ impl FarSegment {
         let past = seq_distance(self.held.header.seq, header.ack);
         header.has(flag::ACK) && (1..=JUMP as i32).contains(&past)
     }
+}
+
+/// The closed connection on the tuple of one that is no more than a SYN so far. Both the close and the SYN
+/// may be forged: its number stays until the next connection is believed.
+#[derive(Debug)]
+pub(crate) struct Before {
+    pub tcp: Tcp,
+    pub memory: Memory,
+    /// What is known of the next connection: nothing.
+    pub next: Memory,
 }
 
 /// A SYN on an open connection, which anybody can send.

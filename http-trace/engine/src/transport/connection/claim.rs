@@ -9,11 +9,13 @@
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{RecordHeader, flag};
 
-use super::Connection;
+use super::{Connection, Flight};
 use crate::origin::position;
 use crate::protocol::End;
+use crate::protocols::Memory;
 use crate::transport::Env;
-use crate::transport::streams::JUMP;
+use crate::transport::streams::{Before, JUMP, OpenSyn};
+use crate::transport::tcp::Tcp;
 
 impl Connection {
     /// A RST.
@@ -35,6 +37,10 @@ impl Connection {
             return;
         }
         tcp.set_reset_by(d, true);
+        if at == next {
+            // A FIN further on is not of who resets the connection here.
+            active.streams[d].fin.take_if(|(fin, _)| *fin > next);
+        }
         if active.protocol.is_quiet() || active.opaque(d) {
             return self.stop(env, End::Reset);
         }
@@ -80,12 +86,85 @@ impl Connection {
 
     /// Whether a record on a closed connection goes on where that stood.
     pub(super) fn goes_on(&self, d: usize, header: &RecordHeader) -> bool {
-        let new = seq_distance(self.tcp.next[d], header.skip_to);
-        header.flags & (flag::SYN | flag::STREAM_BEGINS) == 0
-            && self.tcp.link.known[d]
-            && header.skip_to != header.skip_from
-            && (1..=JUMP as i32).contains(&new)
-            && !self.profile().opaque(d)
+        !self.profile().opaque(d) && follows(&self.tcp, d, header)
+    }
+
+    /// A closed tunnel goes on where it stood: nobody reads it, but a SYN may name that place.
+    pub(super) fn pass_unread(&mut self, d: usize, header: &RecordHeader) {
+        if follows(&self.tcp, d, header) {
+            self.tcp.next[d] = header.skip_to;
+        }
+    }
+
+    /// Another connection begins on the closed one's tuple, for all that a SYN without data says.
+    pub(super) fn begin_tentatively(&mut self) {
+        let closed = std::mem::replace(self, Connection::new(self.number));
+        // Of several SYNs the first found the connection that there was.
+        self.flight = match closed.flight {
+            Flight::Quiet(memory) => Flight::Begun(Box::new(Before {
+                tcp: closed.tcp,
+                memory,
+                next: Memory::default(),
+            })),
+            Flight::Begun(mut before) => {
+                before.next = Memory::default();
+                Flight::Begun(before)
+            }
+            Flight::Busy(_) => return,
+        };
+    }
+
+    /// A connection that was not answered is to be told of: it is not the one before.
+    pub fn number_attempt(&mut self, env: &mut Env<'_>) {
+        if self.flight.before().is_some() {
+            self.number = env.sink.restart(env.stats);
+        }
+    }
+
+    /// Payload shows that the connection that began is one.
+    pub(super) fn believe_anew(&mut self, env: &mut Env<'_>) {
+        let Some(before) = self.flight.take_before() else {
+            return;
+        };
+        if let Flight::Quiet(memory) = &mut self.flight {
+            *memory = before.next;
+        }
+        self.number = env.sink.restart(env.stats);
+    }
+
+    /// Where a record goes on with the connection before, which thus was not closed, that is taken up again;
+    /// what there was of the next one becomes a SYN that waits for proof.
+    pub(super) fn take_up_before(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
+        let begins = self.tcp.link.start(d) == Some(header.seq);
+        let fits = self.flight.before().is_some_and(|before| {
+            let overlap = seq_distance(header.skip_from, before.tcp.next[d]);
+            let near = 0..=if begins { 0 } else { JUMP as i32 };
+            near.contains(&overlap) && follows(&before.tcp, d, header)
+        });
+        if !fits {
+            return;
+        }
+        let Some(before) = self.flight.take_before() else {
+            return;
+        };
+        let tcp = std::mem::replace(&mut self.tcp, before.tcp);
+        self.flight = Flight::Quiet(before.memory);
+        self.reopen(env);
+        let asked = tcp
+            .link
+            .client()
+            .and_then(|c| Some((c, tcp.link.start(c)?)));
+        if let Some(active) = self.flight.active_mut()
+            && let Some((client, seq)) = asked
+        {
+            active.syn = Some(OpenSyn {
+                d: client,
+                seq,
+                client,
+                answer: tcp.link.start(1 - client),
+                data: None,
+            });
+        }
     }
 
     /// The connection goes on after its close.
@@ -102,4 +181,13 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whether a record goes on with a closed connection, where that stood.
+fn follows(tcp: &Tcp, d: usize, header: &RecordHeader) -> bool {
+    let new = seq_distance(tcp.next[d], header.skip_to);
+    header.flags & (flag::SYN | flag::STREAM_BEGINS) == 0
+        && tcp.link.known[d]
+        && header.skip_to != header.skip_from
+        && (1..=JUMP as i32).contains(&new)
 }

@@ -14,13 +14,12 @@ use crate::transport::Env;
 use crate::transport::streams::{Held, JUMP, OpenSyn, SYN_DATA};
 
 impl Connection {
-    /// A SYN that would begin another connection. Whether its record waits for proof: only one with
-    /// data does.
-    pub(super) fn hold_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
+    /// A SYN that would begin another connection.
+    pub(super) fn hold_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
         self.activate();
         let Some(active) = self.flight.active_mut() else {
-            return false;
+            return;
         };
         let same = |syn: &&mut OpenSyn| syn.d == d && syn.seq == header.seq;
         let data = (header.len > 0).then(|| {
@@ -29,7 +28,6 @@ impl Connection {
             (held.header.generation, held.header.retransmissions) = (0, 0);
             Box::new(held)
         });
-        let waits = data.is_some();
         match active.syn.as_mut().filter(same) {
             // Repeated, as a rule without the data; the first copy of it is the one that counts.
             Some(syn) if syn.data.is_none() => syn.data = data,
@@ -47,7 +45,30 @@ impl Connection {
                 }
             }
         }
-        waits
+    }
+
+    /// Whether a record is the handshake's end of the connection that would begin with the SYN that waits: it
+    /// says nothing of the one that is open.
+    pub(super) fn is_of_open_syn(&self, d: usize, header: &RecordHeader) -> bool {
+        let Some(OpenSyn {
+            d: asked,
+            seq,
+            answer: Some(answer),
+            data: None,
+            ..
+        }) = self.flight.active().and_then(|active| active.syn.as_ref())
+        else {
+            return false;
+        };
+        let numbers = if d == *asked {
+            (*seq, *answer)
+        } else {
+            (*answer, *seq)
+        };
+        let empty = header.len == 0 && header.skip_from == header.skip_to;
+        empty
+            && header.flags & (flag::SYN | flag::FIN | flag::RST) == 0
+            && (header.seq, header.ack) == numbers
     }
 
     /// The rest of a SYN's data that is longer than a record: a filter ships it in records that begin no
@@ -146,10 +167,11 @@ impl Connection {
             return;
         };
         let quiet = active.protocol.is_answered();
+        let goes_on = active.protocol.next(d) as u32 == header.seq;
         let Some(syn) = &mut active.syn else {
             return;
         };
-        if header.len == 0 || syn.d != d || header.seq != syn.seq {
+        if header.len == 0 || syn.d != d || header.seq != syn.seq || goes_on {
             return;
         }
         let answer = syn.answer;

@@ -93,10 +93,10 @@ impl Connection {
             if syn.d != d && syn.is_answered_by(header.ack) {
                 syn.answer = Some(header.seq);
             }
-            // Its data is sent again.
-            return header.len > 0;
+            // It says nothing of the connection that is open; its data is sent again.
+            return true;
         }
-        if !tcp.payload() {
+        if !tcp.payload() && !tcp.is_established() {
             if tcp.link.client().is_none() || !header.has(flag::ACK) {
                 tcp.link
                     .set_client(if header.has(flag::ACK) { 1 - d } else { d });
@@ -117,18 +117,18 @@ impl Connection {
             self.begin_stream(d, header.seq);
             return false;
         }
-        if let Some(active) = self.flight.active_mut() {
-            active.believe_fins(tcp, env);
-        }
-        let is_reset = tcp.is_reset();
-        let ends = tcp.fin[0] || tcp.fin[1];
-        if tcp.fin[0] && tcp.fin[1] || ends && !self.is_busy() || is_reset {
+        if (tcp.fin[0] || tcp.fin[1]) && !self.is_busy() {
             self.stop(env, End::Closed);
-            self.restart(env);
+            if header.len == 0 {
+                self.begin_tentatively();
+            } else {
+                self.restart(env);
+            }
             return self.syn(env, d, record);
         }
         // Anybody can send a SYN: it is believed when what follows shows that the peer did.
-        self.hold_syn(env, d, record)
+        self.hold_syn(env, d, record);
+        true
     }
 
     /// The filter saw the SYN and its acknowledgement.
@@ -195,6 +195,7 @@ impl Connection {
             return;
         }
         self.tcp.closed = true;
+        self.number_attempt(env);
         let (time_ns, why) = (header.time_ns, NoResponse::Refused);
         env.sink
             .attempt(env.stats, env.losses, &self.tcp.link, time_ns, why);
