@@ -156,6 +156,8 @@ fn server(folder: &Path) -> String {
             limit_req_status 429;
             try_files $uri/index.html =404;
         }}
+        # One page for all: an application that routes in the browser.
+        location /app/ {{ try_files /index.html =404; }}
         # Where a build cache keeps what it has made.
         location /cache/ {{
             dav_methods PUT DELETE;
