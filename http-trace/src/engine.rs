@@ -385,6 +385,7 @@ fn outputs(config: &Config) -> Outputs {
         headers: config.headers.clone(),
         request_headers: config.request_headers.clone(),
         color: config.color,
+        utc: config.utc,
         verbose: config.verbose,
         line_buffered: config.line_buffered,
         queue: config.output_queue,

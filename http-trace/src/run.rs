@@ -12,6 +12,7 @@
 //! - `service`: what a service manager is told.
 //! - `session`: the engine with rules and state, whatever the source.
 //! - `pipe`: sources whose reading may block.
+//! - `progress`: how far the reading of captures is.
 //! - `replay`, `recorded`, `live`: the three sources.
 //! - [`rules`], `hits`: commands about rules.
 
@@ -32,6 +33,7 @@ mod listen;
 mod live;
 mod loading;
 mod pipe;
+mod progress;
 mod recorded;
 mod replay;
 pub mod rules;

@@ -27,7 +27,7 @@ dl div{border:1px solid var(--line);border-radius:6px;padding:.5rem .7rem}
 dt{color:var(--dim);font-size:.8rem}dd{margin:0;overflow-wrap:anywhere}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.85rem}
-th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}
 th{color:var(--dim);font-weight:600}.n{text-align:right;white-space:nowrap}
 pre{border:1px solid var(--line);border-radius:6px;padding:.7rem;overflow:auto;font-size:.8rem}
 svg{width:100%;height:auto}svg text{fill:var(--dim);font-size:11px}

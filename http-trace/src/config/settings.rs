@@ -176,6 +176,8 @@ settings! {
         emit: Emit = one("WHEN").default("auto").only(runs::LIVE | runs::CAPTURES), word;
         /// Colours of 'pretty': auto, always, never
         color: Color = one("WHEN").default("auto"), word;
+        /// Times of 'pretty' in UTC, as all other formats have them; default: local time
+        utc: bool = switch(), boolean;
         /// Flush after every line
         line_buffered: bool = switch(), boolean;
         /// Write cookies, credentials and tokens as they were sent

@@ -1,6 +1,7 @@
 //! How a run ends, and what it prints on standard error.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::text::lines_for_terminal;
 
@@ -42,8 +43,19 @@ impl Ended {
     }
 }
 
+/// Whether a line that is not ended stands on standard error.
+static HAS_LINE: AtomicBool = AtomicBool::new(false);
+
+/// Takes a line away that is not ended, and remembers whether another one follows.
+pub fn clear_line(follows: bool) {
+    if HAS_LINE.swap(follows, Ordering::Relaxed) {
+        let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
+    }
+}
+
 /// Prints a line on standard error.
 pub fn say(line: &str) {
+    clear_line(false);
     // It may hold names of files, interfaces and rules that others chose.
     let line = lines_for_terminal(line);
     // Nobody reads it if standard error is closed.

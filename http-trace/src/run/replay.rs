@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use super::exit::{Ended, Reading};
 use super::pipe::{self, Left, Shared};
+use super::progress::Progress;
 use super::session::{Ready, Session, reading, some_of, started};
 use super::stop::Stop;
 use crate::capture::error::Problem;
@@ -90,6 +91,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     };
     let mut replay = Replay::open(paths, options);
     let mut told = Told::default();
+    let mut progress = Progress::of(config, paths);
     let mut filter = config.kernel_filter.then(|| {
         HostFilter::new(FilterConfig {
             snippet: config.snippet(),
@@ -132,6 +134,9 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             }
         };
         let time_ns = header.time_ns;
+        if let Some(progress) = &mut progress {
+            progress.tick(&replay.counts());
+        }
         keep_problems(&mut replay, session, &mut told);
         shared.came(time_ns);
         drop(shared);

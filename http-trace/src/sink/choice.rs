@@ -55,6 +55,8 @@ pub struct Style {
     pub verbose: u8,
     /// Whether there are colours.
     pub color: bool,
+    /// The time zone of `pretty`; `None`: UTC.
+    pub zone: Option<jiff::tz::TimeZone>,
     /// What a report says.
     pub report: ReportSpec,
     /// When the run began, Unix ns.
@@ -73,6 +75,7 @@ impl Default for Style {
             hostname: "host".to_owned(),
             verbose: 0,
             color: false,
+            zone: None,
             report: ReportSpec::default(),
             start_ns: 0,
             width: None,

@@ -47,6 +47,8 @@ pub struct Outputs {
     pub request_headers: HeaderChoice,
     /// Colours of `pretty`.
     pub color: Color,
+    /// Whether its times are UTC, and not of the local zone.
+    pub utc: bool,
     /// How much `pretty` shows.
     pub verbose: u8,
     /// Whether each line is flushed.
@@ -476,6 +478,7 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
         request_headers: wanted.request_headers.clone(),
         fields: None,
         report: ReportSpec::default(),
+        zone: (!wanted.utc).then(jiff::tz::TimeZone::system),
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         verbose: wanted.verbose,
         color,

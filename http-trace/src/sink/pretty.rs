@@ -38,6 +38,7 @@ pub struct Pretty {
     request_headers: HeaderChoice,
     verbose: u8,
     color: bool,
+    zone: Option<jiff::tz::TimeZone>,
     url_width: usize,
     /// Columns of a narrow terminal.
     narrow: Option<usize>,
@@ -58,6 +59,7 @@ impl Pretty {
             request_headers: style.request_headers.clone(),
             verbose: style.verbose,
             color: style.color,
+            zone: style.zone.clone(),
             url_width,
             narrow: style.width.filter(|width| *width < NARROW),
             ends_width: 32,
@@ -72,6 +74,18 @@ impl Pretty {
 
     fn dim(&self) -> Style {
         self.style(Style::new().dimmed())
+    }
+
+    /// `12:00:01.234`
+    fn clock(&self, ns: u64) -> String {
+        let at = jiff::Timestamp::from_nanosecond(ns.into()).ok();
+        let offset = self
+            .zone
+            .as_ref()
+            .zip(at)
+            .map(|(zone, at)| zone.to_offset(at).seconds());
+        let local = ns.saturating_add_signed(i64::from(offset.unwrap_or(0)) * 1_000_000_000);
+        String::from_utf8_lossy(&clock_ms(local)).into_owned()
     }
 
     /// Appends to the line; that cannot fail.
@@ -90,7 +104,7 @@ impl Pretty {
             return self.narrow_line(event, width);
         }
         let (dim, class) = (self.dim(), self.style(class_style(event)));
-        let time = clock(event.time_ns);
+        let time = self.clock(event.time_ns);
         let (status, method) = status_and_method(event);
         let url = shorten(url(event), self.url_width);
         let mut ends = String::new();
@@ -117,7 +131,7 @@ impl Pretty {
     /// As much of the first line as fits.
     fn narrow_line(&mut self, event: &HttpEvent, width: usize) {
         let (dim, class) = (self.dim(), self.style(class_style(event)));
-        let time = clock(event.time_ns);
+        let time = self.clock(event.time_ns);
         let time = time.get(..8).unwrap_or(&time);
         let (status, method) = status_and_method(event);
         let client = event.client_ip().to_string();
@@ -150,7 +164,7 @@ impl Pretty {
             State::Updated => "  still: ",
             State::Ended => "  ended: ",
         };
-        let (time, level) = (clock(alert.time_ns), level.name().to_uppercase());
+        let (time, level) = (self.clock(alert.time_ns), level.name().to_uppercase());
         let (message, dim) = (alert.message(), self.dim());
         self.put(format_args!(
             "{time}  {of_level}!!! {level}{of_level:#}{state}{bold}{}{bold:#}\n\
@@ -306,7 +320,7 @@ impl Render for Pretty {
     fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
         let style = Style::new().bold().fg_color(Some(AnsiColor::Black.into()));
         let style = self.style(style.bg_color(Some(AnsiColor::Yellow.into())));
-        let (until, since) = (clock(loss.until_ns), clock(loss.since_ns));
+        let (until, since) = (self.clock(loss.until_ns), self.clock(loss.since_ns));
         let (count, unit, place) = (loss.count, loss.unit.name(), loss.place);
         self.put(format_args!(
             "{until}  {style}!!! LOST {count} {unit} ({place}) since {since}"
@@ -334,11 +348,6 @@ fn status_and_method(event: &HttpEvent) -> (String, String) {
 fn latency_of(event: &HttpEvent) -> String {
     let latency = event.ttfb_ns().or(event.duration_ns()).map(latency);
     latency.unwrap_or_else(|| "-".to_owned())
-}
-
-/// `12:00:01.234`
-fn clock(ns: u64) -> String {
-    String::from_utf8_lossy(&clock_ms(ns)).into_owned()
 }
 
 fn class_style(event: &HttpEvent) -> Style {

@@ -194,3 +194,18 @@ fn numbers_are_short() {
         assert_eq!(size(bytes), expected);
     }
 }
+
+#[test]
+fn times_are_of_the_zone() {
+    let shown = |zone: Option<&str>| {
+        let zone = zone.map(|name| jiff::tz::TimeZone::posix(name).expect("a zone"));
+        let pretty = Pretty::new(&choice::Style {
+            zone,
+            ..choice::Style::default()
+        });
+        pretty.clock(testing::event().time_ns)
+    };
+    assert_eq!(shown(None), "06:40:07.123");
+    assert_eq!(shown(Some("EET-2")), "08:40:07.123");
+    assert_eq!(shown(Some("NST3:30")), "03:10:07.123");
+}

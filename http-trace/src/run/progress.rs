@@ -1,0 +1,132 @@
+//! How far the reading of captures has come, on a terminal that shows nothing else meanwhile. Knows nothing
+//! of what is read.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::exit::clear_line;
+use crate::capture::ReplayCounts;
+use crate::config::Config;
+
+/// How often it is shown, and after how long at first: most captures are read sooner.
+const EVERY: Duration = Duration::from_millis(250);
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Packets between looks at the clock.
+const PACKETS: u64 = 1024;
+
+/// Bytes of a packet's header in a capture.
+const HEADER: u64 = 16;
+
+/// A line that says how far it is; taken away in the end.
+#[derive(Debug)]
+pub struct Progress {
+    /// Bytes of all files, where they are not compressed.
+    total: Option<u64>,
+    begun: Instant,
+    next: Instant,
+}
+
+impl Progress {
+    /// `None` where nobody looks, or where events are shown.
+    pub fn of(config: &Config, paths: &[PathBuf]) -> Option<Self> {
+        let to_stdout = config.output.is_empty() || config.output.iter().any(|o| o.file.is_none());
+        let shows_events = to_stdout && io::stdout().is_terminal();
+        if config.quiet || shows_events || !io::stderr().is_terminal() {
+            return None;
+        }
+        let size = |path: &PathBuf| {
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            let is_plain = !matches!(ending, Some("gz" | "zst"));
+            fs::metadata(path)
+                .ok()
+                .filter(|about| about.is_file() && is_plain)
+                .map(|about| about.len())
+        };
+        let now = Instant::now();
+        Some(Progress {
+            total: paths.iter().map(size).sum(),
+            begun: now,
+            next: now + FIRST,
+        })
+    }
+
+    /// Shows how far it is, now and then.
+    pub fn tick(&mut self, counts: &ReplayCounts) {
+        if !counts.frames.is_multiple_of(PACKETS) || Instant::now() < self.next {
+            return;
+        }
+        self.next = Instant::now() + EVERY;
+        let bytes = counts.frame_bytes + HEADER * counts.frames;
+        let line = line(bytes, self.total, self.begun.elapsed());
+        clear_line(true);
+        let mut stderr = io::stderr().lock();
+        let _ = write!(stderr, "{line}").and_then(|()| stderr.flush());
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        clear_line(false);
+    }
+}
+
+/// `120 of 480 MB read (25 %), 60 MB/s, 6 s left`
+fn line(bytes: u64, total: Option<u64>, elapsed: Duration) -> String {
+    let mega = |bytes: u64| bytes / 1_000_000;
+    let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);
+    let per_second = mega(rate as u64);
+    match total.filter(|total| *total > 0) {
+        None => format!("{} MB read, {per_second} MB/s", mega(bytes)),
+        Some(total) => {
+            let bytes = bytes.min(total);
+            let percent = bytes * 100 / total;
+            let left = (total - bytes) as f64 / rate.max(1.0);
+            format!(
+                "{} of {} MB read ({percent} %), {per_second} MB/s, {} left",
+                mega(bytes),
+                mega(total),
+                match left as u64 {
+                    seconds @ 0..100 => format!("{seconds} s"),
+                    seconds => format!("{} min", seconds / 60 + 1),
+                }
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_how_far_how_fast_and_how_long() {
+        let mega = 1_000_000;
+        for (bytes, total, seconds, expected) in [
+            (
+                120 * mega,
+                Some(480 * mega),
+                2,
+                "120 of 480 MB read (25 %), 60 MB/s, 6 s left",
+            ),
+            (
+                mega,
+                Some(1000 * mega),
+                1,
+                "1 of 1000 MB read (0 %), 1 MB/s, 17 min left",
+            ),
+            (
+                9 * mega,
+                Some(8 * mega),
+                1,
+                "8 of 8 MB read (100 %), 9 MB/s, 0 s left",
+            ),
+            (9 * mega, None, 3, "9 MB read, 3 MB/s"),
+            (0, Some(0), 0, "0 MB read, 0 MB/s"),
+        ] {
+            assert_eq!(line(bytes, total, Duration::from_secs(seconds)), expected);
+        }
+    }
+}
