@@ -12,8 +12,7 @@ use http_trace_model::field::event::EVENT;
 use http_trace_model::field::{Field, Get, Value, View};
 use http_trace_model::target::Target;
 
-/// The columns, and the field of each; those of process and pod are empty as long as events do not
-/// name them.
+/// The columns, and the field of each; that of the pod is empty as long as events have its UID alone.
 const COLUMNS: &[(&str, &str)] = &[
     ("time", "@timestamp"),
     ("client", "client.ip"),

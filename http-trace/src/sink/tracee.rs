@@ -54,8 +54,26 @@ impl Tracee {
             r#type: "trace.PktMeta",
             value: PacketMeta::new(event, from, to, packet_len),
         };
+        // Whoever sent it.
+        let process = match head {
+            Head::Request(_) => event.client_process.as_deref(),
+            Head::Response(_) => event.server_process.as_deref(),
+        };
+        let pid = process.map_or(0, |process| process.pid);
+        let container = process.and_then(|process| process.workload.container.as_ref());
         let record = Record {
             timestamp: time_ns,
+            host_process_id: pid,
+            user_id: process.and_then(|process| process.user_id).unwrap_or(0),
+            process_name: process
+                .and_then(|process| process.name.as_deref())
+                .unwrap_or(""),
+            executable: Executable {
+                path: process
+                    .and_then(|process| process.executable.as_deref())
+                    .unwrap_or(""),
+            },
+            container_id: container.map_or("", |container| &container.id),
             cgroup_id: event.cgroup_id.unwrap_or(0),
             host_name: &self.hostname,
             event_id: id,
@@ -315,7 +333,10 @@ fn canonical(name: &[u8]) -> String {
 mod tests {
     use serde_json::{Value as Json, json};
 
+    use std::sync::Arc;
+
     use super::*;
+    use http_trace_model::process::Process;
     use http_trace_model::testing;
 
     fn records(event: &HttpEvent) -> Vec<Json> {
@@ -324,6 +345,26 @@ mod tests {
         let text = String::from_utf8(out).expect("UTF-8");
         let lines = text.lines().map(serde_json::from_str);
         lines.collect::<Result<_, _>>().expect("JSON")
+    }
+
+    #[test]
+    fn each_message_has_the_process_that_sent_it() {
+        let process = |pid, name: &str| {
+            Some(Arc::new(Process {
+                pid,
+                name: Some(name.into()),
+                user_id: Some(33),
+                ..Process::default()
+            }))
+        };
+        let mut event = testing::event();
+        event.client_process = process(7, "curl");
+        event.server_process = process(8, "nginx");
+        for (record, (pid, name)) in records(&event).iter().zip([(7, "curl"), (8, "nginx")]) {
+            assert_eq!(record["hostProcessId"], pid);
+            assert_eq!(record["processName"], name);
+            assert_eq!(record["userId"], 33);
+        }
     }
 
     #[test]
