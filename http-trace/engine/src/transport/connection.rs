@@ -255,7 +255,8 @@ impl Connection {
             if joined {
                 active.protocol.joined(link, d);
             }
-            if link.known[1 - d] {
+            // What a RST acknowledges its sender need not have received: see `claim`.
+            if link.known[1 - d] && !header.has(flag::RST) {
                 active.acknowledge(1 - d, &origin);
             }
             if spans {
