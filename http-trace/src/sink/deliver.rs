@@ -252,7 +252,7 @@ impl<W: Write> Lines<W> {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     let written = self.rest.drain(..n.min(self.rest.len()));
-                    self.within_line = written.last() != Some(b'\n');
+                    self.within_line = written.as_slice().last() != Some(&b'\n');
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
