@@ -90,6 +90,14 @@ impl fmt::Display for Escaped<'_> {
 
 /// Appends what [`Escaped`] shows.
 pub fn terminal(out: &mut String, bytes: &[u8]) {
+    // Most texts are this; a backslash may begin an escape.
+    let plain = |b: &u8| matches!(b, b' '..=b'~') && *b != b'\\';
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && bytes.iter().all(plain)
+    {
+        out.push_str(text);
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid().chars();
         while let Some(c) = rest.next() {

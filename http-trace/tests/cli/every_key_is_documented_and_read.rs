@@ -186,7 +186,15 @@ fn the_documentation_is_that_of_the_table() {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, [before, BEGIN, &tables(), END, after].concat()).unwrap();
     } else {
-        assert_eq!(is, tables());
+        let tables = tables();
+        let missing = tables.lines().find(|line| is.lines().all(|is| is != *line));
+        let more = is.lines().find(|is| tables.lines().all(|line| line != *is));
+        assert_eq!(
+            (missing, more),
+            (None, None),
+            "UPDATE=1 writes docs/CONFIG.md"
+        );
+        assert_eq!(is, tables);
     }
     // The file that it shows is one.
     let (_, rest) = text.split_once("```toml\n").unwrap();

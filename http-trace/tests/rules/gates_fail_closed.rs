@@ -29,7 +29,6 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
             "some rules do not load",
         ),
         (vec!["--rules", &*missing], "some rules do not load"),
-        (vec!["--rule", "http-path-scam"], "no rule of a name"),
         (
             vec!["--disable-rule", "http-path-scam"],
             "no rule of a name",
@@ -47,6 +46,17 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
         );
         let ran = run(&[&["-r", &*capture, "-o", "json"], &options[..]].concat());
         assert_ne!(ran.status, 2, "without a gate it runs: {}", ran.err);
+    }
+    // What chooses events by a rule that there is not would show none, with a gate and without.
+    for gate in [&GATE[..], &[]] {
+        let options = ["-r", &*capture, "-o", "json", "--rule", "http-path-scam"];
+        let ran = run(&[&options, gate].concat());
+        assert_eq!(ran.status, 2, "{}", ran.err);
+        assert!(
+            ran.err.contains("did you mean 'http-path-scan'?"),
+            "{}",
+            ran.err
+        );
     }
     let ran = run(&[
         &["-r", &*capture, "-o", "json", "--rules", &good],
