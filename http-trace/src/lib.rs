@@ -7,9 +7,9 @@
 //! - [`text`] writes bytes from the network as text, and reads them back.
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`recorded`] reads recorded events (our json, Zeek's http.log, Suricata's eve.json, access logs).
-//! - [`enrich`] names the client behind trusted proxies, and the processes at both ends.
 //! - [`own_sockets`] knows the agent's own sockets, which are never traced; [`priority`] lets threads go first;
 //!   [`privileges`] are capabilities and the user.
+//! - [`enrich`] names the client behind trusted proxies, and the processes at both ends.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`summary`] words what standard error is told (prints nothing).
 //! - [`metrics`] counts for Prometheus what passes.

@@ -9,6 +9,8 @@ use std::time::{Instant, SystemTime};
 use http_trace_common::sender::Sender;
 use http_trace_model::process::{Process, Workload};
 
+use crate::priority;
+
 /// Questions and answers that wait at most.
 const WAITING: usize = 64;
 
@@ -56,6 +58,7 @@ impl Source {
         let (questions, asked) = sync_channel::<Question>(WAITING);
         let (answer, answers) = sync_channel(WAITING);
         let work = move || {
+            priority::ordinary();
             for Question(sender) in asked {
                 let asked_ns = now_ns();
                 let (began_ns, found) = look(&sender);
