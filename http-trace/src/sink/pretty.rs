@@ -25,7 +25,10 @@ const URL_WIDTH: usize = 40;
 /// The most that a column grows with what it has shown.
 const ENDS_WIDTH: usize = 48;
 
-/// Columns of a terminal below which a line would not fit: it is shown without milliseconds, server and size.
+/// The most that URLs give way to processes.
+const PROCESS_WIDTH: usize = 24;
+
+/// Columns of a terminal below which a line would not fit: it is shown without milliseconds, server, size and process.
 const NARROW: usize = 110;
 
 /// Columns of what is always shown of a narrow line: time, status, method, latency and the gaps.
@@ -44,6 +47,9 @@ pub struct Pretty {
     narrow: Option<usize>,
     /// Widest ends of a connection so far: the columns right of it stay where they are.
     ends_width: usize,
+    /// The same of processes, for which a terminal's URLs make room.
+    process_width: usize,
+    has_width: bool,
     line: String,
 }
 
@@ -63,6 +69,8 @@ impl Pretty {
             url_width,
             narrow: style.width.filter(|width| *width < NARROW),
             ends_width: 32,
+            process_width: 0,
+            has_width: style.width.is_some(),
             line: String::new(),
         }
     }
@@ -106,7 +114,15 @@ impl Pretty {
         let (dim, class) = (self.dim(), self.style(class_style(event)));
         let time = self.clock(event.time_ns);
         let (status, method) = status_and_method(event);
-        let url = shorten(url(event), self.url_width);
+        let process = process(event);
+        self.process_width = self.process_width.max(columns(&process)).min(PROCESS_WIDTH);
+        let room = if self.has_width {
+            self.process_width
+        } else {
+            0
+        };
+        let url_width = self.url_width.saturating_sub(room).max(20);
+        let url = shorten(url(event), url_width);
         let mut ends = String::new();
         if let Some(forwarded) = event.forwarded {
             let _ = write!(ends, "{} via ", forwarded.ip);
@@ -117,13 +133,16 @@ impl Pretty {
             let _ = write!(ends, " → {}", End(event.server));
         }
         self.ends_width = self.ends_width.max(columns(&ends)).min(ENDS_WIDTH);
-        let (url_width, ends_width) = (self.url_width, self.ends_width);
+        let ends_width = self.ends_width;
         let latency = latency_of(event);
         let size = event.body_bytes.map_or_else(|| "-".to_owned(), size);
         self.put(format_args!(
             "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method:7}  {url:url_width$}  \
              {ends:ends_width$}  {latency:>8}  {size:>9}"
         ));
+        if !process.is_empty() {
+            self.put(format_args!("{dim}{process}{dim:#}"));
+        }
         self.remarks(event);
         self.end_line();
     }
@@ -217,11 +236,6 @@ impl Pretty {
             remarks.push_str("  request unfinished");
         } else if !event.complete && event.no_response.is_none() {
             remarks.push_str("  unfinished");
-        }
-        if let Some(process) = &event.server_process
-            && let Some(name) = &process.name
-        {
-            let _ = write!(remarks, "  {}[{}]", Escaped(name.as_bytes()), process.pid);
         }
         if let Some(encap) = event.tunnel() {
             let _ = write!(remarks, "  in{}", layers(encap));
@@ -343,6 +357,15 @@ fn status_and_method(event: &HttpEvent) -> (String, String) {
         None => "?".to_owned(),
     };
     (status, method)
+}
+
+/// `  nginx[812]` of who answered, where that is known.
+fn process(event: &HttpEvent) -> String {
+    let process = event.server_process.as_ref();
+    let named = process.and_then(|process| Some((process.name.as_ref()?, process.pid)));
+    named.map_or_else(String::new, |(name, pid)| {
+        format!("  {}[{pid}]", Escaped(name.as_bytes()))
+    })
 }
 
 fn latency_of(event: &HttpEvent) -> String {

@@ -209,3 +209,35 @@ fn times_are_of_the_zone() {
     assert_eq!(shown(Some("EET-2")), "08:40:07.123");
     assert_eq!(shown(Some("NST3:30")), "03:10:07.123");
 }
+
+#[test]
+fn urls_make_room_for_processes_on_a_terminal() {
+    let mut event = testing::event();
+    if let Some(request) = &mut event.request {
+        request.target = bytes::Bytes::from(format!("/{}", "x".repeat(200)));
+    }
+    event.server_process = Some(std::sync::Arc::new(http_trace_model::process::Process {
+        pid: 812,
+        name: Some("nginx".into()),
+        ..Default::default()
+    }));
+    for (width, is_shown) in [(80, false), (120, true), (160, true)] {
+        let style = choice::Style {
+            width: Some(width),
+            ..choice::Style::default()
+        };
+        let (mut pretty, mut out) = (Pretty::new(&style), Vec::new());
+        let entry = Entry {
+            event: &event,
+            user: None,
+        };
+        pretty.event(&entry, &mut out);
+        let line = String::from_utf8(out).expect("UTF-8");
+        assert!(columns(line.trim_end()) <= width, "{width}: {line}");
+        assert_eq!(
+            line.trim_end().ends_with("  nginx[812]"),
+            is_shown,
+            "{line}"
+        );
+    }
+}
