@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Severity;
 use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::shown::grouped;
 
 /// What came out of the pipeline and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -253,19 +254,6 @@ pub fn damaged(count: u64) -> Option<String> {
 pub fn counted(count: u64, what: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{} {what}{s}", grouped(count))
-}
-
-/// `1,204`
-pub fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

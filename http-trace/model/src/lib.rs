@@ -9,7 +9,8 @@
 //! - [`community`] computes Community IDs.
 //! - [`field`] is the table of all fields, from which writers, readers, rules and documentation take
 //!   names, types and values.
-//! - [`value`] parses values as users write them (networks, durations, sizes).
+//! - [`value`] parses values as users write them (networks, durations, sizes), [`shown`] writes numbers as they
+//!   read them.
 #![forbid(unsafe_code)]
 
 pub mod community;
@@ -19,6 +20,7 @@ pub mod fields;
 pub mod head;
 pub mod known;
 pub mod process;
+pub mod shown;
 pub mod target;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -3,17 +3,13 @@
 
 use std::fmt::Write as _;
 
-use crate::inventory::{Report, Timeline};
-use crate::tables::{Table, allow_list, facts, grouped, tables};
+use crate::inventory::{CLASSES, Report, Timeline};
+use crate::tables::{Table, allow_list, facts, tables};
+use http_trace_model::shown::grouped;
 
-/// Class, colour and what the legend says; in the order of the timeline.
-const CLASSES: [(&str, &str); 6] = [
-    ("1xx", "#9aa4b2"),
-    ("2xx", "#3a8f5c"),
-    ("3xx", "#3f78b5"),
-    ("4xx", "#d99a2b"),
-    ("5xx", "#c4453c"),
-    ("no response", "#6b4a86"),
+/// Of each class of the timeline.
+const COLORS: [&str; CLASSES.len()] = [
+    "#9aa4b2", "#3a8f5c", "#3f78b5", "#d99a2b", "#c4453c", "#444b57", "#6b4a86",
 ];
 
 const STYLE: &str = "
@@ -107,7 +103,9 @@ fn chart(out: &mut String, timeline: &Timeline) {
     );
     for (at, counts) in timeline.intervals.iter().enumerate() {
         let mut top = HEIGHT;
-        for (count, (name, color)) in counts.iter().zip(CLASSES).filter(|(count, _)| **count > 0) {
+        let classes = CLASSES.iter().zip(COLORS);
+        let there = counts.iter().zip(classes).filter(|(count, _)| **count > 0);
+        for (count, (name, color)) in there {
             let height = *count as f64 / highest as f64 * HEIGHT;
             top -= height;
             let (x, bar) = (at as f64 * width, (width * 0.9).min(40.0));
@@ -119,12 +117,13 @@ fn chart(out: &mut String, timeline: &Timeline) {
         }
     }
     out.push_str("</svg>\n<p class=\"key\">");
-    let there = |class: usize| timeline.intervals.iter().any(|of| of[class] > 0);
-    for (at, (name, color)) in CLASSES.iter().enumerate().filter(|(at, _)| there(*at)) {
-        let _ = write!(
-            out,
-            "<span data-class=\"{at}\"><i style=\"background:{color}\"></i>{name}</span>"
-        );
+    for (at, (name, color)) in CLASSES.iter().zip(COLORS).enumerate() {
+        if timeline.intervals.iter().any(|of| of[at] > 0) {
+            let _ = write!(
+                out,
+                "<span><i style=\"background:{color}\"></i>{name}</span>"
+            );
+        }
     }
     out.push_str("</p>\n");
 }

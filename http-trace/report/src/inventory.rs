@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use http_trace_detect::alert::Alert;
-use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::event::{HttpEvent, Loss, status_class};
 use http_trace_model::known::Known as Name;
 use http_trace_model::target::Target;
 use serde::Serialize;
@@ -75,15 +75,6 @@ struct Service {
     all: Tally,
 }
 
-/// A link that led nowhere.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Link {
-    service: String,
-    path: String,
-    referrer: String,
-    status: u16,
-}
-
 /// What was counted of an endpoint, or of a service.
 #[derive(Debug, Default)]
 struct Tally {
@@ -127,12 +118,13 @@ pub struct Timeline {
     pub start: u64,
     /// Of each interval, in seconds.
     pub seconds: u64,
-    /// 1xx to 5xx, and no response, in each interval.
-    pub intervals: Vec<[u64; 6]>,
+    /// Those of each class ([`CLASSES`]) in each interval.
+    pub intervals: Vec<[u64; CLASSES.len()]>,
 }
 
 impl Timeline {
-    fn add(&mut self, second: u64, class: usize) {
+    fn add(&mut self, second: u64, class: &str) {
+        let class = CLASSES.iter().position(|name| *name == class).unwrap_or(0);
         if self.intervals.is_empty() {
             (self.start, self.seconds) = (second, 1);
         }
@@ -141,7 +133,7 @@ impl Timeline {
         while at >= INTERVALS {
             let halves = self.intervals.chunks(2);
             let joined = halves.map(|two| {
-                let mut sum = [0; 6];
+                let mut sum = [0; CLASSES.len()];
                 two.iter()
                     .for_each(|one| sum.iter_mut().zip(one).for_each(|(a, b)| *a += b));
                 sum
@@ -151,7 +143,7 @@ impl Timeline {
             at = (second.saturating_sub(self.start) / self.seconds) as usize;
         }
         if self.intervals.len() <= at {
-            self.intervals.resize(at + 1, [0; 6]);
+            self.intervals.resize(at + 1, [0; CLASSES.len()]);
         }
         self.intervals[at][class] += 1;
     }
@@ -209,9 +201,9 @@ impl Inventory {
             .response
             .as_ref()
             .map_or(0, |response| response.status);
-        let (class, name) = class(status);
+        let class = class(status);
         self.events += 1;
-        *self.classes.entry(name).or_default() += 1;
+        *self.classes.entry(class).or_default() += 1;
         self.clients.add(event.client_ip());
         let (first, last) = self.times_ns.unwrap_or((event.time_ns, event.time_ns));
         self.times_ns = Some((first.min(event.time_ns), last.max(event.time_ns)));
@@ -343,12 +335,19 @@ impl Inventory {
         };
         services.sort_by(order);
         endpoints.sort_by(order);
-        let mut links: Vec<LinkRow> = self
-            .links
-            .iter()
-            .map(|(link, count)| LinkRow::new(link, *count))
-            .collect();
-        links.sort_by(|a, b| (b.count, &a.path, &a.referrer).cmp(&(a.count, &b.path, &b.referrer)));
+        let links = self.links.iter();
+        let row = |(link, count): (&Link, &u64)| LinkRow {
+            link: link.clone(),
+            count: *count,
+        };
+        let mut links: Vec<LinkRow> = links.map(row).collect();
+        links.sort_by(|a, b| {
+            (b.count, &a.link.path, &a.link.referrer).cmp(&(
+                a.count,
+                &b.link.path,
+                &b.link.referrer,
+            ))
+        });
         let mut alerts: Vec<AlertRow> = self.alerts.values().cloned().collect();
         alerts
             .sort_by(|a, b| (b.severity, &a.first, &a.rule).cmp(&(a.severity, &b.first, &b.rule)));
@@ -376,15 +375,16 @@ const fn is_something(status: u16) -> bool {
     matches!(status, 100..=399 | 401 | 405 | 500..=999)
 }
 
-/// The number and the name of a status class.
-const fn class(status: u16) -> (usize, &'static str) {
+/// The classes of a timeline, in its order; none is a request without response.
+pub const CLASSES: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other", NONE];
+
+/// What stands for the status of a request without response.
+const NONE: &str = "none";
+
+const fn class(status: u16) -> &'static str {
     match status {
-        100..=199 => (0, "1xx"),
-        200..=299 => (1, "2xx"),
-        300..=399 => (2, "3xx"),
-        400..=499 => (3, "4xx"),
-        500..=599 => (4, "5xx"),
-        _ => (5, "none"),
+        0 => NONE,
+        status => status_class(status),
     }
 }
 
@@ -471,7 +471,7 @@ pub struct Row {
 impl Row {
     fn new(service: &str, method: &str, template: &str, tally: &Tally) -> Self {
         let name = |status: u16| match status {
-            0 => "none".to_owned(),
+            0 => NONE.to_owned(),
             status => status.to_string(),
         };
         let statuses = tally.statuses.iter();
@@ -503,8 +503,8 @@ impl Row {
 }
 
 /// A link that led nowhere.
-#[derive(Clone, Debug, Serialize)]
-pub struct LinkRow {
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Link {
     /// Where it led.
     pub service: String,
     /// The path.
@@ -513,26 +513,16 @@ pub struct LinkRow {
     pub referrer: String,
     /// What was answered.
     pub status: u16,
-    /// How often.
-    pub count: u64,
 }
 
-impl LinkRow {
-    fn new(link: &Link, count: u64) -> Self {
-        let Link {
-            service,
-            path,
-            referrer,
-            status,
-        } = link.clone();
-        LinkRow {
-            service,
-            path,
-            referrer,
-            status,
-            count,
-        }
-    }
+/// How often one was followed.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkRow {
+    /// Which.
+    #[serde(flatten)]
+    pub link: Link,
+    /// How often.
+    pub count: u64,
 }
 
 /// An alert.

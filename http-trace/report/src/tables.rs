@@ -1,8 +1,10 @@
 //! A report as tables, and these as text for a terminal and as Markdown. Knows no HTML.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use crate::inventory::{Report, Row};
+use crate::inventory::{AlertRow, LinkRow, Report, Row};
+use http_trace_model::shown::{grouped, latency, size};
 
 /// The most rows of a table that shows the top of a list.
 const TOP: usize = 20;
@@ -21,24 +23,75 @@ pub struct Table {
 }
 
 impl Table {
-    fn new(title: &'static str, note: impl Into<String>, columns: &[(&'static str, bool)]) -> Self {
+    fn new<'a, T: 'a>(
+        title: &'static str,
+        note: impl Into<String>,
+        columns: &[Column<T>],
+        rows: impl IntoIterator<Item = &'a T>,
+    ) -> Self {
+        let cells = |row: &T| columns.iter().map(|column| (column.cell)(row)).collect();
         Table {
             title,
             note: note.into(),
-            columns: columns.to_vec(),
-            rows: Vec::new(),
+            columns: columns
+                .iter()
+                .map(|column| (column.name, column.right))
+                .collect(),
+            rows: rows.into_iter().map(cells).collect(),
         }
     }
 }
 
-const SERVICE: (&str, bool) = ("service", false);
-const METHOD: (&str, bool) = ("method", false);
-const PATH: (&str, bool) = ("path", false);
-const HITS: (&str, bool) = ("hits", true);
-const STATUSES: (&str, bool) = ("statuses", false);
-const P50: (&str, bool) = ("p50", true);
-const P95: (&str, bool) = ("p95", true);
-const P99: (&str, bool) = ("p99", true);
+/// A column of a table of such rows.
+struct Column<T> {
+    name: &'static str,
+    right: bool,
+    cell: fn(&T) -> String,
+}
+
+const fn text_of<T>(name: &'static str, cell: fn(&T) -> String) -> Column<T> {
+    let right = false;
+    Column { name, right, cell }
+}
+
+const fn number_of<T>(name: &'static str, cell: fn(&T) -> String) -> Column<T> {
+    let right = true;
+    Column { name, right, cell }
+}
+
+const SERVICE: Column<Row> = text_of("service", |row| row.service.clone());
+const METHOD: Column<Row> = text_of("method", |row| row.method.clone());
+const PATH: Column<Row> = text_of("path", |row| row.template.clone());
+const HITS: Column<Row> = number_of("hits", |row| row.hits.to_string());
+const STATUSES: Column<Row> = text_of("statuses", statuses);
+const FAILED: Column<Row> = number_of("failed", |row| row.failed.to_string());
+const SHARE: Column<Row> = number_of("share", |row| percent(row.failed, row.hits));
+const P50: Column<Row> = number_of("p50", |row| time(row.p50_us));
+const P95: Column<Row> = number_of("p95", |row| time(row.p95_us));
+const P99: Column<Row> = number_of("p99", |row| time(row.p99_us));
+const BYTES: Column<Row> = number_of("bytes", |row| row.bytes.map(size).unwrap_or_default());
+const CLIENTS: Column<Row> = number_of("clients", |row| row.clients.clone());
+const FIRST: Column<Row> = text_of("first", |row| row.first.clone());
+const LAST: Column<Row> = text_of("last", |row| row.last.clone());
+
+const LINKS: &[Column<LinkRow>] = &[
+    text_of("service", |row| row.link.service.clone()),
+    text_of("path", |row| row.link.path.clone()),
+    number_of("status", |row| row.link.status.to_string()),
+    text_of("referrer", |row| row.link.referrer.clone()),
+    number_of("times", |row| row.count.to_string()),
+];
+
+const ALERTS: &[Column<AlertRow>] = &[
+    text_of("level", |alert| alert.level.to_owned()),
+    text_of("rule", |alert| alert.rule.clone()),
+    number_of("events", |alert| alert.count.to_string()),
+    text_of("what", |alert| alert.summary.clone()),
+    text_of("clients", |alert| alert.clients.join(", ")),
+    text_of("paths", |alert| alert.paths.join(" ")),
+    text_of("first", |alert| alert.first.clone()),
+    text_of("last", |alert| alert.last.clone()),
+];
 
 /// Name and value of what is said first.
 pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
@@ -87,7 +140,6 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
 /// All tables, those without rows left out.
 pub fn tables(report: &Report) -> Vec<Table> {
     let endpoints = &report.endpoints;
-    let mut tables = vec![services(report)];
     let note = match report.left_out.endpoints {
         0 => "paths without what differs between requests; what answers nothing but 404 is none"
             .to_owned(),
@@ -96,220 +148,73 @@ pub fn tables(report: &Report) -> Vec<Table> {
             grouped(more)
         ),
     };
-    let columns = [
-        SERVICE,
-        METHOD,
-        PATH,
-        HITS,
-        STATUSES,
-        P50,
-        P95,
-        ("bytes", true),
-        ("clients", true),
-        ("first", false),
-        ("last", false),
-    ];
-    let mut all = Table::new("Endpoints", note, &columns);
-    all.rows = endpoints
-        .iter()
-        .map(|row| {
-            let mut cells = of_endpoint(row);
-            cells.extend([
-                row.hits.to_string(),
-                statuses(row),
-                us(row.p50_us),
-                us(row.p95_us),
-            ]);
-            cells.extend([
-                bytes(row.bytes),
-                row.clients.clone(),
-                row.first.clone(),
-                row.last.clone(),
-            ]);
-            cells
-        })
-        .collect();
-    tables.push(all);
-    let some = |title, note: &str, is_it: &dyn Fn(&&Row) -> bool| {
-        let mut table = Table::new(
-            title,
-            note,
-            &[SERVICE, METHOD, PATH, HITS, STATUSES, ("last", false)],
-        );
-        let rows = endpoints.iter().filter(is_it).map(|row| {
-            let mut cells = of_endpoint(row);
-            cells.extend([row.hits.to_string(), statuses(row), row.last.clone()]);
-            cells
-        });
-        table.rows = rows.collect();
-        table
-    };
-    tables.push(some(
-        "Unknown endpoints",
-        "not in the list of what is known",
-        &|row| row.known == Some(false),
-    ));
-    tables.push(some(
-        "Not seen for long",
-        "known from before, and not asked for lately",
-        &|row| row.unseen,
-    ));
-    tables.push(failing(report));
-    tables.push(slowest(report));
-    let mut links = Table::new(
-        "Broken links",
-        "what was not there, by the page that leads to it",
-        &[
-            SERVICE,
-            PATH,
-            ("status", true),
-            ("referrer", false),
-            ("times", true),
-        ],
-    );
-    links.rows = report
-        .broken_links
-        .iter()
-        .map(|link| {
-            let (status, count) = (link.status.to_string(), link.count.to_string());
-            vec![
-                link.service.clone(),
-                link.path.clone(),
-                status,
-                link.referrer.clone(),
-                count,
-            ]
-        })
-        .collect();
-    tables.push(links);
-    let mut alerts = Table::new(
-        "Alerts",
-        "in their last state, the worst first",
-        &[
-            ("level", false),
-            ("rule", false),
-            ("events", true),
-            ("what", false),
-            ("clients", false),
-            ("paths", false),
-            ("first", false),
-            ("last", false),
-        ],
-    );
-    alerts.rows = report
-        .alerts
-        .iter()
-        .map(|alert| {
-            vec![
-                alert.level.to_owned(),
-                alert.rule.clone(),
-                alert.count.to_string(),
-                alert.summary.clone(),
-                alert.clients.join(", "),
-                alert.paths.join(" "),
-                alert.first.clone(),
-                alert.last.clone(),
-            ]
-        })
-        .collect();
-    tables.push(alerts);
-    tables.retain(|table| !table.rows.is_empty());
-    tables
-}
-
-fn services(report: &Report) -> Table {
-    let columns = [
-        SERVICE,
-        HITS,
-        STATUSES,
-        ("failed", true),
-        P50,
-        P95,
-        P99,
-        ("clients", true),
-    ];
-    let mut table = Table::new(
-        "Services",
-        "the hosts that were asked for, with what they answered",
-        &columns,
-    );
-    let rows = report.services.iter().map(|row| {
-        vec![
-            row.service.clone(),
-            row.hits.to_string(),
-            statuses(row),
-            percent(row.failed, row.hits),
-            us(row.p50_us),
-            us(row.p95_us),
-            us(row.p99_us),
-            row.clients.clone(),
-        ]
-    });
-    table.rows = rows.collect();
-    table
-}
-
-fn failing(report: &Report) -> Table {
-    let columns = [
-        SERVICE,
-        METHOD,
-        PATH,
-        ("failed", true),
-        HITS,
-        ("share", true),
-        STATUSES,
-        ("last", false),
-    ];
-    let mut table = Table::new(
-        "Failing endpoints",
-        "5xx, and requests without response",
-        &columns,
-    );
-    let mut rows: Vec<&Row> = report
-        .endpoints
-        .iter()
-        .filter(|row| row.failed > 0)
-        .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.failed));
-    let rows = rows.into_iter().map(|row| {
-        let mut cells = of_endpoint(row);
-        let share = percent(row.failed, row.hits);
-        cells.extend([
-            row.failed.to_string(),
-            row.hits.to_string(),
-            share,
-            statuses(row),
-            row.last.clone(),
-        ]);
-        cells
-    });
-    table.rows = rows.collect();
-    table
-}
-
-fn slowest(report: &Report) -> Table {
-    let columns = [SERVICE, METHOD, PATH, P50, P95, P99, HITS];
-    let note =
-        "from the request's end to the response's first byte; 95 of 100 took no longer than p95";
-    let mut table = Table::new("Slowest endpoints", note, &columns);
-    let mut rows: Vec<&Row> = report
-        .endpoints
+    let brief = [SERVICE, METHOD, PATH, HITS, STATUSES, LAST];
+    let unknown = endpoints.iter().filter(|row| row.known == Some(false));
+    let unseen = endpoints.iter().filter(|row| row.unseen);
+    let mut failing: Vec<&Row> = endpoints.iter().filter(|row| row.failed > 0).collect();
+    failing.sort_by_key(|row| Reverse(row.failed));
+    let mut slowest: Vec<&Row> = endpoints
         .iter()
         .filter(|row| row.p95_us.is_some())
         .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.p95_us));
-    let rows = rows.into_iter().take(TOP).map(|row| {
-        let mut cells = of_endpoint(row);
-        cells.extend([
-            us(row.p50_us),
-            us(row.p95_us),
-            us(row.p99_us),
-            row.hits.to_string(),
-        ]);
-        cells
-    });
-    table.rows = rows.collect();
-    table
+    slowest.sort_by_key(|row| Reverse(row.p95_us));
+    slowest.truncate(TOP);
+    let mut tables = vec![
+        Table::new(
+            "Services",
+            "the hosts that were asked for, with what they answered",
+            &[
+                SERVICE, HITS, STATUSES, FAILED, SHARE, P50, P95, P99, CLIENTS,
+            ],
+            &report.services,
+        ),
+        Table::new(
+            "Endpoints",
+            note,
+            &[
+                SERVICE, METHOD, PATH, HITS, STATUSES, P50, P95, BYTES, CLIENTS, FIRST, LAST,
+            ],
+            endpoints,
+        ),
+        Table::new(
+            "Unknown endpoints",
+            "not in the list of what is known",
+            &brief,
+            unknown,
+        ),
+        Table::new(
+            "Not seen for long",
+            "known from before, and not asked for lately",
+            &brief,
+            unseen,
+        ),
+        Table::new(
+            "Failing endpoints",
+            "5xx, and requests without response",
+            &[SERVICE, METHOD, PATH, FAILED, HITS, SHARE, STATUSES, LAST],
+            failing,
+        ),
+        Table::new(
+            "Slowest endpoints",
+            "from the request's end to the response's first byte; 95 of 100 took no longer than p95",
+            &[SERVICE, METHOD, PATH, P50, P95, P99, HITS],
+            slowest,
+        ),
+        Table::new(
+            "Broken links",
+            "what was not there, by the page that leads to it",
+            LINKS,
+            &report.broken_links,
+        ),
+        Table::new(
+            "Alerts",
+            "in their last state, the worst first",
+            ALERTS,
+            &report.alerts,
+        ),
+    ];
+    tables.retain(|table| !table.rows.is_empty());
+    tables
 }
 
 /// Endpoints that answered with success, one a line, as the next report takes them.
@@ -322,14 +227,6 @@ pub fn allow_list(report: &Report) -> String {
     let mut text = String::from("# METHOD SERVICE PATH of endpoints that answered with success\n");
     lines.iter().for_each(|line| text.extend([line, "\n"]));
     text
-}
-
-fn of_endpoint(row: &Row) -> Vec<String> {
-    vec![
-        row.service.clone(),
-        row.method.clone(),
-        row.template.clone(),
-    ]
 }
 
 fn statuses(row: &Row) -> String {
@@ -347,35 +244,9 @@ fn percent(part: u64, of: u64) -> String {
     }
 }
 
-fn us(us: Option<u64>) -> String {
-    match us {
-        None => String::new(),
-        Some(us @ 0..1000) => format!("{us} µs"),
-        Some(us @ 1000..1_000_000) => format!("{:.1} ms", us as f64 / 1e3),
-        Some(us) => format!("{:.1} s", us as f64 / 1e6),
-    }
-}
-
-fn bytes(bytes: Option<u64>) -> String {
-    match bytes {
-        None => String::new(),
-        Some(bytes @ 0..1000) => format!("{bytes} B"),
-        Some(bytes @ 1000..1_000_000) => format!("{:.1} kB", bytes as f64 / 1e3),
-        Some(bytes) => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
-}
-
-/// `1,234,567`
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+fn time(us: Option<u64>) -> String {
+    us.map(|us| latency(us.saturating_mul(1000)))
+        .unwrap_or_default()
 }
 
 /// The widest that a column of text becomes on a terminal, and the narrowest that it is cut to.

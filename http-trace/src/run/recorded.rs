@@ -17,7 +17,8 @@ use crate::own_sockets::OwnSockets;
 use crate::recorded::{Error, Recorded};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
-use crate::summary::{counted, grouped};
+use crate::summary::counted;
+use http_trace_model::shown::grouped;
 
 /// Lines that cannot be read and are told one by one; of more there is a count.
 const TOLD_LINES: u64 = 10;

@@ -17,61 +17,50 @@ pub struct Filter {
     pub add: fn(&mut Selection, &str) -> Result<(), String>,
 }
 
+impl Filter {
+    const fn new(name: &'static str, add: fn(&mut Selection, &str) -> Result<(), String>) -> Self {
+        Filter { name, add }
+    }
+}
+
 /// All there are.
 pub const FILTERS: &[Filter] = &[
-    Filter {
-        name: "status",
-        add: |of, text| each(&mut of.status, text, Statuses::parse),
-    },
-    Filter {
-        name: "method",
-        add: |of, text| each(&mut of.method, text, method),
-    },
-    Filter {
-        name: "host",
-        add: |of, text| each(&mut of.host, text, |t| Pattern::parse(t, true)),
-    },
-    Filter {
-        name: "path",
-        add: |of, text| each(&mut of.path, text, |t| Pattern::parse(t, false)),
-    },
-    Filter {
-        name: "user-agent",
-        add: |of, text| each(&mut of.user_agent, text, |t| Pattern::parse(t, true)),
-    },
-    Filter {
-        name: "process",
-        add: |of, text| each(&mut of.process, text, |t| Pattern::parse(t, false)),
-    },
-    Filter {
-        name: "container",
-        add: |of, text| each(&mut of.container, text, |t| Pattern::parse(t, false)),
-    },
-    Filter {
-        name: "rule",
-        add: |of, text| each(&mut of.rule, text, |t| Ok::<_, &str>(t.to_owned())),
-    },
-    Filter {
-        name: "min-latency",
-        add: |of, text| each(&mut of.min_latency_ns, text, nanoseconds),
-    },
-    Filter {
-        name: "client",
-        add: |of, text| networks(&mut of.client, text),
-    },
-    Filter {
-        name: "server",
-        add: |of, text| networks(&mut of.server, text),
-    },
-    Filter {
-        name: "sample",
-        add: |of, text| {
-            let samples = cut(text).into_iter().map(|part| Sample::parse(&part));
-            of.sample.extend(samples.collect::<Result<Vec<_>, _>>()?);
-            Ok(())
-        },
-    },
+    Filter::new("status", |of, text| {
+        each(&mut of.status, text, Statuses::parse)
+    }),
+    Filter::new("method", |of, text| each(&mut of.method, text, method)),
+    Filter::new("host", |of, text| each(&mut of.host, text, any_case)),
+    Filter::new("path", |of, text| each(&mut of.path, text, exact)),
+    Filter::new("user-agent", |of, text| {
+        each(&mut of.user_agent, text, any_case)
+    }),
+    Filter::new("header", |of, text| {
+        each(&mut of.header, text, header_pattern)
+    }),
+    Filter::new("process", |of, text| each(&mut of.process, text, exact)),
+    Filter::new("container", |of, text| each(&mut of.container, text, exact)),
+    Filter::new("rule", |of, text| {
+        each(&mut of.rule, text, |id| Ok::<_, &str>(id.to_owned()))
+    }),
+    Filter::new("min-latency", |of, text| {
+        each(&mut of.min_latency_ns, text, nanoseconds)
+    }),
+    Filter::new("client", |of, text| networks(&mut of.client, text)),
+    Filter::new("server", |of, text| networks(&mut of.server, text)),
+    Filter::new("sample", |of, text| {
+        let samples = cut(text).into_iter().map(|part| Sample::parse(&part));
+        of.sample.extend(samples.collect::<Result<Vec<_>, _>>()?);
+        Ok(())
+    }),
 ];
+
+fn any_case(text: &str) -> Result<Pattern, String> {
+    Pattern::parse(text, true)
+}
+
+fn exact(text: &str) -> Result<Pattern, String> {
+    Pattern::parse(text, false)
+}
 
 /// What `internal` stands for: networks that are nobody's on the Internet (RFC 1918, 3927, 4193, 4291, 6598).
 const INTERNAL: [&str; 9] = [
@@ -167,6 +156,8 @@ mod tests {
             ("path", "/cart/*,/a", true),
             ("path", "!/cart/*", false),
             ("user-agent", "curl*", true),
+            ("header", "content-type=text/*", true),
+            ("header", "!content-type=*", false),
             ("rule", "x", false),
             ("process", "nginx", false),
             ("process", "!nginx", true),

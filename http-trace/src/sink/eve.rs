@@ -13,6 +13,7 @@ use http_trace_detect::rule::Level;
 use http_trace_model::community::community_id;
 use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::field::{About, Field, Kind, Value};
+use http_trace_model::fields::mime_type;
 use http_trace_model::known::Known;
 
 const SHAPE: Shape = Shape {
@@ -92,8 +93,7 @@ const HTTP: &[Field<HttpEvent>] = &[
             .as_ref()?
             .headers
             .first_known(Known::CONTENT_TYPE)?;
-        let end = memchr::memchr(b';', value).unwrap_or(value.len());
-        Some(Value::Text(value[..end].trim_ascii_end()))
+        mime_type(value).map(Value::Text)
     }),
     text("http.http_refer").get(|v| of_request(v.record, Known::REFERER)),
     text("http.http_method").get(|v| Some(Value::Text(&v.record.request.as_ref()?.method))),

@@ -17,6 +17,7 @@ use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Level;
 use http_trace_model::event::{Endpoint, HttpEvent, Loss};
 use http_trace_model::head::{Headers, ResponseHead};
+use http_trace_model::shown::{latency, size};
 use http_trace_model::target::Target;
 
 /// Columns of the URL when the width of the terminal is not known.
@@ -423,27 +424,6 @@ impl fmt::Display for End {
             Some(port) => write!(f, "{}", SocketAddr::new(self.0.ip, port)),
         }
     }
-}
-
-/// Three figures and a unit.
-fn latency(ns: u64) -> String {
-    let (value, unit) = match ns {
-        0..1_000_000 => (ns as f64 / 1e3, "µs"),
-        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
-        _ => (ns as f64 / 1e9, "s"),
-    };
-    let decimals = usize::from(value < 10.0);
-    format!("{value:.decimals$} {unit}")
-}
-
-fn size(bytes: u64) -> String {
-    let (value, unit) = match bytes {
-        0..10_000 => return format!("{bytes} B"),
-        10_000..10_485_760 => (bytes as f64 / 1024.0, "KiB"),
-        10_485_760..10_737_418_240 => (bytes as f64 / 1_048_576.0, "MiB"),
-        _ => (bytes as f64 / 1_073_741_824.0, "GiB"),
-    };
-    format!("{value:.1} {unit}")
 }
 
 /// Columns that a text takes; wide characters count as one here, which at worst misaligns a line.

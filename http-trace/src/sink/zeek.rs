@@ -10,6 +10,7 @@ use crate::text::terminal;
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::field::{About, Field, Kind, Value};
+use http_trace_model::fields::mime_type;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
@@ -270,10 +271,8 @@ fn proxied(headers: &Headers) -> Option<Value<'_>> {
 
 /// The declared media type, where Zeek has what the content looks like.
 fn media_type(headers: &Headers) -> Option<Value<'_>> {
-    let value = headers.first_known(Known::CONTENT_TYPE)?;
-    let end = memchr::memchr(b';', value).unwrap_or(value.len());
-    let kind = value[..end].trim_ascii().to_ascii_lowercase();
-    (!kind.is_empty()).then(|| Value::List(vec![Value::Made(kind)]))
+    let kind = mime_type(headers.first_known(Known::CONTENT_TYPE)?)?;
+    Some(Value::List(vec![Value::Lower(kind)]))
 }
 
 #[cfg(test)]

@@ -24,6 +24,17 @@ fn owned(value: Value<'static>) -> Option<Box<str>> {
     Some(String::from_utf8_lossy(&bytes).into())
 }
 
+fn runtime(process: &Option<Arc<Process>>) -> Option<Value<'_>> {
+    let container = process.as_ref()?.workload.container.as_ref()?;
+    container.runtime.map(Value::word)
+}
+
+/// A word about a process that runs in a pod.
+fn in_pod<'a>(process: &'a Option<Arc<Process>>, word: &'static str) -> Option<Value<'a>> {
+    process.as_ref()?.workload.pod.as_ref()?;
+    Some(Value::word(word))
+}
+
 /// The fields of one end, after a prefix.
 macro_rules! end {
     ($prefix:literal, $of:ident) => {
@@ -42,12 +53,7 @@ macro_rules! end {
             )
             .always()
             .rules(&[concat!($prefix, "process.pid")])
-            .get(|v| {
-                v.record
-                    .$of
-                    .as_ref()
-                    .map(|process| Value::Number(process.pid.into()))
-            })
+            .get(|v| Some(Value::Number(v.record.$of.as_ref()?.pid.into())))
             .read(|d, v| {
                 draft(&mut d.event.$of).pid =
                     v.number().and_then(|pid| pid.try_into().ok()).unwrap_or(0)
@@ -128,16 +134,7 @@ macro_rules! end {
                 "",
             )
             .rules(&[concat!($prefix, "container.runtime")])
-            .get(|v| {
-                v.record
-                    .$of
-                    .as_ref()?
-                    .workload
-                    .container
-                    .as_ref()?
-                    .runtime
-                    .map(Value::word)
-            })
+            .get(|v| runtime(&v.record.$of))
             .read(|d, v| {
                 let named = RUNTIMES
                     .into_iter()
@@ -154,15 +151,7 @@ macro_rules! end {
                 "",
             )
             .always()
-            .get(|v| {
-                v.record
-                    .$of
-                    .as_ref()?
-                    .workload
-                    .pod
-                    .as_ref()
-                    .map(|_| Value::word("kubernetes"))
-            }),
+            .get(|v| in_pod(&v.record.$of, "kubernetes")),
             field(concat!($prefix, "orchestrator.resource"), OBJECT, "", "").always(),
             field(
                 concat!($prefix, "orchestrator.resource.type"),
@@ -171,15 +160,7 @@ macro_rules! end {
                 "",
             )
             .always()
-            .get(|v| {
-                v.record
-                    .$of
-                    .as_ref()?
-                    .workload
-                    .pod
-                    .as_ref()
-                    .map(|_| Value::word("pod"))
-            }),
+            .get(|v| in_pod(&v.record.$of, "pod")),
             field(
                 concat!($prefix, "orchestrator.resource.id"),
                 Kind::Text,

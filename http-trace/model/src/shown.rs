@@ -1,0 +1,36 @@
+//! Numbers as a person reads them: in summaries, on terminals and in reports. Other programs get them plain.
+
+/// `1,204`
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A duration in ns with three figures and a unit: `1.2 ms`.
+pub fn latency(ns: u64) -> String {
+    let (value, unit) = match ns {
+        0..1_000_000 => (ns as f64 / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
+        _ => (ns as f64 / 1e9, "s"),
+    };
+    let decimals = usize::from(value < 10.0);
+    format!("{value:.decimals$} {unit}")
+}
+
+/// A size in bytes: `512 B`, `2.4 KiB`.
+pub fn size(bytes: u64) -> String {
+    let (value, unit) = match bytes {
+        0..10_000 => return format!("{bytes} B"),
+        10_000..10_485_760 => (bytes as f64 / 1024.0, "KiB"),
+        10_485_760..10_737_418_240 => (bytes as f64 / 1_048_576.0, "MiB"),
+        _ => (bytes as f64 / 1_073_741_824.0, "GiB"),
+    };
+    format!("{value:.1} {unit}")
+}
