@@ -7,6 +7,7 @@
 pub mod manual;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
@@ -81,6 +82,9 @@ pub enum Command {
     /// Say what a site has: services, endpoints with statuses, times and sizes, what fails, what is slow,
     /// links that lead nowhere, and alerts; of captures, or of recorded events as 'detect' takes them
     Report(Box<Report>),
+    /// List or lift bans, of --ban or the configuration
+    #[command(subcommand)]
+    Bans(Bans),
     /// Run rules over recorded events and write their alerts: our own json, Zeek's http.log (JSON
     /// or TSV), Suricata's eve.json, access logs (common, combined, vhost_combined, JSON; with
     /// headers of syslog or without)
@@ -176,6 +180,43 @@ pub enum Settings {
     Check(Box<Options>),
     /// Print all settings as a file for --config, each with where it was given
     Show(Box<Options>),
+}
+
+/// What is done with bans.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Bans {
+    /// Print the banned clients: address, time left, and the rule if http-trace noted it
+    List {
+        /// Where they are
+        #[command(flatten)]
+        place: BanPlace,
+        /// Print an object of json for each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take clients out of the set; status 1 when one of them is not banned
+    Lift {
+        /// Where they are
+        #[command(flatten)]
+        place: BanPlace,
+        /// Addresses
+        #[arg(value_name = "ADDRESS", required_unless_present = "all")]
+        clients: Vec<IpAddr>,
+        /// All that are there
+        #[arg(long, conflicts_with = "clients")]
+        all: bool,
+    },
+}
+
+/// The set of bans, or the configuration that names it.
+#[derive(Args, Clone, Debug)]
+pub struct BanPlace {
+    /// The set, as a run has it
+    #[arg(long, value_name = "nft:TABLE/SET")]
+    pub ban: Option<String>,
+    /// The configuration file of a run
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Hides options that have no effect on recorded events.

@@ -27,6 +27,7 @@ pub use self::layers::Error;
 use self::layers::Layers;
 pub use self::settings::{Config, KEYS};
 pub use self::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
+use crate::ban::Plan;
 use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
@@ -90,6 +91,10 @@ impl Config {
                     format!("two outputs go to {place}; want a file for each (json:FILE)"),
                 )?;
             }
+        }
+        if config.ban.is_none() && config.ban_for.is_some() {
+            let what = "there is no set to put clients into; want --ban nft:TABLE/SET beside it";
+            refused("ban-for", what.to_owned())?;
         }
         if config.body_snippet.is_some() && config.emit == Emit::Head {
             config.warnings.push(
@@ -191,6 +196,19 @@ impl Config {
             true => Trusted::only(networks.collect()),
             false => Trusted::with(networks),
         }
+    }
+
+    /// Which clients are banned, and how; `None` without `--ban`.
+    pub fn ban_plan(&self) -> Option<Plan> {
+        Some(Plan {
+            set: self.ban.clone()?,
+            lasts: self.ban_for,
+            level: self.ban_level,
+            allow: self.ban_allow.clone(),
+            most: usize::try_from(self.ban_most).unwrap_or(usize::MAX),
+            reset: self.ban_reset,
+            lift: self.ban_lift,
+        })
     }
 
     /// What is redacted; `None` with `--show-secrets`.

@@ -1,13 +1,20 @@
 //! The pipeline and the stages after it: what a live run and a replay drive alike. Performs no I/O but
 //! through [`Outlet`].
+//!
+//! # Layout
+//! - [`finished`]: how a run went.
+
+pub mod finished;
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use http_trace_common::record::{Record, RecordHeader, flag};
 
+use self::finished::{Finished, of_unreadable, unreadable};
+use crate::ban::Bans;
 use crate::config::{Config, Emit, Source};
-use crate::enrich::process::{Attribution, AttributionCounts};
+use crate::enrich::process::Attribution;
 use crate::enrich::proxy::Trusted;
 use crate::metrics::{Metrics, Number};
 use crate::own_sockets::OwnSockets;
@@ -17,11 +24,10 @@ use crate::select::Selection;
 use crate::sink::outlet::{Next, OpenError, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
 use crate::stages::{Exit, Stages};
-use crate::state_file::{Keeper, Kept};
-use crate::summary::{self, Written, counted};
+use crate::state_file::Keeper;
+use crate::summary;
 use http_trace_detect::snapshot::BadSnapshot;
-use http_trace_detect::{DetectStats, Detector, Prepared, Reloaded, Restored, Settings};
-use http_trace_engine::fragments::FragmentCounts;
+use http_trace_detect::{Detector, Prepared, Reloaded, Restored, Settings};
 use http_trace_engine::fragments::shipped::{self, Shipped};
 use http_trace_engine::pipeline::{self, Pipeline, PipelineConfig};
 use http_trace_engine::stats::{Stats, Unreadable};
@@ -53,31 +59,6 @@ pub fn detection(config: &Config) -> Settings {
         live: config.source == Source::Live,
         memory: config.detect_memory,
     }
-}
-
-/// What is left of an engine at its end.
-#[derive(Debug)]
-pub struct Finished {
-    /// What became of the events.
-    pub written: Written,
-    /// What the pipeline counted.
-    pub stats: Stats,
-    /// What was counted about detection.
-    pub detect: DetectStats,
-    /// How the last writing of the file of `--state` went.
-    pub kept: Kept,
-    /// Whether there was no file of `--state` to write although it was asked for.
-    pub keeps_nothing: bool,
-    /// What became of IP fragments that the programs shipped.
-    pub fragments: FragmentCounts,
-    /// Packets of fragments that were not of one packet.
-    pub bad_fragments: u64,
-    /// Whether the run ended because the outputs had enough (`--count`, or nobody reads).
-    pub had_enough: bool,
-    /// Segments, and recorded events, that were out of scope.
-    pub outside: u64,
-    /// How many ends of events have a process.
-    pub attribution: AttributionCounts,
 }
 
 /// What of the stages can change while a run goes on, beside the rules.
@@ -132,6 +113,7 @@ impl Engine {
                 exit: Exit {
                     selection,
                     secrets,
+                    bans: None,
                     metrics: config.listen.map(|_| Metrics::default()),
                     outlet: Outlet::open(&outputs(config), when_full, own)?,
                 },
@@ -147,6 +129,11 @@ impl Engine {
     /// Names processes from now on.
     pub fn attribute(&mut self, attribution: Attribution) {
         self.stages.attribution = Some(attribution);
+    }
+
+    /// Bans the clients of alerts from now on.
+    pub fn ban(&mut self, bans: Bans) {
+        self.stages.exit.bans = Some(bans);
     }
 
     /// The pipeline, to name interfaces and to add losses that were counted elsewhere.
@@ -212,6 +199,9 @@ impl Engine {
             secrets,
         } = choices;
         let stages = &mut self.stages;
+        if let Some(bans) = &mut stages.exit.bans {
+            bans.trust(trusted.clone());
+        }
         (stages.scope, stages.trusted) = (scope, trusted);
         (stages.exit.selection, stages.exit.secrets) = (selection, secrets);
     }
@@ -292,13 +282,30 @@ impl Engine {
             }
         }
         let exit = &mut self.stages.exit;
+        if let Some(counts) = exit.bans.as_ref().map(Bans::counts) {
+            for (result, value) in [
+                ("banned", counts.banned),
+                ("refused", counts.refused),
+                ("failed", counts.failed),
+            ] {
+                numbers.push(Number {
+                    name: "http_trace_bans_total",
+                    meaning: "Bans of clients, by what became of them; of a dry run those that would have been.",
+                    label: Some(("result", result)),
+                    value: value as f64,
+                });
+            }
+        }
         let metrics = exit.metrics.as_mut();
         metrics.map_or_else(String::new, |m| m.text(exit.outlet.written(), &numbers))
     }
 
-    /// What is new of outputs that fail and are tried again.
-    pub fn output_news(&self) -> Vec<String> {
-        self.stages.exit.outlet.news()
+    /// What is new of outputs that fail and are tried again, and of bans that fail.
+    pub fn output_news(&mut self) -> Vec<String> {
+        let exit = &mut self.stages.exit;
+        let mut news = exit.outlet.news();
+        news.extend(exit.bans.as_mut().and_then(Bans::news));
+        news
     }
 
     /// What is seen instead, where nothing could be read for so many seconds; `packets` and those of
@@ -342,7 +349,10 @@ impl Engine {
             attribution,
             ..
         } = self.stages;
-        let written = exit.outlet.close();
+        let mut written = exit.outlet.close();
+        if let Some(bans) = exit.bans {
+            written.banned(bans.is_dry(), &bans.close());
+        }
         // Once all is delivered: what is said to be counted is not counted again.
         let keeper = self.keeper.take();
         let kept = keeper.map(|keeper| keeper.finish(detector.save()));
@@ -392,167 +402,6 @@ fn outputs(config: &Config) -> Outputs {
         count: config.count,
         alerts_to: config.alerts_to.clone(),
     }
-}
-
-impl Finished {
-    /// The summary's lines: responses, alerts, losses, and what there was of connections if any were
-    /// looked at. Every counter with -v. `all_read` says whether all input could be read.
-    pub fn lines(&self, config: &Config, all_read: bool) -> Vec<String> {
-        let stats = &self.stats;
-        let all = config.verbose > 0;
-        let written = &self.written;
-        let mut lines = written.lines(&config.filters.join(" "), &config.sampled.join(" "));
-        if all_read
-            && !written.is_lossy()
-            && let Some(first) = lines.first_mut()
-        {
-            first.push_str("; no loss");
-        }
-        if written.is_empty() && self.outside > 0 {
-            let what = match config.source {
-                Source::Recorded(_) => "event",
-                Source::Live | Source::Captures(_) => "segment",
-            };
-            let (outside, limits) = (counted(self.outside, what), config.limits.join(" "));
-            lines.insert(1, format!("nothing is within {limits}: {outside} left out"));
-        }
-        if written.events == 0 && written.left_out_by_filters > 0 {
-            lines.splice(1..1, config.selection().hints());
-        }
-        if self.detect.open > 0 {
-            lines.push(format!(
-                "{} still open at the end",
-                counted(self.detect.open, "alert")
-            ));
-        }
-        if matches!(config.source, Source::Recorded(_)) {
-            if self.written.alerts.is_empty() {
-                lines.push("no alert opened".to_owned());
-            }
-            lines.extend(all.then(|| self.counters()));
-            return lines;
-        }
-        let mut line = format!(
-            "{}, {} with HTTP",
-            counted(stats.flows, "connection"),
-            stats.http_flows
-        );
-        for (count, what, always) in [
-            (stats.midstream, "connection open before the start", true),
-            (stats.without_request, "response without a request", true),
-            (
-                stats.requests_unmatched,
-                "request without a known answer",
-                true,
-            ),
-            (stats.holes, "gap", true),
-            (stats.hole_bytes, "byte in gaps", true),
-            (stats.unended, "connection without an end", false),
-            (stats.aliases, "name after translation of addresses", false),
-            (stats.tunnels, "tunnel", false),
-            (
-                stats.bad_status,
-                "line with an impossible status code",
-                false,
-            ),
-            (stats.unframed_bytes, "byte of no message", false),
-            (self.attribution.unknown, "end of an unknown process", true),
-            (
-                self.attribution.late,
-                "lookup of a process that came late",
-                false,
-            ),
-            (stats.disputed_segments, "segment disproved", true),
-            (stats.ignored_segments, "segment not believed", false),
-            (stats.unproven, "response not believed", true),
-            (
-                stats.filter_disagrees,
-                "skip of the filter that is not body",
-                false,
-            ),
-        ] {
-            if count > 0 && (always || all) {
-                line.push_str(", ");
-                // The plural is the first word's.
-                let (first, rest) = what.split_at(what.find(' ').unwrap_or(what.len()));
-                line.push_str(&format!("{}{rest}", counted(count, first)));
-            }
-        }
-        if let Some(unreadable) = unreadable(stats) {
-            line.push_str(&format!("; {unreadable}"));
-        }
-        lines.push(line);
-        let fragments = &self.fragments;
-        if fragments.fragments > 0 {
-            let mut line = format!(
-                "{} put together to {}",
-                counted(fragments.fragments, "IP fragment"),
-                counted(fragments.reassembled, "packet"),
-            );
-            for (count, what) in [
-                (fragments.given_up, "incomplete"),
-                (fragments.displaced, "given up for want of memory"),
-                (fragments.contradicting, "with contradicting fragments"),
-                (fragments.overlapping, "with overlapping fragments"),
-                (self.bad_fragments, "with a wrong checksum"),
-            ] {
-                if count > 0 {
-                    line.push_str(&format!(", {count} {what}"));
-                }
-            }
-            lines.push(line);
-        }
-        lines.extend(all.then(|| self.counters()));
-        lines
-    }
-
-    /// Whether nothing came in at all.
-    pub fn is_empty(&self) -> bool {
-        self.written.is_empty() && self.stats.records == 0 && self.outside == 0
-    }
-
-    /// What the judge counted, by name: `judged: filter_disagrees 0, unsure 2, …`.
-    fn counters(&self) -> String {
-        let stats = &self.stats;
-        let named = [
-            ("filter_disagrees", stats.filter_disagrees),
-            ("unsure", stats.became_unsure),
-            ("resynchronised", stats.resynchronised),
-            ("holes", stats.holes),
-            ("hole_bytes", stats.hole_bytes),
-            ("unframed_bytes", stats.unframed_bytes),
-            ("copied_bytes", stats.copied_bytes),
-            ("overlaps_differ", stats.overlaps_differ),
-            ("disputed_segments", stats.disputed_segments),
-            ("ignored_segments", stats.ignored_segments),
-            ("unproven", stats.unproven),
-            ("requests_unmatched", stats.requests_unmatched),
-            ("flows_evicted", stats.flows_evicted),
-        ];
-        let named: Vec<String> = named.map(|(name, n)| format!("{name} {n}")).into();
-        let detect = &self.detect;
-        format!(
-            "judged: {}; detection: keys {}, bytes {}, evicted {}, refused {}, late {}, clamped {}",
-            named.join(", "),
-            detect.keys,
-            detect.bytes,
-            detect.turnover.evicted,
-            detect.turnover.refused,
-            detect.late,
-            detect.clamped,
-        )
-    }
-}
-
-fn unreadable(stats: &Stats) -> Option<String> {
-    summary::unreadable(&of_unreadable(stats))
-}
-
-/// Protocol, port and count of connections that cannot be read.
-fn of_unreadable(stats: &Stats) -> Vec<(&'static str, u16, u64)> {
-    let items = stats.unreadable.iter();
-    let items = items.map(|((kind, port), count)| (kind.name(), *port, *count));
-    items.collect()
 }
 
 fn pipeline_config(config: &Config) -> PipelineConfig {

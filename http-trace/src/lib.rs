@@ -11,6 +11,7 @@
 //!   [`privileges`] are capabilities and the user.
 //! - [`enrich`] names the client behind trusted proxies, and the processes at both ends.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
+//! - [`ban`] has the firewall refuse the clients of alerts (*I/O*).
 //! - [`summary`] words what standard error is told (prints nothing).
 //! - [`metrics`] counts for Prometheus what passes.
 //! - [`sink`] formats and writes (output files, standard output, and where alerts go).
@@ -23,6 +24,7 @@
 #![cfg_attr(not(feature = "live"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 
+pub mod ban;
 pub mod capture;
 pub mod cli;
 pub mod config;

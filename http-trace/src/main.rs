@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use http_trace::cli::{self, Cli, Command, Doctor, Rules, Settings, manual};
+use http_trace::cli::{self, Bans, Cli, Command, Doctor, Rules, Settings, manual};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
@@ -90,6 +90,7 @@ fn main() -> ExitCode {
             }
             return match command {
                 Command::Rules(command) => rules(&command),
+                Command::Bans(command) => bans(&command),
                 command => print(&command),
             };
         }
@@ -173,6 +174,16 @@ fn rules(command: &Rules) -> ExitCode {
     ended(io::stdout().write_all(out.as_bytes()), done)
 }
 
+fn bans(command: &Bans) -> ExitCode {
+    let mut out = String::new();
+    let done = run::bans::run(command, &mut out);
+    if io::stdout().is_terminal() {
+        // Others may have written to the set.
+        out = lines_for_terminal(&out);
+    }
+    ended(io::stdout().write_all(out.as_bytes()), done)
+}
+
 /// Says what this host lets the agent do.
 #[cfg(feature = "live")]
 fn doctor(asked: &Doctor, cli: Cli) -> ExitCode {
@@ -246,6 +257,7 @@ fn print(command: &Command) -> ExitCode {
         Command::Schema => out.write_all(schema::record().as_bytes()),
         Command::Help { .. }
         | Command::Rules(_)
+        | Command::Bans(_)
         | Command::Detect(_)
         | Command::Report(_)
         | Command::Config(_)

@@ -9,9 +9,9 @@ use std::{fs, io, thread};
 pub use rustix::thread::CapabilitySet;
 use rustix::thread::{
     CapabilitySets, Gid, Uid, capabilities, capability_is_in_bounding_set,
-    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-    set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid,
+    clear_ambient_capability_set, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 /// A capability that the agent can use.
@@ -171,13 +171,22 @@ impl User {
 }
 
 /// Makes this thread that user, with no more than these of its capabilities (or CAP_SYS_ADMIN in the place
-/// of what it includes), and without ways to get others. Returns what it kept.
+/// of what it includes), and without ways to get others. Of these, programs that it starts may have what is
+/// in `handed`, if their thread calls [`hand_on`]. Returns what it kept.
 ///
 /// # Errors
 /// Those of the kernel: without CAP_SETUID and CAP_SETGID there is no other user.
-pub fn enter(user: Option<&User>, keep: CapabilitySet) -> io::Result<CapabilitySet> {
+pub fn enter(
+    user: Option<&User>,
+    keep: CapabilitySet,
+    handed: CapabilitySet,
+) -> io::Result<CapabilitySet> {
     // No program gives any by its file's mode or attributes, or because root starts it.
     set_no_new_privs(true)?;
+    let mut sets = capabilities(None)?;
+    sets.inheritable = handed & sets.permitted;
+    // Out of the bounding set nothing becomes inheritable any more.
+    set_capabilities(None, sets)?;
     for capability in (0..64).filter_map(|bit| CapabilitySet::from_bits(1 << bit)) {
         // Without CAP_SETPCAP it stays, which gives nothing by itself.
         if capability_is_in_bounding_set(capability).is_ok_and(|is_in| is_in)
@@ -200,15 +209,27 @@ pub fn enter(user: Option<&User>, keep: CapabilitySet) -> io::Result<CapabilityS
     let sets = CapabilitySets {
         effective: keep,
         permitted: keep,
-        inheritable: CapabilitySet::empty(),
+        inheritable: keep & handed,
     };
     set_capabilities(None, sets)?;
     Ok(keep)
 }
 
+/// Programs that this thread starts have of its capabilities what [`enter`] was told to hand on.
+pub fn hand_on() {
+    let Ok(sets) = capabilities(None) else {
+        return;
+    };
+    for one in sets.inheritable {
+        // Refused where the kernel is older than 4.3: root's programs inherit all the same.
+        let _ = configure_capability_in_ambient_set(one, true);
+    }
+}
+
 /// What `question` answers on a thread without capabilities; `None` when there is no such thread.
 pub fn without<T: Send>(question: impl FnOnce() -> T + Send) -> Option<T> {
-    let ask = || enter(None, CapabilitySet::empty()).ok().map(|_| question());
+    let none = CapabilitySet::empty();
+    let ask = || enter(None, none, none).ok().map(|_| question());
     thread::scope(|scope| scope.spawn(ask).join().ok().flatten())
 }
 

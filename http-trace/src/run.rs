@@ -14,12 +14,13 @@
 //! - `pipe`: sources whose reading may block.
 //! - `progress`: how far the reading of captures is.
 //! - `replay`, `recorded`, `live`: the three sources.
-//! - [`rules`], `hits`: commands about rules.
+//! - [`rules`], `hits`: commands about rules. [`bans`]: those about bans.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
 
+pub mod bans;
 mod clash;
 mod confine;
 #[cfg(feature = "live")]

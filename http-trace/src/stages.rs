@@ -4,6 +4,7 @@
 
 use http_trace_common::record::RecordHeader;
 
+use crate::ban::Bans;
 use crate::enrich::process::Attribution;
 use crate::enrich::proxy::Trusted;
 use crate::metrics::Metrics;
@@ -39,6 +40,8 @@ pub struct Exit {
     pub selection: Selection,
     /// Takes secrets out; `None` with `--show-secrets`.
     pub secrets: Option<Secrets>,
+    /// Bans the clients of alerts, with `--ban`.
+    pub bans: Option<Bans>,
     /// Counts every event, with `--listen`.
     pub metrics: Option<Metrics>,
     /// Formats and writes.
@@ -146,6 +149,7 @@ impl Exit {
             }
             Detected::Alert(mut alert) => {
                 outlet.saw_alert(&alert);
+                alert.ban = self.bans.as_mut().and_then(|bans| bans.judge(&alert));
                 if self.selection.admits_alert(&alert.rule.id) {
                     if let Some(secrets) = &self.secrets {
                         secrets.redact_alert(&mut alert);

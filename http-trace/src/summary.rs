@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::ban::Counts;
 use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Severity;
 use http_trace_model::event::{HttpEvent, Loss};
@@ -34,6 +35,8 @@ pub struct Written {
     pub delivered: BTreeMap<String, u64>,
     /// Alerts and losses that a format has no place for, by format.
     pub left_out: BTreeMap<&'static str, u64>,
+    /// What became of bans, in words.
+    pub bans: Option<String>,
     /// Outputs that failed, and why.
     pub failed: Vec<String>,
 }
@@ -81,6 +84,32 @@ impl Written {
                 .push(format!("{lost} not delivered to {name}: {why}"));
         }
         *self.delivered.entry(name.to_owned()).or_default() += delivered;
+    }
+
+    /// Notes what became of bans; of a dry run, what would have.
+    pub fn banned(&mut self, is_dry: bool, counts: &Counts) {
+        let verb = if is_dry {
+            "would have been banned (dry run: --ban-for bans)"
+        } else {
+            "banned"
+        };
+        let mut line = format!("{} {verb}", counted(counts.banned, "client"));
+        if counts.refused > 0 {
+            let _ = write!(
+                line,
+                "; {} not, for a reason that the alert has",
+                grouped(counts.refused)
+            );
+        }
+        self.bans = (counts.banned + counts.refused > 0).then_some(line);
+        if counts.failed > 0 || counts.failure.is_some() {
+            let why = counts
+                .failure
+                .as_deref()
+                .unwrap_or("the firewall was too slow");
+            let failed = counted(counts.failed, "client");
+            self.failed.push(format!("{failed} not banned: {why}"));
+        }
     }
 
     /// Whether nothing was read at all.
@@ -133,6 +162,7 @@ impl Written {
             let all = counted(self.alerts.values().sum(), "alert");
             lines.push(format!("{all}: {}", of.join(", ")));
         }
+        lines.extend(self.bans.clone());
         for (name, count) in &self.delivered {
             lines.push(format!("{} delivered to {name}", counted(*count, "alert")));
         }

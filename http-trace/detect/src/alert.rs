@@ -155,6 +155,46 @@ pub struct Alert {
     pub under_counted: bool,
     /// Whether the client looks like a proxy of many.
     pub proxy_suspected: bool,
+    /// Whether a client of the evidence was connected itself, rather than named by a proxy's header.
+    pub direct: bool,
+    /// What was decided about banning its client; detection decides nothing of it.
+    pub ban: Option<Ban>,
+}
+
+/// What was decided about banning the client of an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// The client's address.
+    pub client: IpAddr,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// How long it is banned, or would be, or is still.
+    pub seconds: Option<u64>,
+    /// Why it is not.
+    pub reason: Option<&'static str>,
+}
+
+/// A decision about a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The firewall was told.
+    Banned,
+    /// It was told before.
+    InForce,
+    /// It would have been told.
+    DryRun,
+    /// Something speaks against it.
+    Refused,
+}
+
+impl Outcome {
+    /// The names of all.
+    pub const NAMES: [&str; 4] = ["banned", "in_force", "dry_run", "refused"];
+
+    /// `banned` …
+    pub const fn name(self) -> &'static str {
+        Outcome::NAMES[self as usize]
+    }
 }
 
 impl Alert {

@@ -142,6 +142,8 @@ pub struct Evidence {
     pub clients: Top<IpAddr>,
     /// The last requests.
     pub samples: VecDeque<Sample>,
+    /// Whether some client was connected itself, rather than named by a proxy's header.
+    pub direct: bool,
     /// A bitmap of distinct hashes, empty without any: two that share a bit are one, so that it tells how
     /// many there were at least. Of 1,000 it tells about 940, of 10,000 about 5,800.
     distinct: Vec<u64>,
@@ -173,6 +175,7 @@ impl Evidence {
         }
         self.servers.see(&event.server.ip);
         self.clients.see(&event.client_ip());
+        self.direct |= event.forwarded.is_none();
         // The oldest makes room.
         let oldest = (self.samples.len() >= SAMPLES).then(|| self.samples.pop_front());
         let mut sample = oldest.flatten().unwrap_or_default();
@@ -229,6 +232,7 @@ impl Evidence {
         self.hosts.add(before.hosts);
         self.user_agents.add(before.user_agents);
         self.clients.add(before.clients);
+        self.direct |= before.direct;
         let mut samples = before.samples;
         samples.append(&mut self.samples);
         samples.drain(..samples.len().saturating_sub(SAMPLES));

@@ -159,6 +159,8 @@ impl<'a> Subject<'a> {
             samples: evidence.samples.iter().cloned().collect(),
             under_counted: incomplete || self.lossy,
             proxy_suspected: false,
+            direct: evidence.direct,
+            ban: None,
         })
     }
 

@@ -17,7 +17,7 @@ use super::hits::{Hits, OfRule};
 pub const MAGIC: [u8; 8] = *b"httptrst";
 
 /// To be raised with every change of what is kept.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// Magic, version, length of the payload, checksum of the payload.
 pub const HEADER: usize = 8 + 4 + 8 + 20;

@@ -24,6 +24,23 @@ pub fn latency(ns: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// A time in s with its two largest units: `42s`, `1h 5m`, `3d`.
+pub fn span(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let at = UNITS
+        .iter()
+        .position(|(unit, _)| seconds >= *unit)
+        .unwrap_or(3);
+    let (unit, name) = UNITS[at];
+    let mut text = format!("{}{name}", seconds / unit);
+    if let Some((smaller, name)) = UNITS.get(at + 1)
+        && seconds % unit / smaller > 0
+    {
+        text.push_str(&format!(" {}{name}", seconds % unit / smaller));
+    }
+    text
+}
+
 /// A size in bytes: `512 B`, `2.4 KiB`.
 pub fn size(bytes: u64) -> String {
     let (value, unit) = match bytes {

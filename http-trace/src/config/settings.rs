@@ -21,6 +21,7 @@ use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
 use super::layers::{Error, Layers};
 use super::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
 use super::values::{self, negatable, path, text, word};
+use crate::ban::nft::Set;
 use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses, filters};
 use crate::sink::deliver::Target;
 use crate::sink::{Color, HeaderChoice, OutputSpec};
@@ -156,6 +157,23 @@ settings! {
         /// Send alerts here as well: stdout, file:PATH[,mode=640], command:PROGRAM ARGUMENTS, a URL, syslog,
         /// syslog:udp://HOST or syslog:tcp://HOST
         alerts_to: Vec<Target> = whole("WHERE"), Target::from_str;
+    }
+    "Bans" {
+        /// Say in alerts which clients would be put into this set of nftables; live, and with a time to ban,
+        /// have `nft` do it. A table that is not there is made. The eBPF programs only observe
+        ban: Option<Set> = one("nft:TABLE/SET"), Set::from_str;
+        /// Ban for this time, e.g. 1h; without it --ban is a dry run
+        ban_for: Option<Duration> = one("TIME").only(runs::LIVE), value::some_time;
+        /// Ban clients of alerts of this level or above: info, low, medium, high, critical
+        ban_level: Level = one("LEVEL").default("medium"), values::level;
+        /// Never ban clients in these networks, whatever they do
+        ban_allow: Vec<IpNet> = list("CIDR"), value::network;
+        /// Make a table that resets the connections of banned clients; default: it drops their packets
+        ban_reset: bool = switch().only(runs::LIVE), boolean;
+        /// Lift the bans of this run at its end; default: they run out
+        ban_lift: bool = switch().only(runs::LIVE), boolean;
+        /// how many bans are in force at once at most; clients beyond it are refused
+        ban_most: u64 = one("N").default("10000").no_option(), value::positive;
     }
     "How it is written" {
         /// json, pretty, tracee, eve, zeek, zeek-tsv, csv or report (times in UTC), to a file with :FILE (live, it

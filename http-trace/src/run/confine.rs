@@ -66,7 +66,11 @@ mod linux {
                 because = format!("; CAP_DAC_OVERRIDE for {path}, which is another user's");
             }
         }
-        let kept = privileges::enter(user.as_ref(), keep).map_err(|error| match &config.user {
+        let mut handed = CapabilitySet::empty();
+        if config.ban_plan().is_some_and(|plan| plan.lasts.is_some()) {
+            handed = CapabilitySet::NET_ADMIN;
+        }
+        let kept = privileges::enter(user.as_ref(), keep, handed).map_err(|error| match &config.user {
             Some(user) => format!(
                 "cannot become the user {user}: {error}; start as root, or with CAP_SETUID and CAP_SETGID"
             ),

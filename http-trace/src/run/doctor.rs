@@ -202,6 +202,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     let mut config = config.clone();
     config.output = vec!["json:/dev/null".parse()?];
     config.alerts_to.clear();
+    config.ban = None;
     // Counts by port; nobody listens.
     config.listen = Some(([127, 0, 0, 1], 0).into());
     let (mut probe, notices) =

@@ -112,6 +112,10 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             say(&privileges::lost(ptrace));
         }
     }
+    if config.ban_for.is_some() {
+        // `nft` has it of the agent.
+        needs |= CapabilitySet::NET_ADMIN;
+    }
     if let Err(why) = confine(config, needs) {
         return cannot_start(&why);
     }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::exit::{Ended, Reading, say};
 use super::loading::Rules;
 use super::stop::Stop;
+use crate::ban::{Bans, Plan};
 use crate::capture::error::shown;
 use crate::config::{Config, Source};
 use crate::engine::{Engine, detection};
@@ -17,6 +18,7 @@ use crate::state_file::taken::Taken;
 use crate::summary::counted;
 use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Restored};
+use http_trace_model::shown::span;
 
 /// See the module.
 pub struct Session {
@@ -67,6 +69,18 @@ impl Session {
             say(&error.to_string());
             Ended::CannotStart
         })?;
+        if let Some(plan) = config.ban_plan() {
+            let live = config.source == Source::Live;
+            let line = bans_line(&plan, live);
+            let bans = Bans::open(plan, config.trusted(), live).map_err(|why| {
+                say(&format!("cannot ban clients: {why}"));
+                Ended::CannotStart
+            })?;
+            if !config.quiet {
+                say(&line);
+            }
+            engine.ban(bans);
+        }
         restore(config, &mut engine);
         Ok(Session {
             config: config.clone(),
@@ -132,6 +146,26 @@ impl Session {
         } else {
             Ended::Done
         }
+    }
+}
+
+/// Who is banned, or would be.
+fn bans_line(plan: &Plan, live: bool) -> String {
+    let (level, set) = (plan.level.name(), &plan.set);
+    match plan.lasts.filter(|_| live) {
+        Some(lasts) => format!(
+            "clients of alerts from {level} on are banned for {}, in {set}; the eBPF programs only \
+             observe",
+            span(lasts.as_secs())
+        ),
+        None => format!(
+            "bans are a dry run: clients of alerts from {level} on would go into {set}{}",
+            if live {
+                "; --ban-for TIME bans them"
+            } else {
+                ""
+            }
+        ),
     }
 }
 

@@ -13,11 +13,11 @@ use super::render::{Entry, Render};
 use super::time::clock_ms;
 use crate::summary::counted;
 use crate::text::Escaped;
-use http_trace_detect::alert::{Alert, State};
+use http_trace_detect::alert::{Alert, Ban, Outcome, State};
 use http_trace_detect::rule::Level;
 use http_trace_model::event::{Endpoint, HttpEvent, Loss};
 use http_trace_model::head::{Headers, ResponseHead};
-use http_trace_model::shown::{latency, size};
+use http_trace_model::shown::{latency, size, span};
 use http_trace_model::target::Target;
 
 /// Columns of the URL when the width of the terminal is not known.
@@ -219,6 +219,9 @@ impl Pretty {
         if alert.proxy_suspected {
             self.line.push_str(", the client looks like a proxy");
         }
+        if let Some(ban) = &alert.ban {
+            self.put(format_args!("; {}", banned(ban)));
+        }
         self.put(format_args!("{dim:#}\n"));
     }
 
@@ -361,6 +364,22 @@ fn status_and_method(event: &HttpEvent) -> (String, String) {
 }
 
 /// `  nginx[812]` of who answered, where that is known.
+/// What was decided about banning a client, in words.
+fn banned(ban: &Ban) -> String {
+    let client = ban.client;
+    let time = ban.seconds.map(|seconds| format!(" for {}", span(seconds)));
+    let time = time.unwrap_or_default();
+    match ban.outcome {
+        Outcome::Banned => format!("{client} is banned{time}"),
+        Outcome::InForce => format!("{client} is banned already"),
+        Outcome::DryRun => format!("{client} would be banned{time}"),
+        Outcome::Refused => format!(
+            "{client} is not banned: {}",
+            ban.reason.unwrap_or("refused")
+        ),
+    }
+}
+
 fn process(event: &HttpEvent) -> String {
     let process = event.server_process.as_ref();
     let named = process.and_then(|process| Some((process.name.as_ref()?, process.pid)));

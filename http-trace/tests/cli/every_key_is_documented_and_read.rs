@@ -43,6 +43,7 @@ const TABLE: &[(&str, &str, Read, &str, &str)] = &[
         "1024",
         "x",
     ),
+    ("ban-most", "7", |c| c.ban_most.to_string(), "7", "0"),
     (
         "detect-memory",
         "1GiB",

@@ -7,6 +7,7 @@ mod a_lone_response_is_written_at_once;
 mod a_reload_loses_no_response;
 mod a_syn_flood_hides_no_connection;
 mod at_full_speed_every_response_is_reported_or_lost;
+mod bans_keep_attackers_out_and_nobody_else;
 mod body_snippets_hold_what_curl_received;
 mod doctor_says_what_an_agent_would_see;
 mod equal_tuples_stay_apart;

@@ -55,7 +55,8 @@ impl Carrier for Command {
         #[cfg(target_os = "linux")]
         if self.privileged {
             use crate::privileges::{CapabilitySet, enter};
-            enter(None, CapabilitySet::empty()).map_err(|error| {
+            let none = CapabilitySet::empty();
+            enter(None, none, none).map_err(|error| {
                 Failure::lasting(format!("capabilities cannot be dropped: {error}"))
             })?;
             self.privileged = false;

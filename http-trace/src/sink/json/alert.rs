@@ -1,7 +1,7 @@
 //! The table of alerts: `event.kind: "alert"`, `rule.*`, `threat.*`, `related.*` as ECS has them; what
 //! ECS has no name for is under `http_trace.alert`. Only takes values from an alert.
 
-use http_trace_detect::alert::{Alert, Differs};
+use http_trace_detect::alert::{Alert, Differs, Outcome};
 use http_trace_detect::field::Field as RuleField;
 use http_trace_detect::rule::{Origin, Threat};
 use http_trace_model::field::event::ECS_VERSION;
@@ -269,6 +269,23 @@ pub const ALERT: &[Field<Alert>] = &[
     field("http_trace.alert.proxy_suspected", Kind::Bool, "Whether the client looks like a proxy that many clients are behind.")
         .always()
         .get(|v| Some(Value::Bool(v.record.proxy_suspected))),
+    field(
+        "http_trace.alert.ban",
+        OBJECT,
+        "What became of the client, with --ban.",
+    )
+    .get(|v| v.record.ban.is_some().then_some(Value::Open)),
+    field("http_trace.alert.ban.client", Kind::Ip, "").get(|v| Some(Value::Ip(v.record.ban.as_ref()?.client))),
+    field(
+        "http_trace.alert.ban.outcome",
+        Kind::OneOf(&Outcome::NAMES),
+        "`dry_run` without --ban-for; `in_force` when it was banned before; `refused` with the reason.",
+    )
+    .get(|v| Some(Value::word(v.record.ban.as_ref()?.outcome.name()))),
+    field("http_trace.alert.ban.seconds", NUMBER, "How long it is banned, or would be, or still is.")
+        .get(|v| v.record.ban.as_ref()?.seconds.map(Value::Number)),
+    field("http_trace.alert.ban.reason", Kind::Text, "Why it is not banned.")
+        .get(|v| v.record.ban.as_ref()?.reason.map(Value::word)),
     field("observer", OBJECT, "").always(),
     field("observer.hostname", Kind::Text, "Name of the host that traced.")
         .always()

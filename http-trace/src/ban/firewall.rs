@@ -1,0 +1,159 @@
+//! Carries bans out on a thread of its own, so that a firewall that is slow delays nothing else. Knows
+//! no alert.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::nft::Set;
+use crate::priority;
+
+/// Most bans that wait, and most that are carried out at once.
+const WAITING: usize = 4096;
+const AT_ONCE: usize = 256;
+/// How long what waits is carried out after the end of a run.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// A ban.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Whom it is for.
+    pub client: IpAddr,
+    /// How long.
+    pub lasts: Duration,
+    /// The rule that it follows from.
+    pub rule: String,
+}
+
+/// The thread.
+#[derive(Debug)]
+pub struct Firewall {
+    orders: SyncSender<Order>,
+    failed: Arc<Mutex<Failed>>,
+    ended: Receiver<()>,
+}
+
+#[derive(Debug, Default)]
+struct Failed {
+    clients: Vec<IpAddr>,
+    why: Option<String>,
+}
+
+impl Firewall {
+    /// Starts the thread and has it look for the set. Returns who is in it, each with the time left.
+    ///
+    /// # Errors
+    /// What is wrong with the set, in words; or that there is no thread.
+    pub fn start(
+        set: Set,
+        reset: bool,
+        lift: bool,
+    ) -> Result<(Self, Vec<(IpAddr, Duration)>), String> {
+        let (orders, waiting) = sync_channel::<Order>(WAITING);
+        let (ready, is_ready) = sync_channel(1);
+        let (end, ended) = sync_channel(1);
+        let failed = Arc::new(Mutex::new(Failed::default()));
+        let of_thread = Arc::clone(&failed);
+        let work = move || {
+            priority::ordinary();
+            #[cfg(target_os = "linux")]
+            crate::privileges::hand_on();
+            let there = set.prepare(reset);
+            let is_usable = there.is_ok();
+            if ready.send(there).is_ok() && is_usable {
+                let of_this_run = carry_out(&set, &waiting, &of_thread);
+                if lift && !of_this_run.is_empty() {
+                    take_back(&set, of_this_run, &of_thread);
+                }
+            }
+            let _ = end.send(());
+        };
+        thread::Builder::new()
+            .name("http-trace-ban".to_owned())
+            .spawn(work)
+            .map_err(|error| format!("no thread for bans: {error}"))?;
+        let there = is_ready.recv().map_err(|_| "no thread for bans")??;
+        // One without an end is as good as banned for good.
+        const FOR_GOOD: Duration = Duration::from_secs(1 << 30);
+        let there = there.into_iter();
+        let there = there.map(|element| (element.client, element.left.unwrap_or(FOR_GOOD)));
+        let firewall = Firewall {
+            orders,
+            failed,
+            ended,
+        };
+        Ok((firewall, there.collect()))
+    }
+
+    /// Queues a ban; never waits. `false` when there is no room.
+    pub fn ban(&self, order: Order) -> bool {
+        match self.orders.try_send(order) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        }
+    }
+
+    /// Whose ban failed since this was asked last, and why.
+    pub fn failed(&self) -> Option<(Vec<IpAddr>, String)> {
+        let mut failed = lock(&self.failed);
+        let why = failed.why.take()?;
+        Some((std::mem::take(&mut failed.clients), why))
+    }
+
+    /// Carries out what waits, for at most 5 s. Returns how many bans failed, and why.
+    pub fn close(self) -> (u64, Option<String>) {
+        drop(self.orders);
+        let slow = matches!(
+            self.ended.recv_timeout(LAST_WAIT),
+            Err(RecvTimeoutError::Timeout)
+        );
+        let mut failed = lock(&self.failed);
+        let late = slow.then(|| "nft did not end in time".to_owned());
+        (failed.clients.len() as u64, failed.why.take().or(late))
+    }
+}
+
+fn lock(failed: &Mutex<Failed>) -> MutexGuard<'_, Failed> {
+    failed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Carries out until nobody orders any more. Returns whom it banned, and until when.
+fn carry_out(
+    set: &Set,
+    waiting: &Receiver<Order>,
+    failed: &Mutex<Failed>,
+) -> HashMap<IpAddr, Instant> {
+    let mut banned = HashMap::new();
+    while let Ok(first) = waiting.recv() {
+        let mut orders = vec![first];
+        orders.extend(waiting.try_iter().take(AT_ONCE - 1));
+        let begun = Instant::now();
+        let all = orders.iter().map(|o| (o.client, o.lasts, o.rule.as_str()));
+        match set.add(all) {
+            Ok(()) => {
+                let until = orders.iter().map(|o| (o.client, begun + o.lasts));
+                banned.extend(until);
+                banned.retain(|_, until| *until > begun);
+            }
+            Err(why) => {
+                let mut failed = lock(failed);
+                failed.clients.extend(orders.iter().map(|o| o.client));
+                failed.why = Some(why);
+            }
+        }
+    }
+    banned
+}
+
+/// Lifts the bans that have not run out.
+fn take_back(set: &Set, banned: HashMap<IpAddr, Instant>, failed: &Mutex<Failed>) {
+    let now = Instant::now();
+    let left = banned.into_iter().filter(|(_, until)| *until > now);
+    let left: Vec<IpAddr> = left.map(|(client, _)| client).collect();
+    if let Err(why) = set.lift(&left) {
+        lock(failed).why = Some(why);
+    }
+}

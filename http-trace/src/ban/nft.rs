@@ -1,0 +1,399 @@
+//! A set of nftables whose elements run out (nft(8), "SETS"), by the program `nft`: it is looked for,
+//! made, filled, listed and emptied here. Decides nothing about clients.
+
+use std::fmt;
+use std::io::Write;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Where banned clients are put: two sets of a table, one of each IP version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    family: Family,
+    table: String,
+    name: String,
+}
+
+/// Families of tables that see what hosts send to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    /// Both IP versions.
+    Inet,
+    Ip,
+    Ip6,
+}
+
+impl Family {
+    const ALL: [(&str, Family); 3] = [
+        ("inet", Family::Inet),
+        ("ip", Family::Ip),
+        ("ip6", Family::Ip6),
+    ];
+
+    const fn name(self) -> &'static str {
+        Family::ALL[self as usize].0
+    }
+}
+
+/// A banned client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// Its address.
+    pub client: IpAddr,
+    /// How long it stays banned; `None` until it is lifted.
+    pub left: Option<Duration>,
+    /// What was noted with it: the rule, in bans of ours.
+    pub comment: Option<String>,
+}
+
+/// One of the sets of a [`Set`].
+struct Half {
+    name: String,
+    /// `ipv4_addr` or `ipv6_addr`.
+    of: &'static str,
+    /// `ip` or `ip6`, as rules have it.
+    protocol: &'static str,
+}
+
+impl FromStr for Set {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WANT: &str = "nft:TABLE/SET, or nft:FAMILY/TABLE/SET with inet, ip or ip6; names are \
+                            letters, digits, _ and -, and begin with a letter";
+        let words: Vec<&str> = text.strip_prefix("nft:").ok_or(WANT)?.split('/').collect();
+        let (family, table, name) = match words[..] {
+            [table, name] => (Family::Inet, table, name),
+            [family, table, name] => {
+                let found = Family::ALL.iter().find(|(known, _)| *known == family);
+                (found.ok_or(WANT)?.1, table, name)
+            }
+            _ => return Err(WANT),
+        };
+        let is_name = |name: &str| {
+            let mut bytes = name.bytes();
+            bytes
+                .next()
+                .is_some_and(|first| first.is_ascii_alphabetic())
+                && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+                && name.len() < 32
+        };
+        match is_name(table) && is_name(name) {
+            true => Ok(Set {
+                family,
+                table: table.to_owned(),
+                name: name.to_owned(),
+            }),
+            false => Err(WANT),
+        }
+    }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nft:{}/{}/{}", self.family.name(), self.table, self.name)
+    }
+}
+
+impl Set {
+    /// Whether it has a set for clients of this IP version.
+    pub const fn takes(&self, client: IpAddr) -> bool {
+        match self.family {
+            Family::Inet => true,
+            Family::Ip => client.is_ipv4(),
+            Family::Ip6 => client.is_ipv6(),
+        }
+    }
+
+    fn halves(&self) -> Vec<Half> {
+        let half = |suffix, of, protocol| Half {
+            name: format!("{}{suffix}", self.name),
+            of,
+            protocol,
+        };
+        match self.family {
+            Family::Inet => vec![half("", "ipv4_addr", "ip"), half("6", "ipv6_addr", "ip6")],
+            Family::Ip => vec![half("", "ipv4_addr", "ip")],
+            Family::Ip6 => vec![half("", "ipv6_addr", "ip6")],
+        }
+    }
+
+    /// `inet TABLE`.
+    fn place(&self) -> String {
+        format!("{} {}", self.family.name(), self.table)
+    }
+
+    fn name_for(&self, client: IpAddr) -> String {
+        let is_second = self.family == Family::Inet && client.is_ipv6();
+        format!("{}{}", self.name, if is_second { "6" } else { "" })
+    }
+
+    /// Looks for the sets, or makes them with a table that refuses what is in them. Returns who is in
+    /// them. A table that is there is somebody's, and nothing is made in it.
+    ///
+    /// # Errors
+    /// In words: no `nft`, no permission, a set that is not there or is no set of addresses that run out.
+    pub fn prepare(&self, reset: bool) -> Result<Vec<Element>, String> {
+        let tables = nft(&["-j", "list", "tables", self.family.name()], "")?;
+        let is_there = objects(&tables, "table")?
+            .iter()
+            .any(|table| table["name"] == self.table.as_str());
+        if !is_there {
+            nft(&["-f", "-"], &self.script(reset))?;
+            return Ok(Vec::new());
+        }
+        self.list()
+    }
+
+    /// The table that refuses banned clients: as destination and as router, before other filters.
+    fn script(&self, reset: bool) -> String {
+        use std::fmt::Write as _;
+        let mut out = format!("table {} {{\n", self.place());
+        for half in self.halves() {
+            let (name, of) = (half.name, half.of);
+            let _ = writeln!(out, "  set {name} {{ type {of}; flags timeout; }}");
+        }
+        for hook in ["input", "forward"] {
+            let _ = writeln!(
+                out,
+                "  chain {hook} {{\n    type filter hook {hook} priority -10; policy accept;"
+            );
+            for half in self.halves() {
+                let (name, protocol) = (half.name, half.protocol);
+                if reset {
+                    let _ = writeln!(
+                        out,
+                        "    {protocol} saddr @{name} meta l4proto tcp reject with tcp reset"
+                    );
+                }
+                let _ = writeln!(out, "    {protocol} saddr @{name} drop");
+            }
+            out.push_str("  }\n");
+        }
+        out.push_str("}\n");
+        out
+    }
+
+    /// Who is in the sets.
+    ///
+    /// # Errors
+    /// As [`Set::prepare`].
+    pub fn list(&self) -> Result<Vec<Element>, String> {
+        let place = ["-j", "list", "table", self.family.name(), &self.table];
+        let text = nft(&place, "")?;
+        let sets = objects(&text, "set")?;
+        let mut elements = Vec::new();
+        for half in self.halves() {
+            let Some(set) = sets.iter().find(|set| set["name"] == half.name.as_str()) else {
+                return Err(self.no_set(&half));
+            };
+            let has_timeout = set["flags"]
+                .as_array()
+                .is_some_and(|flags| flags.iter().any(|flag| flag == "timeout"));
+            if set["type"] != half.of || !has_timeout {
+                return Err(format!(
+                    "the set {} of nft's table {} is not of {} with the flag timeout; give another \
+                     name",
+                    half.name,
+                    self.place(),
+                    half.of
+                ));
+            }
+            let there = set["elem"].as_array().into_iter().flatten();
+            elements.extend(there.filter_map(element));
+        }
+        Ok(elements)
+    }
+
+    fn no_set(&self, half: &Half) -> String {
+        let (name, place) = (&half.name, self.place());
+        format!(
+            "nft's table {place} has no set {name}: `nft add set {place} {name} '{{ type {}; flags \
+             timeout; }}'` makes it, and a rule of yours has to refuse `{} saddr @{name}`; or name a \
+             table that is not there, which is then made with both",
+            half.of, half.protocol
+        )
+    }
+
+    /// Puts clients into the sets, each for a time and with a comment.
+    ///
+    /// # Errors
+    /// What `nft` says; then none of them is there.
+    pub fn add<'a>(
+        &self,
+        clients: impl IntoIterator<Item = (IpAddr, Duration, &'a str)>,
+    ) -> Result<(), String> {
+        use std::fmt::Write as _;
+        let mut script = String::new();
+        for (client, lasts, comment) in clients {
+            let _ = writeln!(
+                script,
+                "add element {} {} {{ {client} timeout {}s comment \"{}\" }}",
+                self.place(),
+                self.name_for(client),
+                lasts.as_secs().max(1),
+                quotable(comment)
+            );
+        }
+        nft(&["-f", "-"], &script).map(drop)
+    }
+
+    /// Takes clients out of the sets. One that is not there any more is no error.
+    ///
+    /// # Errors
+    /// What `nft` says of the last that stayed.
+    pub fn lift(&self, clients: &[IpAddr]) -> Result<(), String> {
+        let there = self.list()?;
+        let there: Vec<&IpAddr> = there.iter().map(|element| &element.client).collect();
+        let clients: Vec<&IpAddr> = clients.iter().filter(|ip| there.contains(ip)).collect();
+        let line = |ip: &&IpAddr| {
+            let (place, name) = (self.place(), self.name_for(**ip));
+            format!("delete element {place} {name} {{ {ip} }}\n")
+        };
+        let script: String = clients.iter().map(line).collect();
+        if nft(&["-f", "-"], &script).is_ok() {
+            return Ok(());
+        }
+        // One ran out meanwhile, and so all stayed.
+        for client in &clients {
+            let _ = nft(&["-f", "-"], &line(client));
+        }
+        let left = self.list()?;
+        match clients
+            .iter()
+            .find(|ip| left.iter().any(|e| e.client == ***ip))
+        {
+            Some(client) => Err(format!("nft does not take {client} out of {self}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The objects of one kind in what `nft -j` prints (libnftables-json(5)).
+fn objects(text: &str, kind: &str) -> Result<Vec<Value>, String> {
+    let mut all: Value =
+        serde_json::from_str(text).map_err(|error| format!("nft printed no JSON: {error}"))?;
+    let list = all["nftables"].as_array_mut().map(std::mem::take);
+    let of_kind = |mut object: Value| object.get_mut(kind).map(Value::take);
+    Ok(list.into_iter().flatten().filter_map(of_kind).collect())
+}
+
+/// An element that is one address; sets may have networks and ranges too.
+fn element(value: &Value) -> Option<Element> {
+    let inner = value.get("elem").unwrap_or(value);
+    let address = inner.get("val").unwrap_or(inner).as_str()?;
+    Some(Element {
+        client: address.parse().ok()?,
+        left: inner["expires"].as_u64().map(Duration::from_secs),
+        comment: inner["comment"].as_str().map(str::to_owned),
+    })
+}
+
+/// A text as it can be a comment: ids of rules are their authors'.
+fn quotable(text: &str) -> String {
+    let plain = |c: char| match c {
+        '"' | '\\' => '\'',
+        c if c.is_control() => ' ',
+        c => c,
+    };
+    text.chars().map(plain).take(96).collect()
+}
+
+/// Runs the program, and returns what it prints.
+fn nft(arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut command = Command::new("nft");
+    command.args(arguments).env_clear();
+    command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped());
+    command.stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "there is no program nft in PATH; install nftables".to_owned()
+        }
+        _ => format!("nft: {error}"),
+    })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // It reads all before it prints; one that ends early says why.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output();
+    let output = output.map_err(|error| format!("nft: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().find(|line| !line.trim().is_empty());
+    let first = first.unwrap_or("it failed without a word").trim();
+    let hint = match first.contains("Operation not permitted") {
+        true => " (it needs CAP_NET_ADMIN)",
+        false => "",
+    };
+    Err(format!("nft: {first}{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_named() {
+        for (text, shown) in [
+            ("nft:filter/banned", "nft:inet/filter/banned"),
+            ("nft:inet/http-trace/banned", "nft:inet/http-trace/banned"),
+            ("nft:ip/t/s_1", "nft:ip/t/s_1"),
+            ("nft:ip6/t/s", "nft:ip6/t/s"),
+        ] {
+            let set: Set = text.parse().expect(text);
+            assert_eq!(set.to_string(), shown);
+        }
+        for text in [
+            "",
+            "nft:",
+            "nft:t",
+            "nft:/s",
+            "nft:t/",
+            "nft:t/s;flush",
+            "nft:t/s x",
+            "nft:arp/t/s",
+            "nft:t/1s",
+            "nft:a/b/c/d",
+            "ipset:t/s",
+            "nft:t/-s",
+        ] {
+            assert!(text.parse::<Set>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_nft_lists_is_read() {
+        let text = r#"{"nftables":[{"metainfo":{"version":"1.0.6"}},{"table":{"name":"t"}},
+            {"set":{"family":"inet","name":"s","table":"t","type":"ipv4_addr","flags":["timeout"],
+            "elem":["192.0.2.1",{"elem":{"val":"192.0.2.2","timeout":60,"expires":59,"comment":"r"}},
+            {"prefix":{"addr":"192.0.2.0","len":24}}]}}]}"#;
+        let sets = objects(text, "set").expect("JSON");
+        let elements = sets[0]["elem"].as_array().expect("elements");
+        let elements: Vec<Element> = elements.iter().filter_map(element).collect();
+        let of = |ip: &str, left: Option<u64>, comment: Option<&str>| Element {
+            client: ip.parse().expect("an address"),
+            left: left.map(Duration::from_secs),
+            comment: comment.map(str::to_owned),
+        };
+        let expected = [
+            of("192.0.2.1", None, None),
+            of("192.0.2.2", Some(59), Some("r")),
+        ];
+        assert_eq!(elements, expected);
+        assert!(objects("no json", "set").is_err());
+        assert_eq!(objects("{}", "set"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_comment_ends_no_command() {
+        assert_eq!(quotable("a\" }\ndelete \\"), "a' } delete '");
+    }
+}

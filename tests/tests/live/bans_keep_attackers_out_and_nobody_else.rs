@@ -1,0 +1,264 @@
+//! With `--ban-for`, nft keeps the client of an alert out within a second, everybody else stays in, and
+//! bans end: by themselves, whatever became of the agent, or when they are lifted.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use http_trace_tests::agent::{self, Agent};
+use http_trace_tests::client::curl;
+use http_trace_tests::need::program;
+use http_trace_tests::needs;
+use http_trace_tests::netns::{Pair, address};
+use http_trace_tests::nginx::Nginx;
+use serde_json::Value;
+
+const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+const SET: &str = "nft:http-trace/banned";
+const ATTACKERS: [&str; 2] = ["10.77.0.66", "fd77::66"];
+const ALLOWED: &str = "10.77.0.67";
+const SOON: Duration = Duration::from_secs(1);
+
+struct Site {
+    pair: Pair,
+    _nginx: Nginx,
+}
+
+impl Site {
+    fn new() -> Self {
+        let pair = Pair::new(1500).expect("a pair");
+        for address in ["10.77.0.66/24", "10.77.0.67/24", "fd77::66/64 nodad"] {
+            let (address, option) = address.split_once(' ').unwrap_or((address, ""));
+            let add = format!("address add {address} dev veth0 {option}");
+            pair.client.ip(&add).expect("an address");
+        }
+        let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+        Site {
+            pair,
+            _nginx: nginx,
+        }
+    }
+
+    fn agent(&self, options: &[&str]) -> Agent {
+        Agent::start(&self.pair.server, options).expect("an agent")
+    }
+
+    /// What curl's first answer to this client is; none when it gets through to nobody.
+    fn ask(&self, client: &str, path: &str) -> Option<u16> {
+        let url = match client.contains(':') {
+            true => format!("http://[{}]{path}", address::SERVER_V6),
+            false => format!("http://{}{path}", address::SERVER_V4),
+        };
+        let words = ["--interface", client, "-m", "0.4", "--path-as-is", &url];
+        let seen = curl(&self.pair.client, &words).expect("curl");
+        seen.first()
+            .map(|transfer| transfer.status)
+            .filter(|status| *status > 0)
+    }
+
+    /// Asks for what a scanner asks for.
+    fn attack(&self, client: &str) {
+        let url = match client.contains(':') {
+            true => format!("http://[{}]", address::SERVER_V6),
+            false => format!("http://{}", address::SERVER_V4),
+        };
+        let urls: Vec<String> = (0..40)
+            .map(|n| format!("{url}/a{n}/..%2f..%2f..%2f..%2fetc/passwd?id=1'%20OR%201=1--%20{n}"))
+            .collect();
+        let mut words = vec!["--interface", client, "-m", "2", "--path-as-is"];
+        words.extend(urls.iter().map(String::as_str));
+        curl(&self.pair.client, &words).expect("curl");
+    }
+
+    /// Whether the client is out, or in again, within a time.
+    fn turns(&self, client: &str, out: bool, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        loop {
+            if self.ask(client, "/index.html").is_none() == out {
+                return true;
+            }
+            if Instant::now() > end {
+                return false;
+            }
+        }
+    }
+
+    fn bans(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(agent::binary().expect("a binary"));
+        command.arg("bans").args(words).args(["--ban", SET]);
+        let output = self
+            .pair
+            .server
+            .enter(|| command.output())
+            .expect("entered");
+        output.expect("it runs")
+    }
+}
+
+fn outcomes(alerts: &[Value]) -> Vec<(String, String)> {
+    let of = |alert: &Value| {
+        let ban = &alert["http_trace"]["alert"]["ban"];
+        let text = |key: &str| ban[key].as_str().map(str::to_owned);
+        Some((text("client")?, text("outcome")?))
+    };
+    alerts.iter().filter_map(of).collect()
+}
+
+#[test]
+fn an_attacker_is_out_within_a_second_and_nobody_else() {
+    needs!("nginx", "curl", "nft");
+    let site = Site::new();
+    let options = ["--ban", SET, "--ban-for", "1h", "--ban-allow", ALLOWED];
+    let mut tracer = site.agent(&[&options[..], &["--ban-lift"]].concat());
+    assert!(
+        tracer.wait_for_line("only observe", SOON),
+        "the start says who bans"
+    );
+    for client in [ATTACKERS[0], ATTACKERS[1], ALLOWED] {
+        site.attack(client);
+    }
+    for attacker in ATTACKERS {
+        assert!(site.turns(attacker, true, SOON), "{attacker} is still in");
+    }
+    for client in [address::CLIENT_V4, address::CLIENT_V6, ALLOWED] {
+        assert_eq!(
+            site.ask(client, "/index.html"),
+            Some(200),
+            "{client} is out"
+        );
+    }
+    let listed = site.bans(&["list", "--json"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for attacker in ATTACKERS {
+        assert!(
+            listed.contains(&format!("\"client\":\"{attacker}\"")),
+            "{listed}"
+        );
+    }
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    let lifted = site.bans(&["lift", ATTACKERS[1]]);
+    assert!(lifted.status.success(), "{lifted:?}");
+    assert!(site.turns(ATTACKERS[1], false, SOON), "it was lifted");
+    assert_eq!(site.bans(&["lift", "192.0.2.1"]).status.code(), Some(1));
+    let outcome = tracer.stop().expect("an outcome");
+    assert!(outcome.status.success(), "{:?}", outcome.said);
+    let outcomes = outcomes(&outcome.report.alerts);
+    for (client, expected) in [
+        (ATTACKERS[0], "banned"),
+        (ATTACKERS[1], "banned"),
+        (ALLOWED, "refused"),
+    ] {
+        let is = |(of, what): &(String, String)| of == client && what == expected;
+        assert!(outcomes.iter().any(is), "{client}: {outcomes:?}");
+    }
+    assert!(
+        site.turns(ATTACKERS[0], false, SOON),
+        "--ban-lift lifts at the end"
+    );
+}
+
+#[test]
+fn bans_run_out_also_where_the_agent_was_killed() {
+    needs!("nginx", "curl", "nft");
+    let site = Site::new();
+    let reset = ["--ban", SET, "--ban-for", "4s", "--ban-reset"];
+    let tracer = site.agent(&reset);
+    site.attack(ATTACKERS[0]);
+    assert!(site.turns(ATTACKERS[0], true, SOON), "it is still in");
+    let begun = Instant::now();
+    site.ask(ATTACKERS[0], "/index.html");
+    let asked = begun.elapsed();
+    assert!(
+        asked < Duration::from_millis(300),
+        "it is reset, not left waiting: {asked:?}"
+    );
+    let report = tracer.kill().expect("a report");
+    assert!(!outcomes(&report.alerts).is_empty(), "the alert says it");
+    assert!(
+        site.turns(ATTACKERS[0], false, Duration::from_secs(6)),
+        "a ban runs out"
+    );
+    // The next agent finds the table as it was left.
+    let tracer = site.agent(&reset);
+    site.attack(ATTACKERS[0]);
+    assert!(site.turns(ATTACKERS[0], true, SOON), "it is still in");
+    drop(tracer);
+}
+
+#[test]
+fn without_a_time_nobody_is_banned() {
+    needs!("nginx", "curl", "nft");
+    let site = Site::new();
+    let tracer = site.agent(&["--ban", SET]);
+    site.attack(ATTACKERS[0]);
+    let outcome = tracer.stop().expect("an outcome");
+    assert!(
+        outcomes(&outcome.report.alerts).contains(&(ATTACKERS[0].to_owned(), "dry_run".to_owned()))
+    );
+    let said = outcome.said.join("\n");
+    assert!(said.contains("1 client would have been banned"), "{said}");
+    assert_eq!(site.ask(ATTACKERS[0], "/index.html"), Some(200));
+    let nft = program("nft").expect("nft");
+    let tables = site
+        .pair
+        .server
+        .run(Command::new(nft).args(["list", "tables"]));
+    assert!(tables.expect("nft").stdout.is_empty(), "no table is made");
+}
+
+#[test]
+fn nothing_is_made_in_a_table_of_somebody_else() {
+    needs!("curl", "nft");
+    let pair = Pair::new(1500).expect("a pair");
+    let nft = program("nft").expect("nft");
+    let run = |words: &[&str]| {
+        pair.server
+            .run(Command::new(&nft).args(words))
+            .expect("nft")
+    };
+    run(&["add", "table", "inet", "filter"]);
+    let binary = agent::binary().expect("a binary");
+    let start = || {
+        let mut command = Command::new(binary);
+        command.args([
+            "--ban",
+            "nft:filter/bad",
+            "--ban-for",
+            "1m",
+            "--duration",
+            "100ms",
+        ]);
+        pair.server
+            .enter(|| command.output())
+            .expect("entered")
+            .expect("it runs")
+    };
+    let refused = start();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let hint = "nft add set inet filter bad '{ type ipv4_addr; flags timeout; }'";
+    assert!(said.contains(hint), "{said}");
+    run(&[
+        "add",
+        "set",
+        "inet",
+        "filter",
+        "bad",
+        "{ type ipv4_addr; flags timeout; }",
+    ]);
+    run(&[
+        "add",
+        "set",
+        "inet",
+        "filter",
+        "bad6",
+        "{ type ipv6_addr; flags timeout; }",
+    ]);
+    let before = run(&["list", "ruleset"]).stdout;
+    let said = start();
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+    assert_eq!(run(&["list", "ruleset"]).stdout, before);
+}
