@@ -122,6 +122,8 @@ impl Config {
             "header",
             "process",
             "container",
+            "pod",
+            "namespace",
             "rule",
             "min-latency",
         ]);
@@ -181,6 +183,8 @@ impl Config {
             header: self.header.clone(),
             process: self.process.clone(),
             container: self.container.clone(),
+            pod: self.pod.clone(),
+            namespace: self.namespace.clone(),
             rule: self.rule.clone(),
             min_latency_ns: self.min_latency.clone(),
             sample: self.sample.clone(),

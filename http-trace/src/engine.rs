@@ -272,7 +272,12 @@ impl Engine {
         let counts = self.stages.attribution.as_ref().map(|a| a.counts);
         if let Some(counts) = counts {
             let named = counts.sockets - counts.unknown;
-            for (result, value) in [("named", named), ("unknown", counts.unknown)] {
+            for (result, value) in [
+                ("named", named),
+                ("unknown", counts.unknown),
+                ("container_unnamed", counts.containers_unnamed),
+                ("pod_unnamed", counts.pods_unnamed),
+            ] {
                 numbers.push(Number {
                     name: "http_trace_processes_total",
                     meaning: "Ends of events that are sockets of this host, by whether the process is known.",

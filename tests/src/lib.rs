@@ -46,7 +46,8 @@ pub mod visitors;
 pub mod visits;
 
 pub use http_trace_testkit::{
-    flood, generate, layers, mangle, pcap, pieces, scene, scenes, talk, tcp, tunnels, twins, vlans,
+    api_server, flood, generate, layers, mangle, pcap, pieces, scene, scenes, talk, tcp, tunnels,
+    twins, vlans,
 };
 
 use std::path::{Path, PathBuf};

@@ -117,25 +117,33 @@ pub enum Missing {
     End,
     /// Who sent on a socket of this host.
     Process,
+    /// The name of the container that it is in.
+    Container,
+    /// The names of the pod that it is in.
+    Orchestrator,
 }
 
 impl Missing {
     /// All there are.
-    pub const ALL: [Missing; 5] = [
+    pub const ALL: [Missing; 7] = [
         Missing::Request,
         Missing::Headers,
         Missing::Body,
         Missing::End,
         Missing::Process,
+        Missing::Container,
+        Missing::Orchestrator,
     ];
 
     /// Their names.
-    pub const NAMES: [&str; 5] = [
+    pub const NAMES: [&str; 7] = [
         Missing::Request.name(),
         Missing::Headers.name(),
         Missing::Body.name(),
         Missing::End.name(),
         Missing::Process.name(),
+        Missing::Container.name(),
+        Missing::Orchestrator.name(),
     ];
 
     /// Its name in events and rules.
@@ -146,6 +154,8 @@ impl Missing {
             Missing::Body => "body",
             Missing::End => "end",
             Missing::Process => "process",
+            Missing::Container => "container",
+            Missing::Orchestrator => "orchestrator",
         }
     }
 }

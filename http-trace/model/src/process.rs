@@ -9,6 +9,8 @@ pub struct Process {
     pub name: Option<Box<str>>,
     /// The file it runs, as it is named where the process runs.
     pub executable: Option<Box<str>>,
+    /// What it was started with, where that is asked for; words between blanks.
+    pub command_line: Option<Box<str>>,
     /// The user's number in the host's first user namespace.
     pub user_id: Option<u32>,
     /// The user's name on this host; not of one in a container, whose names are its own.
@@ -24,16 +26,64 @@ pub struct Workload {
     pub service: Option<Box<str>>,
     /// The container.
     pub container: Option<Container>,
-    /// UID of the Kubernetes pod.
-    pub pod: Option<Box<str>>,
+    /// The Kubernetes pod.
+    pub pod: Option<Pod>,
+}
+
+impl Workload {
+    /// The service: systemd's, or what the pod's labels or owner call it, in the order of OpenTelemetry's
+    /// semantic conventions ("Specify resource attributes using Kubernetes annotations").
+    pub fn service_name(&self) -> Option<&str> {
+        let of_pod = || self.pod.as_ref().and_then(Pod::service_name);
+        self.service.as_deref().or_else(of_pod)
+    }
 }
 
 /// A container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
     /// As its runtime has it: 64 hexadecimal digits, or a name.
     pub id: Box<str>,
     /// `docker`, `containerd`, `cri-o`, `podman`, `lxc` or `systemd-nspawn`, where the path of its cgroup
-    /// says it.
+    /// or its runtime says it.
     pub runtime: Option<&'static str>,
+    /// Its name, as its runtime has it; in a pod the name there.
+    pub name: Option<Box<str>>,
+    /// The image, as it was named when the container was made.
+    pub image: Option<Box<str>>,
+}
+
+/// A Kubernetes pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its UID.
+    pub uid: Box<str>,
+    /// Its name.
+    pub name: Option<Box<str>>,
+    /// The namespace that it is in.
+    pub namespace: Option<Box<str>>,
+    /// What made it.
+    pub owner: Option<Owner>,
+    /// The node that it runs on.
+    pub node: Option<Box<str>>,
+    /// Labels that were chosen, as `key=value`.
+    pub labels: Vec<Box<str>>,
+    /// What its labels call the service, if they do.
+    pub service: Option<Box<str>>,
+}
+
+impl Pod {
+    fn service_name(&self) -> Option<&str> {
+        let of_owner = || self.owner.as_ref().map(|owner| &*owner.name);
+        self.service.as_deref().or_else(of_owner)
+    }
+}
+
+/// What made a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// `Deployment`, `StatefulSet` and so on.
+    pub kind: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
 }

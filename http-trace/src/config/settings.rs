@@ -22,6 +22,7 @@ use super::layers::{Error, Layers};
 use super::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
 use super::values::{self, negatable, path, text, word};
 use crate::ban::nft::Set;
+use crate::enrich::choice::{ApiServer, CriSocket};
 use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses, filters};
 use crate::sink::deliver::Target;
 use crate::sink::{Color, HeaderChoice, OutputSpec};
@@ -108,6 +109,12 @@ settings! {
         trusted_proxies: Vec<Option<IpNet>> = words("CIDR").reloads(), values::proxy;
         /// Do not name the processes, services, containers and pods at both ends of connections
         no_attribution: bool = switch().only(runs::LIVE), boolean;
+        /// Name pods as the API server of Kubernetes has them: auto (in a pod with a service account), off, or
+        /// a kubeconfig file
+        kubernetes: ApiServer = one("auto|off|FILE").default("auto").only(runs::LIVE), ApiServer::parse;
+        /// Name containers of pods, where no file does, by the CRI socket of their runtime: auto (where runtimes
+        /// have theirs), off, or its path
+        cri_socket: CriSocket = one("auto|off|PATH").default("auto").only(runs::LIVE), CriSocket::parse;
         /// With -r: run the kernel's filter in front of the judge, as live tracing does
         kernel_filter: bool = switch().only(runs::CAPTURES), boolean;
         /// With -r: skip packets whose IP or TCP checksum is wrong
@@ -130,8 +137,12 @@ settings! {
         header: Choice<HeaderPattern> = whole("NAME=GLOB").reloads(), negatable(filters::header_pattern);
         /// Write only what these processes ask or answer: names, or numbers
         process: Choice<Pattern> = list("GLOB").reloads(), negatable(|t| Pattern::parse(t, false));
-        /// Write only what processes in these containers ask or answer: ids, 3f5a* for its beginning
+        /// Write only what processes in these containers ask or answer: names, or ids (3f5a* for its beginning)
         container: Choice<Pattern> = list("GLOB").reloads(), negatable(|t| Pattern::parse(t, false));
+        /// Write only what these pods ask or answer: names, or UIDs
+        pod: Choice<Pattern> = list("GLOB").reloads(), negatable(|t| Pattern::parse(t, false));
+        /// Write only what pods of these namespaces of Kubernetes ask or answer
+        namespace: Choice<Pattern> = list("GLOB").reloads(), negatable(|t| Pattern::parse(t, false));
         /// Write only events that counted for these rules, and their alerts
         rule: Choice<String> = list("ID").reloads(), negatable(text);
         /// Write only responses that took at least this long to their first byte
@@ -256,6 +267,12 @@ settings! {
         tc: TcChoice = one("MODE").default("auto").no_option(), word;
         /// `host` leaves all framing to the agent, as on kernels that cannot do it
         framing: FramingChoice = one("MODE").default("auto").no_option(), word;
+        /// name of the Kubernetes node that this is; without it this host's name
+        node_name: Option<String> = one("NAME").no_option(), values::kubernetes_name;
+        /// labels of pods that events tell
+        pod_labels: Vec<String> = list("NAME")
+            .default("app.kubernetes.io/name,app.kubernetes.io/version,app.kubernetes.io/component,app")
+            .no_option(), values::kubernetes_name;
         /// addresses with ports (`127.0.0.1:4318`) that are never traced, as the agent's own sockets:
         /// of a forwarder beside it
         own_endpoints: Vec<SocketAddr> = list("ADDRESS:PORT").no_option(), values::endpoint;

@@ -110,6 +110,15 @@ pub(super) fn text(text: &str) -> Result<String, Never> {
     Ok(text.to_owned())
 }
 
+/// A name of Kubernetes: of a node, or of a label with its prefix.
+pub(super) fn kubernetes_name(text: &str) -> Result<String, &'static str> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_name) {
+        true => Ok(text.to_owned()),
+        false => Err("a name of Kubernetes, such as node-1 or app.kubernetes.io/name"),
+    }
+}
+
 pub(super) fn lower_case(text: &str) -> Result<String, Never> {
     Ok(text.to_ascii_lowercase())
 }

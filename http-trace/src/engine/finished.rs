@@ -97,6 +97,16 @@ impl Finished {
             (stats.unframed_bytes, "byte of no message", false),
             (self.attribution.unknown, "end of an unknown process", true),
             (
+                self.attribution.containers_unnamed,
+                "end in an unnamed container",
+                false,
+            ),
+            (
+                self.attribution.pods_unnamed,
+                "end in an unnamed pod",
+                false,
+            ),
+            (
                 self.attribution.late,
                 "lookup of a process that came late",
                 false,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use http_trace_model::process::{Container, Workload};
+use http_trace_model::process::{Container, Pod, Workload};
 
 /// How runtimes begin the name of a container's cgroup, before its id.
 const PREFIXES: &[(&str, &str)] = &[
@@ -49,6 +49,10 @@ pub fn of_path(path: &str) -> Workload {
         container(segments[at], parent)
     });
     let pod = segments.iter().rev().find_map(|segment| pod(segment));
+    let pod = pod.map(|uid| Pod {
+        uid,
+        ..Pod::default()
+    });
     // A container's runtime is a service too, and its cgroup may be below.
     let service = match container.is_none() && pod.is_none() {
         true => segments.iter().rev().find_map(|segment| service(segment)),
@@ -83,6 +87,7 @@ fn container(segment: &str, parent: Option<&str>) -> Option<Container> {
     is_id.then(|| Container {
         id: id.into(),
         runtime,
+        ..Container::default()
     })
 }
 
@@ -90,6 +95,7 @@ fn of_name(name: &str, runtime: &'static str) -> Container {
     Container {
         id: name.into(),
         runtime: Some(runtime),
+        ..Container::default()
     }
 }
 
@@ -267,8 +273,12 @@ mod tests {
                 container: runtime.map(|runtime| Container {
                     id: ID.into(),
                     runtime,
+                    ..Container::default()
                 }),
-                pod: pod.map(Into::into),
+                pod: pod.map(|uid| Pod {
+                    uid: uid.into(),
+                    ..Pod::default()
+                }),
             };
             assert_eq!(workload(&format!("0::{path}\n")), expected, "{path}");
         }
@@ -276,6 +286,7 @@ mod tests {
             Some(Container {
                 id: id.into(),
                 runtime: Some(runtime),
+                ..Container::default()
             })
         };
         assert_eq!(

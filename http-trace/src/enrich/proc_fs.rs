@@ -9,6 +9,8 @@ use http_trace_common::sender::Sender;
 use http_trace_model::process::{Process, Workload};
 
 use super::cgroup;
+use super::cri::Cri;
+use super::runtimes::Runtimes;
 use super::source::{Found, noted};
 
 /// The first PID namespace (PROC_PID_INIT_INO of linux/proc_ns.h): in another one, /proc has other numbers
@@ -32,11 +34,13 @@ pub struct Proc {
     tick_ns: u64,
     users: HashMap<u32, Box<str>>,
     cgroups: Cgroups,
+    runtimes: Runtimes,
+    cri: Option<Cri>,
 }
 
 impl Proc {
-    /// As it is now.
-    pub fn of_this_host() -> Self {
+    /// As it is now. Containers of pods that are in no file are asked for.
+    pub fn of_this_host(cri: Option<Cri>) -> Self {
         let is_first = |kind: &str, first: &str| {
             let own = fs::read_link(format!("/proc/self/ns/{kind}"));
             own.is_ok_and(|own| own.as_os_str() == first)
@@ -55,12 +59,32 @@ impl Proc {
             tick_ns: 1_000_000_000 / ticks,
             users: users(&users_of_host),
             cgroups: Cgroups::default(),
+            runtimes: Runtimes::of_this_host(),
+            cri,
         }
+    }
+
+    /// Names the container of a workload.
+    fn name(&mut self, mut workload: Workload) -> Workload {
+        let Some(container) = &workload.container else {
+            return workload;
+        };
+        match self.runtimes.find(container) {
+            Some(named) => named.complete(&mut workload),
+            None if workload.pod.is_some() => {
+                if let Some(cri) = &mut self.cri {
+                    cri.ask(&container.id);
+                }
+            }
+            None => {}
+        }
+        workload
     }
 
     /// One of which /proc says nothing.
     fn gone(&mut self, sender: &Sender) -> Found {
         let workload = self.cgroups.workload(sender.cgroup_id);
+        let workload = self.name(workload);
         Found::Process(Box::new(noted(sender, workload)))
     }
 
@@ -85,6 +109,7 @@ impl Proc {
         let workload = read("cgroup").map_or_else(Default::default, |text| {
             cgroup::workload(&String::from_utf8_lossy(&text))
         });
+        let workload = self.name(workload);
         let user = sender.user();
         let is_contained = workload.container.is_some();
         let process = Process {
@@ -94,6 +119,7 @@ impl Proc {
             user_id: Some(user),
             user_name: self.users.get(&user).filter(|_| !is_contained).cloned(),
             workload,
+            ..Process::default()
         };
         (began_ns, Found::Process(Box::new(process)))
     }
@@ -209,7 +235,7 @@ mod tests {
 
     #[test]
     fn this_process_is_found_and_one_that_began_later_is_not() {
-        let mut proc = Proc::of_this_host();
+        let mut proc = Proc::of_this_host(None);
         if !proc.is_of_kernel {
             return;
         }

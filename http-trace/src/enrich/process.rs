@@ -11,6 +11,7 @@ use http_trace_common::sender::Sender;
 use http_trace_model::event::{HttpEvent, Missing};
 use http_trace_model::process::{Process, Workload};
 
+use super::directory::Directory;
 use super::source::{self, Answer, Found, Question, Source};
 
 /// Processes that are remembered; then they are asked for again.
@@ -49,6 +50,10 @@ pub struct AttributionCounts {
     pub unknown: u64,
     /// Those that are named as the kernel noted, since nobody answered in time.
     pub late: u64,
+    /// Those in a container whose name is not known.
+    pub containers_unnamed: u64,
+    /// Those in a pod whose name is not known.
+    pub pods_unnamed: u64,
 }
 
 /// The stage.
@@ -56,6 +61,9 @@ pub struct AttributionCounts {
 pub struct Attribution {
     senders: Box<dyn SocketSenders>,
     source: Source,
+    directory: Arc<Directory>,
+    /// Of the directory, when everything here was as it says.
+    generation: u64,
     known: HashMap<u32, Known>,
     /// By cgroup, for processes whose answers come late.
     workloads: HashMap<u64, Workload>,
@@ -119,11 +127,13 @@ impl Known {
 }
 
 impl Attribution {
-    /// Of these sockets, with this to ask.
-    pub fn new(senders: Box<dyn SocketSenders>, source: Source) -> Self {
+    /// Of these sockets, with this to ask, and what others learn of containers and pods.
+    pub fn new(senders: Box<dyn SocketSenders>, source: Source, directory: Arc<Directory>) -> Self {
         Attribution {
             senders,
             source,
+            directory,
+            generation: 0,
             known: HashMap::new(),
             workloads: HashMap::new(),
             asked: HashSet::new(),
@@ -134,6 +144,9 @@ impl Attribution {
 
     /// Names both ends of an event.
     pub fn name(&mut self, event: &mut HttpEvent) {
+        if self.generation != self.directory.generation() {
+            self.complete();
+        }
         let [client, server] = event.sockets;
         let (asked_ns, answered_ns) = (event.request_start_ns, event.response_start_ns);
         event.client_process = self.end(client, asked_ns.or(answered_ns));
@@ -142,6 +155,35 @@ impl Attribution {
             || server.is_some() && event.server_process.is_none() && answered_ns.is_some();
         if unknown {
             event.missing.push(Missing::Process);
+        }
+        for process in [&event.client_process, &event.server_process] {
+            let Some(process) = process else {
+                continue;
+            };
+            for missing in unnamed(&process.workload) {
+                match missing {
+                    Missing::Container => self.counts.containers_unnamed += 1,
+                    _ => self.counts.pods_unnamed += 1,
+                }
+                if !event.missing.contains(&missing) {
+                    event.missing.push(missing);
+                }
+            }
+        }
+    }
+
+    /// Adds what came late to what is named already.
+    fn complete(&mut self) {
+        self.generation = self.directory.generation();
+        for workload in self.workloads.values_mut() {
+            self.directory.complete(workload);
+        }
+        for process in self.known.values_mut().filter_map(|k| k.process.as_mut()) {
+            let mut workload = process.workload.clone();
+            self.directory.complete(&mut workload);
+            if workload != process.workload {
+                Arc::make_mut(process).workload = workload;
+            }
         }
     }
 
@@ -197,11 +239,14 @@ impl Attribution {
     fn learn(&mut self, answer: Answer) {
         let Answer {
             sender,
-            found,
+            mut found,
             began_ns,
             asked_ns,
         } = answer;
         self.asked.remove(&sender.process());
+        if let Found::Process(process) = &mut found {
+            self.directory.complete(&mut process.workload);
+        }
         if let Found::Process(process) = &found
             && process.workload != Workload::default()
             && sender.cgroup_id > ROOT_CGROUP
@@ -229,13 +274,28 @@ impl Attribution {
     }
 }
 
+/// What has no name of what a process runs in.
+fn unnamed(workload: &Workload) -> impl Iterator<Item = Missing> {
+    // The id of others is their name.
+    let is_named_by_id = |runtime| matches!(runtime, Some("lxc" | "systemd-nspawn"));
+    let container = workload.container.as_ref();
+    let container = container.filter(|of| of.name.is_none() && !is_named_by_id(of.runtime));
+    let pod = workload.pod.as_ref().filter(|pod| pod.name.is_none());
+    let container = container.map(|_| Missing::Container);
+    container
+        .into_iter()
+        .chain(pod.map(|_| Missing::Orchestrator))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
     use std::thread::sleep;
 
     use http_trace_model::event::Endpoint;
+    use http_trace_model::process::{Container, Pod};
 
+    use super::super::directory::Members;
     use super::*;
 
     /// Sockets by cookie.
@@ -269,7 +329,8 @@ mod tests {
     fn stage(look: impl FnMut(&Sender) -> (u64, Found) + Send + 'static) -> (Fake, Attribution) {
         let senders = Fake::default();
         let source = Source::start(look).expect("a thread");
-        (senders.clone(), Attribution::new(Box::new(senders), source))
+        let stage = Attribution::new(Box::new(senders.clone()), source, Arc::default());
+        (senders, stage)
     }
 
     /// Under the number of the sender, as it was noted, but for the executable.
@@ -355,6 +416,59 @@ mod tests {
         assert_eq!(stage.counts.late, 1000);
         sleep(Duration::from_millis(400));
         assert_eq!(ends(&mut stage).0[1].as_deref(), Some("6 prog /bin/prog"));
+    }
+
+    #[test]
+    fn what_comes_late_completes_what_is_named() {
+        let (senders, mut stage) = stage(|sender| {
+            let workload = Workload {
+                container: Some(Container {
+                    id: "c".into(),
+                    ..Container::default()
+                }),
+                pod: Some(Pod {
+                    uid: "u".into(),
+                    ..Pod::default()
+                }),
+                ..Workload::default()
+            };
+            (1, Found::Process(Box::new(source::noted(sender, workload))))
+        });
+        senders.sends(2, (6, 6), b"prog", 15);
+        let mut seen = || {
+            let mut event = HttpEvent::new(20, Endpoint::NOBODY, Endpoint::NOBODY);
+            event.sockets = [None, Some(2)];
+            event.response_start_ns = Some(20);
+            stage.name(&mut event);
+            let workload = event.server_process.expect("it is known").workload.clone();
+            let names = [
+                workload.container.and_then(|of| of.name),
+                workload.pod.and_then(|of| of.name),
+            ];
+            (
+                names.map(|name| name.map(String::from)),
+                event.missing,
+                stage.directory.clone(),
+            )
+        };
+        let (names, missing, directory) = seen();
+        assert_eq!(names, [None, None]);
+        assert_eq!(missing, [Missing::Container, Missing::Orchestrator]);
+        directory.set_pods(vec![Members {
+            pod: Pod {
+                uid: "u".into(),
+                name: Some("web-7f".into()),
+                ..Pod::default()
+            },
+            containers: vec![Container {
+                id: "c".into(),
+                name: Some("app".into()),
+                ..Container::default()
+            }],
+        }]);
+        let (names, missing, _) = seen();
+        assert_eq!(names, ["app", "web-7f"].map(|name| Some(name.to_owned())));
+        assert_eq!(missing, []);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A live run: the probe's records go through the engine, driven by timers. Kernel time is event
 //! time; the clock of this host stands in where no packets come.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_trace_common::config::FilterConfig;
@@ -16,6 +17,15 @@ use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice, TcChoice};
 use crate::engine::Engine;
+#[cfg(not(feature = "kubernetes"))]
+use crate::enrich::choice::ApiServer;
+use crate::enrich::cri::Cri;
+use crate::enrich::directory::Directory;
+#[cfg(feature = "kubernetes")]
+use crate::enrich::kubernetes::{
+    access::Place,
+    watch::{Times, Watch},
+};
 use crate::enrich::proc_fs::Proc;
 use crate::enrich::process::Attribution;
 use crate::enrich::source::Source;
@@ -123,7 +133,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         Ok(session) => session,
         Err(ended) => return ended,
     };
-    attribute(config, &mut probe, &mut session.engine);
+    attribute(config, &mut probe, &mut session.engine, &own);
     let listener = match config
         .listen
         .map(|at| Listener::open(at, &own).map_err(|why| (at, why)))
@@ -212,19 +222,52 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     session.finish(lines, Reading::Whole)
 }
 
-/// Names processes, where the kernel says who sends.
-fn attribute(config: &Config, probe: &mut Probe, engine: &mut Engine) {
+/// Names processes, where the kernel says who sends, and what they run in.
+fn attribute(config: &Config, probe: &mut Probe, engine: &mut Engine, own: &OwnSockets) {
     let senders = match probe.senders.take() {
         Some(Ok(senders)) => senders,
         Some(Err(why)) if !config.quiet => return say(&why.to_string()),
         _ => return,
     };
-    let mut proc = Proc::of_this_host();
-    match Source::start(move |sender| proc.look(sender)) {
-        Ok(source) => engine.attribute(Attribution::new(Box::new(senders), source)),
+    let directory = Arc::new(Directory::default());
+    let started = Cri::start(config.cri_socket.clone(), directory.clone(), say)
+        .map(Proc::of_this_host)
+        .and_then(|mut proc| Source::start(move |sender| proc.look(sender)));
+    match started {
+        Ok(source) => {
+            follow_pods(config, &directory, own);
+            engine.attribute(Attribution::new(Box::new(senders), source, directory));
+        }
         Err(why) => say(&format!(
             "processes are not named: no thread for it ({why})"
         )),
+    }
+}
+
+/// Names pods, where there is an API server to ask.
+#[cfg(feature = "kubernetes")]
+fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
+    let Some(place) = Place::find(&config.kubernetes) else {
+        return;
+    };
+    let hostname = || gethostname::gethostname().to_string_lossy().to_lowercase();
+    let watch = Watch {
+        place,
+        node: config.node_name.clone().unwrap_or_else(hostname),
+        labels: config.pod_labels.clone(),
+        times: Times::default(),
+    };
+    if let Err(why) = watch.start(directory.clone(), own.clone(), say) {
+        say(&format!("pods are not named: no thread for it ({why})"));
+    }
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn follow_pods(config: &Config, _: &Arc<Directory>, _: &OwnSockets) {
+    if let ApiServer::Of(_) = config.kubernetes {
+        say(
+            "pods are not named: this build asks no API server; build it with the feature `kubernetes`",
+        );
     }
 }
 
@@ -303,7 +346,7 @@ pub(super) fn nothing_readable(probe: &Probe, engine: &Engine, time: Duration) -
     engine.nothing_readable(time.as_secs(), packets, &place)
 }
 
-fn named(interfaces: &[std::sync::Arc<str>]) -> String {
+fn named(interfaces: &[Arc<str>]) -> String {
     let names = interfaces.iter().map(|name| name.to_string());
     some_of(names, NAMED_INTERFACES)
 }
@@ -391,7 +434,7 @@ fn no_interface(config: &Config) -> String {
 }
 
 /// What was asked for and matches nothing that is traced.
-fn unmatched<'a>(config: &'a Config, traced: &[std::sync::Arc<str>]) -> Vec<&'a str> {
+fn unmatched<'a>(config: &'a Config, traced: &[Arc<str>]) -> Vec<&'a str> {
     let matches = |glob: &&String| {
         Wanted::new(std::slice::from_ref(*glob), &[])
             .is_ok_and(|wanted| traced.iter().any(|name| wanted.contains(name)))
@@ -401,7 +444,7 @@ fn unmatched<'a>(config: &'a Config, traced: &[std::sync::Arc<str>]) -> Vec<&'a 
 }
 
 /// `tracing at tc on lo, eth0`
-fn start_line(hooks: &[Hook], interfaces: &[std::sync::Arc<str>]) -> String {
+fn start_line(hooks: &[Hook], interfaces: &[Arc<str>]) -> String {
     let hooks: Vec<&str> = hooks.iter().map(|hook| hook.name()).collect();
     let on = match interfaces {
         [] => "no interface yet".to_owned(),

@@ -39,6 +39,8 @@ pub const FILTERS: &[Filter] = &[
     }),
     Filter::new("process", |of, text| each(&mut of.process, text, exact)),
     Filter::new("container", |of, text| each(&mut of.container, text, exact)),
+    Filter::new("pod", |of, text| each(&mut of.pod, text, exact)),
+    Filter::new("namespace", |of, text| each(&mut of.namespace, text, exact)),
     Filter::new("rule", |of, text| {
         each(&mut of.rule, text, |id| Ok::<_, &str>(id.to_owned()))
     }),
@@ -162,6 +164,8 @@ mod tests {
             ("process", "nginx", false),
             ("process", "!nginx", true),
             ("container", "3f5a*", false),
+            ("pod", "web-*", false),
+            ("namespace", "!kube-system", true),
             ("min-latency", "1ms", true),
             ("min-latency", "2ms", false),
             ("client", "internal", true),

@@ -81,6 +81,20 @@ const TABLE: &[(&str, &str, Read, &str, &str)] = &[
         "kernel",
     ),
     (
+        "node-name",
+        "node-1",
+        |c| format!("{:?}", c.node_name),
+        "Some(\"node-1\")",
+        "node 1",
+    ),
+    (
+        "pod-labels",
+        "app,example.org/tier",
+        |c| format!("{:?}", c.pod_labels),
+        "[\"app\", \"example.org/tier\"]",
+        "a b",
+    ),
+    (
         "own-endpoints",
         "[::1]:4318",
         |c| format!("{:?}", c.own_endpoints),

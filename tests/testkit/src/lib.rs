@@ -9,8 +9,10 @@
 //!   [`tunnels`], [`vlans`]: headers around a packet.
 //! - [`twins`]: two connections at once with equal addresses and ports.
 //! - [`pcap`], [`files`]: capture files, plain and in every variant; [`flood`]: captures that are meant to exhaust the reader.
+//! - [`api_server`]: an API server of Kubernetes that lists and watches pods.
 #![forbid(unsafe_code)]
 
+pub mod api_server;
 pub mod files;
 pub mod flood;
 pub mod generate;

@@ -9,6 +9,7 @@ mod a_syn_flood_hides_no_connection;
 mod at_full_speed_every_response_is_reported_or_lost;
 mod bans_keep_attackers_out_and_nobody_else;
 mod body_snippets_hold_what_curl_received;
+mod containers_and_pods_are_named;
 mod doctor_says_what_an_agent_would_see;
 mod equal_tuples_stay_apart;
 mod events_equal_what_servers_and_clients_saw;

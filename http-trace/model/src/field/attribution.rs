@@ -6,7 +6,7 @@ use super::entry::Field;
 use super::event::field;
 use super::value::{Kind, Value};
 use crate::event::HttpEvent;
-use crate::process::{Container, Process};
+use crate::process::{Container, Owner, Pod, Process};
 
 const OBJECT: Kind = Kind::Object;
 
@@ -25,14 +25,39 @@ fn owned(value: Value<'static>) -> Option<Box<str>> {
 }
 
 fn runtime(process: &Option<Arc<Process>>) -> Option<Value<'_>> {
-    let container = process.as_ref()?.workload.container.as_ref()?;
-    container.runtime.map(Value::word)
+    container(process)?.runtime.map(Value::word)
+}
+
+fn container(process: &Option<Arc<Process>>) -> Option<&Container> {
+    process.as_ref()?.workload.container.as_ref()
+}
+
+fn pod(process: &Option<Arc<Process>>) -> Option<&Pod> {
+    process.as_ref()?.workload.pod.as_ref()
 }
 
 /// A word about a process that runs in a pod.
 fn in_pod<'a>(process: &'a Option<Arc<Process>>, word: &'static str) -> Option<Value<'a>> {
-    process.as_ref()?.workload.pod.as_ref()?;
-    Some(Value::word(word))
+    pod(process).map(|_| Value::word(word))
+}
+
+fn labels(process: &Option<Arc<Process>>) -> Option<Value<'_>> {
+    let labels = &pod(process)?.labels;
+    let values = labels.iter().map(|label| Value::word(label));
+    (!labels.is_empty()).then(|| Value::List(values.collect()))
+}
+
+fn container_draft(process: &mut Option<Arc<Process>>) -> &mut Container {
+    let container = &mut draft(process).workload.container;
+    container.get_or_insert_default()
+}
+
+fn pod_draft(process: &mut Option<Arc<Process>>) -> &mut Pod {
+    draft(process).workload.pod.get_or_insert_default()
+}
+
+fn owner_draft(process: &mut Option<Arc<Process>>) -> &mut Owner {
+    pod_draft(process).owner.get_or_insert_default()
 }
 
 /// The fields of one end, after a prefix.
@@ -76,6 +101,15 @@ macro_rules! end {
             .rules(&[concat!($prefix, "process.executable")])
             .get(|v| text(&v.record.$of.as_ref()?.executable))
             .read(|d, v| draft(&mut d.event.$of).executable = owned(v)),
+            field(
+                concat!($prefix, "process.command_line"),
+                Kind::Text,
+                "/proc",
+                "What it was started with, redacted; only with --command-line.",
+            )
+            .rules(&[concat!($prefix, "process.command_line")])
+            .get(|v| text(&v.record.$of.as_ref()?.command_line))
+            .read(|d, v| draft(&mut d.event.$of).command_line = owned(v)),
             field(concat!($prefix, "process.user"), OBJECT, "", ""),
             field(
                 concat!($prefix, "process.user.id"),
@@ -104,10 +138,14 @@ macro_rules! end {
                 concat!($prefix, "service.name"),
                 Kind::Text,
                 "cgroup",
-                "systemd service, without `.service`.",
+                "systemd service, without `.service`; of a pod what its labels `app.kubernetes.io/instance` or \
+                 `app.kubernetes.io/name` say, or the name of its owner.",
             )
             .rules(&[concat!($prefix, "service.name")])
-            .get(|v| text(&v.record.$of.as_ref()?.workload.service))
+            .get(|v| {
+                let process = v.record.$of.as_ref()?;
+                process.workload.service_name().map(Value::word)
+            })
             .read(|d, v| draft(&mut d.event.$of).workload.service = owned(v)),
             field(concat!($prefix, "container"), OBJECT, "", ""),
             field(
@@ -118,15 +156,27 @@ macro_rules! end {
             )
             .always()
             .rules(&[concat!($prefix, "container.id")])
-            .get(|v| {
-                Some(Value::word(
-                    &v.record.$of.as_ref()?.workload.container.as_ref()?.id,
-                ))
-            })
-            .read(|d, v| {
-                let id = owned(v).unwrap_or_default();
-                draft(&mut d.event.$of).workload.container = Some(Container { id, runtime: None });
-            }),
+            .get(|v| container(&v.record.$of).map(|container| Value::word(&container.id)))
+            .read(|d, v| container_draft(&mut d.event.$of).id = owned(v).unwrap_or_default()),
+            field(
+                concat!($prefix, "container.name"),
+                Kind::Text,
+                "runtime",
+                "Its name; in a pod the name there.",
+            )
+            .rules(&[concat!($prefix, "container.name")])
+            .get(|v| text(&container(&v.record.$of)?.name))
+            .read(|d, v| container_draft(&mut d.event.$of).name = owned(v)),
+            field(concat!($prefix, "container.image"), OBJECT, "", ""),
+            field(
+                concat!($prefix, "container.image.name"),
+                Kind::Text,
+                "runtime",
+                "The image as it was named when the container was made, with its tag.",
+            )
+            .rules(&[concat!($prefix, "container.image.name")])
+            .get(|v| text(&container(&v.record.$of)?.image))
+            .read(|d, v| container_draft(&mut d.event.$of).image = owned(v)),
             field(
                 concat!($prefix, "container.runtime"),
                 Kind::OneOf(&RUNTIMES),
@@ -139,9 +189,7 @@ macro_rules! end {
                 let named = RUNTIMES
                     .into_iter()
                     .find(|name| v.bytes() == Some(name.as_bytes()));
-                if let Some(container) = &mut draft(&mut d.event.$of).workload.container {
-                    container.runtime = named;
-                }
+                container_draft(&mut d.event.$of).runtime = named;
             }),
             field(concat!($prefix, "orchestrator"), OBJECT, "", ""),
             field(
@@ -169,8 +217,73 @@ macro_rules! end {
             )
             .always()
             .rules(&[concat!($prefix, "orchestrator.resource.id")])
-            .get(|v| text(&v.record.$of.as_ref()?.workload.pod))
-            .read(|d, v| draft(&mut d.event.$of).workload.pod = owned(v)),
+            .get(|v| pod(&v.record.$of).map(|pod| Value::word(&pod.uid)))
+            .read(|d, v| pod_draft(&mut d.event.$of).uid = owned(v).unwrap_or_default()),
+            field(
+                concat!($prefix, "orchestrator.resource.name"),
+                Kind::Text,
+                "API server",
+                "Name of the pod.",
+            )
+            .rules(&[concat!($prefix, "orchestrator.resource.name")])
+            .get(|v| text(&pod(&v.record.$of)?.name))
+            .read(|d, v| pod_draft(&mut d.event.$of).name = owned(v)),
+            field(
+                concat!($prefix, "orchestrator.resource.label"),
+                Kind::Texts(1),
+                "API server",
+                "Labels of the pod that `pod-labels` names, as `key=value`.",
+            )
+            .rules(&[concat!($prefix, "orchestrator.resource.label")])
+            .get(|v| labels(&v.record.$of))
+            .read(|d, v| {
+                let texts = v.texts().map(|text| String::from_utf8_lossy(text).into());
+                pod_draft(&mut d.event.$of).labels = texts.collect();
+            }),
+            field(
+                concat!($prefix, "orchestrator.resource.parent"),
+                OBJECT,
+                "",
+                "What made the pod.",
+            ),
+            field(
+                concat!($prefix, "orchestrator.resource.parent.type"),
+                Kind::Text,
+                "API server",
+                "`Deployment`, `StatefulSet`, `DaemonSet`, `Job` and so on.",
+            )
+            .rules(&[concat!($prefix, "orchestrator.resource.parent.type")])
+            .get(|v| Some(Value::word(&pod(&v.record.$of)?.owner.as_ref()?.kind)))
+            .read(|d, v| owner_draft(&mut d.event.$of).kind = owned(v).unwrap_or_default()),
+            field(
+                concat!($prefix, "orchestrator.resource.parent.name"),
+                Kind::Text,
+                "API server",
+                "Its name; of a deployment as the ReplicaSet between them has it.",
+            )
+            .rules(&[concat!($prefix, "orchestrator.resource.parent.name")])
+            .get(|v| Some(Value::word(&pod(&v.record.$of)?.owner.as_ref()?.name)))
+            .read(|d, v| owner_draft(&mut d.event.$of).name = owned(v).unwrap_or_default()),
+            field(
+                concat!($prefix, "orchestrator.namespace"),
+                Kind::Text,
+                "API server",
+                "Namespace of the pod.",
+            )
+            .rules(&[concat!($prefix, "orchestrator.namespace")])
+            .get(|v| text(&pod(&v.record.$of)?.namespace))
+            .read(|d, v| pod_draft(&mut d.event.$of).namespace = owned(v)),
+            field(concat!($prefix, "kubernetes"), OBJECT, "", ""),
+            field(concat!($prefix, "kubernetes.node"), OBJECT, "", ""),
+            field(
+                concat!($prefix, "kubernetes.node.name"),
+                Kind::Text,
+                "API server",
+                "The node that the pod runs on.",
+            )
+            .rules(&[concat!($prefix, "kubernetes.node.name")])
+            .get(|v| text(&pod(&v.record.$of)?.node))
+            .read(|d, v| pod_draft(&mut d.event.$of).node = owned(v)),
         ]
     };
 }

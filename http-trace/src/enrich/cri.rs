@@ -1,0 +1,403 @@
+//! *I/O*: names containers of pods by the CRI socket of their runtime, where no file does. The socket gives
+//! whoever has it power over the runtime, so it is asked last, only about containers of pods, and only what a
+//! container is. On a thread of its own: a socket that hangs costs the fields and nothing else.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use http_trace_model::process::{Container, Pod};
+
+use super::choice::CriSocket;
+use super::directory::{Directory, Named};
+use super::grpc;
+use crate::priority;
+
+/// Where runtimes have their sockets: containerd, CRI-O, k3s, cri-dockerd.
+const USUAL: [&str; 4] = [
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/k3s/containerd/containerd.sock",
+    "/run/cri-dockerd.sock",
+];
+/// As `k8s.io/cri-api` has it (pkg/apis/runtime/v1/api.proto).
+const STATUS: &str = "/runtime.v1.RuntimeService/ContainerStatus";
+/// How long one answer may take.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// How long a socket is left alone that did not answer.
+const REST: Duration = Duration::from_secs(30);
+/// How long whoever asks waits, while the socket answers.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// How long a container that was asked about is not asked about again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Questions that wait at most, and containers that are remembered as asked about.
+const WAITING: usize = 64;
+const MOST: usize = 4096;
+
+/// Who can be asked.
+#[derive(Debug)]
+pub struct Cri {
+    questions: SyncSender<Box<str>>,
+    /// Whether it has answered what it was asked last.
+    answers: Arc<AtomicBool>,
+    asked: HashMap<Box<str>, Instant>,
+    directory: Arc<Directory>,
+}
+
+impl Cri {
+    /// Asks this socket, and writes what it learns to the directory. What fails is said once.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn start(
+        socket: CriSocket,
+        directory: Arc<Directory>,
+        say: fn(&str),
+    ) -> io::Result<Option<Self>> {
+        if socket == CriSocket::Off {
+            return Ok(None);
+        }
+        let (questions, asked) = sync_channel(WAITING);
+        let answers = Arc::new(AtomicBool::new(true));
+        let worker = Worker {
+            socket,
+            directory: directory.clone(),
+            answers: answers.clone(),
+            say,
+        };
+        thread::Builder::new()
+            .name("cri".to_owned())
+            .spawn(move || worker.work(&asked))?;
+        Ok(Some(Cri {
+            questions,
+            answers,
+            asked: HashMap::new(),
+            directory,
+        }))
+    }
+
+    /// Asks about a container, and waits a little for the answer, which is in the directory then.
+    pub fn ask(&mut self, id: &str) {
+        let now = Instant::now();
+        let was_asked = self.asked.get(id);
+        if was_asked.is_some_and(|at| now.duration_since(*at) < AGAIN) {
+            return;
+        }
+        if self.questions.try_send(id.into()).is_err() {
+            return;
+        }
+        if self.asked.len() >= MOST {
+            self.asked.clear();
+        }
+        self.asked.insert(id.into(), now);
+        // Not again before this one is answered.
+        if self.answers.swap(false, Ordering::Relaxed) {
+            self.directory.wait_for(id, PATIENCE);
+        }
+    }
+}
+
+struct Worker {
+    socket: CriSocket,
+    directory: Arc<Directory>,
+    answers: Arc<AtomicBool>,
+    say: fn(&str),
+}
+
+impl Worker {
+    fn work(&self, asked: &Receiver<Box<str>>) {
+        priority::ordinary();
+        let mut rests_until = None;
+        let mut was_said = false;
+        for id in asked {
+            if rests_until.is_some_and(|until| Instant::now() < until) {
+                continue;
+            }
+            let Some(socket) = self.path() else {
+                rests_until = Some(Instant::now() + REST);
+                continue;
+            };
+            match ask(&socket, &id, Instant::now() + DEADLINE) {
+                Ok(named) => {
+                    self.answers.store(true, Ordering::Relaxed);
+                    if let Some(named) = named {
+                        self.directory.add_container(named);
+                    }
+                }
+                Err(error) => {
+                    rests_until = Some(Instant::now() + REST);
+                    if !std::mem::replace(&mut was_said, true) {
+                        let socket = socket.display();
+                        (self.say)(&format!(
+                            "containers of pods are not named by the CRI socket {socket}: {error}; it is tried \
+                             again every {} s (--cri-socket)",
+                            REST.as_secs()
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        match &self.socket {
+            CriSocket::At(path) => Some(path.clone()),
+            CriSocket::Usual => {
+                let mut all = USUAL.iter().map(PathBuf::from);
+                all.find(|path| path.exists())
+            }
+            CriSocket::Off => None,
+        }
+    }
+}
+
+/// What the socket says of a container; `None` if it does not know it.
+///
+/// # Errors
+/// As of [`grpc::call`].
+pub fn ask(socket: &Path, id: &str, deadline: Instant) -> io::Result<Option<Named>> {
+    let mut message = vec![0x0a, id.len().min(127) as u8];
+    message.extend_from_slice(&id.as_bytes()[..id.len().min(127)]);
+    let answer = grpc::call(socket, STATUS, &message, deadline)?;
+    Ok(answer.and_then(|answer| status(&answer, id)))
+}
+
+/// Reads `ContainerStatusResponse`. One of another container is none.
+fn status(answer: &[u8], id: &str) -> Option<Named> {
+    let status = member(answer, 1)?;
+    if text(status, 1).as_deref() != Some(id) {
+        return None;
+    }
+    let labels: HashMap<Box<str>, Box<str>> = members(status, 12)
+        .filter_map(|entry| Some((text(entry, 1)?, text(entry, 2)?)))
+        .collect();
+    let label = |name: &str| labels.get(name).cloned();
+    // As the kubelet labels containers.
+    let pod = label("io.kubernetes.pod.uid").map(|uid| Pod {
+        uid,
+        name: label("io.kubernetes.pod.name"),
+        namespace: label("io.kubernetes.pod.namespace"),
+        ..Pod::default()
+    });
+    let metadata = member(status, 2)?;
+    Some(Named {
+        container: Container {
+            id: id.into(),
+            runtime: None,
+            name: text(metadata, 1),
+            image: member(status, 8).and_then(|image| text(image, 1)),
+        },
+        pod,
+    })
+}
+
+/// The last member of a message with this number, as protobuf has it.
+fn member(message: &[u8], number: u64) -> Option<&[u8]> {
+    members(message, number).last()
+}
+
+fn text(message: &[u8], number: u64) -> Option<Box<str>> {
+    let text = std::str::from_utf8(member(message, number)?).ok()?;
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// All members with this number whose value has a length.
+fn members(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
+    let mut rest = message;
+    let all = std::iter::from_fn(move || {
+        let tag = varint(&mut rest)?;
+        let value = match tag & 7 {
+            0 => {
+                varint(&mut rest)?;
+                None
+            }
+            1 => cut(&mut rest, 8).map(|_| None)?,
+            2 => {
+                let length = varint(&mut rest)?;
+                Some(cut(&mut rest, usize::try_from(length).ok()?)?)
+            }
+            5 => cut(&mut rest, 4).map(|_| None)?,
+            _ => return None,
+        };
+        Some((tag >> 3, value))
+    });
+    all.filter(move |(of, _)| *of == number)
+        .filter_map(|(_, value)| value)
+}
+
+fn cut<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (value, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(value)
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for at in 0..10 {
+        let (byte, after) = rest.split_first()?;
+        *rest = after;
+        value |= u64::from(byte & 0x7f).checked_shl(7 * at)?;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const ID: &str = "aa1a2b23c4053da9e33cb329e1accd234aed71c649a8eea94d23c1683f1493b7";
+
+    fn field(number: u8, value: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(value.len()).expect("short");
+        let mut out = vec![number << 3 | 2];
+        match length {
+            128.. => out.extend([length & 0x7f | 0x80, length >> 7]),
+            _ => out.push(length),
+        }
+        out.extend_from_slice(value);
+        out
+    }
+
+    /// What containerd answers, shortened.
+    fn answer(id: &str) -> Vec<u8> {
+        let label = |name: &str, value: &str| {
+            field(
+                12,
+                &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat(),
+            )
+        };
+        let status = [
+            field(1, id.as_bytes()),
+            field(2, &field(1, b"app")),
+            vec![0x18, 1, 0x20, 0x80, 0x80, 1],
+            field(8, &field(1, b"web:1")),
+            label("io.kubernetes.pod.uid", "u1"),
+        ];
+        let mut out = vec![0x0a];
+        let status = status.concat();
+        out.extend([status.len() as u8 & 0x7f | 0x80, (status.len() >> 7) as u8]);
+        out.extend(status);
+        out
+    }
+
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        let head = [
+            length[1], length[2], length[3], kind, flags, 0, 0, 0, stream,
+        ];
+        [&head[..], payload].concat()
+    }
+
+    fn message(body: &[u8]) -> Vec<u8> {
+        [&[0][..], &(body.len() as u32).to_be_bytes(), body].concat()
+    }
+
+    /// A socket that says this to whoever connects, and then waits or hangs up.
+    fn said(bytes: Vec<u8>, waits: bool) -> io::Result<Option<Named>> {
+        let folder = tempfile::tempdir()?;
+        let socket = folder.path().join("cri.sock");
+        let listener = UnixListener::bind(&socket)?;
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept()?;
+            stream.write_all(&bytes)?;
+            let mut rest = [0; 4096];
+            while waits && stream.read(&mut rest)? > 0 {}
+            io::Result::Ok(())
+        });
+        let result = ask(&socket, ID, Instant::now() + Duration::from_millis(300));
+        let _ = server.join();
+        result
+    }
+
+    #[test]
+    fn a_container_is_named_however_the_answer_is_cut() {
+        let whole = message(&answer(ID));
+        let (first, second) = whole.split_at(20);
+        let padded = [&[3][..], second, &[0; 3]].concat();
+        for frames in [
+            vec![frame(4, 0, 0, &[]), frame(0, 1, 1, &whole)],
+            vec![
+                frame(4, 0, 0, &[0, 3, 0, 0, 0, 9]),
+                frame(8, 0, 0, &[0, 0, 9, 9]),
+                frame(1, 4, 1, &[0x88]),
+                frame(0, 0, 1, first),
+                frame(6, 0, 0, b"12345678"),
+                frame(0, 8, 1, &padded),
+                frame(1, 5, 1, b"trailers"),
+            ],
+        ] {
+            let named = said(frames.concat(), true)
+                .expect("an answer")
+                .expect("it is known");
+            assert_eq!(named.container.name.as_deref(), Some("app"));
+            assert_eq!(named.container.image.as_deref(), Some("web:1"));
+            assert_eq!(named.pod.map(|pod| pod.uid).as_deref(), Some("u1"));
+        }
+    }
+
+    #[test]
+    fn what_answers_badly_names_nothing() {
+        let settings = frame(4, 0, 0, &[]);
+        for (bytes, waits) in [
+            (settings.clone(), true),
+            (settings.clone(), false),
+            (Vec::new(), true),
+            (vec![0xff; 64], false),
+            (frame(0, 1, 1, &message(&answer(ID))[..50]), true),
+            (frame(7, 0, 0, &[0; 8]), true),
+            (frame(3, 0, 1, &[0; 4]), true),
+            (frame(0, 9, 1, &[200, 1]), true),
+        ] {
+            let begun = Instant::now();
+            assert!(said(bytes.clone(), waits).is_err(), "{bytes:?}");
+            assert!(begun.elapsed() < Duration::from_secs(5));
+        }
+        for bytes in [
+            // Not known, as the trailers say.
+            frame(1, 5, 1, b"grpc-status 5"),
+            frame(0, 1, 1, &message(&answer(&ID.replace('a', "b")))),
+            frame(0, 1, 1, &message(&[0xff; 30])),
+            frame(0, 1, 1, &message(&[])),
+        ] {
+            assert_eq!(said(bytes, true).expect("an answer"), None);
+        }
+    }
+
+    #[test]
+    fn a_socket_that_hangs_holds_nobody_up_and_is_said_once() {
+        static SAID: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+        fn say(line: &str) {
+            SAID.lock().expect("not poisoned").push(line.to_owned());
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("cri.sock");
+        let _listener = UnixListener::bind(&socket).expect("bound");
+        let directory = Arc::new(Directory::default());
+        let cri = Cri::start(CriSocket::At(socket), directory, say);
+        let mut cri = cri.expect("a thread").expect("one to ask");
+        let begun = Instant::now();
+        for n in 0..300 {
+            cri.ask(&format!("{n}"));
+        }
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_millis(500), "{waited:?}");
+        thread::sleep(DEADLINE + Duration::from_millis(500));
+        let said = SAID.lock().expect("not poisoned");
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].contains("timed out") && said[0].contains("cri.sock"),
+            "{said:?}"
+        );
+    }
+}

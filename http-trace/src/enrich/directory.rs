@@ -1,0 +1,290 @@
+//! What is known of containers and pods beyond what the path of a cgroup says, for all threads: those that
+//! learn it write here, and attribution completes what it has named before. Performs no I/O.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http_trace_model::process::{Container, Pod, Workload};
+
+/// Containers that are remembered, and pods.
+const MOST: usize = 16_384;
+
+/// What is known of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Its id is in it.
+    pub container: Container,
+    /// The pod that it is in, if that is known too.
+    pub pod: Option<Pod>,
+}
+
+impl Named {
+    /// Adds to a workload what it does not have. What contradicts it is not believed.
+    pub fn complete(&self, workload: &mut Workload) {
+        let Some(container) = &mut workload.container else {
+            return;
+        };
+        let is_other = |pod: &Pod| workload.pod.as_ref().is_some_and(|own| own.uid != pod.uid);
+        if container.id != self.container.id || self.pod.as_ref().is_some_and(is_other) {
+            return;
+        }
+        let of = &self.container;
+        container.runtime = container.runtime.or(of.runtime);
+        container.name = of.name.clone().or_else(|| container.name.take());
+        container.image = of.image.clone().or_else(|| container.image.take());
+        match (&mut workload.pod, &self.pod) {
+            (Some(own), Some(pod)) if own.name.is_none() => own.clone_from(pod),
+            (own @ None, Some(pod)) => *own = Some(pod.clone()),
+            _ => {}
+        }
+    }
+}
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub struct Directory {
+    /// Changes with what is known.
+    generation: AtomicU64,
+    known: Mutex<Known>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// By id, from the runtime.
+    containers: HashMap<Box<str>, Named>,
+    /// By what their cgroups call them.
+    pods: HashMap<Box<str>, Members>,
+    /// Which pod a container is in.
+    pod_of: HashMap<Box<str>, Box<str>>,
+}
+
+/// A pod and its containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// The pod.
+    pub pod: Pod,
+    /// Those that have begun.
+    pub containers: Vec<Container>,
+}
+
+impl Directory {
+    /// Another number once there is something new.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    /// A container as its runtime tells.
+    pub fn add_container(&self, named: Named) {
+        let mut known = self.known();
+        if known.containers.len() >= MOST {
+            known.containers.clear();
+        }
+        let id = named.container.id.clone();
+        known.containers.insert(id, named);
+        self.change();
+    }
+
+    /// Waits until a container is known, and says whether it is.
+    pub fn wait_for(&self, id: &str, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        let mut known = self.known();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if known.has(id) || left.is_zero() {
+                return known.has(id);
+            }
+            let waited = self.changed.wait_timeout(known, left);
+            known = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// These are all pods there are.
+    pub fn set_pods(&self, pods: Vec<Members>) {
+        let mut known = self.known();
+        let before = std::mem::take(&mut known.pods);
+        known.pod_of.clear();
+        for members in pods.into_iter().take(MOST) {
+            known.add(members);
+        }
+        if known.pods != before {
+            self.change();
+        }
+    }
+
+    /// A pod, new or changed.
+    pub fn set_pod(&self, members: Members) {
+        let mut known = self.known();
+        let before = known.pods.get(&members.pod.uid);
+        if before == Some(&members) || before.is_none() && known.pods.len() >= MOST {
+            return;
+        }
+        known.remove(&members.pod.uid);
+        known.add(members);
+        self.change();
+    }
+
+    /// A pod that is gone. What is named after it stays so.
+    pub fn remove_pod(&self, uid: &str) {
+        self.known().remove(uid);
+    }
+
+    /// Adds to a workload what is known of it now. What labels say changes, names do not.
+    pub fn complete(&self, workload: &mut Workload) {
+        if workload.container.is_none() && workload.pod.is_none() {
+            return;
+        }
+        let known = self.known();
+        if let Some(id) = workload.container.as_ref().map(|of| of.id.clone()) {
+            if let Some(named) = known.containers.get(&id) {
+                named.complete(workload);
+            }
+            // Not every runtime has the pod in the path of its cgroups.
+            if let (None, Some(uid)) = (&workload.pod, known.pod_of.get(&id)) {
+                workload.pod = known.pods.get(uid).map(|members| members.pod.clone());
+            }
+        }
+        let Some(pod) = &mut workload.pod else {
+            return;
+        };
+        let Some(members) = known.pods.get(&pod.uid) else {
+            return;
+        };
+        pod.clone_from(&members.pod);
+        let Some(id) = workload.container.as_ref().map(|of| of.id.clone()) else {
+            return;
+        };
+        if let Some(container) = members.containers.iter().find(|one| one.id == id) {
+            let named = Named {
+                container: container.clone(),
+                pod: None,
+            };
+            named.complete(workload);
+        }
+    }
+}
+
+impl Known {
+    fn has(&self, id: &str) -> bool {
+        self.containers.contains_key(id) || self.pod_of.contains_key(id)
+    }
+
+    fn add(&mut self, members: Members) {
+        for container in &members.containers {
+            let uid = members.pod.uid.clone();
+            self.pod_of.insert(container.id.clone(), uid);
+        }
+        self.pods.insert(members.pod.uid.clone(), members);
+    }
+
+    fn remove(&mut self, uid: &str) {
+        if let Some(members) = self.pods.remove(uid) {
+            for container in &members.containers {
+                self.pod_of.remove(&container.id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(id: &str, name: &str) -> Container {
+        Container {
+            id: id.into(),
+            name: (!name.is_empty()).then(|| name.into()),
+            ..Container::default()
+        }
+    }
+
+    fn pod(uid: &str, name: &str) -> Pod {
+        Pod {
+            uid: uid.into(),
+            name: (!name.is_empty()).then(|| name.into()),
+            ..Pod::default()
+        }
+    }
+
+    fn shown(directory: &Directory, id: &str, uid: Option<&str>) -> [Option<String>; 2] {
+        let mut workload = Workload {
+            container: Some(container(id, "")),
+            pod: uid.map(|uid| pod(uid, "")),
+            ..Workload::default()
+        };
+        directory.complete(&mut workload);
+        let name = |name: Option<Box<str>>| name.map(String::from);
+        [
+            workload.container.and_then(|one| name(one.name)),
+            workload.pod.and_then(|one| name(one.name)),
+        ]
+    }
+
+    #[test]
+    fn two_containers_of_a_pod_have_its_name_and_their_own() {
+        let directory = Directory::default();
+        let before = directory.generation();
+        let members = Members {
+            pod: pod("u1", "web-7f"),
+            containers: vec![container("a", "app"), container("b", "sidecar")],
+        };
+        directory.set_pods(vec![members.clone()]);
+        assert_ne!(directory.generation(), before);
+        let now = directory.generation();
+        directory.set_pods(vec![members.clone()]);
+        directory.set_pod(members);
+        assert_eq!(directory.generation(), now, "nothing is new");
+        let named = |a: &str, b: &str| [a, b].map(|n| (!n.is_empty()).then(|| n.to_owned()));
+        assert_eq!(shown(&directory, "a", Some("u1")), named("app", "web-7f"));
+        assert_eq!(
+            shown(&directory, "b", Some("u1")),
+            named("sidecar", "web-7f")
+        );
+        assert_eq!(shown(&directory, "b", None), named("sidecar", "web-7f"));
+        assert_eq!(shown(&directory, "c", Some("u1")), named("", "web-7f"));
+        assert_eq!(shown(&directory, "a", Some("u2")), named("", ""));
+        directory.remove_pod("u1");
+        assert_eq!(shown(&directory, "a", Some("u1")), named("", ""));
+    }
+
+    #[test]
+    fn what_contradicts_the_cgroup_is_not_believed() {
+        let directory = Directory::default();
+        directory.add_container(Named {
+            container: container("a", "liar"),
+            pod: Some(pod("u2", "other")),
+        });
+        assert_eq!(shown(&directory, "a", Some("u1")), [None, None]);
+        assert_eq!(
+            shown(&directory, "a", Some("u2")),
+            ["liar", "other"].map(|name| Some(name.to_owned()))
+        );
+    }
+
+    #[test]
+    fn whoever_waits_is_told() {
+        let directory = std::sync::Arc::new(Directory::default());
+        assert!(!directory.wait_for("a", Duration::from_millis(5)));
+        let late = directory.clone();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            late.add_container(Named {
+                container: container("a", "app"),
+                pod: None,
+            });
+        });
+        assert!(directory.wait_for("a", Duration::from_secs(10)));
+        thread.join().expect("it ends");
+    }
+}

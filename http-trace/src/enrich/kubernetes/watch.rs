@@ -1,0 +1,541 @@
+//! *I/O*: lists the pods of one node and watches them, as the API's clients do
+//! (kubernetes.io/docs/reference/using-api/api-concepts, "Efficient detection of changes"): list from the server's
+//! cache, watch from the list's version, list again when that version is gone. Blocking, on a thread of its own,
+//! with the HTTP client that webhooks use: kube-rs would add an asynchronous client, its middleware and the types
+//! of the whole API for one request of one kind.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use ureq::Body;
+use ureq::http::Response;
+
+use super::access::Place;
+use super::pod::{List, Object};
+use crate::enrich::directory::Directory;
+use crate::own_client;
+use crate::own_sockets::OwnSockets;
+use crate::priority;
+
+/// The largest list: 1,000 pods of 64 KB.
+const LARGEST_LIST: u64 = 64 << 20;
+/// The largest object: etcd takes none of more than 1.5 MiB.
+const LARGEST_OBJECT: u64 = 4 << 20;
+/// What is read of an answer that is an error.
+const LARGEST_ERROR: u64 = 64 << 10;
+
+/// What there is to do.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Which server.
+    pub place: Place,
+    /// Pods of this node.
+    pub node: String,
+    /// Labels that are told.
+    pub labels: Vec<String>,
+    /// How long is waited for what.
+    pub times: Times,
+}
+
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For an answer to begin, and for each part of a list.
+    pub answer: Duration,
+    /// Until the server ends a watch.
+    pub watch: Duration,
+    /// For something new of a watch: the server sends a bookmark about every minute.
+    pub silence: Duration,
+    /// Before the second attempt; doubled for each more.
+    pub first_pause: Duration,
+    /// Before any attempt.
+    pub longest_pause: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Times {
+            answer: Duration::from_secs(10),
+            watch: Duration::from_secs(290),
+            silence: Duration::from_secs(90),
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why there is nothing to read any more.
+#[derive(Debug)]
+enum End {
+    /// The server, or time, ended a watch that worked.
+    Over,
+    /// The version is gone: only a list helps.
+    Gone,
+    /// In words.
+    Failed(String),
+}
+
+/// What a change is, as the API tells it.
+#[derive(Deserialize)]
+struct Kind {
+    r#type: String,
+}
+
+/// What has changed.
+#[derive(Deserialize)]
+struct Of<T> {
+    object: T,
+}
+
+/// What an error has to say.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    code: u16,
+    message: String,
+}
+
+impl Watch {
+    /// Begins. What fails is said once until it works again.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn start(
+        self,
+        directory: Arc<Directory>,
+        own: OwnSockets,
+        say: fn(&str),
+    ) -> io::Result<()> {
+        let mut follower = Follower {
+            watch: self,
+            directory,
+            own,
+            say,
+            was_said: false,
+            version: None,
+        };
+        thread::Builder::new()
+            .name("pods".to_owned())
+            .spawn(move || follower.work())
+            .map(drop)
+    }
+}
+
+struct Follower {
+    watch: Watch,
+    directory: Arc<Directory>,
+    own: OwnSockets,
+    say: fn(&str),
+    /// That it does not work.
+    was_said: bool,
+    /// From where it can be watched.
+    version: Option<String>,
+}
+
+impl Follower {
+    fn work(&mut self) {
+        priority::ordinary();
+        let times = self.watch.times;
+        let mut pause = times.first_pause;
+        loop {
+            let begun = Instant::now();
+            let end = match self.version.clone() {
+                None => match self.list() {
+                    Ok(()) => continue,
+                    Err(end) => end,
+                },
+                Some(version) => {
+                    let end = self.follow(&version);
+                    if begun.elapsed() > times.first_pause {
+                        pause = times.first_pause;
+                    }
+                    end
+                }
+            };
+            match end {
+                End::Gone => self.version = None,
+                End::Over => {}
+                End::Failed(why) => {
+                    if !std::mem::replace(&mut self.was_said, true) {
+                        (self.say)(&format!("pods are not named: {why}; it is tried again"));
+                    }
+                }
+            }
+            // All nodes of a cluster shall not come back at once.
+            thread::sleep(pause.mul_f64(jitter()));
+            pause = (pause * 2).min(times.longest_pause);
+        }
+    }
+
+    fn works(&mut self) {
+        if std::mem::take(&mut self.was_said) {
+            (self.say)("pods are named again");
+        }
+    }
+
+    fn get(&self, query: &str, silence: Duration) -> Result<Response<Body>, End> {
+        let access = self.watch.place.read().map_err(End::Failed)?;
+        let times = &self.watch.times;
+        let config = own_client::config()
+            .tls_config(access.tls)
+            .timeout_connect(Some(times.answer))
+            .timeout_recv_response(Some(times.answer))
+            .timeout_per_read(Some(silence))
+            .build();
+        let node = percent(&self.watch.node);
+        let url = format!(
+            "{}/api/v1/pods?fieldSelector=spec.nodeName%3D{node}&{query}",
+            access.server
+        );
+        let mut request = own_client::agent(config, self.own.clone())
+            .get(&url)
+            .header("accept", "application/json");
+        if let Some(token) = access.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let fail = |why: &str| End::Failed(format!("{}: {why}", access.server));
+        let mut answer = request.call().map_err(|error| fail(&error.to_string()))?;
+        let code = answer.status().as_u16();
+        if code == 200 {
+            return Ok(answer);
+        }
+        let body = answer.body_mut().with_config().limit(LARGEST_ERROR);
+        let status: Status = serde_json::from_reader(body.reader()).unwrap_or_default();
+        Err(match code {
+            410 => End::Gone,
+            _ => fail(&format!("{} {}", answer.status(), status.message)),
+        })
+    }
+
+    /// All pods, from the server's cache.
+    fn list(&mut self) -> Result<(), End> {
+        let answer = self.get("resourceVersion=0", self.watch.times.answer)?;
+        let body = answer.into_body().into_with_config().limit(LARGEST_LIST);
+        let list: List = serde_json::from_reader(BufReader::new(body.reader()))
+            .map_err(|error| End::Failed(format!("no list of pods: {error}")))?;
+        let version = list.metadata.resource_version;
+        if version.is_empty() {
+            return Err(End::Failed("a list of pods without a version".to_owned()));
+        }
+        let items = list.items.unwrap_or_default();
+        let (node, labels) = (&self.watch.node, &self.watch.labels);
+        let of_node = items.iter().filter_map(|pod| pod.members(node, labels));
+        self.directory.set_pods(of_node.collect());
+        self.version = Some(version);
+        self.works();
+        Ok(())
+    }
+
+    /// What changes.
+    fn follow(&mut self, version: &str) -> End {
+        let times = self.watch.times;
+        let query = format!(
+            "watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
+            times.watch.as_secs(),
+            percent(version)
+        );
+        let answer = match self.get(&query, times.silence) {
+            Ok(answer) => answer,
+            Err(end) => return end,
+        };
+        let body = answer.into_body().into_with_config().limit(u64::MAX);
+        let mut lines = BufReader::new(body.reader());
+        loop {
+            let mut line = Vec::new();
+            let read = lines
+                .by_ref()
+                .take(LARGEST_OBJECT)
+                .read_until(b'\n', &mut line);
+            match read {
+                Ok(0) => return End::Over,
+                Ok(read) if read as u64 == LARGEST_OBJECT => {
+                    self.version = None;
+                    return End::Failed("a change of a pod that is too long".to_owned());
+                }
+                Ok(_) => {}
+                // Broken off, or nothing came for long: whether the server is there, asking again tells.
+                Err(_) => return End::Over,
+            }
+            if let Err(end) = self.change(&line) {
+                // It would be the next one again.
+                self.version = None;
+                return end;
+            }
+        }
+    }
+
+    fn change(&mut self, line: &[u8]) -> Result<(), End> {
+        let bad = |error| End::Failed(format!("no change of a pod: {error}"));
+        let Kind { r#type: kind } = serde_json::from_slice(line).map_err(bad)?;
+        if kind == "ERROR" {
+            let status = serde_json::from_slice::<Of<Status>>(line);
+            let status = status.map(|of| of.object).unwrap_or_default();
+            return Err(match status.code {
+                410 => End::Gone,
+                _ => End::Failed(format!("{} {}", status.code, status.message)),
+            });
+        }
+        let Of { object: pod } = serde_json::from_slice::<Of<Object>>(line).map_err(bad)?;
+        match &*kind {
+            "ADDED" | "MODIFIED" => match pod.members(&self.watch.node, &self.watch.labels) {
+                Some(members) => self.directory.set_pod(members),
+                None => self.directory.remove_pod(pod.key()),
+            },
+            "DELETED" => self.directory.remove_pod(pod.key()),
+            // Bookmarks, and what there may be one day.
+            _ => {}
+        }
+        if !pod.metadata.resource_version.is_empty() {
+            self.version = Some(pod.metadata.resource_version);
+        }
+        self.works();
+        Ok(())
+    }
+}
+
+/// From a half to one and a half.
+fn jitter() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    0.5 + (random >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A value within a query.
+fn percent(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::{Command, Stdio};
+    use std::sync::Mutex;
+
+    use http_trace_model::process::{Pod, Workload};
+    use http_trace_testkit::api_server::{ApiServer, Mode, pod};
+
+    use super::*;
+
+    type Said = Mutex<Vec<String>>;
+
+    /// A watch of the pods of `n1` by this kubeconfig, which is hasty.
+    fn start(kubeconfig: &str, say: fn(&str)) -> (Arc<Directory>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config");
+        fs::write(&path, kubeconfig).expect("written");
+        let directory = Arc::new(Directory::default());
+        let watch = Watch {
+            place: Place::File(path),
+            node: "n1".to_owned(),
+            labels: vec!["app".to_owned()],
+            times: Times {
+                answer: Duration::from_millis(500),
+                watch: Duration::from_secs(2),
+                silence: Duration::from_secs(3),
+                first_pause: Duration::from_millis(20),
+                longest_pause: Duration::from_millis(100),
+            },
+        };
+        let started = watch.start(directory.clone(), OwnSockets::default(), say);
+        started.expect("a thread");
+        (directory, folder)
+    }
+
+    fn name(directory: &Directory, uid: &str) -> Option<String> {
+        let mut workload = Workload {
+            pod: Some(Pod {
+                uid: uid.into(),
+                ..Pod::default()
+            }),
+            ..Workload::default()
+        };
+        directory.complete(&mut workload);
+        workload.pod?.name.map(String::from)
+    }
+
+    /// Waits until the pod has this name, or none.
+    fn becomes(directory: &Directory, uid: &str, expected: Option<&str>) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while name(directory, uid).as_deref() != expected {
+            assert!(
+                Instant::now() < until,
+                "{uid} is {:?}",
+                name(directory, uid)
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn put(server: &ApiServer, uid: &str, name: &str) {
+        server.put(uid, &pod(uid, name, "n1", &[("app", uid)]));
+    }
+
+    #[test]
+    fn pods_are_followed_whatever_becomes_of_connections_and_versions() {
+        static SAID: Said = Mutex::new(Vec::new());
+        let server = ApiServer::start().expect("a server");
+        put(&server, "u1", "web-5d-a");
+        server.put("u9", &pod("u9", "of-another-node", "n2", &[]));
+        let (directory, _folder) = start(&server.kubeconfig(), |line| {
+            SAID.lock().expect("not poisoned").push(line.to_owned());
+        });
+        becomes(&directory, "u1", Some("web-5d-a"));
+        put(&server, "u2", "web-5d-b");
+        becomes(&directory, "u2", Some("web-5d-b"));
+        put(&server, "u2", "web-5d-c");
+        becomes(&directory, "u2", Some("web-5d-c"));
+        server.remove("u2");
+        becomes(&directory, "u2", None);
+        let lists = |server: &ApiServer| {
+            let asked = server.asked();
+            asked
+                .iter()
+                .filter(|(line, _)| !line.contains("watch=true"))
+                .count()
+        };
+        for round in 0..6 {
+            server.disconnect();
+            let uid = format!("d{round}");
+            put(&server, &uid, "web-5d-d");
+            becomes(&directory, &uid, Some("web-5d-d"));
+        }
+        assert_eq!(lists(&server), 1, "a watch is taken up where it ended");
+        for round in 0..6 {
+            let uid = format!("g{round}");
+            server.put(&uid, &pod(&uid, "web-5d-g", "n1", &[]));
+            server.forget();
+            becomes(&directory, &uid, Some("web-5d-g"));
+        }
+        assert!(lists(&server) > 1, "a version that is gone is listed again");
+        assert_eq!(name(&directory, "u1").as_deref(), Some("web-5d-a"));
+        assert_eq!(name(&directory, "u9"), None);
+        for (line, token) in server.asked() {
+            let wanted = "GET /api/v1/pods?fieldSelector=spec.nodeName%3Dn1&";
+            assert!(line.starts_with(wanted), "{line}");
+            assert_eq!(token.as_deref(), Some("Bearer sesame"));
+        }
+        assert_eq!(*SAID.lock().expect("not poisoned"), [""; 0]);
+    }
+
+    #[test]
+    fn whatever_the_server_does_is_said_once_and_names_stay() {
+        static SAID: Said = Mutex::new(Vec::new());
+        let said = || std::mem::take(&mut *SAID.lock().expect("not poisoned"));
+        let server = ApiServer::start().expect("a server");
+        put(&server, "u1", "web-5d-a");
+        let (directory, _folder) = start(&server.kubeconfig(), |line| {
+            SAID.lock().expect("not poisoned").push(line.to_owned());
+        });
+        becomes(&directory, "u1", Some("web-5d-a"));
+        for (round, (mode, why)) in [
+            (Mode::Status(403), "403 Forbidden no pods for you"),
+            (
+                Mode::Status(500),
+                "500 Internal Server Error no pods for you",
+            ),
+            (Mode::Garbage, "no change of a pod: expected value"),
+            (Mode::Hangs, "timeout"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            server.set_mode(mode);
+            server.disconnect();
+            thread::sleep(Duration::from_millis(1500));
+            assert_eq!(name(&directory, "u1").as_deref(), Some("web-5d-a"));
+            server.set_mode(Mode::Works);
+            let uid = format!("a{round}");
+            put(&server, &uid, "web-5d-x");
+            becomes(&directory, &uid, Some("web-5d-x"));
+            let said = said();
+            assert!(
+                said.first().is_some_and(|line| line.contains(why)),
+                "{why}: {said:?}"
+            );
+            assert_eq!(
+                said.get(1..),
+                Some(&["pods are named again".to_owned()][..])
+            );
+        }
+        server.set_mode(Mode::Slow(Duration::from_millis(200)));
+        server.disconnect();
+        put(&server, "slow", "web-5d-s");
+        becomes(&directory, "slow", Some("web-5d-s"));
+        assert_eq!(said(), [""; 0]);
+        server.say("{\"type\":\"MODIFIED\",\"object\":7}");
+        server.say("{\"type\":\"UNHEARD\",\"object\":{}}");
+        put(&server, "after", "web-5d-z");
+        becomes(&directory, "after", Some("web-5d-z"));
+    }
+
+    #[test]
+    fn a_server_that_shows_another_certificate_is_not_believed() {
+        static SAID: Said = Mutex::new(Vec::new());
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ])
+            .args([
+                "-subj",
+                "/CN=127.0.0.1",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+            ])
+            .args(["-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(&folder)
+            .stderr(Stdio::null())
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!(
+                "SKIPPED (needs openssl): a_server_that_shows_another_certificate_is_not_believed"
+            );
+            return;
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = port.local_addr().expect("an address");
+        drop(port);
+        let mut server = Command::new("openssl")
+            .args([
+                "s_server", "-quiet", "-www", "-cert", "cert.pem", "-key", "key.pem",
+            ])
+            .args(["-accept", &address.to_string()])
+            .current_dir(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl");
+        while std::net::TcpStream::connect(address).is_err() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let kubeconfig = ApiServer::start().expect("a server").kubeconfig();
+        let (before, after) = kubeconfig.split_once("http://").expect("a server");
+        let after = after.split_once('\'').expect("its end").1;
+        let kubeconfig = format!("{before}https://{address}'{after}");
+        let directory = start(&kubeconfig, |line| {
+            SAID.lock().expect("not poisoned").push(line.to_owned());
+        });
+        thread::sleep(Duration::from_secs(2));
+        let said = SAID.lock().expect("not poisoned").clone();
+        let _ = server.kill();
+        let _ = server.wait();
+        drop(directory);
+        let [line] = &said[..] else {
+            panic!("{said:?}")
+        };
+        assert!(
+            line.contains("certificate") && line.contains(&address.to_string()),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,480 @@
+//! *I/O*: what container runtimes keep in files about their containers: name, image, pod. Files, since they
+//! are there for podman and docker too, which no CRI socket knows, need no deadline, and reading them gives
+//! no power over the runtime, as its socket does.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use http_trace_model::process::{Container, Pod};
+use serde::Deserialize;
+
+use super::directory::Named;
+
+/// Larger files are not read: a container's own file is some 50 KB, a store of 1,000 containers 1 MB.
+const LARGEST: u64 = 16 << 20;
+/// Containers that are remembered.
+const MOST: usize = 4096;
+/// How long a container is remembered: its name can be changed.
+const FRESH: Duration = Duration::from_secs(60);
+/// How long one that is in no file is taken for such.
+const UNKNOWN: Duration = Duration::from_secs(2);
+
+/// Where podman and CRI-O keep containers unless their configuration says otherwise
+/// (containers-storage.conf(5)): for good, and until the next boot.
+const STORES: [&str; 2] = ["var/lib/containers/storage", "run/containers/storage"];
+/// Where that configuration is, the administrator's first.
+const STORE_CONFIGS: [&str; 2] = [
+    "etc/containers/storage.conf",
+    "usr/share/containers/storage.conf",
+];
+/// Where docker is, by itself and from snap, unless its configuration says otherwise.
+const DOCKER: [&str; 2] = ["var/lib/docker", "var/snap/docker/common/var-lib-docker"];
+/// Where containerd has the bundles of running containers, by namespace; alone and within k3s.
+const CONTAINERD: [&str; 2] = [
+    "run/containerd/io.containerd.runtime.v2.task",
+    "run/k3s/containerd/io.containerd.runtime.v2.task",
+];
+/// What low-level runtimes keep of a container, which says where its bundle is.
+const STATES: [(&str, &str); 2] = [("run/runc", "state.json"), ("run/crun", "status")];
+
+/// What there is in files.
+#[derive(Debug)]
+pub struct Runtimes {
+    root: PathBuf,
+    stores: Vec<PathBuf>,
+    docker: Vec<PathBuf>,
+    known: HashMap<Box<str>, (Option<Named>, Instant)>,
+}
+
+impl Runtimes {
+    /// Of this host.
+    pub fn of_this_host() -> Self {
+        Runtimes::below(Path::new("/"))
+    }
+
+    fn below(root: &Path) -> Self {
+        let mut stores: Vec<PathBuf> = STORES.map(|place| root.join(place)).into();
+        for place in STORE_CONFIGS.map(|place| root.join(place)) {
+            if let Some(text) = read_text(&place) {
+                stores.extend(stores_of(&text).map(|path| under(root, &path)));
+                break;
+            }
+        }
+        let mut docker: Vec<PathBuf> = DOCKER.map(|place| root.join(place)).into();
+        let config = read_json::<DockerConfig>(&root.join("etc/docker/daemon.json"));
+        docker.extend(config.and_then(|config| Some(under(root, &config.data_root?))));
+        Runtimes {
+            root: root.to_owned(),
+            stores,
+            docker,
+            known: HashMap::new(),
+        }
+    }
+
+    /// What a file says of the container.
+    pub fn find(&mut self, container: &Container) -> Option<Named> {
+        let id = &container.id;
+        let now = Instant::now();
+        if let Some((named, until)) = self.known.get(id)
+            && now < *until
+        {
+            return named.clone();
+        }
+        let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let named = is_id.then(|| self.read(container)).flatten();
+        if self.known.len() >= MOST {
+            self.known.clear();
+        }
+        let time = if named.is_some() { FRESH } else { UNKNOWN };
+        self.known.insert(id.clone(), (named.clone(), now + time));
+        named
+    }
+
+    fn read(&self, container: &Container) -> Option<Named> {
+        let id = &*container.id;
+        let all: &[fn(&Self, &str) -> Option<Named>] = match container.runtime {
+            Some("podman" | "cri-o") => &[Self::of_store],
+            Some("docker") => &[Self::of_docker],
+            Some("containerd") => &[Self::of_containerd],
+            _ => &[Self::of_containerd, Self::of_docker, Self::of_store],
+        };
+        // What has no name says nothing that the path of the cgroup does not: containerd runs those of
+        // docker too.
+        let says = |named: &Named| named.container.name.is_some() || named.pod.is_some();
+        all.iter().find_map(|of| of(self, id).filter(says))
+    }
+
+    /// Of podman and CRI-O, which share a store.
+    fn of_store(&self, id: &str) -> Option<Named> {
+        let folders = self.stores.iter().flat_map(|store| {
+            let entries = fs::read_dir(store).into_iter().flatten().flatten();
+            let of_driver = |path: &PathBuf| path.to_string_lossy().ends_with("-containers");
+            entries.map(|entry| entry.path()).filter(of_driver)
+        });
+        // Another store than the configured one, as of `podman --root`.
+        let bundle = || {
+            STATES.iter().find_map(|(folder, file)| {
+                let state = self.root.join(folder).join(id).join(file);
+                let bundle = read_json::<State>(&state)?.bundle()?;
+                let folder = bundle.ancestors().nth(2)?;
+                Some(under(&self.root, folder))
+            })
+        };
+        folders
+            .chain(std::iter::once_with(bundle).flatten())
+            .find_map(|folder| {
+                ["containers.json", "volatile-containers.json"]
+                    .iter()
+                    .filter_map(|name| read_json::<Vec<Stored>>(&folder.join(name)))
+                    .find_map(|all| all.into_iter().find(|one| one.id == id))
+            })
+            .map(|stored| stored.named(id))
+    }
+
+    fn of_docker(&self, id: &str) -> Option<Named> {
+        self.docker.iter().find_map(|root| {
+            let file = root.join("containers").join(id).join("config.v2.json");
+            Some(read_json::<Docker>(&file)?.named(id))
+        })
+    }
+
+    fn of_containerd(&self, id: &str) -> Option<Named> {
+        CONTAINERD.iter().find_map(|place| {
+            let namespaces = fs::read_dir(self.root.join(place)).ok()?;
+            namespaces.flatten().find_map(|namespace| {
+                let file = namespace.path().join(id).join("config.json");
+                Some(read_json::<Bundle>(&file)?.named(id))
+            })
+        })
+    }
+}
+
+/// A path of the host's, below another root in tests.
+fn under(root: &Path, path: &Path) -> PathBuf {
+    if path.starts_with(root) {
+        return path.to_owned();
+    }
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn read_text(path: &Path) -> Option<String> {
+    let file = fs::File::open(path).ok()?;
+    // A pipe would never end.
+    file.metadata().ok().filter(fs::Metadata::is_file)?;
+    let mut text = String::new();
+    file.take(LARGEST).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Option<T> {
+    let file = fs::File::open(path).ok()?;
+    file.metadata().ok().filter(fs::Metadata::is_file)?;
+    serde_json::from_reader(io::BufReader::new(file.take(LARGEST))).ok()
+}
+
+/// The places that containers-storage.conf(5) names.
+fn stores_of(text: &str) -> impl Iterator<Item = PathBuf> {
+    #[derive(Default, Deserialize)]
+    struct File {
+        #[serde(default)]
+        storage: Storage,
+    }
+    #[derive(Default, Deserialize)]
+    struct Storage {
+        graphroot: Option<PathBuf>,
+        runroot: Option<PathBuf>,
+    }
+    let file: File = toml::from_str(text).unwrap_or_default();
+    [file.storage.graphroot, file.storage.runroot]
+        .into_iter()
+        .flatten()
+}
+
+fn some(text: String) -> Option<Box<str>> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// A container of containers/storage, as `containers.json` has it.
+#[derive(Deserialize)]
+struct Stored {
+    id: String,
+    #[serde(default)]
+    names: Vec<String>,
+    /// JSON of whoever made it.
+    #[serde(default)]
+    metadata: String,
+}
+
+/// What podman and CRI-O say of a container that they made.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Metadata {
+    image_name: String,
+    name: String,
+    /// Of CRI-O: the name in its pod.
+    metadata_name: String,
+    pod_id: String,
+    uid: String,
+    namespace: String,
+}
+
+impl Stored {
+    fn named(self, id: &str) -> Named {
+        let metadata: Metadata = serde_json::from_str(&self.metadata).unwrap_or_default();
+        let is_cri = !metadata.pod_id.is_empty();
+        // The list is what renaming changes.
+        let name = match is_cri {
+            true => some(metadata.metadata_name),
+            false => self.names.into_iter().find_map(some),
+        };
+        let container = Container {
+            id: id.into(),
+            runtime: is_cri.then_some("cri-o"),
+            name: name.or_else(|| some(metadata.name)),
+            image: some(metadata.image_name),
+        };
+        // CRI-O keeps the pod's own name under another id.
+        Named {
+            container,
+            pod: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct DockerConfig {
+    #[serde(rename = "data-root")]
+    data_root: Option<PathBuf>,
+}
+
+/// A container of docker's `config.v2.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Docker {
+    #[serde(default)]
+    name: String,
+    config: DockerImage,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    #[serde(default)]
+    image: String,
+}
+
+impl Docker {
+    fn named(self, id: &str) -> Named {
+        let name = self.name.trim_start_matches('/').to_owned();
+        Named {
+            container: Container {
+                id: id.into(),
+                runtime: Some("docker"),
+                name: some(name),
+                image: some(self.config.image),
+            },
+            pod: None,
+        }
+    }
+}
+
+/// An OCI bundle's `config.json`, as containerd makes it.
+#[derive(Deserialize)]
+struct Bundle {
+    #[serde(default)]
+    annotations: HashMap<String, String>,
+}
+
+impl Bundle {
+    fn named(mut self, id: &str) -> Named {
+        let mut take = |name: &str| self.annotations.remove(name).and_then(some);
+        // Of the kubelet (containerd's pkg/cri/annotations), and of nerdctl.
+        let mut cri = |name: &str| take(&format!("io.kubernetes.cri.{name}"));
+        let pod = cri("sandbox-uid").map(|uid| Pod {
+            uid,
+            name: cri("sandbox-name"),
+            namespace: cri("sandbox-namespace"),
+            ..Pod::default()
+        });
+        let (name, image) = (cri("container-name"), cri("image-name"));
+        Named {
+            container: Container {
+                id: id.into(),
+                runtime: Some("containerd"),
+                name: name.or_else(|| take("nerdctl/name")),
+                image,
+            },
+            pod,
+        }
+    }
+}
+
+/// What runc and crun keep of a container that runs.
+#[derive(Deserialize)]
+struct State {
+    /// Of crun.
+    bundle: Option<PathBuf>,
+    /// Of runc.
+    config: Option<StateConfig>,
+}
+
+#[derive(Deserialize)]
+struct StateConfig {
+    /// `bundle=…` is among them.
+    #[serde(default)]
+    labels: Vec<String>,
+}
+
+impl State {
+    fn bundle(self) -> Option<PathBuf> {
+        let labels = self.config.map(|config| config.labels).unwrap_or_default();
+        let of_runc = || {
+            let mut all = labels.iter().filter_map(|l| l.strip_prefix("bundle="));
+            all.next().map(PathBuf::from)
+        };
+        self.bundle.or_else(of_runc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "aa1a2b23c4053da9e33cb329e1accd234aed71c649a8eea94d23c1683f1493b7";
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path.replace("ID", ID));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text.replace("ID", ID)).expect("written");
+    }
+
+    /// Name, image, runtime and pod of the container, from these files.
+    fn found(files: &[(&str, &str)], runtime: Option<&'static str>) -> Option<[String; 4]> {
+        let root = tempfile::tempdir().expect("a folder");
+        for (path, text) in files {
+            write(root.path(), path, text);
+        }
+        let container = Container {
+            id: ID.into(),
+            runtime,
+            ..Container::default()
+        };
+        let named = Runtimes::below(root.path()).find(&container)?;
+        assert_eq!(&*named.container.id, ID);
+        let text = |text: Option<Box<str>>| text.map_or_else(|| "-".to_owned(), String::from);
+        let pod = named.pod.map(|pod| {
+            let (name, namespace) = (text(pod.name), text(pod.namespace));
+            format!("{namespace}/{name} {}", pod.uid).into()
+        });
+        Some([
+            text(named.container.name),
+            text(named.container.image),
+            named.container.runtime.unwrap_or("-").to_owned(),
+            text(pod),
+        ])
+    }
+
+    /// As podman 4.3 wrote it.
+    const STORED: &str = r#"[{"id":"ff"},{"id":"ID","names":["web1"],"image":"de20","layer":"5e94",
+        "metadata":"{\"image-name\":\"localhost/web:1.0\",\"image-id\":\"de20\",\"name\":\"old\",\"created-at\":1}",
+        "created":"2026-11-23T19:34:13Z","flags":{"MountLabel":""}}]"#;
+
+    #[test]
+    fn podman_is_found_in_each_of_its_stores() {
+        let expected = Some(["web1", "localhost/web:1.0", "-", "-"].map(str::to_owned));
+        let store = "var/lib/containers/storage/overlay-containers/containers.json";
+        for runtime in [Some("podman"), None] {
+            assert_eq!(found(&[(store, STORED)], runtime), expected);
+        }
+        let volatile = "run/containers/storage/vfs-containers/volatile-containers.json";
+        assert_eq!(
+            found(&[(store, "[]"), (volatile, STORED)], Some("podman")),
+            expected
+        );
+        let config = (
+            "etc/containers/storage.conf",
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"/srv/store\"\n",
+        );
+        let elsewhere = ("srv/store/overlay-containers/containers.json", STORED);
+        assert_eq!(found(&[config, elsewhere], Some("podman")), expected);
+        for state in [
+            (
+                "run/runc/ID/state.json",
+                r#"{"config":{"labels":["a=b","bundle=/srv/store/overlay-containers/ID/userdata"]}}"#,
+            ),
+            (
+                "run/crun/ID/status",
+                r#"{"pid":7,"bundle":"/srv/store/overlay-containers/ID/userdata"}"#,
+            ),
+        ] {
+            assert_eq!(found(&[state, elsewhere], Some("podman")), expected);
+        }
+        assert_eq!(found(&[elsewhere], Some("podman")), None);
+    }
+
+    #[test]
+    fn containers_of_pods_have_their_name_there() {
+        let of_crio = r#"[{"id":"ID","names":["k8s_app_web-7f_shop_u1_0"],"metadata":
+            "{\"pod-name\":\"k8s_web-7f_shop_u1_0\",\"pod-id\":\"b\",\"image-name\":\"quay.io/web:2\",
+            \"name\":\"k8s_app_web-7f_shop_u1_0\",\"metadata-name\":\"app\"}"}]"#
+            .replace("\n            ", "");
+        let store = "var/lib/containers/storage/overlay-containers/containers.json";
+        assert_eq!(
+            found(&[(store, &of_crio)], Some("cri-o")),
+            Some(["app", "quay.io/web:2", "cri-o", "-"].map(str::to_owned))
+        );
+        let bundle = r#"{"ociVersion":"1","annotations":{"io.kubernetes.cri.container-type":"container",
+            "io.kubernetes.cri.container-name":"app","io.kubernetes.cri.image-name":"quay.io/web:2",
+            "io.kubernetes.cri.sandbox-name":"web-7f","io.kubernetes.cri.sandbox-namespace":"shop",
+            "io.kubernetes.cri.sandbox-uid":"u1"}}"#;
+        let task = "run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/config.json";
+        for runtime in [Some("containerd"), None] {
+            assert_eq!(
+                found(&[(task, bundle)], runtime),
+                Some(["app", "quay.io/web:2", "containerd", "shop/web-7f u1"].map(str::to_owned))
+            );
+        }
+    }
+
+    #[test]
+    fn docker_is_found_wherever_it_keeps_its_containers() {
+        let record = r#"{"ID":"ID","Name":"/web","Image":"sha256:1","Config":{"Image":"nginx:1.25","Env":[]}}"#;
+        let expected = Some(["web", "nginx:1.25", "docker", "-"].map(str::to_owned));
+        let usual = ("var/lib/docker/containers/ID/config.v2.json", record);
+        // containerd has it too, without a name.
+        let moby = (
+            "run/containerd/io.containerd.runtime.v2.task/moby/ID/config.json",
+            r#"{"ociVersion":"1"}"#,
+        );
+        assert_eq!(found(&[usual, moby], Some("docker")), expected);
+        assert_eq!(found(&[usual, moby], None), expected);
+        let config = ("etc/docker/daemon.json", r#"{"data-root":"/srv/docker"}"#);
+        let elsewhere = ("srv/docker/containers/ID/config.v2.json", record);
+        assert_eq!(found(&[config, elsewhere], Some("docker")), expected);
+    }
+
+    #[test]
+    fn files_that_are_none_of_theirs_name_nothing() {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "[{\"id\":7}]",
+            "{\"Name\":7}",
+            "null",
+            "{\"annotations\":3}",
+        ] {
+            for path in [
+                "var/lib/containers/storage/overlay-containers/containers.json",
+                "var/lib/docker/containers/ID/config.v2.json",
+                "run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/config.json",
+                "run/runc/ID/state.json",
+            ] {
+                assert_eq!(found(&[(path, text)], None), None, "{path}: {text}");
+            }
+        }
+    }
+}

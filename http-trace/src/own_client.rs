@@ -1,0 +1,136 @@
+//! *I/O*: the HTTP client of the agent itself. Connections are opened here rather than by the library, so that
+//! their local ends can be kept out of what is traced. Does not know what is asked.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::Error;
+use ureq::config::{Config, ConfigBuilder};
+use ureq::typestate::AgentScope;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
+};
+
+use crate::own_sockets::{Excluded, OwnSockets};
+
+/// How long connecting to one address may take where nothing else says it.
+const CONNECTING: Duration = Duration::from_secs(10);
+
+/// What all requests of the agent have in common.
+pub fn config() -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        // A redirection could lead inside the network that the agent watches.
+        .max_redirects(0)
+        .proxy(None)
+        .user_agent(concat!("http-trace/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A client whose connections are not traced.
+pub fn agent(config: Config, own: OwnSockets) -> Agent {
+    let connector = Open { own }.chain(RustlsConnector::default());
+    Agent::with_parts(config, connector, DefaultResolver::default())
+}
+
+/// A peer that is gone without a word is noticed within a minute.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::net::sockopt;
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, Duration::from_secs(30))?;
+        sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+        sockopt::set_tcp_keepcnt(stream, 3)?;
+    }
+    let _ = stream;
+    Ok(())
+}
+
+/// Opens connections.
+#[derive(Debug)]
+struct Open {
+    own: OwnSockets,
+}
+
+impl Connector for Open {
+    type Out = Connection;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Connection>, Error> {
+        let patience = details.timeout.not_zero().map_or(CONNECTING, |left| *left);
+        let mut last = Error::HostNotFound;
+        for address in &details.addrs {
+            match self.own.connect(*address, patience) {
+                Ok((stream, excluded)) => {
+                    keep_alive(&stream)?;
+                    let config = details.config;
+                    return Ok(Some(Connection {
+                        stream,
+                        _excluded: excluded,
+                        buffers: LazyBuffers::new(
+                            config.input_buffer_size(),
+                            config.output_buffer_size(),
+                        ),
+                    }));
+                }
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// An open connection, excluded from the trace while it lives.
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    _excluded: Excluded,
+    buffers: LazyBuffers,
+}
+
+/// The library wants to know which of its limits was reached.
+fn told(error: io::Error, timeout: NextTimeout) -> Error {
+    use io::ErrorKind::{TimedOut, WouldBlock};
+    match error.kind() {
+        TimedOut | WouldBlock => Error::Timeout(timeout.reason),
+        _ => error.into(),
+    }
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let patience = timeout.not_zero().map(|left| *left);
+        self.stream.set_write_timeout(patience)?;
+        let bytes = self.buffers.output().get(..amount).unwrap_or_default();
+        self.stream
+            .write_all(bytes)
+            .map_err(|error| told(error, timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let patience = timeout.not_zero().map(|left| *left);
+        self.stream.set_read_timeout(patience)?;
+        let room = self.buffers.input_append_buf();
+        let read = self
+            .stream
+            .read(room)
+            .map_err(|error| told(error, timeout))?;
+        self.buffers.input_appended(read);
+        Ok(read > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // A new connection for each request: they are rare, and an idle one may be gone.
+        false
+    }
+}

@@ -1,0 +1,372 @@
+//! Each event names the container and the pod that a process runs in, and never another one: servers say in a
+//! header field who they are, and containers have what they are called for a name.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use http_trace_tests::agent::{Agent, Outcome};
+use http_trace_tests::api_server::{ApiServer, Mode, pod};
+use http_trace_tests::need::program;
+use http_trace_tests::netns::{Namespace, Pair, Running, address};
+use http_trace_tests::seen::Seen;
+use http_trace_tests::{needs, skip};
+
+const SCRIPT: &str = include_str!("../../src/processes.py");
+
+/// Asks this port so often.
+fn ask(namespace: &Namespace, port: u16, count: usize) {
+    let url = format!("http://{}:{port}/", address::SERVER_V4);
+    let mut command = Command::new(program("curl").expect("curl"));
+    command.args([
+        "-sS",
+        "--retry",
+        "20",
+        "--retry-connrefused",
+        "--retry-delay",
+        "1",
+    ]);
+    for _ in 0..count {
+        command.args(["-o", "/dev/null", &url]);
+    }
+    namespace.run(&mut command).expect("curl");
+}
+
+/// Of the event of a server's end: container, image, pod, namespace, owner.
+fn names(seen: &Seen) -> [String; 5] {
+    let json = &seen.json;
+    let resource = &json["orchestrator"]["resource"];
+    [
+        &json["container"]["name"],
+        &json["container"]["image"]["name"],
+        &resource["name"],
+        &json["orchestrator"]["namespace"],
+        &resource["parent"]["name"],
+    ]
+    .map(|value| value.as_str().unwrap_or("-").to_owned())
+}
+
+/// Which pod and container a process is in, as the path of its cgroup says.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(pod: &str, container: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/mounts").ok()?;
+        let mut mounts = mounts.lines().filter(|line| line.contains(" cgroup2 "));
+        let root = mounts.next()?.split(' ').nth(1)?.to_owned();
+        let own = format!("http-trace-{}", std::process::id());
+        let folder = Path::new(&root)
+            .join(own)
+            .join(format!("pod{pod}"))
+            .join(container);
+        fs::create_dir_all(&folder).ok()?;
+        Some(Cgroup(folder))
+    }
+
+    /// A server of the script that runs in it.
+    fn serve(&self, namespace: &Namespace, port: u16) -> Running {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
+            .arg(&self.0)
+            .arg(program("python3").expect("python3"))
+            .args(["-c", SCRIPT, "threads", &port.to_string()]);
+        let running = namespace.spawn(command.stdout(Stdio::piped()));
+        let mut running = running.expect("python3");
+        assert_eq!(running.first_line().expect("a line").trim(), "ready");
+        running
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Processes that have just ended still count for a moment.
+        for folder in self.0.ancestors().take(3) {
+            for _ in 0..50 {
+                if fs::remove_dir(folder).is_ok() || !folder.exists() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+const UIDS: [&str; 3] = [
+    "6f1c4e5a-1b2c-4d3e-8f90-000000000001",
+    "6f1c4e5a-1b2c-4d3e-8f90-000000000002",
+    "6f1c4e5a-1b2c-4d3e-8f90-000000000003",
+];
+
+fn id(number: u8) -> String {
+    format!("{number:064x}")
+}
+
+#[test]
+fn pods_by_an_api_server_that_comes_and_goes() {
+    needs!("curl", "python3");
+    let pair = Pair::new(1500).expect("a pair");
+    let Some(app) = Cgroup::new(UIDS[0], &id(1)) else {
+        return skip!("cgroup v2");
+    };
+    let sidecar = Cgroup::new(UIDS[0], &id(2)).expect("a cgroup");
+    let other = Cgroup::new(UIDS[1], &id(3)).expect("a cgroup");
+    let late = Cgroup::new(UIDS[2], &id(4)).expect("a cgroup");
+    let listener = pair.server.enter(|| TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.expect("entered").expect("a port");
+    let server = ApiServer::listen(listener).expect("a server");
+    server.put(
+        UIDS[0],
+        &pod(
+            UIDS[0],
+            "web-5d-a",
+            "n1",
+            &[("app", &id(1)), ("sidecar", &id(2))],
+        ),
+    );
+    server.put(
+        UIDS[1],
+        &pod(UIDS[1], "other-5d-b", "n1", &[("app", &id(3))]),
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let kubeconfig = folder.path().join("kubeconfig");
+    fs::write(&kubeconfig, server.kubeconfig()).expect("written");
+    let kubeconfig = kubeconfig.to_str().expect("a path");
+
+    // All in one network namespace, as pods with hostNetwork are.
+    let (of_app, _of_sidecar, of_other, _of_late) = (
+        app.serve(&pair.server, 8081),
+        sidecar.serve(&pair.server, 8082),
+        other.serve(&pair.server, 8083),
+        late.serve(&pair.server, 8084),
+    );
+    let options = ["--kubernetes", kubeconfig, "--cri-socket", "off"];
+    let mut agent = Agent::start_with(&pair.server, &options, &[("HTTP_TRACE_NODE_NAME", "n1")])
+        .expect("an agent");
+    let until = Instant::now() + Duration::from_secs(10);
+    while server.asked().len() < 2 {
+        assert!(Instant::now() < until, "the API server was not asked");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for port in 8081..=8084 {
+        ask(&pair.client, port, 20);
+    }
+    let first = agent.wait_for(80, Duration::from_secs(10)).expect("events");
+    let expected = [
+        ["app", "registry/app:1", "web-5d-a", "shop", "web"],
+        ["sidecar", "registry/sidecar:1", "web-5d-a", "shop", "web"],
+        ["app", "registry/app:1", "other-5d-b", "shop", "other"],
+        ["-"; 5],
+    ];
+    assert_eq!(first.responses.len(), 80);
+    for seen in &first.responses {
+        let at = usize::from(seen.server.port() - 8081);
+        assert_eq!(names(seen), expected[at], "{}", seen.json);
+        let missing = ["container", "orchestrator"].map(str::to_owned);
+        let missing = if at == 3 { &missing[..] } else { &[] };
+        assert_eq!(seen.missing, missing, "{}", seen.json);
+        assert_eq!(
+            seen.json["orchestrator"]["resource"]["id"],
+            UIDS[at.saturating_sub(1)]
+        );
+    }
+    let of = &first.responses[0].json;
+    assert_eq!(of["service"]["name"], "web");
+    assert_eq!(of["kubernetes"]["node"]["name"], "n1");
+    assert_eq!(
+        of["orchestrator"]["resource"]["parent"]["type"],
+        "Deployment"
+    );
+    assert_eq!(of["orchestrator"]["resource"]["label"][0], "app=web");
+
+    // What is named stays named, whatever becomes of the API server.
+    server.set_mode(Mode::Status(503));
+    server.disconnect();
+    assert!(
+        agent.wait_for_line(
+            "pods are not named: http://127.0.0.1",
+            Duration::from_secs(10)
+        ),
+        "it is said"
+    );
+    ask(&pair.client, 8081, 20);
+    // Its port becomes another pod's at once.
+    drop(of_app);
+    drop(of_other);
+    let _of_other = other.serve(&pair.server, 8081);
+    ask(&pair.client, 8081, 20);
+    // What comes late completes what was named before.
+    server.put(
+        UIDS[2],
+        &pod(UIDS[2], "late-5d-c", "n1", &[("app", &id(4))]),
+    );
+    server.forget();
+    server.set_mode(Mode::Works);
+    assert!(
+        agent.wait_for_line("pods are named again", Duration::from_secs(30)),
+        "it is said"
+    );
+    ask(&pair.client, 8084, 20);
+    let outcome = agent.stop().expect("an outcome");
+    outcome.check_clean();
+    let rest = &outcome.report.responses[80..];
+    assert_eq!(rest.len(), 60);
+    let late = ["app", "registry/app:1", "late-5d-c", "shop", "late"];
+    for (number, seen) in rest.iter().enumerate() {
+        let expected = match number {
+            0..20 => expected[0],
+            20..40 => expected[2],
+            _ => late,
+        };
+        assert_eq!(names(seen), expected, "{number}: {}", seen.json);
+        assert_eq!(seen.missing, [""; 0], "{}", seen.json);
+    }
+    let lines = outcome.said.iter().filter(|line| line.contains("pods are"));
+    assert_eq!(lines.count(), 2, "{:?}", outcome.said);
+}
+
+/// A store of podman's own, with one image: nginx and what it is linked with.
+struct Podman {
+    folder: tempfile::TempDir,
+}
+
+const IMAGE: &str = "localhost/web:1.2";
+
+impl Podman {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let podman = Podman { folder };
+        let script = "set -e; mkdir -p $0/root/tmp $0/root/etc; \
+            for f in $1 $(ldd $1 | grep -o '/[^ ]*') /lib/*-linux-gnu/libnss_files.so.2; do \
+            install -D $f $0/root$f; done; echo root:x:0:0::/: > $0/root/etc/passwd; \
+            echo root:x:0: > $0/root/etc/group; tar -C $0/root -cf $0/image.tar .";
+        let nginx = program("nginx").expect("nginx");
+        let made = Command::new("sh")
+            .args(["-c", script])
+            .arg(podman.folder.path())
+            .arg(nginx)
+            .output()
+            .expect("sh");
+        assert!(made.status.success(), "{made:?}");
+        let image = podman.folder.path().join("image.tar");
+        podman.run(&["import", image.to_str().expect("a path"), IMAGE]);
+        podman
+    }
+
+    fn command(&self) -> Command {
+        let at = |name: &str| self.folder.path().join(name);
+        let mut command = Command::new(program("podman").expect("podman"));
+        command
+            .arg("--root")
+            .arg(at("store"))
+            .arg("--runroot")
+            .arg(at("run"));
+        command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
+        command.arg("--tmpdir").arg(at("tmp"));
+        if let Some(runc) = program("runc") {
+            command.arg("--runtime").arg(runc);
+        }
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> String {
+        let ran = self.command().args(words).output().expect("podman");
+        assert!(ran.status.success(), "{words:?}: {ran:?}");
+        // Of what it replaces it tells first.
+        let told = String::from_utf8_lossy(&ran.stdout);
+        told.lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// Starts a server of this name in this network namespace, and returns its id.
+    fn serve(&self, name: &str, namespace: &Namespace, port: u16) -> String {
+        let nginx = program("nginx").expect("nginx");
+        let configuration = self.folder.path().join(format!("{name}-{port}.conf"));
+        let text = format!(
+            "daemon off; user root; worker_processes 2; pid /tmp/pid; error_log stderr;\n\
+             events {{ worker_connections 64; }}\n\
+             http {{ access_log off; client_body_temp_path /tmp/a; proxy_temp_path /tmp/b;\n\
+             fastcgi_temp_path /tmp/c; uwsgi_temp_path /tmp/d; scgi_temp_path /tmp/e;\n\
+             server {{ listen {port}; add_header X-Name {name} always;\n\
+             location / {{ return 200 ok; }} }} }}\n"
+        );
+        fs::write(&configuration, text).expect("written");
+        let volume = format!("{}:/nginx.conf:ro", configuration.display());
+        self.run(&[
+            "run",
+            "--detach",
+            "--replace",
+            "--name",
+            name,
+            "--network",
+            &format!("ns:/run/netns/{}", namespace.name()),
+            "--ulimit",
+            "nofile=1024:1024",
+            "--ulimit",
+            "nproc=1024:1024",
+            "--volume",
+            &volume,
+            IMAGE,
+            nginx.to_str().expect("a path"),
+            "-c",
+            "/nginx.conf",
+            "-e",
+            "stderr",
+        ])
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = self
+            .command()
+            .args(["rm", "--all", "--force", "--time", "0"])
+            .output();
+    }
+}
+
+/// Holds containers against the names that they say and the ids that podman said.
+fn compare(outcome: &Outcome, ids: &[String]) {
+    outcome.check_clean();
+    for seen in &outcome.report.responses {
+        let said = &seen.headers["x-name"][0];
+        assert_eq!(names(seen)[..2], [said, IMAGE], "{}", seen.json);
+        let container = &seen.json["container"];
+        assert_eq!(container["runtime"], "podman", "{}", seen.json);
+        let id = container["id"].as_str().expect("an id").to_owned();
+        assert!(ids.contains(&id), "{id} is none of {ids:?}");
+        assert_eq!(seen.json["process"]["name"], "nginx");
+    }
+}
+
+#[test]
+fn containers_of_podman() {
+    needs!("podman", "nginx", "curl", "ldd", "tar");
+    let pair = Pair::new(1500).expect("a pair");
+    let podman = Podman::new();
+    // One begins before the agent.
+    let mut ids = vec![podman.serve("first", &pair.server, 8081)];
+    let agent = Agent::start(&pair.server, &[]).expect("an agent");
+    ids.push(podman.serve("second", &pair.server, 8082));
+    for port in [8081, 8082] {
+        ask(&pair.client, port, 30);
+    }
+    // Another one of the same name.
+    ids.push(podman.serve("second", &pair.server, 8082));
+    ask(&pair.client, 8082, 30);
+    // The address of one becomes another's at once.
+    podman.run(&["rm", "--force", "--time", "0", "first"]);
+    ids.push(podman.serve("third", &pair.server, 8081));
+    ask(&pair.client, 8081, 30);
+    let outcome = agent.stop().expect("an outcome");
+    compare(&outcome, &ids);
+    let responses = &outcome.report.responses;
+    assert_eq!(responses.len(), 120);
+    for (at, id) in ids.iter().enumerate() {
+        let of_id = responses
+            .iter()
+            .filter(|seen| seen.json["container"]["id"] == **id);
+        assert_eq!(of_id.count(), 30, "{at}");
+    }
+}
