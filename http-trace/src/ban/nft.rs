@@ -138,15 +138,18 @@ impl Set {
     /// # Errors
     /// In words: no `nft`, no permission, a set that is not there or is no set of addresses that run out.
     pub fn prepare(&self, reset: bool) -> Result<Vec<Element>, String> {
-        let tables = nft(&["-j", "list", "tables", self.family.name()], "")?;
-        let is_there = objects(&tables, "table")?
-            .iter()
-            .any(|table| table["name"] == self.table.as_str());
-        if !is_there {
+        if !self.has_table()? {
             nft(&["-f", "-"], &self.script(reset))?;
-            return Ok(Vec::new());
         }
         self.list()
+    }
+
+    fn has_table(&self) -> Result<bool, String> {
+        let tables = nft(&["-j", "list", "tables", self.family.name()], "")?;
+        let tables = objects(&tables, "table")?;
+        Ok(tables
+            .iter()
+            .any(|table| table["name"] == self.table.as_str()))
     }
 
     /// The table that refuses banned clients: as destination and as router, before other filters.
@@ -183,6 +186,12 @@ impl Set {
     /// # Errors
     /// As [`Set::prepare`].
     pub fn list(&self) -> Result<Vec<Element>, String> {
+        if !self.has_table()? {
+            let place = self.place();
+            return Err(format!(
+                "nft has no table {place}; a run with --ban-for makes it"
+            ));
+        }
         let place = ["-j", "list", "table", self.family.name(), &self.table];
         let text = nft(&place, "")?;
         let sets = objects(&text, "set")?;
