@@ -120,15 +120,9 @@ pub struct Report {
     /// Write it to this file
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
-    /// Tell endpoints that are not in this list, which a report with '--as allow' made
-    #[arg(long, value_name = "FILE")]
-    pub known: Option<PathBuf>,
     /// Tell endpoints that did not come in this time before the end: 30d
     #[arg(long, value_name = "TIME")]
     pub unseen: Option<String>,
-    /// A path that stands for others: '/users/{name}'; repeatable
-    #[arg(long, value_name = "PATH")]
-    pub template: Vec<String>,
     /// Options as of a run; those of tracing have no effect.
     #[command(flatten)]
     pub options: Options,
@@ -141,19 +135,11 @@ impl Report {
         if let Some(file) = &self.to {
             output.extend([":", &file.display().to_string()]);
         }
-        let known = self.known.as_ref().map(|file| file.display().to_string());
-        let options = [
-            ("as", &self.form),
-            ("known", &known),
-            ("unseen", &self.unseen),
-        ];
+        let options = [("as", &self.form), ("unseen", &self.unseen)];
         for (name, value) in options {
             if let Some(value) = value {
                 output.extend([",", name, "=", value]);
             }
-        }
-        for template in &self.template {
-            output.extend([",template=", template]);
         }
         output
     }

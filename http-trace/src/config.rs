@@ -19,6 +19,7 @@ mod types;
 mod values;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use http_trace_common::config::{MAX_PORT_RANGES, Snippet};
 use http_trace_common::record::Hook;
@@ -32,6 +33,7 @@ use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
+use http_trace_model::endpoint::{Endpoints, Templates};
 
 impl Config {
     /// Reads the environment, the file and what was typed, by key.
@@ -213,6 +215,17 @@ impl Config {
             reset: self.ban_reset,
             lift: self.ban_lift,
         })
+    }
+
+    /// How endpoints are told.
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints {
+            templates: Templates::new(&self.template),
+            known: self
+                .known
+                .as_ref()
+                .map(|known| Arc::clone(&known.endpoints)),
+        }
     }
 
     /// What is redacted; `None` with `--show-secrets`.

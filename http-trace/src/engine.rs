@@ -58,6 +58,7 @@ pub fn detection(config: &Config) -> Settings {
     Settings {
         live: config.source == Source::Live,
         memory: config.detect_memory,
+        endpoints: config.endpoints(),
     }
 }
 
@@ -406,6 +407,7 @@ fn outputs(config: &Config) -> Outputs {
         queue: config.output_queue,
         count: config.count,
         alerts_to: config.alerts_to.clone(),
+        endpoints: config.endpoints(),
     }
 }
 

@@ -278,7 +278,7 @@ fn cut(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::UriBuffer;
+    use crate::view::ViewContext;
     use http_trace_model::testing;
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
                 )),
                 testing::response(&format!("HTTP/1.1 {} x\r\n\r\n", 400 + n % 30)),
             );
-            let uri = UriBuffer::default();
+            let uri = ViewContext::default();
             let view = View::new(&event, &uri);
             evidence.see(&view, u64::from(n) + 5);
             let hash = u64::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

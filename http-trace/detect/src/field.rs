@@ -66,8 +66,10 @@ pub enum Field {
     ResponseHeader(Box<str>),
     /// The last path segment that is a number or a UUID.
     PathId,
-    /// The path with such segments replaced by `{id}`.
+    /// The path with what stands for numbers, UUIDs and the like.
     PathTemplate,
+    /// Whether the endpoint is in the list of those that are known.
+    EndpointKnown,
     /// The first path segment.
     FirstSegment,
     /// The name of the only parameter.
@@ -118,6 +120,7 @@ const SPECIAL: &[(&str, Field)] = &[
     ("http_trace.interfaces", Field::Interfaces),
     ("http_trace.path_id", Field::PathId),
     ("http_trace.path_template", Field::PathTemplate),
+    ("http_trace.endpoint_known", Field::EndpointKnown),
     ("http_trace.first_segment", Field::FirstSegment),
     ("http_trace.decoded_target", Field::DecodedTarget),
     ("http_trace.only_parameter", Field::OnlyParameter),

@@ -8,6 +8,7 @@ use std::cell::{OnceCell, RefCell};
 use super::decoded;
 use super::derived;
 use super::field::Field;
+use http_trace_model::endpoint::Endpoints;
 use http_trace_model::event::HttpEvent;
 use http_trace_model::field as table;
 pub use http_trace_model::field::Value;
@@ -15,14 +16,25 @@ use http_trace_model::fields::mime_type;
 use http_trace_model::known::Known;
 use http_trace_model::target::Target;
 
-/// Holds the whole URL of the event at hand; its buffer is used again for the next one.
+/// What views have beside their events: how endpoints are told, and the whole URL of the event at hand, whose
+/// buffer is used again for the next one.
 #[derive(Debug, Default)]
-pub struct UriBuffer {
+pub struct ViewContext {
+    /// How endpoints are told.
+    pub endpoints: Endpoints,
     uri: OnceCell<Vec<u8>>,
     spare: RefCell<Vec<u8>>,
 }
 
-impl UriBuffer {
+impl ViewContext {
+    /// That tells endpoints so.
+    pub fn of(endpoints: Endpoints) -> Self {
+        ViewContext {
+            endpoints,
+            ..ViewContext::default()
+        }
+    }
+
     /// Makes room for the next event's.
     pub fn clear(&mut self) {
         if let Some(buffer) = self.uri.take() {
@@ -38,17 +50,17 @@ pub struct View<'a> {
     pub event: &'a HttpEvent,
     target: OnceCell<Target<'a>>,
     path_id: OnceCell<Option<&'a [u8]>>,
-    uri: &'a UriBuffer,
+    context: &'a ViewContext,
 }
 
 impl<'a> View<'a> {
-    /// Of an event; `uri` is empty and keeps the whole URL once it is asked for.
-    pub const fn new(event: &'a HttpEvent, uri: &'a UriBuffer) -> Self {
+    /// Of an event; `context` is cleared, and keeps the whole URL once it is asked for.
+    pub const fn new(event: &'a HttpEvent, context: &'a ViewContext) -> Self {
         View {
             event,
             target: OnceCell::new(),
             path_id: OnceCell::new(),
-            uri,
+            context,
         }
     }
 
@@ -69,8 +81,8 @@ impl<'a> View<'a> {
 
     /// The whole URL; empty without a request.
     pub fn uri(&self) -> &'a [u8] {
-        self.uri.uri.get_or_init(|| {
-            let mut out = self.uri.spare.take();
+        self.context.uri.get_or_init(|| {
+            let mut out = self.context.spare.take();
             out.clear();
             self.write_uri(&mut out);
             out
@@ -237,7 +249,14 @@ impl<'a> View<'a> {
             Field::RequestHeader(name) => text(request?.headers.first(name)),
             Field::ResponseHeader(name) => text(response?.headers.first(name)),
             Field::PathId => text(self.path_id()),
-            Field::PathTemplate => Some(Value::Made(derived::path_template(self.target().path?))),
+            Field::PathTemplate => {
+                let template = self.context.endpoints.templates.of(self.target().path?);
+                Some(Value::Made(template.into_owned()))
+            }
+            Field::EndpointKnown => {
+                let known = self.context.endpoints.knows(event, self.target());
+                known.map(Value::Bool)
+            }
             Field::FirstSegment => text(derived::first_segment(self.target().path?)),
             Field::OnlyParameter => text(derived::only_parameter(self.target().query?)),
             Field::ClientKind => Some(Value::Made(derived::client_kind(&request?.headers))),
@@ -318,7 +337,7 @@ mod tests {
              Referer: http://shop.example/\r\nCookie: a=b\r\nX-Forwarded-For: 1.2.3.4, 5.6.7.8\r\n\
              Authorization: Basic YWxpY2U6c2VjcmV0\r\n\r\n",
         ));
-        let uri = UriBuffer::default();
+        let uri = ViewContext::default();
         let view = View::new(&event, &uri);
         for (name, expected) in [
             ("c-ip", "10.1.2.3"),
@@ -366,7 +385,7 @@ mod tests {
     #[test]
     fn a_path_in_the_query_field_is_found() {
         let event = testing::event();
-        let uri = UriBuffer::default();
+        let uri = ViewContext::default();
         let view = View::new(&event, &uri);
         let mut seen = Vec::new();
         view.any(&Field::Query, &mut |value| {

@@ -6,6 +6,7 @@
 //!   field values, [`target`] splits a request target.
 //! - [`process`] is a process at an end of a connection, and what it runs in.
 //! - [`event`] is the event, the loss, and what the engine puts out.
+//! - [`endpoint`] folds paths, names services, and reads lists of endpoints.
 //! - [`community`] computes Community IDs.
 //! - [`field`] is the table of all fields, from which writers, readers, rules and documentation take
 //!   names, types and values.
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod community;
+pub mod endpoint;
 pub mod event;
 pub mod field;
 pub mod fields;

@@ -15,7 +15,7 @@ pub enum Form {
     Json,
     /// One page that needs nothing beside it.
     Html,
-    /// The endpoints that answered with success, one a line, as `known` takes them.
+    /// The endpoints that answered with success, one a line, as --known takes them.
     Allow,
 }
 

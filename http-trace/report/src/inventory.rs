@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use http_trace_detect::alert::Alert;
+use http_trace_model::endpoint::{Endpoints, is_there, named_service, service_address};
 use http_trace_model::event::{HttpEvent, Loss, status_class};
-use http_trace_model::known::Known as Name;
+use http_trace_model::known::Known;
 use http_trace_model::target::Target;
 use serde::Serialize;
 
-use crate::known::Known;
-use crate::templates::Templates;
 use crate::times::Times;
 
 /// The most services, endpoints of one, clients that are told apart of one endpoint, links, and alerts.
@@ -30,10 +29,8 @@ pub const OTHER: &str = "other";
 /// What a report is to say.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How paths are folded.
-    pub templates: Templates,
-    /// Endpoints that are known: others are told.
-    pub known: Option<Known>,
+    /// How endpoints are told; with a list of known ones, others are told.
+    pub endpoints: Endpoints,
     /// Endpoints that did not come for so long before the end are told, in ns.
     pub unseen_ns: Option<u64>,
     /// Bytes from the wire as text that drives no terminal.
@@ -43,8 +40,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            templates: Templates::default(),
-            known: None,
+            endpoints: Endpoints::default(),
             unseen_ns: None,
             shown: |bytes| bytes.escape_ascii().to_string(),
         }
@@ -221,11 +217,13 @@ impl Inventory {
             return;
         };
         let target = Target::of(request);
-        let path = shown(target.path.unwrap_or_default());
-        let key = (shown(&request.method), self.options.templates.of(&path));
+        let path = target.path.unwrap_or_default();
+        let template = self.options.endpoints.templates.of(path);
+        let key = (shown(&request.method), shown(&template));
+        let path = shown(path);
         if let Some(tally) = of.endpoints.get_mut(&key) {
             tally.add(event, status);
-        } else if is_something(status) {
+        } else if is_there(status) {
             let room = of.endpoints.len() < ENDPOINTS;
             let key = if room {
                 key
@@ -235,7 +233,7 @@ impl Inventory {
             self.left_out.endpoints += u64::from(!room);
             of.endpoints.entry(key).or_default().add(event, status);
         }
-        let referrer = request.headers.first_known(Name::REFERER);
+        let referrer = request.headers.first_known(Known::REFERER);
         if let Some(referrer) = referrer.filter(|_| matches!(status, 404 | 410)) {
             let link = Link {
                 service,
@@ -255,21 +253,9 @@ impl Inventory {
     /// address: whoever invents hosts makes no services.
     fn service(&mut self, event: &HttpEvent, status: u16) -> Option<String> {
         let target = event.request.as_ref().map(Target::of).unwrap_or_default();
-        let host = target
-            .host
-            .map(|host| (self.options.shown)(host).to_ascii_lowercase());
-        let named = host.map(|host| match target.port {
-            Some(port) if !matches!(port, 80 | 443) => format!("{host}:{port}"),
-            _ => host,
-        });
-        let address = || match (event.server.known_ip(), event.server.known_port()) {
-            (Some(ip), Some(port)) => std::net::SocketAddr::new(ip, port).to_string(),
-            (Some(ip), None) => ip.to_string(),
-            _ => "-".to_owned(),
-        };
-        let name = match named {
-            Some(name) if self.services.contains_key(&name) || is_something(status) => name,
-            _ => address(),
+        let name = match named_service(&target, self.options.shown) {
+            Some(name) if self.services.contains_key(&name) || is_there(status) => name,
+            _ => service_address(event),
         };
         if !self.services.contains_key(&name) {
             if self.services.len() >= SERVICES {
@@ -322,7 +308,7 @@ impl Inventory {
             services.push(Row::new(name, "", "", &service.all));
             for ((method, template), tally) in &service.endpoints {
                 let mut row = Row::new(name, method, template, tally);
-                let known = self.options.known.as_ref();
+                let known = self.options.endpoints.known.as_ref();
                 row.known = known.map(|known| known.has(method, name, template));
                 row.unseen = unseen_before.is_some_and(|before| tally.last_ns < before);
                 endpoints.push(row);
@@ -364,15 +350,10 @@ impl Inventory {
             alerts,
             timeline: self.timeline.clone(),
             left_out: self.left_out.clone(),
-            knows: self.options.known.is_some(),
+            knows: self.options.endpoints.known.is_some(),
             looks_for_unseen: self.options.unseen_ns.is_some(),
         }
     }
-}
-
-/// Whether a status says that something is there: what answers 404 to all that a scanner asks has no endpoints.
-const fn is_something(status: u16) -> bool {
-    matches!(status, 100..=399 | 401 | 405 | 500..=999)
 }
 
 /// The classes of a timeline, in its order; none is a request without response.

@@ -17,7 +17,7 @@
 //!
 //! # Layout
 //! Each module imports only from those above it.
-//! - [`times`] is a histogram of durations, [`templates`] folds paths, [`known`] reads lists of endpoints.
+//! - [`times`] is a histogram of durations.
 //! - [`inventory`] is what is gathered, and the [`Report`] made of it.
 //! - [`tables`] is a report as tables.
 //! - [`html`] is these as a page, with charts.
@@ -27,12 +27,8 @@
 pub mod form;
 pub mod html;
 pub mod inventory;
-pub mod known;
 pub mod tables;
-pub mod templates;
 pub mod times;
 
 pub use form::Form;
 pub use inventory::{Inventory, Options, Report};
-pub use known::Known;
-pub use templates::Templates;

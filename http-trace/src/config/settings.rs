@@ -19,7 +19,7 @@ use ipnet::IpNet;
 
 use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
 use super::layers::{Error, Layers};
-use super::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
+use super::types::{AlsoRedacted, Emit, FramingChoice, KnownFile, Source, TcChoice};
 use super::values::{self, negatable, path, text, word};
 use crate::ban::nft::Set;
 use crate::enrich::choice::{ApiServer, CriSocket};
@@ -159,6 +159,11 @@ settings! {
         rules: Vec<PathBuf> = whole("PATH").reloads(), path;
         /// Leave rules out, by id or a glob of ids: 'http-posture-*'
         disable_rule: Vec<Pattern> = list("ID").reloads(), |t| Pattern::parse(t, false);
+        /// The list of endpoints that are known, a line each: METHOD HOST PATH (`report --as allow` writes
+        /// one); others that answer with success are told
+        known: Option<KnownFile> = one("FILE").reloads(), values::known_endpoints;
+        /// A path that stands for others, in reports and rules: '/users/{name}'
+        template: Vec<String> = whole("PATH").reloads(), values::template;
         /// Leave out the built-in rules
         no_builtin_rules: bool = switch().reloads(), boolean;
         /// End with status 3 after an alert of this level or above: info, low, medium, high, critical

@@ -1,7 +1,9 @@
 //! Types of settings that belong to no stage.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use http_trace_model::endpoint::KnownEndpoints;
 use serde::Deserialize;
 
 use super::key::runs;
@@ -68,4 +70,11 @@ pub enum FramingChoice {
 pub enum AlsoRedacted {
     /// Personal data.
     Personal,
+}
+
+/// The list of `--known`, as it was read.
+#[derive(Clone, Debug)]
+pub struct KnownFile {
+    /// What is in it.
+    pub endpoints: Arc<KnownEndpoints>,
 }

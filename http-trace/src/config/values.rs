@@ -1,18 +1,23 @@
 //! How the text of a setting becomes its type: on failure a parser says only what was wanted; the
 //! caller adds where the value was given.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http_trace_common::config::{MAX_SNIPPET, Snippet, decap};
 use http_trace_common::record::Hook;
 use http_trace_detect::rule::Level;
+use http_trace_model::endpoint::KnownEndpoints;
 use http_trace_model::value;
 use ipnet::IpNet;
 use serde::de::{self, DeserializeOwned, IntoDeserializer as _};
 
+use super::types::KnownFile;
 use crate::select::{Choice, Statuses};
 use crate::sink::HeaderChoice;
+use crate::text::Escaped;
 
 /// What the values of one setting are collected in.
 pub(super) trait Field<T>: Sized {
@@ -143,6 +148,25 @@ pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
 
 pub(super) fn level(text: &str) -> Result<Level, &'static str> {
     Level::named(text).ok_or("info, low, medium, high or critical")
+}
+
+/// Reads a list of endpoints.
+pub(super) fn known_endpoints(path: &str) -> Result<KnownFile, String> {
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("a file that can be read ({error})"))?;
+    let endpoints = KnownEndpoints::parse(&text, |bytes| Escaped(bytes).to_string());
+    let endpoints = endpoints.map_err(|wrong| format!("a list of endpoints; {wrong}"))?;
+    Ok(KnownFile {
+        endpoints: Arc::new(endpoints),
+    })
+}
+
+/// A path that stands for others.
+pub(super) fn template(text: &str) -> Result<String, &'static str> {
+    match text.starts_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err("a path such as /users/{name}"),
+    }
 }
 
 pub(super) fn verbosity(text: &str) -> Result<u8, &'static str> {

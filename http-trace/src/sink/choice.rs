@@ -2,6 +2,7 @@
 
 use super::fields::Fields;
 use super::report::ReportSpec;
+use http_trace_model::endpoint::Endpoints;
 
 /// Which headers go out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Style {
     pub zone: Option<jiff::tz::TimeZone>,
     /// What a report says.
     pub report: ReportSpec,
+    /// How endpoints are told.
+    pub endpoints: Endpoints,
     /// When the run began, Unix ns.
     pub start_ns: u64,
     /// Columns of the terminal, if there is one.
@@ -77,6 +80,7 @@ impl Default for Style {
             color: false,
             zone: None,
             report: ReportSpec::default(),
+            endpoints: Endpoints::default(),
             start_ns: 0,
             width: None,
         }

@@ -17,6 +17,7 @@ use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
 use crate::summary::Written;
 use http_trace_detect::alert::Alert;
+use http_trace_model::endpoint::Endpoints;
 use http_trace_model::event::{HttpEvent, Loss, LossUnit};
 
 /// Why an output cannot be opened.
@@ -59,6 +60,8 @@ pub struct Outputs {
     pub count: Option<u64>,
     /// Where alerts go beside the outputs.
     pub alerts_to: Vec<Target>,
+    /// How endpoints are told.
+    pub endpoints: Endpoints,
 }
 
 /// All outputs of a run.
@@ -478,6 +481,7 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
         request_headers: wanted.request_headers.clone(),
         fields: None,
         report: ReportSpec::default(),
+        endpoints: wanted.endpoints.clone(),
         zone: (!wanted.utc).then(jiff::tz::TimeZone::system),
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         verbose: wanted.verbose,

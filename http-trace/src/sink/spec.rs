@@ -3,7 +3,7 @@
 //! An option of one output is a row of [`OPTIONS`] and a field of [`OutputSpec`], or one of [`FILTERS`]. Whatever its name, a word
 //! without `=` after it belongs to its value, so that a value may be a list.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use http_trace_detect::rule::{Level, Severity};
@@ -120,39 +120,16 @@ const OPTIONS: &[OutputOption] = &[
         },
     },
     OutputOption {
-        name: "known",
-        set: |spec, value| {
-            of_report(spec)?;
-            spec.report.read_known(Path::new(value))
-        },
-    },
-    OutputOption {
         name: "unseen",
         set: |spec, value| {
-            of_report(spec)?;
+            if spec.format != Format::REPORT {
+                return Err("this on an output of report".to_owned());
+            }
             spec.report.unseen_ns = Some(nanoseconds(value)?);
             Ok(())
         },
     },
-    OutputOption {
-        name: "template",
-        set: |spec, value| {
-            of_report(spec)?;
-            let is_path = value.starts_with('/');
-            spec.report.templates.push(value.to_owned());
-            is_path
-                .then_some(())
-                .ok_or_else(|| "a path such as /users/{name}".to_owned())
-        },
-    },
 ];
-
-fn of_report(spec: &OutputSpec) -> Result<(), String> {
-    match spec.format == Format::REPORT {
-        true => Ok(()),
-        false => Err("this on an output of report".to_owned()),
-    }
-}
 
 impl OutputSpec {
     /// All of a run to one place.

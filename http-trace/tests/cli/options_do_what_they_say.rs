@@ -363,3 +363,73 @@ fn a_captures_name_may_be_any_bytes() {
         statuses(&run(&["-o", "json", "-r", NGINX]).out)
     );
 }
+
+/// What a report writes as its allow list is what the next run takes as known; what is taken out of it is told,
+/// once for each endpoint, and templates name endpoints alike in both.
+#[test]
+fn what_is_not_in_the_list_of_known_endpoints_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let line = |client: u8, path: &str, status: u16| {
+        format!(
+            "shop.example:80 192.0.2.{client} - - [22/Nov/2026:10:00:00 +0000] \"GET {path} HTTP/1.1\" \
+             {status} 5 \"-\" \"curl/8\"\n"
+        )
+    };
+    let text: String = [
+        line(1, "/cart/7", 200),
+        line(2, "/cart/8", 200),
+        line(1, "/users/anna", 200),
+        line(3, "/users/bert", 200),
+        line(3, "/gone", 404),
+    ]
+    .concat();
+    std::fs::write(&log, text).unwrap();
+    let log = log.to_str().unwrap();
+    let allow = folder.path().join("known.allow");
+    let list = allow.to_str().unwrap();
+    let template = ["--template", "/users/{name}"];
+    let ran = run(&[
+        &["report", log, "--as", "allow", "--to", list][..],
+        &template,
+    ]
+    .concat());
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let known = std::fs::read_to_string(&allow).unwrap();
+    for endpoint in [
+        "GET shop.example /cart/{id}",
+        "GET shop.example /users/{name}",
+    ] {
+        assert!(known.contains(endpoint), "{known}");
+    }
+    let unknown = |options: &[&str]| {
+        let detect = ["detect", log, "-o", "json", "--known", list];
+        let ran = run(&[&detect[..], options].concat());
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        let records = records(&ran.out).into_iter();
+        let told = records.filter(|r| {
+            r["rule"]["id"] == "http-unknown-endpoint"
+                && r["http_trace"]["alert"]["state"] == "opened"
+        });
+        told.map(|r| r["message"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(unknown(&template), Vec::<String>::new());
+    assert_eq!(
+        unknown(&[]).len(),
+        2,
+        "without the template names are paths"
+    );
+    std::fs::write(&allow, "GET shop.example /users/{name}\n").unwrap();
+    let told = unknown(&template);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("/cart/{id}"), "{told:?}");
+    std::fs::write(&allow, "GET /x\n").unwrap();
+    let ran = run(&["detect", log, "--known", list]);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.err.contains("line 1: want METHOD SERVICE PATH"),
+        "{}",
+        ran.err
+    );
+}

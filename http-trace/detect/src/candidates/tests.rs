@@ -1,7 +1,7 @@
 //! What is asked once, remembered and asked in another order has the same answer.
 
 use super::*;
-use crate::view::UriBuffer;
+use crate::view::ViewContext;
 use crate::{builtin, parse};
 use http_trace_model::testing;
 
@@ -89,7 +89,7 @@ fn an_event_matches_what_each_condition_says_by_itself() {
                     let response = format!("HTTP/1.1 {status} gone\r\n{of_response}\r\n");
                     let event =
                         testing::event_of(testing::request(&request), testing::response(&response));
-                    let uri = UriBuffer::default();
+                    let uri = ViewContext::default();
                     let view = View::new(&event, &uri);
                     got.fill(0);
                     let any = candidates.matching(&view, &mut got);

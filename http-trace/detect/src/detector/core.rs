@@ -17,8 +17,9 @@ use crate::keys::Keys;
 use crate::lifecycle::{Subject, over_at};
 use crate::rule::expr::Expr;
 use crate::rule::{Correlation, Kind, Rule, RuleSet, Severity};
-use crate::view::{UriBuffer, View};
+use crate::view::{View, ViewContext};
 use crate::window::bucket;
+use http_trace_model::endpoint::Endpoints;
 use http_trace_model::event::{HttpEvent, RuleIds};
 
 use super::fed::{Fed, Feeds};
@@ -35,12 +36,14 @@ pub(super) const SUSPECTS: usize = 1024;
 const SUSPECT_NS: u64 = 24 * 3_600_000_000_000;
 
 /// What the detector is told beside its rules.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Whether ticks are the time of this host.
     pub live: bool,
     /// About the most memory for what is counted, in bytes.
     pub memory: usize,
+    /// How endpoints are told.
+    pub endpoints: Endpoints,
 }
 
 impl Default for Settings {
@@ -48,6 +51,7 @@ impl Default for Settings {
         Settings {
             live: false,
             memory: 64 << 20,
+            endpoints: Endpoints::default(),
         }
     }
 }
@@ -135,7 +139,7 @@ impl Due {
 /// Buffers that are used again.
 #[derive(Debug, Default)]
 struct Scratch {
-    uri: UriBuffer,
+    context: ViewContext,
     fed: Fed,
     ids: SharedIds,
     alerts: Vec<Alert>,
@@ -154,7 +158,6 @@ impl Core {
         let yields = set.correlations.iter().map(|of| yields(&set, of)).collect();
         let mut core = Core {
             fingerprints: fingerprints(&set),
-            settings,
             candidates: Candidates::new(set.detections.into_iter().map(|d| d.expr).collect()),
             feeds: Feeds::new(detections, &set.correlations),
             yields,
@@ -168,12 +171,14 @@ impl Core {
             stats: DetectStats::default(),
             changes: 0,
             scratch: Some(Box::new(Scratch {
+                context: ViewContext::of(settings.endpoints.clone()),
                 fed: Fed::new(detections, correlations),
                 ..Scratch::default()
             })),
             rules: set.rules,
             correlations: set.correlations,
             guards: set.guards,
+            settings,
         };
         core.bind_hits();
         core
@@ -188,13 +193,13 @@ impl Core {
         self.end_expired(time_ns, out);
         let mut scratch = self.scratch.take().unwrap_or_default();
         let Scratch {
-            uri,
+            context,
             fed,
             ids,
             alerts,
         } = &mut *scratch;
-        uri.clear();
-        let view = View::new(&event, uri);
+        context.clear();
+        let view = View::new(&event, context);
         if self.candidates.matching(&view, &mut fed.matched) && fed.feed(&self.feeds) {
             self.changes += 1;
             self.count_all(&view, time_ns, fed, alerts);

@@ -1,7 +1,7 @@
 //! What literals are looked for in.
 
 use super::*;
-use crate::view::UriBuffer;
+use crate::view::ViewContext;
 use http_trace_model::field::rule_fields;
 use http_trace_model::testing;
 
@@ -27,7 +27,7 @@ fn values_that_literals_stand_for_are_parts_of_the_texts() {
         );
         let response = "HTTP/1.1 200 x\r\nContent-Type: Text/HTML; a=b\r\nSet-Cookie: e=f\r\n\r\n";
         let event = testing::event_of(testing::request(&head), testing::response(response));
-        let uri = UriBuffer::default();
+        let uri = ViewContext::default();
         let view = View::new(&event, &uri);
         for field in &fields {
             let source = Source::of(field);

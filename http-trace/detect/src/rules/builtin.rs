@@ -23,6 +23,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("cloud.yml", text!("cloud.yml")),
     ("availability.yml", text!("availability.yml")),
     ("proxy.yml", text!("proxy.yml")),
+    ("endpoints.yml", text!("endpoints.yml")),
     ("posture.yml", text!("posture.yml")),
 ];
 

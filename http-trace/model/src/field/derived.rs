@@ -72,9 +72,16 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "http_trace.path_template",
         Kind::Text,
         "request target",
-        "The path with such segments replaced by `{id}`.",
+        "The path with `{id}` for numbers, `{uuid}`, `{date}`, `{hash}` and `{token}`, or a template of --template.",
     )
     .rules(&["http_trace.path_template"]),
+    field(
+        "http_trace.endpoint_known",
+        Kind::Bool,
+        "request",
+        "Whether method, service and template are in the list of --known; absent without one.",
+    )
+    .rules(&["http_trace.endpoint_known"]),
     field(
         "http_trace.first_segment",
         Kind::Text,

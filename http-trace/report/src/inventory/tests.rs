@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
+use http_trace_model::endpoint::KnownEndpoints;
 use http_trace_model::testing;
 
 fn event(line: &str, headers: &str, status: u16) -> HttpEvent {
@@ -97,8 +100,13 @@ fn links_that_lead_nowhere_are_told_with_where_they_are() {
 
 #[test]
 fn what_is_known_is_told_from_what_is_not_and_what_did_not_come_for_long() {
+    let shown = Options::default().shown;
+    let known = KnownEndpoints::parse("GET shop.example /cart/{id}", shown).expect("a list");
     let mut inventory = Inventory::new(Options {
-        known: Some(Known::parse("GET shop.example /cart/{id}").expect("a list")),
+        endpoints: Endpoints {
+            known: Some(Arc::new(known)),
+            ..Endpoints::default()
+        },
         unseen_ns: Some(1_000_000_000),
         ..Options::default()
     });
