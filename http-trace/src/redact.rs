@@ -5,8 +5,10 @@
 //! # Layout
 //! - `names`: the table of names. `shapes`: the table of shapes.
 //! - `context`: what a text is. `marks`: which kinds of bytes it has. `layers`: it, decoded.
+//! - `command_line`: how a process was started.
 //! - `url`, `pairs`, `markup`, `personal`: where values of names stand in URLs, texts and bodies.
 
+mod command_line;
 mod context;
 mod layers;
 mod marks;

@@ -115,6 +115,8 @@ settings! {
         /// Name containers of pods, where no file does, by the CRI socket of their runtime: auto (where runtimes
         /// have theirs), off, or its path
         cri_socket: CriSocket = one("auto|off|PATH").default("auto").only(runs::LIVE), CriSocket::parse;
+        /// Tell how processes were started too (process.command_line), redacted
+        command_line: bool = switch().only(runs::LIVE), boolean;
         /// With -r: run the kernel's filter in front of the judge, as live tracing does
         kernel_filter: bool = switch().only(runs::CAPTURES), boolean;
         /// With -r: skip packets whose IP or TCP checksum is wrong

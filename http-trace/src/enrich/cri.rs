@@ -374,6 +374,19 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_answer(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), at in 0_usize..200) {
+            status(&bytes, ID);
+            let mut nearly = answer(ID);
+            let at = at % nearly.len();
+            nearly.splice(at..at, bytes.into_iter().take(3));
+            if let Some(named) = status(&nearly, ID) {
+                proptest::prop_assert_eq!(&*named.container.id, ID);
+            }
+        }
+    }
+
     #[test]
     fn a_socket_that_hangs_holds_nobody_up_and_is_said_once() {
         static SAID: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());

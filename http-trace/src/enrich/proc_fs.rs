@@ -1,7 +1,9 @@
 //! *I/O*: what /proc says of a process, and the tree of cgroups of what it runs in. Knows no event.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::DirEntryExt as _;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ const ROOT: u64 = 1;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Cgroups that are remembered.
 const MOST_CGROUPS: usize = 16_384;
+/// What is read of a command line.
+const LONGEST_COMMAND: u64 = 4096;
 /// A thread of the kernel's own (PF_KTHREAD of linux/sched.h).
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
@@ -36,11 +40,22 @@ pub struct Proc {
     cgroups: Cgroups,
     runtimes: Runtimes,
     cri: Option<Cri>,
+    command_lines: Option<CommandLines>,
+}
+
+/// Makes a text of the words of a command line.
+pub struct CommandLines(pub Box<dyn Fn(&[&[u8]]) -> String + Send>);
+
+impl fmt::Debug for CommandLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CommandLines")
+    }
 }
 
 impl Proc {
-    /// As it is now. Containers of pods that are in no file are asked for.
-    pub fn of_this_host(cri: Option<Cri>) -> Self {
+    /// As it is now. Containers of pods that are in no file are asked for; command lines are told if there is
+    /// who makes a text of them.
+    pub fn of_this_host(cri: Option<Cri>, command_lines: Option<CommandLines>) -> Self {
         let is_first = |kind: &str, first: &str| {
             let own = fs::read_link(format!("/proc/self/ns/{kind}"));
             own.is_ok_and(|own| own.as_os_str() == first)
@@ -61,7 +76,19 @@ impl Proc {
             cgroups: Cgroups::default(),
             runtimes: Runtimes::of_this_host(),
             cri,
+            command_lines,
         }
+    }
+
+    fn command_line(&self, pid: u32) -> Option<Box<str>> {
+        let CommandLines(text) = self.command_lines.as_ref()?;
+        let file = fs::File::open(format!("/proc/{pid}/cmdline")).ok()?;
+        let mut line = Vec::new();
+        file.take(LONGEST_COMMAND).read_to_end(&mut line).ok()?;
+        // Each word ends with a NUL; a process that names itself anew fills the rest with more.
+        let end = line.iter().rposition(|byte| *byte != 0)?;
+        let words: Vec<&[u8]> = line[..=end].split(|byte| *byte == 0).collect();
+        Some(text(&words).into())
     }
 
     /// Names the container of a workload.
@@ -116,10 +143,10 @@ impl Proc {
             pid,
             name: Some(if is_same { name } else { noted }),
             executable: is_same.then(|| executable(pid)).flatten(),
+            command_line: is_same.then(|| self.command_line(pid)).flatten(),
             user_id: Some(user),
             user_name: self.users.get(&user).filter(|_| !is_contained).cloned(),
             workload,
-            ..Process::default()
         };
         (began_ns, Found::Process(Box::new(process)))
     }
@@ -233,9 +260,13 @@ mod tests {
         assert_eq!(users.len(), 2);
     }
 
+    fn joined(words: &[&[u8]]) -> String {
+        String::from_utf8_lossy(&words.join(&b' ')).into_owned()
+    }
+
     #[test]
     fn this_process_is_found_and_one_that_began_later_is_not() {
-        let mut proc = Proc::of_this_host(None);
+        let mut proc = Proc::of_this_host(None, Some(CommandLines(Box::new(joined))));
         if !proc.is_of_kernel {
             return;
         }
@@ -251,6 +282,11 @@ mod tests {
         };
         let own = std::env::current_exe().expect("a path");
         assert_eq!(process.executable.as_deref(), own.to_str());
+        let line = std::env::args().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            process.command_line.as_deref(),
+            line.get(..line.len().min(4096))
+        );
         assert_eq!(u64::from(process.pid), pid);
         let before = Sender {
             since_ns: began_ns - 1,

@@ -26,7 +26,7 @@ use crate::enrich::kubernetes::{
     access::Place,
     watch::{Times, Watch},
 };
-use crate::enrich::proc_fs::Proc;
+use crate::enrich::proc_fs::{CommandLines, Proc};
 use crate::enrich::process::Attribution;
 use crate::enrich::source::Source;
 use crate::metrics::Number;
@@ -230,8 +230,14 @@ fn attribute(config: &Config, probe: &mut Probe, engine: &mut Engine, own: &OwnS
         _ => return,
     };
     let directory = Arc::new(Directory::default());
+    let secrets = config.secrets();
+    let text = move |words: &[&[u8]]| match &secrets {
+        Some(secrets) => secrets.command_line(words),
+        None => shell_words::join(words.iter().map(|word| String::from_utf8_lossy(word))),
+    };
+    let command_lines = config.command_line.then(|| CommandLines(Box::new(text)));
     let started = Cri::start(config.cri_socket.clone(), directory.clone(), say)
-        .map(Proc::of_this_host)
+        .map(|cri| Proc::of_this_host(cri, command_lines))
         .and_then(|mut proc| Source::start(move |sender| proc.look(sender)));
     match started {
         Ok(source) => {

@@ -108,7 +108,8 @@ fn the_worker_of_nginx_that_answered_and_curl() {
         nginx.try_wait().is_ok_and(|ended| ended.is_none())
     });
     assert!(listens, "nginx does not listen");
-    let agent = Agent::start(&pair.server, &OPTIONS).expect("an agent");
+    let options = [&OPTIONS[..], &["--command-line"]].concat();
+    let agent = Agent::start(&pair.server, &options).expect("an agent");
     let url = format!("http://{}/", address::SERVER_V4);
     let ask = format!(
         "for n in $(seq 60); do sh -c 'exec curl -so /dev/null -H X-Client-Pid:$$ {url}'; done"
@@ -121,6 +122,10 @@ fn the_worker_of_nginx_that_answered_and_curl() {
     let outcome = agent.stop().expect("an outcome");
     let named = compare(&outcome, ["nginx", "curl"]);
     assert_eq!((named.events, named.unknown), (120, 0));
+    for seen in &outcome.report.responses {
+        let started = &seen.json["process"]["command_line"];
+        assert_eq!(started, "'nginx: worker process'");
+    }
     let master = u64::from(nginx.pid());
     let workers = outcome.report.responses.iter();
     let mut workers: Vec<_> = workers
