@@ -6,6 +6,7 @@
 
 #[path = "../common/command.rs"]
 mod command;
+mod docs_say_what_works;
 #[path = "../common/errors.rs"]
 mod errors;
 mod every_key_is_documented_and_read;
