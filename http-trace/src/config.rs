@@ -83,11 +83,9 @@ impl Config {
             )?;
         }
         for (at, output) in config.output.iter().enumerate() {
-            if config.output[..at].iter().any(|o| o.file == output.file) {
-                let place = match &output.file {
-                    Some(file) => file.display().to_string(),
-                    None => "standard output".to_owned(),
-                };
+            let mut before = config.output[..at].iter();
+            if before.any(|other| other.place == output.place) {
+                let place = &output.place;
                 refused(
                     "output",
                     format!("two outputs go to {place}; want a file for each (json:FILE)"),
@@ -334,11 +332,11 @@ mod tests {
             ),
             (
                 ["-o", "xml"],
-                "--output 'xml': want json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
+                "--output 'xml': want json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
             ),
             (
                 ["-o", "json:"],
-                "--output 'json:': want json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
+                "--output 'json:': want json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
             ),
             (["-o", "json:a,clients=internal"], "there is no 'clients='"),
             (["-H", "a b"], "--headers 'a b': want all, none, or names"),
@@ -410,10 +408,7 @@ mod tests {
             "{error}"
         );
         let two = testing::config(["http-trace", "-o", "pretty", "-o", "json:/tmp/x:y"]);
-        assert_eq!(
-            two.output[1].file,
-            Some(std::path::PathBuf::from("/tmp/x:y"))
-        );
+        assert_eq!(two.output[1].place.to_string(), "/tmp/x:y");
     }
 
     #[test]

@@ -27,6 +27,12 @@ const METHODS: [&str; 9] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
 ];
 
+/// The method as a label: one of few names.
+pub fn method(sent: &[u8]) -> &'static str {
+    let known = METHODS.iter().find(|name| name.as_bytes() == sent);
+    known.copied().unwrap_or(OTHER)
+}
+
 /// Numbers of a run.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -126,10 +132,7 @@ impl Metrics {
         let Some(request) = &event.request else {
             return;
         };
-        let known = METHODS
-            .iter()
-            .find(|name| name.as_bytes() == &request.method[..]);
-        let method = known.copied().unwrap_or(OTHER);
+        let method = method(&request.method);
         let times = self
             .times
             .of((method, Some(response.status)), (OTHER, None), now_ns);

@@ -1,6 +1,7 @@
 //! *I/O*: the HTTP client of the agent itself. Connections are opened here rather than by the library, so that
 //! their local ends can be kept out of what is traced. Does not know what is asked.
 
+use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -96,7 +97,6 @@ struct Connection {
 
 /// The library wants to know which of its limits was reached.
 fn told(error: io::Error, timeout: NextTimeout) -> Error {
-    use io::ErrorKind::{TimedOut, WouldBlock};
     match error.kind() {
         TimedOut | WouldBlock => Error::Timeout(timeout.reason),
         _ => error.into(),
@@ -130,7 +130,10 @@ impl Transport for Connection {
     }
 
     fn is_open(&mut self) -> bool {
-        // A new connection for each request: they are rare, and an idle one may be gone.
-        false
+        // An idle one may be gone, and nothing was asked that it could answer.
+        let mut byte = [0];
+        let is_silent = self.stream.set_nonblocking(true).is_ok()
+            && matches!(self.stream.peek(&mut byte), Err(error) if error.kind() == WouldBlock);
+        is_silent && self.stream.set_nonblocking(false).is_ok()
     }
 }

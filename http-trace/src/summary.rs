@@ -75,6 +75,13 @@ impl Written {
         ));
     }
 
+    /// Notes how many records an output's destination refused.
+    pub fn refused(&mut self, name: &str, records: u64, why: &str) {
+        let records = counted(records, "record");
+        self.failed
+            .push(format!("{records} refused by {name}: {why}"));
+    }
+
     /// Notes what became of the alerts for a destination beside the outputs.
     pub fn delivered(&mut self, name: &str, delivered: u64, lost: u64, failure: Option<String>) {
         if lost > 0 {

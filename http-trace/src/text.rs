@@ -75,6 +75,29 @@ fn json_text(out: &mut Vec<u8>, mut text: &str) {
     }
 }
 
+/// Bytes as the text that a reader of a [`json_string`] has: UTF-8, and `\xNN` for each byte that is not.
+pub fn utf8(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && memchr::memchr(b'\\', bytes).is_none()
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        let mut rest = chunk.valid().chars();
+        while let Some(c) = rest.next() {
+            match c {
+                '\\' if begins_escape(rest.as_str().as_bytes()) => out.push_str("\\x5c"),
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            push_hex(&mut out, *byte);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Bytes as text for a terminal: what could drive it (C0, DEL, C1, the characters that reorder, hide or
 /// break lines) is written as `\xNN` or `\u{N}`, everything else as it is.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::magic::{self, Kind};
 use crate::config::{Config, Source};
+use crate::sink::Place;
 use crate::sink::deliver::Target;
 
 /// A file, however it is named.
@@ -95,9 +96,10 @@ fn outputs(config: &Config) -> Vec<Used> {
     let mut all: Vec<(String, &Path)> = Vec::new();
     let mut to_stdout = config.output.is_empty();
     for output in &config.output {
-        match &output.file {
-            Some(path) => all.push((format!("--output {}", path.display()), path)),
-            None => to_stdout = true,
+        match &output.place {
+            Place::File(path) => all.push((format!("--output {}", path.display()), path)),
+            Place::Stdout => to_stdout = true,
+            Place::Collector(_) => {}
         }
     }
     for target in &config.alerts_to {

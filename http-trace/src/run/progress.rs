@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::exit::clear_line;
 use crate::capture::ReplayCounts;
 use crate::config::Config;
+use crate::sink::Place;
 
 /// How often it is shown, and after how long at first: most captures are read sooner.
 const EVERY: Duration = Duration::from_millis(250);
@@ -32,7 +33,8 @@ pub struct Progress {
 impl Progress {
     /// `None` where nobody looks, or where events are shown.
     pub fn of(config: &Config, paths: &[PathBuf]) -> Option<Self> {
-        let to_stdout = config.output.is_empty() || config.output.iter().any(|o| o.file.is_none());
+        let to_stdout =
+            config.output.is_empty() || config.output.iter().any(|o| o.place == Place::Stdout);
         let shows_events = to_stdout && io::stdout().is_terminal();
         if config.quiet || shows_events || !io::stderr().is_terminal() {
             return None;

@@ -28,6 +28,28 @@ impl HeaderChoice {
     }
 }
 
+/// What is sent to a collector of OpenTelemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A log record for each event, alert and loss.
+    Logs,
+    /// A span for each exchange.
+    Spans,
+}
+
+impl Signal {
+    /// All there are.
+    pub const ALL: [Signal; 2] = [Signal::Logs, Signal::Spans];
+
+    /// As `signals=` names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Signal::Logs => "logs",
+            Signal::Spans => "spans",
+        }
+    }
+}
+
 /// When `pretty` is coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -50,6 +72,8 @@ pub struct Style {
     pub request_headers: HeaderChoice,
     /// Fields of events in json; `None`: all.
     pub fields: Option<Fields>,
+    /// What is sent to a collector.
+    pub signals: Vec<Signal>,
     /// Name of this host.
     pub hostname: String,
     /// 1 adds headers, 2 flags and interfaces.
@@ -75,6 +99,7 @@ impl Default for Style {
             headers: HeaderChoice::All,
             request_headers: HeaderChoice::All,
             fields: None,
+            signals: Signal::ALL.to_vec(),
             hostname: "host".to_owned(),
             verbose: 0,
             color: false,

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 pub use self::carrier::Notice;
 use self::carrier::{Carrier, Failure};
-pub use self::target::Target;
+pub use self::target::{Target, is_url};
 use super::log_file::{Before, LogFile};
 use crate::own_sockets::OwnSockets;
 use crate::priority;

@@ -7,6 +7,7 @@ use super::choice::Style;
 use super::csv::Csv;
 use super::eve::Eve;
 use super::json::Json;
+use super::otlp::Otlp;
 use super::pretty::Pretty;
 use super::render::Render;
 use super::report::Report;
@@ -30,6 +31,9 @@ impl Format {
     /// The default on a terminal.
     pub const PRETTY: Format = Format::new("pretty", false, |style| Box::new(Pretty::new(style)));
 
+    /// Records for a collector, which is where it writes to.
+    pub const OTLP: Format = Format::new("otlp", false, |style| Box::new(Otlp::new(style)));
+
     /// One document of all events, at the end.
     pub const REPORT: Format = Format::new("report", false, |style| Box::new(Report::new(style)));
 
@@ -42,6 +46,7 @@ impl Format {
         Format::new("zeek", false, |style| Box::new(Zeek::new(style))),
         Format::new("zeek-tsv", true, |style| Box::new(ZeekTsv::new(style))),
         Format::new("csv", true, |_| Box::new(Csv::default())),
+        Format::OTLP,
         Format::REPORT,
     ];
 

@@ -4,8 +4,8 @@
 //! # Layout
 //! - [`fields`] are those of events that are written, [`choice`] is what else the user chose, [`format`] the
 //!   table of formats, `spec` one `--output`.
-//! - [`json`], [`pretty`], `tracee`, `eve`, `zeek`, `csv` and [`report`] are the formats, [`time`] writes times, `flow_id`
-//!   the numbers that other tools have.
+//! - [`json`], [`pretty`], `tracee`, `eve`, `zeek`, `csv`, `otlp` and [`report`] are the formats, [`time`] writes times,
+//!   `flow_id` the numbers that other tools have.
 //! - [`outlet`] is all outputs of a run, [`writer`] one with its queue, [`log_file`] a file that may be
 //!   rotated, [`deliver`] what carries alerts elsewhere.
 
@@ -18,6 +18,7 @@ mod flow_id;
 pub mod format;
 pub mod json;
 pub mod log_file;
+mod otlp;
 pub mod outlet;
 pub mod pretty;
 mod render;
@@ -31,4 +32,4 @@ mod zeek;
 pub use choice::{Color, HeaderChoice, Style};
 pub use format::Format;
 pub use render::{Entry, Render};
-pub use spec::OutputSpec;
+pub use spec::{OutputSpec, Place};

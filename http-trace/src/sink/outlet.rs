@@ -9,10 +9,11 @@ use super::deliver::{Delivery, Notice, Target};
 use super::format::Format;
 use super::json::Json;
 use super::log_file::{Before, LogFile};
+use super::otlp::exporter::{Exporter, Refused};
 use super::render::{Entry, Render};
 use super::report::ReportSpec;
-use super::spec::{Alerts, Only, OutputSpec};
-use super::writer::{Broken, News, WhenFull, Writer};
+use super::spec::{Alerts, Only, OutputSpec, Place};
+use super::writer::{Broken, News, Pace, WhenFull, Writer};
 use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
 use crate::summary::Written;
@@ -87,6 +88,8 @@ struct One {
     /// Alerts and losses that the format has no place for.
     left_out: u64,
     writer: Option<Writer>,
+    /// What its destination refused.
+    refused: Refused,
     /// Events dropped since they were last told, and the earliest time of one of them.
     dropped: Option<(u64, u64)>,
     /// All that were dropped, and those that a failure cost.
@@ -112,27 +115,36 @@ impl Outlet {
             true => Format::PRETTY,
             false => Format::JSON,
         };
-        let default = OutputSpec::new(format, None);
+        let default = OutputSpec::new(format, Place::Stdout);
         let specs = match wanted.specs.as_slice() {
             [] => std::slice::from_ref(&default),
             some => some,
         };
         let mut outputs = Vec::new();
         for spec in specs {
-            let terminal = spec.file.is_none() && stdout_is_terminal;
-            let render = (spec.format.render)(&Style {
+            let terminal = spec.place == Place::Stdout && stdout_is_terminal;
+            let style = Style {
                 fields: spec.fields.clone(),
                 report: spec.report.clone(),
+                signals: spec.signals.clone(),
                 ..style(wanted, terminal)
-            });
-            let (name, destination) = destination(spec, when_full, render.head())?;
-            let writer = Writer::start(
-                destination,
-                name.clone(),
-                wanted.queue,
-                when_full,
-                wanted.line_buffered || terminal,
-            )
+            };
+            let (render, refused) = ((spec.format.render)(&style), Refused::default());
+            let pace = match (&spec.place, wanted.line_buffered || terminal) {
+                (Place::Collector(_), _) => Pace::Batches,
+                (_, true) => Pace::Lines,
+                (_, false) => Pace::Blocks,
+            };
+            let name = spec.place.to_string();
+            let writer = match &spec.place {
+                Place::Collector(collector) => collector.transport(own).map(|transport| {
+                    let refused = refused.clone();
+                    let exporter = Exporter::new(transport, &style.hostname, when_full, refused);
+                    Box::new(exporter) as Box<dyn Write + Send>
+                }),
+                _ => destination(spec, when_full, render.head()),
+            }
+            .and_then(|to| Writer::start(to, name.clone(), wanted.queue, when_full, pace))
             .map_err(|source| OpenError { name, source })?;
             outputs.push(One {
                 format: spec.format,
@@ -142,6 +154,7 @@ impl Outlet {
                 render,
                 left_out: 0,
                 writer: Some(writer),
+                refused,
                 dropped: None,
                 lost: 0,
                 closed: false,
@@ -294,7 +307,14 @@ impl Outlet {
     /// Writes everything that waits and closes the outputs.
     pub fn close(mut self) -> Written {
         for one in &mut self.outputs {
+            let name = one.writer.as_ref().map(|writer| writer.name().to_owned());
             one.close(self.now_ns, &mut self.written);
+            let (refused, why) = one.refused.get();
+            if refused > 0 {
+                let name = name.or(one.failure.as_ref().map(|(name, _)| name.clone()));
+                let name = name.unwrap_or_default();
+                self.written.refused(&name, refused, &why);
+            }
             *self.written.left_out.entry(one.format.name).or_default() += one.left_out;
             if let Some((name, why)) = &one.failure {
                 self.written.failed(name, why, one.lost);
@@ -437,30 +457,22 @@ fn destination(
     spec: &OutputSpec,
     when_full: WhenFull,
     head: Vec<u8>,
-) -> Result<(String, Box<dyn Write + Send>), OpenError> {
+) -> io::Result<Box<dyn Write + Send>> {
     // What was traced is nowhere else; a capture can be read again.
     let before = match when_full {
         WhenFull::Drop if spec.format != Format::REPORT => Before::Stays,
         _ => Before::Goes,
     };
-    match &spec.file {
-        None => {
-            let (name, mut to) = ("standard output".to_owned(), io::stdout());
-            match to.write_all(&head) {
-                Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-                    Err(OpenError { name, source })
-                }
-                _ => Ok((name, Box::new(to))),
-            }
-        }
-        Some(path) => {
-            let name = path.display().to_string();
-            match LogFile::open(path, before, spec.mode).and_then(|file| file.headed(head)) {
-                Ok(file) => Ok((name, Box::new(file))),
-                Err(source) => Err(OpenError { name, source }),
-            }
-        }
-    }
+    let Some(path) = spec.place.file() else {
+        let mut to = io::stdout();
+        return match to.write_all(&head) {
+            Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(source),
+            _ => Ok(Box::new(to)),
+        };
+    };
+    Ok(Box::new(
+        LogFile::open(path, before, spec.mode)?.headed(head)?,
+    ))
 }
 
 /// How an output is written; `terminal` says whether a person looks at it.
@@ -480,6 +492,7 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
         headers: wanted.headers.clone(),
         request_headers: wanted.request_headers.clone(),
         fields: None,
+        signals: Vec::new(),
         report: ReportSpec::default(),
         endpoints: wanted.endpoints.clone(),
         zone: (!wanted.utc).then(jiff::tz::TimeZone::system),

@@ -1,17 +1,20 @@
-//! One `--output`: `FORMAT[:FILE][,OPTION=VALUE]…`. Parses it; opens nothing.
+//! One `--output`: `FORMAT[:PLACE][,OPTION=VALUE]…`. Parses it; opens nothing.
 //!
 //! An option of one output is a row of [`OPTIONS`] and a field of [`OutputSpec`], or one of [`FILTERS`]. Whatever its name, a word
 //! without `=` after it belongs to its value, so that a value may be a list.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use http_trace_detect::rule::{Level, Severity};
 use http_trace_report::Form;
 
+use super::choice::Signal;
 use super::fields::Fields;
 use super::format::Format;
 use super::log_file::parse_mode;
+use super::otlp::exporter::Collector;
 use super::report::ReportSpec;
 use crate::select::Selection;
 use crate::select::filters::{FILTERS, nanoseconds};
@@ -21,18 +24,51 @@ use crate::select::filters::{FILTERS, nanoseconds};
 pub struct OutputSpec {
     /// How.
     pub format: Format,
-    /// Where to; `None` is standard output.
-    pub file: Option<PathBuf>,
+    /// Where to.
+    pub place: Place,
     /// Which alerts it gets.
     pub alerts: Alerts,
     /// Which fields of events; `None`: all.
     pub fields: Option<Fields>,
     /// Permissions of its file, if it is made; `None`: its owner's alone.
     pub mode: Option<u32>,
+    /// What is sent, if it goes to a collector.
+    pub signals: Vec<Signal>,
     /// Which events, of those that the run writes.
     pub only: Only,
     /// What it says, if it is a report.
     pub report: ReportSpec,
+}
+
+/// Where an output writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+    /// A collector of OpenTelemetry.
+    Collector(Collector),
+}
+
+impl Place {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Place::File(path) => Some(path),
+            Place::Stdout | Place::Collector(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Stdout => f.write_str("standard output"),
+            Place::File(path) => write!(f, "{}", path.display()),
+            Place::Collector(collector) => write!(f, "{collector}"),
+        }
+    }
 }
 
 /// The events that one output gets. Two are equal that were given alike.
@@ -103,11 +139,22 @@ const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "mode",
         set: |spec, value| {
-            spec.mode = parse_mode(value).filter(|_| spec.file.is_some());
+            spec.mode = parse_mode(value).filter(|_| spec.place.file().is_some());
             spec.mode.map(drop).ok_or_else(|| {
                 "600, 640, 644, 660 or 664 (permissions of the file), on an output to a file"
                     .to_owned()
             })
+        },
+    },
+    OutputOption {
+        name: "signals",
+        set: |spec, value| {
+            let named = |name: &str| Signal::ALL.into_iter().find(|signal| signal.name() == name);
+            let signals: Option<Vec<_>> = value.split(',').map(named).collect();
+            spec.signals = signals
+                .filter(|_| spec.format == Format::OTLP)
+                .ok_or("logs and spans, or one of them, on an output of otlp")?;
+            Ok(())
         },
     },
     OutputOption {
@@ -133,13 +180,14 @@ const OPTIONS: &[OutputOption] = &[
 
 impl OutputSpec {
     /// All of a run to one place.
-    pub fn new(format: Format, file: Option<PathBuf>) -> Self {
+    pub fn new(format: Format, place: Place) -> Self {
         OutputSpec {
             format,
-            file,
+            place,
             alerts: Alerts::From(Level::Informational),
             fields: None,
             mode: None,
+            signals: Signal::ALL.to_vec(),
             only: Only::default(),
             report: ReportSpec::default(),
         }
@@ -153,7 +201,7 @@ impl FromStr for OutputSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let want = || {
             format!(
-                "{}, with :FILE to write to a file, and {} after it",
+                "{}, with :FILE to write to a file (otlp:http://HOST:4318), and {} after it",
                 Format::names(),
                 names()
             )
@@ -164,12 +212,13 @@ impl FromStr for OutputSpec {
             None => (place, None),
         };
         let format = Format::named(format).ok_or_else(want)?;
-        let file = match file {
+        let place = match file {
             Some("") => return Err(want()),
-            Some("-") | None => None,
-            Some(file) => Some(PathBuf::from(file)),
+            url if format == Format::OTLP => Place::Collector(url.unwrap_or_default().parse()?),
+            Some("-") | None => Place::Stdout,
+            Some(file) => Place::File(PathBuf::from(file)),
         };
-        let mut spec = OutputSpec::new(format, file);
+        let mut spec = OutputSpec::new(format, place);
         for (name, value) in options {
             if let Some(filter) = FILTERS.iter().find(|filter| filter.name == name) {
                 let only = &mut spec.only;
@@ -184,7 +233,7 @@ impl FromStr for OutputSpec {
             (option.set)(&mut spec, &value).map_err(|want| format!("{name}={want}"))?;
         }
         if spec.format == Format::REPORT && spec.report.form.is_none() {
-            let ending = spec.file.as_ref().and_then(|file| file.extension());
+            let ending = spec.place.file().and_then(Path::extension);
             spec.report.form = ending.and_then(|ending| Form::named(ending.to_str()?));
         }
         Ok(spec)
@@ -250,7 +299,10 @@ mod tests {
         ] {
             let expected = OutputSpec {
                 alerts,
-                ..OutputSpec::new(Format::JSON, file.map(PathBuf::from))
+                ..OutputSpec::new(
+                    Format::JSON,
+                    file.map_or(Place::Stdout, |file| Place::File(file.into())),
+                )
             };
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
@@ -269,15 +321,15 @@ mod tests {
         for (text, expected) in [
             (
                 "xml",
-                "json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
+                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
             ),
             (
                 "json:",
-                "json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
+                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
             ),
             (
                 ",alerts=high",
-                "json, pretty, tracee, eve, zeek, zeek-tsv, csv or report",
+                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
             ),
             (
                 "json:a,clients=internal",
@@ -303,7 +355,7 @@ mod tests {
         let spec: OutputSpec = "json:a,status=4xx,!404,client=internal,mode=640"
             .parse()
             .expect("an output");
-        assert_eq!(spec.file, Some(PathBuf::from("a")));
+        assert_eq!(spec.place, Place::File("a".into()));
         assert_eq!(spec.mode, Some(0o640));
         let only = &spec.only.selection;
         assert_eq!(

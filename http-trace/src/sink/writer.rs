@@ -5,7 +5,7 @@
 //! that is full) is tried again until the end, and the queue takes what fits in it.
 //!
 //! While bytes come faster than every [`INTERVAL`] they leave in blocks of [`BLOCK`] bytes or at
-//! least once per interval, which is shorter while few come; a lone line leaves at once.
+//! least once per interval, which is shorter while few come; a lone line leaves at once. [`Pace`] has the others.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,20 @@ const BRIEF: Duration = Duration::from_millis(3);
 
 /// How many bytes are few in a [`WINDOW`]: some six hundred events in a second.
 const FEW: usize = 100_000;
+
+/// How long a record waits for company in a batch.
+const BATCH: Duration = Duration::from_secs(1);
+
+/// When bytes leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Each line at once.
+    Lines,
+    /// In blocks, and soon.
+    Blocks,
+    /// In blocks, and at most once a second unless one is full: each costs the destination.
+    Batches,
+}
 
 /// How often the bytes are counted.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -75,7 +89,7 @@ pub struct Writer {
     /// Bytes that are written without waiting for more.
     block: usize,
     when_full: WhenFull,
-    lines: bool,
+    pace: Pace,
 }
 
 #[derive(Debug, Default)]
@@ -143,7 +157,7 @@ impl Shared {
 
 impl Writer {
     /// Starts the thread. `name` is what errors call the destination; `limit` bounds the bytes in
-    /// memory; with `lines` each line leaves at once.
+    /// memory.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -152,7 +166,7 @@ impl Writer {
         name: String,
         limit: usize,
         when_full: WhenFull,
-        lines: bool,
+        pace: Pace,
     ) -> io::Result<Self> {
         // One half may wait while the other is being written.
         let limit = (limit / 2).max(1);
@@ -165,7 +179,7 @@ impl Writer {
                 if when_full == WhenFull::Drop {
                     priority::raise();
                 }
-                empty(&of_thread, destination, block, lines, when_full);
+                empty(&of_thread, destination, block, pace, when_full);
             })?;
         Ok(Writer {
             shared,
@@ -174,7 +188,7 @@ impl Writer {
             limit,
             block,
             when_full,
-            lines,
+            pace,
         })
     }
 
@@ -203,7 +217,7 @@ impl Writer {
         state.events[0] += events;
         let wake = match state.waits {
             Waits::Not => false,
-            Waits::Company => self.lines || state.pending.len() >= self.block,
+            Waits::Company => self.pace == Pace::Lines || state.pending.len() >= self.block,
             Waits::Bytes => true,
         };
         if wake {
@@ -282,17 +296,19 @@ fn empty(
     shared: &Shared,
     mut destination: Box<dyn Write + Send>,
     enough: usize,
-    lines: bool,
+    pace: Pace,
     when_full: WhenFull,
 ) {
     let mut block = Vec::new();
     let mut last: Option<Instant> = None;
-    let (mut window, mut bytes, mut interval) = (Instant::now(), 0, BRIEF);
+    let (mut window, mut bytes) = (Instant::now(), 0);
+    let mut interval = if pace == Pace::Batches { BATCH } else { BRIEF };
     loop {
         let mut state = shared.lock();
         loop {
             if state.closing
-                || (!state.pending.is_empty() && (lines || state.pending.len() >= enough))
+                || (!state.pending.is_empty()
+                    && (pace == Pace::Lines || state.pending.len() >= enough))
             {
                 break;
             }
@@ -337,7 +353,7 @@ fn empty(
         let now = Instant::now();
         last = Some(now);
         bytes += block.len();
-        if now - window >= WINDOW {
+        if pace != Pace::Batches && now - window >= WINDOW {
             interval = if bytes > FEW { INTERVAL } else { BRIEF };
             (window, bytes) = (now, 0);
         }
@@ -383,216 +399,4 @@ fn write_all(destination: &mut dyn Write, bytes: &mut &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    /// Sends each write to the test, with its time.
-    struct Probe(mpsc::Sender<(Instant, Vec<u8>)>);
-
-    impl Write for Probe {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let sent = self.0.send((Instant::now(), bytes.to_vec()));
-            sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn start(
-        when_full: WhenFull,
-        limit: usize,
-        lines: bool,
-    ) -> (Writer, mpsc::Receiver<(Instant, Vec<u8>)>) {
-        let (sender, receiver) = mpsc::channel();
-        let writer = Writer::start(
-            Box::new(Probe(sender)),
-            "probe".into(),
-            limit,
-            when_full,
-            lines,
-        );
-        (writer.expect("a thread"), receiver)
-    }
-
-    const LONG: Duration = Duration::from_secs(10);
-
-    #[test]
-    fn lines_leave_though_nothing_follows_them() {
-        let (writer, written) = start(WhenFull::Wait, 1 << 20, false);
-        // The first when nothing was written for long, the others soon after it, each time.
-        for _ in 0..3 {
-            let mut got = Vec::new();
-            for lines in ["one\n", "two\nthree\n"] {
-                for line in lines.split_inclusive('\n') {
-                    let taken = writer.write(1, |out| out.extend_from_slice(line.as_bytes()));
-                    assert_eq!(taken, Ok(true));
-                }
-                got.clear();
-                while got.len() < lines.len() {
-                    let (_, bytes) = written.recv_timeout(LONG).expect("a block");
-                    got.extend_from_slice(&bytes);
-                }
-                assert_eq!(got, lines.as_bytes());
-            }
-            std::thread::sleep(2 * INTERVAL);
-        }
-        assert_eq!(writer.close(), Ok(0));
-    }
-
-    #[test]
-    fn everything_is_written_in_order_and_in_blocks() {
-        let (writer, written) = start(WhenFull::Wait, 256 << 10, false);
-        let mut expected = Vec::new();
-        for n in 0..50_000_u32 {
-            let line = format!("{n}\n");
-            expected.extend_from_slice(line.as_bytes());
-            assert_eq!(
-                writer.write(1, |out| out.extend_from_slice(line.as_bytes())),
-                Ok(true)
-            );
-        }
-        assert_eq!(writer.close(), Ok(0));
-        let blocks: Vec<Vec<u8>> = written.iter().map(|(_, bytes)| bytes).collect();
-        assert_eq!(blocks.concat(), expected);
-        assert!(blocks.len() < 100, "{} blocks", blocks.len());
-    }
-
-    /// Blocks for good, as a pipe that nobody reads does.
-    struct Stuck(mpsc::Receiver<()>);
-
-    impl Write for Stuck {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _ = self.0.recv();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_stuck_reader_costs_events_but_never_the_producer_and_memory_stays_bounded() {
-        let (release, stuck) = mpsc::channel();
-        let writer = Writer::start(
-            Box::new(Stuck(stuck)),
-            "stuck".into(),
-            64 << 10,
-            WhenFull::Drop,
-            false,
-        );
-        let writer = writer.expect("a thread");
-        let line = [b'x'; 1000];
-        let taken = (0..1000)
-            .filter(|_| {
-                writer
-                    .write(1, |out| out.extend_from_slice(&line))
-                    .expect("not broken")
-            })
-            .count();
-        assert!((30..=70).contains(&taken), "{taken} of 1000");
-        // As soon as the reader goes on there is room again.
-        drop(release);
-        let begin = Instant::now();
-        while !writer
-            .write(1, |out| out.extend_from_slice(&line))
-            .expect("not broken")
-        {
-            assert!(begin.elapsed() < LONG);
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert_eq!(writer.close(), Ok(0));
-    }
-
-    /// A disk of so many bytes.
-    struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
-
-    impl Write for Disk {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut disk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let room = disk.0.saturating_sub(disk.1.len()).min(bytes.len());
-            if room == 0 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            disk.1.extend_from_slice(&bytes[..room]);
-            Ok(room)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn news(writer: &Writer) -> News {
-        let begin = Instant::now();
-        loop {
-            match writer.news() {
-                Some(news) => break news,
-                None => assert!(begin.elapsed() < LONG),
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    #[test]
-    fn a_full_disk_that_has_room_again_goes_on_within_the_line() {
-        let disk = Arc::new(Mutex::new((5, Vec::new())));
-        let destination = Box::new(Disk(Arc::clone(&disk)));
-        let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, false);
-        let writer = writer.expect("a thread");
-        for line in [b"one\n", b"two\n"] {
-            assert_eq!(writer.write(1, |out| out.extend_from_slice(line)), Ok(true));
-        }
-        let full = io::Error::from(io::ErrorKind::StorageFull).to_string();
-        assert_eq!(news(&writer), News::Fails(full));
-        assert_eq!(writer.news(), None, "told once");
-        disk.lock().expect("free").0 = 99;
-        assert_eq!(news(&writer), News::GoesOn);
-        assert_eq!(writer.news(), None, "told once");
-        assert_eq!(writer.close(), Ok(0));
-        assert_eq!(disk.lock().expect("free").1, b"one\ntwo\n");
-    }
-
-    #[test]
-    fn a_disk_that_stays_full_is_told_at_the_end() {
-        let destination = Box::new(Disk(Arc::default()));
-        let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, false);
-        let writer = writer.expect("a thread");
-        assert_eq!(
-            writer.write(1, |out| out.extend_from_slice(b"1\n")),
-            Ok(true)
-        );
-        assert!(matches!(news(&writer), News::Fails(_)));
-        let begin = Instant::now();
-        let (broken, unwritten) = writer.close().expect_err("full");
-        assert!(begin.elapsed() < RETRY / 2, "nothing is waited for");
-        assert!(matches!(broken, Broken::Failed(_)));
-        assert_eq!(unwritten, 1);
-    }
-
-    #[test]
-    fn a_closed_pipe_is_told_apart_from_an_error() {
-        struct Fails(io::ErrorKind);
-        impl Write for Fails {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(self.0.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        for (kind, closed) in [
-            (io::ErrorKind::BrokenPipe, true),
-            (io::ErrorKind::StorageFull, false),
-        ] {
-            let writer = Writer::start(Box::new(Fails(kind)), "x".into(), 9, WhenFull::Wait, false);
-            let writer = writer.expect("a thread");
-            let _ = writer.write(1, |out| out.push(b'x'));
-            let (broken, unwritten) = writer.close().expect_err("broken");
-            assert_eq!(unwritten, 1);
-            assert_eq!(broken == Broken::Closed, closed, "{broken:?}");
-        }
-    }
-}
+mod tests;

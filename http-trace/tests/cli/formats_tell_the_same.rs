@@ -1,6 +1,10 @@
 //! One capture through all formats tells the same facts, and what reads Zeek's and Suricata's logs reads ours.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 
 use crate::NGINX;
 use crate::command::{records, run};
@@ -247,6 +251,153 @@ fn eve_and_zeek_hold_the_events_that_json_holds() {
             assert_eq!(length(read.clone()), *expected, "{name}");
         }
     }
+}
+
+/// What was posted to a collector: path and body.
+type Posted = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// A collector that takes everything, until the test ends.
+fn collector() -> (String, Posted) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let posted = Posted::default();
+    let of_thread = Arc::clone(&posted);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            loop {
+                let (mut path, mut length) = (String::new(), 0);
+                loop {
+                    let mut line = String::new();
+                    if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    let line = line.trim_end().to_ascii_lowercase();
+                    if let Some(rest) = line.strip_prefix("post ") {
+                        path = rest.split(' ').next().unwrap().to_owned();
+                    }
+                    if let Some(value) = line.strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                    if line.is_empty() {
+                        break;
+                    }
+                }
+                if path.is_empty() {
+                    break;
+                }
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body).unwrap();
+                of_thread.lock().unwrap().push((path, body));
+                let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            }
+        }
+    });
+    (url, posted)
+}
+
+/// The fields of a protobuf message with this number, each with its bytes, or its number as text.
+fn fields(mut message: &[u8], wanted: u64) -> Vec<Vec<u8>> {
+    fn varint(message: &mut &[u8]) -> u64 {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let byte = *message.split_off_first().unwrap();
+            value |= u64::from(byte & 127) << shift;
+            shift += 7;
+            if byte < 128 {
+                return value;
+            }
+        }
+    }
+    let mut found = Vec::new();
+    while !message.is_empty() {
+        let key = varint(&mut message);
+        let content = match key & 7 {
+            0 => varint(&mut message).to_string().into_bytes(),
+            1 => message.split_off(..8).unwrap().to_vec(),
+            2 => {
+                let length = varint(&mut message) as usize;
+                message.split_off(..length).unwrap().to_vec()
+            }
+            5 => message.split_off(..4).unwrap().to_vec(),
+            other => panic!("{other}"),
+        };
+        if key >> 3 == wanted {
+            found.push(content);
+        }
+    }
+    found
+}
+
+/// The records posted to a path, each as its attributes, which have this number in it.
+fn attributes(posted: &Posted, path: &str, number: u64) -> Vec<BTreeMap<String, String>> {
+    let posted = posted.lock().unwrap();
+    let of_path = posted.iter().filter(|(p, _)| p == path);
+    let resources = of_path.flat_map(|(_, body)| fields(body, 1));
+    let scopes = resources.flat_map(|resource| fields(&resource, 2));
+    let records = scopes.flat_map(|scope| fields(&scope, 2));
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let value = |any: &[u8]| {
+        let plain = fields(any, 1).into_iter().chain(fields(any, 3)).next();
+        plain.map_or(String::new(), |plain| text(&plain))
+    };
+    let all = records.map(|record| {
+        let all = fields(&record, number).into_iter().map(|attribute| {
+            let key = text(&fields(&attribute, 1)[0]);
+            (key, value(&fields(&attribute, 2)[0]))
+        });
+        all.collect()
+    });
+    all.collect()
+}
+
+#[test]
+fn a_collector_gets_the_events_that_json_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("json");
+    let (url, posted) = collector();
+    let outputs = [format!("json:{}", json.display()), format!("otlp:{url}")];
+    let ran = run(&["-r", NGINX, "-o", &outputs[0], "-o", &outputs[1]]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let json = records(&fs::read_to_string(json).unwrap());
+    let pointers = [
+        ("client.address", "/client/ip"),
+        ("client.port", "/client/port"),
+        ("network.local.address", "/server/ip"),
+        ("network.local.port", "/server/port"),
+        ("http.request.method", "/http/request/method"),
+        ("url.path", "/url/path"),
+        ("url.query", "/url/query"),
+        ("user_agent.original", "/user_agent/original"),
+        ("http.response.status_code", "/http/response/status_code"),
+        ("http.response.body.size", "/http/response/body/bytes"),
+    ];
+    let of_json = json
+        .iter()
+        .filter(|record| record["event"]["kind"] == "event")
+        .map(|record| facts(record, &pointers.map(|(_, pointer)| pointer)));
+    let expected: Vec<_> = of_json.collect();
+    assert!(expected.len() > 20, "{}", expected.len());
+    let logs = attributes(&posted, "/v1/logs", 6);
+    let (alerts, logs): (Vec<_>, Vec<_>) = logs.iter().partition(|log| log.contains_key("rule.id"));
+    let spans = attributes(&posted, "/v1/traces", 9);
+    for records in [logs, spans.iter().collect()] {
+        let got: Vec<Vec<String>> = records
+            .iter()
+            .map(|record| {
+                let fact = |(name, _): &(&str, _)| {
+                    // A method that is none of a few is there under another name.
+                    let sent = record.get(&format!("{name}_original"));
+                    sent.or(record.get(*name)).cloned().unwrap_or_default()
+                };
+                pointers.iter().map(fact).collect()
+            })
+            .collect();
+        assert_eq!(got, expected);
+    }
+    let is_alert = |record: &&serde_json::Value| record["event"]["kind"] == "alert";
+    assert_eq!(alerts.len(), json.iter().filter(is_alert).count());
 }
 
 #[test]

@@ -44,8 +44,7 @@ impl FromStr for Target {
         const WANT: &str = "stdout, file:PATH[,mode=640], command:PROGRAM ARGUMENTS, http://… or https://…, \
                             syslog, syslog:udp://HOST[:PORT] or syslog:tcp://HOST[:PORT]";
         if text.starts_with("http://") || text.starts_with("https://") {
-            let good = has_host_and_port(authority(text).1) && !text.contains(char::is_whitespace);
-            return match good {
+            return match is_url(text, &["http://", "https://"]) {
                 true => Ok(Target::Webhook(text.to_owned())),
                 false => Err("a URL with a host, and a port from 1 to 65535 if it has one"),
             };
@@ -100,6 +99,12 @@ impl fmt::Display for Target {
             Target::Syslog(SyslogServer::Tcp(host)) => write!(f, "syslog:tcp://{host}"),
         }
     }
+}
+
+/// Whether it is a URL of one of these schemes (`http://`) with a host, and a port that is one if it has one.
+pub fn is_url(text: &str, schemes: &[&str]) -> bool {
+    let (scheme, place) = authority(text);
+    schemes.contains(&scheme) && has_host_and_port(place) && !text.contains(char::is_whitespace)
 }
 
 /// Scheme with `://`, and host and port, of a URL (RFC 3986 §3.2), without user and password.

@@ -39,7 +39,13 @@ fn stuck(
         got,
     };
     let limit = 64 << 10;
-    let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, false);
+    let writer = Writer::start(
+        Box::new(slow),
+        "slow".into(),
+        limit,
+        WhenFull::Drop,
+        Pace::Blocks,
+    );
     let mut one = One {
         format: Format::JSON,
         alerts: Alerts::None,
@@ -48,6 +54,7 @@ fn stuck(
         render: Box::new(Json::new(&Style::default())),
         left_out: 0,
         writer: Some(writer.expect("a thread")),
+        refused: Refused::default(),
         dropped: None,
         lost: 0,
         closed: false,

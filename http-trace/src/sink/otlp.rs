@@ -1,0 +1,328 @@
+//! Records for an OpenTelemetry collector (OTLP 1.x): log records, spans and metrics. A record leaves as a
+//! [`frame`] with its protobuf; the exporter puts those together to requests. Opens nothing itself.
+//!
+//! # Layout
+//! - `wire` is protobuf, `attributes` what is said of records.
+//! - `exporter` sends batches and tries again, `http` is how they go out.
+
+mod attributes;
+pub mod exporter;
+#[cfg(feature = "webhook")]
+mod http;
+mod wire;
+
+use sha1::{Digest as _, Sha1};
+
+use self::attributes::{Attributes, attribute, error_type, is_client, table};
+use super::choice::{Signal, Style};
+use super::json::ALERT;
+use super::render::{Entry, Render};
+use crate::metrics::method;
+use crate::text::utf8;
+use http_trace_detect::alert::Alert;
+use http_trace_detect::rule::Level;
+use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::field::loss::LOSS;
+use http_trace_model::field::{Value, View};
+use http_trace_model::fields::trace_context;
+use http_trace_model::head::Headers;
+use http_trace_model::known::Known;
+use http_trace_model::target::Target;
+
+/// Severity numbers of the log data model.
+mod severity {
+    pub const INFO: (u64, &str) = (9, "INFO");
+    pub const INFO2: (u64, &str) = (10, "INFO2");
+    pub const WARN: (u64, &str) = (13, "WARN");
+    pub const ERROR: (u64, &str) = (17, "ERROR");
+    pub const FATAL: (u64, &str) = (21, "FATAL");
+}
+
+/// Writes records as frames.
+#[derive(Debug)]
+pub struct Otlp {
+    signals: Vec<Signal>,
+    attributes: Attributes,
+    hostname: Vec<u8>,
+}
+
+impl Otlp {
+    /// The style's choice of header fields and of signals is used.
+    pub fn new(style: &Style) -> Self {
+        Otlp {
+            signals: style.signals.clone(),
+            attributes: Attributes::new(style.headers.clone(), style.request_headers.clone()),
+            hostname: style.hostname.as_bytes().to_vec(),
+        }
+    }
+
+    fn sends(&self, signal: Signal) -> bool {
+        self.signals.contains(&signal)
+    }
+}
+
+impl Render for Otlp {
+    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        let event = entry.event;
+        let view = View {
+            target: event.request.as_ref().map(Target::of).unwrap_or_default(),
+            user: entry.user,
+            hostname: &self.hostname,
+            ..View::new(event)
+        };
+        let context = Context::of(event);
+        if self.sends(Signal::Logs) {
+            let (number, text) = severity_of(event);
+            let record = Record {
+                time_ns: event.time_ns,
+                severity: (number, text),
+                body: body(event),
+                name: "http_trace.response",
+            };
+            frame(out, Signal::Logs, |out| {
+                record.put(out);
+                self.attributes.put(out, 6, &view);
+                wire::fixed32(out, 8, context.flags & 0xff);
+                // Of the span that is sent as well, or else of the one that asked.
+                let span = match self.sends(Signal::Spans) {
+                    true => Some(context.span),
+                    false => context.parent,
+                };
+                if let Some(span) = span {
+                    wire::bytes(out, 9, &context.trace);
+                    wire::bytes(out, 10, &span);
+                }
+            });
+        }
+        if self.sends(Signal::Spans) {
+            frame(out, Signal::Spans, |out| {
+                self.span(out, &view, &context);
+            });
+        }
+    }
+
+    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>) {
+        if !self.sends(Signal::Logs) {
+            return;
+        }
+        let record = Record {
+            time_ns: alert.time_ns,
+            severity: match alert.severity.level() {
+                Level::Informational => severity::INFO,
+                Level::Low => severity::INFO2,
+                Level::Medium => severity::WARN,
+                Level::High => severity::ERROR,
+                Level::Critical => severity::FATAL,
+            },
+            body: alert.message(),
+            name: "http_trace.alert",
+        };
+        const WITHOUT: &[&str] = &["@timestamp", "ecs.version", "message", "observer.hostname"];
+        frame(out, Signal::Logs, |out| {
+            record.put(out);
+            table(out, 6, ALERT, WITHOUT, &View::new(alert));
+        });
+    }
+
+    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
+        if !self.sends(Signal::Logs) {
+            return;
+        }
+        let record = Record {
+            time_ns: loss.until_ns,
+            severity: severity::WARN,
+            body: format!("{} {} lost: {}", loss.count, loss.unit.name(), loss.place).into_bytes(),
+            name: "http_trace.lost",
+        };
+        const WITHOUT: &[&str] = &["@timestamp", "ecs.version", "observer.hostname"];
+        frame(out, Signal::Logs, |out| {
+            record.put(out);
+            table(out, 6, LOSS, WITHOUT, &View::new(loss));
+        });
+    }
+}
+
+impl Otlp {
+    /// A `Span` (opentelemetry/proto/trace/v1/trace.proto).
+    fn span(&self, out: &mut Vec<u8>, view: &View<'_, HttpEvent>, context: &Context) {
+        const SERVER: u64 = 2;
+        const CLIENT: u64 = 3;
+        const ERROR: u64 = 2;
+        let event = view.record;
+        wire::bytes(out, 1, &context.trace);
+        wire::bytes(out, 2, &context.span);
+        let request = event.request.as_ref();
+        if let Some(parent) = &context.parent {
+            let state = request.and_then(|request| request.headers.first("tracestate"));
+            if let Some(state) = state.and_then(|state| std::str::from_utf8(state).ok()) {
+                wire::bytes(out, 3, state.as_bytes());
+            }
+            wire::bytes(out, 4, parent);
+        }
+        // A path is no name: there are too many of them.
+        let name = match request.map(|request| method(&request.method)) {
+            None | Some("_OTHER") => "HTTP",
+            Some(method) => method,
+        };
+        wire::bytes(out, 5, name.as_bytes());
+        let kind = if is_client(event) { CLIENT } else { SERVER };
+        wire::number(out, 6, kind);
+        let start_ns = event.request_start_ns.unwrap_or(event.time_ns);
+        wire::fixed64(out, 7, start_ns);
+        let end_ns = event.end_ns().unwrap_or(event.time_ns);
+        wire::fixed64(out, 8, end_ns.max(start_ns));
+        self.attributes.put(out, 9, view);
+        if error_type(event).is_some() {
+            wire::message(out, 15, |out| wire::number(out, 3, ERROR));
+        }
+        wire::fixed32(out, 16, context.flags);
+    }
+}
+
+/// What the log records of all kinds have in common.
+struct Record {
+    time_ns: u64,
+    severity: (u64, &'static str),
+    body: Vec<u8>,
+    name: &'static str,
+}
+
+impl Record {
+    /// Appends fields of a `LogRecord` (opentelemetry/proto/logs/v1/logs.proto).
+    fn put(&self, out: &mut Vec<u8>) {
+        wire::fixed64(out, 1, self.time_ns);
+        wire::number(out, 2, self.severity.0);
+        wire::bytes(out, 3, self.severity.1.as_bytes());
+        wire::message(out, 5, |out| {
+            wire::bytes(out, 1, utf8(&self.body).as_bytes());
+        });
+        wire::fixed64(out, 11, self.time_ns);
+        wire::bytes(out, 12, self.name.as_bytes());
+    }
+}
+
+fn severity_of(event: &HttpEvent) -> (u64, &'static str) {
+    match (&event.response, event.no_response) {
+        (_, Some(_)) => severity::ERROR,
+        (Some(response), _) if response.status >= 500 => severity::ERROR,
+        (Some(response), _) if response.status >= 400 => severity::WARN,
+        _ => severity::INFO,
+    }
+}
+
+/// `GET /cart/7 404`
+fn body(event: &HttpEvent) -> Vec<u8> {
+    let mut body = Vec::new();
+    if let Some(request) = &event.request {
+        body.extend_from_slice(&request.method);
+        body.push(b' ');
+        body.extend_from_slice(&request.target);
+        body.push(b' ');
+    }
+    let head = event.response.as_ref().or(event.informational.last());
+    match (head, event.no_response) {
+        (_, Some(why)) => body.extend_from_slice(why.name().as_bytes()),
+        (Some(head), None) => body.extend_from_slice(head.status.to_string().as_bytes()),
+        (None, None) => {}
+    }
+    body
+}
+
+/// Which trace an exchange belongs to.
+struct Context {
+    trace: [u8; 16],
+    span: [u8; 8],
+    /// The span that asked.
+    parent: Option<[u8; 8]>,
+    /// Of the trace, and that the parent is another program's.
+    flags: u32,
+}
+
+impl Context {
+    /// As the request says (W3C Trace Context, B3); otherwise a trace of its own, the same for the same
+    /// bytes on the wire.
+    fn of(event: &HttpEvent) -> Self {
+        // An id of zeros is none.
+        let span = event.id.max(1).to_be_bytes();
+        let headers = event.request.as_ref().map(|request| &request.headers);
+        let named = headers.and_then(|headers| Some((headers, trace_context(headers)?)));
+        let Some((headers, (trace, parent))) = named else {
+            let mut trace = [0; 16];
+            trace.copy_from_slice(&Sha1::digest(span)[..16]);
+            return Context {
+                trace,
+                span,
+                parent: None,
+                flags: 0,
+            };
+        };
+        // Where the span's parent is remote is known, and it is (trace.proto, SpanFlags).
+        const REMOTE: u32 = 0x300;
+        Context {
+            trace: hex(trace),
+            span,
+            parent: parent.map(hex),
+            flags: sampled(headers) | parent.map_or(0, |_| REMOTE),
+        }
+    }
+}
+
+/// The flags of `traceparent`.
+fn sampled(headers: &Headers) -> u32 {
+    let flags = headers.first_known(Known::TRACEPARENT);
+    let flags = flags.and_then(|value| value.split(|b| *b == b'-').nth(3));
+    let flags = flags.filter(|flags| flags.len() == 2);
+    let flags = flags.and_then(|flags| std::str::from_utf8(flags).ok());
+    flags
+        .and_then(|flags| u32::from_str_radix(flags, 16).ok())
+        .unwrap_or(0)
+}
+
+/// The bytes that hexadecimal digits stand for; those that are missing before them are zeros.
+fn hex<const N: usize>(digits: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (at, digit) in digits.iter().rev().enumerate() {
+        let value = char::from(*digit).to_digit(16).unwrap_or(0) as u8;
+        if let Some(byte) = N.checked_sub(at / 2 + 1).and_then(|at| bytes.get_mut(at)) {
+            *byte |= value << (4 * (at % 2));
+        }
+    }
+    bytes
+}
+
+/// Bytes before a frame's content: the signal, and the content's length.
+const FRAME_HEAD: usize = 5;
+
+/// Appends a record of a signal, ready to stand in a request.
+fn frame(out: &mut Vec<u8>, signal: Signal, fill: impl FnOnce(&mut Vec<u8>)) {
+    out.push(signal as u8);
+    let begin = out.len();
+    out.extend_from_slice(&[0; 4]);
+    // Log records, spans and metrics have the same number in what holds them.
+    wire::message(out, 2, fill);
+    let length = (out.len() - begin - 4) as u32;
+    out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// The resource that all records are of, and the scope: the fields of `ResourceLogs` and `ScopeLogs`, whose
+/// numbers are those of spans and metrics as well.
+fn origin(hostname: &str) -> (Vec<u8>, Vec<u8>) {
+    let (mut resource, mut scope) = (Vec::new(), Vec::new());
+    wire::message(&mut resource, 1, |out| {
+        for (name, value) in [
+            ("service.name", env!("CARGO_PKG_NAME")),
+            ("service.version", env!("CARGO_PKG_VERSION")),
+            ("host.name", hostname),
+        ] {
+            attribute(out, 1, name, &Value::word(value));
+        }
+    });
+    wire::message(&mut scope, 1, |out| {
+        wire::bytes(out, 1, env!("CARGO_PKG_NAME").as_bytes());
+        wire::bytes(out, 2, env!("CARGO_PKG_VERSION").as_bytes());
+    });
+    (resource, scope)
+}
+
+#[cfg(test)]
+mod tests;

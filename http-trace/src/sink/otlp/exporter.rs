@@ -1,0 +1,276 @@
+//! Frames to a collector, in batches: puts them together to requests, waits after a failure that may pass,
+//! and counts what the collector refuses. Does not know how a request goes out.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::wire::{self, Read};
+use super::{FRAME_HEAD, origin};
+use crate::own_sockets::OwnSockets;
+use crate::sink::choice::Signal;
+use crate::sink::deliver::is_url;
+use crate::sink::writer::WhenFull;
+
+/// Most bytes and records of one request: collectors take 4 MiB unless they are told otherwise.
+const MOST_BYTES: usize = 1 << 20;
+const MOST_RECORDS: usize = 1024;
+
+/// First pause after a failure that may pass; it doubles up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long the reader of a capture waits for a collector that takes nothing.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// Where a collector listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    url: String,
+}
+
+impl FromStr for Collector {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match is_url(text, &["http://", "https://"]) {
+            true => Ok(Collector {
+                url: text.trim_end_matches('/').to_owned(),
+            }),
+            false => Err("otlp:http://HOST:4318 or otlp:https://HOST:4318"),
+        }
+    }
+}
+
+impl fmt::Display for Collector {
+    /// Without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        write!(f, "{scheme}://{place}")
+    }
+}
+
+impl Collector {
+    /// How requests reach it. `own` keeps them out of what is traced.
+    ///
+    /// # Errors
+    /// What this build does not have.
+    pub fn transport(&self, own: &OwnSockets) -> io::Result<Box<dyn Transport>> {
+        #[cfg(feature = "webhook")]
+        return Ok(Box::new(super::http::Http::new(&self.url, own.clone())));
+        #[cfg(not(feature = "webhook"))]
+        {
+            let _ = own;
+            Err(io::Error::other(
+                "this build has no HTTP client; build it with the feature `webhook`",
+            ))
+        }
+    }
+}
+
+/// Why a collector did not take a request.
+#[derive(Debug)]
+pub struct Failure {
+    /// In words.
+    pub why: String,
+    /// After how long trying again may help, if it may; zero: as the exporter thinks fit.
+    pub again: Option<Duration>,
+}
+
+/// Takes requests to a collector.
+pub trait Transport: Send {
+    /// Sends a request, and returns the answer's message.
+    ///
+    /// # Errors
+    /// When the collector did not take it.
+    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Vec<u8>, Failure>;
+}
+
+/// What a collector refused for good.
+#[derive(Clone, Debug, Default)]
+pub struct Refused(Arc<Mutex<(u64, String)>>);
+
+impl Refused {
+    fn add(&self, records: u64, why: &str) {
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.0 += records;
+        if refused.1 != why {
+            why.clone_into(&mut refused.1);
+        }
+    }
+
+    /// How many records so far, and why the last of them.
+    pub fn get(&self) -> (u64, String) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// The destination of a writer.
+pub struct Exporter {
+    transport: Box<dyn Transport>,
+    resource: Vec<u8>,
+    scope: Vec<u8>,
+    waits: Option<Duration>,
+    refused: Refused,
+    /// Which signals of the batch at hand are done with.
+    done: [bool; Signal::ALL.len()],
+    pause: Duration,
+    /// When the next try is due, and why the last failed.
+    failed: Option<(Instant, String)>,
+}
+
+impl Exporter {
+    /// A reader of captures waits for its collector; what traces live is told to come again.
+    pub fn new(
+        transport: Box<dyn Transport>,
+        hostname: &str,
+        when_full: WhenFull,
+        refused: Refused,
+    ) -> Self {
+        let (resource, scope) = origin(hostname);
+        Exporter {
+            transport,
+            resource,
+            scope,
+            waits: (when_full == WhenFull::Wait).then_some(GIVE_UP),
+            refused,
+            done: [false; Signal::ALL.len()],
+            pause: PAUSE,
+            failed: None,
+        }
+    }
+
+    /// Sends the records of a signal; whether that is done with.
+    fn send(&mut self, signal: Signal, records: &Records) -> io::Result<()> {
+        let request = self.request(&records.bytes);
+        let give_up = self.waits.map(|waits| Instant::now() + waits);
+        loop {
+            if let Some((due, why)) = &self.failed {
+                let left = due.saturating_duration_since(Instant::now());
+                match give_up {
+                    _ if left.is_zero() => {}
+                    Some(give_up) if *due < give_up => std::thread::sleep(left),
+                    _ => return Err(io::Error::other(why.clone())),
+                }
+            }
+            match self.transport.export(signal, &request) {
+                Ok(answer) => {
+                    let (refused, why) = partial_success(&answer);
+                    if refused > 0 {
+                        // No more than there were, whatever it says.
+                        self.refused.add(refused.min(records.count), &why);
+                    }
+                    break;
+                }
+                Err(Failure { why, again: None }) => {
+                    self.refused.add(records.count, &why);
+                    break;
+                }
+                Err(Failure {
+                    why,
+                    again: Some(pause),
+                }) => {
+                    let pause = pause.clamp(self.pause, LONGEST_PAUSE);
+                    self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                    self.failed = Some((Instant::now() + pause, why));
+                }
+            }
+        }
+        (self.failed, self.pause) = (None, PAUSE);
+        Ok(())
+    }
+
+    /// An `ExportLogsServiceRequest`, or that of another signal: their numbers are the same.
+    fn request(&self, records: &[u8]) -> Vec<u8> {
+        let mut out =
+            Vec::with_capacity(records.len() + self.resource.len() + self.scope.len() + 32);
+        wire::message(&mut out, 1, |out| {
+            out.extend_from_slice(&self.resource);
+            wire::message(out, 2, |out| {
+                out.extend_from_slice(&self.scope);
+                out.extend_from_slice(records);
+            });
+        });
+        out
+    }
+}
+
+/// Records of one signal.
+#[derive(Default)]
+struct Records {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+/// The records that go out together, by signal, and how many bytes of the frames they are.
+fn batch(frames: &[u8]) -> ([Records; Signal::ALL.len()], usize) {
+    let mut all: [Records; Signal::ALL.len()] = Default::default();
+    let (mut rest, mut taken, mut count) = (frames, 0, 0);
+    while let Some((head, after)) = rest.split_first_chunk::<FRAME_HEAD>()
+        && count < MOST_RECORDS
+    {
+        let [signal, length @ ..] = *head;
+        let length = u32::from_le_bytes(length) as usize;
+        let (Some(record), Some(of_signal)) =
+            (after.get(..length), all.get_mut(usize::from(signal)))
+        else {
+            break;
+        };
+        if taken > 0 && taken + length > MOST_BYTES {
+            break;
+        }
+        of_signal.bytes.extend_from_slice(record);
+        of_signal.count += 1;
+        count += 1;
+        taken += FRAME_HEAD + length;
+        rest = &after[length..];
+    }
+    (all, taken)
+}
+
+/// How many records an answer says were refused, and why.
+fn partial_success(answer: &[u8]) -> (u64, String) {
+    let Some(Read::Bytes(partial)) = wire::find(answer, 1) else {
+        return (0, String::new());
+    };
+    let refused = match wire::find(partial, 1) {
+        // Below zero is nonsense.
+        Some(Read::Number(refused)) if refused <= i64::MAX as u64 => refused,
+        _ => 0,
+    };
+    let why = match wire::find(partial, 2) {
+        Some(Read::Bytes(why)) => String::from_utf8_lossy(&why[..why.len().min(200)]).into_owned(),
+        _ => "no reason given".to_owned(),
+    };
+    (refused, why)
+}
+
+impl Write for Exporter {
+    /// Takes frames, as they come out of the queue: whole.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (all, taken) = batch(bytes);
+        if taken == 0 {
+            // Never: nobody else writes to the queue.
+            return Ok(bytes.len());
+        }
+        for signal in Signal::ALL {
+            let records = &all[signal as usize];
+            if records.count > 0 && !self.done[signal as usize] {
+                self.send(signal, records)?;
+                self.done[signal as usize] = true;
+            }
+        }
+        self.done = [false; Signal::ALL.len()];
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,349 @@
+//! What the records hold, and what becomes of them when the collector is not there, refuses or lies.
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::exporter::{Exporter, Failure, Refused, Transport};
+use super::wire::{Read, find};
+use super::*;
+use crate::sink::writer::WhenFull;
+use http_trace_model::event::LossUnit;
+use http_trace_model::testing;
+
+/// The content of the frames of a signal.
+fn frames(mut out: &[u8], signal: Signal) -> Vec<&[u8]> {
+    let mut all = Vec::new();
+    while let Some((head, rest)) = out.split_first_chunk::<FRAME_HEAD>() {
+        let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        let Some(Read::Bytes(record)) = find(&rest[..length], 2) else {
+            panic!("a record")
+        };
+        if head[0] == signal as u8 {
+            all.push(record);
+        }
+        out = &rest[length..];
+    }
+    all
+}
+
+fn bytes(message: &[u8], field: u32) -> Option<&[u8]> {
+    match find(message, field)? {
+        Read::Bytes(bytes) => Some(bytes),
+        Read::Number(_) => None,
+    }
+}
+
+fn number(message: &[u8], field: u32) -> Option<u64> {
+    match find(message, field)? {
+        Read::Number(number) => Some(number),
+        Read::Bytes(_) => None,
+    }
+}
+
+/// Whether a record has an attribute of this name with this text, or this number as text.
+fn has(record: &[u8], name: &str, value: &Value<'_>) -> bool {
+    let mut expected = Vec::new();
+    for field in [6, 9] {
+        attribute(&mut expected, field, name, value);
+        if memchr::memmem::find(record, &expected).is_some() {
+            return true;
+        }
+        expected.clear();
+    }
+    false
+}
+
+fn written(event: &HttpEvent, style: &Style) -> Vec<u8> {
+    let mut out = Vec::new();
+    Otlp::new(style).event(&Entry { event, user: None }, &mut out);
+    out
+}
+
+#[test]
+fn a_response_is_a_log_record_and_a_span_of_the_trace_that_the_request_names() {
+    let request = testing::request(
+        "GET /cart/7?x=1 HTTP/1.1\r\nHost: shop.example:8080\r\nUser-Agent: a\r\ntracestate: k=v\r\n\
+         traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n",
+    );
+    let response = testing::response("HTTP/1.1 503 No\r\nX-Two: a\r\nx-two: b\\x41ÿ\r\n\r\n");
+    let event = testing::event_of(request, response);
+    let out = written(&event, &Style::default());
+    let [log] = frames(&out, Signal::Logs)[..] else {
+        panic!("one")
+    };
+    let [span] = frames(&out, Signal::Spans)[..] else {
+        panic!("one")
+    };
+    let text = Value::word;
+    for record in [log, span] {
+        for (name, value) in [
+            ("http.request.method", text("GET")),
+            ("url.path", text("/cart/7")),
+            ("url.query", text("x=1")),
+            ("server.address", text("shop.example")),
+            ("server.port", Value::Number(8080)),
+            ("client.address", text("10.1.2.3")),
+            ("network.peer.port", Value::Number(50000)),
+            ("http.response.status_code", Value::Number(503)),
+            ("network.protocol.version", text("1.1")),
+            ("error.type", text("503")),
+            ("user_agent.original", text("a")),
+            (
+                "http.response.header.x-two",
+                Value::List(vec![text("a"), text("b\\x41ÿ")]),
+            ),
+        ] {
+            assert!(has(record, name, &value), "{name}");
+        }
+        assert!(!has(
+            record,
+            "url.full",
+            &text("http://shop.example:8080/cart/7?x=1")
+        ));
+    }
+    let trace = [
+        0x4b, 0xf9, 0x2f, 0x35, 0x77, 0xb3, 0x4d, 0xa6, 0xa3, 0xce, 0x92, 0x9d, 0x0e, 0x0e, 0x47,
+        0x36,
+    ];
+    assert_eq!(bytes(span, 1), Some(&trace[..]));
+    assert_eq!(
+        bytes(span, 4),
+        Some(&[0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7][..])
+    );
+    assert_eq!(bytes(span, 3), Some(&b"k=v"[..]));
+    assert_eq!(bytes(span, 5), Some(&b"GET"[..]));
+    assert_eq!(number(span, 6), Some(2), "of a server");
+    assert_eq!(
+        bytes(span, 15).and_then(|status| number(status, 3)),
+        Some(2),
+        "an error"
+    );
+    assert_eq!(
+        bytes(span, 16),
+        Some(&[1, 3, 0, 0][..]),
+        "sampled, remote parent"
+    );
+    // The log record is of the span.
+    assert_eq!(
+        (bytes(log, 9), bytes(log, 10)),
+        (bytes(span, 1), bytes(span, 2))
+    );
+    assert_eq!(number(log, 2), Some(17));
+    // Where no spans are sent, of the one that asked.
+    let style = Style {
+        signals: vec![Signal::Logs],
+        ..Style::default()
+    };
+    let out = written(&event, &style);
+    assert!(frames(&out, Signal::Spans).is_empty());
+    assert_eq!(bytes(frames(&out, Signal::Logs)[0], 10), bytes(span, 4));
+}
+
+#[test]
+fn what_this_host_asked_is_a_span_of_a_client_and_4xx_fails_there_alone() {
+    let mut event = testing::event();
+    let out = written(&event, &Style::default());
+    let of_server = frames(&out, Signal::Spans)[0];
+    assert_eq!(
+        (number(of_server, 6), bytes(of_server, 15)),
+        (Some(2), None)
+    );
+    assert!(bytes(of_server, 4).is_none() && bytes(of_server, 1).is_some());
+    event.egress = Some(false);
+    let out = written(&event, &Style::default());
+    let of_client = frames(&out, Signal::Spans)[0];
+    assert_eq!(number(of_client, 6), Some(3));
+    assert!(bytes(of_client, 15).is_some());
+    assert!(has(
+        of_client,
+        "url.full",
+        &Value::word("http://shop.example/cart/7?x=1")
+    ));
+    assert!(has(of_client, "network.peer.port", &Value::Number(80)));
+}
+
+#[test]
+fn no_method_makes_a_name_of_its_own() {
+    let request = testing::request("BREW / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let event = testing::event_of(request, testing::response("HTTP/1.1 200 \r\n\r\n"));
+    let out = written(&event, &Style::default());
+    let span = frames(&out, Signal::Spans)[0];
+    assert_eq!(bytes(span, 5), Some(&b"HTTP"[..]));
+    assert!(has(span, "http.request.method", &Value::word("_OTHER")));
+    assert!(has(
+        span,
+        "http.request.method_original",
+        &Value::word("BREW")
+    ));
+}
+
+#[test]
+fn ids_of_other_lengths() {
+    assert_eq!(hex::<2>(b"a"), [0, 0x0a]);
+    assert_eq!(hex::<2>(b"12Ab"), [0x12, 0xab]);
+    assert_eq!(hex::<2>(b"99812ab"), [0x12, 0xab]);
+}
+
+/// Answers as it is told, and keeps what it took.
+struct Fake {
+    answers: VecDeque<Result<Vec<u8>, Failure>>,
+    got: Arc<Mutex<Vec<(Signal, usize)>>>,
+}
+
+impl Transport for Fake {
+    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Vec<u8>, Failure> {
+        let answer = self.answers.pop_front().unwrap_or(Ok(Vec::new()));
+        if answer.is_ok() {
+            let resource = bytes(request, 1).expect("a resource");
+            let scope = bytes(resource, 2).expect("a scope");
+            assert!(bytes(resource, 1).is_some() && bytes(scope, 1).is_some());
+            self.got.lock().expect("free").push((signal, scope.len()));
+        }
+        answer
+    }
+}
+
+fn exporter(
+    answers: Vec<Result<Vec<u8>, Failure>>,
+) -> (Exporter, Refused, Arc<Mutex<Vec<(Signal, usize)>>>) {
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let fake = Fake {
+        answers: answers.into(),
+        got: Arc::clone(&got),
+    };
+    let refused = Refused::default();
+    let exporter = Exporter::new(Box::new(fake), "h", WhenFull::Drop, refused.clone());
+    (exporter, refused, got)
+}
+
+fn failure(why: &str, again: Option<Duration>) -> Result<Vec<u8>, Failure> {
+    Err(Failure {
+        why: why.to_owned(),
+        again,
+    })
+}
+
+fn signals(got: &Mutex<Vec<(Signal, usize)>>) -> Vec<Signal> {
+    got.lock()
+        .expect("free")
+        .iter()
+        .map(|(signal, _)| *signal)
+        .collect()
+}
+
+#[test]
+fn what_was_taken_is_not_sent_again_and_pauses_are_kept() {
+    let out = written(&testing::event(), &Style::default());
+    let answers = vec![Ok(Vec::new()), failure("away", Some(Duration::ZERO))];
+    let (mut exporter, refused, got) = exporter(answers);
+    for _ in 0..3 {
+        let error = exporter.write(&out).expect_err("away");
+        assert_eq!(error.to_string(), "away");
+    }
+    assert_eq!(signals(&got), [Signal::Logs]);
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(exporter.write(&out).expect("back"), out.len());
+    assert_eq!(signals(&got), [Signal::Logs, Signal::Spans]);
+    assert_eq!(refused.get().0, 0);
+}
+
+#[test]
+fn what_is_refused_is_counted_and_the_next_goes_on() {
+    let event = testing::event();
+    let out = [
+        written(&event, &Style::default()),
+        written(&event, &Style::default()),
+    ]
+    .concat();
+    // Two log records of which one is refused; then a lie, an error and nonsense.
+    let partial = |count: u8| Ok(vec![0x0a, 7, 0x08, count, 0x12, 3, b'w', b'h', b'y']);
+    let (mut exporter, refused, got) = exporter(vec![
+        partial(1),
+        partial(100),
+        failure("answered 400 Bad Request", None),
+        Ok(vec![0xff; 99]),
+    ]);
+    for expected in [(1 + 2, "why"), (3 + 2, "answered 400 Bad Request")] {
+        assert_eq!(exporter.write(&out).expect("done with"), out.len());
+        assert_eq!(refused.get(), (expected.0, expected.1.to_owned()));
+    }
+    assert_eq!(signals(&got).len(), 3);
+}
+
+#[test]
+fn requests_are_bounded() {
+    let one = written(&testing::event(), &Style::default());
+    let out = one.repeat(5000);
+    let (mut exporter, _, got) = exporter(Vec::new());
+    let mut rest = &out[..];
+    while !rest.is_empty() {
+        let taken = exporter.write(rest).expect("taken");
+        rest = &rest[taken..];
+    }
+    let got = got.lock().expect("free");
+    assert!(got.len() >= 2 * 5000 / 512, "{}", got.len());
+    assert!(got.iter().all(|(_, bytes)| *bytes <= 1 << 20));
+}
+
+#[test]
+fn a_loss_is_a_log_record() {
+    let loss = Loss {
+        count: 3,
+        unit: LossUnit::Records,
+        place: "ring_full",
+        since_ns: 0,
+        until_ns: 1_000_000_000,
+        detail: None,
+    };
+    let mut out = Vec::new();
+    Otlp::new(&Style::default()).loss(&loss, &mut out);
+    let log = frames(&out, Signal::Logs)[0];
+    assert!(has(log, "http_trace.lost.count", &Value::Number(3)));
+    assert_eq!(number(log, 2), Some(13));
+}
+
+/// One after the other, what a listener answers.
+#[cfg(feature = "webhook")]
+#[test]
+fn http_answers_and_what_they_mean() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let answers = [
+        ("200 OK", "", Some(true)),
+        ("503 Away", "Retry-After: 7\r\n", Some(false)),
+        ("429 Slow", "", Some(false)),
+        ("400 No", "", None),
+        ("302 There", "Location: http://127.0.0.1:1/\r\n", None),
+    ];
+    let server = std::thread::spawn(move || {
+        for (status, header, _) in answers {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\nbody") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                head.push(byte[0]);
+            }
+            assert!(head.starts_with(b"POST /v1/traces HTTP/1.1\r\n"));
+            let answer = format!(
+                "HTTP/1.1 {status}\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).expect("sent");
+        }
+    });
+    let mut http = http::Http::new(&url, crate::own_sockets::OwnSockets::default());
+    for (status, _, expected) in answers {
+        let got = match http.export(Signal::Spans, b"body") {
+            Ok(_) => Some(true),
+            Err(failure) => failure.again.map(|_| false),
+        };
+        assert_eq!(got, expected, "{status}");
+    }
+    server.join().expect("served");
+    let failure = http
+        .export(Signal::Spans, b"body")
+        .expect_err("nobody listens");
+    assert!(failure.again.is_some(), "{}", failure.why);
+}

@@ -1,0 +1,219 @@
+//! Pace, back-pressure, and destinations that fail.
+
+use std::sync::mpsc;
+
+use super::*;
+
+/// Sends each write to the test, with its time.
+struct Probe(mpsc::Sender<(Instant, Vec<u8>)>);
+
+impl Write for Probe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.send((Instant::now(), bytes.to_vec()));
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn start(
+    when_full: WhenFull,
+    limit: usize,
+    pace: Pace,
+) -> (Writer, mpsc::Receiver<(Instant, Vec<u8>)>) {
+    let (sender, receiver) = mpsc::channel();
+    let writer = Writer::start(
+        Box::new(Probe(sender)),
+        "probe".into(),
+        limit,
+        when_full,
+        pace,
+    );
+    (writer.expect("a thread"), receiver)
+}
+
+const LONG: Duration = Duration::from_secs(10);
+
+#[test]
+fn lines_leave_though_nothing_follows_them() {
+    let (writer, written) = start(WhenFull::Wait, 1 << 20, Pace::Blocks);
+    // The first when nothing was written for long, the others soon after it, each time.
+    for _ in 0..3 {
+        let mut got = Vec::new();
+        for lines in ["one\n", "two\nthree\n"] {
+            for line in lines.split_inclusive('\n') {
+                let taken = writer.write(1, |out| out.extend_from_slice(line.as_bytes()));
+                assert_eq!(taken, Ok(true));
+            }
+            got.clear();
+            while got.len() < lines.len() {
+                let (_, bytes) = written.recv_timeout(LONG).expect("a block");
+                got.extend_from_slice(&bytes);
+            }
+            assert_eq!(got, lines.as_bytes());
+        }
+        std::thread::sleep(2 * INTERVAL);
+    }
+    assert_eq!(writer.close(), Ok(0));
+}
+
+#[test]
+fn everything_is_written_in_order_and_in_blocks() {
+    let (writer, written) = start(WhenFull::Wait, 256 << 10, Pace::Blocks);
+    let mut expected = Vec::new();
+    for n in 0..50_000_u32 {
+        let line = format!("{n}\n");
+        expected.extend_from_slice(line.as_bytes());
+        assert_eq!(
+            writer.write(1, |out| out.extend_from_slice(line.as_bytes())),
+            Ok(true)
+        );
+    }
+    assert_eq!(writer.close(), Ok(0));
+    let blocks: Vec<Vec<u8>> = written.iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(blocks.concat(), expected);
+    assert!(blocks.len() < 100, "{} blocks", blocks.len());
+}
+
+/// Blocks for good, as a pipe that nobody reads does.
+struct Stuck(mpsc::Receiver<()>);
+
+impl Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stuck_reader_costs_events_but_never_the_producer_and_memory_stays_bounded() {
+    let (release, stuck) = mpsc::channel();
+    let writer = Writer::start(
+        Box::new(Stuck(stuck)),
+        "stuck".into(),
+        64 << 10,
+        WhenFull::Drop,
+        Pace::Blocks,
+    );
+    let writer = writer.expect("a thread");
+    let line = [b'x'; 1000];
+    let taken = (0..1000)
+        .filter(|_| {
+            writer
+                .write(1, |out| out.extend_from_slice(&line))
+                .expect("not broken")
+        })
+        .count();
+    assert!((30..=70).contains(&taken), "{taken} of 1000");
+    // As soon as the reader goes on there is room again.
+    drop(release);
+    let begin = Instant::now();
+    while !writer
+        .write(1, |out| out.extend_from_slice(&line))
+        .expect("not broken")
+    {
+        assert!(begin.elapsed() < LONG);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(writer.close(), Ok(0));
+}
+
+/// A disk of so many bytes.
+struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut disk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = disk.0.saturating_sub(disk.1.len()).min(bytes.len());
+        if room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        disk.1.extend_from_slice(&bytes[..room]);
+        Ok(room)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn news(writer: &Writer) -> News {
+    let begin = Instant::now();
+    loop {
+        match writer.news() {
+            Some(news) => break news,
+            None => assert!(begin.elapsed() < LONG),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_full_disk_that_has_room_again_goes_on_within_the_line() {
+    let disk = Arc::new(Mutex::new((5, Vec::new())));
+    let destination = Box::new(Disk(Arc::clone(&disk)));
+    let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, Pace::Blocks);
+    let writer = writer.expect("a thread");
+    for line in [b"one\n", b"two\n"] {
+        assert_eq!(writer.write(1, |out| out.extend_from_slice(line)), Ok(true));
+    }
+    let full = io::Error::from(io::ErrorKind::StorageFull).to_string();
+    assert_eq!(news(&writer), News::Fails(full));
+    assert_eq!(writer.news(), None, "told once");
+    disk.lock().expect("free").0 = 99;
+    assert_eq!(news(&writer), News::GoesOn);
+    assert_eq!(writer.news(), None, "told once");
+    assert_eq!(writer.close(), Ok(0));
+    assert_eq!(disk.lock().expect("free").1, b"one\ntwo\n");
+}
+
+#[test]
+fn a_disk_that_stays_full_is_told_at_the_end() {
+    let destination = Box::new(Disk(Arc::default()));
+    let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, Pace::Blocks);
+    let writer = writer.expect("a thread");
+    assert_eq!(
+        writer.write(1, |out| out.extend_from_slice(b"1\n")),
+        Ok(true)
+    );
+    assert!(matches!(news(&writer), News::Fails(_)));
+    let begin = Instant::now();
+    let (broken, unwritten) = writer.close().expect_err("full");
+    assert!(begin.elapsed() < RETRY / 2, "nothing is waited for");
+    assert!(matches!(broken, Broken::Failed(_)));
+    assert_eq!(unwritten, 1);
+}
+
+#[test]
+fn a_closed_pipe_is_told_apart_from_an_error() {
+    struct Fails(io::ErrorKind);
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    for (kind, closed) in [
+        (io::ErrorKind::BrokenPipe, true),
+        (io::ErrorKind::StorageFull, false),
+    ] {
+        let writer = Writer::start(
+            Box::new(Fails(kind)),
+            "x".into(),
+            9,
+            WhenFull::Wait,
+            Pace::Blocks,
+        );
+        let writer = writer.expect("a thread");
+        let _ = writer.write(1, |out| out.push(b'x'));
+        let (broken, unwritten) = writer.close().expect_err("broken");
+        assert_eq!(unwritten, 1);
+        assert_eq!(broken == Broken::Closed, closed, "{broken:?}");
+    }
+}
