@@ -20,7 +20,7 @@ pub mod loss;
 mod own;
 mod value;
 
-pub use attribution::RUNTIMES;
+pub use attribution::{End, RUNTIMES, end_of};
 pub use entry::{Field, Get, Read, View};
 pub use value::{About, Kind, Value};
 

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use http_trace_common::sender::Sender;
 use http_trace_model::event::{HttpEvent, Missing};
 use http_trace_model::process::{Process, Workload};
@@ -64,11 +65,11 @@ pub struct Attribution {
     directory: Arc<Directory>,
     /// Of the directory, when everything here was as it says.
     generation: u64,
-    known: HashMap<u32, Known>,
+    known: HashMap<u32, Known, RandomState>,
     /// By cgroup, for processes whose answers come late.
-    workloads: HashMap<u64, Workload>,
+    workloads: HashMap<u64, Workload, RandomState>,
     /// Processes that were asked about.
-    asked: HashSet<u32>,
+    asked: HashSet<u32, RandomState>,
     patience: Patience,
     /// What was counted.
     pub counts: AttributionCounts,
@@ -134,9 +135,9 @@ impl Attribution {
             source,
             directory,
             generation: 0,
-            known: HashMap::new(),
-            workloads: HashMap::new(),
-            asked: HashSet::new(),
+            known: HashMap::default(),
+            workloads: HashMap::default(),
+            asked: HashSet::default(),
             patience: Patience::new(),
             counts: AttributionCounts::default(),
         }

@@ -5,19 +5,23 @@ mod alert;
 mod headers;
 mod peers;
 mod plan;
+mod processes;
 pub mod tables;
 mod value;
+
+use std::ops::Range;
 
 use super::choice::Style;
 use super::render::{Entry, Render};
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
-use http_trace_model::field::Field;
 use http_trace_model::field::event::EVENT;
 use http_trace_model::field::loss::LOSS;
-use plan::ROOT;
+use http_trace_model::field::{End, Field, end_of};
+use plan::{ROOT, put};
+use processes::Left;
 use tables::{Shape, Tables};
-use value::comma;
+use value::{comma, is_written};
 
 pub use alert::ALERT;
 
@@ -31,8 +35,10 @@ const SHAPE: Shape = Shape {
 pub struct Json {
     tables: Tables,
     /// The steps of an event that are the same for all of its connection.
-    of_connection: std::ops::Range<usize>,
+    of_connection: Range<usize>,
     connections: peers::Cache,
+    /// Those that are the same for all of the process that answered, and of the one that asked.
+    ends: [(Range<usize>, processes::Cache); 2],
 }
 
 impl Json {
@@ -44,13 +50,25 @@ impl Json {
             None => field.get.is_some(),
         };
         let steps = || EVENT.iter().copied().flatten().filter(is_chosen);
-        let is_shared = |field: &Field<HttpEvent>| field.about.of_connection;
-        let start = steps().take_while(|field| !is_shared(field)).count();
-        let shared = steps().skip(start).take_while(|field| is_shared(field));
+        let tables = Tables::new(style, SHAPE, steps(), ALERT, LOSS);
+        let range = |is: &dyn Fn(&Field<HttpEvent>) -> bool| {
+            let written = || steps().filter(|field| is_written(field.about.kind, &tables.choices));
+            let start = written().take_while(|field| !is(field)).count();
+            let steps = written().skip(start).take_while(|field| is(field));
+            match steps.count() {
+                0 => 0..0,
+                count => start..start + count,
+            }
+        };
+        let of_end = |end| {
+            let steps = range(&|field| end_of(&field.about) == Some(end));
+            (steps, processes::Cache::default())
+        };
         Json {
-            of_connection: start..start + shared.count(),
+            of_connection: range(&|field| field.about.of_connection),
+            ends: [End::Server, End::Client].map(of_end),
             connections: peers::Cache::default(),
-            tables: Tables::new(style, SHAPE, steps(), ALERT, LOSS),
+            tables,
         }
     }
 }
@@ -78,8 +96,27 @@ impl Render for Json {
             }
             open = left;
         }
-        let rest = shared.end..plan.all().end;
-        let open = plan.append(rest, open, &mut view, choices, out);
+        let mut done = shared.end;
+        let processes = [&entry.event.server_process, &entry.event.client_process];
+        let ends = self.ends.iter_mut().zip(processes);
+        for ((steps, known), process) in ends.filter(|((steps, _), _)| !steps.is_empty()) {
+            open = plan.append(done..steps.start, open, &mut view, choices, out);
+            done = steps.end;
+            // Without a process none of its fields is there.
+            let Some(process) = process else {
+                continue;
+            };
+            let (text, left) = known.get(process, open, |out| {
+                let before = std::mem::take(&mut view.escaped);
+                let open = plan.append(steps.clone(), open, &mut view, choices, out);
+                let escaped = std::mem::replace(&mut view.escaped, before);
+                Left { open, escaped }
+            });
+            put(out, text);
+            view.escaped |= left.escaped;
+            open = left.open;
+        }
+        let open = plan.append(done..plan.all().end, open, &mut view, choices, out);
         plan.turn(open, ROOT, out);
         out.extend_from_slice(b"}\n");
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::entry::Field;
 use super::event::field;
-use super::value::{Kind, Value};
+use super::value::{About, Kind, Value};
 use crate::event::HttpEvent;
 use crate::process::{Container, Owner, Pod, Process};
 
@@ -303,3 +303,22 @@ pub(super) const SERVER: &[Field<HttpEvent>] = end!("", server_process);
 
 /// Who asked.
 pub(super) const CLIENT: &[Field<HttpEvent>] = end!("http_trace.client.", client_process);
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Who answers.
+    Server,
+    /// Who asks.
+    Client,
+}
+
+/// Of which end's process a field is all that there is to know.
+pub fn end_of(field: &About) -> Option<End> {
+    let is_in = |table: &[Field<HttpEvent>]| table.iter().any(|of| of.about.name == field.name);
+    match (is_in(SERVER), is_in(CLIENT)) {
+        (true, _) => Some(End::Server),
+        (_, true) => Some(End::Client),
+        _ => None,
+    }
+}

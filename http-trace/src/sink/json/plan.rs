@@ -170,7 +170,7 @@ fn turn(objects: &[Object], mut from: usize, to: usize) -> Box<[u8]> {
 
 /// Text that may begin with a comma, which goes where it is the first in its object.
 #[inline]
-fn put(out: &mut Vec<u8>, text: &[u8]) {
+pub fn put(out: &mut Vec<u8>, text: &[u8]) {
     let is_first = matches!(out.last(), Some(b'{') | None);
     out.extend_from_slice(match text {
         [b',', rest @ ..] if is_first => rest,

@@ -1,13 +1,17 @@
 //! Records against golden files and arbitrary bytes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::sink::choice::HeaderChoice;
 use crate::sink::fields::Fields;
 use crate::text::unescaped;
 use http_trace_model::event::{LossUnit, Missing, NoResponse};
+use http_trace_model::process::{Container, Owner, Pod, Process, Workload};
 use http_trace_model::testing;
 
 fn json() -> Json {
@@ -251,5 +255,89 @@ proptest! {
         prop_assert_eq!(unescaped(key).into_owned(), name.to_ascii_lowercase());
         prop_assert_eq!(back(&values[0]), Some(value));
         prop_assert_eq!(back(&values[1]), Some(second));
+    }
+}
+
+/// Processes, some with the same address in memory as one that is gone.
+fn process(number: u32) -> Option<Arc<Process>> {
+    let text = |text: &str| Some(format!("{text}{number}").into());
+    let pod = Pod {
+        uid: "u".into(),
+        name: text("web-"),
+        labels: vec!["app=web".into()],
+        owner: Some(Owner {
+            kind: "Deployment".into(),
+            name: "web".into(),
+        }),
+        ..Pod::default()
+    };
+    let container = Container {
+        id: "c".into(),
+        name: text("\u{fffd}\"app"),
+        ..Container::default()
+    };
+    let process = Process {
+        pid: number,
+        name: (!number.is_multiple_of(3)).then(|| format!("nginx{number}").into()),
+        user_id: Some(33),
+        workload: Workload {
+            service: None,
+            container: number.is_multiple_of(2).then_some(container),
+            pod: (number % 4 < 2).then_some(pod),
+        },
+        ..Process::default()
+    };
+    (!number.is_multiple_of(5)).then(|| Arc::new(process))
+}
+
+#[test]
+fn processes_are_written_as_if_each_were_the_first() {
+    for (fields, request_headers) in [
+        (None, HeaderChoice::None),
+        (None, HeaderChoice::All),
+        (Some("compact"), HeaderChoice::None),
+        (Some("process.*"), HeaderChoice::None),
+        (Some("http_trace.client.*,container.id"), HeaderChoice::None),
+        (
+            Some("url.*,http_trace.client.orchestrator.*"),
+            HeaderChoice::All,
+        ),
+    ] {
+        let style = Style {
+            fields: fields.map(|text| Fields::parse(text).expect("fields")),
+            request_headers,
+            ..Style::default()
+        };
+        let mut json = Json::new(&style);
+        let kept: Vec<_> = (0..7).map(process).collect();
+        for number in 0..400_u32 {
+            let mut event = testing::event();
+            let one = |number: u32| match number % 3 {
+                0 => process(number),
+                _ => kept[number as usize % kept.len()].clone(),
+            };
+            event.server_process = one(number);
+            event.client_process = one(number / 2 + 1);
+            event.flags = vec!["bare_lf"; number as usize % 2];
+            event.response = event.response.filter(|_| number % 7 != 0);
+            let line = |json: &mut Json| {
+                let mut out = Vec::new();
+                let entry = Entry {
+                    event: &event,
+                    user: None,
+                };
+                json.event(&entry, &mut out);
+                String::from_utf8(out).expect("UTF-8")
+            };
+            let written = line(&mut json);
+            assert_eq!(written, line(&mut Json::new(&style)));
+            let read: Value = serde_json::from_str(&written).expect("JSON");
+            if fields.is_none() {
+                let pid = |process: &Option<Arc<Process>>| process.as_ref().map(|p| p.pid.into());
+                assert_eq!(read["process"]["pid"].as_u64(), pid(&event.server_process));
+                let client = &read["http_trace"]["client"]["process"]["pid"];
+                assert_eq!(client.as_u64(), pid(&event.client_process));
+            }
+        }
     }
 }
