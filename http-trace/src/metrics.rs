@@ -7,6 +7,7 @@ use std::hash::Hash;
 
 use crate::summary::Written;
 use http_trace_model::event::{HttpEvent, NoResponse, status_class};
+use http_trace_model::process::Process;
 
 /// The most series of one metric with labels that the traffic chooses. What comes on top counts as
 /// [`OTHER`].
@@ -36,13 +37,105 @@ pub fn method(sent: &[u8]) -> &'static str {
 /// Numbers of a run.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// Responses by the server's port and status code.
-    responses: Series<Option<(u16, u16)>, u64>,
+    /// Responses by the server's port, the status code, and the workload that answered.
+    responses: Series<Option<(u16, u16, Place)>, u64>,
+    workloads: Workloads,
     /// Requests without a response.
     unanswered: BTreeMap<&'static str, u64>,
     /// By method and status code: how long exchanges took, and how long until the first byte.
     times: Series<(&'static str, Option<u16>), Times>,
     now_ns: u64,
+}
+
+/// A workload among [`Workloads`]; the first two are nobody that is known, and all that found no room.
+type Place = u16;
+const UNKNOWN: Place = 0;
+const REST: Place = 1;
+
+/// The workloads that have answered, at most [`MOST`]: what a process belongs to, and the namespace of
+/// Kubernetes that this is in.
+#[derive(Debug, Default)]
+struct Workloads {
+    /// By namespace and name; with the time of the last answer, Unix ns.
+    places: HashMap<Box<str>, HashMap<Box<str>, (Place, u64)>>,
+    /// Those that nobody has any more.
+    free: Vec<Place>,
+    next: Place,
+}
+
+impl Workloads {
+    fn place(&mut self, process: Option<&Process>, now_ns: u64) -> Place {
+        let Some(process) = process else {
+            return UNKNOWN;
+        };
+        let Some(name) = process.workload_name() else {
+            return UNKNOWN;
+        };
+        let pod = process.workload.pod.as_ref();
+        let namespace = pod.and_then(|pod| pod.namespace.as_deref()).unwrap_or("");
+        let known = self
+            .places
+            .get_mut(namespace)
+            .and_then(|of| of.get_mut(name));
+        if let Some((place, seen_ns)) = known {
+            *seen_ns = now_ns;
+            return *place;
+        }
+        let Some(place) = self.room() else {
+            return REST;
+        };
+        let of_namespace = self.places.entry(namespace.into()).or_default();
+        of_namespace.insert(name.into(), (place, now_ns));
+        place
+    }
+
+    fn room(&mut self) -> Option<Place> {
+        self.free.pop().or_else(|| {
+            self.next = self.next.max(REST) + 1;
+            let is_room = usize::from(self.next) < MOST;
+            self.next -= Place::from(!is_room);
+            is_room.then_some(self.next)
+        })
+    }
+
+    /// Forgets those that have not answered for long; their series are gone by then too.
+    fn expire(&mut self, now_ns: u64) {
+        for of_namespace in self.places.values_mut() {
+            of_namespace.retain(|_, (place, seen_ns)| {
+                let stays = now_ns.saturating_sub(*seen_ns) < EXPIRES_NS;
+                if !stays {
+                    self.free.push(*place);
+                }
+                stays
+            });
+        }
+        self.places
+            .retain(|_, of_namespace| !of_namespace.is_empty());
+    }
+
+    /// The labels of each place, ready to be written.
+    fn labels(&self) -> HashMap<Place, String> {
+        let mut labels = HashMap::from([
+            (UNKNOWN, String::new()),
+            (REST, format!(",workload=\"{OTHER}\"")),
+        ]);
+        for (namespace, of_namespace) in &self.places {
+            for (name, (place, _)) in of_namespace {
+                let mut label = format!(",workload=\"{}\"", escaped(name));
+                if !namespace.is_empty() {
+                    let _ = write!(label, ",namespace=\"{}\"", escaped(namespace));
+                }
+                labels.insert(*place, label);
+            }
+        }
+        labels
+    }
+}
+
+/// The value of a label that others chose.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    text.replace('\n', "\\n")
 }
 
 /// A number about the agent. Those of one name stand together.
@@ -127,7 +220,10 @@ impl Metrics {
             return;
         };
         let port = event.server.known_port().unwrap_or(0);
-        let labels = Some((port, response.status));
+        let place = self
+            .workloads
+            .place(event.server_process.as_deref(), now_ns);
+        let labels = Some((port, response.status, place));
         *self.responses.of(labels, None, now_ns) += 1;
         let Some(request) = &event.request else {
             return;
@@ -161,16 +257,25 @@ impl Metrics {
             out,
             "http_trace_responses_total",
             "counter",
-            "Responses, by server port and status code.",
+            "Responses, by server port, status code, and what served them, where a process of this host did.",
         )?;
-        for (labels, count) in self.responses.sorted(self.now_ns) {
-            let (class, code, port) = match labels {
-                Some((port, code)) => (status_class(code), code.to_string(), port.to_string()),
-                None => (OTHER, OTHER.to_owned(), OTHER.to_owned()),
+        let responses = self.responses.sorted(self.now_ns);
+        self.workloads.expire(self.now_ns);
+        let workloads = self.workloads.labels();
+        for (labels, count) in responses {
+            let (class, code, port, place) = match labels {
+                Some((port, code, place)) => (
+                    status_class(code),
+                    code.to_string(),
+                    port.to_string(),
+                    place,
+                ),
+                None => (OTHER, OTHER.to_owned(), OTHER.to_owned(), UNKNOWN),
             };
+            let workload = workloads.get(&place).map_or("", |label| label);
             writeln!(
                 out,
-                "http_trace_responses_total{{class=\"{class}\",code=\"{code}\",server_port=\"{port}\"}} {count}"
+                "http_trace_responses_total{{class=\"{class}\",code=\"{code}\",server_port=\"{port}\"{workload}}} {count}"
             )?;
         }
         head(
@@ -213,11 +318,7 @@ impl Metrics {
             "Alerts that opened.",
         )?;
         for (rule, count) in &written.alerts {
-            // Whoever wrote the rule chose its id.
-            let rule = rule
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
+            let rule = escaped(rule);
             writeln!(out, "http_trace_alerts_total{{rule=\"{rule}\"}} {count}")?;
         }
         head(
@@ -280,6 +381,7 @@ mod tests {
     use bytes::Bytes;
     use http_trace_model::event::Endpoint;
     use http_trace_model::head::{Headers, RequestHead, ResponseHead};
+    use http_trace_model::process::Pod;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -314,6 +416,61 @@ mod tests {
             response_end_ns: took_ns.map(|ns| start + ns),
             ..HttpEvent::new(start, end(40_000), end(port))
         }
+    }
+
+    fn of(mut event: HttpEvent, namespace: Option<&str>, name: &str) -> HttpEvent {
+        let mut process = Process {
+            name: Some(name.into()),
+            ..Process::default()
+        };
+        process.workload.pod = namespace.map(|namespace| Pod {
+            name: Some(name.into()),
+            namespace: Some(namespace.into()),
+            ..Pod::default()
+        });
+        event.server_process = Some(process.into());
+        event
+    }
+
+    #[test]
+    fn workloads_are_told_apart_up_to_a_bound_and_forgotten() {
+        let mut metrics = Metrics::default();
+        let answer = |at: u64| {
+            let mut event = event(80, b"GET", 200, None);
+            event.time_ns += at;
+            event
+        };
+        metrics.event(&of(answer(0), Some("shop"), "cart\"\n"));
+        metrics.event(&of(answer(0), None, "nginx"));
+        metrics.event(&answer(0));
+        let text = metrics.text(&Written::default(), &[]);
+        let line = r#"http_trace_responses_total{class="2xx",code="200",server_port="80""#;
+        for labels in [
+            r#",workload="cart\"\n",namespace="shop"} 1"#,
+            r#",workload="nginx"} 1"#,
+            "} 1",
+        ] {
+            assert!(
+                text.contains(&format!("{line}{labels}\n")),
+                "{labels}: {text}"
+            );
+        }
+        for n in 0..2 * MOST {
+            metrics.event(&of(answer(SECOND), None, &format!("worker-{n}")));
+        }
+        let text = metrics.text(&Written::default(), &[]);
+        assert!(text.contains(r#"workload="_OTHER""#), "{text}");
+        assert!(text.lines().filter(|l| l.starts_with(line)).count() <= MOST + 1);
+        // A day later others have their room.
+        metrics.event(&of(answer(EXPIRES_NS + 2 * SECOND), None, "late"));
+        let text = metrics.text(&Written::default(), &[]);
+        assert!(!text.contains("worker-1"), "{text}");
+        metrics.event(&of(answer(EXPIRES_NS + 2 * SECOND), None, "later"));
+        let text = metrics.text(&Written::default(), &[]);
+        assert!(
+            text.contains(&format!("{line},workload=\"later\"}} 1")),
+            "{text}"
+        );
     }
 
     #[test]

@@ -19,6 +19,26 @@ pub struct Process {
     pub workload: Workload,
 }
 
+impl Process {
+    /// What it belongs to, as somebody who runs hosts calls it: what made its pod, the service, the container,
+    /// or its own name.
+    pub fn workload_name(&self) -> Option<&str> {
+        let (workload, pod) = (&self.workload, self.workload.pod.as_ref());
+        let owner = pod.and_then(|pod| Some(&*pod.owner.as_ref()?.name));
+        let pod = pod.and_then(|pod| pod.name.as_deref());
+        let container = workload.container.as_ref();
+        let container = container.and_then(|container| container.name.as_deref());
+        let names = [
+            owner,
+            pod,
+            workload.service.as_deref(),
+            container,
+            self.name.as_deref(),
+        ];
+        names.into_iter().flatten().next()
+    }
+}
+
 /// What a process runs in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
