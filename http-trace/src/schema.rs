@@ -1,7 +1,8 @@
 //! What the field tables say, for readers: the JSON Schema (draft 2020-12) of every record that
-//! `-o json` writes, and `docs/FIELDS.md`. Performs no I/O.
+//! `-o json` writes, `docs/FIELDS.md`, and the index template for Elasticsearch. Performs no I/O.
 
 mod page;
+mod template;
 
 use std::fmt::Write as _;
 
@@ -11,6 +12,7 @@ use http_trace_model::field::loss::LOSS;
 use http_trace_model::field::{About, Kind};
 
 pub use page::page;
+pub use template::template;
 
 /// The schema, as `http-trace schema` prints it.
 pub fn record() -> String {
@@ -177,6 +179,7 @@ mod tests {
         for (path, expected) in [
             ("/schema/record.schema.json", record()),
             ("/../docs/FIELDS.md", page()),
+            ("/../deploy/elastic/index-template.json", template()),
         ] {
             let path = format!("{}{path}", env!("CARGO_MANIFEST_DIR"));
             if std::env::var_os("UPDATE").is_some() {
