@@ -478,7 +478,7 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
         .count() as u64;
     let by_bytes = (stats.hole_bytes + stats.unframed_bytes).div_ceil(SHORTEST_HEAD);
     let never_http = seen.is_empty() && !stats.unreadable.is_empty();
-    let paid = unanswered + stats.requests_unmatched + stats.bad_status + by_bytes;
+    let paid = unanswered + stats.requests_unmatched + stats.unproven + stats.bad_status + by_bytes;
     // The filter ships nothing of a connection of which no payload was seen.
     if owed > paid && !never_http && !records_lost && stats.flows > 0 {
         return Err(format!(

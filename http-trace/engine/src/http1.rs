@@ -104,7 +104,7 @@ impl Http1 {
             // A message that the connection's close has cut may go on all the same.
             halves.map(|half| half.framer.phase() == Phase::Unsure || !half.is_quiet()),
             halves.map(|half| half.passed_head),
-            self.queue.is_unknown(),
+            self.queue.is_unknown() || self.exchanges.order.owes(),
         )
     }
 
@@ -226,22 +226,40 @@ impl Protocol for Http1 {
             + self.halves.iter().map(Half::held).sum::<usize>()
     }
 
+    fn is_ended_by_close(&self, link: &Link, d: usize) -> bool {
+        let half = &self.halves[d];
+        if link.is_client(d) {
+            return half.message == Message::None;
+        }
+        let lasts = matches!(half.framer.phase(), Phase::UntilClose | Phase::Peek);
+        let rests = half.message == Message::None && self.exchanges.current.is_none();
+        (rests || half.message == Message::Response && lasts)
+            && self.exchanges.waiting.is_empty()
+            && self.halves[1 - d].message == Message::None
+    }
+
     fn end_direction(&mut self, cx: &mut Cx<'_>, d: usize, witness: &Witness) {
         // A head that its client does not finish may still be answered, as a whole one may.
         if self.is_in_request_head(d) {
             return;
         }
+        let in_head = self.halves[d].message == Message::Head;
         self.close_half(cx, d, End::Closed);
         if !cx.link.is_client(d) {
             if cx.link.known[1 - d] {
                 self.settle_claim(cx, false);
             }
             let unfinished = self.take_unfinished(cx, u64::MAX, witness.complete);
-            let why = (witness.why, witness.since_ns);
-            self.unanswered(cx, Some(why));
+            let (why, since_ns) = (witness.why, witness.since_ns);
+            self.forsake(cx, why, since_ns);
             if let Some(pending) = unfinished {
-                cx.exchange(pending.unanswered(why.0, why.1));
+                cx.exchange(pending.unanswered(why, since_ns));
             }
+        }
+        if in_head {
+            // If it goes on after all, the rest is no head.
+            self.halves[d].framer.lose();
+            self.doubt(cx, d);
         }
     }
 
@@ -254,6 +272,7 @@ impl Protocol for Http1 {
         };
         // The server's last: it may still answer after the client's close.
         let client = cx.link.client_or_first();
+        self.owe_answers(client);
         for d in [client, 1 - client] {
             if !ended[d] || self.is_in_request_head(d) {
                 self.close_half(cx, d, end);

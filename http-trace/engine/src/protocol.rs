@@ -323,6 +323,11 @@ pub(crate) trait Protocol {
         0
     }
 
+    /// Whether no more depends on the end of direction `d` than where a body ends that lasts until then.
+    fn is_ended_by_close(&self, _link: &Link, _d: usize) -> bool {
+        true
+    }
+
     /// Direction `d` has come to its end in an orderly way.
     fn end_direction(&mut self, _cx: &mut Cx<'_>, _d: usize, _witness: &Witness) {}
 

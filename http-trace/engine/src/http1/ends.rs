@@ -4,7 +4,7 @@ use http_trace_common::framer::{Body, MethodKind, Phase};
 use http_trace_model::event::{BodyEnd, NoResponse};
 
 use super::Http1;
-use super::half::Message;
+use super::half::{Half, Message};
 use super::transaction::Transaction;
 use crate::protocol::exchange::Outcome;
 use crate::protocol::{Cx, End};
@@ -43,6 +43,50 @@ impl Http1 {
                 self.clear(d);
             }
             _ => self.clear(d),
+        }
+    }
+
+    /// The server's direction has ended, for all that is known, and the requests that wait get no response:
+    /// yields them. They wait on all the same, for the end may be disproved.
+    pub(super) fn forsake(&mut self, cx: &mut Cx<'_>, why: NoResponse, since_ns: u64) {
+        let mut certain = !self.exchanges.responses_lost;
+        for pending in &mut self.exchanges.waiting {
+            certain &= !pending.after_gap;
+            let sure = certain;
+            certain &= pending.kind != MethodKind::Connect;
+            // A malformed request line alone is no HTTP.
+            if !self.profile.http() || std::mem::replace(&mut pending.reported, true) {
+                continue;
+            }
+            if sure {
+                cx.exchange(pending.clone().unanswered(why, since_ns));
+            } else {
+                cx.stats.requests_unmatched += 1;
+            }
+        }
+    }
+
+    /// The connection is over. If its close is disproved all the same, what was asked is answered first; of
+    /// that no more is kept than how much it was.
+    pub(super) fn owe_answers(&mut self, client: usize) {
+        let (half, server) = (&self.halves[client], &self.halves[1 - client]);
+        let (waiting, at_head) = (&self.exchanges.waiting, half.message == Message::Head);
+        let mut all = waiting.iter();
+        let current = self.exchanges.current.as_ref();
+        let unfinished = current.is_some_and(|c| c.response.is_none() && !c.emitted);
+        let count = waiting.len() + usize::from(unfinished);
+        let certain = !self.exchanges.responses_lost
+            && !self.exchanges.order.gap()
+            && all.all(|r| !r.after_gap && !r.malformed && r.kind != MethodKind::Connect);
+        // What is cut is not framed on.
+        let rests = |half: &Half| half.is_quiet() && half.framer.phase() == Phase::Idle;
+        if certain && rests(half) && rests(server) && count < usize::from(u8::MAX) {
+            return self.exchanges.order.owe(count);
+        }
+        let open = count + usize::from(at_head) + usize::from(!server.is_quiet());
+        if count > 0 || at_head || !rests(half) {
+            let end = half.next;
+            self.exchanges.order.lose_owed(end, open > 1);
         }
     }
 

@@ -281,6 +281,8 @@ impl Http1 {
             self.queue.set_unknown();
         }
         if !cx.link.is_client(d) {
+            self.exchanges
+                .lose_answers_of_closed(self.halves[1 - d].next);
             self.exchanges.responses_lost = true;
             if let Some(exchange) = self.exchanges.take_unfinished() {
                 self.yield_informational(cx, exchange);

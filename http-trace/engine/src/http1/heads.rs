@@ -200,6 +200,9 @@ impl Http1 {
                 self.turn(cx, 1 - d, first);
                 self.answer(cx.link, d, true);
                 let answered = self.exchanges.take_current();
+                if answered.as_ref().is_some_and(|answered| answered.owed) {
+                    self.exchanges.order.settle();
+                }
                 if let Some(answered) = answered.filter(|a| a.pending.is_some() && !a.emitted) {
                     let why = Outcome::Unanswered(NoResponse::Unreadable, origin.time_ns);
                     self.yield_exchange(cx, answered.into_exchange(why));
@@ -399,7 +402,10 @@ impl Http1 {
             self.exchanges.answer(response.start, None);
         }
         self.exchanges.hold_response(&response.head);
-        self.exchanges.count_final();
+        if self.exchanges.count_final() {
+            // The next one answers what came after the close.
+            self.requeue(true);
+        }
         let Some(current) = &mut self.exchanges.current else {
             return;
         };
@@ -423,7 +429,7 @@ impl Http1 {
         let unasked = exchanges
             .current
             .as_ref()
-            .is_some_and(|c| c.pending.is_none())
+            .is_some_and(|c| c.pending.is_none() && !c.owed)
             && exchanges.waiting.is_empty()
             && !exchanges.responses_lost
             && !exchanges.order.gap();

@@ -34,6 +34,9 @@ pub(crate) struct Order {
     bits: u8,
     /// Exchanges one at a time since the gap.
     streak: u8,
+    /// Requests that a close has ended, and that are answered first if the connection goes on; see
+    /// [`Order::owe`].
+    owed: u8,
 }
 
 /// Requests may have been lost since the last one that was seen.
@@ -81,6 +84,32 @@ impl Order {
     /// The client was seen to ask while an answer that it has a part of was on its way.
     pub const fn overlap(&mut self) {
         self.bits |= WINDOW;
+    }
+
+    /// A close ended `count` requests without their answers. Should it be disproved, these are answered
+    /// before any later one.
+    pub fn owe(&mut self, count: usize) {
+        self.owed = count.try_into().unwrap_or(u8::MAX);
+    }
+
+    /// How many of the requests that a close had ended are answered is not known: any of those before
+    /// `end` may be. `pipelined` says that several were open at once.
+    pub fn lose_owed(&mut self, end: u64, pipelined: bool) {
+        self.owed = 0;
+        self.requests_lost(end);
+        if pipelined {
+            self.overlap();
+        }
+    }
+
+    /// Whether the next response answers a request that a close had ended.
+    pub const fn owes(&self) -> bool {
+        self.owed > 0
+    }
+
+    /// A response answered one of those.
+    pub const fn settle(&mut self) {
+        self.owed = self.owed.saturating_sub(1);
     }
 
     /// Framing that was taken up again has held for long: the client asks only when all is answered.

@@ -289,7 +289,7 @@ impl Http1 {
                 cx.link.forget_client();
             }
         }
-        self.exchanges.lose_answers();
+        self.exchanges.lose_answers(self.halves[1 - d].next);
         self.queue.set_unknown();
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Transaction {
     pub assumed: bool,
     /// It answers the first of those that wait, or a later one: once it is final, the first is over.
     pub ends_front: bool,
+    /// It answers a request that a close had ended ([`Order::owes`]).
+    pub owed: bool,
 }
 
 impl Transaction {
@@ -56,6 +58,7 @@ impl Transaction {
             by_numbers: false,
             assumed: false,
             ends_front: false,
+            owed: false,
         }
     }
 
@@ -65,7 +68,7 @@ impl Transaction {
         let body_bytes = self.response.as_ref().map_or(0, |r| r.body_bytes);
         let outcome = match outcome {
             // The head was framed without knowing that HEAD was asked (RFC 9112 §6.3, item 1).
-            Outcome::Ended(BodyEnd::Length)
+            Outcome::Ended(BodyEnd::Length | BodyEnd::Close)
                 if kind == Some(MethodKind::Head) && body_bytes == 0 =>
             {
                 Outcome::Ended(BodyEnd::None)
@@ -191,10 +194,21 @@ impl Exchanges {
     }
 
     /// What was taken for answers was none: those that wait may be answered, or not.
-    pub fn lose_answers(&mut self) {
+    pub fn lose_answers(&mut self, end: u64) {
+        self.lose_answers_of_closed(end);
         self.responses_lost = true;
         if let Some(front) = self.waiting.front_mut() {
             front.after_gap = true;
+        }
+    }
+
+    /// Answers may have been lost: so may those to requests that a close had ended, before those that wait.
+    pub fn lose_answers_of_closed(&mut self, end: u64) {
+        if self.order.owes() {
+            self.order.lose_owed(end, true);
+            if let Some(front) = self.waiting.front_mut() {
+                front.after_gap = true;
+            }
         }
     }
 
@@ -228,6 +242,13 @@ impl Exchanges {
     /// is known again after it was not; the framer's queue is then to be rebuilt.
     pub fn answer(&mut self, start: u64, ack: Option<u64>) -> bool {
         if self.current.is_some() {
+            return false;
+        }
+        if self.order.owes() {
+            self.begin_orphan();
+            if let Some(current) = &mut self.current {
+                current.owed = true;
+            }
             return false;
         }
         let doubt =
@@ -318,13 +339,20 @@ impl Exchanges {
         self.waiting.push_front(request);
     }
 
-    /// A final response's head went by.
-    pub fn count_final(&mut self) {
-        let current = self.current.as_mut();
-        if current.is_some_and(|current| std::mem::take(&mut current.ends_front)) {
-            self.drop_front();
+    /// A final response's head went by. Whether it was the last to answer what a close had ended.
+    pub fn count_final(&mut self) -> bool {
+        let mut paid = false;
+        if let Some(current) = &mut self.current {
+            if current.owed {
+                self.order.settle();
+                paid = !self.order.owes();
+            }
+            if std::mem::take(&mut current.ends_front) {
+                self.drop_front();
+            }
         }
         self.finals = self.finals.saturating_add(1);
+        paid
     }
 
     /// A response's head came into memory.

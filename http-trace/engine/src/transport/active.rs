@@ -217,14 +217,20 @@ impl Active {
         }
         for d in 0..2 {
             let next = self.protocol.next(d);
-            let stream = &mut self.streams[d];
             if force
-                && let Some((fin, origin)) = stream.fin
+                && let Some((fin, origin)) = self.streams[d].fin
                 && fin > next
             {
-                self.pass_gap(tcp, env, d, fin - next, &origin);
+                if self.streams[d].acked == fin + 1 || !self.protocol.is_quiet() {
+                    self.pass_gap(tcp, env, d, fin - next, &origin);
+                } else {
+                    // For the case that neither this nor the close is true the direction stays where it is.
+                    self.streams[d].fin = None;
+                    self.count_lost(env, d, fin - next, &origin);
+                }
                 continue;
             }
+            let stream = &mut self.streams[d];
             stream.waiting_ns = match stream.waits(next) {
                 None => 0,
                 Some((_, origin)) if stream.waiting_ns == 0 => origin.time_ns.max(1),
@@ -259,16 +265,9 @@ impl Active {
 
     /// `n` bytes are lost.
     pub fn lose(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
-        // An unreadable direction is not shipped, so nothing is lost with it.
-        if self.protocol.standing(d) != Standing::Opaque {
-            env.stats.holes += 1;
-            env.stats.hole_bytes += n;
-            if origin.is_live() {
-                self.unreported += n;
-                if self.protocol.profile().http() {
-                    self.report_gaps(&tcp.link, env);
-                }
-            }
+        self.count_lost(env, d, n, origin);
+        if self.protocol.profile().http() {
+            self.report_gaps(&tcp.link, env);
         }
         let gap = Gap {
             len: n,
@@ -276,6 +275,16 @@ impl Active {
             origin,
         };
         self.protocol.gap(&mut env.cx(&mut tcp.link), d, &gap);
+    }
+
+    /// `n` bytes of direction `d` are to be reported as lost.
+    fn count_lost(&mut self, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
+        // An unreadable direction is not shipped, so nothing is lost with it.
+        if self.protocol.standing(d) != Standing::Opaque {
+            env.stats.holes += 1;
+            env.stats.hole_bytes += n;
+            self.unreported += if origin.is_live() { n } else { 0 };
+        }
     }
 
     /// Whether direction `o` had sent a response, which is not handed over yet, when the other one
@@ -334,6 +343,15 @@ impl Active {
         if start <= next {
             // It waits for the other direction, whose bytes it acknowledges.
             return config.hole_ns;
+        }
+        let body = start - next <= self.protocol.skippable(d);
+        if stream.buffer.is_empty() && tcp.link.known[1 - d] && !body {
+            // A FIN alone, that anybody may have sent: bytes before it are missing if its peer has taken it.
+            return if stream.acked == start + 1 {
+                config.hole_ns
+            } else {
+                u64::MAX
+            };
         }
         // Body that the filter has skipped was there, and does not come.
         let is_skipped = || origin.without_flow && start - next <= self.protocol.skippable(d);
@@ -450,8 +468,9 @@ impl Active {
         Some(since.saturating_add(CROSSING_NS))
     }
 
-    /// Whether the FIN at which direction `d` stands is believed: nothing depends on it, the peer has
-    /// acknowledged it, or nobody has gone on for long enough.
+    /// Whether the FIN at which direction `d` stands is believed: nothing depends on it, or nobody has gone on
+    /// for long enough. An acknowledgement may be forged as well, and does where only a body waits for the
+    /// close.
     pub fn is_fin_believed(&self, tcp: &Tcp, env: &Env<'_>, d: usize) -> bool {
         let Some((fin, _)) = self.claimed_fin(tcp, d) else {
             return false;
@@ -459,7 +478,7 @@ impl Active {
         self.protocol.is_quiet()
             || self.opaque(d)
             // More than that is of bytes beyond it.
-            || self.streams[d].acked == fin + 1
+            || self.streams[d].acked == fin + 1 && self.protocol.is_ended_by_close(&tcp.link, d)
             || self.fin_due_ns(tcp, d).is_some_and(|due| env.now_ns >= due)
     }
 

@@ -74,7 +74,9 @@ fn heads_that_never_end() {
             .c(&(get("/2") + "GET /3 HTTP/1.1\r\nHost: h\r\n"))
             .s_ack()
             .s_fin()
-            .c_fin(),
+            .c_fin()
+            .wait_ms(1_100)
+            .c_ack(),
         &[
             "GET /1 -> 200 OK 1 Length",
             "GET /2 -> Closed",
@@ -111,7 +113,11 @@ fn heads_that_never_end() {
 fn a_head_that_never_ends_is_told_once_whatever_its_names() {
     let inside = |talk: Talk| talk.c("GET /1 HTTP/1.1\r\nHost: h\r\n").s_ack();
     let ways: [(&str, fn(Talk) -> Talk, &str); 2] = [
-        ("closed", |talk| talk.s_fin().c_fin(), "Closed"),
+        (
+            "closed",
+            |talk| talk.s_fin().c_fin().wait_ms(1_100).c_ack(),
+            "Closed",
+        ),
         (
             "dragged out",
             |talk| talk.wait_ms(31_000).c("A: b\r\n"),
@@ -196,7 +202,13 @@ fn heads_of_which_nobody_knows_that_they_never_ended() {
     let tunnel = "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\nGET /1 HTTP/1.1\r\n";
     check(
         "what may be a tunnel's",
-        &Talk::open().c(tunnel).s_ack().s_fin().c_fin(),
+        &Talk::open()
+            .c(tunnel)
+            .s_ack()
+            .s_fin()
+            .c_fin()
+            .wait_ms(1_100)
+            .c_ack(),
         &["CONNECT a:1 -> Closed"],
     );
     let off = PipelineConfig {

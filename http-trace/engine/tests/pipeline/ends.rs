@@ -9,7 +9,7 @@ fn unanswered_requests() {
     let asked = || Talk::open().c(&get("/1"));
     check(
         "closed",
-        &asked().s_ack().s_fin().c_fin(),
+        &asked().s_ack().s_fin().c_fin().wait_ms(1_100).c_ack(),
         &["GET /1 -> Closed"],
     );
     check(
@@ -123,7 +123,9 @@ fn unanswered_requests() {
             .c(&get("/3"))
             .s(&ok("a"))
             .s_fin()
-            .c_fin(),
+            .c_fin()
+            .wait_ms(1_100)
+            .c_ack(),
         &[
             "GET /1 -> 200 OK 1 Length",
             "GET /2 -> Closed",
@@ -148,7 +150,7 @@ fn cut_messages() {
     check("RST", &half().s_rst().wait_ms(1_100).c_ack(), &cut);
     let both = half().c_ack().c_rst().s_rst();
     check("RST of the client", &both.wait_ms(1_100).c_ack(), &cut);
-    check("FIN", &half().s_fin().c_fin(), &cut);
+    check("FIN", &half().s_fin().c_fin().wait_ms(1_100).c_ack(), &cut);
     check(
         "the capture ends",
         &half(),
@@ -159,7 +161,7 @@ fn cut_messages() {
         .s("HTTP/1.1 200 OK\r\nA: b\r\nCut");
     check(
         "FIN in a head",
-        &head.clone().s_fin().c_fin(),
+        &head.clone().s_fin().c_fin().wait_ms(1_100).c_ack(),
         &["GET /1 -> 200 OK missing [Headers, Body, End]"],
     );
     check(
@@ -170,7 +172,7 @@ fn cut_messages() {
     let line = Talk::open().c(&get("/1")).s("HTTP/1.1 200 O");
     check(
         "FIN in a status line",
-        &line.s_fin().c_fin(),
+        &line.s_fin().c_fin().wait_ms(1_100).c_ack(),
         &["GET /1 -> Closed"],
     );
     let open = Talk::open().c(&get("/1")).s("HTTP/1.1 200 OK\r\n\r\nabc");

@@ -148,7 +148,7 @@ fn what_is_sent_after_connect_is_the_tunnels_if_there_is_one() {
     let refused = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
     let upgrade = "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
     let early = |first: &str, answer: &str| Talk::open().c(first).c(&inside).s(answer);
-    let closed = |talk: Talk| talk.s_fin().c_fin();
+    let closed = |talk: Talk| talk.s_fin().c_fin().wait_ms(1_100).c_ack();
     for (name, talk, expected) in [
         (
             "a request",
@@ -228,7 +228,9 @@ fn informational_heads_ride_on_their_final_response() {
         .c(&get("/1"))
         .s("HTTP/1.1 102 Processing\r\n\r\n")
         .s_fin()
-        .c_fin();
+        .c_fin()
+        .wait_ms(1_100)
+        .c_ack();
     check(
         "alone",
         &talk,

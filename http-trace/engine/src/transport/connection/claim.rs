@@ -1,9 +1,9 @@
 //! A close is a claim: anybody can send a RST or a FIN that fits, and its receiver may not take it (a
 //! wrong checksum, an option that fails, too few hops).
 //!
-//! What depends on it waits: a request without a response, a response that is cut. Silence, a SYN or an
-//! acknowledgement of the FIN confirms the close; new bytes of the sender disprove it, because who has
-//! closed sends none. New bytes of the other end may have crossed the RST, and are taken too. Where
+//! What depends on it waits: a request without a response, a response that is cut. Silence or another
+//! connection confirms the close, and an acknowledgement of the FIN only for a body that lasts until then, for
+//! that may be forged, too. New bytes of the sender disprove it, because who has closed sends none. New bytes of the other end may have crossed the RST, and are taken too. Where
 //! nothing is in flight the connection is closed at once, and opened again when bytes go on where it stood.
 
 use http_trace_common::flow::seq_distance;
@@ -186,7 +186,10 @@ impl Connection {
 /// Whether a record goes on with a closed connection, where that stood.
 fn follows(tcp: &Tcp, d: usize, header: &RecordHeader) -> bool {
     let new = seq_distance(tcp.next[d], header.skip_to);
-    header.flags & (flag::SYN | flag::STREAM_BEGINS) == 0
+    // Its first bytes, when only its peer was heard before the close.
+    let first = tcp.link.start(d) == Some(header.seq) && tcp.next[d] == header.seq;
+    !header.has(flag::SYN)
+        && (first || !header.has(flag::STREAM_BEGINS))
         && tcp.link.known[d]
         && header.skip_to != header.skip_from
         && (1..=JUMP as i32).contains(&new)
