@@ -188,7 +188,7 @@ fn headers(out: &mut Vec<u8>, number: u32, prefix: &str, from: &Headers, choice:
     for (name, values) in grouped(from, choice) {
         let key = format!("{prefix}{}", utf8(&name));
         key_value(out, number, &key, |out| {
-            array(out, values, |out, value| text(out, value));
+            array(out, values, text);
         });
     }
 }
