@@ -33,6 +33,7 @@ use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
+use crate::sink::{Format, OutputSpec, Place};
 use http_trace_model::endpoint::{Endpoints, Templates};
 
 impl Config {
@@ -61,6 +62,11 @@ impl Config {
         config.file.clone_from(&layers.file);
         if !config.read.is_empty() {
             config.source = Source::Captures(config.read.clone());
+        }
+        if config.summary {
+            config
+                .output
+                .push(OutputSpec::new(Format::SUMMARY, Place::Stdout));
         }
         let mut seen: Vec<Hook> = Vec::new();
         config.hook.retain(|hook| {
@@ -238,6 +244,19 @@ impl Config {
         self.body_snippet.unwrap_or(Snippet::NONE)
     }
 
+    /// Whether the processes at both ends are named: not where nothing that runs can tell them. Built-in
+    /// rules do not look at them.
+    pub fn names_processes(&self) -> bool {
+        let counts = |output: &OutputSpec| {
+            let only = &output.only.selection;
+            output.format == Format::SUMMARY && !only.chooses_processes()
+        };
+        let only_counts = !self.output.is_empty() && self.output.iter().all(counts);
+        let is_asked_for =
+            !self.rules.is_empty() || self.listen.is_some() || self.selection().chooses_processes();
+        !self.no_attribution && (!only_counts || is_asked_for)
+    }
+
     /// Tunnels that the eBPF programs look into: bits of [`http_trace_common::config::decap`].
     pub fn decap_bits(&self) -> u32 {
         self.decap.iter().fold(0, |all, one| all | one)
@@ -280,6 +299,29 @@ mod tests {
         assert_eq!(config.request_headers, HeaderChoice::None);
         assert_eq!((config.emit, config.color), (Emit::Auto, Color::Auto));
         assert!(config.secrets().is_some());
+    }
+
+    #[test]
+    fn processes_are_named_where_something_can_tell_them() {
+        for (words, named) in [
+            (&["http-trace"][..], true),
+            (&["http-trace", "--no-attribution"], false),
+            (&["http-trace", "--summary"], false),
+            (&["http-trace", "--summary", "-o", "json:x"], true),
+            (
+                &["http-trace", "-o", "summary:x", "--process", "nginx"],
+                true,
+            ),
+            (&["http-trace", "-o", "summary:x,container=3f*"], true),
+            (&["http-trace", "--summary", "--rules", "own.yml"], true),
+            (
+                &["http-trace", "--summary", "--listen", "127.0.0.1:9464"],
+                true,
+            ),
+        ] {
+            let config = testing::config(words.iter().copied());
+            assert_eq!(config.names_processes(), named, "{words:?}");
+        }
     }
 
     #[test]
@@ -332,11 +374,11 @@ mod tests {
             ),
             (
                 ["-o", "xml"],
-                "--output 'xml': want json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
+                "--output 'xml': want json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (
                 ["-o", "json:"],
-                "--output 'json:': want json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
+                "--output 'json:': want json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (["-o", "json:a,clients=internal"], "there is no 'clients='"),
             (["-H", "a b"], "--headers 'a b': want all, none, or names"),

@@ -13,7 +13,7 @@
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`ban`] has the firewall refuse the clients of alerts (*I/O*).
 //! - [`summary`] words what standard error is told (prints nothing).
-//! - [`metrics`] counts for Prometheus what passes.
+//! - [`histogram`] counts durations, [`metrics`] counts for Prometheus what passes.
 //! - [`sink`] formats and writes (output files, standard output, and where alerts go).
 //! - [`stages`] takes events through all of these, in their order.
 //! - [`config`] has the table of settings and reads them (the configuration file too), [`cli`] the
@@ -30,6 +30,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod enrich;
+pub mod histogram;
 pub mod metrics;
 #[cfg(any(feature = "webhook", feature = "kubernetes"))]
 mod own_client;

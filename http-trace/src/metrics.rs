@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 use std::hash::Hash;
 
+use crate::histogram::Histogram;
 use crate::summary::Written;
 use http_trace_model::event::{HttpEvent, NoResponse, status_class};
 use http_trace_model::process::Process;
@@ -16,12 +17,6 @@ const MOST: usize = 512;
 const OTHER: &str = "_OTHER";
 /// A series of which nothing came for so long is dropped, ns: a day.
 const EXPIRES_NS: u64 = 86_400_000_000_000;
-
-/// Upper bounds of the buckets of durations, in seconds (OpenTelemetry, semantic conventions for HTTP
-/// metrics).
-const BUCKETS: [f64; 14] = [
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
 
 /// Request methods with a name of their own (RFC 9110 §9, RFC 5789).
 const METHODS: [&str; 9] = [
@@ -157,13 +152,6 @@ struct Times {
     first_byte: Histogram,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Histogram {
-    /// How many fell between one bound and the next, and beyond the last.
-    counts: [u64; BUCKETS.len() + 1],
-    sum_ns: u128,
-}
-
 /// Values by labels, at most [`MOST`] beside `rest`.
 #[derive(Debug)]
 struct Series<K, V> {
@@ -196,15 +184,6 @@ impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
         let mut all: Vec<(K, &V)> = self.values.iter().map(|(k, (v, _))| (*k, v)).collect();
         all.sort_unstable_by_key(|(labels, _)| *labels);
         all
-    }
-}
-
-impl Histogram {
-    fn add(&mut self, ns: u64) {
-        let seconds = ns as f64 / 1e9;
-        let at = BUCKETS.partition_point(|bound| *bound < seconds);
-        self.counts[at] += 1;
-        self.sum_ns += u128::from(ns);
     }
 }
 
@@ -308,7 +287,7 @@ impl Metrics {
                 let labels = format!(
                     "http_request_method=\"{method}\",http_response_status_code=\"{code}\""
                 );
-                of(times).write(out, name, &labels)?;
+                histogram(out, of(times), name, &labels)?;
             }
         }
         head(
@@ -357,18 +336,15 @@ impl Metrics {
     }
 }
 
-impl Histogram {
-    fn write(&self, out: &mut String, name: &str, labels: &str) -> fmt::Result {
-        let mut count = 0;
-        for (bound, more) in BUCKETS.iter().zip(&self.counts) {
-            count += more;
-            writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}")?;
-        }
-        count += self.counts[BUCKETS.len()];
-        writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}")?;
-        writeln!(out, "{name}_sum{{{labels}}} {}", self.sum_ns as f64 / 1e9)?;
-        writeln!(out, "{name}_count{{{labels}}} {count}")
+fn histogram(out: &mut String, of: &Histogram, name: &str, labels: &str) -> fmt::Result {
+    let mut count = 0;
+    for (bound, more) in of.ranges() {
+        count += more;
+        let bound = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
+        writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}")?;
     }
+    writeln!(out, "{name}_sum{{{labels}}} {}", of.sum_ns as f64 / 1e9)?;
+    writeln!(out, "{name}_count{{{labels}}} {count}")
 }
 
 fn head(out: &mut String, name: &str, kind: &str, meaning: &str) -> fmt::Result {

@@ -101,6 +101,25 @@ impl Secrets {
         }
     }
 
+    /// Replaces the secrets of what names the server alone: of the other fields nothing may be shown.
+    pub fn redact_authority(&self, event: &mut HttpEvent) {
+        let Some(request) = &mut event.request else {
+            return;
+        };
+        // The form that nearly all requests have names no server (RFC 9112 §3.2.1).
+        if !request.target.starts_with(b"/") {
+            let cx = Context::of_target(&request.method);
+            replace(&mut request.target, |target| self.clean(target, &cx));
+        }
+        let host = self.lines[Known::HOST.number()];
+        request.headers.change(|header| match header.known {
+            Known::HOST => {
+                self.value_of(header.name, host, header.value, shapes::any(header.value))
+            }
+            _ => None,
+        });
+    }
+
     /// Replaces every secret in what an alert shows.
     pub fn redact_alert(&self, alert: &mut Alert) {
         let clean = |text: &mut Vec<u8>, cx: Context| {

@@ -6,6 +6,7 @@ mod template;
 
 use std::fmt::Write as _;
 
+use crate::sink::counts::SUMMARY;
 use crate::sink::json::ALERT;
 use http_trace_model::field::event::EVENT;
 use http_trace_model::field::loss::LOSS;
@@ -28,6 +29,11 @@ pub fn record() -> String {
         ),
         ("alert", "A rule has matched", alerts.collect()),
         ("loss", "Something was lost", losses.collect::<Vec<_>>()),
+        (
+            "summary",
+            "How many responses of a service had a status ('-o summary')",
+            SUMMARY.iter().map(|field| &field.about).collect(),
+        ),
     ] {
         let _ = write!(out, ",\n    \"{name}\": {{\"title\": \"{title}\", ");
         object(&mut out, &fields, "", 6);
@@ -40,8 +46,8 @@ pub fn record() -> String {
 const HEAD: &str = r##"{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "title": "http-trace record",
-  "description": "One line of 'http-trace -o json'. Text from the wire that is not UTF-8 holds \\xNN for each such byte (and \\x5c for a backslash that would read as one); the record then has the flag escaped_bytes.",
-  "oneOf": [{"$ref": "#/$defs/event"}, {"$ref": "#/$defs/loss"}, {"$ref": "#/$defs/alert"}],
+  "description": "One line of 'http-trace -o json' or '-o summary'. Text from the wire that is not UTF-8 holds \\xNN for each such byte (and \\x5c for a backslash that would read as one); the record then has the flag escaped_bytes.",
+  "oneOf": [{"$ref": "#/$defs/event"}, {"$ref": "#/$defs/loss"}, {"$ref": "#/$defs/alert"}, {"$ref": "#/$defs/summary"}],
   "$defs": {
     "time": {"type": "string", "format": "date-time", "pattern": "^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{9}Z$"},
     "ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
@@ -143,6 +149,11 @@ fn kind(out: &mut String, kind: Kind, indent: usize) {
                 most => write!(out, ", \"maxItems\": {most}"),
             }
         }
+        Kind::LatencyCounts => write!(
+            out,
+            "\"type\": \"object\", \"patternProperties\": {{\"^([1-9][0-9]*|more)$\": \
+             {{\"type\": \"integer\", \"minimum\": 1}}}}, \"additionalProperties\": false"
+        ),
         Kind::StatusCounts => write!(
             out,
             "\"type\": \"object\", \"patternProperties\": {{\"^([1-9][0-9]{{2}}|none)$\": \

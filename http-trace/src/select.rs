@@ -244,6 +244,12 @@ impl Selection {
         })
     }
 
+    /// Whether it depends on processes.
+    pub fn chooses_processes(&self) -> bool {
+        let mut of = self.process.named().chain(self.container.named());
+        of.next().is_some()
+    }
+
     /// What may be meant where nothing was written: patterns without a wildcard match a whole value.
     pub fn hints(&self) -> Vec<String> {
         let mut hints = Vec::new();

@@ -97,6 +97,7 @@ impl Stages {
         let exit = &mut self.exit;
         self.detector
             .tick(now_ns, &mut |detected| exit.take(detected));
+        exit.outlet.tick(now_ns);
     }
 
     /// No more events come: alerts that are open end.
@@ -136,10 +137,15 @@ impl Exit {
                 } else if !outlet.takes(&event) {
                     outlet.left_out();
                 } else {
-                    let mut user = basic_user(&event);
-                    if let Some(secrets) = &self.secrets {
-                        user = user.map(|user| secrets.user(user));
-                        secrets.redact(&mut event);
+                    let counted = outlet.only_counts();
+                    let mut user = if counted { None } else { basic_user(&event) };
+                    match &self.secrets {
+                        Some(secrets) if counted => secrets.redact_authority(&mut event),
+                        Some(secrets) => {
+                            user = user.map(|user| secrets.user(user));
+                            secrets.redact(&mut event);
+                        }
+                        None => {}
                     }
                     outlet.event(&Entry {
                         event: &event,

@@ -194,12 +194,15 @@ settings! {
         ban_most: u64 = one("N").default("10000").no_option(), value::positive;
     }
     "How it is written" {
-        /// json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report (times in UTC), to a file with :FILE (live,
+        /// json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary (times in UTC), to a file with :FILE (live,
         /// it is appended to), otlp to a collector of OpenTelemetry with :http://HOST:4318; after it, ,alerts=LEVEL leaves out alerts below it (none: all), ,fields=NAME,…
         /// or ,fields=compact writes these fields of events (json), ,mode=640 sets the file's permissions,
         /// ,status=5xx ,client=internal and so on write these events only; repeatable; default: pretty on
         /// a terminal, json otherwise
         output: Vec<OutputSpec> = whole("FORMAT[:PLACE][,OPTION]").short('o'), OutputSpec::from_str;
+        /// Count responses by service, status and latency, every 10 s, and write none of them: the same as
+        /// -o summary; the cheapest way to run. Rules see every response all the same
+        summary: bool = switch(), boolean;
         /// Which response headers are written: all, none, or names
         headers: HeaderChoice = list("all|none|NAME,…").short('H').default("all"), values::header_name;
         /// Which request headers are written: none, all, or names

@@ -66,7 +66,7 @@ fn value(json: &Json, kind: Kind) -> Option<Value<'static>> {
             let rows = json.as_array()?.iter().map(|json| row(json, members));
             Value::List(rows.collect::<Option<_>>()?)
         }
-        Kind::Object | Kind::Tags(_) | Kind::StatusCounts => return None,
+        Kind::Object | Kind::Tags(_) | Kind::StatusCounts | Kind::LatencyCounts => return None,
     })
 }
 

@@ -402,7 +402,7 @@ pub(super) fn options(config: &Config, own: OwnSockets) -> Result<Options, Strin
         filter,
         flows: u32::try_from(config.max_flows).unwrap_or(u32::MAX),
         ring_bytes: u32::try_from(config.ring_size).unwrap_or(u32::MAX),
-        senders: !config.no_attribution,
+        senders: config.names_processes(),
         ..Settings::default()
     };
     Ok(Options {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::sink::counts::SUMMARY;
 use crate::sink::json::ALERT;
 use http_trace_model::field::derived::DERIVED;
 use http_trace_model::field::event::EVENT;
@@ -11,7 +12,7 @@ use http_trace_model::field::{About, Kind};
 const HEAD: &str = "# Fields
 
 Generated from the field tables (`http-trace/model/src/field/`, for alerts
-`http-trace/src/sink/json/alert.rs`) by `UPDATE=1 cargo test -p http-trace --lib schema`. The JSON
+`http-trace/src/sink/json/alert.rs`, for summaries `http-trace/src/sink/counts.rs`) by `UPDATE=1 cargo test -p http-trace --lib schema`. The JSON
 Schema of the same records is printed by `http-trace schema`. *Source* is where on the wire, or in the
 agent, a value comes from; *in rules* lists the names under which Sigma rules may use a field, and
 names compare without case. A field is left out where nothing is known of it, unless it is marked `*`:
@@ -41,6 +42,12 @@ pub fn page() -> String {
         &mut out,
         "Alerts",
         ALERT.iter().map(|field| &field.about),
+        false,
+    );
+    table(
+        &mut out,
+        "Summaries",
+        SUMMARY.iter().map(|field| &field.about),
         false,
     );
     out
@@ -113,5 +120,6 @@ fn words(kind: Kind) -> String {
         Kind::RequestHeaders | Kind::ResponseHeaders => "name in lower case → values".to_owned(),
         Kind::Rows(..) => "list of objects".to_owned(),
         Kind::StatusCounts => "status code → count".to_owned(),
+        Kind::LatencyCounts => "ms → count".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::sink::counts::SUMMARY;
 use crate::sink::json::ALERT;
 use http_trace_model::field::event::{ECS_VERSION, EVENT};
 use http_trace_model::field::loss::LOSS;
@@ -24,7 +25,8 @@ pub fn template() -> String {
     let alerts = ALERT.iter().map(|field| &field.about);
     let losses = LOSS.iter().map(|field| &field.about);
     let mut properties = Map::new();
-    for about in events.chain(alerts).chain(losses) {
+    let summaries = SUMMARY.iter().map(|field| &field.about);
+    for about in events.chain(alerts).chain(losses).chain(summaries) {
         put(&mut properties, about);
     }
     let template = json!({
@@ -51,9 +53,8 @@ fn put(properties: &mut Map<String, Value>, about: &About) {
         (None, Kind::Ip) => json!({"type": "ip"}),
         (None, Kind::Time) => json!({"type": "date"}),
         // Whoever sends them chooses their names.
-        (None, Kind::RequestHeaders | Kind::ResponseHeaders | Kind::StatusCounts) => {
-            json!({"type": "flattened"})
-        }
+        (None, Kind::RequestHeaders | Kind::ResponseHeaders | Kind::StatusCounts)
+        | (None, Kind::LatencyCounts) => json!({"type": "flattened"}),
         (None, Kind::Rows(members, ..)) => {
             let mut properties = Map::new();
             for member in members {

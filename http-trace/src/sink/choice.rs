@@ -4,6 +4,11 @@ use super::fields::Fields;
 use super::report::ReportSpec;
 use http_trace_model::endpoint::Endpoints;
 
+/// How often a summary is written unless something else is asked for, ns.
+pub const EVERY_NS: u64 = 10_000_000_000;
+/// How often it can be written at most, ns.
+pub const LEAST_EVERY_NS: u64 = 1_000_000_000;
+
 /// Which headers go out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderChoice {
@@ -86,6 +91,8 @@ pub struct Style {
     pub report: ReportSpec,
     /// How endpoints are told.
     pub endpoints: Endpoints,
+    /// How often a summary is written, ns.
+    pub every_ns: u64,
     /// When the run began, Unix ns.
     pub start_ns: u64,
     /// Columns of the terminal, if there is one.
@@ -106,6 +113,7 @@ impl Default for Style {
             zone: None,
             report: ReportSpec::default(),
             endpoints: Endpoints::default(),
+            every_ns: EVERY_NS,
             start_ns: 0,
             width: None,
         }

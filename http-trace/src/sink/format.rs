@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::choice::Style;
+use super::counts::Counts;
 use super::csv::Csv;
 use super::eve::Eve;
 use super::json::Json;
@@ -37,6 +38,9 @@ impl Format {
     /// One document of all events, at the end.
     pub const REPORT: Format = Format::new("report", false, |style| Box::new(Report::new(style)));
 
+    /// How many events of a kind there were, now and then.
+    pub const SUMMARY: Format = Format::new("summary", false, |style| Box::new(Counts::new(style)));
+
     /// All there are.
     pub const ALL: &[Format] = &[
         Format::JSON,
@@ -48,6 +52,7 @@ impl Format {
         Format::new("csv", true, |_| Box::new(Csv::default())),
         Format::OTLP,
         Format::REPORT,
+        Format::SUMMARY,
     ];
 
     const fn new(

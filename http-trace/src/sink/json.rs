@@ -4,7 +4,7 @@
 mod alert;
 mod headers;
 mod peers;
-mod plan;
+pub mod plan;
 mod processes;
 pub mod tables;
 mod value;
@@ -25,7 +25,8 @@ use value::{comma, is_written};
 
 pub use alert::ALERT;
 
-const SHAPE: Shape = Shape {
+/// As `-o json` writes them.
+pub const SHAPE: Shape = Shape {
     nested: true,
     pairs: false,
 };

@@ -4,12 +4,13 @@
 //! # Layout
 //! - [`fields`] are those of events that are written, [`choice`] is what else the user chose, [`format`] the
 //!   table of formats, `spec` one `--output`.
-//! - [`json`], [`pretty`], `tracee`, `eve`, `zeek`, `csv`, `otlp` and [`report`] are the formats, [`time`] writes times,
+//! - [`json`], [`pretty`], `tracee`, `eve`, `zeek`, `csv`, `otlp`, [`report`] and [`counts`] are the formats, [`time`] writes times,
 //!   `flow_id` the numbers that other tools have.
 //! - [`outlet`] is all outputs of a run, [`writer`] one with its queue, [`log_file`] a file that may be
 //!   rotated, [`deliver`] what carries alerts elsewhere.
 
 pub mod choice;
+pub mod counts;
 mod csv;
 pub mod deliver;
 mod eve;

@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
-use super::choice::{Color, HeaderChoice, Style};
+use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
 use super::format::Format;
 use super::json::Json;
@@ -127,6 +127,7 @@ impl Outlet {
                 fields: spec.fields.clone(),
                 report: spec.report.clone(),
                 signals: spec.signals.clone(),
+                every_ns: spec.every_ns,
                 ..style(wanted, terminal)
             };
             let (render, refused) = ((spec.format.render)(&style), Refused::default());
@@ -221,6 +222,22 @@ impl Outlet {
         let is_response = event.response.is_some() || !event.informational.is_empty();
         if let (true, Some(left)) = (is_response, &mut self.left) {
             *left -= 1;
+        }
+    }
+
+    /// Whether no output shows more of an event than who answered it, and how.
+    pub fn only_counts(&self) -> bool {
+        self.outputs.iter().all(|one| one.format == Format::SUMMARY)
+    }
+
+    /// Time has come to this (Unix ns): writes what is due though nothing comes.
+    pub fn tick(&mut self, now_ns: u64) {
+        for one in &mut self.outputs {
+            if one.render.due_ns().is_some_and(|due_ns| due_ns <= now_ns) {
+                one.write(0, [now_ns; 2], &mut self.written, |render, out| {
+                    render.tick(now_ns, out);
+                });
+            }
         }
     }
 
@@ -495,6 +512,7 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
         signals: Vec::new(),
         report: ReportSpec::default(),
         endpoints: wanted.endpoints.clone(),
+        every_ns: EVERY_NS,
         zone: (!wanted.utc).then(jiff::tz::TimeZone::system),
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         verbose: wanted.verbose,

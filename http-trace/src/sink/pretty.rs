@@ -86,7 +86,7 @@ impl Pretty {
     }
 
     /// `12:00:01.234`
-    fn clock(&self, ns: u64) -> String {
+    pub fn clock(&self, ns: u64) -> String {
         let at = jiff::Timestamp::from_nanosecond(ns.into()).ok();
         let offset = self
             .zone

@@ -28,4 +28,10 @@ pub trait Render: std::fmt::Debug + Send {
     fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>);
     /// Appends a loss as whole lines.
     fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>);
+    /// When [`Render::tick`] has something to append though nothing comes (Unix ns).
+    fn due_ns(&self) -> Option<u64> {
+        None
+    }
+    /// Time has come to this (Unix ns): appends what is due, as whole lines.
+    fn tick(&mut self, _now_ns: u64, _out: &mut Vec<u8>) {}
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use http_trace_detect::rule::{Level, Severity};
 use http_trace_report::Form;
 
-use super::choice::Signal;
+use super::choice::{EVERY_NS, LEAST_EVERY_NS, Signal};
 use super::fields::Fields;
 use super::format::Format;
 use super::log_file::parse_mode;
@@ -38,6 +38,8 @@ pub struct OutputSpec {
     pub only: Only,
     /// What it says, if it is a report.
     pub report: ReportSpec,
+    /// How often it is written, if it is a summary, in ns.
+    pub every_ns: u64,
 }
 
 /// Where an output writes to.
@@ -167,6 +169,16 @@ const OPTIONS: &[OutputOption] = &[
         },
     },
     OutputOption {
+        name: "every",
+        set: |spec, value| {
+            let every = nanoseconds(value).ok().filter(|ns| *ns >= LEAST_EVERY_NS);
+            spec.every_ns = every
+                .filter(|_| spec.format == Format::SUMMARY)
+                .ok_or("a time of at least 1s, on an output of summary")?;
+            Ok(())
+        },
+    },
+    OutputOption {
         name: "unseen",
         set: |spec, value| {
             if spec.format != Format::REPORT {
@@ -190,6 +202,7 @@ impl OutputSpec {
             signals: Signal::ALL.to_vec(),
             only: Only::default(),
             report: ReportSpec::default(),
+            every_ns: EVERY_NS,
         }
     }
 }
@@ -321,15 +334,15 @@ mod tests {
         for (text, expected) in [
             (
                 "xml",
-                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
+                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (
                 "json:",
-                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
+                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (
                 ",alerts=high",
-                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp or report",
+                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (
                 "json:a,clients=internal",
@@ -338,6 +351,8 @@ mod tests {
             ("json,alerts=loud", "alerts=info, low, medium"),
             ("json,alerts=high,low", "alerts=info, low, medium"),
             ("csv,alerts=high", "an output that has alerts"),
+            ("json,every=5s", "on an output of summary"),
+            ("summary,every=5ms", "at least 1s"),
             ("json:a,mode=666", "mode=600, 640"),
             ("json:a,mode=440", "mode=600, 640"),
             ("json:a,mode=0640", "mode=600, 640"),

@@ -218,7 +218,8 @@ impl Writer {
         let wake = match state.waits {
             Waits::Not => false,
             Waits::Company => self.pace == Pace::Lines || state.pending.len() >= self.block,
-            Waits::Bytes => true,
+            // A format may have only counted the event.
+            Waits::Bytes => !state.pending.is_empty(),
         };
         if wake {
             // Once: it is awake from now on.

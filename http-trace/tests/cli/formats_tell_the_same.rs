@@ -447,3 +447,53 @@ fn each_file_has_the_lines_that_it_begins_with_once() {
         }
     }
 }
+
+#[test]
+fn a_summary_counts_what_json_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("json").to_str().unwrap().to_owned();
+    let both = run(&["-r", NGINX, "--summary", "-o", &format!("json:{json}")]);
+    assert_eq!(both.status, 0, "{}", both.err);
+    let alone = run(&["-r", NGINX, "-o", "summary,every=1s"]);
+    assert_eq!(alone.status, 0, "{}", alone.err);
+    let key = |record: &serde_json::Value| {
+        let facts = [
+            "/url/domain",
+            "/destination/port",
+            "/http/response/status_code",
+            "/http_trace/no_response",
+        ];
+        facts.map(|fact| {
+            record
+                .pointer(fact)
+                .cloned()
+                .unwrap_or_default()
+                .to_string()
+        })
+    };
+    let mut expected = BTreeMap::<_, u64>::new();
+    let mut others = 0;
+    for record in records(&fs::read_to_string(json).unwrap()) {
+        if record["event"]["kind"] == "event" {
+            *expected.entry(key(&record)).or_default() += 1;
+        } else {
+            others += 1;
+        }
+    }
+    assert!(expected.len() > 5, "{expected:?}");
+    for out in [&both.out, &alone.out] {
+        let mut counted = BTreeMap::<_, u64>::new();
+        let (metrics, rest): (Vec<_>, Vec<_>) = records(out)
+            .into_iter()
+            .partition(|record| record["event"]["kind"] == "metric");
+        for record in metrics {
+            let summary = &record["http_trace"]["summary"];
+            let count = summary["count"].as_u64().unwrap();
+            *counted.entry(key(&record)).or_default() += count;
+            let latencies = summary["ttfb_ms"].as_object().unwrap().values();
+            assert!(latencies.map(|n| n.as_u64().unwrap()).sum::<u64>() <= count);
+        }
+        assert_eq!(counted, expected);
+        assert_eq!(rest.len(), others, "alerts and losses are written as ever");
+    }
+}

@@ -49,6 +49,8 @@ pub enum Kind {
     Rows(&'static [About], u64, u64),
     /// How often each status code was seen; `none` for no response.
     StatusCounts,
+    /// How many took how long, by the largest number of ms; `more` for what is beyond them.
+    LatencyCounts,
 }
 
 impl Kind {

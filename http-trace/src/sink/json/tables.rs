@@ -23,6 +23,7 @@ pub struct Shape {
 pub struct Tables {
     pub(super) choices: Choices,
     pub(super) hostname: Vec<u8>,
+    nested: bool,
     pub(super) events: Plan<HttpEvent>,
     alerts: Plan<Alert>,
     losses: Plan<Loss>,
@@ -47,6 +48,7 @@ impl Tables {
             events: Plan::new(events, &choices, shape.nested),
             alerts: Plan::new(alerts, &choices, shape.nested),
             losses: Plan::new(losses, &choices, shape.nested),
+            nested: shape.nested,
             choices,
         }
     }
@@ -69,19 +71,26 @@ impl Tables {
 
     /// Appends an alert as a line.
     pub fn alert(&self, alert: &Alert, out: &mut Vec<u8>) {
-        self.line(&self.alerts, self.plain_view(alert), out);
+        self.record(&self.alerts, alert, out);
     }
 
     /// Appends a loss as a line.
     pub fn loss(&self, loss: &Loss, out: &mut Vec<u8>) {
-        self.line(&self.losses, self.plain_view(loss), out);
+        self.record(&self.losses, loss, out);
     }
 
-    fn plain_view<'a, R>(&'a self, record: &'a R) -> View<'a, R> {
-        View {
+    /// Makes another table of this shape ready, for [`Tables::record`].
+    pub fn plan<R>(&self, fields: &'static [Field<R>]) -> Plan<R> {
+        Plan::new(fields, &self.choices, self.nested)
+    }
+
+    /// Appends a record of another table as a line.
+    pub fn record<R>(&self, plan: &Plan<R>, record: &R, out: &mut Vec<u8>) {
+        let view = View {
             hostname: &self.hostname,
             ..View::new(record)
-        }
+        };
+        self.line(plan, view, out);
     }
 
     fn line<R>(&self, plan: &Plan<R>, mut view: View<'_, R>, out: &mut Vec<u8>) {

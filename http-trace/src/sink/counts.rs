@@ -1,0 +1,514 @@
+//! A summary instead of a line for each event: responses by service, status and latency, once per interval in
+//! which there were some; alerts and losses as they come. Lines of json, a table on a terminal. Memory is
+//! bounded whatever servers and clients send. Decides nothing about where bytes go.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use super::choice::{LEAST_EVERY_NS, Style};
+use super::json::plan::Plan;
+use super::json::tables::Tables;
+use super::json::{ALERT, SHAPE};
+use super::pretty::Pretty;
+use super::render::{Entry, Render};
+use crate::histogram::{BOUNDS, Histogram};
+use crate::summary::counted;
+use crate::text::Escaped;
+use http_trace_detect::alert::Alert;
+use http_trace_model::event::{HttpEvent, Loss, NoResponse};
+use http_trace_model::field::event::ECS_VERSION;
+use http_trace_model::field::loss::LOSS;
+use http_trace_model::field::{About, Field, Kind, Value};
+use http_trace_model::shown::{grouped, latency, size, span};
+use http_trace_model::target::Target;
+
+/// The most rows of an interval. What comes on top counts as [`OTHER`].
+const MOST: usize = 4096;
+/// The service of what has no row of its own.
+const OTHER: &[u8] = b"_other";
+/// The longest name of a host (RFC 1035 §2.3.4); a longer one counts as [`OTHER`].
+const LONGEST: usize = 255;
+
+/// Responses of one service with one status.
+#[derive(Clone, Debug)]
+pub struct Row {
+    since_ns: u64,
+    until_ns: u64,
+    /// As requests name it, in lower case.
+    host: Option<Box<[u8]>>,
+    /// Of a service without a name.
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+    status: Option<u16>,
+    no_response: Option<NoResponse>,
+    count: u64,
+    body_bytes: u64,
+    ttfb: Histogram,
+}
+
+const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Row> {
+    Field::new(About::new(name, kind, "", meaning))
+}
+
+/// All fields of a row.
+pub const SUMMARY: &[Field<Row>] = &[
+    field("@timestamp", Kind::Time, "End of the interval.")
+        .always()
+        .get(|v| Some(Value::Time(v.record.until_ns))),
+    field("ecs", Kind::Object, "").always(),
+    field("ecs.version", Kind::Text, "")
+        .always()
+        .get(|_| Some(Value::word(ECS_VERSION))),
+    field("event", Kind::Object, "").always(),
+    field("event.kind", Kind::Constant("metric"), "")
+        .always()
+        .get(|_| Some(Value::word("metric"))),
+    field("event.category", Kind::Tags(&[&["network", "web"]]), "")
+        .always()
+        .get(|_| Some(Value::Words(&["network", "web"]))),
+    field("event.type", Kind::Tags(&[&["info"]]), "")
+        .always()
+        .get(|_| Some(Value::Words(&["info"]))),
+    field("event.dataset", Kind::Constant("http_trace.summary"), "")
+        .always()
+        .get(|_| Some(Value::word("http_trace.summary"))),
+    field("event.start", Kind::Time, "Start of the interval.")
+        .always()
+        .get(|v| Some(Value::Time(v.record.since_ns))),
+    field("event.end", Kind::Time, "End of the interval.")
+        .always()
+        .get(|v| Some(Value::Time(v.record.until_ns))),
+    field("observer", Kind::Object, "").always(),
+    field("observer.hostname", Kind::Text, "Name of the host that traced.")
+        .always()
+        .get(|v| Some(Value::Text(v.hostname))),
+    field("observer.type", Kind::Constant("sensor"), "")
+        .always()
+        .get(|_| Some(Value::word("sensor"))),
+    field("observer.version", Kind::Text, "Version of http-trace.")
+        .always()
+        .get(|_| Some(Value::word(env!("CARGO_PKG_VERSION")))),
+    field(
+        "url.domain",
+        Kind::Text,
+        "The service: the host that requests name, in lower case. `_other` are all beyond 4,096 rows of an \
+         interval, and hosts longer than 255 bytes.",
+    )
+    .get(|v| v.record.host.as_deref().map(Value::Text)),
+    field(
+        "destination.ip",
+        Kind::Ip,
+        "The server's address where requests name no host.",
+    )
+    .get(|v| v.record.ip.map(Value::Ip)),
+    field("destination.port", Kind::Port, "The server's port.")
+        .get(|v| v.record.port.map(|port| Value::Number(port.into()))),
+    field("http.response.status_code", Kind::STATUS, "The status.")
+        .get(|v| v.record.status.map(|status| Value::Number(status.into()))),
+    field("http_trace", Kind::Object, "").always(),
+    field(
+        "http_trace.no_response",
+        Kind::OneOf(&NoResponse::NAMES),
+        "Why there was no response, where there was none.",
+    )
+    .get(|v| v.record.no_response.map(|why| Value::word(why.name()))),
+    field("http_trace.summary", Kind::Object, "").always(),
+    field(
+        "http_trace.summary.count",
+        Kind::Number(1, u64::MAX),
+        "How many there were.",
+    )
+    .always()
+    .get(|v| Some(Value::Number(v.record.count))),
+    field(
+        "http_trace.summary.body_bytes",
+        Kind::NUMBER,
+        "Bytes of their bodies.",
+    )
+    .always()
+    .get(|v| Some(Value::Number(v.record.body_bytes))),
+    field(
+        "http_trace.summary.ttfb_ns",
+        Kind::NUMBER,
+        "From the request's last byte to the response's first: the sum of all.",
+    )
+    .always()
+    .get(|v| {
+        let sum = v.record.ttfb.sum_ns;
+        Some(Value::Number(u64::try_from(sum).unwrap_or(u64::MAX)))
+    }),
+    field(
+        "http_trace.summary.ttfb_ms",
+        Kind::LatencyCounts,
+        "How many took how long: at most so many ms and more than the next smaller bound of 5, 10, 25, 50, 75, \
+         100, 250, 500, 750, 1000, 2500, 5000, 7500 and 10000, or `more`.",
+    )
+    .always()
+    .get(|v| Some(Value::Counts(latencies(&v.record.ttfb)))),
+];
+
+/// Ranges that are not empty.
+fn latencies(of: &Histogram) -> Vec<(String, u64)> {
+    let name =
+        |bound: Option<f64>| bound.map_or("more".to_owned(), |s| (s * 1e3).round().to_string());
+    let ranges = of.ranges().filter(|(_, count)| *count > 0);
+    ranges.map(|(bound, count)| (name(bound), count)).collect()
+}
+
+/// Counts events, and writes how many there were.
+#[derive(Debug)]
+pub struct Counts {
+    every_ns: u64,
+    form: Form,
+    /// Of this interval, by service and status as [`Counts::key_of`] puts them.
+    rows: HashMap<Box<[u8]>, Row, foldhash::fast::RandomState>,
+    key: Vec<u8>,
+    /// When the interval began.
+    since_ns: u64,
+    now_ns: u64,
+}
+
+#[derive(Debug)]
+enum Form {
+    Lines(Box<Tables>, Box<Plan<Row>>),
+    Table(Box<Pretty>),
+}
+
+impl Counts {
+    /// The style's interval, host name and width are used: with a width it is a table.
+    pub fn new(style: &Style) -> Self {
+        let form = match style.width {
+            Some(_) => Form::Table(Box::new(Pretty::new(style))),
+            None => {
+                let tables = Tables::new(style, SHAPE, [], ALERT, LOSS);
+                let plan = tables.plan(SUMMARY);
+                Form::Lines(Box::new(tables), Box::new(plan))
+            }
+        };
+        Counts {
+            every_ns: style.every_ns.max(LEAST_EVERY_NS),
+            form,
+            rows: HashMap::default(),
+            key: Vec::new(),
+            since_ns: 0,
+            now_ns: 0,
+        }
+    }
+
+    /// Puts together what an event counts under.
+    fn key_of(&mut self, host: Option<&[u8]>, event: &HttpEvent) {
+        let key = &mut self.key;
+        key.clear();
+        match (host, event.server.ip) {
+            (Some(host), _) => {
+                key.extend_from_slice(host);
+                key.make_ascii_lowercase();
+            }
+            (None, IpAddr::V4(ip)) => key.extend(ip.octets()),
+            (None, IpAddr::V6(ip)) => key.extend(ip.octets()),
+        }
+        let status = event.response.as_ref().map_or(0, |r| r.status);
+        key.extend(event.server.port.to_be_bytes());
+        key.extend(status.to_be_bytes());
+        key.push(event.no_response.map_or(0, |why| why as u8 + 1));
+        key.push(host.is_some().into());
+    }
+
+    fn row(&mut self, event: &HttpEvent) -> &mut Row {
+        let target = event.request.as_ref().map(Target::of);
+        let host = target.and_then(|target| target.host);
+        let mut named = host.map(|host| if host.len() > LONGEST { OTHER } else { host });
+        self.key_of(named, event);
+        let mut ends = Some(&event.server);
+        if self.rows.len() >= MOST && !self.rows.contains_key(&self.key[..]) {
+            (named, ends) = (Some(OTHER), None);
+            self.key.clear();
+        }
+        // A look-up by a slice takes no memory; nearly all events have a row.
+        if !self.rows.contains_key(&self.key[..]) {
+            let row = Row {
+                since_ns: 0,
+                until_ns: 0,
+                host: named.map(|host| host.to_ascii_lowercase().into()),
+                ip: ends.filter(|_| named.is_none()).map(|end| end.ip),
+                port: ends.and_then(|end| end.known_port()),
+                status: ends.and(event.response.as_ref()).map(|r| r.status),
+                no_response: ends.and(event.no_response),
+                count: 0,
+                body_bytes: 0,
+                ttfb: Histogram::default(),
+            };
+            self.rows.insert(self.key.as_slice().into(), row);
+        }
+        match self.rows.get_mut(&self.key[..]) {
+            Some(row) => row,
+            None => unreachable!("it was put in"),
+        }
+    }
+
+    /// Appends the rows of the interval, by service and status.
+    fn write(&self, until_ns: u64, out: &mut Vec<u8>) {
+        let mut rows: Vec<Row> = self.rows.values().cloned().collect();
+        rows.sort_unstable_by(|a, b| {
+            let of = |row: &Row| {
+                (
+                    row.ip,
+                    row.port,
+                    row.status,
+                    row.no_response.map(NoResponse::name),
+                )
+            };
+            a.host.cmp(&b.host).then_with(|| of(a).cmp(&of(b)))
+        });
+        for row in &mut rows {
+            (row.since_ns, row.until_ns) = (self.since_ns, until_ns);
+        }
+        match &self.form {
+            Form::Lines(tables, plan) => {
+                for row in &rows {
+                    tables.record(plan, row, out);
+                }
+            }
+            Form::Table(pretty) if !rows.is_empty() => {
+                let time = pretty.clock(until_ns);
+                let text = table(&time, until_ns.saturating_sub(self.since_ns), &rows);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Form::Table(_) => {}
+        }
+    }
+}
+
+impl Render for Counts {
+    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        let event = entry.event;
+        self.tick(event.time_ns, out);
+        if self.rows.is_empty() {
+            self.since_ns = self.now_ns - self.now_ns % self.every_ns;
+        }
+        let row = self.row(event);
+        row.count += 1;
+        row.body_bytes += event.body_bytes.unwrap_or(0);
+        if let Some(ns) = event.ttfb_ns() {
+            row.ttfb.add(ns);
+        }
+    }
+
+    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>) {
+        match &mut self.form {
+            Form::Lines(tables, _) => tables.alert(alert, out),
+            Form::Table(pretty) => pretty.alert(alert, out),
+        }
+    }
+
+    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
+        match &mut self.form {
+            Form::Lines(tables, _) => tables.loss(loss, out),
+            Form::Table(pretty) => pretty.loss(loss, out),
+        }
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        (!self.rows.is_empty()).then_some(self.since_ns + self.every_ns)
+    }
+
+    fn tick(&mut self, now_ns: u64, out: &mut Vec<u8>) {
+        self.now_ns = self.now_ns.max(now_ns);
+        if let Some(due_ns) = self.due_ns().filter(|due_ns| *due_ns <= self.now_ns) {
+            self.write(due_ns, out);
+            self.rows.clear();
+        }
+    }
+
+    fn tail(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(self.now_ns.max(self.since_ns), &mut out);
+        out
+    }
+}
+
+/// The rows for a person.
+fn table(time: &str, took_ns: u64, rows: &[Row]) -> String {
+    let services: Vec<String> = rows.iter().map(service).collect();
+    let width = services
+        .iter()
+        .map(|s| s.chars().count())
+        .max()
+        .unwrap_or(0)
+        .clamp(7, 60);
+    let all: u64 = rows.iter().map(|row| row.count).sum();
+    let seconds = took_ns as f64 / 1e9;
+    let mut out = format!(
+        "{time}  {} in {}\n",
+        counted(all, "event"),
+        span(seconds.ceil() as u64)
+    );
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "  {:width$}  {:11}  {:>10}  {:>8}  {:>9}  {:>9}  {:>10}",
+        "service", "status", "events", "per s", "p50", "p99", "bodies"
+    );
+    for (row, service) in rows.iter().zip(services) {
+        let status = match (row.status, row.no_response) {
+            (Some(status), _) => status.to_string(),
+            (None, why) => why.map_or("-", NoResponse::name).to_owned(),
+        };
+        let rate = if seconds > 0.0 {
+            row.count as f64 / seconds
+        } else {
+            0.0
+        };
+        let _ = writeln!(
+            out,
+            "  {service:width$}  {status:11}  {:>10}  {rate:>8.1}  {:>9}  {:>9}  {:>10}",
+            grouped(row.count),
+            bound(&row.ttfb, 0.5),
+            bound(&row.ttfb, 0.99),
+            size(row.body_bytes),
+        );
+    }
+    out
+}
+
+fn service(row: &Row) -> String {
+    let port = row.port.map_or_else(String::new, |port| format!(":{port}"));
+    match (&row.host, row.ip) {
+        (Some(host), _) => format!("{}{port}", Escaped(host)),
+        (None, Some(IpAddr::V6(ip))) => format!("[{ip}]{port}"),
+        (None, Some(ip)) => format!("{ip}{port}"),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// A quantile as its range says it: `≤ 5 ms`.
+fn bound(of: &Histogram, share: f64) -> String {
+    let shown = |seconds: f64| latency((seconds * 1e9) as u64);
+    match of.quantile(share) {
+        None => "-".to_owned(),
+        Some(bound) if bound.is_finite() => format!("≤ {}", shown(bound)),
+        Some(_) => format!("> {}", shown(BOUNDS[BOUNDS.len() - 1])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_trace_model::testing;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn event(at_s: u64, host: &str, status: u16) -> HttpEvent {
+        let mut event = testing::event_of(
+            testing::request(&format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n")),
+            testing::response(&format!("HTTP/1.1 {status} X\r\n\r\n")),
+        );
+        event.time_ns = at_s * SECOND;
+        event
+    }
+
+    fn lines(out: &[u8]) -> Vec<serde_json::Value> {
+        let lines = out.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        lines
+            .map(|line| serde_json::from_slice(line).expect("json"))
+            .collect()
+    }
+
+    fn push(counts: &mut Counts, event: &HttpEvent, out: &mut Vec<u8>) {
+        counts.event(&Entry { event, user: None }, out);
+    }
+
+    #[test]
+    fn each_interval_with_events_has_a_line_for_each_service_and_status() {
+        let mut counts = Counts::new(&Style::default());
+        let mut out = Vec::new();
+        for (at_s, host, status) in [
+            (11, "b.example", 200),
+            (12, "A.example:8080", 200),
+            (19, "a.example", 200),
+            (19, "a.example", 404),
+        ] {
+            push(&mut counts, &event(at_s, host, status), &mut out);
+        }
+        assert_eq!(counts.due_ns(), Some(20 * SECOND));
+        counts.tick(19 * SECOND, &mut out);
+        assert!(out.is_empty());
+        // Nothing comes for long; the line is of the interval nevertheless.
+        counts.tick(45 * SECOND, &mut out);
+        let found = lines(&out);
+        let row = |line: &serde_json::Value| {
+            let host = line["url"]["domain"].as_str().expect("a host").to_owned();
+            let status = line["http"]["response"]["status_code"].as_u64();
+            (
+                host,
+                status.expect("a status"),
+                line["http_trace"]["summary"]["count"].as_u64(),
+            )
+        };
+        assert_eq!(
+            found.iter().map(row).collect::<Vec<_>>(),
+            [
+                ("a.example".to_owned(), 200, Some(2)),
+                ("a.example".to_owned(), 404, Some(1)),
+                ("b.example".to_owned(), 200, Some(1)),
+            ]
+        );
+        assert_eq!(found[0]["event"]["start"], "1970-01-01T00:00:10.000000000Z");
+        assert_eq!(found[0]["@timestamp"], "1970-01-01T00:00:20.000000000Z");
+        out.clear();
+        assert_eq!(counts.due_ns(), None);
+        assert!(counts.tail().is_empty());
+        // What is left is written at the end, which is that of its interval.
+        push(&mut counts, &event(47, "c", 500), &mut out);
+        assert!(out.is_empty());
+        let tail = lines(&counts.tail());
+        assert_eq!(tail[0]["event"]["start"], "1970-01-01T00:00:40.000000000Z");
+        assert_eq!(tail[0]["event"]["end"], "1970-01-01T00:00:47.000000000Z");
+    }
+
+    #[test]
+    fn no_traffic_makes_more_rows_than_are_allowed() {
+        let mut counts = Counts::new(&Style::default());
+        let mut out = Vec::new();
+        push(&mut counts, &event(1, &"x".repeat(300), 200), &mut out);
+        for n in 0..MOST + 9 {
+            push(
+                &mut counts,
+                &event(1, &format!("h{n}.example"), 200),
+                &mut out,
+            );
+        }
+        assert_eq!(counts.rows.len(), MOST + 1);
+        let all = lines(&counts.tail());
+        let of_others = all.iter().filter(|line| line["url"]["domain"] == "_other");
+        let counted = of_others.map(|line| line["http_trace"]["summary"]["count"].as_u64());
+        assert_eq!(counted.flatten().sum::<u64>(), 11);
+    }
+
+    #[test]
+    fn a_terminal_gets_a_table() {
+        let mut counts = Counts::new(&Style {
+            width: Some(120),
+            ..Style::default()
+        });
+        let mut out = Vec::new();
+        for n in 0..20 {
+            let mut event = event(11, "a\u{1b}[31m.example", 200);
+            event.request_end_ns = Some(event.time_ns);
+            event.response_start_ns = Some(event.time_ns + n * 1_000_000);
+            push(&mut counts, &event, &mut out);
+        }
+        counts.tick(20 * SECOND, &mut out);
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert!(text.contains("00:00:20.000  20 events in 10s\n"), "{text}");
+        let row = text.lines().last().expect("a row");
+        assert!(row.contains("a\\x1b[31m.example"), "{text}");
+        let words: Vec<&str> = row.split_whitespace().skip(1).collect();
+        assert_eq!(
+            words[..9],
+            ["200", "20", "2.0", "≤", "10", "ms", "≤", "25", "ms"],
+            "{text}"
+        );
+    }
+}
