@@ -36,6 +36,7 @@ fuzz_target!(|data: &[u8]| {
     let settings = Settings {
         live: false,
         memory: 1 << 20,
+        ..Settings::default()
     };
     let mut detector = Detector::new(parsed.rules, settings);
     let events = events();

@@ -27,6 +27,7 @@ fn fresh() -> Detector {
     let settings = Settings {
         live: true,
         memory: 1 << 20,
+        ..Settings::default()
     };
     Detector::new(rules(), settings)
 }

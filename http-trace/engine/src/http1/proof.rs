@@ -59,7 +59,9 @@ impl Http1 {
         };
         let followed = cx.link.start(d).is_some();
         let trusted = self.exchanges.order.is_trusted(followed);
-        if trusted && matches!(basis, Basis::Asked { .. }) {
+        // A batch that is assumed to be whole waits for what proves it: inside the gap even a client that has
+        // asked one at a time may have asked twice.
+        if trusted && matches!(basis, Basis::Asked { paired: false, .. }) {
             return true;
         }
         self.claim.get_or_insert_with(|| {
