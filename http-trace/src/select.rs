@@ -246,8 +246,8 @@ impl Selection {
 
     /// Whether it depends on processes.
     pub fn chooses_processes(&self) -> bool {
-        let mut of = self.process.named().chain(self.container.named());
-        of.next().is_some()
+        let of = [&self.process, &self.container, &self.pod, &self.namespace];
+        of.into_iter().any(|of| of.named().next().is_some())
     }
 
     /// What may be meant where nothing was written: patterns without a wildcard match a whole value.

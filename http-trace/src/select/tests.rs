@@ -249,3 +249,24 @@ fn what_is_not_known_matches_nothing() {
         assert_eq!(selection(&options).admits(&event), expected, "{options:?}");
     }
 }
+
+/// A run that only counts names processes only where something chooses by them.
+#[test]
+fn each_choice_of_processes_is_one() {
+    let choice = || Choice {
+        include: vec![Pattern::parse("x", false).expect("a pattern")],
+        exclude: Vec::new(),
+    };
+    let none = Selection::default();
+    assert!(!none.chooses_processes());
+    for choose in [
+        |s: &mut Selection, p| s.process = p,
+        |s: &mut Selection, p| s.container = p,
+        |s: &mut Selection, p| s.pod = p,
+        |s: &mut Selection, p| s.namespace = p,
+    ] {
+        let mut selection = Selection::default();
+        choose(&mut selection, choice());
+        assert!(selection.chooses_processes());
+    }
+}
