@@ -48,6 +48,18 @@ fn names(seen: &Seen) -> [String; 5] {
     .map(|value| value.as_str().unwrap_or("-").to_owned())
 }
 
+/// Whether the event was written before all was known of a process, which it says: of an end on a host whose
+/// CPUs were all taken for a while. What it names must be right all the same.
+fn is_late(seen: &Seen, expected: &[&str]) -> bool {
+    let is_late = seen.missing.contains(&"process".to_owned());
+    if is_late {
+        for (name, expected) in names(seen).iter().zip(expected) {
+            assert!(name == expected || name == "-", "{}", seen.json);
+        }
+    }
+    is_late
+}
+
 /// Which pod and container a process is in, as the path of its cgroup says.
 struct Cgroup(PathBuf);
 
@@ -161,8 +173,13 @@ fn pods_by_an_api_server_that_comes_and_goes() {
         ["-"; 5],
     ];
     assert_eq!(first.responses.len(), 80);
+    let mut late = 0;
     for seen in &first.responses {
         let at = usize::from(seen.server.port() - 8081);
+        if is_late(seen, &expected[at]) {
+            late += 1;
+            continue;
+        }
         assert_eq!(names(seen), expected[at], "{}", seen.json);
         let missing = ["container", "orchestrator"].map(str::to_owned);
         let missing = if at == 3 { &missing[..] } else { &[] };
@@ -213,16 +230,25 @@ fn pods_by_an_api_server_that_comes_and_goes() {
     outcome.check_clean();
     let rest = &outcome.report.responses[80..];
     assert_eq!(rest.len(), 60);
-    let late = ["app", "registry/app:1", "late-5d-c", "shop", "late"];
+    let later = ["app", "registry/app:1", "late-5d-c", "shop", "late"];
     for (number, seen) in rest.iter().enumerate() {
         let expected = match number {
             0..20 => expected[0],
             20..40 => expected[2],
-            _ => late,
+            _ => later,
         };
+        if is_late(seen, &expected) {
+            late += 1;
+            continue;
+        }
         assert_eq!(names(seen), expected, "{number}: {}", seen.json);
         assert_eq!(seen.missing, [""; 0], "{}", seen.json);
     }
+    // No more than those that came while a CPU was not to be had.
+    assert!(
+        late <= 7,
+        "{late} of 140 were written before their process was known"
+    );
     let lines = outcome.said.iter().filter(|line| line.contains("pods are"));
     assert_eq!(lines.count(), 2, "{:?}", outcome.said);
 }
@@ -326,11 +352,17 @@ impl Drop for Podman {
     }
 }
 
-/// Holds containers against the names that they say and the ids that podman said.
-fn compare(outcome: &Outcome, ids: &[String]) {
+/// Holds containers against the names that they say and the ids that podman said,
+/// and returns how many were written too early to be named.
+fn compare(outcome: &Outcome, ids: &[String]) -> usize {
     outcome.check_clean();
+    let mut late = 0;
     for seen in &outcome.report.responses {
         let said = &seen.headers["x-name"][0];
+        if is_late(seen, &[said, IMAGE]) {
+            late += 1;
+            continue;
+        }
         assert_eq!(names(seen)[..2], [said, IMAGE], "{}", seen.json);
         let container = &seen.json["container"];
         assert_eq!(container["runtime"], "podman", "{}", seen.json);
@@ -338,6 +370,7 @@ fn compare(outcome: &Outcome, ids: &[String]) {
         assert!(ids.contains(&id), "{id} is none of {ids:?}");
         assert_eq!(seen.json["process"]["name"], "nginx");
     }
+    late
 }
 
 #[test]
@@ -360,13 +393,14 @@ fn containers_of_podman() {
     ids.push(podman.serve("third", &pair.server, 8081));
     ask(&pair.client, 8081, 30);
     let outcome = agent.stop().expect("an outcome");
-    compare(&outcome, &ids);
+    let late = compare(&outcome, &ids);
     let responses = &outcome.report.responses;
     assert_eq!(responses.len(), 120);
+    assert!(late <= 6, "{late} of 120 were not named");
     for (at, id) in ids.iter().enumerate() {
         let of_id = responses
             .iter()
             .filter(|seen| seen.json["container"]["id"] == **id);
-        assert_eq!(of_id.count(), 30, "{at}");
+        assert!((30 - late..=30).contains(&of_id.count()), "{at}");
     }
 }
