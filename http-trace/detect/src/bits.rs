@@ -43,8 +43,13 @@ pub fn take_next(set: &mut [u64], word: &mut usize) -> Option<usize> {
 
 /// The numbers in a set, in order.
 pub fn numbers(set: &[u64]) -> impl Iterator<Item = usize> {
-    set.iter().enumerate().flat_map(|(word, bits)| {
-        let mut left = *bits;
+    numbers_of(set.iter().copied())
+}
+
+/// The numbers in a set that is made word by word, in order.
+pub fn numbers_of(words: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
+    words.enumerate().flat_map(|(word, bits)| {
+        let mut left = bits;
         std::iter::from_fn(move || {
             let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
             left &= left - 1;

@@ -3,7 +3,7 @@
 //! asked of the event itself.
 
 use super::bits::{self, Bits, is_in, put, take_next};
-use super::facts::{Builder, Facts, Plan, TestId, is_asked_alone};
+use super::facts::{Builder, Facts, LONGEST, Plan, TestId, is_asked_alone};
 use super::field::Field;
 use super::matcher::at_least;
 use super::memo::Memo;
@@ -24,7 +24,12 @@ pub struct Candidates {
     /// By status and the tests that an event passes: the detections that it matches, and after them those
     /// that are to be asked more.
     memo: Memo<u64>,
-    /// Room for those that are to be asked more.
+    /// Detections of which all that is asked more follows from the target.
+    of_target: Bits,
+    /// Which of them match, by status, tests and target.
+    target_memo: Memo<u64>,
+    /// Room for such a key, and for those that are to be asked more.
+    key: Vec<u8>,
     open: Bits,
 }
 
@@ -66,10 +71,20 @@ impl Candidates {
         let detections = detections.into_iter();
         let conditions: Vec<_> = detections.map(|expr| compile(expr, &mut tests)).collect();
         let facts = tests.build();
-        let words = bits::none(conditions.len()).len();
+        let mut of_target = bits::none(conditions.len());
+        let words = of_target.len();
+        for (number, condition) in conditions.iter().enumerate() {
+            if condition.is_of_target(&facts) {
+                put(&mut of_target, number);
+            }
+        }
+        let tests = facts.passed().len();
         Candidates {
             of_status: (0..STATUSES).map(|_| None).collect(),
-            memo: Memo::new(facts.passed().len(), 2 * words),
+            memo: Memo::new(tests, 2 * words),
+            of_target,
+            target_memo: Memo::new(tests + LONGEST, words),
+            key: Vec::new(),
             open: bits::none(conditions.len()),
             facts,
             conditions,
@@ -100,6 +115,29 @@ impl Candidates {
             let (decided, left) = found.split_at(open.len());
             matched.copy_from_slice(decided);
             self.open.copy_from_slice(left);
+            if left
+                .iter()
+                .zip(&self.of_target)
+                .any(|(left, of)| left & of != 0)
+            {
+                self.key.clear();
+                self.key.extend_from_slice(facts.passed());
+                self.key.extend_from_slice(facts.target(view));
+                let found = self.target_memo.of(status as u32, &self.key, |found| {
+                    found.fill(0);
+                    let both = left.iter().zip(&self.of_target);
+                    for number in bits::numbers_of(both.map(|(left, of)| left & of)) {
+                        if conditions[number].holds(status, view, facts) {
+                            put(found, number);
+                        }
+                    }
+                });
+                let all = self.open.iter_mut().zip(&self.of_target);
+                for ((open, of), (matched, found)) in all.zip(matched.iter_mut().zip(found)) {
+                    *open &= !of;
+                    *matched |= found;
+                }
+            }
             let mut word = 0;
             while let Some(number) = take_next(&mut self.open, &mut word) {
                 if conditions[number].holds(status, view, facts) {
@@ -157,6 +195,17 @@ impl Condition {
                 at_least(*wanted, parts, part) == Some(true)
             }
             known => known.known(status, Some(facts)) == Some(true),
+        }
+    }
+
+    /// Whether its outcome follows from the status, the tests that are remembered, and the target.
+    fn is_of_target(&self, facts: &Facts) -> bool {
+        match self {
+            Condition::Alone(number) => facts.is_alone_of_target(*number),
+            Condition::Keyword(_) => false,
+            Condition::Not(part) => part.is_of_target(facts),
+            Condition::AtLeast(_, parts) => parts.iter().all(|part| part.is_of_target(facts)),
+            _ => true,
         }
     }
 

@@ -21,7 +21,7 @@ use http_trace_model::known::Known;
 const DFA_LITERALS: usize = 2000;
 
 /// The longest value that is remembered.
-const LONGEST: usize = 192;
+pub const LONGEST: usize = 192;
 
 /// A test, by its group and its number there.
 #[derive(Clone, Copy, Debug)]
@@ -47,12 +47,15 @@ pub struct Facts {
     groups: Vec<Group>,
     /// Tests that are asked by themselves.
     alone: Vec<(Field, Test)>,
-    /// The groups of lines whose names have a number, by it; of responses, then of requests.
-    of_lines: [[Option<u16>; u64::BITS as usize]; 2],
+    /// The groups of lines by the number of their name, which all names without one share; of responses, then
+    /// of requests.
+    of_lines: [Vec<Vec<usize>>; 2],
     /// The tests that an event passes which has nothing of what is asked for, a bit each.
     without: Box<[u8]>,
     /// The tests that the event at hand passes.
     passed: Box<[u8]>,
+    /// Of those that are asked by themselves what is known of the event at hand.
+    passed_alone: Vec<Option<bool>>,
     /// Whether keywords have been looked for in it.
     has_searched: bool,
     memo: Memo<u8>,
@@ -188,34 +191,26 @@ impl Builder {
                 groups.len() - 1
             })
         });
-        let tests = &mut groups[group].1;
-        let added = (field, test);
-        let known = tests.iter().position(|known| *known == added);
-        let test = known.unwrap_or_else(|| {
-            tests.push(added);
-            tests.len() - 1
-        });
+        let test = place(&mut groups[group].1, (field, test));
         TestId { group, test }
     }
 
-    /// Adds a test that is asked by itself.
+    /// Adds a test that is asked by itself, unless it is there.
     pub fn add_alone(&mut self, field: Field, test: Test) -> usize {
-        self.alone.push((field, test));
-        self.alone.len() - 1
+        place(&mut self.alone, (field, test))
     }
 
     /// Makes the tests ready to be asked.
     pub fn build(self) -> Facts {
-        let mut of_lines = [[None; u64::BITS as usize]; 2];
+        let mut of_lines = [(); 2].map(|()| vec![Vec::new(); u64::BITS as usize]);
         let mut without = Vec::new();
         let mut groups = Vec::with_capacity(self.groups.len());
         for (source, tests) in self.groups {
             if let Source::Line {
                 response, known, ..
             } = source
-                && known != Known::NONE
             {
-                of_lines[usize::from(!response)][known.number()] = u16::try_from(groups.len()).ok();
+                of_lines[usize::from(!response)][known.number()].push(groups.len());
             }
             let bytes = without.len()..without.len() + tests.len().div_ceil(8);
             without.resize(bytes.end, 0);
@@ -229,6 +224,7 @@ impl Builder {
         let longest = groups.iter().map(|group| group.bytes.len()).max();
         Facts {
             groups,
+            passed_alone: vec![None; self.alone.len()],
             alone: self.alone,
             of_lines,
             passed: without.clone().into(),
@@ -246,7 +242,7 @@ impl Plan {
         match facts.groups[id.group].source {
             Source::Line {
                 response, known, ..
-            } if known != Known::NONE => {
+            } => {
                 self.lines[usize::from(!response)] |= 1 << known.number();
             }
             _ if self.others.contains(&id.group) => {}
@@ -260,6 +256,7 @@ impl Facts {
     pub fn evaluate(&mut self, plan: &Plan, view: &View<'_>) {
         self.has_searched = false;
         self.target.clear();
+        self.passed_alone.fill(None);
         self.passed.copy_from_slice(&self.without);
         for (direction, lines) in plan.lines.iter().enumerate() {
             let headers = headers(view, direction == 0);
@@ -267,8 +264,8 @@ impl Facts {
             while there != 0 {
                 let known = there.trailing_zeros();
                 there &= there - 1;
-                if let Some(group) = self.of_lines[direction][known as usize] {
-                    self.evaluate_group(group.into(), view);
+                for at in 0..self.of_lines[direction][known as usize].len() {
+                    self.evaluate_group(self.of_lines[direction][known as usize][at], view);
                 }
             }
         }
@@ -290,17 +287,25 @@ impl Facts {
 
     /// Whether it passes a test that is asked by itself.
     pub fn passes_alone(&mut self, number: usize, view: &View<'_>) -> bool {
-        let (field, test) = &self.alone[number];
-        let holds = || test.holds(field, view);
-        if matches!(test, Test::SameAs(..)) || Source::of(field) != Source::Target {
-            return holds();
+        if let Some(known) = self.passed_alone[number] {
+            return known;
         }
+        let (field, test) = &self.alone[number];
+        let passes = test.holds(field, view);
+        self.passed_alone[number] = Some(passes);
+        passes
+    }
+
+    /// Whether the outcome of a test that is asked by itself follows from [`Facts::target`].
+    pub fn is_alone_of_target(&self, number: usize) -> bool {
+        let (field, test) = &self.alone[number];
+        !matches!(test, Test::SameAs(..)) && Source::of(field) == Source::Target
+    }
+
+    /// What values of the target of the event at hand follow from together.
+    pub fn target(&mut self, view: &View<'_>) -> &[u8] {
         write_target(&mut self.target, view);
-        let group = (self.groups.len() + number) as u32;
-        let outcome = self
-            .memo
-            .of(group, &self.target, |passed| passed[0] = holds().into());
-        outcome[0] != 0
+        &self.target
     }
 
     /// Whether a keyword is in it.
@@ -337,6 +342,15 @@ impl Facts {
         let outcome = self.memo.of(number as u32, key, evaluate);
         passed.copy_from_slice(&outcome[..passed.len()]);
     }
+}
+
+/// The place of an item in a list, added if it is not there.
+fn place<T: PartialEq>(all: &mut Vec<T>, item: T) -> usize {
+    let known = all.iter().position(|known| *known == item);
+    known.unwrap_or_else(|| {
+        all.push(item);
+        all.len() - 1
+    })
 }
 
 /// Puts what values of the target follow from together, unless that is done.

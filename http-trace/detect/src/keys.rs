@@ -13,116 +13,126 @@ use http_trace_model::known::to_lower;
 /// A field to hash, with the prefix by which its IPv6 addresses count as one.
 type Part = (Field, u8);
 
-/// The keys of the event at hand, for a list of correlations. What several count by is hashed once.
+/// What is hashed together, by the places of the parts.
+type List = Box<[usize]>;
+
+/// The keys of the event at hand, for a list of correlations.
 #[derive(Debug)]
 pub struct Keys {
-    hashes: Hashes,
-    /// What is hashed together.
-    lists: Vec<Box<[Part]>>,
+    parts: Parts,
     /// For each correlation the list of each input; one, when all have the same.
-    groups: Vec<Box<[usize]>>,
+    groups: Vec<Box<[List]>>,
     /// For each correlation the list whose distinct values it counts.
-    values: Vec<Option<usize>>,
-    /// For each list its hash, and the event that it is of.
-    list_hashes: Vec<OfEvent>,
+    values: Vec<Option<List>>,
+}
+
+/// All fields that are hashed, each at most once an event.
+#[derive(Debug, Default)]
+struct Parts {
+    hashes: Hashes,
+    all: Vec<Part>,
+    /// The hash of each, if the event has the field, and the number of the event that it is of.
+    known: Vec<(u64, Option<u64>)>,
     event: u64,
 }
 
-/// A hash, if the event has what is hashed, and the number of the event.
-type OfEvent = (u64, Option<u64>);
+impl Parts {
+    /// The places of fields, which are added if they are not there.
+    fn list<'f>(&mut self, fields: impl Iterator<Item = &'f Field>, ipv6_prefix: u8) -> List {
+        let place = |field: &Field| {
+            let prefix = if field.is_address() { ipv6_prefix } else { 128 };
+            let part = (field.clone(), prefix);
+            let known = self.all.iter().position(|known| *known == part);
+            known.unwrap_or_else(|| {
+                self.all.push(part);
+                self.known.push((0, None));
+                self.all.len() - 1
+            })
+        };
+        fields.map(place).collect()
+    }
 
-/// The place of an item in a list, added if it is not there.
-fn place<T: PartialEq>(all: &mut Vec<T>, item: T) -> usize {
-    let known = all.iter().position(|known| *known == item);
-    known.unwrap_or_else(|| {
-        all.push(item);
-        all.len() - 1
-    })
+    /// The hash of a list; `None` when the event lacks one of its fields.
+    fn hash(&mut self, list: &[usize], view: &View<'_>) -> Option<u64> {
+        let Some((first, others)) = list.split_first() else {
+            return Some(0);
+        };
+        let first = self.one(*first, view)?;
+        others.iter().try_fold(first, |all, part| {
+            let one = self.one(*part, view)?;
+            Some(self.hashes.mix(all, one))
+        })
+    }
+
+    fn one(&mut self, part: usize, view: &View<'_>) -> Option<u64> {
+        let (event, hash) = self.known[part];
+        if event == self.event {
+            return hash;
+        }
+        let (field, ipv6_prefix) = &self.all[part];
+        let hash = hash_field(&self.hashes, field, *ipv6_prefix, view);
+        self.known[part] = (self.event, hash);
+        hash
+    }
 }
 
 impl Keys {
     /// For these correlations, in order.
     pub fn new(rules: &[Arc<Rule>], correlations: &[Correlation]) -> Self {
-        let mut lists = Vec::new();
-        let mut list = |fields: &mut dyn Iterator<Item = &Field>, ipv6_prefix| {
-            let fields = fields.map(|field| {
-                let prefix = if field.is_address() { ipv6_prefix } else { 128 };
-                (field.clone(), prefix)
-            });
-            place(&mut lists, fields.collect())
-        };
+        let mut parts = Parts::default();
         let (mut groups, mut values) = (Vec::new(), Vec::new());
         for correlation in correlations {
             let ipv6_prefix = rules.get(correlation.rule).map_or(128, |r| r.ipv6_prefix);
             let inputs = 0..correlation.inputs.len().clamp(1, MOST_INPUTS);
-            let mut of_inputs: Vec<usize> = inputs
-                .map(|input| {
-                    let all = correlation.group_by.iter();
-                    let fields = all.filter_map(|group| group.of.get(input).or(group.of.first()));
-                    list(&mut { fields }, ipv6_prefix)
-                })
-                .collect();
+            let of_input = |input| {
+                let all = correlation.group_by.iter();
+                let fields = all.filter_map(|group| group.of.get(input).or(group.of.first()));
+                parts.list(fields, ipv6_prefix)
+            };
+            let mut of_inputs: Vec<List> = inputs.map(of_input).collect();
             if of_inputs.iter().all(|list| Some(list) == of_inputs.first()) {
                 of_inputs.truncate(1);
             }
             groups.push(of_inputs.into());
             values.push(match &correlation.kind {
-                Kind::ValueCount(fields) => Some(list(&mut fields.iter(), 128)),
+                Kind::ValueCount(fields) => Some(parts.list(fields.iter(), 128)),
                 _ => None,
             });
         }
         Keys {
-            hashes: Hashes::default(),
-            list_hashes: vec![(0, None); lists.len()],
-            lists,
+            parts,
             groups,
             values,
-            event: 0,
         }
     }
 
     /// Hashes like these from now on, so that what was counted under their keys goes on.
     pub fn hash_as(&mut self, hashes: Hashes) {
-        self.hashes = hashes;
-        self.event += 1;
+        self.parts.hashes = hashes;
+        self.begin();
     }
 
     /// What is hashed with.
     pub const fn hashes(&self) -> &Hashes {
-        &self.hashes
+        &self.parts.hashes
     }
 
     /// The next event.
     pub const fn begin(&mut self) {
-        self.event += 1;
+        self.parts.event += 1;
     }
 
     /// The hash of the event's group under a correlation to which it is the input of that number;
     /// `None` when the event lacks a field to group by.
     pub fn group(&mut self, correlation: usize, input: usize, view: &View<'_>) -> Option<u64> {
         let lists = self.groups.get(correlation)?;
-        self.hash(*lists.get(input).or(lists.first())?, view)
+        self.parts.hash(lists.get(input).or(lists.first())?, view)
     }
 
     /// The hash of the value of which a correlation counts distinct ones.
     pub fn value(&mut self, correlation: usize, view: &View<'_>) -> Option<u64> {
-        self.hash((*self.values.get(correlation)?)?, view)
-    }
-
-    fn hash(&mut self, list: usize, view: &View<'_>) -> Option<u64> {
-        let (event, hash) = self.list_hashes[list];
-        if event == self.event {
-            return hash;
-        }
-        let hash =
-            |(field, ipv6_prefix): &Part| hash_field(&self.hashes, field, *ipv6_prefix, view);
-        let mut parts = self.lists[list].iter();
-        let first = parts.next().map_or(Some(0), hash);
-        let hash = first.and_then(|first| {
-            parts.try_fold(first, |all, part| Some(self.hashes.mix(all, hash(part)?)))
-        });
-        self.list_hashes[list] = (self.event, hash);
-        hash
+        self.parts
+            .hash(self.values.get(correlation)?.as_ref()?, view)
     }
 }
 

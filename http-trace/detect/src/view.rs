@@ -145,6 +145,7 @@ impl<'a> View<'a> {
         match field {
             Field::Flags => event.flags.is_empty(),
             Field::NoResponse => event.no_response.is_none(),
+            Field::EndpointKnown => self.context.endpoints.known.is_none(),
             Field::BodyContent | Field::SniffedType => event.body_snippet.is_none(),
             Field::SameSite => self.request_line(Known::REFERER).is_none(),
             Field::ForwardedClient => {
