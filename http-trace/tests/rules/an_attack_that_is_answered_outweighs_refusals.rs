@@ -16,6 +16,12 @@ const TARGETS: &[(&str, &str)] = &[
     ("/item?id=1;waitfor%20delay%20%270:0:5%27", BROWSER),
     ("/item?id=1%20AND%20SLEEP(5)", BROWSER),
     ("/ping?host=127.0.0.1;cat%20/etc/hosts", BROWSER),
+    ("/ping?host=127.0.0.1|id", BROWSER),
+    ("/ping?host=127.0.0.1%0acat%20/etc/hosts", BROWSER),
+    ("/ping?host=a.example%0Awget%20a.example", BROWSER),
+    ("/%2eenv", BROWSER),
+    ("/app/%2Egit/config", BROWSER),
+    ("/.%65nv", BROWSER),
     ("/run?c=%60id%60;id;", BROWSER),
     ("/search?q=%3Cscript%3Ealert(1)%3C/script%3E", BROWSER),
     ("/search?q=<svg/onload=confirm(1)>", BROWSER),
@@ -183,6 +189,12 @@ const ORDINARY: &[&str] = &[
     "/x?filters[name][$eq]=a&filters[age][$gt]=4",
     "/rawhide/index.html",
     "/matomo.php?action_name=Home&_cvar={%221%22:[%22x%22,%22y%22]}",
+    "/api/items?fields=name|id",
+    "/api/items?ids=1|2|3;sort=id",
+    "/ping?host=127.0.0.1&type=A",
+    "/note?text=one%0Atwo",
+    "/a%20b/.environment",
+    "/img/%E2%9C%93.png",
 ];
 
 fn has(alerts: &[(String, u64)], rule: &str) -> bool {

@@ -70,6 +70,82 @@ const TOOLS: &[(&str, Lookup)] = &[
             ("GET", format!("/3/a/a{}", n % 90), 404),
         ]
     }),
+    ("cri-o/1.29.1", |n| {
+        vec![("GET", format!("/v2/library/app{n}/manifests/latest"), 404)]
+    }),
+    ("got (https://github.com/sindresorhus/got)", |n| {
+        vec![("GET", format!("/@scope%2fpkg{n}"), 404)]
+    }),
+    ("NuGet Command Line/6.9 (Linux)", |n| {
+        vec![("GET", format!("/v3/flatcontainer/pkg{n}/index.json"), 404)]
+    }),
+    ("Terraform/1.7.5", |n| {
+        vec![("GET", format!("/v1/modules/acme/m{n}/aws/versions"), 404)]
+    }),
+    ("apk-tools/2.14.0", |n| {
+        let path = format!("/alpine/v3.19/r{n}/x86_64/APKINDEX.tar.gz");
+        vec![("GET", path, 404)]
+    }),
+    ("pacman/6.1.0 (Linux x86_64) libalpm/14.0.0", |n| {
+        vec![("GET", format!("/r{n}/os/x86_64/r{n}.db.sig"), 404)]
+    }),
+    ("turbo 1.12.4", |n| {
+        let path = format!("/v8/artifacts/{}", &digest(n)[..16]);
+        vec![("GET", format!("{path}?teamId=x"), 404)]
+    }),
+    ("UnityAccelerator", |n| {
+        let name = digest(n);
+        let path = format!("/cache/{}/{}/a", &name[..32], &name[32..]);
+        vec![("GET", path, 404)]
+    }),
+    ("elfutils/0.190", |n| {
+        let path = format!("/buildid/{}/debuginfo", &digest(n)[..40]);
+        vec![("GET", path, 404)]
+    }),
+    ("Microsoft-Symbol-Server/10.0", |n| {
+        let path = format!("/symbols/mod{n}.pdb/{}1/mod{n}.pdb", &digest(n)[..32]);
+        vec![("GET", path, 404)]
+    }),
+    ("flatpak/1.15.6 ostree/2023.8", |n| {
+        let name = digest(n).repeat(2);
+        let (from, to) = (&name[..41], &name[41..84]);
+        vec![("GET", format!("/deltas/ab/{from}-{to}/superblock"), 404)]
+    }),
+    ("Mozilla/5.0 (X11; Linux x86_64) Firefox/125.0", |n| {
+        vec![
+            ("GET", format!("/tiles/12/{}/{n}.png", n % 64), 404),
+            ("GET", format!("/js/chunk-{n}.3f2a9c1b.js.map"), 404),
+        ]
+    }),
+    ("Boto3/1.34.69 md/Botocore#1.34.69", |n| {
+        let path = format!("/bucket/k/{n}");
+        vec![("HEAD", path.clone(), 404), ("PUT", path, 200)]
+    }),
+    ("aws-cli/2.15.30 Python/3.11.8", |n| {
+        vec![("HEAD", format!("/lake/t/part-{n}.parquet"), 404)]
+    }),
+    ("kubectl/v1.29.0 (linux/amd64) kubernetes/3f7a50f", |n| {
+        let all = "/api/v1/namespaces/default/configmaps";
+        vec![
+            ("GET", format!("{all}/cm{n}"), 404),
+            ("POST", all.to_owned(), 201),
+        ]
+    }),
+    ("Puppet/8.5.1 Ruby/3.2.3 (x86_64-linux)", |n| {
+        let path = format!("/puppet/v3/file_metadata/modules/m{n}");
+        vec![("GET", path, 404)]
+    }),
+    ("elasticsearch-py/8.12.0", |n| {
+        vec![("HEAD", format!("/logs-{n}"), 404)]
+    }),
+    ("consul-template/0.37.0", |n| {
+        vec![("GET", format!("/v1/kv/app/{n}"), 404)]
+    }),
+    ("gvfs/1.54.0", |n| {
+        let names = [".hidden", ".Trash-1000", ".xdg-volume-info", "autorun.inf"];
+        let path = |name| ("PROPFIND", format!("/dav/{n}/{name}"), 404);
+        names.map(path).to_vec()
+    }),
     ("WebDAVFS/3.0.0", |n| {
         vec![
             ("PROPFIND", format!("/dav/share/p{n}.jpg"), 207),
@@ -113,6 +189,19 @@ fn a_scan_under_the_name_of_a_tool_is_seen() {
         let scan = (client, "http-path-scan".to_owned(), 5);
         assert!(raised.contains(&scan), "{agent}: {raised:?}");
     }
+}
+
+/// git sends no credentials until it is asked for them, each time anew.
+#[test]
+fn who_is_asked_for_credentials_each_time_guesses_none() {
+    let target = "/app.git/info/refs?service=git-upload-pack";
+    let agents = ["git/2.43.0", "curl/8.5.0"];
+    let lines = agents.iter().enumerate().flat_map(|(client, agent)| {
+        let line = move |second, status| log_line(client, second, ("GET", target), status, agent);
+        (0..40).flat_map(move |second| [line(second, 401), line(second, 200)])
+    });
+    let guessed = (1, "http-guessed-credentials".to_owned(), 7);
+    assert_eq!(severities(lines), [guessed]);
 }
 
 #[test]

@@ -86,6 +86,10 @@ const EXPLOITS: &[(&str, &str)] = &[
     ("POST", "/webtools/control/forgotPassword;/ProgramExport;"),
     ("GET", "/@fs/etc/hostname?raw??"),
     ("GET", "/nice%20ports%2C/Tri%6Eity.txt%2ebak"),
+    (
+        "GET",
+        "/apps/graphapi/vendor/microsoft/microsoft-graph/tests/GetPhpInfo.php/.css",
+    ),
 ];
 
 /// Several requests of one client: method, targets, status, user agent, and the rule that names them.
@@ -238,6 +242,25 @@ const SCENARIOS: &[Scenario] = &[
         404,
         BROWSER,
         "http-logins-refused",
+    ),
+    (
+        "POST",
+        &["/xmlrpc.php"; 6],
+        200,
+        BROWSER,
+        "http-logins-refused",
+    ),
+    (
+        "GET",
+        &[
+            "/sap/public/info",
+            "/irj/portal",
+            "/nwa",
+            "/cgi-bin/ViewLog.asp",
+        ],
+        404,
+        BROWSER,
+        "http-probing",
     ),
     (
         "POST",
