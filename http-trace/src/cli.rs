@@ -110,7 +110,8 @@ pub struct Detect {
 #[derive(Args, Clone, Debug, Default)]
 #[command(mut_args(hidden_if_of_packets))]
 pub struct Report {
-    /// Captures, or files of recorded events; default: recorded events from standard input, which - is too
+    /// Captures, or files of recorded events; default: with --state what runs with it kept, otherwise recorded
+    /// events from standard input, which - is too
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Its form: table, markdown, json, html, or allow (the endpoints that answered, one a line); default: by

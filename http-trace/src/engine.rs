@@ -25,6 +25,8 @@ use crate::sink::outlet::{Next, OpenError, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
 use crate::stages::{Exit, Stages};
 use crate::state_file::Keeper;
+#[cfg(feature = "inventory")]
+use crate::state_file::inventory::InventoryKeeper;
 use crate::summary;
 use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Prepared, Reloaded, Restored, Settings};
@@ -116,6 +118,8 @@ impl Engine {
                     secrets,
                     bans: None,
                     metrics: config.listen.map(|_| Metrics::default()),
+                    #[cfg(feature = "inventory")]
+                    inventory: None,
                     outlet: Outlet::open(&outputs(config), when_full, own)?,
                 },
                 outside: 0,
@@ -227,6 +231,12 @@ impl Engine {
         self.keeper = Some(keeper);
     }
 
+    /// Counts what the site has from now on.
+    #[cfg(feature = "inventory")]
+    pub fn keep_inventory(&mut self, inventory: InventoryKeeper) {
+        self.stages.exit.inventory = Some(inventory);
+    }
+
     /// Nothing is kept although it was asked for; that was said.
     pub const fn keep_nothing(&mut self) {
         self.keeps_nothing = true;
@@ -306,10 +316,12 @@ impl Engine {
         metrics.map_or_else(String::new, |m| m.text(exit.outlet.written(), &numbers))
     }
 
-    /// What is new of outputs that fail and are tried again, and of bans that fail.
+    /// What is new of outputs and of the inventory that fail and are tried again, and of bans that fail.
     pub fn output_news(&mut self) -> Vec<String> {
         let exit = &mut self.stages.exit;
         let mut news = exit.outlet.news();
+        #[cfg(feature = "inventory")]
+        news.extend(exit.inventory.as_mut().and_then(InventoryKeeper::work));
         news.extend(exit.bans.as_mut().and_then(Bans::news));
         news
     }
@@ -362,10 +374,15 @@ impl Engine {
         // Once all is delivered: what is said to be counted is not counted again.
         let keeper = self.keeper.take();
         let kept = keeper.map(|keeper| keeper.finish(detector.save()));
+        #[cfg(feature = "inventory")]
+        let inventory = exit.inventory.map(InventoryKeeper::finish);
+        #[cfg(not(feature = "inventory"))]
+        let inventory = None;
         Finished {
             detect,
             written,
             kept: kept.unwrap_or_default(),
+            inventory: inventory.unwrap_or_default(),
             keeps_nothing: self.keeps_nothing,
             fragments,
             bad_fragments,

@@ -15,10 +15,11 @@
 //! - [`summary`] words what standard error is told (prints nothing).
 //! - [`histogram`] counts durations, [`metrics`] counts for Prometheus what passes.
 //! - [`sink`] formats and writes (output files, standard output, and where alerts go).
+//! - [`state_file`] keeps counters and the inventory of a site over a restart (*I/O*).
 //! - [`stages`] takes events through all of these, in their order.
 //! - [`config`] has the table of settings and reads them (the configuration file too), [`cli`] the
 //!   commands and options.
-//! - [`state_file`] keeps counters over a restart; [`engine`] is the pipeline with its stages.
+//! - [`engine`] is the pipeline with its stages.
 //! - [`probe`] loads and attaches the eBPF programs and reads their ring buffer.
 //! - [`run`] is a run from configuration to exit status, [`schema`] what `http-trace schema` prints.
 #![cfg_attr(not(feature = "live"), forbid(unsafe_code))]

@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return unparsed(&error),
     };
+    // Of nothing but what was kept.
+    let mut is_report = false;
     match cli.command.take() {
         Some(Command::Rules(Rules::Help { command })) => {
             let words = command.iter().map(String::as_str);
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
             let options = asked.options.clone();
             cli.options = options.after(std::mem::take(&mut cli.options));
             cli.options.add("output", asked.output());
+            is_report = asked.files.is_empty();
             match run::are_captures(&asked.files) {
                 Ok(true) => cli.options.read = asked.files.iter().map(Into::into).collect(),
                 Ok(false) => cli.recorded = Some(asked.files),
@@ -113,6 +116,9 @@ fn main() -> ExitCode {
             return ExitCode::from(Ended::CannotStart.status());
         }
     };
+    if is_report && config.state.is_some() {
+        return ExitCode::from(run::inventory::run(&config).status());
+    }
     let mut stop = Stop::default();
     if let Err(error) = stop.on_signals() {
         run::say(&format!("cannot handle signals: {error}"));

@@ -14,6 +14,7 @@
 //! - `pipe`: sources whose reading may block.
 //! - `progress`: how far the reading of captures is.
 //! - `replay`, `recorded`, `live`: the three sources.
+//! - [`inventory`]: the report of what earlier runs kept.
 //! - [`rules`], `hits`: commands about rules. [`bans`]: those about bans.
 
 use std::fs::File;
@@ -27,6 +28,7 @@ mod confine;
 pub mod doctor;
 mod exit;
 mod hits;
+pub mod inventory;
 mod limits;
 #[cfg(feature = "live")]
 mod listen;

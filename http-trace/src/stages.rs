@@ -13,8 +13,10 @@ use crate::scope::Scope;
 use crate::select::Selection;
 use crate::sink::Entry;
 use crate::sink::outlet::{Next, Outlet};
+#[cfg(feature = "inventory")]
+use crate::state_file::inventory::InventoryKeeper;
 use http_trace_detect::{Detected, Detector};
-use http_trace_model::event::{HttpEvent, Output, basic_user};
+use http_trace_model::event::{HttpEvent, Loss, Output, basic_user};
 
 /// The stages of a run.
 #[derive(Debug)]
@@ -44,6 +46,9 @@ pub struct Exit {
     pub bans: Option<Bans>,
     /// Counts every event, with `--listen`.
     pub metrics: Option<Metrics>,
+    /// Counts what the site has, with `--state`.
+    #[cfg(feature = "inventory")]
+    pub inventory: Option<InventoryKeeper>,
     /// Formats and writes.
     pub outlet: Outlet,
 }
@@ -80,7 +85,7 @@ impl Stages {
             }
             Output::Loss(loss) => {
                 self.detector.note_loss(loss.until_ns);
-                self.exit.outlet.loss(&loss);
+                self.exit.loss(&loss);
             }
         }
     }
@@ -128,6 +133,7 @@ impl Exit {
                 if let Some(metrics) = &mut self.metrics {
                     metrics.event(&event);
                 }
+                let mut is_written = false;
                 if !self.selection.admits(&event) {
                     if !self.selection.alerts_only {
                         outlet.left_out();
@@ -137,16 +143,32 @@ impl Exit {
                 } else if !outlet.takes(&event) {
                     outlet.left_out();
                 } else {
-                    let counted = outlet.only_counts();
-                    let mut user = if counted { None } else { basic_user(&event) };
-                    match &self.secrets {
-                        Some(secrets) if counted => secrets.redact_authority(&mut event),
-                        Some(secrets) => {
-                            user = user.map(|user| secrets.user(user));
-                            secrets.redact(&mut event);
-                        }
-                        None => {}
+                    is_written = true;
+                }
+                let is_kept = self.keeps_inventory();
+                if !is_written && !is_kept {
+                    return;
+                }
+                let outlet = &mut self.outlet;
+                let counted = outlet.only_counts() && !is_kept;
+                let mut user = if counted || !is_written {
+                    None
+                } else {
+                    basic_user(&event)
+                };
+                match &self.secrets {
+                    Some(secrets) if counted => secrets.redact_authority(&mut event),
+                    Some(secrets) => {
+                        user = user.map(|user| secrets.user(user));
+                        secrets.redact(&mut event);
                     }
+                    None => {}
+                }
+                #[cfg(feature = "inventory")]
+                if let Some(inventory) = &mut self.inventory {
+                    inventory.event(&event);
+                }
+                if is_written {
                     outlet.event(&Entry {
                         event: &event,
                         user: user.as_deref(),
@@ -156,13 +178,37 @@ impl Exit {
             Detected::Alert(mut alert) => {
                 outlet.saw_alert(&alert);
                 alert.ban = self.bans.as_mut().and_then(|bans| bans.judge(&alert));
-                if self.selection.admits_alert(&alert.rule.id) {
-                    if let Some(secrets) = &self.secrets {
-                        secrets.redact_alert(&mut alert);
-                    }
-                    outlet.alert(&alert);
+                let is_written = self.selection.admits_alert(&alert.rule.id);
+                if !is_written && !self.keeps_inventory() {
+                    return;
+                }
+                if let Some(secrets) = &self.secrets {
+                    secrets.redact_alert(&mut alert);
+                }
+                #[cfg(feature = "inventory")]
+                if let Some(inventory) = &mut self.inventory {
+                    inventory.alert(&alert);
+                }
+                if is_written {
+                    self.outlet.alert(&alert);
                 }
             }
         }
+    }
+
+    /// What is missing.
+    fn loss(&mut self, loss: &Loss) {
+        #[cfg(feature = "inventory")]
+        if let Some(inventory) = &mut self.inventory {
+            inventory.loss(loss);
+        }
+        self.outlet.loss(loss);
+    }
+
+    const fn keeps_inventory(&self) -> bool {
+        #[cfg(feature = "inventory")]
+        return self.inventory.is_some();
+        #[cfg(not(feature = "inventory"))]
+        return false;
     }
 }

@@ -3,7 +3,12 @@
 //!
 //! # Layout
 //! - [`taken`] is the file on disk: locked, read once, replaced whole.
+//! - [`database`] is the one beside it, of the inventory; [`inventory`] keeps that.
 
+#[cfg(feature = "inventory")]
+pub mod database;
+#[cfg(feature = "inventory")]
+pub mod inventory;
 pub mod taken;
 
 use std::io;

@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 
-use crate::inventory::{CLASSES, Report, Timeline};
+use crate::inventory::Report;
 use crate::tables::{Table, allow_list, facts, tables};
+use crate::tally::{CLASSES, Timeline};
 use http_trace_model::shown::grouped;
 
 /// Of each class of the timeline.

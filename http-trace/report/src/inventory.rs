@@ -1,27 +1,26 @@
 //! What is gathered of events and alerts, and the report made of it. Everything is bounded: of what is beyond
 //! its bound there is a count. Writes nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap};
 
 use http_trace_detect::alert::Alert;
+use http_trace_detect::rule::Level;
 use http_trace_model::endpoint::{Endpoints, is_there, named_service, service_address};
-use http_trace_model::event::{HttpEvent, Loss, status_class};
+use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::known::Known;
 use http_trace_model::target::Target;
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::times::Times;
+use crate::tally::{CLASSES, LeftOut, NONE, Tally, Timeline, Total};
 
-/// The most services, endpoints of one, clients that are told apart of one endpoint, links, and alerts.
+/// The most services, endpoints of one and of all, clients that are told apart in all, links, and alerts.
 const SERVICES: usize = 1000;
 const ENDPOINTS: usize = 2000;
-const CLIENTS: usize = 1024;
+const ENDPOINTS_OF_ALL: usize = 50_000;
+const CLIENTS_OF_ALL: usize = 500_000;
 const LINKS: usize = 1000;
 const ALERTS: usize = 1000;
-
-/// The most intervals of the timeline.
-const INTERVALS: usize = 120;
 
 /// How a template is called that others share since there were too many.
 pub const OTHER: &str = "other";
@@ -51,126 +50,22 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Inventory {
     options: Options,
-    services: HashMap<String, Service>,
-    timeline: Timeline,
-    links: HashMap<Link, u64>,
-    alerts: BTreeMap<u64, AlertRow>,
-    clients: Clients,
-    classes: BTreeMap<&'static str, u64>,
-    events: u64,
-    lost: u64,
-    times_ns: Option<(u64, u64)>,
-    /// What found no room.
-    left_out: LeftOut,
+    pub(crate) services: HashMap<String, Service>,
+    pub(crate) links: HashMap<Link, u64>,
+    /// `None`: handed over.
+    pub(crate) alerts: BTreeMap<u64, Option<AlertRow>>,
+    pub(crate) total: Total,
+    /// How many endpoints there are.
+    pub(crate) endpoints: usize,
+    /// How many more clients can be told apart.
+    room: usize,
 }
 
 #[derive(Debug, Default)]
-struct Service {
+pub(crate) struct Service {
     /// By method and template.
-    endpoints: HashMap<(String, String), Tally>,
-    all: Tally,
-}
-
-/// What was counted of an endpoint, or of a service.
-#[derive(Debug, Default)]
-struct Tally {
-    hits: u64,
-    first_ns: u64,
-    last_ns: u64,
-    /// 0 for no response.
-    statuses: BTreeMap<u16, u64>,
-    times: Times,
-    bytes: u64,
-    bodies: u64,
-    clients: Clients,
-}
-
-/// Clients that are told apart, up to a bound.
-#[derive(Debug, Default)]
-struct Clients {
-    seen: HashSet<IpAddr>,
-    more: bool,
-}
-
-impl Clients {
-    fn add(&mut self, ip: IpAddr) {
-        if self.seen.len() < CLIENTS || self.seen.contains(&ip) {
-            self.seen.insert(ip);
-        } else {
-            self.more = true;
-        }
-    }
-
-    fn shown(&self) -> String {
-        let more = if self.more { "≥ " } else { "" };
-        format!("{more}{}", self.seen.len())
-    }
-}
-
-/// Events by class over time, in intervals that grow with the time that there is.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Timeline {
-    /// Start of the first interval, Unix seconds.
-    pub start: u64,
-    /// Of each interval, in seconds.
-    pub seconds: u64,
-    /// Those of each class ([`CLASSES`]) in each interval.
-    pub intervals: Vec<[u64; CLASSES.len()]>,
-}
-
-impl Timeline {
-    fn add(&mut self, second: u64, class: &str) {
-        let class = CLASSES.iter().position(|name| *name == class).unwrap_or(0);
-        if self.intervals.is_empty() {
-            (self.start, self.seconds) = (second, 1);
-        }
-        // What comes late is of the first interval.
-        let mut at = (second.saturating_sub(self.start) / self.seconds) as usize;
-        while at >= INTERVALS {
-            let halves = self.intervals.chunks(2);
-            let joined = halves.map(|two| {
-                let mut sum = [0; CLASSES.len()];
-                two.iter()
-                    .for_each(|one| sum.iter_mut().zip(one).for_each(|(a, b)| *a += b));
-                sum
-            });
-            self.intervals = joined.collect();
-            self.seconds *= 2;
-            at = (second.saturating_sub(self.start) / self.seconds) as usize;
-        }
-        if self.intervals.len() <= at {
-            self.intervals.resize(at + 1, [0; CLASSES.len()]);
-        }
-        self.intervals[at][class] += 1;
-    }
-}
-
-impl Tally {
-    fn add(&mut self, event: &HttpEvent, status: u16) {
-        if self.hits == 0 {
-            self.first_ns = event.time_ns;
-        }
-        self.hits += 1;
-        self.first_ns = self.first_ns.min(event.time_ns);
-        self.last_ns = self.last_ns.max(event.time_ns);
-        *self.statuses.entry(status).or_default() += 1;
-        if let Some(ns) = event.ttfb_ns().or_else(|| event.ttlb_ns()) {
-            self.times.add(ns);
-        }
-        if let Some(bytes) = event.body_bytes {
-            self.bytes = self.bytes.saturating_add(bytes);
-            self.bodies += 1;
-        }
-        self.clients.add(event.client_ip());
-    }
-
-    fn of_class(&self, class: u16) -> u64 {
-        let of = self
-            .statuses
-            .iter()
-            .filter(|(status, _)| **status / 100 == class);
-        of.map(|(_, count)| count).sum()
-    }
+    pub(crate) endpoints: HashMap<(String, String), Tally>,
+    pub(crate) all: Tally,
 }
 
 impl Inventory {
@@ -179,15 +74,11 @@ impl Inventory {
         Inventory {
             options,
             services: HashMap::new(),
-            timeline: Timeline::default(),
             links: HashMap::new(),
             alerts: BTreeMap::new(),
-            clients: Clients::default(),
-            classes: BTreeMap::new(),
-            events: 0,
-            lost: 0,
-            times_ns: None,
-            left_out: LeftOut::default(),
+            total: Total::default(),
+            endpoints: 0,
+            room: CLIENTS_OF_ALL,
         }
     }
 
@@ -197,22 +88,16 @@ impl Inventory {
             .response
             .as_ref()
             .map_or(0, |response| response.status);
-        let class = class(status);
-        self.events += 1;
-        *self.classes.entry(class).or_default() += 1;
-        self.clients.add(event.client_ip());
-        let (first, last) = self.times_ns.unwrap_or((event.time_ns, event.time_ns));
-        self.times_ns = Some((first.min(event.time_ns), last.max(event.time_ns)));
-        self.timeline.add(event.time_ns / 1_000_000_000, class);
+        self.total.add(event, status, &mut self.room);
         let Some(service) = self.service(event, status) else {
-            self.left_out.services += 1;
+            self.total.left_out.services += 1;
             return;
         };
         let shown = self.options.shown;
         let Some(of) = self.services.get_mut(&service) else {
             return;
         };
-        of.all.add(event, status);
+        of.all.add(event, status, &mut self.room);
         let Some(request) = &event.request else {
             return;
         };
@@ -220,33 +105,67 @@ impl Inventory {
         let path = target.path.unwrap_or_default();
         let template = self.options.endpoints.templates.of(path);
         let key = (shown(&request.method), shown(&template));
-        let path = shown(path);
         if let Some(tally) = of.endpoints.get_mut(&key) {
-            tally.add(event, status);
+            tally.add(event, status, &mut self.room);
         } else if is_there(status) {
-            let room = of.endpoints.len() < ENDPOINTS;
-            let key = if room {
-                key
-            } else {
-                ("*".to_owned(), OTHER.to_owned())
-            };
-            self.left_out.endpoints += u64::from(!room);
-            of.endpoints.entry(key).or_default().add(event, status);
+            let (tally, has_room) = of.endpoint(key, &mut self.endpoints);
+            tally.add(event, status, &mut self.room);
+            self.total.left_out.endpoints += u64::from(!has_room);
         }
         let referrer = request.headers.first_known(Known::REFERER);
         if let Some(referrer) = referrer.filter(|_| matches!(status, 404 | 410)) {
             let link = Link {
                 service,
-                path,
+                path: shown(path),
                 referrer: shown(referrer),
                 status,
             };
-            if self.links.len() < LINKS || self.links.contains_key(&link) {
-                *self.links.entry(link).or_default() += 1;
-            } else {
-                self.left_out.links += 1;
-            }
+            self.join_link(link, 1);
         }
+    }
+
+    /// Adds how often a link was followed.
+    pub(crate) fn join_link(&mut self, link: Link, count: u64) {
+        if self.links.len() < LINKS || self.links.contains_key(&link) {
+            let of = self.links.entry(link).or_default();
+            *of = of.saturating_add(count);
+        } else {
+            let left_out = &mut self.total.left_out.links;
+            *left_out = left_out.saturating_add(count);
+        }
+    }
+
+    /// Adds what was counted of a service, or of an endpoint of it.
+    pub(crate) fn join_tally(
+        &mut self,
+        service: String,
+        endpoint: Option<(String, String)>,
+        tally: &Tally,
+    ) {
+        let left_out = &mut self.total.left_out;
+        if self.services.len() >= SERVICES && !self.services.contains_key(&service) {
+            left_out.services = left_out.services.saturating_add(tally.hits);
+            return;
+        }
+        let of = self.services.entry(service).or_default();
+        let Some(key) = endpoint else {
+            return of.all.join(tally, &mut self.room);
+        };
+        let (of, has_room) = of.endpoint(key, &mut self.endpoints);
+        of.join(tally, &mut self.room);
+        if !has_room {
+            left_out.endpoints = left_out.endpoints.saturating_add(tally.hits);
+        }
+    }
+
+    /// Adds what was counted of everything.
+    pub(crate) fn join_total(&mut self, total: &Total) {
+        self.total.join(total, &mut self.room);
+    }
+
+    /// What was told apart was handed over.
+    pub(crate) const fn make_room(&mut self) {
+        self.room = CLIENTS_OF_ALL;
     }
 
     /// The service that an event is of, by the host that was asked for, if something is there, or by its
@@ -269,10 +188,6 @@ impl Inventory {
     /// Takes an alert in; a later state takes the place of an earlier one.
     pub fn alert(&mut self, alert: &Alert) {
         let shown = self.options.shown;
-        if self.alerts.len() >= ALERTS && !self.alerts.contains_key(&alert.id) {
-            self.left_out.alerts += 1;
-            return;
-        }
         let paths = alert.paths.iter().take(3);
         let row = AlertRow {
             level: alert.severity.level().name(),
@@ -281,6 +196,7 @@ impl Inventory {
             summary: shown(&alert.message()),
             first: time(alert.first_seen_ns),
             last: time(alert.last_seen_ns),
+
             count: alert.count,
             clients: alert
                 .clients
@@ -290,17 +206,34 @@ impl Inventory {
                 .collect(),
             paths: paths.map(|(path, _)| shown(path)).collect(),
         };
-        self.alerts.insert(alert.id, row);
+        self.put_alert(alert.id, row);
+    }
+
+    /// The last state of an alert.
+    pub(crate) fn put_alert(&mut self, id: u64, row: AlertRow) {
+        if self.alerts.len() >= ALERTS && !self.alerts.contains_key(&id) {
+            let left_out = &mut self.total.left_out.alerts;
+            *left_out = left_out.saturating_add(1);
+            return;
+        }
+        self.alerts.insert(id, Some(row));
     }
 
     /// Takes a loss in.
     pub fn loss(&mut self, loss: &Loss) {
-        self.lost = self.lost.saturating_add(loss.count);
+        self.total.lost = self.total.lost.saturating_add(loss.count);
     }
 
     /// What there is to say.
     pub fn report(&self) -> Report {
-        let last_ns = self.times_ns.map_or(0, |(_, last)| last);
+        let Total {
+            timeline,
+            clients,
+            lost,
+            times_ns,
+            left_out,
+        } = self.total.clone();
+        let last_ns = times_ns.map_or(0, |(_, last)| last);
         let unseen_before = self.options.unseen_ns.map(|ns| last_ns.saturating_sub(ns));
         let mut services = Vec::new();
         let mut endpoints = Vec::new();
@@ -334,39 +267,49 @@ impl Inventory {
                 &b.link.referrer,
             ))
         });
-        let mut alerts: Vec<AlertRow> = self.alerts.values().cloned().collect();
+        let mut alerts: Vec<AlertRow> = self.alerts.values().flatten().cloned().collect();
         alerts
             .sort_by(|a, b| (b.severity, &a.first, &a.rule).cmp(&(a.severity, &b.first, &b.rule)));
         Report {
-            from: self.times_ns.map(|(first, _)| time(first)),
-            until: self.times_ns.map(|(_, last)| time(last)),
-            events: self.events,
-            classes: self.classes.clone(),
-            clients: self.clients.shown(),
-            lost: self.lost,
+            from: times_ns.map(|(first, _)| time(first)),
+            until: times_ns.map(|(_, last)| time(last)),
+            events: timeline
+                .counts()
+                .iter()
+                .fold(0, |sum, n| sum.saturating_add(*n)),
+            classes: class_counts(&timeline),
+            clients: clients.shown(),
+            lost,
             services,
             endpoints,
             broken_links: links,
             alerts,
-            timeline: self.timeline.clone(),
-            left_out: self.left_out.clone(),
+            timeline,
+            left_out,
             knows: self.options.endpoints.known.is_some(),
             looks_for_unseen: self.options.unseen_ns.is_some(),
         }
     }
 }
 
-/// The classes of a timeline, in its order; none is a request without response.
-pub const CLASSES: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other", NONE];
-
-/// What stands for the status of a request without response.
-const NONE: &str = "none";
-
-const fn class(status: u16) -> &'static str {
-    match status {
-        0 => NONE,
-        status => status_class(status),
+impl Service {
+    /// The endpoint of this name, or the one that others share, and whether there was room.
+    fn endpoint(&mut self, key: (String, String), all: &mut usize) -> (&mut Tally, bool) {
+        let is_there = self.endpoints.contains_key(&key);
+        let has_room = self.endpoints.len() < ENDPOINTS && *all < ENDPOINTS_OF_ALL;
+        let key = match is_there || has_room {
+            true => key,
+            false => ("*".to_owned(), OTHER.to_owned()),
+        };
+        *all += usize::from(!self.endpoints.contains_key(&key));
+        (self.endpoints.entry(key).or_default(), is_there || has_room)
     }
+}
+
+/// Those that came.
+fn class_counts(timeline: &Timeline) -> BTreeMap<&'static str, u64> {
+    let counts = CLASSES.into_iter().zip(timeline.counts());
+    counts.filter(|(_, count)| *count > 0).collect()
 }
 
 /// RFC 3339 with seconds, UTC.
@@ -463,7 +406,7 @@ impl Row {
             hits: tally.hits,
             first: time(tally.first_ns),
             last: time(tally.last_ns),
-            failed: tally.of_class(5) + tally.of_class(0),
+            failed: tally.of_class(5).saturating_add(tally.of_class(0)),
             statuses: statuses
                 .map(|(status, count)| (name(*status), *count))
                 .collect(),
@@ -507,10 +450,11 @@ pub struct LinkRow {
 }
 
 /// An alert.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AlertRow {
     /// `informational` … `critical`
-    pub level: &'static str,
+    #[serde(deserialize_with = "level")]
+    pub level: LevelName,
     /// 0 to 10.
     pub severity: u8,
     /// Its rule.
@@ -529,17 +473,14 @@ pub struct AlertRow {
     pub paths: Vec<String>,
 }
 
-/// How much found no room.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
-    /// Events of services beyond the bound.
-    pub services: u64,
-    /// Events of endpoints beyond it, which `other` counts.
-    pub endpoints: u64,
-    /// Events of broken links beyond it.
-    pub links: u64,
-    /// Alerts beyond it.
-    pub alerts: u64,
+/// `informational` … `critical`
+pub type LevelName = &'static str;
+
+/// The name of a level, of those that there are.
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let level = Level::named(&name).ok_or_else(|| D::Error::custom("no level"))?;
+    Ok(level.name())
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@
 //! # Layout
 //! Each module imports only from those above it.
 //! - [`times`] is a histogram of durations.
+//! - [`tally`] is what is counted of an endpoint, and of everything; two add up.
 //! - [`inventory`] is what is gathered, and the [`Report`] made of it.
+//! - [`kept`] is what an inventory hands over to be kept from run to run, as rows, and takes from there.
 //! - [`tables`] is a report as tables.
 //! - [`html`] is these as a page, with charts.
 //! - [`form`] is all forms of a report.
@@ -27,7 +29,9 @@
 pub mod form;
 pub mod html;
 pub mod inventory;
+pub mod kept;
 pub mod tables;
+pub mod tally;
 pub mod times;
 
 pub use form::Form;

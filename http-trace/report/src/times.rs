@@ -1,11 +1,17 @@
 //! A histogram of durations: exact to an eighth of their size, in memory that does not grow with their number.
 //! Knows nothing of events.
 
+use serde::{Deserialize, Serialize};
+
 /// Buckets of each power of two.
 const PARTS: u32 = 8;
 
+/// More than there are buckets.
+const BUCKETS: usize = 600;
+
 /// How often durations came, by buckets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<(usize, u32)>", into = "Vec<(usize, u32)>")]
 pub struct Times {
     /// Of microseconds.
     buckets: Vec<u32>,
@@ -15,12 +21,22 @@ pub struct Times {
 impl Times {
     /// Adds a duration in ns.
     pub fn add(&mut self, ns: u64) {
-        let bucket = bucket(ns / 1000);
+        self.add_to(bucket(ns / 1000), 1);
+    }
+
+    fn add_to(&mut self, bucket: usize, count: u32) {
         if self.buckets.len() <= bucket {
             self.buckets.resize(bucket + 1, 0);
         }
-        self.buckets[bucket] = self.buckets[bucket].saturating_add(1);
-        self.count += 1;
+        self.buckets[bucket] = self.buckets[bucket].saturating_add(count);
+        self.count = self.count.saturating_add(u64::from(count));
+    }
+
+    /// Adds what another counted.
+    pub fn join(&mut self, other: &Times) {
+        let each = other.buckets.iter().enumerate();
+        each.filter(|(_, count)| **count > 0)
+            .for_each(|(bucket, count)| self.add_to(bucket, *count));
     }
 
     /// The duration, in microseconds, that this share of all does not exceed; of 0 to 1.
@@ -31,6 +47,23 @@ impl Times {
             seen += u64::from(*count);
             (seen >= rank).then(|| middle(at))
         })
+    }
+}
+
+/// Of the buckets that are not empty.
+impl From<Vec<(usize, u32)>> for Times {
+    fn from(counts: Vec<(usize, u32)>) -> Self {
+        let mut times = Times::default();
+        let each = counts.into_iter().filter(|(bucket, _)| *bucket < BUCKETS);
+        each.for_each(|(bucket, count)| times.add_to(bucket, count));
+        times
+    }
+}
+
+impl From<Times> for Vec<(usize, u32)> {
+    fn from(times: Times) -> Self {
+        let each = times.buckets.into_iter().enumerate();
+        each.filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -79,7 +112,7 @@ mod tests {
         fn every_duration_is_within_an_eighth(micros in 1..u64::MAX / 1000) {
             let found = middle(bucket(micros)) as f64;
             proptest::prop_assert!((found / micros as f64 - 1.0).abs() <= 0.125);
-            proptest::prop_assert!(bucket(micros) < 600);
+            proptest::prop_assert!(bucket(micros) < BUCKETS);
         }
     }
 }

@@ -170,7 +170,8 @@ settings! {
         no_builtin_rules: bool = switch().reloads(), boolean;
         /// End with status 3 after an alert of this level or above: info, low, medium, high, critical
         fail_on_alert: Option<Level> = one("LEVEL"), values::level;
-        /// Keep counters, open alerts and hits in this file from one run to the next
+        /// Keep counters, open alerts and hits in this file from one run to the next, and the inventory for
+        /// `report` beside it (FILE.inventory.db)
         state: Option<PathBuf> = one("FILE"), path;
         /// Send alerts here as well: stdout, file:PATH[,mode=640], command:PROGRAM ARGUMENTS, a URL, syslog,
         /// syslog:udp://HOST or syslog:tcp://HOST
@@ -273,6 +274,10 @@ settings! {
         state_interval: Duration = one("TIME").default("60s").no_option(), value::some_time;
         /// the largest that file may become, at least 64 KiB
         state_size: usize = one("SIZE").default("64MiB").no_option(), values::state_size;
+        /// how long the inventory of `--state` keeps what came on a day
+        inventory_keep: Duration = one("TIME").default("90d").no_option(), value::some_time;
+        /// the largest that database may become, at least 64 KiB; the oldest rows go first
+        inventory_size: usize = one("SIZE").default("256MiB").no_option(), values::state_size;
         /// `clsact` attaches the programs of `--hook tc` to a clsact qdisc on any kernel, see below
         tc: TcChoice = one("MODE").default("auto").no_option(), word;
         /// `host` leaves all framing to the agent, as on kernels that cannot do it

@@ -19,6 +19,8 @@ pub struct Finished {
     pub detect: DetectStats,
     /// How the last writing of the file of `--state` went.
     pub kept: Kept,
+    /// The same of the inventory.
+    pub inventory: Kept,
     /// Whether there was no file of `--state` to write although it was asked for.
     pub keeps_nothing: bool,
     /// What became of IP fragments that the programs shipped.

@@ -8,6 +8,8 @@ use crate::capture::magic::{self, Kind};
 use crate::config::{Config, Source};
 use crate::sink::Place;
 use crate::sink::deliver::Target;
+#[cfg(feature = "inventory")]
+use crate::state_file::inventory;
 
 /// A file, however it is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +111,14 @@ fn outputs(config: &Config) -> Vec<Used> {
             Target::Command(_) | Target::Webhook(_) | Target::Syslog(_) => {}
         }
     }
+    #[cfg(feature = "inventory")]
+    let inventory = config.state.as_deref().map(inventory::path);
     if let Some(path) = &config.state {
         all.push((format!("--state {}", path.display()), path));
+    }
+    #[cfg(feature = "inventory")]
+    if let Some(path) = &inventory {
+        all.push((format!("the inventory {}", path.display()), path));
     }
     let stdout = Path::new("/dev/stdout");
     if to_stdout {

@@ -14,6 +14,8 @@ use crate::engine::{Engine, detection};
 use crate::own_sockets::OwnSockets;
 use crate::sink::writer::WhenFull;
 use crate::state_file::Keeper;
+#[cfg(feature = "inventory")]
+use crate::state_file::inventory::{self, InventoryKeeper};
 use crate::state_file::taken::Taken;
 use crate::summary::counted;
 use http_trace_detect::snapshot::BadSnapshot;
@@ -122,7 +124,8 @@ impl Session {
         } = self;
         let finished = engine.finish();
         if !config.quiet {
-            finished.kept.said.iter().for_each(|line| say(line));
+            let said = finished.kept.said.iter().chain(&finished.inventory.said);
+            said.for_each(|line| say(line));
             // Of what could not be read at all there is nothing else to say.
             let is_read = problems.is_empty() || !finished.is_empty();
             let summary = is_read.then(|| finished.lines(&config, problems.is_empty()));
@@ -130,10 +133,12 @@ impl Session {
                 say(line);
             }
         }
-        let failures = finished.written.failed.iter().chain(&finished.kept.failure);
+        let not_kept = [&finished.kept.failure, &finished.inventory.failure];
+        let not_kept = not_kept.into_iter().flatten();
+        let failures = finished.written.failed.iter().chain(not_kept.clone());
         failures.chain(&problems).for_each(|line| say(line));
         let problems = reading != Reading::Whole || rules.is_faulty() || !problems.is_empty();
-        let not_kept = finished.keeps_nothing || finished.kept.failure.is_some();
+        let not_kept = finished.keeps_nothing || not_kept.count() > 0;
         let worst = finished.written.worst.map(|severity| severity.level());
         let level = config.fail_on_alert;
         if level.is_some_and(|level| worst >= Some(level)) {
@@ -266,6 +271,37 @@ fn restore(config: &Config, engine: &mut Engine) {
         },
     }
     engine.keep(Keeper::new(taken, config.state_interval, config.state_size));
+    #[cfg(feature = "inventory")]
+    keep_inventory(config, path, engine);
+}
+
+/// Keeps the inventory beside it, but for what only tries rules.
+#[cfg(feature = "inventory")]
+fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine) {
+    if config.tries_rules {
+        return;
+    }
+    let path = inventory::path(state);
+    let asked = inventory::Asked {
+        endpoints: config.endpoints(),
+        every: config.state_interval,
+        keep: config.inventory_keep,
+        bytes: config.inventory_size as u64,
+        waits: config.source != Source::Live,
+    };
+    match InventoryKeeper::open(path.clone(), asked) {
+        Ok((keeper, said)) => {
+            said.iter().for_each(|line| say(line));
+            engine.keep_inventory(keeper);
+        }
+        Err(why) => {
+            say(&format!(
+                "no inventory is kept in {}: {why}",
+                path.display()
+            ));
+            engine.keep_nothing();
+        }
+    }
 }
 
 /// The time by the clock of this host (Unix ns), where event time is that.

@@ -118,7 +118,7 @@ impl Taken {
     /// What is of no use.
     pub fn take(path: &Path) -> (Option<Taken>, Result<Option<Vec<u8>>, Unusable>) {
         // What a link names is replaced, not the link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| to_be_made(path));
+        let path = resolved(path);
         let mut taken = Taken { path, lock: None };
         let read = taken.lock_and_read();
         match read {
@@ -141,9 +141,7 @@ impl Taken {
                 break Some((file, metadata));
             }
         };
-        let made = create(&self.beside()).map_err(Unusable::Folder)?;
-        let ours = made.metadata().map_err(Unusable::Folder)?;
-        let _ = fs::remove_file(self.beside());
+        let ours = of_ours(&self.path)?;
         let Some((mut file, metadata)) = opened else {
             return Ok(None);
         };
@@ -166,7 +164,7 @@ impl Taken {
     }
 
     fn beside(&self) -> PathBuf {
-        with_suffix(&self.path, ".new")
+        beside(&self.path)
     }
 
     /// Moves the file out of the way, never onto another; returns where it is then.
@@ -174,23 +172,9 @@ impl Taken {
     /// # Errors
     /// What the file system says, or that there are too many of them.
     pub fn move_aside(&mut self) -> io::Result<PathBuf> {
-        for number in 1..=ASIDE {
-            let suffix = match number {
-                1 => ".bad".to_owned(),
-                n => format!(".bad{n}"),
-            };
-            let aside = with_suffix(&self.path, &suffix);
-            if fs::symlink_metadata(&aside).is_err() {
-                fs::rename(&self.path, &aside)?;
-                self.lock = None;
-                return Ok(aside);
-            }
-        }
-        let names = with_suffix(&self.path, ".bad*");
-        Err(io::Error::other(format!(
-            "there are {ASIDE} of {} already",
-            names.display()
-        )))
+        let aside = move_aside(&self.path)?;
+        self.lock = None;
+        Ok(aside)
     }
 
     /// Puts this content in the place of the file: whole or not at all, for its owner alone.
@@ -230,9 +214,69 @@ impl Taken {
     }
 }
 
+/// Moves a file out of the way, never onto another; returns where it is then.
+///
+/// # Errors
+/// What the file system says, or that there are too many of them.
+pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    for number in 1..=ASIDE {
+        let suffix = match number {
+            1 => ".bad".to_owned(),
+            n => format!(".bad{n}"),
+        };
+        let aside = with_suffix(path, &suffix);
+        if fs::symlink_metadata(&aside).is_err() {
+            fs::rename(path, &aside)?;
+            return Ok(aside);
+        }
+    }
+    let names = with_suffix(path, ".bad*");
+    Err(io::Error::other(format!(
+        "there are {ASIDE} of {} already",
+        names.display()
+    )))
+}
+
+/// Where the file is, or will be, whatever links lead there.
+pub fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| to_be_made(path))
+}
+
+/// Where the next content of a file is written.
+pub fn beside(path: &Path) -> PathBuf {
+    with_suffix(path, ".new")
+}
+
+/// What a file of ours is in this folder.
+fn of_ours(path: &Path) -> Result<Metadata, Unusable> {
+    let beside = beside(path);
+    let made = create(&beside).map_err(Unusable::Folder)?;
+    let ours = made.metadata().map_err(Unusable::Folder)?;
+    let _ = fs::remove_file(beside);
+    Ok(ours)
+}
+
+/// Opens a file beside the state that is there, is no link, and that nobody else can have written.
+///
+/// # Errors
+/// What is of no use.
+pub fn open_trusted(path: &Path) -> Result<Option<File>, Unusable> {
+    let ours = of_ours(path)?;
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Unusable::Unreadable(error)),
+        Ok(metadata) if !metadata.is_file() => return Err(Unusable::NotAFile),
+        Ok(metadata) => is_trusted(&metadata, &ours)?,
+    }
+    File::open(path).map(Some).map_err(Unusable::Unreadable)
+}
+
 /// A new file for its owner alone, in the place of one that a killed run left. Never follows a
 /// link.
-fn create(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// Those of the system.
+pub fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -274,7 +318,8 @@ fn is_trusted(_: &Metadata, _: &Metadata) -> Result<(), Unusable> {
     Ok(())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// The path with this behind its name.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

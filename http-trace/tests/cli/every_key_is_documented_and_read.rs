@@ -95,6 +95,20 @@ const TABLE: &[(&str, &str, Read, &str, &str)] = &[
         "a b",
     ),
     (
+        "inventory-keep",
+        "30d",
+        |c| format!("{:?}", c.inventory_keep),
+        "2592000s",
+        "soon",
+    ),
+    (
+        "inventory-size",
+        "1MiB",
+        |c| c.inventory_size.to_string(),
+        "1048576",
+        "1KiB",
+    ),
+    (
         "own-endpoints",
         "[::1]:4318",
         |c| format!("{:?}", c.own_endpoints),

@@ -16,6 +16,8 @@ mod options_do_what_they_say;
 #[cfg(unix)]
 mod outputs_overwrite_nothing_that_is_read;
 mod pipes_and_signals_lose_nothing;
+#[cfg(feature = "inventory")]
+mod the_inventory_is_kept;
 mod wrong_input_is_named;
 
 /// Recorded from nginx: 49 responses, among them 404s and a 103.

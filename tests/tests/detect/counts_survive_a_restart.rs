@@ -1,4 +1,4 @@
-//! What detection has counted survives SIGTERM, SIGKILL and SIGHUP of the live agent.
+//! What detection and the inventory have counted survives SIGTERM, SIGKILL and SIGHUP of the live agent.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -84,6 +84,19 @@ fn spikes(report: &Report) -> Vec<(String, u64, String)> {
     told.collect()
 }
 
+/// Events and hits of the endpoint in the report of the inventory.
+fn inventory(state: &str) -> Option<(u64, u64)> {
+    let mut command = Command::new(binary().ok()?);
+    let output = command
+        .args(["report", "--as", "json", "--state", state])
+        .output();
+    let report: Value = serde_json::from_slice(&output.ok()?.stdout).ok()?;
+    let rows = report["endpoints"].as_array()?;
+    let row = rows.iter().find(|row| row["template"] == "/small.txt");
+    let hits = row.and_then(|row| row["hits"].as_u64());
+    Some((report["events"].as_u64()?, hits.unwrap_or(0)))
+}
+
 fn one(state: &str, count: u64) -> Vec<(String, u64, String)> {
     let message = format!(
         "High number of internal HTTP response errors from IP: {} to {}",
@@ -162,4 +175,51 @@ fn what_was_written_before_sigkill_counts_after_it() {
         second.said
     );
     assert_eq!(site.hits(), Some(350));
+}
+
+/// Read while the agent runs, after SIGKILL in the middle of traffic, and after another run has added to it.
+#[test]
+fn the_inventory_is_whole_after_sigkill_and_grows_with_the_next_run() {
+    needs!("nginx");
+    let site = Site::new();
+    let state = site.state();
+    let ask = |count: u32| {
+        let server = format!("{}:80", address::SERVER_V4).parse();
+        let mut client =
+            Raw::connect(&site.pair.client, server.expect("an address")).expect("a connection");
+        for _ in 0..count {
+            client
+                .send(b"GET /small.txt HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+                .expect("sent");
+            assert_eq!(client.receive().expect("an answer").status, 200);
+        }
+    };
+    let wait = |expected: (u64, u64)| {
+        let end = Instant::now() + GENEROUS;
+        while inventory(&state) != Some(expected) {
+            assert!(
+                Instant::now() < end,
+                "{:?} for {expected:?}",
+                inventory(&state)
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let agent = site.agent("20ms");
+    ask(100);
+    wait((100, 100));
+    // Killed while it writes: what was read before is there still, and nothing beyond what was asked.
+    ask(300);
+    agent.kill().expect("a report");
+    let (events, hits) = inventory(&state).expect("readable");
+    assert!(
+        events == hits && (100..=400).contains(&hits),
+        "{events} {hits}"
+    );
+    let agent = site.agent("20ms");
+    ask(50);
+    wait((events + 50, hits + 50));
+    let ended = agent.stop().expect("an outcome");
+    assert!(ended.status.success(), "{:?}", ended.said);
+    assert_eq!(inventory(&state), Some((events + 50, hits + 50)));
 }

@@ -124,17 +124,3 @@ fn what_is_known_is_told_from_what_is_not_and_what_did_not_come_for_long() {
     ];
     assert_eq!(rows, expected);
 }
-
-#[test]
-fn the_timeline_has_every_event_whatever_the_time_between() {
-    let mut timeline = Timeline::default();
-    let seconds = [5, 6, 6, 200, 10_000, 9_999, 1, 86_400 * 400];
-    for second in seconds {
-        timeline.add(second, "2xx");
-    }
-    assert!(timeline.intervals.len() <= INTERVALS);
-    let sum: u64 = timeline.intervals.iter().flatten().sum();
-    assert_eq!(sum, seconds.len() as u64);
-    let end = timeline.start + timeline.seconds * timeline.intervals.len() as u64;
-    assert!(end > 86_400 * 400);
-}

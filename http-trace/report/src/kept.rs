@@ -1,0 +1,374 @@
+//! What is kept of an inventory from run to run, as rows: for each day what was counted of everything, of a
+//! service, of an endpoint, of a link, and each alert. Rows of one key add up. Where they are kept, this does
+//! not know; whatever comes from there may be a lie, and stays within the bounds.
+
+use crate::inventory::{AlertRow, Inventory, Link};
+use crate::tally::{Tally, Total};
+
+/// Nanoseconds of a day.
+pub const DAY_NS: u64 = 86_400_000_000_000;
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Everything of a day.
+    Total,
+    /// A service.
+    Service,
+    /// An endpoint: a method and a template.
+    Endpoint,
+    /// A link that led nowhere: `method` is the status.
+    Link,
+    /// An alert: `path` is its number.
+    Alert,
+}
+
+impl Kind {
+    /// All there are, with their names.
+    pub const ALL: [(Kind, &str); 5] = [
+        (Kind::Total, "total"),
+        (Kind::Service, "service"),
+        (Kind::Endpoint, "endpoint"),
+        (Kind::Link, "link"),
+        (Kind::Alert, "alert"),
+    ];
+
+    /// The name of it.
+    pub const fn name(self) -> &'static str {
+        Kind::ALL[self as usize].1
+    }
+
+    /// That of this name.
+    pub fn named(name: &str) -> Option<Kind> {
+        let mut all = Kind::ALL.into_iter();
+        all.find(|(_, known)| *known == name).map(|(kind, _)| kind)
+    }
+}
+
+/// What a row is of. What a kind does not need is empty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Days since 1970.
+    pub day: u32,
+    /// What it is about.
+    pub kind: Kind,
+    /// Of a service, an endpoint, a link.
+    pub service: String,
+    /// Of an endpoint.
+    pub method: String,
+    /// The template of an endpoint, where a link led to.
+    pub path: String,
+    /// Where a link was.
+    pub referrer: String,
+}
+
+impl Key {
+    /// Of everything.
+    fn new(day: u32, kind: Kind) -> Self {
+        Key {
+            day,
+            kind,
+            service: String::new(),
+            method: String::new(),
+            path: String::new(),
+            referrer: String::new(),
+        }
+    }
+}
+
+/// What a row holds.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Of everything.
+    Total(Box<Total>),
+    /// Of a service or an endpoint.
+    Tally(Box<Tally>),
+    /// How often a link was followed.
+    Link(u64),
+    /// Its last state.
+    Alert(Box<AlertRow>),
+}
+
+impl Value {
+    /// Reads what [`Value::json`] wrote.
+    pub fn parse(kind: Kind, json: &str) -> Option<Value> {
+        fn of<T: serde::de::DeserializeOwned>(json: &str) -> Option<T> {
+            serde_json::from_str(json).ok()
+        }
+        Some(match kind {
+            Kind::Total => Value::Total(of(json)?),
+            Kind::Service | Kind::Endpoint => Value::Tally(of(json)?),
+            Kind::Link => Value::Link(of(json)?),
+            Kind::Alert => Value::Alert(of(json)?),
+        })
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> String {
+        let json = match self {
+            Value::Total(total) => serde_json::to_string(total),
+            Value::Tally(tally) => serde_json::to_string(tally),
+            Value::Link(count) => serde_json::to_string(count),
+            Value::Alert(alert) => serde_json::to_string(alert),
+        };
+        // Nothing in it can fail to be JSON.
+        json.unwrap_or_default()
+    }
+
+    /// Adds a later one of the same key.
+    pub fn join(&mut self, later: Value) {
+        let mut room = usize::MAX;
+        match (self, later) {
+            (Value::Total(total), Value::Total(later)) => total.join(&later, &mut room),
+            (Value::Tally(tally), Value::Tally(later)) => tally.join(&later, &mut room),
+            (Value::Link(count), Value::Link(later)) => *count = count.saturating_add(later),
+            (of, later) => *of = later,
+        }
+    }
+
+    /// First and last event (Unix ns), where the row says so.
+    pub fn times_ns(&self) -> Option<(u64, u64)> {
+        match self {
+            Value::Total(total) => total.times_ns,
+            Value::Tally(tally) => Some((tally.first_ns, tally.last_ns)),
+            Value::Link(_) | Value::Alert(_) => None,
+        }
+    }
+}
+
+impl Inventory {
+    /// Hands over what was counted since the last time, as rows of this day; what there is stays known, but for
+    /// services and endpoints that did not come since `forget_ns` (Unix ns).
+    pub fn take(&mut self, day: u32, forget_ns: u64) -> Vec<(Key, Value)> {
+        let mut rows = Vec::new();
+        let key = |kind| Key::new(day, kind);
+        let total = std::mem::take(&mut self.total);
+        if total != Total::default() {
+            rows.push((key(Kind::Total), Value::Total(Box::new(total))));
+        }
+        let taken = |tally: &mut Tally| {
+            let known = Tally::known(tally.first_ns, tally.last_ns);
+            let is_new = tally.hits > 0;
+            let tally = std::mem::replace(tally, known);
+            is_new.then(|| Value::Tally(Box::new(tally)))
+        };
+        self.services.retain(|name, service| {
+            let key = |kind, method: &str, path: &str| Key {
+                service: name.clone(),
+                method: method.to_owned(),
+                path: path.to_owned(),
+                ..Key::new(day, kind)
+            };
+            let all = taken(&mut service.all);
+            rows.extend(all.map(|tally| (key(Kind::Service, "", ""), tally)));
+            service.endpoints.retain(|(method, template), tally| {
+                let counted = taken(tally);
+                rows.extend(
+                    counted.map(|counted| (key(Kind::Endpoint, method, template), counted)),
+                );
+                tally.last_ns >= forget_ns
+            });
+            service.all.last_ns >= forget_ns
+        });
+        self.endpoints = self.services.values().map(|of| of.endpoints.len()).sum();
+        for (link, count) in &mut self.links {
+            let count = std::mem::take(count);
+            if count > 0 {
+                let key = Key {
+                    service: link.service.clone(),
+                    method: link.status.to_string(),
+                    path: link.path.clone(),
+                    referrer: link.referrer.clone(),
+                    ..key(Kind::Link)
+                };
+                rows.push((key, Value::Link(count)));
+            }
+        }
+        for (id, alert) in &mut self.alerts {
+            if let Some(alert) = alert.take() {
+                let path = format!("{id:016x}");
+                rows.push((
+                    Key {
+                        path,
+                        ..key(Kind::Alert)
+                    },
+                    Value::Alert(Box::new(alert)),
+                ));
+            }
+        }
+        self.make_room();
+        rows
+    }
+
+    /// A day is over: its links and alerts give room to others.
+    pub fn end_day(&mut self) {
+        self.links.clear();
+        self.alerts.clear();
+    }
+
+    /// Knows a service or an endpoint that was kept, without anything of it counted.
+    pub fn know(&mut self, key: Key, first_ns: u64, last_ns: u64) {
+        self.add(key, Value::Tally(Box::new(Tally::known(first_ns, last_ns))));
+    }
+
+    /// Takes a row in that was kept; those of earlier days come first.
+    pub fn add(&mut self, key: Key, value: Value) {
+        match value {
+            Value::Total(total) => self.join_total(&total),
+            Value::Tally(tally) if key.kind == Kind::Service => {
+                self.join_tally(key.service, None, &tally);
+            }
+            Value::Tally(tally) => {
+                self.join_tally(key.service, Some((key.method, key.path)), &tally);
+            }
+            Value::Link(count) => {
+                let link = Link {
+                    service: key.service,
+                    path: key.path,
+                    referrer: key.referrer,
+                    status: key.method.parse().unwrap_or_default(),
+                };
+                self.join_link(link, count);
+            }
+            Value::Alert(alert) => {
+                let id = u64::from_str_radix(&key.path, 16).unwrap_or_default();
+                self.put_alert(id, *alert);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_trace_model::event::HttpEvent;
+    use http_trace_model::testing;
+
+    use super::*;
+    use crate::{Form, Options};
+
+    fn event(at_ns: u64, line: &str, status: u16) -> HttpEvent {
+        let mut event = testing::event_of(
+            testing::request(&format!(
+                "{line} HTTP/1.1\r\nHost: a.example\r\nReferer: /from\r\n\r\n"
+            )),
+            testing::response(&format!("HTTP/1.1 {status} x\r\nContent-Length: 2\r\n\r\n")),
+        );
+        event.time_ns = at_ns;
+        event
+    }
+
+    fn report(rows: impl IntoIterator<Item = (Key, Value)>) -> serde_json::Value {
+        let mut inventory = Inventory::new(Options::default());
+        for (key, value) in rows {
+            let read = Value::parse(key.kind, &value.json()).expect("read");
+            inventory.add(key, read);
+        }
+        json(&inventory)
+    }
+
+    fn json(inventory: &Inventory) -> serde_json::Value {
+        serde_json::from_str(&Form::Json.write(&inventory.report(), None)).expect("JSON")
+    }
+
+    #[test]
+    fn what_is_handed_over_in_parts_is_the_whole() {
+        let events: Vec<HttpEvent> = (0..200)
+            .map(|n| {
+                let (line, status) = match n % 5 {
+                    0 => ("GET /gone", 404),
+                    1 => ("POST /cart/7", 500),
+                    2 => ("GET /cart/7", 404),
+                    _ => ("GET /cart/7", 200),
+                };
+                // The endpoint is known before it answers 404.
+                event(
+                    1_795_000_000_000_000_000 + (n + 3) * 1_000_000_000,
+                    line,
+                    status,
+                )
+            })
+            .collect();
+        let mut whole = Inventory::new(Options::default());
+        let mut parts = Inventory::new(Options::default());
+        let mut rows = Vec::new();
+        let first = event(1_795_000_000_000_000_000, "GET /cart/7", 200);
+        for (n, event) in std::iter::once(&first).chain(&events).enumerate() {
+            whole.event(event);
+            parts.event(event);
+            if n % 3 == 0 {
+                rows.extend(parts.take(1, 0));
+            }
+        }
+        rows.extend(parts.take(1, 0));
+        assert!(parts.take(1, 0).is_empty(), "handed over once");
+        assert_eq!(report(rows.clone()), json(&whole));
+        // In whatever pieces the rows of a key were joined before.
+        let mut joined: std::collections::BTreeMap<Key, Value> = std::collections::BTreeMap::new();
+        for (key, value) in rows {
+            match joined.get_mut(&key) {
+                Some(of) => of.join(value),
+                None => drop(joined.insert(key, value)),
+            }
+        }
+        assert_eq!(report(joined), json(&whole));
+    }
+
+    #[test]
+    fn what_is_known_counts_without_an_answer() {
+        let mut inventory = Inventory::new(Options::default());
+        let mut rows = |line, status| {
+            inventory.event(&event(5, line, status));
+            inventory.take(0, 0).into_iter().map(|(key, _)| key)
+        };
+        assert!(rows("GET /a", 404).all(|key| key.kind != Kind::Endpoint));
+        assert!(rows("GET /a", 200).any(|key| key.kind == Kind::Endpoint));
+        assert!(rows("GET /a", 404).any(|key| key.kind == Kind::Endpoint));
+        let gone = inventory.take(0, 6);
+        assert!(gone.is_empty());
+        inventory.event(&event(7, "GET /a", 404));
+        let rows = inventory.take(0, 6);
+        assert!(
+            rows.iter().all(|(key, _)| key.kind != Kind::Endpoint),
+            "forgotten: {rows:?}"
+        );
+        let key = Key {
+            service: "a.example".into(),
+            method: "GET".into(),
+            path: "/a".into(),
+            ..Key::new(0, Kind::Endpoint)
+        };
+        inventory.know(key.clone(), 3, 4);
+        inventory.event(&event(9, "GET /a", 404));
+        let rows = inventory.take(0, 0);
+        let times = rows
+            .iter()
+            .find(|(of, _)| *of == key)
+            .and_then(|(_, value)| value.times_ns());
+        assert_eq!(times, Some((3, 9)), "first seen before");
+    }
+
+    proptest::proptest! {
+        /// A lie costs no more than its row.
+        #[test]
+        fn whatever_is_read_is_bounded(text in ".{0,200}", numbers in proptest::collection::vec(proptest::prelude::any::<u64>(), 8)) {
+            let n = |at: usize| numbers[at];
+            let timeline = format!(r#"{{"start":{},"seconds":{},"intervals":[[{},0,0,0,0,0,1],[0,0,0,0,0,0,{}]]}}"#, n(0), n(1), n(2), n(3));
+            let total = format!(r#"{{"timeline":{timeline},"lost":{},"times_ns":[{},{}],"left_out":{{"alerts":{}}}}}"#, n(4), n(5), n(6), n(7));
+            let tally = format!(r#"{{"hits":{},"first_ns":{},"last_ns":{},"statuses":{{"200":{},"99":{}}},"times":[[{},{}],[3,{}]],"bytes":{},"bodies":{}}}"#, n(0), n(1), n(2), n(3), n(4), n(5), n(6) as u32, n(7) as u32, n(0), n(1) % 2);
+            let mut inventory = Inventory::new(Options::default());
+            for (kind, _) in Kind::ALL {
+                for json in [&total, &tally, &text, &n(0).to_string()] {
+                    for _ in 0..3 {
+                        if let Some(value) = Value::parse(kind, json) {
+                            let key = Key { path: text.clone(), ..Key::new(n(1) as u32, kind) };
+                            inventory.add(key, value);
+                        }
+                    }
+                }
+            }
+            for (form, ..) in Form::ALL {
+                form.write(&inventory.report(), Some(80));
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `http-trace report --state FILE`: the report of the inventory that runs with this `--state` keep, while one of
+//! them goes on too. Counts nothing.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::exit::{Ended, say};
+use crate::config::Config;
+use crate::sink::Place;
+use crate::sink::format::Format;
+use crate::sink::log_file::{Before, LogFile};
+use crate::text::{Escaped, lines_for_terminal};
+use http_trace_report::{Form, Options};
+
+/// Writes the report as the last `--output report` has it.
+pub fn run(config: &Config) -> Ended {
+    if let Err(why) = super::check(config) {
+        say(&why);
+        return Ended::CannotStart;
+    }
+    let output = config
+        .output
+        .iter()
+        .rev()
+        .find(|of| of.format == Format::REPORT);
+    let (Some(state), Some(output)) = (&config.state, output) else {
+        say("name the --state whose inventory is to be told");
+        return Ended::CannotStart;
+    };
+    let options = Options {
+        endpoints: config.endpoints(),
+        unseen_ns: output.report.unseen_ns,
+        shown: |bytes| Escaped(bytes).to_string(),
+    };
+    let report = match read(state, options) {
+        Ok(inventory) => inventory.report(),
+        Err(why) => {
+            say(&why);
+            return Ended::CannotStart;
+        }
+    };
+    let form = output.report.form.unwrap_or(Form::Table);
+    let stdout = io::stdout();
+    let is_terminal = stdout.is_terminal();
+    let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    let width = width.filter(|_| is_terminal && output.place == Place::Stdout);
+    let text = form.write(&report, width);
+    let written = match &output.place {
+        Place::File(path) => LogFile::open(path, Before::Goes, output.mode)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.flush()))
+            .map_err(|error| format!("{}: {error}", path.display())),
+        // Whoever may write to the database may have put anything there.
+        _ if is_terminal => put(lines_for_terminal(&text).as_bytes()),
+        _ => put(text.as_bytes()),
+    };
+    match written {
+        Ok(()) => Ended::Done,
+        Err(why) => {
+            say(&format!("cannot write the report: {why}"));
+            Ended::Lossy
+        }
+    }
+}
+
+/// A reader that goes away is no error.
+fn put(text: &[u8]) -> Result<(), String> {
+    let mut stdout = io::stdout();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(feature = "inventory")]
+fn read(state: &std::path::Path, options: Options) -> Result<http_trace_report::Inventory, String> {
+    let path = crate::state_file::inventory::path(state);
+    let name = path.display();
+    match crate::state_file::inventory::read(&path, options) {
+        Ok(Some(inventory)) => Ok(inventory),
+        Ok(None) => Err(format!(
+            "{name} is not there: a run with --state {} makes it; name captures or logs to report on those",
+            state.display()
+        )),
+        Err(why) => Err(format!("the inventory {name} cannot be used: {why}")),
+    }
+}
+
+#[cfg(not(feature = "inventory"))]
+fn read(_: &std::path::Path, _: Options) -> Result<http_trace_report::Inventory, String> {
+    Err("this build keeps no inventory (feature 'inventory')".to_owned())
+}

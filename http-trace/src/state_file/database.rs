@@ -1,0 +1,348 @@
+//! The database of the inventory: rows of [`http_trace_report::kept`] in one table of SQLite. Each change is one
+//! transaction, so that it is whole after any end of a run, and can be read meanwhile. Believes nothing that
+//! it reads, follows no link, and never touches a file that is not of ours. Knows nothing of events.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_trace_report::kept::{Key, Kind, Value};
+use rusqlite::config::DbConfig;
+use rusqlite::{
+    Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
+};
+
+use super::taken::{self, Unusable};
+
+/// How a file of ours is marked: `HtTr`.
+const APPLICATION: u32 = u32::from_be_bytes(*b"HtTr");
+/// The version of the table.
+const VERSION: u32 = 1;
+/// Times in Unix ns; `value` is JSON.
+const TABLE: &str = "CREATE TABLE kept (day INTEGER NOT NULL, kind TEXT NOT NULL, service TEXT NOT NULL, \
+    method TEXT NOT NULL, path TEXT NOT NULL, referrer TEXT NOT NULL, first_ns INTEGER NOT NULL, \
+    last_ns INTEGER NOT NULL, value TEXT NOT NULL, \
+    PRIMARY KEY (day, kind, service, method, path, referrer)) STRICT, WITHOUT ROWID";
+
+/// How long another one that reads or writes is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A database larger than its bound loses this part of its rows at once, the oldest.
+const PART: i64 = 16;
+
+/// Why a database is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Useless {
+    /// The file is not what it should be.
+    #[error(transparent)]
+    File(#[from] Unusable),
+    /// Somebody else's.
+    #[error("it is no inventory of http-trace; move it away, or name another file with --state")]
+    NotOurs,
+    /// Of another version.
+    #[error("it is of version {0} and this http-trace reads version {VERSION}")]
+    Version(u32),
+    /// What SQLite says.
+    #[error("{0}")]
+    Sql(#[from] Error),
+    /// The table is another one.
+    #[error("it does not hold the table of an inventory")]
+    Table,
+}
+
+impl Useless {
+    /// Whether the file is ours and can be moved aside for another.
+    pub fn is_movable(&self) -> bool {
+        match self {
+            Useless::Version(_) | Useless::Table => true,
+            Useless::File(_) | Useless::NotOurs => false,
+            // A value that its column cannot hold is damage, too.
+            Useless::Sql(Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..)) => true,
+            Useless::Sql(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ),
+        }
+    }
+}
+
+/// What is kept, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Days without an event after which rows go.
+    pub days: u32,
+    /// The most bytes.
+    pub bytes: i64,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+}
+
+impl Database {
+    /// Opens the database to write to it, or makes one.
+    ///
+    /// # Errors
+    /// What is of no use.
+    pub fn open(path: &Path) -> Result<Self, Useless> {
+        match taken::open_trusted(path)? {
+            Some(mut file) if !is_empty(&file) => is_ours(&mut file)?,
+            _ => make(path)?,
+        }
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    /// Opens a database to read it, whoever it belongs to; `None` when there is none.
+    ///
+    /// # Errors
+    /// What is of no use.
+    pub fn read(path: &Path) -> Result<Option<Self>, Useless> {
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Unusable::Unreadable(error).into()),
+            Ok(metadata) if !metadata.is_file() => return Err(Unusable::NotAFile.into()),
+            Ok(_) => {}
+        }
+        is_ours(&mut File::open(path).map_err(Unusable::Unreadable)?)?;
+        // What a killed run left half done is taken back by whoever reads next, who has to write for it.
+        let writes = fs::OpenOptions::new().write(true).open(path).is_ok();
+        let flags = match writes {
+            true => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            false => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+        Self::connect(path, flags).map(Some)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Self, Useless> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        // Whoever may write to the file may have put views and triggers there.
+        let tables = {
+            let mut tables = connection.prepare("SELECT sql FROM sqlite_schema")?;
+            let sql = tables.query_map([], |row| row.get::<_, Option<String>>(0))?;
+            sql.collect::<Result<Vec<_>, _>>()?
+        };
+        if tables != [Some(TABLE.to_owned())] {
+            return Err(Useless::Table);
+        }
+        Ok(Database { connection })
+    }
+
+    /// Services and endpoints, with first and last event.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn known(&self, mut each: impl FnMut(Key, u64, u64)) -> Result<(), Error> {
+        let mut rows = self.connection.prepare(
+            "SELECT max(day), kind, service, method, path, referrer, min(first_ns), max(last_ns) FROM kept \
+             WHERE kind IN ('service', 'endpoint') GROUP BY kind, service, method, path, referrer",
+        )?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(key) = key(row)? {
+                each(key, unsigned(row.get(6)?), unsigned(row.get(7)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// All rows, by day.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn all(&self, mut each: impl FnMut(Key, Value)) -> Result<(), Error> {
+        let mut rows = self.connection.prepare(
+            "SELECT day, kind, service, method, path, referrer, value FROM kept ORDER BY day",
+        )?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some(key) = key(row)? else { continue };
+            let value = row.get_ref(6)?.as_str().unwrap_or_default();
+            if let Some(value) = Value::parse(key.kind, value) {
+                each(key, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds these rows to what is there, and takes out what is too old or too much, all or nothing. `today` is
+    /// the day by the clock: what came later than that makes nothing old.
+    ///
+    /// # Errors
+    /// What SQLite says; nothing is changed then.
+    pub fn add(
+        &mut self,
+        rows: &BTreeMap<Key, Value>,
+        bounds: Bounds,
+        today: u32,
+    ) -> Result<(), Error> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut get = transaction.prepare(
+                "SELECT value FROM kept WHERE day = ?1 AND kind = ?2 AND service = ?3 AND method = ?4 \
+                 AND path = ?5 AND referrer = ?6",
+            )?;
+            let mut put = transaction.prepare(
+                "INSERT OR REPLACE INTO kept VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?;
+            for (key, value) in rows {
+                let Key {
+                    day,
+                    service,
+                    method,
+                    path,
+                    referrer,
+                    ..
+                } = key;
+                let kind = key.kind.name();
+                let before =
+                    get.query_row(params![day, kind, service, method, path, referrer], |row| {
+                        Ok(Value::parse(
+                            key.kind,
+                            row.get_ref(0)?.as_str().unwrap_or_default(),
+                        ))
+                    });
+                let mut now = value.clone();
+                if let Some(mut before) = before.optional()?.flatten() {
+                    before.join(now);
+                    now = before;
+                }
+                let day_ns = u64::from(*day).saturating_mul(http_trace_report::kept::DAY_NS);
+                let (first, last) = now.times_ns().unwrap_or((day_ns, day_ns));
+                put.execute(params![
+                    day,
+                    kind,
+                    service,
+                    method,
+                    path,
+                    referrer,
+                    first as i64,
+                    last as i64,
+                    now.json()
+                ])?;
+            }
+            let newest: Option<u32> =
+                transaction.query_row("SELECT max(day) FROM kept", [], |row| row.get(0))?;
+            let oldest = newest.unwrap_or(0).min(today).saturating_sub(bounds.days);
+            transaction.execute("DELETE FROM kept WHERE day < ?1", [oldest])?;
+        }
+        while size(&transaction)? > bounds.bytes {
+            let rows: i64 =
+                transaction.query_row("SELECT count(*) FROM kept", [], |row| row.get(0))?;
+            let at = transaction.query_row(
+                "SELECT last_ns FROM kept ORDER BY last_ns LIMIT 1 OFFSET ?1",
+                [rows.saturating_sub(1).min(rows / PART)],
+                |row| row.get::<_, i64>(0),
+            );
+            let Some(at) = at.optional()? else { break };
+            transaction.execute("DELETE FROM kept WHERE last_ns <= ?1", [at])?;
+        }
+        transaction.commit()
+    }
+}
+
+/// Bytes in use.
+fn size(connection: &Connection) -> Result<i64, Error> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
+    Ok(pages.saturating_mul(number("page_size")?))
+}
+
+/// `None`: no key of ours.
+fn key(row: &Row<'_>) -> Result<Option<Key>, Error> {
+    let text = |at| Ok::<_, Error>(row.get_ref(at)?.as_str().ok().map(str::to_owned));
+    let kind = text(1)?.as_deref().and_then(Kind::named);
+    let (Some(kind), Some(service), Some(method), Some(path), Some(referrer)) =
+        (kind, text(2)?, text(3)?, text(4)?, text(5)?)
+    else {
+        return Ok(None);
+    };
+    let Ok(day) = row.get(0) else { return Ok(None) };
+    Ok(Some(Key {
+        day,
+        kind,
+        service,
+        method,
+        path,
+        referrer,
+    }))
+}
+
+/// SQLite has signed numbers only.
+const fn unsigned(number: i64) -> u64 {
+    number as u64
+}
+
+fn is_empty(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.len() == 0)
+}
+
+/// Whether a file is a database of ours, by its header (sqlite.org/fileformat2.html).
+fn is_ours(file: &mut File) -> Result<(), Useless> {
+    let mut header = [0; 100];
+    let read = file.read_exact(&mut header);
+    let number = |at: usize| {
+        header[at..at + 4]
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+    };
+    if read.is_err() || !header.starts_with(b"SQLite format 3\0") || number(68) != APPLICATION {
+        return Err(Useless::NotOurs);
+    }
+    match number(60) {
+        VERSION => Ok(()),
+        other => Err(Useless::Version(other)),
+    }
+}
+
+/// Makes an empty one: beside, so that what is in its place is marked as ours from the first moment.
+fn make(path: &Path) -> Result<(), Useless> {
+    let beside = taken::beside(path);
+    // What a killed run left of one that is not there any more must not be taken for this one's.
+    for left in [journal(path), journal(&beside)] {
+        match fs::remove_file(&left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Unusable::Folder(error).into());
+            }
+            _ => {}
+        }
+    }
+    taken::create(&beside).map_err(Unusable::Folder)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(&beside, flags)?;
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    connection.execute(TABLE, [])?;
+    connection.close().map_err(|(_, error)| error)?;
+    fs::rename(&beside, path).map_err(Unusable::Folder)?;
+    Ok(())
+}
+
+/// What a transaction may leave behind, which belongs to the database.
+fn journal(path: &Path) -> PathBuf {
+    taken::with_suffix(path, "-journal")
+}
+
+/// Moves a database aside, with what belongs to it; returns where it is then.
+///
+/// # Errors
+/// What the file system says.
+pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = taken::move_aside(path)?;
+    match fs::rename(journal(path), journal(&aside)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(aside),
+    }
+}
+
+#[cfg(test)]
+mod tests;

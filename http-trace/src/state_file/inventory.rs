@@ -1,0 +1,346 @@
+//! Keeps the inventory of a site from run to run, beside the file of `--state`: counts here, writes on a thread
+//! of its own what came since the last time. What is in memory is what came since then, and the names of
+//! what there is. Does not know the format, which is the database's.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::database::{Bounds, Database, move_aside};
+use super::{Kept, taken};
+use crate::priority;
+use crate::text::Escaped;
+use http_trace_detect::alert::Alert;
+use http_trace_model::endpoint::Endpoints;
+use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_report::kept::{DAY_NS, Key, Value};
+use http_trace_report::{Inventory, Options};
+
+/// The most rows that wait while the database cannot be written.
+const WAITING: usize = 200_000;
+
+/// Where the inventory is of this `--state`.
+pub fn path(state: &Path) -> PathBuf {
+    let path = taken::with_suffix(&taken::resolved(state), ".inventory.db");
+    // SQLite is told to follow no link, not of a folder either.
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    match (
+        folder.unwrap_or(Path::new(".")).canonicalize(),
+        path.file_name(),
+    ) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path,
+    }
+}
+
+/// Everything that is kept, as a report takes it; `None` when nothing is.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn read(path: &Path, options: Options) -> Result<Option<Inventory>, String> {
+    let Some(database) = Database::read(path).map_err(|why| why.to_string())? else {
+        return Ok(None);
+    };
+    let mut inventory = Inventory::new(options);
+    let read = database.all(|key, value| inventory.add(key, value));
+    read.map_err(|error| error.to_string())?;
+    Ok(Some(inventory))
+}
+
+/// What is asked of a keeper.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// How endpoints are told.
+    pub endpoints: Endpoints,
+    /// How often what came is written.
+    pub every: Duration,
+    /// For how long it is kept after the last event of its day.
+    pub keep: Duration,
+    /// The most bytes of the database.
+    pub bytes: u64,
+    /// Whether a slow disk is waited for: of recordings, whose events wait as well.
+    pub waits: bool,
+}
+
+/// Rows on their way to the thread.
+type Rows = Vec<(Key, Value)>;
+
+/// Counts what comes, and hands it over to be written.
+#[derive(Debug)]
+pub struct InventoryKeeper {
+    asked: Asked,
+    inventory: Inventory,
+    /// Of what is counted now.
+    day: u32,
+    last_ns: u64,
+    is_changed: bool,
+    next: Instant,
+    thread: Thread,
+}
+
+#[derive(Debug)]
+struct Thread {
+    rows: SyncSender<Rows>,
+    is_idle: Arc<AtomicBool>,
+    news: Receiver<String>,
+    thread: JoinHandle<Option<String>>,
+}
+
+impl InventoryKeeper {
+    /// Opens the database, or makes one; one of no use is moved aside. Returns what is to be said of that too.
+    ///
+    /// # Errors
+    /// Why nothing is kept.
+    pub fn open(path: PathBuf, asked: Asked) -> Result<(Self, Option<String>), String> {
+        let mut inventory = Inventory::new(Options {
+            endpoints: asked.endpoints.clone(),
+            unseen_ns: None,
+            shown: |bytes| Escaped(bytes).to_string(),
+        });
+        let mut said = None;
+        let opened = Database::open(&path).and_then(|database| {
+            let know = |key, first, last| inventory.know(key, first, last);
+            database.known(know).map(|()| database).map_err(Into::into)
+        });
+        let database = match opened {
+            Err(why) if why.is_movable() => {
+                let name = path.display();
+                let aside = move_aside(&path)
+                    .map_err(|error| format!("{why}, and it cannot be moved aside: {error}"))?;
+                said = Some(format!(
+                    "the inventory {name} is not used: {why}; it is {} now",
+                    aside.display()
+                ));
+                Database::open(&path)
+            }
+            opened => opened,
+        };
+        let database = database.map_err(|why| why.to_string())?;
+        let bounds = Bounds {
+            days: u32::try_from(asked.keep.as_nanos() / u128::from(DAY_NS))
+                .unwrap_or(u32::MAX)
+                .max(1),
+            bytes: i64::try_from(asked.bytes).unwrap_or(i64::MAX),
+        };
+        let thread = Thread::start(Writer::new(path, database, bounds))
+            .map_err(|error| format!("no thread to write it: {error}"))?;
+        let keeper = InventoryKeeper {
+            next: Instant::now() + asked.every,
+            asked,
+            inventory,
+            day: 0,
+            last_ns: 0,
+            is_changed: false,
+            thread,
+        };
+        Ok((keeper, said))
+    }
+
+    /// Counts an event, redacted.
+    pub fn event(&mut self, event: &HttpEvent) {
+        let day = day(event.time_ns);
+        if day > self.day && (!self.is_changed || self.hand_over()) {
+            self.day = day;
+            self.inventory.end_day();
+        }
+        self.last_ns = self.last_ns.max(event.time_ns);
+        self.inventory.event(event);
+        self.is_changed = true;
+    }
+
+    /// Counts an alert, redacted.
+    pub fn alert(&mut self, alert: &Alert) {
+        self.inventory.alert(alert);
+        self.is_changed = true;
+    }
+
+    /// Counts a loss.
+    pub fn loss(&mut self, loss: &Loss) {
+        self.inventory.loss(loss);
+        self.is_changed = true;
+    }
+
+    /// Has what came be written, if it is time. Returns what is to be said.
+    pub fn work(&mut self) -> Option<String> {
+        let now = Instant::now();
+        if self.is_changed && now >= self.next && self.hand_over() {
+            self.next = now + self.asked.every;
+        }
+        self.thread.news.try_recv().ok()
+    }
+
+    /// Whether what was counted is on its way; otherwise the thread is at work still.
+    fn hand_over(&mut self) -> bool {
+        if !self.asked.waits && !self.thread.is_idle.load(Ordering::Acquire) {
+            return false;
+        }
+        let rows = self.rows();
+        self.thread.is_idle.store(false, Ordering::Release);
+        // A thread that is gone says so at the end.
+        let _ = self.thread.rows.send(rows);
+        true
+    }
+
+    fn rows(&mut self) -> Rows {
+        self.is_changed = false;
+        let keep_ns = u64::try_from(self.asked.keep.as_nanos()).unwrap_or(u64::MAX);
+        let forget_ns = self.last_ns.saturating_sub(keep_ns);
+        self.inventory.take(self.day, forget_ns)
+    }
+
+    /// Writes what is left.
+    pub fn finish(mut self) -> Kept {
+        if self.is_changed {
+            let rows = self.rows();
+            let _ = self.thread.rows.send(rows);
+        }
+        let Thread {
+            rows, news, thread, ..
+        } = self.thread;
+        drop(rows);
+        let failure = thread.join().unwrap_or_else(|_| {
+            Some("the inventory is not kept: what writes it failed".to_owned())
+        });
+        let said = news
+            .try_iter()
+            .filter(|line| failure.as_ref() != Some(line));
+        Kept {
+            said: said.last(),
+            failure,
+        }
+    }
+}
+
+/// Days since 1970.
+fn day(ns: u64) -> u32 {
+    u32::try_from(ns / DAY_NS).unwrap_or(u32::MAX)
+}
+
+impl Thread {
+    fn start(mut writer: Writer) -> std::io::Result<Self> {
+        let (rows, incoming) = sync_channel::<Rows>(1);
+        let (tell, news) = sync_channel(8);
+        let is_idle = Arc::new(AtomicBool::new(true));
+        let idle = Arc::clone(&is_idle);
+        let work = move || {
+            priority::ordinary();
+            for rows in incoming {
+                if let Some(line) = writer.write(rows) {
+                    let _ = tell.try_send(line);
+                }
+                idle.store(true, Ordering::Release);
+            }
+            writer.end()
+        };
+        let thread = std::thread::Builder::new()
+            .name("inventory".into())
+            .spawn(work)?;
+        Ok(Thread {
+            rows,
+            is_idle,
+            news,
+            thread,
+        })
+    }
+}
+
+/// Writes rows, and keeps them where that fails, for the next time.
+#[derive(Debug)]
+struct Writer {
+    path: PathBuf,
+    /// `None`: it was moved aside, and no other could be made yet.
+    database: Option<Database>,
+    bounds: Bounds,
+    waiting: BTreeMap<Key, Value>,
+    /// Rows that found no room to wait.
+    lost: u64,
+    failure: Option<String>,
+}
+
+impl Writer {
+    fn new(path: PathBuf, database: Database, bounds: Bounds) -> Self {
+        Writer {
+            path,
+            database: Some(database),
+            bounds,
+            waiting: BTreeMap::new(),
+            lost: 0,
+            failure: None,
+        }
+    }
+
+    /// Writes these and what waits. Returns what is to be said, once.
+    fn write(&mut self, rows: Rows) -> Option<String> {
+        for (key, value) in rows {
+            let has_room = self.waiting.len() < WAITING;
+            match self.waiting.get_mut(&key) {
+                Some(of) => of.join(value),
+                None if has_room => drop(self.waiting.insert(key, value)),
+                None => self.lost += 1,
+            }
+        }
+        let failure = match self.try_write() {
+            Ok(said) => {
+                self.failure = None;
+                return said;
+            }
+            Err(why) => format!(
+                "cannot keep the inventory in {}: {why}",
+                self.path.display()
+            ),
+        };
+        let is_new = self.failure.as_ref() != Some(&failure);
+        self.failure = Some(failure.clone());
+        is_new.then_some(failure)
+    }
+
+    fn try_write(&mut self) -> Result<Option<String>, String> {
+        let words = |why: super::database::Useless| why.to_string();
+        let database = match &mut self.database {
+            Some(database) => database,
+            none => none.insert(Database::open(&self.path).map_err(words)?),
+        };
+        let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let today = today.map_or(u32::MAX, |since| day(since.as_nanos() as u64));
+        let Err(why) = database.add(&self.waiting, self.bounds, today) else {
+            self.waiting.clear();
+            return Ok(None);
+        };
+        let why = super::database::Useless::from(why);
+        if !why.is_movable() {
+            return Err(words(why));
+        }
+        self.database = None;
+        let aside = move_aside(&self.path)
+            .map_err(|error| format!("{why}, and it cannot be moved aside: {error}"))?;
+        let mut database = Database::open(&self.path).map_err(words)?;
+        let written = database.add(&self.waiting, self.bounds, today);
+        written.map_err(|why| why.to_string())?;
+        self.database = Some(database);
+        self.waiting.clear();
+        Ok(Some(format!(
+            "the inventory {} is not used any more: {why}; it is {} now",
+            self.path.display(),
+            aside.display()
+        )))
+    }
+
+    /// Why the database does not hold everything.
+    fn end(mut self) -> Option<String> {
+        if self.failure.is_some() && !self.waiting.is_empty() {
+            self.write(Vec::new());
+        }
+        let lost = (self.lost > 0).then(|| {
+            format!(
+                "the inventory {} lacks {} rows that could not be written",
+                self.path.display(),
+                self.lost
+            )
+        });
+        self.failure.or(lost)
+    }
+}
