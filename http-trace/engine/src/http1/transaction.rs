@@ -176,8 +176,12 @@ impl Exchanges {
     }
 
     /// A response begins at `start` that acknowledges `ack`: unless it is known which request it answers,
-    /// takes it to be the first of those that were sent when all before it was received. Whether it does.
+    /// takes it to be the first of those that were sent when all before it was received. Whether it does. A
+    /// client that keeps requests open sends the next ones then as well.
     pub fn assume_batch(&mut self, start: u64, ack: u64) -> bool {
+        if self.order.overlaps() {
+            return false;
+        }
         let first = self.waiting.iter().position(|request| request.ack == start);
         let Some(first) = first.filter(|_| self.order.certain(&self.waiting, start, ack).is_none())
         else {
