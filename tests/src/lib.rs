@@ -13,7 +13,7 @@
 //! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's.
 //! - [`visitors`]: events as a busy site has them, without a wire.
 //! - [`streams`]: the same conversations as streams without TCP below them.
-//! - [`empty`]: a program that does nothing, to measure others against.
+//! - [`empty`]: a program that does nothing, to measure others against; [`budget`]: what may cost how much.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers, and [`matrix`] every server with every hook.
 //! - [`eval`]: detection held against real scanners and real loads.
@@ -22,6 +22,7 @@
 pub mod agent;
 pub mod bed;
 pub mod both;
+pub mod budget;
 pub mod client;
 pub mod crowd;
 pub mod detour;

@@ -113,6 +113,10 @@ enum Chore {
     Bench {
         /// Which benchmarks, of kernel, replay, detect and live; all without.
         what: Vec<String>,
+        /// The tracer beside httpry, Suricata and tcpdump, which are installed first; writes the tables of
+        /// docs/PERFORMANCE.md. Ten minutes, on a machine that does nothing else.
+        #[arg(long, conflicts_with = "what")]
+        peers: bool,
         /// Arguments for the benchmark.
         #[arg(last = true)]
         args: Vec<String>,
@@ -143,7 +147,8 @@ fn main() -> ExitCode {
         Chore::Dist => dist::dist(),
         Chore::Image(options) => image::image(&options),
         Chore::Manifests { check } => manifests::manifests(check),
-        Chore::Bench { what, args } => bench(&what, &args),
+        Chore::Bench { peers: true, .. } => peers(),
+        Chore::Bench { what, args, .. } => bench(&what, &args),
     };
     exit(done.map(|()| ExitCode::SUCCESS))
 }
@@ -185,6 +190,16 @@ fn bench(what: &[String], args: &[String]) -> Result<()> {
         .filter(chosen)
         .flat_map(|name| ["--bench", name])
         .collect();
+    run_benches(&benches, args)
+}
+
+fn peers() -> Result<()> {
+    setup::ensure(&[Purpose::Build, Purpose::Test])?;
+    setup::ensure_packages(&["httpry", "suricata", "tcpdump"])?;
+    run_benches(&["--bench", "peers"], &[])
+}
+
+fn run_benches(benches: &[&str], args: &[String]) -> Result<()> {
     let mut cargo = cargo(&["bench", "--package", "http-trace-tests"]);
     cargo
         .args(benches)

@@ -1,8 +1,14 @@
 //! The shipped object passes the running kernel's verifier at every hook.
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
 use http_trace::probe::loader::{Framing, Settings, load, load_program, programs_of};
 use http_trace_common::config::decap;
 use http_trace_common::record::Hook;
+use http_trace_tests::budget::Budget;
 use http_trace_tests::needs;
 
 const HOOKS: [Hook; 4] = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp];
@@ -54,6 +60,30 @@ fn every_program_passes_the_verifier() {
             );
         }
     }
+}
+
+#[test]
+fn the_programs_stay_as_small_as_is_allowed() {
+    needs!();
+    let allowed = Budget::read().expect("a budget").kernel;
+    let mut ebpf = load(&Settings::default(), &HOOKS).expect("maps");
+    let shipped =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../http-trace/build/http-trace.bpf.o.gz");
+    let shipped = File::open(shipped).expect("the object");
+    let bytes = io::copy(&mut GzDecoder::new(shipped), &mut io::sink()).expect("unpacked");
+    Budget::check("bytes of the object", bytes as f64, allowed.object_bytes);
+    let mut most = 0;
+    for name in programs_of(Hook::Tc) {
+        load_program(&mut ebpf, name).unwrap_or_else(|error| panic!("{error:?}"));
+        let info = ebpf.program(name).expect("just loaded").info();
+        let verified = info.expect("loaded").verified_instruction_count();
+        most = most.max(verified.unwrap_or(0));
+    }
+    Budget::check(
+        "verified instructions",
+        f64::from(most),
+        allowed.verified_instructions,
+    );
 }
 
 fn pass(ebpf: &mut aya::Ebpf, what: &str) {
