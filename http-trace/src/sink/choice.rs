@@ -40,17 +40,22 @@ pub enum Signal {
     Logs,
     /// A span for each exchange.
     Spans,
+    /// Histograms of durations and counts, from time to time.
+    Metrics,
 }
 
 impl Signal {
     /// All there are.
-    pub const ALL: [Signal; 2] = [Signal::Logs, Signal::Spans];
+    pub const ALL: [Signal; 3] = [Signal::Logs, Signal::Spans, Signal::Metrics];
+    /// Those that are sent unless others are asked for.
+    pub const DEFAULT: [Signal; 2] = [Signal::Logs, Signal::Spans];
 
     /// As `signals=` names it.
     pub const fn name(self) -> &'static str {
         match self {
             Signal::Logs => "logs",
             Signal::Spans => "spans",
+            Signal::Metrics => "metrics",
         }
     }
 }
@@ -106,7 +111,7 @@ impl Default for Style {
             headers: HeaderChoice::All,
             request_headers: HeaderChoice::All,
             fields: None,
-            signals: Signal::ALL.to_vec(),
+            signals: Signal::DEFAULT.to_vec(),
             hostname: "host".to_owned(),
             verbose: 0,
             color: false,

@@ -2,18 +2,20 @@
 //! [`frame`] with its protobuf; the exporter puts those together to requests. Opens nothing itself.
 //!
 //! # Layout
-//! - `wire` is protobuf, `attributes` what is said of records.
+//! - `wire` is protobuf, `attributes` what is said of records, `numbers` the metrics.
 //! - `exporter` sends batches and tries again, `http` is how they go out.
 
 mod attributes;
 pub mod exporter;
 #[cfg(feature = "webhook")]
 mod http;
+mod numbers;
 mod wire;
 
 use sha1::{Digest as _, Sha1};
 
 use self::attributes::{Attributes, attribute, error_type, is_client, table};
+use self::numbers::Numbers;
 use super::choice::{Signal, Style};
 use super::json::ALERT;
 use super::render::{Entry, Render};
@@ -44,6 +46,7 @@ pub struct Otlp {
     signals: Vec<Signal>,
     attributes: Attributes,
     hostname: Vec<u8>,
+    numbers: Option<Numbers>,
 }
 
 impl Otlp {
@@ -53,6 +56,10 @@ impl Otlp {
             signals: style.signals.clone(),
             attributes: Attributes::new(style.headers.clone(), style.request_headers.clone()),
             hostname: style.hostname.as_bytes().to_vec(),
+            numbers: style
+                .signals
+                .contains(&Signal::Metrics)
+                .then(|| Numbers::new(style.every_ns)),
         }
     }
 
@@ -70,6 +77,13 @@ impl Render for Otlp {
             hostname: &self.hostname,
             ..View::new(event)
         };
+        if let Some(numbers) = &mut self.numbers {
+            numbers.tick(event.time_ns, out);
+            numbers.event(&view);
+            if !self.sends(Signal::Logs) && !self.sends(Signal::Spans) {
+                return;
+            }
+        }
         let context = Context::of(event);
         if self.sends(Signal::Logs) {
             let (number, text) = severity_of(event);
@@ -139,6 +153,20 @@ impl Render for Otlp {
             record.put(out);
             table(out, 6, LOSS, WITHOUT, &View::new(loss));
         });
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        self.numbers.as_ref().and_then(Numbers::due_ns)
+    }
+
+    fn tick(&mut self, now_ns: u64, out: &mut Vec<u8>) {
+        if let Some(numbers) = &mut self.numbers {
+            numbers.tick(now_ns, out);
+        }
+    }
+
+    fn tail(&self) -> Vec<u8> {
+        self.numbers.as_ref().map_or_else(Vec::new, Numbers::tail)
     }
 }
 

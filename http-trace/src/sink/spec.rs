@@ -155,8 +155,18 @@ const OPTIONS: &[OutputOption] = &[
             let signals: Option<Vec<_>> = value.split(',').map(named).collect();
             spec.signals = signals
                 .filter(|_| spec.format == Format::OTLP)
-                .ok_or("logs and spans, or one of them, on an output of otlp")?;
+                .ok_or("logs, spans and metrics, or some of them, on an output of otlp")?;
             Ok(())
+        },
+    },
+    OutputOption {
+        name: "compression",
+        set: |spec, value| match (&mut spec.place, value) {
+            (Place::Collector(collector), "gzip" | "none") => {
+                collector.gzip = value == "gzip";
+                Ok(())
+            }
+            _ => Err("gzip or none, on an output of otlp".to_owned()),
         },
     },
     OutputOption {
@@ -173,8 +183,8 @@ const OPTIONS: &[OutputOption] = &[
         set: |spec, value| {
             let every = nanoseconds(value).ok().filter(|ns| *ns >= LEAST_EVERY_NS);
             spec.every_ns = every
-                .filter(|_| spec.format == Format::SUMMARY)
-                .ok_or("a time of at least 1s, on an output of summary")?;
+                .filter(|_| [Format::SUMMARY, Format::OTLP].contains(&spec.format))
+                .ok_or("a time of at least 1s, on an output of summary or otlp")?;
             Ok(())
         },
     },
@@ -199,7 +209,7 @@ impl OutputSpec {
             alerts: Alerts::From(Level::Informational),
             fields: None,
             mode: None,
-            signals: Signal::ALL.to_vec(),
+            signals: Signal::DEFAULT.to_vec(),
             only: Only::default(),
             report: ReportSpec::default(),
             every_ns: EVERY_NS,
@@ -352,6 +362,8 @@ mod tests {
             ("json,alerts=high,low", "alerts=info, low, medium"),
             ("csv,alerts=high", "an output that has alerts"),
             ("json,every=5s", "on an output of summary"),
+            ("json,compression=gzip", "on an output of otlp"),
+            ("otlp:http://a,signals=traces", "logs, spans and metrics"),
             ("summary,every=5ms", "at least 1s"),
             ("json:a,mode=666", "mode=600, 640"),
             ("json:a,mode=440", "mode=600, 640"),

@@ -165,6 +165,13 @@ impl Attributes {
         }
     }
 
+    /// Those of these names alone.
+    pub fn only(names: &[&str]) -> Self {
+        let mut some = Attributes::new(HeaderChoice::None, HeaderChoice::None);
+        some.all.retain(|(name, _)| names.contains(name));
+        some
+    }
+
     /// Appends all of an event as fields of this number.
     pub fn put(&self, out: &mut Vec<u8>, number: u32, view: &View<'_, HttpEvent>) {
         for (name, get) in &self.all {

@@ -29,7 +29,12 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collector {
     url: String,
+    /// Whether requests are compressed.
+    pub gzip: bool,
 }
+
+/// The environment variable with header fields that requests carry: tokens are not for command lines.
+pub const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 impl FromStr for Collector {
     type Err = &'static str;
@@ -38,6 +43,7 @@ impl FromStr for Collector {
         match is_url(text, &["http://", "https://"]) {
             true => Ok(Collector {
                 url: text.trim_end_matches('/').to_owned(),
+                gzip: false,
             }),
             false => Err("otlp:http://HOST:4318 or otlp:https://HOST:4318"),
         }
@@ -57,10 +63,14 @@ impl Collector {
     /// How requests reach it. `own` keeps them out of what is traced.
     ///
     /// # Errors
-    /// What this build does not have.
+    /// What this build does not have, and header fields that are none.
     pub fn transport(&self, own: &OwnSockets) -> io::Result<Box<dyn Transport>> {
         #[cfg(feature = "webhook")]
-        return Ok(Box::new(super::http::Http::new(&self.url, own.clone())));
+        {
+            let headers = std::env::var(HEADERS).unwrap_or_default();
+            let http = super::http::Http::new(&self.url, self.gzip, &headers, own.clone())?;
+            Ok(Box::new(http))
+        }
         #[cfg(not(feature = "webhook"))]
         {
             let _ = own;

@@ -333,7 +333,8 @@ fn http_answers_and_what_they_mean() {
             stream.write_all(answer.as_bytes()).expect("sent");
         }
     });
-    let mut http = http::Http::new(&url, crate::own_sockets::OwnSockets::default());
+    let mut http =
+        http::Http::new(&url, false, "", crate::own_sockets::OwnSockets::default()).expect("good");
     for (status, _, expected) in answers {
         let got = match http.export(Signal::Spans, b"body") {
             Ok(_) => Some(true),
@@ -346,4 +347,76 @@ fn http_answers_and_what_they_mean() {
         .export(Signal::Spans, b"body")
         .expect_err("nobody listens");
     assert!(failure.again.is_some(), "{}", failure.why);
+}
+
+fn named(at: &[u8], name: &str) -> bool {
+    bytes(at, 1) == Some(name.as_bytes())
+}
+
+#[test]
+fn metrics_are_cumulative_and_sent_when_they_are_due() {
+    const SECOND: u64 = 1_000_000_000;
+    let style = Style {
+        signals: vec![Signal::Metrics],
+        every_ns: 10 * SECOND,
+        ..Style::default()
+    };
+    let mut otlp = Otlp::new(&style);
+    let mut out = Vec::new();
+    let mut push = |otlp: &mut Otlp, second: u64, host: &str| {
+        let request = testing::request(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let mut event = testing::event_of(request, testing::response("HTTP/1.1 503 x\r\n\r\n"));
+        event.time_ns = second * SECOND;
+        event.request_start_ns = Some(event.time_ns - 20_000_000);
+        event.request_end_ns = event.request_start_ns;
+        otlp.event(
+            &Entry {
+                event: &event,
+                user: None,
+            },
+            &mut out,
+        );
+        std::mem::take(&mut out)
+    };
+    assert!(push(&mut otlp, 1000, "a.example").is_empty());
+    assert_eq!(otlp.due_ns(), Some(1010 * SECOND));
+    let mut out = Vec::new();
+    for (now, events) in [(1010, 1), (1030, 2)] {
+        otlp.tick(now * SECOND, &mut out);
+        let sent = frames(&out, Signal::Metrics);
+        let ttfb = sent
+            .iter()
+            .find(|m| named(m, "http_trace.server.time_to_first_byte"));
+        assert!(ttfb.is_some(), "{}", sent.len());
+        let sum = sent
+            .iter()
+            .find(|m| named(m, "http_trace.responses"))
+            .expect("counts");
+        let point = bytes(bytes(sum, 7).expect("a sum"), 1).expect("a point");
+        assert_eq!(bytes(point, 6), Some(&u64::to_le_bytes(events)[..]));
+        let mut class = Vec::new();
+        attribute(
+            &mut class,
+            7,
+            "http_trace.status_class",
+            &Value::word("5xx"),
+        );
+        assert!(memchr::memmem::find(point, &class).is_some());
+        out.clear();
+        otlp.tick((now + 10) * SECOND, &mut out);
+        assert!(out.is_empty(), "nothing came");
+        push(&mut otlp, now + 11, "a.example");
+    }
+    // Whoever invents hosts makes no more series than there may be.
+    for n in 0..2500 {
+        push(&mut otlp, 1041, &format!("h{n}.example"));
+    }
+    push(&mut otlp, 1041, &"x".repeat(3000));
+    let tail = otlp.tail();
+    let mut overflow = Vec::new();
+    attribute(&mut overflow, 7, "otel.metric.overflow", &Value::Bool(true));
+    assert!(memchr::memmem::find(&tail, &overflow).is_some());
+    assert!(tail.len() < 4 << 20, "{}", tail.len());
+    let sent = frames(&tail, Signal::Metrics);
+    assert!(sent.iter().all(|metric| metric.len() < 1 << 18));
 }
