@@ -94,7 +94,7 @@ enum Program {
 impl Program {
     fn path(&self) -> Option<PathBuf> {
         match self {
-            Program::Ours => agent::binary().ok(),
+            Program::Ours => agent::binary().ok().map(Path::to_path_buf),
             Program::Theirs(name) => need::program(name),
         }
     }
