@@ -1,11 +1,12 @@
 //! Files that lines are appended to for as long as a run takes. What rotates logs moves, removes or
 //! empties them meanwhile: one that is not at its path any more is opened anew there, so that what comes
-//! is where its reader looks. A named pipe without a reader blocks nothing. Knows nothing of formats.
+//! is where its reader looks. One that is to rotate by itself becomes `PATH.1` between two lines, and what was
+//! that `PATH.2`. A named pipe without a reader blocks nothing. Knows nothing of formats.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a capture waits for the reader of a named pipe, which may be starting.
 const READER: Duration = Duration::from_secs(5);
@@ -20,6 +21,55 @@ pub enum Before {
     Stays,
     /// It goes: of a capture that is read once more.
     Goes,
+}
+
+/// When a file gives way to a new one, and how many of them stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// The most bytes of a file, but for a line that is longer, or came in pieces.
+    pub bytes: Option<u64>,
+    /// How old it becomes: from when it was made to the first line after that time.
+    pub age: Option<Duration>,
+    /// How many stay beside it.
+    pub keep: u32,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Rotation {
+            bytes: None,
+            age: None,
+            keep: 7,
+        }
+    }
+}
+
+impl Rotation {
+    /// Sets size or age: `100M`, `1G`, `1d`; upper case are sizes, as powers of 1024.
+    pub fn set(&mut self, text: &str, age_ns: impl Fn(&str) -> Option<u64>) -> Option<()> {
+        let size = text.trim_end_matches("iB");
+        let units = [("K", 10), ("M", 20), ("G", 30)];
+        let unit = units
+            .into_iter()
+            .find_map(|(unit, power)| Some((size.strip_suffix(unit)?, power)));
+        match unit {
+            Some((number, power)) => {
+                let number: u64 = number.parse().ok().filter(|n| (1..1 << 30).contains(n))?;
+                self.bytes = Some(number << power);
+            }
+            None => {
+                let age = Duration::from_nanos(age_ns(text)?);
+                self.age = Some(age).filter(|age| *age >= Duration::from_secs(1));
+                self.age?;
+            }
+        }
+        Some(())
+    }
+
+    /// Whether there is anything to do.
+    pub const fn is_set(&self) -> bool {
+        self.bytes.is_some() || self.age.is_some()
+    }
 }
 
 /// A file at a path.
@@ -44,6 +94,12 @@ pub struct LogFile {
     failed: bool,
     /// What comes first is the rest of a line whose beginning is not in the file any more.
     skips: bool,
+    rotation: Rotation,
+    /// Bytes of the file, as far as this run knows.
+    size: u64,
+    made: SystemTime,
+    /// Where it could not be moved: not to be tried before.
+    rotate_again: Instant,
 }
 
 impl LogFile {
@@ -84,7 +140,95 @@ impl LogFile {
             within_line: false,
             failed: false,
             skips: false,
+            rotation: Rotation::default(),
+            size: 0,
+            made: SystemTime::now(),
+            rotate_again: Instant::now(),
         })
+    }
+
+    /// Has it rotate by itself.
+    ///
+    /// # Errors
+    /// A link, whose file has another name, and what is no file.
+    pub fn rotating(mut self, rotation: Rotation) -> io::Result<Self> {
+        if rotation.is_set() {
+            let metadata = fs::symlink_metadata(&self.path)?;
+            if !metadata.is_file() {
+                return Err(io::Error::other(
+                    "only a file rotates, and no link to one: name the file, or leave rotate= out",
+                ));
+            }
+            self.size = metadata.len();
+            self.made = metadata.created().unwrap_or(self.made);
+            self.rotation = rotation;
+        }
+        Ok(self)
+    }
+
+    /// How many of these bytes, which begin a line, go into the file as it is; none: it has to rotate before.
+    fn fits(&self, bytes: &[u8]) -> usize {
+        let Some(most) = self.rotation.bytes else {
+            return bytes.len();
+        };
+        let room = usize::try_from(most.saturating_sub(self.size)).unwrap_or(usize::MAX);
+        if bytes.len() <= room {
+            return bytes.len();
+        }
+        let end = |of: &[u8]| memchr::memrchr(b'\n', of).map_or(0, |at| at + 1);
+        match end(&bytes[..room]) {
+            // A line that is longer than any file may be has one of its own.
+            0 if self.size <= self.head.len() as u64 => {
+                memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1)
+            }
+            whole => whole,
+        }
+    }
+
+    fn is_old(&self) -> bool {
+        let age = self
+            .rotation
+            .age
+            .filter(|_| self.size > self.head.len() as u64);
+        age.is_some_and(|age| self.made.elapsed().is_ok_and(|is| is >= age))
+    }
+
+    /// Moves the file out of the way and opens another. Where that fails, or others moved it, what is open goes on.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.rotate_again = Instant::now() + LOOK;
+        let there = fs::symlink_metadata(&self.path)?;
+        if self.is.is_none() || identity(&there) != self.is {
+            // logrotate was here.
+            self.look = Instant::now();
+            return Ok(());
+        }
+        if there.len() < self.size {
+            self.size = there.len();
+            return Ok(());
+        }
+        for number in (0..self.rotation.keep).rev() {
+            match fs::rename(self.numbered(number), self.numbered(number + 1)) {
+                Err(error) if number == 0 || error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        if self.rotation.keep == 0 {
+            fs::remove_file(&self.path)?;
+        }
+        self.rotate_again = Instant::now();
+        self.look();
+        Ok(())
+    }
+
+    /// `PATH`, `PATH.1` …
+    fn numbered(&self, number: u32) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        PathBuf::from(name)
     }
 
     /// Begins each file that is empty with these lines, and what each reader of a pipe gets.
@@ -113,6 +257,7 @@ impl LogFile {
         {
             let is_empty = there.len() == 0;
             if is_empty {
+                self.size = 0;
                 self.head_left = self.head.len();
             }
             return is_empty;
@@ -122,6 +267,7 @@ impl LogFile {
         {
             self.is = identity(&metadata);
             self.file = Some(file);
+            (self.size, self.made) = (metadata.len(), SystemTime::now());
             if metadata.len() == 0 {
                 self.head_left = self.head.len();
             }
@@ -158,7 +304,10 @@ impl LogFile {
                 self.head_left = self.head.len();
                 Err(unread())
             }
-            _ => written,
+            _ => {
+                self.size += *written.as_ref().unwrap_or(&0) as u64;
+                written
+            }
         }
     }
 }
@@ -275,6 +424,17 @@ impl Write for LogFile {
             self.skips = true;
             return self.write(bytes);
         }
+        let mut bytes = bytes;
+        if !self.within_line && self.rotation.is_set() && now >= self.rotate_again {
+            if self.is_old() || self.fits(bytes) == 0 {
+                // Where it cannot be moved it grows.
+                let _ = self.rotate();
+            }
+            match self.fits(bytes) {
+                0 => {}
+                some => bytes = &bytes[..some],
+            }
+        }
         let written = self.put(bytes);
         self.failed = written.is_err();
         let n = written?;
@@ -290,145 +450,4 @@ impl Write for LogFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(path: &Path) -> String {
-        fs::read_to_string(path).expect("a file")
-    }
-
-    #[test]
-    fn what_is_moved_or_removed_is_opened_anew_and_what_is_emptied_has_no_hole() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("events.json");
-        let moved = folder.path().join("events.json.1");
-        fs::write(&path, "before\n").expect("written");
-        let mut log = LogFile::open(&path, Before::Stays, None).expect("open");
-        let write = |log: &mut LogFile, line: &str| {
-            log.look = Instant::now();
-            log.write_all(line.as_bytes()).expect("written");
-        };
-        write(&mut log, "1\n");
-        fs::rename(&path, &moved).expect("moved");
-        write(&mut log, "2\n");
-        assert_eq!((&*read(&moved), &*read(&path)), ("before\n1\n", "2\n"));
-        write(&mut log, "2 and");
-        fs::rename(&path, &moved).expect("moved");
-        write(&mut log, " its rest\n");
-        assert_eq!(read(&moved), "2\n2 and its rest\n");
-        write(&mut log, "3\n");
-        assert_eq!(read(&path), "3\n");
-        File::create(&path).expect("emptied");
-        write(&mut log, "4\n");
-        assert_eq!(read(&path), "4\n");
-        // Where there is no place for it any more nothing fails.
-        fs::remove_file(&path).expect("removed");
-        fs::create_dir(&path).expect("in its place");
-        write(&mut log, "5\n");
-        fs::remove_dir(&path).expect("away again");
-        write(&mut log, "6\n");
-        assert_eq!(read(&path), "6\n");
-    }
-
-    /// A disk without room for the rest of a line: what makes room takes the line with it.
-    #[test]
-    fn where_the_rest_of_a_line_finds_no_room_a_file_that_went_is_let_go() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("events.json");
-        let gone = [
-            |path: &Path| fs::remove_file(path).expect("removed"),
-            |path: &Path| drop(File::create(path).expect("emptied")),
-        ];
-        for gone in gone {
-            let mut log = LogFile::open(&path, Before::Goes, None).expect("open");
-            log.write_all(b"1\n2 and").expect("written");
-            (log.failed, log.look) = (true, Instant::now());
-            gone(&path);
-            log.write_all(b" its rest\n3\n").expect("written");
-            assert_eq!(read(&path), "3\n");
-            log.write_all(b"4\n").expect("written");
-            assert_eq!(read(&path), "3\n4\n");
-        }
-    }
-
-    #[test]
-    fn what_a_file_holds_stays_or_goes() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("events.json");
-        for (before, expected) in [
-            (Before::Stays, "1\n"),
-            (Before::Stays, "1\n1\n"),
-            (Before::Goes, "1\n"),
-        ] {
-            let mut log = LogFile::open(&path, before, None).expect("open");
-            log.write_all(b"1\n").expect("written");
-            assert_eq!(read(&path), expected);
-        }
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::{PermissionsExt as _, symlink};
-            let mode = fs::metadata(&path).expect("there").permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-            let link = folder.path().join("link");
-            symlink(&path, &link).expect("linked");
-            let refused = LogFile::open(&link, Before::Goes, None).expect_err("a link");
-            assert!(refused.to_string().contains("which would be emptied"));
-            assert_eq!(read(&path), "1\n");
-            LogFile::open(&link, Before::Stays, None).expect("appended to");
-        }
-        let mut null = LogFile::open(Path::new("/dev/null"), Before::Goes, None).expect("open");
-        null.write_all(b"1\n").expect("written");
-        assert!(LogFile::open(folder.path(), Before::Goes, None).is_err());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_gets_the_mode_that_was_asked_for_whatever_the_umask() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().expect("a folder");
-        for (mode, expected) in [(None, 0o600), (Some(0o640), 0o640), (Some(0o664), 0o664)] {
-            let path = folder.path().join(expected.to_string());
-            let mut log = LogFile::open(&path, Before::Stays, mode).expect("open");
-            let is = || fs::metadata(&path).expect("there").permissions().mode() & 0o777;
-            assert_eq!(is(), expected);
-            // The next one, too, but not what somebody else made.
-            fs::remove_file(&path).expect("removed");
-            log.look = Instant::now();
-            log.write_all(b"1\n").expect("written");
-            assert_eq!(is(), expected);
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).expect("set");
-            LogFile::open(&path, Before::Stays, mode).expect("open");
-            assert_eq!(is(), 0o604);
-        }
-    }
-
-    #[cfg(feature = "live")]
-    #[test]
-    fn a_named_pipe_blocks_nothing_and_each_reader_gets_whole_lines() {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
-        use std::io::Read as _;
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("pipe");
-        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("made");
-        let mut log = LogFile::open(&path, Before::Stays, None).expect("open");
-        for _ in 0..2 {
-            let error = log.write(b"1\n").expect_err("nobody reads");
-            assert!(is_unread(&error), "{error}");
-        }
-        let reader = || {
-            let mut options = File::options();
-            std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
-            options.read(true).open(&path).expect("a reader")
-        };
-        let mut got = [0; 99];
-        let mut first = reader();
-        log.write_all(b"1\n2 and").expect("written");
-        assert_eq!(first.read(&mut got).expect("read"), 7);
-        drop(first);
-        assert!(is_unread(&log.write(b" its rest\n3\n").expect_err("gone")));
-        let mut second = reader();
-        log.write_all(b" its rest\n3\n").expect("written");
-        let n = second.read(&mut got).expect("read");
-        assert_eq!(&got[..n], b"3\n");
-    }
-}
+mod tests;

@@ -488,7 +488,9 @@ fn destination(
         };
     };
     Ok(Box::new(
-        LogFile::open(path, before, spec.mode)?.headed(head)?,
+        LogFile::open(path, before, spec.mode)?
+            .headed(head)?
+            .rotating(spec.rotation)?,
     ))
 }
 

@@ -13,7 +13,7 @@ use http_trace_report::Form;
 use super::choice::{EVERY_NS, LEAST_EVERY_NS, Signal};
 use super::fields::Fields;
 use super::format::Format;
-use super::log_file::parse_mode;
+use super::log_file::{Rotation, parse_mode};
 use super::otlp::exporter::Collector;
 use super::report::ReportSpec;
 use crate::select::Selection;
@@ -32,6 +32,8 @@ pub struct OutputSpec {
     pub fields: Option<Fields>,
     /// Permissions of its file, if it is made; `None`: its owner's alone.
     pub mode: Option<u32>,
+    /// When its file gives way to a new one.
+    pub rotation: Rotation,
     /// What is sent, if it goes to a collector.
     pub signals: Vec<Signal>,
     /// Which events, of those that the run writes.
@@ -149,6 +151,29 @@ const OPTIONS: &[OutputOption] = &[
         },
     },
     OutputOption {
+        name: "rotate",
+        set: |spec, value| {
+            let is_log = spec.place.file().is_some() && spec.format != Format::REPORT;
+            let age = |text: &str| nanoseconds(text).ok();
+            let mut all = value.split(',').filter(|_| is_log);
+            let set = all.try_fold((), |(), one| spec.rotation.set(one, age));
+            set.filter(|()| spec.rotation.is_set()).ok_or_else(|| {
+                "a size (100M, 1G), a time of at least 1s (1d), or both, on an output to a file"
+                    .to_owned()
+            })
+        },
+    },
+    OutputOption {
+        name: "keep",
+        set: |spec, value| {
+            let keep = value.parse().ok().filter(|keep| *keep <= 1000);
+            spec.rotation.keep = keep
+                .filter(|_| spec.place.file().is_some())
+                .ok_or("how many rotated files stay, 0 to 1000, on an output to a file")?;
+            Ok(())
+        },
+    },
+    OutputOption {
         name: "signals",
         set: |spec, value| {
             let named = |name: &str| Signal::ALL.into_iter().find(|signal| signal.name() == name);
@@ -209,6 +234,7 @@ impl OutputSpec {
             alerts: Alerts::From(Level::Informational),
             fields: None,
             mode: None,
+            rotation: Rotation::default(),
             signals: Signal::DEFAULT.to_vec(),
             only: Only::default(),
             report: ReportSpec::default(),
@@ -340,6 +366,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_rotates_as_it_is_told() {
+        let spec = "json:a,rotate=100M,1d,keep=3,mode=640".parse::<OutputSpec>();
+        let rotation = spec.expect("good").rotation;
+        assert_eq!(rotation.bytes, Some(100 << 20));
+        assert_eq!(rotation.age, Some(std::time::Duration::from_secs(86_400)));
+        assert_eq!(rotation.keep, 3);
+    }
+
+    #[test]
     fn faults_say_what_there_is() {
         for (text, expected) in [
             (
@@ -369,6 +404,9 @@ mod tests {
             ("json:a,mode=440", "mode=600, 640"),
             ("json:a,mode=0640", "mode=600, 640"),
             ("json,mode=640", "on an output to a file"),
+            ("json,rotate=1M", "on an output to a file"),
+            ("json:a,rotate=5", "a size (100M, 1G)"),
+            ("json:a,keep=-1", "0 to 1000"),
             ("pretty,fields=compact", "on an output of json"),
             ("json,fields=client.ip,nothing", "'nothing' is none"),
         ] {
