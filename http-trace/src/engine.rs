@@ -375,14 +375,16 @@ impl Engine {
         let keeper = self.keeper.take();
         let kept = keeper.map(|keeper| keeper.finish(detector.save()));
         #[cfg(feature = "inventory")]
-        let inventory = exit.inventory.map(InventoryKeeper::finish);
+        let inventory = (exit.inventory)
+            .map(InventoryKeeper::finish)
+            .unwrap_or_default();
         #[cfg(not(feature = "inventory"))]
-        let inventory = None;
+        let inventory = Default::default();
         Finished {
             detect,
             written,
             kept: kept.unwrap_or_default(),
-            inventory: inventory.unwrap_or_default(),
+            inventory,
             keeps_nothing: self.keeps_nothing,
             fragments,
             bad_fragments,
