@@ -13,11 +13,6 @@ pub const fn put(set: &mut [u64], number: usize) {
     set[number / 64] |= 1 << (number % 64);
 }
 
-/// Whether a number is in a set.
-pub const fn is_in(set: &[u64], number: usize) -> bool {
-    set[number / 64] >> (number % 64) & 1 != 0
-}
-
 /// Puts a number into a set in bytes.
 pub const fn put_in_byte(set: &mut [u8], number: usize) {
     set[number / 8] |= 1 << (number % 8);

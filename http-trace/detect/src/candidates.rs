@@ -2,7 +2,7 @@
 //! depends on the status and on remembered tests alone is remembered too, and only what is left open then is
 //! asked of the event itself.
 
-use super::bits::{self, Bits, is_in, put, take_next};
+use super::bits::{self, Bits, put, take_next};
 use super::facts::{Builder, Facts, LONGEST, Plan, TestId, is_asked_alone};
 use super::field::Field;
 use super::matcher::at_least;
@@ -48,8 +48,8 @@ struct OfStatus {
 #[derive(Debug)]
 enum Condition {
     Constant(bool),
-    /// One of these statuses, a bit each.
-    Status(Bits),
+    /// A test of the status alone.
+    Status(Test),
     Test(TestId),
     /// A test that is asked by itself.
     Alone(usize),
@@ -174,7 +174,10 @@ impl Condition {
     fn known(&self, status: usize, facts: Option<&Facts>) -> Option<bool> {
         match self {
             Condition::Constant(yes) => Some(*yes),
-            Condition::Status(statuses) => Some(is_in(statuses, status)),
+            Condition::Status(test) => Some(match status {
+                0 => matches!(test, Test::Absent | Test::Missing),
+                status => test.passes(&Value::Number(status as u64)),
+            }),
             Condition::Test(id) => facts.map(|facts| facts.passes(*id)),
             Condition::Alone(_) | Condition::Keyword(_) => None,
             Condition::Not(part) => part.known(status, facts).map(|yes| !yes),
@@ -240,17 +243,7 @@ fn compile(expr: Expr, tests: &mut Builder) -> Condition {
         Expr::All(parts) => at_least_of(parts.len(), parts, tests),
         Expr::AtLeast(wanted, parts) => at_least_of(wanted, parts, tests),
         Expr::Item(Field::Status, test) if !matches!(test, Test::SameAs(..)) => {
-            let mut statuses = bits::none(STATUSES);
-            for status in 0..STATUSES {
-                let passes = match status {
-                    0 => matches!(test, Test::Absent | Test::Missing),
-                    status => test.passes(&Value::Number(status as u64)),
-                };
-                if passes {
-                    put(&mut statuses, status);
-                }
-            }
-            Condition::Status(statuses)
+            Condition::Status(test)
         }
         Expr::Item(field, test) if is_asked_alone(&field, &test) => {
             Condition::Alone(tests.add_alone(field, test))
