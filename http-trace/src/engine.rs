@@ -16,6 +16,7 @@ use crate::ban::Bans;
 use crate::config::{Config, Emit, Source};
 use crate::enrich::process::Attribution;
 use crate::enrich::proxy::Trusted;
+use crate::metrics::endpoints::EndpointCounts;
 use crate::metrics::{Metrics, Number};
 use crate::own_sockets::OwnSockets;
 use crate::redact::Secrets;
@@ -117,7 +118,7 @@ impl Engine {
                     selection,
                     secrets,
                     bans: None,
-                    metrics: config.listen.map(|_| Metrics::default()),
+                    metrics: config.listen.map(|_| metrics(config)),
                     #[cfg(feature = "inventory")]
                     inventory: None,
                     outlet: Outlet::open(&outputs(config), when_full, own)?,
@@ -411,6 +412,14 @@ fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
             });
         }
     }
+}
+
+/// What `--listen` counts.
+fn metrics(config: &Config) -> Metrics {
+    let templates = config
+        .metric_templates
+        .then(|| config.endpoints().templates);
+    Metrics::new(templates.map(EndpointCounts::new))
 }
 
 /// The outputs of a run.

@@ -1,10 +1,16 @@
 //! What passes the stages as numbers, in the text format of Prometheus (version 0.0.4). Memory is bounded
 //! whatever servers and clients send. Reads no clock and performs no I/O.
+//!
+//! # Layout
+//! - [`endpoints`] counts by URL template, where that is asked for.
+
+pub mod endpoints;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 use std::hash::Hash;
 
+use self::endpoints::EndpointCounts;
 use crate::histogram::Histogram;
 use crate::summary::Written;
 use http_trace_model::event::{HttpEvent, NoResponse, status_class};
@@ -40,6 +46,8 @@ pub struct Metrics {
     /// By method and status code: how long exchanges took, and how long until the first byte.
     times: Series<(&'static str, Option<u16>), Times>,
     now_ns: u64,
+    /// By URL template, if that is asked for.
+    pub endpoints: Option<EndpointCounts>,
 }
 
 /// A workload among [`Workloads`]; the first two are nobody that is known, and all that found no room.
@@ -188,6 +196,14 @@ impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
 }
 
 impl Metrics {
+    /// None yet; by URL template as well if that is asked for.
+    pub fn new(endpoints: Option<EndpointCounts>) -> Self {
+        Metrics {
+            endpoints,
+            ..Metrics::default()
+        }
+    }
+
     /// Counts an event, whether it is written or not.
     pub fn event(&mut self, event: &HttpEvent) {
         let now_ns = self.now_ns.max(event.time_ns);
@@ -266,6 +282,9 @@ impl Metrics {
         for why in NoResponse::NAMES {
             let count = self.unanswered.get(why).copied().unwrap_or(0);
             writeln!(out, "http_trace_unanswered_total{{why=\"{why}\"}} {count}")?;
+        }
+        if let Some(endpoints) = &mut self.endpoints {
+            endpoints.write(out)?;
         }
         let times = self.times.sorted(self.now_ns);
         let all: [(&str, &str, fn(&Times) -> &Histogram); 2] = [

@@ -145,7 +145,7 @@ impl Exit {
                 } else {
                     is_written = true;
                 }
-                let is_kept = self.keeps_inventory();
+                let is_kept = self.keeps_inventory() || self.counts_endpoints();
                 if !is_written && !is_kept {
                     return;
                 }
@@ -167,6 +167,11 @@ impl Exit {
                 #[cfg(feature = "inventory")]
                 if let Some(inventory) = &mut self.inventory {
                     inventory.event(&event);
+                }
+                if let Some(metrics) = &mut self.metrics
+                    && let Some(endpoints) = &mut metrics.endpoints
+                {
+                    endpoints.event(&event);
                 }
                 if is_written {
                     outlet.event(&Entry {
@@ -203,6 +208,11 @@ impl Exit {
             inventory.loss(loss);
         }
         self.outlet.loss(loss);
+    }
+
+    fn counts_endpoints(&self) -> bool {
+        let metrics = self.metrics.as_ref();
+        metrics.is_some_and(|metrics| metrics.endpoints.is_some())
     }
 
     const fn keeps_inventory(&self) -> bool {

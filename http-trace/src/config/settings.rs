@@ -278,6 +278,9 @@ settings! {
         inventory_keep: Duration = one("TIME").default("90d").no_option(), value::some_time;
         /// the largest that database may become, at least 64 KiB; the oldest rows go first
         inventory_size: usize = one("SIZE").default("256MiB").no_option(), values::state_size;
+        /// `true`: `/metrics` counts responses by service and URL template too
+        /// (`http_trace_endpoint_responses_total`), 512 endpoints at most, then `_OTHER`
+        metric_templates: bool = one("BOOL").default("false").no_option(), boolean;
         /// `clsact` attaches the programs of `--hook tc` to a clsact qdisc on any kernel, see below
         tc: TcChoice = one("MODE").default("auto").no_option(), word;
         /// `host` leaves all framing to the agent, as on kernels that cannot do it

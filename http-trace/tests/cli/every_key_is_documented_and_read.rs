@@ -109,6 +109,13 @@ const TABLE: &[(&str, &str, Read, &str, &str)] = &[
         "1KiB",
     ),
     (
+        "metric-templates",
+        "true",
+        |c| c.metric_templates.to_string(),
+        "true",
+        "maybe",
+    ),
+    (
         "own-endpoints",
         "[::1]:4318",
         |c| format!("{:?}", c.own_endpoints),

@@ -1,0 +1,156 @@
+//! Responses by service, method and URL template, where that is asked for. Takes events that are redacted: a path
+//! may hold a secret. What finds no room counts as [`OTHER`]; what answers nothing but 404 has no series.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+
+use super::{EXPIRES_NS, MOST, OTHER, escaped, head, method};
+use crate::text::Escaped;
+use http_trace_model::endpoint::{Templates, is_there, named_service, service_address};
+use http_trace_model::event::{HttpEvent, status_class};
+use http_trace_model::target::Target;
+
+/// The longest template that is a label, in bytes.
+const LONGEST: usize = 256;
+
+/// Counts by endpoint.
+#[derive(Debug)]
+pub struct EndpointCounts {
+    templates: Templates,
+    /// By service, method and template: counts by class, and the time of the last, Unix ns.
+    endpoints: HashMap<(String, &'static str, String), ([u64; CLASSES.len()], u64)>,
+    now_ns: u64,
+}
+
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+impl EndpointCounts {
+    /// None yet.
+    pub fn new(templates: Templates) -> Self {
+        EndpointCounts {
+            templates,
+            endpoints: HashMap::new(),
+            now_ns: 0,
+        }
+    }
+
+    /// Counts a response.
+    pub fn event(&mut self, event: &HttpEvent) {
+        let (Some(request), Some(response)) = (&event.request, &event.response) else {
+            return;
+        };
+        self.now_ns = self.now_ns.max(event.time_ns);
+        let target = Target::of(request);
+        let shown = |bytes: &[u8]| Escaped(bytes).to_string();
+        let service = named_service(&target, shown).unwrap_or_else(|| service_address(event));
+        let template = shown(&self.templates.of(target.path.unwrap_or_default()));
+        let mut key = (service, method(&request.method), template);
+        if !self.endpoints.contains_key(&key) {
+            if !is_there(response.status) {
+                return;
+            }
+            let is_long = key.0.len() + key.2.len() > LONGEST;
+            if is_long || self.endpoints.len() >= MOST {
+                key = (OTHER.to_owned(), OTHER, OTHER.to_owned());
+            }
+        }
+        let class = status_class(response.status);
+        let class = CLASSES.iter().position(|name| *name == class);
+        let (counts, last_ns) = self.endpoints.entry(key).or_default();
+        counts[class.unwrap_or(CLASSES.len() - 1)] += 1;
+        *last_ns = self.now_ns;
+    }
+
+    /// Appends them; those of which nothing came for a day go.
+    pub(super) fn write(&mut self, out: &mut String) -> fmt::Result {
+        let now_ns = self.now_ns;
+        self.endpoints
+            .retain(|_, (_, last_ns)| now_ns.saturating_sub(*last_ns) < EXPIRES_NS);
+        let name = "http_trace_endpoint_responses_total";
+        head(
+            out,
+            name,
+            "counter",
+            "Responses by service, method and URL template.",
+        )?;
+        let mut all: Vec<_> = self.endpoints.iter().collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        for ((service, method, template), (counts, _)) in all {
+            let (service, template) = (escaped(service), escaped(template));
+            let counts = CLASSES.iter().zip(counts).filter(|(_, count)| **count > 0);
+            for (class, count) in counts {
+                writeln!(
+                    out,
+                    "{name}{{class=\"{class}\",method=\"{method}\",server=\"{service}\",url_template=\"{template}\"}} {count}"
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_trace_model::testing;
+
+    use super::*;
+
+    fn event(path: &str, status: u16) -> HttpEvent {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: Shop.example\r\n\r\n");
+        let response = format!("HTTP/1.1 {status} x\r\n\r\n");
+        testing::event_of(testing::request(&request), testing::response(&response))
+    }
+
+    fn text(counts: &mut EndpointCounts) -> String {
+        let mut out = String::new();
+        counts.write(&mut out).expect("written");
+        out
+    }
+
+    #[test]
+    fn endpoints_are_templates_and_bounded() {
+        let mut counts = EndpointCounts::new(Templates::new(&["/u/{name}".to_owned()]));
+        for (path, status) in [
+            ("/.env", 404),
+            ("/cart/1?x=1", 200),
+            ("/cart/2", 500),
+            ("/cart/3", 404),
+            ("/u/anna", 200),
+            ("/a\"b", 200),
+        ] {
+            counts.event(&event(path, status));
+        }
+        let told = text(&mut counts);
+        let name = "http_trace_endpoint_responses_total";
+        for line in [
+            r#"{class="2xx",method="GET",server="shop.example",url_template="/cart/{id}"} 1"#,
+            r#"{class="4xx",method="GET",server="shop.example",url_template="/cart/{id}"} 1"#,
+            r#"{class="5xx",method="GET",server="shop.example",url_template="/cart/{id}"} 1"#,
+            r#"{class="2xx",method="GET",server="shop.example",url_template="/u/{name}"} 1"#,
+            r#"{class="2xx",method="GET",server="shop.example",url_template="/a\"b"} 1"#,
+        ] {
+            assert!(told.contains(&format!("{name}{line}\n")), "{line}: {told}");
+        }
+        assert!(!told.contains(".env"), "{told}");
+        for n in 0..2 * MOST {
+            counts.event(&event(
+                &format!("/{}", "x".repeat(n % 250) + &"y".repeat(n / 250 + 1)),
+                200,
+            ));
+        }
+        let told = text(&mut counts);
+        assert!(told.lines().count() <= MOST + 6, "{}", told.lines().count());
+        assert!(told.contains(r#"method="_OTHER",server="_OTHER",url_template="_OTHER""#));
+        let mut late = event("/late", 200);
+        late.time_ns += EXPIRES_NS + 1;
+        counts.event(&late);
+        counts.event(&late);
+        assert_eq!(
+            text(&mut counts)
+                .lines()
+                .filter(|line| line.starts_with(name))
+                .count(),
+            1
+        );
+    }
+}
