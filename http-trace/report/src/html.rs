@@ -88,7 +88,10 @@ fn chart(out: &mut String, timeline: &Timeline) {
     let highest = timeline
         .intervals
         .iter()
-        .map(|of| of.iter().sum::<u64>())
+        .map(|of| {
+            of.iter()
+                .fold(0, |sum: u64, count| sum.saturating_add(*count))
+        })
         .max()
         .unwrap_or(0);
     if highest == 0 {
