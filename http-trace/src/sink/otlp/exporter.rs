@@ -34,6 +34,7 @@ pub struct Collector {
 }
 
 /// The environment variable with header fields that requests carry: tokens are not for command lines.
+#[cfg(feature = "webhook")]
 pub const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 impl FromStr for Collector {
