@@ -8,7 +8,7 @@
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`recorded`] reads recorded events (our json, Zeek's http.log, Suricata's eve.json, access logs).
 //! - [`own_sockets`] knows the agent's own sockets, which are never traced; [`own_client`] asks by HTTP through
-//!   them; [`priority`] lets threads go first; [`privileges`] are capabilities and the user.
+//!   them, [`grpc`] by gRPC; [`priority`] lets threads go first; [`privileges`] are capabilities and the user.
 //! - [`enrich`] names the client behind trusted proxies, and the processes at both ends.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
 //! - [`ban`] has the firewall refuse the clients of alerts (*I/O*).
@@ -31,6 +31,8 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod enrich;
+#[cfg(feature = "grpc")]
+mod grpc;
 pub mod histogram;
 pub mod metrics;
 #[cfg(any(feature = "webhook", feature = "kubernetes"))]

@@ -1,7 +1,7 @@
 //! Running programs: where, and what is said when they fail.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
@@ -30,6 +30,23 @@ pub fn target_folder() -> &'static Path {
 /// Where tools that only this project uses are installed.
 pub fn tools() -> PathBuf {
     target_folder().join("tools")
+}
+
+/// The Python of a folder of its own that has these packages of PyPI, and no others.
+pub fn venv(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = tools().join(name);
+    let python = folder.join("bin/python3");
+    // Written when all of them are installed.
+    let (list, wanted) = (folder.join("packages"), packages.join("\n"));
+    if fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet"]);
+    run(install.args(packages))?;
+    fs::write(list, wanted)?;
+    Ok(python)
 }
 
 /// The cargo that runs xtask, in the workspace.

@@ -10,6 +10,7 @@ mod corpus;
 mod detect_eval;
 mod dist;
 mod ebpf;
+mod formats;
 mod fuzz;
 mod image;
 mod kernels;
@@ -103,6 +104,8 @@ enum Chore {
     Dist,
     /// Build the OCI image of the static program, in target/packages.
     Image(image::Options),
+    /// Send a capture to receivers that are built on the packages of OpenTelemetry, and compare what they decode.
+    Formats,
     /// Lint, render and validate the Helm chart, and write the base for kustomize from it.
     Manifests {
         /// Write nothing; fail if the base is not what the chart gives.
@@ -146,6 +149,7 @@ fn main() -> ExitCode {
         Chore::Kernels(options) => kernels::kernels(&options),
         Chore::Dist => dist::dist(),
         Chore::Image(options) => image::image(&options),
+        Chore::Formats => formats::formats(),
         Chore::Manifests { check } => manifests::manifests(check),
         Chore::Bench { peers: true, .. } => peers(),
         Chore::Bench { what, args, .. } => bench(&what, &args),

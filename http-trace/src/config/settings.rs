@@ -196,7 +196,7 @@ settings! {
     }
     "How it is written" {
         /// json, pretty, tracee, eve, zeek, zeek-tsv, csv, report or summary, to a file with :FILE (live, it is appended
-        /// to), or otlp to an OpenTelemetry collector with :http://HOST:4318; options follow: ,alerts=LEVEL leaves
+        /// to), or otlp to an OpenTelemetry collector with :http://HOST:4318 or :grpc://HOST:4317; options follow: ,alerts=LEVEL leaves
         /// out alerts below it (none: all), ,fields=NAME,… or ,fields=compact writes these fields of events (json),
         /// ,mode=640 sets the file's permissions, ,rotate=100M,1d makes it FILE.1 at this size or age and ,keep=7
         /// keeps so many of them, ,signals=logs,spans,metrics and ,compression=gzip are for otlp, ,every=10s for

@@ -3,13 +3,18 @@
 //!
 //! # Layout
 //! - `wire` is protobuf, `attributes` what is said of records, `numbers` the metrics.
-//! - `exporter` sends batches and tries again, `http` is how they go out.
+//! - `exporter` sends batches and tries again, `http` and `grpc` are how they go out; `request` is what these have in
+//!   common.
 
 mod attributes;
 pub mod exporter;
+#[cfg(feature = "grpc")]
+mod grpc;
 #[cfg(feature = "webhook")]
 mod http;
 mod numbers;
+#[cfg(any(feature = "webhook", feature = "grpc"))]
+mod request;
 mod wire;
 
 use sha1::{Digest as _, Sha1};

@@ -250,7 +250,7 @@ impl FromStr for OutputSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let want = || {
             format!(
-                "{}, with :FILE to write to a file (otlp:http://HOST:4318), and {} after it",
+                "{}, with :FILE to write to a file (otlp:http://HOST:4318, otlp:grpc://HOST:4317), and {} after it",
                 Format::names(),
                 names()
             )
@@ -399,6 +399,14 @@ mod tests {
             ("json,every=5s", "on an output of summary"),
             ("json,compression=gzip", "on an output of otlp"),
             ("otlp:http://a,signals=traces", "logs, spans and metrics"),
+            ("otlp", "otlp:grpc://HOST:4317"),
+            ("otlp:ftp://a", "otlp:grpc://HOST:4317"),
+            ("otlp:grpc://", "otlp:grpc://HOST:4317"),
+            ("otlp:grpc://a:b", "otlp:grpc://HOST:4317"),
+            ("otlp:grpc://a:0", "otlp:grpc://HOST:4317"),
+            ("otlp:grpc://a/v1/logs", "otlp:grpc://HOST:4317"),
+            ("otlp:grpcs://me:secret@a", "otlp:grpc://HOST:4317"),
+            ("otlp:/tmp/file", "otlp:grpc://HOST:4317"),
             ("summary,every=5ms", "at least 1s"),
             ("json:a,mode=666", "mode=600, 640"),
             ("json:a,mode=440", "mode=600, 640"),

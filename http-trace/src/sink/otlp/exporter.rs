@@ -33,20 +33,24 @@ pub struct Collector {
     pub gzip: bool,
 }
 
-/// The environment variable with header fields that requests carry: tokens are not for command lines.
-#[cfg(feature = "webhook")]
-pub const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
-
 impl FromStr for Collector {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match is_url(text, &["http://", "https://"]) {
+        let url = text.trim_end_matches('/');
+        // A call names its own path, and who calls is told by header fields.
+        let is_place =
+            |grpc: &str| is_url(text, &[grpc]) && !url[grpc.len()..].contains(['/', '?', '#', '@']);
+        let is_good = is_url(text, &["http://", "https://"])
+            || ["grpc://", "grpcs://"].into_iter().any(is_place);
+        match is_good {
             true => Ok(Collector {
-                url: text.trim_end_matches('/').to_owned(),
+                url: url.to_owned(),
                 gzip: false,
             }),
-            false => Err("otlp:http://HOST:4318 or otlp:https://HOST:4318"),
+            false => {
+                Err("otlp:http://HOST:4318 or otlp:grpc://HOST:4317 (https://, grpcs:// with TLS)")
+            }
         }
     }
 }
@@ -66,18 +70,24 @@ impl Collector {
     /// # Errors
     /// What this build does not have, and header fields that are none.
     pub fn transport(&self, own: &OwnSockets) -> io::Result<Box<dyn Transport>> {
-        #[cfg(feature = "webhook")]
-        {
-            let headers = std::env::var(HEADERS).unwrap_or_default();
-            let http = super::http::Http::new(&self.url, self.gzip, &headers, own.clone())?;
-            Ok(Box::new(http))
-        }
-        #[cfg(not(feature = "webhook"))]
-        {
-            let _ = own;
-            Err(io::Error::other(
-                "this build has no HTTP client; build it with the feature `webhook`",
-            ))
+        #[cfg(any(feature = "webhook", feature = "grpc"))]
+        let headers = std::env::var(super::request::HEADERS).unwrap_or_default();
+        let _ = own;
+        match self.url.split_once("://") {
+            #[cfg(feature = "grpc")]
+            Some((scheme @ ("grpc" | "grpcs"), place)) => {
+                let server = super::grpc::server(place, scheme == "grpcs");
+                let grpc = super::grpc::Grpc::new(server, self.gzip, &headers, own.clone())?;
+                Ok(Box::new(grpc))
+            }
+            #[cfg(feature = "webhook")]
+            Some(("http" | "https", _)) => {
+                let http = super::http::Http::new(&self.url, self.gzip, &headers, own.clone())?;
+                Ok(Box::new(http))
+            }
+            _ => Err(io::Error::other(
+                "this build has no client for it; build it with the features `webhook` (http) and `grpc`",
+            )),
         }
     }
 }

@@ -1,0 +1,187 @@
+//! OTLP/gRPC: a unary call for each request (opentelemetry.io, OTLP specification 1.x, "OTLP/gRPC").
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::HeaderMap;
+
+use super::exporter::{Failure, Transport};
+use super::request::{PATIENCE, decoded, gzip, headers};
+use super::wire::{self, Read};
+use crate::grpc::{Answer, Client, Server, code};
+use crate::own_sockets::OwnSockets;
+use crate::sink::choice::Signal;
+
+/// Where collectors listen unless they are told otherwise.
+const PORT: u16 = 4317;
+/// With or without padding, as gRPC has it of fields whose name ends in `-bin`.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A collector by gRPC.
+pub struct Grpc {
+    client: Client,
+    gzip: bool,
+    headers: HeaderMap,
+}
+
+/// The server of `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets.
+pub fn server(place: &str, tls: bool) -> Server {
+    let in_brackets = place
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'));
+    let (host, port) = match in_brackets {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => place
+            .split_once(':')
+            .map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    Server {
+        host: host.to_owned(),
+        port: port.and_then(|port| port.parse().ok()).unwrap_or(PORT),
+        tls,
+    }
+}
+
+impl Grpc {
+    /// `headers` as [`headers`] takes them.
+    ///
+    /// # Errors
+    /// Headers that are none.
+    pub fn new(server: Server, gzip: bool, given: &str, own: OwnSockets) -> io::Result<Self> {
+        Ok(Grpc {
+            client: Client::new(server, own),
+            gzip,
+            headers: headers(given).map_err(io::Error::other)?,
+        })
+    }
+}
+
+impl Transport for Grpc {
+    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Vec<u8>, Failure> {
+        let path = match signal {
+            Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            Signal::Spans => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        };
+        let zipped = self.gzip.then(|| gzip(request));
+        let message = zipped.as_deref().unwrap_or(request);
+        let deadline = Instant::now() + PATIENCE;
+        let called = self
+            .client
+            .call(path, &self.headers, message, self.gzip, deadline);
+        match called {
+            Ok(answer) if answer.code == code::OK => Ok(answer.message.into()),
+            Ok(answer) => Err(failure(&answer)),
+            Err(error) => Err(Failure {
+                why: error.to_string(),
+                again: Some(Duration::ZERO),
+            }),
+        }
+    }
+}
+
+/// What a status means: which of them may pass says the specification.
+fn failure(answer: &Answer) -> Failure {
+    let delay = answer.details.as_deref().and_then(retry_delay);
+    let again = match answer.code {
+        code::CANCELLED
+        | code::DEADLINE_EXCEEDED
+        | code::ABORTED
+        | code::OUT_OF_RANGE
+        | code::UNAVAILABLE
+        | code::DATA_LOSS => Some(delay.unwrap_or_default()),
+        // It may pass where the server says when.
+        code::RESOURCE_EXHAUSTED => delay,
+        _ => None,
+    };
+    let why = decoded(&answer.why);
+    let why = String::from_utf8_lossy(&why[..why.len().min(200)]).into_owned();
+    Failure {
+        why: format!("answered status {} ({why})", answer.code),
+        again,
+    }
+}
+
+/// `google.rpc.RetryInfo.retry_delay` of a `google.rpc.Status`, where it is the first detail.
+fn retry_delay(details: &str) -> Option<Duration> {
+    let status = BASE64.decode(details).ok()?;
+    let bytes = |of: &[u8], field| match wire::find(of, field)? {
+        Read::Bytes(bytes) => Some(bytes.to_vec()),
+        Read::Number(_) => None,
+    };
+    let number = |of: &[u8], field| match wire::find(of, field) {
+        Some(Read::Number(number)) => number,
+        _ => 0,
+    };
+    let detail = bytes(&status, 3)?;
+    let is_retry = bytes(&detail, 1)?.ends_with(b"/google.rpc.RetryInfo");
+    let info = bytes(&detail, 2).filter(|_| is_retry)?;
+    let delay = bytes(&info, 1).unwrap_or_default();
+    // What is below zero is nonsense, and longer than anybody waits.
+    let nanos = u32::try_from(number(&delay, 2))
+        .ok()
+        .filter(|n| *n < 1_000_000_000)?;
+    Some(Duration::new(number(&delay, 1), nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_named_as_in_urls() {
+        for (place, host, port) in [
+            ("a.example", "a.example", 4317),
+            ("a:5", "a", 5),
+            ("[::1]", "::1", 4317),
+            ("[::1]:5", "::1", 5),
+        ] {
+            let got = server(place, false);
+            assert_eq!((got.host.as_str(), got.port), (host, port), "{place}");
+        }
+    }
+
+    #[test]
+    fn statuses_and_what_they_mean() {
+        // As PyPI googleapis-common-protos writes them: RetryInfo of 2.5 s, and a detail of another kind.
+        let retry = "CAgSBGJ1c3kaNgoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIKCggIAhCAyrXuAQ";
+        let other = "CAgaLAojdHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLkhlbHASBQoDEgF4";
+        let s = |seconds| Some(Duration::from_secs_f64(seconds));
+        for (code, details, expected) in [
+            (1, None, s(0.0)),
+            (2, None, None),
+            (3, None, None),
+            (4, None, s(0.0)),
+            (7, None, None),
+            (8, None, None),
+            (8, Some(retry), s(2.5)),
+            (8, Some(other), None),
+            (8, Some("!"), None),
+            (8, Some(""), None),
+            (10, None, s(0.0)),
+            (11, None, s(0.0)),
+            (12, None, None),
+            (13, None, None),
+            (14, None, s(0.0)),
+            (14, Some(retry), s(2.5)),
+            (15, None, s(0.0)),
+            (16, None, None),
+            (99, None, None),
+        ] {
+            let failure = failure(&Answer {
+                code,
+                why: "for%20a%0areason".to_owned(),
+                details: details.map(str::to_owned),
+                ..Answer::default()
+            });
+            assert_eq!(failure.again, expected, "{code} {details:?}");
+            assert!(failure.why.contains("for a"), "{}", failure.why);
+        }
+    }
+}

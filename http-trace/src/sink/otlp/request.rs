@@ -1,0 +1,117 @@
+//! What requests to a collector have in common, however they go out: header fields for tokens, compression, and how
+//! long they may take.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The environment variable with header fields that requests carry: tokens are not for command lines.
+pub const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+
+/// How long a collector may take for a request.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `name=value,…`, values with percent-encoding (OpenTelemetry, "Specifying headers via environment
+/// variables"). Errors do not tell a value: it may be a token.
+///
+/// # Errors
+/// Which of them is none.
+pub fn headers(given: &str) -> Result<HeaderMap, String> {
+    let all = given
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty());
+    let header = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = name.trim();
+        let parsed = HeaderName::try_from(name);
+        let parsed = parsed.ok().filter(|_| pair.contains('='));
+        let parsed = parsed.ok_or("is no name of a header with a value: name=value,name=value");
+        let value = HeaderValue::from_bytes(&decoded(value.trim()))
+            .map_err(|_| "has a value that no header can have");
+        let header = parsed.and_then(|name| Ok((name, value?)));
+        header.map_err(|why| {
+            let shown = if pair.contains('=') {
+                name
+            } else {
+                "a part without '='"
+            };
+            format!("{HEADERS}: {shown} {why}")
+        })
+    };
+    let mut headers = all.map(header).collect::<Result<HeaderMap, _>>()?;
+    headers
+        .iter_mut()
+        .for_each(|(_, value)| value.set_sensitive(true));
+    Ok(headers)
+}
+
+/// Takes percent-encoding off.
+pub fn decoded(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.filter(|_| *first == b'%') {
+            Some(byte) => {
+                out.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+/// Compressed.
+pub fn gzip(request: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(request.len() / 4), Compression::fast());
+    // A buffer takes everything.
+    let written = encoder.write_all(request);
+    written.and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_as_the_specification_has_them() {
+        let told = headers("authorization=Bearer%20a=b, x-tenant = 5,,").expect("good");
+        let told: Vec<_> = told
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        assert_eq!(
+            told,
+            [("authorization", &b"Bearer a=b"[..]), ("x-tenant", b"5")]
+        );
+        for given in ["secret", "a b=secret", "x=secret%0d", "=secret"] {
+            let error = headers(given).expect_err(given);
+            assert!(
+                error.contains(HEADERS) && !error.contains("secret"),
+                "{error}"
+            );
+        }
+        assert_eq!(decoded("%4a%zz%"), b"J%zz%");
+    }
+
+    #[test]
+    fn what_is_compressed_is_the_request() {
+        let mut out = Vec::new();
+        let request = b"abc".repeat(1000);
+        let zipped = gzip(&request);
+        let mut reader = flate2::read::GzDecoder::new(&zipped[..]);
+        std::io::Read::read_to_end(&mut reader, &mut out).expect("read");
+        assert!(out == request && zipped.len() < 100);
+    }
+}
