@@ -104,7 +104,7 @@ enum Chore {
     Dist,
     /// Build the OCI image of the static program, in target/packages.
     Image(image::Options),
-    /// Send a capture to receivers that are built on the packages of OpenTelemetry, and compare what they decode.
+    /// Have others' packages read what outputs write: OTLP receivers, the table of ECS, the recipes for Vector.
     Formats,
     /// Lint, render and validate the Helm chart, and write the base for kustomize from it.
     Manifests {
