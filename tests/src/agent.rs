@@ -198,6 +198,20 @@ impl Agent {
         }
     }
 
+    /// Waits until it has written nothing for a second: it is done with all that came.
+    pub fn wait_until_idle(&self) -> Result<()> {
+        let events = self.folder.path().join("events.jsonl");
+        let (mut length, mut since) = (0, Instant::now());
+        while since.elapsed() < Duration::from_secs(1) {
+            std::thread::sleep(Duration::from_millis(50));
+            let now = events.metadata()?.len();
+            if now != length {
+                (length, since) = (now, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until it has said a line with this text on stderr, or the time is over; whether it has.
     pub fn wait_for_line(&mut self, text: &str, time: Duration) -> bool {
         self.wait_for_lines(text, 1, time)

@@ -312,7 +312,7 @@ impl Outlet {
             let name = writer.name();
             Some(match writer.news()? {
                 News::Fails(why) => format!(
-                    "cannot write to {name}: {why}; it is tried again every second, and what the \
+                    "cannot write to {name}: {why}; it is tried again, and what the \
                      queue cannot hold until then is lost and counted"
                 ),
                 News::GoesOn => format!("{name} is written again"),

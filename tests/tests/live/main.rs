@@ -1,5 +1,6 @@
 //! The agent as a process in network namespaces, with real servers and clients. Needs root.
 
+mod a_backend_that_is_away_costs_counted_records;
 mod a_clean_stop_loses_nothing;
 mod a_flood_of_connections_hides_no_exchange;
 mod a_forger_hides_nothing;
