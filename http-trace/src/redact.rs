@@ -111,12 +111,26 @@ impl Secrets {
             let cx = Context::of_target(&request.method);
             replace(&mut request.target, |target| self.clean(target, &cx));
         }
-        let host = self.lines[Known::HOST.number()];
-        request.headers.change(|header| match header.known {
-            Known::HOST => {
-                self.value_of(header.name, host, header.value, shapes::any(header.value))
-            }
-            _ => None,
+        self.some_headers(&mut request.headers, &[Known::HOST]);
+    }
+
+    /// Replaces secrets in what endpoints are told by: the target, the host, and the page that led there. The rest is
+    /// left as it is: of an event that is written nowhere.
+    pub fn redact_endpoint(&self, event: &mut HttpEvent) {
+        if let Some(request) = &mut event.request {
+            let cx = Context::of_target(&request.method);
+            replace(&mut request.target, |target| self.clean(target, &cx));
+            self.some_headers(&mut request.headers, &[Known::HOST, Known::REFERER]);
+        }
+    }
+
+    fn some_headers(&self, headers: &mut Headers, names: &[Known]) {
+        headers.change(|header| {
+            let line = self.lines[header.known.number()];
+            names
+                .contains(&header.known)
+                .then(|| self.value_of(header.name, line, header.value, shapes::any(header.value)))
+                .flatten()
         });
     }
 

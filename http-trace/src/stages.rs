@@ -158,6 +158,7 @@ impl Exit {
                 };
                 match &self.secrets {
                     Some(secrets) if counted => secrets.redact_authority(&mut event),
+                    Some(secrets) if !is_written => secrets.redact_endpoint(&mut event),
                     Some(secrets) => {
                         user = user.map(|user| secrets.user(user));
                         secrets.redact(&mut event);

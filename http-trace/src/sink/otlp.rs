@@ -73,15 +73,24 @@ impl Otlp {
     }
 }
 
+fn view<'a>(entry: &Entry<'a>, hostname: &'a [u8]) -> View<'a, HttpEvent> {
+    View {
+        target: entry
+            .event
+            .request
+            .as_ref()
+            .map(Target::of)
+            .unwrap_or_default(),
+        user: entry.user,
+        hostname,
+        ..View::new(entry.event)
+    }
+}
+
 impl Render for Otlp {
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
         let event = entry.event;
-        let view = View {
-            target: event.request.as_ref().map(Target::of).unwrap_or_default(),
-            user: entry.user,
-            hostname: &self.hostname,
-            ..View::new(event)
-        };
+        let view = view(entry, &self.hostname);
         if let Some(numbers) = &mut self.numbers {
             numbers.tick(event.time_ns, out);
             numbers.event(&view);
@@ -117,6 +126,12 @@ impl Render for Otlp {
             frame(out, Signal::Spans, |out| {
                 self.span(out, &view, &context);
             });
+        }
+    }
+
+    fn missed(&mut self, entry: &Entry<'_>) {
+        if let Some(numbers) = &mut self.numbers {
+            numbers.event(&view(entry, &self.hostname));
         }
     }
 

@@ -233,11 +233,7 @@ impl Outlet {
     /// Time has come to this (Unix ns): writes what is due though nothing comes.
     pub fn tick(&mut self, now_ns: u64) {
         for one in &mut self.outputs {
-            if one.render.due_ns().is_some_and(|due_ns| due_ns <= now_ns) {
-                one.write(0, [now_ns; 2], &mut self.written, |render, out| {
-                    render.tick(now_ns, out);
-                });
-            }
+            one.tick(now_ns, &mut self.written);
         }
     }
 
@@ -358,24 +354,30 @@ impl One {
         let first_ns = event
             .request_start_ns
             .map_or(event.time_ns, |start| start.min(event.time_ns));
-        self.write(1, [first_ns, now_ns], written, |render, out| {
+        let had_room = self.write(1, [first_ns, now_ns], written, |render, out| {
             render.event(entry, out)
         });
+        if !had_room {
+            self.render.missed(entry);
+        }
         // The one that finds it broken, too.
         self.lost += u64::from(self.failure.is_some());
     }
 
+    /// Whether there was room.
     fn write(
         &mut self,
         events: u64,
         [first_ns, now_ns]: [u64; 2],
         written: &mut Written,
         with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
-    ) {
+    ) -> bool {
         self.tell_dropped(now_ns, written);
-        let Some(writer) = &self.writer else { return };
+        let Some(writer) = &self.writer else {
+            return false;
+        };
         match writer.write(events, |out| with(&mut *self.render, out)) {
-            Ok(true) => {}
+            Ok(true) => return true,
             Ok(false) => {
                 let (count, since_ns) = self.dropped.get_or_insert((0, first_ns));
                 *count += 1;
@@ -383,6 +385,19 @@ impl One {
                 self.lost += events;
             }
             Err(broken) => self.broke(broken),
+        }
+        false
+    }
+
+    /// What finds the queue full stays due: nothing is lost by it.
+    fn tick(&mut self, now_ns: u64, written: &mut Written) {
+        if self.render.due_ns().is_none_or(|due_ns| due_ns > now_ns) {
+            return;
+        }
+        self.tell_dropped(now_ns, written);
+        let Some(writer) = &self.writer else { return };
+        if let Err(broken) = writer.write(0, |out| self.render.tick(now_ns, out)) {
+            self.broke(broken);
         }
     }
 

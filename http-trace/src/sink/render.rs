@@ -24,6 +24,8 @@ pub trait Render: std::fmt::Debug + Send {
     }
     /// Appends an event as whole lines.
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>);
+    /// An event came that there is no room for: what is counted counts it all the same.
+    fn missed(&mut self, _entry: &Entry<'_>) {}
     /// Appends an alert, redacted, as whole lines.
     fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>);
     /// Appends a loss as whole lines.

@@ -91,7 +91,7 @@ fn an_hour_away_costs_what_is_told_and_no_memory() {
     let port = own_port();
     let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
     let collector: SocketAddr = ([127, 0, 0, 1], 4318).into();
-    let output = format!("otlp:http://{collector},signals=logs");
+    let output = format!("otlp:http://{collector},signals=logs,metrics,every=1s");
     let port_text = port.to_string();
     let options = ["-i", "veth0", "-p", &port_text, "-H", "none", "-o", &output];
     let environment = [

@@ -407,6 +407,22 @@ fn metrics_are_cumulative_and_sent_when_they_are_due() {
         assert!(out.is_empty(), "nothing came");
         push(&mut otlp, now + 11, "a.example");
     }
+    // What finds no room in the queue is counted as well.
+    let response = testing::response("HTTP/1.1 503 x\r\n\r\n");
+    let request = testing::request("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let event = testing::event_of(request, response);
+    otlp.missed(&Entry {
+        event: &event,
+        user: None,
+    });
+    otlp.tick(1060 * SECOND, &mut out);
+    let sent = frames(&out, Signal::Metrics);
+    let sum = sent
+        .iter()
+        .find(|m| named(m, "http_trace.responses"))
+        .expect("counts");
+    let point = bytes(bytes(sum, 7).expect("a sum"), 1).expect("a point");
+    assert_eq!(bytes(point, 6), Some(&u64::to_le_bytes(4)[..]));
     // Whoever invents hosts makes no more series than there may be.
     for n in 0..2500 {
         push(&mut otlp, 1041, &format!("h{n}.example"));

@@ -111,6 +111,48 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
     assert_eq!(text.lines().count() as u64, 200 - dropped + 2);
 }
 
+/// Has something to write at any time.
+#[derive(Debug)]
+struct AlwaysDue;
+
+impl Render for AlwaysDue {
+    fn event(&mut self, _: &Entry<'_>, out: &mut Vec<u8>) {
+        out.extend([b'x'; 1000]);
+    }
+    fn alert(&mut self, _: &Alert, _: &mut Vec<u8>) {}
+    fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
+    fn due_ns(&self) -> Option<u64> {
+        Some(0)
+    }
+    fn tick(&mut self, _: u64, out: &mut Vec<u8>) {
+        out.push(b'\n');
+    }
+}
+
+#[test]
+fn what_is_due_and_finds_no_room_is_no_loss() {
+    let (release, released) = mpsc::channel();
+    let mut written = Written::default();
+    let event = testing::event();
+    let entry = Entry {
+        event: &event,
+        user: None,
+    };
+    let mut one = stuck(released, &Arc::default(), &entry, &mut written);
+    one.render = Box::new(AlwaysDue);
+    let mut dropped = 0;
+    for _ in 2..=200 {
+        one.event(&entry, testing::TIME_NS, &mut written);
+        dropped = one.dropped.map_or(0, |(count, _)| count);
+        one.tick(testing::TIME_NS, &mut written);
+    }
+    assert!(dropped > 100, "{dropped}");
+    assert_eq!(one.dropped.map(|(count, _)| count), Some(dropped));
+    assert_eq!(one.lost, dropped);
+    one.close(testing::TIME_NS, &mut written);
+    drop(release);
+}
+
 #[test]
 fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
     let (release, released) = mpsc::channel();
