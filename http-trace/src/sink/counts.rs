@@ -172,14 +172,15 @@ pub struct Counts {
 #[derive(Debug)]
 enum Form {
     Lines(Box<Tables>, Box<Plan<Row>>),
-    Table(Box<Pretty>),
+    /// With the columns of the terminal.
+    Table(Box<Pretty>, usize),
 }
 
 impl Counts {
     /// The style's interval, host name and width are used: with a width it is a table.
     pub fn new(style: &Style) -> Self {
         let form = match style.width {
-            Some(_) => Form::Table(Box::new(Pretty::new(style))),
+            Some(columns) => Form::Table(Box::new(Pretty::new(style)), columns),
             None => {
                 let tables = Tables::new(style, SHAPE, [], ALERT, LOSS);
                 let plan = tables.plan(SUMMARY);
@@ -270,12 +271,17 @@ impl Counts {
                     tables.record(plan, row, out);
                 }
             }
-            Form::Table(pretty) if !rows.is_empty() => {
+            Form::Table(pretty, columns) if !rows.is_empty() => {
                 let time = pretty.clock(until_ns);
-                let text = table(&time, until_ns.saturating_sub(self.since_ns), &rows);
+                let text = table(
+                    &time,
+                    until_ns.saturating_sub(self.since_ns),
+                    &rows,
+                    *columns,
+                );
                 out.extend_from_slice(text.as_bytes());
             }
-            Form::Table(_) => {}
+            Form::Table(..) => {}
         }
     }
 }
@@ -298,14 +304,14 @@ impl Render for Counts {
     fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>) {
         match &mut self.form {
             Form::Lines(tables, _) => tables.alert(alert, out),
-            Form::Table(pretty) => pretty.alert(alert, out),
+            Form::Table(pretty, _) => pretty.alert(alert, out),
         }
     }
 
     fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
         match &mut self.form {
             Form::Lines(tables, _) => tables.loss(loss, out),
-            Form::Table(pretty) => pretty.loss(loss, out),
+            Form::Table(pretty, _) => pretty.loss(loss, out),
         }
     }
 
@@ -328,15 +334,18 @@ impl Render for Counts {
     }
 }
 
-/// The rows for a person.
-fn table(time: &str, took_ns: u64, rows: &[Row]) -> String {
+/// What the columns beside the service take.
+const OTHERS: usize = 61;
+
+/// The rows for a person, in so many columns; of a long service its end is there, which has the port.
+fn table(time: &str, took_ns: u64, rows: &[Row], columns: usize) -> String {
     let services: Vec<String> = rows.iter().map(service).collect();
     let width = services
         .iter()
         .map(|s| s.chars().count())
         .max()
         .unwrap_or(0)
-        .clamp(7, 60);
+        .clamp(7, columns.saturating_sub(OTHERS).clamp(7, 60));
     let all: u64 = rows.iter().map(|row| row.count).sum();
     let seconds = took_ns as f64 / 1e9;
     let mut out = format!(
@@ -347,10 +356,15 @@ fn table(time: &str, took_ns: u64, rows: &[Row]) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "  {:width$}  {:11}  {:>10}  {:>8}  {:>9}  {:>9}  {:>10}",
+        "  {:width$} {:11} {:>9} {:>7} {:>8} {:>8} {:>10}",
         "service", "status", "events", "per s", "p50", "p99", "bodies"
     );
-    for (row, service) in rows.iter().zip(services) {
+    for (row, mut service) in rows.iter().zip(services) {
+        let length = service.chars().count();
+        if length > width {
+            let end = service.chars().skip(length - (width - 1));
+            service = std::iter::once('…').chain(end).collect();
+        }
         let status = match (row.status, row.no_response) {
             (Some(status), _) => status.to_string(),
             (None, why) => why.map_or("-", NoResponse::name).to_owned(),
@@ -362,7 +376,7 @@ fn table(time: &str, took_ns: u64, rows: &[Row]) -> String {
         };
         let _ = writeln!(
             out,
-            "  {service:width$}  {status:11}  {:>10}  {rate:>8.1}  {:>9}  {:>9}  {:>10}",
+            "  {service:width$} {status:11} {:>9} {rate:>7.1} {:>8} {:>8} {:>10}",
             grouped(row.count),
             bound(&row.ttfb, 0.5),
             bound(&row.ttfb, 0.99),
@@ -510,5 +524,26 @@ mod tests {
             ["200", "20", "2.0", "≤", "10", "ms", "≤", "25", "ms"],
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal() {
+        let style = Style {
+            width: Some(80),
+            ..Style::default()
+        };
+        let mut counts = Counts::new(&style);
+        let mut out = Vec::new();
+        let mut long = event(11, "a-long-name-of-a-service.shop.example", 200);
+        long.request_end_ns = Some(long.time_ns);
+        push(&mut counts, &long, &mut out);
+        push(&mut counts, &event(11, "b.example", 404), &mut out);
+        counts.tick(20 * SECOND, &mut out);
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        assert!(text.contains("…"), "{text}");
     }
 }
