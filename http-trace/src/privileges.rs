@@ -63,6 +63,11 @@ pub const USED: &[Capability] = &[
         lost: "the threads that read and write have no priority, and on a busy host more is lost",
     },
     Capability {
+        name: "CAP_DAC_READ_SEARCH",
+        bit: CapabilitySet::DAC_READ_SEARCH,
+        lost: "containers have an id and no name: what their runtime keeps of them is root's",
+    },
+    Capability {
         name: "CAP_DAC_OVERRIDE",
         bit: CapabilitySet::DAC_OVERRIDE,
         lost: "files of other users cannot be used",
@@ -224,6 +229,18 @@ pub fn hand_on() {
         // Refused where the kernel is older than 4.3: root's programs inherit all the same.
         let _ = configure_capability_in_ambient_set(one, true);
     }
+}
+
+/// Takes these from this thread, and so from those that it starts from here on.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn give_up(these: CapabilitySet) -> io::Result<()> {
+    let mut sets = capabilities(None)?;
+    sets.effective -= these;
+    sets.permitted -= these;
+    sets.inheritable -= these;
+    Ok(set_capabilities(None, sets)?)
 }
 
 /// What `question` answers on a thread without capabilities; `None` when there is no such thread.

@@ -1,6 +1,8 @@
 //! The tracer itself, run as a user runs it.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -117,6 +119,8 @@ impl Agent {
         environment: &[(&str, &str)],
     ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        // The agent may become another user before it writes.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777))?;
         let mut output = std::ffi::OsString::from("json:");
         output.push(folder.path().join("events.jsonl"));
         let mut command = Command::new(binary()?);

@@ -17,6 +17,7 @@ use super::choice::CriSocket;
 use super::directory::{Directory, Named};
 use super::grpc;
 use crate::priority;
+use crate::privileges::{self, CapabilitySet};
 
 /// Where runtimes have their sockets: containerd, CRI-O, k3s, cri-dockerd.
 const USUAL: [&str; 4] = [
@@ -112,6 +113,8 @@ struct Worker {
 impl Worker {
     fn work(&self, asked: &Receiver<Box<str>>) {
         priority::ordinary();
+        // That of the thread that reads files, if there is one; without it nothing is lost here.
+        let _ = privileges::give_up(CapabilitySet::DAC_READ_SEARCH);
         let mut rests_until = None;
         let mut was_said = false;
         for id in asked {

@@ -74,6 +74,22 @@ impl Runtimes {
         }
     }
 
+    /// Where there are files that this process may not read.
+    pub fn unreadable(&self) -> Option<PathBuf> {
+        let of_docker = self.docker.iter().map(|place| place.join("containers"));
+        let of_containerd = CONTAINERD.iter().map(|place| self.root.join(place));
+        let mut all = self
+            .stores
+            .iter()
+            .cloned()
+            .chain(of_docker)
+            .chain(of_containerd);
+        all.find(|place| {
+            let refused = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+            fs::read_dir(place).is_err_and(refused)
+        })
+    }
+
     /// What a file says of the container.
     pub fn find(&mut self, container: &Container) -> Option<Named> {
         let id = &container.id;

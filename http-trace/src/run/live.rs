@@ -28,6 +28,7 @@ use crate::enrich::kubernetes::{
 };
 use crate::enrich::proc_fs::{CommandLines, Proc};
 use crate::enrich::process::Attribution;
+use crate::enrich::runtimes::Runtimes;
 use crate::enrich::source::Source;
 use crate::metrics::Number;
 use crate::own_sockets::{Excluded, OwnSockets};
@@ -126,14 +127,22 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         // `nft` has it of the agent.
         needs |= CapabilitySet::NET_ADMIN;
     }
-    if let Err(why) = confine(config, needs) {
+    let names = names_containers(config, &probe);
+    if let Err(why) = confine(config, needs | names) {
         return cannot_start(&why);
+    }
+    let attribution = attribute(config, &mut probe);
+    if let Err(error) = privileges::give_up(names) {
+        return cannot_start(&format!("capabilities cannot be dropped: {error}"));
     }
     let mut session = match Session::open(config, stop, ready, WhenFull::Drop, &own) {
         Ok(session) => session,
         Err(ended) => return ended,
     };
-    attribute(config, &mut probe, &mut session.engine, &own);
+    if let Some((attribution, directory)) = attribution {
+        follow_pods(config, &directory, &own);
+        session.engine.attribute(attribution);
+    }
     let listener = match config
         .listen
         .map(|at| Listener::open(at, &own).map_err(|why| (at, why)))
@@ -222,12 +231,36 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     session.finish(lines, Reading::Whole)
 }
 
+/// What the thread that names containers alone keeps, where the agent is not root: files of their runtimes are
+/// root's.
+fn names_containers(config: &Config, probe: &Probe) -> CapabilitySet {
+    let is_root = config.user.is_none() && rustix::process::geteuid().is_root();
+    if is_root || !matches!(probe.senders, Some(Ok(_))) {
+        return CapabilitySet::empty();
+    }
+    let reading = CapabilitySet::DAC_READ_SEARCH;
+    if !privileges::held().contains(reading)
+        && let Some(place) = Runtimes::of_this_host().unreadable()
+    {
+        say(&format!(
+            "{}: {}",
+            place.display(),
+            privileges::lost(reading)
+        ));
+    }
+    reading
+}
+
 /// Names processes, where the kernel says who sends, and what they run in.
-fn attribute(config: &Config, probe: &mut Probe, engine: &mut Engine, own: &OwnSockets) {
-    let senders = match probe.senders.take() {
-        Some(Ok(senders)) => senders,
-        Some(Err(why)) if !config.quiet => return say(&why.to_string()),
-        _ => return,
+fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Directory>)> {
+    let senders = match probe.senders.take()? {
+        Ok(senders) => senders,
+        Err(why) => {
+            if !config.quiet {
+                say(&why.to_string());
+            }
+            return None;
+        }
     };
     let directory = Arc::new(Directory::default());
     let secrets = config.secrets();
@@ -241,12 +274,15 @@ fn attribute(config: &Config, probe: &mut Probe, engine: &mut Engine, own: &OwnS
         .and_then(|mut proc| Source::start(move |sender| proc.look(sender)));
     match started {
         Ok(source) => {
-            follow_pods(config, &directory, own);
-            engine.attribute(Attribution::new(Box::new(senders), source, directory));
+            let attribution = Attribution::new(Box::new(senders), source, directory.clone());
+            Some((attribution, directory))
         }
-        Err(why) => say(&format!(
-            "processes are not named: no thread for it ({why})"
-        )),
+        Err(why) => {
+            say(&format!(
+                "processes are not named: no thread for it ({why})"
+            ));
+            None
+        }
     }
 }
 

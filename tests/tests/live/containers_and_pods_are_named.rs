@@ -404,3 +404,19 @@ fn containers_of_podman() {
         assert!((30 - late..=30).contains(&of_id.count()), "{at}");
     }
 }
+
+/// What podman keeps of its containers is root's.
+#[test]
+fn containers_of_podman_by_an_agent_that_is_not_root() {
+    needs!("podman", "nginx", "curl", "ldd", "tar");
+    let pair = Pair::new(1500).expect("a pair");
+    let podman = Podman::new();
+    let ids = [podman.serve("first", &pair.server, 8081)];
+    let options = ["--user", "nobody", "--no-hotplug"];
+    let agent = Agent::start(&pair.server, &options).expect("an agent");
+    ask(&pair.client, 8081, 30);
+    let outcome = agent.stop().expect("an outcome");
+    let late = compare(&outcome, &ids);
+    assert_eq!(outcome.report.responses.len(), 30);
+    assert!(late <= 3, "{late} of 30 were not named");
+}

@@ -19,25 +19,36 @@ const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 const NOTHING: &str = "0000000000000000";
 /// CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF (linux/capability.h).
 const ATTACHING: &str = "000000c000001000";
+/// CAP_DAC_READ_SEARCH.
+const READING: &str = "0000000000000004";
+/// The thread that names containers, which may have that where the agent is not root.
+const NAMING: &str = "attribution";
 /// `nobody`.
 const USER: u32 = 65534;
 const SOON: Duration = Duration::from_secs(30);
 
-/// The values of a key of `status` over all threads of a process.
-fn of_tasks(pid: u32, key: &str) -> BTreeSet<String> {
+/// The values of a key of `status` over all threads of a process, or all with this name.
+fn of_tasks(pid: u32, key: &str, is_meant: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("/proc");
     let values = tasks.filter_map(|task| {
         // A thread may end at any time.
         let status = fs::read_to_string(task.ok()?.path().join("status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        let line = line.and_then(|line| line.strip_prefix(':'));
-        Some(line.expect("a key of status").trim().to_owned())
+        let of = |key| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            let value = line.and_then(|line| line.strip_prefix(':'));
+            value.expect("a key of status").trim().to_owned()
+        };
+        is_meant(&of("Name")).then(|| of(key))
     });
     values.collect()
 }
 
 /// That each thread has these capabilities, and cannot get others.
 fn has_alone(pid: u32, capabilities: &str) {
+    have_alone(pid, capabilities, |_| true);
+}
+
+fn have_alone(pid: u32, capabilities: &str, is_meant: impl Fn(&str) -> bool) {
     assert!(fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() > 1));
     for (key, expected) in [
         ("CapPrm", capabilities),
@@ -47,7 +58,7 @@ fn has_alone(pid: u32, capabilities: &str) {
         ("CapBnd", NOTHING),
         ("NoNewPrivs", "1"),
     ] {
-        let values: Vec<String> = of_tasks(pid, key).into_iter().collect();
+        let values: Vec<String> = of_tasks(pid, key, &is_meant).into_iter().collect();
         assert_eq!(values, [expected], "{key}");
     }
 }
@@ -137,7 +148,8 @@ fn and_all_that_it_writes_is_its_users() {
         .args(["--alerts-to", &alert]);
     let mut agent = pair.server.spawn(&mut command).expect("the agent");
     wait_for("tracing", || at("state").exists());
-    has_alone(agent.pid(), NOTHING);
+    have_alone(agent.pid(), NOTHING, |name| name != NAMING);
+    have_alone(agent.pid(), READING, |name| name == NAMING);
     curl(&pair.client, &[&url("nowhere")]).expect("curl");
     let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     wait_for("an alert", || {
@@ -145,12 +157,12 @@ fn and_all_that_it_writes_is_its_users() {
     });
     let ids: Vec<String> = ["Uid", "Gid"]
         .iter()
-        .flat_map(|key| of_tasks(agent.pid(), key))
+        .flat_map(|key| of_tasks(agent.pid(), key, |_| true))
         .collect();
     let four = [&*USER.to_string(); 4].join("\t");
     assert_eq!(ids, [four.clone(), four]);
     assert_eq!(
-        of_tasks(agent.pid(), "Groups")
+        of_tasks(agent.pid(), "Groups", |_| true)
             .into_iter()
             .collect::<Vec<_>>(),
         [""]
