@@ -147,10 +147,12 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     if s.heads > 1 {
         env.count(Counter::SkbSeveralHeads, 1);
     }
-    if E::FRAMES && s.delete == 1 {
-        if E::remember_close(s) {
+    if s.delete == 1 {
+        if E::FRAMES && E::remember_close(s) {
             env.set_syn(&s.key, &s.syn);
         } else {
+            // Without the framer nobody knows whether it is between exchanges: it stays until it has been
+            // silent, or a SYN begins another.
             s.delete = 0;
         }
     }

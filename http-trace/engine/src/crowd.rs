@@ -21,7 +21,7 @@ pub enum Doing {
     Idle,
     /// One end has sent something, the other nothing yet.
     Silent,
-    /// An end has sent FIN.
+    /// An end has sent FIN or RST.
     Closed,
 }
 
@@ -41,7 +41,8 @@ pub const fn low_mark(capacity: usize) -> usize {
 impl Doing {
     /// From the filter's state at a time (seconds of the kernel's clock).
     pub fn of(flow: &Flow, now_s: u32) -> Self {
-        if flow.sides.iter().any(|s| s.flags & side_flag::FIN != 0) {
+        let closed = side_flag::FIN | side_flag::RST;
+        if flow.sides.iter().any(|s| s.flags & closed != 0) {
             return Doing::Closed;
         }
         // The floor of a direction is where it was taken up.
