@@ -200,11 +200,19 @@ pub fn note_close(s: &mut Scratch) {
     let mut goes_on = false;
     if tcp_flags & tcp_flag::FIN != 0 {
         own.flags |= side_flag::FIN;
+        if !expected && ahead > 0 {
+            own.flags |= side_flag::FIN_AHEAD;
+        }
         delete |= peer_ended;
     } else if end > 0 && ahead >= 0 {
         // Who goes on has not closed; the host must know, though it is body.
         goes_on = own.flags & CLOSED != 0;
-        own.flags &= !CLOSED;
+        // Where a FIN that was ahead stands nobody keeps: each segment is told.
+        own.flags &= if own.flags & side_flag::FIN_AHEAD != 0 {
+            !side_flag::RST
+        } else {
+            !CLOSED
+        };
     }
     if delete {
         s.delete = 1;

@@ -19,6 +19,8 @@ pub mod side_flag {
     pub const FIN: u16 = 1 << 2;
     /// RST was seen where the side stands.
     pub const RST: u16 = 1 << 3;
+    /// FIN was seen further on than the side stood, so that what goes on may not have come to it yet.
+    pub const FIN_AHEAD: u16 = 1 << 4;
 }
 
 /// One direction of a followed connection.

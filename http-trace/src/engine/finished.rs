@@ -114,6 +114,7 @@ impl Finished {
                 false,
             ),
             (stats.disputed_segments, "segment disproved", true),
+            (stats.overlaps_differ, "overlap with other bytes", true),
             (stats.ignored_segments, "segment not believed", false),
             (stats.unproven, "response not believed", true),
             (

@@ -1,5 +1,6 @@
 //! Whoever begins to listen in the middle of a connection sees bodies before heads. Here each segment of a
-//! body begins as a response does, some are whole responses: none of them becomes an event.
+//! body, of responses and of requests, begins as a response does, some are whole responses: none of them
+//! becomes an event.
 
 use std::collections::VecDeque;
 
@@ -99,13 +100,22 @@ fn answer(n: usize, (framing, blocks): Answer, talk: &Talk) -> Vec<Vec<u8>> {
     segments
 }
 
-fn ask(n: usize, framing: Framing) -> Vec<u8> {
-    let method = if framing == Framing::Head {
-        "HEAD"
-    } else {
-        "GET"
+/// The segments of request number `n`: its head, and what it uploads.
+fn ask(n: usize, talk: &Talk) -> Vec<Vec<u8>> {
+    let head = |method: &str, length: &str| {
+        format!("{method} /{n} HTTP/1.1\r\nHost: a\r\n{length}\r\n").into_bytes()
     };
-    format!("{method} /{n} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
+    let blocks = talk.uploads[n % talk.uploads.len()];
+    match talk.answers[n].0 {
+        Framing::Head => vec![head("HEAD", "")],
+        _ if blocks == 0 => vec![head("GET", "")],
+        _ => {
+            let block = |i| imitation(talk.kind + n + i, true, i + 1 == blocks);
+            let body: Vec<_> = (0..blocks).map(block).collect();
+            let length = format!("Content-Length: {}\r\n", body.concat().len());
+            [vec![head("POST", &length)], body].concat()
+        }
+    }
 }
 
 /// A connection as an observer next to one end sees it.
@@ -113,6 +123,8 @@ fn ask(n: usize, framing: Framing) -> Vec<u8> {
 struct Talk {
     client: Client,
     answers: Vec<Answer>,
+    /// How many segments the requests upload, again and again.
+    uploads: Vec<usize>,
     kind: usize,
     /// A head is a segment of its own.
     apart: bool,
@@ -146,7 +158,8 @@ impl Talk {
         // Server: its segments to send, what it has sent and received.
         let mut to_send: VecDeque<(Vec<u8>, bool)> = VecDeque::new();
         let (mut served, mut taken) = (ISN[1], ISN[0]);
-        let mut to_server: VecDeque<(Segment, Vec<usize>)> = VecDeque::new();
+        // With the requests that begin and end in them.
+        let mut to_server: VecDeque<(Segment, Vec<usize>, Vec<usize>)> = VecDeque::new();
         let mut to_client: VecDeque<(Segment, bool)> = VecDeque::new();
         let mut turns = self.turns.iter().cycle();
         let open = [Side::Client, Side::Server, Side::Client].map(|from| Segment {
@@ -169,34 +182,54 @@ impl Talk {
             };
             if may_ask > 0 && asked < all && (turn == 0 || to_client.is_empty()) {
                 let numbers: Vec<_> = (asked..all.min(asked + may_ask)).collect();
-                let payload: Vec<_> = numbers
-                    .iter()
-                    .flat_map(|&n| ask(n, self.answers[n].0))
-                    .collect();
                 asked += numbers.len();
-                let segment = Segment {
-                    ack: received,
-                    ..Segment::new(Side::Client, sent, &payload)
-                };
-                sent += payload.len() as u32;
-                if !self.at_server {
-                    seen.asked.resize(asked, seen.segments.len());
-                    seen.segments.push(segment.clone());
+                // Heads that follow one another are one segment.
+                let mut payloads: Vec<(Vec<u8>, Vec<usize>, Vec<usize>)> = Vec::new();
+                let mut joins = false;
+                for n in numbers {
+                    let parts = ask(n, self);
+                    let uploads = parts.len() > 1;
+                    for (i, part) in parts.into_iter().enumerate() {
+                        if !(joins && i == 0) {
+                            payloads.push((Vec::new(), Vec::new(), Vec::new()));
+                        }
+                        let Some((bytes, begun, _)) = payloads.last_mut() else {
+                            continue;
+                        };
+                        bytes.extend(part);
+                        begun.extend((i == 0).then_some(n));
+                    }
+                    if let Some((_, _, done)) = payloads.last_mut() {
+                        done.push(n);
+                    }
+                    joins = !uploads;
                 }
-                to_server.push_back((segment, numbers));
+                for (payload, begun, done) in payloads {
+                    let segment = Segment {
+                        ack: received,
+                        ..Segment::new(Side::Client, sent, &payload)
+                    };
+                    sent += payload.len() as u32;
+                    if !self.at_server {
+                        let until = begun.last().map_or(0, |n| n + 1).max(seen.asked.len());
+                        seen.asked.resize(until, seen.segments.len());
+                        seen.segments.push(segment.clone());
+                    }
+                    to_server.push_back((segment, begun, done));
+                }
             }
             match turn {
                 0 => {
-                    let Some((segment, numbers)) = to_server.pop_front() else {
+                    let Some((segment, begun, done)) = to_server.pop_front() else {
                         continue;
                     };
                     taken += segment.payload.len() as u32;
                     if self.at_server {
-                        let until = numbers.last().map_or(0, |n| n + 1);
+                        let until = begun.last().map_or(0, |n| n + 1).max(seen.asked.len());
                         seen.asked.resize(until, seen.segments.len());
                         seen.segments.push(segment);
                     }
-                    for n in numbers {
+                    for n in done {
                         let segments = answer(n, self.answers[n], self);
                         let last = segments.len() - 1;
                         let segments = segments.into_iter().enumerate();
@@ -266,12 +299,13 @@ fn talks() -> impl Strategy<Value = Talk> {
     (
         client,
         prop::collection::vec((framing, 1usize..6), 8..40),
+        prop::collection::vec(prop_oneof![3 => Just(0), 1 => 1usize..6], 1..9),
         (0usize..4, any::<bool>(), any::<bool>(), any::<bool>()),
         1usize..6,
         prop::collection::vec(0u8..3, 8..60),
     )
         .prop_map(
-            |(client, mut answers, (kind, apart, at_server, acks), in_flight, mut turns)| {
+            |(client, mut answers, uploads, (kind, apart, at_server, acks), in_flight, mut turns)| {
                 turns.extend([0, 1, 2]);
                 if let Client::Window(_) = client {
                     // Which of many open requests is HEAD is not known, so that a body may seem to be none.
@@ -282,6 +316,7 @@ fn talks() -> impl Strategy<Value = Talk> {
                 Talk {
                     client,
                     answers,
+                    uploads,
                     kind,
                     apart,
                     at_server,

@@ -127,7 +127,7 @@ impl Http1 {
     /// ask of the current one if it has `taken` it.
     pub(super) fn requeue(&mut self, taken: bool) {
         self.queue = RequestQueue::new();
-        let current = self.exchanges.answered().filter(|_| !taken);
+        let current = self.exchanges.awaiting_final().filter(|_| !taken);
         for request in current.into_iter().chain(&self.exchanges.waiting) {
             if request.after_gap || request.malformed {
                 self.queue.set_unknown();

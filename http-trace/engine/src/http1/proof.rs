@@ -64,14 +64,21 @@ impl Http1 {
         if trusted && matches!(basis, Basis::Asked { paired: false, .. }) {
             return true;
         }
-        self.claim.get_or_insert_with(|| {
-            Box::new(Claim {
-                d,
-                since_ns: origin.time_ns,
-                basis,
-                held: Vec::new(),
-            })
-        });
+        match &mut self.claim {
+            // From here on it is an assumption, whatever it was.
+            Some(claim) if matches!(basis, Basis::Asked { paired: true, .. }) => {
+                claim.basis = basis;
+            }
+            Some(_) => {}
+            None => {
+                self.claim = Some(Box::new(Claim {
+                    d,
+                    since_ns: origin.time_ns,
+                    basis,
+                    held: Vec::new(),
+                }));
+            }
+        }
         true
     }
 

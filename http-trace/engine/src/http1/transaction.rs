@@ -407,6 +407,13 @@ impl Exchanges {
         self.current.as_ref()?.pending.as_ref()
     }
 
+    /// The request that is being answered, until its final response has begun.
+    pub fn awaiting_final(&self) -> Option<&Pending> {
+        let current = self.current.as_ref()?;
+        let awaits = current.response.is_none() && !current.emitted;
+        current.pending.as_ref().filter(|_| awaits)
+    }
+
     /// The request with this ordinal, wherever it is.
     pub fn request_mut(&mut self, ordinal: u32) -> Option<&mut Pending> {
         if let Some(request) = self

@@ -3,6 +3,7 @@
 
 use http_trace_common::walk::tcp_flag;
 use http_trace_common::{config::FilterConfig, counter::Counter, record::flag};
+use http_trace_engine::host_filter::HostFilter;
 
 use super::Wire;
 
@@ -61,6 +62,38 @@ fn inside_a_message_a_connection_is_not_forgotten() {
         wire.send(true, ASK);
         assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0, "{closes:?}");
         assert_eq!(wire.filter.counter(Counter::BodySkipped), 9000);
+    }
+}
+
+#[test]
+fn without_framing_a_connection_is_never_forgotten() {
+    for closes in CLOSES {
+        let filter = HostFilter::without_framing(FilterConfig::DEFAULT);
+        let mut wire = Wire::through(filter);
+        wire.send(true, ASK);
+        wire.send(false, &ANSWER[..7]);
+        for &(from, flags) in closes {
+            wire.segment(from, flags, 0, b"");
+        }
+        // No start line, which would admit it anew.
+        wire.send(false, &ANSWER[7..]);
+        assert_eq!(wire.filter.flows(), 1, "{closes:?}");
+        let shipped: Vec<_> = wire.records.iter().map(|r| &r.5[..]).collect();
+        assert_eq!(shipped.concat(), [ASK, ANSWER].concat(), "{closes:?}");
+    }
+}
+
+#[test]
+fn who_goes_on_beyond_a_fin_that_was_ahead_is_told_of() {
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.send(true, ASK);
+    wire.send(false, b"HTTP/1.1 200 OK\r\n\r\nbody");
+    wire.segment(false, FIN, 1, b"");
+    // Up to it, and beyond: the body goes by unseen.
+    for part in [b"x".as_slice(), b"y", b"zzz"] {
+        wire.send(false, part);
+        let told = wire.records.last().map(|r| (r.1, r.4 & flag::FIN));
+        assert_eq!(told, Some((wire.seq[1], 0)));
     }
 }
 
