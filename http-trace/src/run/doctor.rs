@@ -19,6 +19,7 @@ use super::stop::Stop;
 use crate::cli::Doctor;
 use crate::config::Config;
 use crate::engine::{Engine, detection};
+use crate::enrich::runtimes::Runtimes;
 use crate::own_sockets::OwnSockets;
 use crate::privileges::{self, ATTACHING, CapabilitySet};
 use crate::probe::{Notice, Probe, trial};
@@ -187,7 +188,11 @@ fn capabilities(config: &Config, report: &mut Report) {
         config.hook.contains(&Hook::SocketFilter),
     );
     let missing = privileges::missing(needed, held);
-    let helpful = privileges::missing(CapabilitySet::SYS_NICE, held);
+    let mut helpful = CapabilitySet::SYS_NICE;
+    let names_containers =
+        config.names_processes() && Runtimes::of_this_host().unreadable().is_some();
+    helpful.set(CapabilitySet::DAC_READ_SEARCH, names_containers);
+    let helpful = privileges::missing(helpful, held);
     let (state, found) = match (missing.is_empty(), helpful.is_empty()) {
         (false, _) => (State::Bad, privileges::lost(missing)),
         (true, false) => (State::Limited, privileges::lost(helpful)),
