@@ -1,7 +1,9 @@
 //! Responses that are held back until they are believed, and what speaks for them. Decides nothing.
 
+use http_trace_model::event::BodyEnd;
+
 use super::transaction::exchange_cost;
-use crate::protocol::exchange::Exchange;
+use crate::protocol::exchange::{Exchange, Outcome};
 
 /// How long a claim that nothing speaks against is held back: a round trip, and some patience.
 const PATIENCE_NS: u64 = 1_000_000_000;
@@ -13,6 +15,8 @@ pub(super) struct Claim {
     pub d: usize,
     pub since_ns: u64,
     pub basis: Basis,
+    /// Bytes right before it went by unframed: a body that it may be part of.
+    pub amid: bool,
     /// Exchanges, and whether their requests are theirs only if the claim is right.
     pub held: Vec<(Exchange, bool)>,
 }
@@ -47,6 +51,20 @@ impl Claim {
             }
         );
         believed.then(|| self.since_ns.saturating_add(PATIENCE_NS))
+    }
+
+    /// Whether it may be part of a body to the end: it begins amid bytes that went by, and did not come to an end
+    /// of its own.
+    pub fn may_be_body(&self) -> bool {
+        use BodyEnd::{Chunked, Length, None, Tunnel};
+        let ended = |exchange: &Exchange| {
+            matches!(
+                exchange.outcome,
+                Outcome::Ended(None | Length | Chunked | Tunnel)
+            )
+        };
+        let last = self.held.last();
+        self.amid && last.is_some_and(|(exchange, _)| !ended(exchange))
     }
 
     /// Memory in use, in bytes.

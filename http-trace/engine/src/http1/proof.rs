@@ -75,6 +75,7 @@ impl Http1 {
                     d,
                     since_ns: origin.time_ns,
                     basis,
+                    amid: self.halves[d].passed_ack.is_some(),
                     held: Vec::new(),
                 }));
             }
@@ -257,6 +258,7 @@ impl Http1 {
                 self.confirm(cx, false);
             }
             Basis::Unheard { live: true, .. } if stopped => self.refute(cx),
+            Basis::Asked { .. } if claim.may_be_body() => self.refute(cx),
             _ if !self.is_whole(claim) => self.refute(cx),
             _ => self.confirm(cx, false),
         }
