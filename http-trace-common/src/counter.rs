@@ -39,6 +39,8 @@ counters! {
     FragmentDroppedBytes = "fragment_dropped_bytes",
     /// SYNs, FINs and RSTs with a wrong checksum, of a sender that fills it in.
     BadChecksum = "bad_checksum",
+    /// Segments with payload or FIN, but neither SYN, RST nor ACK: nobody takes them.
+    WithoutAck = "without_ack",
     /// Left out by the port, client or server limits.
     Excluded = "excluded",
     /// Segments of the agent's own connections that begin as a message does.

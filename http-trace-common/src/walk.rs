@@ -102,6 +102,12 @@ impl Segment {
         self.seq
             .wrapping_add((self.flags & tcp_flag::SYN != 0) as u32)
     }
+
+    /// Whether no receiver takes it, whatever its state: neither SYN, RST nor ACK (RFC 9293 §3.10.7.4).
+    #[inline(always)]
+    pub const fn is_refused(&self) -> bool {
+        self.flags & (tcp_flag::SYN | tcp_flag::RST | tcp_flag::ACK) == 0
+    }
 }
 
 /// Why a frame (or a packet within it) holds no TCP segment.

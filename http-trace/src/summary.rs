@@ -279,11 +279,11 @@ fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
     Some(parts.join(", "))
 }
 
-/// SYNs, FINs and RSTs that nobody takes.
+/// Segments that nobody takes.
 pub fn damaged(count: u64) -> Option<String> {
     (count > 0).then(|| {
         let segments = counted(count, "segment");
-        format!("{segments} disproved: SYN, FIN or RST with a wrong checksum")
+        format!("{segments} disproved: wrong checksum, or no acknowledgement")
     })
 }
 

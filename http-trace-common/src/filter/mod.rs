@@ -69,6 +69,10 @@ pub fn begin<E: Env>(
     if s.end == 0 && control == 0 {
         return false;
     }
+    if segment.is_refused() {
+        env.count(Counter::WithoutAck, 1);
+        return false;
+    }
     if !followed(config, &segment.key) {
         env.count(Counter::Excluded, 1);
         return false;

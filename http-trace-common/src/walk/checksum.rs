@@ -99,10 +99,15 @@ pub fn of_segment(key: &FlowKey, bytes: &[u8]) -> Sum {
     let ends = of_ends(key);
     let length = |part: u32| u64::from((part as u16).to_be());
     let pseudo = ends + length(len) + length(len >> 16);
-    let (pairs, rest) = bytes.as_chunks::<2>();
-    let word = |pair: [u8; 2]| u64::from(u16::from_ne_bytes(pair));
-    let sum: u64 = pairs.iter().map(|pair| word(*pair)).sum();
-    let last = rest.first().map_or(0, |last| word([*last, 0]));
-    let stored = pairs.get(8).map_or(0, |pair| u16::from_ne_bytes(*pair));
-    Sum::of(pseudo + sum + last, stored, &[pseudo, ends, 0])
+    // Two words at a time, which are the same modulo 0xffff.
+    let (words, rest) = bytes.as_chunks::<4>();
+    let word = |bytes: [u8; 4]| u64::from(u32::from_ne_bytes(bytes));
+    let mut last = [0; 4];
+    last.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
+    let sum: u64 = words.iter().map(|bytes| word(*bytes)).sum();
+    let stored = match bytes.get(16..18) {
+        Some(&[a, b]) => u16::from_ne_bytes([a, b]),
+        _ => 0,
+    };
+    Sum::of(pseudo + sum + word(last), stored, &[pseudo, ends, 0])
 }

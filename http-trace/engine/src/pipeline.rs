@@ -30,6 +30,7 @@ use crate::stats::{Losses, Stats};
 use crate::table::{Id, List, Table};
 use crate::transport::Env;
 use crate::transport::connection::Connection;
+use crate::transport::recent::Recent;
 use crate::transport::tcp::timer;
 
 const _: () = assert!(Table::<FlowKey, Connection>::SLOT_BYTES <= 128);
@@ -59,6 +60,7 @@ struct Shared {
     losses: Losses,
     events: emit::Context,
     hand_backs: Vec<(FlowKey, HandBack)>,
+    recent: Recent,
 }
 
 impl Shared {
@@ -88,6 +90,7 @@ impl Shared {
             stats: &mut self.stats,
             losses: &mut self.losses,
             hand_backs: &mut self.hand_backs,
+            recent: &mut self.recent,
             sink: &mut emitter,
         });
         emitter.original
@@ -122,6 +125,7 @@ impl Pipeline {
                 losses: Losses::default(),
                 events: emit::Context::default(),
                 hand_backs: Vec::new(),
+                recent: Recent::default(),
             },
             timers: BinaryHeap::new(),
             heads_bytes: 0,

@@ -6,6 +6,7 @@
 //!
 //! # Layout
 //! - [`reassembly`]: the buffer of bytes out of order.
+//! - [`recent`]: what came last, to compare copies with.
 //! - [`tcp`]: state of a quiet connection.
 //! - [`streams`]: one direction's state while something is in flight.
 //! - [`active`]: which bytes are next, which gaps are given up, and when.
@@ -15,6 +16,7 @@
 pub(crate) mod active;
 pub(crate) mod connection;
 pub mod reassembly;
+pub(crate) mod recent;
 pub(crate) mod streams;
 pub(crate) mod tcp;
 
@@ -45,6 +47,7 @@ pub(crate) struct Env<'a> {
     pub losses: &'a mut Losses,
     /// Offers to filters that lost the framing of connections.
     pub hand_backs: &'a mut Vec<(FlowKey, HandBack)>,
+    pub recent: &'a mut recent::Recent,
     pub sink: &'a mut dyn Sink,
 }
 

@@ -13,7 +13,7 @@
 //! - [`frames`]: the merge in time order.
 //! - [`lanes`]: the same addresses and ports in two VLANs or tunnels.
 //! - [`link`]: link types by name.
-//! - `sums`: control segments with wrong checksums.
+//! - `sums`: segments with wrong checksums.
 //! - [`replay`]: frames to records.
 
 pub mod error;

@@ -45,7 +45,7 @@ pub struct ReplayCounts {
     pub cut_bytes: u64,
     /// Frames (or packets of an aggregate, or put together from fragments) without a segment, by [`Skip::index`].
     pub skipped: [u64; Skip::ALL.len()],
-    /// SYNs, FINs and RSTs left out for their checksum, which their sender fills in.
+    /// Segments left out that nobody takes: for their checksum, which their sender fills in, or without ACK.
     pub disproved: u64,
     /// What became of IP fragments. A frame that held one is in none of the counts above.
     pub fragments: FragmentCounts,
@@ -204,7 +204,7 @@ impl Replay {
                     Some(whole) => whole.payload.as_slice(),
                     None => frame.data,
                 };
-                if self.sums.disprove(packet, &segment) {
+                if segment.is_refused() || self.sums.disprove(packet, &segment) {
                     self.counts.disproved += 1;
                     return false;
                 }

@@ -520,7 +520,9 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
         format!("packets may be missing for {seconds:.1} s: {what}")
     });
     let mut lines: Vec<String> = hidden.collect();
-    lines.extend(damaged(probe.counters.get(Counter::BadChecksum)));
+    lines.extend(damaged(
+        probe.counters.get(Counter::BadChecksum) + probe.counters.get(Counter::WithoutAck),
+    ));
     if all {
         let evicted = ("table_evicted", probe.flows.evicted());
         let counters = Counter::ALL.iter();

@@ -41,10 +41,11 @@ fn every_capture_is_read_to_its_end() {
             file.display(),
             replay.problems()
         );
-        // Every frame is accounted for: a segment, a reason, or a fragment.
+        // Every frame is accounted for: a segment, a reason, disproved, or a fragment.
         let skipped: u64 = counts.skipped.iter().sum();
         assert_eq!(
-            counts.segments + skipped + counts.fragments.fragments - counts.fragments.reassembled,
+            counts.segments + skipped + counts.disproved + counts.fragments.fragments
+                - counts.fragments.reassembled,
             counts.frames,
             "{}: {counts:?}",
             file.display()

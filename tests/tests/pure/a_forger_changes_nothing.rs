@@ -7,9 +7,9 @@ use http_trace_common::config::FilterConfig;
 use http_trace_engine::fragments::shipped::Shipped;
 use http_trace_engine::host_filter::{Faults, HostFilter};
 use http_trace_tests::generate::{self, conversation};
-use http_trace_tests::judged::{Judged, filtered, filtered_by, is_honest, is_truth, plain};
+use http_trace_tests::judged::{Judged, filtered, filtered_by, is_honest, is_truth, plain, same};
 use http_trace_tests::scene::{End, Scene, Side};
-use http_trace_tests::tcp::{Layout, Path, Segment, Timed, segments};
+use http_trace_tests::tcp::{Layout, Path, Segment, Timed, frames, segments};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
@@ -133,11 +133,7 @@ fn with(path: &Path, honest: &[Segment], forged: &[(usize, Forged)]) -> Vec<Time
             }
             let mut frame = path.frame(&segment);
             if forged.kind == Kind::Syn && frame[FLAGS] & ACK != 0 {
-                frame[FLAGS] &= !ACK;
-                let sum = u32::from(frame[SUM]) << 8 | u32::from(frame[SUM + 1]);
-                let sum = sum + u32::from(ACK);
-                let sum = (sum & 0xffff) + (sum >> 16);
-                frame[SUM..SUM + 2].copy_from_slice(&(sum as u16).to_be_bytes());
+                without_ack(&mut frame);
             }
             if forged.wrong_sum {
                 frame[SUM] ^= 0x5a;
@@ -234,8 +230,125 @@ fn while_both_ends_go_on() {
     );
 }
 
+/// What a receiver refuses of a segment with payload, and what the observer sees of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// It has no ACK.
+    WithoutAck,
+    /// Its checksum is wrong.
+    WrongSum,
+    /// Something that only the receiver knows.
+    Unseen,
+}
+
+/// The frames of a connection, with a forged segment before the segments of these numbers: at the same place in
+/// the stream, with other bytes.
+fn with_payload(path: &Path, honest: &[Segment], places: &[usize], refused: Refused) -> Vec<Timed> {
+    let mut out = Vec::new();
+    for (n, own) in honest.iter().enumerate() {
+        if places.contains(&n) {
+            let mut forged = own.clone();
+            forged.time_ns = out.last().map_or(0, |(ns, _)| *ns) + 1;
+            forged.fin = false;
+            let text: &[u8] = match own.from {
+                Side::Client => b"GET /forged HTTP/1.1\r\nHost: a\r\n\r\n",
+                Side::Server => b"HTTP/1.1 500 FORGED\r\nContent-Length: 0\r\n\r\n",
+            };
+            let len = forged.payload.len();
+            forged.payload = text.iter().copied().cycle().take(len).collect();
+            let mut frame = path.frame(&forged);
+            match refused {
+                Refused::WithoutAck => without_ack(&mut frame),
+                Refused::WrongSum => frame[SUM] ^= 0x5a,
+                Refused::Unseen => {}
+            }
+            out.push((forged.time_ns, frame));
+        }
+        out.push((own.time_ns, path.frame(own)));
+    }
+    out
+}
+
+/// Takes the ACK out of a frame, and its share out of the checksum.
+fn without_ack(frame: &mut [u8]) {
+    frame[FLAGS] &= !ACK;
+    let sum = u32::from(frame[SUM]) << 8 | u32::from(frame[SUM + 1]);
+    let sum = sum + u32::from(ACK);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    frame[SUM..SUM + 2].copy_from_slice(&(sum as u16).to_be_bytes());
+}
+
+/// Random connections, and which of their segments with payload somebody forges first.
+fn forged_first() -> impl Strategy<Value = (Scene, Vec<Segment>, Vec<usize>)> {
+    let options = generate::Options {
+        lookalikes: false,
+        ..Default::default()
+    };
+    let places = prop::collection::vec(any::<prop::sample::Index>(), 1..6);
+    (
+        conversation(options),
+        any::<[u32; 2]>(),
+        any::<bool>(),
+        places,
+    )
+        .prop_filter_map("payload", |(scene, isn, acks, places)| {
+            let layout = Layout {
+                isn,
+                acks,
+                ..Layout::default()
+            };
+            let honest = segments(&scene, &layout);
+            let has_payload = |n: &usize| !honest[*n].syn && honest[*n].payload.len() > 1;
+            let all: Vec<usize> = (0..honest.len()).filter(has_payload).collect();
+            let places = places
+                .iter()
+                .map(|place| place.get(&all))
+                .copied()
+                .collect();
+            (!all.is_empty()).then_some((scene, honest, places))
+        })
+}
+
 proptest! {
     #![proptest_config(config())]
+
+    /// Payload without ACK is nobody's.
+    #[test]
+    fn by_payload_without_ack((_, honest, places) in forged_first()) {
+        let path = Path::v4(40_000);
+        let alone = modes(&frames(&path, &honest));
+        let seen = modes(&with_payload(&path, &honest, &places, Refused::WithoutAck));
+        for ((mode, judged), (_, alone)) in seen.iter().zip(&alone) {
+            same(judged, alone).map_err(|e| TestCaseError::fail(format!("{mode}: {e}")))?;
+        }
+    }
+
+    /// Nor is payload with a wrong checksum, where its sender's payload had right ones before. Without the
+    /// filter, or where a capture is read.
+    #[test]
+    fn by_payload_with_a_wrong_checksum((_, honest, places) in forged_first()) {
+        let spoke = |n: usize| {
+            let mut before = honest[..n].iter();
+            before.any(|s| s.from == honest[n].from && !s.syn && !s.payload.is_empty())
+        };
+        let places: Vec<usize> = places.into_iter().filter(|n| spoke(*n)).collect();
+        let path = Path::v4(40_000);
+        let alone = plain(&frames(&path, &honest));
+        let seen = plain(&with_payload(&path, &honest, &places, Refused::WrongSum));
+        same(&seen, &alone).map_err(TestCaseError::fail)?;
+    }
+
+    /// Payload of which nothing shows that it is refused: without the filter it is told that there were two
+    /// versions.
+    #[test]
+    fn by_payload_that_fits((scene, honest, places) in forged_first()) {
+        let path = Path::v4(40_000);
+        let frames = with_payload(&path, &honest, &places, Refused::Unseen);
+        let judged = plain(&frames);
+        if is_truth(&judged, &scene.truth).is_err() {
+            prop_assert!(judged.stats.overlaps_differ > 0);
+        }
+    }
 
     /// Whatever it is, silence and acknowledgements that confirm it included: nothing is false, no response has
     /// another's request, and what is missing is told.

@@ -93,6 +93,9 @@ impl Shipped {
                 return None;
             }
         };
+        if segment.is_refused() {
+            return None;
+        }
         let begin = segment.payload_offset as usize;
         let end = begin.checked_add(segment.payload_len as usize)?;
         let len = whole.payload.get(begin..end)?.len() as u32;

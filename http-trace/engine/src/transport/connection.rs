@@ -231,6 +231,8 @@ impl Connection {
         self.note_positions(d, header);
         if !self.is_busy() && (!spans || self.profile().opaque(d)) && !ends && !unseen {
             if spans {
+                // A forged head may have made it a tunnel.
+                self.compare(env, d, record, false);
                 self.tcp.next[d] = header.skip_to;
             }
             return;

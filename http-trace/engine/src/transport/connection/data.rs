@@ -100,6 +100,7 @@ impl Connection {
         if follows_syn && skip_from <= next && skip_to > next {
             self.forget_syn(env);
         }
+        let differs = self.compare(env, d, record, end > next);
         let Some(active) = self.flight.active_mut() else {
             return;
         };
@@ -158,7 +159,7 @@ impl Connection {
         if end > next {
             let inserted = buffer.insert_bytes(seq + past, bytes, begins, *origin);
             env.stats.copied_bytes += inserted.copied;
-            if inserted.differs {
+            if inserted.differs && !differs {
                 env.stats.overlaps_differ += 1;
                 active.protocol.overlap_differs(d);
             }
@@ -167,6 +168,32 @@ impl Connection {
             let buffer = &mut active.streams[d].buffer;
             buffer.insert_skip(end.max(next), skip_to, *origin);
         }
+    }
+
+    /// Compares what of a record was seen before, and remembers it if it goes on. A filter ships no copies,
+    /// but what it cannot frame. One byte may be a probe's.
+    pub(super) fn compare(
+        &mut self,
+        env: &mut Env<'_>,
+        d: usize,
+        record: &Record<'_>,
+        goes_on: bool,
+    ) -> bool {
+        let (header, bytes) = (record.header, record.bytes);
+        if header.has(flag::FILTERED) || bytes.is_empty() {
+            return false;
+        }
+        let of = (self.number, d);
+        let differs = bytes.len() > 1 && env.recent.differs(of, header.seq, bytes);
+        if differs {
+            env.stats.overlaps_differ += 1;
+            if let Some(active) = self.flight.active_mut() {
+                active.protocol.overlap_differs(d);
+            }
+        } else if goes_on {
+            env.recent.note(of, header.seq, bytes);
+        }
+        differs
     }
 
     /// Whether a direction that was joined in the middle turns out to begin earlier: as long as no
