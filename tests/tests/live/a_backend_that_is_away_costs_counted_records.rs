@@ -12,6 +12,7 @@ use http_trace_tests::needs;
 use http_trace_tests::netns::Pair;
 use http_trace_tests::nginx::Nginx;
 use http_trace_tests::pusher::Push;
+use serde_json::Value;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 /// An hour of 20 responses a second.
@@ -84,6 +85,13 @@ fn resident_kib(agent: &Agent) -> u64 {
     number.expect("a number")
 }
 
+/// How many events a loss says that the queue of an output had no room for.
+fn loss_of_queue(loss: &Value) -> u64 {
+    let lost = &loss["http_trace"]["lost"];
+    assert_eq!(lost["where"], "output_queue", "{loss}");
+    lost["count"].as_u64().expect("a count")
+}
+
 #[test]
 fn an_hour_away_costs_what_is_told_and_no_memory() {
     needs!(alone; "nginx");
@@ -139,11 +147,9 @@ fn an_hour_away_costs_what_is_told_and_no_memory() {
     let [delivered, lost] = [delivered, lost].map(|n| n.load(Ordering::Relaxed));
     let seen = outcome.report.responses.len() as u64;
     println!("{seen} responses, {delivered} delivered, {lost} lost; {full} KiB, then {end} KiB");
-    assert!(
-        outcome.report.losses.is_empty(),
-        "{:?}",
-        outcome.report.losses
-    );
-    assert!(seen >= RESPONSES && delivered > 500 && lost > RESPONSES * 9 / 10);
-    assert_eq!(delivered + lost, seen, "{:?}", outcome.said);
+    // The file's queue is as short, and its writer may have to wait for a CPU.
+    let losses = &outcome.report.losses;
+    let unwritten: u64 = losses.iter().map(loss_of_queue).sum();
+    assert!(seen + unwritten >= RESPONSES && delivered > 500 && lost > RESPONSES * 9 / 10);
+    assert_eq!(delivered + lost, seen + unwritten, "{:?}", outcome.said);
 }

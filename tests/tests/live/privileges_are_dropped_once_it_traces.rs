@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use http_trace_tests::agent::{self, Agent};
+use http_trace_tests::bed::own_port;
 use http_trace_tests::client::curl;
 use http_trace_tests::need::program;
 use http_trace_tests::needs;
@@ -63,8 +64,8 @@ fn have_alone(pid: u32, capabilities: &str, is_meant: impl Fn(&str) -> bool) {
     }
 }
 
-fn url(file: &str) -> String {
-    format!("http://{}/{file}", address::SERVER_V4)
+fn url(port: u16, file: &str) -> String {
+    format!("http://{}:{port}/{file}", address::SERVER_V4)
 }
 
 fn wait_for(what: &str, is_there: impl Fn() -> bool) {
@@ -79,7 +80,9 @@ fn wait_for(what: &str, is_there: impl Fn() -> bool) {
 fn of_all_but_what_hot_plug_takes() {
     needs!("nginx", "curl");
     let pair = Pair::new(1500).expect("a pair");
-    let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let port = own_port();
+    let _nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
+    let port_text = port.to_string();
     for (options, expected) in [
         (&["--hook", "tc"][..], ATTACHING),
         (&["--hook", "cgroup"], ATTACHING),
@@ -87,7 +90,7 @@ fn of_all_but_what_hot_plug_takes() {
         (&["--hook", "tc,cgroup", "--no-hotplug"], NOTHING),
         (&["--hook", "xdp", "--no-hotplug"], NOTHING),
     ] {
-        let options = [options, &["-v"]].concat();
+        let options = [options, &["-v", "-p", &port_text]].concat();
         let mut agent = Agent::start(&pair.server, &options).expect("the agent");
         has_alone(agent.pid(), expected);
         let plugged = pair.server.ip("link add late type veth peer name late2");
@@ -98,7 +101,11 @@ fn of_all_but_what_hot_plug_takes() {
         if options.contains(&"tc") {
             assert!(agent.wait_for_line("tracing late too", SOON), "{options:?}");
         }
-        curl(&pair.client, &[&url("small.txt"), &url("nowhere")]).expect("curl");
+        curl(
+            &pair.client,
+            &[&url(port, "small.txt"), &url(port, "nowhere")],
+        )
+        .expect("curl");
         let report = agent.wait_for(2, SOON).expect("events");
         assert_eq!(report.responses.len(), 2, "{options:?}");
         has_alone(agent.pid(), expected);
@@ -150,7 +157,7 @@ fn and_all_that_it_writes_is_its_users() {
     wait_for("tracing", || at("state").exists());
     have_alone(agent.pid(), NOTHING, |name| name != NAMING);
     have_alone(agent.pid(), READING, |name| name == NAMING);
-    curl(&pair.client, &[&url("nowhere")]).expect("curl");
+    curl(&pair.client, &[&url(80, "nowhere")]).expect("curl");
     let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     wait_for("an alert", || {
         text(&at("status")).contains("NoNewPrivs:\t1")
