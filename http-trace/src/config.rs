@@ -374,11 +374,11 @@ mod tests {
             ),
             (
                 ["-o", "xml"],
-                "--output 'xml': want json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
+                "--output 'xml': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (
                 ["-o", "json:"],
-                "--output 'json:': want json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
+                "--output 'json:': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (["-o", "json:a,clients=internal"], "there is no 'clients='"),
             (["-H", "a b"], "--headers 'a b': want all, none, or names"),

@@ -195,13 +195,13 @@ settings! {
         ban_most: u64 = one("N").default("10000").no_option(), value::positive;
     }
     "How it is written" {
-        /// json, pretty, tracee, eve, zeek, zeek-tsv, csv, report or summary, to a file with :FILE (live, it is appended
-        /// to), or otlp to an OpenTelemetry collector with :http://HOST:4318 or :grpc://HOST:4317; options follow: ,alerts=LEVEL leaves
-        /// out alerts below it (none: all), ,fields=NAME,… or ,fields=compact writes these fields of events (json),
-        /// ,mode=640 sets the file's permissions, ,rotate=100M,1d makes it FILE.1 at this size or age and ,keep=7
-        /// keeps so many of them, ,signals=logs,spans,metrics and ,compression=gzip are for otlp, ,every=10s for
-        /// summary and metrics, ,as=html and ,unseen=30d for report, ,status=5xx ,client=internal and so on write
-        /// these events only; repeatable; default: pretty on a terminal, json otherwise
+        /// json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, report or summary, to a file with :FILE (live, it
+        /// is appended to), or otlp to an OpenTelemetry collector with :http://HOST:4318 or :grpc://HOST:4317; options
+        /// follow: ,alerts=LEVEL leaves out alerts below it (none: all), ,fields=NAME,… or ,fields=compact writes these
+        /// fields of events (json), ,mode=640 sets the file's permissions, ,rotate=100M,1d makes it FILE.1 at this size
+        /// or age and ,keep=7 keeps so many of them, ,signals=logs,spans,metrics and ,compression=gzip are for otlp,
+        /// ,every=10s for summary and metrics, ,as=html and ,unseen=30d for report, ,status=5xx ,client=internal and so
+        /// on write these events only; repeatable; default: pretty on a terminal, json otherwise
         output: Vec<OutputSpec> = whole("FORMAT[:PLACE][,OPTION]").short('o'), OutputSpec::from_str;
         /// Count responses by service, status and latency, every 10 s, and write none of them: the same as
         /// -o summary; the cheapest way to run. Rules see every response all the same

@@ -13,6 +13,7 @@ use super::pretty::Pretty;
 use super::render::Render;
 use super::report::Report;
 use super::tracee::Tracee;
+use super::tracee_v1::TraceeV1;
 use super::zeek::{Zeek, ZeekTsv};
 
 /// A format.
@@ -46,6 +47,7 @@ impl Format {
         Format::JSON,
         Format::PRETTY,
         Format::new("tracee", true, |style| Box::new(Tracee::new(style))),
+        Format::new("tracee-v1", true, |style| Box::new(TraceeV1::new(style))),
         Format::new("eve", false, |style| Box::new(Eve::new(style))),
         Format::new("zeek", false, |style| Box::new(Zeek::new(style))),
         Format::new("zeek-tsv", true, |style| Box::new(ZeekTsv::new(style))),

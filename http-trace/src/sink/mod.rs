@@ -4,8 +4,8 @@
 //! # Layout
 //! - [`fields`] are those of events that are written, [`choice`] is what else the user chose, [`format`] the
 //!   table of formats, `spec` one `--output`.
-//! - [`json`], [`pretty`], `tracee`, `eve`, `zeek`, `csv`, `otlp`, [`report`] and [`counts`] are the formats, [`time`] writes times,
-//!   `flow_id` the numbers that other tools have.
+//! - [`json`], [`pretty`], `tracee`, `tracee_v1`, `eve`, `zeek`, `csv`, `otlp`, [`report`] and [`counts`] are the
+//!   formats, [`time`] writes times, `flow_id` the numbers that other tools have.
 //! - [`outlet`] is all outputs of a run, [`writer`] one with its queue, [`log_file`] a file that may be
 //!   rotated, [`deliver`] what carries alerts elsewhere.
 
@@ -27,6 +27,7 @@ pub mod report;
 mod spec;
 pub mod time;
 mod tracee;
+mod tracee_v1;
 pub mod writer;
 mod zeek;
 

@@ -379,15 +379,15 @@ mod tests {
         for (text, expected) in [
             (
                 "xml",
-                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
+                "json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (
                 "json:",
-                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
+                "json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (
                 ",alerts=high",
-                "json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
+                "json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (
                 "json:a,clients=internal",

@@ -14,6 +14,7 @@ use crate::text::terminal;
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{Endpoint, HttpEvent, Loss};
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
+use http_trace_model::process::Process;
 use http_trace_model::target::Target;
 
 /// IP protocol number of TCP.
@@ -23,8 +24,7 @@ const TCP: u8 = 6;
 #[derive(Debug)]
 pub struct Tracee {
     hostname: String,
-    headers: HeaderChoice,
-    request_headers: HeaderChoice,
+    heads: Heads,
 }
 
 impl Tracee {
@@ -32,37 +32,30 @@ impl Tracee {
     pub fn new(style: &Style) -> Self {
         Tracee {
             hostname: style.hostname.clone(),
-            headers: style.headers.clone(),
-            request_headers: style.request_headers.clone(),
+            heads: Heads::new(style),
         }
     }
 
-    fn put(&self, event: &HttpEvent, head: Head<'_>, out: &mut Vec<u8>) {
-        let (client, server) = (event.client, event.server);
-        let (id, name, from, to) = match head {
-            Head::Request(_) => ("2010", "net_packet_http_request", client, server),
-            Head::Response(_) => ("2011", "net_packet_http_response", server, client),
-        };
-        let last = event.response.as_ref();
-        let (time_ns, packet_len) = match head {
-            Head::Request(_) => (event.request_start_ns.unwrap_or(event.time_ns), 0),
-            Head::Response(head) if last == Some(head) => (event.time_ns, event.packet_len),
-            Head::Response(head) => (head.first_byte_ns, 0),
-        };
+    fn put(&self, message: Message<'_>, out: &mut Vec<u8>) {
+        let process = message.process;
+        let pid = process.map_or(0, |process| process.pid);
+        let container = process.and_then(|process| process.workload.container.as_ref());
         let metadata = Argument {
             name: "metadata",
             r#type: "trace.PktMeta",
-            value: PacketMeta::new(event, from, to, packet_len),
+            value: message.metadata,
         };
-        // Whoever sent it.
-        let process = match head {
-            Head::Request(_) => event.client_process.as_deref(),
-            Head::Response(_) => event.server_process.as_deref(),
+        let r#type = match message.value {
+            Value::Request { .. } => "trace.ProtoHTTPRequest",
+            Value::Response { .. } => "trace.ProtoHTTPResponse",
         };
-        let pid = process.map_or(0, |process| process.pid);
-        let container = process.and_then(|process| process.workload.container.as_ref());
+        let head = Argument {
+            name: message.argument,
+            r#type,
+            value: message.value,
+        };
         let record = Record {
-            timestamp: time_ns,
+            timestamp: message.time_ns,
             host_process_id: pid,
             user_id: process.and_then(|process| process.user_id).unwrap_or(0),
             process_name: process
@@ -74,12 +67,12 @@ impl Tracee {
                     .unwrap_or(""),
             },
             container_id: container.map_or("", |container| &container.id),
-            cgroup_id: event.cgroup_id.unwrap_or(0),
+            cgroup_id: message.cgroup_id,
             host_name: &self.hostname,
-            event_id: id,
-            event_name: name,
+            event_id: message.id.to_string(),
+            event_name: message.name,
             args_num: 2,
-            args: Some((metadata, self.head(head))),
+            args: Some((metadata, head)),
             ..Record::default()
         };
         // Nothing in it can fail to be JSON.
@@ -87,43 +80,113 @@ impl Tracee {
             out.push(b'\n');
         }
     }
+}
 
-    fn head<'a>(&self, head: Head<'a>) -> Argument<Value<'a>> {
+/// One head, as both of Tracee's shapes have it.
+pub(super) struct Message<'a> {
+    /// Tracee's number of the event.
+    pub id: u32,
+    pub name: &'static str,
+    pub time_ns: u64,
+    pub metadata: PacketMeta<'a>,
+    /// Name of the argument that the head is in.
+    pub argument: &'static str,
+    pub value: Value<'a>,
+    /// Whoever sent it.
+    pub process: Option<&'a Process>,
+    pub cgroup_id: u64,
+    /// Whether it left this host.
+    pub egress: Option<bool>,
+}
+
+/// Makes messages of the heads of events.
+#[derive(Debug)]
+pub(super) struct Heads {
+    headers: HeaderChoice,
+    request_headers: HeaderChoice,
+}
+
+impl Heads {
+    /// The style's header fields are used.
+    pub fn new(style: &Style) -> Self {
+        Heads {
+            headers: style.headers.clone(),
+            request_headers: style.request_headers.clone(),
+        }
+    }
+
+    /// One for each head, in order.
+    pub fn of<'a>(&self, event: &'a HttpEvent) -> impl Iterator<Item = Message<'a>> {
+        let request = event.request.iter().map(Head::Request);
+        let responses = event.informational.iter().chain(&event.response);
+        let heads = request.chain(responses.map(Head::Response));
+        heads.map(move |head| self.message(event, head))
+    }
+
+    fn message<'a>(&self, event: &'a HttpEvent, head: Head<'a>) -> Message<'a> {
+        let (client, server) = (event.client, event.server);
+        let last = event.response.as_ref();
+        let (time_ns, packet_len) = match head {
+            Head::Request(_) => (event.request_start_ns.unwrap_or(event.time_ns), 0),
+            Head::Response(head) if last == Some(head) => (event.time_ns, event.packet_len),
+            Head::Response(head) => (head.first_byte_ns, 0),
+        };
+        let value = self.value(head);
+        let cgroup_id = event.cgroup_id.unwrap_or(0);
+        match head {
+            Head::Request(_) => Message {
+                id: 2010,
+                name: "net_packet_http_request",
+                time_ns,
+                metadata: PacketMeta::new(event, client, server, packet_len),
+                argument: "http_request",
+                value,
+                process: event.client_process.as_deref(),
+                cgroup_id,
+                egress: event.egress.map(|egress| !egress),
+            },
+            Head::Response(_) => Message {
+                id: 2011,
+                name: "net_packet_http_response",
+                time_ns,
+                metadata: PacketMeta::new(event, server, client, packet_len),
+                argument: "http_response",
+                value,
+                process: event.server_process.as_deref(),
+                cgroup_id,
+                egress: event.egress,
+            },
+        }
+    }
+
+    fn value<'a>(&self, head: Head<'a>) -> Value<'a> {
         match head {
             Head::Request(request) => {
                 let target = Target::of(request);
-                Argument {
-                    name: "http_request",
-                    r#type: "trace.ProtoHTTPRequest",
-                    value: Value::Request {
-                        method: text(&request.method),
-                        protocol: protocol(request.minor_version),
-                        host: text(target.host.unwrap_or_default()),
-                        uri_path: text(target.path.unwrap_or_default()),
-                        headers: headers(&request.headers, &self.request_headers, true),
-                        content_length: match is_chunked(&request.headers) {
-                            true => -1,
-                            false => declared(&request.headers).unwrap_or(0),
-                        },
+                Value::Request {
+                    method: text(&request.method),
+                    protocol: protocol(request.minor_version),
+                    host: text(target.host.unwrap_or_default()),
+                    uri_path: text(target.path.unwrap_or_default()),
+                    headers: headers(&request.headers, &self.request_headers, true),
+                    content_length: match is_chunked(&request.headers) {
+                        true => -1,
+                        false => declared(&request.headers).unwrap_or(0),
                     },
                 }
             }
-            Head::Response(response) => Argument {
-                name: "http_response",
-                r#type: "trace.ProtoHTTPResponse",
-                value: Value::Response {
-                    status: format!("{} {}", response.status, text(&response.reason)),
-                    status_code: response.status,
-                    protocol: protocol(response.minor_version),
-                    headers: headers(&response.headers, &self.headers, false),
-                    content_length: match response.status {
-                        100..=199 | 204 | 304 => 0,
-                        _ if is_chunked(&response.headers) => -1,
-                        _ => response
-                            .content_length
-                            .and_then(|n| n.try_into().ok())
-                            .unwrap_or(-1),
-                    },
+            Head::Response(response) => Value::Response {
+                status: format!("{} {}", response.status, text(&response.reason)),
+                status_code: response.status,
+                protocol: protocol(response.minor_version),
+                headers: headers(&response.headers, &self.headers, false),
+                content_length: match response.status {
+                    100..=199 | 204 | 304 => 0,
+                    _ if is_chunked(&response.headers) => -1,
+                    _ => response
+                        .content_length
+                        .and_then(|n| n.try_into().ok())
+                        .unwrap_or(-1),
                 },
             },
         }
@@ -132,12 +195,8 @@ impl Tracee {
 
 impl Render for Tracee {
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        let event = entry.event;
-        if let Some(request) = &event.request {
-            self.put(event, Head::Request(request), out);
-        }
-        for response in event.informational.iter().chain(&event.response) {
-            self.put(event, Head::Response(response), out);
+        for message in self.heads.of(entry.event) {
+            self.put(message, out);
         }
     }
 
@@ -175,7 +234,7 @@ struct Record<'a> {
     container_id: &'a str,
     container: Empty,
     kubernetes: Empty,
-    event_id: &'a str,
+    event_id: String,
     event_name: &'a str,
     matched_policies: [&'a str; 1],
     args_num: u32,
@@ -213,14 +272,14 @@ struct Argument<T> {
 
 /// `trace.PktMeta`
 #[derive(Serialize)]
-struct PacketMeta<'a> {
-    src_ip: IpAddr,
-    dst_ip: IpAddr,
-    src_port: u16,
-    dst_port: u16,
-    protocol: u8,
-    packet_len: u32,
-    iface: &'a str,
+pub(super) struct PacketMeta<'a> {
+    pub src_ip: IpAddr,
+    pub dst_ip: IpAddr,
+    pub src_port: u16,
+    pub dst_port: u16,
+    pub protocol: u8,
+    pub packet_len: u32,
+    pub iface: &'a str,
 }
 
 impl<'a> PacketMeta<'a> {
@@ -237,23 +296,26 @@ impl<'a> PacketMeta<'a> {
     }
 }
 
+/// Values by canonical name.
+pub(super) type HeaderMap<'a> = BTreeMap<String, Vec<Cow<'a, str>>>;
+
 /// `trace.ProtoHTTPRequest` or `trace.ProtoHTTPResponse`
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Request {
         method: Cow<'a, str>,
         protocol: String,
         host: Cow<'a, str>,
         uri_path: Cow<'a, str>,
-        headers: BTreeMap<String, Vec<Cow<'a, str>>>,
+        headers: HeaderMap<'a>,
         content_length: i64,
     },
     Response {
         status: String,
         status_code: u16,
         protocol: String,
-        headers: BTreeMap<String, Vec<Cow<'a, str>>>,
+        headers: HeaderMap<'a>,
         content_length: i64,
     },
 }
@@ -288,13 +350,9 @@ fn declared(headers: &Headers) -> Option<i64> {
 
 /// Field lines by canonical name. Transfer-Encoding leaves the map in Go, Host that of a request, and
 /// Trailer that of a chunked message.
-fn headers<'a>(
-    headers: &'a Headers,
-    choice: &HeaderChoice,
-    is_request: bool,
-) -> BTreeMap<String, Vec<Cow<'a, str>>> {
+fn headers<'a>(headers: &'a Headers, choice: &HeaderChoice, is_request: bool) -> HeaderMap<'a> {
     let is_chunked = is_chunked(headers);
-    let mut map: BTreeMap<String, Vec<Cow<'_, str>>> = BTreeMap::new();
+    let mut map = HeaderMap::new();
     for line in headers.iter().filter(|line| choice.admits(line.name)) {
         let name = canonical(line.name);
         let is_left_out = match &name[..] {
@@ -336,7 +394,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use http_trace_model::process::Process;
     use http_trace_model::testing;
 
     fn records(event: &HttpEvent) -> Vec<Json> {

@@ -29,14 +29,15 @@ fn cells(text: &str) -> Vec<Vec<String>> {
 fn csv_and_tracee_hold_the_events_that_json_holds() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let [json, csv, tracee] = ["json", "csv", "tracee"].map(path);
+    let [json, csv, tracee, v1] = ["json", "csv", "tracee", "tracee-v1"].map(path);
     let outputs = [
         format!("json:{json}"),
         format!("csv:{csv}"),
         format!("tracee:{tracee}"),
+        format!("tracee-v1:{v1}"),
     ];
-    let [a, b, c] = outputs.each_ref().map(String::as_str);
-    let ran = run(&["-r", NGINX, "-o", a, "-o", b, "-o", c]);
+    let [a, b, c, d] = outputs.each_ref().map(String::as_str);
+    let ran = run(&["-r", NGINX, "-o", a, "-o", b, "-o", c, "-o", d]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     let json = records(&fs::read_to_string(json).unwrap());
     let (events, others): (Vec<_>, Vec<_>) = json
@@ -96,7 +97,38 @@ fn csv_and_tracee_hold_the_events_that_json_holds() {
         .iter()
         .filter(|event| event["http"].get("request").is_some());
     assert_eq!(of("net_packet_http_request").len(), requests.count());
-    for format in ["csv", "tracee"] {
+
+    // Both shapes of Tracee have the same records, of the same heads.
+    let v1 = records(&fs::read_to_string(v1).unwrap());
+    assert_eq!(v1.len(), tracee.len());
+    for (new, old) in v1.iter().zip(&tracee) {
+        let [id, old_id] = [&new["id"], &old["eventId"]];
+        assert_eq!(old_id.as_str().unwrap(), id.to_string());
+        assert_eq!(new["name"], old["eventName"]);
+        let (data, args) = (&new["data"], &old["args"]);
+        for (at, names) in [
+            (
+                0,
+                &["src_ip", "dst_ip", "src_port", "dst_port", "iface"][..],
+            ),
+            (
+                1,
+                &["method", "protocol", "uri_path", "status", "status_code"],
+            ),
+        ] {
+            assert_eq!(data[at]["name"], args[at]["name"]);
+            for name in names {
+                let (value, old) = (&data[at]["value"][name], &args[at]["value"][name]);
+                // What is empty is left out.
+                let is_left_out = value.is_null() && old.as_str().is_none_or(str::is_empty);
+                assert!(value == old || is_left_out, "{name}: {value} {old}");
+            }
+        }
+        let length = args[1]["value"]["content_length"].as_i64().unwrap();
+        let new_length = data[1]["value"]["content_length"].as_str().unwrap_or("0");
+        assert_eq!(new_length, length.to_string());
+    }
+    for format in ["csv", "tracee", "tracee-v1"] {
         let said = format!("{} alerts and losses not written as {format}", others.len());
         assert!(ran.err.contains(&said), "{}", ran.err);
     }

@@ -23,7 +23,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
         ),
         (
             &["-r", NGINX, "-o", "yaml"],
-            "--output 'yaml': want json, pretty, tracee, eve, zeek, zeek-tsv, csv, otlp, report or summary",
+            "--output 'yaml': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
         ),
         (
             &["-r", NGINX, "-c", "none"],
