@@ -95,6 +95,10 @@ const HTTP: &[Field<HttpEvent>] = &[
             .first_known(Known::CONTENT_TYPE)?;
         mime_type(value).map(Value::Text)
     }),
+    text("http.content_range.raw").get(|v| content_range(v.record).map(Value::Text)),
+    number("http.content_range.start").get(|v| Some(Value::Number(range(v.record)?.bytes?.0))),
+    number("http.content_range.end").get(|v| Some(Value::Number(range(v.record)?.bytes?.1))),
+    number("http.content_range.size").get(|v| Some(Value::Number(range(v.record)?.size?))),
     text("http.http_refer").get(|v| of_request(v.record, Known::REFERER)),
     text("http.http_method").get(|v| Some(Value::Text(&v.record.request.as_ref()?.method))),
     text("http.protocol").get(|v| {
@@ -179,6 +183,40 @@ fn of_request(event: &HttpEvent, name: Known) -> Option<Value<'_>> {
     request.headers.first_known(name).map(Value::Text)
 }
 
+fn content_range(event: &HttpEvent) -> Option<&[u8]> {
+    event.response.as_ref()?.headers.first("content-range")
+}
+
+/// What a Content-Range says (RFC 9110 §14.4).
+struct Range {
+    /// The first byte and the last.
+    bytes: Option<(u64, u64)>,
+    size: Option<u64>,
+}
+
+/// `None` where it is none, or its numbers are larger than Suricata reads.
+fn range(event: &HttpEvent) -> Option<Range> {
+    let text = std::str::from_utf8(content_range(event)?).ok()?;
+    let (bytes, size) = text.strip_prefix("bytes ")?.trim().split_once('/')?;
+    let number = |text: &str| {
+        let number = text.parse().ok().filter(|n| i64::try_from(*n).is_ok());
+        number.filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
+    };
+    Some(Range {
+        bytes: match bytes {
+            "*" => None,
+            _ => {
+                let (first, last) = bytes.split_once('-')?;
+                Some((number(first)?, number(last)?))
+            }
+        },
+        size: match size {
+            "*" => None,
+            _ => Some(number(size)?),
+        },
+    })
+}
+
 fn port(port: u16) -> Value<'static> {
     Value::Number(port.into())
 }
@@ -215,6 +253,37 @@ mod tests {
         let (mut eve, mut out) = (Eve::new(&Style::default()), Vec::new());
         eve.event(&Entry { event, user: None }, &mut out);
         serde_json::from_slice(&out).expect("JSON")
+    }
+
+    #[test]
+    fn ranges_are_as_suricata_reads_them() {
+        for (value, expected) in [
+            (
+                "bytes 0-2058/51838090",
+                json!({"start": 0, "end": 2058, "size": 51838090}),
+            ),
+            ("bytes 10-5/*", json!({"start": 10, "end": 5})),
+            ("bytes */7", json!({"size": 7})),
+            ("bytes 0--5/*", json!({})),
+            ("bytes 0-9223372036854775807/9223372036854775808", json!({})),
+            ("bytes 1-2", json!({})),
+            ("items 1-2/3", json!({})),
+            ("bytes +1-2/3", json!({})),
+        ] {
+            let head = format!("HTTP/1.1 206 Partial\r\nContent-Range: {value}\r\n\r\n");
+            let event = testing::event_of(
+                testing::request("GET / HTTP/1.1\r\n\r\n"),
+                testing::response(&head),
+            );
+            let mut expected = expected;
+            expected["raw"] = value.into();
+            assert_eq!(record(&event)["http"]["content_range"], expected);
+        }
+        assert!(
+            record(&testing::event())["http"]
+                .get("content_range")
+                .is_none()
+        );
     }
 
     #[test]
