@@ -375,7 +375,7 @@ fn compare(outcome: &Outcome, ids: &[String]) -> usize {
 
 #[test]
 fn containers_of_podman() {
-    needs!("podman", "nginx", "curl", "ldd", "tar");
+    needs!("podman", "runc", "nginx", "curl", "ldd", "tar");
     let pair = Pair::new(1500).expect("a pair");
     let podman = Podman::new();
     // One begins before the agent.
@@ -408,7 +408,7 @@ fn containers_of_podman() {
 /// What podman keeps of its containers is root's.
 #[test]
 fn containers_of_podman_by_an_agent_that_is_not_root() {
-    needs!("podman", "nginx", "curl", "ldd", "tar");
+    needs!("podman", "runc", "nginx", "curl", "ldd", "tar");
     let pair = Pair::new(1500).expect("a pair");
     let podman = Podman::new();
     let ids = [podman.serve("first", &pair.server, 8081)];
