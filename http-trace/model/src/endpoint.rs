@@ -123,6 +123,18 @@ pub fn named_service(target: &Target<'_>, shown: fn(&[u8]) -> String) -> Option<
     })
 }
 
+/// The service that an event is of, as bytes of the wire: the host in lower case, else the server's address.
+pub fn service(event: &HttpEvent, target: &Target<'_>) -> Vec<u8> {
+    let Some(host) = target.host else {
+        return service_address(event).into_bytes();
+    };
+    let mut service = host.to_ascii_lowercase();
+    if let Some(port) = target.port.filter(|port| !matches!(port, 80 | 443)) {
+        service.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    service
+}
+
 /// The server's address, where no host says which service it is.
 pub fn service_address(event: &HttpEvent) -> String {
     match (event.server.known_ip(), event.server.known_port()) {

@@ -424,6 +424,18 @@ fn what_is_not_in_the_list_of_known_endpoints_is_told() {
     let told = unknown(&template);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("/cart/{id}"), "{told:?}");
+
+    // A log that names neither host nor server: its service is `-`.
+    let nameless = folder.path().join("nameless.log");
+    let line = r#"10.0.0.1 - - [01/Nov/2026:00:00:01 +0000] "GET /new HTTP/1.1" 200 5 "-" "ua""#;
+    std::fs::write(&nameless, format!("{line}\n")).unwrap();
+    let nameless = nameless.to_str().unwrap();
+    for (list_line, expected) in [("GET - /old", 1), ("GET - /new", 0)] {
+        std::fs::write(&allow, format!("{list_line}\n")).unwrap();
+        let ran = run(&["detect", nameless, "-o", "json", "--known", list]);
+        let told = ran.out.matches("GET /new of - answers and is not known");
+        assert_eq!(told.count(), expected, "{list_line}: {}", ran.out);
+    }
     std::fs::write(&allow, "GET /x\n").unwrap();
     let ran = run(&["detect", log, "--known", list]);
     assert_eq!(ran.status, 2);

@@ -3,6 +3,7 @@
 use super::entry::Field;
 use super::event::field;
 use super::value::{Kind, Value};
+use crate::endpoint::service;
 use crate::event::HttpEvent;
 
 /// The fields; none of them is written.
@@ -75,6 +76,14 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "The path with `{id}` for numbers, `{uuid}`, `{date}`, `{hash}` and `{token}`, or a template of --template.",
     )
     .rules(&["http_trace.path_template"]),
+    field(
+        "http_trace.service",
+        Kind::Text,
+        "request, server",
+        "The host that was asked for in lower case, with a port that is not the usual one; else the server's address; `-` where none is known.",
+    )
+    .rules(&["http_trace.service"])
+    .get(|v| Some(Value::Made(service(v.record, &v.target)))),
     field(
         "http_trace.endpoint_known",
         Kind::Bool,
