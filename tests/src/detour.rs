@@ -3,9 +3,9 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::netns::{Namespace, Pair, address};
+use crate::netns::{Namespace, Pair};
 use crate::routed::nft;
 
 /// The mark of packets that take it (`meta mark set` in a chain of type `route`).
@@ -23,24 +23,7 @@ pub fn add(pair: &Pair) -> Result<()> {
         namespace.run(Command::new("sh").args(["-c", loose]))?;
     }
     // No question who is behind the link: its answer could take the other one.
-    for (here, there, far) in [
-        (&pair.client, &pair.server, address::SERVER_V4),
-        (&pair.server, &pair.client, address::CLIENT_V4),
-    ] {
-        let mac = mac_of(there)?;
-        here.ip(&format!("neigh add {far} lladdr {mac} dev veth1"))?;
-    }
-    Ok(())
-}
-
-/// The hardware address of `veth1`, as `ip` shows it (/sys may be another namespace's).
-fn mac_of(namespace: &Namespace) -> Result<String> {
-    let shown = namespace.ip("-o link show veth1")?;
-    let shown = String::from_utf8(shown.stdout)?;
-    let mut words = shown.split_whitespace();
-    words.by_ref().find(|word| *word == "link/ether");
-    let mac = words.next().context("a hardware address")?;
-    Ok(mac.to_owned())
+    pair.know_link_addresses("veth1")
 }
 
 /// From here on, packets that `namespace` sends over TCP and that match `which` (nftables) take the

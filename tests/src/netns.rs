@@ -62,6 +62,16 @@ impl Namespace {
         Ok(())
     }
 
+    /// The hardware address of a device, as `ip` shows it (/sys may be another namespace's).
+    fn link_address(&self, device: &str) -> Result<String> {
+        let shown = self.ip(&format!("-o link show {device}"))?;
+        let shown = String::from_utf8(shown.stdout)?;
+        let mut words = shown.split_whitespace();
+        words.by_ref().find(|word| *word == "link/ether");
+        let address = words.next().context("a hardware address")?;
+        Ok(address.to_owned())
+    }
+
     /// Runs a command in this namespace to its end; an error when it fails.
     pub fn run(&self, command: &mut Command) -> Result<Output> {
         self.enter(|| run(command))?
@@ -216,6 +226,18 @@ impl Pair {
         pair.address(&pair.client, "tun0", address::CLIENT_V4, address::CLIENT_V6)?;
         pair.address(&pair.server, "tun0", address::SERVER_V4, address::SERVER_V6)?;
         Ok((pair, pipe))
+    }
+
+    /// Neither end has to ask who is behind this device of both.
+    pub fn know_link_addresses(&self, device: &str) -> Result<()> {
+        for (here, there, far) in [
+            (&self.client, &self.server, address::SERVER_V4),
+            (&self.server, &self.client, address::CLIENT_V4),
+        ] {
+            let link = there.link_address(device)?;
+            here.ip(&format!("neigh replace {far} lladdr {link} dev {device}"))?;
+        }
+        Ok(())
     }
 
     fn address(&self, namespace: &Namespace, device: &str, v4: &str, v6: &str) -> Result<()> {

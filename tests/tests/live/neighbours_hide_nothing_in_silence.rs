@@ -32,7 +32,8 @@ fn agent(pair: &Pair, hook: &str) -> Agent {
 /// A neighbour on both sides of the server's veth0: first at TCX; at clsact before everything that is
 /// there, at the agent's own preference.
 fn neighbours(pair: &Pair, hook: &str, verdict: &str, every: &str) -> Vec<Running> {
-    know_link_addresses(pair);
+    // What a neighbour drops may be the question for a link address.
+    pair.know_link_addresses("veth0").expect("link addresses");
     let place = if hook == "tcx" { "first" } else { "1" };
     let one = |side| {
         let arguments = format!("{hook} {side} veth0 {verdict} {place} {every}");
@@ -46,28 +47,6 @@ fn tc(namespace: &Namespace, arguments: &str) -> String {
     command.args(arguments.split_whitespace());
     let output = namespace.run(&mut command).expect("tc");
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Neither end has to ask for the other's link address, which would be in vain while a neighbour drops packets.
-fn know_link_addresses(pair: &Pair) {
-    for (here, there, address) in [
-        (&pair.client, &pair.server, address::SERVER_V4),
-        (&pair.server, &pair.client, address::CLIENT_V4),
-    ] {
-        let ip = |namespace: &Namespace, arguments: &str| {
-            let mut command = Command::new("ip");
-            command.args(arguments.split_whitespace());
-            let output = namespace.run(&mut command).expect("ip");
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
-        let shown = ip(there, "-o link show dev veth0");
-        let mut words = shown.split_whitespace().skip_while(|w| *w != "link/ether");
-        let link = words.nth(1).expect("a link address");
-        ip(
-            here,
-            &format!("neigh replace {address} lladdr {link} dev veth0 nud permanent"),
-        );
-    }
 }
 
 fn load(pair: &Pair, seconds: u64) {
