@@ -1,8 +1,8 @@
-//! The command line. Its options are those of the table of settings ([`crate::config`]), which parses
-//! their values; commands are here.
+//! The command line. Options come from the settings table ([`crate::config`]), which also parses their
+//! values; this module defines the commands.
 //!
 //! # Layout
-//! - [`manual`] is what help and the manual pages say beside the options.
+//! - [`manual`] holds the text of help and manual pages other than option descriptions.
 
 pub mod manual;
 
@@ -36,14 +36,13 @@ pub struct Cli {
     /// Anything else than tracing.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Whether alerts are written and responses are not (`rules test`, `detect`).
+    /// Write alerts but no responses (`rules test`, `detect`).
     #[arg(skip)]
     pub alerts_only: bool,
-    /// Whether the rules are what is tried: a run without all of them says nothing of them
-    /// (`rules test`).
+    /// The run tests rules, so it makes no sense without all of them (`rules test`).
     #[arg(skip)]
     pub tries_rules: bool,
-    /// Recorded events that are read instead of tracing (`detect`).
+    /// Recorded events to read instead of tracing (`detect`).
     #[arg(skip)]
     pub recorded: Option<Vec<PathBuf>>,
 }
@@ -130,7 +129,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// As `--output` takes it.
+    /// The equivalent value of `--output`.
     pub fn output(&self) -> String {
         let mut output = "report".to_owned();
         if let Some(file) = &self.to {
@@ -303,29 +302,29 @@ pub enum Rules {
     },
 }
 
-/// The options, as text: those of the table of settings, and `--config`.
+/// Options as text: those of the settings table, and `--config`.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What was typed, by key; an option that was not typed is absent.
+    /// Typed values by key; options that were not typed are absent.
     typed: Vec<(&'static str, Vec<String>)>,
-    /// Captures: their names may be any bytes.
+    /// Capture paths; they may contain any bytes.
     pub read: Vec<OsString>,
     config: Option<PathBuf>,
 }
 
 impl Options {
-    /// What was typed, by key.
+    /// Typed values by key.
     pub fn typed(&self) -> &[(&'static str, Vec<String>)] {
         &self.typed
     }
 
-    /// As if this had been typed.
+    /// Sets an option as if it had been typed, replacing earlier values.
     pub fn set(&mut self, name: &'static str, value: &str) {
         self.typed.retain(|(typed, _)| *typed != name);
         self.typed.push((name, vec![value.to_owned()]));
     }
 
-    /// As if this had been typed too.
+    /// Adds a value as if it had been typed as well.
     pub fn add(&mut self, name: &'static str, value: String) {
         match self.typed.iter_mut().find(|(typed, _)| *typed == name) {
             Some((_, values)) => values.push(value),
@@ -333,7 +332,7 @@ impl Options {
         }
     }
 
-    /// What was typed before the command counts too; what stands behind it wins.
+    /// Merges options typed before the command; those typed after it win.
     #[must_use]
     pub fn after(self, before: Options) -> Options {
         let mut typed = before.typed;
@@ -349,7 +348,7 @@ impl Options {
         }
     }
 
-    /// An option that means something only where something is traced or read.
+    /// An option that only has meaning for commands that trace or read.
     pub fn of_runs(&self) -> Option<&'static str> {
         const OF_ALL: &[&str] = &["quiet", "verbose"];
         let mut names = self.typed.iter().map(|(name, _)| *name);
@@ -357,8 +356,8 @@ impl Options {
         found.or_else(|| self.config.is_some().then_some("config"))
     }
 
-    /// A word among the values of an option that takes all words up to the next option, which was
-    /// meant to stand for itself.
+    /// Finds a word that was meant on its own but was consumed by an option that takes all words up to the
+    /// next option.
     pub fn swallowed(&self, is_meant: impl Fn(&str) -> bool) -> Option<(&'static str, &str)> {
         let is_greedy = |name| KEYS.iter().any(|k| k.name == name && k.form == Form::Words);
         let greedy = self.typed.iter().filter(|(name, _)| is_greedy(*name));
@@ -421,7 +420,7 @@ impl FromArgMatches for Options {
     }
 }
 
-/// The option of a key. Its value stays text: [`crate::config`] parses that of every layer.
+/// Builds the option of a key. Its value stays text: [`crate::config`] parses the values of every layer.
 fn argument(key: &Key) -> Arg {
     let default = match key.form {
         Form::Value | Form::Words if !key.default.is_empty() => {
@@ -461,7 +460,7 @@ fn argument(key: &Key) -> Arg {
 impl TryFrom<Cli> for Config {
     type Error = Error;
 
-    /// Reads the environment and the file too.
+    /// Also reads the environment and the configuration file.
     fn try_from(cli: Cli) -> Result<Self, Error> {
         let options = cli.options;
         let mut config = Config::load(options.typed, options.config.as_deref())?;
@@ -477,15 +476,15 @@ impl TryFrom<Cli> for Config {
     }
 }
 
-/// The command line's description, for completions, the manual page and the tests.
+/// The clap definition of the command line, for completions, manual pages and tests.
 pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// The description of the command that these words name (none: of all), for its manual page.
+/// The clap definition of the command named by `words` (empty: the root command), for its manual page.
 ///
 /// # Errors
-/// The first word that is no command, and those that there are.
+/// The first unknown word, with the commands that exist at that level.
 pub fn command_of(words: &[impl AsRef<str>]) -> Result<clap::Command, String> {
     let mut command = command();
     command.build();

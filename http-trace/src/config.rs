@@ -1,12 +1,12 @@
-//! Settings: [`Config`], read from the command line, the environment and the file. A value that is
-//! wrong ends here, with an error that names where it was given and what was wanted; later stages need
-//! not check again. Opens the configuration file and nothing else.
+//! Settings: [`Config`], read from the command line, the environment and the configuration file. All
+//! validation happens here, with errors that say where the value was given and what was expected; later
+//! stages need not check again. Opens the configuration file and nothing else.
 //!
 //! # Layout
-//! - [`key`] is a row of the table of settings, [`types`] are types of settings that no stage has.
-//! - `values` parses the text of one setting, `scalars` gets it out of TOML.
-//! - `detect` reads the file's table `[detect]`.
-//! - [`layers`] gathers what was given where.
+//! - [`key`] is a row of the settings table, [`types`] are setting types that belong to no stage.
+//! - `values` parses the text of one setting, `scalars` extracts it from TOML.
+//! - `detect` reads the `[detect]` table of the file.
+//! - [`layers`] collects what was given in each layer.
 //! - `settings` is the table itself, `show` prints it.
 
 mod detect;
@@ -37,10 +37,10 @@ use crate::sink::{Format, OutputSpec, Place};
 use http_trace_model::endpoint::{Endpoints, Templates};
 
 impl Config {
-    /// Reads the environment, the file and what was typed, by key.
+    /// Combines the environment, the file and the typed options (by key).
     ///
     /// # Errors
-    /// The first fault, in words.
+    /// The first error, as text.
     pub fn load(
         typed: Vec<(&'static str, Vec<String>)>,
         file: Option<&Path>,
@@ -52,10 +52,10 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads every setting.
+    /// Parses every setting.
     ///
     /// # Errors
-    /// The first value that is wrong, and settings that do not go together.
+    /// The first invalid value, and settings that conflict.
     pub fn from_layers(layers: &Layers) -> Result<Self, Error> {
         let mut config = Config::read(layers)?;
         config.tuning = layers.tuning.clone();
@@ -138,11 +138,11 @@ impl Config {
         Ok(config)
     }
 
-    /// As the environment and the file say by now, but for settings that need a restart. With the names
-    /// of settings that were taken over, and of those that need a restart.
+    /// Re-reads the environment and the file; settings that need a restart keep their value. Also returns the
+    /// names of the settings that were applied, and of those that need a restart.
     ///
     /// # Errors
-    /// The first fault of what they say, in words.
+    /// The first error in the new settings, as text.
     pub fn again(&self) -> Result<(Self, [Vec<&'static str>; 2]), Error> {
         let (variables, _) = layers::environment(KEYS, std::env::vars_os());
         let now = self.layers.again(&|name| variables.get(name).cloned())?;
@@ -158,7 +158,7 @@ impl Config {
         Ok((config, changed))
     }
 
-    /// Options that were given and have no effect on a run of this source.
+    /// Options that were given but have no effect on a run of this source.
     pub fn without_effect(&self) -> Vec<&str> {
         let without = KEYS.iter();
         without
@@ -167,7 +167,7 @@ impl Config {
             .collect()
     }
 
-    /// What is traced.
+    /// Which connections are traced.
     pub fn scope(&self) -> Scope {
         Scope {
             ports: self.port.clone(),
@@ -177,7 +177,7 @@ impl Config {
         }
     }
 
-    /// What is written.
+    /// Which events are written.
     pub fn selection(&self) -> Selection {
         Selection {
             alerts_only: self.alerts_only,
@@ -198,8 +198,7 @@ impl Config {
         }
     }
 
-    /// Proxies that are believed when they name a client: loopback and the networks given; `none`
-    /// takes loopback away.
+    /// Proxies trusted to name the client: loopback and the given networks; `none` excludes loopback.
     pub fn trusted(&self) -> Trusted {
         let networks = self.trusted_proxies.iter().copied().flatten();
         match self.trusted_proxies.contains(&None) {
@@ -208,7 +207,7 @@ impl Config {
         }
     }
 
-    /// Which clients are banned, and how; `None` without `--ban`.
+    /// Which clients to ban, and how; `None` without `--ban`.
     pub fn ban_plan(&self) -> Option<Plan> {
         Some(Plan {
             set: self.ban.clone()?,
@@ -221,7 +220,7 @@ impl Config {
         })
     }
 
-    /// How endpoints are told.
+    /// How paths are grouped into endpoints, and which endpoints are known.
     pub fn endpoints(&self) -> Endpoints {
         Endpoints {
             templates: Templates::new(&self.template),
@@ -232,7 +231,7 @@ impl Config {
         }
     }
 
-    /// What is redacted; `None` with `--show-secrets`.
+    /// What to redact; `None` with `--show-secrets`.
     pub fn secrets(&self) -> Option<Secrets> {
         let (headers, parameters) = (&self.redact_headers, &self.redact_parameters);
         let personal = !self.redact.is_empty();
@@ -244,8 +243,8 @@ impl Config {
         self.body_snippet.unwrap_or(Snippet::NONE)
     }
 
-    /// Whether the processes at both ends are named: not where nothing that runs can tell them. Built-in
-    /// rules do not look at them.
+    /// Whether to name the processes at both ends. Skipped when no output or rule can show them; built-in
+    /// rules do not use process fields.
     pub fn names_processes(&self) -> bool {
         let counts = |output: &OutputSpec| {
             let only = &output.only.selection;
@@ -257,7 +256,7 @@ impl Config {
         !self.no_attribution && (!only_counts || is_asked_for)
     }
 
-    /// Tunnels that the eBPF programs look into: bits of [`http_trace_common::config::decap`].
+    /// Tunnels that the eBPF programs decapsulate: bits of [`http_trace_common::config::decap`].
     pub fn decap_bits(&self) -> u32 {
         self.decap.iter().fold(0, |all, one| all | one)
     }
@@ -265,20 +264,20 @@ impl Config {
 
 #[cfg(test)]
 pub mod testing {
-    //! Configurations as they are typed.
+    //! Configurations from typed command lines, for tests.
 
     use clap::Parser as _;
 
     use super::*;
 
-    /// What a command line means, without environment and file.
+    /// Parses a command line, ignoring environment and file.
     pub fn try_config<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Config, Error> {
         let cli = crate::cli::Cli::try_parse_from(words).expect("parses");
         let typed = cli.options.typed().to_vec();
         Config::from_layers(&Layers::gather(KEYS, typed, &|_| None, None)?)
     }
 
-    /// The same of a right one.
+    /// The same for a valid command line.
     pub fn config<'a>(words: impl IntoIterator<Item = &'a str>) -> Config {
         try_config(words).expect("a valid command line")
     }

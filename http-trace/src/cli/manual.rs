@@ -1,4 +1,5 @@
-//! What help and the manual pages say beside the options: filters, examples, exit status, environment
+//! Text of help and manual pages other than option descriptions: filters, examples, exit statuses,
+//! environment
 //! and files. Prints nothing.
 
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ const FILTERS: &str = "A filter's value may begin with '!' to exclude what it ma
                        '!/healthz'. Several values of one option: any of them. Several options: all \
                        of them. An exclusion always wins.";
 
-/// Exit statuses of a run.
+/// Exit statuses of runs that trace or read.
 const OF_RUNS: &[(&str, &str)] = &[
     ("0", "done"),
     (
@@ -27,7 +28,7 @@ const OF_RUNS: &[(&str, &str)] = &[
     ("3", "an alert of the level of --fail-on-alert"),
 ];
 
-/// Those of commands that trace and read nothing.
+/// Exit statuses of commands that neither trace nor read.
 const OF_OTHERS: &[(&str, &str)] = &[
     ("0", "done"),
     (
@@ -53,7 +54,7 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// A command by its words, what is typed and what that does.
+/// Examples: the words of a command, what to type, and what that does.
 const EXAMPLES: &[(&[&str], &str, &str)] = &[
     (&[], "http-trace", "every interface, every port"),
     (
@@ -170,7 +171,7 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
-/// What follows the options in the help.
+/// Text that follows the options in `--help`.
 pub(super) fn after_help() -> String {
     let statuses: Vec<String> = OF_RUNS
         .iter()
@@ -195,10 +196,10 @@ fn examples<'a>(words: &'a [String]) -> impl Iterator<Item = (&'static str, &'st
     of.map(|(_, typed, does)| (*typed, *does))
 }
 
-/// Writes the manual page of `command`, which these words name (roff).
+/// Writes the manual page (roff) of `command`, whose path is `words`.
 ///
 /// # Errors
-/// Those of `out`.
+/// Write errors of `out`.
 pub fn page(command: clap::Command, words: &[String], out: &mut dyn Write) -> io::Result<()> {
     let has_options = words.is_empty() || *words == ["detect"];
     let has_commands = command.has_subcommands();
@@ -230,7 +231,7 @@ pub fn page(command: clap::Command, words: &[String], out: &mut dyn Write) -> io
     roff.to_writer(out)
 }
 
-/// Variables, above all those that have no option.
+/// Environment variables, in particular those without an option.
 fn environment(roff: &mut Roff) {
     list(
         roff,
@@ -256,7 +257,7 @@ fn environment(roff: &mut Roff) {
     }
 }
 
-/// A heading, and terms with their meanings.
+/// Writes a heading followed by terms and their meanings.
 fn list(roff: &mut Roff, heading: &str, items: &[(&str, &str)]) {
     roff.control("SH", [heading]);
     for (name, meaning) in items {

@@ -1,4 +1,4 @@
-//! The table `[detect]` of the configuration file: changes to rules.
+//! The `[detect]` table of the configuration file: changes to rules.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,7 +77,7 @@ struct AllowTable {
 #[derive(Deserialize)]
 struct Rule(#[serde(with = "OverrideTable")] Override);
 
-/// Reads the table; an error is its place in the file, if known, and its text.
+/// Reads the table; an error is its position in the file, if known, and its text.
 pub(super) fn read(table: ValueDeserializer<'_>) -> Result<Tuning, (Option<Range<usize>>, String)> {
     let mut track = serde_path_to_error::Track::new();
     let table = serde_path_to_error::Deserializer::new(table, &mut track);
@@ -90,9 +90,9 @@ pub(super) fn read(table: ValueDeserializer<'_>) -> Result<Tuning, (Option<Range
     })
 }
 
-/// `detect.PATH MESSAGE`, with the nearest name for one that is unknown.
+/// Formats `detect.PATH MESSAGE`, suggesting the nearest name for an unknown field.
 fn worded(path: &str, message: &str) -> String {
-    // An entry of a list is named by its value.
+    // An element of a list is identified by its value, not its index.
     let path = path.split('[').next().unwrap_or_default();
     let path = match path {
         "." => "detect".to_owned(),
@@ -102,7 +102,7 @@ fn worded(path: &str, message: &str) -> String {
         let separator = if message.starts_with('\'') { " " } else { ": " };
         return format!("{path}{separator}{}", scalars::worded(message));
     }
-    // serde names the field and those that there are between backticks.
+    // serde puts the unknown field and then the known ones between backticks.
     let mut names = message.split('`').skip(1).step_by(2);
     let name = names.next().unwrap_or_default();
     let known: Vec<&str> = names.collect();
@@ -117,7 +117,7 @@ fn worded(path: &str, message: &str) -> String {
     format!("unknown key '{}.{name}'; {hint}", below.unwrap_or(&path))
 }
 
-/// A text or a list of them, each parsed.
+/// Parses a string, or each string of a list.
 fn each<'de, D: Deserializer<'de>, T, W: fmt::Display>(
     from: D,
     parse: impl Fn(&str) -> Result<T, W>,
@@ -130,7 +130,7 @@ fn each<'de, D: Deserializer<'de>, T, W: fmt::Display>(
     parsed.collect()
 }
 
-/// One text, parsed.
+/// Parses one string.
 fn one<'de, D: Deserializer<'de>, T, W: fmt::Display>(
     from: D,
     parse: impl Fn(&str) -> Result<T, W>,
@@ -178,7 +178,7 @@ fn pattern(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A built-in filter.
+/// Looks up a built-in filter by name.
 fn filter(text: &str) -> Result<&'static str, String> {
     let names = || FILTERS.iter().map(|(name, ..)| *name);
     let known = names().find(|name| *name == text);

@@ -1,21 +1,21 @@
-//! A row of the table of settings: how a setting is called, typed and cut. Knows no setting and no
-//! type of a value.
+//! A row of the settings table: name, command-line form and list syntax of a setting. Knows no particular
+//! setting and no value type.
 
-/// How the text of a setting is cut into values.
+/// How the text of a setting is split into values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One value.
     One,
-    /// Values between commas.
+    /// Comma-separated values.
     List,
-    /// Each occurrence is one value, since commas may be part of it; in the environment each line.
+    /// Each occurrence is one value, because values may contain commas; in the environment, each line.
     Whole,
 }
 
-/// How a setting is typed on the command line.
+/// How a setting appears on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Not at all: it has a key and a variable.
+    /// No option: only a key in the file and a variable.
     Absent,
     /// `--name VALUE`, once or, unless its shape is [`Shape::One`], repeatedly.
     Value,
@@ -29,38 +29,38 @@ pub enum Form {
     Count,
 }
 
-/// Runs on which a setting has an effect: bits of [`Key::runs`].
+/// Kinds of runs in which a setting has an effect: bits of [`Key::runs`].
 pub mod runs {
     /// Live tracing.
     pub const LIVE: u8 = 1;
-    /// Captures.
+    /// Reading captures.
     pub const CAPTURES: u8 = 2;
-    /// Recorded events.
+    /// Reading recorded events.
     pub const RECORDED: u8 = 4;
 }
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Its name in the file; the long option is `--name`.
+    /// Key in the file; the long option is `--name`.
     pub name: &'static str,
-    /// How its text is cut.
+    /// How its text is split.
     pub shape: Shape,
-    /// How it is typed.
+    /// How it appears on the command line.
     pub form: Form,
-    /// The letter of its short option.
+    /// Letter of the short option.
     pub short: Option<char>,
-    /// What help calls its value.
+    /// Placeholder of the value in help.
     pub value: &'static str,
-    /// The value where none is given; empty: none.
+    /// Default value; empty: none.
     pub default: &'static str,
     /// Bits of [`runs`].
     pub runs: u8,
-    /// Whether SIGHUP sets a new value to work; others wait for a restart.
+    /// Whether SIGHUP applies a new value; others need a restart.
     pub reloads: bool,
-    /// The heading of its group.
+    /// Heading of its group in help.
     pub group: &'static str,
-    /// What it means.
+    /// Help text.
     pub meaning: &'static str,
 }
 
@@ -109,7 +109,7 @@ impl Key {
         }
     }
 
-    /// Name of the variable in the environment.
+    /// Name of the environment variable.
     pub fn variable(&self) -> String {
         format!(
             "HTTP_TRACE_{}",
@@ -118,7 +118,7 @@ impl Key {
     }
 }
 
-/// The key whose name is nearest to this one, unless all are far from it.
+/// The key with the most similar name, within an edit distance of 3.
 pub fn nearest<'a>(keys: &'a [Key], name: &str) -> Option<&'a Key> {
     keys.iter()
         .map(|key| (strsim::damerau_levenshtein(name, key.name), key))

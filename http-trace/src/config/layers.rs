@@ -1,5 +1,5 @@
-//! Where a setting is given: command line over environment over file over default. A list is taken
-//! whole from the layer that wins. Knows the keys, not what their values mean.
+//! Layers of settings: command line over environment over file over default. A list is taken whole from the
+//! layer that wins. Knows the keys, not what their values mean.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use super::scalars::{Scalars, worded};
 use super::values::Field;
 use crate::select::filters;
 
-/// Why a configuration is refused; its text is complete.
+/// Why a configuration is refused; the text is a complete message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub(super) String);
@@ -25,38 +25,38 @@ pub struct Error(pub(super) String);
 /// The values of one setting and where they were given.
 #[derive(Clone, Debug)]
 pub struct Given {
-    /// One or more values, cut by [`Shape`], blanks around them removed, none of them empty.
+    /// One or more values, split by [`Shape`], trimmed, none of them empty.
     pub values: Vec<String>,
-    /// Where, as errors name it: `--port`, `HTTP_TRACE_PORT`, `FILE:3: port`.
+    /// Where it was given, as shown in errors: `--port`, `HTTP_TRACE_PORT`, `FILE:3: port`.
     pub origin: String,
 }
 
 impl fmt::Display for Given {
-    /// As an option is typed: `--port 80,443`.
+    /// Formats it as a typed option: `--port 80,443`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.origin, self.values.join(","))
     }
 }
 
-/// The settings that were given anywhere, each from the layer that wins.
+/// All settings that were given, each from the layer that wins.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     keys: &'static [Key],
-    /// What was typed, as it was.
+    /// Typed options, unchanged.
     typed: Vec<(&'static str, Vec<String>)>,
     given: BTreeMap<&'static str, Given>,
-    /// The file's table `[detect]`.
+    /// The `[detect]` table of the file.
     pub tuning: Tuning,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
 }
 
 impl Layers {
-    /// Gathers what was typed, what `environment` holds (by name) and what the file says.
+    /// Collects typed options, `environment` (looked up by name) and the file.
     ///
     /// # Errors
-    /// A typed value that is empty, a file that cannot be read or is not TOML, an unknown key, a
-    /// value that is not text, a number or a list of them.
+    /// An empty typed value, an unreadable file or invalid TOML, an unknown key, or a value that is neither
+    /// text, a number nor a list of these.
     pub fn gather(
         keys: &'static [Key],
         typed: Vec<(&'static str, Vec<String>)>,
@@ -75,7 +75,7 @@ impl Layers {
             let mut values = Vec::new();
             for text in typed {
                 let cut = cut(shape.unwrap_or(Shape::One), &text);
-                // Left out, it would mean everything, or this host instead of a capture.
+                // Ignoring an empty value would trace everything, or this host instead of a capture.
                 if cut.is_empty() {
                     return Err(Error(format!(
                         "--{name} '{text}': the value is empty (a shell variable that is not \
@@ -148,7 +148,7 @@ impl Layers {
             let origin = format!("{name}:{at}: {}", key.name);
             let scalars = Scalars::deserialize(value)
                 .map_err(|error| Error(format!("{origin}: {}", worded(error.message()))))?;
-            // An element may itself be a list in the option's own notation: port = ["80,443"].
+            // An element may itself be a list in option syntax: port = ["80,443"].
             let values = scalars.0.iter().flat_map(|text| cut(key.shape, text));
             self.add(key.name, origin, values.collect());
         }
@@ -161,7 +161,7 @@ impl Layers {
         self.given.get(name)
     }
 
-    /// The values of a setting, or of its default; none where it has no value.
+    /// The values of a setting or of its default; empty if it has neither.
     pub fn effective(&self, key: &Key) -> Cow<'_, Given> {
         let default = || Given {
             values: cut(key.shape, key.default),
@@ -171,10 +171,10 @@ impl Layers {
         given.map_or_else(|| Cow::Owned(default()), Cow::Borrowed)
     }
 
-    /// What is given by now, with the file as it is.
+    /// Gathers again, re-reading the file.
     ///
     /// # Errors
-    /// As of [`Layers::gather`].
+    /// As for [`Layers::gather`].
     pub fn again(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
         Self::gather(
             self.keys,
@@ -184,8 +184,8 @@ impl Layers {
         )
     }
 
-    /// Goes over to `now`, but for settings that need a restart. The names of those that differ: which
-    /// were taken over, and which need a restart.
+    /// Replaces the settings by `now`, except those that need a restart. Returns the names of changed
+    /// settings: those applied, and those that need a restart.
     pub fn take(&mut self, mut now: Layers) -> [Vec<&'static str>; 2] {
         let [mut taken, mut waiting] = [Vec::new(), Vec::new()];
         for key in self.keys {
@@ -206,7 +206,7 @@ impl Layers {
         [taken, waiting]
     }
 
-    /// Parses a setting, or its default, by the name of its field.
+    /// Parses a setting, or its default, by its field name in [`super::Config`].
     pub(super) fn read<F: Field<T>, T, W: fmt::Display>(
         &self,
         field: &str,
@@ -229,7 +229,7 @@ impl Layers {
     }
 }
 
-/// A value as a message may show it: without user and password, if it is a URL (RFC 3986 §3.2.1).
+/// A value for display: user and password of a URL are removed (RFC 3986 §3.2.1).
 pub fn without_password(value: &str) -> Cow<'_, str> {
     let shown = || {
         let (scheme, rest) = value.split_once("://")?;
@@ -240,8 +240,8 @@ pub fn without_password(value: &str) -> Cow<'_, str> {
     shown().map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
-/// Variables that are not read here and are no mistake: those that an alert's command receives, which may
-/// run this program, and those of the build and the tests.
+/// Variables that are ignored without a warning: those passed to alert commands, which may run this program,
+/// and those of the build and the tests.
 const OTHERS: &[&str] = &[
     "HTTP_TRACE_BIN",
     "HTTP_TRACE_BPF_CARGO",
@@ -252,8 +252,7 @@ const OTHERS: &[&str] = &[
     "HTTP_TRACE_SEVERITY",
 ];
 
-/// The variables that are settings, without the empty ones; and warnings about others that look as if
-/// they were meant to be.
+/// Returns the non-empty variables that are settings, and warnings about others with our prefix.
 pub fn environment(
     keys: &[Key],
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -289,7 +288,7 @@ pub fn environment(
     (settings, warnings)
 }
 
-/// Cuts at commas outside of braces (`{a,b}` is one glob) where the shape asks for it.
+/// Splits at commas outside braces (`{a,b}` is one glob) if the shape is a list.
 fn cut(shape: Shape, text: &str) -> Vec<String> {
     match (shape, text.trim()) {
         (Shape::List, text) => filters::cut(text),
@@ -298,7 +297,7 @@ fn cut(shape: Shape, text: &str) -> Vec<String> {
     }
 }
 
-/// The mode of a file that others than its owner can write: whoever does says which commands run.
+/// The mode of a file that is writable by others than its owner: they could choose the commands that run.
 fn writable_by_others(path: &Path) -> Option<u32> {
     #[cfg(unix)]
     if let Ok(about) = std::fs::metadata(path)

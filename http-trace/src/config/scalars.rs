@@ -1,11 +1,11 @@
-//! A scalar of a TOML file, or a list of them, as text: settings have the same notation in the file,
-//! in the environment and on the command line.
+//! Converts a TOML scalar, or a list of them, to text, so that settings have the same syntax in the file, the
+//! environment and on the command line.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
-/// Texts, one for each element.
+/// One string per element.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scalars(pub Vec<String>);
 
@@ -15,7 +15,7 @@ impl<'de> Deserialize<'de> for Scalars {
     }
 }
 
-/// A fault that serde found, as other messages word it: what was wanted first.
+/// Rewords a serde error like our other messages: what was expected comes first.
 pub(super) fn worded(message: &str) -> String {
     let types = message.strip_prefix("invalid type: ");
     match types.and_then(|types| types.split_once(", expected ")) {

@@ -1,8 +1,8 @@
-//! The one table of settings: key, option, variable, default, type, parser and meaning of each.
-//! Knows nothing about where values come from ([`super::layers`]).
+//! The settings table: key, option, variable, default, type, parser and help text of each setting. Knows
+//! nothing about where values come from ([`super::layers`]).
 //!
-//! A new setting is one row here and its use. The command line, `docs/CONFIG.md` and the fields of
-//! [`Config`] follow from the row: its key is the field's name with `-` for `_`, its variable
+//! To add a setting, add a row here and use it. The command line, `docs/CONFIG.md` and the fields of
+//! [`Config`] are generated from the row: its key is the field name with `-` for `_`, its variable
 //! `HTTP_TRACE_` and the name in capitals.
 
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses, filters};
 use crate::sink::deliver::Target;
 use crate::sink::{Color, HeaderChoice, OutputSpec};
 
-/// `exclude-interface` of `exclude_interface`.
+/// Converts `exclude_interface` to `exclude-interface`.
 const fn kebab<const N: usize>(field: &str) -> [u8; N] {
     let mut name = [0; N];
     let mut at = 0;
@@ -46,14 +46,14 @@ macro_rules! settings {
         })+
         beside { $($(#[doc = $doc:literal])+ $beside:ident: $beside_type:ty,)+ }
     ) => {
-        /// Everything that can be set, with defaults applied, and what follows from how it was given.
+        /// All settings with defaults applied, and values derived from how they were given.
         #[derive(Clone, Debug)]
         pub struct Config {
             $($($(#[doc = $meaning])+ pub $name: $type,)+)+
             $($(#[doc = $doc])+ pub $beside: $beside_type,)+
         }
 
-        /// Every setting there is, in the order of help and documentation.
+        /// Every setting, in the order of help and documentation.
         pub const KEYS: &[Key] = &[$($(Key {
             name: {
                 const NAME: [u8; stringify!($name).len()] = kebab(stringify!($name));
@@ -68,7 +68,7 @@ macro_rules! settings {
         },)+)+];
 
         impl Config {
-            /// Reads every setting; the first that is wrong is the error.
+            /// Parses every setting; returns the first error.
             pub(super) fn read(layers: &Layers) -> Result<Self, Error> {
                 Ok(Config {
                     $($($name: layers.read(stringify!($name), $parse)?,)+)+
@@ -298,25 +298,25 @@ settings! {
         own_endpoints: Vec<SocketAddr> = list("ADDRESS:PORT").no_option(), values::endpoint;
     }
     beside {
-        /// Live, captures or recorded events.
+        /// Where events come from.
         source: Source,
-        /// Whether alerts are written and responses are not (`rules test`, `detect`).
+        /// Write alerts but no responses (`rules test`, `detect`).
         alerts_only: bool,
-        /// Whether the run tries rules, and means nothing without them (`rules test`).
+        /// The run tests rules, and makes no sense without them (`rules test`).
         tries_rules: bool,
-        /// Changes to rules: the file's table `[detect]`.
+        /// Changes to rules: the `[detect]` table of the file.
         tuning: Tuning,
-        /// The file that was read, if any.
+        /// The configuration file that was read, if any.
         file: Option<PathBuf>,
-        /// Where each was given.
+        /// Where each setting was given.
         layers: Layers,
-        /// Options that limit what is traced, as they were given.
+        /// Options that limit what is traced, as given.
         limits: Vec<String>,
-        /// Options that leave events out of what is written, as they were given.
+        /// Options that filter what is written, as given.
         filters: Vec<String>,
-        /// `--sample`, as it was given.
+        /// `--sample`, as given.
         sampled: Vec<String>,
-        /// Faults in how it was given that are no errors.
+        /// Problems with the given settings that are not errors.
         warnings: Vec<String>,
     }
 }

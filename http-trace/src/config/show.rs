@@ -1,4 +1,4 @@
-//! Settings as a file for `--config`, each with where it was given. Passwords of URLs are left out.
+//! Prints settings as a file for `--config`, each with where it was given. Passwords in URLs are removed.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl fmt::Display for Config {
                 (_, several) => format!("[{}]", several.join(", ")),
             };
             let origin = match self.layers.given(key.name) {
-                // `FILE:3: port`: the key stands beside it.
+                // The origin `FILE:3: port` ends in the key, which the line already shows.
                 Some(given) => given.origin.trim_end_matches(&format!(": {}", key.name)),
                 None => "default",
             };
@@ -45,7 +45,7 @@ impl fmt::Display for Config {
 }
 
 impl Config {
-    /// `no fault in /etc/http-trace.toml; 3 settings are given`
+    /// Formats `no fault in /etc/http-trace.toml; 3 settings are given`.
     pub fn summary(&self) -> String {
         let given = KEYS
             .iter()

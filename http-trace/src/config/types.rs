@@ -1,4 +1,4 @@
-//! Types of settings that belong to no stage.
+//! Setting types that belong to no stage.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The kind of run, a bit of [`runs`].
+    /// The kind of run, as a bit of [`runs`].
     pub(super) const fn run(&self) -> u8 {
         match self {
             Source::Live => runs::LIVE,
@@ -44,27 +44,27 @@ pub enum Emit {
     End,
 }
 
-/// How programs of `--hook tc` are attached.
+/// How the programs of `--hook tc` are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TcChoice {
-    /// By TCX where the kernel has it (Linux 6.6).
+    /// With TCX where the kernel has it (Linux 6.6).
     Auto,
-    /// To a clsact qdisc, as below Linux 6.6.
+    /// To a clsact qdisc, as on kernels before 6.6.
     Clsact,
 }
 
-/// Who follows message framing.
+/// Who does message framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FramingChoice {
-    /// The eBPF programs where the kernel can run that (Linux 5.17).
+    /// The eBPF programs, where the kernel supports it (Linux 5.17).
     Auto,
-    /// The agent alone, as below Linux 5.17.
+    /// The agent alone, as on kernels before 5.17.
     Host,
 }
 
-/// What is redacted beside secrets.
+/// What is redacted in addition to secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlsoRedacted {
@@ -72,9 +72,9 @@ pub enum AlsoRedacted {
     Personal,
 }
 
-/// The list of `--known`, as it was read.
+/// The endpoint list of `--known`.
 #[derive(Clone, Debug)]
 pub struct KnownFile {
-    /// What is in it.
+    /// The parsed list.
     pub endpoints: Arc<KnownEndpoints>,
 }

@@ -1,5 +1,5 @@
-//! How the text of a setting becomes its type: on failure a parser says only what was wanted; the
-//! caller adds where the value was given.
+//! Parsers from the text of a setting to its type. An error says only what was expected; the caller adds
+//! where the value was given.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,9 +19,9 @@ use crate::select::{Choice, Statuses};
 use crate::sink::HeaderChoice;
 use crate::text::Escaped;
 
-/// What the values of one setting are collected in.
+/// Collects the values of a setting into its type.
 pub(super) trait Field<T>: Sized {
-    /// The values, or what follows the setting's name in the error.
+    /// The collected values, or the end of an error message that starts with the setting's name.
     fn collect(values: Vec<T>) -> Result<Self, String>;
 }
 
@@ -40,7 +40,7 @@ impl<T> Field<T> for Option<T> {
     }
 }
 
-/// One that has a default.
+/// A required setting, which has a default.
 impl<T> Field<T> for T {
     fn collect(values: Vec<T>) -> Result<Self, String> {
         Option::collect(values)?.ok_or_else(|| ": want a value".to_owned())
@@ -77,7 +77,7 @@ impl Field<String> for HeaderChoice {
     }
 }
 
-/// With `!` before it, a value excludes what it matches.
+/// Parses a value with an optional leading `!`, which excludes what it matches.
 pub(super) fn negatable<T, W>(
     parse: impl Fn(&str) -> Result<T, W>,
 ) -> impl Fn(&str) -> Result<(bool, T), W> {
@@ -87,10 +87,10 @@ pub(super) fn negatable<T, W>(
     }
 }
 
-/// One word of a few: the variants of an enumeration.
+/// Parses a variant of an enumeration.
 pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let word = T::deserialize(text.into_deserializer());
-    // serde names the word that was given and those that there are between backticks.
+    // serde puts the given word and then the valid ones between backticks.
     word.map_err(|error: de::value::Error| {
         let error = error.to_string();
         let names: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
@@ -98,7 +98,7 @@ pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     })
 }
 
-/// A tunnel to look into, as bits.
+/// A tunnel type to decapsulate, as bits.
 pub(super) fn tunnel(text: &str) -> Result<u32, &'static str> {
     match text {
         "vxlan" => Ok(decap::VXLAN),
@@ -115,7 +115,7 @@ pub(super) fn text(text: &str) -> Result<String, Never> {
     Ok(text.to_owned())
 }
 
-/// A name of Kubernetes: of a node, or of a label with its prefix.
+/// A Kubernetes name: of a node, or of a label with its prefix.
 pub(super) fn kubernetes_name(text: &str) -> Result<String, &'static str> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
     match !text.is_empty() && text.bytes().all(is_name) {
@@ -150,7 +150,7 @@ pub(super) fn level(text: &str) -> Result<Level, &'static str> {
     Level::named(text).ok_or("info, low, medium, high or critical")
 }
 
-/// Reads a list of endpoints.
+/// Reads a file of known endpoints.
 pub(super) fn known_endpoints(path: &str) -> Result<KnownFile, String> {
     let text =
         fs::read_to_string(path).map_err(|error| format!("a file that can be read ({error})"))?;
@@ -161,7 +161,7 @@ pub(super) fn known_endpoints(path: &str) -> Result<KnownFile, String> {
     })
 }
 
-/// A path that stands for others.
+/// A path template.
 pub(super) fn template(text: &str) -> Result<String, &'static str> {
     match text.starts_with('/') {
         true => Ok(text.to_owned()),
@@ -179,7 +179,7 @@ pub(super) fn endpoint(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 pub(super) fn state_size(text: &str) -> Result<usize, &'static str> {
-    /// A smaller file would keep next to nothing.
+    /// Below this size almost nothing could be kept.
     const LEAST: usize = 64 << 10;
     match value::bytes(text)? {
         bytes if bytes < LEAST => Err("at least 64KiB"),
@@ -187,7 +187,7 @@ pub(super) fn state_size(text: &str) -> Result<usize, &'static str> {
     }
 }
 
-/// `N` or `N:STATUS`, the latter as `--status` takes it.
+/// `N` or `N:STATUS`, the latter in the syntax of `--status`.
 pub(super) fn snippet(text: &str) -> Result<Snippet, String> {
     let (number, statuses) = text.split_once(':').unwrap_or((text, ""));
     let bytes = number.trim().parse().ok();
