@@ -1,20 +1,20 @@
-//! A run from its configuration to its exit status: opens the source and the outputs, and says on
-//! standard error how it began and how it ended.
+//! Runs the program from its configuration to its exit status: opens the source and the outputs, and prints
+//! start and end messages on standard error.
 //!
 //! # Layout
 //! - `exit`: exit status and standard error. `stop`: signals.
-//! - [`doctor`]: what this host lets the agent do.
-//! - `limits`: what the system allows.
+//! - [`doctor`]: checks what this host allows the agent to do.
+//! - `limits`: resource limits of the system.
 //! - `clash`: outputs that would overwrite an input.
-//! - `confine`: capabilities and the user that the rest of a run needs.
-//! - `listen`: the port of `--listen`.
-//! - `loading`: rules, read at the start and again on SIGHUP.
-//! - `service`: what a service manager is told.
-//! - `session`: the engine with rules and state, whatever the source.
-//! - `pipe`: sources whose reading may block.
-//! - `progress`: how far the reading of captures is.
+//! - `confine`: drops capabilities and switches to the configured user.
+//! - `listen`: the HTTP server of `--listen`.
+//! - `loading`: rules, loaded at the start and again on SIGHUP.
+//! - `service`: notifications to the service manager.
+//! - `session`: the engine with rules and state, for any source.
+//! - `pipe`: sources whose reads may block.
+//! - `progress`: progress of reading captures.
 //! - `replay`, `recorded`, `live`: the three sources.
-//! - [`inventory`]: the report of what earlier runs kept.
+//! - [`inventory`]: the report of the inventory kept by earlier runs.
 //! - [`rules`], `hits`: commands about rules. [`bans`]: those about bans.
 
 use std::fs::File;
@@ -50,10 +50,10 @@ pub use self::stop::Stop;
 use crate::capture::magic::{self, Kind};
 use crate::config::{Config, Source};
 
-/// What can be known to hinder a run before it opens anything; warnings are said.
+/// Checks for problems that can be found before anything is opened; prints warnings.
 ///
 /// # Errors
-/// In words.
+/// The first problem, as text.
 pub fn check(config: &Config) -> Result<(), String> {
     config.warnings.iter().for_each(|line| say(line));
     limits::check(config)?.iter().for_each(|line| say(line));
@@ -61,10 +61,10 @@ pub fn check(config: &Config) -> Result<(), String> {
     clash::find(config).map_or(Ok(()), Err)
 }
 
-/// Whether files are captures, and not recorded events.
+/// Whether the files are captures rather than recorded events.
 ///
 /// # Errors
-/// When there are both.
+/// If both kinds are present.
 pub fn are_captures(files: &[PathBuf]) -> Result<bool, String> {
     let is_capture = |path: &&PathBuf| {
         let mut first = [0; magic::LEN];
@@ -78,7 +78,7 @@ pub fn are_captures(files: &[PathBuf]) -> Result<bool, String> {
     }
 }
 
-/// Runs until the source ends, the outputs have enough, or `stop` is requested.
+/// Runs until the source ends, the outputs have reached their limit, or `stop` is requested.
 pub fn run(config: &Config, stop: &Stop) -> Ended {
     let mut ready = check(config);
     if config.source != Source::Live {

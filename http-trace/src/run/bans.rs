@@ -1,4 +1,4 @@
-//! The command `bans`: lists and lifts what a run with `--ban` has put into a set.
+//! The command `bans`: lists and lifts bans that a run with `--ban` has added to a set.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::cli::{BanPlace, Bans};
 use crate::config::Config;
 use http_trace_model::shown::span;
 
-/// Does what is asked; what is to be printed goes to `out`.
+/// Runs the command; its output is appended to `out`.
 pub fn run(command: &Bans, out: &mut String) -> Ended {
     let done = match command {
         Bans::List { place, json } => list(place, *json, out),

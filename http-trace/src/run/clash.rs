@@ -1,5 +1,5 @@
-//! Outputs that would overwrite an input or each other: refused before anything is opened for
-//! writing. Compares files, not names, and changes nothing.
+//! Refuses outputs that would overwrite an input or each other, before anything is opened for writing.
+//! Compares files, not names; changes nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use crate::sink::deliver::Target;
 #[cfg(feature = "inventory")]
 use crate::state_file::inventory;
 
-/// A file, however it is named.
+/// Identifies a file regardless of the name used for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Identity {
     /// Device and inode.
     #[cfg(unix)]
     Inode(u64, u64),
-    /// Where it is, or where it will be.
+    /// Its path, or the path at which it will be created.
     Path(PathBuf),
 }
 
-/// A file of the run.
+/// A file that the run reads or writes.
 struct Used {
-    /// As messages name it: `--output json:x`.
+    /// How messages refer to it: `--output json:x`.
     named: String,
     path: PathBuf,
     identity: Identity,
@@ -35,7 +35,7 @@ pub fn files(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (paths(inputs(config)), paths(outputs(config)))
 }
 
-/// The first output that would destroy something, in words.
+/// The first output that would overwrite something, as a message.
 pub fn find(config: &Config) -> Option<String> {
     let read = inputs(config);
     let mut written: Vec<Used> = Vec::new();
@@ -128,7 +128,7 @@ fn outputs(config: &Config) -> Vec<Used> {
         .filter_map(|(named, path)| {
             let identity = match of_existing(path) {
                 Some(identity) => identity,
-                // A terminal, a pipe: nothing is lost there.
+                // Terminals and pipes: writing destroys nothing.
                 None if path.exists() || path == stdout => return None,
                 None => to_be_made(path)?,
             };
@@ -141,7 +141,7 @@ fn outputs(config: &Config) -> Vec<Used> {
         .collect()
 }
 
-/// A regular file that is there.
+/// The identity of an existing regular file.
 fn of_existing(path: &Path) -> Option<Identity> {
     let about = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     #[cfg(unix)]
@@ -156,9 +156,9 @@ fn of_existing(path: &Path) -> Option<Identity> {
     }
 }
 
-/// Where a file will be that is not there yet.
+/// The identity of a file that does not exist yet.
 fn to_be_made(path: &Path) -> Option<Identity> {
-    // A link that leads nowhere yet is followed when the file is made.
+    // Creating the file follows a dangling symlink.
     let path = match fs::read_link(path) {
         Ok(target) => path.parent()?.join(target),
         Err(_) => path.to_owned(),
@@ -172,8 +172,8 @@ fn to_be_made(path: &Path) -> Option<Identity> {
     ))
 }
 
-/// The folder that is read, if the output is a capture in it. Other files there are passed over, so
-/// that an output of an earlier run may be.
+/// The input folder that contains the output, if the output is itself a capture. Other files in the folder
+/// are skipped when reading, so an output of an earlier run may be there.
 fn folder_of<'a>(config: &'a Config, output: &Used) -> Option<&'a Path> {
     let Source::Captures(paths) = &config.source else {
         return None;
@@ -188,7 +188,7 @@ fn folder_of<'a>(config: &'a Config, output: &Used) -> Option<&'a Path> {
     begins_as_capture(&file).then_some(folder)
 }
 
-/// Whether it begins as what is read from captures does.
+/// Whether the file starts with the magic number of a readable capture.
 fn begins_as_capture(path: &Path) -> bool {
     use std::io::Read as _;
     let mut first = [0; magic::LEN];

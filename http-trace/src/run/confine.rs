@@ -1,12 +1,12 @@
-//! Gives up what the rest of a run does not need: capabilities, and the user if another is named. Called
-//! while the process has one thread. Decides who the process is, and nothing about what it does.
+//! Drops the privileges that the rest of a run does not need: capabilities, and the user if another is
+//! configured. Called while the process is single-threaded. Decides only about privileges.
 
 use crate::config::Config;
 
-/// What reading needs: nothing but its files.
+/// Drops all capabilities: reading files needs none.
 ///
 /// # Errors
-/// In words.
+/// A message.
 pub fn reading(config: &Config) -> Result<(), String> {
     #[cfg(target_os = "linux")]
     confine(config, crate::privileges::CapabilitySet::empty())?;
@@ -14,10 +14,10 @@ pub fn reading(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Looks for the user that is named.
+/// Looks up the configured user.
 ///
 /// # Errors
-/// In words, when there is none.
+/// A message, if the user does not exist.
 pub fn user(config: &Config) -> Result<(), String> {
     #[cfg(target_os = "linux")]
     config
@@ -45,11 +45,11 @@ mod linux {
     use crate::run::clash;
     use crate::run::exit::say;
 
-    /// Becomes the user that is named, and keeps these capabilities alone. Root that stays root keeps
-    /// CAP_DAC_OVERRIDE too if a file of the run is not its own.
+    /// Switches to the configured user and keeps only the capabilities in `keep`. If the process stays root,
+    /// it also keeps CAP_DAC_OVERRIDE when a file of the run belongs to somebody else.
     ///
     /// # Errors
-    /// In words.
+    /// A message.
     pub fn confine(config: &Config, mut keep: CapabilitySet) -> Result<(), String> {
         let user = config.user.as_deref().map(User::find).transpose()?;
         let mut because = String::new();
@@ -85,7 +85,7 @@ mod linux {
         Ok(())
     }
 
-    /// Whether a file, or all of a folder, can be read.
+    /// Whether a file, or everything in a folder, is readable.
     fn may_read(path: &Path) -> bool {
         if path.as_os_str() == "-" {
             return true;
@@ -99,7 +99,7 @@ mod linux {
         }
     }
 
-    /// Whether a file can be written, and made again in its folder.
+    /// Whether a file is writable and can be re-created in its folder.
     fn may_write(path: &Path) -> bool {
         let there = fs::metadata(path).ok();
         if there.is_some() && access(path, Access::WRITE_OK).is_err() {

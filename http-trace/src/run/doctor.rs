@@ -1,5 +1,5 @@
-//! What this host lets the agent do, and what it would see: `http-trace doctor`. Tries each hook, then
-//! traces for some seconds; writes no event.
+//! `http-trace doctor`: reports what this host allows the agent to do and what it would see. Tries each hook,
+//! then traces for a few seconds; writes no event.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -26,16 +26,16 @@ use crate::probe::{Notice, Probe, trial};
 use crate::sink::writer::WhenFull;
 use crate::summary::counted;
 
-/// How long traffic is watched unless `--duration` says so.
+/// How long traffic is watched without `--duration`.
 const WATCHED: Duration = Duration::from_secs(5);
 
-/// How something stands.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Good,
-    /// The agent works and may not see everything.
+    /// The agent works but may not see everything.
     Limited,
-    /// The agent cannot do its job.
+    /// The agent cannot work.
     Bad,
 }
 
@@ -49,7 +49,7 @@ impl State {
     }
 }
 
-/// What was found, in order.
+/// Findings, in order.
 #[derive(Debug, Default)]
 struct Report(Vec<(&'static str, State, String)>);
 
@@ -83,8 +83,8 @@ impl Report {
     }
 }
 
-/// Checks what these settings would need. The text, and the exit status: 0 when all is well, 1 when the agent
-/// works and may not see everything, 2 when it cannot do its job.
+/// Checks what these settings need. Returns the text and the exit status: 0 if all is well, 1 if the agent
+/// works but may not see everything, 2 if it cannot work.
 pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
     let mut report = Report::default();
     kernel(&mut report);
@@ -95,7 +95,7 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
             Err(why) if !config.hook.contains(&hook) => {
                 (State::Good, format!("not asked for: {why}"))
             }
-            // Whether it is good shows when it traces.
+            // Tracing will show whether it works.
             Err(why) if why.starts_with("not tried") => (State::Good, why),
             Err(why) => (State::Bad, why),
         };
@@ -132,7 +132,7 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
     (text, ended)
 }
 
-/// What the kernel says of itself.
+/// Reports kernel release and features.
 fn kernel(report: &mut Report) {
     let read = |path: &str| {
         let text = fs::read_to_string(path).ok();
@@ -201,14 +201,14 @@ fn capabilities(config: &Config, report: &mut Report) {
     report.add("capabilities", state, found);
 }
 
-/// Traces for some seconds as a run would, and says what came by.
+/// Traces for a few seconds as a run would, and reports what was seen.
 fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), String> {
     let own = OwnSockets::default();
     let mut config = config.clone();
     config.output = vec!["json:/dev/null".parse()?];
     config.alerts_to.clear();
     config.ban = None;
-    // Counts by port; nobody listens.
+    // Turns on counting by port; nothing binds this address.
     config.listen = Some(([127, 0, 0, 1], 0).into());
     let (mut probe, notices) =
         Probe::start(options(&config, own.clone())?).map_err(|error| error.to_string())?;
@@ -313,7 +313,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     Ok(())
 }
 
-/// Responses by the server's port, from the text of metrics.
+/// Responses by server port, from the metrics text.
 fn by_port(metrics: &str) -> BTreeMap<u16, u64> {
     let mut ports = BTreeMap::new();
     let series = metrics.lines();
@@ -328,7 +328,7 @@ fn by_port(metrics: &str) -> BTreeMap<u16, u64> {
     ports
 }
 
-/// Names of processes by the port that they listen at, as far as /proc tells.
+/// Names of listening processes by port, as far as /proc shows them.
 fn listeners() -> BTreeMap<u16, String> {
     let mut ports: BTreeMap<String, u16> = BTreeMap::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {

@@ -1,4 +1,4 @@
-//! How a run ends, and what it prints on standard error.
+//! Exit status of a run, and printing on standard error.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,26 +8,26 @@ use crate::text::lines_for_terminal;
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Everything that was there was written.
+    /// Everything was written.
     Done,
-    /// Something was lost by us, or a file was unreadable or cut.
+    /// Something was lost by the agent, or a file was unreadable or truncated.
     Lossy,
-    /// It could not start.
+    /// The run could not start.
     CannotStart,
-    /// `--fail-on-alert` cannot say that there would have been no alert.
+    /// `--fail-on-alert` could not establish that there was no alert.
     Unproven,
-    /// There was an alert of the level that `--fail-on-alert` names.
+    /// There was an alert at or above the level of `--fail-on-alert`.
     Alerted,
 }
 
-/// How reading came to its end.
+/// How reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// All that was to be read.
+    /// All input was read.
     Whole,
-    /// But for lines that could not be read; those were said.
+    /// Some lines could not be parsed; they were reported.
     Faulty,
-    /// A signal came first.
+    /// A signal interrupted it.
     Interrupted,
 }
 
@@ -43,10 +43,10 @@ impl Ended {
     }
 }
 
-/// Whether a line that is not ended stands on standard error.
+/// Whether standard error currently ends in an unterminated line.
 static HAS_LINE: AtomicBool = AtomicBool::new(false);
 
-/// Takes a line away that is not ended, and remembers whether another one follows.
+/// Erases an unterminated line, and records whether another one follows.
 pub fn clear_line(follows: bool) {
     if HAS_LINE.swap(follows, Ordering::Relaxed) {
         let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
@@ -56,8 +56,8 @@ pub fn clear_line(follows: bool) {
 /// Prints a line on standard error.
 pub fn say(line: &str) {
     clear_line(false);
-    // It may hold names of files, interfaces and rules that others chose.
+    // The line may contain names of files, interfaces and rules chosen by others.
     let line = lines_for_terminal(line);
-    // Nobody reads it if standard error is closed.
+    // If standard error is closed, nobody can be told.
     let _ = writeln!(std::io::stderr().lock(), "http-trace: {line}");
 }

@@ -1,5 +1,5 @@
-//! `http-trace report --state FILE`: the report of the inventory that runs with this `--state` keep, while one of
-//! them goes on too. Counts nothing.
+//! `http-trace report --state FILE`: reports from the inventory kept by runs with this `--state`, also while
+//! such a run is active. Counts nothing.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -11,7 +11,7 @@ use crate::sink::log_file::{Before, LogFile};
 use crate::text::{Escaped, lines_for_terminal};
 use http_trace_report::{Form, Options};
 
-/// Writes the report as the last `--output report` has it.
+/// Writes the report in the format and to the place of the last `--output report`.
 pub fn run(config: &Config) -> Ended {
     if let Err(why) = super::check(config) {
         say(&why);
@@ -48,7 +48,7 @@ pub fn run(config: &Config) -> Ended {
         Place::File(path) => LogFile::open(path, Before::Goes, output.mode)
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.flush()))
             .map_err(|error| format!("{}: {error}", path.display())),
-        // Whoever may write to the database may have put anything there.
+        // Anybody who can write to the database chooses its contents.
         _ if is_terminal => put(lines_for_terminal(&text).as_bytes()),
         _ => put(text.as_bytes()),
     };
@@ -61,7 +61,7 @@ pub fn run(config: &Config) -> Ended {
     }
 }
 
-/// A reader that goes away is no error.
+/// Writes to standard output; a closed pipe is not an error.
 fn put(text: &[u8]) -> Result<(), String> {
     let mut stdout = io::stdout();
     match stdout.write_all(text).and_then(|()| stdout.flush()) {

@@ -1,5 +1,5 @@
-//! What the system allows this process: open files and memory. What cannot suffice is said at the start, in
-//! a line with the limit and what is needed; decides nothing else. Reads `/proc` and `/sys`.
+//! Resource limits of this process: open files and memory. Refuses to start or warns when they are too low,
+//! naming the limit and what is needed; decides nothing else. Reads `/proc` and `/sys`.
 
 use std::fs;
 use std::path::Path;
@@ -8,27 +8,27 @@ use crate::config::{Config, Source};
 
 const MIB: u64 = 1 << 20;
 
-/// Address space below which there is no start: threads and the ring buffer are mapped.
+/// Minimum address space: threads and the ring buffer are mapped.
 const LEAST_SPACE: u64 = 192 * MIB;
 const LEAST_SPACE_READING: u64 = 64 * MIB;
 
-/// Memory of a control group below which there is no start, kernel maps included.
+/// Minimum cgroup memory limit, including kernel maps.
 const LEAST_MEMORY: u64 = 64 * MIB;
 const LEAST_MEMORY_READING: u64 = 32 * MIB;
 
-/// What is used beside what settings bound.
+/// Memory used in addition to what settings bound.
 const BESIDE: u64 = 48 * MIB;
 
-/// Open files of a live run without interfaces, and those that an interface adds at a hook.
+/// Open files of a live run without interfaces, and per interface and hook.
 #[cfg(feature = "live")]
 const FILES: u64 = 64;
 #[cfg(feature = "live")]
 const FILES_OF_INTERFACE: u64 = 6;
 
-/// What is worth a warning.
+/// Returns a warning, if any.
 ///
 /// # Errors
-/// What does not suffice, in words.
+/// The limit that is too low, as a message.
 pub fn check(config: &Config) -> Result<Option<String>, String> {
     let live = config.source == Source::Live;
     #[cfg(feature = "live")]
@@ -45,7 +45,7 @@ pub fn check(config: &Config) -> Result<Option<String>, String> {
     judge(allowed.into_iter().flatten(), bounds(config, live))
 }
 
-/// Holds each limit (bytes, its name, the least that is needed) against what is needed.
+/// Compares each limit (bytes, name, required minimum) with what is needed.
 fn judge<'a>(
     allowed: impl Iterator<Item = (u64, &'a str, u64)>,
     bounds: u64,
@@ -70,7 +70,7 @@ fn judge<'a>(
     Ok(warning)
 }
 
-/// All that settings bound, and what is used beside it.
+/// The sum of all memory bounds of the settings, plus a fixed overhead.
 fn bounds(config: &Config, live: bool) -> u64 {
     let outputs = config.output.len().max(1);
     let heads = match config.source {
@@ -81,13 +81,13 @@ fn bounds(config: &Config, live: bool) -> u64 {
     (heads + config.detect_memory + ring + config.output_queue * outputs) as u64 + BESIDE
 }
 
-/// The soft limit of this name, if there is one.
+/// The soft limit of this name, if set.
 fn soft(limits: &str, name: &str) -> Option<u64> {
     let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// The memory that the control group of this process, or one that it is in, may use.
+/// The lowest memory limit of this process's cgroup and its ancestors.
 fn of_group(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let limits = groups.lines().flat_map(|line| {
@@ -114,11 +114,11 @@ fn of_group(root: &Path) -> Option<u64> {
         };
         within.filter_map(read).collect()
     });
-    // Version 1 writes a number that is no limit.
+    // Cgroup v1 writes a huge number for "no limit".
     limits.min().filter(|bytes: &u64| *bytes < 1 << 60)
 }
 
-/// Raises the limit of open files to what the system allows at all.
+/// Raises the soft limit of open files to the hard limit.
 #[cfg(feature = "live")]
 fn files(config: &Config, live: bool) -> Result<(), String> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

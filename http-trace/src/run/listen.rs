@@ -1,6 +1,6 @@
-//! The port of `--listen`: answers `/metrics`, `/healthz` and `/readyz` on threads of its own. Numbers come
-//! from the loop of the run, which looks for questions a few times a second. A client that is slow or hostile
-//! holds one of a few connections for a few seconds and never keeps that loop waiting.
+//! The HTTP server of `--listen`: answers `/metrics`, `/healthz` and `/readyz` on its own threads. The run's
+//! event loop supplies the numbers; it polls for requests a few times a second. A slow or hostile client
+//! occupies one of a few connections for a few seconds and never blocks the loop.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
 
-/// Connections at once; more are closed at once.
+/// Maximum concurrent connections; further ones are closed at once.
 const MOST: usize = 16;
-/// How long a connection may take, from its first byte to its last.
+/// Time limit of a connection, from first to last byte.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the loop may be busy before it counts as stuck.
 const ALIVE: Duration = Duration::from_secs(3);
-/// Bytes of a request's head.
+/// Maximum size of a request head in bytes.
 const MOST_HEAD: usize = 8 << 10;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -28,7 +28,7 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 type Answer = Arc<str>;
 
-/// The loop's end of the port.
+/// The event loop's end of the server.
 pub struct Listener {
     questions: Receiver<SyncSender<Answer>>,
     health: Arc<Health>,
@@ -36,17 +36,17 @@ pub struct Listener {
 }
 
 struct Health {
-    /// When the loop came by last.
+    /// When the loop last polled.
     alive: Mutex<Instant>,
     /// Whether the programs are attached.
     ready: AtomicBool,
 }
 
 impl Listener {
-    /// Binds the port, which is never traced, and answers from now on: not ready yet.
+    /// Binds the port, excludes it from tracing, and starts answering; not ready yet.
     ///
     /// # Errors
-    /// As of bind(2), and of an address that stands for several.
+    /// Those of bind(2), and an unspecified address.
     pub fn open(at: SocketAddr, own: &OwnSockets) -> io::Result<Self> {
         if at.ip().is_unspecified() {
             return Err(io::Error::new(
@@ -75,12 +75,12 @@ impl Listener {
         })
     }
 
-    /// The programs are attached.
+    /// Marks the agent as ready: the programs are attached.
     pub fn ready(&self) {
         self.health.ready.store(true, Ordering::Relaxed);
     }
 
-    /// The loop comes by: all who wait for numbers get the same text, made once.
+    /// Called by the loop: sends all waiting clients the same text, which is built once.
     pub fn answer(&self, text: impl FnOnce() -> String) {
         *self
             .health
@@ -93,7 +93,7 @@ impl Listener {
         }
         let text = Answer::from(text());
         for client in waiting {
-            // Who waits no longer needs no answer.
+            // The client has stopped waiting.
             let _ = client.try_send(text.clone());
         }
     }
@@ -106,7 +106,7 @@ impl Health {
     }
 }
 
-/// Gives a connection's place back, however it ends.
+/// Releases a connection's slot when dropped.
 struct Place(Arc<AtomicUsize>);
 
 impl Drop for Place {
@@ -119,7 +119,7 @@ fn accept(listener: &TcpListener, ask: &SyncSender<SyncSender<Answer>>, health: 
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let Ok((stream, _)) = listener.accept() else {
-            // Too many open files, most likely: that passes.
+            // Most likely too many open files, which is temporary.
             thread::sleep(Duration::from_millis(100));
             continue;
         };
@@ -128,7 +128,7 @@ fn accept(listener: &TcpListener, ask: &SyncSender<SyncSender<Answer>>, health: 
             continue;
         }
         let (ask, health) = (ask.clone(), health.clone());
-        // Without a thread the connection is closed, and the client comes again.
+        // If no thread can be started the connection is closed; the client will retry.
         let _ = thread::Builder::new().spawn(move || {
             let _place = place;
             let _ = serve(stream, &ask, &health);
@@ -162,7 +162,7 @@ fn serve(
     Ok(())
 }
 
-/// What was sent until the empty line behind the fields, or the first [`MOST_HEAD`] bytes.
+/// Reads until the empty line after the header fields, or until [`MOST_HEAD`] bytes.
 fn read_head(stream: &mut TcpStream, until: Instant) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut chunk = [0; 1024];
@@ -177,7 +177,7 @@ fn read_head(stream: &mut TcpStream, until: Instant) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Status, content type and content.
+/// Returns status, content type and content.
 fn answer(
     head: &[u8],
     ask: &SyncSender<SyncSender<Answer>>,
@@ -214,7 +214,7 @@ fn answer(
     }
 }
 
-/// The numbers, if the loop comes by in time.
+/// The numbers, if the loop supplies them in time.
 fn numbers(ask: &SyncSender<SyncSender<Answer>>) -> Option<Answer> {
     let (reply, answer) = sync_channel(1);
     match ask.try_send(reply) {
@@ -223,7 +223,7 @@ fn numbers(ask: &SyncSender<SyncSender<Answer>>) -> Option<Answer> {
     }
 }
 
-/// How much of the time is left.
+/// Time left until the deadline.
 fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     match left.is_zero() {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn listener() -> (Listener, SocketAddr) {
-        // The kernel gives a free port, which must be known beforehand to be excluded.
+        // Exclusion needs the port number before binding.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let at = free.expect("a port");
         (
@@ -290,7 +290,7 @@ mod tests {
         let silent: Vec<_> = (0..2 * MOST)
             .map(|_| TcpStream::connect(at).expect("one"))
             .collect();
-        // Those beyond the bound are closed at once; the others give their places back.
+        // Excess connections are closed at once; the others release their slots.
         drop(silent);
         let until = Instant::now() + 2 * PATIENCE;
         loop {

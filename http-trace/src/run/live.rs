@@ -1,5 +1,5 @@
-//! A live run: the probe's records go through the engine, driven by timers. Kernel time is event
-//! time; the clock of this host stands in where no packets come.
+//! A live run: passes the probe's records to the engine and drives its timers. Event time is kernel time;
+//! while no packets arrive, the host clock advances it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,24 +43,24 @@ use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
 use crate::summary::damaged;
 
-/// How often interfaces are looked at: what comes over a new one is seen nearly from its start.
+/// How often interfaces are checked, so that a new one is traced almost from its start.
 const UPKEEP_EVERY: Duration = Duration::from_millis(200);
-/// How often the programs' counters are: a loss is told within a second. Each is a system call,
-/// and an idle agent should cost nothing.
+/// How often the programs' counters are read, so that a loss is reported within a second. Each read is a
+/// system call, and an idle agent should cost almost nothing.
 const COUNTERS_EVERY: Duration = Duration::from_millis(600);
 
-/// Said where the programs do not frame.
+/// Printed when the programs do not frame.
 const HOST_FRAMING: &str = "the agent does all framing (see -v): \
     whole connections are shipped, bodies too, up to 32 MiB/s per CPU; the excess is dropped and \
     reported";
 
-/// How long nothing that can be read may come until it is said what comes instead.
+/// How long to see no readable traffic before reporting what is seen instead.
 const NOTHING_READABLE: Duration = Duration::from_secs(5);
 
-/// Interfaces that the start line names; more are counted.
+/// Interfaces named in the start line; further ones are only counted.
 const NAMED_INTERFACES: usize = 8;
 
-/// Traces until `stop`, `--duration` or until enough is written.
+/// Traces until `stop`, `--duration`, or an output limit.
 pub fn run(config: &Config, stop: &Stop) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -82,7 +82,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         Ok(ready) => ready,
         Err(ended) => return ended,
     };
-    // Held until the end.
+    // Excluded as long as this value lives: until the end of the run.
     let excluded: Result<Vec<Excluded>, _> = config
         .own_endpoints
         .iter()
@@ -112,9 +112,9 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     if !priority::raise() && !config.quiet {
         say(&privileges::lost(CapabilitySet::SYS_NICE));
     }
-    // Before their names are out of reach.
+    // Needs CAP_SYS_ADMIN to name other programs, which is dropped below.
     let hidden_before = probe.check_hooks(false);
-    // Everything else is opened, and every thread started, with what is left.
+    // Everything else is opened, and every thread started, with reduced privileges.
     let mut needs = probe.needs(!config.no_hotplug);
     if config.executables {
         let ptrace = CapabilitySet::SYS_PTRACE;
@@ -124,7 +124,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         }
     }
     if config.ban_for.is_some() {
-        // `nft` has it of the agent.
+        // `nft` inherits it from the agent.
         needs |= CapabilitySet::NET_ADMIN;
     }
     let names = names_containers(config, &probe);
@@ -210,7 +210,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
                 follow_interfaces(config, &mut probe, &mut session.engine);
                 add_hidden(probe.check_hooks(false), &mut session.engine);
             }
-            // What else the runtime has to do is little and waits for this.
+            // The runtime has little other work, and it runs here.
             tokio::task::yield_now().await;
         }
         if !probe.has_more() {
@@ -218,7 +218,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         }
     }
     service.stopping();
-    // What is in the ring still counts, and what was lost until now.
+    // Records still in the ring count, and so do losses up to now.
     if !config.no_hotplug {
         add_hidden(probe.check_hooks(true), &mut session.engine);
     }
@@ -231,8 +231,8 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     session.finish(lines, Reading::Whole)
 }
 
-/// What the thread that names containers alone keeps, where the agent is not root: files of their runtimes are
-/// root's.
+/// Capabilities kept only by the thread that names containers, where the agent is not root: the files of
+/// container runtimes belong to root.
 fn names_containers(config: &Config, probe: &Probe) -> CapabilitySet {
     let is_root = config.user.is_none() && rustix::process::geteuid().is_root();
     if is_root || !matches!(probe.senders, Some(Ok(_))) {
@@ -251,7 +251,7 @@ fn names_containers(config: &Config, probe: &Probe) -> CapabilitySet {
     reading
 }
 
-/// Names processes, where the kernel says who sends, and what they run in.
+/// Starts naming processes and their containers, where the kernel reports senders.
 fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Directory>)> {
     let senders = match probe.senders.take()? {
         Ok(senders) => senders,
@@ -286,7 +286,7 @@ fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Dir
     }
 }
 
-/// Names pods, where there is an API server to ask.
+/// Starts naming pods, if an API server is configured.
 #[cfg(feature = "kubernetes")]
 fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
     let Some(place) = Place::find(&config.kubernetes) else {
@@ -313,7 +313,7 @@ fn follow_pods(config: &Config, _: &Arc<Directory>, _: &OwnSockets) {
     }
 }
 
-/// Takes what is in the ring; when that was all, time goes on to when it was looked at.
+/// Drains the ring buffer; once it is empty, event time advances to when the drain started.
 pub(super) fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
     let now_ns = probe.clock.now_ns();
     let mut next = Next::Go;
@@ -334,7 +334,7 @@ pub(super) fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
     next
 }
 
-/// What the programs have counted and the process uses, for `/metrics`.
+/// Counters of the programs and resource usage of the process, for `/metrics`.
 fn numbers(probe: &Probe) -> Vec<Number> {
     let mut numbers: Vec<Number> = Counter::ALL
         .iter()
@@ -357,7 +357,7 @@ fn numbers(probe: &Probe) -> Vec<Number> {
         "CPU time of the agent.",
         used.tv_sec as f64 + used.tv_nsec as f64 / 1e9,
     ));
-    // The second number is of resident pages (proc(5)).
+    // The second field is the number of resident pages (proc(5)).
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = pages
         .split(' ')
@@ -404,7 +404,7 @@ fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
     }
 }
 
-/// Reports what other programs hide, or have hidden.
+/// Reports packets that other programs hide or have hidden.
 fn add_hidden(losses: Vec<Loss>, engine: &mut Engine) {
     for loss in losses {
         if let Some(detail) = &loss.detail {
@@ -452,7 +452,7 @@ pub(super) fn options(config: &Config, own: OwnSockets) -> Result<Options, Strin
     })
 }
 
-/// How programs are attached at TC.
+/// The TC attach mode.
 pub(super) const fn tc_mode(config: &Config) -> TcMode {
     match config.tc {
         TcChoice::Clsact => TcMode::Clsact,
@@ -475,7 +475,7 @@ fn no_interface(config: &Config) -> String {
     format!("{what}{but}: `ip link` lists them")
 }
 
-/// What was asked for and matches nothing that is traced.
+/// Requested interface patterns that match no traced interface.
 fn unmatched<'a>(config: &'a Config, traced: &[Arc<str>]) -> Vec<&'a str> {
     let matches = |glob: &&String| {
         Wanted::new(std::slice::from_ref(*glob), &[])
@@ -485,7 +485,7 @@ fn unmatched<'a>(config: &'a Config, traced: &[Arc<str>]) -> Vec<&'a str> {
     of_none.map(String::as_str).collect()
 }
 
-/// `tracing at tc on lo, eth0`
+/// Formats `tracing at tc on lo, eth0`.
 fn start_line(hooks: &[Hook], interfaces: &[Arc<str>]) -> String {
     let hooks: Vec<&str> = hooks.iter().map(|hook| hook.name()).collect();
     let on = match interfaces {
@@ -513,7 +513,7 @@ fn tell(config: &Config, notices: &[Notice], later: bool) {
     }
 }
 
-/// What the programs saw, for the summary: what may be missing, and with `all` every counter.
+/// What the programs saw, for the summary: possible losses, and with `all` every counter.
 fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
     let hidden = probe.hidden().iter().map(|(what, ns)| {
         let seconds = Duration::from_nanos(*ns).as_secs_f64();

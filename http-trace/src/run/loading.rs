@@ -1,6 +1,6 @@
-//! The rules of a run: loaded at the start, and again on request with the settings, on a thread of their
-//! own, so that neither a slow disk nor many rules delay events. Where a file is broken now, what was last
-//! loaded from it stays at work. Does not interpret rules.
+//! The rules of a run: loaded at the start, and reloaded together with the settings on request, on a separate
+//! thread so that neither a slow disk nor many rules delay events. If a file is now broken, the rules last
+//! loaded from it stay active. Does not interpret rules.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,21 +19,21 @@ use http_trace_detect::parse::{self, Parsed, Source};
 use http_trace_detect::rule::{Origin, RuleSet};
 use http_trace_detect::{Prepared, Reloaded, builtin, load};
 
-/// The rules of a run, and the thread that reads them again.
+/// The rules of a run, and the thread that reloads them.
 #[derive(Debug)]
 pub struct Rules {
     known: Known,
-    /// Whether some could not be read at the start, or not loaded although the run is to try them.
+    /// Whether some could not be read at the start, or failed to load in a run that tests rules.
     faulty: bool,
     thread: Option<JoinHandle<Again>>,
-    /// Whether a reload was requested since the thread began.
+    /// Whether a reload was requested since the thread started.
     asked: bool,
 }
 
-/// What was read again.
+/// The result of a reload.
 type Again = (Config, Choices, Prepared, Loaded);
 
-/// Rule files as they were when their rules loaded, by their path.
+/// Rule files by path, with the text that last loaded.
 type Known = BTreeMap<PathBuf, File>;
 
 #[derive(Clone, Debug)]
@@ -41,31 +41,31 @@ struct File {
     text: String,
     /// Ids of the rules that loaded.
     ids: Vec<Arc<str>>,
-    /// Errors in the file.
+    /// Number of errors in the file.
     errors: usize,
 }
 
-/// The outcome of reading.
+/// The outcome of loading.
 #[derive(Debug, Default)]
 struct Loaded {
     known: Known,
     /// Messages for the user.
     said: Vec<String>,
-    /// Files and folders that cannot be read.
+    /// Number of unreadable files and folders.
     unreadable: usize,
-    /// Errors that keep rules from being loaded.
+    /// Number of errors that prevent rules from loading.
     errors: usize,
-    /// Names of rules that no rule has.
+    /// Number of rule names in the settings that match no rule.
     unknown: usize,
-    /// Whether one of these chooses what is written.
+    /// Whether one of these selects what is written.
     unknown_chosen: bool,
 }
 
 impl Rules {
-    /// The rules that a run begins with. Faults in files are said; the good rules of them load.
+    /// Loads the initial rules. Errors in files are reported; their valid rules load.
     ///
     /// # Errors
-    /// When the run is to try rules and there is none.
+    /// If the run tests rules and there are none.
     pub fn begin(config: &Config) -> Result<(Self, RuleSet), Ended> {
         let (set, loaded) = load(config, &Known::new());
         loaded.said.iter().for_each(|line| say(line));
@@ -75,10 +75,10 @@ impl Rules {
             return Err(Ended::CannotStart);
         }
         if loaded.unknown_chosen {
-            // Nothing would be written for it, however long the run is.
+            // The run would never write anything.
             return Err(Ended::CannotStart);
         }
-        // `rules test` has a status of its own for this.
+        // `rules test` has its own exit status for this.
         if config.fail_on_alert.is_some()
             && !config.tries_rules
             && let Some(why) = hole_in_gate(&set, &loaded)
@@ -97,14 +97,13 @@ impl Rules {
         Ok((rules, set))
     }
 
-    /// Whether something of the rules could not be read at the start, or not loaded although it is
-    /// what the run is about.
+    /// Whether rules could not be read at the start, or failed to load in a run that tests rules.
     pub const fn is_faulty(&self) -> bool {
         self.faulty
     }
 
-    /// Reads the settings and the rules again if that was asked for, without waiting for it, and sets to
-    /// work what was read.
+    /// Starts a reload of settings and rules if requested, without waiting for it, and applies a finished
+    /// one.
     pub fn work(&mut self, asked: bool, config: &mut Config, engine: &mut Engine) {
         self.asked |= asked;
         if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
@@ -122,7 +121,7 @@ impl Rules {
                 Err(_) => say("the rules stay as they are: reloading failed"),
             }
         }
-        // A request made while they were being read may be about changes made since.
+        // A request made during a reload may concern later changes.
         if self.thread.is_none() && std::mem::take(&mut self.asked) {
             let (config, known) = (config.clone(), self.known.clone());
             let read = move || {
@@ -144,7 +143,7 @@ impl Rules {
     }
 }
 
-/// The settings as they are by now, or as they were if there is a fault, and what is to be said.
+/// Re-reads the settings; keeps the old ones on an error. Also returns messages.
 fn settings(config: Config) -> (Config, Vec<String>) {
     let (again, [taken, waiting]) = match config.again() {
         Ok(again) => again,
@@ -163,7 +162,7 @@ fn settings(config: Config) -> (Config, Vec<String>) {
     (again, said)
 }
 
-/// What would let an alert pass that `--fail-on-alert` is to stop at; it was told before.
+/// Why `--fail-on-alert` could miss an alert; the cause has already been reported.
 fn hole_in_gate(set: &RuleSet, loaded: &Loaded) -> Option<&'static str> {
     if loaded.unreadable > 0 || loaded.errors > 0 {
         Some("some rules do not load")
@@ -197,14 +196,14 @@ fn told(reloaded: Reloaded) -> String {
     line
 }
 
-/// Reads and parses the rule files; a pipe only the first time. A `known` file that cannot be read now,
-/// or has errors that it did not have, is used as it was.
+/// Reads and parses the rule files; a pipe only the first time. The last good text of a `known` file is used
+/// if it cannot be read now or has new errors.
 fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
     let mut loaded = Loaded::default();
     let mut files = Vec::new();
     for path in &config.rules {
         if let Some(file) = known.get(path).filter(|_| load::is_pipe(path)) {
-            // It was read to its end.
+            // The pipe was read to its end.
             files.push(source(path, file));
             continue;
         }
@@ -281,7 +280,7 @@ fn is_error_of(diagnostic: &Diagnostic, origin: &Origin) -> bool {
     diagnostic.fault == Fault::Error && diagnostic.origin == *origin
 }
 
-/// Whether a file has more faults than it had, or any and lacks a rule that it had.
+/// Whether a file has more errors than before, or has any and lacks a rule that it had.
 fn is_worse(last: &File, origin: &Origin, parsed: &Parsed) -> bool {
     let errors = parsed.diagnostics.iter();
     let errors = errors.filter(|d| is_error_of(d, origin)).count();
@@ -292,7 +291,7 @@ fn is_worse(last: &File, origin: &Origin, parsed: &Parsed) -> bool {
     errors > last.errors || errors > 0 && !last.ids.iter().all(has)
 }
 
-/// The files as they are now, with the rules that loaded and the errors of each.
+/// The current files with the rules that loaded and the number of errors of each.
 fn known_now(files: Vec<Source>, parsed: &Parsed) -> Known {
     let mut known = Known::new();
     for file in files {
@@ -326,8 +325,8 @@ fn known_now(files: Vec<Source>, parsed: &Parsed) -> Known {
     known
 }
 
-/// The rules of files and the built-in ones, as the configuration changes them; and a message for each
-/// rule that the configuration names and that is not loaded.
+/// Parses built-in and file rules as changed by the configuration. Also returns a message for each rule that
+/// the configuration names and that is not loaded.
 fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
     let mut sources = match config.no_builtin_rules {
         true => Vec::new(),
@@ -371,8 +370,8 @@ fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
     (parsed, unknown)
 }
 
-/// The ids of rules that raise alerts and match some pattern: what such a rule counts may be counted by
-/// others, too, and stays.
+/// Ids of rules that raise alerts and match a pattern. Other rules stay loaded, because correlations may use
+/// them.
 fn alerting(sources: &[Source], globs: &[&Pattern]) -> BTreeSet<String> {
     if globs.is_empty() {
         return BTreeSet::new();
@@ -407,7 +406,7 @@ mod tests {
         )
     }
 
-    /// What the file says now, the rules that are at work then, and whether it stays as it was.
+    /// File text, rules active after the reload, and whether the old text is kept.
     #[test]
     fn a_file_with_new_faults_stays_as_it_was_last_loaded() {
         let two = format!("{}---\n{}", rule("a", "404"), rule("b", "500"));
@@ -430,7 +429,7 @@ mod tests {
             (&two, Some(rule("b", "500")), vec!["b"], false),
             (&two, Some(rule("c", "500")), vec!["c"], false),
             (&two, Some(String::new()), vec![], false),
-            // Faults that it had are no reason to take no notice of the rest.
+            // Errors that the file already had do not block its other changes.
             (
                 &one_bad,
                 Some(format!("{one_bad}---\n{}", rule("c", "1"))),
@@ -482,7 +481,7 @@ mod tests {
         fs::remove_file(path.join("b.yml")).expect("removed");
         let (rules, loaded) = load(&config, &loaded.known);
         assert!(rules.find("a").is_some() && rules.find("b").is_none());
-        // The folder itself is what cannot be read then.
+        // Now the folder itself is unreadable.
         fs::remove_dir_all(&path).expect("removed");
         let (rules, loaded) = load(&config, &loaded.known);
         assert!(rules.find("a").is_some() && rules.find("b").is_none());

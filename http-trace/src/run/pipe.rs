@@ -1,5 +1,5 @@
-//! Sources whose reading may block: they are read on a thread of their own, so that signals, upkeep
-//! and the clock do not wait for the next byte. Knows nothing about what is read.
+//! Reads sources that may block on a separate thread, so that signals, upkeep and the clock do not wait for
+//! the next byte. Knows nothing about what is read.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -8,30 +8,30 @@ use std::time::{Duration, Instant, SystemTime};
 use super::session::Session;
 use crate::sink::outlet::Next;
 
-/// How long a pipe may be silent before the clock of this host stands in for what it brings.
+/// How long a pipe may be silent before the host clock advances its event time.
 const SILENCE: Duration = Duration::from_millis(100);
 
-/// How far behind the clock event time stays then: more may be on its way in buffers.
+/// How far event time then lags behind the clock, because more input may be in buffers.
 const SLACK_NS: u64 = 1_000_000_000;
 
-/// How far the time of what comes may be from this host's clock to be written just now.
+/// Maximum difference between input and host clock for input to count as live.
 const NOW_NS: u64 = 60_000_000_000;
 
-/// The session, and how far the source has come.
+/// The session and the position of the source, shared by both threads.
 pub struct Shared {
-    /// `None` once it was taken from under the reading thread.
+    /// `None` once the main thread has taken it from the reading thread.
     pub session: Option<Session>,
-    /// Whether reading may wait for somebody else.
+    /// Whether reads may block.
     blocks: bool,
-    /// Time of what was read last (Unix ns), and when it was done with by the clock of this host;
-    /// `None` while that clock says nothing of the source's time.
+    /// Time of the last input (Unix ns) and when it had been processed by the host clock; `None` if the input
+    /// is not live.
     last: Option<(u64, Instant)>,
 }
 
 impl Shared {
-    /// What bears this time (Unix ns) was read and is done with: that an output made it wait is no
-    /// silence of the source. Only the time of what is written just now goes on with this host's
-    /// clock while nothing comes: an old capture whose sender pauses stands still.
+    /// Records that input with this time (Unix ns) has been processed; time spent waiting for an output is no
+    /// silence of the source. Only the event time of live input follows the host clock during silence: that
+    /// of an old capture whose sender pauses stands still.
     pub fn came(&mut self, time_ns: u64) {
         if !self.blocks {
             return;
@@ -42,27 +42,26 @@ impl Shared {
     }
 }
 
-/// Why reading did not come to its end.
+/// Why reading did not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// It waits for input still, and it was time to stop.
+    /// It was still waiting for input when the run had to stop.
     Blocked,
-    /// The thread panicked; the panic was told.
+    /// The thread panicked; the panic was printed.
     Failed,
 }
 
-/// Whether to read this waits for somebody else: standard input, a FIFO, a device.
+/// Whether reads of this path may block: standard input, a FIFO, a device.
 pub fn may_block(path: &Path) -> bool {
     path.as_os_str() == "-" || path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
-/// The session, for a moment.
+/// Locks the session briefly.
 pub fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has `read` read all that there is, on a thread of its own when that `blocks`; returns the session
-/// and what `read` has to say.
+/// Runs `read`, on a separate thread if it `blocks`; returns the session and the result of `read`.
 pub fn drive<T: Send + 'static>(
     session: Session,
     blocks: bool,
@@ -86,8 +85,8 @@ pub fn drive<T: Send + 'static>(
     (lock(&shared).session.take(), told)
 }
 
-/// Waits for the reading thread. While the source is silent, event time goes on with the clock of
-/// this host; on a signal the thread is left where it is.
+/// Waits for the reading thread. While the source is silent, event time follows the host clock; on a signal
+/// the thread is abandoned.
 fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Result<T, Left> {
     loop {
         match finished.recv_timeout(SILENCE / 2) {
@@ -102,7 +101,7 @@ fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Resu
         };
         if session.is_stopped() {
             drop(shared);
-            // It ends by itself unless it is blocked in reading.
+            // The thread ends by itself unless a read blocks it.
             return finished.recv_timeout(SILENCE).map_err(|_| Left::Blocked);
         }
         session.upkeep();

@@ -1,5 +1,5 @@
-//! How far the reading of captures has come, on a terminal that shows nothing else meanwhile. Knows nothing
-//! of what is read.
+//! Progress of reading captures, on a terminal that shows nothing else meanwhile. Knows nothing about what is
+//! read.
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -11,27 +11,27 @@ use crate::capture::ReplayCounts;
 use crate::config::Config;
 use crate::sink::Place;
 
-/// How often it is shown, and after how long at first: most captures are read sooner.
+/// Update interval, and the delay before the first one: most captures are read sooner.
 const EVERY: Duration = Duration::from_millis(250);
 const FIRST: Duration = Duration::from_secs(1);
 
-/// Packets between looks at the clock.
+/// Packets between checks of the clock.
 const PACKETS: u64 = 1024;
 
-/// Bytes of a packet's header in a capture.
+/// Size of a packet header in a capture, in bytes.
 const HEADER: u64 = 16;
 
-/// A line that says how far it is; taken away in the end.
+/// A progress line, erased at the end.
 #[derive(Debug)]
 pub struct Progress {
-    /// Bytes of all files, where they are not compressed.
+    /// Total size of all files in bytes, unless some are compressed.
     total: Option<u64>,
     begun: Instant,
     next: Instant,
 }
 
 impl Progress {
-    /// `None` where nobody looks, or where events are shown.
+    /// `None` if standard error is no terminal, or if events are shown on one.
     pub fn of(config: &Config, paths: &[PathBuf]) -> Option<Self> {
         let to_stdout =
             config.output.is_empty() || config.output.iter().any(|o| o.place == Place::Stdout);
@@ -55,7 +55,7 @@ impl Progress {
         })
     }
 
-    /// Shows how far it is, now and then.
+    /// Updates the line if it is time to.
     pub fn tick(&mut self, counts: &ReplayCounts) {
         if !counts.frames.is_multiple_of(PACKETS) || Instant::now() < self.next {
             return;
@@ -75,7 +75,7 @@ impl Drop for Progress {
     }
 }
 
-/// `120 of 480 MB read (25 %), 60 MB/s, 6 s left`
+/// Formats `120 of 480 MB read (25 %), 60 MB/s, 6 s left`.
 fn line(bytes: u64, total: Option<u64>, elapsed: Duration) -> String {
     let mega = |bytes: u64| bytes / 1_000_000;
     let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);

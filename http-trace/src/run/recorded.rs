@@ -1,5 +1,5 @@
-//! `http-trace detect`: rules over events that were recorded, from files or standard input, through
-//! the stages that a live run has after pairing. Event time is the recording's.
+//! `http-trace detect`: runs rules over recorded events from files or standard input, through the stages that
+//! a live run has after pairing. Event time is the recording's.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -20,10 +20,10 @@ use crate::sink::writer::WhenFull;
 use crate::summary::counted;
 use http_trace_model::shown::grouped;
 
-/// Lines that cannot be read and are told one by one; of more there is a count.
+/// Number of unreadable lines that are reported individually; further ones are only counted.
 const TOLD_LINES: u64 = 10;
 
-/// Reads `paths` one after the other, or standard input when there are none or for `-`.
+/// Reads `paths` in order; `-` or an empty list is standard input.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
     let session = Ready::new(config)
@@ -40,7 +40,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     };
     started(config, &reading(paths));
     let blocks = paths.iter().any(|path| pipe::may_block(path));
-    // What was read is told even when reading is left blocked.
+    // Shared, so that the counts are reported even if reading is still blocked.
     let told = Arc::new(Mutex::new(Read::default()));
     let (stop_too, paths) = (stop.clone(), paths.to_vec());
     let of_reader = Arc::clone(&told);
@@ -52,7 +52,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     };
     let told = lock(&told);
     let reading = match ended {
-        // Following a log ends in no other way, so only a gate minds.
+        // Following a log always ends with a signal, so this only matters to a gate.
         _ if stop.is_requested() && config.fail_on_alert.is_some() => Reading::Interrupted,
         Err(Left::Failed) => Reading::Faulty,
         _ if told.bad > 0 => Reading::Faulty,
@@ -116,20 +116,20 @@ fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, told: &Mutex<Rea
                 return;
             }
         }
-        // The lines after the last event too.
+        // Counts the lines after the last event too.
         lock(told).count(&before, &events);
     }
 }
 
-/// A file that cannot be read.
+/// Records a file that cannot be read.
 fn problem(shared: &Mutex<Shared>, what: String) {
     if let Some(session) = pipe::lock(shared).session.as_mut() {
         session.problem(what);
     }
 }
 
-/// What a file that does not begin with lines is, and what to do with it: every line of it would be
-/// a complaint. Waits for its first bytes, as reading a line does; an error is left to that.
+/// What a file that is not text is, and how to read it; otherwise every line would be an error. Waits for the
+/// first bytes, as reading a line does; read errors are reported there.
 fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
     let first = input.fill_buf().ok()?.first_chunk()?;
     match Kind::of(*first) {
@@ -149,26 +149,26 @@ fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
     }
 }
 
-/// What was in the lines.
+/// Counts of lines by kind.
 #[derive(Clone, Default)]
 struct Read {
     lines: u64,
     events: u64,
     others: u64,
     not_understood: u64,
-    /// Those, and inputs that broke off.
+    /// Lines not understood, and inputs that broke off.
     bad: u64,
 }
 
 impl Read {
-    /// What this file held so far, beside what the files before it did.
+    /// Adds the counts of the current file to those of the files before it.
     fn count(&mut self, before: &Read, events: &Recorded<impl BufRead>) {
         self.lines = before.lines + events.lines();
         self.events = before.events + events.events();
         self.others = before.others + events.others();
     }
 
-    /// `12 lines read: 9 events, 2 of other records, 1 not understood`.
+    /// Formats `12 lines read: 9 events, 2 of other records, 1 not understood`.
     fn line(&self) -> String {
         let mut line = format!(
             "{} read: {}",

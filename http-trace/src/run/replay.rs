@@ -1,5 +1,4 @@
-//! A run over captures. Capture time drives the pipeline; only a pipe that falls silent is helped
-//! on by the clock of this host.
+//! A run over captures. Event time is capture time; the host clock only advances it while a pipe is silent.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -24,30 +23,30 @@ use http_trace_common::walk::{Segment, tcp_flag};
 use http_trace_engine::host_filter::HostFilter;
 use http_trace_engine::stats::FilterLosses;
 
-/// How long the filter keeps a connection without a segment, in seconds.
+/// How long the filter keeps an idle connection, in seconds.
 const FILTER_IDLE_S: u32 = 900;
 
-/// How often it looks for such, in capture time.
+/// How often idle connections are removed, in capture time.
 const FORGET_EVERY_NS: u64 = 10_000_000_000;
 
-/// A step in time that a packet alone is believed.
+/// Largest forward jump in time that a single packet can cause.
 const MOMENT_NS: u64 = 10_000_000_000;
 
-/// What the reading side has to say at the end.
+/// Results of the reading thread.
 #[derive(Default)]
 struct Told {
-    /// Whether reading broke off.
+    /// Whether the reading thread panicked.
     failed: bool,
-    /// Whether a signal came before the end.
+    /// Whether a signal interrupted it.
     interrupted: bool,
-    /// Captures that were not opened since too many were open.
+    /// Captures not opened because too many files were open.
     crowded: u64,
-    /// Unknown when reading was left blocked.
+    /// Unknown if reading was still blocked.
     counts: Option<ReplayCounts>,
     skipped_files: Vec<PathBuf>,
 }
 
-/// Reads captures until their end, until enough is written, or until `stop`.
+/// Reads captures until their end, an output limit, or `stop`.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     let own = OwnSockets::default();
     let session = Ready::new(config)
@@ -156,7 +155,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     told
 }
 
-/// As the agent tells of what the kernel's programs counted.
+/// Reports losses counted by the filter, as live runs do for the eBPF programs.
 fn tell_losses(losses: &mut FilterLosses, filter: &HostFilter, engine: &mut Engine) {
     let now_ns = engine.pipeline().now_ns();
     for loss in losses.take(now_ns, |counter| filter.counter(counter)) {
@@ -164,7 +163,7 @@ fn tell_losses(losses: &mut FilterLosses, filter: &HostFilter, engine: &mut Engi
     }
 }
 
-/// What the pipeline has been told the names of, by number.
+/// Which interface and encapsulation numbers the pipeline knows the names of.
 #[derive(Default)]
 struct Named {
     interfaces: Vec<bool>,
@@ -172,7 +171,7 @@ struct Named {
 }
 
 impl Named {
-    /// Names the record's interface and its tags and tunnels the first time they are met.
+    /// Registers the names of the record's interface and encapsulation when they first occur.
     fn name(&mut self, header: &RecordHeader, replay: &Replay, engine: &mut Engine) {
         let interface = header.interfaces[0];
         if is_new(&mut self.interfaces, interface)
@@ -189,7 +188,7 @@ impl Named {
     }
 }
 
-/// Whether `number` is not among `known` yet, to which it is added; 0 never is.
+/// Whether `number` is not in `known` yet, and adds it; 0 is never new.
 fn is_new(known: &mut Vec<bool>, number: u32) -> bool {
     let at = number as usize;
     if number == 0 || known.get(at) == Some(&true) {
@@ -203,14 +202,14 @@ fn is_new(known: &mut Vec<bool>, number: u32) -> bool {
         .is_some_and(|k| !std::mem::replace(k, true))
 }
 
-/// What the kernel's program would have shipped of this segment goes to the engine.
+/// Passes a segment through the filter, and what it ships to the engine.
 fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Engine) -> Next {
     let header = record.header;
     if !engine.admits(header) {
         return Next::Go;
     }
-    // What the filter keeps back moves time on all the same, as the clock does live. A single time
-    // far ahead is left to the pipeline, which believes it only when others agree.
+    // Segments that the filter drops still advance time, as the clock does live. A single time far ahead is
+    // left to the pipeline, which accepts it only when others agree.
     let now_ns = engine.pipeline().now_ns();
     if (1..MOMENT_NS).contains(&header.time_ns.saturating_sub(now_ns)) {
         engine.tick(header.time_ns);
@@ -224,7 +223,7 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Eng
     };
     let mut next = Next::Go;
     filter.push(record.bytes, &segment(header), &context, &mut |shipped| {
-        // The filter, which runs in the kernel, knows nothing of tunnels.
+        // The filter, as in the kernel, knows nothing about tunnels.
         let shipped_header = RecordHeader {
             encap: header.encap,
             ..*shipped.header
@@ -243,7 +242,7 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Eng
     next
 }
 
-/// The segment that a record of a replay is, its payload at offset 0.
+/// Converts a record of a replay to a segment with its payload at offset 0.
 fn segment(header: &RecordHeader) -> Segment {
     let (key, direction) = header.key();
     let mut flags = 0;
@@ -260,18 +259,18 @@ fn segment(header: &RecordHeader) -> Segment {
     Segment {
         key,
         direction,
-        // A record has the sequence number of the payload, a segment that of the SYN.
+        // A record holds the sequence number of the payload, a segment that of the SYN.
         seq: header.seq.wrapping_sub(u32::from(header.has(flag::SYN))),
         ack: header.ack,
         flags,
-        // A replay has looked at its checksum.
+        // The replay has already verified its checksum.
         header_len: 0,
         payload_offset: 0,
         payload_len: header.len,
     }
 }
 
-/// What could not be read is said at the end.
+/// Keeps read errors to be reported at the end.
 fn keep_problems(replay: &mut Replay, session: &mut Session, told: &mut Told) {
     if replay.problems().is_empty() {
         return;
@@ -337,7 +336,7 @@ fn replay_lines(told: &Told) -> Vec<String> {
     lines
 }
 
-/// `2 malformed packets`, `2 not tcp`: of the names of reasons some are of things that are counted.
+/// Formats `2 malformed packets` or `2 not tcp`: only some reasons are countable nouns.
 fn passed_over(reason: &str, count: u64) -> String {
     let reason = reason.replace('_', " ");
     match reason.ends_with("packet") || reason.ends_with("fragment") {

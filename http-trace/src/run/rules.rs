@@ -16,7 +16,7 @@ use http_trace_detect::parse::{self, Parsed, Source};
 use http_trace_detect::rule::{Correlation, Input, Kind, Rule, RuleSet};
 use http_trace_detect::{builtin, load};
 
-/// Runs the command; text for standard output is appended to `out`.
+/// Runs the command; standard output is appended to `out`.
 pub fn run(command: &Rules, out: &mut String) -> Ended {
     match command {
         Rules::List {
@@ -105,7 +105,7 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             };
             hits::run(state, asked, out)
         }
-        // The command's main function starts a run for it.
+        // Started as a run by the main function.
         Rules::Test { .. } | Rules::Help { .. } => Ended::CannotStart,
     }
 }
@@ -114,7 +114,7 @@ const fn ended(well: bool) -> Ended {
     if well { Ended::Done } else { Ended::Lossy }
 }
 
-/// The rules of files, the files, and whether all of them could be read.
+/// The parsed rules, their files, and whether all files could be read.
 fn parsed(with_built_in: bool, paths: &[PathBuf]) -> (Parsed, Vec<Source>, bool) {
     let mut sources: Vec<Source> = Vec::new();
     if with_built_in {
@@ -146,7 +146,7 @@ fn told(parsed: &Parsed) {
     }
 }
 
-/// Files may refer to built-in rules, so these are loaded too.
+/// Checks rule files. Loads built-in rules too, because files may refer to them.
 fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
     let (parsed, sources, readable) = parsed(with_built_in, paths);
     for diagnostic in &parsed.diagnostics {
@@ -198,7 +198,7 @@ fn list(rules: &RuleSet, out: &mut String) {
     }
 }
 
-/// `30 distinct cs-uri-stem / 10m`
+/// Formats `30 distinct cs-uri-stem / 10m`.
 fn condition(correlation: &Correlation) -> String {
     let window = window_text(correlation.window_ns);
     let least = correlation.threshold();
@@ -218,7 +218,7 @@ fn condition(correlation: &Correlation) -> String {
         }
         Kind::Ratio(percent) => format!("{least} and {percent} % / {window}"),
         Kind::TimingSplit(factor) => format!("{least} in two modes {factor}× apart / {window}"),
-        // Of no rule that is listed.
+        // Not used by any rule that is listed.
         Kind::Digest => String::new(),
         Kind::StatusSequence => format!("{least} odd turns / {window}"),
     }
@@ -302,10 +302,9 @@ fn threat(rule: &Rule) -> String {
     all.join(" ")
 }
 
-/// Writes the files; returns those that exist with other content, which are left alone without
-/// `force`.
+/// Writes the files; returns existing files with other content, which are only replaced with `force`.
 fn export(folder: &Path, force: bool) -> std::io::Result<Vec<PathBuf>> {
-    // Filters do not get the name of a rule file: loading the folder must not turn them on.
+    // Filters are not exported as rule files: loading the folder must not enable them.
     fs::create_dir_all(folder.join("filters"))?;
     let rules = builtin::FILES
         .iter()
@@ -323,7 +322,7 @@ fn export(folder: &Path, force: bool) -> std::io::Result<Vec<PathBuf>> {
     Ok(left)
 }
 
-/// Whether the file has this content now. It is never written in place: it may be a link to elsewhere.
+/// Whether the file has this content now. Never writes in place, because the path may be a symlink.
 fn export_file(path: &Path, text: &str, force: bool) -> std::io::Result<bool> {
     let create = || {
         let mut file = fs::File::options()

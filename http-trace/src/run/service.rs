@@ -1,5 +1,5 @@
-//! What a service manager is told: that tracing has begun, that the agent is alive, that it stops
-//! (sd_notify(3)). Without one, nothing happens.
+//! Notifies a service manager that tracing has begun, that the agent is alive, and that it stops
+//! (sd_notify(3)). Without a service manager, nothing happens.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use sd_notify::{NotifyState, notify, watchdog_enabled};
 /// The service manager, if one started this run.
 #[derive(Debug)]
 pub struct Service {
-    /// How often it is told that the agent is alive; twice as often as it wants to know.
+    /// Keep-alive interval: half the watchdog timeout.
     every: Option<Duration>,
     next: Instant,
 }
 
 impl Service {
-    /// Says that tracing has begun.
+    /// Reports readiness.
     pub fn ready(now: Instant) -> Self {
         say(NotifyState::Ready);
         Service {
@@ -23,7 +23,7 @@ impl Service {
         }
     }
 
-    /// Says that the agent is alive, when it is time to.
+    /// Reports that the agent is alive, when due.
     pub fn alive(&mut self, now: Instant) {
         if let Some(every) = self.every.filter(|_| now >= self.next) {
             self.next = now + every;
@@ -31,13 +31,13 @@ impl Service {
         }
     }
 
-    /// Says that the run ends: what is still in the ring is written first.
+    /// Reports that the run is stopping; the ring is still drained after this.
     pub fn stopping(&self) {
         say(NotifyState::Stopping);
     }
 }
 
-/// A manager that does not listen is no reason to stop tracing.
+/// A service manager that does not listen must not stop tracing.
 fn say(state: NotifyState<'_>) {
     let _ = notify(&[state]);
 }

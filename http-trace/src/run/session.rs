@@ -1,5 +1,5 @@
-//! A run between its start and its end: the engine with the rules and the state it works with. Knows
-//! nothing about where its events come from.
+//! A run between start and end: the engine with its rules and state. Knows nothing about where events come
+//! from.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -22,19 +22,19 @@ use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Restored};
 use http_trace_model::shown::span;
 
-/// See the module.
+/// A run in progress; see the module.
 pub struct Session {
-    /// What was asked for.
+    /// The settings.
     pub config: Config,
-    /// Takes records and events.
+    /// Processes records and events.
     pub engine: Engine,
     stop: Stop,
     rules: Rules,
     problems: Vec<String>,
 }
 
-/// What takes its time and nothing that is given up: made before programs are attached, whose records would
-/// wait for it.
+/// Slow preparation that needs no privileges, done before programs are attached so that records need not
+/// wait.
 #[derive(Debug)]
 pub struct Ready {
     rules: Rules,
@@ -45,7 +45,7 @@ impl Ready {
     /// Loads the rules.
     ///
     /// # Errors
-    /// What hinders it was said.
+    /// The exit status; the cause has been printed.
     pub fn new(config: &Config) -> Result<Self, Ended> {
         let (rules, set) = Rules::begin(config)?;
         let detector = Detector::new(set, detection(config));
@@ -54,10 +54,10 @@ impl Ready {
 }
 
 impl Session {
-    /// Opens the outputs and goes on from the file of `--state`.
+    /// Opens the outputs and restores the file of `--state`.
     ///
     /// # Errors
-    /// What hinders it was said.
+    /// The exit status; the cause has been printed.
     pub fn open(
         config: &Config,
         stop: &Stop,
@@ -98,12 +98,12 @@ impl Session {
         self.stop.is_requested()
     }
 
-    /// Something could not be read. It is said at the end, where it is not overlooked.
+    /// Records a read error, to be printed at the end where it is not overlooked.
     pub fn problem(&mut self, line: String) {
         self.problems.push(line);
     }
 
-    /// What is due from time to time beside the source's own: rules, state, news of outputs.
+    /// Periodic work common to all sources: rules, state, messages from outputs.
     pub fn upkeep(&mut self) {
         let asked = self.stop.wants_reload();
         self.rules.work(asked, &mut self.config, &mut self.engine);
@@ -113,7 +113,7 @@ impl Session {
         self.engine.output_news().iter().for_each(|line| say(line));
     }
 
-    /// Closes the engine and says how the run went; `lines` are the source's own.
+    /// Closes the engine and prints the summary, followed by the source's own `lines`.
     pub fn finish(self, lines: Vec<String>, reading: Reading) -> Ended {
         let Session {
             config,
@@ -126,7 +126,7 @@ impl Session {
         if !config.quiet {
             let said = finished.kept.said.iter().chain(&finished.inventory.said);
             said.for_each(|line| say(line));
-            // Of what could not be read at all there is nothing else to say.
+            // If nothing could be read there is nothing else to report.
             let is_read = problems.is_empty() || !finished.is_empty();
             let summary = is_read.then(|| finished.lines(&config, problems.is_empty()));
             for line in summary.iter().flatten().chain(&lines).filter(|_| is_read) {
@@ -154,7 +154,7 @@ impl Session {
     }
 }
 
-/// Who is banned, or would be.
+/// Who is banned, or would be banned in a dry run.
 fn bans_line(plan: &Plan, live: bool) -> String {
     let (level, set) = (plan.level.name(), &plan.set);
     match plan.lasts.filter(|_| live) {
@@ -174,7 +174,7 @@ fn bans_line(plan: &Plan, live: bool) -> String {
     }
 }
 
-/// `a, b and 3 more`: names, at most so many of them.
+/// Formats `a, b and 3 more`: at most `most` names.
 pub fn some_of(names: impl ExactSizeIterator<Item = String>, most: usize) -> String {
     let more = names.len().saturating_sub(most);
     let named = names.take(most).collect::<Vec<_>>().join(", ");
@@ -184,14 +184,14 @@ pub fn some_of(names: impl ExactSizeIterator<Item = String>, most: usize) -> Str
     }
 }
 
-/// `reading a.pcap, b.pcap and 3 more`.
+/// Formats `reading a.pcap, b.pcap and 3 more`.
 pub fn reading(paths: &[PathBuf]) -> String {
     let names = paths.iter();
     let names = names.map(|path| shown(&path.display().to_string()).to_owned());
     format!("reading {}", some_of(names, 3))
 }
 
-/// The start line: where packets come from and what is limited.
+/// Prints the start line: the source and its limits.
 pub fn started(config: &Config, from: &str) {
     if config.quiet {
         return;
@@ -224,8 +224,8 @@ pub fn started(config: &Config, from: &str) {
     }
 }
 
-/// Goes on from the file of `--state` and keeps it from now on. A useless file is moved aside with a
-/// message; one that cannot be moved is left alone, and nothing is kept then.
+/// Restores the file of `--state` and keeps it from now on. An unusable file is moved aside with a message;
+/// if that fails, it is left alone and nothing is kept.
 fn restore(config: &Config, engine: &mut Engine) {
     let Some(path) = &config.state else {
         return;
@@ -234,7 +234,7 @@ fn restore(config: &Config, engine: &mut Engine) {
     let (taken, read) = Taken::take(path);
     let read = match read {
         Ok(None) => None,
-        // Made for it, and never written.
+        // Created by an earlier run but never written.
         Ok(Some(bytes)) if bytes.is_empty() => None,
         Ok(Some(bytes)) => match engine.restore(&bytes, now_ns(config)) {
             Err(BadSnapshot::NotOurs) => {
@@ -275,7 +275,7 @@ fn restore(config: &Config, engine: &mut Engine) {
     keep_inventory(config, path, engine);
 }
 
-/// Keeps the inventory beside it, but for what only tries rules.
+/// Also keeps the inventory, unless the run only tests rules.
 #[cfg(feature = "inventory")]
 fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine) {
     if config.tries_rules {
@@ -304,7 +304,7 @@ fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine)
     }
 }
 
-/// The time by the clock of this host (Unix ns), where event time is that.
+/// The host clock (Unix ns), where event time follows it.
 fn now_ns(config: &Config) -> u64 {
     if !matches!(config.source, Source::Live) {
         return u64::MAX;

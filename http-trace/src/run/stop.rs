@@ -1,4 +1,4 @@
-//! Signals: SIGINT and SIGTERM stop a run, SIGHUP has its rules read again. Acts on nothing itself.
+//! Signals: SIGINT and SIGTERM stop a run, SIGHUP reloads its rules. Only records requests.
 
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
@@ -8,39 +8,39 @@ use std::time::Duration;
 
 use crate::priority;
 
-/// Signals that come this soon after the first are the same wish: timeout(1) signals its child, and then its
-/// group.
+/// Signals within this time of the first count as the same request: timeout(1) signals its child and then its
+/// process group.
 const ONE_WISH: Duration = Duration::from_millis(300);
 
-/// Requests to stop and to read the rules again, shared with the signal handler.
+/// Requests to stop and to reload, shared with the signal handlers.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     stop: Arc<AtomicBool>,
-    /// The next signal ends the process.
+    /// Set once the next signal ends the process.
     insists: Arc<AtomicBool>,
-    /// Has a byte for each signal, until [`Stop::watch`] takes it.
+    /// Receives a byte per signal, until [`Stop::watch`] takes it.
     signals: Arc<Mutex<Option<UnixStream>>>,
     hung_up: Arc<AtomicBool>,
-    /// Whether there was a terminal at the start whose loss ends the run.
+    /// Whether there was a controlling terminal at the start; losing it ends the run.
     had_terminal: bool,
 }
 
 impl Stop {
-    /// Asks to stop, writing what has been read.
+    /// Requests a stop; what has been read is still written.
     pub fn request(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Whether that was asked.
+    /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Stops on SIGINT and SIGTERM; with [`Stop::watch`] a later one ends the process at once. SIGHUP asks
-    /// for the rules to be read again, or to stop if it comes since the terminal is gone.
+    /// Stops on SIGINT and SIGTERM; after [`Stop::watch`], a second signal ends the process at once. SIGHUP
+    /// requests a reload, or a stop if the terminal is gone.
     ///
     /// # Errors
-    /// When a handler cannot be installed.
+    /// If a handler cannot be installed.
     pub fn on_signals(&mut self) -> std::io::Result<()> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         let (signals, tell) = UnixStream::pair()?;
@@ -58,8 +58,8 @@ impl Stop {
         Ok(())
     }
 
-    /// Has a signal that comes later than the first end the process, whatever it waits for. Starts a thread,
-    /// and so comes after the last change of privileges.
+    /// Makes a second signal end the process at once. Starts a thread, so it is called after the last change
+    /// of privileges.
     pub fn watch(&self) {
         let signals = self
             .signals
@@ -77,9 +77,9 @@ impl Stop {
         });
     }
 
-    /// Whether the rules are to be read again; true once for each time that was asked.
+    /// Whether to reload; true once per request.
     pub(super) fn wants_reload(&self) -> bool {
-        // Mostly false: looked at without a write.
+        // Usually false, so load before swapping.
         if !self.hung_up.load(Ordering::Relaxed) || !self.hung_up.swap(false, Ordering::Relaxed) {
             return false;
         }
@@ -91,7 +91,7 @@ impl Stop {
     }
 }
 
-/// Whether the process has a controlling terminal that is still there (tty(4)).
+/// Whether the process still has a controlling terminal (tty(4)).
 fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
 }
