@@ -1,5 +1,5 @@
-//! Community ID version 1: one name for a connection in the records of every tool that computes
-//! it (<https://github.com/corelight/community-id-spec>).
+//! Community ID version 1: an identifier of a connection shared with other tools
+//! (<https://github.com/corelight/community-id-spec>).
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 
 use crate::event::Endpoint;
 
-/// Length of the text: `1:` and 20 bytes in base64.
+/// Length of the text in bytes: `1:` and 20 bytes in base64.
 pub const LEN: usize = 30;
 
 /// The Community ID of a TCP connection, with the default seed 0.
@@ -32,7 +32,7 @@ pub fn community_id(one: Endpoint, other: Endpoint) -> [u8; LEN] {
     hash.update(high.port.to_be_bytes());
     let mut text = [0; LEN];
     text[..2].copy_from_slice(b"1:");
-    // 20 bytes always fill 28 characters.
+    // 20 bytes always encode to 28 characters.
     let written =
         base64::engine::general_purpose::STANDARD.encode_slice(hash.finalize(), &mut text[2..]);
     debug_assert_eq!(written, Ok(28));
@@ -51,7 +51,7 @@ mod tests {
         }
     }
 
-    /// Values that the specification's own baseline gives.
+    /// Values from the specification's own baseline.
     #[test]
     fn published_values() {
         for (one, other, expected) in [

@@ -1,6 +1,5 @@
-//! Endpoints: what stands for paths that differ in an identifier alone, the service that an event is of, and
-//! lists of endpoints that are known. Functions of events alone, so that rules, reports and metrics name the
-//! same endpoint alike, in every run. Opens no file.
+//! Endpoints: path templates, the service of an event, and lists of known endpoints. Pure functions of
+//! events, so that rules, reports and metrics name an endpoint alike in every run. Opens no file.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,15 +9,15 @@ use std::sync::Arc;
 use crate::event::HttpEvent;
 use crate::target::Target;
 
-/// How paths are folded: `/users/17` and `/users/18` are `/users/{id}`.
+/// Turns paths into templates: `/users/17` and `/users/18` become `/users/{id}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Templates {
-    /// The user's, in segments: what is in braces stands for any one.
+    /// Templates of the user, split into segments; a segment in braces matches any segment.
     own: Vec<Vec<Vec<u8>>>,
 }
 
 impl Templates {
-    /// With these, which come first: `/users/{name}/posts`.
+    /// With the user's templates, such as `/users/{name}/posts`, which take precedence.
     pub fn new(own: &[String]) -> Self {
         let segments = |template: &String| split(template.as_bytes()).map(<[u8]>::to_vec).collect();
         Templates {
@@ -47,7 +46,7 @@ impl Templates {
             if at > 0 {
                 out.push(b'/');
             }
-            // A file's name differs in a part between dots.
+            // In a file name only one part between dots may vary, such as a hash.
             let hex = if segment.contains(&b'.') { 8 } else { 16 };
             for (at, part) in segment.split(|b| *b == b'.').enumerate() {
                 if at > 0 {
@@ -68,14 +67,14 @@ fn is_open(segment: &[u8]) -> bool {
     segment.starts_with(b"{") && segment.ends_with(b"}")
 }
 
-/// What stands for a segment, or a part of a file's name, that differs: of hexadecimal digits from this many on.
+/// Placeholder for a variable segment or part of a file name; a hash has at least `hex` hexadecimal digits.
 fn stands_for(text: &[u8], hex: usize) -> Option<&'static [u8]> {
     let digits = text.iter().filter(|b| b.is_ascii_digit()).count();
     if digits == 0 {
         return None;
     }
     if digits == text.len() && text.len() <= 20 {
-        // One digit in a file's name is part of it: jquery.3.min.js.
+        // One or two digits in a file name belong to it: jquery.3.min.js.
         return (hex >= 16 || digits > 2).then_some(b"{id}");
     }
     if is_uuid(text) {
@@ -93,12 +92,12 @@ fn stands_for(text: &[u8], hex: usize) -> Option<&'static [u8]> {
     (text.len() >= 20 && text.iter().all(is_token) && is_mixed).then_some(b"{token}")
 }
 
-/// Whether a text is written as a UUID (RFC 9562 §4).
+/// Whether text has the form of a UUID (RFC 9562 §4).
 pub fn is_uuid(text: &[u8]) -> bool {
     is_like(text, b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
 }
 
-/// Whether a text has this shape: `x` is a hexadecimal digit, `0` a decimal one.
+/// Whether text has this shape: `x` stands for a hexadecimal digit, `0` for a decimal one.
 fn is_like(text: &[u8], shape: &[u8]) -> bool {
     text.len() == shape.len()
         && text.iter().zip(shape).all(|(byte, shape)| match shape {
@@ -108,13 +107,13 @@ fn is_like(text: &[u8], shape: &[u8]) -> bool {
         })
 }
 
-/// Whether a status (0: no response) says that something is there: what answers 404 to all that a scanner asks
-/// has no endpoints.
+/// Whether a status (0: no response) shows that an endpoint exists. Without this check, a scanner that gets
+/// 404 for everything would create endpoints.
 pub const fn is_there(status: u16) -> bool {
     matches!(status, 100..=399 | 401 | 405 | 500..=999)
 }
 
-/// The host that was asked for in lower case, with a port that is not the usual one, as text by `shown`.
+/// The requested host in lower case, with its port unless that is 80 or 443, converted to text by `shown`.
 pub fn named_service(target: &Target<'_>, shown: fn(&[u8]) -> String) -> Option<String> {
     let host = shown(target.host?).to_ascii_lowercase();
     Some(match target.port {
@@ -123,7 +122,7 @@ pub fn named_service(target: &Target<'_>, shown: fn(&[u8]) -> String) -> Option<
     })
 }
 
-/// The service that an event is of, as bytes of the wire: the host in lower case, else the server's address.
+/// The service of an event, as bytes from the wire: the host in lower case, otherwise the server's address.
 pub fn service(event: &HttpEvent, target: &Target<'_>) -> Vec<u8> {
     let Some(host) = target.host else {
         return service_address(event).into_bytes();
@@ -135,7 +134,7 @@ pub fn service(event: &HttpEvent, target: &Target<'_>) -> Vec<u8> {
     service
 }
 
-/// The server's address, where no host says which service it is.
+/// The server's address, for events whose host does not name the service.
 pub fn service_address(event: &HttpEvent) -> String {
     match (event.server.known_ip(), event.server.known_port()) {
         (Some(ip), Some(port)) => SocketAddr::new(ip, port).to_string(),
@@ -144,8 +143,8 @@ pub fn service_address(event: &HttpEvent) -> String {
     }
 }
 
-/// Endpoints that are known, from a list with one a line: `GET shop.example /cart/{id}`. What a report writes as
-/// its allow list is one.
+/// Known endpoints, from a list with one per line: `GET shop.example /cart/{id}`. A report's allow list has
+/// this format.
 #[derive(Clone, Debug)]
 pub struct KnownEndpoints {
     lines: HashSet<[String; 3]>,
@@ -153,11 +152,11 @@ pub struct KnownEndpoints {
 }
 
 impl KnownEndpoints {
-    /// Of a list; `#` begins a comment, and `*` stands for any method or any service. `shown` writes bytes from
-    /// the wire as the list has them.
+    /// Parses a list; `#` begins a comment, `*` matches any method or any service. `shown` must convert bytes
+    /// from the wire to text as the list has it.
     ///
     /// # Errors
-    /// The number of a line that is none, and what it should be.
+    /// The number of an invalid line, and the format that is expected.
     pub fn parse(text: &str, shown: fn(&[u8]) -> String) -> Result<Self, String> {
         let mut lines = HashSet::new();
         for (at, line) in text.lines().enumerate() {
@@ -177,7 +176,7 @@ impl KnownEndpoints {
         Ok(KnownEndpoints { lines, shown })
     }
 
-    /// Whether an endpoint is one of them.
+    /// Whether an endpoint is in the list.
     pub fn has(&self, method: &str, service: &str, template: &str) -> bool {
         let any = "*";
         [(method, service), (any, service), (method, any), (any, any)]
@@ -188,7 +187,7 @@ impl KnownEndpoints {
             })
     }
 
-    /// Whether an event's endpoint is one of them; `None` without a path.
+    /// Whether an event's endpoint is in the list; `None` without a path.
     fn knows(&self, event: &HttpEvent, target: &Target<'_>, templates: &Templates) -> Option<bool> {
         let (request, shown) = (event.request.as_ref()?, self.shown);
         let template = shown(&templates.of(target.path?));
@@ -197,12 +196,12 @@ impl KnownEndpoints {
     }
 }
 
-/// How endpoints are told in a run.
+/// How a run names endpoints and recognises known ones.
 #[derive(Clone, Debug, Default)]
 pub struct Endpoints {
-    /// How paths are folded.
+    /// The path templates.
     pub templates: Templates,
-    /// Those that are known, if there is a list.
+    /// The list of known endpoints, if there is one.
     pub known: Option<Arc<KnownEndpoints>>,
 }
 

@@ -1,4 +1,4 @@
-//! The one internal event, of which every output format is a pure function.
+//! The internal event. Every output format is a pure function of it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -16,34 +16,34 @@ use crate::process::Process;
 pub struct Endpoint {
     /// IP address; IPv4-mapped IPv6 is shown as IPv4.
     pub ip: IpAddr,
-    /// TCP port; 0, which no connection has (RFC 6335 §6), where a recording does not say it.
+    /// TCP port; 0 (never used by a connection, RFC 6335 §6) where a recording lacks it.
     pub port: u16,
 }
 
 impl Endpoint {
-    /// Where a recording says nothing of an end: an access log has no server.
+    /// An end that a recording does not name, such as the server of an access log.
     pub const NOBODY: Endpoint = Endpoint {
         ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         port: 0,
     };
 
-    /// The address, where one is known.
+    /// The address, if known.
     pub fn known_ip(self) -> Option<IpAddr> {
         Some(self.ip).filter(|ip| !ip.is_unspecified())
     }
 
-    /// The port, where it is known.
+    /// The port, if known.
     pub fn known_port(self) -> Option<u16> {
         Some(self.port).filter(|port| *port != 0)
     }
 }
 
-/// Who a trusted proxy asked for.
+/// The client that a trusted proxy names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Forwarded {
     /// IP address; IPv4-mapped IPv6 is shown as IPv4.
     pub ip: IpAddr,
-    /// TCP port, where the proxy said it.
+    /// TCP port, if the proxy gave it.
     pub port: Option<u16>,
 }
 
@@ -52,20 +52,20 @@ pub struct Forwarded {
 pub enum NoResponse {
     /// The connection was reset.
     Reset,
-    /// The connection was closed in order.
+    /// The connection was closed with FIN.
     Closed,
-    /// Nothing came within the configured time.
+    /// No response within the configured time.
     Timeout,
     /// The SYN was not answered.
     Unreachable,
     /// The SYN was answered by RST.
     Refused,
-    /// What answered it is no response: a status line without a status code (RFC 9112 §4).
+    /// The answer is not a response: a status line without a valid status code (RFC 9112 §4).
     Unreadable,
 }
 
 impl NoResponse {
-    /// All there are.
+    /// All variants.
     pub const ALL: [NoResponse; 6] = [
         NoResponse::Reset,
         NoResponse::Closed,
@@ -75,7 +75,7 @@ impl NoResponse {
         NoResponse::Unreadable,
     ];
 
-    /// Their names.
+    /// Their names, in the order of `ALL`.
     pub const NAMES: [&str; 6] = [
         NoResponse::Reset.name(),
         NoResponse::Closed.name(),
@@ -85,7 +85,7 @@ impl NoResponse {
         NoResponse::Unreadable.name(),
     ];
 
-    /// Its name in records.
+    /// Name in records.
     pub const fn name(self) -> &'static str {
         match self {
             NoResponse::Reset => "reset",
@@ -97,34 +97,34 @@ impl NoResponse {
         }
     }
 
-    /// The one of a name.
+    /// Looks up a variant by name.
     pub fn named(name: &[u8]) -> Option<Self> {
         let mut all = NoResponse::ALL.into_iter();
         all.find(|why| why.name().as_bytes() == name)
     }
 }
 
-/// What of a transaction was not seen.
+/// Part of a transaction that was not seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Missing {
-    /// The request: before the start, lost, or on another path.
+    /// The request: sent before tracing began, lost, or on another path.
     Request,
     /// Part of the head.
     Headers,
-    /// Part of the body whose bytes the framing needed.
+    /// Part of the body that framing needed.
     Body,
-    /// The message's end, at the time of writing.
+    /// The end of the message, when the event was written.
     End,
-    /// Who sent on a socket of this host.
+    /// The process that sent, on a socket of this host.
     Process,
-    /// The name of the container that it is in.
+    /// The name of its container.
     Container,
-    /// The names of the pod that it is in.
+    /// The names of its pod.
     Orchestrator,
 }
 
 impl Missing {
-    /// All there are.
+    /// All variants.
     pub const ALL: [Missing; 7] = [
         Missing::Request,
         Missing::Headers,
@@ -135,7 +135,7 @@ impl Missing {
         Missing::Orchestrator,
     ];
 
-    /// Their names.
+    /// Their names, in the order of `ALL`.
     pub const NAMES: [&str; 7] = [
         Missing::Request.name(),
         Missing::Headers.name(),
@@ -146,7 +146,7 @@ impl Missing {
         Missing::Orchestrator.name(),
     ];
 
-    /// Its name in events and rules.
+    /// Name in events and rules.
     pub const fn name(self) -> &'static str {
         match self {
             Missing::Request => "request",
@@ -160,33 +160,33 @@ impl Missing {
     }
 }
 
-/// Names of what is odd about a transaction, beside those that the framer gives to its flags
+/// Names of oddities of a transaction, in addition to the names of the framer's flags
 /// ([`http_trace_common::framer::flag::NAMES`]).
 pub mod oddity {
-    /// A field name with a byte that is none of a token's (RFC 9110 §5.6.2).
+    /// A field name contains a byte that is not allowed in a token (RFC 9110 §5.6.2).
     pub const BAD_FIELD_NAME: &str = "bad_field_name";
-    /// Bytes of the body were not seen.
+    /// Part of the body was not seen.
     pub const BODY_GAP: &str = "body_gap";
-    /// A RST, FIN or SYN of the connection that fits was disproved by what followed: its receiver did not
-    /// take it, whoever sent it.
+    /// A RST, FIN or SYN that fits the connection was disproved by what followed: its receiver did not
+    /// accept it, whoever sent it.
     pub const DISPUTED_SEGMENT: &str = "disputed_segment";
-    /// The head was longer than what is kept of one.
+    /// The head exceeded the limit of what is kept of one.
     pub const HEADERS_TRUNCATED: &str = "headers_truncated";
-    /// The body was not as long as its head declared.
+    /// The body's length differs from the declared one.
     pub const LENGTH_MISMATCH: &str = "length_mismatch";
-    /// A line of the head had no colon.
+    /// A line of the head has no colon.
     pub const LINE_WITHOUT_COLON: &str = "line_without_colon";
-    /// The request's line was not as RFC 9112 §3 has it.
+    /// The request line does not follow RFC 9112 §3.
     pub const MALFORMED_REQUEST: &str = "malformed_request";
-    /// Bytes came a second time and were others.
+    /// A copy of bytes already seen had different content.
     pub const OVERLAP_DIFFERS: &str = "overlap_differs";
-    /// The pair is the likely one and not proven.
+    /// Request and response probably belong together, but this is not proven.
     pub const REQUEST_ASSUMED: &str = "request_assumed";
-    /// The request was not whole.
+    /// The request is incomplete.
     pub const REQUEST_UNFINISHED: &str = "request_unfinished";
-    /// Blanks between a field's name and its colon (RFC 9112 §5.1).
+    /// Whitespace between a field name and its colon (RFC 9112 §5.1).
     pub const SPACE_BEFORE_COLON: &str = "space_before_colon";
-    /// The response went on when it was told, longer after its head than events wait.
+    /// The response was still in progress when the event was written, after the longest wait.
     pub const STILL_OPEN: &str = "still_open";
 
     const ALL: [&str; 12] = [
@@ -204,7 +204,7 @@ pub mod oddity {
         STILL_OPEN,
     ];
 
-    /// The name of an event's flag, if there is one of that name.
+    /// Looks up an event flag by name.
     pub fn named(name: &str) -> Option<&'static str> {
         let of_framer = http_trace_common::framer::flag::NAMES;
         let of_framer = of_framer.into_iter().map(|(_, name)| name);
@@ -217,13 +217,13 @@ pub mod oddity {
 /// How a response's body ended (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyEnd {
-    /// There is no body: 1xx, 204, 304, or the answer to HEAD.
+    /// No body: 1xx, 204, 304, or the response to HEAD.
     None,
     /// After Content-Length bytes.
     Length,
     /// With the last chunk and its trailers.
     Chunked,
-    /// With the connection's orderly close.
+    /// With the connection's close by FIN.
     Close,
     /// By a reset, or a close before the declared length.
     Cut,
@@ -232,7 +232,7 @@ pub enum BodyEnd {
 }
 
 impl BodyEnd {
-    /// All there are.
+    /// All variants.
     pub const ALL: [BodyEnd; 6] = [
         BodyEnd::None,
         BodyEnd::Length,
@@ -242,7 +242,7 @@ impl BodyEnd {
         BodyEnd::Tunnel,
     ];
 
-    /// Their names.
+    /// Their names, in the order of `ALL`.
     pub const NAMES: [&str; 6] = [
         BodyEnd::None.name(),
         BodyEnd::Length.name(),
@@ -252,7 +252,7 @@ impl BodyEnd {
         BodyEnd::Tunnel.name(),
     ];
 
-    /// Its name in records.
+    /// Name in records.
     pub const fn name(self) -> &'static str {
         match self {
             BodyEnd::None => "none",
@@ -272,18 +272,18 @@ impl BodyEnd {
 pub struct HttpEvent {
     /// Position in this run's stream, from 0, without gaps.
     pub sequence: u64,
-    /// Stable for the same wire bytes: from the tuple, the sequence number of the head's first
-    /// byte, and its time rounded to the connection.
+    /// Stable for the same bytes on the wire: derived from the tuple, the sequence number of the head's
+    /// first byte, and identifying bytes of the head.
     pub id: u64,
-    /// Who asked, as the connection's peers nearest the server.
+    /// The client's end of the connection, on the tuple nearest the server.
     pub client: Endpoint,
-    /// Who answered.
+    /// The server's end, on the same tuple.
     pub server: Endpoint,
-    /// The client's end as seen nearest to the client, where a translation made it another.
+    /// The client's end on the tuple nearest the client, if address translation changed it.
     pub nat_client: Option<Endpoint>,
-    /// The server's end as seen nearest to the client, where a translation made it another.
+    /// The server's end on the tuple nearest the client, if address translation changed it.
     pub nat_server: Option<Endpoint>,
-    /// The real client, when `client` is a trusted proxy that names it.
+    /// The original client, if `client` is a trusted proxy that names it.
     pub forwarded: Option<Forwarded>,
     /// First byte of the response (of the request when there is no response).
     pub time_ns: u64,
@@ -299,25 +299,25 @@ pub struct HttpEvent {
     pub response_end_ns: Option<u64>,
     /// The request, unless it is missing.
     pub request: Option<RequestHead>,
-    /// Body bytes of the request on the wire, chunk framing not counted.
+    /// Request body bytes on the wire, excluding chunk framing.
     pub request_body_bytes: Option<u64>,
     /// The final response head.
     pub response: Option<ResponseHead>,
-    /// 1xx heads before it, in order.
+    /// 1xx heads before the final one, in order.
     pub informational: Vec<ResponseHead>,
-    /// Body bytes of the response so far, chunk framing not counted.
+    /// Response body bytes so far, excluding chunk framing.
     pub body_bytes: Option<u64>,
     /// All bytes of the final response so far: head, framing and body.
     pub response_bytes: Option<u64>,
-    /// How the body ended, when it has.
+    /// How the body ended, once it has.
     pub body_end: Option<BodyEnd>,
-    /// The first bytes of the body, decoded, where they were asked for.
+    /// First bytes of the decoded body, if requested.
     pub body_snippet: Option<Bytes>,
-    /// Set instead of `response` when there is none.
+    /// Why there is no response; set instead of `response`.
     pub no_response: Option<NoResponse>,
-    /// When nobody waited for a response any more: the connection's end, or the time-out; Unix ns.
+    /// When the wait for a response ended: at the connection's end or the timeout; Unix ns.
     pub given_up_ns: Option<u64>,
-    /// Number of the connection in this run, from 1: the same for all its transactions.
+    /// Number of the connection in this run, from 1, shared by all its transactions.
     pub connection: u64,
     /// Position of the transaction within its connection, from 1.
     pub ordinal: u32,
@@ -329,31 +329,31 @@ pub struct HttpEvent {
     pub flags: Vec<&'static str>,
     /// Copies of this response's segments.
     pub retransmissions: u32,
-    /// Where the response's head was taken.
+    /// The hook that captured the response's head.
     pub hook: Hook,
     /// Whether the response left this host (`Some(true)`) or came in; unknown in a capture.
     pub egress: Option<bool>,
     /// Interfaces the response was seen on, by name, in order of appearance.
     pub interfaces: Vec<Arc<str>>,
-    /// Length on the wire of the frame that held the response's first byte.
+    /// Length on the wire of the frame with the response's first byte.
     pub packet_len: u32,
-    /// The tags and tunnels that frame was wrapped in; live only the tunnel that `--decap` found.
-    /// `None` for none.
+    /// VLAN tags and tunnels around that frame; in a live run only the tunnel that `--decap` matched.
+    /// `None` if there are none.
     pub encap: Option<Arc<Encap>>,
-    /// Cookies of the sockets on this host, where the hook knew them: the client's and the server's.
+    /// Cookies of the client's and the server's socket on this host, if the hook knows them.
     pub sockets: [Option<u64>; 2],
-    /// cgroup id of the server's end, or else of the client's, when the hook knew it.
+    /// cgroup id of the server's end, otherwise of the client's, if the hook knows it.
     pub cgroup_id: Option<u64>,
-    /// Who sent the request, where it is a process of this host that is known.
+    /// The process that sent the request, if it runs on this host and is known.
     pub client_process: Option<Arc<Process>>,
-    /// Who answered, in the same way.
+    /// The process that sent the response, likewise.
     pub server_process: Option<Arc<Process>>,
-    /// Ids of the rules that this response counted for; filled in by detection.
+    /// Ids of the rules that counted this response; filled in by detection.
     pub rules: RuleIds,
 }
 
-/// Ids of rules, in the order in which they counted. Cheap to copy: events that counted for the
-/// same rules share one list.
+/// Rule ids, in the order in which the rules counted. Cheap to clone: events counted by the same rules
+/// share one list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleIds(Option<Arc<[Arc<str>]>>);
 
@@ -372,7 +372,7 @@ impl std::ops::Deref for RuleIds {
 }
 
 impl HttpEvent {
-    /// An event of which nothing is known but when and between whom.
+    /// An event with nothing but its time and its two ends.
     pub const fn new(time_ns: u64, client: Endpoint, server: Endpoint) -> Self {
         HttpEvent {
             sequence: 0,
@@ -417,8 +417,8 @@ impl HttpEvent {
         }
     }
 
-    /// Bytes of the whole request; `None` where they are not known: while its body goes on, with
-    /// chunks, whose framing the count of the body does not have, and where only a log is left.
+    /// Bytes of the whole request. `None` if unknown: while its body is in progress, for chunked bodies
+    /// (the body count excludes chunk framing), and for events from a log.
     pub fn request_bytes(&self) -> Option<u64> {
         let request = self.request.as_ref().filter(|r| r.wire_len > 0)?;
         let body = self.request_body_bytes?;
@@ -426,35 +426,35 @@ impl HttpEvent {
         (!chunked).then(|| request.wire_len.saturating_add(body))
     }
 
-    /// Address of the real client: the peer's, unless it is a trusted proxy that names another.
+    /// Address of the client: the peer's, unless it is a trusted proxy that names another.
     pub fn client_ip(&self) -> IpAddr {
         self.forwarded.map_or(self.client.ip, |f| f.ip)
     }
 
-    /// From the request's last byte to the first byte of the final head, in ns.
+    /// Time from the request's last byte to the first byte of the final head, in ns.
     pub fn ttfb_ns(&self) -> Option<u64> {
         self.response_start_ns?.checked_sub(self.request_end_ns?)
     }
 
-    /// From the request's last byte to the response's last, in ns.
+    /// Time from the request's last byte to the response's last, in ns.
     pub fn ttlb_ns(&self) -> Option<u64> {
         self.response_end_ns?.checked_sub(self.request_end_ns?)
     }
 
-    /// When it was over: the response's last byte, its head's end when that was not seen, or when
-    /// nobody waited for a response any more; Unix ns.
+    /// When the transaction ended, Unix ns: the response's last byte, its head's end if that was not seen,
+    /// or the end of the wait for a response.
     pub fn end_ns(&self) -> Option<u64> {
         self.response_end_ns
             .or(self.head_end_ns)
             .or(self.given_up_ns)
     }
 
-    /// From the request's first byte to the end, in ns.
+    /// Time from the request's first byte to the end, in ns.
     pub fn duration_ns(&self) -> Option<u64> {
         self.end_ns()?.checked_sub(self.request_start_ns?)
     }
 
-    /// The VLAN ids of the frame, outermost first.
+    /// The frame's VLAN ids, outermost first.
     pub fn vlans(&self) -> impl Iterator<Item = u32> {
         let layers = self.encap.iter().flat_map(|encap| encap.layers());
         layers
@@ -462,7 +462,7 @@ impl HttpEvent {
             .map(|layer| layer.id)
     }
 
-    /// The tags and tunnels of the frame, unless they are VLANs and link layers alone.
+    /// The frame's tags and tunnels, unless they are only VLANs and link layers.
     pub fn tunnel(&self) -> Option<&Encap> {
         let link = |kind| matches!(kind, LayerKind::Vlan | LayerKind::Llc | LayerKind::Nflog);
         let encap = self.encap.as_deref()?;
@@ -470,10 +470,10 @@ impl HttpEvent {
         tunnels.then_some(encap)
     }
 
-    /// The addresses of the IP headers around the connection's own, outermost first: on the
-    /// client's side, and on the server's.
+    /// Addresses `[client side, server side]` of the IP headers around the connection's own, outermost
+    /// first.
     pub fn outer_ips(&self) -> impl Iterator<Item = [IpAddr; 2]> {
-        // The frame is the response's, or that of the request which has none.
+        // The frame is the response's, or the request's if there is no response.
         let from_client = self.response.is_none() && self.informational.is_empty();
         let outers = self.encap.iter().flat_map(|encap| encap.outers());
         outers.map(move |outer| {
@@ -482,15 +482,14 @@ impl HttpEvent {
         })
     }
 
-    /// `1xx` to `5xx` or `other`, of the final status or, while there is none, of the last 1xx
-    /// head.
+    /// `1xx` to `5xx` or `other`: class of the final status, or of the last 1xx head if there is none yet.
     pub fn status_class(&self) -> Option<&'static str> {
         let head = self.response.as_ref().or(self.informational.last())?;
         Some(status_class(head.status))
     }
 }
 
-/// `1xx` to `5xx` or `other` (RFC 9110 §15).
+/// Class of a status code: `1xx` to `5xx` or `other` (RFC 9110 §15).
 pub const fn status_class(status: u16) -> &'static str {
     match status {
         100..=199 => "1xx",
@@ -502,20 +501,20 @@ pub const fn status_class(status: u16) -> &'static str {
     }
 }
 
-/// Something was lost; part of the stream so that silence never hides it.
+/// A loss, reported in the stream so that missing data never goes unnoticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// How much.
     pub count: u64,
     /// Of what.
     pub unit: LossUnit,
-    /// The stage and the reason, e.g. `ring_full`, `reassembly`, `unsure_dropped`.
+    /// Stage and reason, e.g. `ring_full`, `reassembly`, `unsure_dropped`.
     pub place: &'static str,
     /// Start of the interval in which it happened, Unix ns.
     pub since_ns: u64,
-    /// End of it.
+    /// End of that interval, Unix ns.
     pub until_ns: u64,
-    /// Where exactly and because of whom, where that is known: an interface and a program.
+    /// Interface and program responsible, if known.
     pub detail: Option<Arc<str>>,
 }
 
@@ -528,16 +527,16 @@ pub enum LossUnit {
     Bytes,
     /// Events that were not written.
     Events,
-    /// Connections not followed.
+    /// Connections that were not followed.
     Flows,
-    /// IP packets that came in fragments and were not put together.
+    /// Fragmented IP packets that were not reassembled.
     Packets,
-    /// Times that a hook may have missed packets.
+    /// Occasions on which a hook may have missed packets.
     Hooks,
 }
 
 impl LossUnit {
-    /// All there are.
+    /// All variants.
     pub const ALL: [LossUnit; 6] = [
         LossUnit::Records,
         LossUnit::Bytes,
@@ -547,7 +546,7 @@ impl LossUnit {
         LossUnit::Hooks,
     ];
 
-    /// Their names.
+    /// Their names, in the order of `ALL`.
     pub const NAMES: [&str; 6] = [
         LossUnit::Records.name(),
         LossUnit::Bytes.name(),
@@ -557,7 +556,7 @@ impl LossUnit {
         LossUnit::Hooks.name(),
     ];
 
-    /// Its name in records.
+    /// Name in records.
     pub const fn name(self) -> &'static str {
         match self {
             LossUnit::Records => "records",
@@ -570,7 +569,7 @@ impl LossUnit {
     }
 }
 
-/// What the pipeline yields.
+/// Output of the pipeline.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// One per response, or per request without one.
@@ -579,7 +578,7 @@ pub enum Output {
     Loss(Loss),
 }
 
-/// The user of `Authorization: Basic` (RFC 7617 §2); the password is never looked at.
+/// The user name in `Authorization: Basic` (RFC 7617 §2). The password is discarded.
 pub fn basic_user(event: &HttpEvent) -> Option<Vec<u8>> {
     use base64::Engine as _;
     let value = event

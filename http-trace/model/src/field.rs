@@ -1,15 +1,15 @@
-//! The field table: one entry for each field of an event, a loss or an alert, with its type, its
-//! meaning, where on the wire it comes from, how to get it, how to read it back from JSON, and the
-//! names under which rules may use it. The JSON writer, the JSON Schema, the reader of our own JSON,
-//! the rule fields and `docs/FIELDS.md` are made from it. Formats nothing and performs no I/O.
+//! The field table: one entry per field of an event, a loss or an alert, with its type, meaning, source
+//! on the wire, getter, reader (from JSON) and rule names. The JSON writer, the JSON Schema, the reader
+//! of our own JSON, the rule fields and `docs/FIELDS.md` are generated from it. Formats nothing and
+//! performs no I/O.
 //!
 //! # Layout
-//! - [`event`] is the table of events, [`derived`] that of fields which only rules see, [`loss`] that
-//!   of losses. Alerts have theirs beside the JSON writer, since they are made by detection.
-//! - [`draft`] is an event while it is read back.
-//! - `value` and `entry` are what the tables are made of.
+//! - [`event`] is the table of event fields, [`derived`] of fields that only rules see, [`loss`] of loss
+//! fields. The table of alert fields is next to the JSON writer, because detection creates alerts.
+//! - [`draft`] is an event while it is being read back.
+//! - `value` and `entry` define the types of the tables.
 //!
-//! To add a field: give it a member in [`HttpEvent`] and an entry in the table.
+//! To add a field: add a member to [`HttpEvent`] and an entry to the table.
 
 mod attribution;
 pub mod derived;
@@ -26,23 +26,23 @@ pub use value::{About, Kind, Value};
 
 use crate::event::HttpEvent;
 
-/// A field that rules may use. Two are equal if their names are.
+/// A field that rules may use. Fields are equal if their names are.
 #[derive(Clone, Copy, Debug)]
 pub struct RuleField(&'static Field<HttpEvent>);
 
 impl RuleField {
-    /// The field of a name that rules use, in lower case.
+    /// Looks up a field by one of its rule names, in lower case.
     pub fn named(name: &str) -> Option<RuleField> {
         let mut fields = rule_fields();
         fields.find(|field| field.about().rules.contains(&name))
     }
 
-    /// What is known of it without an event.
+    /// Its description.
     pub const fn about(self) -> &'static About {
         &self.0.about
     }
 
-    /// Its value; `None` also where detection computes it.
+    /// Its value; `None` also if detection computes it.
     pub fn of<'a>(self, view: &View<'a, HttpEvent>) -> Option<Value<'a>> {
         self.0.get?(view)
     }

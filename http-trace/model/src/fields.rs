@@ -1,10 +1,10 @@
-//! What single header fields say: trace context, media type. Borrows and decides nothing more.
+//! Parses single field values: trace context, media type. Borrows from the head.
 
 use super::head::Headers;
 use super::known::Known;
 
-/// Trace id and span id of a request: W3C `traceparent`, else B3 in one header or in several. Only
-/// what is well-formed and not all zeros; hexadecimal as sent.
+/// Trace id and span id of a request: from W3C `traceparent`, otherwise from B3 (single or multiple headers).
+/// Only well-formed ids that are not all zeros; hexadecimal as sent.
 pub fn trace_context(headers: &Headers) -> Option<(&[u8], Option<&[u8]>)> {
     let id = |t: &[u8], lens: &[usize]| {
         lens.contains(&t.len())
@@ -35,7 +35,7 @@ pub fn trace_context(headers: &Headers) -> Option<(&[u8], Option<&[u8]>)> {
     Some((trace, span))
 }
 
-/// The media type without its parameters (RFC 9110 §8.3.1), if it looks like one.
+/// The media type without its parameters (RFC 9110 §8.3.1), if it is plausible.
 pub fn mime_type(value: &[u8]) -> Option<&[u8]> {
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
     let mime = value[..end].trim_ascii();

@@ -1,10 +1,10 @@
-//! Decoded heads. Values are the wire's bytes; what a sink cannot print it escapes.
+//! Decoded heads. Values are bytes from the wire; sinks escape what they cannot print.
 
 use bytes::Bytes;
 
 use super::known::Known;
 
-/// One field line (RFC 9112 §5): name in the case it was sent, value without surrounding blanks,
+/// One field line (RFC 9112 §5): name in the case it was sent, value without surrounding whitespace,
 /// folded lines joined by one blank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
@@ -12,25 +12,24 @@ pub struct Header<'a> {
     pub name: &'a [u8],
     /// Field value, any bytes.
     pub value: &'a [u8],
-    /// The name's number.
+    /// Number of the name.
     pub known: Known,
 }
 
-/// Field lines in the order they were sent, and where those are whose names have a number. What the lines
-/// are of stays where it came: a line is four numbers, since to hold on to parts of it cost more than
-/// all that is made of most lines.
+/// Field lines in the order sent, with an index by numbered name. Lines refer to the head's buffer by offset
+/// and length: reference-counted slices cost more than all other work on most lines.
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// The head that they came in.
+    /// The head's buffer.
     bytes: Bytes,
-    /// What is not as it came.
+    /// Bytes that are not in that buffer.
     #[expect(
         clippy::box_collection,
         reason = "nearly always none, and heads are moved about: a word instead of three"
     )]
     own: Option<Box<Vec<u8>>>,
     lines: Vec<Line>,
-    /// The names of which there are lines, and of which several, a bit each.
+    /// Bit sets, by number, of names that have at least one line, and of names that have several.
     there: u64,
     several: u64,
     first: First,
@@ -43,7 +42,7 @@ struct Line {
     known: Known,
 }
 
-/// A part of a head; behind the head's end begins what is not as it came.
+/// Range of bytes in the head; offsets beyond its end refer to [`Headers::own`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
     at: u32,
@@ -51,12 +50,12 @@ struct Part {
 }
 
 impl Part {
-    /// Of bytes that may lie in others.
+    /// The range of `part` within `whole`, if it lies there.
     #[inline]
     fn of(part: &[u8], whole: &[u8]) -> Option<Part> {
         let at = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
         let is_in = at < whole.len() && part.len() <= whole.len() - at;
-        // No head is longer than four GiB: Headers::of sees to that.
+        // No head exceeds 4 GiB: `Headers::of` drops such a buffer.
         is_in.then_some(Part {
             at: at as u32,
             len: part.len() as u32,
@@ -64,8 +63,8 @@ impl Part {
     }
 }
 
-/// The first line of each name that is there, void of the others; small, since heads are moved about:
-/// twice as much cost more there than it saved.
+/// Index of the first line of each name; undefined for names without a line. Kept small because heads are
+/// moved often: twice the size cost more than it saved.
 #[derive(Clone, Copy, Debug)]
 struct First([u8; Known::COUNT]);
 
@@ -75,15 +74,15 @@ impl Default for First {
     }
 }
 
-/// The first line of a name is this one or one after it: a head may have more lines than can be said.
+/// The first line of the name has this index or a higher one, which does not fit into a byte.
 const FAR: u8 = u8::MAX;
 const _: () = assert!(Known::COUNT <= u64::BITS as usize);
 
-/// About what a line takes in memory beside its bytes.
+/// Approximate memory of a line, in bytes, in addition to its content.
 pub const LINE_COST: usize = size_of::<Line>();
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
-    /// Of names and values, which are copied.
+    /// Copies names and values.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(lines: I) -> Self {
         let mut headers = Headers::default();
         for (name, value) in lines {
@@ -108,7 +107,7 @@ impl PartialEq for Headers {
 impl Eq for Headers {}
 
 impl Headers {
-    /// None yet, of a head; with room for so many.
+    /// Empty, for the lines of this head, with capacity for `room` lines.
     pub fn of(head: &Bytes, room: usize) -> Self {
         Headers {
             bytes: match u32::try_from(head.len()) {
@@ -136,7 +135,7 @@ impl Headers {
         self.lines.push(Line { name, value, known });
     }
 
-    /// Changes the value of the line that was added last.
+    /// Replaces the value of the line added last.
     pub fn set_last(&mut self, value: &[u8]) {
         let value = self.part(value);
         if let Some(last) = self.lines.last_mut() {
@@ -144,13 +143,13 @@ impl Headers {
         }
     }
 
-    /// All bytes that values can be of: the head as it came, and what is not as it came.
+    /// All bytes that values may refer to: the head's buffer, and bytes that are not in it.
     pub fn texts(&self) -> [&[u8]; 2] {
         let own = self.own.as_ref();
         [&self.bytes, own.map_or(&[], |own| own)]
     }
 
-    /// Changes the values for which there is another.
+    /// Replaces each value for which `other` returns one.
     pub fn change(&mut self, mut other: impl FnMut(Header<'_>) -> Option<Vec<u8>>) {
         for at in 0..self.lines.len() {
             if let Some(value) = self.get(at).and_then(&mut other) {
@@ -168,8 +167,7 @@ impl Headers {
         }
     }
 
-    /// Keeps bytes that are not the head's. What would make more than four GiB of them is left out: no
-    /// head is so long.
+    /// Stores bytes that are not in the head's buffer. Beyond 4 GiB they are dropped: no head is that long.
     #[inline(never)]
     fn own(&mut self, bytes: &[u8]) -> Part {
         let own = self.own.get_or_insert_default();
@@ -210,23 +208,23 @@ impl Headers {
         }
     }
 
-    /// How many lines there are.
+    /// Number of lines.
     pub const fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no lines.
     pub const fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// A line, by its place.
+    /// A line, by index.
     #[inline]
     pub fn get(&self, at: usize) -> Option<Header<'_>> {
         Some(self.shown(self.lines.get(at)?))
     }
 
-    /// The value of a line, by its place.
+    /// The value of a line, by index.
     #[inline]
     pub fn value(&self, at: usize) -> Option<&[u8]> {
         Some(self.cut(self.lines.get(at)?.value))
@@ -237,12 +235,12 @@ impl Headers {
         self.lines.iter().map(|line| self.shown(line))
     }
 
-    /// The values of a field, in order; names compare without case (RFC 9110 §5.1).
+    /// The values of a field, in order; names are case-insensitive (RFC 9110 §5.1).
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.all_named(Known::of(name.as_bytes()), name)
     }
 
-    /// The values of a field whose name has this number, in order.
+    /// The values of a field with a numbered name, in order.
     pub fn all_known(&self, name: Known) -> impl Iterator<Item = &[u8]> {
         self.all_named(name, "")
     }
@@ -266,8 +264,8 @@ impl Headers {
         self.all(name).next()
     }
 
-    /// The numbers of the names of which there are lines, a bit each; that of [`Known::NONE`] is for all
-    /// that have none.
+    /// Bit set of the numbers of names that have lines; the bit of [`Known::NONE`] stands for all names
+    /// without a number.
     pub const fn known(&self) -> u64 {
         self.there
     }
@@ -277,7 +275,7 @@ impl Headers {
         self.there >> name.number() & 1 != 0
     }
 
-    /// Where the first line is whose name has this number, and whether there are more.
+    /// Index of the first line whose name has this number, and whether there are more.
     #[inline]
     pub fn place(&self, name: Known) -> Option<(usize, bool)> {
         if !self.has(name) {
@@ -297,13 +295,13 @@ impl Headers {
         Some(lines.find(|(_, line)| line.known == name)?.0)
     }
 
-    /// The first value of a field whose name has this number.
+    /// The first value of a field with a numbered name.
     pub fn first_known(&self, name: Known) -> Option<&[u8]> {
         let (at, _) = self.place(name)?;
         self.value(at)
     }
 
-    /// The lines after one that are of the same name, each with its place.
+    /// The later lines of the same name as line `at`, each with its index.
     pub fn goes_on(&self, at: usize) -> impl Iterator<Item = (usize, &[u8])> {
         let line = self.lines.get(at);
         let (known, name) = line.map(|line| (line.known, line.name)).unwrap_or_default();
@@ -328,13 +326,13 @@ pub struct RequestHead {
     pub method: Bytes,
     /// Request target as sent (RFC 9112 §3.2), raw blanks included.
     pub target: Bytes,
-    /// The digit after `HTTP/1.`; 0 where a malformed line has none.
+    /// The digit after `HTTP/1.`; 0 if a malformed line has none.
     pub minor_version: u8,
-    /// What stands for a version, as sent, where it is none of HTTP/1.x.
+    /// What was sent in place of a version, if it is not HTTP/1.x.
     pub version: Option<Bytes>,
     /// Field lines.
     pub headers: Headers,
-    /// Length of the head on the wire, blank line included, in bytes.
+    /// Length of the head on the wire in bytes, including the blank line.
     pub wire_len: u64,
 }
 
@@ -349,10 +347,9 @@ pub struct ResponseHead {
     pub reason: Bytes,
     /// Field lines.
     pub headers: Headers,
-    /// The declared Content-Length, when there is exactly one plain number (repeats of the same
-    /// number count as one).
+    /// The declared Content-Length, if valid: one plain number, possibly repeated.
     pub content_length: Option<u64>,
-    /// Length of the head on the wire, blank line included, in bytes.
+    /// Length of the head on the wire in bytes, including the blank line.
     pub wire_len: u64,
     /// Time of its first byte, Unix ns.
     pub first_byte_ns: u64,

@@ -1,7 +1,7 @@
-//! Names of field lines: compared without case, eight bytes at a time, and those that are asked for
-//! again and again by a number, found once when a head is decoded. Knows nothing of values.
+//! Field names: compared case-insensitively, eight bytes at a time. Frequently used names have a number,
+//! which is determined once when a head is decoded. Knows nothing of values.
 
-/// The names that have a number, in lower case.
+/// The numbered names, in lower case.
 const NAMES: [&str; 49] = [
     "accept",
     "accept-encoding",
@@ -54,16 +54,16 @@ const NAMES: [&str; 49] = [
     "x-requested-with",
 ];
 
-/// Places that names are found at: no two of [`NAMES`] have the same.
+/// Slots of the perfect hash table: no two of [`NAMES`] share one.
 const PLACES: usize = 512;
 const NUMBERS: [u8; PLACES] = numbers();
 
-/// The number of a name.
+/// Number of a field name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known(u8);
 
 impl Known {
-    /// What has no number.
+    /// A name without a number.
     pub const NONE: Known = Known(0);
     /// `Authorization`
     pub const AUTHORIZATION: Known = Known::named("authorization");
@@ -93,10 +93,10 @@ impl Known {
     pub const X_FORWARDED_FOR: Known = Known::named("x-forwarded-for");
     /// `X-Real-IP`
     pub const X_REAL_IP: Known = Known::named("x-real-ip");
-    /// How many numbers there are, with that of none.
+    /// Count of numbers, including [`Known::NONE`].
     pub const COUNT: usize = NAMES.len() + 1;
 
-    /// Of a name that has one, in lower case.
+    /// The number of a listed name, in lower case.
     const fn named(name: &str) -> Known {
         let mut number = 1;
         while number < Known::COUNT {
@@ -105,11 +105,11 @@ impl Known {
             }
             number += 1;
         }
-        // Only constants are made so: this stops the build, not a run.
+        // Called for constants only, so this fails the build and never a run.
         panic!("a name without a number")
     }
 
-    /// The one of this number, less than [`Known::COUNT`]; otherwise none.
+    /// Converts a number less than [`Known::COUNT`]; others become [`Known::NONE`].
     pub const fn numbered(number: usize) -> Known {
         if number < Known::COUNT {
             Known(number as u8)
@@ -118,7 +118,7 @@ impl Known {
         }
     }
 
-    /// Of a name in any case.
+    /// Looks up a name in any case.
     pub fn of(name: &[u8]) -> Known {
         let Some(place) = place(name) else {
             return Known::NONE;
@@ -131,7 +131,7 @@ impl Known {
         }
     }
 
-    /// The name of a number in lower case; empty for that of none and for one that nothing has.
+    /// The lower-case name of a number; empty for [`Known::NONE`] and out-of-range numbers.
     pub const fn name(number: usize) -> &'static [u8] {
         match number {
             1..Known::COUNT => NAMES[number - 1].as_bytes(),
@@ -139,7 +139,7 @@ impl Known {
         }
     }
 
-    /// From 0 to less than [`Known::COUNT`].
+    /// The number, from 0 to less than [`Known::COUNT`].
     pub const fn number(self) -> usize {
         self.0 as usize
     }
@@ -153,7 +153,7 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
     at == one.len() && at == other.len()
 }
 
-/// Where a name is looked for: by its length and how it begins and ends, without case.
+/// Hash slot of a name: from its length, first and last byte, case-insensitive.
 const fn place(name: &[u8]) -> Option<usize> {
     let (Some(first), Some(last)) = (name.first(), name.last()) else {
         return None;
@@ -175,7 +175,7 @@ const fn numbers() -> [u8; PLACES] {
     numbers
 }
 
-/// Eight bytes of a name that, with its length, are all of it or as much as fits.
+/// The first eight bytes of a name; of a shorter name, an encoding that is unique for its length.
 pub const fn start(name: &[u8]) -> u64 {
     if let Some(start) = name.first_chunk::<8>() {
         return u64::from_le_bytes(*start);
@@ -191,14 +191,14 @@ pub const fn start(name: &[u8]) -> u64 {
     }
 }
 
-/// Whether a field's name is `lower`, which is in lower case; names compare without case (RFC 9110
-/// §5.1).
+/// Whether a field name equals `lower`, which must be in lower case; names are case-insensitive
+/// (RFC 9110 §5.1).
 pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
     name.len() == lower.len() && to_lower(start(name)) == start(lower) && goes_on_as(name, lower)
 }
 
-/// Whether a name goes on after its start as another of the same length does that is in lower case.
-/// Eight bytes at a time: this is asked of many lines of every head.
+/// Compares all but the first eight bytes of a name with those of `lower`, which has the same length and
+/// is in lower case. Works on eight bytes at a time: it runs for many lines of every head.
 pub fn goes_on_as(name: &[u8], lower: &[u8]) -> bool {
     let word = |bytes: &[u8]| {
         bytes
@@ -209,15 +209,15 @@ pub fn goes_on_as(name: &[u8], lower: &[u8]) -> bool {
         return true;
     };
     let same = |at: usize| to_lower(word(&name[at..])) == word(&lower[at..]);
-    // The last eight may overlap those before; few names are longer than sixteen bytes.
+    // The last eight bytes may overlap those before; few names are longer than sixteen bytes.
     last == 0 || same(last) && (last <= 8 || (8..last).step_by(8).all(same))
 }
 
-/// Eight bytes with their ASCII letters in lower case.
+/// Converts the ASCII letters in eight bytes to lower case.
 pub const fn to_lower(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let low = word & (ONES * 0x7f);
-    // The highest bit of a byte is set from 'A' on, and from after 'Z' on.
+    // The highest bit of a byte is set for 'A' and above, or for bytes above 'Z'.
     let from_a = low + ONES * (0x80 - b'A' as u64);
     let after_z = low + ONES * (0x80 - b'Z' as u64 - 1);
     let upper = (from_a ^ after_z) & !word & (ONES * 0x80);

@@ -1,17 +1,17 @@
-//! Data that every stage shares: one [`event::HttpEvent`] per response, its heads and its losses.
-//! Knows no stage, performs no I/O.
+//! Data types shared by all stages: one [`event::HttpEvent`] per response, its heads and its losses.
+//! Depends on no stage and performs no I/O.
 //!
 //! # Layout
-//! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] reads single
-//!   field values, [`target`] splits a request target.
-//! - [`process`] is a process at an end of a connection, and what it runs in.
-//! - [`event`] is the event, the loss, and what the engine puts out.
-//! - [`endpoint`] folds paths, names services, and reads lists of endpoints.
+//! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] parses single
+//! field values, [`target`] splits a request target.
+//! - [`process`] is a process at one end of a connection, and its workload.
+//! - [`event`] defines events, losses and the engine's output.
+//! - [`endpoint`] turns paths into templates, names services, and parses lists of endpoints.
 //! - [`community`] computes Community IDs.
-//! - [`field`] is the table of all fields, from which writers, readers, rules and documentation take
-//!   names, types and values.
-//! - [`value`] parses values as users write them (networks, durations, sizes), [`shown`] writes numbers as they
-//!   read them.
+//! - [`field`] is the table of all fields: the source of names, types and values for writers, readers,
+//! rules and documentation.
+//! - [`value`] parses values as users write them (networks, durations, sizes), [`shown`] formats numbers
+//! for people.
 #![forbid(unsafe_code)]
 
 pub mod community;

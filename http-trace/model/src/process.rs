@@ -1,27 +1,27 @@
-//! A process at an end of a connection, and what it runs in.
+//! A process at one end of a connection, and its workload.
 
-/// Who sent. What is not known is absent.
+/// The process that sent. Unknown values are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// Its number in the host's first PID namespace.
+    /// PID in the host's initial PID namespace.
     pub pid: u32,
-    /// Its name, at most 15 bytes as the kernel has it (`comm`).
+    /// Name as in the kernel's `comm`, at most 15 bytes.
     pub name: Option<Box<str>>,
-    /// The file it runs, as it is named where the process runs.
+    /// Path of the executable, as seen in the process's own mount namespace.
     pub executable: Option<Box<str>>,
-    /// What it was started with, where that is asked for; words between blanks.
+    /// Command line, if requested; arguments are separated by blanks.
     pub command_line: Option<Box<str>>,
-    /// The user's number in the host's first user namespace.
+    /// User id in the host's initial user namespace.
     pub user_id: Option<u32>,
-    /// The user's name on this host; not of one in a container, whose names are its own.
+    /// User name on this host; absent for a process in a container, which has its own user names.
     pub user_name: Option<Box<str>>,
-    /// What it runs in.
+    /// The workload it belongs to.
     pub workload: Workload,
 }
 
 impl Process {
-    /// What it belongs to, as somebody who runs hosts calls it: what made its pod, the service, the container,
-    /// or its own name.
+    /// Name of the workload as an operator knows it, the first that is known: the pod's owner, the pod, the
+    /// service, the container, the process.
     pub fn workload_name(&self) -> Option<&str> {
         let (workload, pod) = (&self.workload, self.workload.pod.as_ref());
         let owner = pod.and_then(|pod| Some(&*pod.owner.as_ref()?.name));
@@ -51,7 +51,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The service: systemd's, or what the pod's labels or owner call it, in the order of OpenTelemetry's
+    /// Service name: from systemd, or from the pod's labels or owner, in the order of OpenTelemetry's
     /// semantic conventions ("Specify resource attributes using Kubernetes annotations").
     pub fn service_name(&self) -> Option<&str> {
         let of_pod = || self.pod.as_ref().and_then(Pod::service_name);
@@ -62,33 +62,33 @@ impl Workload {
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
-    /// As its runtime has it: 64 hexadecimal digits, or a name.
+    /// Id as the runtime gives it: 64 hexadecimal digits, or a name.
     pub id: Box<str>,
-    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc` or `systemd-nspawn`, where the path of its cgroup
-    /// or its runtime says it.
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc` or `systemd-nspawn`, if the cgroup path or the
+    /// runtime reveals it.
     pub runtime: Option<&'static str>,
-    /// Its name, as its runtime has it; in a pod the name there.
+    /// Name as the runtime gives it; in a pod, the name in the pod's spec.
     pub name: Option<Box<str>>,
-    /// The image, as it was named when the container was made.
+    /// Image, as named when the container was created.
     pub image: Option<Box<str>>,
 }
 
 /// A Kubernetes pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// Its UID.
+    /// UID.
     pub uid: Box<str>,
-    /// Its name.
+    /// Name.
     pub name: Option<Box<str>>,
-    /// The namespace that it is in.
+    /// Namespace.
     pub namespace: Option<Box<str>>,
-    /// What made it.
+    /// The controller that owns it.
     pub owner: Option<Owner>,
-    /// The node that it runs on.
+    /// Node it runs on.
     pub node: Option<Box<str>>,
-    /// Labels that were chosen, as `key=value`.
+    /// Selected labels, as `key=value`.
     pub labels: Vec<Box<str>>,
-    /// What its labels call the service, if they do.
+    /// Service name from its labels, if they give one.
     pub service: Option<Box<str>>,
 }
 
@@ -99,11 +99,11 @@ impl Pod {
     }
 }
 
-/// What made a pod.
+/// The owner of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// `Deployment`, `StatefulSet` and so on.
     pub kind: Box<str>,
-    /// Its name.
+    /// Name.
     pub name: Box<str>,
 }

@@ -1,6 +1,7 @@
-//! Numbers as a person reads them: in summaries, on terminals and in reports. Other programs get them plain.
+//! Formats numbers for people: in summaries, on terminals and in reports. Machine-readable output uses plain
+//! numbers.
 
-/// `1,204`
+/// With thousands separators: `1,204`.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -13,7 +14,7 @@ pub fn grouped(count: u64) -> String {
     text
 }
 
-/// A duration in ns with three figures and a unit: `1.2 ms`.
+/// A duration in ns with two or more digits and a unit: `1.2 ms`.
 pub fn latency(ns: u64) -> String {
     let (value, unit) = match ns {
         0..1_000_000 => (ns as f64 / 1e3, "µs"),
@@ -24,7 +25,7 @@ pub fn latency(ns: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// A time in s with its two largest units: `42s`, `1h 5m`, `3d`.
+/// A duration in seconds with its two largest units: `42s`, `1h 5m`, `3d`.
 pub fn span(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
     let at = UNITS

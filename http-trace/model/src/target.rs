@@ -1,26 +1,26 @@
-//! What a request asks for: its target (RFC 9112 §3.2) together with Host (RFC 9110 §7.2).
-//! Borrows from the head; decodes nothing and invents nothing.
+//! What a request asks for: its target (RFC 9112 §3.2) combined with Host (RFC 9110 §7.2).
+//! Borrows from the head and decodes nothing.
 
 use super::head::RequestHead;
 use super::known::Known;
 
-/// The parts of the URL that a request names. Absent is what was not sent.
+/// The parts of the requested URL. Parts that were not sent are absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// `http` for the forms that do not say; absent for CONNECT.
+    /// Scheme; `http` for the forms that omit it; absent for CONNECT.
     pub scheme: Option<&'a [u8]>,
     /// Host without port; an IPv6 literal with its brackets.
     pub host: Option<&'a [u8]>,
-    /// Port as sent, or the scheme's default where a host was sent without one.
+    /// Port as sent, or the scheme's default if a host was sent without one.
     pub port: Option<u16>,
     /// Path as sent, `*` for the asterisk form; absent for CONNECT.
     pub path: Option<&'a [u8]>,
-    /// After the first `?`, without it.
+    /// Query after the first `?`, which is excluded.
     pub query: Option<&'a [u8]>,
 }
 
 impl<'a> Target<'a> {
-    /// Without a request.
+    /// The target where there is no request.
     pub const NOTHING: Target<'static> = Target {
         scheme: None,
         host: None,
@@ -29,7 +29,7 @@ impl<'a> Target<'a> {
         query: None,
     };
 
-    /// Takes a request's target apart. An authority in the target beats the Host header
+    /// Splits a request's target. An authority in the target takes precedence over the Host header
     /// (RFC 9112 §3.2.2).
     pub fn of(request: &'a RequestHead) -> Self {
         let target: &[u8] = &request.target;
@@ -67,7 +67,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Scheme and the rest after `://` of a target in absolute form.
+/// Scheme and the text after `://` of a target in absolute form.
 fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
     if !target.first()?.is_ascii_alphabetic() {
         return None;

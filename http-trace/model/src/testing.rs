@@ -1,4 +1,4 @@
-//! Events for the tests of what comes after the pipeline.
+//! Builds events for tests of the stages after the pipeline.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,7 +11,7 @@ use crate::head::{Headers, RequestHead, ResponseHead};
 /// 2026-11-20 06:40:07.123456789 UTC.
 pub const TIME_NS: u64 = 1_795_156_807_123_456_789;
 
-/// The default event: a GET of a page that does not exist.
+/// The default event: a GET of a page that does not exist, answered with 404.
 pub fn event() -> HttpEvent {
     let request = request(
         "GET /cart/7?x=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: curl/8.5.0\r\n\
@@ -24,7 +24,7 @@ pub fn event() -> HttpEvent {
     event_of(request, response)
 }
 
-/// An event of these two heads, at [`TIME_NS`], from 10.1.2.3:50000 to 10.9.9.9:80.
+/// An event with these heads, at [`TIME_NS`], from 10.1.2.3:50000 to 10.9.9.9:80.
 pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
     let end = |ip: [u8; 4], port| Endpoint {
         ip: IpAddr::V4(Ipv4Addr::from(ip)),
@@ -73,7 +73,7 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
     }
 }
 
-/// Field lines as they are: `(name, value)`.
+/// Field lines from `(name, value)` pairs.
 pub fn headers(lines: &[(&[u8], &[u8])]) -> Headers {
     lines.iter().copied().collect()
 }
@@ -87,7 +87,7 @@ fn fields(text: &str) -> Headers {
     headers(&lines)
 }
 
-/// A request head from its text.
+/// Parses the text of a request head.
 pub fn request(text: &str) -> RequestHead {
     let (line, rest) = text.split_once("\r\n").expect("a request line");
     let (method, rest_of_line) = line.split_once(' ').expect("a method");
@@ -102,7 +102,7 @@ pub fn request(text: &str) -> RequestHead {
     }
 }
 
-/// A response head from its text.
+/// Parses the text of a response head.
 pub fn response(text: &str) -> ResponseHead {
     let (line, rest) = text.split_once("\r\n").expect("a status line");
     let mut parts = line.splitn(3, ' ');

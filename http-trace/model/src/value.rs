@@ -1,12 +1,12 @@
-//! What the text of a value means. Each parser says, on failure, only what would be right; the
-//! caller adds which option it was.
+//! Parsers for values that users write. Errors state only what was expected; the caller adds the
+//! option's name.
 
 use std::time::Duration;
 
 use http_trace_common::config::PortRange;
 use ipnet::IpNet;
 
-/// A value that may begin with `!`, which excludes what it matches.
+/// Splits off a leading `!`, which excludes what the rest matches.
 pub fn negated(text: &str) -> (bool, &str) {
     match text.strip_prefix('!') {
         Some(rest) => (true, rest.trim_start()),
@@ -44,7 +44,7 @@ pub fn network(text: &str) -> Result<IpNet, &'static str> {
 /// `30s`, `100ms`, `1.5m`, `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const WANT: &str = "a time with its unit, such as 100ms, 30s, 5m or 1h";
-    // A bare number, 0 too, has no unit.
+    // A number without a unit is rejected, including 0.
     let has_unit = text.ends_with(char::is_alphabetic);
     let whole = if text.starts_with('.') { "0" } else { "" };
     let time = has_unit.then(|| humantime::parse_duration(&format!("{whole}{text}")));
@@ -55,7 +55,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// A time that is not nothing.
+/// A duration greater than zero.
 pub fn some_time(text: &str) -> Result<Duration, &'static str> {
     match duration(text)? {
         time if time.is_zero() => Err("a time of more than nothing, such as 30s"),
@@ -72,7 +72,7 @@ pub fn boolean(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// A whole number from 1.
+/// A whole number of at least 1.
 pub fn positive(text: &str) -> Result<u64, &'static str> {
     text.parse::<u64>()
         .ok()
@@ -85,7 +85,7 @@ pub fn bytes(text: &str) -> Result<usize, &'static str> {
     const WANT: &str = "a number of bytes, such as 65536, 512KiB or 64MiB";
     let size: bytesize::ByteSize = text.parse().map_err(|_| WANT)?;
     let bytes = usize::try_from(size.as_u64()).map_err(|_| WANT)?;
-    // An impossible number is taken for the highest.
+    // Overflow saturates at the maximum, so the maximum itself is rejected.
     (1..usize::MAX)
         .contains(&bytes)
         .then_some(bytes)

@@ -1,4 +1,4 @@
-//! The table of who sent: the server's end under the names of ECS, the client's under `http_trace.client`.
+//! The table of sending processes: the server's under ECS names, the client's under `http_trace.client`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::process::{Container, Owner, Pod, Process};
 
 const OBJECT: Kind = Kind::Object;
 
-/// A process that is read back.
+/// The process that is being read back.
 fn draft(process: &mut Option<Arc<Process>>) -> &mut Process {
     Arc::make_mut(process.get_or_insert_default())
 }
@@ -36,7 +36,7 @@ fn pod(process: &Option<Arc<Process>>) -> Option<&Pod> {
     process.as_ref()?.workload.pod.as_ref()
 }
 
-/// A word about a process that runs in a pod.
+/// A constant word, if the process runs in a pod.
 fn in_pod<'a>(process: &'a Option<Arc<Process>>, word: &'static str) -> Option<Value<'a>> {
     pod(process).map(|_| Value::word(word))
 }
@@ -60,7 +60,7 @@ fn owner_draft(process: &mut Option<Arc<Process>>) -> &mut Owner {
     pod_draft(process).owner.get_or_insert_default()
 }
 
-/// The fields of one end, after a prefix.
+/// The fields of one end, with a prefix.
 macro_rules! end {
     ($prefix:literal, $of:ident) => {
         &[
@@ -288,7 +288,7 @@ macro_rules! end {
     };
 }
 
-/// Container runtimes that name themselves in the path of a cgroup.
+/// Container runtimes that can be recognised by the path of a cgroup.
 pub const RUNTIMES: [&str; 6] = [
     "docker",
     "containerd",
@@ -298,22 +298,22 @@ pub const RUNTIMES: [&str; 6] = [
     "systemd-nspawn",
 ];
 
-/// Who answered.
+/// Fields of the server's process.
 pub(super) const SERVER: &[Field<HttpEvent>] = end!("", server_process);
 
-/// Who asked.
+/// Fields of the client's process.
 pub(super) const CLIENT: &[Field<HttpEvent>] = end!("http_trace.client.", client_process);
 
 /// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Who answers.
+    /// The server.
     Server,
-    /// Who asks.
+    /// The client.
     Client,
 }
 
-/// Of which end's process a field is all that there is to know.
+/// The end whose process a field describes.
 pub fn end_of(field: &About) -> Option<End> {
     let is_in = |table: &[Field<HttpEvent>]| table.iter().any(|of| of.about.name == field.name);
     match (is_in(SERVER), is_in(CLIENT)) {

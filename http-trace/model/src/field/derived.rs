@@ -1,4 +1,4 @@
-//! The table of fields that only rules see. Where there is no getter, detection computes the value.
+//! The table of fields that only rules see. Detection computes the values of entries without a getter.
 
 use super::entry::Field;
 use super::event::field;

@@ -1,6 +1,6 @@
-//! An event while it is read back from our own JSON: fields arrive one by one, [`Draft::finish`] puts
-//! heads and times together. Headers that were not written are missing, but those that have a field
-//! of their own in ECS. Parses no JSON.
+//! An event while it is being read back from our own JSON: fields arrive one by one, [`Draft::finish`]
+//! assembles heads and times. Headers that were not written are missing, except those with an ECS field
+//! of their own. Parses no JSON.
 
 use std::net::IpAddr;
 
@@ -14,12 +14,12 @@ use crate::head::{Headers, RequestHead, ResponseHead};
 /// What was read so far.
 #[derive(Debug)]
 pub struct Draft {
-    /// Members that need no other field.
+    /// The event; members that depend on no other field are set directly.
     pub event: HttpEvent,
     pub(super) time_ns: Option<u64>,
     pub(super) start_ns: Option<u64>,
     pub(super) end_ns: Option<u64>,
-    /// `event.start` is the response's own when no request was seen; only a duration tells.
+    /// Without a request, `event.start` is the response's start; the presence of a duration tells them apart.
     pub(super) has_duration: bool,
     pub(super) ttfb_ns: Option<u64>,
     pub(super) source_ip: Option<IpAddr>,
@@ -32,7 +32,7 @@ pub struct Draft {
     pub(super) request_version: Option<Bytes>,
     pub(super) request_bytes: Option<u64>,
     pub(super) request_headers: Headers,
-    /// Header fields that have a field of their own.
+    /// Header fields with an ECS field of their own.
     lines: Vec<(&'static str, Bytes)>,
     pub(super) host: Option<Bytes>,
     pub(super) port: Option<u64>,
@@ -83,13 +83,13 @@ impl Draft {
         }
     }
 
-    /// The digit of `1.1`; 1 for what is no HTTP/1.x version.
+    /// Sets the digit after the dot of `1.1`; 1 for versions other than HTTP/1.x.
     pub(super) fn set_version(&mut self, version: &Value<'_>) {
         let version = version.bytes().and_then(|v| std::str::from_utf8(v).ok());
         self.minor_version = minor_version(version.unwrap_or_default());
     }
 
-    /// The number of the connection in `7.3`.
+    /// Sets the connection number, the first part of `7.3`.
     pub(super) fn set_connection(&mut self, transaction: &Value<'_>) {
         let text = transaction
             .bytes()
@@ -98,10 +98,10 @@ impl Draft {
         self.event.connection = number.unwrap_or(0);
     }
 
-    /// The event.
+    /// Assembles the event.
     ///
     /// # Errors
-    /// The name of a field that is missing.
+    /// The name of a missing field.
     pub fn finish(mut self) -> Result<HttpEvent, &'static str> {
         let time_ns = self.time_ns.ok_or("@timestamp")?;
         self.event.time_ns = time_ns;
@@ -130,7 +130,7 @@ impl Draft {
         Ok(self.event)
     }
 
-    /// Start, end and latencies, back to the moments that they came from.
+    /// Converts start, end and latencies back to points in time.
     fn set_times(&mut self, time_ns: u64) {
         let event = &mut self.event;
         event.request_start_ns = self.start_ns.filter(|_| self.has_duration);
@@ -188,7 +188,7 @@ impl Draft {
     fn response(&self, status: u64, reason: Option<Bytes>, headers: Headers) -> ResponseHead {
         ResponseHead {
             minor_version: self.minor_version,
-            // The reader has held it against the range of status codes.
+            // The reader has checked the range.
             status: status.try_into().unwrap_or(u16::MAX),
             reason: reason.unwrap_or_default(),
             headers,
@@ -198,7 +198,7 @@ impl Draft {
         }
     }
 
-    /// A 1xx head of its members, in the order of the table.
+    /// Builds a 1xx head from its members, in the order of the table.
     fn informational_head(&self, values: Vec<Option<Value<'static>>>) -> Option<ResponseHead> {
         let mut values = values.into_iter();
         let (_version, status) = (values.next()?, values.next()??);
@@ -212,14 +212,14 @@ impl Draft {
     }
 }
 
-/// The digit of `1.1` or `HTTP/1.1`; 1 for what is no HTTP/1.x version.
+/// The digit after the dot of `1.1` or `HTTP/1.1`; 1 for versions other than HTTP/1.x.
 pub fn minor_version(version: &str) -> u8 {
     let version = version.strip_prefix("HTTP/").unwrap_or(version);
     let digit = version.strip_prefix("1.");
     digit.map_or(1, |digit| digit.parse().unwrap_or(1))
 }
 
-/// Basic credentials of a user whose password is not known (RFC 7617 §2).
+/// Basic credentials of a user with an unknown password (RFC 7617 §2).
 pub fn basic(name: &[u8]) -> Bytes {
     let encoded = base64::engine::general_purpose::STANDARD.encode([name, b":"].concat());
     format!("Basic {encoded}").into()

@@ -1,4 +1,4 @@
-//! An entry of a field table: the description, the getter and the reader. Knows no table.
+//! An entry of a field table: description, getter and reader. Knows no table.
 
 use super::draft::Draft;
 use super::value::{About, Value};
@@ -6,21 +6,21 @@ use crate::event::HttpEvent;
 use crate::head::{RequestHead, ResponseHead};
 use crate::target::Target;
 
-/// Takes a field's value from a record.
+/// Gets a field's value from a record.
 pub type Get<R> = for<'v, 'a> fn(&'v View<'a, R>) -> Option<Value<'a>>;
 
-/// Puts a value that was read back into an event.
+/// Stores a value that was read back in an event.
 pub type Read = fn(&mut Draft, Value<'static>);
 
-/// An entry of a table.
+/// An entry of a field table.
 #[derive(Debug)]
 pub struct Field<R: 'static> {
-    /// What is known of it without a record.
+    /// Description.
     pub about: About,
-    /// Its value; `None` for objects that are there because of their members, and for fields that
-    /// detection computes.
+    /// Getter; `None` for objects that exist only because of their members, and for fields that detection
+    /// computes.
     pub get: Option<Get<R>>,
-    /// How to read it back; `None` for what follows from other fields.
+    /// Reader; `None` if the value follows from other fields.
     pub read: Option<Read>,
 }
 
@@ -34,21 +34,21 @@ impl<R> Field<R> {
         }
     }
 
-    /// How to take it from a record.
+    /// Sets the getter.
     #[must_use]
     pub const fn get(mut self, get: Get<R>) -> Self {
         self.get = Some(get);
         self
     }
 
-    /// How to read it back.
+    /// Sets the reader.
     #[must_use]
     pub const fn read(mut self, read: Read) -> Self {
         self.read = Some(read);
         self
     }
 
-    /// The names under which rules may use it, the one that messages use first.
+    /// Sets the names in rules; messages use the first.
     #[must_use]
     pub const fn rules(mut self, names: &'static [&'static str]) -> Self {
         self.about.rules = names;
@@ -84,23 +84,23 @@ impl<R> Field<R> {
     }
 }
 
-/// A record with what its fields are taken from beside it.
+/// A record, and other data that its fields are taken from.
 #[derive(Debug)]
 pub struct View<'a, R> {
     /// The record.
     pub record: &'a R,
-    /// Of an event: its target, taken apart.
+    /// Of an event: its parsed target.
     pub target: Target<'a>,
-    /// Of an event: the user of Basic authentication, if that was kept when secrets were redacted.
+    /// Of an event: the user of Basic authentication, if redaction kept it.
     pub user: Option<&'a [u8]>,
     /// Name of this host.
     pub hostname: &'a [u8],
-    /// Whether text that was written before this field holds bytes that are not UTF-8.
+    /// Whether text written before this field contains bytes that are not UTF-8.
     pub escaped: bool,
 }
 
 impl<'a, R> View<'a, R> {
-    /// Of a record alone.
+    /// Only a record.
     pub const fn new(record: &'a R) -> Self {
         View {
             record,

@@ -1,4 +1,4 @@
-//! The table of events, in the order in which JSON has them. Only takes values from an event.
+//! The table of event fields, in the order of the JSON. Reads nothing but the event.
 
 use super::attribution::{CLIENT, SERVER};
 use super::entry::Field;
@@ -8,13 +8,13 @@ use crate::event::{Endpoint, Forwarded, HttpEvent, basic_user};
 use crate::fields::{mime_type, trace_context};
 use crate::known::Known;
 
-/// Version of the Elastic Common Schema whose names are used.
+/// Version of the Elastic Common Schema that names follow.
 pub const ECS_VERSION: &str = "8.17.0";
 
 /// All fields of an event.
 pub const EVENT: &[&[Field<HttpEvent>]] = &[ENVELOPE, PEERS, HTTP, SERVER, OWN, CLIENT];
 
-/// An entry.
+/// A new entry.
 pub(super) const fn field(
     name: &'static str,
     kind: Kind,
@@ -24,7 +24,7 @@ pub(super) const fn field(
     Field::new(About::new(name, kind, source, meaning))
 }
 
-/// The values of HTTP/1.x versions.
+/// HTTP/1.x versions.
 pub const VERSIONS: Kind = Kind::OneOf(&[
     "1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9",
 ]);
@@ -315,7 +315,7 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| trace_context(&v.request()?.headers)?.1.map(Value::Lower)),
 ];
 
-/// `failure` for status codes from 400 and for no answer, `unknown` while only 1xx heads came.
+/// `failure` for status codes from 400 and for no response, `unknown` if only 1xx heads were seen.
 fn outcome(event: &HttpEvent) -> &'static str {
     match (&event.response, event.no_response) {
         (_, Some(_)) => "failure",

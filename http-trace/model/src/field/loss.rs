@@ -1,4 +1,4 @@
-//! The table of losses. Only takes values from a loss.
+//! The table of loss fields. Reads nothing but the loss.
 
 use super::entry::Field;
 use super::event::ECS_VERSION;

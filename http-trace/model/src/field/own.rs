@@ -1,4 +1,4 @@
-//! The table of an event's fields that ECS has no name for, and of the observer.
+//! The table of event fields that ECS has no name for, and of the observer's fields.
 
 use http_trace_common::record::Hook;
 use http_trace_common::walk::LayerKind;
@@ -8,13 +8,13 @@ use super::event::{VERSIONS, field};
 use super::value::{About, Kind, Value};
 use crate::event::{BodyEnd, HttpEvent, Missing, NoResponse, oddity};
 
-/// The flag of a record some of whose text is bytes that are not UTF-8, written as `\xNN`.
+/// Flag of a record with text that contains bytes that are not UTF-8, written as `\xNN`.
 pub const ESCAPED_BYTES: &str = "escaped_bytes";
 
 const OBJECT: Kind = Kind::Object;
 const NUMBER: Kind = Kind::NUMBER;
 
-/// A 1xx head.
+/// Members of a 1xx head.
 const INFORMATIONAL: &[About] = &[
     About::new("version", VERSIONS, "status line", "").always(),
     About::new("status_code", Kind::STATUS, "status line", "").always(),
@@ -128,12 +128,12 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
             if !v.escaped {
                 return Some(Value::Words(&v.record.flags));
             }
-            // The list is sorted, and stays so.
+            // Keeps the list sorted.
             let (before, after) = v.record.flags.split_at(v.record.flags.partition_point(|f| *f < ESCAPED_BYTES));
             let flags = before.iter().chain([&ESCAPED_BYTES]).chain(after);
             Some(Value::List(flags.map(|flag| Value::word(flag)).collect()))
         })
-        // All but `escaped_bytes`, which is said of the text of a record and not of its event.
+        // `escaped_bytes` is not read back: it describes the written text, not the event.
         .read(|d, v| {
             let names = v.texts().filter_map(|name| std::str::from_utf8(name).ok());
             d.event.flags = names.filter_map(oddity::named).collect();
@@ -205,7 +205,7 @@ const HOOKS: [&str; 5] = [
     Hook::Xdp.name(),
 ];
 
-/// The first interface, of a response in this direction.
+/// The first interface, if the response passed in this direction.
 fn interface(event: &HttpEvent, egress: bool) -> Option<Value<'_>> {
     let name = event
         .interfaces

@@ -1,4 +1,4 @@
-//! Values of fields, and the description of a field without a record. Knows no table.
+//! Field values, and the description of a field independent of a record. Knows no table.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -8,12 +8,12 @@ use bytes::Bytes;
 
 use crate::head::Headers;
 
-/// What a field holds, for the schema, for documentation and for reading it back.
+/// Type of a field, for the schema, the documentation and reading it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An object that other fields are in.
+    /// An object with member fields.
     Object,
-    /// Text from the wire; a byte that is not UTF-8 is `\xNN` in JSON.
+    /// Text from the wire; bytes that are not UTF-8 are `\xNN` in JSON.
     Text,
     /// Text that matches a regular expression.
     Pattern(&'static str),
@@ -23,7 +23,7 @@ pub enum Kind {
     Constant(&'static str),
     /// One of these lists of words.
     Tags(&'static [&'static [&'static str]]),
-    /// A whole number in this range; `u64::MAX` is no limit.
+    /// A whole number in this range; `u64::MAX` means no limit.
     Number(u64, u64),
     /// A TCP port.
     Port,
@@ -35,21 +35,21 @@ pub enum Kind {
     Time,
     /// Sixteen hexadecimal digits.
     Id,
-    /// Texts, at least this many.
+    /// A list of texts, at least this many.
     Texts(u64),
     /// Some of these words, each once.
     Set(&'static [&'static str]),
     /// Names of flags, each once.
     Flags,
-    /// Header fields of a request: name in lower case to values in the order they were sent.
+    /// Header fields of a request: lower-case name to values in the order sent.
     RequestHeaders,
-    /// The same of a response.
+    /// Header fields of a response, likewise.
     ResponseHeaders,
-    /// Objects with these members: at least the first number of them, at most the second.
+    /// Objects with these members: minimum and maximum number of objects.
     Rows(&'static [About], u64, u64),
-    /// How often each status code was seen; `none` for no response.
+    /// Number of responses per status code; `none` counts requests without a response.
     StatusCounts,
-    /// How many took how long, by the largest number of ms; `more` for what is beyond them.
+    /// Latency histogram: counts by upper bound in ms; `more` counts longer ones.
     LatencyCounts,
 }
 
@@ -59,42 +59,42 @@ impl Kind {
     /// A status code.
     pub const STATUS: Kind = Kind::Number(100, 999);
 
-    /// Whether values are numbers, so that rules compare them as such.
+    /// Whether values are numbers, which rules compare numerically.
     pub const fn is_number(&self) -> bool {
         matches!(self, Kind::Number(..) | Kind::Port)
     }
 
-    /// Whether values are addresses, so that rules compare them with networks.
+    /// Whether values are addresses, which rules match against networks.
     pub const fn is_ip(&self) -> bool {
         matches!(self, Kind::Ip)
     }
 }
 
-/// What is known of a field without a record.
+/// Description of a field, independent of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct About {
-    /// Its name in our JSON, dots between objects.
+    /// Name in our JSON; dots separate objects.
     pub name: &'static str,
-    /// What it holds.
+    /// Type.
     pub kind: Kind,
     /// Where its value comes from.
     pub source: &'static str,
-    /// What it says; empty where the name says it all.
+    /// Meaning; empty if the name is self-explanatory.
     pub meaning: &'static str,
-    /// Whether it is there whenever the object is that it is in.
+    /// Whether it is present whenever its parent object is.
     pub always: bool,
-    /// Whether a recorded event with another type of value here is refused.
+    /// Whether a recorded event with a value of another type is rejected.
     pub strict: bool,
-    /// Whether it is the same in all events of a connection, so that writers may keep it.
+    /// Whether it is the same in all events of a connection, so that writers may cache it.
     pub of_connection: bool,
-    /// Whether it is there, and the same, in all records of a run.
+    /// Whether it is present, with the same value, in all records of a run.
     pub of_run: bool,
-    /// The names under which rules may use it, the one that messages use first. None: rules may not.
+    /// Names in rules; messages use the first. Empty: not available to rules.
     pub rules: &'static [&'static str],
 }
 
 impl About {
-    /// An entry; `source` is where the value comes from, `meaning` what it says.
+    /// A description; `source` says where the value comes from.
     pub const fn new(
         name: &'static str,
         kind: Kind,
@@ -114,14 +114,14 @@ impl About {
         }
     }
 
-    /// It is there whenever its object is.
+    /// Marks it as present whenever its parent object is.
     #[must_use]
     pub const fn always(mut self) -> Self {
         self.always = true;
         self
     }
 
-    /// The object it is in and its own name there.
+    /// Name of its parent object, and its own name there.
     pub fn parts(&self) -> (&'static str, &'static str) {
         self.name.rsplit_once('.').unwrap_or(("", self.name))
     }
@@ -130,51 +130,51 @@ impl About {
 /// A field's value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// Bytes of the wire, or a word of ours.
+    /// Bytes from the wire, or one of our words.
     Text(&'a [u8]),
-    /// Bytes that had to be put together.
+    /// Bytes assembled for this value.
     Made(Vec<u8>),
-    /// Bytes of the wire, to be shown in lower case.
+    /// Bytes from the wire, shown in lower case.
     Lower(&'a [u8]),
     /// A number.
     Number(u64),
-    /// Two numbers as text with a dot between them.
+    /// Two numbers shown with a dot between them.
     Dotted(u64, u64),
-    /// Yes or no.
+    /// A Boolean.
     Bool(bool),
     /// An address.
     Ip(IpAddr),
-    /// Unix ns.
+    /// Time in Unix ns.
     Time(u64),
-    /// Unix ns, shown as seconds with six decimals.
+    /// Time in Unix ns, shown as seconds with six decimals.
     Seconds(u64),
     /// Sixteen hexadecimal digits.
     Id(u64),
-    /// Words of ours.
+    /// Some of our words.
     Words(&'a [&'static str]),
     /// Names.
     Names(&'a [Arc<str>]),
-    /// Any values.
+    /// A list of values.
     List(Vec<Value<'a>>),
-    /// An object: the values of the members of its [`Kind::Rows`], in their order.
+    /// An object: values of the members of its [`Kind::Rows`], in the same order.
     Row(&'static [About], Vec<Option<Value<'a>>>),
-    /// Names and how often each was seen.
+    /// Names and their counts.
     Counts(Vec<(String, u64)>),
     /// Field lines of a head.
     Headers(&'a Headers),
-    /// Field lines that had to be put together.
+    /// Field lines assembled for this value.
     MadeHeaders(Box<Headers>),
-    /// An object that is there even if none of its members are.
+    /// An object that is present even if it has no members.
     Open,
 }
 
 impl<'a> Value<'a> {
-    /// A word of ours.
+    /// One of our words.
     pub const fn word(word: &'a str) -> Self {
         Value::Text(word.as_bytes())
     }
 
-    /// The bytes of a text, if it is one.
+    /// The bytes, if it is text.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
             Value::Text(text) | Value::Lower(text) => Some(text),
@@ -183,12 +183,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Field lines.
+    /// The field lines of a head.
     pub const fn headers(headers: &'a Headers) -> Self {
         Value::Headers(headers)
     }
 
-    /// A number, if it is one.
+    /// The number, if it is one.
     pub const fn number(&self) -> Option<u64> {
         match self {
             Value::Number(number) => Some(*number),
@@ -196,12 +196,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A port, if it is one.
+    /// The port, if it is one.
     pub fn port(&self) -> Option<u16> {
         self.number()?.try_into().ok()
     }
 
-    /// An address, if it is one.
+    /// The address, if it is one.
     pub const fn ip(&self) -> Option<IpAddr> {
         match self {
             Value::Ip(ip) => Some(*ip),
@@ -209,7 +209,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A time in Unix ns, if it is one.
+    /// The time in Unix ns, if it is one.
     pub const fn time(&self) -> Option<u64> {
         match self {
             Value::Time(ns) => Some(*ns),
@@ -217,7 +217,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The bytes of a text, copied if they are not its own.
+    /// The bytes, if it is text; copied if borrowed.
     pub fn into_bytes(self) -> Option<Bytes> {
         match self {
             Value::Made(text) => Some(text.into()),
@@ -225,7 +225,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The values of a list.
+    /// The values of a list; empty for other values.
     pub fn into_list(self) -> Vec<Value<'a>> {
         match self {
             Value::List(values) => values,
@@ -233,7 +233,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The texts of a list.
+    /// The texts of a list; none for other values.
     pub fn texts(&self) -> impl Iterator<Item = &[u8]> {
         let values = match self {
             Value::List(values) => &values[..],
@@ -242,7 +242,7 @@ impl<'a> Value<'a> {
         values.iter().filter_map(Value::bytes)
     }
 
-    /// The field lines of a value that has some.
+    /// The field lines; empty for other values.
     pub fn into_headers(self) -> Headers {
         match self {
             Value::Headers(headers) => headers.clone(),
@@ -251,7 +251,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Hands out the value as text, as it is shown and compared with text; lists and objects as none.
+    /// Calls `work` with the value as text, as shown and as compared with text. Lists and objects are empty
+    /// text.
     pub fn with_text<T>(&self, work: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Value::Text(text) => work(text),
@@ -265,7 +266,7 @@ impl<'a> Value<'a> {
             }
             Value::Id(id) => work(format!("{id:016x}").as_bytes()),
             Value::Ip(ip) => {
-                // The longest is an IPv4-mapped address in full, 45 bytes.
+                // The longest text is an IPv4-mapped address in full, 45 bytes.
                 let mut text = [0; 48];
                 let mut rest = &mut text[..];
                 let left = match write!(rest, "{ip}") {
@@ -279,7 +280,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Hands the value to `test`, or, of a list, each of its values until one passes; whether one did.
+    /// Whether `test` accepts the value, or any value of a list; stops at the first match.
     pub fn any(self, test: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
         match self {
             Value::Words(words) => words.iter().any(|word| test(Value::word(word))),
