@@ -1,5 +1,5 @@
-//! A report as one page of HTML that needs nothing beside it: no script, no font, no request. Whatever came
-//! from the network is escaped.
+//! Renders a report as a self-contained HTML page: no script, no font, no request. Everything that came from
+//! the network is escaped.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::tables::{Table, allow_list, facts, tables};
 use crate::tally::{CLASSES, Timeline};
 use http_trace_model::shown::grouped;
 
-/// Of each class of the timeline.
+/// Chart colour of each class in [`CLASSES`].
 const COLORS: [&str; CLASSES.len()] = [
     "#9aa4b2", "#3a8f5c", "#3f78b5", "#d99a2b", "#c4453c", "#444b57", "#6b4a86",
 ];
@@ -32,7 +32,7 @@ svg{width:100%;height:auto}svg text{fill:var(--dim);font-size:11px}
 @media print{body{margin:0;max-width:none;font-size:11px}h2{break-after:avoid}tr{break-inside:avoid}}
 ";
 
-/// The page.
+/// Renders the page.
 pub fn html(report: &Report) -> String {
     let mut out = String::from(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -81,7 +81,7 @@ fn table(out: &mut String, table: &Table) {
     out.push_str("</tbody></table></div>\n");
 }
 
-/// Bars of responses over time, one on the other by class.
+/// Draws responses over time as bars stacked by class.
 fn chart(out: &mut String, timeline: &Timeline) {
     const WIDTH: f64 = 1000.0;
     const HEIGHT: f64 = 160.0;
@@ -142,7 +142,7 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-/// Text that HTML takes for nothing else, in attributes too.
+/// Escapes text for HTML content and attributes.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,5 +1,5 @@
-//! What is gathered of events and alerts, and the report made of it. Everything is bounded: of what is beyond
-//! its bound there is a count. Writes nothing.
+//! Collects events and alerts, and builds the report. Everything is bounded, and what exceeds a bound is
+//! counted. Does no output.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::tally::{CLASSES, LeftOut, NONE, Tally, Timeline, Total};
 
-/// The most services, endpoints of one and of all, clients that are told apart in all, links, and alerts.
+/// Maximum numbers of services, endpoints per service and in total, distinct clients in total, links, and
+/// alerts.
 const SERVICES: usize = 1000;
 const ENDPOINTS: usize = 2000;
 const ENDPOINTS_OF_ALL: usize = 50_000;
@@ -22,17 +23,17 @@ const CLIENTS_OF_ALL: usize = 500_000;
 const LINKS: usize = 1000;
 const ALERTS: usize = 1000;
 
-/// How a template is called that others share since there were too many.
+/// Template under which endpoints beyond the bound are counted.
 pub const OTHER: &str = "other";
 
-/// What a report is to say.
+/// Options of a report.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How endpoints are told; with a list of known ones, others are told.
+    /// Names endpoints; if it has a list of known endpoints, others are reported as unknown.
     pub endpoints: Endpoints,
-    /// Endpoints that did not come for so long before the end are told, in ns.
+    /// Report endpoints without events for this long before the end, in ns.
     pub unseen_ns: Option<u64>,
-    /// Bytes from the wire as text that drives no terminal.
+    /// Converts bytes from the wire to text that is safe on a terminal.
     pub shown: fn(&[u8]) -> String,
 }
 
@@ -46,18 +47,18 @@ impl Default for Options {
     }
 }
 
-/// All that was gathered so far.
+/// Everything collected so far.
 #[derive(Debug)]
 pub struct Inventory {
     options: Options,
     pub(crate) services: HashMap<String, Service>,
     pub(crate) links: HashMap<Link, u64>,
-    /// `None`: handed over.
+    /// `None` once handed over by [`Inventory::take`].
     pub(crate) alerts: BTreeMap<u64, Option<AlertRow>>,
     pub(crate) total: Total,
-    /// How many endpoints there are.
+    /// Number of endpoints in all services.
     pub(crate) endpoints: usize,
-    /// How many more clients can be told apart.
+    /// How many more distinct clients may be tracked.
     room: usize,
 }
 
@@ -69,7 +70,7 @@ pub(crate) struct Service {
 }
 
 impl Inventory {
-    /// Empty.
+    /// An empty inventory.
     pub fn new(options: Options) -> Self {
         Inventory {
             options,
@@ -82,7 +83,7 @@ impl Inventory {
         }
     }
 
-    /// Takes an event in.
+    /// Adds an event.
     pub fn event(&mut self, event: &HttpEvent) {
         let status = event
             .response
@@ -124,7 +125,7 @@ impl Inventory {
         }
     }
 
-    /// Adds how often a link was followed.
+    /// Adds to the count of a broken link.
     pub(crate) fn join_link(&mut self, link: Link, count: u64) {
         if self.links.len() < LINKS || self.links.contains_key(&link) {
             let of = self.links.entry(link).or_default();
@@ -135,7 +136,7 @@ impl Inventory {
         }
     }
 
-    /// Adds what was counted of a service, or of an endpoint of it.
+    /// Adds the counts of a service, or of one of its endpoints.
     pub(crate) fn join_tally(
         &mut self,
         service: String,
@@ -158,18 +159,18 @@ impl Inventory {
         }
     }
 
-    /// Adds what was counted of everything.
+    /// Adds the counts of the whole site.
     pub(crate) fn join_total(&mut self, total: &Total) {
         self.total.join(total, &mut self.room);
     }
 
-    /// What was told apart was handed over.
+    /// Resets the bound of distinct clients, after the tracked ones were handed over.
     pub(crate) const fn make_room(&mut self) {
         self.room = CLIENTS_OF_ALL;
     }
 
-    /// The service that an event is of, by the host that was asked for, if something is there, or by its
-    /// address: whoever invents hosts makes no services.
+    /// The service of an event: the requested host if it is known or the status shows that something is
+    /// there, otherwise the server's address. Made-up hosts therefore create no services.
     fn service(&mut self, event: &HttpEvent, status: u16) -> Option<String> {
         let target = event.request.as_ref().map(Target::of).unwrap_or_default();
         let name = match named_service(&target, self.options.shown) {
@@ -185,7 +186,7 @@ impl Inventory {
         Some(name)
     }
 
-    /// Takes an alert in; a later state takes the place of an earlier one.
+    /// Adds an alert, replacing its earlier state.
     pub fn alert(&mut self, alert: &Alert) {
         let shown = self.options.shown;
         let paths = alert.paths.iter().take(3);
@@ -209,7 +210,7 @@ impl Inventory {
         self.put_alert(alert.id, row);
     }
 
-    /// The last state of an alert.
+    /// Stores the last state of an alert.
     pub(crate) fn put_alert(&mut self, id: u64, row: AlertRow) {
         if self.alerts.len() >= ALERTS && !self.alerts.contains_key(&id) {
             let left_out = &mut self.total.left_out.alerts;
@@ -219,12 +220,12 @@ impl Inventory {
         self.alerts.insert(id, Some(row));
     }
 
-    /// Takes a loss in.
+    /// Counts a loss.
     pub fn loss(&mut self, loss: &Loss) {
         self.total.lost = self.total.lost.saturating_add(loss.count);
     }
 
-    /// What there is to say.
+    /// Builds the report.
     pub fn report(&self) -> Report {
         let Total {
             timeline,
@@ -293,7 +294,8 @@ impl Inventory {
 }
 
 impl Service {
-    /// The endpoint of this name, or the one that others share, and whether there was room.
+    /// The endpoint of this key, or the shared [`OTHER`] endpoint beyond the bound, and whether there was
+    /// room.
     fn endpoint(&mut self, key: (String, String), all: &mut usize) -> (&mut Tally, bool) {
         let is_there = self.endpoints.contains_key(&key);
         let has_room = self.endpoints.len() < ENDPOINTS && *all < ENDPOINTS_OF_ALL;
@@ -306,49 +308,49 @@ impl Service {
     }
 }
 
-/// Those that came.
+/// Non-zero counts by class.
 fn class_counts(timeline: &Timeline) -> BTreeMap<&'static str, u64> {
     let counts = CLASSES.into_iter().zip(timeline.counts());
     counts.filter(|(_, count)| *count > 0).collect()
 }
 
-/// RFC 3339 with seconds, UTC.
+/// RFC 3339 in UTC, with a resolution of one second.
 fn time(ns: u64) -> String {
     let seconds = i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).map_or_else(|_| String::new(), |time| time.to_string())
 }
 
-/// What a site has.
+/// The inventory of a site.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// First event, RFC 3339.
+    /// Time of the first event, RFC 3339.
     pub from: Option<String>,
-    /// Last event.
+    /// Time of the last event, RFC 3339.
     pub until: Option<String>,
-    /// Events: responses, and requests without one.
+    /// Number of events: responses, and requests without a response.
     pub events: u64,
-    /// How many were of each class.
+    /// Number of events by class.
     pub classes: BTreeMap<&'static str, u64>,
-    /// How many clients there were.
+    /// Number of distinct clients.
     pub clients: String,
-    /// What was lost meanwhile.
+    /// Sum of the counts of all losses.
     pub lost: u64,
-    /// Services, those with the most events first.
+    /// Services, sorted by number of events, descending.
     pub services: Vec<Row>,
-    /// Endpoints, likewise.
+    /// Endpoints, in the same order.
     pub endpoints: Vec<Row>,
-    /// Links that led nowhere.
+    /// Broken links.
     pub broken_links: Vec<LinkRow>,
-    /// Alerts in their last state, the worst first.
+    /// Alerts in their last state, highest severity first.
     pub alerts: Vec<AlertRow>,
     /// Events over time.
     pub timeline: Timeline,
-    /// What found no room.
+    /// What exceeded a bound.
     pub left_out: LeftOut,
-    /// Whether it was said what is known.
+    /// Whether a list of known endpoints was given.
     #[serde(skip)]
     pub knows: bool,
-    /// Whether it was asked what did not come for long.
+    /// Whether endpoints without recent events were asked for.
     #[serde(skip)]
     pub looks_for_unseen: bool,
 }
@@ -356,38 +358,38 @@ pub struct Report {
 /// A service or an endpoint.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// The host that was asked for, with its port if that is not usual; an address where none was.
+    /// The requested host, with its port unless that is 80 or 443; an address where no host was sent.
     pub service: String,
-    /// Of an endpoint.
+    /// Method; empty for a service.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub method: String,
-    /// Of an endpoint: the path without what differs.
+    /// Path template; empty for a service.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub template: String,
-    /// Events.
+    /// Number of events.
     pub hits: u64,
-    /// First one, RFC 3339.
+    /// Time of the first event, RFC 3339.
     pub first: String,
-    /// Last one.
+    /// Time of the last event, RFC 3339.
     pub last: String,
-    /// By status; `none` for no response.
+    /// Number of events by status; `none` is no response.
     pub statuses: BTreeMap<String, u64>,
-    /// Of class 5xx, and without response.
+    /// Number of events of class 5xx or without a response.
     pub failed: u64,
-    /// From the request's end to the response's first byte: half of all took no longer, in microseconds.
+    /// Median time from the request's end to the response's first byte, in microseconds.
     pub p50_us: Option<u64>,
-    /// 95 of 100.
+    /// 95th percentile, likewise.
     pub p95_us: Option<u64>,
-    /// 99 of 100.
+    /// 99th percentile, likewise.
     pub p99_us: Option<u64>,
-    /// Of a body, on average.
+    /// Mean body size, in bytes.
     pub bytes: Option<u64>,
-    /// How many there were.
+    /// Number of distinct clients.
     pub clients: String,
-    /// Whether it is known, where it was said what is.
+    /// Whether it is in the list of known endpoints; `None` without a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known: Option<bool>,
-    /// Whether it did not come for as long as was asked.
+    /// Whether it had no events for the time in [`Options::unseen_ns`].
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
 }
@@ -420,32 +422,32 @@ impl Row {
         }
     }
 
-    /// Whether it answered with success: such endpoints make an allow list.
+    /// Whether it answered with success, and so belongs in the allow list.
     pub fn has_answered(&self) -> bool {
         self.template != OTHER && self.statuses.keys().any(|status| status.starts_with('2'))
     }
 }
 
-/// A link that led nowhere.
+/// A broken link.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Link {
-    /// Where it led.
+    /// Service that it leads to.
     pub service: String,
-    /// The path.
+    /// Path that it leads to.
     pub path: String,
-    /// Where it was.
+    /// Page that has the link, from Referer.
     pub referrer: String,
-    /// What was answered.
+    /// Status of the response.
     pub status: u16,
 }
 
-/// How often one was followed.
+/// A broken link and its count.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkRow {
-    /// Which.
+    /// The link.
     #[serde(flatten)]
     pub link: Link,
-    /// How often.
+    /// Number of requests through it.
     pub count: u64,
 }
 
@@ -457,26 +459,26 @@ pub struct AlertRow {
     pub level: LevelName,
     /// 0 to 10.
     pub severity: u8,
-    /// Its rule.
+    /// Rule that raised it.
     pub rule: String,
-    /// What the rule says.
+    /// Text of the alert.
     pub summary: String,
-    /// First event that counted.
+    /// Time of the first counted event, RFC 3339.
     pub first: String,
-    /// Last one.
+    /// Time of the last counted event, RFC 3339.
     pub last: String,
-    /// Events that counted.
+    /// Number of counted events.
     pub count: u64,
-    /// Some of the clients.
+    /// Up to three of its clients.
     pub clients: Vec<String>,
-    /// Some of the paths.
+    /// Up to three of its paths.
     pub paths: Vec<String>,
 }
 
 /// `informational` … `critical`
 pub type LevelName = &'static str;
 
-/// The name of a level, of those that there are.
+/// Deserialises a level's name; rejects unknown ones.
 fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
     let name = String::deserialize(deserializer)?;
     let level = Level::named(&name).ok_or_else(|| D::Error::custom("no level"))?;

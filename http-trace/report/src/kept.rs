@@ -1,30 +1,30 @@
-//! What is kept of an inventory from run to run, as rows: for each day what was counted of everything, of a
-//! service, of an endpoint, of a link, and each alert. Rows of one key add up. Where they are kept, this does
-//! not know; whatever comes from there may be a lie, and stays within the bounds.
+//! Exports an inventory as rows to be stored across runs, and imports them: per day the counts of the whole,
+//! of each service, endpoint and link, and each alert. Rows of one key add up. Does not know where rows are
+//! stored; stored rows are untrusted, and bounds hold for them too.
 
 use crate::inventory::{AlertRow, Inventory, Link};
 use crate::tally::{Tally, Total};
 
-/// Nanoseconds of a day.
+/// Nanoseconds per day.
 pub const DAY_NS: u64 = 86_400_000_000_000;
 
-/// What a row is about.
+/// Subject of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Everything of a day.
+    /// The whole site on one day.
     Total,
     /// A service.
     Service,
-    /// An endpoint: a method and a template.
+    /// An endpoint, identified by method and template.
     Endpoint,
-    /// A link that led nowhere: `method` is the status.
+    /// A broken link; the key's `method` is the status.
     Link,
-    /// An alert: `path` is its number.
+    /// An alert; the key's `path` is its id.
     Alert,
 }
 
 impl Kind {
-    /// All there are, with their names.
+    /// All kinds with their names.
     pub const ALL: [(Kind, &str); 5] = [
         (Kind::Total, "total"),
         (Kind::Service, "service"),
@@ -33,37 +33,37 @@ impl Kind {
         (Kind::Alert, "alert"),
     ];
 
-    /// The name of it.
+    /// Name.
     pub const fn name(self) -> &'static str {
         Kind::ALL[self as usize].1
     }
 
-    /// That of this name.
+    /// Looks up a kind by name.
     pub fn named(name: &str) -> Option<Kind> {
         let mut all = Kind::ALL.into_iter();
         all.find(|(_, known)| *known == name).map(|(kind, _)| kind)
     }
 }
 
-/// What a row is of. What a kind does not need is empty.
+/// Key of a row. Members that the kind does not use are empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// Days since 1970.
+    /// Days since 1970-01-01.
     pub day: u32,
-    /// What it is about.
+    /// Subject.
     pub kind: Kind,
-    /// Of a service, an endpoint, a link.
+    /// Service, for a service, an endpoint or a link.
     pub service: String,
-    /// Of an endpoint.
+    /// Method, for an endpoint; status, for a link.
     pub method: String,
-    /// The template of an endpoint, where a link led to.
+    /// Template of an endpoint, or target path of a link; id of an alert.
     pub path: String,
-    /// Where a link was.
+    /// Page that has the link.
     pub referrer: String,
 }
 
 impl Key {
-    /// Of everything.
+    /// A key without service, method, path and referrer.
     fn new(day: u32, kind: Kind) -> Self {
         Key {
             day,
@@ -76,21 +76,21 @@ impl Key {
     }
 }
 
-/// What a row holds.
+/// Content of a row.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// Of everything.
+    /// Counts of the whole site.
     Total(Box<Total>),
-    /// Of a service or an endpoint.
+    /// Counts of a service or an endpoint.
     Tally(Box<Tally>),
-    /// How often a link was followed.
+    /// Count of a broken link.
     Link(u64),
-    /// Its last state.
+    /// Last state of an alert.
     Alert(Box<AlertRow>),
 }
 
 impl Value {
-    /// Reads what [`Value::json`] wrote.
+    /// Parses the output of [`Value::json`]; `None` if it is invalid.
     pub fn parse(kind: Kind, json: &str) -> Option<Value> {
         fn of<T: serde::de::DeserializeOwned>(json: &str) -> Option<T> {
             serde_json::from_str(json).ok()
@@ -103,7 +103,7 @@ impl Value {
         })
     }
 
-    /// As JSON.
+    /// Serialises to JSON.
     pub fn json(&self) -> String {
         let json = match self {
             Value::Total(total) => serde_json::to_string(total),
@@ -111,11 +111,11 @@ impl Value {
             Value::Link(count) => serde_json::to_string(count),
             Value::Alert(alert) => serde_json::to_string(alert),
         };
-        // Nothing in it can fail to be JSON.
+        // Serialising these types cannot fail.
         json.unwrap_or_default()
     }
 
-    /// Adds a later one of the same key.
+    /// Adds a later row of the same key.
     pub fn join(&mut self, later: Value) {
         let mut room = usize::MAX;
         match (self, later) {
@@ -126,7 +126,7 @@ impl Value {
         }
     }
 
-    /// First and last event (Unix ns), where the row says so.
+    /// Times of the first and last event (Unix ns), if the row has them.
     pub fn times_ns(&self) -> Option<(u64, u64)> {
         match self {
             Value::Total(total) => total.times_ns,
@@ -137,8 +137,8 @@ impl Value {
 }
 
 impl Inventory {
-    /// Hands over what was counted since the last time, as rows of this day; what there is stays known, but for
-    /// services and endpoints that did not come since `forget_ns` (Unix ns).
+    /// Takes the counts since the last call, as rows of this day. Services and endpoints stay known, unless
+    /// they had no event since `forget_ns` (Unix ns).
     pub fn take(&mut self, day: u32, forget_ns: u64) -> Vec<(Key, Value)> {
         let mut rows = Vec::new();
         let key = |kind| Key::new(day, kind);
@@ -200,18 +200,18 @@ impl Inventory {
         rows
     }
 
-    /// A day is over: its links and alerts give room to others.
+    /// Removes links and alerts at the end of a day, to make room for those of the next.
     pub fn end_day(&mut self) {
         self.links.clear();
         self.alerts.clear();
     }
 
-    /// Knows a service or an endpoint that was kept, without anything of it counted.
+    /// Registers a stored service or endpoint as known, without counts.
     pub fn know(&mut self, key: Key, first_ns: u64, last_ns: u64) {
         self.add(key, Value::Tally(Box::new(Tally::known(first_ns, last_ns))));
     }
 
-    /// Takes a row in that was kept; those of earlier days come first.
+    /// Adds a stored row; rows of earlier days must come first.
     pub fn add(&mut self, key: Key, value: Value) {
         match value {
             Value::Total(total) => self.join_total(&total),
@@ -280,7 +280,7 @@ mod tests {
                     2 => ("GET /cart/7", 404),
                     _ => ("GET /cart/7", 200),
                 };
-                // The endpoint is known before it answers 404.
+                // The first event makes the endpoint known before the 404s.
                 event(
                     1_795_000_000_000_000_000 + (n + 3) * 1_000_000_000,
                     line,
@@ -302,7 +302,7 @@ mod tests {
         rows.extend(parts.take(1, 0));
         assert!(parts.take(1, 0).is_empty(), "handed over once");
         assert_eq!(report(rows.clone()), json(&whole));
-        // In whatever pieces the rows of a key were joined before.
+        // However the rows of a key are joined.
         let mut joined: std::collections::BTreeMap<Key, Value> = std::collections::BTreeMap::new();
         for (key, value) in rows {
             match joined.get_mut(&key) {
@@ -347,13 +347,13 @@ mod tests {
         assert_eq!(times, Some((3, 9)), "first seen before");
     }
 
-    /// Small, at the limits, or any.
+    /// Small numbers, numbers near the limits, or any.
     fn number() -> impl proptest::strategy::Strategy<Value = u64> {
         proptest::prop_oneof![0..100u64, u64::MAX - 2..=u64::MAX, proptest::num::u64::ANY]
     }
 
     proptest::proptest! {
-        /// A lie costs no more than its row.
+        /// Whatever a stored row contains, it takes no more than one row's memory.
         #[test]
         fn whatever_is_read_is_bounded(text in ".{0,200}", numbers in proptest::collection::vec(number(), 8)) {
             let n = |at: usize| numbers[at];

@@ -1,6 +1,5 @@
-//! What a site has: an inventory of its endpoints out of HTTP events, with what fails, what is slow, what leads
-//! nowhere and what is not known. Takes events that are redacted, keeps a bounded number of everything, and
-//! performs no I/O.
+//! An inventory of a site, built from HTTP events: its endpoints, failures, latency, broken links and unknown
+//! endpoints. Takes redacted events, bounds everything it keeps, and performs no I/O.
 //!
 //! ```
 //! use http_trace_model::event::{Endpoint, HttpEvent};
@@ -18,12 +17,12 @@
 //! # Layout
 //! Each module imports only from those above it.
 //! - [`times`] is a histogram of durations.
-//! - [`tally`] is what is counted of an endpoint, and of everything; two add up.
-//! - [`inventory`] is what is gathered, and the [`Report`] made of it.
-//! - [`kept`] is what an inventory hands over to be kept from run to run, as rows, and takes from there.
-//! - [`tables`] is a report as tables.
-//! - [`html`] is these as a page, with charts.
-//! - [`form`] is all forms of a report.
+//! - [`tally`] holds the counters of an endpoint, a service or the whole; two of a kind can be added.
+//! - [`inventory`] collects events and alerts, and builds the [`Report`].
+//! - [`kept`] exports an inventory as rows to be stored across runs, and imports them.
+//! - [`tables`] renders a report as tables.
+//! - [`html`] renders a report as an HTML page with a chart.
+//! - [`form`] lists all forms of a report.
 #![forbid(unsafe_code)]
 
 pub mod form;

@@ -1,4 +1,4 @@
-//! A report as tables, and these as text for a terminal and as Markdown. Knows no HTML.
+//! Renders a report as tables, and tables as text for a terminal or as Markdown. Knows no HTML.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -6,19 +6,19 @@ use std::fmt::Write as _;
 use crate::inventory::{AlertRow, LinkRow, Report, Row};
 use http_trace_model::shown::{grouped, latency, size};
 
-/// The most rows of a table that shows the top of a list.
+/// Maximum number of rows in a table that shows the top of a list.
 const TOP: usize = 20;
 
-/// A table with what it shows.
+/// A table of the report.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Its heading.
+    /// Heading.
     pub title: &'static str,
-    /// What the rows are, and what is left out.
+    /// What the rows show, and what was left out.
     pub note: String,
-    /// Names, and whether values are numbers, to the right.
+    /// Column names, and whether the column is right-aligned (numbers).
     pub columns: Vec<(&'static str, bool)>,
-    /// As many cells as there are columns, each.
+    /// Rows with one cell per column.
     pub rows: Vec<Vec<String>>,
 }
 
@@ -42,7 +42,7 @@ impl Table {
     }
 }
 
-/// A column of a table of such rows.
+/// A column of a table whose rows are made from `T`.
 struct Column<T> {
     name: &'static str,
     right: bool,
@@ -93,7 +93,7 @@ const ALERTS: &[Column<AlertRow>] = &[
     text_of("last", |alert| alert.last.clone()),
 ];
 
-/// Name and value of what is said first.
+/// Names and values of the summary at the top.
 pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let classes = report.classes.iter().map(|(class, count)| match *class {
         "none" => format!("{} without response", grouped(*count)),
@@ -137,7 +137,7 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// All tables, those without rows left out.
+/// All tables that have rows.
 pub fn tables(report: &Report) -> Vec<Table> {
     let endpoints = &report.endpoints;
     let note = match report.left_out.endpoints {
@@ -217,7 +217,8 @@ pub fn tables(report: &Report) -> Vec<Table> {
     tables
 }
 
-/// Endpoints that answered with success, one a line, as the next report takes them.
+/// Endpoints that answered with success, one per line, as [`http_trace_model::endpoint::KnownEndpoints`]
+/// reads them.
 pub fn allow_list(report: &Report) -> String {
     let rows = report.endpoints.iter().filter(|row| row.has_answered());
     let mut lines: Vec<String> = rows
@@ -249,17 +250,17 @@ fn time(us: Option<u64>) -> String {
         .unwrap_or_default()
 }
 
-/// The widest that a column of text becomes on a terminal, and the narrowest that it is cut to.
+/// Maximum width of a column on a terminal, and the narrowest width that columns are cut to.
 const WIDEST: usize = 48;
 const NARROWEST: usize = 12;
 
-/// Columns that a narrow terminal goes without, in this order.
+/// Columns that are dropped on a narrow terminal, in this order.
 const SPARED: [&str; 8] = [
     "first", "last", "clients", "bytes", "p50", "p99", "paths", "share",
 ];
 
-/// For a terminal of this many columns: aligned, long values cut. Times of first and last events are left to
-/// other forms.
+/// Renders a report for a terminal of this many columns: aligned, with long values cut. The times of first
+/// and last events appear only in other forms.
 pub fn text(report: &Report, width: Option<usize>) -> String {
     let mut out = String::new();
     for (name, value) in facts(report) {
@@ -305,7 +306,7 @@ pub fn text(report: &Report, width: Option<usize>) -> String {
 /// Blanks between columns.
 const GAP: usize = 2;
 
-/// The columns that each column takes, with the gap behind it.
+/// Width of each column, including the gap after it.
 fn widths(table: &Table, widest: usize) -> Vec<usize> {
     let width = |at: usize| {
         let cells = table.rows.iter().filter_map(|row| row.get(at));
@@ -315,7 +316,7 @@ fn widths(table: &Table, widest: usize) -> Vec<usize> {
     (0..table.columns.len()).map(width).collect()
 }
 
-/// Takes a column away.
+/// Removes a column.
 fn spare(table: &mut Table, name: &str) {
     if let Some(at) = table.columns.iter().position(|(column, _)| *column == name) {
         table.columns.remove(at);
@@ -335,7 +336,7 @@ fn cut(cell: &str, widest: usize) -> String {
     }
 }
 
-/// As Markdown.
+/// Renders a report as Markdown.
 pub fn markdown(report: &Report) -> String {
     let mut out = String::from("# HTTP inventory\n\n");
     for (name, value) in facts(report) {
@@ -363,7 +364,7 @@ pub fn markdown(report: &Report) -> String {
     out
 }
 
-/// Text that Markdown takes for nothing else.
+/// Escapes text so that Markdown shows it literally.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

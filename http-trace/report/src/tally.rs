@@ -1,5 +1,5 @@
-//! What is counted: of an endpoint, of a service, of everything. Bounded, and two of a kind add up: of one
-//! day and another, of one run and the next. Names nothing, writes nothing.
+//! Counters of an endpoint, of a service, and of the whole. Bounded; two of a kind can be added, whether they
+//! are of two days or of two runs. Does no naming and no output.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::times::Times;
 
-/// The most clients of one that are told apart.
+/// Maximum number of distinct clients per tally.
 const CLIENTS: usize = 1024;
 
-/// The most intervals of a timeline.
+/// Maximum number of intervals of a timeline.
 const INTERVALS: usize = 120;
 
-/// The classes of a timeline, in its order; none is a request without response.
+/// The classes of a timeline, in order; the last one is requests without a response.
 pub const CLASSES: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other", NONE];
 
-/// What stands for the status of a request without response.
+/// Shown instead of a status for a request without a response.
 pub const NONE: &str = "none";
 
-/// The class of a status, as a place in [`CLASSES`].
+/// Index in [`CLASSES`] of a status's class.
 fn class_at(status: u16) -> usize {
     let name = match status {
         0 => NONE,
@@ -30,30 +30,30 @@ fn class_at(status: u16) -> usize {
     CLASSES.iter().position(|class| *class == name).unwrap_or(0)
 }
 
-/// What was counted of an endpoint, or of a service.
+/// Counters of an endpoint or a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
-    /// Events.
+    /// Number of events.
     pub hits: u64,
-    /// First one, Unix ns; 0 where none is known.
+    /// Time of the first event, Unix ns; 0 if there is none.
     pub first_ns: u64,
-    /// Last one.
+    /// Time of the last event, Unix ns; 0 if there is none.
     pub last_ns: u64,
-    /// How often each status came; 0 for no response.
+    /// Number of events by status; 0 is no response.
     pub statuses: BTreeMap<u16, u64>,
-    /// From the request's end to the response's first byte.
+    /// Time from the request's end to the response's first byte; to its last byte where the first is unknown.
     pub times: Times,
-    /// Of all bodies.
+    /// Total bytes of all bodies.
     pub bytes: u64,
-    /// How many there were.
+    /// Number of bodies.
     pub bodies: u64,
-    /// Who asked.
+    /// Distinct clients.
     pub clients: Clients,
 }
 
 impl Tally {
-    /// Nothing but that it is known.
+    /// A known endpoint or service without counted events.
     pub fn known(first_ns: u64, last_ns: u64) -> Self {
         Tally {
             first_ns,
@@ -62,7 +62,7 @@ impl Tally {
         }
     }
 
-    /// Counts an event; `room` is how many more clients can be told apart in all.
+    /// Counts an event; `room` is how many more distinct clients may be tracked in total.
     pub fn add(&mut self, event: &HttpEvent, status: u16, room: &mut usize) {
         if self.last_ns == 0 {
             self.first_ns = event.time_ns;
@@ -81,7 +81,7 @@ impl Tally {
         self.clients.add(event.client_ip(), room);
     }
 
-    /// Adds what another counted.
+    /// Adds the counts of another tally.
     pub fn join(&mut self, other: &Tally, room: &mut usize) {
         if self.last_ns == 0 {
             self.first_ns = other.first_ns;
@@ -99,7 +99,7 @@ impl Tally {
         self.clients.join(&other.clients, room);
     }
 
-    /// Events of a class; 0 for those without response.
+    /// Number of events of a class (first digit of the status); 0 for those without a response.
     pub fn of_class(&self, class: u16) -> u64 {
         let of = self.statuses.iter();
         let of = of.filter(|(status, _)| **status / 100 == class);
@@ -107,7 +107,7 @@ impl Tally {
     }
 }
 
-/// Clients that are told apart, up to a bound.
+/// Distinct clients, up to a bound.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Clients {
@@ -133,36 +133,36 @@ impl Clients {
         self.more |= other.more;
     }
 
-    /// How many they are.
+    /// Number of distinct clients tracked.
     pub fn len(&self) -> usize {
         self.seen.len()
     }
 
-    /// Whether there were none.
+    /// Whether no client is tracked.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
 
-    /// `≥ 1024`
+    /// The number as text, with `≥` if the bound was reached: `≥ 1024`.
     pub fn shown(&self) -> String {
         let more = if self.more { "≥ " } else { "" };
         format!("{more}{}", self.seen.len())
     }
 }
 
-/// What was counted of everything.
+/// Counters of the whole site.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Total {
     /// Events over time.
     pub timeline: Timeline,
-    /// Who asked.
+    /// Distinct clients.
     pub clients: Clients,
-    /// What was lost.
+    /// Sum of the counts of all losses.
     pub lost: u64,
-    /// First and last event, Unix ns.
+    /// Times of the first and last event, Unix ns.
     pub times_ns: Option<(u64, u64)>,
-    /// What found no room.
+    /// What exceeded a bound.
     pub left_out: LeftOut,
 }
 
@@ -181,7 +181,7 @@ impl Total {
         self.times_ns = Some((first.min(first_ns), last.max(last_ns)));
     }
 
-    /// Adds what another counted.
+    /// Adds the counts of another total.
     pub fn join(&mut self, other: &Total, room: &mut usize) {
         self.timeline.join(&other.timeline);
         self.clients.join(&other.clients, room);
@@ -193,15 +193,15 @@ impl Total {
     }
 }
 
-/// Events by class over time, in intervals that grow with the time that there is.
+/// Events by class over time. Intervals double in length as the covered time grows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Timeline {
     /// Start of the first interval, Unix seconds.
     pub start: u64,
-    /// Of each interval, in seconds.
+    /// Length of an interval, in seconds.
     pub seconds: u64,
-    /// Those of each class ([`CLASSES`]) in each interval.
+    /// Events by class ([`CLASSES`]) in each interval.
     pub intervals: Vec<[u64; CLASSES.len()]>,
 }
 
@@ -210,7 +210,7 @@ impl Timeline {
         if self.intervals.is_empty() || self.seconds == 0 {
             (self.start, self.seconds) = (second, 1);
         }
-        // What comes late is of the first interval.
+        // Events from before the start count in the first interval.
         let at = |of: &Timeline| (second.saturating_sub(of.start) / of.seconds) as usize;
         while at(self) >= INTERVALS {
             let halves = self.intervals.chunks(2);
@@ -231,7 +231,8 @@ impl Timeline {
 
     fn join(&mut self, other: &Timeline) {
         if other.start < self.start && !self.intervals.is_empty() {
-            // From the earlier one on: what comes late has no interval of its own.
+            // Start with the earlier timeline, because events from before the start have no interval of their
+            // own.
             let later = std::mem::take(self);
             self.join_later(other);
             return self.join_later(&later);
@@ -249,7 +250,7 @@ impl Timeline {
         }
     }
 
-    /// Those of each class.
+    /// Totals by class.
     pub fn counts(&self) -> [u64; CLASSES.len()] {
         let mut sum = [0; CLASSES.len()];
         self.intervals.iter().for_each(|one| sum_up(&mut sum, one));
@@ -262,17 +263,17 @@ fn sum_up(sum: &mut [u64; CLASSES.len()], more: &[u64; CLASSES.len()]) {
     each.for_each(|(sum, more)| *sum = sum.saturating_add(*more));
 }
 
-/// How much found no room.
+/// How much exceeded each bound.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LeftOut {
     /// Events of services beyond the bound.
     pub services: u64,
-    /// Events of endpoints beyond it, which `other` counts.
+    /// Events of endpoints beyond the bound, which are counted under `other`.
     pub endpoints: u64,
-    /// Events of broken links beyond it.
+    /// Events of broken links beyond the bound.
     pub links: u64,
-    /// Alerts beyond it.
+    /// Alerts beyond the bound.
     pub alerts: u64,
 }
 

@@ -1,19 +1,19 @@
-//! A histogram of durations: exact to an eighth of their size, in memory that does not grow with their number.
-//! Knows nothing of events.
+//! A histogram of durations, accurate to an eighth of the value, whose memory does not grow with their
+//! number. Knows nothing of events.
 
 use serde::{Deserialize, Serialize};
 
-/// Buckets of each power of two.
+/// Buckets per power of two.
 const PARTS: u32 = 8;
 
-/// More than there are buckets.
+/// Upper bound of the number of buckets.
 const BUCKETS: usize = 600;
 
-/// How often durations came, by buckets.
+/// Counts of durations, by bucket.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<(usize, u32)>", into = "Vec<(usize, u32)>")]
 pub struct Times {
-    /// Of microseconds.
+    /// Counts by bucket; buckets are of microseconds.
     buckets: Vec<u32>,
     count: u64,
 }
@@ -32,14 +32,15 @@ impl Times {
         self.count = self.count.saturating_add(u64::from(count));
     }
 
-    /// Adds what another counted.
+    /// Adds the counts of another histogram.
     pub fn join(&mut self, other: &Times) {
         let each = other.buckets.iter().enumerate();
         each.filter(|(_, count)| **count > 0)
             .for_each(|(bucket, count)| self.add_to(bucket, *count));
     }
 
-    /// The duration, in microseconds, that this share of all does not exceed; of 0 to 1.
+    /// The duration in microseconds that this share (0 to 1) of all durations does not exceed; `None` if
+    /// empty.
     pub fn quantile(&self, share: f64) -> Option<u64> {
         let rank = (share * self.count as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -50,7 +51,7 @@ impl Times {
     }
 }
 
-/// Of the buckets that are not empty.
+/// From non-empty buckets and their counts.
 impl From<Vec<(usize, u32)>> for Times {
     fn from(counts: Vec<(usize, u32)>) -> Self {
         let mut times = Times::default();
@@ -71,14 +72,14 @@ fn bucket(micros: u64) -> usize {
     let value = micros.max(1);
     let power = value.ilog2();
     let shift = power.saturating_sub(PARTS.ilog2());
-    // Below PARTS a bucket is a number.
+    // Below PARTS, each value has its own bucket.
     match power < PARTS.ilog2() {
         true => value as usize,
         false => ((shift + 1) * PARTS) as usize + (value >> shift) as usize - PARTS as usize,
     }
 }
 
-/// The middle of a bucket.
+/// The middle of a bucket, in microseconds.
 fn middle(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     let parts = u64::from(PARTS);
