@@ -1,26 +1,26 @@
-//! The forms of a report. A form is a line of [`Form::ALL`]. Opens no file.
+//! The forms of a report, listed in [`Form::ALL`]. Opens no file.
 
 use crate::html::html;
 use crate::inventory::Report;
 use crate::tables::{allow_list, markdown, text};
 
-/// How a report is written.
+/// Output form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// For a terminal.
+    /// Text tables for a terminal.
     Table,
     /// Markdown.
     Markdown,
-    /// One object of JSON.
+    /// A single JSON object.
     Json,
-    /// One page that needs nothing beside it.
+    /// A self-contained HTML page.
     Html,
-    /// The endpoints that answered with success, one a line, as --known takes them.
+    /// The endpoints that answered with success, one per line, in the format that `--known` reads.
     Allow,
 }
 
 impl Form {
-    /// All there are, with their names and how the names of such files end.
+    /// All forms, each with its name and file extension.
     pub const ALL: [(Form, &str, &str); 5] = [
         (Form::Table, "table", "txt"),
         (Form::Markdown, "markdown", "md"),
@@ -29,19 +29,19 @@ impl Form {
         (Form::Allow, "allow", "allow"),
     ];
 
-    /// The form of a name, or of a file whose name ends so.
+    /// Looks up a form by its name or file extension.
     pub fn named(name: &str) -> Option<Form> {
         let mut all = Form::ALL.into_iter();
         all.find(|(_, known, ending)| name == *known || name == *ending)
             .map(|(form, ..)| form)
     }
 
-    /// The report in this form; a table fits into this many columns where it can.
+    /// Renders the report; tables are fitted to `width` columns where possible.
     pub fn write(self, report: &Report, width: Option<usize>) -> String {
         match self {
             Form::Table => text(report, width),
             Form::Markdown => markdown(report),
-            // Nothing in it can fail to be JSON.
+            // Serialising a report cannot fail.
             Form::Json => serde_json::to_string_pretty(report).unwrap_or_default() + "\n",
             Form::Html => html(report),
             Form::Allow => allow_list(report),
