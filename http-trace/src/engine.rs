@@ -1,8 +1,7 @@
-//! The pipeline and the stages after it: what a live run and a replay drive alike. Performs no I/O but
-//! through [`Outlet`].
+//! The pipeline and the stages after it, as driven by live runs and replays. All I/O goes through [`Outlet`].
 //!
 //! # Layout
-//! - [`finished`]: how a run went.
+//! - [`finished`]: the outcome of a run.
 
 pub mod finished;
 
@@ -36,10 +35,10 @@ use http_trace_engine::pipeline::{self, Pipeline, PipelineConfig};
 use http_trace_engine::stats::{Stats, Unreadable};
 use http_trace_model::event::{HttpEvent, Loss, LossUnit};
 
-/// How often standard error is told what cannot be read.
+/// How often standard error reports traffic that cannot be read.
 const REMINDER: Duration = Duration::from_secs(30);
 
-/// A pipeline, and where its events go.
+/// A pipeline, and the stages that its events pass.
 #[derive(Debug)]
 pub struct Engine {
     pipeline: Pipeline,
@@ -56,7 +55,7 @@ struct Reminder {
     last: Option<String>,
 }
 
-/// What a detector is told beside its rules.
+/// Settings of a detector other than its rules.
 pub fn detection(config: &Config) -> Settings {
     Settings {
         live: config.source == Source::Live,
@@ -65,7 +64,7 @@ pub fn detection(config: &Config) -> Settings {
     }
 }
 
-/// What of the stages can change while a run goes on, beside the rules.
+/// Settings of the stages that can change during a run, other than the rules.
 #[derive(Debug)]
 pub struct Choices {
     scope: Scope,
@@ -75,7 +74,7 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// Of these settings.
+    /// Takes them from the configuration.
     pub fn of(config: &Config) -> Self {
         Choices {
             scope: config.scope(),
@@ -147,7 +146,7 @@ impl Engine {
         &mut self.pipeline
     }
 
-    /// What the pipeline has counted so far.
+    /// Counters of the pipeline.
     pub fn stats(&self) -> &Stats {
         self.pipeline.stats()
     }
@@ -157,7 +156,7 @@ impl Engine {
         self.stages.admits(record)
     }
 
-    /// Takes a record in, unless it is out of scope.
+    /// Processes a record, unless it is out of scope.
     pub fn push(&mut self, record: &Record<'_>) -> Next {
         let stages = &mut self.stages;
         if record.header.has(flag::FRAGMENT) {
@@ -179,13 +178,13 @@ impl Engine {
         stages.next()
     }
 
-    /// Takes in an event that did not come from records but was recorded before.
+    /// Processes an event that was recorded before.
     pub fn event(&mut self, event: Box<HttpEvent>) -> Next {
         self.stages.recorded(event);
         self.stages.next()
     }
 
-    /// Time goes on without records.
+    /// Advances time without a record.
     pub fn tick(&mut self, now_ns: u64) -> Next {
         let stages = &mut self.stages;
         self.shipped.expire(now_ns);
@@ -196,7 +195,7 @@ impl Engine {
         stages.next()
     }
 
-    /// Sets other settings to work, from the next event on.
+    /// Applies new settings from the next event on.
     pub fn set(&mut self, choices: Choices) {
         let Choices {
             scope,
@@ -212,45 +211,45 @@ impl Engine {
         (stages.exit.selection, stages.exit.secrets) = (selection, secrets);
     }
 
-    /// Sets other rules to work; what is counted under a definition that is the same goes on.
+    /// Applies new rules; counters of rules whose definition is unchanged are kept.
     pub fn reload(&mut self, rules: Prepared) -> Reloaded {
         let Stages { detector, exit, .. } = &mut self.stages;
         detector.reload(rules, &mut |detected| exit.take(detected))
     }
 
-    /// Goes on from what an earlier run has counted until `now_ns` (Unix ns; the highest number for
-    /// recordings, whose times are their own).
+    /// Restores what earlier runs have counted until `now_ns` (Unix ns; `u64::MAX` for recordings, which have
+    /// their own time).
     ///
     /// # Errors
-    /// Bytes that are no state of use.
+    /// Bytes that are not a usable snapshot.
     pub fn restore(&mut self, state: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
         self.stages.detector.restore_at(state, now_ns)
     }
 
-    /// Keeps what is counted from now on.
+    /// Saves detection state from now on.
     pub fn keep(&mut self, keeper: Keeper) {
         self.keeper = Some(keeper);
     }
 
-    /// Counts what the site has from now on.
+    /// Counts the inventory of the site from now on.
     #[cfg(feature = "inventory")]
     pub fn keep_inventory(&mut self, inventory: InventoryKeeper) {
         self.stages.exit.inventory = Some(inventory);
     }
 
-    /// Nothing is kept although it was asked for; that was said.
+    /// Notes that nothing is saved although it was requested; the reason has been printed.
     pub const fn keep_nothing(&mut self) {
         self.keeps_nothing = true;
     }
 
-    /// A bit of keeping it, when it is time; returns what is to be said of that.
+    /// Saves a part of the state when due; returns a message to print, if any.
     pub fn keep_state(&mut self) -> Option<String> {
         let detector = &self.stages.detector;
         let keeper = self.keeper.as_mut()?;
         keeper.work(detector.changes(), |snapshot| detector.save_some(snapshot))
     }
 
-    /// Everything that `--listen` tells; `of_probe` are the probe's own numbers.
+    /// All metrics of `--listen`; `of_probe` are those of the probe.
     pub fn metrics(&mut self, of_probe: &[Number]) -> String {
         let stats = self.pipeline.stats();
         let plain = |name, meaning, value: u64| Number {
@@ -317,7 +316,7 @@ impl Engine {
         metrics.map_or_else(String::new, |m| m.text(exit.outlet.written(), &numbers))
     }
 
-    /// What is new of outputs and of the inventory that fail and are tried again, and of bans that fail.
+    /// New messages: outputs and the inventory failing or recovering, and bans that failed.
     pub fn output_news(&mut self) -> Vec<String> {
         let exit = &mut self.stages.exit;
         let mut news = exit.outlet.news();
@@ -327,8 +326,8 @@ impl Engine {
         news
     }
 
-    /// What is seen instead, where nothing could be read for so many seconds; `packets` and those of
-    /// them that were left out are counted at `place`.
+    /// If no HTTP was seen for this many seconds: what was seen instead. `packets` holds the number of
+    /// packets at `place`, and how many of them were left out.
     pub fn nothing_readable(&self, seconds: u64, packets: [u64; 2], place: &str) -> Option<String> {
         let stats = self.pipeline.stats();
         let items = of_unreadable(stats);
@@ -336,7 +335,7 @@ impl Engine {
         (stats.http_flows == 0).then(line)
     }
 
-    /// What cannot be read, every 30 s on a terminal while it changes.
+    /// Traffic that cannot be read, every 30 s on a terminal if it has changed.
     pub fn reminder(&mut self, now: Instant) -> Option<String> {
         let reminder = self.reminder.as_mut().filter(|r| now >= r.next)?;
         reminder.next = now + REMINDER;
@@ -348,7 +347,7 @@ impl Engine {
         line
     }
 
-    /// Lets out what is in flight, writes everything and closes the outputs.
+    /// Flushes what is in flight, writes everything and closes the outputs.
     pub fn finish(mut self) -> Finished {
         let had_enough = self.stages.next() == Next::Stop;
         if !had_enough {
@@ -372,7 +371,7 @@ impl Engine {
         if let Some(bans) = exit.bans {
             written.banned(bans.is_dry(), &bans.close());
         }
-        // Once all is delivered: what is said to be counted is not counted again.
+        // Saved last: alerts reported as delivered must not be counted again.
         let keeper = self.keeper.take();
         let kept = keeper.map(|keeper| keeper.finish(detector.save()));
         #[cfg(feature = "inventory")]
@@ -397,7 +396,7 @@ impl Engine {
     }
 }
 
-/// What of fragments could not be put together becomes a loss in the stream.
+/// Reports fragments that could not be reassembled as losses.
 fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
     let now_ns = pipeline.now_ns();
     for (reason, count) in shipped.losses() {
@@ -414,7 +413,7 @@ fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
     }
 }
 
-/// What `--listen` counts.
+/// The metrics of `--listen`.
 fn metrics(config: &Config) -> Metrics {
     let templates = config
         .metric_templates

@@ -1,14 +1,14 @@
-//! Who is behind an event: what the connection's peers alone do not say. Adds to events and
-//! changes nothing that was on the wire; performs no I/O but where this says so.
+//! Who is behind an event, beyond the addresses of the connection. Adds to events and changes nothing that
+//! was on the wire; performs no I/O except where noted below.
 //!
 //! # Layout
 //! - [`proxy`] names the client behind trusted proxies.
-//! - `cgroup` reads what a cgroup's path says: service, container, pod.
-//! - [`choice`] is which sources are asked, as settings have it.
-//! - [`directory`] is what is known of containers and pods beyond that. It is filled by [`runtimes`] (*I/O*:
-//!   files of container runtimes), [`cri`] (*I/O*: their CRI socket, by way of `grpc`) and [`kubernetes`]
-//!   (*I/O*: pods of this node from the API server).
-//! - [`source`] asks about a process, on a thread of its own; [`proc_fs`] (*I/O*) answers from /proc.
+//! - `cgroup` extracts service, container and pod from a cgroup path.
+//! - [`choice`] holds the settings for which sources are used.
+//! - [`directory`] holds names of containers and pods. It is filled by [`runtimes`] (*I/O*: files of
+//!   container runtimes), [`cri`] (*I/O*: their CRI socket, using `grpc`) and [`kubernetes`] (*I/O*: pods of
+//!   this node from the API server).
+//! - [`source`] looks up processes on a separate thread; [`proc_fs`] (*I/O*) answers from /proc.
 //! - [`process`] names the processes at both ends, and what they run in.
 
 #[cfg(any(feature = "live", test))]

@@ -1,6 +1,5 @@
-//! The stages that an event passes, in their order: scope → enrich → detect → select → redact → sinks.
-//! Every source of events goes through [`Stages`]; no stage knows another one. Performs no I/O but
-//! through [`Outlet`].
+//! The stages of an event, in order: scope → enrich → detect → select → redact → sinks. Every source of
+//! events goes through [`Stages`]; no stage knows another. All I/O goes through [`Outlet`].
 
 use http_trace_common::record::RecordHeader;
 
@@ -25,9 +24,9 @@ pub struct Stages {
     pub scope: Scope,
     /// Names the client behind trusted proxies.
     pub trusted: Trusted,
-    /// Names the processes at both ends, of what is traced live.
+    /// Names the processes at both ends, in live runs.
     pub attribution: Option<Attribution>,
-    /// Holds rules against events. It sees them unredacted, whatever of them is written.
+    /// Matches rules against events: unredacted, whether or not they are written.
     pub detector: Detector,
     /// What comes after detection.
     pub exit: Exit,
@@ -38,15 +37,15 @@ pub struct Stages {
 /// The stages after detection, which events and alerts pass alike.
 #[derive(Debug)]
 pub struct Exit {
-    /// Limits what is written.
+    /// Selects what is written.
     pub selection: Selection,
-    /// Takes secrets out; `None` with `--show-secrets`.
+    /// Removes secrets; `None` with `--show-secrets`.
     pub secrets: Option<Secrets>,
     /// Bans the clients of alerts, with `--ban`.
     pub bans: Option<Bans>,
     /// Counts every event, with `--listen`.
     pub metrics: Option<Metrics>,
-    /// Counts what the site has, with `--state`.
+    /// Counts the inventory of the site, with `--state`.
     #[cfg(feature = "inventory")]
     pub inventory: Option<InventoryKeeper>,
     /// Formats and writes.
@@ -54,7 +53,7 @@ pub struct Exit {
 }
 
 impl Stages {
-    /// An event of the engine or of a recording.
+    /// Passes on an event of the engine or of a recording.
     fn event(&mut self, event: Box<HttpEvent>) {
         if !self.scope.admits_event(&event) {
             self.outside += 1;
@@ -65,7 +64,8 @@ impl Stages {
             .push(event, &mut |detected| exit.take(detected));
     }
 
-    /// An event that was recorded before. A client that it names behind a proxy stays the one.
+    /// Processes an event that was recorded before. If it already names a client behind a proxy, that is
+    /// kept.
     pub fn recorded(&mut self, mut event: Box<HttpEvent>) {
         if event.forwarded.is_none() {
             self.trusted.name_client(&mut event);
@@ -73,7 +73,8 @@ impl Stages {
         self.event(event);
     }
 
-    /// What the engine yields. A client that PROXY protocol named is believed of trusted proxies only.
+    /// Processes output of the engine. A client named by PROXY protocol is only believed if the proxy is
+    /// trusted.
     pub fn output(&mut self, output: Output) {
         match output {
             Output::Http(mut event) => {
@@ -90,14 +91,14 @@ impl Stages {
         }
     }
 
-    /// Whether a record of the wire may belong to a connection in scope.
+    /// Whether a record may belong to a connection in scope.
     pub fn admits(&mut self, record: &RecordHeader) -> bool {
         let admits = self.scope.admits_record(record, &self.trusted);
         self.outside += u64::from(!admits);
         admits
     }
 
-    /// Time goes on without records (Unix ns).
+    /// Advances time without an event (Unix ns).
     pub fn tick(&mut self, now_ns: u64) {
         let exit = &mut self.exit;
         self.detector
@@ -105,13 +106,13 @@ impl Stages {
         exit.outlet.tick(now_ns);
     }
 
-    /// No more events come: alerts that are open end.
+    /// Ends open alerts: no more events come.
     pub fn finish(&mut self) {
         let exit = &mut self.exit;
         self.detector.finish(&mut |detected| exit.take(detected));
     }
 
-    /// Whether there is any use in going on.
+    /// Whether the run should go on.
     pub fn next(&self) -> Next {
         match self.exit.outlet.is_done() {
             true => Next::Stop,
@@ -121,7 +122,7 @@ impl Stages {
 }
 
 impl Exit {
-    /// Selects, redacts and writes what detection lets through or raises.
+    /// Selects, redacts and writes events and alerts from detection.
     pub fn take(&mut self, detected: Detected) {
         let outlet = &mut self.outlet;
         if outlet.is_full() {
@@ -202,7 +203,7 @@ impl Exit {
         }
     }
 
-    /// What is missing.
+    /// Writes a loss.
     fn loss(&mut self, loss: &Loss) {
         #[cfg(feature = "inventory")]
         if let Some(inventory) = &mut self.inventory {

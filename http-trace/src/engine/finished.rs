@@ -1,4 +1,4 @@
-//! How a run went, once all is written: what standard error is told at its end.
+//! The outcome of a run: the lines of its summary on standard error.
 
 use crate::config::{Config, Source};
 use crate::enrich::process::AttributionCounts;
@@ -8,36 +8,36 @@ use http_trace_detect::DetectStats;
 use http_trace_engine::fragments::FragmentCounts;
 use http_trace_engine::stats::Stats;
 
-/// What is left of an engine at its end.
+/// What remains of an engine at its end.
 #[derive(Debug)]
 pub struct Finished {
-    /// What became of the events.
+    /// What was written, and what was not.
     pub written: Written,
     /// What the pipeline counted.
     pub stats: Stats,
-    /// What was counted about detection.
+    /// Counters of detection.
     pub detect: DetectStats,
-    /// How the last writing of the file of `--state` went.
+    /// Outcome of the last write of the file of `--state`.
     pub kept: Kept,
-    /// The same of the inventory.
+    /// The same for the inventory.
     pub inventory: Kept,
-    /// Whether there was no file of `--state` to write although it was asked for.
+    /// Whether `--state` was given but its file cannot be written.
     pub keeps_nothing: bool,
-    /// What became of IP fragments that the programs shipped.
+    /// Counters of IP fragments that the programs shipped.
     pub fragments: FragmentCounts,
-    /// Packets of fragments that were not of one packet.
+    /// Reassembled packets with a wrong checksum.
     pub bad_fragments: u64,
-    /// Whether the run ended because the outputs had enough (`--count`, or nobody reads).
+    /// Whether the run ended because the outputs reached their limit (`--count`, or a closed pipe).
     pub had_enough: bool,
     /// Segments, and recorded events, that were out of scope.
     pub outside: u64,
-    /// How many ends of events have a process.
+    /// Counters of attributing ends of events to processes.
     pub attribution: AttributionCounts,
 }
 
 impl Finished {
-    /// The summary's lines: responses, alerts, losses, and what there was of connections if any were
-    /// looked at. Every counter with -v. `all_read` says whether all input could be read.
+    /// The summary: responses, alerts, losses, and connections if any were traced; every counter with -v.
+    /// `all_read` says whether all input could be read.
     pub fn lines(&self, config: &Config, all_read: bool) -> Vec<String> {
         let stats = &self.stats;
         let all = config.verbose > 0;
@@ -125,7 +125,7 @@ impl Finished {
         ] {
             if count > 0 && (always || all) {
                 line.push_str(", ");
-                // The plural is the first word's.
+                // Only the first word takes the plural.
                 let (first, rest) = what.split_at(what.find(' ').unwrap_or(what.len()));
                 line.push_str(&format!("{}{rest}", counted(count, first)));
             }
@@ -158,12 +158,12 @@ impl Finished {
         lines
     }
 
-    /// Whether nothing came in at all.
+    /// Whether there was no input at all.
     pub fn is_empty(&self) -> bool {
         self.written.is_empty() && self.stats.records == 0 && self.outside == 0
     }
 
-    /// What the judge counted, by name: `judged: filter_disagrees 0, unsure 2, …`.
+    /// Counters of the judge by name: `judged: filter_disagrees 0, unsure 2, …`.
     fn counters(&self) -> String {
         let stats = &self.stats;
         let named = [
@@ -200,7 +200,7 @@ pub(super) fn unreadable(stats: &Stats) -> Option<String> {
     summary::unreadable(&of_unreadable(stats))
 }
 
-/// Protocol, port and count of connections that cannot be read.
+/// Protocol, port and number of connections that cannot be read.
 pub(super) fn of_unreadable(stats: &Stats) -> Vec<(&'static str, u16, u64)> {
     let items = stats.unreadable.iter();
     let items = items.map(|((kind, port), count)| (kind.name(), *port, *count));

@@ -1,10 +1,10 @@
-//! What the path of a process's cgroup says of what it runs in: service, container, pod. Reads no file.
+//! Extracts service, container and pod from the path of a process's cgroup. Reads no file.
 
 use std::path::PathBuf;
 
 use http_trace_model::process::{Container, Pod, Workload};
 
-/// How runtimes begin the name of a container's cgroup, before its id.
+/// Prefixes that runtimes put before the container id in the name of a cgroup.
 const PREFIXES: &[(&str, &str)] = &[
     ("docker-", "docker"),
     ("cri-containerd-", "containerd"),
@@ -14,7 +14,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("lxc.payload.", "lxc"),
 ];
 
-/// Where cgroup v2 is mounted: alone, or beside v1 hierarchies (hybrid).
+/// The mount point of cgroup v2, whether alone or beside v1 hierarchies (hybrid).
 pub fn mount(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);
@@ -23,11 +23,11 @@ pub fn mount(mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// From `/proc/PID/cgroup` (cgroups(7)): of version 2, or of the deepest hierarchy of version 1 where that
-/// is not in use.
+/// Parses `/proc/PID/cgroup` (cgroups(7)): the v2 line, or the most specific v1 hierarchy if v2 is not in
+/// use.
 pub fn workload(text: &str) -> Workload {
     let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    // A hierarchy that is not in use has all processes at its root.
+    // In an unused hierarchy all processes are at the root.
     paths
         .map(of_path)
         .max_by_key(|workload| {
@@ -41,7 +41,7 @@ pub fn workload(text: &str) -> Workload {
         .unwrap_or_default()
 }
 
-/// From the path of one cgroup.
+/// Parses the path of one cgroup.
 pub fn of_path(path: &str) -> Workload {
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     let container = (0..segments.len()).rev().find_map(|at| {
@@ -53,7 +53,7 @@ pub fn of_path(path: &str) -> Workload {
         uid,
         ..Pod::default()
     });
-    // A container's runtime is a service too, and its cgroup may be below.
+    // A container's runtime is itself a service, and its cgroup may be nested below it.
     let service = match container.is_none() && pod.is_none() {
         true => segments.iter().rev().find_map(|segment| service(segment)),
         false => None,
@@ -67,7 +67,7 @@ pub fn of_path(path: &str) -> Workload {
 
 fn container(segment: &str, parent: Option<&str>) -> Option<Container> {
     let name = segment.strip_suffix(".scope").unwrap_or(segment);
-    // Of a pod whose runtime and kubelet disagree on who manages cgroups: `SLICE:RUNTIME:ID`.
+    // Pods whose runtime and kubelet use different cgroup drivers: `SLICE:RUNTIME:ID`.
     let name = name.find("cri-containerd:").map_or(name, |at| &name[at..]);
     let (id, runtime) = match PREFIXES
         .iter()
@@ -99,7 +99,7 @@ fn of_name(name: &str, runtime: &'static str) -> Container {
     }
 }
 
-/// Where a runtime without systemd has its containers.
+/// The runtime by parent folder, where it does not use systemd.
 fn runtime_of_folder(folder: &str) -> Option<&'static str> {
     match folder {
         "docker" => Some("docker"),
@@ -109,7 +109,7 @@ fn runtime_of_folder(folder: &str) -> Option<&'static str> {
     }
 }
 
-/// `pod1b2c…`, or `kubepods-burstable-pod1b2c….slice` with `_` for `-`.
+/// Matches `pod1b2c…`, or `kubepods-burstable-pod1b2c….slice` with `_` for `-`.
 fn pod(segment: &str) -> Option<Box<str>> {
     let first = segment.split(':').next().unwrap_or(segment);
     let name = first.strip_suffix(".slice").unwrap_or(first);
@@ -119,7 +119,7 @@ fn pod(segment: &str) -> Option<Box<str>> {
     };
     let id = id.replace('_', "-");
     let is_digits = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
-    // A UUID, or the hash of a pod that the kubelet has from a file.
+    // A UUID, or the hash of a static pod.
     let is_uid = match id.len() {
         36 => id.bytes().filter(|b| *b == b'-').count() == 4 && is_digits(&id.replace('-', "")),
         32 => is_digits(&id),
@@ -128,14 +128,14 @@ fn pod(segment: &str) -> Option<Box<str>> {
     is_uid.then(|| id.into())
 }
 
-/// `nginx` of `nginx.service`; what manages a user's own services is none.
+/// Returns `nginx` for `nginx.service`; a user's service manager is not a service.
 fn service(segment: &str) -> Option<Box<str>> {
     let name = segment.strip_suffix(".service")?;
     let is_manager = name.starts_with("user@");
     (!is_manager && !name.is_empty()).then(|| unescaped(name).into())
 }
 
-/// Without the `\xNN` of systemd.unit(5).
+/// Decodes the `\xNN` escapes of systemd.unit(5).
 fn unescaped(name: &str) -> String {
     let mut parts = name.split("\\x");
     let mut text = parts.next().unwrap_or_default().to_owned();

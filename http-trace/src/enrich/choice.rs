@@ -1,23 +1,23 @@
-//! Which sources of names are asked, as settings have it. Asks none.
+//! Which sources of names are used, according to the settings. Uses none of them.
 
 use std::path::PathBuf;
 
-/// Which API server.
+/// Which API server to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApiServer {
-    /// That of the cluster, in a pod with a service account; none elsewhere.
+    /// The cluster's, in a pod with a service account; otherwise none.
     OfPod,
-    /// That of this kubeconfig file.
+    /// The one in this kubeconfig file.
     Of(PathBuf),
     /// None.
     Off,
 }
 
 impl ApiServer {
-    /// `auto`, `off`, or a path.
+    /// Parses `auto`, `off`, or a path.
     ///
     /// # Errors
-    /// Never: whatever is no word is a path.
+    /// None: anything else is a path.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         Ok(match text {
             "auto" => ApiServer::OfPod,
@@ -27,10 +27,10 @@ impl ApiServer {
     }
 }
 
-/// Which socket.
+/// Which CRI socket to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CriSocket {
-    /// The first that there is where runtimes have theirs.
+    /// The first usual path of a runtime that exists.
     Usual,
     /// This one.
     At(PathBuf),
@@ -39,10 +39,10 @@ pub enum CriSocket {
 }
 
 impl CriSocket {
-    /// `auto`, `off`, or a path.
+    /// Parses `auto`, `off`, or a path.
     ///
     /// # Errors
-    /// What is wanted.
+    /// What was expected.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let path = text.strip_prefix("unix://").unwrap_or(text);
         match text {

@@ -1,6 +1,6 @@
-//! *I/O*: names containers of pods by the CRI socket of their runtime, where no file does. The socket gives
-//! whoever has it power over the runtime, so it is asked last, only about containers of pods, and only what a
-//! container is. On a thread of its own: a socket that hangs costs the fields and nothing else.
+//! *I/O*: names containers of pods over the CRI socket of their runtime, if no file names them. Access to the
+//! socket gives control over the runtime, so it is used last, only for containers of pods, and only to query
+//! their status. Runs on a separate thread: a socket that hangs costs only these fields.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,42 +19,43 @@ use super::grpc;
 use crate::priority;
 use crate::privileges::{self, CapabilitySet};
 
-/// Where runtimes have their sockets: containerd, CRI-O, k3s, cri-dockerd.
+/// Usual socket paths: containerd, CRI-O, k3s, cri-dockerd.
 const USUAL: [&str; 4] = [
     "/run/containerd/containerd.sock",
     "/run/crio/crio.sock",
     "/run/k3s/containerd/containerd.sock",
     "/run/cri-dockerd.sock",
 ];
-/// As `k8s.io/cri-api` has it (pkg/apis/runtime/v1/api.proto).
+/// From `k8s.io/cri-api` (pkg/apis/runtime/v1/api.proto).
 const STATUS: &str = "/runtime.v1.RuntimeService/ContainerStatus";
-/// How long one answer may take.
+/// Timeout of a call.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// How long a socket is left alone that did not answer.
+/// How long a socket that failed is not used.
 const REST: Duration = Duration::from_secs(30);
-/// How long whoever asks waits, while the socket answers.
+/// How long the caller waits while the socket responds.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// How long a container that was asked about is not asked about again.
+/// Minimum time between two queries about the same container.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Questions that wait at most, and containers that are remembered as asked about.
+/// Maximum number of queued queries, and of containers remembered as queried.
 const WAITING: usize = 64;
 const MOST: usize = 4096;
 
-/// Who can be asked.
+/// A client of the CRI socket.
 #[derive(Debug)]
 pub struct Cri {
     questions: SyncSender<Box<str>>,
-    /// Whether it has answered what it was asked last.
+    /// Whether the last query has been answered.
     answers: Arc<AtomicBool>,
     asked: HashMap<Box<str>, Instant>,
     directory: Arc<Directory>,
 }
 
 impl Cri {
-    /// Asks this socket, and writes what it learns to the directory. What fails is said once.
+    /// Starts querying this socket and adding the results to the directory. The first failure is reported,
+    /// later ones are not.
     ///
     /// # Errors
-    /// When there is no thread for it.
+    /// If the thread cannot be started.
     pub fn start(
         socket: CriSocket,
         directory: Arc<Directory>,
@@ -82,7 +83,7 @@ impl Cri {
         }))
     }
 
-    /// Asks about a container, and waits a little for the answer, which is in the directory then.
+    /// Queries a container and waits briefly; the answer appears in the directory.
     pub fn ask(&mut self, id: &str) {
         let now = Instant::now();
         let was_asked = self.asked.get(id);
@@ -96,7 +97,7 @@ impl Cri {
             self.asked.clear();
         }
         self.asked.insert(id.into(), now);
-        // Not again before this one is answered.
+        // Wait again only after this query has been answered.
         if self.answers.swap(false, Ordering::Relaxed) {
             self.directory.wait_for(id, PATIENCE);
         }
@@ -113,7 +114,7 @@ struct Worker {
 impl Worker {
     fn work(&self, asked: &Receiver<Box<str>>) {
         priority::ordinary();
-        // That of the thread that reads files, if there is one; without it nothing is lost here.
+        // Needed only by the thread that reads files; giving it up here is a precaution.
         let _ = privileges::give_up(CapabilitySet::DAC_READ_SEARCH);
         let mut rests_until = None;
         let mut was_said = false;
@@ -159,10 +160,10 @@ impl Worker {
     }
 }
 
-/// What the socket says of a container; `None` if it does not know it.
+/// Queries a container; `None` if the runtime does not know it.
 ///
 /// # Errors
-/// As of [`grpc::call`].
+/// Those of [`grpc::call`].
 pub fn ask(socket: &Path, id: &str, deadline: Instant) -> io::Result<Option<Named>> {
     let mut message = vec![0x0a, id.len().min(127) as u8];
     message.extend_from_slice(&id.as_bytes()[..id.len().min(127)]);
@@ -170,7 +171,7 @@ pub fn ask(socket: &Path, id: &str, deadline: Instant) -> io::Result<Option<Name
     Ok(answer.and_then(|answer| status(&answer, id)))
 }
 
-/// Reads `ContainerStatusResponse`. One of another container is none.
+/// Parses a `ContainerStatusResponse`; `None` if it is about another container.
 fn status(answer: &[u8], id: &str) -> Option<Named> {
     let status = member(answer, 1)?;
     if text(status, 1).as_deref() != Some(id) {
@@ -180,7 +181,7 @@ fn status(answer: &[u8], id: &str) -> Option<Named> {
         .filter_map(|entry| Some((text(entry, 1)?, text(entry, 2)?)))
         .collect();
     let label = |name: &str| labels.get(name).cloned();
-    // As the kubelet labels containers.
+    // Labels set by the kubelet.
     let pod = label("io.kubernetes.pod.uid").map(|uid| Pod {
         uid,
         name: label("io.kubernetes.pod.name"),
@@ -199,7 +200,7 @@ fn status(answer: &[u8], id: &str) -> Option<Named> {
     })
 }
 
-/// The last member of a message with this number, as protobuf has it.
+/// The last protobuf field with this number.
 fn member(message: &[u8], number: u64) -> Option<&[u8]> {
     members(message, number).last()
 }
@@ -209,7 +210,7 @@ fn text(message: &[u8], number: u64) -> Option<Box<str>> {
     (!text.is_empty()).then(|| text.into())
 }
 
-/// All members with this number whose value has a length.
+/// All length-delimited fields with this number.
 fn members(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
     let mut rest = message;
     let all = std::iter::from_fn(move || {
@@ -272,7 +273,7 @@ mod tests {
         out
     }
 
-    /// What containerd answers, shortened.
+    /// An answer of containerd, shortened.
     fn answer(id: &str) -> Vec<u8> {
         let label = |name: &str, value: &str| {
             field(
@@ -306,7 +307,7 @@ mod tests {
         [&[0][..], &(body.len() as u32).to_be_bytes(), body].concat()
     }
 
-    /// A socket that says this to whoever connects, and then waits or hangs up.
+    /// Queries a server that sends these bytes, then waits or closes.
     fn said(bytes: Vec<u8>, waits: bool) -> io::Result<Option<Named>> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("cri.sock");
@@ -367,7 +368,7 @@ mod tests {
             assert!(begun.elapsed() < Duration::from_secs(5));
         }
         for bytes in [
-            // Not known, as the trailers say.
+            // NOT_FOUND in the trailers.
             frame(1, 5, 1, b"grpc-status 5"),
             frame(0, 1, 1, &message(&answer(&ID.replace('a', "b")))),
             frame(0, 1, 1, &message(&[0xff; 30])),

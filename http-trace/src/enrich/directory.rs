@@ -1,5 +1,5 @@
-//! What is known of containers and pods beyond what the path of a cgroup says, for all threads: those that
-//! learn it write here, and attribution completes what it has named before. Performs no I/O.
+//! Names of containers and pods, shared by all threads: those that learn names write here, and attribution
+//! completes processes it has named before. Performs no I/O.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use http_trace_model::process::{Container, Pod, Workload};
 
-/// Containers that are remembered, and pods.
+/// Maximum number of remembered containers, and of pods.
 const MOST: usize = 16_384;
 
-/// What is known of a container.
+/// What is known about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
-    /// Its id is in it.
+    /// The container, with its id.
     pub container: Container,
-    /// The pod that it is in, if that is known too.
+    /// Its pod, if known.
     pub pod: Option<Pod>,
 }
 
 impl Named {
-    /// Adds to a workload what it does not have. What contradicts it is not believed.
+    /// Fills in missing fields of a workload, unless ids contradict.
     pub fn complete(&self, workload: &mut Workload) {
         let Some(container) = &mut workload.container else {
             return;
@@ -42,10 +42,10 @@ impl Named {
     }
 }
 
-/// All that is known.
+/// All known containers and pods.
 #[derive(Debug, Default)]
 pub struct Directory {
-    /// Changes with what is known.
+    /// Changes whenever the contents change.
     generation: AtomicU64,
     known: Mutex<Known>,
     changed: Condvar,
@@ -55,9 +55,9 @@ pub struct Directory {
 struct Known {
     /// By id, from the runtime.
     containers: HashMap<Box<str>, Named>,
-    /// By what their cgroups call them.
+    /// By the id in their cgroup path.
     pods: HashMap<Box<str>, Members>,
-    /// Which pod a container is in.
+    /// Pod of each container.
     pod_of: HashMap<Box<str>, Box<str>>,
 }
 
@@ -66,12 +66,12 @@ struct Known {
 pub struct Members {
     /// The pod.
     pub pod: Pod,
-    /// Those that have begun.
+    /// Containers that have been started.
     pub containers: Vec<Container>,
 }
 
 impl Directory {
-    /// Another number once there is something new.
+    /// A number that changes when there is something new.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -85,7 +85,7 @@ impl Directory {
         self.changed.notify_all();
     }
 
-    /// A container as its runtime tells.
+    /// Adds a container reported by its runtime.
     pub fn add_container(&self, named: Named) {
         let mut known = self.known();
         if known.containers.len() >= MOST {
@@ -96,7 +96,7 @@ impl Directory {
         self.change();
     }
 
-    /// Waits until a container is known, and says whether it is.
+    /// Waits until a container is known; returns whether it is.
     pub fn wait_for(&self, id: &str, time: Duration) -> bool {
         let until = Instant::now() + time;
         let mut known = self.known();
@@ -110,7 +110,7 @@ impl Directory {
         }
     }
 
-    /// These are all pods there are.
+    /// Replaces all pods.
     pub fn set_pods(&self, pods: Vec<Members>) {
         let mut known = self.known();
         let before = std::mem::take(&mut known.pods);
@@ -123,7 +123,7 @@ impl Directory {
         }
     }
 
-    /// A pod, new or changed.
+    /// Adds or replaces a pod.
     pub fn set_pod(&self, members: Members) {
         let mut known = self.known();
         let before = known.pods.get(&members.pod.uid);
@@ -135,12 +135,12 @@ impl Directory {
         self.change();
     }
 
-    /// A pod that is gone. What is named after it stays so.
+    /// Removes a pod. Processes already named after it keep the name.
     pub fn remove_pod(&self, uid: &str) {
         self.known().remove(uid);
     }
 
-    /// Adds to a workload what is known of it now. What labels say changes, names do not.
+    /// Fills in what is known about a workload now. Labels may change later, names do not.
     pub fn complete(&self, workload: &mut Workload) {
         if workload.container.is_none() && workload.pod.is_none() {
             return;
@@ -150,7 +150,7 @@ impl Directory {
             if let Some(named) = known.containers.get(&id) {
                 named.complete(workload);
             }
-            // Not every runtime has the pod in the path of its cgroups.
+            // Not every runtime puts the pod into the cgroup path.
             if let (None, Some(uid)) = (&workload.pod, known.pod_of.get(&id)) {
                 workload.pod = known.pods.get(uid).map(|members| members.pod.clone());
             }

@@ -1,6 +1,6 @@
-//! *I/O*: one unary gRPC call over a Unix socket. A connection is used for one call, so that HTTP/2
-//! (RFC 9113) comes down to a few frames: no stream but the first, no window that needs more than one
-//! update, no header that has to be understood, hence no HPACK table. Does not know what is called.
+//! *I/O*: a unary gRPC call over a Unix socket. Each connection serves one call, so only a few HTTP/2 frames
+//! (RFC 9113) are needed: one stream, at most one window update, and no response header that must be
+//! understood, hence no HPACK table. Does not know what is called.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,14 +8,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The largest answer that is read.
+/// Largest response that is read, in bytes.
 const LARGEST: usize = 1 << 20;
-/// The largest frame that a peer may send unless it was told otherwise (RFC 9113 §4.2).
+/// Largest frame by default (RFC 9113 §4.2).
 const LARGEST_FRAME: usize = 1 << 14;
-/// What a connection may send before it is told that it may send more (RFC 9113 §6.9.2).
+/// Initial flow-control window (RFC 9113 §6.9.2).
 const WINDOW: usize = (1 << 16) - 1;
 
-/// Types of frames (RFC 9113 §6).
+/// Frame types (RFC 9113 §6).
 mod frame {
     pub const DATA: u8 = 0;
     pub const HEADERS: u8 = 1;
@@ -26,16 +26,16 @@ mod frame {
     pub const WINDOW_UPDATE: u8 = 8;
 }
 
-/// `END_STREAM`, and `ACK` of settings and pings.
+/// `END_STREAM`; `ACK` for settings and pings.
 const END: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
-/// Calls `path` (`/package.Service/Method`) with this message.
+/// Calls `path` (`/package.Service/Method`) with this message. `Ok(None)` is a response without a message:
+/// the service returned an error.
 ///
 /// # Errors
-/// Of the socket, `TimedOut` at the deadline, and `InvalidData` for what is no gRPC. `Ok(None)` is an answer
-/// without a message: an error of the service.
+/// Those of the socket, `TimedOut` at the deadline, and `InvalidData` if the response is not gRPC.
 pub fn call(
     socket: &Path,
     path: &str,
@@ -50,14 +50,14 @@ pub fn call(
 
 fn request(path: &str, message: &[u8]) -> Vec<u8> {
     let mut out = PREFACE.to_vec();
-    // The window of streams; and the connection's, which is another.
+    // The initial window of streams; the connection's window is updated separately.
     let window = u32::try_from(LARGEST).unwrap_or(u32::MAX);
     let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
     put(&mut out, frame::SETTINGS, 0, 0, &settings);
     let more = window - u32::try_from(WINDOW).unwrap_or(0);
     put(&mut out, frame::WINDOW_UPDATE, 0, 0, &more.to_be_bytes());
-    // `:method: POST` and `:scheme: http` of the static table; the rest as literals that are not indexed
-    // (RFC 7541 §6.1, §6.2.2).
+    // `:method: POST` and `:scheme: http` from the static table; the rest as literals without indexing (RFC
+    // 7541 §6.1, §6.2.2).
     let mut head = vec![0x83, 0x86];
     for (name, value) in [
         (&[0x04][..], path),
@@ -66,7 +66,7 @@ fn request(path: &str, message: &[u8]) -> Vec<u8> {
         (b"\x00\x02te", "trailers"),
     ] {
         head.extend_from_slice(name);
-        // Below 127 a length is one byte; no path of a service is longer.
+        // Lengths below 127 take one byte; no service path is longer.
         head.push(value.len().min(126) as u8);
         head.extend_from_slice(&value.as_bytes()[..value.len().min(126)]);
     }
@@ -171,7 +171,7 @@ fn unpadded(payload: &[u8], flags: u8) -> io::Result<&[u8]> {
     data.ok_or_else(|| bad("padding beyond its frame"))
 }
 
-/// The message behind its prefix: whether it is compressed, and its length.
+/// Removes the gRPC prefix: compression flag and length.
 fn message(body: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let [compressed, a, b, c, d, message @ ..] = body else {
         return match body {

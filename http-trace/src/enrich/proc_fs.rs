@@ -1,4 +1,4 @@
-//! *I/O*: what /proc says of a process, and the tree of cgroups of what it runs in. Knows no event.
+//! *I/O*: looks up processes in /proc, and workloads in the cgroup tree. Knows nothing about events.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,23 +15,23 @@ use super::cri::Cri;
 use super::runtimes::Runtimes;
 use super::source::{Found, noted};
 
-/// The first PID namespace (PROC_PID_INIT_INO of linux/proc_ns.h): in another one, /proc has other numbers
-/// than the kernel notes.
+/// The initial PID namespace (PROC_PID_INIT_INO, linux/proc_ns.h): in any other, pids in /proc differ from
+/// those that the kernel program notes.
 const FIRST_NAMESPACE: &str = "pid:[4026531836]";
-/// Of the cgroup namespace (PROC_CGROUP_INIT_INO).
+/// The initial cgroup namespace (PROC_CGROUP_INIT_INO).
 const FIRST_CGROUPS: &str = "cgroup:[4026531835]";
-/// The cgroup that all others are below.
+/// Inode number of the root cgroup.
 const ROOT: u64 = 1;
-/// How long an unknown cgroup stays unknown.
+/// Minimum time before unknown cgroups are looked up again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Cgroups that are remembered.
+/// Maximum number of remembered cgroups.
 const MOST_CGROUPS: usize = 16_384;
-/// What is read of a command line.
+/// Maximum number of bytes read of a command line.
 const LONGEST_COMMAND: u64 = 4096;
-/// A thread of the kernel's own (PF_KTHREAD of linux/sched.h).
+/// Flag of kernel threads (PF_KTHREAD, linux/sched.h).
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
-/// What this host says of processes.
+/// Process information of this host.
 #[derive(Debug)]
 pub struct Proc {
     is_of_kernel: bool,
@@ -43,7 +43,7 @@ pub struct Proc {
     command_lines: Option<CommandLines>,
 }
 
-/// Makes a text of the words of a command line.
+/// Formats the arguments of a command line.
 pub struct CommandLines(pub Box<dyn Fn(&[&[u8]]) -> String + Send>);
 
 impl fmt::Debug for CommandLines {
@@ -53,14 +53,14 @@ impl fmt::Debug for CommandLines {
 }
 
 impl Proc {
-    /// As it is now. Containers of pods that are in no file are asked for; command lines are told if there is
-    /// who makes a text of them.
+    /// Reads the state of this host. With `cri`, containers of pods that no file names are queried; with
+    /// `command_lines`, command lines are included.
     pub fn of_this_host(cri: Option<Cri>, command_lines: Option<CommandLines>) -> Self {
         let is_first = |kind: &str, first: &str| {
             let own = fs::read_link(format!("/proc/self/ns/{kind}"));
             own.is_ok_and(|own| own.as_os_str() == first)
         };
-        // The users of a container are others.
+        // Inside a container, /etc/passwd does not describe the host's users.
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let is_contained =
             !is_first("cgroup", FIRST_CGROUPS) || cgroup::workload(&own).container.is_some();
@@ -85,7 +85,7 @@ impl Proc {
         let file = fs::File::open(format!("/proc/{pid}/cmdline")).ok()?;
         let mut line = Vec::new();
         file.take(LONGEST_COMMAND).read_to_end(&mut line).ok()?;
-        // Each word ends with a NUL; a process that names itself anew fills the rest with more.
+        // Each argument ends with NUL; a process that changes its title may leave NULs after it.
         let end = line.iter().rposition(|byte| *byte != 0)?;
         let words: Vec<&[u8]> = line[..=end].split(|byte| *byte == 0).collect();
         Some(text(&words).into())
@@ -108,14 +108,14 @@ impl Proc {
         workload
     }
 
-    /// One of which /proc says nothing.
+    /// A process that /proc does not know.
     fn gone(&mut self, sender: &Sender) -> Found {
         let workload = self.cgroups.workload(sender.cgroup_id);
         let workload = self.name(workload);
         Found::Process(Box::new(noted(sender, workload)))
     }
 
-    /// What is found under a process's number, and when that began (CLOCK_BOOTTIME, ns).
+    /// Looks up a process by pid; also returns its start time (CLOCK_BOOTTIME, ns), or 0 if it is gone.
     pub fn look(&mut self, sender: &Sender) -> (u64, Found) {
         let pid = sender.process();
         let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).ok();
@@ -131,7 +131,7 @@ impl Proc {
             return (began_ns, Found::Kernel);
         }
         let noted: Box<str> = String::from_utf8_lossy(sender.name()).into();
-        // It has become another program since, or has named itself anew: then it was what was noted.
+        // If the names differ, the process has called execve or renamed itself: use the noted name.
         let is_same = !sender.is_first_thread() || *noted == *name;
         let workload = read("cgroup").map_or_else(Default::default, |text| {
             cgroup::workload(&String::from_utf8_lossy(&text))
@@ -152,16 +152,16 @@ impl Proc {
     }
 }
 
-/// What cgroups of version 2 are of, by their numbers, which are those of their folders.
+/// Workloads of v2 cgroups by cgroup id, which is the inode number of the folder.
 #[derive(Debug, Default)]
 struct Cgroups {
     known: HashMap<u64, Workload>,
-    /// When unknown ones are worth another look at all.
+    /// When unknown cgroups may be looked up again.
     next_look: Option<Instant>,
 }
 
 impl Cgroups {
-    /// What processes of this cgroup run in.
+    /// The workload of a cgroup.
     fn workload(&mut self, id: u64) -> Workload {
         if id <= ROOT {
             return Workload::default();
@@ -169,7 +169,7 @@ impl Cgroups {
         if !self.known.contains_key(&id) && self.next_look.is_none_or(|at| at <= Instant::now()) {
             let begun = Instant::now();
             self.look();
-            // At most a twentieth of the time.
+            // Spends at most a twentieth of the time.
             self.next_look = Some(Instant::now() + begun.elapsed() * 20 + LOOK_AGAIN);
         }
         self.known.get(&id).cloned().unwrap_or_default()
@@ -198,32 +198,32 @@ impl Cgroups {
     }
 }
 
-/// The file that a process runs; `None` also of another user's without CAP_SYS_PTRACE.
+/// The executable of a process; `None` also for other users' processes without CAP_SYS_PTRACE.
 fn executable(pid: u32) -> Option<Box<str>> {
     let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     let path = path.to_string_lossy();
     Some(path.strip_suffix(" (deleted)").unwrap_or(&path).into())
 }
 
-/// Name, flags and start (ticks since boot) of proc_pid_stat(5).
+/// Parses name, flags and start time (ticks since boot) of proc_pid_stat(5).
 fn parse_stat(stat: &[u8]) -> Option<(Box<str>, u64, u64)> {
     let stat = String::from_utf8_lossy(stat);
-    // The name may hold anything.
+    // The name may contain any character, including ')'.
     let (before, rest) = stat.rsplit_once(')')?;
     let (_, name) = before.split_once('(')?;
     let number = |at: usize| rest.split_ascii_whitespace().nth(at)?.parse().ok();
-    // Of the fields 9 and 22, whose third is the first of the rest.
+    // Fields 9 and 22; `rest` starts at field 3.
     Some((name.into(), number(6)?, number(19)?))
 }
 
-/// Names by number, of passwd(5).
+/// User names by uid, from passwd(5).
 fn users(passwd: &str) -> HashMap<u32, Box<str>> {
     let entry = |line: &str| {
         let mut fields = line.split(':');
         let (name, id) = (fields.next()?, fields.nth(1)?);
         Some((id.parse().ok()?, name.into()))
     };
-    // The first of a number counts, as for getpwuid(3).
+    // The first entry of a uid wins, as in getpwuid(3).
     passwd.lines().rev().filter_map(entry).collect()
 }
 

@@ -1,7 +1,6 @@
-//! Names the processes at both ends of an event, by the cookies of their sockets: never by an address, nor by
-//! a number that may be another process's by now. What is not known for sure stays absent. Reads no file:
-//! that is done on a thread of its own, for which an event waits some
-//! milliseconds at most, and not at all while that thread does not answer.
+//! Names the processes at both ends of an event by the cookies of their sockets: never by address, nor by a
+//! pid that may have been reused. Uncertain values stay absent. Reads no file: a separate thread does, for
+//! which an event waits a few milliseconds at most, and not at all while that thread does not answer.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,68 +14,68 @@ use http_trace_model::process::{Process, Workload};
 use super::directory::Directory;
 use super::source::{self, Answer, Found, Question, Source};
 
-/// Processes that are remembered; then they are asked for again.
+/// Maximum number of remembered processes; then all are looked up again.
 const MOST: usize = 4096;
-/// How long after it was seen a number is still the same process's: the kernel gives one out again only
-/// after all others.
+/// How long after a lookup a pid is assumed to be the same process: the kernel reuses a pid only after all
+/// others.
 const SURE_NS: u64 = 1_000_000_000;
-/// How long an event waits for what is asked about its process, at most: on a busy host, the thread that
-/// answers waits for a CPU first.
+/// Longest time that an event waits for a lookup: on a busy host, the thread that answers first waits for a
+/// CPU.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Of which time all events together wait at most.
+/// All events together wait at most 1/SHARE of the time.
 const SHARE: u32 = 10;
-/// The cgroup that all others are below: of all processes, where version 2 is not in use.
+/// The root cgroup: the cgroup of all processes if cgroup v2 is not in use.
 const ROOT_CGROUP: u64 = 1;
 
-/// Who sends on a socket.
+/// The sender on a socket.
 #[derive(Clone, Copy, Debug)]
 pub struct SentBy {
-    /// As the kernel's program noted it.
+    /// As noted by the kernel program.
     pub sender: Sender,
-    /// [`Sender::since_ns`] by the clock of events (Unix ns).
+    /// [`Sender::since_ns`] in event time (Unix ns).
     pub since_ns: u64,
 }
 
-/// Where that is known.
+/// Source of senders.
 pub trait SocketSenders: Send + std::fmt::Debug {
-    /// Who sends on the socket with this cookie.
+    /// The sender on the socket with this cookie.
     fn sender(&self, cookie: u64) -> Option<SentBy>;
 }
 
-/// What was counted.
+/// Attribution counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttributionCounts {
     /// Ends of events that are sockets of this host.
     pub sockets: u64,
-    /// Those whose process is not known.
+    /// Of these, ends whose process is unknown.
     pub unknown: u64,
-    /// Those that are named as the kernel noted, since nobody answered in time.
+    /// Ends named only as the kernel noted, because the lookup was late.
     pub late: u64,
-    /// Those in a container whose name is not known.
+    /// Ends in a container whose name is unknown.
     pub containers_unnamed: u64,
-    /// Those in a pod whose name is not known.
+    /// Ends in a pod whose name is unknown.
     pub pods_unnamed: u64,
 }
 
-/// The stage.
+/// The attribution stage.
 #[derive(Debug)]
 pub struct Attribution {
     senders: Box<dyn SocketSenders>,
     source: Source,
     directory: Arc<Directory>,
-    /// Of the directory, when everything here was as it says.
+    /// Generation of the directory that the names below reflect.
     generation: u64,
     known: HashMap<u32, Known, RandomState>,
-    /// By cgroup, for processes whose answers come late.
+    /// By cgroup, for processes whose lookup is late.
     workloads: HashMap<u64, Workload, RandomState>,
-    /// Processes that were asked about.
+    /// Processes with a pending lookup.
     asked: HashSet<u32, RandomState>,
     patience: Patience,
-    /// What was counted.
+    /// Attribution counters.
     pub counts: AttributionCounts,
 }
 
-/// Time that may be spent waiting: a share of all time, and never much at once.
+/// Budget for waiting: a share of all time, and little at once.
 #[derive(Debug)]
 struct Patience {
     left: Duration,
@@ -91,7 +90,7 @@ impl Patience {
         }
     }
 
-    /// What `wait` returns, which is told until when it may take.
+    /// Calls `wait` with its deadline and returns the result.
     fn wait<T>(&mut self, wait: impl FnOnce(Instant) -> T) -> T {
         let begun = Instant::now();
         let earned = begun.duration_since(self.counted) / SHARE;
@@ -103,20 +102,20 @@ impl Patience {
     }
 }
 
-/// What was answered about a process.
+/// Result of a process lookup.
 #[derive(Debug)]
 struct Known {
     /// `None` for what must not be named.
     process: Option<Arc<Process>>,
     sender: Sender,
-    /// When it began (CLOCK_BOOTTIME, ns); 0 when it was gone.
+    /// Start time (CLOCK_BOOTTIME, ns); 0 if the process was gone.
     began_ns: u64,
-    /// When it was asked (Unix ns).
+    /// Time of the lookup (Unix ns).
     asked_ns: u64,
 }
 
 impl Known {
-    /// Whether this is the one that sends.
+    /// Whether this is the process that sends.
     fn is(&self, by: &SentBy) -> bool {
         let (known, sender) = (&self.sender, &by.sender);
         let threads = known.is_first_thread() && sender.is_first_thread();
@@ -129,7 +128,8 @@ impl Known {
 }
 
 impl Attribution {
-    /// Of these sockets, with this to ask, and what others learn of containers and pods.
+    /// Creates the stage from the sockets' senders, the lookup thread, and the directory of containers and
+    /// pods.
     pub fn new(senders: Box<dyn SocketSenders>, source: Source, directory: Arc<Directory>) -> Self {
         Attribution {
             senders,
@@ -158,7 +158,7 @@ impl Attribution {
             |end: &Option<Arc<Process>>| end.as_ref().is_some_and(|of| of.name.is_some());
         let unknown = client.is_some() && !is_named(&event.client_process)
             || server.is_some() && !is_named(&event.server_process) && answered_ns.is_some();
-        // What comes late is of the next event: this one has less than is known of others.
+        // A late lookup only helps later events; this one lacks fields.
         if unknown || self.counts.late != late {
             event.missing.push(Missing::Process);
         }
@@ -178,7 +178,7 @@ impl Attribution {
         }
     }
 
-    /// Adds what came late to what is named already.
+    /// Completes named processes from the directory.
     fn complete(&mut self) {
         self.generation = self.directory.generation();
         for workload in self.workloads.values_mut() {
@@ -193,11 +193,11 @@ impl Attribution {
         }
     }
 
-    /// Who sent on this socket at this time (Unix ns).
+    /// The process that had been sending on this socket at this time (Unix ns).
     fn end(&mut self, cookie: Option<u64>, sent_ns: Option<u64>) -> Option<Arc<Process>> {
         let (cookie, sent_ns) = (cookie?, sent_ns?);
         self.counts.sockets += 1;
-        // Who began to send on it later has not sent this.
+        // A process that started sending later did not send this.
         let by = self
             .senders
             .sender(cookie)
@@ -224,7 +224,7 @@ impl Attribution {
         }
     }
 
-    /// Asks, and waits for the answer, within [`Patience`] and unless an earlier one is not there yet.
+    /// Starts a lookup and waits for it, within [`Patience`] and only if no earlier lookup is pending.
     fn ask(&mut self, by: &SentBy) {
         while let Some(answer) = self.source.answered() {
             self.learn(answer);
@@ -280,9 +280,9 @@ impl Attribution {
     }
 }
 
-/// What has no name of what a process runs in.
+/// Which parts of a workload lack a name.
 fn unnamed(workload: &Workload) -> impl Iterator<Item = Missing> {
-    // The id of others is their name.
+    // For these runtimes the id is the name.
     let is_named_by_id = |runtime| matches!(runtime, Some("lxc" | "systemd-nspawn"));
     let container = workload.container.as_ref();
     let container = container.filter(|of| of.name.is_none() && !is_named_by_id(of.runtime));
@@ -305,7 +305,7 @@ mod tests {
     use super::super::directory::Members;
     use super::*;
 
-    /// Sockets by cookie.
+    /// Senders by cookie.
     #[derive(Clone, Debug, Default)]
     struct Fake(Arc<Mutex<HashMap<u64, SentBy>>>);
 
@@ -316,7 +316,7 @@ mod tests {
     }
 
     impl Fake {
-        /// The process sends since then, by its first thread or another one.
+        /// Sets the process that sends since `since_ns`, by its first thread or another one.
         fn sends(&self, cookie: u64, (pid, thread): (u64, u64), name: &[u8; 4], since_ns: u64) {
             let mut comm = [0; 16];
             comm[..4].copy_from_slice(name);
@@ -340,7 +340,7 @@ mod tests {
         (senders, stage)
     }
 
-    /// Under the number of the sender, as it was noted, but for the executable.
+    /// The process with the sender's pid and an executable.
     fn found(sender: &Sender) -> (u64, Found) {
         let process = Process {
             pid: sender.process(),
@@ -351,7 +351,7 @@ mod tests {
         (1, Found::Process(Box::new(process)))
     }
 
-    /// Who asked and who answered, on sockets 1 and 2 at times 10 and 20.
+    /// The processes named for client (socket 1, time 10) and server (socket 2, time 20).
     fn ends(stage: &mut Attribution) -> ([Option<String>; 2], bool) {
         let mut event = HttpEvent::new(20, Endpoint::NOBODY, Endpoint::NOBODY);
         event.sockets = [Some(1), Some(2)];
@@ -375,7 +375,7 @@ mod tests {
         senders.sends(2, (6, 6), b"prog", 20);
         let both = ["5 prog /bin/prog", "6 prog /bin/prog"].map(|end| Some(end.to_owned()));
         assert_eq!(ends(&mut stage), (both.clone(), false));
-        // Passed on after the request was sent.
+        // Another process took over the socket after the request was sent.
         senders.sends(1, (8, 8), b"prog", 11);
         assert_eq!(ends(&mut stage), ([None, both[1].clone()], true));
     }
@@ -399,7 +399,7 @@ mod tests {
             senders.sends(2, (6, 6), name, 15);
             assert_eq!(ends(&mut stage).0[1].as_deref(), shown);
         }
-        // A thread's name is not its process's.
+        // A thread's name is not its process's name.
         senders.sends(2, (7, 9), b"old2", 15);
         assert_eq!(ends(&mut stage).0[1].as_deref(), Some("7 - -"));
     }
@@ -413,7 +413,7 @@ mod tests {
         });
         senders.sends(1, (6, 6), b"prog", 9);
         senders.sends(2, (6, 6), b"prog", 15);
-        // Nothing is answered until all of them are through.
+        // No lookup is answered until all events have passed.
         let late = [(); 2].map(|()| Some("6 prog -".to_owned()));
         for _ in 0..1000 {
             assert_eq!(ends(&mut stage), (late.clone(), true));

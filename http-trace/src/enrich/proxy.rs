@@ -1,9 +1,8 @@
-//! The real client behind trusted proxies: the right-most address of the forwarding chain that no
-//! trusted proxy has. Reads request heads; believes nothing that an untrusted peer wrote.
+//! The real client behind trusted proxies: the right-most address of the forwarding chain that does not
+//! belong to a trusted proxy. Reads request heads; believes nothing that an untrusted peer wrote.
 //!
-//! A proxy appends its own peer to the chain, so the chain is read from its right end: as long as
-//! the one who wrote an entry is trusted, the entry is true, and whatever stands left of the first
-//! untrusted address may be invented by it.
+//! A proxy appends its peer's address, so the chain is read from the right: an entry is true as long as the
+//! one who wrote it is trusted, and anything left of the first untrusted address may be forged.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,10 +14,10 @@ use http_trace_model::head::Headers;
 /// Name of the flag of a request whose forwarding fields name different clients.
 pub const CONFLICT: &str = "forwarded_conflict";
 
-/// No chain is followed further than this; a longer one is cut at its left.
+/// Maximum length of a chain; of a longer one the right end is used.
 const MOST_HOPS: usize = 64;
 
-/// The proxies whose word is taken.
+/// The trusted proxies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted {
     networks: Vec<IpNet>,
@@ -44,34 +43,33 @@ fn loopback() -> [IpNet; 2] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hop {
     Address(Forwarded),
-    /// `unknown`, an obfuscated identifier (RFC 7239 §6.2, §6.3), or what is no address.
+    /// `unknown`, an obfuscated identifier (RFC 7239 §6.2, §6.3), or anything that is no address.
     Hidden,
 }
 
 impl Trusted {
-    /// Loopback and these networks.
+    /// Trusts loopback and these networks.
     pub fn with(networks: impl IntoIterator<Item = IpNet>) -> Self {
         let mut trusted = Trusted::default();
         trusted.networks.extend(networks);
         trusted
     }
 
-    /// These networks and nobody else, loopback included.
+    /// Trusts these networks only, without loopback.
     pub const fn only(networks: Vec<IpNet>) -> Self {
         Trusted { networks }
     }
 
-    /// Whether an address is a trusted proxy's.
+    /// Whether an address belongs to a trusted proxy.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
-    /// Sets [`HttpEvent::forwarded`] where the connection's peer is trusted and says for whom it
-    /// asks. Where X-Forwarded-For, Forwarded and X-Real-IP disagree, the first of them that is
-    /// there counts and the event is flagged: most proxies write only one and pass the others on
-    /// as the client sent them.
+    /// Sets [`HttpEvent::forwarded`] if the connection's peer is trusted and names a client. If
+    /// X-Forwarded-For, Forwarded and X-Real-IP disagree, the first of them that is present wins and the
+    /// event is flagged: most proxies set only one and forward the others unchanged.
     pub fn name_client(&self, event: &mut HttpEvent) {
-        // What PROXY protocol said of the connection holds for each of its requests.
+        // A client from PROXY protocol applies to every request of the connection.
         let connection = event.forwarded.take();
         let peer = match connection {
             _ if !self.contains(event.client.ip) => return,
@@ -108,7 +106,7 @@ impl Trusted {
     }
 }
 
-/// A request field that bears a forwarding chain.
+/// A request field that carries a forwarding chain.
 #[derive(Clone, Copy, Debug)]
 enum Field {
     /// De facto; a list of addresses.
@@ -120,14 +118,14 @@ enum Field {
 }
 
 impl Field {
-    /// The right-most untrusted address; when all are trusted, the left-most.
+    /// The right-most untrusted address; if all are trusted, the left-most one.
     fn client(self, headers: &Headers, trusted: &Trusted) -> Option<Forwarded> {
         let name = match self {
             Field::XForwardedFor => "x-forwarded-for",
             Field::Forwarded => "forwarded",
             Field::XRealIp => "x-real-ip",
         };
-        // Several lines are one list (RFC 9110 §5.3), so the last line holds the right end.
+        // Several lines form one list (RFC 9110 §5.3), so the last line holds the right end.
         let lines: Vec<&[u8]> = headers.all(name).collect();
         let mut client = None;
         let mut hops = 0;
@@ -149,7 +147,7 @@ impl Field {
                     Field::Forwarded => element(entry),
                     _ => node(entry),
                 };
-                // Who is behind a hidden hop cannot be known; the one before it is who asked it.
+                // The client behind a hidden hop is unknown; the hop to its right is the nearest known one.
                 let Hop::Address(address) = hop else {
                     return client;
                 };
@@ -183,7 +181,7 @@ fn split(text: &[u8], separator: u8) -> Vec<&[u8]> {
     parts
 }
 
-/// The `for` of a forwarded-element (RFC 7239 §4).
+/// The `for` parameter of a forwarded-element (RFC 7239 §4).
 fn element(text: &[u8]) -> Hop {
     for pair in split(text, b';') {
         let Some(equals) = pair.iter().position(|b| *b == b'=') else {
@@ -193,7 +191,7 @@ fn element(text: &[u8]) -> Hop {
         if name.eq_ignore_ascii_case(b"for") {
             return match value.strip_prefix(b"\"") {
                 None => node(value),
-                // An address holds nothing that needs a quoted-pair.
+                // No address needs a quoted-pair.
                 Some(rest) => rest.strip_suffix(b"\"").map_or(Hop::Hidden, node),
             };
         }
@@ -201,8 +199,8 @@ fn element(text: &[u8]) -> Hop {
     Hop::Hidden
 }
 
-/// A node (RFC 7239 §6), and the forms that are seen in X-Forwarded-For: an IPv6 address with or
-/// without brackets, either with a port.
+/// Parses a node (RFC 7239 §6), and forms found in X-Forwarded-For: IPv6 with or without brackets, optionally
+/// with a port.
 fn node(text: &[u8]) -> Hop {
     let parsed = std::str::from_utf8(text).ok().and_then(|text| {
         let text = text.trim_matches('"');
@@ -219,7 +217,7 @@ fn node(text: &[u8]) -> Hop {
                 (host, Some(port))
             }
         };
-        // An obfuscated port (`_x`) leaves the address true.
+        // An obfuscated port (`_x`) does not invalidate the address.
         Some((host.parse().ok()?, port.and_then(|port| port.parse().ok())))
     });
     match parsed {
@@ -240,8 +238,7 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    /// The client that 127.0.0.1, or `peer`, names with these fields; proxies are loopback and
-    /// 10.0.0.0/8.
+    /// The client that `peer` names with these fields; trusted are loopback and 10.0.0.0/8.
     fn client(peer: &str, fields: &[(&str, &str)]) -> (Option<String>, bool) {
         let trusted = Trusted::with(["10.0.0.0/8".parse::<IpNet>().expect("a network")]);
         let mut event = testing::event();
@@ -267,7 +264,7 @@ mod tests {
         for (peer, fields, expected) in [
             ("127.0.0.1", &[][..], None),
             ("127.0.0.1", &[(XFF, "203.0.113.9")], Some("203.0.113.9")),
-            // An untrusted peer may write what it likes.
+            // Fields of an untrusted peer are ignored.
             ("198.51.100.1", &[(XFF, "203.0.113.9")], None),
             // The client forged the left part.
             (
@@ -280,13 +277,13 @@ mod tests {
                 &[(XFF, "1.1.1.1,203.0.113.9, 10.0.0.7 ,10.0.0.8")],
                 Some("203.0.113.9"),
             ),
-            // Two lines are one list.
+            // Two lines form one list.
             (
                 "10.2.2.2",
                 &[(XFF, "203.0.113.9"), ("x-forwarded-for", "10.0.0.1")],
                 Some("203.0.113.9"),
             ),
-            // All trusted: a client inside.
+            // All trusted: an internal client.
             (
                 "127.0.0.1",
                 &[(XFF, "10.0.0.7, 10.0.0.8")],

@@ -1,6 +1,5 @@
-//! *I/O*: what container runtimes keep in files about their containers: name, image, pod. Files, since they
-//! are there for podman and docker too, which no CRI socket knows, need no deadline, and reading them gives
-//! no power over the runtime, as its socket does.
+//! *I/O*: names containers from files of their runtimes: name, image, pod. Files exist for podman and docker
+//! too, which have no CRI socket, need no timeout, and reading them gives no control over the runtime.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,34 +12,33 @@ use serde::Deserialize;
 
 use super::directory::Named;
 
-/// Larger files are not read: a container's own file is some 50 KB, a store of 1,000 containers 1 MB.
+/// Larger files are not read: the file of a container is about 50 KB, a store of 1,000 containers 1 MB.
 const LARGEST: u64 = 16 << 20;
-/// Containers that are remembered.
+/// Maximum number of remembered containers.
 const MOST: usize = 4096;
-/// How long a container is remembered: its name can be changed.
+/// How long a container is remembered: it may be renamed.
 const FRESH: Duration = Duration::from_secs(60);
-/// How long one that is in no file is taken for such.
+/// How long a container that is in no file is remembered as unknown.
 const UNKNOWN: Duration = Duration::from_secs(2);
 
-/// Where podman and CRI-O keep containers unless their configuration says otherwise
-/// (containers-storage.conf(5)): for good, and until the next boot.
+/// Default stores of podman and CRI-O (containers-storage.conf(5)): persistent, and until the next boot.
 const STORES: [&str; 2] = ["var/lib/containers/storage", "run/containers/storage"];
-/// Where that configuration is, the administrator's first.
+/// Paths of that configuration, the administrator's first.
 const STORE_CONFIGS: [&str; 2] = [
     "etc/containers/storage.conf",
     "usr/share/containers/storage.conf",
 ];
-/// Where docker is, by itself and from snap, unless its configuration says otherwise.
+/// Default data directories of docker, as a package and from snap.
 const DOCKER: [&str; 2] = ["var/lib/docker", "var/snap/docker/common/var-lib-docker"];
-/// Where containerd has the bundles of running containers, by namespace; alone and within k3s.
+/// Bundles of running containers of containerd, by namespace; standalone and in k3s.
 const CONTAINERD: [&str; 2] = [
     "run/containerd/io.containerd.runtime.v2.task",
     "run/k3s/containerd/io.containerd.runtime.v2.task",
 ];
-/// What low-level runtimes keep of a container, which says where its bundle is.
+/// State files of low-level runtimes, which name the bundle.
 const STATES: [(&str, &str); 2] = [("run/runc", "state.json"), ("run/crun", "status")];
 
-/// What there is in files.
+/// Files of container runtimes.
 #[derive(Debug)]
 pub struct Runtimes {
     root: PathBuf,
@@ -50,7 +48,7 @@ pub struct Runtimes {
 }
 
 impl Runtimes {
-    /// Of this host.
+    /// Finds the files on this host.
     pub fn of_this_host() -> Self {
         Runtimes::below(Path::new("/"))
     }
@@ -74,7 +72,7 @@ impl Runtimes {
         }
     }
 
-    /// Where there are files that this process may not read.
+    /// A folder of a runtime that this process may not read.
     pub fn unreadable(&self) -> Option<PathBuf> {
         let of_docker = self.docker.iter().map(|place| place.join("containers"));
         let of_containerd = CONTAINERD.iter().map(|place| self.root.join(place));
@@ -90,7 +88,7 @@ impl Runtimes {
         })
     }
 
-    /// What a file says of the container.
+    /// Looks up a container.
     pub fn find(&mut self, container: &Container) -> Option<Named> {
         let id = &container.id;
         let now = Instant::now();
@@ -117,20 +115,19 @@ impl Runtimes {
             Some("containerd") => &[Self::of_containerd],
             _ => &[Self::of_containerd, Self::of_docker, Self::of_store],
         };
-        // What has no name says nothing that the path of the cgroup does not: containerd runs those of
-        // docker too.
+        // An entry without a name adds nothing to the cgroup path: containerd also runs docker's containers.
         let says = |named: &Named| named.container.name.is_some() || named.pod.is_some();
         all.iter().find_map(|of| of(self, id).filter(says))
     }
 
-    /// Of podman and CRI-O, which share a store.
+    /// Looks in the stores of podman and CRI-O.
     fn of_store(&self, id: &str) -> Option<Named> {
         let folders = self.stores.iter().flat_map(|store| {
             let entries = fs::read_dir(store).into_iter().flatten().flatten();
             let of_driver = |path: &PathBuf| path.to_string_lossy().ends_with("-containers");
             entries.map(|entry| entry.path()).filter(of_driver)
         });
-        // Another store than the configured one, as of `podman --root`.
+        // A store that is not configured, as with `podman --root`.
         let bundle = || {
             STATES.iter().find_map(|(folder, file)| {
                 let state = self.root.join(folder).join(id).join(file);
@@ -168,7 +165,7 @@ impl Runtimes {
     }
 }
 
-/// A path of the host's, below another root in tests.
+/// A path of the host, relative to another root in tests.
 fn under(root: &Path, path: &Path) -> PathBuf {
     if path.starts_with(root) {
         return path.to_owned();
@@ -178,7 +175,7 @@ fn under(root: &Path, path: &Path) -> PathBuf {
 
 fn read_text(path: &Path) -> Option<String> {
     let file = fs::File::open(path).ok()?;
-    // A pipe would never end.
+    // Reading a pipe might never end.
     file.metadata().ok().filter(fs::Metadata::is_file)?;
     let mut text = String::new();
     file.take(LARGEST).read_to_string(&mut text).ok()?;
@@ -191,7 +188,7 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Option<T> {
     serde_json::from_reader(io::BufReader::new(file.take(LARGEST))).ok()
 }
 
-/// The places that containers-storage.conf(5) names.
+/// The paths configured in containers-storage.conf(5).
 fn stores_of(text: &str) -> impl Iterator<Item = PathBuf> {
     #[derive(Default, Deserialize)]
     struct File {
@@ -213,24 +210,24 @@ fn some(text: String) -> Option<Box<str>> {
     (!text.is_empty()).then(|| text.into())
 }
 
-/// A container of containers/storage, as `containers.json` has it.
+/// An entry of `containers.json` of containers/storage.
 #[derive(Deserialize)]
 struct Stored {
     id: String,
     #[serde(default)]
     names: Vec<String>,
-    /// JSON of whoever made it.
+    /// JSON whose format depends on the creator.
     #[serde(default)]
     metadata: String,
 }
 
-/// What podman and CRI-O say of a container that they made.
+/// Metadata written by podman and CRI-O.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 struct Metadata {
     image_name: String,
     name: String,
-    /// Of CRI-O: the name in its pod.
+    /// CRI-O: the name within the pod.
     metadata_name: String,
     pod_id: String,
     uid: String,
@@ -241,7 +238,7 @@ impl Stored {
     fn named(self, id: &str) -> Named {
         let metadata: Metadata = serde_json::from_str(&self.metadata).unwrap_or_default();
         let is_cri = !metadata.pod_id.is_empty();
-        // The list is what renaming changes.
+        // Renaming changes only the list.
         let name = match is_cri {
             true => some(metadata.metadata_name),
             false => self.names.into_iter().find_map(some),
@@ -252,7 +249,7 @@ impl Stored {
             name: name.or_else(|| some(metadata.name)),
             image: some(metadata.image_name),
         };
-        // CRI-O keeps the pod's own name under another id.
+        // CRI-O stores the name of the pod under another id.
         Named {
             container,
             pod: None,
@@ -266,7 +263,7 @@ struct DockerConfig {
     data_root: Option<PathBuf>,
 }
 
-/// A container of docker's `config.v2.json`.
+/// `config.v2.json` of docker.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Docker {
@@ -297,7 +294,7 @@ impl Docker {
     }
 }
 
-/// An OCI bundle's `config.json`, as containerd makes it.
+/// `config.json` of an OCI bundle, as containerd writes it.
 #[derive(Deserialize)]
 struct Bundle {
     #[serde(default)]
@@ -307,7 +304,7 @@ struct Bundle {
 impl Bundle {
     fn named(mut self, id: &str) -> Named {
         let mut take = |name: &str| self.annotations.remove(name).and_then(some);
-        // Of the kubelet (containerd's pkg/cri/annotations), and of nerdctl.
+        // Annotations by the kubelet (containerd's pkg/cri/annotations), and by nerdctl.
         let mut cri = |name: &str| take(&format!("io.kubernetes.cri.{name}"));
         let pod = cri("sandbox-uid").map(|uid| Pod {
             uid,
@@ -328,18 +325,18 @@ impl Bundle {
     }
 }
 
-/// What runc and crun keep of a container that runs.
+/// State file of runc and crun.
 #[derive(Deserialize)]
 struct State {
-    /// Of crun.
+    /// Set by crun.
     bundle: Option<PathBuf>,
-    /// Of runc.
+    /// Set by runc.
     config: Option<StateConfig>,
 }
 
 #[derive(Deserialize)]
 struct StateConfig {
-    /// `bundle=…` is among them.
+    /// Contains `bundle=…`.
     #[serde(default)]
     labels: Vec<String>,
 }
@@ -367,7 +364,7 @@ mod tests {
         fs::write(path, text.replace("ID", ID)).expect("written");
     }
 
-    /// Name, image, runtime and pod of the container, from these files.
+    /// Name, image, runtime and pod found in these files.
     fn found(files: &[(&str, &str)], runtime: Option<&'static str>) -> Option<[String; 4]> {
         let root = tempfile::tempdir().expect("a folder");
         for (path, text) in files {
@@ -393,7 +390,7 @@ mod tests {
         ])
     }
 
-    /// As podman 4.3 wrote it.
+    /// As written by podman 4.3.
     const STORED: &str = r#"[{"id":"ff"},{"id":"ID","names":["web1"],"image":"de20","layer":"5e94",
         "metadata":"{\"image-name\":\"localhost/web:1.0\",\"image-id\":\"de20\",\"name\":\"old\",\"created-at\":1}",
         "created":"2026-11-23T19:34:13Z","flags":{"MountLabel":""}}]"#;
@@ -460,7 +457,7 @@ mod tests {
         let record = r#"{"ID":"ID","Name":"/web","Image":"sha256:1","Config":{"Image":"nginx:1.25","Env":[]}}"#;
         let expected = Some(["web", "nginx:1.25", "docker", "-"].map(str::to_owned));
         let usual = ("var/lib/docker/containers/ID/config.v2.json", record);
-        // containerd has it too, without a name.
+        // containerd has the container too, without a name.
         let moby = (
             "run/containerd/io.containerd.runtime.v2.task/moby/ID/config.json",
             r#"{"ociVersion":"1"}"#,

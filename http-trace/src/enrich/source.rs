@@ -1,5 +1,5 @@
-//! Asks what is known of a process beyond what the kernel noted, on a thread of its own: a process may be
-//! stopped or ending, and locks of the kernel may be held. Does not know who answers.
+//! Looks up processes on a separate thread, because a lookup may block: the process may be stopped or
+//! exiting, or kernel locks may be held. Does not know how the lookup works.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,36 +11,36 @@ use http_trace_model::process::{Process, Workload};
 
 use crate::priority;
 
-/// Questions and answers that wait at most.
+/// Maximum number of queued questions, and of answers.
 const WAITING: usize = 64;
 
-/// A process is asked about.
+/// A lookup request for the process of this sender.
 #[derive(Debug)]
 pub struct Question(pub Sender);
 
-/// What was found.
+/// Result of a lookup.
 #[derive(Debug)]
 pub struct Answer {
-    /// Of which process.
+    /// The sender in question.
     pub sender: Sender,
-    /// What it is.
+    /// What was found.
     pub found: Found,
-    /// When it began (CLOCK_BOOTTIME, ns, rounded down), 0 when it is gone.
+    /// Start time of the process (CLOCK_BOOTTIME, ns, rounded down), or 0 if it is gone.
     pub began_ns: u64,
-    /// When that was looked at (Unix ns).
+    /// Time of the lookup (Unix ns).
     pub asked_ns: u64,
 }
 
-/// What is found under a process's number.
+/// What a pid refers to.
 #[derive(Debug)]
 pub enum Found {
-    /// The process; one that is gone as it was noted, with what its cgroup is of.
+    /// A process; if it is gone, as noted, with the workload of its cgroup.
     Process(Box<Process>),
-    /// The kernel itself: whoever it sends for is not known.
+    /// A kernel thread: whom it sends for is unknown.
     Kernel,
 }
 
-/// Who can be asked.
+/// Handle of the lookup thread.
 #[derive(Debug)]
 pub struct Source {
     questions: SyncSender<Question>,
@@ -48,10 +48,10 @@ pub struct Source {
 }
 
 impl Source {
-    /// Asks this function, on a thread of its own.
+    /// Starts a thread that answers with this function.
     ///
     /// # Errors
-    /// When there is no thread for it.
+    /// If the thread cannot be started.
     pub fn start(
         mut look: impl FnMut(&Sender) -> (u64, Found) + Send + 'static,
     ) -> io::Result<Self> {
@@ -79,24 +79,24 @@ impl Source {
         Ok(Source { questions, answers })
     }
 
-    /// Whether the question is taken.
+    /// Queues a lookup; returns whether there was room.
     pub fn ask(&self, question: Question) -> bool {
         self.questions.try_send(question).is_ok()
     }
 
-    /// An answer that is there.
+    /// The next answer, if available.
     pub fn answered(&self) -> Option<Answer> {
         self.answers.try_recv().ok()
     }
 
-    /// The next answer, if it comes in time.
+    /// Waits for the next answer.
     pub fn answer_until(&self, until: Instant) -> Option<Answer> {
         let time = until.saturating_duration_since(Instant::now());
         self.answers.recv_timeout(time).ok()
     }
 }
 
-/// What was noted of a process. A thread's name is not its process's.
+/// What the kernel noted about a process. A thread's name is not its process's name.
 pub fn noted(sender: &Sender, workload: Workload) -> Process {
     let name = || String::from_utf8_lossy(sender.name()).into();
     Process {

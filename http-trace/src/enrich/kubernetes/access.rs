@@ -1,5 +1,5 @@
-//! *I/O*: which API server is asked, and by what right: the service account of this pod, or a kubeconfig file.
-//! Read anew for each request, since tokens are replaced about hourly.
+//! *I/O*: address and credentials of the API server: this pod's service account, or a kubeconfig file. Read
+//! again for each request, because tokens are rotated about hourly.
 
 use std::env;
 use std::fmt;
@@ -13,26 +13,26 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 
 use crate::enrich::choice::ApiServer;
 
-/// Where the kubelet puts a pod's token and the cluster's certificate
+/// Where the kubelet mounts a pod's token and the cluster's certificate
 /// (kubernetes.io/docs/tasks/run-application/access-api-from-pod).
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// Where access is read from.
+/// Where credentials come from.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// The service account of this pod, in this folder, at this server.
+    /// Folder of this pod's service account, and URL of the server.
     ServiceAccount(PathBuf, String),
     /// A kubeconfig file.
     File(PathBuf),
 }
 
-/// How a server is asked.
+/// What is needed to query a server.
 pub struct Access {
     /// `https://10.0.0.1:443`
     pub server: String,
-    /// Whom to believe, and who one is.
+    /// CA and client certificate.
     pub tls: TlsConfig,
-    /// For `Authorization: Bearer`.
+    /// Bearer token.
     pub token: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Debug for Access {
 }
 
 impl Place {
-    /// Where it is, if there is anything to ask.
+    /// Finds the source, if there is a server to query.
     pub fn find(choice: &ApiServer) -> Option<Self> {
         match choice {
             ApiServer::Off => None,
@@ -53,7 +53,7 @@ impl Place {
                     ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].map(env::var);
                 let (host, port) = (host.ok()?, port.ok()?);
                 let folder = PathBuf::from(SERVICE_ACCOUNT);
-                // Without an account that may be used there is nothing to say.
+                // Without a mounted token, pods are silently not named.
                 folder.join("token").exists().then_some(())?;
                 let host = if host.contains(':') {
                     format!("[{host}]")
@@ -68,10 +68,10 @@ impl Place {
         }
     }
 
-    /// What is there now.
+    /// Reads the current credentials.
     ///
     /// # Errors
-    /// In words.
+    /// A message.
     pub fn read(&self) -> Result<Access, String> {
         match self {
             Place::ServiceAccount(folder, server) => Ok(Access {
@@ -135,7 +135,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
     }
 }
 
-/// What is needed of a kubeconfig file (k8s.io/client-go clientcmd/api/v1).
+/// The needed parts of a kubeconfig file (k8s.io/client-go clientcmd/api/v1).
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 struct Kubeconfig {

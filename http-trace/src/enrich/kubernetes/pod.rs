@@ -1,4 +1,4 @@
-//! What is needed of a pod, from its JSON (k8s.io/api core/v1). Performs no I/O.
+//! Parses the needed parts of a pod's JSON (k8s.io/api core/v1). Performs no I/O.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,11 @@ use serde::Deserialize;
 
 use crate::enrich::directory::Members;
 
-/// How the kubelet marks what the API server has of a pod that comes from a file of the node: its cgroup has
-/// this in place of the UID.
+/// Annotation of a static pod: its cgroup path contains this value in place of the UID.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
-/// What a deployment's ReplicaSet adds to its own name, and to its pods.
+/// Label with the hash that a Deployment appends to the names of its ReplicaSets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
-/// Labels that name the service of a pod, in the order of OpenTelemetry's semantic conventions.
+/// Labels that name a pod's service, in the order of OpenTelemetry's semantic conventions.
 const SERVICE: [&str; 2] = ["app.kubernetes.io/instance", "app.kubernetes.io/name"];
 
 /// A list of pods.
@@ -68,7 +67,7 @@ struct Status {
     ephemeral_container_statuses: Option<Vec<Image>>,
 }
 
-/// A container, as it is wanted or as it is.
+/// A container, from the spec or the status.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Image {
@@ -87,14 +86,14 @@ fn all(lists: [&Option<Vec<Image>>; 3]) -> impl Iterator<Item = &Image> {
 }
 
 impl Object {
-    /// What its cgroup calls it.
+    /// The id in its cgroup path.
     pub fn key(&self) -> &str {
         let of_file = self.metadata.annotations.as_ref();
         let hash = of_file.and_then(|all| all.get(CONFIG_HASH));
         hash.map_or(&self.metadata.uid, |hash| hash)
     }
 
-    /// As it is told, with these labels; `None` for a pod of another node than this.
+    /// Converts it, with these labels; `None` for a pod of another node.
     pub fn members(&self, node: &str, labels: &[String]) -> Option<Members> {
         let spec = self.spec.as_ref()?;
         if spec.node_name != node || self.key().is_empty() {
@@ -124,7 +123,7 @@ impl Object {
     fn owner(&self, template_hash: Option<&str>) -> Option<Owner> {
         let references = self.metadata.owner_references.as_ref()?;
         let by = references.iter().find(|by| by.controller == Some(true))?;
-        // Of a pod that comes from a file.
+        // A static pod is owned by its node.
         if by.kind == "Node" || by.name.is_empty() {
             return None;
         }
@@ -141,7 +140,7 @@ impl Object {
         })
     }
 
-    /// Those that have begun.
+    /// Containers that have been started.
     fn containers(&self, spec: &Spec) -> Vec<Container> {
         let Some(status) = &self.status else {
             return Vec::new();
@@ -157,7 +156,7 @@ impl Object {
         ])
         .filter_map(|one| {
             let (scheme, id) = one.container_id.split_once("://")?;
-            // An image that has several names, or none, is told by its hash.
+            // An image with several names, or none, is reported by its hash.
             let image = match one.image.starts_with("sha256:") {
                 true => wanted(&one.name).unwrap_or(&one.image),
                 false => &one.image,

@@ -1,8 +1,8 @@
-//! *I/O*: lists the pods of one node and watches them, as the API's clients do
-//! (kubernetes.io/docs/reference/using-api/api-concepts, "Efficient detection of changes"): list from the server's
-//! cache, watch from the list's version, list again when that version is gone. Blocking, on a thread of its own,
-//! with the HTTP client that webhooks use: kube-rs would add an asynchronous client, its middleware and the types
-//! of the whole API for one request of one kind.
+//! *I/O*: lists and watches the pods of one node with the API's protocol
+//! (kubernetes.io/docs/reference/using-api/api-concepts, "Efficient detection of changes"): list from the
+//! server's cache, watch from the list's resource version, list again when that version has expired.
+//! Blocking, on a separate thread, with the HTTP client also used for webhooks: kube-rs would add an
+//! asynchronous client, its middleware and the types of the whole API for one kind of request.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, BufRead as _, BufReader, Read as _};
@@ -21,38 +21,38 @@ use crate::own_client;
 use crate::own_sockets::OwnSockets;
 use crate::priority;
 
-/// The largest list: 1,000 pods of 64 KB.
+/// Largest list: 1,000 pods of 64 KB.
 const LARGEST_LIST: u64 = 64 << 20;
-/// The largest object: etcd takes none of more than 1.5 MiB.
+/// Largest object: etcd accepts up to 1.5 MiB.
 const LARGEST_OBJECT: u64 = 4 << 20;
-/// What is read of an answer that is an error.
+/// Bytes read of an error response.
 const LARGEST_ERROR: u64 = 64 << 10;
 
-/// What there is to do.
+/// What to watch.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// Which server.
+    /// The API server.
     pub place: Place,
-    /// Pods of this node.
+    /// Name of this node.
     pub node: String,
-    /// Labels that are told.
+    /// Labels to report.
     pub labels: Vec<String>,
-    /// How long is waited for what.
+    /// Timeouts and pauses.
     pub times: Times,
 }
 
-/// How long is waited.
+/// Timeouts and pauses.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// For an answer to begin, and for each part of a list.
+    /// For the start of a response, and for each part of a list.
     pub answer: Duration,
-    /// Until the server ends a watch.
+    /// How long the server keeps a watch open.
     pub watch: Duration,
-    /// For something new of a watch: the server sends a bookmark about every minute.
+    /// Longest silence of a watch: the server sends a bookmark about every minute.
     pub silence: Duration,
-    /// Before the second attempt; doubled for each more.
+    /// Pause before the second attempt; doubled for each further one.
     pub first_pause: Duration,
-    /// Before any attempt.
+    /// Longest pause.
     pub longest_pause: Duration,
 }
 
@@ -68,30 +68,30 @@ impl Default for Times {
     }
 }
 
-/// Why there is nothing to read any more.
+/// Why a watch or list ended.
 #[derive(Debug)]
 enum End {
-    /// The server, or time, ended a watch that worked.
+    /// The server, or a timeout, ended a working watch.
     Over,
-    /// The version is gone: only a list helps.
+    /// The resource version has expired: list again.
     Gone,
-    /// In words.
+    /// An error message.
     Failed(String),
 }
 
-/// What a change is, as the API tells it.
+/// Type of a watch event.
 #[derive(Deserialize)]
 struct Kind {
     r#type: String,
 }
 
-/// What has changed.
+/// Object of a watch event.
 #[derive(Deserialize)]
 struct Of<T> {
     object: T,
 }
 
-/// What an error has to say.
+/// Contents of an error.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Status {
@@ -100,10 +100,10 @@ struct Status {
 }
 
 impl Watch {
-    /// Begins. What fails is said once until it works again.
+    /// Starts watching. A failure is reported once until it works again.
     ///
     /// # Errors
-    /// When there is no thread for it.
+    /// If the thread cannot be started.
     pub fn start(
         self,
         directory: Arc<Directory>,
@@ -130,9 +130,9 @@ struct Follower {
     directory: Arc<Directory>,
     own: OwnSockets,
     say: fn(&str),
-    /// That it does not work.
+    /// Whether a failure has been reported.
     was_said: bool,
-    /// From where it can be watched.
+    /// Resource version to watch from.
     version: Option<String>,
 }
 
@@ -165,7 +165,7 @@ impl Follower {
                     }
                 }
             }
-            // All nodes of a cluster shall not come back at once.
+            // Spread retries, so that the nodes of a cluster do not all return at once.
             thread::sleep(pause.mul_f64(jitter()));
             pause = (pause * 2).min(times.longest_pause);
         }
@@ -211,7 +211,7 @@ impl Follower {
         })
     }
 
-    /// All pods, from the server's cache.
+    /// Lists all pods, from the server's cache.
     fn list(&mut self) -> Result<(), End> {
         let answer = self.get("resourceVersion=0", self.watch.times.answer)?;
         let body = answer.into_body().into_with_config().limit(LARGEST_LIST);
@@ -230,7 +230,7 @@ impl Follower {
         Ok(())
     }
 
-    /// What changes.
+    /// Watches changes.
     fn follow(&mut self, version: &str) -> End {
         let times = self.watch.times;
         let query = format!(
@@ -257,11 +257,11 @@ impl Follower {
                     return End::Failed("a change of a pod that is too long".to_owned());
                 }
                 Ok(_) => {}
-                // Broken off, or nothing came for long: whether the server is there, asking again tells.
+                // Disconnected, or silent for too long: reconnecting shows whether the server is up.
                 Err(_) => return End::Over,
             }
             if let Err(end) = self.change(&line) {
-                // It would be the next one again.
+                // Resuming would receive the same event again.
                 self.version = None;
                 return end;
             }
@@ -286,7 +286,7 @@ impl Follower {
                 None => self.directory.remove_pod(pod.key()),
             },
             "DELETED" => self.directory.remove_pod(pod.key()),
-            // Bookmarks, and what there may be one day.
+            // Bookmarks, and event types that may be added.
             _ => {}
         }
         if !pod.metadata.resource_version.is_empty() {
@@ -297,13 +297,13 @@ impl Follower {
     }
 }
 
-/// From a half to one and a half.
+/// A random factor from 0.5 to 1.5.
 fn jitter() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     0.5 + (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// A value within a query.
+/// Percent-encodes a query value.
 fn percent(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' => {
@@ -327,7 +327,7 @@ mod tests {
 
     type Said = Mutex<Vec<String>>;
 
-    /// A watch of the pods of `n1` by this kubeconfig, which is hasty.
+    /// Watches the pods of `n1` with this kubeconfig and short timeouts.
     fn start(kubeconfig: &str, say: fn(&str)) -> (Arc<Directory>, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("config");
@@ -430,7 +430,7 @@ mod tests {
     fn whatever_the_server_does_is_said_once_and_names_stay() {
         static SAID: Said = Mutex::new(Vec::new());
         let said = || std::mem::take(&mut *SAID.lock().expect("not poisoned"));
-        // A busy machine takes its time.
+        // Allow for a busy machine.
         let wait_for = |lines: usize| {
             let until = Instant::now() + Duration::from_secs(30);
             while SAID.lock().expect("not poisoned").len() < lines && Instant::now() < until {
