@@ -1,29 +1,29 @@
-//! Sets of small numbers, a bit each, as slices of words.
+//! Sets of small numbers as bit vectors.
 
 /// A set of fixed length.
 pub type Bits = Box<[u64]>;
 
-/// An empty set with room for numbers below this one.
+/// An empty set for numbers below `numbers`.
 pub fn none(numbers: usize) -> Bits {
     vec![0; numbers.div_ceil(64)].into()
 }
 
-/// Puts a number into a set.
+/// Adds a number to a set.
 pub const fn put(set: &mut [u64], number: usize) {
     set[number / 64] |= 1 << (number % 64);
 }
 
-/// Puts a number into a set in bytes.
+/// Adds a number to a set of bytes.
 pub const fn put_in_byte(set: &mut [u8], number: usize) {
     set[number / 8] |= 1 << (number % 8);
 }
 
-/// Whether a number is in a set in bytes.
+/// Whether a number is in a set of bytes.
 pub const fn byte_has(set: &[u8], number: usize) -> bool {
     set[number / 8] >> (number % 8) & 1 != 0
 }
 
-/// Takes the least number from this word on out of a set; `word` goes on to the word that it was in.
+/// Removes and returns the lowest number at or after `word`; advances `word` to the word that held it.
 pub fn take_next(set: &mut [u64], word: &mut usize) -> Option<usize> {
     while let Some(bits) = set.get_mut(*word) {
         if *bits != 0 {
@@ -36,12 +36,12 @@ pub fn take_next(set: &mut [u64], word: &mut usize) -> Option<usize> {
     None
 }
 
-/// The numbers in a set, in order.
+/// The numbers in a set, ascending.
 pub fn numbers(set: &[u64]) -> impl Iterator<Item = usize> {
     numbers_of(set.iter().copied())
 }
 
-/// The numbers in a set that is made word by word, in order.
+/// The numbers in a set given word by word, ascending.
 pub fn numbers_of(words: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
     words.enumerate().flat_map(|(word, bits)| {
         let mut left = bits;

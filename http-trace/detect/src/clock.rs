@@ -1,15 +1,16 @@
-//! When an event counts. Its own time, unless that is far ahead of all others: live such a time is
-//! taken to be the clock's, in a capture the events wait until it is clear whether time went on
-//! (ten idle minutes are no fault, be it before each event) or one packet was wrongly stamped.
+//! Decides at which time an event counts: at its own, unless that is far ahead of all others. Live, such an
+//! event counts at the clock's time. In a capture, events are held until later ones show whether time
+//! advanced (idle periods of ten minutes are normal, even before every event) or one packet had a wrong
+//! timestamp.
 
 use std::collections::VecDeque;
 
 use http_trace_model::event::HttpEvent;
 
-/// How far ahead of the others a time is believed alone, in ns.
+/// How far ahead of other events a time is accepted without confirmation, in ns.
 const AHEAD_NS: u64 = 60_000_000_000;
 
-/// As many events decide.
+/// Number of later events that decide on a held one.
 const DECIDE: usize = 16;
 
 /// The clock of detection.
@@ -22,7 +23,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A live one is moved by ticks too.
+    /// A live clock is advanced by ticks too.
     pub const fn new(live: bool) -> Self {
         Clock {
             live,
@@ -37,7 +38,7 @@ impl Clock {
         self.now_ns
     }
 
-    /// Events whose time was not believed.
+    /// Number of events whose time was not accepted.
     pub const fn clamped(&self) -> u64 {
         self.clamped
     }
@@ -46,7 +47,7 @@ impl Clock {
         self.now_ns != 0 && time_ns > self.now_ns.saturating_add(AHEAD_NS)
     }
 
-    /// Takes an event; hands on what is decided, each with the time at which it counts.
+    /// Takes an event; passes on the events that are decided, each with the time at which it counts.
     pub fn push(&mut self, event: Box<HttpEvent>, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
         let ahead = self.is_ahead(counts_at(&event));
         if self.live || (!ahead && self.held.is_empty()) {
@@ -67,8 +68,8 @@ impl Clock {
         with(event, time_ns);
     }
 
-    /// Hands on what was held, from the first on, as far as that is decided: by so many events after
-    /// it, or since the time of this host is near.
+    /// Passes on held events, from the first on, as far as they are decided: by more than `after` later
+    /// events, or because the host's time is near.
     fn release(&mut self, after: usize, host_ns: u64, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
         while let Some(first) = self.held.front() {
             let time_ns = counts_at(first);
@@ -77,7 +78,7 @@ impl Clock {
                 if !near && self.held.len() <= after {
                     return;
                 }
-                // Those after it say whether time has come as far.
+                // Later events show whether time has advanced as far.
                 let others = self.held.len() - 1;
                 let later = self.held.iter().skip(1).map(|event| counts_at(event));
                 let agree = later.filter(|t| t.saturating_add(AHEAD_NS) >= time_ns);
@@ -91,19 +92,19 @@ impl Clock {
         }
     }
 
-    /// Time went on without events.
+    /// Advances time without events.
     pub fn tick(&mut self, now_ns: u64, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
         self.release(DECIDE, now_ns, with);
         self.now_ns = self.now_ns.max(now_ns);
     }
 
-    /// Nothing more comes: what is held is decided by what there is.
+    /// Ends the stream: decides on held events with what is known.
     pub fn finish(&mut self, with: &mut dyn FnMut(Box<HttpEvent>, u64)) {
         self.release(0, 0, with);
     }
 }
 
-/// A request that nobody answered counts when nobody waited any more: it may have begun long before.
+/// An unanswered request counts at the end of the wait for its response; it may have begun long before.
 fn counts_at(event: &HttpEvent) -> u64 {
     event.given_up_ns.unwrap_or(event.time_ns)
 }
@@ -154,18 +155,18 @@ mod tests {
         assert_eq!(run(true, &[1000, 1600, 1001]), [1000, 1000, 1001]);
     }
 
-    /// Seventeen events at a time counted at the time of their first.
+    /// Regression: seventeen events at a time counted at the time of the first.
     #[test]
     fn events_far_apart_count_each_at_its_own_time() {
         let apart: Vec<u64> = (1..100).map(|i| i * 1600).collect();
         assert_eq!(run(false, &apart), apart);
-        // One of them from the future.
+        // One of them has a time in the future.
         let mut future = apart.clone();
         future.insert(40, 9_000_000);
         let mut expected = future.clone();
         expected[40] = 40 * 1600;
         assert_eq!(run(false, &future), expected);
-        // The host's time does for what others do.
+        // The host's time confirms a time as later events do.
         let mut clock = Clock::new(false);
         let mut got = Vec::new();
         for at in [1000, 1600, 2600] {

@@ -1,5 +1,5 @@
-//! What is counted for one key of one rule: [`super::correlate`] moves it on, an alert is told from it,
-//! and a snapshot keeps it across a restart. Decides nothing.
+//! The state of one key of one rule: [`super::correlate`] updates it, alerts are made from it, and a snapshot
+//! keeps it across a restart. Decides nothing.
 
 use std::collections::VecDeque;
 
@@ -10,40 +10,41 @@ use super::distinct::Distinct;
 use super::evidence::Evidence;
 use super::window::Window;
 
-/// What is counted for one key of one rule.
+/// Counts for one key of one rule.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Counter {
-    /// Events, or distinct values, or a sum.
+    /// Windowed count of events or distinct values, or a windowed sum.
     pub window: Window,
-    /// Events since the counter began.
+    /// Number of events since the counter was created.
     pub events: u64,
-    /// Whether events of the key may be missing: it was not admitted at once.
+    /// Whether earlier events of the key may be missing, because it was not admitted at once.
     pub incomplete: bool,
-    /// The last status, of a sequence of them; 0 when there is none.
+    /// The last status, for a status sequence; 0 if there is none.
     pub status: u16,
     /// The distinct values.
     pub distinct: Distinct,
-    /// What few counters have.
+    /// State that few counters need.
     pub more: Option<Box<More>>,
 }
 
-/// What a counter has when its rule or its count asks for it.
+/// State that a counter allocates only when its rule or its count needs it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct More {
-    /// For each input when it was seen last, or when the ordered chain up to it began; 0 never.
+    /// For each input the time it was last seen, or, for an ordered chain, the time at which the chain up to
+    /// it began; ns, 0 if never.
     pub seen: Vec<u64>,
-    /// Values with their times.
+    /// Values with their times (ns).
     pub values: VecDeque<(u64, u64)>,
-    /// How many values there are in a sum.
+    /// Number of values in a sum, to compute a mean.
     pub addends: Option<Window>,
-    /// What an alert will show.
+    /// Evidence for an alert.
     pub evidence: Option<Box<Evidence>>,
-    /// The alert that is open.
+    /// The open alert.
     pub active: Option<Box<Active>>,
 }
 
 impl Counter {
-    /// An empty one.
+    /// An empty counter.
     pub fn new(window: Window) -> Self {
         Counter {
             window,
@@ -55,7 +56,7 @@ impl Counter {
         }
     }
 
-    /// What few counters have, made if it is not there.
+    /// The rarely needed state, allocated on first use.
     pub fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
@@ -65,13 +66,13 @@ impl Counter {
         self.more.as_ref()?.active.as_deref()
     }
 
-    /// Whether an alert is open that says nothing at this time, whatever is counted.
+    /// Whether an alert is open whose next update is not due at this time.
     pub fn is_silent_at(&self, time_ns: u64) -> bool {
         let active = self.active();
         active.is_some_and(|active| time_ns < active.next_update_ns)
     }
 
-    /// Whether it counts what one that was newly made would: a file may say anything.
+    /// Whether a restored counter has the same structure as a new one; a state file may contain anything.
     pub fn is_like(&self, fresh: &Counter) -> bool {
         let (mine, other) = (self.more.as_deref(), fresh.more.as_deref());
         let seen = |more: Option<&More>| more.map_or(0, |m| m.seen.len());
@@ -81,7 +82,7 @@ impl Counter {
             && addends(mine) == addends(other)
     }
 
-    /// Bytes beside the value itself.
+    /// Heap memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let more = self.more.as_ref().map_or(0, |more| {
             size_of::<More>()

@@ -1,12 +1,12 @@
-//! The request target without what hides it from a reader: percent-encoding, also repeated, `+` for a blank,
-//! overlong UTF-8, comments of SQL. For comparing only; it decides nothing and keeps no structure of a URL.
+//! The request target with obfuscation removed: percent-encoding (also nested), `+` for a blank, overlong
+//! UTF-8, SQL comments. Only for comparison: the result is no longer a valid URL.
 
 use std::borrow::Cow;
 
-/// How often a target is decoded; an attacker encodes twice where a proxy decodes first.
+/// Maximum decoding passes; attackers encode twice where a proxy decodes first.
 const ROUNDS: usize = 3;
 
-/// A target as a program reads it.
+/// The target as an application would read it.
 pub fn decoded(target: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = |b: &u8| (b'!'..0x7f).contains(b) && !matches!(b, b'%' | b'+' | b'*');
     if target.iter().all(is_plain) {
@@ -24,7 +24,7 @@ pub fn decoded(target: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// Decodes `%XX`, and `%uXXXX` of what has one byte; whether there was any.
+/// Decodes `%XX`, and `%uXXXX` below U+0100. Returns whether there was any.
 fn percent_decode(text: &mut Vec<u8>) -> bool {
     let (mut from, mut to) = (0, 0);
     while from < text.len() {
@@ -47,12 +47,12 @@ fn hex(high: u8, low: u8) -> Option<u8> {
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
-/// Makes one blank of blanks and comments, drops NUL, and writes overlong ASCII as such.
+/// Collapses blanks and comments to one blank, drops NUL, and decodes overlong ASCII.
 fn squeeze(text: &mut Vec<u8>) {
     let (mut from, mut to) = (0, 0);
     while from < text.len() {
         let (byte, len) = match &text[from..] {
-            // What a comment of MySQL's with a version holds is executed.
+            // MySQL executes the content of a versioned comment.
             [b'/', b'*', b'!', rest @ ..] => {
                 let version = rest.iter().take_while(|b| b.is_ascii_digit()).count();
                 (b' ', 3 + version)

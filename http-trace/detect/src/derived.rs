@@ -1,5 +1,5 @@
-//! Values that are not on the wire as they are, but follow from it: identifiers in paths, the
-//! site that a link was on, the client that a proxy names. Pure functions of bytes.
+//! Values computed from those on the wire: identifiers in paths, whether a referrer is of the same site, the
+//! client that a proxy names. Pure functions of bytes.
 
 use std::net::IpAddr;
 
@@ -7,14 +7,14 @@ use http_trace_model::endpoint::is_uuid;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
-/// What follows the last dot of the last segment, if anything does.
+/// Text after the last dot of the last segment, if not empty.
 pub fn extension(path: &[u8]) -> Option<&[u8]> {
     let dot = path.iter().rposition(|b| matches!(b, b'.' | b'/'))?;
     let (found, extension) = path[dot..].split_first()?;
     (*found == b'.' && !extension.is_empty()).then_some(extension)
 }
 
-/// Whether a segment is an identifier that can be counted through: decimal digits, or a UUID.
+/// Whether a segment is an identifier that can be enumerated: decimal digits, or a UUID.
 fn is_id(segment: &[u8]) -> bool {
     match segment.first() {
         Some(first) if first.is_ascii_hexdigit() => {}
@@ -29,7 +29,7 @@ pub fn path_id(path: &[u8]) -> Option<&[u8]> {
     segments.find(|segment| is_id(segment))
 }
 
-/// Beginnings of what is told by them, and its media type. Letters compare without case.
+/// Magic bytes and their media types. Letters are compared case-insensitively.
 const SNIFFED: &[(&[u8], &[u8])] = &[
     (b"<!doctype html", b"text/html"),
     (b"<html", b"text/html"),
@@ -40,7 +40,7 @@ const SNIFFED: &[(&[u8], &[u8])] = &[
     (b"%PDF-", b"application/pdf"),
 ];
 
-/// The media type that a body's first bytes are of, if they tell.
+/// The media type of a body by its first bytes, if they identify one.
 pub fn sniffed_type(body: &[u8]) -> Option<&'static [u8]> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let body = body.trim_ascii_start();
@@ -52,14 +52,14 @@ pub fn sniffed_type(body: &[u8]) -> Option<&'static [u8]> {
     found.map(|(_, media_type)| *media_type)
 }
 
-/// The first segment that is not empty.
+/// The first non-empty segment.
 pub fn first_segment(path: &[u8]) -> Option<&[u8]> {
     path.split(|b| *b == b'/')
         .find(|segment| !segment.is_empty())
 }
 
-/// The name of the parameter of a query that has one alone, with a value. A number is what keeps a cache from
-/// answering.
+/// The name of the query's parameter, if it has exactly one, with a value. Numeric names are excluded: they
+/// are cache busters.
 pub fn only_parameter(query: &[u8]) -> Option<&[u8]> {
     if query.contains(&b'&') {
         return None;
@@ -69,7 +69,7 @@ pub fn only_parameter(query: &[u8]) -> Option<&[u8]> {
     (is_name && !name.iter().all(u8::is_ascii_digit)).then_some(name)
 }
 
-/// Header fields that differ between the requests of one client.
+/// Header fields that vary between requests of one client.
 const CHANGING: [&[u8]; 9] = [
     b"authorization",
     b"content-length",
@@ -82,10 +82,10 @@ const CHANGING: [&[u8]; 9] = [
     b"referer",
 ];
 
-/// The most bytes of a client's kind.
+/// Maximum length of a client kind, in bytes.
 const KIND: usize = 512;
 
-/// The user agent and the names of the header fields, in order, without those that change.
+/// The user agent and the names of header fields in order, without the varying ones.
 pub fn client_kind(headers: &Headers) -> Vec<u8> {
     let mut kind = headers.first("user-agent").unwrap_or_default().to_vec();
     for header in headers.iter() {
@@ -99,8 +99,8 @@ pub fn client_kind(headers: &Headers) -> Vec<u8> {
     kind
 }
 
-/// The protective attributes (RFC 6265 §4.1.2, SameSite of its successor) that a Set-Cookie
-/// lacks. A cookie that is being deleted needs none.
+/// The protective attributes missing from a Set-Cookie (RFC 6265 §4.1.2; SameSite from RFC 6265bis). A cookie
+/// that is being deleted needs none.
 pub fn cookie_lacks(cookie: &[u8]) -> impl Iterator<Item = &'static [u8]> {
     let has = |wanted: &[u8]| {
         cookie.split(|b| *b == b';').skip(1).any(|attribute| {
@@ -124,7 +124,7 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
         return false;
     };
     let rest = &referrer[at + 3..];
-    // Nearly always it is the host as it is, with no port.
+    // Fast path: usually the authority equals the host exactly, without a port.
     if let Some((begin, after)) = rest.split_at_checked(host.len())
         && begin == host
         && matches!(after.first(), None | Some(b'/' | b'?' | b'#'))
@@ -141,8 +141,8 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
     authority[..port.unwrap_or(authority.len())].eq_ignore_ascii_case(host)
 }
 
-/// The first address of `X-Forwarded-For`, of `Forwarded` (RFC 7239 §5.2) or of `X-Real-IP`: what
-/// the sender says of itself, which proves nothing.
+/// The first address in `X-Forwarded-For`, `Forwarded` (RFC 7239 §5.2) or `X-Real-IP`: an unverified claim
+/// of the sender.
 pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {
     if let Some(value) = headers.first_known(Known::X_FORWARDED_FOR) {
         return address(value.split(|b| *b == b',').next()?);
@@ -158,7 +158,7 @@ pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {
     address(headers.first_known(Known::X_REAL_IP)?)
 }
 
-/// An address, possibly quoted, in brackets, with a port.
+/// Parses an address that may be quoted, bracketed, or followed by a port.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim().trim_matches('"');
     if let Ok(ip) = text.parse::<IpAddr>() {

@@ -1,15 +1,15 @@
-//! Bounds how many alerts of a rule one client can raise on one server. A rule that groups by what a client
-//! makes up, such as hosts or paths, gets a correlation of its own kind that counts the alerts that open;
-//! beyond the rule's limit its alert, the digest, is told in place of theirs. Knows no counters.
+//! Bounds the alerts of a rule that one client can raise on one server. A rule that groups by values a client
+//! can invent, such as hosts or paths, gets an internal correlation that counts its opening alerts. Beyond
+//! the rule's limit, one alert (the digest) is reported in place of them. Knows no counters.
 
 use crate::field::Field;
 use crate::rule::expr::Comparison;
 use crate::rule::{Correlation, Group, Kind, MOST_CORRELATIONS, Rule, RuleSet};
 
-/// How long a digest in place of every alert gathers before it is told, ns: an hour.
+/// How long a digest that replaces every alert gathers before it is reported, in ns: one hour.
 pub const GATHER_NS: u64 = 3_600_000_000_000;
 
-/// Adds the digests of a set's correlations; returns for each of these, by its place, that of its digest.
+/// Adds digests to a set; returns for each correlation the index of its digest, if it has one.
 pub fn add(set: &mut RuleSet) -> Vec<Option<usize>> {
     let mut places = Vec::with_capacity(set.correlations.len());
     let mut digests = Vec::new();
@@ -36,7 +36,7 @@ fn digest(of: &Correlation, rule: &Rule) -> Correlation {
     let client = ("c-ip", Field::ClientIp);
     let server = ("s-ip", Field::ServerIp);
     let groups = match rule.alert_limit {
-        // All of a server in one.
+        // One digest for all alerts of a server.
         0 => vec![server],
         _ => vec![client, server],
     };
@@ -51,13 +51,13 @@ fn digest(of: &Correlation, rule: &Rule) -> Correlation {
         group_by: groups.collect(),
         window_ns: of.window_ns.max(rule.suppress_ns),
         condition: vec![(Comparison::Gt, rule.alert_limit)],
-        // It tells alerts, and is no rule that anybody lists.
+        // It reports alerts of another rule and is not listed as a rule.
         alerts: false,
         undo: 0,
     }
 }
 
-/// Whether a client can give a field as many values as it likes.
+/// Whether a client can choose arbitrarily many values of a field.
 const fn is_made_up(field: &Field) -> bool {
     !matches!(
         field,

@@ -1,5 +1,5 @@
 //! The fields that rules may name. Names and types come from the field table
-//! ([`http_trace_model::field`]); here are those that detection computes or compares in a way of its own.
+//! ([`http_trace_model::field`]); this module adds the fields that detection computes or compares specially.
 //! Knows nothing of events: [`super::view`] reads the values.
 
 use http_trace_model::field::{About, RuleField, rule_fields};
@@ -8,33 +8,33 @@ use http_trace_model::field::{About, RuleField, rule_fields};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Field {
-    /// Who asked: behind a trusted proxy the real client, otherwise the peer.
+    /// The client: the original one behind a trusted proxy, otherwise the peer.
     ClientIp,
-    /// The peer's address, whoever it speaks for.
+    /// The peer's address, even if it is a proxy.
     PeerIp,
     /// The peer's port.
     ClientPort,
-    /// Who answered.
+    /// The server's address.
     ServerIp,
-    /// Its port.
+    /// The server's port.
     ServerPort,
     /// Request method.
     Method,
     /// Path without query.
     Path,
-    /// Query; also, since many public rules put a path there, path and query together.
+    /// Query; also path and query together, because many public rules expect a path here.
     Query,
     /// The request target as sent.
     Target,
-    /// The request target without its encodings.
+    /// The request target, decoded.
     DecodedTarget,
-    /// The whole URL, and the target as sent.
+    /// The whole URL; also the target as sent.
     Uri,
     /// Host without port.
     Host,
-    /// What follows the last dot of the path's last segment.
+    /// Text after the last dot of the path's last segment.
     Extension,
-    /// `1.1`, and `HTTP/1.1` as W3C logs write it.
+    /// `1.1`; also `HTTP/1.1`, as W3C logs write it.
     Version,
     /// User-Agent.
     UserAgent,
@@ -54,45 +54,45 @@ pub enum Field {
     MimeType,
     /// Why there is no response.
     NoResponse,
-    /// Names of leniencies and oddities.
+    /// Names of oddities.
     Flags,
     /// Interfaces that the response was seen on.
     Interfaces,
-    /// Any other field of the table, whose value is that of its entry.
+    /// Any other field of the table, with the value from its entry.
     Plain(RuleField),
-    /// A header of the request, by its name in lower case.
+    /// A header of the request, by lower-case name.
     RequestHeader(Box<str>),
-    /// A header of the response, by its name in lower case.
+    /// A header of the response, by lower-case name.
     ResponseHeader(Box<str>),
     /// The last path segment that is a number or a UUID.
     PathId,
-    /// The path with what stands for numbers, UUIDs and the like.
+    /// The path with placeholders for numbers, UUIDs and the like.
     PathTemplate,
-    /// Whether the endpoint is in the list of those that are known.
+    /// Whether the endpoint is in the list of known endpoints.
     EndpointKnown,
     /// The first path segment.
     FirstSegment,
-    /// The name of the only parameter.
+    /// The name of the query's only parameter.
     OnlyParameter,
-    /// User agent and names of header fields.
+    /// User agent and the names of header fields.
     ClientKind,
     /// Whether the referrer is a page of the same host.
     SameSite,
-    /// What some cookie that is set lacks: `httponly`, `samesite`, `secure`.
+    /// Attributes missing from some cookie of the response: `httponly`, `samesite`, `secure`.
     CookieLacks,
-    /// The client that the peer says it forwards for.
+    /// The client that an untrusted peer claims to forward for.
     ForwardedClient,
-    /// Number of the cgroup that asked, where that is on this host.
+    /// Cgroup id of the client, if it is on this host.
     ClientCgroup,
-    /// Number of the cgroup that answered, where that is on this host.
+    /// Cgroup id of the server, if it is on this host.
     ServerCgroup,
-    /// The first bytes of the body, where they were asked for (`--body-snippet`).
+    /// The first bytes of the body, if requested (`--body-snippet`).
     BodyContent,
-    /// The media type that these look like.
+    /// The media type that the first bytes of the body look like.
     SniffedType,
 }
 
-/// Fields that detection computes, or treats in a way of their own, by their names in the table.
+/// Fields that detection computes or treats specially, by their names in the table.
 const SPECIAL: &[(&str, Field)] = &[
     ("client.ip", Field::ClientIp),
     ("source.ip", Field::PeerIp),
@@ -134,10 +134,10 @@ const SPECIAL: &[(&str, Field)] = &[
     ("http_trace.sniffed_type", Field::SniffedType),
 ];
 
-/// Names that look more like another field than like the one that is meant.
+/// Wrong names and the fields they stand for, where the nearest name by spelling would be another.
 const MEANT: &[(&str, &str)] = &[("cs-port", "s-port"), ("sc-port", "s-port")];
 
-/// Prefixes after which any header may be named.
+/// Prefixes that any header name may follow.
 const HEADERS: &[(&str, fn(Box<str>) -> Field)] = &[
     ("response.header.", Field::ResponseHeader),
     ("http.response.headers.", Field::ResponseHeader),
@@ -162,7 +162,7 @@ impl TryFrom<String> for Field {
 }
 
 impl Field {
-    /// The field of a name; names compare without case.
+    /// Looks up a field by name, case-insensitively.
     pub fn named(name: &str) -> Option<Field> {
         let name = name.to_ascii_lowercase();
         if let Some(field) = RuleField::named(&name) {
@@ -175,7 +175,7 @@ impl Field {
         })
     }
 
-    /// The known name that is nearest to a wrong one, if one is near.
+    /// The known name nearest to a wrong one, if one is near.
     pub fn suggestion(name: &str) -> Option<&'static str> {
         let name = name.to_ascii_lowercase();
         let dashed = name.replace('_', "-");
@@ -190,7 +190,7 @@ impl Field {
             .map(|(_, known)| known)
     }
 
-    /// The name that the field has in our documentation.
+    /// The field's name in our documentation.
     pub fn name(&self) -> String {
         match self {
             Field::RequestHeader(name) => format!("request.header.{name}"),
@@ -205,7 +205,7 @@ impl Field {
         }
     }
 
-    /// What the table says of it; of single headers it says nothing.
+    /// Its description in the table; `None` for single headers.
     fn about(&self) -> Option<&'static About> {
         if let Field::Plain(field) = self {
             return Some(field.about());
@@ -215,7 +215,7 @@ impl Field {
         Some(field.about())
     }
 
-    /// Whether logs write `-` or nothing for it when the request had none.
+    /// Whether logs write `-` or nothing if the request had no value.
     pub const fn is_dash_in_logs(&self) -> bool {
         matches!(
             self,
@@ -228,7 +228,7 @@ impl Field {
         )
     }
 
-    /// Whether values compare as numbers: always, or where they are some.
+    /// Whether values may be compared as numbers: always, or if they parse as numbers.
     pub fn may_be_number(&self) -> bool {
         self.is_number() || matches!(self, Field::RequestHeader(_) | Field::ResponseHeader(_))
     }
@@ -238,7 +238,7 @@ impl Field {
         self.about().is_some_and(|about| about.kind.is_number())
     }
 
-    /// Whether the field is an address, which groups and compares as a network.
+    /// Whether the field is an address, which is grouped and compared by network.
     pub fn is_address(&self) -> bool {
         self.about().is_some_and(|about| about.kind.is_ip())
     }

@@ -1,5 +1,5 @@
-//! Detection: Sigma rules over a stream of HTTP events. Decided by event time, so that a capture raises the
-//! alerts that the live run did; no I/O but the reading of rule files.
+//! Detection: applies Sigma rules to a stream of HTTP events. Uses event time only, so that a capture raises
+//! the same alerts as the live run. The only I/O is reading rule files.
 //!
 //! ```
 //! use http_trace_detect::rule::Origin;
@@ -55,21 +55,22 @@
 //!
 //! # Layout
 //! Each module imports only from those above it.
-//! - [`field`] names the fields of rules; [`bits`] are sets of numbers; [`decoded`] and [`derived`] compute values that are
-//!   not on the wire.
-//! - [`summary`] is the text of alerts; [`rule`] is a rule as data; [`rules`] reads Sigma files into it;
-//!   [`digest`] bounds the alerts that one client can raise.
-//! - [`view`] gives typed values of an event; [`matcher`] tests one.
-//! - [`memo`] is the cache: from values to the tests that they pass ([`facts`], each evaluated once an
-//!   event), and from these tests to the detections that match ([`candidates`]).
-//! - [`hashes`] and [`keys`] say whom an event counts for.
-//! - [`window`] and [`distinct`] count; [`native`] holds what Sigma cannot say; [`evidence`] is what an
-//!   [`alert`] shows. A [`counter`] has all of it for one key of one rule.
-//! - [`sketch`] decides who is admitted to [`counters`], the one bounded table; [`correlate`] moves a
-//!   counter on, [`lifecycle`] opens, updates and ends its alert.
-//! - [`hits`] keeps what each rule has counted of whom and when; [`fingerprint`] tells which correlations
-//!   are still the same; [`snapshot`] keeps all of it across a restart.
-//! - [`clock`] says when an event counts; [`detector`] drives it all; [`testing`] makes alerts for tests.
+//! - [`field`] lists the fields of rules; [`bits`] holds sets of numbers; [`decoded`] and [`derived`] compute
+//!   values that are not on the wire.
+//! - [`summary`] is the text template of alerts; [`rule`] is a rule as data; [`rules`] compiles Sigma files
+//!   to it; [`digest`] bounds the alerts that one client can raise.
+//! - [`view`] gives typed values of an event; [`matcher`] evaluates a condition on it.
+//! - [`memo`] is the match cache: [`facts`] uses it from values to passed tests (each evaluated once per
+//!   event), [`candidates`] from passed tests to matching detections.
+//! - [`hashes`] and [`keys`] compute the key that an event counts for.
+//! - [`window`] and [`distinct`] count; [`native`] has the conditions that Sigma cannot express; [`evidence`]
+//!   is what an [`alert`] shows. A [`counter`] combines them for one key of one rule.
+//! - [`sketch`] decides which keys are admitted to [`counters`], the one bounded table; [`correlate`] updates
+//!   a counter, [`lifecycle`] opens, updates and ends its alert.
+//! - [`hits`] keeps the last counts of each rule and key; [`fingerprint`] tells which correlations are
+//!   unchanged; [`snapshot`] saves and restores state across a restart.
+//! - [`clock`] decides at which time an event counts; [`detector`] drives it all; [`testing`] makes alerts
+//!   for tests.
 #![forbid(unsafe_code)]
 
 pub mod alert;

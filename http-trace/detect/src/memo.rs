@@ -1,36 +1,36 @@
-//! The cache of matching: outcomes of keys that came before. Bounded and allocated once; a key is compared in
-//! full, so that nobody can choose one that is taken for another.
+//! The match cache: outcomes by key. Bounded and allocated once. Keys are compared in full, so that an
+//! attacker cannot craft a key that is mistaken for another.
 
 use std::hash::{BuildHasher, Hasher};
 
-/// About the most memory, in bytes, and the most keys.
+/// Approximate maximum memory in bytes, and maximum number of entries.
 const BYTES: usize = 2 << 20;
 const ENTRIES: usize = 4096;
 
-/// Entries that a key may be in.
+/// Associativity: the number of entries in which a key may be stored.
 const WAYS: usize = 2;
 
-/// Keys with their outcomes, which are all of one length.
+/// A set-associative cache. All outcomes have the same length.
 #[derive(Debug)]
 pub struct Memo<T> {
     hasher: foldhash::fast::RandomState,
-    /// Of each entry what it is a key of, and how long it is.
+    /// Group and length of each entry's key.
     entries: Vec<(u32, usize)>,
-    /// The bytes of each entry's key, with room for the longest.
+    /// Key bytes of each entry, `longest` bytes each.
     keys: Vec<u8>,
     longest: usize,
-    /// Those of the entries, and one that is not kept.
+    /// Outcomes of the entries, and a spare one for keys that are not cached.
     outcomes: Vec<T>,
     outcome: usize,
-    /// Counts insertions: alternates the entry to evict.
+    /// Pseudo-random state that selects the entry to evict; changes with each insertion.
     inserted: usize,
 }
 
-/// No key is of this group.
+/// Marks a free entry: no key has this group.
 const EMPTY: (u32, usize) = (u32::MAX, 0);
 
 impl<T: Copy + Default> Memo<T> {
-    /// For keys and outcomes of at most these lengths.
+    /// A cache for keys and outcomes of at most these lengths.
     pub fn new(longest: usize, outcome: usize) -> Self {
         let room = BYTES / (longest + size_of::<T>() * outcome).max(1);
         let entries = room.clamp(WAYS, ENTRIES) / WAYS * WAYS;
@@ -45,7 +45,8 @@ impl<T: Copy + Default> Memo<T> {
         }
     }
 
-    /// The outcome of a key of a group; made, and kept unless the key is too long, when it is not there.
+    /// The cached outcome of a key in a group; on a miss `make` computes it, and it is cached unless the key
+    /// is too long.
     pub fn of(&mut self, group: u32, key: &[u8], make: impl FnOnce(&mut [T])) -> &[T] {
         let at = if key.len() > self.longest {
             let spare = self.entries.len();
@@ -55,7 +56,7 @@ impl<T: Copy + Default> Memo<T> {
             let mut hasher = self.hasher.build_hasher();
             hasher.write_u32(group);
             hasher.write(key);
-            // A place below the number of sets without a division.
+            // Maps the hash to a set without a division.
             let sets = (self.entries.len() / WAYS) as u64;
             let first = (((hasher.finish() >> 32) * sets) >> 32) as usize * WAYS;
             let entry = (group, key.len());
@@ -65,7 +66,7 @@ impl<T: Copy + Default> Memo<T> {
             };
             ways.clone().find(known).unwrap_or_else(|| {
                 let empty = ways.find(|at| self.entries[*at] == EMPTY);
-                // Keys that come in turns must not evict each other in step: both counters move.
+                // A pseudo-random choice, so that keys which recur in turn do not evict each other in step.
                 self.inserted = self
                     .inserted
                     .wrapping_mul(0x9e37_79b1)
@@ -91,7 +92,7 @@ mod tests {
         Memo::new(LONGEST, 1)
     }
 
-    /// What is found of a key, and put there if nothing is.
+    /// The cached outcome of a key; otherwise inserts one.
     fn of(memo: &mut Memo<u64>, group: u32, key: &[u8], outcome: u64) -> Option<u64> {
         let mut is_new = false;
         let found = memo.of(group, key, |made| {

@@ -1,9 +1,9 @@
-//! What Sigma cannot say: response times in two modes, statuses in an odd order. Pure functions of
-//! what was counted; the rules that use them are files like any other (`native: timing-split`).
+//! Conditions that Sigma cannot express: bimodal response times and unusual status sequences. Pure functions
+//! of counted values; the rules that use them are ordinary rule files (`native: timing-split`).
 
-/// Whether a status after another is an odd turn for one client at one endpoint. Whoever logs in
-/// goes from 401 to 200, and whoever makes a thing from 404 to 200 once; what was open and is
-/// closed, or is there and is not, turn by turn, is being tried.
+/// Whether this status change is unusual for one client at one endpoint. A login goes from 401 to 200,
+/// creating a resource from 404 to 200 once. Access that is granted and denied in turn, or a resource that
+/// exists and does not, indicates probing.
 pub const fn is_odd_turn(before: u64, now: u16) -> bool {
     matches!(
         (before, now),
@@ -11,23 +11,23 @@ pub const fn is_odd_turn(before: u64, now: u16) -> bool {
     )
 }
 
-/// The least share of the smaller mode, in per cent: a few slow answers are no mode.
+/// Minimum share of the smaller mode, in per cent: a few slow answers are no mode.
 const SHARE: usize = 20;
 
-/// The least distance of the modes, in ns: 5 ms. Less is queueing, and over a network nobody can
-/// tell it from chance; what is meant by the rule is 10 ms against 100.
+/// Minimum distance of the modes, in ns: 5 ms. Less is queueing, and over a network it cannot be told from
+/// chance; the rule is meant for differences such as 10 ms against 100 ms.
 const APART_NS: u64 = 5_000_000;
 
-/// Whether the least and the greatest of times are as far apart as the medians of two modes are.
+/// Whether minimum and maximum are as far apart as the medians of two modes must be.
 pub const fn are_apart((least, most): (u64, u64), factor: u8) -> bool {
     let least = if least == 0 { 1 } else { least };
     most >= least.saturating_mul(factor as u64) && most.saturating_sub(least) >= APART_NS
 }
 
-/// Whether times fall into two modes whose medians are `factor` apart, with a gap between them
-/// that no value is in: what is found only for accounts that exist takes longer, for example.
+/// Whether times fall into two modes whose medians differ by at least `factor`, with an empty gap between
+/// them: for example, a lookup that takes longer only for accounts that exist.
 pub fn is_split<'a>(values: impl Iterator<Item = &'a (u64, u64)> + Clone, factor: u8) -> bool {
-    // They need not be sorted to see that all are near one another.
+    // Check the extremes first: most sets are close together and need no sorting.
     let all = values.clone().map(|(_, ns)| *ns);
     let extremes = all.fold((u64::MAX, 0), |(least, most), ns| {
         (least.min(ns), most.max(ns))
@@ -38,7 +38,7 @@ pub fn is_split<'a>(values: impl Iterator<Item = &'a (u64, u64)> + Clone, factor
     let mut times: Vec<u64> = values.map(|(_, ns)| (*ns).max(1)).collect();
     times.sort_unstable();
     let least = (times.len() * SHARE).div_ceil(100).max(1);
-    // The widest gap with enough on either side.
+    // The widest gap (by ratio) with enough values on either side.
     let cut = (least..=times.len().saturating_sub(least))
         .filter(|at| *at > 0 && *at < times.len())
         .max_by(|a, b| {
@@ -73,7 +73,7 @@ mod tests {
         let few: Vec<_> = (0..30)
             .map(|i| if i < 3 { ms(100) } else { ms(10) })
             .collect();
-        // nginx that answers some of many pipelined requests at once.
+        // nginx answering some of many pipelined requests at once.
         let queued: Vec<_> = (0..30).map(|i| (0, 25_000 + i / 15 * 600_000)).collect();
         for (values, expected) in [
             (&two, true),

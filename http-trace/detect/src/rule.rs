@@ -1,8 +1,8 @@
-//! What a rule is: its identity, its description, and what it counts. Made by [`crate::rules`] from
-//! Sigma files; data only, knows no event and evaluates nothing.
+//! A rule: its identity, its description, and what it counts. Created by [`crate::rules`] from Sigma files.
+//! Data only; evaluates nothing.
 //!
 //! # Layout
-//! - [`expr`]: the condition of a detection.
+//! - [`expr`] is the condition of a detection.
 
 pub mod expr;
 
@@ -51,7 +51,7 @@ impl Level {
         Level::NAMES[self as usize]
     }
 
-    /// The level of a name; `info` is one too.
+    /// Looks up a level by name; `info` is short for `informational`.
     pub fn named(name: &str) -> Option<Level> {
         let name = match name {
             "info" => "informational",
@@ -65,12 +65,12 @@ impl Severity {
     /// The lowest.
     pub const INFORMATIONAL: Severity = Severity(0);
 
-    /// From 0 to 10.
+    /// A severity from 0 to 10; `None` for other numbers.
     pub fn new(score: u64) -> Option<Self> {
         u8::try_from(score).ok().filter(|s| *s <= 10).map(Severity)
     }
 
-    /// The score of a rule that gives a level and no number.
+    /// The severity of a rule that gives a level without a number.
     pub const fn of(level: Level) -> Self {
         Severity([0, 2, 5, 7, 9][level as usize])
     }
@@ -80,7 +80,7 @@ impl Severity {
         self.0
     }
 
-    /// The band it is in.
+    /// The level of this severity.
     pub const fn level(self) -> Level {
         match self.0 {
             0 => Level::Informational,
@@ -92,10 +92,10 @@ impl Severity {
     }
 }
 
-/// The file of a rule.
+/// Where a rule comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Compiled in, by file name.
+    /// A built-in rule file, by name.
     BuiltIn(&'static str),
     /// A file.
     File(PathBuf),
@@ -110,7 +110,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// MITRE ATT&CK numbers, from a rule's tags.
+/// MITRE ATT&CK ids, from a rule's tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Threat {
     /// `TA0007`.
@@ -124,9 +124,9 @@ pub struct Threat {
 /// A rule's identity and description, and how its alerts are reported.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its name, or its id when it has none: unique among all rules.
+    /// The rule's name, or its id if it has no name; unique among all rules.
     pub id: Arc<str>,
-    /// The `id` of the file, if that is another: rules may refer to either.
+    /// The `id` in the file, if it differs from the name; other rules may refer to either.
     pub uuid: Option<String>,
     /// Title.
     pub title: String,
@@ -138,39 +138,39 @@ pub struct Rule {
     pub severity: Severity,
     /// Category, such as `Discovery`.
     pub category: Option<String>,
-    /// `modified`, or `date`.
+    /// Version: `modified`, or otherwise `date`.
     pub version: Option<String>,
-    /// From its ATT&CK tags.
+    /// ATT&CK ids, from its tags.
     pub threat: Threat,
-    /// Roles and the fields whose values have them.
+    /// Entity roles and the fields that hold them.
     pub entities: Vec<(String, Field)>,
-    /// The text of an alert.
+    /// Summary of an alert.
     pub summary: Option<Template>,
-    /// Time between updates of an alert, in ns.
+    /// Minimum time between updates of an alert, in ns.
     pub suppress_ns: u64,
-    /// The most alerts that one client raises on one server within the window or the suppression period,
-    /// whichever is longer; more are told as one. 0: one for all of a server.
+    /// Maximum alerts that one client may raise on one server within the window or the suppression period,
+    /// whichever is longer; more are combined into a digest. 0: one digest for all alerts of a server.
     pub alert_limit: u64,
-    /// The most keys that are tracked at once; more are not admitted, and counted.
+    /// Maximum number of keys tracked at once; further keys are not admitted, which is counted.
     pub group_limit: Option<usize>,
-    /// Prefix by which IPv6 addresses group.
+    /// Prefix length by which IPv6 addresses are grouped.
     pub ipv6_prefix: u8,
     /// Whether an alert marks its peer as a proxy.
     pub marks_proxy: bool,
-    /// Whether alerts are left out of what is shown to a person.
+    /// Whether alerts are omitted from output for people.
     pub quiet: bool,
-    /// Ids of rules whose open alerts about the same entity make one of this rule redundant.
+    /// Ids of rules whose open alerts about the same entity make an alert of this rule redundant.
     pub yields_to: Vec<String>,
-    /// Its file.
+    /// File it comes from.
     pub origin: Origin,
-    /// Its line in that file, from 1.
+    /// Line in that file, from 1.
     pub line: usize,
 }
 
-/// A rule that is evaluated event by event.
+/// A rule evaluated on each event.
 #[derive(Debug)]
 pub struct Detection {
-    /// Its number in [`RuleSet::rules`].
+    /// Index in [`RuleSet::rules`].
     pub rule: usize,
     /// Its condition.
     pub expr: Expr,
@@ -183,9 +183,9 @@ pub enum Kind {
     EventCount,
     /// Distinct values of fields.
     ValueCount(Vec<Field>),
-    /// Each of its rules within the window, or a condition over them.
+    /// All inputs within the window, or a condition over them.
     Temporal(Option<Seen>),
-    /// Each of its rules, in their order, within the window.
+    /// All inputs in the given order, within the window.
     TemporalOrdered,
     /// The sum of a field's values.
     ValueSum(Field),
@@ -193,31 +193,31 @@ pub enum Kind {
     ValueAvg(Field),
     /// A percentile (0–100) of a field's values.
     ValuePercentile(Field, u8),
-    /// Events of the first rule, which must be so many per cent of those of the second.
+    /// Events of the first input as a percentage of those of the second; the minimum.
     Ratio(u8),
-    /// Response times, which must fall into two modes so many times apart.
+    /// Response times that fall into two modes whose medians differ at least by this factor.
     TimingSplit(u8),
-    /// Statuses that follow one another in an order that is unusual.
+    /// Statuses in an unusual order.
     StatusSequence,
-    /// Alerts of the rule that open. No file says so.
+    /// Opening alerts of the rule. Internal: cannot be written in a file.
     Digest,
 }
 
-/// A condition over the inputs that were seen, by position.
+/// A condition over the inputs that were seen, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// This input.
+    /// This input was seen.
     Input(usize),
-    /// All of them.
+    /// All hold.
     All(Vec<Seen>),
-    /// At least this many.
+    /// At least this many hold.
     AtLeast(usize, Vec<Seen>),
-    /// Not this.
+    /// Does not hold.
     Not(Box<Seen>),
 }
 
 impl Seen {
-    /// Whether it holds, given which inputs were seen.
+    /// Evaluates the condition; `seen` tells whether an input was seen.
     pub fn holds(&self, seen: &dyn Fn(usize) -> bool) -> bool {
         match self {
             Seen::Input(at) => seen(*at),
@@ -230,47 +230,47 @@ impl Seen {
     }
 }
 
-/// What a correlation takes in.
+/// An input of a correlation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Events that a detection matches, by its place in [`RuleSet::detections`].
+    /// Events that a detection matches, by index in [`RuleSet::detections`].
     Detection(usize),
-    /// Events at which another correlation's condition holds, by its place.
+    /// Events at which another correlation's condition holds, by its index.
     Correlation(usize),
 }
 
-/// A field to group by; per input when the rule has aliases.
+/// A field to group by, per input if the rule has aliases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// The name in the rule.
+    /// Name in the rule.
     pub name: String,
-    /// The field of each input.
+    /// The field for each input, or one for all.
     pub of: Vec<Field>,
 }
 
-/// A rule that counts what others match.
+/// A rule that counts the matches of others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Correlation {
-    /// Its number in [`RuleSet::rules`].
+    /// Index in [`RuleSet::rules`].
     pub rule: usize,
     /// What is counted.
     pub kind: Kind,
-    /// What it takes in.
+    /// Inputs.
     pub inputs: Vec<Input>,
-    /// The fields to group by.
+    /// Fields to group by.
     pub group_by: Vec<Group>,
     /// Window in ns.
     pub window_ns: u64,
-    /// Comparisons that the count must pass.
+    /// Comparisons that the count must satisfy.
     pub condition: Vec<(Comparison, u64)>,
     /// Whether it raises alerts of its own, or only feeds others.
     pub alerts: bool,
-    /// Which inputs take back the value that they have, a bit each.
+    /// Bit set of the inputs that take back the value they have.
     pub undo: u64,
 }
 
 impl Correlation {
-    /// Whether an event of these inputs only takes a value back.
+    /// Whether an event that matches these inputs only takes a value back.
     pub const fn undoes(&self, inputs: u64) -> bool {
         inputs & self.undo != 0 && inputs & !self.undo == 0
     }
@@ -288,12 +288,12 @@ impl Correlation {
         least.max().unwrap_or(1).max(1)
     }
 
-    /// Whether alerts are told of what it counts.
+    /// Whether its counts lead to alerts, of its own or as a digest.
     pub fn tells(&self) -> bool {
         self.alerts || self.kind == Kind::Digest
     }
 
-    /// Whether a count fulfils the condition.
+    /// Whether a count satisfies the condition.
     pub fn holds(&self, count: u64) -> bool {
         self.condition
             .iter()
@@ -301,34 +301,34 @@ impl Correlation {
     }
 }
 
-/// Everything that is evaluated.
+/// All rules.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     /// Identities and descriptions.
     pub rules: Vec<Arc<Rule>>,
     /// Detections.
     pub detections: Vec<Detection>,
-    /// Correlations; those that take others in come after them.
+    /// Correlations; each comes after those that it takes as inputs.
     pub correlations: Vec<Correlation>,
-    /// For each of them a condition that the event must fulfil too (filters).
+    /// For each correlation a condition that the event must also satisfy (from filter rules).
     pub guards: Vec<Option<Expr>>,
-    /// The first rule of each id and UUID.
+    /// Index of the first rule with an id or UUID.
     by_id: HashMap<String, usize>,
 }
 
-/// The most correlations: they are numbered in 16 bits.
+/// Maximum number of correlations, which are numbered with 16 bits.
 pub const MOST_CORRELATIONS: usize = u16::MAX as usize;
 
-/// The most rules that one takes in: one bit each.
+/// Maximum number of inputs of a rule, one bit each.
 pub const MOST_INPUTS: usize = u64::BITS as usize;
 
 impl RuleSet {
-    /// The rule of an id or UUID.
+    /// Index of the rule with this id or UUID.
     pub fn find(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).copied()
     }
 
-    /// The id nearest to a wrong one, if one is near; of a name that ends in `*`, one that begins so.
+    /// The id nearest to a wrong one, if one is near; for a name ending in `*`, compares prefixes.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         let (name, is_beginning) = match name.trim_end_matches('*') {
             beginning if beginning != name => (beginning, true),

@@ -1,9 +1,9 @@
-//! How often a key was seen lately, roughly and in little memory: a count-min sketch that forgets
-//! by halving. Decides who is admitted to a full table, so that a million addresses seen once do
-//! not push out those that are seen all the time.
+//! Approximate recent frequency of keys in little memory: a count-min sketch that ages by halving. Decides
+//! which keys are admitted to a full table, so that a million addresses seen once do not displace frequent
+//! ones.
 
-/// Counts of a key, and the counts that each of them is one of, by a part of the key's hash. They lie
-/// together in a line of a cache, so that a sighting costs one place in memory, not four.
+/// Rows and columns of a line, and number of lines. All counts of a key lie in one cache line, so that a
+/// sighting touches one place in memory instead of four.
 const ROWS: usize = 4;
 const COLUMNS: usize = 16;
 const LINES: usize = 1 << 12;
@@ -12,13 +12,13 @@ const LINES: usize = 1 << 12;
 #[repr(align(64))]
 struct Line([[u8; COLUMNS]; ROWS]);
 
-/// Counts up to 255, never too low but for halving.
+/// Counts up to 255; apart from halving, a count is never too low.
 #[derive(Debug)]
 pub struct Sketch {
     lines: Box<[Line]>,
-    /// The next line whose counts are to be halved, and the sightings until then: now and then a line, so
-    /// that none waits for all of them. A count is halved after as many sightings as there are counts, in
-    /// which time it grows by four on average when every sighting is of another key.
+    /// The next line to be halved, and the sightings since the last halving. One line is halved at a time, so
+    /// that no event waits for all of them. A count is halved after as many sightings as there are counts; in
+    /// that time it grows by four on average if every sighting is of another key.
     cursor: usize,
     wait: usize,
 }
@@ -34,7 +34,7 @@ impl Default for Sketch {
 }
 
 impl Sketch {
-    /// Counts a sighting and returns how many there were lately.
+    /// Counts a sighting and returns the number of recent ones.
     pub fn see(&mut self, hash: u64) -> u8 {
         self.wait += 1;
         if self.wait == ROWS * COLUMNS {

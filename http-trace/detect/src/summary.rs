@@ -1,9 +1,9 @@
-//! Summaries of alerts: text with `{{field}}` in it. What is filled in came from the network; who
-//! writes it escapes it.
+//! Summaries of alerts: text with `{{field}}` placeholders. The filled-in values come from the network; the
+//! writer must escape them.
 
 use super::field::Field;
 
-/// A summary with places for values.
+/// A summary with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
@@ -12,9 +12,9 @@ pub struct Template {
 /// A piece of a summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Text of the rule.
+    /// Literal text from the rule.
     Text(String),
-    /// The value of a field; of the server, that with most of the counted events.
+    /// The value of a field; for a server field, of the server with most of the counted events.
     Field(Field),
     /// The count.
     Count,
@@ -25,10 +25,10 @@ pub enum Part {
 }
 
 impl Template {
-    /// Reads `High number of errors from {{c-ip}}`.
+    /// Parses a text such as `High number of errors from {{c-ip}}`.
     ///
     /// # Errors
-    /// The name of a place that is no field and none of `count`, `distinct`, `window`.
+    /// An unclosed placeholder, or a name that is neither a field nor `count`, `distinct` or `window`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -55,7 +55,7 @@ impl Template {
         Ok(Template { parts })
     }
 
-    /// The pieces, in order.
+    /// The parts, in order.
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }

@@ -1,4 +1,4 @@
-//! Alerts for the tests of the crates to the right.
+//! Sample alerts for tests of crates that depend on this one.
 
 use http_trace_model::testing::{event_of, request, response};
 

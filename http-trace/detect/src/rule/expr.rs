@@ -1,5 +1,5 @@
-//! Conditions over the fields of an event, as data: made by [`crate::rules`], evaluated by
-//! [`crate::matcher`]. Knows no event and evaluates nothing.
+//! Conditions over the fields of an event, as data. Created by [`crate::rules`], evaluated by
+//! [`crate::matcher`].
 
 use std::fmt;
 
@@ -14,55 +14,55 @@ use crate::field::Field;
 /// A condition.
 #[derive(Debug)]
 pub enum Expr {
-    /// Always or never.
+    /// Always true or always false.
     Constant(bool),
-    /// Each of them.
+    /// All parts hold.
     All(Box<[Expr]>),
-    /// At least so many of them.
+    /// At least this many parts hold.
     AtLeast(usize, Box<[Expr]>),
-    /// Not this.
+    /// The part does not hold.
     Not(Box<Expr>),
-    /// One test of one field.
+    /// A test of a field.
     Item(Field, Test),
     /// A text anywhere in the event.
     Keyword(TextTest),
 }
 
-/// What is asked of a field's value. A field that is absent passes only [`Test::Absent`].
+/// A test of a field's value. An absent field passes only [`Test::Absent`] and [`Test::Missing`].
 #[derive(Debug, PartialEq)]
 pub enum Test {
     /// The event has the field.
     Present,
-    /// The event does not have the field, or it is empty.
+    /// The event lacks the field, or it is empty.
     Absent,
-    /// The event does not have the field.
+    /// The event lacks the field.
     Missing,
-    /// Text, as it is or as the value is written.
+    /// A test of the value as text.
     Text(TextTest),
-    /// A number compared with the field's.
+    /// A numeric comparison with the value.
     Number(Comparison, f64),
-    /// An address in one of these networks.
+    /// The value is an address in one of these networks.
     Networks(Box<[IpNet]>),
-    /// In a relation to another field of the event.
+    /// A relation to another field of the event.
     SameAs(Field, Relation),
 }
 
-/// What a field's value is to another's.
+/// Relation of a field's value to another's. For text, `true` means case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
-    /// The same text; `true`: in the same case.
+    /// The same text.
     Equals(bool),
-    /// Begins with it.
+    /// Starts with it.
     Starts(bool),
     /// Ends with it.
     Ends(bool),
-    /// Has it in it.
+    /// Contains it.
     Contains(bool),
-    /// A number that compares so with the other.
+    /// A numeric comparison.
     Number(Comparison),
 }
 
-/// How numbers compare.
+/// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// `=`
@@ -80,7 +80,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// Whether `left` compares so with `right`.
+    /// Whether the comparison holds between `left` and `right`.
     pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
         match self {
             Comparison::Eq => left == right,
@@ -93,26 +93,26 @@ impl Comparison {
     }
 }
 
-/// What is asked of a text. Literals are in lower case where `fold` is set.
+/// A test of text. Literals with `fold` set are in lower case.
 #[derive(Debug, PartialEq)]
 pub enum TextTest {
-    /// All of it.
+    /// Equals the literal.
     Equals(Literal),
-    /// Its beginning.
+    /// Starts with it.
     Starts(Literal),
-    /// Its end.
+    /// Ends with it.
     Ends(Literal),
-    /// A part of it.
+    /// Contains it.
     Contains(Literal),
-    /// Any of these.
+    /// Any of these tests passes.
     AnyOf(Box<[TextTest]>),
-    /// Literals between wildcards.
+    /// Matches a wildcard pattern.
     Glob(Glob),
-    /// A regular expression, found anywhere.
+    /// A regular expression, unanchored.
     Regex(Pattern),
 }
 
-/// Bytes to look for.
+/// Bytes to search for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Literal {
     /// In lower case if `fold`.
@@ -121,33 +121,33 @@ pub struct Literal {
     pub fold: bool,
 }
 
-/// A pattern with `*` (anything) and `?` (one byte).
+/// A pattern with `*` (any bytes) and `?` (one byte).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
-    /// What is between the asterisks; `None` in a part is `?`.
+    /// The parts between asterisks; `None` stands for `?`.
     pub parts: Box<[Box<[Option<u8>]>]>,
     /// Whether ASCII letters match in either case.
     pub fold: bool,
 }
 
-/// The most memory that one regular expression may compile to, in bytes.
+/// Maximum compiled size of a regular expression, in bytes.
 pub const PATTERN_BYTES: usize = 1 << 20;
 
-/// An expression that asks for fewer bytes of a text compiles to less than [`PATTERN_BYTES`].
+/// An expression whose [`size`] is below this compiles to less than [`PATTERN_BYTES`].
 const SMALL: usize = 2000;
 
-/// A regular expression. It is compiled when it is first asked, unless it may take too much memory: most are
-/// never, and to compile them all is most of what the start takes.
+/// A regular expression. It is compiled on first use, unless it might exceed the size limit: most are never
+/// used, and compiling all of them would dominate start-up time.
 pub struct Pattern {
     text: Box<str>,
     compiled: OnceLock<Option<Regex>>,
 }
 
 impl Pattern {
-    /// Of a text, with its flags in it.
+    /// Parses a pattern, including its flags.
     ///
     /// # Errors
-    /// Text that is no expression, or takes too much memory.
+    /// Invalid syntax, or a compiled size above [`PATTERN_BYTES`].
     pub fn new(text: String) -> Result<Self, regex::Error> {
         let mut parser = regex_syntax::ParserBuilder::new();
         let parsed = parser.unicode(false).utf8(false).build().parse(&text);
@@ -163,7 +163,7 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// Whether it is found in a text.
+    /// Whether the expression matches anywhere in a text.
     pub fn is_match(&self, text: &[u8]) -> bool {
         let compiled = self.compiled.get_or_init(|| self.compile().ok());
         compiled.as_ref().is_some_and(|regex| regex.is_match(text))
@@ -178,7 +178,7 @@ impl Pattern {
     }
 }
 
-/// How many bytes of a text an expression asks for, in all its alternatives and repetitions.
+/// Number of byte positions in an expression, over all alternatives and repetitions.
 fn size(of: &Hir) -> usize {
     let all = |parts: &[Hir]| parts.iter().map(size).fold(1, usize::saturating_add);
     match of.kind() {
@@ -202,7 +202,7 @@ impl PartialEq for Pattern {
 }
 
 impl fmt::Debug for Pattern {
-    /// The text alone: [`crate::fingerprint`] is made of it.
+    /// Only the text: [`crate::fingerprint`] is computed from it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.text.fmt(f)
     }
