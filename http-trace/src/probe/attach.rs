@@ -1,9 +1,9 @@
-//! Hangs the programs onto interfaces, a packet socket and the root cgroup, and takes them off.
+//! Attaches the programs to interfaces, a packet socket and the root cgroup, and detaches them.
 //!
-//! Everything is held by links or descriptors of this process, so that its death detaches it. The
-//! exception is clsact below Linux 6.6: there the filters stay after SIGKILL, under our names and a
-//! fixed handle, and the next start replaces them. A clsact qdisc is never deleted: another's
-//! filters may hang there by then.
+//! All attachments are held by links or file descriptors of this process, so they end with it. The exception
+//! is clsact before Linux 6.6: after SIGKILL the filters remain, with our names and a fixed handle, and the
+//! next start replaces them. A clsact qdisc is never deleted, because somebody else may have attached filters
+//! to it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,32 +26,32 @@ use super::tc::{self, Placed, Side, Standing};
 use super::watch::{Hidden, Watch};
 use crate::enrich::cgroup;
 
-/// A program that was moved is not moved again for this long (ns): another may want the same place.
+/// Minimum time between two moves of a program (ns), in case another program wants the same place.
 const MOVE_EVERY_NS: u64 = 1_000_000_000;
-/// The program at XDP.
+/// Name of the XDP program.
 const XDP_PROGRAM: &str = "http_trace_xdp";
 /// ETH_P_ALL (linux/if_ether.h).
 const ETH_P_ALL: u16 = 3;
 
-/// Why a program does not hang where it should. Each names the place and what to do next.
+/// Why a program cannot be attached. Each error names the place and a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// It is not in the kernel.
+    /// It cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The kernel refuses it there.
+    /// The kernel refuses to attach it.
     #[error("{hook} cannot be attached to {place}: {}; {instead}", causes(source.as_ref()))]
     Refused {
-        /// The hook as on the command line.
+        /// Hook name as on the command line.
         hook: &'static str,
-        /// The interface, or the cgroup.
+        /// Interface or cgroup.
         place: String,
-        /// What the kernel said.
+        /// Error of the kernel.
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// What to do.
+        /// Remedy.
         instead: &'static str,
     },
-    /// There is no cgroup v2 hierarchy.
+    /// No cgroup v2 hierarchy is mounted.
     #[error(
         "--hook cgroup needs a mounted cgroup v2 hierarchy and /proc/mounts has none: run `mount -t \
          cgroup2 none /sys/fs/cgroup/unified` (or any other folder), or use --hook tc"
@@ -59,7 +59,7 @@ pub enum AttachError {
     NoCgroup2,
 }
 
-/// What the kernel said, with the reasons below it, which the errors of aya keep to themselves.
+/// The error with all of its sources, which aya's errors do not print.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
@@ -76,14 +76,14 @@ fn causes(error: &dyn std::error::Error) -> String {
 /// How TC programs are attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TcMode {
-    /// TCX from Linux 6.6, clsact below.
+    /// TCX from Linux 6.6, clsact before.
     #[default]
     Auto,
     /// clsact on any kernel.
     Clsact,
 }
 
-/// What hangs where. Dropping it takes everything off.
+/// All attachments. Dropping it detaches everything.
 #[derive(Debug, Default)]
 pub struct Attached {
     tc_mode: TcMode,
@@ -101,7 +101,7 @@ struct OnInterface {
     xdp: Option<AtXdp>,
 }
 
-/// The link at XDP, until it is gone.
+/// The XDP attachment of an interface.
 #[derive(Debug)]
 struct AtXdp {
     in_driver: bool,
@@ -110,7 +110,7 @@ struct AtXdp {
     watch: Watch,
 }
 
-/// Both links at the root cgroup.
+/// Both attachments at the root cgroup.
 #[derive(Debug)]
 struct AtCgroup {
     folder: File,
@@ -119,7 +119,7 @@ struct AtCgroup {
 }
 
 impl Attached {
-    /// Nothing yet.
+    /// Nothing attached yet.
     pub fn new(tc_mode: TcMode, framing: Framing) -> Self {
         Attached {
             tc_mode,
@@ -128,7 +128,7 @@ impl Attached {
         }
     }
 
-    /// How programs hang here, each way once.
+    /// The kinds of attachment in use.
     pub fn modes(&self) -> Vec<&'static str> {
         let on = || self.interfaces.values();
         let tc = || on().flat_map(|on| &on.tc);
@@ -146,28 +146,28 @@ impl Attached {
         .collect()
     }
 
-    /// Whether a program is a filter at clsact.
+    /// Whether a program is attached as a clsact filter.
     pub fn has_clsact(&self) -> bool {
         let mut tc = self.interfaces.values().flat_map(|on| &on.tc);
         tc.any(|(placed, _)| !placed.is_tcx())
     }
 
-    /// Whether anything hangs on an interface.
+    /// Whether anything is attached to an interface.
     pub fn has_interface(&self, index: u32) -> bool {
         self.interfaces.contains_key(&index)
     }
 
-    /// Whether something hangs at XDP.
+    /// Whether anything is attached at XDP.
     pub fn has_xdp(&self) -> bool {
         self.interfaces.values().any(|on| on.xdp.is_some())
     }
 
-    /// Indexes of interfaces on which something hangs.
+    /// Indexes of interfaces with attachments.
     pub fn indexes(&self) -> Vec<u32> {
         self.interfaces.keys().copied().collect()
     }
 
-    /// Attaches the hooks that are not of an interface: the packet socket, the root cgroup.
+    /// Attaches the host-wide hooks: packet socket and root cgroup.
     ///
     /// # Errors
     /// [`AttachError`]
@@ -181,8 +181,8 @@ impl Attached {
         Ok(())
     }
 
-    /// Attaches the hooks of an interface, unless they are. `false` when its frames begin with
-    /// something that the programs do not read.
+    /// Attaches the hooks of an interface, unless already attached. `false` if the programs cannot read its
+    /// frames.
     ///
     /// # Errors
     /// [`AttachError`]; nothing stays attached then.
@@ -203,9 +203,9 @@ impl Attached {
             LinkLayer::Other(_) => return Ok(false),
         };
         let (ingress, egress) = (self.framing.program(ingress), self.framing.program(egress));
-        // Before either is attached: the verifier takes as long as a thousand messages may, of which
-        // the host would hear one side.
-        // XDP reads Ethernet frames only; elsewhere TC ingress takes its part.
+        // Load all before attaching any: verification takes as long as a thousand messages, of which the host
+        // would see only one direction.
+        // XDP reads Ethernet frames only; on other devices TC ingress replaces it.
         let xdp = xdp && interface.link == LinkLayer::Ethernet;
         let mut needed = vec![egress];
         needed.extend(xdp.then_some(XDP_PROGRAM));
@@ -225,7 +225,7 @@ impl Attached {
         Ok(true)
     }
 
-    /// Takes the programs off an interface, or forgets one that is gone.
+    /// Detaches the programs of an interface, or forgets an interface that is gone.
     pub fn forget(&mut self, index: u32) {
         self.interfaces.remove(&index);
     }
@@ -251,7 +251,7 @@ impl Attached {
         tc::place(ebpf, name, (index, &interface.name), side, tcx).map_err(refused)
     }
 
-    /// What is hidden to the end of the run, and was reported before.
+    /// Ends all reported periods that are still open at the end of the run.
     pub fn still_hidden(&mut self, now_ns: u64) -> Vec<Hidden> {
         let on = self.interfaces.values_mut();
         let watches = on.flat_map(|on| {
@@ -262,8 +262,8 @@ impl Attached {
         all.filter_map(|watch| watch.end(now_ns)).collect()
     }
 
-    /// Looks whether each program still sees what it should, and puts it there again if not. What
-    /// was hidden from it meanwhile, and what still is.
+    /// Checks that each program still sees all packets, and re-attaches or moves it if not. Returns the
+    /// periods in which packets may have been hidden from it.
     pub fn keep(
         &mut self,
         ebpf: &mut Ebpf,
@@ -271,8 +271,8 @@ impl Attached {
         now_ns: u64,
     ) -> Vec<Hidden> {
         let mut hidden = Vec::new();
-        // All before any is moved, which takes as long as verifying a program: until then others may go
-        // unseen.
+        // Check all before moving any: a move takes as long as verification, and changes could be missed
+        // meanwhile.
         let of_tc = self.interfaces.values_mut().flat_map(|on| &mut on.tc);
         let standings: Vec<_> = of_tc.map(|(placed, _)| placed.standing().ok()).collect();
         let mut standings = standings.into_iter();
@@ -283,7 +283,7 @@ impl Attached {
                 continue;
             };
             for ((placed, watch), standing) in on.tc.iter_mut().zip(of_interface) {
-                // Of an interface that goes at this moment nothing is known; its end is noticed elsewhere.
+                // The interface is going away, which is handled elsewhere.
                 if let Some(standing) = standing {
                     hidden.extend(keep_tc(ebpf, placed, watch, standing, interface, now_ns));
                 }
@@ -335,7 +335,7 @@ fn keep_tc(
     watch.report(now_ns, why, format!("{place}: {by}"), true)
 }
 
-/// `program a (id 3) runs`, `program a (id 3) and filter b (…) run`.
+/// Formats `program a (id 3) runs`, `program a (id 3) and filter b (…) run`.
 fn run(names: &[String]) -> String {
     let verb = if names.len() == 1 { "runs" } else { "run" };
     format!("{} {verb}", names.join(" and "))
@@ -348,7 +348,7 @@ fn keep_xdp(
     interface: &Interface,
     now_ns: u64,
 ) -> Option<Hidden> {
-    // As netlink said last: a link that was detached leaves no program, or another.
+    // As last reported by netlink: if the link was detached there is no program, or another one.
     if interface.xdp.contains(&at.program) {
         return at.watch.is_good(now_ns);
     }
@@ -395,7 +395,7 @@ fn keep_cgroup(
     }
 }
 
-/// In the driver where it can, otherwise in the stack's generic hook.
+/// Attaches in driver mode if supported, otherwise in generic mode.
 fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<AtXdp, AttachError> {
     load_program(ebpf, XDP_PROGRAM)?;
     let refused = |source: ProgramError| AttachError::Refused {
@@ -424,8 +424,8 @@ fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<AtXd
     })
 }
 
-/// A packet socket over all interfaces, whose filter looks and queues nothing. Its packets begin
-/// with the IP header (SOCK_DGRAM), whatever the device.
+/// A packet socket on all interfaces whose filter inspects packets and queues none. With SOCK_DGRAM, packets
+/// start at the IP header on any device.
 fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachError> {
     let name = framing.program("http_trace_sock");
     load_program(ebpf, name)?;
@@ -435,7 +435,7 @@ fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachErr
         source,
         instead: "it needs CAP_NET_RAW",
     };
-    // Without a protocol it receives nothing until it has its filter.
+    // Without a protocol the socket receives nothing until its filter is attached.
     let socket = |protocol| {
         socket_with(
             AddressFamily::PACKET,
@@ -468,7 +468,7 @@ fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachErr
     }
 }
 
-/// Both directions of the root cgroup, which every socket is below.
+/// Attaches both directions to the root cgroup, which contains every socket.
 fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, AttachError> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let root = cgroup::mount(&mounts).ok_or(AttachError::NoCgroup2)?;
@@ -488,7 +488,7 @@ fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, AttachError> {
             .ok_or(LoadError::NoObject)?
             .try_into()
             .map_err(|error: ProgramError| refused(error.into()))?;
-        // A link allows others beside it by itself; asking for it as well gives EINVAL.
+        // Links allow other programs by default; requesting that explicitly returns EINVAL.
         let link = program
             .attach(&folder, place, CgroupAttachMode::Single)
             .and_then(|id| program.take_link(id))

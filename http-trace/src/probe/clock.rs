@@ -1,4 +1,4 @@
-//! From the kernel's clock to wall time.
+//! Converts kernel time to wall-clock time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// How long an offset is believed: an administrator, or NTP, may step the wall clock.
+/// How long an offset is valid: an administrator or NTP may step the wall clock.
 const BELIEVED: Duration = Duration::from_secs(10);
 
-/// Turns CLOCK_BOOTTIME into Unix time. A clone is the same clock: what both date can be compared.
+/// Converts CLOCK_BOOTTIME to Unix time. Clones share the offset, so that their times are comparable.
 #[derive(Clone, Debug)]
 pub struct Clock {
     offset_ns: Arc<AtomicI64>,
@@ -25,7 +25,7 @@ impl Clock {
         }
     }
 
-    /// Measures the offset again when the last measurement is 10 s old.
+    /// Measures the offset again if the last measurement is 10 s old.
     pub fn refresh(&mut self) {
         if self.measured.elapsed() >= BELIEVED {
             self.offset_ns.store(offset_ns(), Ordering::Relaxed);
@@ -33,12 +33,12 @@ impl Clock {
         }
     }
 
-    /// Unix time in ns of a kernel time in ns.
+    /// Converts kernel time (ns) to Unix time (ns).
     pub fn unix_ns(&self, boot_ns: u64) -> u64 {
         boot_ns.saturating_add_signed(self.offset_ns.load(Ordering::Relaxed))
     }
 
-    /// Unix time in ns, now.
+    /// Current Unix time (ns).
     pub fn now_ns(&self) -> u64 {
         self.unix_ns(boot_ns())
     }
@@ -50,12 +50,12 @@ impl Default for Clock {
     }
 }
 
-/// CLOCK_BOOTTIME, in ns.
+/// CLOCK_BOOTTIME in ns.
 pub fn boot_ns() -> u64 {
     ns(clock_gettime(ClockId::Boottime)) as u64
 }
 
-/// Wall time minus boot time, from the closest of three pairs of readings.
+/// Wall-clock time minus boot time, from the tightest of three measurements.
 fn offset_ns() -> i64 {
     (0..3)
         .map(|_| {

@@ -1,4 +1,4 @@
-//! What the programs counted, summed over CPUs, and told as losses when it is one.
+//! Counters of the programs, summed over CPUs; reports losses.
 
 use aya::maps::{MapData, PerCpuArray};
 use http_trace_common::counter::Counter;
@@ -6,7 +6,7 @@ use http_trace_common::counter::Counter;
 use http_trace_engine::stats::FilterLosses;
 use http_trace_model::event::Loss;
 
-/// The per-CPU counters of the programs.
+/// The programs' per-CPU counters.
 pub struct Counters {
     map: PerCpuArray<MapData, u64>,
     told: FilterLosses,
@@ -23,7 +23,7 @@ impl std::fmt::Debug for Counters {
 }
 
 impl Counters {
-    /// From the map `COUNTERS`; losses are counted from here on.
+    /// Takes the map `COUNTERS`; losses are counted from now on.
     pub fn new(map: PerCpuArray<MapData, u64>, now_ns: u64) -> Self {
         Counters {
             map,
@@ -36,8 +36,7 @@ impl Counters {
         sum(&self.map, counter)
     }
 
-    /// What was lost since the last call. Losses in the kernel reach the stream within the pace at
-    /// which this is called.
+    /// Losses since the last call.
     pub fn losses(&mut self, now_ns: u64) -> Vec<Loss> {
         let map = &self.map;
         self.told
@@ -46,7 +45,7 @@ impl Counters {
     }
 }
 
-/// One counter over all CPUs.
+/// The sum of a counter over all CPUs.
 fn sum(map: &PerCpuArray<MapData, u64>, counter: Counter) -> u64 {
     let values = map.get(&(counter as u32), 0);
     values.map_or(0, |values| {

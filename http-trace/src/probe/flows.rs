@@ -1,5 +1,5 @@
-//! Upkeep of the kernel's tables: deletes connections that have been idle for long (the programs
-//! delete those that close), and hands framing back.
+//! Maintains the kernel's flow tables: deletes idle connections (the programs delete closed ones), and hands
+//! framing back.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,35 +12,35 @@ use http_trace_engine::crowd::{self, Doing, Entry};
 
 use super::sys::read_batch;
 
-/// A flow table entry as words: what of it is read here is found by [`Flow`]'s layout.
+/// A flow table entry as words, interpreted by the layout of [`Flow`].
 type FlowWords = [u64; size_of::<Flow>() / 8];
 /// A [`http_trace_common::flow::FlowKey`] as words.
 type KeyWords = [u32; 10];
-/// What is handed back, as words.
+/// A hand-back as words.
 type HandBackWords = [u64; size_of::<HandBack>() / 8];
 
-/// A connection is forgotten after this long without a segment, in seconds. Longer than servers
-/// keep idle connections by default (nginx 75 s, Node 5 s, Apache 5 s, HAProxy 300 s).
+/// Idle timeout of a connection in seconds. Longer than the default keep-alive timeout of servers (nginx 75
+/// s, Node 5 s, Apache 5 s, HAProxy 300 s).
 const IDLE_S: u32 = 600;
-/// How often all are looked at, in seconds of kernel time: looking costs too.
+/// Interval of full passes in seconds of kernel time, because a pass has a cost.
 const PASS_EVERY_S: u32 = 30;
-/// Entries read in one call.
+/// Entries read per system call.
 const AT_ONCE: usize = 4096;
 
-/// The flow table, walked now and then.
+/// The flow table, scanned periodically.
 #[derive(Debug)]
 pub struct Flows {
     map: HashMap<MapData, KeyWords, FlowWords>,
-    /// The same map, for what the crate above has no call for.
+    /// The same map, for operations that aya does not offer.
     descriptor: OwnedFd,
     capacity: usize,
-    /// How many there were at the last pass, without those it deleted.
+    /// Number of entries after the last pass.
     len: usize,
-    /// How many the programs had admitted and closed by then.
+    /// Admitted minus closed connections at that time.
     counted: u64,
-    /// When the next pass begins, in seconds of kernel time.
+    /// Start of the next pass in seconds of kernel time.
     next_pass_s: u32,
-    /// Deleted because the table was filling up.
+    /// Entries deleted because the table was filling up.
     evicted: u64,
 }
 
@@ -54,10 +54,10 @@ impl Flows {
         )
     }
 
-    /// From the map `FLOWS` with its size.
+    /// Takes the map `FLOWS` with its size.
     ///
     /// # Errors
-    /// When it is no hash map, or has no descriptor left to share.
+    /// If it is not a hash map, or its descriptor cannot be duplicated.
     pub fn new(map: Map, capacity: u32) -> Result<Self, MapError> {
         let Map::HashMap(data) = &map else {
             return Err(MapError::InvalidName {
@@ -76,10 +76,10 @@ impl Flows {
         })
     }
 
-    /// Deletes connections that have been idle for too long, now and then; at once, when the table is
-    /// filling up, as many others as it takes ([`crowd`]). `net` is how many the programs have admitted
-    /// without those they closed. Call it a few times a second, and when a sixteenth of the table may
-    /// have come since: until the next call an eighth of it is left for newcomers.
+    /// Deletes idle connections periodically; when the table is filling up, deletes others at once to make
+    /// room ([`crowd`]). `net` is the number of connections that the programs have admitted minus those
+    /// closed. Call it a few times a second, and after as many as a sixteenth of the table may have been
+    /// added: only an eighth is left for new connections until the next call.
     pub fn sweep(&mut self, now_boot_ns: u64, net: u64) -> usize {
         let now_s = (now_boot_ns / 1_000_000_000) as u32;
         let grown = net.wrapping_sub(self.counted) as i64;
@@ -92,7 +92,7 @@ impl Flows {
         self.counted = net;
         let mut stay = Vec::new();
         let mut leave = Vec::new();
-        // Should the kernel refuse, idle ones stay until it does not.
+        // On an error, idle connections stay until a later pass.
         let _ = self.each(|key, flow| {
             if now_s.saturating_sub(flow.last_seen_s) > IDLE_S {
                 leave.push(*key);
@@ -116,7 +116,7 @@ impl Flows {
         leave.iter().filter(delete).count()
     }
 
-    /// Calls `with` for each connection of the table.
+    /// Calls `with` for each connection in the table.
     fn each(&self, mut with: impl FnMut(&FlowKey, &Flow)) -> std::io::Result<()> {
         let mut keys = vec![FlowKey::zeroed(); AT_ONCE];
         let mut flows = vec![Flow::zeroed(); AT_ONCE];
@@ -132,42 +132,42 @@ impl Flows {
         }
     }
 
-    /// How many connections fit.
+    /// Capacity of the table.
     pub const fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// How many were deleted since the start because the table was filling up.
+    /// Number of entries deleted since the start because the table was filling up.
     pub const fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// How many connections were followed at the last full pass.
+    /// Number of connections after the last full pass.
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether that was none.
+    /// Whether there were none.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
-/// Where the judge's framing is handed back to the programs, for connections whose framing they
-/// lost. The programs look here only for those.
+/// The map that hands the judge's framing back to the programs, for connections whose framing they lost. The
+/// programs look it up only for those.
 #[derive(Debug)]
 pub struct HandedBack {
     map: HashMap<MapData, KeyWords, HandBackWords>,
 }
 
 impl HandedBack {
-    /// From the map `HANDED_BACK`.
+    /// Takes the map `HANDED_BACK`.
     pub const fn new(map: HashMap<MapData, KeyWords, HandBackWords>) -> Self {
         HandedBack { map }
     }
 
-    /// Offers a connection's framing. The table is an LRU and takes it; should the kernel refuse,
-    /// the connection goes on being shipped whole within its budget, and the next offer comes.
+    /// Offers a connection's framing. The map is an LRU, so it has room; on an error, the connection is still
+    /// shipped whole within its budget until the next offer.
     pub fn offer(&mut self, key: &FlowKey, handed: &HandBack) {
         let _ = self.map.insert(
             bytemuck::cast_ref::<_, KeyWords>(key),

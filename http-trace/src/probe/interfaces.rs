@@ -1,5 +1,5 @@
-//! The network interfaces of this namespace, as they appear, disappear and are renamed, and changes
-//! of what hangs on them. Attaches nothing.
+//! The network interfaces of this namespace and their changes, and notifications of changes to qdiscs and
+//! filters. Attaches nothing.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,24 +18,24 @@ pub enum LinkLayer {
     Ethernet,
     /// The IP header (tun, wireguard, ipip).
     Ip,
-    /// One that no hook here supports; the number is its ARPHRD type (linux/if_arp.h).
+    /// A header that no hook supports, with its ARPHRD type (linux/if_arp.h).
     Other(u16),
 }
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name now.
+    /// Current name.
     pub name: Arc<str>,
     /// Whether it is administratively up.
     pub up: bool,
     /// First header of its frames.
     pub link: LinkLayer,
-    /// Ids of the programs at its XDP hook: one, or one in the driver and one in the stack.
+    /// Ids of the programs at its XDP hook: one, or one in driver mode and one in generic mode.
     pub xdp: Vec<u32>,
 }
 
-/// The interfaces to trace, by name.
+/// Which interfaces to trace, by name.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     include: Option<GlobSet>,
@@ -43,10 +43,10 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Names or globs to trace (none: all) and to leave out.
+    /// Names or globs to trace (none: all) and to exclude.
     ///
     /// # Errors
-    /// A glob that is none, as the command line's reader would have refused it before.
+    /// An invalid glob; the command line has already rejected these.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, globset::Error> {
         let set = |globs: &[String]| {
             let mut builder = GlobSetBuilder::new();
@@ -83,7 +83,7 @@ pub struct Interfaces {
     socket: OwnedFd,
     /// By index.
     known: BTreeMap<u32, Interface>,
-    /// Whether qdiscs or filters have changed since that was asked.
+    /// Whether qdiscs or filters have changed since [`Interfaces::take_tc_changed`].
     tc_changed: bool,
     buffer: Vec<u8>,
 }
@@ -100,16 +100,16 @@ const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_XDP: u16 = 43;
-/// IFLA_XDP_PROG_ID and those of one mode each.
+/// IFLA_XDP_PROG_ID, and the attributes with the program of each mode.
 const XDP_PROGRAM_IDS: std::ops::RangeInclusive<u16> = 4..=7;
 const IFF_UP: u32 = 1;
 const IFINFO: usize = 16;
 
 impl Interfaces {
-    /// Subscribes to changes, then asks for all there are: nothing falls between.
+    /// Subscribes to changes before listing all interfaces, so that none is missed.
     ///
     /// # Errors
-    /// When netlink is refused.
+    /// If netlink refuses.
     pub fn open() -> io::Result<Self> {
         let mut interfaces = Interfaces {
             socket: netlink::open(RTMGRP_LINK | RTMGRP_TC)?,
@@ -121,15 +121,15 @@ impl Interfaces {
         Ok(interfaces)
     }
 
-    /// By index.
+    /// All interfaces by index.
     pub const fn known(&self) -> &BTreeMap<u32, Interface> {
         &self.known
     }
 
-    /// Reads changes; whether there were any. Never waits.
+    /// Reads pending changes without blocking; returns whether there were any.
     ///
     /// # Errors
-    /// When netlink fails; a burst that overflowed the socket's queue is no error.
+    /// If netlink fails; an overflow of the socket's queue is handled.
     pub fn update(&mut self) -> io::Result<bool> {
         let mut changed = false;
         loop {
@@ -160,13 +160,12 @@ impl Interfaces {
         }
     }
 
-    /// Whether qdiscs or filters have changed since the last call, as far as [`Interfaces::update`]
-    /// has read.
+    /// Whether qdiscs or filters have changed since the last call, as far as [`Interfaces::update`] has read.
     pub fn take_tc_changed(&mut self) -> bool {
         std::mem::take(&mut self.tc_changed)
     }
 
-    /// Asks for all interfaces and waits for the whole answer.
+    /// Requests all interfaces and waits for the whole answer.
     fn dump(&mut self) -> io::Result<()> {
         let known = &mut self.known;
         let each = |kind, body: &[u8]| {
@@ -182,7 +181,7 @@ impl Interfaces {
     }
 }
 
-/// Applies one message; whether it changed anything.
+/// Applies a message; returns whether it changed anything.
 fn apply(known: &mut BTreeMap<u32, Interface>, kind: u16, body: &[u8]) -> bool {
     let Some((index, interface)) = link(body) else {
         return false;
@@ -198,7 +197,7 @@ fn apply(known: &mut BTreeMap<u32, Interface>, kind: u16, body: &[u8]) -> bool {
     }
 }
 
-/// An `ifinfomsg` with its attributes.
+/// Parses an `ifinfomsg` with its attributes.
 fn link(body: &[u8]) -> Option<(u32, Interface)> {
     let hardware = u16::from_ne_bytes(*body.get(2..)?.first_chunk()?);
     let index = number(body, 4)?;
@@ -226,7 +225,7 @@ fn link(body: &[u8]) -> Option<(u32, Interface)> {
     Some((index, interface))
 }
 
-/// From ARPHRD types (linux/if_arp.h).
+/// Maps ARPHRD types (linux/if_arp.h).
 const fn link_layer(hardware: u16) -> LinkLayer {
     match hardware {
         // ETHER, LOOPBACK
@@ -288,7 +287,7 @@ mod tests {
                 (4, "wlan0", true, LinkLayer::Other(801)),
             ]
         );
-        // The same again changes nothing; cut messages are no messages.
+        // Repetition changes nothing; truncated messages are ignored.
         let again = message(RTM_NEWLINK, 1, 2, 1, "web");
         assert!(messages(&again).all(|(kind, body)| !apply(&mut known, kind, body)));
         for cut in 0..again.len() {

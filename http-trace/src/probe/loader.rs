@@ -1,5 +1,5 @@
-//! Puts the programs into the kernel, with their map sizes and limits, and says in one line why
-//! that is refused. Attaches nothing.
+//! Loads the programs with their map sizes and limits, and explains in one line why the kernel refuses them.
+//! Attaches nothing.
 
 use std::{fs, io, panic::resume_unwind};
 
@@ -13,23 +13,22 @@ use http_trace_common::{config::FilterConfig, record::Hook, sender::PLACES};
 
 use crate::privileges::{self, CapabilitySet};
 
-/// The object that the build script made; empty when there was no compiler for it.
+/// The object from the build script; empty if there was no BPF compiler.
 pub static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/http-trace.bpf.o"));
 
-/// Who follows the framing of HTTP/1.x.
+/// Who does HTTP/1.x framing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// The programs, which skip bodies: with `bpf_loop`.
+    /// The programs, which skip bodies; needs `bpf_loop`.
     #[default]
     Kernel,
-    /// The host alone: the programs ship connections that begin as HTTP/1.x does, whole, within a
-    /// budget.
+    /// The host alone: the programs ship connections that begin like HTTP/1.x whole, within a budget.
     Host,
 }
 
 impl Framing {
-    /// The program that takes the place of `program`, one of [`programs_of`].
+    /// The variant of `program`, one of [`programs_of`], for this framing.
     pub fn program(self, program: &'static str) -> &'static str {
         if self == Framing::Kernel {
             return program;
@@ -42,31 +41,31 @@ impl Framing {
             "http_trace_sock" => "http_trace_hsoc",
             "http_trace_cg_in" => "http_trace_hcgi",
             "http_trace_cgout" => "http_trace_hcgo",
-            // XDP has none: what it needs is newer.
+            // XDP has no such variant: it needs newer kernels anyway.
             other => other,
         }
     }
 }
 
-/// Sizes and limits, fixed for as long as the programs are loaded.
+/// Sizes and limits, fixed while the programs are loaded.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What the programs read as their configuration.
+    /// Configuration read by the programs.
     pub filter: FilterConfig,
-    /// The most connections followed at once.
+    /// Maximum number of connections followed.
     pub flows: u32,
-    /// The most handshakes remembered at once.
+    /// Maximum number of handshakes remembered.
     pub syns: u32,
     /// Size of the ring buffer in bytes; rounded up to a power of two of at least 64 KiB.
     pub ring_bytes: u32,
-    /// Whether only packets of interfaces in the map `INTERFACES` count, at hooks that are not of
-    /// one interface.
+    /// Whether hooks that are not bound to an interface only accept packets of interfaces in the map
+    /// `INTERFACES`.
     pub limit_interfaces: bool,
-    /// Whether the cgroup hook may ask for a packet's network namespace.
+    /// Whether the cgroup hook may call the helper for a packet's network namespace.
     pub cgroup_netns_helper: bool,
-    /// Whether it is noted who sends on sockets.
+    /// Whether senders on sockets are noted.
     pub senders: bool,
-    /// Whether the programs say in words what they are and which errors they meet.
+    /// Whether the programs log what they are and which errors they meet.
     pub log: bool,
 }
 
@@ -85,10 +84,10 @@ impl Default for Settings {
     }
 }
 
-/// Why the programs are not in the kernel. Each says what to do next.
+/// Why the programs cannot be loaded. Each error says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Built without a compiler for BPF.
+    /// The build had no BPF compiler.
     #[error(
         "this binary was built without its eBPF program and only reads captures (-r FILE): build \
          it with `cargo xtask build --release`"
@@ -100,44 +99,44 @@ pub enum LoadError {
          cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep`"
     )]
     Capability {
-        /// Their names, with what is lost without each.
+        /// Their names, with what is missing without each.
         missing: String,
     },
-    /// The kernel has not what the programs are made of.
+    /// The kernel lacks a feature that the programs use.
     #[error("this needs {what}, which this kernel ({has}) has not: {instead}")]
     Kernel {
-        /// What it lacks, and since when Linux has it.
+        /// The feature, and the first Linux version with it.
         what: &'static str,
         /// The running kernel.
         has: String,
-        /// What to do.
+        /// Remedy.
         instead: &'static str,
     },
     /// The hook has no program that leaves framing to the host.
     #[error("{hook} cannot leave the framing to the host ({why}): use --hook tc")]
     Framing {
-        /// The hook as on the command line.
+        /// Hook name as on the command line.
         hook: &'static str,
-        /// Why that would be needed.
+        /// Why it would be needed.
         why: String,
     },
-    /// bpf(2) itself is refused although the capabilities are there.
+    /// bpf(2) is refused although the capabilities are held.
     #[error(
         "the kernel refuses bpf(2) ({0}): it is disabled, or a seccomp profile or security module \
          forbids it; allow `bpf` there"
     )]
     Refused(io::Error),
-    /// Anything else.
+    /// Any other error.
     #[error("the {what} cannot be loaded: {source}")]
     Load {
-        /// Which part.
+        /// What cannot be loaded.
         what: String,
-        /// aya's error, with the verifier's log when there is one.
+        /// aya's error, with the verifier log if there is one.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// The entry points of one hook, by their names in the object.
+/// Entry points of a hook, by their names in the object.
 pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
     match hook {
         Hook::Capture => &[],
@@ -149,7 +148,7 @@ pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
         ],
         Hook::SocketFilter => &["http_trace_sock"],
         Hook::Cgroup => &["http_trace_cg_in", "http_trace_cgout"],
-        // XDP sees what enters only; what leaves is seen at TC egress.
+        // XDP sees only ingress; TC egress sees the other direction.
         Hook::Xdp => &[
             "http_trace_xdp",
             "http_trace_out",
@@ -159,18 +158,18 @@ pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
     }
 }
 
-/// Creates the maps. No program is verified yet: [`load_program`] does that as each is needed.
+/// Creates the maps. Programs are verified later, by [`load_program`].
 ///
 /// # Errors
-/// [`LoadError`], after looking for the cause the kernel does not name.
+/// [`LoadError`], with the cause determined where the kernel does not report it.
 pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
     load_object(OBJECT, settings, hooks)
 }
 
-/// [`load`] of another object than this build's, so that two can be measured in one run.
+/// [`load`] with another object than this build's, so that two can be measured in one run.
 ///
 /// # Errors
-/// As [`load`].
+/// Those of [`load`].
 pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
     if object.is_empty() {
         return Err(LoadError::NoObject);
@@ -201,11 +200,11 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
         .map_err(load_error)
 }
 
-/// Who can follow the framing on this kernel: finds out by verifying the programs of these hooks, which
-/// stay loaded. With why it is the host, unless that was asked for.
+/// Chooses who does framing on this kernel, by verifying the programs of these hooks, which stay loaded. If
+/// it is the host and that was not requested, also returns why.
 ///
 /// # Errors
-/// [`LoadError`] when neither can.
+/// [`LoadError`] if neither works.
 pub fn choose_framing(
     ebpf: &mut Ebpf,
     hooks: &[Hook],
@@ -217,7 +216,7 @@ pub fn choose_framing(
     } else {
         match try_framing(ebpf, hooks) {
             Ok(()) => return Ok((Framing::Kernel, None)),
-            // The cause is the same without framing.
+            // Programs without framing would fail for the same cause.
             Err(refused @ LoadError::Refused(_)) => return Err(refused),
             Err(error) => reason(&error.to_string()),
         }
@@ -235,7 +234,7 @@ pub fn choose_framing(
     Ok((Framing::Host, (!host).then_some(why)))
 }
 
-/// A refusal without the verifier's log but for the line that says why.
+/// Reduces a verifier log to the line that gives the reason.
 fn reason(text: &str) -> String {
     const LOG: &str = ". Verifier output:";
     let Some((what, log)) = text.split_once(LOG) else {
@@ -252,7 +251,7 @@ fn reason(text: &str) -> String {
 }
 
 fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), LoadError> {
-    // What the verifier says of a helper that it does not know is no reason that a person reads.
+    // The verifier's message about an unknown helper is not helpful, so check for helpers explicitly.
     let kinds = [
         (
             ProgramType::SchedClassifier,
@@ -275,7 +274,7 @@ fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), LoadError> {
     load_programs(ebpf, &of_ethernet(hooks).collect::<Vec<_>>())
 }
 
-/// The programs of these hooks that nearly every host needs.
+/// The programs of these hooks that almost every host needs.
 fn of_ethernet(hooks: &[Hook]) -> impl Iterator<Item = &'static str> {
     let all = hooks.iter().flat_map(|hook| programs_of(*hook));
     all.copied()
@@ -291,7 +290,7 @@ fn lacks(what: &'static str, instead: &'static str) -> LoadError {
     }
 }
 
-/// What aya-log is at most to say; at 0 the verifier drops all of it.
+/// Maximum level of aya-log; at 0 the verifier removes the logging code.
 fn log_level(settings: &Settings) -> u8 {
     match settings.log {
         true => aya_log::Level::Info as u8,
@@ -299,10 +298,10 @@ fn log_level(settings: &Settings) -> u8 {
     }
 }
 
-/// Verifies one program, unless that was done before.
+/// Verifies a program, unless already done.
 ///
 /// # Errors
-/// [`LoadError::Load`] with the verifier's last lines.
+/// [`LoadError::Load`] with the last lines of the verifier log.
 pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
     match ebpf.program_mut(name) {
         Some(program) => verify(name, program),
@@ -315,11 +314,10 @@ pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
     }
 }
 
-/// [`load_program`] of several at once, each on a thread of its own: one takes the verifier a fifth of
-/// a second.
+/// [`load_program`] for several programs in parallel: verification takes about 0.2 s each.
 ///
 /// # Errors
-/// As [`load_program`], of the first that is refused.
+/// Those of [`load_program`], for the first that fails.
 pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), LoadError> {
     let wanted = ebpf.programs_mut().filter(|(name, _)| names.contains(name));
     std::thread::scope(|scope| {
@@ -372,7 +370,7 @@ fn load_error(error: EbpfError) -> LoadError {
             "trace on a newer kernel, or read captures (-r FILE)",
         );
     }
-    // EPERM below a granted CAP_BPF: seccomp, lockdown or kernel.unprivileged_bpf_disabled.
+    // EPERM despite CAP_BPF: seccomp, lockdown or kernel.unprivileged_bpf_disabled.
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<io::Error>()

@@ -1,5 +1,4 @@
-//! What the programs say in words, by aya-log: read from its buffer and handed on line by line.
-//! Losses are not told here but by [`super::counters`].
+//! Log lines of the programs, from the buffer of aya-log. Losses are reported by [`super::counters`] instead.
 
 use std::fmt;
 
@@ -7,23 +6,23 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Level, Log, Metadata, Record};
 
-/// What takes a line.
+/// Receives a line.
 pub type Say = fn(&str);
 
-/// Reads the buffer of one loaded object. Its map is the programs' too: it must live as long as
-/// programs are loaded.
+/// Reads the log buffer of a loaded object. The programs use the map too, so this must live as long as they
+/// are loaded.
 pub struct ProgramLog(EbpfLogger<Lines>);
 
 impl ProgramLog {
-    /// Takes the buffer out of an object that was loaded with [`super::loader::Settings::log`].
+    /// Takes the buffer from an object loaded with [`super::loader::Settings::log`].
     ///
     /// # Errors
-    /// When the object has none.
+    /// If the object has none.
     pub fn new(ebpf: &mut Ebpf, say: Say) -> Result<Self, aya_log::Error> {
         EbpfLogger::init_with_logger(ebpf, Lines(say)).map(ProgramLog)
     }
 
-    /// Hands on what has been said.
+    /// Passes on pending lines.
     pub fn hand_on(&mut self) {
         self.0.flush();
     }
@@ -35,7 +34,7 @@ impl fmt::Debug for ProgramLog {
     }
 }
 
-/// Makes a line of each record.
+/// Formats each log record as a line.
 struct Lines(Say);
 
 impl Log for Lines {

@@ -1,23 +1,23 @@
-//! The live edge: loads the programs, attaches them, reads their ring buffer and their counters.
+//! Live capture: loads and attaches the programs, and reads their ring buffer and counters.
 //!
-//! Knows kernels, interfaces and links, and nothing of HTTP: it hands records on as they came.
+//! Deals with kernels, interfaces and links, and knows nothing about HTTP: records are passed on unchanged.
 //!
 //! # Layout
-//! - [`loader`] puts the object into the kernel with its sizes and limits.
-//! - [`attach`] hangs programs onto interfaces, sockets and cgroups, and takes them off.
-//! - `tc` puts programs first at TC and says whether they still are; [`watch`] remembers what may have been
-//!   hidden from them.
-//! - [`interfaces`] tells which interfaces there are, as they come and go.
-//! - [`ring`] drains records, [`clock`] dates them, [`counters`] sums up what the programs counted.
+//! - [`loader`] loads the object with its sizes and limits.
+//! - [`attach`] attaches programs to interfaces, sockets and cgroups, and detaches them.
+//! - `tc` puts programs first at TC and checks that they still are; [`watch`] tracks when packets may have
+//!   been hidden from them.
+//! - [`interfaces`] tracks interfaces as they come and go.
+//! - [`ring`] drains records, [`clock`] converts their times, [`counters`] sums the programs' counters.
 //! - [`senders`] reads who sends on sockets.
-//! - [`log`] hands on what the programs say in words.
-//! - [`flows`] keeps the kernel's tables tidy; `own_map` holds the agent's own sockets.
-//! - [`trial`] tries a hook and finds what an earlier run left.
+//! - [`log`] passes on log lines of the programs.
+//! - [`flows`] maintains the kernel's tables; `own_map` holds the agent's own sockets.
+//! - [`trial`] tries a hook and finds leftovers of an earlier run.
 //! - [`test_run`] runs a program over frames without attaching it.
 //! - `netlink` reads lists and changes over rtnetlink.
-//! - `sys` holds the few system calls that nothing else wraps.
+//! - `sys` holds system calls without a wrapper elsewhere.
 //!
-//! [`Probe`] is all of it together.
+//! [`Probe`] combines all of these.
 
 pub mod attach;
 pub mod clock;
@@ -64,54 +64,54 @@ use watch::Hidden;
 use crate::own_sockets::OwnSockets;
 use crate::privileges::{self, CapabilitySet};
 
-/// How often the hooks are looked at without a reason (ns). TCX tells of no change.
+/// Interval of checks of the hooks (ns). TCX sends no notification of changes.
 const CHECK_EVERY_NS: u64 = 2_000_000_000;
-/// Places and reasons that are kept for the summary.
+/// Maximum number of places and reasons kept for the summary.
 const MOST_HIDDEN: usize = 64;
 
-/// What to trace, and with how much memory.
+/// What to trace, with which resources.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to look.
+    /// Hooks to attach.
     pub hooks: Vec<Hook>,
-    /// On which interfaces.
+    /// Interfaces to trace.
     pub interfaces: Wanted,
     /// How TC programs are attached.
     pub tc_mode: TcMode,
-    /// Leaves the framing to the host even if the kernel can do it.
+    /// Leave framing to the host even if the kernel supports it.
     pub host_framing: bool,
-    /// Sizes and limits of the programs. The namespace is filled in by [`Probe::start`].
+    /// Sizes and limits of the programs. [`Probe::start`] fills in the namespace.
     pub settings: Settings,
-    /// What is never traced.
+    /// Sockets that are never traced.
     pub own: OwnSockets,
-    /// Who hears what the programs say in words.
+    /// Receives log lines of the programs.
     pub say: Option<log::Say>,
 }
 
 /// Why tracing cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The programs are not in the kernel.
+    /// The programs cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// They cannot be attached.
+    /// The programs cannot be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
     /// Interfaces cannot be listed.
     #[error("interfaces cannot be listed over rtnetlink: {0}")]
     Netlink(io::Error),
-    /// A socket of the agent's own would be traced.
+    /// The agent's own sockets cannot be excluded.
     #[error(transparent)]
     Own(io::Error),
     /// A map of the object is not what this build expects.
     #[error("the eBPF object and this binary do not fit together ({0}): build both again")]
     Map(#[from] MapError),
-    /// Nor is its log.
+    /// The log buffer of the object is not what this build expects.
     #[error("what the eBPF object says cannot be read ({0}): build it and this binary again")]
     Log(#[from] aya_log::Error),
 }
 
-/// The running programs. Dropping it takes them out of the kernel.
+/// The loaded programs. Dropping it unloads them.
 #[derive(Debug)]
 pub struct Probe {
     ebpf: Ebpf,
@@ -122,24 +122,24 @@ pub struct Probe {
     wanted: Wanted,
     attached: Attached,
     interfaces: Interfaces,
-    /// When the hooks are to be looked at next (kernel time, ns).
+    /// When the hooks are next checked (kernel time, ns).
     next_check_ns: u64,
     /// Where packets were hidden from a hook, and for how long (ns).
     hidden: BTreeMap<String, u64>,
-    /// Names by index, also of interfaces that are gone: records may still name them.
+    /// Names by index, including interfaces that are gone: records may still refer to them.
     names: BTreeMap<u32, Arc<str>>,
     limit: HashMap<MapData, u32, u8>,
     ring: Ring,
-    /// Who sends on sockets, if it is asked for.
+    /// Senders on sockets, if requested.
     pub senders: Option<Result<Senders, NoSenders>>,
     log: Option<ProgramLog>,
-    /// What the programs counted.
+    /// Counters of the programs.
     pub counters: Counters,
     /// The table of connections in the kernel.
     pub flows: Flows,
-    /// Connections that have begun since that was last looked at.
+    /// Connections that have begun since the last sweep.
     begun: usize,
-    /// Where framing is handed back.
+    /// The map for hand-backs.
     handed_back: HandedBack,
     /// The agent's own sockets.
     pub own: OwnSockets,
@@ -147,26 +147,26 @@ pub struct Probe {
     pub clock: Clock,
 }
 
-/// Something that happened to an interface and that the person should be told.
+/// A change of an interface that the user should know about.
 #[derive(Debug)]
 pub enum Notice {
-    /// The programs hang on it now.
+    /// The programs are now attached to it.
     Attached(Arc<str>),
-    /// They do not any more.
+    /// They are no longer attached.
     Detached(Arc<str>),
-    /// They cannot be attached; tracing goes on elsewhere.
+    /// They cannot be attached; tracing continues elsewhere.
     Failed(AttachError),
-    /// Another's program at its XDP hook may drop or redirect packets before they are seen.
+    /// Another program at its XDP hook may drop or redirect packets before ours see them.
     Before(Arc<str>, String),
-    /// Its frames begin with something that the programs do not read.
+    /// The programs cannot read its frames.
     Unreadable(Arc<str>, interfaces::LinkLayer),
 }
 
 impl Probe {
-    /// Loads and attaches everything that is there now.
+    /// Loads and attaches everything.
     ///
     /// # Errors
-    /// [`StartError`], in one line each. Interfaces that come, or fail, later are [`Notice`]s.
+    /// [`StartError`], each in one line. Later changes and failures of interfaces are [`Notice`]s.
     pub fn start(options: Options) -> Result<(Self, Vec<Notice>), StartError> {
         let Options {
             hooks,
@@ -233,8 +233,8 @@ impl Probe {
         probe.attached.host(&mut probe.ebpf, &probe.hooks)?;
         let mut notices = Vec::new();
         probe.follow_interfaces(&mut notices);
-        // An interface that was asked for must be there; of "every interface" one odd one may fail,
-        // and is told of. Later, interfaces come and go as they like.
+        // A requested interface must work; if all interfaces are traced, one may fail with a notice. Later,
+        // interfaces may come and go.
         let tolerant = probe.wanted.is_everything() && !probe.attached.indexes().is_empty();
         if !tolerant
             && let Some(at) = notices.iter().position(|n| matches!(n, Notice::Failed(_)))
@@ -245,9 +245,9 @@ impl Probe {
         Ok((probe, notices))
     }
 
-    /// Hands on the records that are there, in wall time, with where framing is handed back: while
-    /// records come as fast as they are read, what waits for the last of them comes too late. How
-    /// many that were.
+    /// Passes on the available records, with wall-clock times, together with the hand-back map: a hand-back
+    /// that waited for the last record would come too late while records arrive as fast as they are read.
+    /// Returns the number of records.
     pub fn drain(&mut self, mut to: impl FnMut(Record<'_>, &mut HandedBack)) -> usize {
         self.clock.refresh();
         let (begun, handed_back) = (&mut self.begun, &mut self.handed_back);
@@ -261,19 +261,19 @@ impl Probe {
         n
     }
 
-    /// Hands on what the programs have said in words.
+    /// Passes on log lines of the programs.
     pub fn hand_on_log(&mut self) {
         if let Some(log) = &mut self.log {
             log.hand_on();
         }
     }
 
-    /// Who follows the framing of HTTP/1.x.
+    /// Who does HTTP/1.x framing.
     pub const fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// What this kernel lets the programs do, in words.
+    /// Describes how the programs are attached and who frames.
     pub fn modes(&self) -> String {
         let framing = framing_in_words(self.framing, self.why_host.as_deref());
         let modes = self.attached.modes();
@@ -281,15 +281,15 @@ impl Probe {
         format!("{framing}{}", places.collect::<String>())
     }
 
-    /// What it takes to go on: with `hotplug`, all that attaching takes; without, what reading the tables
-    /// and leaving take here.
+    /// Capabilities that the rest of the run needs: with `hotplug` all those for attaching; without, those
+    /// for reading the tables and detaching.
     pub fn needs(&self, hotplug: bool) -> CapabilitySet {
-        // A packet socket is of all interfaces.
+        // A packet socket already covers all interfaces.
         if hotplug && self.hooks.iter().any(|hook| *hook != Hook::SocketFilter) {
             return privileges::ATTACHING;
         }
         let mut needs = CapabilitySet::empty();
-        // A filter is no link: it is taken off by a request.
+        // A clsact filter is not a link: deleting it needs a netlink request.
         needs.set(CapabilitySet::NET_ADMIN, self.attached.has_clsact());
         // Linux before 5.19, with kernel.unprivileged_bpf_disabled.
         let reads = privileges::without(|| self.flows.is_readable());
@@ -297,16 +297,16 @@ impl Probe {
         needs
     }
 
-    /// Sleeps until the next [`Probe::drain`] is due, without the runtime, whose timers are coarse:
-    /// in a sleep of 100 ms it wakes two or three times, which is most of what an idle agent costs.
+    /// Sleeps until the next [`Probe::drain`] is due. Does not use the runtime's timers, which are coarse:
+    /// they wake two or three times in 100 ms, which is most of the cost of an idle agent.
     pub fn sleep(&mut self) {
         self.ring.sleep();
     }
 
-    /// Takes note of interfaces that came, went, or were renamed; `None` when none did. Never waits.
+    /// Follows interfaces that were added, removed or renamed; `None` if none were. Never blocks.
     ///
     /// # Errors
-    /// When netlink fails.
+    /// If netlink fails.
     pub fn update_interfaces(&mut self) -> io::Result<Option<Vec<Notice>>> {
         if !self.interfaces.update()? {
             return Ok(None);
@@ -316,17 +316,17 @@ impl Probe {
         Ok(Some(notices))
     }
 
-    /// Looks, when it is due or filters have changed, whether other programs hide packets from ours,
-    /// or have taken them off, and puts ours first again. What was hidden, as losses; `last` says that
-    /// it is due, and that all must be told.
+    /// Checks, when due or when filters have changed, whether other programs hide packets from ours or have
+    /// detached them, and restores our place. Returns losses; `last` forces the check and reports everything
+    /// still open.
     pub fn check_hooks(&mut self, last: bool) -> Vec<Loss> {
         let now_ns = clock::boot_ns();
-        // At most once per call of this, which comes a few times a second.
+        // The caller limits this to a few times a second.
         if !self.interfaces.take_tc_changed() && now_ns < self.next_check_ns && !last {
             return Vec::new();
         }
         self.next_check_ns = now_ns + CHECK_EVERY_NS;
-        // The kernel tells of no change at XDP.
+        // The kernel sends no notification of changes at XDP.
         let fresh = match self.attached.has_xdp().then(Interfaces::open).transpose() {
             Ok(fresh) => fresh,
             Err(_) => return Vec::new(),
@@ -360,7 +360,7 @@ impl Probe {
         losses
     }
 
-    /// Deletes connections that the kernel no longer needs to follow.
+    /// Deletes connections that need not be followed any longer.
     pub fn sweep(&mut self) {
         self.begun = 0;
         let count = |counter| self.counters.get(counter);
@@ -373,18 +373,18 @@ impl Probe {
         &self.hidden
     }
 
-    /// The name of an interface, also of one that is gone.
+    /// The name of an interface, even if it is gone.
     pub fn interface_name(&self, index: u32) -> Option<&Arc<str>> {
         self.names.get(&index)
     }
 
-    /// Indexes and names of all interfaces met so far.
+    /// Indexes and names of all interfaces seen so far.
     pub fn interface_names(&self) -> impl Iterator<Item = (u32, &str)> {
         self.names.iter().map(|(index, name)| (*index, &**name))
     }
 
-    /// Ends the run in all places at one moment, and takes the programs off. What is in the ring of
-    /// the time before can still be drained; what is counted from here on belongs to no run.
+    /// Ends the run at one point in time for all hooks, and detaches the programs. Earlier records in the
+    /// ring can still be drained; later ones are dropped.
     pub fn detach(&mut self) {
         self.ring.end_at(clock::boot_ns());
         self.attached = Attached::default();
@@ -395,9 +395,9 @@ impl Probe {
         self.ring.has_more()
     }
 
-    /// Names of the interfaces that are traced.
+    /// Names of the traced interfaces.
     pub fn traced_interfaces(&self) -> Vec<Arc<str>> {
-        // At the cgroup alone nothing is attached to an interface.
+        // With the cgroup hook alone nothing is attached to interfaces.
         let everywhere = self.attached.indexes().is_empty();
         let traced = self.interfaces.known().iter();
         traced
@@ -407,7 +407,7 @@ impl Probe {
             .collect()
     }
 
-    /// Brings what is attached in line with the interfaces there are.
+    /// Attaches to new interfaces and detaches from unwanted ones.
     fn follow_interfaces(&mut self, notices: &mut Vec<Notice>) {
         for index in self.attached.indexes() {
             let keep = self
@@ -475,7 +475,7 @@ fn attach_one(
     match attached.interface(ebpf, hooks, index, interface) {
         Ok(true) if attached.has_interface(index) => {
             notices.push(Notice::Attached(interface.name.clone()));
-            // As it was before ours was attached, if ours is.
+            // Listed before ours was attached.
             let others = tc::named(&interface.xdp);
             if !others.is_empty() {
                 let notice = Notice::Before(interface.name.clone(), others.join(" and "));
@@ -496,7 +496,7 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
     })
 }
 
-/// The cookie of this process's network namespace; 0 when the kernel does not tell.
+/// The cookie of this process's network namespace; 0 if the kernel does not provide it.
 fn netns_cookie() -> u64 {
     socket_with(
         AddressFamily::INET,
@@ -509,7 +509,7 @@ fn netns_cookie() -> u64 {
     .unwrap_or(0)
 }
 
-/// What stands for this process's network namespace in flow keys.
+/// The id of this process's network namespace in flow keys.
 fn own_netns() -> u32 {
     let cookie = netns_cookie();
     (cookie ^ (cookie >> 32)) as u32

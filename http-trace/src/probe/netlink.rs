@@ -1,8 +1,8 @@
-//! Reads rtnetlink (RFC 3549, linux/rtnetlink.h): requests that list things, and the messages and
-//! attributes of their answers. Knows nothing of what they mean, and changes nothing.
+//! Reads rtnetlink (RFC 3549, linux/rtnetlink.h): list requests, messages and attributes. Knows nothing about
+//! their meaning, and changes nothing.
 //!
-//! Parsed here: of each message a few attributes are needed, and a crate that parses all of them
-//! (netlink-packet-route) refuses the whole message if one is not as it expects.
+//! Hand-written, because only a few attributes are needed and a crate that parses all of them
+//! (netlink-packet-route) rejects a whole message if one of them is unexpected.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,15 +17,15 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-/// Bytes of a message's header.
+/// Size of a message header in bytes.
 pub const HEADER: usize = 16;
-/// Bytes for an answer: the kernel sends at most 32 KiB at once.
+/// Buffer for an answer in bytes: the kernel sends at most 32 KiB at once.
 pub const BUFFER: usize = 64 << 10;
 
-/// A socket that is told of changes in these groups (RTMGRP_*). Never waits when it reads.
+/// Opens a non-blocking socket subscribed to these groups (RTMGRP_*).
 ///
 /// # Errors
-/// When netlink is refused.
+/// If netlink refuses.
 pub fn open(groups: u32) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
@@ -33,11 +33,11 @@ pub fn open(groups: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Asks for a list and waits for all of it; `each` is given the type and the body of each message,
-/// changes in the socket's groups included.
+/// Requests a list and waits for all of it; calls `each` with the type and body of each message, including
+/// notifications of the socket's groups.
 ///
 /// # Errors
-/// When netlink fails, refuses, or does not answer.
+/// If netlink fails, refuses, or does not answer.
 pub fn list(
     socket: &OwnedFd,
     kind: u16,
@@ -83,7 +83,7 @@ pub fn list(
     }
 }
 
-/// The messages in a datagram: their types and bodies. Stops at anything malformed.
+/// Types and bodies of the messages in a datagram. Stops at malformed data.
 pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let len = number(bytes, 0)? as usize;
@@ -94,7 +94,7 @@ pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// Attributes: their types, without the flags, and values. Stops at anything malformed.
+/// Types (without flags) and values of attributes. Stops at malformed data.
 pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     const FLAGS: u16 = 0xc000;
     std::iter::from_fn(move || {
@@ -106,18 +106,18 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The 32-bit number at an offset, if it is there.
+/// The 32-bit number at an offset, if present.
 pub fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// A text attribute, which ends with a zero byte.
+/// A NUL-terminated string attribute.
 pub fn text(value: &[u8]) -> String {
     let text = value.split(|&b| b == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()
 }
 
-/// Netlink lengths are rounded up to four.
+/// Rounds a netlink length up to a multiple of four.
 pub const fn align(len: usize) -> usize {
     (len + 3) & !3
 }

@@ -1,4 +1,4 @@
-//! The kernel's table of the agent's own sockets, kept in line with [`OwnSockets`].
+//! The kernel map of the agent's own sockets, kept in sync with [`OwnSockets`].
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use http_trace_common::flow::{v4_mapped, words};
 
 use crate::own_sockets::Table;
 
-/// An address as two words, and a port: as the programs look it up.
+/// An address as two words, and a port, in the layout of the programs' lookup.
 pub type OwnWords = [u64; 3];
 
 /// The map `OWN`.

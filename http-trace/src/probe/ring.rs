@@ -1,6 +1,6 @@
-//! Drains the ring buffer. While records come the caller comes back by a timer, without wake-ups but where a
-//! connection ships all of its bytes until the host has answered. Once none have come it sleeps until the
-//! programs wake it with the next one.
+//! Drains the ring buffer. While records arrive the caller polls by a timer; wake-ups only occur where a
+//! connection ships all of its bytes until the host answers. Once no records arrive, the caller sleeps until
+//! the programs wake it with the next one.
 
 use std::time::Duration;
 
@@ -10,29 +10,30 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clock::Clock;
 
-/// While records come.
+/// Pause while records arrive.
 const BUSY: Duration = Duration::from_millis(2);
-/// Once after a sleep: the response to the request that ended it is near.
+/// First pause after a wake-up: the response to the request that caused it is near.
 const BRIEF: Duration = Duration::from_micros(500);
-/// At most without a record: timers and signals want their turn, and each costs an idle host some 50 µs.
+/// Longest sleep without a record: timers and signals need service, and each wake-up costs an idle host about
+/// 50 µs.
 const IDLE: Duration = Duration::from_millis(200);
-/// Records handed on in one drain at most, so that timers and signals get their turn.
+/// Maximum number of records per drain, so that timers and signals are served.
 const AT_ONCE: usize = 16_384;
 
-/// The ring buffer's host side.
+/// The host side of the ring buffer.
 pub struct Ring {
     ring: RingBuf<MapData>,
-    /// Where the programs look whether the host sleeps.
+    /// Map in which the programs see whether the host sleeps.
     asleep: Array<MapData, u32>,
-    /// Whether that was said there, and nothing has come since.
+    /// Whether it says so, and no record has come since.
     is_asleep: bool,
-    /// What stands for the agent's network namespace in records.
+    /// Id of the agent's network namespace in records.
     own_netns: u32,
-    /// Kernel time at which the run ended (ns): what was seen later is not handed on.
+    /// Kernel time at which the run ended (ns): later records are dropped.
     end_ns: u64,
-    /// Whether the last drain found nothing.
+    /// Whether the last drain found no record.
     is_empty: bool,
-    /// Whether it ended a sleep.
+    /// Whether the last drain ended a sleep.
     is_woken: bool,
     has_more: bool,
     malformed: u64,
@@ -47,7 +48,8 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// From the maps `EVENTS` and `ASLEEP`; `own_netns` stands for the agent's network namespace in records.
+    /// Takes the maps `EVENTS` and `ASLEEP`; `own_netns` is the id of the agent's network namespace in
+    /// records.
     pub const fn new(ring: RingBuf<MapData>, asleep: Array<MapData, u32>, own_netns: u32) -> Self {
         Ring {
             ring,
@@ -62,7 +64,7 @@ impl Ring {
         }
     }
 
-    /// Hands on what is there, with wall time in place of kernel time, and returns how many.
+    /// Passes on available records, with wall-clock instead of kernel times; returns their number.
     pub fn drain(&mut self, clock: &Clock, mut to: impl FnMut(Record<'_>)) -> usize {
         let mut n = 0;
         while n < AT_ONCE
@@ -78,7 +80,7 @@ impl Ring {
                 continue;
             }
             header.time_ns = clock.unix_ns(header.time_ns);
-            // The cgroup hook sees every namespace; elsewhere a tunnel is part of what stands there.
+            // Only the cgroup hook sees other namespaces; at other hooks the field also encodes the tunnel.
             if header.hook == Hook::Cgroup as u8 && header.netns != self.own_netns {
                 let used = header.interfaces.iter_mut().filter(|index| **index != 0);
                 used.for_each(|index| *index |= ELSEWHERE);
@@ -95,8 +97,8 @@ impl Ring {
         n
     }
 
-    /// Ends the run at a kernel time (ns). The programs come off one after the other, and what one
-    /// direction shows of the other's last packets would look like a loss.
+    /// Ends the run at a kernel time (ns). The programs are detached one after the other, so that later
+    /// packets would be seen in one direction only and look like losses.
     pub const fn end_at(&mut self, end_ns: u64) {
         self.end_ns = end_ns;
     }
@@ -106,12 +108,12 @@ impl Ring {
         self.has_more
     }
 
-    /// Sleeps until the next drain is due, or the programs ask for one.
+    /// Sleeps until the next drain is due, or the programs wake it.
     pub fn sleep(&mut self) {
         if self.is_empty && !self.is_asleep {
             self.is_asleep = self.asleep.set(0, 1, 0).is_ok();
             if self.is_asleep {
-                // What came before the programs could know wakes nobody: one more drain.
+                // A record written before the flag was visible wakes nobody: drain once more.
                 return;
             }
         }
@@ -124,14 +126,14 @@ impl Ring {
             tv_sec: 0,
             tv_nsec: pause.as_nanos() as i64,
         };
-        // Whatever ends it, the next drain is due.
+        // Drain again whatever the result.
         let _ = poll(
             &mut [PollFd::new(&self.ring, PollFlags::IN)],
             Some(&timeout),
         );
     }
 
-    /// Records of another layout than ours: never, unless the object is another build's.
+    /// Number of records with another layout than ours: 0, unless the object is from another build.
     pub const fn malformed(&self) -> u64 {
         self.malformed
     }

@@ -1,5 +1,4 @@
-//! Who sends on sockets: loads the program that notes it and reads what it has noted. Knows processes by
-//! number only.
+//! Senders on sockets: loads the program that notes them, and reads its map. Knows processes by number only.
 
 use std::array;
 use std::io;
@@ -14,35 +13,35 @@ use super::clock::Clock;
 use super::sys::MappedWords;
 use crate::enrich::process::{SentBy, SocketSenders};
 
-/// What the programs look at: the tracepoint, or the function.
+/// The tracepoint, or the function, where the program is attached.
 const SENDING: &str = "tcp_sendmsg_locked";
 const WORDS: usize = size_of::<Sender>() / size_of::<u64>();
-/// How often a place is read that is just written.
+/// How often a slot that is being written is read.
 const TRIES: usize = 8;
 
-/// Why nobody is known to send.
+/// Why senders are unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum NoSenders {
-    /// The kernel runs neither program.
+    /// The kernel accepts neither program.
     #[error(
         "processes are not named: this kernel lets no program see who sends ({tracepoint}; {function}), \
          which takes Linux 6.16, or 5.12 with function tracing, and its BTF"
     )]
     Refused {
-        /// Why not at the tracepoint.
+        /// Error at the tracepoint.
         tracepoint: Box<ProgramError>,
-        /// Nor at the function.
+        /// Error at the function.
         function: Box<ProgramError>,
     },
-    /// Types of the kernel, which say what the programs are given.
+    /// The kernel's BTF, which describes the arguments of the programs, is missing.
     #[error("processes are not named: /sys/kernel/btf/vmlinux cannot be read ({0})")]
     Btf(#[from] aya::BtfError),
-    /// What they note cannot be read.
+    /// The map cannot be read.
     #[error("processes are not named: what the eBPF program notes cannot be mapped ({0})")]
     Map(#[from] io::Error),
 }
 
-/// What the program has noted.
+/// Senders noted by the program.
 #[derive(Debug)]
 pub struct Senders {
     noted: MappedWords,
@@ -50,10 +49,10 @@ pub struct Senders {
 }
 
 impl Senders {
-    /// Has the program note who sends from now on, as long as `ebpf` lives.
+    /// Starts noting senders, as long as `ebpf` lives.
     ///
     /// # Errors
-    /// In one line, for the person.
+    /// A message of one line.
     pub fn start(ebpf: &mut Ebpf, map: MapData, clock: Clock) -> Result<Self, NoSenders> {
         let noted = MappedWords::new(map.fd(), PLACES as usize * WORDS)?;
         let btf = Btf::from_sys_fs()?;

@@ -1,4 +1,4 @@
-//! The few system calls that nothing else wraps.
+//! System calls without a wrapper elsewhere.
 #![expect(
     unsafe_code,
     reason = "system calls without a safe wrapper; each is one call"
@@ -14,14 +14,14 @@ use std::sync::atomic::AtomicU64;
 /// SO_NETNS_COOKIE (asm-generic/socket.h), Linux 5.14.
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
-/// The cookie of the network namespace that a socket lives in.
+/// The cookie of a socket's network namespace.
 ///
 /// # Errors
 /// ENOPROTOOPT before Linux 5.14.
 pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
     let mut cookie = 0u64;
     let mut len = size_of::<u64>() as libc::socklen_t;
-    // SAFETY: both pointers are to live values, and `len` is the first one's size.
+    // SAFETY: both pointers are to live values, and `len` is the size of the first.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),
@@ -38,7 +38,7 @@ pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
     }
 }
 
-/// Puts this thread into a network namespace of its own, which goes with it.
+/// Moves this thread into a new network namespace, which ends with it.
 ///
 /// # Errors
 /// Without CAP_SYS_ADMIN.
@@ -49,7 +49,7 @@ pub fn leave_netns() -> io::Result<()> {
 
 /// BPF_PROG_QUERY (linux/bpf.h).
 const BPF_PROG_QUERY: libc::c_int = 16;
-/// Programs that a hook holds at most (BPF_MPROG_MAX), rounded up.
+/// Maximum number of programs at a hook (BPF_MPROG_MAX), rounded up.
 const MOST_PROGRAMS: usize = 64;
 
 /// The part of `union bpf_attr` that BPF_PROG_QUERY reads (linux/bpf.h).
@@ -72,11 +72,11 @@ struct Query {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum HookType {
-    /// Into the sockets of a cgroup; the target is the descriptor of its folder.
+    /// Ingress of a cgroup's sockets; the target is the descriptor of its folder.
     CgroupIngress = 0,
-    /// Out of them.
+    /// Egress of a cgroup's sockets.
     CgroupEgress = 1,
-    /// TCX ingress; the target is an interface's index.
+    /// TCX ingress; the target is an interface index.
     TcxIngress = 46,
     /// TCX egress.
     TcxEgress = 47,
@@ -85,16 +85,16 @@ pub enum HookType {
 /// The programs at a hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
-    /// Their ids, in the order in which they run.
+    /// Their ids, in execution order.
     pub ids: Vec<u32>,
-    /// Moves on with each that is attached or detached; at a cgroup always 0.
+    /// Incremented by each attach and detach; always 0 for a cgroup.
     pub revision: u64,
 }
 
-/// The programs at a hook. `target` is an interface's index or a descriptor.
+/// Lists the programs at a hook. `target` is an interface index or a descriptor.
 ///
 /// # Errors
-/// EINVAL where the kernel has no such hook.
+/// EINVAL if the kernel lacks the hook.
 pub fn programs_at(target: u32, hook: HookType) -> io::Result<Chain> {
     let mut ids = [0u32; MOST_PROGRAMS];
     let mut query = Query {
@@ -110,13 +110,13 @@ pub fn programs_at(target: u32, hook: HookType) -> io::Result<Chain> {
         link_flags: 0,
         revision: 0,
     };
-    // Fields that the hook's kernel does not know must be absent: cgroups were there first.
+    // Fields unknown to the kernel that introduced the hook must be left out; cgroup hooks are older.
     let size = match hook {
         HookType::CgroupIngress | HookType::CgroupEgress => offset_of!(Query, program_flags),
         HookType::TcxIngress | HookType::TcxEgress => size_of::<Query>(),
     };
-    // SAFETY: the kernel writes to `query`, of which it is told the size, and to `ids`, of which it
-    // is told the length; both live until it is done.
+    // SAFETY: the kernel writes to `query`, whose size is passed, and to `ids`, whose length is passed; both
+    // outlive the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -155,11 +155,12 @@ struct Batch {
     flags: u64,
 }
 
-/// Reads entries of a hash map into `keys` and `values`, which are of the map's sizes, from `place` on,
-/// which it moves; `None` at first, and when that was all. How many it read.
+/// Reads entries of a hash map into `keys` and `values`, whose element sizes must match the map, starting at
+/// `place`, which it advances; `None` means the start before the call, and the end after it. Returns the
+/// number of entries.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// If the kernel refuses.
 pub fn read_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
     map: impl AsFd,
     place: &mut Option<u32>,
@@ -178,8 +179,8 @@ pub fn read_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
         element_flags: 0,
         flags: 0,
     };
-    // SAFETY: the kernel writes at most `count` keys and values of the map's sizes, which the caller's
-    // slices hold, to `after` and to `batch`, of which it is told the size; all live until it is done.
+    // SAFETY: the kernel writes at most `count` keys and values of the map's sizes, which the caller's slices
+    // hold, to `after`, and to `batch`, whose size is passed; all outlive the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -193,7 +194,7 @@ pub fn read_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
         return Ok(batch.count as usize);
     }
     match io::Error::last_os_error() {
-        // The last ones.
+        // The last batch.
         error if error.raw_os_error() == Some(libc::ENOENT) => {
             *place = None;
             Ok(batch.count as usize)
@@ -202,28 +203,28 @@ pub fn read_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
     }
 }
 
-/// The values of an array map, read where the programs write them: without a system call, and without a
-/// capability. The map must be made for it (BPF_F_MMAPABLE, Linux 5.5).
+/// The values of an array map, mapped into memory: reading takes no system call and no capability. The map
+/// must be created with BPF_F_MMAPABLE (Linux 5.5).
 #[derive(Debug)]
 pub struct MappedWords {
     words: NonNull<AtomicU64>,
     count: usize,
 }
 
-// SAFETY: the memory is only read, word by word, and stays where it is.
+// SAFETY: the memory is only read, word by word, and does not move.
 unsafe impl Send for MappedWords {}
 // SAFETY: as above.
 unsafe impl Sync for MappedWords {}
 
 impl MappedWords {
-    /// Maps this many words of the map.
+    /// Maps the first `count` words of the map.
     ///
     /// # Errors
-    /// When it is smaller, or not made for it.
+    /// If the map is smaller, or was not created for it.
     pub fn new(map: impl AsFd, count: usize) -> io::Result<Self> {
         let len = count * size_of::<AtomicU64>();
         let map = map.as_fd().as_raw_fd();
-        // SAFETY: a new mapping, wherever there is room, of a file that does not shrink.
+        // SAFETY: a new mapping at an address chosen by the kernel, of a file that does not shrink.
         let at = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -240,16 +241,16 @@ impl MappedWords {
         }
     }
 
-    /// They change while they are read.
+    /// The words; the programs may change them at any time.
     pub const fn words(&self) -> &[AtomicU64] {
-        // SAFETY: mapped until this is dropped, aligned to a page; reading a word is one instruction.
+        // SAFETY: mapped until this is dropped, and page-aligned; words are read atomically.
         unsafe { slice::from_raw_parts(self.words.as_ptr(), self.count) }
     }
 }
 
 impl Drop for MappedWords {
     fn drop(&mut self) {
-        // SAFETY: what was mapped, to which no reference is left.
+        // SAFETY: unmaps our own mapping, to which no reference remains.
         unsafe {
             libc::munmap(
                 self.words.as_ptr().cast(),

@@ -1,9 +1,9 @@
-//! Programs at TC: TCX where the kernel has it, clsact elsewhere. Puts ours first in both directions,
-//! and says whether it still is.
+//! Programs at TC: TCX if the kernel has it, otherwise clsact. Puts ours first in both directions, and checks
+//! whether they still are.
 //!
-//! A program that runs before ours can hide a packet from it: only UNSPEC lets the next one run. Ours
-//! returns that, so it hides nothing from others. Moving it attaches it anew before the old one goes;
-//! what both see in between is a copy. Another's program is never touched.
+//! A program that runs before ours can hide packets from it: only TC_ACT_UNSPEC lets the next one run. Ours
+//! returns that, so it hides nothing from others. To move it, a second copy is attached before the old one is
+//! detached; what both see is a copy. Programs of others are never touched.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -21,26 +21,26 @@ use super::loader::{Framing, programs_of};
 use super::netlink::{self, attributes, number, text};
 use super::sys::{Chain, HookType, programs_at};
 
-/// Handle of our filters at clsact; the next ones while one is moved.
+/// Handle of our filters at clsact; the following ones are used while a filter is moved.
 const HANDLE: u16 = 0x6874;
 const HANDLES: u16 = 8;
-/// Preferences that are tried for our filters at clsact: the lowest come first. Filters that were
-/// given none have 49152 and below.
+/// Preferences tried for our filters at clsact: lower ones run first. Filters without an explicit preference
+/// get 49152 and below.
 const PREFERENCES: std::ops::RangeInclusive<u16> = 1..=64;
-/// Bytes of a program's name that the kernel keeps.
+/// Number of bytes of a program's name that the kernel keeps.
 const NAME_BYTES: usize = 15;
 
-/// Which packets of an interface.
+/// Direction of an interface's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
-    /// Those it receives.
+    /// Packets that it receives.
     Ingress,
-    /// Those it sends.
+    /// Packets that it sends.
     Egress,
 }
 
 impl Side {
-    /// As `tc` says it.
+    /// Name as used by `tc`.
     pub const fn name(self) -> &'static str {
         match self {
             Side::Ingress => "ingress",
@@ -71,39 +71,39 @@ impl Side {
     }
 }
 
-/// Where one of our programs stands.
+/// Position of one of our programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It sees every packet first.
     First,
-    /// It does, but others that came and went since the last look may have run before it.
+    /// It is first, but others that came and went since the last check may have run before it.
     FirstAgain,
-    /// These run before it, and may hide packets.
+    /// These run before it and may hide packets.
     Behind(Vec<String>),
-    /// It is not there.
+    /// It is not attached.
     Gone,
 }
 
-/// One of our programs at TC. Dropping it takes it off.
+/// One of our programs at TC. Dropping it detaches it.
 #[derive(Debug)]
 pub struct Placed {
     index: u32,
     side: Side,
     name: &'static str,
-    /// The id of the program.
+    /// Id of the program.
     program: u32,
-    /// At clsact: its preference and handle.
+    /// At clsact: preference and handle.
     filter: Option<(u16, u32)>,
-    /// `None` once it is dropped.
+    /// `None` once it has been dropped.
     link: Option<SchedClassifierLink>,
-    /// At TCX: what was there at the last look.
+    /// At TCX: the programs at the last check.
     looked: Chain,
-    /// Tells others that it is an http-trace's, as long as it is open.
+    /// Marks the program as belonging to an http-trace, as long as the socket is open.
     mark: Option<UnixDatagram>,
 }
 
-/// Takes the name that stands for one of our programs at a place: whoever cannot has met another
-/// http-trace. A program's own name is for those who may list programs.
+/// Binds the abstract socket that marks one of our programs at a place; it is in use if another http-trace
+/// holds it. Program names are no substitute, because listing programs needs privileges.
 fn mark(index: u32, side: Side, program: u32) -> io::Result<UnixDatagram> {
     let name = format!("http-trace/{index}/{}/{program}", side.name());
     UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)
@@ -114,8 +114,8 @@ impl Drop for Placed {
         let Some(link) = self.link.take() else {
             return;
         };
-        // A link of TCX is ours whatever happened. At clsact a filter is deleted by its place, where
-        // another's may be by now.
+        // A TCX link is certainly ours. A clsact filter is deleted by its place, which somebody else may
+        // occupy by now.
         let is_ours = self.filter.is_none_or(|place| {
             filters(self.index, self.side)
                 .unwrap_or_default()
@@ -137,17 +137,17 @@ fn is_marked(index: u32, side: Side, program: u32) -> bool {
 /// Whether there are filters of ours at clsact that no running http-trace holds.
 ///
 /// # Errors
-/// When the kernel does not tell.
+/// If the kernel does not list them.
 pub fn has_left(index: u32, side: Side) -> io::Result<bool> {
     let of_none =
         |f: &Filter| is_ours(&f.name) && f.program.is_some_and(|id| !is_marked(index, side, id));
     Ok(filters(index, side)?.iter().any(of_none))
 }
 
-/// Puts a program that is loaded first at TC, at TCX or else at clsact.
+/// Attaches a loaded program first at TC: at TCX or at clsact.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// If the kernel refuses.
 pub fn place(
     ebpf: &mut Ebpf,
     name: &'static str,
@@ -180,7 +180,7 @@ pub fn place(
         placed.mark = mark(index, side, id).ok();
         return Ok(placed);
     }
-    // An error says that there is one already; attaching tells whether it is of use.
+    // Fails if the qdisc exists; if it is unusable, attaching will fail.
     let _ = qdisc_add_clsact(interface);
     let there = filters(index, side).map_err(TcError::IoError)?;
     let mut refused = None;
@@ -189,7 +189,7 @@ pub fn place(
             .iter()
             .filter(|f| f.preference == preference)
             .collect();
-        // All filters of one preference are of one kind and protocol.
+        // All filters of one preference have the same kind and protocol.
         if here.iter().any(|f| !f.takes_ours) {
             continue;
         }
@@ -219,20 +219,20 @@ pub fn place(
 }
 
 impl Placed {
-    /// Which packets it sees.
+    /// The direction that it sees.
     pub const fn side(&self) -> Side {
         self.side
     }
 
-    /// Whether it is attached by a link of TCX.
+    /// Whether it is attached with a TCX link.
     pub const fn is_tcx(&self) -> bool {
         self.filter.is_none()
     }
 
-    /// Where it stands now.
+    /// Determines its current position.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// If the kernel does not list the programs.
     pub fn standing(&mut self) -> io::Result<Standing> {
         let at_tcx = programs_at(self.index, self.side.tcx());
         let Some(place) = self.filter else {
@@ -252,14 +252,14 @@ impl Placed {
         let Some(at) = all.iter().position(is_ours) else {
             return Ok(Standing::Gone);
         };
-        // TCX, where there is one, runs before clsact.
+        // TCX programs run before clsact filters.
         let mut before = self.foreign(&at_tcx.unwrap_or_default().ids);
         let filters = all.get(..at).unwrap_or_default().iter();
         before.extend(filters.filter_map(Filter::foreign_name));
         Ok(behind(before))
     }
 
-    /// Programs here that are no http-trace's, in words.
+    /// Descriptions of the programs that belong to no http-trace.
     fn foreign(&self, ids: &[u32]) -> Vec<String> {
         let taken = |id: &u32| is_marked(self.index, self.side, *id);
         named(
@@ -270,10 +270,10 @@ impl Placed {
         )
     }
 
-    /// Puts it first again; the old one goes when the new one is there.
+    /// Moves it to the front; the old copy is detached once the new one is attached.
     ///
     /// # Errors
-    /// When the kernel refuses; the old one stays where it is.
+    /// If the kernel refuses; the old copy stays in place.
     pub fn move_first(&mut self, ebpf: &mut Ebpf, interface: &str) -> Result<(), ProgramError> {
         let tcx = self.filter.is_none();
         if tcx {
@@ -283,7 +283,7 @@ impl Placed {
                     name: self.name.to_owned(),
                 })?
                 .try_into()?;
-            // The kernel holds a program only once at a hook of TCX. What is attached stays loaded.
+            // TCX accepts a program only once per hook. An attached program stays loaded.
             if program.info()?.id() == self.program {
                 program.unload()?;
                 program.load()?;
@@ -292,11 +292,11 @@ impl Placed {
         let new = place(ebpf, self.name, (self.index, interface), self.side, tcx)?;
         let old = std::mem::replace(self, new);
         if tcx {
-            // The old one's end is ours too.
+            // Account for detaching our old copy.
             self.looked.revision += 1;
             self.looked.ids.retain(|id| *id != old.program);
         }
-        // Where the old one was taken off, the new one may stand.
+        // The new filter may have taken the place of the old one, which was deleted by others.
         if !tcx && old.filter == self.filter {
             old.forget();
         }
@@ -305,13 +305,13 @@ impl Placed {
 }
 
 impl Placed {
-    /// Leaves what is at its place to another.
+    /// Drops it without deleting the filter now at its place.
     fn forget(mut self) {
         std::mem::forget(self.link.take());
     }
 }
 
-/// Whether more was attached and detached between two looks than shows in the second.
+/// Whether more attaches and detaches happened between two checks than the lists show.
 fn came_and_went(before: &Chain, now: &Chain) -> bool {
     let missing =
         |from: &Chain, of: &Chain| of.ids.iter().filter(|id| !from.ids.contains(id)).count();
@@ -327,18 +327,18 @@ fn behind(before: Vec<String>) -> Standing {
     }
 }
 
-/// Whether this kernel has TCX. Linux 6.6.
+/// Whether this kernel has TCX (Linux 6.6).
 pub fn has_tcx() -> bool {
     // lo is the first interface of every namespace.
     programs_at(1, HookType::TcxIngress).is_ok()
 }
 
-/// Programs in words, those of an http-trace left out: they let every packet go on.
+/// Descriptions of programs, without those of an http-trace, which let every packet pass.
 pub fn named(ids: &[u32]) -> Vec<String> {
     if ids.is_empty() {
         return Vec::new();
     }
-    // Names are for those who may list programs: CAP_SYS_ADMIN.
+    // Listing programs by name needs CAP_SYS_ADMIN.
     let known: Vec<(u32, String)> = loaded_programs()
         .map_while(Result::ok)
         .filter(|info| ids.contains(&info.id()))
@@ -356,7 +356,7 @@ pub fn named(ids: &[u32]) -> Vec<String> {
         .collect()
 }
 
-/// Whether a program of this name, perhaps cut, is one of ours.
+/// Whether this name, possibly truncated, is one of our programs.
 fn is_ours(name: &str) -> bool {
     our_programs().any(|ours| {
         let cut = ours.get(..NAME_BYTES).unwrap_or(ours);
@@ -374,14 +374,14 @@ fn our_programs() -> impl Iterator<Item = &'static str> {
         })
 }
 
-/// Takes off what an agent that was killed left at clsact, whichever of our programs it was.
+/// Deletes filters of ours that a killed agent left at clsact.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// If the kernel refuses.
 pub fn remove_left(interface: &str, side: Side) -> Result<(), TcError> {
     for name in our_programs() {
         match qdisc_detach_program(interface, side.place(), name) {
-            // An I/O error says that there is none.
+            // An I/O error means that there is none.
             Ok(()) | Err(TcError::IoError(_)) => {}
             Err(error) => return Err(error),
         }
@@ -395,15 +395,15 @@ struct Filter {
     preference: u16,
     handle: u32,
     kind: String,
-    /// Whether filters of ours can share its preference.
+    /// Whether our filters can share its preference.
     takes_ours: bool,
-    /// Of kind bpf: its name, and the id of its program.
+    /// For kind bpf: its name and program id.
     name: String,
     program: Option<u32>,
 }
 
 impl Filter {
-    /// In words, unless it is one of ours.
+    /// Its description, unless it is one of ours.
     fn foreign_name(&self) -> Option<String> {
         let (kind, preference) = (&self.kind, self.preference);
         match self.program {
@@ -427,8 +427,7 @@ const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_ID: u16 = 11;
 const ETH_P_ALL: u16 = 3;
 
-/// The filters of one side of an interface's clsact qdisc, in the order in which they run; none when
-/// there is no such qdisc.
+/// The filters of one side of an interface's clsact qdisc, in execution order; empty without such a qdisc.
 fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
     let socket = netlink::open(0)?;
     let mut request = Vec::with_capacity(TCMSG);
@@ -450,7 +449,7 @@ fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
             }
         },
     )?;
-    // Of each preference the kernel lists the place first, then its filters.
+    // For each preference the kernel lists an entry without handle first, then its filters.
     let is_place = |f: &Filter| f.handle == 0;
     let filled: Vec<u16> = all
         .iter()
@@ -461,7 +460,7 @@ fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
     Ok(all)
 }
 
-/// A `tcmsg` with its attributes.
+/// Parses a `tcmsg` with its attributes.
 fn filter(body: &[u8]) -> Option<Filter> {
     let (handle, info) = (number(body, 8)?, number(body, 16)?);
     let mut filter = Filter {
@@ -535,7 +534,7 @@ mod tests {
             read.foreign_name().as_deref(),
             Some("filter lb_out (program id 12, preference 1)")
         );
-        // Of another protocol, or another kind: no place for ours.
+        // Another protocol or kind: ours cannot be added.
         let ip = filter(&message(1, 0x800, 7, &[bpf, options.clone()])).expect("a filter");
         assert!(!ip.takes_ours);
         let u32_filter = message(
@@ -563,12 +562,12 @@ mod tests {
         };
         for (before, now, expected) in [
             (chain(5, &[1]), chain(5, &[1]), false),
-            // Another comes behind us, or goes, or is replaced.
+            // Another is added behind us, removed, or replaced.
             (chain(5, &[1]), chain(6, &[1, 2]), false),
             (chain(5, &[1, 2]), chain(6, &[1]), false),
             (chain(5, &[1, 2]), chain(7, &[1, 3]), false),
             (chain(5, &[1, 2]), chain(6, &[1, 3]), false),
-            // One was there in between.
+            // One came and went in between.
             (chain(5, &[1]), chain(7, &[1]), true),
             (chain(5, &[1, 2]), chain(8, &[1]), true),
         ] {

@@ -1,7 +1,7 @@
-//! Runs a loaded program over frames without attaching it (BPF_PROG_TEST_RUN): for the tests that
-//! hold the kernel against the host, and for benchmarks.
+//! Runs a loaded program over frames without attaching it (BPF_PROG_TEST_RUN): for tests that compare kernel
+//! and host, and for benchmarks.
 //!
-//! The kernel takes frames of less than a page here and makes linear skbs of them.
+//! The kernel limits such frames to less than a page and makes linear skbs of them.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ type KeyWords = [u32; 10];
 type FlowWords = [u64; size_of::<Flow>() / 8];
 type SynWords = [u32; size_of::<Syn>() / 4];
 
-/// A program in the kernel, hanging nowhere.
+/// A loaded program that is attached nowhere.
 #[derive(Debug)]
 pub struct TestRun {
     ebpf: Ebpf,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for RingDebug {
 }
 
 impl TestRun {
-    /// Loads one program of a hook by its name in the object.
+    /// Loads a program of a hook by its name in the object.
     ///
     /// # Errors
     /// [`StartError`]
@@ -63,10 +63,10 @@ impl TestRun {
         })
     }
 
-    /// One frame; its records, with kernel time in them, go to `to`.
+    /// Runs the program over a frame; its records, with kernel times, go to `to`.
     ///
     /// # Errors
-    /// When the kernel does not take the frame (too short, or a page and more).
+    /// If the kernel rejects the frame (too short, or a page and more).
     pub fn push(&mut self, frame: &[u8], mut to: impl FnMut(Record<'_>)) -> Result<(), LoadError> {
         self.run(frame, 1)?;
         while let Some(item) = self.ring.0.next() {
@@ -77,10 +77,10 @@ impl TestRun {
         Ok(())
     }
 
-    /// How long one run over a frame takes, of so many.
+    /// The average time of a run over a frame, repeated `repeat` times.
     ///
     /// # Errors
-    /// As [`TestRun::push`].
+    /// Those of [`TestRun::push`].
     pub fn time(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
         self.run(frame, repeat)
     }
@@ -90,10 +90,10 @@ impl TestRun {
         self.counters.get(counter)
     }
 
-    /// Takes over the flows of another, so that one that does not write back finds them.
+    /// Copies the flows of another run, for a program that does not write them back.
     ///
     /// # Errors
-    /// When the table is full.
+    /// If the table is full.
     pub fn copy_flows(&mut self, from: &TestRun) -> Result<(), StartError> {
         for entry in from.flows.iter() {
             let (key, flow) = entry?;
@@ -102,10 +102,10 @@ impl TestRun {
         Ok(())
     }
 
-    /// Forgets every connection and handshake, as a program that was just loaded knows none.
+    /// Deletes all connections and handshakes.
     ///
     /// # Errors
-    /// When the kernel does not let a table be read.
+    /// If a table cannot be read.
     pub fn forget(&mut self) -> Result<(), StartError> {
         let keys: Vec<KeyWords> = self.flows.keys().collect::<Result<_, _>>()?;
         for key in keys {

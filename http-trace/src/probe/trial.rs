@@ -1,4 +1,4 @@
-//! Tries a hook where it disturbs nobody, and looks for filters that an earlier run left. Traces nothing.
+//! Tries a hook where it disturbs nobody, and finds filters left by an earlier run. Traces nothing.
 
 use std::thread;
 
@@ -11,11 +11,11 @@ use super::interfaces::Interfaces;
 use super::loader::{self, Settings};
 use super::{framing_in_words, sys, tc};
 
-/// Loads the programs of a hook, attaches them to lo in a network namespace of their own, and takes them
-/// off. How that went on this kernel, in words. The root cgroup is the host's: there they hang for a moment.
+/// Loads the programs of a hook, attaches them to lo in a new network namespace, and detaches them. Returns
+/// how they were attached. The cgroup hook is briefly attached to the host's root cgroup.
 ///
 /// # Errors
-/// In words.
+/// A message.
 pub fn try_hook(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
     thread::scope(|scope| {
         let trial = scope.spawn(|| in_own_namespace(hook, tc_mode));
@@ -49,11 +49,10 @@ fn in_own_namespace(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
     Ok(words.join(", "))
 }
 
-/// The interfaces with filters of ours at clsact that no running http-trace holds; with `clean` they are
-/// taken off.
+/// Interfaces with filters of ours at clsact that no running http-trace holds; `clean` deletes these filters.
 ///
 /// # Errors
-/// In words.
+/// A message.
 pub fn leftovers(clean: bool) -> Result<Vec<String>, String> {
     let interfaces = Interfaces::open().map_err(|error| error.to_string())?;
     let mut left = Vec::new();

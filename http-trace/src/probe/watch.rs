@@ -1,36 +1,36 @@
-//! What is known of a place of a program from look to look, so that each time in which it may have missed
-//! packets is reported whole and once. Looks at no hook itself.
+//! Tracks the state of an attachment between checks, so that each period in which it may have missed packets
+//! is reported completely and once. Checks no hook itself.
 
-/// What still hides packets is reported again after this long (ns).
+/// A condition that persists is reported again after this time (ns).
 const REMIND_EVERY_NS: u64 = 60_000_000_000;
 
-/// A time in which a hook may have missed packets.
+/// A period in which a hook may have missed packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hidden {
-    /// Why, in one word: `shadowed` or `detached`.
+    /// Reason: `shadowed` or `detached`.
     pub why: &'static str,
-    /// Where, and because of whom.
+    /// Where, and which programs caused it.
     pub detail: String,
-    /// From when on (kernel time, ns).
+    /// Start of the period (kernel time, ns).
     pub since_ns: u64,
 }
 
-/// What is known of one place from check to check.
+/// State of one attachment.
 #[derive(Debug)]
 pub struct Watch {
-    /// When it was last seen to be in order (kernel time, ns).
+    /// When it was last seen in order (kernel time, ns).
     good_ns: u64,
-    /// When a program was moved, or tried to be, for it.
+    /// When a program was last moved, or an attempt made, on its behalf.
     pub moved_ns: u64,
     reported_ns: u64,
-    /// What was reported and went on then: why and what.
+    /// Reason and detail of a reported condition that persisted.
     open: Option<(&'static str, String)>,
-    /// Who is known to stay before it.
+    /// Programs that could not be overtaken.
     pub behind: Vec<String>,
 }
 
 impl Watch {
-    /// Of a place that is in order now.
+    /// An attachment that is in order now.
     pub const fn new(now_ns: u64) -> Self {
         Watch {
             good_ns: now_ns,
@@ -41,7 +41,7 @@ impl Watch {
         }
     }
 
-    /// It is in order: what to report if it was not at the last look.
+    /// Records that it is in order; returns a report if it was not at the last check.
     pub fn is_good(&mut self, now_ns: u64) -> Option<Hidden> {
         let ended = self.open.take();
         let ended = ended.and_then(|(why, detail)| {
@@ -53,7 +53,7 @@ impl Watch {
         ended
     }
 
-    /// What to report of a place that is not, or was not, in order.
+    /// Records that it is not, or was not, in order; returns a report if due.
     pub fn report(
         &mut self,
         now_ns: u64,
@@ -80,7 +80,7 @@ impl Watch {
         })
     }
 
-    /// The run ends: what to report of what was reported before and goes on.
+    /// Ends the run; reports a condition that persists since its last report.
     pub fn end(&mut self, now_ns: u64) -> Option<Hidden> {
         let (why, detail) = self.open.take().filter(|_| self.reported_ns < now_ns)?;
         self.report(now_ns, why, detail, false)
@@ -91,7 +91,7 @@ impl Watch {
 mod tests {
     use super::*;
 
-    /// Times that are reported: from and to, in seconds.
+    /// Start and end of reported periods, in seconds.
     #[test]
     fn every_time_in_which_packets_may_be_missing_is_reported_once() {
         const S: u64 = 1_000_000_000;
@@ -101,16 +101,16 @@ mod tests {
             told.extend(hidden.map(|hidden| (hidden.since_ns / S, s)));
         };
         tell(watch.is_good(2 * S), 2);
-        // Behind from some time on, known at 4, reported again a minute later, over at 70.
+        // Shadowed, detected at 4, reported again a minute later, over at 70.
         for s in [4, 6, 8, 64] {
             tell(watch.report(s * S, "shadowed", "x".into(), true), s);
         }
         tell(watch.is_good(70 * S), 70);
         tell(watch.is_good(72 * S), 72);
-        // Again, and overtaken at once.
+        // Shadowed again, and overtaken at once.
         tell(watch.report(74 * S, "shadowed", "x".into(), false), 74);
         tell(watch.end(75 * S), 75);
-        // Again, to the end.
+        // Shadowed again, until the end.
         tell(watch.report(76 * S, "shadowed", "x".into(), true), 76);
         tell(watch.end(80 * S), 80);
         assert_eq!(
