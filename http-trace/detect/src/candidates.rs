@@ -1,6 +1,6 @@
-//! Selects the detections that an event can match, and matches them. The status decides many of them; what
-//! depends on the status and on remembered tests alone is remembered too, and only what is left open then is
-//! asked of the event itself.
+//! Selects the detections that an event can match, and evaluates them. The status alone decides many. Results
+//! that depend only on the status and on cached tests are cached too; only the rest is evaluated on the event
+//! itself.
 
 use super::bits::{self, Bits, put, take_next};
 use super::facts::{Builder, Facts, LONGEST, Plan, TestId, is_asked_alone};
@@ -14,21 +14,20 @@ use http_trace_model::event::HttpEvent;
 /// Statuses from 0 (no response) to 999.
 const STATUSES: usize = 1000;
 
-/// The conditions of all detections, ready to be asked of many events.
+/// The conditions of all detections, compiled.
 #[derive(Debug)]
 pub struct Candidates {
     conditions: Vec<Condition>,
-    /// What a status decides, for each that came.
+    /// What each status decides, computed at its first event.
     of_status: Vec<Option<Box<OfStatus>>>,
     facts: Facts,
-    /// By status and the tests that an event passes: the detections that it matches, and after them those
-    /// that are to be asked more.
+    /// By status and passed tests: the detections that match, followed by those that are still undecided.
     memo: Memo<u64>,
-    /// Detections of which all that is asked more follows from the target.
+    /// Detections whose remaining tests depend only on the target.
     of_target: Bits,
-    /// Which of them match, by status, tests and target.
+    /// Which of these match, by status, passed tests and target.
     target_memo: Memo<u64>,
-    /// Room for such a key, and for those that are to be asked more.
+    /// Buffers for such a key, and for the undecided detections.
     key: Vec<u8>,
     open: Bits,
 }
@@ -38,34 +37,34 @@ pub struct Candidates {
 struct OfStatus {
     /// Detections that match whatever else the event has.
     sure: Bits,
-    /// Those that match or not by what else it has.
+    /// Detections that depend on more than the status.
     open: Bits,
-    /// Evaluates what these ask for.
+    /// Evaluates the tests that these need.
     plan: Plan,
 }
 
-/// A condition over tests by their numbers.
+/// A compiled condition, over test ids.
 #[derive(Debug)]
 enum Condition {
     Constant(bool),
-    /// A test of the status alone.
+    /// A test of the status only.
     Status(Test),
     Test(TestId),
-    /// A test that is asked by itself.
+    /// An individually evaluated test.
     Alone(usize),
     Keyword(TestId),
     Not(Box<Condition>),
     AtLeast(usize, Box<[Condition]>),
 }
 
-/// The status of an event, 0 without a response.
+/// The status of an event; 0 without a response.
 fn status_of(event: &HttpEvent) -> usize {
     let status = event.response.as_ref().map_or(0, |r| r.status);
     usize::from(status).min(STATUSES - 1)
 }
 
 impl Candidates {
-    /// Of detections in the order of their numbers.
+    /// Compiles detections, in the order of their numbers.
     pub fn new(detections: Vec<Expr>) -> Self {
         let mut tests = Builder::default();
         let detections = detections.into_iter();
@@ -91,7 +90,7 @@ impl Candidates {
         }
     }
 
-    /// Puts the detections that an event matches into `matched`; whether there are any.
+    /// Writes the matching detections to `matched`; returns whether there are any.
     pub fn matching(&mut self, view: &View<'_>, matched: &mut [u64]) -> bool {
         let status = status_of(view.event);
         let (conditions, facts) = (&self.conditions, &mut self.facts);
@@ -169,8 +168,8 @@ impl OfStatus {
 }
 
 impl Condition {
-    /// Whether it holds for an event of a status that passes these tests, if that is known by them; without
-    /// any, if it is known by the status.
+    /// Whether it holds, if the status and the passed tests decide it; without `facts`, if the status alone
+    /// does.
     fn known(&self, status: usize, facts: Option<&Facts>) -> Option<bool> {
         match self {
             Condition::Constant(yes) => Some(*yes),
@@ -187,7 +186,7 @@ impl Condition {
         }
     }
 
-    /// Whether it holds for the event at hand.
+    /// Whether it holds for the current event.
     fn holds(&self, status: usize, view: &View<'_>, facts: &mut Facts) -> bool {
         match self {
             Condition::Alone(number) => facts.passes_alone(*number, view),
@@ -201,7 +200,7 @@ impl Condition {
         }
     }
 
-    /// Whether its outcome follows from the status, the tests that are remembered, and the target.
+    /// Whether its result depends only on the status, cached tests, and the target.
     fn is_of_target(&self, facts: &Facts) -> bool {
         match self {
             Condition::Alone(number) => facts.is_alone_of_target(*number),
@@ -212,7 +211,7 @@ impl Condition {
         }
     }
 
-    /// Adds the tests that it asks for to a plan.
+    /// Adds the tests that it needs to a plan.
     fn plan(&self, facts: &Facts, plan: &mut Plan) {
         match self {
             Condition::Test(id) => plan.add(facts, *id),
@@ -222,7 +221,7 @@ impl Condition {
         }
     }
 
-    /// The cheapest of several parts is asked first.
+    /// Relative cost, so that the cheapest part is evaluated first.
     fn cost(&self) -> usize {
         match self {
             Condition::Constant(_) | Condition::Status(_) => 0,

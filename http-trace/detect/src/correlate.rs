@@ -1,5 +1,5 @@
-//! How one event changes one counter, and whether the rule's condition holds then. Exact in the terms of
-//! [`super::window`]; knows nothing of alerts.
+//! Applies one event to one counter, and evaluates the rule's condition. Exact as far as [`super::window`]
+//! is; knows nothing of alerts.
 
 use super::counter::Counter;
 use super::field::Field;
@@ -10,36 +10,36 @@ use super::rule::{Correlation, Input, Kind, MOST_INPUTS};
 use super::view::{Value, View};
 use super::window::{CELLS, TooLate, Window, bucket};
 
-/// The most values that a percentile is made of: the last ones.
+/// Maximum number of values kept for percentiles and timing; the most recent ones.
 const VALUES: usize = 512;
 
-/// An event on its way to a counter.
+/// An event to be counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Hit<'a> {
     /// The event.
     pub view: &'a View<'a>,
-    /// When it counts.
+    /// Time at which it counts, ns.
     pub time_ns: u64,
-    /// Which inputs of the correlation it is, a bit each.
+    /// Bit set of the correlation's inputs that the event matches.
     pub inputs: u64,
-    /// The keyed hash of the value of which the correlation counts distinct ones.
+    /// Keyed hash of the value that the correlation counts distinct ones of.
     pub distinct: Option<u64>,
 }
 
-/// What became of it.
+/// Result of counting an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// Whether the condition holds.
     pub holds: bool,
-    /// What the condition was asked of.
+    /// Value that the condition was evaluated on.
     pub value: u64,
-    /// Whether the event moved the condition forward: not if its value is the first of its key or
-    /// had been seen, not if nothing of a sequence came before it.
+    /// Whether the event brought the condition closer. False if its value is the key's first or was seen
+    /// before, or if no earlier part of its sequence was seen.
     pub moved: bool,
 }
 
-/// A hash of the value that a rule counts distinct ones of, the same in every run: for numbers that
-/// are shown, not for tables that an attacker could make collide.
+/// Hash of the value that a rule counts distinct ones of, equal in every run: for displayed numbers only,
+/// because an attacker could make it collide.
 pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
     let Kind::ValueCount(fields) = &correlation.kind else {
         return None;
@@ -49,10 +49,10 @@ pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
     fields.iter().try_fold(0, one)
 }
 
-/// Of numbers that are shown; any will do.
+/// Fixed hash for displayed numbers; any key will do.
 static SHOWN: Hashes = Hashes::with_key([0x4164_d839_9f76_7c45, 0xb0c1_1fde_cb91_ce37]);
 
-/// A counter for a correlation.
+/// Creates a counter for a correlation.
 pub fn make(correlation: &Correlation, time_ns: u64) -> Counter {
     let bucket = bucket(correlation.window_ns, time_ns);
     let large = match correlation.kind {
@@ -72,12 +72,12 @@ pub fn make(correlation: &Correlation, time_ns: u64) -> Counter {
     counter
 }
 
-/// Whether an event can be the first of a key: what only goes on with something else needs no counter of
-/// its own, so that ordinary responses leave no trace.
+/// Whether an event may create a counter. What only continues something else does not, so that ordinary
+/// responses leave no trace.
 pub fn can_begin(correlation: &Correlation, inputs: u64, view: &View<'_>) -> bool {
     match correlation.kind {
         Kind::TemporalOrdered => inputs & 1 != 0,
-        // What is as it should be begins no sequence of statuses.
+        // A successful response does not begin a sequence of statuses.
         Kind::StatusSequence => {
             let status = view.event.response.as_ref().map(|r| r.status);
             status.is_some_and(|status| !matches!(status, 0 | 200..=299))
@@ -86,7 +86,7 @@ pub fn can_begin(correlation: &Correlation, inputs: u64, view: &View<'_>) -> boo
     }
 }
 
-/// Which inputs of a correlation are correlations themselves, a bit each.
+/// Bit set of the inputs that are themselves correlations.
 pub fn thresholds(inputs: &[Input]) -> u64 {
     let inputs = inputs.iter().take(MOST_INPUTS).enumerate();
     inputs.fold(0, |all, (at, input)| {
@@ -94,26 +94,26 @@ pub fn thresholds(inputs: &[Input]) -> u64 {
     })
 }
 
-/// Whether what moves nothing forward is no evidence: where others are to reach a threshold, what comes
-/// before is what everybody does.
+/// Whether only events that bring the condition closer are evidence: if other rules must reach thresholds
+/// first, the events before that are ordinary traffic.
 pub fn begins_late(correlation: &Correlation) -> bool {
     matches!(correlation.kind, Kind::Temporal(_)) && thresholds(&correlation.inputs) != 0
 }
 
-/// Whether something was seen at a time so near to an event that they count together; 0 is never.
+/// Whether a time is close enough to an event to count together with it; 0 means never.
 const fn is_within(time_ns: u64, hit: &Hit<'_>, window_ns: u64) -> bool {
     time_ns != 0 && hit.time_ns.saturating_sub(time_ns) <= window_ns
 }
 
-/// Whether nothing that a counter has counted is in the window at a bucket any more.
+/// Whether everything that a counter counted has left the window at a bucket.
 pub const fn is_over(bucket: u32, counter: &Counter) -> bool {
     bucket.wrapping_sub(counter.window.newest()) as i32 > CELLS as i32
 }
 
-/// Counts an event; `None` when it is nothing that the correlation counts.
+/// Counts an event; `None` if it is not something that the correlation counts.
 ///
 /// # Errors
-/// When it is older than the window.
+/// The event is older than the window.
 pub fn count(
     correlation: &Correlation,
     hit: &Hit<'_>,
@@ -121,7 +121,7 @@ pub fn count(
 ) -> Result<Option<Counted>, TooLate> {
     let bucket = bucket(correlation.window_ns, hit.time_ns);
     if is_over(bucket, counter) && counter.active().is_none() {
-        // Nothing of before is in the window: what is counted from here on is another matter.
+        // Nothing from before is in the window, so a new count begins.
         counter.events = 0;
         if let Some(more) = &mut counter.more {
             more.evidence = None;
@@ -144,7 +144,7 @@ pub fn count(
             moved = counter
                 .distinct
                 .see(hash, bucket, most, &mut counter.window)?;
-            // One value is what every client has.
+            // A single value is normal for every client.
             moved &= counter.window.total() >= threshold.min(2);
             counter.window.total()
         }
@@ -219,7 +219,7 @@ pub fn count(
     }))
 }
 
-/// Adds to the window; returns what is in it then.
+/// Adds to the window; returns its new total.
 fn add(counter: &mut Counter, bucket: u32, count: u64) -> Result<u64, TooLate> {
     counter.window.add(bucket, count)?;
     Ok(counter.window.total())
@@ -236,12 +236,12 @@ fn number(hit: &Hit<'_>, field: &Field) -> Option<u64> {
     }
 }
 
-/// Whether an event goes on with what was seen before it, or is itself more than one event: the
-/// threshold of another correlation.
+/// Whether an event continues what was seen before, or itself stands for several events, as another
+/// correlation's threshold does.
 fn goes_on(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>) -> bool {
     let within = |time: u64| is_within(time, hit, correlation.window_ns);
     let seen = counter.more.as_ref().map_or(&[][..], |more| &more.seen);
-    // In order, a link goes on with the one before it only; `see` has the last word on that.
+    // In an ordered chain, a link continues only the one before it; `see` makes the final decision.
     let earlier = match correlation.kind {
         Kind::TemporalOrdered => {
             (1..seen.len()).any(|at| hit.inputs & 1 << at != 0 && within(seen[at - 1]))
@@ -251,13 +251,13 @@ fn goes_on(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>) -> bool 
     earlier || hit.inputs & thresholds(&correlation.inputs) != 0
 }
 
-/// Notes which inputs were seen, or how far an ordered chain has come; whether that changed anything.
+/// Records which inputs were seen, or how far an ordered chain has come; returns whether anything changed.
 fn see(correlation: &Correlation, counter: &mut Counter, hit: &Hit<'_>) -> bool {
     let seen = &mut counter.more().seen;
     let time = hit.time_ns.max(1);
     let is_ordered = matches!(correlation.kind, Kind::TemporalOrdered);
     let mut any = false;
-    // From the last on: one event is not two links of a chain.
+    // Backwards, so that one event does not count as two links of a chain.
     for at in (0..seen.len()).rev().filter(|at| hit.inputs & 1 << at != 0) {
         let begun = match at.checked_sub(1).filter(|_| is_ordered) {
             None => time,
@@ -281,7 +281,7 @@ fn keep_value(counter: &mut Counter, time_ns: u64, n: u64) {
     values.push_back((time_ns, n));
 }
 
-/// Nearest rank: the least value that so many percent of those in the window do not exceed.
+/// Nearest-rank percentile of the values in the window.
 fn percentile_of(
     counter: &mut Counter,
     time_ns: u64,
@@ -318,7 +318,7 @@ fn holds(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>, value: u64
             let values = more.values.iter().filter(|(t, _)| within(*t));
             correlation.holds(value) && native::is_split(values, *factor)
         }
-        // At the event that ends the chain.
+        // Holds at the event that completes the chain.
         Kind::TemporalOrdered => {
             let last = more.seen.len().saturating_sub(1);
             hit.inputs & 1 << last != 0 && more.seen.last().is_some_and(|t| within(*t))

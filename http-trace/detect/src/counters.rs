@@ -1,7 +1,7 @@
-//! The counters of all rules, by rule and key: one table under one memory bound. The least recently used of a
-//! few counters is evicted when the bound is reached, and a full table admits only keys that were seen
-//! several times lately. Every operation takes the same time however many keys there are: the index has room for
-//! all of them from the first. Beside the bound is only the [`Sketch`].
+//! The counters of all rules, by rule and key: one table under one memory bound. At the bound, the least
+//! recently used of a small sample is evicted, and a full table admits only keys that were seen several times
+//! recently. Every operation takes constant time, because the index is allocated for all keys at the start.
+//! Only the [`Sketch`] is not included in the bound.
 
 use std::cmp::Reverse;
 
@@ -10,30 +10,30 @@ use hashbrown::HashTable;
 use super::counter::Counter;
 use super::sketch::Sketch;
 
-/// The most keys that the index has room for from the first.
+/// Maximum number of keys that the index has room for at the start.
 const INDEXED: usize = 1 << 20;
 
-/// Sightings that a full table asks for before it admits a key.
+/// Sightings that a full table requires before it admits a key.
 const ADMIT_AFTER: u8 = 16;
 
-/// Counters of which the least recently used is evicted.
+/// Number of counters of which the least recently used is evicted.
 const SAMPLE: usize = 8;
 
-/// About what the index takes for a key, in bytes.
+/// Approximate size of an index entry, in bytes.
 const INDEX_BYTES: usize = 6;
 
-/// Names a key of a rule.
+/// A key of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// Place of the correlation.
+    /// Index of the correlation.
     pub correlation: u16,
     /// Keyed hash of the group's values.
     pub hash: u64,
 }
 
 impl Key {
-    /// The keys of one group of values lie together in the index, each with its own tag (its highest seven
-    /// bits): an event that counts for ten rules costs one cache miss there, not ten.
+    /// Keys of one group of values share an index position and differ in their tag (the highest seven bits):
+    /// an event that counts for ten rules costs one cache miss in the index instead of ten.
     const fn index_hash(self) -> u64 {
         self.hash ^ (self.correlation as u64) << 57
     }
@@ -42,37 +42,37 @@ impl Key {
 #[derive(Debug)]
 struct Slot {
     key: Key,
-    /// Absent in a free slot.
+    /// `None` in a free slot.
     counter: Option<Counter>,
-    /// Of the counter, beside the slot.
+    /// Heap memory of the counter.
     bytes: u32,
-    /// When it was used last, in uses of the table, wrapped.
+    /// Time of the last use, in uses of the table, wrapping.
     used: u32,
 }
 
-/// What became of keys.
+/// Numbers of evicted and refused keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turnover {
-    /// Keys evicted for others.
+    /// Keys that were evicted.
     pub evicted: u64,
     /// Events whose key was not admitted.
     pub refused: u64,
 }
 
-/// The table.
+/// The table of counters.
 #[derive(Debug)]
 pub struct Counters {
     /// The slot of each key.
     index: HashTable<u32>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Keys of each correlation.
+    /// Number of keys of each correlation.
     of_correlation: Vec<usize>,
     bytes: usize,
     most_bytes: usize,
     uses: u32,
     sketch: Sketch,
-    /// What the sketch said of groups of values at the event at hand.
+    /// Sightings of each group of values in the current event, from the sketch.
     sighted: Vec<(u64, u8)>,
     turnover: Turnover,
     /// Next slot for [`Counters::sweep`], and for [`Counters::evict`].
@@ -81,7 +81,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// An empty table that takes at most about `most_bytes`.
+    /// An empty table of at most about `most_bytes` bytes.
     pub fn new(most_bytes: usize) -> Self {
         Counters {
             index: HashTable::with_capacity((most_bytes / size_of::<Slot>()).min(INDEXED)),
@@ -99,27 +99,27 @@ impl Counters {
         }
     }
 
-    /// The next event: whoever asks to be admitted is sighted once more.
+    /// Starts the next event: each group of values is counted once more when it asks for admission.
     pub fn begin(&mut self) {
         self.sighted.clear();
     }
 
-    /// Keys in the table.
+    /// Number of keys.
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Keys of a correlation.
+    /// Number of keys of a correlation.
     pub fn len_of(&self, correlation: usize) -> usize {
         self.of_correlation.get(correlation).copied().unwrap_or(0)
     }
 
-    /// Bytes in use, as they are counted against the bound.
+    /// Memory that counts against the bound, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What became of keys.
+    /// Numbers of evicted and refused keys.
     pub const fn turnover(&self) -> Turnover {
         self.turnover
     }
@@ -137,7 +137,7 @@ impl Counters {
         self.slots[at].counter.as_mut()
     }
 
-    /// The counter in a slot, which is used now.
+    /// The counter in a slot, marked as used.
     pub fn use_at(&mut self, at: usize) -> Option<&mut Counter> {
         self.uses = self.uses.wrapping_add(1);
         let uses = self.uses;
@@ -146,7 +146,7 @@ impl Counters {
         slot.counter.as_mut()
     }
 
-    /// Accounts for what the counter in a slot takes now; evicts others if that is too much.
+    /// Accounts for the current size of the counter in a slot; evicts others if the bound is exceeded.
     pub fn settle(&mut self, at: usize) {
         let Some(slot) = self.slots.get_mut(at) else {
             return;
@@ -159,8 +159,8 @@ impl Counters {
         }
     }
 
-    /// Whether a new key may come in: `Some(true)` when events of it may have been turned away before. To be
-    /// asked once for an event and key.
+    /// Whether a new key is admitted; `Some(true)` if earlier events of it may have been refused. Must be
+    /// called once per event and key.
     pub fn admit(&mut self, key: Key, limit: Option<usize>) -> Option<bool> {
         let rule_is_full = limit.is_some_and(|limit| self.len_of(key.correlation.into()) >= limit);
         if self.bytes < self.most_bytes / 2 && !rule_is_full {
@@ -182,7 +182,7 @@ impl Counters {
         Some(full)
     }
 
-    /// Adds a key that is not there; returns its slot.
+    /// Adds a key that is not in the table; returns its slot.
     pub fn insert(&mut self, key: Key, counter: Counter) -> usize {
         let bytes = heap_bytes(Some(&counter));
         let slot = Slot {
@@ -206,7 +206,7 @@ impl Counters {
         at
     }
 
-    /// Makes a key findable at its slot.
+    /// Adds a key to the index.
     fn index(&mut self, key: Key, at: usize) {
         let slots = &self.slots;
         let hash = |at: &u32| slots[*at as usize].key.index_hash();
@@ -218,7 +218,7 @@ impl Counters {
         self.of_correlation[number] += 1;
     }
 
-    /// Evicts the least recently used of the next few keys, one without an open alert if there is one.
+    /// Evicts the least recently used of the next few keys, preferring those without an open alert.
     fn evict(&mut self, keep: usize) {
         let (mut victim, mut left) = (None, SAMPLE);
         for _ in 0..self.slots.len() {
@@ -256,18 +256,18 @@ impl Counters {
         self.of_correlation[usize::from(key.correlation)] -= 1;
     }
 
-    /// How many slots there are, used or free.
+    /// Number of slots, used or free.
     pub const fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// What is in a slot.
+    /// The content of a slot.
     pub fn at(&self, slot: usize) -> Option<(Key, &Counter)> {
         let slot = self.slots.get(slot)?;
         Some((slot.key, slot.counter.as_ref()?))
     }
 
-    /// Puts a counter back whose key is not there; `false` when there is no room for it.
+    /// Restores a counter whose key is not in the table; returns `false` if there is no room.
     pub fn restore(&mut self, key: Key, counter: Counter) -> bool {
         let fits = self.bytes + counter.heap_bytes() <= self.most_bytes / 4 * 3;
         if fits {
@@ -276,8 +276,7 @@ impl Counters {
         fits
     }
 
-    /// Gives correlations other numbers; keys of those that get none are forgotten. No two may get the
-    /// same.
+    /// Renumbers correlations and removes the keys of those without a new number. New numbers must be unique.
     pub fn renumber(&mut self, number: impl Fn(u16) -> Option<u16>) {
         for at in 0..self.slots.len() {
             if number(self.slots[at].key.correlation).is_none() {
@@ -298,8 +297,8 @@ impl Counters {
         }
     }
 
-    /// Looks at a few keys, in turn, and forgets those of which `is_over` says that nothing of them is in
-    /// their window any more.
+    /// Checks the next `few` keys, and removes those of which `is_over` says that nothing is left in their
+    /// window.
     pub fn sweep(&mut self, few: usize, mut is_over: impl FnMut(Key, &Counter) -> bool) {
         let slots = self.slots();
         for _ in 0..few.min(slots) {

@@ -1,7 +1,7 @@
-//! Exact distinct counts up to a threshold: the hashes seen most recently, each with the bucket in which it
-//! was seen last. Values that the threshold does not need are evicted, so that a value that is never the
-//! same costs a bound, not a history. Which ones follows from when they came, never from the hashes:
-//! their key differs from run to run, and what is said of events must not.
+//! Exact distinct counts up to a threshold: the hashes of the most recent values, each with the bucket in
+//! which it was last seen. Values beyond what the threshold needs are evicted, so that ever-changing values
+//! cost bounded memory. Eviction depends only on the order of arrival, never on the hashes: their key differs
+//! between runs, and results must not.
 
 use std::collections::HashMap;
 
@@ -10,26 +10,26 @@ use smallvec::SmallVec;
 
 use super::window::{CELLS, TooLate, Window};
 
-/// Values that need no memory of their own: most clients have as many, or fewer.
+/// Values stored inline; most clients have no more.
 const INLINE: usize = 4;
 
-/// The most values that are searched without an index.
+/// Maximum number of values searched without an index.
 const NO_INDEX: usize = 16;
 
 /// A value that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     hash: u64,
-    /// When it was seen last.
+    /// Bucket in which it was last seen.
     bucket: u32,
 }
 
-/// A distinct count over a [`Window`], in the order in which values came first.
+/// A distinct count over a [`Window`]; values are in the order in which they first came.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Seen>")]
 pub struct Distinct {
     seen: SmallVec<[Seen; INLINE]>,
-    /// Where they are, from when there are many.
+    /// Positions by hash, if there are many values.
     #[serde(skip)]
     index: Option<Box<Index>>,
 }
@@ -49,11 +49,11 @@ impl From<Vec<Seen>> for Distinct {
 }
 
 impl Distinct {
-    /// Notes that a value was seen in `bucket`, exactly up to `most` values; `window` counts values by the
-    /// bucket in which they were seen last. Returns whether it is new in the window.
+    /// Records a value seen in `bucket`. Counts are exact up to `most` values; `window` counts each value in
+    /// the bucket in which it was last seen. Returns whether the value is new in the window.
     ///
     /// # Errors
-    /// When the bucket has left the window.
+    /// The bucket has left the window.
     pub fn see(
         &mut self,
         hash: u64,
@@ -99,7 +99,7 @@ impl Distinct {
         }
     }
 
-    /// Adds a value that is not there.
+    /// Adds a value that is not there yet.
     fn push(&mut self, seen: Seen) {
         self.seen.push(seen);
         if let Some(index) = &mut self.index {
@@ -115,8 +115,8 @@ impl Distinct {
         self.index = many.then(|| Box::new(places.collect()));
     }
 
-    /// Evicts what has left the window and, beyond twice what the threshold needs, the oldest, of one
-    /// bucket those that came first.
+    /// Evicts values that have left the window. If twice as many as the threshold needs remain, also evicts
+    /// the oldest, those that came first within a bucket.
     fn evict(&mut self, most: usize, window: &mut Window) {
         self.seen.retain(|seen| !window.is_past(seen.bucket));
         if self.seen.len() >= most.saturating_mul(2) {
@@ -143,7 +143,7 @@ impl Distinct {
         self.build_index();
     }
 
-    /// Bytes beside the value itself.
+    /// Heap memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let seen = if self.seen.spilled() {
             self.seen.capacity()
@@ -181,8 +181,7 @@ mod tests {
         assert!(bytes <= 128 * 36, "{bytes}");
     }
 
-    /// The same values again and again, more of them than are kept: what is new does not depend on the
-    /// key that they were hashed with.
+    /// The same values repeatedly, more than are kept: which are new must not depend on the hash key.
     #[test]
     fn what_is_new_does_not_depend_on_the_hashes() {
         let run = |key: u64| {

@@ -1,6 +1,6 @@
-//! Which tests of all rules the event at hand passes. Tests of what follows from the same bytes, the target or
-//! the lines of one name, form a group: it is evaluated at most once an event, and not at all for a value that
-//! the [`super::memo`] knows or that the event lacks. Knows tests, not conditions.
+//! Which tests, of all rules, the current event passes. Tests that depend on the same bytes (the target, or
+//! the lines of one name) form a group. A group is evaluated at most once per event, and not at all if the
+//! value is in the [`super::memo`] or absent from the event. Knows tests, not conditions.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,20 +17,20 @@ use super::view::{Value, View};
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
-/// The most literals in a DFA; more of them take an automaton that is smaller and slower.
+/// Maximum number of literals in a DFA; more use a smaller and slower automaton.
 const DFA_LITERALS: usize = 2000;
 
-/// The longest value that is remembered.
+/// Maximum length of a cached value, in bytes.
 pub const LONGEST: usize = 192;
 
-/// A test, by its group and its number there.
+/// A test, identified by its group and its index there.
 #[derive(Clone, Copy, Debug)]
 pub struct TestId {
     group: usize,
     test: usize,
 }
 
-/// Collects tests.
+/// Collects and deduplicates tests.
 #[derive(Debug, Default)]
 pub struct Builder {
     groups: Vec<(Source, Vec<FieldTest>)>,
@@ -38,66 +38,67 @@ pub struct Builder {
     alone: Vec<(Field, Test)>,
 }
 
-/// A test of a field; keywords are of none.
+/// A test of a field; `None` for a keyword.
 type FieldTest = (Option<Field>, Test);
 
-/// All tests, and what is known of the event at hand.
+/// All tests, and their results for the current event.
 #[derive(Debug)]
 pub struct Facts {
     groups: Vec<Group>,
-    /// Tests that are asked by themselves.
+    /// Tests evaluated individually.
     alone: Vec<(Field, Test)>,
-    /// The groups of lines by the number of their name, which all names without one share; of responses, then
-    /// of requests.
+    /// Groups of header lines by the number of their name (shared by all names without a number): those of
+    /// responses, then those of requests.
     of_lines: [Vec<Vec<usize>>; 2],
-    /// The tests that an event passes which has nothing of what is asked for, a bit each.
+    /// Bit set of the tests that an event without any of the values passes.
     without: Box<[u8]>,
-    /// The tests that the event at hand passes.
+    /// Bit set of the tests that the current event passes.
     passed: Box<[u8]>,
-    /// Of those that are asked by themselves what is known of the event at hand.
+    /// Results of the individual tests for the current event, as far as they were evaluated.
     passed_alone: Vec<Option<bool>>,
-    /// Whether keywords have been looked for in it.
+    /// Whether the current event was searched for keywords.
     has_searched: bool,
     memo: Memo<u8>,
-    /// What the target of the event at hand is remembered by; empty until it is asked for.
+    /// Cache key of the current event's target; empty until needed.
     target: Vec<u8>,
 }
 
-/// The groups to evaluate of an event.
+/// The groups to evaluate for an event.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Those of lines by the numbers of their names, a bit each.
+    /// Groups of header lines, as bit sets of name numbers: of responses, then of requests.
     lines: [u64; 2],
     others: Vec<usize>,
 }
 
-/// Tests of what follows from the same bytes.
+/// Tests that depend on the same bytes.
 #[derive(Debug)]
 struct Group {
     source: Source,
     tests: Vec<FieldTest>,
-    /// Where its bits are, in bytes.
+    /// The bytes that hold its results.
     bytes: Range<usize>,
     /// Finds candidates among the tests.
     literals: Option<Literals>,
-    /// Tests for which no literal stands: they are asked of every value.
+    /// Tests without literals, which must be evaluated on every value.
     always: Vec<usize>,
 }
 
-/// What the values of a group follow from.
+/// What the values of a group depend on.
 #[derive(Debug, PartialEq)]
 enum Source {
     /// The request's method, target and `Host`.
     Target,
-    /// The lines of one name, of the response or of the request.
+    /// The lines of one name, in the response or the request.
     Line {
         response: bool,
         known: Known,
         name: Box<str>,
     },
-    /// Other parts of the event: numbers are cheaper to test than to look up, and clients are many.
+    /// Other parts of the event, not cached: numbers are cheaper to test than to look up, and clients are
+    /// many.
     Event(Field),
-    /// Any text of the event: searched when a condition asks for it.
+    /// Any text of the event; searched only when a condition needs it.
     Anywhere,
 }
 
@@ -133,7 +134,7 @@ impl Source {
         }
     }
 
-    /// Whether the values of a field are parts of its texts.
+    /// Whether the values of a field are substrings of its texts.
     const fn has_text_of(&self, field: Option<&Field>) -> bool {
         let is_made = matches!(
             field,
@@ -142,7 +143,7 @@ impl Source {
         !(is_made || matches!(self, Source::Event(_)))
     }
 
-    /// Hands on all texts of an event, until `work` is done with them.
+    /// Passes all texts of an event to `work` until it returns true.
     fn texts(&self, view: &View<'_>, work: &mut dyn FnMut(&[u8]) -> bool) {
         match self {
             Source::Target => {
@@ -152,7 +153,7 @@ impl Source {
                     .request
                     .as_ref()
                     .map(|request| &request.method[..]);
-                // The target is the end of the whole URL, but for its encodings.
+                // The whole URL ends with the target, except for its decoded form.
                 let _ = work(view.uri())
                     || matches!(view.first(&Field::DecodedTarget), Some(Value::Made(decoded)) if work(&decoded))
                     || work(host)
@@ -168,19 +169,19 @@ impl Source {
     }
 }
 
-/// Whether a test is asked by itself, when a condition needs it: it asks of more than the value, or takes long
-/// and is seldom needed.
+/// Whether a test is evaluated individually, and only when a condition needs it: it depends on more than the
+/// value, or is expensive and seldom needed.
 pub fn is_asked_alone(field: &Field, test: &Test) -> bool {
     match test {
         Test::SameAs(..) => true,
-        // Of a line it is asked once for each value.
+        // On header lines its result is cached by value, so it can be in a group.
         Test::Text(test) => has_regex(test) && !matches!(Source::of(field), Source::Line { .. }),
         _ => false,
     }
 }
 
 impl Builder {
-    /// Adds a test of a field, or a keyword, unless it is there.
+    /// Adds a test of a field, or a keyword; returns the existing one if it is known.
     pub fn add(&mut self, field: Option<Field>, test: Test) -> TestId {
         let groups = &mut self.groups;
         let group = *self.places.entry(field.clone()).or_insert_with(|| {
@@ -195,12 +196,12 @@ impl Builder {
         TestId { group, test }
     }
 
-    /// Adds a test that is asked by itself, unless it is there.
+    /// Adds an individually evaluated test; returns the existing one if it is known.
     pub fn add_alone(&mut self, field: Field, test: Test) -> usize {
         place(&mut self.alone, (field, test))
     }
 
-    /// Makes the tests ready to be asked.
+    /// Compiles the tests.
     pub fn build(self) -> Facts {
         let mut of_lines = [(); 2].map(|()| vec![Vec::new(); u64::BITS as usize]);
         let mut without = Vec::new();
@@ -252,7 +253,8 @@ impl Plan {
 }
 
 impl Facts {
-    /// Evaluates the groups of a plan for the next event; the tests of others stay as without a value.
+    /// Evaluates the groups of a plan for the next event; tests of other groups get the result for an absent
+    /// value.
     pub fn evaluate(&mut self, plan: &Plan, view: &View<'_>) {
         self.has_searched = false;
         self.target.clear();
@@ -274,18 +276,18 @@ impl Facts {
         }
     }
 
-    /// The tests that the event at hand passes, of the groups that were evaluated.
+    /// Bit set of the tests that the current event passes, in the evaluated groups.
     pub fn passed(&self) -> &[u8] {
         &self.passed
     }
 
-    /// Whether it passes a test of such a group.
+    /// Whether the current event passes a test of an evaluated group.
     pub fn passes(&self, id: TestId) -> bool {
         let bytes = self.groups[id.group].bytes.clone();
         bits::byte_has(&self.passed[bytes], id.test)
     }
 
-    /// Whether it passes a test that is asked by itself.
+    /// Whether the current event passes an individual test.
     pub fn passes_alone(&mut self, number: usize, view: &View<'_>) -> bool {
         if let Some(known) = self.passed_alone[number] {
             return known;
@@ -296,19 +298,19 @@ impl Facts {
         passes
     }
 
-    /// Whether the outcome of a test that is asked by itself follows from [`Facts::target`].
+    /// Whether the result of an individual test depends only on [`Facts::target`].
     pub fn is_alone_of_target(&self, number: usize) -> bool {
         let (field, test) = &self.alone[number];
         !matches!(test, Test::SameAs(..)) && Source::of(field) == Source::Target
     }
 
-    /// What values of the target of the event at hand follow from together.
+    /// The bytes that all values derived from the current event's target depend on.
     pub fn target(&mut self, view: &View<'_>) -> &[u8] {
         write_target(&mut self.target, view);
         &self.target
     }
 
-    /// Whether a keyword is in it.
+    /// Whether the current event contains a keyword.
     pub fn has_keyword(&mut self, id: TestId, view: &View<'_>) -> bool {
         if !std::mem::replace(&mut self.has_searched, true) {
             let group = &self.groups[id.group];
@@ -344,7 +346,7 @@ impl Facts {
     }
 }
 
-/// The place of an item in a list, added if it is not there.
+/// The index of an item in a list; appends it if it is not there.
 fn place<T: PartialEq>(all: &mut Vec<T>, item: T) -> usize {
     let known = all.iter().position(|known| *known == item);
     known.unwrap_or_else(|| {
@@ -353,7 +355,7 @@ fn place<T: PartialEq>(all: &mut Vec<T>, item: T) -> usize {
     })
 }
 
-/// Puts what values of the target follow from together, unless that is done.
+/// Writes the cache key of the target, unless it is there already.
 fn write_target(out: &mut Vec<u8>, view: &View<'_>) {
     let Some(request) = view.event.request.as_ref().filter(|_| out.is_empty()) else {
         return;
@@ -419,7 +421,7 @@ impl Group {
         }
     }
 
-    /// Sets the bits of the tests that the event passes.
+    /// Sets the bits of the tests that the event passes, and clears the others.
     fn evaluate(&self, view: &View<'_>, passed: &mut [u8]) {
         passed.fill(0);
         let is_there = |field: &Option<Field>, text: &TextTest| match field {
@@ -460,7 +462,7 @@ impl Group {
     }
 }
 
-/// The tests of which one has to pass.
+/// The tests of which one must pass.
 fn alternatives(text: &TextTest) -> &[TextTest] {
     match text {
         TextTest::AnyOf(tests) => tests,
@@ -468,16 +470,16 @@ fn alternatives(text: &TextTest) -> &[TextTest] {
     }
 }
 
-/// Literals that stand for tests, all looked for in one pass, whatever their case.
+/// Literals that represent tests, searched for in one pass, case-insensitively.
 #[derive(Debug)]
 struct Literals {
     automaton: AhoCorasick,
-    /// For each literal the tests that it stands for, and which of their alternatives.
+    /// For each literal, the tests that it represents, and which of their alternatives.
     of: Vec<Box<[(usize, usize)]>>,
 }
 
 impl Literals {
-    /// `None` when there are none, or too many for an automaton.
+    /// `None` if there are none, or too many for an automaton.
     fn new(mut entries: Vec<(Vec<u8>, (usize, usize))>) -> Option<Self> {
         if entries.is_empty() {
             return None;

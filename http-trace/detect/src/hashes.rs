@@ -1,19 +1,19 @@
-//! Keyed hashes of values: an attacker must not choose what collides. The key is random, and kept
-//! with what is counted, since counters are found by these hashes after a restart too.
+//! Keyed hashes of values, so that an attacker cannot choose collisions. The key is random. It is saved with
+//! the counters, which are looked up by these hashes after a restart too.
 
 use std::hash::{BuildHasher, Hasher};
 
-/// Makes hashers that are the same for the same key.
+/// A keyed hash function.
 #[derive(Clone, Debug)]
 pub struct Hashes {
     key: [u64; 2],
 }
 
 impl Default for Hashes {
-    /// With a random key, of the system's randomness.
+    /// With a random key from the operating system.
     fn default() -> Self {
         let random = || std::hash::RandomState::new().build_hasher().finish();
-        // Two states of one thread differ by a counter only; what is hashed differs too.
+        // Two states of one thread differ only in a counter, so hash another value as well.
         let other = std::hash::RandomState::new().hash_one(random());
         Hashes::with_key([random(), other])
     }
@@ -30,14 +30,14 @@ impl Hashes {
         self.key
     }
 
-    /// The hash of a number of 128 bits.
+    /// The hash of a 128-bit number.
     pub const fn number(&self, number: u128) -> u64 {
         let one = self.mix(number as u64, (number >> 64) as u64);
         self.mix(one, !one.rotate_left(23))
     }
 
-    /// The hash of a text, each eight bytes of it changed by `map`, which must map equal bytes at
-    /// any place to equal ones.
+    /// The hash of a text, with each eight bytes mapped by `map`. Equal bytes must map to equal bytes at any
+    /// position.
     pub fn text(&self, text: &[u8], map: impl Fn(u64) -> u64) -> u64 {
         let word = |bytes: &[u8; 8]| map(u64::from_le_bytes(*bytes));
         let half = |bytes: &[u8; 4]| map(u32::from_le_bytes(*bytes).into());
@@ -53,10 +53,10 @@ impl Hashes {
             },
         };
         let mut hash = self.mix(one ^ len.rotate_left(32), other);
-        // What is between the first eight bytes and the last.
+        // The bytes between the first eight and the last eight.
         if let Some(between) = text.get(8..text.len().max(16) - 8) {
             let (words, rest) = between.as_chunks::<8>();
-            // By two, each with a part of the key: half as many steps that wait for one another.
+            // In pairs, each half with its own part of the key: halves the dependency chain.
             let (pairs, odd) = words.as_chunks::<2>();
             for [one, other] in pairs {
                 hash = self.mix(hash ^ word(one), word(other));
@@ -73,7 +73,7 @@ impl Hashes {
         self.mix(hash, !hash.rotate_left(23))
     }
 
-    /// A hash of two hashes of this key, in their order.
+    /// Combines two hashes of this key; the order matters.
     pub const fn mix(&self, one: u64, other: u64) -> u64 {
         let full = (one ^ self.key[0]) as u128 * (other ^ self.key[1].rotate_left(32)) as u128;
         full as u64 ^ (full >> 64) as u64
@@ -112,7 +112,7 @@ mod tests {
             .flat_map(|n| [n, n << 64, n << 100, n | 0xffff << 32])
             .collect();
         assert_eq!(numbers.len(), all.len());
-        // All bits count: places in tables are made of some of them.
+        // All bits must vary: table positions are made from some of them.
         for shift in [0, 16, 32, 44, 57] {
             let few: HashSet<u64> = (0..4096_u128)
                 .map(|n| hashes.number(n | 0xffff << 32) >> shift & 127)

@@ -1,5 +1,5 @@
-//! Whom an event is counted for: the keyed hash of the fields that a correlation groups by, and of those
-//! whose distinct values it counts.
+//! Computes the key that an event is counted under: the keyed hash of the fields that a correlation groups
+//! by, and of those whose distinct values it counts.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -10,34 +10,34 @@ use super::rule::{Correlation, Kind, MOST_INPUTS, Rule};
 use super::view::{Value, View};
 use http_trace_model::known::to_lower;
 
-/// A field to hash, with the prefix by which its IPv6 addresses count as one.
+/// A field to hash, and the prefix length that its IPv6 addresses are reduced to.
 type Part = (Field, u8);
 
-/// What is hashed together, by the places of the parts.
+/// Parts that are hashed together, by index.
 type List = Box<[usize]>;
 
-/// The keys of the event at hand, for a list of correlations.
+/// The keys of the current event, for a list of correlations.
 #[derive(Debug)]
 pub struct Keys {
     parts: Parts,
-    /// For each correlation the list of each input; one, when all have the same.
+    /// For each correlation the list of each input; a single one if all inputs have the same.
     groups: Vec<Box<[List]>>,
-    /// For each correlation the list whose distinct values it counts.
+    /// For each correlation the list of which it counts distinct values.
     values: Vec<Option<List>>,
 }
 
-/// All fields that are hashed, each at most once an event.
+/// All fields that are hashed, each at most once per event.
 #[derive(Debug, Default)]
 struct Parts {
     hashes: Hashes,
     all: Vec<Part>,
-    /// The hash of each, if the event has the field, and the number of the event that it is of.
+    /// For each part the event it was hashed for, and the hash, if that event has the field.
     known: Vec<(u64, Option<u64>)>,
     event: u64,
 }
 
 impl Parts {
-    /// The places of fields, which are added if they are not there.
+    /// The indexes of fields; appends those that are new.
     fn list<'f>(&mut self, fields: impl Iterator<Item = &'f Field>, ipv6_prefix: u8) -> List {
         let place = |field: &Field| {
             let prefix = if field.is_address() { ipv6_prefix } else { 128 };
@@ -52,7 +52,7 @@ impl Parts {
         fields.map(place).collect()
     }
 
-    /// The hash of a list; `None` when the event lacks one of its fields.
+    /// The hash of a list; `None` if the event lacks one of its fields.
     fn hash(&mut self, list: &[usize], view: &View<'_>) -> Option<u64> {
         let Some((first, others)) = list.split_first() else {
             return Some(0);
@@ -106,38 +106,38 @@ impl Keys {
         }
     }
 
-    /// Hashes like these from now on, so that what was counted under their keys goes on.
+    /// Uses this hash function from now on, so that existing keys remain valid.
     pub fn hash_as(&mut self, hashes: Hashes) {
         self.parts.hashes = hashes;
         self.begin();
     }
 
-    /// What is hashed with.
+    /// The hash function.
     pub const fn hashes(&self) -> &Hashes {
         &self.parts.hashes
     }
 
-    /// The next event.
+    /// Starts the next event.
     pub const fn begin(&mut self) {
         self.parts.event += 1;
     }
 
-    /// The hash of the event's group under a correlation to which it is the input of that number;
-    /// `None` when the event lacks a field to group by.
+    /// The hash of the event's group in a correlation, for the input with this number; `None` if the event
+    /// lacks a field to group by.
     pub fn group(&mut self, correlation: usize, input: usize, view: &View<'_>) -> Option<u64> {
         let lists = self.groups.get(correlation)?;
         self.parts.hash(lists.get(input).or(lists.first())?, view)
     }
 
-    /// The hash of the value of which a correlation counts distinct ones.
+    /// The hash of the value that a correlation counts distinct ones of.
     pub fn value(&mut self, correlation: usize, view: &View<'_>) -> Option<u64> {
         self.parts
             .hash(self.values.get(correlation)?.as_ref()?, view)
     }
 }
 
-/// The hash of what an event has under a field. The same value is hashed alike whatever field it is of:
-/// inputs may group by different ones.
+/// The hash of an event's value of a field. Equal values have equal hashes whatever their field, because
+/// inputs may group by different fields.
 pub fn hash_field(hashes: &Hashes, field: &Field, ipv6_prefix: u8, view: &View<'_>) -> Option<u64> {
     let address = |ip| hashes.number(network(ip, ipv6_prefix));
     Some(match field {
@@ -157,7 +157,7 @@ pub fn hash_field(hashes: &Hashes, field: &Field, ipv6_prefix: u8, view: &View<'
     })
 }
 
-/// The network that an address is counted as: an IPv6 site, an IPv4 address.
+/// The network that an address is counted under: an IPv6 prefix, or an IPv4 address.
 pub fn network(ip: IpAddr, ipv6_prefix: u8) -> u128 {
     match ip.to_canonical() {
         IpAddr::V4(ip) => 0xffff << 32 | u128::from(ip.to_bits()),
@@ -170,7 +170,7 @@ pub fn network(ip: IpAddr, ipv6_prefix: u8) -> u128 {
     }
 }
 
-/// That network as text; an address stays one.
+/// That network as text; a whole address has no prefix length.
 pub fn network_text(ip: IpAddr, ipv6_prefix: u8) -> String {
     match ip.to_canonical() {
         IpAddr::V6(ip) if ipv6_prefix < 128 => {

@@ -1,5 +1,5 @@
-//! Whether an event matches a detection: the compiled condition and its tests. Allocates nothing
-//! for fields that are on the wire as they are; never panics, whatever the bytes.
+//! Evaluates the condition of a detection on an event. Allocates nothing for fields that are on the wire as
+//! they are, and never panics, whatever the bytes.
 
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ impl Relation {
             }
             Relation::Starts(cased) => texts(cased, |a, b| a.starts_with(b)),
             Relation::Ends(cased) => texts(cased, |a, b| a.ends_with(b)),
-            // Both are the client's: in time that grows with their lengths, not with the product.
+            // Both texts are the client's: the search must take linear, not quadratic time.
             Relation::Contains(cased) => texts(cased, |a, b| memchr::memmem::find(a, b).is_some()),
             Relation::Number(comparison) => match (number(value), number(other)) {
                 (Some(a), Some(b)) => comparison.holds(a, b),
@@ -78,7 +78,7 @@ impl Glob {
         if !self.at(last, text, end) {
             return false;
         }
-        // The leftmost place of each part leaves the most room for those after it.
+        // Matching each part as far left as possible leaves the most room for the rest.
         let mut from = first.len();
         for part in middle {
             let Some(at) = (from..=end.saturating_sub(part.len()))
@@ -123,16 +123,16 @@ impl TextTest {
 }
 
 impl Test {
-    /// Whether an event passes by what it has under a field.
+    /// Whether an event's values of a field pass.
     pub fn holds(&self, field: &Field, view: &View<'_>) -> bool {
-        // Asked by filters of every event, and there without a search.
+        // Filters apply these tests to every event; no value has to be searched for.
         match (field, self) {
             (Field::ClientIp, Test::Networks(of)) => return is_in(of, view.event.client_ip()),
             (Field::ServerIp, Test::Networks(of)) => {
                 let ip = view.event.server.known_ip();
                 return ip.is_some_and(|ip| is_in(of, ip));
             }
-            // That there is a path says nothing of whether there is a query.
+            // [`Field::Query`] also yields the path, which says nothing about the presence of a query.
             (Field::Query, Test::Present) => return view.target().query.is_some(),
             (Field::Query, Test::Missing) => return view.target().query.is_none(),
             (Field::Query, Test::Absent) => {
@@ -153,7 +153,7 @@ impl Test {
         passes || !any && matches!(self, Test::Absent | Test::Missing)
     }
 
-    /// Whether a value passes by itself.
+    /// Whether a single value passes.
     pub fn passes(&self, value: &Value<'_>) -> bool {
         match self {
             Test::Present => true,
@@ -219,7 +219,7 @@ impl Expr {
     }
 }
 
-/// Whether at least so many parts hold, as far as that is known.
+/// Whether at least `wanted` parts hold; `None` if the decided parts do not settle it.
 pub fn at_least<T>(
     wanted: usize,
     parts: &[T],
@@ -245,7 +245,7 @@ pub fn at_least<T>(
     }
 }
 
-/// Whether a text is searched for a regular expression.
+/// Whether the test searches with a regular expression.
 pub fn has_regex(test: &TextTest) -> bool {
     match test {
         TextTest::Regex(_) => true,
@@ -254,7 +254,7 @@ pub fn has_regex(test: &TextTest) -> bool {
     }
 }
 
-/// Literals, in lower case, of which a text that passes has at least one.
+/// Lower-case literals of which every passing text contains at least one; `None` if there are none.
 pub fn literals_of(test: &TextTest) -> Option<Vec<Vec<u8>>> {
     let one = |bytes: &[u8]| (!bytes.is_empty()).then(|| vec![bytes.to_ascii_lowercase()]);
     match test {

@@ -1,6 +1,5 @@
-//! An event as rules see it: typed values by field. Values that take work (the parsed target, the whole
-//! URL, the path's identifier) are made when they are first asked for. Borrows from the event; performs
-//! no I/O and decides nothing.
+//! An event as rules see it: typed values by field. Expensive values (the parsed target, the whole URL, the
+//! path's identifier) are computed on first use. Borrows from the event; performs no I/O and decides nothing.
 
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
@@ -16,18 +15,18 @@ use http_trace_model::fields::mime_type;
 use http_trace_model::known::Known;
 use http_trace_model::target::Target;
 
-/// What views have beside their events: how endpoints are told, and the whole URL of the event at hand, whose
-/// buffer is used again for the next one.
+/// State shared by views: how endpoints are named, and the whole URL of the current event, whose buffer is
+/// reused for the next one.
 #[derive(Debug, Default)]
 pub struct ViewContext {
-    /// How endpoints are told.
+    /// Path templates and known endpoints.
     pub endpoints: Endpoints,
     uri: OnceCell<Vec<u8>>,
     spare: RefCell<Vec<u8>>,
 }
 
 impl ViewContext {
-    /// That tells endpoints so.
+    /// With these templates and known endpoints.
     pub fn of(endpoints: Endpoints) -> Self {
         ViewContext {
             endpoints,
@@ -35,7 +34,7 @@ impl ViewContext {
         }
     }
 
-    /// Makes room for the next event's.
+    /// Discards the values of the last event, keeping the buffer.
     pub fn clear(&mut self) {
         if let Some(buffer) = self.uri.take() {
             *self.spare.get_mut() = buffer;
@@ -43,7 +42,7 @@ impl ViewContext {
     }
 }
 
-/// An event with what takes work to find.
+/// An event with lazily computed values.
 #[derive(Debug)]
 pub struct View<'a> {
     /// The event.
@@ -54,7 +53,7 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Of an event; `context` is cleared, and keeps the whole URL once it is asked for.
+    /// A view of an event; `context` must have been cleared, and caches the whole URL.
     pub const fn new(event: &'a HttpEvent, context: &'a ViewContext) -> Self {
         View {
             event,
@@ -64,7 +63,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The request's target, taken apart.
+    /// The request's parsed target.
     pub fn target(&self) -> &Target<'a> {
         self.target.get_or_init(|| {
             let request = self.event.request.as_ref();
@@ -105,12 +104,12 @@ impl<'a> View<'a> {
         out.extend_from_slice(&request.target);
     }
 
-    /// The target from its path on.
+    /// The part of the target from its path on.
     pub fn path_and_query(&self) -> Option<&'a [u8]> {
         let path = self.target().path?;
         let target: &[u8] = &self.event.request.as_ref()?.target;
         let len = path.len() + self.target().query.map_or(0, |q| q.len() + 1);
-        // An absolute target without a path has the path "/" that nobody sent.
+        // An absolute target without a path has the path "/", which was not sent.
         Some(
             target
                 .len()
@@ -119,17 +118,17 @@ impl<'a> View<'a> {
         )
     }
 
-    /// The value of the request's first line of a name.
+    /// The first value of a request header.
     pub fn request_line(&self, name: Known) -> Option<&'a [u8]> {
         self.event.request.as_ref()?.headers.first_known(name)
     }
 
-    /// The value of the response's first line of a name.
+    /// The first value of a response header.
     pub fn response_line(&self, name: Known) -> Option<&'a [u8]> {
         self.event.response.as_ref()?.headers.first_known(name)
     }
 
-    /// What each cookie that the response sets lacks.
+    /// The attributes missing from each cookie that the response sets.
     fn cookie_lacks(&self) -> impl Iterator<Item = &'static [u8]> {
         let response = self.event.response.as_ref();
         let cookies = response.map(|response| response.headers.all_known(Known::SET_COOKIE));
@@ -139,7 +138,7 @@ impl<'a> View<'a> {
             .flat_map(derived::cookie_lacks)
     }
 
-    /// Whether the event surely has nothing under a field, where that shows at once.
+    /// Whether the event certainly has no value for a field, where this is cheap to tell.
     pub fn lacks(&self, field: &Field) -> bool {
         let event = self.event;
         match field {
@@ -157,7 +156,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Hands every value of a field to `test` until one passes; whether one did.
+    /// Passes the values of a field to `test` until one passes; returns whether one did.
     pub fn any(&self, field: &Field, test: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
         let event = self.event;
         match field {
@@ -197,7 +196,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the field table reads from.
+    /// The view that getters of the field table read from.
     fn plain(&self) -> table::View<'a, HttpEvent> {
         table::View {
             target: *self.target(),
@@ -205,7 +204,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The value of a field; of those with several, the first.
+    /// The value of a field; the first one if there are several.
     pub fn first(&self, field: &Field) -> Option<Value<'a>> {
         let event = self.event;
         let request = event.request.as_ref();
@@ -266,7 +265,7 @@ impl<'a> View<'a> {
                 self.request_line(Known::REFERER)?,
                 self.target().host?,
             ))),
-            // Of a trusted proxy it is the client itself.
+            // For a trusted proxy this is the client itself.
             Field::ForwardedClient if event.forwarded.is_some() => None,
             Field::ForwardedClient => derived::forwarded_client(&request?.headers).map(Value::Ip),
             Field::ClientCgroup => number(cgroup(event, false)),
@@ -276,9 +275,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Hands every text of the event that a keyword may be in to `test` until one passes: the heads'
-    /// method, reason and values, the user's name, the target after its host, as proxies log it, the
-    /// version, the status and the client's address.
+    /// Passes every text of the event that keywords are searched in to `test` until one passes: the heads'
+    /// method, reason and values, the user name, host and target (as proxies log it), the version, the
+    /// status, and the client's address.
     pub fn any_text(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         let event = self.event;
         let in_request = event.request.as_ref().is_some_and(|request| {
@@ -297,7 +296,7 @@ impl<'a> View<'a> {
             })
     }
 
-    /// The target as sent, after the host where it has none itself; no scheme that nobody sent.
+    /// The target as sent, preceded by the host if it has none; without a scheme that was not sent.
     fn host_and_target(&self) -> &'a [u8] {
         const SCHEME: &[u8] = b"http://";
         let target = self.event.request.as_ref().map(|r| &r.target[..]);
@@ -307,7 +306,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The version as it is in the request's line.
+    /// The version as written in the request line.
     fn version_line(&self) -> Option<&'static [u8]> {
         match self.first(&Field::Version)? {
             Value::Text(b"1.0") => Some(b"HTTP/1.0"),
@@ -316,10 +315,10 @@ impl<'a> View<'a> {
     }
 }
 
-/// The root of all cgroups: everything is in it where nothing sorts processes into cgroups.
+/// The root cgroup: holds everything on hosts that do not sort processes into cgroups.
 const ROOT_CGROUP: u64 = 1;
 
-/// The cgroup of this host that the response went to, or came from.
+/// The cgroup on this host that sent the response (`came_from`) or received it.
 fn cgroup(event: &HttpEvent, came_from: bool) -> Option<u64> {
     let of_end = |id: &u64| *id != ROOT_CGROUP && event.egress == Some(came_from);
     event.cgroup_id.filter(of_end)

@@ -1,33 +1,33 @@
-//! Sliding windows in event time, in sub-buckets. A window of length W is counted in buckets of
-//! W/30 on a common grid: the newest and the thirty before it. So whatever lies within W is always
-//! counted together, and what is counted together lies within W·31/30.
+//! Sliding windows in event time. A window of length W is counted in buckets of W/30 on a common grid: the
+//! newest bucket and the thirty before it. Events within W are therefore always counted together, and events
+//! counted together lie within W·31/30.
 
 use serde::{Deserialize, Serialize};
 
-/// Sub-buckets of a window.
+/// Buckets per window.
 pub const PARTS: u64 = 30;
 
-/// Buckets that are held: the window's, and the one that its beginning cuts.
+/// Buckets held: those of the window, and one that its start cuts.
 pub const CELLS: usize = PARTS as usize + 1;
 
-/// Length of a sub-bucket of a window of `window_ns`, at least 1 ns; rounded up, so that the
-/// buckets never cover less than the window.
+/// Length of a bucket in a window of `window_ns`, at least 1 ns; rounded up, so that the buckets
+/// never cover less than the window.
 pub const fn bucket_ns(window_ns: u64) -> u64 {
     let part = window_ns.div_ceil(PARTS);
     if part == 0 { 1 } else { part }
 }
 
-/// The number of a time's bucket in a window of `window_ns`, wrapped.
+/// The number of the bucket of a time in a window of `window_ns`, wrapping.
 pub const fn bucket(window_ns: u64, time_ns: u64) -> u32 {
     (time_ns / bucket_ns(window_ns)) as u32
 }
 
-/// Counts of a window's buckets.
+/// Counts per bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Cells {
-    /// Enough for every threshold up to 65,535: a full bucket alone reaches it.
+    /// For thresholds up to 65,535: a saturated bucket alone reaches them.
     Small([u16; CELLS]),
-    /// For larger ones and for sums.
+    /// For higher thresholds and for sums.
     Large(Box<[u64; CELLS]>),
 }
 
@@ -36,16 +36,16 @@ enum Cells {
 pub struct Window {
     cells: Cells,
     total: u64,
-    /// Number of the newest bucket, wrapped: a key that is silent for 2³¹ buckets is long gone.
+    /// Number of the newest bucket, wrapping: a key that is silent for 2³¹ buckets was removed long before.
     newest: u32,
 }
 
-/// Why something was not counted: its bucket has left the window.
+/// Error: the bucket has left the window, so nothing was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLate;
 
 impl Window {
-    /// An empty window whose newest bucket is `bucket`; `large` counts beyond 65,535 a bucket.
+    /// An empty window whose newest bucket is `bucket`; `large` allows more than 65,535 per bucket.
     pub fn new(bucket: u32, large: bool) -> Self {
         Window {
             cells: if large {
@@ -58,7 +58,7 @@ impl Window {
         }
     }
 
-    /// What is counted in the window.
+    /// Total of all buckets in the window.
     pub const fn total(&self) -> u64 {
         self.total
     }
@@ -73,7 +73,7 @@ impl Window {
         self.newest.wrapping_sub(bucket) as i32 >= CELLS as i32
     }
 
-    /// Lets time go on to `bucket`; an earlier one changes nothing.
+    /// Advances time to `bucket`; an earlier one changes nothing.
     #[inline]
     pub fn advance(&mut self, bucket: u32) {
         let steps = bucket.wrapping_sub(self.newest) as i32;
@@ -97,23 +97,23 @@ impl Window {
         }
     }
 
-    /// Sets a cell, to the largest count that it has room for.
+    /// Sets a cell, saturating at its maximum.
     fn set(&mut self, at: usize, count: u64) {
         let before = self.cell(at);
         match &mut self.cells {
             Cells::Small(cells) => cells[at] = count.min(u16::MAX.into()) as u16,
             Cells::Large(cells) => cells[at] = count,
         }
-        // Sums are counted up to the largest number only.
+        // Sums saturate.
         let after = self.cell(at);
         self.total = self.total.saturating_sub(before.saturating_sub(after));
         self.total = self.total.saturating_add(after.saturating_sub(before));
     }
 
-    /// Adds `count` at `bucket`, moving time on if it is ahead.
+    /// Adds `count` at `bucket`, advancing time if it is ahead.
     ///
     /// # Errors
-    /// When the bucket has left the window.
+    /// The bucket has left the window.
     pub fn add(&mut self, bucket: u32, count: u64) -> Result<(), TooLate> {
         self.advance(bucket);
         if self.is_past(bucket) {
@@ -124,7 +124,7 @@ impl Window {
         Ok(())
     }
 
-    /// Takes one away at `bucket`, if one is there.
+    /// Subtracts one at `bucket`, if its count is not zero.
     pub fn remove(&mut self, bucket: u32) {
         if self.is_past(bucket) || (bucket.wrapping_sub(self.newest) as i32) > 0 {
             return;
@@ -133,7 +133,7 @@ impl Window {
         self.set(at, self.cell(at).saturating_sub(1));
     }
 
-    /// The bucket with which fewer than `count` are left in the window if nothing comes to it.
+    /// The first bucket at which fewer than `count` remain in the window, if nothing more is added.
     pub fn below(&self, count: u64) -> u32 {
         let mut left = self.total;
         for step in 0..=CELLS as u32 {
@@ -146,7 +146,7 @@ impl Window {
         self.newest.wrapping_add(CELLS as u32)
     }
 
-    /// Whether it is made as another is.
+    /// Whether both have cells of the same size.
     pub const fn is_like(&self, other: &Window) -> bool {
         matches!(
             (&self.cells, &other.cells),
@@ -154,7 +154,7 @@ impl Window {
         )
     }
 
-    /// Bytes beside the value itself.
+    /// Heap memory, in bytes.
     pub const fn heap_bytes(&self) -> usize {
         match &self.cells {
             Cells::Small(_) => 0,
@@ -164,8 +164,8 @@ impl Window {
 }
 
 const fn index(bucket: u32) -> usize {
-    // The ring's length does not divide 2³²: at the wrap a window would be mixed up, once in 2³²
-    // buckets, which for the shortest window is four years.
+    // The ring's length does not divide 2³², so a window is mixed up when the number wraps, once in 2³²
+    // buckets: four years for the shortest window.
     (bucket % CELLS as u32) as usize
 }
 
@@ -221,7 +221,7 @@ mod tests {
     }
 
     proptest! {
-        /// In the terms: always N on N within W, never N on fewer than N within W·31/30.
+        /// N events within W always count as N; fewer than N within W·31/30 never do.
         #[test]
         fn against_a_naive_exact_model(
             window_ns in prop::sample::select(vec![1_000_000_000_u64, 60_000_000_007, 300_000_000_000]),

@@ -1,12 +1,12 @@
-//! What is asked once, remembered and asked in another order has the same answer.
+//! Candidate selection must give the same results as plain evaluation, whatever is cached and in any order.
 
 use super::*;
 use crate::view::ViewContext;
 use crate::{builtin, parse};
 use http_trace_model::testing;
 
-/// What is asked once, remembered and asked in another order has the same answer: the built-in
-/// detections and some with several lines of a name, over events whose values come again.
+/// Compares cached with plain evaluation of the built-in detections, and of some with several lines of a
+/// name, over events whose values recur.
 #[test]
 fn an_event_matches_what_each_condition_says_by_itself() {
     let mut sources = builtin::sources();

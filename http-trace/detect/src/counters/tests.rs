@@ -1,4 +1,4 @@
-//! Who stays in the table, who comes in, and what numbers keys have.
+//! Tests of eviction, admission and renumbering.
 
 use super::*;
 use crate::window::Window;
@@ -14,7 +14,7 @@ fn empty() -> Counter {
     Counter::new(Window::new(0, false))
 }
 
-/// One event more of a key; what it has counted, if it is there or comes in.
+/// One more event of a key; returns its count if it is in the table or admitted.
 fn see(table: &mut Counters, n: u64) -> Option<u64> {
     table.begin();
     let at = match table.find(key(n)) {
@@ -44,7 +44,7 @@ fn a_million_strangers_do_not_push_out_one_that_is_at_work() {
         }
         assert!(table.bytes() <= bound);
     }
-    // It was there from the first; all of its thousand are counted.
+    // It was in the table from the start, so all of its thousand events are counted.
     assert_eq!(counted, 1000);
     assert!(table.turnover().refused > 900_000);
 }
@@ -79,7 +79,7 @@ fn renumbering_keeps_what_is_counted_and_forgets_the_rest() {
     for n in 0..300 {
         see(of((n % 3) as u16, n), n);
     }
-    // 0 is gone, 1 and 2 change places.
+    // Correlation 0 is removed, 1 and 2 swap numbers.
     table.renumber(|number| (number != 0).then(|| 3 - number));
     assert_eq!(table.len(), 200);
     for n in 0..300 {

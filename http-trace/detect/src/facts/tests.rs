@@ -1,11 +1,11 @@
-//! What literals are looked for in.
+//! Tests of the texts that literals are searched in.
 
 use super::*;
 use crate::view::ViewContext;
 use http_trace_model::field::rule_fields;
 use http_trace_model::testing;
 
-/// A field whose values are not parts of the texts that are searched would match nothing by its literals.
+/// A field whose values are not substrings of the searched texts would never match by literals.
 #[test]
 fn values_that_literals_stand_for_are_parts_of_the_texts() {
     let names = rule_fields().flat_map(|field| field.about().rules);
