@@ -1,5 +1,5 @@
-//! Alerts: what a rule has to say. Everything in them that came from the network is bytes as they
-//! were sent, with the field it is of, so that it can be redacted and escaped on its way out.
+//! Alerts, as raised by rules. Values from the network are the bytes sent, with the field they belong to, so
+//! that they can be redacted and escaped on output.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use super::evidence::Sample;
 use super::field::Field;
 use super::rule::{Rule, Severity};
 
-/// Where an alert is in its life.
+/// State of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// The condition holds for the first time.
     Opened,
-    /// It still does, a suppression period later.
+    /// The condition still holds, a suppression period later.
     Updated,
     /// The count has fallen below half the threshold.
     Ended,
@@ -32,7 +32,7 @@ impl State {
     }
 }
 
-/// A value of the network and what it is of.
+/// A value from the network, and its field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// The field.
@@ -41,26 +41,26 @@ pub struct Shown {
     pub value: Vec<u8>,
 }
 
-/// A piece of a summary.
+/// A part of a summary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Piece {
-    /// Text of the rule.
+    /// Literal text from the rule.
     Text(String),
     /// A value.
     Value(Shown),
 }
 
-/// Something that an alert is about.
+/// An entity that an alert is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entity {
-    /// The role that the rule gives it.
+    /// Role that the rule gives it.
     pub role: String,
-    /// What it is.
+    /// Its value.
     pub shown: Shown,
 }
 
 impl Entity {
-    /// `ip`, `hostname`, `user`, `url` or `value`.
+    /// `ip`, `hostname`, `user`, `url`, `user_agent` or `value`.
     pub const fn kind(&self) -> &'static str {
         match self.shown.field {
             Field::ClientIp | Field::PeerIp | Field::ServerIp | Field::ForwardedClient => "ip",
@@ -73,23 +73,23 @@ impl Entity {
     }
 }
 
-/// Why the statuses of an alert do not add up to its count.
+/// A reason why the statuses of an alert do not add up to its count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Differs {
-    /// The evidence begins at half of the threshold.
+    /// Evidence is collected only from half the threshold on.
     FromHalf,
     /// The evidence goes back further than the count.
     FromBefore,
-    /// The count is that of the part of the rule that counted most.
+    /// The count is that of the input with the highest count.
     OfPart,
-    /// Of a quiet rule there is no evidence between two updates.
+    /// A quiet rule collects no evidence between updates.
     BetweenUpdates,
-    /// There were more different statuses than are kept.
+    /// There were more distinct statuses than are kept.
     RareLeftOut,
 }
 
 impl Differs {
-    /// The names of all.
+    /// All names.
     pub const NAMES: [&str; 5] = [
         "from_half",
         "from_before",
@@ -98,7 +98,7 @@ impl Differs {
         "rare_left_out",
     ];
 
-    /// `from_half` …
+    /// Name.
     pub const fn name(self) -> &'static str {
         Differs::NAMES[self as usize]
     }
@@ -107,98 +107,98 @@ impl Differs {
 /// An alert.
 #[derive(Clone, Debug)]
 pub struct Alert {
-    /// The same for all states of one alert.
+    /// Id, shared by all states of one alert.
     pub id: u64,
-    /// Where it is in its life.
+    /// State.
     pub state: State,
     /// The rule that raises it.
     pub rule: Arc<Rule>,
-    /// The rule's severity, or less.
+    /// The rule's severity, or lower.
     pub severity: Severity,
-    /// When its state began, event time, Unix ns.
+    /// When this state began, event time, Unix ns.
     pub time_ns: u64,
-    /// The summary, in pieces.
+    /// The summary, in parts.
     pub summary: Vec<Piece>,
-    /// What it is about.
+    /// Entities that it is about.
     pub entities: Vec<Entity>,
-    /// Events counted.
+    /// Number of events counted.
     pub count: u64,
-    /// Distinct values counted: exact up to the threshold, at least so many beyond.
+    /// Number of distinct values: exact up to the threshold, a lower bound beyond.
     pub distinct: Option<u64>,
-    /// From which count on the rule raises alerts.
+    /// Count from which the rule raises alerts.
     pub threshold: u64,
     /// The rule's window, in ns.
     pub window_ns: u64,
-    /// First counted event that the evidence knows of.
+    /// Time of the first event in the evidence, Unix ns.
     pub first_seen_ns: u64,
-    /// Last counted event.
+    /// Time of the last event in the evidence, Unix ns.
     pub last_seen_ns: u64,
-    /// Statuses by number; 0 stands for no response.
+    /// Statuses with their counts; 0 is no response.
     pub statuses: Vec<(u16, u64)>,
-    /// Paths seen most often.
+    /// Most frequent paths, with counts.
     pub paths: Vec<(Vec<u8>, u64)>,
-    /// Servers by number of events.
+    /// Servers, with numbers of events.
     pub servers: Vec<(IpAddr, u64)>,
-    /// Clients by number of events.
+    /// Clients, with numbers of events.
     pub clients: Vec<(IpAddr, u64)>,
-    /// Hosts.
+    /// Hosts, with counts.
     pub hosts: Vec<(Vec<u8>, u64)>,
-    /// User agents.
+    /// User agents, with counts.
     pub user_agents: Vec<(Vec<u8>, u64)>,
     /// The last requests.
     pub samples: Vec<Sample>,
-    /// In the alert that is told in place of others of its rule: how many it stands for.
+    /// Of a digest: the number of alerts that it replaces.
     pub stands_for: Option<u64>,
-    /// Why the statuses do not add up to the count, if they do not.
+    /// Why the statuses do not add up to the count; empty if they do.
     pub differs: Vec<Differs>,
     /// Whether more may have happened than was counted.
     pub under_counted: bool,
-    /// Whether the client looks like a proxy of many.
+    /// Whether the client is probably a proxy for many clients.
     pub proxy_suspected: bool,
-    /// Whether a client of the evidence was connected itself, rather than named by a proxy's header.
+    /// Whether some client of the evidence connected directly, rather than being named in a proxy's header.
     pub direct: bool,
-    /// What was decided about banning its client; detection decides nothing of it.
+    /// Decision about banning its client; detection leaves it empty.
     pub ban: Option<Ban>,
 }
 
-/// What was decided about banning the client of an alert.
+/// Decision about banning the client of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
     /// The client's address.
     pub client: IpAddr,
-    /// What was decided.
+    /// The decision.
     pub outcome: Outcome,
-    /// How long it is banned, or would be, or is still.
+    /// Duration or remaining duration of the ban, or what it would be, in seconds.
     pub seconds: Option<u64>,
-    /// Why it is not.
+    /// Why the client is not banned.
     pub reason: Option<&'static str>,
 }
 
-/// A decision about a ban.
+/// Outcome of the decision about a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The firewall was told.
+    /// The firewall was told to ban the client.
     Banned,
-    /// It was told before.
+    /// An earlier ban is in force.
     InForce,
-    /// It would have been told.
+    /// Dry run: the client would have been banned.
     DryRun,
-    /// Something speaks against it.
+    /// The client must not be banned.
     Refused,
 }
 
 impl Outcome {
-    /// The names of all.
+    /// All names.
     pub const NAMES: [&str; 4] = ["banned", "in_force", "dry_run", "refused"];
 
-    /// `banned` …
+    /// Name.
     pub const fn name(self) -> &'static str {
         Outcome::NAMES[self as usize]
     }
 }
 
 impl Alert {
-    /// The summary as one text, of bytes as they were sent.
+    /// The summary as one text, with the bytes that were sent.
     pub fn message(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for piece in &self.summary {
@@ -211,32 +211,32 @@ impl Alert {
     }
 }
 
-/// An alert that is open.
+/// The state of an open alert.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Active {
-    /// Its number.
+    /// Id.
     pub id: u64,
-    /// When it opened.
+    /// When it opened, ns.
     pub opened_ns: u64,
-    /// When its next update is due.
+    /// When its next update is due, ns.
     pub next_update_ns: u64,
-    /// Events that were told.
+    /// Count at the last report; [`Active::SILENT`] if nothing is ever reported.
     pub told: u64,
-    /// Whether it was not told yet: it gathers until its next update is due.
+    /// Whether its opening is not reported yet: it gathers until its next update is due.
     pub gathers: bool,
-    /// Events counted when it opened, and those of its key then.
+    /// When it opened: its count, and the number of events of its key.
     pub at_opening: (u64, u64),
-    /// What it said last of the event at hand.
+    /// Its last summary.
     pub summary: Vec<Piece>,
-    /// What it was about.
+    /// Its last entities.
     pub entities: Vec<Entity>,
 }
 
 impl Active {
-    /// What [`Active::told`] is of one that is never told: another rule's alert says it already.
+    /// Value of [`Active::told`] for an alert that is never reported, because another rule's alert covers it.
     const SILENT: u64 = u64::MAX;
 
-    /// Of nothing in particular.
+    /// A placeholder for tests.
     #[cfg(test)]
     pub const fn for_test() -> Self {
         Active {
@@ -251,14 +251,14 @@ impl Active {
         }
     }
 
-    /// Nothing is ever told of it, but that it is there.
+    /// Suppresses all reports, and keeps only the fact that the alert is open.
     pub fn silence(&mut self) {
         (self.summary, self.entities) = (Vec::new(), Vec::new());
         self.told = Self::SILENT;
         self.next_update_ns = u64::MAX;
     }
 
-    /// When something is to be said of it, given when it is over if nothing more comes.
+    /// When it needs attention, given when it ends if nothing more is counted.
     pub fn due(&self, over_ns: u64) -> u64 {
         match self.gathers {
             true => over_ns.min(self.next_update_ns),
@@ -266,17 +266,17 @@ impl Active {
         }
     }
 
-    /// Whether nothing is told of it.
+    /// Whether its reports are suppressed.
     pub const fn is_silent(&self) -> bool {
         self.told == Self::SILENT
     }
 
-    /// Events counted up to now, given all of its key.
+    /// Number of events counted so far, given the number of events of its key.
     pub const fn count(&self, events: u64) -> u64 {
         self.at_opening.0 + events.saturating_sub(self.at_opening.1)
     }
 
-    /// About what it takes, in bytes.
+    /// Approximate size, in bytes.
     pub const fn bytes(&self) -> usize {
         size_of::<Active>() + (self.summary.len() + self.entities.len()) * 96
     }

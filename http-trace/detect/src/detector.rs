@@ -1,11 +1,10 @@
-//! The detector: events in, events with the rules they counted for and alerts out. Synchronous,
-//! without I/O and without a clock but event time.
+//! The detector: takes events, returns them with the rules that counted them, and alerts. Synchronous,
+//! without I/O; its only clock is event time.
 //!
 //! # Layout
-//! - [`fed`] says which correlations an event is fed to; [`core`] takes it through matching, and [`counting`]
-//!   to the counters.
-//! - [`reload`] changes the rules while they are at work, [`persist`] takes what is counted into a snapshot
-//!   and back.
+//! - [`fed`] decides which correlations an event is fed to; [`core`] takes it through matching, and
+//!   [`counting`] to the counters.
+//! - [`reload`] replaces the rules while running, [`persist`] saves state to a snapshot and restores it.
 
 mod core;
 mod counting;
@@ -23,7 +22,7 @@ use http_trace_model::event::HttpEvent;
 use self::core::{Core, SWEEP_TICK};
 pub use self::core::{DetectStats, Detected, Settings};
 
-/// Rules at work.
+/// Active rules and their state.
 #[derive(Debug)]
 pub struct Detector {
     clock: Clock,
@@ -31,7 +30,7 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Sets rules to work.
+    /// Activates rules.
     pub fn new(rules: RuleSet, settings: Settings) -> Self {
         Detector {
             clock: Clock::new(settings.live),
@@ -39,20 +38,20 @@ impl Detector {
         }
     }
 
-    /// The rules at work.
+    /// The active rules.
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.core.rules
     }
 
-    /// Takes an event in. It comes out at once, or, when its time is far ahead of all others in a
-    /// capture, once that is clear; always in order.
+    /// Takes an event. It is passed on at once, or, in a capture, if its time is far ahead of all others,
+    /// once later events show whether that is right; always in order.
     pub fn push(&mut self, event: Box<HttpEvent>, out: &mut dyn FnMut(Detected)) {
         let core = &mut self.core;
         self.clock
             .push(event, &mut |event, time_ns| core.event(event, time_ns, out));
     }
 
-    /// Time goes on without events.
+    /// Advances time without events.
     pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
         let core = &mut self.core;
         self.clock.tick(now_ns, &mut |event, time_ns| {
@@ -62,8 +61,8 @@ impl Detector {
         core.sweep(SWEEP_TICK, self.clock.now_ns());
     }
 
-    /// Nothing more comes: alerts that are open say what they counted since they spoke last. They
-    /// do not end, for nobody knows whether what they are about is over; with a state they go on.
+    /// Ends the stream: open alerts report what they counted since their last report. They do not end,
+    /// because their cause may persist; with a saved state they continue in the next run.
     pub fn finish(&mut self, out: &mut dyn FnMut(Detected)) {
         let core = &mut self.core;
         self.clock
@@ -71,20 +70,21 @@ impl Detector {
         core.tell_open(self.clock.now_ns(), out);
     }
 
-    /// Something was lost up to this time: alerts over it say that they may count too little.
+    /// Records a loss up to this time: alerts whose window covers it say that they may have counted too
+    /// little.
     pub fn note_loss(&mut self, until_ns: u64) {
         self.core.changes += 1;
         self.core.lossy_until_ns = self.core.lossy_until_ns.max(until_ns);
     }
 
-    /// What a rule has counted, by its id.
+    /// The hits of a rule, by its id.
     #[cfg(test)]
     pub(super) fn hits_of(&self, id: &str) -> Option<&super::hits::Tally> {
         let mut all = self.core.hits.all().iter();
         all.find(|of| of.id == id).map(|of| &of.tally)
     }
 
-    /// What was counted about detection itself.
+    /// Statistics about detection itself.
     pub fn stats(&self) -> DetectStats {
         DetectStats {
             clamped: self.clock.clamped(),

@@ -1,6 +1,6 @@
-//! What an alert shows of the events that it counted. Gathered from half the threshold on, and where
-//! others are to reach thresholds from the first of them on, of two windows at most before there is an alert;
-//! bounded, and copied, so that it keeps no head alive.
+//! What an alert shows of the events that it counted. Collected from half the threshold on, or, if other
+//! rules must reach thresholds, from the first of these on. Before there is an alert it covers at most two
+//! windows. Bounded, and copied, so that it keeps no head alive.
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;
@@ -11,29 +11,29 @@ use serde::{Deserialize, Serialize};
 use super::view::View;
 use http_trace_model::known::Known;
 
-/// The most bytes that are kept of a text: one of that length may have been cut.
+/// Maximum stored length of a text, in bytes: a text of this length may have been cut.
 pub const TEXT: usize = 256;
-/// The most statuses.
+/// Maximum number of statuses.
 const STATUSES: usize = 16;
-/// The most of each kind of text and of servers.
+/// Maximum number of each kind of text, and of addresses.
 const TOP: usize = 8;
-/// The most requests.
+/// Maximum number of sample requests.
 const SAMPLES: usize = 10;
-/// Words of the bitmap by which distinct values are counted: 8,192 bits.
+/// Words of the bitmap that counts distinct values: 8,192 bits.
 const WORDS: usize = 128;
 
-/// The values seen most often, roughly: when there is no room the rarest is evicted (space-saving,
-/// Metwally et al. 2005). A count is of what was surely seen, never more than there was.
+/// The most frequent values, approximately: if there is no room, the rarest is evicted (space-saving,
+/// Metwally et al. 2005). Counts are lower bounds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Top<T>(Vec<Frequent<T>>);
 
-/// A value and how often it came.
+/// A value and its count.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Frequent<T> {
     value: T,
-    /// At least so often: since it has its place.
+    /// Sightings since the value got its entry: a lower bound.
     sure: u64,
-    /// And so often at most before, when the place was another's.
+    /// Sightings of earlier values of the entry: how many more there may have been.
     perhaps: u64,
 }
 
@@ -69,7 +69,7 @@ impl<T: Clone + PartialEq> Top<T> {
         }
     }
 
-    /// Adds what was seen before.
+    /// Adds the counts of earlier evidence.
     fn add(&mut self, before: Top<T>) {
         for of in before.0 {
             if let Some(same) = self.0.iter_mut().find(|same| same.value == of.value) {
@@ -85,7 +85,7 @@ impl<T: Clone + PartialEq> Top<T> {
         }
     }
 
-    /// The values and how often each came at least, the one seen most often first.
+    /// The values with their minimum counts, most frequent first.
     pub fn sorted(&self) -> Vec<(T, u64)> {
         let mut all: Vec<_> = self
             .0
@@ -96,7 +96,7 @@ impl<T: Clone + PartialEq> Top<T> {
         all
     }
 
-    /// The value seen most often; of equals the first.
+    /// The most frequent value; the first one of several.
     pub fn first(&self) -> Option<&T> {
         let most = self.0.iter().map(|of| of.sure).max()?;
         let first = self.0.iter().find(|of| of.sure == most);
@@ -104,7 +104,7 @@ impl<T: Clone + PartialEq> Top<T> {
     }
 }
 
-/// One request that was counted.
+/// A counted request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Time of the response, Unix ns.
@@ -113,28 +113,28 @@ pub struct Sample {
     pub method: Vec<u8>,
     /// Target, cut to 256 bytes.
     pub target: Vec<u8>,
-    /// Status; none when there is no response.
+    /// Status; `None` without a response.
     pub status: Option<u16>,
-    /// Who answered.
+    /// The server's address.
     pub server: Option<IpAddr>,
 }
 
 /// The evidence of one key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Time of the first counted event that it knows of.
+    /// Time of the first collected event, ns.
     pub first_ns: u64,
-    /// Time of the last.
+    /// Time of the last one, ns.
     pub last_ns: u64,
-    /// Events that were gathered.
+    /// Number of collected events.
     pub events: u64,
-    /// Statuses and how often each came; 0 stands for no response.
+    /// Statuses with their counts; 0 is no response.
     pub statuses: Vec<(u16, u64)>,
     /// Paths.
     pub paths: Top<Vec<u8>>,
     /// Servers.
     pub servers: Top<IpAddr>,
-    /// Hosts asked for.
+    /// Requested hosts.
     pub hosts: Top<Vec<u8>>,
     /// User agents.
     pub user_agents: Top<Vec<u8>>,
@@ -142,12 +142,12 @@ pub struct Evidence {
     pub clients: Top<IpAddr>,
     /// The last requests.
     pub samples: VecDeque<Sample>,
-    /// Whether some client was connected itself, rather than named by a proxy's header.
+    /// Whether some client connected directly, rather than being named in a proxy's header.
     pub direct: bool,
-    /// A bitmap of distinct hashes, empty without any: two that share a bit are one, so that it tells how
-    /// many there were at least. Of 1,000 it tells about 940, of 10,000 about 5,800.
+    /// Bitmap of the hashes of distinct values; empty if there are none. Hashes that share a bit count as
+    /// one, so the count is a lower bound: about 940 for 1,000 values, 5,800 for 10,000.
     distinct: Vec<u64>,
-    /// What was gathered in the window before, as long as no alert is open; not kept.
+    /// Evidence of the previous window, while no alert is open; not saved.
     #[serde(skip)]
     before: Option<Box<Evidence>>,
 }
@@ -176,7 +176,7 @@ impl Evidence {
         self.servers.see(&event.server.ip);
         self.clients.see(&event.client_ip());
         self.direct |= event.forwarded.is_none();
-        // The oldest makes room.
+        // Reuse the oldest sample if there is no room.
         let oldest = (self.samples.len() >= SAMPLES).then(|| self.samples.pop_front());
         let mut sample = oldest.flatten().unwrap_or_default();
         sample.time_ns = time_ns;
@@ -199,20 +199,20 @@ impl Evidence {
         }
     }
 
-    /// Whether it began more than a window before.
+    /// Whether the evidence began more than a window ago.
     pub const fn is_old(&self, time_ns: u64, window_ns: u64) -> bool {
         self.first_ns != 0 && time_ns.saturating_sub(self.first_ns) > window_ns
     }
 
-    /// Begins anew, and remembers what there was for as long: of who stays near a threshold for hours an
-    /// alert shows what led to it.
+    /// Starts over, keeping the present evidence for one more window: for a key that stays near the threshold
+    /// for hours, an alert shows only what led to it.
     pub fn begin_anew(&mut self) {
         let mut before = std::mem::take(self);
         before.before = None;
         self.before = Some(Box::new(before));
     }
 
-    /// Becomes that of an alert, which is of all that is remembered.
+    /// Merges in the evidence of the previous window, when an alert opens.
     pub fn complete(&mut self) {
         let Some(before) = self.before.take() else {
             return;
@@ -245,14 +245,14 @@ impl Evidence {
         }
     }
 
-    /// Notes a distinct value by its hash.
+    /// Records a distinct value by its hash.
     pub fn see_distinct(&mut self, hash: u64) {
         self.distinct.resize(WORDS, 0);
         let bit = (hash >> 32) as usize % (WORDS * 64);
         self.distinct[bit / 64] |= 1 << (bit % 64);
     }
 
-    /// How many distinct values were noted, at least.
+    /// Number of distinct values; a lower bound.
     pub fn distinct(&self) -> u64 {
         self.distinct
             .iter()
@@ -260,9 +260,9 @@ impl Evidence {
             .sum()
     }
 
-    /// About what it takes, in bytes.
+    /// Approximate size, in bytes.
     pub fn bytes(&self) -> usize {
-        // Texts are bounded and mostly short; what they take on the heap is counted at half.
+        // Texts are bounded and mostly short; their heap memory is estimated at a quarter of the maximum.
         let texts = TOP * 3 + SAMPLES * 2;
         size_of::<Evidence>()
             + texts * (24 + TEXT / 4)

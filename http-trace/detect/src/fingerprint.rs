@@ -1,12 +1,12 @@
-//! Whether a correlation is what it was: a hash of all that decides what it counts — its inputs with
-//! their conditions, guards, group, window, threshold — and of nothing that only says how its alerts
-//! read. The same for the same definition, whatever run or file it is read in.
+//! Tells whether a correlation is unchanged, by a hash of everything that determines what it counts: inputs
+//! with their conditions, guard, group, window and threshold, but not the wording of its alerts. Equal
+//! definitions have equal fingerprints in every run and file.
 
 use std::fmt::{self, Write};
 
 use super::rule::{Correlation, Input, RuleSet};
 
-/// FNV-1a over text as it is formatted: what is hashed was written by who runs the agent.
+/// FNV-1a over formatted text. Not keyed, because the operator writes what is hashed.
 struct Fnv(u64);
 
 impl Write for Fnv {
@@ -18,11 +18,11 @@ impl Write for Fnv {
     }
 }
 
-/// The fingerprint of each correlation of a set, by its place; no two are the same.
+/// The fingerprint of each correlation of a set, by index; all differ.
 pub fn fingerprints(set: &RuleSet) -> Vec<u64> {
     let mut made: Vec<u64> = Vec::with_capacity(set.correlations.len());
     for (number, correlation) in set.correlations.iter().enumerate() {
-        // Correlations that are taken in come before.
+        // The correlations that it takes as inputs come before it.
         let one = fingerprint(set, number, correlation, &made);
         made.push(one);
     }
@@ -32,7 +32,7 @@ pub fn fingerprints(set: &RuleSet) -> Vec<u64> {
 fn fingerprint(set: &RuleSet, number: usize, correlation: &Correlation, before: &[u64]) -> u64 {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     let guard = set.guards.get(number);
-    // Places are no part of the definition: they change when a rule before it comes or goes.
+    // Indexes are not part of the definition: they change when a rule before it is added or removed.
     let definition = Correlation {
         rule: 0,
         inputs: Vec::new(),
@@ -40,7 +40,7 @@ fn fingerprint(set: &RuleSet, number: usize, correlation: &Correlation, before: 
     };
     let rule = set.rules.get(correlation.rule);
     let identity = rule.map(|rule| (&rule.id, rule.ipv6_prefix));
-    // Formatting into a hash does not fail.
+    // Writing to the hash cannot fail.
     let _ = write!(hash, "{identity:?} {definition:?} {guard:?}");
     for input in &correlation.inputs {
         let _ = match input {
@@ -120,7 +120,7 @@ correlation:
             assert_ne!(text, RULES);
             assert_eq!(fingerprints(&set(&text)) == before, same, "{from} -> {to}");
         }
-        // Others before it change its place, and nothing else.
+        // Other rules before it change only its index.
         let others = RULES
             .replace("errors", "faults")
             .replace("[404, 403]", "[500, 502]");

@@ -1,5 +1,5 @@
-//! What each rule has counted: when first and last, how often, of whom, and on which day (UTC), so
-//! that a rule that falls silent shows. Bounded: the entities hit last, and about a year of days.
+//! What each rule has counted: first and last time, how often, for which entities, and on which days (UTC),
+//! so that a rule that falls silent is noticed. Bounded: the most recent entities, and about a year of days.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,36 +10,36 @@ use super::keys::network_text;
 use super::rule::{Correlation, Rule};
 use super::view::{Value, View};
 
-/// Entities that are kept of a rule: about those hit last.
+/// Maximum number of entities per rule; approximately the most recent ones.
 pub const ENTITIES: usize = 100;
-/// Days that are kept.
+/// Maximum number of days.
 pub const DAYS: usize = 400;
-/// Rules that are kept.
+/// Maximum number of rules.
 const RULES: usize = 10_000;
-/// The most bytes of a value: one of that length may have been cut.
+/// Maximum stored length of a value, in bytes: a value of this length may have been cut.
 pub const TEXT: usize = 128;
-/// Of so many entities the one hit longest ago makes room for another.
+/// Number of entities of which the one with the oldest last hit is evicted.
 const LOOK_AT: usize = 8;
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
-/// How often, and when.
+/// Counts and times of hits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// First hit, Unix ns.
     pub first_ns: u64,
     /// Last hit, Unix ns.
     pub last_ns: u64,
-    /// Responses that counted.
+    /// Number of responses counted.
     pub count: u64,
-    /// Alerts that opened.
+    /// Number of alerts opened.
     pub alerts: u64,
-    /// Days since 1970 on which there were hits, in order, with their number.
+    /// Days since 1970-01-01 with hits, ascending, and their counts.
     pub days: VecDeque<(u32, u64)>,
 }
 
 impl Tally {
-    /// One hit more.
+    /// Adds a hit.
     fn add(&mut self, time_ns: u64) {
         if self.count == 0 || time_ns < self.first_ns {
             self.first_ns = time_ns;
@@ -62,33 +62,33 @@ impl Tally {
         self.keep(DAYS);
     }
 
-    /// Keeps only so many days, the last; at least one.
+    /// Keeps only the last `days` days, at least one.
     fn keep(&mut self, days: usize) {
         let over = self.days.len().saturating_sub(days.max(1));
         self.days.drain(..over);
     }
 }
 
-/// Whom a rule has counted.
+/// Hits of one entity of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfEntity {
     hash: u64,
-    /// The values of the fields that the rule groups by, cut; as they were sent.
+    /// Values of the fields that the rule groups by, as sent, cut to [`TEXT`] bytes.
     pub values: Vec<Vec<u8>>,
-    /// How often.
+    /// Counts and times.
     pub tally: Tally,
 }
 
 /// The hits of a rule.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OfRule {
-    /// Its id.
+    /// The rule's id.
     pub id: String,
     /// The fields that it groups by.
     pub fields: Vec<Field>,
-    /// All of them.
+    /// Counts and times over all entities.
     pub tally: Tally,
-    /// Of whom.
+    /// Entities with hits.
     pub entities: Vec<OfEntity>,
     #[serde(skip)]
     index: HashMap<u64, usize, foldhash::fast::RandomState>,
@@ -100,18 +100,18 @@ pub struct OfRule {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hits {
     rules: Vec<OfRule>,
-    /// For each correlation the place of its rule.
+    /// For each correlation the index of its rule.
     #[serde(skip)]
     places: Vec<Option<usize>>,
 }
 
 impl Hits {
-    /// All rules, hit or not, in their order here.
+    /// All rules, with or without hits.
     pub fn all(&self) -> &[OfRule] {
         &self.rules
     }
 
-    /// Of these rules, for no correlations yet.
+    /// Hits of these rules, not bound to correlations yet.
     pub(super) fn of(rules: Vec<OfRule>) -> Self {
         Hits {
             rules,
@@ -119,7 +119,7 @@ impl Hits {
         }
     }
 
-    /// Counts for these correlations from now on; what is known of their rules stays.
+    /// Counts for these correlations from now on; existing hits of their rules are kept.
     pub fn bind(&mut self, correlations: &[Correlation], rule: impl Fn(usize) -> Option<String>) {
         self.rules.truncate(RULES);
         for of in &mut self.rules {
@@ -154,7 +154,7 @@ impl Hits {
                 };
                 let of = self.rules.get_mut(at)?;
                 if of.fields != fields {
-                    // Entities of another kind.
+                    // The entities were grouped by other fields.
                     of.entities.clear();
                     of.index.clear();
                     of.fields = fields;
@@ -164,7 +164,7 @@ impl Hits {
         }
     }
 
-    /// A response counted for a correlation, under the key of this hash.
+    /// Counts a response for a correlation, under the key with this hash.
     pub fn count(
         &mut self,
         number: usize,
@@ -183,7 +183,7 @@ impl Hits {
         tally.alerts += u64::from(opened);
     }
 
-    /// An alert opened at a response that counted.
+    /// Counts the opening of an alert at a response that was already counted.
     pub fn opened(&mut self, number: usize, hash: u64) {
         if let Some(of) = self.of_correlation(number) {
             of.tally.alerts += 1;
@@ -198,7 +198,7 @@ impl Hits {
 }
 
 impl OfRule {
-    /// Keeps only so many entities, those hit most, and so many days, the last.
+    /// Keeps only the entities with the most hits, and only the last days.
     pub fn keep(&mut self, entities: usize, days: usize) {
         let cut = |tally: &mut Tally| tally.keep(days);
         cut(&mut self.tally);
@@ -244,7 +244,7 @@ impl OfRule {
     }
 }
 
-/// What an event has under the fields that a correlation groups by.
+/// The values of an event in the fields that a correlation groups by.
 pub fn values(
     correlation: &Correlation,
     rule: &Rule,
@@ -295,7 +295,7 @@ mod tests {
             (rule.entities.len(), rule.index.len()),
             (ENTITIES, ENTITIES)
         );
-        // The one hit all the time was never pushed out.
+        // The entity that is hit all the time was never evicted.
         assert_eq!(rule.entity(u64::MAX, Vec::new).count, 10_000);
         assert!(rule.entities.iter().all(|e| e.tally.last_ns > 8_000));
     }

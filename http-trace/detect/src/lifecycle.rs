@@ -1,5 +1,5 @@
-//! The life of one alert, of a rule and one key that it counts for: when it opens, what it says, how it
-//! ends. Knows nothing of the table and of other rules.
+//! The lifecycle of one alert, for one key of a rule: when it opens, what it says, and how it ends. Knows
+//! nothing of the counter table and of other rules.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::summary::Part;
 use crate::view::View;
 use crate::window::bucket_ns;
 
-/// A rule and what is being counted for it.
+/// A rule, and the correlation that counts for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     rule: &'a Arc<Rule>,
@@ -32,11 +32,11 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Gathers evidence; returns what there is to be raised, if anything.
+    /// Collects evidence; returns the state of an alert to be raised, if one is due.
     pub fn judge(&self, counter: &mut Counter, hit: &Hit<'_>, counted: &Counted) -> Option<State> {
         let is_open = counter.active().is_some();
         let is_silent = is_open && counter.is_silent_at(hit.time_ns);
-        // Alerts that a digest counts are few, and it is all that is told of them.
+        // Alerts counted by a digest are few, and only the digest reports them.
         if is_silent && self.rule.quiet && !self.is_digest() {
             return None;
         }
@@ -63,7 +63,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The alert that opens or goes on with an event.
+    /// Builds the alert that opens, or is updated, at an event.
     pub fn raise(
         &self,
         counter: &mut Counter,
@@ -107,7 +107,7 @@ impl<'a> Subject<'a> {
         self.told(counter, state, hit.time_ns)
     }
 
-    /// The alert as it stands.
+    /// Builds the alert in its current state.
     pub fn told(&self, counter: &mut Counter, state: State, time_ns: u64) -> Option<Alert> {
         let (events, incomplete) = (counter.events, counter.incomplete);
         let in_window = counter.window.total();
@@ -164,7 +164,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// The alert that has just opened is never told of.
+    /// Suppresses all reports of the alert that has just opened.
     pub fn silence(&self, counter: &mut Counter) {
         let more = counter.more();
         more.evidence = None;
@@ -173,14 +173,14 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// What an alert has gathered, if that is to be told now.
+    /// The alert that was gathering, if its report is due.
     pub fn gathered(&self, counter: &mut Counter, now_ns: u64) -> Option<Alert> {
         let active = counter.active().filter(|active| active.gathers)?;
         let is_due = active.next_update_ns <= now_ns;
         is_due.then(|| self.told(counter, State::Opened, now_ns))?
     }
 
-    /// What is told when an alert ends: that, and before it what it gathered, if nothing was told yet.
+    /// Ends an alert. Returns the final alert, preceded by its opening if that was not reported yet.
     pub fn end(&self, counter: &mut Counter, time_ns: u64) -> impl Iterator<Item = Alert> + use<> {
         let gathers = counter.active().is_some_and(|active| active.gathers);
         let opened = match gathers {
@@ -198,7 +198,7 @@ impl<'a> Subject<'a> {
         self.correlation.kind == Kind::Digest
     }
 
-    /// Why the statuses do not add up to the count, if they do not.
+    /// The reasons why the statuses do not add up to the count; empty if they do.
     fn differs(&self, count: u64, evidence: &Evidence) -> Vec<Differs> {
         let shown: u64 = evidence.statuses.iter().map(|(_, times)| times).sum();
         let mut why = Vec::new();
@@ -243,7 +243,7 @@ impl<'a> Subject<'a> {
                 Part::Window => Piece::Text(window_text(self.correlation.window_ns)),
                 Part::Field(field) => match shown(field, view, evidence) {
                     Some(shown) => Piece::Value(shown),
-                    // An access log does not say which.
+                    // An access log does not name its server.
                     None if *field == Field::ServerIp => Piece::Text("the server".to_owned()),
                     None => Piece::Text("unknown".to_owned()),
                 },
@@ -251,7 +251,7 @@ impl<'a> Subject<'a> {
             .collect()
     }
 
-    /// What a rule without a summary says: its title, and about whom.
+    /// The summary of a rule without one: its title and the group's values.
     fn title(&self, view: &View<'_>, evidence: &Evidence) -> Vec<Piece> {
         let mut pieces = vec![Piece::Text(self.rule.title.clone())];
         if self.is_digest() {
@@ -301,7 +301,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The role that a field has when the rule gives it no other.
+/// The default role of a field.
 const fn role(field: &Field) -> Option<&'static str> {
     match field {
         Field::ClientIp => Some("client"),
@@ -313,7 +313,7 @@ const fn role(field: &Field) -> Option<&'static str> {
     }
 }
 
-/// The value that an alert shows for a field: of what was seen most often where that is known.
+/// The value that an alert shows for a field: the most frequent one, where the evidence has it.
 fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
     let value = match field {
         Field::ServerIp => evidence
@@ -338,7 +338,7 @@ fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
     })
 }
 
-/// The same for the same alert of the same wire bytes.
+/// Deterministic: the same bytes on the wire give the same id.
 fn identity(rule: &str, entities: &[Entity], opened_ns: u64) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let mut h = 0xcbf2_9ce4_8422_2325_u64 ^ opened_ns.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -349,7 +349,7 @@ fn identity(rule: &str, entities: &[Entity], opened_ns: u64) -> u64 {
     h ^ h >> 32
 }
 
-/// `5m`, `24h`, `90s`.
+/// Formats a window: `5m`, `24h`, `90s`.
 pub fn window_text(window_ns: u64) -> String {
     let seconds = window_ns / 1_000_000_000;
     match seconds {
@@ -360,7 +360,7 @@ pub fn window_text(window_ns: u64) -> String {
     }
 }
 
-/// The count below which an alert is over.
+/// The count below which an alert ends.
 fn end_below(correlation: &Correlation) -> u64 {
     match correlation.kind {
         Kind::EventCount
@@ -368,12 +368,12 @@ fn end_below(correlation: &Correlation) -> u64 {
         | Kind::ValueSum(_)
         | Kind::Ratio(_)
         | Kind::Digest => correlation.threshold().div_ceil(2),
-        // Over when nothing of it is in the window any more.
+        // Ends when nothing is left in the window.
         _ => 1,
     }
 }
 
-/// When an alert is over if nothing more comes, in ns.
+/// The time at which an alert ends if nothing more is counted, in ns.
 pub fn over_at(correlation: &Correlation, counter: &Counter, near_ns: u64) -> u64 {
     let part = bucket_ns(correlation.window_ns);
     let over = counter.window.below(end_below(correlation));
@@ -382,7 +382,7 @@ pub fn over_at(correlation: &Correlation, counter: &Counter, near_ns: u64) -> u6
     near.saturating_add_signed(distance).saturating_mul(part)
 }
 
-/// About when it counted last, in ns: where its newest bucket ends.
+/// Approximate time of the last counted event, in ns: the end of the newest bucket.
 pub fn newest_ns(correlation: &Correlation, counter: &Counter, now_ns: u64) -> u64 {
     let part = bucket_ns(correlation.window_ns);
     let now = now_ns / part;

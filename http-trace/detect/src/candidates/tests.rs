@@ -18,7 +18,8 @@ fn an_event_matches_what_each_condition_says_by_itself() {
         ),
     };
     let detections = [
-        // Of two fields, of no line, in no head, with a literal in every value, and with none.
+        // Relations of two fields, tests without header lines or heads, with a literal in every value, and
+        // without one.
         "{url.original|fieldref: cs-uri-stem}",
         "{cs-uri-query|exists: false}",
         "{cs-uri-query: null}",

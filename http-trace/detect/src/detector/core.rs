@@ -1,5 +1,5 @@
-//! Rules at work and all that they count: takes each event through matching and counting, and ends alerts
-//! that are over. An event that matches nothing costs no allocation.
+//! Active rules and their state: takes each event through matching and counting, and ends alerts that are
+//! over. An event that matches nothing causes no allocation.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -24,25 +24,24 @@ use http_trace_model::event::{HttpEvent, RuleIds};
 
 use super::fed::{Fed, Feeds};
 
-/// Keys that are looked at for being over with each tick, and once for so many events that match:
-/// one for two events, looked at together since that is cheaper. What is never looked at goes when there is no
-/// room, as what was used longest ago.
+/// Keys checked for expiry per tick, and per this many matching events: one per two events, in batches, which
+/// is cheaper. Keys that are never checked are evicted as least recently used when there is no room.
 pub(super) const SWEEP_TICK: usize = 256;
 const SWEEP_EVENTS: u64 = 64;
 const SWEEP_AFTER_EVENTS: usize = 32;
 
-/// How many peers are kept in mind that look like proxies, and for how long, in ns.
+/// Maximum number of suspected proxies, and how long they are remembered, in ns.
 pub(super) const SUSPECTS: usize = 1024;
 const SUSPECT_NS: u64 = 24 * 3_600_000_000_000;
 
-/// What the detector is told beside its rules.
+/// Settings of a detector.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether ticks are the time of this host.
+    /// Whether ticks are this host's time.
     pub live: bool,
-    /// About the most memory for what is counted, in bytes.
+    /// Approximate memory limit for counters, in bytes.
     pub memory: usize,
-    /// How endpoints are told.
+    /// Path templates and known endpoints.
     pub endpoints: Endpoints,
 }
 
@@ -56,44 +55,44 @@ impl Default for Settings {
     }
 }
 
-/// What comes out.
+/// Output of a detector.
 #[derive(Clone, Debug)]
 pub enum Detected {
-    /// An event, with the rules it counted for.
+    /// An event, with the rules that counted it.
     Event(Box<HttpEvent>),
     /// An alert, after the event that raised it.
     Alert(Box<Alert>),
 }
 
-/// What was counted about detection itself.
+/// Statistics about detection itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DetectStats {
-    /// Alerts that opened.
+    /// Alerts opened.
     pub opened: u64,
-    /// Alerts that were open when nothing more came.
+    /// Alerts still open at the end.
     pub open: u64,
-    /// Events that a rule was not told of since they came later than its window.
+    /// Events that a rule did not count because they were older than its window.
     pub late: u64,
-    /// Events whose time was not believed.
+    /// Events whose time was not accepted.
     pub clamped: u64,
-    /// What became of keys.
+    /// Numbers of evicted and refused keys.
     pub turnover: Turnover,
-    /// Keys followed now.
+    /// Keys tracked now.
     pub keys: usize,
-    /// Bytes they take.
+    /// Memory of these keys, in bytes.
     pub bytes: usize,
 }
 
-/// Rules at work, and all that they have counted.
+/// Active rules and their state.
 #[derive(Debug)]
 pub(super) struct Core {
     pub rules: Vec<Arc<Rule>>,
     pub correlations: Vec<Correlation>,
-    /// For each correlation a condition that the event must fulfil too.
+    /// For each correlation a condition that the event must also satisfy.
     pub guards: Vec<Option<Expr>>,
-    /// For each correlation those whose open alerts about the same make it silent.
+    /// For each correlation the correlations whose open alerts for the same entity suppress its own.
     pub yields: Vec<Vec<usize>>,
-    /// For each correlation its digest, if it has one.
+    /// For each correlation the index of its digest, if it has one.
     pub digests: Vec<Option<usize>>,
     pub fingerprints: Vec<u64>,
     pub candidates: Candidates,
@@ -102,20 +101,20 @@ pub(super) struct Core {
     pub keys: Keys,
     pub hits: Hits,
     pub counters: Counters,
-    /// When open alerts may be over.
+    /// When open alerts need attention.
     pub due: BinaryHeap<Reverse<Due>>,
     pub lossy_until_ns: u64,
-    /// Peers that look like proxies, and until when.
+    /// Suspected proxies, and until when (ns).
     pub suspects: Vec<(IpAddr, u64)>,
     pub stats: DetectStats,
-    /// How often something changed that a snapshot holds.
+    /// Counts changes of the state that a snapshot holds.
     pub changes: u64,
-    /// Absent only while an event is at hand.
+    /// `None` only while an event is being processed.
     scratch: Option<Box<Scratch>>,
 }
 
-/// An open alert and when something is to be said of it. At one moment the order is that of rules and
-/// ids, in which keys, which are hashed otherwise in every run, have no part.
+/// An open alert, and when it needs attention. At equal times the order is that of rules and ids and not of
+/// keys, whose hashes differ between runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
     pub at_ns: u64,
@@ -125,7 +124,7 @@ pub(super) struct Due {
 }
 
 impl Due {
-    /// Of the alert of this id, which a key has.
+    /// For the alert with this id, which belongs to a key.
     pub const fn new(at_ns: u64, id: u64, key: Key) -> Self {
         Due {
             at_ns,
@@ -136,7 +135,7 @@ impl Due {
     }
 }
 
-/// Buffers that are used again.
+/// Reused buffers.
 #[derive(Debug, Default)]
 struct Scratch {
     context: ViewContext,
@@ -145,10 +144,10 @@ struct Scratch {
     alerts: Vec<Alert>,
 }
 
-/// Ids of the rules of these correlations: events that counted for the same share one list.
+/// Rule ids by list of correlations: events counted by the same rules share one list.
 type SharedIds = HashMap<Box<[usize]>, RuleIds, foldhash::fast::RandomState>;
 
-/// The most lists that are shared; there are as many as there are kinds of events.
+/// Maximum number of shared lists; there is one per kind of event.
 const MOST_SHARED: usize = 1024;
 
 impl Core {
@@ -240,7 +239,7 @@ impl Core {
         self.lossy_until_ns != 0 && ago_ns < correlation.window_ns
     }
 
-    /// Ends the alerts that are below half of their threshold by now.
+    /// Ends the alerts whose count has fallen below half of the threshold.
     pub fn end_expired(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
         while let Some(Reverse(due)) = self.due.peek().copied() {
             if due.at_ns > now_ns {
@@ -282,7 +281,7 @@ impl Core {
         }
     }
 
-    /// What open alerts have counted since they spoke last.
+    /// Reports what open alerts have counted since their last report.
     pub fn tell_open(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
         let open = self.open(&|_, active| !active.is_silent());
         self.stats.open = open.len() as u64;
@@ -303,7 +302,7 @@ impl Core {
         }
     }
 
-    /// The keys of open alerts of which `which` says so, in the order in which they opened.
+    /// The keys of open alerts that satisfy `which`, in the order in which they opened.
     pub fn open(&mut self, which: &dyn Fn(Key, &Active) -> bool) -> Vec<Key> {
         let due = self.due.iter().filter_map(|Reverse(Due { key, .. })| {
             let active = self.counters.get_mut(*key)?.active()?;
@@ -315,8 +314,8 @@ impl Core {
         open.into_iter().map(|due| due.key).collect()
     }
 
-    /// Learns from an alert which peer looks like a proxy; what is said about such a one counts
-    /// for less.
+    /// Records the suspected proxy if the alert's rule marks one; otherwise lowers the severity of an alert
+    /// about a suspected proxy.
     fn suspect(&mut self, alert: &mut Alert) {
         if !alert.rule.marks_proxy {
             suspect(&self.suspects, alert);
@@ -346,13 +345,13 @@ impl Core {
     }
 }
 
-/// Hands an alert out.
+/// Passes on an alert.
 pub(super) fn tell(suspects: &[(IpAddr, u64)], mut alert: Alert, out: &mut dyn FnMut(Detected)) {
     suspect(suspects, &mut alert);
     out(Detected::Alert(Box::new(alert)));
 }
 
-/// An alert about a peer that looks like a proxy is informational: it may be about many.
+/// An alert about a suspected proxy becomes informational: it may concern many clients.
 fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
     let suspected = |ip: &IpAddr| {
         let mut of_it = suspects.iter().filter(|(suspect, _)| suspect == ip);
@@ -364,9 +363,9 @@ fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
     }
 }
 
-/// The correlations that raise the alerts of the rules that one yields to.
+/// The correlations of the rules that this one yields to.
 fn yields(set: &RuleSet, to: &Correlation) -> Vec<usize> {
-    // A digest stands for alerts that are to be told.
+    // A digest replaces alerts that are to be reported.
     let rule = set.rules.get(to.rule).filter(|_| to.kind != Kind::Digest);
     let names = rule.into_iter().flat_map(|rule| &rule.yields_to);
     let rules: Vec<usize> = names.filter_map(|name| set.find(name)).collect();

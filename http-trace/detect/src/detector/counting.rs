@@ -1,5 +1,4 @@
-//! An event on its way to the counters of all correlations that take it in, and the alerts that they raise
-//! at it.
+//! Counts an event for all correlations that it is fed to, and raises their alerts.
 
 use std::cmp::Reverse;
 
@@ -15,7 +14,7 @@ use super::core::{Core, Due};
 use super::fed::Fed;
 
 impl Core {
-    /// Counts the event wherever it was fed to.
+    /// Counts the event for all correlations that it is fed to.
     pub(super) fn count_all<'e>(
         &mut self,
         view: &'e View<'e>,
@@ -49,7 +48,7 @@ impl Core {
         }
     }
 
-    /// The slot of the counter that an event is on its way to; made if it can begin with the event and is
+    /// The slot of the counter for an event; created if the event can begin a counter and the key is
     /// admitted.
     fn slot(&mut self, number: usize, hit: &Hit<'_>) -> Option<(Key, usize)> {
         let correlation = &self.correlations[number];
@@ -99,7 +98,7 @@ impl Core {
             due = subject.judge(counter, hit, counted);
             let opened = due == Some(State::Opened);
             if counted.moved || opened {
-                // Whether it will be told is not known yet, if it yields to others.
+                // If the rule yields to others, it is not known yet whether the alert will be reported.
                 let told = opened && self.yields[number].is_empty();
                 self.hits.count(number, key.hash, hit.time_ns, told, || {
                     hits::values(correlation, rule, hit.inputs, hit.view)
@@ -116,7 +115,7 @@ impl Core {
         Some(counted)
     }
 
-    /// What a key has to say at an event.
+    /// Raises the alert of a key at an event.
     fn raise(
         &mut self,
         key: Key,
@@ -159,8 +158,8 @@ impl Core {
         alert
     }
 
-    /// Counts an alert that is to open towards the limit of its client on its server. Beyond the limit the
-    /// digest is told in its place: `Some`, with what there is to be told.
+    /// Counts an alert that is about to open towards its client's limit on its server. Beyond the limit,
+    /// returns `Some`: the digest replaces the alert, and is included if it is to be reported.
     fn digest(&mut self, number: usize, hit: &Hit<'_>) -> Option<Option<Alert>> {
         let digest = self.digests.get(number).copied().flatten()?;
         let hit = Hit {
@@ -175,7 +174,7 @@ impl Core {
         Some(alerts.pop())
     }
 
-    /// The counter that the event is of under another correlation.
+    /// The event's key under another correlation.
     fn key_of(&mut self, correlation: usize, view: &View<'_>) -> Option<Key> {
         Some(Key {
             correlation: u16::try_from(correlation).ok()?,
@@ -183,7 +182,7 @@ impl Core {
         })
     }
 
-    /// The highest count among the correlations that one takes in, for whom the event is of.
+    /// The highest count, for the event's key, among the correlations that this one takes as inputs.
     fn counted_by_inputs(&mut self, number: usize, view: &View<'_>) -> Option<u64> {
         let mut most = None;
         for at in 0..self.correlations[number].inputs.len() {
@@ -197,7 +196,7 @@ impl Core {
         most
     }
 
-    /// Whether an alert is open, of a rule that the correlation yields to, about whom the event is of.
+    /// Whether a rule that this correlation yields to has an open alert for the event's key.
     fn is_told_already(&mut self, number: usize, view: &View<'_>) -> bool {
         (0..self.yields[number].len()).any(|at| {
             let key = self.key_of(self.yields[number][at], view);

@@ -1,9 +1,10 @@
-//! Which correlations an event is fed to, and as which of their inputs. Does not count.
+//! Decides which correlations an event is fed to, and as which of their inputs. Does not count.
 
 use crate::bits::{numbers, put, take_next};
 use crate::rule::{Correlation, Input, MOST_INPUTS};
 
-/// For each detection, and for each correlation, the correlations that take it in, and as which input.
+/// For each detection and each correlation, the correlations that take it as input, and the bit of that
+/// input.
 #[derive(Debug)]
 pub struct Feeds {
     of_detection: Vec<Vec<(usize, u64)>>,
@@ -11,7 +12,7 @@ pub struct Feeds {
 }
 
 impl Feeds {
-    /// Of so many detections to some correlations.
+    /// Feeds from detections to these correlations.
     pub fn new(detections: usize, correlations: &[Correlation]) -> Self {
         let mut feeds = Feeds {
             of_detection: vec![Vec::new(); detections],
@@ -30,21 +31,21 @@ impl Feeds {
     }
 }
 
-/// What the event at hand counts for.
+/// What the current event counts for.
 #[derive(Debug, Default)]
 pub struct Fed {
-    /// Detections that it matches.
+    /// Bit set of the detections that it matches.
     pub matched: Vec<u64>,
-    /// Correlations that it is still to be counted for.
+    /// Bit set of the correlations that it still has to be counted for.
     left: Vec<u64>,
-    /// For each of them, which of its inputs the event is, a bit each; for the others 0.
+    /// For each correlation, the bit set of the inputs that the event matches.
     inputs: Vec<u64>,
-    /// Correlations with alerts of which it moved the condition forward, in order.
+    /// Correlations with alerts whose condition it brought closer, in order.
     pub moved: Vec<usize>,
 }
 
 impl Fed {
-    /// Of so many detections and correlations.
+    /// Empty, for these numbers of detections and correlations.
     pub fn new(detections: usize, correlations: usize) -> Self {
         Fed {
             matched: vec![0; detections.div_ceil(64)],
@@ -54,8 +55,8 @@ impl Fed {
         }
     }
 
-    /// Feeds the correlations that take in what is matched; whether there are any. None are left of the event
-    /// before.
+    /// Feeds the correlations that take the matched detections as inputs; returns whether there are any. The
+    /// previous event must have been fully counted.
     pub fn feed(&mut self, feeds: &Feeds) -> bool {
         self.moved.clear();
         let mut any = false;
@@ -69,8 +70,8 @@ impl Fed {
         any
     }
 
-    /// The condition of a correlation holds at the event, which is fed to those that take it in: they come
-    /// after it.
+    /// Feeds the event to the correlations that take this one as input, because its condition holds. They
+    /// come after it.
     pub fn hold(&mut self, number: usize, feeds: &Feeds) {
         for (other, input) in &feeds.of_correlation[number] {
             put(&mut self.left, *other);
@@ -78,8 +79,8 @@ impl Fed {
         }
     }
 
-    /// The next correlation from this word on that the event is to be counted for, and which inputs of it the
-    /// event is, a bit each.
+    /// The next correlation at or after this word that the event is to be counted for, and the bit set of the
+    /// inputs that it matches.
     pub fn next(&mut self, word: &mut usize) -> Option<(usize, u64)> {
         let number = take_next(&mut self.left, word)?;
         Some((number, std::mem::take(&mut self.inputs[number])))
@@ -104,7 +105,7 @@ mod tests {
         }
     }
 
-    /// Each correlation comes once, those that others feed while the event is counted after these.
+    /// Each correlation comes once, and after those that feed it while the event is counted.
     #[test]
     fn all_that_feed_one_come_before_it() {
         use Input::{Correlation as C, Detection as D};

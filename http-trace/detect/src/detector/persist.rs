@@ -1,5 +1,5 @@
-//! What a detector counts, into a [`Snapshot`] and back. What does not fit the rules of now is left out:
-//! correlations are known by their fingerprints, rules' hits by their ids.
+//! Saves the state of a detector to a [`Snapshot`] and restores it. State that does not fit the current rules
+//! is dropped: correlations are identified by fingerprint, hits by rule id.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,40 +14,40 @@ use crate::snapshot::{self, BadSnapshot, Content, STEP_BYTES, Snapshot, Worth};
 use super::Detector;
 use super::core::{Core, Due, SUSPECTS};
 
-/// Slots that a step looks at, used or not.
+/// Number of slots examined per step, used or free.
 const STEP_SLOTS: usize = 4096;
 
-/// How much later than now a counter may have counted: its bucket ends after the event, and clocks
-/// are set right by little.
+/// Tolerance for counters with times in the future: a bucket ends after its events, and clocks are adjusted
+/// by small amounts.
 const CLOCKS_DIFFER_NS: u64 = 60_000_000_000;
 
-/// What came back.
+/// Result of restoring a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Keys that go on.
+    /// Keys restored.
     pub keys: usize,
-    /// Of them, those with an open alert.
+    /// Restored keys with an open alert that is reported.
     pub open: usize,
-    /// Keys whose correlation is gone or changed.
+    /// Keys whose correlation was removed or changed.
     pub changed: usize,
-    /// Keys that there is no room for.
+    /// Keys for which there was no room.
     pub no_room: usize,
-    /// Keys that counted later than it is now.
+    /// Keys whose last event is in the future.
     pub future: usize,
 }
 
 impl Detector {
-    /// How often something changed that is kept.
+    /// Counts changes of the saved state.
     pub const fn changes(&self) -> u64 {
         self.core.changes
     }
 
-    /// Takes a bit of what is to survive a restart; returns whether that was the last of it. Each
-    /// counter is whole and as it is now; between two steps the others may change.
+    /// Adds the next part of the state to a snapshot; returns whether that was the last one. Each counter is
+    /// saved consistently, as of now; between two steps other counters may change.
     pub fn save_some(&self, snapshot: &mut Snapshot) -> bool {
         let core = &self.core;
         if snapshot.context.fingerprints != core.fingerprints {
-            // The first step, or other rules since: places are others then.
+            // First step, or the rules were reloaded since: indexes have changed.
             *snapshot = Snapshot::default();
             snapshot.changes = core.changes;
             snapshot.context.fingerprints.clone_from(&core.fingerprints);
@@ -83,7 +83,7 @@ impl Detector {
         done
     }
 
-    /// All of it at once.
+    /// Saves everything at once.
     pub fn save(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         while !self.save_some(&mut snapshot) {}
@@ -102,16 +102,16 @@ impl Detector {
         }
     }
 
-    /// Goes on from what was kept. To be called before the first event.
+    /// Restores a snapshot. Must be called before the first event.
     ///
     /// # Errors
-    /// What is no snapshot of this version, or damaged; nothing of it is used then.
+    /// The bytes are damaged or not a snapshot of this version; nothing is restored then.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<Restored, BadSnapshot> {
         self.restore_at(bytes, u64::MAX)
     }
 
-    /// [`Detector::restore`] at a known time (Unix ns). What counted later, before a clock was set
-    /// back, is left out: it would take nothing in until that time comes again.
+    /// [`Detector::restore`] at a known time (Unix ns). Counters with later times, from before a clock was
+    /// set back, are dropped: they would refuse all events until that time.
     ///
     /// # Errors
     /// As [`Detector::restore`].
@@ -164,14 +164,15 @@ impl Core {
             return;
         };
         if self.counters.get_mut(key).is_some() {
-            // It went and came again while it was saved, and the one worth more is there.
+            // The key was removed and added again during the save; the more valuable counter is already
+            // there.
             return;
         }
         if newest_ns(correlation, &counter, saved_ns) > latest_ns {
             restored.future += 1;
             return;
         }
-        // Nobody saw what came between the two runs.
+        // Events between the two runs were not seen.
         counter.incomplete |= self.settings.live;
         let over_ns = over_at(correlation, &counter, saved_ns);
         let active = counter.active();
@@ -188,7 +189,7 @@ impl Core {
         }
     }
 
-    /// Hits are counted for the correlations of now.
+    /// Binds hits to the current correlations.
     pub(super) fn bind_hits(&mut self) {
         let rules = &self.rules;
         self.hits.bind(&self.correlations, |number| {

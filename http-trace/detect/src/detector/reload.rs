@@ -1,5 +1,5 @@
-//! Other rules at work without losing what is counted: correlations whose definition is the same go
-//! on as they were, open alerts included; the others begin anew.
+//! Replaces the rules while running. Correlations with an unchanged definition keep their state, including
+//! open alerts; others start over.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -12,34 +12,34 @@ use crate::rule::RuleSet;
 use super::core::{Core, Due, tell};
 use super::{Detected, Detector, Settings};
 
-/// What became of rules that were read again; rules are those that raise alerts.
+/// Result of a reload, in numbers of rules that raise alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Rules at work now.
+    /// Active rules now.
     pub rules: usize,
-    /// Of them, those that go on with what they have counted.
+    /// Of these, rules that kept their state.
     pub kept: usize,
-    /// Rules that were at work before and are no more, or are defined otherwise now.
+    /// Previously active rules that were removed or changed.
     pub gone: usize,
-    /// Open alerts of these, which ended.
+    /// Open alerts of those, which were ended.
     pub ended: usize,
 }
 
-/// Rules made ready to be set to work. To make many ready takes seconds, so it is done on another
-/// thread than that of the events.
+/// Rules prepared for activation. Preparing many takes seconds, so it is done outside the event
+/// thread.
 #[derive(Debug)]
 pub struct Prepared(Core);
 
 impl Prepared {
-    /// Makes rules ready for a detector that has these settings.
+    /// Prepares rules for a detector with these settings.
     pub fn new(rules: RuleSet, settings: Settings) -> Self {
         Prepared(Core::new(rules, settings))
     }
 }
 
 impl Detector {
-    /// Sets other rules to work. What a correlation has counted goes on if its fingerprint is the
-    /// same; open alerts of those that are gone or changed end.
+    /// Replaces the active rules. A correlation keeps its state if its fingerprint is unchanged; open alerts
+    /// of removed or changed ones end.
     pub fn reload(&mut self, rules: Prepared, out: &mut dyn FnMut(Detected)) -> Reloaded {
         let now_ns = self.clock.now_ns();
         self.core.end_expired(now_ns, out);
@@ -93,7 +93,7 @@ impl Core {
         reloaded
     }
 
-    /// Ends open alerts under these keys, in the order in which they opened; returns how many.
+    /// Ends open alerts of these keys, in the order in which they opened; returns how many.
     fn end_all(
         &mut self,
         now_ns: u64,
@@ -130,7 +130,7 @@ mod tests {
     const S: u64 = 1_000_000_000;
     const BEGIN: u64 = 1_795_156_800 * S;
 
-    /// One rule: so many events of a status per client in 5 minutes.
+    /// One rule: `threshold` events of a status per client in 5 minutes.
     fn rule(name: &str, status: u16, threshold: u64) -> String {
         format!(
             "title: one {name}
@@ -195,7 +195,7 @@ correlation:
         );
         run(&mut detector, events(404, 9, 0));
         run(&mut detector, events(500, 9, 9));
-        // 'b' gets another threshold, and a rule before 'a' moves it to another place.
+        // 'b' gets another threshold, and a rule before 'a' changes its index.
         let texts = [rule("new", 403, 5), rule("b", 500, 11), rule("a", 404, 10)];
         let (reloaded, alerts) = reload(&mut detector, &texts);
         let expected = Reloaded {
@@ -222,7 +222,7 @@ correlation:
             let (alerts, _) = run(&mut detector, events(status, 4, from));
             assert_eq!(alerts.len(), 1);
         }
-        // 'b' is gone, 'c' another.
+        // 'b' is removed, 'c' is changed.
         let texts = [rule("c", 403, 5), rule("a", 404, 4)];
         let (reloaded, alerts) = reload(&mut detector, &texts);
         let expected = Reloaded {
@@ -237,7 +237,7 @@ correlation:
             ("c".to_owned(), State::Ended),
         ];
         assert_eq!(alerts, ended);
-        // That of 'a' is open still: no second opening, and it ends when it is over.
+        // The alert of 'a' is still open: it does not open again, and ends in time.
         let (alerts, _) = run(&mut detector, events(404, 4, 20));
         assert_eq!(told(&alerts), []);
         let mut alerts = Vec::new();
