@@ -1,8 +1,7 @@
-//! What detection keeps across a restart, as bytes for a file: a header that tells whether they are whole and of
-//! this version, then hits, then counters, the ones worth most first. The thread that counts encodes
-//! counters in small steps, so that no event waits for all of them; another thread puts the pieces
-//! together and leaves out what does not fit ([`Snapshot::into_file`]). No I/O, and no panic whatever the
-//! bytes.
+//! The state that detection keeps across a restart, as bytes for a file: a header with version and checksum,
+//! then hits, then counters, most valuable first. The event thread encodes counters in small steps, so that
+//! no event waits for all of them. Another thread assembles the pieces and drops what does not fit
+//! ([`Snapshot::into_file`]). Performs no I/O, and never panics, whatever the bytes.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -13,55 +12,55 @@ use sha1::{Digest, Sha1};
 use super::counter::Counter;
 use super::hits::{Hits, OfRule};
 
-/// How a state begins.
+/// Magic number of a state file.
 pub const MAGIC: [u8; 8] = *b"httptrst";
 
-/// To be raised with every change of what is kept.
+/// Format version; must be raised with every change of what is saved.
 pub const VERSION: u32 = 10;
 
-/// Magic, version, length of the payload, checksum of the payload.
+/// Length of the header, in bytes: magic, version, length of the payload, checksum of the payload.
 pub const HEADER: usize = 8 + 4 + 8 + 20;
 
-/// About how much a step encodes, in bytes.
+/// Approximate number of bytes encoded per step.
 pub(super) const STEP_BYTES: usize = 16 << 10;
 
-/// The most bytes of an encoded number.
+/// Maximum length of an encoded number, in bytes.
 const MOST_VARINT: usize = 10;
 
-/// How much of the entities and of the days of each rule's hits is kept, one after the other until the
-/// hits take no more than half of the file.
+/// Limits of entities and days per rule's hits, applied in turn until the hits take at most half of the
+/// file.
 const LESS: [(usize, usize); 6] = [(50, 400), (20, 400), (10, 90), (3, 30), (0, 30), (0, 1)];
 
-/// Why bytes are no snapshot of use.
+/// Why a snapshot was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSnapshot {
-    /// No magic.
+    /// Wrong magic number.
     #[error("it is no state file of http-trace")]
     NotOurs,
     /// Another version.
     #[error("it is of version {0}, and this is version {VERSION}")]
     Version(u32),
-    /// Cut or changed.
+    /// Truncated or modified.
     #[error("it is damaged: {0}")]
     Damaged(String),
 }
 
-/// What is kept beside hits and counters.
+/// State other than hits and counters.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Context {
-    /// What keys are hashed with.
+    /// Key of the hash function for keys.
     pub key: [u64; 2],
     pub now_ns: u64,
     pub lossy_until_ns: u64,
     pub suspects: Vec<(IpAddr, u64)>,
-    /// Of the correlations that places of counters are of.
+    /// Fingerprints of the correlations; counters refer to them by index.
     pub fingerprints: Vec<u64>,
 }
 
-/// A counter: place of the fingerprint, hash of the group's values, and what is counted.
+/// A counter: index of its fingerprint, hash of the group's values, and its state.
 pub(super) type Placed<C> = (u16, u64, C);
 
-/// All that is in a snapshot. Whoever changes it, or anything in it, raises [`VERSION`].
+/// Content of a snapshot. Any change here, or in a type within, requires a new [`VERSION`].
 #[derive(Deserialize)]
 pub(super) struct Content {
     pub hits: Hits,
@@ -69,19 +68,19 @@ pub(super) struct Content {
     pub counters: Vec<Placed<Counter>>,
 }
 
-/// The hits of a snapshot, and how late it was, event time, Unix ns.
+/// The hits of a snapshot, and its time.
 #[derive(Debug)]
 pub struct Seen {
-    /// What was hit.
+    /// The hits.
     pub hits: Hits,
-    /// The time of the last event or tick.
+    /// Time of the last event or tick, event time, Unix ns.
     pub now_ns: u64,
 }
 
-/// Only the hits of a snapshot.
+/// Reads only the hits of a snapshot.
 ///
 /// # Errors
-/// What is no snapshot, or damaged.
+/// The bytes are damaged or not a snapshot.
 pub fn hits(bytes: &[u8]) -> Result<Seen, BadSnapshot> {
     let taken = postcard::take_from_bytes::<(Hits, Context)>(open(bytes)?);
     let ((hits, context), _) = taken.map_err(damaged)?;
@@ -91,7 +90,7 @@ pub fn hits(bytes: &[u8]) -> Result<Seen, BadSnapshot> {
     })
 }
 
-/// All of a payload.
+/// Decodes a payload.
 pub(super) fn decode(payload: &[u8]) -> Result<Content, BadSnapshot> {
     postcard::from_bytes(payload).map_err(damaged)
 }
@@ -100,7 +99,7 @@ fn damaged(error: postcard::Error) -> BadSnapshot {
     BadSnapshot::Damaged(error.to_string())
 }
 
-/// The header of a payload, which may come in parts.
+/// The header of a payload given in parts.
 pub fn header<'a>(payload: impl Iterator<Item = &'a [u8]>) -> [u8; HEADER] {
     let (mut checksum, mut len) = (Sha1::new(), 0);
     for part in payload {
@@ -115,10 +114,10 @@ pub fn header<'a>(payload: impl Iterator<Item = &'a [u8]>) -> [u8; HEADER] {
     out
 }
 
-/// The payload of a whole snapshot of this version.
+/// Checks a snapshot, and returns its payload.
 ///
 /// # Errors
-/// Anything else.
+/// The bytes are not a complete snapshot of this version.
 pub fn open(bytes: &[u8]) -> Result<&[u8], BadSnapshot> {
     let damaged = |why: &str| BadSnapshot::Damaged(why.to_owned());
     let rest = bytes.strip_prefix(&MAGIC).ok_or(BadSnapshot::NotOurs)?;
@@ -139,85 +138,85 @@ pub fn open(bytes: &[u8]) -> Result<&[u8], BadSnapshot> {
     Ok(payload)
 }
 
-/// What a counter is worth: the one worth more is kept.
+/// Value of a counter; the most valuable ones are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Worth {
     /// Whether an alert is open.
     pub open: bool,
     /// Whether half of the threshold is reached.
     pub halfway: bool,
-    /// When it counted last, about, in ns.
+    /// Approximate time of the last counted event, ns.
     pub last_ns: u64,
-    /// How much it counts.
+    /// Its count.
     pub count: u64,
 }
 
 /// An encoded counter.
 type Piece = (Worth, Box<[u8]>);
 
-/// What is encoded so far.
+/// A snapshot in progress.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     rules: Vec<OfRule>,
     pieces: Vec<Piece>,
     pub(super) context: Context,
-    /// The next slot of the table.
+    /// The next slot of the table to be saved.
     pub(super) next_slot: usize,
-    /// The detector's count of changes when this began.
+    /// The detector's change count at the start.
     pub changes: u64,
 }
 
-/// What was left out.
+/// What was kept and what was dropped for lack of room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Counters that are kept.
+    /// Number of counters kept.
     pub counters: usize,
-    /// Counters that are not.
+    /// Number of counters dropped.
     pub left_out: usize,
-    /// Entities and days of each rule's hits that are kept, when they are fewer than there are.
+    /// Limits of entities and days per rule's hits, if the hits were shortened.
     pub hits: Option<(usize, usize)>,
 }
 
 impl LeftOut {
-    /// Whether anything was.
+    /// Whether anything was dropped.
     pub const fn is_any(&self) -> bool {
         self.left_out > 0 || self.hits.is_some()
     }
 }
 
-/// A file's content: in pieces, since there may be much of it.
+/// Content of a state file, in pieces because it may be large.
 #[derive(Debug)]
 pub struct File {
-    /// The header, and all before the counters.
+    /// The header and everything before the counters.
     head: Vec<u8>,
     pieces: Vec<Piece>,
 }
 
 impl File {
-    /// All of it, in order.
+    /// The whole content, in order.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let counters = self.pieces.iter().map(|(_, bytes)| &bytes[..]);
         std::iter::once(&self.head[..]).chain(counters)
     }
 
-    /// All of it in one.
+    /// The whole content in one vector.
     pub fn to_vec(&self) -> Vec<u8> {
         self.slices().flatten().copied().collect()
     }
 }
 
 impl Snapshot {
-    /// Rules whose hits were taken.
+    /// Number of rules whose hits were added.
     pub(super) const fn rules(&self) -> usize {
         self.rules.len()
     }
 
-    /// Takes the hits of the next rule.
+    /// Adds the hits of the next rule.
     pub(super) fn add_hits(&mut self, of: &OfRule) {
         self.rules.push(of.clone());
     }
 
-    /// Adds a counter; returns its bytes.
+    /// Adds a counter; returns its encoded length.
     pub(super) fn add(&mut self, worth: Worth, counter: &Placed<&Counter>) -> usize {
         let bytes = encode(counter);
         let len = bytes.len();
@@ -225,7 +224,7 @@ impl Snapshot {
         len
     }
 
-    /// Puts it together, in at most `most` bytes. For a thread that has time.
+    /// Assembles a file of at most `most` bytes. Takes long; not for the event thread.
     pub fn into_file(mut self, most: usize) -> (File, LeftOut) {
         let context = encode(&self.context);
         let room = most.saturating_sub(HEADER + context.len() + 2 * MOST_VARINT);
@@ -258,7 +257,7 @@ impl Snapshot {
     }
 }
 
-/// Makes hits take no more than `most` bytes; says what of each rule is kept if that is not all.
+/// Shortens hits to at most `most` bytes; returns the limits that were applied, if any.
 fn fit_hits(rules: &mut Vec<OfRule>, most: usize) -> Option<(usize, usize)> {
     let size = |rules: &[OfRule]| rules.iter().map(|of| encode(of).len()).sum::<usize>();
     if size(rules) <= most {
@@ -272,7 +271,7 @@ fn fit_hits(rules: &mut Vec<OfRule>, most: usize) -> Option<(usize, usize)> {
             return Some(kept);
         }
     }
-    // Rules by the ten thousand: those that were hit most.
+    // There are very many rules: keep those with the most hits.
     rules.sort_by_key(|of| Reverse(of.tally.count));
     let mut room = most;
     let fits = |of: &&OfRule| {
@@ -286,7 +285,7 @@ fn fit_hits(rules: &mut Vec<OfRule>, most: usize) -> Option<(usize, usize)> {
 }
 
 fn encode(value: &impl Serialize) -> Vec<u8> {
-    // Into memory, of types that all have a form: it does not fail.
+    // Encoding these types into memory cannot fail.
     postcard::to_allocvec(value).unwrap_or_default()
 }
 
