@@ -1,13 +1,13 @@
-//! Recorded event streams, each back into [`HttpEvent`]s, so that rules can be tried on what there is.
+//! Converts recorded event streams back to [`HttpEvent`]s, so that rules can be run on them.
 //!
 //! # Layout
 //! - [`own`] reads our own json, [`zeek`] Zeek's http.log as JSON or TSV, [`suricata`] eve.json.
-//! - [`combined`] and [`access_json`] read access logs, [`syslog`] what syslog puts before their lines.
-//! - [`parts`] is what they have in common.
+//! - [`combined`] and [`access_json`] read access logs, [`syslog`] removes syslog headers from their lines.
+//! - [`parts`] holds what they have in common.
 //!
-//! A line says itself what it is. What a format does not hold stays absent: an access log has no
-//! server and Zeek no latency. Reads lines and decides nothing about what they mean; a line that
-//! cannot be read is told with its number and the rest goes on.
+//! The format is detected per line. Values that a format does not contain stay absent: an access log has no
+//! server, and Zeek no latency. Reads lines and decides nothing about their meaning; a line that cannot be
+//! read is reported with its number, and reading continues.
 
 mod access_json;
 mod combined;
@@ -24,34 +24,34 @@ use serde_json::Value;
 use self::parts::Line;
 use http_trace_model::event::HttpEvent;
 
-/// The longest line that is kept, in bytes; a longer one is told and skipped.
+/// Longest line in bytes; longer ones are reported and skipped.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// What some editors and shells put before a file's first line.
+/// Written by some editors and shells before a file's first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// A line that could not be read, or the input itself.
+/// A line, or the input, could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The line is nothing that is known, or lacks what an event needs.
+    /// The format of the line is unknown, or it lacks what an event needs.
     #[error("line {line}: {why}")]
     Line {
-        /// From 1.
+        /// Line number, starting at 1.
         line: u64,
-        /// What is wrong with it.
+        /// What is wrong.
         why: String,
     },
-    /// Reading failed; nothing follows.
+    /// Reading failed; no events follow.
     #[error("line {line}: {error}")]
     Input {
         /// The last line that was read.
         line: u64,
-        /// As the system told it.
+        /// Error of the system.
         error: io::Error,
     },
 }
 
-/// Events of a stream, in its order.
+/// The events of a stream, in order.
 #[derive(Debug)]
 pub struct Recorded<R> {
     input: R,
@@ -64,7 +64,7 @@ pub struct Recorded<R> {
 }
 
 impl<R: BufRead> Recorded<R> {
-    /// Reads from `input` until its end.
+    /// Reads `input` to its end.
     pub fn new(input: R) -> Self {
         Recorded {
             input,
@@ -77,22 +77,22 @@ impl<R: BufRead> Recorded<R> {
         }
     }
 
-    /// Lines that were read.
+    /// Number of lines read.
     pub const fn lines(&self) -> u64 {
         self.line
     }
 
-    /// Events that came out.
+    /// Number of events returned.
     pub const fn events(&self) -> u64 {
         self.events
     }
 
-    /// Records that were no responses (alerts, losses, records of other logs).
+    /// Number of other records (alerts, losses, other logs).
     pub fn others(&self) -> u64 {
         self.others
     }
 
-    /// The next line without its end; whether it was kept whole.
+    /// Reads the next line without its terminator; `false` if it was too long and is incomplete.
     fn read_line(&mut self) -> io::Result<Option<bool>> {
         self.buffer.clear();
         let mut whole = true;
@@ -140,7 +140,7 @@ impl<R: BufRead> Recorded<R> {
     }
 }
 
-/// A line of JSON, which says itself whose it is.
+/// Parses a line of JSON; its keys determine the format.
 fn object(line: &[u8]) -> Result<Line, String> {
     let (value, repaired): (Value, bool) = match serde_json::from_slice(line) {
         Ok(value) => (value, false),

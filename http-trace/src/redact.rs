@@ -1,12 +1,12 @@
-//! Takes secrets out of events and alerts before any sink sees them: values that a name says are secret,
-//! and what has the shape of one. Rules run before this. Copies only what it changes, never panics
-//! whatever the bytes, and takes time in proportion to their number.
+//! Removes secrets from events and alerts before any sink sees them: values with a name that denotes a
+//! secret, and text with the shape of one. Rules run before this. Copies only what it changes, never panics,
+//! and takes time linear in the input.
 //!
 //! # Layout
 //! - `names`: the table of names. `shapes`: the table of shapes.
-//! - `context`: what a text is. `marks`: which kinds of bytes it has. `layers`: it, decoded.
-//! - `command_line`: how a process was started.
-//! - `url`, `pairs`, `markup`, `personal`: where values of names stand in URLs, texts and bodies.
+//! - `context`: the kind of a text. `marks`: which kinds of bytes it contains. `layers`: its decoded forms.
+//! - `command_line`: command lines of processes.
+//! - `url`, `pairs`, `markup`, `personal`: find values in URLs, texts and bodies.
 
 mod command_line;
 mod context;
@@ -31,24 +31,24 @@ use layers::Layer;
 use marks::Marks;
 use names::{Names, Of};
 
-/// What a field's name says of its value.
+/// What a field's name says about its value.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     secret: bool,
-    /// If it is none as a whole.
+    /// Context of the value if it is not a secret as a whole.
     cx: Context,
 }
 
-/// What counts as a secret.
+/// Which names and values are secrets.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    /// Of fields of a head.
+    /// For header fields.
     headers: Names,
-    /// Of what stands in a text, wherever.
+    /// For names within any text.
     within: Names,
-    /// Whether mail addresses count.
+    /// Whether mail addresses are redacted.
     personal: bool,
-    /// Of the names that have a number, by it; no other is looked up.
+    /// For known names, by their number; other names are not looked up.
     lines: [Line; Known::COUNT],
 }
 
@@ -59,7 +59,7 @@ impl Default for Secrets {
 }
 
 impl Secrets {
-    /// What is known and these names; personal data if asked for.
+    /// The built-in names and these; with `personal`, personal data too.
     pub fn with(headers: &[String], parameters: &[String], personal: bool) -> Self {
         let within = Names::with(Of::Texts, personal, &[headers, parameters].concat());
         let headers = Names::with(Of::Fields, personal, headers);
@@ -72,7 +72,7 @@ impl Secrets {
         }
     }
 
-    /// The user of Basic authentication as it is shown: a key in its place is a secret.
+    /// The user of Basic authentication for display: a key in place of a name is a secret.
     pub fn user(&self, user: Vec<u8>) -> Vec<u8> {
         match shapes::is_key(&user) {
             true => redacted(user.len()),
@@ -80,7 +80,7 @@ impl Secrets {
         }
     }
 
-    /// Replaces every secret in the event's heads.
+    /// Replaces every secret in the event.
     pub fn redact(&self, event: &mut HttpEvent) {
         if let Some(request) = &mut event.request {
             let cx = Context::of_target(&request.method);
@@ -101,12 +101,12 @@ impl Secrets {
         }
     }
 
-    /// Replaces the secrets of what names the server alone: of the other fields nothing may be shown.
+    /// Replaces secrets only where the server is named; no other field may be displayed.
     pub fn redact_authority(&self, event: &mut HttpEvent) {
         let Some(request) = &mut event.request else {
             return;
         };
-        // The form that nearly all requests have names no server (RFC 9112 §3.2.1).
+        // The form of almost all requests, which names no server (RFC 9112 §3.2.1).
         if !request.target.starts_with(b"/") {
             let cx = Context::of_target(&request.method);
             replace(&mut request.target, |target| self.clean(target, &cx));
@@ -114,8 +114,8 @@ impl Secrets {
         self.some_headers(&mut request.headers, &[Known::HOST]);
     }
 
-    /// Replaces secrets in what endpoints are told by: the target, the host, and the page that led there. The rest is
-    /// left as it is: of an event that is written nowhere.
+    /// Replaces secrets only in what identifies endpoints: target, host and referring page. Used for events
+    /// that are not written.
     pub fn redact_endpoint(&self, event: &mut HttpEvent) {
         if let Some(request) = &mut event.request {
             let cx = Context::of_target(&request.method);
@@ -134,7 +134,7 @@ impl Secrets {
         });
     }
 
-    /// Replaces every secret in what an alert shows.
+    /// Replaces every secret that an alert shows.
     pub fn redact_alert(&self, alert: &mut Alert) {
         let clean = |text: &mut Vec<u8>, cx: Context| {
             if let Some(clean) = self.clean(text, &cx.kept(text)) {
@@ -162,7 +162,7 @@ impl Secrets {
             .for_each(|shown| self.shown(shown));
     }
 
-    /// Removes the secrets of a value that is shown.
+    /// Replaces the secrets of a displayed value.
     pub fn shown(&self, shown: &mut Shown) {
         let value = &shown.value;
         let of = |cx: Context| self.clean(value, &cx.kept(value));
@@ -199,12 +199,12 @@ impl Secrets {
         });
     }
 
-    /// The value without its secrets, if it has any.
+    /// The value without its secrets, or `None` if it has none.
     fn value(&self, name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
         self.value_of(name, line(&self.headers, name), value, true)
     }
 
-    /// [`Secrets::value`] once it is known what the name says, and whether there may be shapes.
+    /// [`Secrets::value`] with precomputed results for the name, and for whether there may be shapes.
     fn value_of(&self, name: &[u8], line: Line, value: &[u8], has_shapes: bool) -> Option<Vec<u8>> {
         if value.is_empty() {
             return None;
@@ -215,7 +215,7 @@ impl Secrets {
             if cookie || set_cookie {
                 let mut out = Vec::with_capacity(value.len() + 32);
                 cookies(value, cookie, &mut out);
-                // What is left of it are names and attributes.
+                // Only names and attributes remain.
                 let mut cuts = Vec::new();
                 if has_shapes {
                     shapes::secrets(&out, &Context::TEXT, &mut cuts);
@@ -227,7 +227,7 @@ impl Secrets {
         self.clean_if(value, &line.cx, has_shapes)
     }
 
-    /// The text without its secrets, if it has any.
+    /// The text without its secrets, or `None` if it has none.
     fn clean(&self, text: &[u8], cx: &Context) -> Option<Vec<u8>> {
         self.clean_if(text, cx, shapes::any(text))
     }
@@ -262,7 +262,7 @@ impl Secrets {
         apply(text, cuts)
     }
 
-    /// Where secrets are in a text that has these marks, as it is.
+    /// Finds secrets in a text with these marks, without decoding it.
     fn find(
         &self,
         text: &[u8],
@@ -302,7 +302,7 @@ impl Secrets {
     }
 }
 
-/// What a field's name says, of which these are secret.
+/// What a field's name says, given the names that denote secrets.
 fn line(secret: &Names, name: &[u8]) -> Line {
     Line {
         secret: secret.mean_secret(name),
@@ -316,7 +316,7 @@ fn replace(bytes: &mut Bytes, clean: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {
     }
 }
 
-/// The text with each range (in any order) replaced; ranges that overlap become one.
+/// Replaces each range of the text (in any order); overlapping ranges are merged.
 fn apply(text: &[u8], mut cuts: Vec<(usize, usize)>) -> Option<Vec<u8>> {
     if cuts.is_empty() {
         return None;
@@ -352,9 +352,9 @@ fn put_redacted(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice(" bytes›".as_bytes());
 }
 
-/// `a=1; b=2` with its values replaced; with `all` false (Set-Cookie) the first only, since the
-/// others are attributes, but what a comma before it says is another cookie: that is how fields of
-/// the same name are put into one. A pair without `=` is a value without a name (RFC 6265bis §5.7).
+/// Replaces the values of `a=1; b=2`. With `all` false (Set-Cookie) only the first, since the others are
+/// attributes, except after a comma, which joins several fields of the same name. A pair without `=` is a
+/// value without a name (RFC 6265bis §5.7).
 fn cookies(text: &[u8], all: bool, out: &mut Vec<u8>) {
     for (nth, pair) in text.split(|b| *b == b';').enumerate() {
         if nth > 0 {
@@ -362,7 +362,7 @@ fn cookies(text: &[u8], all: bool, out: &mut Vec<u8>) {
         }
         let mut pair = pair;
         if nth > 0 && !all {
-            // Dates have commas too, and no '='.
+            // Dates contain commas too, but no '='.
             let comma = memchr::memchr(b',', pair).map(|at| at + 1);
             let cookie = comma.filter(|at| memchr::memchr(b'=', &pair[*at..]).is_some());
             let attribute;

@@ -1,62 +1,61 @@
-//! Faults of captures. Every error names the file and, where there is one, the byte offset (in the
-//! decompressed stream), and says whether the rest was read.
+//! Errors of captures. Each names the file and, where known, the byte offset (in the decompressed stream),
+//! and says whether the rest was read.
 
 use std::io;
 
-/// Why a capture, or the rest of it, could not be read. All packets before the offset were
-/// delivered.
+/// Why a capture, or the rest of it, could not be read. All packets before the offset were delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file cannot be opened, or the folder listed.
     #[error("cannot be opened: {0}")]
     Open(#[source] io::Error),
-    /// Its first bytes are those of no capture format.
+    /// It does not begin like any capture format.
     #[error("is no capture: {0} (pcap and pcapng are read, plain, .gz or .zst)")]
     NotACapture(&'static str),
-    /// A folder was named in which there is no capture.
+    /// A given folder contains no capture.
     #[error("holds no capture (no file in it begins like pcap or pcapng)")]
     EmptyFolder,
-    /// The file ends within a packet or block.
+    /// The file is truncated within a packet or block.
     #[error(
         "is cut: at byte {offset} a {what} of {need} bytes begins, of which only {have} are there; \
          everything before it was read"
     )]
     Cut {
-        /// Where the incomplete part begins.
+        /// Start of the incomplete part.
         offset: u64,
-        /// What begins there.
+        /// Kind of the incomplete part.
         what: &'static str,
-        /// Its length in bytes, as far as it is known.
+        /// Its length in bytes, as far as known.
         need: u64,
-        /// How many bytes of it there are.
+        /// Number of its bytes that are present.
         have: u64,
     },
-    /// Lengths or values that no writer produces. Reading stopped, since nothing says where the
-    /// next packet begins.
+    /// Lengths or values that no writer produces. Reading stops, because the start of the next packet is
+    /// unknown.
     #[error("is damaged at byte {offset}: {what}; everything before it was read")]
     Damaged {
-        /// Where the offending part begins.
+        /// Start of the invalid part.
         offset: u64,
         /// What is wrong with it.
         what: String,
     },
-    /// The operating system or the decompressor failed.
+    /// An error of the operating system or the decompressor.
     #[error("cannot be read on at byte {offset}: {source}; everything before it was read")]
     Read {
-        /// How many (decompressed) bytes had been read.
+        /// Number of (decompressed) bytes read so far.
         offset: u64,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A pcapng packet names an interface that its section does not describe. It was left out.
+    /// A pcapng packet refers to an interface that its section does not describe. It was left out.
     #[error("has a packet at byte {offset} of interface {interface}, which is not described")]
     UnknownInterface {
-        /// Where the packet's block begins.
+        /// Start of the packet's block.
         offset: u64,
-        /// The number it gives.
+        /// Number of the interface.
         interface: u32,
     },
-    /// Packets of a link type that this program does not know. They were left out.
+    /// Packets of an unsupported link type. They were left out.
     #[error(
         "has packets of link type {number} ({name}), which is not supported; they were left out \
          (re-capture on another interface, or convert them to Ethernet or raw IP)"
@@ -69,18 +68,18 @@ pub enum Problem {
     },
 }
 
-/// A [`Problem`] and the file it is with.
+/// A [`Problem`] and its file.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {problem}", shown(file))]
 pub struct CaptureError {
-    /// The path as it was given or found; `-` for standard input.
+    /// The path as given or found; `-` for standard input.
     pub file: String,
     /// What is wrong.
     #[source]
     pub problem: Problem,
 }
 
-/// Name of a capture in messages.
+/// The name of a capture in messages.
 pub fn shown(file: &str) -> &str {
     match file {
         "-" => "standard input",

@@ -1,8 +1,8 @@
-//! The frames of one or many captures, merged in time order.
+//! The frames of one or more captures, merged in time order.
 //!
-//! One capture alone is streamed: a frame is there as soon as its last byte is. Of several, the
-//! time of the first frame of each is read first, and a file stays open only from its first frame
-//! to its last, so that a folder of a thousand rotated files does not need a thousand descriptors.
+//! A single capture is streamed: a frame is available as soon as its last byte is. With several, the time of
+//! the first frame of each is read first, and a file is only open from its first frame to its last, so that a
+//! folder of a thousand rotated files does not need a thousand descriptors.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -18,21 +18,21 @@ use super::magic::{self, Kind};
 use super::pcap::{Pcap, fill};
 use super::pcapng::PcapNg;
 
-/// The most distinct interface names that get a number.
+/// Maximum number of interface names that are assigned a number.
 const MAX_NAMES: usize = 1 << 16;
 
-/// The most problems kept for the summary; the later ones are only counted.
+/// Maximum number of problems kept for the summary; further ones are only counted.
 const MAX_PROBLEMS: usize = 1000;
 
 /// One captured frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// When it was captured, Unix ns. As the file says: it may go backwards. Frames without a time
-    /// (simple packet blocks) have that of the frame before them in the file.
+    /// Capture time in Unix ns, as in the file: it may go backwards. Frames without a time (simple packet
+    /// blocks) get that of the previous frame in the file.
     pub time_ns: u64,
-    /// What its first byte belongs to.
+    /// Link type of the data.
     pub link: LinkType,
-    /// The interface, as a number for [`Frames::interface_name`]; 0 when there were too many.
+    /// Number of the interface for [`Frames::interface_name`]; 0 if there were too many.
     pub interface: u32,
     /// The captured bytes.
     pub data: &'a [u8],
@@ -40,7 +40,7 @@ pub struct Frame<'a> {
     pub wire_len: u32,
 }
 
-/// Where in its buffer a packet lies, and what is known of it.
+/// Position of a packet in its buffer, and its metadata.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meta {
     pub time_ns: Option<u64>,
@@ -50,7 +50,7 @@ pub(super) struct Meta {
     pub data_offset: usize,
     pub data_len: usize,
     pub wire_len: u32,
-    /// Bytes to consume once the packet is done with.
+    /// Number of bytes to consume after the packet.
     pub block_len: usize,
 }
 
@@ -60,20 +60,20 @@ enum Format {
     PcapNg(PcapNg),
 }
 
-/// One open capture, standing at a packet.
+/// An open capture, positioned at a packet.
 #[derive(Debug)]
 struct Source {
     buffer: Buffer,
     format: Format,
     current: Meta,
     time_ns: u64,
-    /// The current packet's interface, as a number of [`Names`].
+    /// The current packet's interface, as a number in [`Names`].
     interface: u32,
-    /// The file's own number, for packets whose interface has no name.
+    /// Number of the file itself, for packets whose interface has no name.
     file_number: u32,
 }
 
-/// A capture in the merge: opened when the merge reaches its first frame.
+/// A capture in the merge, opened when the merge reaches its first frame.
 #[derive(Debug)]
 struct Slot {
     input: Input,
@@ -83,19 +83,19 @@ struct Slot {
 
 #[derive(Debug)]
 enum State {
-    /// Not opened yet, or opened once to learn its first time.
+    /// Not opened yet, or opened briefly to read its first time.
     Waiting,
     Open(Box<Source>),
     Done,
 }
 
-/// The frames of captures in time order. See the module.
+/// The frames of captures in time order; see the module.
 #[derive(Debug)]
 pub struct Frames {
     slots: Vec<Slot>,
-    /// Next times of the slots, earliest first, then in the order they were named.
+    /// Next times of the slots, earliest first, ties in the order given.
     queue: BinaryHeap<Reverse<(u64, usize)>>,
-    /// The slot whose packet is the current frame.
+    /// Slot of the current frame.
     current: Option<usize>,
     names: Names,
     problems: Vec<CaptureError>,
@@ -106,15 +106,15 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Over files, folders and `-`. Nothing fails here: what cannot be read is in
-    /// [`Frames::problems`] once reading is over (or as soon as it is met).
+    /// Reads files, folders and `-`. Never fails: unreadable captures are in [`Frames::problems`] once they
+    /// have been reached.
     pub fn open(paths: &[PathBuf]) -> Self {
         let mut problems = Vec::new();
         let inputs = input::expand(paths, &mut problems);
         let mut frames = Frames::over(inputs);
         frames.problems.extend(problems);
         for path in paths.iter().filter(|path| path.is_dir()) {
-            // What is in a folder that cannot be listed nobody knows.
+            // A folder that cannot be listed may contain captures.
             let unknown = |problem: &CaptureError| {
                 matches!(problem.problem, Problem::Open(_))
                     && Path::new(&problem.file).starts_with(path)
@@ -136,7 +136,7 @@ impl Frames {
         frames
     }
 
-    /// Over any stream of bytes, which `name` stands for in messages.
+    /// Reads any byte stream; `name` identifies it in messages.
     pub fn from_reader(name: &str, reader: Box<dyn std::io::Read + Send>) -> Self {
         let mut frames = Frames::over(vec![Input::Stdin]);
         if let Some(slot) = frames.slots.first_mut() {
@@ -171,7 +171,7 @@ impl Frames {
             bytes: 0,
         };
         if let [only] = frames.slots.as_slice() {
-            // Its place in the order does not matter: opened when the first frame is asked for.
+            // Order does not matter for a single input: opened when the first frame is requested.
             if !matches!(only.input, Input::Found(_)) {
                 frames.queue.push(Reverse((0, 0)));
                 return frames;
@@ -183,7 +183,7 @@ impl Frames {
         frames
     }
 
-    /// Learns the time of a slot's first frame. What can be opened again is closed meanwhile.
+    /// Reads the time of a slot's first frame. Files that can be reopened are closed meanwhile.
     fn peek(&mut self, slot: usize) {
         self.open_slot(slot);
         let Some(Slot { input, state, .. }) = self.slots.get_mut(slot) else {
@@ -204,7 +204,7 @@ impl Frames {
         }
     }
 
-    /// Recognises the format and reads up to the first packet.
+    /// Detects the format and reads up to the first packet.
     fn begin(&mut self, slot: usize, mut buffer: Buffer) {
         let found = match recognise(&mut buffer) {
             Ok(format) => first(format, &mut buffer),
@@ -257,7 +257,7 @@ impl Frames {
         self.add_problem(CaptureError { file, problem });
     }
 
-    /// Adds a problem that a later stage found with the current frame's file.
+    /// Adds a problem that a later stage found in the current frame's file.
     pub(super) fn report_current(&mut self, problem: Problem) {
         if let Some(slot) = self.current {
             self.report(slot, problem);
@@ -272,8 +272,8 @@ impl Frames {
         }
     }
 
-    /// Moves to the next frame; `false` at the end of all captures. Blocks on a pipe until a whole
-    /// frame has come.
+    /// Moves to the next frame; `false` at the end of all captures. Blocks on a pipe until a whole frame has
+    /// arrived.
     pub fn advance(&mut self) -> bool {
         if let Some(slot) = self.current.take() {
             self.step(slot);
@@ -286,8 +286,7 @@ impl Frames {
                     ..
                 })
             ) {
-                // Puts itself into the queue again; its first frame has the time it was queued
-                // with, so it is the next to be popped.
+                // Opening queues the slot again with the same time, so it is popped next.
                 self.open_slot(slot);
                 continue;
             }
@@ -307,7 +306,7 @@ impl Frames {
         false
     }
 
-    /// Leaves the packet that was the current frame and queues the one after it.
+    /// Consumes the current packet and queues the next one of its capture.
     fn step(&mut self, slot: usize) {
         let Some(Slot {
             state: State::Open(source),
@@ -336,7 +335,7 @@ impl Frames {
         }
     }
 
-    /// The frame that [`Frames::advance`] moved to.
+    /// The current frame, after [`Frames::advance`].
     pub fn current(&self) -> Option<Frame<'_>> {
         let Slot {
             state: State::Open(source),
@@ -360,49 +359,49 @@ impl Frames {
         })
     }
 
-    /// [`Frames::advance`] and [`Frames::current`] in one.
+    /// [`Frames::advance`] and [`Frames::current`] combined.
     pub fn next_frame(&mut self) -> Option<Frame<'_>> {
         if self.advance() { self.current() } else { None }
     }
 
-    /// The file that the current frame is of.
+    /// The file of the current frame.
     pub fn current_file(&self) -> Option<Arc<str>> {
         Some(self.slots.get(self.current?)?.file.clone())
     }
 
-    /// The name of an interface: what pcapng calls it, otherwise the file's, without its folder.
+    /// The name of an interface: from pcapng, otherwise the file name without its folder.
     pub fn interface_name(&self, number: u32) -> Option<&Arc<str>> {
         self.names.by_number.get(number.checked_sub(1)? as usize)
     }
 
-    /// What was wrong, in the order it was met. Complete once [`Frames::advance`] returned `false`.
+    /// Problems in the order found. Complete once [`Frames::advance`] has returned `false`.
     pub fn problems(&self) -> &[CaptureError] {
         &self.problems
     }
 
-    /// Takes the problems met so far, so that they can be printed while reading goes on.
+    /// Takes the problems found so far, so that they can be printed during reading.
     pub fn take_problems(&mut self) -> Vec<CaptureError> {
         std::mem::take(&mut self.problems)
     }
 
-    /// How many problems were met beyond those that are kept.
+    /// Number of problems that were not kept.
     pub fn problems_dropped(&self) -> u64 {
         self.problems_dropped
     }
 
-    /// Files in folders that are no captures and were therefore passed over.
+    /// Files in folders that were skipped because they are not captures.
     pub fn skipped(&self) -> &[PathBuf] {
         &self.skipped
     }
 
-    /// Frames delivered so far, and the bytes captured of them.
+    /// Number of frames delivered, and their captured bytes.
     pub fn totals(&self) -> (u64, u64) {
         (self.frames, self.bytes)
     }
 }
 
 impl Source {
-    /// Gives the current packet's interface its number.
+    /// Assigns a number to the current packet's interface.
     fn number_interface(&mut self, file: &Arc<str>, names: &mut Names) {
         if let Format::PcapNg(ng) = &mut self.format
             && let Some(interface) = ng.interface_mut(self.current.interface)
@@ -430,13 +429,13 @@ impl Format {
     }
 }
 
-/// The last part of a file's path: what stands for an interface that has no name.
+/// The last component of a file's path, used as the name of unnamed interfaces.
 fn file_name(file: &str) -> &str {
     let name = Path::new(file).file_name().and_then(OsStr::to_str);
     name.unwrap_or(file)
 }
 
-/// Interface names and their numbers, from 1.
+/// Interface names and their numbers, starting at 1.
 #[derive(Debug, Default)]
 struct Names {
     by_number: Vec<Arc<str>>,
@@ -444,8 +443,8 @@ struct Names {
 }
 
 impl Names {
-    /// The number of what `key` tells from others and `name` is shown for: two files of one name
-    /// in different folders are two interfaces.
+    /// The number for `key`, displayed as `name`: files of the same name in different folders are different
+    /// interfaces.
     fn number(&mut self, key: &Arc<str>, name: &str) -> u32 {
         if let Some(number) = self.numbers.get(key) {
             return *number;
@@ -460,7 +459,7 @@ impl Names {
     }
 }
 
-/// Which format a capture has.
+/// Detects the format of a capture.
 fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
     if !fill(buffer, magic::LEN)? {
         let what = if buffer.available().is_empty() {
@@ -502,7 +501,7 @@ fn first(mut format: Format, buffer: &mut Buffer) -> Result<(Format, Option<Meta
     Ok((format, meta))
 }
 
-/// What a format noticed without stopping.
+/// A problem of the format that does not stop reading.
 fn take_warning(format: &Format) -> Option<Problem> {
     match format {
         Format::PcapNg(PcapNg {

@@ -1,9 +1,9 @@
-//! Where captures come from: files, folders, standard input; decompression by content, not by
-//! name; and [`Buffer`], the look-ahead that both formats are parsed in.
+//! Inputs of captures: files, folders, standard input; decompression based on content, not names; and
+//! [`Buffer`], the look-ahead buffer of the parsers.
 //!
-//! The buffer never waits for more bytes than the parser needs, so that a packet from a pipe is
-//! there as soon as it is complete, and it grows only as bytes arrive, so that a length field
-//! alone cannot make it allocate.
+//! The buffer never waits for more bytes than the parser needs, so that a packet from a pipe is available as
+//! soon as it is complete. It grows only as bytes arrive, so that a length field alone cannot cause a large
+//! allocation.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read};
@@ -17,26 +17,26 @@ use super::{
     zstd,
 };
 
-/// The most bytes one packet or block that must be held may have. Linux hands captures packets of
-/// up to 512 KiB (BIG TCP).
+/// Maximum size in bytes of a packet or block that must be buffered. Linux captures packets of up to 512 KiB
+/// (BIG TCP).
 pub const MAX_BLOCK: usize = 4 << 20;
 
-/// How much is asked of the reader at once.
+/// Read size.
 const CHUNK: usize = 64 << 10;
 
-/// What is to be read.
+/// An input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Input {
     /// Standard input.
     Stdin,
-    /// A file that was named: not being a capture is an error.
+    /// A file given by name: it is an error if it is no capture.
     Named(PathBuf),
-    /// A file that was found in a folder: not being a capture makes it skipped.
+    /// A file found in a folder: skipped if it is no capture.
     Found(PathBuf),
 }
 
 impl Input {
-    /// The name in messages.
+    /// Name in messages.
     pub fn name(&self) -> String {
         match self {
             Input::Stdin => "-".to_owned(),
@@ -44,10 +44,10 @@ impl Input {
         }
     }
 
-    /// Opens it and sees through gzip and zstd.
+    /// Opens it, decompressing gzip and zstd.
     ///
     /// # Errors
-    /// [`Problem::Open`], or [`Problem::Read`] when its first bytes cannot be read.
+    /// [`Problem::Open`], or [`Problem::Read`] if the first bytes cannot be read.
     pub fn open(&self) -> Result<Buffer, Problem> {
         let reader: Box<dyn Read + Send> = match self {
             Input::Stdin => Box::new(io::stdin()),
@@ -58,7 +58,7 @@ impl Input {
         Buffer::decompressing(reader)
     }
 
-    /// Whether it can be opened a second time and yields the same bytes: a regular file.
+    /// Whether it can be reopened and yields the same bytes: a regular file.
     pub fn is_regular(&self) -> bool {
         match self {
             Input::Stdin => false,
@@ -69,8 +69,8 @@ impl Input {
     }
 }
 
-/// The inputs that `paths` name, folders expanded recursively and in order of name. `-` is
-/// standard input. What cannot be listed is reported in `errors`.
+/// The inputs given by `paths`, with folders expanded recursively in order of name. `-` is standard input.
+/// Folders that cannot be listed are added to `errors`.
 pub fn expand(paths: &[PathBuf], errors: &mut Vec<CaptureError>) -> Vec<Input> {
     let mut inputs = Vec::new();
     for path in paths {
@@ -87,8 +87,7 @@ pub fn expand(paths: &[PathBuf], errors: &mut Vec<CaptureError>) -> Vec<Input> {
     inputs
 }
 
-/// Adds the files below `folder`, however deep. Symbolic links to folders are not followed: they may form
-/// loops.
+/// Adds all files below `folder`. Symbolic links to folders are not followed, because they may form loops.
 fn walk_folder(folder: &Path, inputs: &mut Vec<Input>, errors: &mut Vec<CaptureError>) {
     let listed = |folder: &Path, errors: &mut Vec<CaptureError>| {
         let listing = fs::read_dir(folder).and_then(|entries| {
@@ -114,7 +113,7 @@ fn walk_folder(folder: &Path, inputs: &mut Vec<Input>, errors: &mut Vec<CaptureE
         let path = entry.path();
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => open.push(listed(&path, errors)),
-            // Pipes and devices in a folder could block for ever: only what is a file.
+            // Regular files only: pipes and devices could block forever.
             Ok(_) if fs::metadata(&path).is_ok_and(|m| m.is_file()) => {
                 inputs.push(Input::Found(path));
             }
@@ -127,10 +126,10 @@ fn walk_folder(folder: &Path, inputs: &mut Vec<Input>, errors: &mut Vec<CaptureE
 pub struct Buffer {
     reader: Box<dyn Read + Send>,
     data: Vec<u8>,
-    /// The unread bytes are `data[start..end]`.
+    /// Unread bytes are `data[start..end]`.
     start: usize,
     end: usize,
-    /// Offset in the stream of `data[start]`.
+    /// Stream offset of `data[start]`.
     offset: u64,
 }
 
@@ -144,7 +143,7 @@ impl std::fmt::Debug for Buffer {
 }
 
 impl Buffer {
-    /// Over plain bytes.
+    /// Reads uncompressed bytes.
     pub fn new(reader: Box<dyn Read + Send>) -> Self {
         Buffer {
             reader,
@@ -155,10 +154,10 @@ impl Buffer {
         }
     }
 
-    /// Over bytes that may be compressed with gzip (also several members) or zstd.
+    /// Reads bytes that may be compressed with gzip (also several members) or zstd.
     ///
     /// # Errors
-    /// [`Problem::Read`] when the first bytes cannot be read.
+    /// [`Problem::Read`] if the first bytes cannot be read.
     pub fn decompressing(reader: Box<dyn Read + Send>) -> Result<Self, Problem> {
         let failed = |source| Problem::Read { offset: 0, source };
         let mut plain = Buffer::new(reader);
@@ -172,10 +171,10 @@ impl Buffer {
         )
     }
 
-    /// Reads until at least `n` unread bytes are there. `false` when the stream ends before that.
+    /// Reads until at least `n` unread bytes are available; `false` if the stream ends before that.
     ///
     /// # Errors
-    /// Those of the reader. What was read before stays available.
+    /// Those of the reader. Bytes read before stay available.
     pub fn fill(&mut self, n: usize) -> io::Result<bool> {
         while self.end - self.start < n {
             if self.read_some()? == 0 {
@@ -185,7 +184,7 @@ impl Buffer {
         Ok(true)
     }
 
-    /// One read into free space; 0 at the end of the stream.
+    /// Reads once into free space; 0 at the end of the stream.
     fn read_some(&mut self) -> io::Result<usize> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -209,19 +208,19 @@ impl Buffer {
         }
     }
 
-    /// The unread bytes that are there.
+    /// The available unread bytes.
     pub fn available(&self) -> &[u8] {
         self.data.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Drops `n` unread bytes (all that are there if fewer).
+    /// Discards `n` unread bytes (or all, if fewer are available).
     pub fn consume(&mut self, n: usize) {
         let n = n.min(self.end - self.start);
         self.start += n;
         self.offset += n as u64;
     }
 
-    /// Reads and drops `n` bytes without holding them. Returns how many there were.
+    /// Reads and discards `n` bytes without buffering them; returns how many there were.
     ///
     /// # Errors
     /// Those of the reader.
@@ -238,13 +237,13 @@ impl Buffer {
         Ok(n - left)
     }
 
-    /// Offset in the (decompressed) stream of the first unread byte.
+    /// Offset of the first unread byte in the (decompressed) stream.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 }
 
-/// So that a decompressor can sit on what has been looked at.
+/// Lets a decompressor read from the bytes that were inspected.
 impl Read for Buffer {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = self.fill_buf()?.read(out)?;

@@ -1,15 +1,14 @@
-//! Tells connections apart that have the same addresses and ports but are not the same: in two
-//! VLANs, two tunnels, two interfaces.
+//! Distinguishes connections that have the same addresses and ports: in different VLANs or tunnels, or on
+//! different interfaces.
 //!
-//! Tags alone cannot tell. In real captures the two directions of one connection carry different
-//! ones (a mirror port tags one direction only; the tunnel ids of GTP-U and L2TP belong to their
-//! receiver), and one packet is seen under several (a trunk to a router on a stick, a device and
-//! the VLAN device above it). So a *lane* is found by what TCP says: the sequence and
-//! acknowledgement numbers that go on from each other. Only where they do not, or where the same
+//! Tags alone are not sufficient. In real captures the two directions of a connection may carry different
+//! ones (a mirror port tags one direction only; tunnel ids of GTP-U and L2TP belong to their receiver), and a
+//! packet may be seen with several (router on a stick, a device and its VLAN device). So a *lane* is found by
+//! TCP: sequence and acknowledgement numbers that continue each other. Only if they do not, or if the same
 //! sequence numbers carry other bytes, do different tags mean different connections.
 //!
-//! The first lane of a tuple is 0, so that captures without such tuples are not affected, and
-//! nothing is kept until a tag or a second interface has been seen.
+//! The first lane of a tuple is 0, so that captures without such tuples are not affected, and nothing is
+//! stored until a tag or a second interface has been seen.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -17,15 +16,15 @@ use std::hash::BuildHasher;
 use http_trace_common::flow::{FlowKey, seq_distance};
 use http_trace_common::walk::{Encap, Segment, tcp_flag};
 
-/// The most tuples remembered; of those not seen for the longest time, half go at once.
+/// Maximum number of tuples; the half that was not seen for the longest time is evicted at once.
 const MAX_TUPLES: usize = 1 << 16;
-/// The most lanes of one tuple; what would need another goes to the last.
+/// Maximum number of lanes of a tuple; beyond it the last lane is used.
 const MAX_LANES: usize = 16;
-/// How far apart sequence numbers of one connection may be: more than any window in use.
+/// Maximum distance between sequence numbers of a connection: more than any window in use.
 const WINDOW: u32 = 16 << 20;
-/// How many segments of a direction are remembered to compare copies with.
+/// Number of segments per direction that are remembered to recognise copies.
 const RECENT: usize = 4;
-/// Lengths of the beginnings that are compared where two copies differ in length.
+/// Prefix lengths compared if two copies differ in length.
 const PREFIXES: [usize; 3] = [16, 64, 256];
 
 type State = foldhash::fast::RandomState;
@@ -40,13 +39,12 @@ pub struct Lanes {
     hasher: State,
 }
 
-/// Where a segment belongs.
+/// The lane of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Number of the lane among those of its tuple.
+    /// Number of the lane within its tuple.
     pub lane: u32,
-    /// Its payload is the first of a stream whose SYN was seen, but taken for a copy of another
-    /// lane's.
+    /// Its payload starts a stream whose SYN was seen, but was taken for a copy of another lane's.
     pub stream_begins: bool,
 }
 
@@ -57,7 +55,7 @@ struct Lane {
 
 #[derive(Clone, Debug, Default)]
 struct Side {
-    /// Tags and interface of this direction's first segment.
+    /// Tag (encapsulation and interface) of this direction's first segment.
     tag: Option<u64>,
     /// Sequence number after the last segment.
     next: Option<u32>,
@@ -67,14 +65,14 @@ struct Side {
     turn: usize,
 }
 
-/// What is remembered of a segment with payload.
+/// Fingerprint of a segment with payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
     seq: u32,
     len: u32,
-    /// Hash of all of it.
+    /// Hash of the whole payload.
     whole: u32,
-    /// Hashes of its beginnings, as far as it is long enough.
+    /// Hashes of its prefixes, as far as it is long enough.
     prefixes: [u32; PREFIXES.len()],
 }
 
@@ -83,20 +81,20 @@ struct Sample {
 enum Fit {
     /// Not at all.
     Not,
-    /// By its tag only: a new connection on the same tuple, or a gap.
+    /// The tag matches, the numbers do not: a new connection on the same tuple, or a gap.
     Tag,
-    /// By its numbers only: a copy on another path, or a path that changed.
+    /// The numbers match, the tag does not: a copy on another path, or a changed path.
     Numbers,
-    /// By its numbers; nothing was seen of its direction yet.
+    /// The numbers match; its direction has not been seen yet.
     Fresh,
-    /// As before, and the other direction has the same tag.
+    /// As [`Fit::Fresh`], and the other direction has the same tag.
     FreshTag,
-    /// By both.
+    /// Both match.
     Both,
 }
 
 impl Lanes {
-    /// The lane of a segment with `payload` (as captured), wrapped in `encap`, from `interface`.
+    /// The lane of a segment with `payload` (as captured), encapsulated in `encap`, from `interface`.
     pub fn place(
         &mut self,
         segment: &Segment,
@@ -120,13 +118,13 @@ impl Lanes {
             .enumerate()
             .map(|(number, lane)| (lane.fit(segment, tag, sample.as_ref()), number))
             .filter(|(fit, _)| *fit != Fit::Not)
-            // The earliest of equals.
+            // The first of equals.
             .max_by_key(|&(fit, number)| (fit, std::cmp::Reverse(number)));
         let mut stream_begins = false;
         let number = match best {
             Some((_, number)) => number,
             None => {
-                // Its SYN may have been taken for a copy: same numbers, and no bytes to compare.
+                // Its SYN may have been taken for a copy: same numbers, and no payload to compare.
                 stream_begins = sample.is_some()
                     && lanes.iter().any(|lane| {
                         lane.sides[segment.direction.index()].begin == Some(segment.payload_seq())
@@ -181,7 +179,7 @@ impl Lane {
     fn take(&mut self, segment: &Segment, tag: u64, len: u32, sample: Option<Sample>) {
         let side = &mut self.sides[segment.direction.index()];
         side.tag.get_or_insert(tag);
-        // An RST says nothing of where its sender stands: it may be forged.
+        // A RST does not show its sender's position, because it may be forged.
         if segment.flags & tcp_flag::RST != 0 {
             return;
         }
@@ -200,7 +198,7 @@ impl Lane {
     }
 }
 
-/// Whether a segment's numbers go on from what a lane has seen.
+/// Whether a segment's numbers continue what a lane has seen.
 fn goes_on(own: &Side, other: &Side, segment: &Segment) -> bool {
     let near = |a: u32, b: u32| seq_distance(a, b).unsigned_abs() < WINDOW;
     let acknowledges = segment.flags & tcp_flag::ACK != 0;
@@ -212,8 +210,7 @@ fn goes_on(own: &Side, other: &Side, segment: &Segment) -> bool {
         return match (own.begin, own.next) {
             (Some(begin), _) => begin == segment.payload_seq(),
             (None, None) => answers == Some(true),
-            // A copy of what was seen before anything was remembered: it stands where the stream that is
-            // known began.
+            // A copy of a SYN from before tracking was enabled: it must precede the known stream.
             (None, Some(next)) => {
                 let past = seq_distance(segment.payload_seq(), next);
                 (0..WINDOW as i32).contains(&past) && answers != Some(false)
@@ -228,7 +225,7 @@ fn goes_on(own: &Side, other: &Side, segment: &Segment) -> bool {
 }
 
 impl Side {
-    /// Whether the same sequence number has been seen with other bytes.
+    /// Whether the same sequence number was seen with other bytes.
     fn contradicts(&self, sample: &Sample) -> bool {
         self.recent
             .iter()
@@ -251,8 +248,8 @@ impl Sample {
         })
     }
 
-    /// Whether both may be copies of the same bytes. They may be cut differently: segments before
-    /// the network card splits them, and after.
+    /// Whether both may be copies of the same bytes. Their lengths may differ: segments before and after the
+    /// network card splits them.
     fn agrees(&self, other: &Sample) -> bool {
         if self.len == other.len {
             return self.whole == other.whole;
@@ -275,12 +272,12 @@ mod tests {
     const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 50000);
     const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 80);
 
-    /// Sender is the client, flags, sequence and acknowledgement numbers, payload, interface
-    /// (which stands for any tag here), and the lane that is expected.
+    /// From the client, flags, sequence and acknowledgement numbers, payload, interface (which represents any
+    /// tag here), and expected lane.
     type Row = (bool, u8, u32, u32, &'static [u8], u32, u32);
 
     fn run(name: &str, rows: &[Row]) {
-        // Enabled from the start, as by a second interface.
+        // Enabled from the start, as if by a second interface.
         let mut lanes = Lanes {
             enabled: true,
             ..Lanes::default()

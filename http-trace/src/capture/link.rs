@@ -1,9 +1,9 @@
-//! Link types by name, for messages: those of the registry at
-//! <https://www.tcpdump.org/linktypes.html> that captures are likely to have and that are not read.
+//! Names of unsupported link types that captures are likely to have, for messages. From the registry at
+//! <https://www.tcpdump.org/linktypes.html>.
 
 use http_trace_common::walk::LinkType;
 
-/// The name without its `LINKTYPE_` prefix.
+/// Returns the name without its `LINKTYPE_` prefix.
 pub fn name(link: LinkType) -> &'static str {
     match link.0 {
         3 => "AX25",

@@ -1,36 +1,35 @@
-//! File types by their first bytes: captures, compression formats, and files that people name by
-//! mistake. Reads nothing.
+//! File types by their first bytes: captures, compression formats, and files that users pass by mistake.
+//! Reads nothing.
 
-/// How many bytes tell.
+/// Number of bytes needed.
 pub const LEN: usize = 4;
 
 /// Kinds of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Classic pcap in either byte order, in µs or ns, and its modified variant in the byte order of
-    /// the machines it was written on.
+    /// Classic pcap in either byte order, in µs or ns, and its modified variant in little-endian order.
     Pcap,
-    /// The modified variant of pcap, big-endian.
+    /// The modified variant of pcap in big-endian order.
     ModifiedPcapBigEndian,
-    /// pcapng, by its section header block.
+    /// pcapng, recognised by its section header block.
     PcapNg,
     /// gzip (RFC 1952 §2.3.1).
     Gzip,
-    /// Zstandard: a frame, or one of the sixteen kinds of skippable frame before it (RFC 8878 §3.1).
+    /// Zstandard: a frame, or one of the sixteen kinds of skippable frames (RFC 8878 §3.1).
     Zstd,
     /// bzip2.
     Bzip2,
     /// xz.
     Xz,
-    /// LZ4's frame format.
+    /// LZ4 frame format.
     Lz4,
     /// Solaris snoop (RFC 1761).
     Snoop,
-    /// Bluetooth's snoop.
+    /// Bluetooth snoop.
     BluetoothSnoop,
     /// A zip archive.
     Zip,
-    /// An executable of Linux.
+    /// A Linux executable.
     Elf,
     /// Printable ASCII.
     Text,
@@ -39,7 +38,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind of a file that begins so.
+    /// The kind of a file that begins with these bytes.
     pub fn of(first: [u8; LEN]) -> Self {
         match first {
             [0xa1, 0xb2, 0xc3, 0xd4] | [0xd4, 0xc3, 0xb2, 0xa1] => Kind::Pcap,
@@ -61,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// Whether [`super::Frames`] reads it, decompressed where it must be.
+    /// Whether [`super::Frames`] reads it, after decompression if necessary.
     pub fn is_read(self) -> bool {
         matches!(self, Kind::Pcap | Kind::PcapNg | Kind::Gzip | Kind::Zstd)
     }

@@ -1,18 +1,18 @@
-//! From capture files to records: the source of a replay, as `probe` is of a live run.
+//! From capture files to records: the source of a replay, like `probe` for a live run.
 //!
-//! [`Frames`] reads pcap and pcapng files, plain or compressed, one or many, merged in time order.
-//! [`Replay`] walks each frame and yields a [`http_trace_common::record::Record`] per TCP segment.
-//! Nothing here knows of HTTP, and no module right of the records knows of files.
+//! [`Frames`] reads pcap and pcapng files, plain or compressed, one or more, merged in time order. [`Replay`]
+//! walks each frame and yields a [`http_trace_common::record::Record`] per TCP segment. Nothing here knows
+//! about HTTP, and later stages know nothing about files.
 //!
 //! # Layout
-//! - [`error`]: faults of a file; each error names it and the byte.
+//! - [`error`]: errors of a file, with name and byte offset.
 //! - [`magic`]: file types by their first bytes.
 //! - [`input`]: paths, folders and standard input; decompression; a bounded look-ahead buffer.
-//! - `zstd`: frames of RFC 8878, skippable ones too.
+//! - `zstd`: frames of RFC 8878, including skippable ones.
 //! - [`pcap`] and [`pcapng`]: the two formats, a packet at a time.
 //! - [`frames`]: the merge in time order.
-//! - [`lanes`]: the same addresses and ports in two VLANs or tunnels.
-//! - [`link`]: link types by name.
+//! - [`lanes`]: equal addresses and ports in different VLANs or tunnels.
+//! - [`link`]: names of link types.
 //! - `sums`: segments with wrong checksums.
 //! - [`replay`]: frames to records.
 

@@ -1,9 +1,9 @@
-//! The classic pcap format (draft-ietf-opsawg-pcap): a header, then records of a 16-byte header and a
-//! packet. Both byte orders, µs and ns, and the "modified" format with 24-byte headers.
+//! The classic pcap format (draft-ietf-opsawg-pcap): a header, then records of a 16-byte header and a packet.
+//! Both byte orders, µs and ns, and the "modified" format with 24-byte headers.
 //!
-//! pcap-parser reads the file header. Records are read here: some old systems wrote longer record
-//! headers under the same magic numbers, recognised by where the second record begins
-//! ([`Pcap::next`]), and old versions swap the two lengths.
+//! pcap-parser parses the file header. Records are parsed here, because some old systems wrote longer record
+//! headers with the same magic numbers, which only the start of the second record reveals ([`Pcap::next`]),
+//! and because old versions swap the two lengths.
 
 use http_trace_common::walk::LinkType;
 use pcap_parser::pcap::parse_pcap_header;
@@ -12,17 +12,17 @@ use super::error::Problem;
 use super::frames::Meta;
 use super::input::{Buffer, MAX_BLOCK};
 
-/// Length of the file header.
+/// Length of the file header in bytes.
 const HEADER_LEN: usize = 24;
 
-/// By how much the record headers of variants are longer than the magic number says: Nokia's 4
-/// (SuSE 6.3 4 beyond the modified format's), Red Hat 6.1's 8.
+/// Extra bytes in the record headers of variants: 4 for Nokia (and SuSE 6.3, beyond the modified format), 8
+/// for Red Hat 6.1.
 const VARIANTS: [usize; 2] = [4, 8];
 
-/// How far from the first packet's time the second's may be for a variant to be believed.
+/// Maximum time between the first two packets for a variant to be accepted.
 const YEAR_S: u32 = 366 * 24 * 3600;
 
-/// Before this second (1978) times are no dates, and any small number would pass for one.
+/// Times before this second (1978) are rejected: otherwise any small number would pass.
 const FIRST_DATE_S: u32 = 1 << 28;
 
 /// A capture of this format, between two records.
@@ -31,11 +31,10 @@ pub struct Pcap {
     big_endian: bool,
     nanoseconds: bool,
     record_header_len: usize,
-    /// Writers before version 2.3 put the lengths in the other order, and some of 2.3 too.
+    /// Writers before version 2.3, and some of 2.3, swap the two lengths.
     lengths_swapped: Swapped,
     link: LinkType,
-    /// The second of the packet before the next one, when that was the file's first and its record
-    /// header's length is not settled.
+    /// Time (s) of the file's first packet, if the length of record headers is not yet settled.
     after_first: Option<u32>,
     /// Whether a packet was read.
     begun: bool,
@@ -67,7 +66,7 @@ impl Pcap {
                 (2, 3) => Swapped::WhenImpossible,
                 _ => Swapped::Never,
             },
-            // The upper bits hold the length of a frame check sequence (draft §4).
+            // The upper bits hold the length of the frame check sequence (draft §4).
             link: LinkType(header.network.0 as u32 & 0x03ff_ffff),
             after_first: None,
             begun: false,
@@ -76,9 +75,9 @@ impl Pcap {
 
     /// The next packet: its data are the first unread bytes of the buffer.
     ///
-    /// A variant with longer record headers is read as such if the second record's is there with
-    /// the first packet, as it is in any file. From a pipe the first packet is not held back to
-    /// wait for it; then the variant is only told of.
+    /// A variant with longer record headers is detected if the header of the second record is available
+    /// together with the first packet, as in any file. On a pipe the first packet is not held back for that;
+    /// the variant is then only reported.
     pub fn next(&mut self, buffer: &mut Buffer) -> Result<Option<Meta>, Problem> {
         let offset = buffer.offset();
         if let Some(first_s) = self.after_first.take()
@@ -144,7 +143,7 @@ impl Pcap {
         }))
     }
 
-    /// Whether a record header may be that, whatever its time.
+    /// Whether this may be a record header, ignoring its time.
     fn is_header(&self, bytes: &[u8]) -> bool {
         let [_, frac, captured, _] = words(bytes, self.big_endian);
         frac <= self.most_frac() && captured as usize <= MAX_BLOCK
@@ -158,9 +157,9 @@ impl Pcap {
         }
     }
 
-    /// By how much record headers are longer than the magic number says, judged by the bytes where
-    /// the second record would begin. Nothing unless they cannot be a record header, and those a
-    /// variant's distance further on look like one: a damaged file stays one.
+    /// How many extra bytes record headers have, judging by the bytes where the second record should begin.
+    /// `None` unless these cannot be a record header and those at a variant's distance look like one: a
+    /// damaged file is not a variant.
     fn longer_headers(&self, next: &[u8], first_s: u32) -> Option<usize> {
         if self.is_header(next) {
             return None;
@@ -190,7 +189,7 @@ fn words(bytes: &[u8], big_endian: bool) -> [u32; 4] {
     words
 }
 
-/// [`Buffer::fill`] with the error typed.
+/// [`Buffer::fill`] with a typed error.
 pub fn fill(buffer: &mut Buffer, n: usize) -> Result<bool, Problem> {
     buffer.fill(n).map_err(|source| Problem::Read {
         offset: buffer.offset() + buffer.available().len() as u64,
@@ -198,7 +197,7 @@ pub fn fill(buffer: &mut Buffer, n: usize) -> Result<bool, Problem> {
     })
 }
 
-/// Makes `n` bytes available, or says that the file is cut.
+/// Makes `n` bytes available, or reports a truncated file.
 pub fn need(buffer: &mut Buffer, n: usize, what: &'static str) -> Result<(), Problem> {
     if fill(buffer, n)? {
         return Ok(());

@@ -1,9 +1,9 @@
-//! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each section with its own byte
-//! order and interfaces, each interface with its own link type and clock.
+//! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each section with its own byte order and
+//! interfaces, each interface with its own link type and clock.
 //!
-//! Blocks without a packet are skipped without being held, whatever their length. pcap-parser reads
-//! interface descriptions; packet blocks are read here, since it collects the options of each in a list
-//! and cannot say at which byte a file is cut.
+//! Blocks without a packet are skipped without buffering, whatever their length. pcap-parser parses interface
+//! descriptions; packet blocks are parsed here, because it collects the options of each in a list and cannot
+//! tell at which byte a file is truncated.
 
 use std::sync::Arc;
 
@@ -23,25 +23,25 @@ const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 
-/// The most interfaces a section may describe.
+/// Maximum number of interfaces of a section.
 const MAX_INTERFACES: usize = 4096;
 
 /// A capture of this format, between two blocks.
 #[derive(Debug, Default)]
 pub struct PcapNg {
     big_endian: bool,
-    /// Of the current section.
+    /// Interfaces of the current section.
     interfaces: Vec<Interface>,
-    /// Packets that named no interface of their section.
+    /// The first packet that referred to no interface of its section.
     pub unknown_interface: Option<Problem>,
 }
 
 /// One interface of a section.
 #[derive(Clone, Debug)]
 pub struct Interface {
-    /// `if_name`, when it is there and not empty.
+    /// `if_name`, if present and not empty.
     pub name: Option<Arc<str>>,
-    /// For the reader: the name's number, 0 until it has one.
+    /// Set by the caller: the number of the name, 0 until assigned.
     pub number: u32,
     link: LinkType,
     snaplen: u32,
@@ -50,12 +50,12 @@ pub struct Interface {
 }
 
 impl PcapNg {
-    /// An interface of the current section, by the number in [`Meta::interface`].
+    /// An interface of the current section, by [`Meta::interface`].
     pub fn interface_mut(&mut self, number: u32) -> Option<&mut Interface> {
         self.interfaces.get_mut(number as usize)
     }
 
-    /// The next packet: its data lie in the first unread bytes of the buffer.
+    /// The next packet: its data are in the first unread bytes of the buffer.
     pub fn next(&mut self, buffer: &mut Buffer) -> Result<Option<Meta>, Problem> {
         loop {
             let offset = buffer.offset();
@@ -94,7 +94,7 @@ impl PcapNg {
         }
     }
 
-    /// Makes a whole block available and checks that its length stands at its end too.
+    /// Makes a whole block available and checks the length at its end.
     fn hold(&self, buffer: &mut Buffer, length: u32) -> Result<(), Problem> {
         let offset = buffer.offset();
         if length as usize > MAX_BLOCK {
@@ -114,7 +114,7 @@ impl PcapNg {
         Ok(())
     }
 
-    /// A section header: what was said of byte order and interfaces no longer holds.
+    /// Begins a section, which resets byte order and interfaces.
     fn begin_section(&mut self, offset: u64, head: &[u8]) -> Result<(), Problem> {
         self.big_endian = match head.get(8..12) {
             Some([0x4d, 0x3c, 0x2b, 0x1a]) => false,
@@ -130,7 +130,7 @@ impl PcapNg {
         Ok(())
     }
 
-    /// An interface description.
+    /// Parses an interface description.
     fn describe(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Problem> {
         let parse = if self.big_endian {
             parse_interfacedescriptionblock_be
@@ -159,7 +159,7 @@ impl PcapNg {
             Some(Ok(name)) => Some(name.trim_end_matches('\0')).filter(|name| !name.is_empty()),
             _ => None,
         };
-        // Not the parser crate's reading, which is little-endian whatever the section's order.
+        // Not parsed by pcap-parser, which assumes little-endian.
         let offset_seconds = block
             .options
             .iter()
@@ -184,9 +184,9 @@ impl PcapNg {
         Ok(())
     }
 
-    /// A packet block of any of the three kinds; `None` when it has to be left out.
+    /// Parses a packet block of any of the three kinds; `None` if the packet is left out.
     fn packet(&mut self, offset: u64, kind: u32, block: &[u8]) -> Result<Option<Meta>, Problem> {
-        // Fields and where the data begin: drafts §4.3, §4.4, and appendix A for the obsolete one.
+        // Fields and offset of the data: draft §4.3, §4.4, and appendix A for the obsolete block.
         let data_offset = if kind == SIMPLE_PACKET { 12 } else { 28 };
         let room = block.len().saturating_sub(data_offset + 4);
         if block.len() < data_offset + 4 {
@@ -200,7 +200,7 @@ impl PcapNg {
             PACKET => self.word(block, 8) & 0xffff,
             _ => 0,
         };
-        // In a big-endian obsolete block the interface is the word's upper half.
+        // In a big-endian obsolete block the interface is the upper half of the word.
         let number = if kind == PACKET && self.big_endian {
             self.word(block, 8) >> 16
         } else {
@@ -263,7 +263,7 @@ impl PcapNg {
 }
 
 impl Interface {
-    /// A time of this interface's clock, saturating.
+    /// Converts a time of this interface's clock, saturating.
     fn unix_ns(&self, units: u64) -> u64 {
         let ns = u128::from(units) * 1_000_000_000 / u128::from(self.units_per_second.max(1));
         let ns = i128::try_from(ns).unwrap_or(i128::MAX);
@@ -272,10 +272,10 @@ impl Interface {
     }
 }
 
-/// Units of `if_tsresol` (draft §4.2): a negative power of two with the highest bit set, of ten
-/// without. `None` when a second has more units than fit.
+/// Units per second of `if_tsresol` (draft §4.2): a negative power of two if the highest bit is set,
+/// otherwise of ten. `None` on overflow.
 ///
-/// The parser crate has a function for it, which refuses every power of two.
+/// The function of pcap-parser rejects all powers of two.
 fn units_per_second(resolution: u8) -> Option<u64> {
     let (base, exponent): (u64, _) = if resolution & 0x80 != 0 {
         (2, resolution & 0x7f)
@@ -285,7 +285,7 @@ fn units_per_second(resolution: u8) -> Option<u64> {
     base.checked_pow(u32::from(exponent))
 }
 
-/// Passes over a block that carries no packet.
+/// Skips a block without a packet.
 fn skip(buffer: &mut Buffer, length: u32) -> Result<(), Problem> {
     let offset = buffer.offset();
     match buffer.skip(u64::from(length)) {

@@ -1,5 +1,5 @@
-//! Frames to records, without the filter: one record per TCP segment, payload or not, as the judge
-//! takes them from the wire.
+//! Converts frames to records without the filter: one record per TCP segment, with or without payload, as on
+//! the wire.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,49 +17,50 @@ use super::sums::Sums;
 use http_trace_engine::fragments::{FragmentCounts, Fragments, PATIENCE_NS, Seen, Whole};
 use http_trace_engine::origin::CapturePoint;
 
-/// The most link types, over all files, that are told of one by one.
+/// Maximum number of link types reported, over all files.
 const MAX_REFUSED_LINKS: usize = 1000;
 
-/// The most distinct encapsulations that get a number.
+/// Maximum number of encapsulations that are assigned a number.
 const MAX_ENCAPS: usize = 1 << 16;
 
-/// How a replay reads.
+/// Options of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayOptions {
-    /// Refuse packets whose IPv4 or TCP checksum is wrong.
+    /// Drop packets with a wrong IPv4 or TCP checksum.
     pub verify_checksums: bool,
 }
 
-/// What frames held, for the summary.
+/// Counts of frames, for the summary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayCounts {
     /// Frames read.
     pub frames: u64,
-    /// Bytes captured of them.
+    /// Captured bytes of the frames.
     pub frame_bytes: u64,
     /// TCP segments found.
     pub segments: u64,
-    /// Segments cut by a snap length.
+    /// Segments truncated by the snap length.
     pub cut_segments: u64,
-    /// Payload bytes that the snap length cut off.
+    /// Payload bytes removed by the snap length.
     pub cut_bytes: u64,
-    /// Frames (or packets of an aggregate, or put together from fragments) without a segment, by [`Skip::index`].
+    /// Frames (or packets of an aggregate, or reassembled packets) without a segment, by [`Skip::index`].
     pub skipped: [u64; Skip::ALL.len()],
-    /// Segments left out that nobody takes: for their checksum, which their sender fills in, or without ACK.
+    /// Segments dropped because a receiver would drop them: wrong checksum from a sender that fills it in, or
+    /// no ACK.
     pub disproved: u64,
-    /// What became of IP fragments. A frame that held one is in none of the counts above.
+    /// Counters of IP fragments. Frames with a fragment are in none of the counts above.
     pub fragments: FragmentCounts,
 }
 
 impl ReplayCounts {
-    /// Packets passed over for their checksum, which [`ReplayOptions::verify_checksums`] asks for
-    /// (a tunnel that is only guessed must prove its inner header's in any case).
+    /// Packets dropped for their checksum, if [`ReplayOptions::verify_checksums`] is set (the inner header of
+    /// a tunnel that is only guessed is always verified).
     pub fn bad_checksums(&self) -> u64 {
         let count = self.skipped.get(Skip::BadChecksum.index());
         count.copied().unwrap_or(0)
     }
 
-    /// The reasons that occurred, by name.
+    /// Reasons that occurred, by name.
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Skip::ALL
             .into_iter()
@@ -79,31 +80,30 @@ pub struct Replay {
     frames: Frames,
     options: WalkOptions,
     fragments: Fragments,
-    /// The next packet of the current frame, when it aggregates several.
+    /// The next packet of the current frame, if it aggregates several.
     more: Option<More>,
-    /// The packet that the current record's bytes are of, when it came in fragments.
+    /// The reassembled packet with the current record's bytes, if it was fragmented.
     whole: Option<Whole>,
     header: RecordHeader,
-    /// Where the current record's bytes are in the frame, or in `whole`.
+    /// Range of the current record's bytes in the frame, or in `whole`.
     bytes: std::ops::Range<usize>,
-    /// Sequence number of a FIN whose place is after bytes that the snap length cut off: a record
-    /// of its own.
+    /// Sequence number of a FIN after bytes that the snap length removed: it becomes a record of its own.
     pending_fin: Option<u32>,
     encaps: Encaps,
     lanes: Lanes,
     sums: Sums,
-    /// Link types that were told of, by file.
+    /// Link types already reported, by file.
     refused_links: Vec<(Arc<str>, LinkType)>,
     counts: ReplayCounts,
 }
 
 impl Replay {
-    /// Over files, folders and `-`. What cannot be read is told by [`Replay::problems`].
+    /// Reads files, folders and `-`. Errors are in [`Replay::problems`].
     pub fn open(paths: &[PathBuf], options: ReplayOptions) -> Self {
         Replay::new(Frames::open(paths), options)
     }
 
-    /// Over frames.
+    /// Reads these frames.
     pub fn new(frames: Frames, options: ReplayOptions) -> Self {
         Replay {
             frames,
@@ -125,8 +125,8 @@ impl Replay {
         }
     }
 
-    /// The next record; `None` at the end of all captures. Blocks on a pipe until a whole frame
-    /// with a TCP segment has come.
+    /// The next record; `None` at the end of all captures. Blocks on a pipe until a whole frame with a TCP
+    /// segment has arrived.
     pub fn next_record(&mut self) -> Option<Record<'_>> {
         if self.advance() {
             Some(self.current())
@@ -135,7 +135,7 @@ impl Replay {
         }
     }
 
-    /// Goes to the next record; whether there is one. Blocks as [`Replay::next_record`] does.
+    /// Moves to the next record; `false` at the end. Blocks like [`Replay::next_record`].
     pub fn advance(&mut self) -> bool {
         if let Some(seq) = self.pending_fin.take() {
             self.header.flags = self.header.flags & (flag::ACK | flag::RST) | flag::FIN;
@@ -152,7 +152,7 @@ impl Replay {
         false
     }
 
-    /// The record that [`Replay::advance`] went to.
+    /// The current record, after [`Replay::advance`].
     pub fn current(&self) -> Record<'_> {
         let bytes = match &self.whole {
             Some(whole) => whole.payload.as_slice(),
@@ -165,7 +165,7 @@ impl Replay {
         }
     }
 
-    /// Walks the current frame, or its next packet; whether there is a record now.
+    /// Parses the current frame, or its next packet; returns whether it yields a record.
     fn take_packet(&mut self) -> bool {
         self.whole = None;
         let Some(frame) = self.frames.current() else {
@@ -240,7 +240,7 @@ impl Replay {
         }
     }
 
-    /// A FIN belongs after all of the segment's payload, which is further than its captured bytes.
+    /// Moves a FIN after the segment's whole payload, which is longer than the captured bytes.
     fn hold_back_fin(&mut self, payload_len: u32) {
         if self.header.has(flag::FIN) {
             self.header.flags &= !flag::FIN;
@@ -248,7 +248,7 @@ impl Replay {
         }
     }
 
-    /// Tells once per file of a link type that is not known.
+    /// Reports an unsupported link type once per file.
     fn refuse(&mut self, link: LinkType) {
         let Some(file) = self.frames.current_file() else {
             return;
@@ -263,32 +263,32 @@ impl Replay {
         }
     }
 
-    /// The name behind a number in [`RecordHeader::interfaces`].
+    /// The interface name for a number in [`RecordHeader::interfaces`].
     pub fn interface_name(&self, number: u32) -> Option<&Arc<str>> {
         self.frames.interface_name(number)
     }
 
-    /// The tags and tunnels behind a number of [`RecordHeader::encap`].
+    /// The encapsulation for a number in [`RecordHeader::encap`].
     pub fn encap(&self, number: u32) -> Option<&Encap> {
         self.encaps.by_number.get(number.checked_sub(1)? as usize)
     }
 
-    /// What was wrong with the captures, in the order it was met.
+    /// Problems of the captures, in the order found.
     pub fn problems(&self) -> &[CaptureError] {
         self.frames.problems()
     }
 
-    /// Takes the problems met so far, so that they can be told while reading goes on.
+    /// Takes the problems found so far, so that they can be printed during reading.
     pub fn take_problems(&mut self) -> Vec<CaptureError> {
         self.frames.take_problems()
     }
 
-    /// Files in folders that are no captures.
+    /// Files in folders that are not captures.
     pub fn skipped_files(&self) -> &[PathBuf] {
         self.frames.skipped()
     }
 
-    /// What the frames held.
+    /// Counts of the frames.
     pub fn counts(&self) -> ReplayCounts {
         let (frames, frame_bytes) = self.frames.totals();
         ReplayCounts {
@@ -300,7 +300,7 @@ impl Replay {
     }
 }
 
-/// The record's header of a segment of which `captured` bytes of the packet are there.
+/// The record header of a segment; `captured` bytes of its packet are available.
 fn header(frame: &Frame<'_>, segment: &Segment, captured: usize) -> RecordHeader {
     let there = captured.saturating_sub(segment.payload_offset as usize);
     let len = (segment.payload_len as usize).min(there) as u32;
@@ -313,7 +313,7 @@ fn header(frame: &Frame<'_>, segment: &Segment, captured: usize) -> RecordHeader
     }
 }
 
-/// Encapsulations and their numbers, from 1.
+/// Encapsulations and their numbers, starting at 1.
 #[derive(Debug, Default)]
 struct Encaps {
     by_number: Vec<Encap>,

@@ -1,24 +1,25 @@
-//! Segments whose checksum shows that their receiver does not take them.
+//! Segments whose checksum shows that their receiver drops them.
 //!
-//! Of SYNs, FINs and RSTs without payload the kernel's filter does the same with its table of SYNs
+//! For SYNs, FINs and RSTs without payload, the kernel's filter does the same with its table of SYNs
 //! (`http_trace_common::filter::sum::is_disproved`).
 //!
-//! Payload is more careful a matter: what hides it hides a connection. Tools that replace payload or addresses in
-//! captures leave its checksums as they were, and network cards that merge segments the first one's. So of its
-//! sender payload with a right one must have been seen before, and it must fit into one packet.
+//! Segments with payload need more care, because dropping them may hide a connection. Tools that rewrite
+//! payload or addresses of captures leave its checksum unchanged, and network cards that merge segments keep
+//! that of the first. So the sender must have sent payload with a right checksum before, and the segment must
+//! fit into one packet.
 
 use std::collections::HashMap;
 
 use http_trace_common::flow::FlowKey;
 use http_trace_common::walk::{Segment, Sum, of_segment, tcp_flag};
 
-/// The most connections remembered; of those that began the longest time ago, half go at once.
+/// Maximum number of connections remembered; the older half is evicted at once.
 const MAX_TUPLES: usize = 1 << 16;
 
-/// The longest payload of a segment that cannot have been merged from several, with an MTU of 1,500 bytes.
+/// Longest payload of a segment that cannot have been merged from several, with an MTU of 1,500 bytes.
 const ONE_PACKET: u32 = 1_460;
 
-/// Of a direction's sender: of what its checksums were right.
+/// Which kinds of segments a direction's sender has sent with a right checksum.
 #[derive(Clone, Copy, Debug, Default)]
 struct Right {
     syn: bool,
@@ -27,7 +28,8 @@ struct Right {
 
 type Known = HashMap<FlowKey, [Right; 2], foldhash::fast::RandomState>;
 
-/// Which senders fill in checksums, by connection and direction: first of all those of whose SYN it is right.
+/// Which senders fill in checksums, by connection and direction. A sender is only tracked once its SYN had a
+/// right checksum.
 #[derive(Debug, Default)]
 pub struct Sums {
     young: Known,
@@ -35,7 +37,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Whether `segment`, found in `packet`, has a wrong checksum, of a sender who fills it in.
+    /// Whether `segment` in `packet` has a wrong checksum although its sender fills checksums in.
     pub fn disprove(&mut self, packet: &[u8], segment: &Segment) -> bool {
         const CONTROL: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
         let (control, payload) = (segment.flags & CONTROL != 0, segment.payload_len > 0);

@@ -1,9 +1,8 @@
-//! Zstandard (RFC 8878) of captures, decoded in Rust alone, so that the reader builds with cargo
-//! and nothing else.
+//! Decodes Zstandard (RFC 8878) in pure Rust, so that the build needs only cargo.
 //!
-//! The decoder keeps a frame's window to itself until the frame ends: from a pipe, packets come
-//! with that much delay (2 MiB of capture at `zstd`'s default level). It must not hold more than
-//! [`MAX_WINDOW`] of a stream and one block, whatever the frame claims.
+//! The decoder holds back up to a window of data until the frame ends: packets from a pipe are delayed by
+//! that much (2 MiB of capture at `zstd`'s default level). It holds at most [`MAX_WINDOW`] and one block,
+//! whatever the frame claims.
 
 use std::io::{self, BufRead, Read};
 
@@ -12,15 +11,14 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-/// The largest window that is accepted: what `zstd` decodes by default, its levels up to
-/// `--ultra -22` and `--long=27` included. Memory for it is taken as bytes arrive, not as the
-/// header claims.
+/// Largest accepted window: the default limit of `zstd`, which covers `--ultra -22` and `--long=27`. Memory
+/// is allocated as bytes arrive, not as the header claims.
 const MAX_WINDOW: u64 = 128 << 20;
 
-/// An empty raw block marked as the last (RFC 8878 §3.1.1.2), and room for a checksum.
+/// An empty raw block marked as last (RFC 8878 §3.1.1.2), and room for a checksum.
 const END_OF_FRAME: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
-/// The content of all frames of a stream, one after the other; skippable frames are skipped.
+/// Decodes all frames of a stream in order; skippable frames are skipped.
 pub struct Decoder<R> {
     source: R,
     state: State,
@@ -29,14 +27,14 @@ pub struct Decoder<R> {
 enum State {
     /// Before a frame.
     Between,
-    /// In a frame, or reading out what is left of it.
+    /// In a frame, or returning the rest of its window.
     Within(Box<FrameDecoder>),
-    /// The frame could not be read on: its window is read out, then this is said.
+    /// Decoding failed: the rest of the window is returned, then the error.
     Failed(Box<FrameDecoder>, io::Error),
 }
 
 impl<R: BufRead> Decoder<R> {
-    /// Over a stream that begins with a frame.
+    /// Decodes a stream that begins with a frame.
     pub fn new(source: R) -> Self {
         Decoder {
             source,
@@ -107,7 +105,7 @@ impl<R: BufRead> Read for Decoder<R> {
                         frame.decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1));
                     if let Err(error) = decoded {
                         let error = failed(&error);
-                        // What was decoded before is still in its window; an end lets it out.
+                        // Data decoded before the error is still in the window; an end block releases it.
                         let end = BlockDecodingStrategy::UptoBlocks(1);
                         let _ = frame.decode_blocks(&END_OF_FRAME[..], end);
                         let State::Within(frame) =
@@ -122,7 +120,7 @@ impl<R: BufRead> Read for Decoder<R> {
                     if frame.can_collect() > 0 {
                         return frame.read(out);
                     }
-                    // Said as often as it is asked: nothing after it can be trusted.
+                    // Returned for every further read: nothing after the error can be trusted.
                     return Err(io::Error::new(error.kind(), error.to_string()));
                 }
             }
@@ -134,7 +132,7 @@ fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// The decoder's error; the stream's own, if that is the cause.
+/// Converts an error of the decoder, keeping that of the stream if it is the cause.
 fn failed(error: &FrameDecoderError) -> io::Error {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
@@ -158,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// `zstd -19 --check` (1.5.4) of [`content`] as a file: a frame whose window is its content.
+    /// Output of `zstd -19 --check` (1.5.4) for [`content`]: a frame whose window is its content.
     const SINGLE_SEGMENT: [u8; 69] = [
         0x28, 0xb5, 0x2f, 0xfd, 0x64, 0x18, 0x14, 0xbd, 0x01, 0x00, 0x14, 0x02, 0x48, 0x54, 0x54,
         0x50, 0x2f, 0x31, 0x2e, 0x31, 0x20, 0x32, 0x30, 0x30, 0x20, 0x4f, 0x4b, 0x0d, 0x0a, 0x72,
@@ -172,7 +170,7 @@ mod tests {
         (0..200).map(row).collect::<String>().into_bytes()
     }
 
-    /// What comes out, and how it ends.
+    /// Decoded data and result.
     fn decode(bytes: &[u8]) -> (Vec<u8>, io::Result<()>) {
         let mut decoder = Decoder::new(BufReader::with_capacity(7, bytes));
         let mut out = Vec::new();
@@ -183,7 +181,7 @@ mod tests {
     #[test]
     fn frames_decode_to_their_content() {
         let skippable = [0x5a, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9];
-        // A window of 1 KiB, then a raw block of three bytes, one of five times `x`, no checksum.
+        // A window of 1 KiB, a raw block of three bytes, an RLE block of five `x`, no checksum.
         let blocks = [
             0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0x18, 0, 0, b'a', b'b', b'c', 0x2b, 0, 0, b'x',
         ];
@@ -256,7 +254,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a file claims, the decoder says what is wrong and goes no further.
+        /// Whatever a file claims, decoding fails with an error and stays within bounds.
         #[test]
         fn damaged_frames_never_panic(
             at in 4usize..69, byte: u8, cut in 4usize..=69, other in 4usize..69, and: u8,

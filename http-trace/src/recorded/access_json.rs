@@ -1,5 +1,5 @@
-//! Access logs as JSON, an object a line: nginx's `log_format … escape=json` and its like, with the names
-//! of variables or those in common use as keys; Traefik's; Caddy's, whose request is an object of its own.
+//! Access logs in JSON, an object per line: nginx's `log_format … escape=json` and similar, with the names of
+//! variables or other common keys; Traefik; Caddy, whose request is a nested object.
 
 use serde_json::Value;
 
@@ -9,10 +9,10 @@ use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 
-/// A text or a number under the first of these keys that says something.
+/// Looks up values by any of several keys.
 struct Record<'a> {
     object: &'a Value,
-    /// Whether bytes that JSON cannot hold were written as `\xNN`.
+    /// Whether bytes that JSON cannot contain were written as `\xNN`.
     repaired: bool,
 }
 
@@ -67,7 +67,7 @@ const TIME: &[&str] = &[
     "date",
 ];
 
-/// Whether a JSON record is an access log's.
+/// Whether a JSON record is from an access log.
 pub(super) fn is_one(object: &Value) -> bool {
     let within =
         |object: &Value, names: &[&str]| names.iter().any(|name| object.get(name).is_some());
@@ -76,7 +76,7 @@ pub(super) fn is_one(object: &Value) -> bool {
     address && within(object, STATUS) && within(object, TIME)
 }
 
-/// A record; `repaired` says that bytes which JSON cannot hold were written as `\xNN`.
+/// Parses a record; `repaired` means that bytes which JSON cannot contain were written as `\xNN`.
 pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let record = Record { object, repaired };
     let wrong = |what: &str| format!("no {what} in a record of an access log");
@@ -148,7 +148,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
                 head.headers.push(name.as_bytes(), &value);
             }
         }
-        // nginx's variables of the other fields.
+        // nginx variables of other header fields.
         for key in object.as_object().into_iter().flatten().map(|(key, _)| key) {
             let Some(name) = key.strip_prefix("http_").map(|name| name.replace('_', "-")) else {
                 continue;
@@ -160,7 +160,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
                 head.headers.push(name.as_bytes(), &value);
             }
         }
-        // Fields of the head under their own names: Traefik's by a prefix, Caddy's as lists.
+        // Header fields under their own names: with a prefix in Traefik, as lists in Caddy.
         for (key, value) in object.as_object().into_iter().flatten() {
             if let Some(name) = key.strip_prefix("request_")
                 && name.starts_with(|c: char| c.is_ascii_uppercase())
@@ -197,7 +197,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     event.body_bytes =
         record.number(&["body_bytes_sent", "bytes", "size", "DownstreamContentSize"]);
     event.response_bytes = record.number(&["bytes_sent"]);
-    // Written once the response was sent, so it says when the request began.
+    // The line was written after the response, so this gives the start of the request.
     let taken = record.text(&["request_time"]);
     if let Some(start) = taken
         .as_deref()
@@ -210,7 +210,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     Ok(Line::Event(Box::new(event)))
 }
 
-/// Seconds since 1970, or milliseconds: thirteen digits.
+/// Parses Unix time in seconds, or in milliseconds if it has thirteen digits.
 fn epoch(text: &str) -> Option<u64> {
     if !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return None;
@@ -221,8 +221,8 @@ fn epoch(text: &str) -> Option<u64> {
     }
 }
 
-/// A line with what JSON cannot hold written as `\xNN`: bytes that are no text, and `\x` escapes of servers
-/// that were not told to write JSON. Backslashes become `\x5c`, so that no other text reads as one.
+/// Rewrites what JSON cannot contain as `\xNN`: bytes that are not UTF-8, and `\x` escapes of servers that
+/// were not configured to write JSON. Backslashes become `\x5c`, so that the result is unambiguous.
 pub(super) fn repaired(line: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(line.len() + 16);
     for chunk in line.utf8_chunks() {

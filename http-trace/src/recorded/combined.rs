@@ -1,11 +1,11 @@
-//! Access logs in the combined or the common format, as Apache and nginx write them:
-//! `[VHOST[:PORT]] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
+//! Access logs in combined or common format, as written by Apache and nginx: `[VHOST[:PORT]] ADDRESS IDENT
+//! USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
 
 use super::parts::{Line, address, request, response, status};
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 
-/// The longest time between brackets.
+/// Maximum length of the time in brackets.
 const LONGEST_TIME: usize = 32;
 
 pub(super) fn event(line: &[u8]) -> Result<Line, String> {
@@ -48,7 +48,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
     let given = |value: Vec<u8>| Some(value).filter(|v| !v.is_empty() && v != b"-");
     let (referer, agent) = (given(referer), given(agent));
-    // The password was never in the log; the name is there because credentials were.
+    // The log never contains the password; a user name shows that credentials were sent.
     let authorization = (user != b"-" && !user.is_empty()).then(|| basic(&unescaped(user)));
     let request_line = request_line(&first);
     let version = request_line.map_or("1.1", |(.., version)| version);
@@ -70,7 +70,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     Ok(Line::Event(Box::new(event)))
 }
 
-/// The first word, and what follows the blank behind it.
+/// Splits off the first word, and the blank after it.
 fn split(text: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr::memchr(b' ', text).unwrap_or(text.len());
     let (word, after) = text.split_at(end);
@@ -81,7 +81,7 @@ fn is_address(word: &[u8]) -> bool {
     std::str::from_utf8(word).is_ok_and(|word| address(word).is_some())
 }
 
-/// `METHOD TARGET HTTP/1.1` in its parts; targets may hold blanks.
+/// Splits `METHOD TARGET HTTP/1.1`; targets may contain blanks.
 pub(super) fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], &str)> {
     let last = line.iter().rposition(|b| *b == b' ')?;
     let version = std::str::from_utf8(&line[last + 1..]).ok()?;
@@ -90,8 +90,8 @@ pub(super) fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], &str)> {
     is_one.then_some((method, target, version))
 }
 
-/// `USER [TIME] rest`. The client chooses the name, blanks and brackets in it too: where it ends is
-/// seen by the time behind it and the quote behind that, which the servers escape in a name.
+/// Parses `USER [TIME] rest`. The client chooses the user name, which may contain blanks and brackets: its
+/// end is found by the time and the quote after it, which servers escape in names.
 fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
     let mut unquoted = None;
     for open in memchr::memchr_iter(b'[', text) {
@@ -116,7 +116,7 @@ fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
     unquoted
 }
 
-/// A name as it was before the server escaped it.
+/// Undoes the server's escaping of a name.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
     while let Some((&byte, after)) = rest.split_first() {
@@ -134,7 +134,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `"…" rest`, with `\"`, `\\` and `\xHH` undone, as both servers write them.
+/// Parses `"…" rest`, undoing `\"`, `\\` and `\xHH`, as written by both servers.
 fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut text = text.strip_prefix(b"\"")?;
     let mut out = Vec::new();
@@ -153,7 +153,7 @@ fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// The byte that stands behind a backslash, and what is left.
+/// The byte encoded after a backslash, and the rest.
 fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     let (&next, after) = text.split_first()?;
     let hex = (next == b'x')
@@ -169,7 +169,7 @@ fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     })
 }
 
-/// `10/Oct/2000:13:55:36 -0700`
+/// Parses `10/Oct/2000:13:55:36 -0700`.
 pub(super) fn clf_time(text: &str) -> Option<u64> {
     let at = jiff::fmt::strtime::parse("%d/%b/%Y:%H:%M:%S %z", text).ok()?;
     u64::try_from(at.to_timestamp().ok()?.as_nanosecond()).ok()

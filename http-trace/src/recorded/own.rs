@@ -1,5 +1,4 @@
-//! Our own json back into events, by the field table: what it holds of them. Decides nothing about
-//! what the values mean.
+//! Converts our own json back to events, by the field table. Decides nothing about the meaning of values.
 
 use serde_json::Value as Json;
 
@@ -10,7 +9,7 @@ use http_trace_model::field::event::EVENT;
 use http_trace_model::field::{About, Kind, Value};
 use http_trace_model::head::Headers;
 
-/// An event of one of our records; alerts and losses are none.
+/// Parses a record; alerts and losses are not events.
 pub(super) fn event(record: &Json) -> Result<Line, String> {
     match record.pointer("/event/kind").and_then(Json::as_str) {
         Some("event") => {}
@@ -26,7 +25,7 @@ pub(super) fn event(record: &Json) -> Result<Line, String> {
                 None if field.about.strict => return Err(format!("malformed {name} in it")),
                 None => {}
             },
-            // What was made of an access log has no server.
+            // Records made from an access log have no server.
             None if name == "destination.ip" && record.get("destination").is_some() => {
                 return Err(format!("no {name} in it"));
             }
@@ -37,13 +36,13 @@ pub(super) fn event(record: &Json) -> Result<Line, String> {
     Ok(Line::Event(Box::new(event)))
 }
 
-/// The member of a name with dots.
+/// The member with a dotted name.
 fn at<'a>(record: &'a Json, name: &str) -> Option<&'a Json> {
     name.split('.')
         .try_fold(record, |object, name| object.get(name))
 }
 
-/// A value of this kind; `None` if it is of another.
+/// Converts a value of this kind; `None` for a value of another kind.
 fn value(json: &Json, kind: Kind) -> Option<Value<'static>> {
     Some(match kind {
         Kind::Text | Kind::Pattern(_) | Kind::OneOf(_) | Kind::Constant(_) => wire(json)?,
@@ -70,7 +69,7 @@ fn value(json: &Json, kind: Kind) -> Option<Value<'static>> {
     })
 }
 
-/// An object in a list; `None` if its status code is malformed.
+/// Converts an object in a list; `None` if its status code is malformed.
 fn row(json: &Json, members: &'static [About]) -> Option<Value<'static>> {
     let values = members.iter().map(|about| {
         let member = at(json, about.name).and_then(|json| value(json, about.kind));
@@ -82,12 +81,12 @@ fn row(json: &Json, members: &'static [About]) -> Option<Value<'static>> {
     Some(Value::Row(members, values.collect::<Option<_>>()?))
 }
 
-/// What was on the wire, whose bytes that are no text were written as `\xNN`.
+/// Converts bytes from the wire, of which those that are not UTF-8 are written as `\xNN`.
 fn wire(json: &Json) -> Option<Value<'static>> {
     Some(Value::Made(unescaped(json.as_str()?).into_owned()))
 }
 
-/// Field lines of `name → [value, …]`.
+/// Converts `name → [value, …]` to header fields.
 fn fields(object: &Json) -> Headers {
     let mut lines = Headers::default();
     for (name, values) in object.as_object().into_iter().flatten() {

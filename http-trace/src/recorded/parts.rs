@@ -1,5 +1,4 @@
-//! What the readers of all formats have in common: heads out of their parts, addresses, times. Reads no
-//! lines.
+//! Common parts of the readers: heads from their parts, addresses, times. Reads no lines.
 
 use std::net::IpAddr;
 
@@ -9,15 +8,15 @@ use http_trace_model::event::HttpEvent;
 use http_trace_model::field::draft::minor_version;
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
-/// What one line held.
+/// Contents of a line.
 #[derive(Debug)]
 pub(super) enum Line {
     Event(Box<HttpEvent>),
-    /// An alert, a loss, a comment, another log's record: no response.
+    /// Not a response: an alert, a loss, a comment, a record of another log.
     Other,
 }
 
-/// A request head out of its parts; absent fields are left out.
+/// Builds a request head from its parts, without absent fields.
 pub(super) fn request(
     method: &[u8],
     target: &[u8],
@@ -57,7 +56,7 @@ fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
     lines.collect()
 }
 
-/// A status code that may stand in an event.
+/// A status code that is valid in an event.
 pub(super) fn status(code: u64) -> Option<u16> {
     u16::try_from(code)
         .ok()
@@ -68,11 +67,11 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
-/// Nanoseconds since 1970 of a number of seconds with up to nine decimals.
+/// Converts seconds with up to nine decimals to Unix ns.
 pub(super) fn seconds(text: &str) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 9 || !part.bytes().all(|b| b.is_ascii_digit()) {
-        // A float that was printed with more digits than it has.
+        // A float printed with more digits than its precision.
         let float: f64 = text.parse().ok()?;
         return (0.0..1e10).contains(&float).then_some((float * 1e9) as u64);
     }
@@ -84,7 +83,7 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
         .checked_add(part)
 }
 
-/// Nanoseconds since 1970 of an RFC 3339 time.
+/// Converts an RFC 3339 time to Unix ns.
 pub(super) fn time(text: &str) -> Option<u64> {
     let at: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(at.as_nanosecond()).ok()

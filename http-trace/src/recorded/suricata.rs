@@ -1,4 +1,4 @@
-//! Suricata's eve.json: its records of HTTP/1.x transactions. Others are of other logs.
+//! HTTP/1.x transactions in Suricata's eve.json. Other records are ignored.
 
 use serde_json::Value;
 
@@ -7,12 +7,12 @@ use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::head::Headers;
 
-/// Whether a JSON record is Suricata's, of whichever kind.
+/// Whether a JSON record of any kind is Suricata's.
 pub(super) fn is_one(record: &Value) -> bool {
     record.get("event_type").is_some_and(Value::is_string)
 }
 
-/// A record of a transaction.
+/// Parses a transaction.
 pub(super) fn event(record: &Value) -> Result<Line, String> {
     let Some(http) = record
         .get("http")
@@ -20,7 +20,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     else {
         return Ok(Line::Other);
     };
-    // HTTP/2 has a version instead.
+    // HTTP/2, which is not supported.
     if http.get("http2").is_some() {
         return Ok(Line::Other);
     }
@@ -88,7 +88,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     })
 }
 
-/// Adds the fields of a dump of all headers, if there is one, and those named otherwise that are not in
+/// Adds header fields from the dump of all headers, if present, and separately named ones that are missing in
 /// it.
 fn add<const N: usize>(
     headers: &mut Headers,

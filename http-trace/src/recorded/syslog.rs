@@ -1,5 +1,5 @@
-//! The header that syslog puts before a log's line (RFC 3164 §4.1, RFC 5424 §6, and that of files
-//! which rsyslog and journald write). Reads the header alone.
+//! Removes the syslog header before a log line (RFC 3164 §4.1, RFC 5424 §6, and the file formats of rsyslog
+//! and journald).
 
 use super::parts::time;
 
@@ -7,7 +7,7 @@ const MONTHS: [&[u8]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-/// The message behind the header, if there is one.
+/// The message after the header, if there is one.
 pub(super) fn message(line: &[u8]) -> Option<&[u8]> {
     let line = match line.strip_prefix(b"<") {
         Some(rest) => {
@@ -23,7 +23,7 @@ pub(super) fn message(line: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// `TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA [MSG]`
+/// Parses `TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA [MSG]`.
 fn structured(text: &[u8]) -> Option<&[u8]> {
     let (when, mut rest) = cut(text, b' ')?;
     if when != b"-" {
@@ -49,7 +49,7 @@ fn structured(text: &[u8]) -> Option<&[u8]> {
     )
 }
 
-/// What follows an element of structured data; quotes and brackets in its values are escaped.
+/// Skips an element of structured data; quotes and brackets in its values are escaped.
 fn after_element(text: &[u8]) -> Option<&[u8]> {
     let mut quoted = false;
     let mut at = 0;
@@ -64,11 +64,11 @@ fn after_element(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// `Nov 22 10:00:00 HOST TAG: MSG`, where the host may be absent and the time one of RFC 3339.
+/// Parses `Nov 22 10:00:00 HOST TAG: MSG`, where the host may be absent and the time may be RFC 3339.
 fn traditional(text: &[u8]) -> Option<&[u8]> {
     let rest = match text.first_chunk::<16>() {
         Some([a, b, c, b' ', day @ .., b' ']) if MONTHS.contains(&&[*a, *b, *c][..]) => {
-            // `22 10:00:00`
+            // Matches `22 10:00:00`.
             let as_time = |(at, byte): (usize, &u8)| match at {
                 0 => *byte == b' ' || byte.is_ascii_digit(),
                 2 => *byte == b' ',

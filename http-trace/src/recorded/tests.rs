@@ -1,4 +1,4 @@
-//! Each format as its own writer writes it, and what is none of them.
+//! Each format as its writer produces it, and lines that are no format.
 
 use super::*;
 use crate::sink::Style;
@@ -207,7 +207,7 @@ fn access_logs() {
         request.headers.first("authorization"),
         Some(&b"Basic ZnJhbms6"[..])
     );
-    // The common format, another zone, no length, and a request line that is none.
+    // Common format, another time zone, no length, and an invalid request line.
     let event = one(b"2001:db8::1 - - [19/Nov/2020:23:20:07 -0700] \"\\x16\\x03\\x01\" 400 -");
     assert_eq!(
         shown(&event),
@@ -225,7 +225,7 @@ fn access_logs() {
     );
 }
 
-/// What other servers write by themselves.
+/// Default formats of other servers.
 #[test]
 fn json_of_traefik_and_caddy_is_read() {
     let traefik = r#"{"ClientAddr":"192.0.2.7:40","ClientHost":"192.0.2.7","ClientUsername":"-","DownstreamContentSize":357,"DownstreamStatus":404,"Duration":3573,"RequestHost":"shop.example","RequestMethod":"GET","RequestPath":"/a?b=c","RequestProtocol":"HTTP/1.1","ServiceURL":{"Host":"10.0.0.3:80"},"StartUTC":"2021-12-08T14:02:43.5Z","request_User-Agent":"probe","request_Referer":"http://b/","time":"2021-12-08T14:02:43Z"}"#;
@@ -250,8 +250,8 @@ fn json_of_traefik_and_caddy_is_read() {
     }
 }
 
-/// Four requests as nginx 1.22 wrote them, in every form that is read. What a client sent must not hide
-/// its line, nor change what others say.
+/// Four requests as written by nginx 1.22 in every supported form. Data from the client must neither hide its
+/// own line nor affect others.
 #[test]
 fn one_request_reads_alike_in_every_form() {
     let combined: [&[u8]; 4] = [
@@ -266,7 +266,7 @@ fn one_request_reads_alike_in_every_form() {
         br#"{"time_iso8601":"2026-11-23T09:51:57+00:00","remote_addr":"192.0.2.7","request":"\u0016\u0003\u0001\u0000garbage","status":400,"body_bytes_sent":157,"http_user_agent":""}"#,
         br#"{"msec":"1795427517.000","remote_addr":"192.0.2.7","remote_user":"bob","request_method":"GET","request_uri":"/","server_protocol":"HTTP/1.1","status":"200","body_bytes_sent":"6","http_user_agent":"curl/7.88.1"}"#,
     ];
-    // Without `escape=json`, which makes it no JSON where a client sends a quote.
+    // Without `escape=json`, which is not valid JSON if a client sends a quote.
     let unescaped: [&[u8]; 4] = [
         br#"{"time_local":"23/Nov/2026:09:51:57 +0000","remote_addr":"192.0.2.7","request":"GET /no?q=%27 HTTP/1.1","status":"404","bytes":"153","referer":"http://x/\x22","agent":"a\x22b\x5Cc"}"#,
         br#"{"time_local":"23/Nov/2026:09:51:57 +0000","remote_addr":"192.0.2.7","request":"GET /\xFF\xE9 HTTP/1.1","status":"404","bytes":"153","agent":"\xC3\xA9\xFF\x5Cx41"}"#,
@@ -360,7 +360,7 @@ fn what_a_json_log_names_beside_that_is_read_too() {
     }
 }
 
-/// As Apache 2.4 writes `vhost_combined`, the size with the head.
+/// `vhost_combined` of Apache 2.4, whose size includes the head.
 #[test]
 fn a_virtual_host_before_the_client_is_the_host() {
     for (line, host) in [
@@ -375,7 +375,7 @@ fn a_virtual_host_before_the_client_is_the_host() {
     }
 }
 
-/// Lines that Suricata 7.0.10 wrote, shortened.
+/// Lines written by Suricata 7.0.10, shortened.
 #[test]
 fn suricatas_records_of_http() {
     let event = one(br#"{"timestamp":"2026-11-20T09:23:14.813689+0000","flow_id":678531381334537,"pcap_cnt":31,"event_type":"http","src_ip":"10.77.0.1","src_port":35536,"dest_ip":"10.77.0.2","dest_port":80,"proto":"TCP","tx_id":2,"http":{"hostname":"10.77.0.2","http_port":8080,"url":"/502\\xff","http_user_agent":"curl/7.88.1","http_content_type":"text/html","http_refer":"http://r/","http_method":"GET","protocol":"HTTP/1.1","status":502,"length":157,"xff":"203.0.113.9"}}

@@ -6,17 +6,17 @@ use super::parts::{Line, address, request, response, seconds, status, time};
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::head::ResponseHead;
 
-/// Whether a JSON record is Zeek's, of whichever log.
+/// Whether a JSON record of any log is Zeek's.
 pub(super) fn is_one(record: &Value) -> bool {
     record.get("_path").is_some() || record.get("id.orig_h").is_some()
 }
 
-/// A record of the JSON form.
+/// Parses a record in JSON.
 pub(super) fn json(record: &Value) -> Result<Line, String> {
     if record.get("_path").is_some_and(|path| path != "http") {
         return Ok(Line::Other);
     }
-    // Numbers are taken as they are written: a time has more digits than a float keeps.
+    // Numbers are kept as text: a time has more digits than a float can hold.
     let text = |name: &str| match record.get(name)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -25,7 +25,7 @@ pub(super) fn json(record: &Value) -> Result<Line, String> {
     event(&|name| text(name).map(String::into_bytes))
 }
 
-/// What the `#` lines of the TSV form said.
+/// Contents of the `#` lines of TSV.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     separator: u8,
@@ -35,7 +35,7 @@ pub(super) struct Columns {
     http: bool,
 }
 
-/// Takes a `#` line in.
+/// Processes a `#` line.
 pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), String> {
     let text = String::from_utf8_lossy(line);
     if let Some(separator) = text.strip_prefix("#separator ") {
@@ -67,7 +67,7 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
 }
 
 impl Columns {
-    /// A line of the TSV form.
+    /// Parses a line of TSV.
     pub(super) fn event(&self, line: &[u8]) -> Result<Line, String> {
         if !self.http {
             return Ok(Line::Other);
@@ -99,7 +99,7 @@ fn unescape(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// An event out of the log's fields.
+/// Builds an event from the fields of the log.
 fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
     let text = |name: &str| field(name).and_then(|value| String::from_utf8(value).ok());
     let number = |name: &str| text(name).and_then(|text| text.parse::<u64>().ok());

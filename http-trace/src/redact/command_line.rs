@@ -1,16 +1,16 @@
-//! Secrets on command lines: values of options, assignments and header fields that a name says are secret,
-//! and what has the shape of one in any word.
+//! Secrets on command lines: values of options, assignments and header fields with a name that denotes a
+//! secret, and shapes in any word.
 
 use super::context::Context;
 use super::{Secrets, redacted};
 
 /// Options of well-known programs whose value is `user:password`.
 const USER_AND_PASSWORD: [&[u8]; 4] = [b"-u", b"--user", b"-U", b"--proxy-user"];
-/// Programs whose option `-p` has a password for the rest of its word.
+/// Programs whose option `-p` is followed by a password in the same word.
 const PASSWORD_AFTER_P: [&[u8]; 3] = [b"mysql", b"mariadb", b"sshpass"];
 
 impl Secrets {
-    /// Words between blanks, those with blanks in them quoted.
+    /// Joins the words, quoting those that contain blanks.
     pub fn command_line(&self, words: &[&[u8]]) -> String {
         let program = words.first().copied().unwrap_or_default();
         let program = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
@@ -24,7 +24,7 @@ impl Secrets {
             String::from_utf8_lossy(&clean).into_owned()
         });
         let words: Vec<String> = words.collect();
-        // A word with a NUL cannot be; it is then written as it is.
+        // Words cannot contain NUL.
         shell_words::join(&words)
     }
 

@@ -1,8 +1,8 @@
-//! What a text is, and so where secrets in it begin and end. Finds none.
+//! The kind of a text, which determines where secrets in it begin and end. Finds none.
 
 use http_trace_detect::{evidence, hits};
 
-/// Fields that are a URL or hold some, and the bytes that end one there. Elsewhere text is around.
+/// Header fields that are or contain URLs, and the bytes that end a URL there. Other fields are plain text.
 const URL_HEADERS: &[(&str, &[u8])] = &[
     ("location", b""),
     ("content-location", b""),
@@ -17,25 +17,25 @@ const URL_HEADERS: &[(&str, &[u8])] = &[
     ("refresh", b"'\""),
 ];
 
-/// Fields that are an authority (RFC 9110 §4.2), perhaps with userinfo that has no place there.
+/// Header fields with an authority (RFC 9110 §4.2), possibly with invalid userinfo.
 const AUTHORITY_HEADERS: &[&str] = &["host", "x-forwarded-host", "x-original-host"];
 
-/// What a text is.
+/// The kind of a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
     /// Bytes that end a URL.
     pub ends: &'static [u8],
-    /// It begins with an authority: a target of CONNECT, Host.
+    /// Begins with an authority: a target of CONNECT, Host.
     pub authority: bool,
-    /// It begins with a parameter: a query without its `?`.
+    /// Begins with a parameter: a query without its `?`.
     pub query: bool,
-    /// `name: value` counts, not only `name=value`. In a path a colon is nothing of the kind.
+    /// Whether `name: value` is a pair, like `name=value`. Not in paths.
     pub colons: bool,
-    /// It may be a text's beginning alone.
+    /// May be truncated.
     pub cut: bool,
-    /// It may hold markup and parts.
+    /// May contain markup and multipart bodies.
     pub body: bool,
-    /// It is a list of subprotocols (RFC 6455 §11.3.4), in which browsers send tokens.
+    /// A list of subprotocols (RFC 6455 §11.3.4), in which browsers send tokens.
     pub protocols: bool,
 }
 
@@ -71,12 +71,12 @@ impl Context {
         ..Context::URL
     };
 
-    /// Whether it is a URL, with a path.
+    /// Whether it is a URL with a path.
     pub const fn is_url(&self) -> bool {
         !self.colons && !self.authority
     }
 
-    /// Of a field's value.
+    /// The context of a header field's value.
     pub fn of_header(name: &[u8]) -> Context {
         let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
         if let Some((_, ends)) = URL_HEADERS.iter().find(|(known, _)| is(known)) {
@@ -94,7 +94,7 @@ impl Context {
         }
     }
 
-    /// Of a request's target.
+    /// The context of a request target.
     pub fn of_target(method: &[u8]) -> Context {
         match method {
             b"CONNECT" => Context::AUTHORITY,
@@ -102,7 +102,7 @@ impl Context {
         }
     }
 
-    /// Of a text of which evidence, or a rule's hits, keep so many bytes at most.
+    /// The context of a text that evidence or hits may have truncated to their maximum length.
     pub const fn kept(self, text: &[u8]) -> Context {
         Context {
             cut: text.len() == hits::TEXT || text.len() >= evidence::TEXT,

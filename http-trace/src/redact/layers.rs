@@ -1,27 +1,26 @@
-//! A text as it is once an encoding of its bytes is undone, with the way back: what is a secret in a URL
-//! within a URL is found in the decoded text and taken out of the text that was sent.
+//! Decodes a text and maps positions back, so that a secret in a URL within a URL can be found in the decoded
+//! text and removed from the original.
 
-/// How often encoding is undone layer by layer: a URL in a URL in a URL. What is encoded more often is
-/// then decoded to its end at once.
+/// Number of encodings that are undone one by one: a URL in a URL in a URL. Anything encoded more often is
+/// decoded completely in the next step.
 pub(super) const MOST: usize = 3;
 
-/// A text with less encoding.
+/// A decoded text.
 pub(super) struct Layer {
     pub(super) text: Vec<u8>,
-    /// For each byte, and the end, where it began in the text that was sent.
+    /// Position in the original text of each byte, and of the end.
     origin: Vec<usize>,
 }
 
 impl Layer {
-    /// The text without percent-encoding, without JSON's `\u00xx`, and without NUL, which is how UTF-16
-    /// writes ASCII; `None` when there is none of them. `below` is the layer that the text is of;
-    /// `wholly` undoes what is encoded however often, in the same time.
+    /// Undoes percent-encoding, JSON's `\u00xx`, and NUL bytes (ASCII in UTF-16); `None` if there is nothing
+    /// to undo. `below` is the layer of `text`; `wholly` undoes any number of encodings, in the same time.
     pub(super) fn of(text: &[u8], below: Option<&Layer>, wholly: bool) -> Option<Layer> {
         memchr::memchr3(b'%', b'\\', 0, text)?;
         let sent = |at: usize| below.map_or(at, |layer| layer.sent(at));
         let mut out: Vec<u8> = Vec::with_capacity(text.len());
         let mut origin = Vec::with_capacity(text.len() + 1);
-        // What was decoded in this pass begins no escape.
+        // Decoded bytes do not begin an escape in the same pass.
         let mut solid = 0;
         for (at, byte) in text.iter().enumerate() {
             out.push(*byte);
@@ -47,14 +46,14 @@ impl Layer {
         Some(Layer { text: out, origin })
     }
 
-    /// Where what is at this place began in the text that was sent.
+    /// Position of a byte in the original text.
     pub(super) fn sent(&self, at: usize) -> usize {
         let last = self.origin.last().copied().unwrap_or(0);
         self.origin.get(at).copied().unwrap_or(last)
     }
 }
 
-/// The length of the escape that a text ends with, and its byte.
+/// Length and value of the escape at the end of a text.
 fn escape(text: &[u8]) -> Option<(usize, u8)> {
     let (len, high, low) = match text {
         [.., b'%', high, low] => (3, high, low),
@@ -63,6 +62,6 @@ fn escape(text: &[u8]) -> Option<(usize, u8)> {
     };
     let digit = |digit: &u8| char::from(*digit).to_digit(16);
     let byte = digit(high)? << 4 | digit(low)?;
-    // JSON's escapes of what is not ASCII are no bytes.
+    // JSON escapes of characters other than ASCII do not denote bytes.
     Some((len, u8::try_from(byte).ok()?)).filter(|(len, byte)| *len == 3 || byte.is_ascii())
 }

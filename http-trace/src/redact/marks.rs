@@ -1,31 +1,31 @@
-//! Which bytes that tell of a secret a text has, found in one look at it: most values have none, and
-//! of those that have some most cannot hold every kind. Knows nothing of what secrets look like.
+//! Which bytes that hint at secrets a text contains, found in one pass: most values contain none, and most
+//! others rule out some kinds of secrets. Knows nothing about secrets themselves.
 
-/// A set of kinds of byte.
+/// A set of kinds of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marks(u8);
 
 impl Marks {
     pub(super) const EQUALS: Marks = Marks(1);
     pub(super) const COLON: Marks = Marks(1 << 1);
-    /// Behind an authentication scheme.
+    /// Follows an authentication scheme.
     pub(super) const BLANK: Marks = Marks(1 << 2);
     pub(super) const AT: Marks = Marks(1 << 3);
-    /// Of a text that is to be decoded.
+    /// In a text that needs decoding.
     pub(super) const ESCAPE: Marks = Marks(1 << 4);
     pub(super) const LESS: Marks = Marks(1 << 5);
 
-    /// Those of a text.
+    /// The marks of a text.
     pub(super) fn of(text: &[u8]) -> Marks {
         Marks(text.iter().fold(0, |all, b| all | OF_BYTE[usize::from(*b)]))
     }
 
-    /// Whether any of `of` is among them.
+    /// Whether any mark of `of` is present.
     pub(super) const fn any(self, of: Marks) -> bool {
         self.0 & of.0 != 0
     }
 
-    /// Whether there is none.
+    /// Whether no mark is present.
     pub(super) const fn is_empty(self) -> bool {
         self.0 == 0
     }

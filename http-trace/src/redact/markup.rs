@@ -1,18 +1,18 @@
-//! Secrets in a body whose name does not stand right before them: content of elements, and what is
-//! said by a `name` beside its `value`, as forms in HTML, multipart bodies and lists of headers in
-//! JSON do. Looks a bounded way around each name.
+//! Secrets in bodies that do not directly follow their name: content of elements, and values next to a
+//! `name`, as in HTML forms, multipart bodies and lists of headers in JSON. Searches a bounded distance
+//! around each name.
 
 use memchr::memmem;
 
 use super::pairs::{Pair, pairs};
 
-/// How far around a name its value is looked for.
+/// How far from a name its value is searched for, in bytes.
 const NEAR: usize = 1024;
 
-/// The most of such a value, which is the most of a body that events hold.
+/// Longest such value: the longest body that events contain.
 const LONGEST_VALUE: usize = 4096;
 
-/// Adds ranges of values whose name `is_secret`.
+/// Adds the ranges of values whose name `is_secret`.
 pub(super) fn secrets(
     text: &[u8],
     is_secret: &dyn Fn(&[u8]) -> bool,
@@ -22,7 +22,7 @@ pub(super) fn secrets(
     named(text, is_secret, cuts);
 }
 
-/// `<password>…</password>`.
+/// Matches `<password>…</password>`.
 fn elements(text: &[u8], is_secret: &dyn Fn(&[u8]) -> bool, cuts: &mut Vec<(usize, usize)>) {
     let mut done = 0;
     for open in memchr::memchr_iter(b'<', text) {
@@ -45,7 +45,7 @@ fn elements(text: &[u8], is_secret: &dyn Fn(&[u8]) -> bool, cuts: &mut Vec<(usiz
     }
 }
 
-/// `name="token" value="…"` in either order, within one element or object, and parts of
+/// Matches `name="token" value="…"` in either order within an element or object, and parts of
 /// `multipart/form-data` (RFC 7578 §4.2).
 fn named(text: &[u8], is_secret: &dyn Fn(&[u8]) -> bool, cuts: &mut Vec<(usize, usize)>) {
     let is = |pair: &Pair<'_>, names: &[&[u8]]| {
@@ -78,7 +78,7 @@ fn named(text: &[u8], is_secret: &dyn Fn(&[u8]) -> bool, cuts: &mut Vec<(usize, 
         let end = to + end.unwrap_or(after.len());
         let values = pairs(&text[begin..end]).filter(|pair| is(pair, &[b"value", b"content"]));
         for value in values.take(4) {
-            // What it holds may hold what ends the element.
+            // The value may contain the terminator of the element.
             let (from, to) = value.value(&text[begin..text.len().min(end + LONGEST_VALUE)]);
             if to > from {
                 cuts.push((begin + from, begin + to));
@@ -87,7 +87,7 @@ fn named(text: &[u8], is_secret: &dyn Fn(&[u8]) -> bool, cuts: &mut Vec<(usize, 
     }
 }
 
-/// Where a part's head ends, and the length of what ends it.
+/// End of a part's head, and length of the blank line.
 fn blank_line(text: &[u8]) -> Option<(usize, usize)> {
     let crlf = memmem::find(text, b"\r\n\r\n").map(|at| (at, 4));
     crlf.or_else(|| memmem::find(text, b"\n\n").map(|at| (at, 2)))

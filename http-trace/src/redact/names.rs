@@ -1,27 +1,26 @@
-//! Which names mean that what they name is a secret: one notion for header fields, parameters of
-//! URLs, members of JSON, elements of XML and settings, in any case and with any separators. Looks at
-//! no value.
+//! Names that denote secrets: the same for header fields, URL parameters, JSON members, XML elements and
+//! settings, in any case and with any separators. Looks at no value.
 
-/// How a name is compared with a row of the table, folded: in lower case, letters and digits alone.
+/// How a name is compared with the table, after folding to lower-case letters and digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// It ends so: long enough to be told from the end of another word.
+    /// Suffix: long enough not to be the end of another word.
     End,
-    /// Its last word is this, or all of it: `DB_PASS` and `dbPass`, not `compass`.
+    /// Last word, or whole name: matches `DB_PASS` and `dbPass`, not `compass`.
     Word,
-    /// All of it is this.
+    /// Whole name.
     Whole,
-    /// A field of a head ends so.
+    /// Suffix, for header fields only.
     Field,
-    /// It ends so and is shown on purpose.
+    /// Suffix of names that are never redacted.
     Shown,
-    /// As [`Rule::Word`], of personal data, which are redacted only if that is asked for.
+    /// Like [`Rule::Word`], for personal data, which is redacted only on request.
     Personal,
 }
 
-/// The one table of names.
+/// The table of names.
 const NAMES: &[(Rule, &str)] = &[
-    // Nonces of RFC 6455, tags of caches, and what Fetch says of credentials; keys of other kinds.
+    // Nonces of RFC 6455, cache tags, `Access-Control-Allow-Credentials`; keys of other kinds.
     (
         Rule::Shown,
         "allowcredentials cachekey foreignkey idempotencykey partitionkey persistentauth \
@@ -43,7 +42,7 @@ const NAMES: &[(Rule, &str)] = &[
         "auth bearer hmac jwt otp pass pin psk pw pwd session sid sig totp",
     ),
     (Rule::Whole, "2fa key pgt pgtiou ticket tokens"),
-    // Every gateway has a name of its own for its key.
+    // Gateways use their own names for API keys.
     (Rule::Field, "key xibmclientid xhoneycombteam"),
     (
         Rule::Personal,
@@ -52,29 +51,28 @@ const NAMES: &[(Rule, &str)] = &[
     ),
 ];
 
-/// The longest name that matters; of a longer one its end does.
+/// Longest name compared; of longer ones only the end is.
 const LONGEST: usize = 96;
 
-/// Where names are of.
+/// What the names apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Of {
-    /// Fields of a head.
+    /// Header fields.
     Fields,
-    /// What stands in a text, wherever.
+    /// Names within any text.
     Texts,
 }
 
-/// The names that mean a secret, and those that were asked for beside them.
+/// The names that denote secrets, built-in and configured.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
-    /// What applies of the table, in its order.
+    /// Applicable rows of the table, in order.
     known: Vec<(Rule, &'static str)>,
-    /// As they were given, and folded.
+    /// Configured names, as given and folded.
     own: Vec<(Vec<u8>, Vec<u8>)>,
-    /// A bit for every pair of letters that such a name may end with: most names are done with by
-    /// a look at it.
+    /// A bit for each pair of final letters of these names, which rules out most names quickly.
     last_two: [u32; 26],
-    /// The length of the shortest.
+    /// Length of the shortest name.
     shortest: usize,
 }
 
@@ -112,7 +110,7 @@ impl Names {
         }
     }
 
-    /// Whether what has this name is a secret. Percent-encoding must have been undone.
+    /// Whether a value with this name is a secret. Percent-encoding must have been undone.
     pub(super) fn mean_secret(&self, name: &[u8]) -> bool {
         if name.len() < self.shortest {
             return false;
@@ -122,11 +120,11 @@ impl Names {
         {
             return false;
         }
-        // 09:00:00 in a date.
+        // For example 09:00:00 in a date.
         if self.own.is_empty() && name.iter().all(u8::is_ascii_digit) {
             return false;
         }
-        // token[value], user[password]: the latter folds to a name that ends so.
+        // token[value], user[password]: the latter folds to a name with the right suffix.
         let outer = memchr::memchr(b'[', name).map(|at| &name[..at]);
         [Some(name), outer]
             .into_iter()
@@ -153,13 +151,13 @@ impl Names {
             Rule::Word | Rule::Personal => word == known.as_bytes() || folded == known.as_bytes(),
             Rule::Whole => numbered == known.as_bytes(),
         };
-        // What is shown on purpose comes first.
+        // Exceptions come first.
         let known = self.known.iter().find(|(rule, known)| is(*rule, known));
         known.is_some_and(|(rule, _)| *rule != Rule::Shown)
     }
 }
 
-/// Where the table has the bit of a name's last two bytes, if both are letters.
+/// Index and bit of a name's last two bytes, if both are letters.
 fn last_letters(name: &[u8]) -> Option<(usize, u32)> {
     let letter = |b: u8| {
         b.is_ascii_alphabetic()
@@ -169,8 +167,8 @@ fn last_letters(name: &[u8]) -> Option<(usize, u32)> {
     Some((usize::from(letter(first)?), 1 << letter(second)?))
 }
 
-/// The name's letters and digits in lower case, and where its last word begins in that: after a
-/// separator, or where capitals begin.
+/// Folds a name to lower-case letters and digits; also returns the start of its last word, which follows a
+/// separator or begins with a capital.
 fn fold<'a>(name: &[u8], buffer: &'a mut [u8; LONGEST]) -> (&'a [u8], usize) {
     let name = &name[name.len().saturating_sub(LONGEST)..];
     let (mut len, mut word, mut before) = (0, 0, b'_');

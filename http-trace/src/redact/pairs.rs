@@ -1,22 +1,21 @@
-//! Secrets in a text: a value that stands behind a name that says so, as JSON, forms, settings,
-//! source and dumps of headers write it. Knows no format, since a body's beginning need not be
-//! whole and an error message need not be any.
+//! Secrets in a text: values after names that denote secrets, as written in JSON, forms, settings, source
+//! code and header dumps. Parses no format, because bodies may be truncated and error messages have none.
 
 use super::context::Context;
 
-/// The longest name that matters.
+/// Longest name, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// What stands around names and values, as written where a quote is not itself.
+/// Quotes around names and values, including escaped ones.
 const QUOTES: &[&[u8]] = &[
     b"\\\"", b"\\'", b"\"", b"'", b"`", b"&quot;", b"&#34;", b"&#39;", b"&apos;",
 ];
 
-/// Authentication schemes (RFC 9110 §11.1): what comes after their blank is of the value.
+/// Authentication schemes (RFC 9110 §11.1): the value continues after the blank.
 const SCHEMES: &[&[u8]] = &[b"basic", b"bearer", b"digest", b"negotiate", b"token"];
 
-/// Adds ranges of values whose name `is_secret`, behind `=`, and behind `:` where colons count: in a
-/// URL only in a query that holds JSON or GraphQL.
+/// Adds the ranges of values whose name `is_secret`, after `=`, and after `:` where colons count: in a URL
+/// only within a query that contains JSON or GraphQL.
 pub(super) fn secrets(
     text: &[u8],
     cx: &Context,
@@ -30,7 +29,7 @@ pub(super) fn secrets(
     let mut done = 0;
     for pair in pairs(text) {
         let counts = match pair.by {
-            // The padding of base64 follows no name.
+            // Base64 padding does not follow a name.
             b'=' => {
                 text.get(pair.at + 1) != Some(&b'=')
                     || text.get(pair.at + 2).is_some_and(u8::is_ascii_alphanumeric)
@@ -46,12 +45,12 @@ pub(super) fn secrets(
                 continue;
             }
         } else if !cx.colons {
-            // Of a URL's path or what stands loose in its query; parameters are seen as such.
+            // In a URL's path, or loose in its query; parameters are handled elsewhere.
             let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#') || cx.ends.contains(b);
             let end = text[from..to].iter().position(is_end);
             to = end.map_or(to, |n| from + n);
         }
-        // Beside a `value`, a `key` is a name.
+        // A `key` next to a `value` is itself a name.
         let is_name = pair.name.eq_ignore_ascii_case(b"key")
             && pair.by == b':'
             && memchr::memmem::find(&text[to..text.len().min(to + 64)], b"value").is_some();
@@ -62,8 +61,8 @@ pub(super) fn secrets(
     }
 }
 
-/// Adds ranges of tokens in a list of subprotocols: an item behind one that announces it, and the rest
-/// of an item behind a dot or dash: `bearer, TOKEN`, `base64url.bearer.authorization.k8s.io.TOKEN`.
+/// Adds the ranges of tokens in a list of subprotocols: an item after one that announces it, and the rest of
+/// an item after a dot or dash: `bearer, TOKEN`, `base64url.bearer.authorization.k8s.io.TOKEN`.
 pub(super) fn protocols(
     text: &[u8],
     is_secret: &dyn Fn(&[u8]) -> bool,
@@ -93,22 +92,22 @@ fn begins_quoted(text: &[u8]) -> bool {
     QUOTES.iter().any(|quote| text[blanks..].starts_with(quote))
 }
 
-/// A blank, also as forms encode it.
+/// Whether a byte is a blank, also in form encoding.
 fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'+')
 }
 
-/// A name and where its value is announced.
+/// A name, and the position of the separator before its value.
 pub(super) struct Pair<'a> {
     pub(super) name: &'a [u8],
-    /// Where the `:` or `=` is.
+    /// Position of the `:` or `=`.
     pub(super) at: usize,
     by: u8,
-    /// Whether the name is in quotes.
+    /// Whether the name is quoted.
     quoted: bool,
 }
 
-/// Everything that looks like a name with a value.
+/// All possible names with a value.
 pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = Pair<'_>> {
     memchr::memchr2_iter(b':', b'=', text).map(move |at| {
         let (name, quoted) = name_before(&text[..at]);
@@ -121,13 +120,13 @@ pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = Pair<'_>> {
     })
 }
 
-/// The name that a text ends with, and whether it is in quotes: these and blanks are not of it.
+/// The name at the end of a text, without quotes and blanks, and whether it is quoted.
 fn name_before(text: &[u8]) -> (&[u8], bool) {
     let mut before = text;
     let mut quoted = false;
     loop {
         before = before.trim_ascii_end();
-        // Most names are in no quotes.
+        // Most names are not quoted.
         if before.last().is_some_and(u8::is_ascii_alphanumeric) {
             break;
         }
@@ -144,9 +143,9 @@ fn name_before(text: &[u8]) -> (&[u8], bool) {
 }
 
 impl Pair<'_> {
-    /// Where the value begins and ends: within its quotes or brackets, or at what ends it without
-    /// any. After a colon that may be a line's end, since values of headers hold blanks; in JSON it
-    /// is what ends a number.
+    /// Start and end of the value: within its quotes or brackets, otherwise up to a terminator. After a colon
+    /// that may be the end of the line, because header values contain blanks; in JSON it is the end of a
+    /// number.
     pub(super) fn value(&self, text: &[u8]) -> (usize, usize) {
         let mut at = self.at + 1;
         let arrow = self.by == b'=' && text.get(at) == Some(&b'>');
@@ -191,8 +190,8 @@ impl Pair<'_> {
         (from, from + len)
     }
 
-    /// Behind blanks and, where a value may stand on the next line, lines' ends: behind a name in
-    /// quotes, where that line is indented, and where a single word is all of it.
+    /// Skips blanks and, where a value may be on the next line, line ends: after a quoted name, if the next
+    /// line is indented, or if it consists of a single word.
     fn value_start(&self, text: &[u8], at: usize, form: bool) -> usize {
         if begins_quoted(&text[at..]) {
             return at + text[at..].iter().take_while(|b| is_blank(b)).count();
@@ -210,7 +209,7 @@ impl Pair<'_> {
     }
 }
 
-/// How many blanks and ends of lines a text begins with, these too as they are written in strings.
+/// Number of leading blanks and line ends, including escaped ones.
 fn blanks_and_lines(text: &[u8]) -> usize {
     let mut at = 0;
     loop {
@@ -222,8 +221,8 @@ fn blanks_and_lines(text: &[u8]) -> usize {
     }
 }
 
-/// Whether a line is one word, perhaps in quotes, and no name with a value of its own: who leaves a
-/// value out goes on with the next name.
+/// Whether a line is a single word, possibly quoted, and not another name: if a value is left out, the next
+/// name follows.
 fn is_lone_word(line: &[u8]) -> bool {
     let end = line.iter().position(|b| matches!(b, b'\r' | b'\n'));
     let line = line[..end.unwrap_or(line.len())].trim_ascii();
@@ -234,8 +233,8 @@ fn is_lone_word(line: &[u8]) -> bool {
     in_quotes || !(named || matches!(first, b'<' | b'-' | b'[' | b'{') || line.iter().any(more))
 }
 
-/// The closing quote, or the end of what there is. Quotes that are escaped themselves, as in JSON
-/// within a string of JSON, end with such.
+/// The closing quote, or the end of the text. Escaped quotes, as in JSON within a JSON string, end with the
+/// same escape.
 fn end_of_quoted(text: &[u8], inside: usize, quote: &[u8]) -> usize {
     let mut at = inside;
     while let Some(byte) = text.get(at) {
@@ -247,7 +246,7 @@ fn end_of_quoted(text: &[u8], inside: usize, quote: &[u8]) -> usize {
     text.len()
 }
 
-/// Behind the bracket that closes the one at `from`, or the end of what there is.
+/// Position after the bracket that closes the one at `from`, or the end of the text.
 fn end_of_group(text: &[u8], from: usize) -> usize {
     let (mut depth, mut quoted, mut at) = (0_usize, false, from);
     while let Some(byte) = text.get(at) {
@@ -268,7 +267,7 @@ fn end_of_group(text: &[u8], from: usize) -> usize {
     text.len()
 }
 
-/// The length of a YAML block scalar: `|` or `>` and the indented lines behind it.
+/// Length of a YAML block scalar: `|` or `>` and the indented lines after it.
 fn end_of_block(rest: &[u8]) -> Option<usize> {
     rest.first().filter(|b| matches!(b, b'|' | b'>'))?;
     let mut end = memchr::memchr(b'\n', rest)?;

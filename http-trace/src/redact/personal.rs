@@ -1,12 +1,12 @@
 //! Mail addresses anywhere in a text, for `--redact personal`. Finds ranges and changes nothing.
 
-/// Adds ranges of what is an address: a word, `@`, and a name with a dot.
+/// Adds the ranges of addresses: a word, `@`, and a name with a dot.
 pub(super) fn addresses(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
     let local = |b: &u8| b.is_ascii_alphanumeric() || b".!#$*+-/^_`{|}~".contains(b);
     let domain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
     let mut done = 0;
     for at in memchr::memchr_iter(b'@', text) {
-        // RFC 5321 §4.5.3.1.1: no longer than 64 bytes.
+        // At most 64 bytes (RFC 5321 §4.5.3.1.1).
         let before = &text[at.saturating_sub(64).max(done)..at];
         let start = before.iter().rposition(|b| !local(b) || *b == b'/');
         let from = at - before.len() + start.map_or(0, |start| start + 1);

@@ -1,6 +1,6 @@
-//! Secrets that are known by their own shape, wherever they stand: tokens with a prefix, JWTs, private
-//! keys, credentials behind an authentication scheme, tokens in paths of webhooks and bots. Finds
-//! ranges and changes nothing.
+//! Secrets recognised by their shape anywhere in a text: tokens with a prefix, JWTs, private keys,
+//! credentials after an authentication scheme, tokens in paths of webhooks and bots. Finds ranges and changes
+//! nothing.
 
 use std::sync::LazyLock;
 
@@ -9,33 +9,32 @@ use base64::Engine as _;
 
 use super::context::Context;
 
-/// How a secret goes on behind its prefix.
+/// What follows the prefix of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tail {
-    /// At least so many letters, digits, `-` and `_`.
+    /// At least this many letters, digits, `-` and `_`.
     Token(usize),
-    /// These and dots.
+    /// The same, and dots.
     Dotted(usize),
-    /// Exactly so many capitals and digits.
+    /// Exactly this many capitals and digits.
     Capitals(usize),
     /// The rest of a JWT.
     Jwt,
     /// A private key up to its end line.
     Key,
-    /// The number and the token of a bot.
+    /// Number and token of a bot.
     Bot,
     /// Path segments that look like tokens.
     Hook,
 }
 
-/// All shapes: how they go on, and the prefixes. At most 64 of these, so that they are searched for at
-/// once with vector instructions.
+/// All shapes by tail and prefixes. With at most 64 prefixes they are searched for with vector instructions.
 const SHAPES: &[(Tail, &str)] = &[
-    // Base64 of `{"`, `{ `, `{` and a line's end or a tab.
+    // Base64 of `{"`, `{ `, and `{` followed by a line end or tab.
     (Tail::Jwt, "eyJ eyA ewo ew0 ewk"),
     (Tail::Key, "-----BEGIN"),
     (Tail::Bot, "/bot"),
-    // Of Slack: /services/T…, /workflows/T…, /triggers/T….
+    // Slack: /services/T…, /workflows/T…, /triggers/T….
     (Tail::Hook, "hook s/T"),
     (Tail::Capitals(16), "AKIA ASIA"),
     (
@@ -60,23 +59,23 @@ const SHAPES: &[(Tail, &str)] = &[
     (Tail::Dotted(40), "SG. .local."),
 ];
 
-/// The automaton, and the tail of each of its patterns.
+/// The automaton, and the tail of each pattern.
 static AUTOMATON: LazyLock<Option<(AhoCorasick, Vec<Tail>)>> = LazyLock::new(|| {
     let rows = SHAPES.iter();
     let rows = rows.flat_map(|(tail, prefixes)| prefixes.split(' ').map(|prefix| (*tail, prefix)));
     let (tails, prefixes): (Vec<Tail>, Vec<&str>) = rows.unzip();
     let mut builder = AhoCorasick::builder();
-    // The table is ours and short: it always builds, as a test says.
+    // Building this short constant table never fails, which a test checks.
     let automaton = builder
         .match_kind(MatchKind::LeftmostLongest)
         .build(prefixes);
     Some((automaton.ok()?, tails))
 });
 
-/// The shortest text that can hold a shape.
+/// Length of the shortest text that can contain a shape.
 const SHORTEST: usize = 12;
 
-/// Whether any shape may be in a text: one pass of the automaton.
+/// Whether a text may contain a shape: one pass of the automaton.
 pub(super) fn any(text: &[u8]) -> bool {
     text.len() >= SHORTEST
         && AUTOMATON
@@ -84,7 +83,7 @@ pub(super) fn any(text: &[u8]) -> bool {
             .is_some_and(|(all, _)| all.is_match(text))
 }
 
-/// Adds ranges of all shapes in a text.
+/// Adds the ranges of all shapes in a text.
 pub(super) fn secrets(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
     let Some((automaton, tails)) = AUTOMATON.as_ref() else {
         return;
@@ -165,17 +164,17 @@ fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// Ranges of JWTs (RFC 7519 §3) and of JWE (RFC 7516 §3.1): base64 of an object up to a dot, and claims
-/// behind it. Where the text was cut, what reaches its end need not be whole.
+/// Adds the ranges of JWTs (RFC 7519 §3) and JWE (RFC 7516 §3.1): base64 of an object up to a dot, followed
+/// by claims. In a truncated text, a token at its end may be incomplete.
 fn jwts(text: &[u8], mut from: usize, cx: &Context, cuts: &mut Vec<(usize, usize)>) {
     let mut run_end = 0;
     while let Some(start) = jwt_begin(text, from) {
         if start >= run_end {
-            // Some encode with padding, and with the alphabet that has `+`.
+            // Some encoders add padding, or use the alphabet with `+`.
             let is = |b: &u8| is_token(b) || matches!(b, b'.' | b'=' | b'+');
             run_end = start + run(&text[start..], is);
         }
-        // `=` pads a part's end; anywhere else it is none of it.
+        // `=` pads the end of a part; anywhere else it does not belong to the token.
         let token = &text[start..run_end];
         let end = token
             .windows(2)
@@ -187,7 +186,7 @@ fn jwts(text: &[u8], mut from: usize, cx: &Context, cuts: &mut Vec<(usize, usize
         let whole = header >= 8
             && (token.starts_with(b"eyJ") || is_json(&token[..header]))
             && claims.is_some_and(|claims| {
-                // Without a signature the claims say it themselves; the claims may be elsewhere.
+                // Without a signature the claims must be an object; with one, they may be detached.
                 claims.starts_with(b"eyJ")
                     || signature.is_some_and(|s| claims.len() >= 2 || s.len() >= 16)
             });
@@ -197,15 +196,15 @@ fn jwts(text: &[u8], mut from: usize, cx: &Context, cuts: &mut Vec<(usize, usize
         } else if claims.is_none() {
             from = start + token.len().max(1);
         } else {
-            // A later beginning in this part would be shorter still.
+            // A later start within this part would be even shorter.
             from = start + header + 1;
         }
     }
 }
 
-/// Where the header of a JWT may begin, from `from` on.
+/// Start of a possible JWT header at or after `from`.
 fn jwt_begin(text: &[u8], from: usize) -> Option<usize> {
-    // Shorter than any that says something.
+    // Shorter tokens are not valid.
     let rest = text.get(from..).filter(|rest| rest.len() >= SHORTEST)?;
     let at = memchr::memchr_iter(b'e', rest).find(|at| {
         matches!(
@@ -216,7 +215,7 @@ fn jwt_begin(text: &[u8], from: usize) -> Option<usize> {
     at.map(|at| from + at)
 }
 
-/// Whether base64 is of an object that names an algorithm, as the header of a JWT does.
+/// Whether base64 decodes to an object that names an algorithm, like a JWT header.
 fn is_json(header: &[u8]) -> bool {
     let bare: Vec<u8> = header
         .iter()
@@ -225,15 +224,15 @@ fn is_json(header: &[u8]) -> bool {
         .take(512)
         .collect();
     let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    // Of a part of it the end may be no whole byte.
+    // The last bytes of a partial header may be incomplete.
     let whole = &bare[..bare.len() - bare.len() % 4];
     engine
         .decode(whole)
         .is_ok_and(|text| memchr::memmem::find(&text, b"\"alg\"").is_some())
 }
 
-/// Adds ranges of path segments that look like tokens behind one that names a hook, of which the name
-/// ends at `at`; returns where that ends.
+/// Adds the ranges of path segments that look like tokens after a segment that names a hook, whose prefix
+/// ends at `at`; returns where they end.
 fn hook(text: &[u8], at: usize, cuts: &mut Vec<(usize, usize)>) -> usize {
     let name = run(
         &text[at..text.len().min(at + 16)],
@@ -254,7 +253,7 @@ fn hook(text: &[u8], at: usize, cuts: &mut Vec<(usize, usize)>) -> usize {
     at
 }
 
-/// Whether a word is rather a token than a name.
+/// Whether a word is a token rather than a name.
 pub(super) fn looks_random(word: &[u8]) -> bool {
     let has = |is: fn(&u8) -> bool| word.iter().any(is);
     word.len() >= 16
@@ -263,7 +262,7 @@ pub(super) fn looks_random(word: &[u8]) -> bool {
         && (has(u8::is_ascii_digit) || has(u8::is_ascii_uppercase))
 }
 
-/// Whether the user of Basic authentication is a key rather than a name: APIs take keys there.
+/// Whether the user of Basic authentication is a key rather than a name: some APIs expect keys there.
 pub(super) fn is_key(user: &[u8]) -> bool {
     let mut cuts = Vec::new();
     if any(user) {
@@ -273,8 +272,8 @@ pub(super) fn is_key(user: &[u8]) -> bool {
     !cuts.is_empty() || user.len() >= 20 && digits >= 2 && looks_random(user)
 }
 
-/// Adds ranges of credentials behind an authentication scheme (RFC 9110 §11.4) in whatever field or
-/// text. Challenges are none.
+/// Adds the ranges of credentials after an authentication scheme (RFC 9110 §11.4) in any field or text.
+/// Challenges are not secrets.
 pub(super) fn credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
     let mut done = 0;
     for blank in memchr::memchr_iter(b' ', text) {
@@ -287,7 +286,7 @@ pub(super) fn credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
         let bare = run(rest, is);
         let len = bare + run(&rest[bare..], |b| *b == b'=');
         let word = &rest[..len];
-        // A parameter of a challenge: `realm=…`
+        // A parameter of a challenge: `realm=…`.
         let named = len > bare && rest.get(len).is_some_and(|b| is(b) || *b == b'"') && bare < 16;
         let has_digit = word.iter().any(u8::is_ascii_digit);
         let is_alone = blank == scheme.len() && len == rest.len();
@@ -310,10 +309,10 @@ pub(super) fn credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
     }
 }
 
-/// The scheme that a text ends with, as a word.
+/// The scheme at the end of a text, as a whole word.
 fn scheme(text: &[u8]) -> Option<&'static str> {
     let [.., a, b] = text else { return None };
-    // Few words end so.
+    // Few words end like this.
     let scheme = match [a.to_ascii_lowercase(), b.to_ascii_lowercase()] {
         [b'e', b'r'] => "bearer",
         [b'i', b'c'] => "basic",
@@ -339,7 +338,7 @@ fn is_basic(word: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// More prefixes are searched for byte by byte, at three times the cost.
+    /// With more prefixes the search runs byte by byte, at three times the cost.
     #[test]
     fn all_prefixes_are_searched_for_at_once() {
         let prefixes = SHAPES.iter().flat_map(|(_, prefixes)| prefixes.split(' '));

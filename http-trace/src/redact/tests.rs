@@ -1,4 +1,4 @@
-//! What is a secret and what is none, as tables.
+//! Tables of what is a secret and what is not.
 
 use memchr::memmem;
 use proptest::prelude::*;
@@ -170,7 +170,7 @@ fn header_values() {
             "token=1; Path=/, sid=abc; HttpOnly",
             "token=‹redacted:1 bytes›; Path=/, sid=‹redacted:3 bytes›; HttpOnly",
         ),
-        // A line that was folded into this field's.
+        // A folded line within this field.
         (
             "X-Other",
             "a Authorization: Basic abc",
@@ -226,7 +226,7 @@ fn targets_of_requests() {
     }
 }
 
-/// What stands for a version is what the client sent, whatever it is.
+/// The version is arbitrary data from the client.
 #[test]
 fn versions_of_requests() {
     for (version, expected) in [
@@ -311,7 +311,7 @@ fn values_behind_names_that_say_so() {
             r#"{"inner":"{\"secret\":\"ab\",\"z\":1}"}"#,
             Some(r#"{"inner":"{\"secret\":\"‹redacted:2 bytes›\",\"z\":1}"}"#),
         ),
-        // Cut off by the number of bytes that were asked for.
+        // Truncated by the requested number of bytes.
         (
             r#"{"api_key":"abc"#,
             Some(r#"{"api_key":"‹redacted:3 bytes›"#),
@@ -441,7 +441,7 @@ fn values_behind_names_that_say_so() {
         (jwt, Some("‹redacted:49 bytes›")),
         ("the password is wrong", None),
         ("password=", None),
-        // The value on the next line.
+        // Value on the next line.
         (
             "password=\r\nhunter2\r\nuser=me",
             Some("password=\r\n‹redacted:7 bytes›\r\nuser=me"),
@@ -463,7 +463,7 @@ fn values_behind_names_that_say_so() {
             r#"{"log":"{\n  \"password\":\n    \"ab\",\n  \"x\": 1"}"#,
             Some(r#"{"log":"{\n  \"password\":\n    \"‹redacted:2 bytes›\",\n  \"x\": 1"}"#),
         ),
-        // None on the next line.
+        // No value on the next line.
         ("DB_PASSWORD=\nX=y\n", None),
         ("password:\nuser: me\n", None),
         ("Password:\nmay have any letters", None),
@@ -543,7 +543,7 @@ fn what_hits_keep_is_redacted_though_it_was_cut() {
     );
 }
 
-/// Each would take many minutes if its time went with the square of its length.
+/// With quadratic time each of these would take many minutes.
 #[test]
 fn hostile_texts_take_no_longer_than_their_length() {
     for piece in [

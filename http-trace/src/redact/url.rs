@@ -1,13 +1,13 @@
-//! Where the secrets of a URL are: userinfo (RFC 3986 §3.2.1) and the values of parameters whose
-//! names say so. Finds ranges and changes nothing.
+//! Secrets in URLs: userinfo (RFC 3986 §3.2.1), and values of parameters with a name that denotes a secret.
+//! Finds ranges and changes nothing.
 
 use memchr::memmem;
 
 use super::context::Context;
 use super::shapes::looks_random;
 
-/// Adds the ranges of the values of secret parameters: in the query and the fragment they end at `&`
-/// or `#`, as path parameters (`;jsessionid=…`) at the next `/`, `?`, `;` or `#` too.
+/// Adds the ranges of values of secret parameters: in query and fragment they end at `&` or `#`; path
+/// parameters (`;jsessionid=…`) also at the next `/`, `?` or `;`.
 pub(super) fn parameter_values(
     text: &[u8],
     cx: &Context,
@@ -38,8 +38,8 @@ pub(super) fn parameter_values(
             continue;
         };
         let name = &rest[..name_len];
-        // `code` is a secret only beside `state` (RFC 6749 §4.1.2): alone it is more often a
-        // product's.
+        // `code` is a secret only together with `state` (RFC 6749 §4.1.2): alone it is more often a product
+        // code.
         let secret = is_secret(name)
             || (name.eq_ignore_ascii_case(b"code")
                 && *beside_state.get_or_insert_with(|| has_state(text)));
@@ -63,13 +63,13 @@ pub(super) fn parameter_values(
     }
 }
 
-/// Segments of a path behind which applications that send links by mail put a token, and integrations a key.
+/// Path segments that are followed by a token in links sent by mail, or by the key of an integration.
 const ANNOUNCES: &str = "activate activation confirm confirmation integration invitation invitations invite \
                          magic magic-link password-reset reset reset-password unsubscribe verification verify \
                          verify-email";
 
-/// Adds ranges of path segments behind one whose name is secret or announces a token, if they look like
-/// tokens: `/reset-token/…`; and sessions of ASP.NET without cookies: `/(S(…))/`.
+/// Adds the ranges of path segments that look like tokens and follow a segment whose name is secret or
+/// announces a token: `/reset-token/…`; and cookieless sessions of ASP.NET: `/(S(…))/`.
 pub(super) fn segments(
     text: &[u8],
     is_secret: &dyn Fn(&[u8]) -> bool,
@@ -103,15 +103,15 @@ fn has_state(text: &[u8]) -> bool {
     })
 }
 
-/// Adds the ranges of userinfo: after each `//` that begins an authority (and at the beginning of what is
-/// one) up to the last `@` of the authority (RFC 3986 §3.2.1).
+/// Adds the ranges of userinfo: after each `//` that begins an authority (and at the start of an authority),
+/// up to the last `@` in it (RFC 3986 §3.2.1).
 pub(super) fn userinfos(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
     let mut add = |from: usize| {
         let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#' | b'<' | b'>') || cx.ends.contains(b);
         let end = text[from..].iter().position(is_end);
         let authority = &text[from..end.map_or(text.len(), |n| from + n)];
         let len = memchr::memrchr(b'@', authority).or_else(|| {
-            // Cut before its '@': a password rather than a port.
+            // Truncated before its '@': a password rather than a port.
             let colon = memchr::memchr(b':', authority).filter(|_| cx.cut && end.is_none())?;
             let digits = authority[colon + 1..].iter().all(u8::is_ascii_digit);
             (!digits && !authority.starts_with(b"[")).then_some(authority.len())

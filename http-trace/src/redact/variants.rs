@@ -1,4 +1,4 @@
-//! The labelled table of secrets, through every sink.
+//! Checks the labelled table of secrets through every sink.
 
 use super::*;
 use crate::sink::{Entry, Format, Style};
@@ -10,7 +10,7 @@ const TABLE: &str = include_str!("variants.tsv");
 struct Variant<'a> {
     personal: bool,
     place: &'a str,
-    /// As it is sent, and as it is to be written.
+    /// As sent, and as it must be written.
     sent: String,
     expected: String,
     secrets: Vec<String>,
@@ -62,7 +62,7 @@ fn event(variant: &Variant<'_>) -> (HttpEvent, Option<Vec<u8>>) {
     (event, user)
 }
 
-/// What the event has where the variant stands.
+/// What the event contains at the variant's place.
 fn shown(variant: &Variant<'_>, event: &HttpEvent, user: Option<&[u8]>) -> String {
     let request = event.request.as_ref().expect("a request");
     let response = event.response.as_ref().expect("a response");
@@ -80,7 +80,7 @@ fn shown(variant: &Variant<'_>, event: &HttpEvent, user: Option<&[u8]>) -> Strin
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// An alert that shows the variant wherever it can.
+/// An alert that contains the variant wherever possible.
 fn alert(variant: &Variant<'_>, like: &Alert) -> Option<Alert> {
     let text = variant.sent.as_bytes().to_vec();
     let field = match variant.place {
@@ -148,7 +148,7 @@ fn every_variant_is_redacted_or_shown_in_every_sink() {
             if let Some(alert) = &alert {
                 render.alert(alert, &mut out);
             }
-            // Not all formats are text; strings stand whole in them too.
+            // Not all formats are text, but strings appear unchanged in all of them.
             let text = String::from_utf8_lossy(&out);
             for secret in &variant.secrets {
                 let secret = secret.trim();
