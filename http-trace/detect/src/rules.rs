@@ -1,11 +1,11 @@
-//! From Sigma files to a [`crate::rule::RuleSet`]. Sees no event; I/O only in [`load`].
+//! Compiles Sigma files to a [`crate::rule::RuleSet`]. Sees no event; only [`load`] performs I/O.
 //!
 //! # Layout
-//! - [`load`]: rule files from disk; [`builtin`]: those compiled in; [`tune`]: changes that the
-//!   configuration makes.
-//! - [`parse`]: documents to rules, with `meta` (descriptions), `compile` (conditions), `names` (of
-//!   fields) and `correlation` (counts); `building` holds the rules so far.
-//! - [`diagnose`]: faults; `document`: their positions; `wording`: messages of the parser.
+//! - [`load`] reads rule files; [`builtin`] holds those compiled in; [`tune`] applies the changes of the
+//!   configuration.
+//! - [`parse`] turns documents into rules, with `meta` (descriptions), `compile` (conditions), `names`
+//!   (fields) and `correlation` (counts); `building` collects the rules.
+//! - [`diagnose`] defines diagnostics; `document` locates them; `wording` rewords messages of the parser.
 
 mod building;
 pub mod builtin;

@@ -1,5 +1,5 @@
-//! A rule set while it is put together: rules with the documents they come from, and what is wrong
-//! with them. Knows nothing of conditions and counts.
+//! A rule set under construction: rules with their documents and diagnostics. Knows nothing of conditions and
+//! counts.
 
 use super::diagnose::{Diagnostic, Fault, Finding, did_you_mean};
 use super::document::Document;
@@ -30,7 +30,7 @@ impl<'a> Building<'a> {
         self.rules.add(rule);
     }
 
-    /// Reports findings about a document, in the order of its lines.
+    /// Reports findings about a document, ordered by position.
     pub fn report(&mut self, document: Document<'a>, findings: Vec<Finding>) {
         let located = findings.into_iter().map(|finding| document.locate(finding));
         let mut located: Vec<Diagnostic> = located.collect();
@@ -54,13 +54,13 @@ impl<'a> Building<'a> {
         self.rules.find(name).or_else(titled)
     }
 
-    /// Says that no loaded rule has a name.
+    /// Message for a name that no loaded rule has.
     pub fn unknown(&self, name: &str) -> String {
         let near = did_you_mean(self.rules.nearest(name));
         format!("'{name}' is no rule that is loaded{near}")
     }
 
-    /// An error when another rule has the id.
+    /// An error if another rule has the same id.
     pub fn taken(&self, rule: &Rule) -> Option<Finding> {
         let first = &self.rules.rules[self.rules.find(&rule.id)?];
         let (id, origin) = (&first.id, &first.origin);

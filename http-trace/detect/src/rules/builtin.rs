@@ -1,5 +1,5 @@
-//! The rules that are compiled in: the Sigma files of `rules/`, as `http-trace rules export`
-//! writes them out.
+//! The built-in rules: the Sigma files of `rules/`, which `http-trace rules export` writes
+//! out.
 
 use super::document::Source;
 use crate::rule::Origin;
@@ -10,7 +10,7 @@ macro_rules! text {
     };
 }
 
-/// Name and text of each file.
+/// Name and text of each rule file.
 pub const FILES: &[(&str, &str)] = &[
     ("error-spike.yml", text!("error-spike.yml")),
     ("scanning.yml", text!("scanning.yml")),
@@ -27,7 +27,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("posture.yml", text!("posture.yml")),
 ];
 
-/// Filters that a configuration turns on: name, name of the file, and its text.
+/// Filters that the configuration can enable: name, file name, and text.
 #[rustfmt::skip]
 pub const FILTERS: &[(&str, &str, &str)] = &[
     ("health-probes", "filters/health-probes.yml", text!("filters/health-probes.yml")),

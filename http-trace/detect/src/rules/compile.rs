@@ -1,11 +1,11 @@
-//! From a parsed detection section to a condition over typed fields. Refuses what it cannot express
+//! Compiles a parsed detection section to a condition over typed fields. Rejects what it cannot express
 //! exactly; sees no event.
 //!
 //! # Layout
-//! - `item`: a field and its values, or keywords; `modifiers`: what is asked of the field.
-//! - `value`: one value; `texts`: how texts are searched for; `expression`: regular expressions.
-//! - `connectives`: conditions put together; `negated_url`: tests of a URL under "not".
-//! - `check`: values that are hardly meant.
+//! - `item` compiles a field with its values, or keywords; `modifiers` parses the field's modifiers.
+//! - `value` compiles one value; `texts` text searches; `expression` regular expressions.
+//! - `connectives` combines conditions; `negated_url` adapts tests of a URL under "not".
+//! - `check` warns about values that are probably mistakes.
 
 mod check;
 mod connectives;
@@ -25,12 +25,12 @@ use self::connectives::{any, at_least};
 use super::diagnose::{Fault, Finding};
 use crate::rule::expr::Expr;
 
-/// The most conditions within conditions: each is a call when an event is matched.
+/// Maximum nesting of conditions: each level is a call when an event is matched.
 const MAX_DEPTH: usize = 100;
 
-/// A detection section.
+/// A compiled detection section.
 pub(super) struct Compiled {
-    /// Meaningless when there is an error among the findings.
+    /// Meaningless if the findings contain an error.
     pub expr: Expr,
     pub names_fields: bool,
     pub findings: Vec<Finding>,
@@ -40,7 +40,7 @@ pub(super) struct Compiled {
 pub(super) fn detections(section: &Detections) -> Compiled {
     let mut names: Vec<&str> = section.named.keys().map(String::as_str).collect();
     names.sort_unstable();
-    // All of them, so that faults show in those that no condition names too.
+    // Compile all of them, to report faults also in those that no condition uses.
     let mut walks: Vec<Walk> = names.iter().map(|_| Walk::default()).collect();
     let each = names.iter().zip(&mut walks);
     let mut selections = Selections {
@@ -61,7 +61,7 @@ pub(super) fn detections(section: &Detections) -> Compiled {
     let names_fields = walks.iter().any(|walk| walk.names_fields);
     for (name, walk) in names.iter().zip(walks) {
         let is_used = selections.used.contains(name);
-        // Left out of `them` (Sigma 2.0 appendix): put aside, or an anchor's home.
+        // Names with `_` are excluded from `them` (Sigma 2.0 appendix): disabled, or defining a YAML anchor.
         let is_aside = !is_used && name.starts_with('_');
         if !is_used && !is_aside {
             let why = format!("the condition does not use '{name}'");
@@ -126,7 +126,7 @@ impl Walk {
 /// The selections of a rule.
 struct Selections<'a> {
     named: &'a HashMap<String, Detection>,
-    /// Those that no condition has taken yet.
+    /// Those not used by a condition yet.
     compiled: HashMap<&'a str, Expr>,
     used: HashSet<&'a str>,
     /// Sorted.
@@ -177,7 +177,7 @@ impl<'a> Selections<'a> {
         }
     }
 
-    /// A selection's condition; compiled anew when it is used more than once.
+    /// A selection's condition; recompiled if it is used more than once.
     fn take(&mut self, name: &'a str) -> Expr {
         self.used.insert(name);
         let again = || Walk::default().detection(&self.named[name]);

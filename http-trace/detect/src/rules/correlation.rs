@@ -1,5 +1,5 @@
-//! Sigma correlations: from the parsed rule to what is counted. Resolves the rules they name, in an
-//! order in which none comes before its inputs.
+//! Compiles Sigma correlations. Resolves the rules that they name, in an order in which every rule comes
+//! after its inputs.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -18,7 +18,7 @@ use crate::field::Field;
 use crate::rule::expr::Comparison;
 use crate::rule::{Correlation, Group, Input, Kind, MOST_INPUTS, RuleSet, Seen};
 
-/// Adds the correlations to the rules; returns the detections that they take in and that raise no
+/// Adds the correlations to the rules; returns the detections that are inputs and raise no
 /// alerts of their own.
 pub(super) fn resolve<'a>(
     pending: &[(Document<'a>, CorrelationRule)],
@@ -57,9 +57,9 @@ pub(super) fn resolve<'a>(
     fed
 }
 
-/// The order of the files, but none before those that it names; and those that wait for themselves.
+/// Indexes in file order, except that rules come after their inputs; and those of rules in a cycle.
 fn order(pending: &[(Document<'_>, CorrelationRule)]) -> (Vec<usize>, Vec<usize>) {
-    // As rules are found: ids before titles, the first of each.
+    // Same precedence as in lookups: ids before titles, the first of each.
     let mut named: HashMap<&str, usize> = HashMap::new();
     for (at, (_, rule)) in pending.iter().enumerate() {
         for name in rule.name.iter().chain(&rule.id) {
@@ -92,7 +92,7 @@ fn order(pending: &[(Document<'_>, CorrelationRule)]) -> (Vec<usize>, Vec<usize>
     (order, all.filter(|at| waits_for[*at] > 0).collect())
 }
 
-/// What a rule counts; meaningless but for its inputs when there is an error among the findings.
+/// Compiles a correlation; if the findings contain an error, only its inputs are meaningful.
 fn correlation(
     rule: &CorrelationRule,
     building: &Building<'_>,
@@ -149,8 +149,8 @@ fn correlation(
     correlation
 }
 
-/// The place of a rule among detections or correlations: both are in the order of the rules while
-/// correlations are resolved.
+/// Index of a rule among detections or correlations. Both are sorted by rule while correlations are
+/// resolved.
 fn input(rules: &RuleSet, number: usize) -> Option<Input> {
     let detection = rules.detections.binary_search_by_key(&number, |d| d.rule);
     let correlation = rules.correlations.binary_search_by_key(&number, |c| c.rule);
@@ -162,7 +162,7 @@ const fn is_temporal(kind: &Kind) -> bool {
     matches!(kind, Kind::Temporal(_) | Kind::TemporalOrdered)
 }
 
-/// What is counted.
+/// The kind of count.
 fn kind(rule: &CorrelationRule) -> Result<Kind, Finding> {
     let (names, percentile) = match &rule.condition {
         CorrelationCondition::Threshold {
@@ -195,7 +195,7 @@ fn kind(rule: &CorrelationRule) -> Result<Kind, Finding> {
     })
 }
 
-/// A count of events, or of what `native` says, which Sigma has no words for.
+/// A count of events, or a condition that Sigma cannot express, given by `native`.
 fn native(rule: &CorrelationRule) -> Result<Kind, Finding> {
     let own = |key| own(&rule.custom_attributes, key);
     let number = |key, otherwise| {
@@ -214,7 +214,7 @@ fn native(rule: &CorrelationRule) -> Result<Kind, Finding> {
     }
 }
 
-/// The inputs that take values back: `undo` names one of its rules.
+/// Bit set of the inputs that take values back: `undo` names one of the rules.
 fn undo(rule: &CorrelationRule, kind: &Kind, findings: &mut Vec<Finding>) -> u64 {
     let Some(named) = own(&rule.custom_attributes, "undo") else {
         return 0;
@@ -251,7 +251,7 @@ fn groups(rule: &CorrelationRule, findings: &mut Vec<Finding>) -> Vec<Group> {
     groups
 }
 
-/// The condition of a temporal correlation; `None`: all of its rules.
+/// The condition of a temporal correlation; `None` requires all inputs.
 fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Seen>, Finding> {
     let wrong = |why: String| Finding::error("condition", why);
     match condition {
@@ -314,7 +314,7 @@ const fn comparison(operator: ConditionOperator) -> Comparison {
     }
 }
 
-/// Why a condition never holds, or always does.
+/// Why a condition never or always holds.
 fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
     if is_temporal(&correlation.kind) {
         return None;
@@ -322,7 +322,7 @@ fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
     let error = |why: &str| Some((Fault::Error, why.to_owned()));
     let bounds = correlation.condition.iter();
     let bounds = bounds.flat_map(|(_, n)| [n.saturating_sub(1), *n, n.saturating_add(1)]);
-    // Counts begin at 1; between its bounds a condition does not change.
+    // Counts begin at 1; between its bounds the result of a condition does not change.
     let mut tried = bounds.chain([1, u64::MAX]).filter(|n| *n >= 1);
     if !tried.any(|n| correlation.holds(n)) {
         return error("no count fulfils it");
@@ -348,7 +348,7 @@ fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
         }
     }
     let counts = matches!(correlation.kind, Kind::EventCount | Kind::ValueCount(_));
-    // "One at least" is how a rule is written that has a window of its own.
+    // "At least one" is used to give a rule its own window.
     let once = correlation.condition == [(Comparison::Gte, 1)];
     if counts && !once && correlation.holds(1) {
         let why = "it holds at the first event: want 'gte' with a number from 2, or a rule without correlation";
@@ -357,7 +357,7 @@ fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
     None
 }
 
-/// How many values a field can have, where that is few.
+/// Number of values that a field can have, if it is small.
 const fn distinct_values(field: &Field) -> Option<u64> {
     match field {
         Field::Status => Some(900),

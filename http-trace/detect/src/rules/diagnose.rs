@@ -1,20 +1,20 @@
-//! What is wrong with a rule file, and where: `file:line:column: error: reason`. Knows nothing of
-//! Sigma; positions come from [`super::document`].
+//! Diagnostics of rule files: `file:line:column: error: reason`. Knows nothing of Sigma; positions come from
+//! [`super::document`].
 
 use std::fmt;
 
 use crate::rule::Origin;
 
-/// Whether the rule loads all the same.
+/// Severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// The rule is loaded; it may not do what its author means.
+    /// The rule is loaded, but may not do what its author intended.
     Warning,
     /// The rule is not loaded.
     Error,
 }
 
-/// A fault with its position.
+/// A diagnostic with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Warning or error.
@@ -40,13 +40,13 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A fault in the rule's own terms, before its position is known.
+/// A fault found in a rule, before its position is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     pub fault: Fault,
-    /// The key, or other text of the rule, that it is about.
+    /// The key, or other text of the rule, that it concerns.
     pub at: String,
-    /// The value under that key, if it is about one: its position is more exact.
+    /// The value under that key, if it concerns one; gives a more exact position.
     pub value: Option<String>,
     pub message: String,
 }
@@ -75,12 +75,12 @@ impl Finding {
     }
 }
 
-/// `; did you mean 'x'?`, or nothing when no name is near.
+/// `; did you mean 'x'?`, or empty if no name is near.
 pub(super) fn did_you_mean(near: Option<&str>) -> String {
     near.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
 }
 
-/// The known word that is nearest to a wrong one, if one is within two edits.
+/// The known word nearest to a wrong one, if one is within two edits.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|known| (strsim::damerau_levenshtein(word, known), known))

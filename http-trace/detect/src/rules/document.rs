@@ -1,5 +1,5 @@
-//! YAML documents of a rule file, and the positions of what they say: found again in the text, since
-//! the parser keeps none for what it accepts. Knows nothing of Sigma.
+//! YAML documents of a rule file, and positions in them. Positions are found by searching the text, because
+//! the parser keeps none for valid input. Knows nothing of Sigma.
 
 use std::sync::LazyLock;
 
@@ -8,11 +8,11 @@ use regex::{Captures, Regex};
 use super::diagnose::{Diagnostic, Fault, Finding};
 use crate::rule::Origin;
 
-/// The most nested brackets in one document. The parser refuses more than 128 itself, but only after
-/// reading all of them; texts without quotes may have some that do not nest.
+/// Maximum nesting of brackets in a document. The parser's own limit is 128, but it applies it only after
+/// reading all of them; unquoted texts may contain brackets that do not nest.
 const MAX_DEPTH: usize = 1000;
 
-/// How messages of the YAML parser name a position.
+/// Matches positions in messages of the YAML parser.
 static AT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(" at line ([0-9]{1,9}) column ([0-9]{1,9})").expect("an expression")
 });
@@ -34,7 +34,7 @@ pub(super) type Position = (usize, usize);
 pub(super) struct Document<'a> {
     pub origin: &'a Origin,
     pub text: &'a str,
-    /// Lines before it in the file.
+    /// Number of lines before it in the file.
     pub lines_before: usize,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The documents of a file, between lines of `---`; those without content are left out.
+    /// The documents of a file, separated by lines of `---`; empty ones are omitted.
     pub fn split(source: &'a Source) -> Vec<Self> {
         let whole = Document::whole(source);
         let (mut documents, mut start, mut at) = (vec![whole], 0, 0);
@@ -72,7 +72,7 @@ impl<'a> Document<'a> {
         documents
     }
 
-    /// A fault at a position.
+    /// A diagnostic at a position.
     pub fn diagnostic(self, fault: Fault, (line, column): Position, message: String) -> Diagnostic {
         Diagnostic {
             fault,
@@ -83,7 +83,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// A finding with its position.
+    /// Locates a finding.
     pub fn locate(self, finding: Finding) -> Diagnostic {
         let value = finding.value.as_deref();
         let position = value.and_then(|value| self.value_of(&finding.at, value));
@@ -91,13 +91,13 @@ impl<'a> Document<'a> {
         self.diagnostic(finding.fault, position, finding.message)
     }
 
-    /// Lines with their numbers in the file.
+    /// The lines, numbered as in the file.
     fn lines(self) -> impl Iterator<Item = (usize, &'a str)> {
         (self.lines_before + 1..).zip(self.text.lines())
     }
 
-    /// Position of a key (possibly with modifiers), else of a value, else of any occurrence, else of
-    /// the first line that is not blank.
+    /// Position of a key (possibly with modifiers), otherwise of a value, otherwise of any occurrence,
+    /// otherwise of the first non-blank line.
     pub fn find(self, what: &str) -> Position {
         let after = |line: &'a str| {
             let rest = line.trim_start_matches([' ', '-', '"', '\'']);
@@ -119,7 +119,7 @@ impl<'a> Document<'a> {
             })
     }
 
-    /// Position of a value, plain or in single quotes, in the line of its key or after it.
+    /// Position of a value, plain or in single quotes, at or after the line of its key.
     fn value_of(self, key: &str, value: &str) -> Option<Position> {
         if value.is_empty() {
             return None;
@@ -142,7 +142,7 @@ impl<'a> Document<'a> {
         })
     }
 
-    /// Position of the n-th `key` within a block of the top level.
+    /// Position of the n-th `key` within a top-level block.
     pub fn nth_within(self, block: &str, key: &str, n: usize) -> Option<Position> {
         let has_key = |line: &str, key: &str| {
             line.strip_prefix(key)
@@ -158,7 +158,7 @@ impl<'a> Document<'a> {
             .map(|(number, (_, column))| (number, column))
     }
 
-    /// Position of a key's second occurrence in the mapping whose first key is at `first`.
+    /// Position of the second occurrence of a key in the mapping that has its first key at `first`.
     pub fn again(self, key: &str, first: Position) -> Option<Position> {
         let quotes = ['"', '\''];
         let is_key = |rest: &str| {
@@ -177,7 +177,7 @@ impl<'a> Document<'a> {
             .map(|(number, (_, column))| (number, column))
     }
 
-    /// Position where brackets are nested too deep: the parser's time grows with the square of the
+    /// Position at which brackets are nested too deep: the parser's time grows with the square of the
     /// depth.
     pub fn too_deep(self) -> Option<Position> {
         let mut depth = 0_usize;
@@ -200,15 +200,15 @@ impl<'a> Document<'a> {
         None
     }
 
-    /// Position that a message of the YAML parser ends with.
+    /// The last position in a message of the YAML parser.
     pub fn at_message(self, message: &str) -> Option<Position> {
         let at = AT.captures_iter(message).last()?;
         let number = |group: usize| at[group].parse::<usize>().ok();
         Some((self.lines_before.saturating_add(number(1)?), number(2)?))
     }
 
-    /// The message with line numbers of the file instead of the document's, and without the last
-    /// position, which [`Document::at_message`] returns.
+    /// The message with the file's line numbers, without the last position, which [`Document::at_message`]
+    /// returns.
     pub fn in_file(self, message: &str) -> String {
         let mut left = AT.find_iter(message).count();
         let in_file = |at: &Captures<'_>| {
@@ -223,7 +223,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// A line without indentation and list markers, and the column that it begins at.
+/// A line without indentation and list markers, and the column at which it begins.
 fn entry(line: &str) -> (&str, usize) {
     let rest = line.trim_start_matches([' ', '-']);
     (rest, line.len() - rest.len() + 1)

@@ -10,16 +10,16 @@ use std::time::Duration;
 use super::document::Source;
 use crate::rule::Origin;
 
-/// The largest rule file that is read, in bytes.
+/// Maximum size of a rule file, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// How long a pipe is waited for.
+/// Timeout for reading a pipe.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most folders within folders.
+/// Maximum nesting of directories.
 const MAX_DEPTH: usize = 16;
 
-/// A file or folder that cannot be read.
+/// A file or directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read rules from {}: {why}", path.display())]
 pub struct Unreadable {
@@ -28,15 +28,15 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    /// Which one.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Reads a rule file, or every `.yml` and `.yaml` in a folder and those in it, in the order of
-/// their names; also a pipe that is named itself, as a shell does for `<(command)`. Returns what
-/// cannot be read beside what can.
+/// Reads a rule file, or all `.yml` and `.yaml` files in a directory and its subdirectories, in the order of
+/// their names; also a pipe given by name, as a shell does for `<(command)`. Also returns what
+/// could not be read.
 pub fn read(path: &Path) -> (Vec<Source>, Vec<Unreadable>) {
     let mut files = Vec::new();
     if path.is_dir() {
@@ -62,18 +62,18 @@ pub fn read(path: &Path) -> (Vec<Source>, Vec<Unreadable>) {
     (sources, unreadable)
 }
 
-/// Whether there is any rule file in a folder.
+/// Whether a directory contains any rule file.
 pub fn has_any(path: &Path) -> bool {
     let (sources, unreadable) = read(path);
     !(sources.is_empty() && unreadable.is_empty())
 }
 
-/// Whether a path is a pipe, which can be read once.
+/// Whether a path is a pipe, which can be read only once.
 pub fn is_pipe(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|about| about.file_type().is_fifo())
 }
 
-/// Opening a pipe waits for its writer, so a thread does it.
+/// Reads a pipe in a thread, because opening it blocks until there is a writer.
 fn pipe(path: &Path) -> io::Result<String> {
     let (sender, receiver) = mpsc::channel();
     let path = path.to_owned();
@@ -81,7 +81,7 @@ fn pipe(path: &Path) -> io::Result<String> {
         let mut text = String::new();
         let read = fs::File::open(path)
             .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
-        // After the timeout nobody receives it.
+        // After the timeout there is no receiver.
         let _ = sender.send(read.map(|_| text));
     };
     let name = "rules-pipe".to_owned();
@@ -116,7 +116,7 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, io::Result<String
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        // A link to a folder is not followed: it may lead in a circle.
+        // Symbolic links to directories are not followed: they may form a cycle.
         if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             list(&path, depth - 1, files);
         } else if path

@@ -1,5 +1,5 @@
-//! A rule's description, from the keys of its document: Sigma's and our own ([`KEYS`]). Compiles
-//! nothing.
+//! Reads the description of a rule from the keys of its document: those of Sigma and our own ([`KEYS`]).
+//! Compiles nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::rule::{Level, Rule, Severity, Threat};
 use crate::summary::Template;
 use http_trace_model::value;
 
-/// How long after an alert its next update comes, unless the rule says otherwise: an hour.
+/// Default time between updates of an alert: one hour.
 const SUPPRESS_NS: u64 = 3_600_000_000_000;
 
-/// The most alerts of one client on one server that are told singly, unless the rule says otherwise.
+/// Default maximum of alerts of one client on one server that are reported individually.
 const ALERT_LIMIT: u64 = 10;
 
-/// Network of one IPv6 client: what a site is given at least (RFC 6177).
+/// Default IPv6 prefix length of one client: the minimum that a site is assigned (RFC 6177).
 const IPV6_PREFIX: u8 = 64;
 
-/// Keys of our own, bare or after `http-trace.`; the last four are read with a correlation.
+/// Our own keys, bare or prefixed with `http-trace.`; the last four are read with a correlation.
 const KEYS: &str = "severity category entities summary suppress alert-limit group-limit ipv6-prefix quiet \
                     marks yields-to native percent factor undo";
 
-/// The keys that detections and correlations have in common.
+/// The keys common to detections and correlations.
 pub(super) struct Description<'a> {
     title: &'a str,
     name: Option<&'a str>,
@@ -65,7 +65,7 @@ description!(SigmaRule);
 description!(CorrelationRule);
 
 impl Description<'_> {
-    /// The rule, and what is wrong with its description.
+    /// Builds the rule; also returns what is wrong with its description.
     pub fn read(self, document: Document<'_>) -> (Rule, Vec<Finding>) {
         let mut keys = Keys {
             custom: self.custom,
@@ -148,7 +148,7 @@ impl Description<'_> {
     }
 }
 
-/// The value of a key of our own.
+/// The value of one of our own keys.
 pub(super) fn own<'a>(custom: &'a HashMap<String, Value>, key: &str) -> Option<&'a Value> {
     let prefixed = || custom.get(&format!("http-trace.{key}"));
     custom.get(key).or_else(prefixed)
@@ -172,7 +172,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// A text or a list of texts.
+/// A text, or a list of texts.
 fn strings(value: &Value) -> Option<Vec<String>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     match value.as_sequence() {
@@ -181,7 +181,7 @@ fn strings(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// Roles with the names of their fields; without roles, fields name themselves.
+/// Roles and field names; without roles, the field name is the role.
 fn roles(value: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = value.as_sequence().into_iter().flatten();
@@ -191,7 +191,7 @@ fn roles(value: &Value) -> Vec<(String, String)> {
     fields.chain(roles).collect()
 }
 
-/// Keys that mean nothing but are nearly one of ours. Others are somebody else's: Sigma allows any.
+/// Warns of unknown keys that resemble one of ours. Sigma allows any others.
 fn unknown_keys(custom: &HashMap<String, Value>) -> Vec<Finding> {
     let is_known = |key: &&String| {
         let key = key.strip_prefix("http-trace.").unwrap_or(key);
@@ -208,14 +208,14 @@ fn unknown_keys(custom: &HashMap<String, Value>) -> Vec<Finding> {
     findings
 }
 
-/// An id made of a title, for rules that have neither name nor id.
+/// An id derived from the title, for rules without name and id.
 fn slug(title: &str) -> Arc<str> {
     let words = title.split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
     words.join("-").to_ascii_lowercase().into()
 }
 
-/// Sigma's names of the tactics, and ATT&CK's numbers.
+/// Tactics by their names in Sigma, with ATT&CK ids.
 const TACTICS: &[(&str, &str)] = &[
     ("reconnaissance", "TA0043"),
     ("resource-development", "TA0042"),
@@ -233,7 +233,7 @@ const TACTICS: &[(&str, &str)] = &[
     ("impact", "TA0040"),
 ];
 
-/// What tags such as `attack.discovery` and `attack.t1595.001` name.
+/// ATT&CK ids from tags such as `attack.discovery` and `attack.t1595.001`.
 fn threat(tags: &[String]) -> Threat {
     let mut threat = Threat::default();
     for tag in tags {

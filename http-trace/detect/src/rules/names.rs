@@ -1,13 +1,13 @@
-//! The field that a name in a rule leads to, or why there is none: a table of fields that public rules
-//! name and that no event has. Looks at no values.
+//! Resolves field names in rules. Has a table of fields that public rules use and that no event has, with the
+//! reasons. Does not look at values.
 
 use super::diagnose::{Finding, did_you_mean};
 use crate::field::Field;
 
-/// The field of a name.
+/// The field with this name.
 ///
 /// # Errors
-/// A name that leads to none, with the reason or the nearest name that does.
+/// An unknown name, with the reason or the nearest known name.
 pub(super) fn field(name: &str) -> Result<Field, Finding> {
     Field::named(name).ok_or_else(|| {
         let mut unseen = UNSEEN.iter();
@@ -25,22 +25,22 @@ pub(super) fn field(name: &str) -> Result<Field, Finding> {
     })
 }
 
-/// Content of response bodies.
+/// Reason for fields of response bodies.
 const BODY: &str = "rules do not look into bodies but at the first bytes of responses', with --body-snippet, as \
                     http.response.body.content; use that, or remove the selection or the rule";
 
-/// Content of request bodies.
+/// Reason for fields of request bodies.
 const REQUEST_BODY: &str =
     "rules do not look into bodies of requests; remove the selection or the rule";
 
-/// The decision of a firewall or proxy.
+/// Reason for decisions of a firewall or proxy.
 const VERDICT: &str = "it is what a firewall or a proxy decided, which is not on the wire; match \
                        sc-status, or remove the rule";
 
-/// Facts known on the client's host only.
+/// Reason for facts that only the client's host knows.
 const CLIENT: &str = "it is known on the client's own host only; remove the selection or the rule";
 
-/// Names, and why no event has them.
+/// Names that no event has, and why.
 const UNSEEN: &[(&str, &str)] = &[
     ("cs-body", REQUEST_BODY),
     ("sc-body", BODY),

@@ -1,5 +1,5 @@
-//! Rule files to a rule set: reads the documents, resolves what rules say of each other, applies
-//! filters. A faulty rule is left out, the others load. No I/O.
+//! Compiles rule files to a rule set: reads the documents, resolves references between rules, applies
+//! filters. A faulty rule is omitted; the others load. Performs no I/O.
 
 use std::collections::HashSet;
 
@@ -19,20 +19,20 @@ use crate::field::Field;
 use crate::rule::expr::{Comparison, Expr};
 use crate::rule::{Correlation, Detection, Group, Input, Kind, MOST_CORRELATIONS, RuleSet};
 
-/// Window of a rule that no correlation counts: its alert stays open so long after the last match.
+/// Window of a detection without a correlation: its alert stays open for this long after the last match.
 const ALONE_WINDOW_NS: u64 = 300_000_000_000;
 
-/// The rules of files.
+/// Result of parsing rule files.
 #[derive(Debug, Default)]
 pub struct Parsed {
-    /// The rules that load.
+    /// The rules that loaded.
     pub rules: RuleSet,
-    /// What is wrong: errors first, each in the order of the files.
+    /// Diagnostics: errors first, each group in file order.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Parsed {
-    /// How many rules have such a fault; one may have several.
+    /// Number of rules with at least one diagnostic of this kind.
     pub fn with(&self, fault: Fault, sources: &[Source]) -> usize {
         let of = |d: &Diagnostic| {
             let source = sources
@@ -47,7 +47,7 @@ impl Parsed {
     }
 }
 
-/// Reads rule files. Rules for which `disabled` says so are read and left out.
+/// Parses rule files. Rules that are `disabled` are parsed and omitted.
 pub fn parse(sources: &[Source], disabled: &dyn Fn(&str) -> bool) -> Parsed {
     let mut building = Building::new(disabled);
     let mut documents = Documents::default();
@@ -91,7 +91,7 @@ impl<'a> Documents<'a> {
             let why = "there is nothing in it".to_owned();
             diagnostics.push(whole.diagnostic(Fault::Warning, (1, 1), why));
         }
-        // Documents that act on others cannot be read alone.
+        // Documents with an `action` affect others, so they cannot be read separately.
         let acts = source.text.lines().any(|line| line.starts_with("action:"));
         let documents = match acts {
             true => vec![whole],
@@ -151,7 +151,7 @@ fn errors(findings: Vec<Finding>) -> impl Iterator<Item = Finding> {
     findings.filter(|finding| finding.fault == Fault::Error)
 }
 
-/// A filter's condition is added to those of the rules that it names.
+/// Adds a filter's condition to those of the rules that it names.
 fn apply<'a>(document: Document<'a>, filter: &FilterRule, building: &mut Building<'a>) {
     let compiled = || compile::detections(&filter.detection);
     let mut findings: Vec<Finding> = errors(compiled().findings).collect();
@@ -199,7 +199,7 @@ fn negates(condition: &ConditionExpr) -> bool {
     }
 }
 
-/// Detections that no correlation takes in raise alerts themselves: one per client.
+/// Detections that are not an input of a correlation raise alerts themselves, one per client.
 fn count_alone(rules: &mut RuleSet, fed: &HashSet<usize>) {
     for (at, detection) in rules.detections.iter().enumerate() {
         if fed.contains(&at) {
@@ -222,8 +222,8 @@ fn count_alone(rules: &mut RuleSet, fed: &HashSet<usize>) {
     }
 }
 
-/// Warns of names after `yields-to` that no rule has. A built-in rule that is not loaded was left out
-/// on purpose.
+/// Warns of unknown names in `yields-to`. A built-in rule that is not loaded was omitted on
+/// purpose.
 fn name_unknown(building: &mut Building<'_>) {
     let mut unknown = Vec::new();
     for (rule, document) in building.rules.rules.iter().zip(&building.documents) {
@@ -237,7 +237,7 @@ fn name_unknown(building: &mut Building<'_>) {
     building.diagnostics.append(&mut unknown);
 }
 
-/// Correlations are numbered in 16 bits.
+/// Omits correlations beyond the limit, with a diagnostic: they are numbered with 16 bits.
 fn leave_out_beyond(most: usize, rules: &mut RuleSet, diagnostics: &mut Vec<Diagnostic>) {
     let more = rules.correlations.len().saturating_sub(most);
     let Some(first) = rules.correlations.get(most) else {
@@ -254,13 +254,13 @@ fn leave_out_beyond(most: usize, rules: &mut RuleSet, diagnostics: &mut Vec<Diag
             first.id
         ),
     });
-    // None before them takes them in.
+    // No earlier correlation has them as inputs.
     rules.correlations.truncate(most);
     rules.guards.truncate(most);
 }
 
-/// Why a rule is not about HTTP responses, if it is not. Servers log requests and errors under one
-/// name: a rule that names a field is about requests.
+/// Why a rule's log source does not fit HTTP responses, if it does not. Servers log requests and errors under
+/// one name; a rule that names a field concerns requests.
 fn wrong_source(source: &LogSource, has_field: bool) -> Option<String> {
     let category = source.category.as_deref();
     let product = source.product.as_deref();
@@ -268,7 +268,7 @@ fn wrong_source(source: &LogSource, has_field: bool) -> Option<String> {
     match (category, product, service) {
         (Some("webserver" | "proxy"), ..) | (_, Some("http-trace"), _) => None,
         (_, Some("zeek"), Some("http")) => None,
-        // Its W3C logs are of requests only.
+        // Its W3C logs contain only requests.
         (None, None | Some("windows"), Some("iis")) => None,
         (None, _, Some("apache" | "nginx")) if has_field => None,
         (None, None, None) => Some(
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(said, [expected]);
     }
 
-    /// Only the first was, and its position was that of the same text in another place.
+    /// Regression: only the first was reported, at the position of the same text elsewhere.
     #[test]
     fn every_error_of_a_rule_is_reported_at_its_value() {
         let text = "title: a\nname: a\nlogsource: {category: webserver}\ndetection:\n  s:\n    \

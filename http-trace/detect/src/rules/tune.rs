@@ -1,6 +1,6 @@
-//! What a configuration changes of rules without copying them: which networks are internal, who is
-//! left alone, and thresholds, windows, severities and suppression by rule. Allow lists become
-//! Sigma filters, so that they mean what such a filter means. No I/O.
+//! Changes that a configuration makes to rules without copying them: internal networks, allow lists, and per
+//! rule thresholds, windows, severities and suppression. Allow lists become Sigma filters, so that their
+//! semantics are those of Sigma. Performs no I/O.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,10 +13,10 @@ use super::document::Source;
 use crate::rule::expr::Comparison;
 use crate::rule::{Kind, Origin, RuleSet, Severity};
 
-/// What is left alone. A request that one of them names counts for nothing.
+/// An allow list. Requests that it matches are not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
-    /// Real clients, by network.
+    /// Client addresses, by network.
     pub clients: Vec<IpNet>,
     /// User agents; `*` and `?` are wildcards here and below.
     pub user_agents: Vec<String>,
@@ -26,44 +26,44 @@ pub struct Allow {
     pub hosts: Vec<String>,
 }
 
-/// Changes to one rule.
+/// Overrides for one rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Override {
-    /// The count from which on it raises an alert.
+    /// Minimum count for an alert.
     pub threshold: Option<u64>,
-    /// Of a ratio: the share from which on it raises an alert, per cent.
+    /// For a ratio: minimum percentage for an alert.
     pub percent: Option<u8>,
-    /// Its window, ns.
+    /// Window, ns.
     pub window_ns: Option<u64>,
-    /// Its severity.
+    /// Severity.
     pub severity: Option<Severity>,
-    /// How long after an alert its next update comes, ns.
+    /// Time between updates of an alert, ns.
     pub suppress_ns: Option<u64>,
-    /// The most alerts of one client on one server that are told singly.
+    /// Maximum alerts of one client on one server that are reported individually.
     pub alert_limit: Option<u64>,
-    /// Left alone by this rule.
+    /// Allow list of this rule.
     pub allow: Allow,
 }
 
-/// All of it.
+/// All changes that a configuration makes to rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tuning {
-    /// Internal networks; `None` is what the built-in rules say.
+    /// Internal networks; `None` keeps those of the built-in rules.
     pub internal: Option<Vec<IpNet>>,
-    /// Left alone by every rule.
+    /// Allow list of all rules.
     pub allow: Allow,
-    /// Built-in filters, by name, that are turned on ([`builtin::FILTERS`]).
+    /// Names of enabled built-in filters ([`builtin::FILTERS`]).
     pub filters: Vec<&'static str>,
-    /// By id of the rule.
+    /// Overrides by rule id.
     pub rules: BTreeMap<String, Override>,
 }
 
 impl Tuning {
-    /// Puts the internal networks into the rules that ask for them, and adds filters.
+    /// Inserts the internal networks in the rules that use them, and adds filters.
     pub fn extend(&self, sources: &mut Vec<Source>) {
         if let Some(internal) = &self.internal {
             for source in &mut *sources {
-                // The files in which `c-ip|cidr` stands for the internal networks.
+                // In these files `c-ip|cidr` lists the internal networks.
                 let asks = ["error-spike.yml", "attempts.yml"].map(Origin::BuiltIn);
                 if asks.contains(&source.origin) {
                     source.text = with_networks(&source.text, internal);
@@ -77,7 +77,7 @@ impl Tuning {
         }
     }
 
-    /// Changes thresholds, windows, severities and suppression. Returns the ids that no rule has.
+    /// Applies overrides of numbers. Returns the ids that no rule has.
     pub fn apply(&self, rules: &mut RuleSet) -> Vec<&str> {
         let mut unknown = Vec::new();
         for (id, change) in &self.rules {
@@ -110,7 +110,7 @@ impl Tuning {
 }
 
 impl Allow {
-    /// The filter for the rules that `rules` names, in Sigma's words; none when nothing is allowed.
+    /// The allow list as a Sigma filter for the given rules; `None` if it is empty.
     fn filter(&self, rules: &str) -> Option<Source> {
         let networks: Vec<String> = self.clients.iter().map(ToString::to_string).collect();
         let mut text = format!(
@@ -142,12 +142,12 @@ impl Allow {
     }
 }
 
-/// A YAML scalar (YAML 1.2 §7.3.2).
+/// Quotes text as a YAML scalar (YAML 1.2 §7.3.2).
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The text with these networks in each list of a field that is compared with networks.
+/// Replaces the values of each `c-ip|cidr` list by these networks.
 fn with_networks(text: &str, networks: &[IpNet]) -> String {
     let mut out = String::new();
     let mut in_list = false;

@@ -1,15 +1,15 @@
-//! Messages of the Sigma parser, reworded so that they say where and what to write instead. Reads no
+//! Rewords messages of the Sigma parser, so that they give the position and the remedy. Reads no
 //! rules.
 
 use super::diagnose::{Diagnostic, Fault, did_you_mean, nearest};
 use super::document::Document;
 
-/// Modifiers that have a meaning here.
+/// Supported modifiers.
 const MODIFIERS: &str = "contains startswith endswith all re cidr exists cased gt gte lt lte neq \
                          fieldref base64 base64offset wide utf16 utf16le utf16be windash expand";
 
-/// Messages of the parser with `{}` for what they quote, the key that each is about (otherwise it is
-/// about the quoted text), and what to say.
+/// Patterns of parser messages, with `{}` for the quoted part; the key that the message concerns (if empty,
+/// it concerns the quoted part); and the new message.
 #[rustfmt::skip]
 const WORDINGS: &[(&str, &str, &str)] = &[
     ("invalid level: '{}'", "",
@@ -35,7 +35,7 @@ const WORDINGS: &[(&str, &str, &str)] = &[
      "'{}' is missing"),
 ];
 
-/// What a message of the parser says of a document.
+/// Converts a parser message about a document to a diagnostic.
 pub(super) fn reworded(message: &str, document: Document<'_>) -> Diagnostic {
     let say = |fault, position, message| document.diagnostic(fault, position, message);
     if message.starts_with("Condition ") {
@@ -54,7 +54,7 @@ pub(super) fn reworded(message: &str, document: Document<'_>) -> Diagnostic {
         if pattern.starts_with("Unknown modifier") {
             text.push_str(&did_you_mean(nearest(quoted, MODIFIERS.split(' '))));
         }
-        // Descriptions do not keep a rule from loading.
+        // Faults in descriptions do not keep a rule from loading.
         let fault = match pattern.starts_with("invalid") {
             true => Fault::Warning,
             false => Fault::Error,
@@ -80,7 +80,7 @@ pub(super) fn reworded(message: &str, document: Document<'_>) -> Diagnostic {
     say(Fault::Error, position, document.in_file(message) + hint)
 }
 
-/// The part of a text that stands for `{}` in a pattern, which may be anywhere in it.
+/// The part of a text that corresponds to `{}` in a pattern, found anywhere in it.
 fn quoted<'a>(text: &'a str, pattern: &str) -> Option<&'a str> {
     let (before, after) = pattern.split_once("{}")?;
     let (_, rest) = text.split_once(before)?;
@@ -90,7 +90,7 @@ fn quoted<'a>(text: &'a str, pattern: &str) -> Option<&'a str> {
     }
 }
 
-/// Which of the related rules a message is about, and what to say of it.
+/// The index of the related rule that a message concerns, and the new message.
 fn related(message: &str) -> Option<(usize, String)> {
     let (_, rest) = message.split_once("related[")?;
     let (number, what) = rest.split_once(']')?;
@@ -106,7 +106,7 @@ fn related(message: &str) -> Option<(usize, String)> {
 
 /// The parser's message about a condition, in one line.
 fn condition(message: &str) -> String {
-    // The condition stands between a line with a number and one with a pointer at the fault.
+    // The condition is between a line with a number and one with a pointer to the fault.
     let shown = message.lines().find_map(|line| line.strip_prefix("1 | "));
     let shown = shown.unwrap_or_default();
     if shown.contains('|') {

@@ -1,5 +1,5 @@
-//! What loads and is hardly meant: fields without a value, statuses that no response has. Refuses
-//! nothing.
+//! Warns about items that load but are probably mistakes: fields without a value, impossible statuses.
+//! Rejects nothing.
 
 use std::ops::RangeInclusive;
 
@@ -27,7 +27,7 @@ pub(super) fn item(item: &DetectionItem) -> Vec<Finding> {
     findings.collect()
 }
 
-/// A warning when no status is what a value asks for.
+/// A warning if no status can match the value.
 fn no_status(name: &str, modifiers: &[Modifier], value: &SigmaValue) -> Option<Finding> {
     let number = match value {
         SigmaValue::Integer(n) => *n as f64,

@@ -1,8 +1,8 @@
-//! Conditions put together with "and", "or" and "at least n of". Looks into none of them.
+//! Combines conditions with "and", "or" and "at least n of", without inspecting them.
 
 use crate::rule::expr::Expr;
 
-/// Each of the conditions.
+/// All conditions hold.
 pub(crate) fn all(mut parts: Vec<Expr>) -> Expr {
     match parts.len() {
         0 => Expr::Constant(true),
@@ -11,7 +11,7 @@ pub(crate) fn all(mut parts: Vec<Expr>) -> Expr {
     }
 }
 
-/// At least one of the conditions.
+/// At least one condition holds.
 pub(super) fn any(mut parts: Vec<Expr>) -> Expr {
     match parts.len() {
         0 => Expr::Constant(false),

@@ -1,5 +1,5 @@
-//! A field and all its values as one condition, in the form that is evaluated fastest; an item without
-//! a field is keywords. What a single value means is up to [`super::value`].
+//! Compiles a field with all its values to one condition, in the form that is fastest to evaluate. An item
+//! without a field is keywords. Single values are compiled by [`super::value`].
 
 use std::net::IpAddr;
 
@@ -15,10 +15,10 @@ use crate::rule::expr::{Expr, Test, TextTest};
 use crate::rules::diagnose::Finding;
 use crate::rules::names;
 
-/// The condition of a field and its values, or of keywords.
+/// The condition for a field with its values, or for keywords.
 ///
 /// # Errors
-/// Fields and modifiers that mean nothing here, values that do not fit.
+/// Unknown fields, unsupported modifiers, or values that do not fit.
 pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
     let Some(name) = item.field.name.as_deref().filter(|name| !name.is_empty()) else {
         return keywords(item);
@@ -47,8 +47,8 @@ pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
     })
 }
 
-/// At least one of the conditions. When all are tests of this field's text they become one test, so
-/// that the field is looked up once.
+/// At least one condition holds. If all test this field's text they are merged, so that the field is looked
+/// up only once.
 fn any_of(field: Field, parts: Vec<Expr>) -> Expr {
     let is_text = |part: &Expr| matches!(part, Expr::Item(of, Test::Text(_)) if *of == field);
     if parts.len() < 2 || !parts.iter().all(is_text) {
@@ -61,7 +61,7 @@ fn any_of(field: Field, parts: Vec<Expr>) -> Expr {
     Expr::Item(field, Test::Text(any_text(tests.collect())))
 }
 
-/// An address in its canonical form: then it need not be compared as text.
+/// An address in canonical form, which need not be compared as text.
 fn address(value: &SigmaValue) -> Option<IpNet> {
     let SigmaValue::String(text) = value else {
         return None;
@@ -71,7 +71,7 @@ fn address(value: &SigmaValue) -> Option<IpNet> {
     (ip.to_string() == text).then(|| ip.into())
 }
 
-/// The field's address in one of these networks, or in each of them.
+/// The field's address is in one of these networks, or with `|all` in each.
 fn networks(
     name: &str,
     field: &Field,
@@ -94,7 +94,7 @@ fn networks(
     Ok(m.unless(field, expr))
 }
 
-/// The condition of an item that names no field.
+/// The condition for an item without a field.
 fn keywords(item: &DetectionItem) -> Result<Expr, Finding> {
     let known = [Modifier::All, Modifier::Contains, Modifier::Cased];
     if item.field.modifiers.iter().any(|m| !known.contains(m)) {
@@ -110,7 +110,7 @@ fn keywords(item: &DetectionItem) -> Result<Expr, Finding> {
     Ok(all(each.map(Expr::Keyword).collect()))
 }
 
-/// At least one of the keywords, as one test, so that each text of an event is searched once.
+/// At least one keyword, as a single test, so that each text of an event is searched once.
 pub(super) fn any_keyword(values: &[SigmaValue], fold: bool) -> Expr {
     match values.is_empty() {
         true => Expr::Constant(false),

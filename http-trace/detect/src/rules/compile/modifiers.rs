@@ -1,4 +1,4 @@
-//! What the modifiers of a field ask for, and which of them go together. Looks at no value.
+//! Parses the modifiers of a field, and checks their combinations. Does not look at values.
 
 use rsigma_parser::{DetectionItem, Modifier as M};
 
@@ -6,7 +6,7 @@ use crate::field::Field;
 use crate::rule::expr::{Comparison, Expr, Test};
 use crate::rules::diagnose::Finding;
 
-/// Where in a text a value has to be.
+/// Where in a text the value must be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Whole,
@@ -15,20 +15,20 @@ pub(super) enum Part {
     Within,
 }
 
-/// How a value is compared with a field. `|re` and `|fieldref` also take a part, `|fieldref` an order.
+/// How a value is compared with a field. `|re` and `|fieldref` also take a part, `|fieldref` also an order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Text,
-    /// `|gt` and the like.
+    /// `|gt`, `|gte`, `|lt` and `|lte`.
     Order(Comparison),
     Regex,
     Exists,
     Networks,
-    /// `|fieldref`, with `|gt` and the like if given.
+    /// `|fieldref`, with an order if given.
     OtherField(Option<Comparison>),
 }
 
-/// What the modifiers of a field ask for.
+/// The parsed modifiers of a field.
 pub(super) struct Modifiers {
     pub operation: Operation,
     pub part: Part,
@@ -37,7 +37,7 @@ pub(super) struct Modifiers {
     pub all: bool,
     /// Whether ASCII letters match in either case.
     pub fold: bool,
-    /// `(?i)` and the like, for a regular expression.
+    /// Flags of a regular expression, such as `(?i)`.
     pub regex_flags: String,
     pub windash: bool,
     pub encodings: Vec<M>,
@@ -51,7 +51,7 @@ const COMPARISONS: &[M] = &[M::Gt, M::Gte, M::Lt, M::Lte, M::Neq];
 const ENCODINGS: &[M] = &[M::Base64, M::Base64Offset, M::Wide, M::Utf16, M::Utf16be];
 const DATES: &[M] = &[M::Minute, M::Hour, M::Day, M::Week, M::Month, M::Year];
 
-/// Groups of modifiers, and the later groups that each goes together with.
+/// Groups of modifiers, and the later groups that each may be combined with.
 const GROUPS: &[(&str, &[M], &[&str])] = &[
     ("|exists", &[M::Exists], &[]),
     ("|cidr", &[M::Cidr], &["|neq"]),
@@ -68,10 +68,10 @@ const GROUPS: &[(&str, &[M], &[&str])] = &[
     ("|neq", &[M::Neq], &[]),
 ];
 
-/// The modifiers of an item.
+/// Parses the modifiers of an item.
 ///
 /// # Errors
-/// Those that mean nothing here, and those that do not go together.
+/// Unsupported modifiers, and combinations that are not allowed.
 pub(super) fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, Finding> {
     let given = &item.field.modifiers;
     let has = |modifier| given.contains(&modifier);
@@ -152,13 +152,13 @@ pub(super) fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, F
 }
 
 impl Modifiers {
-    /// Whether values are compared as they are written.
+    /// Whether values are compared as written.
     pub fn is_plain(&self) -> bool {
         self.operation == Operation::Text
             && !(self.negated || self.windash || !self.encodings.is_empty())
     }
 
-    /// With `|neq` the field exists and the condition does not hold; else the condition holds.
+    /// With `|neq`, the field must be present and the condition must not hold; otherwise it must hold.
     pub fn unless(&self, field: &Field, condition: Expr) -> Expr {
         match self.negated {
             true => {

@@ -1,16 +1,16 @@
-//! Tests of a URL under "not": the scheme of a URL was mostly not sent. Leaves tests of all other
-//! fields as they are.
+//! Adapts tests of a URL under "not", because most URLs were sent without their scheme. Other fields are
+//! unchanged.
 
 use super::connectives::any;
 use crate::field::Field;
 use crate::rule::expr::{Expr, Test, TextTest};
 
-/// The beginning of a URL whose target has no scheme itself.
+/// Start of a URL whose target has no scheme.
 const SCHEME: &[u8] = b"http://";
 
-/// A URL passes a test when it does as a whole or as it was sent. Under "not", a test that the scheme
-/// alone passes would exclude every event: it asks whether a scheme was sent, so it is asked of the
-/// target.
+/// A URL passes a test if the whole URL or the target as sent passes. Under "not", a test that the scheme
+/// alone passes would exclude every event. Such a test is meant to ask whether a scheme was sent, so it is
+/// applied to the target.
 pub(super) fn as_sent(expr: Expr, negated: bool) -> Expr {
     let each = |parts: Box<[Expr]>| parts.into_iter().map(|part| as_sent(part, negated));
     match expr {
@@ -28,7 +28,7 @@ pub(super) fn as_sent(expr: Expr, negated: bool) -> Expr {
     }
 }
 
-/// The tests of which one has to pass.
+/// The tests of which one must pass.
 fn alternatives(test: TextTest) -> Vec<TextTest> {
     match test {
         TextTest::AnyOf(tests) => tests.into_vec(),

@@ -1,5 +1,5 @@
-//! The texts that a rule's value stands for, and how they are searched for: encodings, dashes,
-//! wildcards. Knows nothing of fields, conditions and regular expressions.
+//! Compiles the texts that a rule's value stands for, and their search: encodings, dashes, wildcards. Knows
+//! nothing of fields, conditions and regular expressions.
 
 use base64::Engine as _;
 use rsigma_parser::value::{SigmaString, SpecialChar, StringPart};
@@ -9,7 +9,7 @@ use super::modifiers::{Modifiers, Part};
 use crate::rule::expr::{Glob, Literal, TextTest};
 use crate::rules::diagnose::Finding;
 
-/// A value as the text that it is written as.
+/// The text of a value.
 pub(super) fn written(value: &SigmaValue) -> SigmaString {
     match value {
         SigmaValue::String(text) => text.clone(),
@@ -17,7 +17,7 @@ pub(super) fn written(value: &SigmaValue) -> SigmaString {
     }
 }
 
-/// The texts that a value stands for after its encodings.
+/// The texts that a value stands for, after encoding.
 pub(super) fn variants(
     name: &str,
     value: &SigmaValue,
@@ -40,8 +40,8 @@ pub(super) fn variants(
     for encoding in &m.encodings {
         bytes = bytes.iter().flat_map(|b| encode(*encoding, b)).collect();
     }
-    // Of one byte or two, nothing is left in some alignments when what depends on its neighbours is
-    // cut, and nothing is found everywhere.
+    // Cutting the parts that depend on neighbouring bytes leaves nothing of one or two bytes in some
+    // alignments, and an empty text would match everything.
     bytes.retain(|b| !b.is_empty());
     let wide = |_| Finding::error(name, "wide text is only found encoded: add |base64offset");
     let texts = bytes
@@ -66,8 +66,8 @@ fn encode(encoding: Modifier, bytes: &[u8]) -> Vec<Vec<u8>> {
         Modifier::Utf16be => vec![utf16(u16::to_be_bytes)],
         Modifier::Utf16 => vec![[&[0xff, 0xfe][..], &utf16(u16::to_le_bytes)].concat()],
         Modifier::Base64 => vec![base64(bytes)],
-        // The three alignments that the text may have within a longer one; what depends on its
-        // neighbours is cut.
+        // The three alignments of the text within a longer one; parts that depend on neighbouring bytes
+        // are cut.
         Modifier::Base64Offset => (0..3)
             .map(|offset| {
                 let padded = [&b"   "[..offset], bytes].concat();
@@ -81,10 +81,10 @@ fn encode(encoding: Modifier, bytes: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// The dashes that Windows programs take for options.
+/// Characters that Windows programs accept as option prefixes.
 const DASHES: [&str; 5] = ["-", "/", "–", "—", "―"];
 
-/// A value with this dash before each option: where no word ends and one begins.
+/// Replaces option prefixes by `dash`: those between a non-word and a word character.
 fn with_dash(text: &SigmaString, dash: &str) -> SigmaString {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let (mut out, mut before) = (String::new(), ' ');
@@ -100,14 +100,14 @@ fn with_dash(text: &SigmaString, dash: &str) -> SigmaString {
     SigmaString::new(&out)
 }
 
-/// How a text, with or without wildcards, is searched for; `fold`: ASCII letters match in either
+/// The search for a text, with or without wildcards; with `fold`, ASCII letters match in either
 /// case.
 pub(super) fn wildcards(text: &SigmaString, part: Part, fold: bool) -> TextTest {
     let case = |text: &str| match fold {
         true => text.to_ascii_lowercase(),
         false => text.to_owned(),
     };
-    // Between asterisks; `None` is a question mark.
+    // Runs between asterisks; `None` is a question mark.
     let mut runs: Vec<Vec<Option<u8>>> = vec![Vec::new()];
     if matches!(part, Part::Within | Part::End) {
         runs.push(Vec::new());
@@ -122,7 +122,7 @@ pub(super) fn wildcards(text: &SigmaString, part: Part, fold: bool) -> TextTest 
     if matches!(part, Part::Within | Part::Start) {
         runs.push(Vec::new());
     }
-    // One literal between asterisks needs no glob.
+    // A single literal between asterisks needs no glob.
     let mut filled = runs.iter().filter(|run| !run.is_empty());
     let literal = match (filled.next(), filled.next()) {
         (None, _) if text.is_plain() => Some([].into()),
@@ -143,7 +143,7 @@ pub(super) fn wildcards(text: &SigmaString, part: Part, fold: bool) -> TextTest 
     }
 }
 
-/// At least one of the tests.
+/// At least one of the tests passes.
 pub(super) fn any_text(mut tests: Vec<TextTest>) -> TextTest {
     match tests.len() {
         1 => tests.remove(0),

@@ -1,4 +1,4 @@
-//! What one value asks of a field, with the field's modifiers. Several values are put together by
+//! Compiles one value with the field's modifiers. Several values are combined by
 //! [`super::item`], not here.
 
 use rsigma_parser::SigmaValue;
@@ -13,10 +13,10 @@ use crate::rule::expr::{Comparison, Expr, Relation, Test};
 use crate::rules::diagnose::Finding;
 use crate::rules::names;
 
-/// What one value asks of a field.
+/// The condition for one value of a field.
 ///
 /// # Errors
-/// Values that do not fit the field or its modifiers.
+/// The value does not fit the field or its modifiers.
 pub(super) fn one_value(
     name: &str,
     field: &Field,
@@ -69,7 +69,7 @@ pub(super) fn one_value(
     Ok(m.unless(field, Expr::Item(field.clone(), test)))
 }
 
-/// A number, or a text that is one.
+/// A number, or text that parses as one.
 fn number(value: &SigmaValue) -> Option<f64> {
     match value {
         SigmaValue::Integer(n) => Some(*n as f64),
@@ -79,16 +79,16 @@ fn number(value: &SigmaValue) -> Option<f64> {
     }
 }
 
-/// A field that has one of the texts that its value stands for.
+/// The field has one of the texts that the value stands for.
 fn one_of_texts(field: &Field, texts: &[SigmaString], m: &Modifiers) -> Expr {
     let item = |test| Expr::Item(field.clone(), test);
     let tests = texts.iter().map(|text| wildcards(text, m.part, m.fold));
     let mut parts: Vec<Expr> = tests.map(|test| item(Test::Text(test))).collect();
-    // Rules for logs have what a log writes where there is nothing.
+    // Rules for logs match `-` or empty text, which logs write for an absent value.
     let is_none = |text: &SigmaString| matches!(text.as_plain().as_deref(), Some("-" | ""));
     if m.part == Part::Whole && texts.iter().any(is_none) && field.is_dash_in_logs() {
         parts.push(item(match field {
-            // A `?` that nothing follows asks for nothing.
+            // An empty query (a trailing `?`) counts as absent.
             Field::Query => Test::Absent,
             _ => Test::Missing,
         }));
@@ -96,7 +96,7 @@ fn one_of_texts(field: &Field, texts: &[SigmaString], m: &Modifiers) -> Expr {
     any(parts)
 }
 
-/// A field in a relation to another one, whose name the value is.
+/// A relation between a field and the one named by the value.
 fn other_field(
     name: &str,
     field: &Field,
@@ -124,7 +124,7 @@ fn other_field(
     };
     let holds = Expr::Item(field.clone(), Test::SameAs(other.clone(), relation));
     Ok(match m.negated {
-        // Both fields have to exist.
+        // Both fields must be present.
         true => all(vec![
             Expr::Item(other, Test::Present),
             m.unless(field, holds),
@@ -133,7 +133,7 @@ fn other_field(
     })
 }
 
-/// Why no event has this text under a field, whatever is on the wire.
+/// Why no event can have this text in a field.
 fn never(name: &str, field: &Field, value: &SigmaValue) -> Option<String> {
     let SigmaValue::String(text) = value else {
         return None;
