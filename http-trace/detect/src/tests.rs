@@ -1,4 +1,4 @@
-//! Rules at work, in the terms of the promises: exact thresholds, sliding windows, one alert.
+//! Tests of running rules: exact thresholds, sliding windows, one alert per occurrence.
 
 use std::net::IpAddr;
 
@@ -24,10 +24,10 @@ use http_trace_model::event::HttpEvent;
 use http_trace_model::testing;
 
 const S: u64 = 1_000_000_000;
-/// A time at the beginning of a sub-bucket of every window here.
+/// A time at the start of a bucket of every window used here.
 const BEGIN: u64 = 1_795_156_800 * S;
 
-/// A response to a client at a time.
+/// A response to a client at a given time.
 pub(super) fn response(client: &str, status: u16, path: &str, time_ns: u64) -> HttpEvent {
     let request = format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n");
     let mut event = testing::event_of(
@@ -42,7 +42,7 @@ pub(super) fn response(client: &str, status: u16, path: &str, time_ns: u64) -> H
     event
 }
 
-/// Runs events through a detector; returns the alerts and which rules each event counted for.
+/// Runs events through a detector; returns the alerts, and the rules that counted each event.
 pub(super) fn run(
     detector: &mut Detector,
     events: impl IntoIterator<Item = HttpEvent>,
@@ -60,7 +60,7 @@ pub(super) fn run(
     (alerts, rules)
 }
 
-/// The same for events far apart, as they come when the host's time has come as far as they.
+/// The same for events far apart: ticks advance the clock to each event's time.
 pub(super) fn run_to_end(
     detector: &mut Detector,
     events: impl IntoIterator<Item = HttpEvent>,
@@ -79,7 +79,7 @@ pub(super) fn run_to_end(
     alerts
 }
 
-/// What is told at the end of a run.
+/// The alerts at the end of a run.
 pub(super) fn finish(detector: &mut Detector) -> Vec<Alert> {
     let mut alerts = Vec::new();
     detector.finish(&mut |detected| {
@@ -95,7 +95,7 @@ pub(super) fn built_in() -> Detector {
     Detector::new(parsed.rules, Settings::default())
 }
 
-/// A detector of one file.
+/// A detector with the rules of one file.
 pub(super) fn of(text: &str) -> Detector {
     let source = Source {
         origin: Origin::File("test.yml".into()),
@@ -113,7 +113,7 @@ fn scans_raise_what_says_what_they_do() {
         let told = opened.filter(|a| !a.rule.quiet);
         told.map(|a| a.rule.id.to_string()).collect()
     };
-    // A wordlist.
+    // A wordlist scan.
     let mut detector = built_in();
     let list =
         (0..501).map(|i| response("198.51.100.7", 404, &format!("/w{i}"), BEGIN + i * S / 50));
@@ -128,14 +128,14 @@ fn scans_raise_what_says_what_they_do() {
     );
     assert_eq!(alerts[1].distinct, Some(30));
     assert_eq!(alerts[3].count, 501);
-    // A load test on one missing path is a spike and no scan.
+    // A load test of one missing path is an error spike but not a scan.
     let mut detector = built_in();
     let load = (0..2000).map(|i| response("198.51.100.7", 404, "/gone", BEGIN + i * S / 500));
     assert_eq!(
         ids(&run(&mut detector, load).0),
         ["http-error-spike-external"]
     );
-    // Ten times refused and then let in.
+    // Ten refused logins followed by a successful one.
     let mut detector = built_in();
     let mut guesses: Vec<HttpEvent> = (0..10)
         .map(|i| response("198.51.100.7", 401, "/login", BEGIN + i * S))
@@ -145,7 +145,7 @@ fn scans_raise_what_says_what_they_do() {
         ids(&run(&mut detector, guesses.clone()).0),
         ["http-guessed-credentials"]
     );
-    // What another client was refused in between is not counted for this one.
+    // Refusals of another client in between do not count for this one.
     let other = (0..100).map(|i| response("198.51.100.9", 401, "/login", BEGIN + 10 * S + i));
     let mixed = guesses[..10]
         .iter()
@@ -160,7 +160,7 @@ fn scans_raise_what_says_what_they_do() {
     guesses.swap(9, 10);
     guesses[9].time_ns = BEGIN + 9 * S;
     assert_eq!(ids(&run(&mut built_in(), guesses).0), [""; 0]);
-    // Numbers that are counted through; those that are all there are no enumeration.
+    // Sequential ids; it is no enumeration if all of them exist.
     let count = |there: u16| {
         (0..20).map(move |i| {
             let status = if i % 2 == 0 { 200 } else { there };
@@ -177,7 +177,7 @@ fn scans_raise_what_says_what_they_do() {
         ["http-id-enumeration"]
     );
     assert_eq!(ids(&run(&mut built_in(), count(200)).0), [""; 0]);
-    // Servers swept.
+    // A sweep over servers.
     let sweep = (0..20).map(|i| {
         let mut event = response("10.1.2.3", 403, "/", BEGIN + i * S);
         event.server.ip = format!("10.0.0.{i}").parse().expect("an address");
@@ -186,7 +186,7 @@ fn scans_raise_what_says_what_they_do() {
     assert_eq!(ids(&run(&mut built_in(), sweep).0), ["http-ssrf-sweep"]);
 }
 
-/// One scan raised both alerts before.
+/// Regression: one scan raised both alerts.
 #[test]
 fn a_slow_scan_is_told_of_where_no_path_scan_is() {
     let scan = |client: &'static str, from: u64, n: u64, apart: u64, begin: u64| {
@@ -210,10 +210,10 @@ fn a_slow_scan_is_told_of_where_no_path_scan_is() {
     let hits = detector.hits_of(slow);
     assert_eq!(
         hits.map(|tally| (tally.count, tally.alerts)),
-        // All but the first moved the rule forward.
+        // All but the first event brought the condition closer.
         Some((119, 0))
     );
-    // What was never told does not end either, nor goes on when all comes to its end.
+    // An alert that was never reported reports neither its end nor an update.
     let mut rest = Vec::new();
     detector.tick(BEGIN + 60 * 3600 * S, &mut |detected| {
         if let Detected::Alert(alert) = detected {
@@ -221,7 +221,8 @@ fn a_slow_scan_is_told_of_where_no_path_scan_is() {
         }
     });
     assert_eq!(told(&rest), []);
-    // A day later it is armed again; slow from the beginning, and another client meanwhile fast.
+    // A day later the rule is armed again: a scan that is slow from the start, and meanwhile a fast one of
+    // another client.
     let later = 61 * 3600;
     let both = scan("198.51.100.7", 200, 70, 120, later);
     let mut both: Vec<_> = both.chain(scan("198.51.100.8", 0, 40, 1, later)).collect();
@@ -234,7 +235,7 @@ fn a_slow_scan_is_told_of_where_no_path_scan_is() {
     assert_eq!(opened, [of(fast, State::Opened), of(slow, State::Opened)]);
     let hits = detector.hits_of(slow);
     assert_eq!(hits.map(|tally| tally.alerts), Some(1));
-    // It was told of first: it goes on beside a scan that becomes fast.
+    // The slow scan was reported first: its alert stays open when the scan becomes fast.
     let mut detector = built_in();
     let slowly = scan("198.51.100.7", 0, 60, 120, 0);
     let alerts = run_to_end(
@@ -359,7 +360,7 @@ fn the_same_events_raise_the_same_alerts() {
     assert!(!first.is_empty());
 }
 
-/// Alerts that end, or are told of, at one moment come in the same order whatever their keys are hashed to.
+/// Alerts that end or are updated at the same time come in the same order, whatever the hash key.
 #[test]
 fn the_same_events_raise_the_same_alerts_in_the_same_order() {
     let told = || {
@@ -447,7 +448,7 @@ fn ordinary_responses_leave_no_trace_and_odd_turns_do() {
     let pages = (0..1000).map(|i| response("198.51.100.7", 204, &format!("/{i}"), BEGIN + i * S));
     let (alerts, rules) = run(&mut detector, pages);
     assert!(alerts.is_empty() && rules.iter().all(Vec::is_empty));
-    // The server's counter, and no client's.
+    // Only the server has a counter, no client does.
     assert_eq!(detector.stats().keys, 1);
     let turns = (0..20).map(|i| {
         let status = if i % 2 == 0 { 403 } else { 200 };

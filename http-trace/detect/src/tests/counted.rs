@@ -1,4 +1,4 @@
-//! Which rules a response bears the ids of: those whose condition it moved forward.
+//! Tests of the rule ids in a response: those of the rules whose condition it brought closer.
 
 use super::{BEGIN, S, built_in, of, response, run};
 
@@ -69,11 +69,11 @@ correlation:
 #[test]
 fn a_response_bears_the_rules_that_it_moved_forward() {
     let mut detector = of(PATHS);
-    // Seconds, status, path, what it counted for beside `errors` and `many` of each 404.
+    // Second, status, path, and the rules that counted it; for a 404 also `errors` and `many`.
     let visits: &[(u64, u16, &str, &[&str])] = &[
-        // Nothing was missing before, so it is no end of anything.
+        // No 404 came before, so it completes no sequence.
         (0, 200, "/", &[]),
-        // The first value of the client; `both` had its other half.
+        // The client's first value does not count for `paths`; `both` has already seen its other input.
         (1, 404, "/a", &["both"]),
         (2, 404, "/a", &["both"]),
         (3, 404, "/b", &["paths", "both", "after-many"]),
@@ -107,7 +107,7 @@ fn an_ordinary_response_bears_no_built_in_rule() {
     let (alerts, rules) = run(&mut detector, visits);
     assert!(alerts.is_empty());
     assert!(rules.iter().all(Vec::is_empty), "{:?}", rules.concat());
-    // A 404 bears what counts errors, a second path what counts paths.
+    // The first 404 counts for the error rule, a second path for the path rule.
     let missing = (0..2).map(|i| response("198.51.100.8", 404, &format!("/{i}"), BEGIN + i * S));
     let (_, rules) = run(&mut detector, missing);
     let has = |at: usize, id: &str| rules[at].iter().any(|rule| rule == id);
@@ -116,7 +116,7 @@ fn an_ordinary_response_bears_no_built_in_rule() {
     assert!(!has(0, "http-ssrf-sweep") && !has(1, "http-ssrf-sweep"));
 }
 
-/// A capture says the same whenever it is read: more values than a count keeps, which come again.
+/// A capture gives the same result in every run, even with more recurring values than are kept.
 #[test]
 fn what_a_response_bears_is_the_same_in_every_run() {
     let visits = (0..2000_u64).map(|n| {
@@ -124,7 +124,7 @@ fn what_a_response_bears_is_the_same_in_every_run() {
         response("198.51.100.7", 404, &path, BEGIN + n * S / 40)
     });
     let visits: Vec<_> = visits.collect();
-    // Each detector hashes with a key of its own.
+    // Each detector has its own hash key.
     let rules = || run(&mut of(PATHS), visits.clone()).1;
     let first = rules();
     let paths = |of: &Vec<String>| of.iter().any(|id| id == "paths");

@@ -1,4 +1,4 @@
-//! How many alerts one client can raise, and that what is told of the rest is exact.
+//! Tests of the alert limit per client, and of the counts in digests.
 
 use super::{BEGIN, S, built_in, finish, of, response, run};
 use crate::alert::{Alert, State};
@@ -34,7 +34,7 @@ fn asked(client: &str, host: &str, time_ns: u64) -> HttpEvent {
     event
 }
 
-/// A client that makes up hosts, and asks each twice.
+/// A client that invents hosts, and requests each twice.
 fn hosts(client: &'static str, from: u64, to: u64) -> impl Iterator<Item = HttpEvent> {
     (from * 2..to * 2).map(move |i| asked(client, &format!("h{}", i / 2), BEGIN + i * S / 10))
 }
@@ -68,10 +68,10 @@ fn beyond_ten_alerts_of_a_client_on_a_server_one_stands_for_the_rest() {
         b"further alerts in one: Missing on a host: 198.51.100.7, 10.9.9.9"
     );
     assert!(digest.hosts.iter().any(|(host, _)| host == b"h10"));
-    // Another client has a limit of its own, and what is at the limit counts on.
+    // Another client has its own limit, and counting continues at the limit.
     let (others, _) = run(&mut detector, hosts("198.51.100.8", 300, 310));
     assert_eq!(others.len(), 10);
-    // All end: the ten, the other client's ten, and the one that stands for 290.
+    // All end: the ten alerts, the other client's ten, and the digest, which replaces 290.
     let ended = tick(&mut detector, BEGIN + 4 * 3600 * S);
     assert!(ended.iter().all(|alert| alert.state == State::Ended));
     assert_eq!(ended.len(), 21);
@@ -99,7 +99,7 @@ fn a_restart_raises_no_limit() {
     assert_eq!(told(&digests), [(State::Updated, 300, Some(290))]);
 }
 
-/// A page of a host, without anything that hardens it.
+/// A page of a host, without hardening headers.
 fn page(host: u64, time_ns: u64) -> HttpEvent {
     let mut event = asked("198.51.100.7", &format!("h{host}"), time_ns);
     event.response = Some(testing::response(
@@ -121,7 +121,7 @@ fn posture_is_one_alert_a_rule_and_server() {
     let alerts = posture(finish(&mut detector));
     assert_eq!(told(&alerts), [(State::Opened, 300, Some(300)); 3]);
     assert!(alerts.iter().all(|alert| alert.hosts.len() == 8));
-    // A run that goes on tells them after an hour, and more once a day.
+    // A continuing run reports them after an hour, and updates once per day.
     let mut detector = built_in();
     run(&mut detector, pages());
     let alerts = posture(tick(&mut detector, BEGIN + 3599 * S));
@@ -132,7 +132,7 @@ fn posture_is_one_alert_a_rule_and_server() {
     assert_eq!(told(&posture(tick(&mut detector, BEGIN + 9000 * S))), []);
     let alerts = posture(finish(&mut detector));
     assert_eq!(told(&alerts), [(State::Updated, 301, Some(301)); 3]);
-    // A limit gives the single ones.
+    // With a limit, alerts are reported individually.
     let change = Override {
         alert_limit: Some(500),
         ..Override::default()
@@ -148,7 +148,7 @@ fn posture_is_one_alert_a_rule_and_server() {
     assert_eq!(told(&alerts), [(State::Opened, 1, None); 300]);
 }
 
-/// Whatever is counted: statuses add up to the count, or the alert says why not.
+/// Whatever is counted, statuses add up to the count or the alert says why not.
 #[test]
 fn statuses_that_do_not_add_up_are_explained() {
     let kinds = [

@@ -1,4 +1,4 @@
-//! What alerts tell of the events that they counted: of those alone, and never more than there were.
+//! Tests of the evidence in alerts: only of counted events, and never more than there were.
 
 use super::{BEGIN, S, of, response, run};
 use crate::alert::State;
@@ -32,10 +32,10 @@ suppress: 1s
 #[test]
 fn what_left_the_window_before_an_alert_is_no_evidence_of_it() {
     let mut detector = of(RULES);
-    // Nine gather evidence and raise nothing; an hour later there are ten.
+    // Nine events are collected as evidence and raise nothing; an hour later there are ten.
     let early = (0..9).map(|i| response("198.51.100.7", 404, "/early", BEGIN + i * S));
     let late = BEGIN + 3600 * S;
-    // As many as it takes to believe that time went on.
+    // Enough events for the clock to accept the jump in time.
     let ten = (0..20).map(|i| response("198.51.100.7", 404, "/late", late + i * S));
     let (alerts, _) = run(&mut detector, early.chain(ten));
     let alert = alerts.iter().find(|alert| &*alert.rule.id == "errors");
@@ -58,7 +58,7 @@ fn what_left_the_window_before_an_alert_is_no_evidence_of_it() {
 fn who_stays_near_the_threshold_for_hours_is_shown_with_what_led_to_the_alert() {
     let mut detector = of(RULES);
     let client = "198.51.100.7";
-    // Six within each window: more than half of what an alert needs.
+    // Six within each window: more than half of the threshold.
     let hour = 720;
     let slow = (0..hour).map(|i| response(client, 404, "/slow", BEGIN + i * 5 * S));
     let end = BEGIN + hour * 5 * S;
@@ -73,7 +73,7 @@ fn who_stays_near_the_threshold_for_hours_is_shown_with_what_led_to_the_alert() 
         (window - 5 * S..=2 * window + 5 * S).contains(&ago),
         "{ago}"
     );
-    // No fewer than in a window, no more than in two.
+    // At least those of one window, at most those of two.
     let all: u64 = alert.statuses.iter().map(|(_, count)| count).sum();
     assert!((alert.count..=alert.count + 8).contains(&all), "{all}");
     let paths: Vec<_> = alert
@@ -132,8 +132,8 @@ correlation:
   timespan: 30s
 ";
 
-/// After an alert has ended the first of several inputs is evidence as it was before the alert, in the
-/// very bucket in which it ended too.
+/// After an alert has ended, the first of several inputs is evidence again, even in the bucket in which
+/// the alert ended.
 #[test]
 fn what_comes_after_an_alert_that_ended_is_evidence_of_the_next() {
     for later in 28..40 {
@@ -145,7 +145,7 @@ fn what_comes_after_an_alert_that_ended_is_evidence_of_the_next() {
             response(client, 404, "/missing", again),
             response(client, 401, "/refused", again + S),
         ];
-        // As many as it takes to believe that time went on.
+        // Enough events for the clock to accept the jump in time.
         let others = (0..20).map(|_| response("203.0.113.1", 200, "/", again));
         let events = first.into_iter().chain(others).chain(next);
         let (alerts, _) = run(&mut detector, events);

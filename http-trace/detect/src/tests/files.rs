@@ -1,4 +1,4 @@
-//! What files of rules say: allow lists, what is wrong with them, and rules that yield.
+//! Tests of rule files: allow lists, diagnostics, and rules that yield to others.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn a_rule_that_is_yielded_to_must_be_there() {
     let right = text.replace("scam", "scan");
     assert_eq!(said(&right, &|_| false), [""; 0]);
     assert_eq!(said(&right, &|id| id == "http-path-scan"), [""; 0]);
-    // Left out with all others that are built in: it may be yielded to where it is not.
+    // Yielding to a built-in rule is allowed even if no built-in rule is loaded.
     let alone = parse::parse(&[source(&right)], &|_| false);
     assert!(alone.diagnostics.is_empty(), "{:#?}", alone.diagnostics);
     let wrong = text.replace("[http-path-scam]", "3");
@@ -32,7 +32,7 @@ fn a_rule_that_is_yielded_to_must_be_there() {
     assert_eq!(said, ["r.yml:5:1: error: want ids of rules"]);
 }
 
-/// Each input of a correlation is a bit of what an event is told to be.
+/// Each input of a correlation has one bit in a word.
 #[test]
 fn a_correlation_of_more_rules_than_there_are_bits_is_refused() {
     for (inputs, expected) in [(64, vec![]), (65, vec!["64 rules at most"])] {

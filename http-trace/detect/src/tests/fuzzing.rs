@@ -1,4 +1,4 @@
-//! Names that are tried and answered: hosts and parameters.
+//! Tests of guessed names that get an answer: hosts and parameters.
 
 use super::{BEGIN, S, built_in, opened, response, run};
 use http_trace_model::event::HttpEvent;

@@ -1,4 +1,5 @@
-//! Passwords that are guessed at forms which tell a wrong one by no status, and what looks like it.
+//! Tests of password guessing at forms that do not report failure by a status, and of similar harmless
+//! traffic.
 
 use super::{BEGIN, S, built_in, opened, response, run};
 use http_trace_model::event::HttpEvent;
@@ -9,17 +10,17 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 const HTML: &str = "Content-Type: text/html\r\n";
 
-/// What is sent to a login, and what comes back.
+/// A login request and its response.
 #[derive(Clone, Copy)]
 struct Post {
     path: &'static str,
     kind: &'static str,
-    /// Length of what is sent.
+    /// Length of the request body.
     sent: u64,
     status: u16,
-    /// Fields of the response.
+    /// Header fields of the response.
     fields: &'static str,
-    /// Length of what comes back.
+    /// Length of the response body.
     answer: u64,
 }
 
@@ -51,7 +52,7 @@ fn post(of: Post, ns: u64) -> HttpEvent {
     event
 }
 
-/// So many of them, one a second, with words of so many different lengths.
+/// This number of requests, one per second, with bodies of this many different lengths.
 fn posts(number: u64, lengths: u64, of: Post) -> Vec<HttpEvent> {
     let each = (0..number).map(|i| Post {
         sent: of.sent + i % lengths,
@@ -161,7 +162,7 @@ fn what_is_no_guessing_is_silent() {
     ] {
         assert!(!is_told(load), "{name}");
     }
-    // A page for each who is let in, as forms of old have it.
+    // Successful logins answered with 200 and a page, as old forms do.
     let greeted = (0..100).map(|i| {
         let of = Post {
             sent: 24 + i % 7,
@@ -171,7 +172,7 @@ fn what_is_no_guessing_is_silent() {
         post(of, i * S)
     });
     assert!(!is_told(greeted.collect()));
-    // A thousand people behind one address; one in six mistypes it.
+    // A thousand users behind one address; one in six mistypes the password.
     let people = (0..1000_u64).map(|i| {
         let of = if i % 6 == 0 { FAILED } else { LET_IN };
         let of = Post {

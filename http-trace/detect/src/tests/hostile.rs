@@ -1,5 +1,5 @@
-//! Rule files that mean harm, or are broken: refused with a reason, never a panic, and what loads
-//! is bounded in memory and work.
+//! Tests of malicious and broken rule files: they are rejected with a reason and never cause a panic, and
+//! what loads is bounded in memory and work.
 
 use proptest::prelude::*;
 
@@ -16,10 +16,10 @@ fn parsed(text: &str) -> Parsed {
     parse::parse(&[source], &|_| false)
 }
 
-/// Parses, and lets what loads see a few events.
+/// Parses a file, and runs a few events through the rules that load.
 fn survive(text: &str) -> Parsed {
     let mut all = parsed(text);
-    // All that YAML breaks lines at (1.1, §4.2), a lone CR too.
+    // All line breaks of YAML (1.1, §4.2), including a lone CR.
     let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
     let lines = text.split(breaks).count();
     for diagnostic in &all.diagnostics {
@@ -109,7 +109,7 @@ fn an_expression_is_refused_or_takes_time_in_proportion_to_the_text() {
         let short = &expression[..expression.len().min(40)];
         assert_eq!(all.rules.rules.len(), usize::from(loads), "{short}");
         assert_eq!(all.diagnostics.is_empty(), loads, "{short}");
-        // With backtracking this would not end.
+        // With backtracking this would not terminate.
         let mut detector = Detector::new(std::mem::take(&mut all.rules), Settings::default());
         run(&mut detector, [response("10.0.0.1", 200, &long, BEGIN)]);
     }

@@ -1,8 +1,8 @@
-//! Commands and code in queries, and queries that have the same characters.
+//! Tests of commands and code in queries, and of harmless queries with the same characters.
 
 use super::{BEGIN, S, built_in, opened, response, run};
 
-/// Whether so many different queries of a client are told; `N` is a number.
+/// Whether this many different queries of a client raise an alert; `N` is replaced by a number.
 fn is_told(number: u64, path: &str) -> bool {
     let queries = (0..number).map(|i| {
         let path = path.replace('N', &i.to_string());
@@ -33,7 +33,7 @@ fn the_eleventh_query_with_a_command_is_told_and_the_tenth_is_not() {
         assert!(!is_told(10, path), "{path}");
         assert!(is_told(11, path), "{path}");
     }
-    // The same one again and again is one.
+    // One query repeated counts once.
     assert!(!is_told(300, "/item?id=a%3Benv%3B"));
 }
 

@@ -1,11 +1,11 @@
-//! Each built-in rule with just as many events as it needs, and with one fewer or with what it must
+//! Tests of the threshold of each built-in rule: exactly enough events, one fewer, and events that must
 //! not count.
 
 use super::{BEGIN, S, built_in, finish, opened, response, run, run_to_end};
 use http_trace_model::event::{HttpEvent, Missing, NoResponse};
 use http_trace_model::testing;
 
-/// One visit to a server.
+/// A request to a server and its response.
 #[derive(Clone)]
 struct Visit {
     client: String,
@@ -13,7 +13,7 @@ struct Visit {
     method: &'static str,
     path: String,
     status: u16,
-    /// Fields of the request, and of the response.
+    /// Header fields of the request, and of the response.
     asked: String,
     said: String,
 }
@@ -52,7 +52,7 @@ impl Visit {
     }
 }
 
-/// Whether visits, so many of them and so far apart, open an alert of the rule; with its severity.
+/// The severity of the rule's alert, if this many visits at this interval raise one.
 fn told(rule: &str, number: u64, apart_ms: u64, visit: &dyn Fn(u64) -> Visit) -> Option<u8> {
     let events = (0..number).map(|i| visit(i).event(BEGIN + i * apart_ms * (S / 1000)));
     let mut detector = built_in();
@@ -125,7 +125,7 @@ fn every_threshold_is_the_one_that_is_documented() {
     let unauthorised = |_: u64| with(Visit::new(401, "/"), BASIC);
     let no_credentials = |_: u64| Visit::new(401, "/");
     type Of<'a> = &'a dyn Fn(u64) -> Visit;
-    // Rule, severity, how many it takes, ms between two, what, and what does not do it.
+    // Rule, severity, required number, interval in ms, visit, and a visit that must not count.
     let lines: &[(&str, u8, u64, u64, Of<'_>, Option<Of<'_>>)] = &[
         ("http-path-scan", 5, 30, 19_000, &missing, Some(&late)),
         ("http-slow-scan", 2, 60, 1_400_000, &missing, None),
@@ -178,7 +178,7 @@ fn every_threshold_is_the_one_that_is_documented() {
         assert_eq!(at, Some(*severity), "{rule} at {number}");
         let below = told(rule, number - 1, *apart, visit);
         assert_eq!(below, None, "{rule} below {number}");
-        // Half as fast is beyond the window.
+        // At half the rate, too few are within the window.
         let slow = told(rule, *number, apart * 2, visit);
         assert_eq!(slow, None, "{rule} at half the rate");
         if let Some(other) = other {
@@ -235,15 +235,15 @@ fn responses_that_are_held_open() {
     let own = |i| 40_000 + i;
     assert!(told(50, &["still_open"], "", own));
     assert!(!told(49, &["still_open"], "", own));
-    // One file after the other, as who mirrors them reads.
+    // One file after the other on few connections, as mirroring tools do.
     assert!(!told(58, &["still_open"], "", |i| 40_000 + i % 16));
     let stream = "Content-Type: text/event-stream\r\n";
     assert!(!told(58, &["still_open"], stream, own));
-    // Cut off, or where a run ends.
+    // Cut off, or at the end of a run.
     assert!(!told(58, &[], "", own));
 }
 
-/// Those of containers and of two clouds were not known.
+/// Regression: those of containers and of two clouds were missing.
 #[test]
 fn metadata_services_of_all_clouds() {
     let told = |server: &str, status: u16| {
@@ -269,7 +269,7 @@ fn metadata_services_of_all_clouds() {
     assert_eq!(told("169.254.169.253", 200), None);
 }
 
-/// A target in which the slashes are encoded was no attempt.
+/// Regression: targets with encoded slashes were not recognised.
 #[test]
 fn files_outside_of_the_tree_however_they_are_written() {
     for target in [
@@ -289,7 +289,8 @@ fn files_outside_of_the_tree_however_they_are_written() {
     }
 }
 
-/// Only pages were told from other files: an image that came as a script was none of a finding.
+/// Regression: only pages were distinguished from other files, so an image served as a script was not
+/// reported.
 #[test]
 fn media_types_are_held_against_extensions() {
     let told = |path: &str, kind: &str, status: u16| {
@@ -347,7 +348,7 @@ fn media_types_are_held_against_extensions() {
     assert!(!told("/download", "image/png", 200));
 }
 
-/// Every server that sends on to https with the target as it came was taken for injected.
+/// Regression: a redirect to https with the unchanged target was reported as injection.
 #[test]
 fn what_was_injected_is_told_from_what_comes_back_encoded() {
     let told = |path: &str, said: &str| {

@@ -1,5 +1,5 @@
-//! Rules that are written for logs of web servers and proxies: what they mean by a field, a relation
-//! between two, or a word anywhere, an event has.
+//! Tests of rules written for logs of web servers and proxies: fields, relations between fields, and keywords
+//! must have the meaning that such rules expect.
 
 use super::{of, run};
 use http_trace_model::event::{Endpoint, HttpEvent};
@@ -17,7 +17,7 @@ fn event(line: &str, lines: &str) -> HttpEvent {
     event
 }
 
-/// Whether an event matches a detection section, alone and where everything is asked always.
+/// Whether an event matches a detection section, checked also in a form that evaluates every part.
 fn matches(detection: &str, event: &HttpEvent) -> bool {
     let one = |detection: &str| {
         let rule = format!(
@@ -114,11 +114,12 @@ fn a_url_has_its_host_whatever_the_form_it_was_sent_in() {
             expect(&[(&format!("{{{field}{test}}}"), expected)], &origin);
         }
     }
-    // As it was sent it has no host.
+    // The target as sent has no host.
     expect(&[("{url.original|contains: 'ipfs.io'}", false)], &origin);
 }
 
-/// `not c-uri|startswith: http` was never true: a URL has a scheme whether it was sent or not.
+/// Regression: `not c-uri|startswith: http` was never true, because a URL has a scheme even if it was not
+/// sent.
 #[test]
 fn a_filter_on_the_scheme_asks_whether_one_was_sent() {
     let origin = event("GET /x/a HTTP/1.1", "Host: get.example\r\n");
@@ -134,7 +135,7 @@ fn a_filter_on_the_scheme_asks_whether_one_was_sent() {
         ("{c-uri|startswith: ['https://', 'http://']}", true, false),
         ("{c-uri|startswith: ['http://', '/y']}", true, false),
         ("{c-uri|startswith: ['http://', '/x']}", false, false),
-        // What has more to it than the scheme is asked of the whole.
+        // A test of more than the scheme applies to the whole URL.
         ("{c-uri|contains: 'get.example/'}", false, false),
         (
             "{c-uri|startswith: ['ftp://', 'http://get.example/']}",

@@ -1,6 +1,5 @@
-//! Where Sigma says what a rule means, another implementation of it agrees: generated events
-//! through generated rules, here and in `rsigma-eval`. Where the two differ and are meant to, a
-//! table has the case and the reason.
+//! Compares rule evaluation with another Sigma implementation: generated events through generated rules, here
+//! and in `rsigma-eval`. A table lists the cases in which the two differ on purpose, with reasons.
 
 use std::collections::HashMap;
 
@@ -18,7 +17,7 @@ use crate::{Detected, Detector, Settings};
 use http_trace_model::event::HttpEvent;
 use http_trace_model::testing;
 
-/// What an event is made of.
+/// The parts of an event.
 #[derive(Clone, Debug)]
 struct Visit {
     client: &'static str,
@@ -64,13 +63,13 @@ impl Visit {
             "c-ip": self.client,
             "cs-method": self.method,
             "cs-uri-stem": self.path,
-            // As a whole, and as it was sent.
+            // As a whole, and as sent.
             "cs-uri": [format!("http://{}{}", self.host, self.target()), self.target()],
             "cs-host": self.host,
             "sc-status": self.status,
         });
-        // Here a query is looked for in the path too, since public rules have paths there; an
-        // array is the same to the other: any of its members.
+        // Here queries also match the path, because public rules put paths there; for the other
+        // implementation an array means the same: any of its members.
         json["cs-uri-query"] = match self.query {
             Some(query) => json!([query, self.target()]),
             None => json!(self.target()),
@@ -177,15 +176,15 @@ const REGEXES: &[&str] = &[
     "shop|nmap",
 ];
 
-/// A line or more of a selection, `field|modifiers: value`.
+/// One or more lines of a selection, `field|modifiers: value`.
 fn item() -> impl Strategy<Value = String> {
     use prop::sample::select;
-    // The other refuses |all of one value, which is no more than that value.
+    // The other implementation rejects |all with a single value, where it has no effect.
     let texts = prop::collection::vec(select(TEXTS), 2..5);
     let text = (select(TEXT_FIELDS), select(TEXT_MODIFIERS), texts).prop_filter_map(
         "encodings have no wildcards",
         |(field, modifiers, texts)| {
-            // Of a start or an end with wildcards see the exceptions.
+            // For a start or an end with wildcards, see the exceptions.
             let encoded = ["base64", "startswith", "endswith"]
                 .iter()
                 .any(|name| modifiers.contains(name));
@@ -200,7 +199,7 @@ fn item() -> impl Strategy<Value = String> {
     );
     let regex = (select(TEXT_FIELDS), select(REGEXES))
         .prop_map(|(field, regex)| format!("{field}|re: '{regex}'"));
-    // Of a query see the exceptions.
+    // For queries, see the exceptions.
     let others: Vec<&str> = TEXT_FIELDS
         .iter()
         .copied()
@@ -208,7 +207,7 @@ fn item() -> impl Strategy<Value = String> {
         .collect();
     let present = (select(others), any::<bool>())
         .prop_map(|(field, there)| format!("{field}|exists: {there}"));
-    // Of an empty text for what the request had not see the exceptions.
+    // For an empty text in place of an absent value, see the exceptions.
     let nothing = select(vec![
         "cs-user-agent: null",
         "cs-referer: null",
@@ -251,13 +250,13 @@ fn item() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A selection: lines that all hold, or a list of alternatives.
+/// A selection: lines that must all hold, or a list of alternatives.
 fn selection() -> impl Strategy<Value = String> {
     (prop::collection::vec(item(), 1..3), any::<bool>()).prop_map(|(items, list)| {
         let mut seen = HashMap::new();
         let lines: Vec<String> = items
             .into_iter()
-            // A key stands in a mapping once.
+            // A mapping may have a key only once.
             .filter(|item| {
                 list || seen
                     .insert(item.split(':').next().map(str::to_owned), ())
@@ -294,7 +293,7 @@ fn rule() -> impl Strategy<Value = String> {
     })
 }
 
-/// Which of the visits the rule matches here; the reason when it is refused.
+/// Which visits the rule matches here, or why it is rejected.
 fn ours(rule: &str, visits: &[Visit]) -> Result<Vec<bool>, String> {
     let mut detector = detector(rule)?;
     let mut matched = Vec::new();
@@ -333,7 +332,7 @@ fn theirs(rule: &str, visits: &[Visit]) -> Result<Vec<bool>, String> {
     Ok(matched.collect())
 }
 
-/// The first second at which the condition holds for each client.
+/// The first second at which the condition holds, for each client.
 fn our_crossings(rules: &str, visits: &[Visit]) -> HashMap<String, u64> {
     let mut detector = detector(rules).expect("rules that load");
     let mut crossings = HashMap::new();
@@ -388,7 +387,7 @@ proptest! {
         }
     }
 
-    // Sub-buckets of a second and times in whole seconds: both windows are exact.
+    // With buckets of one second and times in whole seconds, both windows are exact.
     #[test]
     fn crossings_agree(
         steps in prop::collection::vec((visit(), 0_u64..8), 1..80),
@@ -435,8 +434,8 @@ fn plain() -> Visit {
     }
 }
 
-/// Cases in which the two are meant to differ: a selection, whether it matches [`plain`] here and
-/// there, and why.
+/// Cases in which the two differ on purpose: a selection, whether it matches [`plain`] here and in the other
+/// implementation, and why.
 const EXCEPTIONS: &[(&str, bool, bool, &str)] = &[
     (
         "cs-referer: '-'",

@@ -1,4 +1,5 @@
-//! Clients that receive very many errors: when an alert opens, goes on and ends, and what it says.
+//! Tests of clients that receive very many errors: when an alert opens, is updated and ends, and what it
+//! says.
 
 use super::*;
 
@@ -74,7 +75,7 @@ fn the_summary_and_the_entities_are_as_the_seed_has_them() {
 
 #[test]
 fn windows_slide() {
-    // 349 late in one stretch of five minutes and one early in the next.
+    // 349 late in one period of five minutes, and one early in the next.
     let mut detector = built_in();
     let late = (0..349).map(|i| response("10.1.2.3", 404, "/", BEGIN + 290 * S + i * S / 100));
     let (alerts, _) = run(&mut detector, late);
@@ -84,7 +85,7 @@ fn windows_slide() {
         [response("10.1.2.3", 404, "/", BEGIN + 301 * S)],
     );
     assert_eq!(spikes(&alerts).len(), 1);
-    // 350 spread over more than W·31/30 are none.
+    // 350 spread over more than W·31/30 raise nothing.
     let mut detector = built_in();
     let slow = (0..2000).map(|i| response("10.1.2.3", 404, "/", BEGIN + i * S * 311 / 349));
     let (alerts, _) = run(&mut detector, slow);
@@ -112,7 +113,7 @@ fn addresses_of_one_ipv6_site_are_one_client_and_those_of_ipv4_are_not() {
 #[test]
 fn an_alert_is_updated_and_ends_and_the_rule_is_armed_again() {
     let mut detector = built_in();
-    // Two errors a second for two hours and four minutes.
+    // Two errors per second for two hours and four minutes.
     let errors = (0..2 * 7440).map(|i| response("10.1.2.3", 404, "/", BEGIN + i * S / 2));
     let (alerts, _) = run(&mut detector, errors);
     let states: Vec<State> = alerts

@@ -1,4 +1,4 @@
-//! What was counted goes on after a restart, and no file makes a detector panic.
+//! State must survive a restart, and no file may make a detector panic.
 
 use proptest::prelude::*;
 
@@ -55,7 +55,7 @@ fn the_350th_error_after_a_restart_raises_one_alert() {
             of_rule.map(|alert| (alert.paths, alert.servers, alert.samples))
         };
         assert_eq!(opened(&mut detector, 0, 349), [], "{client}");
-        // What an alert shows is that of a run without a restart.
+        // An alert shows the same as in a run without a restart.
         let (mut after, mut unbroken) = (restarted(&detector), fresh());
         assert_eq!(opened(&mut unbroken, 0, 349), [], "{client}");
         let shown = paths(&mut after).expect("an alert");
@@ -110,7 +110,7 @@ fn what_counted_later_than_it_is_now_is_left_out() {
         let restored = after.restore_at(&bytes, now_ns).expect("a state");
         assert_eq!(restored.future == 0, goes_on, "{restored:?}");
         assert_eq!(restored.keys > 0, goes_on, "{restored:?}");
-        // Neither deaf nor early.
+        // The detector counts at once, and does not raise the alert early.
         let (alerts, _) = run(&mut after, (0..350).map(|i| error(now_ns + i * S / 2)));
         let spike =
             |a: &&Alert| &*a.rule.id == "http-error-spike-internal" && a.state == State::Opened;
@@ -161,7 +161,7 @@ fn what_changes_between_steps_is_whole() {
     let (mut snapshot, mut steps) = (Snapshot::default(), 0);
     while !detector.save_some(&mut snapshot) {
         steps += 1;
-        // New keys, and one that goes on.
+        // New keys during the save; an existing key must be saved consistently.
         let n = 10_000 + steps;
         run(
             &mut detector,
@@ -214,7 +214,7 @@ fn other_rules_between_steps_begin_it_anew() {
 #[test]
 fn within_a_limit_what_is_worth_most_is_kept() {
     let mut detector = fresh();
-    // An open alert and one nearly so, of long ago; then many clients, one after the other.
+    // An old open alert and one that is nearly open; then many clients, one after the other.
     let many = |client: &'static str, n: u64| {
         (0..n).map(move |i| response(client, 500, "/", BEGIN + i * S / 2))
     };
@@ -240,7 +240,7 @@ fn within_a_limit_what_is_worth_most_is_kept() {
     );
     let mut after = fresh();
     let restored = after.restore(&bytes).expect("a state");
-    // That of the server is open too.
+    // The server's alert is open too.
     let expected = (left_out.counters, detector.stats().opened as usize);
     assert_eq!((restored.keys, restored.open), expected);
     let mut error = |client: &str| {
@@ -279,7 +279,7 @@ fn hits_fit_into_half_of_the_limit() {
     for most in [all / 2, all / 8, 4000, 300] {
         let (content, left_out) = detector.save().into_file(most);
         let bytes = content.to_vec();
-        // With nothing left, about seven bytes a rule.
+        // With everything dropped, about seven bytes per rule.
         assert!(bytes.len() <= most.max(1200), "{} of {most}", bytes.len());
         assert!(left_out.hits.is_some(), "{left_out:?}");
         assert!(fresh().restore(&bytes).is_ok());
