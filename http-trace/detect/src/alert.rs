@@ -220,7 +220,7 @@ pub struct Active {
     pub opened_ns: u64,
     /// When its next update is due, ns.
     pub next_update_ns: u64,
-    /// Count at the last report; [`Active::SILENT`] if nothing is ever reported.
+    /// Count at the last report; `u64::MAX` if nothing is ever reported.
     pub told: u64,
     /// Whether its opening is not reported yet: it gathers until its next update is due.
     pub gathers: bool,

@@ -1,6 +1,6 @@
-//! Selects the detections that an event can match, and evaluates them. The status alone decides many. Results
-//! that depend only on the status and on cached tests are cached too; only the rest is evaluated on the event
-//! itself.
+//! Selects the detections that an event can match, and evaluates them. The status alone
+//! decides many. Results that depend only on the status and on cached tests are cached too;
+//! only the rest is evaluated on the event itself.
 
 use super::bits::{self, Bits, put, take_next};
 use super::facts::{Builder, Facts, LONGEST, Plan, TestId, is_asked_alone};
@@ -168,8 +168,8 @@ impl OfStatus {
 }
 
 impl Condition {
-    /// Whether it holds, if the status and the passed tests decide it; without `facts`, if the status alone
-    /// does.
+    /// Whether it holds, if the status and the passed tests decide it; without `facts`, if the
+    /// status alone does.
     fn known(&self, status: usize, facts: Option<&Facts>) -> Option<bool> {
         match self {
             Condition::Constant(yes) => Some(*yes),

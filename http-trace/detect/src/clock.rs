@@ -1,7 +1,7 @@
-//! Decides at which time an event counts: at its own, unless that is far ahead of all others. Live, such an
-//! event counts at the clock's time. In a capture, events are held until later ones show whether time
-//! advanced (idle periods of ten minutes are normal, even before every event) or one packet had a wrong
-//! timestamp.
+//! Decides at which time an event counts: at its own, unless that is far ahead of all others.
+//! Live, such an event counts at the clock's time. In a capture, events are held until later
+//! ones show whether time advanced (idle periods of ten minutes are normal, even before every
+//! event) or one packet had a wrong timestamp.
 
 use std::collections::VecDeque;
 

@@ -297,8 +297,8 @@ impl Counters {
         }
     }
 
-    /// Checks the next `few` keys, and removes those of which `is_over` says that nothing is left in their
-    /// window.
+    /// Checks the next `few` keys, and removes those of which `is_over` says that nothing is
+    /// left in their window.
     pub fn sweep(&mut self, few: usize, mut is_over: impl FnMut(Key, &Counter) -> bool) {
         let slots = self.slots();
         for _ in 0..few.min(slots) {

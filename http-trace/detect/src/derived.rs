@@ -58,8 +58,8 @@ pub fn first_segment(path: &[u8]) -> Option<&[u8]> {
         .find(|segment| !segment.is_empty())
 }
 
-/// The name of the query's parameter, if it has exactly one, with a value. Numeric names are excluded: they
-/// are cache busters.
+/// The name of the query's parameter, if it has exactly one, with a value. Numeric names are
+/// excluded: they are cache busters.
 pub fn only_parameter(query: &[u8]) -> Option<&[u8]> {
     if query.contains(&b'&') {
         return None;
@@ -141,8 +141,8 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
     authority[..port.unwrap_or(authority.len())].eq_ignore_ascii_case(host)
 }
 
-/// The first address in `X-Forwarded-For`, `Forwarded` (RFC 7239 §5.2) or `X-Real-IP`: an unverified claim
-/// of the sender.
+/// The first address in `X-Forwarded-For`, `Forwarded` (RFC 7239 §5.2) or `X-Real-IP`: an
+/// unverified claim of the sender.
 pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {
     if let Some(value) = headers.first_known(Known::X_FORWARDED_FOR) {
         return address(value.split(|b| *b == b',').next()?);

@@ -70,8 +70,8 @@ impl Detector {
         core.tell_open(self.clock.now_ns(), out);
     }
 
-    /// Records a loss up to this time: alerts whose window covers it say that they may have counted too
-    /// little.
+    /// Records a loss up to this time: alerts whose window covers it say that they may have
+    /// counted too little.
     pub fn note_loss(&mut self, until_ns: u64) {
         self.core.changes += 1;
         self.core.lossy_until_ns = self.core.lossy_until_ns.max(until_ns);

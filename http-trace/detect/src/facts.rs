@@ -95,8 +95,8 @@ enum Source {
         known: Known,
         name: Box<str>,
     },
-    /// Other parts of the event, not cached: numbers are cheaper to test than to look up, and clients are
-    /// many.
+    /// Other parts of the event, not cached: numbers are cheaper to test than to look up, and
+    /// clients are many.
     Event(Field),
     /// Any text of the event; searched only when a condition needs it.
     Anywhere,
@@ -253,8 +253,8 @@ impl Plan {
 }
 
 impl Facts {
-    /// Evaluates the groups of a plan for the next event; tests of other groups get the result for an absent
-    /// value.
+    /// Evaluates the groups of a plan for the next event; tests of other groups get the result
+    /// for an absent value.
     pub fn evaluate(&mut self, plan: &Plan, view: &View<'_>) {
         self.has_searched = false;
         self.target.clear();

@@ -36,8 +36,8 @@ impl Hashes {
         self.mix(one, !one.rotate_left(23))
     }
 
-    /// The hash of a text, with each eight bytes mapped by `map`. Equal bytes must map to equal bytes at any
-    /// position.
+    /// The hash of a text, with each eight bytes mapped by `map`. Equal bytes must map to
+    /// equal bytes at any position.
     pub fn text(&self, text: &[u8], map: impl Fn(u64) -> u64) -> u64 {
         let word = |bytes: &[u8; 8]| map(u64::from_le_bytes(*bytes));
         let half = |bytes: &[u8; 4]| map(u32::from_le_bytes(*bytes).into());

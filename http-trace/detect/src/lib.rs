@@ -60,8 +60,8 @@
 //! - [`summary`] is the text template of alerts; [`rule`] is a rule as data; [`rules`] compiles Sigma files
 //!   to it; [`digest`] bounds the alerts that one client can raise.
 //! - [`view`] gives typed values of an event; [`matcher`] evaluates a condition on it.
-//! - [`memo`] is the match cache: [`facts`] uses it from values to passed tests (each evaluated once per
-//!   event), [`candidates`] from passed tests to matching detections.
+//! - [`memo`] is the match cache: [`facts`] keeps passed tests by value (each test is evaluated once per event),
+//!   and [`candidates`] keeps matching detections by passed tests.
 //! - [`hashes`] and [`keys`] compute the key that an event counts for.
 //! - [`window`] and [`distinct`] count; [`native`] has the conditions that Sigma cannot express; [`evidence`]
 //!   is what an [`alert`] shows. A [`counter`] combines them for one key of one rule.
@@ -69,8 +69,8 @@
 //!   a counter, [`lifecycle`] opens, updates and ends its alert.
 //! - [`hits`] keeps the last counts of each rule and key; [`fingerprint`] tells which correlations are
 //!   unchanged; [`snapshot`] saves and restores state across a restart.
-//! - [`clock`] decides at which time an event counts; [`detector`] drives it all; [`testing`] makes alerts
-//!   for tests.
+//! - [`clock`] decides at which time an event counts; [`detector`] drives it all; [`testing`]
+//!   makes alerts for tests.
 #![forbid(unsafe_code)]
 
 pub mod alert;

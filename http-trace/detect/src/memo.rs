@@ -45,8 +45,8 @@ impl<T: Copy + Default> Memo<T> {
         }
     }
 
-    /// The cached outcome of a key in a group; on a miss `make` computes it, and it is cached unless the key
-    /// is too long.
+    /// The cached outcome of a key in a group; on a miss `make` computes it, and it is cached
+    /// unless the key is too long.
     pub fn of(&mut self, group: u32, key: &[u8], make: impl FnOnce(&mut [T])) -> &[T] {
         let at = if key.len() > self.longest {
             let spare = self.entries.len();

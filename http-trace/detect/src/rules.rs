@@ -1,8 +1,8 @@
 //! Compiles Sigma files to a [`crate::rule::RuleSet`]. Sees no event; only [`load`] performs I/O.
 //!
 //! # Layout
-//! - [`load`] reads rule files; [`builtin`] holds those compiled in; [`tune`] applies the changes of the
-//!   configuration.
+//! - [`load`] reads rule files; [`builtin`] holds those compiled in; [`tune`] applies the
+//!   changes of the configuration.
 //! - [`parse`] turns documents into rules, with `meta` (descriptions), `compile` (conditions), `names`
 //!   (fields) and `correlation` (counts); `building` collects the rules.
 //! - [`diagnose`] defines diagnostics; `document` locates them; `wording` rewords messages of the parser.

@@ -1,6 +1,6 @@
-//! Approximate recent frequency of keys in little memory: a count-min sketch that ages by halving. Decides
-//! which keys are admitted to a full table, so that a million addresses seen once do not displace frequent
-//! ones.
+//! Approximate recent frequency of keys in little memory: a count-min sketch that ages by
+//! halving. Decides which keys are admitted to a full table, so that a million addresses seen
+//! once do not displace frequent ones.
 
 /// Rows and columns of a line, and number of lines. All counts of a key lie in one cache line, so that a
 /// sighting touches one place in memory instead of four.

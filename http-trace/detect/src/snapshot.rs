@@ -27,8 +27,7 @@ pub(super) const STEP_BYTES: usize = 16 << 10;
 /// Maximum length of an encoded number, in bytes.
 const MOST_VARINT: usize = 10;
 
-/// Limits of entities and days per rule's hits, applied in turn until the hits take at most half of the
-/// file.
+/// Limits of entities and days per rule's hits, applied in turn until the hits take at most half of the file.
 const LESS: [(usize, usize); 6] = [(50, 400), (20, 400), (10, 90), (3, 30), (0, 30), (0, 1)];
 
 /// Why a snapshot was rejected.

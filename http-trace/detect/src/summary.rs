@@ -1,5 +1,5 @@
-//! Summaries of alerts: text with `{{field}}` placeholders. The filled-in values come from the network; the
-//! writer must escape them.
+//! Summaries of alerts: text with `{{field}}` placeholders. The filled-in values come from the
+//! network; the writer must escape them.
 
 use super::field::Field;
 

@@ -221,8 +221,8 @@ fn a_slow_scan_is_told_of_where_no_path_scan_is() {
         }
     });
     assert_eq!(told(&rest), []);
-    // A day later the rule is armed again: a scan that is slow from the start, and meanwhile a fast one of
-    // another client.
+    // A day later the rule is armed again: a scan that is slow from the start, and meanwhile a
+    // fast one of another client.
     let later = 61 * 3600;
     let both = scan("198.51.100.7", 200, 70, 120, later);
     let mut both: Vec<_> = both.chain(scan("198.51.100.8", 0, 40, 1, later)).collect();

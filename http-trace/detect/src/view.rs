@@ -15,8 +15,8 @@ use http_trace_model::fields::mime_type;
 use http_trace_model::known::Known;
 use http_trace_model::target::Target;
 
-/// State shared by views: how endpoints are named, and the whole URL of the current event, whose buffer is
-/// reused for the next one.
+/// State shared by views: how endpoints are named, and the whole URL of the current event,
+/// whose buffer is reused for the next one.
 #[derive(Debug, Default)]
 pub struct ViewContext {
     /// Path templates and known endpoints.

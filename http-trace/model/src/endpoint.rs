@@ -143,8 +143,8 @@ pub fn service_address(event: &HttpEvent) -> String {
     }
 }
 
-/// Known endpoints, from a list with one per line: `GET shop.example /cart/{id}`. A report's allow list has
-/// this format.
+/// Known endpoints, from a list with one per line: `GET shop.example /cart/{id}`. A report's
+/// allow list has this format.
 #[derive(Clone, Debug)]
 pub struct KnownEndpoints {
     lines: HashSet<[String; 3]>,

@@ -352,8 +352,8 @@ pub struct HttpEvent {
     pub rules: RuleIds,
 }
 
-/// Rule ids, in the order in which the rules counted. Cheap to clone: events counted by the same rules
-/// share one list.
+/// Rule ids, in the order in which the rules counted. Cheap to clone: events counted by the
+/// same rules share one list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleIds(Option<Arc<[Arc<str>]>>);
 
@@ -470,8 +470,7 @@ impl HttpEvent {
         tunnels.then_some(encap)
     }
 
-    /// Addresses `[client side, server side]` of the IP headers around the connection's own, outermost
-    /// first.
+    /// Addresses `[client side, server side]` of the IP headers around the connection's own, outermost first.
     pub fn outer_ips(&self) -> impl Iterator<Item = [IpAddr; 2]> {
         // The frame is the response's, or the request's if there is no response.
         let from_client = self.response.is_none() && self.informational.is_empty();

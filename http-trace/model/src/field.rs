@@ -1,7 +1,6 @@
-//! The field table: one entry per field of an event, a loss or an alert, with its type, meaning, source
-//! on the wire, getter, reader (from JSON) and rule names. The JSON writer, the JSON Schema, the reader
-//! of our own JSON, the rule fields and `docs/FIELDS.md` are generated from it. Formats nothing and
-//! performs no I/O.
+//! The field table: one entry per field of an event, a loss or an alert, with its type, meaning, source on
+//! the wire, getter, reader (from JSON) and rule names. The JSON writer, the JSON Schema, the reader of our
+//! own JSON, the rule fields and `docs/FIELDS.md` are generated from it. Formats nothing and performs no I/O.
 //!
 //! # Layout
 //! - [`event`] is the table of event fields, [`derived`] of fields that only rules see, [`loss`] of loss

@@ -42,7 +42,7 @@ struct Line {
     known: Known,
 }
 
-/// Range of bytes in the head; offsets beyond its end refer to [`Headers::own`].
+/// Range of bytes in the head; offsets beyond its end refer to `own` of [`Headers`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
     at: u32,
@@ -264,8 +264,8 @@ impl Headers {
         self.all(name).next()
     }
 
-    /// Bit set of the numbers of names that have lines; the bit of [`Known::NONE`] stands for all names
-    /// without a number.
+    /// Bit set of the numbers of names that have lines; the bit of [`Known::NONE`] stands for
+    /// all names without a number.
     pub const fn known(&self) -> u64 {
         self.there
     }

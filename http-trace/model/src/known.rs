@@ -191,8 +191,8 @@ pub const fn start(name: &[u8]) -> u64 {
     }
 }
 
-/// Whether a field name equals `lower`, which must be in lower case; names are case-insensitive
-/// (RFC 9110 §5.1).
+/// Whether a field name equals `lower`, which must be in lower case; names are
+/// case-insensitive (RFC 9110 §5.1).
 pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
     name.len() == lower.len() && to_lower(start(name)) == start(lower) && goes_on_as(name, lower)
 }

@@ -8,10 +8,10 @@
 //! - [`event`] defines events, losses and the engine's output.
 //! - [`endpoint`] turns paths into templates, names services, and parses lists of endpoints.
 //! - [`community`] computes Community IDs.
-//! - [`field`] is the table of all fields: the source of names, types and values for writers, readers,
-//! rules and documentation.
-//! - [`value`] parses values as users write them (networks, durations, sizes), [`shown`] formats numbers
-//! for people.
+//! - [`field`] is the table of all fields: the source of names, types and values for writers,
+//!   readers, rules and documentation.
+//! - [`value`] parses values as users write them (networks, durations, sizes), [`shown`]
+//!   formats numbers for people.
 #![forbid(unsafe_code)]
 
 pub mod community;

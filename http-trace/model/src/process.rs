@@ -64,8 +64,8 @@ impl Workload {
 pub struct Container {
     /// Id as the runtime gives it: 64 hexadecimal digits, or a name.
     pub id: Box<str>,
-    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc` or `systemd-nspawn`, if the cgroup path or the
-    /// runtime reveals it.
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc` or `systemd-nspawn`, if the cgroup
+    /// path or the runtime reveals it.
     pub runtime: Option<&'static str>,
     /// Name as the runtime gives it; in a pod, the name in the pod's spec.
     pub name: Option<Box<str>>,

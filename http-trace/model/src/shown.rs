@@ -1,5 +1,5 @@
-//! Formats numbers for people: in summaries, on terminals and in reports. Machine-readable output uses plain
-//! numbers.
+//! Formats numbers for people: in summaries, on terminals and in reports. Machine-readable
+//! output uses plain numbers.
 
 /// With thousands separators: `1,204`.
 pub fn grouped(count: u64) -> String {

@@ -29,8 +29,8 @@ impl<'a> Target<'a> {
         query: None,
     };
 
-    /// Splits a request's target. An authority in the target takes precedence over the Host header
-    /// (RFC 9112 §3.2.2).
+    /// Splits a request's target. An authority in the target takes precedence over the Host
+    /// header (RFC 9112 §3.2.2).
     pub fn of(request: &'a RequestHead) -> Self {
         let target: &[u8] = &request.target;
         if *request.method == *b"CONNECT" {

@@ -1,5 +1,5 @@
-//! Parsers for values that users write. Errors state only what was expected; the caller adds the
-//! option's name.
+//! Parsers for values that users write. Errors state only what was expected; the caller adds
+//! the option's name.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Renders a report as a self-contained HTML page: no script, no font, no request. Everything that came from
-//! the network is escaped.
+//! Renders a report as a self-contained HTML page: no script, no font, no request. Everything
+//! that came from the network is escaped.
 
 use std::fmt::Write as _;
 

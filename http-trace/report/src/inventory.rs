@@ -1,5 +1,5 @@
-//! Collects events and alerts, and builds the report. Everything is bounded, and what exceeds a bound is
-//! counted. Does no output.
+//! Collects events and alerts, and builds the report. Everything is bounded, and what exceeds
+//! a bound is counted. Does no output.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::tally::{CLASSES, LeftOut, NONE, Tally, Timeline, Total};
 
-/// Maximum numbers of services, endpoints per service and in total, distinct clients in total, links, and
-/// alerts.
+/// Maximum numbers of services, endpoints per service and in total, distinct clients in total,
+/// links, and alerts.
 const SERVICES: usize = 1000;
 const ENDPOINTS: usize = 2000;
 const ENDPOINTS_OF_ALL: usize = 50_000;
@@ -294,8 +294,8 @@ impl Inventory {
 }
 
 impl Service {
-    /// The endpoint of this key, or the shared [`OTHER`] endpoint beyond the bound, and whether there was
-    /// room.
+    /// The endpoint of this key, or the shared [`OTHER`] endpoint beyond the bound, and
+    /// whether there was room.
     fn endpoint(&mut self, key: (String, String), all: &mut usize) -> (&mut Tally, bool) {
         let is_there = self.endpoints.contains_key(&key);
         let has_room = self.endpoints.len() < ENDPOINTS && *all < ENDPOINTS_OF_ALL;

@@ -217,8 +217,8 @@ pub fn tables(report: &Report) -> Vec<Table> {
     tables
 }
 
-/// Endpoints that answered with success, one per line, as [`http_trace_model::endpoint::KnownEndpoints`]
-/// reads them.
+/// Endpoints that answered with success, one per line, as
+/// [`http_trace_model::endpoint::KnownEndpoints`] reads them.
 pub fn allow_list(report: &Report) -> String {
     let rows = report.endpoints.iter().filter(|row| row.has_answered());
     let mut lines: Vec<String> = rows

@@ -231,8 +231,8 @@ impl Timeline {
 
     fn join(&mut self, other: &Timeline) {
         if other.start < self.start && !self.intervals.is_empty() {
-            // Start with the earlier timeline, because events from before the start have no interval of their
-            // own.
+            // Start with the earlier timeline, because events from before the start have no
+            // interval of their own.
             let later = std::mem::take(self);
             self.join_later(other);
             return self.join_later(&later);

@@ -39,8 +39,8 @@ impl Times {
             .for_each(|(bucket, count)| self.add_to(bucket, *count));
     }
 
-    /// The duration in microseconds that this share (0 to 1) of all durations does not exceed; `None` if
-    /// empty.
+    /// The duration in microseconds that this share (0 to 1) of all durations does not exceed;
+    /// `None` if empty.
     pub fn quantile(&self, share: f64) -> Option<u64> {
         let rank = (share * self.count as f64).ceil().max(1.0) as u64;
         let mut seen = 0;

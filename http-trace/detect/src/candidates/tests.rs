@@ -18,8 +18,8 @@ fn an_event_matches_what_each_condition_says_by_itself() {
         ),
     };
     let detections = [
-        // Relations of two fields, tests without header lines or heads, with a literal in every value, and
-        // without one.
+        // Relations of two fields, tests without header lines or heads, with a literal in
+        // every value, and without one.
         "{url.original|fieldref: cs-uri-stem}",
         "{cs-uri-query|exists: false}",
         "{cs-uri-query: null}",

@@ -314,8 +314,8 @@ impl Core {
         open.into_iter().map(|due| due.key).collect()
     }
 
-    /// Records the suspected proxy if the alert's rule marks one; otherwise lowers the severity of an alert
-    /// about a suspected proxy.
+    /// Records the suspected proxy if the alert's rule marks one; otherwise lowers the
+    /// severity of an alert about a suspected proxy.
     fn suspect(&mut self, alert: &mut Alert) {
         if !alert.rule.marks_proxy {
             suspect(&self.suspects, alert);

@@ -48,8 +48,8 @@ impl Core {
         }
     }
 
-    /// The slot of the counter for an event; created if the event can begin a counter and the key is
-    /// admitted.
+    /// The slot of the counter for an event; created if the event can begin a counter and the
+    /// key is admitted.
     fn slot(&mut self, number: usize, hit: &Hit<'_>) -> Option<(Key, usize)> {
         let correlation = &self.correlations[number];
         let begins = correlate::can_begin(correlation, hit.inputs, hit.view);

@@ -3,8 +3,8 @@
 use crate::bits::{numbers, put, take_next};
 use crate::rule::{Correlation, Input, MOST_INPUTS};
 
-/// For each detection and each correlation, the correlations that take it as input, and the bit of that
-/// input.
+/// For each detection and each correlation, the correlations that take it as input, and the
+/// bit of that input.
 #[derive(Debug)]
 pub struct Feeds {
     of_detection: Vec<Vec<(usize, u64)>>,
@@ -70,8 +70,8 @@ impl Fed {
         any
     }
 
-    /// Feeds the event to the correlations that take this one as input, because its condition holds. They
-    /// come after it.
+    /// Feeds the event to the correlations that take this one as input, because its condition
+    /// holds. They come after it.
     pub fn hold(&mut self, number: usize, feeds: &Feeds) {
         for (other, input) in &feeds.of_correlation[number] {
             put(&mut self.left, *other);
@@ -79,8 +79,8 @@ impl Fed {
         }
     }
 
-    /// The next correlation at or after this word that the event is to be counted for, and the bit set of the
-    /// inputs that it matches.
+    /// The next correlation at or after this word that the event is to be counted for, and the
+    /// bit set of the inputs that it matches.
     pub fn next(&mut self, word: &mut usize) -> Option<(usize, u64)> {
         let number = take_next(&mut self.left, word)?;
         Some((number, std::mem::take(&mut self.inputs[number])))

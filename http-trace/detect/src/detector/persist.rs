@@ -17,8 +17,8 @@ use super::core::{Core, Due, SUSPECTS};
 /// Number of slots examined per step, used or free.
 const STEP_SLOTS: usize = 4096;
 
-/// Tolerance for counters with times in the future: a bucket ends after its events, and clocks are adjusted
-/// by small amounts.
+/// Tolerance for counters with times in the future: a bucket ends after its events, and clocks
+/// are adjusted by small amounts.
 const CLOCKS_DIFFER_NS: u64 = 60_000_000_000;
 
 /// Result of restoring a snapshot.
@@ -164,8 +164,8 @@ impl Core {
             return;
         };
         if self.counters.get_mut(key).is_some() {
-            // The key was removed and added again during the save; the more valuable counter is already
-            // there.
+            // The key was removed and added again during the save; the more valuable counter
+            // is already there.
             return;
         }
         if newest_ns(correlation, &counter, saved_ns) > latest_ns {

@@ -25,8 +25,7 @@ pub struct Reloaded {
     pub ended: usize,
 }
 
-/// Rules prepared for activation. Preparing many takes seconds, so it is done outside the event
-/// thread.
+/// Rules prepared for activation. Preparing many takes seconds, so it is done outside the event thread.
 #[derive(Debug)]
 pub struct Prepared(Core);
 

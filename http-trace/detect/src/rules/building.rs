@@ -1,5 +1,5 @@
-//! A rule set under construction: rules with their documents and diagnostics. Knows nothing of conditions and
-//! counts.
+//! A rule set under construction: rules with their documents and diagnostics. Knows nothing of
+//! conditions and counts.
 
 use super::diagnose::{Diagnostic, Fault, Finding, did_you_mean};
 use super::document::Document;

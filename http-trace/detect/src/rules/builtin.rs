@@ -1,5 +1,4 @@
-//! The built-in rules: the Sigma files of `rules/`, which `http-trace rules export` writes
-//! out.
+//! The built-in rules: the Sigma files of `rules/`, which `http-trace rules export` writes out.
 
 use super::document::Source;
 use crate::rule::Origin;

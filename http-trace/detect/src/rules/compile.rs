@@ -1,5 +1,5 @@
-//! Compiles a parsed detection section to a condition over typed fields. Rejects what it cannot express
-//! exactly; sees no event.
+//! Compiles a parsed detection section to a condition over typed fields. Rejects what it
+//! cannot express exactly; sees no event.
 //!
 //! # Layout
 //! - `item` compiles a field with its values, or keywords; `modifiers` parses the field's modifiers.

@@ -1,5 +1,5 @@
-//! Compiles Sigma correlations. Resolves the rules that they name, in an order in which every rule comes
-//! after its inputs.
+//! Compiles Sigma correlations. Resolves the rules that they name, in an order in which every
+//! rule comes after its inputs.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -149,8 +149,7 @@ fn correlation(
     correlation
 }
 
-/// Index of a rule among detections or correlations. Both are sorted by rule while correlations are
-/// resolved.
+/// Index of a rule among detections or correlations. Both are sorted by rule while correlations are resolved.
 fn input(rules: &RuleSet, number: usize) -> Option<Input> {
     let detection = rules.detections.binary_search_by_key(&number, |d| d.rule);
     let correlation = rules.correlations.binary_search_by_key(&number, |c| c.rule);

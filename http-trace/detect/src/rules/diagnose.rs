@@ -1,5 +1,5 @@
-//! Diagnostics of rule files: `file:line:column: error: reason`. Knows nothing of Sigma; positions come from
-//! [`super::document`].
+//! Diagnostics of rule files: `file:line:column: error: reason`. Knows nothing of Sigma;
+//! positions come from [`super::document`].
 
 use std::fmt;
 

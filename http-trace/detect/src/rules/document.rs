@@ -177,8 +177,7 @@ impl<'a> Document<'a> {
             .map(|(number, (_, column))| (number, column))
     }
 
-    /// Position at which brackets are nested too deep: the parser's time grows with the square of the
-    /// depth.
+    /// Position at which brackets are nested too deep: the parser's time grows with the square of the depth.
     pub fn too_deep(self) -> Option<Position> {
         let mut depth = 0_usize;
         for (number, line) in self.lines() {
@@ -207,8 +206,8 @@ impl<'a> Document<'a> {
         Some((self.lines_before.saturating_add(number(1)?), number(2)?))
     }
 
-    /// The message with the file's line numbers, without the last position, which [`Document::at_message`]
-    /// returns.
+    /// The message with the file's line numbers, without the last position, which
+    /// [`Document::at_message`] returns.
     pub fn in_file(self, message: &str) -> String {
         let mut left = AT.find_iter(message).count();
         let in_file = |at: &Captures<'_>| {

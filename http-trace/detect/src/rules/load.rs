@@ -34,9 +34,9 @@ impl Unreadable {
     }
 }
 
-/// Reads a rule file, or all `.yml` and `.yaml` files in a directory and its subdirectories, in the order of
-/// their names; also a pipe given by name, as a shell does for `<(command)`. Also returns what
-/// could not be read.
+/// Reads a rule file, or all `.yml` and `.yaml` files in a directory and its subdirectories,
+/// in the order of their names; also a pipe given by name, as a shell does for `<(command)`.
+/// Also returns what could not be read.
 pub fn read(path: &Path) -> (Vec<Source>, Vec<Unreadable>) {
     let mut files = Vec::new();
     if path.is_dir() {

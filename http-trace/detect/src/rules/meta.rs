@@ -1,5 +1,5 @@
-//! Reads the description of a rule from the keys of its document: those of Sigma and our own ([`KEYS`]).
-//! Compiles nothing.
+//! Reads the description of a rule from the keys of its document: those of Sigma and our own
+//! ([`KEYS`]). Compiles nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;

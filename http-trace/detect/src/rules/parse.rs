@@ -222,8 +222,7 @@ fn count_alone(rules: &mut RuleSet, fed: &HashSet<usize>) {
     }
 }
 
-/// Warns of unknown names in `yields-to`. A built-in rule that is not loaded was omitted on
-/// purpose.
+/// Warns of unknown names in `yields-to`. A built-in rule that is not loaded was omitted on purpose.
 fn name_unknown(building: &mut Building<'_>) {
     let mut unknown = Vec::new();
     for (rule, document) in building.rules.rules.iter().zip(&building.documents) {

@@ -1,5 +1,4 @@
-//! Rewords messages of the Sigma parser, so that they give the position and the remedy. Reads no
-//! rules.
+//! Rewords messages of the Sigma parser, so that they give the position and the remedy. Reads no rules.
 
 use super::diagnose::{Diagnostic, Fault, did_you_mean, nearest};
 use super::document::Document;

@@ -132,8 +132,8 @@ correlation:
   timespan: 30s
 ";
 
-/// After an alert has ended, the first of several inputs is evidence again, even in the bucket in which
-/// the alert ended.
+/// After an alert has ended, the first of several inputs is evidence again, even in the bucket
+/// in which the alert ended.
 #[test]
 fn what_comes_after_an_alert_that_ended_is_evidence_of_the_next() {
     for later in 28..40 {

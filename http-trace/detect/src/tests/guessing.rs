@@ -1,5 +1,5 @@
-//! Tests of password guessing at forms that do not report failure by a status, and of similar harmless
-//! traffic.
+//! Tests of password guessing at forms that do not report failure by a status, and of similar
+//! harmless traffic.
 
 use super::{BEGIN, S, built_in, opened, response, run};
 use http_trace_model::event::HttpEvent;

@@ -1,5 +1,5 @@
-//! Tests of the threshold of each built-in rule: exactly enough events, one fewer, and events that must
-//! not count.
+//! Tests of the threshold of each built-in rule: exactly enough events, one fewer, and events
+//! that must not count.
 
 use super::{BEGIN, S, built_in, finish, opened, response, run, run_to_end};
 use http_trace_model::event::{HttpEvent, Missing, NoResponse};
@@ -289,8 +289,8 @@ fn files_outside_of_the_tree_however_they_are_written() {
     }
 }
 
-/// Regression: only pages were distinguished from other files, so an image served as a script was not
-/// reported.
+/// Regression: only pages were distinguished from other files, so an image served as a script
+/// was not reported.
 #[test]
 fn media_types_are_held_against_extensions() {
     let told = |path: &str, kind: &str, status: u16| {

@@ -118,8 +118,8 @@ fn a_url_has_its_host_whatever_the_form_it_was_sent_in() {
     expect(&[("{url.original|contains: 'ipfs.io'}", false)], &origin);
 }
 
-/// Regression: `not c-uri|startswith: http` was never true, because a URL has a scheme even if it was not
-/// sent.
+/// Regression: `not c-uri|startswith: http` was never true, because a URL has a scheme even if
+/// it was not sent.
 #[test]
 fn a_filter_on_the_scheme_asks_whether_one_was_sent() {
     let origin = event("GET /x/a HTTP/1.1", "Host: get.example\r\n");

@@ -434,8 +434,8 @@ fn plain() -> Visit {
     }
 }
 
-/// Cases in which the two differ on purpose: a selection, whether it matches [`plain`] here and in the other
-/// implementation, and why.
+/// Cases in which the two differ on purpose: a selection, whether it matches [`plain`] here
+/// and in the other implementation, and why.
 const EXCEPTIONS: &[(&str, bool, bool, &str)] = &[
     (
         "cs-referer: '-'",

@@ -1,5 +1,5 @@
-//! Tests of clients that receive very many errors: when an alert opens, is updated and ends, and what it
-//! says.
+//! Tests of clients that receive very many errors: when an alert opens, is updated and ends,
+//! and what it says.
 
 use super::*;
 

@@ -17,8 +17,8 @@ pub type Read = fn(&mut Draft, Value<'static>);
 pub struct Field<R: 'static> {
     /// Description.
     pub about: About,
-    /// Getter; `None` for objects that exist only because of their members, and for fields that detection
-    /// computes.
+    /// Getter; `None` for objects that exist only because of their members, and for fields
+    /// that detection computes.
     pub get: Option<Get<R>>,
     /// Reader; `None` if the value follows from other fields.
     pub read: Option<Read>,

@@ -251,8 +251,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Calls `work` with the value as text, as shown and as compared with text. Lists and objects are empty
-    /// text.
+    /// Calls `work` with the value as text, as shown and as compared with text. Lists and
+    /// objects are empty text.
     pub fn with_text<T>(&self, work: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Value::Text(text) => work(text),

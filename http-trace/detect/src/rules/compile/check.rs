@@ -1,5 +1,5 @@
-//! Warns about items that load but are probably mistakes: fields without a value, impossible statuses.
-//! Rejects nothing.
+//! Warns about items that load but are probably mistakes: fields without a value, impossible
+//! statuses. Rejects nothing.
 
 use std::ops::RangeInclusive;
 

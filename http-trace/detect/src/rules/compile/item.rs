@@ -47,8 +47,8 @@ pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
     })
 }
 
-/// At least one condition holds. If all test this field's text they are merged, so that the field is looked
-/// up only once.
+/// At least one condition holds. If all test this field's text they are merged, so that the
+/// field is looked up only once.
 fn any_of(field: Field, parts: Vec<Expr>) -> Expr {
     let is_text = |part: &Expr| matches!(part, Expr::Item(of, Test::Text(_)) if *of == field);
     if parts.len() < 2 || !parts.iter().all(is_text) {

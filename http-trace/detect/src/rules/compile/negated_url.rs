@@ -1,5 +1,5 @@
-//! Adapts tests of a URL under "not", because most URLs were sent without their scheme. Other fields are
-//! unchanged.
+//! Adapts tests of a URL under "not", because most URLs were sent without their scheme. Other
+//! fields are unchanged.
 
 use super::connectives::any;
 use crate::field::Field;
@@ -8,9 +8,9 @@ use crate::rule::expr::{Expr, Test, TextTest};
 /// Start of a URL whose target has no scheme.
 const SCHEME: &[u8] = b"http://";
 
-/// A URL passes a test if the whole URL or the target as sent passes. Under "not", a test that the scheme
-/// alone passes would exclude every event. Such a test is meant to ask whether a scheme was sent, so it is
-/// applied to the target.
+/// A URL passes a test if the whole URL or the target as sent passes. Under "not", a test that
+/// the scheme alone passes would exclude every event. Such a test is meant to ask whether a
+/// scheme was sent, so it is applied to the target.
 pub(super) fn as_sent(expr: Expr, negated: bool) -> Expr {
     let each = |parts: Box<[Expr]>| parts.into_iter().map(|part| as_sent(part, negated));
     match expr {

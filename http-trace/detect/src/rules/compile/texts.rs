@@ -66,8 +66,8 @@ fn encode(encoding: Modifier, bytes: &[u8]) -> Vec<Vec<u8>> {
         Modifier::Utf16be => vec![utf16(u16::to_be_bytes)],
         Modifier::Utf16 => vec![[&[0xff, 0xfe][..], &utf16(u16::to_le_bytes)].concat()],
         Modifier::Base64 => vec![base64(bytes)],
-        // The three alignments of the text within a longer one; parts that depend on neighbouring bytes
-        // are cut.
+        // The three alignments of the text within a longer one; parts that depend on
+        // neighbouring bytes are cut.
         Modifier::Base64Offset => (0..3)
             .map(|offset| {
                 let padded = [&b"   "[..offset], bytes].concat();
@@ -100,8 +100,7 @@ fn with_dash(text: &SigmaString, dash: &str) -> SigmaString {
     SigmaString::new(&out)
 }
 
-/// The search for a text, with or without wildcards; with `fold`, ASCII letters match in either
-/// case.
+/// The search for a text, with or without wildcards; with `fold`, ASCII letters match in either case.
 pub(super) fn wildcards(text: &SigmaString, part: Part, fold: bool) -> TextTest {
     let case = |text: &str| match fold {
         true => text.to_ascii_lowercase(),

@@ -1,5 +1,4 @@
-//! Compiles one value with the field's modifiers. Several values are combined by
-//! [`super::item`], not here.
+//! Compiles one value with the field's modifiers. Several values are combined by [`super::item`], not here.
 
 use rsigma_parser::SigmaValue;
 use rsigma_parser::value::SigmaString;
