@@ -1,4 +1,4 @@
-//! The request target with obfuscation removed: percent-encoding (also nested), `+` for a blank, overlong
+//! The request target with obfuscation removed: percent-encoding (also nested), `+` for a space, overlong
 //! UTF-8, SQL comments. Only for comparison: the result is no longer a valid URL.
 
 use std::borrow::Cow;
@@ -47,7 +47,7 @@ fn hex(high: u8, low: u8) -> Option<u8> {
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
-/// Collapses blanks and comments to one blank, drops NUL, and decodes overlong ASCII.
+/// Collapses whitespace and comments to one space, drops NUL, and decodes overlong ASCII.
 fn squeeze(text: &mut Vec<u8>) {
     let (mut from, mut to) = (0, 0);
     while from < text.len() {

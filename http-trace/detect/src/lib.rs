@@ -60,8 +60,8 @@
 //! - [`summary`] is the text template of alerts; [`rule`] is a rule as data; [`rules`] compiles Sigma files
 //!   to it; [`digest`] bounds the alerts that one client can raise.
 //! - [`view`] gives typed values of an event; [`matcher`] evaluates a condition on it.
-//! - [`memo`] is the match cache: [`facts`] keeps passed tests by value (each test is evaluated once per event),
-//!   and [`candidates`] keeps matching detections by passed tests.
+//! - [`memo`] is the match cache: [`facts`] keeps passed tests by value (each test is evaluated once per
+//!   event), and [`candidates`] keeps matching detections by passed tests.
 //! - [`hashes`] and [`keys`] compute the key that an event counts for.
 //! - [`window`] and [`distinct`] count; [`native`] has the conditions that Sigma cannot express; [`evidence`]
 //!   is what an [`alert`] shows. A [`counter`] combines them for one key of one rule.

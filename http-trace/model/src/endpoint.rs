@@ -46,7 +46,7 @@ impl Templates {
             if at > 0 {
                 out.push(b'/');
             }
-            // In a file name only one part between dots may vary, such as a hash.
+            // File names vary in parts between dots, where a hash may be as short as 8 digits.
             let hex = if segment.contains(&b'.') { 8 } else { 16 };
             for (at, part) in segment.split(|b| *b == b'.').enumerate() {
                 if at > 0 {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::known::Known;
 
 /// One field line (RFC 9112 §5): name in the case it was sent, value without surrounding whitespace,
-/// folded lines joined by one blank.
+/// folded lines joined by one space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
     /// Field name as sent.
@@ -324,7 +324,7 @@ impl Headers {
 pub struct RequestHead {
     /// Method as sent.
     pub method: Bytes,
-    /// Request target as sent (RFC 9112 §3.2), raw blanks included.
+    /// Request target as sent (RFC 9112 §3.2), including raw spaces.
     pub target: Bytes,
     /// The digit after `HTTP/1.`; 0 if a malformed line has none.
     pub minor_version: u8,

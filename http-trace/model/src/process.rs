@@ -9,7 +9,7 @@ pub struct Process {
     pub name: Option<Box<str>>,
     /// Path of the executable, as seen in the process's own mount namespace.
     pub executable: Option<Box<str>>,
-    /// Command line, if requested; arguments are separated by blanks.
+    /// Command line, if requested; arguments are separated by spaces.
     pub command_line: Option<Box<str>>,
     /// User id in the host's initial user namespace.
     pub user_id: Option<u32>,

@@ -14,7 +14,7 @@ pub fn grouped(count: u64) -> String {
     text
 }
 
-/// A duration in ns with two or more digits and a unit: `1.2 ms`.
+/// A duration in ns with two or three digits and a unit: `1.2 ms`.
 pub fn latency(ns: u64) -> String {
     let (value, unit) = match ns {
         0..1_000_000 => (ns as f64 / 1e3, "µs"),

@@ -303,7 +303,7 @@ pub fn text(report: &Report, width: Option<usize>) -> String {
     out
 }
 
-/// Blanks between columns.
+/// Spaces between columns.
 const GAP: usize = 2;
 
 /// Width of each column, including the gap after it.
