@@ -1,10 +1,10 @@
-//! Bans clients: has the firewall that is there refuse the client of an alert for a time. Decides
-//! whom. The eBPF programs have no part in it; they only observe.
+//! Bans clients of alerts for a time, using the host's firewall. Decides whom to ban. The eBPF programs are
+//! not involved; they only observe.
 //!
 //! # Layout
 //! - [`never`]: the addresses of this host and its gateways (*I/O*: `/proc/net`).
-//! - [`nft`]: a set of nftables, by the program `nft` (*I/O*).
-//! - [`firewall`]: the thread that carries bans out.
+//! - [`nft`]: a set of nftables, managed with the program `nft` (*I/O*).
+//! - [`firewall`]: the thread that applies bans.
 
 pub mod firewall;
 pub mod never;
@@ -24,56 +24,56 @@ use http_trace_detect::alert::{Alert, Ban, Outcome, State};
 use http_trace_detect::field::Field;
 use http_trace_detect::rule::Level;
 
-/// What is to be banned, and how.
+/// Whom to ban, and how.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where banned clients are put.
+    /// The set to which banned clients are added.
     pub set: Set,
-    /// How long each is banned; `None` only says who would be.
+    /// Duration of a ban; `None` is a dry run.
     pub lasts: Option<Duration>,
-    /// The lowest level of an alert whose client is banned.
+    /// Lowest level of alerts that lead to a ban.
     pub level: Level,
-    /// Clients that are never banned.
+    /// Networks that are never banned.
     pub allow: Vec<IpNet>,
-    /// Most bans in force at once.
+    /// Maximum number of bans in force.
     pub most: usize,
-    /// Reset connections instead of dropping packets, where the table is made here.
+    /// If the table is created here: reset connections instead of dropping packets.
     pub reset: bool,
-    /// Lift the bans of this run at its end.
+    /// Lift this run's bans at its end.
     pub lift: bool,
 }
 
-/// How many alerts led to what.
+/// Number of alerts by outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Clients banned, or that would have been.
+    /// Clients banned, or in a dry run those that would have been.
     pub banned: u64,
-    /// Clients not banned, by reason.
+    /// Clients not banned for a reason.
     pub refused: u64,
-    /// Bans that the firewall did not carry out.
+    /// Bans that failed in the firewall.
     pub failed: u64,
-    /// Why the last of these was not.
+    /// Cause of the last failure.
     pub failure: Option<String>,
 }
 
-/// Bans by a plan.
+/// Applies a plan.
 #[derive(Debug)]
 pub struct Bans {
     plan: Plan,
     trusted: Trusted,
     never: Never,
-    /// Until when each client is banned.
+    /// End of each client's ban.
     in_force: HashMap<IpAddr, Instant>,
-    /// `None` where nobody is banned.
+    /// `None` in a dry run.
     firewall: Option<Firewall>,
     counts: Counts,
 }
 
 impl Bans {
-    /// Begins to ban. With `carry_out`, and a time in the plan, the set is looked for, or made.
+    /// Prepares banning. With `carry_out`, and a duration in the plan, looks up or creates the set.
     ///
     /// # Errors
-    /// In words, what of the set has to be otherwise.
+    /// A message about what is wrong with the set.
     pub fn open(plan: Plan, trusted: Trusted, carry_out: bool) -> Result<Self, String> {
         let mut in_force = HashMap::new();
         let firewall = match plan.lasts.filter(|_| carry_out) {
@@ -95,13 +95,13 @@ impl Bans {
         })
     }
 
-    /// Believes other proxies from now on.
+    /// Replaces the trusted proxies.
     pub fn trust(&mut self, trusted: Trusted) {
         self.trusted = trusted;
     }
 
-    /// Bans the client of an alert, unless something speaks against it. `None` where an alert calls for
-    /// no ban: it ended, its level is too low, or it names no client.
+    /// Bans the client of an alert, unless there is a reason against it. `None` if the alert calls for no
+    /// ban: it has ended, its level is too low, or it names no client.
     pub fn judge(&mut self, alert: &Alert) -> Option<Ban> {
         if alert.state == State::Ended || alert.severity.level() < self.plan.level {
             return None;
@@ -126,7 +126,7 @@ impl Bans {
             return ban(Outcome::Refused, None, Some(reason));
         }
         let (Some(lasts), Some(firewall)) = (self.plan.lasts, &mut self.firewall) else {
-            // Told once in an hour, as an alert that stays open is.
+            // Reported once per hour, like an alert that stays open.
             let lasts = self.plan.lasts.unwrap_or(Duration::from_secs(3600));
             self.in_force.insert(client, now + lasts);
             self.counts.banned += 1;
@@ -173,7 +173,7 @@ impl Bans {
         (self.in_force.len() >= self.plan.most).then_some("as many bans as ban-most are in force")
     }
 
-    /// What is new of bans that the firewall did not carry out; their clients may be banned again.
+    /// Bans that failed since the last call, as a message; their clients may be banned again.
     pub fn news(&mut self) -> Option<String> {
         let (failed, why) = self.firewall.as_ref()?.failed()?;
         self.counts.failed += failed.len() as u64;
@@ -186,17 +186,17 @@ impl Bans {
         is_new.then(|| format!("cannot ban clients: {why}"))
     }
 
-    /// What came of it so far.
+    /// Counts so far.
     pub const fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Whether clients are really banned.
+    /// Whether this is a dry run.
     pub const fn is_dry(&self) -> bool {
         self.firewall.is_none()
     }
 
-    /// Carries out what waits, and lifts the bans of this run if the plan says so.
+    /// Applies pending bans, and lifts the bans of this run if configured.
     pub fn close(mut self) -> Counts {
         self.news();
         if let Some(firewall) = self.firewall.take() {
@@ -209,7 +209,7 @@ impl Bans {
     }
 }
 
-/// The client that an alert is about, if it is about one.
+/// The client that an alert is about, if any.
 fn client(alert: &Alert) -> Option<IpAddr> {
     let of_client = |field: &Field| matches!(field, Field::ClientIp | Field::PeerIp);
     let mut named = alert.entities.iter().filter(|e| of_client(&e.shown.field));

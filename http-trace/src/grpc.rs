@@ -1,5 +1,5 @@
-//! *I/O*: unary gRPC calls, one at a time, over one HTTP/2 connection that is kept. Connections are kept out of
-//! what is traced. Does not know what is called, and tries nothing again.
+//! *I/O*: unary gRPC calls, one at a time, over a persistent HTTP/2 connection. Its connections are excluded
+//! from tracing. Does not know what is called, and retries nothing.
 
 use std::future::Future;
 use std::io;
@@ -21,14 +21,13 @@ use tokio_rustls::rustls::{ClientConfig, crypto::ring};
 
 use crate::own_sockets::{Excluded, OwnSockets};
 
-/// The largest answer, and the largest header fields, that are read.
+/// Maximum size of a response, and of header fields, in bytes.
 const LARGEST: usize = 64 << 10;
 const LARGEST_HEADERS: u32 = 16 << 10;
-/// How long a kept connection is looked at before it is used: whether its peer has left meanwhile, or asks for
-/// a sign of life.
+/// How long an idle connection is polled before use, to handle a close or a ping by its peer.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Status codes of gRPC (github.com/grpc/grpc, doc/statuscodes.md).
+/// gRPC status codes (github.com/grpc/grpc, doc/statuscodes.md).
 pub mod code {
     pub const OK: u32 = 0;
     pub const CANCELLED: u32 = 1;
@@ -45,14 +44,14 @@ pub mod code {
     pub const UNAUTHENTICATED: u32 = 16;
 }
 
-/// Who is called.
+/// The server to call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// A name or an address, without brackets.
+    /// Host name or address, without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
-    /// Whether by TLS.
+    /// Whether to use TLS.
     pub tls: bool,
 }
 
@@ -65,24 +64,24 @@ impl Server {
     }
 }
 
-/// What a service said to a call.
+/// Result of a call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// One of [`code`], or another number.
+    /// One of [`code`], or another status.
     pub code: u32,
-    /// In words, with percent-encoding.
+    /// Status message, percent-encoded.
     pub why: String,
-    /// `google.rpc.Status`, in base64.
+    /// `google.rpc.Status`, base64-encoded.
     pub details: Option<String>,
-    /// The message.
+    /// Response message.
     pub message: Bytes,
 }
 
-/// Calls the methods of one server.
+/// A client of one server.
 pub struct Client {
     server: Server,
     own: OwnSockets,
-    /// Made by the thread that calls.
+    /// Created on the calling thread.
     runtime: Option<Runtime>,
     open: Option<Open>,
 }
@@ -100,7 +99,7 @@ impl Drop for Open {
 }
 
 impl Client {
-    /// Opens nothing yet.
+    /// Creates a client without connecting.
     pub const fn new(server: Server, own: OwnSockets) -> Self {
         Client {
             server,
@@ -110,11 +109,11 @@ impl Client {
         }
     }
 
-    /// Calls `path` (`/package.Service/Method`) with these header fields and this message, which is compressed with
-    /// gzip already if `gzip` says so.
+    /// Calls `path` (`/package.Service/Method`) with these header fields and this message; `gzip` means that
+    /// the message is already compressed.
     ///
     /// # Errors
-    /// Of the connection, `TimedOut` at the deadline, `InvalidData` for what is no gRPC.
+    /// Those of the connection, `TimedOut` at the deadline, `InvalidData` if the response is not gRPC.
     pub fn call(
         &mut self,
         path: &str,
@@ -137,7 +136,7 @@ impl Client {
             };
             let request = self.request(path, headers, gzip)?;
             let answer = exchange(open.send.clone(), request, body(message, gzip)?);
-            // A connection that failed, or owes an answer, is not used again.
+            // A connection that failed, or still owes a response, is not reused.
             Ok((within(deadline, answer).await?, open))
         });
         self.runtime = Some(runtime);
@@ -206,7 +205,7 @@ async fn handshake(
         .handshake(stream)
         .await
         .map_err(told)?;
-    // Why it ended is told by the call that it fails.
+    // The call that fails reports why the connection ended.
     let connection = tokio::spawn(async move { drop(connection.await) });
     Ok((send, connection))
 }
@@ -238,14 +237,14 @@ async fn within<T>(deadline: Instant, what: impl Future<Output = io::Result<T>>)
     }
 }
 
-/// A kept connection whose peer has not left it.
+/// The persistent connection, unless its peer has closed it.
 async fn still_open(open: Option<Open>) -> Option<Open> {
     let mut open = open?;
     let ended = tokio::time::timeout(LOOK, &mut open.connection).await;
     ended.is_err().then_some(open)
 }
 
-/// Five bytes before the message: whether it is compressed, and its length.
+/// Adds the gRPC prefix of five bytes: compression flag and length.
 fn body(message: &[u8], gzip: bool) -> io::Result<Bytes> {
     let length = u32::try_from(message.len()).map_err(io::Error::other)?;
     Ok([&[gzip.into()][..], &length.to_be_bytes(), message]
@@ -284,7 +283,7 @@ async fn exchange(
     Ok(answer(&trailers.unwrap_or_default(), &received))
 }
 
-/// What the fields at the end say. Whoever says nothing has not said that all is well.
+/// Parses the trailers. Without a status the call has failed.
 fn answer(fields: &HeaderMap, received: &[u8]) -> Answer {
     let text = |name| Some(fields.get(name)?.to_str().ok()?.to_owned());
     let status = text("grpc-status").and_then(|status| status.parse().ok());
@@ -292,7 +291,7 @@ fn answer(fields: &HeaderMap, received: &[u8]) -> Answer {
         Some(_) => String::new(),
         None => "no status: no gRPC".to_owned(),
     };
-    // A call has one message. One that is compressed was not asked for, and one that is cut says nothing.
+    // A call has one message. Compression was not offered, and a truncated message is invalid.
     let message = match received {
         [0, a, b, c, d, rest @ ..] => {
             let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
@@ -308,7 +307,7 @@ fn answer(fields: &HeaderMap, received: &[u8]) -> Answer {
     }
 }
 
-/// What another status than 200 stands for (github.com/grpc/grpc, doc/http-grpc-status-mapping.md).
+/// Maps HTTP statuses other than 200 (github.com/grpc/grpc, doc/http-grpc-status-mapping.md).
 fn of_http(status: StatusCode) -> Answer {
     let code = match status.as_u16() {
         400 => code::INTERNAL,

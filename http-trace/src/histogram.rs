@@ -1,16 +1,16 @@
-//! How many durations fell into which range: what [`crate::metrics`] and the output `summary` tell of latency.
+//! Latency histograms, used by [`crate::metrics`] and the output `summary`.
 
-/// Upper bounds of the ranges, in seconds (OpenTelemetry, semantic conventions for HTTP metrics).
+/// Upper bounds of the buckets in seconds (OpenTelemetry, semantic conventions for HTTP metrics).
 pub const BOUNDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
-/// Counts of durations.
+/// A histogram of durations.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
-    /// How many fell between one bound and the next, and beyond the last.
+    /// Count per bucket; the last is unbounded.
     counts: [u64; BOUNDS.len() + 1],
-    /// All of them together.
+    /// Sum of all durations in ns.
     pub sum_ns: u128,
 }
 
@@ -23,19 +23,19 @@ impl Histogram {
         self.sum_ns += u128::from(ns);
     }
 
-    /// How many there are.
+    /// Total count.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Each range by its upper bound in seconds, `None` for the last, with how many fell into it.
+    /// Upper bound of each bucket in seconds (`None` for the last), with its count.
     pub fn ranges(&self) -> impl Iterator<Item = (Option<f64>, u64)> {
         let bounds = BOUNDS.iter().copied().map(Some).chain([None]);
         bounds.zip(self.counts)
     }
 
-    /// The upper bound in seconds of the range with the quantile, which is a share from 0 to 1; infinity
-    /// beyond the last. `None` of nothing.
+    /// Upper bound in seconds of the bucket that contains the quantile (`share` from 0 to 1); infinity for
+    /// the last one. `None` if empty.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let wanted = (share * self.count() as f64).ceil() as u64;
         let mut sum = 0;

@@ -2,26 +2,28 @@
 //!
 //! # Layout
 //! Each module imports only from those above it in this list and from the crates to its left
-//! (`http-trace-model`, `-engine`, `-detect`); I/O happens only where it says so.
+//! (`http-trace-model`, `-engine`, `-detect`); I/O happens only where noted.
 //!
 //! - [`text`] writes bytes from the network as text, and reads them back.
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`recorded`] reads recorded events (our json, Zeek's http.log, Suricata's eve.json, access logs).
-//! - [`own_sockets`] knows the agent's own sockets, which are never traced; [`own_client`] asks by HTTP through
-//!   them, [`grpc`] by gRPC; [`priority`] lets threads go first; [`privileges`] are capabilities and the user.
+//! - [`own_sockets`] tracks the agent's own sockets, which are never traced; [`own_client`] sends HTTP
+//!   requests through them, [`grpc`] gRPC calls; [`priority`] raises the priority of threads; [`privileges`]
+//!   handles capabilities and the user.
 //! - [`enrich`] names the client behind trusted proxies, and the processes at both ends.
-//! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] takes secrets out.
-//! - [`ban`] has the firewall refuse the clients of alerts (*I/O*).
-//! - [`summary`] words what standard error is told (prints nothing).
-//! - [`histogram`] counts durations, [`metrics`] counts for Prometheus what passes.
-//! - [`sink`] formats and writes (output files, standard output, and where alerts go).
-//! - [`state_file`] keeps counters and the inventory of a site over a restart (*I/O*).
-//! - [`stages`] takes events through all of these, in their order.
-//! - [`config`] has the table of settings and reads them (the configuration file too), [`cli`] the
+//! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] removes secrets.
+//! - [`ban`] bans the clients of alerts in the firewall (*I/O*).
+//! - [`summary`] formats messages for standard error (prints nothing).
+//! - [`histogram`] counts durations, [`metrics`] counts events for Prometheus.
+//! - [`sink`] formats and writes (output files, standard output, and destinations of alerts).
+//! - [`state_file`] keeps counters and the inventory of a site across restarts (*I/O*).
+//! - [`stages`] passes events through all of these, in order.
+//! - [`config`] holds the table of settings and reads them (including the configuration file), [`cli`] the
 //!   commands and options.
-//! - [`engine`] is the pipeline with its stages.
+//! - [`engine`] combines the pipeline with the stages.
 //! - [`probe`] loads and attaches the eBPF programs and reads their ring buffer.
-//! - [`run`] is a run from configuration to exit status, [`schema`] what `http-trace schema` prints.
+//! - [`run`] runs everything from configuration to exit status, [`schema`] generates the output of
+//!   `http-trace schema`.
 #![cfg_attr(not(feature = "live"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return unparsed(&error),
     };
-    // Of nothing but what was kept.
+    // Whether to report only from the kept inventory.
     let mut is_report = false;
     match cli.command.take() {
         Some(Command::Rules(Rules::Help { command })) => {
@@ -127,7 +127,7 @@ fn main() -> ExitCode {
     ExitCode::from(run::run(&config, &stop).status())
 }
 
-/// What is wrong with the command line. A file that is there is no misspelt command.
+/// Explains a command line that does not parse. An existing file is not a misspelt command.
 fn unparsed(error: &clap::Error) -> ExitCode {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
         && Path::new(word).exists()
@@ -139,7 +139,7 @@ fn unparsed(error: &clap::Error) -> ExitCode {
         return ExitCode::from(Ended::CannotStart.status());
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
-        // Which of several is meant is not told.
+        // clap does not say which argument is meant.
         let no_text = env::args_os()
             .skip(1)
             .filter(|word| word.to_str().is_none());
@@ -151,7 +151,7 @@ fn unparsed(error: &clap::Error) -> ExitCode {
         ));
         return ExitCode::from(Ended::CannotStart.status());
     }
-    // Help and the version go to standard output.
+    // Help and version go to standard output.
     let printed = error.print();
     if error.use_stderr() {
         return ExitCode::from(Ended::CannotStart.status());
@@ -159,7 +159,7 @@ fn unparsed(error: &clap::Error) -> ExitCode {
     ended(printed, Ended::Done)
 }
 
-/// How it ends that something was printed; a reader that goes away is no error.
+/// The exit status after printing; a closed pipe is not an error.
 fn ended(printed: io::Result<()>, otherwise: Ended) -> ExitCode {
     match printed.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -174,7 +174,7 @@ fn rules(command: &Rules) -> ExitCode {
     let mut out = String::new();
     let done = run::rules::run(command, &mut out);
     if io::stdout().is_terminal() {
-        // Rules of others, and clients that the state names, are in it.
+        // It may contain rule texts by others, and names of clients from the state.
         out = lines_for_terminal(&out);
     }
     ended(io::stdout().write_all(out.as_bytes()), done)
@@ -190,7 +190,7 @@ fn bans(command: &Bans) -> ExitCode {
     ended(io::stdout().write_all(out.as_bytes()), done)
 }
 
-/// Says what this host lets the agent do.
+/// Reports what this host allows the agent to do.
 #[cfg(feature = "live")]
 fn doctor(asked: &Doctor, cli: Cli) -> ExitCode {
     let mut stop = Stop::default();
@@ -215,7 +215,7 @@ fn doctor(_: &Doctor, _: Cli) -> ExitCode {
     unknown("this build only reads captures: there is nothing to look for")
 }
 
-/// Checks the settings of a run, and shows them.
+/// Checks or prints the settings of a run.
 fn settings(cli: Cli, show: bool) -> ExitCode {
     let config = match Config::try_from(cli) {
         Ok(config) => config,
@@ -231,13 +231,13 @@ fn settings(cli: Cli, show: bool) -> ExitCode {
     ended(io::stdout().write_all(text.as_bytes()), Ended::Done)
 }
 
-/// A word that is no command.
+/// Prints a usage error.
 fn unknown(why: &str) -> ExitCode {
     run::say(why);
     ExitCode::from(Ended::CannotStart.status())
 }
 
-/// Prints the help of the command that these words name.
+/// Prints the help of the command with this path.
 fn help(words: &[&str]) -> ExitCode {
     if let Err(why) = cli::command_of(words) {
         return unknown(&why);
@@ -248,7 +248,7 @@ fn help(words: &[&str]) -> ExitCode {
     }
 }
 
-/// Prints what a subcommand asks for.
+/// Prints the output of a subcommand.
 fn print(command: &Command) -> ExitCode {
     let mut out = Vec::new();
     let rendered = match command {

@@ -1,8 +1,8 @@
-//! What passes the stages as numbers, in the text format of Prometheus (version 0.0.4). Memory is bounded
-//! whatever servers and clients send. Reads no clock and performs no I/O.
+//! Metrics of events in the Prometheus text format (version 0.0.4). Memory is bounded whatever servers and
+//! clients send. Reads no clock and performs no I/O.
 //!
 //! # Layout
-//! - [`endpoints`] counts by URL template, where that is asked for.
+//! - [`endpoints`] counts by URL template, if enabled.
 
 pub mod endpoints;
 
@@ -16,52 +16,51 @@ use crate::summary::Written;
 use http_trace_model::event::{HttpEvent, NoResponse, status_class};
 use http_trace_model::process::Process;
 
-/// The most series of one metric with labels that the traffic chooses. What comes on top counts as
+/// Maximum number of series of a metric whose labels depend on traffic. Further ones are counted as
 /// [`OTHER`].
 const MOST: usize = 512;
-/// What is not named by itself.
+/// Label of everything that has no series of its own.
 const OTHER: &str = "_OTHER";
-/// A series of which nothing came for so long is dropped, ns: a day.
+/// Series without updates are dropped after a day (ns).
 const EXPIRES_NS: u64 = 86_400_000_000_000;
 
-/// Request methods with a name of their own (RFC 9110 §9, RFC 5789).
+/// Request methods with their own label (RFC 9110 §9, RFC 5789).
 const METHODS: [&str; 9] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
 ];
 
-/// The method as a label: one of few names.
+/// The label of a method, from a fixed set.
 pub fn method(sent: &[u8]) -> &'static str {
     let known = METHODS.iter().find(|name| name.as_bytes() == sent);
     known.copied().unwrap_or(OTHER)
 }
 
-/// Numbers of a run.
+/// Metrics of a run.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// Responses by the server's port, the status code, and the workload that answered.
+    /// Responses by server port, status code and answering workload.
     responses: Series<Option<(u16, u16, Place)>, u64>,
     workloads: Workloads,
     /// Requests without a response.
     unanswered: BTreeMap<&'static str, u64>,
-    /// By method and status code: how long exchanges took, and how long until the first byte.
+    /// By method and status code: duration of exchanges, and time to first byte.
     times: Series<(&'static str, Option<u16>), Times>,
     now_ns: u64,
-    /// By URL template, if that is asked for.
+    /// By URL template, if enabled.
     pub endpoints: Option<EndpointCounts>,
 }
 
-/// A workload among [`Workloads`]; the first two are nobody that is known, and all that found no room.
+/// A workload in [`Workloads`]; the first two stand for unknown workloads, and for all beyond the limit.
 type Place = u16;
 const UNKNOWN: Place = 0;
 const REST: Place = 1;
 
-/// The workloads that have answered, at most [`MOST`]: what a process belongs to, and the namespace of
-/// Kubernetes that this is in.
+/// Workloads that have answered, at most [`MOST`], identified by name and Kubernetes namespace.
 #[derive(Debug, Default)]
 struct Workloads {
-    /// By namespace and name; with the time of the last answer, Unix ns.
+    /// By namespace and name, with the time of the last answer (Unix ns).
     places: HashMap<Box<str>, HashMap<Box<str>, (Place, u64)>>,
-    /// Those that nobody has any more.
+    /// Numbers that are free for reuse.
     free: Vec<Place>,
     next: Place,
 }
@@ -101,7 +100,7 @@ impl Workloads {
         })
     }
 
-    /// Forgets those that have not answered for long; their series are gone by then too.
+    /// Removes workloads that have not answered for long; their series have expired too.
     fn expire(&mut self, now_ns: u64) {
         for of_namespace in self.places.values_mut() {
             of_namespace.retain(|_, (place, seen_ns)| {
@@ -116,7 +115,7 @@ impl Workloads {
             .retain(|_, of_namespace| !of_namespace.is_empty());
     }
 
-    /// The labels of each place, ready to be written.
+    /// The labels of each workload, formatted.
     fn labels(&self) -> HashMap<Place, String> {
         let mut labels = HashMap::from([
             (UNKNOWN, String::new()),
@@ -135,22 +134,22 @@ impl Workloads {
     }
 }
 
-/// The value of a label that others chose.
+/// Escapes a label value.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
     text.replace('\n', "\\n")
 }
 
-/// A number about the agent. Those of one name stand together.
+/// A metric about the agent. Those with the same name are adjacent.
 #[derive(Clone, Copy, Debug)]
 pub struct Number {
-    /// Ends with `_total` if it only grows.
+    /// Ends with `_total` if it is a counter.
     pub name: &'static str,
-    /// What it counts.
+    /// Help text.
     pub meaning: &'static str,
-    /// A label's name and value.
+    /// Name and value of a label.
     pub label: Option<(&'static str, &'static str)>,
-    /// In the unit that the name says.
+    /// Value in the unit given by the name.
     pub value: f64,
 }
 
@@ -160,10 +159,10 @@ struct Times {
     first_byte: Histogram,
 }
 
-/// Values by labels, at most [`MOST`] beside `rest`.
+/// Values by labels, at most [`MOST`] in addition to the overflow series.
 #[derive(Debug)]
 struct Series<K, V> {
-    /// With the time of the last change, Unix ns.
+    /// With the time of the last update (Unix ns).
     values: HashMap<K, (V, u64), foldhash::fast::RandomState>,
 }
 
@@ -176,7 +175,7 @@ impl<K, V> Default for Series<K, V> {
 }
 
 impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
-    /// The value with these labels or, where there are too many, with those of all others.
+    /// The value with these labels, or the overflow value `others` if there are too many.
     fn of(&mut self, labels: K, others: K, now_ns: u64) -> &mut V {
         let is_full = self.values.len() >= MOST && !self.values.contains_key(&labels);
         let labels = if is_full { others } else { labels };
@@ -185,7 +184,7 @@ impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
         value
     }
 
-    /// All that are not expired, by their labels.
+    /// All values that have not expired, sorted by labels.
     fn sorted(&mut self, now_ns: u64) -> Vec<(K, &V)> {
         self.values
             .retain(|_, (_, changed_ns)| now_ns.saturating_sub(*changed_ns) < EXPIRES_NS);
@@ -196,7 +195,7 @@ impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
 }
 
 impl Metrics {
-    /// None yet; by URL template as well if that is asked for.
+    /// Empty metrics; by URL template too if enabled.
     pub fn new(endpoints: Option<EndpointCounts>) -> Self {
         Metrics {
             endpoints,
@@ -204,7 +203,7 @@ impl Metrics {
         }
     }
 
-    /// Counts an event, whether it is written or not.
+    /// Counts an event, whether or not it is written.
     pub fn event(&mut self, event: &HttpEvent) {
         let now_ns = self.now_ns.max(event.time_ns);
         self.now_ns = now_ns;
@@ -230,7 +229,7 @@ impl Metrics {
         if let Some(ns) = event.ttfb_ns() {
             times.first_byte.add(ns);
         }
-        // An event that was written before its end tells when that was, not how long it took.
+        // An event written before its end has no final duration.
         if let Some(ns) = event
             .duration_ns()
             .filter(|_| event.response_end_ns.is_some())
@@ -239,7 +238,7 @@ impl Metrics {
         }
     }
 
-    /// Everything as text, with what became of events and with numbers about the agent.
+    /// Formats everything, including what happened to events and metrics of the agent.
     pub fn text(&mut self, written: &Written, of_agent: &[Number]) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
@@ -456,7 +455,7 @@ mod tests {
         let text = metrics.text(&Written::default(), &[]);
         assert!(text.contains(r#"workload="_OTHER""#), "{text}");
         assert!(text.lines().filter(|l| l.starts_with(line)).count() <= MOST + 1);
-        // A day later others have their room.
+        // After a day the series are free for others.
         metrics.event(&of(answer(EXPIRES_NS + 2 * SECOND), None, "late"));
         let text = metrics.text(&Written::default(), &[]);
         assert!(!text.contains("worker-1"), "{text}");
@@ -473,7 +472,7 @@ mod tests {
         let mut metrics = Metrics::default();
         metrics.event(&event(80, b"GET", 200, Some(40_000_000)));
         metrics.event(&event(80, b"GET", 200, Some(3 * SECOND)));
-        // A stream that goes on: there is no duration yet.
+        // A stream in progress has no duration yet.
         metrics.event(&event(80, b"GET", 200, None));
         metrics.event(&event(8080, b"BREW", 418, Some(60 * SECOND)));
         let text = metrics.text(&Written::default(), &[]);

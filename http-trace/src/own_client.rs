@@ -1,5 +1,5 @@
-//! *I/O*: the HTTP client of the agent itself. Connections are opened here rather than by the library, so that
-//! their local ends can be kept out of what is traced. Does not know what is asked.
+//! *I/O*: the agent's own HTTP client. Opens connections itself rather than in the library, so that their
+//! local endpoints can be excluded from tracing. Does not know what is requested.
 
 use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::io::{self, Read, Write};
@@ -17,14 +17,14 @@ use ureq::unversioned::transport::{
 
 use crate::own_sockets::{Excluded, OwnSockets};
 
-/// How long connecting to one address may take where nothing else says it.
+/// Connect timeout per address if no other is set.
 const CONNECTING: Duration = Duration::from_secs(10);
 
-/// What all requests of the agent have in common.
+/// Common settings of all requests of the agent.
 pub fn config() -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         .http_status_as_error(false)
-        // A redirection could lead inside the network that the agent watches.
+        // A redirect could point into the network that the agent monitors.
         .max_redirects(0)
         .proxy(None)
         .user_agent(concat!("http-trace/", env!("CARGO_PKG_VERSION")))
@@ -36,7 +36,7 @@ pub fn agent(config: Config, own: OwnSockets) -> Agent {
     Agent::with_parts(config, connector, DefaultResolver::default())
 }
 
-/// A peer that is gone without a word is noticed within a minute.
+/// Enables keep-alive, so that a vanished peer is noticed within a minute.
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
@@ -95,7 +95,7 @@ struct Connection {
     buffers: LazyBuffers,
 }
 
-/// The library wants to know which of its limits was reached.
+/// ureq expects to be told which of its timeouts expired.
 fn told(error: io::Error, timeout: NextTimeout) -> Error {
     match error.kind() {
         TimedOut | WouldBlock => Error::Timeout(timeout.reason),
@@ -130,7 +130,7 @@ impl Transport for Connection {
     }
 
     fn is_open(&mut self) -> bool {
-        // An idle one may be gone, and nothing was asked that it could answer.
+        // An idle connection may be closed; unsolicited data makes it unusable.
         let mut byte = [0];
         let is_silent = self.stream.set_nonblocking(true).is_ok()
             && matches!(self.stream.peek(&mut byte), Err(error) if error.kind() == WouldBlock);

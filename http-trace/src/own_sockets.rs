@@ -1,9 +1,9 @@
-//! The agent's own sockets, whose traffic is counted and never traced: exported alerts would become
+//! The agent's own sockets, whose traffic is counted but never traced: otherwise exported alerts would become
 //! new events.
 //!
 //! Code that opens a socket (a webhook, an exporter) takes an [`OwnSockets`] and connects through it, or
-//! excludes the socket before its first byte. The eBPF programs look endpoints up before they report a
-//! connection for the first time. In a replay all of this does nothing.
+//! excludes the socket before its first byte. The eBPF programs look endpoints up before they first report a
+//! connection. In a replay all of this has no effect.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,29 +12,28 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long an endpoint stays excluded after its socket was closed: what is on its way then is
-/// still of that socket.
+/// How long an endpoint stays excluded after its socket was closed: packets in flight still belong to it.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Where exclusions take effect.
+/// Where exclusions are applied.
 pub trait Table: Send {
     /// Excludes an endpoint.
     ///
     /// # Errors
-    /// When there is no room, or the table is gone.
+    /// If the table is full or gone.
     fn add(&mut self, local: SocketAddr) -> Result<(), String>;
-    /// Traces it again.
+    /// Ends an exclusion.
     fn remove(&mut self, local: SocketAddr);
 }
 
-/// All of the agent's own sockets. A clone is of the same ones.
+/// All of the agent's own sockets. Clones share them.
 #[derive(Clone, Default)]
 pub struct OwnSockets(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     table: Option<Box<dyn Table>>,
-    /// By local address: how many hold it, and when the last one let go.
+    /// By local address: number of holders, and when the last one was dropped.
     endpoints: BTreeMap<SocketAddr, Endpoint>,
 }
 
@@ -53,14 +52,13 @@ impl fmt::Debug for OwnSockets {
 }
 
 impl OwnSockets {
-    /// Excludes the connections of a local endpoint for as long as what is returned lives, and a
-    /// few seconds more: of a listener bound to one address, or of a client's socket. A client
-    /// that does not use [`OwnSockets::connect`] calls it before its first byte, with the socket's
-    /// `local_addr()`; bound to [`OwnSockets::source_of`] it can do so before it connects.
+    /// Excludes the connections of a local endpoint until the returned value is dropped, and a few seconds
+    /// more. The endpoint is that of a listener bound to one address, or of a client socket. A client that
+    /// does not use [`OwnSockets::connect`] must call this before its first byte, with the socket's
+    /// `local_addr()`; if bound to [`OwnSockets::source_of`] it can do so before it connects.
     ///
     /// # Errors
-    /// An unspecified address or port, which is no endpoint yet; or the kernel's table is full
-    /// (1,024 endpoints).
+    /// If the address or port is unspecified, or if the kernel's table is full (1,024 endpoints).
     pub fn exclude(&self, local: SocketAddr) -> io::Result<Excluded> {
         if local.ip().is_unspecified() || local.port() == 0 {
             return Err(io::Error::new(
@@ -85,21 +83,21 @@ impl OwnSockets {
         })
     }
 
-    /// A connection to `to` of which nothing is traced, not even that nobody answers.
+    /// Opens a connection to `to` that is not traced at all, not even a failed attempt.
     ///
     /// # Errors
-    /// As of connect(2) and [`OwnSockets::exclude`]; `TimedOut` after `timeout`.
+    /// Those of connect(2) and [`OwnSockets::exclude`]; `TimedOut` after `timeout`.
     pub fn connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<(TcpStream, Excluded)> {
         let source = SocketAddr::new(Self::source_of(to)?, 0);
         connect(to, source, timeout, |local| self.exclude(local))
     }
 
-    /// The address that a connection to `to` would come from, to bind a socket to.
+    /// The source address of a connection to `to`, for binding a socket.
     ///
     /// # Errors
-    /// When there is no route.
+    /// If there is no route.
     pub fn source_of(to: SocketAddr) -> io::Result<IpAddr> {
-        // Connecting a datagram socket looks the route up and sends nothing.
+        // Connecting a datagram socket does a route lookup and sends nothing.
         let any: SocketAddr = if to.is_ipv4() {
             ([0, 0, 0, 0], 0).into()
         } else {
@@ -110,10 +108,10 @@ impl OwnSockets {
         Ok(socket.local_addr()?.ip())
     }
 
-    /// From here on exclusions take effect in `table`, those of before included.
+    /// Applies exclusions in `table` from now on, including existing ones.
     ///
     /// # Errors
-    /// When one of those is refused.
+    /// If an existing exclusion is refused.
     pub fn set_table(&self, mut table: Box<dyn Table>) -> io::Result<()> {
         let mut state = self.state();
         for local in state.endpoints.keys() {
@@ -123,17 +121,17 @@ impl OwnSockets {
         Ok(())
     }
 
-    /// Forgets endpoints whose sockets were closed a while ago. Call it now and then.
+    /// Forgets endpoints whose sockets were closed a while ago. Call it periodically.
     pub fn sweep(&self, now: Instant) {
         self.state().sweep(now);
     }
 
-    /// How many endpoints are excluded.
+    /// Number of excluded endpoints.
     pub fn len(&self) -> usize {
         self.state().endpoints.len()
     }
 
-    /// Whether none is.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -158,7 +156,7 @@ impl State {
     }
 }
 
-/// An endpoint that is excluded until this is dropped.
+/// Excludes an endpoint until dropped.
 #[derive(Debug)]
 pub struct Excluded {
     sockets: OwnSockets,
@@ -177,7 +175,7 @@ impl Drop for Excluded {
     }
 }
 
-/// Connects from `source`; `before` is told of the endpoint before anything is sent.
+/// Connects from `source`; calls `before` with the local endpoint before anything is sent.
 #[cfg(feature = "live")]
 fn connect<T>(
     to: SocketAddr,
@@ -196,7 +194,7 @@ fn connect<T>(
     bind(&socket, &source)?;
     let stream = TcpStream::from(socket);
     let told = before(stream.local_addr()?)?;
-    // On Linux the time to send is the time to connect too (socket(7)).
+    // On Linux the send timeout also applies to connect (socket(7)).
     sockopt::set_socket_timeout(&stream, sockopt::Timeout::Send, Some(timeout))?;
     match rustix::net::connect(&stream, &to) {
         Ok(()) => {}
@@ -209,7 +207,7 @@ fn connect<T>(
     Ok((stream, told))
 }
 
-/// Where nothing is traced, the order does not matter.
+/// Without tracing the order does not matter.
 #[cfg(not(feature = "live"))]
 fn connect<T>(
     to: SocketAddr,
@@ -222,7 +220,7 @@ fn connect<T>(
     Ok((stream, told))
 }
 
-/// The address as it is on the wire: a socket of IPv6 that speaks IPv4 sends from the latter.
+/// The address on the wire: an IPv6 socket that uses IPv4 sends from an IPv4 address.
 fn canonical(local: SocketAddr) -> SocketAddr {
     SocketAddr::new(local.ip().to_canonical(), local.port())
 }

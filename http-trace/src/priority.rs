@@ -1,8 +1,8 @@
-//! Scheduling priority of threads: the ones that read the ring buffer and write events get nice -10.
+//! Scheduling priority of threads: those that read the ring buffer and write events get nice -10.
 //!
-//! At their fair share of a busy processor they fall behind in bursts, and the ring buffer overflows.
-//! Other threads and child processes keep the priority that the agent was started with. Does nothing if
-//! that is not the default, if the agent may not change it, or without the feature `live`.
+//! With their fair share of a busy CPU they fall behind in bursts, and the ring buffer overflows. Other
+//! threads and child processes keep the priority that the agent was started with. Has no effect if that is
+//! not the default, if the agent lacks permission, or without the feature `live`.
 
 #[cfg(feature = "live")]
 pub use self::nice::{ordinary, raise};
@@ -13,13 +13,13 @@ mod nice {
 
     use rustix::process::{getpriority_process, setpriority_process};
 
-    /// The nice value of threads that must not fall behind (sched(7): a thread has its own on Linux).
+    /// The nice value of prioritised threads (sched(7): on Linux it is per thread).
     const FIRST: i32 = -10;
 
-    /// Whether a thread was put first, so that threads it starts are too.
+    /// Whether any thread was prioritised: threads started by it inherit the priority.
     static RAISED: AtomicBool = AtomicBool::new(false);
 
-    /// Puts the calling thread first. Whether it may.
+    /// Prioritises the calling thread; returns whether that is permitted.
     pub fn raise() -> bool {
         match getpriority_process(None) {
             Ok(0) => {
@@ -31,22 +31,21 @@ mod nice {
         }
     }
 
-    /// Makes the calling thread as ordinary as the agent was when it started: one that a thread started
-    /// which had been put first.
+    /// Resets the calling thread to the agent's original priority, if it inherited a raised one.
     pub fn ordinary() {
         if RAISED.load(Ordering::Relaxed) && getpriority_process(None) == Ok(FIRST) {
-            // Nobody is refused less.
+            // Lowering the priority is always permitted.
             let _ = setpriority_process(None, 0);
         }
     }
 }
 
-/// Nothing is lost by waiting.
+/// Without live tracing, waiting loses nothing.
 #[cfg(not(feature = "live"))]
 pub const fn raise() -> bool {
     true
 }
 
-/// Nothing is put first.
+/// Without live tracing, no thread is prioritised.
 #[cfg(not(feature = "live"))]
 pub const fn ordinary() {}

@@ -1,8 +1,7 @@
-//! Who this process is to the kernel: its capabilities and its user, and how it becomes less. Does not know
-//! what they are for in a run.
+//! Capabilities and user of this process, and how to reduce them. Does not know what a run needs them for.
 //!
-//! On Linux each thread has its own (capabilities(7)), and hands them to those that it starts: the process
-//! changes as a whole while it has one thread.
+//! On Linux these are per thread (capabilities(7)) and inherited by new threads: a change covers the process
+//! if it is made while there is one thread.
 
 use std::{fs, io, thread};
 
@@ -17,15 +16,15 @@ use rustix::thread::{
 /// A capability that the agent can use.
 #[derive(Clone, Copy, Debug)]
 pub struct Capability {
-    /// As capabilities(7) has it.
+    /// Name as in capabilities(7).
     pub name: &'static str,
     /// Its bit.
     pub bit: CapabilitySet,
-    /// What is lost without it.
+    /// What does not work without it.
     pub lost: &'static str,
 }
 
-/// All that are used.
+/// All capabilities that are used.
 pub const USED: &[Capability] = &[
     Capability {
         name: "CAP_NET_ADMIN",
@@ -74,20 +73,20 @@ pub const USED: &[Capability] = &[
     },
 ];
 
-/// What loads and attaches programs.
+/// Capabilities needed to load and attach programs.
 pub const ATTACHING: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::PERFMON)
     .union(CapabilitySet::BPF);
 
-/// What CAP_SYS_ADMIN includes (linux/capability.h).
+/// Capabilities included in CAP_SYS_ADMIN (linux/capability.h).
 const OF_SYS_ADMIN: CapabilitySet = CapabilitySet::PERFMON.union(CapabilitySet::BPF);
 
-/// Those that this thread has; all where the kernel does not tell.
+/// Capabilities of this thread; all if the kernel does not report them.
 pub fn held() -> CapabilitySet {
     capabilities(None).map_or(CapabilitySet::all(), |sets| sets.effective)
 }
 
-/// What of the needed ones is not held, nor included in what is.
+/// Needed capabilities that are neither held nor included in a held one.
 pub fn missing(needed: CapabilitySet, held: CapabilitySet) -> CapabilitySet {
     match held.contains(CapabilitySet::SYS_ADMIN) {
         true => needed - held - OF_SYS_ADMIN,
@@ -95,7 +94,7 @@ pub fn missing(needed: CapabilitySet, held: CapabilitySet) -> CapabilitySet {
     }
 }
 
-/// `CAP_BPF, CAP_PERFMON`, or `none`.
+/// Formats `CAP_BPF, CAP_PERFMON`, or `none`.
 pub fn names(set: CapabilitySet) -> String {
     let used = USED.iter().filter(|one| set.contains(one.bit));
     match used.map(|one| one.name).collect::<Vec<_>>() {
@@ -104,14 +103,14 @@ pub fn names(set: CapabilitySet) -> String {
     }
 }
 
-/// What is lost without these, each named.
+/// Lists these capabilities with what does not work without each.
 pub fn lost(missing: CapabilitySet) -> String {
     let used = USED.iter().filter(|one| missing.contains(one.bit));
     let each = used.map(|one| format!("{} (without it {})", one.name, one.lost));
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// Somebody to become.
+/// A user to switch to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     id: u32,
@@ -120,10 +119,10 @@ pub struct User {
 }
 
 impl User {
-    /// A user of `/etc/passwd`, or a number.
+    /// Looks up a user in `/etc/passwd`, by name or number.
     ///
     /// # Errors
-    /// In words, when there is none.
+    /// A message, if there is no such user.
     pub fn find(name: &str) -> Result<Self, String> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         User::parse(name, &read("/etc/passwd"), &read("/etc/group")).ok_or_else(|| {
@@ -134,7 +133,7 @@ impl User {
         })
     }
 
-    /// From passwd(5) and group(5).
+    /// Parses passwd(5) and group(5).
     fn parse(name: &str, users: &str, groups: &str) -> Option<Self> {
         let mut entries = users.lines().map(|l| l.split(':').collect::<Vec<_>>());
         let is_named =
@@ -175,32 +174,32 @@ impl User {
     }
 }
 
-/// Makes this thread that user, with no more than these of its capabilities (or CAP_SYS_ADMIN in the place
-/// of what it includes), and without ways to get others. Of these, programs that it starts may have what is
-/// in `handed`, if their thread calls [`hand_on`]. Returns what it kept.
+/// Switches this thread to the user, keeps at most the capabilities in `keep` (or CAP_SYS_ADMIN in place of
+/// those that it includes), and prevents gaining others. Of these, child processes may inherit those in
+/// `handed`, if their thread calls [`hand_on`]. Returns the kept capabilities.
 ///
 /// # Errors
-/// Those of the kernel: without CAP_SETUID and CAP_SETGID there is no other user.
+/// Those of the kernel: switching the user needs CAP_SETUID and CAP_SETGID.
 pub fn enter(
     user: Option<&User>,
     keep: CapabilitySet,
     handed: CapabilitySet,
 ) -> io::Result<CapabilitySet> {
-    // No program gives any by its file's mode or attributes, or because root starts it.
+    // execve must not grant capabilities by set-user-ID, file capabilities, or because of root.
     set_no_new_privs(true)?;
     let mut sets = capabilities(None)?;
     sets.inheritable = handed & sets.permitted;
-    // Out of the bounding set nothing becomes inheritable any more.
+    // Must precede dropping the bounding set, which limits what can become inheritable.
     set_capabilities(None, sets)?;
     for capability in (0..64).filter_map(|bit| CapabilitySet::from_bits(1 << bit)) {
-        // Without CAP_SETPCAP it stays, which gives nothing by itself.
+        // Without CAP_SETPCAP the bounding set stays, which grants nothing by itself.
         if capability_is_in_bounding_set(capability).is_ok_and(|is_in| is_in)
             && remove_capability_from_bounding_set(capability).is_err()
         {
             break;
         }
     }
-    // Kernels before 4.3 have none.
+    // Kernels before 4.3 have no ambient set.
     let _ = clear_ambient_capability_set();
     let held = capabilities(None)?.effective;
     let instead = match (keep - held).intersects(OF_SYS_ADMIN) {
@@ -220,18 +219,18 @@ pub fn enter(
     Ok(keep)
 }
 
-/// Programs that this thread starts have of its capabilities what [`enter`] was told to hand on.
+/// Lets programs started by this thread inherit the capabilities that [`enter`] allows to hand on.
 pub fn hand_on() {
     let Ok(sets) = capabilities(None) else {
         return;
     };
     for one in sets.inheritable {
-        // Refused where the kernel is older than 4.3: root's programs inherit all the same.
+        // Fails before Linux 4.3: programs of root inherit them anyway.
         let _ = configure_capability_in_ambient_set(one, true);
     }
 }
 
-/// Takes these from this thread, and so from those that it starts from here on.
+/// Drops these capabilities from this thread, and thus from threads that it starts later.
 ///
 /// # Errors
 /// Those of the kernel.
@@ -243,7 +242,7 @@ pub fn give_up(these: CapabilitySet) -> io::Result<()> {
     Ok(set_capabilities(None, sets)?)
 }
 
-/// What `question` answers on a thread without capabilities; `None` when there is no such thread.
+/// Evaluates `question` on a thread without capabilities; `None` if there is no such thread.
 pub fn without<T: Send>(question: impl FnOnce() -> T + Send) -> Option<T> {
     let none = CapabilitySet::empty();
     let ask = || enter(None, none, none).ok().map(|_| question());

@@ -1,5 +1,5 @@
-//! What the field tables say, for readers: the JSON Schema (draft 2020-12) of every record that
-//! `-o json` writes, `docs/FIELDS.md`, and the index template for Elasticsearch. Performs no I/O.
+//! Generates documentation from the field tables: the JSON Schema (draft 2020-12) of every record that `-o
+//! json` writes, `docs/FIELDS.md`, and the index template for Elasticsearch. Performs no I/O.
 
 mod page;
 mod template;
@@ -15,7 +15,7 @@ use http_trace_model::field::{About, Kind};
 pub use page::page;
 pub use template::template;
 
-/// The schema, as `http-trace schema` prints it.
+/// The schema that `http-trace schema` prints.
 pub fn record() -> String {
     let events = EVENT.iter().copied().flatten().map(|field| &field.about);
     let alerts = ALERT.iter().map(|field| &field.about);
@@ -53,7 +53,7 @@ const HEAD: &str = r##"{
     "ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
     "headers": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "description": "Field name in lower case to its values, in the order they were sent."}"##;
 
-/// The members of an object's schema: those of the fields below `prefix`, in their order.
+/// Writes the members of an object's schema: the fields below `prefix`, in order.
 fn object(out: &mut String, fields: &[&About], prefix: &str, indent: usize) {
     let mut names: Vec<&str> = Vec::new();
     for rest in fields
@@ -91,7 +91,7 @@ fn object(out: &mut String, fields: &[&About], prefix: &str, indent: usize) {
     );
 }
 
-/// The members of a value's schema.
+/// Writes the members of a value's schema.
 fn kind(out: &mut String, kind: Kind, indent: usize) {
     let list = |words: &[&str]| {
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
@@ -184,7 +184,7 @@ mod tests {
     use http_trace_model::event::{Endpoint, Loss, LossUnit, Missing, NoResponse};
     use http_trace_model::testing;
 
-    /// Whoever changes a table runs `UPDATE=1 cargo test -p http-trace --lib schema`.
+    /// After changing a table run `UPDATE=1 cargo test -p http-trace --lib schema`.
     #[test]
     fn generated_files_are_those_of_the_tables() {
         for (path, expected) in [
@@ -246,7 +246,7 @@ mod tests {
             port: None,
         });
         events.push(full);
-        // As of an access log, and of a recording without ports.
+        // As from an access log, and from a recording without ports.
         let (mut logged, mut portless) = (testing::event(), testing::event());
         (logged.server, logged.client.port) = (Endpoint::NOBODY, 0);
         (portless.server.port, portless.client.port) = (0, 0);

@@ -1,8 +1,8 @@
-//! What is traced at all: ports and networks. Whatever lies outside is not followed, so rules and
-//! metrics do not see it either; what is merely not written is [`crate::select`]'s.
+//! Limits what is traced: ports and networks. What is out of scope is not followed, so rules and metrics do
+//! not see it; [`crate::select`] limits only what is written.
 //!
-//! Ports, peers and servers are known of each packet; who asked is known of an event only, where a
-//! trusted proxy may speak for others.
+//! Ports, peers and servers are known for each packet; the client is known only for an event, because a
+//! trusted proxy may forward for others.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,11 +19,11 @@ use http_trace_model::event::{Endpoint, HttpEvent};
 pub struct Scope {
     /// Server ports.
     pub ports: Vec<PortRange>,
-    /// Networks of who asked; `true` marks one that is excluded.
+    /// Networks of clients; `true` marks an excluded one.
     pub clients: Vec<(bool, IpNet)>,
-    /// Networks of who connects, in the same way: a client, or a proxy in front of it.
+    /// Networks of peers, likewise: a client, or a proxy in front of it.
     pub peers: Vec<(bool, IpNet)>,
-    /// Networks of servers; `true` marks one that is excluded.
+    /// Networks of servers; `true` marks an excluded one.
     pub servers: Vec<(bool, IpNet)>,
 }
 
@@ -34,8 +34,8 @@ impl Scope {
         self.ports.is_empty() && networks.iter().all(|networks| networks.is_empty())
     }
 
-    /// Whether a record may belong to a connection in scope, either end being the server: a
-    /// record does not tell which one is. Behind a trusted proxy anybody may be.
+    /// Whether a record may belong to a connection in scope. Either end may be the server, which a record
+    /// does not show, and any client may be behind a trusted proxy.
     pub fn admits_record(&self, record: &RecordHeader, trusted: &Trusted) -> bool {
         if self.is_unlimited() {
             return true;
@@ -55,7 +55,7 @@ impl Scope {
         may_be(source, destination) || may_be(destination, source)
     }
 
-    /// Whether an event, of which all is known by now, is in scope.
+    /// Whether a complete event is in scope.
     pub fn admits_event(&self, event: &HttpEvent) -> bool {
         self.is_unlimited()
             || self.admits(event.client, event.server) && within(&self.clients, event.client_ip())
@@ -67,7 +67,7 @@ impl Scope {
                 .ports
                 .iter()
                 .any(|r| (r.first..=r.last).contains(&server.port));
-        // Of a server that a recording does not name only the absence of a wish is fulfilled.
+        // A server unknown to the recording only satisfies exclusions.
         let at_server = match server.known_ip() {
             Some(ip) => within(&self.servers, ip),
             None => self.servers.iter().all(|(excluded, _)| *excluded),
@@ -94,7 +94,7 @@ fn address(bytes: [u8; 16]) -> IpAddr {
 }
 
 impl fmt::Display for Scope {
-    /// The limits as the options that set them, for the start line.
+    /// Formats the limits as options, for the start line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         if !self.ports.is_empty() {
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_client_is_who_asked_and_a_peer_who_connects() {
-        // 10.1.2.3, a proxy, asks for 192.0.2.9.
+        // The proxy 10.1.2.3 forwards for 192.0.2.9.
         let mut event = testing::event();
         event.forwarded = Some(Forwarded {
             ip: [192, 0, 2, 9].into(),

@@ -1,5 +1,5 @@
-//! Which events are written. Selection never limits what is traced: rules and metrics see every
-//! event, [`crate::scope`] apart.
+//! Selects which events are written. Never limits what is traced: rules and metrics see every event within
+//! [`crate::scope`].
 
 pub mod filters;
 
@@ -11,12 +11,12 @@ use http_trace_model::process::Process;
 use http_trace_model::target::Target;
 use ipnet::IpNet;
 
-/// Patterns of one option: any of `include`, unless one of `exclude` matches.
+/// Patterns of an option: matches any of `include`, but none of `exclude`.
 #[derive(Clone, Debug)]
 pub struct Choice<T> {
     /// Empty: everything.
     pub include: Vec<T>,
-    /// Always wins.
+    /// Takes precedence.
     pub exclude: Vec<T>,
 }
 
@@ -30,12 +30,12 @@ impl<T> Default for Choice<T> {
 }
 
 impl<T> Choice<T> {
-    /// All that are named, to be written or not.
+    /// All patterns, including excluded ones.
     pub fn named(&self) -> impl Iterator<Item = &T> {
         self.include.iter().chain(&self.exclude)
     }
 
-    /// Whether something of `include` matches, or that is empty, and nothing of `exclude`.
+    /// Whether `include` is empty or contains a match, and `exclude` contains none.
     pub fn admits(&self, matches: impl Fn(&T) -> bool) -> bool {
         !self.exclude.iter().any(&matches)
             && (self.include.is_empty() || self.include.iter().any(&matches))
@@ -62,7 +62,7 @@ pub struct Statuses {
 }
 
 impl Statuses {
-    /// `404`, `5xx` or `400-499`.
+    /// Parses `404`, `5xx` or `400-499`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const WANT: &str =
             "a code from 100 to 999, a class or a range, such as 404, 5xx or 400-499";
@@ -94,22 +94,22 @@ impl Statuses {
         }
     }
 
-    /// Whether a code is in it.
+    /// Whether the range contains a code.
     pub fn contains(self, code: u16) -> bool {
         (self.first..=self.last).contains(&code)
     }
 }
 
-/// The share of responses of some statuses that is written.
+/// The fraction of responses with some statuses that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     statuses: Statuses,
-    /// Of 2³².
+    /// In units of 2⁻³².
     share: u64,
 }
 
 impl Sample {
-    /// `2xx=1%`
+    /// Parses `2xx=1%`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const WANT: &str = "statuses and their share, such as 2xx=1% or 200-399=0.5%";
         let (statuses, share) = text.split_once('=').ok_or(WANT)?;
@@ -125,7 +125,7 @@ impl Sample {
     }
 }
 
-/// Spreads numbers that are alike (splitmix64, Steele and others 2014).
+/// Hashes similar numbers to uniform ones (splitmix64, Steele et al. 2014).
 const fn spread(mut number: u64) -> u64 {
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -148,39 +148,39 @@ impl Pattern {
             .map_err(|error| format!("a pattern such as /api/* ({})", error.kind()))
     }
 
-    /// As it was given.
+    /// The pattern as given.
     pub fn text(&self) -> &str {
         self.0.glob().glob()
     }
 
-    /// Whether it may match more than its own text.
+    /// Whether it contains wildcards.
     pub fn is_glob(&self) -> bool {
         self.text().contains(['*', '?', '[', '{'])
     }
 
-    /// Whether all of `bytes` matches.
+    /// Whether it matches all of `bytes`.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         self.0.is_match_candidate(&Candidate::from_bytes(bytes))
     }
 }
 
-/// A header and a pattern of its value.
+/// A header name and a pattern for its value.
 #[derive(Clone, Debug)]
 pub struct HeaderPattern {
     /// Field name in lower case.
     pub name: String,
-    /// Of one value.
+    /// Pattern for a single value.
     pub value: Pattern,
 }
 
 /// All filters of an output.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Whether no response is written, whatever else is chosen.
+    /// Write no responses, whatever else is selected.
     pub alerts_only: bool,
     /// Status codes.
     pub status: Choice<Statuses>,
-    /// Methods, in capitals unless the method is not.
+    /// Methods, in upper case.
     pub method: Choice<String>,
     /// Hosts without port.
     pub host: Choice<Pattern>,
@@ -190,28 +190,28 @@ pub struct Selection {
     pub user_agent: Choice<Pattern>,
     /// Headers of request or response.
     pub header: Choice<HeaderPattern>,
-    /// Names or numbers of the processes at both ends.
+    /// Names or pids of the processes at both ends.
     pub process: Choice<Pattern>,
-    /// Names or ids of the containers that they are in.
+    /// Names or ids of their containers.
     pub container: Choice<Pattern>,
-    /// Names or UIDs of the pods that they are in.
+    /// Names or UIDs of their pods.
     pub pod: Choice<Pattern>,
-    /// Namespaces of those.
+    /// Namespaces of these pods.
     pub namespace: Choice<Pattern>,
-    /// Ids of rules that the response counted for.
+    /// Ids of rules for which the response counted.
     pub rule: Choice<String>,
-    /// Least time from the request's last byte to the response's first, in ns.
+    /// Minimum time from the request's last byte to the response's first, in ns.
     pub min_latency_ns: Choice<u64>,
-    /// Networks of who asked, of one output: [`crate::scope`] limits what is traced.
+    /// Networks of clients, for one output: [`crate::scope`] limits what is traced.
     pub client: Choice<IpNet>,
-    /// Networks of who answered, in the same way.
+    /// Networks of servers, likewise.
     pub server: Choice<IpNet>,
-    /// Of the responses that all else lets through; the first that has the status counts.
+    /// Sampling of the selected responses; the first entry with a matching status applies.
     pub sample: Vec<Sample>,
 }
 
 impl Selection {
-    /// Whether the event is to be written. What is not known matches no pattern.
+    /// Whether the event is written. Unknown values match no pattern.
     pub fn admits(&self, event: &HttpEvent) -> bool {
         !self.alerts_only
             && self.status_admits(event)
@@ -228,14 +228,14 @@ impl Selection {
                 .admits(|least| event.ttfb_ns().is_some_and(|t| t >= *least))
     }
 
-    /// Whether the event, which is admitted, is in the sample: the same in each run over a capture.
+    /// Whether a selected event is in the sample. Deterministic for a capture.
     pub fn samples(&self, event: &HttpEvent) -> bool {
         let Some(status) = event.response.as_ref().map(|r| r.status) else {
             return true;
         };
         let sample = self.sample.iter().find(|s| s.statuses.contains(status));
         sample.is_none_or(|sample| {
-            // Of an access log nothing else is known.
+            // Events from an access log have no id.
             let number = match event.id {
                 0 => event.time_ns.wrapping_add(event.sequence),
                 id => id,
@@ -250,7 +250,7 @@ impl Selection {
         of.into_iter().any(|of| of.named().next().is_some())
     }
 
-    /// What may be meant where nothing was written: patterns without a wildcard match a whole value.
+    /// Hints if nothing was written: a pattern without a wildcard must match the whole value.
     pub fn hints(&self) -> Vec<String> {
         let mut hints = Vec::new();
         let headers = self.header.include.iter().map(|header| &header.value);
@@ -285,7 +285,7 @@ impl Selection {
         hints
     }
 
-    /// Whether an alert is to be written: all are, unless rules are chosen.
+    /// Whether an alert is written: always, unless rules are selected.
     pub fn admits_alert(&self, rule: &str) -> bool {
         self.rule.admits(|id| id == rule)
     }
@@ -293,8 +293,8 @@ impl Selection {
     fn status_admits(&self, event: &HttpEvent) -> bool {
         let last = event.response.as_ref().map(|r| r.status);
         let heads = || event.informational.iter().map(|r| r.status);
-        // An exclusion looks at the final status alone where there is one: '!1xx' must not hide
-        // a 200 because a 103 came before it.
+        // Exclusions apply to the final status, if there is one: '!1xx' must not exclude a 200 that followed
+        // a 103.
         let excluded = match last {
             Some(status) => self.status.exclude.iter().any(|s| s.contains(status)),
             None => self
@@ -311,7 +311,7 @@ impl Selection {
                     .any(|s| last.into_iter().chain(heads()).any(|h| s.contains(h))))
     }
 
-    /// Either end counts.
+    /// Whether either end matches.
     fn processes_admit(&self, event: &HttpEvent) -> bool {
         let ends = || event.client_process.iter().chain(&event.server_process);
         let process = |p: &Pattern| {

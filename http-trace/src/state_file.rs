@@ -1,9 +1,9 @@
-//! The file of `--state`: written at an interval and at the end, by a thread of its own. Does not know
-//! its format, which is [`http_trace_detect`]'s.
+//! The file of `--state`: written periodically and at the end, on a separate thread. Does not know its
+//! format, which belongs to [`http_trace_detect`].
 //!
 //! # Layout
-//! - [`taken`] is the file on disk: locked, read once, replaced whole.
-//! - [`database`] is the one beside it, of the inventory; [`inventory`] keeps that.
+//! - [`taken`] is the file on disk: locked, read once, replaced atomically.
+//! - [`database`] is the database of the inventory beside it; [`inventory`] writes that.
 
 #[cfg(feature = "inventory")]
 pub mod database;
@@ -20,35 +20,35 @@ use crate::summary::counted;
 use http_trace_detect::snapshot::{LeftOut, Snapshot};
 use taken::Taken;
 
-/// Keeps the file while the run goes on.
+/// Saves the state during a run.
 #[derive(Debug)]
 pub struct Keeper {
     every: Duration,
     most_bytes: usize,
     next: Instant,
-    /// `None` while it is being written.
+    /// `None` while a write is in progress.
     taken: Option<Taken>,
     writing: Option<JoinHandle<(Taken, io::Result<LeftOut>)>>,
     snapshot: Option<Snapshot>,
-    /// Changes that the file holds.
+    /// Change counter of the saved state.
     kept_changes: Option<u64>,
-    /// What was said, not to say it each time.
+    /// Last reported message, so that it is not repeated.
     said_failure: Option<String>,
     said_too_large: bool,
 }
 
-/// How the last writing went.
+/// Outcome of the last write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// Something to say.
+    /// A message to print.
     pub said: Option<String>,
-    /// Why the file does not hold what there is.
+    /// Why the file is not up to date.
     pub failure: Option<String>,
 }
 
 impl Keeper {
-    /// Keeps it in this file, this often, in at most so many bytes. First at once, so that what
-    /// hinders it is said at the start.
+    /// Saves to this file at this interval, with at most `most_bytes` bytes. Saves for the first time at
+    /// once, so that problems are reported at the start.
     pub fn new(taken: Taken, every: Duration, most_bytes: usize) -> Self {
         Keeper {
             every,
@@ -63,8 +63,8 @@ impl Keeper {
         }
     }
 
-    /// A bit of the work, if it is time: `some` encodes a part and says whether that was the last;
-    /// `changes` counts what there is to keep. Returns what is to be said.
+    /// Does the next step, if due: `some` encodes a part and returns whether it was the last; `changes` is
+    /// the change counter of the state. Returns a message to print.
     pub fn work(
         &mut self,
         changes: u64,
@@ -91,7 +91,7 @@ impl Keeper {
         None
     }
 
-    /// Writes on another thread: a disk may be slow, and to put much together takes a while.
+    /// Writes on a separate thread: the disk may be slow, and encoding a large state takes a while.
     fn begin(&mut self, snapshot: Snapshot) {
         let Some(mut taken) = self.taken.take() else {
             return;
@@ -108,7 +108,7 @@ impl Keeper {
             .spawn(write)
         {
             Ok(thread) => self.writing = Some(thread),
-            // The end of the run says so.
+            // Reported at the end of the run.
             Err(error) => {
                 self.said_failure = Some(format!(
                     "the state is not kept any more: no thread to write it: {error}"
@@ -117,7 +117,7 @@ impl Keeper {
         }
     }
 
-    /// Waits for what is being written; returns what is to be said and was not yet.
+    /// Waits for a write in progress; returns a message that has not been printed.
     fn wait(&mut self) -> Option<String> {
         let failure = match self.writing.take()?.join() {
             Ok((taken, result)) => {
@@ -141,9 +141,9 @@ impl Keeper {
         new.then_some(failure)
     }
 
-    /// Writes the last one and waits for it.
+    /// Writes the final state and waits for it.
     pub fn finish(mut self, snapshot: Snapshot) -> Kept {
-        // That it is too large is said once, by whichever writing is the first.
+        // Whichever write first finds the state too large reports it, once.
         let before = self.wait().filter(|_| self.said_failure.is_none());
         self.begin(snapshot);
         let last = self.wait().filter(|_| self.said_failure.is_none());
@@ -179,7 +179,7 @@ fn too_large(name: &str, left_out: &LeftOut, most_bytes: usize) -> String {
 mod tests {
     use super::*;
 
-    /// Works until something was written; returns what was said.
+    /// Works until a write has finished; returns the message.
     fn written(keeper: &mut Keeper, changes: u64) -> Option<String> {
         let mut steps = 0;
         loop {

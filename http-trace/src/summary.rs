@@ -1,4 +1,4 @@
-//! What a run says on standard error: how it began, how it ended. Prints nothing itself.
+//! Messages of a run on standard error, at its start and end. Prints nothing itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,18 +10,18 @@ use http_trace_detect::rule::Severity;
 use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::shown::grouped;
 
-/// What came out of the pipeline and what became of it.
+/// Counts of events from the pipeline, and what happened to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Events that some output has.
+    /// Events written to some output.
     pub events: u64,
-    /// Events that filters left out.
+    /// Events left out by filters.
     pub left_out_by_filters: u64,
-    /// Events that are not in the sample.
+    /// Events not in the sample.
     pub not_sampled: u64,
-    /// Responses that came out of the pipeline, by class.
+    /// Responses from the pipeline, by class.
     pub classes: BTreeMap<&'static str, u64>,
-    /// 1xx heads before them, or alone.
+    /// 1xx heads, with or without a final response.
     pub informational: u64,
     /// Requests without a response.
     pub unanswered: u64,
@@ -29,20 +29,20 @@ pub struct Written {
     pub lost: BTreeMap<(&'static str, &'static str), u64>,
     /// Alerts that opened, by rule.
     pub alerts: BTreeMap<Arc<str>, u64>,
-    /// The worst of them.
+    /// The highest severity among them.
     pub worst: Option<Severity>,
-    /// Alerts that went out beside the outputs, by destination.
+    /// Alerts delivered to destinations other than outputs, by destination.
     pub delivered: BTreeMap<String, u64>,
-    /// Alerts and losses that a format has no place for, by format.
+    /// Alerts and losses that a format cannot represent, by format.
     pub left_out: BTreeMap<&'static str, u64>,
-    /// What became of bans, in words.
+    /// A line about bans.
     pub bans: Option<String>,
-    /// Outputs that failed, and why.
+    /// Failed outputs, with the reason.
     pub failed: Vec<String>,
 }
 
 impl Written {
-    /// Counts an event, selected or not.
+    /// Counts an event, whether or not it is selected.
     pub fn saw(&mut self, event: &HttpEvent) {
         self.informational += event.informational.len() as u64;
         if event.response.is_some() {
@@ -54,7 +54,7 @@ impl Written {
         }
     }
 
-    /// Counts an alert, selected or not.
+    /// Counts an alert, whether or not it is selected.
     pub fn alerted(&mut self, alert: &Alert) {
         if alert.state == State::Opened {
             *self.alerts.entry(Arc::clone(&alert.rule.id)).or_default() += 1;
@@ -67,7 +67,7 @@ impl Written {
         *self.lost.entry((loss.place, loss.unit.name())).or_default() += loss.count;
     }
 
-    /// Notes that an output failed, and how many events it lacks.
+    /// Notes that an output failed, and how many events are missing there.
     pub fn failed(&mut self, name: &str, why: &str, lost: u64) {
         let lost = counted(lost, "event");
         self.failed.push(format!(
@@ -75,14 +75,14 @@ impl Written {
         ));
     }
 
-    /// Notes how many records an output's destination refused.
+    /// Notes how many records an output's destination rejected.
     pub fn refused(&mut self, name: &str, records: u64, why: &str) {
         let records = counted(records, "record");
         self.failed
             .push(format!("{records} refused by {name}: {why}"));
     }
 
-    /// Notes what became of the alerts for a destination beside the outputs.
+    /// Notes the delivery of alerts to a destination other than the outputs.
     pub fn delivered(&mut self, name: &str, delivered: u64, lost: u64, failure: Option<String>) {
         if lost > 0 {
             let why = failure.unwrap_or_else(|| "too slow".to_owned());
@@ -93,7 +93,7 @@ impl Written {
         *self.delivered.entry(name.to_owned()).or_default() += delivered;
     }
 
-    /// Notes what became of bans; of a dry run, what would have.
+    /// Notes bans, or in a dry run those that would have been made.
     pub fn banned(&mut self, is_dry: bool, counts: &Counts) {
         let verb = if is_dry {
             "would have been banned (dry run: --ban-for bans)"
@@ -119,18 +119,18 @@ impl Written {
         }
     }
 
-    /// Whether nothing was read at all.
+    /// Whether nothing was read.
     pub fn is_empty(&self) -> bool {
         self.classes.is_empty() && self.informational == 0 && self.unanswered == 0
     }
 
-    /// Whether something was lost by us.
+    /// Whether anything was lost.
     pub fn is_lossy(&self) -> bool {
         !self.lost.is_empty() || !self.failed.is_empty()
     }
 
-    /// The lines of the end: responses by class, then what was lost. `filters` and
-    /// `sample` are the options that leave events out.
+    /// The final lines: responses by class, then losses. `filters` and `sample` are the options that leave
+    /// events out.
     pub fn lines(&self, filters: &str, sample: &str) -> Vec<String> {
         let mut lines = Vec::new();
         let mut line = counted(self.classes.values().sum(), "response");
@@ -197,7 +197,7 @@ impl Written {
     }
 }
 
-/// What to do about the loss that says the machine's CPUs were busy with other things.
+/// Advice for losses that occur if the CPUs were busy with other work.
 const RING_FULL: &str = "the agent could not keep up with the kernel: trace less (-i, -p), give it more \
                          CPU, or a larger ring (HTTP_TRACE_RING_SIZE=64MiB)";
 
@@ -208,14 +208,14 @@ struct Protocol<'a> {
     ports: Vec<(u64, u16)>,
 }
 
-/// `not readable: 398 TLS on :443, 14 HTTP/2 on :8443`; `None` when there are none.
-/// Each item is a protocol, a port and a count; at most three ports of a protocol are named.
+/// Formats `not readable: 398 TLS on :443, 14 HTTP/2 on :8443`; `None` if there are none. Each item is a
+/// protocol, a port and a count; at most three ports per protocol are named.
 pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
     protocols(items).map(|protocols| format!("not readable: {protocols}"))
 }
 
-/// What is seen where nothing that could be read came for so many seconds: connections that are not
-/// readable, packets, those that the port limits leave out, and where.
+/// What was seen if nothing readable came for this many seconds: unreadable connections, packets, those
+/// excluded by port limits, and where.
 pub fn nothing_readable(
     seconds: u64,
     items: &[(&str, u16, u64)],
@@ -240,7 +240,7 @@ pub fn nothing_readable(
     line
 }
 
-/// `398 TLS on :443, 14 HTTP/2 on :8443`
+/// Formats `398 TLS on :443, 14 HTTP/2 on :8443`.
 fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
     let total: u64 = items.iter().map(|(_, _, count)| count).sum();
     if total == 0 {
@@ -279,7 +279,7 @@ fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
     Some(parts.join(", "))
 }
 
-/// Segments that nobody takes.
+/// Formats the number of segments that a receiver would drop.
 pub fn damaged(count: u64) -> Option<String> {
     (count > 0).then(|| {
         let segments = counted(count, "segment");
@@ -287,7 +287,7 @@ pub fn damaged(count: u64) -> Option<String> {
     })
 }
 
-/// `1 frame`, `2 frames`.
+/// Formats `1 frame`, `2 frames`.
 pub fn counted(count: u64, what: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{} {what}{s}", grouped(count))

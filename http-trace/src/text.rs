@@ -1,15 +1,15 @@
-//! Bytes from the network as text: in JSON strings and on terminals. What is not UTF-8 is written
-//! as `\xNN` (two lower-case hexadecimal digits) and loses nothing: a backslash that would read as
-//! the beginning of such an escape is itself written `\x5c`, so that replacing each `\xNN` by its
-//! byte, from left to right, gives back what was on the wire ([`unescaped`]).
+//! Converts bytes from the network to text for JSON strings and terminals. Bytes that are not UTF-8 are
+//! written as `\xNN` (two lower-case hexadecimal digits) without loss: a backslash that would look like the
+//! start of such an escape is itself written `\x5c`, so that replacing each `\xNN` by its byte, from left to
+//! right, restores the original ([`unescaped`]).
 
 use std::borrow::Cow;
 use std::fmt;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a JSON string with its quotes (RFC 8259 §7). Control characters, C1 and DEL included,
-/// and those that reorder text are escaped. Returns whether bytes had to be written as `\xNN`.
+/// Appends a quoted JSON string (RFC 8259 §7). Control characters (including C1 and DEL) and characters that
+/// reorder text are escaped. Returns whether any byte had to be written as `\xNN`.
 pub fn json_string(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     out.reserve(bytes.len() + 2);
     out.push(b'"');
@@ -24,7 +24,7 @@ fn json_content(out: &mut Vec<u8>, mut bytes: &[u8]) -> bool {
         out.extend_from_slice(plain);
         match rest {
             [] => return false,
-            // Every entity tag has two of them.
+            // Every entity tag contains two of them.
             [b'"', rest @ ..] => {
                 out.extend_from_slice(b"\\\"");
                 bytes = rest;
@@ -34,7 +34,7 @@ fn json_content(out: &mut Vec<u8>, mut bytes: &[u8]) -> bool {
     }
 }
 
-/// What is not plain, quotes apart.
+/// Appends bytes that need escapes other than quotes.
 fn json_chunks(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     let mut escaped = false;
     for chunk in bytes.utf8_chunks() {
@@ -75,7 +75,7 @@ fn json_text(out: &mut Vec<u8>, mut text: &str) {
     }
 }
 
-/// Bytes as the text that a reader of a [`json_string`] has: UTF-8, and `\xNN` for each byte that is not.
+/// Converts bytes to the text that a reader of a [`json_string`] gets: UTF-8, with `\xNN` for other bytes.
 pub fn utf8(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes)
         && memchr::memchr(b'\\', bytes).is_none()
@@ -98,8 +98,8 @@ pub fn utf8(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Bytes as text for a terminal: what could drive it (C0, DEL, C1, the characters that reorder, hide or
-/// break lines) is written as `\xNN` or `\u{N}`, everything else as it is.
+/// Bytes as text for a terminal: anything that could control it (C0, DEL, C1, characters that reorder, hide
+/// or break lines) is written as `\xNN` or `\u{N}`, everything else unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
@@ -111,9 +111,9 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Appends what [`Escaped`] shows.
+/// Appends the text of [`Escaped`].
 pub fn terminal(out: &mut String, bytes: &[u8]) {
-    // Most texts are this; a backslash may begin an escape.
+    // The common case; a backslash may begin an escape.
     let plain = |b: &u8| matches!(b, b' '..=b'~') && *b != b'\\';
     if let Ok(text) = std::str::from_utf8(bytes)
         && bytes.iter().all(plain)
@@ -143,8 +143,8 @@ fn push_safe(out: &mut String, c: char) {
     }
 }
 
-/// The text with what could drive a terminal escaped as [`terminal`] does, but for the ends of its
-/// lines. What is escaped already stays as it is.
+/// Escapes everything that could control a terminal, like [`terminal`], except line ends. Existing escapes
+/// stay as they are.
 pub fn lines_for_terminal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -162,8 +162,8 @@ fn push_hex(out: &mut String, byte: u8) {
     out.push(char::from(nibble(byte & 15)));
 }
 
-/// Characters that a terminal or a viewer may act on: controls, bidirectional embeddings,
-/// overrides, isolates and marks (UAX #9), line and paragraph separators, the byte order mark, tags.
+/// Characters that a terminal or viewer may act on: controls, bidirectional embeddings, overrides, isolates
+/// and marks (UAX #9), line and paragraph separators, the byte order mark, tags.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -171,7 +171,7 @@ fn is_unsafe(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Whether what follows a backslash makes it read as `\xNN`.
+/// Whether a backslash before `rest` would read as `\xNN`.
 fn begins_escape(rest: &[u8]) -> bool {
     let digit = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     matches!(rest, [b'x', high, low, ..] if digit(high) && digit(low))
@@ -181,8 +181,8 @@ fn nibble(value: u8) -> u8 {
     HEX[usize::from(value & 15)]
 }
 
-/// How many leading bytes are ASCII and stand for themselves in a JSON string. Many at a time: this is
-/// where a record's time goes.
+/// Number of leading bytes that need no escape in a JSON string. Checks many at a time: this takes most of
+/// the time of writing a record.
 fn plain_prefix(bytes: &[u8]) -> usize {
     if is_plain(bytes) {
         return bytes.len();
@@ -191,7 +191,7 @@ fn plain_prefix(bytes: &[u8]) -> usize {
     bytes.iter().position(|b| !plain(b)).unwrap_or(bytes.len())
 }
 
-/// Whether all bytes stand for themselves. The last ones of a text may be looked at twice.
+/// Whether no byte needs an escape. The last bytes may be checked twice.
 fn is_plain(bytes: &[u8]) -> bool {
     let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
     let eight = |bytes: &[u8; 8]| !has_special(u64::from_le_bytes(*bytes));
@@ -211,8 +211,8 @@ fn is_plain(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether any of eight bytes is below 0x20, above 0x7e, a quote or a backslash. (The classic
-/// `(x − low) & !x & high` finds a zero byte; borrows reach only bytes above one that was found.)
+/// Whether any of eight bytes is below 0x20, above 0x7e, a quote or a backslash. (The classic `(x − low) & !x
+/// & high` finds a zero byte; borrows affect only bytes above one that was found.)
 fn has_special(word: u64) -> bool {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -224,7 +224,7 @@ fn has_special(word: u64) -> bool {
     (word | control | delete | quote | backslash) & HIGH != 0
 }
 
-/// What was on the wire, out of the decoded text of a [`json_string`]: each `\xNN` is its byte again.
+/// Restores the original bytes from the decoded text of a [`json_string`], replacing each `\xNN` by its byte.
 pub fn unescaped(text: &str) -> Cow<'_, [u8]> {
     let mut rest = text.as_bytes();
     let mut out = Vec::new();

@@ -1,5 +1,5 @@
-//! Carries bans out on a thread of its own, so that a firewall that is slow delays nothing else. Knows
-//! no alert.
+//! Applies bans on a separate thread, so that a slow firewall delays nothing else. Knows nothing about
+//! alerts.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,24 +11,24 @@ use std::time::{Duration, Instant};
 use super::nft::Set;
 use crate::priority;
 
-/// Most bans that wait, and most that are carried out at once.
+/// Maximum number of queued bans, and of bans per batch.
 const WAITING: usize = 4096;
 const AT_ONCE: usize = 256;
-/// How long what waits is carried out after the end of a run.
+/// How long queued bans are still applied at the end of a run.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// A ban.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Whom it is for.
+    /// Client to ban.
     pub client: IpAddr,
-    /// How long.
+    /// Duration.
     pub lasts: Duration,
-    /// The rule that it follows from.
+    /// The rule that caused it.
     pub rule: String,
 }
 
-/// The thread.
+/// Handle of the thread.
 #[derive(Debug)]
 pub struct Firewall {
     orders: SyncSender<Order>,
@@ -43,10 +43,11 @@ struct Failed {
 }
 
 impl Firewall {
-    /// Starts the thread and has it look for the set. Returns who is in it, each with the time left.
+    /// Starts the thread, which looks up or creates the set. Returns the clients already in it with the time
+    /// left.
     ///
     /// # Errors
-    /// What is wrong with the set, in words; or that there is no thread.
+    /// A message about the set, or that the thread cannot be started.
     pub fn start(
         set: Set,
         reset: bool,
@@ -76,7 +77,7 @@ impl Firewall {
             .spawn(work)
             .map_err(|error| format!("no thread for bans: {error}"))?;
         let there = is_ready.recv().map_err(|_| "no thread for bans")??;
-        // One without an end is as good as banned for good.
+        // An element without a timeout is banned permanently.
         const FOR_GOOD: Duration = Duration::from_secs(1 << 30);
         let there = there.into_iter();
         let there = there.map(|element| (element.client, element.left.unwrap_or(FOR_GOOD)));
@@ -88,7 +89,7 @@ impl Firewall {
         Ok((firewall, there.collect()))
     }
 
-    /// Queues a ban; never waits. `false` when there is no room.
+    /// Queues a ban without blocking; `false` if the queue is full.
     pub fn ban(&self, order: Order) -> bool {
         match self.orders.try_send(order) {
             Ok(()) => true,
@@ -96,14 +97,14 @@ impl Firewall {
         }
     }
 
-    /// Whose ban failed since this was asked last, and why.
+    /// Clients whose ban failed since the last call, and why.
     pub fn failed(&self) -> Option<(Vec<IpAddr>, String)> {
         let mut failed = lock(&self.failed);
         let why = failed.why.take()?;
         Some((std::mem::take(&mut failed.clients), why))
     }
 
-    /// Carries out what waits, for at most 5 s. Returns how many bans failed, and why.
+    /// Applies queued bans for at most 5 s. Returns the number of failed bans, and why.
     pub fn close(self) -> (u64, Option<String>) {
         drop(self.orders);
         let slow = matches!(
@@ -120,7 +121,7 @@ fn lock(failed: &Mutex<Failed>) -> MutexGuard<'_, Failed> {
     failed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Carries out until nobody orders any more. Returns whom it banned, and until when.
+/// Applies bans until the queue is closed. Returns the banned clients and the end of each ban.
 fn carry_out(
     set: &Set,
     waiting: &Receiver<Order>,
@@ -148,7 +149,7 @@ fn carry_out(
     banned
 }
 
-/// Lifts the bans that have not run out.
+/// Lifts bans that have not expired.
 fn take_back(set: &Set, banned: HashMap<IpAddr, Instant>, failed: &Mutex<Failed>) {
     let now = Instant::now();
     let left = banned.into_iter().filter(|(_, until)| *until > now);

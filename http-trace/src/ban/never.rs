@@ -1,11 +1,11 @@
-//! Addresses that no ban may name: those of this host and of the gateways that it sends by. Reads
-//! `/proc/net`; knows no client.
+//! Addresses that must not be banned: those of this host and of its gateways. Reads `/proc/net`; knows no
+//! client.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// How long what was read counts: addresses come and go with interfaces.
+/// How long a result is valid: addresses come and go with interfaces.
 const FRESH: Duration = Duration::from_secs(5);
 
 const OURS: &str = "it is an address of this host";
@@ -19,7 +19,7 @@ pub struct Never {
 }
 
 impl Never {
-    /// These addresses and no others, for an hour.
+    /// Exactly these addresses, for an hour.
     #[cfg(test)]
     pub fn of(addresses: Vec<(IpAddr, &'static str)>) -> Self {
         Never {
@@ -28,7 +28,7 @@ impl Never {
         }
     }
 
-    /// Why an address may not be banned, if so.
+    /// Why an address must not be banned, if so.
     pub fn reason(&mut self, ip: IpAddr) -> Option<&'static str> {
         if ip.is_loopback() {
             return Some(OURS);
@@ -54,8 +54,8 @@ fn read() -> Vec<(IpAddr, &'static str)> {
     ours.chain(gateways.map(|ip| (ip, GATEWAY))).collect()
 }
 
-/// The local addresses of `/proc/net/fib_trie`: a leaf (`|-- ADDRESS`), then what leads to it
-/// (`/32 host LOCAL`; net/ipv4/fib_trie.c).
+/// Parses the local addresses in `/proc/net/fib_trie`: a leaf (`|-- ADDRESS`), followed by its routes (`/32
+/// host LOCAL`; net/ipv4/fib_trie.c).
 fn ours_v4(text: &str) -> Vec<IpAddr> {
     let mut leaf = None;
     let mut found = Vec::new();
@@ -69,13 +69,14 @@ fn ours_v4(text: &str) -> Vec<IpAddr> {
     found
 }
 
-/// The addresses of `/proc/net/if_inet6`: 32 hexadecimal digits begin a line (net/ipv6/addrconf.c).
+/// Parses the addresses in `/proc/net/if_inet6`: a line begins with 32 hexadecimal digits
+/// (net/ipv6/addrconf.c).
 fn ours_v6(text: &str) -> Vec<IpAddr> {
     let first = text.lines().filter_map(|line| line.split(' ').next());
     first.filter_map(v6).collect()
 }
 
-/// The gateways of `/proc/net/route`: the third column, as a number in the host's byte order
+/// Parses the gateways in `/proc/net/route`: the third column, a number in host byte order
 /// (net/ipv4/fib_trie.c).
 fn gateways_v4(text: &str) -> Vec<IpAddr> {
     let third = text.lines().filter_map(|line| line.split('\t').nth(2));
@@ -87,7 +88,7 @@ fn gateways_v4(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// The gateways of `/proc/net/ipv6_route`: the fifth column (net/ipv6/route.c).
+/// Parses the gateways in `/proc/net/ipv6_route`: the fifth column (net/ipv6/route.c).
 fn gateways_v6(text: &str) -> Vec<IpAddr> {
     let fifth = text.lines().filter_map(|line| line.split(' ').nth(4));
     fifth

@@ -1,5 +1,5 @@
-//! A set of nftables whose elements run out (nft(8), "SETS"), by the program `nft`: it is looked for,
-//! made, filled, listed and emptied here. Decides nothing about clients.
+//! A set of nftables whose elements expire (nft(8), "SETS"), managed with the program `nft`: looks it up,
+//! creates, fills, lists and empties it. Decides nothing about clients.
 
 use std::fmt;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Where banned clients are put: two sets of a table, one of each IP version.
+/// Where banned clients are stored: two sets in a table, one per IP version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
     family: Family,
@@ -18,7 +18,7 @@ pub struct Set {
     name: String,
 }
 
-/// Families of tables that see what hosts send to each other.
+/// Table families that see packets between hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     /// Both IP versions.
@@ -44,18 +44,18 @@ impl Family {
 pub struct Element {
     /// Its address.
     pub client: IpAddr,
-    /// How long it stays banned; `None` until it is lifted.
+    /// Time left; `None` if the ban does not expire.
     pub left: Option<Duration>,
-    /// What was noted with it: the rule, in bans of ours.
+    /// Its comment: the rule, for bans of ours.
     pub comment: Option<String>,
 }
 
-/// One of the sets of a [`Set`].
+/// One of the two sets of a [`Set`].
 struct Half {
     name: String,
     /// `ipv4_addr` or `ipv6_addr`.
     of: &'static str,
-    /// `ip` or `ip6`, as rules have it.
+    /// `ip` or `ip6`, as written in rules.
     protocol: &'static str,
 }
 
@@ -100,7 +100,7 @@ impl fmt::Display for Set {
 }
 
 impl Set {
-    /// Whether it has a set for clients of this IP version.
+    /// Whether there is a set for clients of this IP version.
     pub const fn takes(&self, client: IpAddr) -> bool {
         match self.family {
             Family::Inet => true,
@@ -122,7 +122,7 @@ impl Set {
         }
     }
 
-    /// `inet TABLE`.
+    /// Formats `inet TABLE`.
     fn place(&self) -> String {
         format!("{} {}", self.family.name(), self.table)
     }
@@ -132,11 +132,12 @@ impl Set {
         format!("{}{}", self.name, if is_second { "6" } else { "" })
     }
 
-    /// Looks for the sets, or makes them with a table that refuses what is in them. Returns who is in
-    /// them. A table that is there is somebody's, and nothing is made in it.
+    /// Looks up the sets, or creates them together with a table that refuses their elements. Returns the
+    /// elements. Nothing is created in an existing table, because it belongs to somebody else.
     ///
     /// # Errors
-    /// In words: no `nft`, no permission, a set that is not there or is no set of addresses that run out.
+    /// A message: `nft` is missing, permission is missing, or the set does not exist or is no set of
+    /// addresses with timeouts.
     pub fn prepare(&self, reset: bool) -> Result<Vec<Element>, String> {
         if !self.has_table()? {
             nft(&["-f", "-"], &self.script(reset))?;
@@ -152,7 +153,8 @@ impl Set {
             .any(|table| table["name"] == self.table.as_str()))
     }
 
-    /// The table that refuses banned clients: as destination and as router, before other filters.
+    /// The script for a table that refuses banned clients, as destination and as router, before other
+    /// filters.
     fn script(&self, reset: bool) -> String {
         use std::fmt::Write as _;
         let mut out = format!("table {} {{\n", self.place());
@@ -181,10 +183,10 @@ impl Set {
         out
     }
 
-    /// Who is in the sets.
+    /// The elements of the sets.
     ///
     /// # Errors
-    /// As [`Set::prepare`].
+    /// Those of [`Set::prepare`].
     pub fn list(&self) -> Result<Vec<Element>, String> {
         if !self.has_table()? {
             let place = self.place();
@@ -228,10 +230,10 @@ impl Set {
         )
     }
 
-    /// Puts clients into the sets, each for a time and with a comment.
+    /// Adds clients to the sets, each with a timeout and a comment.
     ///
     /// # Errors
-    /// What `nft` says; then none of them is there.
+    /// The message of `nft`; no client is added then.
     pub fn add<'a>(
         &self,
         clients: impl IntoIterator<Item = (IpAddr, Duration, &'a str)>,
@@ -251,10 +253,10 @@ impl Set {
         nft(&["-f", "-"], &script).map(drop)
     }
 
-    /// Takes clients out of the sets. One that is not there any more is no error.
+    /// Removes clients from the sets. A client that is not in a set is no error.
     ///
     /// # Errors
-    /// What `nft` says of the last that stayed.
+    /// The message of `nft` about a client that could not be removed.
     pub fn lift(&self, clients: &[IpAddr]) -> Result<(), String> {
         let there = self.list()?;
         let there: Vec<&IpAddr> = there.iter().map(|element| &element.client).collect();
@@ -267,7 +269,7 @@ impl Set {
         if nft(&["-f", "-"], &script).is_ok() {
             return Ok(());
         }
-        // One ran out meanwhile, and so all stayed.
+        // If one has expired meanwhile, none is removed: retry one by one.
         for client in &clients {
             let _ = nft(&["-f", "-"], &line(client));
         }
@@ -282,7 +284,7 @@ impl Set {
     }
 }
 
-/// The objects of one kind in what `nft -j` prints (libnftables-json(5)).
+/// The objects of one kind in the output of `nft -j` (libnftables-json(5)).
 fn objects(text: &str, kind: &str) -> Result<Vec<Value>, String> {
     let mut all: Value =
         serde_json::from_str(text).map_err(|error| format!("nft printed no JSON: {error}"))?;
@@ -291,7 +293,7 @@ fn objects(text: &str, kind: &str) -> Result<Vec<Value>, String> {
     Ok(list.into_iter().flatten().filter_map(of_kind).collect())
 }
 
-/// An element that is one address; sets may have networks and ranges too.
+/// An element that is a single address; sets may also contain networks and ranges.
 fn element(value: &Value) -> Option<Element> {
     let inner = value.get("elem").unwrap_or(value);
     let address = inner.get("val").unwrap_or(inner).as_str()?;
@@ -302,7 +304,7 @@ fn element(value: &Value) -> Option<Element> {
     })
 }
 
-/// A text as it can be a comment: ids of rules are their authors'.
+/// A text that is valid as a comment: rule ids are arbitrary.
 fn quotable(text: &str) -> String {
     let plain = |c: char| match c {
         '"' | '\\' => '\'',
@@ -312,7 +314,7 @@ fn quotable(text: &str) -> String {
     text.chars().map(plain).take(96).collect()
 }
 
-/// Runs the program, and returns what it prints.
+/// Runs the program and returns its output.
 fn nft(arguments: &[&str], input: &str) -> Result<String, String> {
     let mut command = Command::new("nft");
     command.args(arguments).env_clear();
@@ -327,7 +329,7 @@ fn nft(arguments: &[&str], input: &str) -> Result<String, String> {
         _ => format!("nft: {error}"),
     })?;
     if let Some(mut stdin) = child.stdin.take() {
-        // It reads all before it prints; one that ends early says why.
+        // `nft` reads all input before it prints; if it exits early, its output says why.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output();

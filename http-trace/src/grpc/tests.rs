@@ -1,4 +1,4 @@
-//! Servers that answer, hang, refuse and lie.
+//! Servers that answer, hang, refuse, or violate the protocol.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::thread;
 
 use super::*;
 
-/// A server on a thread of its own: what connects is handed to `serve`, one after the other.
+/// Starts a server on a separate thread: each connection is passed to `serve`, in order.
 fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -20,11 +20,11 @@ fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> Client {
     Client::new(server, OwnSockets::default())
 }
 
-/// What a server got: number of the connection, path, header fields and body.
+/// What a server received: connection number, path, header fields and body.
 type Got = (usize, String, HeaderMap, Vec<u8>);
 
-/// A server of HTTP/2 whose streams may send `window` bytes at a time, and whose answers are these trailers behind this
-/// body. It closes a connection behind `calls` of them.
+/// An HTTP/2 server whose streams may send `window` bytes at a time, and which responds with this body and
+/// these trailers. It closes each connection after `calls` calls.
 fn grpc(
     window: u32,
     calls: usize,
@@ -168,7 +168,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&head[..], payload].concat()
 }
 
-/// Each of these costs an error by the deadline, and no more memory than [`LARGEST`].
+/// Each of these causes an error by the deadline, with bounded memory ([`LARGEST`]).
 #[test]
 fn what_hangs_refuses_or_lies_is_an_error_in_time() {
     let settings = frame(4, 0, 0, &[]);

@@ -1,5 +1,6 @@
-//! Responses by service, method and URL template, where that is asked for. Takes events that are redacted: a path
-//! may hold a secret. What finds no room counts as [`OTHER`]; what answers nothing but 404 has no series.
+//! Responses by service, method and URL template, if enabled. Takes redacted events, because a path may
+//! contain a secret. Endpoints beyond the limit count as [`OTHER`]; endpoints that only ever returned 404 get
+//! no series.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -10,14 +11,14 @@ use http_trace_model::endpoint::{Templates, is_there, named_service, service_add
 use http_trace_model::event::{HttpEvent, status_class};
 use http_trace_model::target::Target;
 
-/// The longest template that is a label, in bytes.
+/// Maximum length of a template used as a label, in bytes.
 const LONGEST: usize = 256;
 
 /// Counts by endpoint.
 #[derive(Debug)]
 pub struct EndpointCounts {
     templates: Templates,
-    /// By service, method and template: counts by class, and the time of the last, Unix ns.
+    /// By service, method and template: counts by class, and the time of the last response (Unix ns).
     endpoints: HashMap<(String, &'static str, String), ([u64; CLASSES.len()], u64)>,
     now_ns: u64,
 }
@@ -25,7 +26,7 @@ pub struct EndpointCounts {
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
 impl EndpointCounts {
-    /// None yet.
+    /// Empty counts.
     pub fn new(templates: Templates) -> Self {
         EndpointCounts {
             templates,
@@ -61,7 +62,7 @@ impl EndpointCounts {
         *last_ns = self.now_ns;
     }
 
-    /// Appends them; those of which nothing came for a day go.
+    /// Appends the counts; those without updates for a day are dropped.
     pub(super) fn write(&mut self, out: &mut String) -> fmt::Result {
         let now_ns = self.now_ns;
         self.endpoints

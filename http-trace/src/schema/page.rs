@@ -1,4 +1,4 @@
-//! `docs/FIELDS.md` out of the field tables. Only words what they say.
+//! Generates `docs/FIELDS.md` from the field tables.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ Any header field may be named too: `request.header.NAME`, `http.request.header.N
 `http.request.headers.NAME`, and the same with `response`.
 ";
 
-/// The page.
+/// The contents of the page.
 pub fn page() -> String {
     let mut out = HEAD.to_owned();
     let events = EVENT.iter().copied().flatten().map(|field| &field.about);

@@ -1,5 +1,5 @@
-//! The index template for Elasticsearch (`deploy/elastic/`): how each field of the records is indexed. Types
-//! are those of the Elastic Common Schema where it has the field.
+//! The index template for Elasticsearch (`deploy/elastic/`): how each field of the records is indexed. Uses
+//! the types of the Elastic Common Schema for its fields.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use http_trace_model::field::event::{ECS_VERSION, EVENT};
 use http_trace_model::field::loss::LOSS;
 use http_trace_model::field::{About, Kind};
 
-/// Fields whose type ECS has otherwise than their kind says.
+/// Fields whose ECS type differs from the default of their kind.
 const OF_ECS: &[(&str, &str)] = &[
     ("http.response.body.content", "wildcard"),
     ("message", "match_only_text"),
@@ -19,7 +19,7 @@ const OF_ECS: &[(&str, &str)] = &[
     ("url.path", "wildcard"),
 ];
 
-/// The template, as `PUT _index_template/http-trace` takes it.
+/// The template for `PUT _index_template/http-trace`.
 pub fn template() -> String {
     let events = EVENT.iter().copied().flatten().map(|field| &field.about);
     let alerts = ALERT.iter().map(|field| &field.about);
@@ -52,7 +52,7 @@ fn put(properties: &mut Map<String, Value>, about: &About) {
         (None, Kind::Bool) => json!({"type": "boolean"}),
         (None, Kind::Ip) => json!({"type": "ip"}),
         (None, Kind::Time) => json!({"type": "date"}),
-        // Whoever sends them chooses their names.
+        // Their names are chosen by the sender.
         (None, Kind::RequestHeaders | Kind::ResponseHeaders | Kind::StatusCounts)
         | (None, Kind::LatencyCounts) => json!({"type": "flattened"}),
         (None, Kind::Rows(members, ..)) => {

@@ -1,5 +1,4 @@
-//! Filters by their names, as one output takes them: `status=5xx`, `client=internal`. Parses them; the
-//! selection they make decides.
+//! Filters of an output by name: `status=5xx`, `client=internal`. Parses them into a [`Selection`].
 
 use std::fmt::Display;
 
@@ -8,12 +7,12 @@ use ipnet::IpNet;
 
 use super::{Choice, HeaderPattern, Pattern, Sample, Selection, Statuses};
 
-/// A filter: the error is what was wanted.
+/// A filter that an output can name.
 #[derive(Debug)]
 pub struct Filter {
     /// As it is named.
     pub name: &'static str,
-    /// Adds a list of values.
+    /// Parses and adds a list of values; the error says what was expected.
     pub add: fn(&mut Selection, &str) -> Result<(), String>,
 }
 
@@ -23,7 +22,7 @@ impl Filter {
     }
 }
 
-/// All there are.
+/// All filters.
 pub const FILTERS: &[Filter] = &[
     Filter::new("status", |of, text| {
         each(&mut of.status, text, Statuses::parse)
@@ -64,7 +63,7 @@ fn exact(text: &str) -> Result<Pattern, String> {
     Pattern::parse(text, false)
 }
 
-/// What `internal` stands for: networks that are nobody's on the Internet (RFC 1918, 3927, 4193, 4291, 6598).
+/// Networks that `internal` stands for: those not routed on the Internet (RFC 1918, 3927, 4193, 4291, 6598).
 const INTERNAL: [&str; 9] = [
     "10.0.0.0/8",
     "172.16.0.0/12",
@@ -105,7 +104,7 @@ fn each<T, W: Display>(
     Ok(())
 }
 
-/// The parts of a list: commas in braces are of a glob.
+/// Splits a list at commas outside braces, which belong to a glob.
 pub fn cut(text: &str) -> Vec<String> {
     let mut depth = 0_u32;
     let parts = text.split(|c| {
@@ -120,14 +119,14 @@ pub fn cut(text: &str) -> Vec<String> {
     parts.map(str::to_owned).collect()
 }
 
-/// In capitals: methods are case-sensitive (RFC 9110 §9.1), and those in use are capitals.
+/// Converts to upper case: methods are case-sensitive (RFC 9110 §9.1), and the common ones are upper case.
 pub fn method(text: &str) -> Result<String, &'static str> {
     field_name(text)
         .map(|method| method.to_ascii_uppercase())
         .map_err(|_| "a method, such as GET")
 }
 
-/// `content-type=text/*`
+/// Parses `content-type=text/*`.
 pub fn header_pattern(text: &str) -> Result<HeaderPattern, String> {
     let want = || "NAME=PATTERN, such as content-type=text/*".to_owned();
     let (name, pattern) = text.split_once('=').ok_or_else(want)?;
@@ -137,7 +136,7 @@ pub fn header_pattern(text: &str) -> Result<HeaderPattern, String> {
     })
 }
 
-/// A time as ns.
+/// Parses a duration to ns.
 pub fn nanoseconds(text: &str) -> Result<u64, &'static str> {
     value::duration(text).map(|time| time.as_nanos() as u64)
 }

@@ -99,7 +99,7 @@ fn status_lists() {
     }
 }
 
-/// Builds a selection from options as they are typed.
+/// Builds a selection from command-line options.
 fn selection(options: &[&str]) -> Selection {
     let words = ["http-trace", "-r", "x"]
         .into_iter()
@@ -250,7 +250,7 @@ fn what_is_not_known_matches_nothing() {
     }
 }
 
-/// A run that only counts names processes only where something chooses by them.
+/// A run that only counts events names processes only if a filter uses them.
 #[test]
 fn each_choice_of_processes_is_one() {
     let choice = || Choice {

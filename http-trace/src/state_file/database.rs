@@ -1,6 +1,7 @@
-//! The database of the inventory: rows of [`http_trace_report::kept`] in one table of SQLite. Each change is one
-//! transaction, so that it is whole after any end of a run, and can be read meanwhile. Believes nothing that
-//! it reads, follows no link, and never touches a file that is not of ours. Knows nothing of events.
+//! The database of the inventory: rows of [`http_trace_report::kept`] in one SQLite table. Each change is a
+//! transaction, so that the database is consistent after any end of a run, and readable meanwhile. Validates
+//! what it reads, follows no symlink, and never touches a file of another application. Knows nothing about
+//! events.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,48 +17,48 @@ use rusqlite::{
 
 use super::taken::{self, Unusable};
 
-/// How a file of ours is marked: `HtTr`.
+/// The SQLite application id: `HtTr`.
 const APPLICATION: u32 = u32::from_be_bytes(*b"HtTr");
-/// The version of the table.
+/// Version of the table.
 const VERSION: u32 = 1;
-/// Times in Unix ns; `value` is JSON.
+/// Times are in Unix ns; `value` is JSON.
 const TABLE: &str = "CREATE TABLE kept (day INTEGER NOT NULL, kind TEXT NOT NULL, service TEXT NOT NULL, \
     method TEXT NOT NULL, path TEXT NOT NULL, referrer TEXT NOT NULL, first_ns INTEGER NOT NULL, \
     last_ns INTEGER NOT NULL, value TEXT NOT NULL, \
     PRIMARY KEY (day, kind, service, method, path, referrer)) STRICT, WITHOUT ROWID";
 
-/// How long another one that reads or writes is waited for.
+/// Lock timeout.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A database larger than its bound loses this part of its rows at once, the oldest.
+/// If the database exceeds its size limit, this fraction of its rows is removed at a time, oldest first.
 const PART: i64 = 16;
 
-/// Why a database is of no use.
+/// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Useless {
-    /// The file is not what it should be.
+    /// The file cannot be used.
     #[error(transparent)]
     File(#[from] Unusable),
-    /// Somebody else's.
+    /// A file of another application.
     #[error("it is no inventory of http-trace; move it away, or name another file with --state")]
     NotOurs,
-    /// Of another version.
+    /// Another version.
     #[error("it is of version {0} and this http-trace reads version {VERSION}")]
     Version(u32),
-    /// What SQLite says.
+    /// An error of SQLite.
     #[error("{0}")]
     Sql(#[from] Error),
-    /// The table is another one.
+    /// Another table definition.
     #[error("it does not hold the table of an inventory")]
     Table,
 }
 
 impl Useless {
-    /// Whether the file is ours and can be moved aside for another.
+    /// Whether the file is ours and may be moved aside.
     pub fn is_movable(&self) -> bool {
         match self {
             Useless::Version(_) | Useless::Table => true,
             Useless::File(_) | Useless::NotOurs => false,
-            // A value that its column cannot hold is damage, too.
+            // A value of the wrong type is damage, too.
             Useless::Sql(Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..)) => true,
             Useless::Sql(error) => matches!(
                 error.sqlite_error_code(),
@@ -67,12 +68,12 @@ impl Useless {
     }
 }
 
-/// What is kept, and for how long.
+/// Limits on what is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Days without an event after which rows go.
+    /// Rows are kept for this many days before the newest one (or today, if that is earlier).
     pub days: u32,
-    /// The most bytes.
+    /// Maximum size in bytes.
     pub bytes: i64,
 }
 
@@ -83,10 +84,10 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database to write to it, or makes one.
+    /// Opens or creates the database for writing.
     ///
     /// # Errors
-    /// What is of no use.
+    /// Why it cannot be used.
     pub fn open(path: &Path) -> Result<Self, Useless> {
         match taken::open_trusted(path)? {
             Some(mut file) if !is_empty(&file) => is_ours(&mut file)?,
@@ -95,10 +96,10 @@ impl Database {
         Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
     }
 
-    /// Opens a database to read it, whoever it belongs to; `None` when there is none.
+    /// Opens a database for reading, whoever owns it; `None` if there is none.
     ///
     /// # Errors
-    /// What is of no use.
+    /// Why it cannot be used.
     pub fn read(path: &Path) -> Result<Option<Self>, Useless> {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -107,7 +108,7 @@ impl Database {
             Ok(_) => {}
         }
         is_ours(&mut File::open(path).map_err(Unusable::Unreadable)?)?;
-        // What a killed run left half done is taken back by whoever reads next, who has to write for it.
+        // A reader rolls back the journal of a killed run, for which it needs write access.
         let writes = fs::OpenOptions::new().write(true).open(path).is_ok();
         let flags = match writes {
             true => OpenFlags::SQLITE_OPEN_READ_WRITE,
@@ -123,7 +124,7 @@ impl Database {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.pragma_update(None, "cell_size_check", true)?;
-        // Whoever may write to the file may have put views and triggers there.
+        // Anybody with write access may have added views and triggers.
         let tables = {
             let mut tables = connection.prepare("SELECT sql FROM sqlite_schema")?;
             let sql = tables.query_map([], |row| row.get::<_, Option<String>>(0))?;
@@ -135,10 +136,10 @@ impl Database {
         Ok(Database { connection })
     }
 
-    /// Services and endpoints, with first and last event.
+    /// Services and endpoints, with their first and last event.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// Those of SQLite.
     pub fn known(&self, mut each: impl FnMut(Key, u64, u64)) -> Result<(), Error> {
         let mut rows = self.connection.prepare(
             "SELECT max(day), kind, service, method, path, referrer, min(first_ns), max(last_ns) FROM kept \
@@ -156,7 +157,7 @@ impl Database {
     /// All rows, by day.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// Those of SQLite.
     pub fn all(&self, mut each: impl FnMut(Key, Value)) -> Result<(), Error> {
         let mut rows = self.connection.prepare(
             "SELECT day, kind, service, method, path, referrer, value FROM kept ORDER BY day",
@@ -172,11 +173,11 @@ impl Database {
         Ok(())
     }
 
-    /// Adds these rows to what is there, and takes out what is too old or too much, all or nothing. `today` is
-    /// the day by the clock: what came later than that makes nothing old.
+    /// Adds rows to those stored, and removes rows beyond the limits, in one transaction. `today` is the
+    /// current day: rows with a later day do not make others expire.
     ///
     /// # Errors
-    /// What SQLite says; nothing is changed then.
+    /// Those of SQLite; nothing is changed then.
     pub fn add(
         &mut self,
         rows: &BTreeMap<Key, Value>,
@@ -250,14 +251,14 @@ impl Database {
     }
 }
 
-/// Bytes in use.
+/// Number of bytes in use.
 fn size(connection: &Connection) -> Result<i64, Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
     Ok(pages.saturating_mul(number("page_size")?))
 }
 
-/// `None`: no key of ours.
+/// The key of a row; `None` if it is not valid.
 fn key(row: &Row<'_>) -> Result<Option<Key>, Error> {
     let text = |at| Ok::<_, Error>(row.get_ref(at)?.as_str().ok().map(str::to_owned));
     let kind = text(1)?.as_deref().and_then(Kind::named);
@@ -277,7 +278,7 @@ fn key(row: &Row<'_>) -> Result<Option<Key>, Error> {
     }))
 }
 
-/// SQLite has signed numbers only.
+/// SQLite only has signed integers.
 const fn unsigned(number: i64) -> u64 {
     number as u64
 }
@@ -286,7 +287,7 @@ fn is_empty(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.len() == 0)
 }
 
-/// Whether a file is a database of ours, by its header (sqlite.org/fileformat2.html).
+/// Checks the header for our application id (sqlite.org/fileformat2.html).
 fn is_ours(file: &mut File) -> Result<(), Useless> {
     let mut header = [0; 100];
     let read = file.read_exact(&mut header);
@@ -304,10 +305,10 @@ fn is_ours(file: &mut File) -> Result<(), Useless> {
     }
 }
 
-/// Makes an empty one: beside, so that what is in its place is marked as ours from the first moment.
+/// Creates an empty database under a temporary name, so that the file is marked as ours from the start.
 fn make(path: &Path) -> Result<(), Useless> {
     let beside = taken::beside(path);
-    // What a killed run left of one that is not there any more must not be taken for this one's.
+    // A journal that a killed run left behind must not be applied to the new database.
     for left in [journal(path), journal(&beside)] {
         match fs::remove_file(&left) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -327,15 +328,15 @@ fn make(path: &Path) -> Result<(), Useless> {
     Ok(())
 }
 
-/// What a transaction may leave behind, which belongs to the database.
+/// The rollback journal, which belongs to the database.
 fn journal(path: &Path) -> PathBuf {
     taken::with_suffix(path, "-journal")
 }
 
-/// Moves a database aside, with what belongs to it; returns where it is then.
+/// Moves a database and its journal aside; returns the new path.
 ///
 /// # Errors
-/// What the file system says.
+/// Those of the file system.
 pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = taken::move_aside(path)?;
     match fs::rename(journal(path), journal(&aside)) {

@@ -1,6 +1,6 @@
-//! Keeps the inventory of a site from run to run, beside the file of `--state`: counts here, writes on a thread
-//! of its own what came since the last time. What is in memory is what came since then, and the names of
-//! what there is. Does not know the format, which is the database's.
+//! Keeps the inventory of a site across runs, beside the file of `--state`: counts in memory, and
+//! periodically writes the new counts on a separate thread. Memory holds only these and the names of known
+//! services and endpoints. Does not know the database format.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_report::kept::{DAY_NS, Key, Value};
 use http_trace_report::{Inventory, Options};
 
-/// The most rows that wait while the database cannot be written.
+/// Maximum number of rows queued while the database cannot be written.
 const WAITING: usize = 200_000;
 
-/// Where the inventory is of this `--state`.
+/// Path of the inventory for this `--state`.
 pub fn path(state: &Path) -> PathBuf {
     let path = taken::with_suffix(&taken::resolved(state), ".inventory.db");
-    // SQLite is told to follow no link, not of a folder either.
+    // SQLite is opened without following symlinks, so folders must be resolved too.
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     match (
         folder.unwrap_or(Path::new(".")).canonicalize(),
@@ -37,7 +37,7 @@ pub fn path(state: &Path) -> PathBuf {
     }
 }
 
-/// Everything that is kept, as a report takes it; `None` when nothing is.
+/// Reads the whole inventory for a report; `None` if there is none.
 ///
 /// # Errors
 /// Why it cannot be read.
@@ -51,30 +51,30 @@ pub fn read(path: &Path, options: Options) -> Result<Option<Inventory>, String> 
     Ok(Some(inventory))
 }
 
-/// What is asked of a keeper.
+/// Settings of a keeper.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// How endpoints are told.
+    /// How paths are grouped into endpoints.
     pub endpoints: Endpoints,
-    /// How often what came is written.
+    /// Write interval.
     pub every: Duration,
-    /// For how long it is kept after the last event of its day.
+    /// How long a day's rows are kept.
     pub keep: Duration,
-    /// The most bytes of the database.
+    /// Maximum size of the database in bytes.
     pub bytes: u64,
-    /// Whether a slow disk is waited for: of recordings, whose events wait as well.
+    /// Whether to wait for a slow disk: for recordings, whose events can wait.
     pub waits: bool,
 }
 
-/// Rows on their way to the thread.
+/// Rows passed to the thread.
 type Rows = Vec<(Key, Value)>;
 
-/// Counts what comes, and hands it over to be written.
+/// Counts events and passes rows to the writing thread.
 #[derive(Debug)]
 pub struct InventoryKeeper {
     asked: Asked,
     inventory: Inventory,
-    /// Of what is counted now.
+    /// The day being counted.
     day: u32,
     last_ns: u64,
     is_changed: bool,
@@ -91,7 +91,7 @@ struct Thread {
 }
 
 impl InventoryKeeper {
-    /// Opens the database, or makes one; one of no use is moved aside. Returns what is to be said of that too.
+    /// Opens or creates the database; an unusable one is moved aside. Also returns a message about that.
     ///
     /// # Errors
     /// Why nothing is kept.
@@ -140,7 +140,7 @@ impl InventoryKeeper {
         Ok((keeper, said))
     }
 
-    /// Counts an event, redacted.
+    /// Counts an event, which must be redacted.
     pub fn event(&mut self, event: &HttpEvent) {
         let day = day(event.time_ns);
         if day > self.day && (!self.is_changed || self.hand_over()) {
@@ -152,7 +152,7 @@ impl InventoryKeeper {
         self.is_changed = true;
     }
 
-    /// Counts an alert, redacted.
+    /// Counts an alert, which must be redacted.
     pub fn alert(&mut self, alert: &Alert) {
         self.inventory.alert(alert);
         self.is_changed = true;
@@ -164,7 +164,7 @@ impl InventoryKeeper {
         self.is_changed = true;
     }
 
-    /// Has what came be written, if it is time. Returns what is to be said.
+    /// Passes on new rows, if due. Returns a message to print.
     pub fn work(&mut self) -> Option<String> {
         let now = Instant::now();
         if self.is_changed && now >= self.next && self.hand_over() {
@@ -173,14 +173,14 @@ impl InventoryKeeper {
         self.thread.news.try_recv().ok()
     }
 
-    /// Whether what was counted is on its way; otherwise the thread is at work still.
+    /// Passes rows to the thread; `false` if it is still busy.
     fn hand_over(&mut self) -> bool {
         if !self.asked.waits && !self.thread.is_idle.load(Ordering::Acquire) {
             return false;
         }
         let rows = self.rows();
         self.thread.is_idle.store(false, Ordering::Release);
-        // A thread that is gone says so at the end.
+        // If the thread has died, that is reported at the end.
         let _ = self.thread.rows.send(rows);
         true
     }
@@ -192,7 +192,7 @@ impl InventoryKeeper {
         self.inventory.take(self.day, forget_ns)
     }
 
-    /// Writes what is left.
+    /// Writes the remaining rows.
     pub fn finish(mut self) -> Kept {
         if self.is_changed {
             let rows = self.rows();
@@ -248,15 +248,15 @@ impl Thread {
     }
 }
 
-/// Writes rows, and keeps them where that fails, for the next time.
+/// Writes rows, and queues them for the next time if that fails.
 #[derive(Debug)]
 struct Writer {
     path: PathBuf,
-    /// `None`: it was moved aside, and no other could be made yet.
+    /// `None` if it was moved aside and no new one could be created yet.
     database: Option<Database>,
     bounds: Bounds,
     waiting: BTreeMap<Key, Value>,
-    /// Rows that found no room to wait.
+    /// Rows that did not fit into the queue.
     lost: u64,
     failure: Option<String>,
 }
@@ -273,7 +273,7 @@ impl Writer {
         }
     }
 
-    /// Writes these and what waits. Returns what is to be said, once.
+    /// Writes these and queued rows. Returns a message, once.
     fn write(&mut self, rows: Rows) -> Option<String> {
         for (key, value) in rows {
             let has_room = self.waiting.len() < WAITING;
@@ -329,7 +329,7 @@ impl Writer {
         )))
     }
 
-    /// Why the database does not hold everything.
+    /// Why the database is incomplete, at the end.
     fn end(mut self) -> Option<String> {
         if self.failure.is_some() && !self.waiting.is_empty() {
             self.write(Vec::new());

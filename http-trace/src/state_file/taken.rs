@@ -1,5 +1,5 @@
-//! The file on disk: locked by one run at a time, read once, replaced whole. Knows of its format only
-//! how it begins: a file that begins otherwise is somebody else's, and is left where it is.
+//! The state file on disk: locked by one run at a time, read once, replaced atomically. Of its format it only
+//! knows the magic number: other files belong to somebody else and are left alone.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -7,40 +7,40 @@ use std::path::{Path, PathBuf};
 
 use http_trace_detect::snapshot::MAGIC;
 
-/// The largest file that is read, in bytes.
+/// Maximum size of a file, in bytes.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// How many files of no use are kept beside.
+/// Maximum number of unusable files that are kept aside.
 const ASIDE: usize = 9;
 
-/// Why a file is not used.
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// A folder, a device, a pipe.
     #[error("it is no regular file")]
     NotAFile,
-    /// Another run has taken it.
+    /// Locked by another run.
     #[error("another http-trace keeps its state there")]
     InUse,
-    /// Nothing can be put beside it.
+    /// No file can be created beside it.
     #[error("nothing can be written beside it: {0}")]
     Folder(io::Error),
-    /// Someone else may have written it.
+    /// Somebody else may have written it.
     #[error("it is not trusted: it belongs to the user with the id {0}")]
     Foreign(u32),
     /// Others may write to it.
     #[error("it is not trusted: others may write to it (mode {0:o})")]
     Open(u32),
-    /// No state is as large.
+    /// Larger than any state.
     #[error("it is larger than 1 GiB")]
     TooLarge,
-    /// What the file system says.
+    /// An error of the file system.
     #[error("it cannot be read: {0}")]
     Unreadable(io::Error),
 }
 
 impl Unusable {
-    /// Whether the file can be moved aside for another: it is nobody's at work, and a file.
+    /// Whether the file can be moved aside: it is a regular file and not in use.
     pub const fn is_movable(&self) -> bool {
         !matches!(
             self,
@@ -49,10 +49,10 @@ impl Unusable {
     }
 }
 
-/// Reads a file, whoever it belongs to; `None` when there is none.
+/// Reads a file, whoever owns it; `None` if there is none.
 ///
 /// # Errors
-/// What is no regular file, cannot be read, or is too large.
+/// If it is not a regular file, cannot be read, or is too large.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
     match open(path)? {
         Some((mut file, _)) => content(&mut file).map(Some),
@@ -60,7 +60,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
     }
 }
 
-/// The most links in a row that are followed, as in path_resolution(7).
+/// Maximum number of symlinks followed, as in path_resolution(7).
 const LINKS: usize = 40;
 
 /// Opens a regular file.
@@ -69,7 +69,7 @@ fn open(path: &Path) -> Result<Option<(File, Metadata)>, Unusable> {
         true => Ok(metadata),
         false => Err(Unusable::NotAFile),
     };
-    // Before it is opened too: to open a pipe waits for its other end.
+    // Check before opening too: opening a pipe blocks until its other end is open.
     match fs::metadata(path) {
         Ok(metadata) => is_file(metadata)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -90,7 +90,7 @@ fn content(file: &mut File) -> Result<Vec<u8>, Unusable> {
     Ok(bytes)
 }
 
-/// Where a file will be that is not there: at the end of links that lead nowhere yet.
+/// Where a missing file will be created, following dangling symlinks.
 fn to_be_made(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -102,22 +102,22 @@ fn to_be_made(path: &Path) -> PathBuf {
     path
 }
 
-/// A file that this run alone replaces.
+/// A file that only this run replaces.
 #[derive(Debug)]
 pub struct Taken {
     path: PathBuf,
-    /// Locked as long as it is open.
+    /// Holds the lock while open.
     lock: Option<File>,
 }
 
 impl Taken {
-    /// Takes the file, if it is there, and reads it. When it is of no use the error says why, and
-    /// if it can be moved aside what is returned with it does so.
+    /// Locks the file, if it exists, and reads it. If it cannot be used, the error says why; a returned value
+    /// can then move it aside.
     ///
     /// # Errors
-    /// What is of no use.
+    /// Why the file cannot be used.
     pub fn take(path: &Path) -> (Option<Taken>, Result<Option<Vec<u8>>, Unusable>) {
-        // What a link names is replaced, not the link.
+        // Replace the target of a symlink, not the link.
         let path = resolved(path);
         let mut taken = Taken { path, lock: None };
         let read = taken.lock_and_read();
@@ -132,11 +132,11 @@ impl Taken {
             let Some((file, metadata)) = open(&self.path)? else {
                 break None;
             };
-            // File systems without locks are used without.
+            // On file systems without locks, continue without.
             if let Err(TryLockError::WouldBlock) = file.try_lock() {
                 return Err(Unusable::InUse);
             }
-            // Replaced between the opening and the lock: the other one is at work still.
+            // If the file was replaced between open and lock, its writer is still running.
             if is_same(&fs::metadata(&self.path), &metadata) {
                 break Some((file, metadata));
             }
@@ -151,14 +151,14 @@ impl Taken {
         Ok(Some(bytes))
     }
 
-    /// Whether the file begins as a state does.
+    /// Whether the file begins with our magic number.
     fn is_ours(&self) -> bool {
         let mut first = [0; MAGIC.len()];
         let read = File::open(&self.path).and_then(|mut file| file.read_exact(&mut first));
         read.is_ok() && first == MAGIC
     }
 
-    /// Where the file is.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -167,28 +167,28 @@ impl Taken {
         beside(&self.path)
     }
 
-    /// Moves the file out of the way, never onto another; returns where it is then.
+    /// Moves the file aside without overwriting another; returns the new path.
     ///
     /// # Errors
-    /// What the file system says, or that there are too many of them.
+    /// Those of the file system, or that there are too many files already.
     pub fn move_aside(&mut self) -> io::Result<PathBuf> {
         let aside = move_aside(&self.path)?;
         self.lock = None;
         Ok(aside)
     }
 
-    /// Puts this content in the place of the file: whole or not at all, for its owner alone.
+    /// Replaces the contents of the file atomically, with permissions for its owner only.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Those of the file system.
     pub fn replace<'a>(&mut self, content: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
         if self.lock.is_none() && fs::symlink_metadata(&self.path).is_ok() {
-            // It was not there when this run began.
+            // The file did not exist when this run started.
             return Err(io::Error::other(Unusable::InUse));
         }
         let beside = self.beside();
         let written = create(&beside).and_then(|file| {
-            // Whoever finds it under its name finds it taken.
+            // Lock it before it becomes visible under its name.
             let _ = file.try_lock();
             let mut writer = io::BufWriter::with_capacity(1 << 18, &file);
             for part in content {
@@ -201,12 +201,12 @@ impl Taken {
             Ok(file)
         });
         if written.is_err() {
-            // Half of it is of no use, and on a full disk takes what others need.
+            // A partial file is useless, and takes space on a full disk.
             let _ = fs::remove_file(&beside);
         }
         self.lock = Some(written?);
         if cfg!(unix) {
-            // The rename lasts when the folder does.
+            // Sync the folder to make the rename durable.
             let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
         }
@@ -214,10 +214,10 @@ impl Taken {
     }
 }
 
-/// Moves a file out of the way, never onto another; returns where it is then.
+/// Moves a file aside without overwriting another; returns the new path.
 ///
 /// # Errors
-/// What the file system says, or that there are too many of them.
+/// Those of the file system, or that there are too many files already.
 pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
     for number in 1..=ASIDE {
         let suffix = match number {
@@ -237,17 +237,17 @@ pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
     )))
 }
 
-/// Where the file is, or will be, whatever links lead there.
+/// The path of the file, or of where it will be created, with symlinks resolved.
 pub fn resolved(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| to_be_made(path))
 }
 
-/// Where the next content of a file is written.
+/// Temporary name for new contents of a file.
 pub fn beside(path: &Path) -> PathBuf {
     with_suffix(path, ".new")
 }
 
-/// What a file of ours is in this folder.
+/// Metadata of a file created by us in this folder.
 fn of_ours(path: &Path) -> Result<Metadata, Unusable> {
     let beside = beside(path);
     let made = create(&beside).map_err(Unusable::Folder)?;
@@ -256,10 +256,10 @@ fn of_ours(path: &Path) -> Result<Metadata, Unusable> {
     Ok(ours)
 }
 
-/// Opens a file beside the state that is there, is no link, and that nobody else can have written.
+/// Opens an existing file beside the state, if it is no symlink and nobody else can have written it.
 ///
 /// # Errors
-/// What is of no use.
+/// Why the file cannot be used.
 pub fn open_trusted(path: &Path) -> Result<Option<File>, Unusable> {
     let ours = of_ours(path)?;
     match fs::symlink_metadata(path) {
@@ -271,11 +271,11 @@ pub fn open_trusted(path: &Path) -> Result<Option<File>, Unusable> {
     File::open(path).map(Some).map_err(Unusable::Unreadable)
 }
 
-/// A new file for its owner alone, in the place of one that a killed run left. Never follows a
-/// link.
+/// Creates a file with permissions for its owner only, replacing one that a killed run left. Never follows a
+/// symlink.
 ///
 /// # Errors
-/// Those of the system.
+/// Those of the file system.
 pub fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -300,7 +300,7 @@ fn is_same(_: &io::Result<Metadata>, _: &Metadata) -> bool {
     true
 }
 
-/// Whether nobody else can have written a file, but root: it has the owner of what we make.
+/// Checks that nobody but root and the owner of our own files can have written a file.
 #[cfg(unix)]
 fn is_trusted(file: &Metadata, ours: &Metadata) -> Result<(), Unusable> {
     use std::os::unix::fs::MetadataExt;
@@ -318,7 +318,7 @@ fn is_trusted(_: &Metadata, _: &Metadata) -> Result<(), Unusable> {
     Ok(())
 }
 
-/// The path with this behind its name.
+/// Appends a suffix to the file name.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -448,7 +448,7 @@ mod tests {
         put(&mut taken.expect("taken"), b"y");
         assert_eq!(fs::read(path("open")).expect("read"), b"y");
         assert!(path("link").is_symlink());
-        // Only root gives files away; others cannot try this.
+        // Only root can change owners.
         fs::write(path("foreign"), MAGIC).expect("written");
         if std::os::unix::fs::chown(path("foreign"), Some(12_345), None).is_ok() {
             let (taken, foreign) = why("foreign");

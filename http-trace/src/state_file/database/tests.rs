@@ -88,7 +88,7 @@ fn what_is_old_goes_and_then_what_is_too_much() {
     assert_eq!(hits(&path).len(), 2);
     put(&mut database, [row(131, "/c", 1)], bounds(30, 1 << 30));
     assert_eq!(hits(&path).len(), 2, "one is 31 days old");
-    // A day that is not yet makes nothing old.
+    // A day in the future does not make others expire.
     put(
         &mut database,
         [row(200_000, "/later", 1)],
@@ -147,7 +147,7 @@ fn what_is_not_ours_is_never_touched() {
     }
 }
 
-/// Each database of no use, and whether it can be moved aside.
+/// Unusable databases, and whether they can be moved aside.
 #[test]
 fn what_lies_is_told_and_can_be_moved_aside() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -213,7 +213,7 @@ fn what_lies_is_told_and_can_be_moved_aside() {
         let bads = fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(bads, number + 1, "{name}");
     }
-    // Rows that say anything are passed over, or replaced.
+    // Invalid rows are skipped or replaced.
     let mut database = Database::open(&path).expect("made");
     put(&mut database, [row(5, "/a", 1)], BOUNDS);
     drop(database);
@@ -227,7 +227,7 @@ fn what_lies_is_told_and_can_be_moved_aside() {
     database.known(|_, _, _| {}).expect("read");
     put(&mut database, [row(5, "/a", 2)], BOUNDS);
     assert_eq!(hits(&path), [(5, "/a".to_owned(), 2)]);
-    // No day of anybody's calendar.
+    // A day out of range.
     change("UPDATE kept SET day = 99999999999 WHERE path = '/a'");
     let why = database.add(&[row(5, "/a", 2)].into(), BOUNDS, 20_000);
     let why = Useless::from(why.expect_err("no day"));
@@ -244,7 +244,7 @@ fn what_was_left_half_done_is_taken_back() {
         (0..2000).map(|n| row(5, &format!("/{n}"), 1)),
         BOUNDS,
     );
-    // As a killed run leaves it: pages that were written, and the journal that takes them back.
+    // As left by a killed run: pages already written, and the journal that rolls them back.
     let connection = &database.connection;
     connection
         .execute_batch("PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE; UPDATE kept SET value = '{\"hits\":9}'")
@@ -259,7 +259,7 @@ fn what_was_left_half_done_is_taken_back() {
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
-    /// Whatever bytes change: an answer or an error, no panic, and nothing is written.
+    /// With any bytes changed: a result or an error, no panic, and nothing is written.
     #[test]
     fn damage_is_an_error_or_nothing(changes in proptest::collection::vec((0_usize..40_960, 0_u8..), 1..40)) {
         let folder = tempfile::tempdir().expect("a folder");
