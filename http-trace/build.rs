@@ -1,9 +1,9 @@
-//! Puts the eBPF object into `$OUT_DIR/http-trace.bpf.o`: the one beside the sources (compressed)
-//! if it was built from these sources, else one that is compiled here.
+//! Writes the eBPF object to `$OUT_DIR/http-trace.bpf.o`: the compressed one beside the sources, if it was
+//! built from these sources, otherwise one compiled here.
 //!
-//! Feature `live` only. Where it must be compiled and there is no compiler or linker for BPF, the
-//! object is empty and a warning says so, which leaves the reader and all pure tests usable; with
-//! `HTTP_TRACE_REQUIRE_BPF=1` (xtask sets it) and in release builds that is an error.
+//! Only for feature `live`. If it must be compiled and there is no BPF compiler or linker, the object is
+//! empty and a warning is printed; reading captures and all pure tests still work. With
+//! `HTTP_TRACE_REQUIRE_BPF=1` (set by xtask) and in release builds that is an error.
 
 #[path = "build/compile.rs"]
 mod compile;
@@ -23,7 +23,7 @@ use std::{
 use compile::compile;
 use toolchain::{TARGET, Toolchain, find_linker};
 
-/// Why there must be a compiler, and what installs it.
+/// Why a compiler is needed, and how to install it.
 const HOW: &str = "the eBPF programs differ from those of the object beside the sources; run `cargo xtask \
      setup` and build again, or build the reader alone with --no-default-features";
 
@@ -77,7 +77,7 @@ fn object() -> Result<(), Box<dyn Error>> {
     let found = Toolchain::find(&path_from("RUSTC")?, &path_from("CARGO")?, pinned)
         .zip(find_linker(&tools));
     let Some((toolchain, linker)) = found else {
-        // So that the next build looks again once they are there.
+        // Build again once they are installed.
         println!(
             "cargo::rerun-if-changed={}",
             tools.join("bin/bpf-linker").display()
@@ -103,13 +103,13 @@ fn object() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The folder that holds `debug/` and `release/`, from `…/PROFILE/build/PACKAGE-HASH/out`.
+/// The folder that contains `debug/` and `release/`, given `…/PROFILE/build/PACKAGE-HASH/out`.
 fn target_folder(out_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let folder = out_dir
         .ancestors()
         .nth(4)
         .ok_or("OUT_DIR has no target folder above it")?;
-    // `--target TRIPLE` puts one more folder in between.
+    // `--target TRIPLE` adds a folder in between.
     let cross = env::var("TARGET").is_ok_and(|triple| folder.ends_with(triple));
     Ok(if cross {
         folder.parent().unwrap_or(folder)

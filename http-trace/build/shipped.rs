@@ -1,8 +1,6 @@
-//! The eBPF object that lies beside the sources, and whether these sources are the ones that it
-//! was built from.
+//! The eBPF object beside the sources, and whether it was built from these sources.
 //!
-//! Shared by the build script, which embeds it, and xtask, which makes it. It never builds and
-//! never writes.
+//! Shared by the build script, which embeds it, and xtask, which creates it. Never builds or writes.
 
 use std::{
     collections::BTreeSet,
@@ -14,13 +12,13 @@ use std::{
 use flate2::read::GzDecoder;
 use sha1::{Digest, Sha1};
 
-/// The object, compressed with gzip; from the repository's root.
+/// The gzip-compressed object, relative to the repository root.
 pub const OBJECT: &str = "http-trace/build/http-trace.bpf.o.gz";
 
 /// What the object was built from and with: lines of `name = "value"`.
 pub const ORIGIN: &str = "http-trace/build/http-trace.bpf.toml";
 
-/// What decides about the object, from the repository's root. Locked dependencies come on top.
+/// Inputs of the object, relative to the repository root, in addition to locked dependencies.
 const SOURCES: &[&str] = &[
     "http-trace-common/Cargo.toml",
     "http-trace-common/src",
@@ -29,7 +27,7 @@ const SOURCES: &[&str] = &[
     "http-trace/build/compile.rs",
 ];
 
-/// The package whose dependencies in `Cargo.lock` decide about the object.
+/// The package whose dependencies in `Cargo.lock` are inputs of the object.
 const PACKAGE: &str = "http-trace-ebpf";
 
 /// The object, if it was built from these sources.
@@ -57,7 +55,7 @@ pub fn named<'a>(origin: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// SHA-1 over names and contents of all sources and over the locked dependencies, in hexadecimal.
+/// SHA-1 of the names and contents of all inputs and of the locked dependencies, in hexadecimal.
 pub fn digest(workspace: &Path) -> io::Result<String> {
     let mut files = BTreeSet::new();
     for source in SOURCES {
@@ -77,7 +75,7 @@ pub fn digest(workspace: &Path) -> io::Result<String> {
     Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// The files at and below `path`, which is relative to `workspace`.
+/// Collects the files at and below `path`, which is relative to `workspace`.
 fn gather(workspace: &Path, path: &Path, files: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     let full = workspace.join(path);
     if full.is_file() {
@@ -90,8 +88,8 @@ fn gather(workspace: &Path, path: &Path, files: &mut BTreeSet<PathBuf>) -> io::R
     Ok(())
 }
 
-/// `name version checksum` of `package` and all that it depends on, sorted. Where several versions
-/// of a name are locked, all count.
+/// `name version checksum` of `package` and all of its dependencies, sorted. If several versions of a name
+/// are locked, all count.
 fn locked(lock: &str, package: &str) -> Vec<String> {
     let mut wanted = vec![package.to_owned()];
     let mut found = BTreeSet::new();
@@ -103,7 +101,7 @@ fn locked(lock: &str, package: &str) -> Vec<String> {
             let version = named(block, "version").unwrap_or_default();
             let checksum = named(block, "checksum").unwrap_or_default();
             if found.insert(format!("{name} {version} {checksum}")) {
-                // `"name"`, or `"name version"` where a name is locked in several versions.
+                // `"name"`, or `"name version"` if several versions of it are locked.
                 let listed = block
                     .split_once("dependencies = [")
                     .map_or("", |(_, rest)| rest);

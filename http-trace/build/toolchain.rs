@@ -1,7 +1,7 @@
-//! Which compiler and linker can build the eBPF object on this machine.
+//! Finds a compiler and linker that can build the eBPF object on this machine.
 //!
-//! Shared by the build script, which uses them, and xtask, which installs them. Looks and asks
-//! versions; it never installs and never writes.
+//! Shared by the build script, which uses them, and xtask, which installs them. Looks them up and queries
+//! versions; never installs or writes.
 
 use std::{
     env,
@@ -12,8 +12,8 @@ use std::{
 /// The target of the eBPF object.
 pub const TARGET: &str = "bpfel-unknown-none";
 
-/// The newest LLVM whose bitcode the pinned bpf-linker reads. A compiler with a newer one fails
-/// at link time with "Invalid record".
+/// The newest LLVM version whose bitcode the pinned bpf-linker reads. With a newer compiler, linking fails
+/// with "Invalid record".
 pub const LINKER_LLVM: u32 = 22;
 
 /// Debian's compiler, from the packages `rustc-web` and `cargo-web`.
@@ -27,15 +27,15 @@ pub struct Toolchain {
     pub name: &'static str,
     /// The compiler.
     pub rustc: PathBuf,
-    /// The cargo that goes with it.
+    /// The matching cargo.
     pub cargo: PathBuf,
-    /// Whether core must be built from `rust-src`, since no ready-made one is installed.
+    /// Whether core must be built from `rust-src`, because no prebuilt one is installed.
     pub build_std: bool,
 }
 
 impl Toolchain {
-    /// The first that serves: named by `HTTP_TRACE_BPF_RUSTC` and `_CARGO`, the running one (when
-    /// it has `rust-src`), Debian's, the pinned nightly of rustup.
+    /// The first usable toolchain: that of `HTTP_TRACE_BPF_RUSTC` and `_CARGO`, the running one (if it has
+    /// `rust-src`), Debian's, the pinned nightly of rustup.
     pub fn find(running_rustc: &Path, running_cargo: &Path, pinned: &str) -> Option<Self> {
         if let Some(rustc) = env::var_os("HTTP_TRACE_BPF_RUSTC") {
             let cargo = env::var_os("HTTP_TRACE_BPF_CARGO").unwrap_or_else(|| "cargo".into());
@@ -53,14 +53,14 @@ impl Toolchain {
             })
     }
 
-    /// Whether `rustc` runs, is no newer than the linker, and has a core (or its source) for BPF.
+    /// Checks that `rustc` runs, is no newer than the linker, and has core (or its source) for BPF.
     fn probe(name: &'static str, rustc: &Path, cargo: &Path) -> Option<Self> {
         if llvm_major(rustc)? > LINKER_LLVM {
             return None;
         }
         let sysroot = PathBuf::from(stdout(Command::new(rustc).args(["--print", "sysroot"]))?);
         let rustlib = sysroot.join("lib/rustlib");
-        // An installed target, not a folder that a removed package left behind.
+        // An installed target, not a folder left behind by a removed package.
         let ready_made = rustlib
             .join(TARGET)
             .join("lib")
@@ -80,7 +80,7 @@ impl Toolchain {
     }
 }
 
-/// The major version of the LLVM in a compiler.
+/// The major version of a compiler's LLVM.
 pub fn llvm_major(rustc: &Path) -> Option<u32> {
     let verbose = stdout(Command::new(rustc).arg("-vV"))?;
     let version = verbose
@@ -89,7 +89,7 @@ pub fn llvm_major(rustc: &Path) -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }
 
-/// bpf-linker: `HTTP_TRACE_BPF_LINKER`, then `tools` (where xtask installs it), then the PATH.
+/// Finds bpf-linker: `HTTP_TRACE_BPF_LINKER`, then `tools` (where xtask installs it), then PATH.
 pub fn find_linker(tools: &Path) -> Option<PathBuf> {
     if let Some(named) = env::var_os("HTTP_TRACE_BPF_LINKER") {
         return Some(named.into());
@@ -111,7 +111,7 @@ fn rustup_which(toolchain: &str, tool: &str) -> Option<PathBuf> {
     stdout(&mut rustup).map(PathBuf::from)
 }
 
-/// What a command printed, without blanks at its ends; `None` when it cannot run or fails.
+/// The trimmed output of a command; `None` if it cannot run or fails.
 fn stdout(command: &mut Command) -> Option<String> {
     let output = command
         .output()

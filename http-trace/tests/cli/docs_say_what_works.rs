@@ -1,5 +1,5 @@
-//! What the documents tell a person to type can be typed: every command of ours parses, those that only read
-//! run, and every path that is named is there.
+//! Commands and paths in the documentation are valid: every command of ours parses, those that only read
+//! files run, and every path exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every document, with its path from the root.
+/// Every document, with its path relative to the root.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut found = vec![];
     for folder in ["", "docs", "deploy/kubernetes", "tests", "fuzz"] {
@@ -31,7 +31,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The lines of blocks that a shell is given, each command whole.
+/// The commands in shell blocks, with continuation lines joined.
 fn typed(text: &str) -> Vec<String> {
     let (mut commands, mut block, mut goes_on) = (Vec::<String>::new(), None, false);
     for line in text.lines() {
@@ -53,13 +53,13 @@ fn typed(text: &str) -> Vec<String> {
     commands
 }
 
-/// What stands between backquotes.
+/// The text of inline code.
 fn inline(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
-/// The words of a command of ours, without what the shell does with it.
+/// The arguments of a command of ours, without shell syntax.
 fn ours(command: &str) -> Option<Vec<String>> {
     let command = command.strip_prefix("sudo ").unwrap_or(command);
     let command = command.strip_prefix("target/release/").unwrap_or(command);
@@ -81,11 +81,11 @@ fn every_command_of_ours_parses() {
             let Some(words) = ours(&command) else {
                 continue;
             };
-            // Help and the version end a run without one.
+            // Help and version are reported as errors.
             let parses = match Cli::try_parse_from(&words) {
                 Ok(_) => Ok(()),
                 Err(error) if !error.use_stderr() => Ok(()),
-                // In prose a command is named without what it takes.
+                // Prose names commands without their arguments.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -103,7 +103,7 @@ fn every_command_of_ours_parses() {
     assert!(parsed > 60, "{parsed}");
 }
 
-/// The files that examples name, as they would be with a person who follows them.
+/// The files that examples use, as a user would have them.
 fn a_desk() -> tempfile::TempDir {
     let desk = tempfile::tempdir().unwrap();
     let put = |name: &str, content: &[u8]| fs::write(desk.path().join(name), content).unwrap();
@@ -149,7 +149,7 @@ fn what_only_reads_runs_as_it_is_written() {
                 )
             });
             let is_elsewhere = |word: &String| word.starts_with('/') || word.contains(":/");
-            // Names in capitals stand for a person's own.
+            // Upper-case names are placeholders.
             let stands_for = |word: &String| word.bytes().all(|b| b.is_ascii_uppercase());
             let of_others = words
                 .iter()
@@ -207,7 +207,7 @@ fn every_path_that_is_named_is_there() {
         for path in inline(&text) {
             let is_path = FOLDERS.iter().any(|folder| path.starts_with(folder))
                 && !path.contains([' ', '*', '…', '{', '<', ':', '|', '\\']);
-            // Names in capitals stand for any.
+            // Upper-case names are placeholders.
             let is_open = path.split(['/', '.']).any(|part| {
                 part.len() > 1
                     && part.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')

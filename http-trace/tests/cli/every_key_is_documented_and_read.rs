@@ -1,4 +1,4 @@
-//! Keys that have no option are documented, and read from the file and the environment.
+//! Keys without an option are documented, and read from the file and the environment.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use http_trace::config::{Config, KEYS};
 use crate::command::run;
 use crate::errors::capture_of_errors;
 
-/// What a configuration has under a key, as text.
+/// Formats a setting of a configuration.
 type Read = fn(&Config) -> String;
 
 /// Key, a value and how the configuration shows it, and a value that is refused.
@@ -129,7 +129,7 @@ fn variable(key: &str) -> String {
     key.map(Key::variable).unwrap()
 }
 
-/// From the environment, or from a file with this line.
+/// Reads this setting from the environment, or from a file.
 fn config(key: &str, value: &str, of_file: bool) -> Result<Config, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), format!("{key} = \"{value}\"\n")).unwrap();
@@ -168,7 +168,7 @@ fn every_key_without_an_option_is_tested() {
     }
 }
 
-/// The generated part of docs/CONFIG.md: a table for each group of settings.
+/// The generated part of docs/CONFIG.md: a table per group of settings.
 fn tables() -> String {
     let mut text = String::new();
     let mut group = "";
@@ -232,7 +232,7 @@ fn the_documentation_is_that_of_the_table() {
         );
         assert_eq!(is, tables);
     }
-    // The file that it shows is one.
+    // The documented example file is valid.
     let (_, rest) = text.split_once("```toml\n").unwrap();
     let (shown, _) = rest.split_once("```").unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -240,7 +240,7 @@ fn the_documentation_is_that_of_the_table() {
     let layers = Layers::gather(KEYS, Vec::new(), &|_| None, Some(file.path())).unwrap();
     let config = Config::from_layers(&layers).unwrap();
     assert_eq!(config.output_queue, 16 << 20);
-    // Defaults are values, and none is refused.
+    // All defaults are valid values.
     let layers = Layers::gather(KEYS, Vec::new(), &|_| None, None).unwrap();
     let config = Config::from_layers(&layers).unwrap();
     assert_eq!(config.output_queue, 64 << 20);
@@ -249,7 +249,7 @@ fn the_documentation_is_that_of_the_table() {
     assert_eq!(config.state_interval.as_secs(), 60);
 }
 
-/// What `config show` prints is a file that means the same.
+/// The output of `config show` is a file with the same meaning.
 #[test]
 fn settings_are_shown_with_where_each_was_given() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! One capture through all formats tells the same facts, and what reads Zeek's and Suricata's logs reads ours.
+//! All formats report the same facts about a capture, and readers of Zeek's and Suricata's logs read ours.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::command::{records, run};
 fn cells(text: &str) -> Vec<Vec<String>> {
     let line = |line: &str| {
         let mut cells = vec![String::new()];
-        // Every second part was between quotes; `""` is a quote.
+        // Every second part was quoted; `""` is a quote.
         for (at, part) in line.replace("\"\"", "\0").split('"').enumerate() {
             let mut parts = part.split(if at % 2 == 0 { ',' } else { '\n' });
             cells.last_mut().unwrap().push_str(parts.next().unwrap());
@@ -98,7 +98,7 @@ fn csv_and_tracee_hold_the_events_that_json_holds() {
         .filter(|event| event["http"].get("request").is_some());
     assert_eq!(of("net_packet_http_request").len(), requests.count());
 
-    // Both shapes of Tracee have the same records, of the same heads.
+    // Both Tracee formats have the same records with the same heads.
     let v1 = records(&fs::read_to_string(v1).unwrap());
     assert_eq!(v1.len(), tracee.len());
     for (new, old) in v1.iter().zip(&tracee) {
@@ -119,7 +119,7 @@ fn csv_and_tracee_hold_the_events_that_json_holds() {
             assert_eq!(data[at]["name"], args[at]["name"]);
             for name in names {
                 let (value, old) = (&data[at]["value"][name], &args[at]["value"][name]);
-                // What is empty is left out.
+                // Empty values are left out.
                 let is_left_out = value.is_null() && old.as_str().is_none_or(str::is_empty);
                 assert!(value == old || is_left_out, "{name}: {value} {old}");
             }
@@ -147,7 +147,7 @@ const FACTS: [&str; 10] = [
     "/http/request/referrer",
 ];
 
-/// What a record has at these places, as text; nothing where it has nothing.
+/// The values of a record at these pointers as text; empty if absent.
 fn facts(record: &serde_json::Value, pointers: &[&str]) -> Vec<String> {
     let shown = |pointer: &&str| match record.pointer(pointer) {
         Some(serde_json::Value::String(text)) => text.clone(),
@@ -178,7 +178,7 @@ fn eve_and_zeek_hold_the_events_that_json_holds() {
     let expected = event_facts(&records(&json));
     assert!(expected.len() > 20, "{}", expected.len());
 
-    // A length is always there in these: 0 where none is known.
+    // These formats always have a length: 0 if it is unknown.
     let length = |mut facts: Vec<String>| {
         if facts[8].is_empty() {
             facts[8] = "0".into();
@@ -262,7 +262,7 @@ fn eve_and_zeek_hold_the_events_that_json_holds() {
         .collect();
     assert_eq!(of_tsv, expected);
 
-    // Records that are not events: alerts.
+    // Other records: alerts.
     let alerts = |text: &str, at: &str, kind: &str| {
         let all = records(text);
         all.iter()
@@ -273,7 +273,7 @@ fn eve_and_zeek_hold_the_events_that_json_holds() {
     assert_eq!(alerts(&eve, "/event_type", "alert"), count);
     assert_eq!(alerts(&zeek, "/_path", "notice"), count);
 
-    // They are read back.
+    // Read them back.
     for name in &names[1..] {
         let ran = run(&["detect", "--events", &path(name), "-o", "json"]);
         assert_eq!(ran.status, 0, "{name}: {}", ran.err);
@@ -285,10 +285,10 @@ fn eve_and_zeek_hold_the_events_that_json_holds() {
     }
 }
 
-/// What was posted to a collector: path and body.
+/// Requests received by the collector: path and body.
 type Posted = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
-/// A collector that takes everything, until the test ends.
+/// Starts a collector that accepts everything until the test ends.
 fn collector() -> (String, Posted) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -329,7 +329,7 @@ fn collector() -> (String, Posted) {
     (url, posted)
 }
 
-/// The fields of a protobuf message with this number, each with its bytes, or its number as text.
+/// The values of all protobuf fields with this number: bytes, or an integer as text.
 fn fields(mut message: &[u8], wanted: u64) -> Vec<Vec<u8>> {
     fn varint(message: &mut &[u8]) -> u64 {
         let (mut value, mut shift) = (0, 0);
@@ -362,7 +362,7 @@ fn fields(mut message: &[u8], wanted: u64) -> Vec<Vec<u8>> {
     found
 }
 
-/// The records posted to a path, each as its attributes, which have this number in it.
+/// The records posted to a path, each as its attributes, which are the field `number`.
 fn attributes(posted: &Posted, path: &str, number: u64) -> Vec<BTreeMap<String, String>> {
     let posted = posted.lock().unwrap();
     let of_path = posted.iter().filter(|(p, _)| p == path);
@@ -419,7 +419,7 @@ fn a_collector_gets_the_events_that_json_holds() {
             .iter()
             .map(|record| {
                 let fact = |(name, _): &(&str, _)| {
-                    // A method that is none of a few is there under another name.
+                    // An unusual method is in another attribute.
                     let sent = record.get(&format!("{name}_original"));
                     sent.or(record.get(*name)).cloned().unwrap_or_default()
                 };

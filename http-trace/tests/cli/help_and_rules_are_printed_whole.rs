@@ -1,4 +1,4 @@
-//! Help, version, manual pages and built-in rules are printed whole, and words that are no argument are named.
+//! Help, version, manual pages and built-in rules are printed completely, and invalid arguments are named.
 
 use std::fs;
 #[cfg(unix)]
@@ -37,7 +37,7 @@ fn what_cannot_be_printed_ends_with_1() {
             err.contains("cannot write to standard output: No space left"),
             "{words:?}: {err}"
         );
-        // Who reads no more has what he wanted.
+        // A closed pipe is not an error.
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let ran = command.stdout(writer).output().unwrap();
@@ -45,7 +45,7 @@ fn what_cannot_be_printed_ends_with_1() {
     }
 }
 
-/// A word of which one is no text: clap does not say which.
+/// Arguments that are not UTF-8: clap does not say which.
 #[cfg(unix)]
 #[test]
 fn a_word_that_is_no_text_is_named() {
@@ -191,8 +191,7 @@ fn what_export_writes_checks_clean_and_raises_what_the_built_in_rules_do() {
         rules,
     ]);
     assert!(alerts(&built_in.out).contains(&"http-error-spike-internal opened".to_owned()));
-    // All but where the rules are from, and but for the order of what one event raises, which is
-    // that of the files.
+    // Equal except for the ruleset, and for the order of alerts from one event, which follows the files.
     let of = |out: &str| {
         let mut records = records(out);
         for record in &mut records {

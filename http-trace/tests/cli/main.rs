@@ -1,4 +1,4 @@
-//! The command as a person types it: what it prints and how it ends.
+//! Tests of the command line: output and exit status.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -23,7 +23,7 @@ mod wrong_input_is_named;
 /// Recorded from nginx: 49 responses, among them 404s and a 103.
 const NGINX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/nginx.pcap");
 
-/// The status codes of the records in lines of json.
+/// The status codes of json records.
 fn statuses(text: &str) -> Vec<u64> {
     command::records(text)
         .iter()

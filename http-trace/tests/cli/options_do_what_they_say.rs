@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::command::{http_trace, ran, records, run};
 use crate::{NGINX, statuses};
 
-/// Lines of an access log: three clients behind a proxy are not told apart, since a log has no more.
+/// Lines of an access log from two clients.
 const LOG: &str = concat!(
     "192.0.2.1 - - [22/Nov/2026:10:00:00 +0000] \"GET /api HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n",
     "192.0.2.2 - - [22/Nov/2026:10:00:01 +0000] \"GET /api/v1 HTTP/1.1\" 404 5 \"-\" \"curl/8\"\n",
@@ -152,7 +152,7 @@ fn filters_limit_what_is_written() {
         !got.is_empty() && got.iter().all(|s| *s == 404 || (500..600).contains(s)),
         "{got:?}"
     );
-    // Every response has its request, that to a word alone too, so none lacks a path.
+    // Every response has a request, including that to a request line of one word, so every one has a path.
     for more in [&[][..], &["--kernel-filter"]] {
         let ran = run(&[&["-r", NGINX, "--path", "!*"], more].concat());
         assert_eq!(statuses(&ran.out).len(), 0, "{more:?}");
@@ -197,7 +197,7 @@ fn several_outputs_and_headers_that_are_chosen() {
     ]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     let records = records(&std::fs::read_to_string(&file).unwrap());
-    // Alerts about a server's posture are for reports, not for a person.
+    // `pretty` does not show alerts about a server's posture.
     let shown = records.iter().filter(|r| r["event"]["kind"] != "alert");
     assert_eq!(shown.count(), ran.out.lines().count());
     assert!(ran.out.contains("  404  GET      "), "{}", ran.out);
@@ -308,8 +308,8 @@ fn completions_manual_and_schema() {
     }
 }
 
-/// The filter in front of the judge may change how records are cut, how copies are counted and
-/// when a body is known to have ended, and nothing else.
+/// The filter may change how records are cut, how copies are counted and when a body is known to have ended,
+/// and nothing else.
 #[test]
 fn the_kernel_filter_in_front_gives_the_same_events() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures");
@@ -321,8 +321,8 @@ fn the_kernel_filter_in_front_gives_the_same_events() {
             let ran = run(&arguments);
             assert_eq!(ran.status, 0, "{name}: {}", ran.err);
             let mut records = records(&ran.out);
-            // Of a response to what is no request, the length of the body is in doubt, and a word alone
-            // is one to the judge alone.
+            // A response to an invalid request has no certain body length, and only the judge accepts a
+            // single word as a request.
             records.retain(|r| {
                 r["url"]["original"]
                     .as_str()
@@ -346,7 +346,7 @@ fn the_kernel_filter_in_front_gives_the_same_events() {
     }
 }
 
-/// A name that is no text was refused before it was looked at.
+/// Regression: names that are not UTF-8 were refused.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_captures_name_may_be_any_bytes() {
@@ -364,8 +364,8 @@ fn a_captures_name_may_be_any_bytes() {
     );
 }
 
-/// What a report writes as its allow list is what the next run takes as known; what is taken out of it is told,
-/// once for each endpoint, and templates name endpoints alike in both.
+/// The allow list of a report is valid as the list of known endpoints; endpoints missing in it are reported
+/// once each, and templates work the same way in both.
 #[test]
 fn what_is_not_in_the_list_of_known_endpoints_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -425,7 +425,7 @@ fn what_is_not_in_the_list_of_known_endpoints_is_told() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("/cart/{id}"), "{told:?}");
 
-    // A log that names neither host nor server: its service is `-`.
+    // A log without host and server: its service is `-`.
     let nameless = folder.path().join("nameless.log");
     let line = r#"10.0.0.1 - - [01/Nov/2026:00:00:01 +0000] "GET /new HTTP/1.1" 200 5 "-" "ua""#;
     std::fs::write(&nameless, format!("{line}\n")).unwrap();

@@ -95,7 +95,7 @@ fn nothing_is_written_over_what_is_read_or_written() {
     for name in ["t.pcap", "folder/in.pcap"] {
         assert_eq!(fs::read(at(name)).unwrap(), capture, "{name}");
     }
-    // What an earlier run wrote into the folder is no capture, and devices are nobody's.
+    // The output of an earlier run in the folder is not a capture, and devices may be shared.
     for _ in 0..2 {
         let again = to("folder/out.json");
         let ran = run(&["-r", &at("folder"), "-o", &again, "-o", "pretty:/dev/null"]);

@@ -1,4 +1,4 @@
-//! Captures on standard input, signals, and a reader of the output that goes away.
+//! Captures on standard input, signals, and closed output pipes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::NGINX;
 use crate::command::{http_trace, records, run};
 
-/// Starts reading standard input and feeds it the beginning of a capture.
+/// Starts reading standard input and feeds it the start of a capture.
 fn reading_stdin(arguments: &[&str], bytes: &[u8]) -> (Child, std::process::ChildStdin) {
     let mut child = http_trace(&["-r", "-", "-o", "json", "--no-builtin-rules"])
         .args(arguments)
@@ -24,8 +24,7 @@ fn reading_stdin(arguments: &[&str], bytes: &[u8]) -> (Child, std::process::Chil
     (child, stdin)
 }
 
-/// The first bytes of a capture, and how many responses they hold, none of which needs the end of
-/// the file to be written.
+/// The start of a capture, and the number of responses in it that can be written before the end of the file.
 fn beginning_of_a_capture() -> (Vec<u8>, usize) {
     let mut bytes = std::fs::read(NGINX).unwrap();
     bytes.truncate(20_000);
@@ -45,7 +44,7 @@ fn a_pipe_that_stays_open_prints_what_it_holds() {
     let (bytes, events) = beginning_of_a_capture();
     let (mut child, stdin) = reading_stdin(&[], &bytes);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // Would hang for good if the events waited for the pipe's end.
+    // Would hang if events were only written at the end of the pipe.
     for _ in 0..events {
         let line = lines.next().unwrap().unwrap();
         serde_json::from_str::<Value>(&line).unwrap();
@@ -61,7 +60,7 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
     for signal in ["-TERM", "-INT"] {
         let (mut child, stdin) = reading_stdin(&[], &bytes);
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        // The signal must not come before the pipe was read: these events say that it was.
+        // These events show that the pipe has been read before the signal.
         let mut line = String::new();
         for _ in 0..events {
             line.clear();
@@ -73,7 +72,7 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
             .unwrap();
         assert!(kill.success());
         let status = child.wait().unwrap();
-        // Not all was read: whoever asks for the status has to know.
+        // Not everything was read, so the status is not 0.
         assert_eq!(status.code(), Some(1), "{signal}");
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
@@ -90,12 +89,12 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
     }
 }
 
-/// timeout(1) signals its child and then the child's group: that must not cost what was read. Who asks again
-/// later wants it to end, though nobody reads its output.
+/// timeout(1) signals its child and then the child's process group: that must not lose what was read. A later
+/// second signal ends the process even if nobody reads its output.
 #[cfg(unix)]
 #[test]
 fn signals_at_once_are_one_and_a_later_one_ends_it() {
-    // A megabyte of events: more than the pipe and the queue hold.
+    // A megabyte of events: more than pipe and queue can hold.
     const LONG: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../tests/captures/detect/ab.pcap.gz"
@@ -114,7 +113,7 @@ fn signals_at_once_are_one_and_a_later_one_ends_it() {
             .spawn()
             .unwrap();
         let mut out = child.stdout.take().unwrap();
-        // A pipe holds 64 KiB; what waits for room is written after the signal.
+        // A pipe holds 64 KiB; the rest is written after the signal.
         while rustix::io::ioctl_fionread(&out).unwrap() < 48 << 10 {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -156,7 +155,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     );
 }
 
-/// Rules that raise an alert at the first response of any status, and one file that is broken.
+/// Rules that raise an alert at the first response of any status, and a broken file.
 #[cfg(unix)]
 #[test]
 fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
@@ -193,7 +192,7 @@ fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
         .status()
         .unwrap();
     assert!(kill.success());
-    // While the pipe is silent: the rule that is gone ends its alert, that which stays does not.
+    // While the pipe is silent: the alert of the removed rule ends, that of the remaining rule does not.
     let ended = loop {
         let record = next();
         if record["http_trace"]["alert"]["state"] == "ended" {

@@ -1,4 +1,4 @@
-//! The inventory of `--state`: kept from run to run, told by `report`, and never at the cost of another's file.
+//! The inventory of `--state`: kept across runs, printed by `report`, and never written over another file.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn runs_add_up_and_what_is_not_seen_for_long_is_told() {
     let once = run(&["report", NGINX, "--as", "json", "--to", &at("once.json")]);
     assert_eq!(once.status, 0, "{}", once.err);
     for _ in 0..2 {
-        // What is written is no matter.
+        // Filters on the output have no effect.
         let ran = run(&[
             "-r", NGINX, "--state", &state, "--status", "5xx", "-o", "json",
         ]);
@@ -52,7 +52,7 @@ fn runs_add_up_and_what_is_not_seen_for_long_is_told() {
     };
     let mut expected = names(&once);
     expected.iter_mut().for_each(|(_, hits)| *hits *= 2);
-    // The second run knows from the first what is there, before it answers with success.
+    // The second run already knows these endpoints before they answer with success.
     let hits = |all: &[(String, u64)]| all.iter().map(|(_, hits)| *hits).sum::<u64>();
     assert_eq!(names(&twice).len(), expected.len());
     assert!(hits(&names(&twice)) >= hits(&expected));
@@ -90,7 +90,7 @@ fn runs_add_up_and_what_is_not_seen_for_long_is_told() {
             .contains("/both")
     );
 
-    // Two days are kept: what came on the 21st and before is gone once something comes on the 30th.
+    // Two days are kept: days up to the 21st are removed once there is an event on the 30th.
     fs::write(at("3.log"), line(30, "/last")).unwrap();
     let config = at("c.toml");
     fs::write(&config, "inventory-keep = '2d'\n").unwrap();

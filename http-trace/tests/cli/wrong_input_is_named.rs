@@ -1,4 +1,4 @@
-//! Wrong usage, files that cannot be read and outputs that cannot be written are named, with what to do.
+//! Usage errors, unreadable files and unwritable outputs are reported with a remedy.
 
 use std::io::Write;
 
@@ -66,7 +66,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
     }
 }
 
-/// The first alert may be days away.
+/// The first alert may come days later.
 #[cfg(unix)]
 #[test]
 fn a_program_for_alerts_that_is_not_there_is_told_before_anything_is_read() {
@@ -122,7 +122,7 @@ fn of_what_cannot_be_read_at_all_nothing_else_is_said() {
         assert!(rest.contains(expected), "{}", ran.err);
         assert_eq!(rest.lines().count(), 1, "{}", ran.err);
     }
-    // What was read of the others is told, and not as if that were all.
+    // What was read from the other files is reported, with the error.
     let ran = run(&["-r", NGINX, empty, "-o", "json"]);
     assert!(ran.err.contains("49 events written\n"), "{}", ran.err);
 }
@@ -146,7 +146,7 @@ fn a_cut_capture_gives_all_it_holds_and_then_its_byte() {
 #[cfg(target_os = "linux")]
 #[test]
 fn limits_that_do_not_suffice_are_named_in_a_line() {
-    // Twelve captures of one time.
+    // Twelve captures of the same time.
     let folder = tempfile::tempdir().unwrap();
     for n in 0..12 {
         std::fs::copy(NGINX, folder.path().join(format!("{n}.pcap"))).unwrap();
@@ -203,7 +203,7 @@ fn what_an_output_lacks_is_said_of_that_one() {
     let ran = run(&["-r", NGINX, "-o", "json:/dev/full", "-o", &good]);
     assert_eq!(ran.status, 1);
     let text = std::fs::read_to_string(&file).unwrap();
-    // Reading may end as soon as it is known that one fails.
+    // Reading may stop as soon as an output is known to have failed.
     let events = text.matches(r#""kind":"event""#).count();
     let lacks = format!("device (os error 28); {events} event");
     assert!(events > 0 && ran.err.contains(&lacks), "{}", ran.err);

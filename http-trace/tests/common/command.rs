@@ -1,10 +1,10 @@
-//! Runs the command with nothing of its own in the environment.
+//! Runs the command without HTTP_TRACE_ variables in its environment.
 
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// How the command ended.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub status: i32,
@@ -26,7 +26,7 @@ pub fn http_trace(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs a command to its end.
 pub fn ran(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     Ran {
@@ -36,12 +36,12 @@ pub fn ran(command: &mut Command) -> Ran {
     }
 }
 
-/// Runs the command to its end.
+/// Runs http-trace to its end.
 pub fn run(arguments: &[&str]) -> Ran {
     ran(&mut http_trace(arguments))
 }
 
-/// Records of lines of json.
+/// Parses lines of json.
 pub fn records(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).expect(line))

@@ -12,7 +12,7 @@ use crate::command::records;
 /// The client of [`capture_of_errors`], a private address.
 pub const CLIENT: [u8; 4] = [10, 1, 2, 3];
 
-/// The alerts among them: `RULE STATE`.
+/// The alerts among the records: `RULE STATE`.
 pub fn alerts(text: &str) -> Vec<String> {
     records(text)
         .iter()
@@ -28,8 +28,7 @@ pub fn alerts(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A capture of one connection with requests for missing paths, a tenth of a second apart: those
-/// with these numbers.
+/// A capture of a connection with requests for missing paths, 0.1 s apart, with these numbers.
 pub fn capture_of_errors(errors: Range<u32>) -> Vec<u8> {
     const START_NS: u64 = 1_795_156_800_000_000_000;
     let path = Path {

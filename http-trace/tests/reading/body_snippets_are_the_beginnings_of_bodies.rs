@@ -1,4 +1,4 @@
-//! `--body-snippet` prints the beginning of a body, decoded, and no control characters.
+//! `--body-snippet` prints the start of a body, decoded, without control characters.
 
 use http_trace_testkit::files::gzip;
 use http_trace_testkit::talk::Talk;
@@ -26,7 +26,7 @@ fn chunked(status: &str, more: &str, chunks: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Segments of at most `most` bytes.
+/// Sends a response in segments of at most `most` bytes.
 fn answer(mut talk: Talk, bytes: &[u8], most: usize) -> Talk {
     for piece in bytes.chunks(most) {
         talk = talk.answer(piece);
@@ -118,7 +118,7 @@ fn bodies_of_chosen_statuses_are_in_the_event() {
     ];
     for (name, response, option, expected) in table {
         for most in [1460, 7, 1] {
-            // A response of 20 kB byte by byte is more frames than the test needs.
+            // 20 kB byte by byte would take too many frames.
             if response.len() / most > 4000 {
                 continue;
             }

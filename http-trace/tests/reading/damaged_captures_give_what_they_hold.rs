@@ -1,4 +1,4 @@
-//! Cut, damaged and unreadable capture files give all that they hold, and the fault is named.
+//! Truncated, damaged and unreadable captures are read as far as possible, and the error is reported.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -10,7 +10,7 @@ use http_trace_testkit::files::*;
 
 use crate::rows::*;
 
-/// Every whole packet of a cut file is delivered, and the cut is told of with its place.
+/// All complete packets of a truncated file are delivered, and the truncation is reported with its offset.
 #[test]
 fn cut_at_every_byte() {
     let data = frame(1, b"x");
@@ -139,7 +139,7 @@ fn damaged_files_are_read_as_far_as_they_go() {
             "{name}: {text}"
         );
     }
-    // An unknown interface costs its packets only.
+    // Only packets of an undescribed interface are left out.
     let file = [start, PLAIN.enhanced(7, 1, &data, len), good].concat();
     let (rows, problems) = read_bytes(&file);
     assert_eq!(rows.len(), 2);
@@ -190,7 +190,7 @@ fn what_is_no_capture() {
     ));
 }
 
-/// Of a folder that cannot be listed nobody knows that it holds no capture.
+/// A folder that cannot be listed may contain captures.
 #[cfg(unix)]
 #[test]
 fn a_folder_that_cannot_be_listed_is_not_called_empty() {
@@ -213,7 +213,7 @@ fn a_folder_that_cannot_be_listed_is_not_called_empty() {
 }
 
 proptest! {
-    /// Any bytes behind a good beginning end, and never panic.
+    /// Arbitrary bytes after a valid start end reading, without a panic.
     #[test]
     fn any_bytes(
         which in 0usize..4,

@@ -1,4 +1,4 @@
-//! `--verify-checksums` leaves damaged packets out and counts them.
+//! `--verify-checksums` drops damaged packets and counts them.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ fn damaged_packets_are_used_unless_sums_are_asked_for() {
             .ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             .answer(b"HTTP/1.1 200 Fine\r\nContent-Length: 0\r\n\r\n")
     };
-    // Byte of the response's packet to change, and what it makes wrong.
+    // Offset of the byte of the response's packet to change, and what that affects.
     let damages: &[(&str, Option<usize>, &str)] = &[
         ("whole", None, "200 \"Fine\""),
         (
@@ -60,14 +60,14 @@ fn damaged_packets_are_used_unless_sums_are_asked_for() {
                 .err
                 .contains("1 packet with a wrong checksum passed over");
             assert_eq!(told, at.is_some(), "{name}: {}", strict.err);
-            // Nothing was lost by us.
+            // The agent itself lost nothing.
             assert_eq!(strict.status, 0, "{name}");
         }
     }
 }
 
-/// Captures of real servers: what they hold is the same when sums are verified, or they say why
-/// not (loopback leaves the sums to the card that is not there).
+/// Captures of real servers have the same contents if checksums are verified, or the reason is reported (on
+/// loopback checksums are left to hardware that does not exist).
 #[test]
 fn recorded_captures_say_what_they_pass_over() {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures"));

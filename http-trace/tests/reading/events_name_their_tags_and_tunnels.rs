@@ -1,4 +1,4 @@
-//! An event names the VLAN tags and tunnels that its response came in.
+//! Events name the VLAN tags and tunnels of their response.
 
 use std::slice;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{admitted, open, read};
 
-/// The ends of a tunnel: the first address is the sender's.
+/// The ends of a tunnel, the sender's first.
 fn ends<T>(client: bool, on_client: T, on_server: T) -> [T; 2] {
     match client {
         true => [on_client, on_server],
@@ -41,7 +41,7 @@ fn udp(port: u16, client: bool, inner: &[u8]) -> Vec<u8> {
     outer(17, client, &layers::udp(port, inner))
 }
 
-/// How a packet of a connection is wrapped; told whether the client sent it.
+/// Encapsulates a packet; the flag says whether the client sent it.
 type Wrap = fn(bool, &[u8]) -> Vec<u8>;
 
 fn ppp(inner: &[u8]) -> Vec<u8> {
@@ -241,7 +241,7 @@ fn every_tag_and_tunnel_is_in_the_event() {
     let talk = open()
         .ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         .answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
-    // Never answered: what there is to say is of the request's own packet.
+    // Never answered: encapsulation is that of the request.
     let unanswered = open()
         .ask(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
         .reset(Side::Server);
@@ -269,7 +269,7 @@ fn every_tag_and_tunnel_is_in_the_event() {
             if answered {
                 let text = read(&file, &["-o", "pretty", "-vv"]).out;
                 assert!(text.contains(words), "{name}: {text}");
-                // One mark on the line itself, and only for what is a tunnel.
+                // One mark on the first line, and only for tunnels.
                 let first = text.lines().next().unwrap_or_default();
                 assert_eq!(
                     first.contains("  in "),
@@ -281,7 +281,7 @@ fn every_tag_and_tunnel_is_in_the_event() {
     }
 }
 
-/// Frames of 802.11 that aggregate MSDUs: all are read, whatever the ones before them hold.
+/// 802.11 frames with aggregated MSDUs: all subframes are read, whatever precedes them.
 #[test]
 fn every_subframe_of_an_aggregate_is_read() {
     /// A frame of an access point: QoS data with the A-MSDU bit, and these subframes.
@@ -321,7 +321,7 @@ fn every_subframe_of_an_aggregate_is_read() {
         let ask = format!("GET /{i} HTTP/1.1\r\nHost: a\r\n\r\n");
         talk = talk.ask(ask.as_bytes());
     }
-    // Of every length, so that there is padding of every size.
+    // All lengths, so that all paddings occur.
     for length in 0..7 {
         talk = talk.answer(&answer(length));
     }
@@ -350,7 +350,7 @@ fn every_subframe_of_an_aggregate_is_read() {
             let expected: Vec<_> = (0..7).map(|i| format!("/{i}")).collect();
             assert_eq!(paths, expected, "{link} {more:?}: {}", ran.err);
         }
-        // As many as another dissector finds, where it is installed.
+        // The same number as found by tshark, if it is installed.
         let found = std::process::Command::new("tshark")
             .args(["-T", "fields", "-Y", "http.response"])
             .args(["-e", "http.content_length", "-r"])

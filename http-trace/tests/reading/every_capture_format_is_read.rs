@@ -1,4 +1,4 @@
-//! pcap and pcapng in every byte order and resolution are read, compressed or not.
+//! pcap and pcapng are read in every byte order and resolution, compressed or not.
 
 use http_trace::capture::Problem;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
@@ -32,7 +32,7 @@ fn classic_in_both_byte_orders_and_units() {
 fn classic_oddities() {
     let data = frame(1, b"x");
     let len = data.len() as u32;
-    // Version 2.2 has the lengths in the other order; 2.3 in either.
+    // Version 2.2 swaps the lengths; 2.3 may or may not.
     for (minor, swapped) in [(2, true), (3, true), (3, false)] {
         let mut file = PLAIN.header(minor, 1);
         let mut record = PLAIN.record(1, 0, &data, len + 9);
@@ -53,7 +53,7 @@ fn classic_oddities() {
             "2.{minor}"
         );
     }
-    // The modified format: eight more bytes in each record's header.
+    // The modified format: eight more bytes in each record header.
     let mut file = PLAIN.header(4, 1);
     file[..4].copy_from_slice(&0xa1b2_cd34_u32.to_le_bytes());
     for i in 0..2 {
@@ -68,13 +68,13 @@ fn classic_oddities() {
         rows.iter().map(|row| row.3.clone()).collect::<Vec<_>>(),
         [data.clone(), data.clone()]
     );
-    // A frame check sequence is announced in the upper bits of the link type.
+    // The upper bits of the link type announce a frame check sequence.
     let mut file = PLAIN.header(4, 1 | 0x2400_0000 | 0x1000_0000);
     file.extend(PLAIN.record(1, 0, &data, len));
     assert_eq!(read_bytes(&file).0[0].1, 1);
 }
 
-/// Old systems wrote longer record headers under the same magic numbers.
+/// Old systems wrote longer record headers with the same magic numbers.
 #[test]
 fn classic_variants_with_longer_record_headers() {
     const DATE: u32 = 940_000_000;
@@ -103,7 +103,7 @@ fn classic_variants_with_longer_record_headers() {
         assert!(problems.is_empty(), "{header_len}: {problems:?}");
         assert_eq!(rows.len(), 3, "{header_len}");
         assert!(rows.iter().all(|row| row.3 == data), "{header_len}");
-        // From a pipe the first packet does not wait for the second: the variant is told of.
+        // On a pipe the first packet does not wait for the second: the variant is only reported.
         let pipe = std::io::Cursor::new(file[..begin + header_len + data.len()].to_vec());
         let pipe = std::io::Read::chain(
             pipe,
@@ -122,7 +122,7 @@ fn classic_variants_with_longer_record_headers() {
             "{header_len}: {text}"
         );
     }
-    // What is damaged stays that, and is told where it is.
+    // A damaged file is not a variant, and the offset of the damage is reported.
     let mut file = PLAIN.header(4, 1);
     file.extend(PLAIN.record(DATE, 0, &data, len));
     file.extend([0xff; 40]);
@@ -131,7 +131,7 @@ fn classic_variants_with_longer_record_headers() {
     assert!(rows[0].3 == data);
     let text = problems[0].to_string();
     assert!(text.contains("claims 4294967295 bytes"), "{text}");
-    // No date is no ground for a variant: times of a simulator, fractions beyond a second.
+    // Times that are no dates do not suggest a variant: simulators, fractions of more than a second.
     let mut file = PLAIN.header(4, 1);
     for i in 0..3 {
         file.extend(PLAIN.record(i, 2_000_000, &data, len));
@@ -175,16 +175,16 @@ fn pcapng_with_several_interfaces_sections_and_clocks() {
             style.interface(1, 0, &[(2, b"eth0")]),
             style.interface(101, 0, &[(2, b"tun0"), (9, &[3]), (14, &offset)]),
             style.interface(1, 60, &[(2, b"eth1"), (9, &[0x80 | 10])]),
-            // Name resolution: skipped unseen.
+            // Name resolution block: skipped.
             style.block(4, &[0; 400]),
             style.enhanced(0, 1_000_001, &data, len),
             style.enhanced(1, 2_000, raw, 1500),
             style.block(2, &obsolete),
             style.enhanced(2, 3 << 10 | 1 << 9, &data, len),
-            // Interface statistics.
+            // Interface statistics block.
             style.block(5, &[0; 12]),
             style.block(3, &[&style.u32(len)[..], &data].concat()),
-            // A section of the other byte order, whose interface has no name.
+            // A section in the other byte order with an unnamed interface.
             other.section(),
             other.interface(1, 0, &[(9, &[9])]),
             other.enhanced(0, 42, &data, len),
@@ -203,7 +203,7 @@ fn pcapng_with_several_interfaces_sections_and_clocks() {
                 (12_000_000_000, 101, "tun0", len - 14, 1500),
                 (15_000_000_000, 101, "tun0", len - 14, len - 14),
                 (3_500_000_000, 1, "eth1", len, len),
-                // A simple packet: of the first interface, with the time of the one before it.
+                // A simple packet block: first interface, time of the previous packet.
                 (3_500_000_000, 1, "eth0", len, len),
                 (42, 1, "test", len, len),
             ]
@@ -233,7 +233,7 @@ fn compressed_by_content_not_by_name() {
         assert!(problems.is_empty(), "{name}: {problems:?}");
         assert_eq!(rows, expected, "{name}");
     }
-    // Cut within the compressed stream: what could be decompressed is delivered.
+    // Truncated compressed stream: everything that can be decompressed is delivered.
     let many = PLAIN.pcap(0, 20_000);
     for (name, cut) in [("gzip", gzip(&many)), ("zstd", zstd(&many))] {
         let (rows, problems) = read_bytes(&cut[..cut.len() / 2]);

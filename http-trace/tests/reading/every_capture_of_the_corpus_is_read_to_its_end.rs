@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use http_trace::capture::{Replay, ReplayOptions};
 
-/// Where captures of others are, if they are anywhere.
+/// The folder of public captures, if there is one.
 fn corpus() -> Option<Vec<PathBuf>> {
     let folder = std::env::var_os("HTTP_TRACE_CORPUS").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus")),
@@ -41,7 +41,7 @@ fn every_capture_is_read_to_its_end() {
             file.display(),
             replay.problems()
         );
-        // Every frame is accounted for: a segment, a reason, disproved, or a fragment.
+        // Every frame is accounted for: a segment, a skip reason, disproved, or a fragment.
         let skipped: u64 = counts.skipped.iter().sum();
         assert_eq!(
             counts.segments + skipped + counts.disproved + counts.fragments.fragments

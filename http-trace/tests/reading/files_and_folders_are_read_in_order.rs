@@ -39,7 +39,7 @@ fn however_deep_a_capture_is_it_is_read() {
     assert!(frames.problems().is_empty(), "{:?}", frames.problems());
 }
 
-/// A path says where the reader keeps a capture, not where it was made.
+/// The folder of a capture says nothing about its interface.
 #[test]
 fn an_interface_without_a_name_has_that_of_its_file() {
     let scratch = Scratch::new("names");
@@ -66,13 +66,13 @@ fn an_interface_without_a_name_has_that_of_its_file() {
         assert_eq!(rows.len(), 1, "{path}: {:?}", frames.problems());
         assert_eq!(rows[0].2, *expected, "{path}");
     }
-    // Of one name, yet two interfaces.
+    // Same name, but different interfaces.
     let mut frames = Frames::open(&[scratch.0.join("a/one.pcap"), scratch.0.join("b/one.pcap")]);
     let numbers = [(); 2].map(|()| frames.next_frame().map(|frame| frame.interface));
     assert_eq!(numbers, [Some(1), Some(2)]);
 }
 
-/// Within a file the order is the file's, whatever its times say.
+/// Within a file, packets stay in file order whatever their times.
 #[test]
 fn times_may_go_backwards() {
     let data = frame(1, b"x");
@@ -91,7 +91,7 @@ fn times_may_go_backwards() {
     assert_eq!(seconds, [4, 5, 3, 9]);
 }
 
-/// A pipe whose other end the test holds.
+/// A pipe written by the test.
 struct Pipe(mpsc::Receiver<Vec<u8>>, Vec<u8>);
 
 impl Read for Pipe {
@@ -109,7 +109,7 @@ impl Read for Pipe {
     }
 }
 
-/// A packet is there as soon as its last byte is, compressed or not.
+/// A packet is available as soon as its last byte is, compressed or not.
 #[test]
 fn a_pipe_yields_packets_as_they_come() {
     let (to_reader, pipe) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Captures as the command reads them: formats, files, link layers, and what is written of them.
+//! Reading captures with the command: formats, files, link layers, and the resulting output.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -22,7 +22,7 @@ use http_trace_testkit::talk::Talk;
 use http_trace_testkit::tcp::{LinkType, Path};
 use serde_json::Value;
 
-/// A connection of raw IPv4 packets whose handshake was seen.
+/// A connection of raw IPv4 packets with its handshake.
 fn open() -> Talk {
     Talk::open(Path {
         client: ([10, 0, 0, 2], 50_000).into(),
@@ -37,7 +37,7 @@ fn raw(packets: &[Vec<u8>]) -> tempfile::NamedTempFile {
     pcap::temporary(LinkType::Raw, packets)
 }
 
-/// The records of a run, each of which the schema admits.
+/// The records of a run, validated against the schema.
 fn admitted(ran: &Ran) -> Vec<Value> {
     let schema: Value = serde_json::from_str(&run(&["schema"]).out).expect("the schema is JSON");
     let schema = jsonschema::draft202012::new(&schema).expect("a schema");

@@ -1,4 +1,4 @@
-//! A captured TCP segment gives one record.
+//! Each captured TCP segment yields one record.
 
 use std::io::Cursor;
 
@@ -9,7 +9,7 @@ use http_trace_testkit::files::*;
 use http_trace_testkit::scene::Side;
 use http_trace_testkit::tcp::{Path, Segment};
 
-/// One TCP segment, one record.
+/// One record per TCP segment.
 #[test]
 fn records() {
     let tcp = |set: &dyn Fn(&mut Segment), payload: &[u8]| {
@@ -20,7 +20,7 @@ fn records() {
         set(&mut segment);
         Path::v4(50_000).frame(&segment)
     };
-    // A SYN without an acknowledgement is a client's.
+    // A SYN without ACK is from a client.
     let syn = |payload: &[u8]| {
         tcp(
             &|s| (s.from, s.ack, s.syn) = (Side::Client, 0, true),
@@ -66,7 +66,7 @@ fn records() {
         (flag::ACK, 1000, 7, b""),
         (flag::ACK | BEGINS, 1000, 7, b"HTTP"),
         (flag::ACK | BEGINS | flag::FIN, 1000, 5, b"HTTP/1.1 200 OK"),
-        // Cut by the snap length: the FIN is where it was, and what is missing is a hole.
+        // Truncated by the snap length: the FIN keeps its position, and the missing bytes are a gap.
         (flag::ACK | BEGINS, 1000, 5, b"HTTP"),
         (flag::ACK | flag::FIN, 1015, 5, b""),
         (flag::ACK | flag::RST, 1000, 7, b""),
@@ -88,7 +88,7 @@ fn records() {
     );
 }
 
-/// Link types that are not known are refused by name, once a file.
+/// Unsupported link types are reported by name, once per file.
 #[test]
 fn unknown_link_type() {
     let mut file = PLAIN.header(4, 195);
@@ -113,7 +113,7 @@ fn unknown_link_type() {
     );
 }
 
-/// A segment in fragments, in any order and with copies, is one record.
+/// A fragmented segment, with fragments in any order and duplicated, yields one record.
 #[test]
 fn fragments() {
     let whole = frame(1000, &[b'x'; 100]);

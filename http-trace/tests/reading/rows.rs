@@ -1,10 +1,10 @@
-//! The frames of a capture, as tests compare them.
+//! Frames of a capture in a form for comparison.
 
 use std::io::Cursor;
 
 use http_trace::capture::{CaptureError, Frames};
 
-/// What a test asks of a frame: time, link type, interface, captured bytes, length on the wire.
+/// Time, link type, interface, captured bytes, length on the wire.
 pub type Row = (u64, u32, String, Vec<u8>, u32);
 
 pub fn read(frames: &mut Frames) -> Vec<Row> {

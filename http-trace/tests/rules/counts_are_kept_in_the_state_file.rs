@@ -8,7 +8,7 @@ use crate::errors::{alerts, capture_of_errors};
 
 const SPIKE: &str = "http-error-spike-internal";
 
-/// A folder with a capture of some errors, and a state beside it.
+/// A folder with a capture of errors and a state file.
 struct Bench {
     folder: tempfile::TempDir,
 }
@@ -23,7 +23,7 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Reads these errors with the state, and with these options.
+    /// Reads these errors with the state and these options.
     fn errors(&self, errors: std::ops::Range<u32>, options: &[&str]) -> Ran {
         let capture = self.path("c.pcap");
         fs::write(&capture, capture_of_errors(errors)).unwrap();
@@ -45,7 +45,7 @@ fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// What the spike's rule said: state and count.
+/// State and count of the spike rule's alerts.
 fn spikes(ran: &Ran) -> Vec<(String, u64)> {
     let all = records(&ran.out).into_iter();
     all.filter(|r| r["event"]["kind"] == "alert" && r["rule"]["id"] == SPIKE)
@@ -67,7 +67,7 @@ fn one_alert_over_two_runs_and_what_is_open_at_the_end_goes_on() {
     let first = bench.errors(0..200, &[]);
     assert_eq!((first.status, spikes(&first)), (0, vec![]), "{}", first.err);
     let second = bench.errors(200..350, &[]);
-    // Nothing came after the 350th: nothing more is to be said at the end, and it did not end.
+    // The alert opens at the 350th error; nothing follows, so there is no update and no end.
     assert_eq!(spikes(&second), told("opened", 350), "{}", second.err);
     let record = records(&second.out)
         .into_iter()
@@ -77,7 +77,7 @@ fn one_alert_over_two_runs_and_what_is_open_at_the_end_goes_on() {
         record["message"],
         "High number of internal HTTP response errors from IP: 10.1.2.3 to 10.9.9.9"
     );
-    // Gathered from the 175th on, most of it before the end of the first run.
+    // Counted since the 175th error, mostly before the end of the first run.
     let alert = &record["http_trace"]["alert"];
     assert_eq!(
         alert["statuses"],
@@ -85,11 +85,11 @@ fn one_alert_over_two_runs_and_what_is_open_at_the_end_goes_on() {
         "{alert}"
     );
     assert_eq!(alert["under_counted"], false, "captures lack nothing");
-    // It does not open again; what came since it spoke last is told at the end.
+    // It does not open again; errors since its last record are reported at the end.
     let third = bench.errors(350..360, &[]);
     assert_eq!(spikes(&third), told("updated", 360), "{}", third.err);
     assert!(third.err.contains("still open at the end"), "{}", third.err);
-    // Much later it is over, and says so once.
+    // Much later it ends, once.
     let fourth = bench.errors(10_000..10_001, &[]);
     assert_eq!(spikes(&fourth), told("ended", 360), "{}", fourth.err);
     assert_eq!(spikes(&bench.errors(10_001..10_002, &[])), vec![]);
@@ -140,7 +140,7 @@ fn a_file_of_no_use_is_named_and_nothing_is_written_over() {
         assert_eq!(lines.len(), 1, "{}", ran.err);
         assert!(lines[0].ends_with(&format!("/{aside} now")), "{}", lines[0]);
         assert_eq!(fs::read(bench.path(aside)).unwrap(), bytes);
-        // The new one is good, and has only what came since.
+        // The new file is valid and contains only later counts.
         let more = bench.errors(350..549, &[]);
         assert_eq!(spikes(&more), vec![], "{}", more.err);
         assert_eq!(spikes(&bench.errors(549..550, &[])), told("opened", 350));
@@ -162,7 +162,7 @@ fn what_cannot_be_moved_is_left_alone_and_the_run_goes_on() {
     not_kept("it is no regular file");
     assert!(state.is_symlink());
     fs::remove_file(&state).unwrap();
-    // A path that was mistyped leads to what is somebody's.
+    // A mistyped path names a file of somebody else.
     fs::write(&state, b"notes").unwrap();
     not_kept("it is no state file of http-trace");
     assert_eq!(fs::read(&state).unwrap(), b"notes");
@@ -262,7 +262,7 @@ http-error-spike-internal    350     90      ·      7  447       1  2026-11-23 
         );
     }
     assert_eq!(json[1]["entity"]["c-ip"], "10.1.2.3");
-    // Rules that were never hit are there too.
+    // Rules without hits are listed too.
     let json = records(&bench.hits(&["-o", "json"]).out);
     let silent = json.iter().find(|r| r["count"] == 0).unwrap();
     assert_eq!(
@@ -274,7 +274,7 @@ http-error-spike-internal    350     90      ·      7  447       1  2026-11-23 
     );
 }
 
-/// A link to where the file is to be was taken for another run's.
+/// Regression: a dangling symlink was taken for the file of another run.
 #[cfg(unix)]
 #[test]
 fn a_link_that_leads_nowhere_yet_is_followed() {
@@ -296,7 +296,7 @@ fn a_link_that_leads_nowhere_yet_is_followed() {
     }
 }
 
-/// What the run's configuration named was shown.
+/// Regression: fields that the run's configuration redacts were shown.
 #[test]
 fn hits_are_redacted_as_the_run_is() {
     let bench = Bench::new();

@@ -1,4 +1,4 @@
-//! Faults of rule files are named with file, line and what to write instead; good rules load beside them.
+//! Errors in rule files are reported with file, line and a remedy; valid rules in them load.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::GOOD;
 use crate::command::run;
 use crate::errors::{alerts, capture_of_errors};
 
-/// File, text, and how the line about it goes on after the folder.
+/// File, contents, and the message after the folder.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
         "aggregation.yml",
@@ -226,7 +226,7 @@ fn rules_that_are_not_there_are_named() {
         ran.err
     );
     assert!(alerts(&ran.out).contains(&spike));
-    // Nothing would be written for a rule that there is not.
+    // A nonexistent rule would select nothing.
     for (option, status) in [("--disable-rule", 0), ("--rule", 2)] {
         let ran = run(&[
             "-r",
@@ -252,7 +252,7 @@ fn rules_that_are_not_there_are_named() {
     }
 }
 
-/// A glob leaves out the rules that raise alerts and nothing that others count.
+/// A glob disables rules that raise alerts, but not rules that other rules count.
 #[test]
 fn a_glob_disables_rules_and_one_that_matches_none_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -273,7 +273,7 @@ fn a_glob_disables_rules_and_one_that_matches_none_is_told() {
     assert!(alerts(&ran.out).contains(&spike));
 }
 
-/// What loaded and never matched, or was told in a way that nobody could act on.
+/// Regression: rules that loaded but never matched, and messages that did not help.
 #[test]
 fn faults_say_what_would_be_right() {
     let folder = tempfile::tempdir().unwrap();
@@ -409,7 +409,7 @@ fn faults_say_what_would_be_right() {
             detection("sc-status: 404\n  other:\n    c-uri: x"),
             &["6:3: warning: the condition does not use 'other'"],
         ),
-        // Such a name leaves it out of "them", and may be an anchor's: it is meant.
+        // A leading underscore excludes it from "them", and may mark an anchor: no warning.
         (detection("sc-status: 404\n  _other:\n    c-uri: []"), &[]),
         (
             detection("c-uri|re|base64: x"),

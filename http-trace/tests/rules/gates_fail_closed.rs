@@ -1,4 +1,4 @@
-//! With `--fail-on-alert` a run that cannot vouch that there was no alert ends with 2 and says why.
+//! With `--fail-on-alert`, a run that cannot establish that there was no alert exits with 2 and says why.
 
 use std::fs;
 use std::io::Write as _;
@@ -47,7 +47,7 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
         let ran = run(&[&["-r", &*capture, "-o", "json"], &options[..]].concat());
         assert_ne!(ran.status, 2, "without a gate it runs: {}", ran.err);
     }
-    // What chooses events by a rule that there is not would show none, with a gate and without.
+    // Selecting events by a nonexistent rule would write nothing, with or without a gate.
     for gate in [&GATE[..], &[]] {
         let options = ["-r", &*capture, "-o", "json", "--rule", "http-path-scam"];
         let ran = run(&[&options, gate].concat());
@@ -79,7 +79,7 @@ fn a_gate_that_is_interrupted_does_not_open() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&capture_of_errors(0..1)).unwrap();
     stdin.flush().unwrap();
-    // The handlers are set before anything is read, and only then does the start line come.
+    // The start line is printed after the signal handlers are installed.
     let mut err = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut err, &mut line).unwrap();

@@ -1,15 +1,15 @@
-//! Build caches, container registries, package managers and file shares ask for what is not there in the
-//! ordinary course of their work. That is neither a scan nor a spike of errors; a scan under their name is.
+//! Build caches, container registries, package managers and file shares routinely request missing objects.
+//! That is neither a scan nor an error spike; a scan that uses their names is.
 
 use crate::{alerts_of_log, log_line};
 
-/// 64 hexadecimal digits, another for each number.
+/// 64 hexadecimal digits, different for each number.
 fn digest(n: u64) -> String {
     let word = |k: u64| (n + k).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ k;
     (0..4).map(|k| format!("{:016x}", word(k))).collect()
 }
 
-/// Method, path and status of what a tool sends for one thing; more than one where a miss is filled.
+/// Method, path and status of a tool's requests for an object; more than one if it fills a miss.
 type Lookup = fn(u64) -> Vec<(&'static str, String, u16)>;
 
 const TOOLS: &[(&str, Lookup)] = &[
@@ -17,7 +17,7 @@ const TOOLS: &[(&str, Lookup)] = &[
         let path = format!("/cache/ac/{}", digest(n));
         vec![("GET", path.clone(), 404), ("PUT", path, 201)]
     }),
-    // Names in base 32, and one layout below a folder of its own.
+    // Names in base 32, in a layout below a separate folder.
     ("ccache/4.7.5", |n| {
         let digits = b"0123456789abcdefghijklmnopqrstuv";
         let name = digest(n).into_bytes().into_iter().zip(0_u64..33);
@@ -191,7 +191,7 @@ fn a_scan_under_the_name_of_a_tool_is_seen() {
     }
 }
 
-/// git sends no credentials until it is asked for them, each time anew.
+/// git sends credentials only after a 401, for each request.
 #[test]
 fn who_is_asked_for_credentials_each_time_guesses_none() {
     let target = "/app.git/info/refs?service=git-upload-pack";
@@ -216,14 +216,14 @@ fn a_refusal_is_no_miss() {
     );
 }
 
-/// A cache or a share whose names nobody has heard of: what a client asks for and then sends was no guess.
+/// An unknown cache or share: what a client first requests and then uploads was not a guess.
 #[test]
 fn what_the_client_fills_itself_is_no_scan() {
     let ask = |client, n: usize, method, status| {
         let (second, path) = (n / 2, format!("/w{n}/artifact-{n}"));
         log_line(client, second, (method, &path), status, "builder/1.0")
     };
-    // Twenty at once, up to the limit of errors; many clients; and one that fills every second only.
+    // Twenty at once, up to the error limit; many clients; and one that fills only every second miss.
     let many = (0..300_usize).step_by(20).flat_map(|at| {
         let asked = (at..at + 20).map(move |n| ask(0, n, "GET", 404));
         asked.chain((at..at + 20).map(move |n| ask(0, n, "PUT", 201)))

@@ -1,4 +1,4 @@
-//! The commands that apply rules: `rules`, `detect` and `--state`.
+//! Tests of the commands that use rules: `rules`, `detect` and `--state`.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -19,7 +19,7 @@ mod what_scanners_ask_for_is_named;
 
 use std::collections::BTreeMap;
 
-/// A rule that loads, of which parts are replaced.
+/// A valid rule, of which tests replace parts.
 const GOOD: &str = "\
 title: Not found
 name: NAME
@@ -32,8 +32,7 @@ detection:
 level: low
 ";
 
-/// A line of an access log (combined format): the number of a client in no private network, a second, the request
-/// and what came of it.
+/// A line of an access log (combined format): number of a public client, second, request and result.
 fn log_line(
     client: usize,
     second: usize,

@@ -1,4 +1,4 @@
-//! `http-trace detect` raises the alerts of the capture from its recorded events.
+//! `http-trace detect` on recorded events raises the same alerts as the capture.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use crate::errors::{alerts, capture_of_errors};
 
 const ERRORS: u32 = 350;
 
-/// Our own json of [`capture_of_errors`], as a run over the capture writes it.
+/// Our own json of [`capture_of_errors`], from a run over the capture.
 fn own_json(folder: &Path) -> String {
     let capture = folder.join("c.pcap");
     fs::write(&capture, capture_of_errors(0..ERRORS)).unwrap();
@@ -21,7 +21,7 @@ fn own_json(folder: &Path) -> String {
     ran.out
 }
 
-/// The events among its lines.
+/// The lines that are events.
 fn events_of(json: &str) -> String {
     let events = json
         .lines()
@@ -95,7 +95,7 @@ fn the_350th_error_of_a_recording_raises_the_spike() {
             let ran = run(&["detect", file.to_str().unwrap(), "-o", "json"]);
             assert_eq!(ran.status, 0, "{name}: {}", ran.err);
             assert_eq!(spikes(&ran.out), expected, "{name}: {}", ran.out);
-            // An access log does not say which server it is of.
+            // An access log does not name its server.
             assert!(!ran.out.contains("0.0.0.0"), "{name}: {}", ran.out);
             let kinds = records(&ran.out);
             let events = kinds.iter().filter(|r| r["event"]["kind"] == "event");
@@ -268,7 +268,7 @@ fn what_does_not_begin_with_lines_is_named_once() {
     }
 }
 
-/// A log that is being written, and falls silent.
+/// A log that is still being written, and becomes silent.
 #[cfg(unix)]
 #[test]
 fn what_a_silent_pipe_brought_is_kept_and_a_signal_ends_it() {
@@ -297,7 +297,7 @@ fn what_a_silent_pipe_brought_is_kept_and_a_signal_ends_it() {
     }
     let kill = Command::new("kill").arg(child.id().to_string()).status();
     assert!(kill.unwrap().success());
-    // Standard input is open still.
+    // Standard input is still open.
     let output = child.wait_with_output().unwrap();
     drop(stdin);
     let err = String::from_utf8(output.stderr).unwrap();

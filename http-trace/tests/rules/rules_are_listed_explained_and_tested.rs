@@ -18,7 +18,7 @@ fn the_rules_that_the_documentation_shows_load() {
     let ran = run(&["rules", "check", file.to_str().unwrap()]);
     assert_eq!(ran.out, "2 rules load, 0 refused, 0 with a warning\n");
     assert_eq!(ran.status, 0);
-    // Nor have the other commands that it shows anything to say of them.
+    // The other commands in the documentation accept the rules without warnings too.
     let (capture, log) = (folder.path().join("day.pcap"), folder.path().join("a.log"));
     fs::write(&capture, capture_of_errors(0..3)).unwrap();
     fs::write(&log, "").unwrap();
@@ -33,7 +33,7 @@ fn the_rules_that_the_documentation_shows_load() {
         assert_eq!(ran.status, 0, "{}", ran.err);
         assert!(!ran.err.contains("warning"), "{arguments:?}: {}", ran.err);
     }
-    // Every field that it names is one.
+    // Every documented field exists.
     let fields = text.split("| field | what |").nth(1).unwrap();
     let (fields, _) = fields.split_once("\n\n").unwrap();
     let names = fields.lines().filter_map(|line| line.split('|').nth(1));
@@ -50,7 +50,7 @@ fn the_rules_that_the_documentation_shows_load() {
     assert_eq!(ran.status, 0, "{}", ran.out);
 }
 
-/// What a shell makes of `<(command)`: refused before.
+/// Regression: shell process substitution, `<(command)`, was refused.
 #[test]
 fn rules_come_from_a_pipe() {
     let folder = tempfile::tempdir().unwrap();
@@ -76,7 +76,7 @@ fn rules_come_from_a_pipe() {
     let named = "mkfifo \"$FOLDER/p\"; cat \"$FILE\" > \"$FOLDER/p\" & \"$AGENT\" rules check \"$FOLDER/p\"";
     let (status, out, err) = ran(named);
     assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
-    // Its faults have a place too.
+    // Errors in it have a position too.
     let (status, out, _) = ran("\"$AGENT\" rules check <(sed s/sc-status/sc-statsu/ \"$FILE\")");
     assert_eq!(status, Some(1));
     assert!(
@@ -168,7 +168,7 @@ fn test_without_all_of_its_rules_is_no_success() {
     }
 }
 
-/// Several faults of one rule are one rule that is refused, and one with warnings loads.
+/// Several errors in a rule count as one refused rule, and a rule with warnings loads.
 #[test]
 fn rules_are_counted_and_not_what_is_said_of_them() {
     let folder = tempfile::tempdir().unwrap();

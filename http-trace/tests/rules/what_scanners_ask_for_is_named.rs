@@ -1,12 +1,12 @@
-//! What other host detectors know of, by their scenarios: each raises an alert of a rule that names it, and what
-//! looks like it and is honest raises nothing above informational. The targets are of published
-//! vulnerabilities and of tools.
+//! Scenarios of other host-based detectors: each raises an alert of a rule that names it, and similar
+//! legitimate requests raise nothing above informational. The targets are from published vulnerabilities and
+//! tools.
 
 use crate::{alerts_of_log, log_line};
 
 const BROWSER: &str = "Mozilla/5.0";
 
-/// One request each, which is an attempt whatever comes of it.
+/// Single requests that are attempts whatever their outcome.
 const EXPLOITS: &[(&str, &str)] = &[
     ("GET", "/vendor/htmlawed/htmlawed/htmLawedTest.php"),
     (
@@ -92,7 +92,7 @@ const EXPLOITS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Several requests of one client: method, targets, status, user agent, and the rule that names them.
+/// Several requests of a client: method, targets, status, user agent, and the expected rule.
 type Scenario = (
     &'static str,
     &'static [&'static str],
@@ -271,7 +271,7 @@ const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// Requests of one honest client, with their status.
+/// Requests of a legitimate client, with their status.
 const HONEST: &[(&[&str], u16)] = &[
     (
         &[
@@ -403,7 +403,8 @@ fn what_only_looks_like_them_raises_nothing() {
     }
 }
 
-/// Thirty numbers in place of a query go round a cache; a parameter's value, and numbers of files, do not.
+/// Thirty different numbers in place of a query bypass a cache; values of a parameter, and numbers in file
+/// names, do not.
 #[test]
 fn numbers_go_round_a_cache() {
     let numbers = |form: &str| {
@@ -417,7 +418,7 @@ fn numbers_go_round_a_cache() {
     }
 }
 
-/// Programs that show pictures of what they list ask for many that nobody has.
+/// Programs that show pictures of listed items request many that do not exist.
 #[test]
 fn pictures_that_are_missing_are_no_scan() {
     let digest = |n: u64| {
@@ -445,7 +446,8 @@ fn pictures_that_are_missing_are_no_scan() {
     assert!(scan(&|n| format!("/images/word{n}/thumb")));
 }
 
-/// Forty clients with one user agent share a wordlist; as many visitors with one look for a few things each.
+/// Forty clients with the same user agent share a wordlist; as many visitors with one look for a few things
+/// each.
 #[test]
 fn a_scan_that_many_clients_share_is_one() {
     let shared = |agent: &str, target: &dyn Fn(usize, usize) -> String| {
@@ -491,7 +493,8 @@ fn a_scan_that_many_clients_share_is_one() {
     assert_eq!(rules(visitors), [""; 0]);
 }
 
-/// A server that answers whatever is asked with one page; a site that has what is asked for; two of one length.
+/// A server that answers everything with the same page; a site that has the requested files; two of the same
+/// length.
 #[test]
 fn a_wordlist_that_is_answered_is_told() {
     let line = |client, n: usize, path: &str, length: usize| {
@@ -526,7 +529,7 @@ fn a_wordlist_that_is_answered_is_told() {
     assert_eq!([told(0), told(1), told(3)], [1, 0, 0], "{alerts:?}");
 }
 
-/// One login each from many addresses; people of whom one in six mistypes; programs whose password is old.
+/// One login each from many addresses; users of whom one in six mistypes; programs with an outdated password.
 #[test]
 fn logins_that_many_clients_are_refused_are_told_once() {
     const PEOPLE: &str = "Mozilla/5.0 (X11)";
