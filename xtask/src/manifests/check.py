@@ -1,5 +1,5 @@
 """Lints and renders the Helm chart with several sets of values, and validates each rendering strictly against
-the API's schemas. The rendering without values is the base for kustomize: written to its file, or compared with it.
+the API's schemas. The rendering with default values is the kustomize base: written to its file, or compared with it.
 
 Arguments: the folder deploy/kubernetes, and `write` or `check`.
 """
@@ -26,9 +26,9 @@ SETS = {
     },
     "least": {"podNames": False, "statePath": "", "tolerations": [], "nodeSelector": {}, "config": "", "priorityClassName": ""},
 }
-# The oldest that the chart names, and the newest that there are schemas of.
+# The oldest version that the chart allows, and the newest with schemas.
 VERSIONS = ["1.25", None]
-HEAD = "# Made of the chart beside it by `cargo xtask manifests`; change that.\n"
+HEAD = "# Generated from the chart by `cargo xtask manifests`; edit the chart instead.\n"
 
 
 def main(folder, how):
@@ -49,7 +49,7 @@ def main(folder, how):
             found += [document for document in yaml.safe_load_all(text) if document]
         for document in found:
             for version in VERSIONS:
-                # Of the Prometheus operator there is no schema here.
+                # There is no schema of the Prometheus operator here.
                 if document["apiVersion"].startswith("monitoring.coreos.com/"):
                     continue
                 try:
@@ -68,7 +68,7 @@ def main(folder, how):
             if how == "write":
                 path.write_text(base)
             elif not path.exists() or path.read_text() != base:
-                print(f"{path} is not what the chart gives: run `cargo xtask manifests`")
+                print(f"{path} differs from the chart: run `cargo xtask manifests`")
                 wrong += 1
     return 1 if wrong else 0
 
