@@ -15,7 +15,7 @@ use sha1::{Digest, Sha1};
 /// The gzip-compressed object, relative to the repository root.
 pub const OBJECT: &str = "http-trace/build/http-trace.bpf.o.gz";
 
-/// What the object was built from and with: lines of `name = "value"`.
+/// Inputs and tools of the object: lines of `name = "value"`.
 pub const ORIGIN: &str = "http-trace/build/http-trace.bpf.toml";
 
 /// Inputs of the object, relative to the repository root, in addition to locked dependencies.
@@ -39,7 +39,7 @@ pub fn fitting(workspace: &Path) -> io::Result<Option<Vec<u8>>> {
     object(workspace).map(Some)
 }
 
-/// The object, whatever it was built from.
+/// The object, whatever its inputs were.
 pub fn object(workspace: &Path) -> io::Result<Vec<u8>> {
     let mut object = Vec::new();
     let file = fs::File::open(workspace.join(OBJECT))?;

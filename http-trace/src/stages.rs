@@ -28,13 +28,13 @@ pub struct Stages {
     pub attribution: Option<Attribution>,
     /// Matches rules against events: unredacted, whether or not they are written.
     pub detector: Detector,
-    /// What comes after detection.
+    /// The stages after detection.
     pub exit: Exit,
     /// Segments and recorded events that were out of scope.
     pub outside: u64,
 }
 
-/// The stages after detection, which events and alerts pass alike.
+/// The stages after detection, for events and alerts.
 #[derive(Debug)]
 pub struct Exit {
     /// Selects what is written.

@@ -13,7 +13,7 @@ use http_trace_engine::stats::Stats;
 pub struct Finished {
     /// What was written, and what was not.
     pub written: Written,
-    /// What the pipeline counted.
+    /// Counters of the pipeline.
     pub stats: Stats,
     /// Counters of detection.
     pub detect: DetectStats,
@@ -29,7 +29,7 @@ pub struct Finished {
     pub bad_fragments: u64,
     /// Whether the run ended because the outputs reached their limit (`--count`, or a closed pipe).
     pub had_enough: bool,
-    /// Segments, and recorded events, that were out of scope.
+    /// Segments and recorded events that were out of scope.
     pub outside: u64,
     /// Counters of attributing ends of events to processes.
     pub attribution: AttributionCounts,

@@ -70,7 +70,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     Ok(Line::Event(Box::new(event)))
 }
 
-/// Splits off the first word, and the blank after it.
+/// Splits off the first word, and the space after it.
 fn split(text: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr::memchr(b' ', text).unwrap_or(text.len());
     let (word, after) = text.split_at(end);
@@ -81,7 +81,7 @@ fn is_address(word: &[u8]) -> bool {
     std::str::from_utf8(word).is_ok_and(|word| address(word).is_some())
 }
 
-/// Splits `METHOD TARGET HTTP/1.1`; targets may contain blanks.
+/// Splits `METHOD TARGET HTTP/1.1`; targets may contain spaces.
 pub(super) fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], &str)> {
     let last = line.iter().rposition(|b| *b == b' ')?;
     let version = std::str::from_utf8(&line[last + 1..]).ok()?;
@@ -90,7 +90,7 @@ pub(super) fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], &str)> {
     is_one.then_some((method, target, version))
 }
 
-/// Parses `USER [TIME] rest`. The client chooses the user name, which may contain blanks and brackets: its
+/// Parses `USER [TIME] rest`. The client chooses the user name, which may contain spaces and brackets: its
 /// end is found by the time and the quote after it, which servers escape in names.
 fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
     let mut unquoted = None;

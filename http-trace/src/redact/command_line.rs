@@ -10,7 +10,7 @@ const USER_AND_PASSWORD: [&[u8]; 4] = [b"-u", b"--user", b"-U", b"--proxy-user"]
 const PASSWORD_AFTER_P: [&[u8]; 3] = [b"mysql", b"mariadb", b"sshpass"];
 
 impl Secrets {
-    /// Joins the words, quoting those that contain blanks.
+    /// Joins the words, quoting those that contain spaces.
     pub fn command_line(&self, words: &[&[u8]]) -> String {
         let program = words.first().copied().unwrap_or_default();
         let program = program.rsplit(|b| *b == b'/').next().unwrap_or_default();

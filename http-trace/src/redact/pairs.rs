@@ -11,7 +11,7 @@ const QUOTES: &[&[u8]] = &[
     b"\\\"", b"\\'", b"\"", b"'", b"`", b"&quot;", b"&#34;", b"&#39;", b"&apos;",
 ];
 
-/// Authentication schemes (RFC 9110 §11.1): the value continues after the blank.
+/// Authentication schemes (RFC 9110 §11.1): the value continues after the space.
 const SCHEMES: &[&[u8]] = &[b"basic", b"bearer", b"digest", b"negotiate", b"token"];
 
 /// Adds the ranges of values whose name `is_secret`, after `=`, and after `:` where colons count: in a URL
@@ -92,7 +92,7 @@ fn begins_quoted(text: &[u8]) -> bool {
     QUOTES.iter().any(|quote| text[blanks..].starts_with(quote))
 }
 
-/// Whether a byte is a blank, also in form encoding.
+/// Whether a byte is a space or tab, or a space in form encoding.
 fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'+')
 }
@@ -120,7 +120,7 @@ pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = Pair<'_>> {
     })
 }
 
-/// The name at the end of a text, without quotes and blanks, and whether it is quoted.
+/// The name at the end of a text, without quotes and whitespace, and whether it is quoted.
 fn name_before(text: &[u8]) -> (&[u8], bool) {
     let mut before = text;
     let mut quoted = false;
@@ -144,7 +144,7 @@ fn name_before(text: &[u8]) -> (&[u8], bool) {
 
 impl Pair<'_> {
     /// Start and end of the value: within its quotes or brackets, otherwise up to a terminator. After a colon
-    /// that may be the end of the line, because header values contain blanks; in JSON it is the end of a
+    /// that may be the end of the line, because header values contain spaces; in JSON it is the end of a
     /// number.
     pub(super) fn value(&self, text: &[u8]) -> (usize, usize) {
         let mut at = self.at + 1;
@@ -190,7 +190,7 @@ impl Pair<'_> {
         (from, from + len)
     }
 
-    /// Skips blanks and, where a value may be on the next line, line ends: after a quoted name, if the next
+    /// Skips spaces and, where a value may be on the next line, line ends: after a quoted name, if the next
     /// line is indented, or if it consists of a single word.
     fn value_start(&self, text: &[u8], at: usize, form: bool) -> usize {
         if begins_quoted(&text[at..]) {
@@ -209,7 +209,7 @@ impl Pair<'_> {
     }
 }
 
-/// Number of leading blanks and line ends, including escaped ones.
+/// Number of leading whitespace characters, including escaped line ends.
 fn blanks_and_lines(text: &[u8]) -> usize {
     let mut at = 0;
     loop {

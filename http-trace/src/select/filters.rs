@@ -10,7 +10,7 @@ use super::{Choice, HeaderPattern, Pattern, Sample, Selection, Statuses};
 /// A filter that an output can name.
 #[derive(Debug)]
 pub struct Filter {
-    /// As it is named.
+    /// Name of the filter.
     pub name: &'static str,
     /// Parses and adds a list of values; the error says what was expected.
     pub add: fn(&mut Selection, &str) -> Result<(), String>,
