@@ -371,7 +371,7 @@ impl Engine {
         if let Some(bans) = exit.bans {
             written.banned(bans.is_dry(), &bans.close());
         }
-        // Saved last: alerts reported as delivered must not be counted again.
+        // Saved after delivery: what a saved state has counted is never counted again.
         let keeper = self.keeper.take();
         let kept = keeper.map(|keeper| keeper.finish(detector.save()));
         #[cfg(feature = "inventory")]
