@@ -1,5 +1,5 @@
-//! Access logs in combined or common format, as written by Apache and nginx: `[VHOST[:PORT]] ADDRESS IDENT
-//! USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
+//! Access logs in combined or common format, as written by Apache and nginx:
+//! `[VHOST[:PORT]] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
 
 use super::parts::{Line, address, request, response, status};
 use http_trace_model::event::{Endpoint, HttpEvent};
