@@ -1,5 +1,5 @@
-//! Generates documentation from the field tables: the JSON Schema (draft 2020-12) of every record that `-o
-//! json` writes, `docs/FIELDS.md`, and the index template for Elasticsearch. Performs no I/O.
+//! Generates documentation from the field tables: the JSON Schema (draft 2020-12) of every record that
+//! `-o json` writes, `docs/FIELDS.md`, and the index template for Elasticsearch. Performs no I/O.
 
 mod page;
 mod template;

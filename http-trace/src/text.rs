@@ -211,8 +211,8 @@ fn is_plain(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether any of eight bytes is below 0x20, above 0x7e, a quote or a backslash. (The classic `(x − low) & !x
-/// & high` finds a zero byte; borrows affect only bytes above one that was found.)
+/// Whether any of eight bytes is below 0x20, above 0x7e, a quote or a backslash. (The classic
+/// `(x − low) & !x & high` finds a zero byte; borrows affect only bytes above one that was found.)
 fn has_special(word: u64) -> bool {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;

@@ -54,8 +54,8 @@ fn read() -> Vec<(IpAddr, &'static str)> {
     ours.chain(gateways.map(|ip| (ip, GATEWAY))).collect()
 }
 
-/// Parses the local addresses in `/proc/net/fib_trie`: a leaf (`|-- ADDRESS`), followed by its routes (`/32
-/// host LOCAL`; net/ipv4/fib_trie.c).
+/// Parses the local addresses in `/proc/net/fib_trie`: a leaf (`|-- ADDRESS`), followed by its routes
+/// (`/32 host LOCAL`; net/ipv4/fib_trie.c).
 fn ours_v4(text: &str) -> Vec<IpAddr> {
     let mut leaf = None;
     let mut found = Vec::new();
