@@ -1,4 +1,4 @@
-//! Tells xtask the target it was built for: the name of cargo's runner variable contains it.
+//! Passes the build target to xtask, since the name of cargo's runner variable contains it.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

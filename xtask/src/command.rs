@@ -1,4 +1,4 @@
-//! Running programs: where, and what is said when they fail.
+//! Runs programs in the workspace; errors name the command line.
 
 use std::{
     env, fs,
@@ -32,11 +32,11 @@ pub fn tools() -> PathBuf {
     target_folder().join("tools")
 }
 
-/// The Python of a folder of its own that has these packages of PyPI, and no others.
+/// Python of a virtual environment with exactly these PyPI packages.
 pub fn venv(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = tools().join(name);
     let python = folder.join("bin/python3");
-    // Written when all of them are installed.
+    // Written after all packages are installed.
     let (list, wanted) = (folder.join("packages"), packages.join("\n"));
     if fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
@@ -53,8 +53,8 @@ pub fn venv(name: &str, packages: &[&str]) -> Result<PathBuf> {
 pub fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(args).current_dir(workspace());
-    // What cargo tells xtask of its own package would make build scripts of others run again, and all
-    // that depends on them be built again.
+    // Variables of xtask's own package would rerun build scripts of other packages, and rebuild all that
+    // depends on them.
     let of_package =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in env::vars_os() {
@@ -65,7 +65,7 @@ pub fn cargo(args: &[&str]) -> Command {
     cargo
 }
 
-/// Runs to the end; a failure names the command line.
+/// Runs a command to its end; the error names the command line.
 pub fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     let status = command
@@ -77,12 +77,12 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs quietly and says whether it succeeded.
+/// Runs a command without output; whether it succeeded.
 pub fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// The program and its arguments, as one would type them.
+/// The program and its arguments as typed in a shell.
 pub fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program

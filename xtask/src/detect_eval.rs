@@ -17,7 +17,7 @@ pub fn detect_eval(args: &[String]) -> Result<()> {
     let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let table: Table = text.parse().with_context(|| file.display().to_string())?;
     setup::ensure(&[Purpose::Build, Purpose::Test])?;
-    // What is missing then is named by the evaluation itself: not every machine is a Debian.
+    // Not every machine runs Debian: the evaluation names what is missing.
     if let Err(error) = setup::ensure_packages(&packages(&table)) {
         eprintln!("xtask: {error:#}");
     }
@@ -35,7 +35,7 @@ pub fn detect_eval(args: &[String]) -> Result<()> {
     command::run(&mut run)
 }
 
-/// Every package that a run names, once.
+/// The packages of all runs, without duplicates.
 fn packages(table: &Table) -> Vec<&str> {
     let runs = ["attack", "benign"].iter();
     let runs = runs

@@ -1,5 +1,5 @@
-//! `cargo xtask dist`: what users install, in `target/packages`: one static program, and it with manual
-//! pages, completions, the service and its settings as a tarball and as a Debian package.
+//! `cargo xtask dist`: builds one static program and packages it, with manual pages, completions, the service
+//! and its settings, as a tarball and as a Debian package in `target/packages`.
 
 use std::{
     fs,
@@ -14,23 +14,23 @@ use crate::{
     setup::{self, Purpose},
 };
 
-/// The profile of `Cargo.toml` that is packed.
+/// Cargo profile of the packaged program.
 const PROFILE: &str = "dist";
-/// The gnu target links statically too, and needs no other standard library.
+/// The gnu target also links statically, and needs no second standard library.
 const TARGET: &str = env!("XTASK_TARGET");
-/// The largest that the program may be, in bytes.
+/// Size limit of the program in bytes.
 const MOST: u64 = 12_000_000;
 
-/// Commands that have a manual page of their own, by their words.
+/// Commands with a manual page of their own.
 const PAGES: &[&[&str]] = &[&[], &["detect"], &["rules"]];
-/// Shells, and what each calls the file of its completions.
+/// Shells and the names of their completion files.
 const SHELLS: &[(&str, &str)] = &[
     ("bash", "http-trace.bash"),
     ("fish", "http-trace.fish"),
     ("zsh", "_http-trace"),
 ];
 
-/// Files of the tarball that lie in the repository, and their folder in it.
+/// Repository files in the tarball, and their folder in it.
 const FILES: &[(&str, &str)] = &[
     ("README.md", ""),
     ("CHANGELOG.md", ""),
@@ -41,7 +41,7 @@ const FILES: &[(&str, &str)] = &[
     ("deploy/systemd/http-trace.service", "systemd"),
 ];
 
-/// Builds and packs.
+/// Builds and packages.
 pub fn dist() -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Dist])?;
     let program = build()?;
@@ -51,7 +51,7 @@ pub fn dist() -> Result<()> {
         "{} has {size} bytes, more than {MOST}",
         program.display()
     );
-    // The manifest names this folder, wherever cargo builds.
+    // `Cargo.toml` names this folder, whatever the target folder is.
     let out = workspace().join("target/packages");
     let share = out.join("share");
     if share.exists() {
@@ -80,10 +80,10 @@ pub fn dist() -> Result<()> {
 /// The program, linked statically.
 pub fn build() -> Result<PathBuf> {
     let mut build = cargo(&["build", "--package", "http-trace", "--profile", PROFILE]);
-    // With a target, these flags are not for build scripts.
+    // With --target, RUSTFLAGS do not apply to build scripts.
     build.args(["--target", TARGET]);
-    // Half a megabyte less of relocations, which are all relative; what compiles to the same code is there
-    // once; and nothing unwinds.
+    // All relocations are relative: packing them saves half a megabyte. Identical code is folded, and
+    // nothing unwinds.
     let flags = [
         "-Ctarget-feature=+crt-static",
         "-Clink-arg=-Wl,-z,pack-relative-relocs,--icf=all",
@@ -127,7 +127,7 @@ fn printed(program: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Everything in one folder, the same bytes for the same files.
+/// One folder with everything, reproducible: the same files give the same bytes.
 fn tarball(program: &Path, out: &Path) -> Result<PathBuf> {
     let arch = TARGET.split('-').next().unwrap_or(TARGET);
     let name = format!("http-trace-{}-{arch}-linux", env!("CARGO_PKG_VERSION"));

@@ -1,8 +1,7 @@
-//! `cargo xtask ebpf`: makes the eBPF object that lies beside the sources, or checks it.
+//! `cargo xtask ebpf`: writes or checks the checked-in eBPF object.
 //!
-//! The object is compiled from its sources, stripped to what the loader needs, and compressed, so
-//! that building the agent takes cargo alone. Whoever changes a program runs this and commits what
-//! it writes.
+//! The object is compiled from its sources, stripped to what the loader needs, and compressed, so that
+//! building the agent takes cargo alone. Run this after a change of a program, and commit what it writes.
 
 use std::{env, fs, io::Write as _, path::Path, process::Command};
 
@@ -18,17 +17,17 @@ use crate::{
     toolchain::{Toolchain, find_linker},
 };
 
-/// What whoever changed a program is told.
+/// Advice in errors about an outdated object.
 const HOW: &str = "run `cargo xtask ebpf` and commit what it writes";
 
-/// What an object was built with. Another compiler or linker gives other bytes.
+/// An object and what built it: another compiler or linker gives other bytes.
 struct Built {
     object: Vec<u8>,
     compiler: String,
     linker: String,
 }
 
-/// Compiles the object and writes it beside the sources.
+/// Compiles the object and writes it to its place among the sources.
 pub fn write() -> Result<()> {
     let built = build()?;
     let mut file = GzBuilder::new().write(Vec::new(), Compression::best());
@@ -100,7 +99,7 @@ fn build() -> Result<Built> {
     })
 }
 
-/// The first line that a program says of its version.
+/// First line of a program's version output.
 fn version(program: &Path, option: &str) -> Result<String> {
     let output = Command::new(program)
         .arg(option)
@@ -110,7 +109,7 @@ fn version(program: &Path, option: &str) -> Result<String> {
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// Without debug sections, source lines, and the relocations that the loader works out by itself.
+/// Removes debug sections, source lines, and relocations that the loader computes by itself.
 fn strip(object: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(object)?;
     for section in &mut elf.sections {
@@ -125,7 +124,7 @@ fn strip(object: &[u8]) -> Result<Vec<u8>> {
         }
     }
     elf.delete_orphans();
-    // The linker keeps the names of sections among those of symbols, which is not written so.
+    // The linker keeps section names in the symbol string table, which this writer does not support.
     let names = elf.sections.add();
     names.name = b".shstrtab"[..].into();
     names.sh_type = elf::SHT_STRTAB;
@@ -137,9 +136,8 @@ fn strip(object: &[u8]) -> Result<Vec<u8>> {
     Ok(stripped)
 }
 
-/// A `.BTF.ext` section without the source line of each instruction. Its header gives offset and
-/// length of each part: functions, lines, relocations (`struct btf_ext_header`,
-/// tools/lib/bpf/btf.c of the kernel).
+/// A `.BTF.ext` section without line information. Its header has offset and length of each part: functions,
+/// lines, relocations (`struct btf_ext_header`, tools/lib/bpf/btf.c of the kernel).
 fn without_lines(section: &[u8]) -> Option<Vec<u8>> {
     const HEADER_LEN: usize = 4;
     const LINES_OFFSET: usize = 16;

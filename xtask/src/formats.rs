@@ -1,4 +1,4 @@
-//! `cargo xtask formats`: what others wrote reads what the outputs write. Packages come from PyPI and npm.
+//! `cargo xtask formats`: checks outputs with third-party software, from PyPI and npm.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::command::{self, cargo, target_folder, tools, venv, workspace};
 
-/// The protocol's own messages and services, a server for them, and certificates for it.
+/// OTLP messages and services, a gRPC server, and certificates for it.
 const OTLP: &[&str] = &[
     "googleapis-common-protos==1.76.0",
     "grpcio==1.85.1",
@@ -16,13 +16,13 @@ const OTLP: &[&str] = &[
     "trustme==1.2.1",
 ];
 
-/// The compiler of Vector's programs.
+/// The compiler of Vector's language (VRL).
 const RECIPES: &[&str] = &["pyVRL==0.0.2", "pyyaml==6.0.3"];
 
 /// The field table of the Elastic Common Schema.
 const ECS: &str = "@elastic/ecs@9.4.0";
 
-/// Checks them all.
+/// Runs all checks.
 pub fn formats() -> Result<()> {
     command::run(&mut cargo(&["build", "--package", "http-trace"]))?;
     let check = |python: &Path, script: &str| {
@@ -44,7 +44,7 @@ pub fn formats() -> Result<()> {
     command::run(&mut check(&venv("otlp", OTLP)?, "otlp.py"))
 }
 
-/// The folder of a package of npm.
+/// Fetches an npm package; its folder.
 fn npm(package: &str) -> Result<PathBuf> {
     let folder = tools().join(package.replace(['@', '/'], "-"));
     if !folder.join("package/package.json").is_file() {

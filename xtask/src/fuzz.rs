@@ -1,8 +1,8 @@
-//! `cargo xtask fuzz`: every fuzz target for a minute, from seeds made of our own captures. The end of
-//! `cargo xtask test` runs it too, for less time.
+//! `cargo xtask fuzz`: runs every fuzz target for a minute, with seeds made from our own captures.
+//! `cargo xtask test` ends with a shorter run.
 //!
-//! libFuzzer comes as source with a crate and is built by the C++ compiler; the instrumentation is
-//! LLVM's own, so the stable toolchain is enough (`fuzz/.cargo/config.toml`).
+//! libFuzzer comes as source with a crate and needs a C++ compiler. The instrumentation is LLVM's own, so the
+//! stable toolchain is enough (`fuzz/.cargo/config.toml`).
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use clap::Args;
 
 use crate::command::{self, cargo, line, on_path, target_folder, workspace};
 
-/// What is fuzzed, and for how long.
+/// Which targets run, and for how long.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Targets; default: all of fuzz/fuzz_targets.
@@ -32,7 +32,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// All targets, each for so long.
+    /// All targets, each for this many seconds.
     pub const fn all(seconds: u32) -> Self {
         Options {
             targets: Vec::new(),
@@ -42,7 +42,7 @@ impl Options {
     }
 }
 
-/// What the targets cannot be built without, if it is missing.
+/// What building the targets needs and this machine lacks.
 pub fn lacks() -> Option<&'static str> {
     let compilers = ["c++", "g++", "clang++"];
     (!compilers.into_iter().any(on_path)).then_some("a C++ compiler, for libFuzzer")
@@ -91,7 +91,7 @@ pub fn fuzz(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The targets there are, or those of them that were asked for.
+/// All targets, or the chosen ones.
 fn chosen(options: &Options) -> Result<Vec<String>> {
     let folder = workspace().join("fuzz/fuzz_targets");
     let mut all = Vec::new();
@@ -116,7 +116,7 @@ fn chosen(options: &Options) -> Result<Vec<String>> {
     Ok(options.targets.clone())
 }
 
-/// The targets are a workspace of their own, whose flags must not be those of the tests.
+/// Cargo in the workspace of the targets, which must not inherit the flags of the tests.
 fn build(place: &Path) -> Result<()> {
     let mut cargo = cargo(&["build", "--release", "--quiet"]);
     cargo
@@ -125,7 +125,7 @@ fn build(place: &Path) -> Result<()> {
     command::run(&mut cargo)
 }
 
-/// Runs a target; how many inputs it was given.
+/// Runs a target; the number of inputs.
 fn one(target: &str, place: &Path, seconds: u32) -> Result<u64> {
     let corpus = place.join("corpus").join(target);
     fs::create_dir_all(&corpus).with_context(|| corpus.display().to_string())?;
@@ -137,7 +137,7 @@ fn one(target: &str, place: &Path, seconds: u32) -> Result<u64> {
     let mut run = std::process::Command::new(program);
     run.arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}", findings.display()))
-        // The same start each time; an input that takes this long is a loop.
+        // A fixed seed makes runs comparable; an input that takes 60 s is an endless loop.
         .args(["-seed=1", "-timeout=60", "-rss_limit_mb=2048"])
         .arg("-print_final_stats=1")
         .args([corpus, place.join("seeds").join(target)])
@@ -148,7 +148,7 @@ fn one(target: &str, place: &Path, seconds: u32) -> Result<u64> {
         .with_context(|| format!("`{shown}` does not start"))?;
     let told = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        // What it says last is the panic, the input and where that was written to.
+        // The output ends with the panic, the input and the file with it.
         let from = told.find("panicked at").unwrap_or(0);
         let text: String = told
             .get(from..)

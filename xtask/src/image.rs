@@ -1,5 +1,6 @@
-//! `cargo xtask image`: the OCI image of the static program, in `target/packages`; with `--check` it also runs as
-//! the DaemonSet's pod would, under podman and runc, on live traffic in a network namespace of its own.
+//! `cargo xtask image`: builds the OCI image of the static program in `target/packages`. With `--check` it
+//! also runs it as the DaemonSet's pod, under podman and runc, on live traffic in a network namespace of its
+//! own.
 
 use std::{
     fs,
@@ -16,28 +17,28 @@ use crate::{
     setup::{self, Purpose},
 };
 
-/// What is installed for it.
+/// Debian packages for building.
 const PACKAGES: &[&str] = &["buildah"];
-/// What the check needs beside it.
+/// Debian packages for the check.
 const CHECK_PACKAGES: &[&str] = &["podman", "runc", "curl", "iproute2", "python3"];
-/// Serves, asks, and looks at what the container wrote.
+/// Serves and requests, then checks what the container wrote.
 const CHECK: &str = "xtask/src/image/check.sh";
-/// What the cluster's pods are set to.
+/// Manifest with the settings of the pods.
 const BASE: &str = "deploy/kubernetes/base/http-trace.yaml";
-/// The system calls that a node may let it make.
+/// The seccomp profile of the pods.
 const SECCOMP: &str = "deploy/kubernetes/seccomp.json";
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Run it too, as root.
+    /// Also run the image, as root.
     #[arg(long)]
     check: bool,
-    /// The static program to put in, instead of one that is built now.
+    /// Use this static program instead of building one.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 }
 
-/// Builds the image, and checks it if asked for.
+/// Builds the image; with `--check` also runs it.
 pub fn image(options: &Options) -> Result<()> {
     setup::ensure_packages(PACKAGES)?;
     let program = match &options.program {
@@ -59,7 +60,7 @@ pub fn image(options: &Options) -> Result<()> {
     )?;
     let name = concat!("localhost/http-trace:", env!("CARGO_PKG_VERSION"));
     let mut build = with_storage("buildah", &folder);
-    // The same bytes of the same files.
+    // Reproducible: the same files give the same bytes.
     build.args(["bud", "--isolation", "chroot", "--timestamp", "0"]);
     build.args(["--tag", name, "--file"]);
     command::run(
@@ -88,7 +89,7 @@ pub fn image(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// One of the tools, with images and containers of this folder alone.
+/// A container tool whose images and containers are all in this folder.
 fn with_storage(tool: &str, folder: &Path) -> Command {
     let mut command = Command::new(tool);
     command.args(["--storage-driver", "vfs", "--root"]);

@@ -1,8 +1,8 @@
-//! `cargo xtask kernels`: boots Debian's kernels under qemu and traces on each of them.
+//! `cargo xtask kernels`: boots Debian's kernels under qemu and traces on each.
 //!
-//! A kernel's package is fetched with apt and unpacked, never installed. The guest is an initramfs of
-//! busybox, the agent with its libraries, and the modules of clsact. It is emulated, because KVM may be
-//! there and not work in a virtual machine, and so takes a minute or two of CPU time.
+//! A kernel package is fetched with apt and unpacked, never installed. The guest is an initramfs with
+//! busybox, the agent with its libraries, and the modules of clsact. It is emulated, since KVM may exist and
+//! not work in a virtual machine; a boot takes two to five minutes of CPU time.
 
 use std::{
     fs,
@@ -22,27 +22,27 @@ use crate::{
     setup::{self, Purpose},
 };
 
-/// What is installed for it.
+/// Debian packages for emulation.
 const PACKAGES: &[&str] = &["qemu-system-x86", "busybox-static", "cpio"];
-/// Kernels that are tried unless others are named.
+/// Default kernel packages.
 const KERNELS: &[&str] = &["linux-image-cloud-amd64", "linux-image-6.12-cloud-amd64"];
-/// CPU time from one line of the guest's report to the next, whatever else the machine does.
+/// Limit of CPU time between two lines of the guest's report; independent of the machine's load.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// The same in time, for a guest that sleeps.
+/// The same in wall time, for a guest that sleeps.
 const SLEEP: Duration = Duration::from_secs(1800);
-/// What the guest runs first.
+/// The guest's init.
 const INIT: &str = include_str!("kernels/init");
 
 #[derive(Debug, Args)]
 pub struct Options {
     /// Debian packages of kernels, or their .deb files.
     kernels: Vec<String>,
-    /// The agent to run, instead of one that is built now.
+    /// Use this agent instead of building one.
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
 }
 
-/// Boots each kernel; fails when one of them does not trace.
+/// Boots each kernel; fails if one of them does not trace.
 pub fn kernels(options: &Options) -> Result<()> {
     setup::ensure(&[Purpose::Build])?;
     setup::ensure_packages(PACKAGES)?;
@@ -74,7 +74,7 @@ pub fn kernels(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Boots one and prints what the guest reports.
+/// Boots one kernel and prints the guest's report.
 fn boot(folder: &Path, kernel: &str, agent: &Path) -> Result<()> {
     let root = unpack(folder, kernel)?;
     let image = only(&root.join("boot"), "vmlinuz-")?;
@@ -105,7 +105,7 @@ fn boot(folder: &Path, kernel: &str, agent: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Prints what the guest reports as it comes, and writes all it says to `log`; the report.
+/// Prints the guest's report as it comes, writes all its output to `log`, and returns the report.
 fn watch(guest: &mut Child, release: &str, log: &Path) -> Result<Vec<String>> {
     let console = BufReader::new(guest.stdout.take().context("qemu's output")?);
     let (to, lines) = channel();
@@ -157,7 +157,7 @@ fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 10))
 }
 
-/// The folder in which a package is unpacked; of a metapackage, what it stands for.
+/// The folder of the unpacked package; for a metapackage, of the package it depends on.
 fn unpack(folder: &Path, kernel: &str) -> Result<PathBuf> {
     let package = if kernel.ends_with(".deb") {
         fs::canonicalize(kernel).with_context(|| kernel.to_owned())?
@@ -173,7 +173,7 @@ fn unpack(folder: &Path, kernel: &str) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// The package with the image that a metapackage depends on.
+/// The image package that a metapackage depends on.
 fn resolve(package: &str) -> Result<String> {
     let mut command = Command::new("apt-cache");
     let output = command.args(["depends", package]).output()?;
@@ -198,7 +198,7 @@ fn download(folder: &Path, package: &str) -> Result<PathBuf> {
     only(folder, &prefix)
 }
 
-/// The entry of a folder whose name begins so; of packages, the file.
+/// The entry of a folder whose name has this prefix; for packages, the file.
 fn only(folder: &Path, prefix: &str) -> Result<PathBuf> {
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let names = entries.flatten().map(|entry| entry.path());
@@ -214,7 +214,7 @@ fn only(folder: &Path, prefix: &str) -> Result<PathBuf> {
         .with_context(|| format!("no {prefix}… in {}", folder.display()))
 }
 
-/// Packs the guest's files.
+/// Packs the guest's files into an initramfs.
 fn initramfs(folder: &Path, kernel: &Path, release: &str, agent: &Path) -> Result<PathBuf> {
     let root = folder.join("root");
     if root.exists() {
@@ -239,7 +239,7 @@ fn initramfs(folder: &Path, kernel: &Path, release: &str, agent: &Path) -> Resul
         fs::create_dir_all(to.parent().context("a library's folder")?)?;
         fs::copy(&library, &to).with_context(|| library.display().to_string())?;
     }
-    // In the order in which they are loaded; built in where they are missing.
+    // In load order. A missing module is built in.
     let modules = [kernel.join("lib/modules"), kernel.join("usr/lib/modules")];
     let modules = modules.iter().find(|path| path.is_dir());
     if let Some(modules) = modules {
@@ -284,12 +284,12 @@ fn pack(root: &Path, archive: &Path) -> Result<PathBuf> {
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).with_context(|| from.display().to_string())?;
-    // Debug information is most of it.
+    // Most of the program is debug information.
     let _ = Command::new("strip").arg(to).output();
     Ok(())
 }
 
-/// The shared libraries that a program needs, the loader included.
+/// The shared libraries of a program, its dynamic loader included.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd").arg(program).output().context("ldd")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: form, order, warnings, licences.
+//! `cargo xtask lint`: formatting, module order, warnings, licences.
 
 use std::{env, path::Path};
 
@@ -11,14 +11,14 @@ use crate::{
     toolchain::{TARGET, Toolchain},
 };
 
-/// Runs every check; the first that fails ends it.
+/// Runs all checks; stops at the first failure.
 pub fn lint() -> Result<()> {
     setup::ensure(&[Purpose::Ebpf, Purpose::Lint])?;
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     tidy::tidy(false)?;
     for selection in [
         &["--workspace"] as &[&str],
-        // The reader alone: what is left when nothing of Linux may be used.
+        // The reader alone, which builds on every system.
         &["--package", "http-trace", "--no-default-features"],
     ] {
         let mut clippy = cargo(&["clippy", "--all-targets"]);
@@ -37,7 +37,7 @@ pub fn lint() -> Result<()> {
     Ok(())
 }
 
-/// Clippy over the eBPF program for the target it runs on, with the compiler that builds it.
+/// Clippy for the eBPF program, for its own target and with the compiler that builds it.
 fn lint_bpf() -> Result<()> {
     let Some(toolchain) = Toolchain::find(Path::new("rustc"), Path::new("cargo"), pinned_nightly())
     else {

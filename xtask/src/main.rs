@@ -34,7 +34,7 @@ use clap::{Args, Parser, Subcommand};
 use command::{cargo, target_folder};
 use setup::Purpose;
 
-/// Chores of http-trace. Each sets up what it needs first.
+/// Chores of http-trace. Each installs what it needs first.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Cli {
@@ -44,43 +44,42 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Install what building, testing and linting need: what is there already, then Debian's
-    /// packages as root, then rustup.
+    /// Install what building, testing and linting need and lack: Debian packages as root, then tools with
+    /// rustup and cargo.
     Setup {
-        /// Only report what is there and what is missing; exits with 1 when something is.
+        /// Only report what is installed and what is missing; exit with 1 if something is missing.
         #[arg(long)]
         check: bool,
     },
     /// Build the agent, its eBPF object included.
     Build(Profile),
-    /// Compile the eBPF object that lies beside the sources. Needed after a change of the programs
-    /// or of http-trace-common; commit what it writes.
+    /// Compile the checked-in eBPF object. Needed after a change of the programs or of
+    /// http-trace-common; commit what it writes.
     Ebpf {
-        /// Write nothing; fail if the object is not what its sources give.
+        /// Write nothing; fail if the object differs from what its sources compile to.
         #[arg(long)]
         check: bool,
     },
-    /// Build the agent and run it: live (asks for sudo where needed), or over captures with `-r`
-    /// (then without eBPF tools and without privilege).
+    /// Build the agent and run it: live (asks for sudo if needed), or over captures with `-r`
+    /// (without eBPF tools and without privileges).
     Run {
-        /// Build with full optimisation: it takes longer to build and costs less to trace.
+        /// Build with full optimisation: slower to build, cheaper to trace.
         #[arg(long)]
         release: bool,
         /// Arguments for http-trace.
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Run every test, pure ones first, then those of the kernel, live ones and detection, then each fuzz
-    /// target for 15 s; says how long each group took and what it skipped. With CI=true a privileged test
-    /// that was skipped is a failure.
+    /// Run every test: pure, kernel, live, detection, then each fuzz target for 15 s. Prints how long each
+    /// group took and what was skipped. With CI=true a skipped privileged test is a failure.
     Test {
         /// Arguments for `cargo test`, for example a test's name.
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Run the fuzz targets for a while each, from seeds made of our own captures.
+    /// Run each fuzz target for a while, with seeds made from our own captures.
     Fuzz(fuzz::Options),
-    /// Check what the compiler does not: import cycles, the order of modules, the length of files.
+    /// Check what the compiler does not: import cycles, module order, file lengths.
     Tidy {
         /// Only count lines of code without tests, by crate and module.
         #[arg(long)]
@@ -91,33 +90,33 @@ enum Chore {
     Lint,
     /// Replay a folder of captures and compare with what each is expected to hold.
     Corpus(corpus::Options),
-    /// Run scanners and honest loads against a site in namespaces, through the live agent, and hold
-    /// the alerts against `tests/detect/tools.toml`. Takes a quarter of an hour.
+    /// Run scanners and honest loads against a site in namespaces, with the live agent, and compare the
+    /// alerts with `tests/detect/tools.toml`. Takes about nineteen minutes.
     DetectEval {
         /// Arguments for the evaluation, for example `--only dirb`.
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Boot Debian's kernels under qemu and trace on each of them, at every hook; for every night.
+    /// Boot Debian's kernels under qemu and trace on each, at every hook. Meant for a nightly run.
     Kernels(kernels::Options),
-    /// Pack what users install: a static program, a tarball and a Debian package, in target/packages.
+    /// Package for users: a static program, a tarball and a Debian package, in target/packages.
     Dist,
     /// Build the OCI image of the static program, in target/packages.
     Image(image::Options),
-    /// Have others' packages read what outputs write: OTLP receivers, the table of ECS, the recipes for Vector.
+    /// Check outputs with third-party software: OTLP receivers, the ECS table, Vector's compiler.
     Formats,
-    /// Lint, render and validate the Helm chart, and write the base for kustomize from it.
+    /// Lint, render and validate the Helm chart, and write the kustomize base from it.
     Manifests {
-        /// Write nothing; fail if the base is not what the chart gives.
+        /// Write nothing; fail if the base differs from the chart.
         #[arg(long)]
         check: bool,
     },
-    /// Measure: what the kernel's programs cost, replays, and the tracer beside a real server.
+    /// Measure: cost of the kernel programs, replays, and the tracer beside a real server.
     Bench {
-        /// Which benchmarks, of kernel, replay, detect and live; all without.
+        /// Benchmarks to run: kernel, replay, detect, live. Default: all.
         what: Vec<String>,
-        /// The tracer beside httpry, Suricata and tcpdump, which are installed first; writes the tables of
-        /// docs/PERFORMANCE.md. Ten minutes, on a machine that does nothing else.
+        /// Compare with httpry, Suricata and tcpdump, which are installed first; writes the tables of
+        /// docs/PERFORMANCE.md. Ten minutes, on an otherwise idle machine.
         #[arg(long, conflicts_with = "what")]
         peers: bool,
         /// Arguments for the benchmark.
@@ -157,7 +156,7 @@ fn main() -> ExitCode {
     exit(done.map(|()| ExitCode::SUCCESS))
 }
 
-/// A failed chore says why in one line (with its causes) and exits with 1.
+/// Reports a failed chore in one line (with its causes) and exits with 1.
 fn exit(done: Result<ExitCode>) -> ExitCode {
     done.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

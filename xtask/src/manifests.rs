@@ -1,5 +1,5 @@
-//! `cargo xtask manifests`: lints, renders and validates what `deploy/kubernetes` has, and writes the base for
-//! kustomize from the chart. With `--check` nothing is written, and a base that differs is a failure.
+//! `cargo xtask manifests`: lints, renders and validates `deploy/kubernetes`, and writes the kustomize base
+//! from the chart. With `--check` nothing is written, and a base that differs is a failure.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::command::{self, venv, workspace};
 
-/// Helm's own library, and the schemas of Kubernetes' API.
+/// Helm's library, and the schemas of the Kubernetes API.
 const PACKAGES: &[&str] = &[
     "helm-python-sdk==0.2.2",
     "kubernetes-validate==1.37.0",
@@ -15,7 +15,7 @@ const PACKAGES: &[&str] = &[
 ];
 const CHECK: &str = "xtask/src/manifests/check.py";
 
-/// Checks the manifests; writes the base unless it is only to be compared.
+/// Checks the manifests; writes the base, or with `check` only compares it.
 pub fn manifests(check: bool) -> Result<()> {
     let mut run = Command::new(venv("manifests", PACKAGES)?);
     run.arg(workspace().join(CHECK));

@@ -1,4 +1,4 @@
-//! What this process may do, and how it becomes root when it must.
+//! Privileges of this process, and sudo where they do not suffice.
 
 use std::{fs, process::Command};
 
@@ -11,7 +11,7 @@ const CAP_BPF: u32 = 39;
 
 /// Whether this process is root.
 pub fn is_root() -> bool {
-    // "Uid:" real, effective, saved, file system.
+    // Real, effective, saved and file system uid.
     status_field("Uid:").is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0"))
 }
 
@@ -26,15 +26,15 @@ pub fn may_trace() -> bool {
     })
 }
 
-/// Whether sudo would run something: without asking, or by asking a person at the terminal.
+/// Whether sudo can run a command: without a password, or with a terminal to ask for it.
 pub fn may_sudo() -> bool {
     on_path("sudo")
         && (succeeds(Command::new("sudo").args(["-n", "true"]))
             || fs::File::open("/dev/tty").is_ok())
 }
 
-/// The command as root: itself when this is root already, otherwise behind sudo. `None` when
-/// neither is possible.
+/// A command that runs as root: directly if this process is root, otherwise with sudo. `None` if neither is
+/// possible.
 pub fn as_root(program: &str) -> Option<Command> {
     if is_root() {
         return Some(Command::new(program));

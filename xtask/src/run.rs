@@ -1,4 +1,4 @@
-//! `cargo xtask run`: the agent, live or over captures, with no more privilege than that needs.
+//! `cargo xtask run`: builds and runs the agent, live or over captures, with no more privileges than needed.
 
 use std::process::{Command, ExitCode};
 
@@ -10,14 +10,14 @@ use crate::{
     setup::{self, Purpose},
 };
 
-/// The profile of `Cargo.toml` that builds soonest without being slow.
+/// The cargo profile that builds fastest and still runs well.
 const QUICK: &str = "quick";
 
-/// Builds http-trace and runs it with `args`; its exit code is ours.
+/// Builds http-trace and runs it with `args`; returns its exit code.
 pub fn run(release: bool, args: &[String]) -> Result<ExitCode> {
     let live = is_live(args);
     let mut build = cargo(&["build", "--package", "http-trace"]);
-    // The reader is another build than the agent: a folder of its own keeps both up to date.
+    // The reader is a different build: a folder of its own avoids rebuilding both alternately.
     let target = if live {
         target_folder().to_owned()
     } else {
@@ -56,7 +56,7 @@ pub fn run(release: bool, args: &[String]) -> Result<ExitCode> {
         .args(args)
         .status()
         .with_context(|| format!("{} does not start", binary.display()))?;
-    // Ended by a signal: as a shell tells it.
+    // Ended by a signal.
     let code = status
         .code()
         .and_then(|code| u8::try_from(code).ok())
@@ -64,8 +64,8 @@ pub fn run(release: bool, args: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Whether these arguments trace live. Reading captures and the subcommands that print something
-/// need neither the eBPF object nor privilege.
+/// Whether these arguments trace live. Reading captures, and subcommands that only print, need neither the
+/// eBPF object nor privileges.
 fn is_live(args: &[String]) -> bool {
     let quiet = [
         "completions",

@@ -1,7 +1,6 @@
-//! What the other chores need, and how it gets onto the machine: what is installed already, then
-//! Debian's packages as root, then rustup and cargo.
+//! Installs what the other chores need: Debian packages as root, then tools with rustup and cargo.
 //!
-//! Tools go to `target/tools`; nothing is put on the user's PATH. What is there is left alone.
+//! Tools go to `target/tools`; nothing is put on the user's PATH, and nothing installed is changed.
 
 use std::{
     env,
@@ -19,7 +18,7 @@ use crate::{
     toolchain::{LINKER_LLVM, TARGET, Toolchain, find_linker, llvm_major},
 };
 
-/// A compiler for BPF with its core, and what bpf-linker needs to build.
+/// A BPF compiler with `core`, and what building bpf-linker needs.
 const BUILD_PACKAGES: &[&str] = &[
     "rustc-web",
     "cargo-web",
@@ -33,10 +32,10 @@ const BUILD_PACKAGES: &[&str] = &[
     "zlib1g-dev",
 ];
 
-/// What the tests on real servers use; see the file.
+/// Packages for the tests on real servers.
 const TEST_PACKAGES: &str = include_str!("../../tests/packages.txt");
 
-/// The packages of [`TEST_PACKAGES`], each with the program that tells that it is there.
+/// The packages of [`TEST_PACKAGES`], each with the program that shows that it is installed.
 fn test_packages() -> impl Iterator<Item = (&'static str, &'static str)> {
     TEST_PACKAGES
         .lines()
@@ -50,15 +49,15 @@ fn test_packages() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 const LINKER: &str = "0.13.0";
-/// The last that reads LLVM from the compiler's own library and so needs no LLVM packages.
+/// The last version that loads LLVM from the compiler's own library and so needs no LLVM packages.
 const LINKER_WITHOUT_LLVM: &str = "0.10.1";
 const DENY: &str = "0.20.2";
 const CARGO_DEB: &str = "3.8.0";
 
-/// What set-up is for.
+/// A purpose to install tools for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The agent. Needs nothing while the eBPF object beside the sources fits them.
+    /// Building the agent. Needs nothing while the checked-in eBPF object matches its sources.
     Build,
     /// Compiling the eBPF object.
     Ebpf,
@@ -74,7 +73,7 @@ impl Purpose {
     const ALL: &[Purpose] = &[Purpose::Ebpf, Purpose::Test, Purpose::Lint];
 }
 
-/// The nightly that rustup fetches where neither the running toolchain nor Debian's serves.
+/// The nightly that rustup fetches if neither the running toolchain nor Debian's suffices.
 pub fn pinned_nightly() -> &'static str {
     include_str!("../../http-trace/build/nightly").trim()
 }
@@ -91,8 +90,8 @@ pub fn setup(check: bool) -> Result<()> {
     Ok(())
 }
 
-/// Installs what `purposes` lack. What only some tests use may stay missing (they then skip);
-/// without a compiler or linker for BPF this fails and says why.
+/// Installs what `purposes` need and lack. What only tests use may stay missing (they skip); a missing BPF
+/// compiler or linker is an error.
 pub fn ensure(purposes: &[Purpose]) -> Result<()> {
     let mut packages: Vec<&str> = Vec::new();
     let wanted =
@@ -114,7 +113,7 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
         packages.extend((!driver.exists()).then_some("rust-web-clippy"));
     }
     if !packages.is_empty() {
-        // Tests can do without; whether building can is decided below.
+        // Tests skip without them; the checks below decide about building.
         if let Err(error) = install_packages(&packages) {
             eprintln!("xtask: {error:#}");
         }
@@ -134,7 +133,7 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
     Ok(())
 }
 
-/// Installs those of these Debian packages that are not installed.
+/// Installs the missing ones of these Debian packages.
 pub fn ensure_packages(packages: &[&str]) -> Result<()> {
     let missing = packages.iter().copied();
     let missing: Vec<&str> = missing.filter(|package| !is_installed(package)).collect();
@@ -144,7 +143,7 @@ pub fn ensure_packages(packages: &[&str]) -> Result<()> {
     install_packages(&missing)
 }
 
-/// Prints what is there and what is not; returns how many are missing.
+/// Prints what is installed and what is missing; returns the number of missing ones.
 fn report() -> usize {
     let mut missing = 0;
     let mut row = |name: &str, found: Option<String>| {
@@ -203,7 +202,7 @@ fn has_object() -> bool {
         || shipped::fitting(workspace()).is_ok_and(|object| object.is_some())
 }
 
-/// The compiler that cargo is using: cargo does not tell `cargo run` its name.
+/// The compiler beside the running cargo, which does not pass its name on.
 pub fn running_rustc() -> PathBuf {
     let beside = |cargo: &Path| Some(cargo.with_file_name("rustc")).filter(|path| path.exists());
     env::var_os("CARGO")
@@ -222,7 +221,7 @@ fn ensure_compiler() -> Result<()> {
             BUILD_PACKAGES.join(" ")
         );
     }
-    // rust-src lets the running compiler build core itself, unless its LLVM is too new to link.
+    // With rust-src the running compiler can build core, unless its LLVM is too new for the linker.
     if llvm_major(&running_rustc()).is_some_and(|llvm| llvm <= LINKER_LLVM) {
         let _ = step(Command::new("rustup").args(["component", "add", "rust-src"]));
     }
@@ -260,7 +259,7 @@ fn ensure_linker() -> Result<()> {
     step(&mut install)
 }
 
-/// Lint says itself what it had to leave out, so nothing here is fatal.
+/// Nothing here is fatal: lint reports what it skipped.
 fn ensure_lint_tools() {
     for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
         if !succeeds(&mut cargo(&[tool, "--version"])) && on_path("rustup") {
@@ -280,7 +279,7 @@ fn ensure_lint_tools() {
     }
 }
 
-/// cargo-deny, when it is installed.
+/// cargo-deny, if it is installed.
 pub fn cargo_deny() -> Option<PathBuf> {
     Some(tools().join("bin/cargo-deny")).filter(|path| path.is_file())
 }
@@ -293,7 +292,7 @@ fn install_packages(packages: &[&str]) -> Result<()> {
     }
     let apt = || {
         let mut apt = as_root("env")?;
-        // RUNLEVEL=1 keeps a server package from starting its service.
+        // RUNLEVEL=1 keeps packages from starting their services.
         apt.args([
             "DEBIAN_FRONTEND=noninteractive",
             "RUNLEVEL=1",
@@ -321,9 +320,9 @@ fn is_installed(package: &str) -> bool {
     query.is_ok_and(|output| output.stdout.starts_with(b"install ok installed"))
 }
 
-/// Whether this program is there, from a package or not.
+/// Whether this program is installed, from a package or not.
 fn program_exists(name: &str) -> bool {
-    // A user's PATH often lacks the administrators' folders.
+    // A user's PATH often lacks the sbin folders.
     on_path(name)
         || ["/usr/sbin", "/sbin"]
             .iter()
@@ -334,7 +333,7 @@ fn is_ci() -> bool {
     env::var("CI").is_ok_and(|ci| ci == "true")
 }
 
-/// One step of the set-up: says what it does, then how long it took.
+/// Runs one step; prints its command line, then how long it took.
 fn step(command: &mut Command) -> Result<()> {
     let line = command::line(command);
     eprintln!("xtask: {line}");
@@ -349,7 +348,7 @@ fn step(command: &mut Command) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Of a package under a name that no program has, set-up would say for ever that it is missing.
+    /// A package listed with a wrong program would be reported as missing for ever.
     #[test]
     fn each_package_is_told_by_a_program_that_it_brings() {
         for (package, program) in test_packages() {

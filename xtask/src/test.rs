@@ -1,8 +1,8 @@
-//! `cargo xtask test`: every test, what needs least first, with the time that each group took and a count
-//! of the tests that had to be skipped; then each fuzz target for a short while.
+//! `cargo xtask test`: runs all tests, those with the fewest needs first, then each fuzz target for a short
+//! while. Prints the time of each group and the skipped tests.
 //!
-//! A test that lacks something prints `SKIPPED (needs …): name` and passes; those lines are gathered here, so
-//! that a green run always says what it did not show.
+//! A test that lacks something prints `SKIPPED (needs …): name` and passes. Those lines are collected here,
+//! so that a green run always shows what it did not check.
 
 use std::{
     env,
@@ -23,10 +23,10 @@ use crate::{
     setup::{self, Purpose},
 };
 
-/// What a skipped test's line begins with.
+/// Prefix of a skipped test's line.
 const SKIPPED: &str = "SKIPPED (needs ";
 
-/// What both ways to call cargo have in common.
+/// Arguments of every cargo call here.
 const ALL: [&str; 6] = [
     "test",
     "--workspace",
@@ -36,13 +36,13 @@ const ALL: [&str; 6] = [
     "--quiet",
 ];
 
-/// How long each fuzz target runs here; `cargo xtask fuzz` takes longer.
+/// Seconds per fuzz target; `cargo xtask fuzz` takes longer.
 const FUZZ_SECONDS: u32 = 15;
 
-/// How many test programs are named as the slowest.
+/// How many of the slowest test programs are listed.
 const SLOWEST: usize = 8;
 
-/// Runs all tests by groups, or hands `args` to `cargo test`.
+/// Runs all tests by group, or passes `args` to `cargo test`.
 pub fn test(args: &[String]) -> Result<()> {
     setup::ensure(&[Purpose::Ebpf, Purpose::Test])?;
     let start = Instant::now();
@@ -82,7 +82,7 @@ impl Group {
         }
     }
 
-    /// By the name of the test program: `tests/tests` has a folder for each group.
+    /// From the name of the test program: `tests/tests` has a folder for each group.
     fn of(package: &Path, target: &str) -> Group {
         let mut all = Group::ALL.into_iter();
         let named = all.find(|group| group.name() == target);
@@ -105,7 +105,7 @@ struct Program {
 }
 
 impl Program {
-    /// Out of one of cargo's messages.
+    /// From one of cargo's JSON messages.
     fn of(message: &str) -> Option<Program> {
         let message: Value = serde_json::from_str(message).ok()?;
         let path = message.get("executable")?.as_str()?.into();
@@ -124,11 +124,11 @@ impl Program {
     }
 }
 
-/// What a run gathers.
+/// State of a run.
 struct Run {
-    /// What test programs are started with to be root.
+    /// Command prefix that makes test programs root.
     runner: Option<Vec<String>>,
-    /// The agent that live tests start; without it each test program builds its own.
+    /// The agent for live tests; without it each test program builds its own.
     agent: Option<PathBuf>,
     skipped: Mutex<Vec<String>>,
     failed: Vec<String>,
@@ -224,7 +224,7 @@ impl Run {
         self.program(&mut test)
     }
 
-    /// Runs to the end, shows what it prints and notes what it skipped and whether it failed.
+    /// Runs a program, forwards its output, and records skipped tests and failure.
     fn program(&mut self, command: &mut Command) -> Result<()> {
         let shown = line(command);
         let mut child = command
@@ -253,7 +253,7 @@ impl Run {
         skipped.push(line);
     }
 
-    /// Says what was skipped; an error if something failed.
+    /// Prints what was skipped; an error if something failed.
     fn report(self) -> Result<()> {
         let mut skipped = self
             .skipped
@@ -280,7 +280,7 @@ impl Run {
     }
 }
 
-/// The agent's executable, if one of cargo's messages is about that.
+/// The agent's executable, if this message of cargo is about it.
 fn agent(message: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     let is_program = message.pointer("/target/kind/0")? == "bin";
@@ -290,7 +290,7 @@ fn agent(message: &str) -> Option<PathBuf> {
     is_agent.then(|| path.into())
 }
 
-/// Builds all test programs and what they run; cargo's messages.
+/// Builds all test programs and what they run; returns cargo's messages.
 fn build() -> Result<String> {
     let mut build = cargo(&ALL);
     build
@@ -308,8 +308,8 @@ fn seconds(name: &str, time: Duration) -> String {
     format!("{:>7.1} s  {name}", time.as_secs_f64())
 }
 
-/// Whether a skipped test's line says that it lacked privilege, or a tool that set-up installs;
-/// rather than data that is not part of the repository, or what this kernel or machine has not.
+/// Whether a test was skipped for lack of privileges or of a tool that set-up installs, and not for data
+/// outside the repository or a missing feature of the kernel or machine.
 fn needs_privilege(line: &str) -> bool {
     let needs = line
         .strip_prefix(SKIPPED)
@@ -319,7 +319,7 @@ fn needs_privilege(line: &str) -> bool {
     !elsewhere.iter().any(|what| needs.contains(what))
 }
 
-/// Copies lines through and keeps those of skipped tests.
+/// Forwards lines and collects those of skipped tests.
 fn forward(from: impl Read, mut to: impl Write, skipped: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(from);
     let mut bytes = Vec::new();

@@ -1,8 +1,7 @@
-//! `cargo xtask corpus`: replays a folder of captures and holds the events against what each is
-//! expected to hold.
+//! `cargo xtask corpus`: replays a folder of captures and compares the events with the expected ones.
 //!
-//! The folder has `pcap/`, `expected/<capture>.jsonl` and `MANIFEST.tsv`; nothing here knows any
-//! capture by name. What counts as equal is in [`score`].
+//! The folder has `pcap/`, `expected/<capture>.jsonl` and `MANIFEST.tsv`. No capture is treated specially by
+//! name. [`score`] defines what counts as equal.
 
 mod score;
 
@@ -23,7 +22,7 @@ use score::Score;
 /// Options of the chore.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The folder; default: ../shared/corpus beside the workspace, or $HTTP_TRACE_CORPUS.
+    /// The folder; default: $HTTP_TRACE_CORPUS, or ../shared/corpus beside the workspace.
     dir: Option<PathBuf>,
     /// Only captures whose name contains this.
     #[arg(long)]
@@ -42,8 +41,8 @@ pub struct Options {
     keep: Option<PathBuf>,
 }
 
-/// Replays, compares, prints. A difference is a figure and no failure while the sums reach the goals
-/// of [`Score::misses`].
+/// Replays, compares and prints. Differences are no failure while the sums reach the goals of
+/// [`Score::misses`].
 ///
 /// # Errors
 /// When the reader cannot be built, the corpus cannot be read, or a sum misses its goal.
@@ -120,7 +119,7 @@ struct Row {
     features: String,
 }
 
-/// The manifest's rows; its first line names the columns.
+/// Rows of the manifest; its first line names the columns.
 fn rows(manifest: &Path) -> Result<Vec<Row>> {
     let text = fs::read_to_string(manifest).with_context(|| manifest.display().to_string())?;
     let mut lines = text.lines();
@@ -163,7 +162,7 @@ fn replay(reader: &Path, capture: &Path, filter: bool) -> Result<String> {
     let output = command
         .output()
         .with_context(|| reader.display().to_string())?;
-    // 1 says that the capture is cut; 2 would be our own fault, and no code a crash.
+    // 1: the capture is cut. 2 would be our own fault, and no code a crash.
     if !matches!(output.status.code(), Some(0 | 1)) {
         bail!(
             "{}: the reader ended with {}: {}",

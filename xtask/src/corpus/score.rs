@@ -1,11 +1,11 @@
-//! When an event is the expected response: by connection, status, headers and reason, best match
-//! first. The corpus comes with a script that scores in the same terms, and both must agree.
+//! Matches events to expected responses by connection, status, headers and reason, best match first. The
+//! corpus comes with a script that scores the same way; both must agree.
 
 use std::{collections::HashMap, fmt, net::IpAddr};
 
 use serde_json::Value;
 
-/// Counts of one capture, or of several added up.
+/// Counts of one capture, or sums over several.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Score {
     expected: u64,
@@ -46,8 +46,8 @@ impl Score {
         }
     }
 
-    /// Which goals the sum of a corpus misses: 99.9 % of the responses, none invented, every header,
-    /// 99.5 % of the requests.
+    /// The goals that the sums of a corpus miss: 99.9 % of the responses, none invented, every header, 99.5 %
+    /// of the requests.
     pub fn misses(&self) -> Vec<&'static str> {
         let below = |part: u64, whole: u64, permille: u64| part * 1000 < whole * permille;
         let goals = [
@@ -100,13 +100,13 @@ impl fmt::Display for Score {
 pub struct Outcome {
     /// The counts.
     pub score: Score,
-    /// What was missing, invented or different.
+    /// Missing, invented and different responses, a line each.
     pub differences: Vec<String>,
 }
 
-/// A response as both sides put it.
+/// A response in the form in which both sides are compared.
 struct Response<'a> {
-    /// Server's and client's address and port.
+    /// Address and port of the server, then of the client.
     tuple: (String, u64, String, u64),
     status: String,
     reason: String,
@@ -176,8 +176,8 @@ pub fn score(expected: &[Value], got: &[Value]) -> Outcome {
     Outcome { score, differences }
 }
 
-/// For each expected response the event that is it: all equal first, then by connection and status,
-/// then, where the status line is malformed, by connection.
+/// Assigns an event to each expected response: first those equal in all members, then by connection and
+/// status, then, where the status line is malformed, by connection.
 fn pick(expected: &[Response<'_>], events: &[Response<'_>]) -> (Vec<Option<usize>>, Vec<bool>) {
     let mut by_tuple: HashMap<_, Vec<usize>> = HashMap::new();
     for (i, g) in events.iter().enumerate() {
@@ -233,7 +233,7 @@ fn judge(score: &mut Score, e: &Response<'_>, g: &Response<'_>) -> Vec<&'static 
         let ok = g.method == e.method && uri.is_none_or(|uri| same(uri, target));
         check("request", ok, &mut score.request);
     }
-    // One plain number only.
+    // Only if there is a single plain number.
     let mut lengths = e
         .headers
         .iter()
@@ -251,7 +251,7 @@ fn judge(score: &mut Score, e: &Response<'_>, g: &Response<'_>) -> Vec<&'static 
     wrong
 }
 
-/// An event, preceded by each informational head it carries as an event of its own.
+/// An event, preceded by an event for each of its informational heads.
 fn with_informational(event: &Value) -> Vec<Value> {
     let heads = event
         .pointer("/http_trace/informational")
@@ -320,8 +320,8 @@ fn expectation(raw: &Value) -> Response<'_> {
     }
 }
 
-/// Pairs of lower-case name and value, from an array of pairs or an object of arrays. A pair
-/// without a value is a line without a colon.
+/// Pairs of lower-case name and value, from an array of pairs or an object of arrays. A line without a colon
+/// has no value.
 fn headers(value: Option<&Value>) -> Vec<(String, Option<&Value>)> {
     let mut out = Vec::new();
     match value {
@@ -374,7 +374,7 @@ fn headers_same(expected: &[(String, Option<&Value>)], got: &[(String, Option<&V
     })
 }
 
-/// Equal but for the amount of blanks and the way bytes beyond ASCII are spelled.
+/// Equality, ignoring the amount of whitespace and the spelling of bytes beyond ASCII.
 fn same(expected: &str, got: &str) -> bool {
     let fold = |s: &str| s.split_whitespace().collect::<Vec<_>>().join(" ");
     let got = fold(got);
@@ -384,7 +384,7 @@ fn same(expected: &str, got: &str) -> bool {
         .any(|s| *s == got || fold(s) == got)
 }
 
-/// The ways in which bytes, here as Latin-1 text, may come out of a tracer.
+/// The spellings in which a tracer may write bytes, given here as Latin-1 text.
 fn spellings(latin1: &str) -> Vec<String> {
     let mut out = vec![latin1.to_owned()];
     let Some(bytes) = latin1
@@ -421,7 +421,7 @@ fn spellings(latin1: &str) -> Vec<String> {
     out
 }
 
-/// An address in one spelling; IPv4-mapped IPv6 as IPv4.
+/// An address in canonical form; IPv4-mapped IPv6 as IPv4.
 fn ip(value: Option<&Value>) -> String {
     let text = text(value);
     match text

@@ -1,5 +1,5 @@
-"""Compares names, types, lists and values of the events with the field table of the Elastic Common Schema that Elastic
-publishes as npm @elastic/ecs, and the index template with its types.
+"""Compares names, types, lists and values of events with the field table of the Elastic Common Schema (npm @elastic/ecs),
+and the index template with its types.
 
 Arguments: the program, a capture, the index template, docs/FORMATS.md and the table (`ecs_flat.ts`).
 """
@@ -12,12 +12,12 @@ import sys
 
 FIELD = re.compile(r"^  '?([\w@.]+)'?: \{$")
 TYPE = re.compile(r"^    type: '(\w+)'")
-# Only these have values that are all of them.
+# Fields whose allowed values are a closed list.
 CHOICES = ("event.kind", "event.category", "event.type", "event.outcome")
 
 
 def table(text):
-    """Type, whether it is a list, and the values that are allowed, by name."""
+    """By field name: type, whether it is a list, and the allowed values."""
     fields, name, within = {}, None, ""
     for line in text.splitlines():
         if found := FIELD.match(line):

@@ -1,5 +1,5 @@
-"""Sends a capture to receivers that are built on the protocol's own packages, over HTTP and gRPC, and compares what they
-decode with the json of the same run. Then the receivers refuse, delay and lie.
+"""Sends a capture over HTTP and gRPC to receivers built with the published OTLP packages, and compares what they decode
+with the json output of the same run. Then the receivers refuse, delay and answer with wrong success.
 
 Arguments: the program, and a capture.
 """
@@ -29,7 +29,7 @@ PATHS = {
     "/v1/traces": trace.ExportTraceServiceRequest,
     "/v1/metrics": metrics.ExportMetricsServiceRequest,
 }
-# Names of attributes, and where json has the same.
+# Attributes, and the json fields with the same values.
 FACTS = {
     "client.address": "client.ip",
     "client.port": "client.port",
@@ -42,7 +42,7 @@ FACTS = {
 
 
 class Receiver:
-    """What arrived, and what is answered: a status of gRPC for as many calls as it says, then success."""
+    """Keeps what arrived; answers `times` calls with the gRPC status `refuse`, then success."""
 
     def __init__(self, refuse=None, times=0, wait=None, lie=False):
         self.got, self.tokens = [], set()
@@ -113,7 +113,7 @@ class Receiver:
 
 
 def unknown(message):
-    """How many fields the published messages do not have."""
+    """Number of fields that the published messages do not define."""
     count = len(unknown_fields.UnknownFieldSet(message))
     for field, value in message.ListFields():
         if field.message_type is None:

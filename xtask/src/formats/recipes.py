@@ -1,6 +1,6 @@
-"""Checks the recipes for Vector: that they are YAML, read the file that the service writes, name options that Vector documents
-(vector.dev/docs/reference/configuration), and that their programs, which Vector's own compiler runs (PyPI pyvrl),
-take every event. There is no Vector in a package registry, so that `vector validate` is not run.
+"""Checks the configurations for Vector: they are YAML, read the file that the service writes, and use documented options
+(vector.dev/docs/reference/configuration); their programs, run by Vector's own compiler (PyPI pyvrl), accept every event.
+`vector validate` is not run, since no package registry has Vector.
 
 Arguments: the program, a capture, deploy/vector and deploy/http-trace.toml.
 """
@@ -46,7 +46,7 @@ def main(program, capture, folder, settings):
         for name, part in parts.items():
             wrong += [f"{file.name}: {name}.{key} is not documented" for key in part if key not in DOCUMENTED[part["type"]]]
             wrong += [f"{file.name}: {name} reads {one}" for one in part.get("inputs", []) if one not in parts]
-        # Vector goes on with the event, the compiler here with what the program ends with.
+        # Vector passes the event on; this compiler returns the program's last value.
         transform = pyvrl.Transform(recipe["transforms"]["event"]["source"] + "\n.")
         for line in lines:
             event = transform.remap({"message": line, "file": output, "host": "a"})

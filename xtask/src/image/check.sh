@@ -1,5 +1,5 @@
-# Runs the image as the DaemonSet's pod: with these capabilities, a root that is read-only, the node's network, here a
-# namespace of its own. The file SECCOMP lists the system calls it may make. Arguments: the settings, the image, podman and its options.
+# Runs the image as the DaemonSet's pod: its capabilities, a read-only root, host network (here a namespace of its own),
+# and the seccomp profile in $SECCOMP. Arguments: the settings, the image, podman and its options.
 config=$1 image=$2
 shift 2
 work=$(mktemp -d)

@@ -1,4 +1,4 @@
-//! The rules for one crate: no large import cycle, no import against the order of `# Layout`.
+//! Checks one crate: no large import cycle, no import against the order of `# Layout`.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -14,13 +14,13 @@ use super::{
 /// The most files that may import one another in a loop.
 const MOST_IN_CYCLE: usize = 3;
 
-/// Names shown of one import.
+/// Limit of names shown per import.
 const SHOWN: usize = 4;
 
-/// Imports shown of one cycle.
+/// Limit of imports shown per cycle.
 const SHOWN_EDGES: usize = 12;
 
-/// Everything out of order in a crate, less what `exceptions` allow; `used` gathers which those were.
+/// All findings in a crate that `exceptions` do not cover; records in `used` which exceptions were needed.
 pub fn check(name: &str, of: &Crate, exceptions: &Exceptions, used: &mut Used) -> Vec<Finding> {
     let imports = imports(of);
     let mut found = large_cycles(of, &imports, exceptions, used);
@@ -32,7 +32,7 @@ pub fn check(name: &str, of: &Crate, exceptions: &Exceptions, used: &mut Used) -
     found
 }
 
-/// Exceptions that something in the tree still needs, by their place in the list.
+/// Exceptions that are still needed, by their index in the list.
 #[derive(Debug, Default)]
 pub struct Used {
     pub cycles: BTreeSet<usize>,
@@ -70,7 +70,7 @@ fn large_cycles(
             }
             continue;
         }
-        // An import of few names is the easiest to take away.
+        // An import of few names is the easiest to remove.
         let mut inside: Vec<_> = imports
             .iter()
             .filter(|((from, to), _)| group.contains(from) && group.contains(to))

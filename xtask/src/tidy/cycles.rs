@@ -2,7 +2,7 @@
 //!
 //! It knows numbers and edges only.
 
-/// Groups of more than one, each sorted. `edges` may name any node below `count`.
+/// Groups of more than one node, each sorted. `edges` may use any node below `count`.
 pub fn cycles(count: usize, edges: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
     let mut next = vec![Vec::new(); count];
     for (from, to) in edges {

@@ -1,5 +1,5 @@
-//! What is known to be out of order and not yet mended (`exceptions.toml`). The list may only shrink: an
-//! entry that is no longer needed is an error, and so is a file that grew since it was entered.
+//! Known violations (`exceptions.toml`). The list may only shrink: an entry that is no longer needed is an
+//! error, and so is a listed file that has grown.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ pub struct Unused {
     pub dependency: String,
 }
 
-/// The whole list.
+/// All exceptions.
 #[derive(Debug, Default)]
 pub struct Exceptions {
     pub long: Vec<Long>,

@@ -2,10 +2,10 @@
 
 use std::{fmt, path::Path};
 
-/// Where the known exceptions are, from the repository's root.
+/// File of the exceptions, from the repository's root.
 pub const EXCEPTIONS: &str = "xtask/src/tidy/exceptions.toml";
 
-/// Something that is out of order, and what to do about it.
+/// A violation, and what to do about it.
 #[derive(Debug)]
 pub struct Finding {
     place: String,

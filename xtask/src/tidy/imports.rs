@@ -1,8 +1,8 @@
-//! Which file of a crate names what another one defines: imports, paths written out, and paths inside
-//! macro calls. Code for tests is left out.
+//! Finds which file of a crate uses what another one defines: imports, full paths, and paths inside macro
+//! calls. Ignores test code.
 //!
-//! A re-export (`pub use`) is an import. Whoever takes something from a module that only hands it on imports
-//! both that module and the file that defines it.
+//! A re-export (`pub use`) is an import. Using an item through a module that only re-exports it imports both
+//! that module and the file that defines the item.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use syn::{
 
 use super::modules::{Crate, Found, is_for_tests, leaves};
 
-/// Where a file first names something of another, and all that it names.
+/// The line of a file's first use of another file, and all names it uses.
 #[derive(Clone, Debug, Default)]
 pub struct Uses {
     pub line: usize,
     pub names: Vec<String>,
 }
 
-/// By the importing file, then the imported one.
+/// Keyed by the importing file, then the imported one.
 pub type Imports = BTreeMap<(usize, usize), Uses>;
 
 /// Every import between two files of the crate.
@@ -53,7 +53,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn name(&mut self, path: &[String], line: usize) {
         for found in self.of.resolve(self.module, path) {
-            // A module alone is only the way to what it defines.
+            // A module alone is only a path to what it defines.
             let Found::Item(module) = found else { continue };
             // The item's own name, without its variants and functions.
             let is_item = |end: &usize| {
@@ -63,7 +63,7 @@ impl Reader<'_> {
             let end = (1..path.len()).find(is_item).unwrap_or(path.len());
             let name = &path[end - 1];
             self.import(module, name, line);
-            // Who takes it from a module that hands it on imports that one too.
+            // Using a re-export imports the re-exporting module too.
             for container in self.of.resolve(self.module, &path[..end - 1]) {
                 if let Found::Module(container) = container
                     && self.of.hands_on(container, name)
@@ -88,7 +88,7 @@ impl Reader<'_> {
         uses.names.push(name.to_owned());
     }
 
-    /// Paths in tokens that are no syntax yet: `a::b`, and `a` alone.
+    /// Paths in unparsed tokens: `a::b`, and `a` alone.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut line = 0;
@@ -164,7 +164,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        // A module in a file of its own is read with that file.
+        // A module with its own file is visited with that file.
         let inner = self.of.child(self.module, &item.ident.to_string());
         if let (Some((_, items)), Some(inner)) = (&item.content, inner) {
             let outer = std::mem::replace(&mut self.module, inner);

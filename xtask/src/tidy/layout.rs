@@ -1,12 +1,12 @@
-//! The order of a crate's top-level modules, as the `# Layout` list in the head of its root gives it:
-//! each module imports only from those above it.
+//! Reads the order of a crate's top-level modules from the `# Layout` list in its root's docs: each module
+//! imports only from those above it.
 
 use syn::{Expr, ExprLit, Lit, Meta};
 
 use super::modules::Crate;
 
-/// The names of the links in the `# Layout` list that are the crate's top-level modules, in order.
-/// `None` if the head has none. Links in prose outside a list item do not count.
+/// The linked top-level modules of the `# Layout` list, in order; `None` if there are none. Links outside
+/// list items do not count.
 pub fn order(of: &Crate) -> Option<Vec<String>> {
     let head = head(of);
     let mut lines = head.lines().map(str::trim);
@@ -31,7 +31,7 @@ pub fn order(of: &Crate) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// `` [`name`] ``, without those that name something inside a module.
+/// Names of links of the form `` [`name`] ``, without paths into modules.
 fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("[`").skip(1).filter_map(|rest| {
         let (name, _) = rest.split_once("`]")?;

@@ -1,13 +1,13 @@
-//! `cargo xtask tidy --lines`: how much code there is without its tests, by crate and top-level module.
+//! `cargo xtask tidy --lines`: counts lines of code without tests, by crate and top-level module.
 //!
-//! A crate's `.rs` files below `src`, less `tests` folders, `tests.rs`, files that only tests compile and
-//! inline `#[cfg(test)] mod` blocks. Blank lines and comments count.
+//! Counts a crate's `.rs` files below `src`, except `tests` folders, `tests.rs`, test-only files and inline
+//! `#[cfg(test)] mod` blocks. Blank lines and comments count.
 
 use std::collections::BTreeMap;
 
 use super::modules::Crate;
 
-/// Lines by top-level module; the root's own are under `""`.
+/// Lines by top-level module; those of the root are under `""`.
 pub type Lines = BTreeMap<String, usize>;
 
 /// Adds a crate's lines.

@@ -1,9 +1,10 @@
-//! `cargo xtask tidy`: what the compiler does not check of the sources. `cargo test -p xtask` runs it too.
+//! `cargo xtask tidy`: checks of the sources that the compiler does not make. `cargo test -p xtask` runs it
+//! too.
 //!
 //! - No more than three files of a crate import one another in a loop.
 //! - A top-level module imports only from those above it in the `# Layout` list of its crate.
 //! - No source file is longer than 600 lines.
-//! - No dependency stands in a manifest that no source of its package names.
+//! - Every dependency of a package is used in its sources.
 //! - No file has a path of one machine, a merge conflict or a mark of unfinished work.
 //!
 //! It reads sources and `cargo metadata` and changes nothing. Tests are exempt from the first two rules.
@@ -56,7 +57,7 @@ pub fn tidy(only_lines: bool) -> Result<()> {
     Ok(())
 }
 
-/// Everything out of order in the whole repository.
+/// All findings in the repository.
 fn tree() -> Result<Vec<Finding>> {
     let text = fs::read_to_string(workspace().join(EXCEPTIONS)).context(EXCEPTIONS)?;
     let exceptions = Exceptions::parse(&text)?;
@@ -75,7 +76,7 @@ fn tree() -> Result<Vec<Finding>> {
     Ok(found)
 }
 
-/// A source file that is too long.
+/// A finding if the file is too long.
 fn long(path: &Path, text: &str, exceptions: &Exceptions, used: &mut Used) -> Option<Finding> {
     let lines = text.lines().count();
     if path.extension().is_none_or(|kind| kind != "rs") || lines <= texts::MOST_LINES {
@@ -95,7 +96,7 @@ fn long(path: &Path, text: &str, exceptions: &Exceptions, used: &mut Used) -> Op
     })
 }
 
-/// Exceptions that nothing in the tree needs.
+/// Findings for exceptions that are no longer needed.
 fn unneeded(exceptions: &Exceptions, used: &Used) -> Vec<Finding> {
     let mut texts = Vec::new();
     for (at, known) in exceptions.long.iter().enumerate() {
@@ -134,7 +135,7 @@ fn unneeded(exceptions: &Exceptions, used: &Used) -> Vec<Finding> {
     texts.into_iter().map(finding).collect()
 }
 
-/// A crate root of the workspace that is shipped or shared: a library or a program, no test.
+/// A library or program of the workspace, no test.
 struct Target {
     package: String,
     /// The folder of its package, from the repository's root.
@@ -150,7 +151,7 @@ impl Target {
     }
 }
 
-/// Dependencies that no source names, less those that are excepted.
+/// Findings for dependencies that no source uses and no exception covers.
 fn unused_dependencies(exceptions: &Exceptions, used: &mut Used) -> Result<Vec<Finding>> {
     let packages = packages()?;
     let folders: Vec<PathBuf> = packages.iter().map(folder).collect();
@@ -171,7 +172,7 @@ fn unused_dependencies(exceptions: &Exceptions, used: &mut Used) -> Result<Vec<F
         }
         let mut sources = Vec::new();
         files(folder, &mut |path, text| {
-            // Packages inside this one's folder have manifests of their own.
+            // Nested packages have manifests of their own.
             let mut inner = folders
                 .iter()
                 .filter(|other| *other != folder && other.starts_with(folder));
@@ -200,7 +201,7 @@ fn text(of: &Value) -> String {
     of.as_str().unwrap_or_default().to_owned()
 }
 
-/// From the repository's root.
+/// A path relative to the repository's root.
 fn relative(path: &Value) -> PathBuf {
     let path = Path::new(path.as_str().unwrap_or_default());
     path.strip_prefix(workspace()).unwrap_or(path).to_owned()

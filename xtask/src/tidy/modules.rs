@@ -1,7 +1,7 @@
-//! The modules of one crate, read from its sources with `syn`: which file each lies in and which names
-//! it defines, imports and hands on. Resolves a path to the file that defines what it names.
+//! Reads the modules of one crate from its sources with `syn`: the file of each, and the names it defines,
+//! imports and re-exports. Resolves a path to the module that defines its target.
 //!
-//! It follows `mod` declarations as rustc does and knows nothing of the rules that are checked.
+//! Follows `mod` declarations as rustc does. Must not know the rules that are checked.
 
 use std::{
     collections::HashMap,
@@ -54,7 +54,7 @@ enum Meaning {
     Module(usize),
     /// Anything else that is defined in this module.
     Item,
-    /// An exported macro, which is named from the root whatever module defines it.
+    /// An exported macro: its path begins at the root, whatever module defines it.
     Macro(Vec<String>),
     Import(Vec<String>),
 }
@@ -69,7 +69,7 @@ struct Import {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Found {
     Module(usize),
-    /// An item, by the module that defines it.
+    /// An item of this module.
     Item(usize),
 }
 
@@ -112,7 +112,7 @@ impl Crate {
             is_test,
         });
         let folder = path.parent().unwrap_or(Path::new(""));
-        // `a.rs` has its children in `a/`, `a/mod.rs` and a crate's root in their own folder.
+        // Children of `a.rs` are in `a/`; those of `a/mod.rs` and of the root are in its own folder.
         let children = if is_mod_rs {
             folder.to_owned()
         } else {
@@ -242,7 +242,7 @@ impl Crate {
         module.path.first().map(String::as_str)
     }
 
-    /// The inline or declared child of this name.
+    /// The child module with this name.
     pub fn child(&self, module: usize, name: &str) -> Option<usize> {
         let names = self.module(module).names.get(name)?;
         names.iter().find_map(|name| match name.meaning {
@@ -251,7 +251,7 @@ impl Crate {
         })
     }
 
-    /// What `path` may name when it stands in `module`; nothing for paths out of this crate.
+    /// The possible targets of `path` within `module`; empty for paths outside this crate.
     pub fn resolve(&self, module: usize, path: &[String]) -> Vec<Found> {
         self.resolve_within(module, path, &mut Vec::new())
     }
@@ -275,7 +275,7 @@ impl Crate {
             name => self.lookup(module, module, name, asked),
         };
         while let Some((next, after)) = rest.split_first() {
-            // Behind an item stand its variants and associated items, which lie where it does.
+            // After an item come variants and associated items, which are in the same file.
             let Some(id) = found.iter().find_map(|one| match one {
                 Found::Module(id) => Some(*id),
                 Found::Item(_) => None,
@@ -297,7 +297,7 @@ impl Crate {
         found
     }
 
-    /// What `name` means in `module` to code that stands in `asker`.
+    /// The targets of `name` in `module`, as visible to code in `asker`.
     fn lookup(
         &self,
         module: usize,
@@ -342,7 +342,7 @@ impl Crate {
         found
     }
 
-    /// Whether `module` has `name` only because it imports it.
+    /// Whether `module` only re-exports `name`.
     pub fn hands_on(&self, module: usize, name: &str) -> bool {
         let here = self.module(module);
         match here.names.get(name) {
@@ -365,10 +365,10 @@ impl Crate {
     }
 }
 
-/// Collects the imports of an item, those inside function bodies included, but not those of modules in it.
+/// Collects the imports of an item, including those in function bodies, excluding those of inner modules.
 #[derive(Default)]
 struct Uses {
-    /// With the name that is bound; `None` for a glob.
+    /// With the bound name; `None` for a glob.
     found: Vec<(Import, Option<String>)>,
 }
 
@@ -389,11 +389,11 @@ impl<'ast> Visit<'ast> for Uses {
     fn visit_item_mod(&mut self, _: &'ast ItemMod) {}
 }
 
-/// One path of a `use`, nested groups taken apart.
+/// One path of a `use`, with nested groups expanded.
 #[derive(Debug)]
 pub struct Leaf {
     pub path: Vec<String>,
-    /// The name that it binds; `None` for a glob.
+    /// The bound name; `None` for a glob.
     pub name: Option<String>,
     pub line: usize,
 }
@@ -444,7 +444,7 @@ fn collect(tree: &UseTree, prefix: &mut Vec<String>, all: &mut Vec<Leaf>) {
     }
 }
 
-/// The name that an item defines and whether other modules see it.
+/// The name of an item, and whether it is public.
 fn defined(item: &Item) -> Option<(String, bool)> {
     let (name, vis) = match item {
         Item::Const(item) => (&item.ident, &item.vis),
@@ -466,7 +466,7 @@ fn is_public(vis: &Visibility) -> bool {
     !matches!(vis, Visibility::Inherited)
 }
 
-/// The length of an inline module for tests, its attributes included.
+/// Lines of an inline test module, attributes included.
 fn test_block_lines(item: &Item) -> usize {
     let Item::Mod(block) = item else { return 0 };
     match (&block.content, block.attrs.first()) {
@@ -490,7 +490,7 @@ fn path_attribute(attrs: &[Attribute]) -> Option<String> {
     })
 }
 
-/// Whether these attributes leave an item out of every build but that of tests.
+/// Whether these attributes compile an item for tests only.
 pub fn is_for_tests(attrs: &[Attribute]) -> bool {
     attrs.iter().any(|attribute| {
         attribute.path().is_ident("test")

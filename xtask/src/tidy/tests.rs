@@ -1,4 +1,4 @@
-//! The rules on small made-up crates, and on this repository.
+//! Checks tidy on small made-up crates and on this repository.
 
 use std::{collections::HashMap, path::Path};
 
@@ -34,7 +34,7 @@ fn findings(files: &[(&str, &str)]) -> String {
 
 const HEAD: &str = "//! # Layout\n//! - [`a`] one; [`b`] two.\n//! - [`c`] three, [`d`] four.\n";
 
-/// A ring of files: each imports the next one, in four ways.
+/// A ring of files: each imports the next, in one of four ways.
 fn ring(count: usize) -> Vec<(&'static str, &'static str)> {
     let all = [
         ("src/a/one.rs", "use super::two::Two; pub struct One(Two);"),
@@ -104,13 +104,13 @@ fn what_a_module_hands_on_is_imported_from_it_and_from_where_it_is_defined() {
             "pub struct Four(super::one::One, crate::a::three::Three);",
         ),
     ];
-    // A face that only hands on, and children that pass it by.
+    // A facade that only re-exports, and children that bypass it.
     let face = "mod one; mod two; mod three; mod four;
          pub use one::*; pub use self::{two::Two as Second, three::Three}; pub(crate) use four::Four;";
     let mut files = vec![root, ("src/a.rs", face)];
     files.extend(children);
     assert_eq!(findings(&files), "");
-    // Each child goes through the face.
+    // Each child imports through the facade.
     for (file, code) in [
         (2, "pub struct One(super::Second);"),
         (3, "use super::*; pub struct Two(Box<Three>);"),

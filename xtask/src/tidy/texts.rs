@@ -1,14 +1,13 @@
-//! What holds for the text of every file: its length, and words that belong to one machine or to
-//! unfinished work.
+//! Checks the text of every file: its length, paths of one machine, and marks of unfinished work.
 
 use std::path::Path;
 
 use super::finding::Finding;
 
-/// The most lines that a source file may have.
+/// Line limit of a source file.
 pub const MOST_LINES: usize = 600;
 
-/// In pieces, so that this file does not hold them: a word, and what to do about it.
+/// Words, split so that this file does not contain them, and what to do about each.
 const WORDS: [([&str; 2], &str); 7] = [
     (["/wo", "rk/"], MACHINE),
     (["/ro", "ot/."], MACHINE),
@@ -21,16 +20,16 @@ const WORDS: [([&str; 2], &str); 7] = [
 const MACHINE: &str = "this is a path of one machine: write one that any clone has";
 const UNFINISHED: &str = "finish it, or open an issue and say here what holds today";
 
-/// Kinds of files whose words are looked at.
+/// Extensions of the files that are checked.
 const TEXTS: [&str; 9] = ["rs", "md", "toml", "py", "sh", "js", "yml", "yaml", "json"];
 
-/// Whether a file's text is looked at.
+/// Whether a file's text is checked.
 pub fn is_text(path: &Path) -> bool {
     let is_kind = |kind: &std::ffi::OsStr| TEXTS.iter().any(|known| kind == *known);
     path.extension().is_some_and(is_kind) || path.ends_with(".ci/run")
 }
 
-/// Lines with words that do not belong into a commit.
+/// Findings for words that do not belong in a commit.
 pub fn words(path: &Path, text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {

@@ -1,20 +1,20 @@
-//! Dependencies of a package that none of its sources names.
+//! Finds dependencies that no source of a package uses.
 //!
-//! By text, so one that only a comment names counts as used.
+//! It searches text, so a dependency in a comment counts as used.
 
 use std::path::Path;
 
 use super::finding::Finding;
 
-/// A package, as far as this rule looks at it.
+/// The parts of a package that this check needs.
 #[derive(Debug, Default)]
 pub struct Package {
     pub name: String,
-    /// By the names under which the package's code knows them.
+    /// Names used in the package's code.
     pub dependencies: Vec<String>,
 }
 
-/// One finding for each dependency that occurs in none of `sources`.
+/// A finding for each dependency that occurs in none of `sources`.
 pub fn unused(package: &Package, manifest: &Path, sources: &[String]) -> Vec<Finding> {
     let is_named = |dependency: &String| {
         let code = dependency.replace('-', "_");
