@@ -8,6 +8,7 @@
 //! TCP segment, with what it was wrapped in as an [`Encap`].
 
 mod checksum;
+mod cursor;
 mod encap;
 mod full;
 mod inside;
@@ -15,256 +16,21 @@ mod lean;
 mod link;
 mod link_layer;
 mod piece;
+mod segment;
 mod tag;
 mod tunnel;
 
 pub use checksum::{HEADER_SPACE, Sum, of_header, of_segment};
+pub use cursor::{Found, Fragment, FragmentId, More, WalkOptions};
 pub use encap::{Encap, Layer, LayerKind, MAX_LAYERS, MAX_OUTERS, Outer, TUNNEL_LEN, Tunnel};
-pub use full::{Found, Fragment, FragmentId, More, WalkOptions, frame, packet, resume};
+pub use full::{frame, packet, resume};
 pub use inside::{inner_ip, tags};
 pub use lean::{ethernet, ip, ip_of_ethernet};
 pub use link::LinkType;
 pub use piece::{Piece, first_piece, piece, piece_key};
-
-use bytemuck::AnyBitPattern;
-
-use crate::counter::Counter;
-use crate::flow::{Direction, FlowKey};
-
-/// Random access to a frame's bytes. The kernel reads the linear part of an skb directly and the
-/// rest through a helper; on the host it is a slice.
-pub trait PacketBytes {
-    /// `N` bytes at `offset` from the frame's start, or `None` past its (captured) end.
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        self.read_as(offset)
-    }
-    /// The bytes at `offset` as a `T`, integers in the machine's order.
-    ///
-    /// A header read as a struct of integers stays words all the way down; read as an array it
-    /// becomes twenty single bytes, which do not fit the stack of the kernel's program.
-    fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T>;
-    /// How many bytes can be read.
-    fn len(&self) -> u32;
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl PacketBytes for [u8] {
-    fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T> {
-        let bytes = self.get(offset as usize..)?.get(..size_of::<T>())?;
-        bytemuck::try_pod_read_unaligned(bytes).ok()
-    }
-    fn len(&self) -> u32 {
-        <[u8]>::len(self) as u32
-    }
-}
-
-/// TCP header flags (RFC 9293 §3.1).
-pub mod tcp_flag {
-    /// No more data from the sender.
-    pub const FIN: u8 = 0x01;
-    /// Synchronise sequence numbers.
-    pub const SYN: u8 = 0x02;
-    /// Reset the connection.
-    pub const RST: u8 = 0x04;
-    /// The acknowledgement field is significant.
-    pub const ACK: u8 = 0x10;
-}
-
-/// A TCP segment found in a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// The connection; `netns` is the caller's.
-    pub key: FlowKey,
-    /// Which endpoint sent it.
-    pub direction: Direction,
-    /// Sequence number as in the header (a SYN's own, not the payload's).
-    pub seq: u32,
-    /// Acknowledgement number; meaningful with ACK set.
-    pub ack: u32,
-    /// Bits of [`tcp_flag`].
-    pub flags: u8,
-    /// Length of the TCP header, which ends where the payload begins; 0 where [`of_segment`] is not to look
-    /// at the segment: text in a RST is none of its payload, and not all that the sum is of.
-    pub header_len: u8,
-    /// Offset of the payload from the frame's start.
-    pub payload_offset: u32,
-    /// Payload length on the wire; fewer bytes may be in the frame when it was cut by a snap length.
-    pub payload_len: u32,
-}
-
-impl Segment {
-    /// Sequence number of the first payload byte: one more than the header's when SYN is set.
-    pub const fn payload_seq(&self) -> u32 {
-        self.seq
-            .wrapping_add((self.flags & tcp_flag::SYN != 0) as u32)
-    }
-
-    /// Whether no receiver takes it, whatever its state: neither SYN, RST nor ACK (RFC 9293 §3.10.7.4).
-    #[inline(always)]
-    pub const fn is_refused(&self) -> bool {
-        self.flags & (tcp_flag::SYN | tcp_flag::RST | tcp_flag::ACK) == 0
-    }
-}
-
-/// Why a frame (or a packet within it) holds no TCP segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Skip {
-    /// Neither IPv4 nor IPv6.
-    NotIp,
-    /// IP, but another protocol than TCP.
-    NotTcp,
-    /// A piece of an IP packet, whose segment is not all there: see [`piece`].
-    Fragment,
-    /// Headers that are cut, or that contradict each other or the frame's length.
-    Malformed,
-    /// Encrypted below TCP: ESP, or 802.11 with a key. Only the full walk says so.
-    Encrypted,
-    /// A wrong checksum, and [`WalkOptions::verify_checksums`] was set.
-    BadChecksum,
-    /// A fragment that was not captured whole, so that its packet cannot be put together.
-    Cut,
-    /// More headers than any real frame has.
-    TooDeep,
-    /// A link type that is not known.
-    LinkType,
-}
-
-impl Skip {
-    /// The counter under which the kernel's program counts it.
-    #[inline(always)]
-    pub const fn counter(self) -> Counter {
-        match self {
-            Skip::NotIp | Skip::NotTcp | Skip::Encrypted | Skip::LinkType => Counter::NotTcp,
-            Skip::Fragment | Skip::Cut => Counter::Fragment,
-            Skip::Malformed | Skip::BadChecksum | Skip::TooDeep => Counter::MalformedPacket,
-        }
-    }
-
-    /// Every reason, in the order of [`Skip::index`].
-    pub const ALL: [Skip; 9] = [
-        Skip::NotIp,
-        Skip::NotTcp,
-        Skip::Fragment,
-        Skip::Malformed,
-        Skip::Encrypted,
-        Skip::BadChecksum,
-        Skip::Cut,
-        Skip::TooDeep,
-        Skip::LinkType,
-    ];
-
-    /// Its place in [`Skip::ALL`].
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// The name in summaries.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Skip::NotIp => "not_ip",
-            Skip::NotTcp => "not_tcp",
-            Skip::Fragment => "fragment",
-            Skip::Malformed => "malformed_packet",
-            Skip::Encrypted => "encrypted",
-            Skip::BadChecksum => "bad_checksum",
-            Skip::Cut => "fragment_cut",
-            Skip::TooDeep => "too_deep",
-            Skip::LinkType => "link_type",
-        }
-    }
-}
-
-/// EtherTypes (IEEE 802 numbers).
-pub mod ether_type {
-    /// IPv4.
-    pub const IPV4: u16 = 0x0800;
-    /// IPv6.
-    pub const IPV6: u16 = 0x86dd;
-    /// IEEE 802.1Q C-tag.
-    pub const VLAN: u16 = 0x8100;
-    /// IEEE 802.1ad S-tag.
-    pub const QINQ: u16 = 0x88a8;
-    /// The S-tag of equipment older than 802.1ad.
-    pub const QINQ_OLD: u16 = 0x9100;
-    /// Transparent Ethernet bridging (within GRE and Geneve).
-    pub const TEB: u16 = 0x6558;
-    /// MPLS unicast.
-    pub const MPLS: u16 = 0x8847;
-    /// MPLS multicast.
-    pub const MPLS_MULTICAST: u16 = 0x8848;
-    /// PPPoE session stage.
-    pub const PPPOE_SESSION: u16 = 0x8864;
-    /// TRILL (RFC 6325).
-    pub const TRILL: u16 = 0x22f3;
-    /// LLC in a frame longer than its length field could say.
-    pub const JUMBO_LLC: u16 = 0x8870;
-    /// MACsec (IEEE 802.1AE).
-    pub const MACSEC: u16 = 0x88e5;
-    /// Provider backbone bridges' I-tag (IEEE 802.1ah).
-    pub const PBB: u16 = 0x88e7;
-    /// Cisco FabricPath.
-    pub const FABRIC_PATH: u16 = 0x8903;
-    /// Cisco metadata: security groups.
-    pub const CISCO_METADATA: u16 = 0x8909;
-    /// Cisco's VN-Tag.
-    pub const VN_TAG: u16 = 0x8926;
-    /// HSR (IEC 62439-3).
-    pub const HSR: u16 = 0x892f;
-    /// The E-tag of IEEE 802.1BR.
-    pub const E_TAG: u16 = 0x893f;
-    /// Network service header (RFC 8300).
-    pub const NSH: u16 = 0x894f;
-}
-
-/// IP protocol numbers and IPv6 extension headers (IANA).
-pub mod ip_proto {
-    /// IPv6 hop-by-hop options.
-    pub const HOP_BY_HOP: u8 = 0;
-    /// IPv4 within IP.
-    pub const IPIP: u8 = 4;
-    /// TCP.
-    pub const TCP: u8 = 6;
-    /// UDP.
-    pub const UDP: u8 = 17;
-    /// IPv6 within IP.
-    pub const IPV6: u8 = 41;
-    /// IPv6 routing header.
-    pub const ROUTING: u8 = 43;
-    /// IPv6 fragment header.
-    pub const FRAGMENT: u8 = 44;
-    /// GRE.
-    pub const GRE: u8 = 47;
-    /// Encapsulating security payload.
-    pub const ESP: u8 = 50;
-    /// Authentication header (RFC 4302).
-    pub const AH: u8 = 51;
-    /// IPv6 destination options.
-    pub const DESTINATION: u8 = 60;
-    /// EtherIP (RFC 3378).
-    pub const ETHERIP: u8 = 97;
-    /// L2TP version 3 (RFC 3931).
-    pub const L2TP: u8 = 115;
-    /// MPLS within IP (RFC 4023).
-    pub const MPLS: u8 = 137;
-}
-
-/// Whether an EtherType is that of a VLAN tag.
-#[inline(always)]
-pub const fn is_tag(kind: u16) -> bool {
-    matches!(
-        kind,
-        ether_type::VLAN | ether_type::QINQ | ether_type::QINQ_OLD
-    )
-}
-
-/// Bytes of a VLAN tag.
-pub const TAG_LEN: u32 = 4;
-/// The bits of a tag that are its VLAN's number (IEEE 802.1Q).
-pub const VLAN_NUMBER: u32 = 0x0fff;
+pub use segment::{
+    PacketBytes, Segment, Skip, TAG_LEN, VLAN_NUMBER, ether_type, ip_proto, is_tag, tcp_flag,
+};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::VLAN_NUMBER;
+use super::segment::VLAN_NUMBER;
 use crate::config::decap;
 use crate::flow::{Address, Words};
 

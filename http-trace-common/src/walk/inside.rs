@@ -2,10 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::encap::Tunnel;
 use super::lean::{
     Ipv4Header, Ipv6Header, MAX_TAGS, MORE_OR_OFFSET, after_ethernet, extensions, mapped,
 };
-use super::{PacketBytes, Skip, TAG_LEN, Tunnel, VLAN_NUMBER, ether_type, ip_proto, is_tag};
+use super::segment::{PacketBytes, Skip, TAG_LEN, VLAN_NUMBER, ether_type, ip_proto, is_tag};
 use crate::config::decap;
 
 /// UDP ports of VXLAN: IANA's, and the one that Linux used before.

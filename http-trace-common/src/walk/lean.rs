@@ -4,7 +4,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{PacketBytes, Segment, Skip, TAG_LEN, ether_type, ip_proto, is_tag, tcp_flag};
+use super::segment::{PacketBytes, Segment, Skip, TAG_LEN, ether_type, ip_proto, is_tag, tcp_flag};
 use crate::flow::{FlowKey, Words};
 
 /// The most VLAN tags before the IP header.

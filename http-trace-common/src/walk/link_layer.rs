@@ -1,9 +1,9 @@
 //! The link layers below the first IP header or EtherType, by link type.
 
+use super::cursor::{At, Step, Walk};
 use super::encap::LayerKind;
-use super::full::{At, Step, Walk};
 use super::link::LinkType;
-use super::{Skip, ether_type};
+use super::segment::{Skip, ether_type};
 
 /// Where the walk of a frame of this link type begins.
 pub(super) fn begin(walk: &mut Walk<'_>, link: LinkType) -> Result<(At, u32), Skip> {

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::lean::{ExtensionHeader, Ipv4Header, Ipv6Header, MAX_EXTENSIONS, mapped, tcp};
-use super::{PacketBytes, Segment, Skip, ip_proto};
+use super::segment::{PacketBytes, Segment, Skip, ip_proto};
 use crate::flow::{FlowKey, Words};
 
 /// A piece of an IP packet, as the kernel's hooks hand it on.

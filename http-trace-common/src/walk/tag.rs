@@ -1,8 +1,8 @@
 //! The rarer tags between a frame's addresses and what it carries, by EtherType.
 
+use super::cursor::{At, Step, Walk};
 use super::encap::LayerKind;
-use super::full::{At, Step, Walk};
-use super::{Skip, ether_type};
+use super::segment::{Skip, ether_type};
 
 /// What follows a tag of this EtherType, whose first byte is at `offset`.
 pub(super) fn walk(walk: &mut Walk<'_>, kind: u16, offset: u32) -> Result<Step, Skip> {

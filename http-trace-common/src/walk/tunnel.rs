@@ -1,8 +1,9 @@
 //! The tunnels between one IP header and the next.
 
+use super::checksum;
+use super::cursor::{At, Step, Walk};
 use super::encap::LayerKind;
-use super::full::{At, Step, Walk};
-use super::{Skip, checksum, ether_type, is_tag};
+use super::segment::{Skip, ether_type, is_tag};
 
 /// UDP ports by which tunnels are guessed.
 mod port {
