@@ -78,10 +78,6 @@ fn cannot_start(why: &str) -> Ended {
 
 async fn trace(config: &Config, stop: &Stop) -> Ended {
     let own = OwnSockets::default();
-    let ready = match Ready::new(config) {
-        Ok(ready) => ready,
-        Err(ended) => return ended,
-    };
     // Excluded as long as this value lives: until the end of the run.
     let excluded: Result<Vec<Excluded>, _> = config
         .own_endpoints
@@ -92,9 +88,19 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         Ok(excluded) => excluded,
         Err(error) => return cannot_start(&error.to_string()),
     };
-    let (mut probe, notices) = match options(config, own.clone())
-        .and_then(|options| Probe::start(options).map_err(|error| error.to_string()))
-    {
+    // The kernel verifies the programs while the rules are compiled: both take a tenth of a second and more.
+    let (ready, loaded) = std::thread::scope(|scope| {
+        let ready = scope.spawn(|| Ready::new(config));
+        let loaded = options(config, own.clone())
+            .and_then(|options| Probe::start(options).map_err(|error| error.to_string()));
+        (ready.join(), loaded)
+    });
+    let ready = match ready {
+        Ok(Ok(ready)) => ready,
+        Ok(Err(ended)) => return ended,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    let (mut probe, notices) = match loaded {
         Ok(started) => started,
         Err(why) => return cannot_start(&why),
     };

@@ -33,7 +33,7 @@ pub struct Session {
     problems: Vec<String>,
 }
 
-/// Slow preparation that needs no privileges, done before programs are attached so that records need not
+/// Slow preparation that needs no privileges, done beside the loading of programs so that records need not
 /// wait.
 #[derive(Debug)]
 pub struct Ready {
